@@ -1,1 +1,4 @@
-//! Quorate control.
+//! The Raft group of Quorate and what it decides.
+
+pub mod store;
+pub mod topology;

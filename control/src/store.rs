@@ -1,0 +1,147 @@
+//! The node's one disk, as the cores see it: a synchronous ordered key-value store with atomic batches.
+//!
+//! Engines live in the root crate; [`MemoryStore`] lives here because simulation and tests need no engine.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+
+/// A separate ordered key range of the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Space {
+    /// Identity of the node, of the cluster and of the store's own format.
+    Meta = 0,
+    /// The control group's log, vote and snapshots.
+    Control = 1,
+    /// Live rows of partition replicas.
+    Rows = 2,
+    /// Events some primary may not know yet.
+    Recent = 3,
+    /// Contexts, counters and residuals of partition replicas.
+    Causal = 4,
+    /// What is kept for absent primaries.
+    Hints = 5,
+}
+
+impl Space {
+    /// All spaces, in the order of their numbers.
+    pub const ALL: [Self; 6] = [Self::Meta, Self::Control, Self::Rows, Self::Recent, Self::Causal, Self::Hints];
+}
+
+/// One change of a [`Batch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Binds the key to the value.
+    Put(Space, Bytes, Bytes),
+    /// Removes the key, if it is there.
+    Delete(Space, Bytes),
+}
+
+/// Changes that become visible together or not at all, in order (a later change of a key wins).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The changes.
+    pub changes: Vec<Change>,
+}
+
+impl Batch {
+    /// Binds `key` to `value` in `space`.
+    pub fn put(&mut self, space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) {
+        self.changes.push(Change::Put(space, key.into(), value.into()));
+    }
+
+    /// Removes `key` from `space`.
+    pub fn delete(&mut self, space: Space, key: impl Into<Bytes>) {
+        self.changes.push(Change::Delete(space, key.into()));
+    }
+
+    /// Whether applying this batch would change nothing.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// What `scan` shows: a key and its value, borrowed for the call.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
+/// An ordered key-value store with atomic batches.
+///
+/// **Law:** after [`apply`](Store::apply) returns, every `get` and `scan` sees the whole batch; after
+/// [`persist`](Store::persist) returns, everything applied before its call survives power loss (an engine that cannot
+/// promise this says so in its own documentation); after a kill at any point the store opens again and holds each
+/// batch whole or not at all, in order: if a batch is there, so are all before it.
+pub trait Store: Send + Sync + 'static {
+    /// The value of `key`, if any.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed.
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
+
+    /// Shows all entries with `from <= key < to` (no bound above when `to` is `None`), in key order, until `visit` breaks.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has changed.
+    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), StoreError>;
+
+    /// Makes all changes of `batch`, atomically. Not durable yet.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then the batch is not visible and will not be after a restart.
+    fn apply(&self, batch: Batch) -> Result<(), StoreError>;
+
+    /// Makes everything applied so far durable. Costs a disk synchronisation: one task per node calls it, for many batches at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was applied may or may not be durable, and the node must stop (a second try could succeed without having
+    /// written anything).
+    fn persist(&self) -> Result<(), StoreError>;
+
+    /// How large the store is now.
+    fn stats(&self) -> StoreStats;
+}
+
+/// Figures of a store, for `status` and metrics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreStats {
+    /// Bytes on disk (in memory for [`MemoryStore`]), as the engine counts them.
+    pub bytes: u64,
+}
+
+/// The disk failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The device has no space left. What was applied before stays.
+    #[error("no space left on the device of the data directory")]
+    Full,
+    /// The engine or the operating system failed.
+    #[error("{operation} failed in the {engine} store")]
+    Engine {
+        /// Which engine.
+        engine: &'static str,
+        /// What it was asked to do.
+        operation: &'static str,
+        /// Its own words.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A record does not have its checksum or shape.
+    #[error("a record of {what} is damaged")]
+    Damaged {
+        /// What kind of record.
+        what: &'static str,
+    },
+}
+
+/// Calls back when what has been applied is durable: the one group commit of the node.
+///
+/// A core applies its batch to the [`Store`] and then calls [`commit`](Commit::commit); whatever may be told to others only after the batch
+/// is safe goes into `done`.
+pub trait Commit: Send + Sync + 'static {
+    /// Runs `done` once everything applied before this call is as durable as the node's setting asks.
+    /// `done` runs on the committer's thread: it must not block.
+    fn commit(&self, done: Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>);
+}
+
+use std::sync::Arc;
