@@ -1,4 +1,5 @@
 //! The Raft group of Quorate and what it decides.
 
+pub mod quorum;
 pub mod store;
 pub mod topology;

@@ -6,6 +6,10 @@ use std::sync::Arc;
 
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
+
+#[cfg(test)]
+mod tests;
 
 /// The version of the [`Topology`]: the Raft log index of the command that last changed it. Strictly increasing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,4 +111,97 @@ pub enum Phase {
     Copying,
     /// Write both sets, read the new one; waiting until nobody reads the old one any more.
     Switching,
+}
+
+/// One or two replica sets. A quorum of a request must be reached in each of them.
+pub type Groups<'a> = std::iter::Chain<std::iter::Once<&'a [NodeId]>, std::option::IntoIter<&'a [NodeId]>>;
+
+impl Topology {
+    /// The node that the operator calls `name`, if it is admitted.
+    pub fn node_named(&self, name: &str) -> Option<(NodeId, &NodeInfo)> {
+        self.nodes.iter().find(|(_, info)| &*info.name == name).map(|(&node, info)| (node, info))
+    }
+
+    /// Where `node` stands, if it is admitted.
+    pub fn datacenter_of(&self, node: NodeId) -> Option<&Datacenter> {
+        self.nodes.get(&node).map(|info| &info.datacenter)
+    }
+
+    /// The keyspace called `name`, if there is one.
+    pub fn keyspace_named(&self, name: &str) -> Option<(KeyspaceId, &Keyspace)> {
+        self.keyspaces.iter().find(|(_, keyspace)| &*keyspace.name == name).map(|(&id, keyspace)| (id, keyspace))
+    }
+
+    /// The voters of the control group, as decided; the group itself follows within a few round trips.
+    pub fn voters(&self) -> impl Iterator<Item = NodeId> {
+        self.nodes.iter().filter(|(_, info)| info.voter).map(|(&node, _)| node)
+    }
+
+    /// Every datacenter that has a node, in the order of their names.
+    pub fn datacenters(&self) -> BTreeSet<&Datacenter> {
+        self.nodes.values().map(|info| &info.datacenter).collect()
+    }
+}
+
+impl Keyspace {
+    /// How many partitions the keyspace has: a power of two, at most 32768, fixed when the keyspace is created.
+    pub fn partition_count(&self) -> usize {
+        self.placement.len()
+    }
+
+    /// Who holds `partition`; `None` if the keyspace has no such partition.
+    pub fn placement(&self, partition: Partition) -> Option<&Placement> {
+        self.placement.get(usize::from(partition.0))
+    }
+
+    /// The slice that holds `key`: the top bits of its XXH3-64 hash (seed 0). Part of the storage format; it never changes.
+    pub fn partition_of(&self, key: &[u8]) -> Partition {
+        Partition(match self.partition_count().trailing_zeros() {
+            0 => 0,
+            bits => (xxh3_64(key) >> (64 - bits)) as u16,
+        })
+    }
+
+    /// All partitions, in order.
+    pub fn partitions(&self) -> impl Iterator<Item = (Partition, &Placement)> {
+        (0u16..).map(Partition).zip(&self.placement)
+    }
+}
+
+impl Placement {
+    /// A placement that is not moving.
+    pub fn stable(epoch: Epoch, replicas: Vec<NodeId>) -> Self {
+        Self { epoch, replicas, transition: None }
+    }
+
+    /// The set that reads count in: the old one until the new one has been filled, then the new one. Always one set.
+    pub fn readers(&self) -> Groups<'_> {
+        let set = match &self.transition {
+            Some(Transition { to, phase: Phase::Switching, .. }) => to,
+            _ => &self.replicas,
+        };
+        std::iter::once(set.as_slice()).chain(None)
+    }
+
+    /// The sets that writes count in: both of them all the way through a move. So every write quorum intersects every read
+    /// quorum of the phase before, of this phase and of the phase after, whichever of them a reader still believes in.
+    pub fn writers(&self) -> Groups<'_> {
+        std::iter::once(self.replicas.as_slice()).chain(self.transition.as_ref().map(|transition| transition.to.as_slice()))
+    }
+
+    /// Every node that keeps a copy now: the replicas, then those the partition is going to, each once.
+    pub fn holders(&self) -> Vec<NodeId> {
+        let mut holders = self.replicas.clone();
+        for node in self.transition.iter().flat_map(|transition| &transition.to) {
+            if !holders.contains(node) {
+                holders.push(*node);
+            }
+        }
+        holders
+    }
+
+    /// Whether `node` keeps a copy now.
+    pub fn holds(&self, node: NodeId) -> bool {
+        self.writers().any(|set| set.contains(&node))
+    }
 }
