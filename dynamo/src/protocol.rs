@@ -1,0 +1,385 @@
+//! The five nouns of the data plane's core: [`Config`], [`Input`], [`Message`], [`Timer`], [`Effect`]. The verb is
+//! [`Dynamo::handle`](crate::Dynamo::handle).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
+use quorate_crdt::{CausalContext, NodeId, ReplicaId};
+use serde::{Deserialize, Serialize};
+
+use crate::op::{Answer, Receipt, Request, RequestError};
+use crate::replica::{Delta, Range};
+
+/// What an operator may turn. Every default says where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// How often a replica tells the others what it has seen, and what it can forget. Default 200 ms (guess: below what a person notices).
+    pub anti_entropy_every: Duration,
+    /// How long a read waits for the replicas it asked before it asks the others too. Default 50 ms, or twice the round trip when that is known to be longer (guess).
+    pub hedge_after: Duration,
+    /// How often expired keys are looked for and removed. Default 1 s (guess).
+    pub reap_every: Duration,
+    /// Events kept for replicas that lag, per partition; beyond it a lagging replica is filled by streaming. Default 1 000 000 (guess).
+    pub recent_max: usize,
+    /// Bytes of one chunk when a partition is streamed, and of one repair message. Default 256 KiB (guess: well below the frame limit, large against a header).
+    pub chunk_bytes: usize,
+    /// Bytes of hints kept for all absent primaries; beyond it hints are dropped and anti-entropy does the work. Default 64 MiB (guess).
+    pub hint_bytes_max: usize,
+    /// Requests in flight; beyond it requests are refused as overloaded. Default 100 000 (guess).
+    pub flights_max: usize,
+    /// How far a remote clock may be ahead. Default 500 ms (CockroachDB's default).
+    pub drift_max: Duration,
+    /// Whether changes are recorded for a disk ([`Dynamo::drain`](crate::Dynamo::drain)). Off for memory-only nodes.
+    pub persist: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            anti_entropy_every: Duration::from_millis(200),
+            hedge_after: Duration::from_millis(50),
+            reap_every: Duration::from_secs(1),
+            recent_max: 1_000_000,
+            chunk_bytes: 256 * 1024,
+            hint_bytes_max: 64 * 1024 * 1024,
+            flights_max: 100_000,
+            drift_max: Duration::from_millis(500),
+            persist: true,
+        }
+    }
+}
+
+/// Names a request of this node's own faces; the driver chooses it and finds it in [`Effect::Reply`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);
+
+/// Names a question between two cores; the answer carries it back. The upper 8 bits are the asking core's number within its node, so that
+/// the driver of a node with several cores can route the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct FlightId(pub u64);
+
+impl FlightId {
+    /// The number of the core that asked.
+    pub fn core(self) -> u8 {
+        (self.0 >> 56) as u8
+    }
+}
+
+/// What happens to a core.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// A client asks. Answered by exactly one [`Effect::Reply`], at the latest a little after the request's timeout.
+    Request {
+        /// Comes back in the reply.
+        ticket: Ticket,
+        /// What is asked.
+        request: Request,
+    },
+    /// A client waits until its writes are known elsewhere. Answered by exactly one [`Effect::Waited`].
+    Wait {
+        /// Comes back in the answer.
+        ticket: Ticket,
+        /// The writes; all of partitions that this core owns.
+        receipts: Vec<Receipt>,
+        /// How many other replicas must know them.
+        replicas: u32,
+        /// How long to wait.
+        timeout: Duration,
+    },
+    /// Another core says something.
+    Message {
+        /// The node it runs on, as the transport authenticated it.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// A timer of [`Effect::Arm`] has come.
+    Timer(Timer),
+    /// The control plane has decided. Also the first input of every core.
+    Topology(Arc<Topology>),
+    /// The failure detector has changed its mind. Nodes are taken as reachable until it says otherwise.
+    Reachable {
+        /// Which node.
+        node: NodeId,
+        /// Whether it can be reached.
+        up: bool,
+    },
+    /// The transport's estimate of a round trip.
+    RoundTrip {
+        /// To which node.
+        node: NodeId,
+        /// How long it takes.
+        rtt: Duration,
+    },
+    /// Whether the disk is too full for writes.
+    DiskFull(bool),
+    /// The answer to [`Effect::Amnesia`]: a life number never used before.
+    Incarnation(u32),
+}
+
+/// What a core arms and gets back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// Look for requests past their hedge time or deadline.
+    Sweep,
+    /// Tell the others what has been seen; forget what all know.
+    AntiEntropy,
+    /// Remove expired keys.
+    Reap,
+}
+
+/// What the driver must do after the batch's changes are durable, in order.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Tell another node; may be lost.
+    Send {
+        /// Whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Answer a client.
+    Reply {
+        /// Which.
+        ticket: Ticket,
+        /// The answer.
+        result: Result<Answer, RequestError>,
+    },
+    /// Answer an [`Input::Wait`].
+    Waited {
+        /// Which.
+        ticket: Ticket,
+        /// Replicas besides the executing one that know all of the writes.
+        replicas: u32,
+    },
+    /// Give the timer back after this time.
+    Arm {
+        /// When.
+        after: Duration,
+        /// What.
+        timer: Timer,
+    },
+    /// Tell the control plane that this node has finished a phase of a move (`Command::ReportMove`); repeated until the topology shows it.
+    Report {
+        /// The keyspace.
+        keyspace: KeyspaceId,
+        /// Partitions and the placement epoch each report is about.
+        partitions: Vec<(Partition, Epoch)>,
+    },
+    /// Others know events of this replica that it has forgotten: draw a new life number and answer with [`Input::Incarnation`]. Writes are refused until then.
+    Amnesia,
+}
+
+/// Where a message belongs, and the placement it assumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The keyspace.
+    pub keyspace: KeyspaceId,
+    /// The partition.
+    pub partition: Partition,
+    /// The epoch of the partition's placement as the sender knows it; a replica that knows another refuses.
+    pub epoch: Epoch,
+}
+
+/// What cores say to each other.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Message {
+    /// Join this and acknowledge: a write, or the repair of a read.
+    Write {
+        /// Comes back in the answer.
+        id: FlightId,
+        /// Fence.
+        place: Place,
+        /// What to join.
+        delta: Delta,
+    },
+    /// The delta of `Write` is joined and durable at `replica`.
+    Written {
+        /// From the question.
+        id: FlightId,
+        /// Who has it.
+        replica: ReplicaId,
+    },
+    /// Tell what you have in this range, unless it is what I have.
+    Read {
+        /// Comes back in the answer.
+        id: FlightId,
+        /// Fence.
+        place: Place,
+        /// What is read.
+        range: Range,
+        /// Digest of the live rows that the asking replica has there.
+        digest: u128,
+    },
+    /// What I have is what you have.
+    Same {
+        /// From the question.
+        id: FlightId,
+    },
+    /// What I have.
+    Different {
+        /// From the question.
+        id: FlightId,
+        /// Everything live in the range.
+        delta: Delta,
+        /// Its digest.
+        digest: u128,
+    },
+    /// Not answered.
+    Refused {
+        /// From the question.
+        id: FlightId,
+        /// Why.
+        reason: Refusal,
+    },
+    /// Execute this for my client: you are a primary and I am not.
+    Forward {
+        /// Comes back in the answer.
+        id: FlightId,
+        /// Fence.
+        place: Place,
+        /// What is asked.
+        request: Request,
+    },
+    /// The outcome of `Forward`.
+    Forwarded {
+        /// From the question.
+        id: FlightId,
+        /// The outcome.
+        result: Result<Answer, RequestError>,
+    },
+    /// What my replicas have seen; send me what I lack. Unacknowledged, repeated.
+    Seen(Vec<Seen>),
+    /// Join this; no answer is expected: anti-entropy and handoff.
+    Repair {
+        /// Which partition.
+        place: Place,
+        /// What to join.
+        delta: Delta,
+    },
+    /// You lack events that I no longer remember one by one: pull the whole partition from me.
+    Behind {
+        /// Which partition.
+        place: Place,
+    },
+    /// Send the next chunk of the partition after this key.
+    Pull {
+        /// Which partition.
+        place: Place,
+        /// The last key of the previous chunk; `None` for the first.
+        after: Option<Bytes>,
+    },
+    /// A chunk of the partition in key order.
+    Chunk {
+        /// Which partition.
+        place: Place,
+        /// The sender's replica; a change means: start again.
+        replica: ReplicaId,
+        /// Everything live in the chunk's range.
+        delta: Delta,
+        /// The last key of the chunk; `None` when the partition ends with it.
+        next: Option<Bytes>,
+    },
+    /// Keep this for a primary that cannot be reached.
+    Hint {
+        /// Whom it is for.
+        owner: NodeId,
+        /// Which partition.
+        place: Place,
+        /// What the owner must join.
+        delta: Delta,
+    },
+}
+
+/// One replica's report of what it has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Which partition, and the placement the replica is fenced by.
+    pub place: Place,
+    /// The reporting replica.
+    pub replica: ReplicaId,
+    /// Everything it has seen.
+    pub context: CausalContext,
+    /// Digest of its live rows.
+    pub digest: u128,
+    /// Whether it is still being filled and must not be copied from.
+    pub filling: bool,
+}
+
+/// Why a question was refused. Nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// The placement has another epoch here.
+    Epoch(Epoch),
+    /// The replica is still being filled, or its node cannot write.
+    NotServing,
+}
+
+/// How the driver finds the core that a message is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// The core that owns this partition.
+    Partition(KeyspaceId, Partition),
+    /// The core with this number.
+    Core(u8),
+    /// Each core that owns one of the partitions; split by [`Message::split`].
+    Many,
+}
+
+impl Message {
+    /// Which core this message is for.
+    pub fn route(&self) -> Route {
+        match self {
+            Self::Write { place, .. }
+            | Self::Read { place, .. }
+            | Self::Forward { place, .. }
+            | Self::Repair { place, .. }
+            | Self::Behind { place }
+            | Self::Pull { place, .. }
+            | Self::Chunk { place, .. }
+            | Self::Hint { place, .. } => Route::Partition(place.keyspace, place.partition),
+            Self::Written { id, .. } | Self::Same { id } | Self::Different { id, .. } | Self::Refused { id, .. } | Self::Forwarded { id, .. } => {
+                Route::Core(id.core())
+            }
+            Self::Seen(_) => Route::Many,
+        }
+    }
+
+    /// Splits a [`Route::Many`] message by core; `core_of` tells the core of a partition. Any other message goes to core 0.
+    pub fn split(self, core_of: impl Fn(KeyspaceId, Partition) -> u8) -> Vec<(u8, Self)> {
+        let Self::Seen(all) = self else { return vec![(0, self)] };
+        let mut by_core: std::collections::BTreeMap<u8, Vec<Seen>> = std::collections::BTreeMap::new();
+        for seen in all {
+            by_core.entry(core_of(seen.place.keyspace, seen.place.partition)).or_default().push(seen);
+        }
+        by_core.into_iter().map(|(core, seen)| (core, Self::Seen(seen))).collect()
+    }
+
+    /// Whether it is bulk that may wait behind requests (the transport's repair class).
+    pub fn is_repair(&self) -> bool {
+        matches!(self, Self::Repair { .. } | Self::Chunk { .. } | Self::Pull { .. } | Self::Behind { .. } | Self::Hint { .. } | Self::Seen(_))
+    }
+}
+
+/// Figures of one partition replica, for `status` and metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaSummary {
+    /// The keyspace.
+    pub keyspace: KeyspaceId,
+    /// The partition.
+    pub partition: Partition,
+    /// Live rows.
+    pub rows: u64,
+    /// Events some primary may not know yet.
+    pub recent: u64,
+    /// Ranges whose truth is ahead of the replica's context.
+    pub residuals: u64,
+    /// Hash of the context: equal contexts, equal hashes.
+    pub context: u128,
+    /// Digest of the live rows.
+    pub digest: u128,
+    /// Whether it is still being filled.
+    pub filling: bool,
+}
