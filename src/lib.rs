@@ -1,3 +1,6 @@
 //! Quorate.
 
 pub mod data;
+pub mod status;
+mod table;
+pub mod resp;

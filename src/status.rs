@@ -1,0 +1,136 @@
+//! The document behind `quorate status` and `GET /v1/status`: what the answering node knows of its cluster.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::Table;
+
+#[cfg(test)]
+mod tests;
+
+/// The cluster as one node sees it. Its JSON form is stable: other people's scripts read it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's id, 32 hexadecimal digits.
+    pub cluster: String,
+    /// The epoch of the topology that the node has.
+    pub epoch: u64,
+    /// The name of the control group's leader; `None` while the node knows none.
+    pub leader: Option<String>,
+    /// All admitted nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// All keyspaces.
+    pub keyspaces: Vec<KeyspaceStatus>,
+    /// Whether every replica of every partition was asked, and has the same context and the same digest as the others.
+    pub converged: bool,
+}
+
+/// One admitted node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// The operator's name for it.
+    pub name: String,
+    /// Its datacenter.
+    pub datacenter: String,
+    /// Its rack.
+    pub rack: String,
+    /// How the answering node sees it.
+    pub state: NodeState,
+}
+
+/// How a node is seen by another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeState {
+    /// It answers probes.
+    Alive,
+    /// It has missed probes and has not yet refuted.
+    Suspect,
+    /// It is held for unreachable.
+    Down,
+}
+
+/// One keyspace, over all its partitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyspaceStatus {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has.
+    pub partitions: u32,
+    /// How many replicas each datacenter holds.
+    pub replication: BTreeMap<String, u8>,
+    /// Live rows, each counted once however many replicas hold it.
+    pub rows: u64,
+    /// Events that some replica still keeps because it does not know that all primaries have them.
+    pub recent: u64,
+    /// Ranges in which some replica waits for events that it knows to be overwritten; 0 in the steady state.
+    pub residuals: u64,
+    /// Whether all replicas of each partition have the same causal context; false when one could not be asked.
+    pub contexts_equal: bool,
+    /// Whether all replicas of each partition have the same digest of live rows; false when one could not be asked.
+    pub digests_equal: bool,
+}
+
+impl Status {
+    /// Draws the conclusion `converged` from the keyspaces.
+    #[must_use]
+    pub fn concluded(mut self) -> Self {
+        self.converged = self.keyspaces.iter().all(|keyspace| keyspace.contexts_equal && keyspace.digests_equal);
+        self
+    }
+}
+
+impl fmt::Display for NodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        })
+    }
+}
+
+/// The form for people: a headline, then the nodes, then the keyspaces.
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let alive = self.nodes.iter().filter(|node| node.state == NodeState::Alive).count();
+        writeln!(f, "cluster    {}", self.cluster)?;
+        writeln!(f, "epoch      {}", self.epoch)?;
+        writeln!(f, "leader     {}", self.leader.as_deref().unwrap_or("none: the control group has no quorum in sight"))?;
+        writeln!(f, "nodes      {alive} of {} alive", self.nodes.len())?;
+        writeln!(f, "converged  {}\n", if self.converged { "yes" } else { "no" })?;
+        writeln!(f, "{}", self.node_table())?;
+        write!(f, "{}", self.keyspace_table())
+    }
+}
+
+impl Status {
+    fn node_table(&self) -> Table {
+        let mut table = Table::new(["NODE", "DATACENTER", "RACK", "STATE"]);
+        for node in &self.nodes {
+            table.push([node.name.clone(), node.datacenter.clone(), node.rack.clone(), node.state.to_string()]);
+        }
+        table
+    }
+
+    fn keyspace_table(&self) -> Table {
+        let equal = |equal: bool| if equal { "equal" } else { "DIFFER" }.to_owned();
+        let mut table = Table::new(["KEYSPACE", "PARTITIONS", "REPLICATION", "ROWS", "RECENT", "RESIDUALS", "CONTEXTS", "DIGESTS"]);
+        for keyspace in &self.keyspaces {
+            let replication: Vec<String> = keyspace.replication.iter().map(|(dc, count)| format!("{dc}={count}")).collect();
+            table.push([
+                keyspace.name.clone(),
+                keyspace.partitions.to_string(),
+                replication.join(","),
+                keyspace.rows.to_string(),
+                keyspace.recent.to_string(),
+                keyspace.residuals.to_string(),
+                equal(keyspace.contexts_equal),
+                equal(keyspace.digests_equal),
+            ]);
+        }
+        table
+    }
+}

@@ -1,0 +1,36 @@
+//! Columns of text for people.
+
+use std::fmt;
+
+/// Rows under a headline, each column as wide as its widest cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new<const N: usize>(headline: [&str; N]) -> Self {
+        Self { rows: vec![headline.map(str::to_owned).to_vec()] }
+    }
+
+    pub(crate) fn push<const N: usize>(&mut self, row: [String; N]) {
+        self.rows.push(row.to_vec());
+    }
+
+    fn width(&self, column: usize) -> usize {
+        self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for row in &self.rows {
+            let mut line = String::new();
+            for (column, cell) in row.iter().enumerate() {
+                line.push_str(&format!("{cell:<width$}  ", width = self.width(column)));
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
