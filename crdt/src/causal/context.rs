@@ -1,0 +1,208 @@
+//! The exact set of events a replica has seen: a vector with exceptions.
+
+mod seen;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+use core::ops::RangeInclusive;
+
+use smallvec::SmallVec;
+
+use self::seen::Seen;
+use crate::{Dot, ReplicaId};
+
+/// An exact set of [`Dot`]s: for each replica a prefix `1..=n` and the sorted runs above it.
+///
+/// **Invariants:** canonical, so equal sets are equal values with equal hashes and equal bytes; replicas ascend; runs
+/// ascend, are disjoint and do not touch; a replica of which nothing was seen has no entry. A counter of 0 names no
+/// event: it is never contained, and inserting it changes nothing.
+///
+/// Unlike a version vector, it can say "event 7 but not 6". That is what lets deltas arrive in any order, or not at all,
+/// without an event being taken for seen that never came.
+///
+/// Three replicas are held without an allocation. `insert` of the next counter never allocates.
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
+pub struct CausalContext {
+    replicas: SmallVec<[Seen; 3]>,
+}
+
+/// Something that knows which events have been seen: a context, or the union of two without building it.
+pub trait Observed {
+    /// Whether the event `dot` is known here, be its effect still visible or not.
+    fn has_seen(&self, dot: Dot) -> bool;
+}
+
+impl CausalContext {
+    /// The empty set: the context of a replica that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether no event at all has been seen.
+    pub fn is_empty(&self) -> bool {
+        self.replicas.is_empty()
+    }
+
+    /// Whether the event was seen. O(log replicas + log gaps).
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.of(dot.replica).is_some_and(|seen| seen.contains(dot.counter))
+    }
+
+    /// Adds one event and says whether it was new.
+    pub fn insert(&mut self, dot: Dot) -> bool {
+        self.insert_run(dot.replica, dot.counter, dot.counter)
+    }
+
+    /// Adds the events `first..=last` of one replica and says whether any was new. An empty run changes nothing.
+    pub fn insert_run(&mut self, replica: ReplicaId, first: u64, last: u64) -> bool {
+        let first = first.max(1);
+        if first > last {
+            return false;
+        }
+        match self.position(replica) {
+            Ok(at) => self.replicas[at].insert_run(first, last),
+            Err(at) => {
+                let mut seen = Seen::nothing(replica);
+                seen.insert_run(first, last);
+                self.replicas.insert(at, seen);
+                true
+            }
+        }
+    }
+
+    /// Adds all that `other` has seen and says whether anything was new.
+    ///
+    /// **Law:** the least upper bound under [`covers`](Self::covers): commutative, associative, idempotent. Linear in both.
+    pub fn union(&mut self, other: &Self) -> bool {
+        let known = self.replicas.len();
+        let mut changed = false;
+        let mut at = 0;
+        for theirs in &other.replicas {
+            while at < known && self.replicas[at].replica < theirs.replica {
+                at += 1;
+            }
+            if at < known && self.replicas[at].replica == theirs.replica {
+                changed |= self.replicas[at].union(theirs);
+            } else {
+                self.replicas.push(theirs.clone());
+            }
+        }
+        if self.replicas.len() > known {
+            // Two ascending runs: the stable sort merges them in one pass.
+            self.replicas.sort_by_key(|seen| seen.replica);
+            changed = true;
+        }
+        changed
+    }
+
+    /// Whether every event that `other` has seen was seen here too: set inclusion, a partial order. Linear in both.
+    pub fn covers(&self, other: &Self) -> bool {
+        let mut mine = self.replicas.iter();
+        other.replicas.iter().all(|theirs| mine.find(|seen| seen.replica >= theirs.replica).is_some_and(|seen| seen.covers(theirs)))
+    }
+
+    /// The events seen here that `other` has not seen, as maximal runs, ascending.
+    pub fn missing_runs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + 'a {
+        self.replicas.iter().flat_map(move |mine| {
+            let theirs = other.of(mine.replica);
+            mine.intervals().flat_map(move |run| seen::gaps_within(theirs, run)).map(move |run| (mine.replica, run.first..=run.last))
+        })
+    }
+
+    /// The events seen here that `other` has not seen, one by one, ascending. May be astronomically many: a hostile
+    /// context can claim 2^64 events in a few bytes. Take a bounded number, or use [`missing_runs`](Self::missing_runs).
+    pub fn missing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
+        self.missing_runs(other).flat_map(|(replica, run)| run.map(move |counter| Dot::new(replica, counter)))
+    }
+
+    /// The largest `n` such that all of `1..=n` of this replica were seen; 0 if the first was not.
+    pub fn prefix(&self, replica: ReplicaId) -> u64 {
+        self.of(replica).map_or(0, |seen| seen.prefix)
+    }
+
+    /// The largest counter of this replica that was seen, gaps below it or not; 0 if none.
+    pub fn max(&self, replica: ReplicaId) -> u64 {
+        self.of(replica).map_or(0, Seen::max)
+    }
+
+    /// The replicas of which at least one event was seen, ascending.
+    pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
+        self.replicas.iter().map(|seen| seen.replica)
+    }
+
+    /// Whether some event is missing below one that was seen. Without gaps the context is a plain version vector.
+    pub fn has_gaps(&self) -> bool {
+        self.replicas.iter().any(Seen::has_gaps)
+    }
+
+    /// Forgets a replica and says whether it was known. Only for a closed id that every replica covers: a forgotten
+    /// event that comes back is taken for new.
+    pub fn remove_replica(&mut self, replica: ReplicaId) -> bool {
+        self.position(replica).map(|at| self.replicas.remove(at)).is_ok()
+    }
+
+    /// How many events were seen, saturating at `u64::MAX`.
+    pub fn event_count(&self) -> u64 {
+        self.replicas.iter().flat_map(Seen::intervals).fold(0, |sum, run| sum.saturating_add((run.last - run.first).saturating_add(1)))
+    }
+
+    fn of(&self, replica: ReplicaId) -> Option<&Seen> {
+        self.position(replica).ok().map(|at| &self.replicas[at])
+    }
+
+    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        self.replicas.binary_search_by(|seen| seen.replica.cmp(&replica))
+    }
+}
+
+impl Observed for CausalContext {
+    fn has_seen(&self, dot: Dot) -> bool {
+        self.contains(dot)
+    }
+}
+
+impl<T: Observed + ?Sized> Observed for &T {
+    fn has_seen(&self, dot: Dot) -> bool {
+        (**self).has_seen(dot)
+    }
+}
+
+/// The union: what either has seen.
+impl<A: Observed, B: Observed> Observed for (A, B) {
+    fn has_seen(&self, dot: Dot) -> bool {
+        self.0.has_seen(dot) || self.1.has_seen(dot)
+    }
+}
+
+impl FromIterator<Dot> for CausalContext {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut context = Self::new();
+        context.extend(dots);
+        context
+    }
+}
+
+impl Extend<Dot> for CausalContext {
+    fn extend<I: IntoIterator<Item = Dot>>(&mut self, dots: I) {
+        for dot in dots {
+            self.insert(dot);
+        }
+    }
+}
+
+/// `{n1.0: 1..=4, 7..=9}`: one line, because it appears in every failed assertion of the protocol tests.
+impl fmt::Debug for CausalContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (n, seen) in self.replicas.iter().enumerate() {
+            write!(f, "{}{:?}: ", if n > 0 { "; " } else { "" }, seen.replica)?;
+            for (n, run) in seen.intervals().enumerate() {
+                write!(f, "{}{}..={}", if n > 0 { ", " } else { "" }, run.first, run.last)?;
+            }
+        }
+        f.write_str("}")
+    }
+}

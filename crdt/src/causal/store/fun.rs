@@ -1,0 +1,161 @@
+//! From dot to value.
+
+use core::fmt;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use smallvec::SmallVec;
+
+use super::DotStore;
+use crate::Dot;
+use crate::causal::Observed;
+
+/// A map from live dots to values: one entry per concurrent write that nothing has overwritten yet.
+///
+/// **Invariant:** ascending by dot, each dot once, no counter 0 after decoding. One entry, the steady state of a register
+/// or an element, is held without an allocation.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct DotFun<V> {
+    entries: SmallVec<[(Dot, V); 1]>,
+}
+
+impl<V: Clone> DotFun<V> {
+    /// Nothing alive.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is alive.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many entries are alive: more than one only while concurrent writes have not been overwritten.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The live entries, ascending by dot.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (Dot, &V)> + ExactSizeIterator {
+        self.entries.iter().map(|(dot, value)| (*dot, value))
+    }
+
+    /// The value written by `dot`, if that write is still visible.
+    pub fn get(&self, dot: Dot) -> Option<&V> {
+        self.position(dot).ok().map(|at| &self.entries[at].1)
+    }
+
+    /// Whether the write `dot` is still visible.
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.position(dot).is_ok()
+    }
+
+    /// Makes `dot` alive and returns the value it had. In a replicated store a dot never changes its value.
+    pub fn insert(&mut self, dot: Dot, value: V) -> Option<V> {
+        match self.position(dot) {
+            Ok(at) => Some(core::mem::replace(&mut self.entries[at].1, value)),
+            Err(at) => {
+                self.entries.insert(at, (dot, value));
+                None
+            }
+        }
+    }
+
+    /// Ends `dot` and returns its value. That it is gone follows only from a context that contains it.
+    pub fn remove(&mut self, dot: Dot) -> Option<V> {
+        self.position(dot).ok().map(|at| self.entries.remove(at).1)
+    }
+
+    /// Keeps the entries for which `keep` holds, in order.
+    pub fn retain(&mut self, mut keep: impl FnMut(Dot, &V) -> bool) {
+        self.entries.retain(|(dot, value)| keep(*dot, value));
+    }
+
+    /// Ends all entries and returns them, ascending by dot.
+    pub fn drain(&mut self) -> impl Iterator<Item = (Dot, V)> + '_ {
+        self.entries.drain(..)
+    }
+
+    /// Keeps what both have; keeps mine that `their_context` has not seen; takes theirs that `my_context` has not seen.
+    /// Returns whether `self` changed.
+    ///
+    /// **Law:** see [`DotStore::join`]. Same dot means same value: mine is kept.
+    pub fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
+        let before = self.len();
+        self.entries.retain(|(dot, _)| theirs.contains(*dot) || !their_context.has_seen(*dot));
+        let kept = self.len();
+        for (dot, value) in &theirs.entries {
+            // Only the first `kept` are sorted while others are appended, and no dot of theirs comes twice.
+            let mine = self.entries[..kept].binary_search_by(|(d, _)| d.cmp(dot));
+            if mine.is_err() && !my_context.has_seen(*dot) {
+                self.entries.push((*dot, value.clone()));
+            }
+        }
+        let taken = self.len() - kept;
+        if taken > 0 && kept > 0 {
+            self.entries.sort_by_key(|(dot, _)| *dot);
+        }
+        kept < before || taken > 0
+    }
+
+    fn position(&self, dot: Dot) -> Result<usize, usize> {
+        self.entries.binary_search_by(|(d, _)| d.cmp(&dot))
+    }
+}
+
+impl<V: Clone> DotStore for DotFun<V> {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
+        Self::join(self, theirs, my_context, their_context)
+    }
+
+    fn dots(&self, visit: &mut impl FnMut(Dot)) {
+        for (dot, _) in &self.entries {
+            visit(*dot);
+        }
+    }
+}
+
+impl<V> Default for DotFun<V> {
+    fn default() -> Self {
+        Self { entries: SmallVec::new() }
+    }
+}
+
+/// A later value for the same dot replaces the earlier one.
+impl<V: Clone> FromIterator<(Dot, V)> for DotFun<V> {
+    fn from_iter<I: IntoIterator<Item = (Dot, V)>>(entries: I) -> Self {
+        let mut all = Self::new();
+        for (dot, value) in entries {
+            all.insert(dot, value);
+        }
+        all
+    }
+}
+
+impl<V: fmt::Debug> fmt::Debug for DotFun<V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.entries.iter().map(|(dot, value)| (dot, value))).finish()
+    }
+}
+
+impl<V: Serialize> Serialize for DotFun<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(&self.entries)
+    }
+}
+
+impl<'de, V: Deserialize<'de>> Deserialize<'de> for DotFun<V> {
+    /// Refuses entries that do not ascend and counters of 0.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let entries: Vec<(Dot, V)> = Vec::deserialize(deserializer)?;
+        let ascending = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
+        if !ascending || entries.iter().any(|(dot, _)| dot.counter == 0) {
+            return Err(D::Error::custom("dots do not ascend or name no event"));
+        }
+        Ok(Self { entries: SmallVec::from_vec(entries) })
+    }
+}

@@ -1,0 +1,91 @@
+//! Dots without values.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{DotFun, DotStore};
+use crate::Dot;
+use crate::causal::Observed;
+
+/// A set of live dots: the presence of an element, or a flag that is up.
+///
+/// **Invariant:** ascending, each dot once. One dot is held without an allocation.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DotSet(DotFun<()>);
+
+impl DotSet {
+    /// Nothing alive.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Whether nothing is alive.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many dots are alive: more than one only after concurrent additions.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The live dots, ascending.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Dot> + ExactSizeIterator {
+        self.0.iter().map(|(dot, ())| dot)
+    }
+
+    /// Whether `dot` is alive.
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.0.contains(dot)
+    }
+
+    /// Makes `dot` alive and says whether it was not.
+    pub fn insert(&mut self, dot: Dot) -> bool {
+        self.0.insert(dot, ()).is_none()
+    }
+
+    /// Ends `dot` and says whether it was alive. That it is gone follows only from a context that contains it.
+    pub fn remove(&mut self, dot: Dot) -> bool {
+        self.0.remove(dot).is_some()
+    }
+
+    /// Ends all dots and returns them, ascending.
+    pub fn drain(&mut self) -> impl Iterator<Item = Dot> + '_ {
+        self.0.drain().map(|(dot, ())| dot)
+    }
+
+    /// Keeps what both have, mine that they have not seen, theirs that I have not seen. Returns whether `self` changed.
+    ///
+    /// **Law:** see [`DotStore::join`].
+    pub fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
+        self.0.join(&theirs.0, my_context, their_context)
+    }
+}
+
+impl DotStore for DotSet {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
+        self.0.join(&theirs.0, my_context, their_context)
+    }
+
+    fn dots(&self, visit: &mut impl FnMut(Dot)) {
+        DotStore::dots(&self.0, visit);
+    }
+}
+
+impl FromIterator<Dot> for DotSet {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        Self(dots.into_iter().map(|dot| (dot, ())).collect())
+    }
+}
+
+impl fmt::Debug for DotSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter()).finish()
+    }
+}
