@@ -1,0 +1,122 @@
+//! Join tokens: what an operator copies from a member to a newcomer.
+
+use core::fmt;
+use core::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+
+/// Says which format the rest of the text has.
+const PREFIX: &str = "qt1.";
+/// Cluster identifier, fingerprint, token identifier, secret.
+const TOKEN_BYTES: usize = 16 + 32 + 8 + 16;
+
+/// Names a token within its cluster; not secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TokenId(pub u64);
+
+/// What proves that a newcomer was given the token: 128 random bits. Equality takes the same time wherever the difference is.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct TokenSecret(pub [u8; 16]);
+
+/// Lets a newcomer in and lets it know its cluster: `qt1.` and 96 characters of base64url.
+///
+/// It carries the fingerprint of the cluster's certificate authority, so that a newcomer never tells its secret to a stranger.
+#[derive(Clone, PartialEq, Eq)]
+pub struct JoinToken {
+    /// The cluster it opens.
+    pub cluster: u128,
+    /// SHA-256 of the cluster authority's certificate (DER).
+    pub fingerprint: [u8; 32],
+    /// Its name in the cluster.
+    pub id: TokenId,
+    /// The proof.
+    pub secret: TokenSecret,
+}
+
+/// The text is not a join token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenError {
+    /// It does not begin with `qt1.`: another version, or something else altogether.
+    #[error("a join token begins with qt1.")]
+    Prefix,
+    /// A character outside the base64url alphabet.
+    #[error("the join token has a character that no token has")]
+    Alphabet,
+    /// Cut off, or with something appended.
+    #[error("the join token holds {bytes} bytes where {TOKEN_BYTES} belong: was it cut off?")]
+    Length {
+        /// What it holds.
+        bytes: usize,
+    },
+}
+
+impl JoinToken {
+    /// A token for this cluster with a fresh secret from `random` (16 bytes from a cryptographic generator).
+    pub const fn new(cluster: u128, fingerprint: [u8; 32], id: TokenId, random: [u8; 16]) -> Self {
+        Self { cluster, fingerprint, id, secret: TokenSecret(random) }
+    }
+}
+
+impl fmt::Display for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = Vec::with_capacity(TOKEN_BYTES);
+        bytes.extend_from_slice(&self.cluster.to_be_bytes());
+        bytes.extend_from_slice(&self.fingerprint);
+        bytes.extend_from_slice(&self.id.0.to_be_bytes());
+        bytes.extend_from_slice(&self.secret.0);
+        write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
+    }
+}
+
+impl FromStr for JoinToken {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let body = text.trim().strip_prefix(PREFIX).ok_or(TokenError::Prefix)?;
+        if body.len() > 2 * TOKEN_BYTES {
+            return Err(TokenError::Length { bytes: body.len() / 4 * 3 });
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|error| match error {
+            base64::DecodeError::InvalidByte(..) | base64::DecodeError::InvalidPadding => TokenError::Alphabet,
+            _ => TokenError::Length { bytes: body.len() * 3 / 4 },
+        })?;
+        let whole: [u8; TOKEN_BYTES] = bytes.as_slice().try_into().map_err(|_wrong_length| TokenError::Length { bytes: bytes.len() })?;
+        Ok(Self {
+            cluster: u128::from_be_bytes(part(&whole, 0)),
+            fingerprint: part(&whole, 16),
+            id: TokenId(u64::from_be_bytes(part(&whole, 48))),
+            secret: TokenSecret(part(&whole, 56)),
+        })
+    }
+}
+
+/// `N` bytes of a token from `at`.
+fn part<const N: usize>(whole: &[u8; TOKEN_BYTES], at: usize) -> [u8; N] {
+    whole[at..at + N].try_into().expect("invariant: the parts lie within the token")
+}
+
+impl PartialEq for TokenSecret {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.iter().zip(&other.0).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+    }
+}
+
+impl Eq for TokenSecret {}
+
+impl fmt::Debug for TokenSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSecret(..)")
+    }
+}
+
+impl fmt::Debug for JoinToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinToken").field("cluster", &format_args!("{:032x}", self.cluster)).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;
