@@ -3,8 +3,13 @@
 //! Engines live in the root crate; [`MemoryStore`] lives here because simulation and tests need no engine.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use bytes::Bytes;
+
+mod memory;
+
+pub use memory::MemoryStore;
 
 /// A separate ordered key range of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -80,6 +85,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Shows all entries with `from <= key < to` (no bound above when `to` is `None`), in key order, until `visit` breaks.
     ///
+    /// Batches applied before the call are all seen. A batch applied while the scan runs may be seen, not seen, or (memory, sled) seen
+    /// in the part of the range that is still ahead. `visit` may call the store.
+    ///
     /// # Errors
     /// [`StoreError`]; nothing has changed.
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), StoreError>;
@@ -143,5 +151,3 @@ pub trait Commit: Send + Sync + 'static {
     /// `done` runs on the committer's thread: it must not block.
     fn commit(&self, done: Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>);
 }
-
-use std::sync::Arc;
