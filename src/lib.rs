@@ -1,6 +1,8 @@
 //! Quorate.
 
+pub mod config;
 pub mod data;
+pub mod sim;
 pub mod status;
 mod table;
 pub mod resp;

@@ -1,0 +1,143 @@
+//! The one table of keys, and how their texts become a [`NodeConfig`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::layers::{Given, Sources};
+use super::text::{self, parse_duration};
+use super::{ConfigError, Durability, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, Storage};
+
+/// A key of the file; `QUORATE_` and capitals make it a variable, `--` and dashes a flag.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// What it takes, as the end of a sentence.
+    pub(super) expected: &'static str,
+    /// Whether the file has it as a number instead of a string.
+    pub(super) number: bool,
+}
+
+const fn key(name: &'static str, expected: &'static str) -> Key {
+    Key { name, expected, number: false }
+}
+
+const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
+
+pub(super) const KEYS: [Key; 16] = [
+    key("data_dir", "a string with a path"),
+    key("node", text::NAME),
+    key("datacenter", text::NAME),
+    key("rack", text::NAME),
+    key("resp", ADDRESS),
+    key("http", ADDRESS),
+    key("quic", ADDRESS),
+    key("etcd", ADDRESS),
+    key("join", "a string with host and port of a member, such as \"10.0.0.1:7381\""),
+    key("token", "a string with a join token"),
+    key("storage", "\"fjall\", \"sled\" or \"memory\""),
+    key("durability", "\"sync\", \"interval\" or \"none\""),
+    key("durability_interval", text::DURATION),
+    key("password", "a string that is not empty"),
+    key("request_timeout", text::DURATION),
+    Key { name: "partitions", expected: text::PARTITIONS, number: true },
+];
+
+/// Makes the configuration of what was given, with defaults for the rest.
+pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, ConfigError> {
+    if let Some(origin) = given.origin_of("etcd") {
+        return Err(ConfigError::EtcdNotServed { origin });
+    }
+    let address = |name, port| given.take(name, parse_address).map(|found| found.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))));
+    let name = |name, default: &str| given.take(name, parse_name).map(|found| found.unwrap_or_else(|| default.to_owned()));
+    Ok(NodeConfig {
+        data_dir: match given.take("data_dir", parse_path)? {
+            Some(path) => path,
+            None => default_data_dir(sources).ok_or(ConfigError::NoDataDir)?,
+        },
+        node: match given.take("node", parse_name)? {
+            Some(name) => name,
+            None => host_name(),
+        },
+        datacenter: name("datacenter", "dc1")?,
+        rack: name("rack", "r1")?,
+        listen: Listen { resp: address("resp", 7379)?, http: address("http", 7380)?, quic: address("quic", 7381)? },
+        join: join(given)?,
+        storage: given.take("storage", parse_storage)?.unwrap_or(Storage::Fjall),
+        durability: durability(given)?,
+        password: given.take("password", parse_secret)?,
+        request_timeout: given.take("request_timeout", parse_duration)?.unwrap_or(REQUEST_TIMEOUT),
+        partitions: given.take("partitions", |text| text.parse().ok().filter(|n| text::is_partitions(*n)))?.unwrap_or(PARTITIONS),
+    })
+}
+
+fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
+    let address = given.take("join", |text| text::is_host_and_port(text).then(|| text.to_owned()))?;
+    match (address, given.take("token", parse_secret)?) {
+        (Some(address), Some(token)) => Ok(Some(Join { address, token })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::Alone { origin: given.origin("join"), key: "join", other: "token" }),
+        (None, Some(_)) => Err(ConfigError::Alone { origin: given.origin("token"), key: "token", other: "join" }),
+    }
+}
+
+/// An interval beside another mode is refused: whoever wrote it believes in a promise that the node does not give.
+fn durability(given: &Given) -> Result<Durability, ConfigError> {
+    let interval = given.take("durability_interval", parse_duration)?;
+    let mode = given.take("durability", |text| match text {
+        "sync" => Some(Durability::Sync),
+        "interval" => Some(Durability::Interval(interval.unwrap_or(SYNC_INTERVAL))),
+        "none" => Some(Durability::None),
+        _ => None,
+    })?;
+    match (mode.unwrap_or(Durability::Sync), interval) {
+        (Durability::Sync | Durability::None, Some(_)) => Err(ConfigError::Alone {
+            origin: given.origin("durability_interval"),
+            key: "durability_interval",
+            other: "durability = \"interval\"",
+        }),
+        (durability, _) => Ok(durability),
+    }
+}
+
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    text.parse().ok()
+}
+
+fn parse_name(text: &str) -> Option<String> {
+    text::is_name(text).then(|| text.to_owned())
+}
+
+fn parse_path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn parse_secret(text: &str) -> Option<Secret> {
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
+fn parse_storage(text: &str) -> Option<Storage> {
+    match text {
+        "fjall" => Some(Storage::Fjall),
+        "sled" => Some(Storage::Sled),
+        "memory" => Some(Storage::Memory),
+        _ => None,
+    }
+}
+
+/// The platform's place for a user's data.
+fn default_data_dir(sources: &Sources) -> Option<PathBuf> {
+    let variable = |name| sources.variable(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    if cfg!(target_os = "macos") {
+        return Some(variable("HOME")?.join("Library/Application Support/quorate"));
+    }
+    // The XDG base directory specification: a relative XDG_DATA_HOME is to be ignored.
+    let base = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    Some(base.or_else(|| Some(variable("HOME")?.join(".local/share")))?.join("quorate"))
+}
+
+/// The host's name up to its first dot, or "node" if it is no valid name.
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().unwrap_or_default();
+    parse_name(name.split('.').next().unwrap_or_default()).unwrap_or_else(|| "node".to_owned())
+}

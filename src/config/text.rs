@@ -1,0 +1,60 @@
+//! The text forms of values, and the distance between words.
+
+use std::time::Duration;
+
+pub(super) const NAME: &str = "a string of 1 to 64 letters, digits, '-', '_' or '.'";
+pub(super) const DURATION: &str = "a string with a number and a unit (us, ms, s, m, h, d), such as \"500ms\", and more than 0";
+pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 32768";
+
+/// Whether the text can name a node, a datacenter or a rack: it must stand in a list, a path and a metric label without quoting.
+pub(super) fn is_name(text: &str) -> bool {
+    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// Whether a keyspace can have so many partitions.
+pub(super) fn is_partitions(count: u16) -> bool {
+    count.is_power_of_two()
+}
+
+/// `host:port` with a port that can be dialled; the name is looked up later.
+pub(super) fn is_host_and_port(text: &str) -> bool {
+    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
+}
+
+/// A whole number with one of the units us, ms, s, m, h, d; more than 0 and less than about 500 000 years.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let micros: u64 = match unit.trim() {
+        "us" | "µs" => 1,
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        "d" => 86_400_000_000,
+        _ => return None,
+    };
+    let total = number.parse::<u64>().ok()?.checked_mul(micros)?;
+    (total > 0).then(|| Duration::from_micros(total))
+}
+
+/// The valid word with the least edit distance to `word`; the first of several, and empty only if there is none.
+pub(super) fn nearest(word: &str, valid: impl Iterator<Item = String>) -> String {
+    valid.min_by_key(|candidate| distance(word, candidate)).unwrap_or_default()
+}
+
+/// Levenshtein's distance, one row of the matrix at a time.
+fn distance(left: &str, right: &str) -> usize {
+    let right: Vec<char> = right.chars().collect();
+    let mut row: Vec<usize> = (0..=right.len()).collect();
+    for (i, l) in left.chars().enumerate() {
+        let mut diagonal = i;
+        row[0] = i + 1;
+        for (j, r) in right.iter().enumerate() {
+            let replaced = diagonal + usize::from(l != *r);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[right.len()]
+}
