@@ -3,6 +3,7 @@
 pub mod config;
 pub mod data;
 pub mod sim;
+pub mod http;
 pub mod status;
 mod table;
 pub mod resp;

@@ -1,0 +1,300 @@
+//! The simulated network: latency by datacenter, jitter, loss, one-way cuts, connections that break and come back. One seed, one history.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_crdt::NodeId;
+use quorate_gossip::transport::{CallError, Class, Inbound, JoinGrant, JoinRefusal, JoinRequest};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tokio::sync::{Notify, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use super::trace::Trace;
+
+mod port;
+mod state;
+
+pub use port::Port;
+
+/// How often connections are looked at: broken ones given up, missing ones made.
+const SCAN_EVERY: Duration = Duration::from_millis(50);
+
+/// What the network is like. Delays are one way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conditions {
+    /// Between two nodes of one datacenter.
+    pub within: Duration,
+    /// Between two datacenters.
+    pub between: Duration,
+    /// A delay is lengthened by up to this share of itself.
+    pub jitter: f64,
+    /// The share of datagrams that are lost. A frame of a stream that is lost is sent again, so it comes late and holds up those behind it.
+    pub loss: f64,
+    /// A connection breaks after this time without an answer.
+    pub idle: Duration,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            within: Duration::from_micros(250),
+            between: Duration::from_millis(20),
+            jitter: 0.3,
+            loss: 0.01,
+            idle: Duration::from_millis(1500),
+        }
+    }
+}
+
+/// The one network of a simulation. Cheap to clone.
+#[derive(Clone)]
+pub struct Network {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    /// Rings when an event was queued that may be the next.
+    changed: Notify,
+}
+
+struct State {
+    rng: StdRng,
+    conditions: Conditions,
+    hosts: BTreeMap<NodeId, Host>,
+    /// Directed pairs over which nothing passes.
+    blocked: BTreeSet<(NodeId, NodeId)>,
+    connections: BTreeMap<(NodeId, NodeId), Connection>,
+    /// When the last frame of a class arrives, by direction: order within a class.
+    last: BTreeMap<(NodeId, NodeId, Class), Instant>,
+    /// What was sent over a blocked pair of a connection that has not broken yet.
+    stalled: BTreeMap<(NodeId, NodeId), Vec<Event>>,
+    queue: BTreeMap<(Instant, u64), Event>,
+    calls: BTreeMap<u64, Call>,
+    numbers: u64,
+    trace: Trace,
+}
+
+struct Host {
+    inbound: Arc<dyn Inbound>,
+    datacenter: Arc<str>,
+    peers: BTreeSet<NodeId>,
+    /// Distinguishes the lives of a node that was restarted.
+    life: u64,
+}
+
+struct Connection {
+    /// Never used again; what was sent on a broken connection finds it gone.
+    id: u64,
+    lives: (u64, u64),
+    silent_since: Option<Instant>,
+}
+
+struct Call {
+    connection: u64,
+    peer: NodeId,
+    answer: oneshot::Sender<Result<Bytes, CallError>>,
+}
+
+/// Something under way.
+struct Event {
+    from: NodeId,
+    to: NodeId,
+    /// The connection it was sent on.
+    connection: u64,
+    body: Body,
+}
+
+enum Body {
+    Frame(Class, Bytes),
+    Datagram(Bytes),
+    Call(u64, Bytes),
+    Answer(u64, Bytes),
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Network").finish_non_exhaustive()
+    }
+}
+
+impl Network {
+    /// An empty network. `seed` decides every delay and loss.
+    pub fn new(seed: u64, conditions: Conditions) -> Self {
+        let state = State {
+            rng: StdRng::seed_from_u64(seed),
+            conditions,
+            hosts: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            last: BTreeMap::new(),
+            stalled: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            numbers: 0,
+            trace: Trace::start(),
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+    }
+
+    /// Starts to deliver, on the current runtime, until the task is aborted.
+    pub fn start(&self) -> JoinHandle<()> {
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(shared.run())
+    }
+
+    /// Plugs a node in. What a former life of it had under way is lost.
+    pub fn plug(&self, node: NodeId, datacenter: Arc<str>, inbound: Arc<dyn Inbound>) -> Arc<Port> {
+        let mut state = self.shared.lock();
+        let life = state.number();
+        state.hosts.insert(node, Host { inbound, datacenter, peers: BTreeSet::new(), life });
+        drop(state);
+        Arc::new(Port::new(self.clone(), node, life))
+    }
+
+    /// Pulls a node's plug. The others find out when their connections have been silent for long enough.
+    pub fn unplug(&self, node: NodeId) {
+        let mut state = self.shared.lock();
+        let host = state.hosts.remove(&node);
+        drop(state);
+        drop(host);
+    }
+
+    /// From now on nothing passes from any node of `from` to any node of `to` (one way).
+    pub fn cut(&self, from: &[NodeId], to: &[NodeId]) {
+        let mut state = self.shared.lock();
+        for &a in from {
+            state.blocked.extend(to.iter().filter(|&&b| b != a).map(|&b| (a, b)));
+        }
+    }
+
+    /// Takes every cut away. What connections that are still up had to hold back arrives late.
+    pub fn heal(&self) {
+        let mut state = self.shared.lock();
+        state.blocked.clear();
+        for event in std::mem::take(&mut state.stalled).into_values().flatten() {
+            state.dispatch(event);
+        }
+        drop(state);
+        self.shared.changed.notify_one();
+    }
+
+    /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC, after one round trip of the longer kind.
+    ///
+    /// # Errors
+    /// What the member answers; [`JoinRefusal::NotReady`] when it is not plugged in.
+    pub async fn join(&self, member: NodeId, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
+        let (inbound, delay) = {
+            let state = self.shared.lock();
+            (state.hosts.get(&member).map(|host| Arc::clone(&host.inbound)), state.conditions.between)
+        };
+        tokio::time::sleep(delay).await;
+        let grant = inbound.ok_or(JoinRefusal::NotReady)?.join(request).await;
+        tokio::time::sleep(delay).await;
+        grant
+    }
+
+    /// The hash of everything that was delivered so far, with its time.
+    pub fn trace(&self) -> Trace {
+        self.shared.lock().trace
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("invariant: no code panics while it holds the network")
+    }
+
+    async fn run(self: Arc<Self>) {
+        let mut scan = Instant::now();
+        loop {
+            let due = self.lock().queue.first_key_value().map_or(scan, |(&(at, _), _)| at.min(scan));
+            tokio::select! {
+                biased;
+                () = self.changed.notified() => continue,
+                () = tokio::time::sleep_until(due) => {}
+            }
+            let now = Instant::now();
+            if scan <= now {
+                scan = now + SCAN_EVERY;
+                self.scan(now);
+            }
+            while let Some((event, inbound)) = self.take_due(now) {
+                self.deliver(event, &inbound);
+            }
+        }
+    }
+
+    /// The next event that has arrived and can be delivered.
+    fn take_due(&self, now: Instant) -> Option<(Event, Arc<dyn Inbound>)> {
+        let mut state = self.lock();
+        loop {
+            let entry = state.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
+            let event = entry.remove();
+            if !state.is_up(&event) {
+                continue;
+            }
+            if state.blocked.contains(&(event.from, event.to)) {
+                state.stall(event);
+                continue;
+            }
+            let Some(inbound) = state.hosts.get(&event.to).map(|host| Arc::clone(&host.inbound)) else { continue };
+            state.trace.event(now, event.from, event.to, event.body.digest());
+            return Some((event, inbound));
+        }
+    }
+
+    /// Hands an event to its node. The lock is not held: the node may send at once.
+    fn deliver(self: &Arc<Self>, event: Event, inbound: &Arc<dyn Inbound>) {
+        let Event { from, to, connection, body } = event;
+        match body {
+            Body::Frame(class, bytes) => inbound.frames(from, class, vec![bytes]),
+            Body::Datagram(bytes) => inbound.datagram(from, bytes),
+            Body::Answer(id, bytes) => {
+                let call = self.lock().calls.remove(&id);
+                if let Some(call) = call {
+                    // The caller may have given up.
+                    drop(call.answer.send(Ok(bytes)));
+                }
+            }
+            Body::Call(id, bytes) => {
+                let (shared, reply) = (Arc::clone(self), inbound.call(from, bytes));
+                tokio::spawn(async move {
+                    let body = Body::Answer(id, reply.await);
+                    shared.send(Event { from: to, to: from, connection, body });
+                });
+            }
+        }
+    }
+
+    /// Queues an event and wakes the pump.
+    fn send(&self, event: Event) {
+        self.lock().dispatch(event);
+        self.changed.notify_one();
+    }
+
+    /// Gives up silent connections and makes those that both sides want.
+    fn scan(&self, now: Instant) {
+        let hosts: Vec<(NodeId, Arc<dyn Inbound>, BTreeSet<NodeId>)> = {
+            let state = self.lock();
+            state.hosts.iter().map(|(&node, host)| (node, Arc::clone(&host.inbound), host.peers.clone())).collect()
+        };
+        let mut wanted = BTreeSet::new();
+        for (i, (a, inbound_a, peers_a)) in hosts.iter().enumerate() {
+            for (b, inbound_b, peers_b) in &hosts[i + 1..] {
+                if peers_a.contains(b) && peers_b.contains(a) && inbound_a.admits(*b) && inbound_b.admits(*a) {
+                    wanted.insert((*a, *b));
+                }
+            }
+        }
+        let changes = self.lock().reconnect(now, &wanted);
+        for (inbound, peer, up) in changes {
+            inbound.connection(peer, up);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! One node's plug in the simulated network.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_crdt::NodeId;
+use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Reply, Transport};
+use quorate_gossip::wire::FRAME_BYTES_MAX;
+use tokio::sync::oneshot;
+
+use super::{Body, Call, Event, Network};
+
+/// The [`Transport`] of one life of one node. After the node is pulled or restarted, the old port sends nothing any more.
+#[derive(Debug)]
+pub struct Port {
+    network: Network,
+    node: NodeId,
+    life: u64,
+}
+
+impl Port {
+    pub(super) fn new(network: Network, node: NodeId, life: u64) -> Self {
+        Self { network, node, life }
+    }
+
+    fn connection(&self, to: NodeId) -> Option<u64> {
+        self.network.shared.lock().connection(self.node, self.life, to)
+    }
+
+    fn send_body(&self, to: NodeId, body: Body) -> bool {
+        let Some(connection) = self.connection(to) else { return false };
+        self.network.shared.send(Event { from: self.node, to, connection, body });
+        true
+    }
+}
+
+impl Transport for Port {
+    fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool {
+        frame.len() <= FRAME_BYTES_MAX && self.send_body(to, Body::Frame(class, frame))
+    }
+
+    fn datagram(&self, to: NodeId, payload: Bytes) {
+        if payload.len() <= DATAGRAM_BYTES_MAX {
+            self.send_body(to, Body::Datagram(payload));
+        }
+    }
+
+    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
+        if request.len() > FRAME_BYTES_MAX {
+            let bytes = request.len();
+            return Box::pin(async move { Err(CallError::TooLarge { bytes }) });
+        }
+        let Some(connection) = self.connection(to) else { return Box::pin(async move { Err(CallError::NotConnected(to)) }) };
+        let (answer, answered) = oneshot::channel();
+        let network = self.network.clone();
+        let id = {
+            let mut state = network.shared.lock();
+            let id = state.number();
+            state.calls.insert(id, Call { connection, peer: to, answer });
+            id
+        };
+        self.send_body(to, Body::Call(id, request));
+        Box::pin(async move {
+            match tokio::time::timeout(timeout, answered).await {
+                Ok(Ok(result)) => result,
+                Ok(Err(_network_is_gone)) => Err(CallError::Disconnected(to)),
+                Err(_elapsed) => {
+                    let call = network.shared.lock().calls.remove(&id);
+                    drop(call);
+                    Err(CallError::TimedOut { node: to, after: timeout })
+                }
+            }
+        })
+    }
+
+    fn set_peers(&self, peers: BTreeMap<NodeId, SocketAddr>) {
+        let mut state = self.network.shared.lock();
+        if let Some(host) = state.hosts.get_mut(&self.node).filter(|host| host.life == self.life) {
+            host.peers = peers.into_keys().filter(|&peer| peer != self.node).collect();
+        }
+    }
+
+    fn rtt(&self, to: NodeId) -> Option<Duration> {
+        self.connection(to)?;
+        Some(self.network.shared.lock().distance(self.node, to) * 2)
+    }
+
+    fn connected(&self, to: NodeId) -> bool {
+        self.connection(to).is_some()
+    }
+}
