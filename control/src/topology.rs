@@ -108,8 +108,13 @@ pub struct Transition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Phase {
     /// Write both sets, read the old one; new replicas are being filled.
+    ///
+    /// Every member of `to` reports, each when it has joined what all live members of `replicas` (at least a majority in each datacenter)
+    /// had after they knew this epoch.
     Copying,
     /// Write both sets, read the new one; waiting until nobody reads the old one any more.
+    ///
+    /// Every member of `replicas` reports, each when it refuses all requests for the partition that carry an older epoch.
     Switching,
 }
 
@@ -144,7 +149,7 @@ impl Topology {
 }
 
 impl Keyspace {
-    /// How many partitions the keyspace has: a power of two, at most 32768, fixed when the keyspace is created.
+    /// How many partitions the keyspace has: a power of two, at most [`PARTITIONS_MAX`](crate::state::PARTITIONS_MAX), fixed when the keyspace is created.
     pub fn partition_count(&self) -> usize {
         self.placement.len()
     }
@@ -198,6 +203,16 @@ impl Placement {
             }
         }
         holders
+    }
+
+    /// The phase that `node` has still to report done, if any. Reported again after a restart, in case the report was lost.
+    pub fn owes(&self, node: NodeId) -> Option<Phase> {
+        let transition = self.transition.as_ref().filter(|transition| !transition.done.contains(&node))?;
+        let asked = match transition.phase {
+            Phase::Copying => &transition.to,
+            Phase::Switching => &self.replicas,
+        };
+        asked.contains(&node).then_some(transition.phase)
     }
 
     /// Whether `node` keeps a copy now.

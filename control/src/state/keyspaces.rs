@@ -1,0 +1,75 @@
+//! Keyspaces: making, altering, dropping.
+
+use std::sync::Arc;
+
+use quorate_crdt::NodeId;
+
+use super::{ControlState, DEFAULT_KEYSPACE, NewKeyspace, PARTITIONS_MAX, Refusal, Response, check_name};
+use crate::placement::place;
+use crate::topology::{Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication};
+
+impl ControlState {
+    pub(super) fn create_keyspace(&mut self, epoch: Epoch, new: NewKeyspace) -> Result<Response, Refusal> {
+        check_name(&new.name)?;
+        if !new.partitions.is_power_of_two() || new.partitions > PARTITIONS_MAX {
+            return Err(Refusal::BadPartitions { partitions: new.partitions, max: PARTITIONS_MAX });
+        }
+        if self.topology.keyspace_named(&new.name).is_some() {
+            return Err(Refusal::NameTaken);
+        }
+        let keyspace = KeyspaceId(self.next_keyspace.ok_or(Refusal::Exhausted)?);
+        if place(self.staying(), &new.replication, keyspace, Partition(0)).is_empty() {
+            return Err(Refusal::NoReplicas { keyspace });
+        }
+        self.next_keyspace = keyspace.0.checked_add(1);
+        self.insert_keyspace(epoch, keyspace, new);
+        Ok(Response::Created { keyspace })
+    }
+
+    pub(super) fn insert_keyspace(&mut self, epoch: Epoch, id: KeyspaceId, new: NewKeyspace) {
+        let placement = (0..new.partitions)
+            .map(|partition| Placement::stable(epoch, place(self.staying(), &new.replication, id, Partition(partition))))
+            .collect();
+        let keyspace = Keyspace { name: new.name, replication: new.replication, read: new.read, write: new.write, placement };
+        self.topology_mut().keyspaces.insert(id, keyspace);
+    }
+
+    pub(super) fn alter_keyspace(
+        &mut self,
+        epoch: Epoch,
+        id: KeyspaceId,
+        replication: Option<Replication>,
+        (read, write): (Option<Arc<str>>, Option<Arc<str>>),
+    ) -> Result<Response, Refusal> {
+        self.keyspace(id)?;
+        if let Some(replication) = &replication
+            && place(self.staying(), replication, id, Partition(0)).is_empty()
+        {
+            return Err(Refusal::NoReplicas { keyspace: id });
+        }
+        if let Some(keyspace) = self.topology_mut().keyspaces.get_mut(&id) {
+            keyspace.read = read.unwrap_or_else(|| keyspace.read.clone());
+            keyspace.write = write.unwrap_or_else(|| keyspace.write.clone());
+            keyspace.replication = replication.unwrap_or_else(|| keyspace.replication.clone());
+        }
+        self.retarget_keyspace(epoch, id);
+        self.dismiss_leavers();
+        Ok(Response::Done)
+    }
+
+    pub(super) fn drop_keyspace(&mut self, id: KeyspaceId) -> Result<Response, Refusal> {
+        self.keyspace(id)?;
+        if id == DEFAULT_KEYSPACE {
+            return Err(Refusal::DefaultKeyspace);
+        }
+        self.topology_mut().keyspaces.remove(&id);
+        self.dismiss_leavers();
+        Ok(Response::Done)
+    }
+
+    /// The first keyspace that would have no replica anywhere if the cluster had only these nodes.
+    pub(super) fn without_replicas<'a>(&self, nodes: impl Iterator<Item = (NodeId, &'a NodeInfo)> + Clone) -> Option<KeyspaceId> {
+        let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| place(nodes.clone(), &keyspace.replication, **id, Partition(0)).is_empty();
+        self.topology.keyspaces.iter().find(bare).map(|(&id, _)| id)
+    }
+}

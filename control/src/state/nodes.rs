@@ -1,0 +1,137 @@
+//! Who is in: founding, tokens, admission, removal.
+
+use quorate_crdt::NodeId;
+
+use super::{
+    ControlState, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, Token, TokenId,
+    check_name,
+};
+use crate::topology::{ClusterId, Epoch, NodeInfo, Replication};
+
+impl ControlState {
+    pub(super) fn found(
+        &mut self,
+        epoch: Epoch,
+        (cluster, authority): (ClusterId, Secret),
+        token: NewToken,
+        node: &NodeSpec,
+    ) -> Result<Response, Refusal> {
+        if self.founded() {
+            return Err(Refusal::AlreadyFounded);
+        }
+        check_spec(node)?;
+        self.topology_mut().cluster = cluster;
+        self.authority = authority;
+        self.create_token(token)?;
+        let first = self.enter(node);
+        let level = "LOCAL_QUORUM";
+        let default = NewKeyspace {
+            name: "default".into(),
+            replication: Replication::Auto,
+            partitions: DEFAULT_PARTITIONS,
+            read: level.into(),
+            write: level.into(),
+        };
+        self.insert_keyspace(epoch, DEFAULT_KEYSPACE, default);
+        self.choose_voters();
+        Ok(Response::Admitted { node: first })
+    }
+
+    pub(super) fn create_token(&mut self, token: NewToken) -> Result<Response, Refusal> {
+        if self.tokens.contains_key(&token.id) {
+            return Err(Refusal::TokenExists);
+        }
+        self.tokens.insert(token.id, Token { secret: token.secret, uses_left: token.uses, expires_ms: token.expires_ms });
+        Ok(Response::Done)
+    }
+
+    /// The token is judged first, so that a stranger learns nothing about names; a retry second, because it must not find the token used up
+    /// by its own first attempt.
+    pub(super) fn admit(
+        &mut self,
+        epoch: Epoch,
+        (id, secret): (TokenId, &Secret),
+        node: &NodeSpec,
+        at_ms: u64,
+    ) -> Result<Response, Refusal> {
+        let token = self.tokens.get(&id).filter(|token| &token.secret == secret).ok_or(Refusal::UnknownToken)?;
+        check_spec(node)?;
+        if let Some((known, _)) = self.topology.node_named(&node.name) {
+            let same = self.instances.get(&known) == Some(&node.instance) && !self.leaving.contains(&known);
+            return if same {
+                self.move_node(known, node.quic).map(|_| Response::Admitted { node: known })
+            } else {
+                Err(Refusal::NameTaken)
+            };
+        }
+        if token.expires_ms.is_some_and(|expires| at_ms >= expires) {
+            return Err(Refusal::Expired);
+        }
+        let uses_left = match token.uses_left {
+            Some(uses) => Some(uses.checked_sub(1).ok_or(Refusal::UsedUp)?),
+            None => None,
+        };
+        if let Some(token) = self.tokens.get_mut(&id) {
+            token.uses_left = uses_left;
+        }
+        let admitted = self.enter(node);
+        self.choose_voters();
+        self.retarget_all(epoch);
+        Ok(Response::Admitted { node: admitted })
+    }
+
+    /// Gives the node the next number. Numbers are never reused: an old node that comes back must not pass for a new one.
+    fn enter(&mut self, spec: &NodeSpec) -> NodeId {
+        self.last_node += 1;
+        let node = NodeId(self.last_node);
+        let info = NodeInfo {
+            name: spec.name.clone(),
+            datacenter: spec.datacenter.clone(),
+            rack: spec.rack.clone(),
+            quic: spec.quic,
+            voter: false,
+        };
+        self.topology_mut().nodes.insert(node, info);
+        self.instances.insert(node, spec.instance);
+        node
+    }
+
+    pub(super) fn remove_node(&mut self, epoch: Epoch, node: NodeId, lost: bool) -> Result<Response, Refusal> {
+        self.known(node)?;
+        if !self.staying().any(|(other, _)| other != node) {
+            return Err(Refusal::LastNode);
+        }
+        let rest = self.staying().filter(|&(other, _)| other != node);
+        if let Some(keyspace) = self.without_replicas(rest) {
+            return Err(Refusal::NoReplicas { keyspace });
+        }
+        self.leaving.insert(node);
+        if lost {
+            self.strip(epoch, node);
+        }
+        self.choose_voters();
+        self.retarget_all(epoch);
+        self.dismiss_leavers();
+        Ok(Response::Done)
+    }
+
+    /// Takes those out of the topology that hold nothing any more. Until then they stay: they are what the move reads from.
+    pub(super) fn dismiss_leavers(&mut self) {
+        let free: Vec<_> = self.leaving.iter().copied().filter(|&node| !self.holds_anything(node)).collect();
+        for node in free {
+            self.leaving.remove(&node);
+            self.instances.remove(&node);
+            self.topology_mut().nodes.remove(&node);
+        }
+    }
+
+    fn holds_anything(&self, node: NodeId) -> bool {
+        self.topology.keyspaces.values().flat_map(|keyspace| &keyspace.placement).any(|placement| placement.holds(node))
+    }
+}
+
+fn check_spec(spec: &NodeSpec) -> Result<(), Refusal> {
+    check_name(&spec.name)?;
+    check_name(&spec.datacenter)?;
+    check_name(&spec.rack)
+}

@@ -1,0 +1,101 @@
+//! Who votes in the control group.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use quorate_crdt::NodeId;
+
+use super::ControlState;
+use crate::topology::{Datacenter, NodeInfo};
+
+/// The most voters: more make every decision slower and none safer.
+pub(super) const VOTERS_MAX: usize = 7;
+
+/// How many of `nodes` vote: an odd number, because one more voter than that adds a copy to wait for but no failure to survive.
+pub(super) const fn voters_of(nodes: usize) -> usize {
+    match nodes {
+        0 => 0,
+        1 | 2 => 1,
+        3..VOTERS_MAX => nodes - 1 + nodes % 2,
+        _ => VOTERS_MAX,
+    }
+}
+
+impl ControlState {
+    /// Sets the voter flags: as many as the number of nodes allows, spread over datacenters and then racks. Who votes goes on voting unless
+    /// it leaves, there are too many, or its datacenter has at least two more voters than another that could have one.
+    pub(super) fn choose_voters(&mut self) {
+        let mut roll = Roll { nodes: self.staying().map(|(node, info)| (node, info.clone())).collect() };
+        let wanted = voters_of(roll.nodes.len());
+        while roll.voters(|_| true) > wanted {
+            let Some(node) = roll.dispensable() else { break };
+            roll.set(node, false);
+        }
+        while roll.voters(|_| true) < wanted {
+            let Some(node) = roll.candidate() else { break };
+            roll.set(node, true);
+        }
+        // Each swap makes the spread smaller, so this ends.
+        while let (Some(out), Some(into)) = (roll.dispensable(), roll.candidate()) {
+            if roll.votes_beside(out) < roll.votes_beside(into) + 2 {
+                break;
+            }
+            roll.set(out, false);
+            roll.set(into, true);
+        }
+        let changed: Vec<_> = self
+            .topology
+            .nodes
+            .iter()
+            .map(|(&node, info)| (node, info.voter, roll.nodes.get(&node).is_some_and(|info| info.voter)))
+            .filter(|(_, before, after)| before != after)
+            .collect();
+        for (node, _, voter) in changed {
+            if let Some(info) = self.topology_mut().nodes.get_mut(&node) {
+                info.voter = voter;
+            }
+        }
+    }
+}
+
+struct Roll {
+    nodes: BTreeMap<NodeId, NodeInfo>,
+}
+
+impl Roll {
+    fn voters(&self, which: impl Fn(&NodeInfo) -> bool) -> usize {
+        self.nodes.values().filter(|info| info.voter && which(info)).count()
+    }
+
+    fn in_datacenter(&self, datacenter: &Datacenter) -> usize {
+        self.voters(|info| &info.datacenter == datacenter)
+    }
+
+    fn in_rack(&self, of: &NodeInfo) -> usize {
+        self.voters(|info| info.datacenter == of.datacenter && info.rack == of.rack)
+    }
+
+    fn votes_beside(&self, node: NodeId) -> usize {
+        self.nodes.get(&node).map_or(0, |info| self.in_datacenter(&info.datacenter))
+    }
+
+    fn set(&mut self, node: NodeId, voter: bool) {
+        if let Some(info) = self.nodes.get_mut(&node) {
+            info.voter = voter;
+        }
+    }
+
+    /// Who should vote next: in the datacenter and then the rack with the fewest voters, the oldest.
+    fn candidate(&self) -> Option<NodeId> {
+        let others = self.nodes.iter().filter(|(_, info)| !info.voter);
+        others.min_by_key(|(node, info)| (self.in_datacenter(&info.datacenter), self.in_rack(info), **node)).map(|(&node, _)| node)
+    }
+
+    /// Who should stop first: in the datacenter and then the rack with the most voters, the newest.
+    fn dispensable(&self) -> Option<NodeId> {
+        let voters = self.nodes.iter().filter(|(_, info)| info.voter);
+        voters
+            .min_by_key(|(node, info)| (Reverse(self.in_datacenter(&info.datacenter)), Reverse(self.in_rack(info)), Reverse(**node)))
+            .map(|(&node, _)| node)
+    }
+}
