@@ -23,6 +23,9 @@ use crate::{Dot, ReplicaId};
 /// Unlike a version vector, it can say "event 7 but not 6". That is what lets deltas arrive in any order, or not at all,
 /// without an event being taken for seen that never came.
 ///
+/// As bytes: canonical, every number relative to the one before it; counters from 2^63 on do not decode, so that no
+/// sender can use up a replica's counters.
+///
 /// Three replicas are held without an allocation. `insert` of the next counter never allocates.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct CausalContext {

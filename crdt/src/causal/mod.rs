@@ -6,7 +6,9 @@
 //! Data Types" (arXiv 1603.01529), section 7.
 
 mod context;
+mod pair;
 mod store;
 
 pub use context::{CausalContext, Observed};
+pub use pair::{Causal, UnissuedEvents};
 pub use store::{DotFun, DotMap, DotSet, DotStore};

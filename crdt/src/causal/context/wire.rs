@@ -14,6 +14,9 @@ use super::CausalContext;
 use super::seen::{Run, Seen};
 use crate::{NodeId, ReplicaId};
 
+/// The highest counter that decodes. It leaves every replica 2^63 events to issue above whatever a sender claims.
+const HIGHEST_COUNTER: u64 = u64::MAX >> 1;
+
 struct Runs<'a>(&'a Seen);
 
 impl Serialize for CausalContext {
@@ -54,6 +57,9 @@ impl<'de> Deserialize<'de> for CausalContext {
         let mut before: Option<ReplicaId> = None;
         for (node, incarnation, prefix, runs) in entries {
             let replica = next_replica(before, node, incarnation).ok_or_else(|| D::Error::custom("replica id out of range"))?;
+            if prefix > HIGHEST_COUNTER {
+                return Err(D::Error::custom("counter out of range"));
+            }
             if prefix == 0 && runs.is_empty() {
                 return Err(D::Error::custom("replica of which nothing was seen"));
             }
@@ -78,7 +84,7 @@ fn absolute(prefix: u64, runs: &[(u64, u64)]) -> Option<SmallVec<[Run; 1]>> {
     runs.iter()
         .map(|&(gap, length)| {
             let first = before.checked_add(2)?.checked_add(gap)?;
-            before = first.checked_add(length)?;
+            before = first.checked_add(length).filter(|&last| last <= HIGHEST_COUNTER)?;
             Some(Run { first, last: before })
         })
         .collect()
