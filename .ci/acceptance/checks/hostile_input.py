@@ -1,0 +1,170 @@
+"""Bad input gives an error, never a crash, and never costs the others."""
+
+import os
+import random
+import time
+
+from cluster import Cluster, Refused
+from environment import small_disk
+from resp import Connection, ReplyError
+
+MEGABYTE = 1 << 20
+GROWTH_BYTES_MAX = 32 * MEGABYTE
+
+
+def refused(node, *more):
+    """What a node says that must not become ready."""
+    try:
+        node.start(*more)
+    except Refused as refusal:
+        assert refusal.code not in (0, "hung") and refusal.code > 0, f"{refusal.code}: {refusal.said}"
+        assert "panicked" not in refusal.said, refusal.said
+        return refusal.said.lower()
+    raise AssertionError(f"{node.name} became ready: {node.ready}")
+
+
+def answer_of(node, data):
+    """What the server says to `data` before it closes or falls silent."""
+    with Connection(node.resp, timeout=2) as connection:
+        try:
+            connection.socket.sendall(data)
+            return connection.reader.readline()
+        except (TimeoutError, ConnectionError, OSError):
+            return b""
+
+
+def survives(node, data_of, times=1):
+    before = node.resident_bytes()
+    answers = [answer_of(node, data_of()) for _ in range(times)]
+    assert node.running(), f"the node ended: {node.log.read_text()[-2000:]}"
+    assert node.call("PING", timeout=5) == "PONG"
+    growth = node.resident_bytes() - before
+    assert growth < GROWTH_BYTES_MAX, f"grew by {growth} bytes"
+    assert "panicked" not in node.log.read_text(errors="replace")
+    return answers
+
+
+def check_garbage_bytes():
+    with Cluster(1) as cluster:
+        seeded = random.Random(7)
+        survives(cluster[0], lambda: seeded.randbytes(4096) + b"\r\n", 100)
+        survives(cluster[0], lambda: b"*" + seeded.randbytes(64) + b"\r\n", 100)
+        survives(cluster[0], lambda: b"a" * (4 * MEGABYTE))
+
+
+def check_lengths_that_lie():
+    with Cluster(1) as cluster:
+        huge_bulk = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\nx"
+        for data in (huge_bulk, b"*1000000000\r\n$1\r\n", b"*2\r\n$99999999999999999999\r\n", b"*-5\r\n", b"$-7\r\n", b"*1\r\n$-1\r\n"):
+            for answer in survives(cluster[0], lambda: data, 20):
+                assert not answer.startswith(b"+"), answer
+
+
+def check_deep_nesting():
+    with Cluster(1) as cluster:
+        for frame in (b"*1\r\n", b"%1\r\n", b"~1\r\n", b"|1\r\n", b">1\r\n"):
+            survives(cluster[0], lambda: frame * 200_000, 3)
+
+
+def check_half_open_connections_do_not_stop_the_others():
+    with Cluster(1) as cluster:
+        node = cluster[0]
+        open_connections = [Connection(node.resp) for _ in range(500)]
+        for connection in open_connections:
+            connection.socket.sendall(b"*2\r\n$3\r\nGET\r\n$10\r\nhal")
+        begun = time.monotonic()
+        for number in range(200):
+            assert node.call("SET", f"k{number}", "v", timeout=5) == "OK"
+        assert time.monotonic() - begun < 10
+        for connection in open_connections:
+            connection.close()
+        assert node.call("GET", "k7") == b"v"
+
+
+def check_values_beyond_the_bound():
+    with Cluster(1) as cluster:
+        node = cluster[0]
+        for words in (("SET", "k" * (65 * 1024), "v"), ("SET", "k", b"v" * (16 * MEGABYTE + 1))):
+            try:
+                answer = node.call(*words, timeout=20)
+                raise AssertionError(f"accepted: {answer}")
+            except (ReplyError, ConnectionError, BrokenPipeError):
+                pass
+        assert node.running() and node.call("SET", "k", b"v" * MEGABYTE) == "OK" and len(node.call("GET", "k")) == MEGABYTE
+
+
+def check_configuration_with_an_unknown_key():
+    with Cluster(0) as cluster:
+        config = cluster.folder / "quorate.toml"
+        config.write_text('datacentre = "x"\n')
+        said = refused(cluster.make("a"), "--config", config)
+        assert "datacentre" in said and "datacenter" in said.replace("datacentre", ""), said
+
+
+def check_data_directory_of_another_cluster():
+    with Cluster(1) as cluster, Cluster(1) as other:
+        foreign = cluster.make("x")
+        foreign.data_dir = other[0].data_dir
+        other[0].stop()
+        said = refused(foreign, "--join", cluster[0].ready["quic"], "--token", cluster[0].ready["join_token"])
+        assert "cluster" in said and ("another" in said or "other" in said or "already" in said or "belongs" in said), said
+        other[0].start()
+        assert other[0].call("PING") == "PONG"
+
+
+def check_data_directory_in_use():
+    with Cluster(1) as cluster:
+        second = cluster.make("second")
+        second.data_dir = cluster[0].data_dir
+        said = refused(second)
+        assert "lock" in said or "in use" in said or "another process" in said, said
+        assert cluster[0].call("PING") == "PONG"
+
+
+def check_data_directory_that_cannot_be_written():
+    with Cluster(0) as cluster:
+        node = cluster.make("a")
+        node.data_dir = cluster.folder / "file"
+        node.data_dir.write_text("not a directory")
+        assert str(node.data_dir) in refused(node)
+
+
+def check_a_full_disk_is_said_and_loses_nothing():
+    with small_disk(192) as folder, Cluster(0, ["--durability", "sync"]) as cluster:
+        node = cluster.make("a")
+        node.data_dir = folder / "data"
+        node.start()
+        acknowledged, error = fill(node)
+        assert error, "the disk never filled up"
+        assert "disk" in error or "space" in error, error
+        if node.running():
+            node.stop()
+        filler = [path for path in folder.iterdir() if path.name == "filler"]
+        for path in filler:
+            os.remove(path)
+        node.start()
+        with node.connect() as connection:
+            lengths = connection.pipeline([("STRLEN", f"k{n}") for n in range(acknowledged)])
+        assert lengths == [256 * 1024] * acknowledged, "acknowledged writes were lost"
+
+
+def fill(node):
+    """How many writes were acknowledged before the first that was not, and what was said to that one."""
+    # The last free megabytes go to a file that the check can remove, so that the node can start again.
+    (node.data_dir.parent / "filler").write_bytes(b"x" * (24 * MEGABYTE))
+    value = os.urandom(256 * 1024)
+    with node.connect(30) as connection:
+        for number in range(4096):
+            try:
+                connection.call("SET", f"k{number}", value)
+            except ReplyError as error:
+                return number, str(error).lower()
+            except OSError:
+                return number, node.log.read_text(errors="replace").lower()
+    return 4096, ""
+
+
+def check_open_to_the_network_without_a_password_is_refused():
+    with Cluster(0) as cluster:
+        said = refused(cluster.make("a", "dc1", "--resp", "0.0.0.0:0"))
+        assert "password" in said, said

@@ -1,0 +1,170 @@
+//! What the documents promise is there.
+
+use crate::Finding;
+use crate::tree::Tree;
+
+const GUARANTEES: &str = "docs/consistency.md";
+const ARCHITECTURE: &str = "docs/architecture.md";
+
+/// Relative links to files that do not exist, and to headings that do not.
+pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, file) in tree.all().filter(|(path, _)| path.strip_suffix(".md").is_some()) {
+        for target in outside_code(&file.text).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            if target.contains("://") || target.starts_with("mailto:") {
+                continue;
+            }
+            let (file_part, heading) = target.split_once('#').unwrap_or((target, ""));
+            let resolved = if file_part.is_empty() { path.to_owned() } else { resolve(path, file_part) };
+            let heading_exists = heading.is_empty() || tree.text(&resolved).lines().any(|line| anchor(line).as_deref() == Some(heading));
+            if !tree.has(&resolved) || !heading_exists {
+                findings.push(format!("{path}: link to {target}"));
+            }
+        }
+    }
+    findings
+}
+
+/// Rust in the README that stands in no example, where it would be compiled and run.
+pub(crate) fn shown_code(tree: &Tree) -> Vec<Finding> {
+    let joined = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+    let examples = tree.sources().filter(|(path, _)| path.starts_with("examples/")).map(|(_, file)| joined(&file.text)).collect::<Vec<_>>();
+    let blocks = tree.text("README.md").split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let unknown = blocks.filter(|block| !examples.iter().any(|example| example.contains(&joined(block))));
+    unknown.map(|block| format!("README.md: in no example: {}", block.lines().next().unwrap_or_default())).collect()
+}
+
+/// Guarantees that name no test, or one that does not exist.
+pub(crate) fn guarantees(tree: &Tree) -> Vec<Finding> {
+    backed(tree, GUARANTEES, "**[guarantee]**", "test:", &|tree, name| is_test(tree, name))
+}
+
+/// Invariants of the architecture that name no lint or test, or one that does not exist.
+pub(crate) fn invariants(tree: &Tree) -> Vec<Finding> {
+    let upheld = |tree: &Tree, name: &str| {
+        let lint = ["Cargo.toml", "clippy.toml", "crdt/clippy.toml"].iter().any(|path| tree.text(path).contains(name));
+        lint || is_test(tree, name)
+    };
+    backed(tree, ARCHITECTURE, "**Architecture Invariant:**", "Upheld by:", &upheld)
+}
+
+/// Paragraphs of the document at `path` with `mark` that do not end in `label` and names in backticks which all satisfy `exists`.
+fn backed(tree: &Tree, path: &str, mark: &str, label: &str, exists: &dyn Fn(&Tree, &str) -> bool) -> Vec<Finding> {
+    let text = tree.text(path);
+    let marked = text.split("\n\n").flat_map(|paragraph| paragraph.split("\n- ")).filter(|paragraph| paragraph.contains(mark));
+    let mut findings = Vec::new();
+    let mut seen = 0;
+    for paragraph in marked {
+        seen += 1;
+        let title = paragraph.lines().next().unwrap_or_default();
+        let names = paragraph.rsplit_once(label).map(|(_, names)| names.split('`').skip(1).step_by(2).collect::<Vec<_>>());
+        match names.as_deref() {
+            None | Some([]) => findings.push(format!("{path}: nothing behind: {title}")),
+            Some(names) => {
+                let missing = names.iter().filter(|name| !exists(tree, name));
+                findings.extend(missing.map(|name| format!("{path}: {name} does not exist, behind: {title}")));
+            }
+        }
+    }
+    if seen == 0 {
+        findings.push(format!("{path}: no paragraph has {mark}"));
+    }
+    findings
+}
+
+/// Whether `name` is a test function in Rust, or a check of the acceptance run.
+fn is_test(tree: &Tree, name: &str) -> bool {
+    let name = name.rsplit("::").next().unwrap_or(name);
+    let rust = tree.sources().any(|(_, file)| {
+        file.code.match_indices(&format!("fn {name}(")).any(|(at, _)| {
+            let before = &file.code[..at];
+            let attributes = &before[before.rfind(['}', ';']).map_or(0, |n| n + 1)..];
+            attributes.contains("test]") || attributes.contains("test(")
+        })
+    });
+    let check = format!("def {name}(");
+    rust || tree.all().any(|(path, file)| path.starts_with(".ci/acceptance/") && name.starts_with("check_") && file.text.contains(&check))
+}
+
+/// Markdown without fenced blocks and code spans, in which `](` means nothing.
+fn outside_code(text: &str) -> String {
+    let mut fenced = false;
+    let mut kept = String::new();
+    for line in text.lines() {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+        } else if !fenced {
+            kept.extend(line.split('`').step_by(2));
+            kept.push('\n');
+        }
+    }
+    kept
+}
+
+/// The anchor of a heading line, as forges make it.
+fn anchor(line: &str) -> Option<String> {
+    let title = line.strip_prefix('#')?.trim_start_matches('#').trim();
+    let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    Some(kept.replace(' ', "-"))
+}
+
+/// `target` as seen from the document at `path`.
+fn resolve(path: &str, target: &str) -> String {
+    let mut parts = path.split('/').collect::<Vec<_>>();
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "." | "" => {}
+            ".." => drop(parts.pop()),
+            name => parts.push(name),
+        }
+    }
+    parts.join("/")
+}
+
+#[test]
+fn a_broken_link_is_found() {
+    let tree = |text: &str| Tree::new([("docs/a.md".to_owned(), text.to_owned()), ("README.md".to_owned(), "# A B".to_owned())]);
+    let found = |text: &str| links(&tree(text));
+    assert_eq!(found("see [x](b.md)"), ["docs/a.md: link to b.md"]);
+    assert_eq!(found("see [x](../README.md#c)"), ["docs/a.md: link to ../README.md#c"]);
+    assert_eq!(found("[x](../README.md#a-b) [y](https://example.org/z) `[z](none.md)`\n```\n[q](none.md)\n```\n"), [""; 0]);
+}
+
+#[test]
+fn shown_code_that_is_not_run_is_found() {
+    let found = |block: &str| {
+        let example = "fn main() {\n    let a = 1;\n    drop(a);\n}\n".to_owned();
+        shown_code(&Tree::new([("README.md".to_owned(), format!("x\n```rust\n{block}```\n")), ("examples/a.rs".to_owned(), example)]))
+    };
+    assert_eq!(found("let a = 1;\ndrop(a);\n"), [""; 0]);
+    assert_eq!(found("let a = 2;\n"), ["README.md: in no example: let a = 2;"]);
+}
+
+#[test]
+fn a_guarantee_without_a_test_is_found() {
+    let tree = |line: &str| {
+        Tree::new([
+            (GUARANTEES.to_owned(), line.to_owned()),
+            (
+                "tests/a.rs".to_owned(),
+                "fn not_a_test() {}\n#[test]\nfn holds() {}\n#[tokio::test(start_paused = true)]\nasync fn waits() {}".to_owned(),
+            ),
+            (".ci/acceptance/b.py".to_owned(), "def check_real(cluster):".to_owned()),
+        ])
+    };
+    let found = |line: &str| guarantees(&tree(line)).len();
+    for broken in ["**[guarantee]** x", "**[guarantee]** x — test: `gone`", "**[guarantee]** x — test: `not_a_test`", "nothing at all"]
+    {
+        assert_eq!(found(broken), 1, "{broken}");
+    }
+    assert_eq!(found("**[guarantee]** x\nmore — test: `holds`, `waits`\n, `check_real`"), 0);
+}
+
+#[test]
+fn an_invariant_without_a_guard_is_found() {
+    let tree =
+        |text: &str| Tree::new([(ARCHITECTURE.to_owned(), text.to_owned()), ("Cargo.toml".to_owned(), "unsafe_code = 1".to_owned())]);
+    assert_eq!(invariants(&tree("**Architecture Invariant:** x Upheld by: `unsafe_code`")), [""; 0]);
+    assert_eq!(invariants(&tree("**Architecture Invariant:** x Upheld by: `wishes`")).len(), 1);
+}
