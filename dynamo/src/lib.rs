@@ -2,5 +2,8 @@
 
 pub mod consistency;
 pub mod op;
+pub mod protocol;
+pub mod replica;
+mod value;
 
 pub use consistency::Consistency;

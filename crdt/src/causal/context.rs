@@ -104,7 +104,9 @@ impl CausalContext {
     /// Whether every event that `other` has seen was seen here too: set inclusion, a partial order. Linear in both.
     pub fn covers(&self, other: &Self) -> bool {
         let mut mine = self.replicas.iter();
-        other.replicas.iter().all(|theirs| mine.find(|seen| seen.replica >= theirs.replica).is_some_and(|seen| seen.covers(theirs)))
+        other.replicas.iter().all(|theirs| {
+            mine.find(|seen| seen.replica >= theirs.replica).is_some_and(|seen| seen.replica == theirs.replica && seen.covers(theirs))
+        })
     }
 
     /// The events seen here that `other` has not seen, as maximal runs, ascending.

@@ -1,0 +1,258 @@
+//! One node's copy of one partition: a causal map from rows to dotted entries under one context.
+//!
+//! Everything that changes a replica from outside goes through [`Replica::join`]: replication, read repair, handoff, anti-entropy, filling
+//! of a new replica. Everything that a client changes goes through a [`Write`](write::Write), whose delta the other replicas join.
+//!
+//! The rules are those of node-wide dotted clocks (Gonçalves, Almeida, Baquero, Fonte: "Concise server-wide causality management for
+//! eventually consistent data stores", 2015; "DottedDB: anti-entropy without Merkle trees, deletes without tombstones", SRDS 2017) and of
+//! dot stores (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7), with residuals added: see
+//! `docs/adr/0003-one-context-per-partition-replica.md`.
+
+mod delta;
+mod journal;
+mod range;
+mod residuals;
+mod row;
+mod rows;
+mod sync;
+mod write;
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
+
+pub use delta::{Delta, Part, Residual};
+pub use range::Range;
+pub use row::{Payload, Row, RowKey, RowKind};
+pub use rows::KeyRows;
+pub use sync::{Chunk, Missing};
+pub use write::{Replaces, Write};
+
+use journal::Journal;
+pub use journal::restore;
+use residuals::Residuals;
+use rows::Rows;
+use sync::Heard;
+
+/// While no more residuals than this are held, each join looks whether they are still needed; beyond it, only ticks do. Guess.
+const RESIDUALS_CHECKED_AT_ONCE: usize = 8;
+
+/// A partition replica. Pure: no clock, no disk, no network.
+///
+/// **Invariants:** every live entry's dot is in the context or in a residual over its row; a dot of `recent` is in the context; own dots
+/// have no gaps. **Law:** two replicas with equal contexts and no residuals have equal rows.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    id: ReplicaId,
+    context: CausalContext,
+    rows: Rows,
+    /// Events that some primary may not know yet, and where their effect lies.
+    recent: BTreeMap<Dot, Range>,
+    residuals: Residuals,
+    /// What the other primaries have said that they know.
+    heard: BTreeMap<NodeId, Heard>,
+    /// The context at the last tick: what is newer may still be under way and is not worth repairing yet.
+    quiet: CausalContext,
+    /// Whether the replica is still being filled: it must neither be read nor copied from.
+    filling: bool,
+    journal: Journal,
+    #[cfg(test)]
+    broken: Option<model::Broken>,
+}
+
+impl Replica {
+    /// An empty replica that writes as `id`.
+    pub fn new(id: ReplicaId) -> Self {
+        Self {
+            id,
+            context: CausalContext::new(),
+            rows: Rows::default(),
+            recent: BTreeMap::new(),
+            residuals: Residuals::default(),
+            heard: BTreeMap::new(),
+            quiet: CausalContext::new(),
+            filling: false,
+            journal: Journal::default(),
+            #[cfg(test)]
+            broken: None,
+        }
+    }
+
+    /// The id under which this replica writes.
+    pub fn id(&self) -> ReplicaId {
+        self.id
+    }
+
+    /// Everything this replica has seen of the whole partition.
+    pub fn context(&self) -> &CausalContext {
+        &self.context
+    }
+
+    /// Order-independent hash of all live rows.
+    pub fn digest(&self) -> u128 {
+        self.rows.digest()
+    }
+
+    /// Digest of the live rows in `range`.
+    pub fn digest_of(&self, range: &Range) -> u128 {
+        self.rows.digest_of(range)
+    }
+
+    /// Live rows.
+    pub fn row_count(&self) -> u64 {
+        self.rows.count()
+    }
+
+    /// Events that some primary may not know yet.
+    pub fn recent_count(&self) -> usize {
+        self.recent.len()
+    }
+
+    /// Ranges whose truth is ahead of the context.
+    pub fn residual_count(&self) -> usize {
+        self.residuals.len()
+    }
+
+    /// Whether the replica is still being filled.
+    pub fn filling(&self) -> bool {
+        self.filling
+    }
+
+    /// The live rows of a key, those of an expired key included.
+    pub fn key(&self, key: &Bytes) -> Option<&KeyRows> {
+        self.rows.key(key)
+    }
+
+    /// Keys after `after`, in order, with their live rows.
+    pub fn keys_after(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
+        self.rows.keys_after(after)
+    }
+
+    /// Keys whose expiry is at or before `unix_millis`, earliest first.
+    pub fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
+        self.rows.expired(unix_millis)
+    }
+
+    /// Goes on under another id: the old one is closed.
+    pub fn reincarnate(&mut self, id: ReplicaId) {
+        self.id = id;
+        self.journal.touch();
+    }
+
+    /// The one door: takes in what another replica says. Idempotent, commutative and associative with every other delta. Returns whether rows changed.
+    pub fn join(&mut self, delta: &Delta) -> bool {
+        let mut changed = false;
+        for part in &delta.parts {
+            changed |= self.join_rows(part, delta);
+        }
+        for part in &delta.parts {
+            for (name, row) in part.rows.iter().filter(|(name, _)| part.range.contains(name)) {
+                row.iter().for_each(|(dot, _)| self.settle(dot, || Range::Row(name.clone())));
+            }
+            part.settled.iter().for_each(|dot| self.settle(*dot, || part.range.clone()));
+        }
+        if !self.context.covers(&delta.context) {
+            for part in &delta.parts {
+                #[cfg(test)]
+                if model::skips_residual(self.broken, part) {
+                    continue;
+                }
+                self.hold(part.range.clone(), &delta.context);
+            }
+        }
+        for residual in &delta.residuals {
+            if !self.context.covers(&residual.context) {
+                self.hold(residual.range.clone(), &residual.context);
+            }
+        }
+        if self.residuals.len() <= RESIDUALS_CHECKED_AT_ONCE {
+            self.strip();
+        }
+        changed
+    }
+
+    /// Row by row in the part's range: keep what both have, keep mine that they have not seen, take theirs that I have not seen.
+    fn join_rows(&mut self, part: &Part, delta: &Delta) -> bool {
+        let empty = Row::new();
+        let mut changed = false;
+        // The part's own rows first, then mine that it lacks; a row is joined on its own, so the order does not matter.
+        for (name, theirs) in part.rows.iter().filter(|(name, _)| part.range.contains(name)) {
+            changed |= self.join_row(name, theirs, delta);
+        }
+        let alone = matches!(part.range, Range::Row(_)) && !part.rows.is_empty();
+        if !alone {
+            let named: std::collections::BTreeSet<&RowKey> = part.rows.iter().map(|(name, _)| name).collect();
+            for name in self.rows.names_in(&part.range) {
+                if !named.contains(&name) {
+                    changed |= self.join_row(&name, &empty, delta);
+                }
+            }
+        }
+        changed
+    }
+
+    fn join_row(&mut self, name: &RowKey, theirs: &Row, delta: &Delta) -> bool {
+        let mut row = self.rows.get(name).cloned().unwrap_or_default();
+        let changed = {
+            let mine = self.residuals.filled(&self.context, name);
+            let remote = residuals::remote(&delta.context, &delta.residuals, name);
+            row.join(theirs, &mine, &remote)
+        };
+        #[cfg(test)]
+        model::let_payload_decide(self.broken, &mut row);
+        if changed {
+            self.put_row(name, row);
+        }
+        changed
+    }
+
+    /// Everything live in these ranges with the events to settle there, under the context as it is now.
+    fn capture(&self, ranges: Vec<(Range, Vec<Dot>)>) -> Delta {
+        let mut delta = Delta { context: self.context.clone(), parts: Vec::with_capacity(ranges.len()), residuals: Vec::new() };
+        for (range, settled) in ranges {
+            delta.residuals.extend(self.residuals.within(&range));
+            delta.parts.push(Part { rows: self.rows.copy_of(&range), range, settled });
+        }
+        delta
+    }
+
+    /// Everything live in `range`, settling nothing by itself.
+    pub fn delta(&self, range: Range) -> Delta {
+        self.capture(vec![(range, Vec::new())])
+    }
+
+    fn settle(&mut self, dot: Dot, range: impl FnOnce() -> Range) {
+        if self.context.insert(dot) {
+            self.remember(dot, range());
+        }
+    }
+
+    fn remember(&mut self, dot: Dot, range: Range) {
+        self.journal.remember(dot, &range);
+        self.recent.insert(dot, range);
+        self.journal.touch();
+    }
+
+    fn put_row(&mut self, name: &RowKey, row: Row) {
+        self.journal.row(name, &row);
+        self.rows.replace(name, row);
+    }
+
+    fn hold(&mut self, range: Range, context: &CausalContext) {
+        let held = self.residuals.add(range.clone(), context);
+        self.journal.hold(&range, held);
+    }
+
+    /// Forgets the residuals that the context covers by now.
+    pub fn strip(&mut self) {
+        for range in self.residuals.strip(&self.context) {
+            self.journal.release(&range);
+        }
+    }
+}

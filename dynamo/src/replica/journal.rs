@@ -1,0 +1,235 @@
+//! What a replica's changes are on disk, and reading them back.
+//!
+//! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian:
+//! `Rows`: key length (u32), key, kind (u8), field → row. `Recent`: node (u64), incarnation (u32), counter (u64) → range.
+//! `Causal`: `m` → id, context, filling; `r` and the range → residual context. Values are postcard.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use quorate_control::store::{Batch, Space, Store, StoreError};
+use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::range::Range;
+use super::row::{Row, RowKey, RowKind};
+use super::Replica;
+
+const PREFIX: usize = 6;
+const META: u8 = b'm';
+const RESIDUAL: u8 = b'r';
+
+/// Changes of a replica since they were last drained. Records nothing until the replica is given a place on disk.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Journal {
+    prefix: Option<[u8; PREFIX]>,
+    batch: Batch,
+    /// Whether id, context or filling have changed.
+    touched: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Meta {
+    id: ReplicaId,
+    context: CausalContext,
+    filling: bool,
+}
+
+impl Journal {
+    pub(super) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    pub(super) fn row(&mut self, name: &RowKey, row: &Row) {
+        let Some(prefix) = self.prefix else { return };
+        let key = row_key(prefix, name);
+        if row.is_empty() {
+            self.batch.delete(Space::Rows, key);
+        } else {
+            self.batch.put(Space::Rows, key, encode(row));
+        }
+    }
+
+    pub(super) fn remember(&mut self, dot: Dot, range: &Range) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch.put(Space::Recent, dot_key(prefix, dot), encode(range));
+    }
+
+    pub(super) fn forget(&mut self, dot: Dot) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch.delete(Space::Recent, dot_key(prefix, dot));
+    }
+
+    pub(super) fn hold(&mut self, range: &Range, context: &CausalContext) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch.put(Space::Causal, residual_key(prefix, range), encode(context));
+    }
+
+    pub(super) fn release(&mut self, range: &Range) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch.delete(Space::Causal, residual_key(prefix, range));
+    }
+}
+
+impl Replica {
+    /// From now on the replica's changes are recorded for the disk, starting with its id.
+    pub fn persist_as(&mut self, keyspace: KeyspaceId, partition: Partition) {
+        self.journal.prefix = Some(prefix(keyspace, partition));
+        self.journal.touch();
+    }
+
+    /// Moves all changes since the last call into `batch`: rows, `recent` and context together, so that a crash never separates them.
+    pub fn drain_into(&mut self, batch: &mut Batch) {
+        let Some(prefix) = self.journal.prefix else { return };
+        batch.changes.append(&mut self.journal.batch.changes);
+        if std::mem::take(&mut self.journal.touched) {
+            let meta = Meta { id: self.id, context: self.context.clone(), filling: self.filling };
+            batch.put(Space::Causal, meta_key(prefix), encode(&meta));
+        }
+    }
+
+    /// Records the removal of everything this replica has on disk.
+    pub fn erase(&self, batch: &mut Batch) {
+        let Some(prefix) = self.journal.prefix else { return };
+        for name in self.rows.names_in(&Range::ALL) {
+            batch.delete(Space::Rows, row_key(prefix, &name));
+        }
+        for dot in self.recent.keys() {
+            batch.delete(Space::Recent, dot_key(prefix, *dot));
+        }
+        for (range, _) in self.residuals.iter() {
+            batch.delete(Space::Causal, residual_key(prefix, range));
+        }
+        batch.delete(Space::Causal, meta_key(prefix));
+    }
+}
+
+/// Reads back every replica of the partitions that `owned` names.
+///
+/// # Errors
+/// [`StoreError`] of the engine, or `Damaged` when a record has not the shape it was written in.
+pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool) -> Result<BTreeMap<(KeyspaceId, Partition), Replica>, StoreError> {
+    let mut replicas = BTreeMap::new();
+    read(store, Space::Causal, &mut |place, key, value| {
+        if owned(place.0, place.1) && key == [META] {
+            let meta: Meta = decode(value, "replica")?;
+            let mut replica = Replica::new(meta.id);
+            replica.journal.prefix = Some(prefix(place.0, place.1));
+            replica.context = meta.context;
+            replica.filling = meta.filling;
+            replicas.insert(place, replica);
+        }
+        Ok(())
+    })?;
+    read(store, Space::Causal, &mut |place, key, value| match (replicas.get_mut(&place), key.split_first()) {
+        (Some(replica), Some((&RESIDUAL, range))) => {
+            replica.residuals.add(decode(range, "residual")?, &decode(value, "residual")?);
+            Ok(())
+        }
+        _ => Ok(()),
+    })?;
+    read(store, Space::Rows, &mut |place, key, value| {
+        if let Some(replica) = replicas.get_mut(&place) {
+            replica.rows.replace(&row_name(key)?, decode(value, "row")?);
+        }
+        Ok(())
+    })?;
+    read(store, Space::Recent, &mut |place, key, value| {
+        if let Some(replica) = replicas.get_mut(&place) {
+            replica.recent.insert(dot_of(key)?, decode(value, "recent event")?);
+        }
+        Ok(())
+    })?;
+    Ok(replicas)
+}
+
+type Record<'a> = dyn FnMut((KeyspaceId, Partition), &[u8], &[u8]) -> Result<(), StoreError> + 'a;
+
+fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), StoreError> {
+    let mut outcome = Ok(());
+    store.scan(space, &[], None, &mut |key, value| {
+        outcome = match key.split_first_chunk::<PREFIX>() {
+            Some((place, key)) => record(place_of(*place), key, value),
+            None => Err(StoreError::Damaged { what: "partition key" }),
+        };
+        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    outcome
+}
+
+fn prefix(keyspace: KeyspaceId, partition: Partition) -> [u8; PREFIX] {
+    let ([a, b, c, d], [e, f]) = (keyspace.0.to_be_bytes(), partition.0.to_be_bytes());
+    [a, b, c, d, e, f]
+}
+
+fn place_of([a, b, c, d, e, f]: [u8; PREFIX]) -> (KeyspaceId, Partition) {
+    (KeyspaceId(u32::from_be_bytes([a, b, c, d])), Partition(u16::from_be_bytes([e, f])))
+}
+
+fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> Bytes {
+    let mut bytes = Vec::with_capacity(PREFIX + 5 + name.key.len() + name.field.len());
+    bytes.extend_from_slice(&prefix);
+    bytes.extend_from_slice(&(name.key.len() as u32).to_be_bytes());
+    bytes.extend_from_slice(&name.key);
+    bytes.push(name.kind as u8);
+    bytes.extend_from_slice(&name.field);
+    bytes.into()
+}
+
+fn row_name(bytes: &[u8]) -> Result<RowKey, StoreError> {
+    let damaged = StoreError::Damaged { what: "row key" };
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Err(damaged) };
+    let length = u32::from_be_bytes(*length) as usize;
+    let Some((key, rest)) = rest.split_at_checked(length) else { return Err(damaged) };
+    let Some((&kind, field)) = rest.split_first() else { return Err(damaged) };
+    let kind = match kind {
+        0 => RowKind::String,
+        1 => RowKind::Hash,
+        2 => RowKind::Set,
+        3 => RowKind::Expiry,
+        _ => return Err(damaged),
+    };
+    Ok(RowKey { key: Bytes::copy_from_slice(key), kind, field: Bytes::copy_from_slice(field) })
+}
+
+fn dot_key(prefix: [u8; PREFIX], dot: Dot) -> Bytes {
+    let mut bytes = Vec::with_capacity(PREFIX + 20);
+    bytes.extend_from_slice(&prefix);
+    bytes.extend_from_slice(&dot.replica.node.0.to_be_bytes());
+    bytes.extend_from_slice(&dot.replica.incarnation.to_be_bytes());
+    bytes.extend_from_slice(&dot.counter.to_be_bytes());
+    bytes.into()
+}
+
+fn dot_of(bytes: &[u8]) -> Result<Dot, StoreError> {
+    let damaged = StoreError::Damaged { what: "event key" };
+    let Some((node, rest)) = bytes.split_first_chunk::<8>() else { return Err(damaged) };
+    let Some((incarnation, rest)) = rest.split_first_chunk::<4>() else { return Err(damaged) };
+    let Ok(counter) = <[u8; 8]>::try_from(rest) else { return Err(damaged) };
+    let replica = ReplicaId::new(NodeId(u64::from_be_bytes(*node)), u32::from_be_bytes(*incarnation));
+    Ok(Dot::new(replica, u64::from_be_bytes(counter)))
+}
+
+fn meta_key(prefix: [u8; PREFIX]) -> Bytes {
+    let mut bytes = prefix.to_vec();
+    bytes.push(META);
+    bytes.into()
+}
+
+fn residual_key(prefix: [u8; PREFIX], range: &Range) -> Bytes {
+    let mut bytes = prefix.to_vec();
+    bytes.push(RESIDUAL);
+    bytes.extend_from_slice(&encode(range));
+    bytes.into()
+}
+
+fn encode(value: &impl Serialize) -> Bytes {
+    postcard::to_stdvec(value).expect("invariant: rows, ranges and contexts always have a postcard form").into()
+}
+
+fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
+    postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged { what })
+}

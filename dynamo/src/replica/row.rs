@@ -1,0 +1,124 @@
+//! What a partition is made of: one row per string, element, field or expiry, each a set of live dotted entries.
+
+use bytes::Bytes;
+use quorate_crdt::clock::Hlc;
+use quorate_crdt::{Dot, DotFun};
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+/// Names a row. Rows of one key lie together, kind by kind.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RowKey {
+    /// The client's key.
+    pub key: Bytes,
+    /// What the row is part of.
+    pub kind: RowKind,
+    /// The element or field; empty for strings and expiries.
+    pub field: Bytes,
+}
+
+/// What a row is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RowKind {
+    /// The key's register or counter.
+    String,
+    /// A field of the key's hash.
+    Hash,
+    /// An element of the key's set.
+    Set,
+    /// When the key expires. Not a value: a key with only this row does not exist.
+    Expiry,
+}
+
+impl RowKind {
+    /// How many kinds there are.
+    pub const COUNT: usize = 4;
+}
+
+/// The live entries of a row: more than one only while concurrent writes have not been overwritten, or for a counter, where each replica
+/// has one.
+pub type Row = DotFun<Payload>;
+
+/// What one event put into a row. It never decides a join: reading folds the live entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Payload {
+    /// A value; a read takes the greatest `(hlc, dot)`.
+    Register {
+        /// Stamped above everything the write overwrote.
+        hlc: Hlc,
+        /// The value.
+        value: Bytes,
+    },
+    /// What one replica has added since its last observed reset; a read sums them.
+    Count(i64),
+    /// The element is in the set.
+    Member,
+    /// The key expires at this Unix time in milliseconds; a read takes the greatest `(hlc, dot)`.
+    Expiry {
+        /// Stamped above everything the write overwrote.
+        hlc: Hlc,
+        /// When.
+        at: u64,
+    },
+}
+
+impl RowKey {
+    /// The row of the key's register or counter.
+    pub fn string(key: Bytes) -> Self {
+        Self { key, kind: RowKind::String, field: Bytes::new() }
+    }
+
+    /// The row of a field of the key's hash.
+    pub fn field(key: Bytes, field: Bytes) -> Self {
+        Self { key, kind: RowKind::Hash, field }
+    }
+
+    /// The row of an element of the key's set.
+    pub fn member(key: Bytes, element: Bytes) -> Self {
+        Self { key, kind: RowKind::Set, field: element }
+    }
+
+    /// The row of the key's expiry.
+    pub fn expiry(key: Bytes) -> Self {
+        Self { key, kind: RowKind::Expiry, field: Bytes::new() }
+    }
+}
+
+/// Sum of the hashes of all entries of `row`, modulo 2^128: independent of order, so digests of rows add up to digests of keys and partitions.
+pub(super) fn row_digest(scratch: &mut Vec<u8>, key: &RowKey, row: &Row) -> u128 {
+    scratch.clear();
+    for part in [&key.key, &key.field] {
+        scratch.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        scratch.extend_from_slice(part);
+    }
+    scratch.push(key.kind as u8);
+    let name = scratch.len();
+    row.iter().fold(0, |sum, (dot, payload)| {
+        scratch.truncate(name);
+        push_entry(scratch, dot, payload);
+        sum.wrapping_add(xxh3_128(scratch))
+    })
+}
+
+fn push_entry(scratch: &mut Vec<u8>, dot: Dot, payload: &Payload) {
+    scratch.extend_from_slice(&dot.replica.node.0.to_le_bytes());
+    scratch.extend_from_slice(&dot.replica.incarnation.to_le_bytes());
+    scratch.extend_from_slice(&dot.counter.to_le_bytes());
+    match payload {
+        Payload::Register { hlc, value } => {
+            scratch.push(0);
+            scratch.extend_from_slice(&hlc.as_u64().to_le_bytes());
+            scratch.extend_from_slice(value);
+        }
+        Payload::Count(count) => {
+            scratch.push(1);
+            scratch.extend_from_slice(&count.to_le_bytes());
+        }
+        Payload::Member => scratch.push(2),
+        Payload::Expiry { hlc, at } => {
+            scratch.push(3);
+            scratch.extend_from_slice(&hlc.as_u64().to_le_bytes());
+            scratch.extend_from_slice(&at.to_le_bytes());
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! The live rows of a partition replica, in key order, with their digests and counts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::range::Range;
+use super::row::{Payload, Row, RowKey, RowKind, row_digest};
+
+/// Above this many rows a key's rows move from a sorted vector into a tree. Guess: a vector of so few is as fast and far smaller.
+const FEW: usize = 8;
+
+/// Rough cost of a row on the wire beside its own bytes.
+const ROW_BYTES: usize = 64;
+
+fn row_bytes(row: &Row) -> usize {
+    ROW_BYTES + row.iter().map(|(_, payload)| 24 + if let Payload::Register { value, .. } = payload { value.len() } else { 0 }).sum::<usize>()
+}
+
+/// All live rows. Rows without live entries are not kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rows {
+    keys: BTreeMap<Bytes, KeyRows>,
+    /// When keys expire, for the reaper.
+    expiries: BTreeSet<(u64, Bytes)>,
+    count: u64,
+    digest: u128,
+    scratch: Vec<u8>,
+}
+
+/// The rows of one key.
+#[derive(Clone, Debug, Default)]
+pub struct KeyRows {
+    rows: RowMap,
+    counts: [u32; RowKind::COUNT],
+    digest: u128,
+}
+
+type RowName = (RowKind, Bytes);
+
+#[derive(Clone, Debug)]
+enum RowMap {
+    Few(SmallVec<[(RowName, Row); 1]>),
+    Many(BTreeMap<RowName, Row>),
+}
+
+impl Default for RowMap {
+    fn default() -> Self {
+        Self::Few(SmallVec::new())
+    }
+}
+
+impl RowMap {
+    fn get(&self, name: &RowName) -> Option<&Row> {
+        match self {
+            Self::Few(rows) => rows.iter().find(|(held, _)| held == name).map(|(_, row)| row),
+            Self::Many(rows) => rows.get(name),
+        }
+    }
+
+    /// Binds the name to the row (unbinds it, if the row is empty) and returns what it was bound to.
+    fn replace(&mut self, name: RowName, row: Row) -> Option<Row> {
+        match self {
+            Self::Few(rows) => match rows.binary_search_by(|(held, _)| held.cmp(&name)) {
+                Ok(at) if row.is_empty() => Some(rows.remove(at).1),
+                Ok(at) => Some(std::mem::replace(&mut rows[at].1, row)),
+                Err(_) if row.is_empty() => None,
+                Err(at) => {
+                    rows.insert(at, (name, row));
+                    if rows.len() > FEW {
+                        *self = Self::Many(std::mem::take(rows).into_iter().collect());
+                    }
+                    None
+                }
+            },
+            Self::Many(rows) => {
+                if row.is_empty() {
+                    rows.remove(&name)
+                } else {
+                    rows.insert(name, row)
+                }
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&RowName, &Row)> {
+        let (few, many) = match self {
+            Self::Few(rows) => (Some(rows), None),
+            Self::Many(rows) => (None, Some(rows)),
+        };
+        few.into_iter().flatten().map(|(name, row)| (name, row)).chain(many.into_iter().flatten())
+    }
+}
+
+impl KeyRows {
+    /// The row of a kind and field, if it is live.
+    pub fn get(&self, kind: RowKind, field: &Bytes) -> Option<&Row> {
+        self.rows.get(&(kind, field.clone()))
+    }
+
+    /// How many live rows of a kind there are. O(1).
+    pub fn count(&self, kind: RowKind) -> usize {
+        self.counts[kind as usize] as usize
+    }
+
+    /// How many live rows there are, of all kinds. O(1).
+    pub fn len(&self) -> usize {
+        self.counts.iter().map(|count| *count as usize).sum()
+    }
+
+    /// Whether no row is live.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Roughly what these rows cost on the wire; stops counting beyond `enough`.
+    pub(super) fn bytes(&self, key: &Bytes, enough: usize) -> usize {
+        let mut total = 0;
+        for (_, field, row) in self.iter() {
+            total += key.len() + field.len() + row_bytes(row);
+            if total > enough {
+                break;
+            }
+        }
+        total
+    }
+
+    /// All live rows, ascending by kind and field.
+    pub fn iter(&self) -> impl Iterator<Item = (RowKind, &Bytes, &Row)> {
+        self.rows.iter().map(|((kind, field), row)| (*kind, field, row))
+    }
+
+    /// The live rows of a kind, ascending by field.
+    pub fn of_kind(&self, kind: RowKind) -> impl Iterator<Item = (&Bytes, &Row)> {
+        self.iter().filter(move |(held, _, _)| *held == kind).map(|(_, field, row)| (field, row))
+    }
+
+    /// When the key expires: the greatest of the live expiries by `(hlc, dot)`.
+    pub fn expires_at(&self) -> Option<u64> {
+        let row = self.get(RowKind::Expiry, &Bytes::new())?;
+        row.iter().filter_map(|(dot, payload)| if let Payload::Expiry { hlc, at } = payload { Some((*hlc, dot, *at)) } else { None }).max().map(|e| e.2)
+    }
+}
+
+impl Rows {
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    pub(super) fn digest(&self) -> u128 {
+        self.digest
+    }
+
+    pub(super) fn key(&self, key: &Bytes) -> Option<&KeyRows> {
+        self.keys.get(key)
+    }
+
+    pub(super) fn get(&self, row: &RowKey) -> Option<&Row> {
+        self.keys.get(&row.key)?.rows.get(&(row.kind, row.field.clone()))
+    }
+
+    /// The next keys after `after`, in order.
+    pub(super) fn keys_after(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.keys.range::<Bytes, _>((from, Bound::Unbounded))
+    }
+
+    /// Keys whose expiry is at or before `unix_millis`, earliest first.
+    pub(super) fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
+        self.expiries.iter().take_while(move |(at, _)| *at <= unix_millis).map(|(_, key)| key)
+    }
+
+    /// Binds the row; an empty one is removed.
+    pub(super) fn replace(&mut self, name: &RowKey, row: Row) {
+        let added = row_digest(&mut self.scratch, name, &row);
+        let alive = !row.is_empty();
+        if !alive && !self.keys.contains_key(&name.key) {
+            return;
+        }
+        let rows = self.keys.entry(name.key.clone()).or_default();
+        let expiry_before = if name.kind == RowKind::Expiry { rows.expires_at() } else { None };
+        let old = rows.rows.replace((name.kind, name.field.clone()), row);
+        let removed = old.as_ref().map_or(0, |old| row_digest(&mut self.scratch, name, old));
+        let change = added.wrapping_sub(removed);
+        rows.digest = rows.digest.wrapping_add(change);
+        self.digest = self.digest.wrapping_add(change);
+        let count = &mut rows.counts[name.kind as usize];
+        match (old.is_some(), alive) {
+            (false, true) => {
+                *count += 1;
+                self.count += 1;
+            }
+            (true, false) => {
+                *count -= 1;
+                self.count -= 1;
+            }
+            _ => {}
+        }
+        if name.kind == RowKind::Expiry {
+            let expiry_after = rows.expires_at();
+            if let Some(at) = expiry_before {
+                self.expiries.remove(&(at, name.key.clone()));
+            }
+            self.expiries.extend(expiry_after.map(|at| (at, name.key.clone())));
+        }
+        if !alive && rows.counts == [0; RowKind::COUNT] {
+            self.keys.remove(&name.key);
+        }
+    }
+
+    /// Names of all live rows in the range, in order.
+    pub(super) fn names_in(&self, range: &Range) -> Vec<RowKey> {
+        let mut names = Vec::new();
+        self.visit(range, &mut |name, _| names.push(name));
+        names
+    }
+
+    /// All live rows in the range, in order.
+    pub(super) fn copy_of(&self, range: &Range) -> Vec<(RowKey, Row)> {
+        let mut rows = Vec::new();
+        self.visit(range, &mut |name, row| rows.push((name, row.clone())));
+        rows
+    }
+
+    /// Digest of the live rows in the range. O(1) for keys and for the whole partition's worth of nothing; a row is hashed.
+    pub(super) fn digest_of(&self, range: &Range) -> u128 {
+        match range {
+            Range::Key(key) => self.keys.get(key).map_or(0, |rows| rows.digest),
+            Range::Row(name) => self.get(name).map_or(0, |row| row_digest(&mut Vec::new(), name, row)),
+            Range::Slice { .. } => self.slice(range).map(|(_, rows)| rows.digest).fold(0, u128::wrapping_add),
+        }
+    }
+
+    /// Roughly what the live rows in the range cost on the wire; stops counting beyond `enough`.
+    pub(super) fn bytes_in(&self, range: &Range, enough: usize) -> usize {
+        let key_bytes = |key: &Bytes| ROW_BYTES + self.keys.get(key).map_or(0, |rows| rows.bytes(key, enough));
+        match range {
+            Range::Row(name) => name.key.len() + name.field.len() + self.get(name).map_or(ROW_BYTES, row_bytes),
+            Range::Key(key) => key_bytes(key),
+            Range::Slice { .. } => self.slice(range).map(|(key, _)| key_bytes(key)).fold(0, usize::saturating_add),
+        }
+    }
+
+    fn visit(&self, range: &Range, see: &mut dyn FnMut(RowKey, &Row)) {
+        let mut all_of = |key: &Bytes, rows: &KeyRows| {
+            for (kind, field, row) in rows.iter() {
+                see(RowKey { key: key.clone(), kind, field: field.clone() }, row);
+            }
+        };
+        match range {
+            Range::Row(name) => {
+                if let Some(row) = self.get(name) {
+                    see(name.clone(), row);
+                }
+            }
+            Range::Key(key) => {
+                if let Some(rows) = self.keys.get(key) {
+                    all_of(key, rows);
+                }
+            }
+            Range::Slice { .. } => self.slice(range).for_each(|(key, rows)| all_of(key, rows)),
+        }
+    }
+
+    fn slice<'a>(&'a self, range: &'a Range) -> impl Iterator<Item = (&'a Bytes, &'a KeyRows)> {
+        let Range::Slice { from, to } = range else { unreachable!("invariant: only slices are walked key by key") };
+        // A tree range panics when its start lies beyond its end, so the end is tested key by key.
+        self.keys.range::<Bytes, _>(from.clone()..).take_while(move |(key, _)| to.as_ref().is_none_or(|to| *key < to))
+    }
+}

@@ -1,0 +1,208 @@
+//! Healing between replicas of one partition: who lacks what, what can be forgotten, and filling an empty replica.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_control::topology::Epoch;
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
+
+use super::delta::Delta;
+use super::range::Range;
+use super::Replica;
+
+/// Rough cost of one event on the wire beside its rows.
+const EVENT_BYTES: usize = 16;
+
+/// What another primary last said that it knows.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    pub(super) replica: ReplicaId,
+    pub(super) context: CausalContext,
+    pub(super) digest: u128,
+    pub(super) epoch: Epoch,
+    pub(super) filling: bool,
+}
+
+/// What a replica with another context lacks.
+#[derive(Clone, Debug)]
+pub struct Missing {
+    /// To join there. Not everything, if it is much: ask again.
+    pub deltas: Vec<Delta>,
+    /// Some of what it lacks is no longer known event by event: it must be streamed the partition.
+    pub behind: bool,
+}
+
+/// A slice of the partition, for filling a replica.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Everything live in the slice.
+    pub delta: Delta,
+    /// The last key of the slice, to go on after; `None` when the slice reaches the end.
+    pub next: Option<Bytes>,
+}
+
+impl Replica {
+    /// Anti-entropy: what a replica that has seen `context` lacks, found in `recent`; about `bytes_max` bytes of it.
+    /// With `settling`, events newer than the last tick are left out: they are probably on their way.
+    pub fn missing_at(&self, context: &CausalContext, bytes_max: usize, settling: bool) -> Missing {
+        let known = if settling { &self.quiet } else { &self.context };
+        let mut by_range: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
+        let mut behind = false;
+        let mut budget = bytes_max;
+        for dot in known.missing(context) {
+            let Some(range) = self.recent.get(&dot) else {
+                behind = true;
+                break;
+            };
+            by_range.entry(range).or_default().push(dot);
+            budget = budget.saturating_sub(EVENT_BYTES);
+            if budget == 0 {
+                break;
+            }
+        }
+        if behind {
+            return Missing { deltas: Vec::new(), behind };
+        }
+        let mut deltas = Vec::new();
+        let mut group = Vec::new();
+        let mut budget = bytes_max;
+        for (range, dots) in by_range {
+            let bytes = self.rows.bytes_in(range, budget);
+            if bytes > budget && !group.is_empty() {
+                deltas.push(self.capture(std::mem::take(&mut group)));
+                budget = bytes_max;
+            }
+            budget = budget.saturating_sub(bytes);
+            group.push((range.clone(), dots));
+        }
+        if !group.is_empty() {
+            deltas.push(self.capture(group));
+        }
+        Missing { deltas, behind }
+    }
+
+    /// Another primary has told what it has seen. A replica that starts a new life is taken at its new word, however little that is.
+    pub fn hear(&mut self, node: NodeId, seen: &crate::protocol::Seen) {
+        let heard = Heard {
+            replica: seen.replica,
+            context: seen.context.clone(),
+            digest: seen.digest,
+            epoch: seen.place.epoch,
+            filling: seen.filling,
+        };
+        match self.heard.get_mut(&node) {
+            Some(held) if held.replica == seen.replica => {
+                let mut context = std::mem::take(&mut held.context);
+                context.union(&seen.context);
+                *held = Heard { context, ..heard };
+            }
+            _ => {
+                self.heard.insert(node, heard);
+            }
+        }
+    }
+
+    /// The replica `replica` on `node` has acknowledged these events.
+    pub fn acknowledged(&mut self, node: NodeId, replica: ReplicaId, events: &CausalContext) {
+        if let Some(heard) = self.heard.get_mut(&node).filter(|heard| heard.replica == replica) {
+            heard.context.union(events);
+        }
+    }
+
+    /// Whether `node` is known to have the event.
+    pub fn knows(&self, node: NodeId, dot: Dot) -> bool {
+        self.heard.get(&node).is_some_and(|heard| heard.context.contains(dot))
+    }
+
+    /// Whether `node`, speaking at `epoch` or later, has said that it has seen no more than this replica has.
+    pub fn is_ahead_of(&self, node: NodeId, epoch: Epoch) -> bool {
+        self.heard.get(&node).is_some_and(|heard| heard.epoch >= epoch && !heard.filling && self.context.covers(&heard.context))
+    }
+
+    /// Whether `node` has said that it is still being filled, or has said nothing yet.
+    pub fn unfit_source(&self, node: NodeId) -> bool {
+        self.heard.get(&node).is_none_or(|heard| heard.filling)
+    }
+
+    /// Whether `node` has told exactly this context but another digest: a bug or bit rot.
+    pub fn contradicts(&self, node: NodeId) -> bool {
+        self.residuals.len() == 0
+            && self.heard.get(&node).is_some_and(|heard| heard.digest != self.rows.digest() && heard.context == self.context && !heard.filling)
+    }
+
+    /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.
+    pub fn tick(&mut self, others: &[NodeId], recent_max: usize) {
+        self.strip();
+        let stable: Vec<(ReplicaId, u64)> = self.context.replicas().map(|replica| (replica, self.stable_prefix(replica, others))).collect();
+        for (replica, counter) in stable {
+            self.forget(Dot::new(replica, 0), Dot::new(replica, counter));
+        }
+        while self.recent.len() > recent_max {
+            let Some((dot, _)) = self.recent.pop_first() else { break };
+            self.journal.forget(dot);
+        }
+        self.quiet.clone_from(&self.context);
+    }
+
+    /// How far everybody's knowledge of `replica`'s events reaches without a gap.
+    fn stable_prefix(&self, replica: ReplicaId, others: &[NodeId]) -> u64 {
+        let known = |node: &NodeId| self.heard.get(node).map_or(0, |heard| heard.context.prefix(replica));
+        others.iter().map(known).min().unwrap_or(u64::MAX).min(self.context.prefix(replica))
+    }
+
+    fn forget(&mut self, from: Dot, to: Dot) {
+        if from > to {
+            return;
+        }
+        let dots: Vec<Dot> = self.recent.range(from..=to).map(|(dot, _)| *dot).collect();
+        for dot in dots {
+            self.recent.remove(&dot);
+            self.journal.forget(dot);
+        }
+    }
+
+    /// The slice after key `after`, about `bytes_max` bytes of it (one key at least).
+    pub fn chunk(&self, after: Option<&Bytes>, bytes_max: usize) -> Chunk {
+        let from = after.map_or_else(Bytes::new, successor);
+        let mut budget = bytes_max;
+        let mut keys = self.rows.keys_after(after);
+        let mut next = None;
+        for (key, rows) in keys.by_ref() {
+            budget = budget.saturating_sub(rows.bytes(key, budget));
+            if budget == 0 {
+                next = Some(key.clone());
+                break;
+            }
+        }
+        let next = next.filter(|_| keys.next().is_some());
+        let to = next.as_ref().map(successor);
+        Chunk { delta: self.delta(Range::Slice { from, to }), next }
+    }
+
+    /// Starts to be filled: until [`adopt`](Self::adopt), the replica is neither read nor copied from.
+    pub fn start_filling(&mut self) {
+        self.filling = true;
+        self.journal.touch();
+    }
+
+    /// Every slice of a replica that had seen `context` at the start has been joined: now all of it is known here.
+    pub fn adopt(&mut self, context: &CausalContext) {
+        self.context.union(context);
+        self.journal.touch();
+        self.strip();
+    }
+
+    /// The replica may be read and copied from.
+    pub fn finish_filling(&mut self) {
+        self.filling = false;
+        self.journal.touch();
+    }
+}
+
+/// The least key above `key`.
+fn successor(key: &Bytes) -> Bytes {
+    let mut next = Vec::with_capacity(key.len() + 1);
+    next.extend_from_slice(key);
+    next.push(0);
+    next.into()
+}

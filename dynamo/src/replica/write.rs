@@ -1,0 +1,98 @@
+//! Events of this replica's own.
+
+use quorate_crdt::{CausalContext, Dot};
+
+use super::delta::Delta;
+use super::range::Range;
+use super::row::{Payload, Row, RowKey};
+use super::Replica;
+
+/// Which of a row's visible entries a put replaces.
+#[derive(Clone, Copy, Debug)]
+pub enum Replaces<'a> {
+    /// All of them.
+    All,
+    /// The counts that this replica wrote in this life: what it has added itself.
+    OwnCount,
+    /// Those that this context has seen.
+    Seen(&'a CausalContext),
+}
+
+/// Events that become visible together and travel as one delta. A put is about one row; a wipe puts nothing and drops everything visible in
+/// its range. (One event that did both would lose its drops where only its row is passed on.)
+#[derive(Debug)]
+pub struct Write<'a> {
+    replica: &'a mut Replica,
+    touched: Vec<(Range, Vec<Dot>)>,
+    last: Option<Dot>,
+}
+
+impl Replica {
+    /// Starts a write. Its events take effect one by one; [`Write::finish`] gives what the others must join.
+    pub fn write(&mut self) -> Write<'_> {
+        Write { replica: self, touched: Vec::new(), last: None }
+    }
+
+    fn next_dot(&mut self) -> Dot {
+        let dot = Dot::new(self.id, self.context.max(self.id) + 1);
+        self.context.insert(dot);
+        dot
+    }
+}
+
+impl Write<'_> {
+    /// The replica as it is now, events of this write included.
+    pub fn replica(&self) -> &Replica {
+        self.replica
+    }
+
+    /// Puts a payload into a row in place of the entries it replaces.
+    pub fn put(&mut self, name: RowKey, payload: Payload, replaces: Replaces<'_>) {
+        let mut row = self.replica.rows.get(&name).cloned().unwrap_or_default();
+        let own = self.replica.id;
+        let mut dropped = Vec::new();
+        row.retain(|dot, held| {
+            let keep = match replaces {
+                Replaces::All => false,
+                Replaces::OwnCount => dot.replica != own || !matches!(held, Payload::Count(_)),
+                Replaces::Seen(context) => !context.contains(dot),
+            };
+            if !keep {
+                dropped.push(dot);
+            }
+            keep
+        });
+        let dot = self.replica.next_dot();
+        row.insert(dot, payload);
+        self.replica.put_row(&name, row);
+        self.event(dot, Range::Row(name), dropped);
+    }
+
+    /// Drops everything visible in the range.
+    pub fn wipe(&mut self, range: Range) {
+        let mut dropped = Vec::new();
+        for name in self.replica.rows.names_in(&range) {
+            dropped.extend(self.replica.rows.get(&name).into_iter().flat_map(|row| row.iter().map(|(dot, _)| dot)));
+            self.replica.put_row(&name, Row::new());
+        }
+        let dot = self.replica.next_dot();
+        self.event(dot, range, dropped);
+    }
+
+    fn event(&mut self, dot: Dot, range: Range, mut settled: Vec<Dot>) {
+        self.replica.remember(dot, range.clone());
+        settled.push(dot);
+        // A row inside a range that travels anyway needs no part of its own: its live dot settles it.
+        match self.touched.last_mut().filter(|(held, _)| held.clip(&range).as_ref() == Some(&range)) {
+            Some((_, held)) => held.extend(settled),
+            None => self.touched.push((range, settled)),
+        }
+        self.last = Some(dot);
+    }
+
+    /// What the other replicas must join, and the last event; `None` if nothing was written.
+    pub fn finish(self) -> Option<(Delta, Dot)> {
+        let Self { replica, touched, last } = self;
+        last.map(|dot| (replica.capture(touched), dot))
+    }
+}

@@ -1,0 +1,81 @@
+//! What rows mean: folding live entries into Redis's values, and turning mutations into events.
+
+mod mutate;
+mod query;
+
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+use quorate_crdt::clock::Hlc;
+
+use crate::op::Kind;
+use crate::replica::{KeyRows, Payload, Replica, Row, RowKind};
+
+pub(crate) use mutate::{Clocked, Mutated, mutate};
+pub(crate) use query::{partition, query, range_of};
+
+/// The live rows of a key that exists and has not expired.
+pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> Option<&'a KeyRows> {
+    replica.key(key).filter(|rows| kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis))
+}
+
+/// What a key holds: the first kind that has a live row.
+pub(crate) fn kind_of(rows: &KeyRows) -> Option<Kind> {
+    [(RowKind::String, Kind::String), (RowKind::Hash, Kind::Hash), (RowKind::Set, Kind::Set)]
+        .into_iter()
+        .find(|(row, _)| rows.count(*row) > 0)
+        .map(|(_, kind)| kind)
+}
+
+/// A register or counter, folded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scalar {
+    /// The winning register, and no counts.
+    Bytes(Bytes),
+    /// The winning register as a number, or 0, plus all counts.
+    Number(i128),
+}
+
+/// Folds a row of registers and counts: the greatest register by `(hlc, dot)` is the base, and all counts are added to it. If the base is no
+/// integer (a `SET` concurrent with an `INCR`), it wins over the counts.
+pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
+    let mut base: Option<(Hlc, quorate_crdt::Dot, &Bytes)> = None;
+    let mut count: Option<i128> = None;
+    for (dot, payload) in row.iter() {
+        match payload {
+            Payload::Register { hlc, value } => base = base.max(Some((*hlc, dot, value))),
+            Payload::Count(n) => count = Some(count.unwrap_or(0) + i128::from(*n)),
+            Payload::Member | Payload::Expiry { .. } => {}
+        }
+    }
+    match (base, count) {
+        (None, None) => None,
+        (Some((_, _, value)), None) => Some(Scalar::Bytes(value.clone())),
+        (None, Some(count)) => Some(Scalar::Number(count)),
+        (Some((_, _, value)), Some(count)) => {
+            Some(integer(value).map_or_else(|| Scalar::Bytes(value.clone()), |base| Scalar::Number(i128::from(base) + count)))
+        }
+    }
+}
+
+impl Scalar {
+    /// The value as a client sees it.
+    pub(crate) fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Bytes(value) => value,
+            Self::Number(number) => number.to_string().into(),
+        }
+    }
+}
+
+/// A 64-bit integer in the only form that Redis takes: no sign but `-`, no leading zero, no space.
+pub(crate) fn integer(text: &[u8]) -> Option<i64> {
+    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let canonical = match digits {
+        [] => false,
+        [b'0'] => digits.len() == text.len(),
+        [first, rest @ ..] => first.is_ascii_digit() && *first != b'0' && rest.iter().all(u8::is_ascii_digit),
+    };
+    canonical.then(|| std::str::from_utf8(text).ok()?.parse().ok())?
+}

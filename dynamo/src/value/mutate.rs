@@ -1,0 +1,255 @@
+//! Changes.
+
+use bytes::Bytes;
+use quorate_crdt::clock::{HybridClock, Now};
+use quorate_crdt::{CausalContext, Dot};
+
+use super::{Scalar, integer, kind_of, live, scalar};
+use crate::op::{Kind, Mutation, Reply, RequestError, SetExpiry};
+use crate::replica::{Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write};
+
+/// The clock of the executing node, read once for the mutation.
+pub(crate) struct Clocked<'a> {
+    pub(crate) clock: &'a mut HybridClock,
+    pub(crate) now: Now,
+}
+
+impl Clocked<'_> {
+    /// A stamp above those of all entries in `row`: a causal overwrite wins, whatever the wall clocks say.
+    fn above(&mut self, row: Option<&Row>) -> quorate_crdt::clock::Hlc {
+        let stamps = row.into_iter().flat_map(Row::iter).filter_map(|(_, payload)| match payload {
+            Payload::Register { hlc, .. } | Payload::Expiry { hlc, .. } => Some(*hlc),
+            Payload::Count(_) | Payload::Member => None,
+        });
+        self.clock.tick_after(self.now, stamps)
+    }
+}
+
+/// What a mutation did: the answer, and what the other replicas must join (nothing, if it changed nothing).
+pub(crate) type Mutated = (Reply, Option<(Delta, Dot)>);
+
+/// Executes a mutation on this replica.
+///
+/// # Errors
+/// [`RequestError::WrongKind`], `NotAnInteger`, `Overflow`, `BadToken`: nothing has changed.
+pub(crate) fn mutate(replica: &mut Replica, key: &Bytes, mutation: &Mutation, clocked: Clocked<'_>) -> Result<Mutated, RequestError> {
+    check(replica, key, mutation, clocked.now.unix_millis)?;
+    let exists = live(replica, key, clocked.now.unix_millis).is_some();
+    let stale = !exists && replica.key(key).is_some();
+    let mut change = Changing { write: replica.write(), key, clocked };
+    if stale {
+        // What is left of an expired key, or the expiry of a key that lost its last row, must not touch what is written now.
+        change.write.wipe(Range::Key(key.clone()));
+    }
+    let reply = change.apply(mutation)?;
+    Ok((reply, change.write.finish()))
+}
+
+/// Refuses before anything is written.
+fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Result<(), RequestError> {
+    let Some(rows) = live(replica, key, unix_millis) else {
+        return if let Mutation::SetWith { token, .. } = mutation { seen_by(token).map(drop) } else { Ok(()) };
+    };
+    let needs = match mutation {
+        Mutation::Append(_) | Mutation::Increment(_) | Mutation::GetDelete | Mutation::SetWith { .. } => Kind::String,
+        Mutation::Add(_) | Mutation::Remove(_) => Kind::Set,
+        Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => Kind::Hash,
+        Mutation::Set { .. } | Mutation::Delete | Mutation::ExpireAt(_) | Mutation::Persist => return Ok(()),
+    };
+    if kind_of(rows) != Some(needs) {
+        return Err(RequestError::WrongKind);
+    }
+    match mutation {
+        Mutation::SetWith { token, .. } => seen_by(token).map(drop),
+        Mutation::Increment(by) => sum(rows.get(RowKind::String, &Bytes::new()), *by).map(drop),
+        Mutation::IncrementField(field, by) => sum(rows.get(RowKind::Hash, field), *by).map(drop),
+        _ => Ok(()),
+    }
+}
+
+/// What a counter would be after adding `by`.
+fn sum(row: Option<&Row>, by: i64) -> Result<i64, RequestError> {
+    let now = match row.and_then(scalar) {
+        None => 0,
+        Some(Scalar::Number(number)) => number,
+        Some(Scalar::Bytes(value)) => i128::from(integer(&value).ok_or(RequestError::NotAnInteger)?),
+    };
+    i64::try_from(now + i128::from(by)).map_err(|_| RequestError::Overflow)
+}
+
+/// The opaque form of a context: a version and postcard.
+pub(super) fn token(seen: &CausalContext) -> Bytes {
+    let mut bytes = vec![TOKEN_VERSION];
+    bytes.extend(postcard::to_stdvec(seen).expect("invariant: a context always has a postcard form"));
+    bytes.into()
+}
+
+const TOKEN_VERSION: u8 = 1;
+
+/// An empty token has seen nothing.
+fn seen_by(token: &Bytes) -> Result<CausalContext, RequestError> {
+    match token.split_first() {
+        None => Ok(CausalContext::new()),
+        Some((&TOKEN_VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| RequestError::BadToken),
+        Some(_) => Err(RequestError::BadToken),
+    }
+}
+
+struct Changing<'a, 'b> {
+    write: Write<'a>,
+    key: &'b Bytes,
+    clocked: Clocked<'b>,
+}
+
+impl Changing<'_, '_> {
+    fn apply(&mut self, mutation: &Mutation) -> Result<Reply, RequestError> {
+        Ok(match mutation {
+            Mutation::Set { value, expiry } => self.set(value, *expiry),
+            Mutation::SetWith { value, token } => {
+                let seen = seen_by(token)?;
+                self.put_register(RowKey::string(self.key.clone()), value.clone(), Replaces::Seen(&seen));
+                Reply::Done
+            }
+            Mutation::Append(suffix) => self.append(suffix),
+            Mutation::Increment(by) => self.increment(RowKey::string(self.key.clone()), *by)?,
+            Mutation::Delete => Reply::Integer(i64::from(self.delete())),
+            Mutation::GetDelete => self.get_delete(),
+            Mutation::ExpireAt(at) => Reply::Integer(i64::from(self.expire_at(*at))),
+            Mutation::Persist => Reply::Integer(i64::from(self.persist())),
+            Mutation::Add(elements) => self.add(elements),
+            Mutation::Remove(elements) => self.remove(RowKind::Set, elements),
+            Mutation::SetFields(fields) => self.set_fields(fields),
+            Mutation::RemoveFields(fields) => self.remove(RowKind::Hash, fields),
+            Mutation::IncrementField(field, by) => self.increment(RowKey::field(self.key.clone(), field.clone()), *by)?,
+        })
+    }
+
+    fn rows(&self) -> Option<&KeyRows> {
+        self.write.replica().key(self.key)
+    }
+
+    fn row(&self, name: &RowKey) -> Option<&Row> {
+        self.rows()?.get(name.kind, &name.field)
+    }
+
+    fn put_register(&mut self, name: RowKey, value: Bytes, replaces: Replaces<'_>) {
+        let hlc = self.clocked.above(self.write.replica().key(&name.key).and_then(|rows| rows.get(name.kind, &name.field)));
+        self.write.put(name, Payload::Register { hlc, value }, replaces);
+    }
+
+    fn put_expiry(&mut self, at: u64) {
+        let name = RowKey::expiry(self.key.clone());
+        let hlc = self.clocked.above(self.write.replica().key(self.key).and_then(|rows| rows.get(RowKind::Expiry, &name.field)));
+        self.write.put(name, Payload::Expiry { hlc, at }, Replaces::All);
+    }
+
+    fn set(&mut self, value: &Bytes, expiry: SetExpiry) -> Reply {
+        let kept = self.rows().and_then(KeyRows::expires_at).filter(|_| expiry == SetExpiry::Keep);
+        let hlc = self.clocked.above(self.write.replica().key(self.key).and_then(|rows| rows.get(RowKind::String, &Bytes::new())));
+        let only_string = self.rows().is_none_or(|rows| rows.count(RowKind::String) == rows.len());
+        if !only_string {
+            self.write.wipe(Range::Key(self.key.clone()));
+        }
+        let register = Payload::Register { hlc, value: value.clone() };
+        self.write.put(RowKey::string(self.key.clone()), register, Replaces::All);
+        match (expiry, kept) {
+            (SetExpiry::At(at), _) | (SetExpiry::Keep, Some(at)) => self.put_expiry(at),
+            (SetExpiry::Clear | SetExpiry::Keep, _) => {}
+        }
+        Reply::Done
+    }
+
+    fn append(&mut self, suffix: &Bytes) -> Reply {
+        let name = RowKey::string(self.key.clone());
+        let mut value = self.row(&name).and_then(scalar).map_or_else(Vec::new, |held| held.into_bytes().to_vec());
+        value.extend_from_slice(suffix);
+        let length = value.len() as i64;
+        self.put_register(name, value.into(), Replaces::All);
+        Reply::Integer(length)
+    }
+
+    /// One entry per replica carries all it has added since the last reset it has seen, so a counter of any age is as large as its writers are many.
+    fn increment(&mut self, name: RowKey, by: i64) -> Result<Reply, RequestError> {
+        let row = self.row(&name);
+        let total = sum(row, by)?;
+        let own = self.write.replica().id();
+        let mine: i64 = row
+            .into_iter()
+            .flat_map(Row::iter)
+            .filter_map(|(dot, payload)| if let (true, Payload::Count(n)) = (dot.replica == own, payload) { Some(*n) } else { None })
+            .sum();
+        let count = mine.checked_add(by).ok_or(RequestError::Overflow)?;
+        self.write.put(name, Payload::Count(count), Replaces::OwnCount);
+        Ok(Reply::Integer(total))
+    }
+
+    fn delete(&mut self) -> bool {
+        let there = self.rows().is_some();
+        if there {
+            self.write.wipe(Range::Key(self.key.clone()));
+        }
+        there
+    }
+
+    fn get_delete(&mut self) -> Reply {
+        let value = self.row(&RowKey::string(self.key.clone())).and_then(scalar);
+        self.delete();
+        value.map_or(Reply::Nil, |value| Reply::Value(value.into_bytes()))
+    }
+
+    fn expire_at(&mut self, at: u64) -> bool {
+        if self.rows().is_none() {
+            return false;
+        }
+        if at <= self.clocked.now.unix_millis {
+            return self.delete();
+        }
+        self.put_expiry(at);
+        true
+    }
+
+    fn persist(&mut self) -> bool {
+        let held = self.rows().is_some_and(|rows| rows.expires_at().is_some());
+        if held {
+            self.write.wipe(Range::Row(RowKey::expiry(self.key.clone())));
+        }
+        held
+    }
+
+    /// An element that is there already is added again: the new event survives a concurrent removal of the old one.
+    fn add(&mut self, elements: &[Bytes]) -> Reply {
+        let mut new = 0;
+        for element in elements {
+            let name = RowKey::member(self.key.clone(), element.clone());
+            new += i64::from(self.row(&name).is_none());
+            self.write.put(name, Payload::Member, Replaces::All);
+        }
+        Reply::Integer(new)
+    }
+
+    fn set_fields(&mut self, fields: &[(Bytes, Bytes)]) -> Reply {
+        let mut new = 0;
+        for (field, value) in fields {
+            let name = RowKey::field(self.key.clone(), field.clone());
+            new += i64::from(self.row(&name).is_none());
+            self.put_register(name, value.clone(), Replaces::All);
+        }
+        Reply::Integer(new)
+    }
+
+    /// A key that loses its last row loses its expiry too.
+    fn remove(&mut self, kind: RowKind, names: &[Bytes]) -> Reply {
+        let mut removed = 0;
+        for field in names {
+            let name = RowKey { key: self.key.clone(), kind, field: field.clone() };
+            if self.row(&name).is_some() {
+                self.write.wipe(Range::Row(name));
+                removed += 1;
+            }
+        }
+        if self.rows().is_some_and(|rows| kind_of(rows).is_none()) {
+            self.write.wipe(Range::Key(self.key.clone()));
+        }
+        Reply::Integer(removed)
+    }
+}

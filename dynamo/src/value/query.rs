@@ -1,0 +1,117 @@
+//! Reads.
+
+use bytes::Bytes;
+
+use super::{Scalar, kind_of, live, scalar};
+use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
+use crate::replica::{KeyRows, Payload, Range, Replica, RowKey, RowKind};
+
+/// Answers a query from what the replica has.
+pub(crate) fn query(replica: &Replica, key: &Bytes, query: &Query, unix_millis: u64) -> Result<Reply, RequestError> {
+    let rows = live(replica, key, unix_millis);
+    let kind = rows.and_then(kind_of);
+    match query {
+        Query::Exists => return Ok(Reply::Integer(i64::from(rows.is_some()))),
+        Query::Kind => return Ok(Reply::Kind(kind)),
+        Query::Expiry => return Ok(Reply::Expiry(rows.map_or(Expiry::NoKey, |rows| rows.expires_at().map_or(Expiry::Never, Expiry::At)))),
+        _ => {}
+    }
+    let Some(rows) = rows else { return Ok(absent(query)) };
+    if kind != Some(kind_read_by(query)) {
+        return Err(RequestError::WrongKind);
+    }
+    Ok(present(rows, query, replica))
+}
+
+/// The range that a query reads: what other replicas are asked for.
+pub(crate) fn range_of(key: &Bytes, query: &Query) -> Range {
+    // Kind and expiry are part of every answer, and a key's digest costs nothing, so all rows of the key are compared. Only where the key may
+    // be a large collection and the question is about one row of it is the row alone worth asking for.
+    match query {
+        Query::Contains(elements) if elements.len() == 1 => Range::Row(RowKey::member(key.clone(), elements[0].clone())),
+        Query::Fields(fields) if fields.len() == 1 => Range::Row(RowKey::field(key.clone(), fields[0].clone())),
+        _ => Range::Key(key.clone()),
+    }
+}
+
+fn kind_read_by(query: &Query) -> Kind {
+    match query {
+        Query::Members | Query::Cardinality | Query::Contains(_) => Kind::Set,
+        Query::Fields(_) | Query::Entries | Query::FieldCount => Kind::Hash,
+        Query::Get | Query::Length | Query::Siblings | Query::Exists | Query::Kind | Query::Expiry => Kind::String,
+    }
+}
+
+fn absent(query: &Query) -> Reply {
+    match query {
+        Query::Get => Reply::Nil,
+        Query::Length | Query::Cardinality | Query::FieldCount | Query::Exists => Reply::Integer(0),
+        Query::Members => Reply::List(Vec::new()),
+        Query::Contains(elements) => Reply::Integers(vec![0; elements.len()]),
+        Query::Fields(fields) => Reply::Values(vec![None; fields.len()]),
+        Query::Entries => Reply::Pairs(Vec::new()),
+        Query::Siblings => Reply::Siblings { token: Bytes::new(), values: Vec::new() },
+        Query::Kind => Reply::Kind(None),
+        Query::Expiry => Reply::Expiry(Expiry::NoKey),
+    }
+}
+
+fn present(rows: &KeyRows, query: &Query, replica: &Replica) -> Reply {
+    let string = || rows.get(RowKind::String, &Bytes::new());
+    let field = |field: &Bytes| rows.get(RowKind::Hash, field).and_then(scalar).map(Scalar::into_bytes);
+    match query {
+        Query::Get => string().and_then(scalar).map_or(Reply::Nil, |value| Reply::Value(value.into_bytes())),
+        Query::Length => Reply::Integer(string().and_then(scalar).map_or(0, |value| value.into_bytes().len() as i64)),
+        Query::Members => Reply::List(rows.of_kind(RowKind::Set).map(|(element, _)| element.clone()).collect()),
+        Query::Cardinality => Reply::Integer(rows.count(RowKind::Set) as i64),
+        Query::Contains(elements) => {
+            Reply::Integers(elements.iter().map(|element| i64::from(rows.get(RowKind::Set, element).is_some())).collect())
+        }
+        Query::Fields(fields) => Reply::Values(fields.iter().map(field).collect()),
+        Query::Entries => {
+            let pair = |(name, row): (&Bytes, _)| Some((name.clone(), scalar(row)?.into_bytes()));
+            Reply::Pairs(rows.of_kind(RowKind::Hash).filter_map(pair).collect())
+        }
+        Query::FieldCount => Reply::Integer(rows.count(RowKind::Hash) as i64),
+        Query::Siblings => siblings(rows, replica),
+        Query::Exists | Query::Kind | Query::Expiry => absent(query),
+    }
+}
+
+/// All concurrent registers, oldest first, and a token for the events they are. Counts, if there are any, make one value.
+fn siblings(rows: &KeyRows, _replica: &Replica) -> Reply {
+    let Some(row) = rows.get(RowKind::String, &Bytes::new()) else { return absent(&Query::Siblings) };
+    let mut seen = quorate_crdt::CausalContext::new();
+    row.iter().for_each(|(dot, _)| {
+        seen.insert(dot);
+    });
+    let counted = row.iter().any(|(_, payload)| matches!(payload, Payload::Count(_)));
+    let mut registers: Vec<_> = row
+        .iter()
+        .filter_map(|(dot, payload)| if let Payload::Register { hlc, value } = payload { Some((*hlc, dot, value.clone())) } else { None })
+        .collect();
+    registers.sort_unstable_by_key(|(hlc, dot, _)| (*hlc, *dot));
+    let values = if counted {
+        scalar(row).map(Scalar::into_bytes).into_iter().collect()
+    } else {
+        registers.into_iter().map(|(_, _, value)| value).collect()
+    };
+    Reply::Siblings { token: super::mutate::token(&seen), values }
+}
+
+/// Answers a scan or count of the whole partition.
+pub(crate) fn partition(replica: &Replica, op: &PartitionOp, unix_millis: u64) -> Reply {
+    let alive = |(key, rows): (&Bytes, &KeyRows)| {
+        (kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis)).then(|| key.clone())
+    };
+    match op {
+        PartitionOp::Scan { after, count } => {
+            let count = (*count).clamp(1, 10_000) as usize;
+            let keys: Vec<Bytes> = replica.keys_after(after.as_ref()).filter_map(alive).take(count).collect();
+            let next = if keys.len() == count { keys.last().cloned() } else { None };
+            Reply::Keys { keys, next }
+        }
+        PartitionOp::Count => Reply::Integer(replica.keys_after(None).filter_map(alive).count() as i64),
+        PartitionOp::Clear => Reply::Done,
+    }
+}
