@@ -78,7 +78,7 @@ fn find<'a>(tree: &'a Tree, banned: &[&str], code: impl Fn(&str, &'a File) -> &'
 
 /// Every struct with its position, name and number of fields.
 fn structs(code: &str) -> Vec<(usize, &str, usize)> {
-    let keyword = code.match_indices("struct ").filter(|(at, _)| code[..*at].chars().next_back().is_none_or(|c| c.is_whitespace()));
+    let keyword = code.match_indices("struct ").filter(|(at, _)| code[..*at].chars().next_back().is_none_or(char::is_whitespace));
     keyword
         .map(|(at, keyword)| {
             let item = &code[at + keyword.len()..item_end(code.as_bytes(), at)];
