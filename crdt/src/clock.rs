@@ -130,6 +130,9 @@ impl fmt::Debug for Hlc {
 
 impl HybridClock {
     /// A clock that has seen nothing. `max_drift` bounds what it believes of others; usually [`DRIFT_DEFAULT`].
+    ///
+    /// # Errors
+    /// A bound below one millisecond, which hlc-gen would take for none.
     pub fn new(max_drift: Duration) -> Result<Self, ClockConfigError> {
         match usize::try_from(max_drift.as_millis()).unwrap_or(usize::MAX) {
             0 => Err(ClockConfigError::NoDriftBound),
@@ -157,8 +160,10 @@ impl HybridClock {
 
     /// Learns of a remote stamp, so that what happens here from now on is stamped above it.
     ///
-    /// Refuses one that is both ahead of this clock and more than the bound ahead of the wall clock, and then changes
-    /// nothing. A stamp this clock has already passed is harmless and accepted, even after a backward step.
+    /// A stamp this clock has already passed is harmless and accepted, even after a backward step.
+    ///
+    /// # Errors
+    /// One that is both ahead of this clock and more than the bound ahead of the wall clock; the clock is as it was.
     pub fn observe(&mut self, now: Now, remote: Hlc) -> Result<(), DriftTooLarge> {
         if remote <= self.last() {
             return Ok(());
@@ -209,6 +214,6 @@ impl HybridClock {
 
 impl fmt::Debug for HybridClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HybridClock").field("last", &self.last()).field("bound", &self.bound).finish()
+        f.debug_struct("HybridClock").field("last", &self.last()).field("bound", &self.bound).finish_non_exhaustive()
     }
 }

@@ -13,6 +13,8 @@
 //! The causal ones (all but the first and the third) live in a [`Causal`], whose context adds one number per replica that
 //! ever wrote.
 
+#![expect(clippy::return_self_not_must_use, reason = "a delta may be ignored where full states are exchanged")]
+
 mod counter;
 mod flag;
 mod map;

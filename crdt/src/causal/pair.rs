@@ -58,8 +58,11 @@ impl<S: DotStore> Causal<S> {
         (self.store, self.context)
     }
 
-    /// Merges what a less trusted sender gave to the replica `me`. A sender that claims events which `me` never issued
-    /// would make `me` issue them a second time for something else; on that error nothing has changed.
+    /// Merges what a less trusted sender gave to the replica `me`, and says whether that changed anything.
+    ///
+    /// # Errors
+    /// The sender claims events that `me` never issued. Merged, they would hide the events that `me` issues next under the
+    /// same dots; so nothing has changed.
     pub fn merge_checked(&mut self, me: ReplicaId, delta: &Self) -> Result<bool, UnissuedEvents> {
         let (claimed, issued) = (delta.context.max(me), self.context.max(me));
         if claimed > issued {

@@ -47,7 +47,7 @@ proptest! {
         for r in (0..6).map(replica) {
             let counters: BTreeSet<u64> = model.iter().filter(|d| d.replica == r).map(|d| d.counter).collect();
             prop_assert_eq!(context.max(r), counters.last().copied().unwrap_or(0));
-            prop_assert_eq!(context.prefix(r), (1..).take_while(|c| counters.contains(c)).last().unwrap_or(0));
+            prop_assert_eq!(context.prefix(r), (1..100).take_while(|c| counters.contains(c)).last().unwrap_or(0));
         }
         prop_assert_eq!(context.has_gaps(), context.replicas().any(|r| context.prefix(r) != context.max(r)));
     }
@@ -137,8 +137,7 @@ fn a_forgotten_replica_leaves_nothing() {
 
 #[test]
 fn bytes_that_claim_too_much_are_refused() {
-    let refused =
-        |value: &[(u64, u32, u64, Vec<(u64, u64)>)]| postcard::from_bytes::<CausalContext>(&postcard::to_stdvec(value).unwrap()).is_err();
+    let refused = |value: &[wire::Entry]| postcard::from_bytes::<CausalContext>(&postcard::to_stdvec(value).unwrap()).is_err();
     assert!(refused(&[(1, 0, 0, vec![])]), "a replica of which nothing was seen");
     assert!(refused(&[(1, 0, u64::MAX, vec![(0, 0)])]), "a run above the last counter");
     let highest = u64::MAX >> 1;

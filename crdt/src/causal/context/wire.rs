@@ -17,6 +17,9 @@ use crate::{NodeId, ReplicaId};
 /// The highest counter that decodes. It leaves every replica 2^63 events to issue above whatever a sender claims.
 const HIGHEST_COUNTER: u64 = u64::MAX >> 1;
 
+/// Node, incarnation, prefix and the runs as (gap, length).
+pub(super) type Entry = (u64, u32, u64, Vec<(u64, u64)>);
+
 struct Runs<'a>(&'a Seen);
 
 impl Serialize for CausalContext {
@@ -52,7 +55,7 @@ impl Serialize for Runs<'_> {
 impl<'de> Deserialize<'de> for CausalContext {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // serde's `Vec` reserves at most 1 MiB on the word of a length field; beyond that it grows with what really arrives.
-        let entries: Vec<(u64, u32, u64, Vec<(u64, u64)>)> = Vec::deserialize(deserializer)?;
+        let entries: Vec<Entry> = Vec::deserialize(deserializer)?;
         let mut context = Self { replicas: SmallVec::with_capacity(entries.len()) };
         let mut before: Option<ReplicaId> = None;
         for (node, incarnation, prefix, runs) in entries {
