@@ -1,4 +1,4 @@
-"""A RESP2 client of one page, so that the checks can pipeline, break off and send nonsense."""
+"""A RESP client of one page, so that the checks can pipeline, break off and send nonsense."""
 
 import socket
 
@@ -25,6 +25,13 @@ class Connection:
         self.reader.close()
         self.socket.close()
 
+    @staticmethod
+    def free_port():
+        """A port that was free a moment ago, for servers that cannot choose one themselves."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
     def send(self, *commands):
         """Sends commands without waiting for their answers."""
         self.socket.sendall(b"".join(encode(command) for command in commands))
@@ -43,9 +50,13 @@ class Connection:
             return int(rest)
         if kind == b"$":
             return self._bulk(int(rest))
-        if kind == b"*":
+        if kind in (b"*", b"~", b">"):
             return None if int(rest) < 0 else [self.receive() for _ in range(int(rest))]
-        raise ConnectionError(f"not RESP2: {line!r}")
+        if kind == b"%":
+            return {as_key(self.receive()): self.receive() for _ in range(int(rest))}
+        if kind in (b"_", b"#", b","):
+            return {b"_": None, b"#": rest == b"t"}.get(kind, rest.decode())
+        raise ConnectionError(f"not RESP: {line!r}")
 
     def _bulk(self, length):
         if length < 0:
@@ -71,6 +82,10 @@ class Connection:
             self.send(*part)
             answers.extend(self.receive() for _ in part)
         return answers
+
+
+def as_key(value):
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def encode(words):

@@ -108,13 +108,30 @@ def check_levels_by_connection_and_by_user(cluster):
         assert connection.call("SET", "k", "v") == "OK"
         assert connection.call("WAIT", "2", "5000") == 2
     assert b.call("CL", "ONE", "GET", "k") == b"v"
+    with b.connect() as connection:
+        connection.call("AUTH", "QUORUM", "")
+        assert connection.call("CLIENT", "CONSISTENCY") and connection.call("GET", "k") == b"v"
+
+
+@with_cluster
+def check_command_line(cluster):
+    a, b, c = cluster.nodes
+    assert quorate("put", "k", "v", "--resp", a.resp, "--consistency", "QUORUM").returncode == 0
+    got = quorate("get", "k", "--resp", b.resp, "--consistency", "QUORUM")
+    assert got.returncode == 0 and got.stdout.strip() == "v", got
+    assert quorate("incr", "n", "5", "--resp", c.resp).returncode == 0
+    assert quorate("get", "nothing", "--resp", a.resp).returncode == 1
+    assert quorate("get", "k", "--consistency", "NOSUCHLEVEL").returncode == 2
+    c.kill()
+    refused = quorate("put", "k", "w", "--resp", a.resp, "--consistency", "ALL", "--timeout", "2s")
+    assert refused.returncode in (3, 4) and "c@" in refused.stderr, refused
 
 
 @with_cluster
 def check_status_in_json(cluster):
     cluster.wait_converged()
     for node in cluster.nodes:
-        done = quorate("status", "--output", "json", env={"QUORATE_HTTP": node.ready["http"], "PATH": "/usr/bin:/bin"})
+        done = quorate("status", "--output", "json", "--http", node.ready["http"])
         assert done.returncode == 0, done.stderr
         status = json.loads(done.stdout)
         assert status["converged"] is True and len(status["nodes"]) == 3 and status["leader"] in ("a", "b", "c"), status

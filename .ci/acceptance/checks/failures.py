@@ -36,7 +36,7 @@ def all_names_the_missing_node(node, missing):
     except ReplyError as error:
         text = str(error)
         assert time.monotonic() - begun < 4, f"took {time.monotonic() - begun:.1f} s"
-        assert missing.name in text.replace(",", " ").split() or f"node {missing.name}" in text, text
+        assert f"missing {missing.name}@" in text, text
         assert "applied" in text.lower(), f"does not say whether the write was applied: {text}"
 
 
