@@ -1,5 +1,7 @@
 //! The Raft group of Quorate and what it decides.
 
+#[cfg(feature = "consensus")]
+pub mod consensus;
 pub mod placement;
 pub mod quorum;
 pub mod state;

@@ -1,0 +1,66 @@
+//! How messages and records of the control group look: a version byte, then postcard; records have a CRC32 of key and value before it.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::store::StoreError;
+
+/// The format that is written; any other is refused.
+const VERSION: u8 = 1;
+/// The longest message or record. A snapshot is the longest there is: 100 keyspaces of 4096 partitions take some 10 MB. Guess.
+pub(super) const BYTES_MAX: usize = 64 * 1024 * 1024;
+const CRC_BYTES: usize = 4;
+
+/// The bytes are not a message of this version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CodecError {
+    #[error("{bytes} bytes are more than the {BYTES_MAX} allowed")]
+    TooLong { bytes: usize },
+    #[error("version {found:?} is not known")]
+    Version { found: Option<u8> },
+    #[error("the bytes are no such message")]
+    Malformed,
+}
+
+pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, CodecError> {
+    let bytes = postcard::to_extend(value, vec![VERSION]).map_err(|_postcard| CodecError::Malformed)?;
+    if bytes.len() > BYTES_MAX { Err(CodecError::TooLong { bytes: bytes.len() }) } else { Ok(bytes.into()) }
+}
+
+pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
+    if bytes.len() > BYTES_MAX {
+        return Err(CodecError::TooLong { bytes: bytes.len() });
+    }
+    match bytes.split_first() {
+        Some((&VERSION, body)) => match postcard::take_from_bytes(body) {
+            Ok((value, [])) => Ok(value),
+            _ => Err(CodecError::Malformed),
+        },
+        other => Err(CodecError::Version { found: other.map(|(&version, _)| version) }),
+    }
+}
+
+/// A record under its checksum. The key is part of the sum, so that a record found under another key is damage too.
+pub(super) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Bytes, CodecError> {
+    let body = encode(value)?;
+    let mut record = Vec::with_capacity(CRC_BYTES + body.len());
+    record.extend_from_slice(&checksum(key, &body).to_le_bytes());
+    record.extend_from_slice(&body);
+    Ok(record.into())
+}
+
+pub(super) fn unseal<T: DeserializeOwned>(key: &[u8], record: &[u8], what: &'static str) -> Result<T, StoreError> {
+    let damaged = StoreError::Damaged { what };
+    match record.split_first_chunk::<CRC_BYTES>() {
+        Some((sum, body)) if *sum == checksum(key, body).to_le_bytes() => decode(body).map_err(|_codec| damaged),
+        _ => Err(damaged),
+    }
+}
+
+fn checksum(key: &[u8], body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(key);
+    hasher.update(body);
+    hasher.finalize()
+}

@@ -1,0 +1,81 @@
+//! Keeps the membership of the Raft group what the topology says: the leader does it, one change at a time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::async_runtime::watch::WatchReceiver;
+use openraft::{ChangeMembers, EmptyNode, RaftMetrics};
+use quorate_crdt::NodeId;
+use tokio::time::sleep;
+
+use super::machine::Shared;
+use super::types::{Raft, Types};
+use crate::topology::Topology;
+
+/// How far behind the leader's log a learner may be to become a voter: so little that it does not hold up commits. Guess.
+const LAG_MAX: u64 = 64;
+
+/// Runs until the group stops. `pause` is how soon a change that could not be made yet is tried again.
+pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) {
+    let mut metrics = raft.metrics();
+    let mut topology = shared.topology.subscribe();
+    loop {
+        let wanted = Arc::clone(&topology.borrow_and_update());
+        let change = next_change(&metrics.borrow_watched(), &wanted);
+        match change {
+            Next::Change(change) => {
+                let kind = change.to_string();
+                match raft.change_membership(change, true).await {
+                    Ok(_) => tracing::info!(change = kind, "the control group's membership has changed"),
+                    Err(error) => {
+                        tracing::debug!(change = kind, %error, "the control group's membership cannot change now");
+                        sleep(pause).await;
+                    }
+                }
+            }
+            Next::Wait => sleep(pause).await,
+            // Biased for the sake of equal runs.
+            Next::Settled => tokio::select! {
+                biased;
+                changed = topology.changed() => if changed.is_err() { return },
+                changed = metrics.changed() => if changed.is_err() { return },
+            },
+        }
+    }
+}
+
+enum Next {
+    Change(ChangeMembers<NodeId, EmptyNode>),
+    /// Something is to be done, but somebody has to catch up first.
+    Wait,
+    /// Nothing to do for this node.
+    Settled,
+}
+
+/// First everybody is in as a learner, then the right ones vote, then those go that the topology does not have any more.
+fn next_change(metrics: &RaftMetrics<Types>, topology: &Topology) -> Next {
+    let membership = metrics.membership_config.membership();
+    if !metrics.state.is_leader() || topology.nodes.is_empty() {
+        return Next::Settled;
+    }
+    let present: BTreeSet<NodeId> = membership.nodes().map(|(&node, _)| node).collect();
+    let absent: BTreeMap<_, _> =
+        topology.nodes.keys().filter(|node| !present.contains(node)).map(|&node| (node, EmptyNode::default())).collect();
+    if !absent.is_empty() {
+        return Next::Change(ChangeMembers::AddNodes(absent));
+    }
+    let voting: BTreeSet<NodeId> = membership.voter_ids().collect();
+    let wanted: BTreeSet<NodeId> = topology.voters().collect();
+    if voting != wanted || membership.get_joint_config().len() > 1 {
+        let ready = wanted.difference(&voting).all(|&node| caught_up(metrics, node));
+        return if ready { Next::Change(ChangeMembers::ReplaceAllVoters(wanted)) } else { Next::Wait };
+    }
+    let gone: BTreeSet<_> = present.into_iter().filter(|node| !topology.nodes.contains_key(node)).collect();
+    if gone.is_empty() { Next::Settled } else { Next::Change(ChangeMembers::RemoveNodes(gone)) }
+}
+
+fn caught_up(metrics: &RaftMetrics<Types>, node: NodeId) -> bool {
+    let matched = metrics.replication.as_ref().and_then(|progress| progress.get(&node)).and_then(Option::as_ref);
+    matched.is_some_and(|matched| matched.index + LAG_MAX >= metrics.last_log_index.unwrap_or(0))
+}
