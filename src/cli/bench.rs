@@ -1,0 +1,189 @@
+//! `quorate bench`: a load generator for anything that speaks RESP, whose percentiles do not leave out the requests that a stall kept back.
+
+mod load;
+mod pace;
+mod record;
+mod work;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+
+use super::Globals;
+use super::fail::Failure;
+use super::output::{self, Output};
+use crate::resp::client::Options;
+use crate::table::Table;
+use load::Load;
+use pace::Pacer;
+use record::{Recorder, Window};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  quorate bench --workload set --clients 50 --pipeline 16 --seconds 10 --level ONE
+  quorate bench --target resp://127.0.0.1:6379 --workload get --rate 20000      (any Redis)
+  quorate bench --target resp://a:7379,resp://b:7379 --workload sadd --set-size 1000000
+
+Latency: with --rate, from the moment at which the request was due, whether or not a connection was free to send
+it; requests still unsent at the end count with the time they have waited. Without --rate each connection waits for
+its answers before it sends again, so a stall hides the requests that would have met it: the histogram is corrected
+by the mean time between two pipelines of one connection (HdrHistogram's correction for coordinated omission).
+The warm-up is measured by nothing. With --wait each write counts when its WAIT is answered.";
+
+/// What to measure.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Bench {
+    /// Where: resp://HOST:PORT, several with commas; connections are spread over them. resp://USER@… takes USER's level.
+    #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "resp://127.0.0.1:7379", value_parser = target)]
+    target: Vec<Target>,
+    /// What the clients do.
+    #[arg(long, value_enum, default_value_t = Workload::Mixed)]
+    workload: Workload,
+    /// How many connections.
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    clients: u32,
+    /// How many requests a connection has under way at most.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pipeline: u32,
+    /// How long to measure, after the warm-up.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// How long to warm up.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=3_600))]
+    warmup: u32,
+    /// Level of every request, such as `LOCAL_QUORUM` or R=2,W=2; without it the command is plain Redis.
+    #[arg(long)]
+    level: Option<String>,
+    /// Requests per second over all connections [default: as many as go].
+    #[arg(long, value_name = "OPS", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: Option<u32>,
+    /// Over how many keys the requests are spread evenly.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    keys: u32,
+    /// Bytes of a value.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=16 * 1024 * 1024))]
+    value_bytes: u32,
+    /// Elements of the set that `sadd` adds to.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    set_size: u32,
+    /// Send WAIT for so many replicas after each write; fewer count as an error [default: no WAIT].
+    #[arg(long, value_name = "REPLICAS", default_value_t = 0)]
+    wait: u32,
+}
+
+/// What the clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Workload {
+    /// SET of random keys.
+    Set,
+    /// GET of random keys, which are written first.
+    Get,
+    /// INCR of random counters.
+    Incr,
+    /// SADD of random elements that one set of --set-size elements already holds, so that its size stays.
+    Sadd,
+    /// One half SET, one half GET.
+    Mixed,
+}
+
+/// One of `--target`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Target {
+    user: Option<String>,
+    address: String,
+}
+
+/// What is printed; the JSON form has exactly these fields.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+struct Report {
+    ops_per_second: f64,
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    errors: u64,
+}
+
+fn target(text: &str) -> Result<Target, &'static str> {
+    let rest = text.strip_prefix("resp://").or_else(|| text.strip_prefix("redis://")).unwrap_or(text).trim_end_matches('/');
+    let (user, address) = match rest.split_once('@') {
+        Some((user, address)) => (Some(user.to_owned()), address),
+        None => (None, rest),
+    };
+    let dialable = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !dialable || user.as_ref().is_some_and(|user| user.is_empty() || user.contains(':')) {
+        return Err("a target is resp://HOST:PORT or resp://USER@HOST:PORT; the password goes into QUORATE_PASSWORD");
+    }
+    Ok(Target { user, address: address.to_owned() })
+}
+
+impl Bench {
+    pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let report = self.measure(globals.password(), globals.patience()).await?;
+        match globals.output {
+            Output::Json => output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
+            Output::Table => output::line(report.table(&self).to_string().trim_end())?,
+        }
+        Ok(())
+    }
+
+    /// Connects everything, fills what the workload reads, then measures. A connection lost on the way is an error of the report.
+    async fn measure(&self, password: Option<String>, patience: Duration) -> Result<Report, Failure> {
+        let load = Rc::new(Load::new(self));
+        let options = |target: &Target| Options { user: target.user.clone(), password: password.clone(), timeout: patience };
+        let mut workers = Vec::new();
+        for (number, target) in (0..self.clients).zip(self.target.iter().cycle()) {
+            workers.push(work::Worker::connect(number, target.address.clone(), options(target), Rc::clone(&load)).await?);
+        }
+        workers[0].preload().await?;
+
+        let window = Window::starting_at(Instant::now(), self.warmup, self.seconds);
+        let recorder = Rc::new(RefCell::new(Recorder::new(window)));
+        let pacer = self.rate.map(|rate| Pacer::start(window, rate));
+        let tasks = LocalSet::new();
+        for worker in workers {
+            let (recorder, pace) = (Rc::clone(&recorder), pacer.as_ref().map(Pacer::pace));
+            tasks.spawn_local(async move {
+                match pace {
+                    Some(pace) => worker.open_loop(pace, &recorder).await,
+                    None => worker.closed_loop(&recorder).await,
+                }
+            });
+        }
+        let progress = Rc::clone(&recorder);
+        let shown = async move { record::show_progress(&progress).await };
+        // The workers end by themselves; the progress line goes on until they have.
+        tokio::select! {
+            () = tasks => {},
+            () = shown => {},
+        }
+        let mut recorder = recorder.borrow_mut();
+        match pacer {
+            Some(pacer) => pacer.count_unsent(&mut recorder),
+            None => recorder.correct(self.clients, self.pipeline),
+        }
+        recorder.report().ok_or(Failure::NothingMeasured)
+    }
+}
+
+impl Report {
+    fn table(&self, bench: &Bench) -> Table {
+        let workload = bench.workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let mut table = Table::new(["WORKLOAD", "LEVEL", "OPS/S", "P50", "P99", "P99.9", "ERRORS"]);
+        let time = |micros: f64| format!("{micros} us");
+        table.push([
+            workload,
+            bench.level.clone().unwrap_or_else(|| "default".to_owned()),
+            format!("{:.0}", self.ops_per_second),
+            time(self.p50_us),
+            time(self.p99_us),
+            time(self.p999_us),
+            self.errors.to_string(),
+        ]);
+        table
+    }
+}

@@ -1,0 +1,154 @@
+//! The requests of a workload, and what is there before they begin.
+
+use std::fmt::Write as _;
+
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::{Bench, Workload};
+use crate::resp::client::{Client, ClientError, Value};
+
+/// Elements or keys in one command or pipeline of the preload.
+const PRELOAD_BATCH: u32 = 100;
+/// How long `WAIT` may wait, in milliseconds.
+const WAIT_MS: &[u8] = b"1000";
+
+/// What all clients of a run share.
+#[derive(Debug)]
+pub(super) struct Load {
+    workload: Workload,
+    keys: u32,
+    set: String,
+    set_size: u32,
+    value: Vec<u8>,
+    level: Option<String>,
+    wait: u32,
+    pipeline: u32,
+}
+
+/// One client's random choices; the same client number chooses the same in every run.
+#[derive(Debug)]
+pub(super) struct Choices {
+    rng: StdRng,
+    name: String,
+}
+
+impl Choices {
+    pub(super) fn of_client(number: u32) -> Self {
+        Self { rng: StdRng::seed_from_u64(number.into()), name: String::new() }
+    }
+}
+
+impl Load {
+    pub(super) fn new(bench: &Bench) -> Self {
+        Self {
+            workload: bench.workload,
+            keys: bench.keys,
+            set: format!("bench:set:{}", bench.set_size),
+            set_size: bench.set_size,
+            value: vec![b'x'; bench.value_bytes as usize],
+            level: bench.level.clone(),
+            wait: bench.wait,
+            pipeline: bench.pipeline,
+        }
+    }
+
+    /// Queues the next request; gives how many replies it has. The last of them is that of `WAIT`, if there are two.
+    pub(super) fn queue(&self, client: &mut Client, choices: &mut Choices) -> u32 {
+        let Choices { rng, name } = choices;
+        name.clear();
+        let write = match self.workload {
+            Workload::Get => false,
+            Workload::Mixed => rng.random(),
+            Workload::Set | Workload::Incr | Workload::Sadd => true,
+        };
+        let chosen = rng.random_range(0..if self.workload == Workload::Sadd { self.set_size } else { self.keys });
+        let kind = match self.workload {
+            Workload::Incr => "bench:counter:",
+            Workload::Sadd => "element:",
+            Workload::Set | Workload::Get | Workload::Mixed => "bench:key:",
+        };
+        write!(name, "{kind}{chosen}").expect("invariant: writing to a String does not fail");
+        let name = name.as_bytes();
+        match self.workload {
+            Workload::Incr => self.send(client, &[b"INCR", name]),
+            Workload::Sadd => self.send(client, &[b"SADD", self.set.as_bytes(), name]),
+            _ if write => self.send(client, &[b"SET", name, &self.value]),
+            _ => self.send(client, &[b"GET", name]),
+        }
+        if write && self.wait > 0 {
+            client.queue(&[b"WAIT", self.wait.to_string().as_bytes(), WAIT_MS]);
+            return 2;
+        }
+        1
+    }
+
+    /// Whether the reply of this number (from 1) of a request is a good one.
+    pub(super) fn accepts(&self, reply: &Value, number: u32) -> bool {
+        match reply {
+            Value::Error(_) => false,
+            reply if number == 2 => reply.integer().is_some_and(|acked| acked >= i64::from(self.wait)),
+            _ => true,
+        }
+    }
+
+    /// How many requests one connection has under way at most.
+    pub(super) fn pipeline(&self) -> u32 {
+        self.pipeline
+    }
+
+    fn send(&self, client: &mut Client, args: &[&[u8]]) {
+        match &self.level {
+            None => client.queue(args),
+            Some(level) => {
+                let mut prefixed: [&[u8]; 5] = [b"CL", level.as_bytes(), b"", b"", b""];
+                prefixed[2..2 + args.len()].copy_from_slice(args);
+                client.queue(&prefixed[..2 + args.len()]);
+            }
+        }
+    }
+
+    /// Puts what the workload reads where it reads it. A set that already has its size is left alone.
+    pub(super) async fn preload(&self, client: &mut Client) -> Result<(), ClientError> {
+        match self.workload {
+            Workload::Get | Workload::Mixed => self.preload_keys(client).await,
+            Workload::Sadd => self.preload_set(client).await,
+            Workload::Set | Workload::Incr => Ok(()),
+        }
+    }
+
+    async fn preload_keys(&self, client: &mut Client) -> Result<(), ClientError> {
+        for first in (0..self.keys).step_by(PRELOAD_BATCH as usize) {
+            let last = self.keys.min(first + PRELOAD_BATCH);
+            for number in first..last {
+                self.send(client, &[b"SET", format!("bench:key:{number}").as_bytes(), &self.value]);
+            }
+            client.flush().await?;
+            for _ in first..last {
+                refused(client.receive().await?)?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn preload_set(&self, client: &mut Client) -> Result<(), ClientError> {
+        if client.command(&[b"SCARD", self.set.as_bytes()]).await?.integer() == Some(self.set_size.into()) {
+            return Ok(());
+        }
+        client.command(&[b"DEL", self.set.as_bytes()]).await?;
+        for first in (0..self.set_size).step_by(PRELOAD_BATCH as usize) {
+            let elements: Vec<String> = (first..self.set_size.min(first + PRELOAD_BATCH)).map(|n| format!("element:{n}")).collect();
+            let mut args: Vec<&[u8]> = vec![b"SADD", self.set.as_bytes()];
+            args.extend(elements.iter().map(|element| element.as_bytes()));
+            client.command(&args).await?;
+        }
+        Ok(())
+    }
+}
+
+fn refused(reply: Value) -> Result<(), ClientError> {
+    match reply {
+        Value::Error(refusal) => Err(ClientError::Refused(refusal)),
+        _ => Ok(()),
+    }
+}

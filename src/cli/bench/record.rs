@@ -1,0 +1,110 @@
+//! What was measured: counts and a histogram, over the window after the warm-up.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use tokio::time::Instant;
+
+use super::Report;
+
+/// The longest latency that is told from longer ones, in nanoseconds: an hour.
+const LONGEST_NS: u64 = 3_600_000_000_000;
+
+/// When the run starts, when measuring begins, and when both end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Window {
+    pub(super) start: Instant,
+    pub(super) measured: Instant,
+    pub(super) end: Instant,
+}
+
+impl Window {
+    pub(super) fn starting_at(start: Instant, warmup: u32, seconds: u32) -> Self {
+        let measured = start + Duration::from_secs(warmup.into());
+        Self { start, measured, end: measured + Duration::from_secs(seconds.into()) }
+    }
+}
+
+/// Collects the outcomes of all clients.
+#[derive(Debug)]
+pub(super) struct Recorder {
+    pub(super) window: Window,
+    latencies: Histogram<u64>,
+    done: u64,
+    errors: u64,
+}
+
+impl Recorder {
+    pub(super) fn new(window: Window) -> Self {
+        let latencies = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("invariant: the bounds are constants that a histogram takes");
+        Self { window, latencies, done: 0, errors: 0 }
+    }
+
+    /// A request that was done: it counts as throughput if it ended within the window, and its latency if it also began there.
+    pub(super) fn done(&mut self, began: Instant, ended: Instant) {
+        if ended >= self.window.measured && ended < self.window.end {
+            self.done += 1;
+        }
+        self.waited(began, ended);
+    }
+
+    /// A latency by itself.
+    pub(super) fn waited(&mut self, began: Instant, ended: Instant) {
+        if began >= self.window.measured && began < self.window.end {
+            self.latencies.saturating_record(ended.saturating_duration_since(began).as_nanos() as u64);
+        }
+    }
+
+    /// Requests that failed.
+    pub(super) fn failed(&mut self, requests: u64, ended: Instant) {
+        if ended >= self.window.measured {
+            self.errors += requests;
+        }
+    }
+
+    /// Adds the requests that a stall kept back, for connections that wait for their answers before they send again.
+    pub(super) fn correct(&mut self, clients: u32, pipeline: u32) {
+        let measured = (self.window.end - self.window.measured).as_nanos() * u128::from(clients) * u128::from(pipeline);
+        if let Some(interval) = measured.checked_div(u128::from(self.done)) {
+            self.latencies = self.latencies.clone_correct(interval as u64);
+        }
+    }
+
+    /// `None` if nothing was done.
+    pub(super) fn report(&self) -> Option<Report> {
+        let seconds = (self.window.end - self.window.measured).as_secs_f64();
+        let micros = |quantile| tenths(self.latencies.value_at_quantile(quantile) as f64 / 1_000.0);
+        (self.done > 0).then(|| Report {
+            ops_per_second: tenths(self.done as f64 / seconds),
+            p50_us: micros(0.5),
+            p99_us: micros(0.99),
+            p999_us: micros(0.999),
+            errors: self.errors,
+        })
+    }
+}
+
+/// Rounds to what the measurement can mean.
+fn tenths(number: f64) -> f64 {
+    (number * 10.0).round() / 10.0
+}
+
+/// One line a second for somebody who watches; waits for ever if nobody does.
+pub(super) async fn show_progress(recorder: &RefCell<Recorder>) {
+    if !std::io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    let mut before = 0;
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let (done, errors, left) = {
+            let recorder = recorder.borrow();
+            (recorder.done, recorder.errors, recorder.window.end.saturating_duration_since(Instant::now()))
+        };
+        let text = format!("\r{:>8} op/s  {errors} errors  {} s left   ", done - before, left.as_secs());
+        drop(std::io::stderr().lock().write_all(text.as_bytes()));
+        before = done;
+    }
+}

@@ -1,0 +1,76 @@
+//! Why a command ends without success, and the exit code that says so.
+
+use std::io;
+use std::process::ExitCode;
+
+use crate::resp::client::{ClientError, Refusal};
+
+/// Exit codes; 0 and 2 are clap's as well.
+const FAILED: u8 = 1;
+const USAGE: u8 = 2;
+const NOT_QUORATE: u8 = 3;
+const UNKNOWN_OUTCOME: u8 = 4;
+
+/// A command that did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// The node refused, over RESP.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The node refused, over HTTP.
+    #[error("{detail}")]
+    Problem { code: Box<str>, detail: Box<str>, may_be_applied: bool },
+    /// Nothing had been asked yet.
+    #[error("cannot reach {address}: {cause}")]
+    Unreachable { address: Box<str>, cause: ClientError },
+    /// A read brought no answer.
+    #[error("{0}")]
+    Unanswered(ClientError),
+    /// A write was sent and brought no answer.
+    #[error("{0}; whether it was applied is unknown")]
+    OutcomeUnknown(ClientError),
+    /// The HTTP call brought no answer.
+    #[error("{address}: {cause}")]
+    Call { address: Box<str>, cause: ureq::Error, sent_write: bool },
+    /// What came is not what a node answers.
+    #[error("{address} gives no answer that a node would give")]
+    Strange { address: Box<str> },
+    #[error("no such key")]
+    NoSuchKey,
+    /// Flags that contradict each other or cannot be met.
+    #[error("{0}")]
+    Usage(&'static str),
+    /// The bench has nothing to report.
+    #[error("not one request was answered without an error")]
+    NothingMeasured,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    pub(super) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Refused(refusal) => match refusal.code() {
+                "NOTQUORATE" => NOT_QUORATE,
+                "TIMEOUT" => UNKNOWN_OUTCOME,
+                _ => FAILED,
+            },
+            Self::Problem { may_be_applied: true, .. } | Self::OutcomeUnknown(_) => UNKNOWN_OUTCOME,
+            Self::Problem { code, .. } => match &**code {
+                "not_quorate" => NOT_QUORATE,
+                "timeout" => UNKNOWN_OUTCOME,
+                _ => FAILED,
+            },
+            // A connection that was never made carried nothing.
+            Self::Call { cause: ureq::Error::ConnectionFailed | ureq::Error::HostNotFound, .. } => FAILED,
+            Self::Call { cause: ureq::Error::Io(cause), .. } if cause.kind() == io::ErrorKind::ConnectionRefused => FAILED,
+            Self::Call { sent_write: true, .. } => UNKNOWN_OUTCOME,
+            Self::Usage(_) => USAGE,
+            _ => FAILED,
+        }
+    }
+}

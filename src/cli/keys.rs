@@ -1,0 +1,175 @@
+//! `get`, `put`, `incr`, `del`: over RESP, as any Redis client would.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Map, Value as Json, json};
+
+use super::fail::Failure;
+use super::output::{self, Output};
+use super::{Globals, time};
+use crate::resp::client::{Client, ClientError, Options, Value};
+
+const DEFAULT_RESP: &str = "127.0.0.1:7379";
+
+#[derive(Debug, Args)]
+struct In {
+    /// Name or number of the keyspace.
+    #[arg(long, value_name = "NAME")]
+    keyspace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Get {
+    /// The key.
+    key: String,
+    #[command(flatten)]
+    within: In,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Put {
+    /// The key.
+    key: String,
+    /// The value.
+    value: String,
+    /// Let the key expire after so long, such as 10m.
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    expires: Option<Duration>,
+    #[command(flatten)]
+    within: In,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Incr {
+    /// The key.
+    key: String,
+    /// How much to add.
+    #[arg(default_value_t = 1, allow_negative_numbers = true)]
+    by: i64,
+    #[command(flatten)]
+    within: In,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Del {
+    /// The keys.
+    #[arg(required = true)]
+    keys: Vec<String>,
+    #[command(flatten)]
+    within: In,
+}
+
+impl Get {
+    pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let mut session = Session::open(globals, &self.within).await?;
+        let found = session.read(&[b"GET", self.key.as_bytes()]).await?;
+        match (globals.output, found.bytes()) {
+            (Output::Table, Some(value)) => Ok(output::bytes(value)?),
+            (Output::Table, None) => Err(Failure::NoSuchKey),
+            (Output::Json, value) => {
+                let (name, value) = value.map_or(("value", Json::Null), output::value_field);
+                let document = Map::from_iter([("key".to_owned(), self.key.into()), (name.to_owned(), value)]);
+                output::line(Json::from(document))?;
+                if found == Value::Nil { Err(Failure::NoSuchKey) } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl Put {
+    pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let mut session = Session::open(globals, &self.within).await?;
+        let (key, value) = (self.key.as_bytes(), self.value.as_bytes());
+        match self.expires.map(|after| after.as_millis().max(1).to_string()) {
+            None => session.write(&[b"SET", key, value]).await?,
+            Some(millis) => session.write(&[b"SET", key, value, b"PX", millis.as_bytes()]).await?,
+        };
+        say(globals, "OK", &json!({ "key": self.key, "done": true }))
+    }
+}
+
+impl Incr {
+    pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let mut session = Session::open(globals, &self.within).await?;
+        let sum = session.write(&[b"INCRBY", self.key.as_bytes(), self.by.to_string().as_bytes()]).await?;
+        let sum = session.number(&sum)?;
+        say(globals, sum, &json!({ "key": self.key, "value": sum }))
+    }
+}
+
+impl Del {
+    /// One command for each key: the keys live in different partitions, and each has its own outcome.
+    pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let mut session = Session::open(globals, &self.within).await?;
+        let mut removed = 0;
+        for key in &self.keys {
+            let reply = session.write(&[b"DEL", key.as_bytes()]).await?;
+            removed += session.number(&reply)?;
+        }
+        say(globals, removed, &json!({ "removed": removed }))
+    }
+}
+
+fn say(globals: &Globals, text: impl std::fmt::Display, document: &Json) -> Result<(), Failure> {
+    match globals.output {
+        Output::Table => output::line(text)?,
+        Output::Json => output::line(document)?,
+    }
+    Ok(())
+}
+
+/// A connection to the node that was chosen, at the level that was chosen.
+struct Session {
+    client: Client,
+    address: Box<str>,
+    /// The argument of `CL`, if level or timeout are given.
+    level: Option<String>,
+}
+
+impl Session {
+    async fn open(globals: &Globals, within: &In) -> Result<Self, Failure> {
+        let address: Box<str> = globals.resp.as_deref().unwrap_or(DEFAULT_RESP).into();
+        let options = Options { user: None, password: globals.password(), timeout: globals.patience() };
+        let mut client = Client::connect(&*address, options).await.map_err(|cause| match cause {
+            ClientError::Refused(refusal) => Failure::Refused(refusal),
+            cause => Failure::Unreachable { address: address.clone(), cause },
+        })?;
+        if let Some(keyspace) = &within.keyspace {
+            client.command(&[b"SELECT", keyspace.as_bytes()]).await.map_err(read_failure)?;
+        }
+        let level = globals.consistency.map(|level| level.to_string());
+        let timeout = globals.timeout.map(|timeout| format!("TIMEOUT={}ms", timeout.as_millis().max(1)));
+        let level: Vec<String> = level.into_iter().chain(timeout).collect();
+        Ok(Self { client, address, level: (!level.is_empty()).then(|| level.join(",")) })
+    }
+
+    async fn command(&mut self, args: &[&[u8]]) -> Result<Value, ClientError> {
+        match &self.level {
+            None => self.client.command(args).await,
+            Some(level) => self.client.command(&[&[b"CL".as_slice(), level.as_bytes()], args].concat()).await,
+        }
+    }
+
+    async fn read(&mut self, args: &[&[u8]]) -> Result<Value, Failure> {
+        self.command(args).await.map_err(read_failure)
+    }
+
+    async fn write(&mut self, args: &[&[u8]]) -> Result<Value, Failure> {
+        self.command(args).await.map_err(|cause| match cause {
+            ClientError::Refused(refusal) => Failure::Refused(refusal),
+            cause => Failure::OutcomeUnknown(cause),
+        })
+    }
+
+    fn number(&self, reply: &Value) -> Result<i64, Failure> {
+        reply.integer().ok_or_else(|| Failure::Strange { address: self.address.clone() })
+    }
+}
+
+fn read_failure(cause: ClientError) -> Failure {
+    match cause {
+        ClientError::Refused(refusal) => Failure::Refused(refusal),
+        cause => Failure::Unanswered(cause),
+    }
+}

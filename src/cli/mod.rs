@@ -1,0 +1,162 @@
+//! The command line. Data goes to stdout, notes go to stderr, and the exit code says what is now true.
+
+mod bench;
+mod cluster;
+mod fail;
+mod http;
+mod keys;
+mod output;
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use quorate_dynamo::Consistency;
+
+use crate::config::parse_duration;
+use fail::Failure;
+use output::Output;
+
+const EXAMPLES: &str = "\
+Examples:
+  quorate status
+  quorate put cart:7 apples --consistency LOCAL_QUORUM
+  quorate get cart:7 --resp 10.0.0.2:7379 --output json
+  quorate bench --workload mixed --clients 50 --seconds 10
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 not quorate (nothing was applied),
+            4 timed out with the outcome unknown";
+
+/// Replicated data that stays available, with a consistency level per request.
+#[derive(Debug, Parser)]
+#[command(name = "quorate", version, after_help = EXAMPLES, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which node to ask, and how to print what it says.
+#[derive(Debug, Args)]
+struct Globals {
+    /// How to print the result.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
+    output: Output,
+    /// RESP address of the node to ask [default: 127.0.0.1:7379].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    resp: Option<String>,
+    /// HTTP address of the node to ask [default: 127.0.0.1:7380].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    http: Option<String>,
+    /// Password of the node; better given in the environment as `QUORATE_PASSWORD`.
+    #[arg(long, global = true)]
+    password: Option<String>,
+    /// Level of this request, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2 [default: the keyspace's].
+    #[arg(long, global = true, value_name = "LEVEL")]
+    consistency: Option<Consistency>,
+    /// How long this request may take, such as 500ms [default: the node's for the request, 5s for the whole command].
+    #[arg(long, global = true, value_name = "TIME", value_parser = time)]
+    timeout: Option<Duration>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the cluster as the node sees it: nodes, keyspaces, and whether all replicas have converged.
+    #[command(after_help = "Example: quorate status --output json | jq .converged")]
+    Status,
+    /// Read a string or counter. Exit code 1 if there is none.
+    #[command(after_help = "Example: quorate get cart:7 --consistency QUORUM")]
+    Get(keys::Get),
+    /// Write a string.
+    #[command(after_help = "Example: quorate put cart:7 apples --expires 10m")]
+    Put(keys::Put),
+    /// Add to a counter and print its new value.
+    #[command(after_help = "Examples: quorate incr visits\n          quorate incr stock -5")]
+    Incr(keys::Incr),
+    /// Remove keys, whatever they hold, and print how many there were.
+    #[command(after_help = "Example: quorate del cart:7 cart:8")]
+    Del(keys::Del),
+    /// List or create keyspaces.
+    #[command(subcommand)]
+    Keyspace(cluster::Keyspace),
+    /// Administer nodes.
+    #[command(subcommand)]
+    Node(cluster::Node),
+    /// Measure a node, or anything that speaks RESP.
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::Bench),
+}
+
+/// Runs the command that the process was given, to its end.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    if let Some(flag) = cli.misplaced() {
+        let text = format!("{flag} means nothing to this command");
+        Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+    }
+    match cli.dispatch() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            output::note(format_args!("quorate: {failure}"));
+            failure.exit_code()
+        }
+    }
+}
+
+impl Cli {
+    fn dispatch(self) -> Result<(), Failure> {
+        let globals = &self.globals;
+        match self.command {
+            Command::Status => cluster::status(globals),
+            Command::Get(get) => block_on(get.run(globals)),
+            Command::Put(put) => block_on(put.run(globals)),
+            Command::Incr(incr) => block_on(incr.run(globals)),
+            Command::Del(del) => block_on(del.run(globals)),
+            Command::Keyspace(keyspace) => keyspace.run(globals),
+            Command::Node(node) => node.run(globals),
+            Command::Bench(bench) => block_on(bench.run(globals)),
+        }
+    }
+
+    /// The first global flag given that the command has no use for: ignoring it would be a lie.
+    fn misplaced(&self) -> Option<&'static str> {
+        let useful: &[&str] = match self.command {
+            Command::Status | Command::Keyspace(_) | Command::Node(_) => &["--http", "--password", "--timeout"],
+            Command::Get(_) | Command::Put(_) | Command::Incr(_) | Command::Del(_) => {
+                &["--resp", "--password", "--consistency", "--timeout"]
+            }
+            Command::Bench(_) => &["--password", "--timeout"],
+        };
+        let globals = &self.globals;
+        let given = [
+            ("--resp", globals.resp.is_some()),
+            ("--http", globals.http.is_some()),
+            ("--password", globals.password.is_some()),
+            ("--consistency", globals.consistency.is_some()),
+            ("--timeout", globals.timeout.is_some()),
+        ];
+        given.into_iter().find(|(flag, given)| *given && !useful.contains(flag)).map(|(flag, _)| flag)
+    }
+}
+
+impl Globals {
+    fn password(&self) -> Option<String> {
+        self.password.clone().or_else(|| std::env::var("QUORATE_PASSWORD").ok()).filter(|password| !password.is_empty())
+    }
+
+    /// How long the command waits for its answer: a little longer than the request may take, so that the node's own words arrive.
+    fn patience(&self) -> Duration {
+        self.timeout.unwrap_or(crate::config::REQUEST_TIMEOUT) + Duration::from_secs(1)
+    }
+}
+
+/// Runs a command that talks over sockets on this thread.
+fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+}
+
+fn time(text: &str) -> Result<Duration, &'static str> {
+    parse_duration(text).ok_or("a time is a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
+}

@@ -1,0 +1,117 @@
+//! Errors as `application/problem+json` (RFC 9457), with what a program needs to decide what to do next.
+
+use std::borrow::Cow;
+
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use quorate_dynamo::op::RequestError;
+use serde::Serialize;
+
+use crate::data::AdminError;
+
+/// One refused request. `may_be_applied` is always there: it is what a client must know before it tries again.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    title: &'static str,
+    status: u16,
+    detail: Cow<'static, str>,
+    /// Stable, for programs.
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    required: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acked: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alive: Option<u32>,
+    /// The ids of the nodes that are missing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<u64>,
+    may_be_applied: bool,
+}
+
+impl Problem {
+    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code,
+            required: None,
+            acked: None,
+            alive: None,
+            missing: Vec::new(),
+            may_be_applied: false,
+        }
+    }
+
+    /// The node went away with the answer.
+    pub(super) fn stopping() -> Self {
+        Self { may_be_applied: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the node is stopping") }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).expect("invariant: made from a status");
+        let text = serde_json::to_string(&self).expect("invariant: a problem has string keys and serialises");
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], text).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let challenge = header::HeaderValue::from_static("Basic realm=\"quorate\", charset=\"UTF-8\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        let (status, code) = match &error {
+            RequestError::WrongKind => (StatusCode::CONFLICT, "wrong_kind"),
+            RequestError::NotAnInteger => (StatusCode::CONFLICT, "not_an_integer"),
+            RequestError::Overflow => (StatusCode::CONFLICT, "overflow"),
+            RequestError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
+            RequestError::BadToken => (StatusCode::BAD_REQUEST, "bad_context"),
+            RequestError::NoKeyspace => (StatusCode::NOT_FOUND, "no_keyspace"),
+            RequestError::Unsatisfiable { .. } => (StatusCode::BAD_REQUEST, "unsatisfiable"),
+            RequestError::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
+            RequestError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            RequestError::Moving => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
+            RequestError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
+            RequestError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
+        };
+        let mut problem = Self::new(status, code, error.to_string());
+        match error {
+            RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
+            RequestError::Unavailable { required, alive, missing, .. } => {
+                (problem.required, problem.alive) = (Some(required), Some(alive));
+                problem.missing = missing.iter().map(|node| node.0).collect();
+            }
+            RequestError::TimedOut { acked, required, missing, may_be_applied, .. } => {
+                (problem.required, problem.acked, problem.may_be_applied) = (Some(required), Some(acked), may_be_applied);
+                problem.missing = missing.iter().map(|node| node.0).collect();
+            }
+            RequestError::Stopping => problem.may_be_applied = true,
+            _ => {}
+        }
+        problem
+    }
+}
+
+impl From<AdminError> for Problem {
+    fn from(error: AdminError) -> Self {
+        let (status, code) = match error {
+            AdminError::NoQuorum => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
+            AdminError::TimedOut => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            AdminError::Exists => (StatusCode::CONFLICT, "exists"),
+            AdminError::BadName => (StatusCode::BAD_REQUEST, "bad_name"),
+            AdminError::BadPartitions { .. } => (StatusCode::BAD_REQUEST, "bad_partitions"),
+            AdminError::TooFewNodes { .. } => (StatusCode::CONFLICT, "too_few_nodes"),
+            AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
+            AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+        };
+        let may_be_applied = matches!(error, AdminError::TimedOut | AdminError::Stopping);
+        Self { may_be_applied, ..Self::new(status, code, error.to_string()) }
+    }
+}
