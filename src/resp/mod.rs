@@ -1,3 +1,21 @@
 //! The Redis face: any Redis client speaks to the node through it.
+//!
+//! [`parse`] takes commands out of bytes; `table` says what each is; `commands` turns it into operations of [`crate::data::Data`] or
+//! answers at once; `connection` keeps replies in order; [`serve`] accepts. [`client`] is the other side, for our own tools.
 
 pub mod client;
+mod commands;
+mod connection;
+mod cursors;
+mod encode;
+mod glob;
+pub mod parse;
+mod refuse;
+mod serve;
+mod server;
+mod session;
+mod table;
+mod work;
+
+pub use serve::serve;
+pub use server::{RespConfig, Secret};

@@ -1,0 +1,125 @@
+//! `COMMAND …`: the table, as clients read it.
+
+use super::text;
+use crate::resp::encode::Encoder;
+use crate::resp::parse::Args;
+use crate::resp::refuse::Refused;
+use crate::resp::session::Session;
+use crate::resp::table::{self, Group, Spec};
+
+type Done = Result<(), Refused>;
+
+/// A name that only stands before its subcommands; reached with a word that is none of them.
+pub(crate) fn container(_: &mut Session, args: Args<'_>, _: &mut Encoder) -> Done {
+    Err(Refused::UnknownSubcommand { command: text(args.get(0)).to_uppercase(), name: text(args.get(1)) })
+}
+
+/// `COMMAND` alone; with a word that is no subcommand it is refused.
+pub(crate) fn all(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    if args.len() > 1 {
+        return container(session, args, to);
+    }
+    to.array(table::all().count());
+    table::all().for_each(|(group, spec)| describe(group, "", spec, to));
+    Ok(())
+}
+
+pub(crate) fn count(_: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
+    to.integer(table::all().count() as i64);
+    Ok(())
+}
+
+pub(crate) fn list(_: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
+    to.array(table::all().count());
+    table::all().for_each(|(_, spec)| to.bulk(spec.name.as_bytes()));
+    Ok(())
+}
+
+pub(crate) fn info(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    if args.len() == 2 {
+        to.array(table::all().count());
+        table::all().for_each(|(group, spec)| describe(group, "", spec, to));
+        return Ok(());
+    }
+    to.array(args.len() - 2);
+    for name in args.iter(2) {
+        match named(name) {
+            Some((group, spec)) => describe(group, "", spec, to),
+            None => to.null(),
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn docs(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    let chosen: Vec<_> = if args.len() == 2 { table::all().collect() } else { args.iter(2).filter_map(named).collect() };
+    to.map(chosen.len());
+    for (group, spec) in chosen {
+        to.bulk(spec.name.as_bytes());
+        document(group, "", spec, to);
+    }
+    Ok(())
+}
+
+pub(crate) fn getkeys(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    let inner = args.skip(2);
+    let spec = table::find(inner.get(0)).ok_or(Refused::NoSuchCommand)?;
+    if !spec.takes(inner.len()) {
+        return Err(Refused::Arity { name: spec.name.to_owned() });
+    }
+    let positions: Vec<usize> = spec.key_positions(inner.len()).collect();
+    if positions.is_empty() {
+        return Err(Refused::NoKeys);
+    }
+    to.array(positions.len());
+    positions.into_iter().for_each(|at| to.bulk(inner.get(at)));
+    Ok(())
+}
+
+fn named(name: &[u8]) -> Option<(Group, &'static Spec)> {
+    let spec = table::find(name)?;
+    table::all().find(|(_, entry)| std::ptr::eq(*entry, spec))
+}
+
+/// `client|setname` for a subcommand.
+fn full_name(container: &str, spec: &Spec) -> String {
+    if container.is_empty() { spec.name.to_owned() } else { format!("{container}|{}", spec.name) }
+}
+
+/// The ten elements of `COMMAND INFO`: name, arity, flags, first key, last key, step, categories, tips, key specifications, subcommands.
+fn describe(group: Group, container: &str, spec: &Spec, to: &mut Encoder) {
+    to.array(10);
+    to.bulk(full_name(container, spec).as_bytes());
+    to.integer(i64::from(spec.arity));
+    to.set(spec.flags.names().count());
+    spec.flags.names().for_each(|flag| to.simple(flag));
+    let (first, last, step) = spec.keys;
+    for number in [first, last, step] {
+        to.integer(i64::from(number));
+    }
+    to.set(1);
+    to.simple(&format!("@{}", group.name()));
+    to.array(0);
+    to.array(0);
+    to.array(spec.subcommands.len());
+    spec.subcommands.iter().for_each(|sub| describe(group, spec.name, sub, to));
+}
+
+/// One value of `COMMAND DOCS`.
+fn document(group: Group, container: &str, spec: &Spec, to: &mut Encoder) {
+    to.map(if spec.subcommands.is_empty() { 3 } else { 4 });
+    let summary = if spec.syntax.is_empty() { spec.summary.to_owned() } else { format!("{} {}", spec.syntax, spec.summary) };
+    for (name, value) in [("summary", summary.as_str()), ("since", spec.since), ("group", group.name())] {
+        to.bulk(name.as_bytes());
+        to.bulk(value.as_bytes());
+    }
+    if spec.subcommands.is_empty() {
+        return;
+    }
+    to.bulk(b"subcommands");
+    to.map(spec.subcommands.len());
+    for sub in spec.subcommands {
+        to.bulk(full_name(spec.name, sub).as_bytes());
+        document(group, container, sub, to);
+    }
+}

@@ -1,0 +1,82 @@
+//! Keys of any kind: their existence, kind and expiry.
+
+use std::collections::BTreeSet;
+
+use quorate_control::topology::Partition;
+use quorate_dynamo::op::{Mutation, Op, PartitionOp, Query};
+
+use super::{integer, mutate, query};
+use crate::resp::parse::Args;
+use crate::resp::refuse::Refused;
+use crate::resp::session::Session;
+use crate::resp::work::{Shape, Work, now_ms};
+
+type Translated = Result<Work, Refused>;
+
+/// A key that is named twice is removed once, so that it counts once whichever request comes first.
+pub(crate) fn del(_: &Session, args: Args<'_>) -> Translated {
+    let mut seen = BTreeSet::new();
+    let ops = (1..args.len()).filter(|index| seen.insert(args.get(*index)));
+    let ops = ops.map(|index| Op::Mutate(args.kept(index), Mutation::Delete)).collect();
+    Ok(Work { ops, shape: Shape::Sum })
+}
+
+pub(crate) fn exists(_: &Session, args: Args<'_>) -> Translated {
+    let ops = (1..args.len()).map(|index| Op::Query(args.shared(index), Query::Exists)).collect();
+    Ok(Work { ops, shape: Shape::Sum })
+}
+
+pub(crate) fn kind(_: &Session, args: Args<'_>) -> Translated {
+    query(args, Query::Kind, Shape::Plain)
+}
+
+pub(crate) fn expire(_: &Session, args: Args<'_>) -> Translated {
+    expire_at(args, 1000, now_ms(), "expire")
+}
+
+pub(crate) fn pexpire(_: &Session, args: Args<'_>) -> Translated {
+    expire_at(args, 1, now_ms(), "pexpire")
+}
+
+pub(crate) fn expireat(_: &Session, args: Args<'_>) -> Translated {
+    expire_at(args, 1000, 0, "expireat")
+}
+
+pub(crate) fn pexpireat(_: &Session, args: Args<'_>) -> Translated {
+    expire_at(args, 1, 0, "pexpireat")
+}
+
+/// A time that is over removes the key at once, as in Redis.
+fn expire_at(args: Args<'_>, millis: i64, base: u64, name: &'static str) -> Translated {
+    let number = integer(args.get(2))?;
+    let at = number.checked_mul(millis).and_then(|millis| millis.checked_add(base as i64)).ok_or(Refused::ExpireTime { name })?;
+    match u64::try_from(at) {
+        Ok(at) if at > now_ms() => mutate(args, Mutation::ExpireAt(at), Shape::Plain),
+        _ => mutate(args, Mutation::Delete, Shape::Plain),
+    }
+}
+
+pub(crate) fn ttl(_: &Session, args: Args<'_>) -> Translated {
+    query(args, Query::Expiry, Shape::TtlSeconds)
+}
+
+pub(crate) fn pttl(_: &Session, args: Args<'_>) -> Translated {
+    query(args, Query::Expiry, Shape::TtlMillis)
+}
+
+pub(crate) fn expiretime(_: &Session, args: Args<'_>) -> Translated {
+    query(args, Query::Expiry, Shape::ExpirySeconds)
+}
+
+pub(crate) fn pexpiretime(_: &Session, args: Args<'_>) -> Translated {
+    query(args, Query::Expiry, Shape::ExpiryMillis)
+}
+
+pub(crate) fn persist(_: &Session, args: Args<'_>) -> Translated {
+    mutate(args, Mutation::Persist, Shape::Plain)
+}
+
+pub(crate) fn dbsize(session: &Session, _: Args<'_>) -> Translated {
+    let ops = (0..session.partitions()).map(|partition| Op::Partition(Partition(partition), PartitionOp::Count)).collect();
+    Ok(Work { ops, shape: Shape::Sum })
+}

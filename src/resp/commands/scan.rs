@@ -1,0 +1,198 @@
+//! Commands that walk over the partitions of a keyspace.
+
+use bytes::Bytes;
+use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_dynamo::op::{Op, PartitionOp, Query, Reply, RequestError};
+
+use super::{integer, is};
+use crate::resp::encode::Encoder;
+use crate::resp::glob;
+use crate::resp::parse::Args;
+use crate::resp::refuse::{Extent, Refused, request_error};
+use crate::resp::session::Session;
+use crate::resp::table::RunFuture;
+use crate::resp::work::{kind_name, strings};
+
+/// The most keys of one page, whatever `COUNT` says.
+const PAGE_KEYS_MAX: i64 = 10_000;
+/// The most partitions that one `SCAN` visits, so that it answers soon on an empty keyspace of many partitions.
+const PAGE_PARTITIONS_MAX: u16 = 64;
+/// The most keys that `KEYS` answers.
+const KEYS_MAX: usize = 100_000;
+/// How many requests of one command are under way together.
+const WINDOW: usize = 64;
+
+/// Where a scan stands; `partition` is the number of partitions when it is done.
+#[derive(Clone, Debug)]
+struct Position {
+    partition: Partition,
+    after: Option<Bytes>,
+}
+
+/// What a `SCAN` asks for besides its position.
+struct Filter<'a> {
+    pattern: Option<&'a [u8]>,
+    kind: Option<&'a [u8]>,
+    count: u32,
+}
+
+pub(crate) fn scan<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+    Box::pin(async move {
+        let cursor = std::str::from_utf8(args.get(1)).ok().and_then(|text| text.parse().ok()).ok_or(Refused::Cursor)?;
+        let filter = filter(args)?;
+        let (partition, after) = session.server.cursors.find(session.keyspace, cursor).ok_or(Refused::Cursor)?;
+        let partitions = session.partitions();
+        let mut position = Position { partition, after };
+        match page(session, &mut position, partitions, &filter).await {
+            Ok(keys) => {
+                let done = position.partition.0 >= partitions;
+                let next = if done { 0 } else { session.server.cursors.save(session.keyspace, position.partition, position.after) };
+                to.array(2);
+                to.bulk(next.to_string().as_bytes());
+                strings(&keys, to);
+            }
+            Err(error) => fail(session, &error, false, to),
+        }
+        Ok(())
+    })
+}
+
+fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
+    let mut filter = Filter { pattern: None, kind: None, count: 10 };
+    for at in (2..args.len()).step_by(2) {
+        let (option, value) = (args.get(at), (at + 1 < args.len()).then(|| args.get(at + 1)).ok_or(Refused::Syntax)?);
+        if is(option, "MATCH") {
+            filter.pattern = Some(value);
+        } else if is(option, "TYPE") {
+            filter.kind = Some(value);
+        } else if is(option, "COUNT") {
+            let count = Some(integer(value)?).filter(|count| *count > 0).ok_or(Refused::Syntax)?;
+            filter.count = count.min(PAGE_KEYS_MAX) as u32;
+        } else {
+            return Err(Refused::Syntax);
+        }
+    }
+    Ok(filter)
+}
+
+/// Moves `position` by about `count` keys and gives those that pass the filter.
+async fn page(session: &Session, position: &mut Position, partitions: u16, filter: &Filter<'_>) -> Result<Vec<Bytes>, RequestError> {
+    let mut keys = Vec::new();
+    let mut seen = 0;
+    let stop_before = position.partition.0.saturating_add(PAGE_PARTITIONS_MAX).min(partitions);
+    while position.partition.0 < stop_before && seen < filter.count as usize {
+        let count = filter.count - seen as u32;
+        let op = Op::Partition(position.partition, PartitionOp::Scan { after: position.after.take(), count });
+        let Reply::Keys { keys: found, next } = session.ask(op).await?.reply else { break };
+        seen += found.len();
+        keys.extend(found.into_iter().filter(|key| filter.pattern.is_none_or(|pattern| glob::matches(pattern, key))));
+        if next.is_none() {
+            position.partition.0 += 1;
+        }
+        position.after = next;
+    }
+    match filter.kind {
+        Some(kind) => of_kind(session, keys, kind).await,
+        None => Ok(keys),
+    }
+}
+
+/// Those of `keys` that hold `kind`.
+async fn of_kind(session: &Session, keys: Vec<Bytes>, kind: &[u8]) -> Result<Vec<Bytes>, RequestError> {
+    let mut matching = Vec::new();
+    for window in keys.chunks(WINDOW) {
+        let ask = |key: &Bytes| session.server.data.submit(session.request(Op::Query(key.clone(), Query::Kind)));
+        let pending: Vec<_> = window.iter().map(ask).collect();
+        for (key, answer) in window.iter().zip(pending) {
+            let Reply::Kind(held) = answer.await.unwrap_or(Err(RequestError::Stopping))?.reply else { continue };
+            if held.is_some() && is(kind, kind_name(held)) {
+                matching.push(key.clone());
+            }
+        }
+    }
+    Ok(matching)
+}
+
+pub(crate) fn keys<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+    Box::pin(async move {
+        let filter = Filter { pattern: Some(args.get(1)), kind: None, count: PAGE_KEYS_MAX as u32 };
+        let partitions = session.partitions();
+        let mut position = Position { partition: Partition(0), after: None };
+        let mut all = Vec::new();
+        while position.partition.0 < partitions {
+            match page(session, &mut position, partitions, &filter).await {
+                Ok(keys) => all.extend(keys),
+                Err(error) => {
+                    fail(session, &error, false, to);
+                    return Ok(());
+                }
+            }
+            if all.len() > KEYS_MAX {
+                return Err(Refused::TooManyKeys { max: KEYS_MAX });
+            }
+        }
+        strings(&all, to);
+        Ok(())
+    })
+}
+
+pub(crate) fn flushdb<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+    Box::pin(async move {
+        let keyspace = session.keyspace;
+        flush(session, args, vec![keyspace], to).await
+    })
+}
+
+pub(crate) fn flushall<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+    Box::pin(async move {
+        let keyspaces = session.server.data.topology().keyspaces.keys().copied().collect();
+        flush(session, args, keyspaces, to).await
+    })
+}
+
+/// Clears the keyspaces one after the other; on an error those before it are cleared.
+async fn flush(session: &mut Session, args: Args<'_>, keyspaces: Vec<KeyspaceId>, to: &mut Encoder) -> Result<(), Refused> {
+    let mode = args.iter(1).next();
+    if args.len() > 2 || mode.is_some_and(|mode| !is(mode, "ASYNC") && !is(mode, "SYNC")) {
+        return Err(Refused::Syntax);
+    }
+    let selected = session.keyspace;
+    for keyspace in keyspaces {
+        session.keyspace = keyspace;
+        let cleared = clear(session).await;
+        session.keyspace = selected;
+        if let Err(error) = cleared {
+            fail(session, &error, true, to);
+            return Ok(());
+        }
+    }
+    to.ok();
+    Ok(())
+}
+
+/// Clears every partition of the session's keyspace; after an error some may be cleared.
+async fn clear(session: &mut Session) -> Result<(), RequestError> {
+    let mut first_error = None;
+    let partitions: Vec<u16> = (0..session.partitions()).collect();
+    for window in partitions.chunks(WINDOW) {
+        let ask = |number: &u16| session.server.data.submit(session.request(Op::Partition(Partition(*number), PartitionOp::Clear)));
+        let pending: Vec<_> = window.iter().map(ask).collect();
+        for answer in pending {
+            match answer.await.unwrap_or(Err(RequestError::Stopping)) {
+                Ok(answer) => session.remember(&answer),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+    }
+    first_error.map_or(Ok(()), Err)
+}
+
+/// The error of a walk; a walk that clears has done so in an unknown part of the partitions.
+fn fail(session: &Session, error: &RequestError, clears: bool, to: &mut Encoder) {
+    let extent = Extent { writes: false, keys: 1, applied: 0 };
+    let mut line = request_error(error, extent, &session.server.data.topology());
+    if clears {
+        line.push_str("; other partitions may have been cleared");
+    }
+    to.error(&line);
+}

@@ -1,0 +1,302 @@
+//! One connection: bytes to commands, commands to requests, answers to bytes, all in order.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use quorate_dynamo::op::RequestError;
+use smallvec::SmallVec;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::encode::Encoder;
+use super::parse::{Args, Command, Parser};
+use super::refuse::Refused;
+use super::server::{Counters, Server};
+use super::session::{Level, Session, observes, writes};
+use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
+use super::work::{Outcome, Outcomes, Shape, Work, encode};
+use crate::data::Pending;
+
+/// How many requests of one connection are under way together.
+const IN_FLIGHT_MAX: usize = 1024;
+/// Replies are written once they are this many bytes, even when more commands wait.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// What a read has room for.
+const READ_BYTES: usize = 16 * 1024;
+/// How much of the arguments of an unknown command is repeated to the client. Redis: 128.
+const ECHO_BYTES: usize = 128;
+
+/// A command whose requests are under way.
+#[derive(Debug)]
+struct InFlight {
+    shape: Shape,
+    writes: bool,
+    answers: SmallVec<[Pending<Outcome>; 1]>,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: TcpStream,
+    session: Session,
+    parser: Parser,
+    input: BytesMut,
+    output: Encoder,
+    in_flight: VecDeque<InFlight>,
+    /// Requests of all commands in `in_flight`.
+    requests: usize,
+}
+
+impl Connection {
+    /// A connection that has been accepted and entered.
+    pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
+        let (parser, input, output) = (Parser::default(), BytesMut::new(), Encoder::default());
+        Self { stream, session, parser, input, output, in_flight: VecDeque::new(), requests: 0 }
+    }
+
+    /// Serves until the client goes, breaks the protocol or does not read, or the server stops; what was submitted is answered first.
+    pub(crate) async fn run(mut self) -> io::Result<()> {
+        loop {
+            self.serve_buffered().await?;
+            self.settle().await?;
+            self.write().await?;
+            if self.session.closing {
+                return self.stream.shutdown().await;
+            }
+            if !self.read().await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for bytes; false when there will be none. An idle connection holds no buffer.
+    async fn read(&mut self) -> io::Result<bool> {
+        if self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
+        loop {
+            tokio::select! {
+                ready = self.stream.readable() => ready?,
+                _ = self.session.stop.wait_for(|stop| *stop) => return Ok(false),
+            }
+            self.input.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut self.input) {
+                Ok(length) => return Ok(length > 0),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Runs every whole command in the input buffer.
+    async fn serve_buffered(&mut self) -> io::Result<()> {
+        while !self.session.closing {
+            self.parser.trust(self.session.authenticated);
+            match self.parser.next(&mut self.input) {
+                Ok(Some(command)) => self.serve(&command).await?,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    self.settle().await?;
+                    self.output.error(&format!("ERR Protocol error: {error}"));
+                    self.session.closing = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs one command; its reply may still be under way afterwards.
+    async fn serve(&mut self, command: &Command) -> io::Result<()> {
+        Counters::add(&self.session.server.counters.commands, 1);
+        let served = match admit(&mut self.session, command.args(0)) {
+            Ok(admitted) => self.execute(admitted).await?,
+            Err(refused) => Err(refused),
+        };
+        if let Err(refused) = served {
+            self.settle().await?;
+            self.output.error(&refused.to_string());
+        }
+        Ok(())
+    }
+
+    async fn execute(&mut self, admitted: Admitted<'_>) -> io::Result<Result<(), Refused>> {
+        let Admitted { spec, args, level } = admitted;
+        let before = (self.session.read, self.session.write);
+        if let Some(level) = level {
+            (self.session.read, self.session.write) = level;
+        }
+        let result = match spec.run {
+            Run::Data(run) => match run(&self.session, args) {
+                Ok(work) => self.submit(work).await.map(Ok),
+                Err(refused) => Ok(Err(refused)),
+            },
+            Run::Alone(run) => {
+                self.settle().await?;
+                Ok(run(&mut self.session, args, &mut self.output).await)
+            }
+            Run::Local(run) => {
+                self.settle().await?;
+                return Ok(run(&mut self.session, args, &mut self.output));
+            }
+            Run::Prefix => Ok(Err(Refused::LevelPrefix { name: spec.name })),
+        };
+        (self.session.read, self.session.write) = before;
+        result
+    }
+
+    /// Submits the requests of one command. A command that takes two rounds could be overtaken by the next, so it is answered first.
+    async fn submit(&mut self, work: Work) -> io::Result<()> {
+        let (writes, alone) = (work.ops.iter().any(writes), work.ops.iter().any(observes));
+        let Work { ops, shape } = work;
+        if ops.len() > IN_FLIGHT_MAX {
+            return self.submit_in_windows(ops.into_vec(), shape, writes).await;
+        }
+        if self.requests + ops.len() > IN_FLIGHT_MAX {
+            self.settle().await?;
+        }
+        self.requests += ops.len();
+        let answers = ops.into_iter().map(|op| self.session.server.data.submit(self.session.request(op))).collect();
+        self.in_flight.push_back(InFlight { shape, writes, answers });
+        if alone { self.settle().await } else { Ok(()) }
+    }
+
+    /// A command of so many keys that not all may be under way together.
+    async fn submit_in_windows(&mut self, ops: Vec<quorate_dynamo::op::Op>, shape: Shape, writes: bool) -> io::Result<()> {
+        self.settle().await?;
+        let mut outcomes = Outcomes::with_capacity(ops.len());
+        let mut ops = ops.into_iter().peekable();
+        while ops.peek().is_some() {
+            let window = ops.by_ref().take(IN_FLIGHT_MAX);
+            let pending: Vec<_> = window.map(|op| self.session.server.data.submit(self.session.request(op))).collect();
+            for answer in pending {
+                outcomes.push(outcome(&mut self.session, answer).await);
+            }
+        }
+        encode(shape, writes, outcomes, &*self.session.server.data, &mut self.output);
+        self.write_if_full().await
+    }
+
+    /// Waits for everything under way and encodes it in order.
+    async fn settle(&mut self) -> io::Result<()> {
+        while let Some(InFlight { shape, writes, answers }) = self.in_flight.pop_front() {
+            self.requests -= answers.len();
+            let mut outcomes = Outcomes::with_capacity(answers.len());
+            for answer in answers {
+                outcomes.push(outcome(&mut self.session, answer).await);
+            }
+            encode(shape, writes, outcomes, &*self.session.server.data, &mut self.output);
+            self.write_if_full().await?;
+        }
+        Ok(())
+    }
+
+    async fn write_if_full(&mut self) -> io::Result<()> {
+        if self.output.out.len() < OUTPUT_BYTES_MAX { Ok(()) } else { self.write().await }
+    }
+
+    /// Writes all replies so far. A client that does not read is cut off after a while: nothing else bounds what waits for it.
+    async fn write(&mut self) -> io::Result<()> {
+        if self.output.out.is_empty() {
+            return Ok(());
+        }
+        let stall = self.session.server.config.write_stall;
+        while !self.output.out.is_empty() {
+            let written = timeout(stall, self.stream.write_buf(&mut self.output.out)).await;
+            if written.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+        }
+        self.output.out = BytesMut::new();
+        Ok(())
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.session.server.clients.leave(self.session.id);
+    }
+}
+
+/// The answer of one request; a node that is gone has dropped it.
+async fn outcome(session: &mut Session, answer: Pending<Outcome>) -> Outcome {
+    let outcome = answer.await.unwrap_or(Err(RequestError::Stopping));
+    if let Ok(answer) = &outcome {
+        session.remember(answer);
+    }
+    outcome
+}
+
+/// A command that may run.
+struct Admitted<'a> {
+    spec: &'static Spec,
+    args: Args<'a>,
+    /// The levels of a `CL` prefix, for this command only.
+    level: Option<(Level, Level)>,
+}
+
+/// Finds the command and checks all that is the same for every one: name, number of arguments, authentication, readiness.
+fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refused> {
+    let spec = find(session, args)?;
+    if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+        return Err(Refused::NoAuth);
+    }
+    if matches!(spec.run, Run::Prefix) {
+        let level = (Level::parse(args.get(1), session.read)?, Level::parse(args.get(1), session.write)?);
+        let inner = args.skip(2);
+        let spec = find(session, inner)?;
+        if matches!(spec.run, Run::Local(_) | Run::Prefix) {
+            return Err(Refused::LevelPrefix { name: spec.name });
+        }
+        ready(session, spec)?;
+        return Ok(Admitted { spec, args: inner, level: Some(level) });
+    }
+    ready(session, spec)?;
+    Ok(Admitted { spec, args, level: None })
+}
+
+fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
+    if spec.flags.has(Flags::LOADING) || session.ready() { Ok(()) } else { Err(Refused::Loading) }
+}
+
+/// The entry of the table for these words, which are as many as it takes.
+fn find(session: &mut Session, args: Args<'_>) -> Result<&'static Spec, Refused> {
+    let name = args.get(0);
+    let Some(spec) = table::find(name) else { return Err(unknown(session, args)) };
+    let sub = if args.len() > 1 { spec.subcommand(args.get(1)) } else { None };
+    let (found, full) = match sub {
+        Some(sub) => (sub, format_args!("{}|{}", spec.name, sub.name).to_string()),
+        None if spec.takes(args.len()) => return Ok(spec),
+        None => (spec, spec.name.to_owned()),
+    };
+    if found.takes(args.len()) { Ok(found) } else { Err(Refused::Arity { name: full }) }
+}
+
+/// Why there is no such command. A browser that was made to post to this port is sent away at once.
+fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
+    let name = args.get(0);
+    if let Some(&(name, reason)) = NEEDS_SERIAL.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name)) {
+        return Refused::NeedsSerial { name, reason };
+    }
+    if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {
+        session.closing = true;
+    }
+    let mut shown = String::new();
+    for arg in args.iter(1) {
+        if shown.len() >= ECHO_BYTES {
+            break;
+        }
+        let room = (ECHO_BYTES - shown.len()).min(arg.len());
+        shown.push_str(&format!("'{}' ", String::from_utf8_lossy(&arg[..room])));
+    }
+    let name = String::from_utf8_lossy(&name[..name.len().min(ECHO_BYTES)]).into_owned();
+    Refused::UnknownCommand { name, args: shown }
+}
+
+/// Enters a new connection; it leaves the list when it is dropped.
+pub(crate) fn open(stream: TcpStream, server: &Arc<Server>, stop: tokio::sync::watch::Receiver<bool>) -> io::Result<Connection> {
+    let id = server.clients.enter(stream.peer_addr()?);
+    Ok(Connection::new(stream, Session::new(Arc::clone(server), id, stop)))
+}

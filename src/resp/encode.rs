@@ -1,0 +1,132 @@
+//! Replies into a byte buffer, in RESP2 or RESP3. No reply but the buffer's own growth allocates.
+
+use bytes::{BufMut, BytesMut};
+
+/// The two protocol versions; a connection starts in RESP2 and changes by `HELLO`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    /// Arrays stand for maps and sets.
+    #[default]
+    Resp2,
+    /// Maps, sets and one null have types of their own.
+    Resp3,
+}
+
+impl Protocol {
+    /// The number that `HELLO` uses.
+    pub(crate) fn number(self) -> i64 {
+        match self {
+            Self::Resp2 => 2,
+            Self::Resp3 => 3,
+        }
+    }
+}
+
+/// The replies of one connection that wait to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Encoder {
+    /// The encoded bytes.
+    pub out: BytesMut,
+    /// The version of all replies from now on.
+    pub protocol: Protocol,
+}
+
+impl Encoder {
+    /// A status line. `text` holds no line end.
+    pub(crate) fn simple(&mut self, text: &str) {
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// `+OK`.
+    pub(crate) fn ok(&mut self) {
+        self.out.put_slice(b"+OK\r\n");
+    }
+
+    /// An error line; line ends in `text` become blanks, so that no text can forge a second reply.
+    pub(crate) fn error(&mut self, text: &str) {
+        self.line(b'-', text.as_bytes());
+    }
+
+    /// A number.
+    pub(crate) fn integer(&mut self, number: i64) {
+        self.out.put_u8(b':');
+        if number < 0 {
+            self.out.put_u8(b'-');
+        }
+        self.digits(number.unsigned_abs());
+    }
+
+    /// A string of any bytes.
+    pub(crate) fn bulk(&mut self, bytes: &[u8]) {
+        self.header(b'$', bytes.len());
+        self.out.reserve(bytes.len() + 2);
+        self.out.put_slice(bytes);
+        self.out.put_slice(b"\r\n");
+    }
+
+    /// A string, or a null when there is none.
+    pub(crate) fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
+        match bytes {
+            Some(bytes) => self.bulk(bytes),
+            None => self.null(),
+        }
+    }
+
+    /// Nothing.
+    pub(crate) fn null(&mut self) {
+        self.out.put_slice(match self.protocol {
+            Protocol::Resp2 => b"$-1\r\n",
+            Protocol::Resp3 => b"_\r\n",
+        });
+    }
+
+    /// The head of an array; `length` replies must follow.
+    pub(crate) fn array(&mut self, length: usize) {
+        self.header(b'*', length);
+    }
+
+    /// The head of a map; `length` pairs of replies must follow.
+    pub(crate) fn map(&mut self, length: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.header(b'*', length * 2),
+            Protocol::Resp3 => self.header(b'%', length),
+        }
+    }
+
+    /// The head of a set; `length` replies must follow.
+    pub(crate) fn set(&mut self, length: usize) {
+        match self.protocol {
+            Protocol::Resp2 => self.header(b'*', length),
+            Protocol::Resp3 => self.header(b'~', length),
+        }
+    }
+
+    fn header(&mut self, kind: u8, length: usize) {
+        self.out.put_u8(kind);
+        self.digits(length as u64);
+    }
+
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        self.out.put_u8(kind);
+        self.out.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+        self.out.put_slice(b"\r\n");
+    }
+
+    /// A number without a sign and its line end.
+    fn digits(&mut self, mut number: u64) {
+        let mut text = *b"00000000000000000000\r\n";
+        let mut at = 20;
+        loop {
+            at -= 1;
+            text[at] = b'0' + (number % 10) as u8;
+            number /= 10;
+            if number == 0 {
+                break;
+            }
+        }
+        self.out.put_slice(&text[at..]);
+    }
+}
+
+#[cfg(test)]
+mod tests;

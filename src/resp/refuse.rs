@@ -1,0 +1,156 @@
+//! Everything a client can be refused with, in Redis's own words where Redis has them.
+
+use std::fmt::Write as _;
+
+use quorate_control::topology::Topology;
+use quorate_crdt::NodeId;
+use quorate_dynamo::consistency::UnknownLevel;
+use quorate_dynamo::op::RequestError;
+
+/// A command that is refused by the face itself; nothing was applied.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refused {
+    /// No such command. The text is Redis's, with its blank at the end.
+    #[error("ERR unknown command '{name}', with args beginning with: {args}")]
+    UnknownCommand { name: String, args: String },
+    #[error("ERR unknown subcommand '{name}'. Try {command} HELP.")]
+    UnknownSubcommand { command: String, name: String },
+    #[error("ERR wrong number of arguments for '{name}' command")]
+    Arity { name: String },
+    /// A command of Redis that leaderless data cannot answer honestly.
+    #[error("ERR '{name}' needs CL SERIAL, which this version does not offer: {reason}")]
+    NeedsSerial { name: &'static str, reason: &'static str },
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    #[error("ERR decrement would overflow")]
+    DecrementOverflow,
+    #[error("ERR invalid expire time in '{name}' command")]
+    ExpireTime { name: &'static str },
+    #[error("ERR timeout is negative")]
+    NegativeTimeout,
+    #[error("ERR invalid cursor")]
+    Cursor,
+    #[error("ERR DB index is out of range")]
+    KeyspaceNumber,
+    #[error("ERR invalid DB index")]
+    KeyspaceName,
+    #[error("ERR {0}")]
+    Level(UnknownLevel),
+    #[error("ERR {level} is not offered by this version")]
+    LevelNotOffered { level: &'static str },
+    #[error("ERR TIMEOUT must be a time such as 50ms or 2s, from 1ms to {max_ms}ms")]
+    LevelTimeout { max_ms: u64 },
+    #[error("ERR CL goes before a command on data, not before '{name}'")]
+    LevelPrefix { name: &'static str },
+    #[error("NOAUTH Authentication required.")]
+    NoAuth,
+    #[error(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> <pass> option can be \
+         used to authenticate the client and select the RESP protocol version at the same time"
+    )]
+    NoAuthHello,
+    #[error("WRONGPASS invalid username-password pair or user is disabled.")]
+    WrongPass,
+    #[error("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")]
+    NoPassword,
+    #[error("NOPROTO unsupported protocol version")]
+    NoProtocol,
+    #[error("ERR Protocol version is not an integer or out of range")]
+    ProtocolVersion,
+    #[error("ERR Client names cannot contain spaces, newlines or special characters.")]
+    ClientName,
+    #[error("ERR Unrecognized option '{name}'")]
+    ClientAttribute { name: String },
+    #[error("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")]
+    UnknownSetting { name: String },
+    #[error("ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config")]
+    FixedSetting { name: String },
+    #[error("ERR more than {max} keys match; use SCAN")]
+    TooManyKeys { max: usize },
+    #[error("ERR Invalid command specified")]
+    NoSuchCommand,
+    #[error("ERR The command has no key arguments")]
+    NoKeys,
+    #[error("LOADING the node is not ready: it has no topology yet, or its partitions are still loading")]
+    Loading,
+    /// Beyond the number of connections; the connection is closed.
+    #[error("ERR max number of clients reached")]
+    Clients,
+}
+
+/// How much of a command of several keys an error speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Whether the command changes data.
+    pub writes: bool,
+    /// Keys of the command.
+    pub keys: usize,
+    /// Keys whose change was applied.
+    pub applied: usize,
+}
+
+impl Extent {
+    /// What is now true of the key that failed, and of the others.
+    fn describe(self, may_be_applied: bool) -> String {
+        let this = match (self.writes, may_be_applied) {
+            (false, _) => return String::new(),
+            (true, true) => "the write may have been applied",
+            (true, false) => "nothing was applied",
+        };
+        match (self.keys, may_be_applied) {
+            (0 | 1, _) => format!("; {this}"),
+            (keys, true) => format!("; {this} for one key; {} of {keys} keys were applied", self.applied),
+            (keys, false) => format!("; nothing was applied for one key; {} of {keys} keys were applied", self.applied),
+        }
+    }
+}
+
+/// The error line for a request that was not done: its code, what is wrong, who is missing, and what is now true.
+pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Topology) -> String {
+    let nothing = || extent.describe(false);
+    let mut line = match error {
+        RequestError::WrongKind => return "WRONGTYPE Operation against a key holding the wrong kind of value".to_owned(),
+        RequestError::NotAnInteger => return "ERR value is not an integer or out of range".to_owned(),
+        RequestError::Overflow => return "ERR increment or decrement would overflow".to_owned(),
+        RequestError::TooLarge { bytes, max } => format!("ERR {bytes} bytes is more than the {max} allowed{}", nothing()),
+        RequestError::BadToken => "ERR the causal token is not one that CTX.GET of this key gave".to_owned(),
+        RequestError::NoKeyspace => "ERR there is no such keyspace any more; SELECT another".to_owned(),
+        RequestError::Unsatisfiable { level, required, replicas } => {
+            format!("NOTQUORATE {level} needs {required} replicas, the keyspace has {replicas}{}", nothing())
+        }
+        RequestError::Unavailable { level, required, alive, missing } => {
+            format!("NOTQUORATE {level} needs {required} replicas, {alive} can be reached{}{}", names(missing, topology), nothing())
+        }
+        RequestError::TimedOut { level, acked, required, missing, may_be_applied } => format!(
+            "TIMEOUT {level}: {acked} of {required} replicas answered in time{}{}",
+            names(missing, topology),
+            extent.describe(*may_be_applied)
+        ),
+        RequestError::Moving => format!("TRYAGAIN the topology is changing{}", nothing()),
+        RequestError::Overloaded => format!("OVERLOADED the node has too much to do{}", nothing()),
+        RequestError::Stopping => format!("STOPPING the node is stopping{}", extent.describe(true)),
+        RequestError::DiskFull => format!("OOM disk of the node is full{}", nothing()),
+        other => format!("ERR {other}"),
+    };
+    line.retain(|symbol| symbol != '\r' && symbol != '\n');
+    line
+}
+
+/// `; missing a@east, b@west`, or nothing when nobody is.
+fn names(missing: &[NodeId], topology: &Topology) -> String {
+    let mut text = String::new();
+    for (index, id) in missing.iter().enumerate() {
+        text.push_str(if index == 0 { "; missing " } else { ", " });
+        let written = match topology.nodes.get(id) {
+            Some(node) => write!(text, "{}@{}", node.name, node.datacenter),
+            None => write!(text, "n{id}"),
+        };
+        written.expect("invariant: a String takes all text");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! The listener: accepts, counts, and stops.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::net::sockopt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use super::connection::{self, Connection};
+use super::refuse::Refused;
+use super::server::{Counters, RespConfig, Server};
+use crate::data::Data;
+
+/// How long connections may take to finish what is under way when the server stops.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long to wait after an accept failed, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How many unanswered probes end a connection.
+const KEEPALIVE_PROBES: u32 = 3;
+
+/// Serves the Redis protocol on `listener` until `stop` is true or its sender is gone.
+///
+/// Then it takes no more connections or commands, answers what has been submitted, and returns once all connections are closed,
+/// after ten seconds at most.
+pub async fn serve(listener: TcpListener, data: Arc<dyn Data>, config: RespConfig, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+    let server = Arc::new(Server::new(data, config, listener.local_addr()?));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => break,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok((stream, _)) => {
+                if let Some(connection) = admit(stream, &server, &stop) {
+                    connections.spawn(connection.run());
+                }
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let closed = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    if closed.is_err() {
+        tracing::warn!(connections = connections.len(), "cut off connections that did not finish in time");
+    }
+    Ok(())
+}
+
+/// Prepares a connection, or turns it away: in Redis's words when there are too many.
+fn admit(stream: TcpStream, server: &Arc<Server>, stop: &watch::Receiver<bool>) -> Option<Connection> {
+    Counters::add(&server.counters.connections, 1);
+    if server.clients.count() >= server.config.clients_max {
+        Counters::add(&server.counters.rejected, 1);
+        // A socket that takes not even one line at once is closed without it.
+        stream.try_write(format!("-{}\r\n", Refused::Clients).as_bytes()).ok();
+        return None;
+    }
+    let prepared = prepare(&stream, server.config.keepalive).and_then(|()| connection::open(stream, server, stop.clone()));
+    prepared.inspect_err(|error| tracing::debug!(%error, "a connection was gone before it was served")).ok()
+}
+
+/// No delay for small replies; probes that find a client which vanished without a word.
+fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let socket = stream.as_fd();
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, keepalive)?;
+    sockopt::set_tcp_keepintvl(socket, (keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1)))?;
+    sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! What all connections of one face share.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::cursors::Cursors;
+use super::encode::Protocol;
+use crate::data::Data;
+
+/// A password. It is never printed and compared in a time that depends on the given text alone.
+#[derive(Clone)]
+pub struct Secret(Box<[u8]>);
+
+impl Secret {
+    /// A password of any bytes.
+    pub fn new(password: impl AsRef<[u8]>) -> Self {
+        Self(password.as_ref().into())
+    }
+
+    /// Whether `given` is the password; looks at every byte of `given` wherever the first difference is.
+    pub fn matches(&self, given: &[u8]) -> bool {
+        let mut difference = usize::from(self.0.len() != given.len());
+        for (index, byte) in given.iter().enumerate() {
+            let own = if self.0.is_empty() { 0 } else { self.0[index % self.0.len()] };
+            difference |= usize::from(own ^ byte);
+        }
+        std::hint::black_box(difference) == 0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// How the Redis face behaves.
+#[derive(Clone, Debug)]
+pub struct RespConfig {
+    /// What clients must give in `AUTH` or `HELLO`; `None` lets everyone in.
+    pub password: Option<Secret>,
+    /// The time a request may take when the client names none. Default: 2 s (guess).
+    pub timeout: Duration,
+    /// The most connections at one time. Default: 10 000 (Redis).
+    pub clients_max: usize,
+    /// Whether writes outlive the process: what `CONFIG GET appendonly` says.
+    pub durable: bool,
+    /// Silence on an idle connection before the kernel probes it. Default: 300 s (Redis).
+    pub keepalive: Duration,
+    /// How long a client may leave its replies unread before it is cut off. Default: 60 s (guess).
+    pub write_stall: Duration,
+}
+
+impl Default for RespConfig {
+    fn default() -> Self {
+        Self {
+            password: None,
+            timeout: Duration::from_secs(2),
+            clients_max: 10_000,
+            durable: true,
+            keepalive: Duration::from_secs(300),
+            write_stall: Duration::from_secs(60),
+        }
+    }
+}
+
+/// The shared half of the face.
+pub(crate) struct Server {
+    /// The node.
+    pub data: Arc<dyn Data>,
+    /// How to behave.
+    pub config: RespConfig,
+    /// Where clients connect.
+    pub address: SocketAddr,
+    /// The connections there are.
+    pub clients: Clients,
+    /// Positions of scans under way.
+    pub cursors: Cursors,
+    /// For `INFO stats`.
+    pub counters: Counters,
+    /// When the face began to serve.
+    pub started: Instant,
+}
+
+impl Server {
+    pub(crate) fn new(data: Arc<dyn Data>, config: RespConfig, address: SocketAddr) -> Self {
+        let (clients, cursors, counters) = (Clients::default(), Cursors::default(), Counters::default());
+        Self { data, config, address, clients, cursors, counters, started: Instant::now() }
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("config", &self.config).field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+/// Totals since the start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Commands parsed, refused ones included.
+    pub commands: AtomicU64,
+    /// Connections accepted.
+    pub connections: AtomicU64,
+    /// Connections turned away because there were too many.
+    pub rejected: AtomicU64,
+}
+
+impl Counters {
+    /// Adds `count` to one of the totals.
+    pub(crate) fn add(counter: &AtomicU64, count: u64) {
+        counter.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// What `CLIENT LIST` tells of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientInfo {
+    /// Where it comes from.
+    pub address: SocketAddr,
+    /// When it came.
+    pub since: Instant,
+    /// Set by `CLIENT SETNAME`.
+    pub name: String,
+    /// Set by `CLIENT SETINFO LIB-NAME`.
+    pub library: String,
+    /// Set by `CLIENT SETINFO LIB-VER`.
+    pub library_version: String,
+    /// The user of the last `AUTH`.
+    pub user: String,
+    /// The number of its keyspace.
+    pub keyspace: u32,
+    /// Its protocol version.
+    pub protocol: Protocol,
+}
+
+/// The connections there are, by number. Locked only at connect, at close and by commands about clients.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    by_id: Mutex<BTreeMap<u64, ClientInfo>>,
+    last: AtomicU64,
+}
+
+impl Clients {
+    /// Enters a connection and gives it its number.
+    pub(crate) fn enter(&self, address: SocketAddr) -> u64 {
+        let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let info = ClientInfo {
+            address,
+            since: Instant::now(),
+            name: String::new(),
+            library: String::new(),
+            library_version: String::new(),
+            user: "default".to_owned(),
+            keyspace: 0,
+            protocol: Protocol::Resp2,
+        };
+        self.with(|clients| clients.insert(id, info));
+        id
+    }
+
+    /// Forgets a connection.
+    pub(crate) fn leave(&self, id: u64) {
+        self.with(|clients| clients.remove(&id));
+    }
+
+    /// Changes what is known of a connection.
+    pub(crate) fn update(&self, id: u64, change: impl FnOnce(&mut ClientInfo)) {
+        self.with(|clients| clients.get_mut(&id).map(change));
+    }
+
+    /// What is known of a connection.
+    pub(crate) fn find(&self, id: u64) -> Option<ClientInfo> {
+        self.with(|clients| clients.get(&id).cloned())
+    }
+
+    /// All connections by number.
+    pub(crate) fn all(&self) -> Vec<(u64, ClientInfo)> {
+        self.with(|clients| clients.iter().map(|(id, client)| (*id, client.clone())).collect())
+    }
+
+    /// How many connections there are.
+    pub(crate) fn count(&self) -> usize {
+        self.with(|clients| clients.len())
+    }
+
+    /// The map is valid after every step of every closure, so a panic elsewhere does not spoil it.
+    fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<u64, ClientInfo>) -> T) -> T {
+        act(&mut self.by_id.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+#[cfg(test)]
+mod tests;

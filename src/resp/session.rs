@@ -1,0 +1,196 @@
+//! What one connection is: who it is, what it has chosen, what it has written.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_control::topology::{Datacenter, KeyspaceId, Partition};
+use quorate_dynamo::Consistency;
+use quorate_dynamo::op::{Answer, Op, PartitionOp, Receipt, Request, RequestError};
+use tokio::sync::watch;
+
+use super::refuse::Refused;
+use super::server::Server;
+use super::work::Outcome;
+
+/// The longest time a request may be given, in milliseconds.
+pub(crate) const TIMEOUT_MS_MAX: u64 = 60_000;
+
+/// What a connection asks of its replicas.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Level {
+    /// `None` takes the keyspace's default.
+    pub consistency: Option<Consistency>,
+    /// How long a request may take.
+    pub timeout: Duration,
+}
+
+impl Level {
+    /// Reads `LOCAL_QUORUM`, `R=2,W=2,TIMEOUT=50ms`, `TIMEOUT=1s` or `DEFAULT`; what is not named stays as in `base`.
+    pub(crate) fn parse(spec: &[u8], base: Self) -> Result<Self, Refused> {
+        let spec = String::from_utf8_lossy(spec).to_ascii_uppercase();
+        let mut level = base;
+        let mut names = Vec::new();
+        for part in spec.split(',') {
+            match part.trim().strip_prefix("TIMEOUT=") {
+                Some(time) => level.timeout = timeout(time)?,
+                None => names.push(part.trim()),
+            }
+        }
+        match names.join(",").as_str() {
+            "" => {}
+            "DEFAULT" => level.consistency = None,
+            "SERIAL" => return Err(Refused::LevelNotOffered { level: "SERIAL" }),
+            "LOCAL_SERIAL" => return Err(Refused::LevelNotOffered { level: "LOCAL_SERIAL" }),
+            "ANY" => return Err(Refused::LevelNotOffered { level: "ANY" }),
+            name => level.consistency = Some(name.parse().map_err(Refused::Level)?),
+        }
+        Ok(level)
+    }
+}
+
+/// `50MS` or `2S`.
+fn timeout(text: &str) -> Result<Duration, Refused> {
+    let refused = Refused::LevelTimeout { max_ms: TIMEOUT_MS_MAX };
+    let (number, unit) = match text.strip_suffix("MS") {
+        Some(number) => (number, 1),
+        None => (text.strip_suffix('S').ok_or_else(|| refused.clone())?, 1000),
+    };
+    let number: u64 = number.parse().map_err(|_not_a_number| refused.clone())?;
+    match number.checked_mul(unit) {
+        Some(ms @ 1..=TIMEOUT_MS_MAX) => Ok(Duration::from_millis(ms)),
+        _ => Err(refused),
+    }
+}
+
+/// The state of one connection. Commands change it only while none of its requests is under way.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// What all connections share.
+    pub server: Arc<Server>,
+    /// The number of this connection, from 1, never used twice by one process.
+    pub id: u64,
+    /// Whether it may run commands on data.
+    pub authenticated: bool,
+    /// Where its keys live.
+    pub keyspace: KeyspaceId,
+    /// The level of its reads.
+    pub read: Level,
+    /// The level of its writes.
+    pub write: Level,
+    /// The last event of this connection in each partition: what `WAIT` waits for.
+    pub receipts: BTreeMap<(KeyspaceId, Partition), Receipt>,
+    /// True once the server is to stop.
+    pub stop: watch::Receiver<bool>,
+    /// Close after the replies so far.
+    pub closing: bool,
+    /// The datacenter of the node, once the node knows it.
+    datacenter: Option<Datacenter>,
+}
+
+impl Session {
+    /// A connection as it is before its first command.
+    pub(crate) fn new(server: Arc<Server>, id: u64, stop: watch::Receiver<bool>) -> Self {
+        let level = Level { consistency: None, timeout: server.config.timeout };
+        Self {
+            authenticated: server.config.password.is_none(),
+            id,
+            keyspace: KeyspaceId(0),
+            read: level,
+            write: level,
+            receipts: BTreeMap::new(),
+            stop,
+            closing: false,
+            datacenter: None,
+            server,
+        }
+    }
+
+    /// Puts everything that a command can change back to how it was before the first command; written events stay known to `WAIT`.
+    pub(crate) fn reset(&mut self) {
+        let fresh = Self::new(Arc::clone(&self.server), self.id, self.stop.clone());
+        let receipts = std::mem::take(&mut self.receipts);
+        *self = Self { receipts, ..fresh };
+    }
+
+    /// Checks a password and takes on the profile that the user name is. Nothing is changed by a refusal.
+    pub(crate) fn authenticate(&mut self, user: Option<&[u8]>, password: &[u8]) -> Result<(), Refused> {
+        match (&self.server.config.password, user) {
+            (Some(secret), _) if !secret.matches(password) => return Err(Refused::WrongPass),
+            (None, None) => return Err(Refused::NoPassword),
+            _ => {}
+        }
+        if let Some(user) = user {
+            let consistency = profile(user)?;
+            self.read.consistency = consistency;
+            self.write.consistency = consistency;
+            self.server.clients.update(self.id, |client| client.user = String::from_utf8_lossy(user).into_owned());
+        }
+        self.authenticated = true;
+        Ok(())
+    }
+
+    /// Whether the node can take requests; learns the datacenter on the way.
+    pub(crate) fn ready(&mut self) -> bool {
+        if !self.server.data.ready() {
+            return false;
+        }
+        if self.datacenter.is_none() {
+            let topology = self.server.data.topology();
+            self.datacenter = topology.nodes.get(&self.server.data.node()).map(|node| Arc::clone(&node.datacenter));
+        }
+        self.datacenter.is_some()
+    }
+
+    /// How many partitions the keyspace has; 0 when it is gone.
+    pub(crate) fn partitions(&self) -> u16 {
+        self.server.data.topology().keyspaces.get(&self.keyspace).map_or(0, |keyspace| keyspace.placement.len() as u16)
+    }
+
+    /// The request for `op` at this connection's level.
+    pub(crate) fn request(&self, op: Op) -> Request {
+        let level = if writes(&op) { self.write } else { self.read };
+        let datacenter = self.datacenter.clone().unwrap_or_else(|| Arc::from(""));
+        Request { keyspace: self.keyspace, op, consistency: level.consistency, timeout: level.timeout, datacenter }
+    }
+
+    /// Sends one request and waits for its answer.
+    pub(crate) async fn ask(&self, op: Op) -> Outcome {
+        self.server.data.submit(self.request(op)).await.unwrap_or(Err(RequestError::Stopping))
+    }
+
+    /// Remembers what a write made, for `WAIT`.
+    pub(crate) fn remember(&mut self, answer: &Answer) {
+        if let Some(receipt) = answer.receipt {
+            self.receipts.insert((receipt.keyspace, receipt.partition), receipt);
+        }
+    }
+}
+
+/// The level that a user name stands for; `default` stands for the keyspace's own.
+fn profile(user: &[u8]) -> Result<Option<Consistency>, Refused> {
+    if user == b"default" {
+        return Ok(None);
+    }
+    match std::str::from_utf8(user).map(str::parse) {
+        Ok(Ok(level)) => Ok(Some(level)),
+        _ => Err(Refused::WrongPass),
+    }
+}
+
+/// Whether the operation changes data.
+pub(crate) fn writes(op: &Op) -> bool {
+    matches!(op, Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear))
+}
+
+/// Whether the operation must be answered before the connection's next is submitted: it takes two rounds and could be overtaken.
+pub(crate) fn observes(op: &Op) -> bool {
+    match op {
+        Op::Mutate(_, mutation) => mutation.observes(),
+        Op::Partition(_, what) => matches!(what, PartitionOp::Clear),
+        Op::Query(..) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

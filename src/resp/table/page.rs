@@ -1,0 +1,68 @@
+//! `docs/commands.md`, out of the table.
+
+use std::fmt::Write as _;
+
+use super::{Group, NEEDS_SERIAL, Spec, TABLE};
+
+const HEAD: &str = "# Commands of the Redis face
+
+Generated from the command table; `UPDATE=1 cargo test -p quorate --lib resp::table` rewrites it.
+
+Names are not case-sensitive. Every command on data runs at the connection's level for reads or writes: the keyspace's default, or
+what `CLIENT CONSISTENCY`, the user name in the URL (`redis://quorum@host:7379`) or a `CL` prefix has chosen. Commands on several keys
+are one request for each key, submitted together: they are not atomic. Commands of one connection take effect in their order;
+a pipeline is executed concurrently, except that a command which must first see what a quorum has (`DEL`, `SREM`, `HDEL`, `GETDEL`,
+`APPEND`, `EXPIRE…`, `PERSIST`) is finished before the next one begins.
+
+Client libraries that wrap pipelines in `MULTI` must be told not to (redis-py: `pipeline(transaction=False)`).
+
+Errors say what is now true:
+
+| error | meaning |
+|---|---|
+| `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied |
+| `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
+| `OVERLOADED` | the node has too much to do; nothing was applied |
+| `TRYAGAIN` | the topology is changing; nothing was applied |
+| `OOM` | the node's disk is full; nothing was applied |
+| `LOADING` | the node is not ready yet; nothing was applied |
+| `STOPPING` | the node is stopping; a write may have been applied |
+| `WRONGTYPE` | the key holds another kind of value; nothing was applied |
+";
+
+/// The whole page.
+pub(crate) fn render() -> String {
+    let mut page = HEAD.to_owned();
+    for (group, specs) in TABLE {
+        section(&mut page, *group, specs).expect("invariant: a String takes all text");
+    }
+    page.push_str(
+        "\n## Refused\n\nThese commands of Redis need `CL SERIAL`, which this version does not offer; none of them pretends.\n\n",
+    );
+    page.push_str("| command | because |\n|---|---|\n");
+    for (name, reason) in NEEDS_SERIAL {
+        writeln!(page, "| `{}` | {reason} |", name.to_uppercase()).expect("invariant: a String takes all text");
+    }
+    page
+}
+
+fn section(page: &mut String, group: Group, specs: &[Spec]) -> std::fmt::Result {
+    let title = group.name();
+    writeln!(page, "\n## {}{}\n\n| command | what it does | since |\n|---|---|---|", title[..1].to_uppercase(), &title[1..])?;
+    for spec in specs {
+        if spec.subcommands.is_empty() || spec.takes(1) {
+            row(page, "", spec)?;
+        }
+        for sub in spec.subcommands {
+            row(page, spec.name, sub)?;
+        }
+    }
+    Ok(())
+}
+
+fn row(page: &mut String, container: &str, spec: &Spec) -> std::fmt::Result {
+    let name = format!("{container} {}", spec.name).trim().to_uppercase();
+    let syntax = spec.syntax.replace('|', "\\|");
+    let gap = if syntax.is_empty() { "" } else { " " };
+    writeln!(page, "| `{name}{gap}{syntax}` | {} | {} |", spec.summary, spec.since)
+}

@@ -1,0 +1,198 @@
+//! One entry of the command table.
+
+use std::fmt;
+use std::pin::Pin;
+
+use crate::resp::encode::Encoder;
+use crate::resp::parse::Args;
+use crate::resp::refuse::Refused;
+use crate::resp::session::Session;
+use crate::resp::work::Work;
+
+/// The rest of a command that takes several rounds.
+pub(crate) type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send + 'a>>;
+
+type DataRun = fn(&Session, Args<'_>) -> Result<Work, Refused>;
+type LocalRun = fn(&mut Session, Args<'_>, &mut Encoder) -> Result<(), Refused>;
+type AloneRun = for<'a> fn(&'a mut Session, Args<'a>, &'a mut Encoder) -> RunFuture<'a>;
+
+/// What a command does. A refusal means that nothing was done and nothing was written.
+#[derive(Clone, Copy)]
+pub(crate) enum Run {
+    /// Becomes requests, many of which may be under way at one time.
+    Data(DataRun),
+    /// Reads or changes the connection and answers at once, after all earlier replies.
+    Local(LocalRun),
+    /// Needs several rounds; runs after all earlier replies and before any later command.
+    Alone(AloneRun),
+    /// `CL spec command …`: the command after it, at another level.
+    Prefix,
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Data(_) => "Data",
+            Self::Local(_) => "Local",
+            Self::Alone(_) => "Alone",
+            Self::Prefix => "Prefix",
+        })
+    }
+}
+
+/// What `COMMAND` tells of a command, as bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Flags(u8);
+
+impl Flags {
+    const NAMES: [(Self, &'static str); 6] = [
+        (Self::WRITE, "write"),
+        (Self::READONLY, "readonly"),
+        (Self::ADMIN, "admin"),
+        (Self::LOADING, "loading"),
+        (Self::NO_AUTH, "no_auth"),
+        (Self::FAST, "fast"),
+    ];
+    /// None.
+    pub(crate) const NONE: Self = Self(0);
+    /// Changes data.
+    pub(crate) const WRITE: Self = Self(1);
+    /// Reads data.
+    pub(crate) const READONLY: Self = Self(2);
+    /// For operators.
+    pub(crate) const ADMIN: Self = Self(4);
+    /// Answers while the node is loading.
+    pub(crate) const LOADING: Self = Self(8);
+    /// Answers before `AUTH`.
+    pub(crate) const NO_AUTH: Self = Self(16);
+    /// Costs the same whatever the size of the data.
+    pub(crate) const FAST: Self = Self(32);
+
+    /// These and those.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` are set.
+    pub(crate) const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// Redis's names of the flags that are set.
+    pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
+        Self::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+    }
+}
+
+/// The section of the table that a command is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Group {
+    Connection,
+    Server,
+    Generic,
+    String,
+    Hash,
+    Set,
+    Quorate,
+}
+
+impl Group {
+    /// The name that `COMMAND DOCS` and clients use.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Server => "server",
+            Self::Generic => "generic",
+            Self::String => "string",
+            Self::Hash => "hash",
+            Self::Set => "set",
+            Self::Quorate => "quorate",
+        }
+    }
+}
+
+/// One command.
+#[derive(Debug)]
+pub(crate) struct Spec {
+    /// Its name in lower case; a subcommand has its own word alone.
+    pub name: &'static str,
+    /// How many arguments with the name; negative: at least so many. Redis's convention.
+    pub arity: i8,
+    pub flags: Flags,
+    /// First and last argument that is a key, and the step between keys; 0 for none, a negative last counts from the end.
+    pub keys: (i8, i8, i8),
+    /// The arguments, as a person reads them.
+    pub syntax: &'static str,
+    /// One sentence; where the meaning differs from that of Redis it says so.
+    pub summary: &'static str,
+    /// The version of Quorate that brought it.
+    pub since: &'static str,
+    pub run: Run,
+    /// The words that may follow the name.
+    pub subcommands: &'static [Spec],
+}
+
+impl Spec {
+    const fn new(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: Run) -> Self {
+        Self { name, arity, flags: Flags::NONE, keys: (0, 0, 0), syntax, summary, since: "0.1.0", run, subcommands: &[] }
+    }
+
+    /// Reads the key that is its first argument.
+    pub(super) const fn read(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: DataRun) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Data(run)).flags(Flags::READONLY.and(Flags::FAST)).keys(1, 1, 1)
+    }
+
+    /// Changes the key that is its first argument.
+    pub(super) const fn write(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: DataRun) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Data(run)).flags(Flags::WRITE.and(Flags::FAST)).keys(1, 1, 1)
+    }
+
+    /// Concerns the connection or the node, not the data.
+    pub(super) const fn local(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: LocalRun) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Local(run)).flags(Flags::LOADING)
+    }
+
+    /// Takes several rounds.
+    pub(super) const fn alone(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: AloneRun) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Alone(run))
+    }
+
+    /// Goes before another command.
+    pub(super) const fn prefix(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Prefix)
+    }
+
+    pub(super) const fn flags(mut self, flags: Flags) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    pub(super) const fn keys(mut self, first: i8, last: i8, step: i8) -> Self {
+        self.keys = (first, last, step);
+        self
+    }
+
+    pub(super) const fn subcommands(mut self, subcommands: &'static [Self]) -> Self {
+        self.subcommands = subcommands;
+        self
+    }
+
+    /// Whether a command of `length` words has the right number of them.
+    pub(crate) fn takes(&self, length: usize) -> bool {
+        let arity = usize::from(self.arity.unsigned_abs());
+        if self.arity < 0 { length >= arity } else { length == arity }
+    }
+
+    /// The subcommand of this name, in any case.
+    pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
+        self.subcommands.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Where the keys stand in a command of `length` words.
+    pub(crate) fn key_positions(&self, length: usize) -> impl Iterator<Item = usize> {
+        let (first, last, step) = self.keys;
+        let end = if last < 0 { length.saturating_sub(usize::from(last.unsigned_abs())) } else { usize::from(last.unsigned_abs()) };
+        let first = usize::from(first.unsigned_abs());
+        (first..=end).step_by(usize::from(step.unsigned_abs()).max(1)).filter(move |at| *at > 0 && *at < length)
+    }
+}

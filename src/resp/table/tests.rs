@@ -1,0 +1,47 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+#[test]
+fn names_are_unique_lower_case_and_found_in_any_case() {
+    let names: Vec<&str> = all().map(|(_, spec)| spec.name).chain(NEEDS_SERIAL.iter().map(|(name, _)| *name)).collect();
+    assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
+    for (_, spec) in all() {
+        assert_eq!(spec.name, spec.name.to_lowercase());
+        assert!(spec.name.len() <= NAME_BYTES_MAX);
+        assert!(std::ptr::eq(find(spec.name.to_uppercase().as_bytes()).unwrap(), spec));
+        assert!(!spec.summary.is_empty() && spec.summary.ends_with('.'), "{}", spec.name);
+    }
+    assert!(find(b"").is_none() && find(&[b'a'; 100]).is_none() && find(b"GETT").is_none());
+}
+
+#[test]
+fn arity_and_keys_follow_redis() {
+    let spec = |name: &str| find(name.as_bytes()).unwrap();
+    assert!(spec("get").takes(2) && !spec("get").takes(3));
+    assert!(spec("mget").takes(2) && spec("mget").takes(9) && !spec("mget").takes(1));
+    let keys = |name: &str, length| spec(name).key_positions(length).collect::<Vec<_>>();
+    assert_eq!(keys("get", 2), [1]);
+    assert_eq!(keys("mset", 7), [1, 3, 5]);
+    assert_eq!(keys("del", 4), [1, 2, 3]);
+    assert!(keys("ping", 2).is_empty());
+}
+
+#[test]
+fn every_command_on_data_reads_or_writes() {
+    for (_, spec) in all().filter(|(_, spec)| matches!(spec.run, Run::Data(_))) {
+        assert_ne!(spec.flags.has(Flags::WRITE), spec.flags.has(Flags::READONLY), "{}", spec.name);
+        assert!(!spec.flags.has(Flags::LOADING) && !spec.flags.has(Flags::NO_AUTH), "{}", spec.name);
+    }
+}
+
+#[test]
+fn the_page_is_what_the_table_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/commands.md");
+    let page = page::render();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == page, "docs/commands.md is not what the table says; run with UPDATE=1");
+}
