@@ -1,0 +1,401 @@
+//! The transport of a node: its one socket, and what becomes of its peers.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Connection, Endpoint, Incoming, Runtime, ServerConfig, TokioRuntime};
+use quorate_crdt::NodeId;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::runtime::Handle;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::task::AbortHandle;
+
+use super::identity::{IdentityError, NodeIdentity, name_of, random_bytes};
+use super::join;
+use super::link::{Link, establish};
+use super::refusal::{PeerError, Refusal};
+use super::shape::{LinkShape, ShapedSocket};
+use super::tls::{self, Protocol};
+use super::tuning::{Profile, Tuning};
+use crate::transport::{CallError, Class, Inbound, Reply, Transport};
+
+/// How long the first pause between two dials is, and how long the last. Guesses: a restart takes longer than the first.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+/// How long a dial may take; short, because packets lost in a cut are repeated ever more slowly, and a new dial begins afresh. A guess.
+const DIAL: Duration = Duration::from_millis(1500);
+/// How many connections may be open or opening. Above half of it strangers must prove their address first (QUIC retry).
+const CONNECTIONS_MAX: u32 = 8192;
+/// How long a shutdown waits for connections to end.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// How a node listens.
+#[derive(Clone, Debug)]
+pub struct QuicConfig {
+    /// The address of its socket; port 0 chooses one.
+    pub listen: SocketAddr,
+    /// Who it is.
+    pub identity: NodeIdentity,
+    /// Wide-area behaviour for demonstrations and tests; `listen` must then not be the unspecified address.
+    pub shape: Option<Arc<LinkShape>>,
+    /// What network it is on.
+    pub profile: Profile,
+}
+
+impl QuicConfig {
+    /// Listens at `listen` on an ordinary network.
+    pub fn new(listen: SocketAddr, identity: NodeIdentity) -> Self {
+        Self { listen, identity, shape: None, profile: Profile::default() }
+    }
+}
+
+/// A node that cannot listen. Nothing is left open.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// There is no tokio runtime around the caller.
+    #[error("a QUIC endpoint needs a tokio runtime")]
+    NoRuntime,
+    /// The socket cannot be opened.
+    #[error("cannot listen at {address}")]
+    Socket {
+        /// What was asked for.
+        address: SocketAddr,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The identity does not work for TLS.
+    #[error("the identity is not usable")]
+    Identity(#[source] rustls::Error),
+    /// No randomness.
+    #[error(transparent)]
+    Random(#[from] IdentityError),
+}
+
+/// [`Transport`] over QUIC. Dropping it closes all connections without waiting for them.
+pub struct QuicTransport {
+    shared: Arc<Shared>,
+}
+
+/// What all tasks of a transport know.
+struct Shared {
+    identity: NodeIdentity,
+    endpoint: Endpoint,
+    client: Arc<QuicClientConfig>,
+    tuning: Tuning,
+    inbound: Arc<dyn Inbound>,
+    runtime: Handle,
+    links: DashMap<NodeId, Arc<Link>>,
+    /// One connection of a node at a time is anything but a handshake.
+    turns: DashMap<NodeId, Arc<Mutex<()>>>,
+    dialers: DashMap<NodeId, Dialer>,
+    troubles: DashMap<NodeId, PeerError>,
+    refused: [AtomicU64; 16],
+    sessions: Arc<Semaphore>,
+}
+
+struct Dialer {
+    address: SocketAddr,
+    task: AbortHandle,
+}
+
+impl QuicTransport {
+    /// Opens the socket and begins to accept. Dials nobody before [`set_peers`](Transport::set_peers).
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(config: QuicConfig, inbound: Arc<dyn Inbound>) -> Result<Arc<Self>, BindError> {
+        let runtime = Handle::try_current().map_err(|_outside| BindError::NoRuntime)?;
+        let QuicConfig { listen, identity, shape, profile } = config;
+        let tuning = Tuning { profile, local: listen.ip().is_loopback(), shaped: shape.is_some() };
+        let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity).map_err(BindError::Identity)?));
+        server.transport_config(tuning.transport(listen));
+        let client = Arc::new(tls::client(Some(&identity), tls::ALPN).map_err(BindError::Identity)?);
+        let endpoint = open(listen, tuning, server, shape).map_err(|source| BindError::Socket { address: listen, source })?;
+        let shared = Arc::new(Shared {
+            identity,
+            endpoint,
+            client,
+            tuning,
+            inbound,
+            runtime,
+            links: DashMap::new(),
+            turns: DashMap::new(),
+            dialers: DashMap::new(),
+            troubles: DashMap::new(),
+            refused: core::array::from_fn(|_| AtomicU64::new(0)),
+            sessions: Arc::new(Semaphore::new(CONNECTIONS_MAX as usize)),
+        });
+        tokio::spawn(Arc::clone(&shared).accept_all());
+        Ok(Arc::new(Self { shared }))
+    }
+
+    /// Where it listens: what other nodes dial.
+    ///
+    /// # Errors
+    /// Whatever the operating system says of the socket.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.shared.endpoint.local_addr()
+    }
+
+    /// Why the last attempt to connect with `node` failed or its last connection ended; `None` while connected, or if none was tried.
+    pub fn trouble(&self, node: NodeId) -> Option<PeerError> {
+        self.shared.troubles.get(&node).map(|error| error.clone())
+    }
+
+    /// How many connections this node has refused for this reason so far.
+    pub fn refused(&self, reason: Refusal) -> u64 {
+        self.shared.refused[reason as usize].load(Ordering::Relaxed)
+    }
+
+    /// Tells all peers, closes all connections and waits until they are gone, at most a few seconds. The transport is dead afterwards;
+    /// its address is free soon after it has been dropped.
+    pub async fn shutdown(&self) {
+        self.shared.stop();
+        let gone = async {
+            let _all = self.shared.sessions.acquire_many(CONNECTIONS_MAX).await;
+            self.shared.endpoint.wait_idle().await;
+        };
+        if tokio::time::timeout(FAREWELL, gone).await.is_err() {
+            tracing::warn!("connections were still open when the transport stopped");
+        }
+    }
+}
+
+impl Drop for QuicTransport {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl fmt::Debug for QuicTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicTransport")
+            .field("identity", &self.shared.identity)
+            .field("links", &self.shared.links.len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn open(listen: SocketAddr, tuning: Tuning, server: ServerConfig, shape: Option<Arc<LinkShape>>) -> io::Result<Endpoint> {
+    let socket = std::net::UdpSocket::bind(listen)?;
+    let mut socket = TokioRuntime.wrap_udp_socket(socket)?;
+    if let Some(shape) = shape {
+        socket = ShapedSocket::wrap(socket, shape)?;
+    }
+    Endpoint::new_with_abstract_socket(tuning.endpoint(), Some(server), socket, Arc::new(TokioRuntime))
+}
+
+impl Transport for QuicTransport {
+    fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool {
+        self.shared.links.get(&to).is_some_and(|link| link.send(class, frame))
+    }
+
+    fn datagram(&self, to: NodeId, payload: Bytes) {
+        if let Some(link) = self.shared.links.get(&to) {
+            link.datagram(payload);
+        }
+    }
+
+    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
+        let link = self.shared.links.get(&to).map(|link| Arc::clone(&link));
+        let Some(link) = link else {
+            return Box::pin(core::future::ready(Err(CallError::NotConnected(to))));
+        };
+        let _timer_of = self.shared.runtime.enter();
+        link.call(request, timeout)
+    }
+
+    fn set_peers(&self, mut peers: BTreeMap<NodeId, SocketAddr>) {
+        peers.remove(&self.shared.identity.node());
+        self.shared.dialers.retain(|node, dialer| {
+            let keep = peers.get(node) == Some(&dialer.address);
+            if !keep {
+                dialer.task.abort();
+            }
+            keep
+        });
+        for link in &self.shared.links {
+            let moved = peers.contains_key(link.key()) && !self.shared.dialers.contains_key(link.key()) && self.shared.dials(*link.key());
+            if moved || !peers.contains_key(link.key()) {
+                Refusal::Removed.close(&link.connection);
+            }
+        }
+        for (node, address) in peers {
+            if self.shared.dials(node) {
+                let dial = || self.shared.runtime.spawn(Arc::clone(&self.shared).dial_for_ever(node, address)).abort_handle();
+                self.shared.dialers.entry(node).or_insert_with(|| Dialer { address, task: dial() });
+            }
+        }
+    }
+
+    fn rtt(&self, to: NodeId) -> Option<Duration> {
+        self.shared.links.get(&to).map(|link| link.connection.rtt())
+    }
+
+    fn connected(&self, to: NodeId) -> bool {
+        self.shared.links.contains_key(&to)
+    }
+}
+
+impl Shared {
+    /// Of each pair the lower identifier dials.
+    fn dials(&self, node: NodeId) -> bool {
+        self.identity.node() < node
+    }
+
+    fn stop(&self) {
+        self.dialers.retain(|_, dialer| {
+            dialer.task.abort();
+            false
+        });
+        self.endpoint.close(quinn::VarInt::from_u32(Refusal::Shutdown as u32), Refusal::Shutdown.to_string().as_bytes());
+    }
+
+    async fn accept_all(self: Arc<Self>) {
+        while let Some(incoming) = self.endpoint.accept().await {
+            let open = self.endpoint.open_connections();
+            if open > CONNECTIONS_MAX as usize / 2 && !incoming.remote_address_validated() {
+                // Cannot fail for an address that is not validated.
+                let _retried = incoming.retry();
+            } else if let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() {
+                tokio::spawn(Arc::clone(&self).admit(incoming, permit));
+            } else {
+                incoming.refuse();
+            }
+        }
+    }
+
+    /// The accepting side of a connection, from its first packet to its end.
+    async fn admit(self: Arc<Self>, incoming: Incoming, _permit: OwnedSemaphorePermit) {
+        let remote = incoming.remote_address();
+        let connection = match incoming.accept() {
+            Ok(connecting) => connecting.await,
+            Err(error) => Err(error),
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => return tracing::debug!(%remote, %error, "a handshake failed"),
+        };
+        match tls::protocol(&connection) {
+            Some(Protocol::Join) => join::serve(connection, Arc::clone(&self.inbound)).await,
+            Some(Protocol::Member) => {
+                if let Some(node) = self.vet(&connection, None) {
+                    self.session(node, connection).await;
+                }
+            }
+            None => Refusal::Violation.close(&connection),
+        }
+    }
+
+    /// Decides whether `connection` may carry anything; closes it if not.
+    fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Option<NodeId> {
+        let verdict = tls::vet(connection, &self.identity).and_then(|node| match dialled {
+            Some(expected) if expected != node => Err((Some(node), Refusal::WrongNode)),
+            None if node == self.identity.node() || self.dials(node) => Err((Some(node), Refusal::Duplicate)),
+            _ if !self.inbound.admits(node) => Err((Some(node), Refusal::NotAdmitted)),
+            _ => Ok(node),
+        });
+        verdict.inspect_err(|(claimed, refusal)| self.refuse(connection, dialled.or(*claimed), *refusal)).ok()
+    }
+
+    fn refuse(&self, connection: &Connection, node: Option<NodeId>, refusal: Refusal) {
+        refusal.close(connection);
+        self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(remote = %connection.remote_address(), ?node, %refusal, "refused a connection");
+        // A claim that no authority stands for must not fill the table.
+        if let Some(node) = node.filter(|node| self.inbound.admits(*node)) {
+            self.troubles.insert(node, PeerError::Refused(refusal));
+        }
+    }
+
+    /// One connection between two members who accept each other, until it ends. `true` if it ever was up.
+    async fn session(self: Arc<Self>, node: NodeId, connection: Connection) -> bool {
+        // A peer that connects again has lost its former connection, even if this side has not noticed yet.
+        if let Some(former) = self.links.get(&node) {
+            Refusal::Duplicate.close(&former.connection);
+        }
+        let turn = Arc::clone(&self.turns.entry(node).or_default());
+        let _turn = turn.lock().await;
+        let (up, error) = match establish(&connection).await {
+            Ok(streams) => {
+                let link = Link::new(node, connection.clone());
+                self.links.insert(node, Arc::clone(&link));
+                self.troubles.remove(&node);
+                self.inbound.connection(node, true);
+                if !self.inbound.admits(node) {
+                    // It was removed between `vet` and here, when `set_peers` did not see this connection.
+                    Refusal::NotAdmitted.close(&connection);
+                }
+                let error = link.run(streams, &self.inbound).await;
+                self.links.remove(&node);
+                self.inbound.connection(node, false);
+                (true, error)
+            }
+            Err(error) => (false, error),
+        };
+        Refusal::StreamEnded.close(&connection);
+        let error = PeerError::from(&error);
+        tracing::info!(%node, %error, "a connection ended");
+        self.troubles.insert(node, error);
+        up
+    }
+
+    async fn dial_for_ever(self: Arc<Self>, node: NodeId, address: SocketAddr) {
+        let Ok(seed) = random_bytes() else {
+            return tracing::error!("no randomness: {node} is not dialled");
+        };
+        let mut jitter = StdRng::from_seed(seed);
+        let mut pause = BACKOFF.0;
+        loop {
+            match self.dial(node, address).await {
+                Ok(connection) => {
+                    if self.vet(&connection, Some(node)).is_some() {
+                        let Ok(permit) = Arc::clone(&self.sessions).acquire_owned().await else { return };
+                        let shared = Arc::clone(&self);
+                        // A task of its own: when this dialer is aborted, the session must still tell the node that it ended.
+                        let session = tokio::spawn(async move {
+                            let _permit = permit;
+                            shared.session(node, connection).await
+                        });
+                        if session.await.is_ok_and(|up| up) {
+                            pause = BACKOFF.0;
+                        }
+                    }
+                }
+                Err(PeerError::Local) => return,
+                Err(error) => {
+                    tracing::debug!(%node, %address, %error, "a dial failed");
+                    self.troubles.insert(node, error);
+                }
+            }
+            tokio::time::sleep(pause.mul_f64(jitter.random_range(0.5..1.0))).await;
+            pause = (pause * 2).min(BACKOFF.1);
+        }
+    }
+
+    async fn dial(&self, node: NodeId, address: SocketAddr) -> Result<Connection, PeerError> {
+        let mut config = ClientConfig::new(Arc::clone(&self.client) as _);
+        config.transport_config(self.tuning.transport(address));
+        let name = name_of(node, self.identity.cluster());
+        let connecting = match self.endpoint.connect_with(config, address, &name) {
+            Ok(connecting) => connecting,
+            Err(quinn::ConnectError::EndpointStopping) => return Err(PeerError::Local),
+            Err(_cannot_now) => return Err(PeerError::Unreachable),
+        };
+        match tokio::time::timeout(DIAL, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(PeerError::from(&error)),
+            Err(_elapsed) => Err(PeerError::Unreachable),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! How a newcomer becomes a member: one exchange, over a connection that can do nothing else.
+//!
+//! The newcomer makes its key, checks that the other side is certified by the authority its token names, and only then shows the token's
+//! secret. The member asks the control plane; on a grant it signs the newcomer's key.
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quinn::{ClientConfig, Connection, Endpoint};
+use quorate_crdt::NodeId;
+use rustls::pki_types::CertificateDer;
+use serde::{Deserialize, Serialize};
+
+use super::identity::{ClusterAuthority, IdentityError, NewKey, NodeIdentity, PUBLIC_KEY_BYTES};
+use super::refusal::{PeerError, Refusal};
+use super::tls;
+use super::tuning::{Profile, Tuning};
+use crate::token::JoinToken;
+use crate::transport::{Inbound, JoinGrant, JoinRefusal, JoinRequest};
+use crate::wire::{self, FRAME_BYTES_MAX, WireError};
+
+/// The longest question of a stranger, in bytes.
+const HELLO_BYTES_MAX: usize = 16 * 1024;
+/// How long a stranger may take to ask, and half of how long a member may take to answer: the control group may have to elect a leader.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the first handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// What a newcomer has become.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// Store it before anything else: the token may be used up now.
+    pub identity: NodeIdentity,
+    /// The topology that contains this node, as the control plane wrote it.
+    pub topology: Bytes,
+}
+
+/// Why a newcomer did not become a member. Unless the variant says otherwise the cluster is unchanged and the token as good as before.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The cluster said no.
+    #[error("the cluster refused: {0}")]
+    Refused(#[from] JoinRefusal),
+    /// Whoever listens there is not certified by the authority that the token names. The secret was not shown.
+    #[error("the node at {address} is not certified by the token's cluster")]
+    ForeignAuthority {
+        /// Where it listens.
+        address: SocketAddr,
+    },
+    /// A node of another cluster listens there. The secret was not shown.
+    #[error("the node at {address} belongs to cluster {found:032x}, the token to {expected:032x}")]
+    AnotherCluster {
+        /// Where it listens.
+        address: SocketAddr,
+        /// The cluster it claims.
+        found: u128,
+        /// The token's cluster.
+        expected: u128,
+    },
+    /// Nothing answers.
+    #[error("nothing answers at {address}")]
+    Unreachable {
+        /// What was dialled.
+        address: SocketAddr,
+    },
+    /// The connection failed. After the question was sent the node may have been admitted and the token used.
+    #[error("the connection to {address} failed")]
+    Connection {
+        /// What was dialled.
+        address: SocketAddr,
+        /// How it failed.
+        #[source]
+        source: PeerError,
+    },
+    /// The answer cannot be read, or the certificate in it is not for this node's key. The token is used.
+    #[error("the answer is not valid")]
+    Answer(#[from] WireError),
+    /// The member was granted the join but could not sign. The token is used.
+    #[error("the cluster could not sign this node's certificate")]
+    Signing,
+    /// No key could be made.
+    #[error("no key for this node could be made")]
+    Identity(#[from] IdentityError),
+    /// No socket could be opened or TLS not be set up.
+    #[error("no local socket")]
+    Socket(#[from] std::io::Error),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Hello {
+    public_key: Bytes,
+    request: JoinRequest,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Answer {
+    Granted { node: NodeId, certificate: Bytes, topology: Bytes },
+    Refused(JoinRefusal),
+    NotSigned,
+}
+
+/// Asks the member at `address` to let this node in. `request` carries what the node says of itself; its token fields are set from `token`.
+///
+/// Must run inside a tokio runtime with I/O and time.
+///
+/// # Errors
+/// [`JoinError`], which says whether the token may be used.
+pub async fn join(address: SocketAddr, token: &JoinToken, mut request: JoinRequest) -> Result<Joined, JoinError> {
+    let any: SocketAddr = if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+    let endpoint = Endpoint::client(any)?;
+    let mut config = ClientConfig::new(Arc::new(tls::client(None, tls::ALPN_JOIN).map_err(std::io::Error::other)?));
+    config.transport_config(Tuning { profile: Profile::Wan, local: false, shaped: false }.transport(address));
+    let unreachable = || JoinError::Unreachable { address };
+    let connecting = endpoint.connect_with(config, address, "join.quorate").map_err(|_bad_address| unreachable())?;
+    let connection = match tokio::time::timeout(HANDSHAKE, connecting).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return Err(failed(address, &error)),
+        Err(_elapsed) => return Err(unreachable()),
+    };
+    let authority = tls::vet_for_join(&connection, token).map_err(|claimed| {
+        Refusal::ForeignAuthority.close(&connection);
+        match claimed {
+            Some(found) if found != token.cluster => JoinError::AnotherCluster { address, found, expected: token.cluster },
+            _ => JoinError::ForeignAuthority { address },
+        }
+    })?;
+    let key = NewKey::generate()?;
+    (request.token, request.secret) = (token.id, token.secret);
+    let hello = wire::encode(&Hello { public_key: Bytes::copy_from_slice(key.public()), request });
+    let answer = tokio::time::timeout(2 * PATIENCE, ask(&connection, &hello)).await.unwrap_or(None);
+    Refusal::JoinDone.close(&connection);
+    let joined = match answer {
+        Some(answer) => read_answer(&answer, key, token, authority),
+        None => Err(JoinError::Connection { address, source: PeerError::from(&connection.closed().await) }),
+    };
+    endpoint.wait_idle().await;
+    joined
+}
+
+fn failed(address: SocketAddr, error: &quinn::ConnectionError) -> JoinError {
+    match PeerError::from(error) {
+        PeerError::Unreachable | PeerError::Local => JoinError::Unreachable { address },
+        source => JoinError::Connection { address, source },
+    }
+}
+
+async fn ask(connection: &Connection, hello: &[u8]) -> Option<Vec<u8>> {
+    let (mut send, mut receive) = connection.open_bi().await.ok()?;
+    send.write_all(hello).await.ok()?;
+    send.finish().ok()?;
+    receive.read_to_end(FRAME_BYTES_MAX).await.ok()
+}
+
+fn read_answer(answer: &[u8], key: NewKey, token: &JoinToken, authority: CertificateDer<'static>) -> Result<Joined, JoinError> {
+    match wire::decode(answer)? {
+        Answer::Granted { node, certificate, topology } => {
+            let certificate = CertificateDer::from(certificate.to_vec());
+            if tls::claim(&certificate) != Some(tls::Claim { node, cluster: token.cluster }) || !tls::signed_by(&certificate, &authority) {
+                return Err(WireError::Malformed.into());
+            }
+            Ok(Joined { identity: key.into_identity(node, token.cluster, [certificate, authority]), topology })
+        }
+        Answer::Refused(refusal) => Err(refusal.into()),
+        Answer::NotSigned => Err(JoinError::Signing),
+    }
+}
+
+/// The member's side: reads one question, answers it, closes. A stranger who asks nothing is closed on after a while.
+pub(super) async fn serve(connection: Connection, inbound: Arc<dyn Inbound>) {
+    match tokio::time::timeout(PATIENCE, hear(&connection)).await {
+        Ok(Some((mut send, hello))) => {
+            // No limit here: only the control plane knows whether a join that takes long has been granted.
+            let answer = match inbound.join(hello.request).await {
+                Ok(grant) => sign(grant, &hello.public_key),
+                Err(refusal) => Answer::Refused(refusal),
+            };
+            let whole = send.write_all(&wire::encode(&answer)).await.is_ok() && send.finish().is_ok();
+            if whole {
+                // The newcomer closes when it has read all; this side waits so that the answer is not cut off.
+                let _gone = tokio::time::timeout(PATIENCE, connection.closed()).await;
+            }
+            Refusal::JoinDone.close(&connection);
+        }
+        Ok(None) | Err(_) => Refusal::Violation.close(&connection),
+    }
+}
+
+async fn hear(connection: &Connection) -> Option<(quinn::SendStream, Hello)> {
+    let (send, mut receive) = connection.accept_bi().await.ok()?;
+    let hello = receive.read_to_end(HELLO_BYTES_MAX).await.ok()?;
+    let hello: Hello = wire::decode_within(&hello, HELLO_BYTES_MAX).ok()?;
+    // Checked before the control plane is asked, because a grant uses the token up.
+    (hello.public_key.len() == PUBLIC_KEY_BYTES).then_some((send, hello))
+}
+
+fn sign(grant: JoinGrant, public_key: &[u8]) -> Answer {
+    let signed = ClusterAuthority::from_secret(&grant.authority).and_then(|authority| authority.certify(grant.node, public_key));
+    match signed {
+        Ok(certificate) => {
+            Answer::Granted { node: grant.node, certificate: Bytes::copy_from_slice(&certificate), topology: grant.topology }
+        }
+        Err(error) => {
+            tracing::error!(node = %grant.node, %error, "a granted join could not be signed");
+            Answer::NotSigned
+        }
+    }
+}

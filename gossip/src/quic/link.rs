@@ -1,0 +1,221 @@
+//! One live connection between two members: three streams each way, datagrams, and the calls that wait for an answer.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use dashmap::DashMap;
+use quinn::{Connection, RecvStream, SendStream};
+use quorate_crdt::NodeId;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::frame::{Deframer, Frame, Header};
+use super::outbox::Outbox;
+use super::refusal::Refusal;
+use crate::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Reply};
+use crate::wire::FRAME_BYTES_MAX;
+
+/// How many chunks one read takes off a stream at most.
+const CHUNKS_PER_READ: usize = 32;
+/// How long the other side may take to open its streams once TLS is done.
+const ESTABLISH: Duration = Duration::from_secs(4);
+
+/// The sending half of a connection, and what its receiving half needs to find.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) node: NodeId,
+    pub(super) connection: Connection,
+    outboxes: [Outbox; 3],
+    calls: DashMap<u64, oneshot::Sender<Bytes>>,
+    next_call: AtomicU64,
+}
+
+/// The streams of a connection, as far as they are open when it counts as up.
+#[derive(Debug)]
+pub(super) struct Streams {
+    writers: Vec<(Class, SendStream)>,
+    first: (Class, RecvStream),
+}
+
+/// Opens this side's streams and waits for the first of the other side: proof that it, too, has accepted the certificate it was shown.
+pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn::ConnectionError> {
+    let opened = async {
+        let mut writers = Vec::with_capacity(Class::ALL.len());
+        for class in Class::ALL {
+            let mut stream = connection.open_uni().await?;
+            // Cannot fail on a stream just opened, unless the connection is gone; then the next step says so.
+            let _gone = stream.set_priority(-(class as i32));
+            let _gone = stream.write_all(&[class as u8]).await;
+            writers.push((class, stream));
+        }
+        let first = accept(connection).await?;
+        Ok(Streams { writers, first })
+    };
+    tokio::time::timeout(ESTABLISH, opened).await.unwrap_or(Err(quinn::ConnectionError::TimedOut))
+}
+
+/// The other side's next stream and its class.
+async fn accept(connection: &Connection) -> Result<(Class, RecvStream), quinn::ConnectionError> {
+    let mut stream = connection.accept_uni().await?;
+    let mut class = [0];
+    let read = stream.read_exact(&mut class).await;
+    let found = Class::ALL.into_iter().find(|known| *known as u8 == class[0]);
+    if let (Ok(()), Some(class)) = (read, found) {
+        return Ok((class, stream));
+    }
+    Refusal::Violation.close(connection);
+    Err(connection.closed().await)
+}
+
+impl Link {
+    pub(super) fn new(node: NodeId, connection: Connection) -> Arc<Self> {
+        let outboxes = core::array::from_fn(|_| Outbox::default());
+        Arc::new(Self { node, connection, outboxes, calls: DashMap::new(), next_call: AtomicU64::new(0) })
+    }
+
+    pub(super) fn send(&self, class: Class, frame: Bytes) -> bool {
+        self.outbox(class).push(Header::OneWay, frame)
+    }
+
+    pub(super) fn datagram(&self, payload: Bytes) {
+        if payload.len() <= DATAGRAM_BYTES_MAX {
+            // A full buffer drops the oldest datagram, a closed connection this one: both are what a datagram may suffer.
+            let _dropped = self.connection.send_datagram(payload);
+        }
+    }
+
+    /// Sends at once; the reply may be awaited anywhere. The caller holds the runtime whose timer is to be used.
+    pub(super) fn call(self: Arc<Self>, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
+        let node = self.node;
+        let bytes = request.len();
+        if bytes > FRAME_BYTES_MAX {
+            return Box::pin(core::future::ready(Err(CallError::TooLarge { bytes })));
+        }
+        let (answer, answered) = oneshot::channel();
+        let number = self.next_call.fetch_add(1, Ordering::Relaxed);
+        self.calls.insert(number, answer);
+        let waiting = Waiting { link: self, number };
+        if !waiting.link.outbox(Class::Control).push(Header::Call(number), request) {
+            let closed = waiting.link.connection.close_reason().is_some();
+            let error = if closed { CallError::NotConnected(node) } else { CallError::Overloaded(node) };
+            return Box::pin(core::future::ready(Err(error)));
+        }
+        let answered = tokio::time::timeout(timeout, answered);
+        Box::pin(async move {
+            let _forgotten_on_drop = waiting;
+            match answered.await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(_link_is_down)) => Err(CallError::Disconnected(node)),
+                Err(_elapsed) => Err(CallError::TimedOut { node, after: timeout }),
+            }
+        })
+    }
+
+    /// Moves frames both ways until the connection ends, however it ends; then no task of it is left and all calls have failed.
+    pub(super) async fn run(self: Arc<Self>, streams: Streams, inbound: &Arc<dyn Inbound>) -> quinn::ConnectionError {
+        let mut tasks = JoinSet::new();
+        for (class, stream) in streams.writers {
+            tasks.spawn(write(Arc::clone(&self), class, stream));
+        }
+        tasks.spawn(Arc::clone(&self).read(streams.first, Arc::clone(inbound)));
+        tasks.spawn(read_datagrams(Arc::clone(&self), Arc::clone(inbound)));
+        for _later in 1..Class::ALL.len() {
+            let (link, inbound) = (Arc::clone(&self), Arc::clone(inbound));
+            tasks.spawn(async move {
+                if let Ok(stream) = accept(&link.connection).await {
+                    link.read(stream, inbound).await;
+                }
+            });
+        }
+        // The streams of a healthy connection never end: the first task that does ends the connection.
+        let _first = tasks.join_next().await;
+        Refusal::StreamEnded.close(&self.connection);
+        tasks.shutdown().await;
+        self.outboxes.iter().for_each(Outbox::close);
+        self.calls.clear();
+        self.connection.closed().await
+    }
+
+    async fn read(self: Arc<Self>, (class, mut stream): (Class, RecvStream), inbound: Arc<dyn Inbound>) {
+        let mut deframer = Deframer::default();
+        let mut chunks = vec![Bytes::new(); CHUNKS_PER_READ];
+        while let Ok(Some(count)) = stream.read_chunks(&mut chunks).await {
+            for chunk in &mut chunks[..count] {
+                deframer.push(&core::mem::take(chunk));
+            }
+            if self.deliver(class, &mut deframer, &inbound).is_err() {
+                Refusal::Violation.close(&self.connection);
+                return;
+            }
+        }
+    }
+
+    fn deliver(self: &Arc<Self>, class: Class, deframer: &mut Deframer, inbound: &Arc<dyn Inbound>) -> Result<(), super::frame::Violation> {
+        let mut frames = Vec::new();
+        while let Some(frame) = deframer.next()? {
+            match frame {
+                Frame::OneWay(body) => frames.push(body),
+                Frame::Call(number, request) => {
+                    if !frames.is_empty() {
+                        inbound.frames(self.node, class, core::mem::take(&mut frames));
+                    }
+                    self.answer(number, inbound.call(self.node, request));
+                }
+                Frame::Answer(number, answer) => {
+                    if let Some((_, waiting)) = self.calls.remove(&number) {
+                        // The caller may have stopped waiting.
+                        let _nobody = waiting.send(answer);
+                    }
+                }
+            }
+        }
+        if !frames.is_empty() {
+            inbound.frames(self.node, class, frames);
+        }
+        Ok(())
+    }
+
+    fn answer(self: &Arc<Self>, number: u64, reply: Reply<Bytes>) {
+        let link = Arc::clone(self);
+        tokio::spawn(async move {
+            let answer = reply.await;
+            if !link.outbox(Class::Control).push(Header::Answer(number), answer) {
+                tracing::debug!(node = %link.node, number, "an answer could not be queued");
+            }
+        });
+    }
+
+    fn outbox(&self, class: Class) -> &Outbox {
+        &self.outboxes[class as usize]
+    }
+}
+
+/// A call whose answer is awaited; dropping it forgets the call.
+struct Waiting {
+    link: Arc<Link>,
+    number: u64,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.link.calls.remove(&self.number);
+    }
+}
+
+async fn write(link: Arc<Link>, class: Class, mut stream: SendStream) {
+    let outbox = link.outbox(class);
+    while let Some((mut chunks, bytes)) = outbox.take().await {
+        if stream.write_all_chunks(&mut chunks).await.is_err() {
+            return;
+        }
+        outbox.written(bytes);
+    }
+}
+
+async fn read_datagrams(link: Arc<Link>, inbound: Arc<dyn Inbound>) {
+    while let Ok(payload) = link.connection.read_datagram().await {
+        inbound.datagram(link.node, payload);
+    }
+}

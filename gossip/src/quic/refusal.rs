@@ -1,0 +1,109 @@
+//! Why two nodes do not talk. Each reason has a number, which is the application error code of the QUIC close.
+
+use quinn::{ConnectionError, VarInt};
+
+/// Why a node closes a connection. The other side reads the same value from the close frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[non_exhaustive]
+#[repr(u32)]
+pub enum Refusal {
+    /// No client certificate was shown.
+    #[error("no certificate was shown")]
+    NoCertificate = 1,
+    /// The certificate names this cluster (or none), but this cluster's authority did not sign it.
+    #[error("the certificate is not signed by this cluster's authority")]
+    ForeignAuthority = 2,
+    /// The certificate belongs to another Quorate cluster.
+    #[error("the certificate is of another cluster")]
+    OtherCluster = 3,
+    /// The node is certified but not in the topology: not yet, or no longer.
+    #[error("the node is not in the topology")]
+    NotAdmitted = 4,
+    /// Another node answers at the address of the one that was dialled.
+    #[error("another node listens at this address")]
+    WrongNode = 5,
+    /// A newer connection of the same pair took over, or the wrong side dialled (the lower identifier dials).
+    #[error("there is another connection of this pair")]
+    Duplicate = 6,
+    /// The node stops.
+    #[error("the node is shutting down")]
+    Shutdown = 7,
+    /// A frame that no version of this protocol sends.
+    #[error("the protocol was violated")]
+    Violation = 8,
+    /// The peer is no longer among those that may be connected.
+    #[error("the node was removed from the peers")]
+    Removed = 9,
+    /// A stream of this connection ended; a new connection starts afresh.
+    #[error("a stream of the connection ended")]
+    StreamEnded = 10,
+    /// A join exchange is over.
+    #[error("the join exchange is over")]
+    JoinDone = 11,
+}
+
+impl Refusal {
+    const ALL: [Self; 11] = [
+        Self::NoCertificate,
+        Self::ForeignAuthority,
+        Self::OtherCluster,
+        Self::NotAdmitted,
+        Self::WrongNode,
+        Self::Duplicate,
+        Self::Shutdown,
+        Self::Violation,
+        Self::Removed,
+        Self::StreamEnded,
+        Self::JoinDone,
+    ];
+
+    fn from_code(code: VarInt) -> Option<Self> {
+        Self::ALL.into_iter().find(|refusal| *refusal as u64 == code.into_inner())
+    }
+
+    /// Closes `connection` for this reason, in words for whoever reads the other side's log. The first reason of either side stays.
+    pub(super) fn close(self, connection: &quinn::Connection) {
+        if connection.close_reason().is_none() {
+            connection.close(VarInt::from_u32(self as u32), self.to_string().as_bytes());
+        }
+    }
+}
+
+/// Why there is no connection to a node, or none any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// This node refused the other.
+    #[error("refused here: {0}")]
+    Refused(Refusal),
+    /// The other node refused this one.
+    #[error("refused by the other side: {0}")]
+    RefusedByPeer(Refusal),
+    /// Nothing answers, or answers stopped coming.
+    #[error("nothing answers")]
+    Unreachable,
+    /// The other side speaks something else: another protocol version, or it is no Quorate node.
+    #[error("the TLS or QUIC handshake failed with code {code:#x}")]
+    Handshake {
+        /// The QUIC transport error; 0x100 plus the alert for TLS.
+        code: u64,
+    },
+    /// This node's own socket or configuration failed.
+    #[error("the local endpoint cannot connect")]
+    Local,
+}
+
+impl From<&ConnectionError> for PeerError {
+    fn from(error: &ConnectionError) -> Self {
+        match error {
+            ConnectionError::ApplicationClosed(close) => {
+                Refusal::from_code(close.error_code).map_or(Self::Handshake { code: close.error_code.into_inner() }, Self::RefusedByPeer)
+            }
+            ConnectionError::ConnectionClosed(close) => Self::Handshake { code: u64::from(close.error_code) },
+            ConnectionError::TransportError(error) => Self::Handshake { code: u64::from(error.code) },
+            ConnectionError::TimedOut | ConnectionError::Reset => Self::Unreachable,
+            ConnectionError::VersionMismatch => Self::Handshake { code: 0 },
+            ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Self::Local,
+        }
+    }
+}
