@@ -187,3 +187,6 @@ impl Report {
         table
     }
 }
+
+#[cfg(test)]
+mod tests;

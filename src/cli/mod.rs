@@ -160,3 +160,6 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
 fn time(text: &str) -> Result<Duration, &'static str> {
     parse_duration(text).ok_or("a time is a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,27 @@
+use super::*;
+
+fn parsed(line: &str) -> Cli {
+    Cli::try_parse_from(line.split_whitespace()).unwrap()
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn global_flags_stand_before_and_after_the_command() {
+    for line in ["quorate --resp a:1 --output json get k", "quorate get k --output json --resp a:1"] {
+        let cli = parsed(line);
+        assert_eq!((cli.globals.resp.as_deref(), cli.globals.output), (Some("a:1"), Output::Json), "{line}");
+        assert_eq!(cli.misplaced(), None);
+    }
+}
+
+#[test]
+fn flags_without_a_meaning_are_named() {
+    assert_eq!(parsed("quorate status --consistency ONE").misplaced(), Some("--consistency"));
+    assert_eq!(parsed("quorate get k --http a:1").misplaced(), Some("--http"));
+    assert_eq!(parsed("quorate bench --resp a:1").misplaced(), Some("--resp"));
+    assert_eq!(parsed("quorate put k v --consistency R=2,W=2 --timeout 50ms").misplaced(), None);
+}

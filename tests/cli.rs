@@ -1,0 +1,189 @@
+//! The built binary: what it prints where, and the exit codes that scripts decide by.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::process::{Command, Output};
+use std::thread::JoinHandle;
+
+const STATUS: &str = concat!(
+    r#"{"cluster":"00ff","epoch":7,"leader":"a","nodes":[{"name":"a","datacenter":"oslo","rack":"r1","state":"alive"}],"#,
+    r#""keyspaces":[{"name":"default","partitions":64,"replication":{"oslo":1},"rows":12,"recent":3,"residuals":0,"#,
+    r#""contexts_equal":true,"digests_equal":true}],"converged":true}"#
+);
+
+fn quorate(line: &str) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+    command.args(line.split_whitespace()).env_remove("QUORATE_PASSWORD").output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// Serves one connection: gives `reply` to each request that `read` takes off it, and in the end all requests.
+fn serve_once(read: fn(&mut BufReader<TcpStream>) -> Option<String>, reply: Option<String>) -> (String, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let served = std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut requests = Vec::new();
+        let mut reader = BufReader::new(stream);
+        while let Some(request) = read(&mut reader) {
+            requests.push(request);
+            match &reply {
+                Some(reply) => reader.get_mut().write_all(reply.as_bytes()).unwrap(),
+                None => reader.get_mut().shutdown(Shutdown::Both).unwrap(),
+            }
+        }
+        requests
+    });
+    (address, served)
+}
+
+/// One RESP command, its words joined by blanks.
+fn resp_command(reader: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut line = String::new();
+    reader.read_line(&mut line).ok().filter(|read| *read > 0)?;
+    let words: usize = line.trim_start_matches('*').trim().parse().unwrap();
+    let mut found = Vec::new();
+    for _ in 0..words {
+        line.clear();
+        reader.read_line(&mut line).unwrap();
+        let mut word = vec![0; line.trim_start_matches('$').trim().parse::<usize>().unwrap() + 2];
+        reader.read_exact(&mut word).unwrap();
+        found.push(text(&word).trim_end().to_owned());
+    }
+    Some(found.join(" "))
+}
+
+/// One HTTP request: its first line, an `Authorization` header if there is one, and its body.
+fn http_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
+    let mut first = String::new();
+    reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
+    let (mut length, mut authorization) = (0, String::new());
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let lower = line.trim().to_ascii_lowercase();
+        if lower.is_empty() {
+            break;
+        }
+        if let Some(value) = lower.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        }
+        if lower.starts_with("authorization:") {
+            authorization = line.trim().to_owned();
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    Some(format!("{} {authorization} {}", first.trim(), text(&body)))
+}
+
+fn http_reply(status: &str, kind: &str, body: &str) -> Option<String> {
+    let length = body.len();
+    Some(format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"))
+}
+
+/// Runs a command against a RESP server with one answer (`None`: it hangs up): exit code, stdout, and what the server was asked.
+fn over_resp(line: &str, reply: Option<&str>) -> (Option<i32>, String, Vec<String>) {
+    let (address, served) = serve_once(resp_command, reply.map(str::to_owned));
+    let output = quorate(&format!("{line} --resp {address}"));
+    (output.status.code(), text(&output.stdout).to_owned(), served.join().unwrap())
+}
+
+fn over_http(line: &str, reply: Option<String>) -> (Output, Vec<String>) {
+    let (address, served) = serve_once(http_request, reply);
+    let output = quorate(&format!("{line} --http {address}"));
+    (output, served.join().unwrap())
+}
+
+#[test]
+fn get_prints_the_value() {
+    let (code, stdout, asked) = over_resp("get k", Some("$5\r\nhello\r\n"));
+    assert_eq!((code, stdout.as_str(), asked), (Some(0), "hello\n", vec!["GET k".to_owned()]));
+    let (code, stdout, _) = over_resp("get k --output json", Some("$5\r\nhello\r\n"));
+    assert_eq!((code, stdout.as_str()), (Some(0), "{\"key\":\"k\",\"value\":\"hello\"}\n"));
+    let (code, stdout, _) = over_resp("get k", Some("$-1\r\n"));
+    assert_eq!((code, stdout.as_str()), (Some(1), ""));
+    let (code, stdout, _) = over_resp("get k --output json", Some("$-1\r\n"));
+    assert_eq!((code, stdout.as_str()), (Some(1), "{\"key\":\"k\",\"value\":null}\n"));
+}
+
+#[test]
+fn level_timeout_and_keyspace_reach_the_node() {
+    let (code, stdout, asked) = over_resp("put k v --consistency local_quorum --timeout 50ms --expires 2s", Some("+OK\r\n"));
+    assert_eq!((code, stdout.as_str()), (Some(0), "OK\n"));
+    assert_eq!(asked, ["CL LOCAL_QUORUM,TIMEOUT=50ms SET k v PX 2000"]);
+    let (_, _, asked) = over_resp("incr k -5 --keyspace carts --password s3cret", Some(":7\r\n"));
+    assert_eq!(asked, ["AUTH s3cret", "SELECT carts", "INCRBY k -5"]);
+    let (code, stdout, asked) = over_resp("del a b --output json", Some(":1\r\n"));
+    assert_eq!((code, stdout.as_str()), (Some(0), "{\"removed\":2}\n"));
+    assert_eq!(asked, ["DEL a", "DEL b"]);
+}
+
+#[test]
+fn exit_codes_tell_what_is_now_true() {
+    for (reply, code) in [
+        (Some("-ERR something\r\n"), 1),
+        (Some("-WRONGTYPE no\r\n"), 1),
+        (Some("-NOTQUORATE QUORUM needs 2 replicas\r\n"), 3),
+        (Some("-TIMEOUT QUORUM: 1 of 2 replicas answered in time\r\n"), 4),
+        // The connection is lost after the write was sent.
+        (None, 4),
+    ] {
+        assert_eq!(over_resp("incr k", reply).0, Some(code), "{reply:?}");
+    }
+    assert_eq!(over_resp("get k", None).0, Some(1), "a lost read leaves nothing in doubt");
+    assert_eq!(quorate("get k --resp 127.0.0.1:1").status.code(), Some(1));
+    assert_eq!(quorate("status --http 127.0.0.1:1").status.code(), Some(1));
+    assert_eq!(quorate("node token --http 127.0.0.1:1").status.code(), Some(1));
+    for usage in ["", "nothing", "get", "get k --consistency MOST", "put k v --timeout 5", "status --resp a:1", "bench --target x"] {
+        let output = quorate(usage);
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{usage}");
+    }
+    assert_eq!(quorate("--help").status.code(), Some(0));
+}
+
+#[test]
+fn status_prints_the_document() {
+    let (output, asked) = over_http("status --output json --password s3cret", http_reply("200 OK", "application/json", STATUS));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), format!("{STATUS}\n").as_str()));
+    assert_eq!(asked, ["GET /v1/status HTTP/1.1 authorization: Bearer s3cret "]);
+    let (output, _) = over_http("status", http_reply("200 OK", "application/json", STATUS));
+    assert!(text(&output.stdout).contains("converged  yes\n"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn a_token_is_all_that_stdout_gets() {
+    let made = r#"{"token":"qt-1","uses":3,"expires_s":3600}"#;
+    let (output, asked) = over_http("node token --uses 3 --expires 1h", http_reply("201 Created", "application/json", made));
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "qt-1\n"));
+    assert_eq!(asked, [r#"POST /v1/tokens HTTP/1.1  {"expires_s":3600,"uses":3}"#]);
+}
+
+#[test]
+fn keyspaces_are_made_and_listed() {
+    let made = http_reply("201 Created", "application/json", r#"{"id":1,"name":"carts"}"#);
+    let (output, asked) = over_http("keyspace create carts --replication oslo=3,rome=2 --write LOCAL_QUORUM", made);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "created keyspace carts (SELECT 1)\n"));
+    let body: serde_json::Value = serde_json::from_str(asked[0].split_once("  ").unwrap().1).unwrap();
+    assert_eq!(body["replication"], serde_json::json!({ "oslo": 3, "rome": 2 }));
+    assert_eq!((&body["write"], &body["read"]), (&"LOCAL_QUORUM".into(), &serde_json::Value::Null));
+    let list = r#"[{"id":0,"name":"default","partitions":64,"replication":"auto","read":"ONE","write":"ONE"}]"#;
+    let (output, _) = over_http("keyspace list", http_reply("200 OK", "application/json", list));
+    assert!(text(&output.stdout).contains("0       default  64          auto         ONE   ONE"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn problems_become_exit_codes() {
+    for (code, may_be_applied, exit) in [("not_quorate", false, 3), ("timeout", true, 4), ("stopping", true, 4), ("bad_name", false, 1)] {
+        let problem = format!(r#"{{"code":"{code}","detail":"why","may_be_applied":{may_be_applied}}}"#);
+        let (output, _) = over_http("keyspace create x", http_reply("503 Service Unavailable", "application/problem+json", &problem));
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(exit), "quorate: why\n"), "{code}");
+    }
+    let (output, _) = over_http("keyspace create x", None);
+    assert_eq!(output.status.code(), Some(4), "the request was sent and nothing came back");
+    let (output, _) = over_http("keyspace list", None);
+    assert_eq!(output.status.code(), Some(1));
+}
