@@ -304,3 +304,10 @@ pub enum RequestError {
     #[error("the disk of the node is full")]
     DiskFull,
 }
+
+impl Op {
+    /// Whether the operation changes anything: it counts in write levels, and its outcome may be unknown.
+    pub fn writes(&self) -> bool {
+        matches!(self, Self::Mutate(..) | Self::Partition(_, PartitionOp::Clear))
+    }
+}

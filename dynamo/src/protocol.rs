@@ -193,7 +193,7 @@ pub enum Message {
         /// Fence.
         place: Place,
         /// What to join.
-        delta: Delta,
+        delta: Arc<Delta>,
     },
     /// The delta of `Write` is joined and durable at `replica`.
     Written {
@@ -209,9 +209,11 @@ pub enum Message {
         /// Fence.
         place: Place,
         /// What is read.
-        range: Range,
-        /// Digest of the live rows that the asking replica has there.
+        ranges: Vec<Range>,
+        /// Sum of the digests of the live rows that the asking replica has there.
         digest: u128,
+        /// What the asking replica has seen, if the ranges are large: then only what it lacks is sent.
+        context: Option<CausalContext>,
     },
     /// What I have is what you have.
     Same {
@@ -222,9 +224,9 @@ pub enum Message {
     Different {
         /// From the question.
         id: FlightId,
-        /// Everything live in the range.
+        /// Everything live in the ranges, or what the asking replica lacks of it.
         delta: Delta,
-        /// Its digest.
+        /// Sum of the digests of the live rows that the answering replica has there.
         digest: u128,
     },
     /// Not answered.
@@ -289,7 +291,7 @@ pub enum Message {
         /// Which partition.
         place: Place,
         /// What the owner must join.
-        delta: Delta,
+        delta: Arc<Delta>,
     },
 }
 
@@ -340,9 +342,11 @@ impl Message {
             | Self::Pull { place, .. }
             | Self::Chunk { place, .. }
             | Self::Hint { place, .. } => Route::Partition(place.keyspace, place.partition),
-            Self::Written { id, .. } | Self::Same { id } | Self::Different { id, .. } | Self::Refused { id, .. } | Self::Forwarded { id, .. } => {
-                Route::Core(id.core())
-            }
+            Self::Written { id, .. }
+            | Self::Same { id }
+            | Self::Different { id, .. }
+            | Self::Refused { id, .. }
+            | Self::Forwarded { id, .. } => Route::Core(id.core()),
             Self::Seen(_) => Route::Many,
         }
     }
@@ -359,7 +363,10 @@ impl Message {
 
     /// Whether it is bulk that may wait behind requests (the transport's repair class).
     pub fn is_repair(&self) -> bool {
-        matches!(self, Self::Repair { .. } | Self::Chunk { .. } | Self::Pull { .. } | Self::Behind { .. } | Self::Hint { .. } | Self::Seen(_))
+        matches!(
+            self,
+            Self::Repair { .. } | Self::Chunk { .. } | Self::Pull { .. } | Self::Behind { .. } | Self::Hint { .. } | Self::Seen(_)
+        )
     }
 }
 

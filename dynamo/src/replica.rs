@@ -25,7 +25,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
+use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
 pub use delta::{Delta, Part, Residual};
 pub use range::Range;
@@ -99,9 +99,15 @@ impl Replica {
         self.rows.digest()
     }
 
-    /// Digest of the live rows in `range`.
-    pub fn digest_of(&self, range: &Range) -> u128 {
-        self.rows.digest_of(range)
+    /// Sum of the digests of the live rows in each of the ranges.
+    pub fn digest_of(&self, ranges: &[Range]) -> u128 {
+        ranges.iter().map(|range| self.rows.digest_of(range)).fold(0, u128::wrapping_add)
+    }
+
+    /// The latest stamp of any live entry.
+    pub fn latest_stamp(&self) -> Hlc {
+        let rows = self.rows.keys_after(None).flat_map(|(_, rows)| rows.iter());
+        rows.flat_map(|(_, _, row)| row.iter()).filter_map(|(_, payload)| payload.stamp()).max().unwrap_or_default()
     }
 
     /// Live rows.

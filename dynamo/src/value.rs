@@ -12,8 +12,8 @@ use quorate_crdt::clock::Hlc;
 use crate::op::Kind;
 use crate::replica::{KeyRows, Payload, Replica, Row, RowKind};
 
-pub(crate) use mutate::{Clocked, Mutated, mutate};
-pub(crate) use query::{partition, query, range_of};
+pub(crate) use mutate::{Clocked, mutate, ranges_observed};
+pub(crate) use query::{partition, query, ranges_of};
 
 /// The live rows of a key that exists and has not expired.
 pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> Option<&'a KeyRows> {

@@ -14,9 +14,9 @@ use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::Replica;
 use super::range::Range;
 use super::row::{Row, RowKey, RowKind};
-use super::Replica;
 
 const PREFIX: usize = 6;
 const META: u8 = b'm';
@@ -111,7 +111,10 @@ impl Replica {
 ///
 /// # Errors
 /// [`StoreError`] of the engine, or `Damaged` when a record has not the shape it was written in.
-pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool) -> Result<BTreeMap<(KeyspaceId, Partition), Replica>, StoreError> {
+pub fn restore(
+    store: &dyn Store,
+    owned: impl Fn(KeyspaceId, Partition) -> bool,
+) -> Result<BTreeMap<(KeyspaceId, Partition), Replica>, StoreError> {
     let mut replicas = BTreeMap::new();
     read(store, Space::Causal, &mut |place, key, value| {
         if owned(place.0, place.1) && key == [META] {

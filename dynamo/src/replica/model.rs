@@ -205,7 +205,7 @@ impl Cluster {
             return;
         }
         let (target, source) = (self.primaries[behind].id(), self.primaries[ahead].id());
-        let missing = self.primaries[ahead].missing_at(self.primaries[behind].context(), usize::MAX, false);
+        let missing = self.primaries[ahead].missing_at(self.primaries[behind].context(), usize::MAX, usize::MAX);
         if missing.behind {
             self.fill(target, source);
             return;
@@ -274,7 +274,7 @@ impl Cluster {
 
     fn hand_off(&mut self, at: usize) {
         for primary in &mut self.primaries {
-            let missing = self.guests[at].missing_at(primary.context(), usize::MAX, false);
+            let missing = self.guests[at].missing_at(primary.context(), usize::MAX, usize::MAX);
             missing.deltas.iter().for_each(|delta| {
                 primary.join(delta);
             });
@@ -310,7 +310,7 @@ impl Cluster {
         }
         for _ in 0..4 {
             for (behind, ahead) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
-                let missing = self.primaries[ahead].missing_at(self.primaries[behind].context(), usize::MAX, false);
+                let missing = self.primaries[ahead].missing_at(self.primaries[behind].context(), usize::MAX, usize::MAX);
                 if missing.behind {
                     let (target, source) = (self.primaries[behind].id(), self.primaries[ahead].id());
                     self.fill(target, source);
@@ -335,12 +335,8 @@ impl Cluster {
     fn verdict(&self) -> Result<(), &'static str> {
         let expected = self.reference.rows();
         for replica in &self.primaries {
-            let rows: BTreeMap<RowKey, BTreeSet<Dot>> = replica
-                .rows
-                .copy_of(&Range::ALL)
-                .into_iter()
-                .map(|(name, row)| (name, row.iter().map(|(dot, _)| dot).collect()))
-                .collect();
+            let rows: BTreeMap<RowKey, BTreeSet<Dot>> =
+                replica.rows.copy_of(&Range::ALL).into_iter().map(|(name, row)| (name, row.iter().map(|(dot, _)| dot).collect())).collect();
             let checks = [
                 (replica.context() == self.primaries[0].context(), "contexts differ"),
                 (replica.digest() == self.primaries[0].digest(), "digests differ under equal contexts"),

@@ -80,9 +80,8 @@ impl Residuals {
         if self.by_range.is_empty() {
             return Vec::new();
         }
-        let residual = |(held, context): (&Range, &CausalContext)| {
-            held.clip(range).map(|range| Residual { range, context: context.clone() })
-        };
+        let residual =
+            |(held, context): (&Range, &CausalContext)| held.clip(range).map(|range| Residual { range, context: context.clone() });
         match range {
             Range::Row(row) => {
                 let over = [range.clone(), Range::Key(row.key.clone())];

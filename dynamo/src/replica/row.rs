@@ -62,6 +62,16 @@ pub enum Payload {
     },
 }
 
+impl Payload {
+    /// The stamp, if this kind of payload carries one.
+    pub fn stamp(&self) -> Option<Hlc> {
+        match self {
+            Self::Register { hlc, .. } | Self::Expiry { hlc, .. } => Some(*hlc),
+            Self::Count(_) | Self::Member => None,
+        }
+    }
+}
+
 impl RowKey {
     /// The row of the key's register or counter.
     pub fn string(key: Bytes) -> Self {

@@ -16,7 +16,8 @@ const FEW: usize = 8;
 const ROW_BYTES: usize = 64;
 
 fn row_bytes(row: &Row) -> usize {
-    ROW_BYTES + row.iter().map(|(_, payload)| 24 + if let Payload::Register { value, .. } = payload { value.len() } else { 0 }).sum::<usize>()
+    ROW_BYTES
+        + row.iter().map(|(_, payload)| 24 + if let Payload::Register { value, .. } = payload { value.len() } else { 0 }).sum::<usize>()
 }
 
 /// All live rows. Rows without live entries are not kept.
@@ -140,7 +141,10 @@ impl KeyRows {
     /// When the key expires: the greatest of the live expiries by `(hlc, dot)`.
     pub fn expires_at(&self) -> Option<u64> {
         let row = self.get(RowKind::Expiry, &Bytes::new())?;
-        row.iter().filter_map(|(dot, payload)| if let Payload::Expiry { hlc, at } = payload { Some((*hlc, dot, *at)) } else { None }).max().map(|e| e.2)
+        row.iter()
+            .filter_map(|(dot, payload)| if let Payload::Expiry { hlc, at } = payload { Some((*hlc, dot, *at)) } else { None })
+            .max()
+            .map(|e| e.2)
     }
 }
 

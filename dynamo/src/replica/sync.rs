@@ -6,10 +6,14 @@ use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
+use super::Replica;
 use super::delta::Delta;
 use super::range::Range;
-use super::Replica;
 
+/// Up to this many bytes, a range is sent whole rather than as what is lacking of it.
+const RANGE_BYTES_SMALL: usize = 64 * 1024;
+/// The most that is sent in one answer; below the transport's frame limit.
+const RANGE_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Rough cost of one event on the wire beside its rows.
 const EVENT_BYTES: usize = 16;
 
@@ -42,35 +46,34 @@ pub struct Chunk {
 }
 
 impl Replica {
-    /// Anti-entropy: what a replica that has seen `context` lacks, found in `recent`; about `bytes_max` bytes of it.
-    /// With `settling`, events newer than the last tick are left out: they are probably on their way.
-    pub fn missing_at(&self, context: &CausalContext, bytes_max: usize, settling: bool) -> Missing {
-        let known = if settling { &self.quiet } else { &self.context };
+    /// Anti-entropy: what a replica that has seen `context` lacks, found in `recent`, in deltas of about `chunk_bytes`, `chunks` of them at the most.
+    pub fn missing_at(&self, context: &CausalContext, chunk_bytes: usize, chunks: usize) -> Missing {
+        self.missing_of(&self.context, context, (chunk_bytes, chunks))
+    }
+
+    /// As [`missing_at`](Self::missing_at), without the events newer than the last tick: they are probably on their way.
+    pub fn overdue_at(&self, context: &CausalContext, chunk_bytes: usize, chunks: usize) -> Missing {
+        self.missing_of(&self.quiet, context, (chunk_bytes, chunks))
+    }
+
+    fn missing_of(&self, known: &CausalContext, context: &CausalContext, (chunk_bytes, chunks): (usize, usize)) -> Missing {
+        let events_max = chunk_bytes.saturating_mul(chunks) / EVENT_BYTES;
         let mut by_range: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
-        let mut behind = false;
-        let mut budget = bytes_max;
-        for dot in known.missing(context) {
-            let Some(range) = self.recent.get(&dot) else {
-                behind = true;
-                break;
-            };
+        for dot in known.missing(context).take(events_max) {
+            let Some(range) = self.recent.get(&dot) else { return Missing { deltas: Vec::new(), behind: true } };
             by_range.entry(range).or_default().push(dot);
-            budget = budget.saturating_sub(EVENT_BYTES);
-            if budget == 0 {
-                break;
-            }
-        }
-        if behind {
-            return Missing { deltas: Vec::new(), behind };
         }
         let mut deltas = Vec::new();
         let mut group = Vec::new();
-        let mut budget = bytes_max;
+        let mut budget = chunk_bytes;
         for (range, dots) in by_range {
             let bytes = self.rows.bytes_in(range, budget);
             if bytes > budget && !group.is_empty() {
                 deltas.push(self.capture(std::mem::take(&mut group)));
-                budget = bytes_max;
+                budget = chunk_bytes;
+            }
+            if deltas.len() >= chunks {
+                break;
             }
             budget = budget.saturating_sub(bytes);
             group.push((range.clone(), dots));
@@ -78,7 +81,35 @@ impl Replica {
         if !group.is_empty() {
             deltas.push(self.capture(group));
         }
-        Missing { deltas, behind }
+        Missing { deltas, behind: false }
+    }
+
+    /// What another replica needs to have what this one has in `ranges`: everything live there, or, if that is much and the other's context
+    /// is known, only the events it lacks. `None` if even that is too much for one message; anti-entropy will heal it.
+    pub fn difference(&self, ranges: &[Range], context: Option<&CausalContext>) -> Option<Delta> {
+        let bytes: usize = ranges.iter().map(|range| self.rows.bytes_in(range, RANGE_BYTES_MAX)).sum();
+        let whole = || self.capture(ranges.iter().map(|range| (range.clone(), Vec::new())).collect());
+        if bytes <= RANGE_BYTES_SMALL {
+            return Some(whole());
+        }
+        let mut lacking: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
+        for dot in context.into_iter().flat_map(|context| self.context.missing(context)) {
+            let Some(range) = self.recent.get(&dot) else { return (bytes <= RANGE_BYTES_MAX).then(whole) };
+            if ranges.iter().any(|asked| asked.clip(range).is_some()) {
+                lacking.entry(range).or_default().push(dot);
+            }
+        }
+        if context.is_none() {
+            return (bytes <= RANGE_BYTES_MAX).then(whole);
+        }
+        let bytes: usize = lacking.keys().map(|range| self.rows.bytes_in(range, RANGE_BYTES_MAX)).sum();
+        (bytes <= RANGE_BYTES_MAX).then(|| self.capture(lacking.into_iter().map(|(range, dots)| (range.clone(), dots)).collect()))
+    }
+
+    /// The context to ask with, so that others answer only what is lacking: worth its bytes when the ranges are large.
+    pub fn context_for(&self, ranges: &[Range]) -> Option<CausalContext> {
+        let large = ranges.iter().any(|range| self.rows.bytes_in(range, RANGE_BYTES_SMALL) > RANGE_BYTES_SMALL);
+        large.then(|| self.context.clone())
     }
 
     /// Another primary has told what it has seen. A replica that starts a new life is taken at its new word, however little that is.
@@ -109,6 +140,13 @@ impl Replica {
         }
     }
 
+    /// A delta from the primary on `node` has said that it has seen this.
+    pub fn overheard(&mut self, node: NodeId, context: &CausalContext) {
+        if let Some(heard) = self.heard.get_mut(&node) {
+            heard.context.union(context);
+        }
+    }
+
     /// Whether `node` is known to have the event.
     pub fn knows(&self, node: NodeId, dot: Dot) -> bool {
         self.heard.get(&node).is_some_and(|heard| heard.context.contains(dot))
@@ -124,10 +162,18 @@ impl Replica {
         self.heard.get(&node).is_none_or(|heard| heard.filling)
     }
 
+    /// Whether `node` has said that it is still being filled.
+    pub fn heard_filling(&self, node: NodeId) -> bool {
+        self.heard.get(&node).is_some_and(|heard| heard.filling)
+    }
+
     /// Whether `node` has told exactly this context but another digest: a bug or bit rot.
     pub fn contradicts(&self, node: NodeId) -> bool {
         self.residuals.len() == 0
-            && self.heard.get(&node).is_some_and(|heard| heard.digest != self.rows.digest() && heard.context == self.context && !heard.filling)
+            && self
+                .heard
+                .get(&node)
+                .is_some_and(|heard| heard.digest != self.rows.digest() && heard.context == self.context && !heard.filling)
     }
 
     /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.

@@ -2,10 +2,10 @@
 
 use quorate_crdt::{CausalContext, Dot};
 
+use super::Replica;
 use super::delta::Delta;
 use super::range::Range;
 use super::row::{Payload, Row, RowKey};
-use super::Replica;
 
 /// Which of a row's visible entries a put replaces.
 #[derive(Clone, Copy, Debug)]

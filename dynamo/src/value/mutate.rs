@@ -45,6 +45,19 @@ pub(crate) fn mutate(replica: &mut Replica, key: &Bytes, mutation: &Mutation, cl
     Ok((reply, change.write.finish()))
 }
 
+/// The ranges that a mutation must see before it drops what is there.
+pub(crate) fn ranges_observed(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
+    let rows = |kind: RowKind, names: &[Bytes]| {
+        names.iter().map(|field| Range::Row(RowKey { key: key.clone(), kind, field: field.clone() })).collect()
+    };
+    match mutation {
+        Mutation::Remove(names) => rows(RowKind::Set, names),
+        Mutation::RemoveFields(names) => rows(RowKind::Hash, names),
+        Mutation::Persist => vec![Range::Row(RowKey::expiry(key.clone()))],
+        _ => vec![Range::Key(key.clone())],
+    }
+}
+
 /// Refuses before anything is written.
 fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Result<(), RequestError> {
     let Some(rows) = live(replica, key, unix_millis) else {

@@ -20,17 +20,17 @@ pub(crate) fn query(replica: &Replica, key: &Bytes, query: &Query, unix_millis: 
     if kind != Some(kind_read_by(query)) {
         return Err(RequestError::WrongKind);
     }
-    Ok(present(rows, query, replica))
+    Ok(present(rows, query))
 }
 
-/// The range that a query reads: what other replicas are asked for.
-pub(crate) fn range_of(key: &Bytes, query: &Query) -> Range {
-    // Kind and expiry are part of every answer, and a key's digest costs nothing, so all rows of the key are compared. Only where the key may
-    // be a large collection and the question is about one row of it is the row alone worth asking for.
+/// The ranges that a query reads: what other replicas are asked for.
+pub(crate) fn ranges_of(key: &Bytes, query: &Query) -> Vec<Range> {
     match query {
-        Query::Contains(elements) if elements.len() == 1 => Range::Row(RowKey::member(key.clone(), elements[0].clone())),
-        Query::Fields(fields) if fields.len() == 1 => Range::Row(RowKey::field(key.clone(), fields[0].clone())),
-        _ => Range::Key(key.clone()),
+        // Questions about some rows of what may be a large collection.
+        Query::Contains(names) => names.iter().map(|name| Range::Row(RowKey::member(key.clone(), name.clone()))).collect(),
+        Query::Fields(names) => names.iter().map(|name| Range::Row(RowKey::field(key.clone(), name.clone()))).collect(),
+        // Kind and expiry are part of every other answer, and the digest of a whole key costs nothing.
+        _ => vec![Range::Key(key.clone())],
     }
 }
 
@@ -56,7 +56,7 @@ fn absent(query: &Query) -> Reply {
     }
 }
 
-fn present(rows: &KeyRows, query: &Query, replica: &Replica) -> Reply {
+fn present(rows: &KeyRows, query: &Query) -> Reply {
     let string = || rows.get(RowKind::String, &Bytes::new());
     let field = |field: &Bytes| rows.get(RowKind::Hash, field).and_then(scalar).map(Scalar::into_bytes);
     match query {
@@ -73,13 +73,13 @@ fn present(rows: &KeyRows, query: &Query, replica: &Replica) -> Reply {
             Reply::Pairs(rows.of_kind(RowKind::Hash).filter_map(pair).collect())
         }
         Query::FieldCount => Reply::Integer(rows.count(RowKind::Hash) as i64),
-        Query::Siblings => siblings(rows, replica),
+        Query::Siblings => siblings(rows),
         Query::Exists | Query::Kind | Query::Expiry => absent(query),
     }
 }
 
 /// All concurrent registers, oldest first, and a token for the events they are. Counts, if there are any, make one value.
-fn siblings(rows: &KeyRows, _replica: &Replica) -> Reply {
+fn siblings(rows: &KeyRows) -> Reply {
     let Some(row) = rows.get(RowKind::String, &Bytes::new()) else { return absent(&Query::Siblings) };
     let mut seen = quorate_crdt::CausalContext::new();
     row.iter().for_each(|(dot, _)| {

@@ -1,0 +1,374 @@
+//! The data plane's core: requests in, effects out. One core owns the partitions whose number is its own modulo the cores of the node;
+//! cores of one node share nothing.
+//!
+//! A write is one straight line: [`request`] finds the placement and the level, [`write`] executes it on this node's replica, sends the delta
+//! to the other writers and counts acknowledgements. A read is another: [`read`] answers from this node's replica once enough others have
+//! said that they have the same, or have been joined and brought up to it. [`heal`] does everything that nobody waits for.
+
+mod flight;
+mod heal;
+mod read;
+mod request;
+mod routes;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_control::store::{Batch, Store, StoreError};
+use quorate_control::topology::{KeyspaceId, Partition, Topology};
+use quorate_crdt::{CausalContext, Dot, Hlc, HybridClock, NodeId, Now, ReplicaId};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::op::{Answer, Receipt, RequestError};
+use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Ticket, Timer};
+use crate::replica::{Delta, Replica, restore};
+
+use flight::Flights;
+use heal::Healing;
+use request::Start;
+use routes::Routes;
+
+/// How often deadlines are looked at while requests are in flight.
+const SWEEP_EVERY: Duration = Duration::from_millis(10);
+
+/// Which core of which node this is, in which life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The node.
+    pub me: NodeId,
+    /// The life it is in: a number under which it has never written before, unless its last stop was provably complete.
+    pub incarnation: u32,
+    /// The number of this core, from 0.
+    pub core: u8,
+    /// How many cores the node has.
+    pub cores: u8,
+    /// Whether the node comes back to a cluster that knows it: a partition it should hold and has nothing of must then be filled again.
+    pub restarted: bool,
+}
+
+impl Seat {
+    /// Whether this core owns the partition.
+    pub fn owns(&self, partition: Partition) -> bool {
+        partition.0 % u16::from(self.cores.max(1)) == u16::from(self.core)
+    }
+}
+
+/// What a core has done, for metrics. Monotone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Reads that found a replica with something else and repaired it.
+    pub read_repairs: u64,
+    /// Deltas sent to replicas that lagged.
+    pub repairs_sent: u64,
+    /// Deltas of anti-entropy that were joined.
+    pub repairs_joined: u64,
+    /// Partitions filled by streaming from another replica.
+    pub streams: u64,
+    /// Deltas kept for primaries that could not be reached.
+    pub hints: u64,
+    /// Hints dropped because there were too many.
+    pub hints_dropped: u64,
+    /// Equal contexts with different digests: a bug or bit rot.
+    pub digest_mismatches: u64,
+    /// Deltas refused because a stamp in them was too far ahead.
+    pub drift_refused: u64,
+    /// Questions refused because asker and asked knew different placements.
+    pub epoch_refused: u64,
+    /// Requests that asked further replicas because the first were slow.
+    pub hedged: u64,
+    /// Expired keys removed.
+    pub expired: u64,
+}
+
+struct Waiter {
+    ticket: Ticket,
+    receipts: Vec<Receipt>,
+    replicas: u32,
+    deadline: Duration,
+}
+
+type Replicas = std::collections::BTreeMap<(KeyspaceId, Partition), Replica>;
+
+/// One core of a node's data plane. Pure: see [`handle`](Self::handle).
+pub struct Dynamo {
+    config: Config,
+    seat: Seat,
+    routes: Routes,
+    replicas: Replicas,
+    flights: Flights,
+    healing: Healing,
+    clock: HybridClock,
+    waiters: Vec<Waiter>,
+    counters: Counters,
+    /// Removals of replicas that have moved away, not yet drained.
+    erased: Batch,
+    /// Partitions that may have changes to drain.
+    dirty: BTreeSet<(KeyspaceId, Partition)>,
+    standing: Standing,
+}
+
+/// Whether this core may write now, and which timers run.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    disk_full: bool,
+    /// Others know events of this node that it has forgotten; no event may be issued until it has a new life.
+    forgetful: bool,
+    sweeping: bool,
+    started: bool,
+}
+
+impl std::fmt::Debug for Dynamo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dynamo")
+            .field("seat", &self.seat)
+            .field("replicas", &self.replicas.len())
+            .field("flights", &self.flights.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Dynamo {
+    /// A core without replicas; the first [`Input::Topology`] makes those it should have.
+    pub fn new(config: Config, seat: Seat) -> Self {
+        let drift = config.drift_max.max(Duration::from_millis(1));
+        Self {
+            routes: Routes::new(seat.me),
+            clock: HybridClock::new(drift).expect("invariant: the bound is at least a millisecond"),
+            replicas: Replicas::new(),
+            flights: Flights::default(),
+            healing: Healing::default(),
+            waiters: Vec::new(),
+            counters: Counters::default(),
+            erased: Batch::default(),
+            dirty: BTreeSet::new(),
+            standing: Standing::default(),
+            config,
+            seat,
+        }
+    }
+
+    /// Reads back the replicas this core owns; before the first input.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the core must not be used.
+    pub fn restore(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        self.replicas = restore(store, |_, partition| self.seat.owns(partition))?;
+        let (me, incarnation) = (self.seat.me, self.seat.incarnation);
+        let mut latest = Hlc::default();
+        for ((keyspace, partition), replica) in &mut self.replicas {
+            latest = latest.max(replica.latest_stamp());
+            if replica.id() != ReplicaId::new(me, incarnation) {
+                replica.reincarnate(ReplicaId::new(me, incarnation));
+                self.dirty.insert((*keyspace, *partition));
+            }
+        }
+        self.clock.restore(latest);
+        Ok(())
+    }
+
+    /// Takes one input and appends what must be done. Changes of replicas are collected for [`drain`](Self::drain): effects may be released
+    /// only when what was drained after them is durable. Never fails and never panics on what a client or another node says.
+    pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
+        match input {
+            Input::Request { ticket, request } => self.start(now, Start::client(ticket, request), effects),
+            Input::Wait { ticket, receipts, replicas, timeout } => {
+                self.waiters.push(Waiter { ticket, receipts, replicas, deadline: now.monotonic + timeout });
+                self.look_after_waiters(now, effects);
+                self.keep_sweeping(effects);
+            }
+            Input::Message { from, message } => self.on_message(now, from, message, effects),
+            Input::Timer(Timer::Sweep) => self.on_sweep(now, effects),
+            Input::Timer(Timer::AntiEntropy) => {
+                self.on_anti_entropy(now, effects);
+                effects.push(Effect::Arm { after: self.config.anti_entropy_every, timer: Timer::AntiEntropy });
+            }
+            Input::Timer(Timer::Reap) => {
+                self.on_reap(now, effects);
+                effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
+            }
+            Input::Topology(topology) => self.on_topology(now, &topology, effects),
+            Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
+            Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),
+            Input::DiskFull(full) => self.standing.disk_full = full,
+            Input::Incarnation(incarnation) => self.on_incarnation(incarnation),
+        }
+    }
+
+    fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
+        match message {
+            Message::Write { id, place, delta } => self.on_write(now, from, (id, place), &delta, effects),
+            Message::Written { id, replica } => self.on_written(now, from, id, replica, effects),
+            Message::Read { id, place, ranges, digest, context } => {
+                self.on_read(from, (id, place), (&ranges, digest, context.as_ref()), effects)
+            }
+            Message::Same { id } => self.on_same(now, from, id, effects),
+            Message::Different { id, delta, digest } => self.on_different(now, (from, id), &delta, digest, effects),
+            Message::Refused { id, reason } => self.on_refused(now, from, id, reason, effects),
+            Message::Forward { id, place, request } => self.start(now, Start::forwarded(from, id, place, request), effects),
+            Message::Forwarded { id, result } => self.on_forwarded(from, id, result, effects),
+            Message::Seen(all) => self.on_seen(now, from, all, effects),
+            Message::Repair { place, delta } => self.on_repair(now, from, place, &delta),
+            Message::Behind { place } => self.on_behind(now, from, place, effects),
+            Message::Pull { place, after } => self.on_pull(from, place, after.as_ref(), effects),
+            Message::Chunk { place, replica, delta, next } => self.on_chunk(now, (from, replica), place, (&delta, next), effects),
+            Message::Hint { owner, place, delta } => self.on_hint(owner, place, &delta),
+        }
+    }
+
+    fn on_topology(&mut self, now: Now, topology: &Arc<Topology>, effects: &mut Vec<Effect>) {
+        if !self.routes.adopt(topology) {
+            return;
+        }
+        self.place_replicas(now);
+        self.reroute_flights(now, effects);
+        if !std::mem::replace(&mut self.standing.started, true) {
+            effects.push(Effect::Arm { after: self.config.anti_entropy_every, timer: Timer::AntiEntropy });
+            effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
+        }
+        self.on_anti_entropy(now, effects);
+    }
+
+    fn on_reachable(&mut self, now: Now, node: NodeId, up: bool, effects: &mut Vec<Effect>) {
+        if !self.routes.set_reachable(node, up) {
+            return;
+        }
+        if up {
+            self.healing.forget_told(node);
+            self.hand_off(node, effects);
+        } else {
+            self.fail_flights(now, node, effects);
+        }
+    }
+
+    fn on_incarnation(&mut self, incarnation: u32) {
+        self.seat.incarnation = incarnation;
+        self.standing.forgetful = false;
+        for (place, replica) in &mut self.replicas {
+            replica.reincarnate(ReplicaId::new(self.seat.me, incarnation));
+            self.dirty.insert(*place);
+        }
+    }
+
+    fn on_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.standing.sweeping = false;
+        self.expire_flights(now, effects);
+        self.look_after_waiters(now, effects);
+        self.keep_sweeping(effects);
+    }
+
+    fn keep_sweeping(&mut self, effects: &mut Vec<Effect>) {
+        let wanted = self.flights.len() > 0 || !self.waiters.is_empty();
+        if wanted && !std::mem::replace(&mut self.standing.sweeping, true) {
+            effects.push(Effect::Arm { after: SWEEP_EVERY, timer: Timer::Sweep });
+        }
+    }
+
+    fn look_after_waiters(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        if self.waiters.is_empty() {
+            return;
+        }
+        let mut waiters = std::mem::take(&mut self.waiters);
+        waiters.retain(|waiter| {
+            let known = waiter.receipts.iter().map(|receipt| self.known_elsewhere(receipt)).min().unwrap_or(0);
+            let done = known >= waiter.replicas || now.monotonic >= waiter.deadline;
+            if done {
+                effects.push(Effect::Waited { ticket: waiter.ticket, replicas: known });
+            }
+            !done
+        });
+        self.waiters = waiters;
+    }
+
+    /// How many other holders of the partition are known to have the event.
+    fn known_elsewhere(&self, receipt: &Receipt) -> u32 {
+        let Some(replica) = self.replicas.get(&(receipt.keyspace, receipt.partition)) else { return 0 };
+        let holders = self.routes.placement(receipt.keyspace, receipt.partition).map_or_else(Vec::new, |placement| placement.holders());
+        holders.into_iter().filter(|node| *node != self.seat.me && replica.knows(*node, receipt.dot)).count() as u32
+    }
+
+    /// The replica of a place, marked as changed.
+    fn replica_mut(&mut self, place: Place) -> Option<&mut Replica> {
+        let at = (place.keyspace, place.partition);
+        let replica = self.replicas.get_mut(&at)?;
+        self.dirty.insert(at);
+        Some(replica)
+    }
+
+    /// Joins what another node says, unless a stamp in it is too far ahead: a poisoned clock must not make a value immortal.
+    fn join(&mut self, now: Now, place: Place, delta: &Delta) -> bool {
+        if let Some(latest) = latest_stamp(delta)
+            && self.clock.observe(now, latest).is_err()
+        {
+            self.counters.drift_refused += 1;
+            return false;
+        }
+        self.replica_mut(place).is_some_and(|replica| {
+            replica.join(delta);
+            true
+        })
+    }
+
+    /// All changes of replicas since the last call, to be applied to the store as one batch before the effects so far are released.
+    pub fn drain(&mut self) -> Batch {
+        let mut batch = std::mem::take(&mut self.erased);
+        for place in std::mem::take(&mut self.dirty) {
+            if let Some(replica) = self.replicas.get_mut(&place) {
+                replica.drain_into(&mut batch);
+            }
+        }
+        batch
+    }
+
+    /// Figures of every replica of this core.
+    pub fn summaries(&self) -> Vec<ReplicaSummary> {
+        let summary = |(&(keyspace, partition), replica): (&(KeyspaceId, Partition), &Replica)| ReplicaSummary {
+            keyspace,
+            partition,
+            rows: replica.row_count(),
+            recent: replica.recent_count() as u64,
+            residuals: replica.residual_count() as u64,
+            context: context_hash(replica.context()),
+            digest: replica.digest(),
+            filling: replica.filling(),
+        };
+        self.replicas.iter().map(summary).collect()
+    }
+
+    /// What this core has done so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Requests in flight now.
+    pub fn flights(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Bytes kept for primaries that cannot be reached.
+    pub fn hint_bytes(&self) -> usize {
+        self.healing.hint_bytes()
+    }
+}
+
+/// The latest stamp in a delta.
+fn latest_stamp(delta: &Delta) -> Option<Hlc> {
+    let rows = delta.parts.iter().flat_map(|part| &part.rows);
+    rows.flat_map(|(_, row)| row.iter()).filter_map(|(_, payload)| payload.stamp()).max()
+}
+
+/// Equal contexts have equal bytes, so equal hashes.
+fn context_hash(context: &CausalContext) -> u128 {
+    xxh3_128(&postcard::to_stdvec(context).expect("invariant: a context always has a postcard form"))
+}
+
+/// What a client that wrote is told, with the receipt of the write.
+fn written(reply: crate::op::Reply, place: Place, dot: Dot) -> Answer {
+    Answer { reply, receipt: Some(Receipt { keyspace: place.keyspace, partition: place.partition, dot }) }
+}
+
+type Outcome = Result<Answer, RequestError>;

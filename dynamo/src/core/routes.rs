@@ -1,0 +1,105 @@
+//! What a core knows of the cluster: the topology, who can be reached, and how far away they are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_control::topology::{KeyspaceId, Partition, Placement, Topology};
+use quorate_crdt::NodeId;
+
+use crate::consistency::Consistency;
+use crate::op::{Op, Request, RequestError};
+use crate::preference::PreferenceList;
+use crate::protocol::Place;
+
+/// Levels of requests that name none and of keyspaces whose default cannot be read.
+const LEVEL_FALLBACK: Consistency = Consistency::LocalQuorum;
+
+/// The cluster as one core sees it.
+#[derive(Debug)]
+pub(super) struct Routes {
+    pub(super) me: NodeId,
+    topology: Option<Arc<Topology>>,
+    /// Default levels of reads and writes.
+    defaults: BTreeMap<KeyspaceId, (Consistency, Consistency)>,
+    unreachable: BTreeSet<NodeId>,
+    round_trips: BTreeMap<NodeId, Duration>,
+}
+
+impl Routes {
+    pub(super) fn new(me: NodeId) -> Self {
+        Self { me, topology: None, defaults: BTreeMap::new(), unreachable: BTreeSet::new(), round_trips: BTreeMap::new() }
+    }
+
+    /// Takes a newer topology; returns false for one that is not newer.
+    pub(super) fn adopt(&mut self, topology: &Arc<Topology>) -> bool {
+        if self.topology.as_ref().is_some_and(|held| held.epoch >= topology.epoch) {
+            return false;
+        }
+        let parse = |text: &str| text.parse().unwrap_or(LEVEL_FALLBACK);
+        self.defaults = topology.keyspaces.iter().map(|(id, keyspace)| (*id, (parse(&keyspace.read), parse(&keyspace.write)))).collect();
+        self.topology = Some(Arc::clone(topology));
+        true
+    }
+
+    pub(super) fn topology(&self) -> Option<&Arc<Topology>> {
+        self.topology.as_ref()
+    }
+
+    pub(super) fn placement(&self, keyspace: KeyspaceId, partition: Partition) -> Option<&Placement> {
+        self.topology.as_ref()?.keyspaces.get(&keyspace)?.placement(partition)
+    }
+
+    pub(super) fn placement_of(&self, place: Place) -> Option<&Placement> {
+        self.placement(place.keyspace, place.partition).filter(|placement| placement.epoch == place.epoch)
+    }
+
+    /// Where a request belongs.
+    pub(super) fn place(&self, request: &Request) -> Result<Place, RequestError> {
+        let topology = self.topology.as_ref().ok_or(RequestError::Moving)?;
+        let keyspace = topology.keyspaces.get(&request.keyspace).ok_or(RequestError::NoKeyspace)?;
+        let partition = match &request.op {
+            Op::Query(key, _) | Op::Mutate(key, _) => keyspace.partition_of(key),
+            Op::Partition(partition, _) => *partition,
+        };
+        let placement = keyspace.placement(partition).ok_or(RequestError::NoKeyspace)?;
+        Ok(Place { keyspace: request.keyspace, partition, epoch: placement.epoch })
+    }
+
+    /// The level of a request.
+    pub(super) fn level(&self, request: &Request, writes: bool) -> Consistency {
+        request.consistency.unwrap_or_else(|| {
+            let (read, write) = self.defaults.get(&request.keyspace).copied().unwrap_or((LEVEL_FALLBACK, LEVEL_FALLBACK));
+            if writes { write } else { read }
+        })
+    }
+
+    /// Records what the failure detector says; returns whether that is news.
+    pub(super) fn set_reachable(&mut self, node: NodeId, up: bool) -> bool {
+        if up { self.unreachable.remove(&node) } else { self.unreachable.insert(node) }
+    }
+
+    pub(super) fn reachable(&self, node: NodeId) -> bool {
+        node == self.me || !self.unreachable.contains(&node)
+    }
+
+    pub(super) fn set_round_trip(&mut self, node: NodeId, rtt: Duration) {
+        self.round_trips.insert(node, rtt);
+    }
+
+    /// The longest known round trip to any of these.
+    pub(super) fn round_trip(&self, nodes: &[NodeId]) -> Duration {
+        nodes.iter().filter_map(|node| self.round_trips.get(node)).max().copied().unwrap_or_default()
+    }
+
+    /// Nearest first.
+    pub(super) fn preference(&self, placement: &Placement) -> PreferenceList {
+        let topology = self.topology.as_ref().expect("invariant: there is no placement without a topology");
+        PreferenceList::new(topology, placement, self.me, &self.round_trips)
+    }
+
+    /// Whether this node executes requests for the partition: it is one of those that are read.
+    pub(super) fn executes(&self, placement: &Placement) -> bool {
+        placement.readers().any(|set| set.contains(&self.me))
+    }
+}
