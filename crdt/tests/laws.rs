@@ -9,7 +9,8 @@ use std::fmt::Debug;
 
 use proptest::prelude::*;
 use quorate_crdt::{
-    Causal, EwFlag, Hlc, Lattice, LwwRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, ReplicaId, ResetCounter, Stamp,
+    Causal, CausalContext, DotStore, EwFlag, Hlc, Lattice, LwwRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, ReplicaId,
+    ResetCounter, Stamp,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -408,6 +409,21 @@ fn a_live_dot_that_was_not_seen_does_not_decode() {
     let mut set = Causal::<OrSet<u8>>::new();
     set.add(replica(0), 1);
     let (store, _) = set.into_parts();
-    let unseen = postcard::to_stdvec(&(store, quorate_crdt::CausalContext::new())).unwrap();
+    let unseen = postcard::to_stdvec(&(store, CausalContext::new())).unwrap();
     assert!(postcard::from_bytes::<Causal<OrSet<u8>>>(&unseen).is_err());
+}
+
+proptest! {
+    /// A context that cannot list what it has seen must lead to the same set as one that can.
+    #[test]
+    fn a_set_joins_alike_by_runs_and_by_dots(history in histories(), picks in any::<[prop::sample::Index; 2]>()) {
+        let world = play::<Causal<OrSet<u8>>>(&history)?;
+        let all: Vec<_> = world.states.iter().chain(&world.deltas).collect();
+        let [(mine, my_context), (theirs, their_context)] = picks.map(|pick| pick.get(&all).to_owned().clone().into_parts());
+        let nothing = CausalContext::new();
+        let (mut by_runs, mut by_dots) = (mine.clone(), mine);
+        let changed = by_runs.join(&theirs, &my_context, &their_context);
+        prop_assert_eq!(by_dots.join(&theirs, &(&my_context, &nothing), &(&their_context, &nothing)), changed);
+        prop_assert_eq!(by_runs, by_dots);
+    }
 }

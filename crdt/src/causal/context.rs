@@ -36,6 +36,12 @@ pub struct CausalContext {
 pub trait Observed {
     /// Whether the event `dot` is known here, be its effect still visible or not.
     fn has_seen(&self, dot: Dot) -> bool;
+
+    /// Visits what has been seen, run by run, and returns true; or visits nothing and returns false, if it can only be
+    /// asked dot by dot. With the runs of a small delta, a large store need not be searched.
+    fn visit_runs(&self, _visit: &mut impl FnMut(ReplicaId, RangeInclusive<u64>)) -> bool {
+        false
+    }
 }
 
 impl CausalContext {
@@ -167,11 +173,22 @@ impl Observed for CausalContext {
     fn has_seen(&self, dot: Dot) -> bool {
         self.contains(dot)
     }
+
+    fn visit_runs(&self, visit: &mut impl FnMut(ReplicaId, RangeInclusive<u64>)) -> bool {
+        for seen in &self.replicas {
+            seen.intervals().for_each(|run| visit(seen.replica, run.first..=run.last));
+        }
+        true
+    }
 }
 
-impl<T: Observed + ?Sized> Observed for &T {
+impl<T: Observed> Observed for &T {
     fn has_seen(&self, dot: Dot) -> bool {
         (**self).has_seen(dot)
+    }
+
+    fn visit_runs(&self, visit: &mut impl FnMut(ReplicaId, RangeInclusive<u64>)) -> bool {
+        (**self).visit_runs(visit)
     }
 }
 

@@ -78,6 +78,11 @@ impl Seen {
     }
 
     pub(super) fn union(&mut self, other: &Self) -> bool {
+        if !self.has_gaps() && !other.has_gaps() {
+            let grows = other.prefix > self.prefix;
+            self.prefix = self.prefix.max(other.prefix);
+            return grows;
+        }
         if self.covers(other) {
             return false;
         }
