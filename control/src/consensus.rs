@@ -130,6 +130,8 @@ pub struct ControlStatus {
     pub role: Role,
     /// Who votes now, in ascending order; during a change, those of both sets.
     pub voters: Vec<NodeId>,
+    /// Whether the voters are being changed: decisions need a majority of the old and of the new ones.
+    pub joint: bool,
     /// Who follows without a vote, in ascending order.
     pub learners: Vec<NodeId>,
 }
@@ -226,6 +228,7 @@ impl ControlGroup {
                 ServerState::Shutdown => Role::Stopped,
             },
             voters: membership.voter_ids().collect(),
+            joint: membership.get_joint_config().len() > 1,
             learners: membership.learner_ids().collect(),
         }
     }

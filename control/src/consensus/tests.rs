@@ -1,1 +1,229 @@
+//! Whole groups in one thread and virtual time.
 
+use std::time::Duration;
+
+use quorate_crdt::NodeId;
+
+use super::*;
+use crate::state::{Command, Refusal, Response};
+use crate::topology::Epoch;
+
+mod world;
+
+use world::{World, admit, found, run};
+
+const SECOND: Duration = Duration::from_secs(1);
+const WAIT: Duration = Duration::from_secs(10);
+
+#[test]
+fn one_node_founds_a_cluster_and_is_its_leader() {
+    run(1, async |mut world: World| {
+        let group = world.open(1).await;
+        assert_eq!(group.propose(admit(2), SECOND).await, Err(ProposeError::NoLeader), "before the founding nobody leads");
+        let began = tokio::time::Instant::now();
+        assert_eq!(group.found(found()).await.unwrap(), Response::Admitted { node: NodeId(1) });
+        assert!(began.elapsed() < SECOND);
+        assert_eq!(group.found(found()).await.unwrap(), Response::Refused(Refusal::AlreadyFounded));
+        assert_eq!(group.leader(), Some(NodeId(1)));
+        let mut topology = group.state();
+        topology.wait_for(|topology| topology.nodes.len() == 1).await.unwrap();
+        let other = world.open(2).await;
+        assert!(matches!(other.found(found()).await, Err(FoundError::NotFirst { node: NodeId(2) })));
+    });
+}
+
+#[test]
+fn the_group_grows_from_one_to_five_and_voters_follow_the_topology() {
+    run(2, async |mut world: World| {
+        world.grow(5).await;
+        for (_, group) in world.groups() {
+            let status = group.status();
+            assert_eq!((status.voters.len(), status.learners.len()), (5, 0), "{status:?}");
+            assert_eq!(group.read(|state| state.topology().nodes.len()), 5);
+        }
+    });
+}
+
+#[test]
+fn a_follower_forwards_to_the_leader() {
+    run(3, async |mut world: World| {
+        world.grow(3).await;
+        let follower = world.group(3);
+        assert_eq!(follower.status().role, Role::Follower);
+        let response = follower.propose(Command::RevokeToken(crate::state::TokenId(9)), SECOND).await;
+        assert_eq!(response, Ok(Response::Done));
+        let refused = follower.propose(Command::DropKeyspace(crate::topology::KeyspaceId(7)), SECOND).await;
+        assert!(matches!(refused, Ok(Response::Refused(Refusal::UnknownKeyspace { .. }))));
+    });
+}
+
+#[test]
+fn a_new_leader_is_elected_within_a_second() {
+    run(4, async |mut world: World| {
+        world.grow(3).await;
+        world.isolate(1);
+        let began = tokio::time::Instant::now();
+        assert_eq!(world.group(2).propose(admit(9), WAIT).await, Ok(Response::Admitted { node: NodeId(4) }));
+        assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
+        let cut_off = world.group(1).propose(admit(8), SECOND).await;
+        assert!(matches!(cut_off, Err(ProposeError::NoLeader | ProposeError::TimedOut { may_be_applied: true })), "{cut_off:?}");
+        world.heal();
+        world.until("all agree", |world| world.groups().all(|(_, group)| group.state().borrow().nodes.len() == 4)).await;
+        assert!(world.group(1).read(|state| state.topology().node_named("n8").is_none()), "what the minority was told was not applied");
+    });
+}
+
+#[test]
+fn the_term_of_an_isolated_node_stays() {
+    run(5, async |mut world: World| {
+        world.grow(3).await;
+        let term = world.group(3).status().term;
+        world.isolate(3);
+        tokio::time::sleep(SECOND * 5).await;
+        assert_eq!(world.group(3).status().term, term, "pre-vote");
+        world.heal();
+        let began = tokio::time::Instant::now();
+        world.group(1).propose(admit(9), SECOND).await.unwrap();
+        assert!(began.elapsed() < Duration::from_millis(100), "nobody was disturbed: {:?}", began.elapsed());
+        assert_eq!((world.group(1).status().term, world.group(1).status().role), (term, Role::Leader));
+    });
+}
+
+#[test]
+fn a_restart_keeps_the_state_and_the_vote() {
+    run(6, async |mut world: World| {
+        world.grow(3).await;
+        let topology = Arc::clone(&world.group(1).state().borrow());
+        let term = world.group(1).status().term;
+        for node in 1..=3 {
+            world.crash(node).await;
+        }
+        for node in 1..=3 {
+            world.open(node).await;
+        }
+        world.until("the state is back", |world| world.groups().all(|(_, group)| *group.state().borrow() == topology)).await;
+        world.until("a later leader is elected", |world| world.groups().all(|(_, group)| group.status().term > term)).await;
+        assert_eq!(world.group(2).propose(admit(9), WAIT).await, Ok(Response::Admitted { node: NodeId(4) }));
+    });
+}
+
+#[test]
+fn a_late_joiner_gets_a_snapshot_of_a_purged_log() {
+    run(7, async |mut world: World| {
+        world.snapshot_every = 20;
+        world.grow(2).await;
+        let leader = world.group(1);
+        for port in 0..100u16 {
+            let quic = ([127, 0, 0, 1], 2000 + port).into();
+            leader.propose(Command::MoveNode { node: NodeId(2), quic }, SECOND).await.unwrap();
+        }
+        world.until("the log is purged", |world| !world.has_entry(1, 10)).await;
+        world.grow(3).await;
+        let joined = world.group(3);
+        assert_eq!(joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()), 2099);
+        assert!(!world.has_entry(3, 10), "it never had the old entries");
+        world.crash(3).await;
+        let joined = world.open(3).await;
+        assert_eq!(joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()), 2099, "the snapshot is there after a restart");
+    });
+}
+
+#[test]
+fn a_removed_node_leaves_the_group() {
+    run(8, async |mut world: World| {
+        world.grow(4).await;
+        let gone = Command::RemoveNode { node: NodeId(1), lost: true };
+        assert_eq!(world.group(2).propose(gone, WAIT).await, Ok(Response::Done));
+        world
+            .until("the others decide without it", |world| {
+                let status = world.group(2).status();
+                status.voters == [NodeId(2), NodeId(3), NodeId(4)] && status.learners.is_empty() && status.leader != Some(NodeId(1))
+            })
+            .await;
+        assert_eq!(world.group(3).propose(admit(9), WAIT).await, Ok(Response::Admitted { node: NodeId(5) }));
+    });
+}
+
+#[test]
+fn garbage_is_answered_with_an_error() {
+    run(9, async |mut world: World| {
+        world.grow(3).await;
+        let group = world.group(2);
+        let genuine = world.last_request();
+        for cut in 0..genuine.len() {
+            let answer = group.serve(NodeId(1), genuine.slice(..cut)).await;
+            assert!(matches!(codec::decode(&answer), Ok(network::Reply::Failed(network::ServeError::Malformed))), "cut at {cut}");
+        }
+        for noise in 0..=u8::MAX {
+            let bytes: Vec<u8> = (0..64u8).map(|n| n.wrapping_mul(31) ^ noise).collect();
+            assert!(!group.serve(NodeId(1), bytes.into()).await.is_empty());
+        }
+        let answer = group.serve(NodeId(77), genuine).await;
+        assert!(matches!(codec::decode(&answer), Ok(network::Reply::Failed(network::ServeError::Impostor))));
+        assert_eq!(world.group(1).propose(admit(9), SECOND).await, Ok(Response::Admitted { node: NodeId(4) }), "all are well");
+    });
+}
+
+#[test]
+fn damage_in_the_log_is_found_at_the_start() {
+    run(10, async |mut world: World| {
+        world.grow(1).await;
+        world.crash(1).await;
+        world.damage(1);
+        let damaged = world.try_open(1).await;
+        assert!(matches!(damaged, Err(OpenError::Store(StoreError::Damaged { .. }))), "{damaged:?}");
+    });
+}
+
+#[test]
+fn a_topology_is_published_only_when_it_is_durable() {
+    run(11, async |mut world: World| {
+        world.grow(1).await;
+        let group = world.group(1);
+        let published = group.state().borrow().epoch;
+        world.hold_commits(true);
+        assert!(matches!(group.propose(admit(9), SECOND).await, Err(ProposeError::TimedOut { may_be_applied: true })));
+        assert_eq!(group.state().borrow().epoch, published);
+        world.hold_commits(false);
+        world.until("it is decided after all", |world| world.group(1).state().borrow().epoch > published).await;
+    });
+}
+
+#[test]
+fn bad_settings_are_refused() {
+    let good = ConsensusConfig::new(NodeId(1), 7);
+    assert_eq!(good.validate(), Ok(()));
+    let slow = ConsensusConfig { heartbeat: Duration::from_millis(101), ..good.clone() };
+    assert!(matches!(slow.validate(), Err(ConfigError::Heartbeat { .. })));
+    let inverted = ConsensusConfig { election_min: Duration::from_millis(300), ..good.clone() };
+    assert!(matches!(inverted.validate(), Err(ConfigError::Election { .. })));
+    assert_eq!(ConsensusConfig { snapshot_every: 0, ..good.clone() }.validate(), Err(ConfigError::Snapshot));
+    let engine = good.engine();
+    assert_eq!((engine.enable_pre_vote, engine.enable_leader_restore, engine.allow_log_reversion), (Some(true), Some(false), Some(false)));
+}
+
+/// What a run with this seed looks like from outside: every message, in order, with its virtual time.
+fn trace(seed: u64) -> Vec<String> {
+    run(seed, async |mut world: World| {
+        world.grow(3).await;
+        for round in 0..3 {
+            let leader = world.groups().find_map(|(_, group)| group.leader()).unwrap();
+            world.isolate(leader.0);
+            let other = if leader.0 == 1 { 2 } else { 1 };
+            world.group(other).propose(admit(10 + round), WAIT).await.unwrap();
+            world.heal();
+            let nodes = 4 + round as usize;
+            world.until("all agree", |world| world.groups().all(|(_, group)| group.state().borrow().nodes.len() == nodes)).await;
+        }
+        assert!(world.group(1).state().borrow().epoch > Epoch(0));
+        world.trace()
+    })
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let first = trace(41);
+    assert!(first.len() > 100);
+    assert_eq!(first, trace(41));
+    assert_ne!(first, trace(42));
+}

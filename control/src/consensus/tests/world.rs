@@ -1,0 +1,237 @@
+//! Nodes, links and disks that share one virtual clock.
+#![expect(clippy::disallowed_types, reason = "a test's own bookkeeping; no protocol state is in it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_crdt::NodeId;
+use tokio::time::{Instant, sleep};
+
+use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError};
+use super::{Command, Response, WAIT};
+use crate::state::{NewToken, NodeSpec, Secret, TokenId};
+use crate::store::{Batch, Commit, MemoryStore, Space, Store, StoreError};
+use crate::topology::ClusterId;
+
+/// Half a round trip.
+const HOP: Duration = Duration::from_millis(2);
+
+pub(super) struct World {
+    seed: u64,
+    pub(super) snapshot_every: u64,
+    net: Arc<Mutex<Net>>,
+    disks: BTreeMap<u64, (Arc<MemoryStore>, Arc<Committer>)>,
+}
+
+struct Net {
+    began: Instant,
+    groups: BTreeMap<u64, ControlGroup>,
+    isolated: BTreeSet<u64>,
+    trace: Vec<String>,
+    last: Bytes,
+}
+
+struct Wire {
+    me: u64,
+    net: Arc<Mutex<Net>>,
+}
+
+impl Net {
+    fn open(&self, from: u64, to: u64) -> bool {
+        !self.isolated.contains(&from) && !self.isolated.contains(&to)
+    }
+}
+
+impl Link for Wire {
+    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
+        let (net, from, to) = (Arc::clone(&self.net), self.me, to.0);
+        let exchange = async move {
+            sleep(HOP).await;
+            let group = {
+                let mut net = net.lock().unwrap();
+                let line = format!("{:?} {from} -> {to} {:08x}", net.began.elapsed(), crc32fast::hash(&request));
+                net.trace.push(line);
+                if !net.open(from, to) {
+                    return Err(LinkError::Unreachable);
+                }
+                if from == 1 && request.len() > 2 && request[1] == 0 {
+                    net.last = request.clone();
+                }
+                net.groups.get(&to).cloned().ok_or(LinkError::Unreachable)?
+            };
+            let answer = group.serve(NodeId(from), request).await;
+            sleep(HOP).await;
+            if net.lock().unwrap().open(from, to) { Ok(answer) } else { Err(LinkError::TimedOut) }
+        };
+        Box::pin(async move { tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(LinkError::TimedOut)) })
+    }
+}
+
+type Done = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;
+
+/// A disk whose synchronisation takes a millisecond, or for ever while it is held.
+#[derive(Default)]
+struct Committer {
+    held: Mutex<Option<Vec<Done>>>,
+}
+
+impl Commit for Committer {
+    fn commit(&self, done: Done) {
+        match &mut *self.held.lock().unwrap() {
+            Some(held) => held.push(done),
+            None => drop(tokio::spawn(async move {
+                sleep(Duration::from_millis(1)).await;
+                done(Ok(()));
+            })),
+        }
+    }
+}
+
+/// Runs a scenario in a seeded runtime under a paused clock.
+pub(super) fn run<T>(seed: u64, scenario: impl AsyncFnOnce(World) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(tokio::runtime::RngSeed::from_bytes(&seed.to_le_bytes()))
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let net = Net { began: Instant::now(), groups: BTreeMap::new(), isolated: BTreeSet::new(), trace: vec![], last: Bytes::new() };
+        scenario(World { seed, snapshot_every: 1000, net: Arc::new(Mutex::new(net)), disks: BTreeMap::new() }).await
+    })
+}
+
+fn spec(node: u64) -> NodeSpec {
+    let datacenter = ["a", "b", "c"][node as usize % 3];
+    NodeSpec {
+        name: format!("n{node}").into(),
+        datacenter: datacenter.into(),
+        rack: "r".into(),
+        quic: ([127, 0, 0, 1], 1000).into(),
+        instance: node.into(),
+    }
+}
+
+fn secret() -> Secret {
+    Secret(Bytes::from_static(b"open"))
+}
+
+pub(super) fn found() -> Command {
+    let token = NewToken { id: TokenId(1), secret: secret(), uses: None, expires_ms: None };
+    Command::Found { cluster: ClusterId(7), authority: secret(), token, node: spec(1), at_ms: 0 }
+}
+
+pub(super) fn admit(node: u64) -> Command {
+    Command::Admit { token: TokenId(1), secret: secret(), node: spec(node), at_ms: 0 }
+}
+
+impl World {
+    pub(super) async fn try_open(&mut self, node: u64) -> Result<ControlGroup, OpenError> {
+        let (store, committer) = self.disks.entry(node).or_default().clone();
+        let config = ConsensusConfig {
+            snapshot_every: self.snapshot_every,
+            keep: self.snapshot_every / 4,
+            ..ConsensusConfig::new(NodeId(node), self.seed)
+        };
+        let link = Arc::new(Wire { me: node, net: Arc::clone(&self.net) });
+        ControlGroup::open(config, store, committer, link).await
+    }
+
+    pub(super) async fn open(&mut self, node: u64) -> ControlGroup {
+        let group = self.try_open(node).await.unwrap();
+        self.net.lock().unwrap().groups.insert(node, group.clone());
+        group
+    }
+
+    /// Stops a node; its disk stays.
+    pub(super) async fn crash(&mut self, node: u64) {
+        let group = self.net.lock().unwrap().groups.remove(&node).unwrap();
+        group.shutdown().await;
+    }
+
+    /// Founds the cluster or goes on from what there is, until it has nodes 1 to `nodes` and everybody knows.
+    pub(super) async fn grow(&mut self, nodes: u64) {
+        for node in 1..=nodes {
+            if self.net.lock().unwrap().groups.contains_key(&node) {
+                continue;
+            }
+            let group = self.open(node).await;
+            let admitted =
+                if node == 1 { group.found(found()).await.unwrap() } else { self.group(1).propose(admit(node), WAIT).await.unwrap() };
+            assert_eq!(admitted, Response::Admitted { node: NodeId(node) });
+        }
+        self.until("all are in", |world| {
+            let topology = Arc::clone(&world.group(1).state().borrow());
+            let voters: Vec<_> = topology.voters().collect();
+            world.groups().count() as u64 == nodes
+                && world.groups().all(|(_, group)| {
+                    let status = group.status();
+                    *group.state().borrow() == topology && topology.nodes.len() as u64 == nodes && status.voters == voters && !status.joint
+                })
+        })
+        .await;
+    }
+
+    /// Waits until the condition holds; fails after a minute of virtual time.
+    pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while !condition(self) {
+            let status: Vec<_> = self.groups().map(|(_, group)| group.status()).collect();
+            assert!(Instant::now() < deadline, "never came true: {what}: {status:#?}");
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub(super) fn group(&self, node: u64) -> ControlGroup {
+        self.net.lock().unwrap().groups[&node].clone()
+    }
+
+    pub(super) fn groups(&self) -> impl Iterator<Item = (u64, ControlGroup)> + use<> {
+        self.net.lock().unwrap().groups.clone().into_iter()
+    }
+
+    pub(super) fn isolate(&self, node: u64) {
+        self.net.lock().unwrap().isolated.insert(node);
+    }
+
+    pub(super) fn heal(&self) {
+        self.net.lock().unwrap().isolated.clear();
+    }
+
+    pub(super) fn trace(&self) -> Vec<String> {
+        self.net.lock().unwrap().trace.clone()
+    }
+
+    /// The last log replication that node 1 sent.
+    pub(super) fn last_request(&self) -> Bytes {
+        self.net.lock().unwrap().last.clone()
+    }
+
+    pub(super) fn has_entry(&self, node: u64, index: u64) -> bool {
+        let key = [&b"e"[..], &index.to_be_bytes()].concat();
+        self.disks[&node].0.get(Space::Control, &key).unwrap().is_some()
+    }
+
+    /// Flips one bit in the first log entry.
+    pub(super) fn damage(&self, node: u64) {
+        let key = [&b"e"[..], &1u64.to_be_bytes()].concat();
+        let store = &self.disks[&node].0;
+        let mut record = store.get(Space::Control, &key).unwrap().unwrap().to_vec();
+        *record.last_mut().unwrap() ^= 1;
+        let mut batch = Batch::default();
+        batch.put(Space::Control, key, record);
+        store.apply(batch).unwrap();
+    }
+
+    /// Lets no synchronisation end, or all that were held.
+    pub(super) fn hold_commits(&self, hold: bool) {
+        for (_, committer) in self.disks.values() {
+            let held = std::mem::replace(&mut *committer.held.lock().unwrap(), hold.then(Vec::new));
+            held.into_iter().flatten().for_each(|done| done(Ok(())));
+        }
+    }
+}
