@@ -19,9 +19,6 @@ mod write;
 
 #[cfg(test)]
 mod model;
-#[cfg(test)]
-mod tests;
-
 use std::collections::BTreeMap;
 
 use bytes::Bytes;

@@ -3,9 +3,6 @@
 mod mutate;
 mod query;
 
-#[cfg(test)]
-mod tests;
-
 use bytes::Bytes;
 use quorate_crdt::clock::Hlc;
 

@@ -1,0 +1,228 @@
+//! Cores joined by a queue, in virtual time.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Phase, Placement, Replication, Topology, Transition};
+use quorate_crdt::{NodeId, Now};
+
+use crate::consistency::Consistency;
+use crate::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
+use crate::protocol::{Config, Effect, Input, Message, ReplicaSummary, Ticket, Timer};
+use crate::{Dynamo, Seat};
+
+pub(super) const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
+
+pub(super) struct Net {
+    pub(super) cores: BTreeMap<NodeId, Dynamo>,
+    queue: VecDeque<(NodeId, NodeId, Message)>,
+    timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
+    /// Pairs that do not hear each other.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    pub(super) now: Duration,
+    tickets: u64,
+    pub(super) replies: BTreeMap<u64, Result<Answer, RequestError>>,
+    pub(super) waited: BTreeMap<u64, u32>,
+    pub(super) topology: Topology,
+    pub(super) reports: Vec<NodeId>,
+}
+
+pub(super) fn node(n: u64) -> NodeId {
+    NodeId(n)
+}
+
+/// `datacenters[i]` nodes in datacenter `dc<i+1>`, one partition that all of them hold.
+pub(super) fn topology(datacenters: &[u64]) -> Topology {
+    let mut nodes = BTreeMap::new();
+    for (index, count) in datacenters.iter().enumerate() {
+        for _ in 0..*count {
+            let id = nodes.len() as u64 + 1;
+            let info = NodeInfo {
+                name: format!("n{id}").into(),
+                datacenter: format!("dc{}", index + 1).into(),
+                rack: "r1".into(),
+                quic: ([127, 0, 0, 1], 1).into(),
+                voter: true,
+            };
+            nodes.insert(node(id), info);
+        }
+    }
+    let placement = vec![Placement::stable(Epoch(1), nodes.keys().copied().collect())];
+    let keyspace =
+        Keyspace { name: "default".into(), replication: Replication::Auto, read: "QUORUM".into(), write: "QUORUM".into(), placement };
+    Topology { cluster: ClusterId(1), epoch: Epoch(1), nodes, keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]) }
+}
+
+impl Net {
+    pub(super) fn new(datacenters: &[u64]) -> Self {
+        Self::of(topology(datacenters))
+    }
+
+    pub(super) fn of(topology: Topology) -> Self {
+        let mut net = Self {
+            cores: BTreeMap::new(),
+            queue: VecDeque::new(),
+            timers: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            now: Duration::ZERO,
+            tickets: 0,
+            replies: BTreeMap::new(),
+            waited: BTreeMap::new(),
+            topology,
+            reports: Vec::new(),
+        };
+        for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
+            net.boot(id, false);
+        }
+        net
+    }
+
+    pub(super) fn boot(&mut self, id: NodeId, restarted: bool) {
+        let incarnation = if restarted { 2 } else { 1 };
+        let seat = Seat { me: id, incarnation, core: 0, cores: 1, restarted };
+        self.cores.insert(id, Dynamo::new(Config { persist: false, ..Config::default() }, seat));
+        self.input(id, Input::Topology(Arc::new(self.topology.clone())));
+    }
+
+    pub(super) fn clock(&self) -> Now {
+        Now { monotonic: self.now, unix_millis: START_UNIX_MILLIS + self.now.as_millis() as u64 }
+    }
+
+    pub(super) fn input(&mut self, at: NodeId, input: Input) {
+        let now = self.clock();
+        let mut effects = Vec::new();
+        self.cores.get_mut(&at).expect("a node").handle(now, input, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Send { to, message } => self.queue.push_back((at, to, message)),
+                Effect::Reply { ticket, result } => assert!(self.replies.insert(ticket.0, result).is_none(), "one reply a request"),
+                Effect::Waited { ticket, replicas } => assert!(self.waited.insert(ticket.0, replicas).is_none()),
+                Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
+                Effect::Report { .. } => self.reports.push(at),
+                Effect::Amnesia => self.input(at, Input::Incarnation(77)),
+            }
+        }
+    }
+
+    /// Delivers everything under way, and what that causes.
+    pub(super) fn settle(&mut self) {
+        while let Some((from, to, message)) = self.queue.pop_front() {
+            if !self.cut.contains(&(from, to)) && self.cores.contains_key(&to) {
+                self.input(to, Input::Message { from, message });
+            }
+        }
+    }
+
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        while let Some(at) = self.timers.keys().next().copied().filter(|at| *at <= end) {
+            self.now = at;
+            for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
+                if self.cores.contains_key(&node) {
+                    self.input(node, Input::Timer(timer));
+                }
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    pub(super) fn drop_all(&mut self) {
+        self.queue.clear();
+    }
+
+    pub(super) fn cut(&mut self, left: &[u64], right: &[u64]) {
+        for (a, b) in left.iter().flat_map(|a| right.iter().map(|b| (node(*a), node(*b)))) {
+            self.cut.extend([(a, b), (b, a)]);
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    pub(super) fn set_topology(&mut self, change: impl FnOnce(&mut Topology)) {
+        change(&mut self.topology);
+        self.topology.epoch.0 += 1;
+        for id in self.cores.keys().copied().collect::<Vec<_>>() {
+            self.input(id, Input::Topology(Arc::new(self.topology.clone())));
+        }
+    }
+
+    /// Moves the only partition to `to`, one phase at a time.
+    pub(super) fn begin_move(&mut self, to: &[u64]) {
+        let to = to.iter().map(|n| node(*n)).collect();
+        self.set_placement(|placement| {
+            placement.transition = Some(Transition { to, phase: Phase::Copying, done: BTreeSet::new() });
+        });
+    }
+
+    pub(super) fn set_placement(&mut self, change: impl FnOnce(&mut Placement)) {
+        self.set_topology(|topology| {
+            let epoch = Epoch(topology.epoch.0 + 1);
+            let placement = &mut topology.keyspaces.get_mut(&KeyspaceId(0)).expect("default").placement[0];
+            placement.epoch = epoch;
+            change(placement);
+        });
+    }
+
+    pub(super) fn submit(&mut self, at: u64, op: Op, level: Consistency) -> u64 {
+        self.tickets += 1;
+        let request = Request {
+            keyspace: KeyspaceId(0),
+            op,
+            consistency: Some(level),
+            timeout: Duration::from_millis(500),
+            datacenter: self.topology.nodes[&node(at)].datacenter.clone(),
+        };
+        self.input(node(at), Input::Request { ticket: Ticket(self.tickets), request });
+        self.tickets
+    }
+
+    /// Submits and runs until there is a reply.
+    pub(super) fn ask(&mut self, at: u64, op: Op, level: Consistency) -> Result<Reply, RequestError> {
+        let ticket = self.submit(at, op, level);
+        self.settle();
+        if !self.replies.contains_key(&ticket) {
+            self.run(Duration::from_millis(600));
+        }
+        self.replies[&ticket].clone().map(|answer| answer.reply)
+    }
+
+    pub(super) fn mutate(&mut self, at: u64, key: &str, mutation: Mutation, level: Consistency) -> Result<Reply, RequestError> {
+        self.ask(at, Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation), level)
+    }
+
+    pub(super) fn query(&mut self, at: u64, key: &str, query: Query, level: Consistency) -> Result<Reply, RequestError> {
+        self.ask(at, Op::Query(Bytes::copy_from_slice(key.as_bytes()), query), level)
+    }
+
+    pub(super) fn set(&mut self, at: u64, key: &str, value: &str, level: Consistency) -> Result<Reply, RequestError> {
+        self.mutate(at, key, Mutation::Set { value: Bytes::copy_from_slice(value.as_bytes()), expiry: SetExpiry::Clear }, level)
+    }
+
+    pub(super) fn get(&mut self, at: u64, key: &str, level: Consistency) -> Result<Option<String>, RequestError> {
+        self.query(at, key, Query::Get, level).map(|reply| match reply {
+            Reply::Value(value) => Some(String::from_utf8(value.to_vec()).expect("text")),
+            Reply::Nil => None,
+            other => panic!("GET answered {other:?}"),
+        })
+    }
+
+    pub(super) fn summary(&self, at: u64) -> ReplicaSummary {
+        self.cores[&node(at)].summaries().into_iter().next().expect("one partition")
+    }
+
+    /// Every replica has the same context and digest, and nothing left over.
+    pub(super) fn assert_converged(&self) {
+        let first = self.summary(1);
+        for id in self.cores.keys() {
+            let other = self.summary(id.0);
+            assert_eq!((other.context, other.digest), (first.context, first.digest), "{id:?} differs from n1");
+            assert_eq!((other.residuals, other.recent, other.filling), (0, 0, false), "{id:?} is not at rest");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+use std::time::Duration;
+
+use quorate_crdt::Hlc;
+
+use super::net::{Net, START_UNIX_MILLIS, node};
+use crate::consistency::Consistency as C;
+use crate::op::{Mutation, Reply, RequestError, SetExpiry};
+use crate::protocol::{Input, Message, Place};
+use crate::replica::{Delta, Part, Payload, Range, Row, RowKey};
+
+#[test]
+fn a_quorum_read_repairs_before_it_returns() {
+    let mut net = Net::new(&[1, 1, 1]);
+    net.cut(&[1], &[2, 3]);
+    net.set(1, "k", "v", C::One).expect("local");
+    net.drop_all();
+    net.heal();
+    // n1 alone has it. Whoever reads it at QUORUM must leave it on two.
+    assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
+    let holders = (1..=3).filter(|at| net.cores[&node(*at)].summaries()[0].rows == 1).count();
+    assert!(holders >= 2, "the value was returned but only {holders} replica has it");
+}
+
+#[test]
+fn what_was_lost_on_the_way_arrives_by_anti_entropy() {
+    let mut net = Net::new(&[1, 1, 1]);
+    net.cut(&[3], &[1, 2]);
+    for n in 0..100 {
+        net.set(1, &format!("k{n}"), "v", C::Quorum).expect("two of three");
+        net.mutate(2, &format!("k{n}"), Mutation::Delete, C::Quorum).expect("two of three");
+        net.set(2, &format!("j{n}"), "w", C::Quorum).expect("two of three");
+    }
+    assert_eq!(net.summary(3).rows, 0);
+    net.heal();
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.summary(3).rows, 100);
+    assert_eq!(net.get(3, "k5", C::One), Ok(None));
+}
+
+#[test]
+fn deleted_everywhere_leaves_nothing() {
+    let mut net = Net::new(&[1, 1, 1]);
+    for n in 0..200 {
+        net.set(1 + n % 3, &format!("k{n}"), "v", C::Quorum).expect("healthy");
+    }
+    for n in 0..200 {
+        net.mutate(1 + (n + 1) % 3, &format!("k{n}"), Mutation::Delete, C::Quorum).expect("healthy");
+    }
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.summary(1).rows, 0);
+}
+
+#[test]
+fn a_node_that_lost_its_disk_is_filled_and_reissues_nothing() {
+    let mut net = Net::new(&[1, 1, 1]);
+    for n in 0..50 {
+        net.set(3, &format!("k{n}"), "v", C::All).expect("healthy");
+    }
+    net.run(Duration::from_secs(5));
+    net.boot(node(3), true);
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.summary(3).rows, 50);
+    net.set(3, "new", "v", C::All).expect("healthy");
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.summary(1).rows, 51);
+}
+
+#[test]
+fn a_node_whose_events_others_know_better_starts_a_new_life() {
+    let mut net = Net::new(&[1, 1, 1]);
+    for n in 0..5 {
+        net.set(3, &format!("k{n}"), "v", C::All).expect("healthy");
+    }
+    // A restored backup: the same life, but nothing of it.
+    net.boot(node(3), false);
+    net.run(Duration::from_secs(3));
+    net.set(3, "k0", "w", C::All).expect("healthy");
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.get(1, "k0", C::One), Ok(Some("w".into())));
+    assert_eq!(net.summary(1).rows, 5);
+}
+
+#[test]
+fn an_expired_key_is_gone_for_readers_at_once_and_from_disk_soon() {
+    let mut net = Net::new(&[1, 1, 1]);
+    let expiry = SetExpiry::At(START_UNIX_MILLIS + 1000);
+    net.mutate(1, "k", Mutation::Set { value: "v".into(), expiry }, C::All).expect("healthy");
+    assert_eq!(net.get(2, "k", C::Quorum), Ok(Some("v".into())));
+    net.run(Duration::from_millis(1000));
+    assert_eq!(net.get(2, "k", C::Quorum), Ok(None));
+    net.run(Duration::from_secs(8));
+    net.assert_converged();
+    assert_eq!(net.summary(3).rows, 0);
+}
+
+#[test]
+fn a_stamp_from_the_far_future_is_refused() {
+    let mut net = Net::new(&[1, 1, 1]);
+    let hlc = Hlc::from_parts(START_UNIX_MILLIS + 3_600_000, 0).expect("in range");
+    let name = RowKey::string("k".into());
+    let mut row = Row::new();
+    let dot = quorate_crdt::Dot::new(quorate_crdt::ReplicaId::new(node(3), 1), 1);
+    row.insert(dot, Payload::Register { hlc, value: "poison".into() });
+    let delta =
+        Delta { parts: vec![Part { range: Range::Row(name.clone()), rows: vec![(name, row)], settled: vec![dot] }], ..Delta::default() };
+    let epoch = quorate_control::topology::Epoch(1);
+    let place = Place { keyspace: quorate_control::topology::KeyspaceId(0), partition: quorate_control::topology::Partition(0), epoch };
+    net.input(node(1), Input::Message { from: node(3), message: Message::Repair { place, delta } });
+    assert_eq!(net.get(1, "k", C::One), Ok(None));
+    assert_eq!(net.cores[&node(1)].counters().drift_refused, 1);
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_still_reads() {
+    let mut net = Net::new(&[1, 1, 1]);
+    net.set(1, "k", "v", C::All).expect("healthy");
+    net.input(node(1), Input::DiskFull(true));
+    assert_eq!(net.set(1, "k", "w", C::One), Err(RequestError::DiskFull));
+    assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
+    assert_eq!(net.set(2, "k", "w", C::Quorum), Ok(Reply::Done), "two others have room");
+}
