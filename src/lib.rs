@@ -3,8 +3,10 @@
 pub mod cli;
 pub mod config;
 pub mod data;
+pub mod node;
 pub mod sim;
 pub mod http;
 pub mod status;
+pub mod store;
 mod table;
 pub mod resp;

@@ -1,5 +1,303 @@
 //! Whole clusters in virtual time: every behaviour can be replayed from its seed.
+//!
+//! The nodes are those of [`crate::node`]; network, disk and clocks are simulated, and all of it runs on one thread whose clock moves only when
+//! everybody waits. Two runs of one seed have the same [`Trace`].
+//!
+//! ```
+//! use quorate::sim::{self, Layout};
+//! use quorate_dynamo::Consistency;
+//! use quorate_dynamo::op::{Mutation, Query, Reply};
+//!
+//! let (members, _trace) = sim::run(7, Layout::new(3, 1), async |cluster| {
+//!     cluster.split("dc1");
+//!     let minority = cluster.client(cluster.nodes_in("dc1")[0], Some(Consistency::LocalQuorum));
+//!     minority.mutate("colours", Mutation::Add(vec!["red".into()])).await.expect("its own datacenter is all there");
+//!     cluster.heal();
+//!     cluster.settled().await.expect("all replicas become equal");
+//!     let majority = cluster.client(cluster.nodes_in("dc2")[0], Some(Consistency::LocalOne));
+//!     majority.query("colours", Query::Members).await.expect("nothing is down")
+//! })
+//! .expect("the cluster starts");
+//! assert_eq!(members, Reply::List(vec!["red".into()]));
+//! ```
 
-pub mod disk;
-pub mod network;
-pub mod trace;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_control::state::{Command, ControlState, NewToken, NodeSpec, Secret, TokenId};
+use quorate_control::topology::{ClusterId, Topology};
+use quorate_crdt::NodeId;
+use quorate_dynamo::Consistency;
+use quorate_dynamo::protocol::Config;
+use quorate_gossip::token::{self, TokenSecret};
+use quorate_gossip::transport::{JoinRefusal, JoinRequest};
+use quorate_gossip::wire;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::runtime::{Builder, RngSeed};
+use tokio::time::{Instant, sleep, timeout};
+
+mod client;
+mod clock;
+mod disk;
+mod host;
+mod network;
+mod trace;
+
+pub use client::{Broken, Client, Ledger, may_be_applied};
+pub use clock::{START_UNIX_MILLIS, SimClock};
+pub use disk::SimDisk;
+pub use network::{Conditions, Network, Port};
+pub use trace::Trace;
+
+use crate::data::Data;
+use crate::node::StartError;
+use crate::status::Status;
+use host::Host;
+
+/// How long a cluster may take to come together, or to settle. Virtual time costs nothing; beyond this it never will.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How often a condition is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// The join token of every simulated cluster.
+const TOKEN: (u64, [u8; 16]) = (1, [7; 16]);
+
+/// What a simulated cluster looks like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layout {
+    /// Name and number of nodes of each datacenter.
+    pub datacenters: Vec<(Arc<str>, usize)>,
+    /// The network.
+    pub conditions: Conditions,
+    /// Shards of each node.
+    pub cores: u8,
+    /// The wall clocks of two nodes differ by up to twice this much.
+    pub skew: Duration,
+    /// What an operator may turn in the data plane.
+    pub data: Config,
+}
+
+impl Layout {
+    /// Datacenters `dc1`, `dc2`, … of so many nodes each, one shard per node, clocks up to 100 ms wrong.
+    pub fn new(datacenters: usize, nodes: usize) -> Self {
+        Self {
+            datacenters: (1..=datacenters).map(|number| (format!("dc{number}").into(), nodes)).collect(),
+            conditions: Conditions::default(),
+            cores: 1,
+            skew: Duration::from_millis(100),
+            data: Config::default(),
+        }
+    }
+}
+
+/// A simulation that could not go on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SimError {
+    /// The runtime could not be made.
+    #[error("no runtime")]
+    Runtime(#[from] std::io::Error),
+    /// A node did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A node was not admitted.
+    #[error("a node was not admitted")]
+    Join(#[from] JoinRefusal),
+    /// What was waited for did not come in two minutes of virtual time.
+    #[error("nothing changed in {0:?} of virtual time")]
+    Stuck(Duration),
+}
+
+/// A running cluster in virtual time.
+#[derive(Debug)]
+pub struct Simulation {
+    seed: u64,
+    start: Instant,
+    layout: Layout,
+    network: Network,
+    hosts: BTreeMap<NodeId, Host>,
+    chance: StdRng,
+}
+
+/// Runs `scenario` on a fresh cluster of `layout`. All that happens follows from `seed`, `layout` and `scenario`.
+///
+/// # Errors
+/// [`SimError`] when the cluster does not come together.
+pub fn run<T>(seed: u64, layout: Layout, scenario: impl AsyncFnOnce(&mut Simulation) -> T) -> Result<(T, Trace), SimError> {
+    let random = RngSeed::from_bytes(&seed.to_le_bytes());
+    let runtime = Builder::new_current_thread().enable_time().start_paused(true).rng_seed(random).build()?;
+    runtime.block_on(async {
+        let mut simulation = Simulation::start(seed, layout).await?;
+        let result = scenario(&mut simulation).await;
+        Ok((result, simulation.network.trace()))
+    })
+}
+
+impl Simulation {
+    async fn start(seed: u64, layout: Layout) -> Result<Self, SimError> {
+        let mut chance = StdRng::seed_from_u64(seed);
+        let network = Network::new(chance.random(), layout.conditions);
+        network.start();
+        let mut simulation = Self { seed, start: Instant::now(), layout, network, hosts: BTreeMap::new(), chance };
+        let datacenters = simulation.layout.datacenters.clone();
+        // Round robin, so that the first voters stand in different datacenters.
+        let most = datacenters.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
+        for number in 0..most {
+            for (datacenter, _) in datacenters.iter().filter(|(_, nodes)| number < *nodes) {
+                simulation.add(datacenter, number + 1).await?;
+            }
+        }
+        simulation.settled().await?;
+        Ok(simulation)
+    }
+
+    /// Starts one more node: the first founds the cluster, the others join at the first.
+    async fn add(&mut self, datacenter: &Arc<str>, number: usize) -> Result<NodeId, SimError> {
+        let name: Arc<str> = format!("{datacenter}-{number}").into();
+        let quic = ([10, 0, 0, self.hosts.len() as u8 + 1], 7381).into();
+        let rack: Arc<str> = format!("rack{number}").into();
+        let (node, granted, founding) = if let Some(&member) = self.hosts.keys().next() {
+            let (token, secret) = (token::TokenId(TOKEN.0), TokenSecret(TOKEN.1));
+            let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack, quic };
+            let (node, topology) = self.join(member, request).await?;
+            (node, topology, None)
+        } else {
+            let spec = NodeSpec { name, datacenter: Arc::clone(datacenter), rack, quic, instance: 1 };
+            (NodeId(1), Arc::clone(ControlState::default().topology()), Some(founding(self.seed, spec)))
+        };
+        let skew = self.layout.skew.as_millis() as i64;
+        let skew = self.chance.random_range(-skew..=skew);
+        let host = Host::new(node, Arc::clone(datacenter), granted, (self.chance.random(), SimClock::new(self.start, skew)));
+        self.hosts.insert(node, host);
+        self.wake(node, founding).await?;
+        Ok(node)
+    }
+
+    async fn join(&self, member: NodeId, request: JoinRequest) -> Result<(NodeId, Arc<Topology>), SimError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.network.join(member, request.clone()).await {
+                Ok(grant) => {
+                    let topology = wire::decode(&grant.topology).map_err(StartError::from)?;
+                    return Ok((grant.node, Arc::new(topology)));
+                }
+                Err(JoinRefusal::NotReady) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
+                Err(refusal) => return Err(refusal.into()),
+            }
+        }
+    }
+
+    async fn wake(&mut self, node: NodeId, founding: Option<Command>) -> Result<(), SimError> {
+        let Some(host) = self.hosts.get_mut(&node) else { return Ok(()) };
+        let seed = self.chance.random();
+        host.wake(&self.network, (self.layout.data.clone(), self.layout.cores), seed, founding).await?;
+        Ok(())
+    }
+
+    /// All nodes, dead ones included, in ascending order.
+    pub fn nodes(&self) -> Vec<NodeId> {
+        self.hosts.keys().copied().collect()
+    }
+
+    /// The nodes of one datacenter, in ascending order.
+    pub fn nodes_in(&self, datacenter: &str) -> Vec<NodeId> {
+        self.hosts.iter().filter(|(_, host)| *host.datacenter == *datacenter).map(|(&node, _)| node).collect()
+    }
+
+    /// Whether the node runs.
+    pub fn is_up(&self, node: NodeId) -> bool {
+        self.hosts.get(&node).is_some_and(Host::is_up)
+    }
+
+    /// The door to a node, if it runs.
+    pub fn data(&self, node: NodeId) -> Option<Arc<dyn Data>> {
+        self.hosts.get(&node)?.data()
+    }
+
+    /// A client of a node, at a level. While the node is dead the client is told so.
+    pub fn client(&self, node: NodeId, level: Option<Consistency>) -> Client {
+        let host = self.hosts.get(&node);
+        let datacenter = host.map_or_else(|| "".into(), |host| Arc::clone(&host.datacenter));
+        Client::new(host.and_then(Host::data), datacenter, level)
+    }
+
+    /// Cuts a datacenter off from all others, both ways.
+    pub fn split(&mut self, datacenter: &str) {
+        let inside = self.nodes_in(datacenter);
+        let outside: Vec<NodeId> = self.nodes().into_iter().filter(|node| !inside.contains(node)).collect();
+        self.network.cut(&inside, &outside);
+        self.network.cut(&outside, &inside);
+    }
+
+    /// From now on nothing that `from` sends reaches `to`; the other way stays open.
+    pub fn cut(&mut self, from: &[NodeId], to: &[NodeId]) {
+        self.network.cut(from, to);
+    }
+
+    /// Takes all cuts away.
+    pub fn heal(&mut self) {
+        self.network.heal();
+    }
+
+    /// Kills a node: what its disk was not yet asked to keep is (mostly) lost.
+    pub fn crash(&mut self, node: NodeId) {
+        if let Some(host) = self.hosts.get_mut(&node) {
+            host.crash(&self.network);
+        }
+    }
+
+    /// Starts a dead node again, with what its disk has kept.
+    ///
+    /// # Errors
+    /// [`SimError::Start`].
+    pub async fn restart(&mut self, node: NodeId) -> Result<(), SimError> {
+        if self.is_up(node) {
+            return Ok(());
+        }
+        self.wake(node, None).await
+    }
+
+    /// The status document as a node draws it; `None` when the node is dead.
+    pub async fn status(&self, node: NodeId) -> Option<Status> {
+        let text = self.data(node)?.status().await.ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    /// Lets so much virtual time pass.
+    pub async fn pass(&self, time: Duration) {
+        sleep(time).await;
+    }
+
+    /// Waits until every node sees a converged cluster in which no replica keeps an event for another.
+    ///
+    /// # Errors
+    /// [`SimError::Stuck`] with the time after which it was given up.
+    pub async fn settled(&self) -> Result<(), SimError> {
+        let all = async {
+            for node in self.nodes() {
+                while !self.status(node).await.is_some_and(|status| at_rest(&status, self.hosts.len())) {
+                    sleep(LOOK_EVERY).await;
+                }
+            }
+        };
+        timeout(PATIENCE, all).await.map_err(|_elapsed| SimError::Stuck(PATIENCE))
+    }
+}
+
+fn at_rest(status: &Status, nodes: usize) -> bool {
+    let quiet = status.keyspaces.iter().all(|keyspace| keyspace.recent == 0 && keyspace.residuals == 0);
+    status.converged && quiet && status.nodes.len() == nodes && status.leader.is_some()
+}
+
+/// The command that makes a simulated cluster. Nobody checks certificates here, so the authority is a text.
+fn founding(seed: u64, node: NodeSpec) -> Command {
+    let secret = Secret(TOKEN.1.to_vec().into());
+    Command::Found {
+        cluster: ClusterId(u128::from(seed) + 1),
+        authority: Secret("simulated".into()),
+        token: NewToken { id: TokenId(TOKEN.0), secret, uses: None, expires_ms: None },
+        node,
+        at_ms: START_UNIX_MILLIS,
+    }
+}

@@ -1,0 +1,27 @@
+//! A whole node: shards, planes and disk, put together.
+//!
+//! Production starts nodes with [`Node::start`]; the simulator assembles the same parts over a network, disk and clock of its own.
+
+mod assembly;
+mod clock;
+mod control;
+mod disk;
+mod doors;
+mod embed;
+mod hub;
+mod life;
+mod membership;
+mod meter;
+mod origin;
+mod release;
+mod running;
+mod shard;
+mod start;
+mod status;
+
+pub use assembly::{NodeParts, ShardRun};
+pub use clock::{Clock, SystemClock};
+pub(crate) use embed::{Begun, Setting, Started};
+pub use life::Lives;
+pub use running::DiskGauge;
+pub use start::{Node, Options, StartError};

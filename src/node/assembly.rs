@@ -1,0 +1,121 @@
+//! Puts a node's data plane together from parts that production and the simulator choose differently.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use quorate_control::store::{Commit, Store, StoreError};
+use quorate_control::topology::{Datacenter, Topology};
+use quorate_crdt::NodeId;
+use quorate_dynamo::protocol::Config;
+use quorate_dynamo::{Dynamo, Seat};
+use quorate_gossip::transport::{Inbound, Transport};
+use tokio::sync::{mpsc, watch};
+
+use super::clock::Clock;
+use super::hub::{Hub, News, Switchboard};
+use super::life::Lives;
+use super::release::{Outbox, Report};
+use super::shard::{Inbox, Lane, Shard, Surroundings};
+
+/// A shard's whole life. Whoever assembles a node decides on which thread it is lived.
+pub type ShardRun = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a node needs of the world. All that touches time, disk and chance is here; the network comes with [`Assembly::connect`].
+#[derive(Clone)]
+pub struct NodeParts {
+    /// Its number.
+    pub node: NodeId,
+    /// Its datacenter.
+    pub datacenter: Datacenter,
+    /// The life it is in.
+    pub incarnation: u32,
+    /// Whether it comes back to a cluster that knows it.
+    pub restarted: bool,
+    /// How many shards it runs; at least 1.
+    pub cores: u8,
+    /// What an operator may turn in the data plane.
+    pub config: Config,
+    /// Its clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Its disk.
+    pub store: Arc<dyn Store>,
+    /// What makes `store` durable.
+    pub commit: Arc<dyn Commit>,
+    /// Where further life numbers come from.
+    pub lives: Arc<dyn Lives>,
+    /// What all its random choices follow from.
+    pub seed: u64,
+}
+
+impl fmt::Debug for NodeParts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeParts").field("node", &self.node).field("incarnation", &self.incarnation).finish_non_exhaustive()
+    }
+}
+
+/// A node that has loaded its data and is not yet connected.
+pub(super) struct Assembly {
+    parts: NodeParts,
+    hub: Arc<Hub>,
+    cores: Vec<(Dynamo, Inbox)>,
+    news: mpsc::UnboundedReceiver<News>,
+}
+
+/// What a connected node leaves to drive.
+pub(super) struct Connected {
+    pub(super) hub: Arc<Hub>,
+    pub(super) parts: NodeParts,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) shards: Vec<ShardRun>,
+    pub(super) news: mpsc::UnboundedReceiver<News>,
+    pub(super) reports: mpsc::UnboundedReceiver<Report>,
+    pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+}
+
+impl Assembly {
+    /// Loads every core's partitions from the store.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing has been changed.
+    pub(super) fn load(parts: NodeParts, topology: Arc<Topology>) -> Result<Self, StoreError> {
+        let (mut lanes, mut cores) = (Vec::new(), Vec::new());
+        for core in 0..parts.cores {
+            let seat = Seat { me: parts.node, incarnation: parts.incarnation, core, cores: parts.cores, restarted: parts.restarted };
+            let mut dynamo = Dynamo::new(parts.config.clone(), seat);
+            dynamo.restore(&*parts.store)?;
+            let (lane, inbox) = Lane::new();
+            lanes.push(lane);
+            cores.push((dynamo, inbox));
+        }
+        let (news_sender, news) = mpsc::unbounded_channel();
+        let hub = Arc::new(Hub::new(parts.node, parts.datacenter.clone(), lanes, topology, news_sender));
+        Ok(Self { parts, hub, cores, news })
+    }
+
+    /// What the network is to deliver to.
+    pub(super) fn inbound(&self) -> Arc<dyn Inbound> {
+        Arc::new(Switchboard(Arc::clone(&self.hub)))
+    }
+
+    /// Gives the node its network. Nothing runs before the caller spawns the shards.
+    pub(super) fn connect(self, transport: Arc<dyn Transport>) -> Connected {
+        let (report_sender, reports) = mpsc::unbounded_channel();
+        let (failure, _) = watch::channel(None);
+        let outbox = Outbox { transport: Arc::clone(&transport), reports: report_sender, meter: Arc::clone(&self.hub.meter) };
+        let mut shards: Vec<ShardRun> = Vec::new();
+        for (dynamo, inbox) in self.cores {
+            let around = Surroundings {
+                clock: Arc::clone(&self.parts.clock),
+                store: Arc::clone(&self.parts.store),
+                commit: Arc::clone(&self.parts.commit),
+                lives: Arc::clone(&self.parts.lives),
+                outbox: outbox.clone(),
+                failure: failure.clone(),
+            };
+            shards.push(Box::pin(Shard::new(dynamo, around).run(inbox)));
+        }
+        Connected { hub: self.hub, parts: self.parts, transport, shards, news: self.news, reports, failure }
+    }
+}

@@ -1,0 +1,145 @@
+//! The node's part in the control group: its link over the transport, and how newcomers are let in.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError};
+use quorate_control::state::{Command, NodeSpec, Refusal, Response, Secret, TokenId};
+use quorate_control::store::{Commit, Store};
+use quorate_control::topology::Topology;
+use quorate_crdt::NodeId;
+use quorate_gossip::token::JoinToken;
+use quorate_gossip::transport::{self, CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport};
+use quorate_gossip::wire;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::watch;
+
+use super::clock::Clock;
+use super::hub::{Call, ControlDoor, tagged};
+
+/// How long a proposal may take: several elections.
+const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The node's control group and what it takes to let others in.
+pub(super) struct Control {
+    group: ControlGroup,
+    clock: Arc<dyn Clock>,
+    /// What newcomers' instance numbers are drawn from.
+    chance: Mutex<StdRng>,
+}
+
+/// The group's way to other nodes.
+struct Calls(Arc<dyn Transport>);
+
+impl Link for Calls {
+    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
+        let answer = self.0.call(to, tagged(Call::Control, &request), timeout);
+        Box::pin(async move {
+            answer.await.map_err(|error| match error {
+                CallError::NotConnected(_) | CallError::Overloaded(_) | CallError::TooLarge { .. } => LinkError::Unreachable,
+                _ => LinkError::TimedOut,
+            })
+        })
+    }
+}
+
+/// What the group needs of the node.
+pub(super) struct ControlParts {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) commit: Arc<dyn Commit>,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Control {
+    /// Goes on from what the store holds.
+    pub(super) async fn open(config: ConsensusConfig, parts: ControlParts) -> Result<Arc<Self>, OpenError> {
+        let chance = Mutex::new(StdRng::seed_from_u64(config.seed.rotate_left(17) ^ config.node.0));
+        let group = ControlGroup::open(config, parts.store, parts.commit, Arc::new(Calls(parts.transport))).await?;
+        Ok(Arc::new(Self { group, clock: parts.clock, chance }))
+    }
+
+    /// The group itself.
+    pub(super) fn group(&self) -> &ControlGroup {
+        &self.group
+    }
+
+    pub(super) fn topology(&self) -> watch::Receiver<Arc<Topology>> {
+        self.group.state()
+    }
+
+    pub(super) async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
+        self.group.propose(command, PROPOSE_TIMEOUT).await
+    }
+
+    /// The cluster authority's key, once this node has heard of it.
+    pub(super) fn authority(&self) -> Option<transport::Secret> {
+        let secret = self.group.read(|state| state.authority().0.clone());
+        (!secret.is_empty()).then(|| transport::Secret::new(secret))
+    }
+
+    /// A token that this cluster has recorded and that is worth something at `unix_millis`, if there is one.
+    pub(super) fn token(&self, fingerprint: [u8; 32], unix_millis: u64) -> Option<JoinToken> {
+        self.group.read(|state| {
+            let cluster = state.topology().cluster.0;
+            let mut good = state
+                .tokens()
+                .iter()
+                .filter(|(_, token)| token.uses_left != Some(0) && token.expires_ms.is_none_or(|expires| expires > unix_millis));
+            good.find_map(|(id, token)| {
+                let secret = token.secret.0.as_ref().try_into().ok()?;
+                Some(JoinToken::new(cluster, fingerprint, quorate_gossip::token::TokenId(id.0), secret))
+            })
+        })
+    }
+
+    async fn let_in(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
+        let instance = self.chance.lock().expect("invariant: no code panics while it draws").random();
+        let command = Command::Admit {
+            token: TokenId(request.token.0),
+            secret: Secret(Bytes::copy_from_slice(&request.secret.0)),
+            node: NodeSpec { name: request.name, datacenter: request.datacenter, rack: request.rack, quic: request.quic, instance },
+            at_ms: self.clock.now().unix_millis,
+        };
+        let node = match self.propose(command).await {
+            Ok(Response::Admitted { node }) => node,
+            Ok(Response::Refused(refusal)) => return Err(refused(&refusal)),
+            Ok(_) | Err(_) => return Err(JoinRefusal::NotReady),
+        };
+        let mut topologies = self.topology();
+        let arrived = topologies.wait_for(|topology| topology.nodes.contains_key(&node));
+        let topology = match tokio::time::timeout(PROPOSE_TIMEOUT, arrived).await {
+            Ok(Ok(topology)) => wire::encode(&**topology),
+            _ => return Err(JoinRefusal::NotReady),
+        };
+        let authority = self.authority().ok_or(JoinRefusal::NotReady)?;
+        Ok(JoinGrant { node, authority, topology })
+    }
+}
+
+fn refused(refusal: &Refusal) -> JoinRefusal {
+    match refusal {
+        Refusal::Expired => JoinRefusal::Expired,
+        Refusal::UsedUp => JoinRefusal::UsedUp,
+        Refusal::NameTaken | Refusal::BadName => JoinRefusal::NameTaken,
+        Refusal::UnknownToken => JoinRefusal::UnknownToken,
+        _ => JoinRefusal::NotReady,
+    }
+}
+
+/// The hub's way in; a newtype because a call outlives the borrow of its receiver.
+pub(super) struct Door(pub(super) Arc<Control>);
+
+impl ControlDoor for Door {
+    fn receive(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
+        self.0.group.serve(from, request)
+    }
+
+    fn admit(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>> {
+        Box::pin(Arc::clone(&self.0).let_in(request))
+    }
+}

@@ -1,0 +1,186 @@
+//! The doors that faces use: [`Data`] and [`Admin`].
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_control::consensus::ProposeError;
+use quorate_control::state::{Command, NewKeyspace, NewToken, Refusal, Response, Secret, TokenId};
+use quorate_control::topology::{KeyspaceId, Replication, Topology};
+use quorate_crdt::NodeId;
+use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
+use quorate_gossip::quic::{ClusterAuthority, random_bytes};
+use quorate_gossip::token;
+use tokio::sync::oneshot;
+
+use super::meter::Readings;
+use super::running::Running;
+use super::shard::Work;
+use crate::data::{Admin, AdminError, Data, KeyspaceSpec, Pending};
+
+/// The shortest life of a token.
+const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
+
+/// The doors of a running node.
+pub(crate) struct Doors {
+    pub(super) running: Arc<Running>,
+    /// Where the doors' own tasks run.
+    pub(super) runtime: tokio::runtime::Handle,
+    /// Partitions of a keyspace that names no number.
+    pub(super) partitions: u16,
+}
+
+impl Data for Doors {
+    fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>> {
+        self.running.hub.submit(request)
+    }
+
+    fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32> {
+        let (answer, pending) = oneshot::channel();
+        let hub = Arc::clone(&self.running.hub);
+        let mut by_core: BTreeMap<u8, Vec<Receipt>> = BTreeMap::new();
+        for receipt in receipts {
+            by_core.entry(hub.core_of(receipt.partition)).or_default().push(receipt);
+        }
+        self.runtime.spawn(async move {
+            let mut parts = Vec::new();
+            for (core, receipts) in by_core {
+                let (answer, part) = oneshot::channel();
+                hub.lanes[usize::from(core)].push_surely(Work::Wait { receipts, replicas, timeout, answer }).await;
+                parts.push(part);
+            }
+            let mut least: Option<u32> = None;
+            for part in parts {
+                // A shard that is gone knows of nobody.
+                let known = part.await.unwrap_or(0);
+                least = Some(least.map_or(known, |least| least.min(known)));
+            }
+            // No write at all is known to as many as were asked for.
+            drop(answer.send(least.unwrap_or(replicas)));
+        });
+        pending
+    }
+
+    fn topology(&self) -> Arc<Topology> {
+        self.running.hub.topology.load_full()
+    }
+
+    fn node(&self) -> NodeId {
+        self.running.parts.node
+    }
+
+    fn status(&self) -> Pending<String> {
+        let (answer, pending) = oneshot::channel();
+        let running = Arc::clone(&self.running);
+        self.runtime.spawn(async move { drop(answer.send(running.status().await)) });
+        pending
+    }
+
+    fn metrics(&self) -> String {
+        let running = &self.running;
+        let (commits, syncs) = running.gauge.commits_and_syncs();
+        running.hub.meter.text(Readings {
+            disk_bytes: running.parts.store.stats().bytes,
+            commits,
+            syncs,
+            peers: running.hub.connected_peers(),
+            raft_term: running.control.group().status().term,
+        })
+    }
+
+    fn ready(&self) -> bool {
+        self.running.failure.borrow().is_none() && self.running.hub.topology.load().nodes.contains_key(&self.running.parts.node)
+    }
+}
+
+impl Doors {
+    /// Proposes and answers later.
+    fn propose<T: Send + 'static>(
+        &self,
+        command: Command,
+        read: impl FnOnce(Response) -> Result<T, AdminError> + Send + 'static,
+    ) -> Pending<Result<T, AdminError>> {
+        let (answer, pending) = oneshot::channel();
+        let control = Arc::clone(&self.running.control);
+        self.runtime.spawn(async move {
+            let result = match control.propose(command).await {
+                Ok(response) => read(response),
+                Err(ProposeError::NoLeader | ProposeError::TimedOut { may_be_applied: false }) => Err(AdminError::NoQuorum),
+                Err(ProposeError::Stopping) => Err(AdminError::Stopping),
+                Err(_) => Err(AdminError::TimedOut),
+            };
+            // Whoever asked may have gone.
+            drop(answer.send(result));
+        });
+        pending
+    }
+
+    /// A token with a fresh secret, as text and as the command that records it.
+    fn new_token(&self, uses: u32, expires: Duration) -> Option<(String, NewToken)> {
+        let authority = ClusterAuthority::from_secret(&self.running.control.authority()?).ok()?;
+        let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes().ok()?))).ok()?;
+        let now = self.running.parts.clock.now().unix_millis;
+        let record = NewToken {
+            id: TokenId(token.id.0),
+            secret: Secret(token.secret.0.to_vec().into()),
+            uses: Some(uses),
+            expires_ms: Some(now.saturating_add(expires.as_millis() as u64)),
+        };
+        Some((token.to_string(), record))
+    }
+}
+
+/// The first datacenter that cannot hold what it shall.
+fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<AdminError> {
+    let Replication::Fixed(wanted) = replication else { return None };
+    wanted.iter().find_map(|(datacenter, &replicas)| {
+        let nodes = topology.nodes.values().filter(|info| info.datacenter == *datacenter).count() as u32;
+        (nodes < u32::from(replicas)).then_some(AdminError::TooFewNodes { replicas, nodes })
+    })
+}
+
+/// An answer that is known at once.
+fn at_once<T>(result: Result<T, AdminError>) -> Pending<Result<T, AdminError>> {
+    let (answer, pending) = oneshot::channel();
+    drop(answer.send(result));
+    pending
+}
+
+impl Admin for Doors {
+    fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>> {
+        if uses == 0 || expires < TOKEN_LIFE_MIN {
+            return at_once(Err(AdminError::BadToken));
+        }
+        let Some((text, record)) = self.new_token(uses, expires) else { return at_once(Err(AdminError::NoQuorum)) };
+        self.propose(Command::CreateToken(record), move |response| match response {
+            Response::Refused(_) => Err(AdminError::BadToken),
+            _ => Ok(text),
+        })
+    }
+
+    fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>> {
+        let topology = self.topology();
+        if let Some(error) = too_few_nodes(&topology, &spec.replication) {
+            return at_once(Err(error));
+        }
+        let default = topology.keyspaces.get(&KeyspaceId(0));
+        let level = |given: Option<quorate_dynamo::Consistency>, default: Option<&Arc<str>>| -> Arc<str> {
+            given.map(|level| level.to_string().into()).or_else(|| default.cloned()).unwrap_or_else(|| "ONE".into())
+        };
+        let partitions = spec.partitions.unwrap_or(self.partitions);
+        let command = Command::CreateKeyspace(NewKeyspace {
+            name: spec.name,
+            replication: spec.replication,
+            partitions,
+            read: level(spec.read, default.map(|keyspace| &keyspace.read)),
+            write: level(spec.write, default.map(|keyspace| &keyspace.write)),
+        });
+        self.propose(command, move |response| match response {
+            Response::Created { keyspace } => Ok(keyspace),
+            Response::Refused(Refusal::NameTaken) => Err(AdminError::Exists),
+            Response::Refused(Refusal::BadName) => Err(AdminError::BadName),
+            Response::Refused(Refusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes { replicas: 1, nodes: 0 }),
+            _ => Err(AdminError::BadPartitions { partitions }),
+        })
+    }
+}

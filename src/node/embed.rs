@@ -1,0 +1,98 @@
+//! The steps from parts to a running node, which a real node and a simulated one share.
+
+use std::sync::Arc;
+
+use quorate_control::consensus::{ConsensusConfig, FoundError};
+use quorate_control::state::{Command, Response};
+use quorate_control::topology::Topology;
+use quorate_gossip::membership;
+use quorate_gossip::transport::{Inbound, Transport};
+
+use super::assembly::{Assembly, Connected, NodeParts, ShardRun};
+use super::control::{Control, ControlParts, Door};
+use super::doors::Doors;
+use super::running::{DiskGauge, Running, Tasks};
+use super::start::StartError;
+
+/// How a node is set, beside what it is made of.
+pub(crate) struct Setting {
+    /// Elections.
+    pub(crate) consensus: ConsensusConfig,
+    /// Failure detection.
+    pub(crate) gossip: membership::Config,
+    /// How the disk is looked at.
+    pub(crate) gauge: Arc<dyn DiskGauge>,
+    /// What the node knows of the cluster before its control group tells more.
+    pub(crate) topology: Arc<Topology>,
+    /// Partitions of a keyspace that names no number.
+    pub(crate) partitions: u16,
+}
+
+/// A node whose data is loaded and whose control group runs; its shards do not yet.
+pub(crate) struct Begun {
+    connected: Connected,
+    control: Arc<Control>,
+    setting: Setting,
+}
+
+/// A node at work. Dropping it ends its background tasks; its shards and its control group are ended by whoever runs them.
+pub(crate) struct Started {
+    pub(super) running: Arc<Running>,
+    /// Held for its drop.
+    pub(super) tasks: Tasks,
+    pub(super) doors: Arc<Doors>,
+}
+
+impl Begun {
+    /// Loads the data, plugs the node into the network that `plug` gives, and opens the control group.
+    pub(crate) async fn new(
+        parts: NodeParts,
+        setting: Setting,
+        plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
+    ) -> Result<Self, StartError> {
+        let assembly = Assembly::load(parts, Arc::clone(&setting.topology))?;
+        let transport = plug(assembly.inbound())?;
+        let connected = assembly.connect(transport);
+        let parts = ControlParts {
+            store: Arc::clone(&connected.parts.store),
+            commit: Arc::clone(&connected.parts.commit),
+            transport: Arc::clone(&connected.transport),
+            clock: Arc::clone(&connected.parts.clock),
+        };
+        let control = Control::open(setting.consensus.clone(), parts).await?;
+        connected.hub.open_control(Arc::new(Door(Arc::clone(&control))));
+        Ok(Self { connected, control, setting })
+    }
+
+    /// Founds the cluster.
+    pub(crate) async fn found(&self, command: Command) -> Result<Response, FoundError> {
+        self.control.group().found(command).await
+    }
+
+    /// The shards, for the caller to run; nothing else does.
+    pub(crate) fn take_shards(&mut self) -> Vec<ShardRun> {
+        std::mem::take(&mut self.connected.shards)
+    }
+
+    /// Starts the background tasks on the current runtime and waits until the node knows its own place.
+    pub(crate) async fn run(self) -> Started {
+        let Self { connected, control, setting } = self;
+        let (running, tasks) = Running::start(connected, control, setting.gauge, setting.gossip);
+        running.in_topology().await;
+        let runtime = tokio::runtime::Handle::current();
+        let doors = Arc::new(Doors { running: Arc::clone(&running), runtime, partitions: setting.partitions });
+        Started { running, tasks, doors }
+    }
+}
+
+impl Started {
+    /// The doors to the node.
+    pub(crate) fn doors(&self) -> Arc<Doors> {
+        Arc::clone(&self.doors)
+    }
+
+    /// Ends the control group's tasks, as a process takes them with it.
+    pub(crate) async fn end_control(&self) {
+        self.running.control.group().shutdown().await;
+    }
+}

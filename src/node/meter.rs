@@ -1,0 +1,316 @@
+//! What a node counts about itself, in Prometheus form. No label ever holds a key.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use quorate_dynamo::Consistency;
+use quorate_dynamo::Counters;
+use quorate_dynamo::op::{Answer, Op, PartitionOp, Request, RequestError};
+use quorate_dynamo::protocol::ReplicaSummary;
+use quorate_gossip::transport::Class;
+use tokio::time::Instant;
+
+/// Seconds: from a read of memory to a write over three continents.
+const LATENCY_BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const OPS: [&str; 2] = ["read", "write"];
+const LEVELS: [&str; 10] = ["DEFAULT", "ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_ONE", "LOCAL_QUORUM", "EACH_QUORUM", "NUMERIC"];
+const OUTCOMES: [&str; 6] = ["ok", "rejected", "unavailable", "timed_out", "overloaded", "stopping"];
+const SERIES: usize = OPS.len() * LEVELS.len() * OUTCOMES.len();
+
+/// What is known of a request before its reply.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    op: usize,
+    level: usize,
+    started: Instant,
+}
+
+impl Sample {
+    pub(super) fn of(request: &Request) -> Self {
+        let op = usize::from(matches!(request.op, Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear)));
+        let level = match request.consistency {
+            None => 0,
+            Some(Consistency::One) => 1,
+            Some(Consistency::Two) => 2,
+            Some(Consistency::Three) => 3,
+            Some(Consistency::Quorum) => 4,
+            Some(Consistency::All) => 5,
+            Some(Consistency::LocalOne) => 6,
+            Some(Consistency::LocalQuorum) => 7,
+            Some(Consistency::EachQuorum) => 8,
+            Some(Consistency::Numeric { .. }) => 9,
+        };
+        Self { op, level, started: Instant::now() }
+    }
+}
+
+fn outcome(result: &Result<Answer, RequestError>) -> usize {
+    match result {
+        Ok(_) => 0,
+        Err(RequestError::Unavailable { .. } | RequestError::Moving) => 2,
+        Err(RequestError::TimedOut { .. }) => 3,
+        Err(RequestError::Overloaded | RequestError::DiskFull) => 4,
+        Err(RequestError::Stopping) => 5,
+        Err(_) => 1,
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    op: &'static str,
+    level: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OpLabel {
+    op: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ClassLabel {
+    class: &'static str,
+}
+
+/// Traffic between nodes, by class.
+#[derive(Clone, Default)]
+struct Traffic {
+    frames: Family<ClassLabel, Counter>,
+    bytes: Family<ClassLabel, Counter>,
+    dropped: Family<ClassLabel, Counter>,
+}
+
+/// What the cores of the node have done, summed.
+#[derive(Clone, Default)]
+struct Healing([Counter; HEALING.len()]);
+
+/// Name and help of each counter of [`Healing`], in order.
+const HEALING: [(&str, &str); 11] = [
+    ("quorate_read_repairs", "Reads that found a replica with something else and repaired it"),
+    ("quorate_repairs_sent", "Deltas sent to replicas that lagged"),
+    ("quorate_repairs_joined", "Deltas of anti-entropy that were joined"),
+    ("quorate_streams", "Partitions filled by streaming from another replica"),
+    ("quorate_hints_kept", "Deltas kept for primaries that could not be reached"),
+    ("quorate_hints_dropped", "Hints dropped because there were too many"),
+    ("quorate_digest_mismatches", "Equal contexts found with different digests: a bug or bit rot"),
+    ("quorate_drift_refused", "Deltas refused because a stamp in them was too far ahead"),
+    ("quorate_epoch_refused", "Questions refused because asker and asked knew different placements"),
+    ("quorate_hedged_requests", "Requests that asked further replicas because the first were slow"),
+    ("quorate_expired_keys", "Expired keys removed"),
+];
+
+/// Figures of the node's own replicas, summed, and of what lies under them.
+#[derive(Clone, Default)]
+struct State {
+    rows: Gauge,
+    recent: Gauge,
+    residuals: Gauge,
+    filling: Gauge,
+    mismatches: Gauge,
+    disk_bytes: Gauge,
+    peers: Gauge,
+    raft_term: Gauge,
+    leader_changes: Counter,
+    commits: Counter,
+    syncs: Counter,
+}
+
+/// A node's registry and what is counted in it.
+pub(super) struct Meter {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    /// The members of `requests`, found without a lookup.
+    series: [OnceLock<Counter>; SERIES],
+    latency: [Histogram; OPS.len()],
+    traffic: Traffic,
+    healing: Healing,
+    state: State,
+    garbage: Counter,
+    shed: Counter,
+}
+
+/// What a node can read of its surroundings at the moment it is scraped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Readings {
+    /// Bytes of the store.
+    pub disk_bytes: u64,
+    /// Commits asked of the disk since the start.
+    pub commits: u64,
+    /// Synchronisations of the disk since the start.
+    pub syncs: u64,
+    /// Connected peers.
+    pub peers: u64,
+    /// Term of the control group.
+    pub raft_term: u64,
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meter").finish_non_exhaustive()
+    }
+}
+
+impl Meter {
+    pub(super) fn new() -> Self {
+        let mut registry = Registry::default();
+        let (requests, seconds) =
+            (Family::default(), Family::<OpLabel, Histogram>::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)));
+        registry.register("quorate_requests", "Requests answered", Family::clone(&requests));
+        registry.register("quorate_request_duration_seconds", "Time from submission to reply", seconds.clone());
+        let latency = OPS.map(|op| seconds.get_or_create(&OpLabel { op }).clone());
+        let (traffic, healing, state) =
+            (Traffic::register(&mut registry), Healing::register(&mut registry), State::register(&mut registry));
+        let (garbage, shed) = (Counter::default(), Counter::default());
+        registry.register("quorate_frames_malformed", "Frames of peers that could not be decoded", garbage.clone());
+        registry.register("quorate_messages_shed", "Messages dropped because their shard had too much to do", shed.clone());
+        let series = [const { OnceLock::new() }; SERIES];
+        Self { registry, requests, series, latency, traffic, healing, state, garbage, shed }
+    }
+
+    pub(super) fn replied(&self, sample: &Sample, result: &Result<Answer, RequestError>) {
+        let outcome = outcome(result);
+        let index = (sample.op * LEVELS.len() + sample.level) * OUTCOMES.len() + outcome;
+        let labels = || RequestLabels { op: OPS[sample.op], level: LEVELS[sample.level], outcome: OUTCOMES[outcome] };
+        self.series[index].get_or_init(|| self.requests.get_or_create(&labels()).clone()).inc();
+        self.latency[sample.op].observe(sample.started.elapsed().as_secs_f64());
+    }
+
+    /// A frame was given to the transport, which took it or did not.
+    pub(super) fn sent(&self, class: Class, bytes: usize, taken: bool) {
+        let label = ClassLabel {
+            class: match class {
+                Class::Control => "control",
+                Class::Data => "data",
+                Class::Repair => "repair",
+            },
+        };
+        if taken {
+            self.traffic.frames.get_or_create(&label).inc();
+            self.traffic.bytes.get_or_create(&label).inc_by(bytes as u64);
+        } else {
+            self.traffic.dropped.get_or_create(&label).inc();
+        }
+    }
+
+    /// Takes in what the cores have done so far.
+    pub(super) fn counted(&self, cores: &[Counters]) {
+        let sum = |of: fn(&Counters) -> u64| cores.iter().map(of).sum();
+        let totals: [u64; HEALING.len()] = [
+            sum(|core| core.read_repairs),
+            sum(|core| core.repairs_sent),
+            sum(|core| core.repairs_joined),
+            sum(|core| core.streams),
+            sum(|core| core.hints),
+            sum(|core| core.hints_dropped),
+            sum(|core| core.digest_mismatches),
+            sum(|core| core.drift_refused),
+            sum(|core| core.epoch_refused),
+            sum(|core| core.hedged),
+            sum(|core| core.expired),
+        ];
+        for (counter, total) in self.healing.0.iter().zip(totals) {
+            raise(counter, total);
+        }
+    }
+
+    pub(super) fn malformed(&self) {
+        self.garbage.inc();
+    }
+
+    pub(super) fn shed(&self) {
+        self.shed.inc();
+    }
+
+    pub(super) fn leader_changed(&self) {
+        self.state.leader_changes.inc();
+    }
+
+    /// How many partitions the last status had whose replicas have equal contexts and different digests.
+    pub(super) fn mismatches(&self, partitions: usize) {
+        self.state.mismatches.set(partitions as i64);
+    }
+
+    /// Takes in the figures of all own replicas.
+    pub(super) fn summarised<'a>(&self, summaries: impl Iterator<Item = &'a ReplicaSummary>) {
+        let (mut rows, mut recent, mut residuals, mut filling) = (0, 0, 0, 0);
+        for summary in summaries {
+            rows += summary.rows;
+            recent += summary.recent;
+            residuals += summary.residuals;
+            filling += i64::from(summary.filling);
+        }
+        self.state.rows.set(rows as i64);
+        self.state.recent.set(recent as i64);
+        self.state.residuals.set(residuals as i64);
+        self.state.filling.set(filling);
+    }
+
+    /// The text form, with `readings` taken just now.
+    pub(super) fn text(&self, readings: Readings) -> String {
+        self.state.disk_bytes.set(readings.disk_bytes as i64);
+        self.state.peers.set(readings.peers as i64);
+        self.state.raft_term.set(readings.raft_term as i64);
+        raise(&self.state.commits, readings.commits);
+        raise(&self.state.syncs, readings.syncs);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("invariant: writing to a string does not fail");
+        text
+    }
+}
+
+/// Brings a counter up to a total that is kept elsewhere.
+fn raise(counter: &Counter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
+}
+
+impl Traffic {
+    fn register(registry: &mut Registry) -> Self {
+        let traffic = Self::default();
+        registry.register("quorate_frames_sent", "Frames taken by the transport", traffic.frames.clone());
+        registry.register("quorate_frames_sent_bytes", "Bytes of frames taken by the transport", traffic.bytes.clone());
+        registry.register("quorate_frames_dropped", "Frames that the transport did not take", traffic.dropped.clone());
+        traffic
+    }
+}
+
+impl Healing {
+    fn register(registry: &mut Registry) -> Self {
+        let healing = Self::default();
+        for ((name, help), counter) in HEALING.into_iter().zip(&healing.0) {
+            registry.register(name, help, counter.clone());
+        }
+        healing
+    }
+}
+
+impl State {
+    fn register(registry: &mut Registry) -> Self {
+        let state = Self::default();
+        registry.register("quorate_rows", "Live rows of this node's replicas", state.rows.clone());
+        registry.register("quorate_recent_events", "Events that some primary may not know yet", state.recent.clone());
+        registry.register("quorate_residual_ranges", "Ranges whose truth is ahead of their replica's context", state.residuals.clone());
+        registry.register("quorate_filling_replicas", "Replicas that are being filled", state.filling.clone());
+        registry.register(
+            "quorate_digest_mismatch_partitions",
+            "Partitions of the last status with equal contexts and different digests",
+            state.mismatches.clone(),
+        );
+        registry.register("quorate_store_bytes", "Size of the store", state.disk_bytes.clone());
+        registry.register("quorate_peers_connected", "Nodes with a connection to this one", state.peers.clone());
+        registry.register("quorate_raft_term", "Term of the control group", state.raft_term.clone());
+        registry.register(
+            "quorate_raft_leader_changes",
+            "Changes of the control group's leader that this node saw",
+            state.leader_changes.clone(),
+        );
+        registry.register("quorate_store_commits", "Commits asked of the store", state.commits.clone());
+        registry.register("quorate_store_syncs", "Synchronisations of the store", state.syncs.clone());
+        state
+    }
+}

@@ -1,0 +1,133 @@
+//! Who a starting node is: the founder of a cluster, a newcomer, or the one it was before.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+
+use quorate_control::state::{Command, ControlState, NewToken, NodeSpec, Secret, TokenId};
+use quorate_control::topology::{ClusterId, Topology};
+use quorate_crdt::NodeId;
+use quorate_gossip::quic::{ClusterAuthority, NodeIdentity, join, random_bytes};
+use quorate_gossip::token::{self, JoinToken};
+use quorate_gossip::transport::{self, JoinRequest};
+use quorate_gossip::wire;
+
+use super::clock::unix_millis;
+use super::disk::Disk;
+use super::start::StartError;
+use crate::config::{Join, NodeConfig};
+use crate::store::Identity;
+
+/// A node's origin.
+pub(super) struct Origin {
+    pub(super) identity: NodeIdentity,
+    /// What it knows of the cluster before its control group tells more.
+    pub(super) topology: Arc<Topology>,
+    /// Where to listen: with a port, if the others have already been told one.
+    pub(super) listen: SocketAddr,
+    /// The cluster knows the node from before.
+    pub(super) restarted: bool,
+    /// The cluster is still to be founded.
+    pub(super) founding: Option<Founding>,
+}
+
+/// What the founder of a cluster has drawn.
+pub(super) struct Founding {
+    authority: ClusterAuthority,
+    token: JoinToken,
+    instance: u128,
+}
+
+impl Origin {
+    /// The directory decides; without an identity in it, the configuration does.
+    pub(super) async fn find(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
+        let known = disk.dir.as_ref().map(|dir| dir.identity()).transpose()?.flatten();
+        match (known, &config.join) {
+            (Some(identity), _) => Self::return_as(config, disk, &identity),
+            (None, Some(entrance)) => Self::join(config, disk, entrance).await,
+            (None, None) => Self::found(config),
+        }
+    }
+
+    fn return_as(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
+        let identity = NodeIdentity::from_secret(&transport::Secret::new(known.credentials.clone()))?;
+        let topology = match disk.granted()? {
+            Some(bytes) => Arc::new(wire::decode(&bytes)?),
+            None => nothing(),
+        };
+        Ok(Self { identity, topology, listen: config.listen.quic, restarted: true, founding: None })
+    }
+
+    async fn join(config: &NodeConfig, disk: &Disk, entrance: &Join) -> Result<Self, StartError> {
+        let token: JoinToken = entrance.token.reveal().parse()?;
+        let listen = with_port(config.listen.quic)?;
+        let address = entrance.resolve().ok().and_then(|all| all.first().copied()).ok_or(StartError::NoAddress)?;
+        let request = JoinRequest {
+            token: token.id,
+            secret: token.secret,
+            name: config.node.as_str().into(),
+            datacenter: config.datacenter.as_str().into(),
+            rack: config.rack.as_str().into(),
+            quic: listen,
+        };
+        let joined = join(address, &token, request).await?;
+        disk.keep_granted(&joined.topology)?;
+        keep_identity(config, disk, &joined.identity)?;
+        let topology = Arc::new(wire::decode(&joined.topology)?);
+        Ok(Self { identity: joined.identity, topology, listen, restarted: false, founding: None })
+    }
+
+    /// Nothing is written before the cluster is founded.
+    fn found(config: &NodeConfig) -> Result<Self, StartError> {
+        let authority = ClusterAuthority::generate(u128::from_le_bytes(random_bytes()?))?;
+        let identity = authority.identity(NodeId(1))?;
+        let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes()?)))?;
+        let founding = Founding { authority, token, instance: u128::from_le_bytes(random_bytes()?) };
+        Ok(Self { identity, topology: nothing(), listen: config.listen.quic, restarted: false, founding: Some(founding) })
+    }
+}
+
+/// Writes down who the node is.
+pub(super) fn keep_identity(config: &NodeConfig, disk: &Disk, identity: &NodeIdentity) -> Result<(), StartError> {
+    let Some(dir) = &disk.dir else { return Ok(()) };
+    let credentials = identity.to_secret().expose().to_vec();
+    Ok(dir.set_identity(&Identity {
+        cluster: ClusterId(identity.cluster()),
+        node: identity.node(),
+        name: config.node.clone(),
+        credentials,
+    })?)
+}
+
+/// What is known before anything is.
+fn nothing() -> Arc<Topology> {
+    Arc::clone(ControlState::default().topology())
+}
+
+/// `listen` with a port that was free just now: a newcomer must say where it listens before it has the certificate to listen with.
+fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
+    if listen.port() != 0 {
+        return Ok(listen);
+    }
+    UdpSocket::bind(listen).and_then(|socket| socket.local_addr()).map_err(StartError::Port)
+}
+
+impl Founding {
+    /// The command that makes the cluster, with a token for any number of nodes that does not expire.
+    pub(super) fn command(&self, config: &NodeConfig, quic: SocketAddr) -> Command {
+        let node = NodeSpec {
+            name: config.node.as_str().into(),
+            datacenter: config.datacenter.as_str().into(),
+            rack: config.rack.as_str().into(),
+            quic,
+            instance: self.instance,
+        };
+        let secret = Secret(self.token.secret.0.to_vec().into());
+        Command::Found {
+            cluster: ClusterId(self.authority.cluster()),
+            authority: Secret(self.authority.to_secret().expose().to_vec().into()),
+            token: NewToken { id: TokenId(self.token.id.0), secret, uses: None, expires_ms: None },
+            node,
+            at_ms: unix_millis(),
+        }
+    }
+}

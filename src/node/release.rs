@@ -1,0 +1,77 @@
+//! What leaves a shard once it is durable.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_control::topology::{Epoch, KeyspaceId, Partition};
+use quorate_crdt::NodeId;
+use quorate_dynamo::op::{Answer, RequestError};
+use quorate_dynamo::protocol::Message;
+use quorate_gossip::transport::{Class, Transport};
+use quorate_gossip::wire;
+use tokio::sync::{mpsc, oneshot};
+
+use super::meter::Meter;
+use super::shard::Waiter;
+
+/// A frame longer than this is split, if it carries several messages. Guess: a stream shares its connection in turns of this size.
+const FRAME_BYTES: usize = 1024 * 1024;
+
+/// Partitions of a keyspace whose phase this node has done, with the epoch of each.
+pub(super) type Report = (KeyspaceId, Vec<(Partition, Epoch)>);
+
+/// The effects of one turn of a shard, sorted by who gets them.
+#[derive(Default)]
+pub(super) struct Release {
+    pub(super) frames: Vec<(NodeId, Class, Bytes)>,
+    pub(super) replies: Vec<(Waiter, Result<Answer, RequestError>)>,
+    pub(super) waited: Vec<(oneshot::Sender<u32>, u32)>,
+    pub(super) reports: Vec<Report>,
+}
+
+impl Release {
+    pub(super) fn is_empty(&self) -> bool {
+        self.frames.is_empty() && self.replies.is_empty() && self.waited.is_empty() && self.reports.is_empty()
+    }
+
+    /// All messages of one wake-up for one peer and class become one frame, unless that would be huge.
+    pub(super) fn add_frames(&mut self, to: NodeId, class: Class, mut messages: Vec<Message>) {
+        let frame = wire::encode(&messages);
+        if frame.len() <= FRAME_BYTES || messages.len() == 1 {
+            self.frames.push((to, class, frame));
+            return;
+        }
+        let second = messages.split_off(messages.len() / 2);
+        self.add_frames(to, class, messages);
+        self.add_frames(to, class, second);
+    }
+}
+
+/// The ways out of a node. Cheap to clone; used from the committer's thread, so nothing here blocks.
+#[derive(Clone)]
+pub(super) struct Outbox {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) reports: mpsc::UnboundedSender<Report>,
+    pub(super) meter: Arc<Meter>,
+}
+
+impl Outbox {
+    /// Lets everybody know. Frames that the transport does not take are lost, which the protocol repairs; a client that gave up is not missed.
+    pub(super) fn release(&self, release: Release) {
+        for (to, class, frame) in release.frames {
+            let bytes = frame.len();
+            let taken = self.transport.send(to, class, frame);
+            self.meter.sent(class, bytes, taken);
+        }
+        for (waiter, result) in release.replies {
+            self.meter.replied(&waiter.sample, &result);
+            drop(waiter.reply.send(result));
+        }
+        for (answer, replicas) in release.waited {
+            drop(answer.send(replicas));
+        }
+        for report in release.reports {
+            drop(self.reports.send(report));
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! A node at work: its background tasks, and the doors to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_control::state::Command;
+use quorate_control::store::StoreError;
+use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
+use quorate_crdt::NodeId;
+use quorate_dynamo::protocol::{Input, ReplicaSummary};
+use quorate_gossip::membership;
+use quorate_gossip::transport::Transport;
+use quorate_gossip::wire;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::assembly::{Connected, NodeParts};
+use super::control::Control;
+use super::hub::{Call, Hub, tagged};
+use super::release::Report;
+use super::shard::Work;
+use super::status::{self, Answers};
+
+/// How long another node may take to tell its figures.
+const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How often round trips and free space are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often the node's own figures are summed for its metrics.
+const SUMMARISE_EVERY: Duration = Duration::from_secs(5);
+/// Bytes that must stay free on the device of the data directory; below, writes are refused while there is still room to clean up. Guess.
+const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+
+/// The node's disk, as far as it can be looked at from outside of the store.
+pub trait DiskGauge: Send + Sync + 'static {
+    /// Bytes that can still be written; `None`: not known, or without bound.
+    fn free_bytes(&self) -> Option<u64>;
+
+    /// Commits asked for and synchronisations made since the start.
+    fn commits_and_syncs(&self) -> (u64, u64);
+}
+
+/// Shared by all tasks and doors of a running node.
+pub(super) struct Running {
+    pub(super) hub: Arc<Hub>,
+    pub(super) parts: NodeParts,
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) control: Arc<Control>,
+    pub(super) gauge: Arc<dyn DiskGauge>,
+    pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+}
+
+/// Keeps a node's background tasks alive; dropping it ends them.
+pub(super) struct Tasks(Vec<AbortHandle>);
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        self.0.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Running {
+    /// Starts the background tasks on the current runtime. The shards are the caller's.
+    pub(super) fn start(
+        connected: Connected,
+        control: Arc<Control>,
+        gauge: Arc<dyn DiskGauge>,
+        gossip: membership::Config,
+    ) -> (Arc<Self>, Tasks) {
+        let Connected { hub, parts, transport, shards, news, reports, failure } = connected;
+        debug_assert!(shards.is_empty(), "the caller takes the shards first");
+        let running = Arc::new(Self { hub, parts, transport, control, gauge, failure });
+        let tasks = [
+            tokio::spawn(Arc::clone(&running).follow_topology()),
+            tokio::spawn(Arc::clone(&running).propose_reports(reports)),
+            tokio::spawn(Arc::clone(&running).look_around()),
+            tokio::spawn(super::membership::run(Arc::clone(&running), gossip, news)),
+        ];
+        let tasks = Tasks(tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect());
+        (running, tasks)
+    }
+
+    /// Hands every topology on: to the requests, to the transport, to the shards.
+    async fn follow_topology(self: Arc<Self>) {
+        // A newcomer begins with the topology of its grant.
+        let granted = self.hub.topology.load_full();
+        if !granted.nodes.is_empty() {
+            self.adopt(granted).await;
+        }
+        let mut topologies = self.control.topology();
+        loop {
+            let topology = Arc::clone(&topologies.borrow_and_update());
+            self.adopt(topology).await;
+            if topologies.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn adopt(&self, topology: Arc<Topology>) {
+        // A newcomer starts with the topology of its grant, which its own control group may not have reached yet.
+        if topology.epoch < self.hub.topology.load().epoch {
+            return;
+        }
+        self.transport.set_peers(peers(&topology));
+        self.hub.topology.store(Arc::clone(&topology));
+        self.hub.tell_shards(&Input::Topology(topology)).await;
+    }
+
+    /// Proposes what shards report. Reports are repeated until the topology shows them, so those that wait are taken together.
+    async fn propose_reports(self: Arc<Self>, mut reports: mpsc::UnboundedReceiver<Report>) {
+        let mut waiting: Vec<Report> = Vec::new();
+        while reports.recv_many(&mut waiting, 1024).await > 0 {
+            let mut by_epoch: BTreeMap<(KeyspaceId, Epoch), BTreeSet<Partition>> = BTreeMap::new();
+            for (keyspace, partitions) in waiting.drain(..) {
+                for (partition, epoch) in partitions {
+                    by_epoch.entry((keyspace, epoch)).or_default().insert(partition);
+                }
+            }
+            for ((keyspace, epoch), partitions) in by_epoch {
+                let command = Command::ReportMove { node: self.parts.node, keyspace, partitions: partitions.into_iter().collect(), epoch };
+                if let Err(error) = self.control.propose(command).await {
+                    tracing::debug!(%error, "a report of a move was not taken; it will be repeated");
+                }
+            }
+        }
+    }
+
+    /// Tells the shards what changes by itself.
+    async fn look_around(self: Arc<Self>) {
+        let mut full = false;
+        let mut summarised = tokio::time::Instant::now();
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let topology = self.hub.topology.load_full();
+            for &node in topology.nodes.keys().filter(|&&node| node != self.parts.node) {
+                if let Some(rtt) = self.transport.rtt(node) {
+                    self.hub.tell_shards(&Input::RoundTrip { node, rtt }).await;
+                }
+            }
+            let now_full = self.gauge.free_bytes().is_some_and(|free| free < FREE_BYTES_MIN);
+            if now_full != full {
+                full = now_full;
+                tracing::warn!(full, "the free space of the data directory crossed its bound");
+                self.hub.tell_shards(&Input::DiskFull(full)).await;
+            }
+            if summarised.elapsed() >= SUMMARISE_EVERY {
+                summarised = tokio::time::Instant::now();
+                self.hub.summaries().await;
+            }
+        }
+    }
+
+    /// Asks every node for its figures, all at once.
+    async fn ask_all(&self, topology: &Topology) -> Answers {
+        let mut asked = JoinSet::new();
+        for &node in topology.nodes.keys().filter(|&&node| node != self.parts.node) {
+            let call = self.transport.call(node, tagged(Call::Summaries, &[]), STATUS_TIMEOUT);
+            asked.spawn(async move { (node, call.await.ok().and_then(|answer| wire::decode::<Vec<ReplicaSummary>>(&answer).ok())) });
+        }
+        let mut answers = Answers::from([(self.parts.node, Some(self.hub.summaries().await))]);
+        while let Some(answer) = asked.join_next().await {
+            answers.extend(answer);
+        }
+        answers
+    }
+
+    /// The status document, from what every node says now.
+    pub(super) async fn status(&self) -> String {
+        let topology = self.hub.topology.load_full();
+        let answers = self.ask_all(&topology).await;
+        let findings = status::draw(&topology, self.control.group().leader(), &answers, &self.hub.unreachable.load());
+        self.hub.meter.mismatches(findings.mismatches);
+        serde_json::to_string(&findings.status).expect("invariant: the document is a tree of texts and numbers")
+    }
+
+    /// Waits until the node knows a topology that holds itself.
+    pub(super) async fn in_topology(&self) {
+        let mut topologies = self.control.topology();
+        let granted = || self.hub.topology.load().nodes.contains_key(&self.parts.node);
+        // The sender lives as long as the group.
+        drop(topologies.wait_for(|topology| granted() || topology.nodes.contains_key(&self.parts.node)).await);
+    }
+
+    /// Lets every shard finish what it has been given.
+    pub(super) async fn stop_shards(&self) {
+        for lane in &self.hub.lanes {
+            let (done, stopped) = oneshot::channel();
+            if lane.push_surely(Work::Stop(done)).await {
+                // A shard that fails meanwhile drops the sender: then nothing more comes from it.
+                drop(stopped.await);
+            }
+        }
+    }
+}
+
+/// Whom to connect with, and where.
+fn peers(topology: &Topology) -> BTreeMap<NodeId, SocketAddr> {
+    topology.nodes.iter().map(|(&node, info)| (node, info.quic)).collect()
+}

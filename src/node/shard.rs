@@ -1,0 +1,346 @@
+//! One core's driver: takes what waits, lets the core handle it, makes it durable, and only then lets anybody know.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use quorate_control::store::{Commit, Store, StoreError};
+use quorate_crdt::NodeId;
+use quorate_crdt::clock::Now;
+use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
+use quorate_dynamo::protocol::{Effect, Input, Message, ReplicaSummary, Ticket, Timer};
+use quorate_dynamo::{Counters, Dynamo};
+use quorate_gossip::transport::Class;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::life::Lives;
+use super::meter::Sample;
+use super::release::{Outbox, Release};
+
+/// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small enough that none waits long.
+const BATCH_MAX: usize = 512;
+/// Bytes of messages handled in one wake-up at most.
+const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How long requests under way may take to finish when the node stops.
+const GRACE: Duration = Duration::from_secs(2);
+/// Works that may wait for a shard; beyond it requests are refused and messages dropped.
+pub(super) const INBOX_MAX: usize = 32 * 1024;
+/// Bytes of messages that may wait for a shard; beyond it messages are dropped, as the network may do.
+const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a shard is given to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A client's request.
+    Request(Box<Request>, Waiter),
+    /// A client waits for its writes to spread.
+    Wait { receipts: Vec<Receipt>, replicas: u32, timeout: Duration, answer: oneshot::Sender<u32> },
+    /// What another node says, and how many bytes it was.
+    Messages(NodeId, Vec<Message>, usize),
+    /// News for the core.
+    Event(Input),
+    /// Tell the figures of all replicas.
+    Summaries(oneshot::Sender<(Vec<ReplicaSummary>, Counters)>),
+    /// Refuse new requests, finish those under way, and end; say when all is released.
+    Stop(oneshot::Sender<()>),
+}
+
+/// A client that waits for its reply.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub(super) reply: oneshot::Sender<Result<Answer, RequestError>>,
+    pub(super) sample: Sample,
+}
+
+/// The way into a shard. Cheap to use from any thread.
+#[derive(Debug)]
+pub(super) struct Lane {
+    sender: mpsc::Sender<Work>,
+    bytes: Arc<AtomicUsize>,
+}
+
+impl Lane {
+    /// A lane and the end that the shard takes.
+    pub(super) fn new() -> (Self, Inbox) {
+        let (sender, receiver) = mpsc::channel(INBOX_MAX);
+        let bytes = Arc::new(AtomicUsize::new(0));
+        (Self { sender, bytes: Arc::clone(&bytes) }, Inbox { receiver, bytes })
+    }
+
+    /// Puts `work` in line; gives it back when the line is too long or the shard is gone.
+    pub(super) fn push(&self, work: Work) -> Result<(), mpsc::error::TrySendError<Work>> {
+        if let Work::Messages(_, _, bytes) = &work {
+            let bytes = *bytes;
+            if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > INBOX_BYTES_MAX {
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+                return Err(mpsc::error::TrySendError::Full(work));
+            }
+        }
+        self.sender.try_send(work).inspect_err(|error| {
+            if let mpsc::error::TrySendError::Full(Work::Messages(_, _, bytes)) = error {
+                self.bytes.fetch_sub(*bytes, Ordering::Relaxed);
+            }
+        })
+    }
+
+    /// Puts `work` in line, waiting for room: for what must not be lost. `false`: the shard is gone.
+    pub(super) async fn push_surely(&self, work: Work) -> bool {
+        self.sender.send(work).await.is_ok()
+    }
+}
+
+/// The shard's end of a [`Lane`].
+#[derive(Debug)]
+pub(super) struct Inbox {
+    receiver: mpsc::Receiver<Work>,
+    bytes: Arc<AtomicUsize>,
+}
+
+/// What a shard shares with the rest of its node.
+#[derive(Clone)]
+pub(super) struct Surroundings {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) commit: Arc<dyn Commit>,
+    pub(super) lives: Arc<dyn Lives>,
+    pub(super) outbox: Outbox,
+    /// Set once, to the reason why the node must stop.
+    pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+}
+
+/// The driver of one core.
+pub(super) struct Shard {
+    dynamo: Dynamo,
+    around: Surroundings,
+    waiters: Slots<Waiting>,
+    timers: BTreeMap<(Instant, u64), Timer>,
+    timers_armed: u64,
+    /// Batches handed to the commit and not yet released.
+    uncommitted: Arc<AtomicU64>,
+    effects: Vec<Effect>,
+    /// Inputs that the driver itself owes the core.
+    owed: Vec<Input>,
+    /// Set when the shard is to end: at the latest when, and whom to tell.
+    stopping: Option<(Instant, oneshot::Sender<()>)>,
+}
+
+/// Who gets the effect that names a ticket.
+enum Waiting {
+    Request(Waiter),
+    Wait(oneshot::Sender<u32>),
+}
+
+impl Shard {
+    pub(super) fn new(dynamo: Dynamo, around: Surroundings) -> Self {
+        Self {
+            dynamo,
+            around,
+            waiters: Slots::default(),
+            timers: BTreeMap::new(),
+            timers_armed: 0,
+            uncommitted: Arc::new(AtomicU64::new(0)),
+            effects: Vec::new(),
+            owed: Vec::new(),
+            stopping: None,
+        }
+    }
+
+    /// Works until the node drops the lane, or the disk fails.
+    pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let mut works = Vec::with_capacity(BATCH_MAX);
+        loop {
+            if self.ended() {
+                return;
+            }
+            let timer = self.timers.first_key_value().map(|(&(at, _), _)| at);
+            let end = self.stopping.as_ref().map(|&(at, _)| at);
+            let taken = match timer.into_iter().chain(end).min() {
+                Some(at) => tokio::select! {
+                    biased;
+                    taken = inbox.receiver.recv_many(&mut works, BATCH_MAX) => Some(taken),
+                    () = tokio::time::sleep_until(at) => None,
+                },
+                None => Some(inbox.receiver.recv_many(&mut works, BATCH_MAX).await),
+            };
+            if taken == Some(0) {
+                return;
+            }
+            let mut rest = works.drain(..);
+            loop {
+                let more = self.turn(&mut rest, &inbox.bytes);
+                if let Err(error) = self.commit() {
+                    self.around.fail(error);
+                    return;
+                }
+                if !more && self.owed.is_empty() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Whether a stop was asked for and nobody waits any more, or the grace is over. Then says so, behind every release before.
+    fn ended(&mut self) -> bool {
+        let Some((deadline, done)) = self.stopping.take() else { return false };
+        if !self.waiters.is_empty() && Instant::now() < deadline {
+            self.stopping = Some((deadline, done));
+            return false;
+        }
+        self.around.commit.commit(Box::new(move |_| drop(done.send(()))));
+        true
+    }
+
+    /// Handles timers that are due, what the driver owes, and works up to the bound in bytes. Whether works are left.
+    fn turn(&mut self, works: &mut impl Iterator<Item = Work>, queued: &AtomicUsize) -> bool {
+        let now = self.around.clock.now();
+        let instant = Instant::now();
+        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= instant) {
+            let timer = entry.remove();
+            self.dynamo.handle(now, Input::Timer(timer), &mut self.effects);
+        }
+        for input in std::mem::take(&mut self.owed) {
+            self.dynamo.handle(now, input, &mut self.effects);
+        }
+        let mut bytes = 0;
+        for work in works {
+            if let Work::Messages(_, _, size) = &work {
+                queued.fetch_sub(*size, Ordering::Relaxed);
+                bytes += size;
+            }
+            self.work(now, work);
+            if bytes > BATCH_BYTES_MAX {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn work(&mut self, now: Now, work: Work) {
+        match work {
+            Work::Request(_, waiter) if self.stopping.is_some() => drop(waiter.reply.send(Err(RequestError::Stopping))),
+            Work::Request(request, waiter) => {
+                let ticket = self.waiters.put(Waiting::Request(waiter));
+                self.dynamo.handle(now, Input::Request { ticket, request: *request }, &mut self.effects);
+            }
+            Work::Wait { receipts, replicas, timeout, answer } => {
+                let ticket = self.waiters.put(Waiting::Wait(answer));
+                self.dynamo.handle(now, Input::Wait { ticket, receipts, replicas, timeout }, &mut self.effects);
+            }
+            Work::Messages(from, messages, _) => {
+                for message in messages {
+                    self.dynamo.handle(now, Input::Message { from, message }, &mut self.effects);
+                }
+            }
+            Work::Event(input) => self.dynamo.handle(now, input, &mut self.effects),
+            Work::Summaries(answer) => drop(answer.send((self.dynamo.summaries(), self.dynamo.counters()))),
+            Work::Stop(done) => self.stopping = Some((Instant::now() + GRACE, done)),
+        }
+    }
+
+    /// Makes what the turn changed visible, and releases the turn's effects once it is durable. A turn that changed nothing is released at
+    /// once, unless an earlier one of this shard is not: it may have shown that one's changes.
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let changes = self.dynamo.drain();
+        let release = self.sort_effects();
+        let durable = changes.is_empty();
+        if !durable {
+            self.around.store.apply(changes)?;
+        } else if release.is_empty() {
+            return Ok(());
+        } else if self.uncommitted.load(Ordering::Acquire) == 0 {
+            self.around.outbox.release(release);
+            return Ok(());
+        }
+        self.uncommitted.fetch_add(1, Ordering::AcqRel);
+        let (uncommitted, outbox, failure) = (Arc::clone(&self.uncommitted), self.around.outbox.clone(), self.around.failure.clone());
+        self.around.commit.commit(Box::new(move |result| {
+            match result {
+                Ok(()) => outbox.release(release),
+                Err(error) => drop(failure.send_replace(Some(error))),
+            }
+            uncommitted.fetch_sub(1, Ordering::AcqRel);
+        }));
+        Ok(())
+    }
+
+    /// Sorts the turn's effects by who gets them. Timers are armed here: nobody outside can see them.
+    fn sort_effects(&mut self) -> Release {
+        let mut release = Release::default();
+        let mut sends: BTreeMap<(NodeId, Class), Vec<Message>> = BTreeMap::new();
+        for effect in std::mem::take(&mut self.effects) {
+            match effect {
+                Effect::Send { to, message } => {
+                    let class = if message.is_repair() { Class::Repair } else { Class::Data };
+                    sends.entry((to, class)).or_default().push(message);
+                }
+                Effect::Reply { ticket, result } => {
+                    if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
+                        release.replies.push((waiter, result));
+                    }
+                }
+                Effect::Waited { ticket, replicas } => {
+                    if let Some(Waiting::Wait(answer)) = self.waiters.take(ticket) {
+                        release.waited.push((answer, replicas));
+                    }
+                }
+                Effect::Arm { after, timer } => {
+                    self.timers_armed += 1;
+                    self.timers.insert((Instant::now() + after, self.timers_armed), timer);
+                }
+                Effect::Report { keyspace, partitions } => release.reports.push((keyspace, partitions)),
+                Effect::Amnesia => match self.around.lives.next() {
+                    Ok(incarnation) => self.owed.push(Input::Incarnation(incarnation)),
+                    Err(error) => self.around.fail(error),
+                },
+            }
+        }
+        for ((to, class), messages) in sends {
+            release.add_frames(to, class, messages);
+        }
+        release
+    }
+}
+
+impl Surroundings {
+    /// Stops the node: after a failed write nothing it says can be relied on.
+    fn fail(&self, error: StoreError) {
+        tracing::error!(%error, "the store failed; the node stops");
+        self.failure.send_replace(Some(Arc::new(error)));
+    }
+}
+
+/// Values under small numbers that are used again.
+struct Slots<T> {
+    slots: Vec<Option<T>>,
+    free: Vec<u64>,
+}
+
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slots<T> {
+    fn is_empty(&self) -> bool {
+        self.free.len() == self.slots.len()
+    }
+
+    fn put(&mut self, value: T) -> Ticket {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u64 - 1
+        });
+        self.slots[slot as usize] = Some(value);
+        Ticket(slot)
+    }
+
+    fn take(&mut self, ticket: Ticket) -> Option<T> {
+        let value = self.slots.get_mut(ticket.0 as usize)?.take()?;
+        self.free.push(ticket.0);
+        Some(value)
+    }
+}

@@ -1,0 +1,249 @@
+//! A client of one simulated node.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::topology::{Datacenter, KeyspaceId};
+use quorate_dynamo::Consistency;
+use quorate_dynamo::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
+
+use crate::data::Data;
+
+/// Talks to one node at one level, one request at a time.
+#[derive(Clone)]
+pub struct Client {
+    /// `None`: the node was dead when the client came.
+    data: Option<Arc<dyn Data>>,
+    datacenter: Datacenter,
+    /// The level of its requests; `None` takes the keyspace's.
+    pub level: Option<Consistency>,
+    /// How long it waits.
+    pub timeout: Duration,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").field("level", &self.level).finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// A client of the node behind `data`, if it runs, which stands in `datacenter`. Waits for 2 s.
+    pub fn new(data: Option<Arc<dyn Data>>, datacenter: Datacenter, level: Option<Consistency>) -> Self {
+        Self { data, datacenter, level, timeout: Duration::from_secs(2) }
+    }
+
+    /// Asks, and waits for the answer. A node that crashes while it is asked answers [`RequestError::Stopping`]: a write may be applied.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn ask(&self, op: Op) -> Result<Answer, RequestError> {
+        let request = Request {
+            keyspace: KeyspaceId(0),
+            op,
+            consistency: self.level,
+            timeout: self.timeout,
+            datacenter: Arc::clone(&self.datacenter),
+        };
+        match &self.data {
+            Some(data) => data.submit(request).await.unwrap_or(Err(RequestError::Stopping)),
+            None => Err(RequestError::Stopping),
+        }
+    }
+
+    /// Reads a key.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn query(&self, key: &str, query: Query) -> Result<Reply, RequestError> {
+        self.ask(Op::Query(Bytes::copy_from_slice(key.as_bytes()), query)).await.map(|answer| answer.reply)
+    }
+
+    /// Changes a key.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub async fn mutate(&self, key: &str, mutation: Mutation) -> Result<Reply, RequestError> {
+        self.ask(Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation)).await.map(|answer| answer.reply)
+    }
+}
+
+/// Whether a write that failed so may nevertheless be, or become, visible. What a client may conclude from the error alone.
+pub fn may_be_applied(error: &RequestError) -> bool {
+    matches!(error, RequestError::TimedOut { may_be_applied: true, .. } | RequestError::Stopping)
+}
+
+/// What clients were told, and what must therefore be true in the end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    /// By set: elements whose addition was acknowledged.
+    pub added: BTreeMap<String, BTreeSet<Bytes>>,
+    /// By set: elements whose addition may have happened.
+    pub maybe_added: BTreeMap<String, BTreeSet<Bytes>>,
+    /// By counter: the sum of acknowledged increments, and of those that may have happened.
+    pub counted: BTreeMap<String, (i64, i64)>,
+    /// Requests acknowledged.
+    pub served: u64,
+    /// Requests refused, surely without effect.
+    pub refused: u64,
+    /// Requests whose outcome is open.
+    pub open: u64,
+}
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Broken {
+    /// An acknowledged addition is not there.
+    #[error("set {key}: {missing} acknowledged elements are missing")]
+    Lost {
+        /// The set.
+        key: String,
+        /// How many are missing.
+        missing: usize,
+    },
+    /// An element is there that nobody may have added.
+    #[error("set {key}: {invented} elements were never added")]
+    Invented {
+        /// The set.
+        key: String,
+        /// How many there are.
+        invented: usize,
+    },
+    /// A counter is not the sum of its increments.
+    #[error("counter {key} is {value}: {acked} were acknowledged, {open} more may be")]
+    Miscounted {
+        /// The counter.
+        key: String,
+        /// What it says.
+        value: i64,
+        /// The sum of acknowledged increments.
+        acked: i64,
+        /// The sum of increments whose outcome is open.
+        open: i64,
+    },
+    /// The reply has not the shape that its query promises.
+    #[error("{key}: a reply of the wrong shape")]
+    Shape {
+        /// The key asked for.
+        key: String,
+    },
+    /// The check itself could not be made.
+    #[error("{key} cannot be read: {error}")]
+    Unreadable {
+        /// The key asked for.
+        key: String,
+        /// Why not.
+        error: RequestError,
+    },
+}
+
+impl Ledger {
+    fn outcome(&mut self, result: &Result<Reply, RequestError>) -> Outcome {
+        match result {
+            Ok(_) => {
+                self.served += 1;
+                Outcome::Done
+            }
+            Err(error) if may_be_applied(error) => {
+                self.open += 1;
+                Outcome::Open
+            }
+            Err(_) => {
+                self.refused += 1;
+                Outcome::Refused
+            }
+        }
+    }
+
+    /// Adds `element` to the set `key` and notes the outcome.
+    pub async fn add(&mut self, client: &Client, key: &str, element: String) {
+        let element = Bytes::from(element);
+        let result = client.mutate(key, Mutation::Add(vec![element.clone()])).await;
+        let side = match self.outcome(&result) {
+            Outcome::Done => &mut self.added,
+            Outcome::Open => &mut self.maybe_added,
+            Outcome::Refused => return,
+        };
+        side.entry(key.to_owned()).or_default().insert(element);
+    }
+
+    /// Adds 1 to the counter `key` and notes the outcome.
+    pub async fn count(&mut self, client: &Client, key: &str) {
+        let result = client.mutate(key, Mutation::Increment(1)).await;
+        let outcome = self.outcome(&result);
+        let (acked, open) = self.counted.entry(key.to_owned()).or_default();
+        match outcome {
+            Outcome::Done => *acked += 1,
+            Outcome::Open => *open += 1,
+            Outcome::Refused => {}
+        }
+    }
+
+    /// Sets a string and notes only whether it was served.
+    pub async fn set(&mut self, client: &Client, key: &str, value: String) {
+        let result = client.mutate(key, Mutation::Set { value: value.into(), expiry: SetExpiry::Clear }).await;
+        self.outcome(&result);
+    }
+
+    /// Takes over what another client was told.
+    pub fn merge(&mut self, other: Self) {
+        for (key, elements) in other.added {
+            self.added.entry(key).or_default().extend(elements);
+        }
+        for (key, elements) in other.maybe_added {
+            self.maybe_added.entry(key).or_default().extend(elements);
+        }
+        for (key, (acked, open)) in other.counted {
+            let sum = self.counted.entry(key).or_default();
+            *sum = (sum.0 + acked, sum.1 + open);
+        }
+        self.served += other.served;
+        self.refused += other.refused;
+        self.open += other.open;
+    }
+
+    /// Reads everything through `client` and compares.
+    ///
+    /// # Errors
+    /// The first promise that was [`Broken`].
+    pub async fn check(&self, client: &Client) -> Result<(), Broken> {
+        let nothing = BTreeSet::new();
+        for key in self.added.keys().chain(self.maybe_added.keys()).collect::<BTreeSet<_>>() {
+            let reply = client.query(key, Query::Members).await.map_err(|error| Broken::Unreadable { key: key.clone(), error })?;
+            let Reply::List(present) = reply else { return Err(Broken::Shape { key: key.clone() }) };
+            let present: BTreeSet<Bytes> = present.into_iter().collect();
+            let (added, maybe) = (self.added.get(key).unwrap_or(&nothing), self.maybe_added.get(key).unwrap_or(&nothing));
+            let missing = added.difference(&present).count();
+            if missing > 0 {
+                return Err(Broken::Lost { key: key.clone(), missing });
+            }
+            let invented = present.iter().filter(|element| !added.contains(*element) && !maybe.contains(*element)).count();
+            if invented > 0 {
+                return Err(Broken::Invented { key: key.clone(), invented });
+            }
+        }
+        for (key, &(acked, open)) in &self.counted {
+            let reply = client.query(key, Query::Get).await.map_err(|error| Broken::Unreadable { key: key.clone(), error })?;
+            let value = match reply {
+                Reply::Nil => Some(0),
+                Reply::Value(text) => std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()),
+                _ => None,
+            };
+            let value: i64 = value.ok_or_else(|| Broken::Shape { key: key.clone() })?;
+            if !(acked..=acked + open).contains(&value) {
+                return Err(Broken::Miscounted { key: key.clone(), value, acked, open });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a client knows of its request.
+enum Outcome {
+    Done,
+    Open,
+    Refused,
+}
