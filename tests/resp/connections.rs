@@ -1,0 +1,157 @@
+//! Connections: their number, their ends, and clients that speak nonsense.
+
+use std::time::Duration;
+
+use quorate::resp::RespConfig;
+use tokio::io::AsyncWriteExt;
+
+use crate::wire::{Face, until};
+
+#[tokio::test]
+async fn nonsense_is_answered_and_the_connection_closed() {
+    let face = Face::start().await;
+    for (bytes, reply) in [
+        (&b"*1\r\n$536870912\r\n"[..], "invalid bulk length"),
+        (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*1\r\n:1\r\n", "expected '$', got ':'"),
+        (b"%1\r\n$1\r\na\r\n", "expected '*', got '%'"),
+        (b"GET \"k\r\n", "unbalanced quotes in request"),
+        (&[b'x'; 70_000], "too big inline request"),
+    ] {
+        let mut raw = face.raw().await;
+        raw.send(b"PING\r\n").await;
+        raw.expect("+PONG/").await;
+        raw.0.write_all(bytes).await.ok();
+        raw.expect(&format!("-ERR Protocol error: {reply}/")).await;
+        raw.expect_end().await;
+    }
+    let mut raw = face.raw().await;
+    raw.send("*1\r\n".repeat(10_000)).await;
+    raw.expect("-ERR Protocol error: expected '$', got '*'/").await;
+    raw.expect_end().await;
+    let mut raw = face.raw().await;
+    raw.send(b"\x00\xff\xfe garbage\r\n").await;
+    raw.expect("-ERR unknown command '").await;
+}
+
+#[tokio::test]
+async fn commands_before_a_protocol_error_are_answered() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.send("SET k v\r\nGET k\r\n*x\r\nGET k\r\n").await;
+    raw.expect("+OK/$1/v/-ERR Protocol error: invalid multibulk length/").await;
+    raw.expect_end().await;
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_away() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.send("POST x HTTP\r\nHost: x\r\n\r\nFLUSHALL\r\n").await;
+    raw.expect("-ERR unknown command 'POST', with args beginning with: 'x' 'HTTP' /").await;
+    raw.expect_end().await;
+    assert!(face.fake.state().log.is_empty(), "FLUSHALL must not run");
+}
+
+#[tokio::test]
+async fn quit_and_half_closed_connections_get_their_replies() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.send("SET k v\r\nQUIT\r\nSET k w\r\n").await;
+    raw.expect("+OK/+OK/").await;
+    raw.expect_end().await;
+    let mut raw = face.raw().await;
+    raw.send("GET k\r\n").await;
+    raw.0.shutdown().await.unwrap();
+    raw.expect("$1/v/").await;
+    raw.expect_end().await;
+}
+
+#[tokio::test]
+async fn a_half_open_connection_idles_without_harm_and_its_place_is_freed() {
+    let face = Face::with(RespConfig { clients_max: 2, ..RespConfig::default() }).await;
+    let mut half = face.raw().await;
+    half.send("*2\r\n$3\r\nGET\r\n$1").await;
+    let mut other = face.raw().await;
+    other.ask("PING", "+PONG/").await;
+    let mut third = face.raw().await;
+    third.expect("-ERR max number of clients reached/").await;
+    third.expect_end().await;
+    half.send("\r\nk\r\n").await;
+    half.expect("$-1/").await;
+    drop(half);
+    loop {
+        let mut next = face.raw().await;
+        next.0.write_all(b"PING\r\n").await.ok();
+        let mut first = [0];
+        if tokio::io::AsyncReadExt::read(&mut next.0, &mut first).await.is_ok_and(|length| length == 1) && first == *b"+" {
+            break;
+        }
+    }
+    other.ask("INFO clients", "$").await;
+}
+
+#[tokio::test]
+async fn a_client_that_never_reads_is_cut_off() {
+    let face = Face::with(RespConfig { write_stall: Duration::from_millis(50), ..RespConfig::default() }).await;
+    let mut client = face.client().await;
+    client.command(&[b"SET", b"k", &vec![b'x'; 4_000_000]]).await.unwrap();
+    let mut raw = face.raw().await;
+    raw.send("GET k\r\n".repeat(64)).await;
+    let clients = async {
+        loop {
+            let info = client.command(&[b"INFO", b"clients"]).await.unwrap();
+            if info.bytes().unwrap().starts_with(b"# Clients\r\nconnected_clients:1\r\n") {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), clients).await.expect("the connection is dropped");
+}
+
+#[tokio::test]
+async fn stopping_finishes_what_is_under_way() {
+    let face = Face::start().await;
+    let mut idle = face.raw().await;
+    idle.ask("PING", "+PONG/").await;
+    let mut raw = face.raw().await;
+    face.fake.state().hold = true;
+    raw.send("SET k v\r\n").await;
+    until("the write is submitted", || face.fake.state().kept.len() == 1).await;
+    face.stop.send(true).unwrap();
+    idle.expect_end().await;
+    assert!(!face.served.is_finished(), "a write is under way");
+    face.fake.state().kept.pop_front().unwrap().release();
+    raw.expect("+OK/").await;
+    raw.expect_end().await;
+    face.served.await.unwrap().unwrap();
+    assert!(tokio::net::TcpStream::connect(face.address).await.is_err());
+}
+
+#[tokio::test]
+async fn a_node_that_goes_away_says_that_the_write_may_be_applied() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    face.fake.state().hold = true;
+    raw.send("SET k v\r\n").await;
+    until("the write is submitted", || face.fake.state().kept.len() == 1).await;
+    face.fake.state().kept.clear();
+    raw.expect("-STOPPING the node is stopping; the write may have been applied/").await;
+}
+
+#[tokio::test]
+async fn clients_see_each_other() {
+    let face = Face::start().await;
+    let mut first = face.client().await;
+    let mut second = face.client().await;
+    second.command(&[b"CLIENT", b"SETNAME", b"two"]).await.unwrap();
+    second.command(&[b"CLIENT", b"SETINFO", b"LIB-NAME", b"lib"]).await.unwrap();
+    second.command(&[b"AUTH", b"quorum", b""]).await.unwrap();
+    let list = first.command(&[b"CLIENT", b"LIST"]).await.unwrap();
+    let list = String::from_utf8(list.bytes().unwrap().to_vec()).unwrap();
+    let line = list.lines().nth(1).unwrap();
+    for part in ["id=2 ", " name=two ", " db=0 ", " user=quorum ", " lib-name=lib ", " resp=2"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    assert_eq!(list.lines().count(), 2);
+}

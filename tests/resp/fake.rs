@@ -1,0 +1,331 @@
+//! A node without replication: every operation on one ordered map, every request remembered.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use quorate::data::{Data, Pending};
+use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology};
+use quorate_crdt::{Dot, NodeId, ReplicaId};
+use quorate_dynamo::op::{Answer, Expiry, Kind, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError, SetExpiry};
+use tokio::sync::oneshot;
+
+/// How many partitions each keyspace has.
+pub(crate) const PARTITIONS: u16 = 4;
+
+#[derive(Clone, Debug)]
+enum Held {
+    String(Bytes),
+    Hash(BTreeMap<Bytes, Bytes>),
+    Set(BTreeSet<Bytes>),
+}
+
+type Outcome = Result<Answer, RequestError>;
+
+/// A request whose answer the test holds back.
+pub(crate) struct Kept {
+    pub(crate) request: Request,
+    outcome: Outcome,
+    answer: oneshot::Sender<Outcome>,
+}
+
+impl Kept {
+    /// Lets the client have its answer.
+    pub(crate) fn release(self) {
+        self.answer.send(self.outcome).ok();
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    values: BTreeMap<(KeyspaceId, Bytes), Held>,
+    expiries: BTreeMap<(KeyspaceId, Bytes), u64>,
+    events: u64,
+    /// Everything that was submitted.
+    pub(crate) log: Vec<Request>,
+    /// What the next requests are answered instead of being executed; `None` executes.
+    pub(crate) script: VecDeque<Option<RequestError>>,
+    /// Whether answers are held back in `kept`.
+    pub(crate) hold: bool,
+    pub(crate) kept: VecDeque<Kept>,
+    /// The receipts and arguments of every `wait`.
+    pub(crate) waits: Vec<(Vec<Receipt>, u32, Duration)>,
+    pub(crate) loading: bool,
+}
+
+pub(crate) struct Fake {
+    topology: Arc<Topology>,
+    state: Mutex<State>,
+}
+
+impl Fake {
+    pub(crate) fn new() -> Arc<Self> {
+        let node = |name: &str, datacenter: &str| NodeInfo {
+            name: Arc::from(name),
+            datacenter: Arc::from(datacenter),
+            rack: Arc::from("r"),
+            quic: "127.0.0.1:1".parse().unwrap(),
+            voter: true,
+        };
+        let keyspace = |name: &str| Keyspace {
+            name: Arc::from(name),
+            replication: Replication::Auto,
+            read: Arc::from("ONE"),
+            write: Arc::from("ONE"),
+            placement: vec![Placement { epoch: Epoch(1), replicas: vec![NodeId(1)], transition: None }; usize::from(PARTITIONS)],
+        };
+        let topology = Topology {
+            cluster: ClusterId(7),
+            epoch: Epoch(3),
+            nodes: BTreeMap::from([(NodeId(1), node("a", "east")), (NodeId(2), node("b", "west"))]),
+            keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace("default")), (KeyspaceId(2), keyspace("carts"))]),
+        };
+        Arc::new(Self { topology: Arc::new(topology), state: Mutex::default() })
+    }
+
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+pub(crate) fn partition(key: &[u8]) -> Partition {
+    Partition(key.iter().map(|byte| u16::from(*byte)).sum::<u16>() % PARTITIONS)
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+impl Data for Fake {
+    fn submit(&self, request: Request) -> Pending<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        state.log.push(request.clone());
+        let outcome = match state.script.pop_front().flatten() {
+            Some(error) => Err(error),
+            None => state.execute(&request),
+        };
+        if state.hold {
+            state.kept.push_back(Kept { request, outcome, answer: sender });
+        } else {
+            sender.send(outcome).ok();
+        }
+        receiver
+    }
+
+    fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32> {
+        let (sender, receiver) = oneshot::channel();
+        self.state().waits.push((receipts, replicas, timeout));
+        sender.send(1).ok();
+        receiver
+    }
+
+    fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.topology)
+    }
+
+    fn node(&self) -> NodeId {
+        NodeId(1)
+    }
+
+    fn status(&self) -> Pending<String> {
+        let (sender, receiver) = oneshot::channel();
+        sender.send("{\"node\":\"a\"}".to_owned()).ok();
+        receiver
+    }
+
+    fn metrics(&self) -> String {
+        String::new()
+    }
+
+    fn ready(&self) -> bool {
+        !self.state().loading
+    }
+}
+
+impl State {
+    fn execute(&mut self, request: &Request) -> Outcome {
+        let keyspace = request.keyspace;
+        match &request.op {
+            Op::Query(key, query) => {
+                let at = (keyspace, key.clone());
+                self.query(&at, query).map(|reply| Answer { reply, receipt: None })
+            }
+            Op::Mutate(key, mutation) => {
+                let reply = self.mutate(&(keyspace, key.clone()), mutation)?;
+                self.events += 1;
+                let dot = Dot::new(ReplicaId::new(NodeId(1), 0), self.events);
+                Ok(Answer { reply, receipt: Some(Receipt { keyspace, partition: partition(key), dot }) })
+            }
+            Op::Partition(number, what) => Ok(Answer { reply: self.partition(keyspace, *number, what), receipt: None }),
+        }
+    }
+
+    fn partition(&mut self, keyspace: KeyspaceId, number: Partition, what: &PartitionOp) -> Reply {
+        let here = |key: &(KeyspaceId, Bytes)| key.0 == keyspace && partition(&key.1) == number;
+        match what {
+            PartitionOp::Count => Reply::Integer(self.values.keys().filter(|key| here(key)).count() as i64),
+            PartitionOp::Clear => {
+                self.values.retain(|key, _| !here(key));
+                Reply::Done
+            }
+            PartitionOp::Scan { after, count } => {
+                let rest = self.values.keys().filter(|key| here(key)).map(|key| key.1.clone());
+                let mut keys: Vec<Bytes> = rest.filter(|key| after.as_ref().is_none_or(|after| key > after)).collect();
+                let more = keys.len() > *count as usize;
+                keys.truncate(*count as usize);
+                let next = if more { keys.last().cloned() } else { None };
+                Reply::Keys { keys, next }
+            }
+        }
+    }
+
+    fn query(&self, at: &(KeyspaceId, Bytes), query: &Query) -> Result<Reply, RequestError> {
+        let held = self.values.get(at);
+        let string = || match held {
+            None => Ok(None),
+            Some(Held::String(value)) => Ok(Some(value.clone())),
+            Some(_) => Err(RequestError::WrongKind),
+        };
+        Ok(match query {
+            Query::Get => string()?.map_or(Reply::Nil, Reply::Value),
+            Query::Length => Reply::Integer(string()?.map_or(0, |value| value.len() as i64)),
+            Query::Exists => Reply::Integer(i64::from(held.is_some())),
+            Query::Kind => Reply::Kind(held.map(|held| match held {
+                Held::String(_) => Kind::String,
+                Held::Hash(_) => Kind::Hash,
+                Held::Set(_) => Kind::Set,
+            })),
+            Query::Expiry => Reply::Expiry(match (held, self.expiries.get(at)) {
+                (None, _) => Expiry::NoKey,
+                (_, None) => Expiry::Never,
+                (_, Some(at)) => Expiry::At(*at),
+            }),
+            Query::Members => Reply::List(self.set(at)?.into_iter().collect()),
+            Query::Cardinality => Reply::Integer(self.set(at)?.len() as i64),
+            Query::Contains(elements) => {
+                let set = self.set(at)?;
+                Reply::Integers(elements.iter().map(|element| i64::from(set.contains(element))).collect())
+            }
+            Query::Fields(fields) => {
+                let hash = self.hash(at)?;
+                Reply::Values(fields.iter().map(|field| hash.get(field).cloned()).collect())
+            }
+            Query::Entries => Reply::Pairs(self.hash(at)?.into_iter().collect()),
+            Query::FieldCount => Reply::Integer(self.hash(at)?.len() as i64),
+            Query::Siblings => Reply::Siblings { token: Bytes::from_static(b"T1"), values: string()?.into_iter().collect() },
+        })
+    }
+
+    fn set(&self, at: &(KeyspaceId, Bytes)) -> Result<BTreeSet<Bytes>, RequestError> {
+        match self.values.get(at) {
+            None => Ok(BTreeSet::new()),
+            Some(Held::Set(set)) => Ok(set.clone()),
+            Some(_) => Err(RequestError::WrongKind),
+        }
+    }
+
+    fn hash(&self, at: &(KeyspaceId, Bytes)) -> Result<BTreeMap<Bytes, Bytes>, RequestError> {
+        match self.values.get(at) {
+            None => Ok(BTreeMap::new()),
+            Some(Held::Hash(hash)) => Ok(hash.clone()),
+            Some(_) => Err(RequestError::WrongKind),
+        }
+    }
+
+    fn mutate(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+        match mutation {
+            Mutation::Set { value, expiry } => {
+                self.values.insert(at.clone(), Held::String(value.clone()));
+                match expiry {
+                    SetExpiry::Clear => drop(self.expiries.remove(at)),
+                    SetExpiry::Keep => {}
+                    SetExpiry::At(time) => drop(self.expiries.insert(at.clone(), *time)),
+                }
+                Ok(Reply::Done)
+            }
+            Mutation::SetWith { token, .. } if token != "T1" => Err(RequestError::BadToken),
+            Mutation::SetWith { value, .. } => {
+                self.values.insert(at.clone(), Held::String(value.clone()));
+                Ok(Reply::Done)
+            }
+            Mutation::Delete => Ok(Reply::Integer(i64::from(self.values.remove(at).is_some()))),
+            Mutation::GetDelete => {
+                let reply = self.query(at, &Query::Get)?;
+                self.values.remove(at);
+                Ok(reply)
+            }
+            Mutation::ExpireAt(time) => {
+                assert!(*time > now(), "a time that is over must be a delete");
+                let exists = self.values.contains_key(at);
+                if exists {
+                    self.expiries.insert(at.clone(), *time);
+                }
+                Ok(Reply::Integer(i64::from(exists)))
+            }
+            Mutation::Persist => Ok(Reply::Integer(i64::from(self.expiries.remove(at).is_some()))),
+            Mutation::Append(_) | Mutation::Increment(_) => self.change_string(at, mutation),
+            Mutation::Add(_) | Mutation::Remove(_) => self.change_set(at, mutation),
+            Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => self.change_hash(at, mutation),
+        }
+    }
+
+    fn change_string(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+        let old = match self.query(at, &Query::Get)? {
+            Reply::Value(value) => Some(value),
+            _ => None,
+        };
+        let (new, number) = match mutation {
+            Mutation::Append(tail) => {
+                let new = [old.unwrap_or_default(), tail.clone()].concat();
+                let length = new.len() as i64;
+                (new, length)
+            }
+            Mutation::Increment(by) => {
+                let sum = add(old.as_ref(), *by)?;
+                (sum.to_string().into_bytes(), sum)
+            }
+            _ => unreachable!("not a change of a string"),
+        };
+        self.values.insert(at.clone(), Held::String(new.into()));
+        Ok(Reply::Integer(number))
+    }
+
+    fn change_set(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+        let mut set = self.set(at)?;
+        let count = match mutation {
+            Mutation::Add(elements) => elements.iter().filter(|element| set.insert((*element).clone())).count(),
+            Mutation::Remove(elements) => elements.iter().filter(|element| set.remove(*element)).count(),
+            _ => unreachable!("not a change of a set"),
+        };
+        self.values.insert(at.clone(), Held::Set(set));
+        Ok(Reply::Integer(count as i64))
+    }
+
+    fn change_hash(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+        let mut hash = self.hash(at)?;
+        let number = match mutation {
+            Mutation::SetFields(pairs) => {
+                pairs.iter().filter(|(field, value)| hash.insert(field.clone(), value.clone()).is_none()).count() as i64
+            }
+            Mutation::RemoveFields(fields) => fields.iter().filter(|field| hash.remove(*field).is_some()).count() as i64,
+            Mutation::IncrementField(field, by) => {
+                let sum = add(hash.get(field), *by)?;
+                hash.insert(field.clone(), sum.to_string().into());
+                sum
+            }
+            _ => unreachable!("not a change of a hash"),
+        };
+        self.values.insert(at.clone(), Held::Hash(hash));
+        Ok(Reply::Integer(number))
+    }
+}
+
+fn add(old: Option<&Bytes>, by: i64) -> Result<i64, RequestError> {
+    let old = match old {
+        None => 0,
+        Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()).ok_or(RequestError::NotAnInteger)?,
+    };
+    old.checked_add(by).ok_or(RequestError::Overflow)
+}

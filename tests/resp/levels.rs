@@ -1,0 +1,169 @@
+//! Levels, profiles, tokens, `WAIT`, and the errors that say what is now true.
+
+use std::time::Duration;
+
+use quorate::resp::{RespConfig, Secret};
+use quorate_control::topology::KeyspaceId;
+use quorate_crdt::NodeId;
+use quorate_dynamo::Consistency;
+use quorate_dynamo::op::RequestError;
+
+use crate::fake::partition;
+use crate::wire::Face;
+
+/// The level and timeout of the last request.
+fn last(face: &Face) -> (Option<Consistency>, u64) {
+    let state = face.fake.state();
+    let request = state.log.last().unwrap();
+    assert_eq!(&*request.datacenter, "east");
+    (request.consistency, request.timeout.as_millis() as u64)
+}
+
+#[tokio::test]
+async fn a_level_for_one_command() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("CL LOCAL_QUORUM SET k v", "+OK/").await;
+    assert_eq!(last(&face), (Some(Consistency::LocalQuorum), 2000));
+    raw.ask("cl R=2,W=3,TIMEOUT=50ms get k", "$1/v/").await;
+    assert_eq!(last(&face), (Some(Consistency::Numeric { read: 2, write: 3 }), 50));
+    raw.ask("GET k", "$1/v/").await;
+    assert_eq!(last(&face), (None, 2000));
+    raw.ask("CL ALL SCAN 0 COUNT 100", "*2/$1/0/*1/$1/k/").await;
+    assert_eq!(last(&face), (Some(Consistency::All), 2000));
+    raw.ask("CL NOPE GET k", "-ERR no such consistency level: \"NOPE\"; use ONE, TWO, ").await;
+    let mut raw = face.raw().await;
+    raw.ask("CL ALL PING", "-ERR CL goes before a command on data, not before 'ping'/").await;
+    raw.ask("CL ALL CL ONE GET k", "-ERR CL goes before a command on data, not before 'cl'/").await;
+    raw.ask("CL ALL GET", "-ERR wrong number of arguments for 'get' command/").await;
+    raw.ask("CL ALL", "-ERR wrong number of arguments for 'cl' command/").await;
+}
+
+#[tokio::test]
+async fn a_level_for_the_connection() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("CLIENT CONSISTENCY READ QUORUM WRITE EACH_QUORUM,TIMEOUT=1s", "+OK/").await;
+    raw.ask("SET k v", "+OK/").await;
+    assert_eq!(last(&face), (Some(Consistency::EachQuorum), 1000));
+    raw.ask("GET k", "$1/v/").await;
+    assert_eq!(last(&face), (Some(Consistency::Quorum), 2000));
+    raw.ask("CLIENT CONSISTENCY", "*4/$4/read/$21/QUORUM,TIMEOUT=2000ms/$5/write/$26/EACH_QUORUM,TIMEOUT=1000ms/").await;
+    raw.ask("CLIENT CONSISTENCY READ ONE WRITE NOPE", "-ERR no such consistency level").await;
+    let mut raw = face.raw().await;
+    raw.ask("AUTH local_quorum anything", "+OK/").await;
+    raw.ask("SET k v", "+OK/").await;
+    assert_eq!(last(&face), (Some(Consistency::LocalQuorum), 2000));
+    raw.ask("RESET", "+RESET/").await;
+    raw.ask("GET k", "$1/v/").await;
+    assert_eq!(last(&face), (None, 2000));
+    raw.ask("AUTH alice x", "-WRONGPASS invalid username-password pair or user is disabled./").await;
+}
+
+#[tokio::test]
+async fn a_password_opens_the_door() {
+    let face = Face::with(RespConfig { password: Some(Secret::new("pw")), ..RespConfig::default() }).await;
+    let mut raw = face.raw().await;
+    raw.ask("GET k", "-NOAUTH Authentication required./").await;
+    raw.ask("PING", "-NOAUTH Authentication required./").await;
+    raw.ask("HELLO 3", "-NOAUTH HELLO must be called with the client already authenticated, ").await;
+    let mut raw = face.raw().await;
+    raw.ask("AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled./").await;
+    raw.ask("AUTH quorum wrong", "-WRONGPASS invalid username-password pair or user is disabled./").await;
+    raw.ask("HELLO 3 AUTH quorum pw", "%7/$6/server/").await;
+    let mut raw = face.raw().await;
+    raw.send("*11\r\n").await;
+    raw.expect("-ERR Protocol error: unauthenticated multibulk length/").await;
+    raw.expect_end().await;
+    let mut raw = face.raw().await;
+    raw.send("AUTH quorum pw\r\n*11\r\n").await;
+    raw.expect("+OK/").await;
+    raw.send("$3\r\nDEL\r\n".to_owned() + &"$1\r\nk\r\n".repeat(10)).await;
+    raw.expect(":0/").await;
+    assert_eq!(last(&face), (Some(Consistency::Quorum), 2000));
+    let face = Face::start().await;
+    let mut open = face.raw().await;
+    open.ask("AUTH pw", "-ERR AUTH <password> called without any password configured for the default user. ").await;
+}
+
+#[tokio::test]
+async fn keyspaces_by_number_and_by_name() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("SELECT 2", "+OK/").await;
+    raw.ask("SET k v", "+OK/").await;
+    raw.ask("SELECT default", "+OK/").await;
+    raw.ask("GET k", "$-1/").await;
+    raw.ask("SELECT carts", "+OK/").await;
+    raw.ask("GET k", "$1/v/").await;
+    raw.ask("SELECT 1", "-ERR DB index is out of range/").await;
+    raw.ask("SELECT -1", "-ERR DB index is out of range/").await;
+    raw.ask("SELECT nope", "-ERR invalid DB index/").await;
+    raw.ask("DBSIZE", ":1/").await;
+    raw.ask("FLUSHALL ASYNC", "+OK/").await;
+    raw.ask("DBSIZE", ":0/").await;
+    assert_eq!(face.fake.state().log.last().unwrap().keyspace, KeyspaceId(2));
+}
+
+#[tokio::test]
+async fn errors_say_what_is_now_true() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    let mut next = async |error: RequestError, command: &str, reply: &str| {
+        face.fake.state().script.push_back(Some(error));
+        raw.ask(command, reply).await;
+    };
+    let unavailable = RequestError::Unavailable { level: Consistency::Quorum, required: 2, alive: 1, missing: vec![NodeId(2)] };
+    next(unavailable, "SET k v", "-NOTQUORATE QUORUM needs 2 replicas, 1 can be reached; missing b@west; nothing was applied/").await;
+    let late = |may_be_applied| RequestError::TimedOut {
+        level: Consistency::Two,
+        acked: 1,
+        required: 2,
+        missing: vec![NodeId(2)],
+        may_be_applied,
+    };
+    next(late(true), "INCR k", "-TIMEOUT TWO: 1 of 2 replicas answered in time; missing b@west; the write may have been applied/").await;
+    next(late(false), "GET k", "-TIMEOUT TWO: 1 of 2 replicas answered in time; missing b@west/").await;
+    next(RequestError::Overloaded, "SET k v", "-OVERLOADED the node has too much to do; nothing was applied/").await;
+    next(RequestError::DiskFull, "SET k v", "-OOM disk of the node is full; nothing was applied/").await;
+    next(RequestError::BadToken, "CTX.SET k v T9", "-ERR the causal token is not one that CTX.GET of this key gave/").await;
+    next(
+        RequestError::Overloaded,
+        "MSET a 1 b 2 c 3",
+        "-OVERLOADED the node has too much to do; nothing was applied for one key; 2 of 3 keys were applied/",
+    )
+    .await;
+    face.fake.state().loading = true;
+    raw.ask("GET k", "-LOADING ").await;
+    let mut raw = face.raw().await;
+    raw.ask("PING", "+PONG/").await;
+}
+
+#[tokio::test]
+async fn causal_tokens() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("CTX.GET k", "*2/$2/T1/*0/").await;
+    raw.ask("CTX.SET k v T1", "+OK/").await;
+    raw.ask("CTX.GET k", "*2/$2/T1/*1/$1/v/").await;
+    raw.ask("CTX.SET k v T2", "-ERR the causal token is not one that CTX.GET of this key gave/").await;
+}
+
+#[tokio::test]
+async fn wait_asks_for_the_last_write_in_each_partition() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("WAIT 3 100", ":3/").await;
+    assert!(face.fake.state().waits.is_empty(), "nothing was written");
+    raw.send("SET a 1\r\nSET e 2\r\nSET b 3\r\nGET a\r\nWAIT 2 100\r\n").await;
+    raw.expect("+OK/+OK/+OK/$1/1/:1/").await;
+    assert_eq!(partition(b"a"), partition(b"e"));
+    let state = face.fake.state();
+    let (receipts, replicas, timeout) = &state.waits[0];
+    assert_eq!((*replicas, *timeout), (2, Duration::from_millis(100)));
+    let events: Vec<_> = receipts.iter().map(|receipt| (receipt.partition, receipt.dot.counter)).collect();
+    assert_eq!(events, [(partition(b"a"), 2), (partition(b"b"), 3)]);
+    drop(state);
+    raw.ask("WAIT 1 -1", "-ERR timeout is negative/").await;
+    raw.ask("WAIT x 1", "-ERR value is not an integer or out of range/").await;
+}

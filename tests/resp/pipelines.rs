@@ -1,0 +1,89 @@
+//! The order of replies, how much is under way at one time, and what is not overtaken.
+
+use quorate_dynamo::op::{Mutation, Op, Query};
+
+use crate::wire::{Face, until};
+
+#[tokio::test]
+async fn replies_come_in_order_however_the_answers_do() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("MSET a 1 b 2 c 3", "+OK/").await;
+    face.fake.state().hold = true;
+    raw.send("GET a\r\nMGET b c\r\nGET c\r\nPING\r\nGET a\r\n").await;
+    until("the requests before PING are submitted together", || face.fake.state().kept.len() == 4).await;
+    let mut kept: Vec<_> = face.fake.state().kept.drain(..).collect();
+    kept.reverse();
+    kept.into_iter().for_each(super::fake::Kept::release);
+    until("the request after PING is submitted", || face.fake.state().kept.len() == 1).await;
+    face.fake.state().kept.pop_front().unwrap().release();
+    raw.expect("$1/1/*2/$1/2/$1/3/$1/3/+PONG/$1/1/").await;
+}
+
+#[tokio::test]
+async fn a_command_of_two_rounds_is_not_overtaken() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    face.fake.state().hold = true;
+    raw.send("SADD s a\r\nSREM s a\r\nSADD s b\r\n").await;
+    until("the first two are submitted", || face.fake.state().kept.len() == 2).await;
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(face.fake.state().kept.len(), 2, "SADD must not pass the SREM before it");
+    let kept: Vec<_> = face.fake.state().kept.drain(..).collect();
+    assert!(matches!(&kept[1].request.op, Op::Mutate(_, Mutation::Remove(_))));
+    kept.into_iter().for_each(super::fake::Kept::release);
+    until("the third is submitted", || face.fake.state().kept.len() == 1).await;
+    face.fake.state().kept.pop_front().unwrap().release();
+    raw.expect(":1/:1/:1/").await;
+}
+
+#[tokio::test]
+async fn at_most_1024_requests_are_under_way() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    face.fake.state().hold = true;
+    raw.send("GET k\r\n".repeat(1500) + "MGET" + &" k".repeat(1500) + "\r\n").await;
+    until("the first window is full", || face.fake.state().kept.len() == 1024).await;
+    let mut answered = 0;
+    while answered < 3000 {
+        until("there is something to answer", || !face.fake.state().kept.is_empty()).await;
+        let kept: Vec<_> = face.fake.state().kept.drain(..).collect();
+        assert!(kept.len() <= 1024, "{}", kept.len());
+        assert!(kept.iter().all(|kept| matches!(kept.request.op, Op::Query(_, Query::Get))));
+        answered += kept.len();
+        kept.into_iter().for_each(super::fake::Kept::release);
+    }
+    raw.expect(&("$-1/".repeat(1500) + "*1500/" + &"$-1/".repeat(1500))).await;
+}
+
+#[tokio::test]
+async fn state_changes_hold_for_what_follows_and_not_for_what_came_before() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.send("GET k\r\nHELLO 3\r\nGET k\r\nRESET\r\nGET k\r\nSELECT 2\r\nSET k v\r\nSELECT 0\r\nGET k\r\n").await;
+    raw.expect("$-1/%7/$6/server/$7/quorate/$7/version/$5/7.2.0/$5/proto/:3/$2/id/:1/$4/mode/$10/standalone/").await;
+    raw.expect("$4/role/$6/master/$7/modules/*0/_/+RESET/$-1/+OK/+OK/+OK/$-1/").await;
+}
+
+#[tokio::test]
+async fn errors_keep_their_place() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.send("SET a 1\r\nNOPE\r\nGET a\r\nGET\r\nGET a\r\n").await;
+    raw.expect("+OK/-ERR unknown command 'NOPE', with args beginning with: /$1/1/").await;
+    raw.expect("-ERR wrong number of arguments for 'get' command/$1/1/").await;
+}
+
+#[tokio::test]
+async fn a_client_that_reads_late_gets_everything() {
+    let face = Face::start().await;
+    let mut client = face.client().await;
+    let value = vec![b'x'; 100_000];
+    client.command(&[b"SET", b"k", &value]).await.unwrap();
+    let commands = vec![[&b"GET"[..], b"k"]; 300];
+    let replies = client.pipeline(&commands).await.unwrap();
+    assert_eq!(replies.len(), 300);
+    assert!(replies.iter().all(|reply| reply.bytes() == Some(&value)));
+}
