@@ -20,6 +20,16 @@ fn dots(at_most: usize) -> impl Strategy<Value = Model> {
     })
 }
 
+/// Two sets, in half of the cases the second mostly a part of the first: unrelated sets almost never include each other.
+fn related() -> impl Strategy<Value = (Model, Model)> {
+    let part = (dots(12), dots(2), any::<u64>()).prop_map(|(a, more, bits)| {
+        let kept = a.iter().enumerate().filter(|(n, dot)| bits >> (dot.replica.node.0 * 7 + *n as u64 % 7) & 1 == 0);
+        let part = kept.map(|(_, dot)| *dot).chain(more).collect();
+        (a, part)
+    });
+    prop_oneof![part, (dots(3), dots(3)), (dots(40), dots(40))]
+}
+
 fn context(model: &Model) -> CausalContext {
     model.iter().copied().collect()
 }
@@ -53,7 +63,7 @@ proptest! {
     }
 
     #[test]
-    fn union_difference_and_inclusion_are_those_of_sets(a in dots(40), b in dots(40)) {
+    fn union_difference_and_inclusion_are_those_of_sets((a, b) in related()) {
         let (ca, cb) = (context(&a), context(&b));
         let mut both = ca.clone();
         prop_assert_eq!(both.union(&cb), !b.is_subset(&a));
@@ -125,6 +135,13 @@ fn the_last_counter_of_all_is_a_counter_like_any_other() {
 fn three_replicas_without_gaps_take_few_bytes() {
     let context: CausalContext = (1..=3).flat_map(|n| (1..=100).map(move |c| Dot::new(ReplicaId::new(NodeId(n), 0), c))).collect();
     assert_eq!(postcard::to_stdvec(&context).unwrap().len(), 1 + 3 * 4);
+}
+
+#[test]
+fn another_replica_does_not_cover_an_unknown_one() {
+    let run = |r, last| (1..=last).map(|c| Dot::new(replica(r), c)).collect::<CausalContext>();
+    assert!(!run(2, 5).covers(&run(1, 3)));
+    assert!(!run(1, 5).covers(&run(2, 3)));
 }
 
 #[test]
