@@ -3,9 +3,8 @@
 //! What it says are suspicions, good for choosing whom to ask first and when to give up waiting. Nothing may be decided by it: a node that is
 //! down here stays in the topology, and only the control group takes it out.
 //!
-//! On top of foca: a member can speak only for itself (the transport proves who sent a packet), whoever is missing is sought for ever, so that
-//! halves of a split find each other again, and a node that notices that its own timers come late does not bury others for it (the local
-//! health of Lifeguard, Dadgar, Phillips, Currey 2017, section 4).
+//! On top of foca: a member can speak only for itself (the transport proves who sent a packet), and whoever is missing is sought for ever, so
+//! that halves of a split find each other again.
 
 use core::num::{NonZeroU8, NonZeroUsize};
 use core::time::Duration;
@@ -19,9 +18,6 @@ use rand::rngs::StdRng;
 use rand::seq::{IteratorRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
-
-/// How often a node that is itself late may put off declaring one member down.
-const DEFERRALS_MAX: u8 = 3;
 
 /// A node in one of its appearances. A node that was declared down appears again under the next incarnation, by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -183,14 +179,11 @@ pub enum Effect {
 
 /// A moment this machine asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Timer {
-    kind: Kind,
-    due: Duration,
-}
+pub struct Timer(Kind);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
-    Foca { timer: foca::Timer<Member>, deferred: u8 },
+    Foca(foca::Timer<Member>),
     Seek,
 }
 
@@ -212,8 +205,6 @@ pub struct Membership {
     dice: StdRng,
     started: bool,
     left: bool,
-    /// Until when this node distrusts its own timers.
-    late_until: Duration,
     rejected: u64,
 }
 
@@ -232,7 +223,7 @@ impl Membership {
         let mut dice = StdRng::seed_from_u64(seed);
         let foca = Foca::new(me, config.for_foca(1), StdRng::seed_from_u64(dice.next_u64()), PostcardCodec);
         let view = View::new();
-        Self { foca, config, me: me.node, view, dice, started: false, left: false, late_until: Duration::ZERO, rejected: 0 }
+        Self { foca, config, me: me.node, view, dice, started: false, left: false, rejected: 0 }
     }
 
     /// Takes one input; appends what is to be done.
@@ -285,18 +276,9 @@ impl Membership {
     }
 
     fn timer(&mut self, now: Duration, timer: Timer, effects: &mut Vec<Effect>) {
-        if now.saturating_sub(timer.due) > self.config.probe_timeout {
-            // This node was not running when it should have been: answers to its probes lie unread, and objections too.
-            self.late_until = now + self.config.suspicion;
-        }
-        match timer.kind {
+        match timer.0 {
             Kind::Seek => self.seek(now, effects),
-            Kind::Foca { timer: burial @ foca::Timer::ChangeSuspectToDown { .. }, deferred }
-                if now < self.late_until && deferred < DEFERRALS_MAX =>
-            {
-                arm(now, self.config.suspicion, Kind::Foca { timer: burial, deferred: deferred + 1 }, effects);
-            }
-            Kind::Foca { timer, .. } => {
+            Kind::Foca(timer) => {
                 let mut out = Out { now, view: &mut self.view, effects };
                 // The errors are timers that no longer matter, and probes cut short by a late timer, after which foca goes on by itself.
                 let _goes_on = self.foca.handle_timer(timer, &mut out);
@@ -341,12 +323,8 @@ impl Membership {
             // An announcement reaches every incarnation of the node. Encoding cannot fail.
             let _never = self.foca.announce(Member { node, incarnation: 0 }, &mut out);
         }
-        arm(now, self.config.seek_period, Kind::Seek, effects);
+        effects.push(Effect::Arm { after: self.config.seek_period, timer: Timer(Kind::Seek) });
     }
-}
-
-fn arm(now: Duration, after: Duration, kind: Kind, effects: &mut Vec<Effect>) {
-    effects.push(Effect::Arm { after, timer: Timer { kind, due: now + after } });
 }
 
 /// Turns what foca wants into effects, as far as it concerns peers.
@@ -384,7 +362,7 @@ impl foca::Runtime<Member> for Out<'_> {
     }
 
     fn submit_after(&mut self, timer: foca::Timer<Member>, after: Duration) {
-        arm(self.now, after, Kind::Foca { timer, deferred: 0 }, self.effects);
+        self.effects.push(Effect::Arm { after, timer: Timer(Kind::Foca(timer)) });
     }
 }
 

@@ -200,13 +200,14 @@ fn lost_packets_bury_nobody() {
 }
 
 #[test]
-fn a_starved_node_buries_nobody_for_good() {
-    // Node 3 gets the processor once in 1.7 s: everything it waits for seems late.
-    let mut world = World::settled(9, 3);
-    world.starved.insert(NodeId(3), Duration::from_millis(1700));
-    world.run(Duration::from_mins(2));
-    let buried = world.log.iter().filter(|(_, by, of, up)| *by == NodeId(3) && *of != NodeId(3) && !up).count();
-    assert_eq!(buried, 0, "{:?}", world.log);
+fn a_starved_node_buries_nobody_and_is_not_buried() {
+    // Node 3 gets the processor rarely: each of its probes seems unanswered, and so does each probe of it.
+    for slice in [250, 500, 900].map(Duration::from_millis) {
+        let mut world = World::settled(9, 3);
+        world.starved.insert(NodeId(3), slice);
+        world.run(Duration::from_mins(2));
+        assert!(world.log.is_empty(), "{slice:?}: {:?}", world.log);
+    }
 }
 
 #[test]
