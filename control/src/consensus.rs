@@ -3,6 +3,7 @@
 //! Voters decide; every other node is a learner, so every node reads the topology locally. The leader itself keeps the group's
 //! membership what the topology says.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -171,12 +172,9 @@ impl ControlGroup {
         if node != NodeId(1) {
             return Err(FoundError::NotFirst { node });
         }
-        match self
-            .inner
-            .raft
-            .initialize([(node, openraft::EmptyNode::default())].into_iter().collect::<std::collections::BTreeMap<_, _>>())
-            .await
-        {
+        #[expect(clippy::zero_sized_map_values, reason = "the engine's form of a set of nodes")]
+        let alone = BTreeMap::from([(node, openraft::EmptyNode::default())]);
+        match self.inner.raft.initialize(alone).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => return Err(FoundError::Engine(Box::new(error))),
         }

@@ -80,12 +80,13 @@ impl Tally {
     /// [`Unsatisfiable`] for the first group that needs more answers than it has members.
     pub fn new(groups: Vec<Group>) -> Result<Self, Unsatisfiable> {
         let mut members = Vec::with_capacity(groups.iter().map(|group| group.members.len()).sum());
-        for (index, group) in groups.iter().enumerate() {
-            members.extend(group.members.iter().map(|&node| Member { node, group: index, answer: Answer::None }));
+        let mut counts = Vec::with_capacity(groups.len());
+        for (index, group) in groups.into_iter().enumerate() {
+            members.extend(group.members.into_iter().map(|node| Member { node, group: index, answer: Answer::None }));
+            counts.push(Count { needed: group.needed, size: 0, acked: 0, failed: 0 });
         }
         members.sort_unstable_by_key(|member| (member.node, member.group));
         members.dedup_by_key(|member| (member.node, member.group));
-        let mut counts: Vec<_> = groups.iter().map(|group| Count { needed: group.needed, size: 0, acked: 0, failed: 0 }).collect();
         for member in &members {
             counts[member.group].size += 1;
         }

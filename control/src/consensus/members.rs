@@ -60,6 +60,7 @@ fn next_change(metrics: &RaftMetrics<Types>, topology: &Topology) -> Next {
         return Next::Settled;
     }
     let present: BTreeSet<NodeId> = membership.nodes().map(|(&node, _)| node).collect();
+    #[expect(clippy::zero_sized_map_values, reason = "the engine's form of a set of nodes")]
     let absent: BTreeMap<_, _> =
         topology.nodes.keys().filter(|node| !present.contains(node)).map(|&node| (node, EmptyNode::default())).collect();
     if !absent.is_empty() {

@@ -86,9 +86,10 @@ impl ControlGroup {
         let timeout = deadline.saturating_duration_since(Instant::now());
         let request = Request::Propose { command: command.clone(), timeout };
         match self.peer(leader).call(&request, timeout).await {
-            Ok(Reply::Proposed(Err(ProposeError::NoLeader))) | Err(CallError::Link(LinkError::Unreachable)) => Attempt::NotApplied,
+            Ok(Reply::Proposed(Err(ProposeError::NoLeader))) | Err(CallError::Link(LinkError::Unreachable) | CallError::Served(_)) => {
+                Attempt::NotApplied
+            }
             Ok(Reply::Proposed(result)) => Attempt::Done(result),
-            Err(CallError::Served(_)) => Attempt::NotApplied,
             Ok(_) | Err(_) => Attempt::Done(Err(ProposeError::TimedOut { may_be_applied: true })),
         }
     }

@@ -6,7 +6,7 @@ use quorate_crdt::NodeId;
 
 use super::{ControlState, DEFAULT_KEYSPACE, NewKeyspace, PARTITIONS_MAX, Refusal, Response, check_name};
 use crate::placement::place;
-use crate::topology::{Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication};
+use crate::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Replication};
 
 impl ControlState {
     pub(super) fn create_keyspace(&mut self, epoch: Epoch, new: NewKeyspace) -> Result<Response, Refusal> {
@@ -67,9 +67,10 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// The first keyspace that would have no replica anywhere if the cluster had only these nodes.
-    pub(super) fn without_replicas<'a>(&self, nodes: impl Iterator<Item = (NodeId, &'a NodeInfo)> + Clone) -> Option<KeyspaceId> {
-        let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| place(nodes.clone(), &keyspace.replication, **id, Partition(0)).is_empty();
+    /// The first keyspace that would have no replica anywhere if this node were not there.
+    pub(super) fn bare_without(&self, node: NodeId) -> Option<KeyspaceId> {
+        let rest = self.staying().filter(|&(other, _)| other != node);
+        let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| place(rest.clone(), &keyspace.replication, **id, Partition(0)).is_empty();
         self.topology.keyspaces.iter().find(bare).map(|(&id, _)| id)
     }
 }

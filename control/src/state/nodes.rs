@@ -101,8 +101,7 @@ impl ControlState {
         if !self.staying().any(|(other, _)| other != node) {
             return Err(Refusal::LastNode);
         }
-        let rest = self.staying().filter(|&(other, _)| other != node);
-        if let Some(keyspace) = self.without_replicas(rest) {
+        if let Some(keyspace) = self.bare_without(node) {
             return Err(Refusal::NoReplicas { keyspace });
         }
         self.leaving.insert(node);

@@ -178,7 +178,7 @@ impl World {
 
     /// Waits until the condition holds; fails after a minute of virtual time.
     pub(super) async fn until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         while !condition(self) {
             let status: Vec<_> = self.groups().map(|(_, group)| group.status()).collect();
             assert!(Instant::now() < deadline, "never came true: {what}: {status:#?}");
@@ -230,8 +230,8 @@ impl World {
     /// Lets no synchronisation end, or all that were held.
     pub(super) fn hold_commits(&self, hold: bool) {
         for (_, committer) in self.disks.values() {
-            let held = std::mem::replace(&mut *committer.held.lock().unwrap(), hold.then(Vec::new));
-            held.into_iter().flatten().for_each(|done| done(Ok(())));
+            let waiting = std::mem::replace(&mut *committer.held.lock().unwrap(), hold.then(Vec::new));
+            waiting.into_iter().flatten().for_each(|done| done(Ok(())));
         }
     }
 }
