@@ -121,6 +121,9 @@ impl fmt::Debug for Secret {
 
 impl Join {
     /// Looks the address up; a name may stand for several addresses.
+    ///
+    /// # Errors
+    /// What the resolver says.
     pub fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
         self.address.to_socket_addrs().map(Iterator::collect)
     }
@@ -128,6 +131,9 @@ impl Join {
 
 impl NodeConfig {
     /// Merges the sources, fills in defaults and validates.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with the place of what is wrong.
     pub fn load(sources: &Sources) -> Result<Self, ConfigError> {
         let given = layers::merge(sources)?;
         let config = keys::build(&given, sources)?;
@@ -138,6 +144,9 @@ impl NodeConfig {
     /// Checks what the types cannot say: protected faces, a power of two, names that are not empty.
     ///
     /// [`NodeConfig::load`] does this itself; it is here for configurations made in Rust.
+    ///
+    /// # Errors
+    /// [`ConfigError`], with [`Origin::Default`] for a place.
     pub fn validate(&self) -> Result<(), ConfigError> {
         self.validate_with(|_key| Origin::Default)
     }

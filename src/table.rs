@@ -14,7 +14,7 @@ impl Table {
     }
 
     pub(crate) fn push<const N: usize>(&mut self, row: [String; N]) {
-        self.rows.push(row.to_vec());
+        self.rows.push(row.into());
     }
 
     fn width(&self, column: usize) -> usize {
@@ -25,11 +25,8 @@ impl Table {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
-            let mut line = String::new();
-            for (column, cell) in row.iter().enumerate() {
-                line.push_str(&format!("{cell:<width$}  ", width = self.width(column)));
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = self.width(column)));
+            writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())
     }

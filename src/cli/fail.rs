@@ -1,8 +1,14 @@
 //! Why a command ends without success, and the exit code that says so.
 
 use std::io;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use quorate_control::store::StoreError;
+
+use crate::config::ConfigError;
+use crate::node::StartError;
 use crate::resp::client::{ClientError, Refusal};
 
 /// Exit codes; 0 and 2 are clap's as well.
@@ -43,11 +49,32 @@ pub(super) enum Failure {
     /// The bench has nothing to report.
     #[error("not one request was answered without an error")]
     NothingMeasured,
+    /// The configuration is refused; nothing was started.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error("cannot listen at {address}: {cause}")]
+    Listen { address: SocketAddr, cause: io::Error },
+    #[error("the node did not start")]
+    Start(#[from] StartError),
+    /// The node had to stop.
+    #[error("the disk failed")]
+    Disk(#[source] Arc<StoreError>),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
 impl Failure {
+    /// The failure and all its causes in one line.
+    pub(super) fn explain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(found) = cause {
+            text = format!("{text}: {found}");
+            cause = found.source();
+        }
+        text
+    }
+
     pub(super) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code())
     }
@@ -69,7 +96,7 @@ impl Failure {
             Self::Call { cause: ureq::Error::ConnectionFailed | ureq::Error::HostNotFound, .. } => FAILED,
             Self::Call { cause: ureq::Error::Io(cause), .. } if cause.kind() == io::ErrorKind::ConnectionRefused => FAILED,
             Self::Call { sent_write: true, .. } => UNKNOWN_OUTCOME,
-            Self::Usage(_) => USAGE,
+            Self::Usage(_) | Self::Config(_) => USAGE,
             _ => FAILED,
         }
     }

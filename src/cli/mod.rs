@@ -6,6 +6,7 @@ mod fail;
 mod http;
 mod keys;
 mod output;
+mod start;
 
 use std::future::Future;
 use std::process::ExitCode;
@@ -20,6 +21,7 @@ use output::Output;
 
 const EXAMPLES: &str = "\
 Examples:
+  quorate start
   quorate status
   quorate put cart:7 apples --consistency LOCAL_QUORUM
   quorate get cart:7 --resp 10.0.0.2:7379 --output json
@@ -44,10 +46,10 @@ struct Globals {
     /// How to print the result.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// RESP address of the node to ask [default: 127.0.0.1:7379].
+    /// RESP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7379].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     resp: Option<String>,
-    /// HTTP address of the node to ask [default: 127.0.0.1:7380].
+    /// HTTP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7380].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     http: Option<String>,
     /// Password of the node; better given in the environment as `QUORATE_PASSWORD`.
@@ -63,6 +65,9 @@ struct Globals {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run a node: the first one founds a cluster, the others join it.
+    #[command(after_help = start::EXAMPLES)]
+    Start(Box<start::Start>),
     /// Show the cluster as the node sees it: nodes, keyspaces, and whether all replicas have converged.
     #[command(after_help = "Example: quorate status --output json | jq .converged")]
     Status,
@@ -99,7 +104,7 @@ pub fn run() -> ExitCode {
     match cli.dispatch() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            output::note(format_args!("quorate: {failure}"));
+            output::note(format_args!("quorate: {}", failure.explain()));
             failure.exit_code()
         }
     }
@@ -109,6 +114,7 @@ impl Cli {
     fn dispatch(self) -> Result<(), Failure> {
         let globals = &self.globals;
         match self.command {
+            Command::Start(start) => block_on(start.run(globals)),
             Command::Status => cluster::status(globals),
             Command::Get(get) => block_on(get.run(globals)),
             Command::Put(put) => block_on(put.run(globals)),
@@ -123,6 +129,7 @@ impl Cli {
     /// The first global flag given that the command has no use for: ignoring it would be a lie.
     fn misplaced(&self) -> Option<&'static str> {
         let useful: &[&str] = match self.command {
+            Command::Start(_) => &["--resp", "--http", "--password"],
             Command::Status | Command::Keyspace(_) | Command::Node(_) => &["--http", "--password", "--timeout"],
             Command::Get(_) | Command::Put(_) | Command::Incr(_) | Command::Del(_) => {
                 &["--resp", "--password", "--consistency", "--timeout"]

@@ -49,7 +49,8 @@ type Shared = State<Arc<Face>>;
 
 /// Serves until `shutdown` is done, then lets open requests finish for at most two seconds.
 ///
-/// An error leaves the listener closed; requests under way at that moment may have been applied.
+/// # Errors
+/// What the system says of the listener, which is then closed; requests under way at that moment may have been applied.
 pub async fn serve(
     listener: TcpListener,
     data: Arc<dyn Data>,
@@ -60,14 +61,14 @@ pub async fn serve(
     let router = router(Arc::new(Face { data, admin, config }));
     // A connection on which Nagle's algorithm stays on is slower, not wrong.
     let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let (begin, begun) = oneshot::channel();
+    let (draining, drained) = oneshot::channel();
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;
-        drop(begin);
+        drop(draining);
     });
     let cut = async {
         // The sender is only ever dropped, never used: its end is the signal.
-        drop(begun.await as Result<(), _>);
+        drop(drained.await as Result<(), _>);
         tokio::time::sleep(GRACE).await;
     };
     tokio::select! {

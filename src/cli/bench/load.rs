@@ -139,7 +139,7 @@ impl Load {
         for first in (0..self.set_size).step_by(PRELOAD_BATCH as usize) {
             let elements: Vec<String> = (first..self.set_size.min(first + PRELOAD_BATCH)).map(|n| format!("element:{n}")).collect();
             let mut args: Vec<&[u8]> = vec![b"SADD", self.set.as_bytes()];
-            args.extend(elements.iter().map(|element| element.as_bytes()));
+            args.extend(elements.iter().map(String::as_bytes));
             client.command(&args).await?;
         }
         Ok(())

@@ -72,17 +72,17 @@ impl Recorder {
         }
     }
 
-    /// `None` if nothing was done.
-    pub(super) fn report(&self) -> Option<Report> {
+    /// All numbers but the errors are 0 if nothing was done.
+    pub(super) fn report(&self) -> Report {
         let seconds = (self.window.end - self.window.measured).as_secs_f64();
         let micros = |quantile| tenths(self.latencies.value_at_quantile(quantile) as f64 / 1_000.0);
-        (self.done > 0).then(|| Report {
+        Report {
             ops_per_second: tenths(self.done as f64 / seconds),
             p50_us: micros(0.5),
             p99_us: micros(0.99),
             p999_us: micros(0.999),
             errors: self.errors,
-        })
+        }
     }
 }
 

@@ -111,8 +111,8 @@ async fn the_level_is_a_prefix_and_wait_follows_each_write() {
     locally(async {
         let server = Server::start(Duration::ZERO).await;
         // This server answers WAIT with OK, which is no number: each write counts as an error.
-        let refused = server.bench("--workload incr --clients 1 --level LOCAL_QUORUM --wait 2").await;
-        assert!(matches!(refused, Err(Failure::NothingMeasured)));
+        let report = server.bench("--workload incr --clients 1 --level LOCAL_QUORUM --wait 2").await.unwrap();
+        assert!(report.errors > 0 && report.ops_per_second == 0.0, "{report:?}");
         let seen = server.seen();
         assert!(seen.starts_with("*4\r\n$2\r\nCL\r\n$12\r\nLOCAL_QUORUM\r\n$4\r\nINCR\r\n"), "{seen:.80}");
         assert!(seen.contains("*3\r\n$4\r\nWAIT\r\n$1\r\n2\r\n$4\r\n1000\r\n"));
@@ -127,7 +127,8 @@ async fn refusals_are_errors_and_no_throughput() {
         server.refusing.set(true);
         let report = server.bench("--workload mixed --clients 2").await.unwrap();
         assert!(report.errors > 0 && report.ops_per_second > 0.0);
-        assert!(matches!(server.bench("--workload get --clients 2").await, Err(Failure::NothingMeasured)));
+        let report = server.bench("--workload get --clients 2").await.unwrap();
+        assert!(report.errors > 0 && report.ops_per_second == 0.0, "{report:?}");
     })
     .await;
 }
@@ -184,11 +185,11 @@ fn the_closed_loop_is_corrected_by_its_mean_interval() {
         recorder.done(now, now + Duration::from_millis(latency));
         now += Duration::from_millis(latency);
     }
-    assert!(recorder.report().unwrap().p50_us < 1_100.0);
+    assert!(recorder.report().p50_us < 1_100.0);
     recorder.correct(1, 1);
-    let p99 = recorder.report().unwrap().p99_us;
+    let p99 = recorder.report().p99_us;
     assert!(p99 > 800_000.0, "{p99}");
-    assert!((recorder.report().unwrap().ops_per_second - 100.0).abs() < 0.1);
+    assert!((recorder.report().ops_per_second - 100.0).abs() < 0.1);
 }
 
 #[test]
@@ -197,9 +198,9 @@ fn the_warm_up_counts_for_nothing() {
     let mut recorder = Recorder::new(Window::starting_at(start, 1, 1));
     recorder.done(start, start + Duration::from_millis(999));
     recorder.failed(1, start + Duration::from_millis(999));
-    assert_eq!(recorder.report(), None);
+    assert_eq!((recorder.report().ops_per_second, recorder.report().errors), (0.0, 0));
     recorder.done(start + Duration::from_millis(1500), start + Duration::from_millis(1600));
-    let report = recorder.report().unwrap();
+    let report = recorder.report();
     assert_eq!((report.ops_per_second, report.errors), (1.0, 0));
 }
 

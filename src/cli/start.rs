@@ -1,0 +1,219 @@
+//! `quorate start`: one node with its faces, until it is told to stop.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tracing_subscriber::EnvFilter;
+
+use super::fail::Failure;
+use super::{Globals, output};
+use crate::config::{NodeConfig, Sources, Storage};
+use crate::http::{self, HttpConfig};
+use crate::node::{Node, Options};
+use crate::resp::{self, RespConfig};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  quorate start                                           one node, data under the platform's data directory
+  quorate start --node b --data-dir ./b --resp 127.0.0.1:0 --http 127.0.0.1:0 --quic 127.0.0.1:0 \\
+                --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
+  QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
+
+When it serves, it prints one line on stdout: ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}.
+--resp and --http are where it listens. Every flag is also a key of the file (data_dir) and a variable (QUORATE_DATA_DIR);
+flags win over variables, variables over the file. QUORATE_LOG sets what is logged to stderr, such as info or quorate=debug.";
+
+/// What the operator says about the node; everything has a default.
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// TOML file to read; `QUORATE_CONFIG` names it as well.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where the node keeps its data.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// Name of the node, unique in the cluster [default: the host's].
+    #[arg(long, value_name = "NAME")]
+    node: Option<String>,
+    /// Its datacenter [default: dc1].
+    #[arg(long, value_name = "DC")]
+    datacenter: Option<String>,
+    /// Its rack [default: r1].
+    #[arg(long)]
+    rack: Option<String>,
+    /// Where it listens for other nodes [default: 127.0.0.1:7381].
+    #[arg(long, value_name = "ADDRESS")]
+    quic: Option<String>,
+    /// Where it listens for etcd clients; this version does not serve them yet and says so.
+    #[arg(long, value_name = "ADDRESS")]
+    etcd: Option<String>,
+    /// QUIC address of any member of the cluster to join; without it the node founds a cluster, or goes on with its own.
+    #[arg(long, value_name = "HOST:PORT")]
+    join: Option<String>,
+    /// Token that the cluster made for joining.
+    #[arg(long)]
+    token: Option<String>,
+    #[command(flatten)]
+    tuning: Tuning,
+}
+
+#[derive(Debug, Args)]
+struct Tuning {
+    /// Storage engine: fjall, sled or memory [default: fjall].
+    #[arg(long)]
+    storage: Option<String>,
+    /// When a write is on disk: sync (before it is acknowledged), interval or none [default: sync].
+    #[arg(long)]
+    durability: Option<String>,
+    /// Time between two syncs with --durability interval [default: 1s].
+    #[arg(long, value_name = "TIME")]
+    durability_interval: Option<String>,
+    /// How long a request that names no timeout may take [default: 5s].
+    #[arg(long, value_name = "TIME")]
+    request_timeout: Option<String>,
+    /// Partitions of a keyspace that names no number: a power of two [default: 64].
+    #[arg(long, value_name = "N")]
+    partitions: Option<String>,
+}
+
+/// The line on stdout that says that the node serves. Its fields are stable: other people's scripts read it.
+#[derive(Serialize)]
+struct Ready<'a> {
+    node: &'a str,
+    datacenter: &'a str,
+    resp: SocketAddr,
+    http: SocketAddr,
+    quic: SocketAddr,
+    etcd: Option<SocketAddr>,
+    cluster: String,
+    join_token: Option<&'a str>,
+}
+
+impl Start {
+    pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let config = NodeConfig::load(&self.sources(globals))?;
+        log_to_stderr();
+        // Before the node: a port that is taken must not leave a founded cluster behind.
+        let resp = listen(config.listen.resp)?;
+        let http = listen(config.listen.http)?;
+        let addresses = (resp.local_addr()?, http.local_addr()?);
+        let node = Node::start(config.clone(), Options::default()).await?;
+        let faces = Faces::open(&node, &config, (resp, http));
+        say_ready(&node, &config, addresses)?;
+        let result = faces.until_told(&node).await;
+        faces.close().await;
+        node.shutdown().await.map_err(Failure::Disk)?;
+        result
+    }
+
+    fn sources(self, globals: &Globals) -> Sources {
+        let tuning = self.tuning;
+        let flags = [
+            ("data_dir", self.data_dir),
+            ("node", self.node),
+            ("datacenter", self.datacenter),
+            ("rack", self.rack),
+            ("resp", globals.resp.clone()),
+            ("http", globals.http.clone()),
+            ("quic", self.quic),
+            ("etcd", self.etcd),
+            ("join", self.join),
+            ("token", self.token),
+            ("password", globals.password.clone()),
+            ("storage", tuning.storage),
+            ("durability", tuning.durability),
+            ("durability_interval", tuning.durability_interval),
+            ("request_timeout", tuning.request_timeout),
+            ("partitions", tuning.partitions),
+        ];
+        let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Sources::of_process(self.config, given)
+    }
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_unset_or_broken| EnvFilter::new("warn,quorate=info"));
+    // It fails only if somebody has set one already, who then gets the logs.
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init());
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    let bound = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    bound.map_err(|cause| Failure::Listen { address, cause })
+}
+
+fn say_ready(node: &Node, config: &NodeConfig, (resp, http): (SocketAddr, SocketAddr)) -> io::Result<()> {
+    let ready = Ready {
+        node: &config.node,
+        datacenter: &config.datacenter,
+        resp,
+        http,
+        quic: node.quic(),
+        etcd: None,
+        cluster: format!("{:032x}", node.cluster().0),
+        join_token: node.join_token(),
+    };
+    output::line(format_args!("ready {}", serde_json::to_string(&ready)?))
+}
+
+/// The servers of one node. They run on the node's own thread, beside its network.
+struct Faces {
+    stop: watch::Sender<bool>,
+    resp: JoinHandle<io::Result<()>>,
+    http: JoinHandle<io::Result<()>>,
+}
+
+impl Faces {
+    fn open(node: &Node, config: &NodeConfig, (resp, http): (TcpListener, TcpListener)) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let resp_config = RespConfig {
+            password: config.password.as_ref().map(|password| resp::Secret::new(password.reveal())),
+            timeout: config.request_timeout,
+            durable: config.storage != Storage::Memory,
+            ..RespConfig::default()
+        };
+        let http_config = HttpConfig { password: config.password.clone(), timeout: config.request_timeout };
+        let (data, admin) = (node.data(), node.admin());
+        let resp_data = Arc::clone(&data);
+        let mut http_stopped = stopped.clone();
+        let resp = node.runtime().spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(resp)?;
+            resp::serve(listener, resp_data, resp_config, stopped).await
+        });
+        let http = node.runtime().spawn(async move {
+            let listener = tokio::net::TcpListener::from_std(http)?;
+            // A sender that is gone means the end as well.
+            let told = async move { drop(http_stopped.wait_for(|stop| *stop).await) };
+            http::serve(listener, data, admin, http_config, told).await
+        });
+        Self { stop, resp, http }
+    }
+
+    /// Until a signal comes, or the node ends by itself.
+    async fn until_told(&self, node: &Node) -> Result<(), Failure> {
+        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            _ = interrupt.recv() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            error = node.failed() => Err(Failure::Disk(error)),
+        }
+    }
+
+    async fn close(self) {
+        self.stop.send_replace(true);
+        for (name, face) in [("RESP", self.resp), ("HTTP", self.http)] {
+            match face.await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the {name} face ended with an error"),
+                Err(error) => tracing::warn!(%error, "the {name} face ended"),
+            }
+        }
+    }
+}
