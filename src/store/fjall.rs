@@ -6,16 +6,23 @@
 //! Not promised: damage in the *middle* of the journal (bit rot) is not told from a torn tail; what follows it is dropped silently
 //! (fjall issue 311). Anti-entropy and the digests find the loss, the engine does not.
 //!
+//! Two things of fjall 3.1.13 are worked around here. It synchronises its journal under the lock that every write takes, so no batch could be
+//! applied while the disk works: `persist` hands the journal's buffer to the operating system under that lock and synchronises the file
+//! itself. And the end of a background flush or compaction can show a snapshot the part of a batch that is applied at that moment
+//! (it publishes a later sequence number than the batch's): snapshots are not opened while a batch is being applied.
+//!
 //! After a failed write or sync fjall refuses every later write; so does this store, with the same kind of error.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError, RwLock};
 
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable};
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot};
 use bytes::Bytes;
 use quorate_control::store::{Batch, Change, Space, Store, StoreError, StoreStats, Visitor};
 
@@ -31,7 +38,18 @@ pub struct FjallStore {
     database: Database,
     spaces: Vec<Keyspace>,
     dir: PathBuf,
+    /// Written while a batch is being applied, read while a snapshot is being opened.
+    applying: RwLock<()>,
+    journal: Mutex<Option<Journal>>,
     full: AtomicBool,
+    /// A synchronisation has failed: nothing more is written, as by the engine itself after a failure of its own.
+    failed: AtomicBool,
+}
+
+/// The file that the engine appends to, opened a second time to be synchronised without the engine's lock.
+struct Journal {
+    number: u64,
+    file: File,
 }
 
 /// A key or value that the engine has no format for. Nothing was written.
@@ -57,11 +75,48 @@ impl FjallStore {
             create(dir, config)?;
         }
         let (database, spaces) = open_at(dir, config).map_err(|error| engine_error(Engine::Fjall, "open", error))?;
-        Ok(Self { database, spaces, dir: dir.to_path_buf(), full: AtomicBool::new(false) })
+        Ok(Self {
+            database,
+            spaces,
+            dir: dir.to_path_buf(),
+            applying: RwLock::new(()),
+            journal: Mutex::new(None),
+            full: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+        })
     }
 
     fn space(&self, space: Space) -> &Keyspace {
         &self.spaces[space as usize]
+    }
+
+    /// A view of whole batches.
+    fn snapshot(&self) -> Snapshot {
+        let _whole = self.applying.read().unwrap_or_else(PoisonError::into_inner);
+        self.database.snapshot()
+    }
+
+    /// Synchronises the newest journal, which is where everything is that the engine has not synchronised itself: it begins a new journal only
+    /// after it has synchronised the one before, and drops one only when its data is in tables that it has synchronised.
+    fn sync_journal(&self) -> io::Result<()> {
+        let mut newest = None;
+        for entry in fs::read_dir(&self.dir)? {
+            let name = entry?.file_name();
+            let number = name.to_str().and_then(|name| name.strip_suffix(".jnl")).and_then(|number| number.parse::<u64>().ok());
+            newest = newest.max(number);
+        }
+        let number = newest.ok_or(io::ErrorKind::NotFound)?;
+        // Kept open, so that an error of writing back between two calls is reported to this handle.
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if journal.as_ref().is_none_or(|journal| journal.number != number) {
+            let file = File::options().read(true).write(true).open(self.dir.join(format!("{number}.jnl")))?;
+            *journal = Some(Journal { number, file });
+        }
+        journal.as_ref().map_or(Ok(()), |journal| journal.file.sync_data())
+    }
+
+    fn check_writable(&self, operation: &'static str) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Relaxed) { Err(self.error(operation, ::fjall::Error::Poisoned)) } else { Ok(()) }
     }
 
     fn error(&self, operation: &'static str, error: ::fjall::Error) -> StoreError {
@@ -157,7 +212,7 @@ impl Store for FjallStore {
             return Ok(None);
         }
         // Through a snapshot, because a plain read may see a batch that is half applied.
-        let value = self.database.snapshot().get(self.space(space), stored_key(key));
+        let value = self.snapshot().get(self.space(space), stored_key(key));
         Ok(value.map_err(|error| self.error("get", error))?.map(|value| Bytes::copy_from_slice(&value)))
     }
 
@@ -167,7 +222,7 @@ impl Store for FjallStore {
         }
         let (from, to) = (stored_key(from), to.map(stored_key));
         let upper = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-        let snapshot = self.database.snapshot();
+        let snapshot = self.snapshot();
         for entry in snapshot.range::<&[u8], _>(self.space(space), (Bound::Included(&*from), upper)) {
             let (key, value) = entry.into_inner().map_err(|error| self.error("scan", error))?;
             if visit(original_key(&key), &value).is_break() {
@@ -179,6 +234,7 @@ impl Store for FjallStore {
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         batch.changes.iter().try_for_each(check_size).map_err(|error| engine_error(Engine::Fjall, "apply", error))?;
+        self.check_writable("apply")?;
         let changes = last_per_key(batch.changes);
         let mut write = OwnedWriteBatch::with_capacity(self.database.clone(), changes.len());
         for change in &changes {
@@ -188,11 +244,20 @@ impl Store for FjallStore {
                 Change::Delete(space, key) => write.remove(self.space(*space), &*stored_key(key)),
             }
         }
+        let _applying = self.applying.write().unwrap_or_else(PoisonError::into_inner);
         write.commit().map_err(|error| self.error("apply", error))
     }
 
     fn persist(&self) -> Result<(), StoreError> {
-        self.database.persist(PersistMode::SyncData).map_err(|error| self.error("persist", error))
+        let flush = || self.database.persist(PersistMode::Buffer).map_err(|error| self.error("persist", error));
+        self.check_writable("persist")?;
+        flush()?;
+        if let Err(error) = self.sync_journal() {
+            self.failed.store(true, Ordering::Relaxed);
+            return Err(self.error("persist", error.into()));
+        }
+        // The engine's own synchronisation of a journal that was replaced meanwhile may have failed; then it refuses everything.
+        flush()
     }
 
     fn stats(&self) -> StoreStats {
