@@ -278,11 +278,7 @@ impl Shared {
     /// The accepting side of a connection, from its first packet to its end.
     async fn admit(self: Arc<Self>, incoming: Incoming, _permit: OwnedSemaphorePermit) {
         let remote = incoming.remote_address();
-        let connection = match incoming.accept() {
-            Ok(connecting) => connecting.await,
-            Err(error) => Err(error),
-        };
-        let connection = match connection {
+        let connection = match async { incoming.accept()?.await }.await {
             Ok(connection) => connection,
             Err(error) => return tracing::debug!(%remote, %error, "a handshake failed"),
         };
