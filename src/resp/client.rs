@@ -117,6 +117,9 @@ pub struct Client {
 
 impl Client {
     /// Connects, and authenticates if `options` names a user or a password.
+    ///
+    /// # Errors
+    /// [`ClientError::Refused`] for a wrong password, else what kept the connection from being made.
     pub async fn connect(address: impl ToSocketAddrs, options: Options) -> Result<Self, ClientError> {
         let waited = options.timeout;
         let stream = timeout(waited, TcpStream::connect(address)).await.map_err(|_elapsed| ClientError::TimedOut { waited })??;
@@ -133,6 +136,9 @@ impl Client {
     }
 
     /// Sends one command and waits for its reply.
+    ///
+    /// # Errors
+    /// After [`ClientError::Refused`] the connection goes on; after any other it is of no more use.
     pub async fn command(&mut self, args: &[&[u8]]) -> Result<Value, ClientError> {
         self.queue(args);
         self.flush().await?;
@@ -145,6 +151,9 @@ impl Client {
     /// Sends all commands at once and gives their replies in the same order; refusals are [`Value::Error`].
     ///
     /// Reads while it writes, so a pipeline of any length cannot lock both sides.
+    ///
+    /// # Errors
+    /// The connection is of no more use, and any of the commands may have been executed.
     pub async fn pipeline<'a, C>(&mut self, commands: &[C]) -> Result<Vec<Value>, ClientError>
     where
         C: AsRef<[&'a [u8]]>,
@@ -173,6 +182,9 @@ impl Client {
     }
 
     /// Sends what is queued. Each queued command must be met by one [`Client::receive`].
+    ///
+    /// # Errors
+    /// The connection is of no more use, and any of the commands may have been executed.
     pub async fn flush(&mut self) -> Result<(), ClientError> {
         while !self.output.is_empty() {
             self.exchange().await?;
@@ -180,7 +192,10 @@ impl Client {
         Ok(())
     }
 
-    /// The next reply.
+    /// The next reply; a refusal is [`Value::Error`].
+    ///
+    /// # Errors
+    /// The connection is of no more use.
     pub async fn receive(&mut self) -> Result<Value, ClientError> {
         loop {
             if let Some(value) = self.decoder.next(&mut self.input)? {

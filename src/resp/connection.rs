@@ -289,7 +289,7 @@ fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
             break;
         }
         let room = (ECHO_BYTES - shown.len()).min(arg.len());
-        shown.push_str(&format!("'{}' ", String::from_utf8_lossy(&arg[..room])));
+        shown.extend(["'", &String::from_utf8_lossy(&arg[..room]), "' "]);
     }
     let name = String::from_utf8_lossy(&name[..name.len().min(ECHO_BYTES)]).into_owned();
     Refused::UnknownCommand { name, args: shown }

@@ -56,6 +56,12 @@ impl Encoder {
         self.digits(number.unsigned_abs());
     }
 
+    /// A number that is never negative: a length or an identifier.
+    pub(crate) fn count(&mut self, number: u64) {
+        self.out.put_u8(b':');
+        self.digits(number);
+    }
+
     /// A string of any bytes.
     pub(crate) fn bulk(&mut self, bytes: &[u8]) {
         self.header(b'$', bytes.len());

@@ -12,7 +12,8 @@ use smallvec::SmallVec;
 /// The most arguments of one command. Redis: `1024 * 1024`.
 pub const ARGUMENTS_MAX: i64 = 1024 * 1024;
 /// The longest argument, in bytes: the longest value the data plane takes.
-pub const ARGUMENT_BYTES_MAX: i64 = quorate_dynamo::op::VALUE_BYTES_MAX as i64;
+pub const ARGUMENT_BYTES_MAX: i64 = 16 * 1024 * 1024;
+const _: () = assert!(ARGUMENT_BYTES_MAX.unsigned_abs() == quorate_dynamo::op::VALUE_BYTES_MAX as u64);
 /// The longest request, in bytes, over all its arguments.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The longest inline request, in bytes. Redis: `PROTO_INLINE_MAX_SIZE`.
@@ -117,6 +118,7 @@ impl<'a> Args<'a> {
     }
 
     /// The same command without its first `count` arguments, of which there must be as many.
+    #[must_use]
     pub fn skip(self, count: usize) -> Self {
         Self { frame: self.frame, spans: &self.spans[count..] }
     }
@@ -166,6 +168,9 @@ impl Parser {
     }
 
     /// Takes the next whole command off `input`; `None` asks for more bytes. After an error the connection must be closed.
+    ///
+    /// # Errors
+    /// The first bytes that are no request; every command before them has been given.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Command>, ProtocolError> {
         loop {
             if self.missing > 0 {
@@ -201,7 +206,7 @@ impl Parser {
             drop(input.split_to(end));
             return Ok(true);
         }
-        self.missing = count as u32;
+        self.missing = count.unsigned_abs() as u32;
         self.at = end;
         Ok(true)
     }
@@ -247,7 +252,7 @@ impl Parser {
         if !self.trusted && length > STRANGER_ARGUMENT_BYTES_MAX {
             return Err(ProtocolError::StrangerArgumentLength);
         }
-        let length = length as usize;
+        let length = length.unsigned_abs() as usize;
         if end + length > REQUEST_BYTES_MAX {
             return Err(ProtocolError::TooBig);
         }

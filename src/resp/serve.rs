@@ -27,6 +27,9 @@ const KEEPALIVE_PROBES: u32 = 3;
 ///
 /// Then it takes no more connections or commands, answers what has been submitted, and returns once all connections are closed,
 /// after ten seconds at most.
+///
+/// # Errors
+/// Only when the listener cannot tell its own address. A failed accept is logged and tried again.
 pub async fn serve(listener: TcpListener, data: Arc<dyn Data>, config: RespConfig, mut stop: watch::Receiver<bool>) -> io::Result<()> {
     let server = Arc::new(Server::new(data, config, listener.local_addr()?));
     let mut connections = JoinSet::new();

@@ -62,8 +62,8 @@ impl Default for RespConfig {
             timeout: Duration::from_secs(2),
             clients_max: 10_000,
             durable: true,
-            keepalive: Duration::from_secs(300),
-            write_stall: Duration::from_secs(60),
+            keepalive: Duration::from_mins(5),
+            write_stall: Duration::from_mins(1),
         }
     }
 }

@@ -88,7 +88,9 @@ pub(crate) fn encode(shape: Shape, writes: bool, outcomes: Outcomes, data: &dyn 
         Shape::Sum => to.integer(replies.iter().map(number).sum()),
         Shape::Each => {
             to.array(replies.len());
-            replies.iter().for_each(|reply| plain(reply, to));
+            for reply in &replies {
+                plain(reply, to);
+            }
         }
         _ => match replies.first() {
             Some(reply) => single(shape, reply, to),
@@ -112,15 +114,15 @@ fn single(shape: Shape, reply: &Reply, to: &mut Encoder) {
         (Shape::Present, Reply::Values(values)) => to.integer(i64::from(values.first().is_some_and(Option::is_some))),
         (Shape::Set, Reply::List(elements)) => {
             to.set(elements.len());
-            elements.iter().for_each(|element| to.bulk(element));
+            bulks(elements.iter(), to);
         }
         (Shape::Fields, Reply::Pairs(pairs)) => {
             to.array(pairs.len());
-            pairs.iter().for_each(|(field, _)| to.bulk(field));
+            bulks(pairs.iter().map(|(field, _)| field), to);
         }
         (Shape::Values, Reply::Pairs(pairs)) => {
             to.array(pairs.len());
-            pairs.iter().for_each(|(_, value)| to.bulk(value));
+            bulks(pairs.iter().map(|(_, value)| value), to);
         }
         (_, Reply::Expiry(expiry)) => to.integer(expiry_number(shape, *expiry, now_ms())),
         _ => plain(reply, to),
@@ -152,12 +154,16 @@ fn plain(reply: &Reply, to: &mut Encoder) {
         Reply::Integer(number) => to.integer(*number),
         Reply::Integers(numbers) => {
             to.array(numbers.len());
-            numbers.iter().for_each(|number| to.integer(*number));
+            for number in numbers {
+                to.integer(*number);
+            }
         }
         Reply::Value(value) => to.bulk(value),
         Reply::Values(values) => {
             to.array(values.len());
-            values.iter().for_each(|value| to.bulk_or_null(value.as_deref()));
+            for value in values {
+                to.bulk_or_null(value.as_deref());
+            }
         }
         Reply::List(elements) => strings(elements, to),
         Reply::Pairs(pairs) => {
@@ -181,7 +187,13 @@ fn plain(reply: &Reply, to: &mut Encoder) {
 /// An array of strings.
 pub(crate) fn strings(elements: &[Bytes], to: &mut Encoder) {
     to.array(elements.len());
-    elements.iter().for_each(|element| to.bulk(element));
+    bulks(elements.iter(), to);
+}
+
+fn bulks<'a>(elements: impl Iterator<Item = &'a Bytes>, to: &mut Encoder) {
+    for element in elements {
+        to.bulk(element);
+    }
 }
 
 /// What `TYPE` calls a kind.

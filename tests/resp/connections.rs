@@ -16,7 +16,7 @@ async fn nonsense_is_answered_and_the_connection_closed() {
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"%1\r\n$1\r\na\r\n", "expected '*', got '%'"),
         (b"GET \"k\r\n", "unbalanced quotes in request"),
-        (&[b'x'; 70_000], "too big inline request"),
+        (&b"x".repeat(70_000), "too big inline request"),
     ] {
         let mut raw = face.raw().await;
         raw.send(b"PING\r\n").await;

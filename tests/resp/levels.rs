@@ -158,12 +158,10 @@ async fn wait_asks_for_the_last_write_in_each_partition() {
     raw.send("SET a 1\r\nSET e 2\r\nSET b 3\r\nGET a\r\nWAIT 2 100\r\n").await;
     raw.expect("+OK/+OK/+OK/$1/1/:1/").await;
     assert_eq!(partition(b"a"), partition(b"e"));
-    let state = face.fake.state();
-    let (receipts, replicas, timeout) = &state.waits[0];
-    assert_eq!((*replicas, *timeout), (2, Duration::from_millis(100)));
+    let (receipts, replicas, timeout) = face.fake.state().waits[0].clone();
+    assert_eq!((replicas, timeout), (2, Duration::from_millis(100)));
     let events: Vec<_> = receipts.iter().map(|receipt| (receipt.partition, receipt.dot.counter)).collect();
     assert_eq!(events, [(partition(b"a"), 2), (partition(b"b"), 3)]);
-    drop(state);
     raw.ask("WAIT 1 -1", "-ERR timeout is negative/").await;
     raw.ask("WAIT x 1", "-ERR value is not an integer or out of range/").await;
 }

@@ -12,9 +12,10 @@ use crate::resp::refuse::Refused;
 use crate::resp::session::Session;
 
 type Writing = std::fmt::Result;
+type Section = fn(&Session, &mut String) -> Writing;
 
 /// The sections of `INFO`, in order.
-const SECTIONS: &[(&str, fn(&Session, &mut String) -> Writing)] = &[
+const SECTIONS: &[(&str, Section)] = &[
     ("Server", server),
     ("Clients", clients),
     ("Persistence", persistence),
@@ -119,7 +120,7 @@ pub(crate) fn config_get(session: &mut Session, args: Args<'_>, to: &mut Encoder
 }
 
 pub(crate) fn config_set(session: &mut Session, args: Args<'_>, _: &mut Encoder) -> Result<(), Refused> {
-    arity(args.len() % 2 == 0, "config|set")?;
+    arity(args.len().is_multiple_of(2), "config|set")?;
     let known = settings(session);
     let unknown = args.iter(2).step_by(2).find(|name| !known.iter().any(|(setting, _)| is(name, setting)));
     Err(match unknown {

@@ -12,7 +12,7 @@ use crate::resp::session::{Level, Session};
 type Done = Result<(), Refused>;
 
 pub(crate) fn id(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
-    to.integer(session.id as i64);
+    to.count(session.id);
     Ok(())
 }
 

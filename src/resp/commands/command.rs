@@ -25,7 +25,7 @@ pub(crate) fn all(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Do
 }
 
 pub(crate) fn count(_: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
-    to.integer(table::all().count() as i64);
+    to.count(table::all().count() as u64);
     Ok(())
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn docs(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
     to.map(chosen.len());
     for (group, spec) in chosen {
         to.bulk(spec.name.as_bytes());
-        document(group, "", spec, to);
+        document(group, spec, to);
     }
     Ok(())
 }
@@ -72,7 +72,9 @@ pub(crate) fn getkeys(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done
         return Err(Refused::NoKeys);
     }
     to.array(positions.len());
-    positions.into_iter().for_each(|at| to.bulk(inner.get(at)));
+    for at in positions {
+        to.bulk(inner.get(at));
+    }
     Ok(())
 }
 
@@ -106,7 +108,7 @@ fn describe(group: Group, container: &str, spec: &Spec, to: &mut Encoder) {
 }
 
 /// One value of `COMMAND DOCS`.
-fn document(group: Group, container: &str, spec: &Spec, to: &mut Encoder) {
+fn document(group: Group, spec: &Spec, to: &mut Encoder) {
     to.map(if spec.subcommands.is_empty() { 3 } else { 4 });
     let summary = if spec.syntax.is_empty() { spec.summary.to_owned() } else { format!("{} {}", spec.syntax, spec.summary) };
     for (name, value) in [("summary", summary.as_str()), ("since", spec.since), ("group", group.name())] {
@@ -120,6 +122,6 @@ fn document(group: Group, container: &str, spec: &Spec, to: &mut Encoder) {
     to.map(spec.subcommands.len());
     for sub in spec.subcommands {
         to.bulk(full_name(spec.name, sub).as_bytes());
-        document(group, container, sub, to);
+        document(group, sub, to);
     }
 }

@@ -57,7 +57,7 @@ pub(crate) fn hello(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> 
     to.bulk(b"proto");
     to.integer(to.protocol.number());
     to.bulk(b"id");
-    to.integer(session.id as i64);
+    to.count(session.id);
     for (name, value) in [("mode", "standalone"), ("role", "master")] {
         to.bulk(name.as_bytes());
         to.bulk(value.as_bytes());
@@ -107,19 +107,16 @@ pub(crate) fn auth(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> R
 pub(crate) fn select(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
     let topology = session.server.data.topology();
     let wanted = args.get(1);
-    let keyspace = match integer(wanted) {
-        Ok(number) => {
-            let id = u32::try_from(number).map(KeyspaceId).map_err(|_out_of_range| Refused::KeyspaceNumber)?;
-            // The default keyspace exists even before the node has learnt the topology.
-            if id.0 != 0 && !topology.keyspaces.contains_key(&id) {
-                return Err(Refused::KeyspaceNumber);
-            }
-            id
+    let keyspace = if let Ok(number) = integer(wanted) {
+        let id = u32::try_from(number).map(KeyspaceId).map_err(|_out_of_range| Refused::KeyspaceNumber)?;
+        // The default keyspace exists even before the node has learnt the topology.
+        if id.0 != 0 && !topology.keyspaces.contains_key(&id) {
+            return Err(Refused::KeyspaceNumber);
         }
-        Err(_) => {
-            let found = topology.keyspaces.iter().find(|(_, keyspace)| keyspace.name.as_bytes() == wanted);
-            *found.ok_or(Refused::KeyspaceName)?.0
-        }
+        id
+    } else {
+        let found = topology.keyspaces.iter().find(|(_, keyspace)| keyspace.name.as_bytes() == wanted);
+        *found.ok_or(Refused::KeyspaceName)?.0
     };
     session.keyspace = keyspace;
     session.server.clients.update(session.id, |client| client.keyspace = keyspace.0);
@@ -138,7 +135,7 @@ pub(crate) fn reset(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Res
     to.protocol = Protocol::Resp2;
     session.server.clients.update(session.id, |client| {
         client.name = String::new();
-        client.user = "default".to_owned();
+        "default".clone_into(&mut client.user);
         client.keyspace = 0;
         client.protocol = Protocol::Resp2;
     });

@@ -12,12 +12,12 @@ use crate::resp::work::{Shape, Work};
 type Translated = Result<Work, Refused>;
 
 pub(crate) fn hset(_: &Session, args: Args<'_>) -> Translated {
-    arity(args.len() % 2 == 0, "hset")?;
+    arity(args.len().is_multiple_of(2), "hset")?;
     mutate(args, Mutation::SetFields(pairs(args)), Shape::Plain)
 }
 
 pub(crate) fn hmset(_: &Session, args: Args<'_>) -> Translated {
-    arity(args.len() % 2 == 0, "hmset")?;
+    arity(args.len().is_multiple_of(2), "hmset")?;
     mutate(args, Mutation::SetFields(pairs(args)), Shape::Ok)
 }
 

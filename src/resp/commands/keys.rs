@@ -49,7 +49,7 @@ pub(crate) fn pexpireat(_: &Session, args: Args<'_>) -> Translated {
 /// A time that is over removes the key at once, as in Redis.
 fn expire_at(args: Args<'_>, millis: i64, base: u64, name: &'static str) -> Translated {
     let number = integer(args.get(2))?;
-    let at = number.checked_mul(millis).and_then(|millis| millis.checked_add(base as i64)).ok_or(Refused::ExpireTime { name })?;
+    let at = number.checked_mul(millis).and_then(|millis| millis.checked_add_unsigned(base)).ok_or(Refused::ExpireTime { name })?;
     match u64::try_from(at) {
         Ok(at) if at > now_ms() => mutate(args, Mutation::ExpireAt(at), Shape::Plain),
         _ => mutate(args, Mutation::Delete, Shape::Plain),

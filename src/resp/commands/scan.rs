@@ -67,7 +67,7 @@ fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
             filter.kind = Some(value);
         } else if is(option, "COUNT") {
             let count = Some(integer(value)?).filter(|count| *count > 0).ok_or(Refused::Syntax)?;
-            filter.count = count.min(PAGE_KEYS_MAX) as u32;
+            filter.count = count.min(PAGE_KEYS_MAX).unsigned_abs() as u32;
         } else {
             return Err(Refused::Syntax);
         }

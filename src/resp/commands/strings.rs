@@ -82,9 +82,9 @@ impl Unit {
 
     /// The Unix time in milliseconds; a time of 0 or less, or one beyond the range, is refused.
     fn instant(&self, number: i64, name: &'static str) -> Result<u64, Refused> {
-        let base = if self.relative { now_ms() as i64 } else { 0 };
-        let instant = number.checked_mul(self.millis).filter(|_| number > 0).and_then(|millis| millis.checked_add(base));
-        instant.map(|at| at as u64).ok_or(Refused::ExpireTime { name })
+        let base = if self.relative { now_ms() } else { 0 };
+        let instant = number.checked_mul(self.millis).filter(|_| number > 0).and_then(|millis| millis.checked_add_unsigned(base));
+        instant.and_then(|at| u64::try_from(at).ok()).ok_or(Refused::ExpireTime { name })
     }
 }
 
