@@ -141,8 +141,8 @@ fn survives_kills(engine: Engine, rounds: u64) {
         unacknowledged += batches - acked;
     }
     println!(
-        "{}: {rounds} kills, {batches} batches of 4 rows in 5 spaces, 0 acknowledged ones lost, 0 torn, 0 gaps; {unacknowledged} were there although \
-         not acknowledged; slowest open {slowest:?}",
+        "{}: {rounds} kills, {batches} batches of 4 rows in 5 spaces, 0 acknowledged ones lost, 0 torn, 0 gaps; \
+         {unacknowledged} were there although not acknowledged; slowest open {slowest:?}",
         engine.name()
     );
 }

@@ -218,8 +218,8 @@ impl DataDir {
     /// the *next* start may believe), `unix_seconds` the time.
     ///
     /// **Law:** the incarnation is that of the life before only if that life's last stop was provably complete: [`end_life`](Self::end_life) was
-    /// reached or its setting [keeps what it acknowledges](Engine::keeps_acknowledged); and this is the same directory (the record knows which file it
-    /// is in, and a copy or a restored backup is another file) with the same store. Otherwise it is greater; where the past is
+    /// reached or its setting [keeps what it acknowledges](Engine::keeps_acknowledged); and this is the same directory (the record
+    /// knows which file it is in, and a copy or a restored backup is another file) with the same store. Otherwise it is greater; where the past is
     /// unknown or shared with a copy, also at least `unix_seconds`.
     ///
     /// # Errors
@@ -228,8 +228,8 @@ impl DataDir {
         life::begin(&self.path, store, setting, unix_seconds)
     }
 
-    /// A number greater than every incarnation this directory has given out, and at least `unix_seconds`, durable before this returns: for a replica that
-    /// learns from others, in the middle of a life, that it has forgotten events of its own (a file system brought back from a snapshot).
+    /// A number greater than every incarnation this directory has given out, and at least `unix_seconds`, durable before this returns: for a
+    /// replica that learns from others, in the middle of a life, that it has forgotten events of its own (a file system brought back from a snapshot).
     ///
     /// # Errors
     /// [`LifeError`]; then the node must stop.

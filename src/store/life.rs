@@ -2,7 +2,8 @@
 //!
 //! A node may go on under its old incarnation only if it remembers every dot that it ever told anybody. It does when its last stop was
 //! complete (a clean shutdown, or an engine and durability under which nothing is told before it is durable) and this is the directory and
-//! the store it stopped with, not a copy, a restored backup or an empty store. Otherwise it takes a new incarnation and goes on with what it has.
+//! the store it stopped with, not a copy, a restored backup or an empty store. Otherwise it takes a new
+//! incarnation and goes on with what it has.
 
 use std::fs::File;
 use std::io;
