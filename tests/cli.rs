@@ -1,8 +1,9 @@
 //! The built binary: what it prints where, and the exit codes that scripts decide by.
+#![allow(clippy::unwrap_used, reason = "a test that cannot set up its servers has nothing else to say")]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::process::{Command, Output};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread::JoinHandle;
 
 const STATUS: &str = concat!(
@@ -72,7 +73,7 @@ fn http_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
             length = value.parse().unwrap();
         }
         if lower.starts_with("authorization:") {
-            authorization = line.trim().to_owned();
+            line.trim().clone_into(&mut authorization);
         }
     }
     let mut body = vec![0; length];
@@ -80,9 +81,9 @@ fn http_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
     Some(format!("{} {authorization} {}", first.trim(), text(&body)))
 }
 
-fn http_reply(status: &str, kind: &str, body: &str) -> Option<String> {
+fn http_reply(status: &str, kind: &str, body: &str) -> String {
     let length = body.len();
-    Some(format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"))
+    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
 }
 
 /// Runs a command against a RESP server with one answer (`None`: it hangs up): exit code, stdout, and what the server was asked.
@@ -147,31 +148,31 @@ fn exit_codes_tell_what_is_now_true() {
 
 #[test]
 fn status_prints_the_document() {
-    let (output, asked) = over_http("status --output json --password s3cret", http_reply("200 OK", "application/json", STATUS));
+    let (output, asked) = over_http("status --output json --password s3cret", Some(http_reply("200 OK", "application/json", STATUS)));
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), format!("{STATUS}\n").as_str()));
     assert_eq!(asked, ["GET /v1/status HTTP/1.1 authorization: Bearer s3cret "]);
-    let (output, _) = over_http("status", http_reply("200 OK", "application/json", STATUS));
+    let (output, _) = over_http("status", Some(http_reply("200 OK", "application/json", STATUS)));
     assert!(text(&output.stdout).contains("converged  yes\n"), "{}", text(&output.stdout));
 }
 
 #[test]
 fn a_token_is_all_that_stdout_gets() {
     let made = r#"{"token":"qt-1","uses":3,"expires_s":3600}"#;
-    let (output, asked) = over_http("node token --uses 3 --expires 1h", http_reply("201 Created", "application/json", made));
+    let (output, asked) = over_http("node token --uses 3 --expires 1h", Some(http_reply("201 Created", "application/json", made)));
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "qt-1\n"));
     assert_eq!(asked, [r#"POST /v1/tokens HTTP/1.1  {"expires_s":3600,"uses":3}"#]);
 }
 
 #[test]
 fn keyspaces_are_made_and_listed() {
-    let made = http_reply("201 Created", "application/json", r#"{"id":1,"name":"carts"}"#);
+    let made = Some(http_reply("201 Created", "application/json", r#"{"id":1,"name":"carts"}"#));
     let (output, asked) = over_http("keyspace create carts --replication oslo=3,rome=2 --write LOCAL_QUORUM", made);
     assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "created keyspace carts (SELECT 1)\n"));
     let body: serde_json::Value = serde_json::from_str(asked[0].split_once("  ").unwrap().1).unwrap();
     assert_eq!(body["replication"], serde_json::json!({ "oslo": 3, "rome": 2 }));
     assert_eq!((&body["write"], &body["read"]), (&"LOCAL_QUORUM".into(), &serde_json::Value::Null));
     let list = r#"[{"id":0,"name":"default","partitions":64,"replication":"auto","read":"ONE","write":"ONE"}]"#;
-    let (output, _) = over_http("keyspace list", http_reply("200 OK", "application/json", list));
+    let (output, _) = over_http("keyspace list", Some(http_reply("200 OK", "application/json", list)));
     assert!(text(&output.stdout).contains("0       default  64          auto         ONE   ONE"), "{}", text(&output.stdout));
 }
 
@@ -179,11 +180,96 @@ fn keyspaces_are_made_and_listed() {
 fn problems_become_exit_codes() {
     for (code, may_be_applied, exit) in [("not_quorate", false, 3), ("timeout", true, 4), ("stopping", true, 4), ("bad_name", false, 1)] {
         let problem = format!(r#"{{"code":"{code}","detail":"why","may_be_applied":{may_be_applied}}}"#);
-        let (output, _) = over_http("keyspace create x", http_reply("503 Service Unavailable", "application/problem+json", &problem));
+        let (output, _) = over_http("keyspace create x", Some(http_reply("503 Service Unavailable", "application/problem+json", &problem)));
         assert_eq!((output.status.code(), text(&output.stderr)), (Some(exit), "quorate: why\n"), "{code}");
     }
     let (output, _) = over_http("keyspace create x", None);
     assert_eq!(output.status.code(), Some(4), "the request was sent and nothing came back");
     let (output, _) = over_http("keyspace list", None);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// A node in a process of its own; it is killed if a test ends without stopping it.
+struct Node {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+    ready: serde_json::Value,
+}
+
+impl Node {
+    fn start(data_dir: &std::path::Path, flags: &str) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
+        let addresses = ["--resp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--quic", "127.0.0.1:0"];
+        command.arg("start").arg("--data-dir").arg(data_dir).args(addresses).args(flags.split_whitespace());
+        let mut child = command.env_remove("QUORATE_PASSWORD").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let ready = serde_json::from_str(line.strip_prefix("ready ").unwrap()).unwrap();
+        Self { child, stdout, ready }
+    }
+
+    fn address(&self, face: &str) -> &str {
+        self.ready[face].as_str().unwrap()
+    }
+
+    /// Sends SIGTERM; what the process still said on stdout, and how it ended.
+    fn stop(mut self) -> (String, ExitStatus) {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        (rest, self.child.wait().unwrap())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        // It may have ended already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+#[test]
+fn a_node_starts_serves_stops_and_comes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(directory.path(), "--node solo --datacenter oslo");
+    let fields: Vec<&str> = node.ready.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["cluster", "datacenter", "etcd", "http", "join_token", "node", "quic", "resp"]);
+    assert_eq!((&node.ready["node"], &node.ready["datacenter"]), (&"solo".into(), &"oslo".into()));
+    assert!(node.ready["join_token"].is_string());
+    let put = quorate(&format!("put k v --resp {}", node.address("resp")));
+    assert_eq!(put.status.code(), Some(0), "{}", text(&put.stderr));
+    let status = quorate(&format!("status --output json --http {}", node.address("http")));
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!((&status["cluster"], &status["nodes"][0]["state"]), (&node.ready["cluster"], &"alive".into()));
+    let cluster = node.ready["cluster"].clone();
+    let (rest, ended) = node.stop();
+    assert_eq!((rest.as_str(), ended.code()), ("", Some(0)));
+
+    let node = Node::start(directory.path(), "--node solo --datacenter oslo");
+    assert_eq!(node.ready["cluster"], cluster);
+    let get = quorate(&format!("get k --resp {}", node.address("resp")));
+    assert_eq!((get.status.code(), text(&get.stdout)), (Some(0), "v\n"), "{}", text(&get.stderr));
+}
+
+#[test]
+fn a_node_that_cannot_start_says_why() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |flags: &str| quorate(&format!("start --data-dir {} --storage memory {flags}", directory.path().display()));
+    for (flags, part) in [
+        ("--resp 0.0.0.0:0", "--resp: resp = 0.0.0.0:0 can be reached from other machines, but no password is set"),
+        ("--etcd 127.0.0.1:0", "does not serve the etcd protocol"),
+        ("--join a:1", "--join: join needs token as well"),
+        ("--config /nowhere", "cannot read /nowhere"),
+        ("--consistency ONE", "--consistency means nothing to this command"),
+    ] {
+        let output = start(flags);
+        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
+        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{flags}");
+    }
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = start(&format!("--http 127.0.0.1:0 --resp {}", taken.local_addr().unwrap()));
+    assert!(text(&output.stderr).starts_with("quorate: cannot listen at 127.0.0.1:"), "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(1));
 }

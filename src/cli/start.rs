@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
@@ -29,6 +30,9 @@ Examples:
 When it serves, it prints one line on stdout: ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}.
 --resp and --http are where it listens. Every flag is also a key of the file (data_dir) and a variable (QUORATE_DATA_DIR);
 flags win over variables, variables over the file. QUORATE_LOG sets what is logged to stderr, such as info or quorate=debug.";
+
+/// How often a starting node is asked whether it is ready.
+const READY_POLL: Duration = Duration::from_millis(5);
 
 /// What the operator says about the node; everything has a default.
 #[derive(Debug, Args)]
@@ -106,8 +110,13 @@ impl Start {
         let addresses = (resp.local_addr()?, http.local_addr()?);
         let node = Node::start(config.clone(), Options::default()).await?;
         let faces = Faces::open(&node, &config, (resp, http));
-        say_ready(&node, &config, addresses)?;
-        let result = faces.until_told(&node).await;
+        let result = tokio::select! {
+            result = faces.until_told(&node) => result,
+            result = say_when_ready(&node, &config, addresses) => match result {
+                Ok(()) => faces.until_told(&node).await,
+                Err(error) => Err(error.into()),
+            },
+        };
         faces.close().await;
         node.shutdown().await.map_err(Failure::Disk)?;
         result
@@ -149,7 +158,12 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     bound.map_err(|cause| Failure::Listen { address, cause })
 }
 
-fn say_ready(node: &Node, config: &NodeConfig, (resp, http): (SocketAddr, SocketAddr)) -> io::Result<()> {
+/// The line means what `/readyz` means: whoever reads it may send requests.
+async fn say_when_ready(node: &Node, config: &NodeConfig, (resp, http): (SocketAddr, SocketAddr)) -> io::Result<()> {
+    let data = node.data();
+    while !data.ready() {
+        tokio::time::sleep(READY_POLL).await;
+    }
     let ready = Ready {
         node: &config.node,
         datacenter: &config.datacenter,
@@ -157,7 +171,7 @@ fn say_ready(node: &Node, config: &NodeConfig, (resp, http): (SocketAddr, Socket
         http,
         quic: node.quic(),
         etcd: None,
-        cluster: format!("{:032x}", node.cluster().0),
+        cluster: format!("{:032x}", data.topology().cluster.0),
         join_token: node.join_token(),
     };
     output::line(format_args!("ready {}", serde_json::to_string(&ready)?))
