@@ -20,14 +20,18 @@ fn dots(at_most: usize) -> impl Strategy<Value = Model> {
     })
 }
 
-/// Two sets, in half of the cases the second mostly a part of the first: unrelated sets almost never include each other.
+/// Two sets. Unrelated ones almost never include each other, so some are parts of one dense set: each lacks at most one
+/// replica, the second also some early counters.
 fn related() -> impl Strategy<Value = (Model, Model)> {
-    let part = (dots(12), dots(2), any::<u64>()).prop_map(|(a, more, bits)| {
-        let kept = a.iter().enumerate().filter(|(n, dot)| bits >> (dot.replica.node.0 * 7 + *n as u64 % 7) & 1 == 0);
-        let part = kept.map(|(_, dot)| *dot).chain(more).collect();
-        (a, part)
+    let dense = prop::collection::vec((0..6_u64, 1..4_u64, 0..9_u64), 1..12);
+    let parts = (dense, 0..8_u64, 1..3_u64, 0..3_u64).prop_map(|(runs, lacks, further, from)| {
+        let all: Model =
+            runs.into_iter().flat_map(|(r, first, more)| (first..=first + more).map(move |c| Dot::new(replica(r), c))).collect();
+        let first = all.iter().copied().filter(|dot| dot.replica != replica(lacks)).collect();
+        let second = all.into_iter().filter(|dot| dot.counter > from && dot.replica != replica(lacks + further)).collect();
+        (first, second)
     });
-    prop_oneof![part, (dots(3), dots(3)), (dots(40), dots(40))]
+    prop_oneof![parts, (dots(3), dots(3)), (dots(40), dots(40))]
 }
 
 fn context(model: &Model) -> CausalContext {
