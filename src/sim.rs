@@ -57,7 +57,7 @@ use crate::status::Status;
 use host::Host;
 
 /// How long a cluster may take to come together, or to settle. Virtual time costs nothing; beyond this it never will.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The join token of every simulated cluster.

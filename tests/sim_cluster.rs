@@ -13,8 +13,8 @@ use quorate_dynamo::op::{Mutation, Query, Reply, RequestError, SetExpiry};
 /// Keys that are written and deleted before the split; nobody touches them again.
 const DOOMED: usize = 20;
 
-fn seeds() -> Vec<u64> {
-    let Ok(text) = env::var("QUORATE_SIM_SEEDS") else { return vec![1, 2] };
+fn seeds(few: &[u64]) -> Vec<u64> {
+    let Ok(text) = env::var("QUORATE_SIM_SEEDS") else { return few.to_vec() };
     match text.split_once("..") {
         Some((from, to)) => (from.parse().expect("a number")..to.parse().expect("a number")).collect(),
         None => text.split(',').map(|seed| seed.trim().parse().expect("a number")).collect(),
@@ -22,8 +22,8 @@ fn seeds() -> Vec<u64> {
 }
 
 /// Runs each seed twice; a failure says how to replay it.
-fn each_seed<T: PartialEq + std::fmt::Debug>(test: &str, run: impl Fn(u64) -> (Result<T, String>, Trace)) {
-    for seed in seeds() {
+fn each_seed<T: PartialEq + std::fmt::Debug>(test: &str, few: &[u64], run: impl Fn(u64) -> (Result<T, String>, Trace)) {
+    for seed in seeds(few) {
         let replay =
             format!("replay with: QUORATE_SIM_SEEDS={seed} cargo test -p quorate --test sim_cluster {test} -- --exact --nocapture");
         let (first, first_trace) = run(seed);
@@ -146,15 +146,15 @@ async fn scenario(cluster: &mut Simulation) -> Result<Ledger, String> {
 
 #[test]
 fn three_datacenters_of_one_node() {
-    each_seed("three_datacenters_of_one_node", |seed| simulate(seed, Layout::new(3, 1)));
+    each_seed("three_datacenters_of_one_node", &[1, 2], |seed| simulate(seed, Layout::new(3, 1)));
 }
 
 #[test]
 fn three_datacenters_of_three_nodes() {
-    each_seed("three_datacenters_of_three_nodes", |seed| simulate(seed, Layout::new(3, 3)));
+    each_seed("three_datacenters_of_three_nodes", &[1], |seed| simulate(seed, Layout::new(3, 3)));
 }
 
 #[test]
 fn nodes_with_several_shards_behave_alike() {
-    each_seed("nodes_with_several_shards_behave_alike", |seed| simulate(seed, Layout { cores: 3, ..Layout::new(3, 1) }));
+    each_seed("nodes_with_several_shards_behave_alike", &[1], |seed| simulate(seed, Layout { cores: 3, ..Layout::new(3, 1) }));
 }

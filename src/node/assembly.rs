@@ -90,7 +90,7 @@ impl Assembly {
             cores.push((dynamo, inbox));
         }
         let (news_sender, news) = mpsc::unbounded_channel();
-        let hub = Arc::new(Hub::new(parts.node, parts.datacenter.clone(), lanes, topology, news_sender));
+        let hub = Arc::new(Hub::new(lanes, topology, news_sender));
         Ok(Self { parts, hub, cores, news })
     }
 

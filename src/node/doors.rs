@@ -56,7 +56,7 @@ impl Data for Doors {
                 least = Some(least.map_or(known, |least| least.min(known)));
             }
             // No write at all is known to as many as were asked for.
-            drop(answer.send(least.unwrap_or(replicas)));
+            let _gone = answer.send(least.unwrap_or(replicas));
         });
         pending
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use quorate_control::topology::{Datacenter, KeyspaceId, Partition, Topology};
+use quorate_control::topology::{KeyspaceId, Partition, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::{Input, Message, ReplicaSummary, Route};
@@ -44,7 +44,7 @@ pub(super) enum News {
     /// An unordered payload of a peer.
     Datagram(NodeId, Bytes),
     /// A connection came up or went down.
-    Connection(NodeId, bool),
+    Connection,
 }
 
 /// The way to the control group, known once that has started.
@@ -58,8 +58,6 @@ pub(super) trait ControlDoor: Send + Sync + 'static {
 
 /// Shared by everything that reaches the node from outside.
 pub(super) struct Hub {
-    pub(super) node: NodeId,
-    pub(super) datacenter: Datacenter,
     pub(super) lanes: Vec<Lane>,
     pub(super) topology: ArcSwap<Topology>,
     pub(super) meter: Arc<Meter>,
@@ -71,16 +69,8 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(
-        node: NodeId,
-        datacenter: Datacenter,
-        lanes: Vec<Lane>,
-        topology: Arc<Topology>,
-        news: mpsc::UnboundedSender<News>,
-    ) -> Self {
+    pub(super) fn new(lanes: Vec<Lane>, topology: Arc<Topology>, news: mpsc::UnboundedSender<News>) -> Self {
         Self {
-            node,
-            datacenter,
             lanes,
             topology: ArcSwap::from(topology),
             meter: Arc::new(Meter::new()),
@@ -135,7 +125,7 @@ impl Hub {
     /// Gives `input` to every shard.
     pub(super) async fn tell_shards(&self, input: &Input) {
         for lane in &self.lanes {
-            lane.push_surely(Work::Event(input.clone())).await;
+            lane.push_surely(Work::Event(Box::new(input.clone()))).await;
         }
     }
 
@@ -232,13 +222,13 @@ impl Inbound for Switchboard {
         self.0.topology.load().nodes.contains_key(&node)
     }
 
-    fn connection(&self, peer: NodeId, up: bool) {
+    fn connection(&self, _peer: NodeId, up: bool) {
         if up {
             self.0.peers.fetch_add(1, Ordering::Relaxed);
         } else {
             self.0.peers.fetch_sub(1, Ordering::Relaxed);
         }
         // The receiver is gone only when the node stops.
-        drop(self.0.news.send(News::Connection(peer, up)));
+        drop(self.0.news.send(News::Connection));
     }
 }

@@ -40,7 +40,7 @@ pub(super) async fn run(running: Arc<Running>, config: Config, mut news: mpsc::U
         tokio::select! {
             biased;
             news = news.recv() => match news {
-                Some(News::Connection(..)) => detector.tell_shards().await,
+                Some(News::Connection) => detector.tell_shards().await,
                 Some(News::Datagram(from, payload)) => detector.handle(Input::Datagram { from, payload }).await,
                 None => return,
             },

@@ -137,17 +137,17 @@ pub(super) struct Meter {
 
 /// What a node can read of its surroundings at the moment it is scraped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readings {
+pub(super) struct Readings {
     /// Bytes of the store.
-    pub disk_bytes: u64,
+    pub(super) disk_bytes: u64,
     /// Commits asked of the disk since the start.
-    pub commits: u64,
+    pub(super) commits: u64,
     /// Synchronisations of the disk since the start.
-    pub syncs: u64,
+    pub(super) syncs: u64,
     /// Connected peers.
-    pub peers: u64,
+    pub(super) peers: u64,
     /// Term of the control group.
-    pub raft_term: u64,
+    pub(super) raft_term: u64,
 }
 
 impl fmt::Debug for Meter {
@@ -233,7 +233,7 @@ impl Meter {
 
     /// How many partitions the last status had whose replicas have equal contexts and different digests.
     pub(super) fn mismatches(&self, partitions: usize) {
-        self.state.mismatches.set(partitions as i64);
+        self.state.mismatches.set(signed(partitions as u64));
     }
 
     /// Takes in the figures of all own replicas.
@@ -245,23 +245,28 @@ impl Meter {
             residuals += summary.residuals;
             filling += i64::from(summary.filling);
         }
-        self.state.rows.set(rows as i64);
-        self.state.recent.set(recent as i64);
-        self.state.residuals.set(residuals as i64);
+        self.state.rows.set(signed(rows));
+        self.state.recent.set(signed(recent));
+        self.state.residuals.set(signed(residuals));
         self.state.filling.set(filling);
     }
 
     /// The text form, with `readings` taken just now.
     pub(super) fn text(&self, readings: Readings) -> String {
-        self.state.disk_bytes.set(readings.disk_bytes as i64);
-        self.state.peers.set(readings.peers as i64);
-        self.state.raft_term.set(readings.raft_term as i64);
+        self.state.disk_bytes.set(signed(readings.disk_bytes));
+        self.state.peers.set(signed(readings.peers));
+        self.state.raft_term.set(signed(readings.raft_term));
         raise(&self.state.commits, readings.commits);
         raise(&self.state.syncs, readings.syncs);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("invariant: writing to a string does not fail");
         text
     }
+}
+
+/// A gauge's form of a number.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Brings a counter up to a total that is kept elsewhere.

@@ -68,7 +68,7 @@ impl Outbox {
             drop(waiter.reply.send(result));
         }
         for (answer, replicas) in release.waited {
-            drop(answer.send(replicas));
+            let _gone = answer.send(replicas);
         }
         for report in release.reports {
             drop(self.reports.send(report));

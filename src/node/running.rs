@@ -129,7 +129,7 @@ impl Running {
 
     /// Tells the shards what changes by itself.
     async fn look_around(self: Arc<Self>) {
-        let mut full = false;
+        let (mut full, mut leader) = (false, None);
         let mut summarised = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -138,6 +138,11 @@ impl Running {
                 if let Some(rtt) = self.transport.rtt(node) {
                     self.hub.tell_shards(&Input::RoundTrip { node, rtt }).await;
                 }
+            }
+            let leads = self.control.group().leader();
+            if leads.is_some() && leads != leader {
+                leader = leads;
+                self.hub.meter.leader_changed();
             }
             let now_full = self.gauge.free_bytes().is_some_and(|free| free < FREE_BYTES_MIN);
             if now_full != full {

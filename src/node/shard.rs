@@ -41,7 +41,7 @@ pub(super) enum Work {
     /// What another node says, and how many bytes it was.
     Messages(NodeId, Vec<Message>, usize),
     /// News for the core.
-    Event(Input),
+    Event(Box<Input>),
     /// Tell the figures of all replicas.
     Summaries(oneshot::Sender<(Vec<ReplicaSummary>, Counters)>),
     /// Refuse new requests, finish those under way, and end; say when all is released.
@@ -189,7 +189,9 @@ impl Shard {
             self.stopping = Some((deadline, done));
             return false;
         }
-        self.around.commit.commit(Box::new(move |_| drop(done.send(()))));
+        self.around.commit.commit(Box::new(move |_| {
+            let _gone = done.send(());
+        }));
         true
     }
 
@@ -234,7 +236,7 @@ impl Shard {
                     self.dynamo.handle(now, Input::Message { from, message }, &mut self.effects);
                 }
             }
-            Work::Event(input) => self.dynamo.handle(now, input, &mut self.effects),
+            Work::Event(input) => self.dynamo.handle(now, *input, &mut self.effects),
             Work::Summaries(answer) => drop(answer.send((self.dynamo.summaries(), self.dynamo.counters()))),
             Work::Stop(done) => self.stopping = Some((Instant::now() + GRACE, done)),
         }

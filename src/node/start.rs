@@ -33,6 +33,9 @@ use crate::config::NodeConfig;
 use crate::data::{Admin, Data};
 use crate::store::DataDirError;
 
+#[cfg(test)]
+mod tests;
+
 /// Most shards a node runs. Guess: beyond it the network thread is the bottleneck.
 const CORES_MAX: usize = 4;
 

@@ -81,9 +81,9 @@ impl State {
                 // Found missing after a round trip, and sent again.
                 at += 2 * delay;
             }
-            let last = self.last.entry((event.from, event.to, class)).or_insert(at);
-            at = at.max(*last);
-            *last = at;
+            let previous = self.last.entry((event.from, event.to, class)).or_insert(at);
+            at = at.max(*previous);
+            *previous = at;
         }
         let number = self.number();
         self.queue.insert((at, number), event);

@@ -1,0 +1,101 @@
+//! Real nodes over real sockets in one process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use quorate_control::topology::KeyspaceId;
+use quorate_dynamo::Consistency;
+use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
+use tokio::time::{Instant, sleep};
+
+use super::*;
+use crate::config::{Durability, Join, Listen, Secret, Storage};
+use crate::status::Status;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
+    let any = ([127, 0, 0, 1], 0).into();
+    NodeConfig {
+        data_dir: dir.join(name),
+        node: name.to_owned(),
+        datacenter: "dc1".to_owned(),
+        rack: name.to_owned(),
+        listen: Listen { resp: any, http: any, quic: any },
+        join,
+        storage: Storage::Fjall,
+        durability: Durability::Sync,
+        password: None,
+        request_timeout: Duration::from_secs(5),
+        partitions: 16,
+    }
+}
+
+fn entrance(node: &Node) -> Option<Join> {
+    Some(Join { address: node.quic().to_string(), token: Secret::new(node.join_token().expect("a fresh cluster has a token")) })
+}
+
+async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestError> {
+    let request =
+        Request { keyspace: KeyspaceId(0), op, consistency: Some(level), timeout: Duration::from_secs(5), datacenter: "dc1".into() };
+    node.data().submit(request).await.unwrap_or(Err(RequestError::Stopping)).map(|answer| answer.reply)
+}
+
+async fn converged(node: &Node, nodes: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let text = node.data().status().await.expect("the node runs");
+        let status: Status = serde_json::from_str(&text).expect("a status document");
+        if status.converged && status.nodes.len() == nodes {
+            return;
+        }
+        assert!(Instant::now() < deadline, "not converged after {PATIENCE:?}: {text}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn add(element: &str) -> Op {
+    Op::Mutate("set".into(), Mutation::Add(vec![element.to_owned().into()]))
+}
+
+#[tokio::test]
+async fn three_real_nodes_join_replicate_and_come_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let second = Node::start(config(dir.path(), "b", entrance(&first)), Options::default()).await.expect("joins");
+    let third = Node::start(config(dir.path(), "c", entrance(&second)), Options::default()).await.expect("joins by a node that joined");
+    converged(&third, 3).await;
+    assert_eq!(ask(&second, add("one"), Consistency::All).await, Ok(Reply::Integer(1)));
+    let members = Op::Query("set".into(), Query::Members);
+    assert_eq!(ask(&third, members.clone(), Consistency::One).await, Ok(Reply::List(vec!["one".into()])));
+
+    // Killed without a word; the others go on.
+    third.crash().await;
+    assert_eq!(ask(&first, add("two"), Consistency::Quorum).await, Ok(Reply::Integer(1)));
+    second.shutdown().await.expect("stops cleanly");
+
+    // Both come back from their directories, at other ports, without a token.
+    let second = Node::start(config(dir.path(), "b", None), Options::default()).await.expect("comes back from a stop");
+    let third = Node::start(config(dir.path(), "c", None), Options::default()).await.expect("comes back from a crash");
+    converged(&third, 3).await;
+    for node in [&second, &third] {
+        assert_eq!(ask(node, members.clone(), Consistency::One).await, Ok(Reply::List(vec!["one".into(), "two".into()])));
+    }
+    let metrics = third.data().metrics();
+    assert!(metrics.contains("quorate_requests_total{op=\"read\",level=\"ONE\",outcome=\"ok\"}"), "{metrics}");
+    for node in [first, second, third] {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_token_is_refused_and_leaves_nothing() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let mut join = entrance(&first).expect("a token");
+    join.token = Secret::new(join.token.reveal().replace(&join.token.reveal()[70..80], "AAAAAAAAAA"));
+    let refused = Node::start(config(dir.path(), "b", Some(join)), Options::default()).await;
+    assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
+    let joined = Node::start(config(dir.path(), "b", entrance(&first)), Options::default()).await;
+    assert!(joined.is_ok(), "the same directory joins with the right token: {joined:?}");
+}
