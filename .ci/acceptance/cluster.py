@@ -14,8 +14,10 @@ import urllib.request
 from resp import Connection
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-BINARY = pathlib.Path(os.environ.get("QUORATE_BIN", ROOT / "target/release/quorate"))
+BINARY = pathlib.Path(os.environ.get("ACCEPTANCE_BINARY", ROOT / "target/release/quorate"))
 READY_SECONDS = 30
+# A node reads its settings from there, and refuses those that it does not know.
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
 POLL_SECONDS = 0.05
 
 
@@ -71,7 +73,7 @@ class Node:
                 del addresses[at : at + 2]
         command = [str(BINARY), "start", "--node", self.name, "--data-dir", str(self.data_dir), *addresses, *given]
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT)
 
     def _first_ready_line(self, seconds):
         found = []
@@ -205,6 +207,6 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def quorate(*arguments, timeout=30, **more):
+def quorate(*arguments, timeout=30):
     """Runs the binary to its end."""
-    return subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, **more)
+    return subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT)

@@ -16,7 +16,7 @@ from environment import NotPossible  # noqa: E402
 def find(words):
     for path in sorted((HERE / "checks").glob("*.py")):
         module = importlib.import_module(f"checks.{path.stem}")
-        for name, check in vars(module).items():
+        for name, check in list(vars(module).items()):
             if name.startswith("check_") and (not words or any(word in name or word == path.stem for word in words)):
                 yield path.stem, name, check
 

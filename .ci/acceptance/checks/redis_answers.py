@@ -19,10 +19,10 @@ MSET a 1 b 2 c 3|MGET a none c|MSET a|EXISTS a b none|EXISTS a a|TYPE a|TYPE non
 SADD set x y z|SADD set x w|SCARD set|SISMEMBER set x|SISMEMBER set q|SMISMEMBER set x q|SMEMBERS set|SREM set x q|SMEMBERS set|SCARD none|SMEMBERS none
 HSET hash f 1 g 2|HSET hash f 9|HSET hash f|HGET hash f|HGET hash none|HMGET hash f none|HLEN hash|HEXISTS hash f|HKEYS hash|HVALS hash|HGETALL hash|HGETALL none
 HINCRBY hash n 5|HINCRBY hash n -7|HSET hash t abc|HINCRBY hash t 1|HDEL hash f none|HGETALL hash|HMSET hash m 1|TYPE hash|TYPE set
-GET set|SADD hash x|HGET s f|INCR set|LLEN s extra arguments|APPEND hash x|SCARD s
+GET set|SADD hash x|HGET s f|INCR set|STRLEN s extra arguments|APPEND hash x|SCARD s
 SET e v EX 1000|TTL e|PERSIST e|PERSIST e|TTL e|TTL none|PTTL none|EXPIRE e 500|TTL e|EXPIRE none 5|SET e v KEEPTTL|TTL e|SET e v|TTL e|SETEX e 77 w|TTL e
 PSETEX e 77000 w|TTL e|EXPIREAT e 33177117420|EXPIRETIME e|PEXPIRETIME e|EXPIRE e -1|GET e|SETEX e 0 w|SETEX e abc w|SET e v EX 0|SET e v EX abc|SET e v NONSENSE|SET e
-EXPIRE s|GET|GET a b|NOSUCHCOMMAND a b|SET set v|TYPE set|KEYS h*|SCAN 0 COUNT 1000|SCAN abc|DBSIZE|SELECT abc|CLIENT SETNAME me|CLIENT GETNAME|CLIENT NOSUCH
+EXPIRE s|GET|GET a b|NOSUCHCOMMAND a b|SET set v|TYPE set|KEYS h*|SCAN 0 COUNT 1000|SCAN abc|DBSIZE|CLIENT SETNAME me|CLIENT GETNAME|CLIENT NOSUCH
 SADD gone x|SREM gone x|EXISTS gone|TYPE gone|HSET gone f v|HDEL gone f|EXISTS gone|SET empty ''|GET empty|STRLEN empty|SADD bin \\x00\\xff|SMEMBERS bin
 FLUSHALL|DBSIZE|KEYS *
 """
