@@ -53,7 +53,7 @@ pub enum Query {
     Kind,
     /// When the key expires: [`Reply::Expiry`].
     Expiry,
-    /// All elements of the set, in byte order: [`Reply::List`].
+    /// All elements of the set, in an order of the replica's own that equal replicas share: [`Reply::List`].
     Members,
     /// How many elements the set has: [`Reply::Integer`].
     Cardinality,
@@ -61,7 +61,7 @@ pub enum Query {
     Contains(Vec<Bytes>),
     /// The value of each of these fields of the hash: [`Reply::Values`].
     Fields(Vec<Bytes>),
-    /// All fields and values of the hash, in byte order of the fields: [`Reply::Pairs`].
+    /// All fields and values of the hash, in an order of the replica's own that equal replicas share: [`Reply::Pairs`].
     Entries,
     /// How many fields the hash has: [`Reply::Integer`].
     FieldCount,

@@ -201,18 +201,20 @@ impl Replica {
     }
 
     fn join_row(&mut self, name: &RowKey, theirs: &Row, delta: &Delta) -> bool {
-        let mut row = self.rows.get(name).cloned().unwrap_or_default();
-        let changed = {
-            let mine = self.residuals.filled(&self.context, name);
-            let remote = residuals::remote(&delta.context, &delta.residuals, name);
-            row.join(theirs, &mine, &remote)
-        };
+        let mine = self.residuals.filled(&self.context, name);
+        let remote = residuals::remote(&delta.context, &delta.residuals, name);
         #[cfg(test)]
-        model::let_payload_decide(self.broken, &mut row);
-        if changed {
-            self.put_row(name, row);
-        }
-        changed
+        let broken = self.broken;
+        let journal = &mut self.journal;
+        self.rows.update(name, |row| {
+            let changed = row.join(theirs, &mine, &remote);
+            #[cfg(test)]
+            model::let_payload_decide(broken, row);
+            if changed {
+                journal.row(name, row);
+            }
+            changed
+        })
     }
 
     /// Everything live in these ranges with the events to settle there, under the context as it is now.
@@ -242,9 +244,14 @@ impl Replica {
         self.journal.touch();
     }
 
-    fn put_row(&mut self, name: &RowKey, row: Row) {
-        self.journal.row(name, &row);
-        self.rows.replace(name, row);
+    /// Changes one row here and on disk.
+    fn change_row<R>(&mut self, name: &RowKey, change: impl FnOnce(&mut Row) -> R) -> R {
+        let journal = &mut self.journal;
+        self.rows.update(name, |row| {
+            let result = change(row);
+            journal.row(name, row);
+            result
+        })
     }
 
     fn hold(&mut self, range: Range, context: &CausalContext) {

@@ -203,7 +203,7 @@ impl Dynamo {
         let Some(mut flight) = self.flights.remove(id) else { return };
         let Stage::Reading(reading) = std::mem::replace(&mut flight.stage, Stage::Parked) else { return };
         let Some(eager) = reading.eager.clone() else {
-            self.execute(now, id, flight, effects);
+            self.execute_observed(now, id, flight, effects);
             return;
         };
         if reading.told.iter().all(|(_, digest, _)| *digest == reading.digest) {

@@ -22,7 +22,7 @@ impl Dynamo {
         if self.standing.forgetful {
             return Err(RequestError::Moving);
         }
-        self.tally(&flight, flight.level, Access::Write)?;
+        let (_, enough) = self.tally(&flight, flight.level, Access::Write)?;
         if let Op::Mutate(key, mutation) = &flight.request.op
             && mutation.observes()
         {
@@ -34,17 +34,21 @@ impl Dynamo {
             }
         }
         let id = self.flights.name(self.seat.core);
-        self.execute(now, id, flight, effects);
+        self.execute(now, id, flight, enough, effects);
         Ok(())
     }
 
+    /// The mutation has seen what it had to: whether enough writers can still be reached is looked at again.
+    pub(super) fn execute_observed(&mut self, now: Now, id: FlightId, flight: Flight, effects: &mut Vec<Effect>) {
+        match self.tally(&flight, flight.level, Access::Write) {
+            Ok((_, tally)) => self.execute(now, id, flight, tally, effects),
+            Err(error) => self.reply(flight.origin, Err(error), effects),
+        }
+    }
+
     /// Applies the mutation here and sends it on. From here on the write may be applied, whatever happens.
-    pub(super) fn execute(&mut self, now: Now, id: FlightId, flight: Flight, effects: &mut Vec<Effect>) {
+    fn execute(&mut self, now: Now, id: FlightId, flight: Flight, tally: Tally, effects: &mut Vec<Effect>) {
         let origin = flight.origin;
-        let tally = match self.tally(&flight, flight.level, Access::Write) {
-            Ok((_, tally)) => tally,
-            Err(error) => return self.reply(origin, Err(error), effects),
-        };
         match self.apply(now, &flight) {
             Err(error) => self.reply(origin, Err(error), effects),
             Ok((reply, None)) => self.reply(origin, Ok(Answer { reply, receipt: None }), effects),

@@ -136,7 +136,8 @@ pub fn restore(
     })?;
     read(store, Space::Rows, &mut |place, key, value| {
         if let Some(replica) = replicas.get_mut(&place) {
-            replica.rows.replace(&row_name(key)?, decode(value, "row")?);
+            let row: Row = decode(value, "row")?;
+            replica.rows.update(&row_name(key)?, |held| *held = row);
         }
         Ok(())
     })?;

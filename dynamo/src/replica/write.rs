@@ -5,7 +5,7 @@ use quorate_crdt::{CausalContext, Dot};
 use super::Replica;
 use super::delta::Delta;
 use super::range::Range;
-use super::row::{Payload, Row, RowKey};
+use super::row::{Payload, RowKey};
 
 /// Which of a row's visible entries a put replaces.
 #[derive(Clone, Copy, Debug)]
@@ -46,34 +46,36 @@ impl Write<'_> {
         self.replica
     }
 
-    /// Puts a payload into a row in place of the entries it replaces.
-    pub fn put(&mut self, name: RowKey, payload: Payload, replaces: Replaces<'_>) {
-        let mut row = self.replica.rows.get(&name).cloned().unwrap_or_default();
+    /// Puts a payload into a row in place of the entries it replaces. Returns whether the row was live before.
+    pub fn put(&mut self, name: RowKey, payload: Payload, replaces: Replaces<'_>) -> bool {
         let own = self.replica.id;
-        let mut dropped = Vec::new();
-        row.retain(|dot, held| {
-            let keep = match replaces {
-                Replaces::All => false,
-                Replaces::OwnCount => dot.replica != own || !matches!(held, Payload::Count(_)),
-                Replaces::Seen(context) => !context.contains(dot),
-            };
-            if !keep {
-                dropped.push(dot);
-            }
-            keep
-        });
         let dot = self.replica.next_dot();
-        row.insert(dot, payload);
-        self.replica.put_row(&name, row);
+        let mut dropped = Vec::new();
+        let was_live = self.replica.change_row(&name, |row| {
+            let was_live = !row.is_empty();
+            row.retain(|held_dot, held| {
+                let keep = match replaces {
+                    Replaces::All => false,
+                    Replaces::OwnCount => held_dot.replica != own || !matches!(held, Payload::Count(_)),
+                    Replaces::Seen(context) => !context.contains(held_dot),
+                };
+                if !keep {
+                    dropped.push(held_dot);
+                }
+                keep
+            });
+            row.insert(dot, payload);
+            was_live
+        });
         self.event(dot, Range::Row(name), dropped);
+        was_live
     }
 
     /// Drops everything visible in the range.
     pub fn wipe(&mut self, range: Range) {
         let mut dropped = Vec::new();
         for name in self.replica.rows.names_in(&range) {
-            dropped.extend(self.replica.rows.get(&name).into_iter().flat_map(|row| row.iter().map(|(dot, _)| dot)));
-            self.replica.put_row(&name, Row::new());
+            self.replica.change_row(&name, |row| dropped.extend(row.drain().map(|(dot, _)| dot)));
         }
         let dot = self.replica.next_dot();
         self.event(dot, range, dropped);

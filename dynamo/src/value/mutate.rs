@@ -234,8 +234,7 @@ impl Changing<'_, '_> {
         let mut new = 0;
         for element in elements {
             let name = RowKey::member(self.key.clone(), element.clone());
-            new += i64::from(self.row(&name).is_none());
-            self.write.put(name, Payload::Member, Replaces::All);
+            new += i64::from(!self.write.put(name, Payload::Member, Replaces::All));
         }
         Reply::Integer(new)
     }
