@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -131,15 +131,22 @@ fn refused(refusal: &Refusal) -> JoinRefusal {
     }
 }
 
-/// The hub's way in; a newtype because a call outlives the borrow of its receiver.
-pub(super) struct Door(pub(super) Arc<Control>);
+/// The hub's way in. Weak, because the group itself reaches the network through the transport, which holds the hub: a node that was
+/// killed would else never let go of its socket and its disk.
+pub(super) struct Door(pub(super) Weak<Control>);
 
 impl ControlDoor for Door {
     fn receive(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
-        self.0.group.serve(from, request)
+        match self.0.upgrade() {
+            Some(control) => control.group.serve(from, request),
+            None => Box::pin(async { Bytes::new() }),
+        }
     }
 
     fn admit(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>> {
-        Box::pin(Arc::clone(&self.0).let_in(request))
+        match self.0.upgrade() {
+            Some(control) => Box::pin(control.let_in(request)),
+            None => Box::pin(async { Err(JoinRefusal::NotReady) }),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The real disk of a node: its data directory, store, group commit and lives.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -14,6 +15,9 @@ use crate::store::{DataDir, Durability, Engine, GroupCommit, StoreConfig, free_b
 
 /// Where a newcomer keeps the topology that it was granted, until its control group has one of its own.
 const GRANTED: &[u8] = b"granted-topology";
+
+/// Where the node listened last.
+const ADDRESS: &[u8] = b"quic-address";
 
 /// A node's disk, opened. A node that stores in memory has no directory: it is a new node at every start.
 pub(super) struct Disk {
@@ -63,6 +67,19 @@ impl Disk {
         batch.put(Space::Meta, GRANTED, topology.to_vec());
         self.store.apply(batch)?;
         Ok(self.store.persist()?)
+    }
+
+    /// Notes where the node listens, for [`Disk::address`]; becomes durable with whatever is committed next.
+    pub(super) fn keep_address(&self, quic: SocketAddr) -> Result<(), StartError> {
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, ADDRESS, quic.to_string().into_bytes());
+        Ok(self.store.apply(batch)?)
+    }
+
+    /// Where the node listened last.
+    pub(super) fn address(&self) -> Result<Option<SocketAddr>, StartError> {
+        let kept = self.store.get(Space::Meta, ADDRESS)?;
+        Ok(kept.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
     }
 
     pub(super) fn granted(&self) -> Result<Option<bytes::Bytes>, StartError> {

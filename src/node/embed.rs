@@ -60,7 +60,7 @@ impl Begun {
             clock: Arc::clone(&connected.parts.clock),
         };
         let control = Control::open(setting.consensus.clone(), parts).await?;
-        connected.hub.open_control(Arc::new(Door(Arc::clone(&control))));
+        connected.hub.open_control(Arc::new(Door(Arc::downgrade(&control))));
         Ok(Self { connected, control, setting })
     }
 

@@ -54,7 +54,8 @@ impl Origin {
             Some(bytes) => Arc::new(wire::decode(&bytes)?),
             None => nothing(),
         };
-        Ok(Self { identity, topology, listen: config.listen.quic, restarted: true, founding: None })
+        let listen = again(config.listen.quic, disk.address()?);
+        Ok(Self { identity, topology, listen, restarted: true, founding: None })
     }
 
     async fn join(config: &NodeConfig, disk: &Disk, entrance: &Join) -> Result<Self, StartError> {
@@ -101,6 +102,14 @@ pub(super) fn keep_identity(config: &NodeConfig, disk: &Disk, identity: &NodeIde
 /// What is known before anything is.
 fn nothing() -> Arc<Topology> {
     Arc::clone(ControlState::default().topology())
+}
+
+/// Where to listen when any port will do: at the last one, if it is free, because that is the one that the others know.
+fn again(listen: SocketAddr, last: Option<SocketAddr>) -> SocketAddr {
+    match last {
+        Some(last) if listen.port() == 0 && last.ip() == listen.ip() && UdpSocket::bind(last).is_ok() => last,
+        _ => listen,
+    }
 }
 
 /// `listen` with a port that was free just now: a newcomer must say where it listens before it has the certificate to listen with.

@@ -25,6 +25,8 @@ use super::status::{self, Answers};
 
 /// How long another node may take to tell its figures.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a newcomer waits for its control group to catch up before it serves on the topology of its grant.
+const CATCH_UP: Duration = Duration::from_secs(5);
 /// How often round trips and free space are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the node's own figures are summed for its metrics.
@@ -180,12 +182,16 @@ impl Running {
         serde_json::to_string(&findings.status).expect("invariant: the document is a tree of texts and numbers")
     }
 
-    /// Waits until the node knows a topology that holds itself.
+    /// Waits until the node's own control group knows it. A newcomer has its grant to go on with if that takes long.
     pub(super) async fn in_topology(&self) {
         let mut topologies = self.control.topology();
-        let granted = || self.hub.topology.load().nodes.contains_key(&self.parts.node);
+        let known = topologies.wait_for(|topology| topology.nodes.contains_key(&self.parts.node));
         // The sender lives as long as the group.
-        drop(topologies.wait_for(|topology| granted() || topology.nodes.contains_key(&self.parts.node)).await);
+        if self.hub.topology.load().nodes.contains_key(&self.parts.node) {
+            drop(tokio::time::timeout(CATCH_UP, known).await);
+        } else {
+            drop(known.await);
+        }
     }
 
     /// Lets every shard finish what it has been given.

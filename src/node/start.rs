@@ -320,6 +320,7 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
     .await?;
     let transport = bound.expect("invariant: a node has begun only with its transport");
     let quic = transport.local_addr().map_err(StartError::Port)?;
+    disk.keep_address(quic)?;
     if let Some(founding) = &origin.founding {
         begun.found(founding.command(config, quic)).await?;
         keep_identity(config, &disk, &origin.identity)?;

@@ -74,7 +74,7 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     assert_eq!(ask(&first, add("two"), Consistency::Quorum).await, Ok(Reply::Integer(1)));
     second.shutdown().await.expect("stops cleanly");
 
-    // Both come back from their directories, at other ports, without a token.
+    // Both come back from their directories, without a token.
     let second = Node::start(config(dir.path(), "b", None), Options::default()).await.expect("comes back from a stop");
     let third = Node::start(config(dir.path(), "c", None), Options::default()).await.expect("comes back from a crash");
     converged(&third, 3).await;
