@@ -134,7 +134,7 @@ pub enum SetExpiry {
 /// Operations on a whole partition at one replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartitionOp {
-    /// Up to `count` live keys after `after`, in key order: [`Reply::Keys`].
+    /// Up to `count` live keys after `after`, in an order of the partition's own that never changes: [`Reply::Keys`].
     Scan {
         /// The last key already seen.
         after: Option<Bytes>,

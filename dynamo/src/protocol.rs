@@ -273,7 +273,7 @@ pub enum Message {
         /// The last key of the previous chunk; `None` for the first.
         after: Option<Bytes>,
     },
-    /// A chunk of the partition in key order.
+    /// A chunk of the partition, in the order of the keys' positions.
     Chunk {
         /// Which partition.
         place: Place,

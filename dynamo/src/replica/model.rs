@@ -89,7 +89,7 @@ fn slices(rng: &mut StdRng) -> Vec<Range> {
     match rng.random_range(0..3) {
         0 => names().into_iter().map(Range::Row).collect(),
         1 => vec![Range::Key("a".into()), Range::Key("b".into())],
-        _ => vec![Range::Slice { from: Bytes::new(), to: Some("b".into()) }, Range::Slice { from: "b".into(), to: None }],
+        _ => vec![Range::Slice { after: None, through: Some("a".into()) }, Range::Slice { after: Some("a".into()), through: None }],
     }
 }
 

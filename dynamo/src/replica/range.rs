@@ -2,8 +2,23 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::row::{RowKey, RowKind};
+
+/// Where a key stands in its partition: by hash, then by bytes. The hash decides nearly every comparison without a look at the key's bytes,
+/// which lie elsewhere in memory. Part of what replicas say to each other: it never changes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) hash: u64,
+    pub(super) key: Bytes,
+}
+
+impl Position {
+    pub(super) fn of(key: &Bytes) -> Self {
+        Self { hash: xxh3_64(key), key: key.clone() }
+    }
+}
 
 /// A row, all rows of a key, or all rows of the keys in an interval. Two ranges nest or are disjoint, except slices, which may overlap.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -12,18 +27,18 @@ pub enum Range {
     Row(RowKey),
     /// Every row of this key, of every kind.
     Key(Bytes),
-    /// Every row of every key with `from <= key < to`; without `to`, to the end.
+    /// Every row of every key after one and up to another, in the order of their positions (hash, then bytes).
     Slice {
-        /// The first key.
-        from: Bytes,
-        /// The first key beyond.
-        to: Option<Bytes>,
+        /// The last key before the slice; `None`: it begins with the first.
+        after: Option<Bytes>,
+        /// The last key in the slice; `None`: it reaches to the end.
+        through: Option<Bytes>,
     },
 }
 
 impl Range {
     /// The whole partition.
-    pub const ALL: Self = Self::Slice { from: Bytes::new(), to: None };
+    pub const ALL: Self = Self::Slice { after: None, through: None };
 
     /// Whether the row lies in this range.
     pub fn contains(&self, row: &RowKey) -> bool {
@@ -38,7 +53,12 @@ impl Range {
         match self {
             Self::Row(_) => false,
             Self::Key(mine) => mine == key,
-            Self::Slice { from, to } => from <= key && to.as_ref().is_none_or(|to| key < to),
+            Self::Slice { after: None, through: None } => true,
+            Self::Slice { after, through } => {
+                let key = Position::of(key);
+                after.as_ref().is_none_or(|after| Position::of(after) < key)
+                    && through.as_ref().is_none_or(|through| key <= Position::of(through))
+            }
         }
     }
 
@@ -49,13 +69,12 @@ impl Range {
             (_, Self::Row(row)) => self.contains(row).then(|| other.clone()),
             (Self::Key(key), _) => other.contains_key(key).then(|| self.clone()),
             (_, Self::Key(key)) => self.contains_key(key).then(|| other.clone()),
-            (Self::Slice { from: a, to: b }, Self::Slice { from: c, to: d }) => {
-                let from = a.max(c).clone();
-                let to = match (b, d) {
-                    (Some(b), Some(d)) => Some(b.min(d).clone()),
-                    (one, other) => one.clone().or_else(|| other.clone()),
-                };
-                to.as_ref().is_none_or(|to| from < *to).then_some(Self::Slice { from, to })
+            (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) => {
+                let after = a.iter().chain(c).max_by_key(|key| Position::of(key)).cloned();
+                let through = b.iter().chain(d).min_by_key(|key| Position::of(key)).cloned();
+                let empty =
+                    after.as_ref().zip(through.as_ref()).is_some_and(|(after, through)| Position::of(after) >= Position::of(through));
+                (!empty).then_some(Self::Slice { after, through })
             }
         }
     }

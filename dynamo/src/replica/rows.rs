@@ -1,4 +1,4 @@
-//! The live rows of a partition replica, in key order, with their digests and counts.
+//! The live rows of a partition replica, ordered by hash and then bytes of the key, with their digests and counts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -6,7 +6,7 @@ use std::ops::Bound;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::range::Range;
+use super::range::{Position, Range};
 use super::row::{Payload, Row, RowKey, RowKind, row_digest};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -24,7 +24,7 @@ fn row_bytes(row: &Row) -> usize {
 /// All live rows. Rows without live entries are not kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
-    keys: BTreeMap<Bytes, KeyRows>,
+    keys: BTreeMap<Position, KeyRows>,
     /// When keys expire, for the reaper.
     expiries: BTreeSet<(u64, Bytes)>,
     count: u64,
@@ -180,17 +180,17 @@ impl Rows {
     }
 
     pub(super) fn key(&self, key: &Bytes) -> Option<&KeyRows> {
-        self.keys.get(key)
+        self.keys.get(&Position::of(key))
     }
 
     pub(super) fn get(&self, row: &RowKey) -> Option<&Row> {
-        self.keys.get(&row.key)?.get(row.kind, &row.field)
+        self.key(&row.key)?.get(row.kind, &row.field)
     }
 
-    /// The next keys after `after`, in order.
+    /// The next keys after `after`, in the order of their positions.
     pub(super) fn keys_after(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.keys.range::<Bytes, _>((from, Bound::Unbounded))
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Position::of(after)));
+        self.keys.range((from, Bound::Unbounded)).map(|(position, rows)| (&position.key, rows))
     }
 
     /// Keys whose expiry is at or before `unix_millis`, earliest first.
@@ -200,7 +200,8 @@ impl Rows {
 
     /// Changes one row, which is empty if it was not live; if it is empty afterwards it is removed.
     pub(super) fn update<R>(&mut self, name: &RowKey, change: impl FnOnce(&mut Row) -> R) -> R {
-        let rows = self.keys.entry(name.key.clone()).or_default();
+        let position = Position::of(&name.key);
+        let rows = self.keys.entry(position).or_default();
         let expiry = if name.kind == RowKind::Expiry { rows.expires_at() } else { None };
         let row = rows.rows.get_or_make(RowName::new(name.kind, &name.field));
         let (was_live, before) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
@@ -221,7 +222,7 @@ impl Rows {
             self.expiries.extend(now.map(|at| (at, name.key.clone())));
         }
         if rows.counts == [0; RowKind::COUNT] {
-            self.keys.remove(&name.key);
+            self.keys.remove(&Position::of(&name.key));
         }
         result
     }
@@ -243,7 +244,7 @@ impl Rows {
     /// Digest of the live rows in the range. O(1) for keys and for the whole partition's worth of nothing; a row is hashed.
     pub(super) fn digest_of(&self, range: &Range) -> u128 {
         match range {
-            Range::Key(key) => self.keys.get(key).map_or(0, |rows| rows.digest),
+            Range::Key(key) => self.key(key).map_or(0, |rows| rows.digest),
             Range::Row(name) => self.get(name).map_or(0, |row| row_digest(&mut Vec::new(), name, row)),
             Range::Slice { .. } => self.slice(range).map(|(_, rows)| rows.digest).fold(0, u128::wrapping_add),
         }
@@ -251,7 +252,7 @@ impl Rows {
 
     /// Roughly what the live rows in the range cost on the wire; stops counting beyond `enough`.
     pub(super) fn bytes_in(&self, range: &Range, enough: usize) -> usize {
-        let key_bytes = |key: &Bytes| ROW_BYTES + self.keys.get(key).map_or(0, |rows| rows.bytes(key, enough));
+        let key_bytes = |key: &Bytes| ROW_BYTES + self.key(key).map_or(0, |rows| rows.bytes(key, enough));
         match range {
             Range::Row(name) => name.key.len() + name.field.len() + self.get(name).map_or(ROW_BYTES, row_bytes),
             Range::Key(key) => key_bytes(key),
@@ -272,7 +273,7 @@ impl Rows {
                 }
             }
             Range::Key(key) => {
-                if let Some(rows) = self.keys.get(key) {
+                if let Some(rows) = self.key(key) {
                     all_of(key, rows);
                 }
             }
@@ -281,8 +282,12 @@ impl Rows {
     }
 
     fn slice<'a>(&'a self, range: &'a Range) -> impl Iterator<Item = (&'a Bytes, &'a KeyRows)> {
-        let Range::Slice { from, to } = range else { unreachable!("invariant: only slices are walked key by key") };
+        let Range::Slice { after, through } = range else { unreachable!("invariant: only slices are walked key by key") };
+        let end = through.as_ref().map(Position::of);
         // A tree range panics when its start lies beyond its end, so the end is tested key by key.
-        self.keys.range::<Bytes, _>(from.clone()..).take_while(move |(key, _)| to.as_ref().is_none_or(|to| *key < to))
+        let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(Position::of(after)));
+        let keys =
+            self.keys.range((from, Bound::Unbounded)).take_while(move |(position, _)| end.as_ref().is_none_or(|end| *position <= end));
+        keys.map(|(position, rows)| (&position.key, rows))
     }
 }

@@ -209,7 +209,6 @@ impl Replica {
 
     /// The slice after key `after`, about `bytes_max` bytes of it (one key at least).
     pub fn chunk(&self, after: Option<&Bytes>, bytes_max: usize) -> Chunk {
-        let from = after.map_or_else(Bytes::new, successor);
         let mut budget = bytes_max;
         let mut keys = self.rows.keys_after(after);
         let mut next = None;
@@ -221,8 +220,8 @@ impl Replica {
             }
         }
         let next = next.filter(|_| keys.next().is_some());
-        let to = next.as_ref().map(successor);
-        Chunk { delta: self.delta(Range::Slice { from, to }), next }
+        let slice = Range::Slice { after: after.cloned(), through: next.clone() };
+        Chunk { delta: self.delta(slice), next }
     }
 
     /// Starts to be filled: until [`adopt`](Self::adopt), the replica is neither read nor copied from.
@@ -243,12 +242,4 @@ impl Replica {
         self.filling = false;
         self.journal.touch();
     }
-}
-
-/// The least key above `key`.
-fn successor(key: &Bytes) -> Bytes {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    next.into()
 }
