@@ -8,6 +8,7 @@ use std::sync::Arc;
 use quorate_control::store::StoreError;
 
 use crate::config::ConfigError;
+use crate::demo::DemoError;
 use crate::node::StartError;
 use crate::resp::client::{ClientError, Refusal};
 
@@ -59,6 +60,9 @@ pub(super) enum Failure {
     /// The node had to stop.
     #[error("the disk failed")]
     Disk(#[source] Arc<StoreError>),
+    /// The demo has shown nothing, or not what it should.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -96,7 +100,7 @@ impl Failure {
             Self::Call { cause: ureq::Error::ConnectionFailed | ureq::Error::HostNotFound, .. } => FAILED,
             Self::Call { cause: ureq::Error::Io(cause), .. } if cause.kind() == io::ErrorKind::ConnectionRefused => FAILED,
             Self::Call { sent_write: true, .. } => UNKNOWN_OUTCOME,
-            Self::Usage(_) | Self::Config(_) => USAGE,
+            Self::Usage(_) | Self::Config(_) | Self::Demo(DemoError::Plan(_)) => USAGE,
             _ => FAILED,
         }
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cluster;
+mod demo;
 mod fail;
 mod http;
 mod keys;
@@ -92,6 +93,9 @@ enum Command {
     /// Measure a node, or anything that speaks RESP.
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Bench),
+    /// Run a cluster over several datacenters on this machine, split it, heal it, and prove that nothing was lost.
+    #[command(after_help = demo::EXAMPLES)]
+    Demo(demo::Demo),
 }
 
 /// Runs the command that the process was given, to its end.
@@ -123,6 +127,7 @@ impl Cli {
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
             Command::Bench(bench) => block_on(bench.run(globals)),
+            Command::Demo(demo) => block_on(demo.run(globals)),
         }
     }
 
@@ -135,6 +140,7 @@ impl Cli {
                 &["--resp", "--password", "--consistency", "--timeout"]
             }
             Command::Bench(_) => &["--password", "--timeout"],
+            Command::Demo(_) => &[],
         };
         let globals = &self.globals;
         let given = [

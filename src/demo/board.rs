@@ -1,0 +1,216 @@
+//! What there is to see of a running demo: the scenario writes it, the narrative and the screen show it.
+
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::score::Scores;
+use crate::data::Data;
+use crate::status::Status;
+
+/// How long a node may take to draw up its status: a round trip, and the patience it has with nodes that do not answer.
+const STATUS_PATIENCE: Duration = Duration::from_secs(5);
+/// How many paragraphs the screen remembers.
+const STORY_MAX: usize = 64;
+
+/// Where the story goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Voice {
+    /// To stdout, for people.
+    Stdout,
+    /// To stderr, because stdout is for a program.
+    Stderr,
+    /// Nowhere but onto the screen.
+    Screen,
+}
+
+/// The acts of the demo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Phase {
+    Start,
+    Work,
+    Split,
+    Heal,
+    Crash,
+    Verdict,
+}
+
+/// Whether a node runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Starting,
+    Up,
+    Crashed,
+}
+
+/// What a node says of the whole cluster's replicas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct View {
+    pub(super) contexts_equal: bool,
+    pub(super) digests_equal: bool,
+    pub(super) recent: u64,
+    pub(super) residuals: u64,
+    pub(super) rows: u64,
+    /// Its own conclusion, which needs every node's answer.
+    pub(super) converged: bool,
+    /// Nodes that it knows of.
+    pub(super) nodes: usize,
+}
+
+/// One node.
+#[derive(Clone)]
+pub(super) struct Seat {
+    pub(super) name: String,
+    pub(super) site: usize,
+    pub(super) resp: SocketAddr,
+    pub(super) health: Health,
+    pub(super) view: Option<View>,
+    pub(super) door: Option<Arc<dyn Data>>,
+}
+
+/// Everything at one moment.
+#[derive(Clone)]
+pub(super) struct Picture {
+    pub(super) phase: Phase,
+    pub(super) waiting: String,
+    pub(super) seats: Vec<Seat>,
+    pub(super) sites: usize,
+    pub(super) cut: Option<usize>,
+    pub(super) story: Vec<String>,
+    pub(super) elapsed: Duration,
+}
+
+/// The picture, shared.
+pub(super) struct Board {
+    started: Instant,
+    voice: Voice,
+    pub(super) scores: Scores,
+    picture: Mutex<Picture>,
+}
+
+impl View {
+    fn of(status: &Status) -> Self {
+        let all = |equal: fn(&crate::status::KeyspaceStatus) -> bool| status.keyspaces.iter().all(equal);
+        let sum = |figure: fn(&crate::status::KeyspaceStatus) -> u64| status.keyspaces.iter().map(figure).sum();
+        Self {
+            contexts_equal: all(|keyspace| keyspace.contexts_equal),
+            digests_equal: all(|keyspace| keyspace.digests_equal),
+            recent: sum(|keyspace| keyspace.recent),
+            residuals: sum(|keyspace| keyspace.residuals),
+            rows: sum(|keyspace| keyspace.rows),
+            converged: status.converged,
+            nodes: status.nodes.len(),
+        }
+    }
+
+    /// Equal contexts, equal digests, and nothing left to exchange.
+    pub(super) fn settled(&self) -> bool {
+        self.converged && self.contexts_equal && self.digests_equal && self.recent == 0 && self.residuals == 0
+    }
+}
+
+impl Board {
+    pub(super) fn new(voice: Voice, sites: usize) -> Arc<Self> {
+        let picture = Picture {
+            phase: Phase::Start,
+            waiting: String::new(),
+            seats: Vec::new(),
+            sites,
+            cut: None,
+            story: Vec::new(),
+            elapsed: Duration::ZERO,
+        };
+        Arc::new(Self { started: Instant::now(), voice, scores: Scores::new(), picture: Mutex::new(picture) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Picture> {
+        self.picture.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything as it is now.
+    pub(super) fn picture(&self) -> Picture {
+        Picture { elapsed: self.started.elapsed(), ..self.lock().clone() }
+    }
+
+    pub(super) fn change(&self, change: impl FnOnce(&mut Picture)) {
+        change(&mut self.lock());
+    }
+
+    pub(super) fn seat(&self, index: usize, change: impl FnOnce(&mut Seat)) {
+        self.lock().seats.get_mut(index).map(change);
+    }
+
+    /// Time since the demo began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Opens an act.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.change(|picture| {
+            picture.phase = phase;
+            picture.waiting.clear();
+        });
+        let title = format!("{}. {}", phase as usize + 1, phase.title());
+        self.tell(&format!("{title}\n{}", "-".repeat(title.len())));
+    }
+
+    /// Tells a paragraph of the story. Nobody who closed the stream wants to hear about it.
+    pub(super) fn tell(&self, paragraph: &str) {
+        match self.voice {
+            Voice::Stdout => drop(writeln!(io::stdout().lock(), "{paragraph}\n")),
+            Voice::Stderr => drop(writeln!(io::stderr().lock(), "{paragraph}\n")),
+            Voice::Screen => {}
+        }
+        self.change(|picture| {
+            if picture.story.len() == STORY_MAX {
+                picture.story.remove(0);
+            }
+            picture.story.push(paragraph.to_owned());
+        });
+    }
+
+    /// Says what is being waited for.
+    pub(super) fn wait_for(&self, what: &str, at_most: Duration) {
+        let line = format!("waiting for {what} (at most {} s)", at_most.as_secs());
+        if self.voice != Voice::Screen {
+            drop(writeln!(io::stderr().lock(), "  … {line}"));
+        }
+        self.change(|picture| picture.waiting = line);
+    }
+
+    /// Asks every node that runs for its status, all at once, and shows what they say; `None` for one that does not answer or does not run.
+    pub(super) async fn ask_all(&self) -> Vec<Option<View>> {
+        let doors: Vec<_> = self.lock().seats.iter().map(|seat| seat.door.clone()).collect();
+        let mut views = vec![None; doors.len()];
+        let mut asked = JoinSet::new();
+        for (index, door) in doors.into_iter().enumerate() {
+            let Some(door) = door else { continue };
+            let answer = door.status();
+            asked.spawn(async move { (index, tokio::time::timeout(STATUS_PATIENCE, answer).await) });
+        }
+        while let Some(answer) = asked.join_next().await {
+            let Ok((index, Ok(Ok(text)))) = answer else { continue };
+            views[index] = serde_json::from_str(&text).ok().map(|status: Status| View::of(&status));
+        }
+        let mut picture = self.lock();
+        picture.seats.iter_mut().zip(&views).for_each(|(seat, view)| seat.view = *view);
+        views
+    }
+}
+
+impl Phase {
+    pub(super) fn title(self) -> &'static str {
+        match self {
+            Self::Start => "A cluster over several datacenters",
+            Self::Work => "Clients choose a consistency level per request",
+            Self::Split => "One datacenter is cut off",
+            Self::Heal => "The links heal, the replicas converge",
+            Self::Crash => "A node crashes and comes back",
+            Self::Verdict => "Verdict",
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The acts of the demo, in order. Every wait has a deadline and says what it waits for.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use quorate_dynamo::Consistency;
+use tokio::time::{Instant, sleep};
+
+use super::board::{Board, Phase};
+use super::cluster::Cluster;
+use super::ledger::{Finding, Harm, Ledger};
+use super::report::{Harms, Healing, Report, levels_table};
+use super::score::{LEVELS, SIDES, Window};
+use super::workload::{SharedLedger, Workload};
+use super::{DemoError, Plan, audit, wan};
+use crate::table::Table;
+
+/// Until the nodes of a machine under load have found each other.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+/// The wide-area failure detector takes about six seconds; five times that on a machine under load.
+const NOTICE_PATIENCE: Duration = Duration::from_secs(30);
+/// Until all replicas are equal.
+const CONVERGE_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+/// How much of the demo's duration is workload before the cut, and as much while it lasts; the rest goes to starting, noticing and proving.
+const WORK_SHARE: f64 = 0.2;
+/// The workload around the crash.
+const CRASH_SHARE: f64 = 0.12;
+
+/// What the acts have in common.
+struct Play<'a> {
+    plan: Plan,
+    cluster: &'a mut Cluster,
+    board: &'a Arc<Board>,
+    ledger: SharedLedger,
+    findings: BTreeSet<Finding>,
+    healing: Healing,
+}
+
+/// Plays all acts.
+pub(super) async fn play(plan: Plan, cluster: &mut Cluster, board: &Arc<Board>) -> Result<Report, DemoError> {
+    let ledger = Arc::new(Mutex::new(Ledger::default()));
+    let healing = Healing { converged: true, ..Healing::default() };
+    let mut acts = Play { plan, cluster, board, ledger, findings: BTreeSet::new(), healing };
+    acts.start().await?;
+    let workload = acts.work().await;
+    acts.split(workload).await?;
+    acts.heal().await?;
+    acts.crash().await?;
+    Ok(acts.verdict())
+}
+
+impl Play<'_> {
+    async fn start(&mut self) -> Result<(), DemoError> {
+        let Plan { datacenters, nodes, .. } = self.plan;
+        self.board.enter(Phase::Start);
+        self.board.tell(&format!(
+            "{} nodes run in this process: {nodes} in each of {datacenters} datacenters. Each has its own directory and its own\n\
+             sockets and talks to the others over QUIC; packets between datacenters are held back as long as they would\n\
+             travel. Each datacenter keeps {} copies of every key. There is no leader for data: any node takes any request.",
+            self.plan.all_nodes(),
+            self.plan.replicas_each(),
+        ));
+        self.board.wait_for("all nodes to join and share the partitions", START_PATIENCE);
+        let begun = Instant::now();
+        let started = tokio::time::timeout(START_PATIENCE, self.cluster.start()).await;
+        let stuck = DemoError::Stuck { what: "all nodes to join", seconds: START_PATIENCE.as_secs() };
+        started.map_err(|_elapsed| stuck)??;
+        if self.settled(START_PATIENCE).await.is_none() {
+            return Err(DemoError::Stuck { what: "the first convergence", seconds: START_PATIENCE.as_secs() });
+        }
+        self.all_in_reach(self.plan.datacenters, "all nodes to reach each other").await?;
+        self.board.tell(&format!(
+            "All {} nodes serve after {:.1} s. Try them from another terminal while this runs:\n\n{}\nRound trips between datacenters in \
+             milliseconds:\n\n{}",
+            self.plan.all_nodes(),
+            begun.elapsed().as_secs_f64(),
+            self.doors(),
+            self.distances(),
+        ));
+        Ok(())
+    }
+
+    /// Before the cut. The clients go on.
+    async fn work(&mut self) -> Workload {
+        self.board.enter(Phase::Work);
+        self.board.tell(&format!(
+            "Clients in every datacenter now add to counters and sets, overwrite registers and fields, and remove things.\n\
+             Each request names how many copies must answer before the client is told that it is done:\n\n{}\n\
+             The more must answer, and the farther away they are, the longer it takes:",
+            explained()
+        ));
+        let workload = Workload::start(self.board, &self.ledger, 1);
+        self.look_at(Window::Whole).await;
+        self.board.tell(&format!(
+            "{}\n{}",
+            levels_table(&self.board.scores.table(), &SIDES[..1]),
+            "(The slowest one in a hundred are removals: they first look at what the others have, so that nothing stays\n\
+             which the client could have seen. That is a second round trip.)"
+        ));
+        workload
+    }
+
+    async fn split(&mut self, workload: Workload) -> Result<(), DemoError> {
+        let cut = self.plan.datacenters - 1;
+        self.board.enter(Phase::Split);
+        self.board.tell(&format!(
+            "From now on no packet passes between {} and the rest. Nobody is told; each side has to notice by itself that\n\
+             the other does not answer. The clients go on all the time.",
+            wan::name(cut)
+        ));
+        self.cluster.wan.cut_off(cut);
+        self.board.change(|picture| picture.cut = Some(cut));
+        let begun = Instant::now();
+        self.all_in_reach(cut, "both sides to notice").await?;
+        self.board.tell(&format!("Both sides have noticed after {:.1} s.", begun.elapsed().as_secs_f64()));
+        self.look_at(Window::Split(cut)).await;
+        workload.finish().await;
+        self.board.tell(&format!(
+            "{}\n{}",
+            levels_table(&self.board.scores.table(), &SIDES),
+            "A level that can be met is served as before, on both sides. A level that cannot be met fails at once, with\n\
+             NOTQUORATE and the names of the missing nodes, and nothing is applied: a client never waits for a side it cannot\n\
+             reach, and is never told that something is done which is not."
+        ));
+        Ok(())
+    }
+
+    async fn heal(&mut self) -> Result<(), DemoError> {
+        self.board.enter(Phase::Heal);
+        self.board.tell(
+            "The links work again. Both sides have taken writes that the other has not seen. Each replica knows exactly which\n\
+             events it has (its causal context), so the sides exchange what the other lacks and nothing else, and merge.",
+        );
+        self.cluster.wan.heal();
+        self.board.change(|picture| picture.cut = None);
+        let (converged, millis) = self.prove("after the links healed", Instant::now()).await?;
+        self.healing.converged &= converged;
+        self.healing.after_split_ms = millis;
+        Ok(())
+    }
+
+    async fn crash(&mut self) -> Result<(), DemoError> {
+        let victim = self.plan.nodes + usize::from(self.plan.nodes > 1);
+        let name = self.board.picture().seats.get(victim).map(|seat| seat.name.clone()).unwrap_or_default();
+        self.board.enter(Phase::Crash);
+        self.board.tell(&format!(
+            "The clients write again, and {name} is killed among it: nothing is finished, nothing is said. Its clients go to\n\
+             other nodes. Then it is started from what is on its disk, while the writes go on."
+        ));
+        self.all_in_reach(self.plan.datacenters, "all nodes to reach each other again").await?;
+        let part = self.plan.duration.mul_f64(CRASH_SHARE / 3.0);
+        let workload = Workload::start(self.board, &self.ledger, 2);
+        sleep(part).await;
+        self.cluster.crash(victim).await;
+        sleep(part).await;
+        self.cluster.start_one(victim).await?;
+        sleep(part).await;
+        workload.finish().await;
+        let (converged, millis) = self.prove("after the last write", Instant::now()).await?;
+        self.healing.converged &= converged;
+        self.healing.after_crash_ms = millis;
+        Ok(())
+    }
+
+    fn verdict(self) -> Report {
+        let harm = |harm: Harm| self.findings.iter().filter(|finding| finding.harm == harm).count() as u64;
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = Report {
+            datacenters: self.plan.datacenters,
+            nodes: self.plan.all_nodes(),
+            totals: self.board.scores.totals(),
+            table: self.board.scores.table(),
+            harms: Harms {
+                lost: harm(Harm::Lost),
+                double_counted: harm(Harm::DoubleCounted),
+                resurrected: harm(Harm::Resurrected),
+                phantom: harm(Harm::Phantom),
+                unread: harm(Harm::Unread),
+            },
+            facts: ledger.facts(),
+            removals: ledger.removals(),
+            healing: self.healing,
+            seconds: self.board.elapsed().as_secs_f64(),
+        };
+        self.board.enter(Phase::Verdict);
+        self.board.tell(report.account().trim_end());
+        report
+    }
+
+    /// Compares the workload for its share of the time.
+    async fn look_at(&self, window: Window) {
+        self.board.scores.look_at(Some(window));
+        let refresh = Duration::from_secs(1);
+        let until = Instant::now() + self.plan.duration.mul_f64(WORK_SHARE);
+        while Instant::now() < until {
+            sleep(refresh.min(until - Instant::now())).await;
+            self.board.ask_all().await;
+        }
+        self.board.scores.look_at(None);
+    }
+
+    /// Waits for convergence, and compares what every node holds with what clients were told. Time counts from `since`.
+    async fn prove(&mut self, after: &str, since: Instant) -> Result<(bool, u64), DemoError> {
+        self.board.wait_for("equal contexts and equal digests, as seen from every node", CONVERGE_PATIENCE);
+        let settled = self.settled(CONVERGE_PATIENCE).await;
+        let millis = since.elapsed().as_millis() as u64;
+        let Some(rows) = settled else {
+            self.board.tell(&format!("NOT CONVERGED after {millis} ms."));
+            return Ok((false, millis));
+        };
+        let found = self.read_back_everywhere().await?;
+        let (facts, removals) = {
+            let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+            (ledger.facts(), ledger.removals())
+        };
+        let nodes = self.plan.all_nodes();
+        self.board.tell(&format!(
+            "Converged {:.1} s {after}: all {nodes} nodes say that every copy has the same context and the same digest over\n\
+             {rows} rows, and nothing is left to exchange. Then everything was read back at every node and compared with what\n\
+             the clients had been told: {facts} counters, registers, elements and keys, {removals} of them removed. {}",
+            millis as f64 / 1000.0,
+            if found.is_empty() { "All are as they must be.".to_owned() } else { complain(&found) },
+        ));
+        self.findings.extend(found);
+        Ok((true, millis))
+    }
+
+    async fn read_back_everywhere(&self) -> Result<BTreeSet<Finding>, DemoError> {
+        // Nobody writes any more, so a copy of the ledger is not needed; but it must not be locked while nodes are asked.
+        let ledger = std::mem::take(&mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut found = BTreeSet::new();
+        let mut result = Ok(());
+        for seat in self.board.picture().seats {
+            match audit::read_back(seat.resp, &ledger).await {
+                Ok(reading) => found.extend(ledger.judge(&reading)),
+                Err(error) => result = Err(error),
+            }
+        }
+        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
+        result.map(|()| found)
+    }
+
+    /// Waits until every node says of all replicas that they are equal and have nothing to exchange; the rows there are.
+    async fn settled(&self, patience: Duration) -> Option<u64> {
+        let deadline = Instant::now() + patience;
+        let all = self.plan.all_nodes();
+        while Instant::now() < deadline {
+            let views = self.board.ask_all().await;
+            if views.iter().all(|view| view.is_some_and(|view| view.settled() && view.nodes == all)) {
+                return views.first().copied().flatten().map(|view| view.rows);
+            }
+            sleep(LOOK_PAUSE).await;
+        }
+        None
+    }
+
+    /// Waits until every node reaches the replicas on its own side, and no others. `whole`: how many datacenters make the first side.
+    async fn all_in_reach(&self, whole: usize, what: &'static str) -> Result<(), DemoError> {
+        self.board.wait_for(what, NOTICE_PATIENCE);
+        let deadline = Instant::now() + NOTICE_PATIENCE;
+        let (sites, each) = (self.plan.datacenters, self.plan.replicas_each());
+        for seat in self.board.picture().seats {
+            let inside = if seat.site < whole { whole } else { sites - whole };
+            while audit::replicas_in_reach(seat.resp, sites * each).await? != Some(inside * each) {
+                if Instant::now() > deadline {
+                    return Err(DemoError::Stuck { what, seconds: NOTICE_PATIENCE.as_secs() });
+                }
+                sleep(LOOK_PAUSE).await;
+            }
+        }
+        Ok(())
+    }
+
+    fn doors(&self) -> String {
+        let seats = self.board.picture().seats;
+        seats.iter().map(|seat| format!("  redis-cli -p {:<5}   # {}\n", seat.resp.port(), seat.name)).collect()
+    }
+
+    fn distances(&self) -> String {
+        let sites = 0..self.plan.datacenters;
+        let mut text = format!("  {:<9}", "");
+        text.extend(sites.clone().map(|site| format!("{:>9}", wan::name(site))));
+        for from in sites.clone() {
+            text.push_str(&format!("\n  {:<9}", wan::name(from)));
+            text.extend(sites.clone().map(|to| format!("{:>9}", wan::round_trip(from, to).as_millis())));
+        }
+        text
+    }
+}
+
+/// A table of what each level asks for.
+fn explained() -> String {
+    let mut table = Table::new(["LEVEL", "WHO MUST ANSWER", "WHAT FOR"]);
+    for level in LEVELS {
+        let [who, why] = match level {
+            Consistency::One => ["any one copy", "fastest; the others follow"],
+            Consistency::LocalQuorum => ["most copies of the client's datacenter", "everybody here reads what was written here"],
+            Consistency::Quorum => ["most of all copies", "everybody everywhere reads what was written"],
+            _ => ["most copies of every datacenter", "no datacenter is behind when it is done"],
+        };
+        table.push([level.to_string(), who.to_owned(), why.to_owned()]);
+    }
+    table.to_string()
+}
+
+/// The first contradictions, by name.
+fn complain(found: &BTreeSet<Finding>) -> String {
+    let some: Vec<String> = found.iter().take(5).map(|finding| format!("{}: {}", finding.slot, finding.harm)).collect();
+    format!("{} ARE NOT: {}", found.len(), some.join(", "))
+}
