@@ -115,11 +115,20 @@ pub struct Dynamo {
 /// Whether this core may write now, and which timers run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
+    writes: Writes,
+    /// Whether the timer of the sweep runs.
+    sweeping: bool,
+    /// Whether the first topology has come.
+    started: bool,
+}
+
+/// Whether this core may write.
+#[derive(Clone, Copy, Debug, Default)]
+struct Writes {
+    /// There is no room on the disk.
     disk_full: bool,
     /// Others know events of this node that it has forgotten; no event may be issued until it has a new life.
     forgetful: bool,
-    sweeping: bool,
-    started: bool,
 }
 
 impl std::fmt::Debug for Dynamo {
@@ -194,7 +203,7 @@ impl Dynamo {
             Input::Topology(topology) => self.on_topology(now, &topology, effects),
             Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
             Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),
-            Input::DiskFull(full) => self.standing.disk_full = full,
+            Input::DiskFull(full) => self.standing.writes.disk_full = full,
             Input::Incarnation(incarnation) => self.on_incarnation(incarnation),
         }
     }
@@ -204,7 +213,7 @@ impl Dynamo {
             Message::Write { id, place, delta } => self.on_write(now, from, (id, place), &delta, effects),
             Message::Written { id, replica } => self.on_written(now, from, id, replica, effects),
             Message::Read { id, place, ranges, digest, context } => {
-                self.on_read(from, (id, place), (&ranges, digest, context.as_ref()), effects)
+                self.on_read(from, (id, place), (&ranges, digest, context.as_ref()), effects);
             }
             Message::Same { id } => self.on_same(now, from, id, effects),
             Message::Different { id, delta, digest } => self.on_different(now, (from, id), &delta, digest, effects),
@@ -247,7 +256,7 @@ impl Dynamo {
 
     fn on_incarnation(&mut self, incarnation: u32) {
         self.seat.incarnation = incarnation;
-        self.standing.forgetful = false;
+        self.standing.writes.forgetful = false;
         for (place, replica) in &mut self.replicas {
             replica.reincarnate(ReplicaId::new(self.seat.me, incarnation));
             self.dirty.insert(*place);
@@ -287,7 +296,8 @@ impl Dynamo {
     /// How many other holders of the partition are known to have the event.
     fn known_elsewhere(&self, receipt: &Receipt) -> u32 {
         let Some(replica) = self.replicas.get(&(receipt.keyspace, receipt.partition)) else { return 0 };
-        let holders = self.routes.placement(receipt.keyspace, receipt.partition).map_or_else(Vec::new, |placement| placement.holders());
+        let holders =
+            self.routes.placement(receipt.keyspace, receipt.partition).map_or_else(Vec::new, quorate_control::topology::Placement::holders);
         holders.into_iter().filter(|node| *node != self.seat.me && replica.knows(*node, receipt.dot)).count() as u32
     }
 

@@ -29,7 +29,7 @@ pub struct Config {
     pub hint_bytes_max: usize,
     /// Requests in flight; beyond it requests are refused as overloaded. Default 100 000 (guess).
     pub flights_max: usize,
-    /// How far a remote clock may be ahead. Default 500 ms (CockroachDB's default).
+    /// How far a remote clock may be ahead. Default 500 ms (what `CockroachDB` takes).
     pub drift_max: Duration,
     /// Whether changes are recorded for a disk ([`Dynamo::drain`](crate::Dynamo::drain)). Off for memory-only nodes.
     pub persist: bool,

@@ -4,7 +4,7 @@
 //! of a new replica. Everything that a client changes goes through a [`Write`](write::Write), whose delta the other replicas join.
 //!
 //! The rules are those of node-wide dotted clocks (Gonçalves, Almeida, Baquero, Fonte: "Concise server-wide causality management for
-//! eventually consistent data stores", 2015; "DottedDB: anti-entropy without Merkle trees, deletes without tombstones", SRDS 2017) and of
+//! eventually consistent data stores", 2015; "`DottedDB`: anti-entropy without Merkle trees, deletes without tombstones", SRDS 2017) and of
 //! dot stores (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7), with residuals added: see
 //! `docs/adr/0003-one-context-per-partition-replica.md`.
 
@@ -166,12 +166,12 @@ impl Replica {
                 if model::skips_residual(self.broken, part) {
                     continue;
                 }
-                self.hold(part.range.clone(), &delta.context);
+                self.hold(&part.range, &delta.context);
             }
         }
         for residual in &delta.residuals {
             if !self.context.covers(&residual.context) {
-                self.hold(residual.range.clone(), &residual.context);
+                self.hold(&residual.range, &residual.context);
             }
         }
         if self.residuals.len() <= RESIDUALS_CHECKED_AT_ONCE {
@@ -254,9 +254,9 @@ impl Replica {
         })
     }
 
-    fn hold(&mut self, range: Range, context: &CausalContext) {
+    fn hold(&mut self, range: &Range, context: &CausalContext) {
         let held = self.residuals.add(range.clone(), context);
-        self.journal.hold(&range, held);
+        self.journal.hold(range, held);
     }
 
     /// Forgets the residuals that the context covers by now.

@@ -66,6 +66,11 @@ impl Scalar {
     }
 }
 
+/// A count or length as a client is told it.
+fn number(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 /// A 64-bit integer in the only form that Redis takes: no sign but `-`, no leading zero, no space.
 pub(crate) fn integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);

@@ -151,7 +151,7 @@ impl Dynamo {
             let Some(replica) = self.replicas.get_mut(&at) else { continue };
             replica.hear(from, &seen);
             if seen.context.max(replica.id()) > replica.context().max(replica.id())
-                && !std::mem::replace(&mut self.standing.forgetful, true)
+                && !std::mem::replace(&mut self.standing.writes.forgetful, true)
             {
                 effects.push(Effect::Amnesia);
             }
@@ -359,7 +359,7 @@ impl Dynamo {
 
     /// Removes expired keys of the partitions in which this node is the first that can be reached; readers do not see them anyway.
     pub(super) fn on_reap(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.standing.disk_full || self.standing.forgetful {
+        if self.standing.writes.disk_full || self.standing.writes.forgetful {
             return;
         }
         let mut expired = Vec::new();

@@ -28,7 +28,7 @@ impl Dynamo {
         let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition)).ok_or(RequestError::Moving)?;
         let reply = value::query(replica, key, query, now.unix_millis);
         if tally.verdict() == Verdict::Reached {
-            self.reply(flight.origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
+            Self::reply(flight.origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
             return Ok(());
         }
         self.ask(flight, value::ranges_of(key, query), Some(reply), (groups, tally), effects);
@@ -207,7 +207,7 @@ impl Dynamo {
             return;
         };
         if reading.told.iter().all(|(_, digest, _)| *digest == reading.digest) {
-            self.reply(flight.origin, eager.map(|reply| Answer { reply, receipt: None }), effects);
+            Self::reply(flight.origin, eager.map(|reply| Answer { reply, receipt: None }), effects);
             return;
         }
         self.repair(now, id, flight, reading, effects);
@@ -234,7 +234,7 @@ impl Dynamo {
             }
         }
         if tally.verdict() == Verdict::Reached {
-            self.reply(flight.origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
+            Self::reply(flight.origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
             return;
         }
         // Those that lack something are sent everything in the ranges, or what the one that told its context lacks.
@@ -245,7 +245,7 @@ impl Dynamo {
                 alive: tally.acked() as u32,
                 missing: behind,
             };
-            self.reply(flight.origin, Err(error), effects);
+            Self::reply(flight.origin, Err(error), effects);
             return;
         };
         let delta = Arc::new(delta);

@@ -47,7 +47,7 @@ impl Dynamo {
     pub(super) fn start(&mut self, now: Now, start: Start, effects: &mut Vec<Effect>) {
         let origin = start.origin;
         if let Err(error) = self.try_start(now, start, effects) {
-            self.reply(origin, Err(error), effects);
+            Self::reply(origin, Err(error), effects);
         }
         self.keep_sweeping(effects);
     }
@@ -89,7 +89,7 @@ impl Dynamo {
             Op::Partition(_, op) => {
                 let replica = self.replicas.get(&(place.keyspace, place.partition)).ok_or(RequestError::Moving)?;
                 let reply = value::partition(replica, op, now.unix_millis);
-                self.reply(flight.origin, Ok(Answer { reply, receipt: None }), effects);
+                Self::reply(flight.origin, Ok(Answer { reply, receipt: None }), effects);
                 Ok(())
             }
         }
@@ -142,9 +142,9 @@ impl Dynamo {
         };
         let mut tally = Tally::new(groups.clone()).map_err(unsatisfiable)?;
         let unreachable: Vec<NodeId> = tally.members().filter(|node| !self.routes.reachable(*node)).collect();
-        unreachable.iter().for_each(|node| {
-            tally.fail(*node);
-        });
+        for node in unreachable {
+            tally.fail(node);
+        }
         if tally.verdict() == Verdict::Impossible {
             // The group that cannot be reached is the one to tell about.
             let worst = groups.iter().max_by_key(|group| {
@@ -161,7 +161,7 @@ impl Dynamo {
     }
 
     /// Tells whoever waits.
-    pub(super) fn reply(&mut self, origin: Origin, outcome: Outcome, effects: &mut Vec<Effect>) {
+    pub(super) fn reply(origin: Origin, outcome: Outcome, effects: &mut Vec<Effect>) {
         match origin {
             Origin::Client(ticket) => effects.push(Effect::Reply { ticket, result: outcome }),
             Origin::Node(to, id) => effects.push(Effect::Send { to, message: Message::Forwarded { id, result: outcome } }),
@@ -172,7 +172,7 @@ impl Dynamo {
     pub(super) fn on_forwarded(&mut self, from: NodeId, id: FlightId, result: Outcome, effects: &mut Vec<Effect>) {
         let awaited = self.flights.get_mut(id).is_some_and(|flight| matches!(flight.stage, Stage::Forwarded(to) if to == from));
         if awaited && let Some(flight) = self.flights.remove(id) {
-            self.reply(flight.origin, result, effects);
+            Self::reply(flight.origin, result, effects);
         }
     }
 
@@ -180,7 +180,7 @@ impl Dynamo {
     pub(super) fn expire_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for id in self.flights.select(|flight| flight.deadline <= now.monotonic) {
             if let Some(flight) = self.flights.remove(id) {
-                self.time_out(flight, effects);
+                Self::time_out(&flight, effects);
             }
         }
         for id in self.flights.select(|flight| flight.hedge_at.is_some_and(|at| at <= now.monotonic)) {
@@ -188,9 +188,9 @@ impl Dynamo {
         }
     }
 
-    pub(super) fn time_out(&mut self, flight: Flight, effects: &mut Vec<Effect>) {
-        if let Some(error) = timed_out(&flight) {
-            self.reply(flight.origin, Err(error), effects);
+    pub(super) fn time_out(flight: &Flight, effects: &mut Vec<Effect>) {
+        if let Some(error) = timed_out(flight) {
+            Self::reply(flight.origin, Err(error), effects);
         }
     }
 
@@ -224,7 +224,7 @@ impl Dynamo {
         if matches!(flight.stage, Stage::Forwarded(_)) && !flight.request.op.writes() && !flight.retried {
             self.start(now, Start::again(flight, vec![node]), effects);
         } else {
-            self.time_out(flight, effects);
+            Self::time_out(&flight, effects);
         }
     }
 
@@ -256,7 +256,7 @@ impl Dynamo {
             match flight.stage {
                 Stage::Writing(_) => self.rewrite(now, id, flight, effects),
                 Stage::Forwarded(_) if flight.request.op.writes() => self.flights.insert(id, flight),
-                _ if flight.retried => self.reply(flight.origin, Err(RequestError::Moving), effects),
+                _ if flight.retried => Self::reply(flight.origin, Err(RequestError::Moving), effects),
                 _ => self.start(now, Start::again(flight, Vec::new()), effects),
             }
         }

@@ -16,10 +16,10 @@ use crate::value::{self, Clocked};
 
 impl Dynamo {
     pub(super) fn start_mutation(&mut self, now: Now, flight: Flight, effects: &mut Vec<Effect>) -> Result<(), RequestError> {
-        if self.standing.disk_full {
+        if self.standing.writes.disk_full {
             return Err(RequestError::DiskFull);
         }
-        if self.standing.forgetful {
+        if self.standing.writes.forgetful {
             return Err(RequestError::Moving);
         }
         let (_, enough) = self.tally(&flight, flight.level, Access::Write)?;
@@ -42,7 +42,7 @@ impl Dynamo {
     pub(super) fn execute_observed(&mut self, now: Now, id: FlightId, flight: Flight, effects: &mut Vec<Effect>) {
         match self.tally(&flight, flight.level, Access::Write) {
             Ok((_, tally)) => self.execute(now, id, flight, tally, effects),
-            Err(error) => self.reply(flight.origin, Err(error), effects),
+            Err(error) => Self::reply(flight.origin, Err(error), effects),
         }
     }
 
@@ -50,8 +50,8 @@ impl Dynamo {
     fn execute(&mut self, now: Now, id: FlightId, flight: Flight, tally: Tally, effects: &mut Vec<Effect>) {
         let origin = flight.origin;
         match self.apply(now, &flight) {
-            Err(error) => self.reply(origin, Err(error), effects),
-            Ok((reply, None)) => self.reply(origin, Ok(Answer { reply, receipt: None }), effects),
+            Err(error) => Self::reply(origin, Err(error), effects),
+            Ok((reply, None)) => Self::reply(origin, Ok(Answer { reply, receipt: None }), effects),
             Ok((reply, Some((delta, dot)))) => {
                 let answer = written(reply, flight.place, dot);
                 self.spread(id, flight, (answer, delta), tally, effects);
@@ -95,7 +95,7 @@ impl Dynamo {
         if tally.verdict() == Verdict::Reached
             && let Some(answer) = answer.take()
         {
-            self.reply(flight.origin, Ok(answer), effects);
+            Self::reply(flight.origin, Ok(answer), effects);
         }
         if !owing.is_empty() {
             let events = delta.parts.iter().flat_map(|part| part.settled.iter().copied()).collect::<CausalContext>();
@@ -125,9 +125,9 @@ impl Dynamo {
             self.flights.insert(id, flight);
             return;
         };
-        acked.iter().for_each(|node| {
+        for node in &acked {
             tally.ack(*node);
-        });
+        }
         writing.owing = placement.holders().into_iter().filter(|node| *node != self.seat.me && !acked.contains(node)).collect();
         for to in writing.owing.iter().filter(|node| self.routes.reachable(**node)) {
             effects.push(Effect::Send { to: *to, message: Message::Write { id, place: flight.place, delta: Arc::clone(&writing.delta) } });
@@ -146,7 +146,9 @@ impl Dynamo {
                 self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
                 Message::Refused { id, reason }
             }
-            Ok(()) if self.standing.disk_full || !self.join(now, place, delta) => Message::Refused { id, reason: Refusal::NotServing },
+            Ok(()) if self.standing.writes.disk_full || !self.join(now, place, delta) => {
+                Message::Refused { id, reason: Refusal::NotServing }
+            }
             Ok(()) => {
                 let Some(replica) = self.replica_mut(place) else { return };
                 replica.overheard(from, &delta.context);
@@ -173,7 +175,7 @@ impl Dynamo {
                 if repairing.tally.ack(from) == Verdict::Reached
                     && let Some(Flight { origin, stage: Stage::Repairing(Repairing { reply, .. }), .. }) = self.flights.remove(id)
                 {
-                    self.reply(origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
+                    Self::reply(origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
                 }
             }
             Stage::Reading(_) | Stage::Forwarded(_) | Stage::Parked => {}
@@ -189,11 +191,11 @@ impl Dynamo {
             && let Some(answer) = writing.answer.take()
         {
             let origin = flight.origin;
-            self.reply(origin, Ok(answer), effects);
+            Self::reply(origin, Ok(answer), effects);
         }
         // Nobody is left who could acknowledge: if that was not enough, the client is told so now.
         if done && let Some(flight) = self.flights.remove(id) {
-            self.time_out(flight, effects);
+            Self::time_out(&flight, effects);
         }
     }
 }

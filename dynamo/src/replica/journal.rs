@@ -165,12 +165,15 @@ fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), 
 }
 
 fn prefix(keyspace: KeyspaceId, partition: Partition) -> [u8; PREFIX] {
-    let ([a, b, c, d], [e, f]) = (keyspace.0.to_be_bytes(), partition.0.to_be_bytes());
-    [a, b, c, d, e, f]
+    let mut bytes = [0; PREFIX];
+    bytes[..4].copy_from_slice(&keyspace.0.to_be_bytes());
+    bytes[4..].copy_from_slice(&partition.0.to_be_bytes());
+    bytes
 }
 
-fn place_of([a, b, c, d, e, f]: [u8; PREFIX]) -> (KeyspaceId, Partition) {
-    (KeyspaceId(u32::from_be_bytes([a, b, c, d])), Partition(u16::from_be_bytes([e, f])))
+fn place_of(bytes: [u8; PREFIX]) -> (KeyspaceId, Partition) {
+    let keyspace = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    (KeyspaceId(keyspace), Partition(u16::from_be_bytes([bytes[4], bytes[5]])))
 }
 
 fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> Bytes {
@@ -235,5 +238,5 @@ fn encode(value: &impl Serialize) -> Bytes {
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {
-    postcard::from_bytes(bytes).map_err(|_| StoreError::Damaged { what })
+    postcard::from_bytes(bytes).map_err(|_shape| StoreError::Damaged { what })
 }

@@ -325,7 +325,9 @@ impl Cluster {
             let told: Vec<(NodeId, Seen)> = self.primaries.iter().map(|replica| (replica.id().node, seen(replica))).collect();
             for replica in &mut self.primaries {
                 let others: Vec<_> = told.iter().filter(|(node, _)| *node != replica.id().node).collect();
-                others.iter().for_each(|(node, seen)| replica.hear(*node, seen));
+                for (node, seen) in &others {
+                    replica.hear(*node, seen);
+                }
                 let others: Vec<NodeId> = others.iter().map(|(node, _)| *node).collect();
                 replica.tick(&others, usize::MAX);
             }

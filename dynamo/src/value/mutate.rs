@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_crdt::clock::{HybridClock, Now};
 use quorate_crdt::{CausalContext, Dot};
 
-use super::{Scalar, integer, kind_of, live, scalar};
+use super::{Scalar, integer, kind_of, live, number, scalar};
 use crate::op::{Kind, Mutation, Reply, RequestError, SetExpiry};
 use crate::replica::{Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write};
 
@@ -87,7 +87,7 @@ fn sum(row: Option<&Row>, by: i64) -> Result<i64, RequestError> {
         Some(Scalar::Number(number)) => number,
         Some(Scalar::Bytes(value)) => i128::from(integer(&value).ok_or(RequestError::NotAnInteger)?),
     };
-    i64::try_from(now + i128::from(by)).map_err(|_| RequestError::Overflow)
+    i64::try_from(now + i128::from(by)).map_err(|_out_of_range| RequestError::Overflow)
 }
 
 /// The opaque form of a context: a version and postcard.
@@ -103,7 +103,7 @@ const TOKEN_VERSION: u8 = 1;
 fn seen_by(token: &Bytes) -> Result<CausalContext, RequestError> {
     match token.split_first() {
         None => Ok(CausalContext::new()),
-        Some((&TOKEN_VERSION, rest)) => postcard::from_bytes(rest).map_err(|_| RequestError::BadToken),
+        Some((&TOKEN_VERSION, rest)) => postcard::from_bytes(rest).map_err(|_shape| RequestError::BadToken),
         Some(_) => Err(RequestError::BadToken),
     }
 }
@@ -176,7 +176,7 @@ impl Changing<'_, '_> {
         let name = RowKey::string(self.key.clone());
         let mut value = self.row(&name).and_then(scalar).map_or_else(Vec::new, |held| held.into_bytes().to_vec());
         value.extend_from_slice(suffix);
-        let length = value.len() as i64;
+        let length = number(value.len());
         self.put_register(name, value.into(), Replaces::All);
         Reply::Integer(length)
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Scalar, kind_of, live, scalar};
+use super::{Scalar, kind_of, live, number, scalar};
 use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
 use crate::replica::{KeyRows, Payload, Range, Replica, RowKey, RowKind};
 
@@ -61,9 +61,9 @@ fn present(rows: &KeyRows, query: &Query) -> Reply {
     let field = |field: &Bytes| rows.get(RowKind::Hash, field).and_then(scalar).map(Scalar::into_bytes);
     match query {
         Query::Get => string().and_then(scalar).map_or(Reply::Nil, |value| Reply::Value(value.into_bytes())),
-        Query::Length => Reply::Integer(string().and_then(scalar).map_or(0, |value| value.into_bytes().len() as i64)),
+        Query::Length => Reply::Integer(string().and_then(scalar).map_or(0, |value| number(value.into_bytes().len()))),
         Query::Members => Reply::List(rows.of_kind(RowKind::Set).map(|(element, _)| element.clone()).collect()),
-        Query::Cardinality => Reply::Integer(rows.count(RowKind::Set) as i64),
+        Query::Cardinality => Reply::Integer(number(rows.count(RowKind::Set))),
         Query::Contains(elements) => {
             Reply::Integers(elements.iter().map(|element| i64::from(rows.get(RowKind::Set, element).is_some())).collect())
         }
@@ -72,7 +72,7 @@ fn present(rows: &KeyRows, query: &Query) -> Reply {
             let pair = |(name, row): (&Bytes, _)| Some((name.clone(), scalar(row)?.into_bytes()));
             Reply::Pairs(rows.of_kind(RowKind::Hash).filter_map(pair).collect())
         }
-        Query::FieldCount => Reply::Integer(rows.count(RowKind::Hash) as i64),
+        Query::FieldCount => Reply::Integer(number(rows.count(RowKind::Hash))),
         Query::Siblings => siblings(rows),
         Query::Exists | Query::Kind | Query::Expiry => absent(query),
     }
@@ -111,7 +111,7 @@ pub(crate) fn partition(replica: &Replica, op: &PartitionOp, unix_millis: u64) -
             let next = if keys.len() == count { keys.last().cloned() } else { None };
             Reply::Keys { keys, next }
         }
-        PartitionOp::Count => Reply::Integer(replica.keys_after(None).filter_map(alive).count() as i64),
+        PartitionOp::Count => Reply::Integer(number(replica.keys_after(None).filter_map(alive).count())),
         PartitionOp::Clear => Reply::Done,
     }
 }

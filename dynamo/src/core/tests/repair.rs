@@ -91,7 +91,7 @@ fn an_expired_key_is_gone_for_readers_at_once_and_from_disk_soon() {
     let expiry = SetExpiry::At(START_UNIX_MILLIS + 1000);
     net.mutate(1, "k", Mutation::Set { value: "v".into(), expiry }, C::All).expect("healthy");
     assert_eq!(net.get(2, "k", C::Quorum), Ok(Some("v".into())));
-    net.run(Duration::from_millis(1000));
+    net.run(Duration::from_secs(1));
     assert_eq!(net.get(2, "k", C::Quorum), Ok(None));
     net.run(Duration::from_secs(8));
     net.assert_converged();
