@@ -148,7 +148,7 @@ impl Start {
 }
 
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_unset_or_broken| EnvFilter::new("warn,quorate=info"));
+    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_unset_or_broken| EnvFilter::new("warn,quorate=info,openraft=off"));
     // It fails only if somebody has set one already, who then gets the logs.
     drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init());
 }

@@ -49,6 +49,11 @@ impl Origin {
     }
 
     fn return_as(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
+        // A token is not needed any more, but one of another cluster says that this directory is not the one that was meant.
+        if let (Some(entrance), Some(dir)) = (&config.join, &disk.dir) {
+            let token: JoinToken = entrance.token.reveal().parse()?;
+            dir.expect_cluster(known, ClusterId(token.cluster))?;
+        }
         let identity = NodeIdentity::from_secret(&transport::Secret::new(known.credentials.clone()))?;
         let topology = match disk.granted()? {
             Some(bytes) => Arc::new(wire::decode(&bytes)?),
