@@ -173,6 +173,18 @@ impl Board {
         });
     }
 
+    /// What each node said last, for those who want to know why something did not happen.
+    pub(super) fn views(&self) -> String {
+        let line = |seat: &Seat| match seat.view {
+            Some(View { contexts_equal, digests_equal, recent, residuals, nodes, .. }) => format!(
+                "  {}: knows {nodes} nodes, contexts equal: {contexts_equal}, digests equal: {digests_equal}, recent {recent}, residuals {residuals}\n",
+                seat.name
+            ),
+            None => format!("  {}: no answer\n", seat.name),
+        };
+        self.lock().seats.iter().map(line).collect()
+    }
+
     /// Says what is being waited for.
     pub(super) fn wait_for(&self, what: &str, at_most: Duration) {
         let line = format!("waiting for {what} (at most {} s)", at_most.as_secs());

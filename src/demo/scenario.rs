@@ -59,9 +59,12 @@ impl Play<'_> {
         self.board.tell(&format!(
             "{} nodes run in this process: {nodes} in each of {datacenters} datacenters. Each has its own directory and its own\n\
              sockets and talks to the others over QUIC; packets between datacenters are held back as long as they would\n\
-             travel. Each datacenter keeps {} copies of every key. There is no leader for data: any node takes any request.",
+             travel. Each datacenter keeps {} of every key. There is no leader for data: any node takes any request.",
             self.plan.all_nodes(),
-            self.plan.replicas_each(),
+            match self.plan.replicas_each() {
+                1 => "one copy".to_owned(),
+                copies => format!("{copies} copies"),
+            },
         ));
         self.board.wait_for("all nodes to join and share the partitions", START_PATIENCE);
         let begun = Instant::now();
@@ -69,6 +72,7 @@ impl Play<'_> {
         let stuck = DemoError::Stuck { what: "all nodes to join", seconds: START_PATIENCE.as_secs() };
         started.map_err(|_elapsed| stuck)??;
         if self.settled(START_PATIENCE).await.is_none() {
+            self.board.tell(&format!("The replicas do not become equal:\n{}", self.board.views()));
             return Err(DemoError::Stuck { what: "the first convergence", seconds: START_PATIENCE.as_secs() });
         }
         self.all_in_reach(self.plan.datacenters, "all nodes to reach each other").await?;
@@ -208,7 +212,7 @@ impl Play<'_> {
         let settled = self.settled(CONVERGE_PATIENCE).await;
         let millis = since.elapsed().as_millis() as u64;
         let Some(rows) = settled else {
-            self.board.tell(&format!("NOT CONVERGED after {millis} ms."));
+            self.board.tell(&format!("NOT CONVERGED after {millis} ms:\n{}", self.board.views()));
             return Ok((false, millis));
         };
         let found = self.read_back_everywhere().await?;

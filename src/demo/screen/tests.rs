@@ -61,7 +61,8 @@ fn every_node_every_link_and_every_level_is_seen() {
 #[test]
 fn a_cut_and_a_crash_are_marked() {
     let mut picture = picture();
-    assert!(!drawn(&picture, &Default::default()).contains("cut off "));
+    let whole = drawn(&picture, &Default::default());
+    assert!(line(&whole, "site2-1").contains("up") && !whole.contains("✂") && !whole.contains("CRASHED"), "{whole}");
     picture.cut = Some(2);
     picture.seats[4].health = Health::Crashed;
     picture.seats[4].view = None;
