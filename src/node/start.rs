@@ -354,14 +354,15 @@ async fn announce(running: Arc<Running>, quic: SocketAddr) {
     }
 }
 
-/// Election timeouts must be several round trips.
+/// Election timeouts must be several round trips, and a heartbeat longer than one: the group gives up an append that has not been answered
+/// within three quarters of a heartbeat, so that to a node farther away than that nothing would ever be replicated.
 fn consensus(node: NodeId, seed: u64, wide_area: bool) -> ConsensusConfig {
     let near = ConsensusConfig::new(node, seed);
     if !wide_area {
         return near;
     }
     let millis = Duration::from_millis;
-    ConsensusConfig { heartbeat: millis(150), election_min: millis(600), election_max: millis(1200), ..near }
+    ConsensusConfig { heartbeat: millis(600), election_min: millis(1800), election_max: millis(3600), ..near }
 }
 
 fn default_cores() -> u8 {
