@@ -174,7 +174,7 @@ async fn run_on(board: &Arc<Board>, plan: Plan, stop: impl Future<Output = ()>) 
 
 /// What is left to say when the demo is over: after a story the verdict and what speaks against it, after a screen also what it has shown.
 pub fn summary(report: &Report, show: Show) -> String {
-    let doubts: String = report.doubts().iter().map(|doubt| format!("  - {doubt}\n")).collect();
+    let doubts = report.doubts().iter().fold(String::new(), |lines, doubt| lines + &format!("  - {doubt}\n"));
     let shown = match show {
         Show::Story(_) => String::new(),
         Show::Screen => format!("{}\n{}\n", report::levels_table(&report.table, &SIDES), report.account()),

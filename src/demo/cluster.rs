@@ -165,9 +165,10 @@ async fn launch(config: NodeConfig, options: Options) -> Result<Running, DemoErr
     let node = loop {
         match Node::start(config.clone(), options.clone()).await {
             Ok(node) => break node,
-            Err(StartError::Join(JoinError::Refused(JoinRefusal::NotReady))) if attempts < START_ATTEMPTS => attempts += 1,
             // A node that was killed lets go of its socket when the last of its tasks has noticed.
-            Err(StartError::Bind(_)) if attempts < START_ATTEMPTS => attempts += 1,
+            Err(StartError::Join(JoinError::Refused(JoinRefusal::NotReady)) | StartError::Bind(_)) if attempts < START_ATTEMPTS => {
+                attempts += 1;
+            }
             Err(error) => return Err(failed(error)),
         }
         tokio::time::sleep(START_PAUSE).await;

@@ -189,7 +189,8 @@ impl Report {
             ("resurrected", resurrected, "removed things that were there again"),
             ("phantom", phantom, "refused writes that were there all the same"),
         ];
-        figures.iter().map(|(name, count, meaning)| format!("{name:<15}{count:>7}   {meaning}\n")).collect()
+        let lines = figures.map(|(name, count, meaning)| format!("{name:<15}{count:>7}   {meaning}"));
+        lines.join("\n") + "\n"
     }
 
     /// The document of `--output json`. Its fields are stable.

@@ -17,11 +17,11 @@ use super::{DemoError, Plan, audit, wan};
 use crate::table::Table;
 
 /// Until the nodes of a machine under load have found each other.
-const START_PATIENCE: Duration = Duration::from_secs(60);
+const START_PATIENCE: Duration = Duration::from_mins(1);
 /// The wide-area failure detector takes about six seconds; five times that on a machine under load.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(30);
 /// Until all replicas are equal.
-const CONVERGE_PATIENCE: Duration = Duration::from_secs(60);
+const CONVERGE_PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// How much of the demo's duration is workload before the cut, and as much while it lasts; the rest goes to starting, noticing and proving.
@@ -280,18 +280,18 @@ impl Play<'_> {
 
     fn doors(&self) -> String {
         let seats = self.board.picture().seats;
-        seats.iter().map(|seat| format!("  redis-cli -p {:<5}   # {}\n", seat.resp.port(), seat.name)).collect()
+        let lines: Vec<_> = seats.iter().map(|seat| format!("  redis-cli -p {:<5}   # {}", seat.resp.port(), seat.name)).collect();
+        lines.join("\n") + "\n"
     }
 
     fn distances(&self) -> String {
         let sites = 0..self.plan.datacenters;
-        let mut text = format!("  {:<9}", "");
-        text.extend(sites.clone().map(|site| format!("{:>9}", wan::name(site))));
-        for from in sites.clone() {
-            text.push_str(&format!("\n  {:<9}", wan::name(from)));
-            text.extend(sites.clone().map(|to| format!("{:>9}", wan::round_trip(from, to).as_millis())));
-        }
-        text
+        let line =
+            |name: &str, cells: Vec<String>| cells.into_iter().fold(format!("  {name:<9}"), |line, cell| line + &format!("{cell:>9}"));
+        let head = line("", sites.clone().map(|site| wan::name(site).to_owned()).collect());
+        let millis = |from| sites.clone().map(|to| wan::round_trip(from, to).as_millis().to_string()).collect();
+        let rows = sites.clone().map(|from| line(wan::name(from), millis(from)));
+        std::iter::once(head).chain(rows).collect::<Vec<_>>().join("\n")
     }
 }
 
