@@ -22,6 +22,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,7 @@ use quorate_gossip::wire;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::{Builder, RngSeed};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 mod client;
 mod clock;
@@ -104,9 +105,27 @@ pub enum SimError {
     /// A node was not admitted.
     #[error("a node was not admitted")]
     Join(#[from] JoinRefusal),
-    /// What was waited for did not come in two minutes of virtual time.
-    #[error("nothing changed in {0:?} of virtual time")]
-    Stuck(Duration),
+    /// The cluster was not at rest after two minutes of virtual time.
+    #[error("node {node} does not see the cluster at rest; it sees:\n{seen}")]
+    Unsettled {
+        /// The first node that sees it so.
+        node: NodeId,
+        /// What it sees; `None` when it is dead.
+        seen: Seen,
+    },
+}
+
+/// What a node sees of its cluster, for an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen(pub Option<Box<Status>>);
+
+impl fmt::Display for Seen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(status) => status.fmt(f),
+            None => f.write_str("nothing, it is dead"),
+        }
+    }
 }
 
 /// A running cluster in virtual time.
@@ -272,16 +291,22 @@ impl Simulation {
     /// Waits until every node sees a converged cluster in which no replica keeps an event for another.
     ///
     /// # Errors
-    /// [`SimError::Stuck`] with the time after which it was given up.
+    /// [`SimError::Unsettled`] after two minutes.
     pub async fn settled(&self) -> Result<(), SimError> {
-        let all = async {
-            for node in self.nodes() {
-                while !self.status(node).await.is_some_and(|status| at_rest(&status, self.hosts.len())) {
-                    sleep(LOOK_EVERY).await;
+        let deadline = Instant::now() + PATIENCE;
+        for node in self.nodes() {
+            loop {
+                let seen = self.status(node).await;
+                if seen.as_ref().is_some_and(|status| at_rest(status, self.hosts.len())) {
+                    break;
                 }
+                if Instant::now() > deadline {
+                    return Err(SimError::Unsettled { node, seen: Seen(seen.map(Box::new)) });
+                }
+                sleep(LOOK_EVERY).await;
             }
-        };
-        timeout(PATIENCE, all).await.map_err(|_elapsed| SimError::Stuck(PATIENCE))
+        }
+        Ok(())
     }
 }
 

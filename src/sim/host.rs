@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::state::Command;
@@ -59,6 +60,16 @@ impl DiskGauge for Boundless {
     }
 }
 
+/// Times that suit the network: an append that is not answered within three quarters of a heartbeat is given up.
+fn elections(node: NodeId, seed: u64, round_trip: Duration) -> ConsensusConfig {
+    let near = ConsensusConfig::new(node, seed);
+    let heartbeat = near.heartbeat.max(3 * round_trip);
+    if heartbeat == near.heartbeat {
+        return near;
+    }
+    ConsensusConfig { heartbeat, election_min: 3 * heartbeat, election_max: 6 * heartbeat, ..near }
+}
+
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Host").field("node", &self.node).field("up", &self.is_up()).finish_non_exhaustive()
@@ -103,7 +114,7 @@ impl Host {
         };
         self.woken += 1;
         let setting = Setting {
-            consensus: ConsensusConfig::new(self.node, seed),
+            consensus: elections(self.node, seed, network.round_trip_max()),
             gossip: membership::Config::lan(),
             gauge: Arc::new(Boundless),
             topology: Arc::clone(&self.granted),

@@ -199,6 +199,12 @@ impl Network {
         grant
     }
 
+    /// The longest round trip between two nodes, if nothing is lost.
+    pub fn round_trip_max(&self) -> Duration {
+        let conditions = self.shared.lock().conditions;
+        (2 * conditions.between.max(conditions.within)).mul_f64(1.0 + conditions.jitter)
+    }
+
     /// The hash of everything that was delivered so far, with its time.
     pub fn trace(&self) -> Trace {
         self.shared.lock().trace
