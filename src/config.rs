@@ -44,6 +44,8 @@ pub struct NodeConfig {
     pub password: Option<Secret>,
     /// How long a request that names no timeout may take.
     pub request_timeout: Duration,
+    /// Whether round trips between nodes may exceed about 30 ms: elections and failure detection then take their time. Alike on all nodes.
+    pub wide_area: bool,
     /// Partitions of a keyspace that names no number: a power of two. Only the first node of a cluster uses it for `default`.
     pub partitions: u16,
 }

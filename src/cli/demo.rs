@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 use super::fail::Failure;
 use super::output::Output;
@@ -70,8 +69,7 @@ impl Demo {
 
 /// The nodes of the demo have much to say that would spoil the story; who wants to hear it sets `QUORATE_LOG`.
 fn log_if_asked() {
-    if let Ok(filter) = EnvFilter::try_from_env("QUORATE_LOG") {
-        // It fails only if somebody has set one already, who then gets the logs.
-        drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init());
+    if let Some(filter) = super::log_asked_for() {
+        super::log(filter);
     }
 }

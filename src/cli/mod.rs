@@ -15,6 +15,10 @@ use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use quorate_dynamo::Consistency;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::config::parse_duration;
 use fail::Failure;
@@ -176,3 +180,15 @@ fn time(text: &str) -> Result<Duration, &'static str> {
 
 #[cfg(test)]
 mod tests;
+
+/// What `QUORATE_LOG` asks to be logged, such as `warn,quorate=debug`; `None` if it is unset or cannot be read.
+fn log_asked_for() -> Option<Targets> {
+    std::env::var("QUORATE_LOG").ok()?.parse().ok()
+}
+
+/// Logs to stderr what `filter` lets through.
+fn log(filter: Targets) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    // It fails only if somebody has set one already, who then gets the logs.
+    drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
+}

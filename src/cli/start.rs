@@ -11,7 +11,8 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::fail::Failure;
 use super::{Globals, output};
@@ -82,6 +83,9 @@ struct Tuning {
     /// How long a request that names no timeout may take [default: 5s].
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
+    /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Alike on all nodes [default: local].
+    #[arg(long)]
+    network: Option<String>,
     /// Partitions of a keyspace that names no number: a power of two [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
@@ -108,7 +112,7 @@ impl Start {
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
         let addresses = (resp.local_addr()?, http.local_addr()?);
-        let node = Node::start(config.clone(), Options::default()).await?;
+        let node = Node::start(config.clone(), Options { wide_area: config.wide_area, ..Options::default() }).await?;
         let faces = Faces::open(&node, &config, (resp, http));
         let result = tokio::select! {
             result = faces.until_told(&node) => result,
@@ -140,6 +144,7 @@ impl Start {
             ("durability", tuning.durability),
             ("durability_interval", tuning.durability_interval),
             ("request_timeout", tuning.request_timeout),
+            ("network", tuning.network),
             ("partitions", tuning.partitions),
         ];
         let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
@@ -148,9 +153,9 @@ impl Start {
 }
 
 fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("QUORATE_LOG").unwrap_or_else(|_unset_or_broken| EnvFilter::new("warn,quorate=info,openraft=off"));
-    // It fails only if somebody has set one already, who then gets the logs.
-    drop(tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).try_init());
+    super::log(super::log_asked_for().unwrap_or_else(|| {
+        Targets::new().with_default(Level::WARN).with_target("quorate", Level::INFO).with_target("openraft", LevelFilter::OFF)
+    }));
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {

@@ -23,7 +23,7 @@ const fn key(name: &'static str, expected: &'static str) -> Key {
 
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
 
-pub(super) const KEYS: [Key; 16] = [
+pub(super) const KEYS: [Key; 17] = [
     key("data_dir", "a string with a path"),
     key("node", text::NAME),
     key("datacenter", text::NAME),
@@ -39,6 +39,7 @@ pub(super) const KEYS: [Key; 16] = [
     key("durability_interval", text::DURATION),
     key("password", "a string that is not empty"),
     key("request_timeout", text::DURATION),
+    key("network", NETWORK),
     Key { name: "partitions", expected: text::PARTITIONS, number: true },
 ];
 
@@ -66,8 +67,19 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
         durability: durability(given)?,
         password: given.take("password", parse_secret)?,
         request_timeout: given.take("request_timeout", parse_duration)?.unwrap_or(REQUEST_TIMEOUT),
+        wide_area: given.take("network", parse_network)?.unwrap_or(false),
         partitions: given.take("partitions", |text| text.parse().ok().filter(|n| text::is_partitions(*n)))?.unwrap_or(PARTITIONS),
     })
+}
+
+const NETWORK: &str = "\"local\" or \"wide\"";
+
+fn parse_network(text: &str) -> Option<bool> {
+    match text {
+        "local" => Some(false),
+        "wide" => Some(true),
+        _ => None,
+    }
 }
 
 fn join(given: &Given) -> Result<Option<Join>, ConfigError> {

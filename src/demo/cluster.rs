@@ -152,6 +152,7 @@ fn config(home: &Path, (site, number): (usize, usize), listen: Listen) -> NodeCo
         durability: Durability::Sync,
         password: None,
         request_timeout: REQUEST_TIMEOUT,
+        wide_area: true,
         partitions: PARTITIONS,
     }
 }

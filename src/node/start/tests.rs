@@ -12,7 +12,7 @@ use super::*;
 use crate::config::{Durability, Join, Listen, Secret, Storage};
 use crate::status::Status;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
     let any = ([127, 0, 0, 1], 0).into();
@@ -27,12 +27,13 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         durability: Durability::Sync,
         password: None,
         request_timeout: Duration::from_secs(5),
+        wide_area: false,
         partitions: 16,
     }
 }
 
-fn entrance(node: &Node) -> Option<Join> {
-    Some(Join { address: node.quic().to_string(), token: Secret::new(node.join_token().expect("a fresh cluster has a token")) })
+fn entrance(node: &Node) -> Join {
+    Join { address: node.quic().to_string(), token: Secret::new(node.join_token().expect("a fresh cluster has a token")) }
 }
 
 async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestError> {
@@ -73,8 +74,9 @@ fn add(element: &str) -> Op {
 async fn three_real_nodes_join_replicate_and_come_back() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
-    let second = Node::start(config(dir.path(), "b", entrance(&first)), Options::default()).await.expect("joins");
-    let third = Node::start(config(dir.path(), "c", entrance(&second)), Options::default()).await.expect("joins by a node that joined");
+    let second = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await.expect("joins");
+    let third =
+        Node::start(config(dir.path(), "c", Some(entrance(&second))), Options::default()).await.expect("joins by a node that joined");
     converged(&third, 3).await;
     assert_eq!(ask(&second, add("one"), Consistency::All).await, Ok(Reply::Integer(1)));
     assert_eq!(members(&third).await, ["one"]);
@@ -102,10 +104,10 @@ async fn three_real_nodes_join_replicate_and_come_back() {
 async fn a_wrong_token_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
-    let mut join = entrance(&first).expect("a token");
+    let mut join = entrance(&first);
     join.token = Secret::new(join.token.reveal().replace(&join.token.reveal()[70..80], "AAAAAAAAAA"));
     let refused = Node::start(config(dir.path(), "b", Some(join)), Options::default()).await;
     assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
-    let joined = Node::start(config(dir.path(), "b", entrance(&first)), Options::default()).await;
+    let joined = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await;
     assert!(joined.is_ok(), "the same directory joins with the right token: {joined:?}");
 }
