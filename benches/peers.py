@@ -12,7 +12,7 @@ import argparse, base64, http.client, json, pathlib, shutil, socket, subprocess,
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 QUORATE = ROOT / "target/release/quorate"
 arguments = argparse.ArgumentParser()
-arguments.add_argument("--seconds", type=float, default=4)
+arguments.add_argument("--seconds", type=int, default=4)
 arguments.add_argument("--clients", type=int, default=50)
 arguments.add_argument("--rounds", type=int, default=3)
 options = arguments.parse_args()
@@ -110,6 +110,8 @@ def bench(targets, workload, *more):
     command = [QUORATE, "bench", "--target", ",".join(f"resp://{target}" for target in targets), "--workload", workload, "--clients",
                options.clients, "--pipeline", "1", "--seconds", options.seconds, "--output", "json", *more]
     done = subprocess.run([str(part) for part in command], capture_output=True, text=True)
+    if done.returncode not in (0, 1) or not done.stdout:
+        sys.exit(f"{command}: {done.stderr}")
     figures = json.loads(done.stdout.strip().splitlines()[-1])
     if figures["errors"]:
         print(f"{figures['errors']} errors: {' '.join(map(str, command))}", file=sys.stderr)
