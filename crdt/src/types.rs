@@ -10,7 +10,7 @@
 //! | [`OrSet`] | adding wins | the elements | nothing of removed elements |
 //! | [`OrMap`] | updating wins over removal | the keys and their values | nothing of removed keys |
 //!
-//! The causal ones (all but the first and the third) live in a [`Causal`], whose context adds one number per replica that
+//! The causal ones (all but the first and the third) live in a [`Causal`](crate::Causal), whose context adds one number per replica that
 //! ever wrote.
 
 #![expect(clippy::return_self_not_must_use, reason = "a delta may be ignored where full states are exchanged")]

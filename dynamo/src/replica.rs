@@ -1,7 +1,7 @@
 //! One node's copy of one partition: a causal map from rows to dotted entries under one context.
 //!
 //! Everything that changes a replica from outside goes through [`Replica::join`]: replication, read repair, handoff, anti-entropy, filling
-//! of a new replica. Everything that a client changes goes through a [`Write`](write::Write), whose delta the other replicas join.
+//! of a new replica. Everything that a client changes goes through a [`Write`], whose delta the other replicas join.
 //!
 //! The rules are those of node-wide dotted clocks (Gonçalves, Almeida, Baquero, Fonte: "Concise server-wide causality management for
 //! eventually consistent data stores", 2015; "`DottedDB`: anti-entropy without Merkle trees, deletes without tombstones", SRDS 2017) and of

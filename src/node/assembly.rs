@@ -22,7 +22,7 @@ use super::shard::{Inbox, Lane, Shard, Surroundings};
 /// A shard's whole life. Whoever assembles a node decides on which thread it is lived.
 pub type ShardRun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a node needs of the world. All that touches time, disk and chance is here; the network comes with [`Assembly::connect`].
+/// What a node needs of the world. All that touches time, disk and chance is here; the network comes later.
 #[derive(Clone)]
 pub struct NodeParts {
     /// Its number.

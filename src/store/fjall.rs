@@ -63,7 +63,7 @@ pub struct OversizedEntry {
 }
 
 impl FjallStore {
-    /// Largest key, in bytes: the engine's 65 535 less the one that [`stored_key`] may add.
+    /// Largest key, in bytes: the engine's 65 535 less the one that the escape of empty keys may add.
     pub const MAX_KEY: usize = u16::MAX as usize - 1;
 
     /// Opens or creates the store in `dir`.
