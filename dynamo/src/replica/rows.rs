@@ -241,7 +241,7 @@ impl Rows {
         rows
     }
 
-    /// Digest of the live rows in the range. O(1) for keys and for the whole partition's worth of nothing; a row is hashed.
+    /// Digest of the live rows in the range. A key's is kept; a row is hashed, and a slice is summed key by key.
     pub(super) fn digest_of(&self, range: &Range) -> u128 {
         match range {
             Range::Key(key) => self.key(key).map_or(0, |rows| rows.digest),
