@@ -1,4 +1,4 @@
-//! Time: the instant the driver hands to every core, and stamps that never go back.
+//! Time: the clock that gives stamps which never go back.
 //!
 //! Nothing here reads a clock. A hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014) follows the wall
 //! clock when it can and counts when it cannot. It orders writes only where causality does not: last-writer-wins and expiry.
@@ -11,49 +11,13 @@ use core::time::Duration;
 
 use hlc_gen::source::ManualClock;
 use hlc_gen::{HlcGenerator, HlcTimestamp};
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::ReplicaId;
+use crate::{Hlc, Now};
 
 /// How far ahead of this node's wall clock a remote stamp may be before it is refused. A guess: NTP keeps machines within
 /// tens of milliseconds, and a longer bound lets one broken clock win longer.
 pub const DRIFT_DEFAULT: Duration = Duration::from_millis(500);
-
-/// The instant at which a core is called.
-///
-/// Timeouts are computed from `monotonic` and never from `unix_millis`, which may step in both directions.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Now {
-    /// Since an arbitrary start that stays fixed for the life of the process; never decreases.
-    pub monotonic: Duration,
-    /// The wall clock, in milliseconds since 1970 UTC; only ever the basis of an [`Hlc`].
-    pub unix_millis: u64,
-}
-
-/// A hybrid logical stamp: 42 bits of milliseconds since 2024 and a 22-bit counter.
-///
-/// **Invariant:** at or below the last stamp of hlc-gen, in the year 2109; anything above does not decode. Not unique:
-/// two nodes may produce the same one, see [`Stamp`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-#[serde(try_from = "u64", into = "u64")]
-pub struct Hlc(HlcTimestamp);
-
-/// A stamp that is unique, because a replica gives each of its stamps to one write only.
-///
-/// **Law:** totally ordered, first by time and then by replica, and so are two writes of the same millisecond.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-pub struct Stamp {
-    /// When, as far as clocks and causality tell.
-    pub hlc: Hlc,
-    /// By whom; decides between equal times.
-    pub replica: ReplicaId,
-}
-
-/// A number that is not a stamp: it lies beyond the year 2109.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("{0:#x} lies beyond the last stamp")]
-pub struct StampOutOfRange(pub u64);
 
 /// Why a clock was not created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -85,47 +49,12 @@ pub struct HybridClock {
     bound: Duration,
 }
 
-impl Hlc {
-    /// The stamp of that millisecond (since 1970) with that counter; `None` before 2024, after 2109 or above 2^22 - 1.
-    pub fn from_parts(unix_millis: u64, counter: u64) -> Option<Self> {
-        HlcTimestamp::from_parts(i64::try_from(unix_millis).ok()?, counter).ok().map(Self)
-    }
-
-    /// Its time in milliseconds since 1970: the wall clock of whoever was furthest ahead among those it depends on.
-    pub fn unix_millis(self) -> u64 {
-        u64::try_from(self.0.timestamp()).expect("invariant: stamps begin in 2024")
-    }
-
-    /// Its place among the stamps of one millisecond.
-    pub fn counter(self) -> u64 {
-        self.0.count()
-    }
-
-    /// The stamp as a number with the same order: fit for a sorted key.
-    pub fn as_u64(self) -> u64 {
-        self.0.as_u64()
-    }
+fn to_generator(hlc: Hlc) -> HlcTimestamp {
+    HlcTimestamp::try_from(hlc.as_u64()).expect("invariant: both end with the same stamp")
 }
 
-impl TryFrom<u64> for Hlc {
-    type Error = StampOutOfRange;
-
-    fn try_from(raw: u64) -> Result<Self, Self::Error> {
-        // hlc-gen's error repeats the number in text; the caller gets the number.
-        HlcTimestamp::try_from(raw).ok().map(Self).ok_or(StampOutOfRange(raw))
-    }
-}
-
-impl From<Hlc> for u64 {
-    fn from(hlc: Hlc) -> Self {
-        hlc.as_u64()
-    }
-}
-
-impl fmt::Debug for Hlc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}ms+{}", self.unix_millis(), self.counter())
-    }
+fn from_generator(stamp: HlcTimestamp) -> Hlc {
+    Hlc::try_from(stamp.as_u64()).unwrap_or_default()
 }
 
 impl HybridClock {
@@ -143,7 +72,7 @@ impl HybridClock {
     /// The stamp of a local event: the wall clock if it is ahead of everything so far, else the next number.
     pub fn tick(&mut self, now: Now) -> Hlc {
         self.set_wall(now.unix_millis);
-        self.generator.next_timestamp().map_or_else(|| self.carry(), Hlc)
+        self.generator.next_timestamp().map_or_else(|| self.carry(), from_generator)
     }
 
     /// The stamp of a write that overwrites `observed`: above all of them, however far ahead of the wall clock they are.
@@ -173,7 +102,7 @@ impl HybridClock {
             return Err(DriftTooLarge { ahead, bound: self.bound });
         }
         self.set_wall(now.unix_millis);
-        if self.generator.update(&remote.0).is_err() {
+        if self.generator.update(&to_generator(remote)).is_err() {
             // Only a full counter is left as the reason; hlc-gen has changed nothing.
             self.restore(remote);
         }
@@ -182,7 +111,7 @@ impl HybridClock {
 
     /// The last stamp given or believed; the one to store as a high-water mark.
     pub fn last(&self) -> Hlc {
-        Hlc(self.generator.timestamp())
+        from_generator(self.generator.timestamp())
     }
 
     /// Goes on above `high_water`, unconditionally: the mark this node stored before it stopped. Never goes back.
@@ -190,7 +119,7 @@ impl HybridClock {
         if high_water > self.last() {
             // With the wall clock at the mark itself there is no drift to refuse.
             self.set_wall(high_water.unix_millis());
-            if self.generator.update(&high_water.0).is_err() {
+            if self.generator.update(&to_generator(high_water)).is_err() {
                 self.carry_from(high_water);
             }
         }
@@ -204,7 +133,7 @@ impl HybridClock {
     /// The first stamp of the millisecond after `full`, which hlc-gen gives when it is told that this is the time.
     fn carry_from(&mut self, full: Hlc) -> Hlc {
         self.set_wall(full.unix_millis() + 1);
-        self.generator.next_timestamp().map_or_else(|| self.last(), Hlc)
+        self.generator.next_timestamp().map_or_else(|| self.last(), from_generator)
     }
 
     fn set_wall(&mut self, unix_millis: u64) {

@@ -30,12 +30,28 @@
 //! equal values have equal bytes. Decoding checks every invariant and never panics; [`Causal::merge_checked`] guards
 //! against senders that forge events.
 
-pub mod causal;
-pub mod clock;
-pub mod id;
-pub mod types;
+#![cfg_attr(not(feature = "std"), no_std)]
 
-pub use causal::{Causal, CausalContext, DotFun, DotMap, DotSet, DotStore, Observed, UnissuedEvents};
-pub use clock::{ClockConfigError, DRIFT_DEFAULT, DriftTooLarge, Hlc, HybridClock, Now, Stamp, StampOutOfRange};
+extern crate alloc;
+
+pub mod causal;
+#[cfg(feature = "std")]
+pub mod clock;
+pub mod codec;
+pub mod id;
+mod replicated;
+mod stamp;
+mod sync;
+pub mod types;
+mod value;
+
+pub use causal::{Causal, CausalContext, Delta, DotFun, DotMap, DotSet, MapEffects, Observed, UnissuedEvents};
+#[cfg(feature = "std")]
+pub use clock::{ClockConfigError, DRIFT_DEFAULT, DriftTooLarge, HybridClock};
+pub use codec::{DecodeError, Limits};
 pub use id::{Dot, NodeId, ReplicaId};
-pub use types::{EwFlag, Lattice, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter};
+pub use replicated::{Replicated, Tx};
+pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
+pub use sync::Summary;
+pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
+pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};

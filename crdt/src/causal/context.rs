@@ -139,6 +139,52 @@ impl CausalContext {
         self.of(replica).map_or(0, Seen::max)
     }
 
+    /// All that was seen, as maximal runs, ascending.
+    pub fn runs(&self) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + '_ {
+        self.replicas.iter().flat_map(|seen| seen.intervals().map(|run| (seen.replica, run.first..=run.last)))
+    }
+
+    /// All that was seen of one replica, as maximal runs, ascending.
+    pub fn runs_of(&self, replica: ReplicaId) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
+        self.of(replica).into_iter().flat_map(Seen::intervals).map(|run| run.first..=run.last)
+    }
+
+    /// Which of the 64 counters `64 * word ..` of this replica were seen, lowest bit first.
+    pub fn word(&self, replica: ReplicaId, word: u64) -> u64 {
+        self.of(replica).map_or(0, |seen| seen.word(word))
+    }
+
+    /// The events that both have seen. Linear in the runs of both.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut both = Self::new();
+        for mine in &self.replicas {
+            let Some(theirs) = other.of(mine.replica) else { continue };
+            let mut theirs = theirs.intervals().peekable();
+            for run in mine.intervals() {
+                while theirs.next_if(|other| other.last < run.first).is_some() {}
+                while let Some(other) = theirs.peek().copied().filter(|other| other.first <= run.last) {
+                    both.insert_run(mine.replica, run.first.max(other.first), run.last.min(other.last));
+                    if other.last > run.last {
+                        break;
+                    }
+                    theirs.next();
+                }
+            }
+        }
+        both
+    }
+
+    /// The events seen here that `other` has not seen, as a set.
+    #[must_use]
+    pub fn without(&self, other: &Self) -> Self {
+        let mut rest = Self::new();
+        for (replica, run) in self.missing_runs(other) {
+            rest.insert_run(replica, *run.start(), *run.end());
+        }
+        rest
+    }
+
     /// The replicas of which at least one event was seen, ascending.
     pub fn replicas(&self) -> impl Iterator<Item = ReplicaId> + '_ {
         self.replicas.iter().map(|seen| seen.replica)

@@ -6,9 +6,13 @@
 //! Data Types" (arXiv 1603.01529), section 7.
 
 mod context;
+mod index;
 mod pair;
+mod ranks;
 mod store;
 
 pub use context::{CausalContext, Observed};
-pub use pair::{Causal, UnissuedEvents};
-pub use store::{DotFun, DotMap, DotSet, DotStore};
+pub(crate) use pair::live_dots;
+pub use pair::{Causal, Delta, UnissuedEvents};
+pub use ranks::Ranks;
+pub use store::{DotFun, DotMap, DotSet, MapEffects};

@@ -1,27 +1,28 @@
-//! A store together with the context it is true in.
+//! A value together with the context it is true in.
 
-use core::mem;
+use alloc::vec::Vec;
 use core::ops::Deref;
 
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
-use super::{CausalContext, DotStore};
-use crate::types::Lattice;
-use crate::{Dot, ReplicaId};
+use super::CausalContext;
+use crate::codec::{DecodeError, Limits, Reader, VERSION, Writer};
+use crate::{Contexts, Crdt, ReplicaId};
 
 /// A causal value: what is alive, and all that was ever seen. The state of a replica and a delta are the same type.
 ///
 /// **Invariant:** every live dot is in the context; bytes that say otherwise do not decode. Equal values have equal bytes.
 ///
-/// Reads go through [`Deref`] to the store; mutators are defined per store (`Causal<OrSet<T>>::add`, …), change this value
-/// in place and return the delta for the others, which may be ignored if full states are exchanged instead.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize)]
-pub struct Causal<S> {
-    pub(crate) store: S,
+/// Reads go through [`Deref`] to the value. Writes go through [`Replicated`](crate::Replicated), which knows who writes.
+#[derive(Clone, Default, PartialEq, Eq, Debug)]
+pub struct Causal<T> {
+    pub(crate) value: T,
     pub(crate) context: CausalContext,
 }
+
+/// What a transaction changed, or what one replica lacks of another: a [`Causal`] value that holds this alone, under the
+/// exact events that it covers. Merging it is as good as having made the change.
+pub type Delta<T> = Causal<T>;
 
 /// A delta was not merged, because it claims events that this replica never issued: its sender is broken, or this replica
 /// has lost its memory and must go on under a new incarnation.
@@ -36,13 +37,7 @@ pub struct UnissuedEvents {
     pub issued: u64,
 }
 
-/// The context of a write in progress: hands out its dot and collects what its delta must say was seen.
-pub(crate) struct Writing<'a> {
-    context: &'a mut CausalContext,
-    covered: CausalContext,
-}
-
-impl<S: DotStore> Causal<S> {
+impl<T: Crdt> Causal<T> {
     /// Nothing alive, nothing seen: the bottom of the lattice.
     pub fn new() -> Self {
         Self::default()
@@ -53,78 +48,87 @@ impl<S: DotStore> Causal<S> {
         &self.context
     }
 
-    /// Takes the value apart, for instance to keep many stores under one context.
-    pub fn into_parts(self) -> (S, CausalContext) {
-        (self.store, self.context)
+    /// Whether merging it changes nothing anywhere.
+    pub fn is_bottom(&self) -> bool {
+        self.context.is_empty() && self.value.is_bottom()
     }
 
-    /// Merges what a less trusted sender gave to the replica `me`, and says whether that changed anything.
+    /// Takes the value apart, for instance to keep many under one context.
+    pub fn into_parts(self) -> (T, CausalContext) {
+        (self.value, self.context)
+    }
+
+    /// Makes this the least upper bound of both and says what readers will see differently.
+    ///
+    /// **Laws:** those of [`Lattice::merge`](crate::Lattice::merge): deltas may be lost, repeated and reordered, and any
+    /// of them may be replaced by a full state.
+    pub fn merge(&mut self, other: &Self) -> T::Effects {
+        let effects = self.value.join(&other.value, Contexts { mine: &self.context, theirs: &other.context });
+        self.context.union(&other.context);
+        effects
+    }
+
+    /// The dots that are alive: their effect is visible.
+    pub fn live(&self) -> CausalContext {
+        live_dots(&self.value)
+    }
+
+    /// The value as bytes: canonical, which is to say that equal values have equal bytes, and versioned.
+    pub fn encode(&self) -> Vec<u8> {
+        let live = self.live();
+        let mut out = Writer::new(&self.context);
+        out.byte(VERSION);
+        out.value(&self.context);
+        out.dots(&live);
+        let mut value = Writer::new(&live);
+        self.value.encode(&mut value);
+        out.append(&value.finish());
+        out.finish()
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, within the default [`Limits`].
     ///
     /// # Errors
-    /// The sender claims events that `me` never issued. Merged, they would hide the events that `me` issues next under the
-    /// same dots; so nothing has changed.
-    pub fn merge_checked(&mut self, me: ReplicaId, delta: &Self) -> Result<bool, UnissuedEvents> {
-        let (claimed, issued) = (delta.context.max(me), self.context.max(me));
-        if claimed > issued {
-            return Err(UnissuedEvents { replica: me, claimed, issued });
+    /// Anything else. No bytes make this panic.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_within(bytes, Limits::default())
+    }
+
+    /// Reads what [`encode`](Self::encode) wrote, within `limits`.
+    ///
+    /// # Errors
+    /// Anything else. No bytes make this panic.
+    pub fn decode_within(bytes: &[u8], limits: Limits) -> Result<Self, DecodeError> {
+        let mut input = Reader::new(bytes, &CausalContext::new(), limits)?;
+        let version = input.byte()?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
         }
-        Ok(self.merge(delta))
-    }
-
-    pub(crate) fn write(&mut self, change: impl FnOnce(&mut S, &mut Writing<'_>) -> S) -> Self {
-        let mut writing = Writing { context: &mut self.context, covered: CausalContext::new() };
-        let store = change(&mut self.store, &mut writing);
-        Self { store, context: writing.covered }
-    }
-
-    /// Ends all that is alive here. The delta says that it was seen and holds nothing.
-    pub(crate) fn remove_observed(&mut self) -> Self {
-        let mut context = CausalContext::new();
-        mem::take(&mut self.store).dots(&mut |dot| {
-            context.insert(dot);
-        });
-        Self { store: S::default(), context }
+        let context: CausalContext = input.value()?;
+        let mut input = Reader::new(input.rest(), &context, limits)?;
+        let live = input.dots()?;
+        let mut input = Reader::new(input.rest(), &live, input.limits())?;
+        let value = T::decode(&mut input)?;
+        input.finish()?;
+        let (mut claimed, mut twice) = (CausalContext::new(), false);
+        value.dots(&mut |dot| twice |= !claimed.insert(dot));
+        if claimed == live && !twice { Ok(Self { value, context }) } else { Err(DecodeError::Invalid("live dots that stand for nothing, or for two things")) }
     }
 }
 
-impl Writing<'_> {
-    /// Issues the next event of `replica`.
-    pub(crate) fn next(&mut self, replica: ReplicaId) -> Dot {
-        let counter = self.context.max(replica).checked_add(1).expect("invariant: contexts are decoded with counters below 2^63");
-        let dot = Dot::new(replica, counter);
-        self.context.insert(dot);
-        self.covered.insert(dot);
-        dot
-    }
-
-    /// Says that the write overwrites these.
-    pub(crate) fn drops(&mut self, dots: impl IntoIterator<Item = Dot>) {
-        self.covered.extend(dots);
-    }
+/// The dots that are alive in a value.
+pub(crate) fn live_dots(value: &impl Crdt) -> CausalContext {
+    let mut live = CausalContext::new();
+    value.dots(&mut |dot| {
+        live.insert(dot);
+    });
+    live
 }
 
-impl<S: DotStore> Lattice for Causal<S> {
-    fn merge(&mut self, other: &Self) -> bool {
-        let alive = self.store.join(&other.store, &self.context, &other.context);
-        let seen = self.context.union(&other.context);
-        alive || seen
-    }
-}
+impl<T> Deref for Causal<T> {
+    type Target = T;
 
-impl<S> Deref for Causal<S> {
-    type Target = S;
-
-    fn deref(&self) -> &S {
-        &self.store
-    }
-}
-
-impl<'de, S: DotStore + Deserialize<'de>> Deserialize<'de> for Causal<S> {
-    /// Refuses a store with a dot that its context does not contain.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (store, context): (S, CausalContext) = Deserialize::deserialize(deserializer)?;
-        let mut covered = true;
-        store.dots(&mut |dot| covered &= context.contains(dot));
-        if covered { Ok(Self { store, context }) } else { Err(D::Error::custom("a live dot that was not seen")) }
+    fn deref(&self) -> &T {
+        &self.value
     }
 }

@@ -1,116 +1,177 @@
 //! Numbers that many replicas add to.
 
+use alloc::vec::Vec;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use smallvec::SmallVec;
 
-use super::{Lattice, dot_store_by_field};
-use crate::{Causal, DotFun, ReplicaId};
+use crate::causal::DotFun;
+use crate::value::{dot_store_by_field, undotted};
+use crate::{Edit, Lattice, ReplicaId, Tx};
 
-/// Counts up and down: per replica what it has added and what it has taken away, both growing (Shapiro et al. 2011).
+/// What each replica has counted, growing. The delta of one replica is held without an allocation.
 ///
-/// **Law:** merging takes the maximum per replica and direction, so nothing is counted twice. It cannot be reset; for
-/// that see [`ResetCounter`]. Smaller and faster than that one, because it needs no context.
+/// **Invariant:** ascending by replica; no zeros.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(transparent)]
-pub struct PnCounter {
-    /// Ascending by replica; never (_, 0, 0).
-    tallies: Vec<(ReplicaId, u128, u128)>,
-}
+pub(crate) struct Tallies(SmallVec<[(ReplicaId, u64); 1]>);
 
-impl PnCounter {
-    /// Zero.
-    pub fn new() -> Self {
-        Self::default()
+impl Tallies {
+    pub(crate) fn sum(&self) -> u128 {
+        self.0.iter().map(|&(_, count)| u128::from(count)).sum()
     }
 
-    /// Adds `by` and returns the delta, which carries this replica's total and is therefore safe to repeat.
-    pub fn increment(&mut self, replica: ReplicaId, by: u64) -> Self {
-        self.count(replica, by, 0)
+    pub(crate) fn of(&self, replica: ReplicaId) -> u64 {
+        self.position(replica).map_or(0, |at| self.0[at].1)
     }
 
-    /// Takes `by` away and returns the delta.
-    pub fn decrement(&mut self, replica: ReplicaId, by: u64) -> Self {
-        self.count(replica, 0, by)
-    }
-
-    /// The sum over all replicas. Honest counters stay far inside `i128`; forged totals saturate instead of wrapping.
-    pub fn value(&self) -> i128 {
-        let total = |of: fn(&(ReplicaId, u128, u128)) -> u128| {
-            let sum = self.tallies.iter().map(of).fold(0, u128::saturating_add);
-            i128::try_from(sum).unwrap_or(i128::MAX)
-        };
-        total(|tally| tally.1) - total(|tally| tally.2)
-    }
-
-    fn count(&mut self, replica: ReplicaId, up: u64, down: u64) -> Self {
-        if up == 0 && down == 0 {
-            return Self::new();
+    /// Raises the count of a replica and says whether that changed it.
+    pub(crate) fn raise(&mut self, replica: ReplicaId, count: u64) -> bool {
+        match self.position(replica) {
+            Ok(at) => {
+                let raises = count > self.0[at].1;
+                self.0[at].1 = self.0[at].1.max(count);
+                raises
+            }
+            Err(_) if count == 0 => false,
+            Err(at) => {
+                self.0.insert(at, (replica, count));
+                true
+            }
         }
-        let at = self.slot(replica);
-        let (_, ups, downs) = &mut self.tallies[at];
-        *ups = ups.saturating_add(u128::from(up));
-        *downs = downs.saturating_add(u128::from(down));
-        Self { tallies: vec![self.tallies[at]] }
     }
 
-    fn slot(&mut self, replica: ReplicaId) -> usize {
-        self.tallies.binary_search_by_key(&replica, |tally| tally.0).unwrap_or_else(|at| {
-            self.tallies.insert(at, (replica, 0, 0));
-            at
-        })
+    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&replica, |tally| tally.0)
     }
 }
 
-impl Lattice for PnCounter {
+/// The maximum per replica.
+impl Lattice for Tallies {
     fn merge(&mut self, other: &Self) -> bool {
-        let known = self.tallies.len();
         let mut changed = false;
-        let mut at = 0;
-        for &(replica, ups, downs) in &other.tallies {
-            while at < known && self.tallies[at].0 < replica {
-                at += 1;
+        // Replicas of one cluster mostly know the same writers: then both ascend in step.
+        for (at, &(replica, count)) in other.0.iter().enumerate() {
+            match self.0.get_mut(at) {
+                Some(mine) if mine.0 == replica => {
+                    changed |= count > mine.1;
+                    mine.1 = mine.1.max(count);
+                }
+                _ => changed |= self.raise(replica, count),
             }
-            if at < known && self.tallies[at].0 == replica {
-                let mine = &mut self.tallies[at];
-                changed |= ups > mine.1 || downs > mine.2;
-                (mine.1, mine.2) = (mine.1.max(ups), mine.2.max(downs));
-            } else {
-                self.tallies.push((replica, ups, downs));
-            }
-        }
-        if self.tallies.len() > known {
-            // Two ascending runs: the stable sort merges them in one pass.
-            self.tallies.sort_by_key(|tally| tally.0);
-            changed = true;
         }
         changed
     }
 }
 
-impl<'de> Deserialize<'de> for PnCounter {
-    /// Refuses replicas that do not ascend or have counted nothing.
+impl<'de> Deserialize<'de> for Tallies {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tallies: Vec<(ReplicaId, u128, u128)> = Vec::deserialize(deserializer)?;
+        let tallies: Vec<(ReplicaId, u64)> = Deserialize::deserialize(deserializer)?;
         let ascending = tallies.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        if !ascending || tallies.iter().any(|&(_, ups, downs)| ups == 0 && downs == 0) {
+        if !ascending || tallies.iter().any(|tally| tally.1 == 0) {
             return Err(D::Error::custom("replicas do not ascend or have counted nothing"));
         }
-        Ok(Self { tallies })
+        Ok(Self(SmallVec::from_vec(tallies)))
     }
+}
+
+/// Counts up: per replica what it has added (Shapiro et al. 2011, specification 6).
+///
+/// What grows: one entry per replica that ever added.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct GCounter(Tallies);
+
+undotted! { [] GCounter, valid: |_| true }
+
+impl GCounter {
+    /// The sum over all replicas.
+    pub fn value(&self) -> u128 {
+        self.0.sum()
+    }
+}
+
+impl Edit<'_, GCounter> {
+    /// Adds `by`. A replica's own total stops at `u64::MAX`.
+    pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
+        let (state, delta) = self.parts();
+        count(&mut state.0, &mut delta.0, tx.replica(), by);
+    }
+}
+
+impl Lattice for GCounter {
+    fn merge(&mut self, other: &Self) -> bool {
+        self.0.merge(&other.0)
+    }
+}
+
+/// Counts up and down: per replica what it has added and what it has taken away, both growing (Shapiro et al. 2011,
+/// specification 7).
+///
+/// **Law:** merging takes the maximum per replica and direction, so nothing is counted twice. It cannot be reset; for
+/// that see [`ResetCounter`]. Smaller and faster than that one, because it needs no context. What grows: two entries per
+/// replica that ever counted.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct PnCounter {
+    added: Tallies,
+    taken: Tallies,
+}
+
+undotted! { [] PnCounter, valid: |_| true }
+
+impl PnCounter {
+    /// The sum over all replicas.
+    pub fn value(&self) -> i128 {
+        // Each is below 2^64 times the number of replicas.
+        self.added.sum() as i128 - self.taken.sum() as i128
+    }
+}
+
+impl Edit<'_, PnCounter> {
+    /// Adds `by`. What one replica adds in total stops at `u64::MAX`.
+    pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
+        let (state, delta) = self.parts();
+        count(&mut state.added, &mut delta.added, tx.replica(), by);
+    }
+
+    /// Takes `by` away. What one replica takes away in total stops at `u64::MAX`.
+    pub fn decrement(&mut self, tx: &mut Tx<'_>, by: u64) {
+        let (state, delta) = self.parts();
+        count(&mut state.taken, &mut delta.taken, tx.replica(), by);
+    }
+}
+
+impl Lattice for PnCounter {
+    fn merge(&mut self, other: &Self) -> bool {
+        self.added.merge(&other.added) | self.taken.merge(&other.taken)
+    }
+}
+
+/// The delta carries the replica's total and is therefore safe to repeat.
+fn count(state: &mut Tallies, delta: &mut Tallies, replica: ReplicaId, by: u64) {
+    let total = state.of(replica).saturating_add(by);
+    state.raise(replica, total);
+    delta.raise(replica, total);
 }
 
 /// A counter that can be reset, and can therefore live in a map whose keys can be removed.
 ///
 /// One live entry per replica, holding what that replica has added since it last saw a reset. A reset ends the entries it
-/// has seen. An addition concurrent with a reset survives it together with what that replica had added before
-/// (Baquero, Almeida, Lerche, "The problem with embedded CRDT counters and a solution", 2016, describes the anomaly).
+/// has seen.
 ///
-/// Used as `Causal<ResetCounter>`.
-#[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent)]
+/// | concurrently | result |
+/// |---|---|
+/// | add and add | both count |
+/// | add and reset | the addition survives, together with what its replica had added before: see below |
+///
+/// The anomaly: Baquero, Almeida, Lerche, "The problem with embedded CRDT counters and a solution", 2016. An addition
+/// replaces its replica's entry by one that holds the sum, so a concurrent reset, which has seen only the old entry, does
+/// not reach it. What grows: nothing but the context; a reset leaves nothing.
+#[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct ResetCounter(DotFun<i128>);
 
-dot_store_by_field! { [] ResetCounter }
+dot_store_by_field! { [] ResetCounter, DotFun<i128> }
 
 impl ResetCounter {
     /// The sum over all replicas; saturates only on forged totals.
@@ -119,27 +180,30 @@ impl ResetCounter {
     }
 }
 
-impl Causal<ResetCounter> {
-    /// Adds `by`, which may be negative, and returns the delta.
-    pub fn add(&mut self, replica: ReplicaId, by: i64) -> Self {
-        self.write(|store, context| {
-            let dot = context.next(replica);
-            let mut total = i128::from(by);
-            store.0.retain(|old, value| {
-                let mine = old.replica == replica;
-                if mine {
-                    total = total.saturating_add(*value);
-                    context.drops([old]);
-                }
-                !mine
-            });
-            store.0.insert(dot, total);
-            ResetCounter([(dot, total)].into_iter().collect())
-        })
+impl Edit<'_, ResetCounter> {
+    /// Adds `by`, which may be negative.
+    pub fn add(&mut self, tx: &mut Tx<'_>, by: i64) {
+        let replica = tx.replica();
+        let mut total = i128::from(by);
+        let (state, delta) = self.parts();
+        state.0.retain(|old, value| {
+            let mine = old.replica == replica;
+            if mine {
+                total = total.saturating_add(*value);
+                tx.end(old);
+            }
+            !mine
+        });
+        delta.0.retain(|old, _| old.replica != replica);
+        let dot = tx.issue();
+        state.0.insert(dot, total);
+        delta.0.insert(dot, total);
     }
 
-    /// Back to zero, as far as seen here; returns the delta.
-    pub fn reset(&mut self) -> Self {
-        self.remove_observed()
+    /// Back to zero, as far as seen here.
+    pub fn reset(&mut self, tx: &mut Tx<'_>) {
+        let (state, delta) = self.parts();
+        state.0.drain().for_each(|(dot, _)| tx.end(dot));
+        delta.0.drain().for_each(drop);
     }
 }

@@ -1,26 +1,45 @@
-//! A map of replicated values.
+//! Maps.
 
-use core::mem;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::Hash;
 
-use serde::{Deserialize, Serialize};
-
-use super::dot_store_by_field;
-use crate::{Causal, CausalContext, DotMap, DotStore};
+use crate::causal::DotMap;
+use crate::value::dot_store_by_field;
+use crate::{Crdt, DotStore, Edit, Key, Schema, Tx};
 
 /// A map from keys to causal values, all under one context. Removing a key resets exactly what was observed of its value,
 /// at any depth; an update that the removal had not seen survives it (riak's map; delta paper, section 7.4).
 ///
-/// Used as `Causal<OrMap<K, V>>`, for instance `Causal<OrMap<String, OrSet<u64>>>`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(transparent, bound(deserialize = "K: Ord + Deserialize<'de>, V: DotStore + Deserialize<'de>"))]
-pub struct OrMap<K: Ord, V>(DotMap<K, V>);
+/// | concurrently | result |
+/// |---|---|
+/// | update and remove of one key | the update stays, and only it: what the removal had seen of the value is gone |
+/// | update and update | the two merge by the rule of the value |
+///
+/// `V` is any causal type here, or a struct with `#[derive(Crdt)]` and `#[crdt(causal)]`. What grows: nothing but the
+/// context and what the values keep.
+pub struct OrMap<K, V: Schema>(DotMap<K, V::State>);
 
-dot_store_by_field! { [K: Ord + Clone, V: DotStore] OrMap<K, V> }
+dot_store_by_field! { [K: Key, V: Schema<State: DotStore>] OrMap<K, V>, DotMap<K, V::State> }
 
-impl<K: Ord + Clone, V: DotStore> OrMap<K, V> {
+impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
     /// The value under the key, if something of it is alive.
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub fn get<Q>(&self, key: &Q) -> Option<&V::State>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
         self.0.get(key)
+    }
+
+    /// Whether something is alive under the key.
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        self.0.contains_key(key)
     }
 
     /// How many keys there are. O(1).
@@ -33,47 +52,62 @@ impl<K: Ord + Clone, V: DotStore> OrMap<K, V> {
         self.0.is_empty()
     }
 
-    /// Keys and values, ascending by key.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> + ExactSizeIterator {
+    /// Keys and values, in an order that differs between replicas; see [`sorted_keys`](Self::sorted_keys).
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&K, &V::State)> {
         self.0.iter()
     }
-}
 
-impl<K: Ord + Clone, V: DotStore> Causal<OrMap<K, V>> {
-    /// Changes the value under the key, starting from an empty one, and returns the delta.
-    ///
-    /// `change` gets the value under the map's own context, mutates it (more than once if it likes: see
-    /// [`Lattice::merge`](crate::Lattice::merge) for deltas) and returns the delta of what it did. A key whose value ends
-    /// up empty is gone. Should `change` panic, the map is left empty, as never written: discard it.
-    pub fn update(&mut self, key: K, change: impl FnOnce(&mut Causal<V>) -> Causal<V>) -> Self {
-        let mut whole = mem::take(self);
-        let mut value = Causal { store: whole.store.0.remove(&key).unwrap_or_default(), context: mem::take(&mut whole.context) };
-        let delta = change(&mut value);
-        whole.store.0.insert(key.clone(), value.store);
-        whole.context = value.context;
-        *self = whole;
-        Self { store: OrMap([(key, delta.store)].into_iter().collect()), context: delta.context }
-    }
-
-    /// Removes the key, as far as its value was seen here, and returns the delta.
-    pub fn remove(&mut self, key: &K) -> Self {
-        let mut context = CausalContext::new();
-        if let Some(value) = self.store.0.remove(key) {
-            value.dots(&mut |dot| {
-                context.insert(dot);
-            });
-        }
-        Self { store: OrMap::default(), context }
-    }
-
-    /// Removes every key seen here and returns the delta.
-    pub fn clear(&mut self) -> Self {
-        self.remove_observed()
+    /// The keys, ascending: the same at every replica. O(n log n).
+    pub fn sorted_keys(&self) -> Vec<&K> {
+        self.0.sorted_keys()
     }
 }
 
-impl<K: Ord, V> Default for OrMap<K, V> {
+impl<K: Key, V: Schema<State: DotStore>> Edit<'_, OrMap<K, V>> {
+    /// Changes the value under the key, starting from an empty one. A key whose value ends up empty is gone.
+    pub fn update<R>(&mut self, tx: &mut Tx<'_>, key: K, change: impl FnOnce(&mut <V::State as Crdt>::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+        let (state, delta) = self.parts();
+        DotMap::update(&mut Edit::new(&mut state.0, &mut delta.0), tx, key, change)
+    }
+
+    /// Removes the key, as far as its value was seen here, and says whether it was there.
+    pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        let (state, delta) = self.parts();
+        delta.0.take(key, &mut |_| {});
+        state.0.take(key, &mut |dot| tx.end(dot))
+    }
+
+    /// Removes every key seen here.
+    pub fn clear(&mut self, tx: &mut Tx<'_>) {
+        let (state, delta) = self.parts();
+        DotMap::clear(&mut Edit::new(&mut state.0, &mut delta.0), tx);
+    }
+}
+
+impl<K: Key, V: Schema<State: DotStore>> Clone for OrMap<K, V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K, V: Schema> Default for OrMap<K, V> {
     fn default() -> Self {
         Self(DotMap::default())
+    }
+}
+
+impl<K: Key, V: Schema<State: DotStore>> PartialEq for OrMap<K, V> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<K: fmt::Debug + Ord, V: Schema<State: fmt::Debug>> fmt::Debug for OrMap<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }

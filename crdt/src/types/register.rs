@@ -2,32 +2,26 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Lattice, dot_store_by_field};
-use crate::{Causal, DotFun, ReplicaId, Stamp};
+use crate::causal::DotFun;
+use crate::value::{dot_store_by_field, undotted};
+use crate::{Edit, Lattice, Plain, Stamp, Tx};
 
-/// The last writer wins: the value with the greatest [`Stamp`]; between equal stamps the greater value.
+/// The last writer wins: the value with the greatest [`Stamp`]; between equal stamps the greater value (Johnson & Thomas,
+/// RFC 677).
 ///
 /// **Law:** a total order on (stamp, value), so replicas agree even on two values under one stamp (which a replica that
-/// lost its memory can produce). State and delta alike; a delta is the register with the new value.
+/// lost its memory can produce). A write is stamped above what it overwrites, so it wins over all it has seen, whatever the
+/// clocks say; of concurrent writes one is lost. What grows: nothing.
+///
+/// It has no dots and can therefore not be removed from a map; see [`LwwMap`](crate::LwwMap) and [`MvRegister`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct LwwRegister<T> {
     latest: Option<(Stamp, T)>,
 }
 
-impl<T: Ord + Clone> LwwRegister<T> {
-    /// Never written.
-    pub fn new() -> Self {
-        Self::default()
-    }
+undotted! { [T: Plain + Ord] LwwRegister<T>, valid: |_| true }
 
-    /// Writes `value` and returns the delta. Has no effect here if what stands is later; take the stamp from
-    /// [`HybridClock::tick_after`](crate::HybridClock::tick_after) the one that stands, and it never is.
-    pub fn set(&mut self, stamp: Stamp, value: T) -> Self {
-        let delta = Self { latest: Some((stamp, value)) };
-        self.merge(&delta);
-        delta
-    }
-
+impl<T> LwwRegister<T> {
     /// The value that stands; `None` only before the first write.
     pub fn get(&self) -> Option<&T> {
         self.latest.as_ref().map(|(_, value)| value)
@@ -36,6 +30,15 @@ impl<T: Ord + Clone> LwwRegister<T> {
     /// The stamp under which it was written.
     pub fn stamp(&self) -> Option<Stamp> {
         self.latest.as_ref().map(|(stamp, _)| *stamp)
+    }
+}
+
+impl<T: Plain + Ord> Edit<'_, LwwRegister<T>> {
+    /// Writes the value, above all that stands here.
+    pub fn set(&mut self, tx: &mut Tx<'_>, value: T) {
+        let (state, delta) = self.parts();
+        state.latest = Some((tx.stamp_after(state.stamp()), value));
+        delta.latest.clone_from(&state.latest);
     }
 }
 
@@ -55,14 +58,13 @@ impl<T: Ord + Clone> Lattice for LwwRegister<T> {
     }
 }
 
-/// Keeps concurrent values side by side until a write that has seen them replaces them.
+/// Keeps concurrent values side by side until a write that has seen them replaces them (delta paper, section 7.3).
 ///
-/// Used as `Causal<MvRegister<T>>`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(bound(deserialize = "T: Clone + Deserialize<'de>"))]
+/// What grows: nothing but the context; there are as many siblings as concurrent writes that nothing has seen yet.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MvRegister<T>(DotFun<T>);
 
-dot_store_by_field! { [T: Clone] MvRegister<T> }
+dot_store_by_field! { [T: Plain] MvRegister<T>, DotFun<T> }
 
 impl<T: Clone> MvRegister<T> {
     /// The siblings, in an order that is the same at every replica: none before the first write, several only after
@@ -70,22 +72,29 @@ impl<T: Clone> MvRegister<T> {
     pub fn values(&self) -> impl ExactSizeIterator<Item = &T> {
         self.0.iter().map(|(_, value)| value)
     }
+
+    /// The value, if there is one and only one.
+    pub fn get(&self) -> Option<&T> {
+        let mut values = self.values();
+        values.next().filter(|_| values.len() == 0)
+    }
 }
 
-impl<T: Clone> Causal<MvRegister<T>> {
-    /// Replaces all siblings seen here and returns the delta.
-    pub fn set(&mut self, replica: ReplicaId, value: T) -> Self {
-        self.write(|store, context| {
-            let dot = context.next(replica);
-            context.drops(store.0.drain().map(|(dot, _)| dot));
-            store.0.insert(dot, value.clone());
-            MvRegister([(dot, value)].into_iter().collect())
-        })
+impl<T: Plain> Edit<'_, MvRegister<T>> {
+    /// Replaces all siblings seen here.
+    pub fn set(&mut self, tx: &mut Tx<'_>, value: T) {
+        self.clear(tx);
+        let dot = tx.issue();
+        let (state, delta) = self.parts();
+        state.0.insert(dot, value.clone());
+        delta.0.insert(dot, value);
     }
 
-    /// Removes all siblings seen here and returns the delta. Values written concurrently elsewhere stay.
-    pub fn clear(&mut self) -> Self {
-        self.remove_observed()
+    /// Removes all siblings seen here. Values written concurrently elsewhere stay.
+    pub fn clear(&mut self, tx: &mut Tx<'_>) {
+        let (state, delta) = self.parts();
+        state.0.drain().for_each(|(dot, _)| tx.end(dot));
+        delta.0.drain().for_each(drop);
     }
 }
 

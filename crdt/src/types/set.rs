@@ -1,172 +1,223 @@
-//! A set of elements.
+//! Sets.
 
-use std::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::fmt;
 
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use crate::{Causal, Dot, DotSet, DotStore, Observed, ReplicaId};
+use crate::causal::{DotMap, DotSet};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, Tx, Undotted};
 
 /// A set where adding wins over a concurrent removal, without tombstones (Bieniusa et al., "An optimized conflict-free
 /// replicated set", RR-8083).
 ///
-/// Each element holds the dots of its additions. Adding again replaces those seen by one new dot, so an element has more
-/// than one only after concurrent additions. Iteration ascends and is the same at every replica.
+/// | concurrently | result |
+/// |---|---|
+/// | add and remove of one element | it stays: the removal has not seen the addition |
+/// | add and add | it stays, under both dots until the next addition or removal |
 ///
-/// Merging a delta costs what the delta holds, not what the set holds: elements are found by dot as well as by value, for
-/// which each is kept twice.
+/// What grows: nothing but the context. A removed element leaves nothing.
 ///
-/// Used as `Causal<OrSet<T>>`.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
-pub struct OrSet<T: Ord> {
-    by_dot: BTreeMap<Dot, T>,
-    /// **Invariant:** the inverse of `by_dot`; no element without dots.
-    elements: BTreeMap<T, DotSet>,
+/// Each element holds the dots of its additions; adding again replaces those seen by one new dot. An operation costs O(1),
+/// a merge what differs between both sides, not what they hold.
+#[derive(Clone)]
+pub struct OrSet<T>(DotMap<T, DotSet>);
+
+/// What a merge changed in a set, in no order.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetEffects<T> {
+    /// Elements that were not there before.
+    pub added: Vec<T>,
+    /// Elements that are not there any more.
+    pub removed: Vec<T>,
 }
 
-impl<T: Ord + Clone> OrSet<T> {
-    /// Whether some addition of the element has not been seen by a removal.
-    pub fn contains(&self, element: &T) -> bool {
-        self.elements.contains_key(element)
-    }
-
+impl<T> OrSet<T> {
     /// How many elements there are. O(1).
     pub fn len(&self) -> usize {
-        self.elements.len()
+        self.0.len()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.elements.is_empty()
+        self.0.is_empty()
     }
 
-    /// The elements, ascending.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> + ExactSizeIterator {
-        self.elements.keys()
+    /// The elements, in an order that differs between replicas; see [`sorted`](Self::sorted).
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &T> {
+        self.0.iter().map(|(element, _)| element)
+    }
+}
+
+impl<T: Key> OrSet<T> {
+    /// Whether some addition of the element has not been seen by a removal.
+    pub fn contains<Q>(&self, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord + core::hash::Hash,
+    {
+        self.0.contains_key(element)
     }
 
-    fn start(&mut self, dot: Dot, element: T) {
-        self.by_dot.insert(dot, element.clone());
-        self.elements.entry(element).or_default().insert(dot);
+    /// The elements, ascending: the same at every replica. O(n log n).
+    pub fn sorted(&self) -> Vec<&T> {
+        self.0.sorted_keys()
+    }
+}
+
+impl<T: Key> Edit<'_, OrSet<T>> {
+    /// Adds the element; adding one that is there renews it, so that concurrent removals do not take it away.
+    pub fn add(&mut self, tx: &mut Tx<'_>, element: T) {
+        let dot = tx.issue();
+        let (state, delta) = self.parts();
+        state.0.replace(element.clone(), dot, &mut |old| tx.end(old), |dots| *dots = DotSet::one(dot));
+        delta.0.replace(element, dot, &mut |_| {}, |dots| *dots = DotSet::one(dot));
     }
 
-    fn end(&mut self, dot: Dot) {
-        let Some(element) = self.by_dot.remove(&dot) else { return };
-        let dots = self.elements.get_mut(&element).expect("invariant: elements is the inverse of by_dot");
-        dots.remove(dot);
-        if dots.is_empty() {
-            self.elements.remove(&element);
-        }
+    /// Removes the element, as far as it was added here or seen, and says whether it was there. An absent element is no
+    /// error: there is nothing to remove of what was not seen.
+    pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord + core::hash::Hash,
+    {
+        let (state, delta) = self.parts();
+        delta.0.take(element, &mut |_| {});
+        state.0.take(element, &mut |dot| tx.end(dot))
     }
 
-    /// Ends all dots of the element and returns them.
-    fn end_element(&mut self, element: &T) -> DotSet {
-        let dots = self.elements.remove(element).unwrap_or_default();
-        for dot in dots.iter() {
-            self.by_dot.remove(&dot);
-        }
-        dots
+    /// Removes every element seen here.
+    pub fn clear(&mut self, tx: &mut Tx<'_>) {
+        let (state, delta) = self.parts();
+        DotMap::clear(&mut Edit::new(&mut state.0, &mut delta.0), tx);
+    }
+}
+
+impl<T: Key> Crdt for OrSet<T> {
+    type Edit<'a>
+        = Edit<'a, Self>
+    where
+        Self: 'a;
+    type Effects = SetEffects<T>;
+
+    fn is_bottom(&self) -> bool {
+        self.0.is_empty()
     }
 
-    /// My live dots that `their_context` has seen and that are not alive there.
-    fn ended_by(&self, theirs: &Self, their_context: &impl Observed) -> Vec<Dot> {
-        let mut ended = Vec::new();
-        let by_run = their_context.visit_runs(&mut |replica, run| {
-            let run = Dot::new(replica, *run.start())..=Dot::new(replica, *run.end());
-            let mut alive = theirs.by_dot.range(run.clone()).map(|(dot, _)| *dot).peekable();
-            for (&dot, _) in self.by_dot.range(run) {
-                while alive.next_if(|&theirs| theirs < dot).is_some() {}
-                if alive.next_if_eq(&dot).is_none() {
-                    ended.push(dot);
-                }
-            }
+    fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> SetEffects<T> {
+        let mut effects = SetEffects::default();
+        self.0.join_with(&theirs.0, contexts, |element, was_there, dots, _| match (was_there, !dots.is_empty()) {
+            (false, true) => effects.added.push(element.clone()),
+            (true, false) => effects.removed.push(element.clone()),
+            _ => {}
         });
-        if !by_run {
-            let gone = |dot: &Dot| their_context.has_seen(*dot) && !theirs.by_dot.contains_key(dot);
-            ended.extend(self.by_dot.keys().copied().filter(gone));
-        }
-        ended
-    }
-}
-
-impl<T: Ord + Clone> DotStore for OrSet<T> {
-    fn is_empty(&self) -> bool {
-        self.by_dot.is_empty()
+        effects
     }
 
-    fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
-        let ended = self.ended_by(theirs, their_context);
-        let mut changed = !ended.is_empty();
-        for dot in ended {
-            self.end(dot);
+    fn dots(&self, visit: &mut dyn FnMut(Dot)) {
+        self.0.dots(visit);
+    }
+
+    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+        Self(self.0.part(dots, undotted))
+    }
+
+    fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
+        Edit::new(state, delta)
+    }
+
+    /// The elements in the order of their first dots; where an element has more dots, the others point back.
+    fn encode(&self, out: &mut Writer) {
+        let later: Vec<(Dot, Dot)> = self.0.by_dot().filter_map(|(dot, _, dots)| dots.first().filter(|&first| first != dot).map(|first| (dot, first))).collect();
+        out.number(later.len() as u64);
+        for (dot, first) in later {
+            out.dot(dot);
+            out.dot(first);
         }
-        for (&dot, element) in &theirs.by_dot {
-            if !my_context.has_seen(dot) && !self.by_dot.contains_key(&dot) {
-                self.start(dot, element.clone());
-                changed = true;
+        for (dot, element, dots) in self.0.by_dot() {
+            if dots.first() == Some(dot) {
+                out.value(element);
             }
         }
-        changed
     }
 
-    fn dots(&self, visit: &mut impl FnMut(Dot)) {
-        self.by_dot.keys().copied().for_each(visit);
-    }
-}
-
-impl<T: Ord + Clone> Causal<OrSet<T>> {
-    /// Adds the element and returns the delta. O(log n), and the delta is as small as the element.
-    pub fn add(&mut self, replica: ReplicaId, element: T) -> Self {
-        self.write(|store, context| {
-            let dot = context.next(replica);
-            context.drops(store.end_element(&element).iter());
-            store.start(dot, element.clone());
-            let mut delta = OrSet::default();
-            delta.start(dot, element);
-            delta
-        })
-    }
-
-    /// Removes the element, as far as it was added here or seen, and returns the delta. An absent element gives an empty
-    /// delta, not an error: there is nothing to remove of what was not seen.
-    pub fn remove(&mut self, element: &T) -> Self {
-        self.write(|store, context| {
-            context.drops(store.end_element(element).iter());
-            OrSet::default()
-        })
-    }
-
-    /// Removes every element seen here and returns the delta.
-    pub fn clear(&mut self) -> Self {
-        self.remove_observed()
-    }
-}
-
-impl<T: Ord> Default for OrSet<T> {
-    fn default() -> Self {
-        Self { by_dot: BTreeMap::new(), elements: BTreeMap::new() }
-    }
-}
-
-/// The elements by dot; the rest follows from it.
-impl<T: Ord + Serialize> Serialize for OrSet<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.by_dot)
-    }
-}
-
-impl<'de, T: Ord + Clone + Deserialize<'de>> Deserialize<'de> for OrSet<T> {
-    /// Refuses dots that do not ascend and counters of 0.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let entries: Vec<(Dot, T)> = Vec::deserialize(deserializer)?;
-        let ascending = entries.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        if !ascending || entries.iter().any(|(dot, _)| dot.counter == 0) {
-            return Err(D::Error::custom("dots do not ascend or name no event"));
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let dots = input.live_set()?;
+        let mut later: Vec<(Dot, Dot)> = Vec::new();
+        for _ in 0..input.count()? {
+            let pair = (input.dot()?, input.dot()?);
+            if later.last().is_some_and(|before| before.0 >= pair.0) || pair.1 >= pair.0 {
+                return Err(DecodeError::Invalid("dots that do not ascend"));
+            }
+            later.push(pair);
         }
         let mut set = Self::default();
-        for (dot, element) in entries {
-            set.start(dot, element);
+        let mut pending = later.iter().peekable();
+        for (replica, run) in dots.runs() {
+            for dot in run.map(|counter| Dot::new(replica, counter)) {
+                match pending.next_if(|pair| pair.0 == dot) {
+                    Some(&(_, first)) => set.also(first, dot)?,
+                    None => set.first(input.value()?, dot)?,
+                }
+            }
         }
-        Ok(set)
+        if pending.next().is_some() { Err(DecodeError::Invalid("a dot that is not alive")) } else { Ok(set) }
+    }
+}
+
+impl<T: Key> OrSet<T> {
+    fn first(&mut self, element: T, dot: Dot) -> Result<(), DecodeError> {
+        if self.contains(&element) {
+            return Err(DecodeError::Invalid("an element that is there twice"));
+        }
+        self.0.start(element, dot, |dots| *dots = DotSet::one(dot));
+        Ok(())
+    }
+
+    fn also(&mut self, first: Dot, dot: Dot) -> Result<(), DecodeError> {
+        let (element, dots) = self.0.at(first).ok_or(DecodeError::Invalid("a dot that is not alive"))?;
+        if dots.first() != Some(first) {
+            return Err(DecodeError::Invalid("a dot that is not the first of its element"));
+        }
+        self.0.start(element.clone(), dot, |dots| {
+            dots.insert(dot);
+        });
+        Ok(())
+    }
+}
+
+impl<T: Key> DotStore for OrSet<T> {}
+
+impl<T> Default for OrSet<T> {
+    fn default() -> Self {
+        Self(DotMap::default())
+    }
+}
+
+impl<T: Key> PartialEq for OrSet<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<T: Key> Eq for OrSet<T> {}
+
+impl<T: fmt::Debug + Ord> fmt::Debug for OrSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut elements: Vec<&T> = self.iter().collect();
+        elements.sort_unstable();
+        f.debug_set().entries(elements).finish()
+    }
+}
+
+impl<T> Default for SetEffects<T> {
+    fn default() -> Self {
+        Self { added: Vec::new(), removed: Vec::new() }
+    }
+}
+
+impl<T: fmt::Debug> Effects for SetEffects<T> {
+    fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.removed.is_empty()
     }
 }

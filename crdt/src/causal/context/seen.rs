@@ -38,6 +38,19 @@ impl Seen {
         self.runs.get(at).is_some_and(|run| run.first <= counter)
     }
 
+    /// Which of the counters `64 * word .. 64 * word + 63` were seen, lowest bit first.
+    pub(super) fn word(&self, word: u64) -> u64 {
+        let Some(low) = word.checked_mul(64) else { return 0 };
+        let high = low + 63;
+        if low > 0 && high <= self.prefix {
+            return u64::MAX;
+        }
+        let from = self.runs.partition_point(|run| run.last < low);
+        let runs = self.runs[from..].iter().take_while(|run| run.first <= high).copied();
+        let prefix = (self.prefix > 0 && self.prefix >= low).then_some(Run { first: 1, last: self.prefix });
+        prefix.into_iter().chain(runs).fold(0, |bits, run| bits | mask(run.first.max(low) - low, run.last.min(high) - low))
+    }
+
     pub(super) fn has_gaps(&self) -> bool {
         !self.runs.is_empty()
     }
@@ -144,6 +157,11 @@ impl Seen {
         }
         self.runs.get(self.runs.partition_point(|run| run.last < counter)).copied()
     }
+}
+
+/// The bits `first..=last`, both below 64.
+pub(super) fn mask(first: u64, last: u64) -> u64 {
+    (u64::MAX << first) & (u64::MAX >> (63 - last))
 }
 
 /// The parts of `run` that `theirs` has not seen, ascending.

@@ -1,14 +1,15 @@
 //! From dot to value.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
-use super::DotStore;
-use crate::Dot;
 use crate::causal::Observed;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Plain, Undotted};
 
 /// A map from live dots to values: one entry per concurrent write that nothing has overwritten yet.
 ///
@@ -79,7 +80,7 @@ impl<V: Clone> DotFun<V> {
     /// Keeps what both have; keeps mine that `their_context` has not seen; takes theirs that `my_context` has not seen.
     /// Returns whether `self` changed.
     ///
-    /// **Law:** see [`DotStore::join`]. Same dot means same value: mine is kept.
+    /// **Law:** see [`Crdt::join`]. Same dot means same value: mine is kept.
     pub fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
         let before = self.len();
         self.entries.retain(|(dot, _)| theirs.contains(*dot) || !their_context.has_seen(*dot));
@@ -103,21 +104,57 @@ impl<V: Clone> DotFun<V> {
     }
 }
 
-impl<V: Clone> DotStore for DotFun<V> {
-    fn is_empty(&self) -> bool {
+impl<V: Plain> Crdt for DotFun<V> {
+    type Edit<'a>
+        = Edit<'a, Self>
+    where
+        Self: 'a;
+    type Effects = Changed;
+
+    fn is_bottom(&self) -> bool {
         self.entries.is_empty()
     }
 
-    fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
-        Self::join(self, theirs, my_context, their_context)
+    fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Changed {
+        Changed(Self::join(self, theirs, contexts.mine, contexts.theirs))
     }
 
-    fn dots(&self, visit: &mut impl FnMut(Dot)) {
+    fn dots(&self, visit: &mut dyn FnMut(Dot)) {
         for (dot, _) in &self.entries {
             visit(*dot);
         }
     }
+
+    fn part(&self, dots: &CausalContext, _: Undotted) -> Self {
+        Self { entries: self.entries.iter().filter(|(dot, _)| dots.contains(*dot)).cloned().collect() }
+    }
+
+    fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
+        Edit::new(state, delta)
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        out.number(self.entries.len() as u64);
+        for (dot, value) in &self.entries {
+            out.dot(*dot);
+            out.value(value);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut entries: SmallVec<[(Dot, V); 1]> = SmallVec::new();
+        for _ in 0..input.count()? {
+            let dot = input.dot()?;
+            if entries.last().is_some_and(|(before, _)| *before >= dot) {
+                return Err(DecodeError::Invalid("dots that do not ascend"));
+            }
+            entries.push((dot, input.value()?));
+        }
+        Ok(Self { entries })
+    }
 }
+
+impl<V: Plain> DotStore for DotFun<V> {}
 
 impl<V> Default for DotFun<V> {
     fn default() -> Self {

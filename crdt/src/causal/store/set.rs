@@ -4,9 +4,10 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DotFun, DotStore};
-use crate::Dot;
+use super::DotFun;
 use crate::causal::Observed;
+use crate::value::dot_store_by_field;
+use crate::Dot;
 
 /// A set of live dots: the presence of an element, or a flag that is up.
 ///
@@ -19,6 +20,18 @@ impl DotSet {
     /// Nothing alive.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One dot alive.
+    pub fn one(dot: Dot) -> Self {
+        let mut set = Self::default();
+        set.insert(dot);
+        set
+    }
+
+    /// The lowest live dot.
+    pub fn first(&self) -> Option<Dot> {
+        self.iter().next()
     }
 
     /// Whether nothing is alive.
@@ -58,25 +71,13 @@ impl DotSet {
 
     /// Keeps what both have, mine that they have not seen, theirs that I have not seen. Returns whether `self` changed.
     ///
-    /// **Law:** see [`DotStore::join`].
+    /// **Law:** see [`Crdt::join`](crate::Crdt::join).
     pub fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
         self.0.join(&theirs.0, my_context, their_context)
     }
 }
 
-impl DotStore for DotSet {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
-        self.0.join(&theirs.0, my_context, their_context)
-    }
-
-    fn dots(&self, visit: &mut impl FnMut(Dot)) {
-        DotStore::dots(&self.0, visit);
-    }
-}
+dot_store_by_field! { [] DotSet, DotFun<()> }
 
 impl FromIterator<Dot> for DotSet {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {

@@ -1,0 +1,204 @@
+//! A replica of a value: who writes is bound once, and every change is a transaction that yields one delta.
+
+use core::ops::Deref;
+
+use smallvec::SmallVec;
+
+use crate::causal::{Causal, CausalContext, Delta, UnissuedEvents};
+use crate::sync::Summary;
+use crate::{Crdt, Dot, Hlc, Now, ReplicaId, Schema, Stamp};
+
+/// One replica of a `T`: any type here, or a struct with [`#[derive(Crdt)]`](macro@crate::Crdt).
+///
+/// ```
+/// use quorate_crdt::{NodeId, OrSet, ReplicaId, Replicated};
+///
+/// let mut amy = Replicated::<OrSet<String>>::new(ReplicaId::new(NodeId(1), 0));
+/// let mut ben = Replicated::<OrSet<String>>::new(ReplicaId::new(NodeId(2), 0));
+/// let delta = amy.update(|set, tx| set.add(tx, "bread".to_owned()));
+/// assert_eq!(ben.merge(&delta)?.added, ["bread"]);
+/// assert!(ben.contains("bread"));
+/// # Ok::<(), quorate_crdt::UnissuedEvents>(())
+/// ```
+///
+/// Reads go through [`Deref`] to the value. A replica that has lost events it has sent (a lost disk, a restored backup)
+/// must go on under the next incarnation: [`resume`](Self::resume).
+#[derive(Clone, Debug)]
+pub struct Replicated<T: Schema> {
+    replica: ReplicaId,
+    state: Causal<T::State>,
+    /// The last stamp given here. Stamps that were merged are exceeded when they are overwritten.
+    last_stamp: Hlc,
+}
+
+impl<T: Schema> Replicated<T> {
+    /// A replica that has seen nothing. No other writer may ever use the same id.
+    pub fn new(replica: ReplicaId) -> Self {
+        Self::resume(replica, Causal::new())
+    }
+
+    /// A replica that goes on with a value from a disk or from another replica. `replica` must be either the id under
+    /// which this very state was saved last, or one that was never used.
+    pub fn resume(replica: ReplicaId, state: Causal<T::State>) -> Self {
+        Self { replica, state, last_stamp: Hlc::default() }
+    }
+
+    /// Who writes here.
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// The whole state: to save, to send to a new replica, to compare. As good as every delta so far in one.
+    pub fn state(&self) -> &Causal<T::State> {
+        &self.state
+    }
+
+    /// Changes the value and returns what to send to the others. Ignore it if full states or
+    /// [`delta_since`](Self::delta_since) are exchanged instead.
+    ///
+    /// Last-writer-wins stamps count from what they overwrite: between concurrent writes the one with the longer
+    /// history wins. With a wall clock, use [`update_at`](Self::update_at).
+    pub fn update(&mut self, change: impl FnOnce(&mut <T::State as Crdt>::Edit<'_>, &mut Tx<'_>)) -> Delta<T::State> {
+        self.update_at(Now::default(), change)
+    }
+
+    /// Changes the value, stamping last-writer-wins writes with the wall clock, unless what they overwrite has a later stamp.
+    ///
+    /// Should `change` panic, throw the replica away or resume it from the last saved state under a new incarnation: part
+    /// of the change has been made, and its delta is lost.
+    pub fn update_at(&mut self, now: Now, change: impl FnOnce(&mut <T::State as Crdt>::Edit<'_>, &mut Tx<'_>)) -> Delta<T::State> {
+        let mut value = T::State::default();
+        let mut tx = Tx::begin(self.replica, &mut self.state.context, &mut self.last_stamp, now);
+        change(&mut T::State::edit(&mut self.state.value, &mut value), &mut tx);
+        let context = tx.covered();
+        Delta { value, context }
+    }
+
+    /// Merges a delta or a state of another replica and says what readers see differently.
+    ///
+    /// # Errors
+    /// It claims events that this replica never issued. Merged, they would hide the events that this replica issues next
+    /// under the same dots; so nothing has changed.
+    pub fn merge(&mut self, delta: &Delta<T::State>) -> Result<<T::State as Crdt>::Effects, UnissuedEvents> {
+        let (claimed, issued) = (delta.context.max(self.replica), self.state.context.max(self.replica));
+        if claimed > issued {
+            return Err(UnissuedEvents { replica: self.replica, claimed, issued });
+        }
+        Ok(self.state.merge(delta))
+    }
+
+    /// What this replica knows, briefly: what another one needs for [`delta_since`](Self::delta_since).
+    pub fn summary(&self) -> Summary {
+        self.state.summary()
+    }
+
+    /// The [`summary`](Self::summary) with the live dots of those ranges in which `theirs` differs: the answer to a
+    /// summary, after which [`delta_since`](Self::delta_since) there is exact.
+    pub fn summary_against(&self, theirs: &Summary) -> Summary {
+        self.state.summary_against(theirs)
+    }
+
+    /// What whoever sent the summary lacks: what was added since, and what was removed. Needs no log: what is alive here
+    /// and what has been seen here say all.
+    pub fn delta_since(&self, theirs: &Summary) -> Delta<T::State> {
+        self.state.delta_since(theirs)
+    }
+
+    /// Changes what is not replicated: fields marked `#[crdt(skip)]`. A replicated field changed here is lost.
+    pub fn local_mut(&mut self) -> &mut T::State {
+        &mut self.state.value
+    }
+}
+
+impl<T: Schema> Deref for Replicated<T> {
+    type Target = T::State;
+
+    fn deref(&self) -> &T::State {
+        &self.state.value
+    }
+}
+
+/// Two replicas are equal if they hold the same, whoever writes there.
+impl<T: Schema> PartialEq for Replicated<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.state == other.state
+    }
+}
+
+/// A change in progress: issues its dots and stamps, and notes what it overwrites. For users a token that mutators take;
+/// implementors of mutators find the rest here.
+#[derive(Debug)]
+pub struct Tx<'a> {
+    replica: ReplicaId,
+    context: &'a mut CausalContext,
+    last_stamp: &'a mut Hlc,
+    now: Now,
+    /// The first counter that this transaction may issue.
+    first: u64,
+    ended: SmallVec<[Dot; 4]>,
+}
+
+/// A point within a transaction.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    issued: u64,
+    ended: usize,
+}
+
+impl<'a> Tx<'a> {
+    fn begin(replica: ReplicaId, context: &'a mut CausalContext, last_stamp: &'a mut Hlc, now: Now) -> Self {
+        let first = context.max(replica) + 1;
+        Self { replica, context, last_stamp, now, first, ended: SmallVec::new() }
+    }
+
+    /// Who writes.
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// Issues the next event.
+    pub fn issue(&mut self) -> Dot {
+        self.issue_run(1)
+    }
+
+    /// Issues so many events in a row, at least one, and returns the first.
+    pub fn issue_run(&mut self, count: u64) -> Dot {
+        let first = self.context.max(self.replica) + 1;
+        let last = first.checked_add(count - 1).expect("invariant: contexts are decoded with counters below 2^63");
+        self.context.insert_run(self.replica, first, last);
+        Dot::new(self.replica, first)
+    }
+
+    /// Says that the change overwrites or removes the event.
+    pub fn end(&mut self, dot: Dot) {
+        self.ended.push(dot);
+    }
+
+    /// A stamp above all that were given here, above `overwritten`, and at or above the time of the transaction.
+    pub fn stamp_after(&mut self, overwritten: Option<Stamp>) -> Stamp {
+        let wall = Hlc::from_parts(self.now.unix_millis, 0).unwrap_or_default();
+        let known = overwritten.map_or(*self.last_stamp, |stamp| stamp.hlc.max(*self.last_stamp));
+        *self.last_stamp = if wall > known { wall } else { known.next() };
+        Stamp { hlc: *self.last_stamp, replica: self.replica }
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark { issued: self.context.max(self.replica), ended: self.ended.len() }
+    }
+
+    pub(crate) fn ended_since(&self, mark: Mark) -> &[Dot] {
+        &self.ended[mark.ended..]
+    }
+
+    #[expect(clippy::unused_self, reason = "a question about the transaction")]
+    pub(crate) fn issued_since(&self, mark: Mark, dot: Dot) -> bool {
+        dot.replica == self.replica && dot.counter > mark.issued
+    }
+
+    fn covered(self) -> CausalContext {
+        let mut covered = CausalContext::new();
+        covered.insert_run(self.replica, self.first, self.context.max(self.replica));
+        covered.extend(self.ended);
+        covered
+    }
+}

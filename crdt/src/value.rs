@@ -1,0 +1,262 @@
+//! What a replicated type is: the traits that every type here implements, and yours may.
+
+use core::fmt::Debug;
+use core::hash::Hash;
+use core::ops::{Deref, DerefMut};
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::{CausalContext, Dot};
+
+/// A join semilattice: values that replicas merge until they agree.
+pub trait Lattice {
+    /// Makes `self` the least upper bound of both and says whether that changed it.
+    ///
+    /// **Laws**, over values that stem from one history (no two writers share a replica id): commutative, associative,
+    /// idempotent; monotone, which is to say that merging either operand again changes nothing; and merging the delta of
+    /// a mutation equals performing it. So deltas may be lost, repeated and reordered, and any of them may be replaced by
+    /// a full state.
+    fn merge(&mut self, other: &Self) -> bool;
+}
+
+/// The contexts of the two sides of a join: what each has seen, be its effect still visible or not.
+#[derive(Clone, Copy, Debug)]
+pub struct Contexts<'a> {
+    /// What the value that is changed has seen so far.
+    pub mine: &'a CausalContext,
+    /// What the other one has seen.
+    pub theirs: &'a CausalContext,
+}
+
+/// A replicated type: what is alive of it under a context, and how two of them become one.
+///
+/// A value never says on its own that something is gone: it is gone when its dot has been seen and is not here. So a value
+/// is complete only together with the context it is true in ([`Causal`](crate::Causal)), and [`join`](Self::join) takes
+/// both contexts. Types without removals need no dots and ignore the contexts.
+///
+/// The value of a replica and a delta have the same type. Implementations for own types are checked by
+/// [`laws!`](crate::laws!).
+pub trait Crdt: Clone + Default + PartialEq {
+    /// What a transaction writes through: reads like the value and has its mutators. Usually [`Edit<Self>`](Edit).
+    type Edit<'a>
+    where
+        Self: 'a;
+
+    /// What a join changed, as readers see it.
+    type Effects: Effects;
+
+    /// Whether this is the default value, which is as good as an absent one.
+    fn is_bottom(&self) -> bool;
+
+    /// Keeps what both have, what is mine and they have not seen, and what is theirs and I have not seen. The caller
+    /// unites the contexts afterwards.
+    ///
+    /// **Law:** with the contexts united, a join semilattice (commutative, associative, idempotent) over states that
+    /// stem from one history, which is to say: the same dot always stands for the same value.
+    fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Self::Effects;
+
+    /// Visits every live dot once, in any order.
+    fn dots(&self, visit: &mut dyn FnMut(Dot));
+
+    /// What is alive of the `dots`, and with [`Undotted::Kept`] all that has no dots.
+    #[must_use]
+    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self;
+
+    /// Opens the value for a transaction that collects its changes in `delta`, which starts as the default value.
+    fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a>;
+
+    /// Writes the value; its dots are among those that `out` was made for. Equal values write equal bytes.
+    fn encode(&self, out: &mut Writer);
+
+    /// Reads what [`encode`](Self::encode) wrote.
+    ///
+    /// # Errors
+    /// Bytes that break an invariant of the type. Must not panic, nor allocate what it has not
+    /// [counted](Reader::count), whatever the bytes are.
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError>;
+}
+
+/// Marks types that consist of dots alone: removing all dots removes everything. Only such can be values of a map whose
+/// keys can be removed, because a removal names the dots that it has observed.
+pub trait DotStore: Crdt {}
+
+/// What becomes of the parts of a value that have no dots, and so cannot be told apart by them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Undotted {
+    /// They stay.
+    Kept,
+    /// They are left out.
+    Dropped,
+}
+
+/// What a merge changed, as readers see it.
+pub trait Effects: Default + Debug {
+    /// Whether nothing changed.
+    fn is_empty(&self) -> bool;
+}
+
+/// Names the replicated type that stands for a plain one: itself, or for a struct with `#[derive(Crdt)]` the type that
+/// the derive made for it.
+pub trait Schema {
+    /// What is replicated.
+    type State: Crdt;
+}
+
+impl<T: Crdt> Schema for T {
+    type State = T;
+}
+
+/// What can be an element or a value: plain data that serde can write and that equals only itself.
+pub trait Plain: Clone + Eq + Debug + Serialize + DeserializeOwned {}
+
+impl<T: Clone + Eq + Debug + Serialize + DeserializeOwned> Plain for T {}
+
+/// What can be a key or the element of a set.
+pub trait Key: Plain + Ord + Hash {}
+
+impl<T: Plain + Ord + Hash> Key for T {}
+
+/// A value open for writing: reads like the value; its mutators change it and the delta of the transaction alike.
+#[derive(Debug)]
+pub struct Edit<'a, T> {
+    state: &'a mut T,
+    delta: &'a mut T,
+}
+
+impl<'a, T> Edit<'a, T> {
+    /// Opens a value; for implementors of [`Crdt::edit`].
+    pub fn new(state: &'a mut T, delta: &'a mut T) -> Self {
+        Self { state, delta }
+    }
+
+    /// The value and the delta; for implementors of mutators, which must change both alike.
+    pub fn parts(&mut self) -> (&mut T, &mut T) {
+        (self.state, self.delta)
+    }
+}
+
+impl<T> Deref for Edit<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.state
+    }
+}
+
+/// The effect of a merge on a value that has no parts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Changed(pub bool);
+
+impl Effects for Changed {
+    fn is_empty(&self) -> bool {
+        !self.0
+    }
+}
+
+/// A field that is not replicated: each replica has its own.
+#[derive(Clone, Debug, Default)]
+pub struct Local<T>(pub T);
+
+/// Replicas never differ by what is not replicated.
+impl<T> PartialEq for Local<T> {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl<T> Deref for Local<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Local<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
+}
+
+/// Implements [`Crdt`] and [`DotStore`] for a newtype by its only field, which is a dot store.
+macro_rules! dot_store_by_field {
+    ([$($generics:tt)*] $type:ty, $field:ty) => {
+        impl<$($generics)*> $crate::Crdt for $type {
+            type Edit<'a> = $crate::Edit<'a, Self> where Self: 'a;
+            type Effects = <$field as $crate::Crdt>::Effects;
+
+            fn is_bottom(&self) -> bool {
+                $crate::Crdt::is_bottom(&self.0)
+            }
+
+            fn join(&mut self, theirs: &Self, contexts: $crate::Contexts<'_>) -> Self::Effects {
+                $crate::Crdt::join(&mut self.0, &theirs.0, contexts)
+            }
+
+            fn dots(&self, visit: &mut dyn FnMut($crate::Dot)) {
+                $crate::Crdt::dots(&self.0, visit);
+            }
+
+            fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
+                Self($crate::Crdt::part(&self.0, dots, undotted))
+            }
+
+            fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a> {
+                $crate::Edit::new(state, delta)
+            }
+
+            fn encode(&self, out: &mut $crate::codec::Writer) {
+                $crate::Crdt::encode(&self.0, out);
+            }
+
+            fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+                $crate::Crdt::decode(input).map(Self)
+            }
+        }
+
+        impl<$($generics)*> $crate::DotStore for $type {}
+    };
+}
+pub(crate) use dot_store_by_field;
+
+/// Implements [`Crdt`] for a [`Lattice`] that has no dots: `encode` and `decode` by serde, `decode` refusing what `valid`
+/// does not hold for.
+macro_rules! undotted {
+    ([$($generics:tt)*] $type:ty, valid: $valid:expr) => {
+        impl<$($generics)*> $crate::Crdt for $type {
+            type Edit<'a> = $crate::Edit<'a, Self> where Self: 'a;
+            type Effects = $crate::Changed;
+
+            fn is_bottom(&self) -> bool {
+                *self == Self::default()
+            }
+
+            fn join(&mut self, theirs: &Self, _: $crate::Contexts<'_>) -> $crate::Changed {
+                $crate::Changed($crate::Lattice::merge(self, theirs))
+            }
+
+            fn dots(&self, _: &mut dyn FnMut($crate::Dot)) {}
+
+            fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
+                if undotted == $crate::Undotted::Kept { self.clone() } else { Self::default() }
+            }
+
+            fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a> {
+                $crate::Edit::new(state, delta)
+            }
+
+            fn encode(&self, out: &mut $crate::codec::Writer) {
+                out.value(self);
+            }
+
+            fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+                let value: Self = input.value()?;
+                let valid: fn(&Self) -> bool = $valid;
+                if valid(&value) { Ok(value) } else { Err($crate::codec::DecodeError::Invalid(stringify!($type))) }
+            }
+        }
+    };
+}
+pub(crate) use undotted;
