@@ -42,6 +42,9 @@ use types::{Raft, Runtime};
 #[cfg(test)]
 mod tests;
 
+/// A future whose inside stays in this crate: whoever awaits it need not compile the engine once more.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
 /// This node's part in the control group. Cheap to clone; all clones are one. Needs a tokio runtime with time.
 #[derive(Clone)]
 pub struct ControlGroup {
@@ -142,7 +145,16 @@ impl ControlGroup {
     ///
     /// # Errors
     /// [`OpenError`]; nothing runs then.
-    pub async fn open(
+    pub fn open(
+        config: ConsensusConfig,
+        store: Arc<dyn Store>,
+        commit: Arc<dyn Commit>,
+        link: Arc<dyn Link>,
+    ) -> Boxed<'static, Result<Self, OpenError>> {
+        Box::pin(Self::start(config, store, commit, link))
+    }
+
+    async fn start(
         config: ConsensusConfig,
         store: Arc<dyn Store>,
         commit: Arc<dyn Commit>,
@@ -167,7 +179,11 @@ impl ControlGroup {
     ///
     /// # Errors
     /// [`FoundError`].
-    pub async fn found(&self, command: Command) -> Result<Response, FoundError> {
+    pub fn found(&self, command: Command) -> Boxed<'_, Result<Response, FoundError>> {
+        Box::pin(self.found_once(command))
+    }
+
+    async fn found_once(&self, command: Command) -> Result<Response, FoundError> {
         let node = self.node();
         if node != NodeId(1) {
             return Err(FoundError::NotFirst { node });
@@ -232,11 +248,13 @@ impl ControlGroup {
     }
 
     /// Stops this node's part. What was acknowledged is in the store; a proposal on its way may or may not be applied.
-    pub async fn shutdown(&self) {
+    pub fn shutdown(&self) -> Boxed<'_, ()> {
         self.inner.reconciler.abort();
-        if let Err(error) = self.inner.raft.shutdown().await {
-            tracing::warn!(%error, "the consensus engine did not stop cleanly");
-        }
+        Box::pin(async {
+            if let Err(error) = self.inner.raft.shutdown().await {
+                tracing::warn!(%error, "the consensus engine did not stop cleanly");
+            }
+        })
     }
 
     fn peer(&self, target: NodeId) -> Peer {

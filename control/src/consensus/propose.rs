@@ -7,7 +7,7 @@ use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::ControlGroup;
+use super::{Boxed, ControlGroup};
 use super::network::{CallError, LinkError, Reply, Request};
 use crate::state::{Command, Response};
 
@@ -45,7 +45,11 @@ impl ControlGroup {
     ///
     /// # Errors
     /// [`ProposeError`], after `timeout` at the latest. A refusal is no error but a [`Response::Refused`].
-    pub async fn propose(&self, command: Command, timeout: Duration) -> Result<Response, ProposeError> {
+    pub fn propose(&self, command: Command, timeout: Duration) -> Boxed<'_, Result<Response, ProposeError>> {
+        Box::pin(self.propose_until_known(command, timeout))
+    }
+
+    async fn propose_until_known(&self, command: Command, timeout: Duration) -> Result<Response, ProposeError> {
         let deadline = Instant::now() + timeout;
         loop {
             let attempt = match self.leader() {
