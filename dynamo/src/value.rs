@@ -4,7 +4,7 @@ mod mutate;
 mod query;
 
 use bytes::Bytes;
-use quorate_crdt::clock::Hlc;
+use quorate_crdt::Hlc;
 
 use crate::op::Kind;
 use crate::replica::{KeyRows, Payload, Replica, Row, RowKind};

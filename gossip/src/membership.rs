@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use foca::{Codec, Foca, Identity, NoCustomBroadcast, Notification, PeriodicParams, PostcardCodec};
 use quorate_crdt::NodeId;
-use quorate_crdt::clock::Now;
+use quorate_crdt::Now;
 use rand::rngs::StdRng;
 use rand::seq::{IteratorRandom, SliceRandom};
 use rand::{Rng, SeedableRng};

@@ -2,7 +2,7 @@
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use quorate_crdt::clock::Now;
+use quorate_crdt::Now;
 
 /// A node's clocks. The only place where a node reads them, so that the simulator can bend them.
 pub trait Clock: Send + Sync + 'static {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_control::store::{Commit, Store, StoreError};
 use quorate_crdt::NodeId;
-use quorate_crdt::clock::Now;
+use quorate_crdt::Now;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_dynamo::protocol::{Effect, Input, Message, ReplicaSummary, Ticket, Timer};
 use quorate_dynamo::{Counters, Dynamo};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_crdt::clock::Now;
+use quorate_crdt::Now;
 use tokio::time::Instant;
 
 use crate::node::Clock;

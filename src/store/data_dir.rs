@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use quorate_control::store::Store;
 use quorate_control::topology::ClusterId;
-use quorate_crdt::id::NodeId;
+use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, Record, RecordError};

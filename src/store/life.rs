@@ -1,4 +1,4 @@
-//! Which of its lives a node is in: the incarnation of its [`ReplicaId`](quorate_crdt::id::ReplicaId)s.
+//! Which of its lives a node is in: the incarnation of its [`ReplicaId`](quorate_crdt::ReplicaId)s.
 //!
 //! A node may go on under its old incarnation only if it remembers every dot that it ever told anybody. It does when its last stop was
 //! complete (a clean shutdown, or an engine and durability under which nothing is told before it is durable) and this is the directory and
@@ -19,7 +19,7 @@ use super::{Durability, Engine, out_of_space};
 /// One life of a node, from its start to its stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// Goes into every [`ReplicaId`](quorate_crdt::id::ReplicaId) of this node.
+    /// Goes into every [`ReplicaId`](quorate_crdt::ReplicaId) of this node.
     pub incarnation: u32,
     /// Whether this is the incarnation of the life before: then its contexts and counters go on. Otherwise what it has is kept as data, and
     /// its own dots start anew.

@@ -1,7 +1,7 @@
 //! What a partition is made of: one row per string, element, field or expiry, each a set of live dotted entries.
 
 use bytes::Bytes;
-use quorate_crdt::clock::Hlc;
+use quorate_crdt::Hlc;
 use quorate_crdt::{Dot, DotFun};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;

@@ -1,7 +1,7 @@
 //! Changes.
 
 use bytes::Bytes;
-use quorate_crdt::clock::{HybridClock, Now};
+use quorate_crdt::{HybridClock, Now};
 use quorate_crdt::{CausalContext, Dot};
 
 use super::{Scalar, integer, kind_of, live, number, scalar};
@@ -16,7 +16,7 @@ pub(crate) struct Clocked<'a> {
 
 impl Clocked<'_> {
     /// A stamp above those of all entries in `row`: a causal overwrite wins, whatever the wall clocks say.
-    fn above(&mut self, row: Option<&Row>) -> quorate_crdt::clock::Hlc {
+    fn above(&mut self, row: Option<&Row>) -> quorate_crdt::Hlc {
         let stamps = row.into_iter().flat_map(Row::iter).filter_map(|(_, payload)| match payload {
             Payload::Register { hlc, .. } | Payload::Expiry { hlc, .. } => Some(*hlc),
             Payload::Count(_) | Payload::Member => None,

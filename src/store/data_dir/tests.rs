@@ -2,7 +2,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 
 use quorate_control::topology::ClusterId;
-use quorate_crdt::id::NodeId;
+use quorate_crdt::NodeId;
 
 use super::{DataDir, DataDirError, Identity, free_bytes};
 use crate::store::{Engine, RecordError};
