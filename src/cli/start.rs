@@ -193,7 +193,7 @@ impl Faces {
     fn open(node: &Node, config: &NodeConfig, (resp, http): (TcpListener, TcpListener)) -> Self {
         let (stop, stopped) = watch::channel(false);
         let resp_config = RespConfig {
-            password: config.password.as_ref().map(|password| resp::Secret::new(password.reveal())),
+            password: config.password.clone(),
             timeout: config.request_timeout,
             durable: config.storage != Storage::Memory,
             ..RespConfig::default()

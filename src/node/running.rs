@@ -27,6 +27,11 @@ use super::status::{self, Answers};
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a newcomer waits for its control group to catch up before it serves on the topology of its grant.
 const CATCH_UP: Duration = Duration::from_secs(5);
+/// How long a node that has started waits to meet all others before it serves, and how long to meet a majority. A request that
+/// came earlier would fail for want of connections that are about to stand.
+const MEET_ALL: Duration = Duration::from_secs(1);
+const MEET_MAJORITY: Duration = Duration::from_secs(3);
+const MEET_POLL: Duration = Duration::from_millis(10);
 /// How often round trips and free space are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the node's own figures are summed for its metrics.
@@ -191,6 +196,20 @@ impl Running {
             drop(tokio::time::timeout(CATCH_UP, known).await);
         } else {
             drop(known.await);
+        }
+    }
+
+    /// Waits until the node is connected with the others, within [`MEET_ALL`] and [`MEET_MAJORITY`].
+    pub(super) async fn meet_others(&self) {
+        let begun = tokio::time::Instant::now();
+        loop {
+            let others = self.hub.topology.load().nodes.len().saturating_sub(1) as u64;
+            let met = self.hub.connected_peers();
+            let bound = if 2 * met >= others { MEET_ALL } else { MEET_MAJORITY };
+            if met >= others || begun.elapsed() >= bound {
+                return;
+            }
+            tokio::time::sleep(MEET_POLL).await;
         }
     }
 

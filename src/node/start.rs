@@ -329,6 +329,7 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
     let shards = spawn_shards(begun.take_shards(), &watching)?;
     let started = begun.run().await;
     tokio::spawn(announce(Arc::clone(&started.running), quic));
+    started.running.meet_others().await;
     let up = hand_out(&started, quic);
     Ok(Launched { up, started, transport, disk, shards, alive })
 }

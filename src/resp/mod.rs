@@ -19,4 +19,4 @@ mod table;
 mod work;
 
 pub use serve::serve;
-pub use server::{RespConfig, Secret};
+pub use server::RespConfig;

@@ -9,34 +9,8 @@ use std::time::{Duration, Instant};
 
 use super::cursors::Cursors;
 use super::encode::Protocol;
+use crate::config::Secret;
 use crate::data::Data;
-
-/// A password. It is never printed and compared in a time that depends on the given text alone.
-#[derive(Clone)]
-pub struct Secret(Box<[u8]>);
-
-impl Secret {
-    /// A password of any bytes.
-    pub fn new(password: impl AsRef<[u8]>) -> Self {
-        Self(password.as_ref().into())
-    }
-
-    /// Whether `given` is the password; looks at every byte of `given` wherever the first difference is.
-    pub fn matches(&self, given: &[u8]) -> bool {
-        let mut difference = usize::from(self.0.len() != given.len());
-        for (index, byte) in given.iter().enumerate() {
-            let own = if self.0.is_empty() { 0 } else { self.0[index % self.0.len()] };
-            difference |= usize::from(own ^ byte);
-        }
-        std::hint::black_box(difference) == 0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
 
 /// How the Redis face behaves.
 #[derive(Clone, Debug)]

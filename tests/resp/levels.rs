@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use quorate::resp::{RespConfig, Secret};
+use quorate::config::Secret;
+use quorate::resp::RespConfig;
 use quorate_control::topology::KeyspaceId;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;

@@ -7,8 +7,8 @@ use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Boxed, ControlGroup};
 use super::network::{CallError, LinkError, Reply, Request};
+use super::{Boxed, ControlGroup};
 use crate::state::{Command, Response};
 
 /// A proposal without an answer. Every variant says what is now true.

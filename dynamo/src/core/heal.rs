@@ -35,9 +35,16 @@ pub(super) struct Healing {
     told: BTreeMap<(NodeId, At), (u64, Epoch, bool)>,
     /// Partitions being streamed to this node.
     pulls: BTreeMap<At, Pull>,
-    /// What is kept for absent primaries: each a replica that never writes.
-    hints: BTreeMap<(NodeId, At), Replica>,
-    hint_bytes: usize,
+    /// What is kept for absent primaries.
+    hints: BTreeMap<(NodeId, At), Hint>,
+}
+
+/// What is kept for an absent primary of one partition: a replica that never writes, so that many deltas of one range become
+/// one, and how many bytes were put into it.
+#[derive(Debug)]
+struct Hint {
+    kept: Replica,
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -55,7 +62,7 @@ impl Healing {
     }
 
     pub(super) fn hint_bytes(&self) -> usize {
-        self.hint_bytes
+        self.hints.values().map(|hint| hint.bytes).sum()
     }
 }
 
@@ -326,18 +333,19 @@ impl Dynamo {
         effects.extend(done.into_iter().map(|(keyspace, partitions)| Effect::Report { keyspace, partitions }));
     }
 
-    /// Keeps what an absent primary must join: a replica that never writes, so that many deltas of one range become one.
+    /// Keeps what an absent primary must join.
     pub(super) fn on_hint(&mut self, owner: NodeId, place: Place, delta: &Arc<Delta>) {
         let bytes: usize = delta.parts.iter().flat_map(|part| &part.rows).map(|(name, _)| 128 + name.key.len() + name.field.len()).sum();
-        if self.healing.hint_bytes + bytes > self.config.hint_bytes_max {
+        if self.healing.hint_bytes() + bytes > self.config.hint_bytes_max {
             self.counters.hints_dropped += 1;
             return;
         }
-        self.healing.hint_bytes += bytes;
         self.counters.hints += 1;
         let never = ReplicaId::new(self.seat.me, 0);
-        let kept = self.healing.hints.entry((owner, (place.keyspace, place.partition))).or_insert_with(|| Replica::new(never));
-        kept.join(delta);
+        let nothing = || Hint { kept: Replica::new(never), bytes: 0 };
+        let hint = self.healing.hints.entry((owner, (place.keyspace, place.partition))).or_insert_with(nothing);
+        hint.bytes += bytes;
+        hint.kept.join(delta);
     }
 
     /// The primary is back: it gets what was kept for it. What is lost on the way, anti-entropy heals.
@@ -345,10 +353,7 @@ impl Dynamo {
         let (theirs, others) =
             std::mem::take(&mut self.healing.hints).into_iter().partition::<BTreeMap<_, _>, _>(|((node, _), _)| *node == owner);
         self.healing.hints = others;
-        if self.healing.hints.is_empty() {
-            self.healing.hint_bytes = 0;
-        }
-        for ((_, at), kept) in theirs {
+        for ((_, at), Hint { kept, .. }) in theirs {
             let epoch = self.routes.placement(at.0, at.1).map_or(Epoch::default(), |placement| placement.epoch);
             let place = Place { keyspace: at.0, partition: at.1, epoch };
             for delta in kept.missing_at(&CausalContext::new(), self.config.chunk_bytes, usize::MAX).deltas {

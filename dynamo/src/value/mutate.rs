@@ -1,8 +1,8 @@
 //! Changes.
 
 use bytes::Bytes;
-use quorate_crdt::{HybridClock, Now};
 use quorate_crdt::{CausalContext, Dot};
+use quorate_crdt::{HybridClock, Now};
 
 use super::{Scalar, integer, kind_of, live, number, scalar};
 use crate::op::{Kind, Mutation, Reply, RequestError, SetExpiry};
