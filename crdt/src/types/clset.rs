@@ -1,0 +1,164 @@
+//! A set without replica ids.
+
+use alloc::collections::BTreeMap;
+use core::borrow::Borrow;
+
+use super::delegate::without_dots;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
+
+/// No history is as long; longer ones do not decode, so that counting on never overflows.
+const LONGEST: u64 = 1 << 62;
+
+/// A set that counts how often each element went in and out (Yu & Rostad, "A low-cost set CRDT based on causal lengths",
+/// PaPoC 2020). An element is in while its causal length is odd.
+///
+/// | concurrently | result |
+/// |---|---|
+/// | add and add | it is in: both made the same step |
+/// | remove and remove | it is out: both made the same step |
+/// | add and remove of one element | only one of them is possible where both replicas agree: the other one is no step. A replica that takes more steps wins over one that takes fewer |
+///
+/// The last row is where it differs from [`OrSet`](crate::OrSet): removing and adding again (two steps) wins over a
+/// concurrent removal (one step), but so does removing, adding and removing (three) win over a concurrent removing and
+/// adding (two).
+///
+/// **Law:** per element the greater length. What grows: one number per element that was ever added, removed or not. No
+/// replica ids and no context: the set of choice for very many writers.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ClSet<T> {
+    lengths: BTreeMap<T, u64>,
+}
+
+impl<T> ClSet<T> {
+    /// The elements that are in, ascending. O(elements ever added).
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        self.lengths.iter().filter(|(_, length)| is_in(**length)).map(|(element, _)| element)
+    }
+
+    /// How many elements are in. O(elements ever added).
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether none is in.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+}
+
+impl<T: Key> ClSet<T> {
+    /// Whether the element is in.
+    pub fn contains<Q>(&self, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord,
+    {
+        is_in(self.causal_length(element))
+    }
+
+    /// How often the element went in or out; 0 for one never seen.
+    pub fn causal_length<Q>(&self, element: &Q) -> u64
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord,
+    {
+        self.lengths.get(element).copied().unwrap_or(0)
+    }
+
+    fn absorb(&mut self, theirs: &Self, mut changed: impl FnMut(&T, u64, u64)) {
+        for (element, &length) in &theirs.lengths {
+            match self.lengths.get_mut(element) {
+                None => {
+                    self.lengths.insert(element.clone(), length);
+                    changed(element, 0, length);
+                }
+                Some(mine) if *mine < length => {
+                    changed(element, *mine, length);
+                    *mine = length;
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+impl<T: Key> Edit<'_, ClSet<T>> {
+    /// Puts the element in and says whether it was out.
+    pub fn add(&mut self, _: &mut Tx<'_>, element: T) -> bool {
+        let length = self.causal_length(&element);
+        if !is_in(length) {
+            self.step(element, length + 1);
+        }
+        !is_in(length)
+    }
+
+    /// Takes the element out and says whether it was in.
+    pub fn remove(&mut self, _: &mut Tx<'_>, element: &T) -> bool {
+        let length = self.causal_length(element);
+        if is_in(length) {
+            self.step(element.clone(), length + 1);
+        }
+        is_in(length)
+    }
+
+    fn step(&mut self, element: T, length: u64) {
+        let (state, delta) = self.parts();
+        state.lengths.insert(element.clone(), length);
+        delta.lengths.insert(element, length);
+    }
+}
+
+fn is_in(length: u64) -> bool {
+    length % 2 == 1
+}
+
+impl<T: Key> Lattice for ClSet<T> {
+    fn merge(&mut self, other: &Self) -> bool {
+        let mut any = false;
+        self.absorb(other, |_, _, _| any = true);
+        any
+    }
+}
+
+impl<T: Key> Crdt for ClSet<T> {
+    without_dots!();
+    type Effects = SetEffects<T>;
+
+    fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> SetEffects<T> {
+        let mut effects = SetEffects::default();
+        self.absorb(theirs, |element, before, after| match (is_in(before), is_in(after)) {
+            (false, true) => effects.added.push(element.clone()),
+            (true, false) => effects.removed.push(element.clone()),
+            _ => {}
+        });
+        effects
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        out.number(self.lengths.len() as u64);
+        for (element, &length) in &self.lengths {
+            out.value(element);
+            out.number(length);
+        }
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let mut lengths = BTreeMap::new();
+        for _ in 0..input.count()? {
+            let element: T = input.value()?;
+            let length = input.number()?;
+            if lengths.last_key_value().is_some_and(|(before, _)| *before >= element) || !(1..=LONGEST).contains(&length) {
+                return Err(DecodeError::Invalid("elements that do not ascend, or a length that no history has"));
+            }
+            lengths.insert(element, length);
+        }
+        Ok(Self { lengths })
+    }
+}
+
+impl<T> Default for ClSet<T> {
+    fn default() -> Self {
+        Self { lengths: BTreeMap::new() }
+    }
+}

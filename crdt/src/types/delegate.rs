@@ -1,0 +1,61 @@
+//! The parts of [`Crdt`](crate::Crdt) that many types implement alike.
+
+/// The items of a type without dots that do not depend on what it holds.
+macro_rules! without_dots {
+    () => {
+        type Edit<'a>
+            = $crate::Edit<'a, Self>
+        where
+            Self: 'a;
+
+        fn is_bottom(&self) -> bool {
+            *self == Self::default()
+        }
+
+        fn dots(&self, _: &mut dyn FnMut($crate::Dot)) {}
+
+        fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
+            if undotted == $crate::Undotted::Kept { self.clone() } else { Self::default() }
+        }
+
+        fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> $crate::Edit<'a, Self> {
+            $crate::Edit::new(state, delta)
+        }
+    };
+}
+pub(super) use without_dots;
+
+/// All items but `Effects` and `join`, by the only field of a newtype.
+macro_rules! by_field {
+    () => {
+        type Edit<'a>
+            = $crate::Edit<'a, Self>
+        where
+            Self: 'a;
+
+        fn is_bottom(&self) -> bool {
+            $crate::Crdt::is_bottom(&self.0)
+        }
+
+        fn dots(&self, visit: &mut dyn FnMut($crate::Dot)) {
+            $crate::Crdt::dots(&self.0, visit);
+        }
+
+        fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
+            Self($crate::Crdt::part(&self.0, dots, undotted))
+        }
+
+        fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> $crate::Edit<'a, Self> {
+            $crate::Edit::new(state, delta)
+        }
+
+        fn encode(&self, out: &mut $crate::codec::Writer) {
+            $crate::Crdt::encode(&self.0, out);
+        }
+
+        fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+            $crate::Crdt::decode(input).map(Self)
+        }
+    };
+}
+pub(super) use by_field;
