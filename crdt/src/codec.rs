@@ -294,10 +294,24 @@ impl<'a> Reader<'a> {
     /// Those of `read`, a value that is shorter than its length says, or nesting beyond the limit.
     pub fn scoped<T>(&mut self, read: impl FnOnce(&mut Reader<'a>, &CausalContext) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
         let some = self.dots()?;
-        let depth = self.limits.depth.checked_sub(1).ok_or(DecodeError::TooDeep)?;
         let input = self.bytes()?;
-        let mut inner = Reader::new(input, &some, Limits { depth, ..self.limits })?;
-        let value = read(&mut inner, &some)?;
+        self.nested(input, &some, |input| read(input, &some))
+    }
+
+    /// A value whose dots are `dots`, be they alive here or not, read from `input` by `read` to its end: one level deeper,
+    /// and within what is left of the limits.
+    ///
+    /// # Errors
+    /// Those of `read`, a value that is shorter than `input`, or nesting beyond the limit.
+    pub(crate) fn nested<'b, T>(
+        &mut self,
+        input: &'b [u8],
+        dots: &CausalContext,
+        read: impl FnOnce(&mut Reader<'b>) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
+        let depth = self.limits.depth.checked_sub(1).ok_or(DecodeError::TooDeep)?;
+        let mut inner = Reader::new(input, dots, Limits { depth, ..self.limits })?;
+        let value = read(&mut inner)?;
         self.limits.elements = inner.limits.elements;
         inner.finish()?;
         Ok(value)

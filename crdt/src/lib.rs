@@ -45,6 +45,8 @@ mod replicated;
 mod stamp;
 mod sync;
 pub mod types;
+#[doc(hidden)]
+pub mod unknown;
 mod value;
 
 pub use causal::{Causal, CausalContext, Delta, DotFun, DotMap, DotSet, MapEffects, Observed, UnissuedEvents};
@@ -52,6 +54,8 @@ pub use causal::{Causal, CausalContext, Delta, DotFun, DotMap, DotSet, MapEffect
 pub use clock::{ClockConfigError, DRIFT_DEFAULT, DriftTooLarge, HybridClock};
 pub use codec::{DecodeError, Limits};
 pub use id::{Dot, NodeId, ReplicaId};
+#[cfg(feature = "derive")]
+pub use quorate_crdt_derive::Crdt;
 pub use replicated::{Replicated, Tx};
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::Summary;

@@ -38,6 +38,12 @@ pub struct Contexts<'a> {
 ///
 /// The value of a replica and a delta have the same type. Implementations for own types are checked by
 /// [`laws!`](crate::laws!).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a replicated type",
+    label = "neither replicated nor marked as a plain value",
+    note = "mark a field that holds a plain value with `#[crdt(lww)]`, `#[crdt(mv)]` or `#[crdt(max)]`, a field that each replica has for itself with `#[crdt(skip)]`, or name the replicated type that stands for it with `#[crdt(with = \"…\")]`",
+    note = "a struct of replicated fields needs `#[derive(Crdt)]`"
+)]
 pub trait Crdt: Clone + Default + PartialEq {
     /// What a transaction writes through: reads like the value and has its mutators. Usually [`Edit<Self>`](Edit).
     type Edit<'a>
@@ -87,6 +93,11 @@ pub trait Crdt: Clone + Default + PartialEq {
 
 /// Marks types that consist of dots alone: removing all dots removes everything. Only such can be values of a map whose
 /// keys can be removed, because a removal names the dots that it has observed.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be removed by its dots, so it cannot be a value of a map",
+    label = "has parts without dots",
+    note = "a struct with `#[derive(Crdt)]` needs `#[crdt(causal)]`, and in it fields that consist of dots: `#[crdt(mv)]` in place of `#[crdt(lww)]`, `ResetCounter` in place of `PnCounter`"
+)]
 pub trait DotStore: Crdt {}
 
 /// What becomes of the parts of a value that have no dots, and so cannot be told apart by them.
@@ -106,6 +117,11 @@ pub trait Effects: Default + Debug {
 
 /// Names the replicated type that stands for a plain one: itself, or for a struct with `#[derive(Crdt)]` the type that
 /// the derive made for it.
+#[diagnostic::on_unimplemented(
+    message = "nothing says how `{Self}` is replicated",
+    label = "neither replicated nor marked as a plain value",
+    note = "use a replicated type, or a struct with `#[derive(Crdt)]`; in such a struct, mark a plain field with `#[crdt(lww)]`, `#[crdt(mv)]`, `#[crdt(max)]` or `#[crdt(skip)]`"
+)]
 pub trait Schema {
     /// What is replicated.
     type State: Crdt;

@@ -1,0 +1,224 @@
+//! What `#[derive(Crdt)]` stands on: the layout of the fields of a struct, and the fields of a newer version, which an older
+//! one keeps and merges without understanding them.
+//!
+//! A struct is written as the number of its fields that are not bottom, then each of them, ascending by number. A field in
+//! the plain form is `number * 2` and the field, [scoped](crate::codec::Writer::scoped) to its live dots. In the form of
+//! pieces it is `number * 2 + 1` and, scoped to the live dots, the count of pieces and each of them: which live dots it
+//! holds, which others, and its bytes, in which dots are places in the union of both.
+
+mod fields;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+pub use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+pub use self::fields::{FieldReader, FieldWriter};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::{CausalContext, Changed, Contexts, Dot, Undotted};
+
+/// The fields of a newer version of a struct: a replica that does not know a field passes on whatever others wrote to it,
+/// and removes of it what others removed.
+///
+/// What is alive of a field merges by the rule of [`DotSet`](crate::DotSet). Its content is kept in the pieces in which it
+/// came. A piece with dots goes when everything alive in it is in other pieces too, or gone; a piece without dots (counters,
+/// last-writer-wins registers) stays.
+///
+/// **Law:** the live dots merge as a semilattice; so whoever knows the field reads the same from all replicas that have seen
+/// the same events. The pieces depend on how they came; replicas that merge each other's full states end with the same
+/// pieces and so the same bytes, unless the struct is a value of a map, which does not join what has the same live dots.
+///
+/// What grows: one piece per write to a field without dots, until the replica knows the field; else at most one piece per
+/// live dot.
+#[derive(Clone, Default, PartialEq, Debug)]
+pub struct Unknown {
+    fields: BTreeMap<u64, Pieces>,
+}
+
+impl Unknown {
+    /// Whether every field is known.
+    pub fn is_bottom(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    /// See [`Crdt::join`](crate::Crdt::join).
+    pub fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Changed {
+        let mut changed = false;
+        let nothing = Pieces::default();
+        let ids: BTreeSet<u64> = self.fields.keys().chain(theirs.fields.keys()).copied().collect();
+        for id in ids {
+            changed |= self.fields.entry(id).or_default().join(theirs.fields.get(&id).unwrap_or(&nothing), contexts);
+        }
+        self.fields.retain(|_, field| !field.pieces.is_empty());
+        Changed(changed)
+    }
+
+    /// See [`Crdt::dots`](crate::Crdt::dots).
+    pub fn dots(&self, visit: &mut dyn FnMut(Dot)) {
+        for (replica, run) in self.fields.values().flat_map(|field| field.live.runs()) {
+            run.for_each(|counter| visit(Dot::new(replica, counter)));
+        }
+    }
+
+    /// See [`Crdt::part`](crate::Crdt::part).
+    #[must_use]
+    pub fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+        let parts = self.fields.iter().map(|(id, field)| (*id, field.part(dots, undotted)));
+        Self { fields: parts.filter(|(_, field)| !field.pieces.is_empty()).collect() }
+    }
+}
+
+/// What is kept of one field.
+///
+/// **Invariants:** the pieces ascend; each live dot is in some piece, and each piece that has dots is the greatest that has
+/// some live dot. So there are no pieces with dots once nothing is alive.
+#[derive(Clone, Default, PartialEq, Debug)]
+struct Pieces {
+    live: CausalContext,
+    pieces: Vec<Piece>,
+}
+
+/// What a field was when somebody who knows it wrote it: its dots, all alive then, and its bytes. It consists of dots alone,
+/// or has none.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Piece {
+    dots: CausalContext,
+    bytes: Vec<u8>,
+}
+
+impl Piece {
+    /// Which of its dots are alive. Costs O(log) per run of the piece, whatever is alive.
+    fn alive(&self, live: &CausalContext) -> CausalContext {
+        self.dots.without(&self.dots.without(live))
+    }
+
+    /// Grows with the events of every replica, so that a later full state mostly is above the pieces it replaces.
+    fn weight(&self) -> u128 {
+        self.dots.replicas().map(|replica| u128::from(self.dots.max(replica))).sum()
+    }
+}
+
+/// Any fixed total order makes replicas choose the same pieces; pieces without dots come first.
+impl Ord for Piece {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let runs = |piece: &'_ Self| -> Vec<_> { piece.dots.runs().map(|(replica, run)| (replica, run.into_inner())).collect() };
+        let by_dots = || self.weight().cmp(&other.weight()).then_with(|| runs(self).cmp(&runs(other)));
+        if self.dots == other.dots { self.bytes.cmp(&other.bytes) } else { by_dots() }
+    }
+}
+
+impl PartialOrd for Piece {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Pieces {
+    fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> bool {
+        let mut live = self.live.intersection(&theirs.live);
+        live.union(&self.live.without(contexts.theirs));
+        live.union(&theirs.live.without(contexts.mine));
+        let mut changed = live != self.live;
+        self.live = live;
+        let news: Vec<&Piece> = theirs.pieces.iter().filter(|piece| self.pieces.binary_search(piece).is_err()).collect();
+        if !changed && news.is_empty() {
+            return false;
+        }
+        self.pieces.extend(news.iter().copied().cloned());
+        self.pieces.sort_unstable();
+        let mut needed = needed(&self.pieces, &self.live, Undotted::Kept).into_iter();
+        self.pieces.retain(|_| needed.next().unwrap_or(false));
+        changed |= news.iter().any(|piece| self.pieces.binary_search(piece).is_ok());
+        changed
+    }
+
+    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+        let live = self.live.intersection(dots);
+        let needed = needed(&self.pieces, &live, undotted).into_iter();
+        let pieces = self.pieces.iter().zip(needed).filter(|(_, needed)| *needed).map(|(piece, _)| piece.clone());
+        Self { pieces: pieces.collect(), live }
+    }
+
+    /// How many live dots are in some piece.
+    fn held(&self) -> u64 {
+        let alive = self.pieces.iter().flat_map(|piece| piece.alive(&self.live).missing(&CausalContext::new()).collect::<Vec<_>>());
+        alive.collect::<BTreeSet<Dot>>().len() as u64
+    }
+
+    /// Whether somebody who knows the field may have written it just so: then it has the plain form.
+    fn is_plain(&self) -> bool {
+        self.pieces.len() == 1 && self.pieces[0].dots == self.live
+    }
+
+    fn encode(&self, id: u64, out: &mut Writer) {
+        if self.is_plain() {
+            out.number(id * 2);
+            out.dots(&self.live);
+            out.bytes(&self.pieces[0].bytes);
+        } else {
+            out.number(id * 2 + 1);
+            out.scoped(&self.live, |out| {
+                out.number(self.pieces.len() as u64);
+                for piece in &self.pieces {
+                    out.dots(&piece.alive(&self.live));
+                    out.value(&piece.dots.without(&self.live));
+                    out.bytes(&piece.bytes);
+                }
+            });
+        }
+    }
+
+    /// Reads a field in the plain form.
+    fn decode_plain(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let live = input.dots()?;
+        let bytes = input.bytes()?.to_vec();
+        Ok(Self { pieces: alloc::vec![Piece { dots: live.clone(), bytes }], live })
+    }
+
+    /// Reads pieces; `live` are the live dots that `input` was made for.
+    fn decode(input: &mut Reader<'_>, live: &CausalContext) -> Result<Self, DecodeError> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        for _ in 0..input.count()? {
+            let mut dots = input.dots()?;
+            let ended: CausalContext = input.value()?;
+            if ended.without(live) != ended {
+                return Err(DecodeError::Invalid("a dot that is alive and is not"));
+            }
+            dots.union(&ended);
+            let piece = Piece { dots, bytes: input.bytes()?.to_vec() };
+            if pieces.last().is_some_and(|before| *before >= piece) {
+                return Err(DecodeError::Invalid("pieces that do not ascend"));
+            }
+            pieces.push(piece);
+        }
+        let field = Self { live: live.clone(), pieces };
+        let held = field.held();
+        let needed = needed(&field.pieces, live, Undotted::Kept).into_iter().all(|needed| needed);
+        if field.pieces.is_empty() || field.is_plain() || !needed || held != live.event_count() {
+            return Err(DecodeError::Invalid("pieces that are too few or too many"));
+        }
+        Ok(field)
+    }
+}
+
+/// Which of the ascending `pieces` must be kept for what is `live`: from the greatest down, those that hold something that
+/// no greater one holds; and those without dots, if they are kept at all. O(log) per run and live dot of a piece, so that
+/// forged pieces cost no more than their bytes.
+fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted) -> Vec<bool> {
+    let dots: Vec<Dot> = live.missing(&CausalContext::new()).collect();
+    let mut held = alloc::vec![false; dots.len()];
+    let mut needed = alloc::vec![undotted == Undotted::Kept; pieces.len()];
+    for (piece, needed) in pieces.iter().zip(&mut needed).rev().filter(|(piece, _)| !piece.dots.is_empty()) {
+        *needed = false;
+        for (replica, run) in piece.alive(live).runs() {
+            let first = dots.partition_point(|dot| *dot < Dot::new(replica, *run.start()));
+            for held in &mut held[first..][..(run.end() - run.start() + 1) as usize] {
+                *needed |= !*held;
+                *held = true;
+            }
+        }
+    }
+    needed
+}
