@@ -2,12 +2,18 @@
 
 mod counter;
 mod flag;
+mod list;
 mod map;
 mod register;
+mod sequence;
 mod set;
+mod text;
 
 pub use counter::{GCounter, PnCounter, ResetCounter};
 pub use flag::{DwFlag, EwFlag};
+pub use list::List;
 pub use map::OrMap;
 pub use register::{LwwRegister, MvRegister};
+pub use sequence::{Anchor, OutOfRange, SequenceEffect};
 pub use set::{OrSet, SetEffects};
+pub use text::Text;
