@@ -39,6 +39,8 @@ pub mod causal;
 pub mod clock;
 pub mod codec;
 pub mod id;
+#[cfg(feature = "laws")]
+pub mod laws;
 mod replicated;
 mod stamp;
 mod sync;
