@@ -63,5 +63,6 @@ pub use types::{
     Bool, BoundedCounter, ClSet, GSet, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair, PairEffects, RwSet, SortedSet, Tree,
     TreeEffects, TwoPhaseSet,
 };
+pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};
 pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
 pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};

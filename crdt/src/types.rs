@@ -15,6 +15,9 @@ mod rwset;
 mod set;
 mod sorted;
 mod tree;
+mod list;
+mod sequence;
+mod text;
 
 pub use bounded::{BoundedCounter, NotEnoughRights};
 pub use clset::ClSet;
@@ -29,3 +32,6 @@ pub use rwset::RwSet;
 pub use set::{OrSet, SetEffects};
 pub use sorted::SortedSet;
 pub use tree::{NodeKey, Tree, TreeEffects};
+pub use list::List;
+pub use sequence::{Anchor, OutOfRange, SequenceEffect};
+pub use text::Text;
