@@ -142,7 +142,6 @@ impl Writer {
         write(&mut inner);
         self.bytes(&inner.out);
     }
-
 }
 
 /// The places of `some` as maximal runs (first, length).

@@ -39,6 +39,8 @@ pub mod causal;
 pub mod clock;
 pub mod codec;
 pub mod id;
+#[cfg(feature = "laws")]
+pub mod laws;
 mod replicated;
 mod stamp;
 mod sync;
@@ -55,5 +57,6 @@ pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::Summary;
 #[cfg(feature = "document")]
 pub use types::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};
+pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};
 pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
 pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};

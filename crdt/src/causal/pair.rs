@@ -112,7 +112,11 @@ impl<T: Crdt> Causal<T> {
         input.finish()?;
         let (mut claimed, mut twice) = (CausalContext::new(), false);
         value.dots(&mut |dot| twice |= !claimed.insert(dot));
-        if claimed == live && !twice { Ok(Self { value, context }) } else { Err(DecodeError::Invalid("live dots that stand for nothing, or for two things")) }
+        if claimed == live && !twice {
+            Ok(Self { value, context })
+        } else {
+            Err(DecodeError::Invalid("live dots that stand for nothing, or for two things"))
+        }
     }
 }
 

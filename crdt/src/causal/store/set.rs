@@ -5,9 +5,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::DotFun;
+use crate::Dot;
 use crate::causal::Observed;
 use crate::value::dot_store_by_field;
-use crate::Dot;
 
 /// A set of live dots: the presence of an element, or a flag that is up.
 ///

@@ -1,0 +1,101 @@
+//! The law that says which value it is: a function of the operations seen.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use proptest::test_runner::TestCaseError;
+use proptest::{prop_assert, prop_assert_eq};
+
+use super::history::{World, histories};
+use super::{Event, Op, REPLICAS, Subject, check};
+use crate::Effects;
+
+/// An operation, with the operations that had been seen where it was performed. Deltas arrive in any order, so an
+/// operation may be known where its past is not.
+#[derive(Debug)]
+pub struct SeenOp {
+    /// What was done.
+    pub op: Op,
+    /// By which replica, below [`REPLICAS`].
+    pub by: usize,
+    /// Its place in the history: unique, and above all in its past.
+    pub id: usize,
+    /// What it had seen, ascending by id.
+    pub past: Vec<Rc<SeenOp>>,
+}
+
+impl SeenOp {
+    /// Whether this operation had seen the other one.
+    pub fn saw(&self, other: &Self) -> bool {
+        self.past.binary_search_by_key(&other.id, |seen| seen.id).is_ok()
+    }
+}
+
+/// The operations among `known` that no known operation has ended. An operation ends those that were alive where it was
+/// performed and for which `ends(it, other)` holds. What most values with dots show is a function of these; whether an
+/// operation writes something or only ends others is for the caller to tell.
+pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> Vec<&SeenOp> {
+    // Pasts first: ids ascend along them. An operation of the past may be unknown here, so it is looked up there.
+    let mut all: BTreeMap<usize, &SeenOp> = BTreeMap::new();
+    let mut open: Vec<&SeenOp> = known.iter().map(Rc::as_ref).collect();
+    while let Some(op) = open.pop() {
+        if all.insert(op.id, op).is_none() {
+            open.extend(op.past.iter().map(Rc::as_ref));
+        }
+    }
+    let mut ended: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (id, op) in all {
+        let ends_of_op = left(&op.past, &ended).filter(|other| ends(op, other)).map(|other| other.id).collect();
+        ended.insert(id, ends_of_op);
+    }
+    left(known, &ended).collect()
+}
+
+fn left<'a>(known: &'a [Rc<SeenOp>], ended: &BTreeMap<usize, BTreeSet<usize>>) -> impl Iterator<Item = &'a SeenOp> {
+    let gone: BTreeSet<usize> = known.iter().flat_map(|op| ended[&op.id].iter().copied()).collect();
+    known.iter().map(Rc::as_ref).filter(move |op| !gone.contains(&op.id))
+}
+
+/// What readers see of a value (`view`) is what the operations seen say (`spec`, given them ascending by id), at every
+/// replica and at every time; and whenever it changes by a merge, the merge tells effects.
+pub fn refines<S: Subject, V: PartialEq + Debug>(spec: fn(&[Rc<SeenOp>]) -> V, view: fn(&S::State) -> V) {
+    check(histories(), |history| follow::<S, V>(&history, spec, view));
+}
+
+fn follow<S: Subject, V: PartialEq + Debug>(
+    history: &[Event],
+    spec: fn(&[Rc<SeenOp>]) -> V,
+    view: fn(&S::State) -> V,
+) -> Result<(), TestCaseError> {
+    let mut world = World::<S::State>::new();
+    let mut ops: Vec<Rc<SeenOp>> = Vec::new();
+    let mut known: [Vec<Rc<SeenOp>>; REPLICAS] = Default::default();
+    for event in history {
+        let (to, sent, learnt) = match *event {
+            Event::Mutate { at, op, clock } => {
+                world.mutate::<S>(at, op, clock);
+                let op = Rc::new(SeenOp { op, by: at, id: ops.len(), past: known[at].clone() });
+                ops.push(op.clone());
+                known[at].push(op);
+                prop_assert_eq!(view(&world.replicas[at]), spec(&known[at]), "after an operation, of {:#?}", known[at]);
+                continue;
+            }
+            Event::Deliver { to, delta } => match world.delta(delta) {
+                Some(delta) => (to, world.deltas[delta].clone(), alloc::vec![ops[delta].clone()]),
+                None => continue,
+            },
+            Event::Exchange { from, to } => (to, world.replicas[from].state().clone(), known[from].clone()),
+        };
+        let before = view(&world.replicas[to]);
+        let told = !world.merge(to, &sent).is_empty();
+        known[to].extend(learnt);
+        known[to].sort_by_key(|op| op.id);
+        known[to].dedup_by_key(|op| op.id);
+        let after = view(&world.replicas[to]);
+        prop_assert_eq!(&after, &spec(&known[to]), "after a merge, of {:#?}", known[to]);
+        prop_assert!(told || before == after, "a merge tells nothing and readers see {:?} instead of {:?}", after, before);
+    }
+    Ok(())
+}

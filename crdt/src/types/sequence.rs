@@ -1,0 +1,297 @@
+//! The engine of [`List`](super::List) and [`Text`](super::Text): Fugue in its form `FugueMax` (Weidner and Kleppmann,
+//! "The Art of the Fugue", arXiv 2305.00583, section 5).
+//!
+//! Each element is a node of a tree: a left or a right child of an element that stood next to it when it was made. The
+//! order is the in-order walk of the tree. Left siblings stand by their dots; right siblings by their right origins, what
+//! stood behind them when they were made, in reverse, and then by their dots. So the order follows from the set of the
+//! elements alone, whoever met whom and when, and what two writers insert at one place does not interleave.
+//!
+//! An element that is removed keeps its node, because others refer to it: the tree without content is the **skeleton**.
+//! Elements that one replica made one after the other, each the right child of the one before, are one run of the skeleton.
+
+mod content;
+mod edit;
+mod join;
+mod order;
+mod tree;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use thiserror::Error;
+
+pub(crate) use self::content::Content;
+use self::order::{EDGE, Id, Order, Piece};
+use self::tree::{Peers, Side, Span};
+use crate::{CausalContext, Dot, Effects, Undotted};
+
+/// A position, or the end of a range, lies behind the end of the sequence. Nothing was changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
+#[error("position {at} in a sequence of length {len}")]
+pub struct OutOfRange {
+    /// Where it lies.
+    pub at: usize,
+    /// How long the sequence is.
+    pub len: usize,
+}
+
+/// A position that moves along with the text around it: behind one element, or at the start. The same everywhere, so it
+/// can be sent to other replicas, for instance as the cursor of a user.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Anchor(Option<Dot>);
+
+/// One range that a merge changed. Applied to the former elements in the order given, the effects of a merge yield the
+/// new ones: in place of the `deleted` elements from `at` on come `inserted` ones, which now are at `at`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SequenceEffect {
+    /// Where the range is after the merge.
+    pub at: usize,
+    /// How many elements came.
+    pub inserted: usize,
+    /// How many elements went.
+    pub deleted: usize,
+}
+
+impl Effects for Vec<SequenceEffect> {
+    fn is_empty(&self) -> bool {
+        Self::is_empty(self)
+    }
+}
+
+/// Elements in an order that all replicas agree on.
+///
+/// **Invariants:** what is in `order` is what has a run in `peers`; an element is there once the elements it refers to are
+/// there, and waits in `pending` before.
+#[derive(Clone, Debug)]
+pub(crate) struct Sequence<C> {
+    /// What the visible elements hold, in no order, and between it what removed ones held.
+    content: C,
+    /// How many units of the content nobody refers to.
+    garbage: usize,
+    peers: Peers,
+    order: Order,
+    /// Children other than the next of their run, as siblings stand.
+    children: BTreeMap<(Id, Side), SmallVec<[Id; 1]>>,
+    /// By their first elements: what refers to elements that are not here yet.
+    pending: BTreeMap<Id, Span>,
+    /// By a missing element: what waits for it.
+    waiting: BTreeMap<Id, SmallVec<[Id; 1]>>,
+}
+
+impl<C: Content> Default for Sequence<C> {
+    fn default() -> Self {
+        Self {
+            content: C::default(),
+            garbage: 0,
+            peers: Peers::default(),
+            order: Order::default(),
+            children: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+        }
+    }
+}
+
+impl<C: Content> Sequence<C> {
+    pub(crate) fn len(&self) -> usize {
+        self.order.visible()
+    }
+
+    pub(crate) fn is_bottom(&self) -> bool {
+        self.order.is_empty() && self.pending.is_empty()
+    }
+
+    /// The visible elements, in stretches.
+    pub(crate) fn stretches(&self) -> impl Iterator<Item = &C::Slice> {
+        self.order.pieces().filter(|piece| piece.alive).map(|piece| self.slice_of(piece))
+    }
+
+    /// The visible elements in `range`, in stretches.
+    pub(crate) fn range(&self, range: Range<usize>) -> Result<impl Iterator<Item = &C::Slice>, OutOfRange> {
+        self.check(range.end)?;
+        let from = (range.start < range.end).then(|| self.order.find(range.start));
+        let mut skip = from.map_or(0, |place| place.offset as usize);
+        let mut left = range.end.saturating_sub(range.start);
+        let pieces = from.into_iter().flat_map(|place| self.order.pieces_from(place)).filter(|piece| piece.alive);
+        Ok(pieces.map_while(move |piece| {
+            let elements = self.slice_of(piece);
+            let first = C::offset(elements, skip);
+            let tail = C::part(elements, first..piece.size as usize);
+            let tail = C::part(tail, 0..C::offset(tail, left));
+            left -= left.min(piece.len as usize - skip);
+            skip = 0;
+            (C::count(tail) > 0).then_some(tail)
+        }))
+    }
+
+    pub(crate) fn anchor(&self, at: usize) -> Result<Anchor, OutOfRange> {
+        self.check(at)?;
+        let before = at.checked_sub(1).map(|before| self.order.find(before));
+        Ok(Anchor(before.map(|place| self.peers.dot(self.order.piece(place).id().plus(u64::from(place.offset))))))
+    }
+
+    /// Where the anchor is; none if its element is not here yet.
+    pub(crate) fn resolve(&self, anchor: Anchor) -> Option<usize> {
+        let Some(dot) = anchor.0 else { return Some(0) };
+        let place = self.order.locate(self.peers.id(dot)?)?;
+        Some(self.order.position(place) + usize::from(self.order.piece(place).alive))
+    }
+
+    /// Visits every live dot, ascending per replica.
+    pub(crate) fn dots(&self, visit: &mut dyn FnMut(Dot)) {
+        for replica in self.peers.all() {
+            for piece in self.pieces_of(replica, 0, u64::MAX).filter(|piece| piece.alive) {
+                (0..u64::from(piece.len)).for_each(|more| visit(self.peers.dot(piece.id().plus(more))));
+            }
+        }
+    }
+
+    /// The live ones of the dots with all they hold, and with [`Undotted::Kept`] the whole skeleton.
+    pub(crate) fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+        if undotted == Undotted::Dropped {
+            return self.part_of_live(dots);
+        }
+        let mut part = self.clone();
+        if dots.is_empty() {
+            part.order.hide_all();
+            part.pending.values_mut().for_each(|span| span.piece = Piece::dead(span.piece.id(), span.piece.len as usize));
+            part.content = C::default();
+            part.garbage = 0;
+            return part;
+        }
+        for replica in self.peers.all() {
+            for piece in self.pieces_of(replica, 0, u64::MAX).filter(|piece| piece.alive) {
+                let id = piece.id();
+                join::parts(u64::from(piece.len), |more| dots.contains(self.peers.dot(id.plus(more))), |from, count, asked| {
+                    if !asked {
+                        part.kill(id.plus(from), count, &mut Vec::new());
+                    }
+                });
+            }
+        }
+        part.collect_garbage();
+        part
+    }
+
+    fn part_of_live(&self, dots: &CausalContext) -> Self {
+        let mut part = Self::default();
+        for (replica, run) in dots.runs() {
+            let Some(replica) = self.peers.find(replica) else { continue };
+            for piece in self.pieces_of(replica, *run.start(), *run.end()).filter(|piece| piece.alive) {
+                let (first, end) = (piece.counter.max(*run.start()), piece.end().min(run.end() + 1));
+                let mut inner = *piece;
+                if first > inner.counter {
+                    inner = inner.split_off(&self.content, (first - inner.counter) as u32);
+                }
+                inner.split_off(&self.content, (end - first) as u32);
+                part.add_from(self, &inner);
+            }
+        }
+        part
+    }
+
+    /// Adds elements of another sequence, none of which is known here.
+    fn add_from(&mut self, other: &Self, piece: &Piece) {
+        let origin = other.origin(piece.id()).map(|id| self.adopt(&other.peers, id));
+        let id = self.adopt(&other.peers, piece.id());
+        let elements = piece.alive.then(|| other.slice_of(piece));
+        self.add(id, piece.len as usize, origin, elements, &mut Vec::new());
+    }
+
+    /// What is called `id` at the other one.
+    fn adopt(&mut self, others: &Peers, id: Id) -> Id {
+        if id == EDGE { EDGE } else { self.peers.intern(others.dot(id)) }
+    }
+
+    fn slice_of(&self, piece: &Piece) -> &C::Slice {
+        self.content.slice(piece.at..piece.at + piece.size as usize)
+    }
+
+    fn check(&self, at: usize) -> Result<(), OutOfRange> {
+        let len = self.len();
+        if at <= len { Ok(()) } else { Err(OutOfRange { at, len }) }
+    }
+
+    /// The pieces of a replica that reach into `first..=last`, ascending, pending ones among them.
+    fn pieces_of(&self, replica: u32, first: u64, last: u64) -> impl Iterator<Item = &Piece> {
+        let mut placed = self.order.pieces_of(replica, first, last).peekable();
+        let from = self.pending.range(..=Id { replica, counter: first }).next_back();
+        let from = from.map_or(first, |(id, _)| if id.replica == replica { id.counter } else { first });
+        let range = Id { replica, counter: from }..=Id { replica, counter: last };
+        let mut pending = self.pending.range(range).map(|(_, span)| &span.piece).filter(move |piece| piece.end() > first).peekable();
+        core::iter::from_fn(move || match (placed.peek(), pending.peek()) {
+            (Some(a), Some(b)) if a.counter > b.counter => pending.next(),
+            (Some(_), _) => placed.next(),
+            _ => pending.next(),
+        })
+    }
+
+    /// Writes the content anew once most of it is garbage: linear, and paid for by what was removed.
+    fn collect_garbage(&mut self) {
+        if self.garbage <= 1024 || self.garbage <= self.content.size() / 2 {
+            return;
+        }
+        let old = core::mem::take(&mut self.content);
+        let pieces = self.order.pieces_mut().chain(self.pending.values_mut().map(|span| &mut span.piece));
+        for piece in pieces.filter(|piece| piece.alive) {
+            let units = piece.at..piece.at + piece.size as usize;
+            piece.at = self.content.size();
+            self.content.push(old.slice(units));
+        }
+        self.garbage = 0;
+    }
+}
+
+/// The same elements, alive and dead, at the same places, holding the same.
+impl<C: Content> PartialEq for Sequence<C> {
+    fn eq(&self, other: &Self) -> bool {
+        let (mine, theirs) = (self.skeleton(), other.skeleton());
+        mine.len() == theirs.len() && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b)) && self.live_content_is(other)
+    }
+}
+
+/// Implements [`Crdt`](crate::Crdt) for a newtype of a sequence.
+macro_rules! crdt_by_sequence {
+    ([$($generics:tt)*] $type:ty) => {
+        impl<$($generics)*> Crdt for $type {
+            type Edit<'a> = Edit<'a, Self> where Self: 'a;
+            type Effects = Vec<SequenceEffect>;
+
+            fn is_bottom(&self) -> bool {
+                self.0.is_bottom()
+            }
+
+            fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Vec<SequenceEffect> {
+                self.0.join(&theirs.0, contexts)
+            }
+
+            fn dots(&self, visit: &mut dyn FnMut(Dot)) {
+                self.0.dots(visit);
+            }
+
+            fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+                Self(self.0.part(dots, undotted))
+            }
+
+            fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
+                Edit::new(state, delta)
+            }
+
+            fn encode(&self, out: &mut Writer) {
+                self.0.encode(out);
+            }
+
+            fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+                Sequence::decode(input).map(Self)
+            }
+        }
+    };
+}
+pub(crate) use crdt_by_sequence;
