@@ -334,6 +334,11 @@ impl<'a> Reader<'a> {
         core::mem::take(&mut self.input)
     }
 
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.input.is_empty()
+    }
+
     /// What decoding may still cost.
     pub fn limits(&self) -> Limits {
         self.limits

@@ -63,6 +63,8 @@ pub use types::{
     Bool, BoundedCounter, ClSet, GSet, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair, PairEffects, RwSet, SortedSet, Tree,
     TreeEffects, TwoPhaseSet,
 };
+#[cfg(feature = "document")]
+pub use types::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};
 pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};
 pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
 pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};

@@ -53,6 +53,11 @@ impl<T: Schema> Replicated<T> {
         &self.state
     }
 
+    /// Takes the replica apart: what [`resume`](Self::resume) goes on with.
+    pub fn into_state(self) -> Causal<T::State> {
+        self.state
+    }
+
     /// Changes the value and returns what to send to the others. Ignore it if full states or
     /// [`delta_since`](Self::delta_since) are exchanged instead.
     ///

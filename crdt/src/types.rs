@@ -5,6 +5,8 @@ mod clset;
 mod counter;
 mod delegate;
 mod entries;
+#[cfg(feature = "document")]
+mod document;
 mod flag;
 mod gset;
 mod lattice;
@@ -22,6 +24,8 @@ mod text;
 pub use bounded::{BoundedCounter, NotEnoughRights};
 pub use clset::ClSet;
 pub use counter::{GCounter, PnCounter, ResetCounter};
+#[cfg(feature = "document")]
+pub use document::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};
 pub use flag::{DwFlag, EwFlag};
 pub use gset::{GSet, TwoPhaseSet};
 pub use lattice::{Bool, Lex, Max, Min, Pair, PairEffects};

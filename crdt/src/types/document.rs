@@ -1,0 +1,443 @@
+//! JSON documents that are edited together.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Deref;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+
+pub use self::automerge::Automerge;
+pub use self::change::{Change, ChangeHash};
+pub use self::engine::{DocumentError, Engine, Step, Write};
+use self::engine::contained;
+use self::view::View;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::{CausalContext, Changed, Contexts, Crdt, Dot, Edit, Lattice, Tx, Undotted};
+
+mod automerge;
+mod change;
+mod engine;
+mod order;
+#[cfg(test)]
+mod tests;
+mod view;
+
+type Changes = BTreeMap<ChangeHash, Arc<Change>>;
+
+const DEPTH: usize = 64;
+
+/// A JSON document: objects, lists, texts and counters, as deep as one likes, for when the shape of the data is not known
+/// when the program is written. What is known is better a field of its own type: sets, counters and maps of this crate cost
+/// a hundredth of the time.
+///
+/// | concurrently | result |
+/// |---|---|
+/// | put and put of one key | one of them, the same at every replica; the other is gone |
+/// | put of an object and put of an object | one of them **with all that was put into it**; so make objects once, early |
+/// | put and delete | the put stays |
+/// | insert and insert into a list or text | both, side by side, never interleaved character by character within one edit |
+/// | increment and increment of a counter | both count |
+///
+/// What is merged is the set of changes, each addressed by its hash: a replica that stores and forwards documents runs no
+/// engine. A change that arrives before what it builds on waits for it. A transaction is one change. The [`Engine`] is
+/// started when the document is first read or written, and from then on takes each merge in one batch.
+///
+/// What grows: the history, for ever; automerge cannot forget. In memory about 150 bytes for a change and its operations,
+/// twice if the document is read; as bytes about 50 for a change of one keystroke.
+///
+/// [`DotStore`](crate::DotStore) it is not, so it cannot be a value of a map whose keys can be removed. [`Replicated::delta_since`](crate::Replicated::delta_since)
+/// sends the whole document if it differs at all; [`changes_since`](Self::changes_since) sends what is new.
+pub struct Document<E: Engine = Automerge> {
+    changes: Changes,
+    operations: u64,
+    bytes: usize,
+    view: OnceLock<Arc<View<E>>>,
+}
+
+impl Document {
+    /// How many bytes the changes of a document may take before no more are made here. A guess. What others have made is
+    /// merged in any case, so that replicas never part over a limit.
+    pub const BYTES: usize = 16 << 20;
+    /// How many operations a document may have before no more are made here. A guess.
+    pub const OPERATIONS: u64 = 1 << 20;
+    /// How deep a document may be nested, for writing and for reading.
+    pub const DEPTH: usize = DEPTH;
+}
+
+impl<E: Engine> Document<E> {
+    /// What is at the end of the path, as JSON; nothing if it leads nowhere. Texts are strings, counters numbers.
+    ///
+    /// # Errors
+    /// Too deep, or the engine fails.
+    pub fn get<'p, S: Copy + Into<Step<'p>>>(&self, path: &[S]) -> Result<Option<Value>, DocumentError> {
+        let path: Vec<Step<'p>> = path.iter().map(|&step| step.into()).collect();
+        let view = self.view();
+        contained(|| view.engine.view(&path, DEPTH))
+    }
+
+    /// The whole document.
+    ///
+    /// # Errors
+    /// Too deep, or the engine fails.
+    pub fn to_json(&self) -> Result<Value, DocumentError> {
+        self.get::<Step<'_>>(&[]).map(Option::unwrap_or_default)
+    }
+
+    /// The changes that no other change builds on, ascending: a digest of all that was ever written. Equal documents have
+    /// equal heads; documents with equal heads are equal unless changes are [missing](Self::missing).
+    pub fn heads(&self) -> Vec<ChangeHash> {
+        let mut heads: BTreeMap<ChangeHash, ()> = self.changes.keys().map(|&hash| (hash, ())).collect();
+        for dependency in self.changes.values().flat_map(|change| &change.dependencies) {
+            heads.remove(dependency);
+        }
+        heads.into_keys().collect()
+    }
+
+    /// What somebody lacks whose document has these heads, as a document to merge. Heads that are not known here are passed
+    /// over, so too much is sent at worst.
+    #[must_use]
+    pub fn changes_since(&self, heads: &[ChangeHash]) -> Self {
+        let mut new = self.changes.clone();
+        let mut known = heads.to_vec();
+        while let Some(hash) = known.pop() {
+            if let Some(change) = new.remove(&hash) {
+                known.extend(&change.dependencies);
+            }
+        }
+        Self::from(new)
+    }
+
+    /// Changes that others here build on and that have not arrived, ascending.
+    pub fn missing(&self) -> Vec<ChangeHash> {
+        let all = self.changes.values().flat_map(|change| &change.dependencies);
+        let mut missing: Vec<ChangeHash> = all.filter(|&dependency| !self.changes.contains_key(dependency)).copied().collect();
+        missing.sort_unstable();
+        missing.dedup();
+        missing
+    }
+
+    /// Changes that were left out because the engine cannot apply them or because of a writer whose id was used twice, with
+    /// the reason. They are kept and sent on like others; what builds on them waits.
+    pub fn quarantined(&self) -> Vec<(ChangeHash, DocumentError)> {
+        self.view().quarantined.iter().map(|(&hash, error)| (hash, error.clone())).collect()
+    }
+
+    /// How many changes there are.
+    pub fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Whether nothing was ever written.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    /// The history in the compressed form of the engine, for programs that read that: automerge's file format. Not canonical,
+    /// and without what is quarantined.
+    ///
+    /// # Errors
+    /// The engine fails.
+    pub fn compact(&self) -> Result<Vec<u8>, DocumentError> {
+        let mut engine = self.view().engine.clone();
+        contained(|| Ok(engine.compact()))
+    }
+
+    fn view(&self) -> &Arc<View<E>> {
+        self.view.get_or_init(|| Arc::new(View::of(&self.changes)))
+    }
+
+    fn view_mut(&mut self) -> &mut View<E> {
+        let view = self.view.take().unwrap_or_else(|| Arc::new(View::of(&self.changes)));
+        self.view = OnceLock::from(view);
+        let view = self.view.get_mut().expect("invariant: set one line before");
+        Arc::make_mut(view)
+    }
+
+    fn insert(&mut self, change: Arc<Change>) {
+        self.operations = self.operations.saturating_add(change.operations);
+        self.bytes += change.size();
+        self.changes.insert(change.hash, change);
+    }
+}
+
+/// A document open for writing; reads see what was written. When the transaction ends, all of it is one change.
+pub struct DocumentEdit<'a, E: Engine = Automerge>(Edit<'a, Document<E>>);
+
+impl<E: Engine> DocumentEdit<'_, E> {
+    /// Overwrites what is at the end of the path. A key is made if it is not there; what leads to it must be. Strings are
+    /// overwritten as a whole: for those edited together see [`put_text`](Self::put_text).
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub fn put<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], value: impl Into<Value>) -> Result<(), DocumentError> {
+        self.write(tx, path, &Write::Put(value.into()))
+    }
+
+    /// Puts a text that can be edited together.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub fn put_text<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], text: &str) -> Result<(), DocumentError> {
+        self.write(tx, path, &Write::Text(text))
+    }
+
+    /// Puts a counter. An increment takes as long as there were increments before, so it is for few.
+    ///
+    /// # Errors
+    /// Nothing was written.
+    pub fn put_counter<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], start: i64) -> Result<(), DocumentError> {
+        self.write(tx, path, &Write::Counter(start))
+    }
+
+    /// Removes what is at the end of the path.
+    ///
+    /// # Errors
+    /// Nothing was removed.
+    pub fn delete<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S]) -> Result<(), DocumentError> {
+        self.write(tx, path, &Write::Delete)
+    }
+
+    /// Adds to a counter.
+    ///
+    /// # Errors
+    /// Nothing was added.
+    pub fn increment<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], by: i64) -> Result<(), DocumentError> {
+        self.write(tx, path, &Write::Increment(by))
+    }
+
+    /// Inserts into a list before the place at the end of the path, which may be the one after the last.
+    ///
+    /// # Errors
+    /// Nothing was inserted.
+    pub fn insert<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], value: impl Into<Value>) -> Result<(), DocumentError> {
+        self.write(tx, path, &Write::Insert(value.into()))
+    }
+
+    /// Appends to the list at the end of the path.
+    ///
+    /// # Errors
+    /// Nothing was appended.
+    pub fn push<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], value: impl Into<Value>) -> Result<(), DocumentError> {
+        let length = match self.get(path)? {
+            Some(Value::Array(items)) => items.len(),
+            Some(_) => return Err(DocumentError::OtherType(path.len().saturating_sub(1))),
+            None => return Err(DocumentError::Missing(path.len().saturating_sub(1))),
+        };
+        let path: Vec<Step<'p>> = path.iter().map(|&step| step.into()).chain([Step::Index(length)]).collect();
+        self.write(tx, &path, &Write::Insert(value.into()))
+    }
+
+    /// Replaces `delete` characters of a text from the character `at` on.
+    ///
+    /// # Errors
+    /// Nothing was replaced.
+    pub fn splice<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        at: usize,
+        delete: usize,
+        insert: &str,
+    ) -> Result<(), DocumentError> {
+        self.write(tx, path, &Write::Splice { at, delete, insert })
+    }
+
+    fn write<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], write: &Write<'_>) -> Result<(), DocumentError> {
+        let path: Vec<Step<'p>> = path.iter().map(|&step| step.into()).collect();
+        let actor = change::Actor::from(tx.replica());
+        let (state, _) = self.0.parts();
+        let (operations, bytes) = (state.operations, state.bytes);
+        let weight = weigh(write, path.len())?;
+        let view = state.view_mut();
+        if operations + view.engine.pending() + weight.operations > Document::OPERATIONS {
+            return Err(DocumentError::TooManyOperations { limit: Document::OPERATIONS });
+        }
+        if bytes + weight.bytes > Document::BYTES {
+            return Err(DocumentError::TooLarge { limit: Document::BYTES });
+        }
+        if view.engine.pending() == 0 {
+            let changes = &state.changes;
+            let view = state.view.get().expect("invariant: made a few lines before");
+            view.objection(actor, changes).map_or(Ok(()), Err)?;
+        }
+        let engine = &mut state.view_mut().engine;
+        let written = contained(|| engine.write(actor.0, &path, write));
+        if let Err(DocumentError::Panicked(_)) = written {
+            state.view.take();
+        }
+        written
+    }
+
+    /// Makes one change of all that was written.
+    fn commit(&mut self) {
+        let (state, delta) = self.0.parts();
+        if state.view.get().is_none_or(|view| view.engine.pending() == 0) {
+            return;
+        }
+        let engine = &mut state.view_mut().engine;
+        let chunk = contained(|| Ok(engine.commit()));
+        let Ok(Some(change)) = chunk.map(|chunk| chunk.and_then(|chunk| Change::from_chunk(&chunk).ok())) else {
+            // What the engine has written and cannot hand out must not be seen here either.
+            state.view.take();
+            return;
+        };
+        let change = Arc::new(change);
+        state.view_mut().made(&change);
+        state.insert(Arc::clone(&change));
+        delta.insert(change);
+    }
+}
+
+impl<E: Engine> Deref for DocumentEdit<'_, E> {
+    type Target = Document<E>;
+
+    fn deref(&self) -> &Document<E> {
+        &self.0
+    }
+}
+
+/// The end of a transaction. One that panics is not made, but for what was merged into the others before: nothing.
+impl<E: Engine> Drop for DocumentEdit<'_, E> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.parts().0.view.take();
+        } else {
+            self.commit();
+        }
+    }
+}
+
+/// What a write may cost.
+struct Weight {
+    operations: u64,
+    bytes: usize,
+}
+
+fn weigh(write: &Write<'_>, depth: usize) -> Result<Weight, DocumentError> {
+    let text = |text: &str, more: usize| Weight { operations: (text.chars().count() + more + 1) as u64, bytes: text.len() };
+    match write {
+        Write::Put(value) | Write::Insert(value) => weigh_value(value, depth),
+        _ if depth > DEPTH => Err(DocumentError::TooDeep { limit: DEPTH }),
+        Write::Text(written) => Ok(text(written, 0)),
+        Write::Splice { insert, delete, .. } => Ok(text(insert, *delete)),
+        Write::Counter(_) | Write::Delete | Write::Increment(_) => Ok(Weight { operations: 1, bytes: 0 }),
+    }
+}
+
+fn weigh_value(value: &Value, depth: usize) -> Result<Weight, DocumentError> {
+    if depth > DEPTH {
+        return Err(DocumentError::TooDeep { limit: DEPTH });
+    }
+    let mut sum = Weight { operations: 1, bytes: 0 };
+    let inner: Vec<(&str, &Value)> = match value {
+        Value::String(text) => return Ok(Weight { bytes: text.len(), ..sum }),
+        Value::Array(items) => items.iter().map(|item| ("", item)).collect(),
+        Value::Object(entries) => entries.iter().map(|(key, item)| (key.as_str(), item)).collect(),
+        _ => return Ok(sum),
+    };
+    for (key, item) in inner {
+        let more = weigh_value(item, depth + 1)?;
+        sum = Weight { operations: sum.operations + more.operations, bytes: sum.bytes + key.len() + more.bytes };
+    }
+    Ok(sum)
+}
+
+impl<E: Engine> Lattice for Document<E> {
+    fn merge(&mut self, other: &Self) -> bool {
+        let fresh: Vec<Arc<Change>> = other.changes.values().filter(|change| !self.changes.contains_key(&change.hash)).cloned().collect();
+        fresh.iter().for_each(|change| self.insert(Arc::clone(change)));
+        if self.view.get().is_some() && !fresh.is_empty() && !self.view_mut().add(&fresh) {
+            self.view.take();
+        }
+        !fresh.is_empty()
+    }
+}
+
+impl<E: Engine> Crdt for Document<E> {
+    type Edit<'a>
+        = DocumentEdit<'a, E>
+    where
+        Self: 'a;
+    type Effects = Changed;
+
+    fn is_bottom(&self) -> bool {
+        self.changes.is_empty()
+    }
+
+    fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {
+        Changed(self.merge(theirs))
+    }
+
+    fn dots(&self, _: &mut dyn FnMut(Dot)) {}
+
+    fn part(&self, _: &CausalContext, undotted: Undotted) -> Self {
+        if undotted == Undotted::Kept { self.clone() } else { Self::default() }
+    }
+
+    fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> DocumentEdit<'a, E> {
+        DocumentEdit(Edit::new(state, delta))
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        let mut inner = Writer::new(&CausalContext::new());
+        order::encode(&self.changes, &mut inner);
+        out.bytes(&inner.finish());
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        let bytes = input.bytes()?;
+        let mut inner = Reader::new(bytes, &CausalContext::new(), input.limits())?;
+        let changes = order::decode(&mut inner)?;
+        input.take_elements((input.limits().elements - inner.limits().elements) as u64)?;
+        inner.finish()?;
+        // One form for each set: what would not be written like this was not written by this.
+        let mut again = Writer::new(&CausalContext::new());
+        order::encode(&changes, &mut again);
+        if again.finish() == bytes { Ok(Self::from(changes)) } else { Err(DecodeError::Invalid("changes out of order")) }
+    }
+}
+
+impl<E: Engine> From<Changes> for Document<E> {
+    fn from(changes: Changes) -> Self {
+        let operations = changes.values().fold(0, |sum: u64, change| sum.saturating_add(change.operations));
+        let bytes = changes.values().map(|change| change.size()).sum();
+        Self { changes, operations, bytes, view: OnceLock::new() }
+    }
+}
+
+impl<E: Engine> Default for Document<E> {
+    fn default() -> Self {
+        Self::from(Changes::new())
+    }
+}
+
+/// The engine is shared until one of both changes.
+impl<E: Engine> Clone for Document<E> {
+    fn clone(&self) -> Self {
+        Self { changes: self.changes.clone(), operations: self.operations, bytes: self.bytes, view: self.view.clone() }
+    }
+}
+
+/// The same changes.
+impl<E: Engine> PartialEq for Document<E> {
+    fn eq(&self, other: &Self) -> bool {
+        self.changes.len() == other.changes.len() && self.changes.keys().eq(other.changes.keys())
+    }
+}
+
+impl<E: Engine> Eq for Document<E> {}
+
+impl<E: Engine> fmt::Debug for Document<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Document").field("heads", &self.heads()).field("changes", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<E: Engine> fmt::Debug for DocumentEdit<'_, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}

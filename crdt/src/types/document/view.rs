@@ -1,0 +1,98 @@
+//! What the changes amount to, kept up to date by the engine, and which of them are left out.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::change::{Actor, Change, ChangeHash};
+use super::engine::{DocumentError, Engine, contained};
+use super::{Changes, order};
+
+/// An engine with all changes of a set but those that are quarantined.
+///
+/// **Invariant:** of several changes that claim to be the same one of a writer, that with the least hash counts: whatever the
+/// order in which they came.
+#[derive(Clone, Default, Debug)]
+pub(super) struct View<E> {
+    pub(super) engine: E,
+    pub(super) quarantined: BTreeMap<ChangeHash, DocumentError>,
+    numbers: BTreeMap<(Actor, u64), ChangeHash>,
+}
+
+impl<E: Engine> View<E> {
+    /// The view of all changes, from nothing. Never fails: what the engine does not take is quarantined.
+    pub(super) fn of(changes: &Changes) -> Self {
+        let mut view = Self::default();
+        // Ascending by hash, so the least is first.
+        for (&hash, change) in changes {
+            view.claim(hash, change);
+        }
+        let sound: Vec<Arc<Change>> = order::in_order(changes).into_iter().filter(|change| !view.quarantined.contains_key(&change.hash)).cloned().collect();
+        view.take(&sound);
+        view
+    }
+
+    /// Takes more changes, all at once. If that is not possible, the answer is no and the view has to be made anew.
+    pub(super) fn add(&mut self, fresh: &[Arc<Change>]) -> bool {
+        let mut sound = Vec::with_capacity(fresh.len());
+        for change in fresh {
+            if self.numbers.get(&(change.actor, change.number)).is_some_and(|known| change.hash < *known) {
+                return false;
+            }
+            if self.claim(change.hash, change) {
+                sound.push(Arc::clone(change));
+            }
+        }
+        let mut engine = mem::take(&mut self.engine);
+        match contained(|| engine.apply_changes(&sound).map(|()| engine)) {
+            Ok(engine) => self.engine = engine,
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Counts a change that the engine has made itself.
+    pub(super) fn made(&mut self, change: &Change) {
+        self.numbers.insert((change.actor, change.number), change.hash);
+    }
+
+    /// Why the actor cannot write here, if so.
+    pub(super) fn objection(&self, actor: Actor, changes: &Changes) -> Option<DocumentError> {
+        let reused = self.quarantined.iter().find_map(|(hash, error)| {
+            let mine = matches!(error, DocumentError::Reused { .. }) && changes.get(hash).is_some_and(|change| change.actor == actor);
+            mine.then(|| error.clone())
+        });
+        let last = self.numbers.range((actor, 0)..=(actor, u64::MAX)).next_back();
+        let waits = last.is_some_and(|(_, &hash)| !self.engine.has(hash));
+        reused.or_else(|| waits.then_some(DocumentError::Incomplete))
+    }
+
+    /// Whether the change is the one of its writer under this number; otherwise it is quarantined.
+    fn claim(&mut self, hash: ChangeHash, change: &Change) -> bool {
+        let holder = *self.numbers.entry((change.actor, change.number)).or_insert(hash);
+        if holder != hash {
+            self.quarantined.insert(hash, DocumentError::Reused { number: change.number });
+        }
+        holder == hash
+    }
+
+    /// Applies the changes in one batch; where that fails, in halves, until those are found that make it fail.
+    fn take(&mut self, changes: &[Arc<Change>]) {
+        if changes.is_empty() {
+            return;
+        }
+        let mut engine = self.engine.clone();
+        match contained(|| engine.apply_changes(changes).map(|()| engine)) {
+            Ok(engine) => self.engine = engine,
+            Err(error) if changes.len() == 1 => {
+                self.quarantined.insert(changes[0].hash, error);
+            }
+            Err(_) => {
+                let (first, second) = changes.split_at(changes.len() / 2);
+                self.take(first);
+                self.take(second);
+            }
+        }
+    }
+}
