@@ -1,39 +1,87 @@
-//! Causality and convergent replicated values: no I/O, no async, no clock reads, no randomness.
+//! Values that replicas change at any time, on their own, and that agree again once the replicas have heard of each other.
 //!
-//! Replicas change their own copy at any time and exchange what changed. Whatever is lost, repeated or reordered on the
-//! way, replicas that have seen the same events hold the same value. Four ideas carry that:
+//! ```
+//! use quorate_crdt::{Crdt, Delta, NodeId, OrMap, OrSet, ReplicaId, Replicated, ResetCounter};
 //!
-//! - A **lattice** ([`Lattice`]) is a type whose values merge: commutatively, associatively, idempotently. The order and
-//!   number of merges then cannot matter.
+//! #[derive(Crdt)]
+//! struct Cart {
+//!     items: OrSet<String>,
+//!     amounts: OrMap<String, ResetCounter>,
+//!     #[crdt(lww)]
+//!     paid: bool,
+//! }
+//!
+//! let mut phone = Replicated::<Cart>::new(ReplicaId::new(NodeId(1), 0));
+//! let mut laptop = Replicated::<Cart>::new(ReplicaId::new(NodeId(2), 0));
+//!
+//! let delta = phone.update(|cart, tx| {
+//!     cart.items.add(tx, "bread".to_owned());
+//!     cart.amounts.update(tx, "bread".to_owned(), |amount, tx| amount.add(tx, 2));
+//! });
+//! let bytes = delta.encode(); // send these, by whatever way
+//!
+//! let effects = laptop.merge(&Delta::decode(&bytes)?)?;
+//! assert_eq!(effects.items.added, ["bread"]);
+//! assert_eq!(laptop.amounts.get("bread").unwrap().value(), 2);
+//! assert!(laptop == phone);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! No I/O, no async, no clock reads, no randomness in what is replicated; `no_std` with `alloc` without the default
+//! features. Bytes may be lost, repeated and reordered between replicas; nothing is lost of the data, and no bytes make
+//! decoding panic.
+//!
+//! # Four words
+//!
+//! - A **lattice** is a type whose values merge: commutatively, associatively, idempotently. The order and number of
+//!   merges then cannot matter.
 //! - A **dot** ([`Dot`]) names one event: the n-th of one replica. A replica never issues a dot twice; whoever loses its
 //!   memory goes on under a new incarnation of its [`ReplicaId`].
-//! - A **context** ([`CausalContext`]) is the exact set of dots seen. What is in the context and not alive in the store was
+//! - A **context** ([`CausalContext`]) is the exact set of dots seen. What is in the context and not alive in the value was
 //!   overwritten or removed, so removals need no tombstones and are never undone by an old message.
-//! - A **delta** is a small value of the same type as the state, returned by each mutator: merging it is as good as having
-//!   performed the mutation. Send deltas while they arrive, and a full state when in doubt; both are merged alike.
+//! - A **delta** ([`Delta`]) is a small value of the same type as the state, under the exact dots that it covers. Every
+//!   transaction returns one; merging it is as good as having made the change. Send deltas as they arise, and what
+//!   [`Replicated::delta_since`] gives to a replica that has been away.
 //!
-//! ```
-//! use quorate_crdt::{Causal, Lattice, NodeId, OrSet, ReplicaId};
+//! # Which type to choose
 //!
-//! let (amy, ben) = (ReplicaId::new(NodeId(1), 0), ReplicaId::new(NodeId(2), 0));
-//! let (mut at_amy, mut at_ben) = (Causal::<OrSet<&str>>::new(), Causal::<OrSet<&str>>::new());
-//! let bread = at_amy.add(amy, "bread");
-//! at_ben.merge(&bread);
-//! let without = at_ben.remove(&"bread"); // Ben removes what he has seen …
-//! let again = at_amy.add(amy, "bread"); //  … while Amy adds it again: adding wins.
-//! at_amy.merge(&without);
-//! at_ben.merge(&again);
-//! assert!(at_amy == at_ben && at_amy.contains(&"bread"));
-//! ```
+//! | you have | take | concurrent changes |
+//! |---|---|---|
+//! | tags, members, anything "in or out" | [`OrSet`] | adding wins over removing |
+//! | a ban list, revoked rights | [`RwSet`] | removing wins over adding |
+//! | a set with thousands of writers | [`ClSet`] | the longer history of the element wins |
+//! | a set that only grows | [`GSet`] | all stay |
+//! | a set where what is removed never returns | [`TwoPhaseSet`] | removing wins, for ever |
+//! | a number that only grows | [`GCounter`] | all count |
+//! | a number that goes up and down | [`PnCounter`] | all count |
+//! | a number inside a map, or one to be reset | [`ResetCounter`] | all count; a reset ends what it has seen |
+//! | stock, seats, money: never below zero | [`BoundedCounter`] | rights are spent, and handed over |
+//! | one value, the latest counts | [`LwwRegister`] | the later stamp wins, one write is lost |
+//! | one value, no write may be lost | [`MvRegister`] | all are kept until somebody decides |
+//! | on or off | [`EwFlag`], [`DwFlag`] | on wins, off wins |
+//! | a map of any of these that can be removed | [`OrMap`] | updating wins over removing; values merge |
+//! | a map of plain values | [`LwwMap`] | the later stamp wins, per key |
+//! | a ranking | [`SortedSet`] | increments add up; setting a score overwrites |
+//! | an ordered list | [`List`] | insertions never interleave |
+//! | text that people edit together | [`Text`] | the same, by character |
+//! | folders, outlines, org charts | [`Tree`] | moves never make a cycle |
+//! | a whole JSON document with its history | [`Document`](types), feature `document` | automerge's |
+//! | the highest, the lowest, pairs, versions | [`Max`], [`Min`], [`Pair`], [`Lex`] | the greater, the smaller, by part |
+//! | how many different, whether seen, how often | [`HyperLogLog`], [`Bloom`], [`CountMin`], [`TopK`] | estimates that merge |
 //!
-//! The values are in [`types`], what they are made of in [`causal`], time in [`clock`]. All encode with serde, canonically:
-//! equal values have equal bytes. Decoding checks every invariant and never panics; [`Causal::merge_checked`] guards
-//! against senders that forge events.
+//! Several of them together are a struct with [`#[derive(Crdt)]`](macro@Crdt). Each type's page states what concurrent
+//! changes give, what grows for ever and what is collected.
+//!
+//! # To read on
+//!
+//! [`book`] explains the library in four short chapters: [how values merge](book::merging), [how replicas find out what they lack](book::syncing),
+//! [what is stored and sent](book::bytes), [how to make and check own types](book::own_types).
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
 extern crate alloc;
 
+pub mod book;
 pub mod causal;
 #[cfg(feature = "std")]
 pub mod clock;
