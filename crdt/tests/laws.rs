@@ -57,9 +57,9 @@ fn at<T: quorate_crdt::Schema>(n: usize) -> Replicated<T> {
     Replicated::new(replica(n))
 }
 
-fn remove(set: &mut Sets, element: &u8) -> Delta<OrSet<u8>> {
+fn remove(set: &mut Sets, element: u8) -> Delta<OrSet<u8>> {
     set.update(|set, tx| {
-        set.remove(tx, element);
+        set.remove(tx, &element);
     })
 }
 
@@ -82,7 +82,9 @@ fn counters_sum_what_was_counted() {
 fn a_reset_ends_what_it_has_seen_and_nothing_else() {
     let (mut here, mut there) = (at::<ResetCounter>(0), at::<ResetCounter>(1));
     there.merge(&here.update(|counter, tx| counter.add(tx, 5))).unwrap();
-    let reset = there.update(|counter, tx| counter.reset(tx));
+    let reset = there.update(|counter, tx| {
+        counter.reset(tx);
+    });
     let late = at::<ResetCounter>(2).update(|counter, tx| counter.add(tx, 7));
     here.merge(&late).unwrap();
     here.merge(&reset).unwrap();
@@ -115,7 +117,7 @@ fn many_ranges_of_events_synchronise_exactly() {
     for n in 0..3_000_u64 {
         there.update(|set, tx| set.add(tx, (n % 200) as u8));
     }
-    remove(&mut here, &250);
+    remove(&mut here, 250);
     let first = here.summary();
     let (answer, for_here) = (there.summary_against(&first), there.delta_since(&first));
     here.merge(&for_here).unwrap();
@@ -130,8 +132,8 @@ fn the_context_of_a_delta_covers_what_it_changes_and_nothing_else() {
     let mut set: Sets = at(0);
     let first = set.update(|set, tx| set.add(tx, 1));
     set.update(|set, tx| set.add(tx, 2));
-    let removal = remove(&mut set, &1);
+    let removal = remove(&mut set, 1);
     assert_eq!(removal.context(), first.context());
-    let nothing = remove(&mut set, &1);
+    let nothing = remove(&mut set, 1);
     assert!(nothing.is_bottom() && nothing == Causal::new() && nothing.context() == &CausalContext::new());
 }
