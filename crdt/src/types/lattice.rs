@@ -353,7 +353,10 @@ impl<L: Crdt + Lattice> Crdt for Option<L> {
     }
 }
 
-fn decode_option<'a, T>(input: &mut Reader<'a>, read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>) -> Result<Option<T>, DecodeError> {
+fn decode_option<'a, T>(
+    input: &mut Reader<'a>,
+    read: impl FnOnce(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Option<T>, DecodeError> {
     match input.byte()? {
         0 => Ok(None),
         1 => read(input).map(Some),
