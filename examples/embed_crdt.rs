@@ -1,6 +1,4 @@
-//! Two devices edit a shopping cart, offline, and exchange bytes. No cluster, no I/O: only `quorate-crdt`.
-//!
-//! `cargo run --example embed_crdt`
+//! Two devices edit a shopping cart, offline, and exchange bytes. Only `quorate-crdt`: `cargo run --example embed_crdt`.
 
 use quorate_crdt::{Crdt, Delta, NodeId, OrSet, PnCounter, ReplicaId, Replicated};
 
@@ -52,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(changed.paths(), ["budget", "note"]);
     assert!(phone == laptop, "both devices hold the same");
 
-    // The bread stays: the removal had not seen the second addition. Both notes are there; whoever decides overwrites them.
+    // The removal had not seen the second addition. Both notes are there; whoever decides overwrites them.
     assert_eq!(laptop.items.sorted(), ["bread", "milk"]);
     assert_eq!((laptop.budget.value(), laptop.note.values().len()), (30, 2));
     phone.merge(&laptop.update(|cart, tx| cart.note.set(tx, "organic if on sale".to_owned())))?;
