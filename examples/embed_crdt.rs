@@ -1,58 +1,59 @@
-//! Two devices edit a shopping list, offline, and merge. No cluster, no I/O: only `quorate-crdt`.
-//!
-//! `cargo run --example embed_crdt`
+//! Two devices edit a shopping cart, offline, and exchange bytes. Only `quorate-crdt`: `cargo run --example embed_crdt`.
 
-use quorate_crdt::{Causal, Lattice, MvRegister, NodeId, OrSet, PnCounter, ReplicaId};
+use quorate_crdt::{Crdt, Delta, NodeId, OrSet, PnCounter, ReplicaId, Replicated};
 
-/// What each device holds. Every part is a lattice, so the whole merges part by part.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct ShoppingList {
-    items: Causal<OrSet<String>>,
-    note: Causal<MvRegister<String>>,
+/// What both devices hold. Each field says how concurrent changes of it merge.
+#[derive(Crdt)]
+struct Cart {
+    /// Adding an item wins over removing it.
+    items: OrSet<String>,
+    /// No spending is lost.
     budget: PnCounter,
+    /// Concurrent notes stay side by side until somebody decides.
+    #[crdt(mv)]
+    note: String,
+    /// Where the cursor is: each device has its own.
+    #[crdt(skip)]
+    selected: usize,
 }
 
-impl ShoppingList {
-    fn merge(&mut self, other: &Self) {
-        self.items.merge(&other.items);
-        self.note.merge(&other.note);
-        self.budget.merge(&other.budget);
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut phone = Replicated::<Cart>::new(ReplicaId::new(NodeId(1), 0));
+    let mut laptop = Replicated::<Cart>::new(ReplicaId::new(NodeId(2), 0));
+
+    // A change returns what the others need: a few bytes, to be sent over whatever there is.
+    let first = phone.update(|cart, tx| {
+        cart.items.add(tx, "bread".to_owned());
+        cart.items.add(tx, "milk".to_owned());
+        cart.budget.increment(tx, 50);
+        *cart.selected = 1;
+    });
+    laptop.merge(&Delta::decode(&first.encode())?)?;
+
+    // Both are offline. The laptop removes the bread while the phone adds it again; both write a note and spend money.
+    let from_laptop = laptop.update(|cart, tx| {
+        cart.items.remove(tx, "bread");
+        cart.note.set(tx, "organic, please".to_owned());
+        cart.budget.decrement(tx, 12);
+    });
+    let from_phone = phone.update(|cart, tx| {
+        cart.items.add(tx, "bread".to_owned());
+        cart.note.set(tx, "only if on sale".to_owned());
+        cart.budget.decrement(tx, 8);
+    });
+
+    // They meet. Order and repetition do not matter; a merge says what changed.
+    let changed = phone.merge(&Delta::decode(&from_laptop.encode())?)?;
+    for _ in 0..2 {
+        laptop.merge(&Delta::decode(&from_phone.encode())?)?;
     }
-}
+    assert_eq!(changed.paths(), ["budget", "note"]);
+    assert!(phone == laptop, "both devices hold the same");
 
-fn main() {
-    let (phone, laptop) = (ReplicaId::new(NodeId(1), 0), ReplicaId::new(NodeId(2), 0));
-    let mut on_phone = ShoppingList::default();
-    on_phone.items.add(phone, "bread".to_owned());
-    on_phone.items.add(phone, "milk".to_owned());
-    on_phone.budget.increment(phone, 50);
-    let mut on_laptop = on_phone.clone();
-
-    // Both go offline. The laptop removes the bread, while the phone adds it once more; both write a note and spend money.
-    on_laptop.items.remove(&"bread".to_owned());
-    on_laptop.note.set(laptop, "organic, please".to_owned());
-    on_laptop.budget.decrement(laptop, 12);
-    on_phone.items.add(phone, "bread".to_owned());
-    on_phone.note.set(phone, "only if on sale".to_owned());
-    on_phone.budget.decrement(phone, 8);
-
-    // They meet. The order of the merges does not matter, nor does doing them twice.
-    let before = on_phone.clone();
-    on_phone.merge(&on_laptop);
-    on_laptop.merge(&before);
-    on_laptop.merge(&before);
-    assert_eq!(on_phone, on_laptop, "both devices hold the same");
-
-    println!("items:  {}", on_phone.items.iter().cloned().collect::<Vec<_>>().join(", "));
-    println!("budget: {}", on_phone.budget.value());
-    println!("notes:  {}", on_phone.note.values().cloned().collect::<Vec<_>>().join(" | "));
-
-    // The bread stays, because the removal had not seen the second addition; no spending is lost; both notes are there to choose from.
-    assert!(on_phone.items.contains(&"bread".to_owned()) && on_phone.items.contains(&"milk".to_owned()));
-    assert_eq!((on_phone.budget.value(), on_phone.note.values().len()), (30, 2));
-
-    // Whoever decides overwrites what it has seen; both devices then show one note.
-    let decision = on_phone.note.set(phone, "organic if on sale".to_owned());
-    on_laptop.note.merge(&decision);
-    assert_eq!(on_laptop.note.values().collect::<Vec<_>>(), ["organic if on sale"]);
+    // The removal had not seen the second addition. Both notes are there; whoever decides overwrites them.
+    assert_eq!(laptop.items.sorted(), ["bread", "milk"]);
+    assert_eq!((laptop.budget.value(), laptop.note.values().len()), (30, 2));
+    phone.merge(&laptop.update(|cart, tx| cart.note.set(tx, "organic if on sale".to_owned())))?;
+    assert_eq!((phone.note.get().map(String::as_str), *phone.selected), (Some("organic if on sale"), 1));
+    Ok(())
 }

@@ -8,9 +8,6 @@
 
 mod fields;
 
-#[cfg(test)]
-mod tests;
-
 use alloc::collections::{BTreeMap, BTreeSet};
 pub use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -94,9 +91,10 @@ impl Piece {
         self.dots.without(&self.dots.without(live))
     }
 
-    /// Grows with the events of every replica, so that a later full state mostly is above the pieces it replaces.
-    fn weight(&self) -> u128 {
-        self.dots.replicas().map(|replica| u128::from(self.dots.max(replica))).sum()
+    /// Grows with the events of every replica and with what the piece holds, so that a later full state mostly is above the
+    /// pieces it replaces.
+    fn weight(&self) -> (u128, u64) {
+        (self.dots.replicas().map(|replica| u128::from(self.dots.max(replica))).sum(), self.dots.event_count())
     }
 }
 
@@ -128,7 +126,8 @@ impl Pieces {
         }
         self.pieces.extend(news.iter().copied().cloned());
         self.pieces.sort_unstable();
-        let mut needed = needed(&self.pieces, &self.live, Undotted::Kept).into_iter();
+        let (needed, _) = needed(&self.pieces, &self.live, Undotted::Kept);
+        let mut needed = needed.into_iter();
         self.pieces.retain(|_| needed.next().unwrap_or(false));
         changed |= news.iter().any(|piece| self.pieces.binary_search(piece).is_ok());
         changed
@@ -136,15 +135,9 @@ impl Pieces {
 
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
         let live = self.live.intersection(dots);
-        let needed = needed(&self.pieces, &live, undotted).into_iter();
+        let (needed, _) = needed(&self.pieces, &live, undotted);
         let pieces = self.pieces.iter().zip(needed).filter(|(_, needed)| *needed).map(|(piece, _)| piece.clone());
         Self { pieces: pieces.collect(), live }
-    }
-
-    /// How many live dots are in some piece.
-    fn held(&self) -> u64 {
-        let alive = self.pieces.iter().flat_map(|piece| piece.alive(&self.live).missing(&CausalContext::new()).collect::<Vec<_>>());
-        alive.collect::<BTreeSet<Dot>>().len() as u64
     }
 
     /// Whether somebody who knows the field may have written it just so: then it has the plain form.
@@ -194,9 +187,8 @@ impl Pieces {
             pieces.push(piece);
         }
         let field = Self { live: live.clone(), pieces };
-        let held = field.held();
-        let needed = needed(&field.pieces, live, Undotted::Kept).into_iter().all(|needed| needed);
-        if field.pieces.is_empty() || field.is_plain() || !needed || held != live.event_count() {
+        let (needed, complete) = needed(&field.pieces, live, Undotted::Kept);
+        if field.pieces.is_empty() || field.is_plain() || needed.contains(&false) || !complete {
             return Err(DecodeError::Invalid("pieces that are too few or too many"));
         }
         Ok(field)
@@ -204,9 +196,9 @@ impl Pieces {
 }
 
 /// Which of the ascending `pieces` must be kept for what is `live`: from the greatest down, those that hold something that
-/// no greater one holds; and those without dots, if they are kept at all. O(log) per run and live dot of a piece, so that
-/// forged pieces cost no more than their bytes.
-fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted) -> Vec<bool> {
+/// no greater one holds; and those without dots, if they are kept at all. Then, whether all that is live is held by some.
+/// O(log) per run and live dot of a piece, so that forged pieces cost no more than their bytes.
+fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted) -> (Vec<bool>, bool) {
     let dots: Vec<Dot> = live.missing(&CausalContext::new()).collect();
     let mut held = alloc::vec![false; dots.len()];
     let mut needed = alloc::vec![undotted == Undotted::Kept; pieces.len()];
@@ -220,5 +212,5 @@ fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted) -> Vec<boo
             }
         }
     }
-    needed
+    (needed, !held.contains(&false))
 }

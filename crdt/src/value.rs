@@ -95,7 +95,7 @@ pub trait Crdt: Clone + Default + PartialEq {
 /// keys can be removed, because a removal names the dots that it has observed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be removed by its dots, so it cannot be a value of a map",
-    label = "has parts without dots",
+    label = "not known to consist of dots alone",
     note = "a struct with `#[derive(Crdt)]` needs `#[crdt(causal)]`, and in it fields that consist of dots: `#[crdt(mv)]` in place of `#[crdt(lww)]`, `ResetCounter` in place of `PnCounter`"
 )]
 pub trait DotStore: Crdt {}
