@@ -56,8 +56,8 @@ pub use replicated::{Replicated, Tx};
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::Summary;
 pub use types::{
-    Bool, BoundedCounter, ClSet, GSet, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair, PairEffects, RwSet, SortedSet, Tree,
-    TreeEffects, TwoPhaseSet,
+    Bloom, Bool, BoundedCounter, ClSet, CountMin, Counted, GSet, HyperLogLog, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair,
+    PairEffects, RwSet, SortedSet, TopK, Tree, TreeEffects, TwoPhaseSet,
 };
 pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
 pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};

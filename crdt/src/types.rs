@@ -13,6 +13,7 @@ mod map;
 mod register;
 mod rwset;
 mod set;
+pub mod sketch;
 mod sorted;
 mod tree;
 
@@ -27,5 +28,6 @@ pub use map::OrMap;
 pub use register::{LwwRegister, MvRegister};
 pub use rwset::RwSet;
 pub use set::{OrSet, SetEffects};
+pub use sketch::{Bloom, CountMin, Counted, HyperLogLog, TopK};
 pub use sorted::SortedSet;
 pub use tree::{NodeKey, Tree, TreeEffects};

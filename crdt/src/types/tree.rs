@@ -1,6 +1,8 @@
 //! A tree whose nodes can be moved.
 
 mod log;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::fmt;
