@@ -1,5 +1,6 @@
 //! The law that says which value it is: a function of the operations seen.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -30,6 +31,31 @@ impl SeenOp {
     pub fn saw(&self, other: &Self) -> bool {
         self.past.binary_search_by_key(&other.id, |seen| seen.id).is_ok()
     }
+}
+
+/// The operations among `known` that no known operation has ended. An operation ends those that were alive where it was
+/// performed and for which `ends(it, other)` holds. What most values with dots show is a function of these; whether an
+/// operation writes something or only ends others is for the caller to tell.
+pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> Vec<&SeenOp> {
+    // Pasts first: ids ascend along them. An operation of the past may be unknown here, so it is looked up there.
+    let mut all: BTreeMap<usize, &SeenOp> = BTreeMap::new();
+    let mut open: Vec<&SeenOp> = known.iter().map(Rc::as_ref).collect();
+    while let Some(op) = open.pop() {
+        if all.insert(op.id, op).is_none() {
+            open.extend(op.past.iter().map(Rc::as_ref));
+        }
+    }
+    let mut ended: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+    for (id, op) in all {
+        let ends_of_op = left(&op.past, &ended).filter(|other| ends(op, other)).map(|other| other.id).collect();
+        ended.insert(id, ends_of_op);
+    }
+    left(known, &ended).collect()
+}
+
+fn left<'a>(known: &'a [Rc<SeenOp>], ended: &BTreeMap<usize, BTreeSet<usize>>) -> impl Iterator<Item = &'a SeenOp> {
+    let gone: BTreeSet<usize> = known.iter().flat_map(|op| ended[&op.id].iter().copied()).collect();
+    known.iter().map(Rc::as_ref).filter(move |op| !gone.contains(&op.id))
 }
 
 /// What readers see of a value (`view`) is what the operations seen say (`spec`, given them ascending by id), at every

@@ -118,6 +118,10 @@ impl<T: Key> Crdt for OrSet<T> {
         self.0.dots(visit);
     }
 
+    fn dot_count(&self) -> usize {
+        self.0.dot_count()
+    }
+
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
         Self(self.0.part(dots, undotted))
     }
@@ -128,7 +132,8 @@ impl<T: Key> Crdt for OrSet<T> {
 
     /// The elements in the order of their first dots; where an element has more dots, the others point back.
     fn encode(&self, out: &mut Writer) {
-        let later: Vec<(Dot, Dot)> = self.0.by_dot().filter_map(|(dot, _, dots)| dots.first().filter(|&first| first != dot).map(|first| (dot, first))).collect();
+        let later: Vec<(Dot, Dot)> =
+            self.0.by_dot().filter_map(|(dot, _, dots)| dots.first().filter(|&first| first != dot).map(|first| (dot, first))).collect();
         out.number(later.len() as u64);
         for (dot, first) in later {
             out.dot(dot);
