@@ -117,7 +117,9 @@ impl Cells {
             && cells.len() > size / 8
         {
             let mut dense = alloc::vec![0; size];
-            cells.iter().for_each(|&(at, byte)| dense[at as usize] = byte);
+            for &(at, byte) in &*cells {
+                dense[at as usize] = byte;
+            }
             *self = Self::Dense(dense);
         }
     }

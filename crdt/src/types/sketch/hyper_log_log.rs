@@ -8,7 +8,7 @@ use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
 
 /// Estimates how many different elements were added, in 2^P bytes (Flajolet, Fusy, Gandouet, Meunier, "`HyperLogLog`",
-/// AofA 2007, with 64-bit hashes; the estimate is the improved raw estimator of Ertl, arXiv 1702.01284, section 3).
+/// `AofA` 2007, with 64-bit hashes; the estimate is the improved raw estimator of Ertl, arXiv 1702.01284, section 3).
 ///
 /// **Bound:** P is from 4 to 16. The standard error is 1.04 / √(2^P) at any number of elements: 1.6 % for P = 12, the default.
 ///
