@@ -108,8 +108,8 @@ pub use replicated::{Replicated, Tx};
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::Summary;
 pub use types::{
-    Bool, BoundedCounter, ClSet, GSet, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair, PairEffects, RwSet, SortedSet, Tree,
-    TreeEffects, TwoPhaseSet,
+    Bloom, Bool, BoundedCounter, ClSet, CountMin, Counted, GSet, HyperLogLog, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair,
+    PairEffects, RwSet, SortedSet, TopK, Tree, TreeEffects, TwoPhaseSet,
 };
 #[cfg(feature = "document")]
 pub use types::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use quorate_crdt::laws::{Op, SeenOp, replica};
 use quorate_crdt::{
-    Bool, BoundedCounter, ClSet, Edit, GCounter, GSet, Lex, LwwMap, LwwRegister, Max, Min, NodeKey, OrMap, OrSet, Pair, RwSet, SortedSet,
-    Tree, TwoPhaseSet, Tx,
+    Bloom, Bool, BoundedCounter, ClSet, CountMin, Edit, GCounter, GSet, HyperLogLog, Lex, LwwMap, LwwRegister, Max, Min, NodeKey, OrMap,
+    OrSet, Pair, RwSet, SortedSet, TopK, Tree, TwoPhaseSet, Tx,
 };
 
 quorate_crdt::laws! {
@@ -54,6 +54,10 @@ quorate_crdt::laws! {
     } else {
         lex.update(tx, |set, tx| set.add(tx, op.argument));
     };
+    hyper_log_log: HyperLogLog<4>, |sketch, tx, op| sketch.add(tx, &(op.argument, op.action));
+    bloom: Bloom<24, 3>, |filter, tx, op| filter.add(tx, &op.argument);
+    count_min: CountMin<4, 2>, |sketch, tx, op| sketch.add(tx, &op.argument, u64::from(op.action));
+    top_k: TopK<u8, 2>, |top, tx, op| top.add(tx, op.argument, u64::from(op.action));
     option: Option<LwwRegister<u8>>, |option, tx, op| option.update(tx, |register, tx| if op.action % 2 == 0 { register.set(tx, op.argument) });
 }
 

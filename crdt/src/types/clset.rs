@@ -9,7 +9,7 @@ use crate::codec::{DecodeError, Reader, Writer};
 use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
 /// A set that counts how often each element went in and out (Yu & Rostad, "A low-cost set CRDT based on causal lengths",
-/// PaPoC 2020). An element is in while its causal length is odd.
+/// `PaPoC` 2020). An element is in while its causal length is odd.
 ///
 /// | concurrently | result |
 /// |---|---|

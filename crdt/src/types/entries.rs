@@ -69,8 +69,11 @@ impl<E: Entry> Crdt for Entries<E> {
 
 impl<E: Entry> DotStore for Entries<E> {}
 
+/// A map and its delta, which change alike.
+pub(super) type Both<'a, K, E> = (&'a mut DotMap<K, Entries<E>>, &'a mut DotMap<K, Entries<E>>);
+
 /// Overwrites what was seen under the key.
-pub(super) fn put<K: Key, E: Entry>(maps: (&mut DotMap<K, Entries<E>>, &mut DotMap<K, Entries<E>>), tx: &mut Tx<'_>, key: K, entry: E) {
+pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: K, entry: E) {
     let (state, delta) = maps;
     let dot = tx.issue();
     state.replace(key.clone(), dot, &mut |old| tx.end(old), |entries| *entries = Entries::one(dot, entry.clone()));
@@ -78,7 +81,7 @@ pub(super) fn put<K: Key, E: Entry>(maps: (&mut DotMap<K, Entries<E>>, &mut DotM
 }
 
 /// Ends what was seen under the key, leaving nothing.
-pub(super) fn take<K, E, Q>(maps: (&mut DotMap<K, Entries<E>>, &mut DotMap<K, Entries<E>>), tx: &mut Tx<'_>, key: &Q) -> bool
+pub(super) fn take<K, E, Q>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: &Q) -> bool
 where
     K: Key + Borrow<Q>,
     E: Entry,

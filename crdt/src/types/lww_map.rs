@@ -143,9 +143,9 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
         };
         let gone: Vec<K> = self.0.iter().filter(|(_, writes)| settled(&writes.0)).map(|(key, _)| key.clone()).collect();
         let (state, delta) = self.parts();
-        gone.iter().for_each(|key| {
+        for key in &gone {
             entries::take((&mut state.0, &mut delta.0), tx, key);
-        });
+        }
         gone.len()
     }
 

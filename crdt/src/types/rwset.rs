@@ -111,9 +111,9 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         let gone = self.0.iter().filter(|(_, votes)| votes.view().is_none() && settled(votes));
         let gone: Vec<T> = gone.map(|(element, _)| element.clone()).collect();
         let (state, delta) = self.parts();
-        gone.iter().for_each(|element| {
+        for element in &gone {
             entries::take((&mut state.0, &mut delta.0), tx, element);
-        });
+        }
         gone.len()
     }
 }

@@ -9,7 +9,7 @@ use core::ops::RangeBounds;
 
 use serde::{Deserialize, Serialize};
 
-use super::entries::{self, Entries, Entry};
+use super::entries::{self, Both, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Key, MapEffects, Stamp, Tx, Undotted};
@@ -119,15 +119,18 @@ impl<T: Key> SortedSet<T> {
     }
 
     /// Brings the order up to date with what changed under an element.
-    fn reorder(&mut self, element: &T, before: Option<i64>) {
-        let after = self.score(element);
-        if before != after {
-            if let Some(score) = before {
-                self.order.remove(&(score, element.clone()));
-            }
-            if let Some(score) = after {
-                self.order.insert((score, element.clone()));
-            }
+    fn reorder(&mut self, element: T, before: Option<i64>) {
+        let after = self.score(&element);
+        if before == after {
+            return;
+        }
+        let mut entry = (before.unwrap_or_default(), element);
+        if before.is_some() {
+            self.order.remove(&entry);
+        }
+        if let Some(score) = after {
+            entry.0 = score;
+            self.order.insert(entry);
         }
     }
 
@@ -142,12 +145,12 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
     pub fn set(&mut self, tx: &mut Tx<'_>, element: T, score: i64) {
         let seen = self.scores.get(&element).and_then(|parts| latest(&parts.0)).map(|(stamp, _)| stamp);
         let base = Part::Base(tx.stamp_after(seen), score);
-        self.change(element, |scores, delta, element| entries::put((scores, delta), tx, element, base));
+        self.change(element, |maps, element| entries::put(maps, tx, element, base));
     }
 
     /// Adds `by`, which may be negative, to the score of the element; to zero if it is not there.
     pub fn increment(&mut self, tx: &mut Tx<'_>, element: T, by: i64) {
-        self.change(element, |scores, delta, element| {
+        self.change(element, |(scores, delta), element| {
             DotMap::update(&mut Edit::new(scores, delta), tx, element, |parts, tx| {
                 let (me, mut total) = (tx.replica(), i128::from(by));
                 let (state, delta) = parts.parts();
@@ -174,8 +177,8 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         Q: ?Sized + Ord + Hash + ToOwned<Owned = T>,
     {
         let there = self.contains(element);
-        self.change(element.to_owned(), |scores, delta, element| {
-            entries::take::<T, _, T>((scores, delta), tx, &element);
+        self.change(element.to_owned(), |maps, _| {
+            entries::take(maps, tx, element);
         });
         there
     }
@@ -188,12 +191,13 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         delta.order.clear();
     }
 
-    fn change(&mut self, element: T, change: impl FnOnce(&mut DotMap<T, Entries<Part>>, &mut DotMap<T, Entries<Part>>, T)) {
+    /// Changes what is known of the element, and brings both orders up to date.
+    fn change(&mut self, element: T, change: impl FnOnce(Both<'_, T, Part>, T)) {
         let (state, delta) = self.parts();
         let before = (state.score(&element), delta.score(&element));
-        change(&mut state.scores, &mut delta.scores, element.clone());
-        state.reorder(&element, before.0);
-        delta.reorder(&element, before.1);
+        change((&mut state.scores, &mut delta.scores), element.clone());
+        state.reorder(element.clone(), before.0);
+        delta.reorder(element, before.1);
     }
 }
 
@@ -232,6 +236,10 @@ impl<T: Key> Crdt for SortedSet<T> {
 
     fn dots(&self, visit: &mut dyn FnMut(Dot)) {
         self.scores.dots(visit);
+    }
+
+    fn dot_count(&self) -> usize {
+        Crdt::dot_count(&self.scores)
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {

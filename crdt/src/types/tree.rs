@@ -1,13 +1,15 @@
 //! A tree whose nodes can be moved.
 
 mod log;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use self::log::{At, Log, New};
+use self::log::{Log, New};
 use super::delegate::by_field;
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -97,8 +99,9 @@ impl<M: Plain + Ord> Ops<M> {
 /// What a merge changed of one node's operations.
 #[derive(Debug, Default)]
 struct Turn {
-    ended: Vec<At>,
-    new: Vec<(At, NodeKey)>,
+    ended: Vec<(Stamp, Dot)>,
+    /// With where the node was put.
+    new: Vec<(Stamp, Dot, NodeKey)>,
     described: bool,
 }
 
@@ -113,10 +116,11 @@ impl<M: Plain + Ord> Crdt for Ops<M> {
     type Effects = Turn;
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Turn {
-        let moves = |(dot, op): (Dot, &Op<M>)| if let Op::Move(stamp, to) = op { Some(((*stamp, dot), *to)) } else { None };
-        let gone = |at: &At| !theirs.0.contains(at.1) && contexts.theirs.contains(at.1);
-        let ended = self.0.iter().filter_map(moves).map(|(at, _)| at).filter(gone).collect();
-        let new = theirs.0.iter().filter_map(moves).filter(|(at, _)| !self.0.contains(at.1) && !contexts.mine.contains(at.1)).collect();
+        let moves = |(dot, op): (Dot, &Op<M>)| if let Op::Move(stamp, to) = op { Some((*stamp, dot, *to)) } else { None };
+        let gone = |dot: Dot| !theirs.0.contains(dot) && contexts.theirs.contains(dot);
+        let fresh = |dot: Dot| !self.0.contains(dot) && !contexts.mine.contains(dot);
+        let ended = self.0.iter().filter_map(moves).filter(|made| gone(made.1)).map(|(stamp, dot, _)| (stamp, dot)).collect();
+        let new = theirs.0.iter().filter_map(moves).filter(|made| fresh(made.1)).collect();
         let before = self.description().map(|(_, meta)| meta.clone());
         DotFun::join(&mut self.0, &theirs.0, contexts.mine, contexts.theirs);
         Turn { ended, new, described: self.description().map(|(_, meta)| meta) != before.as_ref() }
@@ -194,7 +198,7 @@ impl<M: Plain + Ord> Tree<M> {
         let mut moves = Vec::new();
         for (&node, ops) in nodes.iter() {
             moves.extend(ops.0.iter().filter_map(|(dot, op)| match op {
-                Op::Move(stamp, to) => Some(New { at: (*stamp, dot), node, to: *to }),
+                Op::Move(stamp, to) => Some(New { at: (*stamp, dot, node), to: *to }),
                 Op::Describe(..) => None,
             }));
         }
@@ -210,9 +214,9 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         let dot = tx.issue();
         let node = NodeKey(Place::Node(dot));
         let stamp = tx.stamp_after(self.log.last());
-        self.note(node, dot, Op::Move(stamp, parent));
+        self.note(node, dot, &Op::Move(stamp, parent));
         let dot = tx.issue();
-        self.note(node, dot, Op::Describe(stamp, meta));
+        self.note(node, dot, &Op::Describe(stamp, meta));
         node
     }
 
@@ -223,7 +227,7 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         if possible {
             let dot = tx.issue();
             let stamp = tx.stamp_after(self.log.last());
-            self.note(node, dot, Op::Move(stamp, parent));
+            self.note(node, dot, &Op::Move(stamp, parent));
         }
         possible
     }
@@ -240,7 +244,7 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         let old: Vec<Dot> = ops.0.iter().filter(|(_, op)| matches!(op, Op::Describe(..))).map(|(dot, _)| dot).collect();
         self.end(tx, node, &old);
         let dot = tx.issue();
-        self.note(node, dot, Op::Describe(stamp, meta));
+        self.note(node, dot, &Op::Describe(stamp, meta));
         true
     }
 
@@ -254,25 +258,24 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
     /// stamps above all it has seen. Called too early, such a move may be judged otherwise than before. O(moves).
     pub fn truncate(&mut self, tx: &mut Tx<'_>, stable: &CausalContext) -> usize {
         let obsolete = self.log.obsolete(|dot| stable.contains(dot));
-        for &(at, node) in &obsolete {
-            self.end(tx, node, &[at.1]);
+        for &(_, dot, node) in &obsolete {
+            self.end(tx, node, &[dot]);
         }
-        let ended: Vec<At> = obsolete.iter().map(|(at, _)| *at).collect();
         let (state, delta) = self.parts();
-        state.log.change(&ended, &[]);
-        delta.log.change(&ended, &[]);
+        state.log.change(&obsolete, &[]);
+        delta.log.change(&obsolete, &[]);
         obsolete.len()
     }
 
     /// Adds an operation to the state and the delta.
-    fn note(&mut self, node: NodeKey, dot: Dot, op: Op<M>) {
+    fn note(&mut self, node: NodeKey, dot: Dot, op: &Op<M>) {
         let (state, delta) = self.parts();
         for tree in [state, delta] {
             tree.nodes.start(node, dot, |ops| {
                 ops.0.insert(dot, op.clone());
             });
             if let Op::Move(stamp, to) = op {
-                tree.log.change(&[], &[New { at: (stamp, dot), node, to }]);
+                tree.log.change(&[], &[New { at: (*stamp, dot, node), to: *to }]);
             }
         }
     }
@@ -305,8 +308,8 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> TreeEffects {
         let (mut ended, mut new, mut described) = (Vec::new(), Vec::new(), Vec::new());
         self.nodes.join_with(&theirs.nodes, contexts, |&node, _, _, turn| {
-            ended.extend(turn.ended);
-            new.extend(turn.new.into_iter().map(|(at, to)| New { at, node, to }));
+            ended.extend(turn.ended.into_iter().map(|(stamp, dot)| (stamp, dot, node)));
+            new.extend(turn.new.into_iter().map(|(stamp, dot, to)| New { at: (stamp, dot, node), to }));
             if turn.described {
                 described.push(node);
             }
@@ -317,6 +320,10 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
 
     fn dots(&self, visit: &mut dyn FnMut(Dot)) {
         self.nodes.dots(visit);
+    }
+
+    fn dot_count(&self) -> usize {
+        Crdt::dot_count(&self.nodes)
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {

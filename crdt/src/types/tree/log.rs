@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use super::NodeKey;
 use crate::{Dot, Stamp};
 
-/// The place of a move in the order in which moves count; unique, because dots are.
-pub(super) type At = (Stamp, Dot);
+/// The place of a move in the order in which moves count, with the node that is moved: unique, because dots are, unless one
+/// is forged, and then it still moves each of its nodes.
+pub(super) type At = (Stamp, Dot, NodeKey);
 
 /// All moves, replayed in their order, those left out that would have made a cycle.
 ///
@@ -22,17 +23,17 @@ pub(super) struct Log {
 
 #[derive(Clone, Copy, Debug)]
 struct Move {
-    node: NodeKey,
     to: NodeKey,
-    /// Where the node was before; `None` if the move was left out.
-    from: Option<Option<NodeKey>>,
+    /// Whether it was not left out.
+    counts: bool,
+    /// Where the node was before; for a move that counts.
+    from: Option<NodeKey>,
 }
 
 /// A move that is new to the log.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct New {
     pub(super) at: At,
-    pub(super) node: NodeKey,
     pub(super) to: NodeKey,
 }
 
@@ -70,37 +71,36 @@ impl Log {
         let Some(first) = ended.iter().copied().chain(new.iter().map(|new| new.at)).min() else { return Vec::new() };
         let mut later = self.moves.split_off(&first);
         let mut before: BTreeMap<NodeKey, Option<NodeKey>> = BTreeMap::new();
-        for node in later.values().map(|undone| undone.node).chain(new.iter().map(|new| new.node)) {
+        for node in later.keys().copied().chain(new.iter().map(|new| new.at)).map(|at| at.2) {
             before.entry(node).or_insert_with(|| self.parents.get(&node).copied());
         }
-        for undone in later.values().rev() {
-            if let Some(from) = undone.from {
-                self.place(undone.node, from);
+        for (at, undone) in later.iter().rev() {
+            if undone.counts {
+                self.place(at.2, undone.from);
             }
         }
         for at in ended {
             later.remove(at);
         }
-        for &New { at, node, to } in new {
-            later.insert(at, Move { node, to, from: None });
-        }
-        for (at, Move { node, to, .. }) in later {
-            let from = if self.is_within(to, node) { None } else { Some(self.place(node, Some(to))) };
-            self.moves.insert(at, Move { node, to, from });
+        later.extend(new.iter().map(|new| (new.at, Move { to: new.to, counts: false, from: None })));
+        for (at, Move { to, .. }) in later {
+            let counts = !self.is_within(to, at.2);
+            let from = if counts { self.place(at.2, Some(to)) } else { None };
+            self.moves.insert(at, Move { to, counts, from });
         }
         before.into_iter().filter(|(node, parent)| self.parent(*node) != *parent).map(|(node, _)| node).collect()
     }
 
     /// The moves before the first one for which `settled` does not hold, without those that put a node where it stood when
     /// the last of them had been made: replaying that alone gives the same, for its edges are all edges of one tree.
-    pub(super) fn obsolete(&self, settled: impl Fn(Dot) -> bool) -> Vec<(At, NodeKey)> {
+    pub(super) fn obsolete(&self, settled: impl Fn(Dot) -> bool) -> Vec<At> {
         let mut last: BTreeMap<NodeKey, At> = BTreeMap::new();
         let mut obsolete = Vec::new();
         for (&at, made) in self.moves.iter().take_while(|(at, _)| settled(at.1)) {
-            if made.from.is_none() {
-                obsolete.push((at, made.node));
-            } else if let Some(earlier) = last.insert(made.node, at) {
-                obsolete.push((earlier, made.node));
+            if !made.counts {
+                obsolete.push(at);
+            } else if let Some(earlier) = last.insert(at.2, at) {
+                obsolete.push(earlier);
             }
         }
         obsolete
