@@ -144,6 +144,10 @@ impl<C: Content> Sequence<C> {
         Some(self.order.position(place) + usize::from(self.order.piece(place).alive))
     }
 
+    pub(crate) fn dot_count(&self) -> usize {
+        self.len() + self.pending.values().map(|span| span.piece.visible()).sum::<usize>()
+    }
+
     /// Visits every live dot, ascending per replica.
     pub(crate) fn dots(&self, visit: &mut dyn FnMut(Dot)) {
         for replica in self.peers.all() {
@@ -274,6 +278,10 @@ macro_rules! crdt_by_sequence {
 
             fn dots(&self, visit: &mut dyn FnMut(Dot)) {
                 self.0.dots(visit);
+            }
+
+            fn dot_count(&self) -> usize {
+                self.0.dot_count()
             }
 
             fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {

@@ -16,7 +16,7 @@ impl<C: Content> Sequence<C> {
         if total == 0 {
             return Ok(());
         }
-        let mut id = self.peers.intern(tx.issue_run(total as u64));
+        let mut id = self.issue(tx, total as u64);
         let mut place = at.checked_sub(1).map(|before| self.order.find(before));
         let (mut done, mut units) = (0, 0);
         while done < total {
@@ -35,6 +35,20 @@ impl<C: Content> Sequence<C> {
             }
         }
         Ok(())
+    }
+
+    /// Issues dots that no element here has. An element that was never issued can only have come from a forger.
+    fn issue(&mut self, tx: &mut Tx<'_>, count: u64) -> Id {
+        let id = self.peers.intern(tx.issue_run(count));
+        let forged = self.peers.runs(id.replica).last().map_or(0, |run| run.first + run.len - 1);
+        let pending = self.pending.range(id..=Id { counter: u64::MAX, ..id }).next_back();
+        let forged = pending.map_or(forged, |(_, span)| forged.max(span.piece.end() - 1));
+        if forged < id.counter {
+            return id;
+        }
+        let skipped = (forged + 1).saturating_sub(id.counter + count);
+        let first = tx.issue_run(skipped + count);
+        id.plus(first.counter - id.counter + skipped)
     }
 
     /// Inserts elements behind a visible one, or at the start, and says where they belong.
