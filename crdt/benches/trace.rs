@@ -61,7 +61,7 @@ impl Writer {
     }
 
     fn backspace(&mut self) {
-        for _ in 0..(1 + self.below(9)).min(self.cursor) {
+        for _ in 0..(1 + self.below(10)).min(self.cursor) {
             self.cursor -= 1;
             self.len -= 1;
             self.patches.push(Patch { at: self.cursor, delete: 1, insert: String::new() });
@@ -78,8 +78,8 @@ impl Writer {
     /// Mostly back to the end, else near by, else anywhere.
     fn jump(&mut self) {
         self.cursor = match self.below(8) {
-            0..4 => self.len,
-            4..7 => (self.cursor + self.below(400)).saturating_sub(200).min(self.len),
+            0..2 => self.len,
+            2..7 => (self.cursor + self.below(400)).saturating_sub(200).min(self.len),
             _ => self.below(self.len + 1),
         };
     }

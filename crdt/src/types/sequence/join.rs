@@ -20,11 +20,12 @@ pub(super) fn parts(len: u64, test: impl Fn(u64) -> bool, mut visit: impl FnMut(
 }
 
 /// Elements that became visible or ceased to be.
-pub(super) type Changed = Vec<(Id, u32)>;
+pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
 
 impl<C: Content> Sequence<C> {
     pub(crate) fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Vec<SequenceEffect> {
         let mut changed = Changed::new();
+        self.cursor = None;
         self.end_seen(theirs, contexts.theirs, &mut changed);
         for replica in theirs.peers.all() {
             for piece in theirs.pieces_of(replica, 0, u64::MAX) {
