@@ -7,6 +7,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use super::join::Changed;
 use super::order::{EDGE, Id, PIECE, Piece};
 use super::tree::{Origin, Run, Side, Span};
 use super::{Content, Sequence};
@@ -173,7 +174,7 @@ impl<C: Content> Sequence<C> {
                 (piece.at, piece.size, piece.alive) = (at, size as u32, true);
                 at += size;
             }
-            self.add_piece(Span { piece, origin: run.origin_of(replica, counter) }, &mut Vec::new());
+            self.add_piece(Span { piece, origin: run.origin_of(replica, counter) }, &mut Changed::new());
             counter += count;
         }
         at
