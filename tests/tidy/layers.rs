@@ -11,8 +11,10 @@ use crate::caps::{CONSENSUS, QUIC};
 use crate::tree::{Tree, line_of};
 
 /// The crates of the workspace with those of them that each may use.
-const LAYERS: [(&str, &[&str]); 5] = [
-    ("crdt", &[]),
+const LAYERS: [(&str, &[&str]); 6] = [
+    ("crdt/derive", &[]),
+    // Itself, with the features that its tests need.
+    ("crdt", &["crdt", "crdt-derive"]),
     ("control", &["crdt"]),
     ("gossip", &["crdt"]),
     ("dynamo", &["crdt", "control"]),
@@ -79,7 +81,7 @@ pub(crate) fn equal_clippy(tree: &Tree) -> Vec<Finding> {
             findings.push(format!("crdt/clippy.toml: no {required}"));
         }
     }
-    for (member, _) in &LAYERS[..4] {
+    for (member, _) in &LAYERS[1..5] {
         let path = format!("{member}/clippy.toml");
         let own = read(&path);
         let keys = own.keys().chain(first.keys()).chain(root.keys()).collect::<BTreeSet<_>>();

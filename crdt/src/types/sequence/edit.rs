@@ -75,7 +75,11 @@ impl<C: Content> Sequence<C> {
         let right = self.order.next(place);
         let parent = self.order.piece(place).id().plus(u64::from(place.offset));
         let has_right = || self.peers.next_in_run(parent).is_some() || self.children.contains_key(&(parent, Side::Right));
-        if !is_last_made && has_right() { Origin { parent: right, side: Side::Left, right } } else { Origin { parent, side: Side::Right, right } }
+        if !is_last_made && has_right() {
+            Origin { parent: right, side: Side::Left, right }
+        } else {
+            Origin { parent, side: Side::Right, right }
+        }
     }
 
     /// Deletes the elements of a range.

@@ -5,8 +5,8 @@ use core::cmp::Ordering;
 
 use smallvec::SmallVec;
 
-use super::order::{EDGE, Id, PIECE, Piece, Place};
 use super::join::Changed;
+use super::order::{EDGE, Id, PIECE, Piece, Place};
 use super::{Content, Sequence};
 use crate::{Dot, ReplicaId};
 
