@@ -78,14 +78,23 @@ pub(crate) struct Sequence<C> {
     garbage: usize,
     peers: Peers,
     order: Order,
-    /// Behind what was inserted last, and where that is; none once anything else has changed.
-    cursor: Option<(usize, Place)>,
+    /// The last element that came; none once anything else has changed.
+    cursor: Option<Cursor>,
     /// Children other than the next of their run, as siblings stand.
     children: BTreeMap<(Id, Side), SmallVec<[Id; 1]>>,
     /// By their first elements: what refers to elements that are not here yet.
     pending: BTreeMap<Id, Span>,
     /// By a missing element: what waits for it.
     waiting: BTreeMap<Id, SmallVec<[Id; 1]>>,
+}
+
+/// An element that came last: it has no right children yet.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    id: Id,
+    place: Place,
+    /// How many visible elements there are up to and with this one, if it was inserted here.
+    end: Option<usize>,
 }
 
 impl<C: Content> Default for Sequence<C> {
@@ -178,11 +187,15 @@ impl<C: Content> Sequence<C> {
         for replica in self.peers.all() {
             for piece in self.pieces_of(replica, 0, u64::MAX).filter(|piece| piece.alive) {
                 let id = piece.id();
-                join::parts(u64::from(piece.len), |more| dots.contains(self.peers.dot(id.plus(more))), |from, count, asked| {
-                    if !asked {
-                        part.kill(id.plus(from), count, &mut Changed::new());
-                    }
-                });
+                join::parts(
+                    u64::from(piece.len),
+                    |more| dots.contains(self.peers.dot(id.plus(more))),
+                    |from, count, asked| {
+                        if !asked {
+                            part.kill(id.plus(from), count, &mut Changed::new());
+                        }
+                    },
+                );
             }
         }
         part.collect_garbage();
@@ -277,7 +290,9 @@ impl<C: Content> Sequence<C> {
 impl<C: Content> PartialEq for Sequence<C> {
     fn eq(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.skeleton(), other.skeleton());
-        mine.len() == theirs.len() && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b)) && self.live_content_is(other)
+        mine.len() == theirs.len()
+            && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b))
+            && self.live_content_is(other)
     }
 }
 

@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::join::Changed;
 use super::order::{EDGE, Id, PIECE, Piece, Place};
 use super::tree::{Origin, Side};
-use super::{Content, OutOfRange, Sequence};
+use super::{Content, Cursor, OutOfRange, Sequence};
 use crate::Tx;
 
 impl<C: Content> Sequence<C> {
@@ -17,7 +17,7 @@ impl<C: Content> Sequence<C> {
             return Ok(());
         }
         let mut id = self.issue(tx, total as u64);
-        let mut cursor = self.cursor.take().filter(|cursor| cursor.0 == at).map(|cursor| cursor.1);
+        let mut cursor = self.cursor.take().filter(|cursor| cursor.end == Some(at)).map(|cursor| cursor.place);
         let mut place = cursor.or_else(|| at.checked_sub(1).map(|before| self.order.find(before)));
         let (mut done, mut units) = (0, 0);
         while done < total {
@@ -34,7 +34,8 @@ impl<C: Content> Sequence<C> {
             (done, units) = (done + count, units + size);
             id = id.plus(count as u64);
         }
-        self.cursor = cursor.map(|cursor| (at + total, cursor));
+        let last = Id { counter: id.counter - 1, ..id };
+        self.cursor = cursor.map(|place| Cursor { id: last, place, end: Some(at + total) });
         Ok(())
     }
 
@@ -75,7 +76,11 @@ impl<C: Content> Sequence<C> {
         let right = self.order.next(place);
         let parent = self.order.piece(place).id().plus(u64::from(place.offset));
         let has_right = || self.peers.next_in_run(parent).is_some() || self.children.contains_key(&(parent, Side::Right));
-        if !is_last_made && has_right() { Origin { parent: right, side: Side::Left, right } } else { Origin { parent, side: Side::Right, right } }
+        if !is_last_made && has_right() {
+            Origin { parent: right, side: Side::Left, right }
+        } else {
+            Origin { parent, side: Side::Right, right }
+        }
     }
 
     /// Deletes the elements of a range.

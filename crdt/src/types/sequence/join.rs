@@ -25,7 +25,6 @@ pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
 impl<C: Content> Sequence<C> {
     pub(crate) fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Vec<SequenceEffect> {
         let mut changed = Changed::new();
-        self.cursor = None;
         self.end_seen(theirs, contexts.theirs, &mut changed);
         for replica in theirs.peers.all() {
             for piece in theirs.pieces_of(replica, 0, u64::MAX) {
@@ -93,32 +92,41 @@ impl<C: Content> Sequence<C> {
     fn take_new(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
-        parts(u64::from(piece.len), |at| piece.alive && !seen.contains(dot(at)), |_, count, alive| {
-            let end = rest.counter + count;
-            let part = cut(&mut rest, theirs, end);
-            let origin = theirs.origin(part.id()).map(|id| self.adopt(&theirs.peers, id));
-            let id = self.adopt(&theirs.peers, part.id());
-            self.add(id, part.len as usize, origin, alive.then(|| theirs.slice_of(&part)), changed);
-        });
+        parts(
+            u64::from(piece.len),
+            |at| piece.alive && !seen.contains(dot(at)),
+            |_, count, alive| {
+                let end = rest.counter + count;
+                let part = cut(&mut rest, theirs, end);
+                let origin = theirs.origin(part.id()).map(|id| self.adopt(&theirs.peers, id));
+                let id = self.adopt(&theirs.peers, part.id());
+                self.add(id, part.len as usize, origin, alive.then(|| theirs.slice_of(&part)), changed);
+            },
+        );
     }
 
     /// Makes those alive that are known here only as part of the skeleton, and have not ended here.
     fn revive(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
-        parts(u64::from(piece.len), |at| !seen.contains(dot(at)), |_, count, new| {
-            let end = rest.counter + count;
-            let mut part = cut(&mut rest, theirs, end);
-            if new {
-                let elements = theirs.slice_of(&part);
-                (part.replica, part.at) = (self.adopt(&theirs.peers, part.id()).replica, self.content.size());
-                self.content.push(elements);
-                self.make_alive(&part, changed);
-            }
-        });
+        parts(
+            u64::from(piece.len),
+            |at| !seen.contains(dot(at)),
+            |_, count, new| {
+                let end = rest.counter + count;
+                let mut part = cut(&mut rest, theirs, end);
+                if new {
+                    let elements = theirs.slice_of(&part);
+                    (part.replica, part.at) = (self.adopt(&theirs.peers, part.id()).replica, self.content.size());
+                    self.content.push(elements);
+                    self.make_alive(&part, changed);
+                }
+            },
+        );
     }
 
     fn make_alive(&mut self, piece: &Piece, changed: &mut Changed) {
+        self.cursor = None;
         let mut rest = *piece;
         while rest.len > 0 {
             let id = rest.id();
@@ -144,6 +152,7 @@ impl<C: Content> Sequence<C> {
 
     /// Ends those of the elements that are alive here.
     pub(super) fn kill(&mut self, id: Id, len: u64, changed: &mut Changed) {
+        self.cursor = None;
         let end = id.counter.saturating_add(len);
         let alive: SmallVec<[(u64, u64); 4]> = self
             .pieces_of(id.replica, id.counter, end - 1)

@@ -1,12 +1,13 @@
 //! The elements in their order: where the n-th visible one is, and where a given one is.
 //!
 //! Pieces of elements lie in leaves of bounded size; a Fenwick tree (Fenwick 1994) over the leaves counts what is visible,
-//! and an ordered map per replica leads from an element
+//! and a sorted list per replica leads from an element
 //! to its leaf. Finding either way costs O(log n); only the split of
 //! a leaf costs O(leaves), once in some thirty new pieces.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+
+use smallvec::SmallVec;
 
 use super::Content;
 
@@ -113,38 +114,43 @@ struct Leaf {
 /// concern it. Counters without an element may lead anywhere.
 #[derive(Clone, Debug, Default)]
 struct Leaves {
-    starts: BTreeMap<u64, u32>,
+    /// From which counter on, ascending, and the leaf; no two in a row lead to the same one.
+    starts: Vec<(u64, u32)>,
     /// Above all counters here.
     end: u64,
 }
 
 impl Leaves {
     fn of(&self, counter: u64) -> Option<u32> {
-        self.starts.range(..=counter).next_back().map(|(_, &leaf)| leaf)
+        match self.starts.last() {
+            Some(&(first, leaf)) if first <= counter => Some(leaf),
+            _ => self.starts[..self.starts.partition_point(|start| start.0 <= counter)].last().map(|start| start.1),
+        }
     }
 
     /// Notes that the elements `first..end` are in `leaf`.
     fn assign(&mut self, first: u64, end: u64, leaf: u32) {
-        if first >= self.end {
-            self.end = end;
-            if self.of(first) != Some(leaf) {
-                self.starts.insert(first, leaf);
+        let is_last = first >= self.end;
+        self.end = self.end.max(end);
+        if is_last {
+            if self.starts.last().is_none_or(|last| last.1 != leaf) {
+                self.starts.push((first, leaf));
             }
             return;
         }
-        self.end = self.end.max(end);
-        let last = self.starts.range(..=end).next_back().map(|(&start, &leaf)| (start, leaf));
-        if last.is_some_and(|(start, of)| start <= first && of == leaf) {
-            return;
+        let from = self.starts.partition_point(|start| start.0 < first);
+        let to = from + self.starts[from..].partition_point(|start| start.0 <= end);
+        let before = from.checked_sub(1).map(|at| self.starts[at].1);
+        let behind = to.checked_sub(1).map(|at| self.starts[at].1);
+        let mut entries: SmallVec<[(u64, u32); 2]> = SmallVec::new();
+        if before != Some(leaf) {
+            entries.push((first, leaf));
         }
-        while let Some((&start, _)) = self.starts.range(first..end).next() {
-            self.starts.remove(&start);
+        if let Some(behind) = behind.filter(|&behind| behind != leaf) {
+            entries.push((end, behind));
         }
-        if self.of(first) != Some(leaf) {
-            self.starts.insert(first, leaf);
-        }
-        if let Some((_, behind)) = last.filter(|&(start, of)| start < end && of != leaf) {
-            self.starts.insert(end, behind);
+        if self.starts[from..to] != entries[..] {
+            self.starts.splice(from..to, entries);
         }
     }
 }

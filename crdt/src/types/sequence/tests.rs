@@ -84,7 +84,8 @@ impl Model {
 
     fn insert(&mut self, at: usize, dot: Dot, what: char) {
         let walk = self.walk();
-        let before = at.checked_sub(1).map(|n| walk.iter().enumerate().filter(|(_, node)| !self.dead.contains(&node.dot)).nth(n).unwrap().0);
+        let before =
+            at.checked_sub(1).map(|n| walk.iter().enumerate().filter(|(_, node)| !self.dead.contains(&node.dot)).nth(n).unwrap().0);
         let left_origin = before.map(|before| walk[before].dot);
         let right_origin = walk.get(before.map_or(0, |before| before + 1)).map(|node| node.dot);
         let has_right = self.nodes.iter().any(|node| !node.left && node.parent == left_origin);
