@@ -12,7 +12,9 @@
 mod content;
 mod edit;
 mod join;
+mod leaves;
 mod order;
+mod piece;
 mod tree;
 mod wire;
 
@@ -29,7 +31,8 @@ use thiserror::Error;
 
 pub(crate) use self::content::Content;
 use self::join::Changed;
-use self::order::{EDGE, Id, Order, Piece, Place};
+use self::order::{Order, Place};
+use self::piece::{EDGE, Id, Piece};
 use self::tree::{Peers, Side, Span};
 use crate::{CausalContext, Dot, Effects, Undotted};
 

@@ -3,7 +3,8 @@
 use core::ops::Range;
 
 use super::join::Changed;
-use super::order::{EDGE, Id, PIECE, Piece, Place};
+use super::order::Place;
+use super::piece::{EDGE, Id, PIECE, Piece};
 use super::tree::{Origin, Side};
 use super::{Content, Cursor, OutOfRange, Sequence};
 use crate::Tx;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::order::{Id, Piece};
+use super::piece::{Id, Piece};
 use super::{Content, Sequence, SequenceEffect};
 use crate::{CausalContext, Contexts};
 

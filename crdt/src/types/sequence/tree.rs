@@ -6,7 +6,8 @@ use core::cmp::Ordering;
 use smallvec::SmallVec;
 
 use super::join::Changed;
-use super::order::{EDGE, Id, PIECE, Piece, Place};
+use super::order::Place;
+use super::piece::{EDGE, Id, PIECE, Piece};
 use super::{Content, Cursor, Sequence};
 use crate::{Dot, ReplicaId};
 
@@ -154,12 +155,11 @@ impl Peers {
 impl<C: Content> Sequence<C> {
     /// The origin of an element that is known here, in the tree or pending.
     pub(super) fn origin(&self, id: Id) -> Origin {
-        let (first, origin) = match self.peers.run(id) {
-            Some(run) => (run.first, run.origin),
-            None => {
-                let (first, span) = self.pending.range(..=id).next_back().expect("invariant: asked only of what is known");
-                (first.counter, span.origin)
-            }
+        let (first, origin) = if let Some(run) = self.peers.run(id) {
+            (run.first, run.origin)
+        } else {
+            let (first, span) = self.pending.range(..=id).next_back().expect("invariant: asked only of what is known");
+            (first.counter, span.origin)
         };
         if first == id.counter { origin } else { origin.next_of(Id { counter: id.counter - 1, ..id }) }
     }
