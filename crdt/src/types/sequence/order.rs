@@ -3,7 +3,7 @@
 //! Pieces of elements lie in leaves of bounded size; a Fenwick tree (Fenwick 1994) over the leaves counts what is visible,
 //! and a sorted list per replica leads from an element
 //! to its leaf. Finding either way costs O(log n); only the split of
-//! a leaf costs O(leaves), once in some thirty new pieces.
+//! a leaf costs O(leaves), once in some sixteen new pieces.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use super::leaves::Leaves;
 use super::piece::{EDGE, Id, Piece};
 
 /// How many pieces a leaf holds at most.
-const LEAF: usize = 64;
+const LEAF: usize = 32;
 
 /// Where an element is.
 #[derive(Clone, Copy, Debug)]
