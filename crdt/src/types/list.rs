@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
-use core::slice;
 
 use super::sequence::{Anchor, OutOfRange, Sequence, SequenceEffect};
 use crate::codec::{DecodeError, Reader, Writer};
@@ -78,7 +77,7 @@ impl<T: Plain> Edit<'_, List<T>> {
     /// # Errors
     /// `at` lies behind the end. Nothing is inserted then.
     pub fn insert(&mut self, tx: &mut Tx<'_>, at: usize, element: T) -> Result<(), OutOfRange> {
-        self.insert_all(tx, at, slice::from_ref(&element))
+        self.insert_all(tx, at, &[element])
     }
 
     /// Inserts elements so that the first is number `at`.

@@ -12,7 +12,9 @@
 mod content;
 mod edit;
 mod join;
+mod leaves;
 mod order;
+mod piece;
 mod tree;
 mod wire;
 
@@ -29,7 +31,8 @@ use thiserror::Error;
 
 pub(crate) use self::content::Content;
 use self::join::Changed;
-use self::order::{EDGE, Id, Order, Piece, Place};
+use self::order::{Order, Place};
+use self::piece::{EDGE, Id, Piece};
 use self::tree::{Peers, Side, Span};
 use crate::{CausalContext, Dot, Effects, Undotted};
 
@@ -78,14 +81,23 @@ pub(crate) struct Sequence<C> {
     garbage: usize,
     peers: Peers,
     order: Order,
-    /// Behind what was inserted last, and where that is; none once anything else has changed.
-    cursor: Option<(usize, Place)>,
+    /// The last element that came; none once anything else has changed.
+    cursor: Option<Cursor>,
     /// Children other than the next of their run, as siblings stand.
     children: BTreeMap<(Id, Side), SmallVec<[Id; 1]>>,
     /// By their first elements: what refers to elements that are not here yet.
     pending: BTreeMap<Id, Span>,
     /// By a missing element: what waits for it.
     waiting: BTreeMap<Id, SmallVec<[Id; 1]>>,
+}
+
+/// An element that came last: it has no right children yet.
+#[derive(Clone, Copy, Debug)]
+struct Cursor {
+    id: Id,
+    place: Place,
+    /// How many visible elements there are up to and with this one, if it was inserted here.
+    end: Option<usize>,
 }
 
 impl<C: Content> Default for Sequence<C> {

@@ -3,9 +3,10 @@
 use core::ops::Range;
 
 use super::join::Changed;
-use super::order::{EDGE, Id, PIECE, Piece, Place};
+use super::order::Place;
+use super::piece::{EDGE, Id, PIECE, Piece};
 use super::tree::{Origin, Side};
-use super::{Content, OutOfRange, Sequence};
+use super::{Content, Cursor, OutOfRange, Sequence};
 use crate::Tx;
 
 impl<C: Content> Sequence<C> {
@@ -17,7 +18,7 @@ impl<C: Content> Sequence<C> {
             return Ok(());
         }
         let mut id = self.issue(tx, total as u64);
-        let mut cursor = self.cursor.take().filter(|cursor| cursor.0 == at).map(|cursor| cursor.1);
+        let mut cursor = self.cursor.take().filter(|cursor| cursor.end == Some(at)).map(|cursor| cursor.place);
         let mut place = cursor.or_else(|| at.checked_sub(1).map(|before| self.order.find(before)));
         let (mut done, mut units) = (0, 0);
         while done < total {
@@ -34,7 +35,8 @@ impl<C: Content> Sequence<C> {
             (done, units) = (done + count, units + size);
             id = id.plus(count as u64);
         }
-        self.cursor = cursor.map(|cursor| (at + total, cursor));
+        let last = Id { counter: id.counter - 1, ..id };
+        self.cursor = cursor.map(|place| Cursor { id: last, place, end: Some(at + total) });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::order::{Id, Piece};
+use super::piece::{Id, Piece};
 use super::{Content, Sequence, SequenceEffect};
 use crate::{CausalContext, Contexts};
 
@@ -25,7 +25,6 @@ pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
 impl<C: Content> Sequence<C> {
     pub(crate) fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Vec<SequenceEffect> {
         let mut changed = Changed::new();
-        self.cursor = None;
         self.end_seen(theirs, contexts.theirs, &mut changed);
         for replica in theirs.peers.all() {
             for piece in theirs.pieces_of(replica, 0, u64::MAX) {
@@ -127,6 +126,7 @@ impl<C: Content> Sequence<C> {
     }
 
     fn make_alive(&mut self, piece: &Piece, changed: &mut Changed) {
+        self.cursor = None;
         let mut rest = *piece;
         while rest.len > 0 {
             let id = rest.id();
@@ -152,6 +152,7 @@ impl<C: Content> Sequence<C> {
 
     /// Ends those of the elements that are alive here.
     pub(super) fn kill(&mut self, id: Id, len: u64, changed: &mut Changed) {
+        self.cursor = None;
         let end = id.counter.saturating_add(len);
         let alive: SmallVec<[(u64, u64); 4]> = self
             .pieces_of(id.replica, id.counter, end - 1)

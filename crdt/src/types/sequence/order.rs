@@ -1,97 +1,18 @@
 //! The elements in their order: where the n-th visible one is, and where a given one is.
 //!
 //! Pieces of elements lie in leaves of bounded size; a Fenwick tree (Fenwick 1994) over the leaves counts what is visible,
-//! and an ordered map per replica leads from an element
+//! and a sorted list per replica leads from an element
 //! to its leaf. Finding either way costs O(log n); only the split of
-//! a leaf costs O(leaves), once in some thirty new pieces.
+//! a leaf costs O(leaves), once in some sixteen new pieces.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::Content;
+use super::leaves::Leaves;
+use super::piece::{EDGE, Id, Piece};
 
 /// How many pieces a leaf holds at most.
-const LEAF: usize = 64;
-
-/// How many elements a piece holds at most, so that finding a character in a piece is bounded.
-pub(super) const PIECE: usize = 1024;
-
-/// An element, by the place of its replica among those known here; [`EDGE`] is none, but the start or the end.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Id {
-    pub(super) replica: u32,
-    pub(super) counter: u64,
-}
-
-/// As a parent the start of the sequence, as a right origin its end.
-pub(super) const EDGE: Id = Id { replica: u32::MAX, counter: 0 };
-
-impl Id {
-    /// The element that the same replica made `count` later.
-    pub(super) fn plus(self, count: u64) -> Self {
-        Self { counter: self.counter + count, ..self }
-    }
-}
-
-/// Elements that one replica made one after the other, which stand next to each other, all visible or none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Piece {
-    pub(super) counter: u64,
-    /// Where the content of visible elements starts.
-    pub(super) at: usize,
-    pub(super) replica: u32,
-    pub(super) len: u32,
-    /// How many units of content there are.
-    pub(super) size: u32,
-    pub(super) alive: bool,
-}
-
-impl Piece {
-    pub(super) fn dead(id: Id, len: usize) -> Self {
-        Self { counter: id.counter, at: 0, replica: id.replica, len: len as u32, size: 0, alive: false }
-    }
-
-    pub(super) fn id(&self) -> Id {
-        Id { replica: self.replica, counter: self.counter }
-    }
-
-    /// The counter after the last one.
-    pub(super) fn end(&self) -> u64 {
-        self.counter + u64::from(self.len)
-    }
-
-    pub(super) fn contains(&self, id: Id) -> bool {
-        self.replica == id.replica && self.counter <= id.counter && id.counter < self.end()
-    }
-
-    pub(super) fn visible(&self) -> usize {
-        if self.alive { self.len as usize } else { 0 }
-    }
-
-    /// Cuts off and returns what follows the first `count` elements.
-    pub(super) fn split_off<C: Content>(&mut self, content: &C, count: u32) -> Self {
-        let units = if !self.alive {
-            0
-        } else if self.size == self.len {
-            count
-        } else {
-            C::offset(content.slice(self.at..self.at + self.size as usize), count as usize) as u32
-        };
-        let at = if self.alive { self.at + units as usize } else { 0 };
-        let tail = Self { counter: self.counter + u64::from(count), at, len: self.len - count, size: self.size - units, ..*self };
-        (self.len, self.size) = (count, units);
-        tail
-    }
-
-    /// Whether `next` can become part of this piece.
-    pub(super) fn joins(&self, next: &Self) -> bool {
-        self.replica == next.replica
-            && self.end() == next.counter
-            && self.alive == next.alive
-            && (self.len + next.len) as usize <= PIECE
-            && (!self.alive || self.at + self.size as usize == next.at)
-    }
-}
+const LEAF: usize = 32;
 
 /// Where an element is.
 #[derive(Clone, Copy, Debug)]
@@ -109,50 +30,10 @@ struct Leaf {
     rank: u32,
 }
 
-/// In which leaf the elements of a replica are: an entry holds up to the next one. So what happens within a leaf does not
-/// concern it. Counters without an element may lead anywhere.
-#[derive(Clone, Debug, Default)]
-struct Leaves {
-    starts: BTreeMap<u64, u32>,
-    /// Above all counters here.
-    end: u64,
-}
-
-impl Leaves {
-    fn of(&self, counter: u64) -> Option<u32> {
-        self.starts.range(..=counter).next_back().map(|(_, &leaf)| leaf)
-    }
-
-    /// Notes that the elements `first..end` are in `leaf`.
-    fn assign(&mut self, first: u64, end: u64, leaf: u32) {
-        if first >= self.end {
-            self.end = end;
-            if self.of(first) != Some(leaf) {
-                self.starts.insert(first, leaf);
-            }
-            return;
-        }
-        self.end = self.end.max(end);
-        let last = self.starts.range(..=end).next_back().map(|(&start, &leaf)| (start, leaf));
-        if last.is_some_and(|(start, of)| start <= first && of == leaf) {
-            return;
-        }
-        while let Some((&start, _)) = self.starts.range(first..end).next() {
-            self.starts.remove(&start);
-        }
-        if self.of(first) != Some(leaf) {
-            self.starts.insert(first, leaf);
-        }
-        if let Some((_, behind)) = last.filter(|&(start, of)| start < end && of != leaf) {
-            self.starts.insert(end, behind);
-        }
-    }
-}
-
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
     leaves: Vec<Leaf>,
-    order: Vec<u32>,
+    ranked: Vec<u32>,
     /// Fenwick: entry `i` counts what is visible in the leaves `i - lowest_bit(i) .. i`.
     sums: Vec<usize>,
     /// Per replica, in which leaf its elements are.
@@ -176,13 +57,13 @@ impl Order {
 
     /// All pieces in order.
     pub(super) fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.order.iter().flat_map(|&leaf| &self.leaves[leaf as usize].pieces)
+        self.ranked.iter().flat_map(|&leaf| &self.leaves[leaf as usize].pieces)
     }
 
     /// The pieces from the one at `place` on.
     pub(super) fn pieces_from(&self, place: Place) -> impl Iterator<Item = &Piece> {
         let rank = self.leaves[place.leaf as usize].rank as usize;
-        self.order[rank..].iter().flat_map(|&leaf| &self.leaves[leaf as usize].pieces).skip(place.piece)
+        self.ranked[rank..].iter().flat_map(|&leaf| &self.leaves[leaf as usize].pieces).skip(place.piece)
     }
 
     /// All pieces, to change where their content lies.
@@ -193,15 +74,15 @@ impl Order {
     /// The visible element number `at`, which is below [`visible`](Self::visible).
     pub(super) fn find(&self, at: usize) -> Place {
         let (mut rank, mut rest) = (0, at);
-        let mut step = self.order.len().next_power_of_two();
+        let mut step = self.ranked.len().next_power_of_two();
         while step > 0 {
-            if rank + step <= self.order.len() && self.sums[rank + step] <= rest {
+            if rank + step <= self.ranked.len() && self.sums[rank + step] <= rest {
                 rank += step;
                 rest -= self.sums[rank];
             }
             step /= 2;
         }
-        let leaf = self.order[rank];
+        let leaf = self.ranked[rank];
         for (piece, candidate) in self.leaves[leaf as usize].pieces.iter().enumerate() {
             let visible = candidate.visible();
             if rest < visible {
@@ -248,12 +129,12 @@ impl Order {
         if let Some(next) = leaf.pieces.get(place.piece + 1) {
             return next.id();
         }
-        self.order.get(leaf.rank as usize + 1).map_or(EDGE, |&next| self.leaves[next as usize].pieces[0].id())
+        self.ranked.get(leaf.rank as usize + 1).map_or(EDGE, |&next| self.leaves[next as usize].pieces[0].id())
     }
 
     /// The first element, visible or not; [`EDGE`] if there is none.
     pub(super) fn first(&self) -> Id {
-        self.order.first().map_or(EDGE, |&first| self.leaves[first as usize].pieces[0].id())
+        self.ranked.first().map_or(EDGE, |&first| self.leaves[first as usize].pieces[0].id())
     }
 
     /// Puts a piece directly before the element at `before`, or what would be the next one of its piece, or at the start.
@@ -267,12 +148,12 @@ impl Order {
     }
 
     fn insert_first(&mut self, piece: Piece) -> (u32, usize) {
-        if self.order.is_empty() {
+        if self.ranked.is_empty() {
             self.leaves.push(Leaf { pieces: Vec::new(), visible: 0, rank: 0 });
-            self.order.push(0);
+            self.ranked.push(0);
             self.sums = alloc::vec![0, 0];
         }
-        self.insert_piece(self.order[0], 0, piece)
+        self.insert_piece(self.ranked[0], 0, piece)
     }
 
     /// Lets a piece start at `place` and returns the place of that piece.
@@ -284,7 +165,7 @@ impl Order {
         }
         let tail = piece.split_off(content, place.offset);
         // What is counted again when the tail is inserted.
-        self.count(place.leaf, -(tail.visible() as isize));
+        self.count(place.leaf, -(tail.visible().cast_signed()));
         let (leaf, piece) = self.insert_piece(place.leaf, place.piece + 1, tail);
         Place { leaf, piece, offset: 0 }
     }
@@ -300,7 +181,7 @@ impl Order {
         }
         self.leaves[leaf as usize].pieces.insert(at, piece);
         self.index_piece(&piece, leaf);
-        self.count(leaf, piece.visible() as isize);
+        self.count(leaf, piece.visible().cast_signed());
         (leaf, at)
     }
 
@@ -324,15 +205,15 @@ impl Order {
             self.index[piece.replica as usize].assign(piece.counter, piece.end(), new);
         }
         self.leaves.push(Leaf { pieces, visible, rank });
-        self.order.insert(rank as usize, new);
+        self.ranked.insert(rank as usize, new);
         self.recount();
         new
     }
 
     fn recount(&mut self) {
         self.sums.clear();
-        self.sums.resize(self.order.len() + 1, 0);
-        for (rank, &leaf) in self.order.iter().enumerate() {
+        self.sums.resize(self.ranked.len() + 1, 0);
+        for (rank, &leaf) in self.ranked.iter().enumerate() {
             let leaf = &mut self.leaves[leaf as usize];
             leaf.rank = rank as u32;
             let at = rank + 1;
@@ -368,7 +249,7 @@ impl Order {
         before.len += piece.len;
         before.size += piece.size;
         self.index[piece.replica as usize].assign(piece.counter, piece.end(), behind.leaf);
-        self.count(behind.leaf, piece.visible() as isize);
+        self.count(behind.leaf, piece.visible().cast_signed());
         Place { offset: behind.offset + piece.len - 1, ..behind }
     }
 
@@ -382,7 +263,7 @@ impl Order {
         let before = *piece;
         piece.alive = made.is_some();
         (piece.at, piece.size) = made.unwrap_or_default();
-        let change = piece.visible() as isize - before.visible() as isize;
+        let change = piece.visible().cast_signed() - before.visible().cast_signed();
         self.count(start.leaf, change);
         if made.is_none() {
             self.merge_around(start);
@@ -393,7 +274,7 @@ impl Order {
     /// The first place of the next leaf, for a place behind the last piece of its leaf.
     fn after(&self, place: Place) -> Place {
         let leaf = &self.leaves[place.leaf as usize];
-        Place { leaf: self.order[leaf.rank as usize + 1], piece: place.piece - leaf.pieces.len(), offset: 0 }
+        Place { leaf: self.ranked[leaf.rank as usize + 1], piece: place.piece - leaf.pieces.len(), offset: 0 }
     }
 
     fn merge_around(&mut self, place: Place) {

@@ -6,8 +6,9 @@ use core::cmp::Ordering;
 use smallvec::SmallVec;
 
 use super::join::Changed;
-use super::order::{EDGE, Id, PIECE, Piece, Place};
-use super::{Content, Sequence};
+use super::order::Place;
+use super::piece::{EDGE, Id, PIECE, Piece};
+use super::{Content, Cursor, Sequence};
 use crate::{Dot, ReplicaId};
 
 /// Which child of its parent an element is.
@@ -154,12 +155,11 @@ impl Peers {
 impl<C: Content> Sequence<C> {
     /// The origin of an element that is known here, in the tree or pending.
     pub(super) fn origin(&self, id: Id) -> Origin {
-        let (first, origin) = match self.peers.run(id) {
-            Some(run) => (run.first, run.origin),
-            None => {
-                let (first, span) = self.pending.range(..=id).next_back().expect("invariant: asked only of what is known");
-                (first.counter, span.origin)
-            }
+        let (first, origin) = if let Some(run) = self.peers.run(id) {
+            (run.first, run.origin)
+        } else {
+            let (first, span) = self.pending.range(..=id).next_back().expect("invariant: asked only of what is known");
+            (first.counter, span.origin)
         };
         if first == id.counter { origin } else { origin.next_of(Id { counter: id.counter - 1, ..id }) }
     }
@@ -188,11 +188,12 @@ impl<C: Content> Sequence<C> {
         let mut ready: SmallVec<[Span; 2]> = SmallVec::new();
         ready.push(span);
         while let Some(span) = ready.pop() {
-            if let Some(missing) = self.missing(&span) {
+            let behind_cursor = self.behind_cursor(&span);
+            if let Some(missing) = behind_cursor.map_or_else(|| self.missing(&span), |_| None) {
                 self.wait(span, missing);
                 continue;
             }
-            self.place(&span);
+            self.place(&span, behind_cursor);
             if span.piece.alive {
                 changed.push((span.piece.id(), span.piece.len));
             }
@@ -227,14 +228,22 @@ impl<C: Content> Sequence<C> {
     }
 
     /// Puts the span, whose origins are in the tree, where it belongs.
-    fn place(&mut self, span: &Span) {
+    fn place(&mut self, span: &Span, known: Option<Place>) {
         let (id, origin) = (span.piece.id(), span.origin);
-        let before = self.find_place(id, origin);
+        let before = known.or_else(|| self.find_place(id, origin));
         let continues = self.register(id, u64::from(span.piece.len), origin);
-        match before {
+        let place = match before {
             Some(place) if continues && place.offset > 0 => self.order.append(&self.content, place, span.piece),
             _ => self.order.insert(&self.content, before, span.piece),
         };
+        self.cursor = Some(Cursor { id: id.plus(u64::from(span.piece.len) - 1), place, end: None });
+    }
+
+    /// The place of a span that continues the run of the element that came last.
+    fn behind_cursor(&self, span: &Span) -> Option<Place> {
+        let cursor = self.cursor.filter(|cursor| cursor.id == span.origin.parent && span.origin.side == Side::Right)?;
+        let run = self.peers.run(cursor.id).filter(|run| run.origin.right == span.origin.right)?;
+        (run.first + run.len == cursor.id.counter + 1).then_some(Place { offset: cursor.place.offset + 1, ..cursor.place })
     }
 
     /// Notes elements in the tree, and says whether they continue a run.

@@ -8,7 +8,7 @@ use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use super::join::Changed;
-use super::order::{EDGE, Id, PIECE, Piece};
+use super::piece::{EDGE, Id, PIECE, Piece};
 use super::tree::{Origin, Run, Side, Span};
 use super::{Content, Sequence};
 use crate::codec::{DecodeError, Reader, Writer};
