@@ -55,8 +55,8 @@ pub use id::{Dot, NodeId, ReplicaId};
 pub use replicated::{Replicated, Tx};
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::Summary;
+pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};
 #[cfg(feature = "document")]
 pub use types::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};
-pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};
 pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
 pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 pub use self::automerge::Automerge;
 pub use self::change::{Change, ChangeHash};
-pub use self::engine::{DocumentError, Engine, Step, Write};
 use self::engine::contained;
+pub use self::engine::{DocumentError, Engine, Step, Write};
 use self::view::View;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::{CausalContext, Changed, Contexts, Crdt, Dot, Edit, Lattice, Tx, Undotted};
@@ -212,7 +212,12 @@ impl<E: Engine> DocumentEdit<'_, E> {
     ///
     /// # Errors
     /// Nothing was inserted.
-    pub fn insert<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], value: impl Into<Value>) -> Result<(), DocumentError> {
+    pub fn insert<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        value: impl Into<Value>,
+    ) -> Result<(), DocumentError> {
         self.write(tx, path, &Write::Insert(value.into()))
     }
 
@@ -220,7 +225,12 @@ impl<E: Engine> DocumentEdit<'_, E> {
     ///
     /// # Errors
     /// Nothing was appended.
-    pub fn push<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], value: impl Into<Value>) -> Result<(), DocumentError> {
+    pub fn push<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        value: impl Into<Value>,
+    ) -> Result<(), DocumentError> {
         let length = match self.get(path)? {
             Some(Value::Array(items)) => items.len(),
             Some(_) => return Err(DocumentError::OtherType(path.len().saturating_sub(1))),

@@ -169,11 +169,15 @@ impl<C: Content> Sequence<C> {
         for replica in self.peers.all() {
             for piece in self.pieces_of(replica, 0, u64::MAX).filter(|piece| piece.alive) {
                 let id = piece.id();
-                join::parts(u64::from(piece.len), |more| dots.contains(self.peers.dot(id.plus(more))), |from, count, asked| {
-                    if !asked {
-                        part.kill(id.plus(from), count, &mut Vec::new());
-                    }
-                });
+                join::parts(
+                    u64::from(piece.len),
+                    |more| dots.contains(self.peers.dot(id.plus(more))),
+                    |from, count, asked| {
+                        if !asked {
+                            part.kill(id.plus(from), count, &mut Vec::new());
+                        }
+                    },
+                );
             }
         }
         part.collect_garbage();
@@ -253,7 +257,9 @@ impl<C: Content> Sequence<C> {
 impl<C: Content> PartialEq for Sequence<C> {
     fn eq(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.skeleton(), other.skeleton());
-        mine.len() == theirs.len() && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b)) && self.live_content_is(other)
+        mine.len() == theirs.len()
+            && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b))
+            && self.live_content_is(other)
     }
 }
 

@@ -77,7 +77,9 @@ impl Engine for Automerge {
         match (write, last, there) {
             (Write::Insert(value), Step::Index(at), _) if at <= self.0.length(&parent) => self.insert(&parent, at, value),
             (Write::Insert(_), Step::Key(_), _) => Err(DocumentError::OtherType(here)),
-            (Write::Put(_) | Write::Text(_) | Write::Counter(_), Step::Key(_), _) | (_, _, Some(_)) => self.overwrite(&parent, last, write, there == Some(true), here),
+            (Write::Put(_) | Write::Text(_) | Write::Counter(_), Step::Key(_), _) | (_, _, Some(_)) => {
+                self.overwrite(&parent, last, write, there == Some(true), here)
+            }
             _ => Err(DocumentError::Missing(here)),
         }
     }

@@ -100,7 +100,8 @@ impl Change {
             dependencies.push(read_hash(&mut content)?);
         }
         let actor: &[u8] = content.bytes()?;
-        let actor = Actor(actor.try_into().map_err(|_: core::array::TryFromSliceError| DecodeError::Invalid("an actor that is no replica"))?);
+        let actor =
+            Actor(actor.try_into().map_err(|_: core::array::TryFromSliceError| DecodeError::Invalid("an actor that is no replica"))?);
         let change = Self::new(dependencies, actor, content.rest(), &mut content)?;
         if change.hash.0[..4] == sum { Ok(change) } else { Err(DecodeError::Invalid("a change with a wrong checksum")) }
     }

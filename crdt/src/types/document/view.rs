@@ -28,7 +28,8 @@ impl<E: Engine> View<E> {
         for (&hash, change) in changes {
             view.claim(hash, change);
         }
-        let sound: Vec<Arc<Change>> = order::in_order(changes).into_iter().filter(|change| !view.quarantined.contains_key(&change.hash)).cloned().collect();
+        let sound: Vec<Arc<Change>> =
+            order::in_order(changes).into_iter().filter(|change| !view.quarantined.contains_key(&change.hash)).cloned().collect();
         view.take(&sound);
         view
     }

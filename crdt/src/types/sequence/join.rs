@@ -83,33 +83,41 @@ impl<C: Content> Sequence<C> {
     fn take_new(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
-        parts(u64::from(piece.len), |at| piece.alive && !seen.contains(dot(at)), |_, count, alive| {
-            let end = rest.counter + count;
-            let part = cut(&mut rest, theirs, end);
-            let origin = theirs.origin(part.id()).map(|id| self.adopt(&theirs.peers, id));
-            let id = self.adopt(&theirs.peers, part.id());
-            self.add(id, part.len as usize, origin, alive.then(|| theirs.slice_of(&part)), changed);
-        });
+        parts(
+            u64::from(piece.len),
+            |at| piece.alive && !seen.contains(dot(at)),
+            |_, count, alive| {
+                let end = rest.counter + count;
+                let part = cut(&mut rest, theirs, end);
+                let origin = theirs.origin(part.id()).map(|id| self.adopt(&theirs.peers, id));
+                let id = self.adopt(&theirs.peers, part.id());
+                self.add(id, part.len as usize, origin, alive.then(|| theirs.slice_of(&part)), changed);
+            },
+        );
     }
 
     /// Makes those alive that are known here only as part of the skeleton, and have not ended here.
     fn revive(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
-        parts(u64::from(piece.len), |at| !seen.contains(dot(at)), |_, count, new| {
-            let end = rest.counter + count;
-            let mut part = cut(&mut rest, theirs, end);
-            while new && part.len > 0 {
-                let id = self.adopt(&theirs.peers, part.id());
-                // A visible piece never spans two runs.
-                let run = theirs.peers.run(part.id()).map_or(part.end(), |run| run.first + run.len);
-                let mut one = cut(&mut part, theirs, run);
-                let elements = theirs.slice_of(&one);
-                (one.replica, one.at) = (id.replica, self.content.size());
-                self.content.push(elements);
-                self.make_alive(&one, changed);
-            }
-        });
+        parts(
+            u64::from(piece.len),
+            |at| !seen.contains(dot(at)),
+            |_, count, new| {
+                let end = rest.counter + count;
+                let mut part = cut(&mut rest, theirs, end);
+                while new && part.len > 0 {
+                    let id = self.adopt(&theirs.peers, part.id());
+                    // A visible piece never spans two runs.
+                    let run = theirs.peers.run(part.id()).map_or(part.end(), |run| run.first + run.len);
+                    let mut one = cut(&mut part, theirs, run);
+                    let elements = theirs.slice_of(&one);
+                    (one.replica, one.at) = (id.replica, self.content.size());
+                    self.content.push(elements);
+                    self.make_alive(&one, changed);
+                }
+            },
+        );
     }
 
     fn make_alive(&mut self, piece: &Piece, changed: &mut Changed) {

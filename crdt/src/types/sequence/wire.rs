@@ -75,7 +75,8 @@ impl<C: Content> Sequence<C> {
     pub(crate) fn encode(&self, out: &mut Writer) {
         let runs = self.skeleton();
         let origins = runs.iter().flat_map(|(_, run)| [run.origin.parent.replica, run.origin.right.replica]);
-        let named: BTreeSet<u32> = runs.iter().map(|(replica, _)| *replica).chain(origins).filter(|&replica| replica != EDGE.replica).collect();
+        let named: BTreeSet<u32> =
+            runs.iter().map(|(replica, _)| *replica).chain(origins).filter(|&replica| replica != EDGE.replica).collect();
         let table: Vec<u32> = self.peers.all().filter(|replica| named.contains(replica)).collect();
         let mut rank = alloc::vec![0_u64; self.peers.all().count()];
         out.number(table.len() as u64);
