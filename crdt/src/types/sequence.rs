@@ -28,7 +28,8 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 pub(crate) use self::content::Content;
-use self::order::{EDGE, Id, Order, Piece};
+use self::join::Changed;
+use self::order::{EDGE, Id, Order, Piece, Place};
 use self::tree::{Peers, Side, Span};
 use crate::{CausalContext, Dot, Effects, Undotted};
 
@@ -77,6 +78,8 @@ pub(crate) struct Sequence<C> {
     garbage: usize,
     peers: Peers,
     order: Order,
+    /// Behind what was inserted last, and where that is; none once anything else has changed.
+    cursor: Option<(usize, Place)>,
     /// Children other than the next of their run, as siblings stand.
     children: BTreeMap<(Id, Side), SmallVec<[Id; 1]>>,
     /// By their first elements: what refers to elements that are not here yet.
@@ -92,6 +95,7 @@ impl<C: Content> Default for Sequence<C> {
             garbage: 0,
             peers: Peers::default(),
             order: Order::default(),
+            cursor: None,
             children: BTreeMap::new(),
             pending: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -144,6 +148,10 @@ impl<C: Content> Sequence<C> {
         Some(self.order.position(place) + usize::from(self.order.piece(place).alive))
     }
 
+    pub(crate) fn dot_count(&self) -> usize {
+        self.len() + self.pending.values().map(|span| span.piece.visible()).sum::<usize>()
+    }
+
     /// Visits every live dot, ascending per replica.
     pub(crate) fn dots(&self, visit: &mut dyn FnMut(Dot)) {
         for replica in self.peers.all() {
@@ -159,6 +167,7 @@ impl<C: Content> Sequence<C> {
             return self.part_of_live(dots);
         }
         let mut part = self.clone();
+        part.cursor = None;
         if dots.is_empty() {
             part.order.hide_all();
             part.pending.values_mut().for_each(|span| span.piece = Piece::dead(span.piece.id(), span.piece.len as usize));
@@ -169,15 +178,11 @@ impl<C: Content> Sequence<C> {
         for replica in self.peers.all() {
             for piece in self.pieces_of(replica, 0, u64::MAX).filter(|piece| piece.alive) {
                 let id = piece.id();
-                join::parts(
-                    u64::from(piece.len),
-                    |more| dots.contains(self.peers.dot(id.plus(more))),
-                    |from, count, asked| {
-                        if !asked {
-                            part.kill(id.plus(from), count, &mut Vec::new());
-                        }
-                    },
-                );
+                join::parts(u64::from(piece.len), |more| dots.contains(self.peers.dot(id.plus(more))), |from, count, asked| {
+                    if !asked {
+                        part.kill(id.plus(from), count, &mut Changed::new());
+                    }
+                });
             }
         }
         part.collect_garbage();
@@ -206,7 +211,7 @@ impl<C: Content> Sequence<C> {
         let origin = other.origin(piece.id()).map(|id| self.adopt(&other.peers, id));
         let id = self.adopt(&other.peers, piece.id());
         let elements = piece.alive.then(|| other.slice_of(piece));
-        self.add(id, piece.len as usize, origin, elements, &mut Vec::new());
+        self.add(id, piece.len as usize, origin, elements, &mut Changed::new());
     }
 
     /// What is called `id` at the other one.
@@ -225,7 +230,7 @@ impl<C: Content> Sequence<C> {
 
     /// The pieces of a replica that reach into `first..=last`, ascending, pending ones among them.
     fn pieces_of(&self, replica: u32, first: u64, last: u64) -> impl Iterator<Item = &Piece> {
-        let mut placed = self.order.pieces_of(replica, first, last).peekable();
+        let mut placed = self.placed_pieces(replica, first, last).peekable();
         let from = self.pending.range(..=Id { replica, counter: first }).next_back();
         let from = from.map_or(first, |(id, _)| if id.replica == replica { id.counter } else { first });
         let range = Id { replica, counter: from }..=Id { replica, counter: last };
@@ -234,6 +239,21 @@ impl<C: Content> Sequence<C> {
             (Some(a), Some(b)) if a.counter > b.counter => pending.next(),
             (Some(_), _) => placed.next(),
             _ => pending.next(),
+        })
+    }
+
+    fn placed_pieces(&self, replica: u32, first: u64, last: u64) -> impl Iterator<Item = &Piece> {
+        let mut runs = self.peers.runs_above(replica, first).iter();
+        let mut run = runs.next();
+        let mut at = first;
+        core::iter::from_fn(move || {
+            while run.is_some_and(|run| run.first + run.len <= at) {
+                run = runs.next();
+            }
+            let counter = run.map(|run| run.first.max(at)).filter(|&counter| counter <= last)?;
+            let piece = self.order.piece(self.order.locate(Id { replica, counter })?);
+            at = piece.end();
+            Some(piece)
         })
     }
 
@@ -257,9 +277,7 @@ impl<C: Content> Sequence<C> {
 impl<C: Content> PartialEq for Sequence<C> {
     fn eq(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.skeleton(), other.skeleton());
-        mine.len() == theirs.len()
-            && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b))
-            && self.live_content_is(other)
+        mine.len() == theirs.len() && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b)) && self.live_content_is(other)
     }
 }
 
@@ -280,6 +298,10 @@ macro_rules! crdt_by_sequence {
 
             fn dots(&self, visit: &mut dyn FnMut(Dot)) {
                 self.0.dots(visit);
+            }
+
+            fn dot_count(&self) -> usize {
+                self.0.dot_count()
             }
 
             fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {

@@ -1,8 +1,8 @@
 //! Local changes, made in the value and in the delta of the transaction alike.
 
-use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::join::Changed;
 use super::order::{EDGE, Id, PIECE, Piece, Place};
 use super::tree::{Origin, Side};
 use super::{Content, OutOfRange, Sequence};
@@ -16,49 +16,57 @@ impl<C: Content> Sequence<C> {
         if total == 0 {
             return Ok(());
         }
-        let mut id = self.peers.intern(tx.issue_run(total as u64));
-        let mut place = at.checked_sub(1).map(|before| self.order.find(before));
+        let mut id = self.issue(tx, total as u64);
+        let mut cursor = self.cursor.take().filter(|cursor| cursor.0 == at).map(|cursor| cursor.1);
+        let mut place = cursor.or_else(|| at.checked_sub(1).map(|before| self.order.find(before)));
         let (mut done, mut units) = (0, 0);
         while done < total {
             let count = (total - done).min(PIECE);
             let rest = C::part(elements, units..C::units(elements));
             let size = if total <= PIECE { C::units(rest) } else { C::offset(rest, count) };
             let part = C::part(rest, 0..size);
-            let origin = self.insert_behind(place, id, count, part);
+            let origin = self.origin_behind(place, cursor.is_some());
+            cursor = Some(self.insert_behind(place, id, count, part, origin));
+            place = cursor;
             let there = origin.map(|id| delta.adopt(&self.peers, id));
             let first = delta.adopt(&self.peers, id);
-            delta.add(first, count, there, Some(part), &mut Vec::new());
+            delta.add(first, count, there, Some(part), &mut Changed::new());
             (done, units) = (done + count, units + size);
-            if done < total {
-                id = id.plus(count as u64);
-                place = Some(self.locate(Id { counter: id.counter - 1, ..id }));
-            }
+            id = id.plus(count as u64);
         }
+        self.cursor = cursor.map(|cursor| (at + total, cursor));
         Ok(())
     }
 
-    /// Inserts elements behind a visible one, or at the start, and says where they belong.
-    fn insert_behind(&mut self, place: Option<Place>, id: Id, count: usize, elements: &C::Slice) -> Origin {
-        let origin = self.origin_behind(place);
+    /// Issues dots that no element here has. An element that was never issued can only have come from a forger.
+    fn issue(&mut self, tx: &mut Tx<'_>, count: u64) -> Id {
+        let id = self.peers.intern(tx.issue_run(count));
+        let forged = self.peers.runs(id.replica).last().map_or(0, |run| run.first + run.len - 1);
+        let pending = self.pending.range(id..=Id { counter: u64::MAX, ..id }).next_back();
+        let forged = pending.map_or(forged, |(_, span)| forged.max(span.piece.end() - 1));
+        if forged < id.counter {
+            return id;
+        }
+        let skipped = (forged + 1).saturating_sub(id.counter + count);
+        let first = tx.issue_run(skipped + count);
+        id.plus(first.counter - id.counter + skipped)
+    }
+
+    /// Inserts elements behind a visible one, or at the start; returns where the last one is.
+    fn insert_behind(&mut self, place: Option<Place>, id: Id, count: usize, elements: &C::Slice, origin: Origin) -> Place {
         let (at, size) = (self.content.size(), C::units(elements) as u32);
         self.content.push(elements);
         let continues = self.register(id, count as u64, origin);
-        let place = place.map(|place| Place { offset: place.offset + 1, ..place });
-        if let Some(place) = place.filter(|_| continues) {
-            let before = self.order.piece(place);
-            if before.at + before.size as usize == at && before.len as usize + count <= PIECE {
-                self.order.extend(place, count as u32, size);
-                return origin;
-            }
-        }
         let piece = Piece { counter: id.counter, at, replica: id.replica, len: count as u32, size, alive: true };
-        self.order.insert(&self.content, place, piece);
-        origin
+        match place.map(|place| Place { offset: place.offset + 1, ..place }) {
+            Some(place) if continues => self.order.append(&self.content, place, piece),
+            place => self.order.insert(&self.content, place, piece),
+        }
     }
 
     /// The origin of what is inserted behind the element at `place`. It never gets a sibling that stands next to it: a
     /// right child has none yet, and before a left child's parent there is nothing.
-    fn origin_behind(&self, place: Option<Place>) -> Origin {
+    fn origin_behind(&self, place: Option<Place>, is_last_made: bool) -> Origin {
         let Some(place) = place else {
             let first = self.order.first();
             let side = if first == EDGE { Side::Right } else { Side::Left };
@@ -66,13 +74,14 @@ impl<C: Content> Sequence<C> {
         };
         let right = self.order.next(place);
         let parent = self.order.piece(place).id().plus(u64::from(place.offset));
-        let has_right = self.peers.next_in_run(parent).is_some() || self.children.contains_key(&(parent, Side::Right));
-        if has_right { Origin { parent: right, side: Side::Left, right } } else { Origin { parent, side: Side::Right, right } }
+        let has_right = || self.peers.next_in_run(parent).is_some() || self.children.contains_key(&(parent, Side::Right));
+        if !is_last_made && has_right() { Origin { parent: right, side: Side::Left, right } } else { Origin { parent, side: Side::Right, right } }
     }
 
     /// Deletes the elements of a range.
     pub(crate) fn delete(&mut self, delta: &mut Self, tx: &mut Tx<'_>, range: Range<usize>) -> Result<(), OutOfRange> {
         self.check(range.end)?;
+        self.cursor = None;
         let mut left = range.end.saturating_sub(range.start);
         while left > 0 {
             let place = self.order.find(range.start);
@@ -86,7 +95,7 @@ impl<C: Content> Sequence<C> {
                 tx.end(crate::Dot { counter: dot.counter + more, ..dot });
             }
             if let Some(there) = delta.peers.id(dot) {
-                delta.kill(there, count as u64, &mut Vec::new());
+                delta.kill(there, count as u64, &mut Changed::new());
             }
             left -= count;
         }

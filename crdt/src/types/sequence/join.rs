@@ -20,15 +20,20 @@ pub(super) fn parts(len: u64, test: impl Fn(u64) -> bool, mut visit: impl FnMut(
 }
 
 /// Elements that became visible or ceased to be.
-pub(super) type Changed = Vec<(Id, u32)>;
+pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
 
 impl<C: Content> Sequence<C> {
     pub(crate) fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Vec<SequenceEffect> {
         let mut changed = Changed::new();
+        self.cursor = None;
         self.end_seen(theirs, contexts.theirs, &mut changed);
         for replica in theirs.peers.all() {
             for piece in theirs.pieces_of(replica, 0, u64::MAX) {
-                self.take(theirs, piece, contexts.mine, &mut changed);
+                let mut rest = *piece;
+                while rest.len > 0 {
+                    let end = theirs.run_end(&rest);
+                    self.take(theirs, &cut(&mut rest, theirs, end), contexts.mine, &mut changed);
+                }
             }
         }
         self.collect_garbage();
@@ -59,7 +64,12 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Takes what is new of a piece of theirs.
+    /// Where the run ends in which a piece starts. A removed piece can span several.
+    fn run_end(&self, piece: &Piece) -> u64 {
+        self.peers.run(piece.id()).map_or(piece.end(), |run| run.first + run.len)
+    }
+
+    /// Takes what is new of a piece of theirs, which lies in one run.
     fn take(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mine = self.adopt(&theirs.peers, piece.id()).replica;
         let known: SmallVec<[(u64, u64, bool); 2]> =
@@ -83,41 +93,29 @@ impl<C: Content> Sequence<C> {
     fn take_new(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
-        parts(
-            u64::from(piece.len),
-            |at| piece.alive && !seen.contains(dot(at)),
-            |_, count, alive| {
-                let end = rest.counter + count;
-                let part = cut(&mut rest, theirs, end);
-                let origin = theirs.origin(part.id()).map(|id| self.adopt(&theirs.peers, id));
-                let id = self.adopt(&theirs.peers, part.id());
-                self.add(id, part.len as usize, origin, alive.then(|| theirs.slice_of(&part)), changed);
-            },
-        );
+        parts(u64::from(piece.len), |at| piece.alive && !seen.contains(dot(at)), |_, count, alive| {
+            let end = rest.counter + count;
+            let part = cut(&mut rest, theirs, end);
+            let origin = theirs.origin(part.id()).map(|id| self.adopt(&theirs.peers, id));
+            let id = self.adopt(&theirs.peers, part.id());
+            self.add(id, part.len as usize, origin, alive.then(|| theirs.slice_of(&part)), changed);
+        });
     }
 
     /// Makes those alive that are known here only as part of the skeleton, and have not ended here.
     fn revive(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
-        parts(
-            u64::from(piece.len),
-            |at| !seen.contains(dot(at)),
-            |_, count, new| {
-                let end = rest.counter + count;
-                let mut part = cut(&mut rest, theirs, end);
-                while new && part.len > 0 {
-                    let id = self.adopt(&theirs.peers, part.id());
-                    // A visible piece never spans two runs.
-                    let run = theirs.peers.run(part.id()).map_or(part.end(), |run| run.first + run.len);
-                    let mut one = cut(&mut part, theirs, run);
-                    let elements = theirs.slice_of(&one);
-                    (one.replica, one.at) = (id.replica, self.content.size());
-                    self.content.push(elements);
-                    self.make_alive(&one, changed);
-                }
-            },
-        );
+        parts(u64::from(piece.len), |at| !seen.contains(dot(at)), |_, count, new| {
+            let end = rest.counter + count;
+            let mut part = cut(&mut rest, theirs, end);
+            if new {
+                let elements = theirs.slice_of(&part);
+                (part.replica, part.at) = (self.adopt(&theirs.peers, part.id()).replica, self.content.size());
+                self.content.push(elements);
+                self.make_alive(&part, changed);
+            }
+        });
     }
 
     fn make_alive(&mut self, piece: &Piece, changed: &mut Changed) {

@@ -1,7 +1,8 @@
 //! The elements in their order: where the n-th visible one is, and where a given one is.
 //!
 //! Pieces of elements lie in leaves of bounded size; a Fenwick tree (Fenwick 1994) over the leaves counts what is visible,
-//! and an ordered map per replica leads from an element to its leaf. Finding either way costs O(log n); only the split of
+//! and an ordered map per replica leads from an element
+//! to its leaf. Finding either way costs O(log n); only the split of
 //! a leaf costs O(leaves), once in some thirty new pieces.
 
 use alloc::collections::BTreeMap;
@@ -83,8 +84,12 @@ impl Piece {
     }
 
     /// Whether `next` can become part of this piece.
-    fn joins(&self, next: &Self) -> bool {
-        !self.alive && !next.alive && self.replica == next.replica && self.end() == next.counter && (self.len + next.len) as usize <= PIECE
+    pub(super) fn joins(&self, next: &Self) -> bool {
+        self.replica == next.replica
+            && self.end() == next.counter
+            && self.alive == next.alive
+            && (self.len + next.len) as usize <= PIECE
+            && (!self.alive || self.at + self.size as usize == next.at)
     }
 }
 
@@ -104,14 +109,54 @@ struct Leaf {
     rank: u32,
 }
 
+/// In which leaf the elements of a replica are: an entry holds up to the next one. So what happens within a leaf does not
+/// concern it. Counters without an element may lead anywhere.
+#[derive(Clone, Debug, Default)]
+struct Leaves {
+    starts: BTreeMap<u64, u32>,
+    /// Above all counters here.
+    end: u64,
+}
+
+impl Leaves {
+    fn of(&self, counter: u64) -> Option<u32> {
+        self.starts.range(..=counter).next_back().map(|(_, &leaf)| leaf)
+    }
+
+    /// Notes that the elements `first..end` are in `leaf`.
+    fn assign(&mut self, first: u64, end: u64, leaf: u32) {
+        if first >= self.end {
+            self.end = end;
+            if self.of(first) != Some(leaf) {
+                self.starts.insert(first, leaf);
+            }
+            return;
+        }
+        self.end = self.end.max(end);
+        let last = self.starts.range(..=end).next_back().map(|(&start, &leaf)| (start, leaf));
+        if last.is_some_and(|(start, of)| start <= first && of == leaf) {
+            return;
+        }
+        while let Some((&start, _)) = self.starts.range(first..end).next() {
+            self.starts.remove(&start);
+        }
+        if self.of(first) != Some(leaf) {
+            self.starts.insert(first, leaf);
+        }
+        if let Some((_, behind)) = last.filter(|&(start, of)| start < end && of != leaf) {
+            self.starts.insert(end, behind);
+        }
+    }
+}
+
 #[derive(Clone, Debug, Default)]
 pub(super) struct Order {
     leaves: Vec<Leaf>,
     order: Vec<u32>,
     /// Fenwick: entry `i` counts what is visible in the leaves `i - lowest_bit(i) .. i`.
     sums: Vec<usize>,
-    /// Per replica, from the counter a piece starts with to its leaf.
-    index: Vec<BTreeMap<u64, u32>>,
+    /// Per replica, in which leaf its elements are.
+    index: Vec<Leaves>,
     visible: usize,
 }
 
@@ -169,20 +214,10 @@ impl Order {
 
     /// Where an element is, if it is here.
     pub(super) fn locate(&self, id: Id) -> Option<Place> {
-        let (_, &leaf) = self.index.get(id.replica as usize)?.range(..=id.counter).next_back()?;
+        let leaf = self.index.get(id.replica as usize)?.of(id.counter)?;
         let pieces = &self.leaves[leaf as usize].pieces;
         let piece = pieces.iter().position(|piece| piece.contains(id))?;
         Some(Place { leaf, piece, offset: (id.counter - pieces[piece].counter) as u32 })
-    }
-
-    /// The pieces of a replica that reach into `first..=last`, ascending.
-    pub(super) fn pieces_of(&self, replica: u32, first: u64, last: u64) -> impl Iterator<Item = &Piece> {
-        let index = self.index.get(replica as usize);
-        let from = index.and_then(|index| index.range(..=first).next_back()).map_or(first, |(&counter, _)| counter);
-        index.into_iter().flat_map(move |index| index.range(from..=last)).filter_map(move |(&counter, &leaf)| {
-            let piece = self.leaves[leaf as usize].pieces.iter().find(|piece| piece.counter == counter && piece.replica == replica)?;
-            (piece.end() > first).then_some(piece)
-        })
     }
 
     /// How many visible elements come before this one.
@@ -221,20 +256,23 @@ impl Order {
         self.order.first().map_or(EDGE, |&first| self.leaves[first as usize].pieces[0].id())
     }
 
-    /// Puts a piece directly before the element at `before`; at the end of the leaf if that is one behind its last piece.
-    pub(super) fn insert<C: Content>(&mut self, content: &C, before: Option<Place>, piece: Piece) {
-        let Some(place) = before else { return self.insert_first(piece) };
-        let place = self.split(content, place);
-        self.insert_piece(place.leaf, place.piece, piece);
+    /// Puts a piece directly before the element at `before`, or what would be the next one of its piece, or at the start.
+    /// Returns where its last element is.
+    pub(super) fn insert<C: Content>(&mut self, content: &C, before: Option<Place>, piece: Piece) -> Place {
+        let (leaf, at) = match before.map(|place| self.split(content, place)) {
+            Some(place) => self.insert_piece(place.leaf, place.piece, piece),
+            None => self.insert_first(piece),
+        };
+        Place { leaf, piece: at, offset: piece.len - 1 }
     }
 
-    fn insert_first(&mut self, piece: Piece) {
+    fn insert_first(&mut self, piece: Piece) -> (u32, usize) {
         if self.order.is_empty() {
             self.leaves.push(Leaf { pieces: Vec::new(), visible: 0, rank: 0 });
             self.order.push(0);
             self.sums = alloc::vec![0, 0];
         }
-        self.insert_piece(self.order[0], 0, piece);
+        self.insert_piece(self.order[0], 0, piece)
     }
 
     /// Lets a piece start at `place` and returns the place of that piece.
@@ -269,9 +307,9 @@ impl Order {
     fn index_piece(&mut self, piece: &Piece, leaf: u32) {
         let replica = piece.replica as usize;
         if self.index.len() <= replica {
-            self.index.resize_with(replica + 1, BTreeMap::new);
+            self.index.resize_with(replica + 1, Leaves::default);
         }
-        self.index[replica].insert(piece.counter, leaf);
+        self.index[replica].assign(piece.counter, piece.end(), leaf);
     }
 
     /// Moves what follows the first `keep` pieces to a new leaf.
@@ -283,7 +321,7 @@ impl Order {
         old.visible -= visible;
         let rank = old.rank + 1;
         for piece in &pieces {
-            self.index[piece.replica as usize].insert(piece.counter, new);
+            self.index[piece.replica as usize].assign(piece.counter, piece.end(), new);
         }
         self.leaves.push(Leaf { pieces, visible, rank });
         self.order.insert(rank as usize, new);
@@ -320,12 +358,18 @@ impl Order {
         }
     }
 
-    /// Lets the piece at `place` grow by visible elements whose content follows its own.
-    pub(super) fn extend(&mut self, place: Place, len: u32, size: u32) {
-        let piece = &mut self.leaves[place.leaf as usize].pieces[place.piece];
-        piece.len += len;
-        piece.size += size;
-        self.count(place.leaf, len as isize);
+    /// Puts a piece, which continues a run, behind the element before it, and makes it one with its piece if it can.
+    /// Returns where its last element is.
+    pub(super) fn append<C: Content>(&mut self, content: &C, behind: Place, piece: Piece) -> Place {
+        let before = &mut self.leaves[behind.leaf as usize].pieces[behind.piece];
+        if behind.offset != before.len || !before.joins(&piece) {
+            return self.insert(content, Some(behind), piece);
+        }
+        before.len += piece.len;
+        before.size += piece.size;
+        self.index[piece.replica as usize].assign(piece.counter, piece.end(), behind.leaf);
+        self.count(behind.leaf, piece.visible() as isize);
+        Place { offset: behind.offset + piece.len - 1, ..behind }
     }
 
     /// Makes `len` elements from `place` on, which lie in one piece, visible or not, and returns the piece as it was.
@@ -361,10 +405,9 @@ impl Order {
 
     fn merge_next(&mut self, leaf: u32, at: usize) {
         let pieces = &mut self.leaves[leaf as usize].pieces;
-        let Some(next) = pieces.get(at + 1).copied().filter(|next| pieces[at].joins(next)) else { return };
+        let Some(next) = pieces.get(at + 1).copied().filter(|next| !next.alive && pieces[at].joins(next)) else { return };
         pieces[at].len += next.len;
         pieces.remove(at + 1);
-        self.index[next.replica as usize].remove(&next.counter);
     }
 
     /// Makes everything invisible.

@@ -6,6 +6,7 @@ use core::cmp::Ordering;
 use smallvec::SmallVec;
 
 use super::order::{EDGE, Id, PIECE, Piece, Place};
+use super::join::Changed;
 use super::{Content, Sequence};
 use crate::{Dot, ReplicaId};
 
@@ -117,6 +118,15 @@ impl Peers {
         (id.counter - run.first < run.len).then_some(run)
     }
 
+    /// The runs of a replica that end above a counter.
+    pub(super) fn runs_above(&self, replica: u32, counter: u64) -> &[Run] {
+        let runs = self.runs(replica);
+        match runs.last() {
+            Some(last) if last.first <= counter => &runs[runs.len() - 1..],
+            _ => &runs[runs.partition_point(|run| run.first + run.len <= counter)..],
+        }
+    }
+
     /// The next of an element in its run.
     pub(super) fn next_in_run(&self, id: Id) -> Option<Id> {
         self.run(id).filter(|run| id.counter + 1 < run.first + run.len).map(|_| id.plus(1))
@@ -155,7 +165,7 @@ impl<C: Content> Sequence<C> {
     }
 
     /// Adds elements none of which is known, visible ones with what they hold. What becomes visible is noted in `changed`.
-    pub(super) fn add(&mut self, mut id: Id, len: usize, mut origin: Origin, elements: Option<&C::Slice>, changed: &mut Vec<(Id, u32)>) {
+    pub(super) fn add(&mut self, mut id: Id, len: usize, mut origin: Origin, elements: Option<&C::Slice>, changed: &mut Changed) {
         let (mut left, mut units) = (len, 0);
         while left > 0 {
             let count = left.min(PIECE);
@@ -174,7 +184,7 @@ impl<C: Content> Sequence<C> {
     }
 
     /// Adds elements whose content is in place.
-    pub(super) fn add_piece(&mut self, span: Span, changed: &mut Vec<(Id, u32)>) {
+    pub(super) fn add_piece(&mut self, span: Span, changed: &mut Changed) {
         let mut ready: SmallVec<[Span; 2]> = SmallVec::new();
         ready.push(span);
         while let Some(span) = ready.pop() {
@@ -220,8 +230,11 @@ impl<C: Content> Sequence<C> {
     fn place(&mut self, span: &Span) {
         let (id, origin) = (span.piece.id(), span.origin);
         let before = self.find_place(id, origin);
-        self.order.insert(&self.content, before, span.piece);
-        self.register(id, u64::from(span.piece.len), origin);
+        let continues = self.register(id, u64::from(span.piece.len), origin);
+        match before {
+            Some(place) if continues && place.offset > 0 => self.order.append(&self.content, place, span.piece),
+            _ => self.order.insert(&self.content, before, span.piece),
+        };
     }
 
     /// Notes elements in the tree, and says whether they continue a run.
@@ -321,12 +334,7 @@ impl Span {
     /// Whether `next` can become part of this span.
     pub(super) fn continues(&self, next: &Self) -> bool {
         let (mine, theirs) = (&self.piece, &next.piece);
-        mine.replica == theirs.replica
-            && mine.end() == theirs.counter
-            && mine.alive == theirs.alive
-            && (mine.len + theirs.len) as usize <= PIECE
-            && (!mine.alive || mine.at + mine.size as usize == theirs.at)
-            && next.origin == self.origin.next_of(Id { counter: theirs.counter - 1, replica: theirs.replica })
+        mine.joins(theirs) && next.origin == self.origin.next_of(Id { counter: theirs.counter - 1, replica: theirs.replica })
     }
 
     /// Cuts off and returns what follows the first `count` elements.

@@ -7,6 +7,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use super::join::Changed;
 use super::order::{EDGE, Id, PIECE, Piece};
 use super::tree::{Origin, Run, Side, Span};
 use super::{Content, Sequence};
@@ -75,8 +76,7 @@ impl<C: Content> Sequence<C> {
     pub(crate) fn encode(&self, out: &mut Writer) {
         let runs = self.skeleton();
         let origins = runs.iter().flat_map(|(_, run)| [run.origin.parent.replica, run.origin.right.replica]);
-        let named: BTreeSet<u32> =
-            runs.iter().map(|(replica, _)| *replica).chain(origins).filter(|&replica| replica != EDGE.replica).collect();
+        let named: BTreeSet<u32> = runs.iter().map(|(replica, _)| *replica).chain(origins).filter(|&replica| replica != EDGE.replica).collect();
         let table: Vec<u32> = self.peers.all().filter(|replica| named.contains(replica)).collect();
         let mut rank = alloc::vec![0_u64; self.peers.all().count()];
         out.number(table.len() as u64);
@@ -174,7 +174,7 @@ impl<C: Content> Sequence<C> {
                 (piece.at, piece.size, piece.alive) = (at, size as u32, true);
                 at += size;
             }
-            self.add_piece(Span { piece, origin: run.origin_of(replica, counter) }, &mut Vec::new());
+            self.add_piece(Span { piece, origin: run.origin_of(replica, counter) }, &mut Changed::new());
             counter += count;
         }
         at
