@@ -167,7 +167,7 @@ fn limits_are_kept_with_typed_errors() {
     let deep = (0..DEPTH).fold(json!(1), |inner, _| json!([inner]));
     doc.update(|doc, tx| {
         assert_eq!(doc.put(tx, &["x"], deep), Err(DocumentError::TooDeep { limit: DEPTH }));
-        let long = "x".repeat(Document::BYTES);
+        let long = "x".repeat(Document::BYTES + 1);
         assert_eq!(doc.put(tx, &["x"], long), Err(DocumentError::TooLarge { limit: Document::BYTES }));
         let many = "x".repeat(usize::try_from(Document::OPERATIONS).unwrap());
         assert_eq!(doc.put_text(tx, &["x"], &many), Err(DocumentError::TooManyOperations { limit: Document::OPERATIONS }));
