@@ -72,11 +72,11 @@ impl<T: Schema> Replicated<T> {
     /// Should `change` panic, throw the replica away or resume it from the last saved state under a new incarnation: part
     /// of the change has been made, and its delta is lost.
     pub fn update_at(&mut self, now: Now, change: impl FnOnce(&mut <T::State as Crdt>::Edit<'_>, &mut Tx<'_>)) -> Delta<T::State> {
-        let mut value = T::State::default();
+        let mut delta = Delta::<T::State>::default();
         let mut tx = Tx::begin(self.replica, &mut self.state.context, &mut self.last_stamp, now);
-        change(&mut T::State::edit(&mut self.state.value, &mut value), &mut tx);
-        let context = tx.covered();
-        Delta { value, context }
+        change(&mut T::State::edit(&mut self.state.value, &mut delta.value), &mut tx);
+        tx.cover(&mut delta.context);
+        delta
     }
 
     /// Merges a delta or a state of another replica and says what readers see differently.
@@ -140,6 +140,8 @@ pub struct Tx<'a> {
     now: Now,
     /// The first counter that this transaction may issue.
     first: u64,
+    /// The last that it has issued: the context learns of them all at its end.
+    last: u64,
     ended: SmallVec<[Dot; 4]>,
 }
 
@@ -152,8 +154,8 @@ pub(crate) struct Mark {
 
 impl<'a> Tx<'a> {
     fn begin(replica: ReplicaId, context: &'a mut CausalContext, last_stamp: &'a mut Hlc, now: Now) -> Self {
-        let first = context.max(replica) + 1;
-        Self { replica, context, last_stamp, now, first, ended: SmallVec::new() }
+        let last = context.max(replica);
+        Self { replica, context, last_stamp, now, first: last + 1, last, ended: SmallVec::new() }
     }
 
     /// Who writes.
@@ -168,9 +170,8 @@ impl<'a> Tx<'a> {
 
     /// Issues so many events in a row, at least one, and returns the first.
     pub fn issue_run(&mut self, count: u64) -> Dot {
-        let first = self.context.max(self.replica) + 1;
-        let last = first.checked_add(count - 1).expect("invariant: contexts are decoded with counters below 2^63");
-        self.context.insert_run(self.replica, first, last);
+        let first = self.last + 1;
+        self.last = self.last.checked_add(count).expect("invariant: contexts are decoded with counters below 2^63");
         Dot::new(self.replica, first)
     }
 
@@ -188,7 +189,7 @@ impl<'a> Tx<'a> {
     }
 
     pub(crate) fn mark(&self) -> Mark {
-        Mark { issued: self.context.max(self.replica), ended: self.ended.len() }
+        Mark { issued: self.last, ended: self.ended.len() }
     }
 
     pub(crate) fn ended_since(&self, mark: Mark) -> &[Dot] {
@@ -200,10 +201,12 @@ impl<'a> Tx<'a> {
         dot.replica == self.replica && dot.counter > mark.issued
     }
 
-    fn covered(self) -> CausalContext {
-        let mut covered = CausalContext::new();
-        covered.insert_run(self.replica, self.first, self.context.max(self.replica));
+    /// Ends the transaction: what it issued has been seen here, and its delta covers that and what it ended.
+    fn cover(self, covered: &mut CausalContext) {
+        if self.last >= self.first {
+            self.context.insert_run(self.replica, self.first, self.last);
+            covered.insert_run(self.replica, self.first, self.last);
+        }
         covered.extend(self.ended);
-        covered
     }
 }

@@ -3,12 +3,15 @@
 //! Prints one line for each gate (`gate NAME ours=… peer=… ratio=… target=… met|short`) and a table of further comparisons.
 //! Times are CPU time of the thread, medians of interleaved rounds; a ratio is one of medians. Every allocation is counted,
 //! which costs both sides two uncontended atomic additions each. Names given as arguments choose among the parts:
-//! `set`, `counter`, `documents`.
+//! `set`, `counter`, `text`, `documents`.
 
 mod counter;
 mod documents;
 mod measure;
 mod set;
+mod text;
+#[path = "../trace.rs"]
+mod trace;
 
 use std::alloc::System;
 
@@ -20,7 +23,7 @@ static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 fn main() {
     let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let parts: [(&str, fn()); 3] = [("set", set::run), ("counter", counter::run), ("documents", documents::run)];
+    let parts: [(&str, fn()); 4] = [("set", set::run), ("counter", counter::run), ("text", text::run), ("documents", documents::run)];
     for (name, run) in parts {
         if chosen.is_empty() || chosen.iter().any(|choice| choice == name) {
             run();

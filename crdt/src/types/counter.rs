@@ -17,13 +17,28 @@ use crate::{Edit, Lattice, ReplicaId, Tx};
 #[serde(transparent)]
 pub(crate) struct Tallies(SmallVec<[(ReplicaId, u64); 1]>);
 
+/// Up to so many entries are searched one by one.
+const FEW: usize = 32;
+
 impl Tallies {
     pub(crate) fn sum(&self) -> u128 {
         self.0.iter().map(|&(_, count)| u128::from(count)).sum()
     }
 
-    pub(crate) fn of(&self, replica: ReplicaId) -> u64 {
-        self.position(replica).map_or(0, |at| self.0[at].1)
+    /// Adds to the count of a replica, up to `u64::MAX`, and says what it is then.
+    fn add(&mut self, replica: ReplicaId, by: u64) -> u64 {
+        match self.position(replica) {
+            Ok(at) => {
+                self.0[at].1 = self.0[at].1.saturating_add(by);
+                self.0[at].1
+            }
+            Err(at) => {
+                if by > 0 {
+                    self.0.insert(at, (replica, by));
+                }
+                by
+            }
+        }
     }
 
     /// Raises the count of a replica and says whether that changed it.
@@ -43,6 +58,12 @@ impl Tallies {
     }
 
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
+        // A few are passed faster, always in the same way, than halved.
+        if self.0.len() <= FEW
+            && let Some(at) = self.0.iter().position(|tally| tally.0 == replica)
+        {
+            return Ok(at);
+        }
         self.0.binary_search_by_key(&replica, |tally| tally.0)
     }
 }
@@ -52,14 +73,19 @@ impl Lattice for Tallies {
     fn merge(&mut self, other: &Self) -> bool {
         let mut changed = false;
         // Replicas of one cluster mostly know the same writers: then both ascend in step.
-        for (at, &(replica, count)) in other.0.iter().enumerate() {
-            match self.0.get_mut(at) {
-                Some(mine) if mine.0 == replica => {
-                    changed |= count > mine.1;
-                    mine.1 = mine.1.max(count);
-                }
-                _ => changed |= self.raise(replica, count),
+        let mut in_step = 0;
+        for (mine, &(replica, count)) in self.0.iter_mut().zip(&other.0) {
+            if mine.0 != replica {
+                break;
             }
+            in_step += 1;
+            if count > mine.1 {
+                mine.1 = count;
+                changed = true;
+            }
+        }
+        for &(replica, count) in &other.0[in_step..] {
+            changed |= self.raise(replica, count);
         }
         changed
     }
@@ -150,8 +176,7 @@ impl Lattice for PnCounter {
 
 /// The delta carries the replica's total and is therefore safe to repeat.
 fn count(state: &mut Tallies, delta: &mut Tallies, replica: ReplicaId, by: u64) {
-    let total = state.of(replica).saturating_add(by);
-    state.raise(replica, total);
+    let total = state.add(replica, by);
     delta.raise(replica, total);
 }
 
