@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use quorate_crdt::laws::{Op, SeenOp, replica};
+use quorate_crdt::laws::{Op, SeenOp, alive, replica};
 use quorate_crdt::{
     Bloom, Bool, BoundedCounter, ClSet, CountMin, Edit, GCounter, GSet, HyperLogLog, Lex, LwwMap, LwwRegister, Max, Min, NodeKey, OrMap,
     OrSet, Pair, RwSet, SortedSet, TopK, Tree, TwoPhaseSet, Tx,
@@ -69,17 +69,10 @@ fn is_step(op: &SeenOp, covers: fn(u8, u8) -> bool) -> bool {
 /// An element is in if the votes on it that nothing has overwritten are all for in, and there are any.
 fn rw_set_of(ops: &[Rc<SeenOp>]) -> BTreeSet<u8> {
     let mut votes: BTreeMap<u8, Vec<bool>> = BTreeMap::new();
-    for op in ops.iter().filter(|op| !ops.iter().any(|later| overwrites(later, op))) {
+    for op in alive(ops, |later, earlier| later.op.argument == earlier.op.argument) {
         votes.entry(op.op.argument).or_default().push(op.op.action % 2 == 0);
     }
     votes.into_iter().filter(|(_, votes)| votes.iter().all(|vote| *vote)).map(|(element, _)| element).collect()
-}
-
-/// A vote overwrites those it has seen on its element, but for those that one it has seen had overwritten: whoever does not
-/// know that one still counts them.
-fn overwrites(later: &SeenOp, earlier: &SeenOp) -> bool {
-    let same = |op: &SeenOp| op.op.argument == earlier.op.argument;
-    same(later) && later.saw(earlier) && !later.past.iter().any(|between| same(between) && between.saw(earlier))
 }
 
 fn score(set: &mut Edit<'_, SortedSet<u8>>, tx: &mut Tx<'_>, op: Op) {

@@ -222,6 +222,31 @@ fn who_has_no_rights_is_refused_until_they_are_handed_over() {
     assert_eq!((a.value(), a.rights(id(1)), a.rights(id(2))), (1, 0, 1));
 }
 
+proptest::proptest! {
+    #[test]
+    fn whatever_is_granted_anywhere_was_added_before(steps in proptest::collection::vec((0..3_usize, 0..6_u8, 0..3_usize, 0..9_u64), 1..40)) {
+        let mut replicas: Vec<Replicated<BoundedCounter>> = (0..3).map(|n| Replicated::new(id(n))).collect();
+        let (mut sent, mut added, mut taken) = (Vec::new(), 0_u128, 0_u128);
+        for (here, action, there, by) in steps {
+            match action {
+                0 => {
+                    sent.push(replicas[here].update(|counter, tx| counter.increment(tx, by)));
+                    added += u128::from(by);
+                }
+                1 | 2 => sent.push(replicas[here].update(|counter, tx| taken += counter.decrement(tx, by).map_or(0, |()| u128::from(by)))),
+                3 => sent.push(replicas[here].update(|counter, tx| ignore(counter.transfer(tx, id(there as u64), by)))),
+                _ if sent.is_empty() => {}
+                _ => ignore(replicas[here].merge(&sent[by as usize * 7 % sent.len()]).unwrap()),
+            }
+            assert!(taken <= added, "below zero");
+        }
+        let mut all = Replicated::<BoundedCounter>::new(id(3));
+        sent.iter().for_each(|delta| ignore(all.merge(delta).unwrap()));
+        assert_eq!(all.value(), added - taken);
+        assert_eq!((0..3).map(|n| u128::from(all.rights(id(n)))).sum::<u128>(), all.value(), "every right has one holder");
+    }
+}
+
 #[test]
 fn concurrent_moves_below_each_other_make_no_cycle() {
     let (mut a, mut b) = pair::<Tree<String>>();
