@@ -26,7 +26,8 @@
 //! | `is_what_its_operations_say` | with `spec` and `view`: what readers see is a function of the operations seen |
 //!
 //! The last one takes a specification: `…, spec: specification, view: view;` with `specification: fn(&[Rc<SeenOp>]) -> V`
-//! and `view: fn(&Type) -> V`. The idea of computing what a value must be from (operation, operations it had observed):
+//! and `view: fn(&Type) -> V`. [`alive`] helps.
+//! The idea of computing what a value must be from (operation, operations it had observed):
 //! Burckhardt et al., "Replicated data types: specification, verification, optimality", POPL 2014, section 3.
 //!
 //! **Bounds:** histories have at most [`EVENTS`] events. The number of cases is `PROPTEST_CASES`, else 256 per law.
@@ -44,7 +45,7 @@ use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
 
 pub use self::history::{EVENTS, Event, Op, REPLICAS, replica};
 pub use self::lattice::{converges, deltas_do_what_mutations_did, is_a_semilattice};
-pub use self::refinement::{SeenOp, refines};
+pub use self::refinement::{SeenOp, alive, refines};
 pub use self::sync::{is_the_sum_of_its_parts, two_round_trips_synchronise};
 pub use self::wire::{decodes_anything, has_one_encoding};
 use crate::{Crdt, Tx};

@@ -66,6 +66,13 @@ pub trait Crdt: Clone + Default + PartialEq {
     /// Visits every live dot once, in any order.
     fn dots(&self, visit: &mut dyn FnMut(Dot));
 
+    /// How many dots are alive. Maps ask their values at each join, so a type that knows without counting should say so.
+    fn dot_count(&self) -> usize {
+        let mut count = 0;
+        self.dots(&mut |_| count += 1);
+        count
+    }
+
     /// What is alive of the `dots`, and with [`Undotted::Kept`] all that has no dots.
     #[must_use]
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self;
@@ -213,6 +220,10 @@ macro_rules! dot_store_by_field {
 
             fn dots(&self, visit: &mut dyn FnMut($crate::Dot)) {
                 $crate::Crdt::dots(&self.0, visit);
+            }
+
+            fn dot_count(&self) -> usize {
+                $crate::Crdt::dot_count(&self.0)
             }
 
             fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::NodeId;
+use crate::{NodeId, ReplicaId, Stamp, StampOutOfRange};
 
 const TODAY: u64 = 1_800_000_000_000;
 const FULL: u64 = (1 << 22) - 1;

@@ -19,7 +19,7 @@ pub struct SeenOp {
     pub op: Op,
     /// By which replica, below [`REPLICAS`].
     pub by: usize,
-    /// Its place in the history: unique, and above all in its past.
+    /// Its place in the history: unique, above all in its past, and below 64.
     pub id: usize,
     /// What it had seen, ascending by id.
     pub past: Vec<Rc<SeenOp>>,
@@ -30,6 +30,31 @@ impl SeenOp {
     pub fn saw(&self, other: &Self) -> bool {
         self.past.binary_search_by_key(&other.id, |seen| seen.id).is_ok()
     }
+}
+
+/// The operations among `known` that no known operation has ended. An operation ends those that were alive where it was
+/// performed and for which `ends(it, other)` holds. What most values with dots show is a function of these; whether an
+/// operation writes something or only ends others is for the caller to tell.
+pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> Vec<&SeenOp> {
+    // An operation of the past may be unknown here, so it is looked up there. Ids ascend along pasts: pasts come first.
+    let (mut all, mut open) = ([None; 64], known.iter().collect::<Vec<_>>());
+    while let Some(op) = open.pop() {
+        if all[op.id].replace(op).is_none() {
+            open.extend(&op.past);
+        }
+    }
+    let mut ended = [0; 64];
+    for op in all.into_iter().flatten() {
+        let ends_of_op = left(&op.past, &ended).filter(|other| ends(op, other)).fold(0, |ends, other| ends | 1 << other.id);
+        ended[op.id] = ends_of_op;
+    }
+    left(known, &ended).collect()
+}
+
+/// Those that none of them has ended; what each has ended is a bit for each id.
+fn left<'a>(known: &'a [Rc<SeenOp>], ended: &[u64; 64]) -> impl Iterator<Item = &'a SeenOp> {
+    let gone = known.iter().fold(0, |gone, op| gone | ended[op.id]);
+    known.iter().map(Rc::as_ref).filter(move |op| gone >> op.id & 1 == 0)
 }
 
 /// What readers see of a value (`view`) is what the operations seen say (`spec`, given them ascending by id), at every

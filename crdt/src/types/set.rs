@@ -118,6 +118,10 @@ impl<T: Key> Crdt for OrSet<T> {
         self.0.dots(visit);
     }
 
+    fn dot_count(&self) -> usize {
+        self.0.dot_count()
+    }
+
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
         Self(self.0.part(dots, undotted))
     }

@@ -125,6 +125,10 @@ impl<V: Plain> Crdt for DotFun<V> {
         }
     }
 
+    fn dot_count(&self) -> usize {
+        self.len()
+    }
+
     fn part(&self, dots: &CausalContext, _: Undotted) -> Self {
         Self { entries: self.entries.iter().filter(|(dot, _)| dots.contains(*dot)).cloned().collect() }
     }

@@ -156,6 +156,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             *there = theirs.slot(&self.entries[*slot as usize].0);
         }
         let had_some = touched.len();
+        let (mut expected, mut alive) = (taken.len(), ended.len());
         let fresh = self.entries.len() as u32;
         for (dot, there) in taken {
             let slot = self.slot_or_insert(&theirs.entries[there as usize].0);
@@ -170,8 +171,14 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         for &(slot, there) in &touched {
             let (key, mine) = &mut self.entries[slot as usize];
             let other = there.map_or(&nothing, |there| &theirs.entries[there as usize].1);
+            expected += mine.dot_count();
             let effects = mine.join(other, contexts);
+            alive += mine.dot_count();
             changed(key, slot < fresh, mine, effects);
+        }
+        // Under one key here and under another there, a dot is forged, and ends where a join comes upon it.
+        if alive != expected {
+            self.rebuild_index();
         }
         // From the last slot down, so that no slot that is still to be looked at moves.
         for &(slot, _) in touched.iter().rev() {
@@ -273,6 +280,14 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         }
     }
 
+    fn rebuild_index(&mut self) {
+        let Self { entries, index, .. } = self;
+        *index = DotIndex::default();
+        for (slot, (_, store)) in entries.iter().enumerate() {
+            store.dots(&mut |dot| index.insert(dot, slot as u32));
+        }
+    }
+
     /// Closes the gap that an empty store leaves with the last entry.
     fn drop_if_empty(&mut self, slot: u32) {
         let Some((key, store)) = self.entries.get(slot as usize) else { return };
@@ -335,6 +350,10 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
 
     fn dots(&self, visit: &mut dyn FnMut(Dot)) {
         self.index.iter().for_each(|(dot, _)| visit(dot));
+    }
+
+    fn dot_count(&self) -> usize {
+        self.index.len()
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
