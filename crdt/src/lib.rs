@@ -59,6 +59,9 @@ pub use quorate_crdt_derive::Crdt;
 pub use replicated::{Replicated, Tx};
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::Summary;
-pub use types::{Bool, ClSet, GSet, Lex, Max, Min, Pair, PairEffects, TwoPhaseSet};
+pub use types::{
+    Bloom, Bool, BoundedCounter, ClSet, CountMin, Counted, GSet, HyperLogLog, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair,
+    PairEffects, RwSet, SortedSet, TopK, Tree, TreeEffects, TwoPhaseSet,
+};
 pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
 pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};

@@ -112,6 +112,8 @@ fn an_older_version_removes_what_newer_ones_remove() {
         let effects = ben.merge(&as_version::<New, Old>(delta)).unwrap();
         assert!(!effects.is_empty() && effects.paths().is_empty(), "something changed that has no name here");
     }
+    let hit = as_version::<New, Old>(&amy.update(|new, tx| new.hits.increment(tx, 1)));
+    assert!(!ben.merge(&hit).unwrap().is_empty() && ben.merge(&hit).unwrap().is_empty(), "it changes once");
     let both = ben.state().encode().len();
     ben.merge(&as_version::<New, Old>(&removal)).unwrap();
     assert!(ben.state().encode().len() < both, "the piece of the removed word is gone");
@@ -120,6 +122,7 @@ fn an_older_version_removes_what_newer_ones_remove() {
     assert!(back == *amy.state());
     // And so does one that only has a piece in which more was alive.
     let mut carl = replica::<Old>(3);
+    carl.merge(&hit).unwrap();
     carl.merge(&as_version::<New, Old>(&{
         let mut both = word.clone();
         both.merge(&other);

@@ -1,5 +1,6 @@
 //! A set without replica ids.
 
+use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
 use core::borrow::Borrow;
 
@@ -7,11 +8,8 @@ use super::delegate::without_dots;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
-/// No history is as long; longer ones do not decode, so that counting on never overflows.
-const LONGEST: u64 = 1 << 62;
-
 /// A set that counts how often each element went in and out (Yu & Rostad, "A low-cost set CRDT based on causal lengths",
-/// PaPoC 2020). An element is in while its causal length is odd.
+/// `PaPoC` 2020). An element is in while its causal length is odd.
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -94,12 +92,15 @@ impl<T: Key> Edit<'_, ClSet<T>> {
     }
 
     /// Takes the element out and says whether it was in.
-    pub fn remove(&mut self, _: &mut Tx<'_>, element: &T) -> bool {
-        let length = self.causal_length(element);
-        if is_in(length) {
-            self.step(element.clone(), length + 1);
-        }
-        is_in(length)
+    pub fn remove<Q>(&mut self, _: &mut Tx<'_>, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord + ToOwned<Owned = T>,
+    {
+        let Some(length) = Some(self.causal_length(element)).filter(|length| is_in(*length)) else { return false };
+        // No history is as long as `u64::MAX`; a forged one ends there.
+        self.step(element.to_owned(), length.saturating_add(1));
+        true
     }
 
     fn step(&mut self, element: T, length: u64) {
@@ -148,8 +149,8 @@ impl<T: Key> Crdt for ClSet<T> {
         for _ in 0..input.count()? {
             let element: T = input.value()?;
             let length = input.number()?;
-            if lengths.last_key_value().is_some_and(|(before, _)| *before >= element) || !(1..=LONGEST).contains(&length) {
-                return Err(DecodeError::Invalid("elements that do not ascend, or a length that no history has"));
+            if lengths.last_key_value().is_some_and(|(before, _)| *before >= element) || length == 0 {
+                return Err(DecodeError::Invalid("elements that do not ascend, or were never in"));
             }
             lengths.insert(element, length);
         }

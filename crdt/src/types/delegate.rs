@@ -41,6 +41,10 @@ macro_rules! by_field {
             $crate::Crdt::dots(&self.0, visit);
         }
 
+        fn dot_count(&self) -> usize {
+            $crate::Crdt::dot_count(&self.0)
+        }
+
         fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
             Self($crate::Crdt::part(&self.0, dots, undotted))
         }

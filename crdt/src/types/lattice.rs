@@ -199,6 +199,10 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
         self.second.dots(visit);
     }
 
+    fn dot_count(&self) -> usize {
+        self.first.dot_count() + self.second.dot_count()
+    }
+
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
         Self { first: self.first.part(dots, undotted), second: self.second.part(dots, undotted) }
     }

@@ -211,6 +211,15 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         change(&mut self.entries[slot as usize].1);
     }
 
+    /// Ends a dot under a key and changes the store there, the opposite of [`start`](Self::start); a key under which nothing
+    /// is left is dropped.
+    pub(crate) fn end(&mut self, key: &K, dot: Dot, change: impl FnOnce(&mut S)) {
+        let Some(slot) = self.slot(key) else { return };
+        self.index.remove(dot);
+        change(&mut self.entries[slot as usize].1);
+        self.drop_if_empty(slot);
+    }
+
     /// Takes the key with its store out, telling each of its dots.
     pub(crate) fn take<Q>(&mut self, key: &Q, ended: &mut dyn FnMut(Dot)) -> bool
     where

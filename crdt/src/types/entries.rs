@@ -1,0 +1,108 @@
+//! What several keyed types are made of: under each key a few live entries, of which readers see one summary.
+
+use core::borrow::Borrow;
+use core::fmt::Debug;
+use core::hash::Hash;
+
+use super::delegate::by_field;
+use crate::causal::{DotFun, DotMap};
+use crate::{Contexts, Crdt, Dot, DotStore, Effects, Key, MapEffects, Plain, Tx};
+
+/// What one write leaves under a key, and what readers make of those that are alive.
+pub(super) trait Entry: Plain {
+    /// What readers see.
+    type View: PartialEq + Debug;
+
+    /// `None` if readers see nothing under the key, although something may be alive.
+    fn view(entries: &DotFun<Self>) -> Option<Self::View>;
+}
+
+/// The live entries under a key, telling on a merge what readers saw before and see now.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Entries<E>(pub(super) DotFun<E>);
+
+impl<E: Entry> Entries<E> {
+    pub(super) fn one(dot: Dot, entry: E) -> Self {
+        Self(core::iter::once((dot, entry)).collect())
+    }
+
+    pub(super) fn view(&self) -> Option<E::View> {
+        E::view(&self.0)
+    }
+}
+
+impl<E> Default for Entries<E> {
+    fn default() -> Self {
+        Self(DotFun::default())
+    }
+}
+
+/// What readers saw and see under one key.
+#[derive(Debug)]
+pub(super) struct Shift<V> {
+    pub(super) before: Option<V>,
+    pub(super) after: Option<V>,
+}
+
+impl<V> Default for Shift<V> {
+    fn default() -> Self {
+        Self { before: None, after: None }
+    }
+}
+
+impl<V: PartialEq + Debug> Effects for Shift<V> {
+    fn is_empty(&self) -> bool {
+        self.before == self.after
+    }
+}
+
+impl<E: Entry> Crdt for Entries<E> {
+    by_field!();
+    type Effects = Shift<E::View>;
+
+    fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Shift<E::View> {
+        let before = self.view();
+        DotFun::join(&mut self.0, &theirs.0, contexts.mine, contexts.theirs);
+        Shift { before, after: self.view() }
+    }
+}
+
+impl<E: Entry> DotStore for Entries<E> {}
+
+/// A map and its delta, which change alike.
+pub(super) type Both<'a, K, E> = (&'a mut DotMap<K, Entries<E>>, &'a mut DotMap<K, Entries<E>>);
+
+/// Overwrites what was seen under the key.
+pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: K, entry: E) {
+    let (state, delta) = maps;
+    let dot = tx.issue();
+    state.replace(key.clone(), dot, &mut |old| tx.end(old), |entries| *entries = Entries::one(dot, entry.clone()));
+    delta.replace(key, dot, &mut |_| {}, |entries| *entries = Entries::one(dot, entry));
+}
+
+/// Ends what was seen under the key, leaving nothing.
+pub(super) fn take<K, E, Q>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: &Q) -> bool
+where
+    K: Key + Borrow<Q>,
+    E: Entry,
+    Q: ?Sized + Eq + Hash,
+{
+    let (state, delta) = maps;
+    delta.take(key, &mut |_| {});
+    state.take(key, &mut |dot| tx.end(dot))
+}
+
+/// Joins, and tells the keys under which readers see something else.
+pub(super) fn join<K: Key, E: Entry>(
+    mine: &mut DotMap<K, Entries<E>>,
+    theirs: &DotMap<K, Entries<E>>,
+    contexts: Contexts<'_>,
+) -> MapEffects<K, E::View> {
+    let mut effects = MapEffects::default();
+    mine.join_with(theirs, contexts, |key, _, _, Shift { before, after }| match after {
+        Some(view) if before.as_ref() != Some(&view) => effects.updated.push((key.clone(), view)),
+        None if before.is_some() => effects.removed.push(key.clone()),
+        _ => {}
+    });
+    effects
+}

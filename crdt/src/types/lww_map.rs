@@ -1,0 +1,189 @@
+//! A map of last-writer-wins values.
+
+use alloc::borrow::ToOwned;
+use alloc::vec::Vec;
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::Hash;
+
+use serde::{Deserialize, Serialize};
+
+use super::delegate::by_field;
+use super::entries::{self, Entries, Entry};
+use crate::causal::{DotFun, DotMap};
+use crate::{CausalContext, Contexts, Crdt, DotStore, Edit, Key, MapEffects, Plain, Stamp, Tx};
+
+/// A map in which for each key the last writer wins, be it a value or a removal (Johnson & Thomas, RFC 677, with their
+/// deletion flag).
+///
+/// | concurrently | result |
+/// |---|---|
+/// | set and set of one key | the one with the greater stamp; between equal stamps the greater value |
+/// | set and remove | the one with the greater stamp; a removal loses between equal stamps |
+///
+/// A write is stamped above all that it has seen under its key and ends it. So there is one entry per key, except after
+/// concurrent writes: then each is kept until the next write, although only the greatest is seen. What grows: one entry
+/// per removed key, until it is set again or [forgotten](Edit::forget).
+#[derive(Clone)]
+pub struct LwwMap<K, T>(DotMap<K, Entries<Write<T>>>);
+
+/// Ordered as writes win. No value is a removal.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+struct Write<T> {
+    stamp: Stamp,
+    value: Option<T>,
+}
+
+impl<T: Plain + Ord> Entry for Write<T> {
+    type View = T;
+
+    fn view(writes: &DotFun<Self>) -> Option<T> {
+        latest(writes).and_then(|write| write.value.clone())
+    }
+}
+
+fn latest<T: Plain + Ord>(writes: &DotFun<Write<T>>) -> Option<&Write<T>> {
+    writes.iter().map(|(_, write)| write).max()
+}
+
+impl<K: Key, T: Plain + Ord> LwwMap<K, T> {
+    /// The value under the key, if the last write there was not a removal.
+    pub fn get<Q>(&self, key: &Q) -> Option<&T>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        self.latest(key)?.value.as_ref()
+    }
+
+    /// Whether the last write to the key was not a removal.
+    pub fn contains_key<Q>(&self, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        self.get(key).is_some()
+    }
+
+    /// The stamp of the last write to the key, be it a removal that is not forgotten yet.
+    pub fn stamp<Q>(&self, key: &Q) -> Option<Stamp>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        self.latest(key).map(|write| write.stamp)
+    }
+
+    /// Keys and values, in an order that differs between replicas; see [`sorted`](Self::sorted).
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
+        self.0.iter().filter_map(|(key, writes)| Some((key, latest(&writes.0)?.value.as_ref()?)))
+    }
+
+    /// Keys and values, ascending by key: the same at every replica. O(n log n).
+    pub fn sorted(&self) -> Vec<(&K, &T)> {
+        let mut entries: Vec<(&K, &T)> = self.iter().collect();
+        entries.sort_unstable_by(|a, b| a.0.cmp(b.0));
+        entries
+    }
+
+    /// How many keys have a value. O(keys and removed keys).
+    pub fn len(&self) -> usize {
+        self.iter().count()
+    }
+
+    /// Whether no key has a value.
+    pub fn is_empty(&self) -> bool {
+        self.iter().next().is_none()
+    }
+
+    /// How many removed keys still take room.
+    pub fn removed_len(&self) -> usize {
+        self.0.len() - self.len()
+    }
+
+    fn latest<Q>(&self, key: &Q) -> Option<&Write<T>>
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        self.0.get(key).and_then(|writes| latest(&writes.0))
+    }
+}
+
+impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
+    /// Writes the value, above all that stands under the key here.
+    pub fn set(&mut self, tx: &mut Tx<'_>, key: K, value: T) {
+        self.write(tx, key, Some(value));
+    }
+
+    /// Removes the key and says whether it was there; an absent one is left as it is.
+    pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+        Q: ?Sized + Ord + Hash + ToOwned<Owned = K>,
+    {
+        let there = self.contains_key(key);
+        if there {
+            self.write(tx, key.to_owned(), None);
+        }
+        there
+    }
+
+    /// Frees the room of removed keys whose removal is in `stable`, and says how many.
+    ///
+    /// Replicas converge whatever is passed. Nothing that readers see changes if every replica has seen the events in
+    /// `stable`, and this one has seen all that each of them had issued before that. (For instance: the intersection of the
+    /// contexts that all other replicas have reported, once this one covers each report; a replica that joins later starts
+    /// from a state that covers `stable`.) Called too early, a write shows that was concurrent with a forgotten removal, lost
+    /// against it, and arrives after it.
+    pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &CausalContext) -> usize {
+        let settled = |writes: &DotFun<Write<T>>| {
+            let last = writes.iter().max_by(|a, b| a.1.cmp(b.1));
+            last.is_some_and(|(dot, write)| write.value.is_none() && stable.contains(dot))
+        };
+        let gone: Vec<K> = self.0.iter().filter(|(_, writes)| settled(&writes.0)).map(|(key, _)| key.clone()).collect();
+        let (state, delta) = self.parts();
+        for key in &gone {
+            entries::take((&mut state.0, &mut delta.0), tx, key);
+        }
+        gone.len()
+    }
+
+    fn write(&mut self, tx: &mut Tx<'_>, key: K, value: Option<T>) {
+        let write = Write { stamp: tx.stamp_after(self.stamp(&key)), value };
+        let (state, delta) = self.parts();
+        entries::put((&mut state.0, &mut delta.0), tx, key, write);
+    }
+}
+
+impl<K: Key, T: Plain + Ord> Crdt for LwwMap<K, T> {
+    by_field!();
+    /// Updated keys come with the value that they now have.
+    type Effects = MapEffects<K, T>;
+
+    fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> MapEffects<K, T> {
+        entries::join(&mut self.0, &theirs.0, contexts)
+    }
+}
+
+impl<K: Key, T: Plain + Ord> DotStore for LwwMap<K, T> {}
+
+impl<K, T> Default for LwwMap<K, T> {
+    fn default() -> Self {
+        Self(DotMap::default())
+    }
+}
+
+impl<K: Key, T: Plain + Ord> PartialEq for LwwMap<K, T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+}
+
+impl<K: Key, T: Plain + Ord> Eq for LwwMap<K, T> {}
+
+impl<K: fmt::Debug + Ord, T: fmt::Debug> fmt::Debug for LwwMap<K, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

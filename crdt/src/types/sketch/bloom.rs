@@ -1,0 +1,81 @@
+//! Was this element added?
+
+use serde::Serialize;
+
+use super::cells::Cells;
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::types::delegate::without_dots;
+use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
+
+/// Says of an element that it was certainly never added, or that it probably was, in `BYTES` bytes (Bloom, "Space/time
+/// trade-offs in hash coding with allowable errors", CACM 1970).
+///
+/// **Bound:** of elements that were never added, (1 - e^(-KEYS·n / (8·BYTES)))^KEYS are said to be there, after n different
+/// additions. For 1 % take 1.2 bytes per element and 7 keys.
+///
+/// **Law:** a lattice: merging is the union of the bits, so replicas agree exactly. What grows: nothing beyond `BYTES`, but
+/// the error does.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Bloom<const BYTES: usize, const KEYS: usize = 7> {
+    bits: Cells,
+}
+
+impl<const BYTES: usize, const KEYS: usize> Bloom<BYTES, KEYS> {
+    const BITS: usize = {
+        assert!(BYTES > 0 && BYTES < 1 << 29 && KEYS > 0, "at least one byte and one key, and places of 32 bits");
+        8 * BYTES
+    };
+
+    /// Whether the element was added: never wrong if it says no.
+    pub fn may_contain(&self, element: &(impl Serialize + ?Sized)) -> bool {
+        super::places(element, Self::BITS).take(KEYS).all(|place| self.bits.get(place / 8) >> (place % 8) & 1 == 1)
+    }
+
+    /// How many bits are set, of 8·`BYTES`: at half of them the error is 2^-KEYS, and the filter has taken what it was made for.
+    pub fn bits_set(&self) -> usize {
+        self.bits.iter().map(|(_, byte)| byte.count_ones() as usize).sum()
+    }
+}
+
+fn union(a: u8, b: u8) -> u8 {
+    a | b
+}
+
+impl<const BYTES: usize, const KEYS: usize> Edit<'_, Bloom<BYTES, KEYS>> {
+    /// Adds the element and says whether it certainly was not there; if it may have been, there is nothing to send.
+    pub fn add(&mut self, _: &mut Tx<'_>, element: &(impl Serialize + ?Sized)) -> bool {
+        let (state, delta) = self.parts();
+        let mut new = false;
+        for place in super::places(element, Bloom::<BYTES, KEYS>::BITS).take(KEYS) {
+            let bit = 1 << (place % 8);
+            if state.bits.raise(BYTES, place / 8, bit, union) {
+                delta.bits.raise(BYTES, place / 8, bit, union);
+                new = true;
+            }
+        }
+        new
+    }
+}
+
+impl<const BYTES: usize, const KEYS: usize> Lattice for Bloom<BYTES, KEYS> {
+    fn merge(&mut self, other: &Self) -> bool {
+        self.bits.merge(BYTES, &other.bits, union)
+    }
+}
+
+impl<const BYTES: usize, const KEYS: usize> Crdt for Bloom<BYTES, KEYS> {
+    without_dots!();
+    type Effects = Changed;
+
+    fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {
+        Changed(self.merge(theirs))
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        self.bits.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        Cells::decode(input, BYTES, |_| true).map(|bits| Self { bits })
+    }
+}

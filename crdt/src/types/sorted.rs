@@ -1,0 +1,282 @@
+//! A set sorted by score.
+
+use alloc::borrow::ToOwned;
+use alloc::collections::BTreeSet;
+use core::borrow::Borrow;
+use core::fmt;
+use core::hash::Hash;
+use core::ops::RangeBounds;
+
+use serde::{Deserialize, Serialize};
+
+use super::entries::{self, Both, Entries, Entry};
+use crate::causal::{DotFun, DotMap};
+use crate::codec::{DecodeError, Reader, Writer};
+use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Key, MapEffects, Stamp, Tx, Undotted};
+
+/// Elements with scores, in the order of their scores: leaderboards, priorities, deadlines. The rule is that of Redis
+/// Active-Active's sorted sets: membership is an [`OrSet`](crate::OrSet), the score a base that is overwritten plus a counter.
+///
+/// | concurrently | result |
+/// |---|---|
+/// | increment and increment of one element | both count |
+/// | set and set of its score | the one with the greater stamp; increments that had not been seen by it count on top |
+/// | set and increment | the set score plus the increment |
+/// | increment or set, and remove | it stays, with only what the removal had not seen: an increment counts from zero |
+///
+/// Scores are `i64`, so that sums do not depend on their order, as sums of floating-point numbers do; a sum beyond `i64`
+/// shows as the nearest `i64`. Between equal scores elements ascend.
+///
+/// The anomaly of [`ResetCounter`](crate::ResetCounter) holds for increments: one replaces the earlier ones of its replica
+/// by the sum, so a concurrent set or removal reaches none of them. What grows: nothing but the context; an element holds
+/// one entry per replica that has incremented it since its score was set, and one per concurrent set.
+///
+/// **Invariant:** the order holds each element once, under its score.
+#[derive(Clone)]
+pub struct SortedSet<T> {
+    scores: DotMap<T, Entries<Part>>,
+    order: BTreeSet<(i64, T)>,
+}
+
+/// A part of a score.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
+enum Part {
+    /// What one replica has added in total, since it last saw the score set.
+    Added(i128),
+    /// To what the score was set.
+    Base(Stamp, i64),
+}
+
+impl Entry for Part {
+    type View = i64;
+
+    fn view(parts: &DotFun<Self>) -> Option<i64> {
+        let base = latest(parts).map_or(0, |(_, score)| i128::from(score));
+        let sum = parts.iter().fold(base, |sum, (_, part)| if let Self::Added(total) = part { sum.saturating_add(*total) } else { sum });
+        let nearest = i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX });
+        (!parts.is_empty()).then_some(nearest)
+    }
+}
+
+fn latest(parts: &DotFun<Part>) -> Option<(Stamp, i64)> {
+    parts.iter().filter_map(|(_, part)| if let Part::Base(stamp, score) = part { Some((*stamp, *score)) } else { None }).max()
+}
+
+impl<T> SortedSet<T> {
+    /// How many elements there are. O(1).
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// Elements with their scores, ascending by score and between equal scores by element: the same at every replica.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&T, i64)> + ExactSizeIterator {
+        self.order.iter().map(|(score, element)| (element, *score))
+    }
+
+    /// The elements from rank `first`, counted from 0 at the lowest score, at most `count`. O(first + count).
+    pub fn range_by_rank(&self, first: usize, count: usize) -> impl Iterator<Item = (&T, i64)> {
+        self.iter().skip(first).take(count)
+    }
+}
+
+impl<T: Key> SortedSet<T> {
+    /// The score of the element, if it is there. O(1).
+    pub fn score<Q>(&self, element: &Q) -> Option<i64>
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        self.scores.get(element).and_then(Entries::view)
+    }
+
+    /// Whether the element is there.
+    pub fn contains<Q>(&self, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        self.scores.contains_key(element)
+    }
+
+    /// How many elements stand before this one. O(rank).
+    pub fn rank<Q>(&self, element: &Q) -> Option<usize>
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord + Hash,
+    {
+        let score = self.score(element)?;
+        self.order.iter().position(|(at, other)| *at == score && other.borrow() == element)
+    }
+
+    /// The elements whose score is in the range, in order. O(n).
+    pub fn range_by_score(&self, scores: impl RangeBounds<i64>) -> impl DoubleEndedIterator<Item = (&T, i64)> {
+        self.iter().filter(move |(_, score)| scores.contains(score))
+    }
+
+    /// Brings the order up to date with what changed under an element.
+    fn reorder(&mut self, element: T, before: Option<i64>) {
+        let after = self.score(&element);
+        if before == after {
+            return;
+        }
+        let mut entry = (before.unwrap_or_default(), element);
+        if before.is_some() {
+            self.order.remove(&entry);
+        }
+        if let Some(score) = after {
+            entry.0 = score;
+            self.order.insert(entry);
+        }
+    }
+
+    fn of(scores: DotMap<T, Entries<Part>>) -> Self {
+        let order = scores.iter().filter_map(|(element, parts)| Some((parts.view()?, element.clone()))).collect();
+        Self { scores, order }
+    }
+}
+
+impl<T: Key> Edit<'_, SortedSet<T>> {
+    /// Adds the element with this score, or sets its score: over all that was seen of it here.
+    pub fn set(&mut self, tx: &mut Tx<'_>, element: T, score: i64) {
+        let seen = self.scores.get(&element).and_then(|parts| latest(&parts.0)).map(|(stamp, _)| stamp);
+        let base = Part::Base(tx.stamp_after(seen), score);
+        self.change(element, |maps, element| entries::put(maps, tx, element, base));
+    }
+
+    /// Adds `by`, which may be negative, to the score of the element; to zero if it is not there.
+    pub fn increment(&mut self, tx: &mut Tx<'_>, element: T, by: i64) {
+        self.change(element, |(scores, delta), element| {
+            DotMap::update(&mut Edit::new(scores, delta), tx, element, |parts, tx| {
+                let (me, mut total) = (tx.replica(), i128::from(by));
+                let (state, delta) = parts.parts();
+                state.0.retain(|dot, part| match part {
+                    Part::Added(before) if dot.replica == me => {
+                        total = total.saturating_add(*before);
+                        tx.end(dot);
+                        delta.0.remove(dot);
+                        false
+                    }
+                    _ => true,
+                });
+                let dot = tx.issue();
+                state.0.insert(dot, Part::Added(total));
+                delta.0.insert(dot, Part::Added(total));
+            });
+        });
+    }
+
+    /// Removes the element, as far as it was seen here, and says whether it was there.
+    pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
+    where
+        T: Borrow<Q>,
+        Q: ?Sized + Ord + Hash + ToOwned<Owned = T>,
+    {
+        let there = self.contains(element);
+        self.change(element.to_owned(), |maps, _| {
+            entries::take(maps, tx, element);
+        });
+        there
+    }
+
+    /// Removes every element seen here.
+    pub fn clear(&mut self, tx: &mut Tx<'_>) {
+        let (state, delta) = self.parts();
+        DotMap::clear(&mut Edit::new(&mut state.scores, &mut delta.scores), tx);
+        state.order.clear();
+        delta.order.clear();
+    }
+
+    /// Changes what is known of the element, and brings both orders up to date.
+    fn change(&mut self, element: T, change: impl FnOnce(Both<'_, T, Part>, T)) {
+        let (state, delta) = self.parts();
+        let before = (state.score(&element), delta.score(&element));
+        change((&mut state.scores, &mut delta.scores), element.clone());
+        state.reorder(element.clone(), before.0);
+        delta.reorder(element, before.1);
+    }
+}
+
+impl<T: Key> Crdt for SortedSet<T> {
+    type Edit<'a>
+        = Edit<'a, Self>
+    where
+        Self: 'a;
+    /// Updated elements come with the score that they now have.
+    type Effects = MapEffects<T, i64>;
+
+    fn is_bottom(&self) -> bool {
+        self.scores.is_empty()
+    }
+
+    fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> MapEffects<T, i64> {
+        let mut effects = MapEffects::default();
+        let Self { scores, order } = self;
+        scores.join_with(&theirs.scores, contexts, |element, _, _, shift| {
+            if shift.before == shift.after {
+                return;
+            }
+            if let Some(score) = shift.before {
+                order.remove(&(score, element.clone()));
+            }
+            match shift.after {
+                Some(score) => {
+                    order.insert((score, element.clone()));
+                    effects.updated.push((element.clone(), score));
+                }
+                None => effects.removed.push(element.clone()),
+            }
+        });
+        effects
+    }
+
+    fn dots(&self, visit: &mut dyn FnMut(Dot)) {
+        self.scores.dots(visit);
+    }
+
+    fn dot_count(&self) -> usize {
+        Crdt::dot_count(&self.scores)
+    }
+
+    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+        Self::of(self.scores.part(dots, undotted))
+    }
+
+    fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
+        Edit::new(state, delta)
+    }
+
+    fn encode(&self, out: &mut Writer) {
+        self.scores.encode(out);
+    }
+
+    fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+        DotMap::decode(input).map(Self::of)
+    }
+}
+
+impl<T: Key> DotStore for SortedSet<T> {}
+
+impl<T> Default for SortedSet<T> {
+    fn default() -> Self {
+        Self { scores: DotMap::default(), order: BTreeSet::new() }
+    }
+}
+
+impl<T: Key> PartialEq for SortedSet<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.scores == other.scores
+    }
+}
+
+impl<T: Key> Eq for SortedSet<T> {}
+
+impl<T: fmt::Debug> fmt::Debug for SortedSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}

@@ -1,0 +1,123 @@
+//! The moves in their order, and where they put the nodes.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use super::NodeKey;
+use crate::{Dot, Stamp};
+
+/// The place of a move in the order in which moves count, with the node that is moved: unique, because dots are, unless one
+/// is forged, and then it still moves each of its nodes.
+pub(super) type At = (Stamp, Dot, NodeKey);
+
+/// All moves, replayed in their order, those left out that would have made a cycle.
+///
+/// **Invariant:** a function of the moves alone, whatever the order in which they came. Parents make no cycle.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log {
+    moves: BTreeMap<At, Move>,
+    parents: BTreeMap<NodeKey, NodeKey>,
+    /// Parent, child.
+    children: BTreeSet<(NodeKey, NodeKey)>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    to: NodeKey,
+    /// Whether it was not left out.
+    counts: bool,
+    /// Where the node was before; for a move that counts.
+    from: Option<NodeKey>,
+}
+
+/// A move that is new to the log.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct New {
+    pub(super) at: At,
+    pub(super) to: NodeKey,
+}
+
+impl Log {
+    pub(super) fn parent(&self, node: NodeKey) -> Option<NodeKey> {
+        self.parents.get(&node).copied()
+    }
+
+    pub(super) fn children(&self, node: NodeKey) -> impl DoubleEndedIterator<Item = NodeKey> + '_ {
+        self.children.range((node, NodeKey::ROOT)..=(node, NodeKey::LAST)).map(|pair| pair.1)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.moves.len()
+    }
+
+    pub(super) fn last(&self) -> Option<Stamp> {
+        self.moves.last_key_value().map(|(at, _)| at.0)
+    }
+
+    /// Whether the node is the ancestor, or stands somewhere below it. O(depth).
+    pub(super) fn is_within(&self, node: NodeKey, ancestor: NodeKey) -> bool {
+        let mut next = Some(node);
+        while let Some(at) = next {
+            if at == ancestor {
+                return true;
+            }
+            next = self.parent(at);
+        }
+        false
+    }
+
+    /// Takes moves out and puts moves in, and says which nodes stand elsewhere than before. O(moves after the first of them).
+    pub(super) fn change(&mut self, ended: &[At], new: &[New]) -> Vec<NodeKey> {
+        let Some(first) = ended.iter().copied().chain(new.iter().map(|new| new.at)).min() else { return Vec::new() };
+        let mut later = self.moves.split_off(&first);
+        let mut before: BTreeMap<NodeKey, Option<NodeKey>> = BTreeMap::new();
+        for node in later.keys().copied().chain(new.iter().map(|new| new.at)).map(|at| at.2) {
+            before.entry(node).or_insert_with(|| self.parents.get(&node).copied());
+        }
+        for (at, undone) in later.iter().rev() {
+            if undone.counts {
+                self.place(at.2, undone.from);
+            }
+        }
+        for at in ended {
+            later.remove(at);
+        }
+        later.extend(new.iter().map(|new| (new.at, Move { to: new.to, counts: false, from: None })));
+        for (at, Move { to, .. }) in later {
+            let counts = !self.is_within(to, at.2);
+            let from = if counts { self.place(at.2, Some(to)) } else { None };
+            self.moves.insert(at, Move { to, counts, from });
+        }
+        before.into_iter().filter(|(node, parent)| self.parent(*node) != *parent).map(|(node, _)| node).collect()
+    }
+
+    /// The moves before the first one for which `settled` does not hold, without those that put a node where it stood when
+    /// the last of them had been made: replaying that alone gives the same, for its edges are all edges of one tree.
+    pub(super) fn obsolete(&self, settled: impl Fn(Dot) -> bool) -> Vec<At> {
+        let mut last: BTreeMap<NodeKey, At> = BTreeMap::new();
+        let mut obsolete = Vec::new();
+        for (&at, made) in self.moves.iter().take_while(|(at, _)| settled(at.1)) {
+            if !made.counts {
+                obsolete.push(at);
+            } else if let Some(earlier) = last.insert(at.2, at) {
+                obsolete.push(earlier);
+            }
+        }
+        obsolete
+    }
+
+    /// Puts the node under another parent, or nowhere, and says where it was.
+    fn place(&mut self, node: NodeKey, parent: Option<NodeKey>) -> Option<NodeKey> {
+        let from = match parent {
+            Some(parent) => self.parents.insert(node, parent),
+            None => self.parents.remove(&node),
+        };
+        if let Some(from) = from {
+            self.children.remove(&(from, node));
+        }
+        if let Some(parent) = parent {
+            self.children.insert((parent, node));
+        }
+        from
+    }
+}

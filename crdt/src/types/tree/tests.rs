@@ -1,0 +1,137 @@
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use proptest::prelude::*;
+
+use super::{NodeKey, Op, Tree};
+use crate::{Causal, NodeId, Now, ReplicaId, Replicated};
+
+/// What happens: at which replica, what, and three numbers to choose by.
+type Step = (usize, u8, u8, u8, u64);
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec((0..3_usize, 0..8_u8, any::<u8>(), any::<u8>(), 0..6_u64), 1..40)
+}
+
+/// Whatever a mutator says, the test looks elsewhere.
+fn ignore<T>(_: T) {}
+
+struct World {
+    replicas: Vec<Replicated<Tree<u8>>>,
+    sent: Vec<Causal<Tree<u8>>>,
+}
+
+impl World {
+    fn new() -> Self {
+        Self { replicas: (1..4).map(|n| Replicated::new(ReplicaId::new(NodeId(n), 0))).collect(), sent: Vec::new() }
+    }
+
+    fn step(&mut self, (at, action, a, b, clock): Step) {
+        let now = Now { unix_millis: 1_800_000_000_000 + clock, ..Now::default() };
+        let nodes: Vec<NodeKey> = core::iter::once(NodeKey::ROOT).chain(self.replicas[at].nodes()).collect();
+        let pick = |number: u8| nodes[usize::from(number) % nodes.len()];
+        let delta = match action {
+            0 | 1 => self.replicas[at].update_at(now, |tree, tx| ignore(tree.create(tx, pick(a), b))),
+            2..=4 => self.replicas[at].update_at(now, |tree, tx| ignore(tree.move_to(tx, pick(a), pick(b)))),
+            5 => self.replicas[at].update_at(now, |tree, tx| ignore(tree.remove(tx, pick(a)))),
+            _ => {
+                if let Some(index) = usize::from(a).checked_rem(self.sent.len()) {
+                    self.replicas[at].merge(&self.sent[index]).unwrap();
+                }
+                return;
+            }
+        };
+        self.sent.push(delta);
+    }
+
+    /// All replicas see everything.
+    fn settle(&mut self) {
+        let all = self.replicas.clone();
+        for replica in &mut self.replicas {
+            all.iter().for_each(|other| ignore(replica.merge(other.state()).unwrap()));
+        }
+    }
+}
+
+fn parents(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
+    tree.nodes().into_iter().map(|node| (node, tree.log.parent(node))).collect()
+}
+
+/// All moves in their order, from the start.
+fn replayed(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
+    let mut moves = Vec::new();
+    for (&node, ops) in tree.nodes.iter() {
+        moves.extend(ops.0.iter().filter_map(|(dot, op)| if let Op::Move(stamp, to) = op { Some((*stamp, dot, node, *to)) } else { None }));
+    }
+    moves.sort();
+    let mut parents: BTreeMap<NodeKey, Option<NodeKey>> = tree.nodes().into_iter().map(|node| (node, None)).collect();
+    for (_, _, node, to) in moves {
+        let above = core::iter::successors(Some(to), |at| parents.get(at).copied().flatten());
+        if above.take(100).all(|at| at != node) {
+            parents.insert(node, Some(to));
+        }
+    }
+    parents
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_is_always_the_tree_that_a_replay_makes(steps in steps()) {
+        let mut world = World::new();
+        for step in steps {
+            world.step(step);
+            let tree: &Tree<u8> = &world.replicas[step.0];
+            prop_assert_eq!(parents(tree), replayed(tree));
+            for node in tree.nodes() {
+                let above = core::iter::successors(Some(node), |at| tree.log.parent(*at));
+                prop_assert!(above.take(100).count() < 100, "a cycle above {:?}", node);
+                let parent = tree.log.parent(node);
+                prop_assert!(parent.is_none_or(|parent| tree.children(parent).any(|child| child == node)));
+            }
+            let below: usize = [NodeKey::ROOT, NodeKey::TRASH].into_iter().chain(tree.nodes()).map(|node| tree.children(node).count()).sum();
+            prop_assert!(below <= tree.nodes().len() + 1, "a node is the child of two");
+            prop_assert!(tree.walk().iter().all(|&(_, node)| tree.contains(node)));
+        }
+    }
+
+    #[test]
+    fn truncating_what_is_stable_moves_nothing_now_or_later(first in steps(), then in steps(), at in 0..3_usize) {
+        let (mut whole, mut world) = (World::new(), World::new());
+        for step in first {
+            whole.step(step);
+            world.step(step);
+        }
+        whole.settle();
+        world.settle();
+        let before = parents(&world.replicas[at]);
+        let stable = world.replicas[at].state().context().clone();
+        let kept = before.values().flatten().count();
+        let delta = world.replicas[at].update(|tree, tx| ignore(tree.truncate(tx, &stable)));
+        prop_assert_eq!(&parents(&world.replicas[at]), &before);
+        prop_assert_eq!(world.replicas[at].moves_len(), kept, "one move for each node that stands somewhere");
+        // The others hear of it at any time.
+        world.sent.push(delta.clone());
+        whole.sent.push(Causal::new());
+        for step in then {
+            whole.step(step);
+            world.step(step);
+            prop_assert_eq!(parents(&whole.replicas[step.0]), parents(&world.replicas[step.0]));
+        }
+    }
+
+    #[test]
+    fn truncating_anything_at_any_time_still_converges_to_a_tree(first in steps(), then in steps(), at in 0..3_usize) {
+        let mut world = World::new();
+        first.into_iter().for_each(|step| world.step(step));
+        let stable = world.replicas[at].state().context().clone();
+        let delta = world.replicas[at].update(|tree, tx| ignore(tree.truncate(tx, &stable)));
+        world.sent.push(delta);
+        then.into_iter().for_each(|step| world.step(step));
+        world.settle();
+        prop_assert!(world.replicas[0] == world.replicas[1] && world.replicas[1] == world.replicas[2]);
+        prop_assert_eq!(parents(&world.replicas[0]), replayed(&world.replicas[0]));
+        prop_assert_eq!(parents(&world.replicas[0]), parents(&world.replicas[1]));
+    }
+}
