@@ -55,7 +55,7 @@ struct OldCell {
 
 /// The bytes of one version, read by another.
 fn as_version<A: Schema, B: Schema>(from: &Causal<A::State>) -> Causal<B::State> {
-    Causal::decode(&from.encode()).unwrap()
+    Causal::decode(&from.encode()).expect("each version reads the bytes of the other")
 }
 
 fn replica<T: Schema>(node: u64) -> Replicated<T> {
@@ -112,6 +112,8 @@ fn an_older_version_removes_what_newer_ones_remove() {
         let effects = ben.merge(&as_version::<New, Old>(delta)).unwrap();
         assert!(!effects.is_empty() && effects.paths().is_empty(), "something changed that has no name here");
     }
+    let hit = as_version::<New, Old>(&amy.update(|new, tx| new.hits.increment(tx, 1)));
+    assert!(!ben.merge(&hit).unwrap().is_empty() && ben.merge(&hit).unwrap().is_empty(), "it changes once");
     let both = ben.state().encode().len();
     ben.merge(&as_version::<New, Old>(&removal)).unwrap();
     assert!(ben.state().encode().len() < both, "the piece of the removed word is gone");
@@ -120,6 +122,7 @@ fn an_older_version_removes_what_newer_ones_remove() {
     assert!(back == *amy.state());
     // And so does one that only has a piece in which more was alive.
     let mut carl = replica::<Old>(3);
+    carl.merge(&hit).unwrap();
     carl.merge(&as_version::<New, Old>(&{
         let mut both = word.clone();
         both.merge(&other);
@@ -251,29 +254,29 @@ impl Cluster {
                 5 | 6 => {
                     if let Some(which) = usize::from(what).checked_rem(all.deltas.len()) {
                         let delta = all.deltas[which].clone();
-                        all.to_old(old, &delta);
+                        all.tell_old(old, &delta);
                     }
                 }
                 7 => {
                     let sent = as_version::<Old, New>(all.olds[old].state());
-                    all.news[new].merge(&sent).unwrap();
+                    all.news[new].merge(&sent).expect("no event is forged");
                     let part = all.olds[old].delta_since(&all.olds[1 - old].summary());
-                    all.olds[1 - old].merge(&part).unwrap();
+                    all.olds[1 - old].merge(&part).expect("no event is forged");
                     let whole = all.shadows[old].clone();
                     all.shadows[1 - old].merge(&whole);
                 }
                 _ => {
                     let sent = all.news[new].state().clone();
-                    all.to_old(old, &sent);
+                    all.tell_old(old, &sent);
                 }
             }
         }
         all
     }
 
-    fn to_old(&mut self, old: usize, sent: &Causal<NewState>) {
+    fn tell_old(&mut self, old: usize, sent: &Causal<NewState>) {
         self.shadows[old].merge(sent);
-        self.olds[old].merge(&as_version::<New, Old>(sent)).unwrap();
+        self.olds[old].merge(&as_version::<New, Old>(sent)).expect("no event is forged");
     }
 }
 
