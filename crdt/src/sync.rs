@@ -8,7 +8,7 @@
 //! 2. A answers the same way, now exactly: with [`delta_since`](crate::Replicated::delta_since) for B and its own live
 //!    events in those ranges, to which B answers with the removals that A lacks.
 //!
-//! The idea of exchanging what is alive per range in place of a log of removals: Gonçalves et al., "DottedDB", SRDS 2017.
+//! The idea of exchanging what is alive per range in place of a log of removals: Gonçalves et al., "`DottedDB`", SRDS 2017.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -89,6 +89,7 @@ impl<T: Crdt> Causal<T> {
     }
 
     /// See [`Replicated::delta_since`](crate::Replicated::delta_since).
+    #[must_use]
     pub fn delta_since(&self, theirs: &Summary) -> Delta<T> {
         let live = live_dots(&self.value);
         let unknown = self.context.without(&theirs.context);

@@ -20,7 +20,7 @@ pub(super) struct DotIndex {
 #[derive(Clone, Debug)]
 struct Chunks {
     replica: ReplicaId,
-    chunks: SmallVec<[Chunk; 1]>,
+    words: SmallVec<[Chunk; 1]>,
     /// How many of the chunks are empty: they are swept once they are the majority.
     empty: usize,
 }
@@ -71,7 +71,7 @@ impl DotIndex {
         let (word, bit) = split(dot.counter);
         let at = self.replicas.partition_point(|chunks| chunks.replica < dot.replica);
         if self.replicas.get(at).is_none_or(|chunks| chunks.replica != dot.replica) {
-            self.replicas.insert(at, Chunks { replica: dot.replica, chunks: SmallVec::new(), empty: 0 });
+            self.replicas.insert(at, Chunks { replica: dot.replica, words: SmallVec::new(), empty: 0 });
         }
         let chunk = self.replicas[at].chunk_mut(word);
         let place = chunk.place(bit);
@@ -90,7 +90,7 @@ impl DotIndex {
         let at = self.replicas.binary_search_by_key(&dot.replica, |chunks| chunks.replica).ok()?;
         let chunks = &mut self.replicas[at];
         let chunk_at = chunks.position(word).ok()?;
-        let chunk = &mut chunks.chunks[chunk_at];
+        let chunk = &mut chunks.words[chunk_at];
         if !chunk.has(bit) {
             return None;
         }
@@ -102,7 +102,7 @@ impl DotIndex {
         if chunk.bits == 0 {
             chunks.empty += 1;
             chunks.sweep();
-            if chunks.chunks.is_empty() {
+            if chunks.words.is_empty() {
                 self.replicas.remove(at);
             }
         }
@@ -113,7 +113,7 @@ impl DotIndex {
     /// All live dots with their slots, ascending by dot.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Dot, u32)> + '_ {
         self.replicas.iter().flat_map(|chunks| {
-            chunks.chunks.iter().flat_map(move |chunk| {
+            chunks.words.iter().flat_map(move |chunk| {
                 let bits = (0..64_u32).filter(move |&bit| chunk.has(bit));
                 bits.zip(&chunk.slots).map(move |(bit, &slot)| (Dot::new(chunks.replica, chunk.word * 64 + u64::from(bit)), slot))
             })
@@ -128,8 +128,8 @@ impl DotIndex {
             let mut from = 0;
             for run in their_context.runs_of(mine.replica) {
                 let (first, last) = (run.start() / 64, run.end() / 64);
-                from += mine.chunks[from..].partition_point(|chunk| chunk.word < first);
-                for chunk in mine.chunks[from..].iter().take_while(|chunk| chunk.word <= last) {
+                from += mine.words[from..].partition_point(|chunk| chunk.word < first);
+                for chunk in mine.words[from..].iter().take_while(|chunk| chunk.word <= last) {
                     let low = if chunk.word == first { u64::MAX << (run.start() % 64) } else { u64::MAX };
                     let high = if chunk.word == last { u64::MAX >> (63 - run.end() % 64) } else { u64::MAX };
                     let alive = chunk.bits & low & high;
@@ -147,7 +147,7 @@ impl DotIndex {
         for mine in &self.replicas {
             let known = context.prefix(mine.replica);
             let others = other.chunks(mine.replica);
-            for chunk in mine.chunks.iter().skip_while(|chunk| chunk.word * 64 + 63 <= known) {
+            for chunk in mine.words.iter().skip_while(|chunk| chunk.word * 64 + 63 <= known) {
                 let seen = context.word(mine.replica, chunk.word);
                 let there = others.and_then(|c| c.find(chunk.word)).map_or(0, |c| c.bits);
                 chunk.pick(mine.replica, chunk.bits & !seen & !there, &mut found);
@@ -168,38 +168,38 @@ impl DotIndex {
 
 impl Chunks {
     fn position(&self, word: u64) -> Result<usize, usize> {
-        match self.chunks.last() {
+        match self.words.last() {
             // Counters grow, so the last chunk is the usual one.
-            Some(last) if last.word == word => Ok(self.chunks.len() - 1),
-            Some(last) if last.word < word => Err(self.chunks.len()),
-            _ => self.chunks.binary_search_by_key(&word, |chunk| chunk.word),
+            Some(last) if last.word == word => Ok(self.words.len() - 1),
+            Some(last) if last.word < word => Err(self.words.len()),
+            _ => self.words.binary_search_by_key(&word, |chunk| chunk.word),
         }
     }
 
     fn find(&self, word: u64) -> Option<&Chunk> {
-        self.position(word).ok().map(|at| &self.chunks[at])
+        self.position(word).ok().map(|at| &self.words[at])
     }
 
     fn chunk_mut(&mut self, word: u64) -> &mut Chunk {
         let at = match self.position(word) {
             Ok(at) => {
-                self.empty -= usize::from(self.chunks[at].bits == 0);
+                self.empty -= usize::from(self.words[at].bits == 0);
                 at
             }
             Err(at) => {
-                self.chunks.insert(at, Chunk { word, bits: 0, slots: SmallVec::new() });
+                self.words.insert(at, Chunk { word, bits: 0, slots: SmallVec::new() });
                 at
             }
         };
-        &mut self.chunks[at]
+        &mut self.words[at]
     }
 
     fn sweep(&mut self) {
-        if self.empty * 2 > self.chunks.len() {
-            self.chunks.retain(|chunk| chunk.bits != 0);
+        if self.empty * 2 > self.words.len() {
+            self.words.retain(|chunk| chunk.bits != 0);
             self.empty = 0;
-            if self.chunks.len() < self.chunks.capacity() / 4 {
-                self.chunks.shrink_to_fit();
+            if self.words.len() < self.words.capacity() / 4 {
+                self.words.shrink_to_fit();
             }
         }
     }

@@ -150,7 +150,7 @@ impl PnCounter {
     /// The sum over all replicas.
     pub fn value(&self) -> i128 {
         // Each is below 2^64 times the number of replicas.
-        self.added.sum() as i128 - self.taken.sum() as i128
+        self.added.sum().cast_signed() - self.taken.sum().cast_signed()
     }
 }
 

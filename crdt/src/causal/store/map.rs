@@ -109,9 +109,9 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
 
     /// Changes what is alive under `key`, in the value and in the delta of the transaction alike. A key under which nothing
     /// is left is dropped.
-    pub fn update<R>(edit: &mut Edit<'_, Self>, tx: &mut Tx<'_>, key: K, change: impl FnOnce(&mut S::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+    pub fn update<R>(edit: &mut Edit<'_, Self>, tx: &mut Tx<'_>, key: &K, change: impl FnOnce(&mut S::Edit<'_>, &mut Tx<'_>) -> R) -> R {
         let (state, delta) = edit.parts();
-        let (slot, delta_slot) = (state.slot_or_insert(&key), delta.slot_or_insert(&key));
+        let (slot, delta_slot) = (state.slot_or_insert(key), delta.slot_or_insert(key));
         let mark = tx.mark();
         let (store, delta_store) = (&mut state.entries[slot as usize].1, &mut delta.entries[delta_slot as usize].1);
         let result = change(&mut S::edit(store, delta_store), tx);
@@ -187,11 +187,11 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     }
 
     /// Puts a store under a new key; for decoding.
-    pub(crate) fn push(&mut self, key: K, store: S) -> Result<(), DecodeError> {
-        if store.is_bottom() || self.contains_key(&key) {
+    pub(crate) fn push(&mut self, key: &K, store: S) -> Result<(), DecodeError> {
+        if store.is_bottom() || self.contains_key(key) {
             return Err(DecodeError::Invalid("a key that is there twice or holds nothing"));
         }
-        let slot = self.slot_or_insert(&key);
+        let slot = self.slot_or_insert(key);
         let (index, mut twice) = (&mut self.index, false);
         store.dots(&mut |dot| {
             twice |= index.get(dot).is_some();
@@ -372,7 +372,7 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
         let mut part = Self::default();
         for slot in slots {
             let (key, store) = &self.entries[slot as usize];
-            part.push(key.clone(), store.part(dots, undotted)).expect("invariant: parts of one map");
+            part.push(key, store.part(dots, undotted)).expect("invariant: parts of one map");
         }
         part
     }
@@ -403,7 +403,7 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
             if before.as_ref().is_some_and(|before| *before >= key) {
                 return Err(DecodeError::Invalid("keys that do not ascend"));
             }
-            map.push(key.clone(), input.scoped(|input, _| S::decode(input))?)?;
+            map.push(&key, input.scoped(|input, _| S::decode(input))?)?;
             before = Some(key);
         }
         Ok(map)
