@@ -59,7 +59,7 @@ pub trait Subject {
     fn mutate(edit: &mut <Self::State as Crdt>::Edit<'_>, tx: &mut Tx<'_>, op: Op);
 }
 
-/// Makes for each type a module of tests that check the [laws](crate::laws).
+/// Makes for each type a module of tests that check the [laws](mod@crate::laws).
 ///
 /// `name: Type, |edit, tx, op| mutation;` and optionally `, spec: specification, view: view` before the semicolon. `edit`,
 /// `tx` and `op` are what [`Subject::mutate`](crate::laws::Subject::mutate) takes.

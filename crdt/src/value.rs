@@ -36,8 +36,8 @@ pub struct Contexts<'a> {
 /// is complete only together with the context it is true in ([`Causal`](crate::Causal)), and [`join`](Self::join) takes
 /// both contexts. Types without removals need no dots and ignore the contexts.
 ///
-/// The value of a replica and a delta have the same type. Implementations for own types are checked by
-/// [`laws!`](crate::laws!).
+/// The value of a replica and a delta have the same type. Implementations for own types are checked by the
+/// macro `laws!`, with feature `laws`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a replicated type",
     label = "neither replicated nor marked as a plain value",

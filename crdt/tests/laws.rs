@@ -5,6 +5,7 @@ mod specs;
 use quorate_crdt::laws::{Op, REPLICAS, replica};
 use quorate_crdt::{
     Causal, CausalContext, Delta, DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, Replicated, ResetCounter,
+    Summary,
 };
 
 quorate_crdt::laws! {
@@ -104,6 +105,38 @@ fn forged_events_are_refused_and_change_nothing() {
     assert_eq!((refused.replica, refused.claimed, refused.issued), (replica(0), 2, 1));
     assert_eq!(here, before);
     assert_eq!(at::<OrSet<u8>>(1).merge(&forged).unwrap().added, [9], "only about its own events can a replica tell");
+}
+
+/// A replica that has lost its memory issues a dot again, for another element. Where the two meet, one of them ends; the
+/// set stays one that encodes and changes.
+#[test]
+fn a_dot_under_two_elements_does_not_break_a_set() {
+    let (mut before, mut after, mut other, mut here): (Sets, Sets, Sets, Sets) = (at(0), at(0), at(1), at(2));
+    before.update(|set, tx| set.add(tx, 1));
+    let same = other.update(|set, tx| set.add(tx, 1));
+    after.update(|set, tx| set.add(tx, 2));
+    after.merge(&same).unwrap();
+    remove(&mut after, 1);
+    here.merge(before.state()).unwrap();
+    here.merge(&same).unwrap();
+    assert_eq!(here.merge(after.state()).unwrap().removed, [1]);
+    assert_eq!(here.state().live(), CausalContext::new());
+    assert_eq!(Causal::decode(&here.state().encode()).as_ref(), Ok(here.state()));
+    here.update(|set, tx| set.add(tx, 1));
+    assert_eq!(here.sorted(), [&1]);
+}
+
+/// A summary may name ranges of events that no counter reaches.
+#[test]
+fn a_forged_summary_is_answered_like_any() {
+    let mut here: Sets = at(0);
+    here.update(|set, tx| set.add(tx, 1));
+    let hash = (0_u8, [7_u8; 8]);
+    let forged = postcard::to_stdvec(&(CausalContext::new(), 0_u64, [((replica(0), u64::MAX), hash), ((replica(1), 0), hash)].as_slice()));
+    let forged = Summary::decode(&forged.unwrap()).unwrap();
+    assert_eq!(&here.delta_since(&forged), here.state());
+    let answer = here.summary_against(&forged);
+    assert_eq!(Summary::decode(&answer.encode()).as_ref(), Ok(&answer));
 }
 
 /// Counts the ranges of 1,024 events that a summary hashes one by one.
