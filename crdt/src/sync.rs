@@ -172,7 +172,8 @@ fn hash(dots: &CausalContext) -> [u8; 8] {
 }
 
 fn runs((_, range): (ReplicaId, u64), dots: &CausalContext) -> Vec<(u16, u16)> {
-    let mut end = range * RANGE;
+    // A forged range may lie beyond all counters; nothing is alive in it.
+    let mut end = range.saturating_mul(RANGE);
     dots.runs()
         .map(|(_, run)| {
             let gap = (run.start() - end) as u16;

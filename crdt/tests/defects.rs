@@ -1,5 +1,7 @@
 //! Defects that other CRDT libraries have or had, each as a test that passes here.
 
+#![expect(clippy::unwrap_used, reason = "the helpers of the tests fail like the tests")]
+
 use std::cell::Cell;
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};

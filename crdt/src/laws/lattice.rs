@@ -1,12 +1,13 @@
 //! The laws of merging.
 
 use alloc::vec::Vec;
+use core::fmt::Debug;
 
 use proptest::prelude::*;
 
 use super::history::{World, histories, merged, tells};
 use super::{Event, Subject, check};
-use crate::{Causal, Crdt};
+use crate::{Causal, Crdt, Effects};
 
 /// Merging is idempotent, commutative and associative, and the default value is the bottom.
 pub fn is_a_semilattice<S: Subject>() {
@@ -57,9 +58,9 @@ fn watch<S: Subject>(history: &[Event]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn merge_watched<T: Crdt + core::fmt::Debug>(world: &mut World<T>, to: usize, other: &Causal<T>) -> Result<(), TestCaseError> {
+fn merge_watched<T: Crdt + Debug>(world: &mut World<T>, to: usize, other: &Causal<T>) -> Result<(), TestCaseError> {
     let before = world.replicas[to].state().clone();
-    let told = !crate::Effects::is_empty(&world.merge(to, other));
+    let told = !world.merge(to, other).is_empty();
     let after = world.replicas[to].state();
     prop_assert!(!told || before.value != after.value, "effects of a merge that changed nothing");
     prop_assert_eq!(&merged(after, other), after, "merging the other again changes the result: not monotone");
@@ -67,7 +68,7 @@ fn merge_watched<T: Crdt + core::fmt::Debug>(world: &mut World<T>, to: usize, ot
     well_formed(after)
 }
 
-fn well_formed<T: Crdt + core::fmt::Debug>(state: &Causal<T>) -> Result<(), TestCaseError> {
+fn well_formed<T: Crdt + Debug>(state: &Causal<T>) -> Result<(), TestCaseError> {
     let (mut visited, live) = (0, state.live());
     state.value.dots(&mut |_| visited += 1);
     prop_assert_eq!(visited, live.event_count(), "a live dot is visited twice");
@@ -84,9 +85,9 @@ pub fn converges<S: Subject>() {
         let world = World::after::<S>(&history);
         let settled = world.settled();
         let mut shuffled: Vec<_> = world.deltas.iter().chain(&world.deltas).collect();
-        for at in 0..shuffled.len() {
-            let other = usize::from(order[at]) % shuffled.len();
-            shuffled.swap(at, other);
+        let count = shuffled.len();
+        for (at, other) in order.into_iter().enumerate().take(count) {
+            shuffled.swap(at, usize::from(other) % count);
         }
         let by_deltas = shuffled.iter().fold(Causal::new(), |all, delta| merged(&all, delta));
         prop_assert_eq!(&by_deltas, &settled, "deltas in another order, repeated, differ from full states");

@@ -1,6 +1,5 @@
 //! The law that says which value it is: a function of the operations seen.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -20,7 +19,7 @@ pub struct SeenOp {
     pub op: Op,
     /// By which replica, below [`REPLICAS`].
     pub by: usize,
-    /// Its place in the history: unique, and above all in its past.
+    /// Its place in the history: unique, above all in its past, and below 64.
     pub id: usize,
     /// What it had seen, ascending by id.
     pub past: Vec<Rc<SeenOp>>,
@@ -37,25 +36,25 @@ impl SeenOp {
 /// performed and for which `ends(it, other)` holds. What most values with dots show is a function of these; whether an
 /// operation writes something or only ends others is for the caller to tell.
 pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> Vec<&SeenOp> {
-    // Pasts first: ids ascend along them. An operation of the past may be unknown here, so it is looked up there.
-    let mut all: BTreeMap<usize, &SeenOp> = BTreeMap::new();
-    let mut open: Vec<&SeenOp> = known.iter().map(Rc::as_ref).collect();
+    // An operation of the past may be unknown here, so it is looked up there. Ids ascend along pasts: pasts come first.
+    let (mut all, mut open) = ([None; 64], known.iter().collect::<Vec<_>>());
     while let Some(op) = open.pop() {
-        if all.insert(op.id, op).is_none() {
-            open.extend(op.past.iter().map(Rc::as_ref));
+        if all[op.id].replace(op).is_none() {
+            open.extend(&op.past);
         }
     }
-    let mut ended: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    for (id, op) in all {
-        let ends_of_op = left(&op.past, &ended).filter(|other| ends(op, other)).map(|other| other.id).collect();
-        ended.insert(id, ends_of_op);
+    let mut ended = [0; 64];
+    for op in all.into_iter().flatten() {
+        let ends_of_op = left(&op.past, &ended).filter(|other| ends(op, other)).fold(0, |ends, other| ends | 1 << other.id);
+        ended[op.id] = ends_of_op;
     }
     left(known, &ended).collect()
 }
 
-fn left<'a>(known: &'a [Rc<SeenOp>], ended: &BTreeMap<usize, BTreeSet<usize>>) -> impl Iterator<Item = &'a SeenOp> {
-    let gone: BTreeSet<usize> = known.iter().flat_map(|op| ended[&op.id].iter().copied()).collect();
-    known.iter().map(Rc::as_ref).filter(move |op| !gone.contains(&op.id))
+/// Those that none of them has ended; what each has ended is a bit for each id.
+fn left<'a>(known: &'a [Rc<SeenOp>], ended: &[u64; 64]) -> impl Iterator<Item = &'a SeenOp> {
+    let gone = known.iter().fold(0, |gone, op| gone | ended[op.id]);
+    known.iter().map(Rc::as_ref).filter(move |op| gone >> op.id & 1 == 0)
 }
 
 /// What readers see of a value (`view`) is what the operations seen say (`spec`, given them ascending by id), at every

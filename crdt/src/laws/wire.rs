@@ -1,6 +1,7 @@
 //! The laws of values as bytes.
 
 use alloc::vec::Vec;
+use core::fmt::Debug;
 
 use proptest::prelude::*;
 
@@ -85,7 +86,7 @@ fn survives<S: Subject>(value: &Causal<S::State>, other: &Causal<S::State>) -> R
 }
 
 /// That a value survives its own bytes shows that its invariants hold.
-fn intact<T: Crdt + core::fmt::Debug>(value: &Causal<T>) -> Result<(), TestCaseError> {
+fn intact<T: Crdt + Debug>(value: &Causal<T>) -> Result<(), TestCaseError> {
     if value.context.runs().all(|(_, run)| *run.end() <= HIGHEST_COUNTER) {
         let decoded = Causal::decode(&value.encode());
         prop_assert_eq!(decoded.as_ref(), Ok(value), "a value does not survive its own bytes");

@@ -1,6 +1,7 @@
 //! What the types must show, computed from the operations seen and what each of them had seen; and the operations.
 
 #![allow(dead_code, reason = "each test uses some of them")]
+#![allow(clippy::redundant_closure_for_method_calls, reason = "the closures say on what: many types have such a mutator")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -29,7 +30,7 @@ pub(crate) fn change(op: Op) -> Change {
     }
 }
 
-fn puts<'a>(known: &'a Known, ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> impl Iterator<Item = &'a SeenOp> {
+fn puts(known: &Known, ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> impl Iterator<Item = &SeenOp> {
     alive(known, ends).into_iter().filter(|op| change(op.op) == Change::Put)
 }
 
@@ -164,7 +165,7 @@ pub(crate) fn view_pn_counter(counter: &PnCounter) -> i128 {
 }
 
 pub(crate) fn view_g_counter(counter: &GCounter) -> i128 {
-    counter.value() as i128
+    counter.value().cast_signed()
 }
 
 /// The key of an operation on a map; what is left of it goes to the value.
@@ -198,7 +199,9 @@ pub(crate) fn map_of_registers(known: &Known) -> BTreeMap<u8, Vec<u8>> {
         let (at, inner) = key(op.op);
         map.entry(at).or_default().push(inner.argument);
     }
-    map.values_mut().for_each(|values| values.sort_unstable());
+    for values in map.values_mut() {
+        values.sort_unstable();
+    }
     map
 }
 

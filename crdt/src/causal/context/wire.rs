@@ -5,6 +5,8 @@
 //! minus the smallest it could be, `length` is its last minus its first. So every number is as small as it can be (a varint
 //! coder writes few bytes) and almost every disorder cannot even be written down.
 
+use alloc::vec::Vec;
+
 use serde::de::Error;
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
