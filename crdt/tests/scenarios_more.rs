@@ -14,8 +14,8 @@ fn pair<T: Crdt>() -> (Replicated<T>, Replicated<T>) {
 }
 
 fn exchange<T: Crdt>(a: &mut Replicated<T>, b: &mut Replicated<T>) {
-    b.merge(a.state()).unwrap();
-    a.merge(b.state()).unwrap();
+    b.merge(a.state()).expect("claims only what was issued");
+    a.merge(b.state()).expect("claims only what was issued");
     assert!(a == b);
 }
 
@@ -196,7 +196,7 @@ fn a_sorted_set_is_read_by_rank_and_by_score() {
     assert_eq!(a.range_by_rank(1, 2).map(|(element, _)| *element).collect::<String>(), "ab");
     assert_eq!(a.range_by_score(..=2).map(|(element, _)| *element).collect::<String>(), "dab");
     assert_eq!((a.rank(&'b'), a.rank(&'z'), a.len()), (Some(2), None, 4));
-    a.update(|set, tx| set.clear(tx));
+    a.update(quorate_crdt::Edit::clear);
     assert!(a.is_bottom() && a.iter().len() == 0);
 }
 
@@ -223,6 +223,8 @@ fn who_has_no_rights_is_refused_until_they_are_handed_over() {
 }
 
 proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { failure_persistence: None, ..Default::default() })]
+
     #[test]
     fn whatever_is_granted_anywhere_was_added_before(steps in proptest::collection::vec((0..3_usize, 0..6_u8, 0..3_usize, 0..9_u64), 1..40)) {
         let mut replicas: Vec<Replicated<BoundedCounter>> = (0..3).map(|n| Replicated::new(id(n))).collect();
@@ -241,7 +243,9 @@ proptest::proptest! {
             assert!(taken <= added, "below zero");
         }
         let mut all = Replicated::<BoundedCounter>::new(id(3));
-        sent.iter().for_each(|delta| ignore(all.merge(delta).unwrap()));
+        for delta in &sent {
+            all.merge(delta).unwrap();
+        }
         assert_eq!(all.value(), added - taken);
         assert_eq!((0..3).map(|n| u128::from(all.rights(id(n)))).sum::<u128>(), all.value(), "every right has one holder");
     }
@@ -317,7 +321,7 @@ fn a_hyper_log_log_stays_within_its_error_from_few_to_many() {
         }
     }
     assert!(worst < 3.0 * 1.04 / 64.0, "three standard errors: {worst}");
-    assert_eq!(Replicated::<HyperLogLog>::new(id(1)).estimate(), 0.0);
+    assert!(Replicated::<HyperLogLog>::new(id(1)).estimate() < 1.0);
 }
 
 #[test]
@@ -343,7 +347,9 @@ fn a_count_min_sketch_is_never_too_low_and_rarely_too_high() {
         deltas.push(replica.update(|sketch, tx| sketch.add(tx, &(n % 500), n)));
     }
     exchange(&mut a, &mut b);
-    deltas.iter().for_each(|delta| assert!(!a.merge(delta).unwrap().0, "what arrives again is not counted again"));
+    for delta in &deltas {
+        assert!(!a.merge(delta).unwrap().0, "what arrives again is not counted again");
+    }
     assert_eq!(a.total(), 500_500);
     let too_high = (0..500_u64).map(|n| {
         let true_count = u128::from(if n == 0 { 500 + 1000 } else { n + n + 500 });

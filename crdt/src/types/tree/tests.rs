@@ -22,8 +22,15 @@ struct World {
 }
 
 impl World {
+    /// With a few nodes that all know, or moves would seldom meet.
     fn new() -> Self {
-        Self { replicas: (1..4).map(|n| Replicated::new(ReplicaId::new(NodeId(n), 0))).collect(), sent: Vec::new() }
+        let replicas = (1..4).map(|n| Replicated::new(ReplicaId::new(NodeId(n), 0))).collect();
+        let mut world = Self { replicas, sent: Vec::new() };
+        for n in 0..4 {
+            world.step((0, 0, 0, n, 0));
+        }
+        world.settle();
+        world
     }
 
     fn step(&mut self, (at, action, a, b, clock): Step) {
