@@ -98,7 +98,7 @@ quorate_crdt::laws! {
     board: Board<u8>, |board, tx, op| match op.action % 3 {
         0 => board.cards.add(tx, op.argument),
         1 => board.held.set(tx, op.argument),
-        _ => board.flags.update(tx, op.argument, quorate_crdt::Edit::enable),
+        _ => board.flags.update(tx, op.argument, |flag, tx| if op.action < 170 { flag.enable(tx) } else { flag.disable(tx) }),
     };
 }
 
@@ -140,6 +140,7 @@ fn what_is_skipped_stays_where_it_is() {
     ben.merge(&delta).unwrap();
     assert_eq!((*amy.selected, *ben.selected), (2, 5));
     assert!(amy == ben, "replicas do not differ by what is not replicated");
+    assert_eq!(*amy.delta_since(&Causal::<CartState>::new().summary()).selected, 0, "it is not sent");
     assert_eq!(*Causal::<CartState>::decode(&amy.state().encode()).unwrap().selected, 0);
 }
 
