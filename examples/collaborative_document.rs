@@ -59,9 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .and_then(|()| doc.increment(tx, &["guests"], 4));
     });
     laptop.agenda.update(|doc, tx| {
-        on_laptop = doc
-            .put(tx, &[Key("topics"), Index(0), Key("by")], "Amy")
-            .and_then(|()| doc.increment(tx, &["guests"], 2));
+        on_laptop = doc.put(tx, &[Key("topics"), Index(0), Key("by")], "Amy").and_then(|()| doc.increment(tx, &["guests"], 2));
     });
     on_phone.and(on_laptop)?;
     phone.minutes.update(|text, tx| text.push(tx, " Amy presents the budget."));
