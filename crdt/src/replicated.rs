@@ -196,7 +196,6 @@ impl<'a> Tx<'a> {
         &self.ended[mark.ended..]
     }
 
-    #[expect(clippy::unused_self, reason = "a question about the transaction")]
     pub(crate) fn issued_since(&self, mark: Mark, dot: Dot) -> bool {
         dot.replica == self.replica && dot.counter > mark.issued
     }

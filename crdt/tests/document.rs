@@ -1,4 +1,4 @@
-//! The laws for documents. Slow, because each state starts an engine: 64 cases for each law, where other types have 256.
+//! The laws for documents. A case takes some hundred times as long as for other types, because states start engines.
 
 #![cfg(feature = "document")]
 

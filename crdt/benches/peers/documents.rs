@@ -136,7 +136,9 @@ fn overwriting() {
                 let map = doc.get_or_insert_map("map");
                 time(|| {
                     let mut tx = doc.transact_mut();
-                    (0..WRITES).for_each(|value| drop(map.insert(&mut tx, "value", value)));
+                    for value in 0..WRITES {
+                        map.insert(&mut tx, "value", value);
+                    }
                 })
             },
         ],
@@ -184,12 +186,16 @@ fn merging() {
     let automerge_base = automerge(&keys, 1);
     let mut fork = automerge_base.fork();
     let mut tx = fork.transaction();
-    some.iter().for_each(|key| tx.put(ROOT, key.as_str(), 2).expect("a put at the root"));
+    for key in &some {
+        tx.put(ROOT, key.as_str(), 2).expect("a put at the root");
+    }
     tx.commit();
     let changes = fork.get_changes(&automerge_base.get_heads());
     let loro_base = loro(&keys, 1);
     let fork = loro_base.fork();
-    some.iter().for_each(|key| fork.get_map("map").insert(key, 2).expect("an insertion"));
+    for key in &some {
+        fork.get_map("map").insert(key, 2).expect("an insertion");
+    }
     let update = fork.export(ExportMode::updates(&loro_base.oplog_vv())).expect("an export");
     let yrs_base = yrs(&keys, 1).transact().encode_state_as_update_v1(&yrs::StateVector::default());
     let yrs_doc = |client| {
@@ -200,7 +206,9 @@ fn merging() {
     let fork = yrs_doc(2);
     let map = fork.get_or_insert_map("map");
     let seen = fork.transact().state_vector();
-    some.iter().for_each(|key| drop(map.insert(&mut fork.transact_mut(), key.as_str(), 2_i64)));
+    for key in &some {
+        map.insert(&mut fork.transact_mut(), key.as_str(), 2_i64);
+    }
     let diff = fork.transact().encode_diff_v1(&seen);
     let [ours, automerge, loro, yrs] = medians(
         ROUNDS,

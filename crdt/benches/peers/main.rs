@@ -11,6 +11,7 @@ mod measure;
 mod set;
 mod text;
 #[path = "../trace.rs"]
+#[expect(unreachable_pub, reason = "shared with other benches")]
 mod trace;
 
 use std::alloc::System;

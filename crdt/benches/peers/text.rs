@@ -8,7 +8,7 @@ use automerge::{AutoCommit, ObjId, ObjType, ROOT};
 use diamond_types::list::ListCRDT;
 use diamond_types::list::encoding::EncodeOptions;
 use loro::{ExportMode, LoroDoc};
-use quorate_crdt::{Causal, NodeId, Replicated, ReplicaId, Text};
+use quorate_crdt::{Causal, NodeId, ReplicaId, Replicated, Text};
 use yrs::updates::decoder::Decode;
 use yrs::{Doc, ReadTxn, Transact, Update};
 
@@ -39,7 +39,11 @@ pub(crate) fn run() {
 
 fn write_ours(patches: &[Patch]) -> Replicated<Text> {
     let mut text = Replicated::<Text>::new(ReplicaId::new(NodeId(1), 0));
-    text.update(|text, tx| patches.iter().for_each(|patch| text.splice(tx, patch.at..patch.at + patch.delete, &patch.insert).expect("a trace")));
+    text.update(|text, tx| {
+        for patch in patches {
+            text.splice(tx, patch.at..patch.at + patch.delete, &patch.insert).expect("a trace");
+        }
+    });
     text
 }
 
@@ -112,7 +116,8 @@ fn elsewhere(patches: &[Patch]) {
     let diamond_saved = diamond.oplog.encode(EncodeOptions::default());
     assert!(diamond.branch.content().to_string() == expected, "the same text everywhere");
     let loro = write_loro(patches);
-    let (update, snapshot) = (loro.export(ExportMode::all_updates()).expect("an export"), loro.export(ExportMode::Snapshot).expect("an export"));
+    let (update, snapshot) =
+        (loro.export(ExportMode::all_updates()).expect("an export"), loro.export(ExportMode::Snapshot).expect("an export"));
     let yrs = write_yrs(patches).transact().encode_state_as_update_v2(&yrs::StateVector::default());
     println!(
         "      text, bytes: ours {} | automerge {} | diamond-types {} | loro {} | yrs {}",
@@ -156,7 +161,10 @@ fn elsewhere(patches: &[Patch]) {
     );
     gate_faster("text-remote-faster-than-automerge", remote, remote_automerge, 1.0);
     gate_faster("text-load-faster-than-automerge", load, load_automerge, 1.0);
-    row("text, taken in elsewhere", &[("ours", remote), ("automerge", remote_automerge), ("diamond-types", remote_diamond), ("loro", remote_loro)]);
+    row(
+        "text, taken in elsewhere",
+        &[("ours", remote), ("automerge", remote_automerge), ("diamond-types", remote_diamond), ("loro", remote_loro)],
+    );
     row(
         "text, loaded and read",
         &[("ours", load), ("automerge", load_automerge), ("diamond-types", load_diamond), ("loro", load_loro), ("yrs", load_yrs)],

@@ -1,6 +1,6 @@
 //! JSON documents that are edited together.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -89,11 +89,11 @@ impl<E: Engine> Document<E> {
     /// The changes that no other change builds on, ascending: a digest of all that was ever written. Equal documents have
     /// equal heads; documents with equal heads are equal unless changes are [missing](Self::missing).
     pub fn heads(&self) -> Vec<ChangeHash> {
-        let mut heads: BTreeMap<ChangeHash, ()> = self.changes.keys().map(|&hash| (hash, ())).collect();
+        let mut heads: BTreeSet<ChangeHash> = self.changes.keys().copied().collect();
         for dependency in self.changes.values().flat_map(|change| &change.dependencies) {
             heads.remove(dependency);
         }
-        heads.into_keys().collect()
+        heads.into_iter().collect()
     }
 
     /// What somebody lacks whose document has these heads, as a document to merge. Heads that are not known here are passed
@@ -358,7 +358,9 @@ fn weigh_value(value: &Value, depth: usize) -> Result<Weight, DocumentError> {
 impl<E: Engine> Lattice for Document<E> {
     fn merge(&mut self, other: &Self) -> bool {
         let fresh: Vec<Arc<Change>> = other.changes.values().filter(|change| !self.changes.contains_key(&change.hash)).cloned().collect();
-        fresh.iter().for_each(|change| self.insert(Arc::clone(change)));
+        for change in &fresh {
+            self.insert(Arc::clone(change));
+        }
         if self.view.get().is_some() && !fresh.is_empty() && !self.view_mut().add(&fresh) {
             self.view.take();
         }

@@ -99,9 +99,8 @@ impl Change {
         for _ in 0..content.count()? {
             dependencies.push(read_hash(&mut content)?);
         }
-        let actor: &[u8] = content.bytes()?;
-        let actor =
-            Actor(actor.try_into().map_err(|_: core::array::TryFromSliceError| DecodeError::Invalid("an actor that is no replica"))?);
+        let &actor = content.bytes()?.as_array().ok_or(DecodeError::Invalid("an actor that is no replica"))?;
+        let actor = Actor(actor);
         let change = Self::new(dependencies, actor, content.rest(), &mut content)?;
         if change.hash.0[..4] == sum { Ok(change) } else { Err(DecodeError::Invalid("a change with a wrong checksum")) }
     }
@@ -184,7 +183,7 @@ fn repetitions(kind: u64, mut column: Reader<'_>) -> Result<u64, DecodeError> {
             kind if kind & 0b1000 != 0 => return Err(DecodeError::Invalid("a compressed column")),
             kind => match signed(&mut column)? {
                 0 => column.number()?,
-                run if run > 0 => (run as u64).checked_mul(value(kind, &mut column)?).ok_or(OVERFLOW)?,
+                run if run > 0 => run.unsigned_abs().checked_mul(value(kind, &mut column)?).ok_or(OVERFLOW)?,
                 literal => {
                     let mut sum = 0_u64;
                     for _ in 0..literal.unsigned_abs() {

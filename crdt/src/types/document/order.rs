@@ -45,12 +45,11 @@ pub(super) fn encode(changes: &Changes, out: &mut Writer) {
     for (place, change) in in_order(changes).into_iter().enumerate() {
         out.number(change.dependencies.len() as u64);
         for dependency in &change.dependencies {
-            match places.get(dependency) {
-                Some(there) => out.number((place - there) as u64),
-                None => {
-                    out.number(0);
-                    out.append(&dependency.0);
-                }
+            if let Some(there) = places.get(dependency) {
+                out.number((place - there) as u64);
+            } else {
+                out.number(0);
+                out.append(&dependency.0);
             }
         }
         let next = actors.len();
