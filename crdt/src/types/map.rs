@@ -67,7 +67,7 @@ impl<K: Key, V: Schema<State: DotStore>> Edit<'_, OrMap<K, V>> {
     /// Changes the value under the key, starting from an empty one. A key whose value ends up empty is gone.
     pub fn update<R>(&mut self, tx: &mut Tx<'_>, key: K, change: impl FnOnce(&mut <V::State as Crdt>::Edit<'_>, &mut Tx<'_>) -> R) -> R {
         let (state, delta) = self.parts();
-        DotMap::update(&mut Edit::new(&mut state.0, &mut delta.0), tx, &key, change)
+        DotMap::update(&mut Edit::new(&mut state.0, &mut delta.0), tx, key, change)
     }
 
     /// Removes the key, as far as its value was seen here, and says whether it was there.

@@ -151,7 +151,7 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
     /// Adds `by`, which may be negative, to the score of the element; to zero if it is not there.
     pub fn increment(&mut self, tx: &mut Tx<'_>, element: T, by: i64) {
         self.change(element, |(scores, delta), element| {
-            DotMap::update(&mut Edit::new(scores, delta), tx, &element, |parts, tx| {
+            DotMap::update(&mut Edit::new(scores, delta), tx, element, |parts, tx| {
                 let (me, mut total) = (tx.replica(), i128::from(by));
                 let (state, delta) = parts.parts();
                 state.0.retain(|dot, part| match part {

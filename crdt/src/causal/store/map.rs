@@ -109,9 +109,9 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
 
     /// Changes what is alive under `key`, in the value and in the delta of the transaction alike. A key under which nothing
     /// is left is dropped.
-    pub fn update<R>(edit: &mut Edit<'_, Self>, tx: &mut Tx<'_>, key: &K, change: impl FnOnce(&mut S::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+    pub fn update<R>(edit: &mut Edit<'_, Self>, tx: &mut Tx<'_>, key: K, change: impl FnOnce(&mut S::Edit<'_>, &mut Tx<'_>) -> R) -> R {
         let (state, delta) = edit.parts();
-        let (slot, delta_slot) = (state.slot_or_insert(key), delta.slot_or_insert(key));
+        let (slot, delta_slot) = (state.slot_or_insert(&key), delta.slot_or_append(key));
         let mark = tx.mark();
         let (store, delta_store) = (&mut state.entries[slot as usize].1, &mut delta.entries[delta_slot as usize].1);
         let result = change(&mut S::edit(store, delta_store), tx);
@@ -203,10 +203,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
 
     /// Makes a dot alive under a key and changes the store there; for decoding and for stores that know their dots.
     pub(crate) fn start(&mut self, key: K, dot: Dot, change: impl FnOnce(&mut S)) {
-        let slot = match self.slot(&key) {
-            Some(slot) => slot,
-            None => self.append(key),
-        };
+        let slot = self.slot_or_append(key);
         self.index.insert(dot, slot);
         change(&mut self.entries[slot as usize].1);
     }
@@ -262,6 +259,13 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             return self.entries.iter().position(|(known, _)| known.borrow() == key).map(|slot| slot as u32);
         }
         self.table.find(self.hasher.hash_one(key), |&slot| self.entries[slot as usize].0.borrow() == key).copied()
+    }
+
+    fn slot_or_append(&mut self, key: K) -> u32 {
+        match self.slot(&key) {
+            Some(slot) => slot,
+            None => self.append(key),
+        }
     }
 
     fn slot_or_insert(&mut self, key: &K) -> u32 {
