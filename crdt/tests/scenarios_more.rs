@@ -196,7 +196,10 @@ fn a_sorted_set_is_read_by_rank_and_by_score() {
     assert_eq!(a.range_by_rank(1, 2).map(|(element, _)| *element).collect::<String>(), "ab");
     assert_eq!(a.range_by_score(..=2).map(|(element, _)| *element).collect::<String>(), "dab");
     assert_eq!((a.rank(&'b'), a.rank(&'z'), a.len()), (Some(2), None, 4));
-    a.update(quorate_crdt::Edit::clear);
+    a.update(|set, tx| {
+        set.increment(tx, 'e', 1);
+        set.clear(tx);
+    });
     assert!(a.is_bottom() && a.iter().len() == 0);
 }
 

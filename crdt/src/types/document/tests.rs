@@ -238,7 +238,7 @@ fn damaged_bytes_are_refused_or_are_a_document() {
             assert_eq!(read.encode(), bytes, "one form");
             let mut read: Replica = Replicated::resume(ReplicaId::new(NodeId(3), 0), read);
             let _unreadable_perhaps = read.to_json();
-            read.update(|doc, tx| _ = doc.put(tx, &["c"], 1));
+            read.update(|doc, tx| drop(doc.put(tx, &["c"], 1)));
         }
     }
     assert!(taken > 100, "{taken} of 2000 were still documents: otherwise this tests little");

@@ -311,7 +311,8 @@ fn positions_behind_the_end_are_refused_and_change_nothing() {
         assert_eq!(text.insert(tx, 4, "x"), refused);
         assert_eq!(text.delete(tx, 1..4), refused);
         assert_eq!(text.splice(tx, 1..4, "x"), refused);
-        assert_eq!(text.splice(tx, 4..2, "x"), refused);
+        let (end, start) = (2, 4);
+        assert_eq!(text.splice(tx, start..end, "x"), refused);
     });
     assert!(nothing.is_bottom() && *here.state() == before);
     assert_eq!((here.char_at(2), here.char_at(3), here.char_at(usize::MAX)), (Some('ü'), None, None));
