@@ -61,7 +61,9 @@ impl World {
     fn settle(&mut self) {
         let all = self.replicas.clone();
         for replica in &mut self.replicas {
-            all.iter().for_each(|other| ignore(replica.merge(other.state()).unwrap()));
+            for other in &all {
+                replica.merge(other.state()).unwrap();
+            }
         }
     }
 }
@@ -142,11 +144,15 @@ proptest! {
     #[test]
     fn truncating_anything_at_any_time_still_converges_to_a_tree(first in steps(), then in steps(), at in 0..3_usize) {
         let mut world = World::new();
-        first.into_iter().for_each(|step| world.step(step));
+        for step in first {
+            world.step(step);
+        }
         let stable = world.replicas[at].state().context().clone();
         let delta = world.replicas[at].update(|tree, tx| ignore(tree.truncate(tx, &stable)));
         world.sent.push(delta);
-        then.into_iter().for_each(|step| world.step(step));
+        for step in then {
+            world.step(step);
+        }
         world.settle();
         prop_assert!(world.replicas[0] == world.replicas[1] && world.replicas[1] == world.replicas[2]);
         prop_assert_eq!(parents(&world.replicas[0]), replayed(&world.replicas[0]));
