@@ -13,10 +13,10 @@ quorate_crdt::laws! {
     g_set: GSet<u8>, |set, tx, op| set.add(tx, op.argument),
         spec: |ops| ops.iter().filter(|op| is_step(op, |seen, new| seen == new)).map(|op| op.op.argument).collect::<BTreeSet<_>>(),
         view: |set: &GSet<u8>| set.iter().copied().collect();
-    two_phase_set: TwoPhaseSet<u8>, |set, tx, op| if op.action % 2 == 0 { set.add(tx, op.argument) } else { set.remove(tx, &op.argument) };
-    cl_set: ClSet<u8>, |set, tx, op| if op.action % 2 == 0 { set.add(tx, op.argument) } else { set.remove(tx, &op.argument) };
-    rw_set: RwSet<u8>, |set, tx, op| if op.action % 2 == 0 { set.add(tx, op.argument) } else { set.remove(tx, &op.argument); },
-        spec: |ops| rw_set_of(ops), view: |set: &RwSet<u8>| set.sorted().into_iter().copied().collect();
+    two_phase_set: TwoPhaseSet<u8>, |set, tx, op| if op.action.is_multiple_of(2) { set.add(tx, op.argument) } else { set.remove(tx, &op.argument) };
+    cl_set: ClSet<u8>, |set, tx, op| if op.action.is_multiple_of(2) { set.add(tx, op.argument) } else { set.remove(tx, &op.argument) };
+    rw_set: RwSet<u8>, |set, tx, op| if op.action.is_multiple_of(2) { set.add(tx, op.argument) } else { set.remove(tx, &op.argument); },
+        spec: rw_set_of, view: |set: &RwSet<u8>| set.sorted().into_iter().copied().collect();
     lww_map: LwwMap<u8, u8>, |map, tx, op| if op.action % 4 < 3 { map.set(tx, op.argument, op.action) } else { map.remove(tx, &op.argument); };
     sorted_set: SortedSet<u8>, |set, tx, op| score(set, tx, op);
     map_of_sorted_sets: OrMap<u8, SortedSet<u8>>, |map, tx, op| if op.action % 8 == 7 {
@@ -37,7 +37,7 @@ quorate_crdt::laws! {
     min: Min<u8>, |min, tx, op| min.lower(tx, op.argument),
         spec: |ops| ops.iter().filter(|op| is_step(op, |seen, new| seen <= new)).map(|op| op.op.argument).min(),
         view: |min: &Min<u8>| min.get().copied();
-    bool_or: Bool, |happened, tx, op| if op.action % 4 == 0 { happened.raise(tx) };
+    bool_or: Bool, |happened, tx, op| if op.action.is_multiple_of(4) { happened.raise(tx) };
     pair: Pair<OrSet<u8>, GCounter>, |pair, tx, op| match op.action % 4 {
         0 => pair.first_mut(tx, |set, tx| set.add(tx, op.argument)),
         1 => pair.first_mut(tx, |set, tx| { set.remove(tx, &op.argument); }),
@@ -49,7 +49,7 @@ quorate_crdt::laws! {
         2 => map.update(tx, op.argument % 2, |pair, tx| pair.second_mut(tx, |set, tx| { set.remove(tx, &op.argument); })),
         _ => { map.remove(tx, &(op.argument % 2)); }
     };
-    lex: Lex<u8, GSet<u8>>, |lex, tx, op| if op.action % 4 == 0 {
+    lex: Lex<u8, GSet<u8>>, |lex, tx, op| if op.action.is_multiple_of(4) {
         lex.advance(tx, op.argument);
     } else {
         lex.update(tx, |set, tx| set.add(tx, op.argument));
@@ -58,7 +58,7 @@ quorate_crdt::laws! {
     bloom: Bloom<24, 3>, |filter, tx, op| filter.add(tx, &op.argument);
     count_min: CountMin<4, 2>, |sketch, tx, op| sketch.add(tx, &op.argument, u64::from(op.action));
     top_k: TopK<u8, 2>, |top, tx, op| top.add(tx, op.argument, u64::from(op.action));
-    option: Option<LwwRegister<u8>>, |option, tx, op| option.update(tx, |register, tx| if op.action % 2 == 0 { register.set(tx, op.argument) });
+    option: Option<LwwRegister<u8>>, |option, tx, op| option.update(tx, |register, tx| if op.action.is_multiple_of(2) { register.set(tx, op.argument) });
 }
 
 /// What was covered by a step seen before changes nothing, and its delta says nothing.
@@ -70,7 +70,7 @@ fn is_step(op: &SeenOp, covers: fn(u8, u8) -> bool) -> bool {
 fn rw_set_of(ops: &[Rc<SeenOp>]) -> BTreeSet<u8> {
     let mut votes: BTreeMap<u8, Vec<bool>> = BTreeMap::new();
     for op in alive(ops, |later, earlier| later.op.argument == earlier.op.argument) {
-        votes.entry(op.op.argument).or_default().push(op.op.action % 2 == 0);
+        votes.entry(op.op.argument).or_default().push(op.op.action.is_multiple_of(2));
     }
     votes.into_iter().filter(|(_, votes)| votes.iter().all(|vote| *vote)).map(|(element, _)| element).collect()
 }
