@@ -245,6 +245,33 @@ fn damaged_bytes_are_refused_or_are_a_document() {
 }
 
 #[test]
+fn a_set_of_changes_in_another_order_is_refused() {
+    let (mut a, b): (Replica, Replica) = (replica(1), replica(2));
+    let (one, two) = (put(&mut a, "x", 1), { b }.update(|doc, tx| doc.put(tx, &["y"], 2).unwrap()));
+    let written = |order: [&Document; 2]| {
+        let mut inner = Writer::new(&CausalContext::new());
+        inner.number(2);
+        for (place, document) in order.into_iter().enumerate() {
+            let change = document.changes.values().next().unwrap();
+            inner.number(0);
+            inner.number(place as u64);
+            inner.append(&change.actor.0);
+            inner.bytes(&change.rest);
+        }
+        let mut out = Writer::new(&CausalContext::new());
+        out.bytes(&inner.finish());
+        out.finish()
+    };
+    let (lesser, greater) = if one.heads() < two.heads() { (&one, &two) } else { (&two, &one) };
+    let read =
+        |bytes: &[u8]| Document::<Automerge>::decode(&mut Reader::new(bytes, &CausalContext::new(), crate::Limits::default()).unwrap());
+    let mut both = Document::clone(&one);
+    both.merge(&two);
+    assert_eq!(read(&written([lesser, greater])), Ok(both));
+    assert_eq!(read(&written([greater, lesser])), Err(DecodeError::Invalid("changes out of order")));
+}
+
+#[test]
 fn a_value_that_is_said_to_be_repeated_too_often_is_refused() {
     let mut doc: Replica = replica(1);
     put(&mut doc, "x", 1);
