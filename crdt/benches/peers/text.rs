@@ -19,7 +19,7 @@ const ROUNDS: usize = 2;
 
 pub(crate) fn run() {
     let patches = editing_trace();
-    let [ours, each, automerge, diamond, loro, yrs] = medians(
+    let [ours, each, automerge, diamond, loro] = medians(
         ROUNDS,
         [
             &mut || time(|| write_ours(&patches)),
@@ -27,13 +27,12 @@ pub(crate) fn run() {
             &mut || time(|| write_automerge(&patches)),
             &mut || time(|| write_diamond(&patches)),
             &mut || time(|| write_loro(&patches)),
-            &mut || time(|| write_yrs(&patches)),
         ],
     );
     gate_faster("text-local-within-3x-of-diamond-types", ours, diamond, 1.0 / 3.0);
     gate_faster("text-local-faster-than-automerge", ours, automerge, 1.0);
     println!("      with a transaction and a delta for each of the {} edits: {}", patches.len(), Nanos(each));
-    row("text, local", &[("ours", ours), ("automerge", automerge), ("diamond-types", diamond), ("loro", loro), ("yrs", yrs)]);
+    row("text, local", &[("ours", ours), ("automerge", automerge), ("diamond-types", diamond), ("loro", loro)]);
     elsewhere(&patches);
 }
 
@@ -116,7 +115,9 @@ fn elsewhere(patches: &[Patch]) {
     let loro = write_loro(patches);
     let (update, snapshot) =
         (loro.export(ExportMode::all_updates()).expect("an export"), loro.export(ExportMode::Snapshot).expect("an export"));
-    let yrs = write_yrs(patches).transact().encode_state_as_update_v2(&yrs::StateVector::default());
+    let mut yrs = Vec::new();
+    let once = time(|| yrs = write_yrs(patches).transact().encode_state_as_update_v2(&yrs::StateVector::default()));
+    row("text, local, a single run because it takes so long", &[("yrs", once)]);
     println!(
         "      text, bytes: ours {} | automerge {} | diamond-types {} | loro {} | yrs {}",
         saved.len(),
