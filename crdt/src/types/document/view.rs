@@ -65,7 +65,7 @@ impl<E: Engine> View<E> {
             mine.then(|| error.clone())
         });
         let last = self.numbers.range((actor, 0)..=(actor, u64::MAX)).next_back();
-        let waits = last.is_some_and(|(_, &hash)| !self.engine.has(hash));
+        let waits = last.is_some_and(|(_, &hash)| !contained(|| Ok(self.engine.has(hash))).unwrap_or(false));
         reused.or_else(|| waits.then_some(DocumentError::Incomplete))
     }
 
