@@ -65,7 +65,7 @@ fn one<T: Crdt>(bytes: &[u8]) -> Option<Causal<T>> {
 }
 
 fn intact<T: Crdt>(value: &Causal<T>) {
-    let again = Causal::<T>::decode(&value.encode()).expect("a value that was decoded encodes to what decodes");
+    let again = Causal::<T>::decode(&value.encode()).expect("invariant: a value that was decoded encodes to what decodes");
     assert!(again == *value, "a value does not survive its own bytes");
 }
 

@@ -11,7 +11,8 @@ pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, file) in tree.all().filter(|(path, _)| path.strip_suffix(".md").is_some()) {
         for target in outside_code(&file.text).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-            if target.contains("://") || target.starts_with("mailto:") {
+            // A path of Rust, in a chapter of a crate's documentation, is checked by rustdoc.
+            if target.contains("://") || target.starts_with("mailto:") || target.starts_with("crate::") {
                 continue;
             }
             let (file_part, heading) = target.split_once('#').unwrap_or((target, ""));

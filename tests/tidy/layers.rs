@@ -12,7 +12,8 @@ use crate::tree::{Tree, line_of};
 
 /// The crates of the workspace with those of them that each may use.
 const LAYERS: [(&str, &[&str]); 6] = [
-    ("crdt/derive", &[]),
+    // Only the examples in its documentation.
+    ("crdt/derive", &["crdt"]),
     // Itself, with the features that its tests need.
     ("crdt", &["crdt", "crdt-derive"]),
     ("control", &["crdt"]),

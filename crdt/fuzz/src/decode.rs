@@ -18,7 +18,7 @@ static TARGET: LazyLock<targets::Target> = LazyLock::new(|| {
     // Telling where a panic came from takes more memory than decoding may.
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        MEMORY.set_limit(usize::MAX).expect("no limit");
+        MEMORY.set_limit(usize::MAX).expect("invariant: no limit is no limit below what is allocated");
         tell(panic);
     }));
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
@@ -32,9 +32,9 @@ fuzz_target!(|bytes: &[u8]| {
     // Beyond this an allocation fails, which ends the process: libFuzzer's own limit needs a sanitizer.
     let target = *TARGET;
     let limit = MEMORY.allocated() + targets::MEMORY;
-    MEMORY.set_limit(limit).expect("the limit lies above what is allocated");
+    MEMORY.set_limit(limit).expect("invariant: the limit lies above what is allocated");
     let is_value = target(bytes);
-    MEMORY.set_limit(usize::MAX).expect("no limit");
+    MEMORY.set_limit(usize::MAX).expect("invariant: no limit is no limit below what is allocated");
     // For `run`, which chooses inputs to commit.
     if is_value && *TELL {
         println!("a value");

@@ -274,7 +274,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
 
     /// A new key, with nothing under it yet.
     fn append(&mut self, key: K) -> u32 {
-        let slot = u32::try_from(self.entries.len()).expect("bound: 2^32 keys do not fit in memory");
+        let slot = u32::try_from(self.entries.len()).expect("invariant: 2^32 keys do not fit in memory");
         let Self { entries, table, hasher, .. } = self;
         entries.push((key, S::default()));
         if !table.is_empty() {
