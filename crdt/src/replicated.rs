@@ -153,22 +153,26 @@ pub(crate) struct Mark {
 }
 
 impl<'a> Tx<'a> {
+    #[inline]
     fn begin(replica: ReplicaId, context: &'a mut CausalContext, last_stamp: &'a mut Hlc, now: Now) -> Self {
         let last = context.max(replica);
         Self { replica, context, last_stamp, now, first: last + 1, last, ended: SmallVec::new() }
     }
 
     /// Who writes.
+    #[inline]
     pub fn replica(&self) -> ReplicaId {
         self.replica
     }
 
     /// Issues the next event.
+    #[inline]
     pub fn issue(&mut self) -> Dot {
         self.issue_run(1)
     }
 
     /// Issues so many events in a row, at least one, and returns the first.
+    #[inline]
     pub fn issue_run(&mut self, count: u64) -> Dot {
         let first = self.last + 1;
         self.last = self.last.checked_add(count).expect("invariant: contexts are decoded with counters below 2^63");
@@ -176,6 +180,7 @@ impl<'a> Tx<'a> {
     }
 
     /// Says that the change overwrites or removes the event.
+    #[inline]
     pub fn end(&mut self, dot: Dot) {
         self.ended.push(dot);
     }
@@ -201,11 +206,14 @@ impl<'a> Tx<'a> {
     }
 
     /// Ends the transaction: what it issued has been seen here, and its delta covers that and what it ended.
-    fn cover(self, covered: &mut CausalContext) {
+    #[inline]
+    fn cover(&mut self, covered: &mut CausalContext) {
         if self.last >= self.first {
             self.context.insert_run(self.replica, self.first, self.last);
             covered.insert_run(self.replica, self.first, self.last);
         }
-        covered.extend(self.ended);
+        for dot in &self.ended {
+            covered.insert(*dot);
+        }
     }
 }

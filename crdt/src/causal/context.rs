@@ -26,10 +26,10 @@ use crate::{Dot, ReplicaId};
 /// As bytes: canonical, every number relative to the one before it; counters from 2^63 on do not decode, so that no
 /// sender can use up a replica's counters.
 ///
-/// Three replicas are held without an allocation. `insert` of the next counter never allocates.
+/// One replica, the writer of a delta, is held without an allocation. `insert` of the next counter never allocates.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct CausalContext {
-    replicas: SmallVec<[Seen; 3]>,
+    replicas: SmallVec<[Seen; 1]>,
 }
 
 /// Something that knows which events have been seen: a context, or the union of two without building it.
@@ -56,16 +56,19 @@ impl CausalContext {
     }
 
     /// Whether the event was seen. O(log replicas + log gaps).
+    #[inline]
     pub fn contains(&self, dot: Dot) -> bool {
         self.of(dot.replica).is_some_and(|seen| seen.contains(dot.counter))
     }
 
     /// Adds one event and says whether it was new.
+    #[inline]
     pub fn insert(&mut self, dot: Dot) -> bool {
         self.insert_run(dot.replica, dot.counter, dot.counter)
     }
 
     /// Adds the events `first..=last` of one replica and says whether any was new. An empty run changes nothing.
+    #[inline]
     pub fn insert_run(&mut self, replica: ReplicaId, first: u64, last: u64) -> bool {
         let first = first.max(1);
         if first > last {
@@ -135,6 +138,7 @@ impl CausalContext {
     }
 
     /// The largest counter of this replica that was seen, gaps below it or not; 0 if none.
+    #[inline]
     pub fn max(&self, replica: ReplicaId) -> u64 {
         self.of(replica).map_or(0, Seen::max)
     }
@@ -206,10 +210,12 @@ impl CausalContext {
         self.replicas.iter().flat_map(Seen::intervals).fold(0, |sum, run| sum.saturating_add((run.last - run.first).saturating_add(1)))
     }
 
+    #[inline]
     fn of(&self, replica: ReplicaId) -> Option<&Seen> {
         self.position(replica).ok().map(|at| &self.replicas[at])
     }
 
+    #[inline]
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
         self.replicas.binary_search_by(|seen| seen.replica.cmp(&replica))
     }

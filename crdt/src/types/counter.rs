@@ -10,53 +10,58 @@ use crate::causal::DotFun;
 use crate::value::{dot_store_by_field, undotted};
 use crate::{Edit, Lattice, ReplicaId, Tx};
 
-/// What each replica has counted, growing. The delta of one replica is held without an allocation.
+/// What one replica has counted. Only grows.
+trait Count: Copy + Default + Eq {
+    /// The larger of both, number by number.
+    fn most(self, other: Self) -> Self;
+}
+
+impl Count for u64 {
+    fn most(self, other: Self) -> Self {
+        self.max(other)
+    }
+}
+
+/// Added, taken.
+impl Count for (u64, u64) {
+    fn most(self, other: Self) -> Self {
+        (self.0.max(other.0), self.1.max(other.1))
+    }
+}
+
+/// What each replica has counted. The delta of one replica is held without an allocation.
 ///
-/// **Invariant:** ascending by replica; no zeros.
+/// **Invariant:** ascending by replica; nobody who has counted nothing.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(transparent)]
-pub(crate) struct Tallies(SmallVec<[(ReplicaId, u64); 1]>);
+struct Tallies<C>(SmallVec<[(ReplicaId, C); 1]>);
 
 /// Up to so many entries are searched one by one.
 const FEW: usize = 32;
 
-impl Tallies {
-    pub(crate) fn sum(&self) -> u128 {
-        self.0.iter().map(|&(_, count)| u128::from(count)).sum()
+impl<C: Count> Tallies<C> {
+    fn counts(&self) -> impl Iterator<Item = C> + '_ {
+        self.0.iter().map(|tally| tally.1)
     }
 
-    /// Adds to the count of a replica, up to `u64::MAX`, and says what it is then.
-    fn add(&mut self, replica: ReplicaId, by: u64) -> u64 {
+    /// Raises the count of a replica to `change` of it, which is more, and says what it is then.
+    #[inline]
+    fn count(&mut self, replica: ReplicaId, change: impl FnOnce(C) -> C) -> C {
         match self.position(replica) {
             Ok(at) => {
-                self.0[at].1 = self.0[at].1.saturating_add(by);
-                self.0[at].1
+                let tally = &mut self.0[at].1;
+                *tally = change(*tally);
+                *tally
             }
             Err(at) => {
-                if by > 0 {
-                    self.0.insert(at, (replica, by));
-                }
-                by
-            }
-        }
-    }
-
-    /// Raises the count of a replica and says whether that changed it.
-    pub(crate) fn raise(&mut self, replica: ReplicaId, count: u64) -> bool {
-        match self.position(replica) {
-            Ok(at) => {
-                let raises = count > self.0[at].1;
-                self.0[at].1 = self.0[at].1.max(count);
-                raises
-            }
-            Err(_) if count == 0 => false,
-            Err(at) => {
+                let count = change(C::default());
                 self.0.insert(at, (replica, count));
-                true
+                count
             }
         }
     }
 
+    #[inline]
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
         // A few are passed faster, always in the same way, than halved.
         if self.0.len() <= FEW
@@ -69,7 +74,7 @@ impl Tallies {
 }
 
 /// The maximum per replica.
-impl Lattice for Tallies {
+impl<C: Count> Lattice for Tallies<C> {
     fn merge(&mut self, other: &Self) -> bool {
         let mut changed = false;
         // Replicas of one cluster mostly know the same writers: then both ascend in step.
@@ -79,23 +84,26 @@ impl Lattice for Tallies {
                 break;
             }
             in_step += 1;
-            if count > mine.1 {
-                mine.1 = count;
-                changed = true;
-            }
+            let most = mine.1.most(count);
+            changed |= most != mine.1;
+            mine.1 = most;
         }
         for &(replica, count) in &other.0[in_step..] {
-            changed |= self.raise(replica, count);
+            self.count(replica, |mine| {
+                let most = mine.most(count);
+                changed |= most != mine;
+                most
+            });
         }
         changed
     }
 }
 
-impl<'de> Deserialize<'de> for Tallies {
+impl<'de, C: Count + Deserialize<'de>> Deserialize<'de> for Tallies<C> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tallies: Vec<(ReplicaId, u64)> = Deserialize::deserialize(deserializer)?;
+        let tallies: Vec<(ReplicaId, C)> = Deserialize::deserialize(deserializer)?;
         let ascending = tallies.windows(2).all(|pair| pair[0].0 < pair[1].0);
-        if !ascending || tallies.iter().any(|tally| tally.1 == 0) {
+        if !ascending || tallies.iter().any(|tally| tally.1 == C::default()) {
             return Err(D::Error::custom("replicas do not ascend or have counted nothing"));
         }
         Ok(Self(SmallVec::from_vec(tallies)))
@@ -107,22 +115,27 @@ impl<'de> Deserialize<'de> for Tallies {
 /// What grows: one entry per replica that ever added.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct GCounter(Tallies);
+pub struct GCounter(Tallies<u64>);
 
 undotted! { [] GCounter, valid: |_| true }
 
 impl GCounter {
     /// The sum over all replicas.
     pub fn value(&self) -> u128 {
-        self.0.sum()
+        self.0.counts().map(u128::from).sum()
     }
 }
 
 impl Edit<'_, GCounter> {
     /// Adds `by`. A replica's own total stops at `u64::MAX`.
+    #[inline]
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
+        if by == 0 {
+            return;
+        }
         let (state, delta) = self.parts();
-        count(&mut state.0, &mut delta.0, tx.replica(), by);
+        let total = state.0.count(tx.replica(), |count| count.saturating_add(by));
+        delta.0.count(tx.replica(), |_| total);
     }
 }
 
@@ -136,48 +149,51 @@ impl Lattice for GCounter {
 /// specification 7).
 ///
 /// **Law:** merging takes the maximum per replica and direction, so nothing is counted twice. It cannot be reset; for
-/// that see [`ResetCounter`]. Smaller and faster than that one, because it needs no context. What grows: two entries per
+/// that see [`ResetCounter`]. Smaller and faster than that one, because it needs no context. What grows: one entry per
 /// replica that ever counted.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub struct PnCounter {
-    added: Tallies,
-    taken: Tallies,
-}
+#[serde(transparent)]
+pub struct PnCounter(Tallies<(u64, u64)>);
 
 undotted! { [] PnCounter, valid: |_| true }
 
 impl PnCounter {
     /// The sum over all replicas.
     pub fn value(&self) -> i128 {
-        // Each is below 2^64 times the number of replicas.
-        self.added.sum().cast_signed() - self.taken.sum().cast_signed()
+        // Each is below 2^64, and there are fewer than 2^63 replicas.
+        self.0.counts().map(|(added, taken)| i128::from(added) - i128::from(taken)).sum()
     }
 }
 
 impl Edit<'_, PnCounter> {
     /// Adds `by`. What one replica adds in total stops at `u64::MAX`.
+    #[inline]
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
-        let (state, delta) = self.parts();
-        count(&mut state.added, &mut delta.added, tx.replica(), by);
+        self.count(tx.replica(), (by, 0));
     }
 
     /// Takes `by` away. What one replica takes away in total stops at `u64::MAX`.
+    #[inline]
     pub fn decrement(&mut self, tx: &mut Tx<'_>, by: u64) {
+        self.count(tx.replica(), (0, by));
+    }
+
+    /// The delta carries the replica's totals and is therefore safe to repeat.
+    #[inline]
+    fn count(&mut self, replica: ReplicaId, (added, taken): (u64, u64)) {
+        if added == 0 && taken == 0 {
+            return;
+        }
         let (state, delta) = self.parts();
-        count(&mut state.taken, &mut delta.taken, tx.replica(), by);
+        let totals = state.0.count(replica, |count| (count.0.saturating_add(added), count.1.saturating_add(taken)));
+        delta.0.count(replica, |_| totals);
     }
 }
 
 impl Lattice for PnCounter {
     fn merge(&mut self, other: &Self) -> bool {
-        self.added.merge(&other.added) | self.taken.merge(&other.taken)
+        self.0.merge(&other.0)
     }
-}
-
-/// The delta carries the replica's total and is therefore safe to repeat.
-fn count(state: &mut Tallies, delta: &mut Tallies, replica: ReplicaId, by: u64) {
-    let total = state.add(replica, by);
-    delta.raise(replica, total);
 }
 
 /// A counter that can be reset, and can therefore live in a map whose keys can be removed.

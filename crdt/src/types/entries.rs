@@ -23,7 +23,7 @@ pub(super) struct Entries<E>(pub(super) DotFun<E>);
 
 impl<E: Entry> Entries<E> {
     pub(super) fn one(dot: Dot, entry: E) -> Self {
-        Self(core::iter::once((dot, entry)).collect())
+        Self(DotFun::one(dot, entry))
     }
 
     pub(super) fn view(&self) -> Option<E::View> {
@@ -76,8 +76,8 @@ pub(super) type Both<'a, K, E> = (&'a mut DotMap<K, Entries<E>>, &'a mut DotMap<
 pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: K, entry: E) {
     let (state, delta) = maps;
     let dot = tx.issue();
-    state.replace(key.clone(), dot, &mut |old| tx.end(old), |entries| *entries = Entries::one(dot, entry.clone()));
-    delta.replace(key, dot, &mut |_| {}, |entries| *entries = Entries::one(dot, entry));
+    state.replace(key.clone(), dot, Entries::one(dot, entry.clone()), &mut |old| tx.end(old));
+    delta.replace(key, dot, Entries::one(dot, entry), &mut |_| {});
 }
 
 /// Ends what was seen under the key, leaving nothing.

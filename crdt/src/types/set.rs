@@ -70,8 +70,8 @@ impl<T: Key> Edit<'_, OrSet<T>> {
     pub fn add(&mut self, tx: &mut Tx<'_>, element: T) {
         let dot = tx.issue();
         let (state, delta) = self.parts();
-        state.0.replace(element.clone(), dot, &mut |old| tx.end(old), |dots| *dots = DotSet::one(dot));
-        delta.0.replace(element, dot, &mut |_| {}, |dots| *dots = DotSet::one(dot));
+        state.0.replace(element.clone(), dot, DotSet::one(dot), &mut |old| tx.end(old));
+        delta.0.replace(element, dot, DotSet::one(dot), &mut |_| {});
     }
 
     /// Removes the element, as far as it was added here or seen, and says whether it was there. An absent element is no
@@ -132,18 +132,18 @@ impl<T: Key> Crdt for OrSet<T> {
 
     /// The elements in the order of their first dots; where an element has more dots, the others point back.
     fn encode(&self, out: &mut Writer) {
-        let later: Vec<(Dot, Dot)> =
-            self.0.by_dot().filter_map(|(dot, _, dots)| dots.first().filter(|&first| first != dot).map(|first| (dot, first))).collect();
+        let mut later: Vec<(Dot, Dot)> = Vec::new();
+        self.0.each_by_dot(|dot, _, dots| later.extend(dots.first().filter(|&first| first != dot).map(|first| (dot, first))));
         out.number(later.len() as u64);
         for (dot, first) in later {
             out.dot(dot);
             out.dot(first);
         }
-        for (dot, element, dots) in self.0.by_dot() {
+        self.0.each_by_dot(|dot, element, dots| {
             if dots.first() == Some(dot) {
                 out.value(element);
             }
-        }
+        });
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -26,6 +26,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    #[inline]
     pub(super) fn nothing(replica: ReplicaId) -> Self {
         Self { replica, prefix: 0, runs: SmallVec::new() }
     }
@@ -55,6 +56,7 @@ impl Seen {
         !self.runs.is_empty()
     }
 
+    #[inline]
     pub(super) fn max(&self) -> u64 {
         self.runs.last().map_or(self.prefix, |run| run.last)
     }
@@ -66,6 +68,7 @@ impl Seen {
     }
 
     /// Needs `1 <= first <= last`.
+    #[inline]
     pub(super) fn insert_run(&mut self, first: u64, last: u64) -> bool {
         if last <= self.prefix {
             return false;

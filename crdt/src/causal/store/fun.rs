@@ -26,6 +26,12 @@ impl<V: Clone> DotFun<V> {
         Self::default()
     }
 
+    /// One write alive.
+    #[inline]
+    pub fn one(dot: Dot, value: V) -> Self {
+        Self { entries: SmallVec::from_buf([(dot, value)]) }
+    }
+
     /// Whether nothing is alive.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

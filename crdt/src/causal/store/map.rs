@@ -1,34 +1,38 @@
 //! From key to store.
 
+mod lookup;
+
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::borrow::Borrow;
 use core::fmt;
-use core::hash::{BuildHasher, Hash};
+use core::hash::Hash;
 use core::mem;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
-
+use self::lookup::Lookup;
 use crate::causal::index::DotIndex;
 use crate::codec::{DecodeError, Reader, Writer};
+use crate::replicated::Mark;
 use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, Tx, Undotted};
 
-/// Up to so many keys are searched one by one; deltas are usually this small and then need no table.
+/// Up to so many keys are searched one by one.
 const FEW: usize = 8;
+/// Up to so many live dots too.
+const FEW_DOTS: usize = 16;
 
 /// A map from keys to stores that all live under one context, so that removing a key removes exactly what was observed of
 /// it, at any depth.
 ///
-/// Keys are found by hash and by the dots alive under them: a join costs what differs, not what is held.
+/// Keys are found by hash and by the dots alive under them: a join costs what differs, not what is held. A small map, as
+/// most deltas are, is a list.
 ///
 /// **Invariant:** no key maps to an empty store: absent and empty are the same. No dot is alive under two keys.
 #[derive(Clone)]
 pub struct DotMap<K, S> {
     entries: Vec<(K, S)>,
-    /// The slots of the keys by hash; empty while there are few.
-    table: HashTable<u32>,
-    hasher: RandomState,
-    index: DotIndex,
+    /// None while there is little to look for.
+    lookup: Option<Box<Lookup>>,
 }
 
 /// What a merge changed in a map: the keys with what changed under them, and the keys that are gone. In no order.
@@ -55,31 +59,38 @@ impl<K, S> DotMap<K, S> {
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&K, &S)> {
         self.entries.iter().map(|(key, store)| (key, store))
     }
-
-    /// Keys and stores by ascending dot: a key appears once for each of its dots.
-    pub(crate) fn by_dot(&self) -> impl Iterator<Item = (Dot, &K, &S)> {
-        self.index.iter().map(|(dot, slot)| {
-            let (key, store) = &self.entries[slot as usize];
-            (dot, key, store)
-        })
-    }
-
-    /// What the dot is alive under.
-    pub(crate) fn at(&self, dot: Dot) -> Option<(&K, &S)> {
-        let (key, store) = &self.entries[self.index.get(dot)? as usize];
-        Some((key, store))
-    }
-
-    /// How many dots are alive.
-    pub fn dot_count(&self) -> usize {
-        self.index.len()
-    }
 }
 
 impl<K: Key, S: DotStore> DotMap<K, S> {
     /// No keys.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How many dots are alive.
+    pub fn dot_count(&self) -> usize {
+        match &self.lookup {
+            Some(lookup) => lookup.dots().len(),
+            None => self.entries.iter().map(|(_, store)| store.dot_count()).sum(),
+        }
+    }
+
+    /// Keys and stores by ascending dot: a key appears once for each of its dots.
+    pub(crate) fn each_by_dot<'a>(&'a self, mut visit: impl FnMut(Dot, &'a K, &'a S)) {
+        for (dot, slot) in self.index().iter() {
+            let (key, store) = &self.entries[slot as usize];
+            visit(dot, key, store);
+        }
+    }
+
+    /// What the dot is alive under.
+    pub(crate) fn at(&self, dot: Dot) -> Option<(&K, &S)> {
+        let slot = match &self.lookup {
+            Some(lookup) => lookup.dots().get(dot)? as usize,
+            None => self.entries.iter().position(|(_, store)| has(store, dot))?,
+        };
+        let (key, store) = &self.entries[slot];
+        Some((key, store))
     }
 
     /// What is alive under `key`; never an empty store.
@@ -116,17 +127,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         let (store, delta_store) = (&mut state.entries[slot as usize].1, &mut delta.entries[delta_slot as usize].1);
         let result = change(&mut S::edit(store, delta_store), tx);
         for (map, slot) in [(state, slot), (delta, delta_slot)] {
-            for &dot in tx.ended_since(mark) {
-                map.index.remove(dot);
-            }
-            let index = &mut map.index;
-            // What was issued and is alive is indexed; what was issued and ended within the transaction is not.
-            map.entries[slot as usize].1.dots(&mut |dot| {
-                if tx.issued_since(mark, dot) {
-                    index.insert(dot, slot);
-                }
-            });
-            map.drop_if_empty(slot);
+            map.note_change(slot, tx, mark);
         }
         result
     }
@@ -135,19 +136,22 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     pub fn clear(edit: &mut Edit<'_, Self>, tx: &mut Tx<'_>) {
         let (state, delta) = edit.parts();
         *delta = Self::default();
-        for (dot, _) in mem::take(state).index.iter() {
-            tx.end(dot);
-        }
+        mem::take(state).dots(&mut |dot| tx.end(dot));
     }
 
     /// Joins what differs and tells `changed` the key, whether it was there, its store after the join and the effects.
     pub(crate) fn join_with(&mut self, theirs: &Self, contexts: Contexts<'_>, mut changed: impl FnMut(&K, bool, &S, S::Effects)) {
-        let ended = self.index.ended_by(&theirs.index, contexts.theirs);
-        let taken = theirs.index.new_to(&self.index, contexts.mine);
-        // (their slot, my slot) of what has to be joined; a key of mine alone has no slot there.
+        let (ended, taken) = {
+            let (mine, others) = (self.index(), theirs.index());
+            (mine.ended_by(&others, contexts.theirs), others.new_to(&mine, contexts.mine))
+        };
+        if self.entries.len() + taken.len() > FEW {
+            self.look_up();
+        }
+        // (my slot, their slot) of what has to be joined; a key of mine alone has no slot there.
         let mut touched: Vec<(u32, Option<u32>)> = Vec::with_capacity(ended.len() + taken.len());
-        for (dot, _) in &ended {
-            let slot = self.index.remove(*dot).expect("invariant: found in this index");
+        for &(dot, slot) in &ended {
+            self.unindex(dot);
             touched.push((slot, None));
         }
         touched.sort_unstable();
@@ -160,7 +164,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         let fresh = self.entries.len() as u32;
         for (dot, there) in taken {
             let slot = self.slot_or_insert(&theirs.entries[there as usize].0);
-            self.index.insert(dot, slot);
+            self.index_at(dot, slot);
             touched.push((slot, Some(there)));
         }
         if touched.len() > had_some {
@@ -177,13 +181,16 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             changed(key, slot < fresh, mine, effects);
         }
         // Under one key here and under another there, a dot is forged, and ends where a join comes upon it.
-        if alive != expected {
-            self.rebuild_index();
+        if alive != expected
+            && let Some(lookup) = &mut self.lookup
+        {
+            lookup.reindex(&self.entries);
         }
         // From the last slot down, so that no slot that is still to be looked at moves.
         for &(slot, _) in touched.iter().rev() {
             self.drop_if_empty(slot);
         }
+        self.look_up_if_many();
     }
 
     /// Puts a store under a new key; for decoding.
@@ -191,28 +198,29 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         if store.is_bottom() || self.contains_key(key) {
             return Err(DecodeError::Invalid("a key that is there twice or holds nothing"));
         }
-        let slot = self.slot_or_insert(key);
-        let (index, mut twice) = (&mut self.index, false);
+        let (slot, mut twice) = (self.entries.len() as u32, false);
         store.dots(&mut |dot| {
-            twice |= index.get(dot).is_some();
-            index.insert(dot, slot);
+            twice |= self.at(dot).is_some();
+            self.index_at(dot, slot);
         });
-        self.entries[slot as usize].1 = store;
+        self.append(key.clone(), store);
+        self.look_up_if_many();
         if twice { Err(DecodeError::Invalid("a dot under two keys")) } else { Ok(()) }
     }
 
     /// Makes a dot alive under a key and changes the store there; for decoding and for stores that know their dots.
     pub(crate) fn start(&mut self, key: K, dot: Dot, change: impl FnOnce(&mut S)) {
         let slot = self.slot_or_append(key);
-        self.index.insert(dot, slot);
+        self.index_at(dot, slot);
         change(&mut self.entries[slot as usize].1);
+        self.look_up_if_many();
     }
 
     /// Ends a dot under a key and changes the store there, the opposite of [`start`](Self::start); a key under which nothing
     /// is left is dropped.
     pub(crate) fn end(&mut self, key: &K, dot: Dot, change: impl FnOnce(&mut S)) {
         let Some(slot) = self.slot(key) else { return };
-        self.index.remove(dot);
+        self.unindex(dot);
         change(&mut self.entries[slot as usize].1);
         self.drop_if_empty(slot);
     }
@@ -224,29 +232,28 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         Q: ?Sized + Eq + Hash,
     {
         let Some(slot) = self.slot(key) else { return false };
-        let store = mem::take(&mut self.entries[slot as usize].1);
-        store.dots(&mut |dot| {
-            self.index.remove(dot);
+        mem::take(&mut self.entries[slot as usize].1).dots(&mut |dot| {
+            self.unindex(dot);
             ended(dot);
         });
         self.drop_if_empty(slot);
         true
     }
 
-    /// Replaces the dots under a key by one; for stores that are a set of dots.
-    pub(crate) fn replace(&mut self, key: K, dot: Dot, ended: &mut dyn FnMut(Dot), set: impl FnOnce(&mut S)) {
-        if let Some(slot) = self.slot(&key) {
-            let (store, index) = (&mut self.entries[slot as usize].1, &mut self.index);
-            store.dots(&mut |old| {
-                index.remove(old);
+    /// Replaces what is alive under a key by a store with one dot.
+    pub(crate) fn replace(&mut self, key: K, dot: Dot, store: S, ended: &mut dyn FnMut(Dot)) {
+        let slot = if let Some(slot) = self.slot(&key) {
+            mem::replace(&mut self.entries[slot as usize].1, store).dots(&mut |old| {
+                self.unindex(old);
                 ended(old);
             });
-            index.insert(dot, slot);
-            set(store);
+            slot
         } else {
-            let slot = self.append(key);
-            self.index.insert(dot, slot);
-            set(&mut self.entries[slot as usize].1);
+            self.append(key, store)
+        };
+        self.index_at(dot, slot);
+        if self.entries.len() > FEW {
+            self.look_up();
         }
     }
 
@@ -255,74 +262,92 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         K: Borrow<Q>,
         Q: ?Sized + Eq + Hash,
     {
-        if self.table.is_empty() {
-            return self.entries.iter().position(|(known, _)| known.borrow() == key).map(|slot| slot as u32);
+        match &self.lookup {
+            Some(lookup) => lookup.slot(&self.entries, key),
+            None => self.entries.iter().position(|(known, _)| known.borrow() == key).map(|slot| slot as u32),
         }
-        self.table.find(self.hasher.hash_one(key), |&slot| self.entries[slot as usize].0.borrow() == key).copied()
     }
 
     fn slot_or_append(&mut self, key: K) -> u32 {
         match self.slot(&key) {
             Some(slot) => slot,
-            None => self.append(key),
+            None => self.append(key, S::default()),
         }
     }
 
     fn slot_or_insert(&mut self, key: &K) -> u32 {
-        self.slot(key).unwrap_or_else(|| self.append(key.clone()))
+        self.slot(key).unwrap_or_else(|| self.append(key.clone(), S::default()))
     }
 
-    /// A new key, with nothing under it yet.
-    fn append(&mut self, key: K) -> u32 {
+    /// A new key. The dots of its store are left to the caller.
+    fn append(&mut self, key: K, store: S) -> u32 {
         let slot = u32::try_from(self.entries.len()).expect("invariant: 2^32 keys do not fit in memory");
-        let Self { entries, table, hasher, .. } = self;
-        entries.push((key, S::default()));
-        if !table.is_empty() {
-            table.insert_unique(hasher.hash_one(&entries[slot as usize].0), slot, |&slot| hasher.hash_one(&entries[slot as usize].0));
-        } else if entries.len() > FEW {
-            self.rebuild_table();
+        self.entries.push((key, store));
+        if let Some(lookup) = &mut self.lookup {
+            lookup.add_last(&self.entries);
         }
         slot
     }
 
-    fn rebuild_table(&mut self) {
-        let Self { entries, table, hasher, .. } = self;
-        *table = HashTable::with_capacity(entries.len());
-        for (slot, (key, _)) in entries.iter().enumerate() {
-            table.insert_unique(hasher.hash_one(key), slot as u32, |&slot| hasher.hash_one(&entries[slot as usize].0));
+    /// Brings the lookup up to date with what the transaction has done at `slot` since `mark`.
+    fn note_change(&mut self, slot: u32, tx: &Tx<'_>, mark: Mark) {
+        if let Some(lookup) = &mut self.lookup {
+            let index = lookup.dots_mut();
+            for &dot in tx.ended_since(mark) {
+                index.remove(dot);
+            }
+            // What was issued and is alive is indexed; what was issued and ended within the transaction is not.
+            self.entries[slot as usize].1.dots(&mut |dot| {
+                if tx.issued_since(mark, dot) {
+                    index.insert(dot, slot);
+                }
+            });
+        }
+        self.drop_if_empty(slot);
+        self.look_up_if_many();
+    }
+
+    /// The live dots with their slots.
+    fn index(&self) -> Cow<'_, DotIndex> {
+        match &self.lookup {
+            Some(lookup) => Cow::Borrowed(lookup.dots()),
+            None => Cow::Owned(lookup::index(&self.entries)),
         }
     }
 
-    fn rebuild_index(&mut self) {
-        let Self { entries, index, .. } = self;
-        *index = DotIndex::default();
-        for (slot, (_, store)) in entries.iter().enumerate() {
-            store.dots(&mut |dot| index.insert(dot, slot as u32));
+    fn index_at(&mut self, dot: Dot, slot: u32) {
+        if let Some(lookup) = &mut self.lookup {
+            lookup.dots_mut().insert(dot, slot);
+        }
+    }
+
+    fn unindex(&mut self, dot: Dot) {
+        if let Some(lookup) = &mut self.lookup {
+            lookup.dots_mut().remove(dot);
+        }
+    }
+
+    fn look_up(&mut self) {
+        if self.lookup.is_none() {
+            self.lookup = Some(Box::new(Lookup::of(&self.entries)));
+        }
+    }
+
+    fn look_up_if_many(&mut self) {
+        if self.lookup.is_none() && (self.entries.len() > FEW || self.dot_count() > FEW_DOTS) {
+            self.look_up();
         }
     }
 
     /// Closes the gap that an empty store leaves with the last entry.
     fn drop_if_empty(&mut self, slot: u32) {
-        let Some((key, store)) = self.entries.get(slot as usize) else { return };
-        if !store.is_bottom() {
+        if self.entries.get(slot as usize).is_none_or(|(_, store)| !store.is_bottom()) {
             return;
         }
-        let last = self.entries.len() as u32 - 1;
-        if !self.table.is_empty() {
-            let hash = self.hasher.hash_one(key);
-            if let Ok(found) = self.table.find_entry(hash, |&at| at == slot) {
-                found.remove();
-            }
-            let moved = self.hasher.hash_one(&self.entries[last as usize].0);
-            if let Some(at) = self.table.find_mut(moved, |&at| at == last) {
-                *at = slot;
-            }
+        if let Some(lookup) = &mut self.lookup {
+            lookup.swap_remove(&self.entries, slot);
         }
         self.entries.swap_remove(slot as usize);
-        if slot < last {
-            let index = &mut self.index;
-            self.entries[slot as usize].1.dots(&mut |dot| index.insert(dot, slot));
-        }
         self.shrink();
     }
 
@@ -331,11 +356,22 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         let len = self.entries.len();
         if len > FEW && len < self.entries.capacity() / 2 {
             self.entries.shrink_to(len + len / 4);
-            if self.table.capacity() > 2 * len {
-                self.rebuild_table();
+            if let Some(lookup) = &mut self.lookup {
+                lookup.shrink(&self.entries);
             }
         }
+        if len <= FEW / 2 && self.lookup.as_ref().is_some_and(|lookup| lookup.dots().len() <= FEW_DOTS / 2) {
+            self.entries.shrink_to(FEW);
+            self.lookup = None;
+        }
     }
+}
+
+/// Whether the dot is alive in the store.
+fn has(store: &impl Crdt, dot: Dot) -> bool {
+    let mut found = false;
+    store.dots(&mut |alive| found |= alive == dot);
+    found
 }
 
 impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
@@ -362,15 +398,18 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
     }
 
     fn dots(&self, visit: &mut dyn FnMut(Dot)) {
-        self.index.iter().for_each(|(dot, _)| visit(dot));
+        match &self.lookup {
+            Some(lookup) => lookup.dots().iter().for_each(|(dot, _)| visit(dot)),
+            None => self.entries.iter().for_each(|(_, store)| store.dots(visit)),
+        }
     }
 
     fn dot_count(&self) -> usize {
-        self.index.len()
+        Self::dot_count(self)
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
-        let mut slots: Vec<u32> = self.index.among(dots).into_iter().map(|(_, slot)| slot).collect();
+        let mut slots: Vec<u32> = self.index().among(dots).into_iter().map(|(_, slot)| slot).collect();
         slots.sort_unstable();
         slots.dedup();
         let mut part = Self::default();
@@ -418,7 +457,7 @@ impl<K: Key, S: DotStore> DotStore for DotMap<K, S> {}
 
 impl<K, S> Default for DotMap<K, S> {
     fn default() -> Self {
-        Self { entries: Vec::new(), table: HashTable::new(), hasher: RandomState::default(), index: DotIndex::default() }
+        Self { entries: Vec::new(), lookup: None }
     }
 }
 

@@ -23,10 +23,9 @@ impl DotSet {
     }
 
     /// One dot alive.
+    #[inline]
     pub fn one(dot: Dot) -> Self {
-        let mut set = Self::default();
-        set.insert(dot);
-        set
+        Self(DotFun::one(dot, ()))
     }
 
     /// The lowest live dot.

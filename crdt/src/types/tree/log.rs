@@ -92,13 +92,15 @@ impl Log {
     }
 
     /// The moves before the first one for which `settled` does not hold, without those that put a node where it stood when
-    /// the last of them had been made: replaying that alone gives the same, for its edges are all edges of one tree.
+    /// the last of them had been made: replaying that alone gives the same, for its edges are all edges of one tree. The last
+    /// move of all stays even if it counts for nothing: who has seen it must go on stamping above it.
     pub(super) fn obsolete(&self, settled: impl Fn(Dot) -> bool) -> Vec<At> {
         let mut last: BTreeMap<NodeKey, At> = BTreeMap::new();
         let mut obsolete = Vec::new();
+        let newest = self.moves.last_key_value().map(|(&at, _)| at);
         for (&at, made) in self.moves.iter().take_while(|(at, _)| settled(at.1)) {
             if !made.counts {
-                obsolete.push(at);
+                obsolete.extend(Some(at).filter(|_| newest != Some(at)));
             } else if let Some(earlier) = last.insert(at.2, at) {
                 obsolete.push(earlier);
             }
