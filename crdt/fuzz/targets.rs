@@ -3,8 +3,9 @@
 
 use quorate_crdt::codec::VERSION;
 use quorate_crdt::{
-    Causal, Crdt, DwFlag, EwFlag, GCounter, Limits, LwwRegister, MvRegister, NodeId, OrMap, OrSet, PnCounter, ReplicaId, Replicated,
-    ResetCounter, Summary,
+    Bloom, Bool, BoundedCounter, Causal, ClSet, CountMin, Crdt, Document, DwFlag, EwFlag, GCounter, GSet, HyperLogLog, Lex, Limits, List,
+    LwwMap, LwwRegister, Max, Min, MvRegister, NodeId, OrMap, OrSet, Pair, PnCounter, ReplicaId, Replicated, ResetCounter, RwSet,
+    SortedSet, Summary, Text, TopK, Tree, TwoPhaseSet,
 };
 
 /// Takes any bytes, must return, and says whether they were a value.
@@ -28,6 +29,30 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ("map_of_counters", causal::<OrMap<u8, ResetCounter>>),
     ("map_of_maps_of_sets", causal::<OrMap<u8, OrMap<u8, OrSet<u8>>>>),
     ("map_of_nothing", causal::<OrMap<(), OrMap<(), MvRegister<()>>>>),
+    ("bounded_counter", causal::<BoundedCounter>),
+    ("g_set", causal::<GSet<u8>>),
+    ("two_phase_set", causal::<TwoPhaseSet<u8>>),
+    ("cl_set", causal::<ClSet<u8>>),
+    ("rw_set", causal::<RwSet<u8>>),
+    ("lww_map", causal::<LwwMap<u8, u8>>),
+    ("sorted_set", causal::<SortedSet<u8>>),
+    ("map_of_sorted_sets", causal::<OrMap<u8, SortedSet<u8>>>),
+    ("list", causal::<List<u8>>),
+    ("list_of_nothing", causal::<List<()>>),
+    ("text", causal::<Text>),
+    ("tree", causal::<Tree<u8>>),
+    ("map_of_trees", causal::<OrMap<u8, Tree<u8>>>),
+    ("max", causal::<Max<u8>>),
+    ("min", causal::<Min<String>>),
+    ("bool_or", causal::<Bool>),
+    ("pair", causal::<Pair<OrSet<u8>, GCounter>>),
+    ("lex", causal::<Lex<u8, GSet<u8>>>),
+    ("option", causal::<Option<LwwRegister<u8>>>),
+    ("hyper_log_log", causal::<HyperLogLog<4>>),
+    ("bloom", causal::<Bloom<24, 3>>),
+    ("count_min", causal::<CountMin<4, 2>>),
+    ("top_k", causal::<TopK<u8, 2>>),
+    ("document", causal::<Document>),
 ];
 
 /// What a fuzzed decoder may cost.

@@ -103,6 +103,7 @@ pub use clock::{ClockConfigError, DRIFT_DEFAULT, DriftTooLarge, HybridClock};
 pub use codec::{DecodeError, Limits};
 pub use id::{Dot, NodeId, ReplicaId};
 #[cfg(feature = "derive")]
+#[doc = include_str!("derive.md")]
 pub use quorate_crdt_derive::Crdt;
 pub use replicated::{Replicated, Tx};
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};

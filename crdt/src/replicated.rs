@@ -4,7 +4,7 @@ use core::ops::Deref;
 
 use smallvec::SmallVec;
 
-use crate::causal::{Causal, CausalContext, Delta, UnissuedEvents};
+use crate::causal::{Causal, CausalContext, Delta, Place, UnissuedEvents};
 use crate::sync::Summary;
 use crate::{Crdt, Dot, Hlc, Now, ReplicaId, Schema, Stamp};
 
@@ -136,6 +136,8 @@ impl<T: Schema> PartialEq for Replicated<T> {
 pub struct Tx<'a> {
     replica: ReplicaId,
     context: &'a mut CausalContext,
+    /// Where the replica stands in the context.
+    place: Place,
     last_stamp: &'a mut Hlc,
     now: Now,
     /// The first counter that this transaction may issue.
@@ -155,8 +157,9 @@ pub(crate) struct Mark {
 impl<'a> Tx<'a> {
     #[inline]
     fn begin(replica: ReplicaId, context: &'a mut CausalContext, last_stamp: &'a mut Hlc, now: Now) -> Self {
-        let last = context.max(replica);
-        Self { replica, context, last_stamp, now, first: last + 1, last, ended: SmallVec::new() }
+        let place = context.place(replica);
+        let last = context.max_at(place);
+        Self { replica, place, context, last_stamp, now, first: last + 1, last, ended: SmallVec::new() }
     }
 
     /// Who writes.
@@ -209,7 +212,7 @@ impl<'a> Tx<'a> {
     #[inline]
     fn cover(&mut self, covered: &mut CausalContext) {
         if self.last >= self.first {
-            self.context.insert_run(self.replica, self.first, self.last);
+            self.context.insert_run_at(self.place, self.replica, self.first, self.last);
             covered.insert_run(self.replica, self.first, self.last);
         }
         for dot in &self.ended {

@@ -28,7 +28,7 @@ const RANGE: u64 = 1024;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     context: CausalContext,
-    /// A hash of all that has no dots.
+    /// A hash of all that has no dots; in an answer, of what came with the events that both have seen.
     undotted: u64,
     /// What is alive, per range; nothing in a range that is not listed.
     ranges: BTreeMap<(ReplicaId, u64), Alive>,
@@ -67,7 +67,7 @@ impl<T: Crdt> Causal<T> {
     /// See [`Replicated::summary`](crate::Replicated::summary).
     pub fn summary(&self) -> Summary {
         let ranges = by_range(&live_dots(&self.value)).into_iter().map(|(range, dots)| (range, Alive::Hash(hash(&dots)))).collect();
-        Summary { context: self.context.clone(), undotted: self.undotted(), ranges }
+        Summary { context: self.context.clone(), undotted: self.undotted(Undotted::Kept), ranges }
     }
 
     /// See [`Replicated::summary_against`](crate::Replicated::summary_against).
@@ -85,7 +85,7 @@ impl<T: Crdt> Causal<T> {
             };
             (range, alive)
         });
-        Summary { context: self.context.clone(), undotted: self.undotted(), ranges: ranges.collect() }
+        Summary { context: self.context.clone(), undotted: self.undotted(Undotted::Within(&theirs.context)), ranges: ranges.collect() }
     }
 
     /// See [`Replicated::delta_since`](crate::Replicated::delta_since).
@@ -111,7 +111,9 @@ impl<T: Crdt> Causal<T> {
                 }
             }
         }
-        let undotted = if theirs.undotted == self.undotted() { Undotted::Dropped } else { Undotted::Kept };
+        // Who has all that came with the events that it has seen lacks only what came with others.
+        let agreed = theirs.undotted == self.undotted(Undotted::Within(&theirs.context));
+        let undotted = if agreed { Undotted::Beyond(&theirs.context) } else { Undotted::Kept };
         Delta { value: self.value.part(&send, undotted), context: covers }
     }
 
@@ -120,10 +122,10 @@ impl<T: Crdt> Causal<T> {
         xxhash_rust::xxh3::xxh3_128(&self.encode())
     }
 
-    fn undotted(&self) -> u64 {
+    fn undotted(&self, which: Undotted<'_>) -> u64 {
         let nothing = CausalContext::new();
         let mut out = Writer::new(&nothing);
-        self.value.part(&nothing, Undotted::Kept).encode(&mut out);
+        self.value.part(&nothing, which).encode(&mut out);
         xxh3_64(&out.finish())
     }
 }

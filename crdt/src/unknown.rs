@@ -61,7 +61,7 @@ impl Unknown {
 
     /// See [`Crdt::part`](crate::Crdt::part).
     #[must_use]
-    pub fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+    pub fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         let parts = self.fields.iter().map(|(id, field)| (*id, field.part(dots, undotted)));
         Self { fields: parts.filter(|(_, field)| !field.pieces.is_empty()).collect() }
     }
@@ -133,7 +133,7 @@ impl Pieces {
         changed
     }
 
-    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+    fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         let live = self.live.intersection(dots);
         let (needed, _) = needed(&self.pieces, &live, undotted);
         let pieces = self.pieces.iter().zip(needed).filter(|(_, needed)| *needed).map(|(piece, _)| piece.clone());
@@ -198,10 +198,10 @@ impl Pieces {
 /// Which of the ascending `pieces` must be kept for what is `live`: from the greatest down, those that hold something that
 /// no greater one holds; and those without dots, if they are kept at all. Then, whether all that is live is held by some.
 /// O(log) per run and live dot of a piece, so that forged pieces cost no more than their bytes.
-fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted) -> (Vec<bool>, bool) {
+fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted<'_>) -> (Vec<bool>, bool) {
     let dots: Vec<Dot> = live.missing(&CausalContext::new()).collect();
     let mut held = alloc::vec![false; dots.len()];
-    let mut needed = alloc::vec![undotted == Undotted::Kept; pieces.len()];
+    let mut needed = alloc::vec![undotted.stay(); pieces.len()];
     for (piece, needed) in pieces.iter().zip(&mut needed).rev().filter(|(piece, _)| !piece.dots.is_empty()) {
         *needed = false;
         for (replica, run) in piece.alive(live).runs() {

@@ -73,9 +73,9 @@ pub trait Crdt: Clone + Default + PartialEq {
         count
     }
 
-    /// What is alive of the `dots`, and with [`Undotted::Kept`] all that has no dots.
+    /// What is alive of the `dots`, and of what has no dots as much as `undotted` says.
     #[must_use]
-    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self;
+    fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self;
 
     /// Opens the value for a transaction that collects its changes in `delta`, which starts as the default value.
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a>;
@@ -100,13 +100,26 @@ pub trait Crdt: Clone + Default + PartialEq {
 )]
 pub trait DotStore: Crdt {}
 
-/// What becomes of the parts of a value that have no dots, and so cannot be told apart by them.
+/// What becomes of the parts of a value that have no dots of their own, and so do not end with them.
+///
+/// **Law:** what is [`Within`](Self::Within) and what is [`Beyond`](Self::Beyond) join to what is [`Kept`](Self::Kept).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Undotted {
+pub enum Undotted<'a> {
     /// They stay.
     Kept,
     /// They are left out.
     Dropped,
+    /// What came with these events stays. Most types cannot tell, and keep all.
+    Within(&'a CausalContext),
+    /// What came with these events is left out. Types that cannot tell leave all out.
+    Beyond(&'a CausalContext),
+}
+
+impl Undotted<'_> {
+    /// Whether they stay, where nobody can tell which events they came with.
+    pub fn stay(self) -> bool {
+        matches!(self, Self::Kept | Self::Within(_))
+    }
 }
 
 /// What a merge changed, as readers see it.
@@ -132,6 +145,10 @@ impl<T: Crdt> Schema for T {
 }
 
 /// What can be an element or a value: plain data that serde can write and that equals only itself.
+///
+/// **Bound:** where bytes from strangers are decoded, no sequence in it should have elements that take no bytes
+/// (`Vec<()>`): serde believes its length and counts up to it. The elements of the types here are counted by
+/// [`Limits`](crate::Limits), whatever they are.
 pub trait Plain: Clone + Eq + Debug + Serialize + DeserializeOwned {}
 
 impl<T: Clone + Eq + Debug + Serialize + DeserializeOwned> Plain for T {}
@@ -226,7 +243,7 @@ macro_rules! dot_store_by_field {
                 $crate::Crdt::dot_count(&self.0)
             }
 
-            fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
+            fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
                 Self($crate::Crdt::part(&self.0, dots, undotted))
             }
 
@@ -266,8 +283,8 @@ macro_rules! undotted {
 
             fn dots(&self, _: &mut dyn FnMut($crate::Dot)) {}
 
-            fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
-                if undotted == $crate::Undotted::Kept { self.clone() } else { Self::default() }
+            fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
+                if undotted.stay() { self.clone() } else { Self::default() }
             }
 
             fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a> {

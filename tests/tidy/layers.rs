@@ -12,8 +12,7 @@ use crate::tree::{Tree, line_of};
 
 /// The crates of the workspace with those of them that each may use.
 const LAYERS: [(&str, &[&str]); 6] = [
-    // Only the examples in its documentation.
-    ("crdt/derive", &["crdt"]),
+    ("crdt/derive", &[]),
     // Itself, with the features that its tests need.
     ("crdt", &["crdt", "crdt-derive"]),
     ("control", &["crdt"]),

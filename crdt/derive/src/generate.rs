@@ -191,7 +191,7 @@ fn crdt(schema: &Schema, Names { state, edit, effects }: &Names) -> TokenStream 
                 self.__unknown.dots(visit);
             }
 
-            fn part(&self, dots: &#library::CausalContext, undotted: #library::Undotted) -> Self {
+            fn part(&self, dots: &#library::CausalContext, undotted: #library::Undotted<'_>) -> Self {
                 Self {
                     #(#replicated: #library::Crdt::part(&self.#replicated, dots, undotted),)*
                     #(#skipped: ::core::default::Default::default(),)*

@@ -11,7 +11,7 @@ use core::ops::RangeInclusive;
 
 use smallvec::SmallVec;
 
-use self::seen::Seen;
+use self::seen::{Run, Seen};
 use crate::{Dot, ReplicaId};
 
 /// An exact set of [`Dot`]s: for each replica a prefix `1..=n` and the sorted runs above it.
@@ -31,6 +31,9 @@ use crate::{Dot, ReplicaId};
 pub struct CausalContext {
     replicas: SmallVec<[Seen; 1]>,
 }
+
+/// Where a replica stands, or would stand.
+pub(crate) type Place = Result<usize, usize>;
 
 /// Something that knows which events have been seen: a context, or the union of two without building it.
 pub trait Observed {
@@ -70,19 +73,35 @@ impl CausalContext {
     /// Adds the events `first..=last` of one replica and says whether any was new. An empty run changes nothing.
     #[inline]
     pub fn insert_run(&mut self, replica: ReplicaId, first: u64, last: u64) -> bool {
+        self.insert_run_at(self.place(replica), replica, first, last)
+    }
+
+    /// [`insert_run`](Self::insert_run), knowing the [`place`](Self::place) of the replica.
+    #[inline]
+    pub(crate) fn insert_run_at(&mut self, place: Place, replica: ReplicaId, first: u64, last: u64) -> bool {
         let first = first.max(1);
         if first > last {
             return false;
         }
-        match self.position(replica) {
+        match place {
             Ok(at) => self.replicas[at].insert_run(first, last),
             Err(at) => {
-                let mut seen = Seen::nothing(replica);
-                seen.insert_run(first, last);
-                self.replicas.insert(at, seen);
+                self.replicas.insert(at, Seen::only(replica, Run { first, last }));
                 true
             }
         }
+    }
+
+    /// Where the replica stands, until another one is inserted or removed.
+    #[inline]
+    pub(crate) fn place(&self, replica: ReplicaId) -> Place {
+        self.replicas.binary_search_by(|seen| seen.replica.cmp(&replica))
+    }
+
+    /// [`max`](Self::max), knowing the [`place`](Self::place) of the replica.
+    #[inline]
+    pub(crate) fn max_at(&self, place: Place) -> u64 {
+        place.map_or(0, |at| self.replicas[at].max())
     }
 
     /// Adds all that `other` has seen and says whether anything was new.
@@ -140,7 +159,7 @@ impl CausalContext {
     /// The largest counter of this replica that was seen, gaps below it or not; 0 if none.
     #[inline]
     pub fn max(&self, replica: ReplicaId) -> u64 {
-        self.of(replica).map_or(0, Seen::max)
+        self.max_at(self.place(replica))
     }
 
     /// All that was seen, as maximal runs, ascending.
@@ -202,7 +221,7 @@ impl CausalContext {
     /// Forgets a replica and says whether it was known. Only for a closed id that every replica covers: a forgotten
     /// event that comes back is taken for new.
     pub fn remove_replica(&mut self, replica: ReplicaId) -> bool {
-        self.position(replica).map(|at| self.replicas.remove(at)).is_ok()
+        self.place(replica).map(|at| self.replicas.remove(at)).is_ok()
     }
 
     /// How many events were seen, saturating at `u64::MAX`.
@@ -212,12 +231,7 @@ impl CausalContext {
 
     #[inline]
     fn of(&self, replica: ReplicaId) -> Option<&Seen> {
-        self.position(replica).ok().map(|at| &self.replicas[at])
-    }
-
-    #[inline]
-    fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        self.replicas.binary_search_by(|seen| seen.replica.cmp(&replica))
+        self.place(replica).ok().map(|at| &self.replicas[at])
     }
 }
 

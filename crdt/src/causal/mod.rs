@@ -11,6 +11,7 @@ mod pair;
 mod ranks;
 mod store;
 
+pub(crate) use context::Place;
 pub use context::{CausalContext, Observed};
 pub(crate) use pair::live_dots;
 pub use pair::{Causal, Delta, UnissuedEvents};

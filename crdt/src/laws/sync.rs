@@ -41,6 +41,14 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
         prop_assert_eq!(&whole.value.part(&live, Undotted::Kept), &whole.value, "the part of all dots is not the value");
         prop_assert_eq!(&whole.value.part(&whole.context, Undotted::Kept), &whole.value, "the part of all events is not the value");
         prop_assert!(whole.value.part(&CausalContext::new(), Undotted::Dropped).is_bottom(), "a part of nothing");
+        let nothing = CausalContext::new();
+        let undotted = |which| Causal { value: whole.value.part(&nothing, which), context: CausalContext::new() };
+        let seen = world.replicas[0].state().context();
+        prop_assert_eq!(
+            &merged(&undotted(Undotted::Within(seen)), &undotted(Undotted::Beyond(seen))),
+            &undotted(Undotted::Kept),
+            "what came with some events and with others is not all"
+        );
         let all: Vec<Dot> = live.missing(&CausalContext::new()).collect();
         let chosen: CausalContext =
             all.into_iter().enumerate().filter(|(at, _)| choice >> (at % 64) & 1 == 1).map(|(_, dot)| dot).collect();

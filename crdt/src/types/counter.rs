@@ -44,9 +44,9 @@ impl<C: Count> Tallies<C> {
         self.0.iter().map(|tally| tally.1)
     }
 
-    /// Raises the count of a replica to `change` of it, which is more, and says what it is then.
+    /// Changes the count of a replica to no less, and says what it is then.
     #[inline]
-    fn count(&mut self, replica: ReplicaId, change: impl FnOnce(C) -> C) -> C {
+    fn raise(&mut self, replica: ReplicaId, change: impl FnOnce(C) -> C) -> C {
         match self.position(replica) {
             Ok(at) => {
                 let tally = &mut self.0[at].1;
@@ -55,7 +55,9 @@ impl<C: Count> Tallies<C> {
             }
             Err(at) => {
                 let count = change(C::default());
-                self.0.insert(at, (replica, count));
+                if count != C::default() {
+                    self.0.insert(at, (replica, count));
+                }
                 count
             }
         }
@@ -71,6 +73,13 @@ impl<C: Count> Tallies<C> {
         }
         self.0.binary_search_by_key(&replica, |tally| tally.0)
     }
+}
+
+/// The delta carries the replica's total and is therefore safe to repeat.
+#[inline]
+fn count<C: Count>(state: &mut Tallies<C>, delta: &mut Tallies<C>, replica: ReplicaId, change: impl FnOnce(C) -> C) {
+    let total = state.raise(replica, change);
+    delta.raise(replica, |_| total);
 }
 
 /// The maximum per replica.
@@ -89,7 +98,7 @@ impl<C: Count> Lattice for Tallies<C> {
             mine.1 = most;
         }
         for &(replica, count) in &other.0[in_step..] {
-            self.count(replica, |mine| {
+            self.raise(replica, |mine| {
                 let most = mine.most(count);
                 changed |= most != mine;
                 most
@@ -130,12 +139,8 @@ impl Edit<'_, GCounter> {
     /// Adds `by`. A replica's own total stops at `u64::MAX`.
     #[inline]
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
-        if by == 0 {
-            return;
-        }
         let (state, delta) = self.parts();
-        let total = state.0.count(tx.replica(), |count| count.saturating_add(by));
-        delta.0.count(tx.replica(), |_| total);
+        count(&mut state.0, &mut delta.0, tx.replica(), |count| count.saturating_add(by));
     }
 }
 
@@ -169,24 +174,15 @@ impl Edit<'_, PnCounter> {
     /// Adds `by`. What one replica adds in total stops at `u64::MAX`.
     #[inline]
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
-        self.count(tx.replica(), (by, 0));
+        let (state, delta) = self.parts();
+        count(&mut state.0, &mut delta.0, tx.replica(), |(added, taken)| (added.saturating_add(by), taken));
     }
 
     /// Takes `by` away. What one replica takes away in total stops at `u64::MAX`.
     #[inline]
     pub fn decrement(&mut self, tx: &mut Tx<'_>, by: u64) {
-        self.count(tx.replica(), (0, by));
-    }
-
-    /// The delta carries the replica's totals and is therefore safe to repeat.
-    #[inline]
-    fn count(&mut self, replica: ReplicaId, (added, taken): (u64, u64)) {
-        if added == 0 && taken == 0 {
-            return;
-        }
         let (state, delta) = self.parts();
-        let totals = state.0.count(replica, |count| (count.0.saturating_add(added), count.1.saturating_add(taken)));
-        delta.0.count(replica, |_| totals);
+        count(&mut state.0, &mut delta.0, tx.replica(), |(added, taken)| (added, taken.saturating_add(by)));
     }
 }
 

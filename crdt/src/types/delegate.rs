@@ -14,8 +14,8 @@ macro_rules! without_dots {
 
         fn dots(&self, _: &mut dyn FnMut($crate::Dot)) {}
 
-        fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
-            if undotted == $crate::Undotted::Kept { self.clone() } else { Self::default() }
+        fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
+            if undotted.stay() { self.clone() } else { Self::default() }
         }
 
         fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> $crate::Edit<'a, Self> {
@@ -45,7 +45,7 @@ macro_rules! by_field {
             $crate::Crdt::dot_count(&self.0)
         }
 
-        fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted) -> Self {
+        fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
             Self($crate::Crdt::part(&self.0, dots, undotted))
         }
 

@@ -385,8 +385,8 @@ impl<E: Engine> Crdt for Document<E> {
 
     fn dots(&self, _: &mut dyn FnMut(Dot)) {}
 
-    fn part(&self, _: &CausalContext, undotted: Undotted) -> Self {
-        if undotted == Undotted::Kept { self.clone() } else { Self::default() }
+    fn part(&self, _: &CausalContext, undotted: Undotted<'_>) -> Self {
+        if undotted.stay() { self.clone() } else { Self::default() }
     }
 
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> DocumentEdit<'a, E> {

@@ -203,7 +203,7 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
         self.first.dot_count() + self.second.dot_count()
     }
 
-    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+    fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         Self { first: self.first.part(dots, undotted), second: self.second.part(dots, undotted) }
     }
 

@@ -173,11 +173,17 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// The live ones of the dots with all they hold, and with [`Undotted::Kept`] the whole skeleton.
-    pub(crate) fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
-        if undotted == Undotted::Dropped {
-            return self.part_of_live(dots);
+    /// The live ones of the dots with all they hold, and as much of the skeleton as `undotted` says.
+    pub(crate) fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
+        match undotted {
+            Undotted::Kept => self.part_with_skeleton(dots),
+            Undotted::Dropped => self.part_of_live(dots),
+            Undotted::Within(seen) => self.part_with_places(dots, |place| seen.contains(place)),
+            Undotted::Beyond(seen) => self.part_with_places(dots, |place| !seen.contains(place)),
         }
+    }
+
+    fn part_with_skeleton(&self, dots: &CausalContext) -> Self {
         let mut part = self.clone();
         part.cursor = None;
         if dots.is_empty() {
@@ -211,15 +217,48 @@ impl<C: Content> Sequence<C> {
             let Some(replica) = self.peers.find(replica) else { continue };
             for piece in self.pieces_of(replica, *run.start(), *run.end()).filter(|piece| piece.alive) {
                 let (first, end) = (piece.counter.max(*run.start()), piece.end().min(run.end() + 1));
-                let mut inner = *piece;
-                if first > inner.counter {
-                    inner = inner.split_off(&self.content, (first - inner.counter) as u32);
-                }
-                inner.split_off(&self.content, (end - first) as u32);
-                part.add_from(self, &inner);
+                part.add_from(self, &self.inner(piece, first, end));
             }
         }
         part
+    }
+
+    /// The live ones of the dots, and the places of those others for which `wanted` holds.
+    fn part_with_places(&self, dots: &CausalContext, wanted: impl Fn(Dot) -> bool) -> Self {
+        let mut part = Self::default();
+        for replica in self.peers.all() {
+            for piece in self.pieces_of(replica, 0, u64::MAX) {
+                let mut rest = *piece;
+                while rest.len > 0 {
+                    let end = self.run_end(&rest);
+                    let piece = join::cut(&mut rest, self, end);
+                    let dot = |more| self.peers.dot(piece.id().plus(more));
+                    join::parts(
+                        u64::from(piece.len),
+                        |more| (piece.alive && dots.contains(dot(more)), wanted(dot(more))),
+                        |from, count, (alive, wanted)| {
+                            let inner = self.inner(&piece, piece.counter + from, piece.counter + from + count);
+                            if alive {
+                                part.add_from(self, &inner);
+                            } else if wanted {
+                                part.add_from(self, &Piece::dead(inner.id(), count as usize));
+                            }
+                        },
+                    );
+                }
+            }
+        }
+        part
+    }
+
+    /// The elements `first..end` of a piece.
+    fn inner(&self, piece: &Piece, first: u64, end: u64) -> Piece {
+        let mut inner = *piece;
+        if first > inner.counter {
+            inner = inner.split_off(&self.content, (first - inner.counter) as u32);
+        }
+        inner.split_off(&self.content, (end - first) as u32);
+        inner
     }
 
     /// Adds elements of another sequence, none of which is known here.
@@ -322,7 +361,7 @@ macro_rules! crdt_by_sequence {
                 self.0.dot_count()
             }
 
-            fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+            fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
                 Self(self.0.part(dots, undotted))
             }
 

@@ -122,7 +122,7 @@ impl<T: Key> Crdt for OrSet<T> {
         self.0.dot_count()
     }
 
-    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+    fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         Self(self.0.part(dots, undotted))
     }
 

@@ -242,7 +242,7 @@ impl<T: Key> Crdt for SortedSet<T> {
         Crdt::dot_count(&self.scores)
     }
 
-    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+    fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         Self::of(self.scores.part(dots, undotted))
     }
 

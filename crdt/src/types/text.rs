@@ -25,8 +25,8 @@ use crate::{CausalContext, Contexts, Crdt, Dot, Edit, Tx, Undotted};
 /// sent. In the delta of a transaction are what it inserted and the dots of what it deleted. Should an insertion arrive
 /// before what it was typed next to, it waits unseen until that comes.
 ///
-/// [`part`](Crdt::part) with [`Undotted::Kept`] carries the places of all characters: whoever has other places than the
-/// sender gets all of them, so that nothing it is sent can refer to a place that it lacks.
+/// A [`delta_since`](crate::Replicated::delta_since) brings the places of what its receiver has not seen. Only should the
+/// receiver turn out to lack others (there is a hash of them in its summary) does it bring all places.
 ///
 /// ```
 /// use quorate_crdt::{NodeId, ReplicaId, Replicated, Text};

@@ -326,7 +326,7 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
         Crdt::dot_count(&self.nodes)
     }
 
-    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+    fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         Self::of(self.nodes.part(dots, undotted))
     }
 

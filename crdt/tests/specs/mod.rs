@@ -140,7 +140,7 @@ pub(crate) fn change_g_counter(counter: &mut Edit<'_, GCounter>, tx: &mut Tx<'_>
     counter.increment(tx, op.argument.into());
 }
 
-/// Per replica and direction, the last operation known and all before it there: deltas carry totals.
+/// Per replica, the last operation known and all before it there: deltas carry totals, both ways.
 pub(crate) fn pn_counter(known: &Known) -> i128 {
     let up = |op: &SeenOp| change(op.op) == Change::Put;
     counted(known, up) - counted(known, |op| !up(op))
@@ -152,7 +152,7 @@ pub(crate) fn g_counter(known: &Known) -> i128 {
 
 fn counted(known: &Known, counts: impl Fn(&SeenOp) -> bool) -> i128 {
     let mut ops: BTreeMap<usize, i128> = BTreeMap::new();
-    for last in known.iter().filter(|op| counts(op)) {
+    for last in known {
         for op in last.past.iter().chain([last]).filter(|op| op.by == last.by && counts(op)) {
             ops.insert(op.id, op.op.argument.into());
         }

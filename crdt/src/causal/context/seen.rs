@@ -26,9 +26,14 @@ pub(super) struct Seen {
 }
 
 impl Seen {
+    /// One run, of at least one event.
     #[inline]
-    pub(super) fn nothing(replica: ReplicaId) -> Self {
-        Self { replica, prefix: 0, runs: SmallVec::new() }
+    pub(super) fn only(replica: ReplicaId, run: Run) -> Self {
+        if run.first == 1 {
+            Self { replica, prefix: run.last, runs: SmallVec::new() }
+        } else {
+            Self { replica, prefix: 0, runs: SmallVec::from_buf([run]) }
+        }
     }
 
     pub(super) fn contains(&self, counter: u64) -> bool {
@@ -75,7 +80,9 @@ impl Seen {
         }
         if first - 1 <= self.prefix {
             self.prefix = last;
-            self.absorb();
+            if self.has_gaps() {
+                self.absorb();
+            }
             return true;
         }
         let from = self.runs.partition_point(|run| run.last < first - 1);

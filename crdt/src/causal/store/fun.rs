@@ -135,7 +135,7 @@ impl<V: Plain> Crdt for DotFun<V> {
         self.len()
     }
 
-    fn part(&self, dots: &CausalContext, _: Undotted) -> Self {
+    fn part(&self, dots: &CausalContext, _: Undotted<'_>) -> Self {
         Self { entries: self.entries.iter().filter(|(dot, _)| dots.contains(*dot)).cloned().collect() }
     }
 

@@ -282,6 +282,10 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     /// A new key. The dots of its store are left to the caller.
     fn append(&mut self, key: K, store: S) -> u32 {
         let slot = u32::try_from(self.entries.len()).expect("invariant: 2^32 keys do not fit in memory");
+        if self.entries.is_empty() {
+            // Most deltas have one entry.
+            self.entries.reserve_exact(1);
+        }
         self.entries.push((key, store));
         if let Some(lookup) = &mut self.lookup {
             lookup.add_last(&self.entries);
@@ -408,7 +412,7 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
         Self::dot_count(self)
     }
 
-    fn part(&self, dots: &CausalContext, undotted: Undotted) -> Self {
+    fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         let mut slots: Vec<u32> = self.index().among(dots).into_iter().map(|(_, slot)| slot).collect();
         slots.sort_unstable();
         slots.dedup();

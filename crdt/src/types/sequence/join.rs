@@ -8,8 +8,8 @@ use super::piece::{Id, Piece};
 use super::{Content, Sequence, SequenceEffect};
 use crate::{CausalContext, Contexts};
 
-/// Visits the maximal parts of `0..len` in which all or none pass the test: their start, their length, whether they pass.
-pub(super) fn parts(len: u64, test: impl Fn(u64) -> bool, mut visit: impl FnMut(u64, u64, bool)) {
+/// Visits the maximal parts of `0..len` for which the test says the same: their start, their length, what it says.
+pub(super) fn parts<T: Copy + PartialEq>(len: u64, test: impl Fn(u64) -> T, mut visit: impl FnMut(u64, u64, T)) {
     let mut from = 0;
     while from < len {
         let passes = test(from);
@@ -64,7 +64,7 @@ impl<C: Content> Sequence<C> {
     }
 
     /// Where the run ends in which a piece starts. A removed piece can span several.
-    fn run_end(&self, piece: &Piece) -> u64 {
+    pub(super) fn run_end(&self, piece: &Piece) -> u64 {
         self.peers.run(piece.id()).map_or(piece.end(), |run| run.first + run.len)
     }
 
@@ -251,7 +251,7 @@ impl<C: Content> Sequence<C> {
 }
 
 /// Cuts off and returns what comes before the counter `end`, or all.
-fn cut<C: Content>(rest: &mut Piece, of: &Sequence<C>, end: u64) -> Piece {
+pub(super) fn cut<C: Content>(rest: &mut Piece, of: &Sequence<C>, end: u64) -> Piece {
     let count = end.saturating_sub(rest.counter).min(u64::from(rest.len)) as u32;
     let tail = rest.split_off(&of.content, count);
     core::mem::replace(rest, tail)

@@ -15,6 +15,7 @@ pub(super) struct Leaves {
 }
 
 impl Leaves {
+    #[inline]
     pub(super) fn of(&self, counter: u64) -> Option<u32> {
         match self.starts.last() {
             Some(&(first, leaf)) if first <= counter => Some(leaf),
@@ -23,6 +24,7 @@ impl Leaves {
     }
 
     /// Notes that the elements `first..end` are in `leaf`.
+    #[inline]
     pub(super) fn assign(&mut self, first: u64, end: u64, leaf: u32) {
         let is_last = first >= self.end;
         self.end = self.end.max(end);

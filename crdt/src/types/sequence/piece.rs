@@ -17,6 +17,7 @@ pub(super) const EDGE: Id = Id { replica: u32::MAX, counter: 0 };
 
 impl Id {
     /// The element that the same replica made `count` later.
+    #[inline]
     pub(super) fn plus(self, count: u64) -> Self {
         Self { counter: self.counter + count, ..self }
     }
@@ -36,23 +37,28 @@ pub(super) struct Piece {
 }
 
 impl Piece {
+    #[inline]
     pub(super) fn dead(id: Id, len: usize) -> Self {
         Self { counter: id.counter, at: 0, replica: id.replica, len: len as u32, size: 0, alive: false }
     }
 
+    #[inline]
     pub(super) fn id(&self) -> Id {
         Id { replica: self.replica, counter: self.counter }
     }
 
     /// The counter after the last one.
+    #[inline]
     pub(super) fn end(&self) -> u64 {
         self.counter + u64::from(self.len)
     }
 
+    #[inline]
     pub(super) fn contains(&self, id: Id) -> bool {
         self.replica == id.replica && self.counter <= id.counter && id.counter < self.end()
     }
 
+    #[inline]
     pub(super) fn visible(&self) -> usize {
         if self.alive { self.len as usize } else { 0 }
     }
@@ -73,6 +79,7 @@ impl Piece {
     }
 
     /// Whether `next` can become part of this piece.
+    #[inline]
     pub(super) fn joins(&self, next: &Self) -> bool {
         self.replica == next.replica
             && self.end() == next.counter

@@ -374,3 +374,23 @@ fn long_insertions_are_one_run() {
     let decoded = Causal::<Text>::decode(&here.state().encode()).unwrap();
     assert!(decoded == *here.state() && format!("{decoded:?}") == format!("{:?}", here.state()));
 }
+
+#[test]
+fn a_delta_since_brings_the_places_of_what_is_new_and_of_nothing_else() {
+    let (mut here, mut there) = (text(1), text(2));
+    for at in 0..500 {
+        // Never behind one another, so that each has a place of its own in the encoding.
+        there.merge(&insert(&mut here, at / 2, "ab")).unwrap();
+    }
+    there.merge(&delete(&mut here, 100..700)).unwrap();
+    insert(&mut here, 50, "here");
+    insert(&mut there, 50, "there");
+    let whole = here.state().encode().len();
+    let answer = there.summary_against(&here.summary());
+    let (delta, second) = (here.delta_since(&answer), here.summary_against(&answer));
+    let back = there.delta_since(&second);
+    assert!(whole > 1_000 && delta.encode().len() < 100 && back.encode().len() < 100, "{whole} {}", delta.encode().len());
+    here.merge(&back).unwrap();
+    there.merge(&delta).unwrap();
+    assert!(here == there && here.to_string().contains("here") && here.to_string().contains("there"));
+}

@@ -34,6 +34,7 @@ impl Origin {
     }
 
     /// Of the element behind the one with this origin and the id `before`, in one run.
+    #[inline]
     pub(super) fn next_of(self, before: Id) -> Self {
         Self { parent: before, side: Side::Right, right: self.right }
     }
@@ -75,6 +76,7 @@ impl Peers {
         self.sorted.iter().copied()
     }
 
+    #[inline]
     pub(super) fn find(&self, replica: ReplicaId) -> Option<u32> {
         match self.peers.as_slice() {
             [only] => (only.id == replica).then_some(0),
@@ -82,10 +84,12 @@ impl Peers {
         }
     }
 
+    #[inline]
     pub(super) fn id(&self, dot: Dot) -> Option<Id> {
         self.find(dot.replica).map(|replica| Id { replica, counter: dot.counter })
     }
 
+    #[inline]
     pub(super) fn intern(&mut self, dot: Dot) -> Id {
         let replica = self.find(dot.replica).unwrap_or_else(|| {
             let new = self.peers.len() as u32;
@@ -97,19 +101,23 @@ impl Peers {
         Id { replica, counter: dot.counter }
     }
 
+    #[inline]
     pub(super) fn replica(&self, replica: u32) -> ReplicaId {
         self.peers[replica as usize].id
     }
 
+    #[inline]
     pub(super) fn dot(&self, id: Id) -> Dot {
         Dot::new(self.replica(id.replica), id.counter)
     }
 
+    #[inline]
     pub(super) fn runs(&self, replica: u32) -> &[Run] {
         &self.peers[replica as usize].runs
     }
 
     /// The run in which an element of the tree is.
+    #[inline]
     pub(super) fn run(&self, id: Id) -> Option<&Run> {
         let runs = &self.peers.get(id.replica as usize)?.runs;
         let run = match runs.last() {
@@ -129,11 +137,13 @@ impl Peers {
     }
 
     /// The next of an element in its run.
+    #[inline]
     pub(super) fn next_in_run(&self, id: Id) -> Option<Id> {
         self.run(id).filter(|run| id.counter + 1 < run.first + run.len).map(|_| id.plus(1))
     }
 
     /// Notes elements and says whether they continue the run before them.
+    #[inline]
     pub(super) fn note(&mut self, id: Id, len: u64, origin: Origin) -> bool {
         let runs = &mut self.peers[id.replica as usize].runs;
         let at = match runs.last() {
