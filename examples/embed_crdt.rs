@@ -55,5 +55,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!((laptop.budget.value(), laptop.note.values().len()), (30, 2));
     phone.merge(&laptop.update(|cart, tx| cart.note.set(tx, "organic if on sale".to_owned())))?;
     assert_eq!((phone.note.get().map(String::as_str), *phone.selected), (Some("organic if on sale"), 1));
+    println!("{:?}, {} left, {}", phone.items.sorted(), phone.budget.value(), phone.note.get().map_or("", String::as_str));
     Ok(())
 }

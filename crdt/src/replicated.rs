@@ -215,6 +215,8 @@ impl<'a> Tx<'a> {
             self.context.insert_run_at(self.place, self.replica, self.first, self.last);
             covered.insert_run(self.replica, self.first, self.last);
         }
+        // Ascending, each goes to the end of what is there.
+        self.ended.sort_unstable();
         for dot in &self.ended {
             covered.insert(*dot);
         }
