@@ -15,7 +15,7 @@ use yrs::{Doc, ReadTxn, Transact, Update};
 use crate::measure::{Nanos, gate_faster, medians, row, time};
 use crate::trace::{Patch, editing_trace};
 
-/// For what takes seconds.
+/// Few, because some of the peers take seconds.
 const ROUNDS: usize = 2;
 
 pub(crate) fn run() {

@@ -78,11 +78,7 @@ impl DotIndex {
         if chunk.has(bit) {
             chunk.slots[place] = slot;
         } else {
-            if place == chunk.slots.len() {
-                chunk.slots.push(slot);
-            } else {
-                chunk.slots.insert(place, slot);
-            }
+            chunk.slots.insert(place, slot);
             chunk.bits |= 1 << bit;
             self.len += 1;
         }

@@ -37,17 +37,16 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
     check((histories(), any::<u8>(), any::<u64>()), |(history, pick, choice)| {
         let world = World::after::<S>(&history);
         let whole = world.pick(pick);
-        let live = whole.live();
+        let (live, nothing) = (whole.live(), CausalContext::new());
         prop_assert_eq!(&whole.value.part(&live, Undotted::Kept), &whole.value, "the part of all dots is not the value");
         prop_assert_eq!(&whole.value.part(&whole.context, Undotted::Kept), &whole.value, "the part of all events is not the value");
-        prop_assert!(whole.value.part(&CausalContext::new(), Undotted::Dropped).is_bottom(), "a part of nothing");
-        let nothing = CausalContext::new();
+        prop_assert!(whole.value.part(&nothing, Undotted::Dropped).is_bottom(), "a part of nothing");
         let undotted = |which| Causal { value: whole.value.part(&nothing, which), context: CausalContext::new() };
         let seen = world.replicas[0].state().context();
         prop_assert_eq!(
             &merged(&undotted(Undotted::Within(seen)), &undotted(Undotted::Beyond(seen))),
             &undotted(Undotted::Kept),
-            "what came with some events and with others is not all"
+            "what came with some events and what came with others are not all"
         );
         let all: Vec<Dot> = live.missing(&CausalContext::new()).collect();
         let chosen: CausalContext =

@@ -249,7 +249,8 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
     }
 
     /// Frees the room of moves that have no effect any more, and says how many: of all moves up to the first one that is
-    /// not in `stable`, those that later ones have overwritten, and those that would have made a cycle.
+    /// not in `stable`, those that later ones have overwritten, and those that would have made a cycle, except
+    /// for the newest move of all.
     ///
     /// Replicas converge whatever is passed, and it stays a tree. No node moves if every replica has seen the events in
     /// `stable`, and this one has seen all that each of them had issued before that. (For instance: the intersection of the

@@ -250,6 +250,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             self.append(key, store)
         };
         self.index_at(dot, slot);
+        // No need to count dots: there is one under the key.
         if self.entries.len() > FEW {
             self.look_up();
         }

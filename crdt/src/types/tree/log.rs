@@ -99,10 +99,10 @@ impl Log {
         let mut obsolete = Vec::new();
         let newest = self.moves.last_key_value().map(|(&at, _)| at);
         for (&at, made) in self.moves.iter().take_while(|(at, _)| settled(at.1)) {
-            if !made.counts {
-                obsolete.extend(Some(at).filter(|_| newest != Some(at)));
-            } else if let Some(earlier) = last.insert(at.2, at) {
-                obsolete.push(earlier);
+            if made.counts {
+                obsolete.extend(last.insert(at.2, at));
+            } else if newest != Some(at) {
+                obsolete.push(at);
             }
         }
         obsolete

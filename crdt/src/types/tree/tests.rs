@@ -89,6 +89,24 @@ fn replayed(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
     parents
 }
 
+#[test]
+fn truncating_keeps_the_newest_move_even_if_it_counts_for_nothing() {
+    let [mut amy, mut ben] = [1, 2].map(|n| Replicated::<Tree<u8>>::new(ReplicaId::new(NodeId(n), 0)));
+    let (mut one, mut other) = (NodeKey::ROOT, NodeKey::ROOT);
+    let created = amy.update(|tree, tx| {
+        one = tree.create(tx, NodeKey::ROOT, 1);
+        other = tree.create(tx, NodeKey::ROOT, 2);
+    });
+    ben.merge(&created).unwrap();
+    amy.update(|tree, tx| ignore(tree.move_to(tx, one, other)));
+    ben.update(|tree, tx| ignore(tree.move_to(tx, other, one)));
+    amy.merge(ben.state()).unwrap();
+    assert_eq!((amy.parent(one), amy.parent(other)), (Some(other), Some(NodeKey::ROOT)), "the later one would make a cycle");
+    let (newest, stable) = (amy.log.last(), amy.state().context().clone());
+    amy.update(|tree, tx| assert_eq!(tree.truncate(tx, &stable), 1, "the creation of what was moved"));
+    assert_eq!(amy.log.last(), newest, "what is moved next is stamped above all that was seen");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
