@@ -6,6 +6,7 @@ pub mod data;
 pub mod demo;
 pub mod http;
 pub mod node;
+pub mod planted;
 pub mod resp;
 pub mod sim;
 pub mod status;

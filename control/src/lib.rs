@@ -3,6 +3,7 @@
 #[cfg(feature = "consensus")]
 pub mod consensus;
 pub mod placement;
+pub mod planted;
 pub mod quorum;
 pub mod state;
 pub mod store;

@@ -89,6 +89,7 @@ pub mod codec;
 pub mod id;
 #[cfg(feature = "laws")]
 pub mod laws;
+pub mod planted;
 mod replicated;
 mod stamp;
 mod sync;

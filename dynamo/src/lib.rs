@@ -7,6 +7,7 @@ mod core;
 
 pub mod consistency;
 pub mod op;
+pub mod planted;
 pub mod preference;
 pub mod protocol;
 pub mod replica;

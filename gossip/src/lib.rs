@@ -4,6 +4,7 @@
 //! `quic`) both implement it. [`wire`] is the codec, [`token`] the text that lets a newcomer in. All but `quic` is pure.
 
 pub mod membership;
+pub mod planted;
 #[cfg(feature = "quic")]
 pub mod quic;
 pub mod token;

@@ -1,0 +1,3 @@
+//! Bugs of this crate that can be planted: see [`quorate_crdt::planted`].
+
+quorate_crdt::bugs! {}
