@@ -2,6 +2,7 @@
 //!
 //! Production starts nodes with [`Node::start`]; the simulator assembles the same parts over a network, disk and clock of its own.
 
+mod adopted;
 mod assembly;
 mod clock;
 mod control;
@@ -19,6 +20,7 @@ mod shard;
 mod start;
 mod status;
 
+pub(crate) use adopted::keep_granted;
 pub use assembly::{NodeParts, ShardRun};
 pub use clock::{Clock, SystemClock};
 pub(crate) use embed::{Begun, Setting, Started};

@@ -2,7 +2,16 @@
 
 use quorate_crdt::planted::Bug;
 
-quorate_crdt::bugs! {}
+quorate_crdt::bugs! {
+    /// A restart begins with the topology of the join, or none.
+    TOPOLOGY_NOT_KEPT = "topology-not-kept": "a node does not write down the topology that it acts on";
+    /// Replay and snapshots show the past again.
+    TOPOLOGY_GOES_BACK = "topology-goes-back": "a node adopts an older topology than it has acted on";
+    /// Power loss takes the topology away that fenced and erased.
+    TOPOLOGY_KEPT_UNSYNCED = "topology-kept-unsynced": "a node acts on a topology that it has written and not synchronised";
+    /// Shards see each topology one step before the disk.
+    TOPOLOGY_KEPT_LATE = "topology-kept-late": "a node writes a topology down only when the next one comes";
+}
 
 /// Every bug of every crate.
 pub fn everywhere() -> impl Iterator<Item = &'static Bug> {

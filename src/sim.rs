@@ -26,7 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::state::{Command, ControlState, NewToken, NodeSpec, Secret, TokenId};
+use quorate_control::state::{Command, NewToken, NodeSpec, Secret, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
@@ -180,10 +180,10 @@ impl Simulation {
             let (token, secret) = (token::TokenId(TOKEN.0), TokenSecret(TOKEN.1));
             let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack, quic };
             let (node, topology) = self.join(member, request).await?;
-            (node, topology, None)
+            (node, Some(topology), None)
         } else {
             let spec = NodeSpec { name, datacenter: Arc::clone(datacenter), rack, quic, instance: 1 };
-            (NodeId(1), Arc::clone(ControlState::default().topology()), Some(founding(self.seed, spec)))
+            (NodeId(1), None, Some(founding(self.seed, spec)))
         };
         let skew = self.layout.skew.as_millis() as i64;
         let skew = self.chance.random_range(-skew..=skew);

@@ -14,7 +14,7 @@ mod life;
 mod record;
 mod sled;
 
-pub use commit::{CommitCounts, CommitterStopped, Durability, GroupCommit};
+pub use commit::{CommitCounts, Durability, GroupCommit};
 pub use data_dir::{DataDir, DataDirError, Identity, free_bytes};
 pub use fjall::{FjallStore, OversizedEntry};
 pub use life::{Life, LifeError};

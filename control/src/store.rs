@@ -140,6 +140,9 @@ pub enum StoreError {
         /// What kind of record.
         what: &'static str,
     },
+    /// The node's group commit has ended: nothing becomes durable any more. What was applied may or may not be.
+    #[error("the node has stopped writing")]
+    Stopped,
 }
 
 /// Calls back when what has been applied is durable: the one group commit of the node.
@@ -149,5 +152,12 @@ pub enum StoreError {
 pub trait Commit: Send + Sync + 'static {
     /// Runs `done` once everything applied before this call is as durable as the node's setting asks.
     /// `done` runs on the committer's thread: it must not block.
-    fn commit(&self, done: Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>);
+    fn commit(&self, done: Done);
+
+    /// Runs `done` once everything applied before this call is durable, whatever the node's setting asks: for what the whole cluster relies on
+    /// (votes, the control group's log, the topology that a node acts on). `done` runs as that of [`commit`](Commit::commit) does.
+    fn commit_durably(&self, done: Done);
 }
+
+/// Told when a commit is done, or why it is not.
+pub type Done = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;

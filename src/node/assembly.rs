@@ -6,13 +6,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_control::store::{Commit, Store, StoreError};
-use quorate_control::topology::{Datacenter, Topology};
+use quorate_control::topology::Datacenter;
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_dynamo::{Dynamo, Seat};
 use quorate_gossip::transport::{Inbound, Transport};
 use tokio::sync::{mpsc, watch};
 
+use super::adopted::Keeper;
 use super::clock::Clock;
 use super::hub::{Hub, News, Switchboard};
 use super::life::Lives;
@@ -61,6 +62,7 @@ pub(super) struct Assembly {
     hub: Arc<Hub>,
     cores: Vec<(Dynamo, Inbox)>,
     news: mpsc::UnboundedReceiver<News>,
+    keeper: Keeper,
 }
 
 /// What a connected node leaves to drive.
@@ -70,16 +72,18 @@ pub(super) struct Connected {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) shards: Vec<ShardRun>,
     pub(super) news: mpsc::UnboundedReceiver<News>,
+    pub(super) keeper: Keeper,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
     pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
 }
 
 impl Assembly {
-    /// Loads every core's partitions from the store.
+    /// Loads every core's partitions, and the topology that the node acted on last, from the store.
     ///
     /// # Errors
     /// [`StoreError`]; nothing has been changed.
-    pub(super) fn load(parts: NodeParts, topology: Arc<Topology>) -> Result<Self, StoreError> {
+    pub(super) fn load(parts: NodeParts) -> Result<Self, StoreError> {
+        let keeper = Keeper::open(Arc::clone(&parts.store), Arc::clone(&parts.commit))?;
         let (mut lanes, mut cores) = (Vec::new(), Vec::new());
         for core in 0..parts.cores {
             let seat = Seat { me: parts.node, incarnation: parts.incarnation, core, cores: parts.cores, restarted: parts.restarted };
@@ -90,8 +94,8 @@ impl Assembly {
             cores.push((dynamo, inbox));
         }
         let (news_sender, news) = mpsc::unbounded_channel();
-        let hub = Arc::new(Hub::new(lanes, topology, news_sender));
-        Ok(Self { parts, hub, cores, news })
+        let hub = Arc::new(Hub::new(lanes, keeper.kept().as_ref(), news_sender));
+        Ok(Self { parts, hub, cores, news, keeper })
     }
 
     /// What the network is to deliver to.
@@ -116,6 +120,6 @@ impl Assembly {
             };
             shards.push(Box::pin(Shard::new(dynamo, around).run(inbox)));
         }
-        Connected { hub: self.hub, parts: self.parts, transport, shards, news: self.news, reports, failure }
+        Connected { hub: self.hub, parts: self.parts, transport, shards, news: self.news, keeper: self.keeper, reports, failure }
     }
 }

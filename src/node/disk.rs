@@ -13,9 +13,6 @@ use super::start::StartError;
 use crate::config::{self, NodeConfig, Storage};
 use crate::store::{DataDir, Durability, Engine, GroupCommit, StoreConfig, free_bytes, open};
 
-/// Where a newcomer keeps the topology that it was granted, until its control group has one of its own.
-const GRANTED: &[u8] = b"granted-topology";
-
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 
@@ -62,13 +59,6 @@ impl Disk {
         }
     }
 
-    pub(super) fn keep_granted(&self, topology: &[u8]) -> Result<(), StartError> {
-        let mut batch = Batch::default();
-        batch.put(Space::Meta, GRANTED, topology.to_vec());
-        self.store.apply(batch)?;
-        Ok(self.store.persist()?)
-    }
-
     /// Notes where the node listens, for [`Disk::address`]; becomes durable with whatever is committed next.
     pub(super) fn keep_address(&self, quic: SocketAddr) -> Result<(), StartError> {
         let mut batch = Batch::default();
@@ -80,10 +70,6 @@ impl Disk {
     pub(super) fn address(&self) -> Result<Option<SocketAddr>, StartError> {
         let kept = self.store.get(Space::Meta, ADDRESS)?;
         Ok(kept.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
-    }
-
-    pub(super) fn granted(&self) -> Result<Option<bytes::Bytes>, StartError> {
-        Ok(self.store.get(Space::Meta, GRANTED)?)
     }
 }
 

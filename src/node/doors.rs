@@ -62,7 +62,7 @@ impl Data for Doors {
     }
 
     fn topology(&self) -> Arc<Topology> {
-        self.running.hub.topology.load_full()
+        self.running.hub.topology()
     }
 
     fn node(&self) -> NodeId {
@@ -89,7 +89,7 @@ impl Data for Doors {
     }
 
     fn ready(&self) -> bool {
-        self.running.failure.borrow().is_none() && self.running.hub.topology.load().nodes.contains_key(&self.running.parts.node)
+        self.running.failure.borrow().is_none() && self.running.is_placed()
     }
 }
 
@@ -101,10 +101,16 @@ impl Doors {
         read: impl FnOnce(Response) -> Result<T, AdminError> + Send + 'static,
     ) -> Pending<Result<T, AdminError>> {
         let (answer, pending) = oneshot::channel();
-        let control = Arc::clone(&self.running.control);
+        let running = Arc::clone(&self.running);
         self.runtime.spawn(async move {
-            let result = match control.propose(command).await {
-                Ok(response) => read(response),
+            let result = match running.control.propose(command).await {
+                Ok(response) => {
+                    // Whoever made a keyspace may use it here at once.
+                    if let Response::Created { keyspace } = response {
+                        running.acts_on(|topology| topology.keyspaces.contains_key(&keyspace)).await;
+                    }
+                    read(response)
+                }
                 Err(ProposeError::NoLeader | ProposeError::TimedOut { may_be_applied: false }) => Err(AdminError::NoQuorum),
                 Err(ProposeError::Stopping) => Err(AdminError::Stopping),
                 Err(_) => Err(AdminError::TimedOut),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use quorate_control::consensus::{ConsensusConfig, FoundError};
 use quorate_control::state::{Command, Response};
-use quorate_control::topology::Topology;
 use quorate_gossip::membership;
 use quorate_gossip::transport::{Inbound, Transport};
 
@@ -22,8 +21,6 @@ pub(crate) struct Setting {
     pub(crate) gossip: membership::Config,
     /// How the disk is looked at.
     pub(crate) gauge: Arc<dyn DiskGauge>,
-    /// What the node knows of the cluster before its control group tells more.
-    pub(crate) topology: Arc<Topology>,
     /// Partitions of a keyspace that names no number.
     pub(crate) partitions: u16,
 }
@@ -50,7 +47,7 @@ impl Begun {
         setting: Setting,
         plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
     ) -> Result<Self, StartError> {
-        let assembly = Assembly::load(parts, Arc::clone(&setting.topology))?;
+        let assembly = Assembly::load(parts)?;
         let transport = plug(assembly.inbound())?;
         let connected = assembly.connect(transport);
         let parts = ControlParts {
@@ -74,7 +71,7 @@ impl Begun {
         std::mem::take(&mut self.connected.shards)
     }
 
-    /// Starts the background tasks on the current runtime and waits until the node knows its own place.
+    /// Starts the background tasks on the current runtime and waits until the node acts on a topology that it is in.
     pub(crate) async fn run(self) -> Started {
         let Self { connected, control, setting } = self;
         let (running, tasks) = Running::start(connected, control, setting.gauge, setting.gossip);

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use quorate_control::state::ControlState;
 use quorate_control::topology::{KeyspaceId, Partition, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
@@ -16,6 +18,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
+use super::adopted::Adopted;
 use super::meter::{Meter, Sample};
 use super::shard::{Lane, Waiter, Work};
 use crate::data::Pending;
@@ -47,6 +50,27 @@ pub(super) enum News {
     Connection,
 }
 
+/// What shards are told of the world. What they own they learn from [`Hub::publish`] alone.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Sight {
+    /// Another node can, or cannot, be reached.
+    Reachable { node: NodeId, up: bool },
+    /// How far another node is.
+    RoundTrip { node: NodeId, rtt: Duration },
+    /// Whether the disk has no room for writes.
+    DiskFull(bool),
+}
+
+impl From<Sight> for Input {
+    fn from(sight: Sight) -> Self {
+        match sight {
+            Sight::Reachable { node, up } => Self::Reachable { node, up },
+            Sight::RoundTrip { node, rtt } => Self::RoundTrip { node, rtt },
+            Sight::DiskFull(full) => Self::DiskFull(full),
+        }
+    }
+}
+
 /// The way to the control group, known once that has started.
 pub(super) trait ControlDoor: Send + Sync + 'static {
     /// A message of the group from a peer; answered in kind.
@@ -59,7 +83,8 @@ pub(super) trait ControlDoor: Send + Sync + 'static {
 /// Shared by everything that reaches the node from outside.
 pub(super) struct Hub {
     pub(super) lanes: Vec<Lane>,
-    pub(super) topology: ArcSwap<Topology>,
+    /// What faces route by and connections are admitted by: set by [`publish`](Self::publish) alone.
+    topology: ArcSwap<Topology>,
     pub(super) meter: Arc<Meter>,
     pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) control: OnceLock<Arc<dyn ControlDoor>>,
@@ -69,10 +94,11 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(lanes: Vec<Lane>, topology: Arc<Topology>, news: mpsc::UnboundedSender<News>) -> Self {
+    pub(super) fn new(lanes: Vec<Lane>, kept: Option<&Adopted>, news: mpsc::UnboundedSender<News>) -> Self {
+        let nothing = || Arc::clone(ControlState::default().topology());
         Self {
             lanes,
-            topology: ArcSwap::from(topology),
+            topology: ArcSwap::from(kept.map_or_else(nothing, Adopted::share)),
             meter: Arc::new(Meter::new()),
             news,
             control: OnceLock::new(),
@@ -122,10 +148,23 @@ impl Hub {
         pending
     }
 
-    /// Gives `input` to every shard.
-    pub(super) async fn tell_shards(&self, input: &Input) {
+    /// The topology that this node acts on; one without nodes before there is any.
+    pub(super) fn topology(&self) -> Arc<Topology> {
+        self.topology.load_full()
+    }
+
+    /// Hands a topology to the shards and then to everybody else, so that no request is in line before the topology that it was routed by.
+    pub(super) async fn publish(&self, adopted: &Adopted) {
         for lane in &self.lanes {
-            lane.push_surely(Work::Event(Box::new(input.clone()))).await;
+            lane.push_surely(Work::Topology(adopted.clone())).await;
+        }
+        self.topology.store(adopted.share());
+    }
+
+    /// Tells every shard what was seen.
+    pub(super) async fn tell_shards(&self, sight: Sight) {
+        for lane in &self.lanes {
+            lane.push_surely(Work::Sight(sight)).await;
         }
     }
 

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
-use quorate_dynamo::protocol;
 use quorate_gossip::membership::{Config, Effect, Input, Member, Membership, Timer};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::hub::News;
+use super::hub::{News, Sight};
 use super::running::Running;
 
 /// How often connections and peers are looked at, beside the news of them.
@@ -84,7 +83,7 @@ impl Detector {
     }
 
     async fn look(&mut self) {
-        let topology = self.running.hub.topology.load_full();
+        let topology = self.running.hub.topology();
         let peers: Vec<NodeId> = topology.nodes.keys().copied().filter(|&node| node != self.running.parts.node).collect();
         if peers != self.peers {
             self.peers.clone_from(&peers);
@@ -103,7 +102,7 @@ impl Detector {
             let up = self.membership.is_up(node) && self.running.transport.connected(node);
             if self.told.insert(node, up).unwrap_or(true) != up {
                 tracing::info!(%node, up, "a node's reachability changed");
-                self.running.hub.tell_shards(&protocol::Input::Reachable { node, up }).await;
+                self.running.hub.tell_shards(Sight::Reachable { node, up }).await;
             }
         }
         let suspects = self.told.iter().filter(|(_, up)| !**up).map(|(&node, _)| node).collect();

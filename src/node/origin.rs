@@ -1,16 +1,16 @@
 //! Who a starting node is: the founder of a cluster, a newcomer, or the one it was before.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
 
-use quorate_control::state::{Command, ControlState, NewToken, NodeSpec, Secret, TokenId};
-use quorate_control::topology::{ClusterId, Topology};
+use quorate_control::state::{Command, NewToken, NodeSpec, Secret, TokenId};
+use quorate_control::topology::ClusterId;
 use quorate_crdt::NodeId;
 use quorate_gossip::quic::{ClusterAuthority, NodeIdentity, join, random_bytes};
 use quorate_gossip::token::{self, JoinToken};
 use quorate_gossip::transport::{self, JoinRequest};
 use quorate_gossip::wire;
 
+use super::adopted::keep_granted;
 use super::clock::unix_millis;
 use super::disk::Disk;
 use super::start::StartError;
@@ -20,8 +20,6 @@ use crate::store::Identity;
 /// A node's origin.
 pub(super) struct Origin {
     pub(super) identity: NodeIdentity,
-    /// What it knows of the cluster before its control group tells more.
-    pub(super) topology: Arc<Topology>,
     /// Where to listen: with a port, if the others have already been told one.
     pub(super) listen: SocketAddr,
     /// The cluster knows the node from before.
@@ -55,12 +53,8 @@ impl Origin {
             dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
         let identity = NodeIdentity::from_secret(&transport::Secret::new(known.credentials.clone()))?;
-        let topology = match disk.granted()? {
-            Some(bytes) => Arc::new(wire::decode(&bytes)?),
-            None => nothing(),
-        };
         let listen = again(config.listen.quic, disk.address()?);
-        Ok(Self { identity, topology, listen, restarted: true, founding: None })
+        Ok(Self { identity, listen, restarted: true, founding: None })
     }
 
     async fn join(config: &NodeConfig, disk: &Disk, entrance: &Join) -> Result<Self, StartError> {
@@ -76,10 +70,10 @@ impl Origin {
             quic: listen,
         };
         let joined = join(address, &token, request).await?;
-        disk.keep_granted(&joined.topology)?;
+        // First, because a node with an identity begins with the topology that it has kept.
+        keep_granted(&*disk.store, &wire::decode(&joined.topology)?)?;
         keep_identity(config, disk, &joined.identity)?;
-        let topology = Arc::new(wire::decode(&joined.topology)?);
-        Ok(Self { identity: joined.identity, topology, listen, restarted: false, founding: None })
+        Ok(Self { identity: joined.identity, listen, restarted: false, founding: None })
     }
 
     /// Nothing is written before the cluster is founded.
@@ -88,7 +82,7 @@ impl Origin {
         let identity = authority.identity(NodeId(1))?;
         let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes()?)))?;
         let founding = Founding { authority, token, instance: u128::from_le_bytes(random_bytes()?) };
-        Ok(Self { identity, topology: nothing(), listen: config.listen.quic, restarted: false, founding: Some(founding) })
+        Ok(Self { identity, listen: config.listen.quic, restarted: false, founding: Some(founding) })
     }
 }
 
@@ -102,11 +96,6 @@ pub(super) fn keep_identity(config: &NodeConfig, disk: &Disk, identity: &NodeIde
         name: config.node.clone(),
         credentials,
     })?)
-}
-
-/// What is known before anything is.
-fn nothing() -> Arc<Topology> {
-    Arc::clone(ControlState::default().topology())
 }
 
 /// Where to listen when any port will do: at the last one, if it is free, because that is the one that the others know.

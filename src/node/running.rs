@@ -9,23 +9,24 @@ use quorate_control::state::Command;
 use quorate_control::store::StoreError;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
 use quorate_crdt::NodeId;
-use quorate_dynamo::protocol::{Input, ReplicaSummary};
+use quorate_dynamo::protocol::ReplicaSummary;
 use quorate_gossip::membership;
 use quorate_gossip::transport::Transport;
 use quorate_gossip::wire;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
+use super::adopted::{Adopted, Keeper};
 use super::assembly::{Connected, NodeParts};
 use super::control::Control;
-use super::hub::{Call, Hub, tagged};
+use super::hub::{Call, Hub, Sight, tagged};
 use super::release::Report;
 use super::shard::Work;
 use super::status::{self, Answers};
 
 /// How long another node may take to tell its figures.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a newcomer waits for its control group to catch up before it serves on the topology of its grant.
+/// How long a node waits for its control group to catch up before it serves on the topology that it has kept.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// How long a node that has started waits to meet all others before it serves, and how long to meet a majority. A request that
 /// came earlier would fail for want of connections that are about to stand.
@@ -56,6 +57,8 @@ pub(super) struct Running {
     pub(super) control: Arc<Control>,
     pub(super) gauge: Arc<dyn DiskGauge>,
     pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+    /// The epoch of the topology that everybody in the node has been told of.
+    acted: watch::Sender<Option<Epoch>>,
 }
 
 /// Keeps a node's background tasks alive; dropping it ends them.
@@ -75,11 +78,12 @@ impl Running {
         gauge: Arc<dyn DiskGauge>,
         gossip: membership::Config,
     ) -> (Arc<Self>, Tasks) {
-        let Connected { hub, parts, transport, shards, news, reports, failure } = connected;
+        let Connected { hub, parts, transport, shards, news, keeper, reports, failure } = connected;
         debug_assert!(shards.is_empty(), "the caller takes the shards first");
-        let running = Arc::new(Self { hub, parts, transport, control, gauge, failure });
+        let acted = watch::Sender::new(None);
+        let running = Arc::new(Self { hub, parts, transport, control, gauge, failure, acted });
         let tasks = [
-            tokio::spawn(Arc::clone(&running).follow_topology()),
+            tokio::spawn(Arc::clone(&running).follow_topology(keeper)),
             tokio::spawn(Arc::clone(&running).propose_reports(reports)),
             tokio::spawn(Arc::clone(&running).look_around()),
             tokio::spawn(super::membership::run(Arc::clone(&running), gossip, news)),
@@ -88,31 +92,33 @@ impl Running {
         (running, tasks)
     }
 
-    /// Hands every topology on: to the requests, to the transport, to the shards.
-    async fn follow_topology(self: Arc<Self>) {
-        // A newcomer begins with the topology of its grant.
-        let granted = self.hub.topology.load_full();
-        if !granted.nodes.is_empty() {
-            self.adopt(granted).await;
+    /// Acts on the topology that was kept, and then on each newer one that the control group decides, once it is kept.
+    async fn follow_topology(self: Arc<Self>, mut keeper: Keeper) {
+        if let Some(kept) = keeper.kept() {
+            self.act_on(&kept).await;
         }
         let mut topologies = self.control.topology();
         loop {
-            let topology = Arc::clone(&topologies.borrow_and_update());
-            self.adopt(topology).await;
+            let decided = Arc::clone(&topologies.borrow_and_update());
+            match keeper.keep(&decided).await {
+                Ok(Some(adopted)) => self.act_on(&adopted).await,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::error!(%error, "the topology cannot be kept; the node stops");
+                    self.failure.send_replace(Some(error));
+                    return;
+                }
+            }
             if topologies.changed().await.is_err() {
                 return;
             }
         }
     }
 
-    async fn adopt(&self, topology: Arc<Topology>) {
-        // A newcomer starts with the topology of its grant, which its own control group may not have reached yet.
-        if topology.epoch < self.hub.topology.load().epoch {
-            return;
-        }
-        self.transport.set_peers(peers(&topology));
-        self.hub.topology.store(Arc::clone(&topology));
-        self.hub.tell_shards(&Input::Topology(topology)).await;
+    async fn act_on(&self, adopted: &Adopted) {
+        self.hub.publish(adopted).await;
+        self.transport.set_peers(peers(adopted));
+        self.acted.send_replace(Some(adopted.epoch));
     }
 
     /// Proposes what shards report. Reports are repeated until the topology shows them, so those that wait are taken together.
@@ -140,10 +146,10 @@ impl Running {
         let mut summarised = tokio::time::Instant::now();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
-            let topology = self.hub.topology.load_full();
+            let topology = self.hub.topology();
             for &node in topology.nodes.keys().filter(|&&node| node != self.parts.node) {
                 if let Some(rtt) = self.transport.rtt(node) {
-                    self.hub.tell_shards(&Input::RoundTrip { node, rtt }).await;
+                    self.hub.tell_shards(Sight::RoundTrip { node, rtt }).await;
                 }
             }
             let leads = self.control.group().leader();
@@ -155,7 +161,7 @@ impl Running {
             if now_full != full {
                 full = now_full;
                 tracing::warn!(full, "the free space of the data directory crossed its bound");
-                self.hub.tell_shards(&Input::DiskFull(full)).await;
+                self.hub.tell_shards(Sight::DiskFull(full)).await;
             }
             if summarised.elapsed() >= SUMMARISE_EVERY {
                 summarised = tokio::time::Instant::now();
@@ -180,30 +186,50 @@ impl Running {
 
     /// The status document, from what every node says now.
     pub(super) async fn status(&self) -> String {
-        let topology = self.hub.topology.load_full();
+        let topology = self.hub.topology();
         let answers = self.ask_all(&topology).await;
         let findings = status::draw(&topology, self.control.group().leader(), &answers, &self.hub.unreachable.load());
         self.hub.meter.mismatches(findings.mismatches);
         serde_json::to_string(&findings.status).expect("invariant: the document is a tree of texts and numbers")
     }
 
-    /// Waits until the node's own control group knows it. A newcomer has its grant to go on with if that takes long.
+    /// Waits until the node acts on a topology that it is in and that is as new as what its own control group has read back; on one that was kept
+    /// it goes on if that takes long.
     pub(super) async fn in_topology(&self) {
-        let mut topologies = self.control.topology();
-        let known = topologies.wait_for(|topology| topology.nodes.contains_key(&self.parts.node));
-        // The sender lives as long as the group.
-        if self.hub.topology.load().nodes.contains_key(&self.parts.node) {
-            drop(tokio::time::timeout(CATCH_UP, known).await);
-        } else {
-            drop(known.await);
-        }
+        let mut acted = self.acted.subscribe();
+        // The senders live as long as this and the group.
+        drop(acted.wait_for(|acted| acted.is_some() && self.knows_itself()).await);
+        let caught_up = async {
+            let mut topologies = self.control.topology();
+            let known = topologies.wait_for(|topology| topology.nodes.contains_key(&self.parts.node)).await.map(|topology| topology.epoch);
+            if let Ok(epoch) = known {
+                drop(acted.wait_for(|acted| acted.is_some_and(|acted| acted >= epoch)).await);
+            }
+        };
+        drop(tokio::time::timeout(CATCH_UP, caught_up).await);
+    }
+
+    /// Waits until the node acts on a topology that satisfies `wanted`, a few seconds at most.
+    pub(super) async fn acts_on(&self, wanted: impl Fn(&Topology) -> bool) {
+        let mut acted = self.acted.subscribe();
+        // The sender lives as long as this.
+        drop(tokio::time::timeout(CATCH_UP, acted.wait_for(|_| wanted(&self.hub.topology()))).await);
+    }
+
+    /// Whether the node acts on a topology that it is in.
+    pub(super) fn is_placed(&self) -> bool {
+        self.acted.borrow().is_some() && self.knows_itself()
+    }
+
+    fn knows_itself(&self) -> bool {
+        self.hub.topology().nodes.contains_key(&self.parts.node)
     }
 
     /// Waits until the node is connected with the others, within [`MEET_ALL`] and [`MEET_MAJORITY`].
     pub(super) async fn meet_others(&self) {
         let begun = tokio::time::Instant::now();
         loop {
-            let others = self.hub.topology.load().nodes.len().saturating_sub(1) as u64;
+            let others = self.hub.topology().nodes.len().saturating_sub(1) as u64;
             let met = self.hub.connected_peers();
             let bound = if 2 * met >= others { MEET_ALL } else { MEET_MAJORITY };
             if met >= others || begun.elapsed() >= bound {

@@ -15,7 +15,9 @@ use quorate_gossip::transport::Class;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::adopted::Adopted;
 use super::clock::Clock;
+use super::hub::Sight;
 use super::life::Lives;
 use super::meter::Sample;
 use super::release::{Outbox, Release};
@@ -40,8 +42,10 @@ pub(super) enum Work {
     Wait { receipts: Vec<Receipt>, replicas: u32, timeout: Duration, answer: oneshot::Sender<u32> },
     /// What another node says, and how many bytes it was.
     Messages(NodeId, Vec<Message>, usize),
-    /// News for the core.
-    Event(Box<Input>),
+    /// What the core owns from now on.
+    Topology(Adopted),
+    /// What was seen of the world.
+    Sight(Sight),
     /// Tell the figures of all replicas.
     Summaries(oneshot::Sender<(Vec<ReplicaSummary>, Counters)>),
     /// Refuse new requests, finish those under way, and end; say when all is released.
@@ -236,7 +240,8 @@ impl Shard {
                     self.dynamo.handle(now, Input::Message { from, message }, &mut self.effects);
                 }
             }
-            Work::Event(input) => self.dynamo.handle(now, *input, &mut self.effects),
+            Work::Topology(adopted) => self.dynamo.handle(now, Input::Topology(adopted.share()), &mut self.effects),
+            Work::Sight(sight) => self.dynamo.handle(now, sight.into(), &mut self.effects),
             Work::Summaries(answer) => drop(answer.send((self.dynamo.summaries(), self.dynamo.counters()))),
             Work::Stop(done) => self.stopping = Some((Instant::now() + GRACE, done)),
         }

@@ -307,7 +307,6 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
         consensus: consensus(node, seed, options.wide_area),
         gossip: if options.wide_area { membership::Config::wan() } else { membership::Config::lan() },
         gauge: Arc::new(Gauge { dir: disk.dir.clone(), commit: Arc::clone(&disk.commit) }),
-        topology: Arc::clone(&origin.topology),
         partitions: config.partitions,
     };
     let listen = QuicConfig { listen: origin.listen, identity: origin.identity.clone(), shape: options.shape, profile: options.profile };
@@ -339,14 +338,14 @@ fn hand_out(started: &Started, quic: SocketAddr) -> Up {
     let authority = running.control.authority().and_then(|secret| ClusterAuthority::from_secret(&secret).ok());
     let now = running.parts.clock.now().unix_millis;
     let token = authority.and_then(|authority| running.control.token(authority.fingerprint(), now));
-    let cluster = running.hub.topology.load().cluster;
+    let cluster = running.hub.topology().cluster;
     Up { doors: started.doors(), quic, cluster, join_token: token.map(|token| token.to_string()) }
 }
 
 /// Tells the cluster where the node listens now, if it has another address on record.
 async fn announce(running: Arc<Running>, quic: SocketAddr) {
     let node = running.parts.node;
-    let known = || running.hub.topology.load().nodes.get(&node).map(|info| info.quic);
+    let known = || running.hub.topology().nodes.get(&node).map(|info| info.quic);
     while known() != Some(quic) {
         if let Err(error) = running.control.propose(Command::MoveNode { node, quic }).await {
             tracing::debug!(%error, "the node's new address was not taken; it will be proposed again");

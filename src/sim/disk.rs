@@ -6,14 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::store::{Batch, Commit, MemoryStore, Space, Store, StoreError, StoreStats, Visitor};
+use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store, StoreError, StoreStats, Visitor};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
-
-/// Runs when its batch is durable.
-type Done = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;
 
 /// A node's disk in one of the node's lives, with its group commit.
 ///
@@ -166,5 +163,9 @@ impl Commit for SimDisk {
         inner.waiting.push(done);
         drop(inner);
         self.shared.wanted.notify_one();
+    }
+
+    fn commit_durably(&self, done: Done) {
+        self.commit(done);
     }
 }

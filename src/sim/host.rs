@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 
 use super::{Network, SimClock, SimDisk};
 use crate::data::Data;
-use crate::node::{Begun, DiskGauge, Lives, NodeParts, Setting, StartError, Started};
+use crate::node::{Begun, DiskGauge, Lives, NodeParts, Setting, StartError, Started, keep_granted};
 
 /// Partitions of a keyspace that names no number.
 const PARTITIONS: u16 = 16;
@@ -24,7 +24,8 @@ const PARTITIONS: u16 = 16;
 pub(super) struct Host {
     node: NodeId,
     pub(super) datacenter: Datacenter,
-    granted: Arc<Topology>,
+    /// With what it was admitted, until its disk has it.
+    granted: Option<Arc<Topology>>,
     clock: SimClock,
     disk: SimDisk,
     lives: Arc<Numbers>,
@@ -77,7 +78,7 @@ impl std::fmt::Debug for Host {
 }
 
 impl Host {
-    pub(super) fn new(node: NodeId, datacenter: Datacenter, granted: Arc<Topology>, (seed, clock): (u64, SimClock)) -> Self {
+    pub(super) fn new(node: NodeId, datacenter: Datacenter, granted: Option<Arc<Topology>>, (seed, clock): (u64, SimClock)) -> Self {
         let lives = Arc::new(Numbers(AtomicU32::new(1)));
         Self { node, datacenter, granted, clock, disk: SimDisk::new(seed), lives, woken: 0, life: None }
     }
@@ -99,6 +100,9 @@ impl Host {
         founding: Option<Command>,
     ) -> Result<(), StartError> {
         let mut tasks = vec![self.disk.start().abort_handle()];
+        if let Some(granted) = self.granted.take() {
+            keep_granted(&self.disk, &granted)?;
+        }
         let parts = NodeParts {
             node: self.node,
             datacenter: Arc::clone(&self.datacenter),
@@ -117,7 +121,6 @@ impl Host {
             consensus: elections(self.node, seed, network.round_trip_max()),
             gossip: membership::Config::lan(),
             gauge: Arc::new(Boundless),
-            topology: Arc::clone(&self.granted),
             partitions: PARTITIONS,
         };
         let plug = |inbound| Ok(network.plug(self.node, Arc::clone(&self.datacenter), inbound) as _);

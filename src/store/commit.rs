@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use quorate_control::store::{Commit, Store, StoreError};
+use quorate_control::store::{Commit, Done, Store, StoreError};
 
 use super::{Engine, engine_error};
 
-/// When an acknowledgement may leave.
+/// When the acknowledgement of a client's write may leave. What the whole cluster relies on (votes, the control group's log, the topology that a
+/// node acts on) is always synchronised first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// After its data is durable.
@@ -35,16 +36,8 @@ pub struct CommitCounts {
     pub syncs: u64,
 }
 
-/// The committer has been shut down: nothing becomes durable any more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the group commit has been shut down")]
-pub struct CommitterStopped;
-
-type Done = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;
-
 struct Shared {
     store: Arc<dyn Store>,
-    engine: Engine,
     commits: AtomicU64,
     syncs: AtomicU64,
     /// Why nothing may be acknowledged any more. Set once, never cleared: after a failed synchronisation the operating system may have
@@ -68,19 +61,19 @@ impl Shared {
 
     /// Why nothing is acknowledged after the end.
     fn stopped(&self) -> Arc<StoreError> {
-        let stopped =
-            || Arc::new(StoreError::Engine { engine: self.engine.name(), operation: "commit", source: Box::new(CommitterStopped) });
-        self.failed.get().map_or_else(stopped, Arc::clone)
+        self.failed.get().map_or_else(|| Arc::new(StoreError::Stopped), Arc::clone)
     }
 }
 
 /// The group commit of a node: one thread, one synchronisation for all commits that wait.
 ///
-/// **Law:** callbacks run in the order of their commits. After a failed synchronisation every later commit fails with
+/// **Law:** callbacks that wait for a synchronisation run in the order of their commits. After a failed synchronisation every later commit fails with
 /// the same error (crash-stop); no second try is made.
 pub struct GroupCommit {
     shared: Arc<Shared>,
     durability: Durability,
+    /// Whether there is nothing that could be made durable.
+    volatile: bool,
     /// Gone after the end, which is how the thread learns of it; taken under the lock, so that no commit falls in between.
     requests: Mutex<Option<Sender<Done>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -92,15 +85,16 @@ impl GroupCommit {
     /// # Errors
     /// [`StoreError::Engine`] when the operating system gives no thread.
     pub fn start(store: Arc<dyn Store>, engine: Engine, durability: Durability) -> Result<Self, StoreError> {
-        let durability = if engine == Engine::Memory { Durability::None } else { durability };
-        let shared = Arc::new(Shared { store, engine, commits: AtomicU64::new(0), syncs: AtomicU64::new(0), failed: OnceLock::new() });
+        let volatile = engine == Engine::Memory;
+        let durability = if volatile { Durability::None } else { durability };
+        let shared = Arc::new(Shared { store, commits: AtomicU64::new(0), syncs: AtomicU64::new(0), failed: OnceLock::new() });
         let (requests, inbox) = mpsc::channel();
         let thread = match durability {
-            Durability::Sync => Some(spawn(&shared, move |shared| commit_groups(shared, &inbox))?),
-            Durability::Interval(every) => Some(spawn(&shared, move |shared| commit_regularly(shared, &inbox, every))?),
-            Durability::None => None,
+            _ if volatile => None,
+            Durability::Interval(every) => Some(spawn(&shared, engine, move |shared| commit_regularly(shared, &inbox, every))?),
+            Durability::Sync | Durability::None => Some(spawn(&shared, engine, move |shared| commit_groups(shared, &inbox))?),
         };
-        Ok(Self { shared, durability, requests: Mutex::new(Some(requests)), thread: Mutex::new(thread) })
+        Ok(Self { shared, durability, volatile, requests: Mutex::new(Some(requests)), thread: Mutex::new(thread) })
     }
 
     /// What has been done so far.
@@ -129,7 +123,7 @@ impl GroupCommit {
         persisted
     }
 
-    fn accept(&self, done: Done) -> Accepted {
+    fn accept(&self, done: Done, at_once: bool) -> Accepted {
         if let Some(error) = self.shared.failed.get() {
             return Accepted::Now(done, Err(Arc::clone(error)));
         }
@@ -138,7 +132,7 @@ impl GroupCommit {
             return Accepted::Now(done, Err(self.shared.stopped()));
         };
         self.shared.commits.fetch_add(1, Ordering::Release);
-        if self.durability != Durability::Sync {
+        if at_once {
             return Accepted::Now(done, Ok(()));
         }
         match requests.send(done) {
@@ -156,30 +150,41 @@ enum Accepted {
     Now(Done, Result<(), Arc<StoreError>>),
 }
 
-fn spawn(shared: &Arc<Shared>, run: impl FnOnce(&Shared) + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+fn spawn(shared: &Arc<Shared>, engine: Engine, run: impl FnOnce(&Shared) + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
     let owned = Arc::clone(shared);
     let thread = std::thread::Builder::new().name("group-commit".to_owned()).spawn(move || run(&owned));
-    thread.map_err(|error| engine_error(shared.engine, "start of the committer", error))
+    thread.map_err(|error| engine_error(engine, "start of the committer", error))
 }
 
 /// Waits for a commit, takes all others that wait, synchronises once, answers all in order.
 fn commit_groups(shared: &Shared, inbox: &Receiver<Done>) {
-    let mut group: Vec<Done> = Vec::new();
     while let Ok(first) = inbox.recv() {
-        group.push(first);
-        group.extend(inbox.try_iter());
-        let result = shared.persist();
-        group.drain(..).for_each(|done| done(result.clone()));
+        commit_group(shared, first, inbox);
     }
 }
 
-/// Synchronises once per `every` in which something was committed, until the sender is gone.
+fn commit_group(shared: &Shared, first: Done, inbox: &Receiver<Done>) {
+    let group: Vec<Done> = std::iter::once(first).chain(inbox.try_iter()).collect();
+    let result = shared.persist();
+    for done in group {
+        done(result.clone());
+    }
+}
+
+/// Synchronises once per `every` in which something was committed, and at once for those that wait, until the sender is gone.
 fn commit_regularly(shared: &Shared, inbox: &Receiver<Done>, every: Duration) {
-    let mut persisted = 0;
-    while let Err(RecvTimeoutError::Timeout) = inbox.recv_timeout(every) {
-        let commits = shared.commits.load(Ordering::Acquire);
-        if commits != persisted && shared.persist().is_ok() {
-            persisted = commits;
+    let (mut persisted, mut next) = (0, Instant::now() + every);
+    loop {
+        match inbox.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            Ok(first) => commit_group(shared, first, inbox),
+            Err(RecvTimeoutError::Timeout) => {
+                next = Instant::now() + every;
+                let commits = shared.commits.load(Ordering::Acquire);
+                if commits != persisted && shared.persist().is_ok() {
+                    persisted = commits;
+                }
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
@@ -187,7 +192,13 @@ fn commit_regularly(shared: &Shared, inbox: &Receiver<Done>, every: Duration) {
 impl Commit for GroupCommit {
     /// Under [`Durability::Sync`] `done` runs on the committer's thread, otherwise before this call returns.
     fn commit(&self, done: Done) {
-        if let Accepted::Now(done, result) = self.accept(done) {
+        if let Accepted::Now(done, result) = self.accept(done, self.durability != Durability::Sync) {
+            done(result);
+        }
+    }
+
+    fn commit_durably(&self, done: Done) {
+        if let Accepted::Now(done, result) = self.accept(done, self.volatile) {
             done(result);
         }
     }

@@ -52,7 +52,7 @@ impl Disk {
     /// Returns when everything applied so far is durable.
     pub(super) async fn durable(&self) -> io::Result<()> {
         let (done, waiting) = oneshot::channel();
-        self.commit.commit(Box::new(move |result| drop(done.send(result))));
+        self.commit.commit_durably(Box::new(move |result| drop(done.send(result))));
         match waiting.await {
             Ok(result) => result.map_err(io::Error::other),
             Err(_dropped) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the committer has stopped")),
@@ -170,7 +170,7 @@ impl RaftLogStorage<Types> for Disk {
             batch.put(Space::Control, key.to_vec(), seal(&key, &entry).map_err(io::Error::other)?);
         }
         self.store.apply(batch).map_err(io::Error::other)?;
-        self.commit.commit(Box::new(move |result| callback.io_completed(result.map_err(io::Error::other))));
+        self.commit.commit_durably(Box::new(move |result| callback.io_completed(result.map_err(io::Error::other))));
         Ok(())
     }
 

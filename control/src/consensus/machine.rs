@@ -68,7 +68,7 @@ impl StateMachine {
                 }
                 newer
             };
-            self.disk.commit.commit(Box::new(move |result| {
+            self.disk.commit.commit_durably(Box::new(move |result| {
                 if result.is_ok() {
                     shared.topology.send_if_modified(publish);
                 }

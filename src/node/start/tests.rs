@@ -111,3 +111,46 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
     let joined = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await;
     assert!(joined.is_ok(), "the same directory joins with the right token: {joined:?}");
 }
+
+#[tokio::test]
+async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_its_join() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let second = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await.expect("joins");
+    converged(&second, 2).await;
+    let spec = crate::data::KeyspaceSpec {
+        name: "later".into(),
+        replication: quorate_control::topology::Replication::Auto,
+        partitions: Some(8),
+        read: None,
+        write: None,
+    };
+    let keyspace = first.admin().create_keyspace(spec).await.expect("the node runs").expect("a keyspace");
+    while !second.data().topology().keyspaces.contains_key(&keyspace) {
+        sleep(Duration::from_millis(10)).await;
+    }
+    converged(&second, 2).await;
+    let request =
+        |op: Op, level| Request { keyspace, op, consistency: Some(level), timeout: Duration::from_secs(5), datacenter: "dc1".into() };
+    for key in 0..20 {
+        let op = Op::Mutate(format!("key{key}").into(), Mutation::Add(vec!["x".into()]));
+        let done = first.data().submit(request(op, Consistency::All)).await.expect("the node runs");
+        assert!(done.is_ok(), "{done:?}");
+    }
+    let epoch = second.data().topology().epoch;
+    // One stopped in order, one killed: the founder and a newcomer come back in turn, each alone at first.
+    second.crash().await;
+    first.shutdown().await.expect("stops cleanly");
+    for name in ["b", "a"] {
+        let node = Node::start(config(dir.path(), name, None), Options::default()).await.expect("comes back");
+        assert!(node.data().topology().epoch >= epoch, "{name} acts on less than it knew");
+        let mut found = 0;
+        for key in 0..20 {
+            let op = Op::Query(format!("key{key}").into(), Query::Members);
+            let reply = node.data().submit(request(op, Consistency::One)).await.expect("the node runs").map(|answer| answer.reply);
+            found += usize::from(reply == Ok(Reply::List(vec!["x".into()])));
+        }
+        assert_eq!(found, 20, "at {name}");
+        node.shutdown().await.expect("stops cleanly");
+    }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::store::{Batch, Commit, Space, Store, StoreError, StoreStats, Visitor};
 
-use super::{CommitterStopped, Durability, GroupCommit};
+use super::{Durability, GroupCommit};
 use crate::store::Engine;
 
 /// A disk whose synchronisations the test lets pass one by one, and can make fail.
@@ -142,7 +142,22 @@ fn commits_after_the_end_fail_and_those_before_are_answered() {
     group.shutdown().unwrap();
     assert_eq!(before.try_iter().filter(|(_, result)| result.is_ok()).count(), 50);
     let (_, after) = commit_numbered(&group, 50..51).recv().unwrap();
-    let StoreError::Engine { source, .. } = &*after.unwrap_err() else { panic!("another error") };
-    assert!(source.is::<CommitterStopped>());
+    assert!(matches!(*after.unwrap_err(), StoreError::Stopped));
     assert!(group.shutdown().is_err());
+}
+
+#[test]
+fn what_the_cluster_relies_on_is_synchronised_at_every_durability() {
+    for durability in [Durability::Sync, Durability::Interval(Duration::from_hours(1)), Durability::None] {
+        let (disk, begun, pass) = slow_disk();
+        let group = GroupCommit::start(Arc::clone(&disk) as Arc<dyn Store>, Engine::Fjall, durability).unwrap();
+        let (sender, answers) = channel();
+        group.commit_durably(Box::new(move |result| sender.send(result).unwrap()));
+        begun.recv().unwrap();
+        assert!(answers.try_recv().is_err(), "{durability:?}: told before the disk was synchronised");
+        pass.send(()).unwrap();
+        assert!(answers.recv().unwrap().is_ok());
+        drop(pass);
+        group.shutdown().unwrap();
+    }
 }

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError};
 use super::{Command, Response, WAIT};
 use crate::state::{NewToken, NodeSpec, Secret, TokenId};
-use crate::store::{Batch, Commit, MemoryStore, Space, Store, StoreError};
+use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store, StoreError};
 use crate::topology::ClusterId;
 
 /// Half a round trip.
@@ -71,8 +71,6 @@ impl Link for Wire {
     }
 }
 
-type Done = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;
-
 /// A disk whose synchronisation takes a millisecond, or for ever while it is held.
 #[derive(Default)]
 struct Committer {
@@ -88,6 +86,10 @@ impl Commit for Committer {
                 done(Ok(()));
             })),
         }
+    }
+
+    fn commit_durably(&self, done: Done) {
+        self.commit(done);
     }
 }
 
