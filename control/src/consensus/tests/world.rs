@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError};
 use super::{Command, Response, WAIT};
 use crate::state::{NewToken, NodeSpec, Secret, TokenId};
-use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store, StoreError};
+use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store};
 use crate::topology::ClusterId;
 
 /// Half a round trip.
