@@ -1,5 +1,6 @@
 //! Quorate.
 
+pub mod check;
 pub mod cli;
 pub mod config;
 pub mod data;

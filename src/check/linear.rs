@@ -1,0 +1,250 @@
+//! Linearizability: whether the operations on one key could have happened one after another, each between its beginning and its end.
+//!
+//! The search of Wing and Gong ("Testing and verifying concurrent objects", J. Parallel Distrib. Comput. 17, 1993) with the memory of
+//! Lowe ("Testing for linearizability", Concurrency Comput. Pract. Exper. 29(4), 2017, section 3): no pair of a set of operations and a
+//! state is looked at twice. An operation whose outcome is unknown may happen at any time after its beginning, or never. The problem is
+//! NP-complete, so the search has a budget.
+
+use std::collections::{BTreeSet, HashSet};
+
+use serde_json::Value;
+
+use super::history::Action;
+use super::operation::Operation;
+use super::{Rule, Unusable, Violation};
+
+/// Steps of the search for one key (guess: a few seconds, and some hundred megabytes of memory).
+const STEPS_MAX: usize = 2_000_000;
+
+/// What a key is, one operation after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// Holds the last value written.
+    Register,
+    /// Is held by at most one process; where grants carry a number, it rises.
+    Lock,
+}
+
+/// The value of a register, or the holder of a lock; and the last fencing token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct State {
+    value: Option<Box<str>>,
+    token: Option<u64>,
+}
+
+fn value(of: &Value) -> Option<Box<str>> {
+    (!of.is_null()).then(|| of.to_string().into())
+}
+
+impl Machine {
+    /// The state after `operation`; `None` if it cannot happen in `state`.
+    fn step(self, state: &State, operation: &Operation<'_>) -> Option<State> {
+        match self {
+            Self::Register => Self::register(state, operation),
+            Self::Lock => Self::lock(state, operation),
+        }
+    }
+
+    fn register(state: &State, operation: &Operation<'_>) -> Option<State> {
+        let call = &operation.call.value;
+        let next = |value| Some(State { value, token: None });
+        match operation.call.f {
+            Action::Write => next(value(call)),
+            Action::Remove => next(None),
+            Action::Cas => (value(call.get(0)?) == state.value).then_some(()).and_then(|()| next(value(call.get(1)?))),
+            _ => (value(operation.answer()) == state.value).then(|| state.clone()),
+        }
+    }
+
+    fn lock(state: &State, operation: &Operation<'_>) -> Option<State> {
+        let who: Box<str> = operation.who().into();
+        match operation.call.f {
+            Action::Acquire if state.value.is_none() => {
+                let token = operation.answer().as_u64().or(state.token);
+                let rises = operation.answer().as_u64().is_none_or(|token| state.token.is_none_or(|before| before < token));
+                rises.then_some(State { value: Some(who), token })
+            }
+            Action::Release => (state.value.as_ref() == Some(&who)).then_some(State { value: None, token: state.token }),
+            _ => None,
+        }
+    }
+}
+
+/// Searches an order of `operations`, which are in the order of their beginnings.
+pub(super) fn check<'h>(machine: Machine, operations: &[Operation<'h>]) -> Result<Option<Violation<'h>>, Unusable> {
+    let kept: Vec<Operation<'h>> = operations.iter().filter(|operation| relevant(machine, operation)).copied().collect();
+    if ordered(machine, &kept)? {
+        return Ok(None);
+    }
+    let shown = shortest(machine, kept)?;
+    let who = match machine {
+        Machine::Register => "no order of these operations explains every read",
+        Machine::Lock => "no order of these operations has one holder at a time and rising tokens",
+    };
+    Ok(Some(Violation::new(Rule::NotLinearizable, who.to_owned(), &shown)))
+}
+
+/// What was refused did not happen, and a read without an answer says nothing.
+fn relevant(machine: Machine, operation: &Operation<'_>) -> bool {
+    let mine = match machine {
+        Machine::Register => !matches!(operation.call.f, Action::Acquire | Action::Release),
+        Machine::Lock => matches!(operation.call.f, Action::Acquire | Action::Release),
+    };
+    mine && if operation.call.f.is_read() { operation.done() } else { operation.possible() }
+}
+
+/// The search. Entries are beginnings and ends in their order; what was put into the order is taken out of the list.
+fn ordered(machine: Machine, operations: &[Operation<'_>]) -> Result<bool, Unusable> {
+    let mut search = Search::new(operations);
+    let mut state = State::default();
+    let mut stack: Vec<(usize, State)> = Vec::new();
+    let mut seen: HashSet<(Box<[u64]>, State)> = HashSet::new();
+    let mut at = search.next[0];
+    for _ in 0..STEPS_MAX {
+        if search.left == 0 {
+            return Ok(true);
+        }
+        let entry = search.entries.get(at.wrapping_sub(1)).copied();
+        if let Some((operation, true)) = entry {
+            let next = machine.step(&state, &operations[operation]);
+            let fresh = next.filter(|next| seen.insert((search.with(operation), next.clone())));
+            if let Some(next) = fresh {
+                stack.push((at, std::mem::replace(&mut state, next)));
+                search.lift(at);
+                at = search.next[0];
+            } else {
+                at = search.next[at];
+            }
+            continue;
+        }
+        // An end before its beginning was put into the order, or nothing left to try: the last choice was wrong.
+        let Some((last, before)) = stack.pop() else { return Ok(false) };
+        state = before;
+        search.unlift(last);
+        at = search.next[last];
+    }
+    Err(Unusable::TooHard { key: operations.first().map(|operation| operation.key().into()).unwrap_or_default() })
+}
+
+/// A doubly linked list of entries, numbered from 1; 0 is both ends.
+struct Search {
+    entries: Vec<(usize, bool)>,
+    /// By operation: the entry of its end.
+    ends: Vec<Option<usize>>,
+    next: Vec<usize>,
+    before: Vec<usize>,
+    taken: Box<[u64]>,
+    /// Operations that were done and are not in the order yet.
+    left: usize,
+    done: Vec<bool>,
+}
+
+impl Search {
+    fn new(operations: &[Operation<'_>]) -> Self {
+        let begins = operations.iter().enumerate().map(|(number, operation)| (operation.begin, number, true));
+        let ends = operations.iter().enumerate().filter(|(_, operation)| operation.done());
+        let mut moments: Vec<_> = begins.chain(ends.map(|(number, operation)| (operation.end, number, false))).collect();
+        moments.sort_unstable();
+        let entries: Vec<_> = moments.into_iter().map(|(_, number, begin)| (number, begin)).collect();
+        let mut ends = vec![None; operations.len()];
+        for (at, (number, begin)) in entries.iter().enumerate() {
+            if !begin {
+                ends[*number] = Some(at + 1);
+            }
+        }
+        let size = entries.len() + 1;
+        Self {
+            next: (0..size).map(|at| (at + 1) % size).collect(),
+            before: (0..size).map(|at| (at + size - 1) % size).collect(),
+            taken: vec![0; operations.len().div_ceil(64)].into(),
+            left: operations.iter().filter(|operation| operation.done()).count(),
+            done: operations.iter().map(Operation::done).collect(),
+            entries,
+            ends,
+        }
+    }
+
+    /// What will be taken once `operation` is.
+    fn with(&self, operation: usize) -> Box<[u64]> {
+        let mut taken = self.taken.clone();
+        taken[operation / 64] |= 1 << (operation % 64);
+        taken
+    }
+
+    fn lift(&mut self, at: usize) {
+        let operation = self.entries[at - 1].0;
+        self.taken = self.with(operation);
+        self.left -= usize::from(self.done[operation]);
+        self.unlink(at);
+        if let Some(end) = self.ends[operation] {
+            self.unlink(end);
+        }
+    }
+
+    fn unlift(&mut self, at: usize) {
+        let operation = self.entries[at - 1].0;
+        self.taken[operation / 64] &= !(1 << (operation % 64));
+        self.left += usize::from(self.done[operation]);
+        if let Some(end) = self.ends[operation] {
+            self.link(end);
+        }
+        self.link(at);
+    }
+
+    fn unlink(&mut self, at: usize) {
+        let (before, next) = (self.before[at], self.next[at]);
+        self.next[before] = next;
+        self.before[next] = before;
+    }
+
+    fn link(&mut self, at: usize) {
+        let (before, next) = (self.before[at], self.next[at]);
+        self.next[before] = at;
+        self.before[next] = at;
+    }
+}
+
+/// As few operations as still have no order: first a prefix, then without whatever can be left out.
+///
+/// A read can be left out of every history that has an order, and so can a write together with all reads of its value, and a grant of a
+/// lock together with its return: what is left has an order too. So what has none shows what is wrong with the whole.
+fn shortest(machine: Machine, mut operations: Vec<Operation<'_>>) -> Result<Vec<Operation<'_>>, Unusable> {
+    let ends: BTreeSet<usize> = operations.iter().filter(|operation| operation.done()).map(|operation| operation.end).collect();
+    let ends: Vec<usize> = ends.into_iter().collect();
+    let (mut low, mut high) = (0, ends.len());
+    while low + 1 < high {
+        let middle = usize::midpoint(low, high);
+        if ordered(machine, &until(&operations, ends[middle - 1]))? { low = middle } else { high = middle }
+    }
+    operations = until(&operations, ends[high - 1]);
+    let mut at = operations.len();
+    while at > 0 {
+        at -= 1;
+        let unit = unit(machine, &operations, at);
+        let kept = operations.iter().enumerate().filter(|(number, _)| !unit.contains(number)).map(|(_, kept)| *kept);
+        let kept: Vec<_> = kept.collect();
+        // What is too hard to decide stays in.
+        if ordered(machine, &kept).is_ok_and(|ordered| !ordered) {
+            operations = kept;
+            at = at.min(operations.len());
+        }
+    }
+    Ok(operations)
+}
+
+/// What had begun by `end`; what had not ended then is unknown.
+fn until<'h>(operations: &[Operation<'h>], end: usize) -> Vec<Operation<'h>> {
+    let begun = operations.iter().filter(|operation| operation.begin < end && (operation.end <= end || !operation.call.f.is_read()));
+    begun.map(|operation| if operation.end <= end { *operation } else { operation.left_open() }).collect()
+}
+
+/// What can only be left out together.
+fn unit(machine: Machine, operations: &[Operation<'_>], at: usize) -> BTreeSet<usize> {
+    let chosen = &operations[at];
+    let same = |other: &Operation<'_>| match (machine, &chosen.call.f) {
+        (Machine::Register, Action::Write) => other.call.f.is_read() && *other.answer() == chosen.call.value,
+        (Machine::Lock, _) => other.call.process == chosen.call.process,
+        _ => false,
+    };
+    operations.iter().enumerate().filter(|(number, other)| *number == at || same(other)).map(|(number, _)| number).collect()
+}
