@@ -11,6 +11,8 @@ quorate_crdt::bugs! {
     TOPOLOGY_KEPT_UNSYNCED = "topology-kept-unsynced": "a node acts on a topology that it has written and not synchronised";
     /// Shards see each topology one step before the disk.
     TOPOLOGY_KEPT_LATE = "topology-kept-late": "a node writes a topology down only when the next one comes";
+    /// A disk brought back goes on under the number that others know.
+    LIFE_NUMBER_REUSED = "life-number-reused": "a start goes on under the life number of the one before";
 }
 
 /// Every bug of every crate.

@@ -17,7 +17,7 @@ mod sled;
 pub use commit::{CommitCounts, Durability, GroupCommit};
 pub use data_dir::{DataDir, DataDirError, Identity, free_bytes};
 pub use fjall::{FjallStore, OversizedEntry};
-pub use life::{Life, LifeError};
+pub use life::{Life, Lives};
 pub use record::RecordError;
 pub use sled::SledStore;
 
@@ -41,11 +41,6 @@ impl Engine {
             Self::Sled => "sled",
             Self::Memory => "memory",
         }
-    }
-
-    /// Whether what was acknowledged under `durability` is surely there after any kind of stop, power loss included.
-    pub const fn keeps_acknowledged(self, durability: Durability) -> bool {
-        matches!((self, durability), (Self::Fjall, Durability::Sync))
     }
 }
 

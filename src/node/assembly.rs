@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, watch};
 use super::adopted::Keeper;
 use super::clock::Clock;
 use super::hub::{Hub, News, Switchboard};
-use super::life::Lives;
 use super::release::{Outbox, Report};
 use super::shard::{Inbox, Lane, Shard, Surroundings};
+use crate::store::{Life, Lives};
 
 /// A shard's whole life. Whoever assembles a node decides on which thread it is lived.
 pub type ShardRun = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -30,8 +30,6 @@ pub struct NodeParts {
     pub node: NodeId,
     /// Its datacenter.
     pub datacenter: Datacenter,
-    /// The life it is in.
-    pub incarnation: u32,
     /// Whether it comes back to a cluster that knows it.
     pub restarted: bool,
     /// How many shards it runs; at least 1.
@@ -44,15 +42,13 @@ pub struct NodeParts {
     pub store: Arc<dyn Store>,
     /// What makes `store` durable.
     pub commit: Arc<dyn Commit>,
-    /// Where further life numbers come from.
-    pub lives: Arc<dyn Lives>,
-    /// What all its random choices follow from.
+    /// What all its random choices follow from, its life numbers among them: another at every start.
     pub seed: u64,
 }
 
 impl fmt::Debug for NodeParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeParts").field("node", &self.node).field("incarnation", &self.incarnation).finish_non_exhaustive()
+        f.debug_struct("NodeParts").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
@@ -63,6 +59,8 @@ pub(super) struct Assembly {
     cores: Vec<(Dynamo, Inbox)>,
     news: mpsc::UnboundedReceiver<News>,
     keeper: Keeper,
+    life: Life,
+    lives: Arc<Lives>,
 }
 
 /// What a connected node leaves to drive.
@@ -73,20 +71,22 @@ pub(super) struct Connected {
     pub(super) shards: Vec<ShardRun>,
     pub(super) news: mpsc::UnboundedReceiver<News>,
     pub(super) keeper: Keeper,
+    pub(super) life: Life,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
     pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
 }
 
 impl Assembly {
-    /// Loads every core's partitions, and the topology that the node acted on last, from the store.
+    /// Begins a life, and loads every core's partitions and the topology that the node acted on last from the store.
     ///
     /// # Errors
     /// [`StoreError`]; nothing has been changed.
     pub(super) fn load(parts: NodeParts) -> Result<Self, StoreError> {
         let keeper = Keeper::open(Arc::clone(&parts.store), Arc::clone(&parts.commit))?;
+        let (life, lives) = Lives::begin(Arc::clone(&parts.store), parts.seed.rotate_left(29), parts.clock.now().unix_millis)?;
         let (mut lanes, mut cores) = (Vec::new(), Vec::new());
         for core in 0..parts.cores {
-            let seat = Seat { me: parts.node, incarnation: parts.incarnation, core, cores: parts.cores, restarted: parts.restarted };
+            let seat = Seat { me: parts.node, incarnation: life.incarnation, core, cores: parts.cores, restarted: parts.restarted };
             let mut dynamo = Dynamo::new(parts.config.clone(), seat);
             dynamo.restore(&*parts.store)?;
             let (lane, inbox) = Lane::new();
@@ -95,7 +95,7 @@ impl Assembly {
         }
         let (news_sender, news) = mpsc::unbounded_channel();
         let hub = Arc::new(Hub::new(lanes, keeper.kept().as_ref(), news_sender));
-        Ok(Self { parts, hub, cores, news, keeper })
+        Ok(Self { parts, hub, cores, news, keeper, life, lives: Arc::new(lives) })
     }
 
     /// What the network is to deliver to.
@@ -114,12 +114,22 @@ impl Assembly {
                 clock: Arc::clone(&self.parts.clock),
                 store: Arc::clone(&self.parts.store),
                 commit: Arc::clone(&self.parts.commit),
-                lives: Arc::clone(&self.parts.lives),
+                lives: Arc::clone(&self.lives),
                 outbox: outbox.clone(),
                 failure: failure.clone(),
             };
             shards.push(Box::pin(Shard::new(dynamo, around).run(inbox)));
         }
-        Connected { hub: self.hub, parts: self.parts, transport, shards, news: self.news, keeper: self.keeper, reports, failure }
+        Connected {
+            hub: self.hub,
+            parts: self.parts,
+            transport,
+            shards,
+            news: self.news,
+            keeper: self.keeper,
+            life: self.life,
+            reports,
+            failure,
+        }
     }
 }

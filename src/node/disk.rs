@@ -2,12 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
-use quorate_control::store::{Batch, Space, Store, StoreError};
+use quorate_control::store::{Batch, Space, Store};
 
-use super::clock::unix_millis;
-use super::life::Lives;
 use super::running::DiskGauge;
 use super::start::StartError;
 use crate::config::{self, NodeConfig, Storage};
@@ -21,8 +18,6 @@ pub(super) struct Disk {
     pub(super) dir: Option<Arc<DataDir>>,
     pub(super) store: Arc<dyn Store>,
     pub(super) commit: Arc<GroupCommit>,
-    engine: Engine,
-    durability: Durability,
 }
 
 impl Disk {
@@ -44,19 +39,7 @@ impl Disk {
         };
         let store = open(engine, &path, StoreConfig::default())?;
         let commit = Arc::new(GroupCommit::start(Arc::clone(&store), engine, durability)?);
-        Ok(Self { dir, store, commit, engine, durability })
-    }
-
-    /// Begins a life: its number, and where further ones come from.
-    pub(super) fn begin_life(&self) -> Result<(u32, Arc<dyn Lives>), StartError> {
-        match &self.dir {
-            Some(dir) => {
-                let life = dir.begin_life(&*self.store, (self.engine, self.durability), unix_seconds()).map_err(StoreError::from)?;
-                let lives = DirectoryLives { dir: Arc::clone(dir), store: Arc::clone(&self.store) };
-                Ok((life.incarnation, Arc::new(lives)))
-            }
-            None => Ok((unix_seconds(), Arc::new(MemoryLives(AtomicU32::new(unix_seconds()))))),
-        }
+        Ok(Self { dir, store, commit })
     }
 
     /// Notes where the node listens, for [`Disk::address`]; becomes durable with whatever is committed next.
@@ -70,30 +53,6 @@ impl Disk {
     pub(super) fn address(&self) -> Result<Option<SocketAddr>, StartError> {
         let kept = self.store.get(Space::Meta, ADDRESS)?;
         Ok(kept.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
-    }
-}
-
-fn unix_seconds() -> u32 {
-    u32::try_from(unix_millis() / 1000).unwrap_or(u32::MAX)
-}
-
-struct DirectoryLives {
-    dir: Arc<DataDir>,
-    store: Arc<dyn Store>,
-}
-
-impl Lives for DirectoryLives {
-    fn next(&self) -> Result<u32, StoreError> {
-        Ok(self.dir.next_incarnation(&*self.store, unix_seconds())?)
-    }
-}
-
-/// For a node that forgets everything with its process, and its number with it.
-struct MemoryLives(AtomicU32);
-
-impl Lives for MemoryLives {
-    fn next(&self) -> Result<u32, StoreError> {
-        Ok(self.0.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 

@@ -28,8 +28,8 @@ struct Detector {
 }
 
 /// Runs until the node stops.
-pub(super) async fn run(running: Arc<Running>, config: Config, mut news: mpsc::UnboundedReceiver<News>) {
-    let me = Member { node: running.parts.node, incarnation: u64::from(running.parts.incarnation) };
+pub(super) async fn run(running: Arc<Running>, (config, appearance): (Config, u64), mut news: mpsc::UnboundedReceiver<News>) {
+    let me = Member { node: running.parts.node, incarnation: appearance };
     let membership = Membership::new(config, me, running.parts.seed ^ me.node.0);
     let mut detector =
         Detector { running, membership, effects: Vec::new(), timers: BTreeMap::new(), armed: 0, peers: Vec::new(), told: BTreeMap::new() };

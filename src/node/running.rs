@@ -78,7 +78,7 @@ impl Running {
         gauge: Arc<dyn DiskGauge>,
         gossip: membership::Config,
     ) -> (Arc<Self>, Tasks) {
-        let Connected { hub, parts, transport, shards, news, keeper, reports, failure } = connected;
+        let Connected { hub, parts, transport, shards, news, keeper, life, reports, failure } = connected;
         debug_assert!(shards.is_empty(), "the caller takes the shards first");
         let acted = watch::Sender::new(None);
         let running = Arc::new(Self { hub, parts, transport, control, gauge, failure, acted });
@@ -86,7 +86,7 @@ impl Running {
             tokio::spawn(Arc::clone(&running).follow_topology(keeper)),
             tokio::spawn(Arc::clone(&running).propose_reports(reports)),
             tokio::spawn(Arc::clone(&running).look_around()),
-            tokio::spawn(super::membership::run(Arc::clone(&running), gossip, news)),
+            tokio::spawn(super::membership::run(Arc::clone(&running), (gossip, life.appearance), news)),
         ];
         let tasks = Tasks(tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect());
         (running, tasks)

@@ -18,9 +18,9 @@ use tokio::time::Instant;
 use super::adopted::Adopted;
 use super::clock::Clock;
 use super::hub::Sight;
-use super::life::Lives;
 use super::meter::Sample;
 use super::release::{Outbox, Release};
+use crate::store::Lives;
 
 /// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small enough that none waits long.
 const BATCH_MAX: usize = 512;
@@ -109,7 +109,7 @@ pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) commit: Arc<dyn Commit>,
-    pub(super) lives: Arc<dyn Lives>,
+    pub(super) lives: Arc<Lives>,
     pub(super) outbox: Outbox,
     /// Set once, to the reason why the node must stop.
     pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,

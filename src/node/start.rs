@@ -101,13 +101,13 @@ pub enum StartError {
 
 /// How a node's thread is told to end.
 enum Order {
-    /// Finish what was begun, make it durable, write that down.
+    /// Finish what was begun and make it durable.
     Stop,
     /// End as a killed process does.
     Crash,
 }
 
-/// A running node. Dropping it is a crash: nothing is finished, and the next start does not take the stop for complete.
+/// A running node. Dropping it is a crash: nothing is finished.
 pub struct Node {
     doors: Arc<Doors>,
     quic: SocketAddr,
@@ -208,10 +208,10 @@ impl Node {
         }
     }
 
-    /// Finishes what was begun, makes all durable, writes down that the stop is complete, and ends all threads.
+    /// Finishes what was begun, makes all durable, and ends all threads.
     ///
     /// # Errors
-    /// What the disk said; the stop is then not complete.
+    /// What the disk said; what was not durable before may be lost.
     pub async fn shutdown(mut self) -> Result<(), Arc<StoreError>> {
         self.end(Order::Stop).await
     }
@@ -271,36 +271,29 @@ async fn live(
     transport.shutdown().await;
     drop(alive);
     for shard in shards {
-        // A shard that panicked has said so on stderr; the mark below is then not reached, because its commit is missing.
+        // A shard that panicked has said so on stderr.
         if shard.join().is_err() {
             return Ok(());
         }
     }
-    disk.commit.shutdown()?;
-    match &disk.dir {
-        Some(dir) => dir.end_life().map_err(|error| Arc::new(error.into())),
-        None => Ok(()),
-    }
+    disk.commit.shutdown()
 }
 
 async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, StartError> {
     let disk = Disk::open(config)?;
     let origin = Origin::find(config, &disk).await?;
-    let (incarnation, lives) = disk.begin_life()?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let seed = u64::from_le_bytes(random_bytes()?);
     let node = origin.identity.node();
     let parts = NodeParts {
         node,
         datacenter: config.datacenter.as_str().into(),
-        incarnation,
         restarted: origin.restarted,
         cores: options.cores.unwrap_or_else(default_cores),
         config: Config { persist: disk.dir.is_some(), ..options.data },
         clock: Arc::clone(&clock),
         store: Arc::clone(&disk.store),
         commit: Arc::clone(&disk.commit) as _,
-        lives,
         seed,
     };
     let setting = Setting {

@@ -1,12 +1,10 @@
 //! One simulated machine: a disk that outlives the node's lives, and the life it is in.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::state::Command;
-use quorate_control::store::StoreError;
 use quorate_control::topology::{Datacenter, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
@@ -15,7 +13,7 @@ use tokio::task::AbortHandle;
 
 use super::{Network, SimClock, SimDisk};
 use crate::data::Data;
-use crate::node::{Begun, DiskGauge, Lives, NodeParts, Setting, StartError, Started, keep_granted};
+use crate::node::{Begun, DiskGauge, NodeParts, Setting, StartError, Started, keep_granted};
 
 /// Partitions of a keyspace that names no number.
 const PARTITIONS: u16 = 16;
@@ -28,7 +26,6 @@ pub(super) struct Host {
     granted: Option<Arc<Topology>>,
     clock: SimClock,
     disk: SimDisk,
-    lives: Arc<Numbers>,
     woken: u32,
     life: Option<Life>,
 }
@@ -37,15 +34,6 @@ pub(super) struct Host {
 struct Life {
     started: Started,
     tasks: Vec<AbortHandle>,
-}
-
-/// The life numbers of a machine. A disk that keeps every promise lets a node go on under its old number.
-struct Numbers(AtomicU32);
-
-impl Lives for Numbers {
-    fn next(&self) -> Result<u32, StoreError> {
-        Ok(self.0.fetch_add(1, Ordering::Relaxed) + 1)
-    }
 }
 
 /// A disk that is never full.
@@ -79,8 +67,7 @@ impl std::fmt::Debug for Host {
 
 impl Host {
     pub(super) fn new(node: NodeId, datacenter: Datacenter, granted: Option<Arc<Topology>>, (seed, clock): (u64, SimClock)) -> Self {
-        let lives = Arc::new(Numbers(AtomicU32::new(1)));
-        Self { node, datacenter, granted, clock, disk: SimDisk::new(seed), lives, woken: 0, life: None }
+        Self { node, datacenter, granted, clock, disk: SimDisk::new(seed), woken: 0, life: None }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -106,14 +93,12 @@ impl Host {
         let parts = NodeParts {
             node: self.node,
             datacenter: Arc::clone(&self.datacenter),
-            incarnation: self.lives.0.load(Ordering::Relaxed),
             restarted: self.woken > 0,
             cores,
             config,
             clock: Arc::new(self.clock),
             store: Arc::new(self.disk.clone()),
             commit: Arc::new(self.disk.clone()),
-            lives: Arc::clone(&self.lives) as _,
             seed,
         };
         self.woken += 1;

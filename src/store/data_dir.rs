@@ -1,9 +1,8 @@
-//! The directory of one node: who it is, which life it is in, and its store.
+//! The directory of one node: who it is, and its store.
 //!
 //! ```text
 //! LOCK       held while a process uses the directory
 //! identity   cluster, node, name, credentials
-//! life       incarnation, and whether the last stop was complete
 //! fjall/     or sled/: the store
 //! ```
 
@@ -11,13 +10,12 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use quorate_control::store::Store;
 use quorate_control::topology::ClusterId;
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
 use super::record::{self, Record, RecordError};
-use super::{Durability, Engine, Life, LifeError, life, out_of_space, sync_dir};
+use super::{Engine, out_of_space, sync_dir};
 
 /// Who the node of this directory is. Written when it joins a cluster, then kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -172,7 +170,7 @@ impl DataDir {
     /// [`DataDirError::File`] for a damaged or newer file: a node that does not know who it is must not start as somebody else.
     pub fn identity(&self) -> Result<Option<Identity>, DataDirError> {
         let found = record::read(&self.path).map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))?;
-        Ok(found.map(|(identity, _)| identity))
+        Ok(found)
     }
 
     /// Writes down who the node is. Its name and credentials may change, its cluster and number may not.
@@ -187,7 +185,7 @@ impl DataDir {
                 return Err(DataDirError::OtherNode { dir: self.path.clone(), expected: identity.node, found: present.node });
             }
         }
-        record::write(&self.path, |_| Ok(identity.clone())).map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))
+        record::write(&self.path, identity).map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))
     }
 
     /// Whether `identity`, read from here, is one of `cluster`.
@@ -211,39 +209,6 @@ impl DataDir {
             Some(found) => Err(DataDirError::OtherEngine { dir: self.path.clone(), expected: engine, found }),
             None => Ok(self.path.join(engine.name())),
         }
-    }
-
-    /// Begins a life of the node on `store`: decides its incarnation and writes it down, durably, before anything can be told under it.
-    /// Once per process, after the store is open and before anything is written to it. `setting` is what this life runs with (it decides what
-    /// the *next* start may believe), `unix_seconds` the time.
-    ///
-    /// **Law:** the incarnation is that of the life before only if that life's last stop was provably complete: [`end_life`](Self::end_life) was
-    /// reached or its setting [keeps what it acknowledges](Engine::keeps_acknowledged); and this is the same directory (the record
-    /// knows which file it is in, and a copy or a restored backup is another file) with the same store. Otherwise it is greater; where the past is
-    /// unknown or shared with a copy, also at least `unix_seconds`.
-    ///
-    /// # Errors
-    /// [`LifeError`]; then the node must not serve.
-    pub fn begin_life(&self, store: &dyn Store, setting: (Engine, Durability), unix_seconds: u32) -> Result<Life, LifeError> {
-        life::begin(&self.path, store, setting, unix_seconds)
-    }
-
-    /// A number greater than every incarnation this directory has given out, and at least `unix_seconds`, durable before this returns: for a
-    /// replica that learns from others, in the middle of a life, that it has forgotten events of its own (a file system brought back from a snapshot).
-    ///
-    /// # Errors
-    /// [`LifeError`]; then the node must stop.
-    pub fn next_incarnation(&self, store: &dyn Store, unix_seconds: u32) -> Result<u32, LifeError> {
-        life::renew(&self.path, store, unix_seconds)
-    }
-
-    /// Writes down that the stop is complete. Only after [`GroupCommit::shutdown`](super::GroupCommit::shutdown) has succeeded, and nothing
-    /// may be told after it.
-    ///
-    /// # Errors
-    /// [`LifeError`]; the next start then decides without this mark.
-    pub fn end_life(&self) -> Result<(), LifeError> {
-        life::end(&self.path)
     }
 }
 

@@ -79,30 +79,29 @@ fn decode<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
     }
 }
 
-/// The record in `dir` with the open file it came from, or nothing if there is no such file.
-pub(super) fn read<R: Record>(dir: &Path) -> Result<Option<(R, File)>, RecordError> {
+/// The record in `dir`, or nothing if there is no such file.
+pub(super) fn read<R: Record>(dir: &Path) -> Result<Option<R>, RecordError> {
     let file = match File::open(dir.join(R::FILE)) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error.into()),
     };
     let mut bytes = Vec::new();
-    (&file).take(MAX_FILE + 1).read_to_end(&mut bytes)?;
-    Ok(Some((decode(&bytes)?, file)))
+    file.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    decode(&bytes).map(Some)
 }
 
-/// Writes the record that `make` builds from the file it will be in, and puts it in place of the old one, durably.
-pub(super) fn write<R: Record>(dir: &Path, make: impl FnOnce(&File) -> io::Result<R>) -> Result<(), RecordError> {
+/// Puts the record in place of the old one, durably.
+pub(super) fn write<R: Record>(dir: &Path, record: &R) -> Result<(), RecordError> {
     let place = dir.join(R::FILE);
     let unfinished = place.with_extension("new");
-    // A new file each time, also when an earlier attempt left one: `make` may record which file it is.
+    // An earlier attempt may have left one.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
     let mut file = private_file(&unfinished)?;
-    let record = make(&file)?;
-    file.write_all(&encode(&record)?)?;
+    file.write_all(&encode(record)?)?;
     file.sync_all()?;
     fs::rename(&unfinished, &place)?;
     Ok(sync_dir(dir)?)
