@@ -5,6 +5,8 @@
 //! to the other writers and counts acknowledgements. A read is another: [`read`] answers from this node's replica once enough others have
 //! said that they have the same, or have been joined and brought up to it. [`heal`] does everything that nobody waits for.
 
+mod clocks;
+mod expire;
 mod flight;
 mod heal;
 mod read;
@@ -21,13 +23,14 @@ use std::time::Duration;
 
 use quorate_control::store::{Batch, Store, StoreError};
 use quorate_control::topology::{KeyspaceId, Partition, Topology};
-use quorate_crdt::{CausalContext, Dot, Hlc, HybridClock, NodeId, Now, ReplicaId};
+use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, Now, ReplicaId};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::op::{Answer, Receipt, RequestError};
 use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Ticket, Timer};
 use crate::replica::{Delta, Replica, restore};
 
+use clocks::Clocks;
 use flight::Flights;
 use heal::Healing;
 use request::Start;
@@ -102,7 +105,7 @@ pub struct Dynamo {
     replicas: Replicas,
     flights: Flights,
     healing: Healing,
-    clock: HybridClock,
+    clocks: Clocks,
     waiters: Vec<Waiter>,
     counters: Counters,
     /// Removals of replicas that have moved away, not yet drained.
@@ -144,10 +147,9 @@ impl std::fmt::Debug for Dynamo {
 impl Dynamo {
     /// A core without replicas; the first [`Input::Topology`] makes those it should have.
     pub fn new(config: Config, seat: Seat) -> Self {
-        let drift = config.drift_max.max(Duration::from_millis(1));
         Self {
             routes: Routes::new(seat.me),
-            clock: HybridClock::new(drift).expect("invariant: the bound is at least a millisecond"),
+            clocks: Clocks::new(config.drift_max),
             replicas: Replicas::new(),
             flights: Flights::default(),
             healing: Healing::default(),
@@ -176,7 +178,7 @@ impl Dynamo {
                 self.dirty.insert((*keyspace, *partition));
             }
         }
-        self.clock.restore(latest);
+        self.clocks.hybrid.restore(latest);
         Ok(())
     }
 
@@ -225,6 +227,8 @@ impl Dynamo {
             Message::Behind { place } => self.on_behind(now, from, place, effects),
             Message::Pull { place, after } => self.on_pull(from, place, after.as_ref(), effects),
             Message::Chunk { place, replica, delta, next } => self.on_chunk(now, (from, replica), place, (&delta, next), effects),
+            Message::Lapsed { id, place, keys } => self.on_lapsed(now, from, (id, place), &keys, effects),
+            Message::LapsedToo { id, lapsed } => self.on_lapsed_too(now, from, id, &lapsed, effects),
             Message::Hint { owner, place, delta } => self.on_hint(owner, place, &delta),
         }
     }
@@ -312,7 +316,7 @@ impl Dynamo {
     /// Joins what another node says, unless a stamp in it is too far ahead: a poisoned clock must not make a value immortal.
     fn join(&mut self, now: Now, place: Place, delta: &Delta) -> bool {
         if let Some(latest) = latest_stamp(delta)
-            && self.clock.observe(now, latest).is_err()
+            && self.clocks.hybrid.observe(now, latest).is_err()
         {
             self.counters.drift_refused += 1;
             return false;

@@ -98,6 +98,12 @@ pub enum Mutation {
     ExpireAt(u64),
     /// Takes the expiry away: [`Reply::Integer`], 1 if there was one.
     Persist,
+    /// Removes the key if its expiry was more than this many milliseconds ago: [`Reply::Integer`]. Only the reaper says this, after a quorum's
+    /// clocks have agreed.
+    Lapse {
+        /// How far the clocks of those that agreed may be apart.
+        margin: u64,
+    },
     /// Adds to the set: [`Reply::Integer`], how many were new to this replica.
     Add(Vec<Bytes>),
     /// Removes from the set: [`Reply::Integer`], how many were there.
@@ -115,7 +121,14 @@ impl Mutation {
     pub fn observes(&self) -> bool {
         matches!(
             self,
-            Self::Delete | Self::GetDelete | Self::Persist | Self::Remove(_) | Self::RemoveFields(_) | Self::ExpireAt(_) | Self::Append(_)
+            Self::Delete
+                | Self::GetDelete
+                | Self::Persist
+                | Self::Lapse { .. }
+                | Self::Remove(_)
+                | Self::RemoveFields(_)
+                | Self::ExpireAt(_)
+                | Self::Append(_)
         )
     }
 }

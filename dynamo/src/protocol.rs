@@ -284,6 +284,22 @@ pub enum Message {
         /// The last key of the chunk; `None` when the partition ends with it.
         next: Option<Bytes>,
     },
+    /// Has the time of these keys passed by your clock and your rows? Asked before anything is removed because of the time.
+    Lapsed {
+        /// Comes back in the answer.
+        id: FlightId,
+        /// Fence.
+        place: Place,
+        /// The keys.
+        keys: Vec<Bytes>,
+    },
+    /// The answer to `Lapsed`. Whoever is being filled, or does not trust its clock, does not answer.
+    LapsedToo {
+        /// From the question.
+        id: FlightId,
+        /// For each key.
+        lapsed: Vec<bool>,
+    },
     /// Keep this for a primary that cannot be reached.
     Hint {
         /// Whom it is for.
@@ -341,11 +357,13 @@ impl Message {
             | Self::Behind { place }
             | Self::Pull { place, .. }
             | Self::Chunk { place, .. }
+            | Self::Lapsed { place, .. }
             | Self::Hint { place, .. } => Route::Partition(place.keyspace, place.partition),
             Self::Written { id, .. }
             | Self::Same { id }
             | Self::Different { id, .. }
             | Self::Refused { id, .. }
+            | Self::LapsedToo { id, .. }
             | Self::Forwarded { id, .. } => Route::Core(id.core()),
             Self::Seen(_) => Route::Many,
         }
@@ -365,7 +383,14 @@ impl Message {
     pub fn is_repair(&self) -> bool {
         matches!(
             self,
-            Self::Repair { .. } | Self::Chunk { .. } | Self::Pull { .. } | Self::Behind { .. } | Self::Hint { .. } | Self::Seen(_)
+            Self::Repair { .. }
+                | Self::Chunk { .. }
+                | Self::Pull { .. }
+                | Self::Behind { .. }
+                | Self::Hint { .. }
+                | Self::Lapsed { .. }
+                | Self::LapsedToo { .. }
+                | Self::Seen(_)
         )
     }
 }

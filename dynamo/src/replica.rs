@@ -137,7 +137,7 @@ impl Replica {
         self.rows.keys_after(after)
     }
 
-    /// Keys whose expiry is at or before `unix_millis`, earliest first.
+    /// Keys whose expiry is at or before `unix_millis`, and those of which nothing but an expiry is left.
     pub fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
         self.rows.expired(unix_millis)
     }

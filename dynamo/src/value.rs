@@ -7,14 +7,40 @@ use bytes::Bytes;
 use quorate_crdt::Hlc;
 
 use crate::op::Kind;
-use crate::replica::{KeyRows, Payload, Replica, Row, RowKind};
+use crate::planted;
+use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind};
 
-pub(crate) use mutate::{Clocked, mutate, ranges_observed};
+pub(crate) use mutate::{Clocked, must_see, mutate};
 pub(crate) use query::{partition, query, ranges_of};
 
 /// The live rows of a key that exists and has not expired.
 pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> Option<&'a KeyRows> {
     replica.key(key).filter(|rows| kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis))
+}
+
+/// Whether the key's expiry was more than `margin` milliseconds ago, or nothing but an expiry is left of it.
+pub(crate) fn lapsed(replica: &Replica, key: &Bytes, unix_millis: u64, margin: u64) -> bool {
+    replica.key(key).is_none_or(|rows| !rows.has_value() || rows.expires_at().is_some_and(|at| at.saturating_add(margin) <= unix_millis))
+}
+
+/// A collection with more rows than this is asked about row by row. Guess: below it, a key costs no more than a handful of rows.
+const ROWS_ASKED_WHOLE: usize = 16;
+
+/// The ranges that tell about some rows of a collection: those rows, and the two that decide kind and expiry; or the whole key, while it is
+/// small or what is here is not simply a collection of that kind.
+fn ranges_about(replica: &Replica, key: &Bytes, kind: RowKind, names: &[Bytes]) -> Vec<Range> {
+    let narrow = |rows: &KeyRows| {
+        let others = rows.len() - rows.count(kind) - rows.count(RowKind::Expiry);
+        others == 0 && rows.len() > ROWS_ASKED_WHOLE
+    };
+    if !planted::EXPIRY_NOT_ASKED.is_planted() && !replica.key(key).is_some_and(narrow) {
+        return vec![Range::Key(key.clone())];
+    }
+    let mut ranges: Vec<Range> = names.iter().map(|field| Range::Row(RowKey { key: key.clone(), kind, field: field.clone() })).collect();
+    if !planted::EXPIRY_NOT_ASKED.is_planted() {
+        ranges.extend([RowKey::string(key.clone()), RowKey::expiry(key.clone())].map(Range::Row));
+    }
+    ranges
 }
 
 /// What a key holds: the first kind that has a live row.
@@ -41,7 +67,7 @@ pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
     let mut count: Option<i128> = None;
     for (dot, payload) in row.iter() {
         match payload {
-            Payload::Register { hlc, value } => base = base.max(Some((*hlc, dot, value))),
+            Payload::Register { hlc, value, .. } => base = base.max(Some((*hlc, dot, value))),
             Payload::Count(n) => count = Some(count.unwrap_or(0) + i128::from(*n)),
             Payload::Member | Payload::Expiry { .. } => {}
         }

@@ -265,6 +265,7 @@ impl State {
                 Ok(Reply::Integer(i64::from(exists)))
             }
             Mutation::Persist => Ok(Reply::Integer(i64::from(self.expiries.remove(at).is_some()))),
+            Mutation::Lapse { .. } => unreachable!("only the reaper says this"),
             Mutation::Append(_) | Mutation::Increment(_) => self.change_string(at, mutation),
             Mutation::Add(_) | Mutation::Remove(_) => self.change_set(at, mutation),
             Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => self.change_hash(at, mutation),

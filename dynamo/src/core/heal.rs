@@ -1,4 +1,4 @@
-//! What nobody waits for: telling what has been seen, sending what others lack, filling replicas, hints, expired keys.
+//! What nobody waits for: telling what has been seen, sending what others lack, filling replicas, hints.
 
 use std::collections::{BTreeMap, btree_map};
 use std::sync::Arc;
@@ -10,9 +10,6 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition, Phase, Placement};
 use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
 use super::Dynamo;
-use super::request::Start;
-use crate::consistency::Consistency;
-use crate::op::{Mutation, Op, Request};
 use crate::protocol::{Effect, Message, Place, Seen};
 use crate::replica::{Delta, Replica};
 
@@ -22,8 +19,6 @@ const TICKS_BETWEEN_REMINDERS: u64 = 10;
 const PULL_PATIENCE: Duration = Duration::from_secs(2);
 /// Repair sent to one replica in answer to one report, in chunks.
 const REPAIR_CHUNKS: usize = 8;
-/// Expired keys removed in one go, per partition.
-const REAP_MAX: usize = 256;
 
 type At = (KeyspaceId, Partition);
 
@@ -359,33 +354,6 @@ impl Dynamo {
             for delta in kept.missing_at(&CausalContext::new(), self.config.chunk_bytes, usize::MAX).deltas {
                 effects.push(Effect::Send { to: owner, message: Message::Repair { place, delta } });
             }
-        }
-    }
-
-    /// Removes expired keys of the partitions in which this node is the first that can be reached; readers do not see them anyway.
-    pub(super) fn on_reap(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.standing.writes.disk_full || self.standing.writes.forgetful {
-            return;
-        }
-        let mut expired = Vec::new();
-        for (at, replica) in &self.replicas {
-            let Some(placement) = self.routes.placement(at.0, at.1) else { continue };
-            let first = placement.readers().flatten().find(|node| self.routes.reachable(**node));
-            if first == Some(&self.seat.me) && !replica.filling() {
-                expired.extend(replica.expired(now.unix_millis).take(REAP_MAX).map(|key| (at.0, key.clone())));
-            }
-        }
-        let Some(home) = self.routes.topology().and_then(|topology| topology.datacenter_of(self.seat.me)).cloned() else { return };
-        for (keyspace, key) in expired {
-            self.counters.expired += 1;
-            let request = Request {
-                keyspace,
-                op: Op::Mutate(key, Mutation::Delete),
-                consistency: Some(Consistency::One),
-                timeout: Duration::from_secs(1),
-                datacenter: home.clone(),
-            };
-            self.start(now, Start::nobody(request), effects);
         }
     }
 }

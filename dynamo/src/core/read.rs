@@ -31,7 +31,8 @@ impl Dynamo {
             Self::reply(flight.origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
             return Ok(());
         }
-        self.ask(flight, value::ranges_of(key, query), Some(reply), (groups, tally), effects);
+        let ranges = value::ranges_of(replica, key, query);
+        self.ask(flight, ranges, Some(reply), (groups, tally), effects);
         Ok(())
     }
 

@@ -305,7 +305,12 @@ fn check_limits(op: &Op) -> Result<(), RequestError> {
                 Mutation::Add(names) | Mutation::Remove(names) | Mutation::RemoveFields(names) => names.iter().map(bytes::Bytes::len).sum(),
                 Mutation::SetFields(fields) => fields.iter().map(|(field, value)| field.len() + value.len()).sum(),
                 Mutation::IncrementField(field, _) => field.len(),
-                Mutation::Increment(_) | Mutation::Delete | Mutation::GetDelete | Mutation::ExpireAt(_) | Mutation::Persist => 0,
+                Mutation::Increment(_)
+                | Mutation::Delete
+                | Mutation::GetDelete
+                | Mutation::ExpireAt(_)
+                | Mutation::Persist
+                | Mutation::Lapse { .. } => 0,
             })
         }
         Op::Partition(..) => Ok(()),

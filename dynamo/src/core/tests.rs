@@ -1,6 +1,18 @@
 //! A handful of cores that talk through a queue: what each level needs and gives, what a removal sees, what heals.
 
+mod expiry;
 mod levels;
 mod moves;
 mod net;
 mod repair;
+
+/// Each bug, planted, makes its test fail.
+#[cfg(feature = "planted-bugs")]
+fn noticed(bugs: &[(&quorate_crdt::planted::Bug, fn())]) {
+    for (bug, test) in bugs {
+        quorate_crdt::planted::plant(Some(bug));
+        let outcome = std::panic::catch_unwind(test);
+        quorate_crdt::planted::plant(None);
+        assert!(outcome.is_err(), "nothing noticed {}: {}", bug.name, bug.breaks);
+    }
+}

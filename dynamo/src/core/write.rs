@@ -8,7 +8,7 @@ use quorate_crdt::{CausalContext, Dot, NodeId, Now, ReplicaId};
 use super::flight::{Flight, Repairing, Stage, Writing};
 use super::{Dynamo, written};
 use crate::consistency::Consistency;
-use crate::op::{Answer, Op, Reply, RequestError};
+use crate::op::{Answer, Mutation, Op, Reply, RequestError};
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
@@ -23,12 +23,13 @@ impl Dynamo {
             return Err(RequestError::Moving);
         }
         let (_, enough) = self.tally(&flight, flight.level, Access::Write)?;
+        let at = (flight.place.keyspace, flight.place.partition);
         if let Op::Mutate(key, mutation) = &flight.request.op
-            && mutation.observes()
+            && let Some(replica) = self.replicas.get(&at)
+            && let Some(ranges) = value::must_see(replica, key, mutation, now.unix_millis)
         {
             let (groups, tally) = self.tally(&flight, observing(flight.level), Access::Read)?;
             if tally.verdict() != Verdict::Reached {
-                let ranges = value::ranges_observed(key, mutation);
                 self.ask(flight, ranges, None, (groups, tally), effects);
                 return Ok(());
             }
@@ -64,7 +65,11 @@ impl Dynamo {
         let replica = self.replicas.get_mut(&at).ok_or(RequestError::Moving)?;
         self.dirty.insert(at);
         match &flight.request.op {
-            Op::Mutate(key, mutation) => value::mutate(replica, key, mutation, Clocked { clock: &mut self.clock, now }),
+            Op::Mutate(key, mutation) => {
+                let mutated = value::mutate(replica, key, mutation, Clocked { clock: &mut self.clocks.hybrid, now })?;
+                self.counters.expired += u64::from(matches!(mutation, Mutation::Lapse { .. }) && mutated.1.is_some());
+                Ok(mutated)
+            }
             Op::Partition(..) => {
                 if replica.row_count() == 0 {
                     return Ok((Reply::Done, None));

@@ -169,7 +169,7 @@ impl Cluster {
         let dropped = replica.rows.get(&name).into_iter().flat_map(Row::iter).map(|(dot, _)| dot).collect::<Vec<_>>();
         let value = Bytes::from(self.reference.put.len().to_string());
         let mut write = replica.write();
-        write.put(name.clone(), Payload::Register { hlc: Hlc::default(), value }, Replaces::All);
+        write.put(name.clone(), Payload::Register { hlc: Hlc::default(), value, expires: None }, Replaces::All);
         let (delta, dot) = write.finish().expect("something was written");
         self.reference.put.insert(dot, name);
         self.reference.dropped.extend(dropped);

@@ -26,7 +26,7 @@ pub enum RowKind {
     Hash,
     /// An element of the key's set.
     Set,
-    /// When the key expires. Not a value: a key with only this row does not exist.
+    /// When a key of any kind expires, as `EXPIRE` and `PERSIST` have said. Not a value: a key with only this row does not exist.
     Expiry,
 }
 
@@ -48,17 +48,19 @@ pub enum Payload {
         hlc: Hlc,
         /// The value.
         value: Bytes,
+        /// When the key expires, as far as the write that put this value knew; `None`: never. Of no meaning in a field of a hash.
+        expires: Option<u64>,
     },
     /// What one replica has added since its last observed reset; a read sums them.
     Count(i64),
     /// The element is in the set.
     Member,
-    /// The key expires at this Unix time in milliseconds; a read takes the greatest `(hlc, dot)`.
+    /// When the key expires. Together with what the registers of its string say this is one register: a read takes the greatest `(hlc, dot)`.
     Expiry {
         /// Stamped above everything the write overwrote.
         hlc: Hlc,
-        /// When.
-        at: u64,
+        /// At which Unix time in milliseconds; `None`: never.
+        at: Option<u64>,
     },
 }
 
@@ -67,6 +69,15 @@ impl Payload {
     pub fn stamp(&self) -> Option<Hlc> {
         match self {
             Self::Register { hlc, .. } | Self::Expiry { hlc, .. } => Some(*hlc),
+            Self::Count(_) | Self::Member => None,
+        }
+    }
+
+    /// What this says of the key's expiry, if it says anything: the stamp, and when (`None`: never).
+    pub fn expiry(&self) -> Option<(Hlc, Option<u64>)> {
+        match self {
+            Self::Register { hlc, expires, .. } => Some((*hlc, *expires)),
+            Self::Expiry { hlc, at } => Some((*hlc, *at)),
             Self::Count(_) | Self::Member => None,
         }
     }
@@ -115,9 +126,10 @@ fn push_entry(scratch: &mut Vec<u8>, dot: Dot, payload: &Payload) {
     scratch.extend_from_slice(&dot.replica.incarnation.to_le_bytes());
     scratch.extend_from_slice(&dot.counter.to_le_bytes());
     match payload {
-        Payload::Register { hlc, value } => {
+        Payload::Register { hlc, value, expires } => {
             scratch.push(0);
             scratch.extend_from_slice(&hlc.as_u64().to_le_bytes());
+            push_time(scratch, *expires);
             scratch.extend_from_slice(value);
         }
         Payload::Count(count) => {
@@ -128,7 +140,12 @@ fn push_entry(scratch: &mut Vec<u8>, dot: Dot, payload: &Payload) {
         Payload::Expiry { hlc, at } => {
             scratch.push(3);
             scratch.extend_from_slice(&hlc.as_u64().to_le_bytes());
-            scratch.extend_from_slice(&at.to_le_bytes());
+            push_time(scratch, *at);
         }
     }
+}
+
+fn push_time(scratch: &mut Vec<u8>, at: Option<u64>) {
+    scratch.push(u8::from(at.is_some()));
+    scratch.extend_from_slice(&at.unwrap_or_default().to_le_bytes());
 }

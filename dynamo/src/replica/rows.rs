@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 
 use super::range::{Position, Range};
 use super::row::{Payload, Row, RowKey, RowKind, row_digest};
+use crate::planted;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Above this many rows a key's rows move from a sorted vector into a tree. Guess: a vector of so few is as fast and far smaller.
@@ -25,8 +26,8 @@ fn row_bytes(row: &Row) -> usize {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     keys: BTreeMap<Position, KeyRows>,
-    /// When keys expire, for the reaper.
-    expiries: BTreeSet<(u64, Bytes)>,
+    /// When keys are due, for the reaper.
+    due: BTreeSet<(u64, Bytes)>,
     count: u64,
     digest: u128,
     scratch: Vec<u8>,
@@ -160,13 +161,24 @@ impl KeyRows {
         self.iter().filter(move |(held, _, _)| *held == kind).map(|(_, field, row)| (field, row))
     }
 
-    /// When the key expires: the greatest of the live expiries by `(hlc, dot)`.
+    /// When the key expires: what the greatest by `(hlc, dot)` of the registers of its string and its live expiries says.
+    ///
+    /// **Law:** it depends on the live entries alone, so equal replicas agree; a `SET` takes an earlier expiry with it.
     pub fn expires_at(&self) -> Option<u64> {
-        let row = self.get(RowKind::Expiry, &Bytes::new())?;
-        row.iter()
-            .filter_map(|(dot, payload)| if let Payload::Expiry { hlc, at } = payload { Some((*hlc, dot, *at)) } else { None })
-            .max()
-            .map(|e| e.2)
+        let kinds = [RowKind::String, RowKind::Expiry].into_iter().filter(|kind| self.count(*kind) > 0);
+        let rows = kinds.filter_map(|kind| self.get(kind, &Bytes::new()));
+        let said = rows.flat_map(Row::iter).filter_map(|(dot, payload)| payload.expiry().map(|(hlc, at)| (hlc, dot, at)));
+        said.filter(|(_, _, at)| at.is_some() || !planted::EXPIRY_OUTLIVES_SET.is_planted()).max().and_then(|(_, _, at)| at)
+    }
+
+    /// Whether there is anything but an expiry.
+    pub fn has_value(&self) -> bool {
+        self.len() > self.count(RowKind::Expiry)
+    }
+
+    /// When the reaper must look at the key: when it expires, or at once if nothing but an expiry is left of it.
+    fn due(&self) -> Option<u64> {
+        if self.has_value() { self.expires_at() } else { (!self.is_empty()).then_some(0) }
     }
 }
 
@@ -193,16 +205,16 @@ impl Rows {
         self.keys.range((from, Bound::Unbounded)).map(|(position, rows)| (&position.key, rows))
     }
 
-    /// Keys whose expiry is at or before `unix_millis`, earliest first.
+    /// Keys whose expiry is at or before `unix_millis`, earliest first, after those of which nothing but an expiry is left.
     pub(super) fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
-        self.expiries.iter().take_while(move |(at, _)| *at <= unix_millis).map(|(_, key)| key)
+        self.due.iter().take_while(move |(at, _)| *at <= unix_millis).map(|(_, key)| key)
     }
 
     /// Changes one row, which is empty if it was not live; if it is empty afterwards it is removed.
     pub(super) fn update<R>(&mut self, name: &RowKey, change: impl FnOnce(&mut Row) -> R) -> R {
         let position = Position::of(&name.key);
         let rows = self.keys.entry(position).or_default();
-        let expiry = if name.kind == RowKind::Expiry { rows.expires_at() } else { None };
+        let was_due = rows.due();
         let row = rows.rows.get_or_make(RowName::new(name.kind, &name.field));
         let (was_live, before) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
         let result = change(row);
@@ -216,10 +228,10 @@ impl Rows {
         if !is_live {
             rows.rows.remove(&RowName::new(name.kind, &name.field));
         }
-        if name.kind == RowKind::Expiry {
-            let now = rows.expires_at();
-            expiry.map(|at| self.expiries.remove(&(at, name.key.clone())));
-            self.expiries.extend(now.map(|at| (at, name.key.clone())));
+        let due = rows.due();
+        if due != was_due {
+            was_due.map(|at| self.due.remove(&(at, name.key.clone())));
+            self.due.extend(due.map(|at| (at, name.key.clone())));
         }
         if rows.counts == [0; RowKind::COUNT] {
             self.keys.remove(&Position::of(&name.key));

@@ -1,11 +1,12 @@
 //! Changes.
 
 use bytes::Bytes;
-use quorate_crdt::{CausalContext, Dot};
+use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
-use super::{Scalar, integer, kind_of, live, number, scalar};
+use super::{Scalar, integer, kind_of, lapsed, live, number, ranges_about, scalar};
 use crate::op::{Kind, Mutation, Reply, RequestError, SetExpiry};
+use crate::planted;
 use crate::replica::{Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write};
 
 /// The clock of the executing node, read once for the mutation.
@@ -15,12 +16,9 @@ pub(crate) struct Clocked<'a> {
 }
 
 impl Clocked<'_> {
-    /// A stamp above those of all entries in `row`: a causal overwrite wins, whatever the wall clocks say.
-    fn above(&mut self, row: Option<&Row>) -> quorate_crdt::Hlc {
-        let stamps = row.into_iter().flat_map(Row::iter).filter_map(|(_, payload)| match payload {
-            Payload::Register { hlc, .. } | Payload::Expiry { hlc, .. } => Some(*hlc),
-            Payload::Count(_) | Payload::Member => None,
-        });
+    /// A stamp above those of all entries in `rows`: a causal overwrite wins, whatever the wall clocks say.
+    fn above<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Hlc {
+        let stamps = rows.into_iter().flat_map(Row::iter).filter_map(|(_, payload)| payload.stamp());
         self.clock.tick_after(self.now, stamps)
     }
 }
@@ -35,26 +33,39 @@ pub(crate) type Mutated = (Reply, Option<(Delta, Dot)>);
 pub(crate) fn mutate(replica: &mut Replica, key: &Bytes, mutation: &Mutation, clocked: Clocked<'_>) -> Result<Mutated, RequestError> {
     check(replica, key, mutation, clocked.now.unix_millis)?;
     let exists = live(replica, key, clocked.now.unix_millis).is_some();
-    let stale = !exists && replica.key(key).is_some();
+    let lapses = matches!(mutation, Mutation::Lapse { .. });
+    let stale = !exists && !lapses && replica.key(key).is_some();
     let mut change = Changing { write: replica.write(), key, clocked };
     if stale {
-        // What is left of an expired key, or the expiry of a key that lost its last row, must not touch what is written now.
+        // What is left of an expired key, or the expiry of a key that lost its last row, must not touch what is written now. What a
+        // quorum knows of it has been looked at: see `must_see`.
         change.write.wipe(Range::Key(key.clone()));
     }
     let reply = change.apply(mutation)?;
     Ok((reply, change.write.finish()))
 }
 
-/// The ranges that a mutation must see before it drops what is there.
-pub(crate) fn ranges_observed(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
-    let rows = |kind: RowKind, names: &[Bytes]| {
-        names.iter().map(|field| Range::Row(RowKey { key: key.clone(), kind, field: field.clone() })).collect()
+/// The ranges that a mutation must see at its level before it is executed: because its meaning lies in what it drops, or because what this
+/// replica has would make it refuse, or drop a key that seems to have expired.
+pub(crate) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Option<Vec<Range>> {
+    // Whoever removes all that is left removes the expiry too.
+    let about = |kind: RowKind, names: &[Bytes]| {
+        let all = replica.key(key).is_some_and(|rows| rows.count(kind) <= names.len());
+        Some(if all { vec![Range::Key(key.clone())] } else { ranges_about(replica, key, kind, names) })
     };
     match mutation {
-        Mutation::Remove(names) => rows(RowKind::Set, names),
-        Mutation::RemoveFields(names) => rows(RowKind::Hash, names),
-        Mutation::Persist => vec![Range::Row(RowKey::expiry(key.clone()))],
-        _ => vec![Range::Key(key.clone())],
+        Mutation::Remove(names) => about(RowKind::Set, names),
+        Mutation::RemoveFields(names) => about(RowKind::Hash, names),
+        _ if mutation.observes() => Some(vec![Range::Key(key.clone())]),
+        _ if planted::REFUSES_UNSEEN.is_planted() => None,
+        // It drops all that it sees, whatever that is.
+        Mutation::Set { expiry: SetExpiry::Clear | SetExpiry::At(_), .. } => None,
+        _ => {
+            let rows = replica.key(key);
+            let stale = rows.is_some() && live(replica, key, unix_millis).is_none();
+            let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && rows.and_then(KeyRows::expires_at).is_some();
+            (stale || keeps || check(replica, key, mutation, unix_millis).is_err()).then(|| vec![Range::Key(key.clone())])
+        }
     }
 }
 
@@ -67,7 +78,7 @@ fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) 
         Mutation::Append(_) | Mutation::Increment(_) | Mutation::GetDelete | Mutation::SetWith { .. } => Kind::String,
         Mutation::Add(_) | Mutation::Remove(_) => Kind::Set,
         Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => Kind::Hash,
-        Mutation::Set { .. } | Mutation::Delete | Mutation::ExpireAt(_) | Mutation::Persist => return Ok(()),
+        Mutation::Set { .. } | Mutation::Delete | Mutation::ExpireAt(_) | Mutation::Persist | Mutation::Lapse { .. } => return Ok(()),
     };
     if kind_of(rows) != Some(needs) {
         return Err(RequestError::WrongKind);
@@ -120,7 +131,7 @@ impl Changing<'_, '_> {
             Mutation::Set { value, expiry } => self.set(value, *expiry),
             Mutation::SetWith { value, token } => {
                 let seen = seen_by(token)?;
-                self.put_register(RowKey::string(self.key.clone()), value.clone(), Replaces::Seen(&seen));
+                self.put_string(value.clone(), self.kept(), Replaces::Seen(&seen));
                 Reply::Done
             }
             Mutation::Append(suffix) => self.append(suffix),
@@ -129,6 +140,7 @@ impl Changing<'_, '_> {
             Mutation::GetDelete => self.get_delete(),
             Mutation::ExpireAt(at) => Reply::Integer(i64::from(self.expire_at(*at))),
             Mutation::Persist => Reply::Integer(i64::from(self.persist())),
+            Mutation::Lapse { margin } => Reply::Integer(i64::from(self.lapse(*margin))),
             Mutation::Add(elements) => self.add(elements),
             Mutation::Remove(elements) => self.remove(RowKind::Set, elements),
             Mutation::SetFields(fields) => self.set_fields(fields),
@@ -145,30 +157,45 @@ impl Changing<'_, '_> {
         self.rows()?.get(name.kind, &name.field)
     }
 
-    fn put_register(&mut self, name: RowKey, value: Bytes, replaces: Replaces<'_>) {
-        let hlc = self.clocked.above(self.write.replica().key(&name.key).and_then(|rows| rows.get(name.kind, &name.field)));
-        self.write.put(name, Payload::Register { hlc, value }, replaces);
+    /// A stamp above what is said of the key's string and of its expiry, which are one register to whoever asks when the key expires.
+    fn stamp(&mut self) -> Hlc {
+        let rows = self.write.replica().key(self.key);
+        let rows = [RowKind::String, RowKind::Expiry].into_iter().filter_map(|kind| rows?.get(kind, &Bytes::new()));
+        self.clocked.above(rows)
     }
 
-    fn put_expiry(&mut self, at: u64) {
-        let name = RowKey::expiry(self.key.clone());
-        let hlc = self.clocked.above(self.write.replica().key(self.key).and_then(|rows| rows.get(RowKind::Expiry, &name.field)));
-        self.write.put(name, Payload::Expiry { hlc, at }, Replaces::All);
+    fn put_string(&mut self, value: Bytes, expires: Option<u64>, replaces: Replaces<'_>) {
+        let register = Payload::Register { hlc: self.stamp(), value, expires };
+        self.write.put(RowKey::string(self.key.clone()), register, replaces);
+    }
+
+    fn put_field(&mut self, name: RowKey, value: Bytes) {
+        let hlc = self.clocked.above(self.write.replica().key(&name.key).and_then(|rows| rows.get(name.kind, &name.field)));
+        self.write.put(name, Payload::Register { hlc, value, expires: None }, Replaces::All);
+    }
+
+    fn put_expiry(&mut self, at: Option<u64>) {
+        let hlc = self.stamp();
+        self.write.put(RowKey::expiry(self.key.clone()), Payload::Expiry { hlc, at }, Replaces::All);
+    }
+
+    /// The expiry as it stands, for a write that leaves it.
+    fn kept(&self) -> Option<u64> {
+        self.rows().and_then(KeyRows::expires_at)
     }
 
     fn set(&mut self, value: &Bytes, expiry: SetExpiry) -> Reply {
-        let kept = self.rows().and_then(KeyRows::expires_at).filter(|_| expiry == SetExpiry::Keep);
-        let hlc = self.clocked.above(self.write.replica().key(self.key).and_then(|rows| rows.get(RowKind::String, &Bytes::new())));
+        let expires = match expiry {
+            SetExpiry::At(at) => Some(at),
+            SetExpiry::Keep => self.kept(),
+            SetExpiry::Clear => None,
+        };
+        let register = Payload::Register { hlc: self.stamp(), value: value.clone(), expires };
         let only_string = self.rows().is_none_or(|rows| rows.count(RowKind::String) == rows.len());
         if !only_string {
             self.write.wipe(Range::Key(self.key.clone()));
         }
-        let register = Payload::Register { hlc, value: value.clone() };
         self.write.put(RowKey::string(self.key.clone()), register, Replaces::All);
-        match (expiry, kept) {
-            (SetExpiry::At(at), _) | (SetExpiry::Keep, Some(at)) => self.put_expiry(at),
-            (SetExpiry::Clear | SetExpiry::Keep, _) => {}
-        }
         Reply::Done
     }
 
@@ -177,7 +204,7 @@ impl Changing<'_, '_> {
         let mut value = self.row(&name).and_then(scalar).map_or_else(Vec::new, |held| held.into_bytes().to_vec());
         value.extend_from_slice(suffix);
         let length = number(value.len());
-        self.put_register(name, value.into(), Replaces::All);
+        self.put_string(value.into(), self.kept(), Replaces::All);
         Reply::Integer(length)
     }
 
@@ -217,16 +244,22 @@ impl Changing<'_, '_> {
         if at <= self.clocked.now.unix_millis {
             return self.delete();
         }
-        self.put_expiry(at);
+        self.put_expiry(Some(at));
         true
     }
 
     fn persist(&mut self) -> bool {
-        let held = self.rows().is_some_and(|rows| rows.expires_at().is_some());
+        let held = self.kept().is_some();
         if held {
-            self.write.wipe(Range::Row(RowKey::expiry(self.key.clone())));
+            self.put_expiry(None);
         }
         held
+    }
+
+    /// Drops what is visible of the key if its time is over by more than the margin, and nothing that is not visible.
+    fn lapse(&mut self, margin: u64) -> bool {
+        let over = lapsed(self.write.replica(), self.key, self.clocked.now.unix_millis, margin);
+        (over || planted::REAP_WITHOUT_A_LOOK.is_planted()) && self.delete()
     }
 
     /// An element that is there already is added again: the new event survives a concurrent removal of the old one.
@@ -244,7 +277,7 @@ impl Changing<'_, '_> {
         for (field, value) in fields {
             let name = RowKey::field(self.key.clone(), field.clone());
             new += i64::from(self.row(&name).is_none());
-            self.put_register(name, value.clone(), Replaces::All);
+            self.put_field(name, value.clone());
         }
         Reply::Integer(new)
     }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
-use super::{Scalar, kind_of, live, number, scalar};
+use super::{Scalar, kind_of, live, number, ranges_about, scalar};
 use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
-use crate::replica::{KeyRows, Payload, Range, Replica, RowKey, RowKind};
+use crate::replica::{KeyRows, Payload, Range, Replica, RowKind};
 
 /// Answers a query from what the replica has.
 pub(crate) fn query(replica: &Replica, key: &Bytes, query: &Query, unix_millis: u64) -> Result<Reply, RequestError> {
@@ -23,13 +23,13 @@ pub(crate) fn query(replica: &Replica, key: &Bytes, query: &Query, unix_millis: 
     Ok(present(rows, query))
 }
 
-/// The ranges that a query reads: what other replicas are asked for.
-pub(crate) fn ranges_of(key: &Bytes, query: &Query) -> Vec<Range> {
+/// The ranges that a query reads: what other replicas are asked for. The key's kind and expiry are part of every answer.
+pub(crate) fn ranges_of(replica: &Replica, key: &Bytes, query: &Query) -> Vec<Range> {
     match query {
         // Questions about some rows of what may be a large collection.
-        Query::Contains(names) => names.iter().map(|name| Range::Row(RowKey::member(key.clone(), name.clone()))).collect(),
-        Query::Fields(names) => names.iter().map(|name| Range::Row(RowKey::field(key.clone(), name.clone()))).collect(),
-        // Kind and expiry are part of every other answer, and the digest of a whole key costs nothing.
+        Query::Contains(names) => ranges_about(replica, key, RowKind::Set, names),
+        Query::Fields(names) => ranges_about(replica, key, RowKind::Hash, names),
+        // The digest of a whole key costs nothing.
         _ => vec![Range::Key(key.clone())],
     }
 }
@@ -88,7 +88,9 @@ fn siblings(rows: &KeyRows) -> Reply {
     let counted = row.iter().any(|(_, payload)| matches!(payload, Payload::Count(_)));
     let mut registers: Vec<_> = row
         .iter()
-        .filter_map(|(dot, payload)| if let Payload::Register { hlc, value } = payload { Some((*hlc, dot, value.clone())) } else { None })
+        .filter_map(
+            |(dot, payload)| if let Payload::Register { hlc, value, .. } = payload { Some((*hlc, dot, value.clone())) } else { None },
+        )
         .collect();
     registers.sort_unstable_by_key(|(hlc, dot, _)| (*hlc, *dot));
     let values = if counted {

@@ -17,8 +17,12 @@ pub(super) const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
 
 pub(super) struct Net {
     pub(super) cores: BTreeMap<NodeId, Dynamo>,
-    queue: VecDeque<(NodeId, NodeId, Message)>,
+    pub(super) queue: VecDeque<(NodeId, NodeId, Message)>,
     timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
+    /// How long clients wait.
+    pub(super) timeout: Duration,
+    /// How far wall clocks are off, in milliseconds.
+    pub(super) skew: BTreeMap<NodeId, i64>,
     /// Pairs that do not hear each other.
     cut: BTreeSet<(NodeId, NodeId)>,
     pub(super) now: Duration,
@@ -65,6 +69,8 @@ impl Net {
             cores: BTreeMap::new(),
             queue: VecDeque::new(),
             timers: BTreeMap::new(),
+            timeout: Duration::from_millis(500),
+            skew: BTreeMap::new(),
             cut: BTreeSet::new(),
             now: Duration::ZERO,
             tickets: 0,
@@ -91,7 +97,8 @@ impl Net {
     }
 
     pub(super) fn input(&mut self, at: NodeId, input: Input) {
-        let now = self.clock();
+        let mut now = self.clock();
+        now.unix_millis = now.unix_millis.saturating_add_signed(self.skew.get(&at).copied().unwrap_or(0));
         let mut effects = Vec::new();
         self.cores.get_mut(&at).expect("a node").handle(now, input, &mut effects);
         for effect in effects {
@@ -109,10 +116,14 @@ impl Net {
     /// Delivers everything under way, and what that causes.
     pub(super) fn settle(&mut self) {
         while let Some((from, to, message)) = self.queue.pop_front() {
-            if !self.cut.contains(&(from, to)) && self.cores.contains_key(&to) {
+            if self.hears(from, to) && self.cores.contains_key(&to) {
                 self.input(to, Input::Message { from, message });
             }
         }
+    }
+
+    pub(super) fn hears(&self, from: NodeId, to: NodeId) -> bool {
+        !self.cut.contains(&(from, to))
     }
 
     pub(super) fn run(&mut self, time: Duration) {
@@ -175,7 +186,7 @@ impl Net {
             keyspace: KeyspaceId(0),
             op,
             consistency: Some(level),
-            timeout: Duration::from_millis(500),
+            timeout: self.timeout,
             datacenter: self.topology.nodes[&node(at)].datacenter.clone(),
         };
         self.input(node(at), Input::Request { ticket: Ticket(self.tickets), request });

@@ -105,7 +105,7 @@ fn a_stamp_from_the_far_future_is_refused() {
     let name = RowKey::string("k".into());
     let mut row = Row::new();
     let dot = quorate_crdt::Dot::new(quorate_crdt::ReplicaId::new(node(3), 1), 1);
-    row.insert(dot, Payload::Register { hlc, value: "poison".into() });
+    row.insert(dot, Payload::Register { hlc, value: "poison".into(), expires: None });
     let delta =
         Delta { parts: vec![Part { range: Range::Row(name.clone()), rows: vec![(name, row)], settled: vec![dot] }], ..Delta::default() };
     let epoch = quorate_control::topology::Epoch(1);
