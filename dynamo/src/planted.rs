@@ -13,4 +13,6 @@ quorate_crdt::bugs! {
     REAP_WITHOUT_A_LOOK = "reap-without-a-look": "a key that was extended meanwhile is removed";
     /// The reaper removes by what one replica has.
     REAP_AT_ONE = "reap-at-one": "an expired key is removed without a look at what a quorum has";
+    /// A row's name is a key of the store, however long it is.
+    LONG_STORE_KEYS = "long-store-keys": "a key that was accepted ends a node whose engine does not take it";
 }

@@ -1,8 +1,14 @@
 //! What a replica's changes are on disk, and reading them back.
 //!
 //! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian:
-//! `Rows`: key length (u32), key, kind (u8), field → row. `Recent`: node (u64), incarnation (u32), counter (u64) → range.
-//! `Causal`: `m` → id, context, filling; `r` and the range → residual context. Values are postcard.
+//! `Rows`: key length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256 of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → range.
+//! `Causal`: `m` → id, context, filling; `r` and the range → residual context, or `R` and SHA-256 of a long range → range, residual context.
+//! Values are postcard.
+//!
+//! **Invariant:** whatever a client may name, no key of the store is longer than [`NAME_MAX`] and the prefix: every engine takes it.
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -13,14 +19,21 @@ use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::Replica;
 use super::range::Range;
 use super::row::{Row, RowKey, RowKind};
+use crate::planted;
 
 const PREFIX: usize = 6;
 const META: u8 = b'm';
 const RESIDUAL: u8 = b'r';
+const LONG_RESIDUAL: u8 = b'R';
+/// The first byte of a hashed row name; that of any other is 0, the top of a length.
+const LONG_ROW: u8 = 0xff;
+/// The longest name that is a key of the store itself. fjall takes keys of 65,535 bytes; the rest is reserve.
+const NAME_MAX: usize = 60_000;
 
 /// Changes of a replica since they were last drained. Records nothing until the replica is given a place on disk.
 #[derive(Clone, Debug, Default)]
@@ -45,9 +58,11 @@ impl Journal {
 
     pub(super) fn row(&mut self, name: &RowKey, row: &Row) {
         let Some(prefix) = self.prefix else { return };
-        let key = row_key(prefix, name);
+        let (key, long) = row_key(prefix, name);
         if row.is_empty() {
             self.batch.delete(Space::Rows, key);
+        } else if let Some(name) = long {
+            self.batch.put(Space::Rows, key, encode(&(name, row)));
         } else {
             self.batch.put(Space::Rows, key, encode(row));
         }
@@ -65,12 +80,14 @@ impl Journal {
 
     pub(super) fn hold(&mut self, range: &Range, context: &CausalContext) {
         let Some(prefix) = self.prefix else { return };
-        self.batch.put(Space::Causal, residual_key(prefix, range), encode(context));
+        let name = encode(range);
+        let value = if is_long(&name) { encode(&(range, context)) } else { encode(context) };
+        self.batch.put(Space::Causal, residual_key(prefix, &name), value);
     }
 
     pub(super) fn release(&mut self, range: &Range) {
         let Some(prefix) = self.prefix else { return };
-        self.batch.delete(Space::Causal, residual_key(prefix, range));
+        self.batch.delete(Space::Causal, residual_key(prefix, &encode(range)));
     }
 }
 
@@ -95,13 +112,13 @@ impl Replica {
     pub fn erase(&self, batch: &mut Batch) {
         let Some(prefix) = self.journal.prefix else { return };
         for name in self.rows.names_in(&Range::ALL) {
-            batch.delete(Space::Rows, row_key(prefix, &name));
+            batch.delete(Space::Rows, row_key(prefix, &name).0);
         }
         for dot in self.recent.keys() {
             batch.delete(Space::Recent, dot_key(prefix, *dot));
         }
         for (range, _) in self.residuals.iter() {
-            batch.delete(Space::Causal, residual_key(prefix, range));
+            batch.delete(Space::Causal, residual_key(prefix, &encode(range)));
         }
         batch.delete(Space::Causal, meta_key(prefix));
     }
@@ -132,12 +149,26 @@ pub fn restore(
             replica.residuals.add(decode(range, "residual")?, &decode(value, "residual")?);
             Ok(())
         }
+        (Some(replica), Some((&LONG_RESIDUAL, _))) => {
+            let (range, context): (Range, CausalContext) = decode(value, "residual")?;
+            replica.residuals.add(range, &context);
+            Ok(())
+        }
         _ => Ok(()),
     })?;
     read(store, Space::Rows, &mut |place, key, value| {
         if let Some(replica) = replicas.get_mut(&place) {
-            let row: Row = decode(value, "row")?;
-            replica.rows.update(&row_name(key)?, |held| *held = row);
+            let (name, row): (Bytes, Row) = match key.first() {
+                Some(&LONG_ROW) => decode(value, "row")?,
+                _ => (Bytes::copy_from_slice(key), decode(value, "row")?),
+            };
+            let name = row_name(&name)?;
+            if key.first() != Some(&LONG_ROW) && is_long(key) {
+                // Written before long names were hashed, by an engine that takes them: it moves.
+                replica.journal.batch.delete(Space::Rows, [&prefix(place.0, place.1)[..], key].concat());
+                replica.journal.row(&name, &row);
+            }
+            replica.rows.update(&name, |held| *held = row);
         }
         Ok(())
     })?;
@@ -176,14 +207,26 @@ fn place_of(bytes: [u8; PREFIX]) -> (KeyspaceId, Partition) {
     (KeyspaceId(keyspace), Partition(u16::from_be_bytes([bytes[4], bytes[5]])))
 }
 
-fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> Bytes {
+fn is_long(name: &[u8]) -> bool {
+    name.len() > NAME_MAX && !planted::LONG_STORE_KEYS.is_planted()
+}
+
+/// In place of a name that is too long.
+fn hashed_key(prefix: [u8; PREFIX], marker: u8, name: &[u8]) -> Bytes {
+    [&prefix[..], &[marker], &Sha256::digest(name)[..]].concat().into()
+}
+
+/// The row's key in the store; and its name, if that is not the key itself.
+fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> (Bytes, Option<Bytes>) {
     let mut bytes = Vec::with_capacity(PREFIX + 5 + name.key.len() + name.field.len());
     bytes.extend_from_slice(&prefix);
     bytes.extend_from_slice(&(name.key.len() as u32).to_be_bytes());
     bytes.extend_from_slice(&name.key);
     bytes.push(name.kind as u8);
     bytes.extend_from_slice(&name.field);
-    bytes.into()
+    let whole = Bytes::from(bytes);
+    let name = whole.slice(PREFIX..);
+    if is_long(&name) { (hashed_key(prefix, LONG_ROW, &name), Some(name)) } else { (whole, None) }
 }
 
 fn row_name(bytes: &[u8]) -> Result<RowKey, StoreError> {
@@ -226,11 +269,8 @@ fn meta_key(prefix: [u8; PREFIX]) -> Bytes {
     bytes.into()
 }
 
-fn residual_key(prefix: [u8; PREFIX], range: &Range) -> Bytes {
-    let mut bytes = prefix.to_vec();
-    bytes.push(RESIDUAL);
-    bytes.extend_from_slice(&encode(range));
-    bytes.into()
+fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {
+    if is_long(range) { hashed_key(prefix, LONG_RESIDUAL, range) } else { [&prefix[..], &[RESIDUAL], range].concat().into() }
 }
 
 fn encode(value: &impl Serialize) -> Bytes {
