@@ -189,6 +189,40 @@ fn problems_become_exit_codes() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+#[test]
+fn check_says_whether_promises_were_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let line = |process: u64, kind: &str, f: &str, value: &str, index: u64| {
+        format!(r#"{{"process":{process},"type":"{kind}","f":"{f}","key":"k","value":{value},"time":{index},"index":{index}}}"#)
+    };
+    let history = |read: &str| {
+        let lines = [line(0, "invoke", "write", "7", 0), line(0, "ok", "write", "7", 1), line(1, "invoke", "read", "null", 2)];
+        let file = directory.path().join("history.jsonl");
+        std::fs::write(&file, format!("{}\n{}\n", lines.join("\n"), line(1, "ok", "read", read, 3))).unwrap();
+        file.display().to_string()
+    };
+    let judged = |file: &str| quorate(&format!("check {file} --model register --min-operations 1 --min-overlaps 0 --min-faults 0"));
+    let kept = judged(&history("7"));
+    assert_eq!((kept.status.code(), text(&kept.stdout)), (Some(0), "register: as promised, in 2 operations\n"));
+    let broken = judged(&history("null"));
+    assert_eq!(broken.status.code(), Some(1));
+    let story = text(&broken.stdout);
+    assert!(story.contains("lost: process 1 reads nothing although 7 was known to process 0 before\nkey k\n"), "{story}");
+    let json =
+        quorate(&format!("check {} --model register --output json --min-overlaps 0 --min-operations 0 --min-faults 0", history("null")));
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    assert_eq!((&report["ok"], &report["operations"], &report["model"]), (&false.into(), &2.into(), &"register".into()));
+    assert_eq!(report["counterexample"]["history"].as_array().unwrap().len(), 4);
+    // Too little, no file, no history: nothing was shown, and nobody is told that all is well.
+    for arguments in [format!("check {} --model register", history("7")), "check /nowhere --model set".to_owned()] {
+        let unusable = quorate(&format!("{arguments} --output json"));
+        assert_eq!(unusable.status.code(), Some(2), "{arguments}");
+        let report: serde_json::Value = serde_json::from_slice(&unusable.stdout).unwrap();
+        assert_eq!((&report["ok"], &report["counterexample"]), (&false.into(), &serde_json::Value::Null));
+    }
+    assert_eq!(quorate(&format!("check {} --model stack", history("7"))).status.code(), Some(2));
+}
+
 /// A node in a process of its own; it is killed if a test ends without stopping it.
 struct Node {
     child: Child,
@@ -251,6 +285,26 @@ fn a_node_starts_serves_stops_and_comes_back() {
     assert_eq!(node.ready["cluster"], cluster);
     let get = quorate(&format!("get k --resp {}", node.address("resp")));
     assert_eq!((get.status.code(), text(&get.stdout)), (Some(0), "v\n"), "{}", text(&get.stderr));
+}
+
+#[test]
+fn what_bench_records_of_a_healthy_node_is_as_promised() {
+    let directory = tempfile::tempdir().unwrap();
+    let node = Node::start(&directory.path().join("data"), "--node solo");
+    let file = directory.path().join("history.jsonl").display().to_string();
+    let flags = "--clients 8 --seconds 2 --rate 800 --level QUORUM --level ONE --output json";
+    // Twice the same node: each time as a target of its own.
+    let target = node.address("resp");
+    let run = quorate(&format!("bench --record {file} --target {target},{target} {flags}"));
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert!(summary["done"].as_u64() > Some(200) && summary["refused"] == 0 && summary["unknown"] == 0, "{summary}");
+    assert!(summary["settled_s"].is_number(), "{summary}");
+    for model in ["register", "set", "counter", "hash", "session"] {
+        let verdict = quorate(&format!("check {file} --model {model} --min-faults 0 --min-overlaps 0"));
+        assert_eq!(verdict.status.code(), Some(0), "{model}: {}{}", text(&verdict.stdout), text(&verdict.stderr));
+    }
+    assert_eq!(quorate(&format!("check {file} --model register")).status.code(), Some(2), "nothing went wrong, so nothing was shown");
 }
 
 #[test]

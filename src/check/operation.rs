@@ -81,7 +81,9 @@ impl<'h> Operation<'h> {
 
 /// How many replicas a level asks, as far as its name alone tells.
 fn strength(level: Option<&str>) -> usize {
-    match level.map(str::to_ascii_uppercase).as_deref() {
+    // A deadline may follow: `QUORUM,TIMEOUT=1s`.
+    let name = level.map(|level| level.split(',').next().unwrap_or_default().to_ascii_uppercase());
+    match name.as_deref() {
         None | Some("QUORUM" | "EACH_QUORUM" | "SERIAL") => 1,
         Some("ALL") => MEETS,
         Some(_) => 0,

@@ -1,11 +1,14 @@
 //! `quorate bench`: a load generator for anything that speaks RESP, whose percentiles do not leave out the requests that a stall kept back.
 
+mod chronicle;
 mod load;
 mod pace;
 mod record;
+mod script;
 mod work;
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,12 +31,15 @@ Examples:
   quorate bench --workload set --clients 50 --pipeline 16 --seconds 10 --level ONE
   quorate bench --target resp://127.0.0.1:6379 --workload get --rate 20000      (any Redis)
   quorate bench --target resp://a:7379,resp://b:7379 --workload sadd --set-size 1000000
+  quorate bench --target resp://a:7379,resp://b:7379 --record history.jsonl --level QUORUM --level ONE --rate 500
 
 Latency: with --rate, from the moment at which the request was due, whether or not a connection was free to send
 it; requests still unsent at the end count with the time they have waited. Without --rate each connection waits for
 its answers before it sends again, so a stall hides the requests that would have met it: the histogram is corrected
 by the mean time between two pipelines of one connection (HdrHistogram's correction for coordinated omission).
-The warm-up is measured by nothing. With --wait each write counts when its WAIT is answered.";
+The warm-up is measured by nothing. With --wait each write counts when its WAIT is answered.
+
+With --record nothing is measured: the history of what the clients saw is for `quorate check` (docs/history-format.md).";
 
 /// What to measure.
 #[derive(Clone, Debug, Args)]
@@ -56,12 +62,24 @@ pub(super) struct Bench {
     /// How long to warm up.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=3_600))]
     warmup: u32,
-    /// Level of every request, such as `LOCAL_QUORUM` or R=2,W=2; without it the command is plain Redis.
+    /// Level of every request, such as `LOCAL_QUORUM` or R=2,W=2; of several, each request takes one. Without it the command is plain Redis.
     #[arg(long)]
-    level: Option<String>,
+    level: Vec<String>,
     /// Requests per second over all connections [default: as many as go].
     #[arg(long, value_name = "OPS", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: Option<u32>,
+    #[command(flatten)]
+    shape: Shape,
+    /// Send WAIT for so many replicas after each write; fewer count as an error [default: no WAIT].
+    #[arg(long, value_name = "REPLICAS", default_value_t = 0)]
+    wait: u32,
+    #[command(flatten)]
+    recording: Recording,
+}
+
+/// How much data.
+#[derive(Clone, Copy, Debug, Args)]
+struct Shape {
     /// Over how many keys the requests are spread evenly.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     keys: u32,
@@ -71,9 +89,21 @@ pub(super) struct Bench {
     /// Elements of the set that `sadd` adds to.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     set_size: u32,
-    /// Send WAIT for so many replicas after each write; fewer count as an error [default: no WAIT].
-    #[arg(long, value_name = "REPLICAS", default_value_t = 0)]
-    wait: u32,
+}
+
+/// What a recording needs besides.
+#[derive(Clone, Debug, Args)]
+struct Recording {
+    /// Record what the clients see, for `quorate check`, instead of measuring: short-lived keys, values that are written once, and in the
+    /// end what each target shows.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["pipeline", "warmup", "keys", "value_bytes", "set_size", "wait"])]
+    record: Option<PathBuf>,
+    /// Record in this keyspace [default: the default one].
+    #[arg(long, value_name = "NAME", requires = "record")]
+    keyspace: Option<String>,
+    /// How long to wait in the end until every target says that the cluster has converged.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "record")]
+    settle: u32,
 }
 
 /// What the clients do.
@@ -87,7 +117,9 @@ enum Workload {
     Incr,
     /// SADD of random elements that one set of --set-size elements already holds, so that its size stays.
     Sadd,
-    /// One half SET, one half GET.
+    /// HSET of random fields of random hashes.
+    Hset,
+    /// One half SET, one half GET; recorded, everything.
     Mixed,
 }
 
@@ -123,6 +155,9 @@ fn target(text: &str) -> Result<Target, &'static str> {
 
 impl Bench {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
+        if let Some(file) = self.recording.record.clone() {
+            return chronicle::run(&self, &file, globals).await;
+        }
         let report = self.measure(globals.password(), globals.patience()).await?;
         match globals.output {
             Output::Json => output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
@@ -178,7 +213,7 @@ impl Report {
         let time = |micros: f64| format!("{micros} us");
         table.push([
             workload,
-            bench.level.clone().unwrap_or_else(|| "default".to_owned()),
+            if bench.level.is_empty() { "default".to_owned() } else { bench.level.join(" ") },
             format!("{:.0}", self.ops_per_second),
             time(self.p50_us),
             time(self.p99_us),

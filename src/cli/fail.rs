@@ -2,11 +2,13 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use quorate_control::store::StoreError;
 
+use crate::check::{ReadError, Unusable};
 use crate::config::ConfigError;
 use crate::demo::DemoError;
 use crate::node::StartError;
@@ -60,6 +62,14 @@ pub(super) enum Failure {
     /// The node had to stop.
     #[error("the disk failed")]
     Disk(#[source] Arc<StoreError>),
+    /// The history shows that something promised was not kept.
+    #[error("what is promised was not kept")]
+    NotAsPromised,
+    /// The history shows nothing.
+    #[error("the history cannot be judged: {0}")]
+    Unusable(Unusable),
+    #[error("{}: {cause}", file.display())]
+    History { file: PathBuf, cause: ReadError },
     /// The demo has shown nothing, or not what it should.
     #[error(transparent)]
     Demo(#[from] DemoError),
@@ -100,7 +110,8 @@ impl Failure {
             Self::Call { cause: ureq::Error::ConnectionFailed | ureq::Error::HostNotFound, .. } => FAILED,
             Self::Call { cause: ureq::Error::Io(cause), .. } if cause.kind() == io::ErrorKind::ConnectionRefused => FAILED,
             Self::Call { sent_write: true, .. } => UNKNOWN_OUTCOME,
-            Self::Usage(_) | Self::Config(_) | Self::Demo(DemoError::Plan(_)) => USAGE,
+            // A history that cannot be judged was neither kept nor broken.
+            Self::Unusable(_) | Self::History { .. } | Self::Usage(_) | Self::Config(_) | Self::Demo(DemoError::Plan(_)) => USAGE,
             _ => FAILED,
         }
     }

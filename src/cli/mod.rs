@@ -1,6 +1,7 @@
 //! The command line. Data goes to stdout, notes go to stderr, and the exit code says what is now true.
 
 mod bench;
+mod check;
 mod cluster;
 mod demo;
 mod fail;
@@ -97,6 +98,9 @@ enum Command {
     /// Measure a node, or anything that speaks RESP.
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Bench),
+    /// Hold a recorded history against what is promised.
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::Check),
     /// Run a cluster over several datacenters on this machine, split it, heal it, and prove that nothing was lost.
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
@@ -131,6 +135,7 @@ impl Cli {
             Command::Keyspace(keyspace) => keyspace.run(globals),
             Command::Node(node) => node.run(globals),
             Command::Bench(bench) => block_on(bench.run(globals)),
+            Command::Check(check) => check.run(globals.output),
             Command::Demo(demo) => block_on(demo.run(globals)),
         }
     }
@@ -144,7 +149,7 @@ impl Cli {
                 &["--resp", "--password", "--consistency", "--timeout"]
             }
             Command::Bench(_) => &["--password", "--timeout"],
-            Command::Demo(_) => &[],
+            Command::Check(_) | Command::Demo(_) => &[],
         };
         let globals = &self.globals;
         let given = [

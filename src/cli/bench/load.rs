@@ -10,6 +10,8 @@ use crate::resp::client::{Client, ClientError, Value};
 
 /// Elements or keys in one command or pipeline of the preload.
 const PRELOAD_BATCH: u32 = 100;
+/// Fields of a hash.
+const FIELDS: [&[u8]; 4] = [b"one", b"two", b"three", b"four"];
 /// How long `WAIT` may wait, in milliseconds.
 const WAIT_MS: &[u8] = b"1000";
 
@@ -21,7 +23,7 @@ pub(super) struct Load {
     set: String,
     set_size: u32,
     value: Vec<u8>,
-    level: Option<String>,
+    levels: Vec<String>,
     wait: u32,
     pipeline: u32,
 }
@@ -43,11 +45,11 @@ impl Load {
     pub(super) fn new(bench: &Bench) -> Self {
         Self {
             workload: bench.workload,
-            keys: bench.keys,
-            set: format!("bench:set:{}", bench.set_size),
-            set_size: bench.set_size,
-            value: vec![b'x'; bench.value_bytes as usize],
-            level: bench.level.clone(),
+            keys: bench.shape.keys,
+            set: format!("bench:set:{}", bench.shape.set_size),
+            set_size: bench.shape.set_size,
+            value: vec![b'x'; bench.shape.value_bytes as usize],
+            levels: bench.level.clone(),
             wait: bench.wait,
             pipeline: bench.pipeline,
         }
@@ -60,21 +62,25 @@ impl Load {
         let write = match self.workload {
             Workload::Get => false,
             Workload::Mixed => rng.random(),
-            Workload::Set | Workload::Incr | Workload::Sadd => true,
+            Workload::Set | Workload::Incr | Workload::Sadd | Workload::Hset => true,
         };
         let chosen = rng.random_range(0..if self.workload == Workload::Sadd { self.set_size } else { self.keys });
         let kind = match self.workload {
             Workload::Incr => "bench:counter:",
             Workload::Sadd => "element:",
+            Workload::Hset => "bench:hash:",
             Workload::Set | Workload::Get | Workload::Mixed => "bench:key:",
         };
         write!(name, "{kind}{chosen}").expect("invariant: writing to a String does not fail");
         let name = name.as_bytes();
+        let level = if self.levels.len() > 1 { rng.random_range(0..self.levels.len()) } else { 0 };
+        let field = FIELDS[if self.workload == Workload::Hset { rng.random_range(0..FIELDS.len()) } else { 0 }];
         match self.workload {
-            Workload::Incr => self.send(client, &[b"INCR", name]),
-            Workload::Sadd => self.send(client, &[b"SADD", self.set.as_bytes(), name]),
-            _ if write => self.send(client, &[b"SET", name, &self.value]),
-            _ => self.send(client, &[b"GET", name]),
+            Workload::Incr => self.send(client, level, &[b"INCR", name]),
+            Workload::Sadd => self.send(client, level, &[b"SADD", self.set.as_bytes(), name]),
+            Workload::Hset => self.send(client, level, &[b"HSET", name, field, &self.value]),
+            _ if write => self.send(client, level, &[b"SET", name, &self.value]),
+            _ => self.send(client, level, &[b"GET", name]),
         }
         if write && self.wait > 0 {
             client.queue(&[b"WAIT", self.wait.to_string().as_bytes(), WAIT_MS]);
@@ -97,11 +103,11 @@ impl Load {
         self.pipeline
     }
 
-    fn send(&self, client: &mut Client, args: &[&[u8]]) {
-        match &self.level {
+    fn send(&self, client: &mut Client, level: usize, args: &[&[u8]]) {
+        match self.levels.get(level) {
             None => client.queue(args),
             Some(level) => {
-                let mut prefixed: [&[u8]; 5] = [b"CL", level.as_bytes(), b"", b"", b""];
+                let mut prefixed: [&[u8]; 6] = [b"CL", level.as_bytes(), b"", b"", b"", b""];
                 prefixed[2..2 + args.len()].copy_from_slice(args);
                 client.queue(&prefixed[..2 + args.len()]);
             }
@@ -113,7 +119,7 @@ impl Load {
         match self.workload {
             Workload::Get | Workload::Mixed => self.preload_keys(client).await,
             Workload::Sadd => self.preload_set(client).await,
-            Workload::Set | Workload::Incr => Ok(()),
+            Workload::Set | Workload::Incr | Workload::Hset => Ok(()),
         }
     }
 
@@ -121,7 +127,7 @@ impl Load {
         for first in (0..self.keys).step_by(PRELOAD_BATCH as usize) {
             let last = self.keys.min(first + PRELOAD_BATCH);
             for number in first..last {
-                self.send(client, &[b"SET", format!("bench:key:{number}").as_bytes(), &self.value]);
+                self.send(client, 0, &[b"SET", format!("bench:key:{number}").as_bytes(), &self.value]);
             }
             client.flush().await?;
             for _ in first..last {

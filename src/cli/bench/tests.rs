@@ -1,10 +1,13 @@
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use clap::Parser;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
+use crate::check::Action;
+use crate::resp::client::{ClientError, Refusal};
 
 #[derive(Parser)]
 struct Only {
@@ -202,6 +205,35 @@ fn the_warm_up_counts_for_nothing() {
     recorder.done(start + Duration::from_millis(1500), start + Duration::from_millis(1600));
     let report = recorder.report();
     assert_eq!((report.ops_per_second, report.errors), (1.0, 0));
+}
+
+#[test]
+fn only_what_says_so_was_not_applied() {
+    let refused = |text: &str| chronicle::not_applied(&ClientError::Refused(Refusal { text: text.to_owned() }));
+    for text in ["NOTQUORATE no", "OVERLOADED no", "TIMEOUT QUORUM: 0 of 2 answered; nothing was applied", "WRONGTYPE no", "ERR no"] {
+        assert!(refused(text), "{text}");
+    }
+    for text in ["TIMEOUT QUORUM: 1 of 2 answered; the write may have been applied", "TIMEOUT", "STOPPING the node is stopping"] {
+        assert!(!refused(text), "{text}");
+    }
+    assert!(!chronicle::not_applied(&ClientError::Closed));
+}
+
+#[test]
+fn a_script_writes_every_value_once_and_knows_its_keys() {
+    let mut script = script::Script::new(Workload::Mixed, vec!["ONE".to_owned(), "QUORUM".to_owned()], 7);
+    let calls: Vec<_> = (0..2000).map(|number| script.next(number % 5, (number / 500) as u32)).collect();
+    let keys: BTreeSet<_> = script.keys().map(|(_, key)| key).collect();
+    let mut written = BTreeSet::new();
+    for (call, words) in &calls {
+        assert!(keys.contains(&call.key) && words[0] == "CL" && call.level.as_deref() == Some(&*words[1]), "{words:?}");
+        if matches!(call.f, Action::Write | Action::Add) {
+            assert!(written.insert(call.value.to_string()), "{words:?}");
+        }
+    }
+    for f in [Action::Read, Action::Write, Action::Remove, Action::Add, Action::Increment] {
+        assert!(calls.iter().any(|(call, _)| call.f == f), "{f}");
+    }
 }
 
 #[test]

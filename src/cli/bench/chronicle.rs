@@ -1,0 +1,228 @@
+//! A recorded run: what each client saw, and in the end what each node shows.
+
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+use serde_json::Value as Json;
+use tokio::task::LocalSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::script::{Kind, Script};
+use super::{Bench, Target};
+use crate::check::{Action, Call, History};
+use crate::cli::Globals;
+use crate::cli::fail::Failure;
+use crate::cli::output::{self, Output};
+use crate::resp::client::{Client, ClientError, Options, Refusal, Value};
+use crate::table::Table;
+
+/// How long a client waits before it dials again, and how often it is asked whether the cluster has converged.
+const AGAIN: Duration = Duration::from_millis(100);
+/// How long the keys of one generation are in use: a checker's work grows with the square of what is done to one key (guess).
+const GENERATION: Duration = Duration::from_secs(4);
+/// Operations per second of a run that is not told otherwise (guess: enough overlaps, and files that can be mailed).
+const RATE: u32 = 500;
+
+/// What is printed; the JSON form has exactly these fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+struct Summary {
+    /// Operations that were acknowledged or answered.
+    done: u64,
+    /// Operations that were refused as not applied, and reads without an answer.
+    refused: u64,
+    /// Updates that may be applied.
+    unknown: u64,
+    /// Seconds until every target said that the cluster has converged; null if some did not within `--settle`.
+    settled_s: Option<f64>,
+}
+
+/// What all clients of a run share.
+struct Run {
+    history: RefCell<History>,
+    script: RefCell<Script>,
+    summary: RefCell<Summary>,
+    start: Instant,
+    /// Unix time at `start`, in nanoseconds: recordings of several programs are put together by it.
+    epoch: u64,
+    end: Instant,
+    /// Between two operations of one client.
+    pause: Duration,
+    options: Options,
+    keyspace: Option<String>,
+}
+
+/// Records until the time is over, then waits for the cluster to converge, and reads everything through every target.
+pub(super) async fn run(bench: &Bench, file: &Path, globals: &Globals) -> Result<(), Failure> {
+    let unwritable = |cause: std::io::Error| Failure::History { file: file.to_owned(), cause: cause.into() };
+    // Before the run rather than after it.
+    let mut to = BufWriter::new(File::create(file).map_err(unwritable)?);
+    let run = Rc::new(Run::new(bench, globals));
+    let tasks = LocalSet::new();
+    for (number, target) in (0..u64::from(bench.clients)).zip(bench.target.iter().cycle()) {
+        let (run, target) = (Rc::clone(&run), target.clone());
+        tasks.spawn_local(async move { run.client(number, &target).await });
+    }
+    tasks.await;
+    run.summary.borrow_mut().settled_s = run.settle(&bench.target, Duration::from_secs(bench.recording.settle.into())).await;
+    run.final_reads(bench.clients.into(), &bench.target).await;
+    run.history.borrow().write(&mut to).map_err(unwritable)?;
+    let summary = *run.summary.borrow();
+    match globals.output {
+        Output::Json => output::line(serde_json::to_string(&summary).map_err(std::io::Error::from)?)?,
+        Output::Table => output::line(summary.table().to_string().trim_end())?,
+    }
+    if summary.done > 0 { Ok(()) } else { Err(Failure::NothingMeasured) }
+}
+
+impl Summary {
+    fn table(&self) -> Table {
+        let mut table = Table::new(["DONE", "REFUSED", "UNKNOWN", "CONVERGED"]);
+        let settled = self.settled_s.map_or_else(|| "no".to_owned(), |seconds| format!("after {seconds:.1} s"));
+        table.push([self.done.to_string(), self.refused.to_string(), self.unknown.to_string(), settled]);
+        table
+    }
+}
+
+impl Run {
+    fn new(bench: &Bench, globals: &Globals) -> Self {
+        let start = Instant::now();
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let rate = bench.rate.unwrap_or(RATE);
+        Self {
+            history: RefCell::default(),
+            script: RefCell::new(Script::new(bench.workload, bench.level.clone(), epoch)),
+            summary: RefCell::default(),
+            start,
+            epoch,
+            end: start + Duration::from_secs(bench.seconds.into()),
+            pause: Duration::from_secs(1) * bench.clients / rate,
+            options: Options { user: None, password: globals.password(), timeout: globals.patience() },
+            keyspace: bench.recording.keyspace.clone(),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.epoch + self.start.elapsed().as_nanos() as u64
+    }
+
+    async fn connect(&self, target: &Target) -> Result<Client, ClientError> {
+        let options = Options { user: target.user.clone(), ..self.options.clone() };
+        let mut client = Client::connect(&target.address, options).await?;
+        if let Some(keyspace) = &self.keyspace {
+            client.command(&[b"SELECT", keyspace.as_bytes()]).await?;
+        }
+        Ok(client)
+    }
+
+    /// One client at its target, which may go and come back.
+    async fn client(&self, number: u64, target: &Target) {
+        let mut connection = None;
+        let mut due = self.start + self.pause.mul_f64(number as f64 / 16.0 % 1.0);
+        while Instant::now() < self.end {
+            sleep_until(due.min(self.end)).await;
+            // Who was held up does not hurry afterwards.
+            due = (due + self.pause).max(Instant::now());
+            let Some(client) = &mut connection else {
+                connection = self.connect(target).await.ok();
+                due = if connection.is_some() { due } else { due + AGAIN };
+                continue;
+            };
+            let generation = (self.start.elapsed().as_nanos() / GENERATION.as_nanos()) as u32;
+            let (call, words) = self.script.borrow_mut().next(number, generation);
+            if !self.ask(client, Call { node: Some(target.address.as_str().into()), ..call }, &words).await {
+                connection = None;
+            }
+        }
+    }
+
+    /// Asks once, and records it; whether the connection goes on.
+    async fn ask(&self, client: &mut Client, call: Call, words: &[String]) -> bool {
+        let (process, read, whole) = (call.process, call.f.is_read(), words.iter().any(|word| word == "HGETALL"));
+        self.history.borrow_mut().invoke(call, self.now());
+        let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+        let answer = client.command(&words).await;
+        let (time, mut history, mut summary) = (self.now(), self.history.borrow_mut(), self.summary.borrow_mut());
+        match &answer {
+            Ok(value) => {
+                history.ok(process, if whole { fields(value) } else { json(value) }, time);
+                summary.done += 1;
+            }
+            Err(cause) if read || not_applied(cause) => {
+                history.fail(process, &cause.to_string(), time);
+                summary.refused += 1;
+            }
+            Err(cause) => {
+                history.info(process, &cause.to_string(), time);
+                summary.unknown += 1;
+            }
+        }
+        matches!(answer, Ok(_) | Err(ClientError::Refused(_)))
+    }
+
+    /// Waits until every target says that the cluster has converged: how many seconds it took.
+    async fn settle(&self, targets: &[Target], patience: Duration) -> Option<f64> {
+        let begun = Instant::now();
+        for target in targets {
+            while !self.converged(target).await {
+                if begun.elapsed() > patience {
+                    return None;
+                }
+                sleep(AGAIN).await;
+            }
+        }
+        Some((begun.elapsed().as_secs_f64() * 10.0).round() / 10.0)
+    }
+
+    async fn converged(&self, target: &Target) -> bool {
+        let status = async { self.connect(target).await?.command(&[b"QUORATE", b"STATUS"]).await };
+        let Ok(Value::Bulk(text)) = status.await else { return false };
+        serde_json::from_slice::<Json>(&text).is_ok_and(|status| status["converged"] == true)
+    }
+
+    /// Reads every key at `ONE` through every target, each as a process of its own.
+    async fn final_reads(&self, first: u64, targets: &[Target]) {
+        let keys: Vec<(Kind, Box<str>)> = self.script.borrow().keys().collect();
+        for (process, target) in (first..).zip(targets) {
+            let Ok(mut client) = self.connect(target).await else { continue };
+            for (kind, key) in &keys {
+                let words = ["CL", "ONE", kind.read(), key].map(str::to_owned);
+                let call = Call::new(process, Action::FinalRead, key.clone(), Json::Null);
+                let call = Call { node: Some(target.address.as_str().into()), level: Some("ONE".into()), ..call };
+                if !self.ask(&mut client, call, &words).await {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Whether the error says that nothing was changed and nothing will be. Silence says nothing.
+pub(super) fn not_applied(cause: &ClientError) -> bool {
+    let claims = |refusal: &Refusal| match refusal.code() {
+        "TIMEOUT" => refusal.text.contains("nothing was applied"),
+        "STOPPING" => false,
+        _ => !refusal.text.contains("may have been applied"),
+    };
+    matches!(cause, ClientError::Refused(refusal) if claims(refusal))
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Nil | Value::Error(_) => Json::Null,
+        Value::Integer(number) => (*number).into(),
+        Value::Bulk(bytes) => String::from_utf8_lossy(bytes).into(),
+        Value::Array(values) => values.iter().map(json).collect(),
+    }
+}
+
+/// Fields and values by turns.
+fn fields(value: &Value) -> Json {
+    let Value::Array(values) = value else { return json(value) };
+    let name = |value: &Value| String::from_utf8_lossy(value.bytes().unwrap_or_default()).into_owned();
+    Json::Object(values.chunks_exact(2).map(|pair| (name(&pair[0]), json(&pair[1]))).collect())
+}
