@@ -35,7 +35,7 @@ fn topology(nodes: u64) -> Arc<Topology> {
 }
 
 fn core(me: u64, nodes: u64) -> Dynamo {
-    let seat = Seat { me: NodeId(me), incarnation: 1, core: 0, cores: 1, restarted: false };
+    let seat = Seat { me: NodeId(me), incarnation: 1, core: 0, cores: 1, life: me, restarted: false };
     let mut core = Dynamo::new(Config { persist: false, ..Config::default() }, seat);
     core.handle(NOW, Input::Topology(topology(nodes)), &mut Vec::new());
     core

@@ -7,8 +7,10 @@
 
 mod clocks;
 mod expire;
+mod failing;
 mod flight;
 mod heal;
+mod ledger;
 mod read;
 mod request;
 mod routes;
@@ -50,6 +52,8 @@ pub struct Seat {
     pub core: u8,
     /// How many cores the node has.
     pub cores: u8,
+    /// A number that no other start of any node's process has drawn: it tells the questions of this life from those of all others.
+    pub life: u64,
     /// Whether the node comes back to a cluster that knows it: a partition it should hold and has nothing of must then be filled again.
     pub restarted: bool,
 }
@@ -151,7 +155,7 @@ impl Dynamo {
             routes: Routes::new(seat.me),
             clocks: Clocks::new(config.drift_max),
             replicas: Replicas::new(),
-            flights: Flights::default(),
+            flights: Flights::new(&seat),
             healing: Healing::default(),
             waiters: Vec::new(),
             counters: Counters::default(),
@@ -213,15 +217,15 @@ impl Dynamo {
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
             Message::Write { id, place, delta } => self.on_write(now, from, (id, place), &delta, effects),
-            Message::Written { id, replica } => self.on_written(now, from, id, replica, effects),
+            Message::Written { id, replica } => self.on_written(now, (from, id), replica, effects),
             Message::Read { id, place, ranges, digest, context } => {
                 self.on_read(from, (id, place), (&ranges, digest, context.as_ref()), effects);
             }
-            Message::Same { id } => self.on_same(now, from, id, effects),
+            Message::Same { id } => self.on_same(now, (from, id), effects),
             Message::Different { id, delta, digest } => self.on_different(now, (from, id), &delta, digest, effects),
             Message::Refused { id, reason } => self.on_refused(now, from, id, reason, effects),
             Message::Forward { id, place, request } => self.start(now, Start::forwarded(from, id, place, request), effects),
-            Message::Forwarded { id, result } => self.on_forwarded(from, id, result, effects),
+            Message::Forwarded { id, result } => self.on_forwarded(now, (from, id), result, effects),
             Message::Seen(all) => self.on_seen(now, from, all, effects),
             Message::Repair { place, delta } => self.on_repair(now, from, place, &delta),
             Message::Behind { place } => self.on_behind(now, from, place, effects),

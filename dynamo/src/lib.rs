@@ -6,10 +6,12 @@
 mod core;
 
 pub mod consistency;
+mod names;
 pub mod op;
 pub mod planted;
 pub mod preference;
 pub mod protocol;
+mod refusal;
 pub mod replica;
 mod value;
 

@@ -8,6 +8,7 @@ use quorate_crdt::{Dot, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::consistency::Consistency;
+use crate::protocol::Refusal;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
@@ -299,11 +300,30 @@ pub enum RequestError {
         acked: u32,
         /// Replicas it needs.
         required: u32,
-        /// The replicas that did not answer.
+        /// The replicas that were asked and did not answer.
         missing: Vec<NodeId>,
         /// Whether the write may have taken effect and may still spread. False for reads and for writes that never began.
         may_be_applied: bool,
     },
+    /// Nodes said that they would not do their part, and why.
+    #[error("{level} was not reached: {acked} of {required} replicas did their part, {} refused", refused.len())]
+    Refused {
+        /// The level asked for.
+        level: Consistency,
+        /// Replicas that did their part.
+        acked: u32,
+        /// Replicas it needs.
+        required: u32,
+        /// Who refused, and why. The executing node itself is named when the reason lies there.
+        refused: Vec<(NodeId, Refusal)>,
+        /// The replicas that were asked and did not answer.
+        missing: Vec<NodeId>,
+        /// Whether the write may have taken effect and may still spread. False for reads and for writes that never began.
+        may_be_applied: bool,
+    },
+    /// The keyspace was dropped while the write was under way. It may be applied where the drop is not known yet, and goes with the keyspace.
+    #[error("the keyspace was dropped meanwhile")]
+    KeyspaceDropped,
     /// The topology changed twice under the request. Not applied.
     #[error("the topology is changing; try again")]
     Moving,
@@ -316,6 +336,17 @@ pub enum RequestError {
     /// The disk of the executing node is (almost) full. Not applied.
     #[error("the disk of the node is full")]
     DiskFull,
+}
+
+impl RequestError {
+    /// Whether a write that failed so may nevertheless be, or become, visible. For reads it says nothing.
+    pub fn may_be_applied(&self) -> bool {
+        match self {
+            Self::TimedOut { may_be_applied, .. } | Self::Refused { may_be_applied, .. } => *may_be_applied,
+            Self::Stopping | Self::KeyspaceDropped => true,
+            _ => false,
+        }
+    }
 }
 
 impl Op {

@@ -15,4 +15,24 @@ quorate_crdt::bugs! {
     REAP_AT_ONE = "reap-at-one": "an expired key is removed without a look at what a quorum has";
     /// A row's name is a key of the store, however long it is.
     LONG_STORE_KEYS = "long-store-keys": "a key that was accepted ends a node whose engine does not take it";
+    /// [`FlightId`](crate::protocol::FlightId): the life is not looked at.
+    FLIGHT_ID_WITHOUT_LIFE = "flight-id-without-life": "an answer to a former life is counted for a question of this one";
+    /// The book of a question: whom it was sent to is not looked at.
+    ACK_OF_ANYONE = "ack-of-anyone": "an acknowledgement is counted of a node that was never asked";
+    /// A change of the topology under a write.
+    REWRITE_COUNTS_UNSENT = "rewrite-counts-unsent": "after a change of the topology whoever does not owe counts as having acknowledged";
+    /// A keyspace dropped under a write.
+    ANSWER_LOST_WHEN_KEYSPACE_GONE = "answer-lost-when-keyspace-gone": "a write whose keyspace is dropped is never answered";
+    /// One replica refuses.
+    REFUSED_IS_FAILED = "refused-is-failed": "one replica's refusal fails a request that others could still satisfy";
+    /// Answered writes are remembered without bound and count as in flight.
+    ANSWERED_WRITES_HOLD_FLIGHTS = "answered-writes-hold-flights": "one stalled replica makes a node refuse everything as overloaded";
+    /// Reads while a partition is copied.
+    REPAIR_COUNTS_ONE_SET = "repair-counts-one-set": "what a read returns during a move is left on the old replicas only";
+    /// A flight keeps its name when it asks something else.
+    SAME_OF_AN_EARLIER_ROUND = "same-of-an-earlier-round": "an answer to an earlier question of the same flight is counted for a later one";
+    /// Hedging after a fixed time.
+    HEDGE_IGNORES_DISTANCE = "hedge-ignores-distance": "every write over a wide area is sent twice";
+    /// Reads are answered by one replica whatever their level.
+    READ_QUORUM_OF_ONE = "read-quorum-of-one": "a read at any level is answered by one replica";
 }

@@ -9,7 +9,9 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
 use quorate_crdt::{CausalContext, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
+pub use crate::names::{FlightId, Ticket};
 use crate::op::{Answer, Receipt, Request, RequestError};
+pub use crate::refusal::Refusal;
 use crate::replica::{Delta, Range};
 
 /// What an operator may turn. Every default says where it comes from.
@@ -48,22 +50,6 @@ impl Default for Config {
             drift_max: Duration::from_millis(500),
             persist: true,
         }
-    }
-}
-
-/// Names a request of this node's own faces; the driver chooses it and finds it in [`Effect::Reply`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Ticket(pub u64);
-
-/// Names a question between two cores; the answer carries it back. The upper 8 bits are the asking core's number within its node, so that
-/// the driver of a node with several cores can route the answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct FlightId(pub u64);
-
-impl FlightId {
-    /// The number of the core that asked.
-    pub fn core(self) -> u8 {
-        (self.0 >> 56) as u8
     }
 }
 
@@ -326,15 +312,6 @@ pub struct Seen {
     pub filling: bool,
 }
 
-/// Why a question was refused. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Refusal {
-    /// The placement has another epoch here.
-    Epoch(Epoch),
-    /// The replica is still being filled, or its node cannot write.
-    NotServing,
-}
-
 /// How the driver finds the core that a message is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Route {
@@ -364,7 +341,7 @@ impl Message {
             | Self::Different { id, .. }
             | Self::Refused { id, .. }
             | Self::LapsedToo { id, .. }
-            | Self::Forwarded { id, .. } => Route::Core(id.core()),
+            | Self::Forwarded { id, .. } => Route::Core(id.core),
             Self::Seen(_) => Route::Many,
         }
     }

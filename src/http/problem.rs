@@ -24,9 +24,18 @@ pub(super) struct Problem {
     #[serde(skip_serializing_if = "Option::is_none")]
     alive: Option<u32>,
     /// The ids of the nodes that are missing.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    missing: Vec<u64>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    missing: Box<[u64]>,
+    /// The nodes that said no, and why.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    refused: Box<[Refused]>,
     may_be_applied: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Refused {
+    node: u64,
+    reason: String,
 }
 
 impl Problem {
@@ -39,7 +48,8 @@ impl Problem {
             required: None,
             acked: None,
             alive: None,
-            missing: Vec::new(),
+            missing: Box::default(),
+            refused: Box::default(),
             may_be_applied: false,
         }
     }
@@ -75,24 +85,31 @@ impl From<RequestError> for Problem {
             RequestError::Unsatisfiable { .. } => (StatusCode::BAD_REQUEST, "unsatisfiable"),
             RequestError::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),
             RequestError::TimedOut { .. } => (StatusCode::GATEWAY_TIMEOUT, "timeout"),
+            RequestError::Refused { .. } => (StatusCode::SERVICE_UNAVAILABLE, "refused"),
+            RequestError::KeyspaceDropped => (StatusCode::NOT_FOUND, "keyspace_dropped"),
             RequestError::Moving => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
             RequestError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             RequestError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
-        let mut problem = Self::new(status, code, error.to_string());
+        let may_be_applied = error.may_be_applied();
+        let mut problem = Self { may_be_applied, ..Self::new(status, code, error.to_string()) };
         match error {
             RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
             RequestError::Unavailable { required, alive, missing, .. } => {
                 (problem.required, problem.alive) = (Some(required), Some(alive));
                 problem.missing = missing.iter().map(|node| node.0).collect();
             }
-            RequestError::TimedOut { acked, required, missing, may_be_applied, .. } => {
-                (problem.required, problem.acked, problem.may_be_applied) = (Some(required), Some(acked), may_be_applied);
+            RequestError::TimedOut { acked, required, missing, .. } => {
+                (problem.required, problem.acked) = (Some(required), Some(acked));
                 problem.missing = missing.iter().map(|node| node.0).collect();
             }
-            RequestError::Stopping => problem.may_be_applied = true,
+            RequestError::Refused { acked, required, refused, missing, .. } => {
+                (problem.required, problem.acked) = (Some(required), Some(acked));
+                problem.missing = missing.iter().map(|node| node.0).collect();
+                problem.refused = refused.iter().map(|(node, reason)| Refused { node: node.0, reason: reason.to_string() }).collect();
+            }
             _ => {}
         }
         problem

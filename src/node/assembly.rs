@@ -42,7 +42,7 @@ pub struct NodeParts {
     pub store: Arc<dyn Store>,
     /// What makes `store` durable.
     pub commit: Arc<dyn Commit>,
-    /// What all its random choices follow from, its life numbers among them: another at every start.
+    /// What all its random choices follow from, what tells this life from all others among them: another at every start.
     pub seed: u64,
 }
 
@@ -86,7 +86,14 @@ impl Assembly {
         let (life, lives) = Lives::begin(Arc::clone(&parts.store), parts.seed.rotate_left(29), parts.clock.now().unix_millis)?;
         let (mut lanes, mut cores) = (Vec::new(), Vec::new());
         for core in 0..parts.cores {
-            let seat = Seat { me: parts.node, incarnation: life.incarnation, core, cores: parts.cores, restarted: parts.restarted };
+            let seat = Seat {
+                me: parts.node,
+                incarnation: life.incarnation,
+                core,
+                cores: parts.cores,
+                life: parts.seed.rotate_left(41),
+                restarted: parts.restarted,
+            };
             let mut dynamo = Dynamo::new(parts.config.clone(), seat);
             dynamo.restore(&*parts.store)?;
             let (lane, inbox) = Lane::new();

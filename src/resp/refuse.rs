@@ -1,11 +1,10 @@
 //! Everything a client can be refused with, in Redis's own words where Redis has them.
 
-use std::fmt::Write as _;
-
 use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
 use quorate_dynamo::consistency::UnknownLevel;
 use quorate_dynamo::op::RequestError;
+use quorate_dynamo::protocol::Refusal;
 
 /// A command that is refused by the face itself; nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -128,6 +127,15 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
             names(missing, topology),
             extent.describe(*may_be_applied)
         ),
+        RequestError::Refused { level, acked, required, refused, missing, may_be_applied } => format!(
+            "REFUSED {level}: {acked} of {required} replicas did their part{}{}{}",
+            reasons(refused, topology),
+            names(missing, topology),
+            extent.describe(*may_be_applied)
+        ),
+        RequestError::KeyspaceDropped => {
+            format!("ERR the keyspace was dropped meanwhile{}; it goes with the keyspace", extent.describe(true))
+        }
         RequestError::Moving => format!("TRYAGAIN the topology is changing{}", nothing()),
         RequestError::Overloaded => format!("OVERLOADED the node has too much to do{}", nothing()),
         RequestError::Stopping => format!("STOPPING the node is stopping{}", extent.describe(true)),
@@ -143,13 +151,18 @@ fn names(missing: &[NodeId], topology: &Topology) -> String {
     let mut text = String::new();
     for (index, id) in missing.iter().enumerate() {
         text.push_str(if index == 0 { "; missing " } else { ", " });
-        let written = match topology.nodes.get(id) {
-            Some(node) => write!(text, "{}@{}", node.name, node.datacenter),
-            None => write!(text, "n{id}"),
-        };
-        written.expect("invariant: a String takes all text");
+        text.push_str(&name(*id, topology));
     }
     text
+}
+
+fn name(id: NodeId, topology: &Topology) -> String {
+    topology.nodes.get(&id).map_or_else(|| format!("n{id}"), |node| format!("{}@{}", node.name, node.datacenter))
+}
+
+/// `; a@east: its disk is full`, for each node that refused.
+fn reasons(refused: &[(NodeId, Refusal)], topology: &Topology) -> String {
+    refused.iter().fold(String::new(), |text, (id, reason)| format!("{text}; {}: {reason}", name(*id, topology)))
 }
 
 #[cfg(test)]

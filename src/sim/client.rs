@@ -72,7 +72,7 @@ impl Client {
 
 /// Whether a write that failed so may nevertheless be, or become, visible. What a client may conclude from the error alone.
 pub fn may_be_applied(error: &RequestError) -> bool {
-    matches!(error, RequestError::TimedOut { may_be_applied: true, .. } | RequestError::Stopping)
+    error.may_be_applied()
 }
 
 /// What clients were told, and what must therefore be true in the end.

@@ -77,7 +77,7 @@ impl Dynamo {
         }
         let names: Vec<Bytes> = keys.iter().map(|(key, _)| key.clone()).collect();
         let holders = placement.holders();
-        let id = self.flights.name(self.seat.core);
+        let id = self.flights.new_name();
         for to in holders.into_iter().filter(|node| *node != self.seat.me && self.routes.reachable(*node)) {
             effects.push(Effect::Send { to, message: Message::Lapsed { id, place, keys: names.clone() } });
         }

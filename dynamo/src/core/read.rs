@@ -1,68 +1,99 @@
 //! Reads: answered from this node's replica once enough others have said that they have the same; if one has something else, both are first
 //! brought to what they have together.
+//!
+//! While a partition is copied, later reads will count another set of replicas. What a read above `ONE` returns is therefore left on as many of that
+//! set as well, so that the next read cannot see less when the reads have switched. A replica of that set that is still being filled takes part:
+//! it joins what is sent, and nothing that it joins can be lost to the stream that fills it, since a slice of the stream drops only entries that its
+//! source had seen and no longer has, which is to say entries that some event has overwritten. It does not count among those that are *read*: it may
+//! have the same rows as a stale reader and lack what it acknowledged before it lost its disk.
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use quorate_control::quorum::{Group, Tally, Verdict};
+use quorate_control::quorum::{Group, Verdict};
+use quorate_control::topology::Phase;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::flight::{Flight, Reading, Repairing, Stage};
-use crate::op::{Answer, Op, Query, Reply, RequestError};
-use crate::preference::Access;
+use super::flight::{Flight, Next, Reading, Repairing, Stage, Told};
+use super::ledger::Ledger;
+use crate::op::{Answer, Op, Reply, RequestError};
+use crate::planted;
+use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
 use crate::value;
 
 impl Dynamo {
-    pub(super) fn start_query(
-        &mut self,
-        now: Now,
-        flight: Flight,
-        key: &Bytes,
-        query: &Query,
-        effects: &mut Vec<Effect>,
-    ) -> Result<(), RequestError> {
-        let (groups, tally) = self.tally(&flight, flight.level, Access::Read)?;
+    pub(super) fn start_query(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
+        let ledger = self.ledger(flight, flight.level, Access::Read)?;
         let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition)).ok_or(RequestError::Moving)?;
+        let Op::Query(key, query) = &flight.request.op else { return Err(RequestError::Moving) };
         let reply = value::query(replica, key, query, now.unix_millis);
-        if tally.verdict() == Verdict::Reached {
-            Self::reply(flight.origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
-            return Ok(());
+        let later = self.later_readers(flight);
+        if (ledger.verdict() == Verdict::Reached && later.is_none()) || planted::READ_QUORUM_OF_ONE.is_planted() {
+            return Ok(Next::Done(reply.map(|reply| Answer { reply, receipt: None })));
         }
         let ranges = value::ranges_of(replica, key, query);
-        self.ask(flight, ranges, Some(reply), (groups, tally), effects);
-        Ok(())
+        self.ask(now, flight, (ranges, Some(reply)), (ledger, later), effects)
+    }
+
+    /// While the partition is copied: the set that is read when that is over, as far as it must have what this read returns. Levels that one
+    /// replica satisfies promise nothing about the next read.
+    fn later_readers(&self, flight: &Flight) -> Option<Ledger> {
+        let placement = self.routes.placement_of(flight.place)?;
+        placement.transition.as_ref().filter(|transition| transition.phase == Phase::Copying)?;
+        if planted::REPAIR_COUNTS_ONE_SET.is_planted() {
+            return None;
+        }
+        let mut groups = self.later_groups(flight)?;
+        groups.retain(|group| group.needed > 1 && group.needed <= group.members.len());
+        let mut ledger = Ledger::new(groups).ok().filter(|ledger| ledger.verdict() == Verdict::Pending)?;
+        for node in ledger.open().into_iter().filter(|node| !self.routes.reachable(*node)) {
+            ledger.lost(node);
+        }
+        ledger.has(self.seat.me);
+        Some(ledger)
+    }
+
+    fn later_groups(&self, flight: &Flight) -> Option<Vec<Group>> {
+        let placement = self.routes.placement_of(flight.place)?;
+        let to = placement.transition.as_ref()?.to.clone();
+        let after = quorate_control::topology::Placement::stable(placement.epoch, to);
+        Some(groups(flight.level, Access::Read, &after, self.routes.topology()?, &flight.request.datacenter))
     }
 
     /// Asks the nearest replicas that suffice for what they have in `ranges`.
     pub(super) fn ask(
         &mut self,
-        mut flight: Flight,
-        ranges: Vec<Range>,
-        eager: Option<Result<Reply, RequestError>>,
-        (groups, tally): (Vec<Group>, Tally),
+        now: Now,
+        flight: &mut Flight,
+        (ranges, eager): (Vec<Range>, Option<Result<Reply, RequestError>>),
+        (mut ledger, mut later): (Ledger, Option<Ledger>),
         effects: &mut Vec<Effect>,
-    ) {
-        let Some(replica) = self.replicas.get(&(flight.place.keyspace, flight.place.partition)) else { return };
+    ) -> Result<Next, RequestError> {
+        let place = flight.place;
+        let replica = self.replicas.get(&(place.keyspace, place.partition)).ok_or(RequestError::Moving)?;
         let (digest, context) = (replica.digest_of(&ranges), replica.context_for(&ranges));
-        let asked = self.nearest(flight.place, &groups);
-        let id = self.flights.name(self.seat.core);
+        let mut asked = Vec::new();
+        self.choose_nearest(place, ledger.groups(), &mut asked);
+        self.choose_nearest(place, later.as_ref().map_or(&[], Ledger::groups), &mut asked);
+        let id = self.flights.name(flight);
         for to in &asked {
-            let message = Message::Read { id, place: flight.place, ranges: ranges.clone(), digest, context: context.clone() };
+            ledger.ask(*to);
+            if let Some(later) = &mut later {
+                later.ask(*to);
+            }
+            let message = Message::Read { id, place, ranges: ranges.clone(), digest, context: context.clone() };
             effects.push(Effect::Send { to: *to, message });
         }
-        flight.hedge_at = flight.hedge_at.map(|at| at + self.routes.round_trip(&asked) * 2);
-        flight.stage = Stage::Reading(Reading { ranges, digest, eager, groups, tally, asked, told: Vec::new() });
-        self.flights.insert(id, flight);
+        flight.hedge = self.hedge_from(now, &asked);
+        Ok(Next::Wait(id, Stage::Reading(Reading { ranges, digest, eager, ledger, later, told: Vec::new() })))
     }
 
     /// As many of the nearest reachable members of each group as it needs beside this node.
-    fn nearest(&self, place: Place, groups: &[Group]) -> Vec<NodeId> {
-        let Some(placement) = self.routes.placement_of(place) else { return Vec::new() };
+    fn choose_nearest(&self, place: Place, groups: &[Group], chosen: &mut Vec<NodeId>) {
+        let Some(placement) = self.routes.placement_of(place) else { return };
         let near = self.routes.preference(placement).primaries;
-        let mut chosen: Vec<NodeId> = Vec::new();
         for group in groups {
             let counted = |node: &NodeId| group.members.contains(node) && (*node == self.seat.me || chosen.contains(node));
             let have = near.iter().filter(|node| counted(node)).count();
@@ -76,56 +107,55 @@ impl Dynamo {
                 .collect();
             chosen.extend(more);
         }
-        chosen
     }
 
-    /// Asks the replicas that have not been asked, or writes again to those that have not acknowledged.
-    pub(super) fn hedge(&mut self, now: Now, id: FlightId, effects: &mut Vec<Effect>) {
-        let Some(mut flight) = self.flights.remove(id) else { return };
-        flight.hedge_at = None;
-        match &mut flight.stage {
-            Stage::Reading(reading) => {
-                let silent: Vec<NodeId> = reading.tally.silent().filter(|node| self.routes.reachable(*node)).collect();
-                let context = self
-                    .replicas
-                    .get(&(flight.place.keyspace, flight.place.partition))
-                    .and_then(|replica| replica.context_for(&reading.ranges));
-                for to in silent {
-                    let message = Message::Read {
-                        id,
-                        place: flight.place,
-                        ranges: reading.ranges.clone(),
-                        digest: reading.digest,
-                        context: context.clone(),
-                    };
-                    effects.push(Effect::Send { to, message });
-                    self.counters.hedged += u64::from(!reading.asked.contains(&to));
-                    reading.asked.push(to);
-                }
-            }
+    /// Nobody has answered in time: asks the replicas that have not been asked, and again those that have not answered; twice as patient from now on.
+    pub(super) fn hedge(&mut self, now: Now, id: FlightId, flight: &mut Flight, mut stage: Stage, effects: &mut Vec<Effect>) -> Next {
+        flight.hedge.patience *= 2;
+        flight.hedge.at = now.monotonic + flight.hedge.patience;
+        match &mut stage {
+            Stage::Reading(reading) => self.ask_open(id, flight, reading, true, effects),
             Stage::Repairing(repairing) => {
-                for to in repairing.tally.silent().filter(|node| self.routes.reachable(*node)) {
-                    effects.push(Effect::Send {
-                        to,
-                        message: Message::Write { id, place: flight.place, delta: Arc::clone(&repairing.delta) },
-                    });
+                for to in repairing.ledger.open().into_iter().filter(|node| self.routes.reachable(*node)) {
+                    repairing.ledger.ask(to);
+                    let message = Message::Write { id, place: flight.place, delta: Arc::clone(&repairing.delta) };
+                    effects.push(Effect::Send { to, message });
                 }
             }
-            Stage::Writing(writing) => {
-                for to in writing.owing.iter().filter(|node| self.routes.reachable(**node)) {
-                    effects.push(Effect::Send {
-                        to: *to,
-                        message: Message::Write { id, place: flight.place, delta: Arc::clone(&writing.delta) },
-                    });
-                }
-            }
-            Stage::Parked if !flight.retried => {
-                self.start(now, super::request::Start::again(flight, Vec::new()), effects);
-                return;
-            }
-            Stage::Parked | Stage::Forwarded(_) => {}
+            Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
+            Stage::Parked | Stage::Forwarded(_) => flight.hedge.at = flight.deadline,
         }
-        self.flights.insert(id, flight);
+        Next::Wait(id, stage)
+    }
+
+    /// A replica will not answer: asks those that have not been asked.
+    pub(super) fn ask_others(&mut self, id: FlightId, flight: &Flight, mut stage: Stage, effects: &mut Vec<Effect>) -> Next {
+        if let Stage::Reading(reading) = &mut stage {
+            self.ask_open(id, flight, reading, false, effects);
+        }
+        Next::Wait(id, stage)
+    }
+
+    fn ask_open(&mut self, id: FlightId, flight: &Flight, reading: &mut Reading, again: bool, effects: &mut Vec<Effect>) {
+        let Some(replica) = self.replicas.get(&(flight.place.keyspace, flight.place.partition)) else { return };
+        let context = replica.context_for(&reading.ranges);
+        let mut open = reading.ledger.open();
+        open.extend(reading.later.iter().flat_map(Ledger::open));
+        open.sort_unstable();
+        open.dedup();
+        for to in open.into_iter().filter(|node| self.routes.reachable(*node)) {
+            let asked = reading.asked(to);
+            if asked && !again {
+                continue;
+            }
+            self.counters.hedged += u64::from(!asked);
+            reading.ledger.ask(to);
+            if let Some(later) = &mut reading.later {
+                later.ask(to);
+            }
+            let (ranges, digest, context) = (reading.ranges.clone(), reading.digest, context.clone());
+            effects.push(Effect::Send { to, message: Message::Read { id, place: flight.place, ranges, digest, context } });
+        }
     }
 
     /// Another node reads.
@@ -138,8 +168,9 @@ impl Dynamo {
     ) {
         let message = match self.serving(place) {
             Err(reason) => Message::Refused { id, reason },
-            Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)).filter(|replica| !replica.filling()) {
+            Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
                 None => Message::Refused { id, reason: Refusal::NotServing },
+                Some(replica) if replica.filling() => Message::Refused { id, reason: Refusal::Filling },
                 Some(replica) => match replica.digest_of(ranges) {
                     mine if mine == digest => Message::Same { id },
                     mine => match replica.difference(ranges, context) {
@@ -161,12 +192,13 @@ impl Dynamo {
         }
     }
 
-    pub(super) fn on_same(&mut self, now: Now, from: NodeId, id: FlightId, effects: &mut Vec<Effect>) {
-        if let Some(Flight { stage: Stage::Reading(reading), .. }) = self.flights.get_mut(id) {
-            reading.told.push((from, reading.digest, None));
-            reading.tally.ack(from);
-            self.finish_reading(now, id, effects);
-        }
+    pub(super) fn on_same(&mut self, now: Now, (from, id): (NodeId, FlightId), effects: &mut Vec<Effect>) {
+        self.resume(now, id, effects, |core, flight, mut stage, effects| {
+            let Stage::Reading(reading) = &mut stage else { return Next::Wait(id, stage) };
+            let told = Told { digest: Some(reading.digest), context: None };
+            reading.hear(from, told);
+            core.go_on_reading(now, id, flight, stage, effects)
+        });
     }
 
     pub(super) fn on_different(
@@ -177,84 +209,85 @@ impl Dynamo {
         digest: u128,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(flight) = self.flights.get_mut(id) else { return };
-        if !matches!(flight.stage, Stage::Reading(_)) {
-            return;
-        }
-        let place = flight.place;
-        if !self.join(now, place, delta) {
-            self.fail_flight(now, from, id, effects);
-            return;
-        }
-        if let Some(Flight { stage: Stage::Reading(reading), .. }) = self.flights.get_mut(id) {
-            reading.told.push((from, digest, Some(delta.context.clone())));
-            reading.tally.ack(from);
-            self.finish_reading(now, id, effects);
-        }
+        self.resume(now, id, effects, |core, flight, mut stage, effects| {
+            let Stage::Reading(reading) = &mut stage else { return Next::Wait(id, stage) };
+            if !reading.asked(from) {
+                return Next::Wait(id, stage);
+            }
+            if !core.join(now, flight.place, delta) {
+                let me = core.seat.me;
+                return core.refused(now, (from, me, Refusal::Clock), (id, flight), stage, effects);
+            }
+            reading.hear(from, Told { digest: Some(digest), context: Some(delta.context.clone()) });
+            core.go_on_reading(now, id, flight, stage, effects)
+        });
     }
 
-    fn finish_reading(&mut self, now: Now, id: FlightId, effects: &mut Vec<Effect>) {
-        let reached = self
-            .flights
-            .get_mut(id)
-            .is_some_and(|flight| matches!(&flight.stage, Stage::Reading(r) if r.tally.verdict() == Verdict::Reached));
-        if !reached {
-            return;
-        }
-        let Some(mut flight) = self.flights.remove(id) else { return };
-        let Stage::Reading(reading) = std::mem::replace(&mut flight.stage, Stage::Parked) else { return };
-        let Some(eager) = reading.eager.clone() else {
-            self.execute_observed(now, id, flight, effects);
-            return;
+    pub(super) fn go_on_reading(&mut self, now: Now, id: FlightId, flight: &mut Flight, stage: Stage, effects: &mut Vec<Effect>) -> Next {
+        let reading = match stage {
+            Stage::Reading(reading) if reading.verdict() == Verdict::Reached => reading,
+            stage => return Next::Wait(id, stage),
         };
-        if reading.told.iter().all(|(_, digest, _)| *digest == reading.digest) {
-            Self::reply(flight.origin, eager.map(|reply| Answer { reply, receipt: None }), effects);
-            return;
+        match &reading.eager {
+            None => self.execute_observed(now, flight, effects),
+            Some(eager) if reading.told.iter().all(|(_, told)| told.digest == Some(reading.digest)) => {
+                Next::Done(eager.clone().map(|reply| Answer { reply, receipt: None }))
+            }
+            Some(_) => self.repair(now, flight, reading, effects).into(),
         }
-        self.repair(now, id, flight, reading, effects);
     }
 
-    /// Brings enough of those that answered to what is about to be returned, so that the next reader cannot see less.
-    fn repair(&mut self, now: Now, id: FlightId, mut flight: Flight, reading: Reading, effects: &mut Vec<Effect>) {
+    /// Brings enough replicas to what is about to be returned, so that the next reader cannot see less.
+    fn repair(&mut self, now: Now, flight: &mut Flight, reading: Reading, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
         self.counters.read_repairs += 1;
         let place = flight.place;
-        let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)) else { return };
-        let Op::Query(key, query) = &flight.request.op else { return };
+        let replica = self.replicas.get(&(place.keyspace, place.partition)).ok_or(RequestError::Moving)?;
+        let Op::Query(key, query) = &flight.request.op else { return Err(RequestError::Moving) };
         let reply = value::query(replica, key, query, now.unix_millis);
         let digest = replica.digest_of(&reading.ranges);
-        let mut tally = Tally::new(reading.groups).expect("invariant: these groups have been satisfiable before");
-        tally.ack(self.seat.me);
+        let mut groups = reading.ledger.groups().to_vec();
+        groups.extend(reading.later.iter().flat_map(|later| later.groups().iter().cloned()));
+        let mut ledger = Ledger::new(groups).map_err(|_changed| RequestError::Moving)?;
+        ledger.has(self.seat.me);
         let mut behind = Vec::new();
         let mut least: Option<CausalContext> = None;
-        for (node, theirs, context) in reading.told {
-            if theirs == digest {
-                tally.ack(node);
+        for (node, told) in reading.told {
+            if told.digest == Some(digest) {
+                ledger.has(node);
             } else {
                 behind.push(node);
-                least = context.or(least);
+                least = told.context.or(least);
             }
         }
-        if tally.verdict() == Verdict::Reached {
-            Self::reply(flight.origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
-            return;
+        if ledger.verdict() == Verdict::Reached {
+            return Ok(Next::Done(reply.map(|reply| Answer { reply, receipt: None })));
         }
         // Those that lack something are sent everything in the ranges, or what the one that told its context lacks.
-        let Some(delta) = replica.difference(&reading.ranges, least.as_ref().filter(|_| behind.len() == 1)) else {
-            let error = RequestError::Unavailable {
-                level: flight.level,
-                required: tally.required() as u32,
-                alive: tally.acked() as u32,
-                missing: behind,
-            };
-            Self::reply(flight.origin, Err(error), effects);
-            return;
-        };
-        let delta = Arc::new(delta);
-        for to in behind {
-            effects.push(Effect::Send { to, message: Message::Write { id, place, delta: Arc::clone(&delta) } });
+        let delta = replica.difference(&reading.ranges, least.as_ref().filter(|_| behind.len() == 1));
+        let delta = Arc::new(delta.ok_or_else(|| RequestError::Refused {
+            level: flight.level,
+            acked: 1,
+            required: ledger.groups().iter().map(|group| group.needed).max().unwrap_or(1) as u32,
+            refused: vec![(self.seat.me, Refusal::NotServing)],
+            missing: Vec::new(),
+            may_be_applied: false,
+        })?);
+        let id = self.flights.name(flight);
+        for to in &behind {
+            ledger.ask(*to);
+            effects.push(Effect::Send { to: *to, message: Message::Write { id, place, delta: Arc::clone(&delta) } });
         }
-        flight.hedge_at = Some(now.monotonic + self.config.hedge_after);
-        flight.stage = Stage::Repairing(Repairing { reply, delta, tally });
-        self.flights.insert(id, flight);
+        flight.hedge = self.hedge_from(now, &behind);
+        Ok(Next::Wait(id, Stage::Repairing(Repairing { reply, delta, ledger })))
+    }
+}
+
+impl Reading {
+    /// Takes what `node` said that it has, if it was asked and had not said so before.
+    fn hear(&mut self, node: NodeId, told: Told) {
+        let counted = self.ledger.answered(node) | self.later.as_mut().is_some_and(|later| later.answered(node));
+        if counted {
+            self.told.push((node, told));
+        }
     }
 }

@@ -83,6 +83,11 @@ impl Routes {
         node == self.me || !self.unreachable.contains(&node)
     }
 
+    /// Whether no node is known to be out of reach.
+    pub(super) fn all_reachable(&self) -> bool {
+        self.unreachable.is_empty()
+    }
+
     pub(super) fn set_round_trip(&mut self, node: NodeId, rtt: Duration) {
         self.round_trips.insert(node, rtt);
     }

@@ -1,6 +1,7 @@
 //! A handful of cores that talk through a queue: what each level needs and gives, what a removal sees, what heals.
 
 mod expiry;
+mod flights;
 mod levels;
 mod moves;
 mod net;

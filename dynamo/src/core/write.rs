@@ -2,60 +2,54 @@
 
 use std::sync::Arc;
 
-use quorate_control::quorum::{Tally, Verdict};
+use quorate_control::quorum::Verdict;
 use quorate_crdt::{CausalContext, Dot, NodeId, Now, ReplicaId};
 
-use super::flight::{Flight, Repairing, Stage, Writing};
+use super::flight::{Flight, Next, Stage, Writing};
+use super::ledger::Ledger;
 use super::{Dynamo, written};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, Reply, RequestError};
+use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
 use crate::value::{self, Clocked};
 
 impl Dynamo {
-    pub(super) fn start_mutation(&mut self, now: Now, flight: Flight, effects: &mut Vec<Effect>) -> Result<(), RequestError> {
+    pub(super) fn start_mutation(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
         if self.standing.writes.disk_full {
             return Err(RequestError::DiskFull);
         }
         if self.standing.writes.forgetful {
             return Err(RequestError::Moving);
         }
-        let (_, enough) = self.tally(&flight, flight.level, Access::Write)?;
+        let enough = self.ledger(flight, flight.level, Access::Write)?;
         let at = (flight.place.keyspace, flight.place.partition);
         if let Op::Mutate(key, mutation) = &flight.request.op
             && let Some(replica) = self.replicas.get(&at)
             && let Some(ranges) = value::must_see(replica, key, mutation, now.unix_millis)
         {
-            let (groups, tally) = self.tally(&flight, observing(flight.level), Access::Read)?;
-            if tally.verdict() != Verdict::Reached {
-                self.ask(flight, ranges, None, (groups, tally), effects);
-                return Ok(());
+            let ledger = self.ledger(flight, observing(flight.level), Access::Read)?;
+            if ledger.verdict() != Verdict::Reached {
+                return self.ask(now, flight, (ranges, None), (ledger, None), effects);
             }
         }
-        let id = self.flights.name(self.seat.core);
-        self.execute(now, id, flight, enough, effects);
-        Ok(())
+        self.execute(now, flight, enough, effects)
     }
 
     /// The mutation has seen what it had to: whether enough writers can still be reached is looked at again.
-    pub(super) fn execute_observed(&mut self, now: Now, id: FlightId, flight: Flight, effects: &mut Vec<Effect>) {
-        match self.tally(&flight, flight.level, Access::Write) {
-            Ok((_, tally)) => self.execute(now, id, flight, tally, effects),
-            Err(error) => Self::reply(flight.origin, Err(error), effects),
-        }
+    pub(super) fn execute_observed(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Next {
+        self.ledger(flight, flight.level, Access::Write).and_then(|ledger| self.execute(now, flight, ledger, effects)).into()
     }
 
     /// Applies the mutation here and sends it on. From here on the write may be applied, whatever happens.
-    fn execute(&mut self, now: Now, id: FlightId, flight: Flight, tally: Tally, effects: &mut Vec<Effect>) {
-        let origin = flight.origin;
-        match self.apply(now, &flight) {
-            Err(error) => Self::reply(origin, Err(error), effects),
-            Ok((reply, None)) => Self::reply(origin, Ok(Answer { reply, receipt: None }), effects),
-            Ok((reply, Some((delta, dot)))) => {
+    fn execute(&mut self, now: Now, flight: &mut Flight, ledger: Ledger, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
+        match self.apply(now, flight)? {
+            (reply, None) => Ok(Next::Done(Ok(Answer { reply, receipt: None }))),
+            (reply, Some((delta, dot))) => {
                 let answer = written(reply, flight.place, dot);
-                self.spread(id, flight, (answer, delta), tally, effects);
+                Ok(self.spread(now, flight, (answer, delta), ledger, effects))
             }
         }
     }
@@ -83,29 +77,41 @@ impl Dynamo {
     }
 
     /// Sends the delta to every other writer, or to a fallback for one that cannot be reached, and starts to count.
-    fn spread(&mut self, id: FlightId, mut flight: Flight, (answer, delta): (Answer, Delta), tally: Tally, effects: &mut Vec<Effect>) {
+    fn spread(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        (answer, delta): (Answer, Delta),
+        ledger: Ledger,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         let place = flight.place;
-        let delta = Arc::new(delta);
-        let mut owing = Vec::new();
+        let id = self.flights.name(flight);
+        let events = delta.parts.iter().flat_map(|part| part.settled.iter().copied()).collect::<CausalContext>();
+        let mut writing = Writing { answer, delta: Arc::new(delta), events, ledger };
+        for (owner, fallback) in self.absent_writers(place) {
+            effects.push(Effect::Send { to: fallback, message: Message::Hint { owner, place, delta: Arc::clone(&writing.delta) } });
+        }
+        self.send_to_writers(id, place, &mut writing, effects);
+        flight.hedge = self.hedge_from(now, &writing.ledger.owing());
+        self.go_on_writing(id, flight, writing)
+    }
+
+    /// Writers that cannot be reached, each with the nearest reachable node that does not hold the partition.
+    fn absent_writers(&self, place: Place) -> Vec<(NodeId, NodeId)> {
+        let Some(placement) = self.routes.placement_of(place).filter(|_| !self.routes.all_reachable()) else { return Vec::new() };
+        let absent = placement.holders().into_iter().filter(|node| !self.routes.reachable(*node));
+        absent.filter_map(|owner| Some((owner, self.fallback(place)?))).collect()
+    }
+
+    /// Sends the delta to every writer that can be reached and has not acknowledged it.
+    pub(super) fn send_to_writers(&mut self, id: FlightId, place: Place, writing: &mut Writing, effects: &mut Vec<Effect>) {
         let Some(placement) = self.routes.placement_of(place) else { return };
-        for writer in placement.holders().into_iter().filter(|node| *node != self.seat.me) {
-            if self.routes.reachable(writer) {
-                effects.push(Effect::Send { to: writer, message: Message::Write { id, place, delta: Arc::clone(&delta) } });
-                owing.push(writer);
-            } else if let Some(fallback) = self.fallback(place) {
-                effects.push(Effect::Send { to: fallback, message: Message::Hint { owner: writer, place, delta: Arc::clone(&delta) } });
+        for to in placement.holders().into_iter().filter(|node| *node != self.seat.me && self.routes.reachable(*node)) {
+            if !writing.ledger.has_answered(to) && !writing.ledger.has_refused(to) {
+                writing.ledger.ask(to);
+                effects.push(Effect::Send { to, message: Message::Write { id, place, delta: Arc::clone(&writing.delta) } });
             }
-        }
-        let mut answer = Some(answer);
-        if tally.verdict() == Verdict::Reached
-            && let Some(answer) = answer.take()
-        {
-            Self::reply(flight.origin, Ok(answer), effects);
-        }
-        if !owing.is_empty() {
-            let events = delta.parts.iter().flat_map(|part| part.settled.iter().copied()).collect::<CausalContext>();
-            flight.stage = Stage::Writing(Writing { answer, delta, events, tally, owing });
-            self.flights.insert(id, flight);
         }
     }
 
@@ -115,45 +121,47 @@ impl Dynamo {
         self.routes.preference(placement).fallbacks.into_iter().find(|node| self.routes.reachable(*node))
     }
 
-    /// The topology has changed under a write that is applied here: it now counts in the sets of today.
-    pub(super) fn rewrite(&mut self, now: Now, id: FlightId, mut flight: Flight, effects: &mut Vec<Effect>) {
-        let Stage::Writing(mut writing) = std::mem::replace(&mut flight.stage, Stage::Parked) else { return };
+    /// The topology has changed under a write that is applied here. It counts in the sets of today and from nothing: an acknowledgement belongs to the
+    /// placement under which it was asked for, since a replica may have been erased and made again in between.
+    pub(super) fn rewrite(&mut self, now: Now, flight: &mut Flight, mut writing: Writing, effects: &mut Vec<Effect>) -> Next {
         let place = flight.place;
-        let Some(placement) = self.routes.placement(place.keyspace, place.partition).cloned() else { return };
-        let Some(topology) = self.routes.topology().cloned() else { return };
-        flight.place = Place { epoch: placement.epoch, ..place };
-        let acked: Vec<NodeId> =
-            writing.tally.members().filter(|node| !writing.owing.contains(node) && self.routes.reachable(*node)).collect();
-        let needed = groups(flight.level, Access::Write, &placement, &topology, &flight.request.datacenter);
-        let Ok(mut tally) = Tally::new(needed) else {
-            flight.stage = Stage::Writing(writing);
-            self.flights.insert(id, flight);
-            return;
+        let today = self.routes.placement(place.keyspace, place.partition).cloned().zip(self.routes.topology().cloned());
+        let Some((placement, topology)) = today else {
+            if planted::ANSWER_LOST_WHEN_KEYSPACE_GONE.is_planted() {
+                flight.origin = super::flight::Origin::Nobody;
+            }
+            return Next::Done(Err(RequestError::KeyspaceDropped));
         };
-        for node in &acked {
-            tally.ack(*node);
+        flight.place = Place { epoch: placement.epoch, ..place };
+        let needed = groups(flight.level, Access::Write, &placement, &topology, &flight.request.datacenter);
+        let owing = writing.ledger.owing();
+        let Ok(ledger) = Ledger::new(needed) else {
+            return Next::Done(Err(writing.ledger.failure(flight.level, true)));
+        };
+        writing.ledger = ledger;
+        if planted::REWRITE_COUNTS_UNSENT.is_planted() {
+            writing.ledger.believe_all_but_owing(&owing, |node| self.routes.reachable(node));
         }
-        writing.owing = placement.holders().into_iter().filter(|node| *node != self.seat.me && !acked.contains(node)).collect();
-        for to in writing.owing.iter().filter(|node| self.routes.reachable(**node)) {
-            effects.push(Effect::Send { to: *to, message: Message::Write { id, place: flight.place, delta: Arc::clone(&writing.delta) } });
+        let at = (place.keyspace, place.partition);
+        if self.replicas.get(&at).is_some_and(|replica| replica.context().covers(&writing.events)) {
+            writing.ledger.has(self.seat.me);
         }
-        writing.tally = tally;
-        flight.hedge_at = Some(now.monotonic + self.config.hedge_after);
-        flight.stage = Stage::Writing(writing);
-        self.flights.insert(id, flight);
-        self.settle_write(id, effects);
+        let id = self.flights.name(flight);
+        self.send_to_writers(id, flight.place, &mut writing, effects);
+        flight.hedge = self.hedge_from(now, &writing.ledger.owing());
+        self.go_on_writing(id, flight, writing)
     }
 
-    /// Another node writes, or repairs what it is about to return.
+    /// Another node writes, or repairs what it is about to return. A replica that is still being filled joins it and says so: see [`read`](super::read)
+    /// for why nothing of that can be lost again. It does not answer reads, so every read quorum that meets it meets a filled replica.
     pub(super) fn on_write(&mut self, now: Now, from: NodeId, (id, place): (FlightId, Place), delta: &Delta, effects: &mut Vec<Effect>) {
         let message = match self.serving(place) {
             Err(reason) => {
                 self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
                 Message::Refused { id, reason }
             }
-            Ok(()) if self.standing.writes.disk_full || !self.join(now, place, delta) => {
-                Message::Refused { id, reason: Refusal::NotServing }
-            }
+            Ok(()) if self.standing.writes.disk_full => Message::Refused { id, reason: Refusal::DiskFull },
+            Ok(()) if !self.join(now, place, delta) => Message::Refused { id, reason: Refusal::Clock },
             Ok(()) => {
                 let Some(replica) = self.replica_mut(place) else { return };
                 replica.overheard(from, &delta.context);
@@ -163,44 +171,58 @@ impl Dynamo {
         effects.push(Effect::Send { to: from, message });
     }
 
-    pub(super) fn on_written(&mut self, now: Now, from: NodeId, id: FlightId, replica: ReplicaId, effects: &mut Vec<Effect>) {
-        let Some(flight) = self.flights.get_mut(id) else { return };
-        match &mut flight.stage {
-            Stage::Writing(writing) => {
-                writing.owing.retain(|owing| *owing != from);
-                writing.tally.ack(from);
+    /// A replica has joined what it was sent, durably.
+    pub(super) fn on_written(&mut self, now: Now, (from, id): (NodeId, FlightId), replica: ReplicaId, effects: &mut Vec<Effect>) {
+        let decided = match self.flights.get_mut(id) {
+            Some((flight, Stage::Writing(writing))) => {
+                if !writing.ledger.answered(from) {
+                    return;
+                }
                 let at = (flight.place.keyspace, flight.place.partition);
                 if let Some(held) = self.replicas.get_mut(&at) {
                     held.acknowledged(from, replica, &writing.events);
                 }
-                self.settle_write(id, effects);
-                self.look_after_waiters(now, effects);
+                writing.ledger.verdict() != Verdict::Pending
             }
-            Stage::Repairing(repairing) => {
-                if repairing.tally.ack(from) == Verdict::Reached
-                    && let Some(Flight { origin, stage: Stage::Repairing(Repairing { reply, .. }), .. }) = self.flights.remove(id)
-                {
-                    Self::reply(origin, reply.map(|reply| Answer { reply, receipt: None }), effects);
-                }
+            Some((_, Stage::Repairing(repairing))) => {
+                repairing.ledger.answered(from);
+                repairing.ledger.verdict() != Verdict::Pending
             }
-            Stage::Reading(_) | Stage::Forwarded(_) | Stage::Parked => {}
+            Some(_) => false,
+            None => {
+                self.on_late_acknowledgement((from, id), replica);
+                false
+            }
+        };
+        self.look_after_waiters(now, effects);
+        if decided {
+            self.resume(now, id, effects, |core, flight, stage, _| match stage {
+                Stage::Writing(writing) => core.go_on_writing(id, flight, writing),
+                Stage::Repairing(repairing) => Next::Done(repairing.reply.map(|reply| Answer { reply, receipt: None })),
+                stage => Next::Wait(id, stage),
+            });
         }
     }
 
-    /// Answers the client when the level is reached; the flight stays until everybody has acknowledged, for `WAIT` and for forgetting.
-    fn settle_write(&mut self, id: FlightId, effects: &mut Vec<Effect>) {
-        let Some(flight) = self.flights.get_mut(id) else { return };
-        let Stage::Writing(writing) = &mut flight.stage else { return };
-        let done = writing.owing.is_empty();
-        if writing.tally.verdict() == Verdict::Reached
-            && let Some(answer) = writing.answer.take()
+    /// Nobody waits for it any more, but it tells what that replica knows.
+    fn on_late_acknowledgement(&mut self, (from, id): (NodeId, FlightId), replica: ReplicaId) {
+        if self.flights.is_mine(id)
+            && let Some((place, events)) = self.flights.owed.paid(id, from)
+            && let Some(held) = self.replicas.get_mut(&(place.keyspace, place.partition))
         {
-            let origin = flight.origin;
-            Self::reply(origin, Ok(answer), effects);
+            held.acknowledged(from, replica, &events);
         }
-        // Nobody is left who could acknowledge: if that was not enough, the client is told so now.
-        if done && let Some(flight) = self.flights.remove(id) {
-            Self::time_out(&flight, effects);
+    }
+
+    /// A write is answered as soon as its level is decided, and is then no longer in flight: who still owes an acknowledgement is remembered apart.
+    fn go_on_writing(&mut self, id: FlightId, flight: &Flight, writing: Writing) -> Next {
+        match writing.ledger.verdict() {
+            Verdict::Pending => Next::Wait(id, Stage::Writing(writing)),
+            Verdict::Impossible => self.give_up(id, flight, Stage::Writing(writing)),
+            Verdict::Reached => {
+                self.remember_owing(id, flight.place, writing.events, writing.ledger.owing());
+                Next::Done(Ok(writing.answer))
+            }
         }
     }
 }

@@ -49,6 +49,22 @@ fn a_timeout_says_what_is_now_true() {
 }
 
 #[test]
+fn a_refusal_names_who_refused_and_why() {
+    let error = RequestError::Refused {
+        level: Consistency::All,
+        acked: 1,
+        required: 3,
+        refused: vec![(NodeId(2), Refusal::DiskFull)],
+        missing: vec![NodeId(1)],
+        may_be_applied: true,
+    };
+    let text = "REFUSED ALL: 1 of 3 replicas did their part; b@west: its disk is full; missing a@east; the write may have been applied";
+    assert_eq!(line(&error, true), text);
+    let dropped = "ERR the keyspace was dropped meanwhile; the write may have been applied; it goes with the keyspace";
+    assert_eq!(line(&RequestError::KeyspaceDropped, true), dropped);
+}
+
+#[test]
 fn an_error_of_one_key_of_several_does_not_speak_for_the_others() {
     let extent = Extent { writes: true, keys: 3, applied: 2 };
     assert_eq!(

@@ -27,10 +27,13 @@ pub(super) struct Net {
     cut: BTreeSet<(NodeId, NodeId)>,
     pub(super) now: Duration,
     tickets: u64,
+    lives: u64,
     pub(super) replies: BTreeMap<u64, Result<Answer, RequestError>>,
     pub(super) waited: BTreeMap<u64, u32>,
     pub(super) topology: Topology,
     pub(super) reports: Vec<NodeId>,
+    /// What nodes are booted with.
+    pub(super) config: Config,
 }
 
 pub(super) fn node(n: u64) -> NodeId {
@@ -74,10 +77,12 @@ impl Net {
             cut: BTreeSet::new(),
             now: Duration::ZERO,
             tickets: 0,
+            lives: 0,
             replies: BTreeMap::new(),
             waited: BTreeMap::new(),
             topology,
             reports: Vec::new(),
+            config: Config { persist: false, ..Config::default() },
         };
         for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot(id, false);
@@ -87,8 +92,9 @@ impl Net {
 
     pub(super) fn boot(&mut self, id: NodeId, restarted: bool) {
         let incarnation = if restarted { 2 } else { 1 };
-        let seat = Seat { me: id, incarnation, core: 0, cores: 1, restarted };
-        self.cores.insert(id, Dynamo::new(Config { persist: false, ..Config::default() }, seat));
+        self.lives += 1;
+        let seat = Seat { me: id, incarnation, core: 0, cores: 1, life: self.lives, restarted };
+        self.cores.insert(id, Dynamo::new(self.config.clone(), seat));
         self.input(id, Input::Topology(Arc::new(self.topology.clone())));
     }
 

@@ -1,0 +1,216 @@
+//! What becomes of requests that do not get what they wait for: refusals, nodes out of reach, time, and changes of the topology.
+
+use quorate_control::quorum::Verdict;
+use quorate_control::topology::Epoch;
+use quorate_crdt::{CausalContext, NodeId, Now};
+
+use super::Dynamo;
+use super::flight::{Debt, Flight, Next, Reading, Stage, Told};
+use super::ledger::Ledger;
+use crate::op::RequestError;
+use crate::planted;
+use crate::protocol::{Effect, FlightId, Place, Refusal};
+
+impl Dynamo {
+    /// Requests past their deadline fail; those past their hedge time ask further.
+    pub(super) fn expire_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        for id in self.flights.due(now.monotonic) {
+            self.resume(now, id, effects, |core, flight, stage, effects| {
+                if flight.deadline <= now.monotonic { core.give_up(id, flight, stage) } else { core.hedge(now, id, flight, stage, effects) }
+            });
+        }
+    }
+
+    /// The client is told that its request did not get enough answers, and why.
+    pub(super) fn give_up(&mut self, id: FlightId, flight: &Flight, stage: Stage) -> Next {
+        let level = flight.level;
+        Next::Done(Err(match stage {
+            Stage::Writing(writing) => {
+                let error = writing.ledger.failure(level, true);
+                self.remember_owing(id, flight.place, writing.events, writing.ledger.owing());
+                error
+            }
+            Stage::Reading(reading) => reading.blamed().failure(level, false),
+            Stage::Repairing(repairing) => repairing.ledger.failure(level, false),
+            Stage::Forwarded(to) => {
+                let may_be_applied = flight.request.op.writes();
+                RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![to], may_be_applied }
+            }
+            Stage::Parked => RequestError::Moving,
+        }))
+    }
+
+    /// Acknowledgements of an answered write are still worth knowing, but nobody waits for them.
+    pub(super) fn remember_owing(&mut self, id: FlightId, place: Place, events: CausalContext, owing: Vec<NodeId>) {
+        let debt = Debt { place, events, owing };
+        let max = if planted::ANSWERED_WRITES_HOLD_FLIGHTS.is_planted() { usize::MAX } else { self.config.flights_max / OWED_SHARE };
+        self.flights.owed.remember(id, debt, max);
+    }
+
+    /// The node cannot be reached: it will not answer.
+    pub(super) fn fail_flights(&mut self, now: Now, node: NodeId, effects: &mut Vec<Effect>) {
+        for id in self.flights.select(|_| true) {
+            self.resume(now, id, effects, |core, flight, mut stage, effects| {
+                match &mut stage {
+                    Stage::Reading(reading) => {
+                        reading.ledger.lost(node);
+                        if let Some(later) = &mut reading.later {
+                            later.lost(node);
+                        }
+                    }
+                    Stage::Repairing(repairing) => repairing.ledger.lost(node),
+                    Stage::Writing(writing) => writing.ledger.lost(node),
+                    Stage::Forwarded(to) if *to == node && !flight.request.op.writes() && !flight.retried => {
+                        return Next::Again(vec![node]);
+                    }
+                    Stage::Forwarded(to) if *to == node => return core.give_up(id, flight, stage),
+                    Stage::Forwarded(_) | Stage::Parked => {}
+                }
+                core.after_failure(now, id, flight, stage, effects)
+            });
+        }
+    }
+
+    /// One node fewer: is there still a way, and whom to ask instead?
+    fn after_failure(&mut self, now: Now, id: FlightId, flight: &mut Flight, stage: Stage, effects: &mut Vec<Effect>) -> Next {
+        let verdict = match &stage {
+            Stage::Reading(reading) => reading.verdict(),
+            Stage::Repairing(repairing) => repairing.ledger.verdict(),
+            Stage::Writing(writing) => writing.ledger.verdict(),
+            Stage::Forwarded(_) | Stage::Parked => Verdict::Pending,
+        };
+        match (verdict, &stage) {
+            (Verdict::Impossible, _) => self.give_up(id, flight, stage),
+            (Verdict::Reached, Stage::Reading(_)) => self.go_on_reading(now, id, flight, stage, effects),
+            (Verdict::Pending, Stage::Reading(_)) => self.ask_others(id, flight, stage, effects),
+            _ => Next::Wait(id, stage),
+        }
+    }
+
+    pub(super) fn on_refused(&mut self, now: Now, from: NodeId, id: FlightId, reason: Refusal, effects: &mut Vec<Effect>) {
+        self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
+        self.resume(now, id, effects, |core, flight, stage, effects| {
+            let asked = match &stage {
+                Stage::Reading(reading) => reading.owes(from),
+                Stage::Repairing(repairing) => repairing.ledger.owes(from),
+                Stage::Writing(writing) => writing.ledger.owes(from),
+                Stage::Forwarded(to) => *to == from,
+                Stage::Parked => false,
+            };
+            if !asked {
+                return Next::Wait(id, stage);
+            }
+            core.refused(now, (from, from, reason), (id, flight), stage, effects)
+        });
+    }
+
+    /// `from` was asked and will not do its part, for a reason that lies at `by`.
+    pub(super) fn refused(
+        &mut self,
+        now: Now,
+        (from, by, reason): (NodeId, NodeId, Refusal),
+        (id, flight): (FlightId, &mut Flight),
+        mut stage: Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
+        if let Refusal::Epoch(epoch) = reason {
+            return self.out_of_step(now, (from, epoch), id, flight, stage);
+        }
+        match &mut stage {
+            Stage::Forwarded(_) if !flight.retried => return Next::Again(vec![from]),
+            Stage::Forwarded(_) => {
+                let (level, refused, missing) = (flight.level, vec![(by, reason)], Vec::new());
+                let error = RequestError::Refused { level, acked: 0, required: 1, refused, missing, may_be_applied: false };
+                return Next::Done(Err(error));
+            }
+            Stage::Reading(reading) => reading.refused(from, by, reason),
+            Stage::Repairing(repairing) => drop(repairing.ledger.refused(from, by, reason)),
+            Stage::Writing(writing) => drop(writing.ledger.refused(from, by, reason)),
+            Stage::Parked => {}
+        }
+        if planted::REFUSED_IS_FAILED.is_planted() {
+            return self.give_up(id, flight, stage);
+        }
+        self.after_failure(now, id, flight, stage, effects)
+    }
+
+    /// Asker and asked know different placements. What is applied here already is sent again, when one of the two has caught up; what is not
+    /// waits for the newer topology and starts again.
+    fn out_of_step(&mut self, now: Now, (from, epoch): (NodeId, Epoch), id: FlightId, flight: &mut Flight, mut stage: Stage) -> Next {
+        let (reason, newer) = (Refusal::Epoch(epoch), epoch > flight.place.epoch);
+        match &mut stage {
+            Stage::Writing(writing) => writing.ledger.postponed(from, reason),
+            Stage::Repairing(repairing) => repairing.ledger.postponed(from, reason),
+            Stage::Reading(reading) if !newer => reading.postponed(from, reason),
+            Stage::Forwarded(_) if flight.retried => return Next::Done(Err(RequestError::Moving)),
+            Stage::Forwarded(_) if !newer => return Next::Again(vec![from]),
+            Stage::Forwarded(_) if self.routes.placement_of(flight.place).is_none() => return Next::Again(Vec::new()),
+            Stage::Reading(_) | Stage::Forwarded(_) | Stage::Parked => {
+                flight.hedge.at = flight.deadline;
+                return Next::Wait(id, Stage::Parked);
+            }
+        }
+        flight.hedge = self.hedge_from(now, &[from]);
+        Next::Wait(id, stage)
+    }
+
+    /// A new topology: requests that have not been executed start again, those that have go to whoever must have them now.
+    pub(super) fn reroute_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let current = |place: Place| self.routes.placement(place.keyspace, place.partition).map(|placement| placement.epoch);
+        for id in self.flights.select(|flight| current(flight.place) != Some(flight.place.epoch)) {
+            self.resume(now, id, effects, |core, flight, stage, effects| match stage {
+                Stage::Writing(writing) => core.rewrite(now, flight, writing, effects),
+                Stage::Forwarded(_) if flight.request.op.writes() => Next::Wait(id, stage),
+                _ if flight.retried => Next::Done(Err(RequestError::Moving)),
+                _ => Next::Again(Vec::new()),
+            });
+        }
+    }
+}
+
+/// Of `flights_max`, the part that answered writes may take while others still owe their acknowledgement.
+const OWED_SHARE: usize = 8;
+
+impl Reading {
+    pub(super) fn verdict(&self) -> Verdict {
+        match (self.ledger.verdict(), self.later.as_ref().map_or(Verdict::Reached, Ledger::verdict)) {
+            (Verdict::Impossible, _) | (_, Verdict::Impossible) => Verdict::Impossible,
+            (Verdict::Reached, Verdict::Reached) => Verdict::Reached,
+            _ => Verdict::Pending,
+        }
+    }
+
+    /// The book that says why the read fails.
+    fn blamed(&self) -> &Ledger {
+        match &self.later {
+            Some(later) if self.ledger.verdict() == Verdict::Reached => later,
+            _ => &self.ledger,
+        }
+    }
+
+    pub(super) fn asked(&self, node: NodeId) -> bool {
+        self.ledger.was_asked(node) || self.later.as_ref().is_some_and(|later| later.was_asked(node))
+    }
+
+    fn owes(&self, node: NodeId) -> bool {
+        self.ledger.owes(node) || self.later.as_ref().is_some_and(|later| later.owes(node))
+    }
+
+    fn postponed(&mut self, node: NodeId, reason: Refusal) {
+        self.ledger.postponed(node, reason);
+        if let Some(later) = &mut self.later {
+            later.postponed(node, reason);
+        }
+    }
+
+    /// A replica that is being filled cannot be read, but it can be brought up to what is returned.
+    fn refused(&mut self, node: NodeId, by: NodeId, reason: Refusal) {
+        self.ledger.refused(node, by, reason);
+        let Some(later) = &mut self.later else { return };
+        if reason != Refusal::Filling {
+            later.refused(node, by, reason);
+        } else if later.answered(node) {
+            self.told.push((node, Told { digest: None, context: None }));
+        }
+    }
+}

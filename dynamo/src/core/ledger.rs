@@ -1,0 +1,207 @@
+//! Who was asked one question, and what became of it.
+
+use quorate_control::quorum::{Group, Tally, Unsatisfiable, Verdict};
+use quorate_crdt::NodeId;
+
+use crate::consistency::Consistency;
+use crate::op::RequestError;
+use crate::planted;
+use crate::protocol::Refusal;
+
+/// What became of the question at one node. A node that is not in the book was never asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// Sent; no answer yet.
+    Asked,
+    /// Answered as it was asked to.
+    Done,
+    /// Answered that it cannot do so yet; it is asked again.
+    Postponed(Refusal),
+    /// Will not do its part, for a reason that lies at `by`.
+    Refused { by: NodeId, reason: Refusal },
+    /// Sent, and then the node went out of reach.
+    Lost,
+    /// Out of reach before it was sent.
+    Unreachable,
+}
+
+impl Entry {
+    fn fails(self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Lost | Self::Unreachable)
+    }
+}
+
+/// The book of one question: whom it was sent to, who has answered, and what that decides.
+///
+/// **Invariant:** an acknowledgement is counted only of a node that was sent this question and has answered it; the [`Tally`] follows from the
+/// book and from nothing else.
+#[derive(Debug)]
+pub(super) struct Ledger {
+    groups: Vec<Group>,
+    tally: Tally,
+    book: Vec<(NodeId, Entry)>,
+}
+
+impl Ledger {
+    /// A question that nobody has been sent yet.
+    ///
+    /// # Errors
+    /// [`Unsatisfiable`] if a group needs more answers than it has members.
+    pub(super) fn new(groups: Vec<Group>) -> Result<Self, Unsatisfiable> {
+        let tally = Tally::new(groups.clone())?;
+        Ok(Self { groups, tally, book: Vec::new() })
+    }
+
+    pub(super) fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    pub(super) fn verdict(&self) -> Verdict {
+        self.tally.verdict()
+    }
+
+    fn entry(&self, node: NodeId) -> Option<Entry> {
+        self.book.iter().find(|(held, _)| *held == node).map(|(_, entry)| *entry)
+    }
+
+    fn set(&mut self, node: NodeId, entry: Entry) {
+        let before = self.entry(node);
+        match self.book.iter_mut().find(|(held, _)| *held == node) {
+            Some((_, held)) => *held = entry,
+            None => self.book.push((node, entry)),
+        }
+        if before.is_some_and(Entry::fails) {
+            self.recount();
+        } else if entry == Entry::Done {
+            self.tally.ack(node);
+        } else if entry.fails() {
+            self.tally.fail(node);
+        }
+    }
+
+    /// The tally keeps the first answer of a node; one that failed and is asked again gets a new chance.
+    fn recount(&mut self) {
+        let Ok(tally) = Tally::new(self.groups.clone()) else { return };
+        self.tally = tally;
+        for (node, entry) in &self.book {
+            if *entry == Entry::Done {
+                self.tally.ack(*node);
+            } else if entry.fails() {
+                self.tally.fail(*node);
+            }
+        }
+    }
+
+    /// The node has, or has done, what the question is about: this node itself, or one that has told so before it was asked.
+    pub(super) fn has(&mut self, node: NodeId) {
+        self.set(node, Entry::Done);
+    }
+
+    /// The question is sent to the node, again perhaps.
+    pub(super) fn ask(&mut self, node: NodeId) {
+        if self.entry(node) != Some(Entry::Done) {
+            self.set(node, Entry::Asked);
+        }
+    }
+
+    /// The node answered as it was asked to. False if it had answered before or was never asked: then nothing has changed.
+    pub(super) fn answered(&mut self, node: NodeId) -> bool {
+        let awaited = match self.entry(node) {
+            None | Some(Entry::Unreachable) => planted::ACK_OF_ANYONE.is_planted(),
+            Some(Entry::Done) => false,
+            Some(Entry::Asked | Entry::Postponed(_) | Entry::Refused { .. } | Entry::Lost) => true,
+        };
+        if awaited {
+            self.set(node, Entry::Done);
+        }
+        awaited
+    }
+
+    /// The node was asked and will not do its part. False if it was not asked.
+    pub(super) fn refused(&mut self, node: NodeId, by: NodeId, reason: Refusal) -> bool {
+        let awaited = matches!(self.entry(node), Some(Entry::Asked | Entry::Lost | Entry::Postponed(_)));
+        if awaited {
+            self.set(node, Entry::Refused { by, reason });
+        }
+        awaited
+    }
+
+    /// The node was asked and cannot do its part yet.
+    pub(super) fn postponed(&mut self, node: NodeId, reason: Refusal) {
+        if matches!(self.entry(node), Some(Entry::Asked)) {
+            self.set(node, Entry::Postponed(reason));
+        }
+    }
+
+    /// The node is out of reach.
+    pub(super) fn lost(&mut self, node: NodeId) {
+        match self.entry(node) {
+            None => self.set(node, Entry::Unreachable),
+            Some(Entry::Asked | Entry::Postponed(_)) => self.set(node, Entry::Lost),
+            Some(_) => {}
+        }
+    }
+
+    pub(super) fn has_answered(&self, node: NodeId) -> bool {
+        self.entry(node) == Some(Entry::Done)
+    }
+
+    /// Whether the node said that it will not do its part: there is no use in asking again.
+    pub(super) fn has_refused(&self, node: NodeId) -> bool {
+        matches!(self.entry(node), Some(Entry::Refused { .. }))
+    }
+
+    /// Nodes whose answers count and that may still answer as asked, asked already or not.
+    pub(super) fn open(&self) -> Vec<NodeId> {
+        self.tally.members().filter(|node| !self.has_answered(*node) && !self.has_refused(*node)).collect()
+    }
+
+    pub(super) fn was_asked(&self, node: NodeId) -> bool {
+        !matches!(self.entry(node), None | Some(Entry::Unreachable))
+    }
+
+    pub(super) fn owes(&self, node: NodeId) -> bool {
+        matches!(self.entry(node), Some(Entry::Asked | Entry::Lost))
+    }
+
+    /// Nodes that were asked and have not answered.
+    pub(super) fn owing(&self) -> Vec<NodeId> {
+        let owes = |(node, entry): &(NodeId, Entry)| matches!(entry, Entry::Asked | Entry::Lost).then_some(*node);
+        self.book.iter().filter_map(owes).collect()
+    }
+
+    fn refusals(&self) -> Vec<(NodeId, Refusal)> {
+        let reason = |(node, entry): &(NodeId, Entry)| match entry {
+            Entry::Postponed(reason) => Some((*node, *reason)),
+            Entry::Refused { by, reason } => Some((*by, *reason)),
+            _ => None,
+        };
+        let mut refusals: Vec<(NodeId, Refusal)> = self.book.iter().filter_map(reason).collect();
+        refusals.sort_unstable();
+        refusals.dedup();
+        refusals
+    }
+
+    /// Why the question did not get the answers it needs: who refused and why, or else who was asked and did not answer.
+    pub(super) fn failure(&self, level: Consistency, may_be_applied: bool) -> RequestError {
+        let (acked, required) = (self.tally.acked() as u32, self.tally.required() as u32);
+        let (refused, mut missing) = (self.refusals(), self.owing());
+        missing.sort_unstable();
+        if !refused.is_empty() {
+            RequestError::Refused { level, acked, required, refused, missing, may_be_applied }
+        } else if missing.is_empty() && !may_be_applied {
+            RequestError::Unavailable { level, required, alive: acked, missing: self.tally.missing() }
+        } else {
+            RequestError::TimedOut { level, acked, required, missing, may_be_applied }
+        }
+    }
+
+    /// The old way of counting after a change of the topology: whoever does not owe has acknowledged. For the planted bug only.
+    pub(super) fn believe_all_but_owing(&mut self, owing: &[NodeId], reachable: impl Fn(NodeId) -> bool) {
+        for node in self.tally.members().collect::<Vec<_>>() {
+            if !owing.contains(&node) && reachable(node) {
+                self.has(node);
+            }
+        }
+    }
+}
