@@ -6,6 +6,7 @@ pub mod config;
 pub mod data;
 pub mod demo;
 pub mod http;
+pub mod limits;
 pub mod node;
 pub mod planted;
 pub mod resp;

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use quorate_control::store::{MemoryStore, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::limits;
+
 mod commit;
 mod data_dir;
 mod fjall;
@@ -16,7 +18,7 @@ mod sled;
 
 pub use commit::{CommitCounts, Durability, GroupCommit};
 pub use data_dir::{DataDir, DataDirError, Identity, free_bytes};
-pub use fjall::{FjallStore, OversizedEntry};
+pub use fjall::FjallStore;
 pub use life::{Life, Lives};
 pub use record::RecordError;
 pub use sled::SledStore;
@@ -50,11 +52,13 @@ pub struct StoreConfig {
     /// Bytes of memory for blocks read from disk; write buffers take up to as much again. The default, 64 MiB, is a
     /// guess: live rows are cached above the engine. At least 1 MiB is used.
     pub cache_bytes: u64,
+    /// Files that the engine may keep open for reading. The default is what [`crate::limits`] leaves to a store; at least 16 are used.
+    pub files: usize,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20 }
+        Self { cache_bytes: 64 << 20, files: limits::store_files() }
     }
 }
 
@@ -71,11 +75,11 @@ pub fn open(engine: Engine, dir: &Path, config: StoreConfig) -> Result<Arc<dyn S
     })
 }
 
-/// Whether the operating system said, anywhere in the chain of causes, that the device or the quota is exhausted.
-fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
+/// Whether the operating system said, anywhere in the chain of causes, what `is` recognises.
+fn caused_by(error: &(dyn std::error::Error + 'static), is: fn(&io::Error) -> bool) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(out_of_space) {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| wraps(error, is)) {
             return true;
         }
         cause = error.source();
@@ -83,20 +87,39 @@ fn is_full(error: &(dyn std::error::Error + 'static)) -> bool {
     false
 }
 
-fn out_of_space(error: &io::Error) -> bool {
-    if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
-        return true;
-    }
-    // `source()` of an io error skips the error it wraps, and sled wraps io errors in io errors.
-    error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).is_some_and(out_of_space)
+/// `source()` of an io error skips the error it wraps, and sled wraps io errors in io errors.
+fn wraps(error: &io::Error, is: fn(&io::Error) -> bool) -> bool {
+    is(error) || error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).is_some_and(|inner| wraps(inner, is))
 }
 
-/// `error` as a [`StoreError`] of `engine`, full disks told apart.
+/// The device or the quota is exhausted.
+fn out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// The process or the machine has no file descriptor left.
+fn out_of_descriptors(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    error.raw_os_error().is_some_and(|code| code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
+}
+
+/// `error` as a [`StoreError`] of `engine`, by its cause.
 fn engine_error(engine: Engine, operation: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
-    if is_full(&error) {
+    if caused_by(&error, out_of_space) {
         return StoreError::Full;
     }
+    if caused_by(&error, out_of_descriptors) {
+        return StoreError::Descriptors { engine: engine.name(), operation };
+    }
     StoreError::Engine { engine: engine.name(), operation, source: Box::new(error) }
+}
+
+/// `error` of a synchronisation: what was written may be lost.
+fn sync_error(engine: Engine, error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+    if caused_by(&error, out_of_space) {
+        return StoreError::Full;
+    }
+    StoreError::Sync { engine: engine.name(), source: Box::new(error) }
 }
 
 /// Makes the names in `dir` durable.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use proptest::prelude::*;
 use quorate::store::{Engine, StoreConfig, open};
-use quorate_control::store::{Batch, Change, Space, Store};
+use quorate_control::store::{Batch, Change, KEY_BYTES_MAX, Space, Store, StoreError};
 use tempfile::TempDir;
 
 type Entries = Vec<(Bytes, Bytes)>;
@@ -36,7 +36,7 @@ impl Bench {
     fn reopen(&mut self) {
         if self.engine != Engine::Memory || self.store.is_none() {
             drop(self.store.take());
-            let config = StoreConfig { cache_bytes: 1 << 20 };
+            let config = StoreConfig { cache_bytes: 1 << 20, ..StoreConfig::default() };
             self.store = Some(open(self.engine, &self.dir.path().join("store"), config).unwrap());
         }
     }
@@ -167,6 +167,21 @@ fn keeps_any_size(engine: Engine) {
     assert!(bench.store().stats().bytes > 4 << 20);
 }
 
+/// What no engine could hold, none takes, and none takes harm: a cluster may be of several engines.
+fn refuses_what_no_engine_could_hold(engine: Engine) {
+    let bench = Bench::new(engine);
+    bench.put(Space::Rows, vec![1; KEY_BYTES_MAX], "longest");
+    let mut batch = Batch::default();
+    batch.put(Space::Rows, "beside", "1");
+    batch.put(Space::Rows, vec![1; KEY_BYTES_MAX + 1], "too long");
+    let refused = bench.store().apply(batch);
+    assert!(matches!(refused, Err(StoreError::TooLong { key, value: 8 }) if key == KEY_BYTES_MAX + 1), "{refused:?}");
+    assert_eq!(bench.store().get(Space::Rows, b"beside").unwrap(), None, "a part of a refused batch");
+    bench.put(Space::Rows, "after", "2");
+    bench.store().persist().unwrap();
+    assert_eq!(scan(&**bench.store(), Space::Rows, b"", None, usize::MAX).len(), 2);
+}
+
 /// What was applied is there after an orderly drop, even if nobody called `persist`, and so are the deletes.
 fn reopens_after_a_drop(engine: Engine) {
     let mut bench = Bench::new(engine);
@@ -274,6 +289,10 @@ macro_rules! conformance {
             #[test]
             fn keeps_any_size() {
                 super::keeps_any_size($engine);
+            }
+            #[test]
+            fn refuses_what_no_engine_could_hold() {
+                super::refuses_what_no_engine_could_hold($engine);
             }
             #[test]
             fn reopens_after_a_drop() {

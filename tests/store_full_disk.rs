@@ -12,7 +12,7 @@ use quorate::store::{Engine, StoreConfig, free_bytes, open};
 use quorate_control::store::{Batch, Space, Store, StoreError};
 use tempfile::TempDir;
 
-const CONFIG: StoreConfig = StoreConfig { cache_bytes: 1 << 20 };
+const CONFIG: StoreConfig = StoreConfig { cache_bytes: 1 << 20, files: 64 };
 
 /// One test at a time: between a fork and its `exec` the child that is to mount holds whatever file another test has locked.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());

@@ -19,7 +19,7 @@ use rand::{RngExt, SeedableRng};
 
 const DIR: &str = "QUORATE_TEST_KILL_DIR";
 const ENGINE: &str = "QUORATE_TEST_KILL_ENGINE";
-const CONFIG: StoreConfig = StoreConfig { cache_bytes: 4 << 20 };
+const CONFIG: StoreConfig = StoreConfig { cache_bytes: 4 << 20, files: 64 };
 /// Commits that wait for the disk at a time: enough that groups form.
 const IN_FLIGHT: usize = 32;
 const LAST: &[u8] = b"last";

@@ -11,6 +11,10 @@ mod memory;
 
 pub use memory::MemoryStore;
 
+/// Longest key in bytes, the same for every engine, so that what one node has accepted every other can hold. fjall's 65 535, less the one that its
+/// escape of empty keys may add. Values have at most 4 GiB less one byte.
+pub const KEY_BYTES_MAX: usize = u16::MAX as usize - 1;
+
 /// A separate ordered key range of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -61,6 +65,23 @@ impl Batch {
         self.changes.push(Change::Delete(space, key.into()));
     }
 
+    /// Whether every engine can hold it.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLong`], the first entry that is.
+    pub fn check(&self) -> Result<(), StoreError> {
+        for change in &self.changes {
+            let (key, value) = match change {
+                Change::Put(_, key, value) => (key.len(), value.len()),
+                Change::Delete(_, key) => (key.len(), 0),
+            };
+            if key > KEY_BYTES_MAX || u32::try_from(value).is_err() {
+                return Err(StoreError::TooLong { key, value });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether applying this batch would change nothing.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
@@ -95,7 +116,7 @@ pub trait Store: Send + Sync + 'static {
     /// Makes all changes of `batch`, atomically. Not durable yet.
     ///
     /// # Errors
-    /// [`StoreError`]; then the batch is not visible and will not be after a restart.
+    /// [`StoreError`]; then the batch is not visible and will not be after a restart. [`StoreError::TooLong`] by [`Batch::check`].
     fn apply(&self, batch: Batch) -> Result<(), StoreError>;
 
     /// Makes everything applied so far durable. Costs a disk synchronisation: one task per node calls it, for many batches at once.
@@ -116,14 +137,39 @@ pub struct StoreStats {
     pub bytes: u64,
 }
 
-/// The disk failed.
+/// What the disk, or the engine on it, said. Each variant is its own cause: only some of them mean that the disk has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The device has no space left. What was applied before stays.
     #[error("no space left on the device of the data directory")]
     Full,
-    /// The engine or the operating system failed.
+    /// No engine has a format for an entry this long. Nothing was written; the store is as good as before.
+    #[error("a key of {key} bytes with a value of {value} bytes; the largest are {KEY_BYTES_MAX} and {}", u32::MAX)]
+    TooLong {
+        /// Bytes of the key.
+        key: usize,
+        /// Bytes of the value.
+        value: usize,
+    },
+    /// The process, or the machine, has no file descriptor left: clients hold them all, and the engine could not open a file of its own.
+    #[error("{operation} failed in the {engine} store for want of a file descriptor")]
+    Descriptors {
+        /// Which engine.
+        engine: &'static str,
+        /// What it was asked to do.
+        operation: &'static str,
+    },
+    /// The disk did not confirm that it holds what was written: it may be lost, whatever a second try says.
+    #[error("the disk under the {engine} store failed to synchronise")]
+    Sync {
+        /// Which engine.
+        engine: &'static str,
+        /// What the operating system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The engine or the operating system failed otherwise.
     #[error("{operation} failed in the {engine} store")]
     Engine {
         /// Which engine.

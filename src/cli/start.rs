@@ -18,6 +18,7 @@ use super::fail::Failure;
 use super::{Globals, output};
 use crate::config::{NodeConfig, Sources, Storage};
 use crate::http::{self, HttpConfig};
+use crate::limits::{self, Guests};
 use crate::node::{Node, Options};
 use crate::resp::{self, RespConfig};
 
@@ -108,6 +109,7 @@ impl Start {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let config = NodeConfig::load(&self.sources(globals))?;
         log_to_stderr();
+        say_how_many_clients();
         // Before the node: a port that is taken must not leave a founded cluster behind.
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
@@ -158,6 +160,17 @@ fn log_to_stderr() {
     }));
 }
 
+/// Takes all file descriptors that the system gives, and says how many clients that leaves room for.
+fn say_how_many_clients() {
+    let (before, descriptors) = limits::raise_descriptors();
+    let clients = limits::clients_max();
+    if descriptors > before {
+        tracing::info!(before, descriptors, clients, "the limit of file descriptors was raised to the hard limit");
+    } else {
+        tracing::info!(descriptors, clients, "clients get what the store and the network leave of the file descriptors");
+    }
+}
+
 fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     let bound = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
     bound.map_err(|cause| Failure::Listen { address, cause })
@@ -192,13 +205,16 @@ struct Faces {
 impl Faces {
     fn open(node: &Node, config: &NodeConfig, (resp, http): (TcpListener, TcpListener)) -> Self {
         let (stop, stopped) = watch::channel(false);
+        // Shared, because they share the descriptors that are left.
+        let guests = Guests::new(limits::clients_max());
         let resp_config = RespConfig {
+            guests: Arc::clone(&guests),
             password: config.password.clone(),
             timeout: config.request_timeout,
             durable: config.storage != Storage::Memory,
             ..RespConfig::default()
         };
-        let http_config = HttpConfig { password: config.password.clone(), timeout: config.request_timeout };
+        let http_config = HttpConfig { password: config.password.clone(), timeout: config.request_timeout, guests };
         let (data, admin) = (node.data(), node.admin());
         let resp_data = Arc::clone(&data);
         let mut http_stopped = stopped.clone();

@@ -1,6 +1,7 @@
 //! The HTTP face: health, metrics, status, administration and plain key-value access, for tools that speak no RESP.
 
 mod admin;
+mod doorman;
 mod guard;
 mod kv;
 mod problem;
@@ -16,13 +17,14 @@ use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::serve::ListenerExt as _;
 use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::config::Secret;
 use crate::data::{Admin, Data};
+use crate::limits::Guests;
+use doorman::Doorman;
 use problem::Problem;
 
 /// How long open requests may finish after the shutdown signal; then they are cut.
@@ -36,6 +38,8 @@ pub struct HttpConfig {
     pub password: Option<Secret>,
     /// The timeout of requests that name none.
     pub timeout: Duration,
+    /// How many connections there may be, over all faces that share it.
+    pub guests: Arc<Guests>,
 }
 
 /// What every handler needs.
@@ -58,9 +62,9 @@ pub async fn serve(
     config: HttpConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
+    let guests = Arc::clone(&config.guests);
     let router = router(Arc::new(Face { data, admin, config }));
-    // A connection on which Nagle's algorithm stays on is slower, not wrong.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let listener = Doorman::new(listener, guests);
     let (draining, drained) = oneshot::channel();
     let server = axum::serve(listener, router).with_graceful_shutdown(async move {
         shutdown.await;

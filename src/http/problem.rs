@@ -54,6 +54,11 @@ impl Problem {
         }
     }
 
+    /// The document.
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).expect("invariant: a problem has string keys and serialises")
+    }
+
     /// The node went away with the answer.
     pub(super) fn stopping() -> Self {
         Self { may_be_applied: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the node is stopping") }
@@ -63,8 +68,7 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).expect("invariant: made from a status");
-        let text = serde_json::to_string(&self).expect("invariant: a problem has string keys and serialises");
-        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], text).into_response();
+        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], self.text()).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let challenge = header::HeaderValue::from_static("Basic realm=\"quorate\", charset=\"UTF-8\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);

@@ -122,11 +122,15 @@ impl HttpReply {
 }
 
 async fn start(password: Option<&str>, ready: bool) -> Server {
+    start_with(password, ready, Guests::new(100)).await
+}
+
+async fn start_with(password: Option<&str>, ready: bool, guests: Arc<Guests>) -> Server {
     let fake = Arc::new(Fake { ready, map: Mutex::default(), asked: Mutex::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let config = HttpConfig { password: password.map(Secret::new), timeout: Duration::from_secs(3) };
+    let config = HttpConfig { password: password.map(Secret::new), timeout: Duration::from_secs(3), guests };
     let shutdown = async move { drop(stopped.await as Result<(), _>) };
     let served = tokio::spawn(serve(listener, Arc::clone(&fake) as _, Arc::clone(&fake) as _, config, shutdown));
     Server { address, fake, stop, served }
@@ -306,4 +310,21 @@ async fn shutdown_cuts_what_does_not_end() {
     server.stop.send(()).unwrap();
     server.served.await.unwrap().unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
+}
+
+#[tokio::test]
+async fn one_client_too_many_is_told_so_whatever_face_the_others_are_at() {
+    let guests = Guests::new(2);
+    let server = start_with(None, true, Arc::clone(&guests)).await;
+    let elsewhere = guests.admit().expect("there is room");
+    let held = guests.admit().expect("there is room");
+    let refused = server.get("/healthz").await;
+    let document = refused.document();
+    assert_eq!((refused.status, document["code"].as_str()), (503, Some("too_many_clients")));
+    assert_eq!(document["may_be_applied"], false);
+    drop(held);
+    assert_eq!(server.get("/healthz").await.status, 200);
+    // A place is free again as soon as its connection has ended.
+    while server.get("/healthz").await.status != 200 {}
+    drop(elsewhere);
 }

@@ -15,6 +15,7 @@ use super::connection::{self, Connection};
 use super::refuse::Refused;
 use super::server::{Counters, RespConfig, Server};
 use crate::data::Data;
+use crate::limits::Guest;
 
 /// How long connections may take to finish what is under way when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
@@ -41,8 +42,11 @@ pub async fn serve(listener: TcpListener, data: Arc<dyn Data>, config: RespConfi
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok((stream, _)) => {
-                if let Some(connection) = admit(stream, &server, &stop) {
-                    connections.spawn(connection.run());
+                if let Some((connection, guest)) = admit(stream, &server, &stop) {
+                    connections.spawn(async move {
+                        let _until_it_ends = guest;
+                        connection.run().await
+                    });
                 }
             }
             Err(error) => {
@@ -60,16 +64,17 @@ pub async fn serve(listener: TcpListener, data: Arc<dyn Data>, config: RespConfi
 }
 
 /// Prepares a connection, or turns it away: in Redis's words when there are too many.
-fn admit(stream: TcpStream, server: &Arc<Server>, stop: &watch::Receiver<bool>) -> Option<Connection> {
+fn admit(stream: TcpStream, server: &Arc<Server>, stop: &watch::Receiver<bool>) -> Option<(Connection, Guest)> {
     Counters::add(&server.counters.connections, 1);
-    if server.clients.count() >= server.config.clients_max {
+    let Some(guest) = server.config.guests.admit() else {
         Counters::add(&server.counters.rejected, 1);
         // A socket that takes not even one line at once is closed without it.
         stream.try_write(format!("-{}\r\n", Refused::Clients).as_bytes()).ok();
         return None;
-    }
+    };
     let prepared = prepare(&stream, server.config.keepalive).and_then(|()| connection::open(stream, server, stop.clone()));
-    prepared.inspect_err(|error| tracing::debug!(%error, "a connection was gone before it was served")).ok()
+    let prepared = prepared.inspect_err(|error| tracing::debug!(%error, "a connection was gone before it was served"));
+    Some((prepared.ok()?, guest))
 }
 
 /// No delay for small replies; probes that find a client which vanished without a word.

@@ -11,6 +11,7 @@ use super::cursors::Cursors;
 use super::encode::Protocol;
 use crate::config::Secret;
 use crate::data::Data;
+use crate::limits::{self, Guests};
 
 /// How the Redis face behaves.
 #[derive(Clone, Debug)]
@@ -19,8 +20,8 @@ pub struct RespConfig {
     pub password: Option<Secret>,
     /// The time a request may take when the client names none. Default: 2 s (guess).
     pub timeout: Duration,
-    /// The most connections at one time. Default: 10 000 (Redis).
-    pub clients_max: usize,
+    /// How many connections there may be, over all faces that share it. Default: as many as the file descriptors allow, at most 10 000 (Redis).
+    pub guests: Arc<Guests>,
     /// Whether writes outlive the process: what `CONFIG GET appendonly` says.
     pub durable: bool,
     /// Silence on an idle connection before the kernel probes it. Default: 300 s (Redis).
@@ -34,7 +35,7 @@ impl Default for RespConfig {
         Self {
             password: None,
             timeout: Duration::from_secs(2),
-            clients_max: 10_000,
+            guests: Guests::new(limits::clients_max()),
             durable: true,
             keepalive: Duration::from_mins(5),
             write_stall: Duration::from_mins(1),

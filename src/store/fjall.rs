@@ -21,16 +21,21 @@ use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Duration;
 
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot};
 use bytes::Bytes;
-use quorate_control::store::{Batch, Change, Space, Store, StoreError, StoreStats, Visitor};
+use quorate_control::store::{Batch, Change, KEY_BYTES_MAX, Space, Store, StoreError, StoreStats, Visitor};
 
-use super::{Engine, StoreConfig, engine_error, free_bytes, sync_dir};
+use super::{Engine, StoreConfig, engine_error, free_bytes, out_of_descriptors, sync_dir, sync_error};
 
 /// Below this many free bytes a store that refuses writes without saying why (fjall forgets the cause when a background
 /// flush failed) is taken to be full.
 const FULL_BELOW: u64 = 1 << 20;
+
+/// How long a synchronisation waits for a file descriptor, and how often it looks. Guess: clients that were refused give up sooner.
+const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(10);
+const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(10);
 
 /// A store on fjall. One keyspace of the engine per [`Space`]; `apply` writes to a buffer of this process, `persist` hands it to the
 /// disk and waits.
@@ -52,20 +57,7 @@ struct Journal {
     file: File,
 }
 
-/// A key or value that the engine has no format for. Nothing was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a key of {key} bytes with a value of {value} bytes; the largest are {} and {}", FjallStore::MAX_KEY, u32::MAX)]
-pub struct OversizedEntry {
-    /// Bytes of the key.
-    pub key: usize,
-    /// Bytes of the value.
-    pub value: usize,
-}
-
 impl FjallStore {
-    /// Largest key, in bytes: the engine's 65 535 less the one that the escape of empty keys may add.
-    pub const MAX_KEY: usize = u16::MAX as usize - 1;
-
     /// Opens or creates the store in `dir`.
     ///
     /// # Errors
@@ -98,7 +90,22 @@ impl FjallStore {
 
     /// Synchronises the newest journal, which is where everything is that the engine has not synchronised itself: it begins a new journal only
     /// after it has synchronised the one before, and drops one only when its data is in tables that it has synchronised.
-    fn sync_journal(&self) -> io::Result<()> {
+    fn sync_journal(&self) -> Result<(), StoreError> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waited = Duration::ZERO;
+        while let Err(error) = self.open_newest(&mut journal) {
+            // Nothing has been synchronised, so nothing has failed: somebody will close a file.
+            if !out_of_descriptors(&error) || waited >= DESCRIPTOR_PATIENCE {
+                return Err(engine_error(Engine::Fjall, "opening of the journal", error));
+            }
+            std::thread::sleep(DESCRIPTOR_PAUSE);
+            waited += DESCRIPTOR_PAUSE;
+        }
+        journal.as_ref().map_or(Ok(()), |journal| journal.file.sync_data()).map_err(|error| sync_error(Engine::Fjall, error))
+    }
+
+    /// Makes `journal` the newest one. Kept open, so that an error of writing back between two synchronisations is reported to this handle.
+    fn open_newest(&self, journal: &mut Option<Journal>) -> io::Result<()> {
         let mut newest = None;
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name();
@@ -106,13 +113,11 @@ impl FjallStore {
             newest = newest.max(number);
         }
         let number = newest.ok_or(io::ErrorKind::NotFound)?;
-        // Kept open, so that an error of writing back between two calls is reported to this handle.
-        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         if journal.as_ref().is_none_or(|journal| journal.number != number) {
             let file = File::options().read(true).write(true).open(self.dir.join(format!("{number}.jnl")))?;
             *journal = Some(Journal { number, file });
         }
-        journal.as_ref().map_or(Ok(()), |journal| journal.file.sync_data())
+        Ok(())
     }
 
     fn check_writable(&self, operation: &'static str) -> Result<(), StoreError> {
@@ -149,7 +154,9 @@ fn open_at(dir: &Path, config: StoreConfig) -> ::fjall::Result<(Database, Vec<Ke
     // Two of the six spaces take nearly all writes, and a full buffer is kept until it is on disk: a quarter each.
     let write_buffer = (cache / 4).clamp(1 << 20, 64 << 20);
     let workers = if cache < 32 << 20 { 1 } else { 2 };
-    let database = Database::builder(dir).cache_size(cache).worker_threads(workers).manual_journal_persist(true).open()?;
+    let files = config.files.max(16);
+    let builder = Database::builder(dir).cache_size(cache).max_cached_files(Some(files)).worker_threads(workers);
+    let database = builder.manual_journal_persist(true).open()?;
     let options = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(write_buffer);
     let spaces = Space::ALL.iter().map(|space| database.keyspace(keyspace_name(*space), options)).collect::<Result<_, _>>()?;
     Ok((database, spaces))
@@ -198,17 +205,9 @@ fn last_per_key(mut changes: Vec<Change>) -> Vec<Change> {
     changes
 }
 
-fn check_size(change: &Change) -> Result<(), OversizedEntry> {
-    let (key, value) = match change {
-        Change::Put(_, key, value) => (key.len(), value.len()),
-        Change::Delete(_, key) => (key.len(), 0),
-    };
-    if key > FjallStore::MAX_KEY || u32::try_from(value).is_err() { Err(OversizedEntry { key, value }) } else { Ok(()) }
-}
-
 impl Store for FjallStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        if key.len() > Self::MAX_KEY {
+        if key.len() > KEY_BYTES_MAX {
             return Ok(None);
         }
         // Through a snapshot, because a plain read may see a batch that is half applied.
@@ -233,7 +232,7 @@ impl Store for FjallStore {
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        batch.changes.iter().try_for_each(check_size).map_err(|error| engine_error(Engine::Fjall, "apply", error))?;
+        batch.check()?;
         self.check_writable("apply")?;
         let changes = last_per_key(batch.changes);
         let mut write = OwnedWriteBatch::with_capacity(self.database.clone(), changes.len());
@@ -254,7 +253,8 @@ impl Store for FjallStore {
         flush()?;
         if let Err(error) = self.sync_journal() {
             self.failed.store(true, Ordering::Relaxed);
-            return Err(self.error("persist", error.into()));
+            self.full.fetch_or(matches!(error, StoreError::Full), Ordering::Relaxed);
+            return Err(error);
         }
         // The engine's own synchronisation of a journal that was replaced meanwhile may have failed; then it refuses everything.
         flush()

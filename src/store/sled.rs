@@ -26,7 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::store::{Batch, Change, Space, Store, StoreError, StoreStats, Visitor};
 
-use super::{Engine, StoreConfig, engine_error, sync_dir};
+use super::{Engine, StoreConfig, engine_error, sync_dir, sync_error};
 
 /// A store on sled.
 pub struct SledStore {
@@ -134,6 +134,7 @@ impl Store for SledStore {
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        batch.check()?;
         let mut write = ::sled::Batch::default();
         for change in batch.changes {
             match change {
@@ -145,8 +146,11 @@ impl Store for SledStore {
     }
 
     fn persist(&self) -> Result<(), StoreError> {
-        self.database.flush().map_err(|error| sled_error("persist", error))?;
-        self.sync_blobs().and_then(|()| self.log.sync_data()).map_err(|error| engine_error(Engine::Sled, "persist", error))
+        self.database.flush().map_err(|error| match error {
+            ::sled::Error::Io(error) => sync_error(Engine::Sled, error),
+            error => sync_error(Engine::Sled, error),
+        })?;
+        self.sync_blobs().and_then(|()| self.log.sync_data()).map_err(|error| sync_error(Engine::Sled, error))
     }
 
     fn stats(&self) -> StoreStats {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate::limits::Guests;
 use quorate::resp::RespConfig;
 use tokio::io::AsyncWriteExt;
 
@@ -69,7 +70,7 @@ async fn quit_and_half_closed_connections_get_their_replies() {
 
 #[tokio::test]
 async fn a_half_open_connection_idles_without_harm_and_its_place_is_freed() {
-    let face = Face::with(RespConfig { clients_max: 2, ..RespConfig::default() }).await;
+    let face = Face::with(RespConfig { guests: Guests::new(2), ..RespConfig::default() }).await;
     let mut half = face.raw().await;
     half.send("*2\r\n$3\r\nGET\r\n$1").await;
     let mut other = face.raw().await;

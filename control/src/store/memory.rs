@@ -90,6 +90,7 @@ impl Store for MemoryStore {
     }
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
+        batch.check()?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         batch.changes.into_iter().for_each(|change| state.change(change));
         Ok(())

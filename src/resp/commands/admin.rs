@@ -51,7 +51,7 @@ fn server(session: &Session, page: &mut String) -> Writing {
 }
 
 fn clients(session: &Session, page: &mut String) -> Writing {
-    write!(page, "connected_clients:{}\r\nmaxclients:{}\r\n", session.server.clients.count(), session.server.config.clients_max)
+    write!(page, "connected_clients:{}\r\nmaxclients:{}\r\n", session.server.clients.count(), session.server.config.guests.max())
 }
 
 fn persistence(session: &Session, page: &mut String) -> Writing {
@@ -95,7 +95,7 @@ fn settings(session: &Session) -> Vec<(&'static str, String)> {
         ("appendonly", durable.to_owned()),
         ("bind", session.server.address.ip().to_string()),
         ("databases", databases.to_string()),
-        ("maxclients", config.clients_max.to_string()),
+        ("maxclients", config.guests.max().to_string()),
         ("maxmemory", "0".to_owned()),
         ("maxmemory-policy", "noeviction".to_owned()),
         ("port", session.server.address.port().to_string()),

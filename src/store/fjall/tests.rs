@@ -1,9 +1,9 @@
 use std::fs;
 
 use bytes::Bytes;
-use quorate_control::store::{Batch, Change, Space, Store, StoreError};
+use quorate_control::store::{Batch, Change, KEY_BYTES_MAX, Space, Store, StoreError};
 
-use super::{FjallStore, OversizedEntry, last_per_key, original_key, stored_key};
+use super::{FjallStore, last_per_key, original_key, stored_key};
 use crate::store::StoreConfig;
 
 #[test]
@@ -33,20 +33,20 @@ fn what_a_kill_during_creation_leaves_is_cleared_away() {
     let (place, unfinished) = (dir.path().join("fjall"), dir.path().join("fjall.new"));
     fs::create_dir_all(unfinished.join("keyspaces")).unwrap();
     fs::write(unfinished.join("0.jnl"), b"torn").unwrap();
-    drop(FjallStore::open(&place, StoreConfig { cache_bytes: 0 }).unwrap());
+    drop(FjallStore::open(&place, StoreConfig { cache_bytes: 0, ..StoreConfig::default() }).unwrap());
     assert!(place.exists() && !unfinished.exists());
 }
 
 #[test]
 fn an_entry_without_a_format_is_refused_and_nothing_of_its_batch_is_there() {
     let dir = tempfile::tempdir().unwrap();
-    let store = FjallStore::open(&dir.path().join("fjall"), StoreConfig { cache_bytes: 0 }).unwrap();
-    let (largest, larger) = (vec![0; FjallStore::MAX_KEY], vec![0; FjallStore::MAX_KEY + 1]);
+    let store = FjallStore::open(&dir.path().join("fjall"), StoreConfig { cache_bytes: 0, ..StoreConfig::default() }).unwrap();
+    let (largest, larger) = (vec![0; KEY_BYTES_MAX], vec![0; KEY_BYTES_MAX + 1]);
     let mut batch = Batch::default();
     batch.put(Space::Rows, largest.clone(), "1");
     batch.put(Space::Rows, larger.clone(), "1");
-    let Err(StoreError::Engine { source, .. }) = store.apply(batch) else { panic!("accepted a key that cannot be stored") };
-    assert_eq!(source.downcast_ref(), Some(&OversizedEntry { key: larger.len(), value: 1 }));
+    let Err(StoreError::TooLong { key, value }) = store.apply(batch) else { panic!("accepted a key that cannot be stored") };
+    assert_eq!((key, value), (larger.len(), 1));
     assert_eq!(store.get(Space::Rows, &largest).unwrap(), None);
     assert_eq!(store.get(Space::Rows, &larger).unwrap(), None);
 
