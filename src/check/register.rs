@@ -228,39 +228,42 @@ fn rule_of(returned: Option<&Access<'_>>) -> Rule {
 
 /// The accesses of one session, in its own order, against what it has written and read before.
 pub(super) fn check_session<'h>(accesses: &[Access<'h>], options: &Options) -> Option<Violation<'h>> {
-    let done = |access: &&Access<'h>| access.operation.done();
-    let written = |value: &Option<Box<str>>| accesses.iter().filter(|access| access.update() && access.value == *value).collect::<Vec<_>>();
     let mut sessions: BTreeMap<_, Vec<&Access<'h>>> = BTreeMap::new();
-    for access in accesses.iter().filter(done) {
+    for access in accesses.iter().filter(|access| access.operation.done()) {
         sessions.entry(access.operation.session()).or_default().push(access);
     }
     sessions.values().find_map(|own| {
         // The newest version that the session knows of, with how it learnt of it.
         let mut newest: Option<(&Access<'h>, &Access<'h>)> = None;
         own.iter().find_map(|access| {
-            let version = match (access.act, &written(&access.value)[..]) {
-                (Act::Read, [only]) => Some(*only),
-                (Act::Read, []) if access.value.is_none() => None,
-                (Act::Read, _) => return None,
-                (Act::Write | Act::Remove, _) => Some(*access),
+            let candidates = if access.act == Act::Read { writers(access, accesses) } else { vec![*access] };
+            let known = match (access.act, newest) {
+                (Act::Read, Some((write, known))) => {
+                    let older = |version: &&&Access<'h>| Version::of(Some(version)).older_than_write(write, options).is_some();
+                    // Nothing was there before any write; what was written before may be, if it was not overwritten.
+                    let explained = candidates.iter().any(|version| !older(&version)) || (candidates.is_empty() && access.value.is_some());
+                    if !explained {
+                        return Some(went_back(access, candidates.first().copied(), write, known));
+                    }
+                    Some(write)
+                }
+                (_, newest) => newest.map(|(write, _)| write),
             };
-            let Some(version) = version else {
-                let (write, known) = newest?;
-                return Some(went_back(access, None, write, known));
-            };
-            let Some((write, known)) = newest else {
-                newest = Some((version, access));
-                return None;
-            };
-            if access.act == Act::Read && Version::of(Some(version)).older_than_write(write, options).is_some() {
-                return Some(went_back(access, Some(version), write, known));
-            }
-            if version.operation.begin > write.operation.begin {
+            if let [version] = candidates[..]
+                && (access.act != Act::Read || access.value.is_some())
+                && known.is_none_or(|known| version.operation.begin > known.operation.begin)
+            {
                 newest = Some((version, access));
             }
             None
         })
     })
+}
+
+/// What may have written the value that is read.
+fn writers<'a, 'h>(read: &Access<'h>, accesses: &'a [Access<'h>]) -> Vec<&'a Access<'h>> {
+    let written = |access: &&Access<'h>| access.update() && access.value == read.value && access.operation.begin < read.operation.end;
+    accesses.iter().filter(written).collect()
 }
 
 fn went_back<'h>(read: &Access<'h>, version: Option<&Access<'h>>, write: &Access<'h>, known: &Access<'h>) -> Violation<'h> {
