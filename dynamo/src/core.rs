@@ -8,9 +8,12 @@
 mod clocks;
 mod expire;
 mod failing;
+mod fill;
 mod flight;
 mod heal;
+mod hints;
 mod ledger;
+mod place;
 mod read;
 mod request;
 mod routes;
@@ -30,11 +33,12 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::op::{Answer, Receipt, RequestError};
 use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Ticket, Timer};
-use crate::replica::{Delta, Replica, restore};
+use crate::replica::{Delta, Held, Replica, restore};
 
 use clocks::Clocks;
 use flight::Flights;
 use heal::Healing;
+use place::Places;
 use request::Start;
 use routes::Routes;
 
@@ -99,21 +103,20 @@ struct Waiter {
     deadline: Duration,
 }
 
-type Replicas = std::collections::BTreeMap<(KeyspaceId, Partition), Replica>;
+type At = (KeyspaceId, Partition);
 
 /// One core of a node's data plane. Pure: see [`handle`](Self::handle).
 pub struct Dynamo {
     config: Config,
     seat: Seat,
     routes: Routes,
-    replicas: Replicas,
+    replicas: Held,
     flights: Flights,
     healing: Healing,
     clocks: Clocks,
+    places: Places,
     waiters: Vec<Waiter>,
     counters: Counters,
-    /// Removals of replicas that have moved away, not yet drained.
-    erased: Batch,
     /// Partitions that may have changes to drain.
     dirty: BTreeSet<(KeyspaceId, Partition)>,
     standing: Standing,
@@ -122,20 +125,22 @@ pub struct Dynamo {
 /// Whether this core may write now, and which timers run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
-    writes: Writes,
+    /// There is no room on the disk.
+    disk_full: bool,
+    renewal: Renewal,
     /// Whether the timer of the sweep runs.
     sweeping: bool,
     /// Whether the first topology has come.
     started: bool,
 }
 
-/// Whether this core may write.
-#[derive(Clone, Copy, Debug, Default)]
-struct Writes {
-    /// There is no room on the disk.
-    disk_full: bool,
-    /// Others know events of this node that it has forgotten; no event may be issued until it has a new life.
-    forgetful: bool,
+/// Whether a new life is under way, for replicas that must not issue events under the ids they have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Renewal {
+    #[default]
+    No,
+    Wanted,
+    Asked,
 }
 
 impl std::fmt::Debug for Dynamo {
@@ -154,12 +159,12 @@ impl Dynamo {
         Self {
             routes: Routes::new(seat.me),
             clocks: Clocks::new(config.drift_max),
-            replicas: Replicas::new(),
+            replicas: Held::new(),
             flights: Flights::new(&seat),
             healing: Healing::default(),
+            places: Places::default(),
             waiters: Vec::new(),
             counters: Counters::default(),
-            erased: Batch::default(),
             dirty: BTreeSet::new(),
             standing: Standing::default(),
             config,
@@ -172,7 +177,7 @@ impl Dynamo {
     /// # Errors
     /// [`StoreError`]; the core must not be used.
     pub fn restore(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        self.replicas = restore(store, |_, partition| self.seat.owns(partition))?;
+        (self.replicas, self.places.known) = restore(store, |_, partition| self.seat.owns(partition))?;
         let (me, incarnation) = (self.seat.me, self.seat.incarnation);
         let mut latest = Hlc::default();
         for ((keyspace, partition), replica) in &mut self.replicas {
@@ -209,9 +214,10 @@ impl Dynamo {
             Input::Topology(topology) => self.on_topology(now, &topology, effects),
             Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
             Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),
-            Input::DiskFull(full) => self.standing.writes.disk_full = full,
-            Input::Incarnation(incarnation) => self.on_incarnation(incarnation),
+            Input::DiskFull(full) => self.standing.disk_full = full,
+            Input::Incarnation(incarnation) => self.on_incarnation(now, incarnation, effects),
         }
+        self.ask_for_a_life(effects);
     }
 
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
@@ -229,8 +235,8 @@ impl Dynamo {
             Message::Seen(all) => self.on_seen(now, from, all, effects),
             Message::Repair { place, delta } => self.on_repair(now, from, place, &delta),
             Message::Behind { place } => self.on_behind(now, from, place, effects),
-            Message::Pull { place, after } => self.on_pull(from, place, after.as_ref(), effects),
-            Message::Chunk { place, replica, delta, next } => self.on_chunk(now, (from, replica), place, (&delta, next), effects),
+            Message::Pull { place, stream, after } => self.on_pull(from, place, (stream, after), effects),
+            Message::Chunk { place, stream, piece } => self.on_chunk(now, from, place, (stream, piece), effects),
             Message::Lapsed { id, place, keys } => self.on_lapsed(now, from, (id, place), &keys, effects),
             Message::LapsedToo { id, lapsed } => self.on_lapsed_too(now, from, id, &lapsed, effects),
             Message::Hint { owner, place, delta } => self.on_hint(owner, place, &delta),
@@ -241,7 +247,8 @@ impl Dynamo {
         if !self.routes.adopt(topology) {
             return;
         }
-        self.place_replicas(now);
+        self.place_replicas();
+        self.healing.drop_hints_of_strangers(topology);
         self.reroute_flights(now, effects);
         if !std::mem::replace(&mut self.standing.started, true) {
             effects.push(Effect::Arm { after: self.config.anti_entropy_every, timer: Timer::AntiEntropy });
@@ -259,15 +266,6 @@ impl Dynamo {
             self.hand_off(node, effects);
         } else {
             self.fail_flights(now, node, effects);
-        }
-    }
-
-    fn on_incarnation(&mut self, incarnation: u32) {
-        self.seat.incarnation = incarnation;
-        self.standing.writes.forgetful = false;
-        for (place, replica) in &mut self.replicas {
-            replica.reincarnate(ReplicaId::new(self.seat.me, incarnation));
-            self.dirty.insert(*place);
         }
     }
 
@@ -325,15 +323,19 @@ impl Dynamo {
             self.counters.drift_refused += 1;
             return false;
         }
-        self.replica_mut(place).is_some_and(|replica| {
+        let joined = self.replica_mut(place).map(|replica| {
             replica.join(delta);
-            true
-        })
+            replica.is_spent()
+        });
+        if joined == Some(true) {
+            self.standing.renewal.want();
+        }
+        joined.is_some()
     }
 
     /// All changes of replicas since the last call, to be applied to the store as one batch before the effects so far are released.
     pub fn drain(&mut self) -> Batch {
-        let mut batch = std::mem::take(&mut self.erased);
+        let mut batch = std::mem::take(&mut self.places.disk);
         for place in std::mem::take(&mut self.dirty) {
             if let Some(replica) = self.replicas.get_mut(&place) {
                 replica.drain_into(&mut batch);

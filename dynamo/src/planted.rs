@@ -35,4 +35,22 @@ quorate_crdt::bugs! {
     HEDGE_IGNORES_DISTANCE = "hedge-ignores-distance": "every write over a wide area is sent twice";
     /// Reads are answered by one replica whatever their level.
     READ_QUORUM_OF_ONE = "read-quorum-of-one": "a read at any level is answered by one replica";
+    /// Whatever topology is at hand erases the replicas it does not name.
+    ERASE_WHAT_IS_NOT_NAMED = "erase-what-is-not-named": "a replica is erased by a topology older than its placement";
+    /// A replica made where another was erased writes under its id.
+    LIVES_REUSED = "lives-reused": "an id that was closed by an erasure issues events again";
+    /// A replica leaves before the others have what it alone has.
+    SWITCH_WITHOUT_SPREAD = "switch-without-spread": "a move ends before what the leaving replica alone has has spread";
+    /// An id taken up from disk issues events before the other holders have spoken.
+    COPIES_TRUSTED = "copies-trusted": "a restored copy of the disk goes on under an id that others know better";
+    /// Own events in what others say are not looked at.
+    OWN_EVENTS_OVERLOOKED = "own-events-overlooked": "a replica goes on under an id of which it has forgotten events";
+    /// The chunk of any stream is taken for the answer to the last question.
+    CHUNK_OF_ANY_STREAM = "chunk-of-any-stream": "a late chunk of an abandoned stream ends a new one";
+    /// A stream whose question or answer is lost waits for ever.
+    PULL_ONCE = "pull-once": "a lost question or chunk of a stream is never asked for again";
+    /// Only filled replicas count for one that is being filled.
+    FILL_FROM_FILLED_ONLY = "fill-from-filled-only": "replicas that lost their disks together wait for each other";
+    /// A replica that is being filled does not count itself as a member of the old set.
+    MOVER_FORGETS_ITSELF = "mover-forgets-itself": "a move stalls while one replica of the old set is down";
 }

@@ -101,7 +101,7 @@ pub enum Input {
     },
     /// Whether the disk is too full for writes.
     DiskFull(bool),
-    /// The answer to [`Effect::Amnesia`]: a life number never used before.
+    /// The answer to [`Effect::NewLife`]: a life number never used before.
     Incarnation(u32),
 }
 
@@ -154,8 +154,8 @@ pub enum Effect {
         /// Partitions and the placement epoch each report is about.
         partitions: Vec<(Partition, Epoch)>,
     },
-    /// Others know events of this replica that it has forgotten: draw a new life number and answer with [`Input::Incarnation`]. Writes are refused until then.
-    Amnesia,
+    /// A replica must not issue events under its id any more: draw a new life number and answer with [`Input::Incarnation`]. Writes to it wait until then.
+    NewLife,
 }
 
 /// Where a message belongs, and the placement it assumes.
@@ -256,6 +256,8 @@ pub enum Message {
     Pull {
         /// Which partition.
         place: Place,
+        /// Comes back in the answer.
+        stream: StreamId,
         /// The last key of the previous chunk; `None` for the first.
         after: Option<Bytes>,
     },
@@ -263,12 +265,10 @@ pub enum Message {
     Chunk {
         /// Which partition.
         place: Place,
-        /// The sender's replica; a change means: start again.
-        replica: ReplicaId,
-        /// Everything live in the chunk's range.
-        delta: Delta,
-        /// The last key of the chunk; `None` when the partition ends with it.
-        next: Option<Bytes>,
+        /// From the question.
+        stream: StreamId,
+        /// The answer.
+        piece: Piece,
     },
     /// Has the time of these keys passed by your clock and your rows? Asked before anything is removed because of the time.
     Lapsed {
@@ -295,6 +295,28 @@ pub enum Message {
         /// What the owner must join.
         delta: Arc<Delta>,
     },
+}
+
+/// Names a stream of chunks: who asks, in which life, and which of its streams. A chunk of any other stream is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct StreamId {
+    /// The life that the asking node is in: [`Seat::life`](crate::Seat::life).
+    pub life: u64,
+    /// Counts the streams of this core in this life.
+    pub number: u64,
+}
+
+/// What answers a [`Message::Pull`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Piece {
+    /// The sender's replica; a change means: start again.
+    pub replica: ReplicaId,
+    /// From the question.
+    pub after: Option<Bytes>,
+    /// Everything live in the piece's range.
+    pub delta: Delta,
+    /// The last key of the piece; `None` when the partition ends with it.
+    pub next: Option<Bytes>,
 }
 
 /// One replica's report of what it has seen.

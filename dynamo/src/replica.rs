@@ -10,6 +10,8 @@
 
 mod delta;
 mod journal;
+mod known;
+mod life;
 mod range;
 mod residuals;
 mod row;
@@ -22,6 +24,7 @@ mod model;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
 pub use delta::{Delta, Part, Residual};
@@ -32,7 +35,9 @@ pub use sync::{Chunk, Missing};
 pub use write::{Replaces, Write};
 
 use journal::Journal;
-pub use journal::restore;
+pub use journal::{Held, restore};
+pub use known::{Closed, Known};
+use life::Life;
 use residuals::Residuals;
 use rows::Rows;
 use sync::Heard;
@@ -58,6 +63,9 @@ pub struct Replica {
     quiet: CausalContext,
     /// Whether the replica is still being filled: it must neither be read nor copied from.
     filling: bool,
+    /// The placement's epoch when this replica was last placed here. No topology up to it says anything about the replica.
+    placed: Epoch,
+    life: Life,
     journal: Journal,
     #[cfg(test)]
     broken: Option<model::Broken>,
@@ -75,6 +83,8 @@ impl Replica {
             heard: BTreeMap::new(),
             quiet: CausalContext::new(),
             filling: false,
+            placed: Epoch::default(),
+            life: Life::default(),
             journal: Journal::default(),
             #[cfg(test)]
             broken: None,
@@ -142,14 +152,9 @@ impl Replica {
         self.rows.expired(unix_millis)
     }
 
-    /// Goes on under another id: the old one is closed.
-    pub fn reincarnate(&mut self, id: ReplicaId) {
-        self.id = id;
-        self.journal.touch();
-    }
-
     /// The one door: takes in what another replica says. Idempotent, commutative and associative with every other delta. Returns whether rows changed.
     pub fn join(&mut self, delta: &Delta) -> bool {
+        self.heed_own_events(delta);
         let mut changed = false;
         for part in &delta.parts {
             changed |= self.join_rows(part, delta);

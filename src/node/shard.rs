@@ -298,7 +298,7 @@ impl Shard {
                     self.timers.insert((Instant::now() + after, self.timers_armed), timer);
                 }
                 Effect::Report { keyspace, partitions } => release.reports.push((keyspace, partitions)),
-                Effect::Amnesia => match self.around.lives.next() {
+                Effect::NewLife => match self.around.lives.next() {
                     Ok(incarnation) => self.owed.push(Input::Incarnation(incarnation)),
                     Err(error) => self.around.fail(error),
                 },

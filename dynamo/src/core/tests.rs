@@ -2,10 +2,12 @@
 
 mod expiry;
 mod flights;
+mod keeping;
 mod levels;
 mod moves;
 mod net;
 mod repair;
+mod streams;
 
 /// Each bug, planted, makes its test fail.
 #[cfg(feature = "planted-bugs")]

@@ -18,11 +18,12 @@ use crate::value::{self, Clocked};
 
 impl Dynamo {
     pub(super) fn start_mutation(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
-        if self.standing.writes.disk_full {
+        if self.standing.disk_full {
             return Err(RequestError::DiskFull);
         }
-        if self.standing.writes.forgetful {
-            return Err(RequestError::Moving);
+        if !self.may_issue(flight.place) {
+            // Until the new life that its replica needs has come.
+            return Ok(Next::Wait(self.flights.name(flight), Stage::Parked));
         }
         let enough = self.ledger(flight, flight.level, Access::Write)?;
         let at = (flight.place.keyspace, flight.place.partition);
@@ -55,6 +56,9 @@ impl Dynamo {
     }
 
     fn apply(&mut self, now: Now, flight: &Flight) -> Result<(Reply, Option<(Delta, Dot)>), RequestError> {
+        if !self.may_issue(flight.place) {
+            return Err(RequestError::Moving);
+        }
         let at = (flight.place.keyspace, flight.place.partition);
         let replica = self.replicas.get_mut(&at).ok_or(RequestError::Moving)?;
         self.dirty.insert(at);
@@ -160,7 +164,7 @@ impl Dynamo {
                 self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
                 Message::Refused { id, reason }
             }
-            Ok(()) if self.standing.writes.disk_full => Message::Refused { id, reason: Refusal::DiskFull },
+            Ok(()) if self.standing.disk_full => Message::Refused { id, reason: Refusal::DiskFull },
             Ok(()) if !self.join(now, place, delta) => Message::Refused { id, reason: Refusal::Clock },
             Ok(()) => {
                 let Some(replica) = self.replica_mut(place) else { return };

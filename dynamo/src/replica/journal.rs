@@ -2,7 +2,7 @@
 //!
 //! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian:
 //! `Rows`: key length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256 of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → range.
-//! `Causal`: `m` → id, context, filling; `r` and the range → residual context, or `R` and SHA-256 of a long range → range, residual context.
+//! `Causal`: `m` → id, context, filling, placed; `r` and the range → residual context, or `R` and SHA-256 of a long range → range, residual context; see also `known`.
 //! Values are postcard.
 //!
 //! **Invariant:** whatever a client may name, no key of the store is longer than [`NAME_MAX`] and the prefix: every engine takes it.
@@ -15,13 +15,15 @@ use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use quorate_control::store::{Batch, Space, Store, StoreError};
-use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Replica;
+use super::known::{CLOSED, Known, PLACED};
+use super::life::Life;
 use super::range::Range;
 use super::row::{Row, RowKey, RowKind};
 use crate::planted;
@@ -49,6 +51,7 @@ struct Meta {
     id: ReplicaId,
     context: CausalContext,
     filling: bool,
+    placed: Epoch,
 }
 
 impl Journal {
@@ -103,14 +106,16 @@ impl Replica {
         let Some(prefix) = self.journal.prefix else { return };
         batch.changes.append(&mut self.journal.batch.changes);
         if std::mem::take(&mut self.journal.touched) {
-            let meta = Meta { id: self.id, context: self.context.clone(), filling: self.filling };
+            let meta = Meta { id: self.id, context: self.context.clone(), filling: self.filling, placed: self.placed };
             batch.put(Space::Causal, meta_key(prefix), encode(&meta));
         }
     }
 
-    /// Records the removal of everything this replica has on disk.
-    pub fn erase(&self, batch: &mut Batch) {
+    /// Records the removal of everything this replica has on disk: what was changed in this turn first, since a row that was deleted in it
+    /// is still there.
+    pub fn erase(&mut self, batch: &mut Batch) {
         let Some(prefix) = self.journal.prefix else { return };
+        self.drain_into(batch);
         for name in self.rows.names_in(&Range::ALL) {
             batch.delete(Space::Rows, row_key(prefix, &name).0);
         }
@@ -124,22 +129,28 @@ impl Replica {
     }
 }
 
-/// Reads back every replica of the partitions that `owned` names.
+/// Replicas by the place they stand at.
+pub type Held = BTreeMap<(KeyspaceId, Partition), Replica>;
+
+/// Reads back every replica of the partitions that `owned` names, and what else is remembered of them.
 ///
 /// # Errors
 /// [`StoreError`] of the engine, or `Damaged` when a record has not the shape it was written in.
-pub fn restore(
-    store: &dyn Store,
-    owned: impl Fn(KeyspaceId, Partition) -> bool,
-) -> Result<BTreeMap<(KeyspaceId, Partition), Replica>, StoreError> {
-    let mut replicas = BTreeMap::new();
+pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool) -> Result<(Held, Known), StoreError> {
+    let (mut replicas, mut known) = (BTreeMap::new(), Known::default());
     read(store, Space::Causal, &mut |place, key, value| {
-        if owned(place.0, place.1) && key == [META] {
+        if key == [PLACED] {
+            known.placed = known.placed.max(Some(decode(value, "epoch")?));
+        } else if owned(place.0, place.1) && key == [CLOSED] {
+            known.closed.insert(place, decode(value, "closed replica")?);
+        } else if owned(place.0, place.1) && key == [META] {
             let meta: Meta = decode(value, "replica")?;
             let mut replica = Replica::new(meta.id);
             replica.journal.prefix = Some(prefix(place.0, place.1));
             replica.context = meta.context;
             replica.filling = meta.filling;
+            replica.placed = meta.placed;
+            replica.life = Life::Continued;
             replicas.insert(place, replica);
         }
         Ok(())
@@ -178,7 +189,7 @@ pub fn restore(
         }
         Ok(())
     })?;
-    Ok(replicas)
+    Ok((replicas, known))
 }
 
 type Record<'a> = dyn FnMut((KeyspaceId, Partition), &[u8], &[u8]) -> Result<(), StoreError> + 'a;
@@ -195,7 +206,7 @@ fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), 
     outcome
 }
 
-fn prefix(keyspace: KeyspaceId, partition: Partition) -> [u8; PREFIX] {
+pub(super) fn prefix(keyspace: KeyspaceId, partition: Partition) -> [u8; PREFIX] {
     let mut bytes = [0; PREFIX];
     bytes[..4].copy_from_slice(&keyspace.0.to_be_bytes());
     bytes[4..].copy_from_slice(&partition.0.to_be_bytes());
@@ -273,7 +284,7 @@ fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {
     if is_long(range) { hashed_key(prefix, LONG_RESIDUAL, range) } else { [&prefix[..], &[RESIDUAL], range].concat().into() }
 }
 
-fn encode(value: &impl Serialize) -> Bytes {
+pub(super) fn encode(value: &impl Serialize) -> Bytes {
     postcard::to_stdvec(value).expect("invariant: rows, ranges and contexts always have a postcard form").into()
 }
 

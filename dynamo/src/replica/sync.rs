@@ -23,8 +23,10 @@ pub(super) struct Heard {
     pub(super) replica: ReplicaId,
     pub(super) context: CausalContext,
     pub(super) digest: u128,
-    pub(super) epoch: Epoch,
     pub(super) filling: bool,
+    /// The newest placement under which it has spoken, and what it said first under that. Whoever has this has all that was written under
+    /// older placements; what came later comes by itself.
+    pub(super) first: (Epoch, CausalContext),
 }
 
 /// What a replica with another context lacks.
@@ -114,23 +116,21 @@ impl Replica {
 
     /// Another primary has told what it has seen. A replica that starts a new life is taken at its new word, however little that is.
     pub fn hear(&mut self, node: NodeId, seen: &crate::protocol::Seen) {
-        let heard = Heard {
+        self.heed(&seen.context);
+        let mut heard = Heard {
             replica: seen.replica,
             context: seen.context.clone(),
             digest: seen.digest,
-            epoch: seen.place.epoch,
             filling: seen.filling,
+            first: (seen.place.epoch, seen.context.clone()),
         };
-        match self.heard.get_mut(&node) {
-            Some(held) if held.replica == seen.replica => {
-                let mut context = std::mem::take(&mut held.context);
-                context.union(&seen.context);
-                *held = Heard { context, ..heard };
-            }
-            _ => {
-                self.heard.insert(node, heard);
+        if let Some(held) = self.heard.remove(&node).filter(|held| held.replica == seen.replica) {
+            heard.context.union(&held.context);
+            if held.first.0 >= seen.place.epoch {
+                heard.first = held.first;
             }
         }
+        self.heard.insert(node, heard);
     }
 
     /// The replica `replica` on `node` has acknowledged these events.
@@ -152,14 +152,19 @@ impl Replica {
         self.heard.get(&node).is_some_and(|heard| heard.context.contains(dot))
     }
 
-    /// Whether `node`, speaking at `epoch` or later, has said that it has seen no more than this replica has.
-    pub fn is_ahead_of(&self, node: NodeId, epoch: Epoch) -> bool {
-        self.heard.get(&node).is_some_and(|heard| heard.epoch >= epoch && !heard.filling && self.context.covers(&heard.context))
+    /// Whether this replica has all that `node` had when it first spoke at `epoch` or later.
+    pub fn has_all_of(&self, node: NodeId, epoch: Epoch) -> bool {
+        self.heard.get(&node).is_some_and(|heard| heard.first.0 >= epoch && self.context.covers(&heard.first.1))
     }
 
-    /// Whether `node` has said that it is still being filled, or has said nothing yet.
-    pub fn unfit_source(&self, node: NodeId) -> bool {
-        self.heard.get(&node).is_none_or(|heard| heard.filling)
+    /// Whether `node`, which is not being filled, has said at `epoch` or later that it has seen all of `context`.
+    pub fn has_told_all(&self, node: NodeId, epoch: Epoch, context: &CausalContext) -> bool {
+        self.heard.get(&node).is_some_and(|heard| heard.first.0 >= epoch && !heard.filling && heard.context.covers(context))
+    }
+
+    /// Whether `node` has said something that this replica has not seen.
+    pub fn lacks_some_of(&self, node: NodeId) -> bool {
+        self.heard.get(&node).is_some_and(|heard| !self.context.covers(&heard.context))
     }
 
     /// Whether `node` has said that it is still being filled.
@@ -178,6 +183,7 @@ impl Replica {
 
     /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.
     pub fn tick(&mut self, others: &[NodeId], recent_max: usize) {
+        self.heard.retain(|node, _| others.contains(node));
         self.strip();
         let stable: Vec<(ReplicaId, u64)> = self.context.replicas().map(|replica| (replica, self.stable_prefix(replica, others))).collect();
         for (replica, counter) in stable {

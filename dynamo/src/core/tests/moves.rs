@@ -2,21 +2,13 @@ use std::time::Duration;
 
 use quorate_control::topology::{Phase, Placement};
 
-use super::net::{Net, node, topology};
+use super::net::{Net, node};
 use crate::consistency::Consistency as C;
 use crate::op::{Reply, RequestError};
 
-/// Five nodes, of which the first three hold the partition.
-fn three_of_five() -> Net {
-    let mut topology = topology(&[5]);
-    let keyspace = topology.keyspaces.values_mut().next().expect("default");
-    keyspace.placement[0].replicas.truncate(3);
-    Net::of(topology)
-}
-
 #[test]
 fn a_node_that_does_not_hold_the_key_forwards() {
-    let mut net = three_of_five();
+    let mut net = Net::three_of(5);
     assert_eq!(net.set(5, "k", "v", C::Quorum), Ok(Reply::Done));
     assert_eq!(net.get(4, "k", C::Quorum), Ok(Some("v".into())));
     assert!(net.cores[&node(4)].summaries().is_empty());
@@ -24,7 +16,7 @@ fn a_node_that_does_not_hold_the_key_forwards() {
 
 #[test]
 fn a_partition_moves_while_it_is_written() {
-    let mut net = three_of_five();
+    let mut net = Net::three_of(5);
     for n in 0..20 {
         net.set(1, &format!("k{n}"), "old", C::Quorum).expect("healthy");
     }
@@ -47,7 +39,7 @@ fn a_partition_moves_while_it_is_written() {
 
 #[test]
 fn a_stale_coordinator_is_refused_and_tries_once_more() {
-    let mut net = three_of_five();
+    let mut net = Net::three_of(5);
     net.set(1, "k", "v", C::All).expect("healthy");
     // n1 alone has not heard that the partition is moving.
     let held_back = net.cores.remove(&node(1)).expect("n1");
@@ -63,7 +55,7 @@ fn a_stale_coordinator_is_refused_and_tries_once_more() {
 
 #[test]
 fn writes_during_a_move_need_a_quorum_in_both_sets() {
-    let mut net = three_of_five();
+    let mut net = Net::three_of(5);
     net.begin_move(&[1, 4, 5]);
     net.run(Duration::from_secs(2));
     net.cut(&[4, 5], &[1, 2, 3]);

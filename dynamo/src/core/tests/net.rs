@@ -5,18 +5,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Phase, Placement, Replication, Topology, Transition};
+use quorate_control::store::{MemoryStore, Store};
+use quorate_control::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication, Topology, Transition,
+};
 use quorate_crdt::{NodeId, Now};
 
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
-use crate::protocol::{Config, Effect, Input, Message, ReplicaSummary, Ticket, Timer};
+use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Ticket, Timer};
 use crate::{Dynamo, Seat};
 
 pub(super) const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
 
+type Picks = fn(&Message) -> bool;
+
 pub(super) struct Net {
     pub(super) cores: BTreeMap<NodeId, Dynamo>,
+    /// What is under way: from, to, what.
     pub(super) queue: VecDeque<(NodeId, NodeId, Message)>,
     timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
     /// How long clients wait.
@@ -31,9 +37,20 @@ pub(super) struct Net {
     pub(super) replies: BTreeMap<u64, Result<Answer, RequestError>>,
     pub(super) waited: BTreeMap<u64, u32>,
     pub(super) topology: Topology,
-    pub(super) reports: Vec<NodeId>,
-    /// What nodes are booted with.
+    /// What nodes are booted with from now on.
     pub(super) config: Config,
+    pub(super) reports: Vec<NodeId>,
+    /// Which message is lost: the one that is as many away among those that this picks.
+    losing: Option<(usize, Picks)>,
+    /// The last that was lost so.
+    pub(super) last_lost: Option<(NodeId, NodeId, Message)>,
+}
+
+/// The only partition, as long as it does not move.
+pub(super) const PLACE: Place = Place { keyspace: KeyspaceId(0), partition: Partition(0), epoch: Epoch(1) };
+
+pub(super) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
 }
 
 pub(super) fn node(n: u64) -> NodeId {
@@ -77,17 +94,55 @@ impl Net {
             cut: BTreeSet::new(),
             now: Duration::ZERO,
             tickets: 0,
-            lives: 0,
+            lives: 76,
             replies: BTreeMap::new(),
             waited: BTreeMap::new(),
             topology,
-            reports: Vec::new(),
             config: Config { persist: false, ..Config::default() },
+            reports: Vec::new(),
+            losing: None,
+            last_lost: None,
         };
         for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot(id, false);
         }
         net
+    }
+
+    /// `nodes` nodes, of which the first three hold the partition.
+    pub(super) fn three_of(nodes: u64) -> Self {
+        let mut topology = topology(&[nodes]);
+        topology.keyspaces.values_mut().next().expect("default").placement[0].replicas.truncate(3);
+        Self::of(topology)
+    }
+
+    /// Boots every node again, for the first time in its life, with the `config` of now.
+    pub(super) fn boot_all(&mut self) {
+        for id in self.topology.nodes.keys().copied().collect::<Vec<_>>() {
+            self.boot(id, false);
+        }
+        self.drop_all();
+    }
+
+    /// Loses the `nth` of the messages that `which` picks, counted from now.
+    pub(super) fn lose(&mut self, nth: usize, which: Picks) {
+        self.losing = Some((nth, which));
+    }
+
+    /// The node comes back with a copy of its disk from before it wrote anything, in the same life.
+    pub(super) fn copy_of_nothing(&mut self, at: u64) {
+        let config = Config { persist: true, ..self.config.clone() };
+        self.lives += 1;
+        let seat = Seat { me: node(at), incarnation: 1, core: 0, cores: 1, life: self.lives, restarted: false };
+        let now = self.clock();
+        let store = MemoryStore::new();
+        let mut core = Dynamo::new(config.clone(), seat.clone());
+        core.handle(now, Input::Topology(Arc::new(self.topology.clone())), &mut Vec::new());
+        store.apply(core.drain()).expect("in memory");
+        let mut core = Dynamo::new(config, Seat { restarted: true, ..seat });
+        core.restore(&store).expect("in memory");
+        self.cores.insert(node(at), core);
+        self.input(node(at), Input::Topology(Arc::new(self.topology.clone())));
     }
 
     pub(super) fn boot(&mut self, id: NodeId, restarted: bool) {
@@ -114,7 +169,10 @@ impl Net {
                 Effect::Waited { ticket, replicas } => assert!(self.waited.insert(ticket.0, replicas).is_none()),
                 Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
                 Effect::Report { .. } => self.reports.push(at),
-                Effect::Amnesia => self.input(at, Input::Incarnation(77)),
+                Effect::NewLife => {
+                    self.lives += 1;
+                    self.input(at, Input::Incarnation(self.lives as u32));
+                }
             }
         }
     }
@@ -122,7 +180,17 @@ impl Net {
     /// Delivers everything under way, and what that causes.
     pub(super) fn settle(&mut self) {
         while let Some((from, to, message)) = self.queue.pop_front() {
-            if self.hears(from, to) && self.cores.contains_key(&to) {
+            let lost = match &mut self.losing {
+                Some((nth, which)) if which(&message) => {
+                    *nth -= 1;
+                    *nth == 0
+                }
+                _ => false,
+            };
+            if lost {
+                self.losing = None;
+                self.last_lost = Some((from, to, message));
+            } else if self.hears(from, to) && self.cores.contains_key(&to) {
                 self.input(to, Input::Message { from, message });
             }
         }
@@ -155,6 +223,11 @@ impl Net {
         for (a, b) in left.iter().flat_map(|a| right.iter().map(|b| (node(*a), node(*b)))) {
             self.cut.extend([(a, b), (b, a)]);
         }
+    }
+
+    pub(super) fn heal_between(&mut self, left: &[u64], right: &[u64]) {
+        let among = |n: NodeId, of: &[u64]| of.iter().any(|m| node(*m) == n);
+        self.cut.retain(|(a, b)| !(among(*a, left) && among(*b, right) || among(*b, left) && among(*a, right)));
     }
 
     pub(super) fn heal(&mut self) {

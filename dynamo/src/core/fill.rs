@@ -1,0 +1,176 @@
+//! Streams: a replica that lacks more than others remember event by event is sent the partition piece by piece.
+//!
+//! **When a replica that is being filled may be read.** It has lost, or never had, what it acknowledged. Say R is the set that was read
+//! until now. It is ready when it has all that each member of R that can be reached had when that first spoke under this placement, and
+//! either
+//! (a) a majority of R in each datacenter, none of them being filled, is among these; the replica counts as such a one itself only if it is
+//! not being filled, and leaves itself out of the count if it is; or
+//! (b) every member of R is among these, filled or not.
+//!
+//! No acknowledged majority write that is left anywhere in R is missed. By (a): let Q be the majority that acknowledged it. If the replica
+//! itself is in R and has lost its copy, the others of Q still meet every majority of the others; so one member of Q that has not lost its memory
+//! has been heard, had the write before it spoke, and now the replica has it. By (b): whoever has the write has been heard. A member that
+//! is being filled has what it has, and truthfully: a replica can be copied from and can help at any time, only its memory cannot stand
+//! for a majority. So replicas that lost their disks together do not wait for each other longer than until all have spoken.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::quorum::majority;
+use quorate_control::topology::Placement;
+use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
+
+use super::{At, Dynamo};
+use crate::planted;
+use crate::protocol::{Effect, Message, Piece, Place, StreamId};
+use crate::replica::Replica;
+
+/// After so long without an answer the same question is asked again. Guess: several round trips round the world.
+const PULL_AGAIN: Duration = Duration::from_millis(700);
+/// After so long without progress another source is tried.
+const PULL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A stream to this node.
+#[derive(Debug)]
+pub(super) struct Pull {
+    stream: StreamId,
+    source: NodeId,
+    /// The replica that is streamed, and what it had seen at the start: what this replica has seen when it has every piece.
+    from: Option<(ReplicaId, CausalContext)>,
+    after: Option<Bytes>,
+    asked_at: Duration,
+    /// When the last piece came, or the first was asked for.
+    moved_at: Duration,
+}
+
+impl Dynamo {
+    /// This node lacks what `from` no longer knows event by event.
+    pub(super) fn on_behind(&mut self, now: Now, from: NodeId, place: Place, effects: &mut Vec<Effect>) {
+        let at = (place.keyspace, place.partition);
+        if self.replicas.contains_key(&at) && !self.healing.pulls.contains_key(&at) {
+            self.begin_stream(now, at, from, effects);
+        }
+    }
+
+    fn begin_stream(&mut self, now: Now, at: At, source: NodeId, effects: &mut Vec<Effect>) {
+        self.healing.streams += 1;
+        let stream = StreamId { life: self.seat.life, number: self.healing.streams };
+        let pull = Pull { stream, source, from: None, after: None, asked_at: now.monotonic, moved_at: now.monotonic };
+        self.healing.pulls.insert(at, pull);
+        self.ask_for_piece(now, at, effects);
+    }
+
+    /// Asks for the next piece, or for the same again.
+    fn ask_for_piece(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+        let epoch = self.routes.placement(at.0, at.1).map_or_else(Default::default, |placement| placement.epoch);
+        let Some(pull) = self.healing.pulls.get_mut(&at) else { return };
+        pull.asked_at = now.monotonic;
+        let place = Place { keyspace: at.0, partition: at.1, epoch };
+        effects.push(Effect::Send { to: pull.source, message: Message::Pull { place, stream: pull.stream, after: pull.after.clone() } });
+    }
+
+    /// Any replica answers, one that is being filled too: what it says is true, only not all.
+    pub(super) fn on_pull(&mut self, from: NodeId, place: Place, (stream, after): (StreamId, Option<Bytes>), effects: &mut Vec<Effect>) {
+        let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)) else { return };
+        let chunk = replica.chunk(after.as_ref(), self.config.chunk_bytes);
+        let piece = Piece { replica: replica.id(), after, delta: chunk.delta, next: chunk.next };
+        effects.push(Effect::Send { to: from, message: Message::Chunk { place, stream, piece } });
+    }
+
+    pub(super) fn on_chunk(&mut self, now: Now, from: NodeId, place: Place, (stream, piece): (StreamId, Piece), effects: &mut Vec<Effect>) {
+        let at = (place.keyspace, place.partition);
+        let Some(pull) = self.healing.pulls.get_mut(&at).filter(|pull| pull.source == from) else { return };
+        if (pull.stream != stream || pull.after != piece.after) && !planted::CHUNK_OF_ANY_STREAM.is_planted() {
+            return;
+        }
+        let (streamed, context) = pull.from.get_or_insert_with(|| (piece.replica, piece.delta.context.clone()));
+        if *streamed != piece.replica {
+            self.begin_stream(now, at, from, effects);
+            return;
+        }
+        let context = context.clone();
+        pull.after.clone_from(&piece.next);
+        pull.moved_at = now.monotonic;
+        if !self.join(now, place, &piece.delta) {
+            self.healing.pulls.remove(&at);
+            return;
+        }
+        if piece.next.is_some() {
+            self.ask_for_piece(now, at, effects);
+            return;
+        }
+        self.healing.pulls.remove(&at);
+        self.counters.streams += 1;
+        if let Some(held) = self.replica_mut(place) {
+            held.adopt(&context);
+        }
+        if let Some(placement) = self.routes.placement(place.keyspace, place.partition).cloned() {
+            self.go_on_filling(now, at, &placement, effects);
+        }
+    }
+
+    /// Each tick: a stream that does not move is asked for again, or begun anew from another source; one that nobody can go on with ends.
+    pub(super) fn go_on_streaming(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+        let Some(pull) = self.healing.pulls.get(&at) else { return };
+        let reachable = self.routes.reachable(pull.source);
+        if planted::PULL_ONCE.is_planted() {
+            return;
+        }
+        if !reachable || now.monotonic.saturating_sub(pull.moved_at) > PULL_PATIENCE {
+            let tried = pull.source;
+            self.healing.pulls.remove(&at);
+            if let Some(source) = self.source(at, Some(tried)) {
+                self.begin_stream(now, at, source, effects);
+            }
+        } else if now.monotonic.saturating_sub(pull.asked_at) > PULL_AGAIN {
+            self.ask_for_piece(now, at, effects);
+        }
+    }
+
+    /// Ends the filling of a replica that has all it needs, or begins its next stream.
+    pub(super) fn go_on_filling(&mut self, now: Now, at: At, placement: &Placement, effects: &mut Vec<Effect>) {
+        if !self.replicas.get(&at).is_some_and(Replica::filling) || self.healing.pulls.contains_key(&at) {
+            return;
+        }
+        if self.has_caught_up(at, placement) {
+            self.dirty.insert(at);
+            if let Some(replica) = self.replicas.get_mut(&at) {
+                replica.finish_filling();
+            }
+        } else if let Some(source) = self.source(at, None) {
+            self.begin_stream(now, at, source, effects);
+        }
+    }
+
+    /// The best holder that has something this replica lacks: one that is not being filled, then the nearest; `tried` only if there is no other.
+    fn source(&self, at: At, tried: Option<NodeId>) -> Option<NodeId> {
+        let placement = self.routes.placement(at.0, at.1)?;
+        let replica = self.replicas.get(&at)?;
+        let near = self.routes.preference(placement).primaries.into_iter();
+        let fit = near.filter(|node| *node != self.seat.me && self.routes.reachable(*node) && replica.lacks_some_of(*node));
+        fit.min_by_key(|node| (Some(*node) == tried, replica.heard_filling(*node)))
+    }
+
+    /// Whether this replica has what the replicas that were read until now had: the rule at the head of this module.
+    pub(super) fn has_caught_up(&self, at: At, placement: &Placement) -> bool {
+        let (Some(replica), Some(topology)) = (self.replicas.get(&at), self.routes.topology()) else { return false };
+        let mut by_datacenter: BTreeMap<_, (usize, usize)> = BTreeMap::new();
+        let mut everybody = !planted::FILL_FROM_FILLED_ONLY.is_planted();
+        for node in &placement.replicas {
+            let me = *node == self.seat.me;
+            if me && (replica.filling() || planted::MOVER_FORGETS_ITSELF.is_planted()) {
+                continue;
+            }
+            let has = me || replica.has_all_of(*node, placement.epoch);
+            if !has && self.routes.reachable(*node) {
+                return false;
+            }
+            everybody &= has;
+            let (known, all) = by_datacenter.entry(topology.datacenter_of(*node)).or_default();
+            *known += usize::from(has && (me || !replica.heard_filling(*node)));
+            *all += 1;
+        }
+        everybody || by_datacenter.values().all(|(known, all)| *known >= majority(*all))
+    }
+}

@@ -1,0 +1,239 @@
+//! Which replicas this core keeps, and under which ids they write.
+//!
+//! **Destruction needs a decision.** A replica remembers the epoch at which a topology last placed it here. Only a topology that is newer
+//! and does not name this node releases it: see [`Release`]. An empty topology, the one granted when the node joined, or a prefix of the
+//! decisions that is being replayed says nothing about a replica that was placed later. A released replica is erased only when the
+//! holders have all that it has.
+
+use std::collections::BTreeMap;
+
+use quorate_control::quorum::majority;
+use quorate_control::store::Batch;
+use quorate_control::topology::{Epoch, Placement, Topology};
+use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
+
+use super::flight::{Next, Stage};
+use super::{At, Dynamo, Renewal};
+use crate::planted;
+use crate::protocol::{Effect, Place};
+use crate::replica::{Closed, Known, Replica};
+
+/// The decision that this node no longer keeps a replica. Nothing else leads to an erasure, and only [`Release::by`] makes one.
+#[derive(Debug)]
+pub(super) struct Release {
+    at: At,
+    epoch: Epoch,
+}
+
+/// What a core remembers of the places it held or holds.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// What the disk says: ids closed by erasures, and up to which epoch this core has placed replicas.
+    pub(super) known: Known,
+    /// Removals of replicas and what is remembered of places, not yet drained.
+    pub(super) disk: Batch,
+    /// Released replicas that have something the holders may lack, and what that is.
+    leaving: BTreeMap<At, (Release, CausalContext)>,
+    /// What a replica that is about to leave had when it stopped serving, by the epoch at which it did.
+    fenced: BTreeMap<At, (Epoch, CausalContext)>,
+}
+
+impl Release {
+    /// Whether `topology` has decided that `me` does not keep the replica: it is newer than what placed the replica, and does not name `me`.
+    fn by(topology: &Topology, at: At, replica: &Replica, me: NodeId) -> Option<Self> {
+        let newer = topology.epoch > replica.placed() || planted::ERASE_WHAT_IS_NOT_NAMED.is_planted();
+        let named = placement_in(topology, at).is_some_and(|placement| placement.holds(me));
+        (newer && !named).then_some(Self { at, epoch: topology.epoch })
+    }
+}
+
+fn placement_in(topology: &Topology, (keyspace, partition): At) -> Option<&Placement> {
+    topology.keyspaces.get(&keyspace)?.placement(partition)
+}
+
+impl Dynamo {
+    /// Makes the replicas that this core should hold by the topology and lets go of those that it has released.
+    pub(super) fn place_replicas(&mut self) {
+        let Some(topology) = self.routes.topology().cloned() else { return };
+        for (keyspace, info) in &topology.keyspaces {
+            for (partition, placement) in info.partitions() {
+                if self.seat.owns(partition) && placement.holds(self.seat.me) {
+                    self.keep((*keyspace, partition), placement);
+                }
+            }
+        }
+        let releases: Vec<Release> =
+            self.replicas.iter().filter_map(|(at, replica)| Release::by(&topology, *at, replica, self.seat.me)).collect();
+        for release in releases {
+            let Some(replica) = self.replicas.get(&release.at) else { continue };
+            let held = replica.context().clone();
+            self.places.leaving.entry(release.at).or_insert((release, held));
+        }
+        self.let_go();
+        self.note_fences();
+        // A node that comes back with nothing cannot tell what it has lost from what is new, now or after the next start.
+        let lost_all = self.seat.restarted && self.places.known.placed.is_none();
+        if !lost_all && self.places.known.placed < Some(topology.epoch) {
+            let disk = self.config.persist.then_some(&mut self.places.disk);
+            self.places.known.place_up_to(topology.epoch, self.seat.core, disk);
+        }
+    }
+
+    /// The topology places a replica here.
+    fn keep(&mut self, at: At, placement: &Placement) {
+        self.places.leaving.remove(&at);
+        if let Some(replica) = self.replicas.get_mut(&at) {
+            if replica.place_at(placement.epoch) {
+                self.dirty.insert(at);
+            }
+            return;
+        }
+        // What was erased by a newer decision is not made again by an older one.
+        if self.places.known.closed.get(&at).is_some_and(|closed| closed.epoch >= placement.epoch) {
+            return;
+        }
+        self.make_replica(at, placement);
+    }
+
+    fn make_replica(&mut self, at: At, placement: &Placement) {
+        let mut replica = Replica::new(ReplicaId::new(self.seat.me, self.seat.incarnation));
+        if self.config.persist {
+            replica.persist_as(at.0, at.1);
+        }
+        replica.place_at(placement.epoch);
+        let newcomer = !placement.replicas.contains(&self.seat.me);
+        let known = &self.places.known;
+        let old = known.placed.is_none_or(|placed| placement.epoch <= placed);
+        let lost = self.seat.restarted && old && placement.holders().len() > 1;
+        if newcomer || lost {
+            replica.start_filling();
+        }
+        let used = known.closed.get(&at).is_some_and(|closed| closed.incarnation >= self.seat.incarnation);
+        if used && !planted::LIVES_REUSED.is_planted() {
+            replica.spend_life();
+            self.standing.renewal.want();
+        }
+        self.replicas.insert(at, replica);
+        self.dirty.insert(at);
+    }
+
+    /// Erases the released replicas whose holders have all that they had; those of a dropped keyspace at once.
+    pub(super) fn let_go(&mut self) {
+        let ready: Vec<At> = self
+            .places
+            .leaving
+            .iter()
+            .filter(|(at, (_, held))| {
+                self.routes.placement(at.0, at.1).is_none_or(|placement| self.has_spread(**at, placement, &placement.holders(), held))
+            })
+            .map(|(at, _)| *at)
+            .collect();
+        for at in ready {
+            if let Some((release, _)) = self.places.leaving.remove(&at) {
+                self.erase(&release);
+            }
+        }
+    }
+
+    /// The only road to the removal of a replica.
+    fn erase(&mut self, release: &Release) {
+        let Some(mut replica) = self.replicas.remove(&release.at) else { return };
+        replica.erase(&mut self.places.disk);
+        self.dirty.remove(&release.at);
+        self.healing.forget_place(release.at);
+        let closed = Closed { incarnation: replica.id().incarnation, epoch: release.epoch };
+        let disk = self.config.persist.then_some(&mut self.places.disk);
+        self.places.known.close(release.at, closed, disk);
+    }
+
+    /// Released replicas that still have to hand on what they have.
+    pub(super) fn is_leaving(&self, at: At) -> bool {
+        self.places.leaving.contains_key(&at)
+    }
+
+    /// Whether those of `heirs` that can be reached, and a majority of them, have all of `held`.
+    fn has_spread(&self, at: At, placement: &Placement, heirs: &[NodeId], held: &CausalContext) -> bool {
+        let Some(replica) = self.replicas.get(&at) else { return true };
+        if planted::SWITCH_WITHOUT_SPREAD.is_planted() {
+            return true;
+        }
+        let have = |node: &NodeId| replica.has_told_all(*node, placement.epoch, held);
+        let others = || heirs.iter().filter(|node| **node != self.seat.me);
+        let count = others().filter(|node| have(node)).count();
+        held.is_empty()
+            || (count >= majority(heirs.len()).min(others().count()) && others().all(|node| have(node) || !self.routes.reachable(*node)))
+    }
+
+    /// A replica that is about to leave no longer serves from now on: what it has is all that it alone can have.
+    fn note_fences(&mut self) {
+        let mut fenced = BTreeMap::new();
+        for (at, replica) in &self.replicas {
+            let Some(placement) = self.routes.placement(at.0, at.1).filter(|placement| placement.owes(self.seat.me).is_some()) else {
+                continue;
+            };
+            let held = self.places.fenced.remove(at).filter(|(epoch, _)| *epoch == placement.epoch);
+            fenced.insert(*at, held.unwrap_or_else(|| (placement.epoch, replica.context().clone())));
+        }
+        self.places.fenced = fenced;
+    }
+
+    /// Whether a member of the old set may say that it refuses requests of older epochs: at once if it stays, else when the new set has what
+    /// it alone may have.
+    pub(super) fn may_leave(&self, at: At, placement: &Placement, to: &[NodeId]) -> bool {
+        let staying = to.contains(&self.seat.me);
+        staying || self.places.fenced.get(&at).is_some_and(|(_, held)| self.has_spread(at, placement, to, held))
+    }
+
+    /// Whether the replica may issue events under its id now. If not, a new life has been asked for.
+    pub(super) fn may_issue(&mut self, place: Place) -> bool {
+        let at = (place.keyspace, place.partition);
+        let others = self.others(at);
+        let Some(replica) = self.replicas.get_mut(&at) else { return true };
+        replica.confirm_life(&others);
+        let may = !replica.is_spent();
+        if !may {
+            self.standing.renewal.want();
+        }
+        may
+    }
+
+    /// The other holders of a place.
+    pub(super) fn others(&self, at: At) -> Vec<NodeId> {
+        let holders = self.routes.placement(at.0, at.1).map_or_else(Vec::new, Placement::holders);
+        holders.into_iter().filter(|node| *node != self.seat.me).collect()
+    }
+
+    /// Asks for a new life if something in this turn has shown that one is needed.
+    pub(super) fn ask_for_a_life(&mut self, effects: &mut Vec<Effect>) {
+        if self.standing.renewal == Renewal::Wanted {
+            self.standing.renewal = Renewal::Asked;
+            effects.push(Effect::NewLife);
+        }
+    }
+
+    /// A number never used before: every replica whose id is spent, or not confirmed by the others, goes on under it.
+    pub(super) fn on_incarnation(&mut self, now: Now, incarnation: u32, effects: &mut Vec<Effect>) {
+        self.seat.incarnation = incarnation;
+        self.standing.renewal = Renewal::No;
+        let id = ReplicaId::new(self.seat.me, incarnation);
+        for (at, replica) in &mut self.replicas {
+            if replica.needs_life() {
+                replica.reincarnate(id);
+                self.dirty.insert(*at);
+            }
+        }
+        for id in self.flights.select(|_| true) {
+            if matches!(self.flights.get(id), Some((_, Stage::Parked))) {
+                self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
+            }
+        }
+    }
+}
+
+impl Renewal {
+    pub(super) fn want(&mut self) {
+        if *self == Self::No {
+            *self = Self::Wanted;
+        }
+    }
+}

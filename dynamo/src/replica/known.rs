@@ -1,0 +1,60 @@
+//! What a core remembers of places beyond the replicas it holds.
+//!
+//! On disk, in `Causal`: behind the prefix of a place, `c` → the id closed there; behind the prefix of no keyspace and the core's number,
+//! `p` → up to which epoch the core has placed replicas.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use quorate_control::store::{Batch, Space};
+use quorate_control::topology::{Epoch, KeyspaceId, Partition};
+use serde::{Deserialize, Serialize};
+
+use super::journal::{encode, prefix};
+
+pub(super) const CLOSED: u8 = b'c';
+pub(super) const PLACED: u8 = b'p';
+/// A keyspace that is never made.
+const NO_KEYSPACE: KeyspaceId = KeyspaceId(u32::MAX);
+
+/// What outlives the replicas of a core.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// The topology up to which replicas have been placed; `None`: the disk says nothing, because it is new or was lost.
+    pub placed: Option<Epoch>,
+    /// Where a replica has been erased.
+    pub closed: BTreeMap<(KeyspaceId, Partition), Closed>,
+}
+
+/// The last replica that was erased at a place: none that is made there later writes under its id, or an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Closed {
+    /// The incarnation in its id.
+    pub incarnation: u32,
+    /// The topology that released it.
+    pub epoch: Epoch,
+}
+
+impl Known {
+    /// Notes that a replica is being erased.
+    pub fn close(&mut self, at: (KeyspaceId, Partition), closed: Closed, disk: Option<&mut Batch>) {
+        self.closed.insert(at, closed);
+        if let Some(disk) = disk {
+            disk.put(Space::Causal, key(at, CLOSED), encode(&closed));
+        }
+    }
+
+    /// Notes that replicas have been placed up to `epoch`.
+    pub fn place_up_to(&mut self, epoch: Epoch, core: u8, disk: Option<&mut Batch>) {
+        self.placed = Some(epoch);
+        if let Some(disk) = disk {
+            disk.put(Space::Causal, key((NO_KEYSPACE, Partition(core.into())), PLACED), encode(&epoch));
+        }
+    }
+}
+
+fn key((keyspace, partition): (KeyspaceId, Partition), kind: u8) -> Bytes {
+    let mut bytes = prefix(keyspace, partition).to_vec();
+    bytes.push(kind);
+    bytes.into()
+}

@@ -1,0 +1,92 @@
+//! Under which id a replica writes, and whether it still may.
+//!
+//! An id is good for new events only while this replica knows every event of it. A disk that was restored from an older copy breaks that
+//! without a trace on the disk itself: only the others know. So whatever others say is looked at for own events in one place,
+//! and an id taken up from disk issues nothing before every other holder has spoken.
+
+use quorate_control::topology::Epoch;
+use quorate_crdt::{CausalContext, NodeId, ReplicaId};
+
+use super::Replica;
+use super::delta::Delta;
+use crate::planted;
+
+/// What is known of a replica's id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Life {
+    /// Drawn anew, or confirmed: events may be issued.
+    #[default]
+    Sure,
+    /// Taken up from disk; others may know events of it that are not known here.
+    Continued,
+    /// Others know such events, or an erased replica has written under it: nothing is issued under it any more.
+    Spent,
+}
+
+impl Replica {
+    /// Goes on under another id: the old one is closed.
+    pub fn reincarnate(&mut self, id: ReplicaId) {
+        self.id = id;
+        self.life = Life::Sure;
+        self.journal.touch();
+    }
+
+    /// Nothing more may be issued under the id.
+    pub fn spend_life(&mut self) {
+        self.life = Life::Spent;
+    }
+
+    /// Whether nothing may be issued under the id.
+    pub fn is_spent(&self) -> bool {
+        self.life == Life::Spent
+    }
+
+    /// Whether a new life is wanted or would do no harm: the id is spent, or not confirmed.
+    pub fn needs_life(&self) -> bool {
+        self.life != Life::Sure
+    }
+
+    /// An event is about to be issued. An id taken up from disk is good if all of `others`, the other holders, have spoken in this
+    /// life of the node; otherwise it is given up rather than waited for.
+    pub fn confirm_life(&mut self, others: &[NodeId]) {
+        if self.life == Life::Continued {
+            let all_have_spoken = others.iter().all(|node| self.heard.contains_key(node)) || planted::COPIES_TRUSTED.is_planted();
+            self.life = if all_have_spoken { Life::Sure } else { Life::Spent };
+        }
+    }
+
+    /// The placement of this replica at `epoch` names this node. Returns whether that is news.
+    pub fn place_at(&mut self, epoch: Epoch) -> bool {
+        let news = epoch > self.placed;
+        if news {
+            self.placed = epoch;
+            self.journal.touch();
+        }
+        news
+    }
+
+    /// The epoch at which this replica was last placed here.
+    pub fn placed(&self) -> Epoch {
+        self.placed
+    }
+
+    /// Whatever comes from outside is looked at for events under the own id that are not known here.
+    pub(super) fn heed(&mut self, context: &CausalContext) {
+        if context.max(self.id) > self.context.max(self.id) && !planted::OWN_EVENTS_OVERLOOKED.is_planted() {
+            self.life = Life::Spent;
+        }
+    }
+
+    pub(super) fn heed_own_events(&mut self, delta: &Delta) {
+        self.heed(&delta.context);
+        for residual in &delta.residuals {
+            self.heed(&residual.context);
+        }
+        let (own, issued) = (self.id, self.context.max(self.id));
+        let live = delta.parts.iter().flat_map(|part| &part.rows).flat_map(|(_, row)| row.iter().map(|(dot, _)| dot));
+        let settled = delta.parts.iter().flat_map(|part| part.settled.iter().copied());
+        if live.chain(settled).any(|dot| dot.replica == own && dot.counter > issued) && !planted::OWN_EVENTS_OVERLOOKED.is_planted() {
+            self.life = Life::Spent;
+        }
+    }
+}
