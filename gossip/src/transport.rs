@@ -42,7 +42,8 @@ pub type Reply<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 /// one that arrives on that connection.
 pub trait Transport: Send + Sync + 'static {
     /// Queues `frame` for `to`. `false`: not connected, the outbox of this class is full, or the frame is longer than
-    /// [`FRAME_BYTES_MAX`](crate::wire::FRAME_BYTES_MAX); then nothing was queued.
+    /// [`MESSAGE_BYTES_MAX`](crate::wire::MESSAGE_BYTES_MAX); then nothing was queued. Its length decides nothing else: a frame that is longer than
+    /// [`FRAME_BYTES_MAX`](crate::wire::FRAME_BYTES_MAX) travels in parts and arrives whole, and holds up its own class only.
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool;
 
     /// Sends `payload` outside of all order, if it fits one packet (at most [`DATAGRAM_BYTES_MAX`]) and `to` is connected;
@@ -99,8 +100,8 @@ pub enum CallError {
     /// The outbox was full; nothing was sent.
     #[error("the outbox for node {0} is full")]
     Overloaded(NodeId),
-    /// The request is longer than a frame may be; nothing was sent.
-    #[error("a request of {bytes} bytes is longer than a frame may be")]
+    /// The request is longer than a message may be; nothing was sent.
+    #[error("a request of {bytes} bytes is longer than a message may be")]
     TooLarge {
         /// Its length.
         bytes: usize,

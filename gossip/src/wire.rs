@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 
 /// The format written. A reader refuses any other, so that a mixed cluster fails loudly instead of misreading.
 pub const VERSION: u8 = 1;
-/// The longest encoded message in bytes, header included.
+/// The longest frame in bytes: what a reader takes at once unless it is told to take more. A longer message travels in several.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// The longest message between two nodes in bytes, header included; one from each peer and class may be under way at a time. Guess: what a node
+/// can spare for a reader of one key.
+pub const MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Version and length.
 const HEADER_BYTES: usize = 5;
 
@@ -37,7 +40,7 @@ pub enum WireError {
 
 /// Writes `message` with its header. Cannot fail: the types sent are trees of sized values.
 ///
-/// The result may be longer than [`FRAME_BYTES_MAX`]; then no transport takes it and no reader decodes it.
+/// The result may be longer than [`MESSAGE_BYTES_MAX`]; then no transport takes it.
 pub fn encode<T: Serialize + ?Sized>(message: &T) -> Bytes {
     let mut out = vec![VERSION, 0, 0, 0, 0];
     out = postcard::to_extend(message, out).expect("invariant: wire types have no sequence of unknown length");

@@ -205,7 +205,7 @@ impl Hub {
     }
 
     fn frame(&self, from: NodeId, frame: &[u8]) {
-        let Ok(messages) = wire::decode::<Vec<Message>>(frame) else {
+        let Ok(messages) = wire::decode_within::<Vec<Message>>(frame, wire::MESSAGE_BYTES_MAX) else {
             tracing::warn!(%from, bytes = frame.len(), "a frame that is no list of messages was ignored");
             self.meter.malformed();
             return;

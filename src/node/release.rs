@@ -6,16 +6,20 @@ use bytes::Bytes;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, RequestError};
-use quorate_dynamo::protocol::Message;
+use quorate_dynamo::protocol::{Message, Refusal};
 use quorate_gossip::transport::{Class, Transport};
 use quorate_gossip::wire;
 use tokio::sync::{mpsc, oneshot};
 
 use super::meter::Meter;
 use super::shard::Waiter;
+use crate::planted::{OVERSIZE_FRAME_DROPPED, OVERSIZE_REPLY_UNANSWERED};
 
 /// A frame longer than this is split, if it carries several messages. Guess: a stream shares its connection in turns of this size.
 const FRAME_BYTES: usize = 1024 * 1024;
+
+/// Beyond it a planted bug drops frames.
+const PLANTED_FRAME_BYTES: usize = 4 * 1024;
 
 /// Partitions of a keyspace whose phase this node has done, with the epoch of each.
 pub(super) type Report = (KeyspaceId, Vec<(Partition, Epoch)>);
@@ -34,16 +38,38 @@ impl Release {
         self.frames.is_empty() && self.replies.is_empty() && self.waited.is_empty() && self.reports.is_empty()
     }
 
-    /// All messages of one wake-up for one peer and class become one frame, unless that would be huge.
+    /// All messages of one wake-up for one peer and class become one frame, unless that would be huge. A single message travels however long it is;
+    /// beyond what a node can take, whoever waits for it is told.
     pub(super) fn add_frames(&mut self, to: NodeId, class: Class, mut messages: Vec<Message>) {
         let frame = wire::encode(&messages);
         if frame.len() <= FRAME_BYTES || messages.len() == 1 {
-            self.frames.push((to, class, frame));
+            let bytes = frame.len();
+            if bytes <= wire::MESSAGE_BYTES_MAX {
+                let lost = bytes > PLANTED_FRAME_BYTES && OVERSIZE_FRAME_DROPPED.is_planted();
+                self.frames.extend((!lost).then_some((to, class, frame)));
+            } else if let Some(refusal) = messages.pop().and_then(|message| refusal(&message, bytes)) {
+                self.frames.push((to, class, wire::encode(&vec![refusal])));
+            } else {
+                tracing::error!(node = %to, bytes, "a message that is longer than a node can take was not sent");
+            }
             return;
         }
         let second = messages.split_off(messages.len() / 2);
         self.add_frames(to, class, messages);
         self.add_frames(to, class, second);
+    }
+}
+
+/// What is sent in place of an answer that is longer than a message may be.
+fn refusal(message: &Message, bytes: usize) -> Option<Message> {
+    if OVERSIZE_REPLY_UNANSWERED.is_planted() {
+        return None;
+    }
+    let too_large = RequestError::TooLarge { bytes: bytes as u64, max: wire::MESSAGE_BYTES_MAX as u64 };
+    match message {
+        Message::Forwarded { id, .. } => Some(Message::Forwarded { id: *id, result: Err(too_large) }),
+        Message::Different { id, .. } => Some(Message::Refused { id: *id, reason: Refusal::NotServing }),
+        _ => None,
     }
 }
 

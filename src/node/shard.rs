@@ -30,7 +30,8 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 const GRACE: Duration = Duration::from_secs(2);
 /// Works that may wait for a shard; beyond it requests are refused and messages dropped.
 pub(super) const INBOX_MAX: usize = 32 * 1024;
-/// Bytes of messages that may wait for a shard; beyond it messages are dropped, as the network may do.
+/// Once so many bytes of messages wait for a shard, further ones are dropped, as the network may do. One that comes before may itself be longer, or
+/// a long message would never arrive.
 const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a shard is given to do.
@@ -78,7 +79,7 @@ impl Lane {
     pub(super) fn push(&self, work: Work) -> Result<(), mpsc::error::TrySendError<Work>> {
         if let Work::Messages(_, _, bytes) = &work {
             let bytes = *bytes;
-            if self.bytes.fetch_add(bytes, Ordering::Relaxed) + bytes > INBOX_BYTES_MAX {
+            if self.bytes.fetch_add(bytes, Ordering::Relaxed) >= INBOX_BYTES_MAX {
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
                 return Err(mpsc::error::TrySendError::Full(work));
             }

@@ -2,7 +2,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::wire::FRAME_BYTES_MAX;
+use crate::planted::PARTS_MIXED_UP;
+use crate::wire::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 const LENGTH_BYTES: usize = 4;
 /// Kind and correlation number.
@@ -13,6 +14,7 @@ pub(super) const HEADER_BYTES_MAX: usize = LENGTH_BYTES + CALL_HEADER_BYTES;
 const ONE_WAY: u8 = 0;
 const CALL: u8 = 1;
 const ANSWER: u8 = 2;
+const PART: u8 = 3;
 
 /// One frame of a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(super) enum Header {
     OneWay,
     Call(u64),
     Answer(u64),
+    /// A part of the body of the next frame that is none. The parts of a body follow each other directly.
+    Part,
 }
 
 impl Header {
@@ -44,6 +48,7 @@ impl Header {
             Self::OneWay => (ONE_WAY, None),
             Self::Call(number) => (CALL, Some(number)),
             Self::Answer(number) => (ANSWER, Some(number)),
+            Self::Part => (PART, None),
         };
         let header = if number.is_some() { CALL_HEADER_BYTES } else { 1 };
         let length = u32::try_from(bytes + header).expect("invariant: frames are bounded far below 4 GiB");
@@ -55,10 +60,12 @@ impl Header {
     }
 }
 
-/// Cuts a stream into frames. Holds no more than what has arrived: a length alone reserves nothing.
+/// Cuts a stream into frames, and puts those together that came in parts. Holds no more than what has arrived: a length alone reserves nothing.
 #[derive(Debug, Default)]
 pub(super) struct Deframer {
     buffer: BytesMut,
+    /// The parts so far of a body that is not yet complete: at most [`MESSAGE_BYTES_MAX`].
+    parts: BytesMut,
 }
 
 impl Deframer {
@@ -69,6 +76,35 @@ impl Deframer {
 
     /// The next whole frame, if it is here. After a violation the stream cannot be read on.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Violation> {
+        loop {
+            let Some(mut frame) = self.cut()? else { return Ok(None) };
+            let kind = frame.get_u8();
+            let number = match kind {
+                CALL | ANSWER if frame.len() >= CALL_HEADER_BYTES - 1 => frame.get_u64_le(),
+                ONE_WAY | PART => 0,
+                _ => return Err(Violation),
+            };
+            if self.parts.len() + frame.len() > MESSAGE_BYTES_MAX {
+                return Err(Violation);
+            }
+            if kind == PART {
+                self.parts.extend_from_slice(&frame);
+                continue;
+            }
+            if !self.parts.is_empty() && !PARTS_MIXED_UP.is_planted() {
+                self.parts.extend_from_slice(&frame);
+                frame = self.parts.split().freeze();
+            }
+            return Ok(Some(match kind {
+                CALL => Frame::Call(number, frame),
+                ANSWER => Frame::Answer(number, frame),
+                _ => Frame::OneWay(frame),
+            }));
+        }
+    }
+
+    /// The next frame as it lies on the stream, without its length; it has at least a kind.
+    fn cut(&mut self) -> Result<Option<Bytes>, Violation> {
         let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
@@ -80,15 +116,7 @@ impl Deframer {
             return Ok(None);
         }
         self.buffer.advance(LENGTH_BYTES);
-        let mut frame = self.buffer.split_to(length).freeze();
-        match frame.get_u8() {
-            ONE_WAY => Ok(Some(Frame::OneWay(frame))),
-            kind @ (CALL | ANSWER) if frame.len() >= 8 => {
-                let number = frame.get_u64_le();
-                Ok(Some(if kind == CALL { Frame::Call(number, frame) } else { Frame::Answer(number, frame) }))
-            }
-            _ => Err(Violation),
-        }
+        Ok(Some(self.buffer.split_to(length).freeze()))
     }
 }
 

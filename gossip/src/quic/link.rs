@@ -15,7 +15,7 @@ use super::frame::{Deframer, Frame, Header};
 use super::outbox::Outbox;
 use super::refusal::Refusal;
 use crate::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Reply};
-use crate::wire::FRAME_BYTES_MAX;
+use crate::wire::MESSAGE_BYTES_MAX;
 
 /// How many chunks one read takes off a stream at most.
 const CHUNKS_PER_READ: usize = 32;
@@ -90,7 +90,7 @@ impl Link {
     pub(super) fn call(self: Arc<Self>, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
         let node = self.node;
         let bytes = request.len();
-        if bytes > FRAME_BYTES_MAX {
+        if bytes > MESSAGE_BYTES_MAX {
             return Box::pin(core::future::ready(Err(CallError::TooLarge { bytes })));
         }
         let (answer, answered) = oneshot::channel();

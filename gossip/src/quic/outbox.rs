@@ -12,12 +12,15 @@ use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 
 use super::frame::{HEADER_BYTES_MAX, Header};
-use crate::wire::FRAME_BYTES_MAX;
+use crate::wire::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// The most that may wait in one outbox, in bytes, counting what is being written. A guess: two of the longest frames.
+/// Once so much waits in one outbox, in bytes, counting what is being written, nothing more is taken. A guess: two of the longest frames. What is
+/// taken below may itself be longer, or a long message would never be sent.
 pub(super) const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Frames up to this length are copied together; longer ones are passed on as they are. A guess.
 const COPY_BYTES_MAX: usize = 4 * 1024;
+/// How long the parts are of a body that is longer than a frame. A guess.
+const PART_BYTES: usize = 1024 * 1024;
 
 /// A bounded queue of frames for one stream.
 #[derive(Debug, Default)]
@@ -36,26 +39,36 @@ struct State {
     closed: bool,
 }
 
+impl State {
+    fn append(&mut self, header: Header, body: Bytes) {
+        self.bytes += HEADER_BYTES_MAX + body.len();
+        header.write(body.len(), &mut self.tail);
+        if body.len() <= COPY_BYTES_MAX {
+            self.tail.extend_from_slice(&body);
+        } else {
+            let tail = self.tail.split().freeze();
+            self.chunks.extend([tail, body]);
+        }
+    }
+}
+
 impl Outbox {
-    /// Appends a frame. `false`: closed, full, or too long; then nothing is queued.
-    pub(super) fn push(&self, header: Header, body: Bytes) -> bool {
-        if body.len() > FRAME_BYTES_MAX {
+    /// Appends a frame, in parts if it must be. `false`: closed, full, or too long; then nothing is queued.
+    pub(super) fn push(&self, header: Header, mut body: Bytes) -> bool {
+        if body.len() > MESSAGE_BYTES_MAX {
             return false;
         }
         let mut state = self.lock();
-        let bytes = state.bytes + HEADER_BYTES_MAX + body.len();
-        if state.closed || bytes > OUTBOX_BYTES_MAX {
+        if state.closed || state.bytes >= OUTBOX_BYTES_MAX {
             return false;
         }
         let before = state.bytes;
-        header.write(body.len(), &mut state.tail);
-        if body.len() <= COPY_BYTES_MAX {
-            state.tail.extend_from_slice(&body);
-        } else {
-            let tail = state.tail.split().freeze();
-            state.chunks.extend([tail, body]);
+        if body.len() > FRAME_BYTES_MAX {
+            while body.len() > PART_BYTES {
+                state.append(Header::Part, body.split_to(PART_BYTES));
+            }
         }
-        state.bytes = bytes;
+        state.append(header, body);
         drop(state);
         if before == 0 {
             self.filled.notify_one();

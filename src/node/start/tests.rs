@@ -154,3 +154,34 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         node.shutdown().await.expect("stops cleanly");
     }
 }
+
+/// G2-BIG-READ: what was accepted in pieces is read whole through every node, also the one that holds nothing of it.
+#[tokio::test]
+async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let mut nodes = vec![first];
+    for name in ["b", "c", "d"] {
+        let join = entrance(&nodes[0]);
+        nodes.push(Node::start(config(dir.path(), name, Some(join)), Options::default()).await.expect("joins"));
+        converged(&nodes[0], nodes.len()).await;
+    }
+    let (fields, bytes) = (930, 16 * 1024);
+    for part in 0..3 {
+        let field = |at: usize| (format!("f{part}-{at}").into(), vec![b'y'; bytes].into());
+        let op = Op::Mutate("big".into(), Mutation::SetFields((0..fields).map(field).collect()));
+        let done = ask(&nodes[0], op, Consistency::All).await;
+        assert!(matches!(done, Ok(Reply::Integer(930))), "{done:?}");
+    }
+    for level in [Consistency::One, Consistency::All] {
+        for (at, node) in nodes.iter().enumerate() {
+            match ask(node, Op::Query("big".into(), Query::Entries), level).await {
+                Ok(Reply::Pairs(pairs)) => assert_eq!(pairs.len(), 3 * fields, "at node {at} with {level}"),
+                other => panic!("at node {at} with {level}: {}", format!("{other:?}").chars().take(200).collect::<String>()),
+            }
+        }
+    }
+    for node in nodes {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}

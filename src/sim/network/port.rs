@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_crdt::NodeId;
 use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Reply, Transport};
-use quorate_gossip::wire::FRAME_BYTES_MAX;
+use quorate_gossip::wire::MESSAGE_BYTES_MAX;
 use tokio::sync::oneshot;
 
 use super::{Body, Call, Event, Network};
@@ -38,7 +38,7 @@ impl Port {
 
 impl Transport for Port {
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool {
-        frame.len() <= FRAME_BYTES_MAX && self.send_body(to, Body::Frame(class, frame))
+        frame.len() <= MESSAGE_BYTES_MAX && self.send_body(to, Body::Frame(class, frame))
     }
 
     fn datagram(&self, to: NodeId, payload: Bytes) {
@@ -48,7 +48,7 @@ impl Transport for Port {
     }
 
     fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
-        if request.len() > FRAME_BYTES_MAX {
+        if request.len() > MESSAGE_BYTES_MAX {
             let bytes = request.len();
             return Box::pin(async move { Err(CallError::TooLarge { bytes }) });
         }

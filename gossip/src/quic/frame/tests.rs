@@ -30,7 +30,41 @@ fn a_length_out_of_bounds_is_a_violation_before_any_body_comes() {
     }
 }
 
+#[test]
+fn parts_without_end_are_a_violation_at_the_bound() {
+    let mut deframer = Deframer { parts: BytesMut::zeroed(MESSAGE_BYTES_MAX - 3), ..Deframer::default() };
+    let mut stream = BytesMut::new();
+    Header::Part.write(4, &mut stream);
+    stream.extend_from_slice(&[0; 4]);
+    deframer.push(&stream);
+    assert_eq!(deframer.next(), Err(Violation));
+}
+
 proptest! {
+    #[test]
+    fn a_body_in_parts_is_that_body(bodies in prop::collection::vec(frame(), 1..8), part in 1usize..20) {
+        let mut stream = BytesMut::new();
+        for frame in &bodies {
+            let (header, mut body) = match frame.clone() {
+                Frame::OneWay(body) => (Header::OneWay, body),
+                Frame::Call(number, body) => (Header::Call(number), body),
+                Frame::Answer(number, body) => (Header::Answer(number), body),
+            };
+            while body.len() > part {
+                Header::Part.write(part, &mut stream);
+                stream.extend_from_slice(&body.split_to(part));
+            }
+            header.write(body.len(), &mut stream);
+            stream.extend_from_slice(&body);
+        }
+        let mut deframer = Deframer::default();
+        deframer.push(&stream);
+        for frame in bodies {
+            prop_assert_eq!(deframer.next(), Ok(Some(frame)));
+        }
+        prop_assert_eq!(deframer.next(), Ok(None));
+    }
+
     #[test]
     fn frames_survive_any_cutting(frames in prop::collection::vec(frame(), 0..20), cuts in prop::collection::vec(1usize..50, 1..20)) {
         let mut stream = BytesMut::new();

@@ -1,4 +1,5 @@
 use super::*;
+use crate::quic::frame::{Deframer, Frame};
 
 #[tokio::test]
 async fn a_batch_is_all_that_waits_in_order() {
@@ -22,7 +23,7 @@ async fn a_batch_is_all_that_waits_in_order() {
 #[tokio::test]
 async fn what_is_being_written_counts_until_it_has_left() {
     let outbox = Outbox::default();
-    let frame = Bytes::from(vec![0; FRAME_BYTES_MAX - HEADER_BYTES_MAX]);
+    let frame = Bytes::from(vec![0; FRAME_BYTES_MAX]);
     assert!(outbox.push(Header::OneWay, frame.clone()));
     assert!(outbox.push(Header::OneWay, frame.clone()));
     let (_batch, bytes) = outbox.take().await.unwrap();
@@ -51,6 +52,27 @@ async fn a_closed_outbox_takes_nothing_and_wakes_its_writer() {
 }
 
 #[test]
-fn a_frame_over_the_bound_is_refused() {
-    assert!(!Outbox::default().push(Header::OneWay, Bytes::from(vec![0; FRAME_BYTES_MAX + 1])));
+fn a_message_over_the_bound_is_refused() {
+    assert!(!Outbox::default().push(Header::OneWay, Bytes::from(vec![0; MESSAGE_BYTES_MAX + 1])));
+}
+
+#[tokio::test]
+async fn a_message_longer_than_a_frame_comes_in_parts_that_stay_together() {
+    let outbox = Outbox::default();
+    let body = Bytes::from((0..FRAME_BYTES_MAX + 5).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    assert!(outbox.push(Header::Call(7), body.clone()));
+    assert!(outbox.push(Header::OneWay, Bytes::from_static(b"next")));
+    let (chunks, bytes) = outbox.take().await.unwrap();
+    assert!(chunks.iter().all(|chunk| chunk.len() <= PART_BYTES));
+    let mut deframer = Deframer::default();
+    let mut seen = Vec::new();
+    for chunk in chunks {
+        deframer.push(&chunk);
+        while let Some(frame) = deframer.next().unwrap() {
+            seen.push(frame);
+        }
+    }
+    assert!(seen == [Frame::Call(7, body), Frame::OneWay(Bytes::from_static(b"next"))]);
+    outbox.written(bytes);
+    assert_eq!(outbox.lock().bytes, 0);
 }

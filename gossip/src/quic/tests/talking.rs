@@ -1,6 +1,6 @@
 use super::*;
 use crate::transport::CallError;
-use crate::wire::FRAME_BYTES_MAX;
+use crate::wire::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 
 #[tokio::test]
 async fn frames_of_a_class_arrive_in_order_between_three_nodes() {
@@ -33,26 +33,26 @@ async fn frames_of_a_class_arrive_in_order_between_three_nodes() {
 #[tokio::test]
 async fn a_frame_of_any_allowed_length_arrives_whole() {
     let (_, mut nodes) = cluster(2).await;
-    let lengths = [0, 1, 4096, 4097, 70_000, 5_000_000, FRAME_BYTES_MAX];
+    let lengths = [0, 1, 4096, 4097, 70_000, 5_000_000, FRAME_BYTES_MAX, FRAME_BYTES_MAX + 1, 48_000_000];
     for length in lengths {
         let frame = Bytes::from((0..length).map(|at| (at % 251) as u8).collect::<Vec<_>>());
         let sender = Arc::clone(&nodes[0].transport);
         eventually(|| core::future::ready(sender.send(NodeId(2), Class::Repair, frame.clone()).then_some(()))).await;
         assert!(nodes[1].frames(Class::Repair, 1).await == [frame], "the frame of {length} bytes differs");
     }
-    assert!(!nodes[0].transport.send(NodeId(2), Class::Repair, Bytes::from(vec![0; FRAME_BYTES_MAX + 1])));
+    assert!(!nodes[0].transport.send(NodeId(2), Class::Repair, Bytes::from(vec![0; MESSAGE_BYTES_MAX + 1])));
 }
 
 #[tokio::test]
 async fn a_small_frame_is_not_held_up_by_a_large_one_of_a_lower_class() {
     let (_, mut nodes) = cluster(2).await;
-    assert!(nodes[0].transport.send(NodeId(2), Class::Repair, Bytes::from(vec![1; FRAME_BYTES_MAX])));
+    assert!(nodes[0].transport.send(NodeId(2), Class::Repair, Bytes::from(vec![1; 2 * FRAME_BYTES_MAX])));
     assert!(nodes[0].transport.send(NodeId(2), Class::Control, Bytes::from_static(b"vote")));
     match nodes[1].event().await {
         Event::Frames(_, Class::Control, frames) => assert_eq!(frames, [Bytes::from_static(b"vote")]),
         other => panic!("{} came first", format!("{other:?}").chars().take(60).collect::<String>()),
     }
-    assert_eq!(nodes[1].frames(Class::Repair, 1).await[0].len(), FRAME_BYTES_MAX);
+    assert_eq!(nodes[1].frames(Class::Repair, 1).await[0].len(), 2 * FRAME_BYTES_MAX);
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_call_without_answer_says_why() {
     let never = Bytes::from_static(b"never");
     assert_eq!(call(NodeId(2), never.clone(), short).await, Err(CallError::TimedOut { node: NodeId(2), after: short }));
     assert_eq!(call(NodeId(9), never.clone(), short).await, Err(CallError::NotConnected(NodeId(9))));
-    let bytes = FRAME_BYTES_MAX + 1;
+    let bytes = MESSAGE_BYTES_MAX + 1;
     assert_eq!(call(NodeId(2), Bytes::from(vec![0; bytes]), short).await, Err(CallError::TooLarge { bytes }));
     let waiting = call(NodeId(2), never, PATIENCE);
     let (answer, ()) = tokio::join!(waiting, nodes[1].transport.shutdown());
