@@ -101,7 +101,7 @@ impl Assembly {
             cores.push((dynamo, inbox));
         }
         let (news_sender, news) = mpsc::unbounded_channel();
-        let hub = Arc::new(Hub::new(lanes, keeper.kept().as_ref(), news_sender));
+        let hub = Arc::new(Hub::new(parts.node, lanes, keeper.kept().as_ref(), news_sender));
         Ok(Self { parts, hub, cores, news, keeper, life, lives: Arc::new(lives) })
     }
 

@@ -55,8 +55,8 @@ impl Data for Doors {
                 let known = part.await.unwrap_or(0);
                 least = Some(least.map_or(known, |least| least.min(known)));
             }
-            // No write at all is known to as many as were asked for.
-            let _gone = answer.send(least.unwrap_or(replicas));
+            // Who has written nothing asks who is there.
+            let _gone = answer.send(least.unwrap_or_else(|| hub.reachable_replicas()));
         });
         pending
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quorate_control::state::ControlState;
-use quorate_control::topology::{KeyspaceId, Partition, Topology};
+use quorate_control::topology::{Keyspace, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::{Input, Message, ReplicaSummary, Route};
@@ -82,6 +82,7 @@ pub(super) trait ControlDoor: Send + Sync + 'static {
 
 /// Shared by everything that reaches the node from outside.
 pub(super) struct Hub {
+    me: NodeId,
     pub(super) lanes: Vec<Lane>,
     /// What faces route by and connections are admitted by: set by [`publish`](Self::publish) alone.
     topology: ArcSwap<Topology>,
@@ -94,9 +95,10 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(lanes: Vec<Lane>, kept: Option<&Adopted>, news: mpsc::UnboundedSender<News>) -> Self {
+    pub(super) fn new(me: NodeId, lanes: Vec<Lane>, kept: Option<&Adopted>, news: mpsc::UnboundedSender<News>) -> Self {
         let nothing = || Arc::clone(ControlState::default().topology());
         Self {
+            me,
             lanes,
             topology: ArcSwap::from(kept.map_or_else(nothing, Adopted::share)),
             meter: Arc::new(Meter::new()),
@@ -166,6 +168,16 @@ impl Hub {
         for lane in &self.lanes {
             lane.push_surely(Work::Sight(sight)).await;
         }
+    }
+
+    /// How many other replicas can be reached of the partition that has the fewest, as far as the failure detector knows.
+    pub(super) fn reachable_replicas(&self) -> u32 {
+        let (topology, unreachable) = (self.topology(), self.unreachable.load());
+        let reached = |placement: &Placement| {
+            let others = placement.holders().into_iter().filter(|node| *node != self.me && !unreachable.contains(node));
+            others.count() as u32
+        };
+        topology.keyspaces.values().flat_map(Keyspace::partitions).map(|(_, placement)| reached(placement)).min().unwrap_or(0)
     }
 
     /// The figures of all replicas of this node; a shard that has stopped tells nothing.

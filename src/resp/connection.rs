@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use quorate_dynamo::op::RequestError;
@@ -12,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::encode::Encoder;
+use super::held::Held;
 use super::parse::{Args, Command, Parser};
 use super::refuse::Refused;
 use super::server::{Counters, Server};
@@ -26,6 +28,8 @@ const IN_FLIGHT_MAX: usize = 1024;
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// What a read has room for.
 const READ_BYTES: usize = 16 * 1024;
+/// How long a client that broke the protocol may go on sending before it is cut off. Guess: 16 MiB on a slow link.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How much of the arguments of an unknown command is repeated to the client. Redis: 128.
 const ECHO_BYTES: usize = 128;
 
@@ -48,13 +52,15 @@ pub(crate) struct Connection {
     in_flight: VecDeque<InFlight>,
     /// Requests of all commands in `in_flight`.
     requests: usize,
+    /// What the client sent last is no request.
+    broken: bool,
 }
 
 impl Connection {
     /// A connection that has been accepted and entered.
     pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
         let (parser, input, output) = (Parser::default(), BytesMut::new(), Encoder::default());
-        Self { stream, session, parser, input, output, in_flight: VecDeque::new(), requests: 0 }
+        Self { stream, session, parser, input, output, in_flight: VecDeque::new(), requests: 0, broken: false }
     }
 
     /// Serves until the client goes, breaks the protocol or does not read, or the server stops; what was submitted is answered first.
@@ -64,12 +70,24 @@ impl Connection {
             self.settle().await?;
             self.write().await?;
             if self.session.closing {
-                return self.stream.shutdown().await;
+                return self.close().await;
             }
             if !self.read().await? {
                 return Ok(());
             }
         }
+    }
+
+    /// Ends the connection. A client that is still sending is listened to for a while without being heard: closing at once would take back the
+    /// error that tells it why.
+    async fn close(&mut self) -> io::Result<()> {
+        self.stream.shutdown().await?;
+        if self.broken {
+            let rest = async { tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await };
+            // Whether the client heard it is its own affair.
+            drop(timeout(FAREWELL, rest).await);
+        }
+        Ok(())
     }
 
     /// Waits for bytes; false when there will be none. An idle connection holds no buffer.
@@ -102,6 +120,7 @@ impl Connection {
                     self.settle().await?;
                     self.output.error(&format!("ERR Protocol error: {error}"));
                     self.session.closing = true;
+                    self.broken = true;
                 }
             }
         }
@@ -111,7 +130,16 @@ impl Connection {
     /// Runs one command; its reply may still be under way afterwards.
     async fn serve(&mut self, command: &Command) -> io::Result<()> {
         Counters::add(&self.session.server.counters.commands, 1);
-        let served = match admit(&mut self.session, command.args(0)) {
+        let admitted = match self.session.held.take(command.args(0)) {
+            Some(Held::Discarded) => {
+                self.settle().await?;
+                self.output.ok();
+                return Ok(());
+            }
+            Some(Held::Refused(refused)) => Err(refused),
+            None => admit(&mut self.session, command.args(0)),
+        };
+        let served = match admitted {
             Ok(admitted) => self.execute(admitted).await?,
             Err(refused) => Err(refused),
         };
@@ -258,6 +286,7 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
 }
 
 fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
+    session.held.keyspace(spec)?;
     if spec.flags.has(Flags::LOADING) || session.ready() { Ok(()) } else { Err(Refused::Loading) }
 }
 
@@ -278,6 +307,7 @@ fn find(session: &mut Session, args: Args<'_>) -> Result<&'static Spec, Refused>
 fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
     let name = args.get(0);
     if let Some(&(name, reason)) = NEEDS_SERIAL.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name)) {
+        session.held.begin_transaction(name);
         return Refused::NeedsSerial { name, reason };
     }
     if name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:") {

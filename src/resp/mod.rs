@@ -10,6 +10,7 @@ mod connection;
 mod cursors;
 mod encode;
 mod glob;
+mod held;
 pub mod parse;
 mod refuse;
 mod serve;

@@ -14,6 +14,8 @@ pub const ARGUMENTS_MAX: i64 = 1024 * 1024;
 /// The longest argument, in bytes: the longest value the data plane takes.
 pub const ARGUMENT_BYTES_MAX: i64 = 16 * 1024 * 1024;
 const _: () = assert!(ARGUMENT_BYTES_MAX.unsigned_abs() == quorate_dynamo::op::VALUE_BYTES_MAX as u64);
+/// The longest argument that Redis takes (`proto-max-bulk-len`), in bytes.
+const REDIS_ARGUMENT_BYTES_MAX: i64 = 512 * 1024 * 1024;
 /// The longest request, in bytes, over all its arguments.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The longest inline request, in bytes. Redis: `PROTO_INLINE_MAX_SIZE`.
@@ -37,9 +39,15 @@ pub enum ProtocolError {
     /// More arguments than a client may send before it has authenticated.
     #[error("unauthenticated multibulk length")]
     StrangerArgumentCount,
-    /// The length of an argument is not a number or beyond [`ARGUMENT_BYTES_MAX`].
+    /// The length of an argument is not a number or beyond what Redis takes.
     #[error("invalid bulk length")]
     ArgumentLength,
+    /// An argument that Redis would take, but longer than [`ARGUMENT_BYTES_MAX`].
+    #[error("invalid bulk length: {bytes} bytes is more than the {ARGUMENT_BYTES_MAX} allowed; nothing was applied")]
+    ArgumentTooLong {
+        /// As announced.
+        bytes: i64,
+    },
     /// A longer argument than a client may send before it has authenticated.
     #[error("unauthenticated bulk length")]
     StrangerArgumentLength,
@@ -246,11 +254,14 @@ impl Parser {
         let Some((length, end)) = number(input, self.at + 1).map_err(|_bad| ProtocolError::ArgumentLength)? else {
             return Ok(None);
         };
-        if !(0..=ARGUMENT_BYTES_MAX).contains(&length) {
+        if !(0..=REDIS_ARGUMENT_BYTES_MAX).contains(&length) {
             return Err(ProtocolError::ArgumentLength);
         }
         if !self.trusted && length > STRANGER_ARGUMENT_BYTES_MAX {
             return Err(ProtocolError::StrangerArgumentLength);
+        }
+        if length > ARGUMENT_BYTES_MAX {
+            return Err(ProtocolError::ArgumentTooLong { bytes: length });
         }
         let length = length.unsigned_abs() as usize;
         if end + length > REQUEST_BYTES_MAX {

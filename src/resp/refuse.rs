@@ -19,6 +19,16 @@ pub(crate) enum Refused {
     /// A command of Redis that leaderless data cannot answer honestly.
     #[error("ERR '{name}' needs CL SERIAL, which this version does not offer: {reason}")]
     NeedsSerial { name: &'static str, reason: &'static str },
+    /// After a refused `MULTI`.
+    #[error("ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied")]
+    InRefusedTransaction,
+    #[error("EXECABORT Transaction discarded because MULTI was refused; nothing was applied")]
+    ExecAbort,
+    #[error("ERR MULTI calls can not be nested")]
+    NestedTransaction,
+    /// After a refused `SELECT`.
+    #[error("ERR not run: the keyspace of the last SELECT does not exist; nothing was applied")]
+    Unselected,
     #[error("ERR syntax error")]
     Syntax,
     #[error("ERR value is not an integer or out of range")]

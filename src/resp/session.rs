@@ -9,6 +9,7 @@ use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Op, PartitionOp, Receipt, Request, RequestError};
 use tokio::sync::watch;
 
+use super::held::Holds;
 use super::refuse::Refused;
 use super::server::Server;
 use super::work::Outcome;
@@ -82,6 +83,8 @@ pub(crate) struct Session {
     pub receipts: BTreeMap<(KeyspaceId, Partition), Receipt>,
     /// True once the server is to stop.
     pub stop: watch::Receiver<bool>,
+    /// What is not run because of what was refused before.
+    pub held: Holds,
     /// Close after the replies so far.
     pub closing: bool,
     /// The datacenter of the node, once the node knows it.
@@ -100,6 +103,7 @@ impl Session {
             write: level,
             receipts: BTreeMap::new(),
             stop,
+            held: Holds::default(),
             closing: false,
             datacenter: None,
             server,

@@ -12,7 +12,7 @@ use crate::wire::{Face, until};
 async fn nonsense_is_answered_and_the_connection_closed() {
     let face = Face::start().await;
     for (bytes, reply) in [
-        (&b"*1\r\n$536870912\r\n"[..], "invalid bulk length"),
+        (&b"*1\r\n$536870913\r\n"[..], "invalid bulk length"),
         (b"*1048577\r\n", "invalid multibulk length"),
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"%1\r\n$1\r\na\r\n", "expected '*', got '%'"),
@@ -155,4 +155,69 @@ async fn clients_see_each_other() {
         assert!(line.contains(part), "{part} in {line}");
     }
     assert_eq!(list.lines().count(), 2);
+}
+
+/// As redis-py sends a pipeline by default: the commands are under way before `MULTI` is answered.
+#[tokio::test]
+async fn after_a_refused_multi_nothing_is_applied_up_to_exec() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    let held = "-ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied/";
+    for (end, answer) in [
+        ("EXEC", "-EXECABORT Transaction discarded because MULTI was refused; nothing was applied/"),
+        ("DISCARD", "+OK/"),
+        ("RESET", "+RESET/"),
+    ] {
+        raw.send(format!("MULTI\r\nSET k v\r\nCL ALL SET k v\r\nGET k\r\nMULTI\r\n{end}\r\n")).await;
+        raw.expect("-ERR 'multi' needs CL SERIAL, which this version does not offer: ").await;
+        let mut byte = [0];
+        while byte != *b"\n" {
+            tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut byte).await.unwrap();
+        }
+        raw.expect(&held.repeat(3)).await;
+        raw.expect("-ERR MULTI calls can not be nested/").await;
+        raw.expect(answer).await;
+        raw.ask("GET k", "$-1/").await;
+    }
+    raw.ask("SET k v", "+OK/").await;
+}
+
+/// As ioredis connects with `db: 1`: it sends `SELECT` and goes on whatever the answer is.
+#[tokio::test]
+async fn after_a_refused_select_nothing_is_written_elsewhere() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    let held = "-ERR not run: the keyspace of the last SELECT does not exist; nothing was applied/";
+    raw.ask("SELECT 1", "-ERR DB index is out of range/").await;
+    for command in ["SET k v", "CL ONE SET k v", "GET k", "MGET k j", "FLUSHDB", "SCAN 0"] {
+        raw.ask(command, held).await;
+    }
+    raw.ask("PING", "+PONG/").await;
+    raw.ask("SELECT 0", "+OK/").await;
+    raw.ask("GET k", "$-1/").await;
+    raw.ask("SELECT nowhere", "-ERR invalid DB index/").await;
+    raw.ask("SET k v", held).await;
+    raw.ask("RESET", "+RESET/").await;
+    raw.ask("SET k v", "+OK/").await;
+}
+
+#[tokio::test]
+async fn a_value_over_the_limit_is_refused_in_words_that_arrive() {
+    let face = Face::start().await;
+    let (mut reader, mut writer) = face.raw().await.0.into_split();
+    let bytes = 17 * 1024 * 1024;
+    let sending = async move {
+        writer.write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${bytes}\r\n").as_bytes()).await.unwrap();
+        writer.write_all(&vec![b'x'; bytes]).await.unwrap();
+        writer.write_all(b"\r\n").await.unwrap();
+        writer
+    };
+    // Nothing is read before all has been sent, as simple clients do.
+    let writer = sending.await;
+    let mut answer = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut reader, &mut answer).await.unwrap();
+    drop(writer);
+    let expected =
+        format!("-ERR Protocol error: invalid bulk length: {bytes} bytes is more than the 16777216 allowed; nothing was applied\r\n");
+    assert_eq!(answer, expected);
 }

@@ -100,6 +100,7 @@ async fn keyspaces_by_number_and_by_name() {
     raw.ask("SELECT 1", "-ERR DB index is out of range/").await;
     raw.ask("SELECT -1", "-ERR DB index is out of range/").await;
     raw.ask("SELECT nope", "-ERR invalid DB index/").await;
+    raw.ask("SELECT carts", "+OK/").await;
     raw.ask("DBSIZE", ":1/").await;
     raw.ask("FLUSHALL ASYNC", "+OK/").await;
     raw.ask("DBSIZE", ":0/").await;
@@ -154,8 +155,9 @@ async fn causal_tokens() {
 async fn wait_asks_for_the_last_write_in_each_partition() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    raw.ask("WAIT 3 100", ":3/").await;
-    assert!(face.fake.state().waits.is_empty(), "nothing was written");
+    raw.ask("WAIT 3 100", ":1/").await;
+    let asked = face.fake.state().waits.remove(0);
+    assert!(asked.0.is_empty(), "nothing was written: {asked:?}");
     raw.send("SET a 1\r\nSET e 2\r\nSET b 3\r\nGET a\r\nWAIT 2 100\r\n").await;
     raw.expect("+OK/+OK/+OK/$1/1/:1/").await;
     assert_eq!(partition(b"a"), partition(b"e"));

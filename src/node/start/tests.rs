@@ -155,6 +155,25 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     }
 }
 
+#[tokio::test]
+async fn wait_without_a_write_counts_who_can_be_reached() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let second = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await.expect("joins");
+    let third = Node::start(config(dir.path(), "c", Some(entrance(&first))), Options::default()).await.expect("joins");
+    converged(&first, 3).await;
+    let reached = async || first.data().wait(Vec::new(), 5, Duration::from_millis(10)).await.expect("the node runs");
+    assert_eq!(reached().await, 2);
+    second.crash().await;
+    third.crash().await;
+    let deadline = Instant::now() + PATIENCE;
+    while reached().await > 0 {
+        assert!(Instant::now() < deadline, "the dead still count");
+        sleep(Duration::from_millis(50)).await;
+    }
+    first.crash().await;
+}
+
 /// G2-BIG-READ: what was accepted in pieces is read whole through every node, also the one that holds nothing of it.
 #[tokio::test]
 async fn a_hash_larger_than_a_frame_is_read_through_every_node() {

@@ -103,8 +103,19 @@ pub(crate) fn auth(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> R
     Ok(())
 }
 
-/// A number is the number of a keyspace, anything else its name.
+/// A number is the number of a keyspace, anything else its name. After a refusal the connection is nowhere: many clients select when they
+/// connect and go on without a look at the answer, and what they write must not land in a keyspace that they did not choose.
 pub(crate) fn select(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
+    let found = find_keyspace(session, args);
+    session.held.unselected = found.is_err();
+    session.keyspace = found?;
+    let keyspace = session.keyspace;
+    session.server.clients.update(session.id, |client| client.keyspace = keyspace.0);
+    to.ok();
+    Ok(())
+}
+
+fn find_keyspace(session: &Session, args: Args<'_>) -> Result<KeyspaceId, Refused> {
     let topology = session.server.data.topology();
     let wanted = args.get(1);
     let keyspace = if let Ok(number) = integer(wanted) {
@@ -118,10 +129,7 @@ pub(crate) fn select(session: &mut Session, args: Args<'_>, to: &mut Encoder) ->
         let found = topology.keyspaces.iter().find(|(_, keyspace)| keyspace.name.as_bytes() == wanted);
         *found.ok_or(Refused::KeyspaceName)?.0
     };
-    session.keyspace = keyspace;
-    session.server.clients.update(session.id, |client| client.keyspace = keyspace.0);
-    to.ok();
-    Ok(())
+    Ok(keyspace)
 }
 
 pub(crate) fn quit(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {

@@ -64,8 +64,9 @@ fn every_protocol_error_has_redis_words() {
     assert_eq!(text(b"*x\r\n"), "invalid multibulk length");
     assert_eq!(text(b"*+1\r\n"), "invalid multibulk length");
     assert_eq!(text(&[b'*'; 40]), "invalid multibulk length");
-    assert_eq!(text(b"*1\r\n$16777217\r\n"), "invalid bulk length");
-    assert_eq!(text(b"*1\r\n$536870912\r\n"), "invalid bulk length");
+    let too_long = "invalid bulk length: 16777217 bytes is more than the 16777216 allowed; nothing was applied";
+    assert_eq!(text(b"*1\r\n$16777217\r\n"), too_long);
+    assert_eq!(text(b"*1\r\n$536870913\r\n"), "invalid bulk length");
     assert_eq!(text(b"*1\r\n$-1\r\n"), "invalid bulk length");
     assert_eq!(text(b"*1\r\n:5\r\n"), "expected '$', got ':'");
     assert_eq!(text(b"*1\r\n*1\r\n"), "expected '$', got '*'");
