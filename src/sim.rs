@@ -37,25 +37,42 @@ use quorate_gossip::wire;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::runtime::{Builder, RngSeed};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
+mod ask;
+pub mod campaign;
 mod client;
 mod clock;
 mod disk;
+mod history;
 mod host;
+mod join;
 mod network;
+mod oracle;
+mod panics;
+mod plan;
+mod play;
+mod promise;
+pub mod report;
+mod rest;
+mod shrink;
 mod trace;
 
 pub use client::{Broken, Client, Ledger, may_be_applied};
 pub use clock::{START_UNIX_MILLIS, SimClock};
 pub use disk::SimDisk;
 pub use network::{Conditions, Network, Port};
+pub use history::{Fate, Need, Told};
+pub use oracle::Violation;
+pub use plan::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
+pub use play::{Outcome, play};
 pub use trace::Trace;
 
 use crate::data::Data;
 use crate::node::StartError;
 use crate::status::Status;
-use host::Host;
+use host::{Host, NodeSetting};
 
 /// How long a cluster may take to come together, or to settle. Virtual time costs nothing; beyond this it never will.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -77,6 +94,12 @@ pub struct Layout {
     pub skew: Duration,
     /// What an operator may turn in the data plane.
     pub data: Config,
+    /// Partitions of a keyspace that names no number.
+    pub partitions: u16,
+    /// Racks of each datacenter; 0: as many as it has nodes.
+    pub racks: usize,
+    /// How often the leader of the control group is heard from, at least; `None`: as on a local network.
+    pub heartbeat: Option<Duration>,
 }
 
 impl Layout {
@@ -88,6 +111,9 @@ impl Layout {
             cores: 1,
             skew: Duration::from_millis(100),
             data: Config::default(),
+            partitions: 16,
+            racks: 0,
+            heartbeat: None,
         }
     }
 }
@@ -101,7 +127,7 @@ pub enum SimError {
     Runtime(#[from] std::io::Error),
     /// A node did not start.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(Arc<StartError>),
     /// A node was not admitted.
     #[error("a node was not admitted")]
     Join(#[from] JoinRefusal),
@@ -137,6 +163,8 @@ pub struct Simulation {
     network: Network,
     hosts: BTreeMap<NodeId, Host>,
     chance: StdRng,
+    /// Nodes that asked to be let in while time went on.
+    invited: Vec<JoinHandle<Option<(NodeId, Arc<str>, Arc<Topology>)>>>,
 }
 
 /// Runs `scenario` on a fresh cluster of `layout`. All that happens follows from `seed`, `layout` and `scenario`.
@@ -158,7 +186,7 @@ impl Simulation {
         let mut chance = StdRng::seed_from_u64(seed);
         let network = Network::new(chance.random(), layout.conditions);
         network.start();
-        let mut simulation = Self { seed, start: Instant::now(), layout, network, hosts: BTreeMap::new(), chance };
+        let mut simulation = Self { seed, start: Instant::now(), layout, network, hosts: BTreeMap::new(), chance, invited: Vec::new() };
         let datacenters = simulation.layout.datacenters.clone();
         // Round robin, so that the first voters stand in different datacenters.
         let most = datacenters.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
@@ -175,7 +203,8 @@ impl Simulation {
     async fn add(&mut self, datacenter: &Arc<str>, number: usize) -> Result<NodeId, SimError> {
         let name: Arc<str> = format!("{datacenter}-{number}").into();
         let quic = ([10, 0, 0, self.hosts.len() as u8 + 1], 7381).into();
-        let rack: Arc<str> = format!("rack{number}").into();
+        let rack = if self.layout.racks == 0 { number } else { 1 + (number - 1) % self.layout.racks };
+        let rack: Arc<str> = format!("rack{rack}").into();
         let (node, granted, founding) = if let Some(&member) = self.hosts.keys().next() {
             let (token, secret) = (token::TokenId(TOKEN.0), TokenSecret(TOKEN.1));
             let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack, quic };
@@ -185,12 +214,20 @@ impl Simulation {
             let spec = NodeSpec { name, datacenter: Arc::clone(datacenter), rack, quic, instance: 1 };
             (NodeId(1), None, Some(founding(self.seed, spec)))
         };
-        let skew = self.layout.skew.as_millis() as i64;
-        let skew = self.chance.random_range(-skew..=skew);
+        let skew = self.skew();
         let host = Host::new(node, Arc::clone(datacenter), granted, (self.chance.random(), SimClock::new(self.start, skew)));
         self.hosts.insert(node, host);
         self.wake(node, founding).await?;
         Ok(node)
+    }
+
+    fn skew(&mut self) -> i64 {
+        let skew = self.layout.skew.as_millis() as i64;
+        self.chance.random_range(-skew..=skew)
+    }
+
+    fn random(&mut self) -> u64 {
+        self.chance.random()
     }
 
     async fn join(&self, member: NodeId, request: JoinRequest) -> Result<(NodeId, Arc<Topology>), SimError> {
@@ -198,7 +235,7 @@ impl Simulation {
         loop {
             match self.network.join(member, request.clone()).await {
                 Ok(grant) => {
-                    let topology = wire::decode(&grant.topology).map_err(StartError::from)?;
+                    let topology = wire::decode(&grant.topology).map_err(|error| SimError::Start(Arc::new(error.into())))?;
                     return Ok((grant.node, Arc::new(topology)));
                 }
                 Err(JoinRefusal::NotReady) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
@@ -208,10 +245,21 @@ impl Simulation {
     }
 
     async fn wake(&mut self, node: NodeId, founding: Option<Command>) -> Result<(), SimError> {
-        let Some(host) = self.hosts.get_mut(&node) else { return Ok(()) };
-        let seed = self.chance.random();
-        host.wake(&self.network, (self.layout.data.clone(), self.layout.cores), seed, founding).await?;
-        Ok(())
+        let Some(starting) = self.start_process(node, founding) else { return Ok(()) };
+        match starting.await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(SimError::Start(error)),
+            // Only a crash aborts it, and nobody else crashes nodes meanwhile.
+            Err(_aborted) => Ok(()),
+        }
+    }
+
+    /// Starts the node's process, which may take its time, and may be crashed at any moment of it.
+    fn start_process(&mut self, node: NodeId, founding: Option<Command>) -> Option<JoinHandle<Result<(), Arc<StartError>>>> {
+        let host = self.hosts.get_mut(&node)?;
+        let Layout { data, cores, partitions, heartbeat, .. } = &self.layout;
+        let setting = NodeSetting { data: data.clone(), cores: *cores, partitions: *partitions, heartbeat: *heartbeat };
+        Some(host.wake(&self.network, &setting, self.chance.random(), founding))
     }
 
     /// All nodes, dead ones included, in ascending order.
@@ -271,7 +319,7 @@ impl Simulation {
     /// # Errors
     /// [`SimError::Start`].
     pub async fn restart(&mut self, node: NodeId) -> Result<(), SimError> {
-        if self.is_up(node) {
+        if self.hosts.get(&node).is_some_and(Host::is_alive) {
             return Ok(());
         }
         self.wake(node, None).await

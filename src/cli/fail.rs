@@ -73,6 +73,9 @@ pub(super) enum Failure {
     /// The demo has shown nothing, or not what it should.
     #[error(transparent)]
     Demo(#[from] DemoError),
+    /// The simulator has found something.
+    #[error("{0} histories broke a promise")]
+    PromisesBroken(usize),
     #[error(transparent)]
     Io(#[from] io::Error),
 }

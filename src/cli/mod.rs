@@ -8,6 +8,7 @@ mod fail;
 mod http;
 mod keys;
 mod output;
+mod sim;
 mod start;
 
 use std::future::Future;
@@ -104,6 +105,9 @@ enum Command {
     /// Run a cluster over several datacenters on this machine, split it, heal it, and prove that nothing was lost.
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
+    /// Play random histories of whole clusters in virtual time, with every kind of fault, and check every promise.
+    #[command(after_help = sim::EXAMPLES)]
+    Sim(sim::Sim),
 }
 
 /// Runs the command that the process was given, to its end.
@@ -137,6 +141,7 @@ impl Cli {
             Command::Bench(bench) => block_on(bench.run(globals)),
             Command::Check(check) => check.run(globals.output),
             Command::Demo(demo) => block_on(demo.run(globals)),
+            Command::Sim(sim) => sim.run(globals),
         }
     }
 
@@ -149,7 +154,7 @@ impl Cli {
                 &["--resp", "--password", "--consistency", "--timeout"]
             }
             Command::Bench(_) => &["--password", "--timeout"],
-            Command::Check(_) | Command::Demo(_) => &[],
+            Command::Check(_) | Command::Demo(_) | Command::Sim(_) => &[],
         };
         let globals = &self.globals;
         let given = [

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use quorate_control::consensus::{ConsensusConfig, FoundError};
+use quorate_control::consensus::{ConsensusConfig, FoundError, ProposeError};
 use quorate_control::state::{Command, Response};
+use quorate_control::store::StoreError;
+use quorate_crdt::NodeId;
+use quorate_dynamo::protocol::ReplicaSummary;
 use quorate_gossip::membership;
 use quorate_gossip::transport::{Inbound, Transport};
 
@@ -62,7 +65,7 @@ impl Begun {
     }
 
     /// Founds the cluster.
-    pub(crate) async fn found(&self, command: Command) -> Result<Response, FoundError> {
+    pub(crate) async fn found(&mut self, command: Command) -> Result<Response, FoundError> {
         self.control.group().found(command).await
     }
 
@@ -86,6 +89,28 @@ impl Started {
     /// The doors to the node.
     pub(crate) fn doors(&self) -> Arc<Doors> {
         Arc::clone(&self.doors)
+    }
+
+    /// Why the node must stop, if its disk has failed.
+    pub(crate) fn failure(&self) -> Option<Arc<StoreError>> {
+        self.running.failure.borrow().clone()
+    }
+
+    /// Proposes a command, as an operator does. Whether it was taken.
+    pub(crate) fn propose(&self, command: Command) -> impl Future<Output = Result<Response, ProposeError>> + Send + use<> {
+        let control = Arc::clone(&self.running.control);
+        async move { control.propose(command).await }
+    }
+
+    /// The figures of all replicas of the node.
+    pub(crate) fn summaries(&self) -> impl Future<Output = Vec<ReplicaSummary>> + Send + use<> {
+        let hub = Arc::clone(&self.running.hub);
+        async move { hub.summaries().await }
+    }
+
+    /// The leader of the control group, as this node knows it.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        self.running.control.group().leader()
     }
 
     /// Ends the control group's tasks, as a process takes them with it.

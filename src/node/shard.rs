@@ -266,10 +266,13 @@ impl Shard {
         let (uncommitted, outbox, failure) = (Arc::clone(&self.uncommitted), self.around.outbox.clone(), self.around.failure.clone());
         self.around.commit.commit(Box::new(move |result| {
             match result {
-                Ok(()) => outbox.release(release),
+                Ok(()) => {
+                    outbox.release(release);
+                    uncommitted.fetch_sub(1, Ordering::AcqRel);
+                }
+                // What was shown and is not durable stays uncommitted for ever: until the node ends, no later turn may tell of it either.
                 Err(error) => drop(failure.send_replace(Some(error))),
             }
-            uncommitted.fetch_sub(1, Ordering::AcqRel);
         }));
         Ok(())
     }

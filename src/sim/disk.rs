@@ -1,16 +1,18 @@
 //! The simulated disk: what was applied is visible, what was persisted survives a crash, and nothing else is promised.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store, StoreError, StoreStats, Visitor};
+use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_dynamo::replica::{Replica, restore};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
 
 /// A node's disk in one of the node's lives, with its group commit.
 ///
@@ -29,12 +31,24 @@ struct Shared {
 
 struct Inner {
     rng: StdRng,
+    trouble: Trouble,
     /// What a crash leaves.
     durable: MemoryStore,
     /// Applied and not yet persisted, oldest first.
     pending: VecDeque<Batch>,
     waiting: Vec<Done>,
     crashed: bool,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Trouble {
+    /// How much longer a synchronisation takes.
+    slower: Duration,
+    /// The next synchronisation fails.
+    failing: bool,
+    /// Whether there is no room left.
+    full: bool,
 }
 
 impl fmt::Debug for SimDisk {
@@ -50,28 +64,36 @@ impl SimDisk {
     }
 
     fn with(live: MemoryStore, durable: MemoryStore, rng: StdRng) -> Self {
-        let inner = Inner { rng, durable, pending: VecDeque::new(), waiting: Vec::new(), crashed: false };
+        let trouble = Trouble::default();
+        let inner = Inner { rng, trouble, durable, pending: VecDeque::new(), waiting: Vec::new(), crashed: false };
         Self { shared: Arc::new(Shared { live, inner: Mutex::new(inner), wanted: Notify::new() }) }
     }
 
-    /// Starts the group commit, on the current runtime, until the task is aborted. A synchronisation takes 0.2 to 3 ms.
-    pub fn start(&self) -> JoinHandle<()> {
+    /// The group commit, which never ends by itself. A synchronisation takes 0.2 to 3 ms.
+    pub(super) fn work(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
+        async move {
             loop {
                 shared.wanted.notified().await;
                 let (done, count, pause) = {
                     let mut inner = shared.lock();
-                    let pause = Duration::from_micros(inner.rng.random_range(200..3000));
+                    let pause = Duration::from_micros(inner.rng.random_range(200..3000)) + inner.trouble.slower;
                     (std::mem::take(&mut inner.waiting), inner.pending.len(), pause)
                 };
                 tokio::time::sleep(pause).await;
-                shared.lock().persist(count);
+                let failed = {
+                    let mut inner = shared.lock();
+                    if !inner.trouble.failing {
+                        inner.persist(count);
+                    }
+                    inner.trouble.failing
+                };
+                let failure = failed.then(|| Arc::new(failure()));
                 for done in done {
-                    done(Ok(()));
+                    done(failure.clone().map_or(Ok(()), Err));
                 }
             }
-        })
+        }
     }
 
     /// The node dies now: from here on the disk takes and promises nothing. Returns the disk of the node's next life.
@@ -89,6 +111,90 @@ impl SimDisk {
         drop(waiting);
         next
     }
+
+    /// A synchronisation takes so much longer from now on.
+    pub fn slow_down(&self, by: Duration) {
+        self.shared.lock().trouble.slower = by;
+    }
+
+    /// From now on every synchronisation fails: what was not persisted before may be lost.
+    pub fn fail(&self) {
+        self.shared.lock().trouble.failing = true;
+    }
+
+    /// Whether there is no room for more, as an operator would see it.
+    pub fn set_full(&self, full: bool) {
+        self.shared.lock().trouble.full = full;
+    }
+
+    /// Whether there is no room for more.
+    pub fn is_full(&self) -> bool {
+        self.shared.lock().trouble.full
+    }
+
+    /// What a crash at this moment would surely leave of the data plane.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a record cannot be read.
+    pub fn replicas(&self, wanted: impl Fn(At) -> bool) -> Result<BTreeMap<At, Replica>, StoreError> {
+        restore(&self.shared.lock().durable, |keyspace, partition| wanted((keyspace, partition)))
+    }
+
+    /// The durable image without what the control group keeps: a vote that is taken back breaks what Raft stands on.
+    pub fn backup(&self) -> MemoryStore {
+        copy_of(&self.shared.lock().durable, &[&[Space::Meta], &DATA[..]].concat())
+    }
+
+    /// The disk with its data replaced by `backup`; of a node that is down. Of an empty backup only the data plane is gone: the node still knows
+    /// who it is.
+    #[must_use]
+    pub fn restored(&self, backup: &MemoryStore) -> Self {
+        let mut inner = self.shared.lock();
+        let durable = copy_of(&inner.durable, &[Space::Meta, Space::Control]);
+        add(&durable, backup, &Space::ALL);
+        let rng = StdRng::seed_from_u64(inner.rng.random());
+        drop(inner);
+        Self::with(copy(&durable), durable, rng)
+    }
+
+    /// One byte of a value in one row is another, as bit rot makes it; of a node that is down. `None`: there is no such row.
+    #[must_use]
+    pub fn rotten(&self) -> Option<Self> {
+        let mut inner = self.shared.lock();
+        let mut rows = Vec::new();
+        let mut take = |key: &[u8], value: &[u8]| {
+            rows.push((Bytes::copy_from_slice(key), value.to_vec()));
+            ControlFlow::Continue(())
+        };
+        inner.durable.scan(Space::Rows, &[], None, &mut take).expect("invariant: memory does not fail");
+        // The last byte of a register's row is the end of its value: the record keeps its shape.
+        rows.retain(|(_, value)| value.last().is_some_and(u8::is_ascii_digit));
+        if rows.is_empty() {
+            return None;
+        }
+        let chosen = inner.rng.random_range(0..rows.len());
+        let (key, mut value) = rows.swap_remove(chosen);
+        if let Some(last) = value.last_mut() {
+            *last ^= 0x40;
+        }
+        let durable = copy(&inner.durable);
+        let mut batch = Batch::default();
+        batch.put(Space::Rows, key, value);
+        durable.apply(batch).expect("invariant: memory does not fail");
+        let rng = StdRng::seed_from_u64(inner.rng.random());
+        drop(inner);
+        Some(Self::with(copy(&durable), durable, rng))
+    }
+}
+
+/// A replica's place.
+type At = (KeyspaceId, Partition);
+
+/// What the data plane keeps.
+const DATA: [Space; 4] = [Space::Rows, Space::Recent, Space::Causal, Space::Hints];
+
+fn failure() -> StoreError {
+    StoreError::Engine { engine: "simulated", operation: "sync", source: Box::new(std::io::Error::other("the disk has failed")) }
 }
 
 impl Shared {
@@ -107,17 +213,25 @@ impl Inner {
 }
 
 fn copy(store: &MemoryStore) -> MemoryStore {
+    copy_of(store, &Space::ALL)
+}
+
+fn copy_of(store: &MemoryStore, spaces: &[Space]) -> MemoryStore {
+    let copy = MemoryStore::new();
+    add(&copy, store, spaces);
+    copy
+}
+
+fn add(to: &MemoryStore, from: &MemoryStore, spaces: &[Space]) {
     let mut batch = Batch::default();
-    for space in Space::ALL {
+    for &space in spaces {
         let mut take = |key: &[u8], value: &[u8]| {
             batch.put(space, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
-            std::ops::ControlFlow::Continue(())
+            ControlFlow::Continue(())
         };
-        store.scan(space, &[], None, &mut take).expect("invariant: memory does not fail");
+        from.scan(space, &[], None, &mut take).expect("invariant: memory does not fail");
     }
-    let copy = MemoryStore::new();
-    copy.apply(batch).expect("invariant: memory does not fail");
-    copy
+    to.apply(batch).expect("invariant: memory does not fail");
 }
 
 impl Store for SimDisk {

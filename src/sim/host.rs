@@ -1,6 +1,8 @@
 //! One simulated machine: a disk that outlives the node's lives, and the life it is in.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use quorate_control::consensus::ConsensusConfig;
@@ -9,14 +11,12 @@ use quorate_control::topology::{Datacenter, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
-use tokio::task::AbortHandle;
+use quorate_gossip::transport::{Inbound, Transport};
+use tokio::task::{AbortHandle, JoinHandle};
 
 use super::{Network, SimClock, SimDisk};
 use crate::data::Data;
 use crate::node::{Begun, DiskGauge, NodeParts, Setting, StartError, Started, keep_granted};
-
-/// Partitions of a keyspace that names no number.
-const PARTITIONS: u16 = 16;
 
 /// A machine and the node on it.
 pub(super) struct Host {
@@ -24,24 +24,78 @@ pub(super) struct Host {
     pub(super) datacenter: Datacenter,
     /// With what it was admitted, until its disk has it.
     granted: Option<Arc<Topology>>,
-    clock: SimClock,
-    disk: SimDisk,
+    pub(super) clock: SimClock,
+    pub(super) disk: Shelf,
     woken: u32,
     life: Option<Life>,
+    door: Door,
 }
 
-/// A running node with all its tasks.
+/// Where clients find the node while it is up. Cheap to clone; outlives the node's lives.
+#[derive(Clone, Default)]
+pub(super) struct Door(Arc<Mutex<Option<Arc<dyn Data>>>>);
+
+impl Door {
+    /// The door, while the node is up.
+    pub(super) fn get(&self) -> Option<Arc<dyn Data>> {
+        locked(&self.0).clone()
+    }
+
+    fn set(&self, data: Option<Arc<dyn Data>>) {
+        *locked(&self.0) = data;
+    }
+}
+
+/// The disk that is in the machine now. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Shelf(Arc<Mutex<SimDisk>>);
+
+impl Shelf {
+    fn new(disk: SimDisk) -> Self {
+        Self(Arc::new(Mutex::new(disk)))
+    }
+
+    pub(super) fn get(&self) -> SimDisk {
+        locked(&self.0).clone()
+    }
+
+    pub(super) fn set(&self, disk: SimDisk) {
+        *locked(&self.0) = disk;
+    }
+}
+
+/// What a simulated node is set to, beside its machine.
+#[derive(Clone, Debug)]
+pub(super) struct NodeSetting {
+    pub(super) data: Config,
+    pub(super) cores: u8,
+    pub(super) partitions: u16,
+    pub(super) heartbeat: Option<Duration>,
+}
+
+/// A node with all its tasks, from the moment its process starts.
 struct Life {
-    started: Started,
-    tasks: Vec<AbortHandle>,
+    stage: Arc<Mutex<Stage>>,
+    gate: Gate,
+    tasks: Tasks,
 }
 
-/// A disk that is never full.
-struct Boundless;
+/// How far a process is.
+enum Stage {
+    Starting,
+    Up(Started),
+    Failed(Arc<StartError>),
+}
 
-impl DiskGauge for Boundless {
+/// What must be aborted when the process dies.
+type Tasks = Arc<Mutex<Vec<AbortHandle>>>;
+
+/// Looks at the simulated disk from outside.
+struct SimGauge(SimDisk);
+
+impl DiskGauge for SimGauge {
     fn free_bytes(&self) -> Option<u64> {
-        None
+        self.0.is_full().then_some(0)
     }
 
     fn commits_and_syncs(&self) -> (u64, u64) {
@@ -50,13 +104,13 @@ impl DiskGauge for Boundless {
 }
 
 /// Times that suit the network: an append that is not answered within three quarters of a heartbeat is given up.
-fn elections(node: NodeId, seed: u64, round_trip: Duration) -> ConsensusConfig {
+fn elections(node: NodeId, seed: u64, (round_trip, heartbeat): (Duration, Option<Duration>)) -> ConsensusConfig {
     let near = ConsensusConfig::new(node, seed);
-    let heartbeat = near.heartbeat.max(3 * round_trip);
-    if heartbeat == near.heartbeat {
+    let wanted = heartbeat.unwrap_or(near.heartbeat).max(3 * round_trip);
+    if wanted == near.heartbeat {
         return near;
     }
-    ConsensusConfig { heartbeat, election_min: 3 * heartbeat, election_max: 6 * heartbeat, ..near }
+    ConsensusConfig { heartbeat: wanted, election_min: 3 * wanted, election_max: 6 * wanted, ..near }
 }
 
 impl std::fmt::Debug for Host {
@@ -65,66 +119,189 @@ impl std::fmt::Debug for Host {
     }
 }
 
+fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().expect("invariant: no code panics while it holds a machine")
+}
+
 impl Host {
     pub(super) fn new(node: NodeId, datacenter: Datacenter, granted: Option<Arc<Topology>>, (seed, clock): (u64, SimClock)) -> Self {
-        Self { node, datacenter, granted, clock, disk: SimDisk::new(seed), woken: 0, life: None }
+        Self { node, datacenter, granted, clock, disk: Shelf::new(SimDisk::new(seed)), woken: 0, life: None, door: Door::default() }
     }
 
+    /// Whether the node serves.
     pub(super) fn is_up(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| matches!(&*locked(&life.stage), Stage::Up(_)))
+    }
+
+    /// Whether there is a process, serving or not.
+    pub(super) fn is_alive(&self) -> bool {
         self.life.is_some()
     }
 
-    pub(super) fn data(&self) -> Option<Arc<dyn Data>> {
-        Some(self.life.as_ref()?.started.doors())
+    /// Why the process gave up, if it did: it could not start, or its disk failed.
+    pub(super) fn failure(&self) -> Option<String> {
+        match &*locked(&self.life.as_ref()?.stage) {
+            Stage::Starting => None,
+            Stage::Up(started) => started.failure().map(|error| error.to_string()),
+            Stage::Failed(error) => Some(error.to_string()),
+        }
     }
 
-    /// Starts the node on its disk.
-    pub(super) async fn wake(
+    pub(super) fn data(&self) -> Option<Arc<dyn Data>> {
+        self.started(|started| started.doors() as Arc<dyn Data>)
+    }
+
+    pub(super) fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// What `read` finds at the node, if it serves.
+    pub(super) fn started<T>(&self, read: impl FnOnce(&Started) -> T) -> Option<T> {
+        match &*locked(&self.life.as_ref()?.stage) {
+            Stage::Up(started) => Some(read(started)),
+            Stage::Starting | Stage::Failed(_) => None,
+        }
+    }
+
+    /// Starts a process on the machine's disk. It serves when the returned task has ended well.
+    pub(super) fn wake(
         &mut self,
         network: &Network,
-        (config, cores): (Config, u8),
+        setting: &NodeSetting,
         seed: u64,
         founding: Option<Command>,
-    ) -> Result<(), StartError> {
-        let mut tasks = vec![self.disk.start().abort_handle()];
-        if let Some(granted) = self.granted.take() {
-            keep_granted(&self.disk, &granted)?;
-        }
+    ) -> JoinHandle<Result<(), Arc<StartError>>> {
+        let (gate, disk) = (Gate::default(), self.disk.get());
+        let granted = self.granted.clone();
+        let tasks: Tasks = Arc::new(Mutex::new(vec![tokio::spawn(gate.pass(disk.work())).abort_handle()]));
         let parts = NodeParts {
             node: self.node,
             datacenter: Arc::clone(&self.datacenter),
             restarted: self.woken > 0,
-            cores,
-            config,
-            clock: Arc::new(self.clock),
-            store: Arc::new(self.disk.clone()),
-            commit: Arc::new(self.disk.clone()),
+            cores: setting.cores,
+            config: setting.data.clone(),
+            clock: Arc::new(self.clock.clone()),
+            store: Arc::new(disk.clone()),
+            commit: Arc::new(disk.clone()),
             seed,
         };
         self.woken += 1;
-        let setting = Setting {
-            consensus: elections(self.node, seed, network.round_trip_max()),
+        let assembled = Setting {
+            consensus: elections(self.node, seed, (network.round_trip_max(), setting.heartbeat)),
             gossip: membership::Config::lan(),
-            gauge: Arc::new(Boundless),
-            partitions: PARTITIONS,
+            gauge: Arc::new(SimGauge(disk)),
+            partitions: setting.partitions,
         };
-        let plug = |inbound| Ok(network.plug(self.node, Arc::clone(&self.datacenter), inbound) as _);
-        let mut begun = Begun::new(parts, setting, plug).await?;
-        if let Some(command) = founding {
-            begun.found(command).await?;
-        }
-        tasks.extend(begun.take_shards().into_iter().map(|shard| tokio::spawn(shard).abort_handle()));
-        self.life = Some(Life { started: begun.run().await, tasks });
-        Ok(())
+        let (plugged, node, datacenter) = (network.clone(), self.node, Arc::clone(&self.datacenter));
+        let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
+        let stage = Arc::new(Mutex::new(Stage::Starting));
+        let live = live((parts, assembled), plug, (granted, founding), (gate.clone(), Arc::clone(&tasks)));
+        let (door, reached) = (self.door.clone(), Arc::clone(&stage));
+        let task = tokio::spawn(async move {
+            let (next, result) = match live.await {
+                Ok(started) => {
+                    door.set(Some(started.doors()));
+                    (Stage::Up(started), Ok(()))
+                }
+                Err(error) => {
+                    let error = Arc::new(error);
+                    (Stage::Failed(Arc::clone(&error)), Err(error))
+                }
+            };
+            *locked(&reached) = next;
+            result
+        });
+        locked(&tasks).push(task.abort_handle());
+        self.life = Some(Life { stage, gate, tasks });
+        task
     }
 
     /// Ends the node's life where it stands.
     pub(super) fn crash(&mut self, network: &Network) {
-        let Some(Life { started, tasks }) = self.life.take() else { return };
+        let Some(Life { stage, tasks, .. }) = self.life.take() else { return };
         network.unplug(self.node);
-        self.disk = self.disk.crash();
-        tasks.iter().for_each(AbortHandle::abort);
-        // It can neither send nor store any more; this only takes its tasks away.
-        tokio::spawn(async move { started.end_control().await });
+        self.door.set(None);
+        self.disk.set(self.disk.get().crash());
+        locked(&tasks).iter().for_each(AbortHandle::abort);
+        let stage = std::mem::replace(&mut *locked(&stage), Stage::Starting);
+        if let Stage::Up(started) = stage {
+            // It can neither send nor store any more; this only takes its tasks away.
+            tokio::spawn(async move { started.end_control().await });
+        }
+    }
+
+    /// The process gets no processor for now, and is not heard from.
+    pub(super) fn stop(&self, network: &Network) {
+        if let Some(life) = &self.life {
+            life.gate.close();
+            network.stop(self.node);
+        }
+    }
+
+    /// A stopped process goes on.
+    pub(super) fn go_on(&self, network: &Network) {
+        if let Some(life) = &self.life {
+            life.gate.open();
+        }
+        network.go_on(self.node);
+    }
+}
+
+/// A process from its start until it serves.
+async fn live(
+    (parts, setting): (NodeParts, Setting),
+    plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
+    (granted, founding): (Option<Arc<Topology>>, Option<Command>),
+    (gate, tasks): (Gate, Tasks),
+) -> Result<Started, StartError> {
+    if let Some(granted) = granted {
+        keep_granted(&*parts.store, &granted)?;
+    }
+    let mut begun = Begun::new(parts, setting, plug).await?;
+    if let Some(command) = founding {
+        begun.found(command).await?;
+    }
+    let shards = begun.take_shards().into_iter().map(|shard| tokio::spawn(gate.pass(shard)).abort_handle());
+    locked(&tasks).extend(shards);
+    Ok(begun.run().await)
+}
+
+/// Lets futures go on, or not: a process that is stopped does not run.
+#[derive(Clone, Default)]
+struct Gate(Arc<Mutex<GateState>>);
+
+#[derive(Default)]
+struct GateState {
+    closed: bool,
+    waiting: Vec<Waker>,
+}
+
+impl Gate {
+    fn close(&self) {
+        locked(&self.0).closed = true;
+    }
+
+    fn open(&self) {
+        let waiting = {
+            let mut state = locked(&self.0);
+            state.closed = false;
+            std::mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// `inner`, while the gate is open.
+    fn pass(&self, inner: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+        let (gate, mut inner) = (self.clone(), Box::pin(inner));
+        poll_fn(move |context| {
+            {
+                let mut state = locked(&gate.0);
+                if state.closed {
+                    state.waiting.push(context.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+            inner.as_mut().poll(context)
+        })
     }
 }

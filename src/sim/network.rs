@@ -66,6 +66,7 @@ struct Shared {
 struct State {
     rng: StdRng,
     conditions: Conditions,
+    trouble: Trouble,
     hosts: BTreeMap<NodeId, Host>,
     /// Directed pairs over which nothing passes.
     blocked: BTreeSet<(NodeId, NodeId)>,
@@ -78,6 +79,19 @@ struct State {
     calls: BTreeMap<u64, Call>,
     numbers: u64,
     trace: Trace,
+}
+
+/// What is wrong with the network beyond its [`Conditions`].
+#[derive(Default)]
+struct Trouble {
+    /// The share of data frames that arrive twice.
+    duplicated: f64,
+    /// The share of data frames that later ones overtake.
+    overtaken: f64,
+    /// The share of data frames that are dropped, by direction, while their connection stands: what a full queue does.
+    dropped: BTreeMap<(NodeId, NodeId), f64>,
+    /// Nodes that neither hear nor speak for now; what they would have said and heard waits.
+    stopped: BTreeMap<NodeId, Vec<Event>>,
 }
 
 struct Host {
@@ -102,6 +116,7 @@ struct Call {
 }
 
 /// Something under way.
+#[derive(Clone)]
 struct Event {
     from: NodeId,
     to: NodeId,
@@ -110,6 +125,7 @@ struct Event {
     body: Body,
 }
 
+#[derive(Clone)]
 enum Body {
     Frame(Class, Bytes),
     Datagram(Bytes),
@@ -129,6 +145,7 @@ impl Network {
         let state = State {
             rng: StdRng::seed_from_u64(seed),
             conditions,
+            trouble: Trouble::default(),
             hosts: BTreeMap::new(),
             blocked: BTreeSet::new(),
             connections: BTreeMap::new(),
@@ -161,8 +178,9 @@ impl Network {
     pub fn unplug(&self, node: NodeId) {
         let mut state = self.shared.lock();
         let host = state.hosts.remove(&node);
+        let waiting = state.trouble.stopped.remove(&node);
         drop(state);
-        drop(host);
+        drop((host, waiting));
     }
 
     /// From now on nothing passes from any node of `from` to any node of `to` (one way).
@@ -182,6 +200,50 @@ impl Network {
         }
         drop(state);
         self.shared.changed.notify_one();
+    }
+
+    /// From now on the network is like this.
+    pub fn set_conditions(&self, conditions: Conditions) {
+        self.shared.lock().conditions = conditions;
+    }
+
+    /// From now on these shares of all data frames arrive twice, and are overtaken by later ones.
+    pub fn garble(&self, duplicated: f64, overtaken: f64) {
+        let mut state = self.shared.lock();
+        (state.trouble.duplicated, state.trouble.overtaken) = (duplicated, overtaken);
+    }
+
+    /// From now on this share of the data frames from one node to another is dropped, without a sign of it to either.
+    pub fn drop_frames(&self, from: NodeId, to: NodeId, share: f64) {
+        self.shared.lock().trouble.dropped.insert((from, to), share);
+    }
+
+    /// Nothing more reaches or leaves the node until it goes on: what is sent meanwhile waits, as in the buffers of a stopped process.
+    pub fn stop(&self, node: NodeId) {
+        self.shared.lock().trouble.stopped.entry(node).or_default();
+    }
+
+    /// A stopped node goes on, with all that waited for it.
+    pub fn go_on(&self, node: NodeId) {
+        let mut state = self.shared.lock();
+        for event in state.trouble.stopped.remove(&node).unwrap_or_default() {
+            state.dispatch(event);
+        }
+        drop(state);
+        self.shared.changed.notify_one();
+    }
+
+    /// Takes all trouble and all cuts away.
+    pub fn calm(&self) {
+        let stopped: Vec<NodeId> = {
+            let mut state = self.shared.lock();
+            let stopped = std::mem::take(&mut state.trouble.stopped);
+            let nodes = stopped.keys().copied().collect();
+            state.trouble = Trouble { stopped, ..Trouble::default() };
+            nodes
+        };
+        stopped.into_iter().for_each(|node| self.go_on(node));
+        self.heal();
     }
 
     /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC, after one round trip of the longer kind.
@@ -249,6 +311,7 @@ impl Shared {
                 state.stall(event);
                 continue;
             }
+            let Some(event) = state.unless_stopped(event) else { continue };
             let Some(inbound) = state.hosts.get(&event.to).map(|host| Arc::clone(&host.inbound)) else { continue };
             state.trace.event(now, event.from, event.to, event.body.digest());
             return Some((event, inbound));

@@ -57,6 +57,17 @@ impl State {
         }
     }
 
+    /// The event, unless one of its ends is stopped: then it waits there.
+    pub(super) fn unless_stopped(&mut self, event: Event) -> Option<Event> {
+        let end = [event.to, event.from].into_iter().find(|node| self.trouble.stopped.contains_key(node));
+        let Some(waiting) = end.and_then(|node| self.trouble.stopped.get_mut(&node)) else { return Some(event) };
+        // What nobody reads from a socket is dropped by the system when it is a datagram.
+        if !matches!(event.body, Body::Datagram(_)) {
+            waiting.push(event);
+        }
+        None
+    }
+
     /// Gives the event its delay and queues it.
     pub(super) fn dispatch(&mut self, event: Event) {
         if !self.is_up(&event) {
@@ -66,6 +77,7 @@ impl State {
             self.stall(event);
             return;
         }
+        let Some(event) = self.unless_stopped(event) else { return };
         let delay = self.delay(event.from, event.to);
         let lost = self.rng.random_bool(self.conditions.loss);
         let mut at = Instant::now() + delay;
@@ -76,7 +88,18 @@ impl State {
             // Calls and answers share the stream of the control class.
             Body::Call(..) | Body::Answer(..) => Some(quorate_gossip::transport::Class::Control),
         };
-        if let Some(class) = class {
+        let data = matches!(&event.body, Body::Frame(..));
+        if data && self.trouble.dropped.get(&(event.from, event.to)).is_some_and(|&share| self.rng.random_bool(share)) {
+            return;
+        }
+        if data && self.trouble.duplicated > 0.0 && self.rng.random_bool(self.trouble.duplicated) {
+            let (again, number) = (at + 3 * delay, self.number());
+            self.queue.insert((again, number), event.clone());
+        }
+        let overtaken = data && self.trouble.overtaken > 0.0 && self.rng.random_bool(self.trouble.overtaken);
+        if overtaken {
+            at += delay.mul_f64(4.0 * self.rng.random::<f64>());
+        } else if let Some(class) = class {
             if lost {
                 // Found missing after a round trip, and sent again.
                 at += 2 * delay;
@@ -109,7 +132,8 @@ impl State {
             let present = self.hosts.contains_key(&a) && self.hosts.contains_key(&b);
             let lives = (self.hosts.get(&a).map(|host| host.life), self.hosts.get(&b).map(|host| host.life));
             let reset = lives.0.is_some_and(|life| life != connection.lives.0) || lives.1.is_some_and(|life| life != connection.lives.1);
-            let silent = !present || self.blocked.contains(&(a, b)) || self.blocked.contains(&(b, a));
+            let stopped = self.trouble.stopped.contains_key(&a) || self.trouble.stopped.contains_key(&b);
+            let silent = !present || stopped || self.blocked.contains(&(a, b)) || self.blocked.contains(&(b, a));
             match (silent, connection.silent_since) {
                 (false, _) => connection.silent_since = None,
                 (true, None) => connection.silent_since = Some(now),
@@ -124,7 +148,8 @@ impl State {
             self.break_up(a, b, &mut changes);
         }
         for &(a, b) in wanted {
-            let free = !self.connections.contains_key(&(a, b));
+            let stopped = self.trouble.stopped.contains_key(&a) || self.trouble.stopped.contains_key(&b);
+            let free = !stopped && !self.connections.contains_key(&(a, b));
             if free && !self.blocked.contains(&(a, b)) && !self.blocked.contains(&(b, a)) {
                 self.connect(a, b, &mut changes);
             }

@@ -1,0 +1,125 @@
+//! `quorate sim`: random histories of whole clusters in virtual time, held against what is promised.
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+
+use super::fail::Failure;
+use super::output::Output;
+use super::{Globals, output};
+use crate::sim::campaign::{Campaign, Totals};
+use crate::sim::{Plan, play, report};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  quorate sim                                 1000 histories, each with its own cluster, load and faults
+  quorate sim --minutes 10 --from 5000        as many as there is time for
+  quorate sim --seed 4711 --trace             one history, line by line
+
+Exit code 0 only if no promise was broken. A history that breaks one is shrunk and shown; the same seed shows it again.";
+
+/// How often a long run says how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_secs(10);
+
+/// Which histories, and how much is shown of them.
+#[derive(Debug, Args)]
+pub(super) struct Sim {
+    /// How many histories [default: 1000, or as many as --minutes allows].
+    #[arg(long, value_name = "N")]
+    seeds: Option<u64>,
+    /// The first seed.
+    #[arg(long, value_name = "SEED", default_value_t = 0)]
+    from: u64,
+    /// Begin no history after this.
+    #[arg(long, value_name = "M")]
+    minutes: Option<f64>,
+    /// Play this seed alone.
+    #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "minutes"])]
+    seed: Option<u64>,
+    /// Show everything that happens; with --seed.
+    #[arg(long, requires = "seed")]
+    trace: bool,
+    /// Play every seed twice and compare.
+    #[arg(long)]
+    verify: bool,
+    /// Histories at the same time [default: one for each processor].
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Seconds for which a failure is shrunk.
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    shrink: u64,
+    /// Stop after so many failures.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    failures: usize,
+}
+
+impl Sim {
+    pub(super) fn run(self, globals: &Globals) -> Result<(), Failure> {
+        if let (Some(seed), true) = (self.seed, self.trace) {
+            return trace(seed);
+        }
+        let campaign = Campaign {
+            from: self.seed.unwrap_or(self.from),
+            seeds: if self.seed.is_some() { Some(1) } else { self.seeds.or_else(|| self.minutes.is_none().then_some(1000)) },
+            within: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
+            threads: self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+            verify: self.verify,
+            shrink_for: Duration::from_secs(self.shrink),
+            failures_max: self.failures.max(1),
+        };
+        let said = Mutex::new((Instant::now(), 0));
+        let totals = campaign.run(|totals| say(totals, &said));
+        match globals.output {
+            Output::Json => output::line(report::json(&totals))?,
+            Output::Table => output::line(table(&totals))?,
+        }
+        if totals.failures.is_empty() { Ok(()) } else { Err(Failure::PromisesBroken(totals.failures.len())) }
+    }
+}
+
+fn trace(seed: u64) -> Result<(), Failure> {
+    let plan = Plan::from_seed(seed);
+    let outcome = play(&plan);
+    output::line(report::timeline(&plan, &outcome))?;
+    output::line(format_args!("trace {:016x}", outcome.trace))?;
+    if outcome.violations.is_empty() { Ok(()) } else { Err(Failure::PromisesBroken(1)) }
+}
+
+/// Says how far it is, now and then, and shows every failure as soon as there is one.
+fn say(totals: &Totals, said: &Mutex<(Instant, usize)>) {
+    let mut said = said.lock().expect("invariant: no code panics while it speaks");
+    for failure in totals.failures.iter().skip(said.1) {
+        output::note(format_args!("{}", report::failure(failure, commit())));
+    }
+    said.1 = totals.failures.len();
+    if said.0.elapsed() >= PROGRESS_EVERY {
+        said.0 = Instant::now();
+        let (histories, failures) = (totals.histories, totals.failures.len());
+        output::note(format_args!("{histories} histories in {:.0} s, {failures} failures", totals.took.as_secs_f64()));
+    }
+}
+
+/// The commit that the program was built from, if whoever built it said so.
+fn commit() -> &'static str {
+    option_env!("QUORATE_COMMIT").unwrap_or(env!("CARGO_PKG_VERSION"))
+}
+
+fn table(totals: &Totals) -> String {
+    let mut text = format!(
+        "histories     {}\noperations    {}\nacknowledged  {}\nvirtual time  {} s\ntook          {:.1} s\ntrace         {:016x}\nviolations    {}\n",
+        totals.histories,
+        totals.operations,
+        totals.acknowledged,
+        totals.virtual_time.as_secs(),
+        totals.took.as_secs_f64(),
+        totals.trace,
+        totals.failures.len(),
+    );
+    let faults: Vec<String> = totals.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
+    text.push_str(&format!("faults        {}", faults.join(", ")));
+    for failure in &totals.failures {
+        text.push_str(&format!("\n{}: {}: {}", failure.seed, failure.violation.check, failure.violation.what));
+    }
+    text
+}

@@ -1,0 +1,137 @@
+//! Many histories, one seed after the other, on several threads.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use super::shrink::shrink;
+use super::{Outcome, Plan, Violation, panics, play};
+
+/// Which histories.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// The first seed.
+    pub from: u64,
+    /// How many seeds; `None`: as many as there is time for.
+    pub seeds: Option<u64>,
+    /// After this no history is begun.
+    pub within: Option<Duration>,
+    /// Threads; at least 1.
+    pub threads: usize,
+    /// Whether each seed is played twice, to see that both runs are the same.
+    pub verify: bool,
+    /// How long a failure may be shrunk.
+    pub shrink_for: Duration,
+    /// How many failures end the campaign.
+    pub failures_max: usize,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Histories played.
+    pub histories: u64,
+    /// Requests asked in them.
+    pub operations: u64,
+    /// Requests acknowledged.
+    pub acknowledged: u64,
+    /// Faults, by kind.
+    pub faults: BTreeMap<&'static str, u64>,
+    /// Histories that broke a promise.
+    pub failures: Vec<Failure>,
+    /// How much time has passed in all of them.
+    pub virtual_time: Duration,
+    /// How long it took.
+    pub took: Duration,
+    /// A hash over the traces of all seeds, whatever their order.
+    pub trace: u64,
+}
+
+/// A history that broke a promise.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// Its seed.
+    pub seed: u64,
+    /// The promise.
+    pub violation: Violation,
+    /// The shortest plan found that breaks it.
+    pub plan: Plan,
+    /// What came of that plan.
+    pub outcome: Outcome,
+    /// How many steps the whole plan has.
+    pub steps: usize,
+}
+
+impl Campaign {
+    /// Plays all of it. `progress` is told now and then, from any thread.
+    pub fn run(self, progress: impl Fn(&Totals) + Sync) -> Totals {
+        let begun = Instant::now();
+        let (next, totals) = (AtomicU64::new(0), Mutex::new(Totals::default()));
+        std::thread::scope(|scope| {
+            for _ in 0..self.threads.max(1) {
+                scope.spawn(|| self.work(begun, &next, &totals, &progress));
+            }
+        });
+        let mut totals = totals.into_inner().expect("invariant: no code panics while it counts");
+        totals.failures.sort_by_key(|failure| failure.seed);
+        totals.took = begun.elapsed();
+        totals
+    }
+
+    fn work(&self, begun: Instant, next: &AtomicU64, totals: &Mutex<Totals>, progress: &(impl Fn(&Totals) + Sync)) {
+        panics::watch();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let enough = locked(totals).failures.len() >= self.failures_max;
+            let late = self.within.is_some_and(|within| begun.elapsed() >= within);
+            if enough || late || self.seeds.is_some_and(|seeds| number >= seeds) {
+                return;
+            }
+            let plan = Plan::from_seed(self.from + number);
+            let outcome = self.once(&plan);
+            let failure = outcome.violations.first().cloned().map(|violation| fail(&plan, violation, outcome.clone(), self.shrink_for));
+            let mut totals = locked(totals);
+            totals.add(&plan, &outcome);
+            totals.failures.extend(failure);
+            totals.took = begun.elapsed();
+            progress(&totals);
+        }
+    }
+
+    fn once(&self, plan: &Plan) -> Outcome {
+        let mut outcome = play(plan);
+        if self.verify {
+            let again = play(plan);
+            if again.trace != outcome.trace {
+                let what = format!("two runs differ: trace {:016x} and {:016x}", outcome.trace, again.trace);
+                outcome.violations.push(Violation { check: "not-deterministic", at: 0, what });
+            }
+        }
+        outcome
+    }
+}
+
+fn fail(plan: &Plan, violation: Violation, outcome: Outcome, within: Duration) -> Failure {
+    let (short, shown) = shrink(plan, outcome, violation.check, within);
+    let same = |known: &&Violation| known.check == violation.check;
+    let violation = shown.violations.iter().find(same).cloned().unwrap_or(violation);
+    Failure { seed: plan.seed, violation, plan: short, outcome: shown, steps: plan.steps.len() }
+}
+
+fn locked(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
+    totals.lock().expect("invariant: no code panics while it counts")
+}
+
+impl Totals {
+    fn add(&mut self, plan: &Plan, outcome: &Outcome) {
+        self.histories += 1;
+        self.operations += plan.operations() as u64;
+        self.acknowledged += outcome.acknowledged() as u64;
+        self.virtual_time += outcome.virtual_time;
+        self.trace ^= outcome.trace.rotate_left((plan.seed % 64) as u32);
+        for (kind, count) in &outcome.faults {
+            *self.faults.entry(kind).or_default() += count;
+        }
+    }
+}

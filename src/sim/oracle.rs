@@ -1,0 +1,260 @@
+//! Knows all nodes at once, and looks at what their disks hold: every invariant that no client could see broken before it is too late.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use quorate_control::store::StoreError;
+use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
+use quorate_crdt::{CausalContext, Dot, NodeId};
+use quorate_dynamo::op::Receipt;
+use quorate_dynamo::replica::Replica;
+use tokio::time::Instant;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::history::Need;
+use super::host::{Door, Shelf};
+use super::plan::Ask;
+
+type At = (KeyspaceId, Partition);
+
+/// How long a topology may take to be seen somewhere before what was done by it counts as done by nobody.
+const UNEXPLAINED: Duration = Duration::from_secs(5);
+
+/// A promise that was broken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which check found it.
+    pub check: &'static str,
+    /// When, in milliseconds.
+    pub at: u64,
+    /// What was found.
+    pub what: String,
+}
+
+/// Sees all machines. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Oracle(Arc<Mutex<Knowledge>>);
+
+struct Knowledge {
+    start: Instant,
+    machines: BTreeMap<NodeId, Machine>,
+    /// The newest topology that any node has shown.
+    newest: Option<Arc<Topology>>,
+    /// What each event put where.
+    payloads: BTreeMap<(At, Dot), u64>,
+    violations: Vec<Violation>,
+    /// Whether a disk shows what nobody wrote. Until the end that is nobody's fault but the disk's.
+    rotten: bool,
+}
+
+struct Machine {
+    shelf: Shelf,
+    door: Door,
+    /// What each replica had when it was last looked at.
+    last: BTreeMap<At, Last>,
+    /// Replicas that are gone, or have gone back, without a decision that anybody has shown so far.
+    unexplained: BTreeMap<At, (Duration, Last, &'static str)>,
+    /// When its data were destroyed.
+    destroyed: Vec<Duration>,
+}
+
+#[derive(Clone)]
+struct Last {
+    context: CausalContext,
+    digest: u128,
+    epoch: Option<Epoch>,
+}
+
+impl Oracle {
+    pub(super) fn new(start: Instant) -> Self {
+        let machines = BTreeMap::new();
+        Self(Arc::new(Mutex::new(Knowledge { start, machines, newest: None, payloads: BTreeMap::new(), violations: Vec::new(), rotten: false })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Knowledge> {
+        self.0.lock().expect("invariant: no code panics while it holds the oracle")
+    }
+
+    pub(super) fn watch(&self, node: NodeId, shelf: Shelf, door: Door) {
+        let machine = Machine { shelf, door, last: BTreeMap::new(), unexplained: BTreeMap::new(), destroyed: Vec::new() };
+        self.lock().machines.insert(node, machine);
+    }
+
+    /// The node's copies are not what they were, and nobody but the disk is to blame.
+    pub(super) fn destroyed(&self, node: NodeId, rotten: bool) {
+        let mut knowledge = self.lock();
+        knowledge.forget(node);
+        knowledge.rotten |= rotten;
+        let at = knowledge.start.elapsed();
+        if let Some(machine) = knowledge.machines.get_mut(&node) {
+            machine.last.clear();
+            machine.destroyed.push(at);
+        }
+    }
+
+    /// When copies were destroyed.
+    pub(super) fn destructions(&self) -> Vec<(Duration, NodeId)> {
+        let knowledge = self.lock();
+        let of = |(&node, machine): (&NodeId, &Machine)| machine.destroyed.iter().map(move |&at| (at, node)).collect::<Vec<_>>();
+        knowledge.machines.iter().flat_map(of).collect()
+    }
+
+    pub(super) fn found(&self, check: &'static str, what: String) {
+        self.lock().found(check, what);
+    }
+
+    pub(super) fn violations(&self) -> Vec<Violation> {
+        self.lock().violations.clone()
+    }
+
+    pub(super) fn newest(&self) -> Option<Arc<Topology>> {
+        self.lock().newest.clone()
+    }
+
+    /// A client was told that its write is done: so many replicas have it, for good.
+    pub(super) fn acknowledged(&self, ask: &Ask, need: &Need, receipt: Option<Receipt>) {
+        let Some(receipt) = receipt.filter(|_| need.replicas() > 0) else { return };
+        self.lock().acknowledged(ask, need, receipt);
+    }
+
+    /// Looks at every disk.
+    pub(super) fn look(&self) {
+        self.lock().look();
+    }
+}
+
+impl Knowledge {
+    fn found(&mut self, check: &'static str, what: String) {
+        let at = self.start.elapsed().as_millis() as u64;
+        if !self.violations.iter().any(|known| known.check == check) {
+            self.violations.push(Violation { check, at, what });
+        }
+    }
+
+    /// Events of `node` that only its own disk knew are as if they had never been.
+    fn forget(&mut self, node: NodeId) {
+        let others = self.machines.iter().filter(|(other, _)| **other != node);
+        let known: Vec<BTreeMap<At, Replica>> = others.filter_map(|(_, machine)| machine.shelf.get().replicas(|_| true).ok()).collect();
+        let knows = |at: &At, dot: Dot| known.iter().any(|replicas| replicas.get(at).is_some_and(|replica| replica.context().contains(dot)));
+        self.payloads.retain(|(at, dot), _| dot.replica.node != node || knows(at, *dot));
+    }
+
+    fn acknowledged(&mut self, ask: &Ask, need: &Need, receipt: Receipt) {
+        let at = (receipt.keyspace, receipt.partition);
+        let (mut held, mut holders) = (0, Vec::new());
+        for (&node, machine) in &self.machines {
+            let replicas = machine.shelf.get().replicas(|place| place == at);
+            if replicas.is_ok_and(|replicas| replicas.get(&at).is_some_and(|replica| replica.context().contains(receipt.dot))) {
+                held += 1;
+                holders.push(node.0);
+            }
+        }
+        // A copy that was destroyed since, or a partition that has moved, may have counted.
+        let destroyed = self.machines.values().filter(|machine| !machine.destroyed.is_empty()).count();
+        if held + destroyed < need.copies() {
+            let what = format!("{ask} was acknowledged, which takes {} copies; {held} nodes have it on disk: {holders:?}", need.copies());
+            self.found("acknowledged-not-durable", what);
+        }
+    }
+
+    fn look(&mut self) {
+        for machine in self.machines.values() {
+            let shown = machine.door.get().map(|data| data.topology());
+            self.newest = self.newest.take().into_iter().chain(shown).max_by_key(|topology| topology.epoch);
+        }
+        let mut by_place: BTreeMap<At, Vec<(NodeId, Replica)>> = BTreeMap::new();
+        for node in self.machines.keys().copied().collect::<Vec<_>>() {
+            match self.look_at(node) {
+                Ok(replicas) => replicas.into_iter().for_each(|(at, replica)| by_place.entry(at).or_default().push((node, replica))),
+                Err(error) => self.found("unreadable-disk", format!("node {}: {error}", node.0)),
+            }
+        }
+        if !self.rotten {
+            by_place.into_iter().for_each(|(at, replicas)| self.compare(at, &replicas));
+        }
+    }
+
+    /// What a node's disk holds, compared with what it held before.
+    fn look_at(&mut self, node: NodeId) -> Result<BTreeMap<At, Replica>, StoreError> {
+        let Some(machine) = self.machines.get_mut(&node) else { return Ok(BTreeMap::new()) };
+        let replicas = machine.shelf.get().replicas(|_| true)?;
+        let now = self.start.elapsed();
+        let newest = self.newest.clone();
+        let epoch = |at: &At| {
+            let keyspace = newest.as_deref()?.keyspaces.get(&at.0)?;
+            keyspace.placement(at.1).map(|placement| placement.epoch)
+        };
+        for (at, last) in std::mem::take(&mut machine.last) {
+            let reason = match replicas.get(&at) {
+                None => "gone",
+                Some(replica) if !replica.context().covers(&last.context) => "behind what it was",
+                Some(_) => continue,
+            };
+            machine.unexplained.entry(at).or_insert((now, last, reason));
+        }
+        let mut changed = Vec::new();
+        for (at, replica) in &replicas {
+            let seen = Last { context: replica.context().clone(), digest: replica.digest(), epoch: epoch(at) };
+            changed.push(*at);
+            machine.last.insert(*at, seen);
+        }
+        let held = |at: &At| {
+            let topology = newest.as_deref()?;
+            Some(topology.keyspaces.get(&at.0).and_then(|keyspace| keyspace.placement(at.1)).is_some_and(|placement| placement.holds(node)))
+        };
+        // The placement has changed since: it was released, and perhaps made anew.
+        machine.unexplained.retain(|at, (_, last, _)| held(at) == Some(true) && epoch(at) == last.epoch && machine.destroyed.is_empty());
+        let overdue = machine.unexplained.iter().find(|(_, (since, ..))| now.saturating_sub(*since) > UNEXPLAINED);
+        if let Some((at, (since, last, reason))) = overdue {
+            let what = format!(
+                "node {}: since {} ms the replica of keyspace {} partition {} is {reason}, which knew {} events (digest {:x}), and no decision released it",
+                node.0,
+                since.as_millis(),
+                at.0.0,
+                at.1.0,
+                last.context.event_count(),
+                last.digest
+            );
+            self.found("erased-without-decision", what);
+        }
+        if !self.rotten {
+            self.payloads_of(node, &replicas);
+        }
+        Ok(replicas)
+    }
+
+    /// No event has put two things anywhere.
+    fn payloads_of(&mut self, node: NodeId, replicas: &BTreeMap<At, Replica>) {
+        let mut twice = None;
+        for (at, replica) in replicas {
+            for (key, rows) in replica.keys_after(None) {
+                for (kind, field, row) in rows.iter() {
+                    for (dot, payload) in row.iter() {
+                        let name = format!("{key:?} {kind:?} {field:?} {payload:?}");
+                        let put = xxh3_64(name.as_bytes());
+                        if *self.payloads.entry((*at, dot)).or_insert(put) != put {
+                            twice = Some(format!("node {}: the event {dot:?} is {name}, and was something else", node.0));
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(what) = twice {
+            self.found("event-issued-twice", what);
+        }
+    }
+
+    /// Replicas that have seen the same hold the same.
+    fn compare(&mut self, at: At, replicas: &[(NodeId, Replica)]) {
+        let settled: Vec<_> = replicas.iter().filter(|(_, replica)| replica.residual_count() == 0 && !replica.filling()).collect();
+        for (i, (a, first)) in settled.iter().enumerate() {
+            for (b, second) in &settled[i + 1..] {
+                if first.context() == second.context() && first.digest() != second.digest() {
+                    let what = format!("nodes {} and {} have seen the same of keyspace {} partition {} and differ", a.0, b.0, at.0.0, at.1.0);
+                    self.found("equal-contexts-differ", what);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! A task of a node that panics ends quietly: its runtime catches it. Here it is a violation.
+
+use std::cell::RefCell;
+use std::panic;
+use std::sync::Once;
+
+thread_local! {
+    static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
+    static WATCHED: RefCell<bool> = const { RefCell::new(false) };
+}
+
+/// From now on panics of this thread are kept instead of printed.
+pub(super) fn watch() {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let usual = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !WATCHED.with_borrow(|watched| *watched) {
+                usual(info);
+                return;
+            }
+            FIRST.with_borrow_mut(|first| {
+                first.get_or_insert_with(|| info.to_string());
+            });
+        }));
+    });
+    WATCHED.with_borrow_mut(|watched| *watched = true);
+}
+
+/// The first panic of this thread since the last call.
+pub(super) fn taken() -> Option<String> {
+    FIRST.with_borrow_mut(Option::take)
+}

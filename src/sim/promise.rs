@@ -1,0 +1,197 @@
+//! What clients were told, held against `docs/consistency.md`. Every check knows what was done to the cluster, and excuses exactly what that
+//! excuses: a write is gone with its disks only when as many disks were destroyed as its level had copies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use quorate_crdt::NodeId;
+use quorate_dynamo::op::Reply;
+
+use super::history::{Fate, Need, Told};
+use super::oracle::Violation;
+use super::plan::{Deed, Key, Kind, Plan};
+
+mod counter;
+mod expiring;
+mod register;
+mod set;
+mod siblings;
+mod text;
+
+/// Slack for what rounds to a millisecond.
+const ROUNDING: Duration = Duration::from_millis(5);
+
+/// A history to judge.
+pub(super) struct Judged<'a> {
+    pub(super) plan: &'a Plan,
+    /// In the order of asking.
+    pub(super) history: &'a [Told],
+    /// What every node answered at the end, when all was at rest.
+    pub(super) last: &'a [Told],
+    /// When nodes lost their copies.
+    pub(super) destroyed: &'a [(Duration, NodeId)],
+    /// By how much two wall clocks may have differed, in milliseconds.
+    pub(super) spread: u64,
+}
+
+/// The requests of one key.
+pub(super) struct OfKey<'a> {
+    judged: &'a Judged<'a>,
+    keyspace: u8,
+    key: Key,
+    all: Vec<&'a Told>,
+    last: Vec<&'a Told>,
+    /// Requests that removed every key of a partition, this one perhaps included.
+    flushes: Vec<&'a Told>,
+}
+
+/// What is read at the end of a key of this kind.
+pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
+    match kind {
+        Kind::Register | Kind::Cell | Kind::Counter | Kind::Text => vec![Deed::Get],
+        Kind::Expiring => vec![Deed::Get, Deed::Ttl],
+        Kind::Siblings => vec![Deed::Siblings],
+        Kind::Set => vec![Deed::Members],
+        Kind::Hash => vec![Deed::Entries],
+        Kind::Mixed => vec![Deed::Get, Deed::Members, Deed::Entries],
+    }
+}
+
+/// Every promise that the history shows broken, one of each kind.
+pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
+    let dropped = |keyspace: u8| {
+        judged.plan.steps.iter().any(|step| step.action == super::plan::Action::DropKeyspace(keyspace))
+    };
+    let mut by_key: BTreeMap<(u8, Key), OfKey<'_>> = BTreeMap::new();
+    // What the last check itself removes is nothing that its reads could have missed.
+    let last_reads = judged.last.iter().filter(|told| !told.ask.deed.writes());
+    for told in judged.history.iter().chain(last_reads).filter(|told| !dropped(told.ask.keyspace)) {
+        let place = told.place();
+        let of_key = by_key.entry(place).or_insert_with(|| OfKey {
+            judged,
+            keyspace: place.0,
+            key: place.1,
+            all: Vec::new(),
+            last: Vec::new(),
+            flushes: Vec::new(),
+        });
+        of_key.all.push(told);
+    }
+    for told in judged.last {
+        if let Some(of_key) = by_key.get_mut(&told.place()) {
+            of_key.last.push(told);
+        }
+    }
+    for told in judged.history.iter().filter(|told| told.ask.deed == Deed::Flush) {
+        by_key.values_mut().filter(|of_key| of_key.keyspace == told.ask.keyspace).for_each(|of_key| of_key.flushes.push(told));
+    }
+    let mut found: Vec<Violation> = Vec::new();
+    for of_key in by_key.values() {
+        let mut broken: Vec<Violation> = of_key.same_everywhere().into_iter().collect();
+        broken.extend(match of_key.key.0 {
+            Kind::Register | Kind::Cell => register::judge(of_key),
+            Kind::Expiring => expiring::judge(of_key),
+            Kind::Counter => counter::judge(of_key),
+            Kind::Text => text::judge(of_key),
+            Kind::Siblings => siblings::judge(of_key),
+            Kind::Set => set::judge(of_key),
+            Kind::Hash => register::judge_fields(of_key),
+            Kind::Mixed => Vec::new(),
+        });
+        for violation in broken {
+            if !found.iter().any(|known| known.check == violation.check) {
+                found.push(violation);
+            }
+        }
+    }
+    found
+}
+
+impl<'a> OfKey<'a> {
+    fn broken(&self, check: &'static str, at: &Told, what: String) -> Violation {
+        let place = if self.keyspace == 0 { String::new() } else { format!("ks{}/", self.keyspace) };
+        Violation { check, at: at.to.as_millis() as u64, what: format!("{place}{}: {what}", self.key) }
+    }
+
+    /// Requests that can change the key, refused ones left out.
+    fn writes(&self) -> impl Iterator<Item = &'a Told> {
+        self.all.iter().copied().filter(|told| told.ask.deed.writes() && told.fate() != Fate::Refused)
+    }
+
+    fn by_number(&self, number: u32) -> Option<&'a Told> {
+        self.all.iter().copied().find(|told| told.ask.id == number)
+    }
+
+    /// Whether `write` was surely kept by enough nodes for `read` to find it.
+    fn must_find(&self, write: &Told, read: &Told) -> bool {
+        write.fate() == Fate::Done && write.to < read.from && self.kept(write, read) && self.meets(write, read)
+    }
+
+    /// Whether what `earlier` was told at its level is found at that of `later`. In the end, when all have the same, everybody finds everything.
+    fn meets(&self, earlier: &Told, later: &Told) -> bool {
+        let last = later.ask.id > LAST;
+        last && earlier.need.replicas() > 0 || Need::meets(&earlier.need, &later.need)
+    }
+
+    /// Whether fewer disks were destroyed than the level of `told` has copies.
+    fn kept(&self, told: &Told, until: &Told) -> bool {
+        let lost: BTreeSet<NodeId> =
+            self.judged.destroyed.iter().filter(|(at, _)| *at >= told.from && *at <= until.to).map(|(_, node)| *node).collect();
+        lost.len() < told.need.copies()
+    }
+
+    /// Whether `earlier` is surely older than `later` by the stamps of both.
+    fn older(&self, earlier: &Told, later: &Told) -> bool {
+        let apart = Duration::from_millis(self.judged.spread) + ROUNDING;
+        earlier.over().is_some_and(|over| over + apart < later.from)
+    }
+
+    /// Whether a flush may have removed what `write` wrote.
+    fn flushed(&self, write: &Told) -> bool {
+        self.flushes.iter().any(|flush| flush.fate() != Fate::Refused && flush.over().is_none_or(|over| over >= write.from))
+    }
+
+    /// At the end every node shows the same.
+    fn same_everywhere(&self) -> Option<Violation> {
+        let mut shown: BTreeMap<String, (&Told, String)> = BTreeMap::new();
+        for told in self.last.iter().filter(|told| !told.ask.deed.writes()) {
+            let what = match &told.result {
+                Ok(reply) => format!("{:?}", sorted(reply)),
+                Err(error) => error.to_string(),
+            };
+            let (first, same) = shown.entry(format!("{:?}", told.ask.deed)).or_insert_with(|| (told, what.clone()));
+            // Near its expiry a key is there for one clock and not for another.
+            if *same != what && self.key.0 != Kind::Expiring && self.key.0 != Kind::Mixed {
+                let what = format!("when all is quiet node {} shows {same} and node {} shows {what}", first.ask.node, told.ask.node);
+                return Some(self.broken("diverged", told, what));
+            }
+        }
+        let refused = self.last.iter().find(|told| told.ask.deed.writes() && told.result.is_err())?;
+        Some(self.broken("no-writes-at-all", refused, format!("when all is quiet {} is refused: {:?}", refused.ask, refused.result)))
+    }
+}
+
+/// Requests with higher numbers are asked when all is at rest.
+pub(super) const LAST: u32 = 1_000_000;
+
+/// A reply whose order means nothing, in order.
+fn sorted(reply: &Reply) -> Reply {
+    match reply {
+        Reply::List(list) => {
+            let mut list = list.clone();
+            list.sort_unstable();
+            Reply::List(list)
+        }
+        Reply::Pairs(pairs) => {
+            let mut pairs = pairs.clone();
+            pairs.sort_unstable();
+            Reply::Pairs(pairs)
+        }
+        Reply::Siblings { values, .. } => {
+            let mut values = values.clone();
+            values.sort_unstable();
+            Reply::List(values)
+        }
+        other => other.clone(),
+    }
+}

@@ -1,0 +1,81 @@
+//! Strings with an expiry: there before it, gone after it, and a wrong clock takes nothing for good.
+
+use std::time::Duration;
+
+use quorate_dynamo::op::Reply;
+
+use super::{OfKey, ROUNDING, Violation};
+use crate::sim::ask::request_of;
+use crate::sim::history::{Fate, Told};
+use crate::sim::plan::Deed;
+
+pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+    of_key.all.iter().filter(|told| told.ask.deed == Deed::Get).filter_map(|told| judge_read(of_key, told)).collect()
+}
+
+fn sets(told: &Told) -> bool {
+    matches!(told.ask.deed, Deed::Set | Deed::SetFor { .. } | Deed::SetKeep)
+}
+
+/// After how long a key is gone that this request has set, or has given an expiry; `None`: it is not gone by itself, or not by this.
+fn life(told: &Told) -> Option<Duration> {
+    match told.ask.deed {
+        Deed::SetFor { ms } | Deed::ExpireIn { ms } => Some(Duration::from_millis(ms)),
+        _ => None,
+    }
+}
+
+fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
+    let number = match read.result.as_ref().ok()? {
+        Reply::Nil => return judge_nothing(of_key, read),
+        Reply::Value(value) => request_of(value),
+        _ => None,
+    };
+    let write = number.and_then(|number| of_key.by_number(number)).filter(|write| sets(write) && write.from <= read.to);
+    let Some(write) = write else {
+        return Some(of_key.broken("invented", read, format!("{} shows what nobody has written: {:?}", read.ask, read.result)));
+    };
+    if write.fate() == Fate::Refused {
+        return Some(of_key.broken("refused-but-applied", read, format!("{} shows v{}, which was refused", read.ask, write.ask.id)));
+    }
+    let known = of_key.writes().filter(|later| sets(later) && later.ask.id != write.ask.id && of_key.must_find(later, read));
+    if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)) {
+        let what = format!("{} shows v{}, though {} was acknowledged at {:?}", read.ask, write.ask.id, later.ask, later.to);
+        return Some(of_key.broken("stale", read, what));
+    }
+    outlived(of_key, write, read)
+}
+
+/// The value is there: its own expiry is not over, or may have been taken away or moved.
+fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> {
+    let life = life(write)?;
+    let over = write.to + life + Duration::from_millis(of_key.judged.spread) + ROUNDING;
+    let changed = of_key.writes().any(|other| matches!(other.ask.deed, Deed::ExpireIn { .. } | Deed::Persist));
+    if changed || read.from < over {
+        return None;
+    }
+    let what = format!("{} shows v{}, which was to expire {} ms before", read.ask, write.ask.id, (read.from - over).as_millis());
+    Some(of_key.broken("outlived-its-expiry", read, what))
+}
+
+/// Nothing is there: every write that must be found may have expired by now.
+fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
+    // While a clock is wrong it may hide what it takes for expired, and only until it is right again.
+    let clock_was_wrong = of_key.judged.spread > 2 * of_key.judged.plan.shape.skew_ms;
+    if clock_was_wrong && read.ask.id <= super::LAST {
+        return None;
+    }
+    let margin = Duration::from_millis(of_key.judged.spread) + ROUNDING;
+    let may_have_ended = |write: &Told| {
+        let ends = |other: &Told| {
+            let touches = other.ask.id == write.ask.id || other.over().is_none_or(|over| over >= write.from) || other.ask.deed == Deed::SetKeep;
+            touches && life(other).is_some_and(|life| other.from + life <= read.to + margin)
+        };
+        // An expiry that a write before had given may have been kept.
+        let kept = matches!(write.ask.deed, Deed::SetKeep);
+        of_key.writes().any(|other| ends(other) || kept && life(other).is_some_and(|life| other.from + life <= read.to + margin))
+    };
+    let lost = of_key.writes().find(|write| sets(write) && of_key.must_find(write, read) && !of_key.flushed(write) && !may_have_ended(write))?;
+    let what = format!("{} shows nothing, though {} was acknowledged at {:?} and cannot have expired", read.ask, lost.ask, lost.to);
+    Some(of_key.broken("lost", read, what))
+}

@@ -1,0 +1,75 @@
+//! What a person reads after a failure, and what a program reads after all.
+
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+use super::campaign::{Failure, Totals};
+use super::{Action, Outcome, Plan, Told};
+
+/// The command that plays one seed again.
+pub fn replay(seed: u64) -> String {
+    format!("quorate sim --seed {seed} --trace")
+}
+
+/// A failure in full: what broke, how to see it again, and what happened.
+pub fn failure(failure: &Failure, commit: &str) -> String {
+    let Failure { seed, violation, plan, outcome, steps } = failure;
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = writeln!(text, "VIOLATION {}: {}", violation.check, violation.what);
+    let _ = writeln!(text, "seed {seed}, commit {commit}; replay the whole with: {}", replay(*seed));
+    let _ = writeln!(text, "shrunk from {steps} steps to {}:", plan.steps.len());
+    text.push_str(&timeline(plan, outcome));
+    text
+}
+
+/// Everything that happened, in order, for a person.
+pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
+    let mut lines: Vec<(u64, String)> = outcome.events.iter().map(|(at, what)| (*at, format!("** {what}"))).collect();
+    for told in &outcome.history {
+        let asked = told.from.as_millis() as u64;
+        lines.push((asked, format!("   {}", told.ask)));
+        lines.push((told.to.as_millis() as u64, format!("   {}", answer(told))));
+    }
+    lines.extend(outcome.violations.iter().map(|violation| (violation.at, format!("!! {}: {}", violation.check, violation.what))));
+    lines.sort_by_key(|(at, _)| *at);
+    let mut text = format!("   cluster: {:?}\n   knobs: {:?}\n", plan.shape, plan.knobs);
+    for (at, line) in lines {
+        let _ = writeln!(text, "{:>8.3} s {line}", at as f64 / 1000.0);
+    }
+    text
+}
+
+fn answer(told: &Told) -> String {
+    let dot = told.dot.map_or_else(String::new, |dot| format!(" as event {} of node {}", dot.counter, dot.replica.node.0));
+    match &told.result {
+        Ok(reply) => format!("#{} -> {reply:?}{dot}", told.ask.id),
+        Err(error) => format!("#{} -> {error}", told.ask.id),
+    }
+}
+
+/// The steps of a plan, without what came of them.
+pub fn steps(plan: &Plan) -> String {
+    plan.steps.iter().fold(String::new(), |mut text, step| {
+        let mark = if matches!(step.action, Action::Ask(_)) { "  " } else { "**" };
+        let _ = writeln!(text, "{:>8.3} s {mark} {}", step.at as f64 / 1000.0, step.action);
+        text
+    })
+}
+
+/// The last line for programs.
+pub fn json(totals: &Totals) -> Value {
+    let violations = totals.failures.iter().map(|failure| {
+        json!({ "seed": failure.seed, "check": failure.violation.check, "what": failure.violation.what, "replay": replay(failure.seed) })
+    });
+    json!({
+        "histories": totals.histories,
+        "operations": totals.operations,
+        "acknowledged": totals.acknowledged,
+        "faults": totals.faults,
+        "violations": violations.collect::<Vec<_>>(),
+        "virtual_seconds": totals.virtual_time.as_secs(),
+        "seconds": (totals.took.as_secs_f64() * 1000.0).round() / 1000.0,
+    })
+}
