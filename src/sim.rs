@@ -62,8 +62,8 @@ mod trace;
 pub use client::{Broken, Client, Ledger, may_be_applied};
 pub use clock::{START_UNIX_MILLIS, SimClock};
 pub use disk::SimDisk;
-pub use network::{Conditions, Network, Port};
 pub use history::{Fate, Need, Told};
+pub use network::{Conditions, Network, Port};
 pub use oracle::Violation;
 pub use plan::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
 pub use play::{Outcome, play};
@@ -164,7 +164,7 @@ pub struct Simulation {
     hosts: BTreeMap<NodeId, Host>,
     chance: StdRng,
     /// Nodes that asked to be let in while time went on.
-    invited: Vec<JoinHandle<Option<(NodeId, Arc<str>, Arc<Topology>)>>>,
+    invited: Vec<JoinHandle<Option<join::Admitted>>>,
 }
 
 /// Runs `scenario` on a fresh cluster of `layout`. All that happens follows from `seed`, `layout` and `scenario`.

@@ -106,7 +106,7 @@ fn commit() -> &'static str {
 }
 
 fn table(totals: &Totals) -> String {
-    let mut text = format!(
+    let figures = format!(
         "histories     {}\noperations    {}\nacknowledged  {}\nvirtual time  {} s\ntook          {:.1} s\ntrace         {:016x}\nviolations    {}\n",
         totals.histories,
         totals.operations,
@@ -117,9 +117,8 @@ fn table(totals: &Totals) -> String {
         totals.failures.len(),
     );
     let faults: Vec<String> = totals.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    text.push_str(&format!("faults        {}", faults.join(", ")));
-    for failure in &totals.failures {
-        text.push_str(&format!("\n{}: {}: {}", failure.seed, failure.violation.check, failure.violation.what));
-    }
-    text
+    let failures = totals.failures.iter();
+    let failures: Vec<String> =
+        failures.map(|failure| format!("\n{}: {}: {}", failure.seed, failure.violation.check, failure.violation.what)).collect();
+    format!("{figures}faults        {}{}", faults.join(", "), failures.concat())
 }

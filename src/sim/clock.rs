@@ -76,7 +76,7 @@ impl Clock for SimClock {
     fn now(&self) -> Now {
         let monotonic: Duration = self.start.elapsed();
         let bent = self.lock();
-        let drifted = (monotonic - bent.drift.1).as_millis() as i64 * bent.drift.0 / 1_000_000;
+        let drifted = monotonic.saturating_sub(bent.drift.1).as_millis() as i64 * bent.drift.0 / 1_000_000;
         let right = START_UNIX_MILLIS + monotonic.as_millis() as u64;
         let running = right.saturating_add_signed(bent.skew_millis + bent.jump_millis + drifted);
         Now { monotonic, unix_millis: bent.frozen.unwrap_or(running) }

@@ -137,7 +137,7 @@ impl SimDisk {
     /// # Errors
     /// [`StoreError`] when a record cannot be read.
     pub fn replicas(&self, wanted: impl Fn(At) -> bool) -> Result<BTreeMap<At, Replica>, StoreError> {
-        restore(&self.shared.lock().durable, |keyspace, partition| wanted((keyspace, partition)))
+        restore(&self.shared.lock().durable, |keyspace, partition| wanted((keyspace, partition))).map(|(replicas, _)| replicas)
     }
 
     /// The durable image without what the control group keeps: a vote that is taken back breaks what Raft stands on.

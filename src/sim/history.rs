@@ -97,7 +97,8 @@ impl Need {
     /// Whether every choice of replicas that suffices for the one shares a replica with every choice that suffices for the other.
     fn shares(&self, other: &Self) -> bool {
         let part = |datacenter: &Arc<str>| other.each.get(datacenter).map_or(0, |(_, needed)| *needed);
-        self.each.iter().any(|(datacenter, (all, needed))| needed + part(datacenter) > *all) || self.copies() + other.copies() > self.replicas()
+        self.each.iter().any(|(datacenter, (all, needed))| needed + part(datacenter) > *all)
+            || self.copies() + other.copies() > self.replicas()
     }
 
     /// Whether `later` surely finds what this one left. When the partition has moved between them, its new replicas were filled from a majority

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::transport::JoinRefusal;
+use quorate_control::topology::Topology;
+use quorate_crdt::NodeId;
+use quorate_gossip::token::{TokenId, TokenSecret};
+use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::{Instant, sleep};
 
 use super::host::Host;
 use super::oracle::Oracle;
-use super::play::knock;
-use super::{SimClock, Simulation};
+use super::{SimClock, Simulation, TOKEN};
+
+/// A node that was let in: its number, where it stands, and what it was told of the cluster.
+pub(super) type Admitted = (NodeId, Arc<str>, Arc<Topology>);
 
 /// How long a newcomer asks.
 const ASKS_FOR: Duration = Duration::from_secs(10);
@@ -20,7 +25,9 @@ impl Simulation {
     pub(super) fn invite(&mut self, datacenter: &Arc<str>) -> bool {
         let members = self.nodes();
         let number = self.hosts.len() + self.invited.len();
-        let request = knock(format!("late-{number}").into(), datacenter, number);
+        let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
+        let (token, secret, name) = (TokenId(TOKEN.0), TokenSecret(TOKEN.1), format!("late-{number}").into());
+        let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack: "rack1".into(), quic };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {
             let deadline = Instant::now() + ASKS_FOR;
@@ -47,7 +54,7 @@ impl Simulation {
             let Ok(Some((node, datacenter, topology))) = asking.await else { continue };
             let (seed, skew) = (self.random(), self.skew());
             let host = Host::new(node, datacenter, Some(topology), (seed, SimClock::new(self.start, skew)));
-            oracle.watch(node, host.disk.clone(), host.door());
+            oracle.watch(node, (host.disk.clone(), host.door()));
             self.hosts.insert(node, host);
             self.start_process(node, None);
         }

@@ -242,7 +242,9 @@ impl Network {
             state.trouble = Trouble { stopped, ..Trouble::default() };
             nodes
         };
-        stopped.into_iter().for_each(|node| self.go_on(node));
+        for node in stopped {
+            self.go_on(node);
+        }
         self.heal();
     }
 

@@ -69,16 +69,23 @@ struct Last {
 impl Oracle {
     pub(super) fn new(start: Instant) -> Self {
         let machines = BTreeMap::new();
-        Self(Arc::new(Mutex::new(Knowledge { start, machines, newest: None, payloads: BTreeMap::new(), violations: Vec::new(), rotten: false })))
+        Self(Arc::new(Mutex::new(Knowledge {
+            start,
+            machines,
+            newest: None,
+            payloads: BTreeMap::new(),
+            violations: Vec::new(),
+            rotten: false,
+        })))
     }
 
     fn lock(&self) -> MutexGuard<'_, Knowledge> {
         self.0.lock().expect("invariant: no code panics while it holds the oracle")
     }
 
-    pub(super) fn watch(&self, node: NodeId, shelf: Shelf, door: Door) {
-        let machine = Machine { shelf, door, last: BTreeMap::new(), unexplained: BTreeMap::new(), destroyed: Vec::new() };
-        self.lock().machines.insert(node, machine);
+    pub(super) fn watch(&self, number: NodeId, (disk, door): (Shelf, Door)) {
+        let machine = Machine { shelf: disk, door, last: BTreeMap::new(), unexplained: BTreeMap::new(), destroyed: Vec::new() };
+        self.lock().machines.insert(number, machine);
     }
 
     /// The node's copies are not what they were, and nobody but the disk is to blame.
@@ -135,8 +142,9 @@ impl Knowledge {
     /// Events of `node` that only its own disk knew are as if they had never been.
     fn forget(&mut self, node: NodeId) {
         let others = self.machines.iter().filter(|(other, _)| **other != node);
-        let known: Vec<BTreeMap<At, Replica>> = others.filter_map(|(_, machine)| machine.shelf.get().replicas(|_| true).ok()).collect();
-        let knows = |at: &At, dot: Dot| known.iter().any(|replicas| replicas.get(at).is_some_and(|replica| replica.context().contains(dot)));
+        let elsewhere: Vec<BTreeMap<At, Replica>> = others.filter_map(|(_, machine)| machine.shelf.get().replicas(|_| true).ok()).collect();
+        let knows =
+            |at: &At, dot: Dot| elsewhere.iter().any(|replicas| replicas.get(at).is_some_and(|replica| replica.context().contains(dot)));
         self.payloads.retain(|(at, dot), _| dot.replica.node != node || knows(at, *dot));
     }
 
@@ -171,7 +179,9 @@ impl Knowledge {
             }
         }
         if !self.rotten {
-            by_place.into_iter().for_each(|(at, replicas)| self.compare(at, &replicas));
+            for (at, replicas) in by_place {
+                self.compare(at, &replicas);
+            }
         }
     }
 
@@ -251,7 +261,8 @@ impl Knowledge {
         for (i, (a, first)) in settled.iter().enumerate() {
             for (b, second) in &settled[i + 1..] {
                 if first.context() == second.context() && first.digest() != second.digest() {
-                    let what = format!("nodes {} and {} have seen the same of keyspace {} partition {} and differ", a.0, b.0, at.0.0, at.1.0);
+                    let what =
+                        format!("nodes {} and {} have seen the same of keyspace {} partition {} and differ", a.0, b.0, at.0.0, at.1.0);
                     self.found("equal-contexts-differ", what);
                 }
             }

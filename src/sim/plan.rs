@@ -310,8 +310,14 @@ impl Action {
     /// The kind of fault, for counting; `None`: it is none.
     pub fn fault(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Ask(_) | Self::Heal | Self::GoOn(_) | Self::Restart(_) | Self::MendClock(_) | Self::Backup(_) => return None,
-            Self::FullDisk(_, false) | Self::Freeze(_, false) => return None,
+            Self::Ask(_)
+            | Self::Heal
+            | Self::GoOn(_)
+            | Self::Restart(_)
+            | Self::MendClock(_)
+            | Self::Backup(_)
+            | Self::FullDisk(_, false)
+            | Self::Freeze(_, false) => return None,
             Self::Cut { .. } => "cut",
             Self::Weather { .. } => "weather",
             Self::Garble { .. } => "garble",

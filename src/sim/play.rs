@@ -1,31 +1,29 @@
 //! Plays a plan: starts the cluster, lets everything happen at its time, mends everything, waits for rest, and judges.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::state::{Command, NewKeyspace};
 use quorate_control::store::MemoryStore;
-use quorate_control::topology::Replication;
 use quorate_crdt::NodeId;
-use quorate_dynamo::Consistency;
-use quorate_gossip::transport::JoinRequest;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, sleep_until};
+
+mod fault;
+mod last;
 
 use super::ask::{Asker, Counter, Errand, keyspace_of};
 use super::history::{Fate, Record, Told};
 use super::oracle::{Oracle, Violation};
-use super::plan::{Action, Ask, Deed, Key, Plan, conditions};
+use super::plan::{Action, Ask, Plan};
 use super::{Simulation, Trace, panics, promise, rest};
 use crate::sim;
 
 /// How often all disks are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How long the cluster may take to come to rest after everything is mended. Guess: several detections, elections, streams and repairs.
-pub(super) const REST_WITHIN: Duration = Duration::from_secs(60);
-/// How long a request of the last check may take.
-const LAST_TIMEOUT_MS: u64 = 2_000;
+pub(super) const REST_WITHIN: Duration = Duration::from_mins(1);
+/// How long it takes at least until every node has noticed that it is mended: free space and round trips are looked at once a second.
+const NOTICED_WITHIN: Duration = Duration::from_millis(2_500);
 
 /// What came of a plan.
 #[derive(Clone, Debug)]
@@ -81,7 +79,7 @@ pub fn play(plan: &Plan) -> Outcome {
 
 /// Makes the keyspace that most requests are about, and waits until every node knows it. Whether it was made.
 async fn make_first(cluster: &Simulation, partitions: u16) -> bool {
-    let proposal = cluster.hosts.values().find_map(|host| host.started(|started| started.propose(keyspace(1, partitions))));
+    let proposal = cluster.hosts.values().find_map(|host| host.started(|started| started.propose(fault::keyspace(1, partitions))));
     let Some(proposal) = proposal else { return false };
     if proposal.await.is_err() {
         return false;
@@ -94,16 +92,6 @@ async fn make_first(cluster: &Simulation, partitions: u16) -> bool {
         sleep(Duration::from_millis(100)).await;
     }
     false
-}
-
-fn keyspace(number: u8, partitions: u16) -> Command {
-    Command::CreateKeyspace(NewKeyspace {
-        name: format!("ks{number}").into(),
-        replication: Replication::Auto,
-        partitions,
-        read: "QUORUM".into(),
-        write: "QUORUM".into(),
-    })
 }
 
 fn fingerprint(outcome: &Outcome, trace: Trace) -> u64 {
@@ -129,7 +117,7 @@ impl<'a> Stage<'a> {
         let start = Instant::now();
         let counter = Counter { start, epoch: cluster.start, record: Record::default(), oracle: Oracle::new(start) };
         for (&node, host) in &cluster.hosts {
-            counter.oracle.watch(node, host.disk.clone(), host.door());
+            counter.oracle.watch(node, (host.disk.clone(), host.door()));
         }
         let (clients, backups, faults) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { plan, cluster, start, counter, clients, backups, faults, events: Vec::new(), removed: Vec::new() }
@@ -184,7 +172,9 @@ impl<'a> Stage<'a> {
     fn bury(&mut self) {
         for node in self.cluster.nodes() {
             let Some(host) = self.cluster.hosts.get_mut(&node) else { continue };
-            if host.is_up() && let Some(failure) = host.failure() {
+            if host.is_up()
+                && let Some(failure) = host.failure()
+            {
                 host.crash(&self.cluster.network);
                 self.note(format!("node {} has ended: {failure}", node.0));
             }
@@ -221,155 +211,6 @@ impl<'a> Stage<'a> {
         drop(client.send((ask, host.door())));
     }
 
-    /// Does what a plan says; whether there was anything to do.
-    fn fault(&mut self, action: &Action) -> bool {
-        let network = self.cluster.network.clone();
-        let nodes = |numbers: &[u64]| numbers.iter().map(|&number| NodeId(number)).collect::<Vec<_>>();
-        match action {
-            Action::Ask(_) => return false,
-            Action::Cut { from, to } => network.cut(&nodes(from), &nodes(to)),
-            Action::Heal => network.heal(),
-            Action::Weather { within_us, between_ms, loss } => network.set_conditions(conditions(*within_us, *between_ms, *loss)),
-            Action::Garble { duplicated, overtaken } => network.garble(*duplicated, *overtaken),
-            Action::DropFrames { from, to, share } => network.drop_frames(NodeId(*from), NodeId(*to), *share),
-            Action::Stop(node) | Action::GoOn(node) | Action::Crash(node) | Action::Restart(node) => {
-                return self.process_fault(action, NodeId(*node));
-            }
-            Action::SlowDisk(node, _) | Action::FullDisk(node, _) | Action::FailDisk(node) | Action::Backup(node) => {
-                return self.disk_fault(action, NodeId(*node));
-            }
-            Action::Restore(node) | Action::Wipe(node) | Action::Rot(node) => return self.destroy(action, NodeId(*node)),
-            Action::Jump(node, _) | Action::Drift(node, _) | Action::Freeze(node, _) | Action::MendClock(node) => {
-                return self.clock_fault(action, NodeId(*node));
-            }
-            _ => return self.topology_change(action),
-        }
-        true
-    }
-
-    fn process_fault(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get_mut(&node) else { return false };
-        match action {
-            Action::Restart(_) => {
-                if host.is_alive() || self.removed.contains(&node) {
-                    return false;
-                }
-                self.cluster.start_process(node, None);
-            }
-            _ if !host.is_alive() => return false,
-            Action::Stop(_) => host.stop(&self.cluster.network),
-            Action::GoOn(_) => host.go_on(&self.cluster.network),
-            _ => host.crash(&self.cluster.network),
-        }
-        true
-    }
-
-    fn disk_fault(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get(&node) else { return false };
-        let disk = host.disk.get();
-        match action {
-            Action::SlowDisk(_, millis) => disk.slow_down(Duration::from_millis(*millis)),
-            Action::FullDisk(_, full) => disk.set_full(*full),
-            Action::FailDisk(_) => disk.fail(),
-            _ => drop(self.backups.insert(node, disk.backup())),
-        }
-        true
-    }
-
-    /// Changes the disk of a dead node behind its back.
-    fn destroy(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get(&node).filter(|host| !host.is_alive()) else { return false };
-        let disk = host.disk.get();
-        let next = match action {
-            Action::Restore(_) => match self.backups.get(&node) {
-                Some(backup) => disk.restored(backup),
-                None => return false,
-            },
-            Action::Wipe(_) => disk.restored(&MemoryStore::new()),
-            _ => match disk.rotten() {
-                Some(rotten) => rotten,
-                None => return false,
-            },
-        };
-        host.disk.set(next);
-        self.oracle().destroyed(node, matches!(action, Action::Rot(_)));
-        true
-    }
-
-    fn clock_fault(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get(&node) else { return false };
-        match action {
-            Action::Jump(_, millis) => host.clock.jump(*millis),
-            Action::Drift(_, millionths) => host.clock.drift(*millionths),
-            Action::Freeze(_, frozen) => host.clock.freeze(*frozen),
-            _ => host.clock.mend(),
-        }
-        true
-    }
-
-    fn topology_change(&mut self, action: &Action) -> bool {
-        let topology = self.oracle().newest();
-        let known = |number: u8| topology.as_deref().and_then(|topology| keyspace_of(topology, number));
-        let command = match action {
-            Action::MakeKeyspace { number, partitions } => keyspace(*number, *partitions),
-            Action::DropKeyspace(number) => match known(*number).filter(|_| *number > 0) {
-                Some(keyspace) => Command::DropKeyspace(keyspace),
-                None => return false,
-            },
-            Action::Replicate { keyspace: number, replicas } => {
-                let Some(keyspace) = known(*number) else { return false };
-                let fixed = replicas.iter().map(|(datacenter, &count)| (format!("dc{datacenter}").into(), count));
-                let replication = Some(Replication::Fixed(fixed.collect()));
-                Command::AlterKeyspace { keyspace, replication, read: None, write: None }
-            }
-            Action::Remove { node, lost } => {
-                if *lost {
-                    self.removed.push(NodeId(*node));
-                    self.oracle().destroyed(NodeId(*node), false);
-                }
-                Command::RemoveNode { node: NodeId(*node), lost: *lost }
-            }
-            Action::Join(datacenter) => return self.newcomer(*datacenter),
-            _ => return false,
-        };
-        self.propose(command)
-    }
-
-    /// Proposes through the first node that is up; the answer does not matter.
-    fn propose(&self, command: Command) -> bool {
-        let Some(proposal) = self.cluster.hosts.values().find_map(|host| host.started(|started| started.propose(command.clone()))) else {
-            return false;
-        };
-        tokio::spawn(async move { drop(proposal.await) });
-        true
-    }
-
-    /// A node asks to be let in, and starts when it is.
-    fn newcomer(&mut self, datacenter: u8) -> bool {
-        let datacenter: Arc<str> = format!("dc{datacenter}").into();
-        self.cluster.invite(&datacenter)
-    }
-
-    /// Ends every fault, and starts every node again that should run.
-    fn mend(&mut self) {
-        self.cluster.network.set_conditions(conditions(500, 5, 0.0));
-        self.cluster.network.calm();
-        for node in self.cluster.nodes() {
-            let Some(host) = self.cluster.hosts.get_mut(&node) else { continue };
-            host.clock.mend();
-            host.disk.get().slow_down(Duration::ZERO);
-            host.disk.get().set_full(false);
-            host.go_on(&self.cluster.network);
-            if let Some(failure) = host.failure() {
-                self.note(format!("node {} had given up: {failure}", node.0));
-                self.process_fault(&Action::Crash(node.0), node);
-            }
-            if !self.removed.contains(&node) {
-                self.process_fault(&Action::Restart(node.0), node);
-            }
-        }
-    }
-
     /// By how much two wall clocks may have differed at most, in milliseconds.
     fn spread_of_clocks(&self) -> u64 {
         let bent = |step: &super::plan::Step| match step.action {
@@ -384,6 +225,7 @@ impl<'a> Stage<'a> {
     /// Waits until all is quiet, then until everybody could write; says what is not.
     async fn rest(&mut self) -> bool {
         let deadline = Instant::now() + REST_WITHIN;
+        sleep(NOTICED_WITHIN).await;
         loop {
             self.cluster.take_newcomers(&self.counter.oracle).await;
             self.oracle().look();
@@ -397,50 +239,4 @@ impl<'a> Stage<'a> {
             }
         }
     }
-
-    /// Every key through every node at `ONE`, and a write at `ALL` to every keyspace.
-    async fn last_words(&mut self) -> Vec<Told> {
-        let mut keys: Vec<(u8, Key)> = self.plan.steps.iter().filter_map(|step| match &step.action {
-            Action::Ask(ask) => Some((ask.keyspace, ask.key)),
-            _ => None,
-        }).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        let topology = self.oracle().newest();
-        let member = |node: NodeId| topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(&node));
-        let there = |number: u8| topology.as_deref().is_some_and(|topology| keyspace_of(topology, number).is_some());
-        keys.retain(|(keyspace, _)| there(*keyspace));
-        let counter = Counter { record: Record::default(), ..self.counter.clone() };
-        let mut id = 1_000_000;
-        let mut errands = Vec::new();
-        let nodes: Vec<(NodeId, super::host::Door)> =
-            self.cluster.hosts.iter().filter(|(node, host)| host.is_up() && member(**node)).map(|(&node, host)| (node, host.door())).collect();
-        for (node, door) in &nodes {
-            for &(keyspace, key) in &keys {
-                for deed in promise::last_reads(key.0) {
-                    id += 1;
-                    let (node, timeout, level, client) = (node.0, LAST_TIMEOUT_MS, Consistency::One, 0);
-                    errands.push((Ask { id, client, node, level, keyspace, key, deed, timeout }, door.clone()));
-                }
-            }
-        }
-        for &(keyspace, key) in &keys {
-            let Some((node, door)) = nodes.get(id as usize % nodes.len().max(1)) else { continue };
-            id += 1;
-            let (node, timeout, level, client) = (node.0, LAST_TIMEOUT_MS, Consistency::All, 0);
-            errands.push((Ask { id, client, node, level, keyspace, key, deed: Deed::Delete, timeout }, door.clone()));
-        }
-        let (sender, receiver) = mpsc::unbounded_channel();
-        errands.into_iter().for_each(|errand| drop(sender.send(errand)));
-        drop(sender);
-        Asker::new(counter.clone()).work(receiver).await;
-        counter.record.take()
-    }
-}
-
-/// A request to be let in.
-pub(super) fn knock(name: Arc<str>, datacenter: &Arc<str>, number: usize) -> JoinRequest {
-    let (token, secret) = (quorate_gossip::token::TokenId(sim::TOKEN.0), quorate_gossip::token::TokenSecret(sim::TOKEN.1));
-    let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
-    JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack: "rack1".into(), quic }
 }

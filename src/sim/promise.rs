@@ -2,6 +2,7 @@
 //! excuses: a write is gone with its disks only when as many disks were destroyed as its level had copies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
@@ -59,9 +60,7 @@ pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
 
 /// Every promise that the history shows broken, one of each kind.
 pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
-    let dropped = |keyspace: u8| {
-        judged.plan.steps.iter().any(|step| step.action == super::plan::Action::DropKeyspace(keyspace))
-    };
+    let dropped = |keyspace: u8| judged.plan.steps.iter().any(|step| step.action == super::plan::Action::DropKeyspace(keyspace));
     let mut by_key: BTreeMap<(u8, Key), OfKey<'_>> = BTreeMap::new();
     // What the last check itself removes is nothing that its reads could have missed.
     let last_reads = judged.last.iter().filter(|told| !told.ask.deed.writes());
@@ -108,7 +107,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
 }
 
 impl<'a> OfKey<'a> {
-    fn broken(&self, check: &'static str, at: &Told, what: String) -> Violation {
+    fn broken(&self, check: &'static str, at: &Told, what: impl fmt::Display) -> Violation {
         let place = if self.keyspace == 0 { String::new() } else { format!("ks{}/", self.keyspace) };
         Violation { check, at: at.to.as_millis() as u64, what: format!("{place}{}: {what}", self.key) }
     }
@@ -124,13 +123,7 @@ impl<'a> OfKey<'a> {
 
     /// Whether `write` was surely kept by enough nodes for `read` to find it.
     fn must_find(&self, write: &Told, read: &Told) -> bool {
-        write.fate() == Fate::Done && write.to < read.from && self.kept(write, read) && self.meets(write, read)
-    }
-
-    /// Whether what `earlier` was told at its level is found at that of `later`. In the end, when all have the same, everybody finds everything.
-    fn meets(&self, earlier: &Told, later: &Told) -> bool {
-        let last = later.ask.id > LAST;
-        last && earlier.need.replicas() > 0 || Need::meets(&earlier.need, &later.need)
+        write.fate() == Fate::Done && write.to < read.from && self.kept(write, read) && meets(write, read)
     }
 
     /// Whether fewer disks were destroyed than the level of `told` has copies.
@@ -173,6 +166,11 @@ impl<'a> OfKey<'a> {
 
 /// Requests with higher numbers are asked when all is at rest.
 pub(super) const LAST: u32 = 1_000_000;
+
+/// Whether what `earlier` was told at its level is found at that of `later`. In the end, when all have the same, everybody finds everything.
+fn meets(earlier: &Told, later: &Told) -> bool {
+    later.ask.id > LAST && earlier.need.replicas() > 0 || Need::meets(&earlier.need, &later.need)
+}
 
 /// A reply whose order means nothing, in order.
 fn sorted(reply: &Reply) -> Reply {

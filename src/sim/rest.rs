@@ -46,7 +46,8 @@ pub(super) async fn unrest(cluster: &Simulation) -> Option<Unrest> {
             figures.insert((node, summary.keyspace, summary.partition), summary);
         }
     }
-    let mut places = topology.keyspaces.iter().flat_map(|(&id, keyspace)| keyspace.partitions().map(move |(partition, p)| (id, partition, p)));
+    let mut places =
+        topology.keyspaces.iter().flat_map(|(&id, keyspace)| keyspace.partitions().map(move |(partition, p)| (id, partition, p)));
     places.find_map(|(keyspace, partition, placement)| {
         let (kind, what) = unsettled(keyspace, partition, placement, &figures)?;
         Some((kind, format!("keyspace {} partition {}: {what}", keyspace.0, partition.0)))
@@ -55,7 +56,10 @@ pub(super) async fn unrest(cluster: &Simulation) -> Option<Unrest> {
 
 fn unsettled(keyspace: KeyspaceId, partition: Partition, placement: &Placement, figures: &Figures) -> Option<Unrest> {
     if let Some(transition) = &placement.transition {
-        return Some(("move-does-not-end", format!("moving from {:?} to {:?}: {:?}, done {:?}", placement.replicas, transition.to, transition.phase, transition.done)));
+        return Some((
+            "move-does-not-end",
+            format!("moving from {:?} to {:?}: {:?}, done {:?}", placement.replicas, transition.to, transition.phase, transition.done),
+        ));
     }
     let mut first: Option<&ReplicaSummary> = None;
     for node in placement.holders() {

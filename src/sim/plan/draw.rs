@@ -121,17 +121,8 @@ impl Draw {
         if !focus.kinds.is_empty() {
             return focus.kinds.to_vec();
         }
-        let mut kinds = vec![
-            Kind::Register,
-            Kind::Cell,
-            Kind::Expiring,
-            Kind::Counter,
-            Kind::Text,
-            Kind::Siblings,
-            Kind::Set,
-            Kind::Hash,
-            Kind::Mixed,
-        ];
+        let mut kinds =
+            vec![Kind::Register, Kind::Cell, Kind::Expiring, Kind::Counter, Kind::Text, Kind::Siblings, Kind::Set, Kind::Hash, Kind::Mixed];
         kinds.shuffle(&mut self.rng);
         kinds.truncate(self.rng.random_range(1..=5));
         kinds
@@ -170,7 +161,13 @@ impl Draw {
         let rng = &mut self.rng;
         let of_hundred = rng.random_range(0..100);
         match kind {
-            Kind::Cell => if of_hundred < 50 { Deed::Set } else { Deed::Get },
+            Kind::Cell => {
+                if of_hundred < 50 {
+                    Deed::Set
+                } else {
+                    Deed::Get
+                }
+            }
             Kind::Register => match of_hundred {
                 0..40 => Deed::Set,
                 40..50 => Deed::Delete,
@@ -189,14 +186,26 @@ impl Draw {
                 60..70 => Deed::Ttl,
                 _ => Deed::Get,
             },
-            Kind::Counter => if of_hundred < 60 { Deed::Count(rng.random_range(1..=3)) } else { Deed::Get },
+            Kind::Counter => {
+                if of_hundred < 60 {
+                    Deed::Count(rng.random_range(1..=3))
+                } else {
+                    Deed::Get
+                }
+            }
             Kind::Text => match of_hundred {
                 0..50 => Deed::Append,
                 50..55 => Deed::Set,
                 55..60 => Deed::Length,
                 _ => Deed::Get,
             },
-            Kind::Siblings => if of_hundred < 50 { Deed::SetSeen } else { Deed::Siblings },
+            Kind::Siblings => {
+                if of_hundred < 50 {
+                    Deed::SetSeen
+                } else {
+                    Deed::Siblings
+                }
+            }
             Kind::Set => match of_hundred {
                 0..40 => Deed::Add(any(rng)),
                 40..60 => Deed::Remove(any(rng)),

@@ -54,7 +54,8 @@ fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> 
     if changed || read.from < over {
         return None;
     }
-    let what = format!("{} shows v{}, which was to expire {} ms before", read.ask, write.ask.id, (read.from - over).as_millis());
+    let what =
+        format!("{} shows v{}, which was to expire {} ms before", read.ask, write.ask.id, read.from.saturating_sub(over).as_millis());
     Some(of_key.broken("outlived-its-expiry", read, what))
 }
 
@@ -68,14 +69,16 @@ fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     let margin = Duration::from_millis(of_key.judged.spread) + ROUNDING;
     let may_have_ended = |write: &Told| {
         let ends = |other: &Told| {
-            let touches = other.ask.id == write.ask.id || other.over().is_none_or(|over| over >= write.from) || other.ask.deed == Deed::SetKeep;
+            let touches =
+                other.ask.id == write.ask.id || other.over().is_none_or(|over| over >= write.from) || other.ask.deed == Deed::SetKeep;
             touches && life(other).is_some_and(|life| other.from + life <= read.to + margin)
         };
         // An expiry that a write before had given may have been kept.
         let kept = matches!(write.ask.deed, Deed::SetKeep);
         of_key.writes().any(|other| ends(other) || kept && life(other).is_some_and(|life| other.from + life <= read.to + margin))
     };
-    let lost = of_key.writes().find(|write| sets(write) && of_key.must_find(write, read) && !of_key.flushed(write) && !may_have_ended(write))?;
+    let lost =
+        of_key.writes().find(|write| sets(write) && of_key.must_find(write, read) && !of_key.flushed(write) && !may_have_ended(write))?;
     let what = format!("{} shows nothing, though {} was acknowledged at {:?} and cannot have expired", read.ask, lost.ask, lost.to);
     Some(of_key.broken("lost", read, what))
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_dynamo::op::Reply;
 
-use super::{OfKey, Violation};
+use super::{OfKey, Violation, meets};
 use crate::sim::ask::{name, request_of};
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::{Deed, Kind};
@@ -21,24 +21,48 @@ pub(super) struct Register<'a, 'b> {
     reads: Vec<(&'a Told, Option<u32>)>,
 }
 
+/// What a reply shows of a register.
+enum Shown {
+    /// It does not tell.
+    Untold,
+    Nothing,
+    /// What this request wrote.
+    Value(u32),
+    /// What no request wrote.
+    Strange(Bytes),
+}
+
+impl Register<'_, '_> {
+    /// Takes in what every request has seen.
+    fn read(&mut self, shown: impl Fn(&Told) -> Shown) -> Vec<Violation> {
+        let mut found = Vec::new();
+        for told in &self.of_key.all {
+            match shown(told) {
+                Shown::Untold => {}
+                Shown::Nothing => self.reads.push((told, None)),
+                Shown::Value(number) => self.reads.push((told, Some(number))),
+                Shown::Strange(value) => {
+                    found.push(self.broken("invented", told, &format!("{} shows {value:?}, which nobody wrote", told.ask)));
+                }
+            }
+        }
+        found
+    }
+}
+
 /// A string as a whole.
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    let mut found = Vec::new();
-    let mut reads = Vec::new();
-    for told in &of_key.all {
-        let (Ok(reply), true) = (&told.result, matches!(told.ask.deed, Deed::Get | Deed::GetDelete)) else { continue };
-        match seen(reply) {
-            Some(value) => reads.push((*told, value)),
-            None => found.push(of_key.broken("invented", told, format!("{} shows {reply:?}, which nobody wrote", told.ask))),
-        }
-    }
-    let register = Register {
+    let mut register = Register {
         of_key,
         called: String::new(),
         sets: of_key.writes().filter(|told| matches!(told.ask.deed, Deed::Set)).collect(),
         removals: of_key.writes().filter(|told| matches!(told.ask.deed, Deed::Delete | Deed::GetDelete)).collect(),
-        reads,
+        reads: Vec::new(),
     };
+    let mut found = register.read(|told| match (&told.result, &told.ask.deed) {
+        (Ok(reply), Deed::Get | Deed::GetDelete) => seen(reply),
+        _ => Shown::Untold,
+    });
     found.extend(register.judge());
     found
 }
@@ -48,56 +72,51 @@ pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
     debug_assert_eq!(of_key.key.0, Kind::Hash);
     let mut found = Vec::new();
     for field in 0..5 {
-        let mut reads = Vec::new();
-        for told in &of_key.all {
-            let Some(value) = field_in(told, field) else { continue };
-            match value {
-                None => reads.push((*told, None)),
-                Some(value) => match request_of(&value) {
-                    Some(number) => reads.push((*told, Some(number))),
-                    None => found.push(of_key.broken("invented", told, format!("{} shows {value:?}, which nobody wrote", told.ask))),
-                },
-            }
-        }
         let sets = |told: &Told| matches!(&told.ask.deed, Deed::SetFields(fields) if fields.contains(&field));
         let removes = |told: &Told| match &told.ask.deed {
             Deed::RemoveFields(fields) => fields.contains(&field),
             deed => *deed == Deed::Delete,
         };
-        let register = Register {
+        let mut register = Register {
             of_key,
             called: format!("field m{field}, "),
             sets: of_key.writes().filter(|told| sets(told)).collect(),
             removals: of_key.writes().filter(|told| removes(told)).collect(),
-            reads,
+            reads: Vec::new(),
         };
+        found.extend(register.read(|told| field_in(told, field)));
         found.extend(register.judge());
     }
     found
 }
 
-/// What a reply shows of a field; `None`: it does not tell.
-fn field_in(told: &Told, field: u8) -> Option<Option<Bytes>> {
+/// What a reply shows of a field.
+fn field_in(told: &Told, field: u8) -> Shown {
+    let of = |value: Option<&Bytes>| value.map_or(Shown::Nothing, shown);
     match (&told.result, &told.ask.deed) {
-        (Ok(Reply::Pairs(pairs)), Deed::Entries) => Some(pairs.iter().find(|(key, _)| *key == name(field)).map(|(_, value)| value.clone())),
-        (Ok(Reply::Values(values)), Deed::Fields(fields)) => {
-            let at = fields.iter().position(|asked| *asked == field)?;
-            values.get(at).cloned()
-        }
-        _ => None,
+        (Ok(Reply::Pairs(pairs)), Deed::Entries) => of(pairs.iter().find(|(key, _)| *key == name(field)).map(|(_, value)| value)),
+        (Ok(Reply::Values(values)), Deed::Fields(fields)) => match fields.iter().position(|asked| *asked == field) {
+            Some(at) => of(values.get(at).and_then(Option::as_ref)),
+            None => Shown::Untold,
+        },
+        _ => Shown::Untold,
     }
 }
 
-/// The request whose value a reply shows; `None`: it shows something else.
-fn seen(reply: &Reply) -> Option<Option<u32>> {
+/// What a reply shows of a string.
+fn seen(reply: &Reply) -> Shown {
     match reply {
-        Reply::Nil => Some(None),
-        Reply::Value(value) => request_of(value).map(Some),
-        _ => None,
+        Reply::Nil => Shown::Nothing,
+        Reply::Value(value) => shown(value),
+        other => Shown::Strange(format!("{other:?}").into()),
     }
 }
 
-impl<'a> Register<'a, '_> {
+fn shown(value: &Bytes) -> Shown {
+    request_of(value).map_or_else(|| Shown::Strange(value.clone()), Shown::Value)
+}
+
+impl Register<'_, '_> {
     fn judge(&self) -> Vec<Violation> {
         let mut found = Vec::new();
         for (read, shown) in &self.reads {
@@ -163,15 +182,15 @@ impl<'a> Register<'a, '_> {
         if !self.removals.is_empty() || !of_key.flushes.is_empty() {
             return None;
         }
-        let sees = |earlier: &Told, later: &Told| earlier.to < later.from && of_key.kept(earlier, later) && of_key.meets(earlier, later);
+        let sees = |earlier: &Told, later: &Told| earlier.to < later.from && of_key.kept(earlier, later) && meets(earlier, later);
         let reads: Vec<_> = self.reads.iter().filter(|(read, _)| read.need.copies() > 1 || read.need.replicas() == 1).collect();
         for (third, shown) in &reads {
             let Some(shown) = shown else { continue };
             for (first, before) in reads.iter().filter(|(first, before)| before.as_ref() == Some(shown) && sees(first, third)) {
-                let between = reads.iter().find(|(second, other)| other.is_some() && other != before && sees(first, second) && sees(second, third));
+                let between =
+                    reads.iter().find(|(second, other)| other.is_some() && other != before && sees(first, second) && sees(second, third));
                 if let Some((second, Some(other))) = between {
-                    let what =
-                        format!("{} shows v{shown}, then {} v{other}, then {} v{shown} again", first.ask, second.ask, third.ask);
+                    let what = format!("{} shows v{shown}, then {} v{other}, then {} v{shown} again", first.ask, second.ask, third.ask);
                     return Some(self.broken("turned", third, &what));
                 }
             }

@@ -70,7 +70,9 @@ fn present(of_key: &OfKey<'_>, (read, element): (&Told, u8), adds: &[&Told], rem
     if possible.is_empty() {
         return Some(of_key.broken("invented", read, format!("{} shows m{element}, which nobody has added", read.ask)));
     }
-    let gone = |add: &Told| removals.iter().any(|removal| removal.fate() == Fate::Done && of_key.must_find(add, removal) && of_key.must_find(removal, read));
+    let gone = |add: &Told| {
+        removals.iter().any(|removal| removal.fate() == Fate::Done && of_key.must_find(add, removal) && of_key.must_find(removal, read))
+    };
     if possible.iter().all(|add| gone(add)) {
         let what = format!("{} shows m{element}, though every addition of it had been removed", read.ask);
         return Some(of_key.broken("came-back", read, what));

@@ -32,7 +32,8 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         of_key.must_find(write, read) && !shown.contains(&write.ask.id) && !covered(write.ask.id, false) && !of_key.flushed(write)
     });
     if let Some(lost) = lost {
-        let what = format!("{} does not show v{}, acknowledged at {:?}, which no token covered: {values:?}", read.ask, lost.ask.id, lost.to);
+        let what =
+            format!("{} does not show v{}, acknowledged at {:?}, which no token covered: {values:?}", read.ask, lost.ask.id, lost.to);
         return Some(of_key.broken("lost", read, what));
     }
     let back = shown.into_iter().find(|number| covered(*number, true))?;

@@ -50,9 +50,11 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
             Some(_) => {}
         }
     }
-    let last = shown.last().and_then(|last| of_key.by_number(*last));
+    let newest = shown.last().and_then(|last| of_key.by_number(*last));
     let appends = of_key.writes().filter(|told| told.ask.deed == Deed::Append && !once.contains(&told.ask.id));
-    let lost = appends.into_iter().find(|append| of_key.must_find(append, read) && !of_key.flushed(append) && !may_miss(of_key, append, last))?;
+    let lost = appends
+        .into_iter()
+        .find(|append| of_key.must_find(append, read) && !of_key.flushed(append) && !may_miss(of_key, append, newest))?;
     let what = format!("{} does not show the part {}, acknowledged at {:?}: {shown:?}", read.ask, lost.ask.id, lost.to);
     Some(of_key.broken("lost", read, what))
 }
@@ -63,6 +65,6 @@ fn may_miss(of_key: &OfKey<'_>, append: &Told, last: Option<&Told>) -> bool {
     match last {
         // Nothing at all shows: then only a set, which shows itself, could have come over it.
         None => false,
-        Some(last) => replaced || !(of_key.must_find(append, last) && last.ask.deed == Deed::Append) && !of_key.older(last, append),
+        Some(last) => replaced || !(of_key.older(last, append) || of_key.must_find(append, last) && last.ask.deed == Deed::Append),
     }
 }

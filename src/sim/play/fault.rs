@@ -1,0 +1,175 @@
+//! Does to a cluster what a plan says, and takes it back at the end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_control::state::{Command, NewKeyspace};
+use quorate_control::store::MemoryStore;
+use quorate_control::topology::Replication;
+use quorate_crdt::NodeId;
+
+use super::Stage;
+use crate::sim::ask::keyspace_of;
+use crate::sim::plan::{Action, conditions};
+
+/// The command that makes the keyspace `ks` and this number.
+pub(super) fn keyspace(number: u8, partitions: u16) -> Command {
+    Command::CreateKeyspace(NewKeyspace {
+        name: format!("ks{number}").into(),
+        replication: Replication::Auto,
+        partitions,
+        read: "QUORUM".into(),
+        write: "QUORUM".into(),
+    })
+}
+
+impl Stage<'_> {
+    /// Does what a plan says; whether there was anything to do.
+    pub(super) fn fault(&mut self, action: &Action) -> bool {
+        let network = self.cluster.network.clone();
+        let nodes = |numbers: &[u64]| numbers.iter().map(|&number| NodeId(number)).collect::<Vec<_>>();
+        match action {
+            Action::Ask(_) => return false,
+            Action::Cut { from, to } => network.cut(&nodes(from), &nodes(to)),
+            Action::Heal => network.heal(),
+            Action::Weather { within_us, between_ms, loss } => network.set_conditions(conditions(*within_us, *between_ms, *loss)),
+            Action::Garble { duplicated, overtaken } => network.garble(*duplicated, *overtaken),
+            Action::DropFrames { from, to, share } => network.drop_frames(NodeId(*from), NodeId(*to), *share),
+            Action::Stop(node) | Action::GoOn(node) | Action::Crash(node) | Action::Restart(node) => {
+                return self.process_fault(action, NodeId(*node));
+            }
+            Action::SlowDisk(node, _) | Action::FullDisk(node, _) | Action::FailDisk(node) | Action::Backup(node) => {
+                return self.disk_fault(action, NodeId(*node));
+            }
+            Action::Restore(node) | Action::Wipe(node) | Action::Rot(node) => return self.destroy(action, NodeId(*node)),
+            Action::Jump(node, _) | Action::Drift(node, _) | Action::Freeze(node, _) | Action::MendClock(node) => {
+                return self.clock_fault(action, NodeId(*node));
+            }
+            _ => return self.topology_change(action),
+        }
+        true
+    }
+
+    fn process_fault(&mut self, action: &Action, node: NodeId) -> bool {
+        let Some(host) = self.cluster.hosts.get_mut(&node) else { return false };
+        match action {
+            Action::Restart(_) => {
+                if host.is_alive() || self.removed.contains(&node) {
+                    return false;
+                }
+                self.cluster.start_process(node, None);
+            }
+            _ if !host.is_alive() => return false,
+            Action::Stop(_) => host.stop(&self.cluster.network),
+            Action::GoOn(_) => host.go_on(&self.cluster.network),
+            _ => host.crash(&self.cluster.network),
+        }
+        true
+    }
+
+    fn disk_fault(&mut self, action: &Action, node: NodeId) -> bool {
+        let Some(host) = self.cluster.hosts.get(&node) else { return false };
+        let disk = host.disk.get();
+        match action {
+            Action::SlowDisk(_, millis) => disk.slow_down(Duration::from_millis(*millis)),
+            Action::FullDisk(_, full) => disk.set_full(*full),
+            Action::FailDisk(_) => disk.fail(),
+            _ => drop(self.backups.insert(node, disk.backup())),
+        }
+        true
+    }
+
+    /// Changes the disk of a dead node behind its back.
+    fn destroy(&mut self, action: &Action, node: NodeId) -> bool {
+        let Some(host) = self.cluster.hosts.get(&node).filter(|host| !host.is_alive()) else { return false };
+        let disk = host.disk.get();
+        let next = match action {
+            Action::Restore(_) => match self.backups.get(&node) {
+                Some(backup) => disk.restored(backup),
+                None => return false,
+            },
+            Action::Wipe(_) => disk.restored(&MemoryStore::new()),
+            _ => match disk.rotten() {
+                Some(rotten) => rotten,
+                None => return false,
+            },
+        };
+        host.disk.set(next);
+        self.oracle().destroyed(node, matches!(action, Action::Rot(_)));
+        true
+    }
+
+    fn clock_fault(&mut self, action: &Action, node: NodeId) -> bool {
+        let Some(host) = self.cluster.hosts.get(&node) else { return false };
+        match action {
+            Action::Jump(_, millis) => host.clock.jump(*millis),
+            Action::Drift(_, millionths) => host.clock.drift(*millionths),
+            Action::Freeze(_, frozen) => host.clock.freeze(*frozen),
+            _ => host.clock.mend(),
+        }
+        true
+    }
+
+    fn topology_change(&mut self, action: &Action) -> bool {
+        let topology = self.oracle().newest();
+        let known = |number: u8| topology.as_deref().and_then(|topology| keyspace_of(topology, number));
+        let command = match action {
+            Action::MakeKeyspace { number, partitions } => keyspace(*number, *partitions),
+            Action::DropKeyspace(number) => match known(*number).filter(|_| *number > 0) {
+                Some(keyspace) => Command::DropKeyspace(keyspace),
+                None => return false,
+            },
+            Action::Replicate { keyspace: number, replicas } => {
+                let Some(keyspace) = known(*number) else { return false };
+                let fixed = replicas.iter().map(|(datacenter, &count)| (format!("dc{datacenter}").into(), count));
+                let replication = Some(Replication::Fixed(fixed.collect()));
+                Command::AlterKeyspace { keyspace, replication, read: None, write: None }
+            }
+            Action::Remove { node, lost } => {
+                if *lost {
+                    self.removed.push(NodeId(*node));
+                    self.oracle().destroyed(NodeId(*node), false);
+                }
+                Command::RemoveNode { node: NodeId(*node), lost: *lost }
+            }
+            Action::Join(datacenter) => return self.newcomer(*datacenter),
+            _ => return false,
+        };
+        self.propose(&command)
+    }
+
+    /// Proposes through the first node that is up; the answer does not matter.
+    fn propose(&self, command: &Command) -> bool {
+        let Some(proposal) = self.cluster.hosts.values().find_map(|host| host.started(|started| started.propose(command.clone()))) else {
+            return false;
+        };
+        tokio::spawn(async move { drop(proposal.await) });
+        true
+    }
+
+    /// A node asks to be let in, and starts when it is.
+    fn newcomer(&mut self, datacenter: u8) -> bool {
+        let datacenter: Arc<str> = format!("dc{datacenter}").into();
+        self.cluster.invite(&datacenter)
+    }
+
+    /// Ends every fault, and starts every node again that should run.
+    pub(super) fn mend(&mut self) {
+        self.cluster.network.set_conditions(conditions(500, 5, 0.0));
+        self.cluster.network.calm();
+        for node in self.cluster.nodes() {
+            let Some(host) = self.cluster.hosts.get_mut(&node) else { continue };
+            host.clock.mend();
+            host.disk.get().slow_down(Duration::ZERO);
+            host.disk.get().set_full(false);
+            host.go_on(&self.cluster.network);
+            if let Some(failure) = host.failure() {
+                self.note(format!("node {} had given up: {failure}", node.0));
+                self.process_fault(&Action::Crash(node.0), node);
+            }
+            if !self.removed.contains(&node) {
+                self.process_fault(&Action::Restart(node.0), node);
+            }
+        }
+    }
+}

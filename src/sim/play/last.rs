@@ -1,0 +1,68 @@
+//! The last check: when all is at rest, every node tells everything, and everything can be written.
+
+use quorate_crdt::NodeId;
+use quorate_dynamo::Consistency;
+use tokio::sync::mpsc;
+
+use super::Stage;
+use crate::sim::ask::{Asker, Counter, keyspace_of};
+use crate::sim::history::{Record, Told};
+use crate::sim::host::Door;
+use crate::sim::plan::{Action, Ask, Deed, Key};
+use crate::sim::promise;
+
+/// How long a request of the last check may take.
+const LAST_TIMEOUT_MS: u64 = 2_000;
+
+impl Stage<'_> {
+    /// Every key through every node at `ONE`, and a write at `ALL` to every keyspace.
+    pub(super) async fn last_words(&mut self) -> Vec<Told> {
+        let mut keys: Vec<(u8, Key)> = self
+            .plan
+            .steps
+            .iter()
+            .filter_map(|step| match &step.action {
+                Action::Ask(ask) => Some((ask.keyspace, ask.key)),
+                _ => None,
+            })
+            .collect();
+        keys.sort_unstable();
+        keys.dedup();
+        let topology = self.oracle().newest();
+        let member = |node: NodeId| topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(&node));
+        let there = |number: u8| topology.as_deref().is_some_and(|topology| keyspace_of(topology, number).is_some());
+        keys.retain(|(keyspace, _)| there(*keyspace));
+        let counter = Counter { record: Record::default(), ..self.counter.clone() };
+        let mut id = 1_000_000;
+        let mut errands = Vec::new();
+        let nodes: Vec<(NodeId, Door)> = self
+            .cluster
+            .hosts
+            .iter()
+            .filter(|(node, host)| host.is_up() && member(**node))
+            .map(|(&node, host)| (node, host.door()))
+            .collect();
+        for (node, door) in &nodes {
+            for &(keyspace, key) in &keys {
+                for deed in promise::last_reads(key.0) {
+                    id += 1;
+                    let (node, timeout, level, client) = (node.0, LAST_TIMEOUT_MS, Consistency::One, 0);
+                    errands.push((Ask { id, client, node, level, keyspace, key, deed, timeout }, door.clone()));
+                }
+            }
+        }
+        for &(keyspace, key) in &keys {
+            let Some((node, door)) = nodes.get(id as usize % nodes.len().max(1)) else { continue };
+            id += 1;
+            let (node, timeout, level, client) = (node.0, LAST_TIMEOUT_MS, Consistency::All, 0);
+            errands.push((Ask { id, client, node, level, keyspace, key, deed: Deed::Delete, timeout }, door.clone()));
+        }
+        let (sender, receiver) = mpsc::unbounded_channel();
+        for errand in errands {
+            drop(sender.send(errand));
+        }
+        drop(sender);
+        Asker::new(counter.clone()).work(receiver).await;
+        counter.record.take()
+    }
+}
