@@ -47,7 +47,8 @@ pub enum Model {
     Counter,
     /// Fields, each of which is a register.
     Hash,
-    /// Registers and fields as one session sees them: its own writes, and nothing older than it has seen.
+    /// Registers and fields as one session sees them: its own writes, and nothing older than it has seen. A process without a session is
+    /// one as far as its levels go.
     Session,
     /// All nodes show the same in the end.
     Converge,

@@ -50,6 +50,8 @@ class Node:
     def __init__(self, name, data_dir, *arguments):
         self.name, self.data_dir, self.arguments = name, pathlib.Path(data_dir), arguments
         self.process, self.ready, self.log = None, None, self.data_dir.parent / f"{name}.log"
+        # What the process finds in its environment besides.
+        self.environment = {}
 
     def start(self, *more, seconds=READY_SECONDS):
         """Starts the process and waits for its `ready` line. Raises `Refused` if it ends first."""
@@ -73,7 +75,7 @@ class Node:
                 del addresses[at : at + 2]
         command = [str(BINARY), "start", "--node", self.name, "--data-dir", str(self.data_dir), *addresses, *given]
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT)
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, env=ENVIRONMENT | self.environment)
 
     def _first_ready_line(self, seconds):
         found = []
@@ -154,7 +156,9 @@ class Node:
 class Cluster:
     """Nodes that share a cluster, one datacenter each unless told otherwise. Use as a context manager."""
 
-    def __init__(self, size=3, arguments=()):
+    def __init__(self, size=3, arguments=(), environment=None):
+        """`environment(folder, name)` gives what a node finds in its environment besides."""
+        self.environment = environment or (lambda folder, name: {})
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="quorate-acceptance-"))
         self.arguments, self.nodes = list(arguments), []
         try:
@@ -177,6 +181,7 @@ class Cluster:
     def make(self, name, datacenter="dc1", *more):
         """A node of this cluster's folder that is not started; it is stopped with the cluster."""
         node = Node(name, self.folder / name, "--datacenter", datacenter, *self.arguments, *more)
+        node.environment = self.environment(self.folder, name)
         self.nodes.append(node)
         return node
 
@@ -199,6 +204,15 @@ class Cluster:
     def wait_converged(self, seconds=10):
         for node in self.nodes:
             wait_until(f"{node.name} reports converged", lambda: node.status()["converged"], seconds)
+
+    def make_keyspace(self, name):
+        """A keyspace with a replica in every datacenter; it is known to every node when this returns."""
+        replication = ",".join(f"dc{number + 1}=1" for number in range(len(self.nodes)))
+        made = quorate("keyspace", "create", name, "--replication", replication, "--http", self.nodes[0].ready["http"])
+        assert made.returncode == 0, made.stderr
+        for node in self.nodes:
+            wait_until(f"{node.name} knows keyspace {name}", lambda: any(k["name"] == name for k in node.status()["keyspaces"]), 20)
+        self.wait_converged(20)
 
     def close(self):
         for node in self.nodes:

@@ -29,6 +29,16 @@ def node_modules():
     return path
 
 
+def preload():
+    """The library that makes a node's clock wrong and its disk slow: see preload.c."""
+    built = TOOLS / "preload.so"
+    source = ROOT / ".ci/acceptance/preload.c"
+    if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
+        TOOLS.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(built), str(source), "-ldl"], check=True)
+    return built
+
+
 @contextlib.contextmanager
 def small_disk(megabytes):
     """A folder on a file system of its own with so much space."""

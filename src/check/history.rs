@@ -161,7 +161,7 @@ pub struct Event {
     /// Through whom it was asked, or whom the fault struck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Box<str>>,
-    /// The session it belongs to; without it each process is one.
+    /// The session whose token the client carries, and which promises it something at every level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
     /// What the client was told instead of an answer.

@@ -54,11 +54,14 @@ struct Version<'a, 'h> {
     known: [Option<&'a Access<'h>>; MEETS + 1],
     /// By strength: the read of it that began last.
     read: [Option<&'a Access<'h>>; MEETS + 1],
+    /// From when on a removal may have taken it away. What it had hidden can then be seen again, where the removal had not seen that too.
+    removable: usize,
 }
 
 impl<'a, 'h> Version<'a, 'h> {
-    fn of(write: Option<&'a Access<'h>>) -> Self {
-        let mut version = Self { write, known: [None; MEETS + 1], read: [None; MEETS + 1] };
+    fn of(write: Option<&'a Access<'h>>, accesses: &[Access<'h>]) -> Self {
+        let removable = write.map_or(usize::MAX, |write| removable(write, accesses));
+        let mut version = Self { write, known: [None; MEETS + 1], read: [None; MEETS + 1], removable };
         if let Some(write) = write.filter(|write| write.operation.done()) {
             version.knew(write);
         }
@@ -91,9 +94,9 @@ impl<'a, 'h> Version<'a, 'h> {
         (known.operation.end < write.operation.begin && ended.saturating_add(skew) <= begun).then_some(known)
     }
 
-    /// Who shows that this version is known to a read of that strength that begins at `begin`.
-    fn known_to(&self, strength: usize, begin: usize) -> Option<&'a Access<'h>> {
-        self.known[MEETS - strength].filter(|known| known.operation.end < begin)
+    /// Who shows that `read` must know of this version, or of a newer one.
+    fn known_to(&self, read: &Operation<'_>) -> Option<&'a Access<'h>> {
+        self.known[MEETS - read.strength].filter(|known| known.operation.end < read.begin && self.removable > read.end)
     }
 
     /// Two accesses which show that this version is before `other`.
@@ -103,11 +106,14 @@ impl<'a, 'h> Version<'a, 'h> {
         {
             return Some([known, write]);
         }
-        other.read.iter().enumerate().find_map(|(strength, read)| {
-            let read = (*read)?;
-            Some([self.known_to(strength, read.operation.begin)?, read])
-        })
+        other.read.iter().flatten().find_map(|read| Some([self.known_to(&read.operation)?, read]))
     }
+}
+
+/// When the first removal began that can have taken away what `write` wrote.
+fn removable(write: &Access<'_>, accesses: &[Access<'_>]) -> usize {
+    let removes = accesses.iter().filter(|access| write.act == Act::Write && access.act == Act::Remove && access.operation.possible());
+    removes.filter(|remove| remove.operation.end > write.operation.begin).map(|remove| remove.operation.begin).min().unwrap_or(usize::MAX)
 }
 
 /// The first violation among the accesses of one register, which are in the order of their beginnings.
@@ -117,9 +123,9 @@ pub(super) fn check<'h>(accesses: &[Access<'h>], options: &Options) -> Option<Vi
         return Some(violation);
     }
     let mut versions: Vec<Version<'_, '_>> =
-        accesses.iter().filter(|access| access.update()).map(|write| Version::of(Some(write))).collect();
+        accesses.iter().filter(|access| access.update()).map(|write| Version::of(Some(write), accesses)).collect();
     let mut by_value: BTreeMap<Option<&str>, Vec<usize>> = BTreeMap::from([(None, vec![versions.len()])]);
-    versions.push(Version::of(None));
+    versions.push(Version::of(None, accesses));
     for (at, version) in versions.iter().enumerate() {
         if let Some(write) = version.write {
             by_value.entry(write.value.as_deref()).or_default().push(at);
@@ -154,10 +160,9 @@ fn invented<'h>(read: &Access<'h>, accesses: &[Access<'h>]) -> Option<Violation<
 
 /// A read of a value that several writes may have put there, all of them surely overwritten by what the read had to know.
 fn superseded<'h>(read: &Access<'h>, candidates: &[usize], versions: &[Version<'_, 'h>], options: &Options) -> Option<Violation<'h>> {
-    let (strength, begin) = (read.operation.strength, read.operation.begin);
     let mut newest: [Option<(&Access<'h>, &Access<'h>)>; 2] = [None, None];
     for (version, write) in versions.iter().filter_map(|version| Some((version, version.write?))) {
-        if let Some(known) = version.known_to(strength, begin) {
+        if let Some(known) = version.known_to(&read.operation) {
             let newest = &mut newest[usize::from(write.act == Act::Remove)];
             if newest.is_none_or(|(newest, _)| write.operation.begin > newest.operation.begin) {
                 *newest = Some((write, known));
@@ -233,31 +238,36 @@ pub(super) fn check_session<'h>(accesses: &[Access<'h>], options: &Options) -> O
         sessions.entry(access.operation.session()).or_default().push(access);
     }
     sessions.values().find_map(|own| {
-        // The newest version that the session knows of, with how it learnt of it.
-        let mut newest: Option<(&Access<'h>, &Access<'h>)> = None;
+        // By strength: the newest version that the session knows of, with how it learnt of it.
+        let mut newest: [Option<(&Access<'h>, &Access<'h>)>; MEETS + 1] = [None; MEETS + 1];
         own.iter().find_map(|access| {
-            let candidates = if access.act == Act::Read { writers(access, accesses) } else { vec![*access] };
-            let known = match (access.act, newest) {
-                (Act::Read, Some((write, known))) => {
-                    let older = |version: &&&Access<'h>| Version::of(Some(version)).older_than_write(write, options).is_some();
-                    // Nothing was there before any write; what was written before may be, if it was not overwritten.
-                    let explained = candidates.iter().any(|version| !older(&version)) || (candidates.is_empty() && access.value.is_some());
-                    if !explained {
-                        return Some(went_back(access, candidates.first().copied(), write, known));
-                    }
-                    Some(write)
+            let read = access.act == Act::Read;
+            let candidates = if read { writers(access, accesses) } else { vec![*access] };
+            let met = newest[MEETS - session_strength(access)..].iter().flatten().max_by_key(|(write, _)| write.operation.begin);
+            if let Some((write, known)) = met.filter(|_| read) {
+                let kept = removable(write, accesses) > access.operation.end;
+                let older = |version: &Access<'h>| kept && Version::of(Some(version), &[]).older_than_write(write, options).is_some();
+                // Nothing was there before any write; what was written before may be, if it was not overwritten.
+                let explained = candidates.iter().any(|version| !older(version)) || (candidates.is_empty() && access.value.is_some());
+                if !explained {
+                    return Some(went_back(access, candidates.first().copied(), write, known));
                 }
-                (_, newest) => newest.map(|(write, _)| write),
-            };
+            }
+            let newest = &mut newest[session_strength(access)];
             if let [version] = candidates[..]
-                && (access.act != Act::Read || access.value.is_some())
-                && known.is_none_or(|known| version.operation.begin > known.operation.begin)
+                && (!read || access.value.is_some())
+                && newest.is_none_or(|(known, _)| version.operation.begin > known.operation.begin)
             {
-                newest = Some((version, access));
+                *newest = Some((version, access));
             }
             None
         })
     })
+}
+
+/// A client that carries its session is promised it at every level; others what their levels promise.
+fn session_strength(access: &Access<'_>) -> usize {
+    if access.operation.call.session.is_some() { MEETS } else { access.operation.strength }
 }
 
 /// What may have written the value that is read.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// `== name | model option… => verdict`, then lines `begin-end process f key value [LEVEL] [@node] [fail|info]`; without an end the
+/// `== name | model option… => verdict`, then lines `begin-end process f key value [LEVEL] [@node] [#session] [fail|info]`; without an end the
 /// operation stays open. `at nemesis f node` is a fault.
 struct Case<'t> {
     name: &'t str,
@@ -63,12 +63,13 @@ fn events(line: &str) -> Vec<Event> {
     let f = Action::from(Box::from(words[2]));
     let asked = if f.is_read() || words[2] == "acquire" { Value::Null } else { value.clone() };
     let mut call = Call { field, ..Call::new(process, f, key, asked) };
-    let mut outcome = "ok";
+    let (mut outcome, mut session) = ("ok", None);
     for word in &words[5..] {
-        match word.strip_prefix('@') {
-            Some(node) => call.node = Some(node.into()),
-            None if word.chars().all(char::is_uppercase) => call.level = Some((*word).into()),
-            None => outcome = word,
+        match (word.strip_prefix('@'), word.strip_prefix('#')) {
+            (Some(node), _) => call.node = Some(node.into()),
+            (_, Some(number)) => session = Some(number.parse().unwrap()),
+            _ if word.chars().all(char::is_uppercase) => call.level = Some((*word).into()),
+            _ => outcome = word,
         }
     }
     history.invoke(call, begin.parse().unwrap());
@@ -80,6 +81,7 @@ fn events(line: &str) -> Vec<Event> {
         }
     }
     let mut events = history.events().to_vec();
+    events.iter_mut().for_each(|event| event.session = session);
     // The number of a grant comes with its answer.
     if let [call, last] = &mut events[..]
         && call.f == Action::Acquire
