@@ -38,7 +38,14 @@ pub struct NodeStatus {
     pub rack: String,
     /// How the answering node sees it.
     pub state: NodeState,
+    /// By how many milliseconds its wall clock is ahead of what the answering node takes for right (less than 0: behind); absent while it has
+    /// not been compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_ms: Option<i64>,
 }
+
+/// A clock that is off by more than this is named in the form for people. As far as stamps are believed: `Config::drift_max`.
+const CLOCK_OFF_MS: u64 = 500;
 
 /// How a node is seen by another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,7 +107,15 @@ impl fmt::Display for Status {
         writeln!(f, "epoch      {}", self.epoch)?;
         writeln!(f, "leader     {}", self.leader.as_deref().unwrap_or("none: the control group has no quorum in sight"))?;
         writeln!(f, "nodes      {alive} of {} alive", self.nodes.len())?;
-        writeln!(f, "converged  {}\n", if self.converged { "yes" } else { "no" })?;
+        writeln!(f, "converged  {}", if self.converged { "yes" } else { "no" })?;
+        for (node, offset) in self.nodes.iter().filter_map(|node| Some((node, node.clock_offset_ms?))) {
+            if offset.unsigned_abs() > CLOCK_OFF_MS {
+                let (seconds, millis) = (offset.unsigned_abs() / 1000, offset.unsigned_abs() % 1000);
+                let direction = if offset < 0 { "behind" } else { "ahead" };
+                writeln!(f, "clock      {} is {seconds}.{millis:03} s {direction}: it refuses what it would have to stamp", node.name)?;
+            }
+        }
+        writeln!(f)?;
         writeln!(f, "{}", self.node_table())?;
         write!(f, "{}", self.keyspace_table())
     }

@@ -87,6 +87,36 @@ impl HybridClock {
         self.tick(now)
     }
 
+    /// The stamp of a write that is ordered by its event, so that its stamp need not be unique: above `observed` and above this clock's own
+    /// past, as far as either lies within the bound of the wall clock. What lies beyond is the trace of a clock that was wrong, and is let go:
+    /// once the wall clock is right, so are the stamps.
+    ///
+    /// Not for [`Stamp`](crate::Stamp)s, which name writes: after a mark was let go, a stamp can be given again.
+    pub fn tick_near(&mut self, now: Now, observed: impl IntoIterator<Item = Hlc>) -> Hlc {
+        self.let_go(now);
+        let near = |stamp: &Hlc| !self.is_too_far(now, *stamp);
+        let highest = observed.into_iter().filter(near).max();
+        self.tick_after(now, highest)
+    }
+
+    /// Forgets what lies more than the bound ahead of the wall clock. Returns whether it did.
+    pub fn let_go(&mut self, now: Now) -> bool {
+        let beyond = self.is_beyond(now);
+        if beyond {
+            self.generator = HlcGenerator::manual(usize::try_from(self.bound.as_millis()).unwrap_or(usize::MAX));
+        }
+        beyond
+    }
+
+    /// Whether this clock's past lies more than the bound ahead of the wall clock.
+    pub fn is_beyond(&self, now: Now) -> bool {
+        self.is_too_far(now, self.last())
+    }
+
+    fn is_too_far(&self, now: Now, stamp: Hlc) -> bool {
+        u128::from(stamp.unix_millis().saturating_sub(now.unix_millis)) > self.bound.as_millis()
+    }
+
     /// Learns of a remote stamp, so that what happens here from now on is stamped above it.
     ///
     /// A stamp this clock has already passed is harmless and accepted, even after a backward step.

@@ -118,6 +118,11 @@ pub enum Mutation {
 }
 
 impl Mutation {
+    /// Whether what it writes is stamped by the executing node's clock.
+    pub fn stamps(&self) -> bool {
+        matches!(self, Self::Set { .. } | Self::SetWith { .. } | Self::Append(_) | Self::ExpireAt(_) | Self::Persist | Self::SetFields(_))
+    }
+
     /// Whether the mutation's meaning lies in what it drops, so that it must first see what a quorum has (two rounds instead of one).
     pub fn observes(&self) -> bool {
         matches!(
@@ -333,6 +338,13 @@ pub enum RequestError {
     /// The node is stopping or its disk failed. A write may be applied.
     #[error("the node is stopping")]
     Stopping,
+    /// The clock of the executing node is off from the others' by more than the bound, and the write would have been stamped by it, or would have
+    /// taken a key for expired. Counters and sets go on, and so do all writes through other nodes. Not applied.
+    #[error("the clock of this node is {} of the others'", crate::refusal::off(*.offset_ms))]
+    Clock {
+        /// By how many milliseconds it is ahead; less than 0: behind.
+        offset_ms: i64,
+    },
     /// The disk of the executing node is (almost) full. Not applied.
     #[error("the disk of the node is full")]
     DiskFull,
@@ -350,6 +362,11 @@ impl RequestError {
 }
 
 impl Op {
+    /// Whether it names a time that was computed from the clock of the node which the client talks to.
+    pub fn names_time(&self) -> bool {
+        matches!(self, Self::Mutate(_, Mutation::Set { expiry: SetExpiry::At(_), .. } | Mutation::ExpireAt(_)))
+    }
+
     /// Whether the operation changes anything: it counts in write levels, and its outcome may be unknown.
     pub fn writes(&self) -> bool {
         matches!(self, Self::Mutate(..) | Self::Partition(_, PartitionOp::Clear))

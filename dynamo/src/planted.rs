@@ -13,6 +13,14 @@ quorate_crdt::bugs! {
     REAP_WITHOUT_A_LOOK = "reap-without-a-look": "a key that was extended meanwhile is removed";
     /// The reaper removes by what one replica has.
     REAP_AT_ONE = "reap-at-one": "an expired key is removed without a look at what a quorum has";
+    /// A stamp is above all that the clock has ever given or seen.
+    CLOCK_NEVER_FALLS_BACK = "clock-never-falls-back": "a clock that was wrong for a moment stamps the future until that has come";
+    /// What is data of a replica is not joined when a stamp in it is from the future.
+    DRIFT_BLOCKS_REPAIR = "drift-blocks-repair": "one row with a stamp from the future keeps a replica from converging";
+    /// Nobody compares clocks.
+    NO_CLOCK_CHECK = "no-clock-check": "a node whose clock is off acknowledges what is gone at once, or wins against later writes";
+    /// What a wrong clock stamped keeps its stamps once that is known.
+    STAMPS_NOT_WITHDRAWN = "stamps-not-withdrawn": "a SET that failed under a wrong clock replaces one acknowledged later";
     /// A row's name is a key of the store, however long it is.
     LONG_STORE_KEYS = "long-store-keys": "a key that was accepted ends a node whose engine does not take it";
     /// [`FlightId`](crate::protocol::FlightId): the life is not looked at.

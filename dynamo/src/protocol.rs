@@ -156,6 +156,14 @@ pub enum Effect {
     },
     /// A replica must not issue events under its id any more: draw a new life number and answer with [`Input::Incarnation`]. Writes to it wait until then.
     NewLife,
+    /// A node's clock, this one's included, has come to be off from the others' by so many milliseconds, or is right again: for the log. Only the
+    /// first core of a node says so, once for each change.
+    ClockOff {
+        /// Whose clock.
+        node: NodeId,
+        /// By how much it is ahead; `None`: it is right again.
+        offset_ms: Option<i64>,
+    },
 }
 
 /// Where a message belongs, and the placement it assumes.
@@ -180,6 +188,8 @@ pub enum Message {
         place: Place,
         /// What to join.
         delta: Arc<Delta>,
+        /// The coordinator's wall clock when it stamped a new write. Of what is data of some replica already, and of writes without stamps, `None`.
+        stamped_at: Option<u64>,
     },
     /// The delta of `Write` is joined and durable at `replica`.
     Written {
@@ -230,6 +240,8 @@ pub enum Message {
         place: Place,
         /// What is asked.
         request: Request,
+        /// The sender's wall clock: a time in the request was computed from it.
+        unix_millis: u64,
     },
     /// The outcome of `Forward`.
     Forwarded {
@@ -269,6 +281,18 @@ pub enum Message {
         stream: StreamId,
         /// The answer.
         piece: Piece,
+    },
+    /// What time is it?
+    Clock {
+        /// Comes back in the answer.
+        id: FlightId,
+    },
+    /// The answer to `Clock`.
+    Time {
+        /// From the question.
+        id: FlightId,
+        /// The wall clock, in milliseconds since 1970.
+        unix_millis: u64,
     },
     /// Has the time of these keys passed by your clock and your rows? Asked before anything is removed because of the time.
     Lapsed {
@@ -363,7 +387,10 @@ impl Message {
             | Self::Different { id, .. }
             | Self::Refused { id, .. }
             | Self::LapsedToo { id, .. }
+            | Self::Time { id, .. }
             | Self::Forwarded { id, .. } => Route::Core(id.core),
+            // Every core of a node reads the same clock.
+            Self::Clock { .. } => Route::Core(0),
             Self::Seen(_) => Route::Many,
         }
     }

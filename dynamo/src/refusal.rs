@@ -15,13 +15,22 @@ pub enum Refusal {
     /// There is no room on the node's disk.
     #[error("its disk is full")]
     DiskFull,
-    /// A stamp in what was sent is too far ahead of the node's clock: one of the two clocks is wrong.
-    #[error("its clock is too far behind a stamp that it was sent")]
-    Clock,
+    /// The write was stamped by a clock that is off by the node's own, which the others confirm. Milliseconds; less than 0: behind.
+    #[error("it says that the clock of the node which executed this is {}", off(*.offset_ms))]
+    Clock {
+        /// By how much the executing node's clock was ahead.
+        offset_ms: i64,
+    },
     /// The replica differs from others that have seen the same, and is neither read nor written until that is mended.
     #[error("its replica is in quarantine")]
     Quarantined,
     /// The node has no replica there, or what was asked for is too large for one answer.
     #[error("it does not serve this")]
     NotServing,
+}
+
+/// `1.500 s ahead` or `1.500 s behind`.
+pub(crate) fn off(millis: i64) -> String {
+    let size = millis.unsigned_abs();
+    format!("{}.{:03} s {}", size / 1000, size % 1000, if millis < 0 { "behind" } else { "ahead" })
 }

@@ -10,7 +10,7 @@ use crate::op::Kind;
 use crate::planted;
 use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind};
 
-pub(crate) use mutate::{Clocked, must_see, mutate};
+pub(crate) use mutate::{Clocked, must_see, mutate, needs_time};
 pub(crate) use query::{partition, query, ranges_of};
 
 /// The live rows of a key that exists and has not expired.

@@ -92,6 +92,8 @@ pub(super) struct Hub {
     pub(super) peers: AtomicUsize,
     /// Nodes that the failure detector holds for unreachable.
     pub(super) unreachable: ArcSwap<Vec<NodeId>>,
+    /// By how many milliseconds the clock of each node is ahead, as the first shard last said.
+    pub(super) clocks: ArcSwap<BTreeMap<NodeId, i64>>,
 }
 
 impl Hub {
@@ -106,6 +108,7 @@ impl Hub {
             control: OnceLock::new(),
             peers: AtomicUsize::new(0),
             unreachable: ArcSwap::from_pointee(Vec::new()),
+            clocks: ArcSwap::from_pointee(BTreeMap::new()),
         }
     }
 
@@ -182,14 +185,19 @@ impl Hub {
 
     /// The figures of all replicas of this node; a shard that has stopped tells nothing.
     pub(super) async fn summaries(&self) -> Vec<ReplicaSummary> {
-        let (mut all, mut counters) = (Vec::new(), Vec::new());
+        let (mut all, mut counters, mut clocks) = (Vec::new(), Vec::new(), None);
         for lane in &self.lanes {
             let (answer, answered) = oneshot::channel();
             lane.push_surely(Work::Summaries(answer)).await;
-            if let Ok((summaries, core)) = answered.await {
-                all.extend(summaries);
-                counters.push(core);
+            if let Ok(figures) = answered.await {
+                all.extend(figures.summaries);
+                counters.push(figures.counters);
+                clocks.get_or_insert(figures.clocks);
             }
+        }
+        if let Some(clocks) = clocks {
+            self.meter.clocks(&clocks);
+            self.clocks.store(Arc::new(clocks));
         }
         self.meter.summarised(all.iter());
         self.meter.counted(&counters);

@@ -1,7 +1,9 @@
 //! What a node counts about itself, in Prometheus form. No label ever holds a key.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -9,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::Counters;
 use quorate_dynamo::op::{Answer, Op, PartitionOp, Request, RequestError};
@@ -74,6 +77,11 @@ struct OpLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NodeLabel {
+    node: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ClassLabel {
     class: &'static str,
 }
@@ -91,7 +99,7 @@ struct Traffic {
 struct Healing([Counter; HEALING.len()]);
 
 /// Name and help of each counter of [`Healing`], in order.
-const HEALING: [(&str, &str); 11] = [
+const HEALING: [(&str, &str); 12] = [
     ("quorate_read_repairs", "Reads that found a replica with something else and repaired it"),
     ("quorate_repairs_sent", "Deltas sent to replicas that lagged"),
     ("quorate_repairs_joined", "Deltas of anti-entropy that were joined"),
@@ -99,15 +107,17 @@ const HEALING: [(&str, &str); 11] = [
     ("quorate_hints_kept", "Deltas kept for primaries that could not be reached"),
     ("quorate_hints_dropped", "Hints dropped because there were too many"),
     ("quorate_digest_mismatches", "Equal contexts found with different digests: a bug or bit rot"),
-    ("quorate_drift_refused", "Deltas refused because a stamp in them was too far ahead"),
+    ("quorate_drift_refused", "New writes refused because a clock was off"),
     ("quorate_epoch_refused", "Questions refused because asker and asked knew different placements"),
     ("quorate_hedged_requests", "Requests that asked further replicas because the first were slow"),
     ("quorate_expired_keys", "Expired keys removed"),
+    ("quorate_stamps_withdrawn", "Entries stamped under a wrong clock and put back under the lowest stamp"),
 ];
 
 /// Figures of the node's own replicas, summed, and of what lies under them.
 #[derive(Clone, Default)]
 struct State {
+    clocks: Family<NodeLabel, Gauge<f64, AtomicU64>>,
     rows: Gauge,
     recent: Gauge,
     residuals: Gauge,
@@ -213,6 +223,7 @@ impl Meter {
             sum(|core| core.epoch_refused),
             sum(|core| core.hedged),
             sum(|core| core.expired),
+            sum(|core| core.stamps_withdrawn),
         ];
         for (counter, total) in self.healing.0.iter().zip(totals) {
             raise(counter, total);
@@ -234,6 +245,14 @@ impl Meter {
     /// How many partitions the last status had whose replicas have equal contexts and different digests.
     pub(super) fn mismatches(&self, partitions: usize) {
         self.state.mismatches.set(signed(partitions as u64));
+    }
+
+    /// Takes in by how many milliseconds the clock of each node is ahead.
+    pub(super) fn clocks(&self, offsets: &BTreeMap<NodeId, i64>) {
+        self.state.clocks.clear();
+        for (node, offset) in offsets {
+            self.state.clocks.get_or_create(&NodeLabel { node: node.to_string() }).set(*offset as f64 / 1000.0);
+        }
     }
 
     /// Takes in the figures of all own replicas.
@@ -297,6 +316,11 @@ impl Healing {
 impl State {
     fn register(registry: &mut Registry) -> Self {
         let state = Self::default();
+        registry.register(
+            "quorate_clock_offset_seconds",
+            "By how much the wall clock of a node is ahead of what this node takes for right",
+            state.clocks.clone(),
+        );
         registry.register("quorate_rows", "Live rows of this node's replicas", state.rows.clone());
         registry.register("quorate_recent_events", "Events that some primary may not know yet", state.recent.clone());
         registry.register("quorate_residual_ranges", "Ranges whose truth is ahead of their replica's context", state.residuals.clone());

@@ -189,6 +189,7 @@ impl Running {
         let topology = self.hub.topology();
         let answers = self.ask_all(&topology).await;
         let findings = status::draw(&topology, self.control.group().leader(), &answers, &self.hub.unreachable.load());
+        let findings = findings.with_clocks(&topology, &self.hub.clocks.load());
         self.hub.meter.mismatches(findings.mismatches);
         serde_json::to_string(&findings.status).expect("invariant: the document is a tree of texts and numbers")
     }

@@ -48,9 +48,18 @@ pub(super) enum Work {
     /// What was seen of the world.
     Sight(Sight),
     /// Tell the figures of all replicas.
-    Summaries(oneshot::Sender<(Vec<ReplicaSummary>, Counters)>),
+    Summaries(oneshot::Sender<Figures>),
     /// Refuse new requests, finish those under way, and end; say when all is released.
     Stop(oneshot::Sender<()>),
+}
+
+/// What a core tells of itself.
+#[derive(Debug)]
+pub(super) struct Figures {
+    pub(super) summaries: Vec<ReplicaSummary>,
+    pub(super) counters: Counters,
+    /// By how many milliseconds the clock of each node is ahead.
+    pub(super) clocks: BTreeMap<NodeId, i64>,
 }
 
 /// A client that waits for its reply.
@@ -243,7 +252,10 @@ impl Shard {
             }
             Work::Topology(adopted) => self.dynamo.handle(now, Input::Topology(adopted.share()), &mut self.effects),
             Work::Sight(sight) => self.dynamo.handle(now, sight.into(), &mut self.effects),
-            Work::Summaries(answer) => drop(answer.send((self.dynamo.summaries(), self.dynamo.counters()))),
+            Work::Summaries(answer) => {
+                let (summaries, counters) = (self.dynamo.summaries(), self.dynamo.counters());
+                drop(answer.send(Figures { summaries, counters, clocks: self.dynamo.clock_offsets(now) }));
+            }
             Work::Stop(done) => self.stopping = Some((Instant::now() + GRACE, done)),
         }
     }
@@ -301,6 +313,7 @@ impl Shard {
                     self.timers_armed += 1;
                     self.timers.insert((Instant::now() + after, self.timers_armed), timer);
                 }
+                Effect::ClockOff { node, offset_ms } => say_clock(node, offset_ms),
                 Effect::Report { keyspace, partitions } => release.reports.push((keyspace, partitions)),
                 Effect::NewLife => match self.around.lives.next() {
                     Ok(incarnation) => self.owed.push(Input::Incarnation(incarnation)),
@@ -312,6 +325,15 @@ impl Shard {
             release.add_frames(to, class, messages);
         }
         release
+    }
+}
+
+/// Once for each change, on every node that notices.
+fn say_clock(node: NodeId, offset_ms: Option<i64>) {
+    if let Some(offset_ms) = offset_ms {
+        tracing::warn!(%node, offset_ms, "a clock is off from the others' (less than 0: behind); while it is, that node stamps nothing");
+    } else {
+        tracing::warn!(%node, "the clock is right again");
     }
 }
 

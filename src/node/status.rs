@@ -21,6 +21,16 @@ pub(super) struct Findings {
     pub(super) mismatches: usize,
 }
 
+impl Findings {
+    /// Adds by how many milliseconds the clock of each node is ahead, as far as that is known.
+    pub(super) fn with_clocks(mut self, topology: &Topology, clocks: &BTreeMap<NodeId, i64>) -> Self {
+        for (status, node) in self.status.nodes.iter_mut().zip(topology.nodes.keys()) {
+            status.clock_offset_ms = clocks.get(node).copied();
+        }
+        self
+    }
+}
+
 /// The figures of one keyspace, as they add up.
 struct Sum {
     rows: u64,
@@ -78,7 +88,13 @@ fn node_status(node: NodeId, info: &NodeInfo, answers: &Answers, suspects: &[Nod
         Some(Some(_)) => NodeState::Alive,
         Some(None) | None => NodeState::Down,
     };
-    NodeStatus { name: info.name.to_string(), datacenter: info.datacenter.to_string(), rack: info.rack.to_string(), state }
+    NodeStatus {
+        name: info.name.to_string(),
+        datacenter: info.datacenter.to_string(),
+        rack: info.rack.to_string(),
+        state,
+        clock_offset_ms: None,
+    }
 }
 
 fn replication(topology: &Topology, replication: &Replication) -> BTreeMap<String, u8> {

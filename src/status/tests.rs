@@ -6,8 +6,14 @@ fn status() -> Status {
         epoch: 7,
         leader: Some("a".to_owned()),
         nodes: vec![
-            NodeStatus { name: "a".into(), datacenter: "berlin".into(), rack: "r1".into(), state: NodeState::Alive },
-            NodeStatus { name: "long-name".into(), datacenter: "oslo".into(), rack: "r2".into(), state: NodeState::Down },
+            NodeStatus { name: "a".into(), datacenter: "berlin".into(), rack: "r1".into(), state: NodeState::Alive, clock_offset_ms: None },
+            NodeStatus {
+                name: "long-name".into(),
+                datacenter: "oslo".into(),
+                rack: "r2".into(),
+                state: NodeState::Down,
+                clock_offset_ms: None,
+            },
         ],
         keyspaces: vec![KeyspaceStatus {
             name: "default".into(),
@@ -46,6 +52,18 @@ fn one_keyspace_that_differs_is_not_converged() {
         status.keyspaces.push(other);
         assert!(!status.concluded().converged);
     }
+}
+
+#[test]
+fn a_clock_that_is_off_is_named() {
+    let mut status = status();
+    status.nodes[0].clock_offset_ms = Some(-500);
+    status.nodes[1].clock_offset_ms = Some(3_600_004);
+    let text = status.to_string();
+    assert_eq!(text.matches("clock  ").count(), 1, "the other is within the bound");
+    assert!(text.contains("clock      long-name is 3600.004 s ahead"), "{text}");
+    let json = serde_json::to_string(&status).unwrap();
+    assert!(json.contains(r#""state":"down","clock_offset_ms":3600004}"#), "{json}");
 }
 
 #[test]

@@ -52,6 +52,20 @@ fn a_frozen_or_backward_wall_clock_never_stops_the_stamps() {
 }
 
 #[test]
+fn what_a_wrong_clock_left_behind_is_let_go() {
+    let mut clock = clock();
+    let poison = clock.tick(at(TODAY + 3_600_000));
+    assert!(!clock.let_go(at(TODAY + 3_599_500)), "within the bound it stays");
+    let above = clock.tick_near(at(TODAY), [poison, hlc(TODAY + 300, 7)]);
+    assert!(hlc(TODAY + 300, 7) < above && above < hlc(TODAY + 301, 0));
+    assert_eq!(clock.tick_near(at(TODAY + 400), []), hlc(TODAY + 400, 0));
+    let mut restored = self::clock();
+    restored.restore(poison);
+    assert_eq!(restored.tick_near(at(TODAY), []), hlc(TODAY, 0), "also after a restart");
+    assert_eq!(restored.observe(at(TODAY), hlc(TODAY + 501, 0)).map_err(|e| e.ahead), Err(Duration::from_millis(501)));
+}
+
+#[test]
 fn a_full_remote_counter_costs_a_millisecond_and_not_the_clock() {
     let mut clock = clock();
     clock.tick(at(TODAY));

@@ -1,12 +1,28 @@
-//! What a core knows of time beyond the instant it is handed.
+//! Wall clocks, compared. Every core measures how far the others' wall clocks are from its own, and keeps each as a difference to its own
+//! *monotonic* clock, so that a jump of its own wall clock shows at once, against all of them.
+//!
+//! A clock is *off* when more than half of the witnesses disagree with it by more than the bound: the others, and what it said itself before
+//! it jumped. While it is off, nothing is stamped and nothing is removed by time; as soon as it is right again, everything goes on. With two
+//! nodes that disagree nobody can say which is wrong, unless one of them jumped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use quorate_crdt::HybridClock;
+use quorate_control::quorum::majority;
+use quorate_control::topology::{Epoch, KeyspaceId, Partition};
+use quorate_crdt::{HybridClock, NodeId, Now};
 
+use super::Dynamo;
 use super::expire::Asked;
-use crate::protocol::FlightId;
+use crate::planted;
+use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
+
+/// How long a measured clock is taken to go on as it went. Guess: quartz drifts by some milliseconds in that time.
+const FRESH: Duration = Duration::from_mins(1);
+/// How long a clock that jumped must stand by its new time when there is nobody to ask. Guess.
+const HOLD: Duration = Duration::from_mins(1);
+/// How late a write may arrive and its coordinator's clock still be taken for right. Guess: beyond what any client waits.
+const LATE_MILLIS: i64 = 5000;
 
 /// The clocks of one core.
 #[derive(Debug)]
@@ -15,11 +31,250 @@ pub(super) struct Clocks {
     pub(super) hybrid: HybridClock,
     /// Questions whether keys have expired, under way.
     pub(super) lapses: BTreeMap<FlightId, Asked>,
+    /// Milliseconds that two clocks may be apart.
+    bound: i64,
+    /// What this node's wall clock said beyond its monotonic one when it was last believed.
+    believed: Option<i64>,
+    /// A jump that nobody has confirmed: where to, and since when.
+    jumped: Option<(i64, Duration)>,
+    others: BTreeMap<NodeId, Other>,
+    asked: BTreeMap<NodeId, (FlightId, Duration)>,
+    /// By how many milliseconds this node's clock is ahead of the majority's, if that is more than the bound.
+    off: Option<i64>,
+    /// Nodes whose clocks were last said to be off.
+    said: BTreeMap<NodeId, i64>,
+}
+
+/// Another node's wall clock.
+#[derive(Clone, Copy, Debug)]
+struct Other {
+    /// What it says beyond this node's monotonic clock.
+    base: i64,
+    /// By how much that may be wrong: half the round trip.
+    slack: i64,
+    measured: Duration,
+}
+
+fn millis(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn base_of(now: Now) -> i64 {
+    i64::try_from(now.unix_millis).unwrap_or(i64::MAX).saturating_sub(millis(now.monotonic))
 }
 
 impl Clocks {
     pub(super) fn new(drift: Duration) -> Self {
-        let hybrid = HybridClock::new(drift.max(Duration::from_millis(1))).expect("invariant: the bound is at least a millisecond");
-        Self { hybrid, lapses: BTreeMap::new() }
+        let drift = drift.max(Duration::from_millis(1));
+        Self {
+            hybrid: HybridClock::new(drift).expect("invariant: the bound is at least a millisecond"),
+            lapses: BTreeMap::new(),
+            bound: millis(drift),
+            believed: None,
+            jumped: None,
+            others: BTreeMap::new(),
+            asked: BTreeMap::new(),
+            off: None,
+            said: BTreeMap::new(),
+        }
+    }
+
+    /// By how many milliseconds this node's clock is ahead of the majority's (behind: less than 0), if that is more than the bound.
+    pub(super) fn off(&self) -> Option<i64> {
+        self.off.filter(|_| !planted::NO_CLOCK_CHECK.is_planted())
+    }
+
+    /// Whether this clock may take part in a decision that cannot be undone.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.off().is_none() && self.jumped.is_none()
+    }
+
+    fn offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
+        self.fresh(now).map(|(node, other)| (node, other.base - base_of(now))).collect()
+    }
+
+    fn fresh(&self, now: Now) -> impl Iterator<Item = (NodeId, Other)> {
+        self.others.iter().filter(move |(_, other)| now.monotonic < other.measured + FRESH).map(|(node, other)| (*node, *other))
+    }
+
+    /// Notices a jump of this node's own wall clock, and its end. Returns whether there was one: then [`judge`](Self::judge).
+    pub(super) fn look(&mut self, now: Now, alone: bool) -> bool {
+        let base = base_of(now);
+        let near = |held: i64| (base - held).abs() <= self.bound;
+        if self.believed.is_none_or(near) {
+            self.believed = Some(base);
+            return self.jumped.take().is_some();
+        }
+        let (fresh, agree) = self.fresh(now).fold((0, 0), |(fresh, agree), (_, other)| {
+            (fresh + 1, agree + usize::from((base - other.base).abs() <= self.bound + other.slack))
+        });
+        let held_long = matches!(self.jumped, Some((to, since)) if near(to) && now.monotonic >= since + HOLD);
+        if agree * 2 > fresh || (alone && held_long) {
+            self.believed = Some(base);
+            self.jumped = None;
+            return true;
+        }
+        if self.jumped.is_some_and(|(to, _)| near(to)) {
+            return false;
+        }
+        self.jumped = Some((base, now.monotonic));
+        true
+    }
+
+    /// Decides anew whether this clock is off, by all that is known.
+    pub(super) fn judge(&mut self, now: Now, alone: bool) {
+        let base = base_of(now);
+        let mut apart: Vec<i64> = Vec::new();
+        let mut witnesses = 1;
+        for (_, other) in self.fresh(now) {
+            witnesses += 1;
+            let ahead = base - other.base;
+            apart.extend((ahead.abs() > self.bound + other.slack).then_some(ahead));
+        }
+        let jump = self.jumped.and_then(|_| Some(base - self.believed?));
+        let against = apart.len() + usize::from(jump.is_some());
+        apart.sort_unstable();
+        let measured = apart.get(apart.len() / 2).copied();
+        self.off = (against * 2 > witnesses && !alone).then(|| measured.or(jump).unwrap_or_default());
+    }
+
+    /// What time it is by a majority of `nodes`, this node's own clock among them; `None` while so many have not been compared or do not agree.
+    fn agreed_time(&self, now: Now, nodes: usize) -> Option<u64> {
+        let base = base_of(now);
+        let off = self.off.unwrap_or(0);
+        let agree = self.fresh(now).filter(|(_, other)| (base - off - other.base).abs() <= self.bound + other.slack).count();
+        let with_me = agree + usize::from(off == 0);
+        (nodes > 1 && with_me >= majority(nodes)).then(|| now.unix_millis.saturating_add_signed(-off))
+    }
+
+    /// Nodes whose clocks have newly come to be off, or right again (`None`), this node's own included. Each change is told once.
+    pub(super) fn news(&mut self, now: Now, me: NodeId) -> Vec<(NodeId, Option<i64>)> {
+        let mut today: BTreeMap<NodeId, i64> = self.off.iter().map(|off| (me, *off)).collect();
+        if today.is_empty() {
+            let apart = |(node, other): (NodeId, Other)| {
+                let ahead = other.base - base_of(now);
+                (ahead.abs() > self.bound + other.slack).then_some((node, ahead))
+            };
+            today.extend(self.fresh(now).filter_map(apart));
+        }
+        let ended = self.said.keys().filter(|node| !today.contains_key(node)).map(|node| (*node, None));
+        let begun = today.iter().filter(|(node, _)| !self.said.contains_key(node)).map(|(node, off)| (*node, Some(*off)));
+        let news = ended.chain(begun).collect();
+        self.said = today;
+        news
+    }
+
+    /// Another node was asked for its time.
+    pub(super) fn asked(&mut self, now: Now, node: NodeId, id: FlightId) {
+        self.asked.insert(node, (id, now.monotonic));
+    }
+
+    /// Another node has told its time. Of two measurements that agree the sharper is kept.
+    pub(super) fn told(&mut self, now: Now, node: NodeId, id: FlightId, unix_millis: u64) {
+        let Some((_, since)) = self.asked.get(&node).copied().filter(|(asked, _)| *asked == id) else { return };
+        self.asked.remove(&node);
+        let half = millis(now.monotonic.saturating_sub(since)) / 2;
+        let base = i64::try_from(unix_millis).unwrap_or(i64::MAX).saturating_sub(millis(now.monotonic)).saturating_add(half);
+        let slack = half + 1;
+        let new = Other { base, slack, measured: now.monotonic };
+        let held = self.others.get(&node).filter(|held| now.monotonic < held.measured + FRESH / 2);
+        let same = held.is_some_and(|held| held.slack < slack && (held.base - base).abs() <= held.slack + slack);
+        if !same {
+            self.others.insert(node, new);
+        }
+    }
+
+    /// Forgets nodes that are no longer members.
+    pub(super) fn keep(&mut self, member: impl Fn(&NodeId) -> bool) {
+        self.others.retain(|node, _| member(node));
+        self.asked.retain(|node, _| member(node));
+    }
+
+    /// By how many milliseconds the coordinator of a new write was ahead when it stamped it, if a clock that is right must say so.
+    pub(super) fn refuses(&self, now: Now, stamped_at: u64) -> Option<i64> {
+        let ahead = i64::try_from(stamped_at).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now.unix_millis).unwrap_or(i64::MAX));
+        let wrong = ahead > self.bound || -ahead > self.bound + LATE_MILLIS;
+        (wrong && self.is_trusted() && !planted::NO_CLOCK_CHECK.is_planted()).then_some(ahead)
+    }
+}
+
+impl Dynamo {
+    /// How many nodes have a clock to compare.
+    fn clocks_there_are(&self) -> usize {
+        self.routes.topology().map_or(1, |topology| topology.nodes.len())
+    }
+
+    /// Before anything else at every input: a jump of the wall clock is noticed before anything is stamped.
+    pub(super) fn look_at_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let alone = self.clocks_there_are() <= 1;
+        if self.clocks.look(now, alone) {
+            self.judge_clock(now, effects);
+        }
+    }
+
+    /// Asks every other node for its time.
+    pub(super) fn compare_clocks(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let Some(topology) = self.routes.topology().cloned() else { return };
+        self.clocks.keep(|node| topology.nodes.contains_key(node));
+        for to in topology.nodes.keys().copied().filter(|node| *node != self.seat.me && self.routes.reachable(*node)) {
+            let id = self.flights.new_name();
+            self.clocks.asked(now, to, id);
+            effects.push(Effect::Send { to, message: Message::Clock { id } });
+        }
+        self.judge_clock(now, effects);
+    }
+
+    pub(super) fn on_time(&mut self, now: Now, from: NodeId, (id, unix_millis): (FlightId, u64), effects: &mut Vec<Effect>) {
+        self.clocks.told(now, from, id, unix_millis);
+        self.look_at_clock(now, effects);
+        self.judge_clock(now, effects);
+    }
+
+    fn judge_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        self.clocks.judge(now, self.clocks_there_are() <= 1);
+        if self.seat.core == 0 {
+            let news = self.clocks.news(now, self.seat.me);
+            effects.extend(news.into_iter().map(|(node, offset_ms)| Effect::ClockOff { node, offset_ms }));
+        }
+        self.withdraw_stamps(now);
+    }
+
+    /// A new write comes from a node whose clock is off.
+    pub(super) fn refuse_for_clock(&mut self, (to, id): (NodeId, FlightId), offset_ms: i64, effects: &mut Vec<Effect>) {
+        self.counters.drift_refused += 1;
+        effects.push(Effect::Send { to, message: Message::Refused { id, reason: Refusal::Clock { offset_ms } } });
+    }
+
+    /// What this node stamped under a wrong clock must not win against what is written under right ones. Only a majority of clocks can say so: a
+    /// clock that is behind takes all its own past for the future.
+    fn withdraw_stamps(&mut self, now: Now) {
+        let Some(unix_millis) = self.clocks.agreed_time(now, self.clocks_there_are()) else { return };
+        let right = Now { unix_millis, ..now };
+        if self.standing.disk_full || !self.clocks.hybrid.is_beyond(right) || planted::STAMPS_NOT_WITHDRAWN.is_planted() {
+            return;
+        }
+        let places: Vec<(KeyspaceId, Partition)> = self.replicas.keys().copied().collect();
+        let epoch = Epoch::default();
+        if !places.into_iter().all(|(keyspace, partition)| self.may_issue(Place { keyspace, partition, epoch })) {
+            // Looked at again at the next comparison.
+            return;
+        }
+        self.clocks.hybrid.let_go(right);
+        let latest = unix_millis.saturating_add(self.config.drift_max.as_millis() as u64);
+        for (place, replica) in &mut self.replicas {
+            let withdrawn = replica.withdraw_stamps(self.seat.me, latest);
+            if withdrawn > 0 {
+                self.counters.stamps_withdrawn += withdrawn as u64;
+                self.dirty.insert(*place);
+            }
+        }
+    }
+
+    /// By how many milliseconds the wall clock of each node, this one included, is ahead of what this node takes for right: its own clock, or the
+    /// majority's if its own is off. Nodes that have not been compared for a minute are not named.
+    pub fn clock_offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
+        let off = self.clocks.off.unwrap_or(0);
+        let others = self.clocks.offsets(now).into_iter().map(|(node, ahead)| (node, ahead + off));
+        others.chain([(self.seat.me, off)]).collect()
     }
 }

@@ -43,7 +43,7 @@ impl Dynamo {
     /// Asks about the expired keys of the partitions in which this node is the first that can be reached, one question a partition at a time.
     pub(super) fn on_reap(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.clocks.lapses.retain(|_, asked| now.monotonic < asked.since + PATIENCE);
-        if self.standing.disk_full {
+        if self.standing.disk_full || !self.clocks.is_trusted() {
             return;
         }
         let busy: BTreeSet<_> = self.clocks.lapses.values().map(|asked| (asked.place.keyspace, asked.place.partition)).collect();
@@ -101,7 +101,7 @@ impl Dynamo {
 
     /// Another holder asks.
     pub(super) fn on_lapsed(&mut self, now: Now, from: NodeId, (id, place): (FlightId, Place), keys: &[Bytes], effects: &mut Vec<Effect>) {
-        if self.serving(place).is_err() {
+        if self.serving(place).is_err() || !self.clocks.is_trusted() {
             return;
         }
         let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)).filter(|replica| !replica.filling()) else { return };

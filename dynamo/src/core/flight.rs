@@ -122,6 +122,8 @@ pub(super) struct Writing {
     pub(super) delta: Arc<Delta>,
     /// The events of the write, which an acknowledgement is about.
     pub(super) events: CausalContext,
+    /// This node's wall clock when it stamped the write.
+    pub(super) stamped_at: Option<u64>,
     pub(super) ledger: Ledger,
 }
 

@@ -118,7 +118,7 @@ impl Dynamo {
             Stage::Repairing(repairing) => {
                 for to in repairing.ledger.open().into_iter().filter(|node| self.routes.reachable(*node)) {
                     repairing.ledger.ask(to);
-                    let message = Message::Write { id, place: flight.place, delta: Arc::clone(&repairing.delta) };
+                    let message = Message::Write { id, place: flight.place, delta: Arc::clone(&repairing.delta), stamped_at: None };
                     effects.push(Effect::Send { to, message });
                 }
             }
@@ -216,7 +216,7 @@ impl Dynamo {
             }
             if !core.join(now, flight.place, delta) {
                 let me = core.seat.me;
-                return core.refused(now, (from, me, Refusal::Clock), (id, flight), stage, effects);
+                return core.refused(now, (from, me, Refusal::NotServing), (id, flight), stage, effects);
             }
             reading.hear(from, Told { digest: Some(digest), context: Some(delta.context.clone()) });
             core.go_on_reading(now, id, flight, stage, effects)
@@ -275,7 +275,7 @@ impl Dynamo {
         let id = self.flights.name(flight);
         for to in &behind {
             ledger.ask(*to);
-            effects.push(Effect::Send { to: *to, message: Message::Write { id, place, delta: Arc::clone(&delta) } });
+            effects.push(Effect::Send { to: *to, message: Message::Write { id, place, delta: Arc::clone(&delta), stamped_at: None } });
         }
         flight.hedge = self.hedge_from(now, &behind);
         Ok(Next::Wait(id, Stage::Repairing(Repairing { reply, delta, ledger })))

@@ -94,7 +94,7 @@ impl Dynamo {
             return Ok(Next::GiveBack(Refusal::Epoch(place.epoch)));
         }
         if !self.executes(place) {
-            return self.forward(flight, tried, effects);
+            return self.forward(now, flight, tried, effects);
         }
         match &flight.request.op {
             Op::Query(..) => self.start_query(now, flight, effects),
@@ -139,10 +139,14 @@ impl Dynamo {
     }
 
     /// Hands the request to the nearest primary that can be reached.
-    fn forward(&mut self, flight: &mut Flight, tried: &[NodeId], effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
+    fn forward(&mut self, now: Now, flight: &mut Flight, tried: &[NodeId], effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
         // A forwarded request is not forwarded again: its sender thought that this node executes it and will look again.
         if matches!(flight.origin, Origin::Node(..)) {
             return Ok(Next::GiveBack(self.why_not_executed(flight.place)));
+        }
+        if let Some(offset_ms) = self.clocks.off().filter(|_| flight.request.op.names_time()) {
+            self.counters.drift_refused += 1;
+            return Err(RequestError::Clock { offset_ms });
         }
         let placement = self.routes.placement_of(flight.place).ok_or(RequestError::Moving)?;
         let readers: Vec<NodeId> = placement.readers().flatten().copied().collect();
@@ -153,7 +157,8 @@ impl Dynamo {
             return Err(RequestError::Unavailable { level: flight.level, required: 1, alive: 0, missing });
         };
         let id = self.flights.name(flight);
-        effects.push(Effect::Send { to, message: Message::Forward { id, place: flight.place, request: flight.request.clone() } });
+        let (place, request, unix_millis) = (flight.place, flight.request.clone(), now.unix_millis);
+        effects.push(Effect::Send { to, message: Message::Forward { id, place, request, unix_millis } });
         Ok(Next::Wait(id, Stage::Forwarded(to)))
     }
 

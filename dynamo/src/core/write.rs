@@ -64,6 +64,11 @@ impl Dynamo {
         self.dirty.insert(at);
         match &flight.request.op {
             Op::Mutate(key, mutation) => {
+                let needs_time = || value::needs_time(replica, key, mutation, now.unix_millis);
+                if let Some(offset_ms) = self.clocks.off().filter(|_| needs_time()) {
+                    self.counters.drift_refused += 1;
+                    return Err(RequestError::Clock { offset_ms });
+                }
                 let mutated = value::mutate(replica, key, mutation, Clocked { clock: &mut self.clocks.hybrid, now })?;
                 self.counters.expired += u64::from(matches!(mutation, Mutation::Lapse { .. }) && mutated.1.is_some());
                 Ok(mutated)
@@ -91,8 +96,9 @@ impl Dynamo {
     ) -> Next {
         let place = flight.place;
         let id = self.flights.name(flight);
+        let stamped_at = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps()).then_some(now.unix_millis);
         let events = delta.parts.iter().flat_map(|part| part.settled.iter().copied()).collect::<CausalContext>();
-        let mut writing = Writing { answer, delta: Arc::new(delta), events, ledger };
+        let mut writing = Writing { answer, delta: Arc::new(delta), events, stamped_at, ledger };
         for (owner, fallback) in self.absent_writers(place) {
             effects.push(Effect::Send { to: fallback, message: Message::Hint { owner, place, delta: Arc::clone(&writing.delta) } });
         }
@@ -114,7 +120,10 @@ impl Dynamo {
         for to in placement.holders().into_iter().filter(|node| *node != self.seat.me && self.routes.reachable(*node)) {
             if !writing.ledger.has_answered(to) && !writing.ledger.has_refused(to) {
                 writing.ledger.ask(to);
-                effects.push(Effect::Send { to, message: Message::Write { id, place, delta: Arc::clone(&writing.delta) } });
+                effects.push(Effect::Send {
+                    to,
+                    message: Message::Write { id, place, delta: Arc::clone(&writing.delta), stamped_at: writing.stamped_at },
+                });
             }
         }
     }
@@ -158,14 +167,28 @@ impl Dynamo {
 
     /// Another node writes, or repairs what it is about to return. A replica that is still being filled joins it and says so: see [`read`](super::read)
     /// for why nothing of that can be lost again. It does not answer reads, so every read quorum that meets it meets a filled replica.
-    pub(super) fn on_write(&mut self, now: Now, from: NodeId, (id, place): (FlightId, Place), delta: &Delta, effects: &mut Vec<Effect>) {
+    ///
+    /// A new write that was stamped by a clock which is off is refused here, at the door; what is data of some replica is joined whatever its stamps.
+    pub(super) fn on_write(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        (id, place): (FlightId, Place),
+        (delta, stamped_at): (&Delta, Option<u64>),
+        effects: &mut Vec<Effect>,
+    ) {
+        let off = stamped_at.and_then(|at| self.clocks.refuses(now, at));
         let message = match self.serving(place) {
             Err(reason) => {
                 self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
                 Message::Refused { id, reason }
             }
             Ok(()) if self.standing.disk_full => Message::Refused { id, reason: Refusal::DiskFull },
-            Ok(()) if !self.join(now, place, delta) => Message::Refused { id, reason: Refusal::Clock },
+            Ok(()) if off.is_some() => {
+                self.counters.drift_refused += 1;
+                Message::Refused { id, reason: Refusal::Clock { offset_ms: off.unwrap_or_default() } }
+            }
+            Ok(()) if !self.join(now, place, delta) => Message::Refused { id, reason: Refusal::NotServing },
             Ok(()) => {
                 let Some(replica) = self.replica_mut(place) else { return };
                 replica.overheard(from, &delta.context);

@@ -73,6 +73,16 @@ impl Payload {
         }
     }
 
+    /// The same with the lowest stamp: it loses against all that is concurrent.
+    #[must_use]
+    pub fn unstamped(&self) -> Self {
+        let mut payload = self.clone();
+        if let Self::Register { hlc, .. } | Self::Expiry { hlc, .. } = &mut payload {
+            *hlc = Hlc::default();
+        }
+        payload
+    }
+
     /// What this says of the key's expiry, if it says anything: the stamp, and when (`None`: never).
     pub fn expiry(&self) -> Option<(Hlc, Option<u64>)> {
         match self {

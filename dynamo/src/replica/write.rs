@@ -1,6 +1,6 @@
 //! Events of this replica's own.
 
-use quorate_crdt::{CausalContext, Dot};
+use quorate_crdt::{CausalContext, Dot, NodeId};
 
 use super::Replica;
 use super::delta::Delta;
@@ -31,6 +31,29 @@ impl Replica {
     /// Starts a write. Its events take effect one by one; [`Write::finish`] gives what the others must join.
     pub fn write(&mut self) -> Write<'_> {
         Write { replica: self, touched: Vec::new(), last: None }
+    }
+
+    /// Replaces what `node` wrote here under stamps after `unix_millis` by the same under the lowest: its clock was wrong, and what it stamped must
+    /// not win against what others have written meanwhile. Returns how many entries there were.
+    pub fn withdraw_stamps(&mut self, node: NodeId, unix_millis: u64) -> usize {
+        let ahead = |dot: &Dot, payload: &Payload| {
+            dot.replica.node == node && payload.stamp().is_some_and(|stamp| stamp.unix_millis() > unix_millis)
+        };
+        let mut found = Vec::new();
+        for (key, rows) in self.rows.keys_after(None) {
+            for (kind, field, row) in rows.iter() {
+                let name = || RowKey { key: key.clone(), kind, field: field.clone() };
+                let entries = row.iter().filter(|(dot, payload)| ahead(dot, payload));
+                found.extend(entries.map(|(dot, payload)| (name(), dot, payload.unstamped())));
+            }
+        }
+        let count = found.len();
+        for (name, dot, payload) in found {
+            let mut seen = CausalContext::new();
+            seen.insert(dot);
+            self.write().put(name, payload, Replaces::Seen(&seen));
+        }
+        count
     }
 
     fn next_dot(&mut self) -> Dot {

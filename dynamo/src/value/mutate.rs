@@ -16,10 +16,13 @@ pub(crate) struct Clocked<'a> {
 }
 
 impl Clocked<'_> {
-    /// A stamp above those of all entries in `rows`: a causal overwrite wins, whatever the wall clocks say.
+    /// A stamp above those of all entries in `rows`, as far as they are not from the future: those it replaces by its event alone.
     fn above<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Hlc {
         let stamps = rows.into_iter().flat_map(Row::iter).filter_map(|(_, payload)| payload.stamp());
-        self.clock.tick_after(self.now, stamps)
+        if planted::CLOCK_NEVER_FALLS_BACK.is_planted() {
+            return self.clock.tick_after(self.now, stamps);
+        }
+        self.clock.tick_near(self.now, stamps)
     }
 }
 
@@ -67,6 +70,13 @@ pub(crate) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, unix
             (stale || keeps || check(replica, key, mutation, unix_millis).is_err()).then(|| vec![Range::Key(key.clone())])
         }
     }
+}
+
+/// Whether the mutation is stamped, or drops a key because its time is over by this node's clock: what a clock that is off must not do.
+pub(crate) fn needs_time(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> bool {
+    let asked_for = matches!(mutation, Mutation::Delete | Mutation::GetDelete);
+    let stale = || replica.key(key).is_some() && live(replica, key, unix_millis).is_none();
+    mutation.stamps() || (!asked_for && stale())
 }
 
 /// Refuses before anything is written.

@@ -37,6 +37,8 @@ pub(super) struct Net {
     pub(super) replies: BTreeMap<u64, Result<Answer, RequestError>>,
     pub(super) waited: BTreeMap<u64, u32>,
     pub(super) topology: Topology,
+    /// Who said of whose clock that it is off, and by how much.
+    pub(super) clock_news: Vec<(NodeId, NodeId, Option<i64>)>,
     /// What nodes are booted with from now on.
     pub(super) config: Config,
     pub(super) reports: Vec<NodeId>,
@@ -98,6 +100,7 @@ impl Net {
             replies: BTreeMap::new(),
             waited: BTreeMap::new(),
             topology,
+            clock_news: Vec::new(),
             config: Config { persist: false, ..Config::default() },
             reports: Vec::new(),
             losing: None,
@@ -169,6 +172,7 @@ impl Net {
                 Effect::Waited { ticket, replicas } => assert!(self.waited.insert(ticket.0, replicas).is_none()),
                 Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
                 Effect::Report { .. } => self.reports.push(at),
+                Effect::ClockOff { node, offset_ms } => self.clock_news.push((at, node, offset_ms)),
                 Effect::NewLife => {
                     self.lives += 1;
                     self.input(at, Input::Incarnation(self.lives as u32));

@@ -1,12 +1,9 @@
 use std::time::Duration;
 
-use quorate_crdt::Hlc;
-
 use super::net::{Net, START_UNIX_MILLIS, node};
 use crate::consistency::Consistency as C;
 use crate::op::{Mutation, Reply, RequestError, SetExpiry};
-use crate::protocol::{Input, Message, Place};
-use crate::replica::{Delta, Part, Payload, Range, Row, RowKey};
+use crate::protocol::Input;
 
 #[test]
 fn a_quorum_read_repairs_before_it_returns() {
@@ -96,23 +93,6 @@ fn an_expired_key_is_gone_for_readers_at_once_and_from_disk_soon() {
     net.run(Duration::from_secs(8));
     net.assert_converged();
     assert_eq!(net.summary(3).rows, 0);
-}
-
-#[test]
-fn a_stamp_from_the_far_future_is_refused() {
-    let mut net = Net::new(&[1, 1, 1]);
-    let hlc = Hlc::from_parts(START_UNIX_MILLIS + 3_600_000, 0).expect("in range");
-    let name = RowKey::string("k".into());
-    let mut row = Row::new();
-    let dot = quorate_crdt::Dot::new(quorate_crdt::ReplicaId::new(node(3), 1), 1);
-    row.insert(dot, Payload::Register { hlc, value: "poison".into(), expires: None });
-    let delta =
-        Delta { parts: vec![Part { range: Range::Row(name.clone()), rows: vec![(name, row)], settled: vec![dot] }], ..Delta::default() };
-    let epoch = quorate_control::topology::Epoch(1);
-    let place = Place { keyspace: quorate_control::topology::KeyspaceId(0), partition: quorate_control::topology::Partition(0), epoch };
-    net.input(node(1), Input::Message { from: node(3), message: Message::Repair { place, delta } });
-    assert_eq!(net.get(1, "k", C::One), Ok(None));
-    assert_eq!(net.cores[&node(1)].counters().drift_refused, 1);
 }
 
 #[test]
