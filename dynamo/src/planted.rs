@@ -57,6 +57,18 @@ quorate_crdt::bugs! {
     CHUNK_OF_ANY_STREAM = "chunk-of-any-stream": "a late chunk of an abandoned stream ends a new one";
     /// A stream whose question or answer is lost waits for ever.
     PULL_ONCE = "pull-once": "a lost question or chunk of a stream is never asked for again";
+    /// A delta's context is not remembered for its range.
+    RESIDUAL_SKIPPED = "residual-skipped": "an older event that comes late rises beside the one that overwrote it";
+    /// What a piece says is remembered only when its stream ends.
+    ADOPT_AT_THE_END = "adopt-at-the-end": "while a replica is streamed to, overwritten values rise again";
+    /// Join keeps one of concurrent entries by its value.
+    PAYLOAD_DECIDES = "payload-decides": "a join drops what no event has overwritten";
+    /// A stream's last piece says what has been seen.
+    ADOPT_LAST_CONTEXT = "adopt-last-context": "events that were written behind a stream are taken for seen";
+    /// Beyond its bound `recent` drops the lowest id.
+    RECENT_DROPS_LOWEST = "recent-drops-lowest": "an event that has just come is forgotten before one that all had time to learn";
+    /// Hints are counted by their keys.
+    HINTS_UNCOUNTED = "hints-uncounted": "hints take far more memory than their bound";
     /// Only filled replicas count for one that is being filled.
     FILL_FROM_FILLED_ONLY = "fill-from-filled-only": "replicas that lost their disks together wait for each other";
     /// A replica that is being filled does not count itself as a member of the old set.

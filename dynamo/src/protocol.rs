@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
-use quorate_crdt::{CausalContext, NodeId, ReplicaId};
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
 pub use crate::names::{FlightId, Ticket};
 use crate::op::{Answer, Receipt, Request, RequestError};
 pub use crate::refusal::Refusal;
-use crate::replica::{Delta, Range};
+use crate::replica::{Cut, Delta, Range};
 
 /// What an operator may turn. Every default says where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,28 +259,32 @@ pub enum Message {
         /// What to join.
         delta: Delta,
     },
-    /// You lack events that I no longer remember one by one: pull the whole partition from me.
+    /// You lack events that I do not remember one by one, or whose range is too large for a message: pull that range from me.
     Behind {
         /// Which partition.
         place: Place,
+        /// What to pull.
+        range: Range,
     },
-    /// Send the next chunk of the partition after this key.
+    /// Send the next piece of a range.
     Pull {
         /// Which partition.
         place: Place,
         /// Comes back in the answer.
         stream: StreamId,
-        /// The last key of the previous chunk; `None` for the first.
-        after: Option<Bytes>,
+        /// What is streamed: the whole partition, or a key.
+        range: Range,
+        /// Where the previous piece ended; `None` for the first.
+        after: Option<Cut>,
     },
-    /// A chunk of the partition, in the order of the keys' positions.
+    /// A piece of a range, in the order of the rows.
     Chunk {
         /// Which partition.
         place: Place,
         /// From the question.
         stream: StreamId,
         /// The answer.
-        piece: Piece,
+        piece: Box<Piece>,
     },
     /// What time is it?
     Clock {
@@ -336,11 +340,13 @@ pub struct Piece {
     /// The sender's replica; a change means: start again.
     pub replica: ReplicaId,
     /// From the question.
-    pub after: Option<Bytes>,
-    /// Everything live in the piece's range.
+    pub after: Option<Cut>,
+    /// Everything live in the piece.
     pub delta: Delta,
-    /// The last key of the piece; `None` when the partition ends with it.
-    pub next: Option<Bytes>,
+    /// Where the piece ends; `None` when the range ends with it.
+    pub next: Option<Cut>,
+    /// With the last piece: events whose effect lies in just the range.
+    pub settled: Vec<Dot>,
 }
 
 /// One replica's report of what it has seen.
@@ -354,8 +360,10 @@ pub struct Seen {
     pub context: CausalContext,
     /// Digest of its live rows.
     pub digest: u128,
-    /// Whether it is still being filled and must not be copied from.
+    /// Whether it is still being filled: it has what it says, but may have forgotten what it acknowledged.
     pub filling: bool,
+    /// Whether it has more than it says: slices of a stream that is under way.
+    pub partial: bool,
 }
 
 /// How the driver finds the core that a message is for.
@@ -377,7 +385,7 @@ impl Message {
             | Self::Read { place, .. }
             | Self::Forward { place, .. }
             | Self::Repair { place, .. }
-            | Self::Behind { place }
+            | Self::Behind { place, .. }
             | Self::Pull { place, .. }
             | Self::Chunk { place, .. }
             | Self::Lapsed { place, .. }

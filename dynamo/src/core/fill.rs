@@ -16,7 +16,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_control::quorum::majority;
 use quorate_control::topology::Placement;
 use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
@@ -24,7 +23,7 @@ use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 use super::{At, Dynamo};
 use crate::planted;
 use crate::protocol::{Effect, Message, Piece, Place, StreamId};
-use crate::replica::Replica;
+use crate::replica::{Cut, Delta, Range, Replica, Residual};
 
 /// After so long without an answer the same question is asked again. Guess: several round trips round the world.
 const PULL_AGAIN: Duration = Duration::from_millis(700);
@@ -36,27 +35,30 @@ const PULL_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Pull {
     stream: StreamId,
     source: NodeId,
-    /// The replica that is streamed, and what it had seen at the start: what this replica has seen when it has every piece.
+    /// What is streamed.
+    range: Range,
+    /// The replica that is streamed, and what it had seen at the start.
     from: Option<(ReplicaId, CausalContext)>,
-    after: Option<Bytes>,
+    after: Option<Cut>,
     asked_at: Duration,
     /// When the last piece came, or the first was asked for.
     moved_at: Duration,
 }
 
 impl Dynamo {
-    /// This node lacks what `from` no longer knows event by event.
-    pub(super) fn on_behind(&mut self, now: Now, from: NodeId, place: Place, effects: &mut Vec<Effect>) {
+    /// This node lacks what `from` can only stream.
+    pub(super) fn on_behind(&mut self, now: Now, from: NodeId, place: Place, range: Range, effects: &mut Vec<Effect>) {
         let at = (place.keyspace, place.partition);
-        if self.replicas.contains_key(&at) && !self.healing.pulls.contains_key(&at) {
-            self.begin_stream(now, at, from, effects);
+        let streamed = !matches!(range, Range::Row(_));
+        if streamed && self.replicas.contains_key(&at) && !self.healing.pulls.contains_key(&at) {
+            self.begin_stream(now, at, (from, range), effects);
         }
     }
 
-    fn begin_stream(&mut self, now: Now, at: At, source: NodeId, effects: &mut Vec<Effect>) {
+    fn begin_stream(&mut self, now: Now, at: At, (source, range): (NodeId, Range), effects: &mut Vec<Effect>) {
         self.healing.streams += 1;
         let stream = StreamId { life: self.seat.life, number: self.healing.streams };
-        let pull = Pull { stream, source, from: None, after: None, asked_at: now.monotonic, moved_at: now.monotonic };
+        let pull = Pull { stream, source, range, from: None, after: None, asked_at: now.monotonic, moved_at: now.monotonic };
         self.healing.pulls.insert(at, pull);
         self.ask_for_piece(now, at, effects);
     }
@@ -67,29 +69,45 @@ impl Dynamo {
         let Some(pull) = self.healing.pulls.get_mut(&at) else { return };
         pull.asked_at = now.monotonic;
         let place = Place { keyspace: at.0, partition: at.1, epoch };
-        effects.push(Effect::Send { to: pull.source, message: Message::Pull { place, stream: pull.stream, after: pull.after.clone() } });
+        let message = Message::Pull { place, stream: pull.stream, range: pull.range.clone(), after: pull.after.clone() };
+        effects.push(Effect::Send { to: pull.source, message });
     }
 
     /// Any replica answers, one that is being filled too: what it says is true, only not all.
-    pub(super) fn on_pull(&mut self, from: NodeId, place: Place, (stream, after): (StreamId, Option<Bytes>), effects: &mut Vec<Effect>) {
-        let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)) else { return };
-        let chunk = replica.chunk(after.as_ref(), self.config.chunk_bytes);
-        let piece = Piece { replica: replica.id(), after, delta: chunk.delta, next: chunk.next };
-        effects.push(Effect::Send { to: from, message: Message::Chunk { place, stream, piece } });
+    pub(super) fn on_pull(
+        &mut self,
+        from: NodeId,
+        place: Place,
+        (stream, range, after): (StreamId, &Range, Option<Cut>),
+        effects: &mut Vec<Effect>,
+    ) {
+        let replica = self.replicas.get(&(place.keyspace, place.partition)).filter(|_| !matches!(range, Range::Row(_)));
+        let Some(replica) = replica else { return };
+        let chunk = replica.chunk(range, after.as_ref(), self.config.chunk_bytes);
+        let piece = Piece { replica: replica.id(), after, delta: chunk.delta, next: chunk.next, settled: chunk.settled };
+        effects.push(Effect::Send { to: from, message: Message::Chunk { place, stream, piece: Box::new(piece) } });
     }
 
-    pub(super) fn on_chunk(&mut self, now: Now, from: NodeId, place: Place, (stream, piece): (StreamId, Piece), effects: &mut Vec<Effect>) {
+    pub(super) fn on_chunk(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        place: Place,
+        (stream, piece): (StreamId, Box<Piece>),
+        effects: &mut Vec<Effect>,
+    ) {
         let at = (place.keyspace, place.partition);
         let Some(pull) = self.healing.pulls.get_mut(&at).filter(|pull| pull.source == from) else { return };
         if (pull.stream != stream || pull.after != piece.after) && !planted::CHUNK_OF_ANY_STREAM.is_planted() {
             return;
         }
-        let (streamed, context) = pull.from.get_or_insert_with(|| (piece.replica, piece.delta.context.clone()));
+        let range = pull.range.clone();
+        let (streamed, first) = pull.from.get_or_insert_with(|| (piece.replica, piece.delta.context.clone()));
         if *streamed != piece.replica {
-            self.begin_stream(now, at, from, effects);
+            self.begin_stream(now, at, (from, range), effects);
             return;
         }
-        let context = context.clone();
+        let first = first.clone();
         pull.after.clone_from(&piece.next);
         pull.moved_at = now.monotonic;
         if !self.join(now, place, &piece.delta) {
@@ -103,7 +121,13 @@ impl Dynamo {
         self.healing.pulls.remove(&at);
         self.counters.streams += 1;
         if let Some(held) = self.replica_mut(place) {
-            held.adopt(&context);
+            held.settle_in(&range, &piece.settled);
+            // The rule is that what every piece says is what has been seen, which the joins have worked out already.
+            let believed = planted::CHUNK_OF_ANY_STREAM.is_planted().then_some(first);
+            let believed = believed.or_else(|| planted::ADOPT_LAST_CONTEXT.is_planted().then(|| piece.delta.context.clone()));
+            if let Some(context) = believed {
+                held.join(&Delta { residuals: vec![Residual { range, context }], ..Delta::default() });
+            }
         }
         if let Some(placement) = self.routes.placement(place.keyspace, place.partition).cloned() {
             self.go_on_filling(now, at, &placement, effects);
@@ -112,16 +136,19 @@ impl Dynamo {
 
     /// Each tick: a stream that does not move is asked for again, or begun anew from another source; one that nobody can go on with ends.
     pub(super) fn go_on_streaming(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
-        let Some(pull) = self.healing.pulls.get(&at) else { return };
+        let Some(pull) = self.healing.pulls.get(&at) else {
+            self.settle_slices(at);
+            return;
+        };
         let reachable = self.routes.reachable(pull.source);
         if planted::PULL_ONCE.is_planted() {
             return;
         }
         if !reachable || now.monotonic.saturating_sub(pull.moved_at) > PULL_PATIENCE {
-            let tried = pull.source;
+            let (tried, range) = (pull.source, pull.range.clone());
             self.healing.pulls.remove(&at);
             if let Some(source) = self.source(at, Some(tried)) {
-                self.begin_stream(now, at, source, effects);
+                self.begin_stream(now, at, (source, range), effects);
             }
         } else if now.monotonic.saturating_sub(pull.asked_at) > PULL_AGAIN {
             self.ask_for_piece(now, at, effects);
@@ -139,7 +166,15 @@ impl Dynamo {
                 replica.finish_filling();
             }
         } else if let Some(source) = self.source(at, None) {
-            self.begin_stream(now, at, source, effects);
+            self.begin_stream(now, at, (source, Range::ALL), effects);
+        }
+    }
+
+    /// No stream is under way: what the pieces of the last have brought is told to the others.
+    fn settle_slices(&mut self, at: At) {
+        if let Some(replica) = self.replicas.get_mut(&at).filter(|replica| replica.is_partial()) {
+            replica.settle_slices();
+            self.dirty.insert(at);
         }
     }
 

@@ -9,7 +9,7 @@ use super::fill::Pull;
 use super::hints::Hints;
 use super::{At, Dynamo};
 use crate::protocol::{Effect, Message, Place, Seen};
-use crate::replica::Delta;
+use crate::replica::{Delta, Range};
 
 /// A replica that has nothing new to tell still tells it every so many ticks, for those that missed it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
@@ -20,8 +20,8 @@ const REPAIR_CHUNKS: usize = 8;
 #[derive(Debug, Default)]
 pub(super) struct Healing {
     ticks: u64,
-    /// What each node was last told of each replica: events seen, placement, whether it was being filled.
-    told: BTreeMap<(NodeId, At), (u64, Epoch, bool)>,
+    /// What each node was last told of each replica: events seen, placement, whether it was being filled and partial.
+    told: BTreeMap<(NodeId, At), (u64, Epoch, bool, bool)>,
     /// Partitions being streamed to this node.
     pub(super) pulls: BTreeMap<At, Pull>,
     /// The number of the last stream.
@@ -79,7 +79,7 @@ impl Dynamo {
     /// Reports what a replica has seen, unless `to` was told just that and need not be reminded.
     fn tell(&mut self, at: At, epoch: Epoch, to: NodeId, remind: bool, reports: &mut BTreeMap<NodeId, Vec<Seen>>) {
         let Some(replica) = self.replicas.get(&at) else { return };
-        let state = (replica.context().event_count(), epoch, replica.filling());
+        let state = (replica.context().event_count(), epoch, replica.filling(), replica.is_partial());
         let told = self.healing.told.insert((to, at), state);
         if remind || told != Some(state) {
             reports.entry(to).or_default().push(Seen {
@@ -88,6 +88,7 @@ impl Dynamo {
                 context: replica.context().clone(),
                 digest: replica.digest(),
                 filling: replica.filling(),
+                partial: replica.is_partial(),
             });
         }
     }
@@ -122,8 +123,9 @@ impl Dynamo {
         let Some(replica) = self.replicas.get(&(seen.place.keyspace, seen.place.partition)) else { return };
         let missing = replica.overdue_at(&seen.context, self.config.chunk_bytes, REPAIR_CHUNKS);
         let place = seen.place;
-        if missing.behind && !seen.filling {
-            effects.push(Effect::Send { to, message: Message::Behind { place } });
+        // One that is being filled pulls by itself what it lacks of the whole.
+        if let Some(range) = missing.behind.filter(|range| *range != Range::ALL || !seen.filling) {
+            effects.push(Effect::Send { to, message: Message::Behind { place, range } });
         }
         self.counters.repairs_sent += missing.deltas.len() as u64;
         effects.extend(missing.deltas.into_iter().map(|delta| Effect::Send { to, message: Message::Repair { place, delta } }));

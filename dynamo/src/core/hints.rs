@@ -8,56 +8,69 @@ use quorate_crdt::{CausalContext, NodeId, ReplicaId};
 
 use super::heal::Healing;
 use super::{At, Dynamo};
+use crate::planted;
 use crate::protocol::{Effect, Message, Place};
 use crate::replica::{Delta, Replica};
 
-/// What is kept for an absent primary of one partition: a replica that never writes, so that many deltas of one range become
-/// one, and how many bytes were put into it.
-#[derive(Debug)]
-pub(super) struct Hint {
-    kept: Replica,
+/// All hints of a core: for each absent primary of a partition a replica that never writes, so that many deltas of one range become one.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    kept: BTreeMap<(NodeId, At), Replica>,
+    /// What all of them take.
     bytes: usize,
 }
 
-/// All hints of a core.
-pub(super) type Hints = BTreeMap<(NodeId, At), Hint>;
+impl Hints {
+    fn join(&mut self, owner: NodeId, at: At, never: ReplicaId, delta: &Delta) {
+        let kept = self.kept.entry((owner, at)).or_insert_with(|| Replica::new(never));
+        let before = kept.held_bytes();
+        kept.join(delta);
+        if planted::HINTS_UNCOUNTED.is_planted() {
+            self.bytes += delta.parts.iter().flat_map(|part| &part.rows).map(|(name, _)| name.key.len()).sum::<usize>();
+            return;
+        }
+        self.bytes = (self.bytes + kept.held_bytes()).saturating_sub(before);
+    }
+
+    /// Takes out the hints for which `choose` holds.
+    fn take(&mut self, choose: impl Fn(NodeId, At) -> bool) -> Vec<(At, Replica)> {
+        let names: Vec<(NodeId, At)> = self.kept.keys().copied().filter(|(owner, at)| choose(*owner, *at)).collect();
+        let taken: Vec<(At, Replica)> = names.into_iter().filter_map(|name| Some((name.1, self.kept.remove(&name)?))).collect();
+        let bytes: usize = taken.iter().map(|(_, kept)| kept.held_bytes()).sum();
+        self.bytes = if self.kept.is_empty() { 0 } else { self.bytes.saturating_sub(bytes) };
+        taken
+    }
+}
 
 impl Healing {
+    /// Roughly the bytes of memory that all hints take.
     pub(super) fn hint_bytes(&self) -> usize {
-        self.hints.values().map(|hint| hint.bytes).sum()
+        self.hints.bytes
     }
 
     /// Hints for nodes that no longer hold the partition will never be asked for.
     pub(super) fn drop_hints_of_strangers(&mut self, topology: &Topology) {
-        self.hints.retain(|(owner, (keyspace, partition)), _| {
-            let placement = topology.keyspaces.get(keyspace).and_then(|keyspace| keyspace.placement(*partition));
-            placement.is_some_and(|placement| placement.holds(*owner))
-        });
+        drop(self.hints.take(|owner, (keyspace, partition)| {
+            let placement = topology.keyspaces.get(&keyspace).and_then(|keyspace| keyspace.placement(partition));
+            placement.is_none_or(|placement| !placement.holds(owner))
+        }));
     }
 }
 
 impl Dynamo {
     /// Keeps what an absent primary must join.
     pub(super) fn on_hint(&mut self, owner: NodeId, place: Place, delta: &Arc<Delta>) {
-        let bytes: usize = delta.parts.iter().flat_map(|part| &part.rows).map(|(name, _)| 128 + name.key.len() + name.field.len()).sum();
-        if self.healing.hint_bytes() + bytes > self.config.hint_bytes_max {
+        if self.healing.hint_bytes() + delta.bytes() > self.config.hint_bytes_max {
             self.counters.hints_dropped += 1;
             return;
         }
         self.counters.hints += 1;
-        let never = ReplicaId::new(self.seat.me, 0);
-        let nothing = || Hint { kept: Replica::new(never), bytes: 0 };
-        let hint = self.healing.hints.entry((owner, (place.keyspace, place.partition))).or_insert_with(nothing);
-        hint.bytes += bytes;
-        hint.kept.join(delta);
+        self.healing.hints.join(owner, (place.keyspace, place.partition), ReplicaId::new(self.seat.me, 0), delta);
     }
 
     /// The primary is back: it gets what was kept for it. What is lost on the way, anti-entropy heals.
     pub(super) fn hand_off(&mut self, owner: NodeId, effects: &mut Vec<Effect>) {
-        let (theirs, others) =
-            std::mem::take(&mut self.healing.hints).into_iter().partition::<BTreeMap<_, _>, _>(|((node, _), _)| *node == owner);
-        self.healing.hints = others;
-        for ((_, at), Hint { kept, .. }) in theirs {
+        for (at, kept) in self.healing.hints.take(|node, _| node == owner) {
             let epoch = self.routes.placement(at.0, at.1).map_or(Epoch::default(), |placement| placement.epoch);
             let place = Place { keyspace: at.0, partition: at.1, epoch };
             for delta in kept.missing_at(&CausalContext::new(), self.config.chunk_bytes, usize::MAX).deltas {

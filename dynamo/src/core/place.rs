@@ -65,7 +65,9 @@ impl Dynamo {
         let releases: Vec<Release> =
             self.replicas.iter().filter_map(|(at, replica)| Release::by(&topology, *at, replica, self.seat.me)).collect();
         for release in releases {
-            let Some(replica) = self.replicas.get(&release.at) else { continue };
+            let Some(replica) = self.replicas.get_mut(&release.at) else { continue };
+            replica.settle_slices();
+            self.dirty.insert(release.at);
             let held = replica.context().clone();
             self.places.leaving.entry(release.at).or_insert((release, held));
         }
@@ -167,12 +169,17 @@ impl Dynamo {
     /// A replica that is about to leave no longer serves from now on: what it has is all that it alone can have.
     fn note_fences(&mut self) {
         let mut fenced = BTreeMap::new();
-        for (at, replica) in &self.replicas {
+        for (at, replica) in &mut self.replicas {
             let Some(placement) = self.routes.placement(at.0, at.1).filter(|placement| placement.owes(self.seat.me).is_some()) else {
                 continue;
             };
             let held = self.places.fenced.remove(at).filter(|(epoch, _)| *epoch == placement.epoch);
-            fenced.insert(*at, held.unwrap_or_else(|| (placement.epoch, replica.context().clone())));
+            let held = held.unwrap_or_else(|| {
+                replica.settle_slices();
+                (placement.epoch, replica.context().clone())
+            });
+            self.dirty.insert(*at);
+            fenced.insert(*at, held);
         }
         self.places.fenced = fenced;
     }

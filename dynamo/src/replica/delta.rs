@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::range::Range;
 use super::row::{Row, RowKey};
+use super::rows::row_weight;
 
 /// Parts of a partition under one context: everything live in each part's range, and the context in which that is the whole truth there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,14 @@ pub struct Residual {
 }
 
 impl Delta {
+    /// Roughly the bytes of memory that this takes where it is kept.
+    pub fn bytes(&self) -> usize {
+        let context = self.context.runs().count() * 24 + 128;
+        let rows: usize = self.parts.iter().flat_map(|part| &part.rows).map(|(name, row)| row_weight(name, row)).sum();
+        let settled: usize = self.parts.iter().map(|part| part.settled.len() * 160 + context).sum();
+        rows + settled
+    }
+
     /// Whether there is nothing to join.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()

@@ -1,7 +1,7 @@
 //! What a replica's changes are on disk, and reading them back.
 //!
 //! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian:
-//! `Rows`: key length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256 of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → range.
+//! `Rows`: key length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256 of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → arrival, range.
 //! `Causal`: `m` → id, context, filling, placed; `r` and the range → residual context, or `R` and SHA-256 of a long range → range, residual context; see also `known`.
 //! Values are postcard.
 //!
@@ -71,9 +71,9 @@ impl Journal {
         }
     }
 
-    pub(super) fn remember(&mut self, dot: Dot, range: &Range) {
+    pub(super) fn remember(&mut self, dot: Dot, arrival: u64, range: &Range) {
         let Some(prefix) = self.prefix else { return };
-        self.batch.put(Space::Recent, dot_key(prefix, dot), encode(range));
+        self.batch.put(Space::Recent, dot_key(prefix, dot), encode(&(arrival, range)));
     }
 
     pub(super) fn forget(&mut self, dot: Dot) {
@@ -119,7 +119,7 @@ impl Replica {
         for name in self.rows.names_in(&Range::ALL) {
             batch.delete(Space::Rows, row_key(prefix, &name).0);
         }
-        for dot in self.recent.keys() {
+        for dot in self.recent.dots() {
             batch.delete(Space::Recent, dot_key(prefix, *dot));
         }
         for (range, _) in self.residuals.iter() {
@@ -157,12 +157,12 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
     })?;
     read(store, Space::Causal, &mut |place, key, value| match (replicas.get_mut(&place), key.split_first()) {
         (Some(replica), Some((&RESIDUAL, range))) => {
-            replica.residuals.add(decode(range, "residual")?, &decode(value, "residual")?);
+            replica.residuals.restore(decode(range, "residual")?, decode(value, "residual")?);
             Ok(())
         }
         (Some(replica), Some((&LONG_RESIDUAL, _))) => {
             let (range, context): (Range, CausalContext) = decode(value, "residual")?;
-            replica.residuals.add(range, &context);
+            replica.residuals.restore(range, context);
             Ok(())
         }
         _ => Ok(()),
@@ -185,7 +185,8 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
     })?;
     read(store, Space::Recent, &mut |place, key, value| {
         if let Some(replica) = replicas.get_mut(&place) {
-            replica.recent.insert(dot_of(key)?, decode(value, "recent event")?);
+            let (arrival, range) = decode(value, "recent event")?;
+            replica.recent.insert(dot_of(key)?, arrival, range);
         }
         Ok(())
     })?;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::row::{RowKey, RowKind};
+use super::rows::RowName;
 
 /// Where a key stands in its partition: by hash, then by bytes. The hash decides nearly every comparison without a look at the key's bytes,
 /// which lie elsewhere in memory. Part of what replicas say to each other: it never changes.
@@ -20,19 +21,80 @@ impl Position {
     }
 }
 
-/// A row, all rows of a key, or all rows of the keys in an interval. Two ranges nest or are disjoint, except slices, which may overlap.
+/// A place between two rows of a partition, in the order of [`Position`]s and, within a key, of its rows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cut {
+    /// The key that is cut, or beside which.
+    pub key: Bytes,
+    /// Where.
+    pub within: Within,
+}
+
+/// Where a [`Cut`] stands in its key.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Within {
+    /// Before all its rows.
+    Before,
+    /// After this row of it.
+    Row(RowKind, Bytes),
+    /// After all its rows.
+    After,
+}
+
+/// A [`Cut`] or a row, as it compares.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Point {
+    key: Position,
+    depth: Depth,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    Before,
+    Row(RowName),
+    After,
+}
+
+impl Cut {
+    /// Before all rows of the key.
+    pub fn before(key: Bytes) -> Self {
+        Self { key, within: Within::Before }
+    }
+
+    /// After all rows of the key.
+    pub fn behind(key: Bytes) -> Self {
+        Self { key, within: Within::After }
+    }
+
+    pub(super) fn point(&self) -> Point {
+        let depth = match &self.within {
+            Within::Before => Depth::Before,
+            Within::Row(kind, field) => Depth::Row(RowName::new(*kind, field)),
+            Within::After => Depth::After,
+        };
+        Point { key: Position::of(&self.key), depth }
+    }
+}
+
+impl Point {
+    fn of(row: &RowKey) -> Self {
+        Self { key: Position::of(&row.key), depth: Depth::Row(RowName::new(row.kind, &row.field)) }
+    }
+}
+
+/// A row, all rows of a key, or all rows between two cuts. Two ranges nest or are disjoint, except that slices may overlap, each other or a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Range {
     /// One row.
     Row(RowKey),
     /// Every row of this key, of every kind.
     Key(Bytes),
-    /// Every row of every key after one and up to another, in the order of their positions (hash, then bytes).
+    /// Every row after one cut and up to another.
     Slice {
-        /// The last key before the slice; `None`: it begins with the first.
-        after: Option<Bytes>,
-        /// The last key in the slice; `None`: it reaches to the end.
-        through: Option<Bytes>,
+        /// Where it begins; `None`: with the first row.
+        after: Option<Cut>,
+        /// Where it ends; `None`: with the last row.
+        through: Option<Cut>,
     },
 }
 
@@ -40,11 +102,25 @@ impl Range {
     /// The whole partition.
     pub const ALL: Self = Self::Slice { after: None, through: None };
 
+    /// The same rows as a slice; a row stays what it is.
+    #[must_use]
+    pub fn as_slice(&self) -> Self {
+        match self {
+            Self::Key(key) => Self::Slice { after: Some(Cut::before(key.clone())), through: Some(Cut::behind(key.clone())) },
+            Self::Row(_) | Self::Slice { .. } => self.clone(),
+        }
+    }
+
     /// Whether the row lies in this range.
     pub fn contains(&self, row: &RowKey) -> bool {
         match self {
             Self::Row(mine) => mine == row,
-            Self::Key(_) | Self::Slice { .. } => self.contains_key(&row.key),
+            Self::Key(mine) => *mine == row.key,
+            Self::Slice { after: None, through: None } => true,
+            Self::Slice { after, through } => {
+                let row = Point::of(row);
+                after.as_ref().is_none_or(|after| after.point() < row) && through.as_ref().is_none_or(|through| row <= through.point())
+            }
         }
     }
 
@@ -55,9 +131,8 @@ impl Range {
             Self::Key(mine) => mine == key,
             Self::Slice { after: None, through: None } => true,
             Self::Slice { after, through } => {
-                let key = Position::of(key);
-                after.as_ref().is_none_or(|after| Position::of(after) < key)
-                    && through.as_ref().is_none_or(|through| key <= Position::of(through))
+                after.as_ref().is_none_or(|after| after.point() <= Cut::before(key.clone()).point())
+                    && through.as_ref().is_none_or(|through| Cut::behind(key.clone()).point() <= through.point())
             }
         }
     }
@@ -67,16 +142,41 @@ impl Range {
         match (self, other) {
             (Self::Row(row), _) => other.contains(row).then(|| self.clone()),
             (_, Self::Row(row)) => self.contains(row).then(|| other.clone()),
-            (Self::Key(key), _) => other.contains_key(key).then(|| self.clone()),
-            (_, Self::Key(key)) => self.contains_key(key).then(|| other.clone()),
-            (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) => {
-                let after = a.iter().chain(c).max_by_key(|key| Position::of(key)).cloned();
-                let through = b.iter().chain(d).min_by_key(|key| Position::of(key)).cloned();
-                let empty =
-                    after.as_ref().zip(through.as_ref()).is_some_and(|(after, through)| Position::of(after) >= Position::of(through));
-                (!empty).then_some(Self::Slice { after, through })
-            }
+            (Self::Key(key), _) if other.contains_key(key) => Some(self.clone()),
+            (_, Self::Key(key)) if self.contains_key(key) => Some(other.clone()),
+            (Self::Key(mine), Self::Key(theirs)) if mine != theirs => None,
+            _ => self.as_slice().clip_slice(&other.as_slice()),
         }
+    }
+
+    fn clip_slice(&self, other: &Self) -> Option<Self> {
+        let (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) = (self, other) else { return None };
+        let after = a.iter().chain(c).max_by_key(|cut| cut.point()).cloned();
+        let through = b.iter().chain(d).min_by_key(|cut| cut.point()).cloned();
+        let empty = after.as_ref().zip(through.as_ref()).is_some_and(|(after, through)| after.point() >= through.point());
+        (!empty).then_some(Self::Slice { after, through })
+    }
+
+    /// Whether this slice holds all of the other.
+    pub(super) fn encloses(&self, other: &Self) -> bool {
+        let (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) = (self, other) else { return false };
+        let begins = a.as_ref().is_none_or(|a| c.as_ref().is_some_and(|c| a.point() <= c.point()));
+        begins && b.as_ref().is_none_or(|b| d.as_ref().is_some_and(|d| d.point() <= b.point()))
+    }
+
+    /// The slice that holds just what two slices hold that overlap or touch; `None` if there is something between them.
+    pub(super) fn joined(&self, other: &Self) -> Option<Self> {
+        let (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) = (self, other) else { return None };
+        let reaches = |through: &Option<Cut>, after: &Option<Cut>| match (through, after) {
+            (Some(through), Some(after)) => after.point() <= through.point(),
+            _ => true,
+        };
+        if !reaches(b, c) || !reaches(d, a) {
+            return None;
+        }
+        let after = a.as_ref().zip(c.as_ref()).map(|(a, c)| if a.point() <= c.point() { a } else { c }.clone());
+        let through = b.as_ref().zip(d.as_ref()).map(|(b, d)| if b.point() >= d.point() { b } else { d }.clone());
+        Some(Self::Slice { after, through })
     }
 
     /// The smallest of all row ranges of this key, for ordered maps keyed by range.

@@ -1,7 +1,6 @@
 //! Where a replica knows more than its context says.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Observed};
@@ -13,9 +12,26 @@ use super::row::RowKey;
 
 /// Contexts of ranges that are ahead of the replica's context. What stops an older event, arriving late by another path, from rising beside
 /// the one that overwrote it. Empty in the steady state.
+///
+/// Slices that overlap or touch are merged: what both say holds for the slice that they make together, and the rest for each alone. So
+/// the slices of one stream become one slice that grows, whatever the order in which they come, and a slice that is the whole partition
+/// says what the replica has seen. Nothing else makes a replica adopt what it was streamed; a piece that is missing, late or of another
+/// stream leaves a gap, or says less.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Residuals {
     by_range: BTreeMap<Range, CausalContext>,
+    bytes: usize,
+    /// Whether live entries under slices have been left out of the replica's context: they are settled when the slice is.
+    pub(super) unsettled: bool,
+}
+
+fn weight(range: &Range, context: &CausalContext) -> usize {
+    let name = match range {
+        Range::Row(row) => row.key.len() + row.field.len(),
+        Range::Key(key) => key.len(),
+        Range::Slice { after, through } => after.iter().chain(through).map(|cut| cut.key.len()).sum(),
+    };
+    128 + name + context.runs().count() * 24
 }
 
 /// The context of one row: the replica's and every residual over the row, without building the union.
@@ -39,29 +55,102 @@ impl Residuals {
         self.by_range.iter()
     }
 
-    /// Remembers that `context` is the truth in `range`. Returns the residual of that range as it now is.
-    pub(super) fn add(&mut self, range: Range, context: &CausalContext) -> &CausalContext {
-        match self.by_range.entry(range) {
-            Entry::Occupied(held) => {
-                let held = held.into_mut();
-                held.union(context);
-                held
+    /// Roughly what all of them take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Remembers that `context`, which the replica's own lacks, is the truth in `range`. Notes the ranges whose residuals have changed.
+    pub(super) fn add(&mut self, range: Range, context: CausalContext, changed: &mut Vec<Range>) {
+        if !matches!(range, Range::Slice { .. }) {
+            let mut all = context;
+            if let Some(held) = self.by_range.get(&range) {
+                all.union(held);
             }
-            Entry::Vacant(free) => free.insert(context.clone()),
+            self.set(range, all, changed);
+            return;
+        }
+        let mut rest = context;
+        for (_, held) in self.slices().filter(|(held, _)| held.encloses(&range)) {
+            rest = rest.without(held);
+        }
+        while !rest.is_empty() {
+            let Some((other, common)) = self.neighbour(&range, &rest) else { break };
+            let both = other.joined(&range).expect("invariant: a neighbour touches");
+            let held = self.by_range.get(&other).map(|held| held.without(&common)).unwrap_or_default();
+            self.set(other, held, changed);
+            rest = rest.without(&common);
+            self.add(both, common, changed);
+        }
+        if !rest.is_empty() {
+            let inside: Vec<Range> =
+                self.slices().map(|(held, _)| held).filter(|held| range.encloses(held) && **held != range).cloned().collect();
+            for held in inside {
+                let less = self.by_range.get(&held).map(|context| context.without(&rest)).unwrap_or_default();
+                self.set(held, less, changed);
+            }
+            if let Some(held) = self.by_range.get(&range) {
+                rest.union(held);
+            }
+            self.set(range, rest, changed);
         }
     }
 
-    /// Forgets what the replica's context covers by now; returns the ranges.
-    pub(super) fn strip(&mut self, context: &CausalContext) -> Vec<Range> {
-        let mut gone = Vec::new();
-        self.by_range.retain(|range, residual| {
-            let keep = !context.covers(residual);
-            if !keep {
-                gone.push(range.clone());
-            }
-            keep
-        });
-        gone
+    /// A slice that overlaps or touches `range`, neither holding the other, and says something of what `context` says.
+    fn neighbour(&self, range: &Range, context: &CausalContext) -> Option<(Range, CausalContext)> {
+        self.slices().filter(|(held, _)| !held.encloses(range) && !range.encloses(held) && held.joined(range).is_some()).find_map(
+            |(held, said)| {
+                let common = said.intersection(context);
+                (!common.is_empty()).then(|| (held.clone(), common))
+            },
+        )
+    }
+
+    fn set(&mut self, range: Range, context: CausalContext, changed: &mut Vec<Range>) {
+        if let Some(old) = self.by_range.remove(&range) {
+            self.bytes -= weight(&range, &old);
+        } else if context.is_empty() {
+            return;
+        }
+        changed.push(range.clone());
+        if !context.is_empty() {
+            self.bytes += weight(&range, &context);
+            self.by_range.insert(range, context);
+        }
+    }
+
+    /// Puts back what was written down.
+    pub(super) fn restore(&mut self, range: Range, context: CausalContext) {
+        self.unsettled |= matches!(range, Range::Slice { .. });
+        self.set(range, context, &mut Vec::new());
+    }
+
+    /// What is said of the whole partition: the replica has seen it.
+    pub(super) fn take_whole(&mut self, changed: &mut Vec<Range>) -> Option<CausalContext> {
+        let whole = self.by_range.get(&Range::ALL).cloned()?;
+        self.set(Range::ALL, CausalContext::new(), changed);
+        Some(whole)
+    }
+
+    pub(super) fn get(&self, range: &Range) -> Option<&CausalContext> {
+        self.by_range.get(range)
+    }
+
+    /// Whether what is known of all of `range` has the event.
+    pub(super) fn has_seen_in(&self, range: &Range, dot: Dot) -> bool {
+        let slice = range.as_slice();
+        self.slices().any(|(held, context)| held.encloses(&slice) && context.contains(dot))
+            || self.get(range).is_some_and(|held| held.contains(dot))
+    }
+
+    /// Forgets what the replica's context covers by now. Notes the ranges.
+    pub(super) fn strip(&mut self, context: &CausalContext, changed: &mut Vec<Range>) {
+        let covered: Vec<Range> =
+            self.by_range.iter().filter(|(_, residual)| context.covers(residual)).map(|(range, _)| range.clone()).collect();
+        for range in covered {
+            self.set(range, CausalContext::new(), changed);
+        }
+        self.unsettled = self.unsettled && self.has_slices();
     }
 
     /// `context` and every residual over the row.
@@ -70,7 +159,7 @@ impl Residuals {
         if !self.by_range.is_empty() {
             residuals.extend(self.by_range.get(&Range::Row(row.clone())));
             residuals.extend(self.by_range.get(&Range::Key(row.key.clone())));
-            residuals.extend(self.slices().filter(|(slice, _)| slice.contains_key(&row.key)).map(|(_, residual)| residual));
+            residuals.extend(self.slices().filter(|(slice, _)| slice.contains(row)).map(|(_, residual)| residual));
         }
         Filled { context, residuals }
     }
@@ -97,7 +186,11 @@ impl Residuals {
         }
     }
 
-    fn slices(&self) -> impl Iterator<Item = (&Range, &CausalContext)> {
+    pub(super) fn has_slices(&self) -> bool {
+        self.slices().next().is_some()
+    }
+
+    pub(super) fn slices(&self) -> impl Iterator<Item = (&Range, &CausalContext)> {
         self.by_range.range(Range::ALL..)
     }
 }

@@ -1,12 +1,12 @@
 //! The live rows of a partition replica, ordered by hash and then bytes of the key, with their digests and counts.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::ops::{Bound, ControlFlow};
 
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use super::range::{Position, Range};
+use super::range::{Cut, Position, Range, Within};
 use super::row::{Payload, Row, RowKey, RowKind, row_digest};
 use crate::planted;
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,6 +22,11 @@ fn row_bytes(row: &Row) -> usize {
         + row.iter().map(|(_, payload)| 24 + if let Payload::Register { value, .. } = payload { value.len() } else { 0 }).sum::<usize>()
 }
 
+/// Roughly the bytes of memory that a row takes; none if it is not live.
+pub(super) fn row_weight(name: &RowKey, row: &Row) -> usize {
+    if row.is_empty() { 0 } else { name.key.len() + name.field.len() + row_bytes(row) }
+}
+
 /// All live rows. Rows without live entries are not kept.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
@@ -29,6 +34,8 @@ pub(super) struct Rows {
     /// When keys are due, for the reaper.
     due: BTreeSet<(u64, Bytes)>,
     count: u64,
+    /// Roughly what all of them take.
+    bytes: usize,
     digest: u128,
     scratch: Vec<u8>,
 }
@@ -44,7 +51,7 @@ pub struct KeyRows {
 /// Orders the rows of a key: by kind, then by hash, then by field. The hash decides nearly every comparison without a look at the field's
 /// bytes, which lie elsewhere in memory; in a set of a million elements that is most of what a look-up costs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct RowName {
+pub(super) struct RowName {
     /// Kind in the upper two bits, hash of the field in the others.
     tag: u64,
     field: Bytes,
@@ -53,7 +60,7 @@ struct RowName {
 const KINDS: [RowKind; RowKind::COUNT] = [RowKind::String, RowKind::Hash, RowKind::Set, RowKind::Expiry];
 
 impl RowName {
-    fn new(kind: RowKind, field: &Bytes) -> Self {
+    pub(super) fn new(kind: RowKind, field: &Bytes) -> Self {
         let hash = if field.is_empty() { 0 } else { xxh3_64(field) >> 2 };
         Self { tag: (kind as u64) << 62 | hash, field: field.clone() }
     }
@@ -107,6 +114,17 @@ impl RowMap {
             Self::Few(rows) => rows.retain(|(held, _)| held != name),
             Self::Many(rows) => drop(rows.remove(name)),
         }
+    }
+
+    fn between<'a>(&'a self, part: &'a KeyPart) -> impl Iterator<Item = (&'a RowName, &'a Row)> {
+        let (few, many) = match self {
+            Self::Few(rows) => (Some(rows), None),
+            Self::Many(rows) => {
+                let from = part.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+                (None, Some(rows.range((from, Bound::Unbounded)).take_while(|(name, _)| part.holds(name))))
+            }
+        };
+        few.into_iter().flatten().map(|(name, row)| (name, row)).filter(|(name, _)| part.holds(name)).chain(many.into_iter().flatten())
     }
 
     fn iter(&self) -> impl Iterator<Item = (&RowName, &Row)> {
@@ -187,6 +205,11 @@ impl Rows {
         self.count
     }
 
+    /// Roughly what all rows take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     pub(super) fn digest(&self) -> u128 {
         self.digest
     }
@@ -216,9 +239,11 @@ impl Rows {
         let rows = self.keys.entry(position).or_default();
         let was_due = rows.due();
         let row = rows.rows.get_or_make(RowName::new(name.kind, &name.field));
+        let weight = row_weight(name, row);
         let (was_live, before) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
         let result = change(row);
         let (is_live, after) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
+        self.bytes = self.bytes + row_weight(name, row) - weight;
         let difference = after.wrapping_sub(before);
         rows.digest = rows.digest.wrapping_add(difference);
         self.digest = self.digest.wrapping_add(difference);
@@ -253,53 +278,130 @@ impl Rows {
         rows
     }
 
-    /// Digest of the live rows in the range. A key's is kept; a row is hashed, and a slice is summed key by key.
+    /// Digest of the live rows in the range. A whole key's is kept; other rows are hashed one by one.
     pub(super) fn digest_of(&self, range: &Range) -> u128 {
         match range {
             Range::Key(key) => self.key(key).map_or(0, |rows| rows.digest),
             Range::Row(name) => self.get(name).map_or(0, |row| row_digest(&mut Vec::new(), name, row)),
-            Range::Slice { .. } => self.slice(range).map(|(_, rows)| rows.digest).fold(0, u128::wrapping_add),
+            Range::Slice { .. } => {
+                let mut scratch = Vec::new();
+                let mut sum = 0u128;
+                for (key, rows, part) in self.slice(range) {
+                    if part == KeyPart::WHOLE {
+                        sum = sum.wrapping_add(rows.digest);
+                        continue;
+                    }
+                    for (name, row) in rows.rows.between(&part) {
+                        let name = RowKey { key: key.clone(), kind: name.kind(), field: name.field.clone() };
+                        sum = sum.wrapping_add(row_digest(&mut scratch, &name, row));
+                    }
+                }
+                sum
+            }
         }
     }
 
     /// Roughly what the live rows in the range cost on the wire; stops counting beyond `enough`.
     pub(super) fn bytes_in(&self, range: &Range, enough: usize) -> usize {
-        let key_bytes = |key: &Bytes| ROW_BYTES + self.key(key).map_or(0, |rows| rows.bytes(key, enough));
         match range {
             Range::Row(name) => name.key.len() + name.field.len() + self.get(name).map_or(ROW_BYTES, row_bytes),
-            Range::Key(key) => key_bytes(key),
-            Range::Slice { .. } => self.slice(range).map(|(key, _)| key_bytes(key)).fold(0, usize::saturating_add),
+            Range::Key(key) => ROW_BYTES + self.key(key).map_or(0, |rows| rows.bytes(key, enough)),
+            Range::Slice { .. } => {
+                let mut total = 0;
+                self.walk(range, &mut |key, name, row| {
+                    total += key.len() + name.field.len() + row_bytes(row);
+                    if total > enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                total
+            }
         }
+    }
+
+    /// Where about `bytes_max` bytes of the slice end, one row at least; `None` if that is its end.
+    pub(super) fn end_of_piece(&self, slice: &Range, bytes_max: usize) -> Option<Cut> {
+        let (mut total, mut last, mut end) = (0, None, None);
+        self.walk(slice, &mut |key, name, row| {
+            if total > bytes_max {
+                end = last.take();
+                return ControlFlow::Break(());
+            }
+            total += key.len() + name.field.len() + row_bytes(row);
+            if total > bytes_max {
+                last = Some(Cut { key: key.clone(), within: Within::Row(name.kind(), name.field.clone()) });
+            }
+            ControlFlow::Continue(())
+        });
+        end
     }
 
     fn visit(&self, range: &Range, see: &mut dyn FnMut(RowKey, &Row)) {
-        let mut all_of = |key: &Bytes, rows: &KeyRows| {
-            for (kind, field, row) in rows.iter() {
-                see(RowKey { key: key.clone(), kind, field: field.clone() }, row);
-            }
-        };
-        match range {
-            Range::Row(name) => {
-                if let Some(row) = self.get(name) {
-                    see(name.clone(), row);
-                }
-            }
-            Range::Key(key) => {
-                if let Some(rows) = self.key(key) {
-                    all_of(key, rows);
-                }
-            }
-            Range::Slice { .. } => self.slice(range).for_each(|(key, rows)| all_of(key, rows)),
-        }
+        self.walk(range, &mut |key, name, row| {
+            see(RowKey { key: key.clone(), kind: name.kind(), field: name.field.clone() }, row);
+            ControlFlow::Continue(())
+        });
     }
 
-    fn slice<'a>(&'a self, range: &'a Range) -> impl Iterator<Item = (&'a Bytes, &'a KeyRows)> {
+    /// Visits the live rows in the range, in their order, until told to stop.
+    fn walk(&self, range: &Range, see: &mut dyn FnMut(&Bytes, &RowName, &Row) -> ControlFlow<()>) {
+        let _: ControlFlow<()> = match range {
+            Range::Row(name) => match self.get(name) {
+                Some(row) => see(&name.key, &RowName::new(name.kind, &name.field), row),
+                None => ControlFlow::Continue(()),
+            },
+            Range::Key(key) => {
+                self.key(key).map_or(ControlFlow::Continue(()), |rows| rows.rows.iter().try_for_each(|(name, row)| see(key, name, row)))
+            }
+            Range::Slice { .. } => self.slice(range).try_for_each(|(key, rows, part)| {
+                if part == KeyPart::WHOLE {
+                    rows.rows.iter().try_for_each(|(name, row)| see(key, name, row))
+                } else {
+                    rows.rows.between(&part).try_for_each(|(name, row)| see(key, name, row))
+                }
+            }),
+        };
+    }
+
+    /// The keys that have rows in the slice, each with the part of it that lies there.
+    fn slice<'a>(&'a self, range: &'a Range) -> impl Iterator<Item = (&'a Bytes, &'a KeyRows, KeyPart)> {
         let Range::Slice { after, through } = range else { unreachable!("invariant: only slices are walked key by key") };
-        let end = through.as_ref().map(Position::of);
+        let end = through.as_ref().map(|cut| Position::of(&cut.key));
         // A tree range panics when its start lies beyond its end, so the end is tested key by key.
-        let from = after.as_ref().map_or(Bound::Unbounded, |after| Bound::Excluded(Position::of(after)));
+        let from = after.as_ref().map_or(Bound::Unbounded, |cut| Bound::Included(Position::of(&cut.key)));
         let keys =
             self.keys.range((from, Bound::Unbounded)).take_while(move |(position, _)| end.as_ref().is_none_or(|end| *position <= end));
-        keys.map(|(position, rows)| (&position.key, rows))
+        keys.filter_map(|(position, rows)| {
+            let part = KeyPart::of(&position.key, after.as_ref(), through.as_ref())?;
+            Some((&position.key, rows, part))
+        })
+    }
+}
+
+/// The rows of one key that lie in a slice: those after one and up to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KeyPart {
+    after: Option<RowName>,
+    through: Option<RowName>,
+}
+
+impl KeyPart {
+    const WHOLE: Self = Self { after: None, through: None };
+
+    fn of(key: &Bytes, after: Option<&Cut>, through: Option<&Cut>) -> Option<Self> {
+        let mut part = Self::WHOLE;
+        match after.filter(|cut| cut.key == *key).map(|cut| &cut.within) {
+            Some(Within::After) => return None,
+            Some(Within::Row(kind, field)) => part.after = Some(RowName::new(*kind, field)),
+            Some(Within::Before) | None => {}
+        }
+        match through.filter(|cut| cut.key == *key).map(|cut| &cut.within) {
+            Some(Within::Before) => return None,
+            Some(Within::Row(kind, field)) => part.through = Some(RowName::new(*kind, field)),
+            Some(Within::After) | None => {}
+        }
+        Some(part)
+    }
+
+    fn holds(&self, name: &RowName) -> bool {
+        self.after.as_ref().is_none_or(|after| after < name) && self.through.as_ref().is_none_or(|through| name <= through)
     }
 }

@@ -2,18 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::Replica;
 use super::delta::Delta;
-use super::range::Range;
+use super::range::{Cut, Range};
 
 /// Up to this many bytes, a range is sent whole rather than as what is lacking of it.
 const RANGE_BYTES_SMALL: usize = 64 * 1024;
 /// The most that is sent in one answer; below the transport's frame limit.
 const RANGE_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// From so many chunks on, a range is streamed in pieces. Guess: far below what a message may carry.
+const LARGE_CHUNKS: usize = 4;
 /// Rough cost of one event on the wire beside its rows.
 const EVENT_BYTES: usize = 16;
 
@@ -25,8 +26,8 @@ pub(super) struct Heard {
     pub(super) digest: u128,
     pub(super) filling: bool,
     /// The newest placement under which it has spoken, and what it said first under that. Whoever has this has all that was written under
-    /// older placements; what came later comes by itself.
-    pub(super) first: (Epoch, CausalContext),
+    /// older placements; what came later comes by itself. `None`: it has not yet said all that it has.
+    pub(super) first: Option<(Epoch, CausalContext)>,
 }
 
 /// What a replica with another context lacks.
@@ -34,17 +35,20 @@ pub(super) struct Heard {
 pub struct Missing {
     /// To join there. Not everything, if it is much: ask again.
     pub deltas: Vec<Delta>,
-    /// Some of what it lacks is no longer known event by event: it must be streamed the partition.
-    pub behind: bool,
+    /// What it must be streamed: the whole partition when some of what it lacks is no longer known event by event, or the range of
+    /// an event if that is too large for a message.
+    pub behind: Option<Range>,
 }
 
-/// A slice of the partition, for filling a replica.
+/// A piece of a range that is streamed.
 #[derive(Clone, Debug)]
 pub struct Chunk {
-    /// Everything live in the slice.
+    /// Everything live in the piece.
     pub delta: Delta,
-    /// The last key of the slice, to go on after; `None` when the slice reaches the end.
-    pub next: Option<Bytes>,
+    /// Where the piece ends, to go on after; `None` when the range ends with it.
+    pub next: Option<Cut>,
+    /// With the last piece: events whose effect lies in just the range.
+    pub settled: Vec<Dot>,
 }
 
 impl Replica {
@@ -62,13 +66,19 @@ impl Replica {
         let events_max = chunk_bytes.saturating_mul(chunks) / EVENT_BYTES;
         let mut by_range: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
         for dot in known.missing(context).take(events_max) {
-            let Some(range) = self.recent.get(&dot) else { return Missing { deltas: Vec::new(), behind: true } };
+            let Some(range) = self.recent.get(&dot) else { return Missing { deltas: Vec::new(), behind: Some(Range::ALL) } };
             by_range.entry(range).or_default().push(dot);
         }
-        let mut deltas = Vec::new();
+        let (mut deltas, mut behind) = (Vec::new(), None);
         let mut group = Vec::new();
         let mut budget = chunk_bytes;
         for (range, dots) in by_range {
+            if !matches!(range, Range::Row(_))
+                && self.rows.bytes_in(range, chunk_bytes.saturating_mul(LARGE_CHUNKS)) > chunk_bytes.saturating_mul(LARGE_CHUNKS)
+            {
+                behind.get_or_insert_with(|| range.clone());
+                continue;
+            }
             let bytes = self.rows.bytes_in(range, budget);
             if bytes > budget && !group.is_empty() {
                 deltas.push(self.capture(std::mem::take(&mut group)));
@@ -83,7 +93,7 @@ impl Replica {
         if !group.is_empty() {
             deltas.push(self.capture(group));
         }
-        Missing { deltas, behind: false }
+        Missing { deltas, behind }
     }
 
     /// What another replica needs to have what this one has in `ranges`: everything live there, or, if that is much and the other's context
@@ -122,11 +132,11 @@ impl Replica {
             context: seen.context.clone(),
             digest: seen.digest,
             filling: seen.filling,
-            first: (seen.place.epoch, seen.context.clone()),
+            first: (!seen.partial).then(|| (seen.place.epoch, seen.context.clone())),
         };
         if let Some(held) = self.heard.remove(&node).filter(|held| held.replica == seen.replica) {
             heard.context.union(&held.context);
-            if held.first.0 >= seen.place.epoch {
+            if held.first.as_ref().is_some_and(|(epoch, _)| *epoch >= seen.place.epoch) {
                 heard.first = held.first;
             }
         }
@@ -154,12 +164,16 @@ impl Replica {
 
     /// Whether this replica has all that `node` had when it first spoke at `epoch` or later.
     pub fn has_all_of(&self, node: NodeId, epoch: Epoch) -> bool {
-        self.heard.get(&node).is_some_and(|heard| heard.first.0 >= epoch && self.context.covers(&heard.first.1))
+        let heard = self.heard.get(&node).and_then(|heard| heard.first.as_ref());
+        heard.is_some_and(|(since, context)| *since >= epoch && self.context.covers(context))
     }
 
     /// Whether `node`, which is not being filled, has said at `epoch` or later that it has seen all of `context`.
     pub fn has_told_all(&self, node: NodeId, epoch: Epoch, context: &CausalContext) -> bool {
-        self.heard.get(&node).is_some_and(|heard| heard.first.0 >= epoch && !heard.filling && heard.context.covers(context))
+        self.heard.get(&node).is_some_and(|heard| {
+            let spoke = heard.first.as_ref().is_some_and(|(since, _)| *since >= epoch);
+            spoke && !heard.filling && heard.context.covers(context)
+        })
     }
 
     /// Whether `node` has said something that this replica has not seen.
@@ -185,65 +199,39 @@ impl Replica {
     pub fn tick(&mut self, others: &[NodeId], recent_max: usize) {
         self.heard.retain(|node, _| others.contains(node));
         self.strip();
-        let stable: Vec<(ReplicaId, u64)> = self.context.replicas().map(|replica| (replica, self.stable_prefix(replica, others))).collect();
-        for (replica, counter) in stable {
-            self.forget(Dot::new(replica, 0), Dot::new(replica, counter));
+        let mut known_by_all = self.context.clone();
+        for other in others {
+            known_by_all = self.heard.get(other).map(|heard| known_by_all.intersection(&heard.context)).unwrap_or_default();
         }
-        while self.recent.len() > recent_max {
-            let Some((dot, _)) = self.recent.pop_first() else { break };
+        let mut gone = self.recent.forget_known(known_by_all);
+        gone.extend(self.recent.forget_oldest(recent_max));
+        for dot in gone {
             self.journal.forget(dot);
         }
         self.quiet.clone_from(&self.context);
     }
 
-    /// How far everybody's knowledge of `replica`'s events reaches without a gap.
-    fn stable_prefix(&self, replica: ReplicaId, others: &[NodeId]) -> u64 {
-        let known = |node: &NodeId| self.heard.get(node).map_or(0, |heard| heard.context.prefix(replica));
-        others.iter().map(known).min().unwrap_or(u64::MAX).min(self.context.prefix(replica))
+    /// The piece of `range` after a cut, about `bytes_max` bytes of it (one row at least).
+    pub fn chunk(&self, range: &Range, after: Option<&Cut>, bytes_max: usize) -> Chunk {
+        let Range::Slice { after: from, through } = range.as_slice() else { unreachable!("invariant: rows are not streamed") };
+        let after = after.cloned().or(from);
+        let rest = Range::Slice { after: after.clone(), through };
+        let next = self.rows.end_of_piece(&rest, bytes_max);
+        let piece = match &next {
+            Some(next) => Range::Slice { after, through: Some(next.clone()) },
+            None => rest,
+        };
+        let settled = if next.is_none() && *range != Range::ALL { self.recent.within(range) } else { Vec::new() };
+        Chunk { delta: self.delta(piece), next, settled }
     }
 
-    fn forget(&mut self, from: Dot, to: Dot) {
-        if from > to {
-            return;
-        }
-        let dots: Vec<Dot> = self.recent.range(from..=to).map(|(dot, _)| *dot).collect();
-        for dot in dots {
-            self.recent.remove(&dot);
-            self.journal.forget(dot);
-        }
-    }
-
-    /// The slice after key `after`, about `bytes_max` bytes of it (one key at least).
-    pub fn chunk(&self, after: Option<&Bytes>, bytes_max: usize) -> Chunk {
-        let mut budget = bytes_max;
-        let mut keys = self.rows.keys_after(after);
-        let mut next = None;
-        for (key, rows) in keys.by_ref() {
-            budget = budget.saturating_sub(rows.bytes(key, budget));
-            if budget == 0 {
-                next = Some(key.clone());
-                break;
-            }
-        }
-        let next = next.filter(|_| keys.next().is_some());
-        let slice = Range::Slice { after: after.cloned(), through: next.clone() };
-        Chunk { delta: self.delta(slice), next }
-    }
-
-    /// Starts to be filled: until [`adopt`](Self::adopt), the replica is neither read nor copied from.
+    /// Starts to be filled: until [`finish_filling`](Self::finish_filling), the replica is not read.
     pub fn start_filling(&mut self) {
         self.filling = true;
         self.journal.touch();
     }
 
-    /// Every slice of a replica that had seen `context` at the start has been joined: now all of it is known here.
-    pub fn adopt(&mut self, context: &CausalContext) {
-        self.context.union(context);
-        self.journal.touch();
-        self.strip();
-    }
-
-    /// The replica may be read and copied from.
+    /// The replica may be read.
     pub fn finish_filling(&mut self) {
         self.filling = false;
         self.journal.touch();

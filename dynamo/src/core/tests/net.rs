@@ -44,6 +44,8 @@ pub(super) struct Net {
     pub(super) reports: Vec<NodeId>,
     /// Which message is lost: the one that is as many away among those that this picks.
     losing: Option<(usize, Picks)>,
+    /// Bytes of the largest message of a repair or a stream so far.
+    pub(super) largest_chunk: usize,
     /// The last that was lost so.
     pub(super) last_lost: Option<(NodeId, NodeId, Message)>,
 }
@@ -105,6 +107,7 @@ impl Net {
             reports: Vec::new(),
             losing: None,
             last_lost: None,
+            largest_chunk: 0,
         };
         for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot(id, false);
@@ -130,6 +133,17 @@ impl Net {
     /// Loses the `nth` of the messages that `which` picks, counted from now.
     pub(super) fn lose(&mut self, nth: usize, which: Picks) {
         self.losing = Some((nth, which));
+    }
+
+    /// Runs until the message that [`lose`](Self::lose) is about has been lost.
+    pub(super) fn run_until_lost(&mut self) {
+        for _ in 0..200 {
+            if self.last_lost.is_some() {
+                return;
+            }
+            self.run(Duration::from_millis(50));
+        }
+        panic!("there was no such message");
     }
 
     /// The node comes back with a copy of its disk from before it wrote anything, in the same life.
@@ -184,6 +198,10 @@ impl Net {
     /// Delivers everything under way, and what that causes.
     pub(super) fn settle(&mut self) {
         while let Some((from, to, message)) = self.queue.pop_front() {
+            if let Message::Chunk { .. } | Message::Repair { .. } = &message {
+                let bytes = postcard::to_stdvec(&message).expect("a message has a postcard form").len();
+                self.largest_chunk = self.largest_chunk.max(bytes);
+            }
             let lost = match &mut self.losing {
                 Some((nth, which)) if which(&message) => {
                     *nth -= 1;

@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::NodeId;
 
 use super::net::{Net, PLACE, node, secs};
 use crate::consistency::Consistency as C;
+use crate::op::Mutation;
 use crate::protocol::{Input, Message, Place, Timer};
+use crate::replica::Range;
 
 fn keys(net: &mut Net, at: u64, keys: std::ops::Range<u32>, level: C) {
     for n in keys {
@@ -61,9 +64,7 @@ fn held_back() -> (Net, NodeId, Message) {
     net.run(secs(2));
     net.begin_move(&[1, 2, 4]);
     net.lose(1, |message| matches!(message, Message::Chunk { piece, .. } if piece.next.is_none()));
-    while net.last_lost.is_none() {
-        net.run(Duration::from_millis(50));
-    }
+    net.run_until_lost();
     let (source, _, message) = net.last_lost.take().expect("lost");
     (net, source, message)
 }
@@ -83,7 +84,7 @@ fn a_late_chunk_of_an_abandoned_stream_is_ignored() {
         net.input(node(4), Input::Reachable { node: node(n), up: true });
     }
     let place = Place { epoch: net.topology.epoch, ..PLACE };
-    net.input(node(4), Input::Message { from: source, message: Message::Behind { place } });
+    net.input(node(4), Input::Message { from: source, message: Message::Behind { place, range: Range::ALL } });
     net.drop_all();
     net.input(node(4), Input::Message { from: source, message });
     assert!(net.summary(4).filling, "the new stream has brought nothing yet");
@@ -175,6 +176,106 @@ fn a_keyspace_made_while_holders_are_down_is_served_when_they_are_back() {
     assert!([1, 2, 3].iter().all(|at| !net.summary(*at).filling));
 }
 
+#[test]
+fn what_is_written_behind_a_stream_is_not_taken_for_seen() {
+    let (mut net, source, _) = held_back();
+    // While the last piece is awaited, what has passed is overwritten, and n4 hears nothing of it. Then the last piece comes.
+    let others: Vec<u64> = (1..=3).collect();
+    net.cut(&others, &[4]);
+    keys(&mut net, source.0, 0..30, C::Quorum);
+    net.heal();
+    net.lose(1, |message| matches!(message, Message::Repair { .. } | Message::Behind { .. }));
+    net.run(Duration::from_millis(900));
+    let (there, here) = (net.summary(source.0), net.summary(4));
+    assert!(there.context != here.context || there.digest == here.digest, "equal contexts, different rows");
+    net.run(secs(10));
+    assert_eq!(net.summary(source.0).digest, net.summary(4).digest);
+}
+
+/// Adds members to a set, at ONE.
+fn grow(net: &mut Net, at: u64, members: std::ops::Range<usize>) {
+    let members: Vec<Bytes> = members.map(|n| Bytes::from(format!("member-{n:025}"))).collect();
+    for some in members.chunks(5_000) {
+        net.mutate(at, "set", Mutation::Add(some.to_vec()), C::One).expect("ONE is local");
+    }
+}
+
+#[test]
+fn a_key_larger_than_a_message_is_streamed_in_pieces() {
+    let mut net = Net::new(&[3]);
+    net.config.chunk_bytes = 64 * 1024;
+    net.boot_all();
+    grow(&mut net, 1, 0..20_000);
+    net.run(secs(5));
+    net.assert_converged();
+    net.boot(node(3), true);
+    net.drop_all();
+    net.largest_chunk = 0;
+    net.run(secs(10));
+    net.assert_converged();
+    assert_eq!(net.summary(3).rows, 20_000);
+    assert!((1..256 * 1024).contains(&net.largest_chunk), "a piece of {} bytes", net.largest_chunk);
+}
+
+#[test]
+fn the_repair_of_a_key_that_was_refilled_comes_in_pieces() {
+    let mut net = Net::new(&[3]);
+    net.config.chunk_bytes = 16 * 1024;
+    net.boot_all();
+    grow(&mut net, 1, 0..1_000);
+    net.run(secs(5));
+    net.cut(&[3], &[1, 2]);
+    net.mutate(1, "set", Mutation::Delete, C::Quorum).expect("two of three");
+    grow(&mut net, 1, 500..10_000);
+    net.run(secs(2));
+    net.heal();
+    net.largest_chunk = 0;
+    net.run(secs(20));
+    net.assert_converged();
+    assert_eq!(net.summary(3).rows, 9_500);
+    assert!(net.largest_chunk < 128 * 1024, "a message of {} bytes", net.largest_chunk);
+}
+
+#[test]
+fn hints_are_counted_with_values_and_die_with_their_owner() {
+    let mut net = Net::three_of(5);
+    net.config.hint_bytes_max = 100_000;
+    net.boot_all();
+    net.run(secs(1));
+    net.cut(&[3], &[1, 2, 4, 5]);
+    for n in [1, 2, 4, 5] {
+        net.input(node(n), Input::Reachable { node: node(3), up: false });
+    }
+    let value = "v".repeat(5_000);
+    for n in 0..50 {
+        net.set(1, &format!("k{n}"), &value, C::Quorum).expect("two of three");
+    }
+    let held: usize = net.cores.values().map(crate::Dynamo::hint_bytes).sum();
+    let kept: u64 = net.cores.values().map(|core| core.counters().hints).sum();
+    let dropped: u64 = net.cores.values().map(|core| core.counters().hints_dropped).sum();
+    assert!(held <= 100_000 && held >= kept as usize * 5_000, "{held} bytes for {kept} hints");
+    assert_eq!((kept + dropped, dropped > 25), (50, true));
+    net.set_placement(|placement| placement.replicas = vec![node(1), node(2)]);
+    assert_eq!(net.cores.values().map(crate::Dynamo::hint_bytes).sum::<usize>(), 0, "n3 holds nothing any more");
+}
+
+#[test]
+fn filling_keeps_one_residual_and_few_runs() {
+    let mut net = Net::new(&[3]);
+    net.config.chunk_bytes = 600;
+    net.boot_all();
+    keys(&mut net, 1, 0..200, C::All);
+    net.run(secs(3));
+    net.boot(node(3), true);
+    // Half of the stream passes.
+    net.lose(15, |message| matches!(message, Message::Chunk { .. }));
+    net.run_until_lost();
+    let half = net.summary(3);
+    assert!(half.rows > 50 && half.residuals <= 2 && half.recent == 0, "{half:?}");
+    net.run(secs(10));
+    net.assert_converged();
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_streams_are_noticed() {
@@ -183,6 +284,8 @@ fn planted_bugs_of_streams_are_noticed() {
         (&planted::CHUNK_OF_ANY_STREAM, a_late_chunk_of_an_abandoned_stream_is_ignored),
         (&planted::PULL_ONCE, a_lost_question_or_chunk_is_asked_for_again),
         (&planted::FILL_FROM_FILLED_ONLY, replicas_that_lost_their_disks_together_are_filled),
+        (&planted::HINTS_UNCOUNTED, hints_are_counted_with_values_and_die_with_their_owner),
+        (&planted::ADOPT_LAST_CONTEXT, what_is_written_behind_a_stream_is_not_taken_for_seen),
         (&planted::MOVER_FORGETS_ITSELF, a_move_goes_on_while_one_old_replica_is_down),
     ]);
 }

@@ -2,7 +2,7 @@ use quorate_control::store::{Change, MemoryStore};
 use quorate_crdt::Hlc;
 
 use super::*;
-use crate::replica::{Delta, Part, Payload, Replaces, Residual};
+use crate::replica::{Cut, Delta, Part, Payload, Replaces, Residual};
 
 /// What the engines take at most: fjall's bound.
 const ENGINE_MAX: usize = 65_535;
@@ -65,7 +65,7 @@ fn no_accepted_name_is_longer_than_a_store_takes() {
     for name in long_names() {
         put(&mut replica, name);
     }
-    let slice = Range::Slice { after: Some(text(b'a', 64 * 1024)), through: Some(text(b'b', 64 * 1024)) };
+    let slice = Range::Slice { after: Some(Cut::behind(text(b'a', 64 * 1024))), through: Some(Cut::behind(text(b'b', 64 * 1024))) };
     let mut ahead = CausalContext::new();
     ahead.insert(Dot::new(id(2), 5));
     let part = Part { range: Range::Row(RowKey::string("short".into())), rows: Vec::new(), settled: Vec::new() };
