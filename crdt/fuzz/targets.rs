@@ -1,73 +1,210 @@
-//! What is fuzzed, one line per decoder. The fuzzer (`src/decode.rs`) and the replay of its corpus (`tests/corpus.rs`) share
-//! this file.
+//! What is fuzzed, one line per decoder with what is edited of it. The fuzzer (`src/decode.rs`) and the replay of its corpus
+//! (`tests/corpus.rs`) share this file.
+
+use core::fmt::Debug;
 
 use quorate_crdt::codec::VERSION;
 use quorate_crdt::{
     Bloom, Bool, BoundedCounter, Causal, ClSet, CountMin, Crdt, Document, DwFlag, EwFlag, GCounter, GSet, HyperLogLog, Lex, Limits, List,
-    LwwMap, LwwRegister, Max, Min, MvRegister, NodeId, OrMap, OrSet, Pair, PnCounter, ReplicaId, Replicated, ResetCounter, RwSet,
-    SortedSet, Summary, Text, TopK, Tree, TwoPhaseSet,
+    LwwMap, LwwRegister, Max, Min, MvRegister, NodeId, NodeKey, OrMap, OrSet, Pair, PnCounter, ReplicaId, Replicated, ResetCounter, RwSet,
+    SortedSet, Summary, Text, TopK, Tree, TwoPhaseSet, Tx,
 };
 
-/// Takes any bytes, must return, and says whether they were a value.
-pub(crate) type Target = fn(&[u8]) -> bool;
+/// A value of a map with two fields that have dots.
+#[derive(Crdt)]
+#[crdt(causal)]
+struct Card {
+    done: EwFlag,
+    tags: OrSet<u8>,
+}
 
-/// Every decoder but those that the derive makes, whose bytes `laws!` damages. A new line needs a corpus: `crdt/fuzz/run 30 its_name`.
+/// Everything that a struct can hold.
+#[derive(Crdt)]
+struct Board {
+    cards: OrMap<u8, Card>,
+    title: LwwRegister<String>,
+    text: Text,
+    hits: PnCounter,
+    stock: BoundedCounter,
+    #[crdt(mv)]
+    mood: u8,
+}
+
+/// What is fuzzed.
+#[derive(Clone, Copy)]
+pub(crate) struct Target {
+    /// Takes any bytes, must return, and says whether they were a value.
+    pub(crate) run: fn(&[u8]) -> bool,
+    /// Inputs that are values.
+    pub(crate) seeds: fn() -> Vec<Vec<u8>>,
+}
+
+macro_rules! edited {
+    ($type:ty, |$edit:ident, $tx:ident, $n:ident| $change:expr) => {{
+        #[allow(unused_variables, clippy::semicolon_if_nothing_returned, reason = "a type may have one change only")]
+        fn change($edit: &mut <$type as Crdt>::Edit<'_>, $tx: &mut Tx<'_>, $n: u8) {
+            let _done = $change;
+        }
+        Target { run: |bytes| causal::<$type>(bytes, &change), seeds: || seeds::<$type>(&change) }
+    }};
+}
+
+/// Every decoder. What the fuzzer finds beyond the seeds is committed: `crdt/fuzz/run 30 its_name`.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
-    ("summary", summary),
-    ("or_set", causal::<OrSet<u8>>),
-    ("or_set_of_names", causal::<OrSet<(String, Option<u8>)>>),
+    ("summary", Target { run: summary, seeds: summaries }),
+    (
+        "or_set",
+        edited!(OrSet<u8>, |set, tx, n| if n.is_multiple_of(3) {
+            set.remove(tx, &n);
+        } else {
+            set.add(tx, n)
+        }),
+    ),
+    ("or_set_of_names", edited!(OrSet<(String, Option<u8>)>, |set, tx, n| set.add(tx, (n.to_string(), Some(n))))),
     // Elements that take no bytes: only what is counted bounds how many there are.
-    ("or_set_of_nothing", causal::<OrSet<()>>),
-    ("mv_register", causal::<MvRegister<u8>>),
-    ("mv_register_of_nothing", causal::<MvRegister<()>>),
-    ("lww_register", causal::<LwwRegister<String>>),
-    ("ew_flag", causal::<EwFlag>),
-    ("dw_flag", causal::<DwFlag>),
-    ("g_counter", causal::<GCounter>),
-    ("pn_counter", causal::<PnCounter>),
-    ("reset_counter", causal::<ResetCounter>),
-    ("map_of_counters", causal::<OrMap<u8, ResetCounter>>),
-    ("map_of_maps_of_sets", causal::<OrMap<u8, OrMap<u8, OrSet<u8>>>>),
-    ("map_of_nothing", causal::<OrMap<(), OrMap<(), MvRegister<()>>>>),
-    ("bounded_counter", causal::<BoundedCounter>),
-    ("g_set", causal::<GSet<u8>>),
-    ("two_phase_set", causal::<TwoPhaseSet<u8>>),
-    ("cl_set", causal::<ClSet<u8>>),
-    ("rw_set", causal::<RwSet<u8>>),
-    ("lww_map", causal::<LwwMap<u8, u8>>),
-    ("sorted_set", causal::<SortedSet<u8>>),
-    ("map_of_sorted_sets", causal::<OrMap<u8, SortedSet<u8>>>),
-    ("list", causal::<List<u8>>),
-    ("list_of_nothing", causal::<List<()>>),
-    ("text", causal::<Text>),
-    ("tree", causal::<Tree<u8>>),
-    ("map_of_trees", causal::<OrMap<u8, Tree<u8>>>),
-    ("max", causal::<Max<u8>>),
-    ("min", causal::<Min<String>>),
-    ("bool_or", causal::<Bool>),
-    ("pair", causal::<Pair<OrSet<u8>, GCounter>>),
-    ("lex", causal::<Lex<u8, GSet<u8>>>),
-    ("option", causal::<Option<LwwRegister<u8>>>),
-    ("hyper_log_log", causal::<HyperLogLog<4>>),
-    ("bloom", causal::<Bloom<24, 3>>),
-    ("count_min", causal::<CountMin<4, 2>>),
-    ("top_k", causal::<TopK<u8, 2>>),
-    ("document", causal::<Document>),
+    ("or_set_of_nothing", edited!(OrSet<()>, |set, tx, n| set.add(tx, ()))),
+    ("mv_register", edited!(MvRegister<u8>, |register, tx, n| register.set(tx, n))),
+    ("mv_register_of_nothing", edited!(MvRegister<()>, |register, tx, n| register.set(tx, ()))),
+    ("lww_register", edited!(LwwRegister<String>, |register, tx, n| register.set(tx, n.to_string()))),
+    ("ew_flag", edited!(EwFlag, |flag, tx, n| if n.is_multiple_of(2) { flag.enable(tx) } else { flag.disable(tx) })),
+    ("dw_flag", edited!(DwFlag, |flag, tx, n| if n.is_multiple_of(2) { flag.enable(tx) } else { flag.disable(tx) })),
+    ("g_counter", edited!(GCounter, |counter, tx, n| counter.increment(tx, u64::from(n)))),
+    (
+        "pn_counter",
+        edited!(PnCounter, |counter, tx, n| {
+            counter.increment(tx, u64::from(n));
+            counter.decrement(tx, u64::MAX)
+        }),
+    ),
+    ("reset_counter", edited!(ResetCounter, |counter, tx, n| counter.add(tx, i64::from(n)))),
+    ("map_of_counters", edited!(OrMap<u8, ResetCounter>, |map, tx, n| map.update(tx, n, |counter, tx| counter.add(tx, 1)))),
+    (
+        "map_of_maps_of_sets",
+        edited!(OrMap<u8, OrMap<u8, OrSet<u8>>>, |map, tx, n| {
+            map.update(tx, n % 8, |map, tx| map.update(tx, n, |set, tx| set.add(tx, n)));
+            map.remove(tx, &(n % 3))
+        }),
+    ),
+    (
+        "map_of_nothing",
+        edited!(OrMap<(), OrMap<(), MvRegister<()>>>, |map, tx, n| {
+            map.update(tx, (), |map, tx| map.update(tx, (), |register, tx| register.set(tx, ())))
+        }),
+    ),
+    ("map_of_cards", edited!(OrMap<u8, Card>, |map, tx, n| change_cards(map, tx, n))),
+    ("board", edited!(BoardState, |board, tx, n| change_board(board, tx, n))),
+    (
+        "bounded_counter",
+        edited!(BoundedCounter, |counter, tx, n| {
+            counter.increment(tx, u64::from(n));
+            let _refused = (counter.decrement(tx, 3), counter.transfer(tx, ReplicaId::new(NodeId(5), 0), 1));
+        }),
+    ),
+    ("g_set", edited!(GSet<u8>, |set, tx, n| set.add(tx, n))),
+    ("two_phase_set", edited!(TwoPhaseSet<u8>, |set, tx, n| (set.add(tx, n), set.remove(tx, &(n / 2))))),
+    ("cl_set", edited!(ClSet<u8>, |set, tx, n| (set.remove(tx, &n), set.add(tx, n)))),
+    (
+        "rw_set",
+        edited!(RwSet<u8>, |set, tx, n| if n.is_multiple_of(3) {
+            set.remove(tx, &n);
+        } else {
+            set.add(tx, n)
+        }),
+    ),
+    ("lww_map", edited!(LwwMap<u8, u8>, |map, tx, n| { map.remove(tx, &(n / 2)); map.set(tx, n, n) })),
+    (
+        "sorted_set",
+        edited!(SortedSet<u8>, |set, tx, n| {
+            set.increment(tx, n, i64::MAX);
+            set.set(tx, n / 2, 1)
+        }),
+    ),
+    ("map_of_sorted_sets", edited!(OrMap<u8, SortedSet<u8>>, |map, tx, n| map.update(tx, n, |set, tx| set.increment(tx, n, 1)))),
+    (
+        "list",
+        edited!(List<u8>, |list, tx, n| {
+            list.push(tx, n);
+            list.delete(tx, 0..1).is_ok()
+        }),
+    ),
+    ("list_of_nothing", edited!(List<()>, |list, tx, n| list.push(tx, ()))),
+    (
+        "text",
+        edited!(Text, |text, tx, n| {
+            text.push(tx, "né");
+            let middle = text.len() / 2;
+            let _moved = text.anchor(middle).map(|anchor| text.resolve(&anchor));
+            (text.insert(tx, middle, "x").is_ok(), text.delete(tx, 0..1).is_ok())
+        }),
+    ),
+    ("tree", edited!(Tree<u8>, |tree, tx, n| change_tree(tree, tx, n))),
+    ("map_of_trees", edited!(OrMap<u8, Tree<u8>>, |map, tx, n| map.update(tx, n, |tree, tx| change_tree(tree, tx, n)))),
+    ("max", edited!(Max<u8>, |max, tx, n| max.raise(tx, n))),
+    ("min", edited!(Min<String>, |min, tx, n| min.lower(tx, n.to_string()))),
+    ("bool_or", edited!(Bool, |truth, tx, n| truth.raise(tx))),
+    (
+        "pair",
+        edited!(Pair<OrSet<u8>, GCounter>, |pair, tx, n| {
+            pair.first_mut(tx, |set, tx| set.add(tx, n));
+            pair.second_mut(tx, |counter, tx| counter.increment(tx, 1))
+        }),
+    ),
+    ("lex", edited!(Lex<u8, GSet<u8>>, |lex, tx, n| { lex.advance(tx, n); lex.update(tx, |set, tx| set.add(tx, n)) })),
+    ("option", edited!(Option<LwwRegister<u8>>, |option, tx, n| option.update(tx, |register, tx| register.set(tx, n)))),
+    ("hyper_log_log", edited!(HyperLogLog<4>, |sketch, tx, n| sketch.add(tx, &n))),
+    ("bloom", edited!(Bloom<24, 3>, |sketch, tx, n| sketch.add(tx, &n))),
+    ("count_min", edited!(CountMin<4, 2>, |sketch, tx, n| sketch.add(tx, &n, u64::MAX / 2))),
+    ("top_k", edited!(TopK<u8, 2>, |sketch, tx, n| sketch.add(tx, n, u64::MAX / 3))),
+    ("document", edited!(Document, |document, tx, n| document.put(tx, &["n"], n).is_ok())),
 ];
+
+fn change_cards(map: &mut <OrMap<u8, Card> as Crdt>::Edit<'_>, tx: &mut Tx<'_>, n: u8) {
+    map.update(tx, n, |card, tx| {
+        card.done.enable(tx);
+        card.tags.add(tx, n % 4);
+    });
+    map.update(tx, n / 2, |card, tx| card.done.disable(tx));
+    map.remove(tx, &(n % 5));
+}
+
+fn change_board(board: &mut <BoardState as Crdt>::Edit<'_>, tx: &mut Tx<'_>, n: u8) {
+    change_cards(&mut board.cards, tx, n);
+    board.title.set(tx, n.to_string());
+    board.text.push(tx, "né");
+    let _shorter = board.text.delete(tx, 0..1).is_ok();
+    board.hits.increment(tx, u64::from(n));
+    board.stock.increment(tx, u64::from(n));
+    board.mood.set(tx, n);
+}
+
+fn change_tree(tree: &mut <Tree<u8> as Crdt>::Edit<'_>, tx: &mut Tx<'_>, n: u8) {
+    let first = tree.create(tx, NodeKey::ROOT, n);
+    let second = tree.create(tx, first, n);
+    for node in tree.nodes().into_iter().take(4) {
+        tree.move_to(tx, node, second);
+        tree.set_meta(tx, node, n);
+    }
+    tree.remove(tx, first);
+}
 
 /// What a fuzzed decoder may cost.
 pub(crate) const LIMITS: Limits = Limits { bytes: 1 << 16, elements: 1 << 12, depth: 8 };
 
-/// What decoding within [`LIMITS`] and all that follows may hold in memory at one time, in bytes: some copies of 2^12
+/// What decoding within [`LIMITS`] and all that follows may hold in memory at one time, in bytes: a dozen copies of 2^12
 /// elements, each with up to 100 bytes around it, and the 1 MiB that serde reserves at most on the word of a length field.
-pub(crate) const MEMORY: usize = 8 << 20;
+pub(crate) const MEMORY: usize = 24 << 20;
+
+/// Changes a value by some number.
+type Change<'a, T> = &'a dyn Fn(&mut <T as Crdt>::Edit<'_>, &mut Tx<'_>, u8);
 
 /// One value, or two: a first byte that is no version says where the second begins. What decodes must survive its own
-/// bytes, and two of them must merge.
-fn causal<T: Crdt>(bytes: &[u8]) -> bool {
+/// bytes; it can be merged, read, changed, sent and saved, here and there.
+fn causal<T: Crdt + Debug + 'static>(bytes: &[u8], change: Change<'_, T>) -> bool {
     let Some((&first, rest)) = bytes.split_first() else { return false };
     if first == VERSION {
-        return one::<T>(bytes).is_some();
+        let Some(value) = one::<T>(bytes) else { return false };
+        goes_on(&value, &Causal::new(), change);
+        return true;
     }
     let (left, right) = rest.split_at(usize::from(first).min(rest.len()));
     let (Some(left), Some(right)) = (one::<T>(left), one::<T>(right)) else { return false };
@@ -76,11 +213,48 @@ fn causal<T: Crdt>(bytes: &[u8]) -> bool {
         intact(&into);
         into.merge(&from.delta_since(&into.summary_against(&from.summary())));
         intact(&into);
-        // A replica that has issued nothing takes what claims nothing of it.
-        let mut replica = Replicated::<T>::new(ReplicaId::new(NodeId(1), 0));
-        let _taken = replica.merge(&into).map(drop);
+        goes_on(&into, from, change);
     }
     true
+}
+
+/// A delta, a small value and a large one, and two values that parted.
+fn seeds<T: Crdt + 'static>(change: Change<'_, T>) -> Vec<Vec<u8>> {
+    let mut here = Replicated::<T>::new(ReplicaId::new(NodeId(2), 1));
+    let mut seeds = vec![here.update(|edit, tx| change(edit, tx, 3)).encode()];
+    let there = Replicated::<T>::resume(ReplicaId::new(NodeId(700), 0), here.state().clone());
+    let mut there = there.expect("invariant: another id, of which nothing was heard");
+    there.update(|edit, tx| change(edit, tx, 8));
+    seeds.push(there.state().encode());
+    here.update(|edit, tx| change(edit, tx, 5));
+    let [left, right] = [here.state().encode(), there.state().encode()];
+    if let Some(length) = u8::try_from(left.len()).ok().filter(|length| *length != VERSION) {
+        seeds.push([&[length], left.as_slice(), &right].concat());
+    }
+    (0..11).for_each(|n| {
+        here.update(|edit, tx| change(edit, tx, n * 7));
+    });
+    seeds.push(here.state().encode());
+    seeds
+}
+
+/// A replica that starts from the value, and one that has issued nothing and takes it: both change it and tell each other.
+fn goes_on<T: Crdt + Debug + 'static>(value: &Causal<T>, other: &Causal<T>, change: Change<'_, T>) {
+    let mut there = Replicated::<T>::new(ReplicaId::new(NodeId(1), 0));
+    let _taken = there.merge(value).map(drop);
+    let Ok(mut here) = Replicated::<T>::resume(ReplicaId::new(NodeId(9), 7), value.clone()) else { return };
+    assert!(!format!("{:?}", **here.state()).is_empty(), "reads");
+    for n in 0..12 {
+        let delta = here.update(|edit, tx| change(edit, tx, n * 3));
+        intact(&delta);
+        let _taken = there.merge(&delta).map(drop);
+        let back = there.update(|edit, tx| change(edit, tx, n));
+        let _taken = here.merge(&back).map(drop);
+    }
+    for state in [here.state(), there.state()] {
+        intact(state);
+        intact(&state.delta_since(&other.summary()));
+    }
 }
 
 fn one<T: Crdt>(bytes: &[u8]) -> Option<Causal<T>> {
@@ -90,8 +264,17 @@ fn one<T: Crdt>(bytes: &[u8]) -> Option<Causal<T>> {
 }
 
 fn intact<T: Crdt>(value: &Causal<T>) {
-    let again = Causal::<T>::decode(&value.encode()).expect("invariant: a value that was decoded encodes to what decodes");
-    assert!(again == *value, "a value does not survive its own bytes");
+    let bytes = value.encode();
+    let again = Causal::<T>::decode(&bytes).expect("invariant: a value encodes to what decodes");
+    assert!(again == *value && again.encode() == bytes, "a value does not survive its own bytes");
+}
+
+fn summaries() -> Vec<Vec<u8>> {
+    let mut here = Replicated::<OrSet<u8>>::new(ReplicaId::new(NodeId(1), 0));
+    here.update(|set, tx| (0..60).for_each(|n| set.add(tx, n)));
+    let mut there = Replicated::<OrSet<u8>>::new(ReplicaId::new(NodeId(2), 0));
+    there.update(|set, tx| set.add(tx, 70));
+    vec![here.summary().encode(), here.summary_against(&there.summary()).encode(), Summary::default().encode()]
 }
 
 fn summary(bytes: &[u8]) -> bool {

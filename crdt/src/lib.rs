@@ -82,14 +82,18 @@
 extern crate alloc;
 
 pub mod book;
+pub mod bugs;
 pub mod causal;
 #[cfg(feature = "std")]
 pub mod clock;
 pub mod codec;
+#[cfg(feature = "planted-bugs")]
+pub mod hunt;
 pub mod id;
 #[cfg(feature = "laws")]
 pub mod laws;
 pub mod planted;
+mod refused;
 mod replicated;
 mod stamp;
 mod sync;
@@ -98,7 +102,7 @@ pub mod types;
 pub mod unknown;
 mod value;
 
-pub use causal::{Causal, CausalContext, Delta, DotFun, DotMap, DotSet, MapEffects, Observed, UnissuedEvents};
+pub use causal::{Causal, CausalContext, Delta, DotFun, DotMap, DotSet, MapEffects, Observed};
 #[cfg(feature = "std")]
 pub use clock::{ClockConfigError, DRIFT_DEFAULT, DriftTooLarge, HybridClock};
 pub use codec::{DecodeError, Limits};
@@ -106,9 +110,10 @@ pub use id::{Dot, NodeId, ReplicaId};
 #[cfg(feature = "derive")]
 #[doc = include_str!("derive.md")]
 pub use quorate_crdt_derive::Crdt;
+pub use refused::Refused;
 pub use replicated::{Replicated, Tx};
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
-pub use sync::Summary;
+pub use sync::{Stable, Standing, Summary};
 pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};
 #[cfg(feature = "document")]
 pub use types::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};

@@ -1,12 +1,14 @@
 //! A replica of a value: who writes is bound once, and every change is a transaction that yields one delta.
 
+use core::fmt;
 use core::ops::Deref;
+use core::time::Duration;
 
 use smallvec::SmallVec;
 
-use crate::causal::{Causal, CausalContext, Delta, Place, UnissuedEvents};
-use crate::sync::Summary;
-use crate::{Crdt, Dot, Hlc, Now, ReplicaId, Schema, Stamp};
+use crate::causal::{Causal, CausalContext, Delta, Place};
+use crate::sync::{Stable, Standing, Summary};
+use crate::{Crdt, Dot, Hlc, Now, Refused, ReplicaId, Schema, Stamp, bugs};
 
 /// One replica of a `T`: any type here, or a struct with [`#[derive(Crdt)]`](macro@crate::Crdt).
 ///
@@ -18,12 +20,16 @@ use crate::{Crdt, Dot, Hlc, Now, ReplicaId, Schema, Stamp};
 /// let delta = amy.update(|set, tx| set.add(tx, "bread".to_owned()));
 /// assert_eq!(ben.merge(&delta)?.added, ["bread"]);
 /// assert!(ben.contains("bread"));
-/// # Ok::<(), quorate_crdt::UnissuedEvents>(())
+/// # Ok::<(), quorate_crdt::Refused>(())
 /// ```
 ///
 /// Reads go through [`Deref`] to the value. A replica that has lost events it has sent (a lost disk, a restored backup)
 /// must go on under the next incarnation: [`resume`](Self::resume).
-#[derive(Clone, Debug)]
+///
+/// A clone is the same replica a second time. It may be read, compared and thrown away; before it writes, take its
+/// [state](Self::into_state) and [`resume`](Self::resume) it under an id of its own. If that is forgotten,
+/// [`merge`](Self::merge) notices it as soon as one of the two hears what the other has written, and
+/// [`compare`](Self::compare) wherever their writes have met.
 pub struct Replicated<T: Schema> {
     replica: ReplicaId,
     state: Causal<T::State>,
@@ -31,16 +37,30 @@ pub struct Replicated<T: Schema> {
     last_stamp: Hlc,
 }
 
+/// The last event that a replica may have issued when it resumes. What it issues from then on, in any run of a program,
+/// decodes: that ends at 2^63.
+const LAST_RESUMED: u64 = 1 << 62;
+
 impl<T: Schema> Replicated<T> {
     /// A replica that has seen nothing. No other writer may ever use the same id.
     pub fn new(replica: ReplicaId) -> Self {
-        Self::resume(replica, Causal::new())
+        Self { replica, state: Causal::new(), last_stamp: Hlc::default() }
     }
 
     /// A replica that goes on with a value from a disk or from another replica. `replica` must be either the id under
     /// which this very state was saved last, or one that was never used.
-    pub fn resume(replica: ReplicaId, state: Causal<T::State>) -> Self {
-        Self { replica, state, last_stamp: Hlc::default() }
+    ///
+    /// # Errors
+    /// The state names events of this id that it has not seen, or leaves it none to issue: take another id.
+    pub fn resume(replica: ReplicaId, state: Causal<T::State>) -> Result<Self, Refused> {
+        let (issued, claimed) = (state.context.max(replica), state.value.named(replica));
+        if claimed > issued {
+            return Err(Refused::Unissued { replica, claimed, issued });
+        }
+        if issued > LAST_RESUMED {
+            return Err(Refused::Exhausted { replica });
+        }
+        Ok(Self { replica, state, last_stamp: Hlc::default() })
     }
 
     /// Who writes here.
@@ -75,6 +95,11 @@ impl<T: Schema> Replicated<T> {
         let mut delta = Delta::<T::State>::default();
         let mut tx = Tx::begin(self.replica, &mut self.state.context, &mut self.last_stamp, now);
         change(&mut T::State::edit(&mut self.state.value, &mut delta.value), &mut tx);
+        if delta.value.has_undotted() && !bugs::SILENT_CHANGE.is_planted() {
+            // Every change is an event, so that whoever has seen the same events holds the same. It is never alive, so nobody
+            // takes it for seen because what it made has ended.
+            tx.issue();
+        }
         tx.cover(&mut delta.context);
         delta
     }
@@ -82,14 +107,35 @@ impl<T: Schema> Replicated<T> {
     /// Merges a delta or a state of another replica and says what readers see differently.
     ///
     /// # Errors
-    /// It claims events that this replica never issued. Merged, they would hide the events that this replica issues next
-    /// under the same dots; so nothing has changed.
-    pub fn merge(&mut self, delta: &Delta<T::State>) -> Result<<T::State as Crdt>::Effects, UnissuedEvents> {
-        let (claimed, issued) = (delta.context.max(self.replica), self.state.context.max(self.replica));
+    /// It tells of this replica what it has not written, so its id is in use elsewhere or was before a loss of memory.
+    pub fn merge(&mut self, delta: &Delta<T::State>) -> Result<<T::State as Crdt>::Effects, Refused> {
+        let replica = self.replica;
+        let (claimed, issued) = (delta.context.max(replica).max(delta.value.named(replica)), self.state.context.max(replica));
         if claimed > issued {
-            return Err(UnissuedEvents { replica: self.replica, claimed, issued });
+            return Err(Refused::Unissued { replica, claimed, issued });
+        }
+        let tells_of_me = claimed > 0 || delta.value.has_undotted();
+        if tells_of_me && self.state.value.contradicts(&delta.value, replica) && !bugs::UNNOTICED_CLONE.is_planted() {
+            return Err(Refused::Reused { replica });
         }
         Ok(self.state.merge(delta))
+    }
+
+    /// [`merge`](Self::merge), unless a stamp is more than `bound` ahead of the wall clock: for data whose writers have wall
+    /// clocks ([`update_at`](Self::update_at)). One wrong clock then cannot make its values win until their time has come.
+    ///
+    /// # Errors
+    /// Those of [`merge`](Self::merge), and a stamp from the future.
+    pub fn merge_at(&mut self, now: Now, bound: Duration, delta: &Delta<T::State>) -> Result<<T::State as Crdt>::Effects, Refused> {
+        let mut latest: Option<Stamp> = None;
+        delta.value.stamps(&mut |stamp| latest = latest.max(Some(stamp)));
+        if let Some(stamp) = latest {
+            let ahead = Duration::from_millis(stamp.hlc.unix_millis().saturating_sub(now.unix_millis));
+            if ahead > bound && !bugs::ANY_STAMP.is_planted() {
+                return Err(Refused::FromTheFuture { stamp, ahead, bound });
+            }
+        }
+        self.merge(delta)
     }
 
     /// What this replica knows, briefly: what another one needs for [`delta_since`](Self::delta_since).
@@ -109,9 +155,36 @@ impl<T: Schema> Replicated<T> {
         self.state.delta_since(theirs)
     }
 
-    /// Changes what is not replicated: fields marked `#[crdt(skip)]`. A replicated field changed here is lost.
-    pub fn local_mut(&mut self) -> &mut T::State {
-        &mut self.state.value
+    /// Which events are [`Stable`], going by the [`summary`](Self::summary) of every other replica: those that all have seen,
+    /// if each holds of what it has seen just what is alive here, and this one has seen all that they have. None otherwise;
+    /// try again after the next exchange. A replica that joins later must start from a state that covers them.
+    pub fn stable(&self, others: &[Summary]) -> Stable {
+        self.state.stable(others)
+    }
+
+    /// Whether whoever sent the summary can hold something else than this replica although both have seen the same events:
+    /// then an id is in use twice, or a disk has lied.
+    pub fn compare(&self, theirs: &Summary) -> Standing {
+        self.state.compare(theirs)
+    }
+
+    /// Changes what is not replicated: fields marked `#[crdt(skip)]`. Others can only be read, because every change of them
+    /// takes a transaction.
+    pub fn local_mut<R>(&mut self, change: impl FnOnce(&mut <T::State as Crdt>::Edit<'_>) -> R) -> R {
+        change(&mut T::State::edit(&mut self.state.value, &mut T::State::default()))
+    }
+}
+
+/// The same replica a second time: see [`Replicated`] for what it must not do.
+impl<T: Schema> Clone for Replicated<T> {
+    fn clone(&self) -> Self {
+        Self { replica: self.replica, state: self.state.clone(), last_stamp: self.last_stamp }
+    }
+}
+
+impl<T: Schema<State: fmt::Debug>> fmt::Debug for Replicated<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replicated").field("replica", &self.replica).field("state", &self.state).finish_non_exhaustive()
     }
 }
 
@@ -204,8 +277,9 @@ impl<'a> Tx<'a> {
         &self.ended[mark.ended..]
     }
 
-    pub(crate) fn issued_since(&self, mark: Mark, dot: Dot) -> bool {
-        dot.replica == self.replica && dot.counter > mark.issued
+    pub(crate) fn issued_since(&self, mark: Mark) -> impl Iterator<Item = Dot> {
+        let replica = self.replica;
+        (mark.issued + 1..=self.last).map(move |counter| Dot::new(replica, counter))
     }
 
     /// Ends the transaction: what it issued has been seen here, and its delta covers that and what it ended.

@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::causal::live_dots;
-use crate::codec::{DecodeError, Limits, Reader, Writer};
-use crate::{Causal, CausalContext, Crdt, Delta, ReplicaId, Undotted};
+use crate::codec::{DecodeError, Limits, Reader, Tag, VERSION, Writer};
+use crate::{Causal, CausalContext, Crdt, Delta, Dot, ReplicaId, Undotted, bugs};
 
 /// How many events one hash stands for.
 const RANGE: u64 = 1024;
@@ -28,10 +28,30 @@ const RANGE: u64 = 1024;
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     context: CausalContext,
+    /// In an answer: the events that the asker had seen. Where its hashes agreed, that is said of those events alone, for it
+    /// may have seen more since.
+    asked: Option<CausalContext>,
     /// A hash of all that has no dots; in an answer, of what came with the events that both have seen.
     undotted: u64,
     /// What is alive, per range; nothing in a range that is not listed.
     ranges: BTreeMap<(ReplicaId, u64), Alive>,
+    /// A hash of the whole value, where every byte of it is understood.
+    content: Option<u64>,
+    /// Whether a whole state should be sent in any case.
+    whole: bool,
+}
+
+/// How two replicas stand to each other.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    /// They have seen the same events, and hold the same.
+    Equal,
+    /// One of them knows what the other one does not: they have to synchronise.
+    Apart,
+    /// They have seen the same events, of which the same are alive, and hold different values, which no history does: an id is in use twice, or a disk has
+    /// lied. Synchronising does not mend it. Find the id, let one side go on under the next incarnation, and write anew
+    /// what it has alone.
+    Forked,
 }
 
 /// What is alive in a range.
@@ -43,10 +63,32 @@ enum Alive {
     Dots(Vec<(u16, u16)>),
 }
 
+/// Events after which nothing can come that they have ended: of those, tombstones can be forgotten.
+///
+/// That every replica has *seen* a removal is not enough. A removal ends another one without what that had ended; who has
+/// heard of the later one alone has seen both, and still holds the element. So this is made of
+/// [summaries](crate::Replicated::stable), which say what is alive.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Stable(CausalContext);
+
+impl Stable {
+    /// The events as they are, whatever anybody holds. For protocols that know better, and for tests.
+    pub fn unchecked(events: CausalContext) -> Self {
+        Self(events)
+    }
+
+    /// Whether the event is one of them.
+    pub fn contains(&self, dot: Dot) -> bool {
+        self.0.contains(dot)
+    }
+}
+
 impl Summary {
     /// The summary as bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(&CausalContext::new());
+        out.byte(VERSION);
+        out.tag(&Tag::summary());
         out.value(self);
         out.finish()
     }
@@ -57,9 +99,14 @@ impl Summary {
     /// Anything else.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes, &CausalContext::new(), Limits::default())?;
-        let summary = input.value()?;
+        let version = input.byte()?;
+        if version != VERSION {
+            return Err(DecodeError::Version(version));
+        }
+        input.expect_tag(&Tag::summary())?;
+        let summary: Self = input.value()?;
         input.finish()?;
-        Ok(summary)
+        if summary.encode() == bytes { Ok(summary) } else { Err(DecodeError::NotCanonical) }
     }
 }
 
@@ -67,7 +114,7 @@ impl<T: Crdt> Causal<T> {
     /// See [`Replicated::summary`](crate::Replicated::summary).
     pub fn summary(&self) -> Summary {
         let ranges = by_range(&live_dots(&self.value)).into_iter().map(|(range, dots)| (range, Alive::Hash(hash(&dots)))).collect();
-        Summary { context: self.context.clone(), undotted: self.undotted(Undotted::Kept), ranges }
+        self.summary_of(None, Undotted::Kept, ranges)
     }
 
     /// See [`Replicated::summary_against`](crate::Replicated::summary_against).
@@ -85,20 +132,33 @@ impl<T: Crdt> Causal<T> {
             };
             (range, alive)
         });
-        Summary { context: self.context.clone(), undotted: self.undotted(Undotted::Within(&theirs.context)), ranges: ranges.collect() }
+        let asked = (!bugs::STALE_ANSWER.is_planted()).then(|| theirs.context.clone());
+        self.summary_of(asked, Undotted::Within(&theirs.context), ranges.collect())
+    }
+
+    fn summary_of(&self, asked: Option<CausalContext>, which: Undotted<'_>, ranges: BTreeMap<(ReplicaId, u64), Alive>) -> Summary {
+        let (content, whole) = (self.content_hash(), self.value.wants_whole());
+        Summary { context: self.context.clone(), asked, undotted: self.undotted(which), ranges, content, whole }
     }
 
     /// See [`Replicated::delta_since`](crate::Replicated::delta_since).
     #[must_use]
     pub fn delta_since(&self, theirs: &Summary) -> Delta<T> {
+        // What no history makes is sent as a whole: what can merge does.
+        if self.compare(theirs) == Standing::Forked || theirs.whole {
+            return self.clone();
+        }
         let live = live_dots(&self.value);
         let unknown = self.context.without(&theirs.context);
+        let nothing_new = unknown.is_empty();
         let (mut send, mut covers) = (live.intersection(&unknown), unknown);
         let mine = by_range(&live);
         for (&range, alive) in &theirs.ranges {
             let here = mine.get(&range).cloned().unwrap_or_default();
             match alive {
-                alive if alive.is(&here) || alive.is(&here.intersection(&theirs.context)) => {}
+                // Agreed on what I knew when I asked.
+                Alive::Hash(_) if theirs.asked.as_ref().is_some_and(|asked| alive.is(&here.intersection(asked))) => {}
+                alive if theirs.asked.is_none() && (alive.is(&here) || alive.is(&here.intersection(&theirs.context))) => {}
                 // What is alive there, known here and not alive here was removed.
                 Alive::Dots(there) => {
                     covers.union(&dots(range, there).intersection(&self.context).without(&live));
@@ -111,15 +171,62 @@ impl<T: Crdt> Causal<T> {
                 }
             }
         }
-        // Who has all that came with the events that it has seen lacks only what came with others.
-        let agreed = theirs.undotted == self.undotted(Undotted::Within(&theirs.context));
-        let undotted = if agreed { Undotted::Beyond(&theirs.context) } else { Undotted::Kept };
+        if let Some(asked) = &theirs.asked {
+            // What I have heard of since I asked, they may hold although it has ended.
+            covers.union(&theirs.context.without(asked).intersection(&self.context).without(&live));
+        }
+        // Whoever has seen an event has what came with it. Of what ends now, the places are told again: who does not know the
+        // type counts on a message to tell all of the events that it covers.
+        let seen = theirs.context.without(&covers);
+        let agreed = nothing_new || theirs.undotted == self.undotted(Undotted::Within(&theirs.context));
+        let undotted = if agreed { Undotted::Beyond(&seen) } else { Undotted::Since(&seen) };
         Delta { value: self.value.part(&send, undotted), context: covers }
+    }
+
+    /// See [`Replicated::compare`](crate::Replicated::compare).
+    pub fn compare(&self, theirs: &Summary) -> Standing {
+        // A removal is no event of its own: what is alive has to be the same, too.
+        let mine = by_range(&live_dots(&self.value));
+        let alive_alike = mine.len() == theirs.ranges.values().filter(|alive| **alive != Alive::Dots(Vec::new())).count()
+            && mine.iter().all(|(range, here)| theirs.ranges.get(range).is_some_and(|alive| alive.is(here)));
+        if self.context != theirs.context || !alive_alike {
+            return Standing::Apart;
+        }
+        match (self.content_hash(), theirs.content) {
+            (Some(mine), Some(theirs)) if mine != theirs => Standing::Forked,
+            _ => Standing::Equal,
+        }
+    }
+
+    /// See [`Replicated::stable`](crate::Replicated::stable).
+    pub fn stable(&self, others: &[Summary]) -> Stable {
+        let mine = by_range(&live_dots(&self.value));
+        let nothing = CausalContext::new();
+        let mut stable = self.context.clone();
+        for theirs in others {
+            let agrees = |range: &(ReplicaId, u64)| {
+                let here = mine.get(range).unwrap_or(&nothing).intersection(&theirs.context);
+                theirs.ranges.get(range).map_or(here.is_empty(), |alive| alive.is(&here))
+            };
+            let holds_the_same = mine.keys().chain(theirs.ranges.keys()).all(agrees) || bugs::EARLY_FORGET.is_planted();
+            if theirs.asked.is_some() || !self.context.covers(&theirs.context) || !holds_the_same {
+                return Stable::default();
+            }
+            stable = stable.intersection(&theirs.context);
+        }
+        Stable(stable)
     }
 
     /// 128 bits that differ whenever the states differ, up to collisions of xxh3: of the canonical bytes. O(state).
     pub fn digest(&self) -> u128 {
         xxhash_rust::xxh3::xxh3_128(&self.encode())
+    }
+
+    /// A hash of the value without its context, if every byte of it is understood.
+    fn content_hash(&self) -> Option<u64> {
+        let mut out = Writer::new(&live_dots(&self.value));
+        self.value.encode(&mut out);
+        (!self.value.is_opaque()).then(|| xxh3_64(&out.finish()))
     }
 
     fn undotted(&self, which: Undotted<'_>) -> u64 {

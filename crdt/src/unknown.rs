@@ -2,8 +2,9 @@
 //! one keeps and merges without understanding them.
 //!
 //! A struct is written as the number of its fields that are not bottom, then each of them, ascending by number. A field in
-//! the plain form is `number * 2` and the field, [scoped](crate::codec::Writer::scoped) to its live dots. In the form of
-//! pieces it is `number * 2 + 1` and, scoped to the live dots, the count of pieces and each of them: which live dots it
+//! the plain form is `number * 2`, the [tag](crate::codec::Tag) of its type, and the field,
+//! [scoped](crate::codec::Writer::scoped) to its live dots. In the form of
+//! pieces it is `number * 2 + 1`, the tag and, scoped to the live dots, the count of pieces and each of them: which live dots it
 //! holds, which others, and its bytes, in which dots are places in the union of both.
 
 mod fields;
@@ -13,25 +14,33 @@ pub use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 pub use self::fields::{FieldReader, FieldWriter};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Reader, Tag, Writer};
 use crate::{CausalContext, Changed, Contexts, Dot, Undotted};
+
+/// So many pieces of one field are many.
+const CROWD: usize = 64;
+
+/// Which field: its number and its type.
+type Field = (u64, Tag);
 
 /// The fields of a newer version of a struct: a replica that does not know a field passes on whatever others wrote to it,
 /// and removes of it what others removed.
 ///
 /// What is alive of a field merges by the rule of [`DotSet`](crate::DotSet). Its content is kept in the pieces in which it
-/// came. A piece with dots goes when everything alive in it is in other pieces too, or gone; a piece without dots (counters,
-/// last-writer-wins registers) stays.
+/// came. A piece with dots goes when everything alive in it is in other pieces too, or gone. A piece without dots (counters,
+/// last-writer-wins registers, places of characters) says of which events it tells all, and goes when another one tells all
+/// of more.
 ///
 /// **Law:** the live dots merge as a semilattice; so whoever knows the field reads the same from all replicas that have seen
 /// the same events. The pieces depend on how they came; replicas that merge each other's full states end with the same
 /// pieces and so the same bytes, unless the struct is a value of a map, which does not join what has the same live dots.
 ///
-/// What grows: one piece per write to a field without dots, until the replica knows the field; else at most one piece per
-/// live dot.
+/// What grows: one piece per write to a field without dots, until a whole state comes, for which the replica
+/// [asks](crate::Crdt::wants_whole) when there are many; else at most one piece per live dot.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Unknown {
-    fields: BTreeMap<u64, Pieces>,
+    /// By number and type: two newer versions may disagree on what a number means, and each gets back what it wrote.
+    fields: BTreeMap<Field, Pieces>,
 }
 
 impl Unknown {
@@ -44,12 +53,23 @@ impl Unknown {
     pub fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Changed {
         let mut changed = false;
         let nothing = Pieces::default();
-        let ids: BTreeSet<u64> = self.fields.keys().chain(theirs.fields.keys()).copied().collect();
+        let ids: BTreeSet<Field> = self.fields.keys().chain(theirs.fields.keys()).cloned().collect();
         for id in ids {
-            changed |= self.fields.entry(id).or_default().join(theirs.fields.get(&id).unwrap_or(&nothing), contexts);
+            let theirs = theirs.fields.get(&id).unwrap_or(&nothing);
+            changed |= self.fields.entry(id).or_default().join(theirs, contexts);
         }
         self.fields.retain(|_, field| !field.pieces.is_empty());
         Changed(changed)
+    }
+
+    /// See [`Crdt::wants_whole`](crate::Crdt::wants_whole).
+    pub fn is_crowded(&self) -> bool {
+        self.fields.values().any(|field| field.pieces.len() > CROWD)
+    }
+
+    /// See [`Crdt::has_dot`](crate::Crdt::has_dot).
+    pub fn has_dot(&self, dot: Dot) -> bool {
+        self.fields.values().any(|field| field.live.contains(dot))
     }
 
     /// See [`Crdt::dots`](crate::Crdt::dots).
@@ -59,10 +79,15 @@ impl Unknown {
         }
     }
 
+    /// See [`Crdt::dot_count`](crate::Crdt::dot_count).
+    pub fn dot_count(&self) -> usize {
+        self.fields.values().map(|field| usize::try_from(field.live.event_count()).unwrap_or(usize::MAX)).sum()
+    }
+
     /// See [`Crdt::part`](crate::Crdt::part).
     #[must_use]
     pub fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
-        let parts = self.fields.iter().map(|(id, field)| (*id, field.part(dots, undotted)));
+        let parts = self.fields.iter().map(|(id, field)| (id.clone(), field.part(dots, undotted)));
         Self { fields: parts.filter(|(_, field)| !field.pieces.is_empty()).collect() }
     }
 }
@@ -82,10 +107,17 @@ struct Pieces {
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Piece {
     dots: CausalContext,
+    /// Of a piece without dots: the events of which it tells all that came with them. It may tell more.
+    of: CausalContext,
     bytes: Vec<u8>,
 }
 
 impl Piece {
+    /// Whether it tells all that the other one tells, both being without dots, and is not the same.
+    fn outdates(&self, other: &Self) -> bool {
+        self.of != other.of && self.of.covers(&other.of)
+    }
+
     /// Which of its dots are alive. Costs O(log) per run of the piece, whatever is alive.
     fn alive(&self, live: &CausalContext) -> CausalContext {
         self.dots.without(&self.dots.without(live))
@@ -101,9 +133,10 @@ impl Piece {
 /// Any fixed total order makes replicas choose the same pieces; pieces without dots come first.
 impl Ord for Piece {
     fn cmp(&self, other: &Self) -> Ordering {
-        let runs = |piece: &'_ Self| -> Vec<_> { piece.dots.runs().map(|(replica, run)| (replica, run.into_inner())).collect() };
-        let by_dots = || self.weight().cmp(&other.weight()).then_with(|| runs(self).cmp(&runs(other)));
-        if self.dots == other.dots { self.bytes.cmp(&other.bytes) } else { by_dots() }
+        let runs = |dots: &'_ CausalContext| -> Vec<_> { dots.runs().map(|(replica, run)| (replica, run.into_inner())).collect() };
+        let by_dots = || self.weight().cmp(&other.weight()).then_with(|| runs(&self.dots).cmp(&runs(&other.dots)));
+        let alike = || self.bytes.cmp(&other.bytes).then_with(|| runs(&self.of).cmp(&runs(&other.of)));
+        if self.dots == other.dots { alike() } else { by_dots() }
     }
 }
 
@@ -126,7 +159,12 @@ impl Pieces {
         }
         self.pieces.extend(news.iter().copied().cloned());
         self.pieces.sort_unstable();
-        let (needed, _) = needed(&self.pieces, &self.live, Undotted::Kept);
+        let (mut needed, _) = needed(&self.pieces, &self.live, Undotted::Kept);
+        let bare = self.pieces.partition_point(|piece| piece.dots.is_empty());
+        let (bare, needed_bare) = (&self.pieces[..bare], &mut needed[..bare]);
+        for (piece, needed) in bare.iter().zip(needed_bare) {
+            *needed = !bare.iter().any(|other| other.outdates(piece));
+        }
         let mut needed = needed.into_iter();
         self.pieces.retain(|_| needed.next().unwrap_or(false));
         changed |= news.iter().any(|piece| self.pieces.binary_search(piece).is_ok());
@@ -140,23 +178,34 @@ impl Pieces {
         Self { pieces: pieces.collect(), live }
     }
 
-    /// Whether somebody who knows the field may have written it just so: then it has the plain form.
-    fn is_plain(&self) -> bool {
-        self.pieces.len() == 1 && self.pieces[0].dots == self.live
+    /// Whether somebody who knows the field may have written it just so, in a value with this context: then it has the plain
+    /// form.
+    fn is_plain(&self, context: &CausalContext) -> bool {
+        let [only] = self.pieces.as_slice() else { return false };
+        only.dots == self.live && (!only.dots.is_empty() || only.of == *context)
     }
 
-    fn encode(&self, id: u64, out: &mut Writer) {
-        if self.is_plain() {
+    fn encode(&self, (id, tag): &Field, out: &mut Writer) {
+        let context = out.context();
+        if self.is_plain(&context) {
             out.number(id * 2);
+            out.tag(tag);
             out.dots(&self.live);
             out.bytes(&self.pieces[0].bytes);
         } else {
             out.number(id * 2 + 1);
+            out.tag(tag);
             out.scoped(&self.live, |out| {
                 out.number(self.pieces.len() as u64);
                 for piece in &self.pieces {
                     out.dots(&piece.alive(&self.live));
                     out.value(&piece.dots.without(&self.live));
+                    if piece.dots.is_empty() {
+                        out.byte(u8::from(piece.of != *context));
+                        if piece.of != *context {
+                            out.value(&piece.of);
+                        }
+                    }
                     out.bytes(&piece.bytes);
                 }
             });
@@ -167,7 +216,8 @@ impl Pieces {
     fn decode_plain(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let live = input.dots()?;
         let bytes = input.bytes()?.to_vec();
-        Ok(Self { pieces: alloc::vec![Piece { dots: live.clone(), bytes }], live })
+        let of = if live.is_empty() { (*input.context()).clone() } else { CausalContext::new() };
+        Ok(Self { pieces: alloc::vec![Piece { dots: live.clone(), of, bytes }], live })
     }
 
     /// Reads pieces; `live` are the live dots that `input` was made for.
@@ -180,7 +230,13 @@ impl Pieces {
                 return Err(DecodeError::Invalid("a dot that is alive and is not"));
             }
             dots.union(&ended);
-            let piece = Piece { dots, bytes: input.bytes()?.to_vec() };
+            let of = match dots.is_empty().then(|| input.byte()).transpose()? {
+                None => CausalContext::new(),
+                Some(0) => (*input.context()).clone(),
+                Some(1) => input.value()?,
+                Some(_) => return Err(DecodeError::NotCanonical),
+            };
+            let piece = Piece { dots, of, bytes: input.bytes()?.to_vec() };
             if pieces.last().is_some_and(|before| *before >= piece) {
                 return Err(DecodeError::Invalid("pieces that do not ascend"));
             }
@@ -188,7 +244,11 @@ impl Pieces {
         }
         let field = Self { live: live.clone(), pieces };
         let (needed, complete) = needed(&field.pieces, live, Undotted::Kept);
-        if field.pieces.is_empty() || field.is_plain() || needed.contains(&false) || !complete {
+        let bare = &field.pieces[..field.pieces.partition_point(|piece| piece.dots.is_empty())];
+        if bare.iter().any(|piece| bare.iter().any(|other| other.outdates(piece))) {
+            return Err(DecodeError::Invalid("a piece that another one outdates"));
+        }
+        if field.pieces.is_empty() || field.is_plain(&input.context()) || needed.contains(&false) || !complete {
             return Err(DecodeError::Invalid("pieces that are too few or too many"));
         }
         Ok(field)
@@ -201,7 +261,12 @@ impl Pieces {
 fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted<'_>) -> (Vec<bool>, bool) {
     let dots: Vec<Dot> = live.missing(&CausalContext::new()).collect();
     let mut held = alloc::vec![false; dots.len()];
-    let mut needed = alloc::vec![undotted.stay(); pieces.len()];
+    let of = |piece: &Piece| match undotted {
+        Undotted::Kept | Undotted::Within(_) => true,
+        Undotted::Dropped | Undotted::Beyond(_) => false,
+        Undotted::Since(seen) => !seen.covers(&piece.of),
+    };
+    let mut needed: Vec<bool> = pieces.iter().map(of).collect();
     for (piece, needed) in pieces.iter().zip(&mut needed).rev().filter(|(piece, _)| !piece.dots.is_empty()) {
         *needed = false;
         for (replica, run) in piece.alive(live).runs() {

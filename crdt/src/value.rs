@@ -1,5 +1,6 @@
 //! What a replicated type is: the traits that every type here implements, and yours may.
 
+use alloc::vec::Vec;
 use core::fmt::Debug;
 use core::hash::Hash;
 use core::ops::{Deref, DerefMut};
@@ -7,8 +8,9 @@ use core::ops::{Deref, DerefMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::{CausalContext, Dot};
+use crate::causal::live_dots;
+use crate::codec::{DecodeError, Reader, Tag, Writer};
+use crate::{CausalContext, Dot, ReplicaId, Stamp};
 
 /// A join semilattice: values that replicas merge until they agree.
 pub trait Lattice {
@@ -53,6 +55,9 @@ pub trait Crdt: Clone + Default + PartialEq {
     /// What a join changed, as readers see it.
     type Effects: Effects;
 
+    /// Says which type this is; what holds other types says which. See [`Tag`]; types of your own take [`Tag::own`].
+    fn tag(tag: &mut Tag);
+
     /// Whether this is the default value, which is as good as an absent one.
     fn is_bottom(&self) -> bool;
 
@@ -73,9 +78,54 @@ pub trait Crdt: Clone + Default + PartialEq {
         count
     }
 
+    /// Whether the dot is alive. Maps ask their values after each change of one, so a type that knows without visiting all
+    /// should say so.
+    fn has_dot(&self, dot: Dot) -> bool {
+        let mut found = false;
+        self.dots(&mut |alive| found |= alive == dot);
+        found
+    }
+
     /// What is alive of the `dots`, and of what has no dots as much as `undotted` says.
     #[must_use]
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self;
+
+    /// Whether it holds something that has no dots, and that came with an event of its own for that reason. Characters and
+    /// list elements have the dots of their insertions, even when they are gone.
+    fn has_undotted(&self) -> bool {
+        false
+    }
+
+    /// The highest counter of this replica that the value names beside its live dots, as the places of removed characters
+    /// do; 0 if none.
+    fn named(&self, _replica: ReplicaId) -> u64 {
+        0
+    }
+
+    /// Whether `theirs` holds something of this replica that this value, which is where it writes, shows that it has not
+    /// written: another value under a dot that is alive in both, a greater count.
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let mut own = Vec::new();
+        theirs.dots(&mut |dot| own.extend((dot.replica == replica).then_some(dot)));
+        if own.is_empty() {
+            return false;
+        }
+        let mine = self.part(&own.into_iter().collect(), Undotted::Dropped);
+        theirs.part(&live_dots(&mine), Undotted::Dropped) != mine
+    }
+
+    /// Visits the stamps of its writes.
+    fn stamps(&self, _visit: &mut dyn FnMut(Stamp)) {}
+
+    /// Whether it holds so much that it does not understand that it should ask for a whole state.
+    fn wants_whole(&self) -> bool {
+        false
+    }
+
+    /// Whether something of it is kept without being understood: then its bytes depend on how it came.
+    fn is_opaque(&self) -> bool {
+        false
+    }
 
     /// Opens the value for a transaction that collects its changes in `delta`, which starts as the default value.
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a>;
@@ -113,12 +163,14 @@ pub enum Undotted<'a> {
     Within(&'a CausalContext),
     /// What came with these events is left out. Types that cannot tell leave all out.
     Beyond(&'a CausalContext),
+    /// The same, but types that cannot tell keep all.
+    Since(&'a CausalContext),
 }
 
 impl Undotted<'_> {
     /// Whether they stay, where nobody can tell which events they came with.
     pub fn stay(self) -> bool {
-        matches!(self, Self::Kept | Self::Within(_))
+        matches!(self, Self::Kept | Self::Within(_) | Self::Since(_))
     }
 }
 
@@ -222,10 +274,14 @@ impl<T> DerefMut for Local<T> {
 
 /// Implements [`Crdt`] and [`DotStore`] for a newtype by its only field, which is a dot store.
 macro_rules! dot_store_by_field {
-    ([$($generics:tt)*] $type:ty, $field:ty) => {
+    ([$($generics:tt)*] $type:ty, $field:ty, |$tag:ident| $write_tag:expr) => {
         impl<$($generics)*> $crate::Crdt for $type {
             type Edit<'a> = $crate::Edit<'a, Self> where Self: 'a;
             type Effects = <$field as $crate::Crdt>::Effects;
+
+            fn tag($tag: &mut $crate::codec::Tag) {
+                $write_tag;
+            }
 
             fn is_bottom(&self) -> bool {
                 $crate::Crdt::is_bottom(&self.0)
@@ -245,6 +301,26 @@ macro_rules! dot_store_by_field {
 
             fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
                 Self($crate::Crdt::part(&self.0, dots, undotted))
+            }
+
+            fn has_dot(&self, dot: $crate::Dot) -> bool {
+                $crate::Crdt::has_dot(&self.0, dot)
+            }
+
+            fn named(&self, replica: $crate::ReplicaId) -> u64 {
+                $crate::Crdt::named(&self.0, replica)
+            }
+
+            fn contradicts(&self, theirs: &Self, replica: $crate::ReplicaId) -> bool {
+                $crate::Crdt::contradicts(&self.0, &theirs.0, replica)
+            }
+
+            fn stamps(&self, visit: &mut dyn FnMut($crate::Stamp)) {
+                $crate::Crdt::stamps(&self.0, visit);
+            }
+
+            fn is_opaque(&self) -> bool {
+                $crate::Crdt::is_opaque(&self.0)
             }
 
             fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a> {
@@ -268,10 +344,14 @@ pub(crate) use dot_store_by_field;
 /// Implements [`Crdt`] for a [`Lattice`] that has no dots: `encode` and `decode` by serde, `decode` refusing what `valid`
 /// does not hold for.
 macro_rules! undotted {
-    ([$($generics:tt)*] $type:ty, valid: $valid:expr) => {
+    ([$($generics:tt)*] $type:ty, kind: $kind:ident, valid: $valid:expr $(, $($more:item)*)?) => {
         impl<$($generics)*> $crate::Crdt for $type {
             type Edit<'a> = $crate::Edit<'a, Self> where Self: 'a;
             type Effects = $crate::Changed;
+
+            fn tag(tag: &mut $crate::codec::Tag) {
+                tag.kind($crate::codec::Kind::$kind);
+            }
 
             fn is_bottom(&self) -> bool {
                 *self == Self::default()
@@ -286,6 +366,12 @@ macro_rules! undotted {
             fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
                 if undotted.stay() { self.clone() } else { Self::default() }
             }
+
+            fn has_undotted(&self) -> bool {
+                !$crate::Crdt::is_bottom(self)
+            }
+
+            $($($more)*)?
 
             fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a> {
                 $crate::Edit::new(state, delta)

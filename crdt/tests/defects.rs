@@ -8,7 +8,9 @@ use std::hash::{Hash, Hasher};
 use std::time::Duration;
 
 use quorate_crdt::laws::replica;
-use quorate_crdt::{Causal, DRIFT_DEFAULT, Delta, Hlc, HybridClock, LwwRegister, Now, OrMap, OrSet, Replicated, ResetCounter, Schema};
+use quorate_crdt::{
+    Causal, DRIFT_DEFAULT, Delta, Hlc, HybridClock, LwwRegister, Now, OrMap, OrSet, Refused, Replicated, ResetCounter, Schema,
+};
 use serde::{Deserialize, Serialize};
 
 type Sets = Replicated<OrSet<u8>>;
@@ -56,10 +58,16 @@ fn equal_stamps_with_different_values_converge() {
     let a = before.update_at(now, |register, tx| register.set(tx, 1));
     let b = after.update_at(now, |register, tx| register.set(tx, 2));
     assert!(a != b && a.stamp() == b.stamp());
-    before.merge(&b).unwrap();
-    after.merge(&a).unwrap();
-    assert_eq!(before, after);
-    assert_eq!(before.get(), Some(&2), "between equal stamps the greater value");
+    let reused = Refused::Reused { replica: replica(0) };
+    assert_eq!(before.merge(&b), Err(reused), "who hears of what it has not written says so");
+    let (mut one, mut other) = (at::<LwwRegister<u8>>(1), at::<LwwRegister<u8>>(2));
+    for (register, deltas) in [(&mut one, [&a, &b]), (&mut other, [&b, &a])] {
+        for delta in deltas {
+            register.merge(delta).unwrap();
+        }
+    }
+    assert_eq!(one, other);
+    assert_eq!(one.get(), Some(&2), "between equal stamps the greater value");
 }
 
 thread_local! {
@@ -159,7 +167,7 @@ fn a_stale_peer_does_not_bring_a_removed_element_back() {
         assert!(here.merge(old).unwrap().added.is_empty());
         assert!(here.is_empty());
     }
-    let mut peer = Replicated::<OrSet<u8>>::resume(replica(1), stale);
+    let mut peer = Replicated::<OrSet<u8>>::resume(replica(1), stale).unwrap();
     here.merge(&peer.delta_since(&here.summary())).unwrap();
     assert!(here.is_empty());
     assert_eq!(peer.merge(&here.delta_since(&peer.summary())).unwrap().removed, [1]);

@@ -2,7 +2,7 @@
 
 use quorate_crdt::{
     Bloom, BoundedCounter, Causal, ClSet, CountMin, Crdt, GCounter, GSet, HyperLogLog, Lex, LwwMap, NodeId, NodeKey, NotEnoughRights, Now,
-    ReplicaId, Replicated, RwSet, SortedSet, TopK, Tree, TwoPhaseSet,
+    ReplicaId, Replicated, RwSet, SortedSet, Stable, TopK, Tree, TwoPhaseSet,
 };
 
 fn id(node: u64) -> ReplicaId {
@@ -86,11 +86,11 @@ fn forgetting_stable_removals_leaves_nothing_and_changes_nothing() {
         set.remove(tx, &1);
         set.add(tx, 2);
     });
-    let early = a.state().context().clone();
+    let early = Stable::unchecked(a.state().context().clone());
     b.update(|set, tx| set.add(tx, 1));
     a.update(|set, tx| assert!(set.remove(tx, &2)));
     exchange(&mut a, &mut b);
-    let stable = a.state().context().clone();
+    let stable = a.stable(&[b.summary()]);
     let mut some = a.clone();
     some.update(|set, tx| assert_eq!(set.forget(tx, &early), 1, "the removal of 2 is not in it"));
     let forgotten = a.update(|set, tx| assert_eq!(set.forget(tx, &stable), 2));
@@ -103,7 +103,7 @@ fn forgetting_removals_too_early_still_converges() {
     let (mut a, mut b) = pair::<RwSet<u8>>();
     let add = b.update(|set, tx| set.add(tx, 1));
     let removal = a.update(|set, tx| ignore(set.remove(tx, &1)));
-    let everything = a.state().context().clone();
+    let everything = Stable::unchecked(a.state().context().clone());
     let forgotten = a.update(|set, tx| ignore(set.forget(tx, &everything)));
     a.merge(&add).unwrap();
     b.merge(&forgotten).unwrap();
@@ -135,14 +135,14 @@ fn a_removed_key_is_forgotten_once_its_removal_is_stable() {
     a.update_at(at(1), |map, tx| map.set(tx, 1, 1));
     b.update_at(at(2), |map, tx| map.set(tx, 1, 2));
     exchange(&mut a, &mut b);
-    let before = a.state().context().clone();
+    let before = a.stable(&[b.summary()]);
     a.update_at(at(3), |map, tx| {
         assert!(map.remove(tx, &1));
         assert!(!map.remove(tx, &1), "it is gone");
         assert_eq!(map.forget(tx, &before), 0, "not seen by all yet");
     });
     exchange(&mut a, &mut b);
-    let stable = a.state().context().clone();
+    let stable = a.stable(&[b.summary()]);
     let forgotten = a.update(|map, tx| assert_eq!(map.forget(tx, &stable), 1));
     b.merge(&forgotten).unwrap();
     assert!(a == b && b.is_bottom());

@@ -23,7 +23,7 @@ fn replica(actor: u64) -> ReplicaId {
 fn ours() -> Causal<PnCounter> {
     let mut state = Causal::new();
     for actor in 1..=ACTORS {
-        let mut counter = Replicated::<PnCounter>::resume(replica(actor), state);
+        let mut counter = Replicated::<PnCounter>::resume(replica(actor), state).unwrap();
         counter.update(|counter, tx| {
             counter.increment(tx, actor);
             counter.decrement(tx, 1);
@@ -45,8 +45,8 @@ fn peer() -> PNCounter<u64> {
 /// The gate compares what each side needs for one increment that can be sent: a transaction with its delta, an operation
 /// that is made and applied.
 fn incrementing() {
-    let mut counter = Replicated::<PnCounter>::resume(replica(8), ours());
-    let mut batched = Replicated::<PnCounter>::resume(replica(8), ours());
+    let mut counter = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();
+    let mut batched = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();
     let mut theirs = peer();
     let [each, batch, op] = medians(
         9,

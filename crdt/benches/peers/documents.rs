@@ -181,7 +181,7 @@ fn merging() {
     let keys = keys();
     let some: Vec<&String> = keys.iter().step_by(100).collect();
     let base = ours(&keys, 1);
-    let mut written = Replicated::<Registers>::resume(replica(2), base.state().clone());
+    let mut written = Replicated::<Registers>::resume(replica(2), base.state().clone()).unwrap();
     let delta = written.update(|map, tx| some.iter().for_each(|key| map.update(tx, (*key).clone(), |register, tx| register.set(tx, 2))));
     let automerge_base = automerge(&keys, 1);
     let mut fork = automerge_base.fork();

@@ -41,7 +41,7 @@ fn replica(actor: u64) -> ReplicaId {
 fn ours(elements: &[u64]) -> Ours {
     let mut state = Ours::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
-        let mut set = Replicated::<OrSet<u64>>::resume(replica(actor(turn)), state);
+        let mut set = Replicated::<OrSet<u64>>::resume(replica(actor(turn)), state).unwrap();
         for &element in elements {
             black_box(set.update(|set, tx| set.add(tx, element)));
         }
@@ -54,7 +54,7 @@ fn ours(elements: &[u64]) -> Ours {
 fn ours_by_turn(elements: &[u64]) -> Ours {
     let mut state = Ours::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
-        let mut set = Replicated::<OrSet<u64>>::resume(replica(actor(turn)), state);
+        let mut set = Replicated::<OrSet<u64>>::resume(replica(actor(turn)), state).unwrap();
         black_box(set.update(|set, tx| elements.iter().for_each(|&element| set.add(tx, element))));
         state = set.into_state();
     }
@@ -111,7 +111,7 @@ fn merging() {
     const ROUNDS: usize = 9;
     let elements = elements();
     let both = ours(&elements);
-    let (mut a, mut b) = (Replicated::<OrSet<u64>>::resume(replica(1), both.clone()), Replicated::<OrSet<u64>>::resume(replica(2), both));
+    let (mut a, mut b) = (Replicated::<OrSet<u64>>::resume(replica(1), both.clone()).unwrap(), Replicated::<OrSet<u64>>::resume(replica(2), both).unwrap());
     let mut c = peer(&elements);
     let mut d = c.clone();
     let (mut round, mut peer_round, mut moved) = (0, 0, Vec::new());
@@ -162,7 +162,7 @@ fn memory() {
     let before = MEMORY.allocated();
     let state = ours(&elements);
     gate_at_most("set-memory-dense-bytes", held(before, ELEMENTS), Some(peer_dense), 70.0);
-    let mut set = Replicated::<OrSet<u64>>::resume(replica(1), state);
+    let mut set = Replicated::<OrSet<u64>>::resume(replica(1), state).unwrap();
     for element in &gone {
         set.update(|set, tx| _ = set.remove(tx, element));
     }
@@ -183,7 +183,7 @@ fn sizes() {
     let per_element = |bytes: usize| bytes.saturating_sub(plain) as f64 / ELEMENTS as f64;
     gate_at_most("set-encoded-metadata-bytes", per_element(encoded), Some(per_element(theirs)), 0.5);
     let largest_delta = |node| {
-        let mut set = Replicated::<OrSet<u64>>::resume(ReplicaId::new(NodeId(node), 0), ours(&elements));
+        let mut set = Replicated::<OrSet<u64>>::resume(ReplicaId::new(NodeId(node), 0), ours(&elements)).unwrap();
         let deltas = SplitMix(4).take(1000).map(|element| (element, set.update(|set, tx| set.add(tx, element))));
         deltas.map(|(element, delta)| delta.encode().len() - plain_bytes([element].into_iter())).max().unwrap_or(0)
     };
@@ -195,7 +195,7 @@ fn sizes() {
 fn syncing() {
     let elements = elements();
     let both = ours(&elements);
-    let (mut a, mut b) = (Replicated::<OrSet<u64>>::resume(replica(1), both.clone()), Replicated::<OrSet<u64>>::resume(replica(2), both));
+    let (mut a, mut b) = (Replicated::<OrSet<u64>>::resume(replica(1), both.clone()).unwrap(), Replicated::<OrSet<u64>>::resume(replica(2), both).unwrap());
     diverge_ours(&mut a, &mut b, &elements, 0);
     let first = a.summary();
     let second = b.summary_against(&first);

@@ -168,11 +168,15 @@ fn crdt(schema: &Schema, Names { state, edit, effects }: &Names) -> TokenStream 
     let (_, edit_arguments, _) = edit_parameters.split_for_impl();
     let replicated: Vec<_> = schema.replicated().into_iter().map(|field| &field.name).collect();
     let skipped: Vec<_> = schema.skipped().map(|field| &field.name).collect();
-    let bytes = bytes(schema);
+    let (bytes, hooks) = (bytes(schema), hooks(schema));
     quote! {
         impl #generics #library::Crdt for #state #arguments #where_clause {
             type Edit<'a> = #edit #edit_arguments where Self: 'a;
             type Effects = #effects #arguments;
+
+            fn tag(tag: &mut #library::codec::Tag) {
+                tag.structure();
+            }
 
             fn is_bottom(&self) -> bool {
                 #(#library::Crdt::is_bottom(&self.#replicated) &&)* self.__unknown.is_bottom()
@@ -191,6 +195,12 @@ fn crdt(schema: &Schema, Names { state, edit, effects }: &Names) -> TokenStream 
                 self.__unknown.dots(visit);
             }
 
+            fn dot_count(&self) -> usize {
+                #(#library::Crdt::dot_count(&self.#replicated) +)* self.__unknown.dot_count()
+            }
+
+            #hooks
+
             fn part(&self, dots: &#library::CausalContext, undotted: #library::Undotted<'_>) -> Self {
                 Self {
                     #(#replicated: #library::Crdt::part(&self.#replicated, dots, undotted),)*
@@ -207,6 +217,43 @@ fn crdt(schema: &Schema, Names { state, edit, effects }: &Names) -> TokenStream 
             }
 
             #bytes
+        }
+    }
+}
+
+/// What is asked of the fields one by one.
+fn hooks(schema: &Schema) -> TokenStream {
+    let library = &schema.library;
+    let fields: Vec<_> = schema.replicated().into_iter().map(|field| &field.name).collect();
+    quote! {
+        fn has_dot(&self, dot: #library::Dot) -> bool {
+            #(#library::Crdt::has_dot(&self.#fields, dot) ||)* self.__unknown.has_dot(dot)
+        }
+
+        fn has_undotted(&self) -> bool {
+            #(#library::Crdt::has_undotted(&self.#fields) ||)* false
+        }
+
+        fn named(&self, replica: #library::ReplicaId) -> u64 {
+            let named: &[u64] = &[#(#library::Crdt::named(&self.#fields, replica),)*];
+            named.iter().copied().max().unwrap_or(0)
+        }
+
+        fn contradicts(&self, theirs: &Self, replica: #library::ReplicaId) -> bool {
+            #(#library::Crdt::contradicts(&self.#fields, &theirs.#fields, replica) ||)* false
+        }
+
+        #[allow(unused_variables)]
+        fn stamps(&self, visit: &mut dyn ::core::ops::FnMut(#library::Stamp)) {
+            #(#library::Crdt::stamps(&self.#fields, visit);)*
+        }
+
+        fn wants_whole(&self) -> bool {
+            #(#library::Crdt::wants_whole(&self.#fields) ||)* self.__unknown.is_crowded()
+        }
+
+        fn is_opaque(&self) -> bool {
+            #(#library::Crdt::is_opaque(&self.#fields) ||)* !self.__unknown.is_bottom()
         }
     }
 }

@@ -33,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     let target = *TARGET;
     let limit = MEMORY.allocated() + targets::MEMORY;
     MEMORY.set_limit(limit).expect("invariant: the limit lies above what is allocated");
-    let is_value = target(bytes);
+    let is_value = (target.run)(bytes);
     MEMORY.set_limit(usize::MAX).expect("invariant: no limit is no limit below what is allocated");
     // For `run`, which chooses inputs to commit.
     if is_value && *TELL {

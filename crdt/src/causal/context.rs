@@ -12,6 +12,7 @@ use core::ops::RangeInclusive;
 use smallvec::SmallVec;
 
 use self::seen::{Run, Seen};
+use super::runs::Runs;
 use crate::{Dot, ReplicaId};
 
 /// An exact set of [`Dot`]s: for each replica a prefix `1..=n` and the sorted runs above it.
@@ -274,10 +275,11 @@ impl FromIterator<Dot> for CausalContext {
 }
 
 impl Extend<Dot> for CausalContext {
+    /// O(n log n) whatever the order of the dots.
     fn extend<I: IntoIterator<Item = Dot>>(&mut self, dots: I) {
-        for dot in dots {
-            self.insert(dot);
-        }
+        let mut runs = Runs::default();
+        dots.into_iter().for_each(|dot| runs.push(dot));
+        self.union(&runs.into_context().0);
     }
 }
 

@@ -112,12 +112,12 @@ impl DotIndex {
 
     /// All live dots with their slots, ascending by dot.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Dot, u32)> + '_ {
-        self.replicas.iter().flat_map(|chunks| {
-            chunks.words.iter().flat_map(move |chunk| {
-                let bits = (0..64_u32).filter(move |&bit| chunk.has(bit));
-                bits.zip(&chunk.slots).map(move |(bit, &slot)| (Dot::new(chunks.replica, chunk.word * 64 + u64::from(bit)), slot))
-            })
-        })
+        self.replicas.iter().flat_map(Chunks::iter)
+    }
+
+    /// The live dots of one replica with their slots, ascending.
+    pub(super) fn of(&self, replica: ReplicaId) -> impl Iterator<Item = (Dot, u32)> + '_ {
+        self.chunks(replica).into_iter().flat_map(Chunks::iter)
     }
 
     /// My dots that `theirs` does not have although `their_context` has seen them: what a join ends.
@@ -167,6 +167,13 @@ impl DotIndex {
 }
 
 impl Chunks {
+    fn iter(&self) -> impl Iterator<Item = (Dot, u32)> + '_ {
+        self.words.iter().flat_map(move |chunk| {
+            let bits = (0..64_u32).filter(move |&bit| chunk.has(bit));
+            bits.zip(&chunk.slots).map(move |(bit, &slot)| (Dot::new(self.replica, chunk.word * 64 + u64::from(bit)), slot))
+        })
+    }
+
     fn position(&self, word: u64) -> Result<usize, usize> {
         match self.words.last() {
             // Counters grow, so the last chunk is the usual one.

@@ -9,11 +9,12 @@ mod context;
 mod index;
 mod pair;
 mod ranks;
+mod runs;
 mod store;
 
 pub(crate) use context::Place;
 pub use context::{CausalContext, Observed};
-pub(crate) use pair::live_dots;
-pub use pair::{Causal, Delta, UnissuedEvents};
+pub use pair::{Causal, Delta};
+pub(crate) use pair::{alive, live_dots};
 pub use ranks::Ranks;
 pub use store::{DotFun, DotMap, DotSet, MapEffects};

@@ -1,13 +1,13 @@
 //! A value together with the context it is true in.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-use thiserror::Error;
-
 use super::CausalContext;
-use crate::codec::{DecodeError, Limits, Reader, VERSION, Writer};
-use crate::{Contexts, Crdt, ReplicaId};
+use super::runs::Runs;
+use crate::codec::{DecodeError, Limits, Reader, Tag, VERSION, Writer};
+use crate::{Contexts, Crdt, Lattice, bugs};
 
 /// A causal value: what is alive, and all that was ever seen. The state of a replica and a delta are the same type.
 ///
@@ -23,19 +23,6 @@ pub struct Causal<T> {
 /// What a transaction changed, or what one replica lacks of another: a [`Causal`] value that holds this alone, under the
 /// exact events that it covers. Merging it is as good as having made the change.
 pub type Delta<T> = Causal<T>;
-
-/// A delta was not merged, because it claims events that this replica never issued: its sender is broken, or this replica
-/// has lost its memory and must go on under a new incarnation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("claims event {claimed} of {replica:?}, which has issued {issued}")]
-pub struct UnissuedEvents {
-    /// This replica.
-    pub replica: ReplicaId,
-    /// The highest of its events that the delta claims to know.
-    pub claimed: u64,
-    /// How many it has issued.
-    pub issued: u64,
-}
 
 impl<T: Crdt> Causal<T> {
     /// Nothing alive, nothing seen: the bottom of the lattice.
@@ -78,9 +65,10 @@ impl<T: Crdt> Causal<T> {
         let live = self.live();
         let mut out = Writer::new(&self.context);
         out.byte(VERSION);
+        out.tag(&Tag::of::<T>());
         out.value(&self.context);
         out.dots(&live);
-        let mut value = Writer::new(&live);
+        let mut value = Writer::within(&self.context, &live);
         self.value.encode(&mut value);
         out.append(&value.finish());
         out.finish()
@@ -99,34 +87,48 @@ impl<T: Crdt> Causal<T> {
     /// # Errors
     /// Anything else. No bytes make this panic.
     pub fn decode_within(bytes: &[u8], limits: Limits) -> Result<Self, DecodeError> {
+        let (decoded, older) = Self::decode_leniently(bytes, limits)?;
+        // One form for each value: what would not be written like this was not written by this.
+        if older || bugs::ANY_FORM.is_planted() || decoded.encode() == bytes { Ok(decoded) } else { Err(DecodeError::NotCanonical) }
+    }
+
+    /// The value, and whether it may be in the form of an older version of a struct.
+    pub(crate) fn decode_leniently(bytes: &[u8], limits: Limits) -> Result<(Self, bool), DecodeError> {
         let mut input = Reader::new(bytes, &CausalContext::new(), limits)?;
         let version = input.byte()?;
         if version != VERSION {
             return Err(DecodeError::Version(version));
         }
-        let context: CausalContext = input.value()?;
+        input.expect_tag(&Tag::of::<T>())?;
+        let context: Arc<CausalContext> = Arc::new(input.value()?);
         let mut input = Reader::new(input.rest(), &context, limits)?;
         let live = input.dots()?;
-        let mut input = Reader::new(input.rest(), &live, input.limits())?;
-        let value = T::decode(&mut input)?;
+        let mut input = Reader::new(input.rest(), &live, input.limits())?.within(&context);
+        let value = input.exactly::<T>(&live)?;
+        let older = input.was_older();
         input.finish()?;
-        let (mut claimed, mut twice) = (CausalContext::new(), false);
-        value.dots(&mut |dot| twice |= !claimed.insert(dot));
-        if claimed == live && !twice {
-            Ok(Self { value, context })
-        } else {
-            Err(DecodeError::Invalid("live dots that stand for nothing, or for two things"))
-        }
+        Ok((Self { value, context: Arc::unwrap_or_clone(context) }, older))
+    }
+}
+
+impl<T: Crdt + Lattice> Causal<T> {
+    /// A value without dots as a delta that claims no events: to merge what came by another way than a delta, as the
+    /// changes of a document do that were asked for by their hashes.
+    pub fn of(value: T) -> Self {
+        Self { value, context: CausalContext::new() }
     }
 }
 
 /// The dots that are alive in a value.
 pub(crate) fn live_dots(value: &impl Crdt) -> CausalContext {
-    let mut live = CausalContext::new();
-    value.dots(&mut |dot| {
-        live.insert(dot);
-    });
-    live
+    alive(value).0
+}
+
+/// The dots that are alive in a value, and whether each was visited once.
+pub(crate) fn alive(value: &impl Crdt) -> (CausalContext, bool) {
+    let mut runs = Runs::default();
+    value.dots(&mut |dot| runs.push(dot));
+    runs.into_context()
 }
 
 impl<T> Deref for Causal<T> {

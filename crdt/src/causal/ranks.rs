@@ -12,7 +12,7 @@ use crate::{Dot, ReplicaId};
 #[derive(Clone, Debug, Default)]
 pub struct Ranks {
     spans: Vec<Span>,
-    len: u64,
+    len: u128,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -20,23 +20,29 @@ struct Span {
     replica: ReplicaId,
     first: u64,
     last: u64,
-    before: u64,
+    before: u128,
 }
 
 impl Ranks {
-    /// The ranks of the dots of `set`; `None` if there are more than 2^63 of them, as only a forged set has.
-    pub fn of(set: &CausalContext) -> Option<Self> {
+    /// The ranks of the dots of `set`. They have 128 bits, because a forged set can claim more than 2^64 events, and what
+    /// was accepted must be written again.
+    pub fn of(set: &CausalContext) -> Self {
         let mut ranks = Self::default();
         for (replica, run) in set.runs() {
             ranks.spans.push(Span { replica, first: *run.start(), last: *run.end(), before: ranks.len });
-            ranks.len = ranks.len.checked_add(run.end() - run.start() + 1).filter(|&len| len <= u64::MAX >> 1)?;
+            ranks.len += u128::from(run.end() - run.start()) + 1;
         }
-        Some(ranks)
+        ranks
     }
 
     /// How many dots there are.
-    pub fn len(&self) -> u64 {
+    pub fn len(&self) -> u128 {
         self.len
+    }
+
+    /// How many runs they make.
+    pub(crate) fn runs_len(&self) -> usize {
+        self.spans.len()
     }
 
     /// Whether there are none.
@@ -45,29 +51,31 @@ impl Ranks {
     }
 
     /// The place of the dot, from 0. O(log runs).
-    pub fn rank(&self, dot: Dot) -> Option<u64> {
+    pub fn rank(&self, dot: Dot) -> Option<u128> {
         let at = self.spans.partition_point(|span| (span.replica, span.last) < (dot.replica, dot.counter));
         let span = self.spans.get(at).filter(|span| span.replica == dot.replica && span.first <= dot.counter)?;
-        Some(span.before + (dot.counter - span.first))
+        Some(span.before + u128::from(dot.counter - span.first))
     }
 
     /// The dot at that place. O(log runs).
-    pub fn nth(&self, rank: u64) -> Option<Dot> {
+    pub fn nth(&self, rank: u128) -> Option<Dot> {
         let at = self.spans.partition_point(|span| span.before <= rank).checked_sub(1)?;
         let span = self.spans[at];
-        let counter = span.first.checked_add(rank - span.before).filter(|&counter| counter <= span.last)?;
+        let counter = u64::try_from(u128::from(span.first) + (rank - span.before)).ok().filter(|&counter| counter <= span.last)?;
         Some(Dot::new(span.replica, counter))
     }
 
     /// The dots at the places `first..=last` as runs; what lies beyond the end is left out.
-    pub(crate) fn insert_range(&self, first: u64, last: u64, into: &mut CausalContext) {
+    pub(crate) fn insert_range(&self, first: u128, last: u128, into: &mut CausalContext) {
         let from = self.spans.partition_point(|span| span.before <= first).saturating_sub(1);
         for span in &self.spans[from..] {
             if span.before > last {
                 break;
             }
-            let start = span.first + first.saturating_sub(span.before);
-            let end = span.last.min(span.first + (last - span.before).min(span.last - span.first));
+            let length = u128::from(span.last - span.first);
+            // Both lie within the span.
+            let start = span.first + first.saturating_sub(span.before) as u64;
+            let end = span.first + (last - span.before).min(length) as u64;
             into.insert_run(span.replica, start, end);
         }
     }

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use thiserror::Error;
 
 use super::delegate::without_dots;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, ReplicaId, Tx};
 
 /// A counter that no replica can take below zero, without asking the others (escrow: O'Neil, "The escrow transactional
@@ -136,11 +136,17 @@ fn raise<K: Ord + Copy>(mine: &mut BTreeMap<K, u64>, theirs: &BTreeMap<K, u64>) 
 }
 
 impl Crdt for BoundedCounter {
-    without_dots!();
+    without_dots!(|tag| tag.kind(Kind::BoundedCounter));
     type Effects = Changed;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {
         Changed(self.merge(theirs))
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let more = |mine: Option<&u64>, theirs: &u64| *theirs > mine.copied().unwrap_or(0);
+        theirs.rights.iter().any(|(pair, total)| pair.0 == replica && more(self.rights.get(pair), total))
+            || theirs.used.get(&replica).is_some_and(|total| more(self.used.get(&replica), total))
     }
 
     fn encode(&self, out: &mut Writer) {

@@ -5,7 +5,7 @@ use alloc::collections::BTreeMap;
 use core::borrow::Borrow;
 
 use super::delegate::without_dots;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
 /// A set that counts how often each element went in and out (Yu & Rostad, "A low-cost set CRDT based on causal lengths",
@@ -123,7 +123,7 @@ impl<T: Key> Lattice for ClSet<T> {
 }
 
 impl<T: Key> Crdt for ClSet<T> {
-    without_dots!();
+    without_dots!(|tag| tag.kind(Kind::ClSet));
     type Effects = SetEffects<T>;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> SetEffects<T> {

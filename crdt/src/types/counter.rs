@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use smallvec::SmallVec;
 
 use crate::causal::DotFun;
+use crate::codec::Kind;
 use crate::value::{dot_store_by_field, undotted};
 use crate::{Edit, Lattice, ReplicaId, Tx};
 
@@ -61,6 +62,13 @@ impl<C: Count> Tallies<C> {
                 count
             }
         }
+    }
+
+    /// Whether the replica, which counts here, has counted more there.
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let counted = |tallies: &Self| tallies.position(replica).map_or(C::default(), |at| tallies.0[at].1);
+        let mine = counted(self);
+        mine.most(counted(theirs)) != mine
     }
 
     #[inline]
@@ -126,7 +134,11 @@ impl<'de, C: Count + Deserialize<'de>> Deserialize<'de> for Tallies<C> {
 #[serde(transparent)]
 pub struct GCounter(Tallies<u64>);
 
-undotted! { [] GCounter, valid: |_| true }
+undotted! { [] GCounter, kind: GCounter, valid: |_| true,
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        self.0.contradicts(&theirs.0, replica)
+    }
+}
 
 impl GCounter {
     /// The sum over all replicas.
@@ -160,7 +172,11 @@ impl Lattice for GCounter {
 #[serde(transparent)]
 pub struct PnCounter(Tallies<(u64, u64)>);
 
-undotted! { [] PnCounter, valid: |_| true }
+undotted! { [] PnCounter, kind: PnCounter, valid: |_| true,
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        self.0.contradicts(&theirs.0, replica)
+    }
+}
 
 impl PnCounter {
     /// The sum over all replicas.
@@ -208,7 +224,7 @@ impl Lattice for PnCounter {
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct ResetCounter(DotFun<i128>);
 
-dot_store_by_field! { [] ResetCounter, DotFun<i128> }
+dot_store_by_field! { [] ResetCounter, DotFun<i128>, |tag| tag.kind(Kind::ResetCounter) }
 
 impl ResetCounter {
     /// The sum over all replicas; saturates only on forged totals.

@@ -2,7 +2,11 @@
 
 /// The items of a type without dots that do not depend on what it holds.
 macro_rules! without_dots {
-    () => {
+    (|$tag:ident| $write_tag:expr) => {
+        fn tag($tag: &mut $crate::codec::Tag) {
+            $write_tag;
+        }
+
         type Edit<'a>
             = $crate::Edit<'a, Self>
         where
@@ -18,6 +22,10 @@ macro_rules! without_dots {
             if undotted.stay() { self.clone() } else { Self::default() }
         }
 
+        fn has_undotted(&self) -> bool {
+            !$crate::Crdt::is_bottom(self)
+        }
+
         fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> $crate::Edit<'a, Self> {
             $crate::Edit::new(state, delta)
         }
@@ -27,7 +35,11 @@ pub(super) use without_dots;
 
 /// All items but `Effects` and `join`, by the only field of a newtype.
 macro_rules! by_field {
-    () => {
+    ($kind:ident) => {
+        fn tag(tag: &mut $crate::codec::Tag) {
+            tag.kind($crate::codec::Kind::$kind);
+        }
+
         type Edit<'a>
             = $crate::Edit<'a, Self>
         where
@@ -47,6 +59,14 @@ macro_rules! by_field {
 
         fn part(&self, dots: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
             Self($crate::Crdt::part(&self.0, dots, undotted))
+        }
+
+        fn has_dot(&self, dot: $crate::Dot) -> bool {
+            $crate::Crdt::has_dot(&self.0, dot)
+        }
+
+        fn contradicts(&self, theirs: &Self, replica: $crate::ReplicaId) -> bool {
+            $crate::Crdt::contradicts(&self.0, &theirs.0, replica)
         }
 
         fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> $crate::Edit<'a, Self> {

@@ -6,7 +6,7 @@ use core::hash::Hash;
 
 use super::delegate::by_field;
 use crate::causal::{DotFun, DotMap};
-use crate::{Contexts, Crdt, Dot, DotStore, Effects, Key, MapEffects, Plain, Tx};
+use crate::{Contexts, Crdt, Dot, DotStore, Effects, Key, MapEffects, Plain, Stamp, Tx};
 
 /// What one write leaves under a key, and what readers make of those that are alive.
 pub(super) trait Entry: Plain {
@@ -15,6 +15,9 @@ pub(super) trait Entry: Plain {
 
     /// `None` if readers see nothing under the key, although something may be alive.
     fn view(entries: &DotFun<Self>) -> Option<Self::View>;
+
+    /// When it was written, if it says so.
+    fn stamp(&self) -> Option<Stamp>;
 }
 
 /// The live entries under a key, telling on a merge what readers saw before and see now.
@@ -57,8 +60,12 @@ impl<V: PartialEq + Debug> Effects for Shift<V> {
 }
 
 impl<E: Entry> Crdt for Entries<E> {
-    by_field!();
+    by_field!(Entries);
     type Effects = Shift<E::View>;
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.0.iter().filter_map(|(_, entry)| entry.stamp()).for_each(visit);
+    }
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Shift<E::View> {
         let before = self.view();

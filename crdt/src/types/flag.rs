@@ -1,6 +1,7 @@
 //! Flags.
 
 use crate::causal::DotSet;
+use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 use crate::{Edit, Tx};
 
@@ -11,7 +12,7 @@ use crate::{Edit, Tx};
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct EwFlag(DotSet);
 
-dot_store_by_field! { [] EwFlag, DotSet }
+dot_store_by_field! { [] EwFlag, DotSet, |tag| tag.kind(Kind::EwFlag) }
 
 impl EwFlag {
     /// Whether it is up.
@@ -41,7 +42,7 @@ impl Edit<'_, EwFlag> {
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct DwFlag(DotSet);
 
-dot_store_by_field! { [] DwFlag, DotSet }
+dot_store_by_field! { [] DwFlag, DotSet, |tag| tag.kind(Kind::DwFlag) }
 
 impl DwFlag {
     /// Whether it is up.

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use core::borrow::Borrow;
 
 use super::delegate::without_dots;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
 /// A set that only grows (Shapiro et al. 2011, specification 11).
@@ -73,7 +73,7 @@ impl<T: Key> Lattice for GSet<T> {
 }
 
 impl<T: Key> Crdt for GSet<T> {
-    without_dots!();
+    without_dots!(|tag| tag.kind(Kind::GSet));
     type Effects = SetEffects<T>;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> SetEffects<T> {
@@ -210,7 +210,7 @@ impl<T: Key> Lattice for TwoPhaseSet<T> {
 }
 
 impl<T: Key> Crdt for TwoPhaseSet<T> {
-    without_dots!();
+    without_dots!(|tag| tag.kind(Kind::TwoPhaseSet));
     type Effects = SetEffects<T>;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> SetEffects<T> {

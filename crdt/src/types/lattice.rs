@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::delegate::without_dots;
-use crate::causal::live_dots;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::value::undotted;
-use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Effects, Lattice, Plain, Tx, Undotted};
+use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Effects, Lattice, Plain, ReplicaId, Stamp, Tx, Undotted};
 
 /// The greatest value written. Nothing yet is below every value, so that no value of `T` has to serve as the least.
 ///
@@ -14,7 +13,7 @@ use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Effects
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Max<T>(Option<T>);
 
-undotted! { [T: Plain + Ord] Max<T>, valid: |_| true }
+undotted! { [T: Plain + Ord] Max<T>, kind: Max, valid: |_| true }
 
 impl<T> Max<T> {
     /// The greatest value; `None` only before the first.
@@ -58,7 +57,7 @@ impl<T> Default for Max<T> {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Min<T>(Option<T>);
 
-undotted! { [T: Plain + Ord] Min<T>, valid: |_| true }
+undotted! { [T: Plain + Ord] Min<T>, kind: Min, valid: |_| true }
 
 impl<T> Min<T> {
     /// The least value; `None` only before the first.
@@ -103,7 +102,7 @@ impl<T> Default for Min<T> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
 pub struct Bool(bool);
 
-undotted! { [] Bool, valid: |_| true }
+undotted! { [] Bool, kind: Bool, valid: |_| true }
 
 impl Bool {
     /// Whether it has happened.
@@ -186,6 +185,12 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
         Self: 'a;
     type Effects = PairEffects<A::Effects, B::Effects>;
 
+    fn tag(tag: &mut Tag) {
+        tag.kind(Kind::Pair);
+        A::tag(tag);
+        B::tag(tag);
+    }
+
     fn is_bottom(&self) -> bool {
         self.first.is_bottom() && self.second.is_bottom()
     }
@@ -203,6 +208,35 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
         self.first.dot_count() + self.second.dot_count()
     }
 
+    fn has_dot(&self, dot: Dot) -> bool {
+        self.first.has_dot(dot) || self.second.has_dot(dot)
+    }
+
+    fn has_undotted(&self) -> bool {
+        self.first.has_undotted() || self.second.has_undotted()
+    }
+
+    fn named(&self, replica: ReplicaId) -> u64 {
+        self.first.named(replica).max(self.second.named(replica))
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        self.first.contradicts(&theirs.first, replica) || self.second.contradicts(&theirs.second, replica)
+    }
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.first.stamps(visit);
+        self.second.stamps(visit);
+    }
+
+    fn wants_whole(&self) -> bool {
+        self.first.wants_whole() || self.second.wants_whole()
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.first.is_opaque() || self.second.is_opaque()
+    }
+
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         Self { first: self.first.part(dots, undotted), second: self.second.part(dots, undotted) }
     }
@@ -212,12 +246,12 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
     }
 
     fn encode(&self, out: &mut Writer) {
-        out.scoped(&live_dots(&self.first), |out| self.first.encode(out));
-        out.scoped(&live_dots(&self.second), |out| self.second.encode(out));
+        out.inner(&self.first);
+        out.inner(&self.second);
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { first: input.scoped(|input, _| A::decode(input))?, second: input.scoped(|input, _| B::decode(input))? })
+        Ok(Self { first: input.inner()?, second: input.inner()? })
     }
 }
 
@@ -289,11 +323,27 @@ impl<A: Ord + Clone, B: Lattice + Clone> Lattice for Lex<A, B> {
 }
 
 impl<A: Plain + Ord, B: Crdt + Lattice> Crdt for Lex<A, B> {
-    without_dots!();
+    without_dots!(|tag| {
+        tag.kind(Kind::Lex);
+        B::tag(tag);
+    });
     type Effects = Changed;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {
         Changed(self.merge(theirs))
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        match (&self.0, &theirs.0) {
+            (Some(mine), Some(theirs)) if mine.0 == theirs.0 => mine.1.contradicts(&theirs.1, replica),
+            _ => false,
+        }
+    }
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        if let Some(value) = self.get() {
+            value.stamps(visit);
+        }
     }
 
     fn encode(&self, out: &mut Writer) {
@@ -338,11 +388,25 @@ impl<L: Crdt + Lattice> Edit<'_, Option<L>> {
 }
 
 impl<L: Crdt + Lattice> Crdt for Option<L> {
-    without_dots!();
+    without_dots!(|tag| {
+        tag.kind(Kind::Option);
+        L::tag(tag);
+    });
     type Effects = Changed;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {
         Changed(self.merge(theirs))
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let nothing = L::default();
+        theirs.as_ref().is_some_and(|theirs| self.as_ref().unwrap_or(&nothing).contradicts(theirs, replica))
+    }
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        if let Some(value) = self {
+            value.stamps(visit);
+        }
     }
 
     fn encode(&self, out: &mut Writer) {

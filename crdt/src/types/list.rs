@@ -5,8 +5,8 @@ use core::fmt;
 use core::ops::Range;
 
 use super::sequence::{Anchor, OutOfRange, Sequence, SequenceEffect};
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, Edit, Plain, Tx, Undotted};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
+use crate::{CausalContext, Contexts, Crdt, Dot, Edit, Plain, ReplicaId, Tx, Undotted};
 
 /// A list that several writers edit at once (`FugueMax`: Weidner and Kleppmann, "The Art of the Fugue", arXiv 2305.00583).
 ///
@@ -111,7 +111,7 @@ impl<T: Plain> Edit<'_, List<T>> {
     }
 }
 
-super::sequence::crdt_by_sequence!([T: Plain] List<T>);
+super::sequence::crdt_by_sequence!([T: Plain] List<T>, List);
 
 impl<T: Plain> Default for List<T> {
     fn default() -> Self {

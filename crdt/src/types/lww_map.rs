@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::delegate::by_field;
 use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
-use crate::{CausalContext, Contexts, Crdt, DotStore, Edit, Key, MapEffects, Plain, Stamp, Tx};
+use crate::{Contexts, Crdt, DotStore, Edit, Key, MapEffects, Plain, Stable, Stamp, Tx};
 
 /// A map in which for each key the last writer wins, be it a value or a removal (Johnson & Thomas, RFC 677, with their
 /// deletion flag).
@@ -36,6 +36,10 @@ struct Write<T> {
 
 impl<T: Plain + Ord> Entry for Write<T> {
     type View = T;
+
+    fn stamp(&self) -> Option<Stamp> {
+        Some(self.stamp)
+    }
 
     fn view(writes: &DotFun<Self>) -> Option<T> {
         latest(writes).and_then(|write| write.value.clone())
@@ -129,14 +133,12 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
         there
     }
 
-    /// Frees the room of removed keys whose removal is in `stable`, and says how many.
+    /// Frees the room of removed keys whose removal is [`Stable`], and says how many.
     ///
-    /// Replicas converge whatever is passed. Nothing that readers see changes if every replica has seen the events in
-    /// `stable`, and this one has seen all that each of them had issued before that. (For instance: the intersection of the
-    /// contexts that all other replicas have reported, once this one covers each report; a replica that joins later starts
-    /// from a state that covers `stable`.) Called too early, a write shows that was concurrent with a forgotten removal, lost
-    /// against it, and arrives after it.
-    pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &CausalContext) -> usize {
+    /// Nothing that readers see changes, and replicas converge whatever is passed. Called too early
+    /// ([`Stable::unchecked`]), a write shows that was concurrent with a forgotten removal, lost against it, and arrives
+    /// after it, or that a replica still holds because what had ended it has not arrived.
+    pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &Stable) -> usize {
         let settled = |writes: &DotFun<Write<T>>| {
             let last = writes.iter().max_by(|a, b| a.1.cmp(b.1));
             last.is_some_and(|(dot, write)| write.value.is_none() && stable.contains(dot))
@@ -157,7 +159,12 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
 }
 
 impl<K: Key, T: Plain + Ord> Crdt for LwwMap<K, T> {
-    by_field!();
+    by_field!(LwwMap);
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.0.stamps(visit);
+    }
+
     /// Updated keys come with the value that they now have.
     type Effects = MapEffects<K, T>;
 

@@ -6,6 +6,7 @@ use core::fmt;
 use core::hash::Hash;
 
 use crate::causal::DotMap;
+use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 use crate::{Crdt, DotStore, Edit, Key, Schema, Tx};
 
@@ -21,7 +22,10 @@ use crate::{Crdt, DotStore, Edit, Key, Schema, Tx};
 /// context and what the values keep.
 pub struct OrMap<K, V: Schema>(DotMap<K, V::State>);
 
-dot_store_by_field! { [K: Key, V: Schema<State: DotStore>] OrMap<K, V>, DotMap<K, V::State> }
+dot_store_by_field! { [K: Key, V: Schema<State: DotStore>] OrMap<K, V>, DotMap<K, V::State>, |tag| {
+    tag.kind(Kind::OrMap);
+    V::State::tag(tag);
+} }
 
 impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
     /// The value under the key, if something of it is alive.

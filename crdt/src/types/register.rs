@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use crate::causal::DotFun;
+use crate::codec::Kind;
 use crate::value::{dot_store_by_field, undotted};
-use crate::{Edit, Lattice, Plain, Stamp, Tx};
+use crate::{Edit, Lattice, Plain, ReplicaId, Stamp, Tx};
 
 /// The last writer wins: the value with the greatest [`Stamp`]; between equal stamps the greater value (Johnson & Thomas,
 /// RFC 677).
@@ -19,7 +20,15 @@ pub struct LwwRegister<T> {
     latest: Option<(Stamp, T)>,
 }
 
-undotted! { [T: Plain + Ord] LwwRegister<T>, valid: |_| true }
+undotted! { [T: Plain + Ord] LwwRegister<T>, kind: LwwRegister, valid: |_| true,
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        theirs.latest > self.latest && theirs.stamp().is_some_and(|stamp| stamp.replica == replica)
+    }
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.stamp().into_iter().for_each(visit);
+    }
+}
 
 impl<T> LwwRegister<T> {
     /// The value that stands; `None` only before the first write.
@@ -34,11 +43,16 @@ impl<T> LwwRegister<T> {
 }
 
 impl<T: Plain + Ord> Edit<'_, LwwRegister<T>> {
-    /// Writes the value, above all that stands here.
+    /// Writes the value, above all that stands here, unless that has the last of all stamps, in the year 2109, as only a
+    /// forger gives it: see [`Replicated::merge_at`](crate::Replicated::merge_at).
     pub fn set(&mut self, tx: &mut Tx<'_>, value: T) {
         let (state, delta) = self.parts();
-        state.latest = Some((tx.stamp_after(state.stamp()), value));
-        delta.latest.clone_from(&state.latest);
+        let written = Some((tx.stamp_after(state.stamp()), value));
+        // Above the last of all stamps there is none: then the greater value stands, here as everywhere.
+        if written > state.latest {
+            state.latest = written;
+            delta.latest.clone_from(&state.latest);
+        }
     }
 }
 
@@ -64,7 +78,7 @@ impl<T: Ord + Clone> Lattice for LwwRegister<T> {
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MvRegister<T>(DotFun<T>);
 
-dot_store_by_field! { [T: Plain] MvRegister<T>, DotFun<T> }
+dot_store_by_field! { [T: Plain] MvRegister<T>, DotFun<T>, |tag| tag.kind(Kind::MvRegister) }
 
 impl<T: Clone> MvRegister<T> {
     /// The siblings, in an order that is the same at every replica: none before the first write, several only after

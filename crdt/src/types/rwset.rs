@@ -9,7 +9,7 @@ use core::hash::Hash;
 use super::delegate::by_field;
 use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
-use crate::{CausalContext, Contexts, Crdt, DotStore, Edit, Key, SetEffects, Tx};
+use crate::{Contexts, Crdt, DotStore, Edit, Key, SetEffects, Stable, Stamp, Tx};
 
 /// A set where removing wins over a concurrent addition (the remove-wins OR-set of Almeida, Shoker, Baquero, "Delta state
 /// replicated data types", 2018, section 7 and their reference library).
@@ -34,6 +34,10 @@ enum Vote {
 
 impl Entry for Vote {
     type View = ();
+
+    fn stamp(&self) -> Option<Stamp> {
+        None
+    }
 
     fn view(votes: &DotFun<Self>) -> Option<()> {
         (!votes.is_empty() && votes.iter().all(|(_, vote)| *vote == Self::In)).then_some(())
@@ -99,14 +103,12 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         there
     }
 
-    /// Frees the room of removed elements whose removals are all in `stable`, and says how many.
+    /// Frees the room of removed elements whose removals are all [`Stable`], and says how many.
     ///
-    /// Replicas converge whatever is passed. Nothing that readers see changes if every replica has seen the events in
-    /// `stable`, and this one has seen all that each of them had issued before that. (For instance: the intersection of the
-    /// contexts that all other replicas have reported, once this one covers each report; a replica that joins later starts
-    /// from a state that covers `stable`.) Called too early, an addition wins that was concurrent with a forgotten removal
-    /// and arrives after it.
-    pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &CausalContext) -> usize {
+    /// Nothing that readers see changes, and replicas converge whatever is passed. Called too early
+    /// ([`Stable::unchecked`]), an addition wins that was concurrent with a forgotten removal and arrives after it, or that
+    /// a replica still holds because what had ended it has not arrived.
+    pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &Stable) -> usize {
         let settled = |votes: &Entries<Vote>| votes.0.iter().all(|(dot, vote)| *vote == Vote::In || stable.contains(dot));
         let gone = self.0.iter().filter(|(_, votes)| votes.view().is_none() && settled(votes));
         let gone: Vec<T> = gone.map(|(element, _)| element.clone()).collect();
@@ -119,7 +121,7 @@ impl<T: Key> Edit<'_, RwSet<T>> {
 }
 
 impl<T: Key> Crdt for RwSet<T> {
-    by_field!();
+    by_field!(RwSet);
     type Effects = SetEffects<T>;
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> SetEffects<T> {

@@ -33,8 +33,8 @@ pub(crate) use self::content::Content;
 use self::join::Changed;
 use self::order::{Order, Place};
 use self::piece::{EDGE, Id, Piece};
-use self::tree::{Peers, Side, Span};
-use crate::{CausalContext, Dot, Effects, Undotted};
+use self::tree::{Origin, Peers, Side, Span};
+use crate::{CausalContext, Dot, Effects, ReplicaId, Undotted};
 
 /// A position, or the end of a range, lies behind the end of the sequence. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
@@ -173,13 +173,30 @@ impl<C: Content> Sequence<C> {
         }
     }
 
+    pub(crate) fn is_alive(&self, dot: Dot) -> bool {
+        let Some(id) = self.peers.id(dot) else { return false };
+        self.pieces_of(id.replica, id.counter, id.counter).any(|piece| piece.alive)
+    }
+
+    /// The highest counter of the replica that is named, be it of an element here or of one that is only referred to.
+    pub(crate) fn named(&self, replica: ReplicaId) -> u64 {
+        let Some(of) = self.peers.find(replica) else { return 0 };
+        let named = |id: Id| if id.replica == of { id.counter } else { 0 };
+        let of_origin = |origin: Origin| named(origin.parent).max(named(origin.right));
+        let runs = self.peers.all().flat_map(|peer| self.peers.runs(peer).iter().map(move |run| (peer, run)));
+        let runs = runs.map(|(peer, run)| named(Id { replica: peer, counter: run.first + (run.len - 1) }).max(of_origin(run.origin)));
+        let pending =
+            self.pending.values().map(|span| named(span.piece.id().plus(u64::from(span.piece.len) - 1)).max(of_origin(span.origin)));
+        runs.chain(pending).max().unwrap_or(0)
+    }
+
     /// The live ones of the dots with all they hold, and as much of the skeleton as `undotted` says.
     pub(crate) fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         match undotted {
             Undotted::Kept => self.part_with_skeleton(dots),
             Undotted::Dropped => self.part_of_live(dots),
             Undotted::Within(seen) => self.part_with_places(dots, |place| seen.contains(place)),
-            Undotted::Beyond(seen) => self.part_with_places(dots, |place| !seen.contains(place)),
+            Undotted::Beyond(seen) | Undotted::Since(seen) => self.part_with_places(dots, |place| !seen.contains(place)),
         }
     }
 
@@ -340,10 +357,14 @@ impl<C: Content> PartialEq for Sequence<C> {
 
 /// Implements [`Crdt`](crate::Crdt) for a newtype of a sequence.
 macro_rules! crdt_by_sequence {
-    ([$($generics:tt)*] $type:ty) => {
+    ([$($generics:tt)*] $type:ty, $kind:ident) => {
         impl<$($generics)*> Crdt for $type {
             type Edit<'a> = Edit<'a, Self> where Self: 'a;
             type Effects = Vec<SequenceEffect>;
+
+            fn tag(tag: &mut Tag) {
+                tag.kind(Kind::$kind);
+            }
 
             fn is_bottom(&self) -> bool {
                 self.0.is_bottom()
@@ -359,6 +380,14 @@ macro_rules! crdt_by_sequence {
 
             fn dot_count(&self) -> usize {
                 self.0.dot_count()
+            }
+
+            fn has_dot(&self, dot: Dot) -> bool {
+                self.0.is_alive(dot)
+            }
+
+            fn named(&self, replica: ReplicaId) -> u64 {
+                self.0.named(replica)
             }
 
             fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {

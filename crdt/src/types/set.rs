@@ -5,8 +5,8 @@ use core::borrow::Borrow;
 use core::fmt;
 
 use crate::causal::{DotMap, DotSet};
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, Tx, Undotted};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
+use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, ReplicaId, Tx, Undotted, bugs};
 
 /// A set where adding wins over a concurrent removal, without tombstones (Bieniusa et al., "An optimized conflict-free
 /// replicated set", RR-8083).
@@ -100,6 +100,10 @@ impl<T: Key> Crdt for OrSet<T> {
         Self: 'a;
     type Effects = SetEffects<T>;
 
+    fn tag(tag: &mut Tag) {
+        tag.kind(Kind::OrSet);
+    }
+
     fn is_bottom(&self) -> bool {
         self.0.is_empty()
     }
@@ -108,7 +112,7 @@ impl<T: Key> Crdt for OrSet<T> {
         let mut effects = SetEffects::default();
         self.0.join_with(&theirs.0, contexts, |element, was_there, dots, _| match (was_there, !dots.is_empty()) {
             (false, true) => effects.added.push(element.clone()),
-            (true, false) => effects.removed.push(element.clone()),
+            (true, false) if !bugs::QUIET_REMOVAL.is_planted() => effects.removed.push(element.clone()),
             _ => {}
         });
         effects
@@ -120,6 +124,14 @@ impl<T: Key> Crdt for OrSet<T> {
 
     fn dot_count(&self) -> usize {
         self.0.dot_count()
+    }
+
+    fn has_dot(&self, dot: Dot) -> bool {
+        self.0.has_dot(dot)
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        self.0.contradicts(&theirs.0, replica)
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::entries::{self, Both, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Key, MapEffects, Stamp, Tx, Undotted};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
+use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Key, MapEffects, ReplicaId, Stamp, Tx, Undotted};
 
 /// Elements with scores, in the order of their scores: leaderboards, priorities, deadlines. The rule is that of Redis
 /// Active-Active's sorted sets: membership is an [`OrSet`](crate::OrSet), the score a base that is overwritten plus a counter.
@@ -49,6 +49,10 @@ enum Part {
 
 impl Entry for Part {
     type View = i64;
+
+    fn stamp(&self) -> Option<Stamp> {
+        if let Self::Base(stamp, _) = self { Some(*stamp) } else { None }
+    }
 
     fn view(parts: &DotFun<Self>) -> Option<i64> {
         let base = latest(parts).map_or(0, |(_, score)| i128::from(score));
@@ -209,6 +213,10 @@ impl<T: Key> Crdt for SortedSet<T> {
     /// Updated elements come with the score that they now have.
     type Effects = MapEffects<T, i64>;
 
+    fn tag(tag: &mut Tag) {
+        tag.kind(Kind::SortedSet);
+    }
+
     fn is_bottom(&self) -> bool {
         self.scores.is_empty()
     }
@@ -240,6 +248,18 @@ impl<T: Key> Crdt for SortedSet<T> {
 
     fn dot_count(&self) -> usize {
         Crdt::dot_count(&self.scores)
+    }
+
+    fn has_dot(&self, dot: Dot) -> bool {
+        self.scores.has_dot(dot)
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        self.scores.contradicts(&theirs.scores, replica)
+    }
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.scores.stamps(visit);
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {

@@ -6,8 +6,8 @@ use core::fmt;
 use core::ops::Range;
 
 use super::sequence::{Anchor, OutOfRange, Sequence, SequenceEffect};
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, Edit, Tx, Undotted};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
+use crate::{CausalContext, Contexts, Crdt, Dot, Edit, ReplicaId, Tx, Undotted};
 
 /// A text that several writers edit at once (`FugueMax`: Weidner and Kleppmann, "The Art of the Fugue", arXiv 2305.00583).
 ///
@@ -38,7 +38,7 @@ use crate::{CausalContext, Contexts, Crdt, Dot, Edit, Tx, Undotted};
 /// ben.update(|text, tx| text.splice(tx, 0..1, "Oat m").expect("within the text"));
 /// let effects = ben.merge(&eggs)?;
 /// assert_eq!((ben.to_string().as_str(), effects[0].at), ("Oat milk and eggs", 8));
-/// # Ok::<(), quorate_crdt::UnissuedEvents>(())
+/// # Ok::<(), quorate_crdt::Refused>(())
 /// ```
 #[derive(Clone, Default, PartialEq)]
 pub struct Text(Sequence<String>);
@@ -137,7 +137,7 @@ impl Edit<'_, Text> {
     }
 }
 
-super::sequence::crdt_by_sequence!([] Text);
+super::sequence::crdt_by_sequence!([] Text, Text);
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

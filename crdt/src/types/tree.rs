@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use self::log::{Log, New};
 use super::delegate::by_field;
 use crate::causal::{DotFun, DotMap};
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, NodeId, Plain, ReplicaId, Stamp, Tx, Undotted};
 
 /// A tree of nodes that can be created, moved, removed and described by an `M`: folders, outlines, scenes (Kleppmann,
@@ -80,6 +80,14 @@ enum Op<M> {
     Describe(Stamp, M),
 }
 
+impl<M> Op<M> {
+    fn stamp(&self) -> Stamp {
+        match self {
+            Self::Move(stamp, _) | Self::Describe(stamp, _) => *stamp,
+        }
+    }
+}
+
 /// What was done to one node: all moves, and the descriptions that none has overwritten.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Ops<M>(DotFun<Op<M>>);
@@ -112,7 +120,12 @@ impl Effects for Turn {
 }
 
 impl<M: Plain + Ord> Crdt for Ops<M> {
-    by_field!();
+    by_field!(Ops);
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.0.iter().map(|(_, op)| op.stamp()).for_each(visit);
+    }
+
     type Effects = Turn;
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Turn {
@@ -302,6 +315,10 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
         Self: 'a;
     type Effects = TreeEffects;
 
+    fn tag(tag: &mut Tag) {
+        tag.kind(Kind::Tree);
+    }
+
     fn is_bottom(&self) -> bool {
         self.nodes.is_empty()
     }
@@ -325,6 +342,25 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
 
     fn dot_count(&self) -> usize {
         Crdt::dot_count(&self.nodes)
+    }
+
+    fn has_dot(&self, dot: Dot) -> bool {
+        self.nodes.has_dot(dot)
+    }
+
+    fn named(&self, replica: ReplicaId) -> u64 {
+        let of = |node: NodeKey| if let Place::Node(dot) = node.0 { Some(dot).filter(|dot| dot.replica == replica) } else { None };
+        let to = |op: &Op<M>| if let Op::Move(_, to) = op { of(*to) } else { None };
+        let named = self.nodes.iter().flat_map(|(&node, ops)| of(node).into_iter().chain(ops.0.iter().filter_map(move |(_, op)| to(op))));
+        named.map(|dot| dot.counter).max().unwrap_or(0)
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        self.nodes.contradicts(&theirs.nodes, replica)
+    }
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.nodes.stamps(visit);
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {

@@ -4,9 +4,9 @@ use alloc::collections::btree_map;
 use alloc::vec::Vec;
 use core::iter::Peekable;
 
-use super::{Piece, Pieces, Unknown};
-use crate::causal::live_dots;
-use crate::codec::{DecodeError, Reader, Writer};
+use super::{Field, Piece, Pieces, Unknown};
+use crate::causal::{alive, live_dots};
+use crate::codec::{DecodeError, Reader, Tag, Writer};
 use crate::{CausalContext, Contexts, Crdt, Undotted};
 
 /// The highest number a field can have.
@@ -16,7 +16,7 @@ const HIGHEST_ID: u64 = u32::MAX as u64;
 #[derive(Debug)]
 pub struct FieldWriter<'a> {
     out: &'a mut Writer,
-    unknown: Peekable<btree_map::Iter<'a, u64, Pieces>>,
+    unknown: Peekable<btree_map::Iter<'a, Field, Pieces>>,
 }
 
 impl<'a> FieldWriter<'a> {
@@ -28,37 +28,47 @@ impl<'a> FieldWriter<'a> {
 
     /// Writes a field, unless it is bottom.
     pub fn field<T: Crdt>(&mut self, id: u64, field: &T) {
-        while let Some((id, unknown)) = self.unknown.next_if(|(unknown, _)| **unknown < id) {
-            unknown.encode(*id, self.out);
+        while let Some((unknown, pieces)) = self.unknown.next_if(|(unknown, _)| unknown.0 < id) {
+            pieces.encode(unknown, self.out);
         }
         if field.is_bottom() {
             return;
         }
-        let live = live_dots(field);
-        if !live.is_empty() {
-            // A piece has dots or has none. A field that has both kinds of parts is written as two, so that an older version
-            // can let one go and keep the other.
-            let undotted = field.part(&CausalContext::new(), Undotted::Kept);
-            if !undotted.is_bottom() {
-                let parts = [(CausalContext::new(), undotted), (live.clone(), field.part(&live, Undotted::Dropped))];
-                let pieces = parts.map(|(dots, part)| Piece { bytes: encoded(&part, &dots), dots });
-                return Pieces { live, pieces: pieces.into() }.encode(id, self.out);
-            }
+        let (live, tag) = (live_dots(field), Tag::of::<T>());
+        if let Some(pieces) = mixed(field, &live, &self.out.context()) {
+            return pieces.encode(&(id, tag), self.out);
         }
         self.out.number(id * 2);
+        self.out.tag(&tag);
         self.out.scoped(&live, |out| field.encode(out));
     }
 
     /// Writes what is left: the fields above all that are known.
     pub fn finish(self) {
         for (id, unknown) in self.unknown {
-            unknown.encode(*id, self.out);
+            unknown.encode(id, self.out);
         }
     }
 }
 
-fn encoded(part: &impl Crdt, dots: &CausalContext) -> Vec<u8> {
-    let mut out = Writer::new(dots);
+/// A piece has dots or has none. A field that has both kinds of parts is written as two, so that an older version can let one
+/// go and keep the other.
+fn mixed<T: Crdt>(field: &T, live: &CausalContext, context: &CausalContext) -> Option<Pieces> {
+    if live.is_empty() {
+        return None;
+    }
+    let undotted = field.part(&CausalContext::new(), Undotted::Kept);
+    if undotted.is_bottom() {
+        return None;
+    }
+    let (none, dotted) = (CausalContext::new(), field.part(live, Undotted::Dropped));
+    let undotted = Piece { bytes: encoded(&undotted, &none, context), of: context.clone(), dots: none };
+    let dotted = Piece { bytes: encoded(&dotted, live, context), of: CausalContext::new(), dots: live.clone() };
+    Some(Pieces { live: live.clone(), pieces: alloc::vec![undotted, dotted] })
+}
+
+fn encoded(part: &impl Crdt, dots: &CausalContext, context: &CausalContext) -> Vec<u8> {
+    let mut out = Writer::within(context, dots);
     part.encode(&mut out);
     out.finish()
 }
@@ -69,7 +79,9 @@ fn encoded(part: &impl Crdt, dots: &CausalContext) -> Vec<u8> {
 pub struct FieldReader<'r, 'a> {
     input: &'r mut Reader<'a>,
     left: usize,
-    id: u64,
+    /// The field that is read, and that before it.
+    field: Field,
+    before: Field,
     in_pieces: bool,
 }
 
@@ -80,7 +92,7 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     /// More fields than the limit.
     pub fn new(input: &'r mut Reader<'a>) -> Result<Self, DecodeError> {
         let left = input.count()?;
-        Ok(Self { input, left, id: 0, in_pieces: false })
+        Ok(Self { input, left, field: Field::default(), before: Field::default(), in_pieces: false })
     }
 
     /// The number of the next field, if there is one.
@@ -91,10 +103,12 @@ impl<'r, 'a> FieldReader<'r, 'a> {
         let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
         let header = self.input.number()?;
         let id = header >> 1;
-        if id <= self.id || id > HIGHEST_ID {
+        let field = (id, self.input.tag()?);
+        if id == 0 || field <= self.field || id > HIGHEST_ID {
             return Err(DecodeError::Invalid("fields that do not ascend"));
         }
-        (self.left, self.id, self.in_pieces) = (left, id, header & 1 == 1);
+        self.before = core::mem::replace(&mut self.field, field);
+        (self.left, self.in_pieces) = (left, header & 1 == 1);
         Ok(Some(id))
     }
 
@@ -103,12 +117,15 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     /// # Errors
     /// It is no such value.
     pub fn known<T: Crdt>(&mut self) -> Result<T, DecodeError> {
+        if self.field.1 != Tag::of::<T>() || self.before.0 == self.field.0 {
+            return Err(DecodeError::OtherType);
+        }
         if self.in_pieces {
             return self.input.scoped(|input, live| together(input, live));
         }
         self.input.scoped(|input, live| {
-            let field = T::decode(input)?;
-            if field.is_bottom() { Err(DecodeError::Invalid("a field that holds nothing")) } else { checked(field, live) }
+            let field: T = input.exactly(live)?;
+            if field.is_bottom() { Err(DecodeError::Invalid("a field that holds nothing")) } else { Ok(field) }
         })
     }
 
@@ -121,28 +138,32 @@ impl<'r, 'a> FieldReader<'r, 'a> {
         if dots_alone && field.pieces.iter().any(|piece| piece.dots.is_empty()) {
             return Err(DecodeError::Invalid("a field without dots in a struct of dots"));
         }
-        unknown.fields.insert(self.id, field);
+        unknown.fields.insert(self.field.clone(), field);
         Ok(())
     }
 }
 
 /// Makes a field of its pieces: all of them, as if nothing had ended; then what is not alive ends.
 fn together<T: Crdt>(input: &mut Reader<'_>, live: &CausalContext) -> Result<T, DecodeError> {
-    let pieces = Pieces::decode(input, live)?.pieces;
+    let read = Pieces::decode(input, live)?;
     let (mut field, mut seen) = (T::default(), CausalContext::new());
-    for Piece { dots, bytes } in &pieces {
-        let piece = input.nested(bytes, dots, |input| checked(T::decode(input)?, dots))?;
+    for Piece { dots, bytes, .. } in &read.pieces {
+        let piece: T = input.nested(bytes, dots, |input| {
+            let piece = input.exactly(dots)?;
+            let one_form = input.was_older() || encoded(&piece, dots, &input.context()) == *bytes;
+            if one_form { Ok(piece) } else { Err(DecodeError::NotCanonical) }
+        })?;
         field.join(&piece, Contexts { mine: &seen, theirs: dots });
         seen.union(dots);
     }
     let ended = seen.without(live);
     field.join(&T::default(), Contexts { mine: &seen, theirs: &ended });
-    checked(field, live)
-}
-
-/// The value, if exactly these are its dots, each once.
-fn checked<T: Crdt>(value: T, dots: &CausalContext) -> Result<T, DecodeError> {
-    let (mut found, mut twice) = (CausalContext::new(), false);
-    value.dots(&mut |dot| twice |= !found.insert(dot));
-    if found == *dots && !twice { Ok(value) } else { Err(DecodeError::Invalid("dots that stand for nothing, or for two things")) }
+    let (found, once) = alive(&field);
+    if !once || found != *live {
+        return Err(DecodeError::Invalid("dots that stand for nothing, or for two things"));
+    }
+    if mixed(&field, live, &input.context()).is_none_or(|written| written != read) {
+        input.note_older();
+    }
+    Ok(field)
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use smallvec::SmallVec;
 
 use crate::causal::Observed;
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Plain, Undotted};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
+use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Plain, ReplicaId, Undotted};
 
 /// A map from live dots to values: one entry per concurrent write that nothing has overwritten yet.
 ///
@@ -117,6 +117,10 @@ impl<V: Plain> Crdt for DotFun<V> {
         Self: 'a;
     type Effects = Changed;
 
+    fn tag(tag: &mut Tag) {
+        tag.kind(Kind::DotFun);
+    }
+
     fn is_bottom(&self) -> bool {
         self.entries.is_empty()
     }
@@ -133,6 +137,15 @@ impl<V: Plain> Crdt for DotFun<V> {
 
     fn dot_count(&self) -> usize {
         self.len()
+    }
+
+    fn has_dot(&self, dot: Dot) -> bool {
+        self.contains(dot)
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let own = theirs.entries.iter().filter(|(dot, _)| dot.replica == replica);
+        own.into_iter().any(|(dot, value)| self.get(*dot).is_some_and(|mine| mine != value))
     }
 
     fn part(&self, dots: &CausalContext, _: Undotted<'_>) -> Self {

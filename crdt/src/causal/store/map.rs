@@ -11,8 +11,8 @@ use core::hash::Hash;
 use core::mem;
 
 use self::lookup::Lookup;
-use crate::codec::{DecodeError, Reader, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, Tx, Undotted};
+use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
+use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, ReplicaId, Stamp, Tx, Undotted};
 
 /// Up to so many keys are searched one by one.
 const FEW: usize = 8;
@@ -85,7 +85,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     pub(crate) fn at(&self, dot: Dot) -> Option<(&K, &S)> {
         let slot = match &self.lookup {
             Some(lookup) => lookup.dots().get(dot)? as usize,
-            None => self.entries.iter().position(|(_, store)| has(store, dot))?,
+            None => self.entries.iter().position(|(_, store)| store.has_dot(dot))?,
         };
         let (key, store) = &self.entries[slot];
         Some((key, store))
@@ -182,7 +182,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         if alive != expected
             && let Some(lookup) = &mut self.lookup
         {
-            lookup.reindex(&self.entries);
+            lookup.reindex(lookup::index(&self.entries).0);
         }
         // From the last slot down, so that no slot that is still to be looked at moves.
         for &(slot, _) in touched.iter().rev() {
@@ -191,19 +191,14 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         self.look_up_if_many();
     }
 
-    /// Puts a store under a new key; for decoding.
-    pub(crate) fn push(&mut self, key: &K, store: S) -> Result<(), DecodeError> {
-        if store.is_bottom() || self.contains_key(key) {
-            return Err(DecodeError::Invalid("a key that is there twice or holds nothing"));
+    /// A map of entries with different keys, none of them bottom; `None` if a dot is alive twice.
+    pub(crate) fn of(entries: Vec<(K, S)>) -> Option<Self> {
+        let (index, once) = lookup::index(&entries);
+        let mut map = Self { entries, lookup: None };
+        if map.entries.len() > FEW || index.len() > FEW_DOTS {
+            map.lookup = Some(Box::new(Lookup::of(&map.entries, index)));
         }
-        let (slot, mut twice) = (self.entries.len() as u32, false);
-        store.dots(&mut |dot| {
-            twice |= self.at(dot).is_some();
-            self.index_at(dot, slot);
-        });
-        self.append(key.clone(), store);
-        self.look_up_if_many();
-        if twice { Err(DecodeError::Invalid("a dot under two keys")) } else { Ok(()) }
+        once.then_some(map)
     }
 
     /// Makes a dot alive under a key and changes the store there; for decoding and for stores that know their dots.
@@ -257,19 +252,17 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     }
 }
 
-/// Whether the dot is alive in the store.
-fn has(store: &impl Crdt, dot: Dot) -> bool {
-    let mut found = false;
-    store.dots(&mut |alive| found |= alive == dot);
-    found
-}
-
 impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
     type Edit<'a>
         = Edit<'a, Self>
     where
         Self: 'a;
     type Effects = MapEffects<K, S::Effects>;
+
+    fn tag(tag: &mut Tag) {
+        tag.kind(Kind::DotMap);
+        S::tag(tag);
+    }
 
     fn is_bottom(&self) -> bool {
         self.entries.is_empty()
@@ -298,16 +291,43 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
         Self::dot_count(self)
     }
 
+    fn has_dot(&self, dot: Dot) -> bool {
+        self.at(dot).is_some()
+    }
+
+    fn named(&self, replica: ReplicaId) -> u64 {
+        self.entries.iter().map(|(_, store)| store.named(replica)).max().unwrap_or(0)
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let mut both: Vec<(u32, u32)> = Vec::new();
+        let (mine, others) = (self.index(), theirs.index());
+        for (dot, there) in others.of(replica) {
+            let Some(here) = mine.get(dot) else { continue };
+            if self.entries[here as usize].0 != theirs.entries[there as usize].0 {
+                return true;
+            }
+            both.push((here, there));
+        }
+        both.sort_unstable();
+        both.dedup();
+        both.into_iter().any(|(here, there)| self.entries[here as usize].1.contradicts(&theirs.entries[there as usize].1, replica))
+    }
+
+    fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
+        self.entries.iter().for_each(|(_, store)| store.stamps(visit));
+    }
+
+    fn is_opaque(&self) -> bool {
+        self.entries.iter().any(|(_, store)| store.is_opaque())
+    }
+
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         let mut slots: Vec<u32> = self.index().among(dots).into_iter().map(|(_, slot)| slot).collect();
         slots.sort_unstable();
         slots.dedup();
-        let mut part = Self::default();
-        for slot in slots {
-            let (key, store) = &self.entries[slot as usize];
-            part.push(key, store.part(dots, undotted)).expect("invariant: parts of one map");
-        }
-        part
+        let entries = slots.into_iter().map(|slot| &self.entries[slot as usize]);
+        Self::of(entries.map(|(key, store)| (key.clone(), store.part(dots, undotted))).collect()).expect("invariant: parts of one map")
     }
 
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
@@ -320,26 +340,24 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
         out.number(slots.len() as u64);
         for (key, store) in slots {
             out.value(key);
-            let mut dots = CausalContext::new();
-            store.dots(&mut |dot| {
-                dots.insert(dot);
-            });
-            out.scoped(&dots, |out| store.encode(out));
+            out.inner(store);
         }
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        let mut map = Self::default();
-        let mut before: Option<K> = None;
+        let mut entries: Vec<(K, S)> = Vec::new();
         for _ in 0..input.count()? {
             let key: K = input.value()?;
-            if before.as_ref().is_some_and(|before| *before >= key) {
+            if entries.last().is_some_and(|before| before.0 >= key) {
                 return Err(DecodeError::Invalid("keys that do not ascend"));
             }
-            map.push(&key, input.scoped(|input, _| S::decode(input))?)?;
-            before = Some(key);
+            let store: S = input.inner()?;
+            if store.is_bottom() {
+                return Err(DecodeError::Invalid("a key that holds nothing"));
+            }
+            entries.push((key, store));
         }
-        Ok(map)
+        Self::of(entries).ok_or(DecodeError::Invalid("a dot under two keys"))
     }
 }
 

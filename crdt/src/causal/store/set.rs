@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::DotFun;
 use crate::Dot;
 use crate::causal::Observed;
+use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 
 /// A set of live dots: the presence of an element, or a flag that is up.
@@ -76,7 +77,7 @@ impl DotSet {
     }
 }
 
-dot_store_by_field! { [] DotSet, DotFun<()> }
+dot_store_by_field! { [] DotSet, DotFun<()>, |tag| tag.kind(Kind::DotSet) }
 
 impl FromIterator<Dot> for DotSet {
     fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {

@@ -111,10 +111,10 @@ impl<E: Engine> DocumentEdit<'_, E> {
         let (operations, bytes) = (state.operations, state.bytes);
         let weight = weigh(write, path.len())?;
         let view = state.view_mut();
-        if operations + view.engine.pending() + weight.operations > Document::OPERATIONS {
+        if operations.saturating_add(view.engine.pending()).saturating_add(weight.operations) > Document::OPERATIONS {
             return Err(DocumentError::TooManyOperations { limit: Document::OPERATIONS });
         }
-        if bytes + weight.bytes > Document::BYTES {
+        if bytes.saturating_add(weight.bytes) > Document::BYTES {
             return Err(DocumentError::TooLarge { limit: Document::BYTES });
         }
         if view.engine.pending() == 0 {
@@ -176,7 +176,9 @@ struct Weight {
 }
 
 fn weigh(write: &Write<'_>, depth: usize) -> Result<Weight, DocumentError> {
-    let text = |text: &str, more: usize| Weight { operations: (text.chars().count() + more + 1) as u64, bytes: text.len() };
+    // A caller may ask for more to be deleted than any number can count.
+    let text =
+        |text: &str, more: usize| Weight { operations: (text.chars().count() as u64 + 1).saturating_add(more as u64), bytes: text.len() };
     match write {
         Write::Put(value) | Write::Insert(value) => weigh_value(value, depth),
         _ if depth > DEPTH => Err(DocumentError::TooDeep { limit: DEPTH }),

@@ -12,6 +12,11 @@ use thiserror::Error;
 
 use super::{Change, ChangeHash};
 
+// The engine panics on some forged changes, and only unwinding contains that. A program that aborts instead would end for
+// whoever sends it one, so it does not build.
+#[cfg(panic = "abort")]
+compile_error!("feature `document` needs `panic = \"unwind\"`: a forged change of a document would end the process otherwise");
+
 /// One step into a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step<'a> {
@@ -87,7 +92,8 @@ pub enum DocumentError {
         /// How deep it may be.
         limit: usize,
     },
-    /// Two changes claim to be the same one of a writer, because its id was used twice. The one with the lesser hash counts.
+    /// Two changes claim to be the same one of a writer, because its id was used twice. The one on which more changes build
+    /// counts; between equals the one with the lesser hash.
     /// If the id is that of this replica, it must go on under the next incarnation.
     #[error("two different changes are number {number} of one writer")]
     Reused {
@@ -108,7 +114,7 @@ pub enum DocumentError {
 /// The library that understands changes. Behind this trait another one can stand in; the default is [`Automerge`](super::Automerge).
 ///
 /// The set of changes, its heads and what is new since others are known without it: see [`Document::changes_since`](super::Document::changes_since).
-/// A panic in here is contained, and the engine thrown away.
+/// A panic in here is contained, and the engine thrown away; the feature does not build where panics abort.
 pub trait Engine: Clone + Default + Debug {
     /// Takes all these changes at once. Those that build on changes that have not come wait for them.
     ///

@@ -8,6 +8,25 @@ use super::Changes;
 use super::change::{Actor, Change, ChangeHash, read_hash};
 use crate::codec::{DecodeError, Reader, Writer};
 
+/// By change: those that build directly on it.
+pub(super) fn followers(changes: &Changes) -> BTreeMap<ChangeHash, Vec<ChangeHash>> {
+    let mut followers: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
+    for (&hash, change) in changes {
+        change.dependencies.iter().for_each(|&dependency| followers.entry(dependency).or_default().push(hash));
+    }
+    followers
+}
+
+/// How many changes build on this one, directly or not.
+pub(super) fn count_above(hash: ChangeHash, followers: &BTreeMap<ChangeHash, Vec<ChangeHash>>) -> usize {
+    let (mut seen, mut open) = (BTreeSet::new(), alloc::vec![hash]);
+    while let Some(hash) = open.pop() {
+        let above = followers.get(&hash).into_iter().flatten();
+        open.extend(above.filter(|&&above| seen.insert(above)));
+    }
+    seen.len()
+}
+
 /// The changes, each after all it builds on, otherwise ascending by hash.
 pub(super) fn in_order(changes: &Changes) -> Vec<&Arc<Change>> {
     let mut waiting: BTreeMap<ChangeHash, usize> = BTreeMap::new();

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::mem;
 
 use super::change::{Actor, Change, ChangeHash};
@@ -11,8 +12,9 @@ use super::{Changes, order};
 
 /// An engine with all changes of a set but those that are quarantined.
 ///
-/// **Invariant:** of several changes that claim to be the same one of a writer, that with the least hash counts: whatever the
-/// order in which they came.
+/// **Invariant:** of several changes that claim to be the same one of a writer, that counts on which most others build, and
+/// between equals that with the least hash: whatever the order in which they came. So a forged change hides nothing that
+/// people have gone on working with, unless as many changes are forged.
 #[derive(Clone, Default, Debug)]
 pub(super) struct View<E> {
     pub(super) engine: E,
@@ -24,9 +26,18 @@ impl<E: Engine> View<E> {
     /// The view of all changes, from nothing. Never fails: what the engine does not take is quarantined.
     pub(super) fn of(changes: &Changes) -> Self {
         let mut view = Self::default();
-        // Ascending by hash, so the least is first.
+        let mut claims: BTreeMap<(Actor, u64), Vec<ChangeHash>> = BTreeMap::new();
         for (&hash, change) in changes {
-            view.claim(hash, change);
+            claims.entry((change.actor, change.number)).or_default().push(hash);
+        }
+        let followers = if claims.len() < changes.len() { order::followers(changes) } else { BTreeMap::new() };
+        for (number, mut claimants) in claims {
+            if claimants.len() > 1 {
+                claimants.sort_by_cached_key(|&hash| (Reverse(order::count_above(hash, &followers)), hash));
+            }
+            for hash in claimants {
+                view.claim(hash, number);
+            }
         }
         let sound: Vec<Arc<Change>> =
             order::in_order(changes).into_iter().filter(|change| !view.quarantined.contains_key(&change.hash)).cloned().collect();
@@ -36,14 +47,16 @@ impl<E: Engine> View<E> {
 
     /// Takes more changes, all at once. If that is not possible, the answer is no and the view has to be made anew.
     pub(super) fn add(&mut self, fresh: &[Arc<Change>]) -> bool {
+        if self.quarantined.values().any(|error| matches!(error, DocumentError::Reused { .. })) {
+            return false;
+        }
         let mut sound = Vec::with_capacity(fresh.len());
         for change in fresh {
-            if self.numbers.get(&(change.actor, change.number)).is_some_and(|known| change.hash < *known) {
+            // Where an id was used twice, each change can turn the scale.
+            if !self.claim(change.hash, (change.actor, change.number)) {
                 return false;
             }
-            if self.claim(change.hash, change) {
-                sound.push(Arc::clone(change));
-            }
+            sound.push(Arc::clone(change));
         }
         let mut engine = mem::take(&mut self.engine);
         match contained(|| engine.apply_changes(&sound).map(|()| engine)) {
@@ -70,10 +83,10 @@ impl<E: Engine> View<E> {
     }
 
     /// Whether the change is the one of its writer under this number; otherwise it is quarantined.
-    fn claim(&mut self, hash: ChangeHash, change: &Change) -> bool {
-        let holder = *self.numbers.entry((change.actor, change.number)).or_insert(hash);
+    fn claim(&mut self, hash: ChangeHash, number: (Actor, u64)) -> bool {
+        let holder = *self.numbers.entry(number).or_insert(hash);
         if holder != hash {
-            self.quarantined.insert(hash, DocumentError::Reused { number: change.number });
+            self.quarantined.insert(hash, DocumentError::Reused { number: number.1 });
         }
         holder == hash
     }

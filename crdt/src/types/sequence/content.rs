@@ -132,6 +132,7 @@ impl<T: Plain> Content for Vec<T> {
 
     fn read(input: &mut Reader<'_>, count: usize) -> Result<Self, DecodeError> {
         let mut all = Self::new();
+        input.take_elements(count as u64)?;
         for _ in 0..count {
             all.push(input.value()?);
         }

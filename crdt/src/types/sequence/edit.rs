@@ -7,7 +7,7 @@ use super::order::Place;
 use super::piece::{EDGE, Id, PIECE, Piece};
 use super::tree::{Origin, Side};
 use super::{Content, Cursor, OutOfRange, Sequence};
-use crate::Tx;
+use crate::{CausalContext, Tx, bugs};
 
 impl<C: Content> Sequence<C> {
     /// Inserts elements so that the first one is number `at`.
@@ -102,6 +102,10 @@ impl<C: Content> Sequence<C> {
             }
             if let Some(there) = delta.peers.id(dot) {
                 delta.kill(there, count as u64, &mut Changed::new());
+            }
+            // Whoever hears of the end of elements has seen them, so it must know their places too.
+            if !bugs::PLACELESS_DELETION.is_planted() {
+                delta.take(self, &Piece::dead(id, count), &CausalContext::new(), &mut Changed::new());
             }
             left -= count;
         }

@@ -69,7 +69,7 @@ impl<C: Content> Sequence<C> {
     }
 
     /// Takes what is new of a piece of theirs, which lies in one run.
-    fn take(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
+    pub(super) fn take(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
         let mine = self.adopt(&theirs.peers, piece.id()).replica;
         let known: SmallVec<[(u64, u64, bool); 2]> =
             self.pieces_of(mine, piece.counter, piece.end() - 1).map(|known| (known.counter, known.end(), known.alive)).collect();

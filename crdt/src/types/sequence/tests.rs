@@ -263,7 +263,8 @@ fn a_delta_holds_what_was_inserted_and_names_what_was_deleted() {
     assert!(small.encode().len() < 24, "{}", small.encode().len());
     assert_eq!(small.live().event_count(), 2);
     let ended = delete(&mut here, 0..4);
-    assert!(Crdt::is_bottom(&*ended) && ended.context().event_count() == 4);
+    assert!(ended.is_empty() && ended.live().is_empty() && ended.context().event_count() == 4);
+    assert!(ended.encode().len() < 24, "the places of what was deleted, as one run: {}", ended.encode().len());
     let both = here.update(|text, tx| {
         text.insert(tx, 0, "abc").unwrap();
         text.delete(tx, 1..2).unwrap();

@@ -129,7 +129,7 @@ impl<C: Content> Sequence<C> {
 
     /// Adds the runs with the content that follows, alive as the live dots say.
     fn fill(&mut self, input: &mut Reader<'_>, runs: &[(u32, Run)]) -> Result<(), DecodeError> {
-        let live = input.live_set()?;
+        let live = input.live_runs()?;
         let mut live = live.runs().map(|(replica, run)| (replica, *run.start(), *run.end())).peekable();
         let mut pieces: Vec<(u32, Run, bool)> = Vec::new();
         let mut alive_count = 0;
@@ -146,9 +146,8 @@ impl<C: Content> Sequence<C> {
                 let part = Run { first: at, len: until - at, origin: run.origin_of(replica, at) };
                 let count = if alive { usize::try_from(part.len).unwrap_or(usize::MAX) } else { 0 };
                 alive_count += count;
-                if !alive {
-                    input.take_elements(part.len)?;
-                }
+                // Each piece takes memory, whatever it holds; what is alive besides takes its content.
+                input.take_elements(part.len.div_ceil(PIECE as u64))?;
                 pieces.push((replica, part, alive));
                 at = until;
             }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::cells::Cells;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
 
@@ -64,7 +64,11 @@ impl<const BYTES: usize, const KEYS: usize> Lattice for Bloom<BYTES, KEYS> {
 }
 
 impl<const BYTES: usize, const KEYS: usize> Crdt for Bloom<BYTES, KEYS> {
-    without_dots!();
+    without_dots!(|tag| {
+        tag.kind(Kind::Bloom);
+        tag.size(BYTES);
+        tag.size(KEYS);
+    });
     type Effects = Changed;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {

@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, ReplicaId, Tx};
 
@@ -83,11 +83,20 @@ impl<const WIDTH: usize, const DEPTH: usize> Lattice for CountMin<WIDTH, DEPTH> 
 }
 
 impl<const WIDTH: usize, const DEPTH: usize> Crdt for CountMin<WIDTH, DEPTH> {
-    without_dots!();
+    without_dots!(|tag| {
+        tag.kind(Kind::CountMin);
+        tag.size(WIDTH);
+        tag.size(DEPTH);
+    });
     type Effects = Changed;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {
         Changed(self.merge(theirs))
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let own = theirs.cells.iter().filter(|(cell, _)| cell.1 == replica);
+        own.into_iter().any(|(cell, count)| *count > self.cells.get(cell).copied().unwrap_or(0))
     }
 
     fn encode(&self, out: &mut Writer) {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::cells::Cells;
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
 
@@ -84,7 +84,10 @@ impl<const P: u32> Lattice for HyperLogLog<P> {
 }
 
 impl<const P: u32> Crdt for HyperLogLog<P> {
-    without_dots!();
+    without_dots!(|tag| {
+        tag.kind(Kind::HyperLogLog);
+        tag.size(Self::SIZE);
+    });
     type Effects = Changed;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
-use crate::codec::{DecodeError, Reader, Writer};
+use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Key, Lattice, ReplicaId, Tx};
 
@@ -147,11 +147,20 @@ impl<T: Key, const K: usize> Lattice for TopK<T, K> {
 }
 
 impl<T: Key, const K: usize> Crdt for TopK<T, K> {
-    without_dots!();
+    without_dots!(|tag| {
+        tag.kind(Kind::TopK);
+        tag.size(K);
+    });
     type Effects = Changed;
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> Changed {
         Changed(self.merge(theirs))
+    }
+
+    fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
+        let total = |sketch: &Self| sketch.replicas.get(&replica).map_or(0, Summary::total);
+        let (mine, there) = (total(self), total(theirs));
+        there > mine || there == mine && theirs.replicas.get(&replica) != self.replicas.get(&replica)
     }
 
     fn encode(&self, out: &mut Writer) {

@@ -1,5 +1,6 @@
 //! How a map with many keys finds them.
 
+use alloc::vec::Vec;
 use core::borrow::Borrow;
 use core::hash::{BuildHasher, Hash};
 
@@ -17,18 +18,25 @@ pub(super) struct Lookup {
     dots: DotIndex,
 }
 
-/// The dots of entries with the slots that they are in.
-pub(super) fn index<K, S: Crdt>(entries: &[(K, S)]) -> DotIndex {
-    let mut index = DotIndex::default();
+/// The dots of entries with the slots that they are in, and whether each is alive once. Sorted first, because inserting them
+/// in an unfavourable order takes the square of their number.
+pub(super) fn index<K, S: Crdt>(entries: &[(K, S)]) -> (DotIndex, bool) {
+    let mut dots: Vec<(Dot, u32)> = Vec::new();
     for (slot, (_, store)) in entries.iter().enumerate() {
-        store.dots(&mut |dot| index.insert(dot, slot as u32));
+        store.dots(&mut |dot| dots.push((dot, slot as u32)));
     }
-    index
+    dots.sort_unstable();
+    let once = dots.windows(2).all(|pair| pair[0].0 < pair[1].0);
+    let mut index = DotIndex::default();
+    for (dot, slot) in dots {
+        index.insert(dot, slot);
+    }
+    (index, once)
 }
 
 impl Lookup {
-    pub(super) fn of<K: Hash, S: Crdt>(entries: &[(K, S)]) -> Self {
-        let mut lookup = Self { keys: HashTable::new(), hasher: RandomState::default(), dots: index(entries) };
+    pub(super) fn of<K: Hash, S: Crdt>(entries: &[(K, S)], dots: DotIndex) -> Self {
+        let mut lookup = Self { keys: HashTable::new(), hasher: RandomState::default(), dots };
         lookup.rehash(entries, entries.len());
         lookup
     }
@@ -92,7 +100,7 @@ impl Lookup {
     }
 
     /// Looks at all dots again.
-    pub(super) fn reindex<K, S: Crdt>(&mut self, entries: &[(K, S)]) {
-        self.dots = index(entries);
+    pub(super) fn reindex(&mut self, dots: DotIndex) {
+        self.dots = dots;
     }
 }

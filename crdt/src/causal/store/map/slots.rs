@@ -56,11 +56,9 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
                 index.remove(dot);
             }
             // What was issued and is alive is indexed; what was issued and ended within the transaction is not.
-            self.entries[slot as usize].1.dots(&mut |dot| {
-                if tx.issued_since(mark, dot) {
-                    index.insert(dot, slot);
-                }
-            });
+            for dot in tx.issued_since(mark).filter(|dot| self.entries[slot as usize].1.has_dot(*dot)) {
+                index.insert(dot, slot);
+            }
         }
         self.drop_if_empty(slot);
         self.look_up_if_many();
@@ -70,7 +68,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     pub(super) fn index(&self) -> Cow<'_, DotIndex> {
         match &self.lookup {
             Some(lookup) => Cow::Borrowed(lookup.dots()),
-            None => Cow::Owned(lookup::index(&self.entries)),
+            None => Cow::Owned(lookup::index(&self.entries).0),
         }
     }
 
@@ -88,7 +86,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
 
     pub(super) fn look_up(&mut self) {
         if self.lookup.is_none() {
-            self.lookup = Some(Box::new(Lookup::of(&self.entries)));
+            self.lookup = Some(Box::new(Lookup::of(&self.entries, lookup::index(&self.entries).0)));
         }
     }
 

@@ -1,0 +1,22 @@
+//! The rules of this library that can be broken on purpose: see [`planted`](crate::planted).
+
+crate::bugs! {
+    /// Bytes are taken in any form that some decoder understands.
+    ANY_FORM = "crdt-any-form": "two different sequences of bytes decode to one value";
+    /// The bytes do not say of which type they are.
+    ANY_TYPE = "crdt-any-type": "the bytes of one type decode as another";
+    /// A change of what has no dots issues no event.
+    SILENT_CHANGE = "crdt-silent-change": "a counter that lost its memory counts on under the same id and nobody notices";
+    /// What another replica wrote under this id is merged.
+    UNNOTICED_CLONE = "crdt-unnoticed-clone": "two copies with one id diverge without an error";
+    /// Stamps are not compared with the clock.
+    ANY_STAMP = "crdt-any-stamp": "one wrong clock wins until its time has come";
+    /// An answer to a summary does not say which events it is about.
+    STALE_ANSWER = "crdt-stale-answer": "what was removed between two summaries stays at one replica";
+    /// A merge that removes says nothing.
+    QUIET_REMOVAL = "crdt-quiet-removal": "readers see a change of which no effect tells";
+    /// The deletion of characters does not bring their places.
+    PLACELESS_DELETION = "crdt-placeless-deletion": "characters wait for ever for a place that was deleted before it came";
+    /// A removed element is forgotten although a replica still holds what its removal had ended.
+    EARLY_FORGET = "crdt-early-forget": "an element that was removed comes back";
+}

@@ -1,0 +1,127 @@
+//! Which type bytes are of.
+
+use alloc::vec::Vec;
+
+use smallvec::SmallVec;
+
+use crate::{Crdt, bugs};
+
+/// Which replicated type bytes are of: what a decoder asks first, so that bytes of one type never decode as another.
+///
+/// **Law:** no tag begins another, and no two types of this library have the same. Types that hold others continue with the
+/// tags of those; a struct does not, because each of its fields brings its own, and a newer version may have more of them.
+/// What plain elements are (`u8` or `String`) a tag does not say.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Tag(SmallVec<[u8; 6]>);
+
+/// The types of this library; a number is never given to another one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    Struct = 1,
+    DotSet,
+    DotFun,
+    DotMap,
+    Entries,
+    Ops,
+    OrSet,
+    RwSet,
+    ClSet,
+    GSet,
+    TwoPhaseSet,
+    GCounter,
+    PnCounter,
+    ResetCounter,
+    BoundedCounter,
+    LwwRegister,
+    MvRegister,
+    EwFlag,
+    DwFlag,
+    OrMap,
+    LwwMap,
+    SortedSet,
+    List,
+    Text,
+    Tree,
+    Document,
+    Max,
+    Min,
+    Bool,
+    Pair,
+    Lex,
+    Option,
+    HyperLogLog,
+    Bloom,
+    CountMin,
+    TopK,
+    Summary,
+}
+
+/// The first byte of the tags of types that this library does not know.
+const OWN: u8 = 127;
+/// A tag of one byte is written as it is; a longer one behind this and its length.
+const LONG: u8 = 128;
+/// How long a tag can be, so that its length fits into the byte before it.
+const LONGEST: usize = 127;
+
+impl Tag {
+    /// The tag of a type.
+    pub fn of<T: Crdt>() -> Self {
+        let mut tag = Self::default();
+        if bugs::ANY_TYPE.is_planted() {
+            tag.structure();
+        } else {
+            T::tag(&mut tag);
+        }
+        tag
+    }
+
+    pub(crate) fn kind(&mut self, kind: Kind) {
+        self.0.push(kind as u8);
+    }
+
+    /// What tells sizes of one type apart.
+    pub(crate) fn size(&mut self, size: usize) {
+        self.0.extend_from_slice(&(size as u64).to_le_bytes());
+    }
+
+    /// A type of your own, by a name that no other type in use has; at most 100 bytes of it count.
+    pub fn own(&mut self, name: &str) {
+        let name = &name.as_bytes()[..name.len().min(100)];
+        self.0.push(OWN);
+        self.0.push(name.len() as u8);
+        self.0.extend_from_slice(name);
+    }
+
+    pub(crate) fn summary() -> Self {
+        let mut tag = Self::default();
+        tag.kind(Kind::Summary);
+        tag
+    }
+
+    /// What the derive makes.
+    #[doc(hidden)]
+    pub fn structure(&mut self) {
+        self.kind(Kind::Struct);
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let bytes = &self.0[..self.0.len().min(LONGEST)];
+        if let [only] = bytes {
+            out.push(*only);
+        } else {
+            out.push(LONG | bytes.len() as u8);
+            out.extend_from_slice(bytes);
+        }
+    }
+
+    /// Reads a tag and returns what follows it; `None` if the bytes end within it.
+    pub(super) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
+        let (&first, rest) = bytes.split_first()?;
+        if first < LONG {
+            return Some((Self(SmallVec::from_slice(&[first])), rest));
+        }
+        let (tag, rest) = rest.split_at_checked(usize::from(first - LONG))?;
+        Some((Self(SmallVec::from_slice(tag)), rest))
+    }
+}
