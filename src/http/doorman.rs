@@ -25,7 +25,7 @@ pub(super) struct Doorman {
     guests: Arc<Guests>,
     /// What a client hears that is one too many.
     full: Arc<str>,
-    /// Those who hear it now. Beyond them connections are closed without a word.
+    /// Those who are given time to hear it. Beyond them connections are closed at once.
     refused: Arc<Guests>,
 }
 
@@ -56,6 +56,9 @@ impl Listener for Doorman {
             }
             if let Some(place) = self.refused.admit() {
                 tokio::spawn(refuse(stream, Arc::clone(&self.full), place));
+            } else {
+                // Heard by whoever has not sent anything yet.
+                drop(stream.try_write(self.full.as_bytes()));
             }
         }
     }

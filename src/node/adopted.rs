@@ -106,6 +106,14 @@ pub(crate) fn keep_granted(store: &dyn Store, granted: &Topology) -> Result<(), 
     store.persist()
 }
 
+/// The topology that this node acted on last, to be looked at before it starts.
+///
+/// # Errors
+/// [`StoreError`].
+pub(super) fn last_kept(store: &dyn Store) -> Result<Option<Topology>, StoreError> {
+    read(store)
+}
+
 fn record(topology: &Topology) -> Batch {
     let body = wire::encode(topology);
     let mut value = crc32fast::hash(&body).to_le_bytes().to_vec();

@@ -10,7 +10,7 @@ use quorate_gossip::token::{self, JoinToken};
 use quorate_gossip::transport::{self, JoinRequest};
 use quorate_gossip::wire;
 
-use super::adopted::keep_granted;
+use super::adopted::{keep_granted, last_kept};
 use super::clock::unix_millis;
 use super::disk::Disk;
 use super::start::StartError;
@@ -52,6 +52,7 @@ impl Origin {
             let token: JoinToken = entrance.token.reveal().parse()?;
             dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
+        check_place(config, disk, known)?;
         let identity = NodeIdentity::from_secret(&transport::Secret::new(known.credentials.clone()))?;
         let listen = again(config.listen.quic, disk.address()?);
         Ok(Self { identity, listen, restarted: true, founding: None })
@@ -83,6 +84,22 @@ impl Origin {
         let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes()?)))?;
         let founding = Founding { authority, token, instance: u128::from_le_bytes(random_bytes()?) };
         Ok(Self { identity, listen: config.listen.quic, restarted: false, founding: Some(founding) })
+    }
+}
+
+/// Whether the configuration means the node that this directory is, where it stands. It is counted by what the topology says of it: by another name
+/// or in another datacenter it would count quorums differently from everybody else.
+fn check_place(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<(), StartError> {
+    let topology = last_kept(&*disk.store)?;
+    let info = topology.as_ref().and_then(|topology| topology.nodes.get(&known.node));
+    let mut kept = vec![("name", known.name.as_str(), config.node.as_str())];
+    if let Some(info) = info {
+        kept.push(("datacenter", &info.datacenter, &config.datacenter));
+        kept.push(("rack", &info.rack, &config.rack));
+    }
+    match kept.into_iter().find(|(_, kept, configured)| kept != configured) {
+        Some((what, kept, configured)) => Err(StartError::Misplaced { what, kept: kept.into(), configured: configured.into() }),
+        None => Ok(()),
     }
 }
 

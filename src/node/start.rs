@@ -61,6 +61,16 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The configuration means another node, or another place, than the data directory.
+    #[error("the data directory belongs to a node whose {what} is {kept}; the configuration says {configured}")]
+    Misplaced {
+        /// What differs.
+        what: &'static str,
+        /// In the directory.
+        kept: Box<str>,
+        /// In the configuration.
+        configured: Box<str>,
+    },
     /// The disk failed.
     #[error(transparent)]
     Store(#[from] StoreError),

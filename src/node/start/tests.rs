@@ -155,6 +155,25 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     }
 }
 
+/// G2-DC-RENAME: half of the cluster would count quorums by one name and half by the other.
+#[tokio::test]
+async fn a_node_that_is_configured_elsewhere_is_refused_with_both_values() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let known = config(dir.path(), "a", None);
+    Node::start(known.clone(), Options::default()).await.expect("founds").shutdown().await.expect("stops cleanly");
+    let wrong = [
+        ("datacenter is dc1; the configuration says dc9", NodeConfig { datacenter: "dc9".to_owned(), ..known.clone() }),
+        ("name is a; the configuration says aa", NodeConfig { node: "aa".to_owned(), ..known.clone() }),
+        ("rack is a; the configuration says r7", NodeConfig { rack: "r7".to_owned(), ..known.clone() }),
+    ];
+    for (words, config) in wrong {
+        let refused = Node::start(config, Options::default()).await.expect_err("refused");
+        assert!(refused.to_string().ends_with(words), "{refused}");
+    }
+    let back = Node::start(known, Options::default()).await.expect("the same node");
+    back.crash().await;
+}
+
 #[tokio::test]
 async fn wait_without_a_write_counts_who_can_be_reached() {
     let dir = tempfile::tempdir().expect("a directory");
