@@ -1,3 +1,8 @@
 //! Bugs of this crate that can be planted: see [`quorate_crdt::planted`].
 
-quorate_crdt::bugs! {}
+quorate_crdt::bugs! {
+    /// After a power loss the node votes twice in one term.
+    VOTE_UNSYNCED = "vote-unsynced": "a vote is cast before it is durable";
+    /// After a power loss a committed command is gone.
+    LOG_UNSYNCED = "log-unsynced": "an entry of the control log is acknowledged before it is durable";
+}
