@@ -15,6 +15,10 @@ pub const KEY_BYTES_MAX: usize = 64 * 1024;
 /// The longest value, element or field, in bytes.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// The most concurrent values of one string that a write with a token may leave. Together they are no longer than one value may be. Riak refuses
+/// at as many.
+pub const SIBLINGS_MAX: usize = 100;
+
 /// One request of one client, for one key or one partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
@@ -89,7 +93,8 @@ pub enum Mutation {
     },
     /// Appends to the string: [`Reply::Integer`], its new length.
     Append(Bytes),
-    /// Adds to the counter: [`Reply::Integer`], its new value as this replica sees it.
+    /// Adds to the counter: [`Reply::Integer`], its new value as this replica sees it, or the end of the range that it lies beyond: replicas that
+    /// counted apart can have pushed the sum out of it.
     Increment(i64),
     /// Removes the key, all kinds: [`Reply::Integer`], 1 if something was there.
     Delete,
@@ -267,6 +272,17 @@ pub enum RequestError {
         bytes: u64,
         /// The bound.
         max: u64,
+    },
+    /// So many concurrent values would stay beside the new one. Not applied: read, resolve, and write with the token that came with them; a write
+    /// without a token takes the place of all.
+    #[error(
+        "{count} concurrent values of {bytes} bytes are more than the {SIBLINGS_MAX} of {VALUE_BYTES_MAX} bytes allowed: read and resolve them first"
+    )]
+    Siblings {
+        /// How many there would be.
+        count: u64,
+        /// Bytes of all of them.
+        bytes: u64,
     },
     /// The causal token is not one that this cluster made. Not applied.
     #[error("the causal token is not valid")]

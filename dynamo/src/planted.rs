@@ -21,6 +21,12 @@ quorate_crdt::bugs! {
     NO_CLOCK_CHECK = "no-clock-check": "a node whose clock is off acknowledges what is gone at once, or wins against later writes";
     /// What a wrong clock stamped keeps its stamps once that is known.
     STAMPS_NOT_WITHDRAWN = "stamps-not-withdrawn": "a SET that failed under a wrong clock replaces one acknowledged later";
+    /// What one replica has counted must fit into 64 bits.
+    SHARE_OVERFLOW = "share-overflow": "a counter is refused although its sum fits";
+    /// APPEND looks at the length of what it brings alone.
+    APPEND_UNBOUNDED = "append-unbounded": "a value grows beyond what was allowed";
+    /// A write with an old token always stays beside what it has not seen.
+    SIBLINGS_UNBOUNDED = "siblings-unbounded": "concurrent values pile up without bound";
     /// A row's name is a key of the store, however long it is.
     LONG_STORE_KEYS = "long-store-keys": "a key that was accepted ends a node whose engine does not take it";
     /// [`FlightId`](crate::protocol::FlightId): the life is not looked at.

@@ -68,7 +68,7 @@ pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
     for (dot, payload) in row.iter() {
         match payload {
             Payload::Register { hlc, value, .. } => base = base.max(Some((*hlc, dot, value))),
-            Payload::Count(n) => count = Some(count.unwrap_or(0) + i128::from(*n)),
+            Payload::Count(n) => count = Some(count.unwrap_or(0).saturating_add(*n)),
             Payload::Member | Payload::Expiry { .. } => {}
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
         (Some((_, _, value)), None) => Some(Scalar::Bytes(value.clone())),
         (None, Some(count)) => Some(Scalar::Number(count)),
         (Some((_, _, value)), Some(count)) => {
-            Some(integer(value).map_or_else(|| Scalar::Bytes(value.clone()), |base| Scalar::Number(i128::from(base) + count)))
+            Some(integer(value).map_or_else(|| Scalar::Bytes(value.clone()), |base| Scalar::Number(count.saturating_add(i128::from(base)))))
         }
     }
 }

@@ -94,6 +94,7 @@ impl From<RequestError> for Problem {
             RequestError::Moving => (StatusCode::SERVICE_UNAVAILABLE, "moving"),
             RequestError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             RequestError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            RequestError::Siblings { .. } => (StatusCode::CONFLICT, "siblings"),
             RequestError::Clock { .. } => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),

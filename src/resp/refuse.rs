@@ -149,6 +149,7 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::Moving => format!("TRYAGAIN the topology is changing{}", nothing()),
         RequestError::Overloaded => format!("OVERLOADED the node has too much to do{}", nothing()),
         RequestError::Stopping => format!("STOPPING the node is stopping{}", extent.describe(true)),
+        RequestError::Siblings { .. } => format!("ERR {error}{}", nothing()),
         RequestError::Clock { .. } => format!("CLOCK {error}{}", nothing()),
         RequestError::DiskFull => format!("OOM disk of the node is full{}", nothing()),
         other => format!("ERR {other}"),

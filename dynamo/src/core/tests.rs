@@ -5,6 +5,7 @@ mod expiry;
 mod flights;
 mod keeping;
 mod levels;
+mod limits;
 mod moves;
 mod net;
 mod repair;

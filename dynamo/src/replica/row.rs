@@ -52,7 +52,9 @@ pub enum Payload {
         expires: Option<u64>,
     },
     /// What one replica has added since its last observed reset; a read sums them.
-    Count(i64),
+    ///
+    /// Wider than what a client may add or see: a share can leave the 64-bit range while the sum stays in it.
+    Count(i128),
     /// The element is in the set.
     Member,
     /// When the key expires. Together with what the registers of its string say this is one register: a read takes the greatest `(hlc, dot)`.

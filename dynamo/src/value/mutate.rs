@@ -5,7 +5,7 @@ use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
 use super::{Scalar, integer, kind_of, lapsed, live, number, ranges_about, scalar};
-use crate::op::{Kind, Mutation, Reply, RequestError, SetExpiry};
+use crate::op::{Kind, Mutation, Reply, RequestError, SIBLINGS_MAX, SetExpiry, VALUE_BYTES_MAX};
 use crate::planted;
 use crate::replica::{Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write};
 
@@ -94,21 +94,45 @@ fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) 
         return Err(RequestError::WrongKind);
     }
     match mutation {
-        Mutation::SetWith { token, .. } => seen_by(token).map(drop),
+        Mutation::SetWith { value, token } => siblings_after(rows.get(RowKind::String, &Bytes::new()), value, &seen_by(token)?),
+        Mutation::Append(suffix) => length_after(rows.get(RowKind::String, &Bytes::new()), suffix),
         Mutation::Increment(by) => sum(rows.get(RowKind::String, &Bytes::new()), *by).map(drop),
         Mutation::IncrementField(field, by) => sum(rows.get(RowKind::Hash, field), *by).map(drop),
         _ => Ok(()),
     }
 }
 
-/// What a counter would be after adding `by`.
-fn sum(row: Option<&Row>, by: i64) -> Result<i64, RequestError> {
+/// A limit holds for what comes out, not only for what is brought.
+fn length_after(row: Option<&Row>, suffix: &Bytes) -> Result<(), RequestError> {
+    let held = row.and_then(scalar).map_or(0, |held| held.into_bytes().len());
+    let bytes = held + suffix.len();
+    let within = bytes <= VALUE_BYTES_MAX || planted::APPEND_UNBOUNDED.is_planted();
+    if within { Ok(()) } else { Err(RequestError::TooLarge { bytes: bytes as u64, max: VALUE_BYTES_MAX as u64 }) }
+}
+
+/// Those that the token does not cover stay beside the new value.
+fn siblings_after(row: Option<&Row>, value: &Bytes, seen: &CausalContext) -> Result<(), RequestError> {
+    let stay = row.into_iter().flat_map(Row::iter).filter(|(dot, _)| !seen.contains(*dot));
+    let (count, bytes) = stay.fold((1, value.len()), |(count, bytes), (_, payload)| {
+        (count + 1, bytes + if let Payload::Register { value, .. } = payload { value.len() } else { 0 })
+    });
+    if (count <= SIBLINGS_MAX && bytes <= VALUE_BYTES_MAX) || planted::SIBLINGS_UNBOUNDED.is_planted() {
+        return Ok(());
+    }
+    Err(RequestError::Siblings { count: count as u64, bytes: bytes as u64 })
+}
+
+/// What a counter would be after adding `by`. One that a split has pushed out of the range may be brought back towards it.
+fn sum(row: Option<&Row>, by: i64) -> Result<i128, RequestError> {
     let now = match row.and_then(scalar) {
         None => 0,
         Some(Scalar::Number(number)) => number,
         Some(Scalar::Bytes(value)) => i128::from(integer(&value).ok_or(RequestError::NotAnInteger)?),
     };
-    i64::try_from(now + i128::from(by)).map_err(|_out_of_range| RequestError::Overflow)
+    let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
+    let total = now.saturating_add(i128::from(by));
+    let towards = (now > *range.end() && by < 0) || (now < *range.start() && by > 0);
+    if range.contains(&total) || towards { Ok(total) } else { Err(RequestError::Overflow) }
 }
 
 /// The opaque form of a context: a version and postcard.
@@ -223,14 +247,17 @@ impl Changing<'_, '_> {
         let row = self.row(&name);
         let total = sum(row, by)?;
         let own = self.write.replica().id();
-        let mine: i64 = row
+        let mine: i128 = row
             .into_iter()
             .flat_map(Row::iter)
             .filter_map(|(dot, payload)| if let (true, Payload::Count(n)) = (dot.replica == own, payload) { Some(*n) } else { None })
             .sum();
-        let count = mine.checked_add(by).ok_or(RequestError::Overflow)?;
+        let count = mine.saturating_add(i128::from(by));
+        if planted::SHARE_OVERFLOW.is_planted() && i64::try_from(count).is_err() {
+            return Err(RequestError::Overflow);
+        }
         self.write.put(name, Payload::Count(count), Replaces::OwnCount);
-        Ok(Reply::Integer(total))
+        Ok(Reply::Integer(i64::try_from(total).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX })))
     }
 
     fn delete(&mut self) -> bool {

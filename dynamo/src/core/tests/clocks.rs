@@ -181,7 +181,7 @@ fn a_restart_does_not_bring_a_wrong_stamp_back() {
     let store = MemoryStore::new();
     let topology = std::sync::Arc::new(topology(&[1]));
     let wall = |hours: i64| Now { monotonic: secs(1), unix_millis: START_UNIX_MILLIS.saturating_add_signed(hours * HOUR) };
-    let set = |key: &'static str| Request {
+    let write = |key: &'static str| Request {
         keyspace: KeyspaceId(0),
         op: Op::Mutate(key.into(), Mutation::Set { value: "v".into(), expiry: SetExpiry::Clear }),
         consistency: Some(C::One),
@@ -194,7 +194,7 @@ fn a_restart_does_not_bring_a_wrong_stamp_back() {
         core.restore(&store).expect("readable");
         let mut effects = Vec::new();
         core.handle(wall(hours), Input::Topology(topology.clone()), &mut effects);
-        core.handle(wall(hours), Input::Request { ticket: Ticket(1), request: set(key) }, &mut effects);
+        core.handle(wall(hours), Input::Request { ticket: Ticket(1), request: write(key) }, &mut effects);
         assert!(effects.iter().any(|effect| matches!(effect, Effect::Reply { result: Ok(_), .. })));
         store.apply(core.drain()).expect("memory");
     }

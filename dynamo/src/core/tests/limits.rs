@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::net::{Net, node};
+use crate::consistency::Consistency as C;
+use crate::op::{Mutation, Query, Reply, RequestError, SIBLINGS_MAX, VALUE_BYTES_MAX};
+
+fn add(net: &mut Net, key: &str, by: i64) -> Result<Reply, RequestError> {
+    net.mutate(1, key, Mutation::Increment(by), C::Quorum)
+}
+
+#[test]
+fn a_counter_is_refused_for_its_sum_and_not_for_a_share() {
+    let mut net = Net::new(&[3]);
+    net.set(1, "down", "10", C::Quorum).expect("healthy");
+    assert_eq!(add(&mut net, "down", i64::MIN), Ok(Reply::Integer(i64::MIN + 10)));
+    assert_eq!(add(&mut net, "down", -1), Ok(Reply::Integer(i64::MIN + 9)));
+    assert_eq!(add(&mut net, "down", -10), Err(RequestError::Overflow));
+    net.set(1, "up", &i64::MIN.to_string(), C::Quorum).expect("healthy");
+    assert_eq!(add(&mut net, "up", i64::MAX), Ok(Reply::Integer(-1)));
+    assert_eq!(add(&mut net, "up", 1), Ok(Reply::Integer(0)));
+    assert_eq!(add(&mut net, "up", i64::MAX), Ok(Reply::Integer(i64::MAX)));
+    assert_eq!(add(&mut net, "up", 1), Err(RequestError::Overflow));
+    assert_eq!(net.get(3, "down", C::Quorum), Ok(Some((i64::MIN + 9).to_string())));
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+}
+
+#[test]
+fn a_counter_that_a_split_pushed_out_of_range_comes_back() {
+    let mut net = Net::new(&[2]);
+    net.cut(&[1], &[2]);
+    for at in 1..=2 {
+        net.mutate(at, "c", Mutation::Increment(i64::MAX), C::One).expect("local");
+    }
+    net.heal();
+    net.run(Duration::from_secs(5));
+    let both = i128::from(i64::MAX) * 2;
+    assert_eq!(net.get(1, "c", C::All), Ok(Some(both.to_string())), "the exact number");
+    assert_eq!(net.mutate(1, "c", Mutation::Increment(1), C::All), Err(RequestError::Overflow));
+    assert_eq!(net.mutate(2, "c", Mutation::Increment(-1), C::All), Ok(Reply::Integer(i64::MAX)), "the end of the range it lies beyond");
+    assert_eq!(net.mutate(2, "c", Mutation::Increment(-i64::MAX), C::All), Ok(Reply::Integer(i64::MAX - 1)));
+    assert_eq!(net.get(1, "c", C::All), Ok(Some((i64::MAX - 1).to_string())));
+}
+
+/// G2-OVERSIZE-APPEND.
+#[test]
+fn append_ends_at_the_longest_value() {
+    let mut net = Net::new(&[3]);
+    let part = Bytes::from(vec![b'x'; 4_000_000]);
+    for n in 1..=4 {
+        assert_eq!(net.mutate(1, "big", Mutation::Append(part.clone()), C::Quorum), Ok(Reply::Integer(n * 4_000_000)));
+    }
+    let too_large = RequestError::TooLarge { bytes: 20_000_000, max: VALUE_BYTES_MAX as u64 };
+    for at in 1..=3 {
+        assert_eq!(net.mutate(at, "big", Mutation::Append(part.clone()), C::Quorum), Err(too_large.clone()));
+        assert_eq!(net.query(at, "big", Query::Length, C::Quorum), Ok(Reply::Integer(16_000_000)), "nothing was applied");
+    }
+    net.run(Duration::from_secs(3));
+    net.assert_converged();
+}
+
+/// G2-SIBLINGS.
+#[test]
+fn siblings_are_bounded_and_a_set_cleans_up() {
+    let mut net = Net::new(&[3]);
+    net.set(1, "k", "first", C::Quorum).expect("healthy");
+    let Ok(Reply::Siblings { token, .. }) = net.query(1, "k", Query::Siblings, C::Quorum) else { panic!("siblings") };
+    let with = |token: &Bytes, value: String| Mutation::SetWith { value: value.into(), token: token.clone() };
+    for n in 0..SIBLINGS_MAX as u64 {
+        net.mutate(1 + n % 3, "k", with(&token, n.to_string()), C::Quorum).expect("within the bound");
+    }
+    for n in 0..500 {
+        let refused = net.mutate(1 + n % 3, "k", with(&token, n.to_string()), C::Quorum);
+        assert!(matches!(refused, Err(RequestError::Siblings { count: 101, .. })), "{refused:?}");
+    }
+    let Ok(Reply::Siblings { token, values }) = net.query(2, "k", Query::Siblings, C::Quorum) else { panic!("siblings") };
+    assert_eq!(values.len(), SIBLINGS_MAX);
+    net.mutate(3, "k", with(&token, "resolved".into()), C::Quorum).expect("it has seen them all");
+    assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("resolved".into())));
+    let large = "y".repeat(4_000_000);
+    let none = Bytes::new();
+    let outcomes: Vec<_> = (0..20).map(|_| net.mutate(1, "large", with(&none, large.clone()), C::Quorum).is_ok()).collect();
+    assert_eq!(outcomes.iter().filter(|done| **done).count(), 4, "four of four million bytes");
+    net.set(2, "large", "done", C::Quorum).expect("without a token");
+    net.run(Duration::from_secs(3));
+    net.assert_converged();
+    assert_eq!(net.query(3, "large", Query::Length, C::One), Ok(Reply::Integer(4)));
+    assert_eq!(net.cores[&node(1)].summaries()[0].rows, 2);
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn each_planted_bug_of_limits_is_noticed() {
+    use crate::planted::*;
+    super::noticed(&[
+        (&SHARE_OVERFLOW, a_counter_is_refused_for_its_sum_and_not_for_a_share),
+        (&APPEND_UNBOUNDED, append_ends_at_the_longest_value),
+        (&SIBLINGS_UNBOUNDED, siblings_are_bounded_and_a_set_cleans_up),
+    ]);
+}
