@@ -104,8 +104,13 @@ fn overlaps(operations: &[Operation<'_>]) -> usize {
 
 /// The accesses to each register behind a key: itself, or its fields.
 pub(super) fn registers<'h>(key: &str, operations: &[Operation<'h>]) -> BTreeMap<Box<str>, Vec<Access<'h>>> {
-    let fields: BTreeSet<&str> = operations.iter().filter_map(|operation| operation.call.field.as_deref()).collect();
-    let names: Vec<Option<&str>> = if fields.is_empty() { vec![None] } else { fields.into_iter().map(Some).collect() };
+    // Also those that nobody wrote and somebody read.
+    let whole = |operation: &Operation<'h>| operation.answer().as_object().into_iter().flat_map(serde_json::Map::keys);
+    let read: Vec<&String> = operations.iter().filter(|operation| operation.call.f.is_read()).flat_map(whole).collect();
+    let named = operations.iter().filter_map(|operation| operation.call.field.as_deref());
+    let fields: BTreeSet<&str> = named.chain(read.into_iter().map(String::as_str)).collect();
+    let hash = operations.iter().any(|operation| operation.call.field.is_some() || operation.answer().is_object());
+    let names: Vec<Option<&str>> = if hash { fields.into_iter().map(Some).collect() } else { vec![None] };
     let mut registers: BTreeMap<Box<str>, Vec<Access<'h>>> = BTreeMap::new();
     for operation in operations {
         for field in &names {

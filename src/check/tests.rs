@@ -81,7 +81,9 @@ fn events(line: &str) -> Vec<Event> {
         }
     }
     let mut events = history.events().to_vec();
-    events.iter_mut().for_each(|event| event.session = session);
+    for event in &mut events {
+        event.session = session;
+    }
     // The number of a grant comes with its answer.
     if let [call, last] = &mut events[..]
         && call.f == Action::Acquire
