@@ -111,7 +111,7 @@ fn every_case(file: &str) {
         assert_eq!(verdict(&case), case.verdict, "{}", case.name);
         if let Ok(Report { counterexample: Some(found), .. }) = check(&case.events, case.model, &case.options) {
             // What is shown is enough to see it: it is a counterexample by itself.
-            let shown = if case.model == Model::Set { of_one_element(&found) } else { found.history.clone() };
+            let shown = if matches!(case.model, Model::Set | Model::Hash) { of_one_element(&found) } else { found.history.clone() };
             if (case.model, found.rule) == (Model::Counter, Rule::Turned) {
                 // Two reads say it; that they were of sums would take all terms.
                 continue;
@@ -124,11 +124,17 @@ fn every_case(file: &str) {
     }
 }
 
-/// What is shown of a set is about one element; its reads show others as well.
+/// What is shown is about one element of a set or one field of a hash; the reads show others as well.
 fn of_one_element(found: &Counterexample) -> Vec<Event> {
     let mut events = found.history.clone();
     let added: Vec<Value> = events.iter().filter(|event| event.f == Action::Add).map(|event| event.value.clone()).collect();
+    let fields: Vec<Box<str>> = events.iter().filter_map(|event| event.field.clone()).collect();
     for event in &mut events {
+        if let Value::Object(whole) = &mut event.value
+            && found.rule != Rule::Invented
+        {
+            whole.retain(|field, _| fields.iter().any(|named| **named == **field));
+        }
         if let Value::Array(elements) = &mut event.value
             && found.rule != Rule::Invented
             && event.f.is_read()

@@ -16,9 +16,8 @@ SECONDS = float(os.environ.get("QUORATE_CHAOS_SECONDS", "40"))
 SEED = int(os.environ.get("QUORATE_CHAOS_SEED", "1"))
 KILL_EVERY = 2.0
 SETTLE_SECONDS = 30
-# Faults to leave out, of copy, pause, clock and kill. A clock that was an hour ahead for ten seconds still leaves rows behind that no other
-# node takes, and the cluster does not converge.
-WITHOUT = set(os.environ.get("QUORATE_CHAOS_WITHOUT", "clock").split(","))
+# For whoever looks for a cause: faults to leave out, of copy, pause, clock and kill.
+WITHOUT = set(os.environ.get("QUORATE_CHAOS_WITHOUT", "").split(","))
 LEVELS = ("QUORUM", "ONE")
 
 
