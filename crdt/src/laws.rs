@@ -20,10 +20,10 @@
 //! | `deltas_do_what_the_mutations_did` | merging the delta of a mutation is performing it; merges are monotone; effects are told only of values that changed; live dots are in the context, each once |
 //! | `converges_whatever_the_network_does` | deltas shuffled and doubled make what full states make; a full state makes up for lost deltas |
 //! | `has_one_encoding` | equal values have equal bytes, however they came about, and decode to themselves |
-//! | `decodes_anything_without_panic` | damaged and random bytes are refused, or are a value that merges, changes and encodes like any |
+//! | `decodes_anything_without_panic` | damaged and random bytes are refused, or are those that a value has, which merges, changes and encodes like any |
 //! | `two_round_trips_synchronise` | [`Summary`](crate::Summary) and [`delta_since`](crate::Replicated::delta_since) make diverged replicas equal |
 //! | `is_the_sum_of_its_parts` | [`Crdt::part`] of all dots is the value; a part and the rest join to it |
-//! | `is_what_its_operations_say` | with `spec` and `view`: what readers see is a function of the operations seen |
+//! | `is_what_its_operations_say` | with `spec` and `view`: what readers see is a function of the operations seen, and no merge changes it without effects |
 //!
 //! The last one takes a specification: `…, spec: specification, view: view;` with `specification: fn(&[Rc<SeenOp>]) -> V`
 //! and `view: fn(&Type) -> V`. [`alive`] helps.

@@ -35,8 +35,9 @@
 //!
 //! - A **lattice** is a type whose values merge: commutatively, associatively, idempotently. The order and number of
 //!   merges then cannot matter.
-//! - A **dot** ([`Dot`]) names one event: the n-th of one replica. A replica never issues a dot twice; whoever loses its
-//!   memory goes on under a new incarnation of its [`ReplicaId`].
+//! - A **dot** ([`Dot`]) names one event: the n-th of one replica. Every change but a removal is one, so whoever has seen the
+//!   same events, of which the same are alive, holds the same. A replica never issues a dot twice; whoever loses its memory
+//!   goes on under a new incarnation of its [`ReplicaId`], and is told so if it does not ([`Refused`]).
 //! - A **context** ([`CausalContext`]) is the exact set of dots seen. What is in the context and not alive in the value was
 //!   overwritten or removed, so removals need no tombstones and are never undone by an old message.
 //! - A **delta** ([`Delta`]) is a small value of the same type as the state, under the exact dots that it covers. Every

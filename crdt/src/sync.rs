@@ -155,19 +155,19 @@ impl<T: Crdt> Causal<T> {
         let mine = by_range(&live);
         for (&range, alive) in &theirs.ranges {
             let here = mine.get(&range).cloned().unwrap_or_default();
+            let known = here.intersection(&theirs.context);
             match alive {
-                // Agreed on what I knew when I asked.
-                Alive::Hash(_) if theirs.asked.as_ref().is_some_and(|asked| alive.is(&here.intersection(asked))) => {}
-                alive if theirs.asked.is_none() && (alive.is(&here) || alive.is(&here.intersection(&theirs.context))) => {}
+                // Agreed on what they knew of what I knew when I asked.
+                Alive::Hash(_) if theirs.asked.as_ref().is_some_and(|asked| alive.is(&known.intersection(asked))) => {}
+                alive if theirs.asked.is_none() && (alive.is(&here) || alive.is(&known)) => {}
                 // What is alive there, known here and not alive here was removed.
                 Alive::Dots(there) => {
                     covers.union(&dots(range, there).intersection(&self.context).without(&live));
                 }
                 // All that is known of the range: more than is needed, and never less.
                 Alive::Hash(_) => {
-                    let known = whole(range).intersection(&self.context);
                     send.union(&here);
-                    covers.union(&known);
+                    covers.union(&whole(range).intersection(&self.context));
                 }
             }
         }

@@ -21,8 +21,8 @@ use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 /// concurrent removal (one step), but so does removing, adding and removing (three) win over a concurrent removing and
 /// adding (two).
 ///
-/// **Law:** per element the greater length. What grows: one number per element that was ever added, removed or not. No
-/// replica ids and no context: the set of choice for very many writers.
+/// **Law:** per element the greater length. What grows: one number per element that was ever added, removed or not, and a
+/// few bytes of context per writer. No replica ids by element: the set of choice for very many writers.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ClSet<T> {
     lengths: BTreeMap<T, u64>,

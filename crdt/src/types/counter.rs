@@ -166,8 +166,8 @@ impl Lattice for GCounter {
 /// specification 7).
 ///
 /// **Law:** merging takes the maximum per replica and direction, so nothing is counted twice. It cannot be reset; for
-/// that see [`ResetCounter`]. Smaller and faster than that one, because it needs no context. What grows: one entry per
-/// replica that ever counted.
+/// that see [`ResetCounter`]. Smaller and faster than that one: its context only says how often each replica has counted.
+/// What grows: one entry per replica that ever counted.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PnCounter(Tallies<(u64, u64)>);

@@ -10,8 +10,8 @@ use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
 /// A set that only grows (Shapiro et al. 2011, specification 11).
 ///
-/// **Law:** merging is the union. There is no removal, hence no conflict, and no replica ids: any number of writers costs
-/// nothing. What grows: the set itself.
+/// **Law:** merging is the union. There is no removal, hence no conflict, and no replica ids by element: a writer costs a
+/// few bytes of context. What grows: the set itself.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct GSet<T>(BTreeSet<T>);
 

@@ -234,12 +234,13 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
     }
 
     /// Moves the node with all below it and says whether it did. It does not if the node is the root or unknown, or if it
-    /// would stand below itself. A removed node comes back.
+    /// would stand below itself, or if a forged move has the last of all stamps, after which none counts. A removed node comes
+    /// back.
     pub fn move_to(&mut self, tx: &mut Tx<'_>, node: NodeKey, parent: NodeKey) -> bool {
-        let possible = self.log.parent(node).is_some() && !self.log.is_within(parent, node);
+        let stamp = tx.stamp_after(self.log.last());
+        let possible = self.log.parent(node).is_some() && !self.log.is_within(parent, node) && Some(stamp) > self.log.last();
         if possible {
             let dot = tx.issue();
-            let stamp = tx.stamp_after(self.log.last());
             self.note(node, dot, &Op::Move(stamp, parent));
         }
         possible

@@ -84,7 +84,8 @@ impl Log {
         }
         later.extend(new.iter().map(|new| (new.at, Move { to: new.to, counts: false, from: None })));
         for (at, Move { to, .. }) in later {
-            let counts = !self.is_within(to, at.2);
+            // Most moves are creations: below a node that has nothing below it stands it alone.
+            let counts = if self.children(at.2).next().is_none() { to != at.2 } else { !self.is_within(to, at.2) };
             let from = if counts { self.place(at.2, Some(to)) } else { None };
             self.moves.insert(at, Move { to, counts, from });
         }
