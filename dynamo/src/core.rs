@@ -87,6 +87,8 @@ pub struct Counters {
     pub hints_dropped: u64,
     /// Equal contexts with different digests: a bug or bit rot.
     pub digest_mismatches: u64,
+    /// Partitions replaced or united by a stream because of one.
+    pub mended: u64,
     /// New writes refused because they were or would have been stamped by a clock that is off.
     pub drift_refused: u64,
     /// Questions refused because asker and asked knew different placements.
@@ -367,6 +369,7 @@ impl Dynamo {
             context: context_hash(replica.context()),
             digest: replica.digest(),
             filling: replica.filling(),
+            quarantined: replica.is_quarantined(),
         };
         self.replicas.iter().map(summary).collect()
     }

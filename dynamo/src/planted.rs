@@ -73,6 +73,8 @@ quorate_crdt::bugs! {
     ADOPT_LAST_CONTEXT = "adopt-last-context": "events that were written behind a stream are taken for seen";
     /// Beyond its bound `recent` drops the lowest id.
     RECENT_DROPS_LOWEST = "recent-drops-lowest": "an event that has just come is forgotten before one that all had time to learn";
+    /// Different digests under equal contexts are counted, and that is all.
+    MISMATCH_IGNORED = "mismatch-ignored": "a replica that has lost rows answers reads and takes them from the others";
     /// Hints are counted by their keys.
     HINTS_UNCOUNTED = "hints-uncounted": "hints take far more memory than their bound";
     /// Only filled replicas count for one that is being filled.

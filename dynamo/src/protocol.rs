@@ -364,6 +364,8 @@ pub struct Seen {
     pub filling: bool,
     /// Whether it has more than it says: slices of a stream that is under way.
     pub partial: bool,
+    /// Whether its rows say just what its context says, so that one with the same context must have the same digest.
+    pub exact: bool,
 }
 
 /// How the driver finds the core that a message is for.
@@ -448,4 +450,6 @@ pub struct ReplicaSummary {
     pub digest: u128,
     /// Whether it is still being filled.
     pub filling: bool,
+    /// Whether another holder with an equal context has other rows, and no majority agrees with this one: it is not read.
+    pub quarantined: bool,
 }

@@ -18,6 +18,7 @@ mod residuals;
 mod row;
 mod rows;
 mod sync;
+mod trust;
 mod write;
 
 #[cfg(test)]
@@ -33,6 +34,7 @@ pub use range::{Cut, Range, Within};
 pub use row::{Payload, Row, RowKey, RowKind};
 pub use rows::KeyRows;
 pub use sync::{Chunk, Missing};
+pub use trust::Mend;
 pub use write::{Replaces, Write};
 
 use journal::Journal;
@@ -43,6 +45,7 @@ use recent::Recent;
 use residuals::Residuals;
 use rows::Rows;
 use sync::Heard;
+use trust::Trust;
 
 use crate::planted;
 
@@ -63,6 +66,9 @@ pub struct Replica {
     residuals: Residuals,
     /// What the other primaries have said that they know.
     heard: BTreeMap<NodeId, Heard>,
+    /// Whether they have the same, by the last comparison under equal contexts.
+    compared: BTreeMap<NodeId, bool>,
+    trust: Trust,
     /// The context at the last tick: what is newer may still be under way and is not worth repairing yet.
     quiet: CausalContext,
     /// Whether the replica is still being filled: it must neither be read nor copied from.
@@ -83,6 +89,8 @@ impl Replica {
             recent: Recent::default(),
             residuals: Residuals::default(),
             heard: BTreeMap::new(),
+            compared: BTreeMap::new(),
+            trust: Trust::default(),
             quiet: CausalContext::new(),
             filling: false,
             placed: Epoch::default(),

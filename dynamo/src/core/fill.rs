@@ -23,7 +23,7 @@ use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 use super::{At, Dynamo};
 use crate::planted;
 use crate::protocol::{Effect, Message, Piece, Place, StreamId};
-use crate::replica::{Cut, Delta, Range, Replica, Residual};
+use crate::replica::{Cut, Delta, Mend, Range, Replica, Residual};
 
 /// After so long without an answer the same question is asked again. Guess: several round trips round the world.
 const PULL_AGAIN: Duration = Duration::from_millis(700);
@@ -37,6 +37,8 @@ pub(super) struct Pull {
     source: NodeId,
     /// What is streamed.
     range: Range,
+    /// Whether what is streamed replaces what is here.
+    mends: Option<Mend>,
     /// The replica that is streamed, and what it had seen at the start.
     from: Option<(ReplicaId, CausalContext)>,
     after: Option<Cut>,
@@ -58,7 +60,8 @@ impl Dynamo {
     fn begin_stream(&mut self, now: Now, at: At, (source, range): (NodeId, Range), effects: &mut Vec<Effect>) {
         self.healing.streams += 1;
         let stream = StreamId { life: self.seat.life, number: self.healing.streams };
-        let pull = Pull { stream, source, range, from: None, after: None, asked_at: now.monotonic, moved_at: now.monotonic };
+        let mends = self.replicas.get(&at).and_then(Replica::mend).filter(|mend| range == Range::ALL && mend.source == source);
+        let pull = Pull { stream, source, range, mends, from: None, after: None, asked_at: now.monotonic, moved_at: now.monotonic };
         self.healing.pulls.insert(at, pull);
         self.ask_for_piece(now, at, effects);
     }
@@ -101,7 +104,7 @@ impl Dynamo {
         if (pull.stream != stream || pull.after != piece.after) && !planted::CHUNK_OF_ANY_STREAM.is_planted() {
             return;
         }
-        let range = pull.range.clone();
+        let (range, mend) = (pull.range.clone(), pull.mends);
         let (streamed, first) = pull.from.get_or_insert_with(|| (piece.replica, piece.delta.context.clone()));
         if *streamed != piece.replica {
             self.begin_stream(now, at, (from, range), effects);
@@ -110,7 +113,9 @@ impl Dynamo {
         let first = first.clone();
         pull.after.clone_from(&piece.next);
         pull.moved_at = now.monotonic;
-        if !self.join(now, place, &piece.delta) {
+        if let (Some(mend), Some(held)) = (mend, self.replica_mut(place)) {
+            held.replace(&piece.delta, mend);
+        } else if !self.join(now, place, &piece.delta) {
             self.healing.pulls.remove(&at);
             return;
         }
@@ -120,7 +125,11 @@ impl Dynamo {
         }
         self.healing.pulls.remove(&at);
         self.counters.streams += 1;
+        self.counters.mended += u64::from(mend.is_some());
         if let Some(held) = self.replica_mut(place) {
+            if mend.is_some() {
+                held.finish_mending();
+            }
             held.settle_in(&range, &piece.settled);
             // The rule is that what every piece says is what has been seen, which the joins have worked out already.
             let believed = planted::CHUNK_OF_ANY_STREAM.is_planted().then_some(first);
@@ -167,6 +176,15 @@ impl Dynamo {
             }
         } else if let Some(source) = self.source(at, None) {
             self.begin_stream(now, at, (source, Range::ALL), effects);
+        }
+    }
+
+    /// A replica that is wrong is streamed the partition by one that is right, whatever else was being streamed to it.
+    pub(super) fn go_on_mending(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+        let Some(mend) = self.replicas.get(&at).and_then(Replica::mend) else { return };
+        let under_way = self.healing.pulls.get(&at).is_some_and(|pull| pull.mends.is_some());
+        if !under_way && self.routes.reachable(mend.source) {
+            self.begin_stream(now, at, (mend.source, Range::ALL), effects);
         }
     }
 

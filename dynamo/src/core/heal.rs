@@ -61,6 +61,7 @@ impl Dynamo {
             let leaving = self.is_leaving(at);
             if !leaving {
                 self.go_on_streaming(now, at, effects);
+                self.go_on_mending(now, at, effects);
                 self.go_on_filling(now, at, &placement, effects);
             }
             for node in others {
@@ -89,6 +90,7 @@ impl Dynamo {
                 digest: replica.digest(),
                 filling: replica.filling(),
                 partial: replica.is_partial(),
+                exact: replica.is_exact(),
             });
         }
     }
@@ -103,7 +105,7 @@ impl Dynamo {
             if replica.is_spent() {
                 self.standing.renewal.want();
             }
-            self.counters.digest_mismatches += u64::from(replica.contradicts(from));
+            self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
             let Some(epoch) = self.routes.placement(at.0, at.1).map(|placement| placement.epoch) else { continue };
             if self.others(at).contains(&from) {
                 self.send_missing(from, &seen, effects);
@@ -120,7 +122,8 @@ impl Dynamo {
     }
 
     fn send_missing(&mut self, to: NodeId, seen: &Seen, effects: &mut Vec<Effect>) {
-        let Some(replica) = self.replicas.get(&(seen.place.keyspace, seen.place.partition)) else { return };
+        let replica = self.replicas.get(&(seen.place.keyspace, seen.place.partition)).filter(|replica| replica.mend().is_none());
+        let Some(replica) = replica else { return };
         let missing = replica.overdue_at(&seen.context, self.config.chunk_bytes, REPAIR_CHUNKS);
         let place = seen.place;
         // One that is being filled pulls by itself what it lacks of the whole.
@@ -132,7 +135,8 @@ impl Dynamo {
     }
 
     pub(super) fn on_repair(&mut self, now: Now, from: NodeId, place: Place, delta: &Delta) {
-        if self.join(now, place, delta) {
+        let at = (place.keyspace, place.partition);
+        if self.replicas.get(&at).is_some_and(|replica| replica.mend().is_none()) && self.join(now, place, delta) {
             self.counters.repairs_joined += 1;
             if let Some(replica) = self.replica_mut(place) {
                 replica.overheard(from, &delta.context);

@@ -171,6 +171,7 @@ impl Dynamo {
             Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
                 None => Message::Refused { id, reason: Refusal::NotServing },
                 Some(replica) if replica.filling() => Message::Refused { id, reason: Refusal::Filling },
+                Some(replica) if replica.is_quarantined() => Message::Refused { id, reason: Refusal::NotServing },
                 Some(replica) => match replica.digest_of(ranges) {
                     mine if mine == digest => Message::Same { id },
                     mine => match replica.difference(ranges, context) {
@@ -187,7 +188,10 @@ impl Dynamo {
     pub(super) fn serving(&self, place: Place) -> Result<(), Refusal> {
         match self.routes.placement(place.keyspace, place.partition) {
             Some(placement) if placement.epoch != place.epoch => Err(Refusal::Epoch(placement.epoch)),
-            Some(placement) if placement.holds(self.seat.me) => Ok(()),
+            Some(placement) if placement.holds(self.seat.me) => {
+                let wrong = self.replicas.get(&(place.keyspace, place.partition)).is_some_and(|replica| replica.mend().is_some());
+                if wrong { Err(Refusal::NotServing) } else { Ok(()) }
+            }
             _ => Err(Refusal::NotServing),
         }
     }

@@ -134,7 +134,7 @@ impl Dynamo {
 
     /// Whether this node has a filled replica that is read.
     fn executes(&self, place: Place) -> bool {
-        let filled = self.replicas.get(&(place.keyspace, place.partition)).is_some_and(|replica| !replica.filling());
+        let filled = self.replicas.get(&(place.keyspace, place.partition)).is_some_and(crate::replica::Replica::serves);
         filled && self.routes.placement_of(place).is_some_and(|placement| self.routes.executes(placement))
     }
 

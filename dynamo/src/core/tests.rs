@@ -10,6 +10,7 @@ mod moves;
 mod net;
 mod repair;
 mod streams;
+mod trust;
 
 /// Each bug, planted, makes its test fail.
 #[cfg(feature = "planted-bugs")]

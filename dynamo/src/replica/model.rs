@@ -353,6 +353,7 @@ fn seen(replica: &Replica) -> Seen {
         digest: replica.digest(),
         filling: replica.filling(),
         partial: replica.is_partial(),
+        exact: replica.is_exact(),
     }
 }
 

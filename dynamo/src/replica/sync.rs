@@ -23,7 +23,6 @@ const EVENT_BYTES: usize = 16;
 pub(super) struct Heard {
     pub(super) replica: ReplicaId,
     pub(super) context: CausalContext,
-    pub(super) digest: u128,
     pub(super) filling: bool,
     /// The newest placement under which it has spoken, and what it said first under that. Whoever has this has all that was written under
     /// older placements; what came later comes by itself. `None`: it has not yet said all that it has.
@@ -130,7 +129,6 @@ impl Replica {
         let mut heard = Heard {
             replica: seen.replica,
             context: seen.context.clone(),
-            digest: seen.digest,
             filling: seen.filling,
             first: (!seen.partial).then(|| (seen.place.epoch, seen.context.clone())),
         };
@@ -186,18 +184,10 @@ impl Replica {
         self.heard.get(&node).is_some_and(|heard| heard.filling)
     }
 
-    /// Whether `node` has told exactly this context but another digest: a bug or bit rot.
-    pub fn contradicts(&self, node: NodeId) -> bool {
-        self.residuals.len() == 0
-            && self
-                .heard
-                .get(&node)
-                .is_some_and(|heard| heard.digest != self.rows.digest() && heard.context == self.context && !heard.filling)
-    }
-
     /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.
     pub fn tick(&mut self, others: &[NodeId], recent_max: usize) {
         self.heard.retain(|node, _| others.contains(node));
+        self.judge(others);
         self.strip();
         let mut known_by_all = self.context.clone();
         for other in others {

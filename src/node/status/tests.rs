@@ -32,7 +32,7 @@ fn figures(context: u128, digest: u128) -> Vec<ReplicaSummary> {
         residuals: 0,
         context,
         digest,
-        filling: false,
+        filling: false, quarantined: false,
     };
     vec![summary]
 }
