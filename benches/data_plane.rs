@@ -42,8 +42,14 @@ fn core(me: u64, nodes: u64) -> Dynamo {
 }
 
 fn request(op: Op, level: Consistency) -> Input {
-    let request =
-        Request { keyspace: KeyspaceId(0), op, consistency: Some(level), timeout: Duration::from_secs(1), datacenter: "dc1".into() };
+    let request = Request {
+        keyspace: KeyspaceId(0),
+        op,
+        consistency: Some(level),
+        timeout: Duration::from_secs(1),
+        datacenter: "dc1".into(),
+        id: None,
+    };
     Input::Request { ticket: Ticket(1), request }
 }
 

@@ -118,6 +118,8 @@ fn level_timeout_and_keyspace_reach_the_node() {
     assert_eq!(asked, ["CL LOCAL_QUORUM,TIMEOUT=50ms SET k v PX 2000"]);
     let (_, _, asked) = over_resp("incr k -5 --keyspace carts --password s3cret", Some(":7\r\n"));
     assert_eq!(asked, ["AUTH s3cret", "SELECT carts", "INCRBY k -5"]);
+    let (_, _, asked) = over_resp("incr k --request-id once --consistency one", Some(":8\r\n"));
+    assert_eq!(asked, ["REQ once CL ONE INCRBY k 1"]);
     let (code, stdout, asked) = over_resp("del a b --output json", Some(":1\r\n"));
     assert_eq!((code, stdout.as_str()), (Some(0), "{\"removed\":2}\n"));
     assert_eq!(asked, ["DEL a", "DEL b"]);
@@ -130,6 +132,8 @@ fn exit_codes_tell_what_is_now_true() {
         (Some("-WRONGTYPE no\r\n"), 1),
         (Some("-NOTQUORATE QUORUM needs 2 replicas\r\n"), 3),
         (Some("-TIMEOUT QUORUM: 1 of 2 replicas answered in time\r\n"), 4),
+        (Some("-REFUSED ALL: 1 of 3 replicas did their part; the write may have been applied\r\n"), 4),
+        (Some("-REFUSED ALL: 1 of 3 replicas did their part; nothing was applied\r\n"), 1),
         // The connection is lost after the write was sent.
         (None, 4),
     ] {

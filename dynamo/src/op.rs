@@ -8,7 +8,7 @@ use quorate_crdt::{Dot, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::consistency::Consistency;
-use crate::protocol::Refusal;
+use crate::protocol::{Refusal, RequestId};
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
@@ -32,6 +32,9 @@ pub struct Request {
     pub timeout: Duration,
     /// The datacenter that `LOCAL_*` levels mean: that of the node which the client talks to.
     pub datacenter: Datacenter,
+    /// The client's name for the change, if it wants it done once however often it asks; of no meaning for reads and for whole partitions. Not
+    /// possible for [`Mutation::GetDelete`], whose answer is not kept.
+    pub id: Option<RequestId>,
 }
 
 /// What a request asks for.
@@ -287,6 +290,9 @@ pub enum RequestError {
     /// The causal token is not one that this cluster made. Not applied.
     #[error("the causal token is not valid")]
     BadToken,
+    /// The request id is empty or longer than [`RequestId::BYTES_MAX`], or the change is one that takes none. Not applied.
+    #[error("a request id is 1 to 32 bytes, and GETDEL takes none")]
+    BadRequestId,
     /// There is no such keyspace. Not applied.
     #[error("there is no such keyspace")]
     NoKeyspace,

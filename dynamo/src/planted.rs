@@ -47,6 +47,10 @@ quorate_crdt::bugs! {
     SAME_OF_AN_EARLIER_ROUND = "same-of-an-earlier-round": "an answer to an earlier question of the same flight is counted for a later one";
     /// Hedging after a fixed time.
     HEDGE_IGNORES_DISTANCE = "hedge-ignores-distance": "every write over a wide area is sent twice";
+    /// A request's name is not looked at.
+    REQUEST_ID_FORGOTTEN = "request-id-forgotten": "an increment that is asked again after an unknown outcome is counted twice";
+    /// Increments of one name that two replicas have executed.
+    TWINS_COUNT_TWICE = "twins-count-twice": "an increment that two replicas executed, neither knowing of the other, is counted twice";
     /// Reads are answered by one replica whatever their level.
     READ_QUORUM_OF_ONE = "read-quorum-of-one": "a read at any level is answered by one replica";
     /// Whatever topology is at hand erases the replicas it does not name.

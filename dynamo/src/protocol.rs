@@ -9,7 +9,7 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-pub use crate::names::{FlightId, Ticket};
+pub use crate::names::{FlightId, RequestId, Ticket};
 use crate::op::{Answer, Receipt, Request, RequestError};
 pub use crate::refusal::Refusal;
 use crate::replica::{Cut, Delta, Range};

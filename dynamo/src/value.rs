@@ -1,6 +1,7 @@
 //! What rows mean: folding live entries into Redis's values, and turning mutations into events.
 
 mod mutate;
+mod once;
 mod query;
 
 use bytes::Bytes;
@@ -10,7 +11,8 @@ use crate::op::Kind;
 use crate::planted;
 use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind};
 
-pub(crate) use mutate::{Clocked, must_see, mutate, needs_time};
+pub(crate) use mutate::{Clocked, mutate, needs_time};
+pub(crate) use once::{Remembered, must_see_once, remembered};
 pub(crate) use query::{partition, query, ranges_of};
 
 /// The live rows of a key that exists and has not expired.
@@ -69,8 +71,11 @@ pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
         match payload {
             Payload::Register { hlc, value, .. } => base = base.max(Some((*hlc, dot, value))),
             Payload::Count(n) => count = Some(count.unwrap_or(0).saturating_add(*n)),
-            Payload::Member | Payload::Expiry { .. } => {}
+            Payload::Counted { .. } | Payload::Member | Payload::Expiry { .. } | Payload::Executed { .. } => {}
         }
+    }
+    if let Some(counted) = once::counted(row) {
+        count = Some(count.unwrap_or(0).saturating_add(counted));
     }
     match (base, count) {
         (None, None) => None,

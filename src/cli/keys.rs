@@ -20,6 +20,13 @@ struct In {
 }
 
 #[derive(Debug, Args)]
+struct Named {
+    /// A name of 1 to 32 bytes for this change: given again after an unknown outcome, it is done once.
+    #[arg(long, value_name = "ID")]
+    request_id: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct Get {
     /// The key.
     key: String,
@@ -38,6 +45,8 @@ pub(super) struct Put {
     expires: Option<Duration>,
     #[command(flatten)]
     within: In,
+    #[command(flatten)]
+    named: Named,
 }
 
 #[derive(Debug, Args)]
@@ -49,6 +58,8 @@ pub(super) struct Incr {
     by: i64,
     #[command(flatten)]
     within: In,
+    #[command(flatten)]
+    named: Named,
 }
 
 #[derive(Debug, Args)]
@@ -58,6 +69,8 @@ pub(super) struct Del {
     keys: Vec<String>,
     #[command(flatten)]
     within: In,
+    #[command(flatten)]
+    named: Named,
 }
 
 impl Get {
@@ -79,7 +92,7 @@ impl Get {
 
 impl Put {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let mut session = Session::open(globals, &self.within).await?;
+        let mut session = Session::open(globals, &self.within).await?.named(&self.named);
         let (key, value) = (self.key.as_bytes(), self.value.as_bytes());
         match self.expires.map(|after| after.as_millis().max(1).to_string()) {
             None => session.write(&[b"SET", key, value]).await?,
@@ -91,7 +104,7 @@ impl Put {
 
 impl Incr {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let mut session = Session::open(globals, &self.within).await?;
+        let mut session = Session::open(globals, &self.within).await?.named(&self.named);
         let sum = session.write(&[b"INCRBY", self.key.as_bytes(), self.by.to_string().as_bytes()]).await?;
         let sum = session.number(&sum)?;
         say(globals, sum, &json!({ "key": self.key, "value": sum }))
@@ -101,7 +114,7 @@ impl Incr {
 impl Del {
     /// One command for each key: the keys live in different partitions, and each has its own outcome.
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let mut session = Session::open(globals, &self.within).await?;
+        let mut session = Session::open(globals, &self.within).await?.named(&self.named);
         let mut removed = 0;
         for key in &self.keys {
             let reply = session.write(&[b"DEL", key.as_bytes()]).await?;
@@ -125,9 +138,15 @@ struct Session {
     address: Box<str>,
     /// The argument of `CL`, if level or timeout are given.
     level: Option<String>,
+    /// The argument of `REQ`, if the change has a name.
+    named: Option<String>,
 }
 
 impl Session {
+    fn named(self, named: &Named) -> Self {
+        Self { named: named.request_id.clone(), ..self }
+    }
+
     async fn open(globals: &Globals, within: &In) -> Result<Self, Failure> {
         let address: Box<str> = globals.resp.as_deref().unwrap_or(DEFAULT_RESP).into();
         let options = Options { user: None, password: globals.password(), timeout: globals.patience() };
@@ -141,14 +160,16 @@ impl Session {
         let level = globals.consistency.map(|level| level.to_string());
         let timeout = globals.timeout.map(|timeout| format!("TIMEOUT={}ms", timeout.as_millis().max(1)));
         let level: Vec<String> = level.into_iter().chain(timeout).collect();
-        Ok(Self { client, address, level: (!level.is_empty()).then(|| level.join(",")) })
+        Ok(Self { client, address, level: (!level.is_empty()).then(|| level.join(",")), named: None })
     }
 
     async fn command(&mut self, args: &[&[u8]]) -> Result<Value, ClientError> {
-        match &self.level {
-            None => self.client.command(args).await,
-            Some(level) => self.client.command(&[&[b"CL".as_slice(), level.as_bytes()], args].concat()).await,
+        let mut words: Vec<&[u8]> = Vec::with_capacity(args.len() + 4);
+        for (prefix, word) in [("REQ", &self.named), ("CL", &self.level)] {
+            words.extend(word.iter().flat_map(|word| [prefix.as_bytes(), word.as_bytes()]));
         }
+        words.extend(args);
+        self.client.command(&words).await
     }
 
     async fn read(&mut self, args: &[&[u8]]) -> Result<Value, Failure> {

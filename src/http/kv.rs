@@ -12,6 +12,7 @@ use bytes::Bytes;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError, SetExpiry, VALUE_BYTES_MAX};
+use quorate_dynamo::protocol::RequestId;
 use serde_json::json as document;
 
 use super::problem::Problem;
@@ -20,6 +21,8 @@ use crate::config::parse_duration;
 
 /// The causal token of the values of a key, in base64: out of a read with `siblings=true`, back in with a write that replaces them.
 const CONTEXT: HeaderName = HeaderName::from_static("quorate-context");
+/// The client's name for a change, so that it is done once however often it is asked for.
+const REQUEST: HeaderName = HeaderName::from_static("quorate-request");
 
 /// What the URI says: where, and at which level.
 struct Target {
@@ -33,7 +36,7 @@ struct Target {
 pub(super) async fn get(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
     let target = target(&face, &uri)?;
     let query = if target.siblings { Query::Siblings } else { Query::Get };
-    let reply = submit(&face, &target, Op::Query(target.key.clone(), query)).await?;
+    let reply = submit(&face, &target, Op::Query(target.key.clone(), query), None).await?;
     match reply {
         Reply::Value(value) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response()),
         Reply::Siblings { token, values } => {
@@ -57,13 +60,13 @@ pub(super) async fn put(State(face): Shared, uri: Uri, headers: HeaderMap, reque
             Mutation::SetWith { value, token: token.into() }
         }
     };
-    submit(&face, &target, Op::Mutate(target.key.clone(), mutation)).await?;
+    submit(&face, &target, Op::Mutate(target.key.clone(), mutation), named(&headers)?).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub(super) async fn delete(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
+pub(super) async fn delete(State(face): Shared, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     let target = target(&face, &uri)?;
-    let reply = submit(&face, &target, Op::Mutate(target.key.clone(), Mutation::Delete)).await?;
+    let reply = submit(&face, &target, Op::Mutate(target.key.clone(), Mutation::Delete), named(&headers)?).await?;
     let removed = matches!(reply, Reply::Integer(removed) if removed > 0);
     Ok(json(StatusCode::OK, &document!({ "removed": removed })))
 }
@@ -93,7 +96,13 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
     }
 }
 
-async fn submit(face: &Face, target: &Target, op: Op) -> Result<Reply, Problem> {
+fn named(headers: &HeaderMap) -> Result<Option<RequestId>, Problem> {
+    let Some(name) = headers.get(REQUEST) else { return Ok(None) };
+    let name = RequestId::new(name.as_bytes().to_vec().into()).ok_or(RequestError::BadRequestId)?;
+    Ok(Some(name))
+}
+
+async fn submit(face: &Face, target: &Target, op: Op, id: Option<RequestId>) -> Result<Reply, Problem> {
     let topology = face.data.topology();
     // A node that no topology holds serves nothing yet.
     let node = topology.nodes.get(&face.data.node()).ok_or(RequestError::Moving)?;
@@ -103,6 +112,7 @@ async fn submit(face: &Face, target: &Target, op: Op) -> Result<Reply, Problem> 
         consistency: target.consistency,
         timeout: target.timeout,
         datacenter: node.datacenter.clone(),
+        id,
     };
     match face.data.submit(request).await {
         Ok(Ok(answer)) => Ok(answer.reply),

@@ -7,6 +7,7 @@ use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Mutation, Op, Query, Receipt, Reply, Request, RequestError};
+use quorate_dynamo::protocol::RequestId;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -192,6 +193,18 @@ async fn the_level_and_the_timeout_reach_the_node() {
     assert_eq!((asked[0].consistency, asked[0].timeout), (Some(Consistency::LocalQuorum), Duration::from_millis(50)));
     assert_eq!((asked[1].consistency, asked[1].timeout), (None, Duration::from_secs(3)));
     assert_eq!((&*asked[0].datacenter, asked[0].keyspace), ("oslo", KeyspaceId(0)));
+}
+
+#[tokio::test]
+async fn the_name_of_a_change_reaches_the_node() {
+    let server = start(None, true).await;
+    assert_eq!(server.call("PUT", "/v1/kv/default/k", "Quorate-Request: once\r\n", b"v").await.status, 204);
+    assert_eq!(server.call("DELETE", "/v1/kv/default/k", "Quorate-Request: twice\r\n", b"").await.status, 200);
+    let long = format!("Quorate-Request: {}\r\n", "x".repeat(33));
+    let refused = server.call("PUT", "/v1/kv/default/k", &long, b"v").await;
+    assert_eq!((refused.status, refused.document()["code"].as_str()), (400, Some("bad_request_id")));
+    let names: Vec<_> = server.fake.asked.lock().unwrap().iter().map(|asked| asked.id.clone()).collect();
+    assert_eq!(names, [&b"once"[..], &b"twice"[..]].map(|name| RequestId::new(name.into())));
 }
 
 #[tokio::test]

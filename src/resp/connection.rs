@@ -5,8 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use quorate_dynamo::op::RequestError;
+use quorate_dynamo::protocol::RequestId;
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -151,11 +152,12 @@ impl Connection {
     }
 
     async fn execute(&mut self, admitted: Admitted<'_>) -> io::Result<Result<(), Refused>> {
-        let Admitted { spec, args, level } = admitted;
+        let Admitted { spec, args, level, named } = admitted;
         let before = (self.session.read, self.session.write);
         if let Some(level) = level {
             (self.session.read, self.session.write) = level;
         }
+        self.session.named = named;
         let result = match spec.run {
             Run::Data(run) => match run(&self.session, args) {
                 Ok(work) => self.submit(work).await.map(Ok),
@@ -167,17 +169,21 @@ impl Connection {
             }
             Run::Local(run) => {
                 self.settle().await?;
+                self.session.named = None;
                 return Ok(run(&mut self.session, args, &mut self.output));
             }
-            Run::Prefix => Ok(Err(Refused::LevelPrefix { name: spec.name })),
+            Run::Prefix => Ok(Err(Refused::Prefix { prefix: "CL", name: spec.name })),
         };
         (self.session.read, self.session.write) = before;
+        self.session.named = None;
         result
     }
 
     /// Submits the requests of one command. A command that takes two rounds could be overtaken by the next, so it is answered first.
     async fn submit(&mut self, work: Work) -> io::Result<()> {
         let (writes, alone) = (work.ops.iter().any(writes), work.ops.iter().any(observes));
+        // A change with a name takes two rounds too.
+        let alone = alone || (writes && self.session.named.is_some());
         let Work { ops, shape } = work;
         if ops.len() > IN_FLIGHT_MAX {
             return self.submit_in_windows(ops.into_vec(), shape, writes).await;
@@ -186,7 +192,8 @@ impl Connection {
             self.settle().await?;
         }
         self.requests += ops.len();
-        let answers = ops.into_iter().map(|op| self.session.server.data.submit(self.session.request(op))).collect();
+        let answers = ops.into_iter().enumerate();
+        let answers = answers.map(|(part, op)| self.session.server.data.submit(self.session.request(op, part))).collect();
         self.in_flight.push_back(InFlight { shape, writes, answers });
         if alone { self.settle().await } else { Ok(()) }
     }
@@ -195,10 +202,10 @@ impl Connection {
     async fn submit_in_windows(&mut self, ops: Vec<quorate_dynamo::op::Op>, shape: Shape, writes: bool) -> io::Result<()> {
         self.settle().await?;
         let mut outcomes = Outcomes::with_capacity(ops.len());
-        let mut ops = ops.into_iter().peekable();
+        let mut ops = ops.into_iter().enumerate().peekable();
         while ops.peek().is_some() {
             let window = ops.by_ref().take(IN_FLIGHT_MAX);
-            let pending: Vec<_> = window.map(|op| self.session.server.data.submit(self.session.request(op))).collect();
+            let pending: Vec<_> = window.map(|(part, op)| self.session.server.data.submit(self.session.request(op, part))).collect();
             for answer in pending {
                 outcomes.push(outcome(&mut self.session, answer).await);
             }
@@ -263,26 +270,36 @@ struct Admitted<'a> {
     args: Args<'a>,
     /// The levels of a `CL` prefix, for this command only.
     level: Option<(Level, Level)>,
+    /// The name of a `REQ` prefix, for this command only.
+    named: Option<RequestId>,
 }
 
 /// Finds the command and checks all that is the same for every one: name, number of arguments, authentication, readiness.
 fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refused> {
-    let spec = find(session, args)?;
-    if !session.authenticated && !spec.flags.has(Flags::NO_AUTH) {
+    let mut admitted = Admitted { spec: find(session, args)?, args, level: None, named: None };
+    if !session.authenticated && !admitted.spec.flags.has(Flags::NO_AUTH) {
         return Err(Refused::NoAuth);
     }
-    if matches!(spec.run, Run::Prefix) {
-        let level = (Level::parse(args.get(1), session.read)?, Level::parse(args.get(1), session.write)?);
-        let inner = args.skip(2);
-        let spec = find(session, inner)?;
-        if matches!(spec.run, Run::Local(_) | Run::Prefix) {
-            return Err(Refused::LevelPrefix { name: spec.name });
+    while matches!(admitted.spec.run, Run::Prefix) {
+        let word = admitted.args.get(1);
+        let (prefix, again) = if admitted.spec.name == "cl" {
+            let level = (Level::parse(word, session.read)?, Level::parse(word, session.write)?);
+            ("CL", admitted.level.replace(level).is_some())
+        } else {
+            let named = RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
+            ("REQ", admitted.named.replace(named).is_some())
+        };
+        if again {
+            return Err(Refused::Prefix { prefix, name: admitted.spec.name });
         }
-        ready(session, spec)?;
-        return Ok(Admitted { spec, args: inner, level: Some(level) });
+        admitted.args = admitted.args.skip(2);
+        admitted.spec = find(session, admitted.args)?;
+        if matches!(admitted.spec.run, Run::Local(_)) {
+            return Err(Refused::Prefix { prefix, name: admitted.spec.name });
+        }
     }
-    ready(session, spec)?;
-    Ok(Admitted { spec, args, level: None })
+    ready(session, admitted.spec)?;
+    Ok(admitted)
 }
 
 fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {

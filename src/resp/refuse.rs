@@ -51,8 +51,10 @@ pub(crate) enum Refused {
     LevelNotOffered { level: &'static str },
     #[error("ERR TIMEOUT must be a time such as 50ms or 2s, from 1ms to {max_ms}ms")]
     LevelTimeout { max_ms: u64 },
-    #[error("ERR CL goes before a command on data, not before '{name}'")]
-    LevelPrefix { name: &'static str },
+    #[error("ERR {prefix} goes before a command on data, not before '{name}'")]
+    Prefix { prefix: &'static str, name: &'static str },
+    #[error("ERR the name of a request is 1 to 32 bytes")]
+    RequestName,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(
@@ -125,6 +127,7 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::Overflow => return "ERR increment or decrement would overflow".to_owned(),
         RequestError::TooLarge { bytes, max } => format!("ERR {bytes} bytes is more than the {max} allowed{}", nothing()),
         RequestError::BadToken => "ERR the causal token is not one that CTX.GET of this key gave".to_owned(),
+        RequestError::BadRequestId => "ERR REQ does not go before this command: what it answers is not kept".to_owned(),
         RequestError::NoKeyspace => "ERR there is no such keyspace any more; SELECT another".to_owned(),
         RequestError::Unsatisfiable { level, required, replicas } => {
             format!("NOTQUORATE {level} needs {required} replicas, the keyspace has {replicas}{}", nothing())

@@ -7,6 +7,7 @@ use std::time::Duration;
 use quorate_control::topology::{Datacenter, KeyspaceId, Partition};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Op, PartitionOp, Receipt, Request, RequestError};
+use quorate_dynamo::protocol::RequestId;
 use tokio::sync::watch;
 
 use super::held::Holds;
@@ -79,6 +80,8 @@ pub(crate) struct Session {
     pub read: Level,
     /// The level of its writes.
     pub write: Level,
+    /// The name that the client has given to the command under way.
+    pub named: Option<RequestId>,
     /// The last event of this connection in each partition: what `WAIT` waits for.
     pub receipts: BTreeMap<(KeyspaceId, Partition), Receipt>,
     /// True once the server is to stop.
@@ -101,6 +104,7 @@ impl Session {
             keyspace: KeyspaceId(0),
             read: level,
             write: level,
+            named: None,
             receipts: BTreeMap::new(),
             stop,
             held: Holds::default(),
@@ -151,16 +155,17 @@ impl Session {
         self.server.data.topology().keyspaces.get(&self.keyspace).map_or(0, |keyspace| keyspace.placement.len() as u16)
     }
 
-    /// The request for `op` at this connection's level.
-    pub(crate) fn request(&self, op: Op) -> Request {
+    /// The request for `op`, the change number `part` of its command, at this connection's level.
+    pub(crate) fn request(&self, op: Op, part: usize) -> Request {
         let level = if writes(&op) { self.write } else { self.read };
         let datacenter = self.datacenter.clone().unwrap_or_else(|| Arc::from(""));
-        Request { keyspace: self.keyspace, op, consistency: level.consistency, timeout: level.timeout, datacenter }
+        let id = self.named.as_ref().map(|named| named.part(part));
+        Request { keyspace: self.keyspace, op, consistency: level.consistency, timeout: level.timeout, datacenter, id }
     }
 
     /// Sends one request and waits for its answer.
     pub(crate) async fn ask(&self, op: Op) -> Outcome {
-        self.server.data.submit(self.request(op)).await.unwrap_or(Err(RequestError::Stopping))
+        self.server.data.submit(self.request(op, 0)).await.unwrap_or(Err(RequestError::Stopping))
     }
 
     /// Remembers what a write made, for `WAIT`.

@@ -46,6 +46,7 @@ impl Client {
             consistency: self.level,
             timeout: self.timeout,
             datacenter: Arc::clone(&self.datacenter),
+            id: None,
         };
         match &self.data {
             Some(data) => data.submit(request).await.unwrap_or(Err(RequestError::Stopping)),

@@ -8,6 +8,7 @@ use quorate_control::topology::KeyspaceId;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::RequestError;
+use quorate_dynamo::protocol::RequestId;
 
 use crate::fake::partition;
 use crate::wire::Face;
@@ -38,6 +39,29 @@ async fn a_level_for_one_command() {
     raw.ask("CL ALL CL ONE GET k", "-ERR CL goes before a command on data, not before 'cl'/").await;
     raw.ask("CL ALL GET", "-ERR wrong number of arguments for 'get' command/").await;
     raw.ask("CL ALL", "-ERR wrong number of arguments for 'cl' command/").await;
+}
+
+#[tokio::test]
+async fn a_name_for_one_command() {
+    let face = Face::start().await;
+    let name = |back: usize| {
+        let log = &face.fake.state().log;
+        log[log.len() - 1 - back].id.clone()
+    };
+    let named = |text: &'static [u8]| RequestId::new(text.into());
+    let mut raw = face.raw().await;
+    raw.ask("REQ once-1 INCR c", ":1/").await;
+    assert_eq!(name(0), named(b"once-1"));
+    raw.ask("req once-2 cl QUORUM INCR c", ":2/").await;
+    assert_eq!((name(0), last(&face).0), (named(b"once-2"), Some(Consistency::Quorum)));
+    raw.ask("CL ONE REQ once-3 MSET k 1 k 2", "+OK/").await;
+    assert_eq!((name(1), name(0)), (named(b"once-3"), named(b"once-3").map(|name| name.part(1))));
+    raw.ask("INCR c", ":3/").await;
+    assert_eq!(name(0), None, "the name was for one command");
+    raw.ask("REQ \"\" INCR c", "-ERR the name of a request is 1 to 32 bytes/").await;
+    raw.ask("REQ 123456789012345678901234567890123 INCR c", "-ERR the name of a request is 1 to 32 bytes/").await;
+    raw.ask("REQ a PING", "-ERR REQ goes before a command on data, not before 'ping'/").await;
+    raw.ask("REQ a CL ONE REQ b INCR c", "-ERR REQ goes before a command on data, not before 'req'/").await;
 }
 
 #[tokio::test]

@@ -143,6 +143,7 @@ impl Dynamo {
             consistency: Some(if planted::REAP_AT_ONE.is_planted() { Consistency::One } else { level }),
             timeout: REAP_TIMEOUT,
             datacenter: home,
+            id: None,
         };
         self.start(now, Start::nobody(request), effects);
     }

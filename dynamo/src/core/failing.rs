@@ -30,7 +30,8 @@ impl Dynamo {
                 self.remember_owing(id, flight.place, writing.events, writing.ledger.owing());
                 error
             }
-            Stage::Reading(reading) => reading.blamed().failure(level, false),
+            // A request that was asked for before and is remembered here has been applied here, whatever becomes of this try.
+            Stage::Reading(reading) => reading.blamed().failure(level, self.remembers(flight)),
             Stage::Repairing(repairing) => repairing.ledger.failure(level, false),
             Stage::Forwarded(to) => {
                 let may_be_applied = flight.request.op.writes();

@@ -73,6 +73,10 @@ impl Dynamo {
     /// Where the request belongs, if it can be taken.
     fn admit(&self, request: &Request) -> Result<Place, RequestError> {
         check_limits(&request.op)?;
+        let takes_none = matches!(request.op, Op::Mutate(_, Mutation::GetDelete));
+        if request.id.as_ref().is_some_and(|id| takes_none || !id.is_valid()) {
+            return Err(RequestError::BadRequestId);
+        }
         let held = self.flights.len() + if planted::ANSWERED_WRITES_HOLD_FLIGHTS.is_planted() { self.flights.owed.len() } else { 0 };
         if held >= self.config.flights_max {
             return Err(RequestError::Overloaded);

@@ -8,6 +8,7 @@ mod levels;
 mod limits;
 mod moves;
 mod net;
+mod once;
 mod repair;
 mod streams;
 mod trust;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quorate_control::quorum::Verdict;
 use quorate_crdt::{CausalContext, Dot, NodeId, Now, ReplicaId};
 
@@ -9,12 +10,12 @@ use super::flight::{Flight, Next, Stage, Writing};
 use super::ledger::Ledger;
 use super::{Dynamo, written};
 use crate::consistency::Consistency;
-use crate::op::{Answer, Mutation, Op, Reply, RequestError};
+use crate::op::{Answer, Mutation, Op, Reply, Request, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
-use crate::value::{self, Clocked};
+use crate::value::{self, Clocked, Remembered};
 
 impl Dynamo {
     pub(super) fn start_mutation(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
@@ -29,7 +30,7 @@ impl Dynamo {
         let at = (flight.place.keyspace, flight.place.partition);
         if let Op::Mutate(key, mutation) = &flight.request.op
             && let Some(replica) = self.replicas.get(&at)
-            && let Some(ranges) = value::must_see(replica, key, mutation, now.unix_millis)
+            && let Some(ranges) = value::must_see_once(replica, (key, mutation), mark(&flight.request, key), now.unix_millis)
         {
             let ledger = self.ledger(flight, observing(flight.level), Access::Read)?;
             if ledger.verdict() != Verdict::Reached {
@@ -64,12 +65,16 @@ impl Dynamo {
         self.dirty.insert(at);
         match &flight.request.op {
             Op::Mutate(key, mutation) => {
+                let once = mark(&flight.request, key);
+                if let Some(again) = once.and_then(|once| value::remembered(replica, (key, mutation), once)) {
+                    return self.say_again(flight, again);
+                }
                 let needs_time = || value::needs_time(replica, key, mutation, now.unix_millis);
                 if let Some(offset_ms) = self.clocks.off().filter(|_| needs_time()) {
                     self.counters.drift_refused += 1;
                     return Err(RequestError::Clock { offset_ms });
                 }
-                let mutated = value::mutate(replica, key, mutation, Clocked { clock: &mut self.clocks.hybrid, now })?;
+                let mutated = value::mutate(replica, key, mutation, (Clocked { clock: &mut self.clocks.hybrid, now }, once))?;
                 self.counters.expired += u64::from(matches!(mutation, Mutation::Lapse { .. }) && mutated.1.is_some());
                 Ok(mutated)
             }
@@ -83,6 +88,30 @@ impl Dynamo {
             }
             Op::Query(..) => unreachable!("invariant: queries are never executed as writes"),
         }
+    }
+
+    /// Whether this replica remembers the request.
+    pub(super) fn remembers(&self, flight: &Flight) -> bool {
+        let Op::Mutate(key, mutation) = &flight.request.op else { return false };
+        let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition));
+        let once = mark(&flight.request, key);
+        replica.zip(once).is_some_and(|(replica, once)| value::remembered(replica, (key, mutation), once).is_some())
+    }
+
+    /// The request was executed before. It may not have got further than this replica, so it is sent to the others as it is and counted anew:
+    /// the answer says that it is applied at its level.
+    fn say_again(&self, flight: &Flight, again: Remembered) -> Result<(Reply, Option<(Delta, Dot)>), RequestError> {
+        let Remembered { reply, dot, ranges } = again;
+        let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition)).ok_or(RequestError::Moving)?;
+        let delta = replica.difference(&ranges, None).ok_or_else(|| RequestError::Refused {
+            level: flight.level,
+            acked: 1,
+            required: 1,
+            refused: vec![(self.seat.me, Refusal::NotServing)],
+            missing: Vec::new(),
+            may_be_applied: true,
+        })?;
+        Ok((reply, Some((delta, dot))))
     }
 
     /// Sends the delta to every other writer, or to a fallback for one that cannot be reached, and starts to count.
@@ -252,6 +281,12 @@ impl Dynamo {
             }
         }
     }
+}
+
+/// What is remembered of a request that its client has named.
+fn mark(request: &Request, key: &Bytes) -> Option<u128> {
+    let id = request.id.as_ref().filter(|_| !planted::REQUEST_ID_FORGOTTEN.is_planted())?;
+    Some(id.mark(key))
 }
 
 /// The level at which a mutation looks before it drops: one that meets every write acknowledged at its own level.

@@ -252,6 +252,7 @@ fn row_name(bytes: &[u8]) -> Result<RowKey, StoreError> {
         1 => RowKind::Hash,
         2 => RowKind::Set,
         3 => RowKind::Expiry,
+        4 => RowKind::Request,
         _ => return Err(damaged),
     };
     Ok(RowKey { key: Bytes::copy_from_slice(key), kind, field: Bytes::copy_from_slice(field) })

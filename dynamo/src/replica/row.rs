@@ -28,11 +28,13 @@ pub enum RowKind {
     Set,
     /// When a key of any kind expires, as `EXPIRE` and `PERSIST` have said. Not a value: a key with only this row does not exist.
     Expiry,
+    /// Requests that have been executed, under their clients' names. Not a value: a key with only this row does not exist.
+    Request,
 }
 
 impl RowKind {
     /// How many kinds there are.
-    pub const COUNT: usize = 4;
+    pub const COUNT: usize = 5;
 }
 
 /// The live entries of a row: more than one only while concurrent writes have not been overwritten, or for a counter, where each replica
@@ -64,6 +66,22 @@ pub enum Payload {
         /// At which Unix time in milliseconds; `None`: never.
         at: Option<u64>,
     },
+    /// What one request with a name has added. A read counts each name once, however many replicas have executed the request.
+    Counted {
+        /// The request.
+        mark: u128,
+        /// What it adds.
+        by: i64,
+    },
+    /// A request with a name has been executed.
+    Executed {
+        /// The request.
+        mark: u128,
+        /// When, by the wall clock of the node that executed it, in Unix milliseconds. It only decides what is forgotten first.
+        at: u64,
+        /// The number that was answered, if it was one.
+        answer: Option<i64>,
+    },
 }
 
 impl Payload {
@@ -71,7 +89,7 @@ impl Payload {
     pub fn stamp(&self) -> Option<Hlc> {
         match self {
             Self::Register { hlc, .. } | Self::Expiry { hlc, .. } => Some(*hlc),
-            Self::Count(_) | Self::Member => None,
+            Self::Count(_) | Self::Member | Self::Counted { .. } | Self::Executed { .. } => None,
         }
     }
 
@@ -90,7 +108,7 @@ impl Payload {
         match self {
             Self::Register { hlc, expires, .. } => Some((*hlc, *expires)),
             Self::Expiry { hlc, at } => Some((*hlc, *at)),
-            Self::Count(_) | Self::Member => None,
+            Self::Count(_) | Self::Member | Self::Counted { .. } | Self::Executed { .. } => None,
         }
     }
 }
@@ -153,6 +171,17 @@ fn push_entry(scratch: &mut Vec<u8>, dot: Dot, payload: &Payload) {
             scratch.push(3);
             scratch.extend_from_slice(&hlc.as_u64().to_le_bytes());
             push_time(scratch, *at);
+        }
+        Payload::Counted { mark, by } => {
+            scratch.push(4);
+            scratch.extend_from_slice(&mark.to_le_bytes());
+            scratch.extend_from_slice(&by.to_le_bytes());
+        }
+        Payload::Executed { mark, at, answer } => {
+            scratch.push(5);
+            scratch.extend_from_slice(&mark.to_le_bytes());
+            scratch.extend_from_slice(&at.to_le_bytes());
+            push_time(scratch, answer.map(i64::cast_unsigned));
         }
     }
 }

@@ -52,21 +52,21 @@ pub struct KeyRows {
 /// bytes, which lie elsewhere in memory; in a set of a million elements that is most of what a look-up costs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowName {
-    /// Kind in the upper two bits, hash of the field in the others.
+    /// Kind in the upper three bits, hash of the field in the others.
     tag: u64,
     field: Bytes,
 }
 
-const KINDS: [RowKind; RowKind::COUNT] = [RowKind::String, RowKind::Hash, RowKind::Set, RowKind::Expiry];
+const KINDS: [RowKind; RowKind::COUNT] = [RowKind::String, RowKind::Hash, RowKind::Set, RowKind::Expiry, RowKind::Request];
 
 impl RowName {
     pub(super) fn new(kind: RowKind, field: &Bytes) -> Self {
-        let hash = if field.is_empty() { 0 } else { xxh3_64(field) >> 2 };
-        Self { tag: (kind as u64) << 62 | hash, field: field.clone() }
+        let hash = if field.is_empty() { 0 } else { xxh3_64(field) >> 3 };
+        Self { tag: (kind as u64) << 61 | hash, field: field.clone() }
     }
 
     fn kind(&self) -> RowKind {
-        KINDS[(self.tag >> 62) as usize]
+        KINDS[(self.tag >> 61) as usize]
     }
 }
 
@@ -189,14 +189,14 @@ impl KeyRows {
         said.filter(|(_, _, at)| at.is_some() || !planted::EXPIRY_OUTLIVES_SET.is_planted()).max().and_then(|(_, _, at)| at)
     }
 
-    /// Whether there is anything but an expiry.
+    /// Whether there is anything that makes the key exist.
     pub fn has_value(&self) -> bool {
-        self.len() > self.count(RowKind::Expiry)
+        self.len() > self.count(RowKind::Expiry) + self.count(RowKind::Request)
     }
 
     /// When the reaper must look at the key: when it expires, or at once if nothing but an expiry is left of it.
     fn due(&self) -> Option<u64> {
-        if self.has_value() { self.expires_at() } else { (!self.is_empty()).then_some(0) }
+        if self.has_value() { self.expires_at() } else { (self.count(RowKind::Expiry) > 0).then_some(0) }
     }
 }
 

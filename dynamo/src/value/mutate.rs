@@ -33,24 +33,32 @@ pub(crate) type Mutated = (Reply, Option<(Delta, Dot)>);
 ///
 /// # Errors
 /// [`RequestError::WrongKind`], `NotAnInteger`, `Overflow`, `BadToken`: nothing has changed.
-pub(crate) fn mutate(replica: &mut Replica, key: &Bytes, mutation: &Mutation, clocked: Clocked<'_>) -> Result<Mutated, RequestError> {
+pub(crate) fn mutate(
+    replica: &mut Replica,
+    key: &Bytes,
+    mutation: &Mutation,
+    (clocked, once): (Clocked<'_>, Option<u128>),
+) -> Result<Mutated, RequestError> {
     check(replica, key, mutation, clocked.now.unix_millis)?;
     let exists = live(replica, key, clocked.now.unix_millis).is_some();
     let lapses = matches!(mutation, Mutation::Lapse { .. });
     let stale = !exists && !lapses && replica.key(key).is_some();
-    let mut change = Changing { write: replica.write(), key, clocked };
+    let mut change = Changing { write: replica.write(), key, clocked, once };
     if stale {
         // What is left of an expired key, or the expiry of a key that lost its last row, must not touch what is written now. What a
         // quorum knows of it has been looked at: see `must_see`.
         change.write.wipe(Range::Key(key.clone()));
     }
     let reply = change.apply(mutation)?;
+    if let Some(mark) = once {
+        change.remember(mark, &reply);
+    }
     Ok((reply, change.write.finish()))
 }
 
 /// The ranges that a mutation must see at its level before it is executed: because its meaning lies in what it drops, or because what this
 /// replica has would make it refuse, or drop a key that seems to have expired.
-pub(crate) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Option<Vec<Range>> {
+pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Option<Vec<Range>> {
     // Whoever removes all that is left removes the expiry too.
     let about = |kind: RowKind, names: &[Bytes]| {
         let all = replica.key(key).is_some_and(|rows| rows.count(kind) <= names.len());
@@ -153,10 +161,12 @@ fn seen_by(token: &Bytes) -> Result<CausalContext, RequestError> {
     }
 }
 
-struct Changing<'a, 'b> {
-    write: Write<'a>,
-    key: &'b Bytes,
-    clocked: Clocked<'b>,
+pub(super) struct Changing<'a, 'b> {
+    pub(super) write: Write<'a>,
+    pub(super) key: &'b Bytes,
+    pub(super) clocked: Clocked<'b>,
+    /// What is remembered of the request, if its client has named it.
+    once: Option<u128>,
 }
 
 impl Changing<'_, '_> {
@@ -187,7 +197,7 @@ impl Changing<'_, '_> {
         self.write.replica().key(self.key)
     }
 
-    fn row(&self, name: &RowKey) -> Option<&Row> {
+    pub(super) fn row(&self, name: &RowKey) -> Option<&Row> {
         self.rows()?.get(name.kind, &name.field)
     }
 
@@ -246,6 +256,10 @@ impl Changing<'_, '_> {
     fn increment(&mut self, name: RowKey, by: i64) -> Result<Reply, RequestError> {
         let row = self.row(&name);
         let total = sum(row, by)?;
+        if let Some(mark) = self.once {
+            self.count_once(name, mark, by);
+            return Ok(Reply::Integer(total));
+        }
         let own = self.write.replica().id();
         let mine: i128 = row
             .into_iter()

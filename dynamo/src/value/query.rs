@@ -85,7 +85,7 @@ fn siblings(rows: &KeyRows) -> Reply {
     row.iter().for_each(|(dot, _)| {
         seen.insert(dot);
     });
-    let counted = row.iter().any(|(_, payload)| matches!(payload, Payload::Count(_)));
+    let counted = row.iter().any(|(_, payload)| matches!(payload, Payload::Count(_) | Payload::Counted { .. }));
     let mut registers: Vec<_> = row
         .iter()
         .filter_map(

@@ -37,8 +37,14 @@ fn entrance(node: &Node) -> Join {
 }
 
 async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestError> {
-    let request =
-        Request { keyspace: KeyspaceId(0), op, consistency: Some(level), timeout: Duration::from_secs(5), datacenter: "dc1".into() };
+    let request = Request {
+        keyspace: KeyspaceId(0),
+        op,
+        consistency: Some(level),
+        timeout: Duration::from_secs(5),
+        datacenter: "dc1".into(),
+        id: None,
+    };
     node.data().submit(request).await.unwrap_or(Err(RequestError::Stopping)).map(|answer| answer.reply)
 }
 
@@ -130,8 +136,14 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         sleep(Duration::from_millis(10)).await;
     }
     converged(&second, 2).await;
-    let request =
-        |op: Op, level| Request { keyspace, op, consistency: Some(level), timeout: Duration::from_secs(5), datacenter: "dc1".into() };
+    let request = |op: Op, level| Request {
+        keyspace,
+        op,
+        consistency: Some(level),
+        timeout: Duration::from_secs(5),
+        datacenter: "dc1".into(),
+        id: None,
+    };
     for key in 0..20 {
         let op = Op::Mutate(format!("key{key}").into(), Mutation::Add(vec!["x".into()]));
         let done = first.data().submit(request(op, Consistency::All)).await.expect("the node runs");

@@ -101,7 +101,7 @@ async fn page(session: &Session, position: &mut Position, partitions: u16, filte
 async fn of_kind(session: &Session, keys: Vec<Bytes>, kind: &[u8]) -> Result<Vec<Bytes>, RequestError> {
     let mut matching = Vec::new();
     for window in keys.chunks(WINDOW) {
-        let ask = |key: &Bytes| session.server.data.submit(session.request(Op::Query(key.clone(), Query::Kind)));
+        let ask = |key: &Bytes| session.server.data.submit(session.request(Op::Query(key.clone(), Query::Kind), 0));
         let pending: Vec<_> = window.iter().map(ask).collect();
         for (key, answer) in window.iter().zip(pending) {
             let Reply::Kind(held) = answer.await.unwrap_or(Err(RequestError::Stopping))?.reply else { continue };
@@ -175,7 +175,7 @@ async fn clear(session: &mut Session) -> Result<(), RequestError> {
     let mut first_error = None;
     let partitions: Vec<u16> = (0..session.partitions()).collect();
     for window in partitions.chunks(WINDOW) {
-        let ask = |number: &u16| session.server.data.submit(session.request(Op::Partition(Partition(*number), PartitionOp::Clear)));
+        let ask = |number: &u16| session.server.data.submit(session.request(Op::Partition(Partition(*number), PartitionOp::Clear), 0));
         let pending: Vec<_> = window.iter().map(ask).collect();
         for answer in pending {
             match answer.await.unwrap_or(Err(RequestError::Stopping)) {

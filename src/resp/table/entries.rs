@@ -131,6 +131,12 @@ const OWN: &[Spec] = &[
         "spec command [arg …]",
         "Runs a command at a level: ONE, TWO, THREE, QUORUM, ALL, LOCAL_ONE, LOCAL_QUORUM, EACH_QUORUM, R=n,W=n, with TIMEOUT=50ms if wanted.",
     ),
+    Spec::prefix(
+        "req",
+        -3,
+        "name command [arg …]",
+        "Runs a change under a name of 1 to 32 bytes that the client has chosen: asked again under that name, through whichever node, it is done once.",
+    ),
     Spec::alone(
         "wait",
         3,

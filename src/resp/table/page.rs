@@ -22,6 +22,7 @@ Errors say what is now true:
 |---|---|
 | `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied |
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
+| `REFUSED` | replicas said that they will not do their part, and why; the text says whether a write may have been applied |
 | `OVERLOADED` | the node has too much to do; nothing was applied |
 | `TRYAGAIN` | the topology is changing; nothing was applied |
 | `OOM` | the node's disk is full; nothing was applied |

@@ -48,7 +48,7 @@ impl Solo {
     fn write(keyspace: u32, mutation: Mutation) -> Input {
         let op = Op::Mutate("k".into(), mutation);
         let (consistency, timeout) = (Some(C::One), secs(1));
-        let request = Request { keyspace: KeyspaceId(keyspace), op, consistency, timeout, datacenter: "dc1".into() };
+        let request = Request { keyspace: KeyspaceId(keyspace), op, consistency, timeout, datacenter: "dc1".into(), id: None };
         Input::Request { ticket: Ticket(1), request }
     }
 

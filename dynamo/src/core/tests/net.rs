@@ -13,7 +13,7 @@ use quorate_crdt::{NodeId, Now};
 
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
-use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Ticket, Timer};
+use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer};
 use crate::{Dynamo, Seat};
 
 pub(super) const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
@@ -282,6 +282,10 @@ impl Net {
     }
 
     pub(super) fn submit(&mut self, at: u64, op: Op, level: Consistency) -> u64 {
+        self.submit_as(at, op, level, None)
+    }
+
+    fn submit_as(&mut self, at: u64, op: Op, level: Consistency, id: Option<RequestId>) -> u64 {
         self.tickets += 1;
         let request = Request {
             keyspace: KeyspaceId(0),
@@ -289,6 +293,7 @@ impl Net {
             consistency: Some(level),
             timeout: self.timeout,
             datacenter: self.topology.nodes[&node(at)].datacenter.clone(),
+            id,
         };
         self.input(node(at), Input::Request { ticket: Ticket(self.tickets), request });
         self.tickets
@@ -297,9 +302,23 @@ impl Net {
     /// Submits and runs until there is a reply.
     pub(super) fn ask(&mut self, at: u64, op: Op, level: Consistency) -> Result<Reply, RequestError> {
         let ticket = self.submit(at, op, level);
+        self.answer(ticket)
+    }
+
+    /// As `ask`, under a name.
+    pub(super) fn ask_once(&mut self, at: u64, op: Op, level: Consistency, id: &str) -> Result<Reply, RequestError> {
+        let ticket = self.submit_once(at, op, level, id);
+        self.answer(ticket)
+    }
+
+    pub(super) fn submit_once(&mut self, at: u64, op: Op, level: Consistency, id: &str) -> u64 {
+        self.submit_as(at, op, level, RequestId::new(Bytes::copy_from_slice(id.as_bytes())))
+    }
+
+    pub(super) fn answer(&mut self, ticket: u64) -> Result<Reply, RequestError> {
         self.settle();
         if !self.replies.contains_key(&ticket) {
-            self.run(Duration::from_millis(600));
+            self.run(self.timeout + Duration::from_millis(100));
         }
         self.replies[&ticket].clone().map(|answer| answer.reply)
     }

@@ -1,0 +1,178 @@
+//! Requests that their clients have named, so that one which is asked again is executed once.
+//!
+//! A replica remembers what it has executed in rows of its partition, written in the same delta as the change: they are replicated, repaired,
+//! streamed and kept on disk as all rows are. A request with a name first sees what the replicas of its level remember, as a removal does, and is
+//! executed only if none remembers it.
+//!
+//! That alone does not do for a counter: the first try may have reached one replica that now cannot be asked, and the second is then executed
+//! elsewhere. So what a named increment adds is an entry of its own, under its name, and a read counts each name once. **Invariant:** of increments
+//! with one name, however many replicas executed them, one is counted as soon as they have met, unless one of them had been folded before.
+//! (`APPEND` needs no more: two that did not know of each other are concurrent values, of which one wins.)
+//!
+//! Bounds, a partition: [`SLOTS`] rows remember [`KEPT`] requests each, the oldest going first; a counter keeps up to [`APART`] named increments of each
+//! replica apart before it folds the older half into that replica's share.
+
+use bytes::Bytes;
+use quorate_crdt::{CausalContext, Dot};
+
+use super::mutate::{Changing, must_see};
+use super::{Scalar, scalar};
+use crate::op::{Mutation, Reply};
+use crate::planted;
+use crate::replica::{Payload, Range, Replaces, Replica, Row, RowKey, RowKind};
+
+/// Rows of a partition that remember requests. Guess: with [`KEPT`], sixteen thousand requests, and a megabyte if all are taken.
+const SLOTS: u128 = 2048;
+/// Requests that one row remembers; each write sends the whole row. Guess: some hundreds of bytes.
+const KEPT: usize = 8;
+/// Named increments of one replica that a counter keeps apart; each write sends the whole row. Guess: some kilobytes at the most.
+const APART: usize = 64;
+
+/// A request that was executed before.
+#[derive(Debug)]
+pub(crate) struct Remembered {
+    /// What its client is told.
+    pub(crate) reply: Reply,
+    /// Its event.
+    pub(crate) dot: Dot,
+    /// What it changed, and where it is remembered.
+    pub(crate) ranges: Vec<Range>,
+}
+
+/// The row that remembers a request. Its key is no client's: no key of a client has a row of this kind.
+fn slot(mark: u128) -> RowKey {
+    let mut key = b"\0request".to_vec();
+    key.extend_from_slice(&((mark % SLOTS) as u16).to_be_bytes());
+    RowKey { key: key.into(), kind: RowKind::Request, field: Bytes::new() }
+}
+
+/// The row of a counter that the mutation adds to.
+fn counter(key: &Bytes, mutation: &Mutation) -> Option<RowKey> {
+    match mutation {
+        Mutation::Increment(_) => Some(RowKey::string(key.clone())),
+        Mutation::IncrementField(field, _) => Some(RowKey::field(key.clone(), field.clone())),
+        _ => None,
+    }
+}
+
+/// What a mutation changes, as far as it can be told without it.
+fn touched(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
+    let row = |kind: RowKind, field: &Bytes| Range::Row(RowKey { key: key.clone(), kind, field: field.clone() });
+    let alone = |kind| row(kind, &Bytes::new());
+    match mutation {
+        Mutation::Increment(_) | Mutation::Append(_) => vec![alone(RowKind::String)],
+        Mutation::ExpireAt(_) | Mutation::Persist => vec![alone(RowKind::String), alone(RowKind::Expiry)],
+        Mutation::IncrementField(field, _) => vec![row(RowKind::Hash, field)],
+        Mutation::Add(names) | Mutation::Remove(names) => names.iter().map(|name| row(RowKind::Set, name)).collect(),
+        Mutation::SetFields(fields) => fields.iter().map(|(field, _)| row(RowKind::Hash, field)).collect(),
+        Mutation::RemoveFields(fields) => fields.iter().map(|field| row(RowKind::Hash, field)).collect(),
+        Mutation::Set { .. } | Mutation::SetWith { .. } | Mutation::Delete | Mutation::GetDelete | Mutation::Lapse { .. } => {
+            vec![Range::Key(key.clone())]
+        }
+    }
+}
+
+/// As [`must_see`]; a request with a name also sees where it would be remembered.
+pub(crate) fn must_see_once(
+    replica: &Replica,
+    (key, mutation): (&Bytes, &Mutation),
+    once: Option<u128>,
+    unix_millis: u64,
+) -> Option<Vec<Range>> {
+    let ranges = must_see(replica, key, mutation, unix_millis);
+    let Some(mark) = once else { return ranges };
+    let mut ranges = ranges.unwrap_or_default();
+    if let Some(row) = counter(key, mutation).filter(|row| !ranges.iter().any(|range| range.contains(row))) {
+        ranges.push(Range::Row(row));
+    }
+    ranges.push(Range::Row(slot(mark)));
+    Some(ranges)
+}
+
+/// What this replica remembers of the request.
+pub(crate) fn remembered(replica: &Replica, (key, mutation): (&Bytes, &Mutation), mark: u128) -> Option<Remembered> {
+    let row = |name: &RowKey| replica.key(&name.key)?.get(name.kind, &name.field);
+    let name = slot(mark);
+    let executed = row(&name).into_iter().flat_map(Row::iter).find_map(|(dot, payload)| match payload {
+        Payload::Executed { mark: held, answer, .. } if *held == mark => Some((dot, answer.map_or(Reply::Done, Reply::Integer))),
+        _ => None,
+    });
+    // What it added may have come without the memory of it.
+    let (dot, reply) = executed.or_else(|| {
+        let row = row(&counter(key, mutation)?)?;
+        let (dot, _) = row.iter().find(|(_, payload)| matches!(payload, Payload::Counted { mark: held, .. } if *held == mark))?;
+        let Some(Scalar::Number(now)) = scalar(row) else { return None };
+        Some((dot, Reply::Integer(i64::try_from(now).unwrap_or(i64::MAX))))
+    })?;
+    let mut ranges = touched(key, mutation);
+    ranges.push(Range::Row(name));
+    Some(Remembered { reply, dot, ranges })
+}
+
+/// What named increments add to a counter, each name once; `None` if there are none.
+pub(super) fn counted(row: &Row) -> Option<i128> {
+    let counted = |(dot, payload): (Dot, &Payload)| {
+        if let Payload::Counted { mark, by } = payload { Some((*mark, dot, *by)) } else { None }
+    };
+    let mut all: Vec<(u128, Dot, i64)> = row.iter().filter_map(counted).collect();
+    if all.is_empty() {
+        return None;
+    }
+    all.sort_unstable();
+    if !planted::TWINS_COUNT_TWICE.is_planted() {
+        all.dedup_by_key(|(mark, _, _)| *mark);
+    }
+    Some(all.iter().map(|(_, _, by)| i128::from(*by)).sum())
+}
+
+impl Changing<'_, '_> {
+    /// Adds under a name of its own. Of too many that this replica has added, the older half becomes part of its share, except those that another
+    /// replica has executed too: of the two, one would then count beside the share.
+    pub(super) fn count_once(&mut self, name: RowKey, mark: u128, by: i64) {
+        if let Some((share, seen)) = self.row(&name).and_then(|row| self.folded(row)) {
+            self.write.put(name.clone(), Payload::Count(share), Replaces::Seen(&seen));
+        }
+        self.write.put(name, Payload::Counted { mark, by }, Replaces::Seen(&CausalContext::new()));
+    }
+
+    /// The share of this replica with the older half of its named increments, and the entries that it replaces.
+    fn folded(&self, row: &Row) -> Option<(i128, CausalContext)> {
+        let own = self.write.replica().id();
+        let marks = |wanted: u128| row.iter().filter(|(_, held)| matches!(held, Payload::Counted { mark, .. } if *mark == wanted)).count();
+        let mut mine: Vec<(Dot, i128)> = row
+            .iter()
+            .filter_map(|(dot, payload)| match payload {
+                Payload::Counted { mark, by } if dot.replica == own && marks(*mark) == 1 => Some((dot, i128::from(*by))),
+                _ => None,
+            })
+            .collect();
+        if mine.len() < APART {
+            return None;
+        }
+        mine.sort_unstable();
+        mine.truncate(APART / 2);
+        let share = |(dot, payload): (Dot, &Payload)| {
+            if let (true, Payload::Count(n)) = (dot.replica == own, payload) { Some((dot, *n)) } else { None }
+        };
+        mine.extend(row.iter().filter_map(share));
+        let sum = mine.iter().try_fold(0_i128, |sum, (_, by)| sum.checked_add(*by))?;
+        Some((sum, mine.iter().map(|(dot, _)| *dot).collect()))
+    }
+
+    /// Remembers that the request has been executed, in place of the oldest that its row remembers.
+    pub(super) fn remember(&mut self, mark: u128, reply: &Reply) {
+        let name = slot(mark);
+        let row = self.write.replica().key(&name.key).and_then(|rows| rows.get(name.kind, &name.field));
+        let mut held: Vec<(u64, Dot)> = row
+            .into_iter()
+            .flat_map(Row::iter)
+            .filter_map(|(dot, payload)| if let Payload::Executed { at, .. } = payload { Some((*at, dot)) } else { None })
+            .collect();
+        held.sort_unstable();
+        held.truncate((held.len() + 1).saturating_sub(KEPT));
+        let oldest: CausalContext = held.into_iter().map(|(_, dot)| dot).collect();
+        let answer = if let Reply::Integer(number) = reply { Some(*number) } else { None };
+        let executed = Payload::Executed { mark, at: self.clocked.now.unix_millis, answer };
+        self.write.put(name, executed, Replaces::Seen(&oldest));
+    }
+}
