@@ -5,6 +5,7 @@
 mod adopted;
 mod assembly;
 mod clock;
+mod commits;
 mod control;
 mod disk;
 mod doors;

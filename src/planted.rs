@@ -13,6 +13,8 @@ quorate_crdt::bugs! {
     TOPOLOGY_KEPT_LATE = "topology-kept-late": "a node writes a topology down only when the next one comes";
     /// A disk brought back goes on under the number that others know.
     LIFE_NUMBER_REUSED = "life-number-reused": "a start goes on under the life number of the one before";
+    /// The order of commit and release.
+    ACK_BEFORE_COMMIT = "ack-before-commit": "a write is acknowledged before it is durable";
     /// What is longer than a frame never arrives, and nobody is told. Its bound is small, so that short runs meet it.
     OVERSIZE_FRAME_DROPPED = "oversize-frame-dropped": "a message between nodes that is too long for one frame is dropped";
     /// Whoever asked for it waits until the deadline.

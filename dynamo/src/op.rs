@@ -367,6 +367,14 @@ pub enum RequestError {
         /// By how many milliseconds it is ahead; less than 0: behind.
         offset_ms: i64,
     },
+    /// The disk of the executing node did not take what it was given in time; nobody else was asked.
+    #[error("the disk of the node has not answered for {millis} ms")]
+    DiskSlow {
+        /// How long it has kept what it was given first.
+        millis: u64,
+        /// Whether the write may have taken effect and may still spread. False for reads and for writes that never began.
+        may_be_applied: bool,
+    },
     /// The disk of the executing node is (almost) full. Not applied.
     #[error("the disk of the node is full")]
     DiskFull,
@@ -376,7 +384,9 @@ impl RequestError {
     /// Whether a write that failed so may nevertheless be, or become, visible. For reads it says nothing.
     pub fn may_be_applied(&self) -> bool {
         match self {
-            Self::TimedOut { may_be_applied, .. } | Self::Refused { may_be_applied, .. } => *may_be_applied,
+            Self::TimedOut { may_be_applied, .. } | Self::Refused { may_be_applied, .. } | Self::DiskSlow { may_be_applied, .. } => {
+                *may_be_applied
+            }
             Self::Stopping | Self::KeyspaceDropped => true,
             _ => false,
         }

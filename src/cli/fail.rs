@@ -101,7 +101,7 @@ impl Failure {
             Self::Refused(refusal) => match refusal.code() {
                 "NOTQUORATE" => NOT_QUORATE,
                 "TIMEOUT" => UNKNOWN_OUTCOME,
-                "REFUSED" if refusal.to_string().contains("may have been applied") => UNKNOWN_OUTCOME,
+                "REFUSED" | "DISKSLOW" if refusal.to_string().contains("may have been applied") => UNKNOWN_OUTCOME,
                 _ => FAILED,
             },
             Self::Problem { may_be_applied: true, .. } | Self::OutcomeUnknown(_) => UNKNOWN_OUTCOME,

@@ -57,7 +57,7 @@ fn outcome(result: &Result<Answer, RequestError>) -> usize {
     match result {
         Ok(_) => 0,
         Err(RequestError::Unavailable { .. } | RequestError::Refused { .. } | RequestError::Moving) => 2,
-        Err(RequestError::TimedOut { .. }) => 3,
+        Err(RequestError::TimedOut { .. } | RequestError::DiskSlow { .. }) => 3,
         Err(RequestError::Overloaded | RequestError::DiskFull) => 4,
         Err(RequestError::Stopping) => 5,
         Err(_) => 1,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use quorate_control::store::{Commit, Store, StoreError};
@@ -17,9 +17,11 @@ use tokio::time::Instant;
 
 use super::adopted::Adopted;
 use super::clock::Clock;
+use super::commits::Commits;
 use super::hub::Sight;
 use super::meter::Sample;
 use super::release::{Outbox, Release};
+use crate::planted::ACK_BEFORE_COMMIT;
 use crate::store::Lives;
 
 /// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small enough that none waits long.
@@ -28,6 +30,8 @@ const BATCH_MAX: usize = 512;
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long requests under way may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
+/// A disk that has kept a batch for so long is what a request that timed out was waiting for. Guess: longer than a sync that is only busy.
+const DISK_SLOW: Duration = Duration::from_millis(100);
 /// Works that may wait for a shard; beyond it requests are refused and messages dropped.
 pub(super) const INBOX_MAX: usize = 32 * 1024;
 /// Once so many bytes of messages wait for a shard, further ones are dropped, as the network may do. One that comes before may itself be longer, or
@@ -132,8 +136,7 @@ pub(super) struct Shard {
     waiters: Slots<Waiting>,
     timers: BTreeMap<(Instant, u64), Timer>,
     timers_armed: u64,
-    /// Batches handed to the commit and not yet released.
-    uncommitted: Arc<AtomicU64>,
+    commits: Commits,
     effects: Vec<Effect>,
     /// Inputs that the driver itself owes the core.
     owed: Vec<Input>,
@@ -155,7 +158,7 @@ impl Shard {
             waiters: Slots::default(),
             timers: BTreeMap::new(),
             timers_armed: 0,
-            uncommitted: Arc::new(AtomicU64::new(0)),
+            commits: Commits::default(),
             effects: Vec::new(),
             owed: Vec::new(),
             stopping: None,
@@ -264,23 +267,32 @@ impl Shard {
     /// once, unless an earlier one of this shard is not: it may have shown that one's changes.
     fn commit(&mut self) -> Result<(), StoreError> {
         let changes = self.dynamo.drain();
-        let release = self.sort_effects();
+        let (release, failed) = self.sort_effects();
+        if !failed.is_empty() {
+            self.around.outbox.release(failed);
+        }
         let durable = changes.is_empty();
         if !durable {
             self.around.store.apply(changes)?;
         } else if release.is_empty() {
             return Ok(());
-        } else if self.uncommitted.load(Ordering::Acquire) == 0 {
+        } else if self.commits.lag().is_none() {
             self.around.outbox.release(release);
             return Ok(());
         }
-        self.uncommitted.fetch_add(1, Ordering::AcqRel);
-        let (uncommitted, outbox, failure) = (Arc::clone(&self.uncommitted), self.around.outbox.clone(), self.around.failure.clone());
+        let release = if ACK_BEFORE_COMMIT.is_planted() {
+            self.around.outbox.release(release);
+            Release::default()
+        } else {
+            release
+        };
+        let released = self.commits.hand_over();
+        let (outbox, failure) = (self.around.outbox.clone(), self.around.failure.clone());
         self.around.commit.commit(Box::new(move |result| {
             match result {
                 Ok(()) => {
                     outbox.release(release);
-                    uncommitted.fetch_sub(1, Ordering::AcqRel);
+                    released.fetch_add(1, Ordering::AcqRel);
                 }
                 // What was shown and is not durable stays uncommitted for ever: until the node ends, no later turn may tell of it either.
                 Err(error) => drop(failure.send_replace(Some(error))),
@@ -289,9 +301,22 @@ impl Shard {
         Ok(())
     }
 
-    /// Sorts the turn's effects by who gets them. Timers are armed here: nobody outside can see them.
-    fn sort_effects(&mut self) -> Release {
-        let mut release = Release::default();
+    /// What a client is told of a request that got too few answers in time, while this node's own disk has not taken what it was given: then
+    /// nobody else was even asked, and none of them is to blame.
+    fn blame(&mut self, result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
+        let lag = self.commits.lag().filter(|lag| *lag >= DISK_SLOW);
+        match (result, lag) {
+            (Err(error @ RequestError::TimedOut { .. }), Some(lag)) => {
+                Err(RequestError::DiskSlow { millis: lag.as_millis() as u64, may_be_applied: error.may_be_applied() })
+            }
+            (result, _) => result,
+        }
+    }
+
+    /// Sorts the turn's effects by who gets them; apart, failures that tell nothing of any change and need not wait for the disk. Timers are
+    /// armed here: nobody outside can see them.
+    fn sort_effects(&mut self) -> (Release, Release) {
+        let (mut release, mut failed) = (Release::default(), Release::default());
         let mut sends: BTreeMap<(NodeId, Class), Vec<Message>> = BTreeMap::new();
         for effect in std::mem::take(&mut self.effects) {
             match effect {
@@ -301,7 +326,9 @@ impl Shard {
                 }
                 Effect::Reply { ticket, result } => {
                     if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
-                        release.replies.push((waiter, result));
+                        let result = self.blame(result);
+                        let to = if result.as_ref().is_err_and(tells_no_change) { &mut failed } else { &mut release };
+                        to.replies.push((waiter, result));
                     }
                 }
                 Effect::Waited { ticket, replicas } => {
@@ -324,7 +351,7 @@ impl Shard {
         for ((to, class), messages) in sends {
             release.add_frames(to, class, messages);
         }
-        release
+        (release, failed)
     }
 }
 
@@ -335,6 +362,18 @@ fn say_clock(node: NodeId, offset_ms: Option<i64>) {
     } else {
         tracing::warn!(%node, "the clock is right again");
     }
+}
+
+/// Whether the error follows from who answered, not from what is stored.
+fn tells_no_change(error: &RequestError) -> bool {
+    matches!(
+        error,
+        RequestError::TimedOut { .. }
+            | RequestError::DiskSlow { .. }
+            | RequestError::Refused { .. }
+            | RequestError::Unavailable { .. }
+            | RequestError::Overloaded
+    )
 }
 
 impl Surroundings {
@@ -377,3 +416,6 @@ impl<T> Slots<T> {
         Some(value)
     }
 }
+
+#[cfg(test)]
+mod tests;

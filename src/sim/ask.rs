@@ -103,7 +103,7 @@ impl Asker {
         home: &Arc<str>,
     ) -> Result<Answer, RequestError> {
         let timeout = Duration::from_millis(ask.timeout);
-        let request = |op: Op| Request { keyspace, op, consistency: Some(ask.level), timeout, datacenter: Arc::clone(home) };
+        let request = |op: Op| Request { keyspace, op, consistency: Some(ask.level), timeout, datacenter: Arc::clone(home), id: None };
         if ask.deed == Deed::Flush {
             let partitions = topology.keyspaces.get(&keyspace).map_or(0, |keyspace| keyspace.placement.len() as u16);
             let mut last = Err(RequestError::NoKeyspace);

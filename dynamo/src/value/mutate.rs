@@ -256,9 +256,10 @@ impl Changing<'_, '_> {
     fn increment(&mut self, name: RowKey, by: i64) -> Result<Reply, RequestError> {
         let row = self.row(&name);
         let total = sum(row, by)?;
+        let shown = i64::try_from(total).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX });
         if let Some(mark) = self.once {
             self.count_once(name, mark, by);
-            return Ok(Reply::Integer(total));
+            return Ok(Reply::Integer(shown));
         }
         let own = self.write.replica().id();
         let mine: i128 = row
@@ -271,7 +272,7 @@ impl Changing<'_, '_> {
             return Err(RequestError::Overflow);
         }
         self.write.put(name, Payload::Count(count), Replaces::OwnCount);
-        Ok(Reply::Integer(i64::try_from(total).unwrap_or(if total < 0 { i64::MIN } else { i64::MAX })))
+        Ok(Reply::Integer(shown))
     }
 
     fn delete(&mut self) -> bool {

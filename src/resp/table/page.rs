@@ -25,6 +25,8 @@ Errors say what is now true:
 | `REFUSED` | replicas said that they will not do their part, and why; the text says whether a write may have been applied |
 | `OVERLOADED` | the node has too much to do; nothing was applied |
 | `TRYAGAIN` | the topology is changing; nothing was applied |
+| `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |
+| `CLOCK` | the node's clock is off from the others' and the write needed it; nothing was applied |
 | `OOM` | the node's disk is full; nothing was applied |
 | `LOADING` | the node is not ready yet; nothing was applied |
 | `STOPPING` | the node is stopping; a write may have been applied |

@@ -187,6 +187,7 @@ fn a_restart_does_not_bring_a_wrong_stamp_back() {
         consistency: Some(C::One),
         timeout: secs(1),
         datacenter: "dc1".into(),
+        id: None,
     };
     for (hours, key) in [(24_i64, "a"), (0, "b")] {
         let seat = Seat { me: node(1), incarnation: 1, life: hours.unsigned_abs(), core: 0, cores: 1, restarted: hours == 0 };

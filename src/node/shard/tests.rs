@@ -1,0 +1,177 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use bytes::Bytes;
+use quorate_control::store::{Done, MemoryStore};
+use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology};
+use quorate_dynamo::op::{Mutation, Op, Query, Reply, SetExpiry};
+use quorate_dynamo::protocol::Config;
+use quorate_dynamo::{Consistency, Seat};
+use quorate_gossip::transport::{CallError, Reply as Promised, Transport};
+
+use super::super::meter::Meter;
+use super::*;
+
+/// The time of the test.
+struct Virtual(Instant);
+
+impl Clock for Virtual {
+    fn now(&self) -> Now {
+        Now { monotonic: self.0.elapsed(), unix_millis: 1_800_000_000_000 }
+    }
+}
+
+/// A disk that answers when it is told to.
+#[derive(Default)]
+struct Held(Mutex<Vec<Done>>);
+
+impl Held {
+    fn sync(&self) {
+        for done in std::mem::take(&mut *self.0.lock().unwrap()) {
+            done(Ok(()));
+        }
+    }
+}
+
+impl Commit for Held {
+    fn commit(&self, done: Done) {
+        self.0.lock().unwrap().push(done);
+    }
+
+    fn commit_durably(&self, done: Done) {
+        self.commit(done);
+    }
+}
+
+/// A network that takes everything and brings nothing.
+struct Nowhere;
+
+impl Transport for Nowhere {
+    fn send(&self, _: NodeId, _: Class, _: Bytes) -> bool {
+        true
+    }
+
+    fn datagram(&self, _: NodeId, _: Bytes) {}
+
+    fn call(&self, _: NodeId, _: Bytes, _: Duration) -> Promised<Result<Bytes, CallError>> {
+        Box::pin(std::future::pending())
+    }
+
+    fn set_peers(&self, _: BTreeMap<NodeId, SocketAddr>) {}
+
+    fn rtt(&self, _: NodeId) -> Option<Duration> {
+        None
+    }
+
+    fn connected(&self, _: NodeId) -> bool {
+        true
+    }
+}
+
+fn topology(nodes: u64) -> Topology {
+    let info = |id: u64| NodeInfo {
+        name: format!("n{id}").into(),
+        datacenter: "dc1".into(),
+        rack: "r1".into(),
+        quic: ([127, 0, 0, 1], 1).into(),
+        voter: true,
+    };
+    let placement = vec![Placement::stable(Epoch(1), (1..=nodes).map(NodeId).collect())];
+    let keyspace = Keyspace { name: "default".into(), replication: Replication::Auto, read: "ONE".into(), write: "ONE".into(), placement };
+    Topology {
+        cluster: ClusterId(1),
+        epoch: Epoch(1),
+        nodes: (1..=nodes).map(|id| (NodeId(id), info(id))).collect(),
+        keyspaces: [(KeyspaceId(0), keyspace)].into(),
+    }
+}
+
+struct Bench {
+    shard: Shard,
+    disk: Arc<Held>,
+}
+
+type Told = oneshot::Receiver<Result<Answer, RequestError>>;
+
+impl Bench {
+    fn new(nodes: u64) -> Self {
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let disk = Arc::new(Held::default());
+        let (reports, _) = mpsc::unbounded_channel();
+        let outbox = Outbox { transport: Arc::new(Nowhere), reports, meter: Arc::new(Meter::new()) };
+        let (_, lives) = Lives::begin(Arc::clone(&store), 1, 0).unwrap();
+        let seat = Seat { me: NodeId(1), incarnation: 1, core: 0, cores: 1, life: 1, restarted: false };
+        let mut dynamo = Dynamo::new(Config::default(), seat);
+        let clock = Arc::new(Virtual(Instant::now()));
+        dynamo.handle(clock.now(), Input::Topology(Arc::new(topology(nodes))), &mut Vec::new());
+        store.apply(dynamo.drain()).unwrap();
+        let (failure, _) = watch::channel(None);
+        let commit = Arc::clone(&disk) as _;
+        let around = Surroundings { clock, store, commit, lives: Arc::new(lives), outbox, failure };
+        Self { shard: Shard::new(dynamo, around), disk }
+    }
+
+    fn ask(&mut self, op: Op, consistency: Consistency) -> Told {
+        let request = Request {
+            keyspace: KeyspaceId(0),
+            op,
+            consistency: Some(consistency),
+            timeout: Duration::from_millis(200),
+            datacenter: "dc1".into(),
+            id: None,
+        };
+        let (reply, told) = oneshot::channel();
+        let waiter = Waiter { reply, sample: Sample::of(&request) };
+        let now = self.shard.around.clock.now();
+        self.shard.work(now, Work::Request(Box::new(request), waiter));
+        self.shard.commit().unwrap();
+        told
+    }
+}
+
+fn set() -> Op {
+    Op::Mutate("k".into(), Mutation::Set { value: "v".into(), expiry: SetExpiry::Clear })
+}
+
+fn get() -> Op {
+    Op::Query("k".into(), Query::Get)
+}
+
+#[tokio::test]
+async fn nothing_is_told_before_it_is_durable() {
+    let mut bench = Bench::new(1);
+    let mut written = bench.ask(set(), Consistency::One);
+    let mut read = bench.ask(get(), Consistency::One);
+    assert!(written.try_recv().is_err(), "the write is not durable");
+    assert!(read.try_recv().is_err(), "what the read shows is not durable");
+    bench.disk.sync();
+    assert_eq!(written.try_recv().unwrap().unwrap().reply, Reply::Done);
+    assert_eq!(read.try_recv().unwrap().unwrap().reply, Reply::Value("v".into()));
+    let mut read = bench.ask(get(), Consistency::One);
+    assert!(read.try_recv().is_ok(), "all that it shows is durable");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_this_disk_blames_no_other_node_and_is_told_in_time() {
+    let mut bench = Bench::new(3);
+    let mut written = bench.ask(set(), Consistency::Quorum);
+    for _ in 0..100 {
+        tokio::time::advance(Duration::from_millis(10)).await;
+        let works: [Work; 0] = [];
+        bench.shard.turn(&mut works.into_iter(), &AtomicUsize::new(0));
+        bench.shard.commit().unwrap();
+    }
+    let outcome = written.try_recv().unwrap();
+    assert!(matches!(outcome, Err(RequestError::DiskSlow { millis: 190.., may_be_applied: true })), "{outcome:?}");
+}
+
+/// The rule of commits, broken, is noticed by a test above.
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn the_planted_bug_of_commits_is_noticed() {
+    quorate_crdt::planted::plant(Some(&ACK_BEFORE_COMMIT));
+    let outcome = std::panic::catch_unwind(nothing_is_told_before_it_is_durable);
+    quorate_crdt::planted::plant(None);
+    assert!(outcome.is_err(), "nothing noticed {}", ACK_BEFORE_COMMIT.name);
+}
