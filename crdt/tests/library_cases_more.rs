@@ -328,3 +328,22 @@ fn only_what_is_local_can_be_changed_beside_a_transaction() {
     window.local_mut(|window| *window.scroll = 7);
     assert!(*window.scroll == 7 && window.state().encode() == before && window.tags.is_empty());
 }
+
+/// Case G3-UTF16: positions of an editor that counts UTF-16 units, or bytes.
+#[test]
+fn positions_of_editors_are_converted_and_none_lies_within_a_character() {
+    let plain = "A📊B👨\u{200d}👩\u{200d}👧Привет e\u{301}";
+    let mut text = at::<Text>(0);
+    text.update(|text, tx| text.push(tx, plain));
+    let (mut units, mut bytes) = (0, 0);
+    for (number, character) in plain.chars().enumerate() {
+        assert_eq!((text.to_utf16(number), text.from_utf16(units)), (Ok(units), Some(number)));
+        assert_eq!((text.to_bytes(number), text.from_bytes(bytes)), (Ok(bytes), Some(number)));
+        assert!((1..character.len_utf16()).all(|more| text.from_utf16(units + more).is_none()), "half of {character}");
+        assert!((1..character.len_utf8()).all(|more| text.from_bytes(bytes + more).is_none()), "a part of {character}");
+        (units, bytes) = (units + character.len_utf16(), bytes + character.len_utf8());
+    }
+    assert_eq!((text.from_utf16(units), text.from_bytes(bytes)), (Some(text.len()), Some(text.len())), "the end");
+    assert_eq!((text.from_utf16(units + 1), text.from_bytes(bytes + 1)), (None, None));
+    assert!(text.to_utf16(text.len() + 1).is_err() && text.to_bytes(usize::MAX).is_err());
+}

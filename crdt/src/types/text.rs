@@ -92,6 +92,51 @@ impl Text {
     }
 }
 
+/// Positions here count characters (Unicode scalar values); editors and browsers count UTF-16 units, files bytes.
+impl Text {
+    /// The position in UTF-16 units, as JavaScript counts, of the character number `at`. O(characters before it).
+    ///
+    /// # Errors
+    /// `at` lies behind the end.
+    pub fn to_utf16(&self, at: usize) -> Result<usize, OutOfRange> {
+        self.measure(at, char::len_utf16)
+    }
+
+    /// The position in bytes of UTF-8 of the character number `at`. O(characters before it).
+    ///
+    /// # Errors
+    /// `at` lies behind the end.
+    pub fn to_bytes(&self, at: usize) -> Result<usize, OutOfRange> {
+        self.measure(at, char::len_utf8)
+    }
+
+    /// The character that begins at so many UTF-16 units; `None` within a character and behind the end. O(units).
+    pub fn from_utf16(&self, units: usize) -> Option<usize> {
+        self.number_at(units, char::len_utf16)
+    }
+
+    /// The character that begins at so many bytes; `None` within a character and behind the end. O(bytes).
+    pub fn from_bytes(&self, bytes: usize) -> Option<usize> {
+        self.number_at(bytes, char::len_utf8)
+    }
+
+    fn measure(&self, at: usize, width: fn(char) -> usize) -> Result<usize, OutOfRange> {
+        Ok(self.0.range(0..at)?.flat_map(str::chars).map(width).sum())
+    }
+
+    fn number_at(&self, offset: usize, width: fn(char) -> usize) -> Option<usize> {
+        let (mut number, mut passed) = (0, 0);
+        for character in self.stretches().flat_map(str::chars) {
+            if passed >= offset {
+                break;
+            }
+            passed += width(character);
+            number += 1;
+        }
+        (passed == offset).then_some(number)
+    }
+}
+
 impl Edit<'_, Text> {
     /// Inserts characters so that the first is number `at`.
     ///
