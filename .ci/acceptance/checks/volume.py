@@ -1,0 +1,119 @@
+"""Large collections, many siblings, a node that is away for long: whatever was accepted travels in pieces and costs bounded memory.
+
+The change profile runs them small; `QUORATE_CHECKS=nightly` at the sizes that docs/proof.md reports."""
+
+import os
+import time
+import urllib.request
+
+from cluster import Cluster, wait_until
+from resp import ReplyError
+
+NIGHTLY = os.environ.get("QUORATE_CHECKS") == "nightly"
+MEMBERS = 1_000_000 if NIGHTLY else 120_000
+FIELDS, FIELD_BYTES = (4096, 16 * 1024) if NIGHTLY else (600, 16 * 1024)
+AWAY_WRITES = 2_000_000 if NIGHTLY else 60_000
+STALE_WRITES = 20_000 if NIGHTLY else 4_000
+MIB = 1024 * 1024
+
+
+def metric(node, name):
+    """The sum of a metric over its labels."""
+    with urllib.request.urlopen(f"http://{node.ready['http']}/metrics", timeout=10) as answer:
+        lines = answer.read().decode().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))
+
+
+def all_equal(answers, expected):
+    wrong = [answer for answer in answers if answer != expected]
+    assert not wrong, f"{len(wrong)} of {len(answers)}: {wrong[0]!r}"
+
+
+def fill_set(node, members):
+    with node.connect(120) as connection:
+        batches = [("CL", "QUORUM", "SADD", "set", *(f"member-{n}" for n in range(at, at + 1000))) for at in range(0, members, 1000)]
+        all_equal(connection.pipeline(batches, batch=10), 1000)
+
+
+def fill_hash(node, fields):
+    with node.connect(120) as connection:
+        commands = [("CL", "QUORUM", "HSET", "hash", f"field-{n}", bytes([97 + n % 26]) * FIELD_BYTES) for n in range(fields)]
+        all_equal(connection.pipeline(commands, batch=50), 1)
+
+
+def reads_in_full(node, level):
+    with node.connect(120) as connection:
+        members = connection.call("CL", level, "SMEMBERS", "set")
+        assert len(set(members)) == MEMBERS, f"{node.name} at {level}: {len(members)} members"
+        fields = connection.call("CL", level, "HGETALL", "hash")
+        fields = fields if isinstance(fields, dict) else dict(zip(fields[::2], fields[1::2]))
+        assert len(fields) == FIELDS and all(len(value) == FIELD_BYTES for value in fields.values()), f"{node.name} at {level}: {len(fields)} fields"
+
+
+def check_large_collections_are_read_streamed_and_deleted_everywhere():
+    with Cluster(1) as cluster:
+        # Four nodes of one datacenter hold three replicas: one node always has to ask.
+        for name in ("b", "c"):
+            cluster.add(name, "dc1")
+        wait_until("three replicas", lambda: cluster[0].status()["keyspaces"][0]["replication"].get("dc1") == 3, 30)
+        cluster.wait_converged(30)
+        fill_set(cluster[0], MEMBERS)
+        fill_hash(cluster[1], FIELDS)
+        cluster.add("d", "dc1")
+        wait_until("the newcomer is filled", lambda: all(node.status()["converged"] for node in cluster.nodes), 120)
+        for node in cluster.nodes:
+            for level in ("ONE", "QUORUM", "ALL"):
+                reads_in_full(node, level)
+        assert cluster[3].call("CL", "QUORUM", "DEL", "set", timeout=120) == 1
+        assert cluster[2].call("CL", "QUORUM", "DEL", "hash", timeout=120) == 1
+
+        def empty(node):
+            return not any(keyspace[name] for keyspace in node.status()["keyspaces"] for name in ("rows", "recent", "residuals"))
+
+        for node in cluster.nodes:
+            wait_until(f"nothing is left on {node.name}", lambda: empty(node), 60)
+
+
+def check_writes_with_an_old_token_are_bounded_and_a_set_cleans_up():
+    with Cluster(3) as cluster:
+        with cluster[0].connect(60) as connection:
+            connection.call("CL", "QUORUM", "SET", "k", "first")
+            token = connection.call("CL", "QUORUM", "CTX.GET", "k")[0]
+            answers = connection.pipeline([("CL", "QUORUM", "CTX.SET", "k", f"v{n}", token) for n in range(STALE_WRITES)], batch=100)
+            refused = [answer for answer in answers if isinstance(answer, ReplyError)]
+            assert refused, "siblings grow without bound"
+            assert all("nothing was applied" in str(answer) for answer in refused), str(refused[0])
+            siblings = connection.call("CL", "QUORUM", "CTX.GET", "k")[1]
+            assert 1 < len(siblings) <= 1000, len(siblings)
+            connection.call("CL", "QUORUM", "SET", "k", "done")
+        cluster.wait_converged(30)
+        for node in cluster.nodes:
+            assert node.call("CL", "ONE", "GET", "k") == b"done"
+            assert len(node.call("CL", "ONE", "CTX.GET", "k")[1]) == 1
+
+
+def check_a_node_that_is_away_for_long_costs_bounded_memory_and_catches_up():
+    keys, value = 100_000, b"v" * 100
+    with Cluster(3) as cluster:
+        a, b, c = cluster.nodes
+        with a.connect(120) as connection:
+            all_equal(connection.pipeline([("CL", "ALL", "SET", f"k{n}", value) for n in range(keys)]), "OK")
+        cluster.wait_converged(30)
+        resident, streams = [node.resident_bytes() for node in (a, b)], metric(c, "quorate_streams_total")
+        c.kill()
+        with a.connect(120) as connection:
+            for at in range(0, AWAY_WRITES, 20_000):
+                commands = [("CL", "QUORUM", "SET", f"k{n % keys}", b"%0100d" % n) for n in range(at, at + 20_000)]
+                all_equal(connection.pipeline(commands), "OK")
+        grown = [node.resident_bytes() - before for node, before in zip((a, b), resident)]
+        sent = sum(metric(node, "quorate_frames_sent_bytes_total") for node in (a, b))
+        begun = time.monotonic()
+        c.start()
+        wait_until("it has caught up", lambda: all(node.status()["converged"] for node in cluster.nodes), 120)
+        took = time.monotonic() - begun
+        sent = sum(metric(node, "quorate_frames_sent_bytes_total") for node in (a, b)) - sent
+        own = min(keys, AWAY_WRITES) * (len("k12345") + 100)
+        print(f"away for {AWAY_WRITES} writes: the others grew by {[g // MIB for g in grown]} MiB; caught up in {took:.1f} s "
+              f"with {sent / MIB:.1f} MiB, {sent / own:.2f} of the rows' own bytes; streams {metric(c, 'quorate_streams_total') - streams:.0f}")
+        assert all(growth < 400 * MIB for growth in grown), grown
+        assert c.call("CL", "ONE", "GET", "k7") == a.call("CL", "ALL", "GET", "k7")
