@@ -107,8 +107,8 @@ pub(super) fn registers<'h>(key: &str, operations: &[Operation<'h>]) -> BTreeMap
     // Also those that nobody wrote and somebody read.
     let whole = |operation: &Operation<'h>| operation.answer().as_object().into_iter().flat_map(serde_json::Map::keys);
     let read: Vec<&String> = operations.iter().filter(|operation| operation.call.f.is_read()).flat_map(whole).collect();
-    let named = operations.iter().filter_map(|operation| operation.call.field.as_deref());
-    let fields: BTreeSet<&str> = named.chain(read.into_iter().map(String::as_str)).collect();
+    let of_calls = operations.iter().filter_map(|operation| operation.call.field.as_deref());
+    let fields: BTreeSet<&str> = of_calls.chain(read.into_iter().map(String::as_str)).collect();
     let hash = operations.iter().any(|operation| operation.call.field.is_some() || operation.answer().is_object());
     let names: Vec<Option<&str>> = if hash { fields.into_iter().map(Some).collect() } else { vec![None] };
     let mut registers: BTreeMap<Box<str>, Vec<Access<'h>>> = BTreeMap::new();
