@@ -52,10 +52,13 @@ mod network;
 mod oracle;
 mod panics;
 mod plan;
+pub mod planted;
 mod play;
 mod promise;
 pub mod report;
 mod rest;
+pub mod scenario;
+mod scripted;
 mod shrink;
 mod trace;
 
@@ -65,7 +68,7 @@ pub use disk::SimDisk;
 pub use history::{Fate, Need, Told};
 pub use network::{Conditions, Network, Port};
 pub use oracle::Violation;
-pub use plan::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
+pub use plan::{Action, Ask, Deed, Focus, Incident, Key, Kind, Knobs, Plan, Shape, Step};
 pub use play::{Outcome, play};
 pub use trace::Trace;
 

@@ -1,5 +1,6 @@
 //! Random histories follow from their seeds, and from their plans alone.
 
+use quorate::sim::scenario::{Scenario, ScenarioError};
 use quorate::sim::{Plan, play};
 
 #[test]
@@ -25,4 +26,25 @@ fn a_plan_that_was_written_down_gives_the_same_history() {
     let read: Plan = serde_json::from_str(&written).expect("what was written can be read");
     assert_eq!(plan, read);
     assert_eq!(play(&plan).trace, play(&read).trace);
+}
+
+#[test]
+fn the_scenario_of_the_example_is_served_as_its_levels_say() {
+    let scenario = Scenario::read(include_str!("../examples/split.toml")).expect("the example is a scenario");
+    let outcome = play(&scenario.plan);
+    assert_eq!(outcome.violations, [], "{}", scenario.table(&outcome));
+    let table = scenario.table(&outcome);
+    for level in ["ONE", "LOCAL_QUORUM", "QUORUM", "EACH_QUORUM", "ALL"] {
+        assert!(table.contains(level), "{table}");
+    }
+}
+
+#[test]
+fn a_scenario_that_means_nothing_is_refused() {
+    let text = |rest: &str| format!("datacenters = {{ dc1 = 1 }}\nlevels = [\"ONE\"]\nlasts = \"1s\"\n{rest}");
+    assert!(Scenario::read(&text("")).is_ok());
+    assert!(matches!(Scenario::read(&text("wind = 3")), Err(ScenarioError::Toml(_))));
+    assert!(matches!(Scenario::read(&text("[[step]]\nat = \"1s\"")), Err(ScenarioError::BadStep { .. })));
+    assert!(matches!(Scenario::read(&text("[[step]]\nat = \"1s\"\ncrash = \"dc2-1\"")), Err(ScenarioError::NoSuchPlace { .. })));
+    assert!(matches!(Scenario::read(&text("[[step]]\nat = \"soon\"\nheal = true")), Err(ScenarioError::BadTime { .. })));
 }

@@ -13,6 +13,7 @@ use crate::config::ConfigError;
 use crate::demo::DemoError;
 use crate::node::StartError;
 use crate::resp::client::{ClientError, Refusal};
+use crate::sim::scenario::ScenarioError;
 
 /// Exit codes; 0 and 2 are clap's as well.
 const FAILED: u8 = 1;
@@ -76,6 +77,12 @@ pub(super) enum Failure {
     /// The simulator has found something.
     #[error("{0} histories broke a promise")]
     PromisesBroken(usize),
+    /// The scenario says nothing that can be played.
+    #[error(transparent)]
+    Scenario(#[from] ScenarioError),
+    /// The simulator is blind to something.
+    #[error("{0} planted bugs were not found")]
+    BugsMissed(usize),
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -115,7 +122,12 @@ impl Failure {
             Self::Call { cause: ureq::Error::Io(cause), .. } if cause.kind() == io::ErrorKind::ConnectionRefused => FAILED,
             Self::Call { sent_write: true, .. } => UNKNOWN_OUTCOME,
             // A history that cannot be judged was neither kept nor broken.
-            Self::Unusable(_) | Self::History { .. } | Self::Usage(_) | Self::Config(_) | Self::Demo(DemoError::Plan(_)) => USAGE,
+            Self::Unusable(_)
+            | Self::History { .. }
+            | Self::Usage(_)
+            | Self::Scenario(_)
+            | Self::Config(_)
+            | Self::Demo(DemoError::Plan(_)) => USAGE,
             _ => FAILED,
         }
     }

@@ -1,21 +1,27 @@
 //! `quorate sim`: random histories of whole clusters in virtual time, held against what is promised.
 
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use serde_json::json;
 
 use super::fail::Failure;
 use super::output::Output;
 use super::{Globals, output};
 use crate::sim::campaign::{Campaign, Totals};
-use crate::sim::{Plan, play, report};
+use crate::sim::scenario::Scenario;
+use crate::sim::{Plan, planted, play, report};
+use crate::table::Table;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate sim                                 1000 histories, each with its own cluster, load and faults
   quorate sim --minutes 10 --from 5000        as many as there is time for
   quorate sim --seed 4711 --trace             one history, line by line
+  quorate sim --scenario examples/split.toml  your own cluster, with faults at your times
+  quorate sim --planted                       break every rule on purpose, and see that a check notices
 
 Exit code 0 only if no promise was broken. A history that breaks one is shrunk and shown; the same seed shows it again.";
 
@@ -34,6 +40,9 @@ pub(super) struct Sim {
     /// Begin no history after this.
     #[arg(long, value_name = "M")]
     minutes: Option<f64>,
+    /// Play the scenario in this file and show what was served at which level.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "from", "minutes", "seed", "planted"])]
+    scenario: Option<PathBuf>,
     /// Play this seed alone.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "minutes"])]
     seed: Option<u64>,
@@ -46,6 +55,8 @@ pub(super) struct Sim {
     /// Histories at the same time [default: one for each processor].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    #[command(flatten)]
+    bugs: Bugs,
     /// Seconds for which a failure is shrunk.
     #[arg(long, value_name = "S", default_value_t = 30)]
     shrink: u64,
@@ -54,8 +65,31 @@ pub(super) struct Sim {
     failures: usize,
 }
 
+/// Which bugs to plant.
+#[derive(Debug, Args)]
+struct Bugs {
+    /// Plant this bug, or all of them one after the other, and see which check finds it.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["seeds", "from", "seed"])]
+    planted: Option<String>,
+    /// Name all bugs that can be planted.
+    #[arg(long)]
+    list_planted: bool,
+    /// Seconds for which one planted bug is hunted.
+    #[arg(long, value_name = "S", default_value_t = 60)]
+    hunt: u64,
+}
+
 impl Sim {
     pub(super) fn run(self, globals: &Globals) -> Result<(), Failure> {
+        if self.bugs.list_planted {
+            return list_planted();
+        }
+        if let Some(name) = &self.bugs.planted {
+            return self.hunt(name, globals);
+        }
+        if let Some(file) = &self.scenario {
+            return scenario(file, globals);
+        }
         if let (Some(seed), true) = (self.seed, self.trace) {
             return trace(seed);
         }
@@ -63,7 +97,7 @@ impl Sim {
             from: self.seed.unwrap_or(self.from),
             seeds: if self.seed.is_some() { Some(1) } else { self.seeds.or_else(|| self.minutes.is_none().then_some(1000)) },
             within: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
-            threads: self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)),
+            threads: self.threads(),
             verify: self.verify,
             shrink_for: Duration::from_secs(self.shrink),
             failures_max: self.failures.max(1),
@@ -76,6 +110,63 @@ impl Sim {
         }
         if totals.failures.is_empty() { Ok(()) } else { Err(Failure::PromisesBroken(totals.failures.len())) }
     }
+}
+
+impl Sim {
+    fn threads(&self) -> usize {
+        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+
+    /// Plants the bug of this name, or every one, and hunts for it.
+    fn hunt(&self, name: &str, globals: &Globals) -> Result<(), Failure> {
+        if !planted::POSSIBLE {
+            return Err(Failure::Usage(
+                "this build has no bugs to plant; build one that has: cargo run --release --features planted-bugs -- sim --planted",
+            ));
+        }
+        let bugs: Vec<_> = crate::planted::everywhere().filter(|bug| name.is_empty() || bug.name == name).collect();
+        if bugs.is_empty() {
+            return Err(Failure::Usage("there is no such bug; quorate sim --list-planted names all"));
+        }
+        let hunts = planted::hunt(&bugs, Duration::from_secs(self.bugs.hunt), self.threads(), |hunt| {
+            let found = hunt.found_by.unwrap_or("NOT FOUND");
+            output::note(format_args!("{}: {found}, {} histories, {:.1} s", hunt.bug.name, hunt.histories, hunt.took.as_secs_f64()));
+        });
+        let missed: Vec<&str> = hunts.iter().filter(|hunt| hunt.found_by.is_none()).map(|hunt| hunt.bug.name).collect();
+        match globals.output {
+            Output::Json => output::line(json!({ "planted": hunts.len(), "found": hunts.len() - missed.len(), "missed": missed }))?,
+            Output::Table => output::line(report::hunts(&hunts))?,
+        }
+        if missed.is_empty() { Ok(()) } else { Err(Failure::BugsMissed(missed.len())) }
+    }
+}
+
+/// Plays a scenario file.
+fn scenario(file: &Path, globals: &Globals) -> Result<(), Failure> {
+    let scenario = Scenario::read(&std::fs::read_to_string(file)?)?;
+    let begun = Instant::now();
+    let outcome = play(&scenario.plan);
+    let mut totals = Totals::default();
+    totals.add(&scenario.plan, &outcome);
+    totals.took = begun.elapsed();
+    let broken: Vec<_> = outcome.violations.iter().map(|violation| format!("{}: {}", violation.check, violation.what)).collect();
+    if globals.output == Output::Json {
+        let mut document = report::json(&totals);
+        document["violations"] = broken.clone().into();
+        output::line(document)?;
+    } else {
+        output::line(scenario.table(&outcome))?;
+        output::line(if broken.is_empty() { "lost: nothing; every promise was kept".to_owned() } else { broken.join("\n") })?;
+    }
+    if broken.is_empty() { Ok(()) } else { Err(Failure::PromisesBroken(1)) }
+}
+
+fn list_planted() -> Result<(), Failure> {
+    let mut table = Table::new(["BUG", "BREAKS"]);
+    for bug in crate::planted::everywhere() {
+        table.push([bug.name.to_owned(), bug.breaks.to_owned()]);
+    }
+    Ok(output::line(table)?)
 }
 
 fn trace(seed: u64) -> Result<(), Failure> {

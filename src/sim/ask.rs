@@ -75,7 +75,9 @@ impl Asker {
                 (reply.map(|answer| answer.reply), receipt)
             }
             // Nobody listens: the request was never sent.
-            (None, ..) => (Err(RequestError::Overloaded), None),
+            (None, ..) => {
+                (Err(RequestError::Unavailable { level: ask.level, required: 1, alive: 0, missing: vec![NodeId(ask.node)] }), None)
+            }
             _ => (Err(RequestError::NoKeyspace), None),
         };
         if let (Ok(Reply::Siblings { token, values }), Deed::Siblings) = (&reply, &ask.deed) {

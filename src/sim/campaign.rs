@@ -124,7 +124,8 @@ fn locked(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
 }
 
 impl Totals {
-    fn add(&mut self, plan: &Plan, outcome: &Outcome) {
+    /// Takes in one history.
+    pub fn add(&mut self, plan: &Plan, outcome: &Outcome) {
         self.histories += 1;
         self.operations += plan.operations() as u64;
         self.acknowledged += outcome.acknowledged() as u64;

@@ -77,6 +77,12 @@ impl Need {
         need
     }
 
+    /// So many copies of so many replicas in one datacenter.
+    #[cfg(test)]
+    pub(super) fn flat(replicas: usize, copies: usize) -> Self {
+        Self { epoch: Epoch(1), each: BTreeMap::from([("dc1".into(), (replicas, 0))]), total: copies }
+    }
+
     /// A majority of the same replicas.
     fn majority(&self) -> Self {
         let all: usize = self.each.values().map(|(all, _)| all).sum();

@@ -13,6 +13,8 @@ use super::{Conditions, Layout};
 
 mod draw;
 
+pub use draw::{Focus, Incident};
+
 /// Everything that happens in one history. The same plan gives the same history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {

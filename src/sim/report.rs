@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::campaign::{Failure, Totals};
+use super::planted::Hunt;
 use super::{Action, Outcome, Plan, Told};
+use crate::table::Table;
 
 /// The command that plays one seed again.
 pub fn replay(seed: u64) -> String {
@@ -56,6 +58,16 @@ pub fn steps(plan: &Plan) -> String {
         let _ = writeln!(text, "{:>8.3} s {mark} {}", step.at as f64 / 1000.0, step.action);
         text
     })
+}
+
+/// Which check found which planted bug, and how soon.
+pub fn hunts(hunts: &[Hunt]) -> String {
+    let mut table = Table::new(["BUG", "FOUND BY", "IN", "HISTORIES", "SECONDS"]);
+    for Hunt { bug, found_by, history, histories, took } in hunts {
+        let found_by = found_by.unwrap_or("NOT FOUND").to_owned();
+        table.push([bug.name.to_owned(), found_by, history.clone(), histories.to_string(), format!("{:.1}", took.as_secs_f64())]);
+    }
+    table.to_string()
 }
 
 /// The last line for programs.

@@ -10,11 +10,13 @@ use super::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
 
 mod fault;
 
+pub use fault::Incident;
+
 /// What a plan may be about, when not everything is wanted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Focus {
     /// Only these kinds of incidents, if any are named.
-    pub incidents: &'static [fault::Incident],
+    pub incidents: &'static [Incident],
     /// Only these kinds of keys, if any are named.
     pub kinds: &'static [Kind],
 }

@@ -50,21 +50,19 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
             Some(_) => {}
         }
     }
-    let newest = shown.last().and_then(|last| of_key.by_number(*last));
     let appends = of_key.writes().filter(|told| told.ask.deed == Deed::Append && !once.contains(&told.ask.id));
-    let lost = appends
-        .into_iter()
-        .find(|append| of_key.must_find(append, read) && !of_key.flushed(append) && !may_miss(of_key, append, newest))?;
+    let mut sure = appends.filter(|append| of_key.must_find(append, read) && !of_key.flushed(append));
+    let lost = sure.find(|append| !of_key.writes().any(|other| may_hide(of_key, other, append, read)))?;
     let what = format!("{} does not show the part {}, acknowledged at {:?}: {shown:?}", read.ask, lost.ask.id, lost.to);
     Some(of_key.broken("lost", read, what))
 }
 
-/// Whether the write that shows now may have been made without seeing `append`, or over it.
-fn may_miss(of_key: &OfKey<'_>, append: &Told, last: Option<&Told>) -> bool {
-    let replaced = of_key.writes().any(|told| told.ask.deed == Deed::Set && told.over().is_none_or(|over| over >= append.from));
-    match last {
-        // Nothing at all shows: then only a set, which shows itself, could have come over it.
-        None => false,
-        Some(last) => replaced || !(of_key.older(last, append) || of_key.must_find(append, last) && last.ask.deed == Deed::Append),
+/// Whether `other` may stand where `append` was: it replaced it, or neither has seen the other and the clocks do not tell them apart.
+fn may_hide(of_key: &OfKey<'_>, other: &Told, append: &Told, read: &Told) -> bool {
+    if other.ask.id == append.ask.id || other.from > read.to {
+        return false;
     }
+    let built_on_it = other.ask.deed == Deed::Append && of_key.must_find(append, other);
+    let seen_by_it = of_key.must_find(other, append);
+    !built_on_it && !seen_by_it && !of_key.older(other, append)
 }

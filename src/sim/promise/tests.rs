@@ -1,0 +1,153 @@
+//! Every check must be able to fail: a history that keeps its promises passes, and one word changed in it does not.
+
+use std::time::Duration;
+
+use quorate_crdt::NodeId;
+use quorate_dynamo::Consistency;
+use quorate_dynamo::op::{Reply, RequestError};
+
+use super::{Judged, judge};
+use crate::sim::history::{Need, Told};
+use crate::sim::{Ask, Deed, Key, Kind, Plan};
+
+/// A request of three replicas at a majority, answered after 10 ms.
+fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, RequestError>) -> Told {
+    let ask = Ask { id, client: 0, node: 1, level: Consistency::Quorum, keyspace: 0, key: Key(kind, 0), deed, timeout: 1_000 };
+    let (from, to) = (Duration::from_millis(at), Duration::from_millis(at + 10));
+    Told { ask, from, to, result, dot: None, need: Need::flat(3, 2), covers: Vec::new() }
+}
+
+/// What the first broken promise is, when nothing was destroyed before `destroyed`.
+fn verdict(history: &[Told], destroyed: &[(Duration, NodeId)]) -> Option<&'static str> {
+    let mut plan = Plan::from_seed(1);
+    plan.steps.clear();
+    plan.shape.skew_ms = 10;
+    let judged = Judged { plan: &plan, history, last: &[], destroyed, spread: 20 };
+    judge(&judged).first().map(|violation| violation.check)
+}
+
+fn value(text: &str) -> Reply {
+    Reply::Value(text.to_owned().into())
+}
+
+const DONE: Result<Reply, RequestError> = Ok(Reply::Done);
+const ONE: Result<Reply, RequestError> = Ok(Reply::Integer(1));
+const NIL: Result<Reply, RequestError> = Ok(Reply::Nil);
+const OPEN: Result<Reply, RequestError> = Err(RequestError::Stopping);
+
+fn register(deed: Deed) -> (Kind, Deed) {
+    (Kind::Register, deed)
+}
+
+#[test]
+fn a_register_that_forgets_is_found_and_a_removed_one_may() {
+    let set = told(1, 0, register(Deed::Set), DONE);
+    let lost = told(2, 100, register(Deed::Get), NIL);
+    assert_eq!(verdict(&[set.clone(), lost.clone()], &[]), Some("lost"));
+    let kept = told(2, 100, register(Deed::Get), Ok(value("v1")));
+    assert_eq!(verdict(&[set.clone(), kept], &[]), None);
+    let removal = told(3, 50, register(Deed::Delete), OPEN);
+    assert_eq!(verdict(&[set.clone(), removal, lost.clone()], &[]), None);
+    // An open write promises nothing.
+    let unsure = Told { result: OPEN, ..set };
+    assert_eq!(verdict(&[unsure, lost], &[]), None);
+}
+
+#[test]
+fn a_write_is_excused_only_by_as_many_disks_as_it_had_copies() {
+    let history = [told(1, 0, register(Deed::Set), DONE), told(2, 100, register(Deed::Get), NIL)];
+    let gone = |node| (Duration::from_millis(50), NodeId(node));
+    assert_eq!(verdict(&history, &[gone(1)]), Some("lost"));
+    assert_eq!(verdict(&history, &[gone(1), gone(1)]), Some("lost"));
+    assert_eq!(verdict(&history, &[gone(1), gone(2)]), None);
+}
+
+#[test]
+fn an_older_value_is_stale_only_when_the_clocks_tell_them_apart() {
+    let read = told(3, 200, register(Deed::Get), Ok(value("v1")));
+    let history = |second: u64| [told(1, 0, register(Deed::Set), DONE), told(2, second, register(Deed::Set), DONE), read.clone()];
+    assert_eq!(verdict(&history(100), &[]), Some("stale"));
+    assert_eq!(verdict(&history(20), &[]), None);
+}
+
+#[test]
+fn a_refused_write_must_never_show() {
+    let refused = told(1, 0, register(Deed::Set), Err(RequestError::Overloaded));
+    assert_eq!(verdict(&[refused, told(2, 100, register(Deed::Get), Ok(value("v1")))], &[]), Some("refused-but-applied"));
+    assert_eq!(verdict(&[told(2, 100, register(Deed::Get), Ok(value("v7")))], &[]), Some("invented"));
+}
+
+#[test]
+fn what_was_removed_at_a_majority_stays_away() {
+    let history = |kind, add: Deed, remove: Deed, shown: Told| [told(1, 0, (kind, add), ONE), told(2, 100, (kind, remove), ONE), shown];
+    let back = told(3, 200, register(Deed::Get), Ok(value("v1")));
+    assert_eq!(verdict(&history(Kind::Register, Deed::Set, Deed::Delete, back), &[]), Some("came-back"));
+    let back = told(3, 200, (Kind::Set, Deed::Members), Ok(Reply::List(vec!["m1".into()])));
+    assert_eq!(verdict(&history(Kind::Set, Deed::Add(vec![1]), Deed::Remove(vec![1]), back.clone()), &[]), Some("came-back"));
+    // An addition that was made at the same time stays.
+    let beside = told(4, 95, (Kind::Set, Deed::Add(vec![1])), ONE);
+    let [add, removal, back] = history(Kind::Set, Deed::Add(vec![1]), Deed::Remove(vec![1]), back);
+    assert_eq!(verdict(&[add, beside, removal, back], &[]), None);
+}
+
+#[test]
+fn a_set_that_loses_an_element_is_found() {
+    let add = told(1, 0, (Kind::Set, Deed::Add(vec![1, 2])), ONE);
+    let shown = told(2, 100, (Kind::Set, Deed::Members), Ok(Reply::List(vec!["m1".into()])));
+    assert_eq!(verdict(&[add, shown], &[]), Some("lost"));
+}
+
+#[test]
+fn a_counter_is_between_what_is_sure_and_what_is_possible() {
+    let count = |id, result| told(id, 0, (Kind::Counter, Deed::Count(2)), result);
+    let shown = |text| told(9, 100, (Kind::Counter, Deed::Get), Ok(value(text)));
+    let history = |text| [count(1, ONE), count(2, OPEN), shown(text)];
+    assert_eq!(verdict(&history("1"), &[]), Some("count-lost"));
+    assert_eq!(verdict(&history("2"), &[]), None);
+    assert_eq!(verdict(&history("4"), &[]), None);
+    assert_eq!(verdict(&history("5"), &[]), Some("counted-twice"));
+}
+
+#[test]
+fn a_text_keeps_every_part_and_each_once() {
+    let append = |id, at| told(id, at, (Kind::Text, Deed::Append), ONE);
+    let shown = |text| told(9, 200, (Kind::Text, Deed::Get), Ok(value(text)));
+    assert_eq!(verdict(&[append(1, 0), append(2, 100), shown("[1][2]")], &[]), None);
+    assert_eq!(verdict(&[append(1, 0), append(2, 100), shown("[2]")], &[]), Some("lost"));
+    assert_eq!(verdict(&[append(1, 0), append(2, 100), shown("[1][2][2]")], &[]), Some("counted-twice"));
+    // Two at the same time: one of them stands.
+    assert_eq!(verdict(&[append(1, 0), append(2, 5), shown("[2]")], &[]), None);
+}
+
+#[test]
+fn a_sibling_goes_only_when_a_token_covered_it() {
+    let set = told(1, 0, (Kind::Siblings, Deed::SetSeen), DONE);
+    let over = |covers: Vec<u32>| Told { covers, ..told(2, 100, (Kind::Siblings, Deed::SetSeen), DONE) };
+    let shown = |values: &[&'static str]| {
+        let values = values.iter().map(|value| bytes::Bytes::from_static(value.as_bytes())).collect();
+        told(3, 200, (Kind::Siblings, Deed::Siblings), Ok(Reply::Siblings { token: bytes::Bytes::new(), values }))
+    };
+    assert_eq!(verdict(&[set.clone(), over(vec![]), shown(&["v2"])], &[]), Some("lost"));
+    assert_eq!(verdict(&[set.clone(), over(vec![1]), shown(&["v2"])], &[]), None);
+    assert_eq!(verdict(&[set, over(vec![1]), shown(&["v1", "v2"])], &[]), Some("came-back"));
+}
+
+#[test]
+fn a_key_is_there_before_its_expiry_and_not_after() {
+    let set = |ms| told(1, 0, (Kind::Expiring, Deed::SetFor { ms }), DONE);
+    let shown = |at, result| told(2, at, (Kind::Expiring, Deed::Get), result);
+    assert_eq!(verdict(&[set(10_000), shown(1_000, NIL)], &[]), Some("lost"));
+    assert_eq!(verdict(&[set(500), shown(1_000, NIL)], &[]), None);
+    assert_eq!(verdict(&[set(500), shown(1_000, Ok(value("v1")))], &[]), Some("outlived-its-expiry"));
+}
+
+#[test]
+fn a_reader_never_goes_back() {
+    let cell = |deed| (Kind::Cell, deed);
+    let read = |id, at, text| told(id, at, cell(Deed::Get), Ok(value(text)));
+    let sets = || [told(1, 0, cell(Deed::Set), DONE), told(2, 5, cell(Deed::Set), DONE)];
+    let [first, second] = sets();
+    assert_eq!(verdict(&[first, second, read(3, 50, "v1"), read(4, 70, "v2"), read(5, 90, "v1")], &[]), Some("turned"));
+    let [first, second] = sets();
+    assert_eq!(verdict(&[first, second, read(3, 50, "v1"), read(4, 70, "v2"), read(5, 90, "v2")], &[]), None);
+}

@@ -1,0 +1,257 @@
+//! Scenario files: "these are my nodes; cut this line after ten seconds", and what is then served at which level.
+
+use std::collections::BTreeMap;
+use std::str::FromStr as _;
+
+use quorate_dynamo::Consistency;
+use serde::Deserialize;
+
+use super::history::{Fate, Told};
+use super::{Action, Ask, Deed, Key, Kind, Knobs, Outcome, Plan, Shape, Step};
+use crate::config::parse_duration;
+use crate::table::Table;
+
+/// A scenario as it is written. Unknown keys are errors.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    datacenters: BTreeMap<String, u8>,
+    within: Option<String>,
+    between: Option<String>,
+    levels: Vec<String>,
+    every: Option<String>,
+    lasts: String,
+    seed: Option<u64>,
+    #[serde(default)]
+    step: Vec<WrittenStep>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenStep {
+    at: String,
+    /// The first is cut off from the others, both ways.
+    cut: Option<Vec<String>>,
+    /// The first is not heard by the others any more.
+    mute: Option<Vec<String>>,
+    heal: Option<bool>,
+    crash: Option<String>,
+    restart: Option<String>,
+    stop: Option<String>,
+    go_on: Option<String>,
+    wipe: Option<String>,
+}
+
+/// A scenario that cannot be played.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ScenarioError {
+    /// It is no TOML, or has keys that mean nothing.
+    #[error(transparent)]
+    Toml(#[from] toml::de::Error),
+    /// Neither a datacenter nor a node has the name.
+    #[error("there is no datacenter and no node {name:?}; nodes are called dc-1, dc-2, … after their datacenter")]
+    NoSuchPlace {
+        /// What was written.
+        name: String,
+    },
+    /// It is no time.
+    #[error("{text:?} is no time, such as 500ms or 10s")]
+    BadTime {
+        /// What was written.
+        text: String,
+    },
+    /// It is no level.
+    #[error(transparent)]
+    BadLevel(#[from] quorate_dynamo::consistency::UnknownLevel),
+    /// A step does nothing, or two things.
+    #[error("the step at {at} must say one thing: cut, mute, heal, crash, restart, stop, go_on or wipe")]
+    BadStep {
+        /// When it was to happen.
+        at: String,
+    },
+    /// There is nobody to ask.
+    #[error("a scenario has 1 to 9 nodes in datacenters that each have one")]
+    BadShape,
+}
+
+/// A scenario that can be played.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// What happens.
+    pub plan: Plan,
+    /// The datacenters, by number.
+    datacenters: Vec<String>,
+    /// The datacenter of each node, by number.
+    homes: Vec<usize>,
+    levels: Vec<Consistency>,
+}
+
+impl Scenario {
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    /// [`ScenarioError`].
+    pub fn read(text: &str) -> Result<Self, ScenarioError> {
+        let written: Written = toml::from_str(text)?;
+        let nodes: usize = written.datacenters.values().map(|&nodes| usize::from(nodes)).sum();
+        if !(1..=9).contains(&nodes) || written.datacenters.values().any(|&nodes| nodes == 0) {
+            return Err(ScenarioError::BadShape);
+        }
+        let datacenters: Vec<String> = written.datacenters.keys().cloned().collect();
+        let places = Places::new(&written.datacenters);
+        let levels = written.levels.iter().map(|level| Consistency::from_str(level)).collect::<Result<Vec<_>, _>>()?;
+        let until = millis(&written.lasts)?;
+        let every = written.every.as_deref().map_or(Ok(500), millis)?.max(10);
+        let mut steps = Vec::new();
+        for step in &written.step {
+            steps.extend(places.step(step)?);
+        }
+        steps.extend(load(nodes as u64, &levels, (every, until)));
+        steps.sort_by_key(|step| step.at);
+        let shape = Shape {
+            datacenters: written.datacenters.values().copied().collect(),
+            racks: 0,
+            partitions: 4,
+            cores: 1,
+            within_us: written.within.as_deref().map_or(Ok(500), micros)?,
+            between_ms: written.between.as_deref().map_or(Ok(15), millis)?,
+            loss: 0.0,
+            skew_ms: 20,
+            heartbeat_ms: 150,
+        };
+        let plan = Plan { seed: written.seed.unwrap_or(1), shape, knobs: Knobs::default(), steps, until };
+        Ok(Self { plan, datacenters, homes: places.homes, levels })
+    }
+
+    /// What was served in each datacenter at each level while all was well, and between any two steps.
+    pub fn table(&self, outcome: &Outcome) -> String {
+        let mut bounds: Vec<u64> = outcome.events.iter().map(|(at, _)| *at).filter(|at| *at < self.plan.until).collect();
+        bounds.push(self.plan.until);
+        bounds.sort_unstable();
+        bounds.dedup();
+        let mut text = String::new();
+        let mut from = 0;
+        for to in bounds {
+            let happened: Vec<&str> = outcome.events.iter().filter(|(at, _)| *at == from).map(|(_, what)| &**what).collect();
+            text.push_str(&format_args!("{:.1} s to {:.1} s  {}\n", from as f64 / 1e3, to as f64 / 1e3, happened.join(", ")).to_string());
+            text.push_str(&self.served(outcome, (from, to)).to_string());
+            text.push('\n');
+            from = to;
+        }
+        text
+    }
+
+    fn served(&self, outcome: &Outcome, (from, to): (u64, u64)) -> Table {
+        let mut table = Table::new(["LEVEL", "DATACENTER", "WRITES", "READS"]);
+        for level in &self.levels {
+            for (number, datacenter) in self.datacenters.iter().enumerate() {
+                let share = |writes: bool| {
+                    let asked = outcome.history.iter().filter(|told| {
+                        let at = told.from.as_millis() as u64;
+                        let home = self.homes.get(told.ask.node as usize - 1);
+                        told.ask.level == *level && home == Some(&number) && (from..to).contains(&at) && told.ask.deed.writes() == writes
+                    });
+                    let fates: Vec<Fate> = asked.map(Told::fate).collect();
+                    let of = |fate: Fate| fates.iter().filter(|other| **other == fate).count();
+                    let open = if of(Fate::Open) > 0 { format!(", {} open", of(Fate::Open)) } else { String::new() };
+                    format!("{} of {}{open}", of(Fate::Done), fates.len())
+                };
+                table.push([level.to_string(), datacenter.clone(), share(true), share(false)]);
+            }
+        }
+        table
+    }
+}
+
+/// A write and a read of every level from every node, again and again.
+fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for at in (100..until.saturating_sub(50)).step_by(every as usize) {
+        for node in 1..=nodes {
+            for (lane, &level) in levels.iter().enumerate() {
+                let client = (node * 10) as u8 + lane as u8;
+                for deed in [Deed::Set, Deed::Get] {
+                    let id = steps.len() as u32 + 1;
+                    let ask = Ask { id, client, node, level, keyspace: 1, key: Key(Kind::Cell, lane as u8), deed, timeout: 400 };
+                    steps.push(Step { at, action: Action::Ask(ask) });
+                }
+            }
+        }
+    }
+    steps
+}
+
+/// An action on one node.
+type OfNode = fn(u64) -> Action;
+
+/// Which nodes a name stands for.
+struct Places {
+    by_name: BTreeMap<String, Vec<u64>>,
+    homes: Vec<usize>,
+}
+
+impl Places {
+    /// Nodes are numbered round robin over the datacenters, as they are started.
+    fn new(datacenters: &BTreeMap<String, u8>) -> Self {
+        let (mut by_name, mut homes) = (BTreeMap::<String, Vec<u64>>::new(), Vec::new());
+        let most = datacenters.values().copied().max().unwrap_or(0);
+        for turn in 1..=most {
+            for (home, (name, _)) in datacenters.iter().enumerate().filter(|(_, (_, nodes))| turn <= **nodes) {
+                homes.push(home);
+                let number = homes.len() as u64;
+                by_name.insert(format!("{name}-{turn}"), vec![number]);
+                by_name.entry(name.clone()).or_default().push(number);
+            }
+        }
+        Self { by_name, homes }
+    }
+
+    fn nodes(&self, name: &str) -> Result<Vec<u64>, ScenarioError> {
+        self.by_name.get(name).cloned().ok_or_else(|| ScenarioError::NoSuchPlace { name: name.to_owned() })
+    }
+
+    fn step(&self, written: &WrittenStep) -> Result<Vec<Step>, ScenarioError> {
+        let mut actions = Vec::new();
+        if let Some([first, others @ ..]) = written.cut.as_deref() {
+            let (inside, outside) = (self.nodes(first)?, self.all(others)?);
+            actions.push(Action::Cut { from: inside.clone(), to: outside.clone() });
+            actions.push(Action::Cut { from: outside, to: inside });
+        }
+        if let Some([first, others @ ..]) = written.mute.as_deref() {
+            actions.push(Action::Cut { from: self.nodes(first)?, to: self.all(others)? });
+        }
+        if written.heal == Some(true) {
+            actions.push(Action::Heal);
+        }
+        let each: [(&Option<String>, OfNode); 5] = [
+            (&written.crash, Action::Crash),
+            (&written.restart, Action::Restart),
+            (&written.stop, Action::Stop),
+            (&written.go_on, Action::GoOn),
+            (&written.wipe, Action::Wipe),
+        ];
+        for (name, action) in each {
+            if let Some(name) = name {
+                actions.extend(self.nodes(name)?.into_iter().map(action));
+            }
+        }
+        if actions.is_empty() {
+            return Err(ScenarioError::BadStep { at: written.at.clone() });
+        }
+        let at = millis(&written.at)?;
+        Ok(actions.into_iter().map(|action| Step { at, action }).collect())
+    }
+
+    fn all(&self, names: &[String]) -> Result<Vec<u64>, ScenarioError> {
+        Ok(names.iter().map(|name| self.nodes(name)).collect::<Result<Vec<_>, _>>()?.concat())
+    }
+}
+
+fn micros(text: &str) -> Result<u64, ScenarioError> {
+    parse_duration(text).map(|time| time.as_micros() as u64).ok_or_else(|| ScenarioError::BadTime { text: text.to_owned() })
+}
+
+fn millis(text: &str) -> Result<u64, ScenarioError> {
+    micros(text).map(|micros| micros / 1000)
+}

@@ -1,0 +1,131 @@
+//! Small histories, written by hand, for what chance seldom finds.
+
+use std::collections::BTreeMap;
+
+use quorate_dynamo::Consistency;
+
+use super::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
+
+/// A script under construction.
+struct Script {
+    plan: Plan,
+    asked: u32,
+}
+
+impl Script {
+    /// Nodes of each datacenter; one partition; a network without faults.
+    fn new(datacenters: &[u8]) -> Self {
+        let shape = Shape {
+            datacenters: datacenters.to_vec(),
+            racks: 0,
+            partitions: 1,
+            cores: 1,
+            within_us: 500,
+            between_ms: 5,
+            loss: 0.0,
+            skew_ms: 0,
+            heartbeat_ms: 150,
+        };
+        Self { plan: Plan { seed: 1, shape, knobs: Knobs::default(), steps: Vec::new(), until: 1_000 }, asked: 0 }
+    }
+
+    fn knobs(mut self, change: impl FnOnce(&mut Knobs)) -> Self {
+        change(&mut self.plan.knobs);
+        self
+    }
+
+    fn at(mut self, at: u64, action: Action) -> Self {
+        self.plan.until = self.plan.until.max(at + 1_000);
+        self.plan.steps.push(Step { at, action });
+        self
+    }
+
+    /// A request of the first keyspace; each node has a client of its own.
+    fn ask(mut self, at: u64, (node, level): (u64, Consistency), kind: Kind, deed: Deed) -> Self {
+        self.asked += 1;
+        let ask = Ask { id: self.asked, client: node as u8, node, level, keyspace: 1, key: Key(kind, 0), deed, timeout: 1_000 };
+        self.at(at, Action::Ask(ask))
+    }
+
+    fn done(mut self) -> Plan {
+        self.plan.steps.sort_by_key(|step| step.at);
+        self.plan
+    }
+}
+
+const QUORUM: Consistency = Consistency::Quorum;
+const ONE: Consistency = Consistency::One;
+const ALL: Consistency = Consistency::All;
+
+/// The scripts that may find the bug, with their names.
+pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
+    match bug {
+        "reap-by-own-clock" | "reap-at-one" => vec![("a clock two hours ahead", clock_ahead())],
+        "reap-without-a-look" => vec![("an expiry extended while the reaper is cut off", extended())],
+        "expiry-outlives-set" => vec![("a set over a value that expires", set_over_expiry())],
+        "switch-without-spread" => vec![("a move away from the one that knows", leaving())],
+        "lives-reused" => vec![("away and back", away_and_back())],
+        "chunk-of-any-stream" | "pull-once" => vec![("a wiped node behind a link that drops", wiped())],
+        _ => Vec::new(),
+    }
+}
+
+/// One clock is two hours ahead for a while: nothing that expires in an hour is gone in the end.
+fn clock_ahead() -> Plan {
+    let script = Script::new(&[3]).ask(200, (1, ALL), Kind::Expiring, Deed::SetFor { ms: 3_600_000 });
+    (1..=3)
+        .fold(script, |script, node| script.at(1_000 * node, Action::Jump(node, 7_200_000)).at(1_000 * node + 900, Action::MendClock(node)))
+        .done()
+}
+
+/// A key is extended at a quorum; who removes by time has not heard of it.
+fn extended() -> Plan {
+    let script = Script::new(&[3]).ask(100, (1, ALL), Kind::Expiring, Deed::SetFor { ms: 1_500 });
+    let script = (1..=3)
+        .fold(script, |script, other| script.at(300, Action::DropFrames { from: 2, to: other, share: f64::from(u8::from(other == 1)) }));
+    script
+        .at(300, Action::DropFrames { from: 3, to: 1, share: 0.5 })
+        .ask(500, (2, QUORUM), Kind::Expiring, Deed::ExpireIn { ms: 3_600_000 })
+        .at(6_000, Action::Heal)
+        .done()
+}
+
+/// A value without an expiry over one with: it stays.
+fn set_over_expiry() -> Plan {
+    let script = Script::new(&[3]).ask(100, (1, QUORUM), Kind::Expiring, Deed::SetFor { ms: 1_000 });
+    let script = script.ask(400, (2, QUORUM), Kind::Expiring, Deed::Set);
+    (3..6).fold(script, |script, second| script.ask(second * 1_000, (3, QUORUM), Kind::Expiring, Deed::Get)).done()
+}
+
+/// A node writes at `ONE` while nobody hears it; then its partition moves away from it.
+fn leaving() -> Plan {
+    let script = Script::new(&[3]);
+    let mut all = (1..=3).fold(script, |script, node| {
+        let others = (1..=3).filter(|other| *other != node).collect::<Vec<_>>();
+        script
+            .at(1_000 * node, Action::Cut { from: vec![node], to: others })
+            .ask(1_000 * node + 100, (node, ONE), Kind::Set, Deed::Add(vec![node as u8]))
+            .at(1_000 * node + 300, Action::Heal)
+    });
+    all = all.at(3_200, Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, 1)]) });
+    all.done()
+}
+
+/// A partition leaves a node and comes back to it, and is written before and after.
+fn away_and_back() -> Plan {
+    let replicas = |count| Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, count)]) };
+    let script =
+        (1..=3).fold(Script::new(&[3]), |script, node| script.ask(100 * node, (node, ONE), Kind::Set, Deed::Add(vec![node as u8])));
+    let script = script.at(1_000, replicas(1)).at(6_000, replicas(3));
+    (1..=3).fold(script, |script, node| script.ask(12_000 + 100 * node, (node, ONE), Kind::Set, Deed::Add(vec![2 + node as u8 % 3]))).done()
+}
+
+/// A node loses its data and is filled over links that drop half of all frames.
+fn wiped() -> Plan {
+    let script = Script::new(&[3]).knobs(|knobs| (knobs.recent_max, knobs.chunk_bytes) = (1, 1));
+    let script = (1..=5).fold(script, |script, n| script.ask(100 * n, (1 + n % 3, ALL), Kind::Set, Deed::Add(vec![n as u8 - 1])));
+    let script = [1, 3].into_iter().fold(script, |script, other| {
+        script.at(900, Action::DropFrames { from: other, to: 2, share: 0.7 }).at(900, Action::DropFrames { from: 2, to: other, share: 0.7 })
+    });
+    script.at(1_000, Action::Crash(2)).at(1_500, Action::Wipe(2)).at(1_600, Action::Restart(2)).at(9_000, Action::Heal).done()
+}
