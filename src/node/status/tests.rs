@@ -32,7 +32,8 @@ fn figures(context: u128, digest: u128) -> Vec<ReplicaSummary> {
         residuals: 0,
         context,
         digest,
-        filling: false, quarantined: false,
+        filling: false,
+        quarantined: false,
     };
     vec![summary]
 }
