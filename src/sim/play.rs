@@ -110,6 +110,8 @@ pub(super) struct Stage<'a> {
     faults: BTreeMap<&'static str, u64>,
     events: Vec<(u64, String)>,
     removed: Vec<NodeId>,
+    /// Removals that were asked for, and whether the node is lost.
+    removals: Vec<(NodeId, bool)>,
 }
 
 impl<'a> Stage<'a> {
@@ -120,7 +122,7 @@ impl<'a> Stage<'a> {
             counter.oracle.watch(node, (host.disk.clone(), host.door()));
         }
         let (clients, backups, faults) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { plan, cluster, start, counter, clients, backups, faults, events: Vec::new(), removed: Vec::new() }
+        Self { plan, cluster, start, counter, clients, backups, faults, events: Vec::new(), removed: Vec::new(), removals: Vec::new() }
     }
 
     pub(super) fn oracle(&self) -> &Oracle {
@@ -226,7 +228,12 @@ impl<'a> Stage<'a> {
     async fn rest(&mut self) -> bool {
         let deadline = Instant::now() + REST_WITHIN;
         sleep(NOTICED_WITHIN).await;
+        let mut insist = Instant::now();
         loop {
+            if insist <= Instant::now() {
+                insist = Instant::now() + Duration::from_secs(10);
+                self.insist();
+            }
             self.cluster.take_newcomers(&self.counter.oracle).await;
             self.oracle().look();
             match rest::unrest(self.cluster).await {

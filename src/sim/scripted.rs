@@ -70,12 +70,14 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
     }
 }
 
-/// One clock is two hours ahead for a while: nothing that expires in an hour is gone in the end.
+/// One clock after the other is two hours ahead for a while: nothing that expires in an hour is gone in the end.
 fn clock_ahead() -> Plan {
     let script = Script::new(&[3]).ask(200, (1, ALL), Kind::Expiring, Deed::SetFor { ms: 3_600_000 });
-    (1..=3)
-        .fold(script, |script, node| script.at(1_000 * node, Action::Jump(node, 7_200_000)).at(1_000 * node + 900, Action::MendClock(node)))
-        .done()
+    let ahead = |script: Script, node| {
+        let at = 4_000 * node - 3_000;
+        script.at(at, Action::Jump(node, 7_200_000)).at(at + 3_000, Action::MendClock(node))
+    };
+    (1..=3).fold(script, ahead).done()
 }
 
 /// A key is extended at a quorum; who removes by time has not heard of it.
@@ -90,10 +92,14 @@ fn extended() -> Plan {
         .done()
 }
 
-/// A value without an expiry over one with: it stays.
+/// A value without an expiry over one with, by a node that has not heard of the one with: it stays.
 fn set_over_expiry() -> Plan {
-    let script = Script::new(&[3]).ask(100, (1, QUORUM), Kind::Expiring, Deed::SetFor { ms: 1_000 });
-    let script = script.ask(400, (2, QUORUM), Kind::Expiring, Deed::Set);
+    let deaf = |script: Script, at, share| {
+        let drop = |from| Action::DropFrames { from, to: 2, share };
+        script.at(at, drop(1)).at(at, drop(3))
+    };
+    let script = deaf(Script::new(&[3]), 50, 1.0).ask(100, (1, QUORUM), Kind::Expiring, Deed::SetFor { ms: 2_000 });
+    let script = deaf(script.ask(160, (2, ONE), Kind::Expiring, Deed::Set), 400, 0.0);
     (3..6).fold(script, |script, second| script.ask(second * 1_000, (3, QUORUM), Kind::Expiring, Deed::Get)).done()
 }
 

@@ -126,6 +126,7 @@ impl Stage<'_> {
                 Command::AlterKeyspace { keyspace, replication, read: None, write: None }
             }
             Action::Remove { node, lost } => {
+                self.removals.push((NodeId(*node), *lost));
                 if *lost {
                     self.removed.push(NodeId(*node));
                     self.oracle().destroyed(NodeId(*node), false);
@@ -136,6 +137,16 @@ impl Stage<'_> {
             _ => return false,
         };
         self.propose(&command)
+    }
+
+    /// Whoever removes a node tries again until it is gone.
+    pub(super) fn insist(&self) {
+        let topology = self.oracle().newest();
+        for &(node, lost) in &self.removals {
+            if topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(&node)) {
+                self.propose(&Command::RemoveNode { node, lost });
+            }
+        }
     }
 
     /// Proposes through the first node that is up; the answer does not matter.
