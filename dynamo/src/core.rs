@@ -81,10 +81,8 @@ pub struct Counters {
     pub repairs_joined: u64,
     /// Partitions filled by streaming from another replica.
     pub streams: u64,
-    /// Deltas kept for primaries that could not be reached.
-    pub hints: u64,
-    /// Hints dropped because there were too many.
-    pub hints_dropped: u64,
+    /// Deltas for primaries that could not be reached.
+    pub hints: HintCounters,
     /// Equal contexts with different digests: a bug or bit rot.
     pub digest_mismatches: u64,
     /// Partitions replaced or united by a stream because of one.
@@ -99,6 +97,15 @@ pub struct Counters {
     pub expired: u64,
     /// Entries that this node stamped under a wrong clock and has replaced by the same under the lowest stamp.
     pub stamps_withdrawn: u64,
+}
+
+/// What has become of hints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HintCounters {
+    /// Kept.
+    pub kept: u64,
+    /// Dropped because there were too many.
+    pub dropped: u64,
 }
 
 struct Waiter {

@@ -15,5 +15,5 @@ mod refusal;
 pub mod replica;
 mod value;
 
-pub use crate::core::{Counters, Dynamo, Seat};
+pub use crate::core::{Counters, Dynamo, HintCounters, Seat};
 pub use consistency::Consistency;

@@ -85,4 +85,6 @@ quorate_crdt::bugs! {
     FILL_FROM_FILLED_ONLY = "fill-from-filled-only": "replicas that lost their disks together wait for each other";
     /// A replica that is being filled does not count itself as a member of the old set.
     MOVER_FORGETS_ITSELF = "mover-forgets-itself": "a move stalls while one replica of the old set is down";
+    /// Bounds of what is sent at once are taken as they come, be they nothing.
+    BOUND_OF_NOTHING = "bound-of-nothing": "with small chunks replicas never tell each other what they lack";
 }

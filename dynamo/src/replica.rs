@@ -66,8 +66,7 @@ pub struct Replica {
     residuals: Residuals,
     /// What the other primaries have said that they know.
     heard: BTreeMap<NodeId, Heard>,
-    /// Whether they have the same, by the last comparison under equal contexts.
-    compared: BTreeMap<NodeId, bool>,
+    /// Whether they have the same.
     trust: Trust,
     /// The context at the last tick: what is newer may still be under way and is not worth repairing yet.
     quiet: CausalContext,
@@ -89,7 +88,6 @@ impl Replica {
             recent: Recent::default(),
             residuals: Residuals::default(),
             heard: BTreeMap::new(),
-            compared: BTreeMap::new(),
             trust: Trust::default(),
             quiet: CausalContext::new(),
             filling: false,

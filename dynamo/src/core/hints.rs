@@ -61,10 +61,10 @@ impl Dynamo {
     /// Keeps what an absent primary must join.
     pub(super) fn on_hint(&mut self, owner: NodeId, place: Place, delta: &Arc<Delta>) {
         if self.healing.hint_bytes() + delta.bytes() > self.config.hint_bytes_max {
-            self.counters.hints_dropped += 1;
+            self.counters.hints.dropped += 1;
             return;
         }
-        self.counters.hints += 1;
+        self.counters.hints.kept += 1;
         self.healing.hints.join(owner, (place.keyspace, place.partition), ReplicaId::new(self.seat.me, 0), delta);
     }
 

@@ -8,6 +8,7 @@ use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use super::Replica;
 use super::delta::Delta;
 use super::range::{Cut, Range};
+use crate::planted;
 
 /// Up to this many bytes, a range is sent whole rather than as what is lacking of it.
 const RANGE_BYTES_SMALL: usize = 64 * 1024;
@@ -50,6 +51,11 @@ pub struct Chunk {
     pub settled: Vec<Dot>,
 }
 
+/// A bound on what is sent at once: however small it was chosen, one goes, or nothing ever would.
+fn at_least_one(bound: usize) -> usize {
+    if planted::BOUND_OF_NOTHING.is_planted() { bound } else { bound.max(1) }
+}
+
 impl Replica {
     /// Anti-entropy: what a replica that has seen `context` lacks, found in `recent`, in deltas of about `chunk_bytes`, `chunks` of them at the most.
     pub fn missing_at(&self, context: &CausalContext, chunk_bytes: usize, chunks: usize) -> Missing {
@@ -62,7 +68,7 @@ impl Replica {
     }
 
     fn missing_of(&self, known: &CausalContext, context: &CausalContext, (chunk_bytes, chunks): (usize, usize)) -> Missing {
-        let events_max = chunk_bytes.saturating_mul(chunks) / EVENT_BYTES;
+        let events_max = at_least_one(chunk_bytes.saturating_mul(chunks) / EVENT_BYTES);
         let mut by_range: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
         for dot in known.missing(context).take(events_max) {
             let Some(range) = self.recent.get(&dot) else { return Missing { deltas: Vec::new(), behind: Some(Range::ALL) } };

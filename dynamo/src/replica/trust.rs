@@ -5,6 +5,8 @@
 //! until it has been streamed the partition by one of them, and what it held is replaced. If all were compared and no majority is possible,
 //! all that differ take what either has: nothing that is left anywhere is dropped.
 
+use std::collections::BTreeMap;
+
 use quorate_control::quorum::majority;
 use quorate_crdt::{Dot, NodeId};
 
@@ -15,8 +17,15 @@ use crate::planted;
 use crate::protocol::Seen;
 
 /// What the comparisons with the others say of a replica.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Trust {
+    verdict: Verdict,
+    /// Whether each has the same, by the last comparison under equal contexts.
+    compared: BTreeMap<NodeId, bool>,
+}
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Trust {
+enum Verdict {
     /// Nobody differs, or a majority agrees.
     #[default]
     Sound,
@@ -43,36 +52,36 @@ impl Replica {
             return comparable && seen.digest != self.digest();
         }
         let agrees = seen.digest == self.digest();
-        self.compared.insert(node, agrees);
+        self.trust.compared.insert(node, agrees);
         !agrees
     }
 
     /// Works out who is right among this replica and the `others` that hold the partition.
     pub fn judge(&mut self, others: &[NodeId]) {
-        self.compared.retain(|node, _| others.contains(node));
-        if matches!(self.trust, Trust::Wrong(_)) {
+        self.trust.compared.retain(|node, _| others.contains(node));
+        if matches!(self.trust.verdict, Verdict::Wrong(_)) {
             return;
         }
         let needed = majority(others.len() + 1);
-        let agree = 1 + self.compared.values().filter(|agrees| **agrees).count();
-        let differing: Vec<NodeId> = self.compared.iter().filter(|(_, agrees)| !**agrees).map(|(node, _)| *node).collect();
-        self.trust = match differing.first() {
-            None => Trust::Sound,
-            Some(_) if agree >= needed => Trust::Sound,
-            Some(source) if differing.len() >= needed => Trust::Wrong(Mend { source: *source, majority: true }),
-            Some(source) if self.compared.len() == others.len() => Trust::Wrong(Mend { source: *source, majority: false }),
-            Some(_) => Trust::Suspect,
+        let agree = 1 + self.trust.compared.values().filter(|agrees| **agrees).count();
+        let differing: Vec<NodeId> = self.trust.compared.iter().filter(|(_, agrees)| !**agrees).map(|(node, _)| *node).collect();
+        self.trust.verdict = match differing.first() {
+            None => Verdict::Sound,
+            Some(_) if agree >= needed => Verdict::Sound,
+            Some(source) if differing.len() >= needed => Verdict::Wrong(Mend { source: *source, majority: true }),
+            Some(source) if self.trust.compared.len() == others.len() => Verdict::Wrong(Mend { source: *source, majority: false }),
+            Some(_) => Verdict::Suspect,
         };
     }
 
     /// How this replica must be mended, if it is wrong.
     pub fn mend(&self) -> Option<Mend> {
-        if let Trust::Wrong(mend) = self.trust { Some(mend) } else { None }
+        if let Verdict::Wrong(mend) = self.trust.verdict { Some(mend) } else { None }
     }
 
     /// Whether what this replica has may be contradicted by the others.
     pub fn is_quarantined(&self) -> bool {
-        self.trust != Trust::Sound
+        self.trust.verdict != Verdict::Sound
     }
 
     /// Whether the replica may be read.
@@ -97,7 +106,7 @@ impl Replica {
 
     fn replace_part(&mut self, part: &Part, delta: &Delta, mend: Mend) {
         let nothing = Row::new();
-        let named: std::collections::BTreeMap<&RowKey, &Row> = part.rows.iter().map(|(name, row)| (name, row)).collect();
+        let named: BTreeMap<&RowKey, &Row> = part.rows.iter().map(|(name, row)| (name, row)).collect();
         let mut rows = self.rows.names_in(&part.range);
         rows.extend(named.keys().filter(|name| part.range.contains(name)).map(|name| (*name).clone()));
         rows.sort_unstable();
@@ -126,8 +135,8 @@ impl Replica {
 
     /// The stream that mends has brought everything.
     pub fn finish_mending(&mut self) {
-        self.trust = Trust::Sound;
-        self.compared.clear();
+        self.trust.verdict = Verdict::Sound;
+        self.trust.compared.clear();
     }
 
     /// Whether this replica's rows say just what its context says.

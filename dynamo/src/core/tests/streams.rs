@@ -251,12 +251,38 @@ fn hints_are_counted_with_values_and_die_with_their_owner() {
         net.set(1, &format!("k{n}"), &value, C::Quorum).expect("two of three");
     }
     let held: usize = net.cores.values().map(crate::Dynamo::hint_bytes).sum();
-    let kept: u64 = net.cores.values().map(|core| core.counters().hints).sum();
-    let dropped: u64 = net.cores.values().map(|core| core.counters().hints_dropped).sum();
+    let kept: u64 = net.cores.values().map(|core| core.counters().hints.kept).sum();
+    let dropped: u64 = net.cores.values().map(|core| core.counters().hints.dropped).sum();
     assert!(held <= 100_000 && held >= kept as usize * 5_000, "{held} bytes for {kept} hints");
     assert_eq!((kept + dropped, dropped > 25), (50, true));
     net.set_placement(|placement| placement.replicas = vec![node(1), node(2)]);
     assert_eq!(net.cores.values().map(crate::Dynamo::hint_bytes).sum::<usize>(), 0, "n3 holds nothing any more");
+}
+
+#[test]
+fn a_limit_never_stops_progress() {
+    for chunk_bytes in [0, 1, 100] {
+        let mut net = Net::new(&[3]);
+        net.config.chunk_bytes = chunk_bytes;
+        net.config.hint_bytes_max = 0;
+        net.boot_all();
+        grow(&mut net, 1, 0..20);
+        net.run(secs(5));
+        net.cut(&[3], &[1, 2]);
+        keys(&mut net, 1, 0..5, C::Quorum);
+        net.mutate(2, "set", Mutation::Delete, C::Quorum).expect("two of three");
+        grow(&mut net, 1, 10..30);
+        net.set(3, "alone", "v", C::One).expect("ONE is local");
+        net.run(secs(2));
+        net.heal();
+        net.run(secs(20));
+        net.assert_converged();
+        assert_eq!(net.summary(3).rows, 26, "chunks of {chunk_bytes} bytes");
+        net.boot(node(3), true);
+        net.run(secs(20));
+        net.assert_converged();
+        assert_eq!(net.summary(3).rows, 26, "chunks of {chunk_bytes} bytes");
+    }
 }
 
 #[test]
@@ -282,6 +308,7 @@ fn planted_bugs_of_streams_are_noticed() {
     use crate::planted;
     super::noticed(&[
         (&planted::CHUNK_OF_ANY_STREAM, a_late_chunk_of_an_abandoned_stream_is_ignored),
+        (&planted::BOUND_OF_NOTHING, a_limit_never_stops_progress),
         (&planted::PULL_ONCE, a_lost_question_or_chunk_is_asked_for_again),
         (&planted::FILL_FROM_FILLED_ONLY, replicas_that_lost_their_disks_together_are_filled),
         (&planted::HINTS_UNCOUNTED, hints_are_counted_with_values_and_die_with_their_owner),
