@@ -10,6 +10,7 @@ mod expire;
 mod failing;
 mod fill;
 mod flight;
+mod forwards;
 mod heal;
 mod hints;
 mod ledger;
@@ -246,11 +247,8 @@ impl Dynamo {
             Message::Same { id } => self.on_same(now, (from, id), effects),
             Message::Different { id, delta, digest } => self.on_different(now, (from, id), &delta, digest, effects),
             Message::Refused { id, reason } => self.on_refused(now, from, id, reason, effects),
-            Message::Forward { id, place, request, unix_millis } => {
-                match self.clocks.refuses(now, unix_millis).filter(|_| request.op.names_time()) {
-                    Some(offset_ms) => self.refuse_for_clock((from, id), offset_ms, effects),
-                    None => self.start(now, Start::forwarded(from, id, place, request), effects),
-                }
+            Message::Forward { id, place, request, unix_millis, again } => {
+                self.on_forward(now, (from, id), (place, request), (unix_millis, again), effects);
             }
             Message::Forwarded { id, result } => self.on_forwarded(now, (from, id), result, effects),
             Message::Seen(all) => self.on_seen(now, from, all, effects),
@@ -270,6 +268,7 @@ impl Dynamo {
         }
         self.place_replicas();
         self.healing.drop_hints_of_strangers(topology);
+        self.flights.forwards.keep(|node| topology.nodes.contains_key(node));
         self.reroute_flights(now, effects);
         if !std::mem::replace(&mut self.standing.started, true) {
             effects.push(Effect::Arm { after: self.config.anti_entropy_every, timer: Timer::AntiEntropy });

@@ -31,6 +31,8 @@ quorate_crdt::bugs! {
     LONG_STORE_KEYS = "long-store-keys": "a key that was accepted ends a node whose engine does not take it";
     /// [`FlightId`](crate::protocol::FlightId): the life is not looked at.
     FLIGHT_ID_WITHOUT_LIFE = "flight-id-without-life": "an answer to a former life is counted for a question of this one";
+    /// A forwarded write that comes again is executed again.
+    FORWARD_TWICE = "forward-twice": "a forwarded write that the network delivers twice is counted twice";
     /// The book of a question: whom it was sent to is not looked at.
     ACK_OF_ANYONE = "ack-of-anyone": "an acknowledgement is counted of a node that was never asked";
     /// A change of the topology under a write.

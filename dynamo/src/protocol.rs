@@ -242,6 +242,8 @@ pub enum Message {
         request: Request,
         /// The sender's wall clock: a time in the request was computed from it.
         unix_millis: u64,
+        /// Whether it was sent before, under the same name.
+        again: bool,
     },
     /// The outcome of `Forward`.
     Forwarded {

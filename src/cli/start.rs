@@ -109,12 +109,13 @@ impl Start {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let config = NodeConfig::load(&self.sources(globals))?;
         log_to_stderr();
-        say_how_many_clients();
+        let limit = limits::raise_descriptors();
         // Before the node: a port that is taken must not leave a founded cluster behind.
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
         let addresses = (resp.local_addr()?, http.local_addr()?);
         let node = Node::start(config.clone(), Options { wide_area: config.wide_area, ..Options::default() }).await?;
+        say_how_many_clients(limit);
         let faces = Faces::open(&node, &config, (resp, http));
         let result = tokio::select! {
             result = faces.until_told(&node) => result,
@@ -160,9 +161,8 @@ fn log_to_stderr() {
     }));
 }
 
-/// Takes all file descriptors that the system gives, and says how many clients that leaves room for.
-fn say_how_many_clients() {
-    let (before, descriptors) = limits::raise_descriptors();
+/// Says how many clients the file descriptors leave room for; of a node that runs, so that one that cannot start says that alone.
+fn say_how_many_clients((before, descriptors): (usize, usize)) {
     let clients = limits::clients_max();
     if descriptors > before {
         tracing::info!(before, descriptors, clients, "the limit of file descriptors was raised to the hard limit");

@@ -15,7 +15,7 @@ use quorate_crdt::{HybridClock, NodeId, Now};
 use super::Dynamo;
 use super::expire::Asked;
 use crate::planted;
-use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
+use crate::protocol::{Effect, FlightId, Message, Place};
 
 /// How long a measured clock is taken to go on as it went. Guess: quartz drifts by some milliseconds in that time.
 const FRESH: Duration = Duration::from_mins(1);
@@ -237,12 +237,6 @@ impl Dynamo {
             effects.extend(news.into_iter().map(|(node, offset_ms)| Effect::ClockOff { node, offset_ms }));
         }
         self.withdraw_stamps(now);
-    }
-
-    /// A new write comes from a node whose clock is off.
-    pub(super) fn refuse_for_clock(&mut self, (to, id): (NodeId, FlightId), offset_ms: i64, effects: &mut Vec<Effect>) {
-        self.counters.drift_refused += 1;
-        effects.push(Effect::Send { to, message: Message::Refused { id, reason: Refusal::Clock { offset_ms } } });
     }
 
     /// What this node stamped under a wrong clock must not win against what is written under right ones. Only a majority of clocks can say so: a

@@ -33,7 +33,7 @@ impl Dynamo {
             // A request that was asked for before and is remembered here has been applied here, whatever becomes of this try.
             Stage::Reading(reading) => reading.blamed().failure(level, self.remembers(flight)),
             Stage::Repairing(repairing) => repairing.ledger.failure(level, false),
-            Stage::Forwarded(to) => {
+            Stage::Forwarded(to, _) => {
                 let may_be_applied = flight.request.op.writes();
                 RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![to], may_be_applied }
             }
@@ -61,11 +61,11 @@ impl Dynamo {
                     }
                     Stage::Repairing(repairing) => repairing.ledger.lost(node),
                     Stage::Writing(writing) => writing.ledger.lost(node),
-                    Stage::Forwarded(to) if *to == node && !flight.request.op.writes() && !flight.retried => {
+                    Stage::Forwarded(to, _) if *to == node && !flight.request.op.writes() && !flight.retried => {
                         return Next::Again(vec![node]);
                     }
-                    Stage::Forwarded(to) if *to == node => return core.give_up(id, flight, stage),
-                    Stage::Forwarded(_) | Stage::Parked => {}
+                    Stage::Forwarded(to, _) if *to == node => return core.give_up(id, flight, stage),
+                    Stage::Forwarded(..) | Stage::Parked => {}
                 }
                 core.after_failure(now, id, flight, stage, effects)
             });
@@ -78,7 +78,7 @@ impl Dynamo {
             Stage::Reading(reading) => reading.verdict(),
             Stage::Repairing(repairing) => repairing.ledger.verdict(),
             Stage::Writing(writing) => writing.ledger.verdict(),
-            Stage::Forwarded(_) | Stage::Parked => Verdict::Pending,
+            Stage::Forwarded(..) | Stage::Parked => Verdict::Pending,
         };
         match (verdict, &stage) {
             (Verdict::Impossible, _) => self.give_up(id, flight, stage),
@@ -95,7 +95,7 @@ impl Dynamo {
                 Stage::Reading(reading) => reading.owes(from),
                 Stage::Repairing(repairing) => repairing.ledger.owes(from),
                 Stage::Writing(writing) => writing.ledger.owes(from),
-                Stage::Forwarded(to) => *to == from,
+                Stage::Forwarded(to, _) => *to == from,
                 Stage::Parked => false,
             };
             if !asked {
@@ -118,8 +118,8 @@ impl Dynamo {
             return self.out_of_step(now, (from, epoch), id, flight, stage);
         }
         match &mut stage {
-            Stage::Forwarded(_) if !flight.retried => return Next::Again(vec![from]),
-            Stage::Forwarded(_) => {
+            Stage::Forwarded(..) if !flight.retried => return Next::Again(vec![from]),
+            Stage::Forwarded(..) => {
                 let (level, refused, missing) = (flight.level, vec![(by, reason)], Vec::new());
                 let error = RequestError::Refused { level, acked: 0, required: 1, refused, missing, may_be_applied: false };
                 return Next::Done(Err(error));
@@ -143,10 +143,10 @@ impl Dynamo {
             Stage::Writing(writing) => writing.ledger.postponed(from, reason),
             Stage::Repairing(repairing) => repairing.ledger.postponed(from, reason),
             Stage::Reading(reading) if !newer => reading.postponed(from, reason),
-            Stage::Forwarded(_) if flight.retried => return Next::Done(Err(RequestError::Moving)),
-            Stage::Forwarded(_) if !newer => return Next::Again(vec![from]),
-            Stage::Forwarded(_) if self.routes.placement_of(flight.place).is_none() => return Next::Again(Vec::new()),
-            Stage::Reading(_) | Stage::Forwarded(_) | Stage::Parked => {
+            Stage::Forwarded(..) if flight.retried => return Next::Done(Err(RequestError::Moving)),
+            Stage::Forwarded(..) if !newer => return Next::Again(vec![from]),
+            Stage::Forwarded(..) if self.routes.placement_of(flight.place).is_none() => return Next::Again(Vec::new()),
+            Stage::Reading(_) | Stage::Forwarded(..) | Stage::Parked => {
                 flight.hedge.at = flight.deadline;
                 return Next::Wait(id, Stage::Parked);
             }
@@ -161,7 +161,7 @@ impl Dynamo {
         for id in self.flights.select(|flight| current(flight.place) != Some(flight.place.epoch)) {
             self.resume(now, id, effects, |core, flight, stage, effects| match stage {
                 Stage::Writing(writing) => core.rewrite(now, flight, writing, effects),
-                Stage::Forwarded(_) if flight.request.op.writes() => Next::Wait(id, stage),
+                Stage::Forwarded(..) if flight.request.op.writes() => Next::Wait(id, stage),
                 _ if flight.retried => Next::Done(Err(RequestError::Moving)),
                 _ => Next::Again(Vec::new()),
             });

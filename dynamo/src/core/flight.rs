@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use quorate_crdt::{CausalContext, NodeId};
 
+use super::forwards::Forwards;
 use super::ledger::Ledger;
 use super::{Outcome, Seat};
 use crate::consistency::Consistency;
@@ -78,8 +79,8 @@ pub(super) enum Stage {
     Repairing(Repairing),
     /// Applied here; collecting acknowledgements.
     Writing(Writing),
-    /// Being executed by this primary.
-    Forwarded(NodeId),
+    /// Being executed by this primary, to which it was handed at this time of the wall clock.
+    Forwarded(NodeId, u64),
     /// Refused by a newer topology; starts again when it arrives.
     Parked,
 }
@@ -152,12 +153,14 @@ pub(super) struct Flights {
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     last: u64,
     pub(super) owed: Owed,
+    /// What others have handed to this core.
+    pub(super) forwards: Forwards,
 }
 
 impl Flights {
     pub(super) fn new(seat: &Seat) -> Self {
         let (by_number, queue) = (BTreeMap::new(), BinaryHeap::new());
-        Self { core: seat.core, life: seat.life, by_number, queue, last: 0, owed: Owed::default() }
+        Self { core: seat.core, life: seat.life, by_number, queue, last: 0, owed: Owed::default(), forwards: Forwards::default() }
     }
 
     pub(super) fn len(&self) -> usize {

@@ -16,6 +16,7 @@ use quorate_crdt::{CausalContext, NodeId, Now};
 use super::Dynamo;
 use super::flight::{Flight, Next, Reading, Repairing, Stage, Told};
 use super::ledger::Ledger;
+use super::request::forward_to;
 use crate::op::{Answer, Op, Reply, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
@@ -123,7 +124,9 @@ impl Dynamo {
                 }
             }
             Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
-            Stage::Parked | Stage::Forwarded(_) => flight.hedge.at = flight.deadline,
+            // The question or its answer may be lost; whoever executes it knows it by its name.
+            Stage::Forwarded(to, unix_millis) => effects.push(forward_to(id, flight, (*to, *unix_millis), true)),
+            Stage::Parked => flight.hedge.at = flight.deadline,
         }
         Next::Wait(id, stage)
     }

@@ -6,6 +6,7 @@ use quorate_control::quorum::{Unsatisfiable, Verdict};
 use quorate_crdt::{NodeId, Now};
 
 use super::flight::{Flight, Hedge, Next, Origin, Stage};
+use super::forwards::Arrival;
 use super::ledger::Ledger;
 use super::{Dynamo, Outcome};
 use crate::consistency::Consistency;
@@ -57,7 +58,7 @@ impl Dynamo {
     pub(super) fn start(&mut self, now: Now, start: Start, effects: &mut Vec<Effect>) {
         let Start { origin, request, fence, retried, tried, deadline, last } = start;
         match self.admit(&request) {
-            Err(error) => Self::reply(origin, Err(error), effects),
+            Err(error) => self.reply(origin, Err(error), effects),
             Ok(place) => {
                 let deadline = deadline.unwrap_or(now.monotonic + request.timeout);
                 let level = self.routes.level(&request, request.op.writes());
@@ -126,12 +127,12 @@ impl Dynamo {
 
     fn conclude(&mut self, now: Now, flight: Flight, next: Next, effects: &mut Vec<Effect>) {
         match next {
-            Next::Done(outcome) => Self::reply(flight.origin, outcome, effects),
+            Next::Done(outcome) => self.reply(flight.origin, outcome, effects),
             Next::Wait(id, stage) => self.flights.insert(id, flight, stage),
             Next::Again(tried) => self.start(now, Start::again(flight, tried), effects),
             Next::GiveBack(reason) => match flight.origin {
-                Origin::Node(to, id) => effects.push(Effect::Send { to, message: Message::Refused { id, reason } }),
-                origin => Self::reply(origin, Err(RequestError::Moving), effects),
+                Origin::Node(to, id) => self.tell_back((to, id), Message::Refused { id, reason }, effects),
+                origin => self.reply(origin, Err(RequestError::Moving), effects),
             },
         }
     }
@@ -161,9 +162,11 @@ impl Dynamo {
             return Err(RequestError::Unavailable { level: flight.level, required: 1, alive: 0, missing });
         };
         let id = self.flights.name(flight);
-        let (place, request, unix_millis) = (flight.place, flight.request.clone(), now.unix_millis);
-        effects.push(Effect::Send { to, message: Message::Forward { id, place, request, unix_millis } });
-        Ok(Next::Wait(id, Stage::Forwarded(to)))
+        effects.push(forward_to(id, flight, (to, now.unix_millis), false));
+        // Whoever executes it asks others in turn, and asks them again.
+        let Hedge { patience, .. } = self.hedge_from(now, &[to]);
+        flight.hedge = Hedge { at: now.monotonic + patience * 2, patience: patience * 2 };
+        Ok(Next::Wait(id, Stage::Forwarded(to, now.unix_millis)))
     }
 
     fn why_not_executed(&self, place: Place) -> Refusal {
@@ -212,19 +215,54 @@ impl Dynamo {
 
     /// Tells whoever waits.
     #[allow(clippy::needless_pass_by_value, reason = "the one answer uses up the one who waits")]
-    fn reply(origin: Origin, outcome: Outcome, effects: &mut Vec<Effect>) {
+    fn reply(&mut self, origin: Origin, outcome: Outcome, effects: &mut Vec<Effect>) {
         match origin {
             Origin::Client(ticket) => effects.push(Effect::Reply { ticket, result: outcome }),
-            Origin::Node(to, id) => effects.push(Effect::Send { to, message: Message::Forwarded { id, result: outcome } }),
+            Origin::Node(to, id) => self.tell_back((to, id), Message::Forwarded { id, result: outcome }, effects),
             Origin::Nobody => {}
         }
     }
 
+    /// Tells the node that forwarded a request, and remembers it for when the same forward comes again.
+    fn tell_back(&mut self, (to, id): (NodeId, FlightId), message: Message, effects: &mut Vec<Effect>) {
+        self.flights.forwards.told(to, id, &message);
+        effects.push(Effect::Send { to, message });
+    }
+
+    /// Another node hands on what a client has asked of it. A read does no harm when it is executed again.
+    pub(super) fn on_forward(
+        &mut self,
+        now: Now,
+        (from, id): (NodeId, FlightId),
+        (place, request): (Place, Request),
+        (unix_millis, again): (u64, bool),
+        effects: &mut Vec<Effect>,
+    ) {
+        if request.op.writes()
+            && let Arrival::Repeat(told) = self.flights.forwards.arrive(from, id, again)
+        {
+            effects.extend(told.map(|message| Effect::Send { to: from, message: *message }));
+            return;
+        }
+        if let Some(offset_ms) = self.clocks.refuses(now, unix_millis).filter(|_| request.op.names_time()) {
+            self.counters.drift_refused += 1;
+            self.tell_back((from, id), Message::Refused { id, reason: Refusal::Clock { offset_ms } }, effects);
+            return;
+        }
+        self.start(now, Start::forwarded(from, id, place, request), effects);
+    }
+
     pub(super) fn on_forwarded(&mut self, now: Now, (from, id): (NodeId, FlightId), result: Outcome, effects: &mut Vec<Effect>) {
-        if matches!(self.flights.get(id), Some((_, Stage::Forwarded(to))) if *to == from) {
+        if matches!(self.flights.get(id), Some((_, Stage::Forwarded(to, _))) if *to == from) {
             self.resume(now, id, effects, |_, _, _, _| Next::Done(result));
         }
     }
+}
+
+/// Hands a request to the primary `to`, for the first time or `again`.
+pub(super) fn forward_to(id: FlightId, flight: &Flight, (to, unix_millis): (NodeId, u64), again: bool) -> Effect {
+    let (place, request) = (flight.place, flight.request.clone());
+    Effect::Send { to, message: Message::Forward { id, place, request, unix_millis, again } }
 }
 
 fn check_limits(op: &Op) -> Result<(), RequestError> {

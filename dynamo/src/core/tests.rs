@@ -3,6 +3,7 @@
 mod clocks;
 mod expiry;
 mod flights;
+mod forwards;
 mod keeping;
 mod levels;
 mod limits;
