@@ -368,6 +368,8 @@ pub struct Seen {
     pub partial: bool,
     /// Whether its rows say just what its context says, so that one with the same context must have the same digest.
     pub exact: bool,
+    /// Whether it asks the receiver, of all who hold the partition, to send what it lacks.
+    pub asks: bool,
 }
 
 /// How the driver finds the core that a message is for.

@@ -8,6 +8,7 @@ use quorate_crdt::{NodeId, Now};
 use super::fill::Pull;
 use super::hints::Hints;
 use super::{At, Dynamo};
+use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
 use crate::replica::{Delta, Range};
 
@@ -64,10 +65,14 @@ impl Dynamo {
                 self.go_on_mending(now, at, effects);
                 self.go_on_filling(now, at, &placement, effects);
             }
+            let (helper, urgent) = self.helper(at, &others);
             for node in others {
-                if self.routes.reachable(node) {
-                    self.tell(at, placement.epoch, node, reminder || leaving, &mut reports);
+                if !self.routes.reachable(node) {
+                    continue;
                 }
+                let asks = helper == Some(node) || planted::EVERYBODY_HELPS.is_planted();
+                let remind = reminder || leaving || (asks && urgent);
+                self.tell(at, placement.epoch, node, (remind, asks), &mut reports);
             }
         }
         for (to, all) in reports {
@@ -77,8 +82,20 @@ impl Dynamo {
         self.report_moves(effects);
     }
 
+    /// Whom of `others` a replica asks for what it lacks, and whether it is known to lack something: then it asks each tick until that has
+    /// come. One at a time, or all would send the same; another each tick, or one that cannot help would be waited for.
+    fn helper(&self, at: At, others: &[NodeId]) -> (Option<NodeId>, bool) {
+        let Some(replica) = self.replicas.get(&at) else { return (None, false) };
+        let reachable: Vec<NodeId> = others.iter().copied().filter(|node| self.routes.reachable(*node)).collect();
+        let ahead: Vec<NodeId> = reachable.iter().copied().filter(|node| replica.lacks_some_of(*node)).collect();
+        let from = if ahead.is_empty() { &reachable } else { &ahead };
+        let turn = if planted::ONE_HELPER_FOR_EVER.is_planted() { 0 } else { self.healing.ticks };
+        let helper = (!from.is_empty()).then(|| from[(turn % from.len() as u64) as usize]);
+        (helper, !ahead.is_empty())
+    }
+
     /// Reports what a replica has seen, unless `to` was told just that and need not be reminded.
-    fn tell(&mut self, at: At, epoch: Epoch, to: NodeId, remind: bool, reports: &mut BTreeMap<NodeId, Vec<Seen>>) {
+    fn tell(&mut self, at: At, epoch: Epoch, to: NodeId, (remind, asks): (bool, bool), reports: &mut BTreeMap<NodeId, Vec<Seen>>) {
         let Some(replica) = self.replicas.get(&at) else { return };
         let state = (replica.context().event_count(), epoch, replica.filling(), replica.is_partial());
         let told = self.healing.told.insert((to, at), state);
@@ -91,6 +108,7 @@ impl Dynamo {
                 filling: replica.filling(),
                 partial: replica.is_partial(),
                 exact: replica.is_exact(),
+                asks,
             });
         }
     }
@@ -108,9 +126,11 @@ impl Dynamo {
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
             let Some(epoch) = self.routes.placement(at.0, at.1).map(|placement| placement.epoch) else { continue };
             if self.others(at).contains(&from) {
-                self.send_missing(from, &seen, effects);
+                if seen.asks {
+                    self.send_missing(from, &seen, effects);
+                }
             } else {
-                self.tell(at, epoch, from, true, &mut answers);
+                self.tell(at, epoch, from, (true, true), &mut answers);
                 self.healing.told.remove(&(from, at));
             }
         }

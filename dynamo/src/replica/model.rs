@@ -353,6 +353,7 @@ fn seen(replica: &Replica) -> Seen {
         digest: replica.digest(),
         filling: replica.filling(),
         partial: replica.is_partial(),
+        asks: true,
         exact: replica.is_exact(),
     }
 }

@@ -29,6 +29,10 @@ pub(super) struct Net {
     pub(super) timeout: Duration,
     /// How far wall clocks are off, in milliseconds.
     pub(super) skew: BTreeMap<NodeId, i64>,
+    /// Whose repairs are lost.
+    helpless: BTreeSet<NodeId>,
+    /// Bytes of all repairs that were sent.
+    pub(super) repair_bytes: usize,
     /// Pairs that do not hear each other.
     cut: BTreeSet<(NodeId, NodeId)>,
     pub(super) now: Duration,
@@ -108,6 +112,8 @@ impl Net {
             losing: None,
             last_lost: None,
             largest_chunk: 0,
+            repair_bytes: 0,
+            helpless: BTreeSet::new(),
         };
         for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot(id, false);
@@ -201,6 +207,10 @@ impl Net {
             if let Message::Chunk { .. } | Message::Repair { .. } = &message {
                 let bytes = postcard::to_stdvec(&message).expect("a message has a postcard form").len();
                 self.largest_chunk = self.largest_chunk.max(bytes);
+                self.repair_bytes += bytes;
+            }
+            if matches!(message, Message::Repair { .. }) && self.helpless.contains(&from) {
+                continue;
             }
             let lost = match &mut self.losing {
                 Some((nth, which)) if which(&message) => {
@@ -245,6 +255,11 @@ impl Net {
         for (a, b) in left.iter().flat_map(|a| right.iter().map(|b| (node(*a), node(*b)))) {
             self.cut.extend([(a, b), (b, a)]);
         }
+    }
+
+    /// No repair of `from` comes to anybody.
+    pub(super) fn helps_nobody(&mut self, from: u64) {
+        self.helpless.insert(node(from));
     }
 
     pub(super) fn heal_between(&mut self, left: &[u64], right: &[u64]) {

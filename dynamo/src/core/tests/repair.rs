@@ -35,6 +35,41 @@ fn what_was_lost_on_the_way_arrives_by_anti_entropy() {
     assert_eq!(net.get(3, "k5", C::One), Ok(None));
 }
 
+/// n5 has missed a hundred values of 1,000 bytes.
+fn one_was_absent() -> Net {
+    let mut net = Net::new(&[5]);
+    net.run(Duration::from_secs(3));
+    net.cut(&[5], &[1, 2, 3, 4]);
+    for n in 0..100 {
+        net.set(1 + n % 4, &format!("k{n}"), &"v".repeat(1_000), C::Quorum).expect("four of five");
+    }
+    net.run(Duration::from_secs(3));
+    net.heal();
+    net.repair_bytes = 0;
+    net
+}
+
+#[test]
+fn what_an_absent_replica_has_missed_is_sent_once() {
+    let mut net = one_was_absent();
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.summary(5).rows, 100);
+    assert!((100_000..130_000).contains(&net.repair_bytes), "{} bytes were sent for 100,000", net.repair_bytes);
+}
+
+#[test]
+fn another_is_asked_when_one_does_not_help() {
+    for helps in 1..=4 {
+        let mut net = one_was_absent();
+        for other in (1..=4).filter(|other| *other != helps) {
+            net.helps_nobody(other);
+        }
+        net.run(Duration::from_secs(5));
+        assert_eq!(net.summary(5).rows, 100, "only n{helps} helps");
+    }
+}
+
 #[test]
 fn deleted_everywhere_leaves_nothing() {
     let mut net = Net::new(&[1, 1, 1]);
@@ -103,4 +138,14 @@ fn a_full_disk_refuses_writes_and_still_reads() {
     assert_eq!(net.set(1, "k", "w", C::One), Err(RequestError::DiskFull));
     assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
     assert_eq!(net.set(2, "k", "w", C::Quorum), Ok(Reply::Done), "two others have room");
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_of_help_are_noticed() {
+    use crate::planted;
+    super::noticed(&[
+        (&planted::EVERYBODY_HELPS, what_an_absent_replica_has_missed_is_sent_once),
+        (&planted::ONE_HELPER_FOR_EVER, another_is_asked_when_one_does_not_help),
+    ]);
 }
