@@ -39,7 +39,13 @@ const STRINGS: &[Spec] = &[
     .keys(1, -1, 2),
     Spec::write("getdel", 2, "key", "Removes the string and answers what it was.", strings::getdel),
     Spec::read("strlen", 2, "key", "Bytes of the string.", strings::strlen),
-    Spec::write("append", 3, "key value", "Appends to the string. Of two concurrent APPENDs one result is shown.", strings::append),
+    Spec::write(
+        "append",
+        3,
+        "key value",
+        "Appends to the string. Of two concurrent APPENDs one result is shown. Refused when the result would be longer than 16 MiB.",
+        strings::append,
+    ),
     Spec::write(
         "incr",
         2,
@@ -149,7 +155,7 @@ const OWN: &[Spec] = &[
         "ctx.set",
         4,
         "key value token",
-        "Overwrites exactly what the token covers; what it does not cover stays as a sibling.",
+        "Overwrites exactly what the token covers; what it does not cover stays as a sibling. At most 100 siblings, 16 MiB together: beyond that it is refused, read and resolve first.",
         own::ctx_set,
     ),
     Spec::local("quorate", -2, "subcommand", "About the cluster.", command::container).subcommands(&[Spec::alone(
