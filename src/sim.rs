@@ -84,6 +84,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// The join token of every simulated cluster.
 const TOKEN: (u64, [u8; 16]) = (1, [7; 16]);
 
+/// The founder's instance number; those of the others follow it.
+const INSTANCE_OF_FIRST: u128 = 1;
+
 /// What a simulated cluster looks like.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
@@ -168,6 +171,8 @@ pub struct Simulation {
     chance: StdRng,
     /// Nodes that asked to be let in while time went on.
     invited: Vec<JoinHandle<Option<join::Admitted>>>,
+    /// How many have asked so far: each has a name of its own.
+    newcomers: usize,
 }
 
 /// Runs `scenario` on a fresh cluster of `layout`. All that happens follows from `seed`, `layout` and `scenario`.
@@ -189,7 +194,8 @@ impl Simulation {
         let mut chance = StdRng::seed_from_u64(seed);
         let network = Network::new(chance.random(), layout.conditions);
         network.start();
-        let mut simulation = Self { seed, start: Instant::now(), layout, network, hosts: BTreeMap::new(), chance, invited: Vec::new() };
+        let (hosts, invited) = (BTreeMap::new(), Vec::new());
+        let mut simulation = Self { seed, start: Instant::now(), layout, network, hosts, chance, invited, newcomers: 0 };
         let datacenters = simulation.layout.datacenters.clone();
         // Round robin, so that the first voters stand in different datacenters.
         let most = datacenters.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
@@ -208,13 +214,14 @@ impl Simulation {
         let quic = ([10, 0, 0, self.hosts.len() as u8 + 1], 7381).into();
         let rack = if self.layout.racks == 0 { number } else { 1 + (number - 1) % self.layout.racks };
         let rack: Arc<str> = format!("rack{rack}").into();
+        let instance = INSTANCE_OF_FIRST + self.hosts.len() as u128;
         let (node, granted, founding) = if let Some(&member) = self.hosts.keys().next() {
             let (token, secret) = (token::TokenId(TOKEN.0), TokenSecret(TOKEN.1));
-            let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack, quic };
+            let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack, quic, instance };
             let (node, topology) = self.join(member, request).await?;
             (node, Some(topology), None)
         } else {
-            let spec = NodeSpec { name, datacenter: Arc::clone(datacenter), rack, quic, instance: 1 };
+            let spec = NodeSpec { name, datacenter: Arc::clone(datacenter), rack, quic, instance };
             (NodeId(1), None, Some(founding(self.seed, spec)))
         };
         let skew = self.skew();

@@ -5,4 +5,6 @@ quorate_crdt::bugs! {
     VOTE_UNSYNCED = "vote-unsynced": "a vote is cast before it is durable";
     /// After a power loss a committed command is gone.
     LOG_UNSYNCED = "log-unsynced": "an entry of the control log is acknowledged before it is durable";
+    /// A node whose answer was lost can never join under its name.
+    JOIN_RETRY_UNKNOWN = "topology-join-retry-unknown": "a newcomer that asks again is taken for another";
 }

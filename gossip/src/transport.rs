@@ -134,6 +134,8 @@ pub struct JoinRequest {
     pub rack: Arc<str>,
     /// Where other nodes reach it.
     pub quic: SocketAddr,
+    /// Drawn at random before it asks for the first time, and kept: a newcomer that asks again gets the same answer.
+    pub instance: u128,
 }
 
 /// What the control plane answers when it admits a newcomer. Only `node` and `topology` travel to it; the authority stays here and

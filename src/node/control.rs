@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +14,6 @@ use quorate_crdt::NodeId;
 use quorate_gossip::token::JoinToken;
 use quorate_gossip::transport::{self, CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport};
 use quorate_gossip::wire;
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
 use tokio::sync::watch;
 
 use super::clock::Clock;
@@ -28,8 +26,6 @@ const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Control {
     group: ControlGroup,
     clock: Arc<dyn Clock>,
-    /// What newcomers' instance numbers are drawn from.
-    chance: Mutex<StdRng>,
 }
 
 /// The group's way to other nodes.
@@ -58,9 +54,8 @@ pub(super) struct ControlParts {
 impl Control {
     /// Goes on from what the store holds.
     pub(super) async fn open(config: ConsensusConfig, parts: ControlParts) -> Result<Arc<Self>, OpenError> {
-        let chance = Mutex::new(StdRng::seed_from_u64(config.seed.rotate_left(17) ^ config.node.0));
         let group = ControlGroup::open(config, parts.store, parts.commit, Arc::new(Calls(parts.transport))).await?;
-        Ok(Arc::new(Self { group, clock: parts.clock, chance }))
+        Ok(Arc::new(Self { group, clock: parts.clock }))
     }
 
     /// The group itself.
@@ -98,11 +93,11 @@ impl Control {
     }
 
     async fn let_in(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
-        let instance = self.chance.lock().expect("invariant: no code panics while it draws").random();
+        let JoinRequest { name, datacenter, rack, quic, instance, .. } = request;
         let command = Command::Admit {
             token: TokenId(request.token.0),
             secret: Secret(Bytes::copy_from_slice(&request.secret.0)),
-            node: NodeSpec { name: request.name, datacenter: request.datacenter, rack: request.rack, quic: request.quic, instance },
+            node: NodeSpec { name, datacenter, rack, quic, instance },
             at_ms: self.clock.now().unix_millis,
         };
         let node = match self.propose(command).await {

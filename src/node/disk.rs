@@ -10,6 +10,8 @@ use super::start::StartError;
 use crate::config::{self, NodeConfig, Storage};
 use crate::store::{DataDir, Durability, Engine, GroupCommit, StoreConfig, free_bytes, open};
 
+/// Which newcomer this is, to those whom it asks to let it in.
+const INSTANCE: &[u8] = b"instance";
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 
@@ -40,6 +42,20 @@ impl Disk {
         let store = open(engine, &path, StoreConfig::default())?;
         let commit = Arc::new(GroupCommit::start(Arc::clone(&store), engine, durability)?);
         Ok(Self { dir, store, commit })
+    }
+
+    /// Which newcomer this is: `drawn`, unless another number has been kept. Durable before anybody hears of it, so that a node which is
+    /// killed, or whose answer is lost, between being let in and writing down who it is is recognised when it asks again.
+    pub(super) fn instance(&self, drawn: u128) -> Result<u128, StartError> {
+        let kept = self.store.get(Space::Meta, INSTANCE)?;
+        if let Some(kept) = kept.and_then(|bytes| bytes.as_ref().try_into().ok()) {
+            return Ok(u128::from_le_bytes(kept));
+        }
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, INSTANCE, drawn.to_le_bytes().to_vec());
+        self.store.apply(batch)?;
+        self.store.persist()?;
+        Ok(drawn)
     }
 
     /// Notes where the node listens, for [`Disk::address`]; becomes durable with whatever is committed next.

@@ -3,7 +3,7 @@
 use std::net::{SocketAddr, UdpSocket};
 
 use quorate_control::state::{Command, NewToken, NodeSpec, Secret, TokenId};
-use quorate_control::topology::ClusterId;
+use quorate_control::topology::{ClusterId, Topology};
 use quorate_crdt::NodeId;
 use quorate_gossip::quic::{ClusterAuthority, NodeIdentity, join, random_bytes};
 use quorate_gossip::token::{self, JoinToken};
@@ -52,7 +52,7 @@ impl Origin {
             let token: JoinToken = entrance.token.reveal().parse()?;
             dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
-        check_place(config, disk, known)?;
+        check_place(config, last_kept(&*disk.store)?.as_ref(), (known.node, &known.name))?;
         let identity = NodeIdentity::from_secret(&transport::Secret::new(known.credentials.clone()))?;
         let listen = again(config.listen.quic, disk.address()?);
         Ok(Self { identity, listen, restarted: true, founding: None })
@@ -69,10 +69,14 @@ impl Origin {
             datacenter: config.datacenter.as_str().into(),
             rack: config.rack.as_str().into(),
             quic: listen,
+            instance: disk.instance(u128::from_le_bytes(random_bytes()?))?,
         };
         let joined = join(address, &token, request).await?;
+        let topology = wire::decode(&joined.topology)?;
+        // It may have been let in before, by what it was set to then.
+        check_place(config, Some(&topology), (joined.identity.node(), &config.node))?;
         // First, because a node with an identity begins with the topology that it has kept.
-        keep_granted(&*disk.store, &wire::decode(&joined.topology)?)?;
+        keep_granted(&*disk.store, &topology)?;
         keep_identity(config, disk, &joined.identity)?;
         Ok(Self { identity: joined.identity, listen, restarted: false, founding: None })
     }
@@ -89,10 +93,9 @@ impl Origin {
 
 /// Whether the configuration means the node that this directory is, where it stands. It is counted by what the topology says of it: by another name
 /// or in another datacenter it would count quorums differently from everybody else.
-fn check_place(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<(), StartError> {
-    let topology = last_kept(&*disk.store)?;
-    let info = topology.as_ref().and_then(|topology| topology.nodes.get(&known.node));
-    let mut kept = vec![("name", known.name.as_str(), config.node.as_str())];
+fn check_place(config: &NodeConfig, topology: Option<&Topology>, (node, name): (NodeId, &str)) -> Result<(), StartError> {
+    let info = topology.and_then(|topology| topology.nodes.get(&node));
+    let mut kept = vec![("name", name, config.node.as_str())];
     if let Some(info) = info {
         kept.push(("datacenter", &info.datacenter, &config.datacenter));
         kept.push(("rack", &info.rack, &config.rack));

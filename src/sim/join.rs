@@ -8,33 +8,32 @@ use quorate_crdt::NodeId;
 use quorate_gossip::token::{TokenId, TokenSecret};
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use super::host::Host;
 use super::oracle::Oracle;
-use super::{SimClock, Simulation, TOKEN};
+use super::{INSTANCE_OF_FIRST, SimClock, Simulation, TOKEN};
 
 /// A node that was let in: its number, where it stands, and what it was told of the cluster.
 pub(super) type Admitted = (NodeId, Arc<str>, Arc<Topology>);
 
-/// How long a newcomer asks.
-const ASKS_FOR: Duration = Duration::from_secs(10);
-
 impl Simulation {
-    /// Lets one more node of `datacenter` ask every node in turn to be let in. Whether there is anybody to ask.
+    /// Lets one more node of `datacenter` ask every node in turn until it is let in: whoever starts it again after a lost answer starts
+    /// the same newcomer. Whether there is anybody to ask.
     pub(super) fn invite(&mut self, datacenter: &Arc<str>) -> bool {
         let members = self.nodes();
-        let number = self.hosts.len() + self.invited.len();
+        self.newcomers += 1;
+        let number = self.layout.datacenters.iter().map(|(_, nodes)| nodes).sum::<usize>() + self.newcomers - 1;
         let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
         let (token, secret, name) = (TokenId(TOKEN.0), TokenSecret(TOKEN.1), format!("late-{number}").into());
-        let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack: "rack1".into(), quic };
+        let instance = INSTANCE_OF_FIRST + number as u128;
+        let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack: "rack1".into(), quic, instance };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {
-            let deadline = Instant::now() + ASKS_FOR;
             for member in members.iter().cycle() {
                 match network.join(*member, request.clone()).await {
                     Ok(grant) => return Some((grant.node, datacenter, Arc::new(wire::decode(&grant.topology).ok()?))),
-                    Err(JoinRefusal::NotReady) if Instant::now() < deadline => sleep(Duration::from_millis(300)).await,
+                    Err(JoinRefusal::NotReady) => sleep(Duration::from_millis(300)).await,
                     Err(_) => return None,
                 }
             }
@@ -58,5 +57,34 @@ impl Simulation {
             self.hosts.insert(node, host);
             self.start_process(node, None);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::{Layout, run};
+
+    #[test]
+    fn a_newcomer_whose_answer_was_lost_is_let_in_as_the_same_node() {
+        let founder = NodeId(1);
+        let played = run(3, Layout::new(1, 1), async |cluster| {
+            assert!(cluster.invite(&"dc1".into()));
+            let known = |cluster: &Simulation| cluster.data(founder).map(|data| data.topology()).filter(|seen| seen.nodes.len() == 2);
+            let admitted = loop {
+                sleep(Duration::from_micros(100)).await;
+                if let Some(topology) = known(cluster) {
+                    break *topology.nodes.keys().next_back().expect("two nodes");
+                }
+            };
+            assert!(!cluster.invited[0].is_finished(), "the answer is on its way");
+            cluster.crash(founder);
+            cluster.restart(founder).await.expect("starts again");
+            let asking = cluster.invited.remove(0);
+            let (node, _, topology) = asking.await.expect("asks").expect("is let in");
+            (admitted, node, topology.nodes.len())
+        });
+        let ((admitted, node, nodes), _) = played.expect("the cluster starts");
+        assert_eq!((node, nodes), (admitted, 2));
     }
 }

@@ -251,16 +251,18 @@ impl Network {
     /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC, after one round trip of the longer kind.
     ///
     /// # Errors
-    /// What the member answers; [`JoinRefusal::NotReady`] when it is not plugged in.
+    /// What the member answers; [`JoinRefusal::NotReady`] when it is not plugged in, or not any more when it answers.
     pub async fn join(&self, member: NodeId, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
         let (inbound, delay) = {
             let state = self.shared.lock();
             (state.hosts.get(&member).map(|host| Arc::clone(&host.inbound)), state.conditions.between)
         };
         tokio::time::sleep(delay).await;
-        let grant = inbound.ok_or(JoinRefusal::NotReady)?.join(request).await;
+        let inbound = inbound.ok_or(JoinRefusal::NotReady)?;
+        let answer = inbound.join(request).await;
         tokio::time::sleep(delay).await;
-        grant
+        let still = self.shared.lock().hosts.get(&member).is_some_and(|host| Arc::ptr_eq(&host.inbound, &inbound));
+        if still { answer } else { Err(JoinRefusal::NotReady) }
     }
 
     /// The longest round trip between two nodes, if nothing is lost.

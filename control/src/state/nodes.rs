@@ -6,6 +6,7 @@ use super::{
     ControlState, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, Token, TokenId,
     check_name,
 };
+use crate::planted::JOIN_RETRY_UNKNOWN;
 use crate::topology::{ClusterId, Epoch, NodeInfo, Replication};
 
 impl ControlState {
@@ -58,7 +59,7 @@ impl ControlState {
         check_spec(node)?;
         if let Some((known, _)) = self.topology.node_named(&node.name) {
             let same = self.instances.get(&known) == Some(&node.instance) && !self.leaving.contains(&known);
-            return if same {
+            return if same && !JOIN_RETRY_UNKNOWN.is_planted() {
                 self.move_node(known, node.quic).map(|_| Response::Admitted { node: known })
             } else {
                 Err(Refusal::NameTaken)

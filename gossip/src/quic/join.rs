@@ -66,7 +66,7 @@ pub enum JoinError {
         /// What was dialled.
         address: SocketAddr,
     },
-    /// The connection failed. After the question was sent the node may have been admitted and the token used.
+    /// The connection failed. After the question was sent the node may have been admitted: it asks again as the same instance.
     #[error("the connection to {address} failed")]
     Connection {
         /// What was dialled.
@@ -75,10 +75,10 @@ pub enum JoinError {
         #[source]
         source: PeerError,
     },
-    /// The answer cannot be read, or the certificate in it is not for this node's key. The token is used.
+    /// The answer cannot be read, or the certificate in it is not for this node's key. It may ask again as the same instance.
     #[error("the answer is not valid")]
     Answer(#[from] WireError),
-    /// The member was granted the join but could not sign. The token is used.
+    /// The member was granted the join but could not sign. It may ask again as the same instance.
     #[error("the cluster could not sign this node's certificate")]
     Signing,
     /// No key could be made.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
+use quorate_gossip::transport::JoinRefusal;
 use tokio::time::{Instant, sleep};
 
 use super::*;
@@ -116,6 +117,38 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
     assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
     let joined = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await;
     assert!(joined.is_ok(), "the same directory joins with the right token: {joined:?}");
+}
+
+/// Asks to be let in and is killed before the answer is written down: its directory holds no identity.
+async fn killed_while_it_joins(config: &NodeConfig) -> NodeId {
+    let disk = Disk::open(config).expect("a fresh directory");
+    let origin = Origin::find(config, &disk).await.expect("is let in");
+    std::fs::remove_file(config.data_dir.join("identity")).expect("the identity had been written");
+    origin.identity.node()
+}
+
+#[tokio::test]
+async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_its_one_use_token() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let token = first.admin().create_token(1, Duration::from_hours(1)).await.expect("the node runs").expect("a token");
+    let join = Join { address: first.quic().to_string(), token: Secret::new(&token) };
+    let newcomer = config(dir.path(), "b", Some(join));
+    let number = killed_while_it_joins(&newcomer).await;
+
+    let elsewhere = NodeConfig { rack: "r9".to_owned(), ..newcomer.clone() };
+    let misplaced = Node::start(elsewhere, Options::default()).await;
+    assert!(matches!(misplaced, Err(StartError::Misplaced { what: "rack", .. })), "{misplaced:?}");
+    let stranger = NodeConfig { data_dir: dir.path().join("stranger"), ..newcomer.clone() };
+    let refused = Node::start(stranger, Options::default()).await;
+    assert!(matches!(refused, Err(StartError::Join(JoinError::Refused(JoinRefusal::NameTaken)))), "{refused:?}");
+
+    let second = Node::start(newcomer, Options::default()).await.expect("is recognised");
+    assert_eq!(second.data().node(), number);
+    converged(&first, 2).await;
+    for node in [first, second] {
+        node.shutdown().await.expect("stops cleanly");
+    }
 }
 
 #[tokio::test]

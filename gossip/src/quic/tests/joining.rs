@@ -28,7 +28,8 @@ fn member() -> (Node, JoinToken, ClusterAuthority) {
 
 fn named(name: &str) -> JoinRequest {
     let nothing = TokenSecret([0; 16]);
-    JoinRequest { token: TokenId(0), secret: nothing, name: name.into(), datacenter: "dc".into(), rack: "r".into(), quic: loopback(1) }
+    let (datacenter, rack, quic) = ("dc".into(), "r".into(), loopback(1));
+    JoinRequest { token: TokenId(0), secret: nothing, name: name.into(), datacenter, rack, quic, instance: 1 }
 }
 
 use crate::token::TokenSecret;
