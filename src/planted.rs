@@ -23,5 +23,7 @@ quorate_crdt::bugs! {
 
 /// Every bug of every crate.
 pub fn everywhere() -> impl Iterator<Item = &'static Bug> {
-    [quorate_control::planted::ALL, quorate_gossip::planted::ALL, quorate_dynamo::planted::ALL, ALL].into_iter().flatten()
+    [quorate_crdt::bugs::ALL, quorate_control::planted::ALL, quorate_gossip::planted::ALL, quorate_dynamo::planted::ALL, ALL]
+        .into_iter()
+        .flatten()
 }

@@ -44,6 +44,7 @@ mod ask;
 pub mod campaign;
 mod client;
 mod clock;
+mod direct;
 mod disk;
 mod history;
 mod host;

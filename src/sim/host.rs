@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::state::Command;
-use quorate_control::topology::{Datacenter, Topology};
+use quorate_control::topology::{Datacenter, Epoch, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
@@ -33,16 +33,29 @@ pub(super) struct Host {
 
 /// Where clients find the node while it is up. Cheap to clone; outlives the node's lives.
 #[derive(Clone, Default)]
-pub(super) struct Door(Arc<Mutex<Option<Arc<dyn Data>>>>);
+pub(super) struct Door(Arc<Mutex<Way>>);
+
+/// A door, and the topology that the node acted on when it last opened.
+#[derive(Default)]
+struct Way {
+    data: Option<Arc<dyn Data>>,
+    began_with: Option<Epoch>,
+}
 
 impl Door {
     /// The door, while the node is up.
     pub(super) fn get(&self) -> Option<Arc<dyn Data>> {
-        locked(&self.0).clone()
+        locked(&self.0).data.clone()
+    }
+
+    /// The topology that the node began with, if it has begun since this was last asked.
+    pub(super) fn took_up(&self) -> Option<Epoch> {
+        locked(&self.0).began_with.take()
     }
 
     fn set(&self, data: Option<Arc<dyn Data>>) {
-        *locked(&self.0) = data;
+        let began_with = data.as_ref().map(|data| data.topology().epoch);
+        *locked(&self.0) = Way { data, began_with };
     }
 }
 

@@ -57,6 +57,8 @@ struct Machine {
     unexplained: BTreeMap<At, (Duration, Last, &'static str)>,
     /// When its data were destroyed.
     destroyed: Vec<Duration>,
+    /// The newest topology that it has acted on, as its disk knows.
+    acted_on: Epoch,
 }
 
 #[derive(Clone)]
@@ -84,7 +86,8 @@ impl Oracle {
     }
 
     pub(super) fn watch(&self, number: NodeId, (disk, door): (Shelf, Door)) {
-        let machine = Machine { shelf: disk, door, last: BTreeMap::new(), unexplained: BTreeMap::new(), destroyed: Vec::new() };
+        let machine =
+            Machine { shelf: disk, door, last: BTreeMap::new(), unexplained: BTreeMap::new(), destroyed: Vec::new(), acted_on: Epoch(0) };
         self.lock().machines.insert(number, machine);
     }
 
@@ -96,6 +99,7 @@ impl Oracle {
         let at = knowledge.start.elapsed();
         if let Some(machine) = knowledge.machines.get_mut(&node) {
             machine.last.clear();
+            machine.acted_on = Epoch(0);
             machine.destroyed.push(at);
         }
     }
@@ -167,9 +171,19 @@ impl Knowledge {
     }
 
     fn look(&mut self) {
-        for machine in self.machines.values() {
+        let mut went_back = None;
+        for (node, machine) in &mut self.machines {
             let shown = machine.door.get().map(|data| data.topology());
+            for epoch in machine.door.took_up().into_iter().chain(shown.as_ref().map(|topology| topology.epoch)) {
+                if epoch < machine.acted_on {
+                    went_back = Some(format!("node {} acts on epoch {}, and has acted on {}", node.0, epoch.0, machine.acted_on.0));
+                }
+                machine.acted_on = epoch;
+            }
             self.newest = self.newest.take().into_iter().chain(shown).max_by_key(|topology| topology.epoch);
+        }
+        if let Some(what) = went_back {
+            self.found("topology-went-back", what);
         }
         let mut by_place: BTreeMap<At, Vec<(NodeId, Replica)>> = BTreeMap::new();
         for node in self.machines.keys().copied().collect::<Vec<_>>() {

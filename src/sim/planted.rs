@@ -6,10 +6,14 @@ use std::time::{Duration, Instant};
 
 use quorate_crdt::planted::Bug;
 
-use super::{Focus, Incident, Kind, Outcome, Plan, panics, play, scripted};
+use super::{Focus, Incident, Kind, Plan, direct, panics, play, scripted};
 
 /// Whether bugs can be planted in this build.
 pub const POSSIBLE: bool = cfg!(feature = "planted-bugs");
+
+/// How many histories of replicas without a network are tried for a bug of the library.
+#[cfg(feature = "planted-bugs")]
+const LIBRARY_SEEDS: u64 = 500;
 
 /// How a hunt for one bug ended.
 #[derive(Clone, Debug)]
@@ -18,7 +22,7 @@ pub struct Hunt {
     pub bug: &'static Bug,
     /// Which check found it; `None`: none did.
     pub found_by: Option<&'static str>,
-    /// In which history: a seed, or the name of a script.
+    /// In which history: the name of a script, a seed of the library, a drill, or a seed.
     pub history: String,
     /// Histories played until then.
     pub histories: u64,
@@ -50,43 +54,82 @@ fn locked(hunts: &Mutex<Vec<Hunt>>) -> MutexGuard<'_, Vec<Hunt>> {
     hunts.lock().expect("invariant: no code panics while it collects")
 }
 
-/// Plays histories with the bug planted until a check fails that does not fail without it.
+/// Tries one instrument after the other until one fails with the bug planted and passes without: scripts, what the library checks of itself,
+/// drills of the cores, random histories.
 fn hunt_for(bug: &'static Bug, within: Duration) -> Hunt {
     let begun = Instant::now();
-    let scripts = scripted::for_bug(bug.name).into_iter().map(|(name, plan)| (name.to_owned(), plan));
-    let about = focus(bug.name);
-    let seeds = (0_u64..).map(|seed| (format!("seed {seed}"), Plan::drawn(seed, about)));
-    let mut histories = 0;
-    for (history, plan) in scripts.chain(seeds) {
-        if begun.elapsed() >= within {
-            break;
-        }
-        histories += 1;
-        let outcome = with(bug, &plan);
-        let Some(violation) = outcome.violations.first() else { continue };
-        // What fails anyway says nothing about the bug.
-        let without = play(&plan);
-        if !without.violations.iter().any(|other| other.check == violation.check) {
-            return Hunt { bug, found_by: Some(violation.check), history, histories, took: begun.elapsed() };
-        }
+    let mut hunt = Hunt { bug, found_by: None, history: String::new(), histories: 0, took: Duration::ZERO };
+    let scripts = scripted::for_bug(bug.name).into_iter().map(|(name, plan)| (format!("script: {name}"), plan));
+    let found = hunt.among(scripts) || hunt.in_library() || hunt.in_drill();
+    // The library alone has no clusters.
+    if !found && !is_of_library(bug) {
+        let about = focus(bug.name);
+        let seeds = (0_u64..).take_while(|_| begun.elapsed() < within);
+        hunt.among(seeds.map(|seed| (format!("seed {seed}"), Plan::drawn(seed, about))));
     }
-    Hunt { bug, found_by: None, history: String::new(), histories, took: begun.elapsed() }
+    hunt.took = begun.elapsed();
+    hunt
 }
 
-/// Plays `plan` with `bug` planted on this thread.
-fn with(bug: &'static Bug, plan: &Plan) -> Outcome {
+impl Hunt {
+    /// Plays these histories until a check fails in one that keeps every promise without the bug.
+    fn among(&mut self, histories: impl Iterator<Item = (String, Plan)>) -> bool {
+        for (history, plan) in histories {
+            self.histories += 1;
+            let outcome = with(self.bug, || play(&plan));
+            let Some(violation) = outcome.violations.first() else { continue };
+            // What fails anyway says nothing about the bug.
+            if play(&plan).violations.is_empty() {
+                return self.found(violation.check, history);
+            }
+        }
+        false
+    }
+
+    fn in_library(&mut self) -> bool {
+        if !is_of_library(self.bug) {
+            return false;
+        }
+        #[cfg(feature = "planted-bugs")]
+        if let Some(found) = quorate_crdt::hunt::find(Some(self.bug), 0..LIBRARY_SEEDS) {
+            self.histories += found.seed + 1;
+            let alone = quorate_crdt::hunt::find(None, found.seed..found.seed + 1).is_none();
+            return alone && self.found(found.check, format!("library: seed {}", found.seed));
+        }
+        false
+    }
+
+    fn in_drill(&mut self) -> bool {
+        let Some(drill) = direct::for_bug(self.bug.name) else { return false };
+        self.histories += 1;
+        with(self.bug, || drill.fails()) && !drill.fails() && self.found(drill.check, "drill".to_owned())
+    }
+
+    fn found(&mut self, check: &'static str, history: String) -> bool {
+        self.found_by = Some(check);
+        self.history = history;
+        true
+    }
+}
+
+fn is_of_library(bug: &Bug) -> bool {
+    quorate_crdt::bugs::ALL.iter().any(|other| other.name == bug.name)
+}
+
+/// Does `what` with `bug` planted on this thread.
+fn with<T>(bug: &'static Bug, what: impl FnOnce() -> T) -> T {
     #[cfg(feature = "planted-bugs")]
     {
         let before = quorate_crdt::planted::plant(Some(bug));
         debug_assert!(before.is_none(), "one bug at a time");
-        let outcome = play(plan);
+        let outcome = what();
         quorate_crdt::planted::plant(None);
         outcome
     }
     #[cfg(not(feature = "planted-bugs"))]
     {
         debug_assert!(!bug.is_planted(), "this build has no bugs to plant");
-        play(plan)
+        what()
     }
 }
 

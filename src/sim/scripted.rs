@@ -66,6 +66,7 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
         "switch-without-spread" => vec![("a move away from the one that knows", leaving())],
         "lives-reused" => vec![("away and back", away_and_back())],
         "chunk-of-any-stream" | "pull-once" => vec![("a wiped node behind a link that drops", wiped())],
+        "oversize-frame-dropped" => vec![("many elements at once", many_elements())],
         _ => Vec::new(),
     }
 }
@@ -134,4 +135,9 @@ fn wiped() -> Plan {
         script.at(900, Action::DropFrames { from: other, to: 2, share: 0.7 }).at(900, Action::DropFrames { from: 2, to: other, share: 0.7 })
     });
     script.at(1_000, Action::Crash(2)).at(1_500, Action::Wipe(2)).at(1_600, Action::Restart(2)).at(9_000, Action::Heal).done()
+}
+
+/// A write of a few thousand bytes.
+fn many_elements() -> Plan {
+    Script::new(&[3]).ask(200, (1, QUORUM), Kind::Set, Deed::Add((0..=255).collect())).done()
 }

@@ -1,5 +1,7 @@
 //! Sets: what was added is there until somebody removes it, and what was removed does not come back.
 
+use std::collections::BTreeSet;
+
 use quorate_dynamo::op::Reply;
 
 use super::{OfKey, Violation};
@@ -8,7 +10,17 @@ use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    (0..5).flat_map(|element| judge_element(of_key, element)).chain(judge_invented(of_key)).collect()
+    let named = named(of_key);
+    named.iter().flat_map(|element| judge_element(of_key, *element)).chain(judge_invented(of_key, &named)).collect()
+}
+
+/// Elements that anybody has named.
+fn named(of_key: &OfKey<'_>) -> BTreeSet<u8> {
+    let of = |told: &&Told| match &told.ask.deed {
+        Deed::Add(elements) | Deed::Remove(elements) | Deed::Contains(elements) => elements.clone(),
+        _ => Vec::new(),
+    };
+    of_key.all.iter().flat_map(of).collect()
 }
 
 /// Whether a reply shows the element; `None`: it does not tell.
@@ -23,10 +35,10 @@ fn shows(told: &Told, element: u8) -> Option<bool> {
     }
 }
 
-fn judge_invented(of_key: &OfKey<'_>) -> Option<Violation> {
+fn judge_invented(of_key: &OfKey<'_>, named: &BTreeSet<u8>) -> Option<Violation> {
     of_key.all.iter().find_map(|told| match &told.result {
         Ok(Reply::List(members)) => {
-            let strange = members.iter().find(|member| !(0..5).any(|element| **member == name(element)))?;
+            let strange = members.iter().find(|member| !named.iter().any(|element| **member == name(*element)))?;
             Some(of_key.broken("invented", told, format!("{} shows {strange:?}, which nobody added", told.ask)))
         }
         _ => None,

@@ -1,0 +1,76 @@
+//! Drills: what whole clusters meet too seldom, because the order of single messages decides it, played on the cores themselves.
+//!
+//! A drill is a fixed schedule over real cores (see [`cores`]) or a real replica. It passes as long as its rule is upheld.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+mod cores;
+mod expiring;
+mod flights;
+mod keeping;
+mod limits;
+mod repairs;
+mod replicas;
+mod streams;
+mod votes;
+
+const ALL: [Drills; 8] =
+    [flights::DRILLS, limits::DRILLS, streams::DRILLS, keeping::DRILLS, expiring::DRILLS, replicas::DRILLS, votes::DRILLS, repairs::DRILLS];
+
+/// Why a drill has failed.
+pub(super) type Verdict = Result<(), String>;
+
+/// A drill with the name of what it checks.
+pub(super) struct Drill {
+    pub(super) check: &'static str,
+    run: fn() -> Verdict,
+}
+
+impl Drill {
+    /// Whether its rule was upheld; a panic is a failure.
+    pub(super) fn fails(&self) -> bool {
+        let failed = !matches!(catch_unwind(AssertUnwindSafe(self.run)), Ok(Ok(())));
+        drop(super::panics::taken());
+        failed
+    }
+}
+
+/// The drill that is about the rule which this bug breaks.
+pub(super) fn for_bug(bug: &str) -> Option<Drill> {
+    let (_, check, run) = ALL.into_iter().flatten().find(|(about, ..)| *about == bug)?;
+    Some(Drill { check, run: *run })
+}
+
+/// Drills with the bug that each is about, and the name of what is checked.
+type Drills = &'static [(&'static str, &'static str, fn() -> Verdict)];
+
+/// That something is so.
+fn holds(so: bool, otherwise: impl Into<String>) -> Verdict {
+    if so { Ok(()) } else { Err(otherwise.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_drill_passes_while_its_rule_is_upheld() {
+        for drills in ALL {
+            for (about, _, run) in drills {
+                assert_eq!(run(), Ok(()), "{about}");
+            }
+        }
+    }
+
+    #[cfg(feature = "planted-bugs")]
+    #[test]
+    fn every_drill_fails_when_its_rule_is_broken() {
+        for bug in crate::planted::everywhere() {
+            let Some(drill) = for_bug(bug.name) else { continue };
+            quorate_crdt::planted::plant(Some(bug));
+            let failed = drill.fails();
+            quorate_crdt::planted::plant(None);
+            assert!(failed, "{} does not notice {}", drill.check, bug.name);
+        }
+    }
+}

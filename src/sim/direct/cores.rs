@@ -1,0 +1,350 @@
+//! Cores of the data plane joined by a queue, in virtual time: for schedules in which the order of single messages matters.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication, Topology, Transition,
+};
+use quorate_crdt::{NodeId, Now};
+use quorate_dynamo::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
+use quorate_dynamo::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer};
+use quorate_dynamo::{Consistency, Dynamo, Seat};
+
+use crate::sim::START_UNIX_MILLIS;
+
+/// The only partition, as long as it does not move.
+pub(super) const PLACE: Place = Place { keyspace: KeyspaceId(0), partition: Partition(0), epoch: Epoch(1) };
+/// How long clients wait.
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+/// What picks a message.
+pub(super) type Picks = fn(&Message) -> bool;
+/// A message under way: from, to, what.
+pub(super) type Letter = (NodeId, NodeId, Message);
+
+/// Some cores, and all that is between them.
+pub(super) struct Cores {
+    pub(super) at: BTreeMap<NodeId, Dynamo>,
+    pub(super) queue: VecDeque<Letter>,
+    timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
+    /// How far wall clocks are off, in milliseconds.
+    pub(super) skew: BTreeMap<NodeId, i64>,
+    /// Pairs that do not hear each other.
+    cut: BTreeSet<(NodeId, NodeId)>,
+    pub(super) now: Duration,
+    /// The last ticket or life that was given out.
+    numbers: u64,
+    replies: BTreeMap<u64, Result<Answer, RequestError>>,
+    pub(super) topology: Topology,
+    pub(super) reports: BTreeSet<NodeId>,
+    /// Which message is lost, the one that is as many away among those that this picks; and the one that was.
+    losing: (Option<(usize, Picks)>, Option<Letter>),
+    pub(super) repairs: Repairs,
+}
+
+/// What is known of repairs.
+#[derive(Default)]
+pub(super) struct Repairs {
+    /// Whose repairs never arrive.
+    pub(super) idle: BTreeSet<NodeId>,
+    /// How many rows were sent in repairs.
+    pub(super) rows: usize,
+}
+
+/// So many seconds.
+pub(super) fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// `datacenters[i]` nodes in datacenter `dc<i+1>`, of which the first `held_by` hold the only partition.
+pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
+    let mut nodes = BTreeMap::new();
+    for (index, count) in datacenters.iter().enumerate() {
+        for _ in 0..*count {
+            let id = nodes.len() as u64 + 1;
+            let (name, datacenter) = (format!("n{id}").into(), format!("dc{}", index + 1).into());
+            let quic = ([127, 0, 0, 1], 1).into();
+            nodes.insert(NodeId(id), NodeInfo { name, datacenter, rack: "r1".into(), quic, voter: true });
+        }
+    }
+    let placement = vec![Placement::stable(Epoch(1), nodes.keys().copied().take(held_by).collect())];
+    let (read, write) = ("QUORUM".into(), "QUORUM".into());
+    let keyspace = Keyspace { name: "default".into(), replication: Replication::Auto, read, write, placement };
+    Topology { cluster: ClusterId(1), epoch: Epoch(1), nodes, keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]) }
+}
+
+/// A request to set a key to a value.
+pub(super) fn set(key: &str, value: &str) -> Op {
+    let value = Bytes::copy_from_slice(value.as_bytes());
+    Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), Mutation::Set { value, expiry: SetExpiry::Clear })
+}
+
+impl Cores {
+    /// One datacenter of `nodes`, of which the first `held_by` hold the partition.
+    pub(super) fn new(nodes: u64, held_by: usize, change: impl FnOnce(&mut Config)) -> Self {
+        Self::of(topology(&[nodes], held_by), change)
+    }
+
+    /// Three replicas.
+    pub(super) fn three() -> Self {
+        Self::new(3, 3, |_| {})
+    }
+
+    pub(super) fn of(topology: Topology, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config { persist: false, ..Config::default() };
+        change(&mut config);
+        let mut net = Self {
+            at: BTreeMap::new(),
+            queue: VecDeque::new(),
+            timers: BTreeMap::new(),
+            skew: BTreeMap::new(),
+            cut: BTreeSet::new(),
+            now: Duration::ZERO,
+            numbers: 76,
+            replies: BTreeMap::new(),
+            topology,
+            reports: BTreeSet::new(),
+            losing: (None, None),
+            repairs: Repairs::default(),
+        };
+        for node in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
+            net.boot_with(node.0, false, config.clone());
+        }
+        net
+    }
+
+    /// A node begins a new life, with nothing in its memory; `wiped`: and knowing that it has lost its disk.
+    pub(super) fn boot(&mut self, at: u64, wiped: bool) {
+        self.boot_with(at, wiped, Config { persist: false, ..Config::default() });
+    }
+
+    fn boot_with(&mut self, at: u64, restarted: bool, config: Config) {
+        self.numbers += 1;
+        let seat = Seat { me: NodeId(at), incarnation: 1 + u32::from(restarted), core: 0, cores: 1, life: self.numbers, restarted };
+        self.put(at, Dynamo::new(config, seat));
+    }
+
+    /// Takes a core into the place of a node.
+    pub(super) fn put(&mut self, at: u64, core: Dynamo) {
+        self.at.insert(NodeId(at), core);
+        self.input(at, Input::Topology(Arc::new(self.topology.clone())));
+    }
+
+    /// What a right clock shows.
+    pub(super) fn clock(&self) -> Now {
+        Now { monotonic: self.now, unix_millis: START_UNIX_MILLIS + self.now.as_millis() as u64 }
+    }
+
+    pub(super) fn input(&mut self, at: u64, input: Input) {
+        let (at, mut now) = (NodeId(at), self.clock());
+        now.unix_millis = now.unix_millis.saturating_add_signed(self.skew.get(&at).copied().unwrap_or(0));
+        let mut effects = Vec::new();
+        let Some(core) = self.at.get_mut(&at) else { return };
+        core.handle(now, input, &mut effects);
+        for effect in effects {
+            match effect {
+                Effect::Send { to, message } => self.queue.push_back((at, to, message)),
+                Effect::Reply { ticket, result } => drop(self.replies.insert(ticket.0, result)),
+                Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
+                Effect::Report { .. } => drop(self.reports.insert(at)),
+                Effect::Waited { .. } | Effect::ClockOff { .. } => {}
+                Effect::NewLife => {
+                    self.numbers += 1;
+                    self.input(at.0, Input::Incarnation(self.numbers as u32));
+                }
+            }
+        }
+    }
+
+    /// A letter arrives, whatever is cut.
+    pub(super) fn deliver(&mut self, (from, to, message): Letter) {
+        self.input(to.0, Input::Message { from, message });
+    }
+
+    /// Takes what is under way to `to` out of the queue.
+    pub(super) fn held_back(&mut self, to: u64) -> Vec<Letter> {
+        let (held, rest) = std::mem::take(&mut self.queue).into_iter().partition::<Vec<_>, _>(|(_, at, _)| *at == NodeId(to));
+        self.queue = rest.into();
+        held
+    }
+
+    /// Nodes do, or do not, see another.
+    pub(super) fn sees(&mut self, nodes: &[u64], other: u64, up: bool) {
+        for at in nodes {
+            self.input(*at, Input::Reachable { node: NodeId(other), up });
+        }
+    }
+
+    /// Loses the `nth` of the messages that `which` picks, counted from now.
+    pub(super) fn lose(&mut self, nth: usize, which: Picks) {
+        self.losing = (Some((nth, which)), None);
+    }
+
+    /// Runs until that message has been lost, and gives it.
+    pub(super) fn lost(&mut self) -> Option<Letter> {
+        for _ in 0..200 {
+            if self.losing.1.is_some() {
+                break;
+            }
+            self.run(Duration::from_millis(50));
+        }
+        self.losing.1.take()
+    }
+
+    /// Delivers everything under way, and what that causes.
+    pub(super) fn settle(&mut self) {
+        while let Some(letter) = self.queue.pop_front() {
+            if let Message::Repair { delta, .. } = &letter.2 {
+                self.repairs.rows += delta.parts.iter().map(|part| part.rows.len()).sum::<usize>();
+                if self.repairs.idle.contains(&letter.0) {
+                    continue;
+                }
+            }
+            let mut lost = false;
+            if let Some((nth, which)) = &mut self.losing.0
+                && which(&letter.2)
+            {
+                *nth -= 1;
+                lost = *nth == 0;
+            }
+            if lost {
+                self.losing = (None, Some(letter));
+            } else if self.hears(&letter) {
+                self.deliver(letter);
+            }
+        }
+    }
+
+    /// Whether a letter's way is open.
+    pub(super) fn hears(&self, letter: &Letter) -> bool {
+        !self.cut.contains(&(letter.0, letter.1))
+    }
+
+    pub(super) fn run(&mut self, time: Duration) {
+        let end = self.now + time;
+        self.settle();
+        while let Some(at) = self.timers.keys().next().copied().filter(|at| *at <= end) {
+            self.now = at;
+            for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
+                self.input(node.0, Input::Timer(timer));
+            }
+            self.settle();
+        }
+        self.now = end;
+    }
+
+    pub(super) fn cut(&mut self, left: &[u64], right: &[u64]) {
+        for (a, b) in left.iter().flat_map(|a| right.iter().map(|b| (NodeId(*a), NodeId(*b)))) {
+            self.cut.extend([(a, b), (b, a)]);
+        }
+    }
+
+    pub(super) fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    pub(super) fn set_topology(&mut self, change: impl FnOnce(&mut Topology)) {
+        change(&mut self.topology);
+        self.topology.epoch.0 += 1;
+        for at in self.at.keys().copied().collect::<Vec<_>>() {
+            self.input(at.0, Input::Topology(Arc::new(self.topology.clone())));
+        }
+    }
+
+    pub(super) fn set_placement(&mut self, change: impl FnOnce(&mut Placement)) {
+        self.set_topology(|topology| {
+            let epoch = Epoch(topology.epoch.0 + 1);
+            for placement in topology.keyspaces.values_mut().flat_map(|keyspace| keyspace.placement.iter_mut()) {
+                placement.epoch = epoch;
+            }
+            let first = topology.keyspaces.values_mut().next().and_then(|keyspace| keyspace.placement.first_mut());
+            if let Some(placement) = first {
+                change(placement);
+            }
+        });
+    }
+
+    /// Begins to move the partition to `to`.
+    pub(super) fn begin_move(&mut self, to: &[u64]) {
+        let to = to.iter().map(|n| NodeId(*n)).collect();
+        self.set_placement(|placement| placement.transition = Some(Transition { to, phase: Phase::Copying, done: BTreeSet::new() }));
+    }
+
+    /// The move goes on to its last phase, and ends.
+    pub(super) fn switch(&mut self, ends: bool) {
+        self.set_placement(|placement| {
+            let Some(transition) = placement.transition.as_mut() else { return };
+            transition.phase = Phase::Switching;
+            if ends {
+                *placement = Placement::stable(placement.epoch, transition.to.clone());
+            }
+        });
+    }
+
+    /// Asks without waiting; with a name, if it has one.
+    pub(super) fn submit(&mut self, at: u64, op: Op, level: Consistency, id: Option<&str>) -> u64 {
+        self.numbers += 1;
+        let id = id.and_then(|id| RequestId::new(Bytes::copy_from_slice(id.as_bytes())));
+        let datacenter = self.topology.nodes.get(&NodeId(at)).map_or_else(|| "dc1".into(), |node| Arc::clone(&node.datacenter));
+        let request = Request { keyspace: KeyspaceId(0), op, consistency: Some(level), timeout: TIMEOUT, datacenter, id };
+        self.input(at, Input::Request { ticket: Ticket(self.numbers), request });
+        self.numbers
+    }
+
+    /// What was answered until now.
+    pub(super) fn reply(&self, ticket: u64) -> Option<Result<Reply, RequestError>> {
+        self.replies.get(&ticket).map(|result| result.clone().map(|answer| answer.reply))
+    }
+
+    /// Runs until there is an answer, or there should have been one; `None`: there was none.
+    pub(super) fn answer(&mut self, ticket: u64) -> Option<Result<Reply, RequestError>> {
+        self.settle();
+        if !self.replies.contains_key(&ticket) {
+            self.run(TIMEOUT + Duration::from_millis(100));
+        }
+        self.reply(ticket)
+    }
+
+    pub(super) fn ask(&mut self, at: u64, op: Op, level: Consistency) -> Option<Result<Reply, RequestError>> {
+        let ticket = self.submit(at, op, level, None);
+        self.answer(ticket)
+    }
+
+    pub(super) fn mutate(&mut self, at: u64, key: &str, mutation: Mutation, level: Consistency) -> Option<Result<Reply, RequestError>> {
+        self.ask(at, Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation), level)
+    }
+
+    pub(super) fn query(&mut self, at: u64, key: &str, query: Query, level: Consistency) -> Option<Result<Reply, RequestError>> {
+        self.ask(at, Op::Query(Bytes::copy_from_slice(key.as_bytes()), query), level)
+    }
+
+    /// Sets a key; whether it was acknowledged.
+    pub(super) fn set(&mut self, at: u64, key: &str, value: &str, level: Consistency) -> bool {
+        matches!(self.ask(at, set(key, value), level), Some(Ok(_)))
+    }
+
+    /// Whether a key reads as this at this level.
+    pub(super) fn reads(&mut self, at: u64, key: &str, level: Consistency, value: &str) -> bool {
+        self.query(at, key, Query::Get, level) == Some(Ok(Reply::Value(Bytes::copy_from_slice(value.as_bytes()))))
+    }
+
+    /// The replica of a node, if it has one.
+    pub(super) fn summary(&self, at: u64) -> Option<ReplicaSummary> {
+        self.at.get(&NodeId(at))?.summaries().into_iter().next()
+    }
+
+    /// Rows of a node's replica.
+    pub(super) fn rows(&self, at: u64) -> u64 {
+        self.summary(at).map_or(0, |summary| summary.rows)
+    }
+
+    /// Whether every replica has the same, and nothing left over.
+    pub(super) fn converged(&self) -> bool {
+        let all: Vec<_> = self.at.keys().filter_map(|node| self.summary(node.0)).collect();
+        all.windows(2).all(|two| two[0].context == two[1].context && two[0].digest == two[1].digest)
+            && all.iter().all(|one| one.residuals == 0 && one.recent == 0 && !one.filling)
+    }
+}

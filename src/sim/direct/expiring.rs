@@ -1,0 +1,212 @@
+//! Expiry, and wrong clocks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use quorate_control::store::{MemoryStore, Store};
+use quorate_control::topology::{KeyspaceId, Topology};
+use quorate_crdt::{Dot, Hlc, NodeId, Now, ReplicaId};
+use quorate_dynamo::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
+use quorate_dynamo::protocol::{Config, Effect, Input, Message, Timer};
+use quorate_dynamo::replica::{self, Delta, Part, Payload, Range, Row, RowKey, RowKind};
+use quorate_dynamo::{Consistency as C, Dynamo, Seat};
+
+use super::cores::{Cores, PLACE, secs, set, topology};
+use super::{Drills, Verdict, holds};
+use crate::sim::START_UNIX_MILLIS;
+
+pub(super) const DRILLS: Drills = &[
+    ("expiry-outlives-set", "gone-though-set-anew", set_over_expiry),
+    ("expiry-not-asked", "outlived-its-expiry", one_row),
+    ("refuses-unseen", "refused-by-one-replica", refused_unseen),
+    ("reap-by-own-clock", "removed-by-one-clock", two_clocks),
+    ("reap-without-a-look", "removed-though-extended", extended),
+    ("reap-at-one", "removed-though-a-quorum-knows", extended_late),
+    ("clock-never-falls-back", "stamped-in-the-future", restarted),
+    ("drift-blocks-repair", "stays-different", from_the_future),
+    ("no-clock-check", "acknowledged-and-gone", behind),
+    ("stamps-not-withdrawn", "failed-write-wins", failed_under_a_wrong_clock),
+];
+
+const HOUR: i64 = 3_600_000;
+const LATER: u64 = START_UNIX_MILLIS + 3_600_000;
+
+fn set_until(at: u64) -> Mutation {
+    Mutation::Set { value: "v".into(), expiry: SetExpiry::At(START_UNIX_MILLIS + at) }
+}
+
+fn done(answer: Option<&Result<Reply, RequestError>>) -> Verdict {
+    holds(answer.is_some_and(Result::is_ok), format!("{answer:?}"))
+}
+
+/// A SET without an expiry after one with, at quorums that share one replica.
+fn set_over_expiry() -> Verdict {
+    let mut net = Cores::three();
+    net.cut(&[1], &[3]);
+    done(net.mutate(1, "k", set_until(2_000), C::Quorum).as_ref())?;
+    holds(net.set(3, "k", "new", C::Quorum), "two of three")?;
+    net.heal();
+    net.run(secs(6));
+    holds(net.reads(2, "k", C::All, "new"), "the later SET had no expiry")
+}
+
+/// An expiry that two of three know; a query about one element at the third.
+fn one_row() -> Verdict {
+    let mut net = Cores::three();
+    let members: Vec<Bytes> = (0..100).map(|n| Bytes::from(format!("m{n}"))).collect();
+    done(net.mutate(1, "s", Mutation::Add(members), C::All).as_ref())?;
+    net.run(secs(2));
+    net.cut(&[1], &[2, 3]);
+    done(net.mutate(2, "s", Mutation::ExpireAt(START_UNIX_MILLIS + 4_000), C::Quorum).as_ref())?;
+    net.heal();
+    net.now = secs(5);
+    let answer = net.query(1, "s", Query::Contains(vec!["m1".into()]), C::Quorum);
+    holds(answer == Some(Ok(Reply::Integers(vec![0]))), format!("{answer:?}"))
+}
+
+/// A key is of another kind by now, as two of three know.
+fn refused_unseen() -> Verdict {
+    let mut net = Cores::three();
+    holds(net.set(1, "k", "text", C::All), "healthy")?;
+    net.run(secs(1));
+    net.cut(&[1], &[2, 3]);
+    done(net.mutate(2, "k", Mutation::Delete, C::Quorum).as_ref())?;
+    done(net.mutate(2, "k", Mutation::Add(vec!["a".into()]), C::Quorum).as_ref())?;
+    net.heal();
+    done(net.mutate(1, "k", Mutation::Add(vec!["b".into()]), C::Quorum).as_ref())
+}
+
+/// Two clocks that have disagreed from the start.
+fn two_clocks() -> Verdict {
+    let mut net = Cores::new(2, 2, |_| {});
+    net.skew.insert(NodeId(1), 24 * HOUR);
+    net.boot(1, false);
+    net.run(secs(2));
+    done(net.mutate(2, "k", set_until(3_600_000), C::One).as_ref())?;
+    net.run(secs(5));
+    holds(net.reads(2, "k", C::One, "v"), "an hour before it expires")
+}
+
+/// Two of three know that a key was extended; the third asks to remove it at a quorum.
+fn extended() -> Verdict {
+    let mut net = Cores::three();
+    done(net.mutate(1, "k", set_until(2_000), C::All).as_ref())?;
+    net.run(Duration::from_millis(1_900));
+    net.cut(&[1], &[2, 3]);
+    done(net.mutate(3, "k", Mutation::ExpireAt(LATER), C::Quorum).as_ref())?;
+    net.heal();
+    net.now += secs(5);
+    done(net.mutate(1, "k", Mutation::Lapse { margin: 1_000 }, C::Quorum).as_ref())?;
+    holds(net.reads(1, "k", C::Quorum, "v"), "extended at a quorum")
+}
+
+/// An extension reaches n2 after n1 and n2 have agreed that the time is over, and before the removal, which must see it.
+fn extended_late() -> Verdict {
+    let mut net = Cores::three();
+    done(net.mutate(1, "k", set_until(2_000), C::All).as_ref())?;
+    net.run(Duration::from_millis(1_900));
+    net.cut(&[1], &[2, 3]);
+    net.submit(3, Op::Mutate("k".into(), Mutation::ExpireAt(LATER)), C::Quorum, None);
+    let (mut late, mut answers) = (Vec::new(), Vec::new());
+    // n3 asks n1, in vain, then n2; then n1 asks both others whether the time is over.
+    for (millis, at, timer) in [(1_960, 3, Timer::Sweep), (3_050, 1, Timer::Reap)] {
+        net.settle();
+        net.now = Duration::from_millis(millis);
+        net.input(at, Input::Timer(timer));
+        if timer == Timer::Reap {
+            net.heal();
+        }
+        while let Some(letter) = net.queue.pop_front() {
+            match &letter.2 {
+                Message::Write { .. } if letter.1 == NodeId(2) => late.push(letter),
+                Message::LapsedToo { .. } => answers.push(letter),
+                Message::Write { .. } => {}
+                _ if net.hears(&letter) => net.deliver(letter),
+                _ => {}
+            }
+        }
+    }
+    holds(!late.is_empty() && !answers.is_empty(), format!("{} writes and {} answers", late.len(), answers.len()))?;
+    for letter in late.into_iter().chain(answers) {
+        net.deliver(letter);
+        net.settle();
+    }
+    net.run(secs(3));
+    holds(net.reads(1, "k", C::Quorum, "v"), "two of three knew of the extension before it was removed")
+}
+
+/// A clock was a day ahead before a restart, and is right after it.
+fn restarted() -> Verdict {
+    let (store, topology) = (MemoryStore::new(), Arc::new(topology(&[1], 1)));
+    for (hours, key) in [(24_i64, "a"), (0, "b")] {
+        write_at(&store, &topology, hours, key)?;
+    }
+    let replicas = replica::restore(&store, |_, _| true).map_err(|error| error.to_string())?.0;
+    let rows = replicas.values().next().and_then(|replica| replica.key(&"b".into())).ok_or("no row")?;
+    let row = rows.get(RowKind::String, &Bytes::new()).ok_or("no row")?;
+    let stamp = row.iter().filter_map(|(_, payload)| payload.stamp()).max().ok_or("no stamp")?;
+    holds(stamp.unix_millis() == START_UNIX_MILLIS, format!("stamped {} ms ahead", stamp.unix_millis() - START_UNIX_MILLIS))
+}
+
+/// One life of a node whose clock is off by so many hours; in it a key is set.
+fn write_at(store: &MemoryStore, topology: &Arc<Topology>, hours: i64, key: &str) -> Verdict {
+    let now = Now { monotonic: secs(1), unix_millis: START_UNIX_MILLIS.saturating_add_signed(hours * HOUR) };
+    let seat = Seat { me: NodeId(1), incarnation: 1, life: hours.unsigned_abs(), core: 0, cores: 1, restarted: hours == 0 };
+    let mut core = Dynamo::new(Config::default(), seat);
+    core.restore(store).map_err(|error| error.to_string())?;
+    let mut effects = Vec::new();
+    core.handle(now, Input::Topology(Arc::clone(topology)), &mut effects);
+    let request = quorate_dynamo::op::Request {
+        keyspace: KeyspaceId(0),
+        op: set(key, "v"),
+        consistency: Some(C::One),
+        timeout: secs(1),
+        datacenter: "dc1".into(),
+        id: None,
+    };
+    core.handle(now, Input::Request { ticket: quorate_dynamo::protocol::Ticket(1), request }, &mut effects);
+    holds(effects.iter().any(|effect| matches!(effect, Effect::Reply { result: Ok(_), .. })), "not acknowledged")?;
+    store.apply(core.drain()).map_err(|error| error.to_string())
+}
+
+/// One replica is told rows with stamps a day ahead.
+fn from_the_future() -> Verdict {
+    let mut net = Cores::three();
+    net.run(secs(2));
+    let hlc = Hlc::from_parts(START_UNIX_MILLIS + 86_400_000, 0).ok_or("out of range")?;
+    let dot = Dot::new(ReplicaId::new(NodeId(9), 1), 1);
+    let mut row = Row::new();
+    row.insert(dot, Payload::Register { hlc, value: "poison".into(), expires: None });
+    let part = Part { range: Range::ALL, rows: vec![(RowKey::string("k".into()), row)], settled: vec![dot] };
+    let delta = Delta { parts: vec![part], ..Delta::default() };
+    net.deliver((NodeId(3), NodeId(1), Message::Repair { place: PLACE, delta }));
+    net.run(secs(5));
+    holds(net.converged() && (1..=3).all(|at| net.reads(at, "k", C::One, "poison")), "one replica has what the others have not")
+}
+
+/// A node starts under a clock that is two hours behind, and sets a key for an hour.
+fn behind() -> Verdict {
+    let mut net = Cores::three();
+    net.run(secs(2));
+    net.skew.insert(NodeId(2), -2 * HOUR);
+    let expiry = SetExpiry::At(LATER - 7_200_000);
+    let answer = net.mutate(2, "k", Mutation::Set { value: "v".into(), expiry }, C::Quorum);
+    holds(matches!(answer, Some(Err(RequestError::Clock { .. }))), format!("{answer:?}"))
+}
+
+/// A SET fails under a wrong clock; a later one succeeds under a right one.
+fn failed_under_a_wrong_clock() -> Verdict {
+    let mut net = Cores::three();
+    net.run(secs(2));
+    net.skew.insert(NodeId(1), HOUR);
+    net.boot(1, false);
+    holds(!net.set(1, "k", "bad", C::Quorum), "the others refuse")?;
+    net.cut(&[1], &[2, 3]);
+    holds(net.set(2, "k", "good", C::Quorum), "two of three")?;
+    net.heal();
+    net.skew.clear();
+    holds(net.set(2, "j", "good", C::All), "all are back")?;
+    net.run(secs(5));
+    holds((1..=3).all(|at| net.reads(at, "k", C::All, "good")), "what failed has replaced what was acknowledged later")
+}

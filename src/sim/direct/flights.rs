@@ -1,0 +1,167 @@
+//! Requests under way: whose answers count for which question.
+
+use std::time::Duration;
+
+use quorate_crdt::{NodeId, ReplicaId};
+use quorate_dynamo::Consistency as C;
+use quorate_dynamo::op::{Op, Query, RequestError};
+use quorate_dynamo::protocol::{Config, Input, Message, Timer};
+
+use super::cores::{Cores, secs, set, topology};
+use super::{Drills, Verdict, holds};
+
+pub(super) const DRILLS: Drills = &[
+    ("flight-id-without-life", "counts-a-former-life", former_life),
+    ("ack-of-anyone", "counts-who-was-not-asked", not_asked),
+    ("rewrite-counts-unsent", "counts-who-was-not-sent", rewrite),
+    ("answer-lost-when-keyspace-gone", "never-answered", keyspace_gone),
+    ("refused-is-failed", "fails-by-one-refusal", one_refusal),
+    ("answered-writes-hold-flights", "refused-as-overloaded", answered),
+    ("repair-counts-one-set", "read-sees-less-later", read_during_move),
+    ("read-quorum-of-one", "read-of-one", quorum_read),
+    ("same-of-an-earlier-round", "counts-an-earlier-question", earlier_question),
+    ("hedge-ignores-distance", "sent-twice", far_away),
+];
+
+/// Acknowledgements of a write come after its coordinator has begun a new life.
+fn former_life() -> Verdict {
+    let mut net = Cores::three();
+    net.settle();
+    net.submit(1, set("k", "old"), C::All, None);
+    for letter in [net.held_back(2), net.held_back(3)].concat() {
+        net.deliver(letter);
+    }
+    let late = net.held_back(1);
+    net.boot(1, false);
+    net.queue.clear();
+    net.cut(&[1], &[2, 3]);
+    let ticket = net.submit(1, set("k", "new"), C::Quorum, None);
+    for letter in late {
+        net.deliver(letter);
+    }
+    holds(net.reply(ticket).is_none(), "acknowledged, and nobody else has it")
+}
+
+/// A node acknowledges that was not sent the write.
+fn not_asked() -> Verdict {
+    let mut net = Cores::three();
+    net.sees(&[1], 2, false);
+    net.settle();
+    let ticket = net.submit(1, set("k", "v"), C::Quorum, None);
+    let id = net.queue.iter().find_map(|(_, to, message)| match message {
+        Message::Write { id, .. } if *to == NodeId(3) => Some(*id),
+        _ => None,
+    });
+    let id = id.ok_or("no write is under way")?;
+    net.queue.clear();
+    let message = Message::Written { id, replica: ReplicaId::new(NodeId(2), 1) };
+    net.deliver((NodeId(2), NodeId(1), message));
+    holds(net.reply(ticket).is_none(), "acknowledged by a node that has nothing")
+}
+
+/// The topology changes under a write that was not sent to a node taken for dead.
+fn rewrite() -> Verdict {
+    let mut net = Cores::three();
+    net.sees(&[1], 2, false);
+    net.cut(&[1], &[2, 3]);
+    let ticket = net.submit(1, set("k", "v"), C::Quorum, None);
+    net.settle();
+    net.sees(&[1], 2, true);
+    net.settle();
+    net.set_placement(|_| {});
+    holds(net.reply(ticket).is_none(), "acknowledged, and one replica has it")?;
+    net.heal();
+    net.run(Duration::from_millis(400));
+    holds(matches!(net.reply(ticket), Some(Ok(_))), "not sent again under the new placement")
+}
+
+/// A keyspace is dropped under a write.
+fn keyspace_gone() -> Verdict {
+    let mut net = Cores::three();
+    net.cut(&[1], &[2, 3]);
+    let ticket = net.submit(1, set("k", "v"), C::Quorum, None);
+    net.set_topology(|topology| topology.keyspaces.clear());
+    net.run(secs(1));
+    holds(net.reply(ticket) == Some(Err(RequestError::KeyspaceDropped)), format!("{:?}", net.reply(ticket)))
+}
+
+/// One of three disks is full.
+fn one_refusal() -> Verdict {
+    let mut net = Cores::three();
+    net.settle();
+    net.input(2, Input::DiskFull(true));
+    holds(net.set(1, "k", "v", C::Quorum), "refused, and two replicas have room")
+}
+
+/// As many writes as may be in flight are answered while one replica is silent.
+fn answered() -> Verdict {
+    let mut net = Cores::new(3, 3, |config: &mut Config| config.flights_max = 200);
+    net.settle();
+    net.cut(&[3], &[1, 2]);
+    for n in 0..200 {
+        holds(net.set(1, &format!("k{n}"), "v", C::Quorum), format!("write {n}"))?;
+    }
+    holds(net.reads(1, "k0", C::One, "v"), "everything has been answered long ago")
+}
+
+/// A read during a move returns what the old replicas have; then the move ends.
+fn read_during_move() -> Verdict {
+    let mut net = Cores::new(5, 3, |_| {});
+    holds(net.set(1, "a", "v", C::Quorum), "healthy")?;
+    net.begin_move(&[3, 4, 5]);
+    net.run(secs(5));
+    net.cut(&[1, 2], &[3, 4, 5]);
+    net.set(1, "k", "v", C::Quorum);
+    net.queue.clear();
+    net.heal();
+    holds(net.reads(1, "k", C::Quorum, "v"), "two of three have it")?;
+    net.queue.clear();
+    net.switch(false);
+    net.switch(true);
+    net.queue.clear();
+    holds([3, 4, 5].into_iter().all(|at| net.reads(at, "k", C::Quorum, "v")), "a later read sees less")
+}
+
+/// What two of three have is read at the third.
+fn quorum_read() -> Verdict {
+    let mut net = Cores::three();
+    net.cut(&[3], &[1, 2]);
+    holds(net.set(1, "k", "v", C::Quorum), "two of three")?;
+    net.queue.clear();
+    net.heal();
+    holds(net.reads(3, "k", C::Quorum, "v"), "a quorum has it")
+}
+
+/// A node says that it has nothing either, and is heard when the asker has something.
+fn earlier_question() -> Verdict {
+    let mut net = Cores::three();
+    net.settle();
+    let ticket = net.submit(1, Op::Query("k".into(), Query::Get), C::Quorum, None);
+    for letter in net.held_back(2) {
+        net.deliver(letter);
+    }
+    let late = net.held_back(1);
+    net.cut(&[1], &[2, 3]);
+    holds(net.set(1, "k", "v", C::One), "local")?;
+    net.set_placement(|_| {});
+    for letter in late {
+        net.deliver(letter);
+    }
+    holds(net.reply(ticket).is_none(), "answered by one replica")
+}
+
+/// Writes over a wide area, counted within two round trips.
+fn far_away() -> Verdict {
+    let mut net = Cores::of(topology(&[1, 1, 1], 3), |_| {});
+    for (node, rtt) in [(2, 80), (3, 160)] {
+        net.input(1, Input::RoundTrip { node: NodeId(node), rtt: Duration::from_millis(rtt) });
+    }
+    net.settle();
+    net.submit(1, set("k", "v"), C::Quorum, None);
+    for hundredths in 1..32 {
+        net.now = Duration::from_millis(hundredths * 10);
+        net.input(1, Input::Timer(Timer::Sweep));
+    }
+    let sent = net.queue.iter().filter(|(_, _, message)| matches!(message, Message::Write { .. })).count();
+    holds(sent == 2, format!("{sent} writes to two nodes"))
+}

@@ -1,0 +1,174 @@
+//! Replicas that come and go, and the ids under which they write.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use quorate_control::store::{Batch, MemoryStore, Space, Store};
+use quorate_control::topology::{Epoch, KeyspaceId, Placement, Topology};
+use quorate_crdt::{NodeId, Now};
+use quorate_dynamo::op::{Mutation, Op};
+use quorate_dynamo::protocol::{Config, Effect, Input};
+use quorate_dynamo::{Consistency as C, Dynamo, Seat};
+
+use super::cores::{Cores, secs, topology};
+use super::{Drills, Verdict, holds};
+use crate::sim::START_UNIX_MILLIS;
+
+pub(super) const DRILLS: Drills = &[
+    ("erase-what-is-not-named", "erased-by-the-past", older_topology),
+    ("lives-reused", "life-reused", away_and_back),
+    ("switch-without-spread", "move-ends-early", leaves_alone),
+    ("copies-trusted", "event-issued-twice", copied),
+    ("own-events-overlooked", "own-events-overlooked", former_events),
+    ("mismatch-ignored", "rows-stay-lost", lost_row),
+];
+
+/// A core of node 2 on a store, without a network.
+struct Solo {
+    core: Dynamo,
+    store: MemoryStore,
+}
+
+impl Solo {
+    fn new() -> Self {
+        let seat = Seat { me: NodeId(2), incarnation: 1, core: 0, cores: 1, life: 1, restarted: false };
+        Self { core: Dynamo::new(Config::default(), seat), store: MemoryStore::new() }
+    }
+
+    /// Acts on a topology; whether a new life was asked for.
+    fn act_on(&mut self, topology: &Topology) -> Result<bool, String> {
+        let mut effects = Vec::new();
+        let now = Now { monotonic: secs(1), unix_millis: START_UNIX_MILLIS };
+        self.core.handle(now, Input::Topology(Arc::new(topology.clone())), &mut effects);
+        self.store.apply(self.core.drain()).map_err(|error| error.to_string())?;
+        Ok(effects.iter().any(|effect| matches!(effect, Effect::NewLife)))
+    }
+
+    fn restart(&mut self) -> Verdict {
+        let seat = Seat { me: NodeId(2), incarnation: 1, core: 0, cores: 1, life: 2, restarted: true };
+        self.core = Dynamo::new(Config::default(), seat);
+        self.core.restore(&self.store).map_err(|error| error.to_string())
+    }
+}
+
+/// A node that holds a new partition is told topologies from before it was made.
+fn older_topology() -> Verdict {
+    let old = topology(&[3], 3);
+    let nothing = Topology { epoch: Epoch(0), nodes: BTreeMap::new(), keyspaces: BTreeMap::new(), ..old.clone() };
+    let mut new = Topology { epoch: Epoch(2), ..old.clone() };
+    let mut later = old.keyspaces[&KeyspaceId(0)].clone();
+    later.placement.iter_mut().for_each(|placement| placement.epoch = Epoch(2));
+    new.keyspaces.insert(KeyspaceId(1), later);
+    let mut solo = Solo::new();
+    solo.act_on(&new)?;
+    solo.restart()?;
+    for earlier in [nothing, old, new] {
+        solo.act_on(&earlier)?;
+        let kept = solo.core.summaries().iter().any(|summary| summary.keyspace == KeyspaceId(1));
+        holds(kept, format!("erased by a topology of epoch {}", earlier.epoch.0))?;
+    }
+    Ok(())
+}
+
+/// A partition leaves a node and comes back to it, in one life.
+fn away_and_back() -> Verdict {
+    let all = topology(&[3], 3);
+    let at = |epoch, replicas: &[u64]| {
+        let mut topology = Topology { epoch: Epoch(epoch), ..all.clone() };
+        let replicas: Vec<NodeId> = replicas.iter().map(|node| NodeId(*node)).collect();
+        for keyspace in topology.keyspaces.values_mut() {
+            keyspace.placement = vec![Placement::stable(Epoch(epoch), replicas.clone())];
+        }
+        topology
+    };
+    let mut solo = Solo::new();
+    solo.act_on(&all)?;
+    solo.act_on(&at(5, &[1, 3]))?;
+    solo.restart()?;
+    holds(solo.act_on(&at(9, &[1, 2, 3]))?, "it goes on in the life that was closed here")
+}
+
+/// A replica that alone has a write leaves.
+fn leaves_alone() -> Verdict {
+    let mut net = Cores::new(4, 3, |_| {});
+    net.cut(&[1], &[2, 3, 4]);
+    holds(net.set(1, "alone", "v", C::One), "local")?;
+    net.queue.clear();
+    net.sees(&[2, 3, 4], 1, false);
+    net.begin_move(&[2, 3, 4]);
+    net.run(secs(3));
+    net.reports.clear();
+    net.switch(false);
+    net.run(secs(3));
+    holds(!net.reports.contains(&NodeId(1)), "ready to leave, and it alone has the write")?;
+    net.switch(true);
+    net.run(secs(3));
+    holds(net.rows(1) == 1, "erased, and it alone had the write")
+}
+
+/// A disk is an older copy: of this life, without what it has issued. A write comes before anybody has spoken.
+fn copied() -> Verdict {
+    let mut net = Cores::three();
+    for n in 0..5 {
+        holds(net.set(3, &format!("k{n}"), "v", C::All), "healthy")?;
+    }
+    net.cut(&[3], &[1, 2]);
+    // The third node of three was booted in the third of all lives.
+    let seat = Seat { me: NodeId(3), incarnation: 1, core: 0, cores: 1, life: 500, restarted: false };
+    let (config, store) = (Config::default(), MemoryStore::new());
+    let mut core = Dynamo::new(config.clone(), seat.clone());
+    core.handle(net.clock(), Input::Topology(Arc::new(net.topology.clone())), &mut Vec::new());
+    store.apply(core.drain()).map_err(|error| error.to_string())?;
+    let mut core = Dynamo::new(config, Seat { restarted: true, ..seat });
+    core.restore(&store).map_err(|error| error.to_string())?;
+    net.put(3, core);
+    net.set(3, "mine", "w", C::One);
+    net.heal();
+    net.run(secs(5));
+    holds(net.converged() && net.rows(1) == 6, format!("{} of 6 rows: an event was issued twice", net.rows(1)))
+}
+
+/// A node has forgotten its former events; the first it hears of them is a write that settles one of them.
+fn former_events() -> Verdict {
+    let mut net = Cores::three();
+    for n in 0..3 {
+        holds(net.set(3, &format!("k{n}"), "v", C::All), "healthy")?;
+    }
+    net.boot(3, false);
+    net.queue.clear();
+    let append = net.submit(1, Op::Mutate("k0".into(), Mutation::Append("w".into())), C::All, None);
+    net.settle();
+    holds(matches!(net.reply(append), Some(Ok(_))), "healthy")?;
+    holds(net.set(3, "mine", "w", C::All), "healthy")?;
+    net.run(secs(5));
+    holds(net.converged() && net.rows(1) == 4, format!("{} of 4 rows", net.rows(1)))
+}
+
+/// A disk has lost a row, with nothing else changed.
+fn lost_row() -> Verdict {
+    let mut net = Cores::new(3, 3, |config| config.persist = true);
+    for n in 0..10 {
+        holds(net.set(1, &format!("k{n}"), "v", C::All), "healthy")?;
+    }
+    net.run(secs(3));
+    let store = MemoryStore::new();
+    let kept = net.at.get_mut(&NodeId(3)).map(Dynamo::drain).unwrap_or_default();
+    store.apply(kept).map_err(|error| error.to_string())?;
+    let mut row = None;
+    let found = store.scan(Space::Rows, &[], None, &mut |key, _| {
+        row = Some(Bytes::copy_from_slice(key));
+        ControlFlow::Break(())
+    });
+    found.map_err(|error| error.to_string())?;
+    let mut loss = Batch::default();
+    loss.delete(Space::Rows, row.ok_or("nothing was kept")?);
+    store.apply(loss).map_err(|error| error.to_string())?;
+    let seat = Seat { me: NodeId(3), incarnation: 2, core: 0, cores: 1, life: 500, restarted: true };
+    let mut core = Dynamo::new(Config::default(), seat);
+    core.restore(&store).map_err(|error| error.to_string())?;
+    net.put(3, core);
+    net.run(secs(10));
+    holds(net.converged() && net.rows(3) == 10, format!("{} of 10 rows", net.rows(3)))
+}

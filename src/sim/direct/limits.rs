@@ -1,0 +1,119 @@
+//! Requests with names, and values, sums and names at their limits.
+
+use bytes::Bytes;
+use quorate_control::store::Space;
+use quorate_crdt::NodeId;
+use quorate_dynamo::Consistency as C;
+use quorate_dynamo::op::{KEY_BYTES_MAX, Mutation, Op, Query, Reply, RequestError, SIBLINGS_MAX, VALUE_BYTES_MAX};
+use quorate_dynamo::protocol::Message;
+
+use super::cores::{Cores, secs};
+use super::{Drills, Verdict, holds};
+
+pub(super) const DRILLS: Drills = &[
+    ("request-id-forgotten", "retry-counted", retried),
+    ("twins-count-twice", "twins-counted", twins),
+    ("share-overflow", "refused-by-a-share", shares),
+    ("append-unbounded", "value-too-long", append),
+    ("siblings-unbounded", "siblings-too-many", siblings),
+    ("long-store-keys", "store-key-too-long", long_name),
+    ("hints-uncounted", "hints-too-large", hints),
+];
+
+fn incr() -> Op {
+    Op::Mutate("c".into(), Mutation::Increment(1))
+}
+
+/// An increment is asked again under its name, elsewhere.
+fn retried() -> Verdict {
+    let mut net = Cores::three();
+    for (at, id, expected) in [(1, "a", 1), (2, "b", 2), (3, "a", 1)] {
+        let ticket = net.submit(at, incr(), C::Quorum, Some(id));
+        let answer = net.answer(ticket);
+        holds(answer == Some(Ok(Reply::Integer(expected))), format!("{id} through n{at}: {answer:?}"))?;
+    }
+    holds(net.reads(1, "c", C::Quorum, "2"), "two names, two increments")
+}
+
+/// An increment is executed by a node that is then cut off, and asked again elsewhere.
+fn twins() -> Verdict {
+    let mut net = Cores::three();
+    let ticket = net.submit(1, incr(), C::Quorum, Some("a"));
+    while let Some(letter) = net.queue.pop_front() {
+        if matches!(letter.2, Message::Write { .. }) {
+            net.queue.clear();
+        } else {
+            net.deliver(letter);
+        }
+    }
+    net.cut(&[1], &[2, 3]);
+    holds(matches!(net.answer(ticket), Some(Err(_))), "nobody else has it")?;
+    let again = net.submit(2, incr(), C::Quorum, Some("a"));
+    holds(net.answer(again) == Some(Ok(Reply::Integer(1))), "n2 and n3 do not know of the first try")?;
+    net.heal();
+    net.run(secs(5));
+    holds(net.reads(3, "c", C::All, "1"), "one name, one increment")
+}
+
+/// What one replica adds to a counter is beyond 64 bits, the sum is not.
+fn shares() -> Verdict {
+    let mut net = Cores::three();
+    holds(net.set(1, "up", &i64::MIN.to_string(), C::Quorum), "healthy")?;
+    for (by, sum) in [(i64::MAX, -1), (1, 0), (i64::MAX, i64::MAX)] {
+        let answer = net.mutate(1, "up", Mutation::Increment(by), C::Quorum);
+        holds(answer == Some(Ok(Reply::Integer(sum))), format!("{by}: {answer:?}"))?;
+    }
+    let beyond = net.mutate(1, "up", Mutation::Increment(1), C::Quorum);
+    holds(beyond == Some(Err(RequestError::Overflow)), format!("{beyond:?}"))
+}
+
+/// A value grows by appends until it may not.
+fn append() -> Verdict {
+    let mut net = Cores::new(1, 1, |_| {});
+    let bytes = VALUE_BYTES_MAX / 4 + 1;
+    let part = Bytes::from(vec![b'x'; bytes]);
+    for _ in 1..=3 {
+        let appended = net.mutate(1, "big", Mutation::Append(part.clone()), C::One);
+        holds(matches!(appended, Some(Ok(_))), "within the bound")?;
+    }
+    let refused = net.mutate(1, "big", Mutation::Append(part.clone()), C::One);
+    holds(matches!(refused, Some(Err(RequestError::TooLarge { .. }))), "a value longer than is allowed")?;
+    let length = net.query(1, "big", Query::Length, C::One);
+    holds(matches!(length, Some(Ok(Reply::Integer(length))) if length.unsigned_abs() == 3 * bytes as u64), format!("{length:?}"))
+}
+
+/// One old token after the other, none of which has seen what the others have set.
+fn siblings() -> Verdict {
+    let mut net = Cores::new(1, 1, |_| {});
+    let with = |n: usize| Mutation::SetWith { value: n.to_string().into(), token: Bytes::new() };
+    for n in 0..SIBLINGS_MAX {
+        holds(matches!(net.mutate(1, "k", with(n), C::One), Some(Ok(_))), format!("value {n}"))?;
+    }
+    let refused = net.mutate(1, "k", with(SIBLINGS_MAX), C::One);
+    holds(matches!(refused, Some(Err(RequestError::Siblings { .. }))), format!("{refused:?}"))
+}
+
+/// The longest name that is accepted reaches the disk under a key that every engine takes.
+fn long_name() -> Verdict {
+    let mut net = Cores::new(1, 1, |config| config.persist = true);
+    let answer = net.ask(1, Op::Mutate(vec![b'k'; KEY_BYTES_MAX].into(), Mutation::Increment(1)), C::One);
+    holds(matches!(answer, Some(Ok(_))), format!("{answer:?}"))?;
+    let batch = net.at.get_mut(&NodeId(1)).map(quorate_dynamo::Dynamo::drain).unwrap_or_default();
+    let rows = batch.changes.iter().filter(|change| matches!(change, quorate_control::store::Change::Put(Space::Rows, ..))).count();
+    holds(rows > 0, "nothing was written")?;
+    batch.check().map_err(|error| error.to_string())
+}
+
+/// Fifty large values for a node that is away.
+fn hints() -> Verdict {
+    let mut net = Cores::new(5, 3, |config| config.hint_bytes_max = 100_000);
+    net.run(secs(1));
+    net.cut(&[3], &[1, 2, 4, 5]);
+    net.sees(&[1, 2, 4, 5], 3, false);
+    let value = "v".repeat(5_000);
+    for n in 0..50 {
+        holds(net.set(1, &format!("k{n}"), &value, C::Quorum), "two of three")?;
+    }
+    let kept: u64 = net.at.values().map(|core| core.counters().hints.kept).sum();
+    holds(kept > 0 && kept * 5_000 <= 100_000, format!("{kept} hints of 5,000 bytes in 100,000"))
+}

@@ -1,0 +1,76 @@
+//! Replicas that lag, and who helps them; requests that are handed on.
+
+use quorate_crdt::NodeId;
+use quorate_dynamo::Consistency as C;
+use quorate_dynamo::op::{Mutation, Op, Reply};
+use quorate_dynamo::protocol::Message;
+
+use super::cores::{Cores, secs};
+use super::{Drills, Verdict, holds};
+
+pub(super) const DRILLS: Drills = &[
+    ("forward-twice", "executed-twice", forwarded_twice),
+    ("everybody-helps", "repaired-by-everybody", sent_once),
+    ("one-helper-for-ever", "nobody-else-is-asked", another_helps),
+    ("bound-of-nothing", "never-told", smallest_bounds),
+];
+
+/// A write that was handed on arrives twice.
+fn forwarded_twice() -> Verdict {
+    let mut net = Cores::new(4, 3, |_| {});
+    net.run(secs(2));
+    let ticket = net.submit(4, Op::Mutate("c".into(), Mutation::Increment(1)), C::Quorum, None);
+    let at = net.queue.iter().position(|(_, _, message)| matches!(message, Message::Forward { .. }));
+    let forward = at.and_then(|at| net.queue.remove(at)).ok_or("it was not handed on")?;
+    net.deliver(forward.clone());
+    net.deliver(forward);
+    holds(net.answer(ticket) == Some(Ok(Reply::Integer(1))), format!("{:?}", net.reply(ticket)))?;
+    net.run(secs(2));
+    holds(net.reads(1, "c", C::All, "1"), "one request, one increment")
+}
+
+/// n5 has missed a hundred values; it is back, and nothing is delivered yet.
+fn one_was_absent() -> Result<Cores, String> {
+    let mut net = Cores::new(5, 5, |_| {});
+    net.run(secs(3));
+    net.cut(&[5], &[1, 2, 3, 4]);
+    for n in 0..100 {
+        holds(net.set(1 + n % 4, &format!("k{n}"), &"v".repeat(1_000), C::Quorum), "four of five")?;
+    }
+    net.run(secs(3));
+    net.heal();
+    Ok(net)
+}
+
+/// How often a row was sent to n5.
+fn sent_once() -> Verdict {
+    let mut net = one_was_absent()?;
+    net.repairs.rows = 0;
+    net.run(secs(5));
+    holds(net.rows(5) == 100, format!("{} of 100 rows", net.rows(5)))?;
+    let sent = net.repairs.rows;
+    holds(sent < 150, format!("{sent} rows were sent for 100"))
+}
+
+/// One of four helps, whichever.
+fn another_helps() -> Verdict {
+    for helps in 1..=4 {
+        let mut net = one_was_absent()?;
+        net.repairs.idle = (1..=4).filter(|other| *other != helps).map(NodeId).collect();
+        net.run(secs(5));
+        holds(net.rows(5) == 100, format!("{} of 100 rows, while n{helps} alone helps", net.rows(5)))?;
+    }
+    Ok(())
+}
+
+/// Every bound of what is sent at once is the smallest.
+fn smallest_bounds() -> Verdict {
+    let mut net = Cores::new(3, 3, |config| (config.chunk_bytes, config.hint_bytes_max) = (1, 0));
+    net.cut(&[3], &[1, 2]);
+    for n in 0..20 {
+        holds(net.set(1, &format!("k{n}"), "v", C::Quorum), "two of three")?;
+    }
+    net.heal();
+    net.run(secs(20));
+    holds(net.rows(3) == 20, format!("{} of 20 rows", net.rows(3)))
+}
