@@ -118,6 +118,7 @@ impl Net {
         for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot(id, false);
         }
+        net.settle();
         net
     }
 
@@ -133,7 +134,7 @@ impl Net {
         for id in self.topology.nodes.keys().copied().collect::<Vec<_>>() {
             self.boot(id, false);
         }
-        self.drop_all();
+        self.settle();
     }
 
     /// Loses the `nth` of the messages that `which` picks, counted from now.
