@@ -60,6 +60,9 @@ pub(super) struct Sim {
     /// Seconds for which a failure is shrunk.
     #[arg(long, value_name = "S", default_value_t = 30)]
     shrink: u64,
+    /// Show what these checks find without failing for it: findings that are known and not yet mended.
+    #[arg(long, value_name = "CHECK", value_delimiter = ',')]
+    known: Vec<String>,
     /// Stop after so many failures.
     #[arg(long, value_name = "N", default_value_t = 10)]
     failures: usize,
@@ -108,7 +111,8 @@ impl Sim {
             Output::Json => output::line(report::json(&totals))?,
             Output::Table => output::line(table(&totals))?,
         }
-        if totals.failures.is_empty() { Ok(()) } else { Err(Failure::PromisesBroken(totals.failures.len())) }
+        let news = totals.failures.iter().filter(|failure| !self.known.iter().any(|known| known == failure.violation.check)).count();
+        if news == 0 { Ok(()) } else { Err(Failure::PromisesBroken(news)) }
     }
 }
 

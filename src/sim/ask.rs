@@ -108,12 +108,21 @@ impl Asker {
         let request = |op: Op| Request { keyspace, op, consistency: Some(ask.level), timeout, datacenter: Arc::clone(home), id: None };
         if ask.deed == Deed::Flush {
             let partitions = topology.keyspaces.get(&keyspace).map_or(0, |keyspace| keyspace.placement.len() as u16);
-            let mut last = Err(RequestError::NoKeyspace);
+            let (mut answers, mut failed) = (Vec::new(), None);
             for partition in (0..partitions).map(Partition) {
                 let op = Op::Partition(partition, PartitionOp::Clear);
-                last = data.submit(request(op)).await.unwrap_or(Err(RequestError::Stopping));
+                match data.submit(request(op)).await.unwrap_or(Err(RequestError::Stopping)) {
+                    Ok(answer) => answers.push(answer),
+                    Err(error) => failed = failed.filter(RequestError::may_be_applied).or(Some(error)),
+                }
             }
-            return last.map(|answer| Answer { receipt: None, ..answer });
+            return match (failed, answers.pop()) {
+                (Some(error), None) => Err(error),
+                (Some(error), Some(_)) if error.may_be_applied() => Err(error),
+                // Some partitions are cleared and some are not.
+                (Some(_), Some(_)) => Err(RequestError::Stopping),
+                (None, answer) => answer.map(|answer| Answer { receipt: None, ..answer }).ok_or(RequestError::NoKeyspace),
+            };
         }
         data.submit(request(self.op(ask))).await.unwrap_or(Err(RequestError::Stopping))
     }

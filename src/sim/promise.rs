@@ -10,7 +10,7 @@ use quorate_dynamo::op::Reply;
 
 use super::history::{Fate, Need, Told};
 use super::oracle::Violation;
-use super::plan::{Deed, Key, Kind, Plan};
+use super::plan::{Action, Deed, Key, Kind, Plan, Step};
 
 mod counter;
 mod expiring;
@@ -62,7 +62,7 @@ pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
 
 /// Every promise that the history shows broken, one of each kind.
 pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
-    let dropped = |keyspace: u8| judged.plan.steps.iter().any(|step| step.action == super::plan::Action::DropKeyspace(keyspace));
+    let dropped = |keyspace: u8| judged.plan.steps.iter().any(|step| step.action == Action::DropKeyspace(keyspace));
     let mut by_key: BTreeMap<(u8, Key), OfKey<'_>> = BTreeMap::new();
     // What the last check itself removes is nothing that its reads could have missed.
     let last_reads = judged.last.iter().filter(|told| !told.ask.deed.writes());
@@ -87,7 +87,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
         by_key.values_mut().filter(|of_key| of_key.keyspace == told.ask.keyspace).for_each(|of_key| of_key.flushes.push(told));
     }
     // A byte that rotted shows what nobody wrote, until the replica is found out: at the end it must be.
-    let rotten = judged.plan.steps.iter().any(|step| matches!(step.action, super::plan::Action::Rot(_)));
+    let rotten = judged.plan.steps.iter().any(|step| matches!(step.action, Action::Rot(_)));
     let excused = |violation: &Violation| rotten && violation.check == "invented" && violation.at < judged.plan.until;
     let mut found: Vec<Violation> = Vec::new();
     for of_key in by_key.values() {
@@ -135,7 +135,22 @@ impl<'a> OfKey<'a> {
     fn kept(&self, told: &Told, until: &Told) -> bool {
         let lost: BTreeSet<NodeId> =
             self.judged.destroyed.iter().filter(|(at, _)| *at >= told.from && *at <= until.to).map(|(_, node)| *node).collect();
-        lost.len() < told.need.copies()
+        lost.len() < told.need.copies().min(self.fewest_copies(told, until))
+    }
+
+    /// The fewest copies that an administrator has asked for between the two.
+    fn fewest_copies(&self, told: &Told, until: &Told) -> usize {
+        let between = |step: &&Step| {
+            let at = Duration::from_millis(step.at);
+            at + COPIES_CHANGE >= told.from && at <= until.to
+        };
+        let copies = |step: &Step| match &step.action {
+            Action::Replicate { keyspace, replicas } if *keyspace == self.keyspace => {
+                Some(replicas.values().map(|&count| usize::from(count)).sum())
+            }
+            _ => None,
+        };
+        self.judged.plan.steps.iter().filter(between).filter_map(copies).min().unwrap_or(usize::MAX)
     }
 
     /// Whether `earlier` is surely older than `later` by the stamps of both.
@@ -168,6 +183,9 @@ impl<'a> OfKey<'a> {
         Some(self.broken("no-writes-at-all", refused, format!("when all is quiet {} is refused: {:?}", refused.ask, refused.result)))
     }
 }
+
+/// How long the moves after a change of the number of copies may take.
+const COPIES_CHANGE: Duration = Duration::from_secs(30);
 
 /// Requests with higher numbers are asked when all is at rest.
 pub(super) const LAST: u32 = 1_000_000;

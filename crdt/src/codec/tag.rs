@@ -43,6 +43,7 @@ pub(crate) enum Kind {
     List,
     Text,
     Tree,
+    #[cfg_attr(not(feature = "document"), allow(dead_code, reason = "the tag is taken, whether or not documents are compiled"))]
     Document,
     Max,
     Min,

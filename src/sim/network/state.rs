@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
-use quorate_dynamo::protocol::Message;
 use quorate_gossip::transport::{CallError, Inbound};
-use quorate_gossip::wire;
 use rand::RngExt;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
@@ -22,14 +20,6 @@ pub(super) fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
 }
 
 impl Body {
-    /// Whether it hands a client's request on. The streams between nodes deliver a frame at most once; what repeats a delta is the protocol
-    /// itself, which never repeats a request.
-    fn asks(&self) -> bool {
-        let Self::Frame(_, bytes) = self else { return false };
-        let messages = wire::decode::<Vec<Message>>(bytes);
-        messages.is_ok_and(|messages| messages.iter().any(|message| matches!(message, Message::Forward { .. })))
-    }
-
     /// What of it goes into the trace.
     pub(super) fn digest(&self) -> u64 {
         let (kind, bytes) = match self {
@@ -102,7 +92,7 @@ impl State {
         if data && self.trouble.dropped.get(&(event.from, event.to)).is_some_and(|&share| self.rng.random_bool(share)) {
             return;
         }
-        if data && self.trouble.duplicated > 0.0 && self.rng.random_bool(self.trouble.duplicated) && !event.body.asks() {
+        if data && self.trouble.duplicated > 0.0 && self.rng.random_bool(self.trouble.duplicated) {
             let (again, number) = (at + 3 * delay, self.number());
             self.queue.insert((again, number), event.clone());
         }

@@ -69,8 +69,7 @@ fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     let margin = Duration::from_millis(of_key.judged.spread) + ROUNDING;
     let may_have_ended = |write: &Told| {
         let ends = |other: &Told| {
-            let touches =
-                other.ask.id == write.ask.id || other.over().is_none_or(|over| over >= write.from) || other.ask.deed == Deed::SetKeep;
+            let touches = other.ask.id == write.ask.id || !of_key.older(other, write) || other.ask.deed == Deed::SetKeep;
             touches && life(other).is_some_and(|life| other.from + life <= read.to + margin)
         };
         // An expiry that a write before had given may have been kept.
