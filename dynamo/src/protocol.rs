@@ -353,6 +353,7 @@ pub struct Piece {
 
 /// One replica's report of what it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(clippy::struct_excessive_bools, reason = "four facts that are true or not, each on its own")]
 pub struct Seen {
     /// Which partition, and the placement the replica is fenced by.
     pub place: Place,
