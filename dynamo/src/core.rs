@@ -223,7 +223,6 @@ impl Dynamo {
             }
             Input::Timer(Timer::Reap) => {
                 self.compare_clocks(now, effects);
-                self.end_doubt(now, effects);
                 self.on_reap(now, effects);
                 effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
             }
@@ -293,7 +292,6 @@ impl Dynamo {
 
     fn on_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.standing.sweeping = false;
-        self.end_doubt(now, effects);
         self.expire_flights(now, effects);
         self.look_after_waiters(now, effects);
         self.keep_sweeping(effects);

@@ -14,7 +14,6 @@ use quorate_crdt::{HybridClock, NodeId, Now};
 
 use super::Dynamo;
 use super::expire::Asked;
-use super::flight::{Flight, Next, Stage};
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Message, Place};
 
@@ -24,24 +23,6 @@ const FRESH: Duration = Duration::from_mins(1);
 const HOLD: Duration = Duration::from_mins(1);
 /// How late a write may arrive and its coordinator's clock still be taken for right. Guess: beyond what any client waits.
 const LATE_MILLIS: i64 = 5000;
-
-/// How long a node that has started waits for others who can be reached to tell their time. Guess: some round trips of the widest area.
-const DOUBT: Duration = Duration::from_secs(3);
-/// The same when the failure detector says that nobody can be reached. Guess: it speaks before the first connection stands.
-const DOUBT_ALONE: Duration = Duration::from_secs(1);
-
-/// Until others have told their time, a node that has started does not know whether its clock was set wrong while it was down.
-#[derive(Debug, Default)]
-struct Doubt {
-    over: bool,
-    /// When others were first asked.
-    since: Option<Duration>,
-    /// When they are asked again, and how long to wait after that.
-    again: Duration,
-    patience: Duration,
-    /// Requests that wait for the end of it.
-    waiting: Vec<FlightId>,
-}
 
 /// The clocks of one core.
 #[derive(Debug)]
@@ -60,7 +41,6 @@ pub(super) struct Clocks {
     asked: BTreeMap<NodeId, (FlightId, Duration)>,
     /// By how many milliseconds this node's clock is ahead of the majority's, if that is more than the bound.
     off: Option<i64>,
-    doubt: Doubt,
     /// Nodes whose clocks were last said to be off.
     said: BTreeMap<NodeId, i64>,
 }
@@ -95,7 +75,6 @@ impl Clocks {
             others: BTreeMap::new(),
             asked: BTreeMap::new(),
             off: None,
-            doubt: Doubt::default(),
             said: BTreeMap::new(),
         }
     }
@@ -205,14 +184,6 @@ impl Clocks {
         }
     }
 
-    /// Whether others had time to say that this clock is off; `reachable` of the `nodes` there are.
-    fn is_confirmed(&self, now: Now, nodes: usize, reachable: &[NodeId]) -> bool {
-        let told = reachable.iter().filter(|node| self.others.contains_key(node)).count();
-        let lone = nodes > 1 && reachable.is_empty();
-        let late = self.doubt.since.is_some_and(|since| now.monotonic >= since + if lone { DOUBT_ALONE } else { DOUBT });
-        self.agreed_time(now, nodes).is_some() || told * 2 > reachable.len() || late
-    }
-
     /// Forgets nodes that are no longer members.
     pub(super) fn keep(&mut self, member: impl Fn(&NodeId) -> bool) {
         self.others.retain(|node, _| member(node));
@@ -245,8 +216,7 @@ impl Dynamo {
     pub(super) fn compare_clocks(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(topology) = self.routes.topology().cloned() else { return };
         self.clocks.keep(|node| topology.nodes.contains_key(node));
-        self.clocks.doubt.since.get_or_insert(now.monotonic);
-        for to in self.clocks_to_ask() {
+        for to in topology.nodes.keys().copied().filter(|node| *node != self.seat.me && self.routes.reachable(*node)) {
             let id = self.flights.new_name();
             self.clocks.asked(now, to, id);
             effects.push(Effect::Send { to, message: Message::Clock { id } });
@@ -258,47 +228,6 @@ impl Dynamo {
         self.clocks.told(now, from, id, unix_millis);
         self.look_at_clock(now, effects);
         self.judge_clock(now, effects);
-        self.end_doubt(now, effects);
-    }
-
-    fn clocks_to_ask(&self) -> Vec<NodeId> {
-        let nodes = self.routes.topology().into_iter().flat_map(|topology| topology.nodes.keys().copied());
-        nodes.filter(|node| *node != self.seat.me && self.routes.reachable(*node)).collect()
-    }
-
-    /// Whether this node must not stamp yet: others have not said what time it is since it started.
-    pub(super) fn doubts_its_clock(&self) -> bool {
-        !self.clocks.doubt.over && self.clocks_there_are() > 1 && !planted::STAMPS_BEFORE_ASKING.is_planted()
-    }
-
-    /// The request goes on when the clock is no longer in doubt.
-    pub(super) fn wait_for_clock(&mut self, now: Now, flight: &mut Flight) -> Next {
-        let id = self.flights.name(flight);
-        flight.hedge.at = flight.deadline;
-        let doubt = &mut self.clocks.doubt;
-        if doubt.waiting.is_empty() {
-            doubt.patience = self.config.hedge_after;
-            doubt.again = now.monotonic + doubt.patience;
-        }
-        doubt.waiting.push(id);
-        Next::Wait(id, Stage::Parked)
-    }
-
-    /// While requests wait: asks the others again for their time, less and less often, and lets the requests go on as soon as they may.
-    pub(super) fn end_doubt(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        if self.clocks.doubt.over {
-            return;
-        }
-        if self.clocks.is_confirmed(now, self.clocks_there_are(), &self.clocks_to_ask()) {
-            self.clocks.doubt.over = true;
-            for id in std::mem::take(&mut self.clocks.doubt.waiting) {
-                self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
-            }
-        } else if !self.clocks.doubt.waiting.is_empty() && now.monotonic >= self.clocks.doubt.again {
-            self.clocks.doubt.patience *= 2;
-            self.clocks.doubt.again = now.monotonic + self.clocks.doubt.patience;
-            self.compare_clocks(now, effects);
-        }
     }
 
     fn judge_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {

@@ -47,9 +47,6 @@ impl Dynamo {
 
     /// Applies the mutation here and sends it on. From here on the write may be applied, whatever happens.
     fn execute(&mut self, now: Now, flight: &mut Flight, ledger: Ledger, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
-        if self.doubts_its_clock() && self.is_stamped(now, flight) {
-            return Ok(self.wait_for_clock(now, flight));
-        }
         match self.apply(now, flight)? {
             (reply, None) => Ok(Next::Done(Ok(Answer { reply, receipt: None }))),
             (reply, Some((delta, dot))) => {
@@ -57,13 +54,6 @@ impl Dynamo {
                 Ok(self.spread(now, flight, (answer, delta), ledger, effects))
             }
         }
-    }
-
-    /// Whether what the request does here would be stamped, or depends on the time.
-    fn is_stamped(&self, now: Now, flight: &Flight) -> bool {
-        let Op::Mutate(key, mutation) = &flight.request.op else { return false };
-        let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition));
-        replica.is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis)) && !self.remembers(flight)
     }
 
     fn apply(&mut self, now: Now, flight: &Flight) -> Result<(Reply, Option<(Delta, Dot)>), RequestError> {

@@ -118,7 +118,6 @@ impl Net {
         for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot(id, false);
         }
-        net.settle();
         net
     }
 
@@ -134,7 +133,7 @@ impl Net {
         for id in self.topology.nodes.keys().copied().collect::<Vec<_>>() {
             self.boot(id, false);
         }
-        self.settle();
+        self.drop_all();
     }
 
     /// Loses the `nth` of the messages that `which` picks, counted from now.
