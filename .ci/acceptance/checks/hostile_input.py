@@ -140,7 +140,7 @@ def check_a_full_disk_is_said_and_loses_nothing():
         acknowledged, error = fill(node)
         assert "disk is full" in error or "applied" in error, error
         if "disk is full" not in error:
-            wait_until("the node ends, having lost its disk", lambda: not node.running(), 10)
+            wait_until(f"the node ends, having lost its disk (it said: {error})", lambda: not node.running(), 30)
             assert "no space left" in node.log.read_text(errors="replace")
         node.stop()
         filler.unlink()
@@ -165,12 +165,14 @@ def fill(node):
 
 
 def set_however_slow_the_disk(connection, key, value):
-    """A disk that is late is not yet one that is full: the same value is written again."""
+    """A disk that is late is not yet one that is full: the same value is written again until the node says that it is full, or ends."""
+    deadline = time.monotonic() + 30
     while True:
         try:
             return connection.call("SET", key, value)
         except ReplyError as error:
-            if not str(error).startswith("DISKSLOW"):
+            said = str(error).lower()
+            if "disk is full" in said or "stopping" in said or time.monotonic() > deadline:
                 raise
 
 
