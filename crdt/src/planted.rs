@@ -1,6 +1,6 @@
 //! Bugs put back on purpose, to show that a check finds them.
 //!
-//! Every rule of the data plane has one: a switch, at the place where the rule is upheld, that breaks it. [`plant`] turns one
+//! Every rule of the data plane has one: a switch, at the place where the rule is upheld, that breaks it. `plant` turns one
 //! on for the current thread; `quorate sim --planted` does so for each in turn and names the check that found it. Without the
 //! feature `planted-bugs` no switch can be turned on and the compiler removes them all.
 //!

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// Names a request of this node's own faces; the driver chooses it and finds it in [`Effect::Reply`].
+/// Names a request of this node's own faces; the driver chooses it and finds it in [`Effect::Reply`](crate::protocol::Effect::Reply).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 

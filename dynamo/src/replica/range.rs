@@ -21,7 +21,7 @@ impl Position {
     }
 }
 
-/// A place between two rows of a partition, in the order of [`Position`]s and, within a key, of its rows.
+/// A place between two rows of a partition, in the order of positions and, within a key, of its rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cut {
     /// The key that is cut, or beside which.
