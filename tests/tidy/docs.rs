@@ -1,10 +1,13 @@
 //! What the documents promise is there.
 
+use std::collections::BTreeSet;
+
 use crate::Finding;
-use crate::tree::Tree;
+use crate::tree::{Tree, is_test_path};
 
 const GUARANTEES: &str = "docs/consistency.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
+const METRICS: &str = "docs/metrics.md";
 
 /// Relative links to files that do not exist, and to headings that do not.
 pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
@@ -47,6 +50,28 @@ pub(crate) fn invariants(tree: &Tree) -> Vec<Finding> {
         lint || is_test(tree, name)
     };
     backed(tree, ARCHITECTURE, "**Architecture Invariant:**", "Upheld by:", &upheld)
+}
+
+/// Metrics that the code registers and the page does not explain, and those that the page explains and the code does not have.
+pub(crate) fn metrics(tree: &Tree) -> Vec<Finding> {
+    let code = tree.sources().filter(|(path, _)| path.starts_with("src/") && !is_test_path(path));
+    let registered: BTreeSet<&str> = code.flat_map(|(_, file)| metric_names(&file.text, '"')).collect();
+    // A name begins a row of a table. The library writes the ending of counters itself.
+    let rows = tree.text(METRICS).lines().filter_map(|line| line.strip_prefix("| "));
+    let explained: BTreeSet<&str> = rows
+        .filter_map(|row| metric_names(row.split('|').next().unwrap_or_default(), '`').next())
+        .map(|name| name.strip_suffix("_total").unwrap_or(name))
+        .collect();
+    let silent = registered.difference(&explained).map(|name| format!("{METRICS}: {name} is not explained"));
+    let gone = explained.difference(&registered).map(|name| format!("{METRICS}: no code has {name}"));
+    let nothing = registered.is_empty().then(|| "src: no metric was found".to_owned());
+    silent.chain(gone).chain(nothing).collect()
+}
+
+/// Names of metrics that stand alone between two `quote`s.
+fn metric_names(text: &str, quote: char) -> impl Iterator<Item = &str> {
+    let name = |part: &&str| part.starts_with("quorate_") && part.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    text.split(quote).filter(name)
 }
 
 /// Paragraphs of the document at `path` with `mark` that do not end in `label` and names in backticks which all satisfy `exists`.
@@ -168,4 +193,15 @@ fn an_invariant_without_a_guard_is_found() {
         |text: &str| Tree::new([(ARCHITECTURE.to_owned(), text.to_owned()), ("Cargo.toml".to_owned(), "unsafe_code = 1".to_owned())]);
     assert_eq!(invariants(&tree("**Architecture Invariant:** x Upheld by: `unsafe_code`")), [""; 0]);
     assert_eq!(invariants(&tree("**Architecture Invariant:** x Upheld by: `wishes`")).len(), 1);
+}
+
+#[test]
+fn a_metric_without_an_explanation_and_one_without_code_are_found() {
+    let tree = |code: &str, page: &str| Tree::new([("src/meter.rs".to_owned(), code.to_owned()), (METRICS.to_owned(), page.to_owned())]);
+    let code = "fn a() { register(\"quorate_rows\", \"Rows\"); register(\"quorate_streams\", \"Streams\"); }";
+    let page = "| metric |\n|---|\n| `quorate_rows` | see `quorate_other` |\n| `quorate_streams_total` | x |\n";
+    assert_eq!(metrics(&tree(code, page)), [""; 0]);
+    assert_eq!(metrics(&tree(code, &page.replace("_rows", "_keys"))).len(), 2);
+    assert_eq!(metrics(&tree(&code.replace("streams", "hints"), page)).len(), 2);
+    assert_eq!(metrics(&tree("fn a() {}", "")), ["src: no metric was found"]);
 }

@@ -110,3 +110,8 @@ fn guarantees_name_tests_that_exist() {
 fn invariants_of_the_architecture_name_what_upholds_them() {
     holds(&docs::invariants(&repository()));
 }
+
+#[test]
+fn every_metric_is_explained_and_every_explained_metric_exists() {
+    holds(&docs::metrics(&repository()));
+}
