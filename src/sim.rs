@@ -69,6 +69,7 @@ pub use disk::SimDisk;
 pub use history::{Fate, Need, Told};
 pub use network::{Conditions, Network, Port};
 pub use oracle::Violation;
+pub use panics::PANIC;
 pub use plan::{Action, Ask, Deed, Focus, Incident, Key, Kind, Knobs, Plan, Shape, Step};
 pub use play::{Outcome, play};
 pub use trace::Trace;

@@ -75,8 +75,11 @@ pub(super) enum Failure {
     #[error(transparent)]
     Demo(#[from] DemoError),
     /// The simulator has found something.
-    #[error("{0} histories broke a promise")]
+    #[error("{0} promises were broken")]
     PromisesBroken(usize),
+    /// What was not played shows nothing.
+    #[error("{played} of {asked} histories were played in time; allow more --minutes or ask for fewer --seeds")]
+    TooFewHistories { played: u64, asked: u64 },
     /// The scenario says nothing that can be played.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),

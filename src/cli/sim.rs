@@ -10,9 +10,9 @@ use serde_json::json;
 use super::fail::Failure;
 use super::output::Output;
 use super::{Globals, output};
-use crate::sim::campaign::{Campaign, Failure as Shrunk, Totals};
+use crate::sim::campaign::{Campaign, Totals};
 use crate::sim::scenario::Scenario;
-use crate::sim::{Plan, planted, play, report};
+use crate::sim::{PANIC, Plan, Violation, planted, play, report};
 use crate::table::Table;
 
 pub(super) const EXAMPLES: &str = "\
@@ -60,9 +60,9 @@ pub(super) struct Sim {
     /// Seconds for which a failure is shrunk.
     #[arg(long, value_name = "S", default_value_t = 30)]
     shrink: u64,
-    /// Show what these checks find (`CHECK`, or `SEED:CHECK` for one history), or that these planted bugs are missed, without
-    /// failing for it: what is known and not yet mended.
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    /// Show these findings (`SEED:CHECK`), or that these planted bugs are missed (`BUG`), without failing for it: what is known
+    /// and not yet mended.
+    #[arg(long, value_name = "FINDING", value_delimiter = ',')]
     known: Vec<String>,
     /// Stop after so many failures.
     #[arg(long, value_name = "N", default_value_t = 10)]
@@ -112,11 +112,17 @@ impl Sim {
             Output::Json => output::line(report::json(&totals))?,
             Output::Table => output::line(table(&totals))?,
         }
-        let known = |failure: &Shrunk| {
-            let of_seed = format!("{}:{}", failure.seed, failure.violation.check);
-            self.known.iter().any(|known| known == failure.violation.check || *known == of_seed)
+        if let Some(asked) = self.seeds
+            && totals.histories < asked
+            && totals.failures.len() < campaign.failures_max
+        {
+            return Err(Failure::TooFewHistories { played: totals.histories, asked });
+        }
+        let known = |seed: u64, violation: &Violation| {
+            let finding = format!("{seed}:{}", violation.check);
+            violation.check != PANIC && self.known.contains(&finding)
         };
-        let news = totals.failures.iter().filter(|failure| !known(failure)).count();
+        let news = totals.violations().filter(|(seed, violation)| !known(*seed, violation)).count();
         if news == 0 { Ok(()) } else { Err(Failure::PromisesBroken(news)) }
     }
 }
@@ -218,8 +224,7 @@ fn table(totals: &Totals) -> String {
         totals.failures.len(),
     );
     let faults: Vec<String> = totals.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    let failures = totals.failures.iter();
     let failures: Vec<String> =
-        failures.map(|failure| format!("\n{}: {}: {}", failure.seed, failure.violation.check, failure.violation.what)).collect();
+        totals.violations().map(|(seed, violation)| format!("\n{seed}: {}: {}", violation.check, violation.what)).collect();
     format!("{figures}faults        {}{}", faults.join(", "), failures.concat())
 }

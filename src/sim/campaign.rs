@@ -53,8 +53,10 @@ pub struct Totals {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
-    /// The promise.
+    /// What was broken first: the plan was shrunk for it.
     pub violation: Violation,
+    /// Everything that was broken in the whole history, each check once.
+    pub all: Vec<Violation>,
     /// The shortest plan found that breaks it.
     pub plan: Plan,
     /// What came of that plan.
@@ -90,7 +92,7 @@ impl Campaign {
             }
             let plan = Plan::from_seed(self.from + number);
             let outcome = self.once(&plan);
-            let failure = outcome.violations.first().cloned().map(|violation| fail(&plan, violation, outcome.clone(), self.shrink_for));
+            let failure = fail(&plan, &outcome, self.shrink_for);
             let mut totals = locked(totals);
             totals.add(&plan, &outcome);
             totals.failures.extend(failure);
@@ -105,18 +107,26 @@ impl Campaign {
             let again = play(plan);
             if again.trace != outcome.trace {
                 let what = format!("two runs differ: trace {:016x} and {:016x}", outcome.trace, again.trace);
-                outcome.violations.push(Violation { check: "not-deterministic", at: 0, what });
+                outcome.violations.insert(0, Violation { check: "not-deterministic", at: 0, what });
             }
         }
         outcome
     }
 }
 
-fn fail(plan: &Plan, violation: Violation, outcome: Outcome, within: Duration) -> Failure {
-    let (short, shown) = shrink(plan, outcome, violation.check, within);
-    let same = |known: &&Violation| known.check == violation.check;
-    let violation = shown.violations.iter().find(same).cloned().unwrap_or(violation);
-    Failure { seed: plan.seed, violation, plan: short, outcome: shown, steps: plan.steps.len() }
+/// What is wrong with a history; `None`: nothing.
+fn fail(plan: &Plan, outcome: &Outcome, within: Duration) -> Option<Failure> {
+    let first = outcome.violations.first()?;
+    let mut all: Vec<Violation> = Vec::new();
+    for violation in &outcome.violations {
+        if all.iter().all(|other| other.check != violation.check) {
+            all.push(violation.clone());
+        }
+    }
+    let (short, shown) = shrink(plan, outcome.clone(), first.check, within);
+    let same = |other: &&Violation| other.check == first.check;
+    let violation = shown.violations.iter().find(same).unwrap_or(first).clone();
+    Some(Failure { seed: plan.seed, violation, all, plan: short, outcome: shown, steps: plan.steps.len() })
 }
 
 fn locked(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
@@ -124,6 +134,11 @@ fn locked(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
 }
 
 impl Totals {
+    /// Everything that was broken, with the seed of its history.
+    pub fn violations(&self) -> impl Iterator<Item = (u64, &Violation)> {
+        self.failures.iter().flat_map(|failure| failure.all.iter().map(|violation| (failure.seed, violation)))
+    }
+
     /// Takes in one history.
     pub fn add(&mut self, plan: &Plan, outcome: &Outcome) {
         self.histories += 1;

@@ -4,6 +4,9 @@ use std::cell::RefCell;
 use std::panic;
 use std::sync::Once;
 
+/// The check that finds them.
+pub const PANIC: &str = "panic";
+
 thread_local! {
     static FIRST: RefCell<Option<String>> = const { RefCell::new(None) };
     static WATCHED: RefCell<bool> = const { RefCell::new(false) };

@@ -15,7 +15,7 @@ use super::ask::{Asker, Counter, Errand, keyspace_of};
 use super::history::{Fate, Record, Told};
 use super::oracle::{Oracle, Violation};
 use super::plan::{Action, Ask, Plan};
-use super::{Simulation, Trace, panics, promise, rest};
+use super::{PANIC, Simulation, Trace, panics, promise, rest};
 use crate::sim;
 
 /// How often all disks are looked at.
@@ -63,7 +63,8 @@ pub fn play(plan: &Plan) -> Outcome {
     match begun {
         Ok((mut outcome, trace)) => {
             outcome.trace = fingerprint(&outcome, trace);
-            outcome.violations.extend(panicked.map(|what| Violation { check: "panic", at: 0, what }));
+            // In front: whatever else is wrong may follow from it.
+            outcome.violations.splice(0..0, panicked.map(|what| Violation { check: PANIC, at: 0, what }));
             outcome
         }
         Err(error) => Outcome {
@@ -140,11 +141,8 @@ impl<'a> Stage<'a> {
         self.look_until(self.start + Duration::from_millis(plan.until), look).await;
         self.note("everything is mended".to_owned());
         self.mend();
-        let rested = self.rest().await;
-        let mut last = Vec::new();
-        if rested {
-            last = self.last_words().await;
-        }
+        self.rest().await;
+        let last = self.last_words().await;
         self.oracle().look();
         let history = self.counter.record.take();
         let spread = self.spread_of_clocks();
@@ -224,8 +222,8 @@ impl<'a> Stage<'a> {
         2 * self.plan.shape.skew_ms + self.plan.steps.iter().map(bent).sum::<u64>()
     }
 
-    /// Waits until all is quiet, then until everybody could write; says what is not.
-    async fn rest(&mut self) -> bool {
+    /// Waits until all is quiet; notes everything that is not in the end.
+    async fn rest(&mut self) {
         let deadline = Instant::now() + REST_WITHIN;
         sleep(NOTICED_WITHIN).await;
         let mut insist = Instant::now();
@@ -236,14 +234,17 @@ impl<'a> Stage<'a> {
             }
             self.cluster.take_newcomers(&self.counter.oracle).await;
             self.oracle().look();
-            match rest::unrest(self.cluster).await {
-                None => return true,
-                Some(unrest) if Instant::now() > deadline => {
-                    self.oracle().found(unrest.0, format!("{} s after everything is mended: {}", REST_WITHIN.as_secs(), unrest.1));
-                    return false;
-                }
-                Some(_) => sleep(Duration::from_millis(250)).await,
+            let unrest = rest::unrest(self.cluster).await;
+            if unrest.is_empty() {
+                return;
             }
+            if Instant::now() > deadline {
+                for (check, what) in unrest {
+                    self.oracle().found(check, format!("{} s after everything is mended: {what}", REST_WITHIN.as_secs()));
+                }
+                return;
+            }
+            sleep(Duration::from_millis(250)).await;
         }
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::campaign::{Failure, Totals};
 use super::planted::Hunt;
-use super::{Action, Outcome, Plan, Told};
+use super::{Action, Outcome, Plan, Told, Violation};
 use crate::table::Table;
 
 /// The command that plays one seed again.
@@ -16,10 +16,13 @@ pub fn replay(seed: u64) -> String {
 
 /// A failure in full: what broke, how to see it again, and what happened.
 pub fn failure(failure: &Failure, commit: &str) -> String {
-    let Failure { seed, violation, plan, outcome, steps } = failure;
+    let Failure { seed, violation, all, plan, outcome, steps } = failure;
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(text, "VIOLATION {}: {}", violation.check, violation.what);
+    for other in all.iter().filter(|other| other.check != violation.check) {
+        let _ = writeln!(text, "and {}: {}", other.check, other.what);
+    }
     let _ = writeln!(text, "seed {seed}, commit {commit}; replay the whole with: {}", replay(*seed));
     let _ = writeln!(text, "shrunk from {steps} steps to {}:", plan.steps.len());
     text.push_str(&timeline(plan, outcome));
@@ -72,9 +75,9 @@ pub fn hunts(hunts: &[Hunt]) -> String {
 
 /// The last line for programs.
 pub fn json(totals: &Totals) -> Value {
-    let violations = totals.failures.iter().map(|failure| {
-        json!({ "seed": failure.seed, "check": failure.violation.check, "what": failure.violation.what, "replay": replay(failure.seed) })
-    });
+    let violations = totals
+        .violations()
+        .map(|(seed, Violation { check, what, .. })| json!({ "seed": seed, "check": check, "what": what, "replay": replay(seed) }));
     json!({
         "histories": totals.histories,
         "operations": totals.operations,

@@ -3,58 +3,62 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use quorate_control::topology::{KeyspaceId, Partition, Placement, Topology};
+use quorate_control::topology::{Epoch, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
 
 use super::Simulation;
+use super::host::Host;
+use crate::node::Started;
 
-/// What is not at rest: a name for the kind of it, and a sentence.
-pub(super) type Unrest = (&'static str, String);
+/// What is not at rest: for each kind, the first sentence that tells of it.
+pub(super) type Unrest = BTreeMap<&'static str, String>;
 
 type Figures = BTreeMap<(NodeId, KeyspaceId, Partition), ReplicaSummary>;
 
-/// The first thing that is still to be done; `None`: nothing is.
-pub(super) async fn unrest(cluster: &Simulation) -> Option<Unrest> {
-    let mut topologies: BTreeMap<NodeId, Arc<Topology>> = BTreeMap::new();
-    for (&node, host) in &cluster.hosts {
-        if let Some(data) = host.data() {
-            topologies.insert(node, data.topology());
-        }
-    }
-    let topology = topologies.values().max_by_key(|topology| topology.epoch)?.clone();
-    for &node in topology.nodes.keys() {
-        let host = cluster.hosts.get(&node);
-        if let Some(failure) = host.and_then(super::host::Host::failure) {
-            return Some(("gave-up", format!("node {} has given up: {failure}", node.0)));
-        }
-        match topologies.get(&node) {
-            None => return Some(("does-not-start", format!("node {} has not started", node.0))),
-            Some(seen) if seen.epoch != topology.epoch => {
-                return Some(("topology-not-known", format!("node {} knows epoch {} and not {}", node.0, seen.epoch.0, topology.epoch.0)));
-            }
-            Some(_) if host.and_then(|host| host.started(crate::node::Started::leader)).flatten().is_none() => {
-                return Some(("no-leader", format!("node {} knows no leader", node.0)));
-            }
-            Some(_) => {}
-        }
-    }
+/// Everything that is still to be done: empty at rest. One kind of unrest hides no other.
+pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
+    let mut found = Unrest::new();
+    let topologies: BTreeMap<NodeId, Arc<Topology>> =
+        cluster.hosts.iter().filter_map(|(&node, host)| Some((node, host.data()?.topology()))).collect();
+    let Some(topology) = topologies.values().max_by_key(|topology| topology.epoch).cloned() else {
+        found.insert("does-not-start", "no node has started".to_owned());
+        return found;
+    };
     let mut figures = Figures::new();
     for &node in topology.nodes.keys() {
-        let Some(summaries) = cluster.hosts.get(&node).and_then(|host| host.started(crate::node::Started::summaries)) else { continue };
-        for summary in summaries.await {
-            figures.insert((node, summary.keyspace, summary.partition), summary);
+        let host = cluster.hosts.get(&node);
+        if let Some((kind, what)) = host.and_then(|host| ails(host, topologies.get(&node), topology.epoch)) {
+            found.entry(kind).or_insert_with(|| format!("node {} {what}", node.0));
+        }
+        if let Some(summaries) = host.and_then(|host| host.started(Started::summaries)) {
+            figures.extend(summaries.await.into_iter().map(|summary| ((node, summary.keyspace, summary.partition), summary)));
         }
     }
-    let mut places =
-        topology.keyspaces.iter().flat_map(|(&id, keyspace)| keyspace.partitions().map(move |(partition, p)| (id, partition, p)));
-    places.find_map(|(keyspace, partition, placement)| {
-        let (kind, what) = unsettled(keyspace, partition, placement, &figures)?;
-        Some((kind, format!("keyspace {} partition {}: {what}", keyspace.0, partition.0)))
-    })
+    for (&keyspace, specified) in &topology.keyspaces {
+        for (partition, placement) in specified.partitions() {
+            if let Some((kind, what)) = unsettled(keyspace, partition, placement, &figures) {
+                found.entry(kind).or_insert_with(|| format!("keyspace {} partition {}: {what}", keyspace.0, partition.0));
+            }
+        }
+    }
+    found
 }
 
-fn unsettled(keyspace: KeyspaceId, partition: Partition, placement: &Placement, figures: &Figures) -> Option<Unrest> {
+/// Why a node does not serve.
+fn ails(host: &Host, knows: Option<&Arc<Topology>>, newest: Epoch) -> Option<(&'static str, String)> {
+    if let Some(failure) = host.failure() {
+        return Some(("gave-up", format!("has given up: {failure}")));
+    }
+    let Some(knows) = knows else { return Some(("does-not-start", "has not started".to_owned())) };
+    if knows.epoch != newest {
+        return Some(("topology-not-known", format!("knows epoch {} and not {}", knows.epoch.0, newest.0)));
+    }
+    host.started(Started::leader).flatten().is_none().then(|| ("no-leader", "knows no leader".to_owned()))
+}
+
+/// What a partition still waits for.
+fn unsettled(keyspace: KeyspaceId, partition: Partition, placement: &Placement, figures: &Figures) -> Option<(&'static str, String)> {
     if let Some(transition) = &placement.transition {
         return Some((
             "move-does-not-end",
