@@ -14,6 +14,7 @@ mod forwards;
 mod heal;
 mod hints;
 mod ledger;
+mod limits;
 mod place;
 mod read;
 mod request;
@@ -138,7 +139,7 @@ pub struct Dynamo {
 /// Whether this core may write now, and which timers run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
-    /// There is no room on the disk.
+    /// There is no room on the disk: nothing is taken or asked for that grows, whoever says it, except what a read returns.
     disk_full: bool,
     renewal: Renewal,
     /// Whether the timer of the sweep runs.
@@ -211,7 +212,7 @@ impl Dynamo {
         match input {
             Input::Request { ticket, request } => self.start(now, Start::client(ticket, request), effects),
             Input::Wait { ticket, receipts, replicas, timeout } => {
-                self.waiters.push(Waiter { ticket, receipts, replicas, deadline: now.monotonic + timeout });
+                self.waiters.push(Waiter { ticket, receipts, replicas, deadline: now.monotonic.saturating_add(timeout) });
                 self.look_after_waiters(now, effects);
                 self.keep_sweeping(effects);
             }
@@ -238,8 +239,11 @@ impl Dynamo {
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
             Message::Write { id, place, delta, stamped_at } => self.on_write(now, from, (id, place), (&delta, stamped_at), effects),
-            Message::Clock { id } => effects.push(Effect::Send { to: from, message: Message::Time { id, unix_millis: now.unix_millis } }),
-            Message::Time { id, unix_millis } => self.on_time(now, from, (id, unix_millis), effects),
+            Message::Clock { id } => {
+                let message = Message::Time { id, unix_millis: now.unix_millis, life: self.seat.life };
+                effects.push(Effect::Send { to: from, message });
+            }
+            Message::Time { id, unix_millis, life } => self.on_time(now, from, id, (unix_millis, life), effects),
             Message::Written { id, replica } => self.on_written(now, (from, id), replica, effects),
             Message::Read { id, place, ranges, digest, context } => {
                 self.on_read(from, (id, place), (&ranges, digest, context.as_ref()), effects);
@@ -351,6 +355,12 @@ impl Dynamo {
             self.standing.renewal.want();
         }
         joined.is_some()
+    }
+
+    /// Whether there is room for what another node says: on a full disk only for what removes.
+    fn has_room_for(&self, place: Place, delta: &Delta) -> bool {
+        let grows = || self.replicas.get(&(place.keyspace, place.partition)).is_some_and(|replica| replica.grows_by(delta));
+        !self.standing.disk_full || !grows()
     }
 
     /// All changes of replicas since the last call, to be applied to the store as one batch before the effects so far are released.

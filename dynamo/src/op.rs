@@ -14,6 +14,9 @@ use crate::protocol::{Refusal, RequestId};
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
 /// The longest value, element or field, in bytes.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The most bytes that the rows which one request makes, removes or asks about may have together, each with the key in its name. Guess: a million
+/// short elements go in one command, and what comes of them stays far below what a message may carry.
+pub const OUTCOME_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// The most concurrent values of one string that a write with a token may leave. Together they are no longer than one value may be. Riak refuses
 /// at as many.
@@ -170,7 +173,7 @@ pub enum PartitionOp {
     },
     /// How many live keys: [`Reply::Integer`].
     Count,
-    /// Removes every key that this replica has seen: [`Reply::Done`].
+    /// Removes every key that this replica has seen, once it has what the replicas of the level have: [`Reply::Done`].
     Clear,
 }
 
@@ -293,6 +296,9 @@ pub enum RequestError {
     /// The request id is empty or longer than [`RequestId::BYTES_MAX`], or the change is one that takes none. Not applied.
     #[error("a request id is 1 to 32 bytes, and GETDEL takes none")]
     BadRequestId,
+    /// The key begins as those do under which nodes remember requests. Not applied.
+    #[error("a key may not begin with \\0request")]
+    ReservedKey,
     /// There is no such keyspace. Not applied.
     #[error("there is no such keyspace")]
     NoKeyspace,
@@ -397,6 +403,15 @@ impl Op {
     /// Whether it names a time that was computed from the clock of the node which the client talks to.
     pub fn names_time(&self) -> bool {
         matches!(self, Self::Mutate(_, Mutation::Set { expiry: SetExpiry::At(_), .. } | Mutation::ExpireAt(_)))
+    }
+
+    /// Whether it only removes, which is how room is made on a full disk.
+    pub fn frees(&self) -> bool {
+        use Mutation::{Delete, GetDelete, Lapse, Remove, RemoveFields};
+        matches!(
+            self,
+            Self::Mutate(_, Delete | GetDelete | Lapse { .. } | Remove(_) | RemoveFields(_)) | Self::Partition(_, PartitionOp::Clear)
+        )
     }
 
     /// Whether the operation changes anything: it counts in write levels, and its outcome may be unknown.

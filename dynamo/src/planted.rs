@@ -65,6 +65,30 @@ quorate_crdt::bugs! {
     COPIES_TRUSTED = "copies-trusted": "a restored copy of the disk goes on under an id that others know better";
     /// Own events in what others say are not looked at.
     OWN_EVENTS_OVERLOOKED = "own-events-overlooked": "a replica goes on under an id of which it has forgotten events";
+    /// Limits are per part of a request, and what comes out is not looked at.
+    OUTCOME_UNBOUNDED = "outcome-unbounded": "a long key with many elements makes gigabytes of a request of one";
+    /// A delta and a question hold the key in each of its rows.
+    KEY_IN_EVERY_ROW = "key-in-every-row": "a set under a long key is sent as many times as long as it is";
+    /// The bound on requests in flight counts them.
+    FLIGHTS_UNWEIGHED = "flights-unweighed": "requests in flight take as much memory as clients like to send";
+    /// What is remembered for replicas that are away has a bound of its own in each partition.
+    RECENT_BOUNDED_BY_PARTITION = "recent-bounded-by-partition": "while a replica is away, what is remembered for it takes all memory";
+    /// Hints are handed over when their owner is seen to come back.
+    HINTS_WAIT_FOR_A_RETURN = "hints-wait-for-a-return": "a hint that comes after its owner is back is kept for ever";
+    /// Named increments of a former life are nobody's.
+    FORMER_LIVES_STAY_APART = "former-lives-stay-apart": "a counter grows by some named increments with each restart";
+    /// A write that was long under way is taken for one of a clock that is behind.
+    LATE_IS_BEHIND = "late-is-behind": "a write that arrives late is refused for its node's clock, which is right";
+    /// On a full disk removals are refused too.
+    FULL_DISK_KEEPS_ALL = "full-disk-keeps-all": "nothing can be removed through a node whose disk is full";
+    /// A node with a full disk asks for what it lacks and takes it.
+    FULL_DISK_TAKES_REPAIRS = "full-disk-takes-repairs": "a full disk refuses writes and takes them by anti-entropy";
+    /// Requests are remembered under keys that a client may use.
+    REQUESTS_UNDER_CLIENT_KEYS = "requests-under-client-keys": "a client that uses such a key makes nodes forget what they have executed";
+    /// `FLUSHDB` does not look at what the replicas of its level have.
+    CLEAR_UNSEEN = "clear-unseen": "FLUSHDB at QUORUM leaves what the executing replica had not seen";
+    /// What a delta says is taken for the word of the life that its node is in now.
+    FORMER_LIFE_VOUCHES = "former-life-vouches": "a late delta of a former life vouches for what the new one has forgotten";
     /// The chunk of any stream is taken for the answer to the last question.
     CHUNK_OF_ANY_STREAM = "chunk-of-any-stream": "a late chunk of an abandoned stream ends a new one";
     /// A stream whose question or answer is lost waits for ever.

@@ -25,12 +25,16 @@ pub struct Config {
     pub reap_every: Duration,
     /// Events kept for replicas that lag, per partition; beyond it a lagging replica is filled by streaming. Default 1 000 000 (guess).
     pub recent_max: usize,
+    /// Bytes of all such events of this core's partitions together; beyond it the partitions with the most forget their oldest. Default 128 MiB (guess).
+    pub recent_bytes_max: usize,
     /// Bytes of one chunk when a partition is streamed, and of one repair message. Default 256 KiB (guess: well below the frame limit, large against a header).
     pub chunk_bytes: usize,
     /// Bytes of hints kept for all absent primaries; beyond it hints are dropped and anti-entropy does the work. Default 64 MiB (guess).
     pub hint_bytes_max: usize,
     /// Requests in flight; beyond it requests are refused as overloaded. Default 100 000 (guess).
     pub flights_max: usize,
+    /// Bytes that requests in flight may have brought; beyond it requests are refused as overloaded. Default 256 MiB (guess).
+    pub flight_bytes_max: usize,
     /// How far a remote clock may be ahead. Default 500 ms (what `CockroachDB` takes).
     pub drift_max: Duration,
     /// Whether changes are recorded for a disk ([`Dynamo::drain`](crate::Dynamo::drain)). Off for memory-only nodes.
@@ -44,9 +48,11 @@ impl Default for Config {
             hedge_after: Duration::from_millis(50),
             reap_every: Duration::from_secs(1),
             recent_max: 1_000_000,
+            recent_bytes_max: 128 * 1024 * 1024,
             chunk_bytes: 256 * 1024,
             hint_bytes_max: 64 * 1024 * 1024,
             flights_max: 100_000,
+            flight_bytes_max: 256 * 1024 * 1024,
             drift_max: Duration::from_millis(500),
             persist: true,
         }
@@ -205,6 +211,7 @@ pub enum Message {
         /// Fence.
         place: Place,
         /// What is read.
+        #[serde(with = "crate::replica::packed")]
         ranges: Vec<Range>,
         /// Sum of the digests of the live rows that the asking replica has there.
         digest: u128,
@@ -299,6 +306,8 @@ pub enum Message {
         id: FlightId,
         /// The wall clock, in milliseconds since 1970.
         unix_millis: u64,
+        /// The life of the node that tells it: within one, a node notices by itself when its clock jumps.
+        life: u64,
     },
     /// Has the time of these keys passed by your clock and your rows? Asked before anything is removed because of the time.
     Lapsed {
@@ -418,6 +427,28 @@ impl Message {
             by_core.entry(core_of(seen.place.keyspace, seen.place.partition)).or_default().push(seen);
         }
         by_core.into_iter().map(|(core, seen)| (core, Self::Seen(seen))).collect()
+    }
+
+    /// The question that this is, if somebody waits for its answer.
+    pub fn question(&self) -> Option<FlightId> {
+        match self {
+            Self::Write { id, .. } | Self::Read { id, .. } | Self::Forward { id, .. } => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Whether it answers a question of the node that it is for.
+    pub fn is_answer(&self) -> bool {
+        matches!(
+            self,
+            Self::Written { .. }
+                | Self::Same { .. }
+                | Self::Different { .. }
+                | Self::Refused { .. }
+                | Self::Forwarded { .. }
+                | Self::Time { .. }
+                | Self::LapsedToo { .. }
+        )
     }
 
     /// Whether it is bulk that may wait behind requests (the transport's repair class).

@@ -24,6 +24,12 @@ pub enum Refusal {
     /// The replica differs from others that have seen the same, and is neither read nor written until that is mended.
     #[error("its replica is in quarantine")]
     Quarantined,
+    /// What it was to do its part of is longer than a message between nodes may be, and was not sent to it.
+    #[error("what it lacks is {bytes} bytes, more than a message may have")]
+    TooLong {
+        /// How long.
+        bytes: u64,
+    },
     /// The node has no replica there, or what was asked for is too large for one answer.
     #[error("it does not serve this")]
     NotServing,

@@ -12,6 +12,7 @@ mod delta;
 mod journal;
 mod known;
 mod life;
+pub(crate) mod packed;
 mod range;
 mod recent;
 mod residuals;
@@ -229,9 +230,19 @@ impl Replica {
         })
     }
 
+    /// Whether joining this takes room: something lives in it that has not been seen here. What remembers requests is bounded and not counted.
+    pub fn grows_by(&self, delta: &Delta) -> bool {
+        let mut rows = delta.parts.iter().flat_map(|part| &part.rows).filter(|(name, _)| name.kind != RowKind::Request);
+        rows.any(|(name, row)| {
+            let held = self.rows.get(name);
+            row.iter().any(|(dot, _)| !self.context.contains(dot) && held.is_none_or(|held| held.iter().all(|(mine, _)| mine != dot)))
+        })
+    }
+
     /// Everything live in these ranges with the events to settle there, under the context as it is now.
     fn capture(&self, ranges: Vec<(Range, Vec<Dot>)>) -> Delta {
-        let mut delta = Delta { context: self.context.clone(), parts: Vec::with_capacity(ranges.len()), residuals: Vec::new() };
+        let parts = Vec::with_capacity(ranges.len());
+        let mut delta = Delta { replica: self.id, context: self.context.clone(), parts, residuals: Vec::new() };
         for (range, settled) in ranges {
             delta.residuals.extend(self.residuals.within(&range));
             delta.parts.push(Part { rows: self.rows.copy_of(&range), range, settled });

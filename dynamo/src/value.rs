@@ -12,7 +12,7 @@ use crate::planted;
 use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind};
 
 pub(crate) use mutate::{Clocked, mutate, needs_time};
-pub(crate) use once::{Remembered, must_see_once, remembered};
+pub(crate) use once::{Remembered, is_reserved, must_see_once, remembered};
 pub(crate) use query::{partition, query, ranges_of};
 
 /// The live rows of a key that exists and has not expired.

@@ -86,6 +86,7 @@ impl From<RequestError> for Problem {
             RequestError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             RequestError::BadToken => (StatusCode::BAD_REQUEST, "bad_context"),
             RequestError::BadRequestId => (StatusCode::BAD_REQUEST, "bad_request_id"),
+            RequestError::ReservedKey => (StatusCode::BAD_REQUEST, "reserved_key"),
             RequestError::NoKeyspace => (StatusCode::NOT_FOUND, "no_keyspace"),
             RequestError::Unsatisfiable { .. } => (StatusCode::BAD_REQUEST, "unsatisfiable"),
             RequestError::Unavailable { .. } => (StatusCode::SERVICE_UNAVAILABLE, "not_quorate"),

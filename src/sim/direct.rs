@@ -4,6 +4,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+mod bounds;
 mod cores;
 mod expiring;
 mod flights;
@@ -14,8 +15,17 @@ mod replicas;
 mod streams;
 mod votes;
 
-const ALL: [Drills; 8] =
-    [flights::DRILLS, limits::DRILLS, streams::DRILLS, keeping::DRILLS, expiring::DRILLS, replicas::DRILLS, votes::DRILLS, repairs::DRILLS];
+const ALL: [Drills; 9] = [
+    bounds::DRILLS,
+    flights::DRILLS,
+    limits::DRILLS,
+    streams::DRILLS,
+    keeping::DRILLS,
+    expiring::DRILLS,
+    replicas::DRILLS,
+    votes::DRILLS,
+    repairs::DRILLS,
+];
 
 /// Why a drill has failed.
 pub(super) type Verdict = Result<(), String>;

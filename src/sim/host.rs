@@ -108,7 +108,8 @@ struct SimGauge(SimDisk);
 
 impl DiskGauge for SimGauge {
     fn free_bytes(&self) -> Option<u64> {
-        self.0.is_full().then_some(0)
+        // Too little for writes, and enough to go on.
+        self.0.is_full().then_some(128 << 20)
     }
 
     fn commits_and_syncs(&self) -> (u64, u64) {

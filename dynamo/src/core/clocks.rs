@@ -21,7 +21,7 @@ use crate::protocol::{Effect, FlightId, Message, Place};
 const FRESH: Duration = Duration::from_mins(1);
 /// How long a clock that jumped must stand by its new time when there is nobody to ask. Guess.
 const HOLD: Duration = Duration::from_mins(1);
-/// How late a write may arrive and its coordinator's clock still be taken for right. Guess: beyond what any client waits.
+/// How late a write may arrive from a node whose clock has not been compared in this life of it, and that clock still be taken for right. Guess.
 const LATE_MILLIS: i64 = 5000;
 
 /// The clocks of one core.
@@ -53,6 +53,8 @@ struct Other {
     /// By how much that may be wrong: half the round trip.
     slack: i64,
     measured: Duration,
+    /// In which life of that node.
+    life: u64,
 }
 
 fn millis(time: Duration) -> i64 {
@@ -170,14 +172,14 @@ impl Clocks {
     }
 
     /// Another node has told its time. Of two measurements that agree the sharper is kept.
-    pub(super) fn told(&mut self, now: Now, node: NodeId, id: FlightId, unix_millis: u64) {
+    pub(super) fn told(&mut self, now: Now, node: NodeId, id: FlightId, (unix_millis, life): (u64, u64)) {
         let Some((_, since)) = self.asked.get(&node).copied().filter(|(asked, _)| *asked == id) else { return };
         self.asked.remove(&node);
         let half = millis(now.monotonic.saturating_sub(since)) / 2;
         let base = i64::try_from(unix_millis).unwrap_or(i64::MAX).saturating_sub(millis(now.monotonic)).saturating_add(half);
         let slack = half + 1;
-        let new = Other { base, slack, measured: now.monotonic };
-        let held = self.others.get(&node).filter(|held| now.monotonic < held.measured + FRESH / 2);
+        let new = Other { base, slack, measured: now.monotonic, life };
+        let held = self.others.get(&node).filter(|held| held.life == life && now.monotonic < held.measured + FRESH / 2);
         let same = held.is_some_and(|held| held.slack < slack && (held.base - base).abs() <= held.slack + slack);
         if !same {
             self.others.insert(node, new);
@@ -191,9 +193,15 @@ impl Clocks {
     }
 
     /// By how many milliseconds the coordinator of a new write was ahead when it stamped it, if a clock that is right must say so.
-    pub(super) fn refuses(&self, now: Now, stamped_at: u64) -> Option<i64> {
+    ///
+    /// A stamp from the future says so by itself. One from the past does not: the write may have been long under way. Of that the last comparison
+    /// tells, if it was in the life of the node that stamped it.
+    pub(super) fn refuses(&self, now: Now, (from, life): (NodeId, u64), stamped_at: u64) -> Option<i64> {
         let ahead = i64::try_from(stamped_at).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now.unix_millis).unwrap_or(i64::MAX));
-        let wrong = ahead > self.bound || -ahead > self.bound + LATE_MILLIS;
+        let agrees = |other: Other| (base_of(now) - other.base).abs() <= self.bound + other.slack;
+        let compared = self.fresh(now).any(|(node, other)| node == from && other.life == life && agrees(other));
+        let late = -ahead > self.bound + LATE_MILLIS && (!compared || planted::LATE_IS_BEHIND.is_planted());
+        let wrong = ahead > self.bound || late;
         (wrong && self.is_trusted() && !planted::NO_CLOCK_CHECK.is_planted()).then_some(ahead)
     }
 }
@@ -224,8 +232,8 @@ impl Dynamo {
         self.judge_clock(now, effects);
     }
 
-    pub(super) fn on_time(&mut self, now: Now, from: NodeId, (id, unix_millis): (FlightId, u64), effects: &mut Vec<Effect>) {
-        self.clocks.told(now, from, id, unix_millis);
+    pub(super) fn on_time(&mut self, now: Now, from: NodeId, id: FlightId, told: (u64, u64), effects: &mut Vec<Effect>) {
+        self.clocks.told(now, from, id, told);
         self.look_at_clock(now, effects);
         self.judge_clock(now, effects);
     }

@@ -57,7 +57,11 @@ impl Dynamo {
         }
     }
 
+    /// On a full disk nothing is streamed before there is room again.
     fn begin_stream(&mut self, now: Now, at: At, (source, range): (NodeId, Range), effects: &mut Vec<Effect>) {
+        if self.standing.disk_full {
+            return;
+        }
         self.healing.streams += 1;
         let stream = StreamId { life: self.seat.life, number: self.healing.streams };
         let mends = self.replicas.get(&at).and_then(Replica::mend).filter(|mend| range == Range::ALL && mend.source == source);
@@ -100,7 +104,8 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) {
         let at = (place.keyspace, place.partition);
-        let Some(pull) = self.healing.pulls.get_mut(&at).filter(|pull| pull.source == from) else { return };
+        let full = self.standing.disk_full;
+        let Some(pull) = self.healing.pulls.get_mut(&at).filter(|pull| pull.source == from && !full) else { return };
         if (pull.stream != stream || pull.after != piece.after) && !planted::CHUNK_OF_ANY_STREAM.is_planted() {
             return;
         }
@@ -150,7 +155,7 @@ impl Dynamo {
             return;
         };
         let reachable = self.routes.reachable(pull.source);
-        if planted::PULL_ONCE.is_planted() {
+        if planted::PULL_ONCE.is_planted() || self.standing.disk_full {
             return;
         }
         if !reachable || now.monotonic.saturating_sub(pull.moved_at) > PULL_PATIENCE {

@@ -36,6 +36,8 @@ pub(super) struct Flight {
     pub(super) level: Consistency,
     pub(super) deadline: Duration,
     pub(super) hedge: Hedge,
+    /// Bytes that it brought.
+    pub(super) weight: usize,
     /// Whether a change of the topology has already made it start again.
     pub(super) retried: bool,
     /// Its name until now. Kept for a planted bug: a new question takes a new name.
@@ -152,6 +154,8 @@ pub(super) struct Flights {
     by_number: BTreeMap<u64, Held>,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     last: u64,
+    /// What all of them brought.
+    bytes: usize,
     pub(super) owed: Owed,
     /// What others have handed to this core.
     pub(super) forwards: Forwards,
@@ -160,11 +164,16 @@ pub(super) struct Flights {
 impl Flights {
     pub(super) fn new(seat: &Seat) -> Self {
         let (by_number, queue) = (BTreeMap::new(), BinaryHeap::new());
-        Self { core: seat.core, life: seat.life, by_number, queue, last: 0, owed: Owed::default(), forwards: Forwards::default() }
+        Self { core: seat.core, life: seat.life, by_number, queue, last: 0, bytes: 0, owed: Owed::default(), forwards: Forwards::default() }
     }
 
     pub(super) fn len(&self) -> usize {
         self.by_number.len()
+    }
+
+    /// Bytes that the requests in flight have brought.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// A name for a new question of this flight.
@@ -188,6 +197,7 @@ impl Flights {
     }
 
     pub(super) fn insert(&mut self, id: FlightId, flight: Flight, stage: Stage) {
+        self.bytes += flight.weight;
         let held = Held { flight, stage };
         self.queue.push(Reverse((held.due(), id.number)));
         self.by_number.insert(id.number, held);
@@ -206,6 +216,7 @@ impl Flights {
 
     pub(super) fn take(&mut self, id: FlightId) -> Option<(Flight, Stage)> {
         let held = self.is_mine(id).then(|| self.by_number.remove(&id.number)).flatten()?;
+        self.bytes -= held.flight.weight;
         if self.by_number.is_empty() {
             self.queue.clear();
         }

@@ -10,7 +10,7 @@ use super::hints::Hints;
 use super::{At, Dynamo};
 use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
-use crate::replica::{Delta, Range};
+use crate::replica::{Delta, Range, Replica};
 
 /// A replica that has nothing new to tell still tells it every so many ticks, for those that missed it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
@@ -78,8 +78,24 @@ impl Dynamo {
         for (to, all) in reports {
             effects.push(Effect::Send { to, message: Message::Seen(all) });
         }
+        self.forget_beyond_bound();
+        self.hand_off_late(effects);
         self.let_go();
         self.report_moves(effects);
+    }
+
+    /// What is remembered event by event is bounded over all partitions, whoever is away and for how long: those with the most forget first.
+    fn forget_beyond_bound(&mut self) {
+        let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
+        if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() {
+            return;
+        }
+        let Some(each) = share(sizes, self.config.recent_bytes_max) else { return };
+        for (at, replica) in &mut self.replicas {
+            if replica.forget_beyond(each) {
+                self.dirty.insert(*at);
+            }
+        }
     }
 
     /// Whom of `others` a replica asks for what it lacks, and whether it is known to lack something: then it asks each tick until that has
@@ -108,7 +124,7 @@ impl Dynamo {
                 filling: replica.filling(),
                 partial: replica.is_partial(),
                 exact: replica.is_exact(),
-                asks,
+                asks: asks && (!self.standing.disk_full || planted::FULL_DISK_TAKES_REPAIRS.is_planted()),
             });
         }
     }
@@ -156,10 +172,11 @@ impl Dynamo {
 
     pub(super) fn on_repair(&mut self, now: Now, from: NodeId, place: Place, delta: &Delta) {
         let at = (place.keyspace, place.partition);
-        if self.replicas.get(&at).is_some_and(|replica| replica.mend().is_none()) && self.join(now, place, delta) {
+        let room = self.has_room_for(place, delta) || planted::FULL_DISK_TAKES_REPAIRS.is_planted();
+        if room && self.replicas.get(&at).is_some_and(|replica| replica.mend().is_none()) && self.join(now, place, delta) {
             self.counters.repairs_joined += 1;
             if let Some(replica) = self.replica_mut(place) {
-                replica.overheard(from, &delta.context);
+                replica.overheard(from, delta);
             }
         }
     }
@@ -181,5 +198,33 @@ impl Dynamo {
             }
         }
         effects.extend(done.into_iter().map(|(keyspace, partitions)| Effect::Report { keyspace, partitions }));
+    }
+}
+
+/// How much each may have so that all together have at most `max`; `None`: all may keep what they have.
+fn share(mut sizes: Vec<usize>, max: usize) -> Option<usize> {
+    sizes.sort_unstable();
+    let mut left = max;
+    for (at, size) in sizes.iter().enumerate() {
+        let each = left / (sizes.len() - at);
+        if *size > each {
+            return Some(each);
+        }
+        left -= size;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn the_largest_go_down_first() {
+        assert_eq!(share(vec![100, 10, 50], 100), Some(45), "10 and twice 45");
+        assert_eq!(share(vec![40, 60], 100), None);
+        assert_eq!(share(vec![40, 61], 100), Some(60));
+        assert_eq!(share(vec![7, 7], 0), Some(0));
+        assert_eq!(share(Vec::new(), 0), None);
     }
 }

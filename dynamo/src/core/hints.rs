@@ -1,6 +1,6 @@
 //! Hints: what absent primaries must join, kept by nodes that are none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use quorate_control::topology::{Epoch, Topology};
@@ -66,6 +66,18 @@ impl Dynamo {
         }
         self.counters.hints.kept += 1;
         self.healing.hints.join(owner, (place.keyspace, place.partition), ReplicaId::new(self.seat.me, 0), delta);
+    }
+
+    /// Each tick: a hint for a primary that can be reached came after that was back, or before this node knew that it was away.
+    pub(super) fn hand_off_late(&mut self, effects: &mut Vec<Effect>) {
+        if planted::HINTS_WAIT_FOR_A_RETURN.is_planted() {
+            return;
+        }
+        let owners = self.healing.hints.kept.keys().map(|(owner, _)| *owner);
+        let back: BTreeSet<NodeId> = owners.filter(|owner| self.routes.reachable(*owner)).collect();
+        for owner in back {
+            self.hand_off(owner, effects);
+        }
     }
 
     /// The primary is back: it gets what was kept for it. What is lost on the way, anti-entropy heals.

@@ -8,9 +8,9 @@ use quorate_crdt::{NodeId, Now};
 use super::flight::{Flight, Hedge, Next, Origin, Stage};
 use super::forwards::Arrival;
 use super::ledger::Ledger;
-use super::{Dynamo, Outcome};
+use super::{Dynamo, Outcome, limits};
 use crate::consistency::Consistency;
-use crate::op::{Answer, KEY_BYTES_MAX, Mutation, Op, PartitionOp, Query, Request, RequestError, VALUE_BYTES_MAX};
+use crate::op::{Answer, Mutation, Op, PartitionOp, Request, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal, Ticket};
@@ -60,10 +60,11 @@ impl Dynamo {
         match self.admit(&request) {
             Err(error) => self.reply(origin, Err(error), effects),
             Ok(place) => {
-                let deadline = deadline.unwrap_or(now.monotonic + request.timeout);
+                let deadline = deadline.unwrap_or_else(|| now.monotonic.saturating_add(request.timeout));
                 let level = self.routes.level(&request, request.op.writes());
+                let weight = request.op.weight();
                 let hedge = Hedge { at: deadline, patience: self.config.hedge_after };
-                let mut flight = Flight { origin, request, place, level, deadline, hedge, retried, last };
+                let mut flight = Flight { origin, request, place, level, deadline, hedge, weight, retried, last };
                 let next = self.begin(now, &mut flight, fence, &tried, effects);
                 self.conclude(now, flight, next.into(), effects);
             }
@@ -73,13 +74,14 @@ impl Dynamo {
 
     /// Where the request belongs, if it can be taken.
     fn admit(&self, request: &Request) -> Result<Place, RequestError> {
-        check_limits(&request.op)?;
+        limits::check(&request.op)?;
         let takes_none = matches!(request.op, Op::Mutate(_, Mutation::GetDelete));
         if request.id.as_ref().is_some_and(|id| takes_none || !id.is_valid()) {
             return Err(RequestError::BadRequestId);
         }
         let held = self.flights.len() + if planted::ANSWERED_WRITES_HOLD_FLIGHTS.is_planted() { self.flights.owed.len() } else { 0 };
-        if held >= self.config.flights_max {
+        let heavy = self.flights.bytes() + request.op.weight() > self.config.flight_bytes_max && !planted::FLIGHTS_UNWEIGHED.is_planted();
+        if held >= self.config.flights_max || (held > 0 && heavy) {
             return Err(RequestError::Overloaded);
         }
         self.routes.place(request)
@@ -244,7 +246,7 @@ impl Dynamo {
             effects.extend(told.map(|message| Effect::Send { to: from, message: *message }));
             return;
         }
-        if let Some(offset_ms) = self.clocks.refuses(now, unix_millis).filter(|_| request.op.names_time()) {
+        if let Some(offset_ms) = self.clocks.refuses(now, (from, id.life), unix_millis).filter(|_| request.op.names_time()) {
             self.counters.drift_refused += 1;
             self.tell_back((from, id), Message::Refused { id, reason: Refusal::Clock { offset_ms } }, effects);
             return;
@@ -263,37 +265,4 @@ impl Dynamo {
 pub(super) fn forward_to(id: FlightId, flight: &Flight, (to, unix_millis): (NodeId, u64), again: bool) -> Effect {
     let (place, request) = (flight.place, flight.request.clone());
     Effect::Send { to, message: Message::Forward { id, place, request, unix_millis, again } }
-}
-
-fn check_limits(op: &Op) -> Result<(), RequestError> {
-    let within = |bytes: usize, max: usize| {
-        if bytes <= max { Ok(()) } else { Err(RequestError::TooLarge { bytes: bytes as u64, max: max as u64 }) }
-    };
-    let values = |bytes: usize| within(bytes, VALUE_BYTES_MAX);
-    match op {
-        Op::Query(key, query) => {
-            within(key.len(), KEY_BYTES_MAX)?;
-            match query {
-                Query::Contains(names) | Query::Fields(names) => values(names.iter().map(bytes::Bytes::len).sum()),
-                _ => Ok(()),
-            }
-        }
-        Op::Mutate(key, mutation) => {
-            within(key.len(), KEY_BYTES_MAX)?;
-            values(match mutation {
-                Mutation::Set { value, .. } | Mutation::Append(value) => value.len(),
-                Mutation::SetWith { value, token } => value.len() + token.len(),
-                Mutation::Add(names) | Mutation::Remove(names) | Mutation::RemoveFields(names) => names.iter().map(bytes::Bytes::len).sum(),
-                Mutation::SetFields(fields) => fields.iter().map(|(field, value)| field.len() + value.len()).sum(),
-                Mutation::IncrementField(field, _) => field.len(),
-                Mutation::Increment(_)
-                | Mutation::Delete
-                | Mutation::GetDelete
-                | Mutation::ExpireAt(_)
-                | Mutation::Persist
-                | Mutation::Lapse { .. } => 0,
-            })
-        }
-        Op::Partition(..) => Ok(()),
-    }
 }

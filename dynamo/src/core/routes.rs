@@ -38,6 +38,11 @@ impl Routes {
         }
         let parse = |text: &str| text.parse().unwrap_or(LEVEL_FALLBACK);
         self.defaults = topology.keyspaces.iter().map(|(id, keyspace)| (*id, (parse(&keyspace.read), parse(&keyspace.write)))).collect();
+        // Who has left is awaited no more. A node that this topology does not have yet may be in the next.
+        for gone in self.topology.iter().flat_map(|held| held.nodes.keys()).filter(|node| !topology.nodes.contains_key(node)) {
+            self.unreachable.remove(gone);
+            self.round_trips.remove(gone);
+        }
         self.topology = Some(Arc::clone(topology));
         true
     }

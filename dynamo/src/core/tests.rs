@@ -1,5 +1,6 @@
 //! A handful of cores that talk through a queue: what each level needs and gives, what a removal sees, what heals.
 
+mod bounds;
 mod clocks;
 mod expiry;
 mod flights;

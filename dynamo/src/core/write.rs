@@ -19,7 +19,8 @@ use crate::value::{self, Clocked, Remembered};
 
 impl Dynamo {
     pub(super) fn start_mutation(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
-        if self.standing.disk_full {
+        let removes = flight.request.op.frees() && !planted::FULL_DISK_KEEPS_ALL.is_planted();
+        if self.standing.disk_full && !removes {
             return Err(RequestError::DiskFull);
         }
         if !self.may_issue(flight.place) {
@@ -28,10 +29,12 @@ impl Dynamo {
         }
         let enough = self.ledger(flight, flight.level, Access::Write)?;
         let at = (flight.place.keyspace, flight.place.partition);
-        if let Op::Mutate(key, mutation) = &flight.request.op
-            && let Some(replica) = self.replicas.get(&at)
-            && let Some(ranges) = value::must_see_once(replica, (key, mutation), mark(&flight.request, key), now.unix_millis)
-        {
+        let must_see = self.replicas.get(&at).and_then(|replica| match &flight.request.op {
+            Op::Mutate(key, mutation) => value::must_see_once(replica, (key, mutation), mark(&flight.request, key), now.unix_millis),
+            Op::Partition(..) => (!planted::CLEAR_UNSEEN.is_planted()).then(|| vec![Range::ALL]),
+            Op::Query(..) => None,
+        });
+        if let Some(ranges) = must_see {
             let ledger = self.ledger(flight, observing(flight.level), Access::Read)?;
             if ledger.verdict() != Verdict::Reached {
                 return self.ask(now, flight, (ranges, None), (ledger, None), effects);
@@ -206,13 +209,13 @@ impl Dynamo {
         (delta, stamped_at): (&Delta, Option<u64>),
         effects: &mut Vec<Effect>,
     ) {
-        let off = stamped_at.and_then(|at| self.clocks.refuses(now, at));
+        let off = stamped_at.and_then(|at| self.clocks.refuses(now, (from, id.life), at));
         let message = match self.serving(place) {
             Err(reason) => {
                 self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
                 Message::Refused { id, reason }
             }
-            Ok(()) if self.standing.disk_full => Message::Refused { id, reason: Refusal::DiskFull },
+            Ok(()) if !self.has_room_for(place, delta) => Message::Refused { id, reason: Refusal::DiskFull },
             Ok(()) if off.is_some() => {
                 self.counters.drift_refused += 1;
                 Message::Refused { id, reason: Refusal::Clock { offset_ms: off.unwrap_or_default() } }
@@ -220,7 +223,7 @@ impl Dynamo {
             Ok(()) if !self.join(now, place, delta) => Message::Refused { id, reason: Refusal::NotServing },
             Ok(()) => {
                 let Some(replica) = self.replica_mut(place) else { return };
-                replica.overheard(from, &delta.context);
+                replica.overheard(from, delta);
                 Message::Written { id, replica: replica.id() }
             }
         };

@@ -1,15 +1,17 @@
 //! What [`Replica::join`](super::Replica::join) takes.
 
-use quorate_crdt::{CausalContext, Dot};
-use serde::{Deserialize, Serialize};
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::range::Range;
 use super::row::{Row, RowKey};
 use super::rows::row_weight;
 
 /// Parts of a partition under one context: everything live in each part's range, and the context in which that is the whole truth there.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// It travels with each key once: see `packed`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
+    /// The replica that says so: what it had seen is known of this life of it, and of no other.
+    pub replica: ReplicaId,
     /// What the sender had seen. It speaks for the ranges of the parts only.
     pub context: CausalContext,
     /// The parts.
@@ -19,7 +21,7 @@ pub struct Delta {
 }
 
 /// Everything live in one range.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
     /// The range.
     pub range: Range,
@@ -30,12 +32,20 @@ pub struct Part {
 }
 
 /// A context that is true in one range but not yet in the whole partition.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Residual {
     /// Where.
     pub range: Range,
     /// What is the truth there.
     pub context: CausalContext,
+}
+
+impl Default for Delta {
+    /// Nothing, said by nobody.
+    fn default() -> Self {
+        let (replica, context) = (ReplicaId::new(NodeId(0), 0), CausalContext::new());
+        Self { replica, context, parts: Vec::new(), residuals: Vec::new() }
+    }
 }
 
 impl Delta {

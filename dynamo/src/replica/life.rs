@@ -5,10 +5,11 @@
 //! and an id taken up from disk issues nothing before every other holder has spoken.
 
 use quorate_control::topology::Epoch;
-use quorate_crdt::{CausalContext, NodeId, ReplicaId};
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::Replica;
 use super::delta::Delta;
+use super::sync::Heard;
 use crate::planted;
 
 /// What is known of a replica's id.
@@ -53,6 +54,15 @@ impl Replica {
             let all_have_spoken = others.iter().all(|node| self.heard.contains_key(node)) || planted::COPIES_TRUSTED.is_planted();
             self.life = if all_have_spoken { Life::Sure } else { Life::Spent };
         }
+    }
+
+    /// Whether this replica may put another entry of its own in place of this one: its own of this life; of a life that is over, what all holders
+    /// know, if none of them knows more of that life than is known here.
+    pub fn may_take_over(&self, dot: Dot) -> bool {
+        let life = dot.replica;
+        let knows_more = |heard: &Heard| heard.context.without(&self.context).max(life) > 0;
+        let is_former = life.node == self.id.node && self.recent.is_known_by_all(dot);
+        life == self.id || (is_former && !self.heard.values().any(knows_more))
     }
 
     /// The placement of this replica at `epoch` names this node. Returns whether that is news.

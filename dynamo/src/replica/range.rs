@@ -23,9 +23,9 @@ impl Position {
 
 /// A place between two rows of a partition, in the order of positions and, within a key, of its rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Cut {
+pub struct Cut<K = Bytes> {
     /// The key that is cut, or beside which.
-    pub key: Bytes,
+    pub key: K,
     /// Where.
     pub within: Within,
 }
@@ -84,18 +84,39 @@ impl Point {
 
 /// A row, all rows of a key, or all rows between two cuts. Two ranges nest or are disjoint, except that slices may overlap, each other or a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Range {
+pub enum Range<K = Bytes> {
     /// One row.
-    Row(RowKey),
+    Row(RowKey<K>),
     /// Every row of this key, of every kind.
-    Key(Bytes),
+    Key(K),
     /// Every row after one cut and up to another.
     Slice {
         /// Where it begins; `None`: with the first row.
-        after: Option<Cut>,
+        after: Option<Cut<K>>,
         /// Where it ends; `None`: with the last row.
-        through: Option<Cut>,
+        through: Option<Cut<K>>,
     },
+}
+
+impl<K> Cut<K> {
+    fn rename<L>(self, name: &mut impl FnMut(K) -> Option<L>) -> Option<Cut<L>> {
+        Some(Cut { key: name(self.key)?, within: self.within })
+    }
+}
+
+impl<K> Range<K> {
+    /// The same with other names for the keys, unless one has none.
+    pub(super) fn rename<L>(self, name: &mut impl FnMut(K) -> Option<L>) -> Option<Range<L>> {
+        let mut cut = |cut: Option<Cut<K>>| match cut {
+            Some(cut) => cut.rename(name).map(Some),
+            None => Some(None),
+        };
+        match self {
+            Self::Slice { after, through } => Some(Range::Slice { after: cut(after)?, through: cut(through)? }),
+            Self::Row(row) => row.rename(name).map(Range::Row),
+            Self::Key(key) => name(key).map(Range::Key),
+        }
+    }
 }
 
 impl Range {

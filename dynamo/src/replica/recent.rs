@@ -86,10 +86,15 @@ impl Recent {
         dots
     }
 
-    /// Forgets the oldest beyond `max`; returns them.
-    pub(super) fn forget_oldest(&mut self, max: usize) -> Vec<Dot> {
+    /// Whether all were known to know the event the last time that was looked at.
+    pub(super) fn is_known_by_all(&self, dot: Dot) -> bool {
+        self.known_by_all.contains(dot)
+    }
+
+    /// Forgets the oldest beyond so many and so many bytes; returns them.
+    pub(super) fn forget_oldest(&mut self, max: usize, bytes_max: usize) -> Vec<Dot> {
         let mut dots = Vec::new();
-        while self.len() > max {
+        while self.len() > max || self.bytes > bytes_max {
             let oldest = if planted::RECENT_DROPS_LOWEST.is_planted() {
                 self.by_dot.first_key_value().map(|(dot, _)| *dot)
             } else {

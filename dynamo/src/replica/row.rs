@@ -8,9 +8,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 /// Names a row. Rows of one key lie together, kind by kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct RowKey {
+pub struct RowKey<K = Bytes> {
     /// The client's key.
-    pub key: Bytes,
+    pub key: K,
     /// What the row is part of.
     pub kind: RowKind,
     /// The element or field; empty for strings and expiries.
@@ -110,6 +110,13 @@ impl Payload {
             Self::Expiry { hlc, at } => Some((*hlc, *at)),
             Self::Count(_) | Self::Member | Self::Counted { .. } | Self::Executed { .. } => None,
         }
+    }
+}
+
+impl<K> RowKey<K> {
+    /// The same row of a key that is named otherwise, if it is.
+    pub(super) fn rename<L>(self, name: &mut impl FnMut(K) -> Option<L>) -> Option<RowKey<L>> {
+        Some(RowKey { key: name(self.key)?, kind: self.kind, field: self.field })
     }
 }
 

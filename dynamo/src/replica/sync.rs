@@ -154,10 +154,11 @@ impl Replica {
         }
     }
 
-    /// A delta from the primary on `node` has said that it has seen this.
-    pub fn overheard(&mut self, node: NodeId, context: &CausalContext) {
-        if let Some(heard) = self.heard.get_mut(&node) {
-            heard.context.union(context);
+    /// A delta has come from the primary on `node`, and says what that had seen; in the life that it was in then, which may be over.
+    pub fn overheard(&mut self, node: NodeId, delta: &Delta) {
+        let same = |heard: &&mut Heard| heard.replica == delta.replica || planted::FORMER_LIFE_VOUCHES.is_planted();
+        if let Some(heard) = self.heard.get_mut(&node).filter(same) {
+            heard.context.union(&delta.context);
         }
     }
 
@@ -200,11 +201,25 @@ impl Replica {
             known_by_all = self.heard.get(other).map(|heard| known_by_all.intersection(&heard.context)).unwrap_or_default();
         }
         let mut gone = self.recent.forget_known(known_by_all);
-        gone.extend(self.recent.forget_oldest(recent_max));
+        gone.extend(self.recent.forget_oldest(recent_max, usize::MAX));
         for dot in gone {
             self.journal.forget(dot);
         }
         self.quiet.clone_from(&self.context);
+    }
+
+    /// Bytes of the events that are remembered one by one.
+    pub fn recent_bytes(&self) -> usize {
+        self.recent.bytes()
+    }
+
+    /// Forgets the oldest events beyond so many bytes. Returns whether there were any.
+    pub fn forget_beyond(&mut self, bytes_max: usize) -> bool {
+        let gone = self.recent.forget_oldest(usize::MAX, bytes_max);
+        for dot in &gone {
+            self.journal.forget(*dot);
+        }
+        !gone.is_empty()
     }
 
     /// The piece of `range` after a cut, about `bytes_max` bytes of it (one row at least).

@@ -39,9 +39,17 @@ pub(crate) struct Remembered {
     pub(crate) ranges: Vec<Range>,
 }
 
-/// The row that remembers a request. Its key is no client's: no key of a client has a row of this kind.
+/// How the keys begin whose rows remember requests. No client may use one.
+const SLOT: &[u8] = b"\0request";
+
+/// Whether the key is not a client's.
+pub(crate) fn is_reserved(key: &Bytes) -> bool {
+    key.starts_with(SLOT) && !planted::REQUESTS_UNDER_CLIENT_KEYS.is_planted()
+}
+
+/// The row that remembers a request.
 fn slot(mark: u128) -> RowKey {
-    let mut key = b"\0request".to_vec();
+    let mut key = SLOT.to_vec();
     key.extend_from_slice(&((mark % SLOTS) as u16).to_be_bytes());
     RowKey { key: key.into(), kind: RowKind::Request, field: Bytes::new() }
 }
@@ -135,24 +143,33 @@ impl Changing<'_, '_> {
         self.write.put(name, Payload::Counted { mark, by }, Replaces::Seen(&CausalContext::new()));
     }
 
-    /// The share of this replica with the older half of its named increments, and the entries that it replaces.
+    /// The share of this replica with the older half of its named increments, and the entries that it replaces. Those of its former lives are its
+    /// own as well, once all holders know them and none knows more of that life, which might have taken them over itself.
     fn folded(&self, row: &Row) -> Option<(i128, CausalContext)> {
-        let own = self.write.replica().id();
+        let id = self.write.replica().id();
+        let of_this_node = |(dot, held): &(Dot, &Payload)| dot.replica.node == id.node && matches!(held, Payload::Counted { .. });
+        if row.iter().filter(of_this_node).count() < APART {
+            return None;
+        }
+        let own = |dot: Dot| {
+            let replica = self.write.replica();
+            dot.replica == id || (replica.may_take_over(dot) && !planted::FORMER_LIVES_STAY_APART.is_planted())
+        };
         let marks = |wanted: u128| row.iter().filter(|(_, held)| matches!(held, Payload::Counted { mark, .. } if *mark == wanted)).count();
         let mut mine: Vec<(Dot, i128)> = row
             .iter()
             .filter_map(|(dot, payload)| match payload {
-                Payload::Counted { mark, by } if dot.replica == own && marks(*mark) == 1 => Some((dot, i128::from(*by))),
+                Payload::Counted { mark, by } if own(dot) && marks(*mark) == 1 => Some((dot, i128::from(*by))),
                 _ => None,
             })
             .collect();
         if mine.len() < APART {
             return None;
         }
-        mine.sort_unstable();
-        mine.truncate(APART / 2);
+        mine.sort_unstable_by_key(|(dot, _)| (dot.replica == id, *dot));
+        mine.truncate(mine.len() - APART / 2);
         let share = |(dot, payload): (Dot, &Payload)| {
-            if let (true, Payload::Count(n)) = (dot.replica == own, payload) { Some((dot, *n)) } else { None }
+            if let (true, Payload::Count(n)) = (own(dot), payload) { Some((dot, *n)) } else { None }
         };
         mine.extend(row.iter().filter_map(share));
         let sum = mine.iter().try_fold(0_i128, |sum, (_, by)| sum.checked_add(*by))?;

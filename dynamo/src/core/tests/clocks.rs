@@ -253,11 +253,29 @@ fn a_jump_in_a_minority_is_not_believed() {
     net.set(1, "k", "v", C::Quorum).expect("right again");
 }
 
+/// Its stamp is seconds old when it arrives, and no clock is off.
+#[test]
+fn a_write_that_is_long_under_way_is_not_taken_for_one_of_a_clock_that_is_behind() {
+    let mut net = three();
+    net.timeout = secs(30);
+    net.cut(&[1], &[2, 3]);
+    let written = net.submit(1, Op::Mutate("k".into(), set_for(&net, 1, 3600)), C::Quorum);
+    net.run(secs(7));
+    net.heal();
+    assert_eq!(net.answer(written), Ok(Reply::Done), "sent again when the way was open");
+    // Of a life of which nobody has compared the clock, nothing but the message tells: a clock that is behind is refused as ever.
+    net.boot(node(1), false);
+    net.drop_all();
+    net.skew.insert(node(1), -HOUR);
+    assert!(net.mutate(1, "k", set_for(&net, 1, 7200), C::Quorum).is_err());
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_clocks_is_noticed() {
     use crate::planted::*;
     super::noticed(&[
+        (&LATE_IS_BEHIND, a_write_that_is_long_under_way_is_not_taken_for_one_of_a_clock_that_is_behind),
         (&CLOCK_NEVER_FALLS_BACK, a_restart_does_not_bring_a_wrong_stamp_back),
         (&DRIFT_BLOCKS_REPAIR, a_stamp_from_the_future_spreads_and_is_not_immortal),
         (&NO_CLOCK_CHECK, a_node_that_is_behind_does_not_acknowledge_what_is_gone_at_once),

@@ -18,8 +18,8 @@ fn recent(dots: &[Dot]) -> Recent {
 #[test]
 fn beyond_its_bound_the_oldest_event_goes() {
     let mut recent = recent(&[dot(9, 1), dot(1, 1), dot(9, 2)]);
-    assert_eq!(recent.forget_oldest(2), [dot(9, 1)]);
-    assert_eq!(recent.forget_oldest(1), [dot(1, 1)]);
+    assert_eq!(recent.forget_oldest(2, usize::MAX), [dot(9, 1)]);
+    assert_eq!(recent.forget_oldest(1, usize::MAX), [dot(1, 1)]);
     assert_eq!(recent.len(), 1);
 }
 
