@@ -19,6 +19,12 @@ quorate_crdt::bugs! {
     OVERSIZE_FRAME_DROPPED = "oversize-frame-dropped": "a message between nodes that is too long for one frame is dropped";
     /// Whoever asked for it waits until the deadline.
     OVERSIZE_REPLY_UNANSWERED = "oversize-reply-unanswered": "an answer that is too long for any message is dropped instead of refused";
+    /// While the disk stands, what is to leave when it has answered piles up.
+    FRAMES_WAIT_WITHOUT_BOUND = "frames-wait-without-bound": "a disk that stands still makes a node take all memory";
+    /// The other shards go on, and nobody is told.
+    PANIC_UNNOTICED = "panic-unnoticed": "a node whose shard has panicked goes on without the partitions of that";
+    /// Whoever waits for the answer to it waits until the deadline, and it is sent again each time.
+    OVERSIZE_QUESTION_FORGOTTEN = "oversize-question-forgotten": "a write that is too long for any message is logged and forgotten";
 }
 
 /// Every bug of every crate.

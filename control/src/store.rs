@@ -186,6 +186,9 @@ pub enum StoreError {
         /// What kind of record.
         what: &'static str,
     },
+    /// A thread of the node panicked: nobody answers for its part any more, so the node ends.
+    #[error("a thread of the node panicked")]
+    Panicked,
     /// The node's group commit has ended: nothing becomes durable any more. What was applied may or may not be.
     #[error("the node has stopped writing")]
     Stopped,

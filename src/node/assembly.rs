@@ -11,6 +11,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_dynamo::{Dynamo, Seat};
 use quorate_gossip::transport::{Inbound, Transport};
+use quorate_gossip::wire;
 use tokio::sync::{mpsc, watch};
 
 use super::adopted::Keeper;
@@ -124,6 +125,7 @@ impl Assembly {
                 lives: Arc::clone(&self.lives),
                 outbox: outbox.clone(),
                 failure: failure.clone(),
+                message_bytes_max: wire::MESSAGE_BYTES_MAX,
             };
             shards.push(Box::pin(Shard::new(dynamo, around).run(inbox)));
         }

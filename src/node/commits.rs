@@ -7,29 +7,48 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// When each batch that is not released yet was handed to the commit.
+use crate::planted::FRAMES_WAIT_WITHOUT_BOUND;
+
+/// What of a shard waits for the disk beyond this is too much. Guess: seconds of a busy network.
+const BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// The batches that are not released yet.
 #[derive(Debug, Default)]
 pub(super) struct Commits {
-    waiting: VecDeque<Instant>,
+    /// When each was handed to the commit, and how many bytes of frames leave with it.
+    waiting: VecDeque<(Instant, usize)>,
+    /// Of all of them.
+    bytes: usize,
     /// Batches that have been taken off `waiting`.
     seen: u64,
     released: Arc<AtomicU64>,
 }
 
 impl Commits {
-    /// A batch is handed to the commit. Whoever releases it adds one to what this gives.
-    pub(super) fn hand_over(&mut self) -> Arc<AtomicU64> {
-        self.waiting.push_back(Instant::now());
+    /// A batch is handed to the commit, with so many bytes of frames. Whoever releases it adds one to what this gives.
+    pub(super) fn hand_over(&mut self, bytes: usize) -> Arc<AtomicU64> {
+        self.bytes += bytes;
+        self.waiting.push_back((Instant::now(), bytes));
         Arc::clone(&self.released)
     }
 
     /// How long the oldest batch has been waiting; `None`: all are released.
     pub(super) fn lag(&mut self) -> Option<Duration> {
+        self.look();
+        self.waiting.front().map(|(since, _)| since.elapsed())
+    }
+
+    /// Whether so much waits that nothing may be added to it.
+    pub(super) fn too_much(&mut self) -> bool {
+        self.look();
+        self.bytes > BYTES_MAX && !FRAMES_WAIT_WITHOUT_BOUND.is_planted()
+    }
+
+    fn look(&mut self) {
         let released = self.released.load(Ordering::Acquire);
         while self.seen < released {
-            self.waiting.pop_front();
+            self.bytes -= self.waiting.pop_front().map_or(0, |(_, bytes)| bytes);
             self.seen += 1;
         }
-        self.waiting.front().map(Instant::elapsed)
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::meter::Meter;
 use super::shard::Waiter;
-use crate::planted::{OVERSIZE_FRAME_DROPPED, OVERSIZE_REPLY_UNANSWERED};
+use crate::planted::{OVERSIZE_FRAME_DROPPED, OVERSIZE_QUESTION_FORGOTTEN, OVERSIZE_REPLY_UNANSWERED};
 
 /// A frame longer than this is split, if it carries several messages. Guess: a stream shares its connection in turns of this size.
 const FRAME_BYTES: usize = 1024 * 1024;
@@ -31,6 +31,8 @@ pub(super) struct Release {
     pub(super) replies: Vec<(Waiter, Result<Answer, RequestError>)>,
     pub(super) waited: Vec<(oneshot::Sender<u32>, u32)>,
     pub(super) reports: Vec<Report>,
+    /// Questions that are too long to be sent, with whom they were for: what the core is told in place of an answer.
+    pub(super) unsent: Vec<(NodeId, Message)>,
 }
 
 impl Release {
@@ -38,36 +40,50 @@ impl Release {
         self.frames.is_empty() && self.replies.is_empty() && self.waited.is_empty() && self.reports.is_empty()
     }
 
+    /// Bytes of its frames.
+    pub(super) fn bytes(&self) -> usize {
+        self.frames.iter().map(|(_, _, frame)| frame.len()).sum()
+    }
+
     /// All messages of one wake-up for one peer and class become one frame, unless that would be huge. A single message travels however long it is;
-    /// beyond what a node can take, whoever waits for it is told.
-    pub(super) fn add_frames(&mut self, to: NodeId, class: Class, mut messages: Vec<Message>) {
+    /// beyond `max`, which is what a node can take, whoever waits for it is told.
+    pub(super) fn add_frames(&mut self, to: NodeId, class: Class, mut messages: Vec<Message>, max: usize) {
         let frame = wire::encode(&messages);
         if frame.len() <= FRAME_BYTES || messages.len() == 1 {
             let bytes = frame.len();
-            if bytes <= wire::MESSAGE_BYTES_MAX {
+            if bytes <= max {
                 let lost = bytes > PLANTED_FRAME_BYTES && OVERSIZE_FRAME_DROPPED.is_planted();
                 self.frames.extend((!lost).then_some((to, class, frame)));
-            } else if let Some(refusal) = messages.pop().and_then(|message| refusal(&message, bytes)) {
-                self.frames.push((to, class, wire::encode(&vec![refusal])));
-            } else {
-                tracing::error!(node = %to, bytes, "a message that is longer than a node can take was not sent");
+            } else if let Some(message) = messages.pop() {
+                tracing::warn!(node = %to, bytes, "a message that is longer than a node can take was not sent");
+                self.refuse(to, class, &message, (bytes, max));
             }
             return;
         }
         let second = messages.split_off(messages.len() / 2);
-        self.add_frames(to, class, messages);
-        self.add_frames(to, class, second);
+        self.add_frames(to, class, messages, max);
+        self.add_frames(to, class, second, max);
+    }
+
+    /// Tells whoever waits for a message that is too long: who asked for it, if it is an answer; this node's own core, if it is a question. What
+    /// nobody waits for is small, or comes again in pieces.
+    fn refuse(&mut self, to: NodeId, class: Class, message: &Message, (bytes, max): (usize, usize)) {
+        let (bytes, max) = (bytes as u64, max as u64);
+        if let Some(refusal) = refusal(message, bytes, max) {
+            self.frames.push((to, class, wire::encode(&vec![refusal])));
+        } else if let Some(id) = message.question().filter(|_| !OVERSIZE_QUESTION_FORGOTTEN.is_planted()) {
+            self.unsent.push((to, Message::Refused { id, reason: Refusal::TooLong { bytes } }));
+        }
     }
 }
 
 /// What is sent in place of an answer that is longer than a message may be.
-fn refusal(message: &Message, bytes: usize) -> Option<Message> {
+fn refusal(message: &Message, bytes: u64, max: u64) -> Option<Message> {
     if OVERSIZE_REPLY_UNANSWERED.is_planted() {
         return None;
     }
-    let too_large = RequestError::TooLarge { bytes: bytes as u64, max: wire::MESSAGE_BYTES_MAX as u64 };
     match message {
-        Message::Forwarded { id, .. } => Some(Message::Forwarded { id: *id, result: Err(too_large) }),
+        Message::Forwarded { id, .. } => Some(Message::Forwarded { id: *id, result: Err(RequestError::TooLarge { bytes, max }) }),
         Message::Different { id, .. } => Some(Message::Refused { id: *id, reason: Refusal::NotServing }),
         _ => None,
     }

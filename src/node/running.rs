@@ -39,6 +39,29 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const SUMMARISE_EVERY: Duration = Duration::from_secs(5);
 /// Bytes that must stay free on the device of the data directory; below, writes are refused while there is still room to clean up. Guess.
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// Below this the node ends by itself, with its data in order, before the engine fails in the middle of something. Guess: some seconds of removals.
+const FREE_BYTES_LAST: u64 = 16 * 1024 * 1024;
+
+/// How much room a disk has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Room {
+    /// For everything.
+    Enough,
+    /// For what removes.
+    Little,
+    /// For nothing.
+    None,
+}
+
+impl Room {
+    fn of(free: Option<u64>) -> Self {
+        match free {
+            Some(free) if free < FREE_BYTES_LAST => Self::None,
+            Some(free) if free < FREE_BYTES_MIN => Self::Little,
+            _ => Self::Enough,
+        }
+    }
+}
 
 /// The node's disk, as far as it can be looked at from outside of the store.
 pub trait DiskGauge: Send + Sync + 'static {
@@ -157,7 +180,13 @@ impl Running {
                 leader = leads;
                 self.hub.meter.leader_changed();
             }
-            let now_full = self.gauge.free_bytes().is_some_and(|free| free < FREE_BYTES_MIN);
+            let room = Room::of(self.gauge.free_bytes());
+            if room == Room::None {
+                tracing::error!("almost nothing is left of the space of the data directory; the node stops");
+                self.failure.send_replace(Some(Arc::new(StoreError::Full)));
+                return;
+            }
+            let now_full = room == Room::Little;
             if now_full != full {
                 full = now_full;
                 tracing::warn!(full, "the free space of the data directory crossed its bound");
@@ -255,4 +284,18 @@ impl Running {
 /// Whom to connect with, and where.
 fn peers(topology: &Topology) -> BTreeMap<NodeId, SocketAddr> {
     topology.nodes.iter().map(|(&node, info)| (node, info.quic)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_disk_with_little_room_takes_removals_and_one_without_ends_the_node() {
+        let megabyte = 1 << 20;
+        assert_eq!(Room::of(None), Room::Enough, "a disk of which nothing is known");
+        assert_eq!(Room::of(Some(300 * megabyte)), Room::Enough);
+        assert_eq!(Room::of(Some(100 * megabyte)), Room::Little);
+        assert_eq!(Room::of(Some(megabyte)), Room::None);
+    }
 }

@@ -21,12 +21,12 @@ use super::commits::Commits;
 use super::hub::Sight;
 use super::meter::Sample;
 use super::release::{Outbox, Release};
-use crate::planted::ACK_BEFORE_COMMIT;
+use crate::planted::{ACK_BEFORE_COMMIT, PANIC_UNNOTICED};
 use crate::store::Lives;
 
 /// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small enough that none waits long.
 const BATCH_MAX: usize = 512;
-/// Bytes of messages handled in one wake-up at most.
+/// Bytes of works handled in one wake-up at most, but for one.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How long requests under way may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
@@ -34,8 +34,8 @@ const GRACE: Duration = Duration::from_secs(2);
 const DISK_SLOW: Duration = Duration::from_millis(100);
 /// Works that may wait for a shard; beyond it requests are refused and messages dropped.
 pub(super) const INBOX_MAX: usize = 32 * 1024;
-/// Once so many bytes of messages wait for a shard, further ones are dropped, as the network may do. One that comes before may itself be longer, or
-/// a long message would never arrive.
+/// Once so many bytes wait for a shard, further messages are dropped, as the network may do, and further requests refused. One that comes before may
+/// itself be longer, or a long message would never arrive.
 const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a shard is given to do.
@@ -55,6 +55,17 @@ pub(super) enum Work {
     Summaries(oneshot::Sender<Figures>),
     /// Refuse new requests, finish those under way, and end; say when all is released.
     Stop(oneshot::Sender<()>),
+}
+
+impl Work {
+    /// Bytes of memory that it takes while it waits, if it is of those that others send.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Request(request, _) => request.op.weight(),
+            Self::Messages(_, _, bytes) => *bytes,
+            _ => 0,
+        }
+    }
 }
 
 /// What a core tells of itself.
@@ -90,17 +101,13 @@ impl Lane {
 
     /// Puts `work` in line; gives it back when the line is too long or the shard is gone.
     pub(super) fn push(&self, work: Work) -> Result<(), mpsc::error::TrySendError<Work>> {
-        if let Work::Messages(_, _, bytes) = &work {
-            let bytes = *bytes;
-            if self.bytes.fetch_add(bytes, Ordering::Relaxed) >= INBOX_BYTES_MAX {
-                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-                return Err(mpsc::error::TrySendError::Full(work));
-            }
+        let bytes = work.bytes();
+        if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::Relaxed) >= INBOX_BYTES_MAX {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            return Err(mpsc::error::TrySendError::Full(work));
         }
-        self.sender.try_send(work).inspect_err(|error| {
-            if let mpsc::error::TrySendError::Full(Work::Messages(_, _, bytes)) = error {
-                self.bytes.fetch_sub(*bytes, Ordering::Relaxed);
-            }
+        self.sender.try_send(work).inspect_err(|_| {
+            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         })
     }
 
@@ -127,6 +134,8 @@ pub(super) struct Surroundings {
     pub(super) outbox: Outbox,
     /// Set once, to the reason why the node must stop.
     pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+    /// The longest message that another node takes.
+    pub(super) message_bytes_max: usize,
 }
 
 /// The driver of one core.
@@ -165,8 +174,9 @@ impl Shard {
         }
     }
 
-    /// Works until the node drops the lane, or the disk fails.
+    /// Works until the node drops the lane, or the disk fails. Without it nobody would answer for its partitions: if it panics, the node ends.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
+        let _watch = Watch(self.around.failure.clone());
         let mut works = Vec::with_capacity(BATCH_MAX);
         loop {
             if self.ended() {
@@ -225,10 +235,9 @@ impl Shard {
         }
         let mut bytes = 0;
         for work in works {
-            if let Work::Messages(_, _, size) = &work {
-                queued.fetch_sub(*size, Ordering::Relaxed);
-                bytes += size;
-            }
+            let size = work.bytes();
+            queued.fetch_sub(size, Ordering::Relaxed);
+            bytes += size;
             self.work(now, work);
             if bytes > BATCH_BYTES_MAX {
                 return true;
@@ -240,6 +249,8 @@ impl Shard {
     fn work(&mut self, now: Now, work: Work) {
         match work {
             Work::Request(_, waiter) if self.stopping.is_some() => drop(waiter.reply.send(Err(RequestError::Stopping))),
+            // While the disk stands, what would have to wait for it is not begun: what others ask is lost, as the network may do.
+            Work::Request(_, waiter) if self.commits.too_much() => drop(waiter.reply.send(Err(RequestError::Overloaded))),
             Work::Request(request, waiter) => {
                 let ticket = self.waiters.put(Waiting::Request(waiter));
                 self.dynamo.handle(now, Input::Request { ticket, request: *request }, &mut self.effects);
@@ -249,7 +260,12 @@ impl Shard {
                 self.dynamo.handle(now, Input::Wait { ticket, receipts, replicas, timeout }, &mut self.effects);
             }
             Work::Messages(from, messages, _) => {
+                let answers_only = self.commits.too_much();
                 for message in messages {
+                    if answers_only && !message.is_answer() {
+                        self.around.outbox.meter.shed();
+                        continue;
+                    }
                     self.dynamo.handle(now, Input::Message { from, message }, &mut self.effects);
                 }
             }
@@ -286,7 +302,7 @@ impl Shard {
         } else {
             release
         };
-        let released = self.commits.hand_over();
+        let released = self.commits.hand_over(release.bytes());
         let (outbox, failure) = (self.around.outbox.clone(), self.around.failure.clone());
         self.around.commit.commit(Box::new(move |result| {
             match result {
@@ -348,9 +364,14 @@ impl Shard {
                 },
             }
         }
-        for ((to, class), messages) in sends {
-            release.add_frames(to, class, messages);
+        // What is asked again while the disk stands would only wait beside what was asked before.
+        if self.commits.too_much() {
+            sends.clear();
         }
+        for ((to, class), messages) in sends {
+            release.add_frames(to, class, messages, self.around.message_bytes_max);
+        }
+        self.owed.extend(release.unsent.drain(..).map(|(from, message)| Input::Message { from, message }));
         (release, failed)
     }
 }
@@ -381,6 +402,17 @@ impl Surroundings {
     fn fail(&self, error: StoreError) {
         tracing::error!(%error, "the store failed; the node stops");
         self.failure.send_replace(Some(Arc::new(error)));
+    }
+}
+
+/// Ends the node if what holds it panics.
+struct Watch(watch::Sender<Option<Arc<StoreError>>>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !PANIC_UNNOTICED.is_planted() {
+            self.0.send_replace(Some(Arc::new(StoreError::Panicked)));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_control::store::{Done, MemoryStore};
 use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology};
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, SetExpiry};
-use quorate_dynamo::protocol::Config;
+use quorate_dynamo::protocol::{Config, Refusal};
 use quorate_dynamo::{Consistency, Seat};
 use quorate_gossip::transport::{CallError, Reply as Promised, Transport};
 
@@ -108,7 +108,7 @@ impl Bench {
         store.apply(dynamo.drain()).unwrap();
         let (failure, _) = watch::channel(None);
         let commit = Arc::clone(&disk) as _;
-        let around = Surroundings { clock, store, commit, lives: Arc::new(lives), outbox, failure };
+        let around = Surroundings { clock, store, commit, lives: Arc::new(lives), outbox, failure, message_bytes_max: 4096 };
         Self { shard: Shard::new(dynamo, around), disk }
     }
 
@@ -166,12 +166,80 @@ async fn a_request_that_waits_for_this_disk_blames_no_other_node_and_is_told_in_
     assert!(matches!(outcome, Err(RequestError::DiskSlow { millis: 190.., may_be_applied: true })), "{outcome:?}");
 }
 
-/// The rule of commits, broken, is noticed by a test above.
+/// Adds to a set, which needs no clock.
+fn add_long(bytes: usize) -> Op {
+    Op::Mutate("k".into(), Mutation::Add(vec![vec![b'v'; bytes].into()]))
+}
+
+#[tokio::test]
+async fn a_write_that_is_too_long_to_be_sent_fails_at_once() {
+    let mut bench = Bench::new(3);
+    let mut written = bench.ask(add_long(5000), Consistency::Quorum);
+    let works: [Work; 0] = [];
+    bench.shard.turn(&mut works.into_iter(), &AtomicUsize::new(0));
+    bench.shard.commit().unwrap();
+    bench.disk.sync();
+    let outcome = written.try_recv().expect("long before its deadline");
+    let Err(RequestError::Refused { refused, may_be_applied: true, .. }) = outcome else { panic!("{outcome:?}") };
+    assert!(matches!(refused[..], [(NodeId(2), Refusal::TooLong { bytes: 5000.. }), (NodeId(3), Refusal::TooLong { .. })]), "{refused:?}");
+}
+
+/// What leaves when the disk has answered takes memory until then.
+#[tokio::test]
+async fn what_waits_for_the_disk_is_bounded() {
+    let mut bench = Bench::new(3);
+    bench.shard.around.message_bytes_max = usize::MAX;
+    let mut last = bench.ask(add_long(4_000_000), Consistency::One);
+    for _ in 0..20 {
+        last = bench.ask(add_long(4_000_000), Consistency::One);
+    }
+    assert_eq!(last.try_recv().unwrap(), Err(RequestError::Overloaded), "it would have waited behind 64 MiB");
+    bench.disk.sync();
+    last = bench.ask(add_long(4_000_000), Consistency::One);
+    bench.disk.sync();
+    assert!(last.try_recv().unwrap().is_ok(), "the disk has answered");
+}
+
+/// Panics at the third look.
+struct Broken(AtomicUsize);
+
+impl Clock for Broken {
+    fn now(&self) -> Now {
+        assert!(self.0.fetch_add(1, Ordering::Relaxed) < 3, "a panic of the test");
+        Now { monotonic: Duration::ZERO, unix_millis: 0 }
+    }
+}
+
+#[tokio::test]
+async fn a_shard_that_panics_ends_the_node() {
+    let Bench { mut shard, .. } = Bench::new(1);
+    shard.around.clock = Arc::new(Broken(AtomicUsize::new(0)));
+    let failure = shard.around.failure.clone();
+    let (lane, inbox) = Lane::new();
+    let running = tokio::spawn(shard.run(inbox));
+    for _ in 0..8 {
+        lane.push_surely(Work::Sight(Sight::DiskFull(false))).await;
+        tokio::task::yield_now().await;
+    }
+    assert!(running.await.is_err(), "it panicked");
+    assert!(matches!(failure.borrow().as_deref(), Some(StoreError::Panicked)));
+}
+
+/// The rules of a shard, broken, are noticed by the tests above.
 #[cfg(feature = "planted-bugs")]
 #[test]
-fn the_planted_bug_of_commits_is_noticed() {
-    quorate_crdt::planted::plant(Some(&ACK_BEFORE_COMMIT));
-    let outcome = std::panic::catch_unwind(nothing_is_told_before_it_is_durable);
-    quorate_crdt::planted::plant(None);
-    assert!(outcome.is_err(), "nothing noticed {}", ACK_BEFORE_COMMIT.name);
+fn the_planted_bugs_of_a_shard_are_noticed() {
+    use crate::planted::{FRAMES_WAIT_WITHOUT_BOUND, OVERSIZE_QUESTION_FORGOTTEN};
+    let noticed_by: [(_, fn()); 4] = [
+        (&ACK_BEFORE_COMMIT, nothing_is_told_before_it_is_durable),
+        (&OVERSIZE_QUESTION_FORGOTTEN, a_write_that_is_too_long_to_be_sent_fails_at_once),
+        (&FRAMES_WAIT_WITHOUT_BOUND, what_waits_for_the_disk_is_bounded),
+        (&PANIC_UNNOTICED, a_shard_that_panics_ends_the_node),
+    ];
+    for (bug, test) in noticed_by {
+        quorate_crdt::planted::plant(Some(bug));
+        let outcome = std::panic::catch_unwind(test);
+        quorate_crdt::planted::plant(None);
+        assert!(outcome.is_err(), "nothing noticed {}", bug.name);
+    }
 }

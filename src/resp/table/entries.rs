@@ -123,7 +123,7 @@ const GENERIC: &[Spec] = &[
         "flushdb",
         -1,
         "[ASYNC | SYNC]",
-        "Removes every key of the keyspace that a replica of its partition has seen.",
+        "Removes every key of the keyspace that the replicas of its level have seen, one partition after the other.",
         scan::flushdb,
     )
     .flags(Flags::WRITE),

@@ -27,7 +27,7 @@ Errors say what is now true:
 | `TRYAGAIN` | the topology is changing; nothing was applied |
 | `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |
 | `CLOCK` | the node's clock is off from the others' and the write needed it; nothing was applied |
-| `OOM` | the node's disk is full; nothing was applied |
+| `OOM` | the node's disk is full; nothing was applied. Removals go on, and make room |
 | `LOADING` | the node is not ready yet; nothing was applied |
 | `STOPPING` | the node is stopping; a write may have been applied |
 | `WRONGTYPE` | the key holds another kind of value; nothing was applied |
