@@ -293,6 +293,9 @@ pub enum RequestError {
     /// The causal token is not one that this cluster made. Not applied.
     #[error("the causal token is not valid")]
     BadToken,
+    /// The replicas that the level asks have not seen all that the token covers, so it cannot be overwritten yet. Not applied.
+    #[error("the replicas of this level have not seen all that the token covers; try again, or read again")]
+    Unseen,
     /// The request id is empty or longer than [`RequestId::BYTES_MAX`], or the change is one that takes none. Not applied.
     #[error("a request id is 1 to 32 bytes, and GETDEL takes none")]
     BadRequestId,

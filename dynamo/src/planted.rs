@@ -25,6 +25,8 @@ quorate_crdt::bugs! {
     SHARE_OVERFLOW = "share-overflow": "a counter is refused although its sum fits";
     /// APPEND looks at the length of what it brings alone.
     APPEND_UNBOUNDED = "append-unbounded": "a value grows beyond what was allowed";
+    /// A write with a token drops what happens to be there.
+    TOKEN_UNSEEN = "token-unseen": "what a token covers and its node has not seen comes back as a sibling";
     /// A write with an old token always stays beside what it has not seen.
     SIBLINGS_UNBOUNDED = "siblings-unbounded": "concurrent values pile up without bound";
     /// A row's name is a key of the store, however long it is.

@@ -149,6 +149,11 @@ impl Replica {
         self.rows.key(key)
     }
 
+    /// Whether what is known of the row has all of `events`.
+    pub fn has_seen(&self, name: &RowKey, events: &CausalContext) -> bool {
+        self.residuals.filled(&self.context, name).covers(events)
+    }
+
     /// Keys after `after`, in order, with their live rows.
     pub fn keys_after(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
         self.rows.keys_after(after)

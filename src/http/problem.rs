@@ -85,6 +85,7 @@ impl From<RequestError> for Problem {
             RequestError::Overflow => (StatusCode::CONFLICT, "overflow"),
             RequestError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_large"),
             RequestError::BadToken => (StatusCode::BAD_REQUEST, "bad_context"),
+            RequestError::Unseen => (StatusCode::CONFLICT, "unseen_context"),
             RequestError::BadRequestId => (StatusCode::BAD_REQUEST, "bad_request_id"),
             RequestError::ReservedKey => (StatusCode::BAD_REQUEST, "reserved_key"),
             RequestError::NoKeyspace => (StatusCode::NOT_FOUND, "no_keyspace"),

@@ -127,6 +127,7 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::Overflow => return "ERR increment or decrement would overflow".to_owned(),
         RequestError::TooLarge { bytes, max } => format!("ERR {bytes} bytes is more than the {max} allowed{}", nothing()),
         RequestError::BadToken => "ERR the causal token is not one that CTX.GET of this key gave".to_owned(),
+        RequestError::Unseen => format!("TRYAGAIN {error}{}", nothing()),
         RequestError::BadRequestId => "ERR REQ does not go before this command: what it answers is not kept".to_owned(),
         RequestError::NoKeyspace => "ERR there is no such keyspace any more; SELECT another".to_owned(),
         RequestError::Unsatisfiable { level, required, replicas } => {

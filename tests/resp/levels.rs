@@ -153,6 +153,9 @@ async fn errors_say_what_is_now_true() {
     next(RequestError::Overloaded, "SET k v", "-OVERLOADED the node has too much to do; nothing was applied/").await;
     next(RequestError::DiskFull, "SET k v", "-OOM disk of the node is full; nothing was applied/").await;
     next(RequestError::BadToken, "CTX.SET k v T9", "-ERR the causal token is not one that CTX.GET of this key gave/").await;
+    let unseen =
+        "-TRYAGAIN the replicas of this level have not seen all that the token covers; try again, or read again; nothing was applied/";
+    next(RequestError::Unseen, "CTX.SET k v T1", unseen).await;
     next(
         RequestError::Overloaded,
         "MSET a 1 b 2 c 3",

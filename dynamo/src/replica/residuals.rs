@@ -46,6 +46,14 @@ impl Observed for Filled<'_> {
     }
 }
 
+impl Filled<'_> {
+    /// Whether all of `events` have been seen. Costs the runs of events, not the events: a client may name as many as it likes.
+    pub(super) fn covers(&self, events: &CausalContext) -> bool {
+        let rest = events.without(self.context);
+        self.residuals.iter().fold(rest, |rest, residual| rest.without(residual)).is_empty()
+    }
+}
+
 impl Residuals {
     pub(super) fn len(&self) -> usize {
         self.by_range.len()

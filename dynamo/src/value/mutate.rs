@@ -32,7 +32,7 @@ pub(crate) type Mutated = (Reply, Option<(Delta, Dot)>);
 /// Executes a mutation on this replica.
 ///
 /// # Errors
-/// [`RequestError::WrongKind`], `NotAnInteger`, `Overflow`, `BadToken`: nothing has changed.
+/// [`RequestError::WrongKind`], `NotAnInteger`, `Overflow`, `BadToken`, `Unseen`: nothing has changed.
 pub(crate) fn mutate(
     replica: &mut Replica,
     key: &Bytes,
@@ -89,9 +89,14 @@ pub(crate) fn needs_time(replica: &Replica, key: &Bytes, mutation: &Mutation, un
 
 /// Refuses before anything is written.
 fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Result<(), RequestError> {
-    let Some(rows) = live(replica, key, unix_millis) else {
-        return if let Mutation::SetWith { token, .. } = mutation { seen_by(token).map(drop) } else { Ok(()) };
-    };
+    // What it covers and has not come yet would come as a sibling later.
+    if let Mutation::SetWith { token, .. } = mutation
+        && !replica.has_seen(&RowKey::string(key.clone()), &seen_by(token)?)
+        && !planted::TOKEN_UNSEEN.is_planted()
+    {
+        return Err(RequestError::Unseen);
+    }
+    let Some(rows) = live(replica, key, unix_millis) else { return Ok(()) };
     let needs = match mutation {
         Mutation::Append(_) | Mutation::Increment(_) | Mutation::GetDelete | Mutation::SetWith { .. } => Kind::String,
         Mutation::Add(_) | Mutation::Remove(_) => Kind::Set,

@@ -155,7 +155,7 @@ const OWN: &[Spec] = &[
         "ctx.set",
         4,
         "key value token",
-        "Overwrites exactly what the token covers; what it does not cover stays as a sibling. At most 100 siblings, 16 MiB together: beyond that it is refused, read and resolve first.",
+        "Overwrites exactly what the token covers; what it does not cover stays as a sibling. Refused with TRYAGAIN while the replicas of the level have not seen what it covers. At most 100 siblings, 16 MiB together: beyond that it is refused, read and resolve first.",
         own::ctx_set,
     ),
     Spec::local("quorate", -2, "subcommand", "About the cluster.", command::container).subcommands(&[Spec::alone(

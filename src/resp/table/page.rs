@@ -24,7 +24,7 @@ Errors say what is now true:
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
 | `REFUSED` | replicas said that they will not do their part, and why; the text says whether a write may have been applied |
 | `OVERLOADED` | the node has too much to do; nothing was applied |
-| `TRYAGAIN` | the topology is changing; nothing was applied |
+| `TRYAGAIN` | the topology is changing, or the replicas of the level have not seen what a causal token covers; nothing was applied |
 | `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |
 | `CLOCK` | the node's clock is off from the others' and the write needed it; nothing was applied |
 | `OOM` | the node's disk is full; nothing was applied. Removals go on, and make room |

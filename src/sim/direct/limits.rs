@@ -15,6 +15,7 @@ pub(super) const DRILLS: Drills = &[
     ("twins-count-twice", "twins-counted", twins),
     ("share-overflow", "refused-by-a-share", shares),
     ("append-unbounded", "value-too-long", append),
+    ("token-unseen", "covered-and-back", covered),
     ("siblings-unbounded", "siblings-too-many", siblings),
     ("long-store-keys", "store-key-too-long", long_name),
     ("hints-uncounted", "hints-too-large", hints),
@@ -91,6 +92,26 @@ fn siblings() -> Verdict {
     }
     let refused = net.mutate(1, "k", with(SIBLINGS_MAX), C::One);
     holds(matches!(refused, Some(Err(RequestError::Siblings { .. }))), format!("{refused:?}"))
+}
+
+/// A token covers what two of three have, and what one alone has; the write goes through a node that has neither.
+fn covered() -> Verdict {
+    for (level, may_apply) in [(C::Quorum, true), (C::One, false)] {
+        let mut net = Cores::three();
+        net.cut(&[3], if level == C::One { &[1, 2] } else { &[1] });
+        holds(net.set(1, "k", "old", level), "healthy")?;
+        let Some(Ok(Reply::Siblings { token, .. })) = net.query(1, "k", Query::Siblings, level) else { return Err("no token".into()) };
+        net.cut(&[1], &[2, 3]);
+        net.queue.clear();
+        let over = net.mutate(3, "k", Mutation::SetWith { value: "new".into(), token }, level);
+        holds(matches!(over, Some(Ok(_))) || !may_apply, format!("{over:?}"))?;
+        net.heal();
+        net.run(secs(5));
+        let shown = net.query(3, "k", Query::Siblings, C::All);
+        let one = matches!(&shown, Some(Ok(Reply::Siblings { values, .. })) if values.len() == 1);
+        holds(one, format!("{level}: {over:?}, and in the end {shown:?}"))?;
+    }
+    Ok(())
 }
 
 /// The longest name that is accepted reaches the disk under a key that every engine takes.

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_crdt::{CausalContext, ReplicaId};
 
 use super::net::{Net, node};
 use crate::consistency::Consistency as C;
@@ -90,6 +91,52 @@ fn siblings_are_bounded_and_a_set_cleans_up() {
     assert_eq!(net.cores[&node(1)].summaries()[0].rows, 2);
 }
 
+fn siblings(net: &mut Net, at: u64, level: C) -> (Bytes, Vec<Bytes>) {
+    let Ok(Reply::Siblings { token, values }) = net.query(at, "k", Query::Siblings, level) else { panic!("siblings") };
+    (token, values)
+}
+
+/// Nodes 1 and 2 have what the token covers; node 3 executes.
+#[test]
+fn what_a_token_covers_goes_through_whichever_node() {
+    let mut net = Net::new(&[3]);
+    net.cut(&[3], &[1, 2]);
+    net.set(1, "k", "old", C::Quorum).expect("two of three");
+    let (token, _) = siblings(&mut net, 1, C::Quorum);
+    net.drop_all();
+    net.heal();
+    let with = |value: &'static str| Mutation::SetWith { value: value.into(), token: token.clone() };
+    assert_eq!(net.mutate(3, "k", with("at once"), C::One), Err(RequestError::Unseen), "n3 alone has not seen it");
+    assert_eq!(net.mutate(3, "k", with("new"), C::Quorum), Ok(Reply::Done));
+    assert_eq!(siblings(&mut net, 2, C::Quorum).1, ["new"]);
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(siblings(&mut net, 1, C::All).1, ["new"]);
+}
+
+/// Node 1 alone has what the token covers.
+#[test]
+fn a_write_is_refused_while_its_level_has_not_seen_what_its_token_covers() {
+    let mut net = Net::new(&[3]);
+    net.set(1, "k", "first", C::All).expect("healthy");
+    net.cut(&[1], &[2, 3]);
+    net.set(1, "k", "second", C::One).expect("local");
+    let (token, _) = siblings(&mut net, 1, C::One);
+    let third = Mutation::SetWith { value: "third".into(), token };
+    assert_eq!(net.mutate(3, "k", third.clone(), C::Quorum), Err(RequestError::Unseen));
+    assert_eq!(siblings(&mut net, 2, C::Quorum).1, ["first"], "nothing was applied");
+    net.heal();
+    net.run(Duration::from_secs(5));
+    assert_eq!(net.mutate(3, "k", third, C::Quorum), Ok(Reply::Done));
+    assert_eq!(siblings(&mut net, 1, C::All).1, ["third"]);
+    let mut events = CausalContext::new();
+    events.insert_run(ReplicaId::new(node(77), 1), 1, u64::MAX >> 1);
+    let mut token = vec![1];
+    token.extend(postcard::to_stdvec(&events).expect("a context"));
+    let with = Mutation::SetWith { value: "fourth".into(), token: token.into() };
+    assert_eq!(net.mutate(2, "k", with, C::All), Err(RequestError::Unseen), "and no time is spent on the events that it names");
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_limits_is_noticed() {
@@ -98,5 +145,7 @@ fn each_planted_bug_of_limits_is_noticed() {
         (&SHARE_OVERFLOW, a_counter_is_refused_for_its_sum_and_not_for_a_share),
         (&APPEND_UNBOUNDED, append_ends_at_the_longest_value),
         (&SIBLINGS_UNBOUNDED, siblings_are_bounded_and_a_set_cleans_up),
+        (&TOKEN_UNSEEN, a_write_is_refused_while_its_level_has_not_seen_what_its_token_covers),
+        (&TOKEN_UNSEEN, what_a_token_covers_goes_through_whichever_node),
     ]);
 }
