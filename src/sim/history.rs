@@ -80,7 +80,14 @@ impl Need {
     /// So many copies of so many replicas in one datacenter.
     #[cfg(test)]
     pub(super) fn flat(replicas: usize, copies: usize) -> Self {
-        Self { epoch: Epoch(1), each: BTreeMap::from([("dc1".into(), (replicas, 0))]), total: copies }
+        Self { total: copies, ..Self::local(1, &[(replicas, 0)]) }
+    }
+
+    /// Of each datacenter: how many replicas it has, and how many copies are asked of them.
+    #[cfg(test)]
+    pub(super) fn local(epoch: u64, each: &[(usize, usize)]) -> Self {
+        let named = each.iter().zip(1..).map(|(part, number)| (format!("dc{number}").into(), *part));
+        Self { epoch: Epoch(epoch), each: named.collect(), total: 0 }
     }
 
     /// A majority of the same replicas.
@@ -107,8 +114,14 @@ impl Need {
             || self.copies() + other.copies() > self.replicas()
     }
 
+    /// Whether both ask for copies in one and the same datacenter, or one of them asks in no particular one.
+    fn concern_each_other(&self, later: &Self) -> bool {
+        let asks = |need: &Self, datacenter: &Arc<str>| need.each.get(datacenter).is_some_and(|(_, needed)| *needed > 0);
+        self.total > 0 || later.total > 0 || self.each.keys().any(|datacenter| asks(self, datacenter) && asks(later, datacenter))
+    }
+
     /// Whether `later` surely finds what this one left. When the partition has moved between them, its new replicas were filled from a majority
-    /// of the old ones.
+    /// of the old ones; but `LOCAL_QUORUM` promises nothing of what was written at `LOCAL_QUORUM` elsewhere.
     pub fn meets(&self, later: &Self) -> bool {
         if self.replicas() == 0 || later.replicas() == 0 {
             return false;
@@ -116,7 +129,7 @@ impl Need {
         if self.epoch == later.epoch {
             return self.shares(later);
         }
-        self.shares(&self.majority()) && later.majority().shares(later)
+        self.concern_each_other(later) && self.shares(&self.majority()) && later.majority().shares(later)
     }
 }
 

@@ -63,6 +63,20 @@ fn a_write_is_excused_only_by_as_many_disks_as_it_had_copies() {
 }
 
 #[test]
+fn what_one_datacenter_wrote_for_itself_is_promised_to_no_other() {
+    let write = |need| Told { need, ..told(1, 0, register(Deed::Set), DONE) };
+    let read = |need| Told { need, ..told(2, 100, register(Deed::Get), NIL) };
+    let (west, both) = ([(1, 0), (1, 1)], [(1, 1), (1, 1)]);
+    for epoch in 1..=2 {
+        let found = |wrote, reads| verdict(&[write(Need::local(1, wrote)), read(Need::local(epoch, reads))], &[]);
+        assert_eq!(found(&west, &[(1, 1), (1, 0)]), None, "each a LOCAL_QUORUM of its own");
+        assert_eq!(found(&west, &west), Some("lost"), "LOCAL_QUORUM of the same");
+        assert_eq!(found(&west, &both), Some("lost"), "EACH_QUORUM finds what either has");
+        assert_eq!(found(&both, &[(1, 1), (1, 0)]), Some("lost"), "EACH_QUORUM is found by either");
+    }
+}
+
+#[test]
 fn an_older_value_is_stale_only_when_the_clocks_tell_them_apart() {
     let read = told(3, 200, register(Deed::Get), Ok(value("v1")));
     let history = |second: u64| [told(1, 0, register(Deed::Set), DONE), told(2, second, register(Deed::Set), DONE), read.clone()];
