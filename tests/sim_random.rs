@@ -1,7 +1,8 @@
 //! Random histories follow from their seeds, and from their plans alone.
 
 use quorate::sim::scenario::{Scenario, ScenarioError};
-use quorate::sim::{Plan, play};
+use quorate::sim::{Action, Ask, Deed, Key, Kind, Plan, Step, play};
+use quorate_dynamo::Consistency;
 
 #[test]
 fn one_seed_gives_one_history() {
@@ -26,6 +27,29 @@ fn a_plan_that_was_written_down_gives_the_same_history() {
     let read: Plan = serde_json::from_str(&written).expect("what was written can be read");
     assert_eq!(plan, read);
     assert_eq!(play(&plan).trace, play(&read).trace);
+}
+
+/// Nobody is there when the removal is asked for first: it is asked for again when all is mended.
+#[test]
+fn the_last_check_waits_for_a_removal_that_is_asked_for_again() {
+    let mut plan = Plan::from_seed(3);
+    plan.shape.datacenters = vec![5];
+    plan.until = 5_000;
+    plan.steps.clear();
+    let mut step = |at, action| plan.steps.push(Step { at, action });
+    for (id, kind) in
+        (1..=14).zip([Kind::Register, Kind::Set, Kind::Hash, Kind::Text, Kind::Counter, Kind::Cell, Kind::Expiring].iter().cycle())
+    {
+        let (key, deed) = (Key(*kind, (id / 8) as u8), Deed::Delete);
+        let ask = Ask { id, client: 1, node: 1, level: Consistency::Quorum, keyspace: 1, key, deed, timeout: 1_000 };
+        step(u64::from(id), Action::Ask(ask));
+    }
+    (1..=5).for_each(|node| step(1_000, Action::Crash(node)));
+    step(1_001, Action::Remove { node: 4, lost: false });
+    (1..=5).for_each(|node| step(1_500, Action::Restart(node)));
+    let outcome = play(&plan);
+    assert_eq!(outcome.violations, []);
+    assert!(outcome.history.iter().all(|told| told.ask.id < 1_000_000 || told.ask.node != 4), "the last check asks who is gone");
 }
 
 #[test]

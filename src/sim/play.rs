@@ -6,6 +6,7 @@ use std::time::Duration;
 use quorate_control::store::MemoryStore;
 use quorate_crdt::NodeId;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 mod fault;
@@ -113,6 +114,8 @@ pub(super) struct Stage<'a> {
     removed: Vec<NodeId>,
     /// Removals that were asked for, and whether the node is lost.
     removals: Vec<(NodeId, bool)>,
+    /// Commands that may be under way.
+    proposals: Vec<JoinHandle<()>>,
 }
 
 impl<'a> Stage<'a> {
@@ -123,7 +126,19 @@ impl<'a> Stage<'a> {
             counter.oracle.watch(node, (host.disk.clone(), host.door()));
         }
         let (clients, backups, faults) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { plan, cluster, start, counter, clients, backups, faults, events: Vec::new(), removed: Vec::new(), removals: Vec::new() }
+        Self {
+            plan,
+            cluster,
+            start,
+            counter,
+            clients,
+            backups,
+            faults,
+            events: Vec::new(),
+            removed: Vec::new(),
+            removals: Vec::new(),
+            proposals: Vec::new(),
+        }
     }
 
     pub(super) fn oracle(&self) -> &Oracle {
@@ -222,6 +237,13 @@ impl<'a> Stage<'a> {
         2 * self.plan.shape.skew_ms + self.plan.steps.iter().map(bent).sum::<u64>()
     }
 
+    /// Whether commands were under way when this was asked last. What they have changed is seen from the next time on.
+    fn commands(&mut self) -> bool {
+        let any = !self.proposals.is_empty();
+        self.proposals.retain(|proposal| !proposal.is_finished());
+        any
+    }
+
     /// Waits until all is quiet; notes everything that is not in the end.
     async fn rest(&mut self) {
         let deadline = Instant::now() + REST_WITHIN;
@@ -234,7 +256,8 @@ impl<'a> Stage<'a> {
             }
             self.cluster.take_newcomers(&self.counter.oracle).await;
             self.oracle().look();
-            let unrest = rest::unrest(self.cluster).await;
+            let mut unrest = rest::unrest(self.cluster).await;
+            unrest.extend(self.commands().then(|| ("command-does-not-end", "a command is under way".to_owned())));
             if unrest.is_empty() {
                 return;
             }

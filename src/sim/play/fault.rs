@@ -140,21 +140,20 @@ impl Stage<'_> {
     }
 
     /// Whoever removes a node tries again until it is gone.
-    pub(super) fn insist(&self) {
+    pub(super) fn insist(&mut self) {
         let topology = self.oracle().newest();
-        for &(node, lost) in &self.removals {
-            if topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(&node)) {
-                self.propose(&Command::RemoveNode { node, lost });
-            }
+        let stays = |node: &NodeId| topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(node));
+        let removals: Vec<_> = self.removals.iter().copied().filter(|(node, _)| stays(node)).collect();
+        for (node, lost) in removals {
+            self.propose(&Command::RemoveNode { node, lost });
         }
     }
 
     /// Proposes through the first node that is up; the answer does not matter.
-    fn propose(&self, command: &Command) -> bool {
-        let Some(proposal) = self.cluster.hosts.values().find_map(|host| host.started(|started| started.propose(command.clone()))) else {
-            return false;
-        };
-        tokio::spawn(async move { drop(proposal.await) });
+    fn propose(&mut self, command: &Command) -> bool {
+        let proposal = self.cluster.hosts.values().find_map(|host| host.started(|started| started.propose(command.clone())));
+        let Some(proposal) = proposal else { return false };
+        self.proposals.push(tokio::spawn(async move { drop(proposal.await) }));
         true
     }
 
