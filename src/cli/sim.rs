@@ -81,6 +81,9 @@ struct Bugs {
     /// Seconds for which one planted bug is hunted.
     #[arg(long, value_name = "S", default_value_t = 60)]
     hunt: u64,
+    /// Hunt with so many random histories of whole clusters alone: no scripts, no drills, however long it takes.
+    #[arg(long, value_name = "N")]
+    by_chance: Option<u64>,
 }
 
 impl Sim {
@@ -143,7 +146,9 @@ impl Sim {
         if bugs.is_empty() {
             return Err(Failure::Usage("there is no such bug; quorate sim --list-planted names all"));
         }
-        let hunts = planted::hunt(&bugs, Duration::from_secs(self.bugs.hunt), self.threads(), |hunt| {
+        let Bugs { hunt, by_chance, .. } = self.bugs;
+        let hunting = planted::Hunting { within: Duration::from_secs(hunt), by_chance };
+        let hunts = planted::hunt(&bugs, hunting, self.threads(), |hunt| {
             let found = hunt.found_by.unwrap_or("NOT FOUND");
             output::note(format_args!("{}: {found}, {} histories, {:.1} s", hunt.bug.name, hunt.histories, hunt.took.as_secs_f64()));
         });

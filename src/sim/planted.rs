@@ -30,15 +30,24 @@ pub struct Hunt {
     pub took: Duration,
 }
 
-/// Hunts for each of `bugs` for at most `within`, on several threads. `progress` is told of each.
-pub fn hunt(bugs: &[&'static Bug], within: Duration, threads: usize, progress: impl Fn(&Hunt) + Sync) -> Vec<Hunt> {
+/// How bugs are hunted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hunting {
+    /// How long for each.
+    pub within: Duration,
+    /// With so many random histories of whole clusters instead, and nothing else.
+    pub by_chance: Option<u64>,
+}
+
+/// Hunts for each of `bugs`, on several threads. `progress` is told of each.
+pub fn hunt(bugs: &[&'static Bug], hunting: Hunting, threads: usize, progress: impl Fn(&Hunt) + Sync) -> Vec<Hunt> {
     let (next, hunts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
             scope.spawn(|| {
                 panics::watch();
                 while let Some(bug) = bugs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let hunt = hunt_for(bug, within);
+                    let hunt = hunt_for(bug, hunting);
                     progress(&hunt);
                     locked(&hunts).push(hunt);
                 }
@@ -56,15 +65,16 @@ fn locked(hunts: &Mutex<Vec<Hunt>>) -> MutexGuard<'_, Vec<Hunt>> {
 
 /// Tries one instrument after the other until one fails with the bug planted and passes without: scripts, what the library checks of itself,
 /// drills of the cores, random histories.
-fn hunt_for(bug: &'static Bug, within: Duration) -> Hunt {
+fn hunt_for(bug: &'static Bug, Hunting { within, by_chance }: Hunting) -> Hunt {
     let begun = Instant::now();
     let mut hunt = Hunt { bug, found_by: None, history: String::new(), histories: 0, took: Duration::ZERO };
     let scripts = scripted::for_bug(bug.name).into_iter().map(|(name, plan)| (format!("script: {name}"), plan));
-    let found = hunt.among(scripts) || hunt.in_library() || hunt.in_drill();
+    let found = by_chance.is_none() && (hunt.among(scripts) || hunt.in_library() || hunt.in_drill());
     // The library alone has no clusters.
     if !found && !is_of_library(bug) {
         let about = focus(bug.name);
-        let seeds = (0_u64..).take_while(|_| begun.elapsed() < within);
+        let goes_on = |seed: &u64| by_chance.map_or_else(|| begun.elapsed() < within, |histories| *seed < histories);
+        let seeds = (0_u64..).take_while(goes_on);
         hunt.among(seeds.map(|seed| (format!("seed {seed}"), Plan::drawn(seed, about))));
     }
     hunt.took = begun.elapsed();
