@@ -46,7 +46,7 @@ pub struct NodeConfig {
     pub request_timeout: Duration,
     /// Whether round trips between nodes may exceed about 30 ms: elections and failure detection then take their time. Alike on all nodes.
     pub wide_area: bool,
-    /// Partitions of a keyspace that names no number: a power of two. Only the first node of a cluster uses it for `default`.
+    /// Partitions of a keyspace that names no number: a power of two. The keyspace `default` always has 64.
     pub partitions: u16,
 }
 

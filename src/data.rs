@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use quorate_control::state::PARTITIONS_MAX;
 use quorate_control::topology::{KeyspaceId, Replication, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::consistency::Consistency;
@@ -38,6 +39,11 @@ pub trait Data: Send + Sync + 'static {
     fn ready(&self) -> bool;
 }
 
+/// How faces call a node: its name and its datacenter, or its number if the topology does not hold it.
+pub fn name_of(node: NodeId, topology: &Topology) -> String {
+    topology.nodes.get(&node).map_or_else(|| format!("n{node}"), |info| format!("{}@{}", info.name, info.datacenter))
+}
+
 /// What a face needs to administer the cluster. Every call goes through the control group, so it needs its quorum.
 pub trait Admin: Send + Sync + 'static {
     /// Makes a join token that admits `uses` nodes and is worth nothing after `expires`.
@@ -45,6 +51,12 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Makes a keyspace and places its partitions.
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
+}
+
+/// Whether a keyspace may have the name: it stands in paths, tables and metrics without quoting, and `SELECT` takes digits for a number.
+pub fn is_keyspace_name(name: &str) -> bool {
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    plain && (1..=64).contains(&name.len()) && !name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A keyspace to make.
@@ -75,11 +87,11 @@ pub enum AdminError {
     /// The name is taken.
     #[error("a keyspace of this name exists")]
     Exists,
-    /// The name is empty, too long, or holds something else than letters, digits, `-` and `_`.
-    #[error("a name is 1 to 64 letters, digits, - or _")]
+    /// The name is empty, too long, holds something else than letters, digits, `-` and `_`, or would be taken for a number.
+    #[error("a name is 1 to 64 letters, digits, - or _, and not digits alone")]
     BadName,
     /// The number of partitions is no power of two, or out of bounds.
-    #[error("{partitions} is not a number of partitions: a power of two from 1 to 32768")]
+    #[error("{partitions} is not a number of partitions: a power of two from 1 to {PARTITIONS_MAX}")]
     BadPartitions {
         /// What was asked for.
         partitions: u16,
@@ -99,3 +111,6 @@ pub enum AdminError {
     #[error("the node is stopping")]
     Stopping,
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,6 +32,9 @@ pub struct Status {
 pub struct NodeStatus {
     /// The operator's name for it.
     pub name: String,
+    /// Its number, as logs of others may call it.
+    #[serde(default)]
+    pub number: u64,
     /// Its datacenter.
     pub datacenter: String,
     /// Its rack.
@@ -123,9 +126,9 @@ impl fmt::Display for Status {
 
 impl Status {
     fn node_table(&self) -> Table {
-        let mut table = Table::new(["NODE", "DATACENTER", "RACK", "STATE"]);
+        let mut table = Table::new(["NODE", "NUMBER", "DATACENTER", "RACK", "STATE"]);
         for node in &self.nodes {
-            table.push([node.name.clone(), node.datacenter.clone(), node.rack.clone(), node.state.to_string()]);
+            table.push([node.name.clone(), node.number.to_string(), node.datacenter.clone(), node.rack.clone(), node.state.to_string()]);
         }
         table
     }

@@ -65,7 +65,7 @@ fn unknown_keys_are_named_with_the_nearest_valid_one() {
 fn wrong_types_name_key_place_and_expectation() {
     let file = file("\npartitions = 'many'\n");
     let text = refusal(&sources(Some(file.path()), &[], &[]));
-    assert_eq!(text, format!("{}:2: partitions must be a number that is a power of two, from 1 to 32768", file.path().display()));
+    assert_eq!(text, format!("{}:2: partitions must be a number that is a power of two, from 1 to 4096", file.path().display()));
     assert!(
         refusal(&sources(None, &[("QUORATE_RESP", "7379")], &[])).starts_with("QUORATE_RESP: resp must be a string with an IP address")
     );

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use quorate_control::state::PARTITIONS_MAX;
+
 pub(super) const NAME: &str = "a string of 1 to 64 letters, digits, '-', '_' or '.'";
 pub(super) const DURATION: &str = "a string with a number and a unit (us, ms, s, m, h, d), such as \"500ms\", and more than 0";
-pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 32768";
+pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 4096";
+const _: () = assert!(PARTITIONS_MAX == 4096);
 
 /// Whether the text can name a node, a datacenter or a rack: it must stand in a list, a path and a metric label without quoting.
 pub(super) fn is_name(text: &str) -> bool {
@@ -13,7 +16,7 @@ pub(super) fn is_name(text: &str) -> bool {
 
 /// Whether a keyspace can have so many partitions.
 pub(super) fn is_partitions(count: u16) -> bool {
-    count.is_power_of_two()
+    count.is_power_of_two() && count <= PARTITIONS_MAX
 }
 
 /// `host:port` with a port that can be dialled; the name is looked up later.

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::meter::Readings;
 use super::running::Running;
 use super::shard::Work;
-use crate::data::{Admin, AdminError, Data, KeyspaceSpec, Pending};
+use crate::data::{Admin, AdminError, Data, KeyspaceSpec, Pending, is_keyspace_name};
 
 /// The shortest life of a token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
@@ -165,6 +165,9 @@ impl Admin for Doors {
     }
 
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>> {
+        if !is_keyspace_name(&spec.name) {
+            return at_once(Err(AdminError::BadName));
+        }
         let topology = self.topology();
         if let Some(error) = too_few_nodes(&topology, &spec.replication) {
             return at_once(Err(error));

@@ -92,6 +92,8 @@ pub(super) struct Hub {
     pub(super) peers: AtomicUsize,
     /// Nodes that the failure detector holds for unreachable.
     pub(super) unreachable: ArcSwap<Vec<NodeId>>,
+    /// How many nodes the failure detector has found reachable; 0 before it has looked.
+    pub(super) reached: AtomicUsize,
     /// By how many milliseconds the clock of each node is ahead, as the first shard last said.
     pub(super) clocks: ArcSwap<BTreeMap<NodeId, i64>>,
 }
@@ -108,6 +110,7 @@ impl Hub {
             control: OnceLock::new(),
             peers: AtomicUsize::new(0),
             unreachable: ArcSwap::from_pointee(Vec::new()),
+            reached: AtomicUsize::new(0),
             clocks: ArcSwap::from_pointee(BTreeMap::new()),
         }
     }
@@ -196,7 +199,7 @@ impl Hub {
             }
         }
         if let Some(clocks) = clocks {
-            self.meter.clocks(&clocks);
+            self.meter.clocks(&clocks, &self.topology());
             self.clocks.store(Arc::new(clocks));
         }
         self.meter.summarised(all.iter());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
@@ -11,6 +12,7 @@ use tokio::time::Instant;
 
 use super::hub::{News, Sight};
 use super::running::Running;
+use crate::data::name_of;
 
 /// How often connections and peers are looked at, beside the news of them.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -101,10 +103,12 @@ impl Detector {
         for &node in &self.peers {
             let up = self.membership.is_up(node) && self.running.transport.connected(node);
             if self.told.insert(node, up).unwrap_or(true) != up {
-                tracing::info!(%node, up, "a node's reachability changed");
+                let name = name_of(node, &self.running.hub.topology());
+                tracing::info!(node = name, number = node.0, up, "a node's reachability changed");
                 self.running.hub.tell_shards(Sight::Reachable { node, up }).await;
             }
         }
+        self.running.hub.reached.store(self.told.values().filter(|up| **up).count(), Ordering::Release);
         let suspects = self.told.iter().filter(|(_, up)| !**up).map(|(&node, _)| node).collect();
         self.running.hub.unreachable.store(Arc::new(suspects));
     }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::Counters;
@@ -18,6 +19,8 @@ use quorate_dynamo::op::{Answer, Op, PartitionOp, Request, RequestError};
 use quorate_dynamo::protocol::ReplicaSummary;
 use quorate_gossip::transport::Class;
 use tokio::time::Instant;
+
+use crate::data::name_of;
 
 /// Seconds: from a read of memory to a write over three continents.
 const LATENCY_BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
@@ -248,10 +251,10 @@ impl Meter {
     }
 
     /// Takes in by how many milliseconds the clock of each node is ahead.
-    pub(super) fn clocks(&self, offsets: &BTreeMap<NodeId, i64>) {
+    pub(super) fn clocks(&self, offsets: &BTreeMap<NodeId, i64>, topology: &Topology) {
         self.state.clocks.clear();
         for (node, offset) in offsets {
-            self.state.clocks.get_or_create(&NodeLabel { node: node.to_string() }).set(*offset as f64 / 1000.0);
+            self.state.clocks.get_or_create(&NodeLabel { node: name_of(*node, topology) }).set(*offset as f64 / 1000.0);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate_control::state::Command;
@@ -23,14 +24,15 @@ use super::hub::{Call, Hub, Sight, tagged};
 use super::release::Report;
 use super::shard::Work;
 use super::status::{self, Answers};
+use crate::data::name_of;
 
 /// How long another node may take to tell its figures.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a node waits for its control group to catch up before it serves on the topology that it has kept.
 const CATCH_UP: Duration = Duration::from_secs(5);
 /// How long a node that has started waits to meet all others before it serves, and how long to meet a majority. A request that
-/// came earlier would fail for want of connections that are about to stand.
-const MEET_ALL: Duration = Duration::from_secs(1);
+/// came earlier would fail for want of nodes that are about to be found.
+const MEET_ALL: Duration = Duration::from_secs(2);
 const MEET_MAJORITY: Duration = Duration::from_secs(3);
 const MEET_POLL: Duration = Duration::from_millis(10);
 /// How often round trips and free space are looked at.
@@ -255,18 +257,27 @@ impl Running {
         self.hub.topology().nodes.contains_key(&self.parts.node)
     }
 
-    /// Waits until the node is connected with the others, within [`MEET_ALL`] and [`MEET_MAJORITY`].
+    /// Waits until the failure detector has found the others, within [`MEET_ALL`] and [`MEET_MAJORITY`], and says whom it has not.
     pub(super) async fn meet_others(&self) {
         let begun = tokio::time::Instant::now();
         loop {
-            let others = self.hub.topology().nodes.len().saturating_sub(1) as u64;
-            let met = self.hub.connected_peers();
-            let bound = if 2 * met >= others { MEET_ALL } else { MEET_MAJORITY };
-            if met >= others || begun.elapsed() >= bound {
+            let others = self.hub.topology().nodes.len().saturating_sub(1);
+            let met = self.hub.reached.load(Ordering::Acquire);
+            if met >= others {
                 return;
+            }
+            let bound = if 2 * met >= others { MEET_ALL } else { MEET_MAJORITY };
+            if begun.elapsed() >= bound {
+                break;
             }
             tokio::time::sleep(MEET_POLL).await;
         }
+        let topology = self.hub.topology();
+        let missing: Vec<String> = self.hub.unreachable.load().iter().map(|node| name_of(*node, &topology)).collect();
+        tracing::warn!(
+            missing = missing.join(", "),
+            "this node serves, and does not reach all others: is their address still the one they had?"
+        );
     }
 
     /// Lets every shard finish what it has been given.

@@ -90,6 +90,7 @@ fn node_status(node: NodeId, info: &NodeInfo, answers: &Answers, suspects: &[Nod
     };
     NodeStatus {
         name: info.name.to_string(),
+        number: node.0,
         datacenter: info.datacenter.to_string(),
         rack: info.rack.to_string(),
         state,

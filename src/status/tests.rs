@@ -6,9 +6,17 @@ fn status() -> Status {
         epoch: 7,
         leader: Some("a".to_owned()),
         nodes: vec![
-            NodeStatus { name: "a".into(), datacenter: "berlin".into(), rack: "r1".into(), state: NodeState::Alive, clock_offset_ms: None },
+            NodeStatus {
+                name: "a".into(),
+                number: 1,
+                datacenter: "berlin".into(),
+                rack: "r1".into(),
+                state: NodeState::Alive,
+                clock_offset_ms: None,
+            },
             NodeStatus {
                 name: "long-name".into(),
+                number: 12,
                 datacenter: "oslo".into(),
                 rack: "r2".into(),
                 state: NodeState::Down,
@@ -35,8 +43,8 @@ fn json_has_exactly_the_published_fields() {
     assert_eq!(
         text,
         concat!(
-            r#"{"cluster":"00ff","epoch":7,"leader":"a","nodes":[{"name":"a","datacenter":"berlin","rack":"r1","state":"alive"},"#,
-            r#"{"name":"long-name","datacenter":"oslo","rack":"r2","state":"down"}],"keyspaces":[{"name":"default","partitions":64,"#,
+            r#"{"cluster":"00ff","epoch":7,"leader":"a","nodes":[{"name":"a","number":1,"datacenter":"berlin","rack":"r1","state":"alive"},"#,
+            r#"{"name":"long-name","number":12,"datacenter":"oslo","rack":"r2","state":"down"}],"keyspaces":[{"name":"default","partitions":64,"#,
             r#""replication":{"berlin":1,"oslo":1},"rows":12,"recent":3,"residuals":0,"contexts_equal":true,"digests_equal":true}],"#,
             r#""converged":true}"#
         )
@@ -72,9 +80,9 @@ fn the_table_lines_up() {
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[3], "nodes      1 of 2 alive");
     assert_eq!(lines[4], "converged  no");
-    assert_eq!(lines[6], "NODE       DATACENTER  RACK  STATE");
-    assert_eq!(lines[7], "a          berlin      r1    alive");
-    assert_eq!(lines[8], "long-name  oslo        r2    down");
+    assert_eq!(lines[6], "NODE       NUMBER  DATACENTER  RACK  STATE");
+    assert_eq!(lines[7], "a          1       berlin      r1    alive");
+    assert_eq!(lines[8], "long-name  12      oslo        r2    down");
     assert_eq!(lines[10], "KEYSPACE  PARTITIONS  REPLICATION      ROWS  RECENT  RESIDUALS  CONTEXTS  DIGESTS");
     assert_eq!(lines[11], "default   64          berlin=1,oslo=1  12    3       0          equal     equal");
 }

@@ -95,7 +95,10 @@ async fn three_real_nodes_join_replicate_and_come_back() {
 
     // Both come back from their directories, without a token.
     let second = Node::start(config(dir.path(), "b", None), Options::default()).await.expect("comes back from a stop");
+    let read = || Op::Query("set".into(), Query::Members);
+    assert!(ask(&second, read(), Consistency::Quorum).await.is_ok(), "whoever has started serves with those who are there");
     let third = Node::start(config(dir.path(), "c", None), Options::default()).await.expect("comes back from a crash");
+    assert!(ask(&third, read(), Consistency::Quorum).await.is_ok(), "and so does the next");
     converged(&third, 3).await;
     for node in [&second, &third] {
         assert_eq!(members(node).await, ["one", "two"]);
