@@ -3,8 +3,9 @@
 //! Whoever opens one too many is refused, whoever it is. If clients could take them all, the store would be refused next, in the middle of a
 //! write, and an engine does not recover from that. So clients get what is left when the store and the network have theirs.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -18,6 +19,9 @@ const RESERVE: usize = 64;
 const CLIENTS_MAX: usize = 10_000;
 /// Files a store keeps open for reading at most. What fjall takes by itself.
 const STORE_FILES_MAX: usize = 900;
+
+/// How often the log says that clients are refused.
+const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// Raises the soft limit of descriptors to the hard one, where the system lets it. Returns the limit before and now.
 pub fn raise_descriptors() -> (usize, usize) {
@@ -57,6 +61,9 @@ fn clients_share(descriptors: usize) -> usize {
 pub struct Guests {
     max: usize,
     open: AtomicUsize,
+    refused: AtomicUsize,
+    /// When it was last said that there is no room.
+    complained: Mutex<Option<Instant>>,
 }
 
 /// One connection that was let in. Dropping it makes room.
@@ -66,7 +73,7 @@ pub struct Guest(Arc<Guests>);
 impl Guests {
     /// Room for `max`.
     pub fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, open: AtomicUsize::new(0) })
+        Arc::new(Self { max, open: AtomicUsize::new(0), refused: AtomicUsize::new(0), complained: Mutex::new(None) })
     }
 
     /// How many there may be.
@@ -74,10 +81,29 @@ impl Guests {
         self.max
     }
 
-    /// Lets one in, if there is room.
+    /// How many there are.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// How many were not let in since the start.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Lets one in, if there is room. That there is none is logged, once a minute at most.
     pub fn admit(self: &Arc<Self>) -> Option<Guest> {
         let room = |open: usize| (open < self.max).then_some(open + 1);
-        self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).ok().map(|_| Guest(Arc::clone(self)))
+        if self.open.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).is_ok() {
+            return Some(Guest(Arc::clone(self)));
+        }
+        let refused = self.refused.fetch_add(1, Ordering::Relaxed) + 1;
+        let mut complained = self.complained.lock().unwrap_or_else(PoisonError::into_inner);
+        if complained.is_none_or(|at| at.elapsed() >= COMPLAIN_EVERY) {
+            *complained = Some(Instant::now());
+            tracing::warn!(places = self.max, refused, "all places for clients are taken; those who come are refused");
+        }
+        None
     }
 }
 

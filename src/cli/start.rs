@@ -16,7 +16,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::fail::Failure;
 use super::{Globals, output};
-use crate::config::{NodeConfig, Sources, Storage};
+use crate::config::{Durability, NodeConfig, Sources, Storage};
 use crate::http::{self, HttpConfig};
 use crate::limits::{self, Guests};
 use crate::node::{Node, Options};
@@ -87,7 +87,7 @@ struct Tuning {
     /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Alike on all nodes [default: local].
     #[arg(long)]
     network: Option<String>,
-    /// Partitions of a keyspace that names no number: a power of two [default: 64].
+    /// Partitions of a keyspace that names no number: a power of two, up to 4096. The keyspace `default` always has 64 [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
 }
@@ -108,7 +108,7 @@ struct Ready<'a> {
 impl Start {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let config = NodeConfig::load(&self.sources(globals))?;
-        log_to_stderr();
+        log_to_stderr()?;
         let limit = limits::raise_descriptors();
         // Before the node: a port that is taken must not leave a founded cluster behind.
         let resp = listen(config.listen.resp)?;
@@ -155,10 +155,11 @@ impl Start {
     }
 }
 
-fn log_to_stderr() {
-    super::log(super::log_asked_for().unwrap_or_else(|| {
+fn log_to_stderr() -> Result<(), Failure> {
+    super::log(super::log_asked_for()?.unwrap_or_else(|| {
         Targets::new().with_default(Level::WARN).with_target("quorate", Level::INFO).with_target("openraft", LevelFilter::OFF)
     }));
+    Ok(())
 }
 
 /// Says how many clients the file descriptors leave room for; of a node that runs, so that one that cannot start says that alone.
@@ -195,6 +196,15 @@ async fn say_when_ready(node: &Node, config: &NodeConfig, (resp, http): (SocketA
     output::line(format_args!("ready {}", serde_json::to_string(&ready)?))
 }
 
+/// When a write is really on disk: sled's flush does not sync, and memory keeps nothing.
+fn kept(config: &NodeConfig) -> Option<Durability> {
+    match config.storage {
+        Storage::Fjall => Some(config.durability),
+        Storage::Sled => Some(Durability::None),
+        Storage::Memory => None,
+    }
+}
+
 /// The servers of one node. They run on the node's own thread, beside its network.
 struct Faces {
     stop: watch::Sender<bool>,
@@ -211,10 +221,10 @@ impl Faces {
             guests: Arc::clone(&guests),
             password: config.password.clone(),
             timeout: config.request_timeout,
-            durable: config.storage != Storage::Memory,
+            durability: kept(config),
             ..RespConfig::default()
         };
-        let http_config = HttpConfig { password: config.password.clone(), timeout: config.request_timeout, guests };
+        let http_config = HttpConfig { password: config.password.clone(), timeout: config.request_timeout, guests, head: http::HEAD_TIME };
         let (data, admin) = (node.data(), node.admin());
         let resp_data = Arc::clone(&data);
         let mut http_stopped = stopped.clone();
@@ -226,7 +236,8 @@ impl Faces {
             let listener = tokio::net::TcpListener::from_std(http)?;
             // A sender that is gone means the end as well.
             let told = async move { drop(http_stopped.wait_for(|stop| *stop).await) };
-            http::serve(listener, data, admin, http_config, told).await
+            http::serve(listener, data, admin, http_config, told).await;
+            Ok(())
         });
         Self { stop, resp, http }
     }

@@ -1,32 +1,35 @@
-//! The listener of the face: counts connections, and turns away those that are too many.
+//! The listener of the face: who is let in as a guest, who in one of the few places for probes, and who not at all.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::serve::Listener;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 
 use super::problem::Problem;
 use crate::limits::{Guest, Guests};
 
-/// How many clients may be told at one time that they are too many, and how long that may take. Guesses.
-const REFUSED_MAX: usize = 16;
-const FAREWELL: Duration = Duration::from_secs(1);
+/// How many may come in beyond the guests, to ask how the node is. Guess.
+const PROBES_MAX: usize = 16;
+/// How long a client may leave an answer unread before it is cut off. Guess.
+const STALL: Duration = Duration::from_mins(1);
+/// How long to wait after an accept failed, most likely for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Accepts as many connections as there may be guests.
+/// Accepts connections.
 pub(super) struct Doorman {
     listener: TcpListener,
     guests: Arc<Guests>,
-    /// What a client hears that is one too many.
-    full: Arc<str>,
-    /// Those who are given time to hear it. Beyond them connections are closed at once.
-    refused: Arc<Guests>,
+    /// Places that clients of data never take: who watches the node is let in when nobody else is.
+    probes: Arc<Semaphore>,
+    /// What is said to whom there is no place for at all.
+    full: String,
 }
 
 impl Doorman {
@@ -37,63 +40,70 @@ impl Doorman {
              Connection: close\r\nContent-Length: {}\r\n\r\n{problem}",
             problem.len()
         );
-        Self { listener, guests, full: full.into(), refused: Guests::new(REFUSED_MAX) }
+        Self { listener, guests, probes: Arc::new(Semaphore::new(PROBES_MAX)), full }
     }
-}
 
-impl Listener for Doorman {
-    type Io = Served;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Served, SocketAddr) {
+    /// The next connection that there is a place for.
+    pub(super) async fn accept(&mut self) -> Visitor {
         loop {
-            // Waits by itself when the system gives no connection.
-            let (stream, address) = Listener::accept(&mut self.listener).await;
-            if let Some(guest) = self.guests.admit() {
+            let stream = match self.listener.accept().await {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let guest = self.guests.admit();
+            let probe = if guest.is_some() { None } else { Arc::clone(&self.probes).try_acquire_owned().ok() };
+            if guest.is_some() || probe.is_some() {
                 // A connection on which Nagle's algorithm stays on is slower, not wrong.
                 drop(stream.set_nodelay(true));
-                return (Served { stream, _guest: guest }, address);
+                return Visitor { stream, guest, _probe: probe, stalled: None };
             }
-            if let Some(place) = self.refused.admit() {
-                tokio::spawn(refuse(stream, Arc::clone(&self.full), place));
-            } else {
-                // Heard by whoever has not sent anything yet.
-                drop(stream.try_write(self.full.as_bytes()));
-            }
+            // Heard by whoever has not sent anything yet.
+            drop(stream.try_write(self.full.as_bytes()));
         }
     }
+}
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.listener.local_addr()
+/// A connection with its place. One whose client reads nothing for a while breaks.
+pub(super) struct Visitor {
+    stream: TcpStream,
+    /// The place of a client, or else that of a probe.
+    guest: Option<Guest>,
+    _probe: Option<OwnedSemaphorePermit>,
+    /// Runs while nothing can be written.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Visitor {
+    /// Whether it may ask for everything.
+    pub(super) fn is_guest(&self) -> bool {
+        self.guest.is_some()
+    }
+
+    /// Passes on what became of writing, and counts the time while nothing does.
+    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-/// Answers and waits until the client has read it: closing at once, with its request unread, would take the answer back.
-async fn refuse(mut stream: TcpStream, answer: Arc<str>, _place: Guest) {
-    let farewell = async {
-        stream.write_all(answer.as_bytes()).await?;
-        stream.shutdown().await?;
-        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
-    };
-    // Whether the client heard it is its own affair.
-    drop(tokio::time::timeout(FAREWELL, farewell).await);
-}
-
-/// A connection with its place.
-pub(super) struct Served {
-    stream: TcpStream,
-    _guest: Guest,
-}
-
-impl AsyncRead for Served {
+impl AsyncRead for Visitor {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
-impl AsyncWrite for Served {
+impl AsyncWrite for Visitor {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.watch(context, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -105,7 +115,8 @@ impl AsyncWrite for Served {
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.watch(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {

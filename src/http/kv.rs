@@ -116,7 +116,7 @@ async fn submit(face: &Face, target: &Target, op: Op, id: Option<RequestId>) -> 
     };
     match face.data.submit(request).await {
         Ok(Ok(answer)) => Ok(answer.reply),
-        Ok(Err(error)) => Err(error.into()),
+        Ok(Err(error)) => Err(Problem::of(error, &topology)),
         Err(_node_stopped) => Err(Problem::stopping()),
     }
 }

@@ -7,7 +7,7 @@ mod kv;
 mod problem;
 mod uri;
 
-use std::io;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,15 +16,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::config::Secret;
 use crate::data::{Admin, Data};
 use crate::limits::Guests;
-use doorman::Doorman;
+use doorman::{Doorman, Visitor};
 use problem::Problem;
 
 /// How long open requests may finish after the shutdown signal; then they are cut.
@@ -40,7 +43,15 @@ pub struct HttpConfig {
     pub timeout: Duration,
     /// How many connections there may be, over all faces that share it.
     pub guests: Arc<Guests>,
+    /// How long a client may take to send the head of a request, the silence before it included.
+    pub head: Duration,
 }
+
+/// [`HttpConfig::head`] of a node. Guess.
+pub const HEAD_TIME: Duration = Duration::from_secs(10);
+
+/// The same for those who come when all places are taken: they have one thing to ask, and there are few places for them. Guess.
+const PROBE_HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// What every handler needs.
 struct Face {
@@ -51,34 +62,68 @@ struct Face {
 
 type Shared = State<Arc<Face>>;
 
-/// Serves until `shutdown` is done, then lets open requests finish for at most two seconds.
-///
-/// # Errors
-/// What the system says of the listener, which is then closed; requests under way at that moment may have been applied.
+/// Serves until `shutdown` is done, then lets open requests finish for at most two seconds. A failed accept is logged and tried again.
 pub async fn serve(
     listener: TcpListener,
     data: Arc<dyn Data>,
     admin: Arc<dyn Admin>,
     config: HttpConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    let guests = Arc::clone(&config.guests);
-    let router = router(Arc::new(Face { data, admin, config }));
-    let listener = Doorman::new(listener, guests);
-    let (draining, drained) = oneshot::channel();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async move {
-        shutdown.await;
-        drop(draining);
-    });
-    let cut = async {
-        // The sender is only ever dropped, never used: its end is the signal.
-        drop(drained.await as Result<(), _>);
-        tokio::time::sleep(GRACE).await;
-    };
-    tokio::select! {
-        result = server.into_future() => result,
-        () = cut => Ok(()),
+) {
+    let face = Arc::new(Face { data, admin, config });
+    let mut doorman = Doorman::new(listener, Arc::clone(&face.config.guests));
+    let (for_guests, for_probes) = (router(Arc::clone(&face)), probes(Arc::clone(&face)));
+    let (stop, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        let visitor = tokio::select! {
+            visitor = doorman.accept() => visitor,
+            () = &mut shutdown => break,
+        };
+        while connections.try_join_next().is_some() {}
+        let head = face.config.head;
+        let (router, head) = if visitor.is_guest() { (&for_guests, head) } else { (&for_probes, head.min(PROBE_HEAD_TIME)) };
+        connections.spawn(converse(visitor, router.clone(), head, stopped.clone()));
     }
+    drop(doorman);
+    stop.send_replace(true);
+    // What has not ended by then is cut.
+    drop(tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await);
+}
+
+/// Answers the requests of one connection. One that came for want of a better place asks once.
+async fn converse(visitor: Visitor, router: Router, head: Duration, mut stopped: watch::Receiver<bool>) {
+    let mut builder = hyper::server::conn::http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(head).keep_alive(visitor.is_guest());
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(visitor), TowerToHyperService::new(router)));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _ = stopped.wait_for(|stop| *stop) => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection of HTTP was cut off");
+    }
+}
+
+/// What is answered even when all places are taken: what operators and orchestrators ask to find out why.
+fn probes(face: Arc<Face>) -> Router {
+    let full = async || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_clients", "max number of clients reached");
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/v1/status", get(admin::status))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&face), guard::check))
+        .route("/healthz", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .fallback(full)
+        .method_not_allowed_fallback(full)
+        .with_state(face)
 }
 
 fn router(face: Arc<Face>) -> Router {
@@ -88,6 +133,7 @@ fn router(face: Arc<Face>) -> Router {
         .route("/v1/tokens", post(admin::create_token))
         .route("/v1/keyspaces", get(admin::keyspaces).post(admin::create_keyspace))
         .route("/v1/kv/{keyspace}/{*key}", get(kv::get).put(kv::put).delete(kv::delete))
+        .route("/v1/kv/{keyspace}/", any(async || uri::bad_path()))
         .layer(axum::middleware::from_fn_with_state(Arc::clone(&face), guard::check))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
@@ -127,11 +173,18 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response {
 async fn read_body(request: HttpRequest<Body>, max: usize, wait: Duration) -> Result<axum::body::Bytes, Problem> {
     match tokio::time::timeout(wait, axum::body::to_bytes(request.into_body(), max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        Ok(Err(_cut_or_too_long)) => {
-            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body has more than {max} bytes")))
+        // The connection has no fault to find with a body that is merely too long.
+        Ok(Err(error)) if is_of_connection(&error) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad_body", "the body is cut off or malformed; nothing was applied"))
         }
+        Ok(Err(_too_long)) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body has more than {max} bytes"))),
         Err(_elapsed) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not come in time; nothing was applied")),
     }
+}
+
+/// Whether the connection itself found fault with the body.
+fn is_of_connection(error: &(dyn Error + 'static)) -> bool {
+    error.is::<hyper::Error>() || error.source().is_some_and(is_of_connection)
 }
 
 #[cfg(test)]

@@ -4,10 +4,13 @@ use std::borrow::Cow;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use quorate_control::topology::Topology;
+use quorate_crdt::NodeId;
 use quorate_dynamo::op::RequestError;
+use quorate_dynamo::protocol::Refusal;
 use serde::Serialize;
 
-use crate::data::AdminError;
+use crate::data::{AdminError, name_of};
 
 /// One refused request. `may_be_applied` is always there: it is what a client must know before it tries again.
 #[derive(Debug, Serialize)]
@@ -23,9 +26,9 @@ pub(super) struct Problem {
     acked: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     alive: Option<u32>,
-    /// The ids of the nodes that are missing.
+    /// The nodes that are missing, as `name@datacenter`.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    missing: Box<[u64]>,
+    missing: Box<[String]>,
     /// The nodes that said no, and why.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: Box<[Refused]>,
@@ -34,7 +37,7 @@ pub(super) struct Problem {
 
 #[derive(Debug, Serialize)]
 struct Refused {
-    node: u64,
+    node: String,
     reason: String,
 }
 
@@ -104,21 +107,30 @@ impl From<RequestError> for Problem {
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
         let may_be_applied = error.may_be_applied();
-        let mut problem = Self { may_be_applied, ..Self::new(status, code, error.to_string()) };
+        Self { may_be_applied, ..Self::new(status, code, error.to_string()) }
+    }
+}
+
+impl Problem {
+    /// A request that was not done, with the numbers and the nodes that its error speaks of.
+    pub(super) fn of(error: RequestError, topology: &Topology) -> Self {
+        let names = |nodes: &[NodeId]| nodes.iter().map(|node| name_of(*node, topology)).collect();
+        let mut problem = Self::from(error.clone());
         match error {
             RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
             RequestError::Unavailable { required, alive, missing, .. } => {
                 (problem.required, problem.alive) = (Some(required), Some(alive));
-                problem.missing = missing.iter().map(|node| node.0).collect();
+                problem.missing = names(&missing);
             }
             RequestError::TimedOut { acked, required, missing, .. } => {
                 (problem.required, problem.acked) = (Some(required), Some(acked));
-                problem.missing = missing.iter().map(|node| node.0).collect();
+                problem.missing = names(&missing);
             }
             RequestError::Refused { acked, required, refused, missing, .. } => {
                 (problem.required, problem.acked) = (Some(required), Some(acked));
-                problem.missing = missing.iter().map(|node| node.0).collect();
-                problem.refused = refused.iter().map(|(node, reason)| Refused { node: node.0, reason: reason.to_string() }).collect();
+                problem.missing = names(&missing);
+                let refusal = |(node, reason): &(NodeId, Refusal)| Refused { node: name_of(*node, topology), reason: reason.to_string() };
+                problem.refused = refused.iter().map(refusal).collect();
             }
             _ => {}
         }

@@ -11,6 +11,7 @@ use quorate_dynamo::protocol::RequestId;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use super::*;
 use crate::data::{AdminError, KeyspaceSpec, Pending};
@@ -64,14 +65,19 @@ impl Data for Fake {
     }
 
     fn topology(&self) -> Arc<Topology> {
-        let node =
-            NodeInfo { name: "a".into(), datacenter: "oslo".into(), rack: "r1".into(), quic: "127.0.0.1:1".parse().unwrap(), voter: true };
+        let node = |name: &str| NodeInfo {
+            name: name.into(),
+            datacenter: "oslo".into(),
+            rack: "r1".into(),
+            quic: "127.0.0.1:1".parse().unwrap(),
+            voter: true,
+        };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
         let keyspace = Keyspace { name: "default".into(), replication, read: "ONE".into(), write: "QUORUM".into(), placement: Vec::new() };
         Arc::new(Topology {
             cluster: ClusterId(1),
             epoch: Epoch(1),
-            nodes: BTreeMap::from([(NodeId(1), node)]),
+            nodes: BTreeMap::from([(NodeId(1), node("a")), (NodeId(2), node("b"))]),
             keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
         })
     }
@@ -107,7 +113,7 @@ struct Server {
     address: SocketAddr,
     fake: Arc<Fake>,
     stop: oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<io::Result<()>>,
+    served: tokio::task::JoinHandle<()>,
 }
 
 struct HttpReply {
@@ -127,11 +133,15 @@ async fn start(password: Option<&str>, ready: bool) -> Server {
 }
 
 async fn start_with(password: Option<&str>, ready: bool, guests: Arc<Guests>) -> Server {
+    start_patient(password, ready, guests, HEAD_TIME).await
+}
+
+async fn start_patient(password: Option<&str>, ready: bool, guests: Arc<Guests>, head: Duration) -> Server {
     let fake = Arc::new(Fake { ready, map: Mutex::default(), asked: Mutex::default() });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let config = HttpConfig { password: password.map(Secret::new), timeout: Duration::from_secs(3), guests };
+    let config = HttpConfig { password: password.map(Secret::new), timeout: Duration::from_secs(3), guests, head };
     let shutdown = async move { drop(stopped.await as Result<(), _>) };
     let served = tokio::spawn(serve(listener, Arc::clone(&fake) as _, Arc::clone(&fake) as _, config, shutdown));
     Server { address, fake, stop, served }
@@ -214,7 +224,7 @@ async fn problems_say_what_is_now_true() {
     let document = late.document();
     assert_eq!((late.status, document["code"].as_str()), (504, Some("timeout")));
     assert_eq!((&document["required"], &document["acked"], &document["may_be_applied"]), (&2.into(), &1.into(), &true.into()));
-    assert_eq!(document["missing"], serde_json::json!([2]));
+    assert_eq!(document["missing"], serde_json::json!(["b@oslo"]));
     let apart = server.get("/v1/kv/default/apart").await;
     let document = apart.document();
     assert_eq!((apart.status, document["code"].as_str()), (503, Some("not_quorate")));
@@ -232,6 +242,7 @@ async fn bad_requests_are_refused_before_the_node_is_asked() {
         ("/v1/kv/default/k?levle=ONE", 400, "bad_parameter"),
         ("/v1/kv/default/k?timeout=1s&timeout=2s", 400, "bad_parameter"),
         ("/v1/kv/default/%zz", 400, "bad_path"),
+        ("/v1/kv/default/", 400, "bad_path"),
         ("/v1/nothing", 404, "no_such_path"),
     ] {
         let reply = server.get(path).await;
@@ -299,6 +310,7 @@ async fn web_pages_of_others_stay_out() {
         ("Host: evil.example:7380\r\n", 403),
         ("Host: localhost:7380\r\nOrigin: http://evil.example\r\n", 403),
         ("Host: localhost:7380\r\nOrigin: null\r\n", 403),
+        ("Host: localhost:7380\r\nOrigin: http://\u{e9}vil\r\n", 403),
         ("Host: localhost:7380\r\nOrigin: http://localhost:7380\r\n", 200),
         ("Host: [::1]:7380\r\n", 200),
         ("Host: 192.0.2.1\r\n", 200),
@@ -321,7 +333,7 @@ async fn shutdown_cuts_what_does_not_end() {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"PUT /v1/kv/default/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n").await.unwrap();
     server.stop.send(()).unwrap();
-    server.served.await.unwrap().unwrap();
+    server.served.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
 }
 
@@ -331,13 +343,63 @@ async fn one_client_too_many_is_told_so_whatever_face_the_others_are_at() {
     let server = start_with(None, true, Arc::clone(&guests)).await;
     let elsewhere = guests.admit().expect("there is room");
     let held = guests.admit().expect("there is room");
-    let refused = server.get("/healthz").await;
+    let refused = server.get("/v1/kv/default/k").await;
     let document = refused.document();
     assert_eq!((refused.status, document["code"].as_str()), (503, Some("too_many_clients")));
     assert_eq!(document["may_be_applied"], false);
     drop(held);
-    assert_eq!(server.get("/healthz").await.status, 200);
+    assert_eq!(server.get("/v1/keyspaces").await.status, 200);
     // A place is free again as soon as its connection has ended.
-    while server.get("/healthz").await.status != 200 {}
+    while server.get("/v1/keyspaces").await.status != 200 {}
     drop(elsewhere);
+}
+
+#[tokio::test]
+async fn who_watches_the_node_is_answered_when_all_places_are_taken() {
+    let guests = Guests::new(1);
+    let server = start_with(None, true, Arc::clone(&guests)).await;
+    let taken = guests.admit().expect("there is room");
+    for path in ["/healthz", "/readyz", "/metrics", "/v1/status"] {
+        assert_eq!(server.get(path).await.status, 200, "{path}");
+    }
+    for (method, path) in [("GET", "/v1/keyspaces"), ("PUT", "/v1/kv/default/k"), ("POST", "/v1/status"), ("GET", "/nothing")] {
+        assert_eq!(server.call(method, path, "", b"").await.status, 503, "{method} {path}");
+    }
+    assert!(guests.refused() >= 8);
+    drop(taken);
+}
+
+/// Half a head, with the limit of those who have a place and with the few places that are left for probes.
+#[tokio::test]
+async fn half_a_head_holds_no_place_for_long() {
+    let guests = Guests::new(1);
+    let server = start_patient(None, true, Arc::clone(&guests), Duration::from_millis(50)).await;
+    let mut halves = Vec::new();
+    for _ in 0..20 {
+        let mut half = TcpStream::connect(server.address).await.unwrap();
+        half.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-").await.unwrap();
+        halves.push(half);
+    }
+    for mut half in halves {
+        let mut rest = Vec::new();
+        // Whatever it is told, it is sent away.
+        let ended = tokio::time::timeout(Duration::from_secs(10), half.read_to_end(&mut rest)).await;
+        drop(ended.expect("it is not left there"));
+    }
+    while guests.open() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(server.get("/v1/keyspaces").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_malformed_body_is_not_called_too_long() {
+    let server = start(None, true).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"PUT /v1/kv/default/k HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("bad_body"), "{answer}");
+    assert!(server.fake.asked.lock().unwrap().is_empty());
 }

@@ -12,8 +12,13 @@ pub(super) fn keyspace_and_key(uri: &Uri) -> Result<(String, Vec<u8>), Problem> 
     let keyspace = decode(keyspace, false).and_then(|bytes| String::from_utf8(bytes).ok());
     match (keyspace, decode(key, false)) {
         (Some(keyspace), Some(key)) if !key.is_empty() => Ok((keyspace, key)),
-        _ => Err(Problem::new(StatusCode::BAD_REQUEST, "bad_path", "the path is /v1/kv/{keyspace}/{key} with valid %-escapes")),
+        _ => Err(bad_path()),
     }
+}
+
+/// There is no key in the path, or none that can be read.
+pub(super) fn bad_path() -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_path", "the path is /v1/kv/{keyspace}/{key} with a key and valid %-escapes")
 }
 
 /// The parameters of the query; each must be one of `known` and stand there once.

@@ -23,6 +23,8 @@ fn a_guest_that_goes_makes_room() {
     let guests = Guests::new(2);
     let (first, second) = (guests.admit(), guests.admit());
     assert!(first.is_some() && second.is_some() && guests.admit().is_none());
+    assert_eq!((guests.open(), guests.refused()), (2, 1));
     drop(first);
     assert!(guests.admit().is_some());
+    assert_eq!(guests.open(), 1);
 }

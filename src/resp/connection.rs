@@ -6,27 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use quorate_dynamo::Consistency;
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::RequestId;
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::encode::Encoder;
 use super::held::Held;
+use super::output::Output;
 use super::parse::{Args, Command, Parser};
 use super::refuse::Refused;
 use super::server::{Counters, Server};
 use super::session::{Level, Session, observes, writes};
 use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
-use super::work::{Outcome, Outcomes, Shape, Work, encode};
+use super::work::{Outcome, Outcomes, Shape, Work, answer};
 use crate::data::Pending;
 
-/// How many requests of one connection are under way together.
-const IN_FLIGHT_MAX: usize = 1024;
-/// Replies are written once they are this many bytes, even when more commands wait.
-const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// What a read has room for.
 const READ_BYTES: usize = 16 * 1024;
 /// How long a client that broke the protocol may go on sending before it is cut off. Guess: 16 MiB on a slow link.
@@ -42,17 +39,36 @@ struct InFlight {
     answers: SmallVec<[Pending<Outcome>; 1]>,
 }
 
+/// How many requests of one connection may be under way together: one more for every short answer, and at once no more than fit after a long one.
+/// An answer waits in memory until those before it are written, and nobody knows its length before it is there.
+#[derive(Debug)]
+struct Window(usize);
+
+impl Window {
+    const START: usize = 64;
+    const MAX: usize = 1024;
+    /// What the answers of a whole window may take. Guess.
+    const BYTES: usize = 256 * 1024 * 1024;
+
+    fn saw(&mut self, bytes: usize) {
+        let fitting = Self::BYTES / bytes.max(1);
+        self.0 = (self.0 + 1).min(fitting).clamp(1, Self::MAX);
+    }
+}
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
     session: Session,
     parser: Parser,
     input: BytesMut,
-    output: Encoder,
+    output: Output,
     in_flight: VecDeque<InFlight>,
     /// Requests of all commands in `in_flight`.
     requests: usize,
+    window: Window,
+    /// When a client that has not authenticated is sent away.
+    strangers_until: Instant,
     /// What the client sent last is no request.
     broken: bool,
 }
@@ -60,8 +76,18 @@ pub(crate) struct Connection {
 impl Connection {
     /// A connection that has been accepted and entered.
     pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
-        let (parser, input, output) = (Parser::default(), BytesMut::new(), Encoder::default());
-        Self { stream, session, parser, input, output, in_flight: VecDeque::new(), requests: 0, broken: false }
+        let config = &session.server.config;
+        Self {
+            parser: Parser::default(),
+            input: BytesMut::new(),
+            output: Output::new(stream, config.write_stall),
+            in_flight: VecDeque::new(),
+            requests: 0,
+            window: Window(Window::START),
+            strangers_until: Instant::now() + config.greeting,
+            broken: false,
+            session,
+        }
     }
 
     /// Serves until the client goes, breaks the protocol or does not read, or the server stops; what was submitted is answered first.
@@ -69,7 +95,7 @@ impl Connection {
         loop {
             self.serve_buffered().await?;
             self.settle().await?;
-            self.write().await?;
+            self.output.write().await?;
             if self.session.closing {
                 return self.close().await;
             }
@@ -82,27 +108,34 @@ impl Connection {
     /// Ends the connection. A client that is still sending is listened to for a while without being heard: closing at once would take back the
     /// error that tells it why.
     async fn close(&mut self) -> io::Result<()> {
-        self.stream.shutdown().await?;
+        let stream = &mut self.output.stream;
+        stream.shutdown().await?;
         if self.broken {
-            let rest = async { tokio::io::copy(&mut self.stream, &mut tokio::io::sink()).await };
+            let rest = async { tokio::io::copy(stream, &mut tokio::io::sink()).await };
             // Whether the client heard it is its own affair.
             drop(timeout(FAREWELL, rest).await);
         }
         Ok(())
     }
 
-    /// Waits for bytes; false when there will be none. An idle connection holds no buffer.
+    /// Waits for bytes; false when there will be none. An idle connection holds no buffer, and one that nobody has authenticated no place for long.
     async fn read(&mut self) -> io::Result<bool> {
         if self.input.is_empty() {
             self.input = BytesMut::new();
         }
         loop {
-            tokio::select! {
-                ready = self.stream.readable() => ready?,
+            let in_time = tokio::select! {
+                ready = self.output.stream.readable() => ready.map(|()| true)?,
                 _ = self.session.stop.wait_for(|stop| *stop) => return Ok(false),
+                () = sleep_until(self.strangers_until), if !self.session.authenticated => false,
+            };
+            if !in_time {
+                self.output.encoder.error(&Refused::Stranger.to_string());
+                self.output.write().await?;
+                return Ok(false);
             }
             self.input.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut self.input) {
+            match self.output.stream.try_read_buf(&mut self.input) {
                 Ok(length) => return Ok(length > 0),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -119,7 +152,7 @@ impl Connection {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     self.settle().await?;
-                    self.output.error(&format!("ERR Protocol error: {error}"));
+                    self.output.encoder.error(&format!("ERR Protocol error: {error}"));
                     self.session.closing = true;
                     self.broken = true;
                 }
@@ -134,7 +167,7 @@ impl Connection {
         let admitted = match self.session.held.take(command.args(0)) {
             Some(Held::Discarded) => {
                 self.settle().await?;
-                self.output.ok();
+                self.output.encoder.ok();
                 return Ok(());
             }
             Some(Held::Refused(refused)) => Err(refused),
@@ -146,7 +179,7 @@ impl Connection {
         };
         if let Err(refused) = served {
             self.settle().await?;
-            self.output.error(&refused.to_string());
+            self.output.encoder.error(&refused.to_string());
         }
         Ok(())
     }
@@ -165,12 +198,15 @@ impl Connection {
             },
             Run::Alone(run) => {
                 self.settle().await?;
-                Ok(run(&mut self.session, args, &mut self.output).await)
+                match run(&mut self.session, args, &mut self.output.encoder).await {
+                    Ok(strings) => self.output.bulks(strings).await.map(Ok),
+                    Err(refused) => Ok(Err(refused)),
+                }
             }
             Run::Local(run) => {
                 self.settle().await?;
                 self.session.named = None;
-                return Ok(run(&mut self.session, args, &mut self.output));
+                return Ok(run(&mut self.session, args, &mut self.output.encoder));
             }
             Run::Prefix => Ok(Err(Refused::Prefix { prefix: "CL", name: spec.name })),
         };
@@ -185,10 +221,10 @@ impl Connection {
         // A change with a name takes two rounds too.
         let alone = alone || (writes && self.session.named.is_some());
         let Work { ops, shape } = work;
-        if ops.len() > IN_FLIGHT_MAX {
+        if ops.len() > self.window.0 {
             return self.submit_in_windows(ops.into_vec(), shape, writes).await;
         }
-        if self.requests + ops.len() > IN_FLIGHT_MAX {
+        if self.requests + ops.len() > self.window.0 {
             self.settle().await?;
         }
         self.requests += ops.len();
@@ -198,54 +234,37 @@ impl Connection {
         if alone { self.settle().await } else { Ok(()) }
     }
 
-    /// A command of so many keys that not all may be under way together.
+    /// A command of so many keys that not all may be under way together. One whose reply is too long already asks for no more.
     async fn submit_in_windows(&mut self, ops: Vec<quorate_dynamo::op::Op>, shape: Shape, writes: bool) -> io::Result<()> {
         self.settle().await?;
         let mut outcomes = Outcomes::with_capacity(ops.len());
         let mut ops = ops.into_iter().enumerate().peekable();
-        while ops.peek().is_some() {
-            let window = ops.by_ref().take(IN_FLIGHT_MAX);
+        while ops.peek().is_some() && !outcomes.too_long() {
+            let window = ops.by_ref().take(self.window.0);
             let pending: Vec<_> = window.map(|(part, op)| self.session.server.data.submit(self.session.request(op, part))).collect();
-            for answer in pending {
-                outcomes.push(outcome(&mut self.session, answer).await);
-            }
+            self.gather(pending, &mut outcomes).await;
         }
-        encode(shape, writes, outcomes, &*self.session.server.data, &mut self.output);
-        self.write_if_full().await
+        answer(shape, writes, outcomes, &*self.session.server.data, &mut self.output).await
     }
 
-    /// Waits for everything under way and encodes it in order.
+    /// Waits for everything under way and answers it in order.
     async fn settle(&mut self) -> io::Result<()> {
         while let Some(InFlight { shape, writes, answers }) = self.in_flight.pop_front() {
             self.requests -= answers.len();
             let mut outcomes = Outcomes::with_capacity(answers.len());
-            for answer in answers {
-                outcomes.push(outcome(&mut self.session, answer).await);
-            }
-            encode(shape, writes, outcomes, &*self.session.server.data, &mut self.output);
-            self.write_if_full().await?;
+            self.gather(answers, &mut outcomes).await;
+            answer(shape, writes, outcomes, &*self.session.server.data, &mut self.output).await?;
+            self.output.write_if_full().await?;
         }
         Ok(())
     }
 
-    async fn write_if_full(&mut self) -> io::Result<()> {
-        if self.output.out.len() < OUTPUT_BYTES_MAX { Ok(()) } else { self.write().await }
-    }
-
-    /// Writes all replies so far. A client that does not read is cut off after a while: nothing else bounds what waits for it.
-    async fn write(&mut self) -> io::Result<()> {
-        if self.output.out.is_empty() {
-            return Ok(());
+    /// Waits for these answers.
+    async fn gather(&mut self, answers: impl IntoIterator<Item = Pending<Outcome>>, outcomes: &mut Outcomes) {
+        for answer in answers {
+            let outcome = outcome(&mut self.session, answer).await;
+            self.window.saw(outcomes.push(outcome));
         }
-        let stall = self.session.server.config.write_stall;
-        while !self.output.out.is_empty() {
-            let written = timeout(stall, self.stream.write_buf(&mut self.output.out)).await;
-            if written.map_err(|_elapsed| io::Error::from(io::ErrorKind::TimedOut))?? == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-        }
-        self.output.out = BytesMut::new();
-        Ok(())
     }
 }
 
@@ -280,10 +299,12 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
     if !session.authenticated && !admitted.spec.flags.has(Flags::NO_AUTH) {
         return Err(Refused::NoAuth);
     }
+    let mut asked = None;
     while matches!(admitted.spec.run, Run::Prefix) {
         let word = admitted.args.get(1);
         let (prefix, again) = if admitted.spec.name == "cl" {
             let level = (Level::parse(word, session.read)?, Level::parse(word, session.write)?);
+            asked = Level::parse(word, Level { consistency: None, ..session.read })?.consistency;
             ("CL", admitted.level.replace(level).is_some())
         } else {
             let named = RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
@@ -298,8 +319,20 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
             return Err(Refused::Prefix { prefix, name: admitted.spec.name });
         }
     }
+    let Spec { name, flags, .. } = *admitted.spec;
+    if admitted.named.is_some() && !admitted.spec.takes_name() {
+        return Err(Refused::Unnamed { name });
+    }
+    if let Some(level) = asked.filter(|level| flags.has(Flags::ONE_REPLICA) && !asks_one(*level)) {
+        return Err(Refused::OneReplica { name, level });
+    }
     ready(session, admitted.spec)?;
     Ok(admitted)
+}
+
+/// Whether a read at this level asks one replica.
+fn asks_one(level: Consistency) -> bool {
+    matches!(level, Consistency::One | Consistency::LocalOne | Consistency::Numeric { read: 1, .. })
 }
 
 fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {

@@ -64,18 +64,20 @@ impl Encoder {
 
     /// A string of any bytes.
     pub(crate) fn bulk(&mut self, bytes: &[u8]) {
-        self.header(b'$', bytes.len());
+        self.bulk_head(bytes.len());
         self.out.reserve(bytes.len() + 2);
         self.out.put_slice(bytes);
-        self.out.put_slice(b"\r\n");
+        self.bulk_end();
     }
 
-    /// A string, or a null when there is none.
-    pub(crate) fn bulk_or_null(&mut self, bytes: Option<&[u8]>) {
-        match bytes {
-            Some(bytes) => self.bulk(bytes),
-            None => self.null(),
-        }
+    /// What stands before a string of so many bytes.
+    pub(crate) fn bulk_head(&mut self, length: usize) {
+        self.header(b'$', length);
+    }
+
+    /// What stands behind a string.
+    pub(crate) fn bulk_end(&mut self) {
+        self.out.put_slice(b"\r\n");
     }
 
     /// Nothing.

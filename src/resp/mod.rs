@@ -11,6 +11,7 @@ mod cursors;
 mod encode;
 mod glob;
 mod held;
+mod output;
 pub mod parse;
 mod refuse;
 mod serve;

@@ -2,9 +2,11 @@
 
 use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
-use quorate_dynamo::consistency::UnknownLevel;
+use quorate_dynamo::consistency::{Consistency, UnknownLevel};
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
+
+use crate::data::name_of;
 
 /// A command that is refused by the face itself; nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,6 +57,21 @@ pub(crate) enum Refused {
     Prefix { prefix: &'static str, name: &'static str },
     #[error("ERR the name of a request is 1 to 32 bytes")]
     RequestName,
+    /// What a name would promise does not hold for the command.
+    #[error("ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied")]
+    Unnamed { name: &'static str },
+    /// A level was asked for that the command does not keep.
+    #[error("ERR '{name}' asks one replica of each partition and cannot run at {level}; leave CL out, or say ONE or LOCAL_ONE")]
+    OneReplica { name: &'static str, level: Consistency },
+    #[error("ERR the reply would have more than {max} bytes; ask for less at a time")]
+    ReplyTooLong { max: usize },
+    #[error("ERR a pattern of {bytes} bytes is more than the {max} allowed")]
+    PatternTooLong { bytes: usize, max: usize },
+    #[error("ERR at most {max} names or patterns at a time")]
+    TooManyNames { max: usize },
+    /// The time to authenticate is over; the connection is closed.
+    #[error("NOAUTH the time to authenticate is over")]
+    Stranger,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
     #[error(
@@ -72,6 +89,8 @@ pub(crate) enum Refused {
     ProtocolVersion,
     #[error("ERR Client names cannot contain spaces, newlines or special characters.")]
     ClientName,
+    #[error("ERR a name of {bytes} bytes is more than the {max} allowed")]
+    ClientNameTooLong { bytes: usize, max: usize },
     #[error("ERR Unrecognized option '{name}'")]
     ClientAttribute { name: String },
     #[error("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")]
@@ -170,18 +189,14 @@ fn names(missing: &[NodeId], topology: &Topology) -> String {
     let mut text = String::new();
     for (index, id) in missing.iter().enumerate() {
         text.push_str(if index == 0 { "; missing " } else { ", " });
-        text.push_str(&name(*id, topology));
+        text.push_str(&name_of(*id, topology));
     }
     text
 }
 
-fn name(id: NodeId, topology: &Topology) -> String {
-    topology.nodes.get(&id).map_or_else(|| format!("n{id}"), |node| format!("{}@{}", node.name, node.datacenter))
-}
-
 /// `; a@east: its disk is full`, for each node that refused.
 fn reasons(refused: &[(NodeId, Refusal)], topology: &Topology) -> String {
-    refused.iter().fold(String::new(), |text, (id, reason)| format!("{text}; {}: {reason}", name(*id, topology)))
+    refused.iter().fold(String::new(), |text, (id, reason)| format!("{text}; {}: {reason}", name_of(*id, topology)))
 }
 
 #[cfg(test)]

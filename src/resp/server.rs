@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::cursors::Cursors;
 use super::encode::Protocol;
-use crate::config::Secret;
+use crate::config::{Durability, Secret};
 use crate::data::Data;
 use crate::limits::{self, Guests};
 
@@ -22,8 +22,10 @@ pub struct RespConfig {
     pub timeout: Duration,
     /// How many connections there may be, over all faces that share it. Default: as many as the file descriptors allow, at most 10 000 (Redis).
     pub guests: Arc<Guests>,
-    /// Whether writes outlive the process: what `CONFIG GET appendonly` says.
-    pub durable: bool,
+    /// When a write is on disk: what `CONFIG GET append…` says. `None` when nothing outlives the process.
+    pub durability: Option<Durability>,
+    /// How long a client may take to authenticate, if there is a password. Default: 10 s (guess).
+    pub greeting: Duration,
     /// Silence on an idle connection before the kernel probes it. Default: 300 s (Redis).
     pub keepalive: Duration,
     /// How long a client may leave its replies unread before it is cut off. Default: 60 s (guess).
@@ -36,7 +38,8 @@ impl Default for RespConfig {
             password: None,
             timeout: Duration::from_secs(2),
             guests: Guests::new(limits::clients_max()),
-            durable: true,
+            durability: Some(Durability::Sync),
+            greeting: Duration::from_secs(10),
             keepalive: Duration::from_mins(5),
             write_stall: Duration::from_mins(1),
         }

@@ -1,13 +1,14 @@
 //! What a data command becomes: requests, and how their answers become one reply.
 
+use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use quorate_dynamo::op::{Answer, Expiry, Kind, Op, Reply, RequestError};
 use smallvec::{SmallVec, smallvec};
 
-use super::encode::Encoder;
-use super::refuse::{Extent, request_error};
+use super::output::Output;
+use super::refuse::{Extent, Refused, request_error};
 use crate::data::Data;
 
 /// A data command, translated.
@@ -67,36 +68,94 @@ pub(crate) fn now_ms() -> u64 {
 /// The result of one request.
 pub(crate) type Outcome = Result<Answer, RequestError>;
 
-/// The results of the requests of one command, in the order of its keys.
-pub(crate) type Outcomes = SmallVec<[Outcome; 1]>;
+/// The most bytes of values that a command may name one by one, be it the same value many times: as much as one answer between nodes. Collections
+/// are not counted: they are stored once and answered whole.
+pub(crate) const REPLY_BYTES_MAX: usize = 512 * 1024 * 1024;
 
-/// Writes the reply for the outcomes of all requests of one command.
-pub(crate) fn encode(shape: Shape, writes: bool, outcomes: Outcomes, data: &dyn Data, to: &mut Encoder) {
-    let keys = outcomes.len();
-    let applied = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
-    let mut replies: SmallVec<[Reply; 1]> = SmallVec::with_capacity(keys);
-    for outcome in outcomes {
-        match outcome {
-            Ok(answer) => replies.push(answer.reply),
-            Err(RequestError::WrongKind) if shape == Shape::Each => replies.push(Reply::Nil),
-            Err(RequestError::NotAnInteger) if shape == Shape::FieldNumber => return to.error("ERR hash value is not an integer"),
-            Err(error) => return to.error(&request_error(&error, Extent { writes, keys, applied }, &data.topology())),
+/// The results of the requests of one command, in the order of its keys, as long as they are not too much for one reply.
+#[derive(Debug)]
+pub(crate) struct Outcomes {
+    list: SmallVec<[Outcome; 1]>,
+    /// Bytes of the values that the command named one by one.
+    named: usize,
+}
+
+impl Outcomes {
+    pub(crate) fn with_capacity(requests: usize) -> Self {
+        Self { list: SmallVec::with_capacity(requests), named: 0 }
+    }
+
+    /// Adds the next; returns how many bytes its answer has. Once they are too much for one reply, none is kept.
+    pub(crate) fn push(&mut self, outcome: Outcome) -> usize {
+        let bytes = outcome.as_ref().map_or(0, |answer| weight(&answer.reply));
+        if matches!(&outcome, Ok(Answer { reply: Reply::Value(_) | Reply::Values(_), .. })) {
+            self.named += bytes;
         }
+        self.list.push(outcome);
+        if self.too_long() {
+            self.list = SmallVec::new();
+        }
+        bytes
+    }
+
+    /// Whether the reply is refused for its length, whatever the other requests are answered.
+    pub(crate) fn too_long(&self) -> bool {
+        self.named > REPLY_BYTES_MAX
+    }
+}
+
+/// The bytes of the values of a reply.
+fn weight(reply: &Reply) -> usize {
+    let sum = |values: &[Bytes]| values.iter().map(Bytes::len).sum();
+    match reply {
+        Reply::Value(value) => value.len(),
+        Reply::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
+        Reply::List(values) | Reply::Siblings { values, .. } | Reply::Keys { keys: values, .. } => sum(values),
+        Reply::Pairs(pairs) => pairs.iter().map(|(field, value)| field.len() + value.len()).sum(),
+        Reply::Done | Reply::Nil | Reply::Integer(_) | Reply::Integers(_) | Reply::Kind(_) | Reply::Expiry(_) => 0,
+    }
+}
+
+/// Writes the reply for the outcomes of all requests of one command, element by element: the client's pace bounds what waits for it.
+pub(crate) async fn answer(shape: Shape, writes: bool, outcomes: Outcomes, data: &dyn Data, to: &mut Output) -> io::Result<()> {
+    if outcomes.too_long() {
+        to.encoder.error(&Refused::ReplyTooLong { max: REPLY_BYTES_MAX }.to_string());
+        return Ok(());
+    }
+    let keys = outcomes.list.len();
+    let applied = outcomes.list.iter().filter(|outcome| outcome.is_ok()).count();
+    let mut replies: SmallVec<[Reply; 1]> = SmallVec::with_capacity(keys);
+    for outcome in outcomes.list {
+        let error = match outcome {
+            Ok(answer) => {
+                replies.push(answer.reply);
+                continue;
+            }
+            Err(RequestError::WrongKind) if shape == Shape::Each => {
+                replies.push(Reply::Nil);
+                continue;
+            }
+            Err(RequestError::NotAnInteger) if shape == Shape::FieldNumber => "ERR hash value is not an integer".to_owned(),
+            Err(error) => request_error(&error, Extent { writes, keys, applied }, &data.topology()),
+        };
+        to.encoder.error(&error);
+        return Ok(());
     }
     match shape {
-        Shape::Ok => to.ok(),
-        Shape::Sum => to.integer(replies.iter().map(number).sum()),
+        Shape::Ok => to.encoder.ok(),
+        Shape::Sum => to.encoder.integer(replies.iter().map(number).sum()),
         Shape::Each => {
-            to.array(replies.len());
-            for reply in &replies {
-                plain(reply, to);
+            to.encoder.array(replies.len());
+            for reply in replies {
+                plain(reply, to).await?;
             }
         }
-        _ => match replies.first() {
-            Some(reply) => single(shape, reply, to),
-            None => to.null(),
+        _ => match replies.into_iter().next() {
+            Some(reply) => single(shape, reply, to).await?,
+            None => to.encoder.null(),
         },
     }
+    Ok(())
 }
 
 fn number(reply: &Reply) -> i64 {
@@ -107,25 +166,34 @@ fn number(reply: &Reply) -> i64 {
 }
 
 /// The reply of a command with one request.
-fn single(shape: Shape, reply: &Reply, to: &mut Encoder) {
+async fn single(shape: Shape, reply: Reply, to: &mut Output) -> io::Result<()> {
     match (shape, reply) {
-        (Shape::First, Reply::Values(values)) => to.bulk_or_null(values.first().and_then(Option::as_deref)),
-        (Shape::First, Reply::Integers(numbers)) => to.integer(numbers.first().copied().unwrap_or(0)),
-        (Shape::Present, Reply::Values(values)) => to.integer(i64::from(values.first().is_some_and(Option::is_some))),
+        (Shape::First, Reply::Values(values)) => to.bulk_or_null(values.into_iter().next().flatten()).await,
+        (Shape::First, Reply::Integers(numbers)) => {
+            to.encoder.integer(numbers.first().copied().unwrap_or(0));
+            Ok(())
+        }
+        (Shape::Present, Reply::Values(values)) => {
+            to.encoder.integer(i64::from(values.first().is_some_and(Option::is_some)));
+            Ok(())
+        }
         (Shape::Set, Reply::List(elements)) => {
-            to.set(elements.len());
-            bulks(elements.iter(), to);
+            to.encoder.set(elements.len());
+            to.bulks(elements).await
         }
         (Shape::Fields, Reply::Pairs(pairs)) => {
-            to.array(pairs.len());
-            bulks(pairs.iter().map(|(field, _)| field), to);
+            to.encoder.array(pairs.len());
+            to.bulks(pairs.into_iter().map(|(field, _)| field)).await
         }
         (Shape::Values, Reply::Pairs(pairs)) => {
-            to.array(pairs.len());
-            bulks(pairs.iter().map(|(_, value)| value), to);
+            to.encoder.array(pairs.len());
+            to.bulks(pairs.into_iter().map(|(_, value)| value)).await
         }
-        (_, Reply::Expiry(expiry)) => to.integer(expiry_number(shape, *expiry, now_ms())),
-        _ => plain(reply, to),
+        (_, Reply::Expiry(expiry)) => {
+            to.encoder.integer(expiry_number(shape, expiry, now_ms()));
+            Ok(())
+        }
+        (_, reply) => plain(reply, to).await,
     }
 }
 
@@ -147,53 +215,42 @@ fn expiry_number(shape: Shape, expiry: Expiry, now: u64) -> i64 {
 }
 
 /// The reply that the answer is by its own type.
-fn plain(reply: &Reply, to: &mut Encoder) {
+async fn plain(reply: Reply, to: &mut Output) -> io::Result<()> {
     match reply {
-        Reply::Done => to.ok(),
-        Reply::Nil => to.null(),
-        Reply::Integer(number) => to.integer(*number),
+        Reply::Done => to.encoder.ok(),
+        Reply::Nil => to.encoder.null(),
+        Reply::Integer(number) => to.encoder.integer(number),
         Reply::Integers(numbers) => {
-            to.array(numbers.len());
+            to.encoder.array(numbers.len());
             for number in numbers {
-                to.integer(*number);
+                to.encoder.integer(number);
             }
         }
-        Reply::Value(value) => to.bulk(value),
+        Reply::Value(value) => to.bulk(value).await?,
         Reply::Values(values) => {
-            to.array(values.len());
+            to.encoder.array(values.len());
             for value in values {
-                to.bulk_or_null(value.as_deref());
+                to.bulk_or_null(value).await?;
             }
         }
-        Reply::List(elements) => strings(elements, to),
+        Reply::List(elements) | Reply::Keys { keys: elements, .. } => {
+            to.encoder.array(elements.len());
+            to.bulks(elements).await?;
+        }
         Reply::Pairs(pairs) => {
-            to.map(pairs.len());
-            for (field, value) in pairs {
-                to.bulk(field);
-                to.bulk(value);
-            }
+            to.encoder.map(pairs.len());
+            to.bulks(pairs.into_iter().flat_map(|(field, value)| [field, value])).await?;
         }
-        Reply::Kind(kind) => to.simple(kind_name(*kind)),
-        Reply::Expiry(expiry) => to.integer(expiry_number(Shape::ExpiryMillis, *expiry, 0)),
+        Reply::Kind(kind) => to.encoder.simple(kind_name(kind)),
+        Reply::Expiry(expiry) => to.encoder.integer(expiry_number(Shape::ExpiryMillis, expiry, 0)),
         Reply::Siblings { token, values } => {
-            to.array(2);
-            to.bulk(token);
-            strings(values, to);
+            to.encoder.array(2);
+            to.bulk(token).await?;
+            to.encoder.array(values.len());
+            to.bulks(values).await?;
         }
-        Reply::Keys { keys, .. } => strings(keys, to),
     }
-}
-
-/// An array of strings.
-pub(crate) fn strings(elements: &[Bytes], to: &mut Encoder) {
-    to.array(elements.len());
-    bulks(elements.iter(), to);
-}
-
-fn bulks<'a>(elements: impl Iterator<Item = &'a Bytes>, to: &mut Encoder) {
-    for element in elements {
-        to.bulk(element);
-    }
+    Ok(())
 }
 
 /// What `TYPE` calls a kind.

@@ -1,7 +1,10 @@
 //! Each command's words and replies, byte for byte.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
+use quorate::config::Durability;
+use quorate::resp::RespConfig;
 use quorate::resp::client::Value;
 use quorate_dynamo::op::{Mutation, Op, SetExpiry};
 
@@ -201,6 +204,10 @@ async fn a_scan_shows_every_key_that_stays() {
     raw.ask("SCAN 18446744073709551615", "-ERR invalid cursor/").await;
     raw.ask("SCAN 0 COUNT 0", "-ERR syntax error/").await;
     raw.ask("SCAN 0 MATCH", "-ERR syntax error/").await;
+    let (long, refused) = ("*".repeat(1025), "-ERR a pattern of 1025 bytes is more than the 1024 allowed/");
+    for command in [format!("SCAN 0 MATCH {long}"), format!("KEYS {long}"), format!("CONFIG GET {long}")] {
+        raw.ask(&command, refused).await;
+    }
     raw.ask("SCAN 549755813888000", "*2/$1/0/*0/").await;
 }
 
@@ -221,7 +228,34 @@ async fn what_clients_ask_at_connect() {
     raw.ask("COMMAND INFO get nope", "*2/*10/$3/get/:2/*2/+readonly/+fast/:1/:1/:1/*1/+@string/*0/*0/*0/$-1/").await;
     raw.ask("COMMAND GETKEYS MSET a 1 b 2", "*2/$1/a/$1/b/").await;
     raw.ask("COMMAND GETKEYS PING", "-ERR The command has no key arguments/").await;
+    for command in ["COMMAND INFO", "COMMAND DOCS", "CONFIG GET"] {
+        raw.ask(&(command.to_owned() + &" get".repeat(257)), "-ERR at most 256 names or patterns at a time/").await;
+    }
     raw.ask("COMMAND DOCS ttl", "*2/$3/ttl/*6/$7/summary/").await;
+}
+
+#[tokio::test]
+async fn what_an_unknown_subcommand_advises_is_there() {
+    let face = Face::start().await;
+    let mut client = face.client().await;
+    for name in [&b"CLIENT"[..], b"CONFIG", b"COMMAND", b"QUORATE"] {
+        let Value::Array(lines) = client.command(&[name, b"HELP"]).await.unwrap() else { panic!("no array") };
+        assert!(lines.len() > 1);
+    }
+}
+
+#[tokio::test]
+async fn the_settings_tell_when_a_write_is_on_disk() {
+    for (durability, appendfsync, appendonly) in [
+        (None, "$2/no", "$2/no"),
+        (Some(Durability::None), "$2/no", "$3/yes"),
+        (Some(Durability::Interval(Duration::from_secs(1))), "$8/everysec", "$3/yes"),
+        (Some(Durability::Sync), "$6/always", "$3/yes"),
+    ] {
+        let face = Face::with(RespConfig { durability, ..RespConfig::default() }).await;
+        let expected = format!("*4/$11/appendfsync/{appendfsync}/$10/appendonly/{appendonly}/");
+        face.raw().await.ask("CONFIG GET append*", &expected).await;
+    }
 }
 
 #[tokio::test]
@@ -235,9 +269,18 @@ async fn the_descriptions_are_whole() {
     }
     let info = client.command(&[b"INFO"]).await.unwrap();
     let info = std::str::from_utf8(info.bytes().unwrap()).unwrap();
-    for line in
-        ["loading:0", "redis_version:7.2.0", "role:master", "node:a", "datacenter:east", "connected_clients:1", "keyspace2:name=carts"]
-    {
+    for line in [
+        "loading:0",
+        "redis_version:7.2.0",
+        "role:master",
+        "node:a",
+        "node_number:1",
+        "node2:name=b,datacenter=west",
+        "datacenter:east",
+        "connected_clients:1",
+        "places_taken:1",
+        "keyspace2:name=carts",
+    ] {
         assert!(info.contains(&format!("\r\n{line}")), "{line} in {info}");
     }
     let section = client.command(&[b"INFO", b"replication"]).await.unwrap();

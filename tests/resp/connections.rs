@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use quorate::config::Secret;
 use quorate::limits::Guests;
 use quorate::resp::RespConfig;
 use tokio::io::AsyncWriteExt;
@@ -14,6 +15,7 @@ async fn nonsense_is_answered_and_the_connection_closed() {
     for (bytes, reply) in [
         (&b"*1\r\n$536870913\r\n"[..], "invalid bulk length"),
         (b"*1048577\r\n", "invalid multibulk length"),
+        (b"*131073\r\n", "invalid multibulk length: 131073 arguments are more than the 131072 allowed; nothing was applied"),
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"%1\r\n$1\r\na\r\n", "expected '*', got '%'"),
         (b"GET \"k\r\n", "unbalanced quotes in request"),
@@ -108,6 +110,73 @@ async fn a_client_that_never_reads_is_cut_off() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), clients).await.expect("the connection is dropped");
+}
+
+/// Bytes of memory that this process has.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap();
+    status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
+}
+
+#[tokio::test]
+async fn a_long_reply_is_made_as_it_is_read() {
+    let face = Face::start().await;
+    let mut other = face.client().await;
+    other.command(&[b"SET", b"big", &vec![b'x'; 8 * 1024 * 1024]]).await.unwrap();
+    other.command(&[b"HSET", b"hash", b"big", &vec![b'x'; 8 * 1024 * 1024]]).await.unwrap();
+    let before = resident();
+    let mut slow = Vec::new();
+    for command in ["MGET".to_owned() + &" big".repeat(60), "HMGET hash".to_owned() + &" big".repeat(60)] {
+        let mut raw = face.raw().await;
+        raw.send(command + "\r\n").await;
+        raw.expect("*60/$8388608/x").await;
+        slow.push(raw);
+    }
+    for _ in 0..100 {
+        assert_eq!(other.command(&[b"PING"]).await.unwrap().bytes().unwrap(), b"PONG");
+    }
+    let grown = resident().saturating_sub(before);
+    assert!(grown < 300 * 1024 * 1024, "{grown} bytes for replies of 480 MiB each that nobody has read");
+}
+
+#[tokio::test]
+async fn a_reply_beyond_the_bound_is_refused_and_asks_for_no_more() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    face.client().await.command(&[b"SET", b"big", &vec![b'x'; 8 * 1024 * 1024]]).await.unwrap();
+    let refused = "-ERR the reply would have more than 536870912 bytes; ask for less at a time/";
+    raw.ask(&("MGET".to_owned() + &" big".repeat(65)), refused).await;
+    let asked = face.fake.state().log.len();
+    raw.ask(&("MGET".to_owned() + &" big".repeat(5000)), refused).await;
+    assert!(face.fake.state().log.len() - asked <= 128, "nobody needs the rest");
+    raw.ask("PING", "+PONG/").await;
+}
+
+#[tokio::test]
+async fn what_a_connection_is_called_is_short() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    let refused = "-ERR a name of 129 bytes is more than the 128 allowed/";
+    raw.ask(&format!("CLIENT SETNAME {}", "x".repeat(129)), refused).await;
+    raw.ask(&format!("CLIENT SETINFO LIB-NAME {}", "x".repeat(129)), refused).await;
+    raw.ask(&format!("HELLO 2 SETNAME {}", "x".repeat(129)), refused).await;
+    raw.ask(&format!("CLIENT SETNAME {}", "x".repeat(128)), "+OK/").await;
+}
+
+#[tokio::test]
+async fn a_stranger_keeps_no_place() {
+    let config = RespConfig { password: Some(Secret::new("pw")), greeting: Duration::from_millis(200), ..RespConfig::default() };
+    let face = Face::with(config).await;
+    let mut known = face.raw().await;
+    known.ask("AUTH pw", "+OK/").await;
+    let (mut silent, mut half, mut busy) = (face.raw().await, face.raw().await, face.raw().await);
+    half.send("*2\r\n$4\r\nAU").await;
+    busy.ask("PING", "-NOAUTH Authentication required./").await;
+    for stranger in [&mut silent, &mut half, &mut busy] {
+        stranger.expect("-NOAUTH the time to authenticate is over/").await;
+        stranger.expect_end().await;
+    }
+    known.ask("PING", "+PONG/").await;
 }
 
 #[tokio::test]

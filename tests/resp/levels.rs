@@ -31,8 +31,6 @@ async fn a_level_for_one_command() {
     assert_eq!(last(&face), (Some(Consistency::Numeric { read: 2, write: 3 }), 50));
     raw.ask("GET k", "$1/v/").await;
     assert_eq!(last(&face), (None, 2000));
-    raw.ask("CL ALL SCAN 0 COUNT 100", "*2/$1/0/*1/$1/k/").await;
-    assert_eq!(last(&face), (Some(Consistency::All), 2000));
     raw.ask("CL NOPE GET k", "-ERR no such consistency level: \"NOPE\"; use ONE, TWO, ").await;
     let mut raw = face.raw().await;
     raw.ask("CL ALL PING", "-ERR CL goes before a command on data, not before 'ping'/").await;
@@ -62,6 +60,44 @@ async fn a_name_for_one_command() {
     raw.ask("REQ 123456789012345678901234567890123 INCR c", "-ERR the name of a request is 1 to 32 bytes/").await;
     raw.ask("REQ a PING", "-ERR REQ goes before a command on data, not before 'ping'/").await;
     raw.ask("REQ a CL ONE REQ b INCR c", "-ERR REQ goes before a command on data, not before 'req'/").await;
+}
+
+#[tokio::test]
+async fn a_name_goes_only_before_what_is_done_once() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    for (command, name) in
+        [("FLUSHDB", "flushdb"), ("FLUSHALL", "flushall"), ("SCAN 0", "scan"), ("WAIT 0 1", "wait"), ("GET k", "get"), ("MGET k", "mget")]
+    {
+        let refused =
+            format!("-ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied/");
+        raw.ask(&format!("REQ a {command}"), &refused).await;
+        raw.ask(&format!("REQ a CL ONE {command}"), &refused).await;
+    }
+    assert!(face.fake.state().log.is_empty());
+    raw.ask("REQ a SADD s x", ":1/").await;
+}
+
+#[tokio::test]
+async fn a_walk_is_refused_a_level_that_it_does_not_keep() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask("SET k v", "+OK/").await;
+    let asked = face.fake.state().log.len();
+    for level in ["ALL", "QUORUM", "LOCAL_QUORUM", "TWO", "R=2,TIMEOUT=1s"] {
+        for (command, name) in [("SCAN 0", "scan"), ("KEYS *", "keys"), ("DBSIZE", "dbsize")] {
+            raw.ask(&format!("CL {level} {command}"), &format!("-ERR '{name}' asks one replica of each partition and cannot run at "))
+                .await;
+            raw = face.raw().await;
+        }
+    }
+    assert_eq!(face.fake.state().log.len(), asked);
+    raw.ask("CLIENT CONSISTENCY READ ALL", "+OK/").await;
+    for spec in ["", "CL ONE ", "CL LOCAL_ONE ", "CL R=1 ", "CL TIMEOUT=1s ", "CL DEFAULT "] {
+        raw.ask(&format!("{spec}SCAN 0 COUNT 100"), "*2/$1/0/*1/$1/k/").await;
+        raw.ask(&format!("{spec}KEYS *"), "*1/$1/k/").await;
+        raw.ask(&format!("{spec}DBSIZE"), ":1/").await;
+    }
 }
 
 #[tokio::test]

@@ -39,23 +39,44 @@ async fn a_command_of_two_rounds_is_not_overtaken() {
     raw.expect(":1/:1/:1/").await;
 }
 
+/// How many requests are under way together, each time that all of the last have been answered; in the end `total` were.
+async fn windows(face: &Face, total: usize) -> Vec<usize> {
+    let mut windows = Vec::new();
+    while windows.iter().sum::<usize>() < total {
+        until("there is something to answer", || !face.fake.state().kept.is_empty()).await;
+        // What goes together is submitted in one turn.
+        tokio::task::yield_now().await;
+        let kept: Vec<_> = face.fake.state().kept.drain(..).collect();
+        assert!(kept.iter().all(|kept| matches!(kept.request.op, Op::Query(_, Query::Get))));
+        windows.push(kept.len());
+        kept.into_iter().for_each(super::fake::Kept::release);
+    }
+    windows
+}
+
 #[tokio::test]
-async fn at_most_1024_requests_are_under_way() {
+async fn short_answers_widen_the_window_of_requests_up_to_its_bound() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     face.fake.state().hold = true;
-    raw.send("GET k\r\n".repeat(1500) + "MGET" + &" k".repeat(1500) + "\r\n").await;
-    until("the first window is full", || face.fake.state().kept.len() == 1024).await;
-    let mut answered = 0;
-    while answered < 3000 {
-        until("there is something to answer", || !face.fake.state().kept.is_empty()).await;
-        let kept: Vec<_> = face.fake.state().kept.drain(..).collect();
-        assert!(kept.len() <= 1024, "{}", kept.len());
-        assert!(kept.iter().all(|kept| matches!(kept.request.op, Op::Query(_, Query::Get))));
-        answered += kept.len();
-        kept.into_iter().for_each(super::fake::Kept::release);
-    }
-    raw.expect(&("$-1/".repeat(1500) + "*1500/" + &"$-1/".repeat(1500))).await;
+    raw.send("MGET".to_owned() + &" k".repeat(5000) + "\r\n").await;
+    let windows = windows(&face, 5000).await;
+    assert_eq!(windows[..5], [64, 128, 256, 512, 1024], "{windows:?}");
+    assert!(windows.iter().all(|window| *window <= 1024), "{windows:?}");
+    raw.expect(&("*5000/".to_owned() + &"$-1/".repeat(5000))).await;
+}
+
+#[tokio::test]
+async fn a_long_answer_narrows_the_window_at_once() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    let mut client = face.client().await;
+    client.command(&[b"SET", b"k", &vec![b'x'; 16 * 1024 * 1024]]).await.unwrap();
+    face.fake.state().hold = true;
+    raw.send("MGET absent".to_owned() + &" k".repeat(31) + &" absent".repeat(500) + "\r\n").await;
+    assert_eq!(windows(&face, 64).await, [64]);
+    // What fits in 256 MiB, and one more for each short answer since.
+    assert_eq!(windows(&face, 48).await, [16 + 32]);
 }
 
 #[tokio::test]

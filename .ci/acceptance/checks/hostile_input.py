@@ -81,6 +81,27 @@ def check_half_open_connections_do_not_stop_the_others():
         assert node.call("GET", "k7") == b"v"
 
 
+def check_a_short_request_for_a_long_reply_stops_nobody():
+    """Clients that ask for half a gigabyte in a few hundred bytes and read none of it."""
+    with Cluster(1) as cluster:
+        node = cluster[0]
+        assert node.call("SET", "big", b"x" * (16 * MEGABYTE)) == "OK"
+        before = node.resident_bytes()
+        greedy = [Connection(node.resp) for _ in range(10)]
+        for connection in greedy:
+            connection.send(["MGET"] + ["big"] * 30)
+        for _ in range(200):
+            assert node.call("PING", timeout=5) == "PONG"
+        growth = node.resident_bytes() - before
+        assert growth < 4 * GROWTH_BYTES_MAX, f"grew by {growth} bytes"
+        with node.connect() as connection:
+            [refused] = connection.pipeline([["MGET"] + ["big"] * 200])
+        assert isinstance(refused, ReplyError) and "ask for less at a time" in str(refused), refused
+        for connection in greedy:
+            connection.close()
+        assert node.call("STRLEN", "big") == 16 * MEGABYTE
+
+
 def check_values_beyond_the_bound():
     with Cluster(1) as cluster:
         node = cluster[0]

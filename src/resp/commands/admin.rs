@@ -3,10 +3,12 @@
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use super::command::few;
 use super::connection::REDIS_VERSION;
 use super::{arity, is, text};
+use crate::config::Durability;
 use crate::resp::encode::Encoder;
-use crate::resp::glob;
+use crate::resp::glob::Glob;
 use crate::resp::parse::{ARGUMENT_BYTES_MAX, Args};
 use crate::resp::refuse::Refused;
 use crate::resp::session::Session;
@@ -44,19 +46,22 @@ fn server(session: &Session, page: &mut String) -> Writing {
     let node = topology.nodes.get(&session.server.data.node());
     write!(page, "redis_version:{REDIS_VERSION}\r\nredis_mode:standalone\r\nserver_name:quorate\r\n")?;
     write!(page, "quorate_version:{}\r\n", env!("CARGO_PKG_VERSION"))?;
-    write!(page, "node:{}\r\n", node.map_or("", |node| &node.name))?;
+    write!(page, "node:{}\r\nnode_number:{}\r\n", node.map_or("", |node| &node.name), session.server.data.node())?;
     write!(page, "datacenter:{}\r\n", node.map_or("", |node| &node.datacenter))?;
     write!(page, "process_id:{}\r\ntcp_port:{}\r\n", std::process::id(), session.server.address.port())?;
     write!(page, "uptime_in_seconds:{}\r\n", session.server.started.elapsed().as_secs())
 }
 
 fn clients(session: &Session, page: &mut String) -> Writing {
-    write!(page, "connected_clients:{}\r\nmaxclients:{}\r\n", session.server.clients.count(), session.server.config.guests.max())
+    let (clients, guests) = (session.server.clients.count(), &session.server.config.guests);
+    write!(page, "connected_clients:{clients}\r\nmaxclients:{}\r\n", guests.max())?;
+    // Over all faces: what is compared with maxclients.
+    write!(page, "places_taken:{}\r\nplaces_refused:{}\r\n", guests.open(), guests.refused())
 }
 
 fn persistence(session: &Session, page: &mut String) -> Writing {
     let loading = u8::from(!session.server.data.ready());
-    write!(page, "loading:{loading}\r\naof_enabled:{}\r\n", u8::from(session.server.config.durable))
+    write!(page, "loading:{loading}\r\naof_enabled:{}\r\n", u8::from(session.server.config.durability.is_some()))
 }
 
 fn stats(session: &Session, page: &mut String) -> Writing {
@@ -74,7 +79,11 @@ fn replication(_: &Session, page: &mut String) -> Writing {
 /// Redis's cluster protocol is off: any node serves any key.
 fn cluster(session: &Session, page: &mut String) -> Writing {
     let topology = session.server.data.topology();
-    write!(page, "cluster_enabled:0\r\nquorate_nodes:{}\r\nquorate_epoch:{}\r\n", topology.nodes.len(), topology.epoch.0)
+    write!(page, "cluster_enabled:0\r\nquorate_nodes:{}\r\nquorate_epoch:{}\r\n", topology.nodes.len(), topology.epoch.0)?;
+    for (number, node) in &topology.nodes {
+        write!(page, "node{number}:name={},datacenter={},rack={}\r\n", node.name, node.datacenter, node.rack)?;
+    }
+    Ok(())
 }
 
 fn keyspaces(session: &Session, page: &mut String) -> Writing {
@@ -88,11 +97,16 @@ fn keyspaces(session: &Session, page: &mut String) -> Writing {
 /// The settings of Redis that clients and tools look at, with what is true here.
 fn settings(session: &Session) -> Vec<(&'static str, String)> {
     let config = &session.server.config;
-    let durable = if config.durable { "yes" } else { "no" };
+    let (appendonly, appendfsync) = match config.durability {
+        None => ("no", "no"),
+        Some(Durability::Sync) => ("yes", "always"),
+        Some(Durability::Interval(_)) => ("yes", "everysec"),
+        Some(Durability::None) => ("yes", "no"),
+    };
     let databases = session.server.data.topology().keyspaces.keys().last().map_or(1, |last| u64::from(last.0) + 1);
     vec![
-        ("appendfsync", if config.durable { "always" } else { "no" }.to_owned()),
-        ("appendonly", durable.to_owned()),
+        ("appendfsync", appendfsync.to_owned()),
+        ("appendonly", appendonly.to_owned()),
         ("bind", session.server.address.ip().to_string()),
         ("databases", databases.to_string()),
         ("maxclients", config.guests.max().to_string()),
@@ -108,9 +122,10 @@ fn settings(session: &Session) -> Vec<(&'static str, String)> {
 }
 
 pub(crate) fn config_get(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
-    let patterns: Vec<Vec<u8>> = args.iter(2).map(<[u8]>::to_ascii_lowercase).collect();
+    few(args)?;
+    let patterns: Vec<Glob> = args.iter(2).map(|pattern| Glob::new(&pattern.to_ascii_lowercase())).collect::<Result<_, _>>()?;
     let mut found = settings(session);
-    found.retain(|(name, _)| patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes())));
+    found.retain(|(name, _)| patterns.iter().any(|pattern| pattern.matches(name.as_bytes())));
     to.map(found.len());
     for (name, value) in found {
         to.bulk(name.as_bytes());

@@ -16,8 +16,14 @@ pub(crate) fn id(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
     Ok(())
 }
 
-/// A name is printable ASCII without blanks, so that a line of `CLIENT LIST` can be read by programs.
+/// The longest name of a connection or a library, in bytes. Every connection keeps its own, and `CLIENT LIST` shows all of them. Guess.
+const NAME_BYTES_MAX: usize = 128;
+
+/// A name is short, and printable ASCII without blanks, so that a line of `CLIENT LIST` can be read by programs.
 pub(super) fn valid_name(name: &[u8]) -> Result<&[u8], Refused> {
+    if name.len() > NAME_BYTES_MAX {
+        return Err(Refused::ClientNameTooLong { bytes: name.len(), max: NAME_BYTES_MAX });
+    }
     if name.iter().all(u8::is_ascii_graphic) { Ok(name) } else { Err(Refused::ClientName) }
 }
 
@@ -30,7 +36,10 @@ pub(crate) fn setname(session: &mut Session, args: Args<'_>, to: &mut Encoder) -
 
 pub(crate) fn getname(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
     let name = session.server.clients.find(session.id).map(|client| client.name).filter(|name| !name.is_empty());
-    to.bulk_or_null(name.as_deref().map(str::as_bytes));
+    match name {
+        Some(name) => to.bulk(name.as_bytes()),
+        None => to.null(),
+    }
     Ok(())
 }
 

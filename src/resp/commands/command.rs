@@ -9,9 +9,28 @@ use crate::resp::table::{self, Group, Spec};
 
 type Done = Result<(), Refused>;
 
+/// How many names one `COMMAND` may ask about, and patterns one `CONFIG GET` may hold: each is answered at once and in full. Guess.
+const NAMES_MAX: usize = 256;
+
+pub(super) fn few(args: Args<'_>) -> Done {
+    if args.len() > NAMES_MAX + 2 { Err(Refused::TooManyNames { max: NAMES_MAX }) } else { Ok(()) }
+}
+
 /// A name that only stands before its subcommands; reached with a word that is none of them.
 pub(crate) fn container(_: &mut Session, args: Args<'_>, _: &mut Encoder) -> Done {
     Err(Refused::UnknownSubcommand { command: text(args.get(0)).to_uppercase(), name: text(args.get(1)) })
+}
+
+/// What may follow a name, one line each: `CLIENT HELP` and its like.
+pub(crate) fn help(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    let spec = table::find(args.get(0)).ok_or(Refused::NoSuchCommand)?;
+    to.array(spec.subcommands.len());
+    for sub in spec.subcommands {
+        let words = format!("{} {}", spec.name, sub.name).to_uppercase();
+        let gap = if sub.syntax.is_empty() { "" } else { " " };
+        to.simple(&format!("{words}{gap}{}: {}", sub.syntax, sub.summary));
+    }
+    Ok(())
 }
 
 /// `COMMAND` alone; with a word that is no subcommand it is refused.
@@ -36,6 +55,7 @@ pub(crate) fn list(_: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
 }
 
 pub(crate) fn info(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    few(args)?;
     if args.len() == 2 {
         to.array(table::all().count());
         table::all().for_each(|(group, spec)| describe(group, "", spec, to));
@@ -52,6 +72,7 @@ pub(crate) fn info(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
 }
 
 pub(crate) fn docs(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+    few(args)?;
     let chosen: Vec<_> = if args.len() == 2 { table::all().collect() } else { args.iter(2).filter_map(named).collect() };
     to.map(chosen.len());
     for (group, spec) in chosen {

@@ -36,7 +36,7 @@ pub(crate) fn wait<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Enc
             Some(acked) => to.integer(i64::from(acked)),
             None => to.error("STOPPING the node is stopping"),
         }
-        Ok(())
+        Ok(Vec::new())
     })
 }
 
@@ -46,6 +46,6 @@ pub(crate) fn status<'a>(session: &'a mut Session, _: Args<'a>, to: &'a mut Enco
             Ok(document) => to.bulk(document.as_bytes()),
             Err(_) => to.error("STOPPING the node is stopping"),
         }
-        Ok(())
+        Ok(Vec::new())
     })
 }

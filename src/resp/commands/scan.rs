@@ -6,15 +6,20 @@ use quorate_dynamo::op::{Op, PartitionOp, Query, Reply, RequestError};
 
 use super::{integer, is};
 use crate::resp::encode::Encoder;
-use crate::resp::glob;
+use crate::resp::glob::Glob;
 use crate::resp::parse::Args;
 use crate::resp::refuse::{Extent, Refused, request_error};
 use crate::resp::session::Session;
 use crate::resp::table::RunFuture;
-use crate::resp::work::{kind_name, strings};
+use crate::resp::work::{REPLY_BYTES_MAX, kind_name};
 
 /// The most keys of one page, whatever `COUNT` says.
 const PAGE_KEYS_MAX: i64 = 10_000;
+/// The most keys that one replica is asked for at a time, and the bytes of keys after which a page is full: a page of long keys has fewer of them.
+const ASK_KEYS_MAX: usize = 1000;
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// How many steps of matching are taken before others have their turn; about a quarter of a millisecond.
+const TURN_STEPS: usize = 256 * 1024;
 /// The most partitions that one `SCAN` visits, so that it answers soon on an empty keyspace of many partitions.
 const PAGE_PARTITIONS_MAX: u16 = 64;
 /// The most keys that `KEYS` answers.
@@ -31,7 +36,7 @@ struct Position {
 
 /// What a `SCAN` asks for besides its position.
 struct Filter<'a> {
-    pattern: Option<&'a [u8]>,
+    pattern: Option<Glob>,
     kind: Option<&'a [u8]>,
     count: u32,
 }
@@ -49,11 +54,14 @@ pub(crate) fn scan<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Enc
                 let next = if done { 0 } else { session.server.cursors.save(session.keyspace, position.partition, position.after) };
                 to.array(2);
                 to.bulk(next.to_string().as_bytes());
-                strings(&keys, to);
+                to.array(keys.len());
+                Ok(keys)
             }
-            Err(error) => fail(session, &error, false, to),
+            Err(error) => {
+                fail(session, &error, false, to);
+                Ok(Vec::new())
+            }
         }
-        Ok(())
     })
 }
 
@@ -62,7 +70,7 @@ fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
     for at in (2..args.len()).step_by(2) {
         let (option, value) = (args.get(at), (at + 1 < args.len()).then(|| args.get(at + 1)).ok_or(Refused::Syntax)?);
         if is(option, "MATCH") {
-            filter.pattern = Some(value);
+            filter.pattern = Some(Glob::new(value)?);
         } else if is(option, "TYPE") {
             filter.kind = Some(value);
         } else if is(option, "COUNT") {
@@ -78,14 +86,15 @@ fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
 /// Moves `position` by about `count` keys and gives those that pass the filter.
 async fn page(session: &Session, position: &mut Position, partitions: u16, filter: &Filter<'_>) -> Result<Vec<Bytes>, RequestError> {
     let mut keys = Vec::new();
-    let mut seen = 0;
+    let (mut seen, mut bytes) = (0, 0);
     let stop_before = position.partition.0.saturating_add(PAGE_PARTITIONS_MAX).min(partitions);
-    while position.partition.0 < stop_before && seen < filter.count as usize {
-        let count = filter.count - seen as u32;
+    while position.partition.0 < stop_before && seen < filter.count as usize && bytes < PAGE_BYTES_MAX {
+        let count = (filter.count as usize - seen).min(ASK_KEYS_MAX) as u32;
         let op = Op::Partition(position.partition, PartitionOp::Scan { after: position.after.take(), count });
         let Reply::Keys { keys: found, next } = session.ask(op).await?.reply else { break };
         seen += found.len();
-        keys.extend(found.into_iter().filter(|key| filter.pattern.is_none_or(|pattern| glob::matches(pattern, key))));
+        bytes += found.iter().map(Bytes::len).sum::<usize>();
+        keys.extend(matching(found, filter.pattern.as_ref()).await);
         if next.is_none() {
             position.partition.0 += 1;
         }
@@ -95,6 +104,23 @@ async fn page(session: &Session, position: &mut Position, partitions: u16, filte
         Some(kind) => of_kind(session, keys, kind).await,
         None => Ok(keys),
     }
+}
+
+/// Those of `keys` that match. The faces share their thread with the network, so a long walk is made in turns.
+async fn matching(keys: Vec<Bytes>, pattern: Option<&Glob>) -> Vec<Bytes> {
+    let Some(pattern) = pattern else { return keys };
+    let (mut kept, mut steps) = (Vec::new(), 0);
+    for key in keys {
+        steps += pattern.steps(&key);
+        if steps >= TURN_STEPS {
+            steps = 0;
+            tokio::task::yield_now().await;
+        }
+        if pattern.matches(&key) {
+            kept.push(key);
+        }
+    }
+    kept
 }
 
 /// Those of `keys` that hold `kind`.
@@ -115,24 +141,30 @@ async fn of_kind(session: &Session, keys: Vec<Bytes>, kind: &[u8]) -> Result<Vec
 
 pub(crate) fn keys<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
     Box::pin(async move {
-        let filter = Filter { pattern: Some(args.get(1)), kind: None, count: PAGE_KEYS_MAX as u32 };
+        let filter = Filter { pattern: Some(Glob::new(args.get(1))?), kind: None, count: PAGE_KEYS_MAX as u32 };
         let partitions = session.partitions();
         let mut position = Position { partition: Partition(0), after: None };
-        let mut all = Vec::new();
+        let (mut all, mut bytes) = (Vec::new(), 0);
         while position.partition.0 < partitions {
             match page(session, &mut position, partitions, &filter).await {
-                Ok(keys) => all.extend(keys),
+                Ok(keys) => {
+                    bytes += keys.iter().map(Bytes::len).sum::<usize>();
+                    all.extend(keys);
+                }
                 Err(error) => {
                     fail(session, &error, false, to);
-                    return Ok(());
+                    return Ok(Vec::new());
                 }
+            }
+            if bytes > REPLY_BYTES_MAX {
+                return Err(Refused::ReplyTooLong { max: REPLY_BYTES_MAX });
             }
             if all.len() > KEYS_MAX {
                 return Err(Refused::TooManyKeys { max: KEYS_MAX });
             }
         }
-        strings(&all, to);
-        Ok(())
+        to.array(all.len());
+        Ok(all)
     })
 }
 
@@ -151,7 +183,7 @@ pub(crate) fn flushall<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut
 }
 
 /// Clears the keyspaces one after the other; on an error those before it are cleared.
-async fn flush(session: &mut Session, args: Args<'_>, keyspaces: Vec<KeyspaceId>, to: &mut Encoder) -> Result<(), Refused> {
+async fn flush(session: &mut Session, args: Args<'_>, keyspaces: Vec<KeyspaceId>, to: &mut Encoder) -> Result<Vec<Bytes>, Refused> {
     let mode = args.iter(1).next();
     if args.len() > 2 || mode.is_some_and(|mode| !is(mode, "ASYNC") && !is(mode, "SYNC")) {
         return Err(Refused::Syntax);
@@ -163,11 +195,11 @@ async fn flush(session: &mut Session, args: Args<'_>, keyspaces: Vec<KeyspaceId>
         session.keyspace = selected;
         if let Err(error) = cleared {
             fail(session, &error, true, to);
-            return Ok(());
+            return Ok(Vec::new());
         }
     }
     to.ok();
-    Ok(())
+    Ok(Vec::new())
 }
 
 /// Clears every partition of the session's keyspace; after an error some may be cleared.

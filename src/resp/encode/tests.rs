@@ -16,7 +16,7 @@ fn each_version_has_its_own_types() {
         to.error("ERR a\r\nb");
         to.null();
         to.bulk(b"a\r\n");
-        to.bulk_or_null(None);
+        to.null();
         to.array(0);
         to.map(1);
         to.set(3);

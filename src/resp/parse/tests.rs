@@ -61,6 +61,8 @@ fn arrays_and_inline_requests_mix() {
 fn every_protocol_error_has_redis_words() {
     let text = |bytes: &[u8]| error(bytes).map(|error| error.to_string()).unwrap_or_default();
     assert_eq!(text(b"*1048577\r\n"), "invalid multibulk length");
+    let many = "invalid multibulk length: 131073 arguments are more than the 131072 allowed; nothing was applied";
+    assert_eq!(text(b"*131073\r\n"), many);
     assert_eq!(text(b"*x\r\n"), "invalid multibulk length");
     assert_eq!(text(b"*+1\r\n"), "invalid multibulk length");
     assert_eq!(text(&[b'*'; 40]), "invalid multibulk length");
@@ -75,7 +77,7 @@ fn every_protocol_error_has_redis_words() {
     assert_eq!(text(&vec![b'a'; 64 * 1024]), "too big inline request");
     assert_eq!(text(b"get \"a\r\n"), "unbalanced quotes in request");
     assert_eq!(text(b"get 'a'b\r\n"), "unbalanced quotes in request");
-    assert_eq!(error(b"*1048576\r\n$16777216\r\n"), None);
+    assert_eq!(error(b"*131072\r\n$16777216\r\n"), None);
 }
 
 #[test]
@@ -100,7 +102,7 @@ fn many_large_arguments_stop_at_the_request_bound_before_they_arrive() {
 
 #[test]
 fn a_header_reserves_nothing() {
-    let (mut parser, mut input) = (Parser::default(), BytesMut::from(&b"*1048576\r\n$16777216\r\nabc"[..]));
+    let (mut parser, mut input) = (Parser::default(), BytesMut::from(&b"*131072\r\n$16777216\r\nabc"[..]));
     parser.trust(true);
     assert!(parser.next(&mut input).unwrap().is_none());
     assert!(input.capacity() < 1024, "{}", input.capacity());

@@ -15,6 +15,7 @@ pub(crate) static TABLE: &[(Group, &[Spec])] = &[
 ];
 
 const SLOW_READ: Flags = Flags::READONLY;
+const WALK: Flags = Flags::READONLY.and(Flags::ONE_REPLICA);
 const OPEN: Flags = Flags::LOADING.and(Flags::NO_AUTH).and(Flags::FAST);
 
 const STRINGS: &[Spec] = &[
@@ -28,7 +29,14 @@ const STRINGS: &[Spec] = &[
     ),
     Spec::write("setex", 4, "key seconds value", "Sets a string that expires.", strings::setex),
     Spec::write("psetex", 4, "key milliseconds value", "Sets a string that expires.", strings::psetex),
-    Spec::read("mget", -2, "key [key …]", "The strings; one request for each key, not one snapshot.", strings::mget).keys(1, -1, 1),
+    Spec::read(
+        "mget",
+        -2,
+        "key [key …]",
+        "The strings; one request for each key, not one snapshot. Refused when they have more than 512 MiB together.",
+        strings::mget,
+    )
+    .keys(1, -1, 1),
     Spec::write(
         "mset",
         -3,
@@ -68,7 +76,13 @@ const HASHES: &[Spec] = &[
     ),
     Spec::write("hmset", -4, "key field value [field value …]", "Sets fields.", hashes::hmset),
     Spec::read("hget", 3, "key field", "The value of a field.", hashes::hget),
-    Spec::read("hmget", -3, "key field [field …]", "The values of fields.", hashes::hmget),
+    Spec::read(
+        "hmget",
+        -3,
+        "key field [field …]",
+        "The values of fields. Refused when they have more than 512 MiB together.",
+        hashes::hmget,
+    ),
     Spec::write("hdel", -3, "key field [field …]", "Removes fields. A concurrent HSET of the same field survives.", hashes::hdel),
     Spec::read("hgetall", 2, "key", "All fields and values.", hashes::hgetall).flags(SLOW_READ),
     Spec::read("hkeys", 2, "key", "All fields.", hashes::hkeys).flags(SLOW_READ),
@@ -100,7 +114,7 @@ const GENERIC: &[Spec] = &[
     Spec::read("exists", -2, "key [key …]", "How many of the keys exist.", keys::exists).keys(1, -1, 1),
     Spec::read("touch", -2, "key [key …]", "How many of the keys exist; access times are not kept.", keys::exists).keys(1, -1, 1),
     Spec::read("type", 2, "key", "string, hash, set or none.", keys::kind),
-    Spec::write("expire", 3, "key seconds", "Lets the key expire. NX, XX, GT and LT need CL SERIAL.", keys::expire),
+    Spec::write("expire", 3, "key seconds", "Lets the key expire. NX, XX, GT and LT are not offered.", keys::expire),
     Spec::write("pexpire", 3, "key milliseconds", "Lets the key expire.", keys::pexpire),
     Spec::write("expireat", 3, "key unix-seconds", "Lets the key expire at a time.", keys::expireat),
     Spec::write("pexpireat", 3, "key unix-milliseconds", "Lets the key expire at a time.", keys::pexpireat),
@@ -113,12 +127,20 @@ const GENERIC: &[Spec] = &[
         "scan",
         -2,
         "cursor [MATCH pattern] [COUNT count] [TYPE type]",
-        "A page of keys. A key that is there during the whole scan is shown at least once; COUNT is a hint.",
+        "A page of the keys that one replica of each partition has. A key that it has during the whole scan is shown at least once; COUNT is a hint, and \
+         a pattern has at most 1024 bytes.",
         scan::scan,
     )
-    .flags(SLOW_READ),
-    Spec::alone("keys", 2, "pattern", "All keys that match, at most 100 000; prefer SCAN.", scan::keys).flags(SLOW_READ),
-    Spec::read("dbsize", 1, "", "How many keys the keyspace has.", keys::dbsize).flags(SLOW_READ).keys(0, 0, 0),
+    .flags(WALK),
+    Spec::alone(
+        "keys",
+        2,
+        "pattern",
+        "All keys that one replica of each partition has and that match, at most 100 000; prefer SCAN.",
+        scan::keys,
+    )
+    .flags(WALK),
+    Spec::read("dbsize", 1, "", "How many keys one replica of each partition has, added up.", keys::dbsize).flags(WALK).keys(0, 0, 0),
     Spec::alone(
         "flushdb",
         -1,
@@ -141,7 +163,7 @@ const OWN: &[Spec] = &[
         "req",
         -3,
         "name command [arg …]",
-        "Runs a change under a name of 1 to 32 bytes that the client has chosen: asked again under that name, through whichever node, it is done once.",
+        "Runs a change of keys under a name of 1 to 32 bytes that the client has chosen: asked again under that name, through whichever node, it is done once. Refused before anything else, and before GETDEL, whose answer is not kept.",
     ),
     Spec::alone(
         "wait",
@@ -158,14 +180,8 @@ const OWN: &[Spec] = &[
         "Overwrites exactly what the token covers; what it does not cover stays as a sibling. Refused with TRYAGAIN while the replicas of the level have not seen what it covers. At most 100 siblings, 16 MiB together: beyond that it is refused, read and resolve first.",
         own::ctx_set,
     ),
-    Spec::local("quorate", -2, "subcommand", "About the cluster.", command::container).subcommands(&[Spec::alone(
-        "status",
-        2,
-        "",
-        "The status document, as JSON.",
-        own::status,
-    )
-    .flags(Flags::LOADING)]),
+    Spec::local("quorate", -2, "subcommand", "About the cluster.", command::container)
+        .subcommands(&[HELP, Spec::alone("status", 2, "", "The status document, as JSON.", own::status).flags(Flags::LOADING)]),
 ];
 
 const CONNECTION: &[Spec] = &[
@@ -186,9 +202,13 @@ const CONNECTION: &[Spec] = &[
     Spec::local("client", -2, "subcommand", "About connections.", command::container).subcommands(CLIENT),
 ];
 
+/// In every list of subcommands.
+const HELP: Spec = Spec::local("help", 2, "", "What may follow, in words.", command::help);
+
 const CLIENT: &[Spec] = &[
+    HELP,
     Spec::local("id", 2, "", "The number of this connection.", client::id),
-    Spec::local("setname", 3, "name", "Names this connection.", client::setname),
+    Spec::local("setname", 3, "name", "Names this connection, with at most 128 bytes.", client::setname),
     Spec::local("getname", 2, "", "The name of this connection.", client::getname),
     Spec::local("setinfo", 4, "LIB-NAME name | LIB-VER version", "What the client library says of itself.", client::setinfo),
     Spec::local("list", -2, "", "All connections of this node.", client::list),
@@ -208,6 +228,7 @@ const SERVER: &[Spec] = &[
     Spec::local("info", -1, "[section …]", "About this node.", admin::info),
     Spec::local("config", -2, "subcommand", "About the settings.", command::container).flags(Flags::ADMIN.and(Flags::LOADING)).subcommands(
         &[
+            HELP,
             Spec::local("get", -3, "pattern [pattern …]", "The settings that clients ask for.", admin::config_get),
             Spec::local(
                 "set",
@@ -219,6 +240,7 @@ const SERVER: &[Spec] = &[
         ],
     ),
     Spec::local("command", -1, "", "All commands, in the form that clients read.", command::all).subcommands(&[
+        HELP,
         Spec::local("count", 2, "", "How many commands.", command::count),
         Spec::local("info", -2, "[name …]", "Some commands, in the form that clients read.", command::info),
         Spec::local("docs", -2, "[name …]", "What commands do.", command::docs),

@@ -14,13 +14,20 @@ are one request for each key, submitted together: they are not atomic. Commands 
 a pipeline is executed concurrently, except that a command which must first see what a quorum has (`DEL`, `SREM`, `HDEL`, `GETDEL`,
 `APPEND`, `EXPIRE…`, `PERSIST`) is finished before the next one begins.
 
+`SCAN`, `KEYS` and `DBSIZE` ask one replica of each partition, the nearest, whatever the connection's level is. What that replica has not
+heard of yet is missing, and what it has not seen removed is shown: a count or a list of keys is not what a `QUORUM` read would see. Before them
+`CL` takes `ONE` and `LOCAL_ONE` only; a stronger level is refused, because it would not be kept.
+
+One command has at most 131,072 arguments of 16 MiB each, 64 MiB together; the values that `MGET` and `HMGET` answer
+have at most 512 MiB together. A client that reads slowly is written to at its own pace.
+
 Client libraries that wrap pipelines in `MULTI` must be told not to (redis-py: `pipeline(transaction=False)`).
 
 Errors say what is now true:
 
 | error | meaning |
 |---|---|
-| `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied |
+| `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied, save that `FLUSHDB` may have cleared other partitions |
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
 | `REFUSED` | replicas said that they will not do their part, and why; the text says whether a write may have been applied |
 | `OVERLOADED` | the node has too much to do; nothing was applied |

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::pin::Pin;
 
+use bytes::Bytes;
+
 use crate::resp::encode::Encoder;
 use crate::resp::parse::Args;
 use crate::resp::refuse::Refused;
@@ -10,7 +12,9 @@ use crate::resp::session::Session;
 use crate::resp::work::Work;
 
 /// The rest of a command that takes several rounds.
-pub(crate) type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<(), Refused>> + Send + 'a>>;
+///
+/// It ends in the strings that are still to be written after what has been encoded: many or long ones are never encoded all at once.
+pub(crate) type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Bytes>, Refused>> + Send + 'a>>;
 
 type DataRun = fn(&Session, Args<'_>) -> Result<Work, Refused>;
 type LocalRun = fn(&mut Session, Args<'_>, &mut Encoder) -> Result<(), Refused>;
@@ -67,6 +71,8 @@ impl Flags {
     pub(crate) const NO_AUTH: Self = Self(16);
     /// Costs the same whatever the size of the data.
     pub(crate) const FAST: Self = Self(32);
+    /// Asks one replica of each partition, whatever the connection's level; Redis has no name for that.
+    pub(crate) const ONE_REPLICA: Self = Self(64);
 
     /// These and those.
     pub(crate) const fn and(self, other: Self) -> Self {
@@ -181,6 +187,11 @@ impl Spec {
     pub(crate) fn takes(&self, length: usize) -> bool {
         let arity = usize::from(self.arity.unsigned_abs());
         if self.arity < 0 { length >= arity } else { length == arity }
+    }
+
+    /// Whether `REQ` may go before it: whether it is a change of keys, which replicas remember by its name and do once.
+    pub(crate) fn takes_name(&self) -> bool {
+        matches!(self.run, Run::Data(_)) && self.flags.has(Flags::WRITE)
     }
 
     /// The subcommand of this name, in any case.
