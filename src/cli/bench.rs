@@ -202,6 +202,9 @@ impl Bench {
             Some(pacer) => pacer.count_unsent(&mut recorder),
             None => recorder.correct(self.clients, self.pipeline),
         }
+        for (words, count) in recorder.words() {
+            output::note(format_args!("{count} times: {words}"));
+        }
         Ok(recorder.report())
     }
 }

@@ -16,8 +16,8 @@ use crate::table::Table;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  quorate bench --record history.jsonl --level QUORUM --level ONE --seconds 60    (and make some faults meanwhile)
-  quorate check history.jsonl --model register
+  quorate bench --record history.jsonl --level QUORUM --level ONE --seconds 60
+  quorate check history.jsonl --model register --min-faults 0     (or sort in a line for each fault that you made meanwhile)
   quorate check history.jsonl --model set --output json | jq .counterexample
 
 The format is that of docs/history-format.md, close to Jepsen's: one event a line. Exit codes: 0 all that is promised

@@ -47,7 +47,7 @@ impl Demo {
             (false, true) => Show::Story(Voice::Stdout),
             (false, false) => Show::Screen,
         };
-        log_if_asked();
+        log_if_asked()?;
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
         let stop = async {
             tokio::select! {
@@ -68,8 +68,9 @@ impl Demo {
 }
 
 /// The nodes of the demo have much to say that would spoil the story; who wants to hear it sets `QUORATE_LOG`.
-fn log_if_asked() {
-    if let Some(filter) = super::log_asked_for() {
+fn log_if_asked() -> Result<(), Failure> {
+    if let Some(filter) = super::log_asked_for()? {
         super::log(filter);
     }
+    Ok(())
 }

@@ -40,7 +40,7 @@ pub(super) enum Failure {
     #[error("{0}; whether it was applied is unknown")]
     OutcomeUnknown(ClientError),
     /// The HTTP call brought no answer.
-    #[error("{address}: {cause}")]
+    #[error("{address}: {}", in_words(cause))]
     Call { address: Box<str>, cause: ureq::Error, sent_write: bool },
     /// What came is not what a node answers.
     #[error("{address} gives no answer that a node would give")]
@@ -90,13 +90,24 @@ pub(super) enum Failure {
     Io(#[from] io::Error),
 }
 
+fn in_words(cause: &ureq::Error) -> String {
+    match cause {
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        cause => cause.to_string(),
+    }
+}
+
 impl Failure {
     /// The failure and all its causes in one line.
     pub(super) fn explain(&self) -> String {
         let mut text = self.to_string();
         let mut cause = std::error::Error::source(self);
         while let Some(found) = cause {
-            text = format!("{text}: {found}");
+            let words = found.to_string();
+            // Some causes say no more than what they caused.
+            if !text.ends_with(&words) {
+                text = format!("{text}: {words}");
+            }
             cause = found.source();
         }
         text

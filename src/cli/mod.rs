@@ -12,13 +12,14 @@ mod sim;
 mod start;
 
 use std::future::Future;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use quorate_dynamo::Consistency;
 use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
@@ -50,22 +51,22 @@ struct Cli {
 /// Which node to ask, and how to print what it says.
 #[derive(Debug, Args)]
 struct Globals {
-    /// How to print the result.
+    /// How to print the result; nothing to `start`.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// RESP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7379].
+    /// For start, get, put, incr and del: RESP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7379].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     resp: Option<String>,
-    /// HTTP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7380].
+    /// For start, status, keyspace and node: HTTP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7380].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     http: Option<String>,
     /// Password of the node; better given in the environment as `QUORATE_PASSWORD`.
     #[arg(long, global = true)]
     password: Option<String>,
-    /// Level of this request, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2 [default: the keyspace's].
+    /// For get, put, incr and del: level of this request, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2 [default: the keyspace's].
     #[arg(long, global = true, value_name = "LEVEL")]
     consistency: Option<Consistency>,
-    /// How long this request may take, such as 500ms [default: the node's for the request, 5s for the whole command].
+    /// For all that ask a node: how long this request may take, such as 500ms [default: the node's for the request, 5s for the whole command].
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
 }
@@ -158,12 +159,14 @@ impl Cli {
         };
         let globals = &self.globals;
         let given = [
+            ("--output", globals.output == Output::Json && matches!(self.command, Command::Start(_))),
             ("--resp", globals.resp.is_some()),
             ("--http", globals.http.is_some()),
             ("--password", globals.password.is_some()),
             ("--consistency", globals.consistency.is_some()),
             ("--timeout", globals.timeout.is_some()),
         ];
+        // `--output` is of use to all but one.
         given.into_iter().find(|(flag, given)| *given && !useful.contains(flag)).map(|(flag, _)| flag)
     }
 }
@@ -188,17 +191,28 @@ fn time(text: &str) -> Result<Duration, &'static str> {
     parse_duration(text).ok_or("a time is a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
 }
 
-#[cfg(test)]
-mod tests;
-
-/// What `QUORATE_LOG` asks to be logged, such as `warn,quorate=debug`; `None` if it is unset or cannot be read.
-fn log_asked_for() -> Option<Targets> {
-    std::env::var("QUORATE_LOG").ok()?.parse().ok()
+/// What `QUORATE_LOG` asks to be logged, such as `warn,quorate=debug`; `None` if it is unset.
+fn log_asked_for() -> Result<Option<Targets>, Failure> {
+    let asked = std::env::var("QUORATE_LOG").ok().filter(|text| !text.is_empty());
+    asked.map(|text| log_targets(&text).ok_or(Failure::Usage(LOG_FORM))).transpose()
 }
 
-/// Logs to stderr what `filter` lets through.
+const LOG_FORM: &str = "QUORATE_LOG must be a level (off, error, warn, info, debug, trace) or TARGET=LEVEL, several with commas";
+
+/// A word that is no level would be taken for a target, and everything else would fall silent: it is refused.
+fn log_targets(text: &str) -> Option<Targets> {
+    let known = |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
+    text.split(',').all(known).then(|| text.parse().ok()).flatten()
+}
+
+/// Logs to stderr what `filter` lets through: in colours for people, without for files.
 fn log(filter: Targets) {
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
+    let colours = std::io::stderr().is_terminal() && !plain;
+    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
     // It fails only if somebody has set one already, who then gets the logs.
     drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
 }
+
+#[cfg(test)]
+mod tests;

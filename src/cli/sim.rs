@@ -32,13 +32,13 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Args)]
 pub(super) struct Sim {
     /// How many histories [default: 1000, or as many as --minutes allows].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first seed.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     from: u64,
     /// Begin no history after this.
-    #[arg(long, value_name = "M")]
+    #[arg(long, value_name = "M", value_parser = minutes)]
     minutes: Option<f64>,
     /// Play the scenario in this file and show what was served at which level.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "from", "minutes", "seed", "planted"])]
@@ -84,6 +84,11 @@ struct Bugs {
     /// Hunt with so many random histories of whole clusters alone: no scripts, no drills, however long it takes.
     #[arg(long, value_name = "N")]
     by_chance: Option<u64>,
+}
+
+/// No time at all would play nothing and find nothing wrong.
+fn minutes(text: &str) -> Result<f64, &'static str> {
+    text.parse().ok().filter(|minutes: &f64| minutes.is_finite() && *minutes > 0.0).ok_or("a number of minutes, more than 0")
 }
 
 impl Sim {

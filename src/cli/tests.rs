@@ -23,5 +23,23 @@ fn flags_without_a_meaning_are_named() {
     assert_eq!(parsed("quorate status --consistency ONE").misplaced(), Some("--consistency"));
     assert_eq!(parsed("quorate get k --http a:1").misplaced(), Some("--http"));
     assert_eq!(parsed("quorate bench --resp a:1").misplaced(), Some("--resp"));
-    assert_eq!(parsed("quorate put k v --consistency R=2,W=2 --timeout 50ms").misplaced(), None);
+    assert_eq!(parsed("quorate start --output json").misplaced(), Some("--output"));
+    assert_eq!(parsed("quorate put k v --consistency R=2,W=2 --timeout 50ms --output json").misplaced(), None);
+}
+
+#[test]
+fn a_word_that_is_no_level_does_not_switch_the_log_off() {
+    for text in ["info", "warn,quorate=debug", "OFF", "quorate=trace"] {
+        assert!(log_targets(text).is_some(), "{text}");
+    }
+    for text in ["verbose", "quorate", "quorate=loud"] {
+        assert!(log_targets(text).is_none(), "{text}");
+    }
+}
+
+#[test]
+fn what_a_cause_only_repeats_is_said_once() {
+    let refused = quorate_gossip::quic::JoinError::Refused(quorate_gossip::transport::JoinRefusal::NameTaken);
+    let said = Failure::Start(refused.into()).explain();
+    assert_eq!(said.matches("another member has this name").count(), 1, "{said}");
 }

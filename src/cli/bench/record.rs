@@ -1,6 +1,7 @@
 //! What was measured: counts and a histogram, over the window after the warm-up.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
@@ -34,12 +35,17 @@ pub(super) struct Recorder {
     latencies: Histogram<u64>,
     done: u64,
     errors: u64,
+    /// What went wrong how often, in the words of the server; bounded in number.
+    words: BTreeMap<String, u64>,
 }
+
+/// How many different errors are told.
+const WORDS_MAX: usize = 5;
 
 impl Recorder {
     pub(super) fn new(window: Window) -> Self {
         let latencies = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("invariant: the bounds are constants that a histogram takes");
-        Self { window, latencies, done: 0, errors: 0 }
+        Self { window, latencies, done: 0, errors: 0, words: BTreeMap::new() }
     }
 
     /// A request that was done: it counts as throughput if it ended within the window, and its latency if it also began there.
@@ -62,6 +68,20 @@ impl Recorder {
         if ended >= self.window.measured {
             self.errors += requests;
         }
+    }
+
+    /// What the server said of a request that failed.
+    pub(super) fn heard(&mut self, words: &str) {
+        if let Some(count) = self.words.get_mut(words) {
+            *count += 1;
+        } else if self.words.len() < WORDS_MAX {
+            self.words.insert(words.to_owned(), 1);
+        }
+    }
+
+    /// What went wrong how often, the first few.
+    pub(super) fn words(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.words.iter().map(|(words, count)| (words.as_str(), *count))
     }
 
     /// Adds the requests that a stall kept back, for connections that wait for their answers before they send again.

@@ -131,6 +131,9 @@ impl Worker {
     /// Counts a reply; a request is over with its last one.
     fn note(&mut self, reply: &Value, recorder: &RefCell<Recorder>) {
         let Some(request) = self.under_way.front_mut() else { return };
+        if let Value::Error(refusal) = reply {
+            recorder.borrow_mut().heard(&refusal.to_string());
+        }
         request.come += 1;
         request.failed |= !self.load.accepts(reply, request.come);
         if request.come < request.replies {
@@ -148,6 +151,7 @@ impl Worker {
     /// What was under way is lost; dials until somebody answers or the run is over.
     async fn recover(&mut self, cause: &ClientError, recorder: &RefCell<Recorder>, end: Instant) {
         recorder.borrow_mut().failed(self.under_way.len().max(1) as u64, Instant::now());
+        recorder.borrow_mut().heard(&cause.to_string());
         self.under_way.clear();
         tracing::debug!(%cause, address = self.address, "connection lost");
         while Instant::now() < end {
