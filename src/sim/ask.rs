@@ -1,6 +1,6 @@
 //! Clients of a planned history: each asks one thing at a time and writes down what it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +9,16 @@ use quorate_control::topology::{KeyspaceId, Partition, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError, SetExpiry};
 use quorate_dynamo::preference::Access;
+use quorate_dynamo::protocol::RequestId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::client::may_be_applied;
 use super::clock::START_UNIX_MILLIS;
 use super::history::{Need, Record, Told};
 use super::host::Door;
 use super::oracle::Oracle;
-use super::plan::{Ask, Deed, Key};
+use super::plan::{Ask, Deed, Key, padded};
 use crate::data::Data;
 
 /// What every client can reach.
@@ -33,12 +35,29 @@ pub(super) struct Counter {
 /// One client.
 pub(super) struct Asker {
     counter: Counter,
-    /// Per key: the token it was given last, and the requests whose values that covers.
-    tokens: BTreeMap<(u8, Key), (Bytes, Vec<u32>)>,
+    /// Per key: the tokens it was given, the newest first, each with the requests whose values it covers.
+    tokens: BTreeMap<(u8, Key), VecDeque<Seen>>,
 }
 
-/// A request, with the door that it goes through.
-pub(super) type Errand = (Ask, Door);
+/// A causal token, and the requests whose values it covers.
+type Seen = (Bytes, Vec<u32>);
+
+/// A request, with the doors that it goes through.
+pub(super) struct Errand {
+    pub(super) ask: Ask,
+    pub(super) at: (NodeId, Door),
+    /// Where it is repeated while its outcome is open.
+    pub(super) again: Vec<(NodeId, Door)>,
+}
+
+/// What came of one try.
+struct Tried {
+    result: Result<Answer, RequestError>,
+    need: Need,
+}
+
+/// How many tokens a client remembers of each key.
+const TOKENS: usize = 4;
 
 /// The keyspace that a plan calls by `number`.
 pub(super) fn keyspace_of(topology: &Topology, number: u8) -> Option<KeyspaceId> {
@@ -52,60 +71,85 @@ impl Asker {
 
     /// Does its errands, one after the other.
     pub(super) async fn work(mut self, mut errands: mpsc::UnboundedReceiver<Errand>) {
-        while let Some((ask, door)) = errands.recv().await {
-            self.ask(ask, &door).await;
+        while let Some(errand) = errands.recv().await {
+            let ask = &errand.ask;
+            if ask.deed == Deed::DeleteBoth {
+                let [first, second] = [0, 1].map(|number| Ask { key: Key(ask.key.0, number), deed: Deed::Delete, ..ask.clone() });
+                let (first, second) = tokio::join!(self.ask(first, &errand), self.ask(second, &errand));
+                self.counter.record.push(first);
+                self.counter.record.push(second);
+                continue;
+            }
+            let told = self.ask(ask.clone(), &errand).await;
+            if let (Ok(Reply::Siblings { token, values }), Deed::Siblings) = (&told.result, &told.ask.deed) {
+                let covered = values.iter().filter_map(|value| request_of(value)).collect();
+                let tokens = self.tokens.entry(told.place()).or_default();
+                tokens.push_front((token.clone(), covered));
+                tokens.truncate(TOKENS);
+            }
+            self.counter.record.push(told);
         }
     }
 
-    async fn ask(&mut self, ask: Ask, door: &Door) {
+    /// Asks, and asks again as long as it is not known what became of the change.
+    async fn ask(&self, ask: Ask, errand: &Errand) -> Told {
         let from = self.counter.start.elapsed();
-        let key = Bytes::from(ask.key.to_string());
+        let (covers, op) = (self.seen(&ask).1, self.op(&ask));
+        let mut told = self.try_at(&ask, &op, &errand.at).await;
+        for at in &errand.again {
+            if told.result.as_ref().is_err_and(may_be_applied) {
+                let tried = self.try_at(&ask, &op, at).await;
+                // That a repetition was refused says nothing of what came before it.
+                let refused = tried.result.as_ref().is_err_and(|error| !may_be_applied(error));
+                told = if refused { told } else { tried };
+            }
+        }
+        let Tried { result, need } = told;
+        let receipt = result.as_ref().ok().and_then(|answer| answer.receipt);
+        self.counter.oracle.acknowledged(&ask, &need, receipt);
+        let (dot, to) = (receipt.map(|Receipt { dot, .. }| dot), self.counter.start.elapsed());
+        Told { ask, from, to, result: result.map(|answer| answer.reply), dot, need, covers }
+    }
+
+    async fn try_at(&self, ask: &Ask, op: &Op, (node, door): &(NodeId, Door)) -> Tried {
+        let key = ask.key.name();
         let data = door.get();
         let topology = data.as_ref().map(|data| data.topology());
-        let home = topology.as_deref().and_then(|topology| topology.datacenter_of(NodeId(ask.node)).cloned()).unwrap_or_else(|| "".into());
+        let home = topology.as_deref().and_then(|topology| topology.datacenter_of(*node).cloned()).unwrap_or_else(|| "".into());
         let keyspace = topology.as_deref().and_then(|topology| keyspace_of(topology, ask.keyspace));
         let access = if ask.deed.writes() { Access::Write } else { Access::Read };
         let need = |topology: &Topology, keyspace| Need::of(topology, keyspace, &key, (ask.level, access), &home);
         let before = topology.as_deref().zip(keyspace).map(|(topology, keyspace)| need(topology, keyspace)).unwrap_or_default();
-        let covers = if ask.deed == Deed::SetSeen { self.seen(&ask).1 } else { Vec::new() };
-        let (reply, receipt) = match (data, topology, keyspace) {
-            (Some(data), Some(topology), Some(keyspace)) => {
-                let reply = self.submit(&ask, &*data, (&topology, keyspace), &home).await;
-                let receipt = reply.as_ref().ok().and_then(|answer| answer.receipt);
-                (reply.map(|answer| answer.reply), receipt)
-            }
+        let result = match (data, topology, keyspace) {
+            (Some(data), Some(topology), Some(keyspace)) => self.submit(ask, op, &*data, ((&topology, keyspace), &home)).await,
             // Nobody listens: the request was never sent.
-            (None, ..) => {
-                (Err(RequestError::Unavailable { level: ask.level, required: 1, alive: 0, missing: vec![NodeId(ask.node)] }), None)
-            }
-            _ => (Err(RequestError::NoKeyspace), None),
+            (None, ..) => Err(RequestError::Unavailable { level: ask.level, required: 1, alive: 0, missing: vec![*node] }),
+            _ => Err(RequestError::NoKeyspace),
         };
-        if let (Ok(Reply::Siblings { token, values }), Deed::Siblings) = (&reply, &ask.deed) {
-            let covered = values.iter().filter_map(|value| request_of(value)).collect();
-            self.tokens.insert((ask.keyspace, ask.key), (token.clone(), covered));
-        }
         let after = door.get().map(|data| data.topology()).zip(keyspace).map(|(topology, keyspace)| need(&topology, keyspace));
         // Counted in whichever placement it was counted in: when that is not sure, in none.
         let need = if after.as_ref().is_none_or(|after| after.epoch == before.epoch) { before } else { Need::default() };
-        self.counter.oracle.acknowledged(&ask, &need, receipt);
-        let dot = receipt.map(|Receipt { dot, .. }| dot);
-        let to = self.counter.start.elapsed();
-        self.counter.record.push(Told { ask, from, to, result: reply, dot, need, covers });
+        Tried { result, need }
     }
 
-    fn seen(&self, ask: &Ask) -> (Bytes, Vec<u32>) {
-        self.tokens.get(&(ask.keyspace, ask.key)).cloned().unwrap_or_default()
+    /// The token that the request is made with.
+    fn seen(&self, ask: &Ask) -> Seen {
+        let Deed::SetSeen(before) = ask.deed else { return Seen::default() };
+        let tokens = self.tokens.get(&(ask.keyspace, ask.key));
+        tokens.and_then(|tokens| tokens.get(usize::from(before)).or(tokens.back())).cloned().unwrap_or_default()
     }
 
     async fn submit(
         &self,
         ask: &Ask,
+        op: &Op,
         data: &dyn Data,
-        (topology, keyspace): (&Topology, KeyspaceId),
-        home: &Arc<str>,
+        ((topology, keyspace), home): ((&Topology, KeyspaceId), &Arc<str>),
     ) -> Result<Answer, RequestError> {
         let timeout = Duration::from_millis(ask.timeout);
-        let request = |op: Op| Request { keyspace, op, consistency: Some(ask.level), timeout, datacenter: Arc::clone(home), id: None };
+        let id = if ask.again.is_empty() { None } else { RequestId::new(format!("r{}", ask.id).into()) };
+        let request =
+            |op: Op| Request { keyspace, op, consistency: Some(ask.level), timeout, datacenter: Arc::clone(home), id: id.clone() };
         if ask.deed == Deed::Flush {
             let partitions = topology.keyspaces.get(&keyspace).map_or(0, |keyspace| keyspace.placement.len() as u16);
             let (mut answers, mut failed) = (Vec::new(), None);
@@ -124,7 +168,7 @@ impl Asker {
                 (None, answer) => answer.map(|answer| Answer { receipt: None, ..answer }).ok_or(RequestError::NoKeyspace),
             };
         }
-        data.submit(request(self.op(ask))).await.unwrap_or(Err(RequestError::Stopping))
+        data.submit(request(op.clone())).await.unwrap_or(Err(RequestError::Stopping))
     }
 
     fn op(&self, ask: &Ask) -> Op {
@@ -132,7 +176,7 @@ impl Asker {
         let value = || Bytes::from(format!("v{}", ask.id));
         let names = |numbers: &[u8]| numbers.iter().map(|number| name(*number)).collect::<Vec<_>>();
         let set = |expiry| Mutation::Set { value: value(), expiry };
-        let key = Bytes::from(ask.key.to_string());
+        let key = ask.key.name();
         let mutation = match &ask.deed {
             Deed::Set => set(SetExpiry::Clear),
             Deed::SetFor { ms } => set(SetExpiry::At(now + ms)),
@@ -148,7 +192,7 @@ impl Asker {
             Deed::SetFields(fields) => Mutation::SetFields(names(fields).into_iter().map(|field| (field, value())).collect()),
             Deed::RemoveFields(fields) => Mutation::RemoveFields(names(fields)),
             Deed::CountField(field, by) => Mutation::IncrementField(name(*field), *by),
-            Deed::SetSeen => Mutation::SetWith { value: value(), token: self.seen(ask).0 },
+            Deed::SetSeen(_) => Mutation::SetWith { value: value(), token: self.seen(ask).0 },
             read => return Op::Query(key, query(read)),
         };
         Op::Mutate(key, mutation)
@@ -171,9 +215,13 @@ fn query(deed: &Deed) -> Query {
     }
 }
 
-/// The element or field of this number.
+/// How many elements or fields there are.
+pub(super) const NAMES: u8 = 6;
+
+/// The element or field of this number. The last has a name that is longer than what a store takes for a key.
 pub(super) fn name(number: u8) -> Bytes {
-    format!("m{number}").into()
+    let length = if number + 1 == NAMES { 60_100 } else { 0 };
+    padded(format!("m{number}"), length)
 }
 
 /// The request that wrote `value`.

@@ -155,6 +155,14 @@ impl Told {
 }
 
 impl Deed {
+    /// After how long the key is gone, if this request gives it an expiry.
+    pub(super) fn life(&self) -> Option<Duration> {
+        match self {
+            Self::SetFor { ms } | Self::ExpireIn { ms } => Some(Duration::from_millis(*ms)),
+            _ => None,
+        }
+    }
+
     /// Whether it changes anything.
     pub fn writes(&self) -> bool {
         !matches!(

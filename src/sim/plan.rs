@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_dynamo::Consistency;
+use quorate_dynamo::op::KEY_BYTES_MAX;
 use quorate_dynamo::protocol::Config;
 use serde::{Deserialize, Serialize};
 
@@ -192,9 +194,12 @@ pub struct Ask {
     pub deed: Deed,
     /// How long the client waits, in milliseconds.
     pub timeout: u64,
+    /// Through which nodes it asks again, one after the other, while it does not know what became of its change; if there are any, the change
+    /// has a name.
+    pub again: Vec<u64>,
 }
 
-/// A key: what is done with it, and its number among those.
+/// A key: what is done with it, and its number among those. The higher numbers have long names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key(pub Kind, pub u8);
 
@@ -214,12 +219,33 @@ pub enum Kind {
     Text,
     /// Set with causal tokens.
     Siblings,
-    /// Elements are added and removed.
+    /// Elements are added and removed, and the whole may expire.
     Set,
-    /// Fields are set and removed.
+    /// Fields are set and removed, and the whole may expire.
     Hash,
+    /// Fields are counted.
+    Tally,
+    /// Now a string, now a set.
+    Turning,
     /// Anything at all.
     Mixed,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 11] = [
+        Self::Register,
+        Self::Cell,
+        Self::Expiring,
+        Self::Counter,
+        Self::Text,
+        Self::Siblings,
+        Self::Set,
+        Self::Hash,
+        Self::Tally,
+        Self::Turning,
+        Self::Mixed,
+    ];
 }
 
 /// What a client asks. What it writes is named by the number of the request.
@@ -228,7 +254,9 @@ pub enum Kind {
 #[allow(missing_docs, reason = "each is the operation of the data plane of the same name")]
 pub enum Deed {
     Set,
-    SetFor { ms: u64 },
+    SetFor {
+        ms: u64,
+    },
     SetKeep,
     Get,
     Length,
@@ -237,8 +265,12 @@ pub enum Deed {
     Append,
     Count(i64),
     Delete,
+    /// The first two keys of the kind at once.
+    DeleteBoth,
     GetDelete,
-    ExpireIn { ms: u64 },
+    ExpireIn {
+        ms: u64,
+    },
     Persist,
     Add(Vec<u8>),
     Remove(Vec<u8>),
@@ -251,7 +283,8 @@ pub enum Deed {
     Entries,
     CountField(u8, i64),
     Siblings,
-    SetSeen,
+    /// With the token that was given last, or so many before it.
+    SetSeen(u8),
     Flush,
 }
 
@@ -344,6 +377,31 @@ impl Action {
     }
 }
 
+impl Key {
+    /// Numbers from here on stand for long names.
+    pub(super) const LONG: u8 = 250;
+    /// Bytes of the long names: longer than what a store takes for a key, as long as a name may be, and too long.
+    const LENGTHS: [usize; 3] = [60_100, KEY_BYTES_MAX, KEY_BYTES_MAX + 1];
+
+    /// What it is called.
+    pub(super) fn name(self) -> Bytes {
+        let length = self.1.checked_sub(Self::LONG).and_then(|number| Self::LENGTHS.get(usize::from(number)));
+        padded(self.to_string(), length.copied().unwrap_or(0))
+    }
+
+    /// Whether every request for it must be refused.
+    pub(super) fn is_too_long(self) -> bool {
+        self.name().len() > KEY_BYTES_MAX
+    }
+}
+
+/// `name`, made so long at least.
+pub(super) fn padded(name: String, length: usize) -> Bytes {
+    let mut bytes = name.into_bytes();
+    bytes.resize(bytes.len().max(length), b'.');
+    bytes.into()
+}
+
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.0 {
@@ -355,6 +413,8 @@ impl fmt::Display for Key {
             Kind::Siblings => "siblings",
             Kind::Set => "set",
             Kind::Hash => "hash",
+            Kind::Tally => "tally",
+            Kind::Turning => "turning",
             Kind::Mixed => "mixed",
         };
         write!(f, "{kind}{}", self.1)
@@ -363,12 +423,13 @@ impl fmt::Display for Key {
 
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, client, node, level, keyspace, key, deed, .. } = self;
+        let Self { id, client, node, level, keyspace, key, deed, again, .. } = self;
         write!(f, "#{id} client {client} at node {node}: {deed:?} ")?;
         if *keyspace > 0 {
             write!(f, "ks{keyspace}/")?;
         }
-        write!(f, "{key} at {level}")
+        write!(f, "{key} at {level}")?;
+        if again.is_empty() { Ok(()) } else { write!(f, ", again at {again:?}") }
     }
 }
 

@@ -153,7 +153,7 @@ fn focus(bug: &str) -> Focus {
             (&[Keyspace, CrashAll, Crash, CrashWhileStarting, Join], &[])
         }
         name if name.starts_with("expiry-") || name.starts_with("reap-") || name.starts_with("refuses-") => {
-            (&[Jump, Cut, Crash, DropFrames], &[Kind::Expiring, Kind::Set, Kind::Hash])
+            (&[Jump, Cut, Crash, DropFrames], &[Kind::Expiring, Kind::Set, Kind::Hash, Kind::Turning])
         }
         "lives-reused" | "switch-without-spread" | "mover-forgets-itself" | "repair-counts-one-set" | "rewrite-counts-unsent" => {
             (&[Move, Join, Cut, Crash, DropFrames], &[Kind::Cell, Kind::Counter, Kind::Set])
@@ -165,6 +165,10 @@ fn focus(bug: &str) -> Focus {
         name if name.starts_with("flight-") || name.starts_with("ack-") || name.ends_with("-round") => {
             (&[Crash, Cut, Flap, SlowDisk, Garble, DropFrames, Move], &[Kind::Cell, Kind::Counter, Kind::Set])
         }
+        "request-id-forgotten" | "twins-count-twice" | "share-overflow" => {
+            (&[Cut, Crash, SlowDisk, DropFrames], &[Kind::Counter, Kind::Tally, Kind::Text])
+        }
+        "token-unseen" => (&[Cut, Crash, DropFrames, Flap], &[Kind::Siblings]),
         "answer-lost-when-keyspace-gone" => (&[Keyspace, SlowDisk, Cut, DropFrames], &[]),
         _ => (&[], &[]),
     };

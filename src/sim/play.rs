@@ -215,15 +215,17 @@ impl<'a> Stage<'a> {
 
     /// Gives a client its errand.
     pub(super) fn send(&mut self, ask: Ask) {
-        let Some(host) = self.cluster.hosts.get(&NodeId(ask.node)) else { return };
+        let door = |node: &u64| Some((NodeId(*node), self.cluster.hosts.get(&NodeId(*node))?.door()));
+        let Some(at) = door(&ask.node) else { return };
+        let errand = Errand { at, again: ask.again.iter().filter_map(door).collect(), ask };
         let counter = &self.counter;
-        let client = self.clients.entry(ask.client).or_insert_with(|| {
+        let client = self.clients.entry(errand.ask.client).or_insert_with(|| {
             let (sender, errands) = mpsc::unbounded_channel();
             tokio::spawn(Asker::new(counter.clone()).work(errands));
             sender
         });
         // A client works as long as its stage stands.
-        drop(client.send((ask, host.door())));
+        drop(client.send(errand));
     }
 
     /// By how much two wall clocks may have differed at most, in milliseconds.

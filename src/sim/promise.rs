@@ -20,6 +20,7 @@ mod siblings;
 #[cfg(test)]
 mod tests;
 mod text;
+mod turning;
 
 /// Slack for what rounds to a millisecond.
 const ROUNDING: Duration = Duration::from_millis(5);
@@ -55,7 +56,8 @@ pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
         Kind::Expiring => vec![Deed::Get, Deed::Ttl],
         Kind::Siblings => vec![Deed::Siblings],
         Kind::Set => vec![Deed::Members],
-        Kind::Hash => vec![Deed::Entries],
+        Kind::Hash | Kind::Tally => vec![Deed::Entries],
+        Kind::Turning => vec![Deed::Get, Deed::Members],
         Kind::Mixed => vec![Deed::Get, Deed::Members, Deed::Entries],
     }
 }
@@ -100,8 +102,11 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             Kind::Siblings => siblings::judge(of_key),
             Kind::Set => set::judge(of_key),
             Kind::Hash => register::judge_fields(of_key),
+            Kind::Tally => counter::judge_fields(of_key),
+            Kind::Turning => turning::judge(of_key),
             Kind::Mixed => Vec::new(),
         });
+        broken.extend(of_key.too_long());
         for violation in broken {
             if !excused(&violation) && !found.iter().any(|known| known.check == violation.check) {
                 found.push(violation);
@@ -164,6 +169,34 @@ impl<'a> OfKey<'a> {
         self.flushes.iter().any(|flush| flush.fate() != Fate::Refused && flush.over().is_none_or(|over| over >= write.from))
     }
 
+    /// By how much the clocks of two nodes may have been apart.
+    fn margin(&self) -> Duration {
+        Duration::from_millis(self.judged.spread) + ROUNDING
+    }
+
+    /// Whether the key may have expired for `read`. While a clock is wrong it may hide what it takes for expired, and only until it is right again.
+    fn may_have_expired(&self, read: &Told) -> bool {
+        let clock_was_wrong = self.judged.spread > 2 * self.judged.plan.shape.skew_ms && read.ask.id <= LAST;
+        let ends = |told: &Told| told.ask.deed.life().map(|life| told.from + life);
+        self.writes().filter_map(ends).any(|end| clock_was_wrong || end <= read.to + self.margin())
+    }
+
+    /// The request whose expiry had surely come before `read`, if it was the last change of the key and had seen all others.
+    fn expired(&self, read: &Told) -> Option<&'a Told> {
+        self.writes().find(|expiry| {
+            let Some(life) = expiry.ask.deed.life().filter(|_| expiry.result == Ok(Reply::Integer(1))) else { return false };
+            let seen = |write: &Told| write.ask.id == expiry.ask.id || self.must_find(write, expiry);
+            let over = expiry.to + life + self.margin() < read.from;
+            over && self.must_find(expiry, read) && self.flushes.is_empty() && self.writes().all(seen)
+        })
+    }
+
+    /// What has too long a name was never taken.
+    fn too_long(&self) -> Option<Violation> {
+        let taken = self.all.iter().find(|told| self.key.is_too_long() && told.ask.deed != Deed::Flush && told.result.is_ok())?;
+        Some(self.broken("took-too-much", taken, format!("{} was taken, and the name is too long", taken.ask)))
+    }
+
     /// At the end every node shows the same.
     fn same_everywhere(&self) -> Option<Violation> {
         let mut shown: BTreeMap<String, (&Told, String)> = BTreeMap::new();
@@ -174,7 +207,8 @@ impl<'a> OfKey<'a> {
             };
             let (first, same) = shown.entry(format!("{:?}", told.ask.deed)).or_insert_with(|| (told, what.clone()));
             // Near its expiry a key is there for one clock and not for another.
-            if *same != what && self.key.0 != Kind::Expiring && self.key.0 != Kind::Mixed {
+            let expires = self.key.0 == Kind::Mixed || self.all.iter().any(|told| told.ask.deed.life().is_some());
+            if *same != what && !expires {
                 let what = format!("when all is quiet node {} shows {same} and node {} shows {what}", first.ask.node, told.ask.node);
                 return Some(self.broken("diverged", told, what));
             }

@@ -41,10 +41,16 @@ pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
     lines.sort_by_key(|(at, _)| *at);
     let mut text = format!("   cluster: {:?}\n   knobs: {:?}\n", plan.shape, plan.knobs);
     for (at, line) in lines {
-        let _ = writeln!(text, "{:>8.3} s {line}", at as f64 / 1000.0);
+        // Values may have names of tens of thousands of bytes.
+        let shown: String = line.chars().take(LINE).collect();
+        let more = if shown.len() < line.len() { " …" } else { "" };
+        let _ = writeln!(text, "{:>8.3} s {shown}{more}", at as f64 / 1000.0);
     }
     text
 }
+
+/// Characters of a line that are shown.
+const LINE: usize = 2_000;
 
 fn answer(told: &Told) -> String {
     let dot = told.dot.map_or_else(String::new, |dot| format!(" as event {} of node {}", dot.counter, dot.replica.node.0));

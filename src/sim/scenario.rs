@@ -173,7 +173,8 @@ fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<S
                 let client = (node * 10) as u8 + lane as u8;
                 for deed in [Deed::Set, Deed::Get] {
                     let id = steps.len() as u32 + 1;
-                    let ask = Ask { id, client, node, level, keyspace: 1, key: Key(Kind::Cell, lane as u8), deed, timeout: 400 };
+                    let (key, again) = (Key(Kind::Cell, lane as u8), Vec::new());
+                    let ask = Ask { id, client, node, level, keyspace: 1, key, deed, timeout: 400, again };
                     steps.push(Step { at, action: Action::Ask(ask) });
                 }
             }

@@ -43,7 +43,8 @@ impl Script {
     /// A request of the first keyspace; each node has a client of its own.
     fn ask(mut self, at: u64, (node, level): (u64, Consistency), kind: Kind, deed: Deed) -> Self {
         self.asked += 1;
-        let ask = Ask { id: self.asked, client: node as u8, node, level, keyspace: 1, key: Key(kind, 0), deed, timeout: 1_000 };
+        let (client, key, again) = (node as u8, Key(kind, 0), Vec::new());
+        let ask = Ask { id: self.asked, client, node, level, keyspace: 1, key, deed, timeout: 1_000, again };
         self.at(at, Action::Ask(ask))
     }
 

@@ -6,6 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
 
+use crate::sim::ask::NAMES;
+
 use super::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
 
 mod fault;
@@ -29,7 +31,7 @@ impl Plan {
 
     /// As [`from_seed`](Self::from_seed), about `focus` only.
     pub fn drawn(seed: u64, focus: Focus) -> Self {
-        let mut draw = Draw { rng: StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21), steps: Vec::new(), asked: 0 };
+        let mut draw = Draw { rng: StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21), steps: Vec::new(), asked: 0, habits: Habits::default() };
         let shape = draw.shape();
         let knobs = draw.knobs();
         let until = draw.rng.random_range(8_000..25_000);
@@ -45,6 +47,23 @@ struct Draw {
     rng: StdRng,
     steps: Vec<Step>,
     asked: u32,
+    habits: Habits,
+}
+
+/// What the clients of one seed do, beside what all do.
+#[derive(Clone, Copy, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "a seed has any of them, whatever the others are")]
+struct Habits {
+    /// They name their changes, and ask again.
+    names: bool,
+    /// They use keys and elements with long names.
+    long: bool,
+    /// They count in steps that are almost as long as the range of a counter.
+    far: bool,
+    /// They let sets and hashes expire.
+    expiries: bool,
+    /// They remove everything.
+    flushes: bool,
 }
 
 impl Draw {
@@ -96,7 +115,7 @@ impl Draw {
         let keyspaces: Vec<(u64, u8)> = self.keyspaces_made();
         let count = self.rng.random_range(80..350);
         let timeout = *[300, 1_000, 2_000].choose(&mut self.rng).unwrap_or(&2_000);
-        let flushes = self.rng.random_bool(0.08);
+        self.habits = self.habits();
         for _ in 0..count {
             let at = self.rng.random_range(0..until);
             let client = self.rng.random_range(0..clients);
@@ -109,12 +128,13 @@ impl Draw {
                 _ => 1,
             };
             let kind = *kinds.choose(&mut self.rng).unwrap_or(&Kind::Register);
-            let key = Key(kind, self.rng.random_range(0..2));
+            let key = self.key(kind);
             let level = *levels.choose(&mut self.rng).unwrap_or(&Consistency::Quorum);
-            let flush = flushes && self.rng.random_bool(0.01);
-            let deed = if flush { Deed::Flush } else { self.deed(kind) };
+            let flush = self.habits.flushes && self.rng.random_bool(0.02);
+            let deed = if flush { Deed::Flush } else { self.deed(key) };
+            let again = self.again(&deed, (node, nodes));
             self.asked += 1;
-            let ask = Ask { id: self.asked, client, node, level, keyspace, key, deed, timeout };
+            let ask = Ask { id: self.asked, client, node, level, keyspace, key, deed, timeout, again };
             self.steps.push(Step { at, action: Action::Ask(ask) });
         }
     }
@@ -123,8 +143,7 @@ impl Draw {
         if !focus.kinds.is_empty() {
             return focus.kinds.to_vec();
         }
-        let mut kinds =
-            vec![Kind::Register, Kind::Cell, Kind::Expiring, Kind::Counter, Kind::Text, Kind::Siblings, Kind::Set, Kind::Hash, Kind::Mixed];
+        let mut kinds = Kind::ALL.to_vec();
         kinds.shuffle(&mut self.rng);
         kinds.truncate(self.rng.random_range(1..=5));
         kinds
@@ -158,8 +177,37 @@ impl Draw {
         self.steps.iter().filter_map(made).collect()
     }
 
-    fn deed(&mut self, kind: Kind) -> Deed {
-        let any = |rng: &mut StdRng| (0..rng.random_range(1..=2)).map(|_| rng.random_range(0..5)).collect::<Vec<u8>>();
+    fn habits(&mut self) -> Habits {
+        let mut some = |share| self.rng.random_bool(share);
+        Habits { names: some(0.4), long: some(0.1), far: some(0.3), expiries: some(0.4), flushes: some(0.1) }
+    }
+
+    fn key(&mut self, kind: Kind) -> Key {
+        let long = self.habits.long && self.rng.random_bool(0.3);
+        let number = if long { Key::LONG + self.rng.random_range(0..3) } else { self.rng.random_range(0..2) };
+        Key(kind, number)
+    }
+
+    /// Where a change is asked for again that was given a name. What `GETDEL` answers is not kept, and a flush is no change of one key.
+    fn again(&mut self, deed: &Deed, (node, nodes): (u64, u64)) -> Vec<u64> {
+        let named = deed.writes() && !matches!(deed, Deed::GetDelete | Deed::Flush);
+        if !(named && self.habits.names && self.rng.random_bool(0.6)) {
+            return Vec::new();
+        }
+        let count = self.rng.random_range(1..=2);
+        (0..count).map(|_| if self.rng.random_bool(0.3) { node } else { self.rng.random_range(1..=nodes) }).collect()
+    }
+
+    /// What a counter is changed by.
+    fn step(&mut self, number: u8) -> i64 {
+        if !self.habits.far || number == 0 {
+            return self.rng.random_range(1..=3);
+        }
+        *[i64::MAX, i64::MIN, i64::MAX / 2, i64::MIN / 2, 1, -1].choose(&mut self.rng).unwrap_or(&1)
+    }
+
+    fn deed(&mut self, Key(kind, number): Key) -> Deed {
+        let step = self.step(number);
         let rng = &mut self.rng;
         let of_hundred = rng.random_range(0..100);
         match kind {
@@ -172,7 +220,8 @@ impl Draw {
             }
             Kind::Register => match of_hundred {
                 0..40 => Deed::Set,
-                40..50 => Deed::Delete,
+                40..46 => Deed::Delete,
+                46..50 => Deed::DeleteBoth,
                 50..53 => Deed::GetDelete,
                 53..56 => Deed::Exists,
                 56..60 => Deed::Length,
@@ -190,7 +239,7 @@ impl Draw {
             },
             Kind::Counter => {
                 if of_hundred < 60 {
-                    Deed::Count(rng.random_range(1..=3))
+                    Deed::Count(step)
                 } else {
                     Deed::Get
                 }
@@ -201,19 +250,33 @@ impl Draw {
                 55..60 => Deed::Length,
                 _ => Deed::Get,
             },
-            Kind::Siblings => {
-                if of_hundred < 50 {
-                    Deed::SetSeen
-                } else {
-                    Deed::Siblings
-                }
-            }
+            Kind::Siblings => match of_hundred {
+                0..35 => Deed::SetSeen(0),
+                35..50 => Deed::SetSeen(rng.random_range(1..=3)),
+                50..53 => Deed::Set,
+                53..56 => Deed::Delete,
+                _ => Deed::Siblings,
+            },
+            Kind::Set | Kind::Hash | Kind::Tally | Kind::Turning => self.of_collection(kind, of_hundred, step),
+            Kind::Mixed => self.anything(),
+        }
+    }
+
+    fn of_collection(&mut self, kind: Kind, of_hundred: u32, step: i64) -> Deed {
+        let names = if self.habits.long { NAMES } else { NAMES - 1 };
+        let any = |rng: &mut StdRng| (0..rng.random_range(1..=2)).map(|_| rng.random_range(0..names)).collect::<Vec<u8>>();
+        if self.habits.expiries && matches!(kind, Kind::Set | Kind::Hash) && self.rng.random_bool(0.12) {
+            return self.expiry();
+        }
+        let rng = &mut self.rng;
+        match kind {
             Kind::Set => match of_hundred {
                 0..40 => Deed::Add(any(rng)),
                 40..60 => Deed::Remove(any(rng)),
                 60..70 => Deed::Contains(any(rng)),
                 70..75 => Deed::Cardinality,
-                75..78 => Deed::Delete,
+                75..77 => Deed::Delete,
+                77..78 => Deed::DeleteBoth,
                 _ => Deed::Members,
             },
             Kind::Hash => match of_hundred {
@@ -223,16 +286,32 @@ impl Draw {
                 70..73 => Deed::Delete,
                 _ => Deed::Entries,
             },
-            Kind::Mixed => self.anything(),
+            Kind::Tally => match of_hundred {
+                0..60 => Deed::CountField(rng.random_range(0..names), step),
+                60..75 => Deed::Fields(any(rng)),
+                _ => Deed::Entries,
+            },
+            _ => match of_hundred {
+                0..20 => Deed::Set,
+                20..45 => Deed::Add(any(rng)),
+                45..65 => Deed::Delete,
+                65..85 => Deed::Members,
+                _ => Deed::Get,
+            },
+        }
+    }
+
+    /// Something about when a set or a hash is gone.
+    fn expiry(&mut self) -> Deed {
+        match self.rng.random_range(0..10) {
+            0..7 => Deed::ExpireIn { ms: *[300, 1_000, 3_000, 3_600_000].choose(&mut self.rng).unwrap_or(&1_000) },
+            7 => Deed::Persist,
+            _ => Deed::Ttl,
         }
     }
 
     fn anything(&mut self) -> Deed {
-        let kinds = [Kind::Register, Kind::Expiring, Kind::Counter, Kind::Text, Kind::Siblings, Kind::Set, Kind::Hash];
-        if self.rng.random_bool(0.05) {
-            return Deed::CountField(self.rng.random_range(0..5), 1);
-        }
-        let kind = *kinds.choose(&mut self.rng).unwrap_or(&Kind::Register);
-        self.deed(kind)
+        let kind = *Kind::ALL.choose(&mut self.rng).unwrap_or(&Kind::Register);
+        if kind == Kind::Mixed { Deed::GetDelete } else { self.deed(Key(kind, 0)) }
     }
 }

@@ -5,7 +5,7 @@ use quorate_dynamo::Consistency;
 use tokio::sync::mpsc;
 
 use super::Stage;
-use crate::sim::ask::{Asker, Counter, keyspace_of};
+use crate::sim::ask::{Asker, Counter, Errand, keyspace_of};
 use crate::sim::history::{Record, Told};
 use crate::sim::host::Door;
 use crate::sim::plan::{Action, Ask, Deed, Key};
@@ -31,7 +31,7 @@ impl Stage<'_> {
         let topology = self.oracle().newest();
         let member = |node: NodeId| topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(&node));
         let there = |number: u8| topology.as_deref().is_some_and(|topology| keyspace_of(topology, number).is_some());
-        keys.retain(|(keyspace, _)| there(*keyspace));
+        keys.retain(|(keyspace, key)| there(*keyspace) && !key.is_too_long());
         let counter = Counter { record: Record::default(), ..self.counter.clone() };
         let mut id = 1_000_000;
         let mut errands = Vec::new();
@@ -46,16 +46,14 @@ impl Stage<'_> {
             for &(keyspace, key) in &keys {
                 for deed in promise::last_reads(key.0) {
                     id += 1;
-                    let (node, timeout, level, client) = (node.0, LAST_TIMEOUT_MS, Consistency::One, 0);
-                    errands.push((Ask { id, client, node, level, keyspace, key, deed, timeout }, door.clone()));
+                    errands.push(errand(id, (*node, door), Consistency::One, (keyspace, key), deed));
                 }
             }
         }
         for &(keyspace, key) in &keys {
             let Some((node, door)) = nodes.get(id as usize % nodes.len().max(1)) else { continue };
             id += 1;
-            let (node, timeout, level, client) = (node.0, LAST_TIMEOUT_MS, Consistency::All, 0);
-            errands.push((Ask { id, client, node, level, keyspace, key, deed: Deed::Delete, timeout }, door.clone()));
+            errands.push(errand(id, (*node, door), Consistency::All, (keyspace, key), Deed::Delete));
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         for errand in errands {
@@ -65,4 +63,10 @@ impl Stage<'_> {
         Asker::new(counter.clone()).work(receiver).await;
         counter.record.take()
     }
+}
+
+fn errand(id: u32, (node, door): (NodeId, &Door), level: Consistency, (keyspace, key): (u8, Key), deed: Deed) -> Errand {
+    let (client, timeout, again) = (0, LAST_TIMEOUT_MS, Vec::new());
+    let ask = Ask { id, client, node: node.0, level, keyspace, key, deed, timeout, again };
+    Errand { ask, at: (node, door.clone()), again: Vec::new() }
 }

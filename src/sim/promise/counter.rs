@@ -1,41 +1,114 @@
-//! Counters: no acknowledged increment is lost, none is counted twice.
+//! Counters: no acknowledged increment is lost, none is counted twice, and none is refused that keeps the sum within 64 bits.
 
-use quorate_dynamo::op::Reply;
+use bytes::Bytes;
+use quorate_dynamo::op::{Reply, RequestError};
 
 use super::{OfKey, Violation};
+use crate::sim::ask::{NAMES, name};
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
-fn amount(told: &Told) -> i64 {
-    if let Deed::Count(by) = told.ask.deed { by } else { 0 }
+/// One counter.
+struct Sum<'a, 'b> {
+    of_key: &'b OfKey<'a>,
+    /// What it is called in a report, if it is not the whole key.
+    called: String,
+    /// Requests to add to it, with what they add. Refused ones, too.
+    counts: Vec<(&'a Told, i128)>,
 }
 
+/// A counter that is not there.
+const NOTHING: Bytes = Bytes::from_static(b"0");
+
+/// The sum as one who has seen something may know it: all that is sure, and any of what is possible.
+struct Bounds {
+    least: i128,
+    most: i128,
+}
+
+/// A string that is counted.
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    of_key.all.iter().filter(|told| told.ask.deed == Deed::Get).filter_map(|told| judge_read(of_key, told)).collect()
+    let counts =
+        of_key.all.iter().filter_map(|told| if let Deed::Count(by) = told.ask.deed { Some((*told, i128::from(by))) } else { None });
+    let sum = Sum { of_key, called: String::new(), counts: counts.collect() };
+    let shown = |told: &Told| match &told.result {
+        Ok(Reply::Nil) if told.ask.deed == Deed::Get => Some(NOTHING),
+        Ok(Reply::Value(value)) if told.ask.deed == Deed::Get => Some(value.clone()),
+        _ => None,
+    };
+    sum.judge(shown)
 }
 
-fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
-    let value: i64 = match read.result.as_ref().ok()? {
-        Reply::Nil => 0,
-        Reply::Value(text) => match std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()) {
-            Some(number) => number,
-            None => return Some(of_key.broken("invented", read, format!("{} shows {text:?}", read.ask))),
-        },
-        other => return Some(of_key.broken("invented", read, format!("{} shows {other:?}", read.ask))),
+/// Every field of a hash as a counter.
+pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
+    let judge_field = |field: u8| {
+        let adds = |told: &Told| if let Deed::CountField(at, by) = told.ask.deed { (at == field).then_some(i128::from(by)) } else { None };
+        let counts = of_key.all.iter().filter_map(|told| Some((*told, adds(told)?))).collect();
+        let of = |value: Option<&Bytes>| value.cloned().unwrap_or(NOTHING);
+        let shown = |told: &Told| match (&told.result, &told.ask.deed) {
+            (Ok(Reply::Pairs(pairs)), Deed::Entries) => Some(of(pairs.iter().find(|(key, _)| *key == name(field)).map(|(_, value)| value))),
+            (Ok(Reply::Values(values)), Deed::Fields(asked)) => {
+                let at = asked.iter().position(|asked| *asked == field)?;
+                Some(of(values.get(at).and_then(Option::as_ref)))
+            }
+            _ => None,
+        };
+        Sum { of_key, called: format!("field m{field}, "), counts }.judge(shown)
     };
-    let counts = || of_key.writes().filter(|told| matches!(told.ask.deed, Deed::Count(_)));
-    let sure = |told: &&Told| of_key.must_find(told, read) && !of_key.flushed(told);
-    let least: i64 = counts().filter(sure).map(amount).sum();
-    let most: i64 = counts().filter(|told| told.from <= read.to).map(amount).sum();
-    if value < least {
-        let missing: Vec<u32> = counts().filter(sure).map(|told| told.ask.id).collect();
-        let what = format!("{} shows {value}, though {least} were acknowledged before, by {missing:?}", read.ask);
-        return Some(of_key.broken("count-lost", read, what));
+    (0..NAMES).flat_map(judge_field).collect()
+}
+
+impl Sum<'_, '_> {
+    /// `shown`: what a request shows of the counter, if it shows it.
+    fn judge(&self, shown: impl Fn(&Told) -> Option<Bytes>) -> Vec<Violation> {
+        let reads = self.of_key.all.iter().filter_map(|read| self.judge_read(read, &shown(read)?));
+        reads.chain(self.counts.iter().filter_map(|(told, by)| self.judge_refusal(told, *by))).collect()
     }
-    if value > most {
-        let refused = of_key.all.iter().filter(|told| told.fate() == Fate::Refused && told.ask.deed.writes()).count();
-        let what = format!("{} shows {value}, though only {most} were ever asked for ({refused} more requests were refused)", read.ask);
-        return Some(of_key.broken("counted-twice", read, what));
+
+    fn broken(&self, check: &'static str, at: &Told, what: &str) -> Violation {
+        self.of_key.broken(check, at, format!("{}{what}", self.called))
     }
-    None
+
+    fn sure(&self, count: &Told, read: &Told) -> bool {
+        self.of_key.must_find(count, read) && !self.of_key.flushed(count)
+    }
+
+    fn bounds(&self, read: &Told) -> Bounds {
+        let mut bounds = Bounds { least: 0, most: 0 };
+        for (count, by) in self.counts.iter().filter(|(count, _)| count.fate() != Fate::Refused && count.ask.id != read.ask.id) {
+            let (sure, possible) = (self.sure(count, read), count.from <= read.to);
+            bounds.least += if sure || (possible && *by < 0) { *by } else { 0 };
+            bounds.most += if sure || (possible && *by > 0) { *by } else { 0 };
+        }
+        bounds
+    }
+
+    fn judge_read(&self, read: &Told, shown: &Bytes) -> Option<Violation> {
+        let number = std::str::from_utf8(shown).ok().and_then(|text| text.parse::<i128>().ok());
+        let Some(value) = number else {
+            return Some(self.broken("invented", read, &format!("{} shows {shown:?}", read.ask)));
+        };
+        let Bounds { least, most } = self.bounds(read);
+        if value < least {
+            let sure: Vec<u32> = self.counts.iter().filter(|(count, _)| self.sure(count, read)).map(|(count, _)| count.ask.id).collect();
+            let what = format!("{} shows {value}, though it is {least} at least: {sure:?} were acknowledged before", read.ask);
+            return Some(self.broken("count-lost", read, &what));
+        }
+        if value > most {
+            let refused = self.counts.iter().filter(|(count, _)| count.fate() == Fate::Refused).count();
+            let what =
+                format!("{} shows {value}, though it is {most} at most, with all that was asked for ({refused} were refused)", read.ask);
+            return Some(self.broken("counted-twice", read, &what));
+        }
+        None
+    }
+
+    fn judge_refusal(&self, told: &Told, by: i128) -> Option<Violation> {
+        let Bounds { least, most } = self.bounds(told);
+        let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
+        let fits = range.contains(&(least + by)) && range.contains(&(most + by));
+        let refused = fits && told.result == Err(RequestError::Overflow) && told.need.replicas() > 0;
+        let what = || format!("{} was refused, though the sum is {} to {} with it", told.ask, least + by, most + by);
+        refused.then(|| self.broken("refused-without-cause", told, &what()))
+    }
 }

@@ -1,10 +1,8 @@
 //! Strings with an expiry: there before it, gone after it, and a wrong clock takes nothing for good.
 
-use std::time::Duration;
-
 use quorate_dynamo::op::Reply;
 
-use super::{OfKey, ROUNDING, Violation};
+use super::{OfKey, Violation};
 use crate::sim::ask::request_of;
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
@@ -15,14 +13,6 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
 
 fn sets(told: &Told) -> bool {
     matches!(told.ask.deed, Deed::Set | Deed::SetFor { .. } | Deed::SetKeep)
-}
-
-/// After how long a key is gone that this request has set, or has given an expiry; `None`: it is not gone by itself, or not by this.
-fn life(told: &Told) -> Option<Duration> {
-    match told.ask.deed {
-        Deed::SetFor { ms } | Deed::ExpireIn { ms } => Some(Duration::from_millis(ms)),
-        _ => None,
-    }
 }
 
 fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
@@ -48,8 +38,8 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
 
 /// The value is there: its own expiry is not over, or may have been taken away or moved.
 fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> {
-    let life = life(write)?;
-    let over = write.to + life + Duration::from_millis(of_key.judged.spread) + ROUNDING;
+    let life = write.ask.deed.life()?;
+    let over = write.to + life + of_key.margin();
     let changed = of_key.writes().any(|other| matches!(other.ask.deed, Deed::ExpireIn { .. } | Deed::Persist));
     if changed || read.from < over {
         return None;
@@ -66,15 +56,15 @@ fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     if clock_was_wrong && read.ask.id <= super::LAST {
         return None;
     }
-    let margin = Duration::from_millis(of_key.judged.spread) + ROUNDING;
+    let margin = of_key.margin();
     let may_have_ended = |write: &Told| {
         let ends = |other: &Told| {
             let touches = other.ask.id == write.ask.id || !of_key.older(other, write) || other.ask.deed == Deed::SetKeep;
-            touches && life(other).is_some_and(|life| other.from + life <= read.to + margin)
+            touches && other.ask.deed.life().is_some_and(|life| other.from + life <= read.to + margin)
         };
         // An expiry that a write before had given may have been kept.
         let kept = matches!(write.ask.deed, Deed::SetKeep);
-        of_key.writes().any(|other| ends(other) || kept && life(other).is_some_and(|life| other.from + life <= read.to + margin))
+        of_key.writes().any(|other| ends(other) || kept && other.ask.deed.life().is_some_and(|life| other.from + life <= read.to + margin))
     };
     let lost =
         of_key.writes().find(|write| sets(write) && of_key.must_find(write, read) && !of_key.flushed(write) && !may_have_ended(write))?;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_dynamo::op::Reply;
 
 use super::{OfKey, Violation, meets};
-use crate::sim::ask::{name, request_of};
+use crate::sim::ask::{NAMES, name, request_of};
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::{Deed, Kind};
 
@@ -71,7 +71,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
 pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
     debug_assert_eq!(of_key.key.0, Kind::Hash);
     let mut found = Vec::new();
-    for field in 0..5 {
+    for field in 0..NAMES {
         let sets = |told: &Told| matches!(&told.ask.deed, Deed::SetFields(fields) if fields.contains(&field));
         let removes = |told: &Told| match &told.ask.deed {
             Deed::RemoveFields(fields) => fields.contains(&field),
@@ -150,13 +150,18 @@ impl Register<'_, '_> {
         if write.from > read.to {
             return Some(self.broken("invented", read, &format!("{} shows v{number}, which was written later", read.ask)));
         }
-        let known = self.sets.iter().filter(|later| of_key.must_find(later, read) && later.ask.id != number);
-        if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)) {
+        // A removal takes what it sees, be it the newer of two.
+        let removed = |set: &Told| self.removals.iter().any(|removal| removal.over().is_none_or(|over| over >= set.from));
+        let known = self.sets.iter().filter(|later| of_key.must_find(later, read) && later.ask.id != number && !removed(later));
+        if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)).filter(|_| !of_key.may_have_expired(read)) {
             let what = format!(
                 "{} shows v{number} (acknowledged at {:?}), though v{} of {:?}..{:?} was acknowledged at {}",
                 read.ask, write.to, later.ask.id, later.from, later.to, later.ask.level
             );
             return Some(self.broken("stale", read, &what));
+        }
+        if let Some(expiry) = of_key.expired(read) {
+            return Some(self.broken("outlived-its-expiry", read, &format!("{} shows v{number}, though {} is over", read.ask, expiry.ask)));
         }
         let removal = self.removals.iter().find(|removal| {
             let effective = !matches!(&removal.result, Ok(Reply::Integer(0) | Reply::Nil));
@@ -170,7 +175,8 @@ impl Register<'_, '_> {
         let of_key = self.of_key;
         let lost = self.sets.iter().find(|write| {
             let removable = |removal: &&Told| removal.ask.id != read.ask.id && removal.over().is_none_or(|over| over >= write.from);
-            of_key.must_find(write, read) && !of_key.flushed(write) && !self.removals.iter().copied().any(|removal| removable(&removal))
+            let removed = self.removals.iter().copied().any(|removal| removable(&removal));
+            of_key.must_find(write, read) && !of_key.flushed(write) && !removed && !of_key.may_have_expired(read)
         })?;
         let what = format!("{} shows nothing, though {} was acknowledged at {:?}", read.ask, lost.ask, lost.to);
         Some(self.broken("lost", read, &what))
@@ -179,7 +185,8 @@ impl Register<'_, '_> {
     /// Once it was read that one value stands above another, no later read shows the other.
     fn judge_turns(&self) -> Option<Violation> {
         let of_key = self.of_key;
-        if !self.removals.is_empty() || !of_key.flushes.is_empty() {
+        let expires = of_key.all.iter().any(|told| told.ask.deed.life().is_some());
+        if expires || !self.removals.is_empty() || !of_key.flushes.is_empty() {
             return None;
         }
         let sees = |earlier: &Told, later: &Told| earlier.to < later.from && of_key.kept(earlier, later) && meets(earlier, later);

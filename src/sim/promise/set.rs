@@ -70,7 +70,7 @@ fn removes(told: &Told, element: u8) -> bool {
 fn absent(of_key: &OfKey<'_>, (read, element): (&Told, u8), adds: &[&Told], removals: &[&Told]) -> Option<Violation> {
     let lost = adds.iter().find(|add| {
         let removable = removals.iter().any(|removal| removal.over().is_none_or(|over| over >= add.from));
-        of_key.must_find(add, read) && !removable && !of_key.flushed(add)
+        of_key.must_find(add, read) && !removable && !of_key.flushed(add) && !of_key.may_have_expired(read)
     })?;
     let what = format!("{} does not show m{element}, though {} was acknowledged at {:?}", read.ask, lost.ask, lost.to);
     Some(of_key.broken("lost", read, what))
@@ -78,7 +78,7 @@ fn absent(of_key: &OfKey<'_>, (read, element): (&Told, u8), adds: &[&Told], remo
 
 /// The element is there: then some addition was not surely removed.
 fn present(of_key: &OfKey<'_>, (read, element): (&Told, u8), adds: &[&Told], removals: &[&Told]) -> Option<Violation> {
-    let possible: Vec<&&Told> = adds.iter().filter(|add| add.from <= read.to).collect();
+    let possible: Vec<&Told> = adds.iter().copied().filter(|add| add.from <= read.to).collect();
     if possible.is_empty() {
         return Some(of_key.broken("invented", read, format!("{} shows m{element}, which nobody has added", read.ask)));
     }
@@ -89,5 +89,6 @@ fn present(of_key: &OfKey<'_>, (read, element): (&Told, u8), adds: &[&Told], rem
         let what = format!("{} shows m{element}, though every addition of it had been removed", read.ask);
         return Some(of_key.broken("came-back", read, what));
     }
-    None
+    let expiry = of_key.expired(read)?;
+    Some(of_key.broken("outlived-its-expiry", read, format!("{} shows m{element}, though {} is over", read.ask, expiry.ask)))
 }

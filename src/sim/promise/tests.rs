@@ -12,7 +12,8 @@ use crate::sim::{Ask, Deed, Key, Kind, Plan};
 
 /// A request of three replicas at a majority, answered after 10 ms.
 fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, RequestError>) -> Told {
-    let ask = Ask { id, client: 0, node: 1, level: Consistency::Quorum, keyspace: 0, key: Key(kind, 0), deed, timeout: 1_000 };
+    let (level, key, again) = (Consistency::Quorum, Key(kind, 0), Vec::new());
+    let ask = Ask { id, client: 0, node: 1, level, keyspace: 0, key, deed, timeout: 1_000, again };
     let (from, to) = (Duration::from_millis(at), Duration::from_millis(at + 10));
     Told { ask, from, to, result, dot: None, need: Need::flat(3, 2), covers: Vec::new() }
 }
@@ -123,6 +124,29 @@ fn a_counter_is_between_what_is_sure_and_what_is_possible() {
 }
 
 #[test]
+fn a_field_is_counted_for_itself_and_downwards_too() {
+    let count = |id, by, result| told(id, 0, (Kind::Tally, Deed::CountField(1, by)), result);
+    let shown = |text| told(9, 100, (Kind::Tally, Deed::Fields(vec![0, 1])), Ok(Reply::Values(vec![None, Some(text)])));
+    let history = |text: &'static str| [count(1, 5, ONE), count(2, -2, OPEN), shown(text.into())];
+    assert_eq!(verdict(&history("2"), &[]), Some("count-lost"));
+    assert_eq!(verdict(&history("3"), &[]), None);
+    assert_eq!(verdict(&history("5"), &[]), None);
+    assert_eq!(verdict(&history("6"), &[]), Some("counted-twice"));
+    assert_eq!(verdict(&history("x"), &[]), Some("invented"));
+}
+
+#[test]
+fn a_counter_refuses_only_what_may_leave_its_range() {
+    let count = |id, at, by, result| told(id, at, (Kind::Counter, Deed::Count(by)), result);
+    let refused = |by| count(3, 200, by, Err(RequestError::Overflow));
+    let full = count(1, 0, i64::MAX, ONE);
+    assert_eq!(verdict(&[full.clone(), refused(1)], &[]), None);
+    assert_eq!(verdict(&[full.clone(), refused(-1)], &[]), Some("refused-without-cause"));
+    let open = count(2, 0, 2, OPEN);
+    assert_eq!(verdict(&[full, open, refused(-1)], &[]), None, "the sum may be beyond the range");
+}
+
+#[test]
 fn a_text_keeps_every_part_and_each_once() {
     let append = |id, at| told(id, at, (Kind::Text, Deed::Append), ONE);
     let shown = |text| told(9, 200, (Kind::Text, Deed::Get), Ok(value(text)));
@@ -135,8 +159,8 @@ fn a_text_keeps_every_part_and_each_once() {
 
 #[test]
 fn a_sibling_goes_only_when_a_token_covered_it() {
-    let set = told(1, 0, (Kind::Siblings, Deed::SetSeen), DONE);
-    let over = |covers: Vec<u32>| Told { covers, ..told(2, 100, (Kind::Siblings, Deed::SetSeen), DONE) };
+    let set = told(1, 0, (Kind::Siblings, Deed::SetSeen(0)), DONE);
+    let over = |covers: Vec<u32>| Told { covers, ..told(2, 100, (Kind::Siblings, Deed::SetSeen(0)), DONE) };
     let shown = |values: &[&'static str]| {
         let values = values.iter().map(|value| bytes::Bytes::from_static(value.as_bytes())).collect();
         told(3, 200, (Kind::Siblings, Deed::Siblings), Ok(Reply::Siblings { token: bytes::Bytes::new(), values }))
@@ -144,6 +168,62 @@ fn a_sibling_goes_only_when_a_token_covered_it() {
     assert_eq!(verdict(&[set.clone(), over(vec![]), shown(&["v2"])], &[]), Some("lost"));
     assert_eq!(verdict(&[set.clone(), over(vec![1]), shown(&["v2"])], &[]), None);
     assert_eq!(verdict(&[set, over(vec![1]), shown(&["v1", "v2"])], &[]), Some("came-back"));
+}
+
+#[test]
+fn a_sibling_goes_with_a_removal_that_saw_it_and_may_go_with_a_blunt_set() {
+    let set = |id, at, deed| told(id, at, (Kind::Siblings, deed), ONE);
+    let shown = |values: &[&'static str]| {
+        let values = values.iter().map(|value| bytes::Bytes::from_static(value.as_bytes())).collect();
+        told(3, 200, (Kind::Siblings, Deed::Siblings), Ok(Reply::Siblings { token: bytes::Bytes::new(), values }))
+    };
+    let history = |deed, values: &[&'static str]| [set(1, 0, Deed::SetSeen(0)), set(2, 100, deed), shown(values)];
+    assert_eq!(verdict(&history(Deed::Delete, &[]), &[]), None);
+    assert_eq!(verdict(&history(Deed::Delete, &["v1"]), &[]), Some("came-back"));
+    assert_eq!(verdict(&history(Deed::Set, &["v2"]), &[]), None);
+    assert_eq!(verdict(&history(Deed::Set, &["v1", "v2"]), &[]), None, "its node may not have seen it");
+    assert_eq!(verdict(&history(Deed::Set, &["v1"]), &[]), Some("lost"));
+}
+
+#[test]
+fn a_collection_is_gone_after_its_expiry_and_not_before() {
+    let add = told(1, 0, (Kind::Set, Deed::Add(vec![1])), ONE);
+    let expires = |ms| told(2, 100, (Kind::Set, Deed::ExpireIn { ms }), ONE);
+    let shown = |at, members: &[&'static str]| {
+        let members = members.iter().map(|member| bytes::Bytes::from_static(member.as_bytes())).collect();
+        told(3, at, (Kind::Set, Deed::Members), Ok(Reply::List(members)))
+    };
+    assert_eq!(verdict(&[add.clone(), expires(500), shown(1_000, &[])], &[]), None);
+    assert_eq!(verdict(&[add.clone(), expires(500), shown(1_000, &["m1"])], &[]), Some("outlived-its-expiry"));
+    assert_eq!(verdict(&[add.clone(), expires(5_000), shown(1_000, &["m1"])], &[]), None);
+    assert_eq!(verdict(&[add.clone(), expires(5_000), shown(1_000, &[])], &[]), Some("lost"));
+    // What was added beside the expiry is not surely under it.
+    let beside = told(4, 105, (Kind::Set, Deed::Add(vec![1])), ONE);
+    assert_eq!(verdict(&[add, expires(500), beside, shown(1_000, &["m1"])], &[]), None);
+    let set = told(1, 0, (Kind::Hash, Deed::SetFields(vec![1])), ONE);
+    let expires = told(2, 100, (Kind::Hash, Deed::ExpireIn { ms: 500 }), ONE);
+    let shown = told(3, 1_000, (Kind::Hash, Deed::Fields(vec![1])), Ok(Reply::Values(vec![Some("v1".into())])));
+    assert_eq!(verdict(&[set, expires, shown], &[]), Some("outlived-its-expiry"));
+}
+
+#[test]
+fn a_key_is_of_another_kind_only_while_something_of_it_may_be_left() {
+    let history = |removed| {
+        let refused = told(3, 200, (Kind::Turning, Deed::Add(vec![1])), Err(RequestError::WrongKind));
+        [told(1, 0, (Kind::Turning, Deed::Set), DONE), told(2, 100, (Kind::Turning, Deed::Delete), removed), refused]
+    };
+    assert_eq!(verdict(&history(ONE), &[]), Some("refused-without-cause"));
+    assert_eq!(verdict(&history(OPEN), &[]), None);
+}
+
+#[test]
+fn a_name_that_is_too_long_is_never_taken() {
+    let taken = |number| {
+        let mut told = told(1, 0, register(Deed::Set), DONE);
+        told.ask.key.1 = number;
+        verdict(&[told], &[])
+    };
+    assert_eq!([Key::LONG, Key::LONG + 1, Key::LONG + 2].map(taken), [None, None, Some("took-too-much")]);
 }
 
 #[test]
