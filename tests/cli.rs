@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::thread::JoinHandle;
 
 const STATUS: &str = concat!(
-    r#"{"cluster":"00ff","epoch":7,"leader":"a","nodes":[{"name":"a","datacenter":"oslo","rack":"r1","state":"alive"}],"#,
+    r#"{"cluster":"00ff","epoch":7,"leader":"a","nodes":[{"name":"a","number":1,"datacenter":"oslo","rack":"r1","state":"alive"}],"#,
     r#""keyspaces":[{"name":"default","partitions":64,"replication":{"oslo":1},"rows":12,"recent":3,"residuals":0,"#,
     r#""contexts_equal":true,"digests_equal":true}],"converged":true}"#
 );
