@@ -19,12 +19,14 @@ use rand::seq::{IteratorRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
+use crate::planted::RENEW_BY_ONE;
+
 /// A node in one of its appearances. A node that was declared down appears again under the next incarnation, by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The node.
     pub node: NodeId,
-    /// Counts its appearances; the greater one is the later one. Starting again with an old number costs one round trip, no more.
+    /// Counts its appearances; the greater one is the later one. Starting again with a number that is too low by `n` costs `log2(n)` round trips.
     pub incarnation: u64,
 }
 
@@ -206,7 +208,20 @@ pub struct Membership {
     started: bool,
     left: bool,
     rejected: u64,
+    climb: Climb,
 }
+
+/// Renewals that follow each other closely: this node has begun under a number below one that the others remember, and have seen down.
+#[derive(Clone, Copy, Debug, Default)]
+struct Climb {
+    steps: u32,
+    last: Duration,
+}
+
+/// Renewals farther apart than this have nothing to do with each other.
+const CLIMB_PAUSE: Duration = Duration::from_secs(10);
+/// The last step that is twice as long as the one before. Guess: more than any two clocks differ, in milliseconds.
+const CLIMB_STEPS: u32 = 44;
 
 /// What the caller has been told of each peer; its keys are the peers.
 type View = BTreeMap<NodeId, Liveness>;
@@ -223,7 +238,7 @@ impl Membership {
         let mut dice = StdRng::seed_from_u64(seed);
         let foca = Foca::new(me, config.for_foca(1), StdRng::seed_from_u64(dice.next_u64()), PostcardCodec);
         let view = View::new();
-        Self { foca, config, me: me.node, view, dice, started: false, left: false, rejected: 0 }
+        Self { foca, config, me: me.node, view, dice, started: false, left: false, rejected: 0, climb: Climb::default() }
     }
 
     /// Takes one input; appends what is to be done.
@@ -269,10 +284,30 @@ impl Membership {
             self.rejected += 1;
             return;
         }
+        let before = self.me();
         let mut out = Out { now, view: &mut self.view, effects };
         if self.foca.handle_data(payload, &mut out).is_err() {
             self.rejected += 1;
         }
+        if self.me() != before && !RENEW_BY_ONE.is_planted() {
+            self.climb(now, (before, from), effects);
+        }
+    }
+
+    /// `from` takes this node's last appearance for a former one: the next is twice as far ahead as the one before, and `from` is told it at once. So
+    /// a node whose disk was set back is not held for dead until it has counted through all that it has forgotten.
+    fn climb(&mut self, now: Duration, (before, from): (Member, NodeId), effects: &mut Vec<Effect>) {
+        let steps = if now.saturating_sub(self.climb.last) > CLIMB_PAUSE { 0 } else { self.climb.steps };
+        self.climb = Climb { steps: (steps + 1).min(CLIMB_STEPS), last: now };
+        let next = Member { incarnation: before.incarnation.saturating_add(1 << steps), ..before };
+        let farther = next.win_addr_conflict(self.foca.identity());
+        let mut out = Out { now, view: &mut self.view, effects };
+        if farther {
+            // Fails only for the identity that it has.
+            let _never = self.foca.change_identity(next, &mut out);
+        }
+        // An announcement reaches every incarnation of the node. Encoding cannot fail.
+        let _never = self.foca.announce(Member { node: from, incarnation: 0 }, &mut out);
     }
 
     fn timer(&mut self, now: Duration, timer: Timer, effects: &mut Vec<Effect>) {

@@ -48,8 +48,12 @@ impl World {
     }
 
     fn start(&mut self, node: NodeId, count: u64) {
+        self.start_as(Member { node, incarnation: 0 }, count);
+    }
+
+    fn start_as(&mut self, me: Member, count: u64) {
+        let node = me.node;
         *self.lives.entry(node).or_default() += 1;
-        let me = Member { node, incarnation: 0 };
         self.nodes.insert(node, Membership::new(Config::lan(), me, self.dice.next_u64()));
         self.input(node, Input::Peers((1..=count).map(NodeId).collect()));
     }
@@ -166,6 +170,20 @@ fn a_node_that_was_all_alone_comes_back() {
         world.run(Duration::from_secs(8));
         assert!(world.agreed(), "seed {seed}: {:?}", world.nodes);
         assert!(world.nodes[&NodeId(9)].me().incarnation > 0, "it renewed its identity");
+    }
+}
+
+#[test]
+fn a_node_that_has_forgotten_many_appearances_is_up_within_seconds() {
+    for (seed, forgotten) in (0..SEEDS).zip([1, 2, 1 << 16, 1 << 20, 1 << 40].into_iter().cycle()) {
+        let mut world = World::settled(3, seed);
+        for incarnation in [forgotten, 0] {
+            world.kill(NodeId(2));
+            world.run(Duration::from_secs(4));
+            world.start_as(Member { node: NodeId(2), incarnation }, 3);
+            world.run(Duration::from_secs(5));
+            assert!(world.agreed(), "seed {seed}, {forgotten} forgotten: {:?}", world.nodes);
+        }
     }
 }
 
