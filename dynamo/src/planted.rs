@@ -57,6 +57,10 @@ quorate_crdt::bugs! {
     TWINS_COUNT_TWICE = "twins-count-twice": "an increment that two replicas executed, neither knowing of the other, is counted twice";
     /// Reads are answered by one replica whatever their level.
     READ_QUORUM_OF_ONE = "read-quorum-of-one": "a read at any level is answered by one replica";
+    /// The rule by which a replica is filled, where it is the only one of those that were read.
+    ALONE_IS_EVERYBODY = "alone-is-everybody": "a wiped replica that moves is read before those it moves to have told what they have";
+    /// A residual waits until some replica has seen all of it.
+    LOST_EVENTS_AWAITED = "lost-events-awaited": "what one replica alone had seen, and lost with its disk, keeps the others from ever converging";
     /// Whatever topology is at hand erases the replicas it does not name.
     ERASE_WHAT_IS_NOT_NAMED = "erase-what-is-not-named": "a replica is erased by a topology older than its placement";
     /// A replica made where another was erased writes under its id.

@@ -370,6 +370,8 @@ pub struct Seen {
     pub replica: ReplicaId,
     /// Everything it has seen.
     pub context: CausalContext,
+    /// Events that it knows of in some ranges only, and that no stream under way may bring. Empty in the steady state.
+    pub beyond: CausalContext,
     /// Digest of its live rows.
     pub digest: u128,
     /// Whether it is still being filled: it has what it says, but may have forgotten what it acknowledged.

@@ -12,6 +12,7 @@ mod delta;
 mod journal;
 mod known;
 mod life;
+mod lost;
 pub(crate) mod packed;
 mod range;
 mod recent;

@@ -5,11 +5,12 @@
 //! either
 //! (a) a majority of R in each datacenter, none of them being filled, is among these; the replica counts as such a one itself only if it is
 //! not being filled, and leaves itself out of the count if it is; or
-//! (b) every member of R is among these, filled or not.
+//! (b) every member of R, and every node that the partition moves to, is among these, filled or not.
 //!
 //! No acknowledged majority write that is left anywhere in R is missed. By (a): let Q be the majority that acknowledged it. If the replica
 //! itself is in R and has lost its copy, the others of Q still meet every majority of the others; so one member of Q that has not lost its memory
-//! has been heard, had the write before it spoke, and now the replica has it. By (b): whoever has the write has been heard. A member that
+//! has been heard, had the write before it spoke, and now the replica has it. By (b): whoever has the write has been heard, also when all that
+//! is left of R is this replica, and what was written during the move is left on those it moves to. A member that
 //! is being filled has what it has, and truthfully: a replica can be copied from and can help at any time, only its memory cannot stand
 //! for a majority. So replicas that lost their disks together do not wait for each other longer than until all have spoken.
 
@@ -215,20 +216,24 @@ impl Dynamo {
         let (Some(replica), Some(topology)) = (self.replicas.get(&at), self.routes.topology()) else { return false };
         let mut by_datacenter: BTreeMap<_, (usize, usize)> = BTreeMap::new();
         let mut everybody = !planted::FILL_FROM_FILLED_ONLY.is_planted();
-        for node in &placement.replicas {
-            let me = *node == self.seat.me;
+        for node in placement.holders() {
+            let me = node == self.seat.me;
             if me && (replica.filling() || planted::MOVER_FORGETS_ITSELF.is_planted()) {
                 continue;
             }
-            let has = me || replica.has_all_of(*node, placement.epoch);
-            if !has && self.routes.reachable(*node) {
+            let has = me || replica.has_all_of(node, placement.epoch);
+            if !placement.replicas.contains(&node) {
+                everybody &= has || planted::ALONE_IS_EVERYBODY.is_planted();
+                continue;
+            }
+            if !has && self.routes.reachable(node) {
                 return false;
             }
             everybody &= has;
-            let (known, all) = by_datacenter.entry(topology.datacenter_of(*node)).or_default();
-            *known += usize::from(has && (me || !replica.heard_filling(*node)));
+            let (known, all) = by_datacenter.entry(topology.datacenter_of(node)).or_default();
+            *known += usize::from(has && (me || !replica.heard_filling(node)));
             *all += 1;
         }
-        everybody || by_datacenter.values().all(|(known, all)| *known >= majority(*all))
+        everybody || !by_datacenter.is_empty() && by_datacenter.values().all(|(known, all)| *known >= majority(*all))
     }
 }

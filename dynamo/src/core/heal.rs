@@ -61,6 +61,7 @@ impl Dynamo {
             }
             let leaving = self.is_leaving(at);
             if !leaving {
+                self.settle_lost(at, (&others, placement.epoch));
                 self.go_on_streaming(now, at, effects);
                 self.go_on_mending(now, at, effects);
                 self.go_on_filling(now, at, &placement, effects);
@@ -98,6 +99,13 @@ impl Dynamo {
         }
     }
 
+    /// What a replica of this node knows to be lost is declared seen.
+    fn settle_lost(&mut self, at: At, (others, epoch): (&[NodeId], Epoch)) {
+        if self.replicas.get_mut(&at).is_some_and(|replica| replica.settle_lost(others, epoch)) {
+            self.dirty.insert(at);
+        }
+    }
+
     /// Whom of `others` a replica asks for what it lacks, and whether it is known to lack something: then it asks each tick until that has
     /// come. One at a time, or all would send the same; another each tick, or one that cannot help would be waited for.
     fn helper(&self, at: At, others: &[NodeId]) -> (Option<NodeId>, bool) {
@@ -120,6 +128,7 @@ impl Dynamo {
                 place: Place { keyspace: at.0, partition: at.1, epoch },
                 replica: replica.id(),
                 context: replica.context().clone(),
+                beyond: replica.beyond(),
                 digest: replica.digest(),
                 filling: replica.filling(),
                 partial: replica.is_partial(),

@@ -354,6 +354,7 @@ fn seen(replica: &Replica) -> Seen {
         filling: replica.filling(),
         partial: replica.is_partial(),
         asks: true,
+        beyond: replica.beyond(),
         exact: replica.is_exact(),
     }
 }

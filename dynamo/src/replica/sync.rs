@@ -24,6 +24,8 @@ const EVENT_BYTES: usize = 16;
 pub(super) struct Heard {
     pub(super) replica: ReplicaId,
     pub(super) context: CausalContext,
+    /// What it last said that it knows of in some ranges only.
+    pub(super) beyond: CausalContext,
     pub(super) filling: bool,
     /// The newest placement under which it has spoken, and what it said first under that. Whoever has this has all that was written under
     /// older placements; what came later comes by itself. `None`: it has not yet said all that it has.
@@ -135,6 +137,7 @@ impl Replica {
         let mut heard = Heard {
             replica: seen.replica,
             context: seen.context.clone(),
+            beyond: seen.beyond.clone(),
             filling: seen.filling,
             first: (!seen.partial).then(|| (seen.place.epoch, seen.context.clone())),
         };

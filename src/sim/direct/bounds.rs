@@ -204,7 +204,20 @@ fn former_life() -> Verdict {
     let context: CausalContext = [Dot::new(old, 1)].into_iter().collect();
     let mut replica = Replica::new(ReplicaId::new(NodeId(1), 1));
     let (digest, filling, partial, exact, asks) = (0, false, false, true, true);
-    replica.hear(NodeId(2), &Seen { place: PLACE, replica: new, context: CausalContext::new(), digest, filling, partial, exact, asks });
+    replica.hear(
+        NodeId(2),
+        &Seen {
+            place: PLACE,
+            replica: new,
+            context: CausalContext::new(),
+            beyond: CausalContext::new(),
+            digest,
+            filling,
+            partial,
+            exact,
+            asks,
+        },
+    );
     replica.overheard(NodeId(2), &Delta { replica: old, context, ..Delta::default() });
     holds(!replica.knows(NodeId(2), Dot::new(old, 1)), "the new life has not said that it knows")
 }

@@ -23,6 +23,7 @@ pub(super) const DRILLS: Drills = &[
     ("copies-trusted", "event-issued-twice", copied),
     ("own-events-overlooked", "own-events-overlooked", former_events),
     ("mismatch-ignored", "rows-stay-lost", lost_row),
+    ("lost-events-awaited", "residuals-stay", lost_events),
 ];
 
 /// A core of node 2 on a store, without a network.
@@ -144,6 +145,34 @@ fn former_events() -> Verdict {
     holds(net.set(3, "mine", "w", C::All), "healthy")?;
     net.run(secs(5));
     holds(net.converged() && net.rows(1) == 4, format!("{} of 4 rows", net.rows(1)))
+}
+
+/// A row is told with all that its teller had seen, and the disk of that is destroyed before the rest is told.
+fn lost_events() -> Verdict {
+    for leaves in [false, true] {
+        let mut net = Cores::three();
+        net.cut(&[1], &[2, 3]);
+        for n in 0..3 {
+            holds(net.set(1, &format!("k{n}"), "v", C::One), "local")?;
+        }
+        net.queue.clear();
+        net.heal();
+        holds(net.set(1, "k0", "w", C::Quorum), "healthy")?;
+        if leaves {
+            net.at.remove(&NodeId(1));
+            net.set_placement(|placement| placement.replicas.retain(|node| *node != NodeId(1)));
+        } else {
+            net.boot(1, true);
+        }
+        net.queue.clear();
+        net.run(secs(10));
+        let told = net.rows(2);
+        holds(
+            told == 1 && net.converged(),
+            format!("{told} of 1 row, and what was lost with the disk is waited for: {:?}", net.summary(2)),
+        )?;
+    }
+    Ok(())
 }
 
 /// A disk has lost a row, with nothing else changed.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
+use quorate_dynamo::op::{Query, Reply};
 use quorate_dynamo::protocol::{Input, Message, Place, Timer};
 use quorate_dynamo::replica::Range;
 
@@ -16,10 +17,27 @@ pub(super) const DRILLS: Drills = &[
     ("fill-from-filled-only", "wait-for-each-other", wiped_together),
     ("adopt-last-context", "equal-contexts-differ", written_behind),
     ("mover-forgets-itself", "move-stalls", one_down),
+    ("alone-is-everybody", "lost", only_one_wiped),
 ];
 
 fn keys(net: &mut Cores, at: u64, count: u32, level: C) -> Verdict {
     (0..count).try_for_each(|n| holds(net.set(at, &format!("k{n}"), "v", level), format!("write {n}")))
+}
+
+/// The only replica of a partition that moves loses its disk, while the node it moves to is away.
+fn only_one_wiped() -> Verdict {
+    let mut net = Cores::new(2, 1, |_| {});
+    net.begin_move(&[1, 2]);
+    holds(net.set(1, "k", "v", C::Quorum), "healthy")?;
+    net.cut(&[1], &[2]);
+    net.boot(1, true);
+    net.sees(&[1], 2, false);
+    net.run(secs(10));
+    net.heal();
+    net.sees(&[1], 2, true);
+    holds(net.query(1, "k", Query::Get, C::One) != Some(Ok(Reply::Nil)), "read before it has what was acknowledged")?;
+    net.run(secs(5));
+    holds(net.reads(1, "k", C::One, "v"), "what was acknowledged is lost")
 }
 
 /// n3 is so far behind that it must be streamed to; the third question or chunk is lost.

@@ -180,7 +180,17 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
     let context: CausalContext = [event].into_iter().collect();
     let mut replica = Replica::new(ReplicaId::new(node(1), 1));
     let (digest, filling, partial, exact, asks) = (0, false, false, true, true);
-    let seen = Seen { place: PLACE, replica: new, context: CausalContext::new(), digest, filling, partial, exact, asks };
+    let seen = Seen {
+        place: PLACE,
+        replica: new,
+        context: CausalContext::new(),
+        beyond: CausalContext::new(),
+        digest,
+        filling,
+        partial,
+        exact,
+        asks,
+    };
     replica.hear(node(2), &seen);
     replica.overheard(node(2), &Delta { replica: old, context: context.clone(), ..Delta::default() });
     assert!(!replica.knows(node(2), event), "the new life has not said so");

@@ -228,6 +228,32 @@ fn own_events_in_what_others_write_are_noticed() {
     assert_eq!(net.summary(1).rows, 4);
 }
 
+#[test]
+fn what_is_lost_with_a_disk_is_not_waited_for() {
+    for leaves in [false, true] {
+        let mut net = Net::new(&[3]);
+        net.cut(&[1], &[2, 3]);
+        for n in 0..3 {
+            net.set(1, &format!("k{n}"), "v", C::One).expect("ONE is local");
+        }
+        net.drop_all();
+        net.heal();
+        // One row is told with all that n1 had seen. Its disk is destroyed before anybody was told the rest.
+        net.set(1, "k0", "w", C::Quorum).expect("healthy");
+        if leaves {
+            net.cores.remove(&node(1));
+            net.set_placement(|placement| placement.replicas.retain(|held| *held != node(1)));
+        } else {
+            net.boot(node(1), true);
+        }
+        net.drop_all();
+        assert_ne!(net.summary(2).residuals, 0, "n2 has heard of what nobody has");
+        net.run(secs(10));
+        net.assert_converged();
+        assert_eq!(net.summary(2).rows, 1);
+    }
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_keeping_are_noticed() {
@@ -238,5 +264,6 @@ fn planted_bugs_of_keeping_are_noticed() {
         (&planted::SWITCH_WITHOUT_SPREAD, a_move_ends_when_what_the_leaving_replica_alone_has_has_spread),
         (&planted::COPIES_TRUSTED, a_restored_copy_goes_on_under_a_new_id_before_its_first_write),
         (&planted::OWN_EVENTS_OVERLOOKED, own_events_in_what_others_write_are_noticed),
+        (&planted::LOST_EVENTS_AWAITED, what_is_lost_with_a_disk_is_not_waited_for),
     ]);
 }

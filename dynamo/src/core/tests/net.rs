@@ -364,10 +364,11 @@ impl Net {
 
     /// Every replica has the same context and digest, and nothing left over.
     pub(super) fn assert_converged(&self) {
-        let first = self.summary(1);
+        let first = self.cores.keys().next().expect("some node").0;
+        let first = self.summary(first);
         for id in self.cores.keys() {
             let other = self.summary(id.0);
-            assert_eq!((other.context, other.digest), (first.context, first.digest), "{id:?} differs from n1");
+            assert_eq!((other.context, other.digest), (first.context, first.digest), "{id:?} differs from the first");
             assert_eq!((other.residuals, other.recent, other.filling), (0, 0, false), "{id:?} is not at rest");
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::topology::Epoch;
+use quorate_control::topology::{Epoch, Placement};
 use quorate_crdt::NodeId;
 
 use super::net::{Net, PLACE, node, secs};
@@ -148,6 +148,23 @@ fn a_wiped_replica_waits_for_a_majority_of_the_others() {
     }
     net.run(secs(5));
     assert_eq!(net.get(2, "k", C::One), Ok(Some("v".into())));
+}
+
+#[test]
+fn a_wiped_replica_that_was_the_only_one_waits_for_those_it_moves_to() {
+    let mut net = Net::new(&[2]);
+    net.set_placement(|placement| *placement = Placement::stable(placement.epoch, vec![node(1)]));
+    net.begin_move(&[1, 2]);
+    net.set(1, "k", "v", C::Quorum).expect("both have it");
+    net.cut(&[1], &[2]);
+    net.boot(node(1), true);
+    net.input(node(1), Input::Reachable { node: node(2), up: false });
+    net.run(secs(10));
+    assert!(net.summary(1).filling, "n2 alone has what was acknowledged");
+    net.heal();
+    net.input(node(1), Input::Reachable { node: node(2), up: true });
+    net.run(secs(5));
+    assert_eq!(net.get(1, "k", C::One), Ok(Some("v".into())));
 }
 
 #[test]
@@ -314,5 +331,6 @@ fn planted_bugs_of_streams_are_noticed() {
         (&planted::HINTS_UNCOUNTED, hints_are_counted_with_values_and_die_with_their_owner),
         (&planted::ADOPT_LAST_CONTEXT, what_is_written_behind_a_stream_is_not_taken_for_seen),
         (&planted::MOVER_FORGETS_ITSELF, a_move_goes_on_while_one_old_replica_is_down),
+        (&planted::ALONE_IS_EVERYBODY, a_wiped_replica_that_was_the_only_one_waits_for_those_it_moves_to),
     ]);
 }
