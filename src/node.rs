@@ -10,6 +10,7 @@ mod control;
 mod disk;
 mod doors;
 mod embed;
+mod guard;
 mod hub;
 mod membership;
 mod meter;

@@ -11,6 +11,10 @@ quorate_crdt::bugs! {
     TOPOLOGY_KEPT_UNSYNCED = "topology-kept-unsynced": "a node acts on a topology that it has written and not synchronised";
     /// Shards see each topology one step before the disk.
     TOPOLOGY_KEPT_LATE = "topology-kept-late": "a node writes a topology down only when the next one comes";
+    /// A node that was away waits for a leader that it does not let in.
+    TOPOLOGY_FROM_THE_LEADER_ALONE = "topology-from-the-leader-alone": "a node learns a newer topology from its control group only";
+    /// The control group ends on a failed disk, and the data plane goes on without it.
+    PLANE_FAILS_ALONE = "plane-fails-alone": "a part of the node that learns of a failed disk does not tell the others";
     /// A disk brought back goes on under the number that others know.
     LIFE_NUMBER_REUSED = "life-number-reused": "a start goes on under the life number of the one before";
     /// The order of commit and release.

@@ -12,10 +12,11 @@ use quorate_dynamo::protocol::Config;
 use quorate_dynamo::{Dynamo, Seat};
 use quorate_gossip::transport::{Inbound, Transport};
 use quorate_gossip::wire;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::adopted::Keeper;
 use super::clock::Clock;
+use super::guard::{Failure, Guarded};
 use super::hub::{Hub, News, Switchboard};
 use super::release::{Outbox, Report};
 use super::shard::{Inbox, Lane, Shard, Surroundings};
@@ -62,6 +63,7 @@ pub(super) struct Assembly {
     keeper: Keeper,
     life: Life,
     lives: Arc<Lives>,
+    failure: Failure,
 }
 
 /// What a connected node leaves to drive.
@@ -74,7 +76,7 @@ pub(super) struct Connected {
     pub(super) keeper: Keeper,
     pub(super) life: Life,
     pub(super) reports: mpsc::UnboundedReceiver<Report>,
-    pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+    pub(super) failure: Failure,
 }
 
 impl Assembly {
@@ -82,7 +84,9 @@ impl Assembly {
     ///
     /// # Errors
     /// [`StoreError`]; nothing has been changed.
-    pub(super) fn load(parts: NodeParts) -> Result<Self, StoreError> {
+    pub(super) fn load(mut parts: NodeParts) -> Result<Self, StoreError> {
+        let failure = Failure::new(None);
+        parts.commit = Guarded::new(parts.commit, &failure);
         let keeper = Keeper::open(Arc::clone(&parts.store), Arc::clone(&parts.commit))?;
         let (life, lives) = Lives::begin(Arc::clone(&parts.store), parts.seed.rotate_left(29), parts.clock.now().unix_millis)?;
         let (mut lanes, mut cores) = (Vec::new(), Vec::new());
@@ -103,7 +107,7 @@ impl Assembly {
         }
         let (news_sender, news) = mpsc::unbounded_channel();
         let hub = Arc::new(Hub::new(parts.node, lanes, keeper.kept().as_ref(), news_sender));
-        Ok(Self { parts, hub, cores, news, keeper, life, lives: Arc::new(lives) })
+        Ok(Self { parts, hub, cores, news, keeper, life, lives: Arc::new(lives), failure })
     }
 
     /// What the network is to deliver to.
@@ -114,7 +118,6 @@ impl Assembly {
     /// Gives the node its network. Nothing runs before the caller spawns the shards.
     pub(super) fn connect(self, transport: Arc<dyn Transport>) -> Connected {
         let (report_sender, reports) = mpsc::unbounded_channel();
-        let (failure, _) = watch::channel(None);
         let outbox = Outbox { transport: Arc::clone(&transport), reports: report_sender, meter: Arc::clone(&self.hub.meter) };
         let mut shards: Vec<ShardRun> = Vec::new();
         for (dynamo, inbox) in self.cores {
@@ -124,7 +127,7 @@ impl Assembly {
                 commit: Arc::clone(&self.parts.commit),
                 lives: Arc::clone(&self.lives),
                 outbox: outbox.clone(),
-                failure: failure.clone(),
+                failure: self.failure.clone(),
                 message_bytes_max: wire::MESSAGE_BYTES_MAX,
             };
             shards.push(Box::pin(Shard::new(dynamo, around).run(inbox)));
@@ -138,7 +141,7 @@ impl Assembly {
             keeper: self.keeper,
             life: self.life,
             reports,
-            failure,
+            failure: self.failure,
         }
     }
 }

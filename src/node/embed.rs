@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use quorate_control::consensus::{ConsensusConfig, FoundError, ProposeError};
+use quorate_control::consensus::{ConsensusConfig, ControlStatus, FoundError, ProposeError};
 use quorate_control::state::{Command, Response};
 use quorate_control::store::StoreError;
-use quorate_crdt::NodeId;
+use quorate_control::topology::Topology;
 use quorate_dynamo::protocol::ReplicaSummary;
 use quorate_gossip::membership;
 use quorate_gossip::transport::{Inbound, Transport};
@@ -13,6 +13,7 @@ use quorate_gossip::transport::{Inbound, Transport};
 use super::assembly::{Assembly, Connected, NodeParts, ShardRun};
 use super::control::{Control, ControlParts, Door};
 use super::doors::Doors;
+use super::guard::Guarded;
 use super::running::{DiskGauge, Running, Tasks};
 use super::start::StartError;
 
@@ -54,7 +55,7 @@ impl Begun {
         let transport = plug(assembly.inbound())?;
         let connected = assembly.connect(transport);
         let parts = ControlParts {
-            store: Arc::clone(&connected.parts.store),
+            store: Guarded::new(Arc::clone(&connected.parts.store), &connected.failure),
             commit: Arc::clone(&connected.parts.commit),
             transport: Arc::clone(&connected.transport),
             clock: Arc::clone(&connected.parts.clock),
@@ -75,13 +76,20 @@ impl Begun {
     }
 
     /// Starts the background tasks on the current runtime and waits until the node acts on a topology that it is in.
-    pub(crate) async fn run(self) -> Started {
+    ///
+    /// # Errors
+    /// [`StartError::Failed`]: the disk failed meanwhile.
+    pub(crate) async fn run(self) -> Result<Started, StartError> {
         let Self { connected, control, setting } = self;
         let (running, tasks) = Running::start(connected, control, setting.gauge, setting.gossip);
-        running.in_topology().await;
+        tokio::select! {
+            biased;
+            error = running.failed() => return Err(StartError::Failed(error)),
+            () = running.in_topology() => {}
+        }
         let runtime = tokio::runtime::Handle::current();
         let doors = Arc::new(Doors { running: Arc::clone(&running), runtime, partitions: setting.partitions });
-        Started { running, tasks, doors }
+        Ok(Started { running, tasks, doors })
     }
 }
 
@@ -108,9 +116,14 @@ impl Started {
         async move { hub.summaries().await }
     }
 
-    /// The leader of the control group, as this node knows it.
-    pub(crate) fn leader(&self) -> Option<NodeId> {
-        self.running.control.group().leader()
+    /// The newest topology that this node's control group has applied; the node need not act on it yet.
+    pub(crate) fn decided(&self) -> Arc<Topology> {
+        self.running.control.group().read(|state| Arc::clone(state.topology()))
+    }
+
+    /// What this node does in the control group.
+    pub(crate) fn control(&self) -> ControlStatus {
+        self.running.control.group().status()
     }
 
     /// Ends the control group's tasks, as a process takes them with it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use quorate_control::state::ControlState;
-use quorate_control::topology::{Keyspace, KeyspaceId, Partition, Placement, Topology};
+use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::{Input, Message, ReplicaSummary, Route};
@@ -31,6 +31,8 @@ pub(super) enum Call {
     Control = 0,
     /// Asks for the figures of all replicas of the node: no body; answered by a list of [`ReplicaSummary`].
     Summaries = 1,
+    /// Asks for the topology that the node acts on: an epoch; answered by it if it is newer, else by nothing.
+    Topology = 2,
 }
 
 /// `body` as a call of this kind.
@@ -265,6 +267,12 @@ impl Inbound for Switchboard {
                 Some(control) => control.receive(from, request.slice(1..)),
                 None => Box::pin(async { Bytes::new() }),
             },
+            Some(&tag) if tag == Call::Topology as u8 => {
+                let topology = hub.topology();
+                let newer = wire::decode::<Epoch>(&request[1..]).is_ok_and(|known| topology.epoch > known);
+                let answer = if newer { wire::encode(&*topology) } else { Bytes::new() };
+                Box::pin(async move { answer })
+            }
             Some(&tag) if tag == Call::Summaries as u8 => Box::pin(async move { wire::encode(&hub.summaries().await) }),
             _ => {
                 hub.meter.malformed();

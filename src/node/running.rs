@@ -20,11 +20,13 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::adopted::{Adopted, Keeper};
 use super::assembly::{Connected, NodeParts};
 use super::control::Control;
+use super::guard::{Failure, report};
 use super::hub::{Call, Hub, Sight, tagged};
 use super::release::Report;
 use super::shard::Work;
 use super::status::{self, Answers};
 use crate::data::name_of;
+use crate::planted::TOPOLOGY_FROM_THE_LEADER_ALONE;
 
 /// How long another node may take to tell its figures.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -81,9 +83,11 @@ pub(super) struct Running {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) control: Arc<Control>,
     pub(super) gauge: Arc<dyn DiskGauge>,
-    pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+    pub(super) failure: Failure,
     /// The epoch of the topology that everybody in the node has been told of.
     acted: watch::Sender<Option<Epoch>>,
+    /// The last topology that another node has told.
+    heard: watch::Sender<Arc<Topology>>,
 }
 
 /// Keeps a node's background tasks alive; dropping it ends them.
@@ -105,10 +109,11 @@ impl Running {
     ) -> (Arc<Self>, Tasks) {
         let Connected { hub, parts, transport, shards, news, keeper, life, reports, failure } = connected;
         debug_assert!(shards.is_empty(), "the caller takes the shards first");
-        let acted = watch::Sender::new(None);
-        let running = Arc::new(Self { hub, parts, transport, control, gauge, failure, acted });
+        let (acted, heard) = (watch::Sender::new(None), watch::Sender::new(hub.topology()));
+        let running = Arc::new(Self { hub, parts, transport, control, gauge, failure, acted, heard });
         let tasks = [
             tokio::spawn(Arc::clone(&running).follow_topology(keeper)),
+            tokio::spawn(Arc::clone(&running).hear_of_topologies()),
             tokio::spawn(Arc::clone(&running).propose_reports(reports)),
             tokio::spawn(Arc::clone(&running).look_around()),
             tokio::spawn(super::membership::run(Arc::clone(&running), (gossip, life.appearance), news)),
@@ -117,25 +122,50 @@ impl Running {
         (running, tasks)
     }
 
-    /// Acts on the topology that was kept, and then on each newer one that the control group decides, once it is kept.
+    /// Acts on the topology that was kept, and then on each newer one that the control group has decided, once it is kept: told by this node's own
+    /// part in the group, or by another node.
     async fn follow_topology(self: Arc<Self>, mut keeper: Keeper) {
         if let Some(kept) = keeper.kept() {
             self.act_on(&kept).await;
         }
-        let mut topologies = self.control.topology();
+        let (mut topologies, mut heard) = (self.control.topology(), self.heard.subscribe());
         loop {
-            let decided = Arc::clone(&topologies.borrow_and_update());
-            match keeper.keep(&decided).await {
+            let (decided, heard_of) = (Arc::clone(&topologies.borrow_and_update()), Arc::clone(&heard.borrow_and_update()));
+            let newest = if heard_of.epoch > decided.epoch { heard_of } else { decided };
+            match keeper.keep(&newest).await {
                 Ok(Some(adopted)) => self.act_on(&adopted).await,
                 Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(%error, "the topology cannot be kept; the node stops");
-                    self.failure.send_replace(Some(error));
-                    return;
-                }
+                Err(error) => return report(&self.failure, &error),
             }
-            if topologies.changed().await.is_err() {
+            // Biased for the sake of equal runs.
+            let changed = tokio::select! {
+                biased;
+                changed = topologies.changed() => changed,
+                changed = heard.changed() => changed,
+            };
+            if changed.is_err() {
                 return;
+            }
+        }
+    }
+
+    /// Asks one node after the other whether it acts on a newer topology. The control group alone does not always tell: while this node was away, a
+    /// node that it has never heard of can have become the leader, and this node lets in only whom its topology names.
+    async fn hear_of_topologies(self: Arc<Self>) {
+        for turn in 0_usize.. {
+            tokio::time::sleep(LOOK_EVERY).await;
+            let topology = self.hub.topology();
+            let reached: Vec<NodeId> = topology.nodes.keys().copied().filter(|&node| self.transport.connected(node)).collect();
+            if reached.is_empty() || TOPOLOGY_FROM_THE_LEADER_ALONE.is_planted() {
+                continue;
+            }
+            let question = tagged(Call::Topology, &wire::encode(&topology.epoch));
+            let Ok(answer) = self.transport.call(reached[turn % reached.len()], question, STATUS_TIMEOUT).await else { continue };
+            // Nothing newer is no answer. That this node is removed, only the control group tells it.
+            let newer = wire::decode::<Topology>(&answer).ok();
+            let newer = newer.filter(|newer| newer.cluster == topology.cluster && newer.nodes.contains_key(&self.parts.node));
+            if let Some(newer) = newer {
+                self.heard.send_replace(Arc::new(newer));
             }
         }
     }
@@ -184,9 +214,8 @@ impl Running {
             }
             let room = Room::of(self.gauge.free_bytes());
             if room == Room::None {
-                tracing::error!("almost nothing is left of the space of the data directory; the node stops");
-                self.failure.send_replace(Some(Arc::new(StoreError::Full)));
-                return;
+                // Almost nothing is left.
+                return report(&self.failure, &Arc::new(StoreError::Full));
             }
             let now_full = room == Room::Little;
             if now_full != full {
@@ -223,6 +252,19 @@ impl Running {
         let findings = findings.with_clocks(&topology, &self.hub.clocks.load());
         self.hub.meter.mismatches(findings.mismatches);
         serde_json::to_string(&findings.status).expect("invariant: the document is a tree of texts and numbers")
+    }
+
+    /// Waits until the node must stop, and says why.
+    pub(super) async fn failed(&self) -> Arc<StoreError> {
+        let mut failure = self.failure.subscribe();
+        loop {
+            let found = failure.borrow_and_update().clone();
+            match found {
+                Some(error) => return error,
+                // The sender lives as long as this.
+                None => drop(failure.changed().await),
+            }
+        }
     }
 
     /// Waits until the node acts on a topology that it is in and that is as new as what its own control group has read back; on one that was kept

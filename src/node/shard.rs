@@ -12,12 +12,13 @@ use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_dynamo::protocol::{Effect, Input, Message, ReplicaSummary, Ticket, Timer};
 use quorate_dynamo::{Counters, Dynamo};
 use quorate_gossip::transport::Class;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::adopted::Adopted;
 use super::clock::Clock;
 use super::commits::Commits;
+use super::guard::{Failure, report};
 use super::hub::Sight;
 use super::meter::Sample;
 use super::release::{Outbox, Release};
@@ -133,7 +134,7 @@ pub(super) struct Surroundings {
     pub(super) lives: Arc<Lives>,
     pub(super) outbox: Outbox,
     /// Set once, to the reason why the node must stop.
-    pub(super) failure: watch::Sender<Option<Arc<StoreError>>>,
+    pub(super) failure: Failure,
     /// The longest message that another node takes.
     pub(super) message_bytes_max: usize,
 }
@@ -303,15 +304,12 @@ impl Shard {
             release
         };
         let released = self.commits.hand_over(release.bytes());
-        let (outbox, failure) = (self.around.outbox.clone(), self.around.failure.clone());
+        let outbox = self.around.outbox.clone();
         self.around.commit.commit(Box::new(move |result| {
-            match result {
-                Ok(()) => {
-                    outbox.release(release);
-                    released.fetch_add(1, Ordering::AcqRel);
-                }
-                // What was shown and is not durable stays uncommitted for ever: until the node ends, no later turn may tell of it either.
-                Err(error) => drop(failure.send_replace(Some(error))),
+            // What was shown and is not durable stays uncommitted for ever: until the node ends, no later turn may tell of it either.
+            if result.is_ok() {
+                outbox.release(release);
+                released.fetch_add(1, Ordering::AcqRel);
             }
         }));
         Ok(())
@@ -398,20 +396,19 @@ fn tells_no_change(error: &RequestError) -> bool {
 }
 
 impl Surroundings {
-    /// Stops the node: after a failed write nothing it says can be relied on.
+    /// Stops the node.
     fn fail(&self, error: StoreError) {
-        tracing::error!(%error, "the store failed; the node stops");
-        self.failure.send_replace(Some(Arc::new(error)));
+        report(&self.failure, &Arc::new(error));
     }
 }
 
 /// Ends the node if what holds it panics.
-struct Watch(watch::Sender<Option<Arc<StoreError>>>);
+struct Watch(Failure);
 
 impl Drop for Watch {
     fn drop(&mut self) {
         if std::thread::panicking() && !PANIC_UNNOTICED.is_planted() {
-            self.0.send_replace(Some(Arc::new(StoreError::Panicked)));
+            report(&self.0, &Arc::new(StoreError::Panicked));
         }
     }
 }

@@ -104,6 +104,9 @@ pub enum StartError {
     /// The operating system gives no thread or runtime.
     #[error("the node's threads could not be started")]
     Threads(#[source] io::Error),
+    /// The disk failed while the node started.
+    #[error(transparent)]
+    Failed(Arc<StoreError>),
     /// The node's thread ended before the node was up.
     #[error("the node ended while it started")]
     Ended,
@@ -124,7 +127,6 @@ pub struct Node {
     cluster: ClusterId,
     join_token: Option<String>,
     runtime: Handle,
-    failure: watch::Receiver<Option<Arc<StoreError>>>,
     order: Option<oneshot::Sender<Order>>,
     thread: Option<JoinHandle<Result<(), Arc<StoreError>>>>,
 }
@@ -171,8 +173,7 @@ impl Node {
         };
         let thread = std::thread::Builder::new().name("node".to_owned()).spawn(body).map_err(StartError::Threads)?;
         let Up { doors, quic, cluster, join_token } = up.await.map_err(|_ended| StartError::Ended)??;
-        let failure = doors.running.failure.subscribe();
-        Ok(Self { doors, quic, cluster, join_token, runtime: handle, failure, order: Some(order), thread: Some(thread) })
+        Ok(Self { doors, quic, cluster, join_token, runtime: handle, order: Some(order), thread: Some(thread) })
     }
 
     /// Where other nodes reach it; with the port that was chosen.
@@ -207,15 +208,7 @@ impl Node {
 
     /// Waits until the node stops by itself, which it does only when its disk has failed, and says why.
     pub async fn failed(&self) -> Arc<StoreError> {
-        let mut failure = self.failure.clone();
-        loop {
-            let found = failure.borrow_and_update().clone();
-            match found {
-                Some(error) => return error,
-                // The sender lives as long as the doors, which this node holds.
-                None => drop(failure.changed().await),
-            }
-        }
+        self.doors.running.failed().await
     }
 
     /// Finishes what was begun, makes all durable, and ends all threads.
@@ -266,11 +259,9 @@ async fn live(
     if up.send(Ok(handed)).is_err() {
         return Ok(());
     }
-    let mut failure = running.failure.subscribe();
-    let failed = async { failure.wait_for(Option::is_some).await.map(|failure| failure.clone()).ok().flatten() };
     let order = tokio::select! {
         order = ordered => order.unwrap_or(Order::Crash),
-        error = failed => return error.map_or(Ok(()), Err),
+        error = running.failed() => return Err(error),
     };
     if let Order::Crash = order {
         return Ok(());
@@ -329,7 +320,7 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
     }
     let (alive, watching) = watch::channel(());
     let shards = spawn_shards(begun.take_shards(), &watching)?;
-    let started = begun.run().await;
+    let started = begun.run().await?;
     tokio::spawn(announce(Arc::clone(&started.running), quic));
     started.running.meet_others().await;
     let up = hand_out(&started, quic);

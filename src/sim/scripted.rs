@@ -67,6 +67,9 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
         "switch-without-spread" => vec![("a move away from the one that knows", leaving())],
         "lives-reused" => vec![("away and back", away_and_back())],
         "chunk-of-any-stream" | "pull-once" => vec![("a wiped node behind a link that drops", wiped())],
+        "topology-from-the-leader-alone" => vec![("a leader that joined while a node was away", unknown_leader())],
+        "renew-by-one" => vec![("a disk from three starts before", set_back())],
+        "plane-fails-alone" => vec![("a disk that fails under the control group", control_disk())],
         "oversize-frame-dropped" => vec![("many elements at once", many_elements())],
         _ => Vec::new(),
     }
@@ -138,7 +141,48 @@ fn wiped() -> Plan {
     script.at(1_000, Action::Crash(2)).at(1_500, Action::Wipe(2)).at(1_600, Action::Restart(2)).at(9_000, Action::Heal).done()
 }
 
+/// While one node is away others join, and only they can lead when it is back: the rest of those it knows start again as it does.
+fn unknown_leader() -> Plan {
+    let script = Script::new(&[3]).at(1_000, Action::Crash(1)).at(2_000, Action::Join(1)).at(4_000, Action::Join(1));
+    script.at(8_000, Action::Crash(2)).at(8_000, Action::Crash(3)).at(9_000, Action::Restart(3)).done()
+}
+
+/// A node starts some times, then once more with the disk that it had before.
+fn set_back() -> Plan {
+    let script = Script::new(&[3]).ask(200, (1, ALL), Kind::Cell, Deed::Set).at(500, Action::Backup(2));
+    let again = |script: Script, at| script.at(at, Action::Crash(2)).at(at + 300, Action::Restart(2));
+    let script = [1_000, 2_000, 3_000].into_iter().fold(script, again);
+    script.at(4_000, Action::Crash(2)).at(8_000, Action::Restore(2)).done()
+}
+
+/// Disks fail while nothing is written to them but the votes that follow the leader's end.
+fn control_disk() -> Plan {
+    let script = Script::new(&[3]).at(500, Action::FailDisk(2)).at(500, Action::FailDisk(3)).at(1_000, Action::Crash(1));
+    script.at(4_000, Action::Restart(1)).done()
+}
+
 /// A write of a few thousand bytes.
 fn many_elements() -> Plan {
     Script::new(&[3]).ask(200, (1, QUORUM), Kind::Set, Deed::Add((0..=255).collect())).done()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::play;
+
+    fn keeps_every_promise(plan: &Plan) {
+        let violations = play(plan).violations;
+        assert!(violations.is_empty(), "{violations:?}");
+    }
+
+    #[test]
+    fn a_leader_that_joined_while_a_node_was_away_is_let_in() {
+        keeps_every_promise(&unknown_leader());
+    }
+
+    #[test]
+    fn a_disk_that_fails_under_the_control_group_ends_the_node() {
+        keeps_every_promise(&control_disk());
+    }
 }

@@ -106,7 +106,7 @@ impl Bench {
         let clock = Arc::new(Virtual(Instant::now()));
         dynamo.handle(clock.now(), Input::Topology(Arc::new(topology(nodes))), &mut Vec::new());
         store.apply(dynamo.drain()).unwrap();
-        let (failure, _) = watch::channel(None);
+        let failure = Failure::new(None);
         let commit = Arc::clone(&disk) as _;
         let around = Surroundings { clock, store, commit, lives: Arc::new(lives), outbox, failure, message_bytes_max: 4096 };
         Self { shard: Shard::new(dynamo, around), disk }
