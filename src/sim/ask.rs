@@ -126,7 +126,8 @@ impl Asker {
             (None, ..) => Err(RequestError::Unavailable { level: ask.level, required: 1, alive: 0, missing: vec![*node] }),
             _ => Err(RequestError::NoKeyspace),
         };
-        let after = door.get().map(|data| data.topology()).zip(keyspace).map(|(topology, keyspace)| need(&topology, keyspace));
+        // Whoever executes it may know more than the node that was asked.
+        let after = self.counter.oracle.acted_on().zip(keyspace).map(|(topology, keyspace)| need(&topology, keyspace));
         // Counted in whichever placement it was counted in: when that is not sure, in none.
         let need = if after.as_ref().is_none_or(|after| after.epoch == before.epoch) { before } else { Need::default() };
         Tried { result, need }

@@ -38,6 +38,8 @@ struct Inner {
     pending: VecDeque<Batch>,
     waiting: Vec<Done>,
     crashed: bool,
+    /// Whether a synchronisation has failed.
+    failed: bool,
 }
 
 /// What is wrong with a disk.
@@ -65,7 +67,7 @@ impl SimDisk {
 
     fn with(live: MemoryStore, durable: MemoryStore, rng: StdRng) -> Self {
         let trouble = Trouble::default();
-        let inner = Inner { rng, trouble, durable, pending: VecDeque::new(), waiting: Vec::new(), crashed: false };
+        let inner = Inner { rng, trouble, durable, pending: VecDeque::new(), waiting: Vec::new(), crashed: false, failed: false };
         Self { shared: Arc::new(Shared { live, inner: Mutex::new(inner), wanted: Notify::new() }) }
     }
 
@@ -83,7 +85,9 @@ impl SimDisk {
                 tokio::time::sleep(pause).await;
                 let failed = {
                     let mut inner = shared.lock();
-                    if !inner.trouble.failing {
+                    if inner.trouble.failing {
+                        inner.failed = true;
+                    } else {
                         inner.persist(count);
                     }
                     inner.trouble.failing
@@ -112,6 +116,11 @@ impl SimDisk {
         next
     }
 
+    /// The disk is as good as new. What it has failed to keep stays lost when the node that asked for it ends.
+    pub fn mend(&self) {
+        self.shared.lock().trouble = Trouble::default();
+    }
+
     /// A synchronisation takes so much longer from now on.
     pub fn slow_down(&self, by: Duration) {
         self.shared.lock().trouble.slower = by;
@@ -125,6 +134,11 @@ impl SimDisk {
     /// Whether there is no room for more, as an operator would see it.
     pub fn set_full(&self, full: bool) {
         self.shared.lock().trouble.full = full;
+    }
+
+    /// Whether a synchronisation has failed in this life: the node must end.
+    pub fn has_failed(&self) -> bool {
+        self.shared.lock().failed
     }
 
     /// Whether there is no room for more.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Topology};
+use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Placement, Topology};
 use quorate_crdt::Dot;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Reply, RequestError};
@@ -55,16 +55,18 @@ pub enum Fate {
 }
 
 impl Need {
-    /// What `level` asks for when a client in `home` uses it on `keyspace`, in the placement of the key.
+    /// What `level` asks for when a client in `home` uses it on `keyspace`, in the placement of the key: of a partition that moves, in the set that
+    /// is read. Writes count in the other as well, which no read can tell.
     pub(super) fn of(topology: &Topology, keyspace: KeyspaceId, key: &[u8], (level, access): (Consistency, Access), home: &str) -> Self {
         let Some(info) = topology.keyspaces.get(&keyspace) else { return Self::default() };
         let Some(placement) = Keyspace::placement(info, info.partition_of(key)) else { return Self::default() };
+        let read = Placement::stable(placement.epoch, placement.readers().flatten().copied().collect());
         let mut need = Self { epoch: placement.epoch, ..Self::default() };
         let datacenter = |node| topology.datacenter_of(node).cloned().unwrap_or_else(|| "".into());
-        for node in &placement.replicas {
+        for node in &read.replicas {
             need.each.entry(datacenter(*node)).or_default().0 += 1;
         }
-        for group in groups(level, access, placement, topology, home) {
+        for group in groups(level, access, &read, topology, home) {
             let mut of: Vec<Arc<str>> = group.members.iter().map(|node| datacenter(*node)).collect();
             of.sort_unstable();
             of.dedup();
@@ -90,13 +92,6 @@ impl Need {
         Self { epoch: Epoch(epoch), each: named.collect(), total: 0 }
     }
 
-    /// A majority of the same replicas.
-    fn majority(&self) -> Self {
-        let all: usize = self.each.values().map(|(all, _)| all).sum();
-        let each = self.each.iter().map(|(datacenter, (all, _))| (Arc::clone(datacenter), (*all, 0))).collect();
-        Self { epoch: self.epoch, each, total: all / 2 + 1 }
-    }
-
     /// How many copies it is sure to find, or make.
     pub fn copies(&self) -> usize {
         self.total.max(self.each.values().map(|(_, needed)| needed).sum())
@@ -107,29 +102,27 @@ impl Need {
         self.each.values().map(|(all, _)| all).sum()
     }
 
-    /// Whether every choice of replicas that suffices for the one shares a replica with every choice that suffices for the other.
-    fn shares(&self, other: &Self) -> bool {
+    /// Whether every choice of replicas that suffices for the one shares more than `gone` replicas with every choice that suffices for the other.
+    fn shares(&self, other: &Self, gone: usize) -> bool {
         let part = |datacenter: &Arc<str>| other.each.get(datacenter).map_or(0, |(_, needed)| *needed);
-        self.each.iter().any(|(datacenter, (all, needed))| needed + part(datacenter) > *all)
-            || self.copies() + other.copies() > self.replicas()
+        self.each.iter().any(|(datacenter, (all, needed))| needed + part(datacenter) > *all + gone)
+            || self.copies() + other.copies() > self.replicas() + gone
     }
 
-    /// Whether both ask for copies in one and the same datacenter, or one of them asks in no particular one.
-    fn concern_each_other(&self, later: &Self) -> bool {
-        let asks = |need: &Self, datacenter: &Arc<str>| need.each.get(datacenter).is_some_and(|(_, needed)| *needed > 0);
-        self.total > 0 || later.total > 0 || self.each.keys().any(|datacenter| asks(self, datacenter) && asks(later, datacenter))
-    }
-
-    /// Whether `later` surely finds what this one left. When the partition has moved between them, its new replicas were filled from a majority
-    /// of the old ones; but `LOCAL_QUORUM` promises nothing of what was written at `LOCAL_QUORUM` elsewhere.
-    pub fn meets(&self, later: &Self) -> bool {
+    /// Whether `later` surely finds what this one left, though `gone` of the replicas do not have it any more. When the partition has moved between
+    /// them, its new replicas were filled from a majority of the old ones in each datacenter, so a majority finds what a majority has, of all or of
+    /// a datacenter, and everybody what all have; but `LOCAL_QUORUM` promises nothing of what was written at `LOCAL_QUORUM` elsewhere.
+    pub fn meets(&self, later: &Self, gone: usize) -> bool {
         if self.replicas() == 0 || later.replicas() == 0 {
             return false;
         }
         if self.epoch == later.epoch {
-            return self.shares(later);
+            return self.shares(later, gone);
         }
-        self.concern_each_other(later) && self.shares(&self.majority()) && later.majority().shares(later)
+        let most = |need: &Self| 2 * need.copies() > need.replicas() + gone;
+        let most_of = |need: &Self, datacenter: &Arc<str>| need.each.get(datacenter).is_some_and(|(all, needed)| 2 * needed > all + gone);
+        let local = self.each.keys().any(|datacenter| most_of(self, datacenter) && most_of(later, datacenter));
+        local || most(self) && (most(later) || self.copies() >= self.replicas() + gone)
     }
 }
 
@@ -199,5 +192,26 @@ impl Record {
         let mut all = std::mem::take(&mut *self.lock());
         all.sort_by_key(|told| (told.from, told.ask.id));
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many copies in each of two datacenters of two replicas, and so many altogether.
+    fn need(epoch: u64, (here, there): (usize, usize), total: usize) -> Need {
+        Need { epoch: Epoch(epoch), each: BTreeMap::from([("dc1".into(), (2, here)), ("dc2".into(), (2, there))]), total }
+    }
+
+    #[test]
+    fn a_majority_is_found_after_a_move_and_a_datacenter_is_not() {
+        let (quorum, all, one) = (|epoch| need(epoch, (0, 0), 3), |epoch| need(epoch, (0, 0), 4), |epoch| need(epoch, (0, 0), 1));
+        let (here, there) = (|epoch| need(epoch, (2, 0), 0), |epoch| need(epoch, (0, 2), 0));
+        assert!(quorum(1).meets(&quorum(2), 0) && all(1).meets(&one(2), 0) && here(1).meets(&here(1), 0) && here(1).meets(&here(2), 0));
+        assert!(!here(1).meets(&there(1), 0) && !here(1).meets(&there(2), 0) && !one(1).meets(&quorum(2), 0));
+        // One of the copies is an older one.
+        assert!(!quorum(1).meets(&quorum(1), 2) && !quorum(1).meets(&quorum(2), 2) && !all(1).meets(&one(2), 1));
+        assert!(quorum(1).meets(&all(1), 1) && all(1).meets(&all(2), 1));
     }
 }

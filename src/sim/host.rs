@@ -277,7 +277,7 @@ async fn live(
     }
     let shards = begun.take_shards().into_iter().map(|shard| tokio::spawn(gate.pass(shard)).abort_handle());
     locked(&tasks).extend(shards);
-    Ok(begun.run().await)
+    begun.run().await
 }
 
 /// Lets futures go on, or not: a process that is stopped does not run.

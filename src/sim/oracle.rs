@@ -32,6 +32,25 @@ pub struct Violation {
     pub what: String,
 }
 
+/// What a node's copies have suffered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Harm {
+    /// They are gone, and the node knows that it has nothing.
+    Gone,
+    /// They are older ones, and the node cannot know it.
+    SetBack,
+    /// One byte is another.
+    Rotten,
+}
+
+/// When which node's copies were harmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Destruction {
+    pub(super) at: Duration,
+    pub(super) node: NodeId,
+    pub(super) harm: Harm,
+}
+
 /// Sees all machines. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Oracle(Arc<Mutex<Knowledge>>);
@@ -56,7 +75,7 @@ struct Machine {
     /// Replicas that are gone, or have gone back, without a decision that anybody has shown so far.
     unexplained: BTreeMap<At, (Duration, Last, &'static str)>,
     /// When its data were destroyed.
-    destroyed: Vec<Duration>,
+    destroyed: Vec<Destruction>,
     /// The newest topology that it has acted on, as its disk knows.
     acted_on: Epoch,
 }
@@ -92,23 +111,21 @@ impl Oracle {
     }
 
     /// The node's copies are not what they were, and nobody but the disk is to blame.
-    pub(super) fn destroyed(&self, node: NodeId, rotten: bool) {
+    pub(super) fn destroyed(&self, node: NodeId, harm: Harm) {
         let mut knowledge = self.lock();
         knowledge.forget(node);
-        knowledge.rotten |= rotten;
+        knowledge.rotten |= harm == Harm::Rotten;
         let at = knowledge.start.elapsed();
         if let Some(machine) = knowledge.machines.get_mut(&node) {
             machine.last.clear();
             machine.acted_on = Epoch(0);
-            machine.destroyed.push(at);
+            machine.destroyed.push(Destruction { at, node, harm });
         }
     }
 
     /// When copies were destroyed.
-    pub(super) fn destructions(&self) -> Vec<(Duration, NodeId)> {
-        let knowledge = self.lock();
-        let of = |(&node, machine): (&NodeId, &Machine)| machine.destroyed.iter().map(move |&at| (at, node)).collect::<Vec<_>>();
-        knowledge.machines.iter().flat_map(of).collect()
+    pub(super) fn destructions(&self) -> Vec<Destruction> {
+        self.lock().machines.values().flat_map(|machine| machine.destroyed.iter().copied()).collect()
     }
 
     pub(super) fn found(&self, check: &'static str, what: String) {
@@ -121,6 +138,13 @@ impl Oracle {
 
     pub(super) fn newest(&self) -> Option<Arc<Topology>> {
         self.lock().newest.clone()
+    }
+
+    /// The newest topology that any node acts on at this moment.
+    pub(super) fn acted_on(&self) -> Option<Arc<Topology>> {
+        let knowledge = self.lock();
+        let shown = knowledge.machines.values().filter_map(|machine| machine.door.get()).map(|data| data.topology());
+        shown.max_by_key(|topology| topology.epoch)
     }
 
     /// A client was told that its write is done: so many replicas have it, for good.

@@ -257,9 +257,12 @@ impl<'a> Stage<'a> {
                 self.insist();
             }
             self.cluster.take_newcomers(&self.counter.oracle).await;
+            self.start_again();
             self.oracle().look();
             let mut unrest = rest::unrest(self.cluster).await;
             unrest.extend(self.commands().then(|| ("command-does-not-end", "a command is under way".to_owned())));
+            let asking = self.cluster.invited.len();
+            unrest.extend((asking > 0).then(|| ("join-does-not-end", format!("{asking} nodes still ask to be let in"))));
             if unrest.is_empty() {
                 return;
             }

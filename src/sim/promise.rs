@@ -9,7 +9,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::op::Reply;
 
 use super::history::{Fate, Need, Told};
-use super::oracle::Violation;
+use super::oracle::{Destruction, Harm, Violation};
 use super::plan::{Action, Deed, Key, Kind, Plan, Step};
 
 mod counter;
@@ -33,7 +33,7 @@ pub(super) struct Judged<'a> {
     /// What every node answered at the end, when all was at rest.
     pub(super) last: &'a [Told],
     /// When nodes lost their copies.
-    pub(super) destroyed: &'a [(Duration, NodeId)],
+    pub(super) destroyed: &'a [Destruction],
     /// By how much two wall clocks may have differed, in milliseconds.
     pub(super) spread: u64,
 }
@@ -88,13 +88,9 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
     for told in judged.history.iter().filter(|told| told.ask.deed == Deed::Flush) {
         by_key.values_mut().filter(|of_key| of_key.keyspace == told.ask.keyspace).for_each(|of_key| of_key.flushes.push(told));
     }
-    // A byte that rotted shows what nobody wrote, until the replica is found out: at the end it must be.
-    let rotten = judged.plan.steps.iter().any(|step| matches!(step.action, Action::Rot(_)));
-    let excused = |violation: &Violation| rotten && violation.check == "invented" && violation.at < judged.plan.until;
     let mut found: Vec<Violation> = Vec::new();
     for of_key in by_key.values() {
-        let mut broken: Vec<Violation> = of_key.same_everywhere().into_iter().collect();
-        broken.extend(match of_key.key.0 {
+        let shown = match of_key.key.0 {
             Kind::Register | Kind::Cell => register::judge(of_key),
             Kind::Expiring => expiring::judge(of_key),
             Kind::Counter => counter::judge(of_key),
@@ -105,10 +101,10 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             Kind::Tally => counter::judge_fields(of_key),
             Kind::Turning => turning::judge(of_key),
             Kind::Mixed => Vec::new(),
-        });
-        broken.extend(of_key.too_long());
-        for violation in broken {
-            if !excused(&violation) && !found.iter().any(|known| known.check == violation.check) {
+        };
+        let shown = shown.into_iter().chain(of_key.too_long()).filter(|violation| !of_key.rotten(violation));
+        for violation in of_key.same_everywhere().into_iter().chain(shown) {
+            if !found.iter().any(|known| known.check == violation.check) {
                 found.push(violation);
             }
         }
@@ -131,16 +127,37 @@ impl<'a> OfKey<'a> {
         self.all.iter().copied().find(|told| told.ask.id == number)
     }
 
+    /// Whether a byte that rotted explains the violation: it shows what nobody wrote until the replica is found out, and at the end it must be. But
+    /// two copies cannot tell which of them is right, and what was made of a rotten value before stays.
+    fn rotten(&self, violation: &Violation) -> bool {
+        let rotten = self.judged.destroyed.iter().any(|destruction| destruction.harm == Harm::Rotten);
+        let undecided = self.last.iter().any(|told| told.need.replicas() < 3);
+        let derived = matches!(self.key.0, Kind::Counter | Kind::Text | Kind::Expiring);
+        rotten && (violation.at < self.judged.plan.until || undecided || derived)
+    }
+
     /// Whether `write` was surely kept by enough nodes for `read` to find it.
     fn must_find(&self, write: &Told, read: &Told) -> bool {
-        write.fate() == Fate::Done && write.to < read.from && self.kept(write, read) && meets(write, read)
+        write.fate() == Fate::Done && write.to < read.from && self.kept(write, read) && self.meets(write, read)
     }
 
     /// Whether fewer disks were destroyed than the level of `told` has copies.
     fn kept(&self, told: &Told, until: &Told) -> bool {
-        let lost: BTreeSet<NodeId> =
-            self.judged.destroyed.iter().filter(|(at, _)| *at >= told.from && *at <= until.to).map(|(_, node)| *node).collect();
-        lost.len() < told.need.copies().min(self.fewest_copies(told, until))
+        self.harmed(told, until, |_| true) < told.need.copies().min(self.fewest_copies(told, until))
+    }
+
+    /// How many nodes' copies were harmed between the two.
+    fn harmed(&self, told: &Told, until: &Told, how: impl Fn(Harm) -> bool) -> usize {
+        let between = |destruction: &&Destruction| destruction.at >= told.from && destruction.at <= until.to && how(destruction.harm);
+        let nodes: BTreeSet<NodeId> = self.judged.destroyed.iter().filter(between).map(|destruction| destruction.node).collect();
+        nodes.len()
+    }
+
+    /// Whether what `earlier` was told at its level is found at that of `later`. In the end, when all have the same, everybody finds everything.
+    /// A node that was set back shows what its copy had until the others have told it more.
+    fn meets(&self, earlier: &Told, later: &Told) -> bool {
+        let set_back = self.harmed(earlier, later, |harm| harm == Harm::SetBack);
+        later.ask.id > LAST && earlier.need.replicas() > 0 || Need::meets(&earlier.need, &later.need, set_back)
     }
 
     /// The fewest copies that an administrator has asked for between the two.
@@ -223,11 +240,6 @@ const COPIES_CHANGE: Duration = Duration::from_secs(30);
 
 /// Requests with higher numbers are asked when all is at rest.
 pub(super) const LAST: u32 = 1_000_000;
-
-/// Whether what `earlier` was told at its level is found at that of `later`. In the end, when all have the same, everybody finds everything.
-fn meets(earlier: &Told, later: &Told) -> bool {
-    later.ask.id > LAST && earlier.need.replicas() > 0 || Need::meets(&earlier.need, &later.need)
-}
 
 /// A reply whose order means nothing, in order.
 fn sorted(reply: &Reply) -> Reply {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use quorate_control::consensus::{ControlStatus, Role};
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
@@ -21,13 +22,15 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
     let mut found = Unrest::new();
     let topologies: BTreeMap<NodeId, Arc<Topology>> =
         cluster.hosts.iter().filter_map(|(&node, host)| Some((node, host.data()?.topology()))).collect();
-    let Some(topology) = topologies.values().max_by_key(|topology| topology.epoch).cloned() else {
+    let decided = cluster.hosts.values().filter_map(|host| host.started(Started::decided));
+    let Some(topology) = decided.max_by_key(|topology| topology.epoch) else {
         found.insert("does-not-start", "no node has started".to_owned());
         return found;
     };
     let mut figures = Figures::new();
     for &node in topology.nodes.keys() {
         let host = cluster.hosts.get(&node);
+        // A member without a machine was let in and has not been told yet: `join-does-not-end`.
         if let Some((kind, what)) = host.and_then(|host| ails(host, topologies.get(&node), topology.epoch)) {
             found.entry(kind).or_insert_with(|| format!("node {} {what}", node.0));
         }
@@ -45,16 +48,22 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
     found
 }
 
-/// Why a node does not serve.
+/// Why a node does not serve; with what it does in the control group, where that is the cause.
 fn ails(host: &Host, knows: Option<&Arc<Topology>>, newest: Epoch) -> Option<(&'static str, String)> {
     if let Some(failure) = host.failure() {
         return Some(("gave-up", format!("has given up: {failure}")));
     }
-    let Some(knows) = knows else { return Some(("does-not-start", "has not started".to_owned())) };
-    if knows.epoch != newest {
-        return Some(("topology-not-known", format!("knows epoch {} and not {}", knows.epoch.0, newest.0)));
+    let Some((knows, control)) = knows.zip(host.started(Started::control)) else {
+        return Some(("does-not-start", "has not started".to_owned()));
+    };
+    let ControlStatus { role, leader, .. } = control;
+    if role == Role::Stopped {
+        return Some(("control-stopped", "serves, and its part in the control group has ended".to_owned()));
     }
-    host.started(Started::leader).flatten().is_none().then(|| ("no-leader", "knows no leader".to_owned()))
+    if knows.epoch != newest {
+        return Some(("topology-not-known", format!("knows epoch {} and not {}: {control:?}", knows.epoch.0, newest.0)));
+    }
+    leader.is_none().then(|| ("no-leader", format!("knows no leader: {control:?}")))
 }
 
 /// What a partition still waits for.

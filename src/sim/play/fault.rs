@@ -10,7 +10,9 @@ use quorate_crdt::NodeId;
 
 use super::Stage;
 use crate::sim::ask::keyspace_of;
+use crate::sim::oracle::Harm;
 use crate::sim::plan::{Action, conditions};
+use crate::sim::rest::Unrest;
 
 /// The command that makes the keyspace `ks` and this number.
 pub(super) fn keyspace(number: u8, partitions: u16) -> Command {
@@ -83,19 +85,14 @@ impl Stage<'_> {
     fn destroy(&mut self, action: &Action, node: NodeId) -> bool {
         let Some(host) = self.cluster.hosts.get(&node).filter(|host| !host.is_alive()) else { return false };
         let disk = host.disk.get();
-        let next = match action {
-            Action::Restore(_) => match self.backups.get(&node) {
-                Some(backup) => disk.restored(backup),
-                None => return false,
-            },
-            Action::Wipe(_) => disk.restored(&MemoryStore::new()),
-            _ => match disk.rotten() {
-                Some(rotten) => rotten,
-                None => return false,
-            },
+        let harmed = match action {
+            Action::Restore(_) => self.backups.get(&node).map(|backup| (disk.restored(backup), Harm::SetBack)),
+            Action::Wipe(_) => Some((disk.restored(&MemoryStore::new()), Harm::Gone)),
+            _ => disk.rotten().map(|rotten| (rotten, Harm::Rotten)),
         };
+        let Some((next, harm)) = harmed else { return false };
         host.disk.set(next);
-        self.oracle().destroyed(node, matches!(action, Action::Rot(_)));
+        self.oracle().destroyed(node, harm);
         true
     }
 
@@ -129,7 +126,7 @@ impl Stage<'_> {
                 self.removals.push((NodeId(*node), *lost));
                 if *lost {
                     self.removed.push(NodeId(*node));
-                    self.oracle().destroyed(NodeId(*node), false);
+                    self.oracle().destroyed(NodeId(*node), Harm::Gone);
                 }
                 Command::RemoveNode { node: NodeId(*node), lost: *lost }
             }
@@ -163,6 +160,19 @@ impl Stage<'_> {
         self.cluster.invite(&datacenter)
     }
 
+    /// Starts those again that have ended because their disk failed before it was mended, as whatever watches a process does. Who gives up on a good
+    /// disk stays down.
+    pub(super) fn start_again(&mut self) {
+        for node in self.cluster.nodes() {
+            let Some(host) = self.cluster.hosts.get(&node).filter(|host| host.disk.get().has_failed()) else { continue };
+            if let Some(failure) = host.failure() {
+                self.note(format!("node {} has ended: {failure}", node.0));
+                self.process_fault(&Action::Crash(node.0), node);
+                self.process_fault(&Action::Restart(node.0), node);
+            }
+        }
+    }
+
     /// Ends every fault, and starts every node again that should run.
     pub(super) fn mend(&mut self) {
         self.cluster.network.set_conditions(conditions(500, 5, 0.0));
@@ -170,8 +180,8 @@ impl Stage<'_> {
         for node in self.cluster.nodes() {
             let Some(host) = self.cluster.hosts.get_mut(&node) else { continue };
             host.clock.mend();
-            host.disk.get().slow_down(Duration::ZERO);
-            host.disk.get().set_full(false);
+            // Before anything starts on it: a dead node's disk can have failed too.
+            host.disk.get().mend();
             host.go_on(&self.cluster.network);
             if let Some(failure) = host.failure() {
                 self.note(format!("node {} had given up: {failure}", node.0));

@@ -28,7 +28,10 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     if write.fate() == Fate::Refused {
         return Some(of_key.broken("refused-but-applied", read, format!("{} shows v{}, which was refused", read.ask, write.ask.id)));
     }
-    let known = of_key.writes().filter(|later| sets(later) && later.ask.id != write.ask.id && of_key.must_find(later, read));
+    // What has expired is removed as it was seen: an older value that nobody had seen shows again.
+    let stands = |later: &Told| !of_key.flushed(later) && !may_have_ended(of_key, later, read);
+    let known =
+        of_key.writes().filter(|later| sets(later) && later.ask.id != write.ask.id && of_key.must_find(later, read) && stands(later));
     if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)) {
         let what = format!("{} shows v{}, though {} was acknowledged at {:?}", read.ask, write.ask.id, later.ask, later.to);
         return Some(of_key.broken("stale", read, what));
@@ -49,6 +52,15 @@ fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> 
     Some(of_key.broken("outlived-its-expiry", read, what))
 }
 
+/// Whether what `write` set may have expired when `read` was answered.
+fn may_have_ended(of_key: &OfKey<'_>, write: &Told, read: &Told) -> bool {
+    let margin = of_key.margin();
+    let last = |other: &Told| other.ask.id == write.ask.id || !of_key.older(other, write);
+    // An expiry that any write before had given may have been kept, by this one or by another in its place.
+    let kept = of_key.writes().any(|other| other.ask.deed == Deed::SetKeep && last(other));
+    of_key.writes().any(|other| (kept || last(other)) && other.ask.deed.life().is_some_and(|life| other.from + life <= read.to + margin))
+}
+
 /// Nothing is there: every write that must be found may have expired by now.
 fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     // While a clock is wrong it may hide what it takes for expired, and only until it is right again.
@@ -56,18 +68,8 @@ fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     if clock_was_wrong && read.ask.id <= super::LAST {
         return None;
     }
-    let margin = of_key.margin();
-    let may_have_ended = |write: &Told| {
-        let ends = |other: &Told| {
-            let touches = other.ask.id == write.ask.id || !of_key.older(other, write) || other.ask.deed == Deed::SetKeep;
-            touches && other.ask.deed.life().is_some_and(|life| other.from + life <= read.to + margin)
-        };
-        // An expiry that a write before had given may have been kept.
-        let kept = matches!(write.ask.deed, Deed::SetKeep);
-        of_key.writes().any(|other| ends(other) || kept && other.ask.deed.life().is_some_and(|life| other.from + life <= read.to + margin))
-    };
-    let lost =
-        of_key.writes().find(|write| sets(write) && of_key.must_find(write, read) && !of_key.flushed(write) && !may_have_ended(write))?;
+    let stays = |write: &Told| !of_key.flushed(write) && !may_have_ended(of_key, write, read);
+    let lost = of_key.writes().find(|write| sets(write) && of_key.must_find(write, read) && stays(write))?;
     let what = format!("{} shows nothing, though {} was acknowledged at {:?} and cannot have expired", read.ask, lost.ask, lost.to);
     Some(of_key.broken("lost", read, what))
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use quorate_dynamo::op::Reply;
 
-use super::{OfKey, Violation, meets};
+use super::{OfKey, Violation};
 use crate::sim::ask::{NAMES, name, request_of};
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::{Deed, Kind};
@@ -116,6 +116,11 @@ fn shown(value: &Bytes) -> Shown {
     request_of(value).map_or_else(|| Shown::Strange(value.clone()), Shown::Value)
 }
 
+/// Whether `removal` was perhaps done when `write` was.
+fn may_remove(removal: &Told, write: &Told) -> bool {
+    removal.over().is_none_or(|over| over >= write.from)
+}
+
 impl Register<'_, '_> {
     fn judge(&self) -> Vec<Violation> {
         let mut found = Vec::new();
@@ -150,9 +155,9 @@ impl Register<'_, '_> {
         if write.from > read.to {
             return Some(self.broken("invented", read, &format!("{} shows v{number}, which was written later", read.ask)));
         }
-        // A removal takes what it sees, be it the newer of two.
-        let removed = |set: &Told| self.removals.iter().any(|removal| removal.over().is_none_or(|over| over >= set.from));
-        let known = self.sets.iter().filter(|later| of_key.must_find(later, read) && later.ask.id != number && !removed(later));
+        // A removal takes what it has seen: an older value that it has not seen shows again.
+        let stands = |later: &Told| !of_key.flushed(later) && !self.removals.iter().any(|removal| may_remove(removal, later));
+        let known = self.sets.iter().filter(|later| of_key.must_find(later, read) && later.ask.id != number && stands(later));
         if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)).filter(|_| !of_key.may_have_expired(read)) {
             let what = format!(
                 "{} shows v{number} (acknowledged at {:?}), though v{} of {:?}..{:?} was acknowledged at {}",
@@ -174,8 +179,7 @@ impl Register<'_, '_> {
     fn judge_nothing(&self, read: &Told) -> Option<Violation> {
         let of_key = self.of_key;
         let lost = self.sets.iter().find(|write| {
-            let removable = |removal: &&Told| removal.ask.id != read.ask.id && removal.over().is_none_or(|over| over >= write.from);
-            let removed = self.removals.iter().copied().any(|removal| removable(&removal));
+            let removed = self.removals.iter().any(|removal| removal.ask.id != read.ask.id && may_remove(removal, write));
             of_key.must_find(write, read) && !of_key.flushed(write) && !removed && !of_key.may_have_expired(read)
         })?;
         let what = format!("{} shows nothing, though {} was acknowledged at {:?}", read.ask, lost.ask, lost.to);
@@ -189,7 +193,7 @@ impl Register<'_, '_> {
         if expires || !self.removals.is_empty() || !of_key.flushes.is_empty() {
             return None;
         }
-        let sees = |earlier: &Told, later: &Told| earlier.to < later.from && of_key.kept(earlier, later) && meets(earlier, later);
+        let sees = |earlier: &Told, later: &Told| earlier.to < later.from && of_key.kept(earlier, later) && of_key.meets(earlier, later);
         let reads: Vec<_> = self.reads.iter().filter(|(read, _)| read.need.copies() > 1 || read.need.replicas() == 1).collect();
         for (third, shown) in &reads {
             let Some(shown) = shown else { continue };

@@ -6,8 +6,9 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Reply, RequestError};
 
-use super::{Judged, judge};
+use super::{Judged, LAST, judge};
 use crate::sim::history::{Need, Told};
+use crate::sim::oracle::{Destruction, Harm};
 use crate::sim::{Ask, Deed, Key, Kind, Plan};
 
 /// A request of three replicas at a majority, answered after 10 ms.
@@ -19,12 +20,17 @@ fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, Requ
 }
 
 /// What the first broken promise is, when nothing was destroyed before `destroyed`.
-fn verdict(history: &[Told], destroyed: &[(Duration, NodeId)]) -> Option<&'static str> {
+fn verdict(history: &[Told], destroyed: &[Destruction]) -> Option<&'static str> {
     let mut plan = Plan::from_seed(1);
     plan.steps.clear();
     plan.shape.skew_ms = 10;
     let judged = Judged { plan: &plan, history, last: &[], destroyed, spread: 20 };
     judge(&judged).first().map(|violation| violation.check)
+}
+
+/// A node's copies were harmed after 50 ms.
+fn harmed(node: u64, harm: Harm) -> Destruction {
+    Destruction { at: Duration::from_millis(50), node: NodeId(node), harm }
 }
 
 fn value(text: &str) -> Reply {
@@ -57,7 +63,7 @@ fn a_register_that_forgets_is_found_and_a_removed_one_may() {
 #[test]
 fn a_write_is_excused_only_by_as_many_disks_as_it_had_copies() {
     let history = [told(1, 0, register(Deed::Set), DONE), told(2, 100, register(Deed::Get), NIL)];
-    let gone = |node| (Duration::from_millis(50), NodeId(node));
+    let gone = |node| harmed(node, Harm::Gone);
     assert_eq!(verdict(&history, &[gone(1)]), Some("lost"));
     assert_eq!(verdict(&history, &[gone(1), gone(1)]), Some("lost"));
     assert_eq!(verdict(&history, &[gone(1), gone(2)]), None);
@@ -75,6 +81,35 @@ fn what_one_datacenter_wrote_for_itself_is_promised_to_no_other() {
         assert_eq!(found(&west, &both), Some("lost"), "EACH_QUORUM finds what either has");
         assert_eq!(found(&both, &[(1, 1), (1, 0)]), Some("lost"), "EACH_QUORUM is found by either");
     }
+}
+
+#[test]
+fn a_copy_that_was_set_back_is_read_until_it_has_heard_more_and_not_at_the_end() {
+    let history = |read: Told| [told(1, 0, register(Deed::Set), DONE), read];
+    let read = told(2, 100, register(Deed::Get), NIL);
+    assert_eq!(verdict(&history(read.clone()), &[harmed(1, Harm::SetBack)]), None);
+    let all = Told { need: Need::flat(3, 3), ..read.clone() };
+    assert_eq!(verdict(&history(all), &[harmed(1, Harm::SetBack)]), Some("lost"));
+    let last = Told { ask: Ask { id: LAST + 1, ..read.ask.clone() }, ..read };
+    assert_eq!(verdict(&history(last), &[harmed(1, Harm::SetBack)]), Some("lost"));
+}
+
+#[test]
+fn a_rotten_value_is_excused_until_the_end_and_where_nobody_can_tell() {
+    let rot = [harmed(1, Harm::Rotten)];
+    let read = |id, at| told(id, at, register(Deed::Get), Ok(value("w1")));
+    assert_eq!(verdict(&[read(1, 100)], &rot), None);
+    assert_eq!(verdict(&[read(LAST + 1, 60_000)], &rot), Some("invented"));
+}
+
+#[test]
+fn an_older_value_that_a_removal_had_not_seen_shows_again() {
+    let here = Told { need: Need::flat(3, 1), ..told(1, 0, register(Deed::Set), DONE) };
+    let elsewhere = told(2, 100, register(Deed::Set), DONE);
+    let removal = told(3, 200, register(Deed::Delete), ONE);
+    let read = told(4, 300, register(Deed::Get), Ok(value("v1")));
+    assert_eq!(verdict(&[here.clone(), elsewhere.clone(), read.clone()], &[]), Some("stale"));
+    assert_eq!(verdict(&[here, elsewhere, removal, read], &[]), None);
 }
 
 #[test]
@@ -233,6 +268,15 @@ fn a_key_is_there_before_its_expiry_and_not_after() {
     assert_eq!(verdict(&[set(10_000), shown(1_000, NIL)], &[]), Some("lost"));
     assert_eq!(verdict(&[set(500), shown(1_000, NIL)], &[]), None);
     assert_eq!(verdict(&[set(500), shown(1_000, Ok(value("v1")))], &[]), Some("outlived-its-expiry"));
+}
+
+#[test]
+fn an_expiry_may_be_kept_in_place_of_a_later_one_by_a_write_at_the_same_time() {
+    let write = |id, at, deed| told(id, at, (Kind::Expiring, deed), DONE);
+    let read = told(9, 1_000, (Kind::Expiring, Deed::Get), NIL);
+    let [early, late] = [write(1, 0, Deed::SetFor { ms: 500 }), write(2, 100, Deed::SetFor { ms: 10_000 })];
+    assert_eq!(verdict(&[early.clone(), late.clone(), read.clone()], &[]), Some("lost"));
+    assert_eq!(verdict(&[early, late, write(3, 105, Deed::SetKeep), read], &[]), None);
 }
 
 #[test]
