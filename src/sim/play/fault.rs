@@ -12,7 +12,6 @@ use super::Stage;
 use crate::sim::ask::keyspace_of;
 use crate::sim::oracle::Harm;
 use crate::sim::plan::{Action, conditions};
-use crate::sim::rest::Unrest;
 
 /// The command that makes the keyspace `ks` and this number.
 pub(super) fn keyspace(number: u8, partitions: u16) -> Command {
