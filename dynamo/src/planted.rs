@@ -19,6 +19,12 @@ quorate_crdt::bugs! {
     DRIFT_BLOCKS_REPAIR = "drift-blocks-repair": "one row with a stamp from the future keeps a replica from converging";
     /// Nobody compares clocks.
     NO_CLOCK_CHECK = "no-clock-check": "a node whose clock is off acknowledges what is gone at once, or wins against later writes";
+    /// A node that has started takes its clock for right before others have told their time.
+    STAMPS_BEFORE_ASKING = "stamps-before-asking": "a node that starts under a wrong clock acknowledges at ONE what wins against later writes";
+    /// A clock that nobody has confirmed counts as much as one that others have.
+    EVERY_CLOCK_A_WITNESS = "every-clock-a-witness": "a node that starts under a wrong clock and meets one other takes its own word for the time";
+    /// Which of the remembered requests is the oldest is decided by wall clocks alone.
+    REMEMBERED_BY_WALL_CLOCK = "remembered-by-wall-clock": "what a node whose clock is behind has executed is forgotten first, and counted twice";
     /// What a wrong clock stamped keeps its stamps once that is known.
     STAMPS_NOT_WITHDRAWN = "stamps-not-withdrawn": "a SET that failed under a wrong clock replaces one acknowledged later";
     /// What one replica has counted must fit into 64 bits.

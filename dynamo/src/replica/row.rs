@@ -77,7 +77,8 @@ pub enum Payload {
     Executed {
         /// The request.
         mark: u128,
-        /// When, by the wall clock of the node that executed it, in Unix milliseconds. It only decides what is forgotten first.
+        /// When, by the wall clock of the node that executed it, in Unix milliseconds, and in any case after all that were remembered beside it. It only
+        /// decides what is forgotten first.
         at: u64,
         /// The number that was answered, if it was one.
         answer: Option<i64>,

@@ -186,10 +186,13 @@ impl Changing<'_, '_> {
             .filter_map(|(dot, payload)| if let Payload::Executed { at, .. } = payload { Some((*at, dot)) } else { None })
             .collect();
         held.sort_unstable();
+        // Whatever the clocks of those said who executed them: this one is the youngest.
+        let youngest = held.last().map_or(0, |(at, _)| at.saturating_add(1));
+        let at = if planted::REMEMBERED_BY_WALL_CLOCK.is_planted() { 0 } else { youngest }.max(self.clocked.now.unix_millis);
         held.truncate((held.len() + 1).saturating_sub(KEPT));
         let oldest: CausalContext = held.into_iter().map(|(_, dot)| dot).collect();
         let answer = if let Reply::Integer(number) = reply { Some(*number) } else { None };
-        let executed = Payload::Executed { mark, at: self.clocked.now.unix_millis, answer };
+        let executed = Payload::Executed { mark, at, answer };
         self.write.put(name, executed, Replaces::Seen(&oldest));
     }
 }

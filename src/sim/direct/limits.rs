@@ -13,6 +13,7 @@ use super::{Drills, Verdict, holds};
 pub(super) const DRILLS: Drills = &[
     ("request-id-forgotten", "retry-counted", retried),
     ("twins-count-twice", "twins-counted", twins),
+    ("remembered-by-wall-clock", "forgotten-first", behind),
     ("share-overflow", "refused-by-a-share", shares),
     ("append-unbounded", "value-too-long", append),
     ("token-unseen", "covered-and-back", covered),
@@ -20,6 +21,25 @@ pub(super) const DRILLS: Drills = &[
     ("long-store-keys", "store-key-too-long", long_name),
     ("hints-uncounted", "hints-too-large", hints),
 ];
+
+/// A named increment is executed by a node whose clock is behind, and asked again after some thousands of others.
+fn behind() -> Verdict {
+    let mut net = Cores::new(1, 1, |_| {});
+    let fill = |net: &mut Cores, names: std::ops::Range<u32>| {
+        for n in names {
+            let ticket = net.submit(1, incr(), C::One, Some(&format!("{n}")));
+            net.answer(ticket);
+        }
+    };
+    fill(&mut net, 0..20_000);
+    net.skew.insert(NodeId(1), -7_200_000);
+    let ticket = net.submit(1, incr(), C::One, Some("behind"));
+    let first = net.reply(ticket);
+    net.skew.clear();
+    fill(&mut net, 20_000..26_000);
+    let ticket = net.submit(1, incr(), C::One, Some("behind"));
+    holds(first.is_some() && net.reply(ticket) == first, format!("{first:?}, then {:?}", net.reply(ticket)))
+}
 
 fn incr() -> Op {
     Op::Mutate("c".into(), Mutation::Increment(1))

@@ -104,6 +104,23 @@ fn what_is_remembered_is_bounded() {
     );
 }
 
+/// What a node executed whose clock was behind is not forgotten before what others had executed long ago.
+#[test]
+fn what_is_forgotten_first_is_no_matter_of_clocks() {
+    let mut net = Net::new(&[1]);
+    let fill = |net: &mut Net, names: std::ops::Range<i64>| {
+        for n in names {
+            net.ask_once(1, incr(), C::One, &format!("{n}")).expect("local");
+        }
+    };
+    fill(&mut net, 0..20_000);
+    net.skew.insert(node(1), -7_200_000);
+    assert_eq!(net.ask_once(1, incr(), C::One, "behind"), Ok(Reply::Integer(20_001)));
+    net.skew.clear();
+    fill(&mut net, 20_000..26_000);
+    assert_eq!(net.ask_once(1, incr(), C::One, "behind"), Ok(Reply::Integer(20_001)), "of 8 a row some three are younger");
+}
+
 #[test]
 fn what_a_replica_has_folded_still_adds_up() {
     let mut net = Net::new(&[2]);
@@ -136,6 +153,7 @@ fn each_planted_bug_of_named_requests_is_noticed() {
     use crate::planted::*;
     super::noticed(&[
         (&REQUEST_ID_FORGOTTEN, a_retry_is_answered_with_what_was_answered_the_first_time),
+        (&REMEMBERED_BY_WALL_CLOCK, what_is_forgotten_first_is_no_matter_of_clocks),
         (&TWINS_COUNT_TWICE, an_increment_asked_again_elsewhere_is_counted_once),
     ]);
 }
