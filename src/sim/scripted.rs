@@ -64,6 +64,7 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
         "reap-by-own-clock" | "reap-at-one" => vec![("a clock two hours ahead", clock_ahead())],
         "reap-without-a-look" => vec![("an expiry extended while the reaper is cut off", extended())],
         "expiry-outlives-set" => vec![("a set over a value that expires", set_over_expiry())],
+        "renew-by-one" => vec![("an older disk after an hour ahead", older_disk())],
         "switch-without-spread" => vec![("a move away from the one that knows", leaving())],
         "lives-reused" => vec![("away and back", away_and_back())],
         "chunk-of-any-stream" | "pull-once" => vec![("a wiped node behind a link that drops", wiped())],
@@ -106,6 +107,17 @@ fn set_over_expiry() -> Plan {
     let script = deaf(Script::new(&[3]), 50, 1.0).ask(100, (1, QUORUM), Kind::Expiring, Deed::SetFor { ms: 2_000 });
     let script = deaf(script.ask(160, (2, ONE), Kind::Expiring, Deed::Set), 400, 0.0);
     (3..6).fold(script, |script, second| script.ask(second * 1_000, (3, QUORUM), Kind::Expiring, Deed::Get)).done()
+}
+
+/// A node starts while its clock is an hour ahead, and then on a disk from before that, under a right clock.
+fn older_disk() -> Plan {
+    let away = |script: Script, at, clock, disk: Option<Action>| {
+        let script = script.at(at, Action::Crash(1)).at(at + 10, clock);
+        disk.into_iter().fold(script, |script, action| script.at(at + 20, action)).at(at + 4_000, Action::Restart(1))
+    };
+    let script = Script::new(&[3]).at(100, Action::Backup(1));
+    let script = away(script, 500, Action::Jump(1, 3_600_000), None);
+    away(script, 7_000, Action::MendClock(1), Some(Action::Restore(1))).ask(12_000, (2, QUORUM), Kind::Set, Deed::Add(vec![1])).done()
 }
 
 /// A node writes at `ONE` while nobody hears it; then its partition moves away from it.

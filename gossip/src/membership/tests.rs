@@ -255,6 +255,23 @@ fn a_node_taken_off_the_peers_is_down_and_not_listened_to() {
     assert!(world.agreed(), "{:?}", world.nodes);
 }
 
+/// Its clock was ahead when it last appeared, by an hour or a month, and its disk is from before that.
+#[test]
+fn a_node_whose_former_number_was_far_greater_is_up_again_soon() {
+    for ahead in [3_600_000, 30 * 86_400_000] {
+        let mut world = World::settled(3, 1);
+        for incarnation in [1_800_000_000_000 + ahead, 1_800_000_000_000] {
+            world.kill(NodeId(3));
+            world.run(Duration::from_secs(5));
+            world.start_as(Member { node: NodeId(3), incarnation }, 3);
+            world.run(Duration::from_secs(25));
+            assert!(world.agreed(), "{:?}", world.nodes);
+        }
+        let reached = world.nodes[&NodeId(3)].me().incarnation;
+        assert!(reached < 1_800_000_000_000 + 8 * ahead, "no further than it must: {reached}");
+    }
+}
+
 #[test]
 fn nobody_speaks_for_another() {
     let mut world = World::settled(3, 1);
