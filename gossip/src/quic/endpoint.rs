@@ -27,6 +27,7 @@ use super::shape::{LinkShape, ShapedSocket};
 use super::tls::{self, Protocol};
 use super::tuning::{Profile, Tuning};
 use crate::transport::{CallError, Class, Inbound, Reply, Transport};
+use crate::wire::VERSION;
 
 /// How long the first pause between two dials is, and how long the last. Guesses: a restart takes longer than the first.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
@@ -280,6 +281,9 @@ impl Shared {
         let remote = incoming.remote_address();
         let connection = match async { incoming.accept()?.await }.await {
             Ok(connection) => connection,
+            Err(error) if PeerError::from(&error) == PeerError::OtherVersion => {
+                return tracing::warn!(%remote, speaks = VERSION, "refused a node that speaks another version of the protocol");
+            }
             Err(error) => return tracing::debug!(%remote, %error, "a handshake failed"),
         };
         match tls::protocol(&connection) {
@@ -371,7 +375,10 @@ impl Shared {
                 Err(PeerError::Local) => return,
                 Err(error) => {
                     tracing::debug!(%node, %address, %error, "a dial failed");
-                    self.troubles.insert(node, error);
+                    let other_version = error == PeerError::OtherVersion;
+                    if self.troubles.insert(node, error.clone()).as_ref() != Some(&error) && other_version {
+                        tracing::warn!(%node, %address, %error, "no connection");
+                    }
                 }
             }
             tokio::time::sleep(pause.mul_f64(jitter.random_range(0.5..1.0))).await;

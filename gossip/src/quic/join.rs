@@ -89,6 +89,17 @@ pub enum JoinError {
     Socket(#[from] std::io::Error),
 }
 
+impl JoinError {
+    /// Whether the node may have been admitted: then it must ask again as the same instance to know.
+    pub fn may_be_let_in(&self) -> bool {
+        match self {
+            Self::Connection { source, .. } => !matches!(source, PeerError::OtherVersion | PeerError::Handshake { .. }),
+            Self::Refused(JoinRefusal::NotReady) | Self::Signing => true,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 struct Hello {
     public_key: Bytes,

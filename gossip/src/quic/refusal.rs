@@ -1,6 +1,8 @@
 //! Why two nodes do not talk. Each reason has a number, which is the application error code of the QUIC close.
 
-use quinn::{ConnectionError, VarInt};
+use quinn::{ConnectionError, TransportErrorCode, VarInt};
+
+use crate::wire::VERSION;
 
 /// Why a node closes a connection. The other side reads the same value from the close frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
@@ -82,7 +84,10 @@ pub enum PeerError {
     /// Nothing answers, or answers stopped coming.
     #[error("nothing answers")]
     Unreachable,
-    /// The other side speaks something else: another protocol version, or it is no Quorate node.
+    /// The other side is a node of another version of this program: it speaks another version of the protocol.
+    #[error("the other side speaks another version of the protocol than {VERSION}")]
+    OtherVersion,
+    /// The other side speaks something else: it is no Quorate node.
     #[error("the TLS or QUIC handshake failed with code {code:#x}")]
     Handshake {
         /// The QUIC transport error; 0x100 plus the alert for TLS.
@@ -93,14 +98,26 @@ pub enum PeerError {
     Local,
 }
 
+/// TLS: no protocol is offered that this side speaks (RFC 7301, section 3.2).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
+
+impl PeerError {
+    fn handshake(code: TransportErrorCode) -> Self {
+        if code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL) {
+            return Self::OtherVersion;
+        }
+        Self::Handshake { code: u64::from(code) }
+    }
+}
+
 impl From<&ConnectionError> for PeerError {
     fn from(error: &ConnectionError) -> Self {
         match error {
             ConnectionError::ApplicationClosed(close) => {
                 Refusal::from_code(close.error_code).map_or(Self::Handshake { code: close.error_code.into_inner() }, Self::RefusedByPeer)
             }
-            ConnectionError::ConnectionClosed(close) => Self::Handshake { code: u64::from(close.error_code) },
-            ConnectionError::TransportError(error) => Self::Handshake { code: u64::from(error.code) },
+            ConnectionError::ConnectionClosed(close) => Self::handshake(close.error_code),
+            ConnectionError::TransportError(error) => Self::handshake(error.code),
             ConnectionError::TimedOut | ConnectionError::Reset => Self::Unreachable,
             ConnectionError::VersionMismatch => Self::Handshake { code: 0 },
             ConnectionError::LocallyClosed | ConnectionError::CidsExhausted => Self::Local,

@@ -15,11 +15,14 @@ use webpki::{EndEntityCert, KeyUsage};
 use super::identity::{NodeIdentity, fingerprint, parse_name};
 use super::refusal::Refusal;
 use crate::token::JoinToken;
+use crate::wire::VERSION;
 
-/// What members speak; a client certificate is needed.
-pub(super) const ALPN: &[u8] = b"quorate/1";
-/// What newcomers speak: one exchange, no certificate.
-pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/1";
+/// What members speak; a client certificate is needed. Ends in the wire's [`VERSION`].
+pub(super) const ALPN: &[u8] = b"quorate/2";
+/// What newcomers speak: one exchange, no certificate. Ends in the wire's [`VERSION`].
+pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/2";
+
+const _: () = assert!(ALPN[ALPN.len() - 1] == b'0' + VERSION && ALPN_JOIN[ALPN_JOIN.len() - 1] == b'0' + VERSION);
 
 /// Which of the two protocols a finished handshake agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -30,7 +30,7 @@ fn each_fault_has_its_name() {
     let mut other = good.to_vec();
     other[0] = 9;
     assert_eq!(decode::<u32>(&other), Err(WireError::Version { found: 9 }));
-    assert_eq!(decode::<u32>(&[1, 255, 255, 255, 255, 0]), Err(WireError::TooLarge { bytes: 4_294_967_300, max: 33_554_432 }));
+    assert_eq!(decode::<u32>(&[VERSION, 255, 255, 255, 255, 0]), Err(WireError::TooLarge { bytes: 4_294_967_300, max: 33_554_432 }));
     assert_eq!(decode_within::<u32>(&good, 5), Err(WireError::TooLarge { bytes: 6, max: 5 }));
     let mut trailing = encode(&(7u32, 1u8)).to_vec();
     assert_eq!(decode::<u32>(&trailing), Err(WireError::Malformed));

@@ -50,6 +50,18 @@ async fn a_node_of_another_cluster_is_refused_by_both_sides() {
 }
 
 #[tokio::test]
+async fn a_node_of_another_version_is_told_so() {
+    let (authority, member) = member();
+    let endpoint = Endpoint::client(loopback(0)).unwrap();
+    let lower = authority.identity(NodeId(1)).unwrap();
+    for (identity, other) in [(Some(&lower), b"quorate/1".as_slice()), (Some(&lower), b"quorate/999"), (None, b"quorate-join/1")] {
+        let config = ClientConfig::new(Arc::new(tls::client(identity, other).unwrap()));
+        let error = endpoint.connect_with(config, member.address(), "node").unwrap().await.unwrap_err();
+        assert_eq!(PeerError::from(&error), PeerError::OtherVersion);
+    }
+}
+
+#[tokio::test]
 async fn another_node_at_the_address_is_noticed() {
     let (authority, member) = member();
     let dialler = Node::start(authority.identity(NodeId(1)).unwrap());
@@ -86,14 +98,4 @@ async fn the_higher_identifier_may_not_dial() {
     let (authority, member) = member();
     let higher = authority.identity(NodeId(6)).unwrap();
     assert_eq!(attack(&member, Some(&higher)).await, PeerError::RefusedByPeer(Refusal::Duplicate));
-}
-
-#[tokio::test]
-async fn another_protocol_is_refused_in_the_handshake() {
-    let (authority, member) = member();
-    let endpoint = Endpoint::client(loopback(0)).unwrap();
-    let config = ClientConfig::new(Arc::new(tls::client(authority.identity(NodeId(1)).ok().as_ref(), b"quorate/999").unwrap()));
-    let error = endpoint.connect_with(config, member.address(), "node").unwrap().await.unwrap_err();
-    // 0x100 and the TLS alert no_application_protocol.
-    assert_eq!(PeerError::from(&error), PeerError::Handshake { code: 0x178 });
 }
