@@ -1,9 +1,10 @@
 //! The real disk of a node: its data directory, store, group commit and lives.
 
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use quorate_control::store::{Batch, Space, Store};
+use quorate_control::store::{Batch, Space, Store, StoreError};
 
 use super::running::DiskGauge;
 use super::start::StartError;
@@ -12,6 +13,10 @@ use crate::store::{DataDir, Durability, Engine, GroupCommit, StoreConfig, free_b
 
 /// Which newcomer this is, to those whom it asks to let it in.
 const INSTANCE: &[u8] = b"instance";
+/// In which form everything in the store is written.
+const FORMAT: &[u8] = b"format";
+/// The form that this program writes and reads. It rises with every change of what a space holds.
+const FORMAT_NOW: u16 = 1;
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 
@@ -40,6 +45,7 @@ impl Disk {
             None => config.data_dir.clone(),
         };
         let store = open(engine, &path, StoreConfig::default())?;
+        check_format(&*store)?;
         let commit = Arc::new(GroupCommit::start(Arc::clone(&store), engine, durability)?);
         Ok(Self { dir, store, commit })
     }
@@ -72,6 +78,32 @@ impl Disk {
     }
 }
 
+/// Whether this program reads what is in the store, before anything of it is read. An empty store is marked, durably, before anything is written.
+pub(super) fn check_format(store: &dyn Store) -> Result<(), StartError> {
+    let found = match store.get(Space::Meta, FORMAT)? {
+        Some(kept) => kept.as_ref().try_into().map(u16::from_le_bytes).ok(),
+        None if is_empty(store)? => {
+            let mut batch = Batch::default();
+            batch.put(Space::Meta, FORMAT, FORMAT_NOW.to_le_bytes().to_vec());
+            store.apply(batch)?;
+            return Ok(store.persist()?);
+        }
+        None => None,
+    };
+    if found == Some(FORMAT_NOW) { Ok(()) } else { Err(StartError::Format { found, supported: FORMAT_NOW }) }
+}
+
+fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
+    let mut empty = true;
+    for space in Space::ALL {
+        store.scan(space, &[], None, &mut |_, _| {
+            empty = false;
+            ControlFlow::Break(())
+        })?;
+    }
+    Ok(empty)
+}
+
 /// Looks at a [`Disk`] from outside.
 pub(super) struct Gauge {
     pub(super) dir: Option<Arc<DataDir>>,
@@ -88,3 +120,6 @@ impl DiskGauge for Gauge {
         (counts.commits, counts.syncs)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,17 @@ pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// The data was written by a version of the program that writes it in another form. Nothing of it was read or changed.
+    #[error(
+        "the data is in form {}, this program reads form {supported}: start the version that wrote it, or let the node join anew with an empty directory",
+        .found.map_or_else(|| "0 (unnumbered)".to_owned(), |found| found.to_string())
+    )]
+    Format {
+        /// The form, if it is said.
+        found: Option<u16>,
+        /// What this program reads.
+        supported: u16,
+    },
     /// The configuration means another node, or another place, than the data directory.
     #[error("the data directory belongs to a node whose {what} is {kept}; the configuration says {configured}")]
     Misplaced {
