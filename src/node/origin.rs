@@ -1,14 +1,16 @@
 //! Who a starting node is: the founder of a cluster, a newcomer, or the one it was before.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use quorate_control::state::{Command, NewToken, NodeSpec, Secret, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
 use quorate_crdt::NodeId;
-use quorate_gossip::quic::{ClusterAuthority, NodeIdentity, join, random_bytes};
+use quorate_gossip::quic::{ClusterAuthority, JoinError, NodeIdentity, join, random_bytes};
 use quorate_gossip::token::{self, JoinToken};
 use quorate_gossip::transport::{self, JoinRequest};
 use quorate_gossip::wire;
+use tokio::time::Instant;
 
 use super::adopted::{keep_granted, last_kept};
 use super::clock::unix_millis;
@@ -16,6 +18,12 @@ use super::disk::Disk;
 use super::start::StartError;
 use crate::config::{Join, NodeConfig};
 use crate::store::Identity;
+
+/// How long a newcomer goes on asking when it may have been let in. Guess: a member that was killed is back by then, or the control group has a
+/// leader.
+const INSIST: Duration = Duration::from_secs(15);
+/// How long it waits before it asks again.
+const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A node's origin.
 pub(super) struct Origin {
@@ -71,7 +79,7 @@ impl Origin {
             quic: listen,
             instance: disk.instance(u128::from_le_bytes(random_bytes()?))?,
         };
-        let joined = join(address, &token, request).await?;
+        let joined = insist(async || join(address, &token, request.clone()).await).await?;
         let topology = wire::decode(&joined.topology)?;
         // It may have been let in before, by what it was set to then.
         check_place(config, Some(&topology), (joined.identity.node(), &config.node))?;
@@ -88,6 +96,26 @@ impl Origin {
         let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes()?)))?;
         let founding = Founding { authority, token, instance: u128::from_le_bytes(random_bytes()?) };
         Ok(Self { identity, listen: config.listen.quic, restarted: false, founding: Some(founding) })
+    }
+}
+
+/// Asks to be let in until it is clear whether it was: whoever asks again as the same instance gets the same answer. A node that stores in memory is
+/// another instance after its next start, so it must not end while it may be a member already.
+async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result<T, JoinError> {
+    let until = Instant::now() + INSIST;
+    let mut in_doubt = false;
+    loop {
+        let error = match ask().await {
+            Ok(joined) => return Ok(joined),
+            Err(error) => error,
+        };
+        in_doubt |= error.may_be_let_in();
+        let open = error.may_be_let_in() || matches!(error, JoinError::Unreachable { .. });
+        if !in_doubt || !open || Instant::now() >= until {
+            return Err(error);
+        }
+        tracing::info!(%error, "whether this node was let in is not known; it asks again");
+        tokio::time::sleep(INSIST_PAUSE).await;
     }
 }
 
@@ -154,3 +182,6 @@ impl Founding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
