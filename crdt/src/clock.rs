@@ -109,7 +109,7 @@ impl HybridClock {
     }
 
     /// Whether this clock's past lies more than the bound ahead of the wall clock.
-    pub fn is_beyond(&self, now: Now) -> bool {
+    fn is_beyond(&self, now: Now) -> bool {
         self.is_too_far(now, self.last())
     }
 

@@ -6,6 +6,7 @@
 //! said that they have the same, or have been joined and brought up to it. [`heal`] does everything that nobody waits for.
 
 mod clocks;
+mod doubt;
 mod expire;
 mod failing;
 mod fill;
@@ -38,7 +39,7 @@ use crate::planted;
 use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Ticket, Timer};
 use crate::replica::{Delta, Held, Replica, restore};
 
-use clocks::Clocks;
+use clocks::{Clocks, Telling};
 use flight::Flights;
 use heal::Healing;
 use place::Places;
@@ -239,11 +240,10 @@ impl Dynamo {
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
             Message::Write { id, place, delta, stamped_at } => self.on_write(now, from, (id, place), (&delta, stamped_at), effects),
-            Message::Clock { id } => {
-                let message = Message::Time { id, unix_millis: now.unix_millis, life: self.seat.life };
-                effects.push(Effect::Send { to: from, message });
+            Message::Clock { id } => self.tell_time(now, from, id, effects),
+            Message::Time { id, unix_millis, life, confirmed } => {
+                self.on_time(now, from, (id, Telling { unix_millis, life, confirmed }), effects);
             }
-            Message::Time { id, unix_millis, life } => self.on_time(now, from, id, (unix_millis, life), effects),
             Message::Written { id, replica } => self.on_written(now, (from, id), replica, effects),
             Message::Read { id, place, ranges, digest, context } => {
                 self.on_read(from, (id, place), (&ranges, digest, context.as_ref()), effects);
@@ -277,7 +277,7 @@ impl Dynamo {
         if !std::mem::replace(&mut self.standing.started, true) {
             effects.push(Effect::Arm { after: self.config.anti_entropy_every, timer: Timer::AntiEntropy });
             effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
-            self.compare_clocks(now, effects);
+            self.doubt_clock(now, effects);
         }
         self.on_anti_entropy(now, effects);
     }
@@ -289,6 +289,7 @@ impl Dynamo {
         if up {
             self.healing.forget_told(node);
             self.hand_off(node, effects);
+            self.meet_clock(now, effects);
         } else {
             self.fail_flights(now, node, effects);
         }
@@ -296,13 +297,14 @@ impl Dynamo {
 
     fn on_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.standing.sweeping = false;
+        self.go_on_doubting(now, effects);
         self.expire_flights(now, effects);
         self.look_after_waiters(now, effects);
         self.keep_sweeping(effects);
     }
 
     fn keep_sweeping(&mut self, effects: &mut Vec<Effect>) {
-        let wanted = self.flights.len() > 0 || !self.waiters.is_empty();
+        let wanted = self.flights.len() > 0 || !self.waiters.is_empty() || self.is_in_doubt();
         if wanted && !std::mem::replace(&mut self.standing.sweeping, true) {
             effects.push(Effect::Arm { after: SWEEP_EVERY, timer: Timer::Sweep });
         }

@@ -376,6 +376,10 @@ pub enum RequestError {
         /// By how many milliseconds it is ahead; less than 0: behind.
         offset_ms: i64,
     },
+    /// The node that the client talks to, or the executing one, has just started, and too few others have told the time to say whether its clock is
+    /// right. Not applied.
+    #[error("this node has just started and has not yet learned from the others whether its clock is right")]
+    ClockUnconfirmed,
     /// The disk of the executing node did not take what it was given in time; nobody else was asked.
     #[error("the disk of the node has not answered for {millis} ms")]
     DiskSlow {

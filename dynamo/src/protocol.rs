@@ -308,6 +308,8 @@ pub enum Message {
         unix_millis: u64,
         /// The life of the node that tells it: within one, a node notices by itself when its clock jumps.
         life: u64,
+        /// Whether others have confirmed it since that node started.
+        confirmed: bool,
     },
     /// Has the time of these keys passed by your clock and your rows? Asked before anything is removed because of the time.
     Lapsed {

@@ -101,7 +101,7 @@ impl From<RequestError> for Problem {
             RequestError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             RequestError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             RequestError::Siblings { .. } => (StatusCode::CONFLICT, "siblings"),
-            RequestError::Clock { .. } => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
+            RequestError::Clock { .. } | RequestError::ClockUnconfirmed => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
             RequestError::DiskSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, "disk_slow"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),

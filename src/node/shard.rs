@@ -320,7 +320,7 @@ impl Shard {
     fn blame(&mut self, result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
         let lag = self.commits.lag().filter(|lag| *lag >= DISK_SLOW);
         match (result, lag) {
-            (Err(error @ RequestError::TimedOut { .. }), Some(lag)) => {
+            (Err(error @ (RequestError::TimedOut { .. } | RequestError::ClockUnconfirmed)), Some(lag)) => {
                 Err(RequestError::DiskSlow { millis: lag.as_millis() as u64, may_be_applied: error.may_be_applied() })
             }
             (result, _) => result,
@@ -391,6 +391,7 @@ fn tells_no_change(error: &RequestError) -> bool {
             | RequestError::DiskSlow { .. }
             | RequestError::Refused { .. }
             | RequestError::Unavailable { .. }
+            | RequestError::ClockUnconfirmed
             | RequestError::Overloaded
     )
 }

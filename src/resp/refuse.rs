@@ -173,7 +173,7 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::Overloaded => format!("OVERLOADED the node has too much to do{}", nothing()),
         RequestError::Stopping => format!("STOPPING the node is stopping{}", extent.describe(true)),
         RequestError::Siblings { .. } => format!("ERR {error}{}", nothing()),
-        RequestError::Clock { .. } => format!("CLOCK {error}{}", nothing()),
+        RequestError::Clock { .. } | RequestError::ClockUnconfirmed => format!("CLOCK {error}{}", nothing()),
         RequestError::DiskSlow { millis, may_be_applied } => {
             format!("DISKSLOW the disk of the node has not answered for {millis} ms{}", extent.describe(*may_be_applied))
         }

@@ -147,6 +147,7 @@ fn with<T>(bug: &'static Bug, what: impl FnOnce() -> T) -> T {
 fn focus(bug: &str) -> Focus {
     use Incident::{
         Crash, CrashAll, CrashWhileStarting, Cut, DropFrames, Flap, Garble, Join, Jump, Keyspace, Move, Restore, SlowDisk, Stop, Wipe,
+        WrongStart,
     };
     let (incidents, kinds): (&[Incident], &[Kind]) = match bug {
         name if name.starts_with("topology-") || name.starts_with("erase-") => {
@@ -158,6 +159,7 @@ fn focus(bug: &str) -> Focus {
         "lives-reused" | "switch-without-spread" | "mover-forgets-itself" | "repair-counts-one-set" | "rewrite-counts-unsent" => {
             (&[Move, Join, Cut, Crash, DropFrames], &[Kind::Cell, Kind::Counter, Kind::Set])
         }
+        "stamps-before-asking" | "every-clock-a-witness" => (&[WrongStart], &[Kind::Register]),
         "copies-trusted" | "own-events-overlooked" | "life-number-reused" => (&[Restore, Crash], &[Kind::Cell, Kind::Counter]),
         "chunk-of-any-stream" | "pull-once" | "fill-from-filled-only" => {
             (&[Wipe, Crash, Cut, Flap, DropFrames, Garble, Stop], &[Kind::Cell, Kind::Set])

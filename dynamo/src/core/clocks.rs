@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use quorate_control::quorum::majority;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
-use quorate_crdt::{HybridClock, NodeId, Now};
+use quorate_crdt::{Hlc, HybridClock, NodeId, Now};
 
 use super::Dynamo;
+use super::doubt::{Doubt, Worth};
 use super::expire::Asked;
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Message, Place};
@@ -29,6 +30,8 @@ const LATE_MILLIS: i64 = 5000;
 pub(super) struct Clocks {
     /// Stamps what is written here.
     pub(super) hybrid: HybridClock,
+    /// The highest stamp given or restored since a majority of clocks last found all of them right. The hybrid clock itself forgets what is far ahead.
+    highest: Hlc,
     /// Questions whether keys have expired, under way.
     pub(super) lapses: BTreeMap<FlightId, Asked>,
     /// Milliseconds that two clocks may be apart.
@@ -43,6 +46,7 @@ pub(super) struct Clocks {
     off: Option<i64>,
     /// Nodes whose clocks were last said to be off.
     said: BTreeMap<NodeId, i64>,
+    pub(super) doubt: Doubt,
 }
 
 /// Another node's wall clock.
@@ -55,13 +59,26 @@ struct Other {
     measured: Duration,
     /// In which life of that node.
     life: u64,
+    /// Whether others had confirmed it when it told.
+    confirmed: bool,
+}
+
+/// What another node says of the time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    pub(super) unix_millis: u64,
+    /// In which life of that node.
+    pub(super) life: u64,
+    /// Whether others have confirmed its clock.
+    pub(super) confirmed: bool,
 }
 
 fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-fn base_of(now: Now) -> i64 {
+/// What the wall clock says beyond the monotonic one.
+pub(super) fn base_of(now: Now) -> i64 {
     i64::try_from(now.unix_millis).unwrap_or(i64::MAX).saturating_sub(millis(now.monotonic))
 }
 
@@ -70,6 +87,7 @@ impl Clocks {
         let drift = drift.max(Duration::from_millis(1));
         Self {
             hybrid: HybridClock::new(drift).expect("invariant: the bound is at least a millisecond"),
+            highest: Hlc::default(),
             lapses: BTreeMap::new(),
             bound: millis(drift),
             believed: None,
@@ -78,6 +96,7 @@ impl Clocks {
             asked: BTreeMap::new(),
             off: None,
             said: BTreeMap::new(),
+            doubt: Doubt::default(),
         }
     }
 
@@ -88,7 +107,27 @@ impl Clocks {
 
     /// Whether this clock may take part in a decision that cannot be undone.
     pub(super) fn is_trusted(&self) -> bool {
-        self.off().is_none() && self.jumped.is_none()
+        self.off().is_none() && self.jumped.is_none() && self.doubt.worth >= Worth::Compared
+    }
+
+    /// Whether others have confirmed this clock, and nothing has happened to it since.
+    fn is_confirmed(&self) -> bool {
+        self.is_trusted() && self.doubt.worth == Worth::Confirmed
+    }
+
+    /// Whether two times differ by more than the bound.
+    pub(super) fn is_apart(&self, one: i64, other: i64) -> bool {
+        (one - other).abs() > self.bound
+    }
+
+    /// Whether this clock is as it was when it was last believed.
+    pub(super) fn stands(&self) -> bool {
+        self.jumped.is_none()
+    }
+
+    /// Whether the node has told its time lately.
+    pub(super) fn is_fresh(&self, now: Now, node: NodeId) -> bool {
+        self.fresh(now).any(|(other, _)| other == node)
     }
 
     fn offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
@@ -101,11 +140,14 @@ impl Clocks {
 
     /// Notices a jump of this node's own wall clock, and its end. Returns whether there was one: then [`judge`](Self::judge).
     pub(super) fn look(&mut self, now: Now, alone: bool) -> bool {
+        self.highest = self.highest.max(self.hybrid.last());
         let base = base_of(now);
-        let near = |held: i64| (base - held).abs() <= self.bound;
-        if self.believed.is_none_or(near) {
-            self.believed = Some(base);
-            return self.jumped.take().is_some();
+        let near = |held: i64| !self.is_apart(base, held);
+        // What nobody has compared with anything is as good after a jump as before.
+        let unheard = self.doubt.worth <= Worth::Unheard;
+        if unheard || self.believed.is_none_or(near) {
+            let moved = self.believed.replace(base).is_some_and(|held| self.is_apart(base, held));
+            return self.jumped.take().is_some() || (moved && unheard);
         }
         let (fresh, agree) = self.fresh(now).fold((0, 0), |(fresh, agree), (_, other)| {
             (fresh + 1, agree + usize::from((base - other.base).abs() <= self.bound + other.slack))
@@ -127,8 +169,11 @@ impl Clocks {
     pub(super) fn judge(&mut self, now: Now, alone: bool) {
         let base = base_of(now);
         let mut apart: Vec<i64> = Vec::new();
-        let mut witnesses = 1;
-        for (_, other) in self.fresh(now) {
+        // A clock that nobody has confirmed is no witness where one has been that others have.
+        let unconfirmed = self.doubt.worth < Worth::Confirmed && !planted::EVERY_CLOCK_A_WITNESS.is_planted();
+        let guided = unconfirmed && self.fresh(now).any(|(_, other)| other.confirmed);
+        let mut witnesses = usize::from(!guided);
+        for (_, other) in self.fresh(now).filter(|(_, other)| other.confirmed || !guided) {
             witnesses += 1;
             let ahead = base - other.base;
             apart.extend((ahead.abs() > self.bound + other.slack).then_some(ahead));
@@ -140,13 +185,16 @@ impl Clocks {
         self.off = (against * 2 > witnesses && !alone).then(|| measured.or(jump).unwrap_or_default());
     }
 
-    /// What time it is by a majority of `nodes`, this node's own clock among them; `None` while so many have not been compared or do not agree.
-    fn agreed_time(&self, now: Now, nodes: usize) -> Option<u64> {
+    /// What time it is by a majority of `nodes`, this node's own clock among them, or by one whose clock others had confirmed while nobody has
+    /// confirmed this one; `None` while so many have not been compared or do not agree.
+    pub(super) fn agreed_time(&self, now: Now, nodes: usize) -> Option<u64> {
         let base = base_of(now);
         let off = self.off.unwrap_or(0);
-        let agree = self.fresh(now).filter(|(_, other)| (base - off - other.base).abs() <= self.bound + other.slack).count();
-        let with_me = agree + usize::from(off == 0);
-        (nodes > 1 && with_me >= majority(nodes)).then(|| now.unix_millis.saturating_add_signed(-off))
+        let agreeing = || self.fresh(now).filter(|(_, other)| (base - off - other.base).abs() <= self.bound + other.slack);
+        let with_me = agreeing().count() + usize::from(off == 0);
+        let guided = self.doubt.worth < Worth::Confirmed && agreeing().any(|(_, other)| other.confirmed);
+        let agreed = nodes > 1 && (guided || with_me >= majority(nodes));
+        agreed.then(|| now.unix_millis.saturating_add_signed(-off))
     }
 
     /// Nodes whose clocks have newly come to be off, or right again (`None`), this node's own included. Each change is told once.
@@ -172,15 +220,17 @@ impl Clocks {
     }
 
     /// Another node has told its time. Of two measurements that agree the sharper is kept.
-    pub(super) fn told(&mut self, now: Now, node: NodeId, id: FlightId, (unix_millis, life): (u64, u64)) {
+    pub(super) fn told(&mut self, now: Now, node: NodeId, id: FlightId, telling: Telling) {
         let Some((_, since)) = self.asked.get(&node).copied().filter(|(asked, _)| *asked == id) else { return };
         self.asked.remove(&node);
         let half = millis(now.monotonic.saturating_sub(since)) / 2;
+        let Telling { unix_millis, life, confirmed } = telling;
         let base = i64::try_from(unix_millis).unwrap_or(i64::MAX).saturating_sub(millis(now.monotonic)).saturating_add(half);
         let slack = half + 1;
-        let new = Other { base, slack, measured: now.monotonic, life };
+        let new = Other { base, slack, measured: now.monotonic, life, confirmed };
         let held = self.others.get(&node).filter(|held| held.life == life && now.monotonic < held.measured + FRESH / 2);
-        let same = held.is_some_and(|held| held.slack < slack && (held.base - base).abs() <= held.slack + slack);
+        let same =
+            held.is_some_and(|held| held.slack < slack && held.confirmed == confirmed && (held.base - base).abs() <= held.slack + slack);
         if !same {
             self.others.insert(node, new);
         }
@@ -208,7 +258,7 @@ impl Clocks {
 
 impl Dynamo {
     /// How many nodes have a clock to compare.
-    fn clocks_there_are(&self) -> usize {
+    pub(super) fn clocks_there_are(&self) -> usize {
         self.routes.topology().map_or(1, |topology| topology.nodes.len())
     }
 
@@ -224,7 +274,7 @@ impl Dynamo {
     pub(super) fn compare_clocks(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let Some(topology) = self.routes.topology().cloned() else { return };
         self.clocks.keep(|node| topology.nodes.contains_key(node));
-        for to in topology.nodes.keys().copied().filter(|node| *node != self.seat.me && self.routes.reachable(*node)) {
+        for to in self.clocks_to_ask() {
             let id = self.flights.new_name();
             self.clocks.asked(now, to, id);
             effects.push(Effect::Send { to, message: Message::Clock { id } });
@@ -232,8 +282,14 @@ impl Dynamo {
         self.judge_clock(now, effects);
     }
 
-    pub(super) fn on_time(&mut self, now: Now, from: NodeId, id: FlightId, told: (u64, u64), effects: &mut Vec<Effect>) {
-        self.clocks.told(now, from, id, told);
+    /// Another node asks for the time.
+    pub(super) fn tell_time(&self, now: Now, to: NodeId, id: FlightId, effects: &mut Vec<Effect>) {
+        let message = Message::Time { id, unix_millis: now.unix_millis, life: self.seat.life, confirmed: self.clocks.is_confirmed() };
+        effects.push(Effect::Send { to, message });
+    }
+
+    pub(super) fn on_time(&mut self, now: Now, from: NodeId, (id, telling): (FlightId, Telling), effects: &mut Vec<Effect>) {
+        self.clocks.told(now, from, id, telling);
         self.look_at_clock(now, effects);
         self.judge_clock(now, effects);
     }
@@ -245,6 +301,7 @@ impl Dynamo {
             effects.extend(news.into_iter().map(|(node, offset_ms)| Effect::ClockOff { node, offset_ms }));
         }
         self.withdraw_stamps(now);
+        self.weigh_clock(now, effects);
     }
 
     /// What this node stamped under a wrong clock must not win against what is written under right ones. Only a majority of clocks can say so: a
@@ -252,7 +309,9 @@ impl Dynamo {
     fn withdraw_stamps(&mut self, now: Now) {
         let Some(unix_millis) = self.clocks.agreed_time(now, self.clocks_there_are()) else { return };
         let right = Now { unix_millis, ..now };
-        if self.standing.disk_full || !self.clocks.hybrid.is_beyond(right) || planted::STAMPS_NOT_WITHDRAWN.is_planted() {
+        let latest = unix_millis.saturating_add(self.config.drift_max.as_millis() as u64);
+        let all_right = self.clocks.highest.unix_millis() <= latest;
+        if self.standing.disk_full || all_right || planted::STAMPS_NOT_WITHDRAWN.is_planted() {
             return;
         }
         let places: Vec<(KeyspaceId, Partition)> = self.replicas.keys().copied().collect();
@@ -262,7 +321,7 @@ impl Dynamo {
             return;
         }
         self.clocks.hybrid.let_go(right);
-        let latest = unix_millis.saturating_add(self.config.drift_max.as_millis() as u64);
+        self.clocks.highest = self.clocks.hybrid.last();
         for (place, replica) in &mut self.replicas {
             let withdrawn = replica.withdraw_stamps(self.seat.me, latest);
             if withdrawn > 0 {

@@ -5,7 +5,7 @@ use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::flight::{Debt, Flight, Next, Reading, Stage, Told};
+use super::flight::{Debt, Flight, Next, Reading, Stage, Told, Until};
 use super::ledger::Ledger;
 use crate::op::RequestError;
 use crate::planted;
@@ -37,7 +37,8 @@ impl Dynamo {
                 let may_be_applied = flight.request.op.writes();
                 RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![to], may_be_applied }
             }
-            Stage::Parked => RequestError::Moving,
+            Stage::Parked(Until::Timed(_)) => RequestError::ClockUnconfirmed,
+            Stage::Parked(Until::Placed | Until::Renewed) => RequestError::Moving,
         }))
     }
 
@@ -65,7 +66,7 @@ impl Dynamo {
                         return Next::Again(vec![node]);
                     }
                     Stage::Forwarded(to, _) if *to == node => return core.give_up(id, flight, stage),
-                    Stage::Forwarded(..) | Stage::Parked => {}
+                    Stage::Forwarded(..) | Stage::Parked(_) => {}
                 }
                 core.after_failure(now, id, flight, stage, effects)
             });
@@ -78,7 +79,7 @@ impl Dynamo {
             Stage::Reading(reading) => reading.verdict(),
             Stage::Repairing(repairing) => repairing.ledger.verdict(),
             Stage::Writing(writing) => writing.ledger.verdict(),
-            Stage::Forwarded(..) | Stage::Parked => Verdict::Pending,
+            Stage::Forwarded(..) | Stage::Parked(_) => Verdict::Pending,
         };
         match (verdict, &stage) {
             (Verdict::Impossible, _) => self.give_up(id, flight, stage),
@@ -96,7 +97,7 @@ impl Dynamo {
                 Stage::Repairing(repairing) => repairing.ledger.owes(from),
                 Stage::Writing(writing) => writing.ledger.owes(from),
                 Stage::Forwarded(to, _) => *to == from,
-                Stage::Parked => false,
+                Stage::Parked(_) => false,
             };
             if !asked {
                 return Next::Wait(id, stage);
@@ -127,7 +128,7 @@ impl Dynamo {
             Stage::Reading(reading) => reading.refused(from, by, reason),
             Stage::Repairing(repairing) => drop(repairing.ledger.refused(from, by, reason)),
             Stage::Writing(writing) => drop(writing.ledger.refused(from, by, reason)),
-            Stage::Parked => {}
+            Stage::Parked(_) => {}
         }
         if planted::REFUSED_IS_FAILED.is_planted() {
             return self.give_up(id, flight, stage);
@@ -146,9 +147,9 @@ impl Dynamo {
             Stage::Forwarded(..) if flight.retried => return Next::Done(Err(RequestError::Moving)),
             Stage::Forwarded(..) if !newer => return Next::Again(vec![from]),
             Stage::Forwarded(..) if self.routes.placement_of(flight.place).is_none() => return Next::Again(Vec::new()),
-            Stage::Reading(_) | Stage::Forwarded(..) | Stage::Parked => {
+            Stage::Reading(_) | Stage::Forwarded(..) | Stage::Parked(_) => {
                 flight.hedge.at = flight.deadline;
-                return Next::Wait(id, Stage::Parked);
+                return Next::Wait(id, Stage::Parked(Until::Placed));
             }
         }
         flight.hedge = self.hedge_from(now, &[from]);

@@ -83,8 +83,19 @@ pub(super) enum Stage {
     Writing(Writing),
     /// Being executed by this primary, to which it was handed at this time of the wall clock.
     Forwarded(NodeId, u64),
-    /// Refused by a newer topology; starts again when it arrives.
-    Parked,
+    /// Nothing was done; it goes on when this has come.
+    Parked(Until),
+}
+
+/// What a request waits for before it can do anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// The newer topology by which it was refused.
+    Placed,
+    /// The new life that its replica needs.
+    Renewed,
+    /// Others have told the time; with what this node's wall clock said beyond its monotonic one when the request came.
+    Timed(i64),
 }
 
 #[derive(Debug)]
@@ -226,6 +237,12 @@ impl Flights {
     /// Names of the flights for which `choose` holds, oldest first.
     pub(super) fn select(&self, choose: impl Fn(&Flight) -> bool) -> Vec<FlightId> {
         let chosen = self.by_number.iter().filter(|(_, held)| choose(&held.flight));
+        chosen.map(|(number, _)| FlightId { core: self.core, life: self.life, number: *number }).collect()
+    }
+
+    /// Names of the flights that wait for this before they can do anything, oldest first.
+    pub(super) fn parked(&self, choose: impl Fn(&Until) -> bool) -> Vec<FlightId> {
+        let chosen = self.by_number.iter().filter(|(_, held)| matches!(&held.stage, Stage::Parked(until) if choose(until)));
         chosen.map(|(number, _)| FlightId { core: self.core, life: self.life, number: *number }).collect()
     }
 

@@ -12,7 +12,7 @@ use quorate_control::store::Batch;
 use quorate_control::topology::{Epoch, Placement, Topology};
 use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
-use super::flight::{Next, Stage};
+use super::flight::{Next, Until};
 use super::{At, Dynamo, Renewal};
 use crate::planted;
 use crate::protocol::{Effect, Place};
@@ -229,10 +229,8 @@ impl Dynamo {
                 self.dirty.insert(*at);
             }
         }
-        for id in self.flights.select(|_| true) {
-            if matches!(self.flights.get(id), Some((_, Stage::Parked))) {
-                self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
-            }
+        for id in self.flights.parked(|until| *until == Until::Renewed) {
+            self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
         }
     }
 }

@@ -126,7 +126,7 @@ impl Dynamo {
             Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
             // The question or its answer may be lost; whoever executes it knows it by its name.
             Stage::Forwarded(to, unix_millis) => effects.push(forward_to(id, flight, (*to, *unix_millis), true)),
-            Stage::Parked => flight.hedge.at = flight.deadline,
+            Stage::Parked(_) => flight.hedge.at = flight.deadline,
         }
         Next::Wait(id, stage)
     }

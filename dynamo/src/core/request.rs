@@ -5,7 +5,8 @@ use std::time::Duration;
 use quorate_control::quorum::{Unsatisfiable, Verdict};
 use quorate_crdt::{NodeId, Now};
 
-use super::flight::{Flight, Hedge, Next, Origin, Stage};
+use super::clocks::base_of;
+use super::flight::{Flight, Hedge, Next, Origin, Stage, Until};
 use super::forwards::Arrival;
 use super::ledger::Ledger;
 use super::{Dynamo, Outcome, limits};
@@ -87,7 +88,8 @@ impl Dynamo {
         self.routes.place(request)
     }
 
-    fn begin(
+    /// What is done with a request first; nothing of it has been done yet.
+    pub(super) fn begin(
         &mut self,
         now: Now,
         flight: &mut Flight,
@@ -99,6 +101,13 @@ impl Dynamo {
         if fence.is_some_and(|fence| fence.epoch != place.epoch) {
             self.counters.epoch_refused += 1;
             return Ok(Next::GiveBack(Refusal::Epoch(place.epoch)));
+        }
+        if let Some(offset_ms) = self.clocks.off().filter(|_| flight.request.op.names_time()) {
+            self.counters.drift_refused += 1;
+            return Err(RequestError::Clock { offset_ms });
+        }
+        if self.must_wait_for_clock(now, flight) {
+            return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(Until::Timed(base_of(now)))));
         }
         if !self.executes(place) {
             return self.forward(now, flight, tried, effects);
@@ -140,7 +149,7 @@ impl Dynamo {
     }
 
     /// Whether this node has a filled replica that is read.
-    fn executes(&self, place: Place) -> bool {
+    pub(super) fn executes(&self, place: Place) -> bool {
         let filled = self.replicas.get(&(place.keyspace, place.partition)).is_some_and(crate::replica::Replica::serves);
         filled && self.routes.placement_of(place).is_some_and(|placement| self.routes.executes(placement))
     }
@@ -150,10 +159,6 @@ impl Dynamo {
         // A forwarded request is not forwarded again: its sender thought that this node executes it and will look again.
         if matches!(flight.origin, Origin::Node(..)) {
             return Ok(Next::GiveBack(self.why_not_executed(flight.place)));
-        }
-        if let Some(offset_ms) = self.clocks.off().filter(|_| flight.request.op.names_time()) {
-            self.counters.drift_refused += 1;
-            return Err(RequestError::Clock { offset_ms });
         }
         let placement = self.routes.placement_of(flight.place).ok_or(RequestError::Moving)?;
         let readers: Vec<NodeId> = placement.readers().flatten().copied().collect();

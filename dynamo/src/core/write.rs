@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_control::quorum::Verdict;
 use quorate_crdt::{CausalContext, Dot, NodeId, Now, ReplicaId};
 
-use super::flight::{Flight, Next, Stage, Writing};
+use super::flight::{Flight, Next, Stage, Until, Writing};
 use super::ledger::Ledger;
 use super::{Dynamo, written};
 use crate::consistency::Consistency;
@@ -25,7 +25,7 @@ impl Dynamo {
         }
         if !self.may_issue(flight.place) {
             // Until the new life that its replica needs has come.
-            return Ok(Next::Wait(self.flights.name(flight), Stage::Parked));
+            return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(Until::Renewed)));
         }
         let enough = self.ledger(flight, flight.level, Access::Write)?;
         let at = (flight.place.keyspace, flight.place.partition);

@@ -104,12 +104,16 @@ impl Bench {
         let seat = Seat { me: NodeId(1), incarnation: 1, core: 0, cores: 1, life: 1, restarted: false };
         let mut dynamo = Dynamo::new(Config::default(), seat);
         let clock = Arc::new(Virtual(Instant::now()));
-        dynamo.handle(clock.now(), Input::Topology(Arc::new(topology(nodes))), &mut Vec::new());
+        let mut effects = Vec::new();
+        dynamo.handle(clock.now(), Input::Topology(Arc::new(topology(nodes))), &mut effects);
         store.apply(dynamo.drain()).unwrap();
         let failure = Failure::new(None);
         let commit = Arc::clone(&disk) as _;
         let around = Surroundings { clock, store, commit, lives: Arc::new(lives), outbox, failure, message_bytes_max: 4096 };
-        Self { shard: Shard::new(dynamo, around), disk }
+        // Its timers are armed with the next turn.
+        let mut shard = Shard::new(dynamo, around);
+        shard.effects = effects;
+        Self { shard, disk }
     }
 
     fn ask(&mut self, op: Op, consistency: Consistency) -> Told {
@@ -155,6 +159,8 @@ async fn nothing_is_told_before_it_is_durable() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_waits_for_this_disk_blames_no_other_node_and_is_told_in_time() {
     let mut bench = Bench::new(3);
+    let mut counted = bench.ask(Op::Mutate("c".into(), Mutation::Increment(1)), Consistency::Quorum);
+    // What must be stamped waits for the time, and the question for that waits for the disk.
     let mut written = bench.ask(set(), Consistency::Quorum);
     for _ in 0..100 {
         tokio::time::advance(Duration::from_millis(10)).await;
@@ -162,8 +168,10 @@ async fn a_request_that_waits_for_this_disk_blames_no_other_node_and_is_told_in_
         bench.shard.turn(&mut works.into_iter(), &AtomicUsize::new(0));
         bench.shard.commit().unwrap();
     }
-    let outcome = written.try_recv().unwrap();
+    let outcome = counted.try_recv().unwrap();
     assert!(matches!(outcome, Err(RequestError::DiskSlow { millis: 190.., may_be_applied: true })), "{outcome:?}");
+    let outcome = written.try_recv().unwrap();
+    assert!(matches!(outcome, Err(RequestError::DiskSlow { millis: 190.., may_be_applied: false })), "{outcome:?}");
 }
 
 /// Adds to a set, which needs no clock.

@@ -33,7 +33,7 @@ Errors say what is now true:
 | `OVERLOADED` | the node has too much to do; nothing was applied |
 | `TRYAGAIN` | the topology is changing, or the replicas of the level have not seen what a causal token covers; nothing was applied |
 | `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |
-| `CLOCK` | the node's clock is off from the others' and the write needed it; nothing was applied |
+| `CLOCK` | the node's clock is off from the others', or they have not confirmed it since the node started, and the write needed it; nothing was applied |
 | `OOM` | the node's disk is full; nothing was applied. Removals go on, and make room |
 | `LOADING` | the node is not ready yet; nothing was applied |
 | `STOPPING` | the node is stopping; a write may have been applied |

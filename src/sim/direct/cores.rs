@@ -113,6 +113,8 @@ impl Cores {
         for node in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot_with(node.0, false, config.clone());
         }
+        // They compare their clocks, and stamp from then on.
+        net.settle();
         net
     }
 

@@ -25,6 +25,8 @@ pub(super) const DRILLS: Drills = &[
     ("reap-at-one", "removed-though-a-quorum-knows", extended_late),
     ("clock-never-falls-back", "stamped-in-the-future", restarted),
     ("drift-blocks-repair", "stays-different", from_the_future),
+    ("stamps-before-asking", "wrong-start-wins", started_under_a_wrong_clock),
+    ("every-clock-a-witness", "wrong-start-believed", one_other_knows),
     ("no-clock-check", "acknowledged-and-gone", behind),
     ("stamps-not-withdrawn", "failed-write-wins", failed_under_a_wrong_clock),
 ];
@@ -82,6 +84,7 @@ fn two_clocks() -> Verdict {
     let mut net = Cores::new(2, 2, |_| {});
     net.skew.insert(NodeId(1), 24 * HOUR);
     net.boot(1, false);
+    net.boot(2, false);
     net.run(secs(2));
     done(net.mutate(2, "k", set_until(3_600_000), C::One).as_ref())?;
     net.run(secs(5));
@@ -195,12 +198,42 @@ fn behind() -> Verdict {
     holds(matches!(answer, Some(Err(RequestError::Clock { .. }))), format!("{answer:?}"))
 }
 
+/// A node starts under a clock that is an hour ahead, and is asked for a SET at once; another is asked later.
+fn started_under_a_wrong_clock() -> Verdict {
+    let mut net = Cores::three();
+    net.run(secs(2));
+    net.skew.insert(NodeId(1), HOUR);
+    net.boot(1, false);
+    // There is no connection yet.
+    net.queue.clear();
+    let acknowledged = net.set(1, "k", "wrong", C::One);
+    net.cut(&[1], &[2, 3]);
+    holds(net.set(2, "k", "right", C::Quorum), "two of three")?;
+    net.heal();
+    holds(!acknowledged || net.reads(3, "k", C::All, "right"), "what was written an hour ahead is above what was written later")
+}
+
+/// Of two nodes one starts under a clock that is an hour ahead.
+fn one_other_knows() -> Verdict {
+    let mut net = Cores::new(2, 2, |_| {});
+    net.run(secs(2));
+    net.skew.insert(NodeId(1), HOUR);
+    net.boot(1, false);
+    net.run(secs(5));
+    let answer = net.ask(1, set("k", "wrong"), C::One);
+    holds(matches!(answer, Some(Err(RequestError::Clock { offset_ms: HOUR }))), format!("{answer:?}"))?;
+    holds(net.set(2, "k", "right", C::All), "the other's clock had been confirmed")
+}
+
 /// A SET fails under a wrong clock; a later one succeeds under a right one.
 fn failed_under_a_wrong_clock() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
     net.skew.insert(NodeId(1), HOUR);
+    net.cut(&[1], &[2, 3]);
     net.boot(1, false);
+    net.run(secs(4));
+    net.heal();
     holds(!net.set(1, "k", "bad", C::Quorum), "the others refuse")?;
     net.cut(&[1], &[2, 3]);
     holds(net.set(2, "k", "good", C::Quorum), "two of three")?;

@@ -33,7 +33,7 @@ fn former_life() -> Verdict {
     }
     let late = net.held_back(1);
     net.boot(1, false);
-    net.queue.clear();
+    net.settle();
     net.cut(&[1], &[2, 3]);
     let ticket = net.submit(1, set("k", "new"), C::Quorum, None);
     for letter in late {

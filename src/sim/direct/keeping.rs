@@ -125,7 +125,7 @@ fn copied() -> Verdict {
     let mut core = Dynamo::new(config, Seat { restarted: true, ..seat });
     core.restore(&store).map_err(|error| error.to_string())?;
     net.put(3, core);
-    net.set(3, "mine", "w", C::One);
+    net.mutate(3, "mine", Mutation::Increment(1), C::One);
     net.heal();
     net.run(secs(5));
     holds(net.converged() && net.rows(1) == 6, format!("{} of 6 rows: an event was issued twice", net.rows(1)))

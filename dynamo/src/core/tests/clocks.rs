@@ -111,12 +111,15 @@ fn a_clock_that_is_ahead_for_a_moment_removes_nothing() {
     net.assert_converged();
 }
 
-/// A node starts under a wrong clock, and writes before it has compared: the write fails, and must not come up above a later one.
+/// A node starts under a wrong clock where it meets nobody, and writes as soon as it does, before it has compared: the write fails, and must not come up above a later one.
 #[test]
 fn a_set_that_failed_under_a_wrong_clock_does_not_replace_a_later_one() {
     let mut net = three();
     net.skew.insert(node(1), HOUR);
+    net.cut(&[1], &[2, 3]);
     net.boot(node(1), false);
+    net.run(secs(4));
+    net.heal();
     let error = net.set(1, "k", "bad", C::Quorum).expect_err("the others refuse");
     let refusal = Refusal::Clock { offset_ms: HOUR };
     assert!(matches!(&error, RequestError::Refused { refused, .. } if refused.iter().all(|(_, why)| *why == refusal)), "{error:?}");
@@ -270,6 +273,168 @@ fn a_write_that_is_long_under_way_is_not_taken_for_one_of_a_clock_that_is_behind
     assert!(net.mutate(1, "k", set_for(&net, 1, 7200), C::Quorum).is_err());
 }
 
+/// Its clock jumps, and the first who could say so is out of reach.
+#[test]
+fn after_a_jump_nothing_is_stamped_before_anybody_answers() {
+    for compared in [true, false] {
+        let mut net = if compared { three() } else { Net::new(&[3]) };
+        net.cut(&[1], &[2, 3]);
+        net.skew.insert(node(1), HOUR);
+        let outcome = net.set(1, "k", "wrong", C::One);
+        assert!(outcome.is_err(), "{outcome:?}");
+        net.skew.clear();
+        assert_eq!(net.get(1, "k", C::One), Ok(None));
+    }
+}
+
+#[test]
+fn a_node_that_starts_under_a_wrong_clock_stamps_nothing_before_others_have_told_theirs() {
+    for lost in [false, true] {
+        let mut net = three();
+        net.skew.insert(node(1), HOUR);
+        net.boot(node(1), false);
+        if lost {
+            net.drop_all();
+        }
+        let outcome = net.set(1, "k", "wrong", C::One);
+        assert!(matches!(outcome, Err(RequestError::Clock { offset_ms }) if (offset_ms - HOUR).abs() <= 2), "{outcome:?}");
+        assert_eq!(net.mutate(1, "c", Mutation::Increment(1), C::One), Ok(Reply::Integer(1)), "what needs no stamp goes on");
+        net.skew.clear();
+        assert_eq!(net.set(1, "k", "right", C::One), Ok(Reply::Done));
+    }
+    let mut net = three();
+    net.boot(node(1), false);
+    net.drop_all();
+    assert_eq!(net.set(1, "k", "v", C::One), Ok(Reply::Done), "the lost question is asked again before the deadline");
+}
+
+#[test]
+fn a_node_that_starts_and_meets_nobody_writes_at_one_after_a_moment() {
+    for told in [false, true] {
+        let mut net = three();
+        net.timeout = secs(5);
+        net.cut(&[1], &[2, 3]);
+        net.boot(node(1), false);
+        assert_eq!(net.mutate(1, "c", Mutation::Increment(1), C::One), Ok(Reply::Integer(1)), "at once");
+        let ticket = net.submit(1, Op::Mutate("k".into(), set_for(&net, 1, 3600)), C::One);
+        if told {
+            for other in [2, 3] {
+                net.input(node(1), Input::Reachable { node: node(other), up: false });
+            }
+        }
+        net.run(Duration::from_millis(if told { 1100 } else { 3100 }));
+        assert!(matches!(net.replies.get(&ticket), Some(Ok(_))), "{:?}", net.replies.get(&ticket));
+    }
+    let mut net = Net::new(&[1]);
+    assert_eq!(net.set(1, "k", "v", C::One), Ok(Reply::Done));
+    assert_eq!(net.now, Duration::ZERO, "a node that is alone does not wait");
+}
+
+/// The clocks of a majority are not needed to know that a start was under a wrong one: one other that did not start is enough.
+#[test]
+fn a_clock_that_others_had_confirmed_outweighs_one_that_has_just_started() {
+    for nodes in [2, 3] {
+        let mut net = Net::new(&[nodes]);
+        net.run(secs(2));
+        net.cut(&[3], &[1, 2]);
+        net.skew.insert(node(1), HOUR);
+        net.boot(node(1), false);
+        for _ in 0..3 {
+            let outcome = net.set(1, "k", "wrong", C::One);
+            assert!(matches!(outcome, Err(RequestError::Clock { offset_ms: HOUR })), "{outcome:?}");
+            net.run(secs(30));
+        }
+        assert_eq!(net.set(2, "k", "right", C::Quorum), Ok(Reply::Done), "it goes on, and the other acknowledges");
+        net.skew.clear();
+        assert_eq!(net.set(1, "k", "mended", C::Quorum), Ok(Reply::Done));
+    }
+}
+
+#[test]
+fn of_clocks_that_start_together_the_majority_is_right() {
+    let mut net = Net::new(&[3]);
+    net.skew.insert(node(1), -HOUR);
+    for at in 1..=3 {
+        net.boot(node(at), false);
+    }
+    assert!(matches!(net.set(1, "k", "wrong", C::One), Err(RequestError::Clock { .. })));
+    assert_eq!(net.set(2, "k", "right", C::All), Ok(Reply::Done), "in the first round trip");
+    assert_eq!(net.now, Duration::ZERO);
+}
+
+/// What it says of others' clocks is worth as little as its own word for the time.
+#[test]
+fn a_node_that_has_just_started_refuses_nobody_for_the_clock() {
+    let mut net = three();
+    net.skew.insert(node(1), -2 * HOUR);
+    net.boot(node(1), false);
+    net.drop_all();
+    assert_eq!(net.set(2, "k", "v", C::All), Ok(Reply::Done));
+}
+
+#[test]
+fn a_node_that_was_left_alone_waits_again_when_it_meets_somebody() {
+    let mut net = three();
+    net.cut(&[1], &[2, 3]);
+    net.skew.insert(node(1), HOUR);
+    net.boot(node(1), false);
+    assert_eq!(net.set(1, "k", "v", C::One), Err(RequestError::ClockUnconfirmed), "its client waits for half a second");
+    for other in [2, 3] {
+        net.input(node(1), Input::Reachable { node: node(other), up: false });
+    }
+    net.run(secs(1));
+    assert_eq!(net.set(1, "k", "alone", C::One), Ok(Reply::Done));
+    net.heal();
+    net.input(node(1), Input::Reachable { node: node(2), up: true });
+    assert!(matches!(net.set(1, "k", "wrong", C::One), Err(RequestError::Clock { .. })));
+    net.set(2, "k", "right", C::Quorum).expect("two clocks are right");
+    net.skew.clear();
+    net.input(node(1), Input::Reachable { node: node(3), up: true });
+    net.run(secs(5));
+    assert_eq!(net.get(1, "k", C::All), Ok(Some("right".into())), "what it wrote alone loses to what is concurrent");
+}
+
+/// What it stamped alone under a wrong clock is withdrawn also when the clock was set right, and stamped again, before anybody could be asked.
+#[test]
+fn what_was_stamped_alone_is_withdrawn_however_late_others_are_met() {
+    for killed in [false, true] {
+        let mut net = three();
+        net.config.persist = true;
+        net.cut(&[1], &[2, 3]);
+        net.skew.insert(node(1), HOUR);
+        net.boot(node(1), false);
+        net.run(secs(4));
+        net.set(1, "k", "wrong", C::One).expect("alone");
+        net.skew.clear();
+        if killed {
+            net.restart(node(1));
+            net.run(secs(4));
+        }
+        net.set(1, "j", "v", C::One).expect("still alone, and right again");
+        net.set(2, "k", "right", C::Quorum).expect("two of three");
+        net.heal();
+        net.run(secs(5));
+        net.assert_converged();
+        assert_eq!(net.get(1, "k", C::All), Ok(Some("right".into())), "killed: {killed}");
+    }
+}
+
+/// The node's clock is set while a request waits: a time in the request was computed before that.
+#[test]
+fn a_time_from_before_the_clock_was_set_is_not_written() {
+    let mut net = three();
+    net.cut(&[1], &[2, 3]);
+    net.skew.insert(node(1), -HOUR);
+    net.boot(node(1), false);
+    let timed = net.submit(1, Op::Mutate("k".into(), set_for(&net, 1, 1800)), C::One);
+    let plain = net.submit(1, Op::Mutate("j".into(), Mutation::Set { value: "v".into(), expiry: SetExpiry::Clear }), C::One);
+    net.skew.clear();
+    net.heal();
+    net.run(Duration::from_millis(200));
+    assert_eq!(net.replies[&timed].clone().map(|answer| answer.reply), Err(RequestError::ClockUnconfirmed));
+    assert_eq!(net.replies[&plain].clone().map(|answer| answer.reply), Ok(Reply::Done));
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_clocks_is_noticed() {
@@ -279,6 +444,8 @@ fn each_planted_bug_of_clocks_is_noticed() {
         (&CLOCK_NEVER_FALLS_BACK, a_restart_does_not_bring_a_wrong_stamp_back),
         (&DRIFT_BLOCKS_REPAIR, a_stamp_from_the_future_spreads_and_is_not_immortal),
         (&NO_CLOCK_CHECK, a_node_that_is_behind_does_not_acknowledge_what_is_gone_at_once),
+        (&STAMPS_BEFORE_ASKING, a_node_that_starts_under_a_wrong_clock_stamps_nothing_before_others_have_told_theirs),
+        (&EVERY_CLOCK_A_WITNESS, a_clock_that_others_had_confirmed_outweighs_one_that_has_just_started),
         (&STAMPS_NOT_WITHDRAWN, a_set_that_failed_under_a_wrong_clock_does_not_replace_a_later_one),
     ]);
 }

@@ -65,6 +65,7 @@ fn of_two_clocks_that_disagree_neither_removes() {
     let mut net = Net::new(&[2]);
     net.skew.insert(node(1), 86_400_000);
     net.boot(node(1), false);
+    net.boot(node(2), false);
     net.run(secs(2));
     net.mutate(2, "k", set_until("v", 3_600_000), C::One).expect("local");
     net.run(secs(5));

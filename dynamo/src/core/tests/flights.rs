@@ -83,7 +83,7 @@ fn an_answer_to_a_former_life_acknowledges_nothing() {
     let late = held_back(&mut net, 1);
     assert!(late.iter().any(|(_, message)| matches!(message, Message::Written { .. })));
     net.boot(node(1), false);
-    net.drop_all();
+    net.settle();
     net.cut(&[1], &[2, 3]);
     let ticket = net.submit(1, set("new"), C::Quorum);
     for (from, message) in late {

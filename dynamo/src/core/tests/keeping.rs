@@ -9,7 +9,7 @@ use quorate_crdt::Now;
 
 use super::net::{Net, START_UNIX_MILLIS, node, secs, topology};
 use crate::consistency::Consistency as C;
-use crate::op::{Mutation, Op, Request, SetExpiry};
+use crate::op::{Mutation, Op, Request};
 use crate::protocol::{Config, Effect, Input, ReplicaSummary, Ticket};
 use crate::{Dynamo, Seat};
 
@@ -52,8 +52,8 @@ impl Solo {
         Input::Request { ticket: Ticket(1), request }
     }
 
-    fn set(keyspace: u32) -> Input {
-        Self::write(keyspace, Mutation::Set { value: "v".into(), expiry: SetExpiry::Clear })
+    fn count(keyspace: u32) -> Input {
+        Self::write(keyspace, Mutation::Increment(1))
     }
 
     fn restart(&mut self) {
@@ -104,7 +104,7 @@ fn a_topology_older_than_a_placement_erases_nothing() {
     let nothing = Topology { epoch: Epoch(0), nodes: BTreeMap::new(), keyspaces: BTreeMap::new(), ..old.clone() };
     let mut solo = Solo::new();
     solo.topology(&new);
-    solo.input(Solo::set(1));
+    solo.input(Solo::count(1));
     solo.restart();
     for earlier in [nothing, old, new] {
         solo.topology(&earlier);
@@ -130,7 +130,7 @@ fn a_dropped_keyspace_is_erased_with_what_was_deleted_in_the_same_turn() {
     let both = two_keyspaces(&topology(&[3]));
     let mut solo = Solo::new();
     solo.topology(&both);
-    solo.input(Solo::set(1));
+    solo.input(Solo::count(1));
     assert_eq!(solo.on_disk(Space::Rows), 1);
     let mut dropped = both;
     dropped.epoch = Epoch(9);
@@ -154,7 +154,7 @@ fn an_id_closed_by_an_erasure_writes_nothing_more() {
     solo.effects.clear();
     solo.topology(&back);
     assert!(solo.effects.iter().any(|effect| matches!(effect, Effect::NewLife)), "the life that wrote here before is over");
-    solo.input(Solo::set(0));
+    solo.input(Solo::count(0));
     let replies = |solo: &Solo| solo.effects.iter().filter(|effect| matches!(effect, Effect::Reply { .. })).count();
     assert_eq!(replies(&solo), 0, "a write waits for the new life");
     solo.input(Input::Incarnation(7));
@@ -203,7 +203,7 @@ fn a_restored_copy_goes_on_under_a_new_id_before_its_first_write() {
     // The disk is an older copy: the same life, nothing of it known. A write comes before anybody else has spoken.
     net.cut(&[3], &[1, 2]);
     net.copy_of_nothing(3);
-    net.set(3, "mine", "w", C::One).expect("ONE is local");
+    net.mutate(3, "mine", Mutation::Increment(1), C::One).expect("ONE is local");
     net.heal();
     net.run(secs(5));
     net.assert_converged();

@@ -118,6 +118,7 @@ impl Net {
         for id in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot(id, false);
         }
+        net.settle();
         net
     }
 
@@ -133,7 +134,7 @@ impl Net {
         for id in self.topology.nodes.keys().copied().collect::<Vec<_>>() {
             self.boot(id, false);
         }
-        self.drop_all();
+        self.settle();
     }
 
     /// Loses the `nth` of the messages that `which` picks, counted from now.
@@ -166,6 +167,19 @@ impl Net {
         core.restore(&store).expect("in memory");
         self.cores.insert(node(at), core);
         self.input(node(at), Input::Topology(Arc::new(self.topology.clone())));
+    }
+
+    /// The node is killed and comes back with all that it had written down, if it was booted to write anything down.
+    pub(super) fn restart(&mut self, id: NodeId) {
+        let store = MemoryStore::new();
+        let mut core = self.cores.remove(&id).expect("a node");
+        store.apply(core.drain()).expect("in memory");
+        self.lives += 1;
+        let seat = Seat { me: id, incarnation: self.lives as u32, core: 0, cores: 1, life: self.lives, restarted: true };
+        let mut core = Dynamo::new(self.config.clone(), seat);
+        core.restore(&store).expect("in memory");
+        self.cores.insert(id, core);
+        self.input(id, Input::Topology(Arc::new(self.topology.clone())));
     }
 
     pub(super) fn boot(&mut self, id: NodeId, restarted: bool) {

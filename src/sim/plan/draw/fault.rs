@@ -47,6 +47,8 @@ pub enum Incident {
     Drift,
     /// A clock stands still.
     Freeze,
+    /// A node is killed, and starts again under a wrong clock.
+    WrongStart,
     /// A keyspace is made, and perhaps dropped.
     Keyspace,
     /// A node joins.
@@ -59,7 +61,7 @@ pub enum Incident {
 
 impl Incident {
     /// All kinds that a plan takes by default.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Cut,
         Self::Flap,
         Self::Weather,
@@ -78,6 +80,7 @@ impl Incident {
         Self::Jump,
         Self::Drift,
         Self::Freeze,
+        Self::WrongStart,
         Self::Keyspace,
         Self::Join,
         Self::Move,
@@ -128,9 +131,9 @@ impl Draw {
             }
             Incident::Crash | Incident::CrashWhileStarting | Incident::CrashAll => self.crash_incident(kind, nodes, (from, to)),
             Incident::SlowDisk | Incident::FullDisk | Incident::FailDisk | Incident::Wipe | Incident::Restore | Incident::Rot => {
-                self.disk_incident(kind, node, (from, to));
+                self.disk_incident(kind, (node, nodes), (from, to));
             }
-            Incident::Jump | Incident::Drift | Incident::Freeze => self.clock_incident(kind, node, (from, to)),
+            Incident::Jump | Incident::Drift | Incident::Freeze | Incident::WrongStart => self.clock_incident(kind, node, (from, to)),
             Incident::Keyspace | Incident::Join | Incident::Move | Incident::Remove => {
                 self.topology_incident(kind, shape, (node, nodes), (from, to));
             }
@@ -204,7 +207,7 @@ impl Draw {
         }
     }
 
-    fn disk_incident(&mut self, kind: Incident, node: u64, (from, to): (u64, u64)) {
+    fn disk_incident(&mut self, kind: Incident, (node, nodes): (u64, u64), (from, to): (u64, u64)) {
         match kind {
             Incident::SlowDisk => {
                 let slower = self.rng.random_range(5..800);
@@ -226,6 +229,8 @@ impl Draw {
                 self.push(to, Action::Restore(node));
                 self.push(to, Action::Restart(node));
             }
+            // Where one copy cannot be outvoted, what rotted is what is kept.
+            Incident::Rot if nodes < 3 => {}
             kind => {
                 self.push(from, Action::Crash(node));
                 self.push(to, if kind == Incident::Wipe { Action::Wipe(node) } else { Action::Rot(node) });
@@ -235,8 +240,18 @@ impl Draw {
     }
 
     fn clock_incident(&mut self, kind: Incident, node: u64, (from, to): (u64, u64)) {
+        let mut jump = || Action::Jump(node, *[-3_600_000, -2_000, 300, 2_000, 3_600_000].choose(&mut self.rng).unwrap_or(&2_000));
         let action = match kind {
-            Incident::Jump => Action::Jump(node, *[-3_600_000, -2_000, 300, 2_000, 3_600_000].choose(&mut self.rng).unwrap_or(&2_000)),
+            Incident::Jump => jump(),
+            Incident::WrongStart => {
+                let wrong = jump();
+                self.push(from, Action::Crash(node));
+                self.push(from, wrong);
+                let start = self.rng.random_range(from + 50..to);
+                self.push(start, Action::Restart(node));
+                self.push(to, Action::MendClock(node));
+                return;
+            }
             Incident::Drift => Action::Drift(node, *[-100_000, -1_000, 1_000, 100_000].choose(&mut self.rng).unwrap_or(&1_000)),
             _ => Action::Freeze(node, true),
         };
