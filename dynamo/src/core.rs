@@ -334,6 +334,11 @@ impl Dynamo {
         holders.into_iter().filter(|node| *node != self.seat.me && replica.knows(*node, receipt.dot)).count() as u32
     }
 
+    /// The replica of a place.
+    fn replica(&self, place: Place) -> Option<&Replica> {
+        self.replicas.get(&(place.keyspace, place.partition))
+    }
+
     /// The replica of a place, marked as changed.
     fn replica_mut(&mut self, place: Place) -> Option<&mut Replica> {
         let at = (place.keyspace, place.partition);

@@ -117,6 +117,14 @@ quorate_crdt::bugs! {
     RECENT_DROPS_LOWEST = "recent-drops-lowest": "an event that has just come is forgotten before one that all had time to learn";
     /// Different digests under equal contexts are counted, and that is all.
     MISMATCH_IGNORED = "mismatch-ignored": "a replica that has lost rows answers reads and takes them from the others";
+    /// Whoever differs is counted, whether they have the same or not.
+    ANY_DIFFERENCE_OUTVOTES = "any-difference-outvotes": "a replica is replaced because two others differ from it, each in its own way";
+    /// Whoever is to mend a replica is chosen once.
+    MEND_SOURCE_FIXED = "mend-source-fixed": "a replica is mended by one other, and by nobody when that one is gone";
+    /// A replica that is doubted takes nothing.
+    DOUBT_STOPS_WRITES = "doubt-stops-writes": "one row that differs and one replica that is away stop the partition";
+    /// A replica that is doubted answers alone.
+    DOUBT_ASKS_NOBODY = "doubt-asks-nobody": "what others contradict is answered at ONE";
     /// Hints are counted by their keys.
     HINTS_UNCOUNTED = "hints-uncounted": "hints take far more memory than their bound";
     /// Only filled replicas count for one that is being filled.

@@ -13,9 +13,10 @@ mod limits;
 mod repairs;
 mod replicas;
 mod streams;
+mod trust;
 mod votes;
 
-const ALL: [Drills; 9] = [
+const ALL: [Drills; 10] = [
     bounds::DRILLS,
     flights::DRILLS,
     limits::DRILLS,
@@ -25,6 +26,7 @@ const ALL: [Drills; 9] = [
     replicas::DRILLS,
     votes::DRILLS,
     repairs::DRILLS,
+    trust::DRILLS,
 ];
 
 /// Why a drill has failed.

@@ -56,7 +56,7 @@ impl Dynamo {
     fn ask_lapsed(&mut self, now: Now, at: (KeyspaceId, Partition), effects: &mut Vec<Effect>) {
         let (Some(replica), Some(placement)) = (self.replicas.get(&at), self.routes.placement(at.0, at.1)) else { return };
         let first = placement.readers().flatten().find(|node| self.routes.reachable(**node));
-        if first != Some(&self.seat.me) || !replica.serves() {
+        if first != Some(&self.seat.me) || !replica.vouches() {
             return;
         }
         let place = Place { keyspace: at.0, partition: at.1, epoch: placement.epoch };
@@ -104,7 +104,7 @@ impl Dynamo {
         if self.serving(place).is_err() || !self.clocks.is_trusted() {
             return;
         }
-        let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)).filter(|replica| replica.serves()) else { return };
+        let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)).filter(|replica| replica.vouches()) else { return };
         let lapsed = keys.iter().map(|key| value::lapsed(replica, key, now.unix_millis, self.margin())).collect();
         effects.push(Effect::Send { to: from, message: Message::LapsedToo { id, lapsed } });
     }

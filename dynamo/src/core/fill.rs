@@ -54,18 +54,17 @@ impl Dynamo {
         let at = (place.keyspace, place.partition);
         let streamed = !matches!(range, Range::Row(_));
         if streamed && self.replicas.contains_key(&at) && !self.healing.pulls.contains_key(&at) {
-            self.begin_stream(now, at, (from, range), effects);
+            self.begin_stream(now, at, (from, range, None), effects);
         }
     }
 
     /// On a full disk nothing is streamed before there is room again.
-    fn begin_stream(&mut self, now: Now, at: At, (source, range): (NodeId, Range), effects: &mut Vec<Effect>) {
+    fn begin_stream(&mut self, now: Now, at: At, (source, range, mends): (NodeId, Range, Option<Mend>), effects: &mut Vec<Effect>) {
         if self.standing.disk_full {
             return;
         }
         self.healing.streams += 1;
         let stream = StreamId { life: self.seat.life, number: self.healing.streams };
-        let mends = self.replicas.get(&at).and_then(Replica::mend).filter(|mend| range == Range::ALL && mend.source == source);
         let pull = Pull { stream, source, range, mends, from: None, after: None, asked_at: now.monotonic, moved_at: now.monotonic };
         self.healing.pulls.insert(at, pull);
         self.ask_for_piece(now, at, effects);
@@ -81,7 +80,7 @@ impl Dynamo {
         effects.push(Effect::Send { to: pull.source, message });
     }
 
-    /// Any replica answers, one that is being filled too: what it says is true, only not all.
+    /// Any replica answers, one that is being filled too: what it says is true, only not all. Unless it is in quarantine: see `may_be_copied_by`.
     pub(super) fn on_pull(
         &mut self,
         from: NodeId,
@@ -90,7 +89,7 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) {
         let replica = self.replicas.get(&(place.keyspace, place.partition)).filter(|_| !matches!(range, Range::Row(_)));
-        let Some(replica) = replica else { return };
+        let Some(replica) = replica.filter(|replica| replica.may_be_copied_by(from)) else { return };
         let chunk = replica.chunk(range, after.as_ref(), self.config.chunk_bytes);
         let piece = Piece { replica: replica.id(), after, delta: chunk.delta, next: chunk.next, settled: chunk.settled };
         effects.push(Effect::Send { to: from, message: Message::Chunk { place, stream, piece: Box::new(piece) } });
@@ -112,15 +111,20 @@ impl Dynamo {
         }
         let (range, mend) = (pull.range.clone(), pull.mends);
         let (streamed, first) = pull.from.get_or_insert_with(|| (piece.replica, piece.delta.context.clone()));
+        if mend.is_some() && !self.replicas.get(&at).is_some_and(|replica| replica.has_heard(from, piece.replica)) {
+            // It has not been compared in the life that it is in.
+            self.healing.pulls.remove(&at);
+            return;
+        }
         if *streamed != piece.replica {
-            self.begin_stream(now, at, (from, range), effects);
+            self.begin_stream(now, at, (from, range, mend), effects);
             return;
         }
         let first = first.clone();
         pull.after.clone_from(&piece.next);
         pull.moved_at = now.monotonic;
         if let (Some(mend), Some(held)) = (mend, self.replica_mut(place)) {
-            held.replace(&piece.delta, mend);
+            held.take_mending(&piece.delta, mend);
         } else if !self.join(now, place, &piece.delta) {
             self.healing.pulls.remove(&at);
             return;
@@ -133,8 +137,8 @@ impl Dynamo {
         self.counters.streams += 1;
         self.counters.mended += u64::from(mend.is_some());
         if let Some(held) = self.replica_mut(place) {
-            if mend.is_some() {
-                held.finish_mending();
+            if let Some(mend) = mend {
+                held.finish_mending(from, mend);
             }
             held.settle_in(&range, &piece.settled);
             // The rule is that what every piece says is what has been seen, which the joins have worked out already.
@@ -160,10 +164,10 @@ impl Dynamo {
             return;
         }
         if !reachable || now.monotonic.saturating_sub(pull.moved_at) > PULL_PATIENCE {
-            let (tried, range) = (pull.source, pull.range.clone());
+            let (tried, range, mends) = (pull.source, pull.range.clone(), pull.mends);
             self.healing.pulls.remove(&at);
-            if let Some(source) = self.source(at, Some(tried)) {
-                self.begin_stream(now, at, (source, range), effects);
+            if let Some(source) = self.source(at, mends, Some(tried)) {
+                self.begin_stream(now, at, (source, range, mends), effects);
             }
         } else if now.monotonic.saturating_sub(pull.asked_at) > PULL_AGAIN {
             self.ask_for_piece(now, at, effects);
@@ -180,17 +184,23 @@ impl Dynamo {
             if let Some(replica) = self.replicas.get_mut(&at) {
                 replica.finish_filling();
             }
-        } else if let Some(source) = self.source(at, None) {
-            self.begin_stream(now, at, (source, Range::ALL), effects);
+        } else if let Some(source) = self.source(at, None, None) {
+            self.begin_stream(now, at, (source, Range::ALL, None), effects);
         }
     }
 
-    /// A replica that is wrong is streamed the partition by one that is right, whatever else was being streamed to it.
+    /// A replica that must be mended is streamed the partition, whatever else was being streamed to it, for as long as it must be.
     pub(super) fn go_on_mending(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
-        let Some(mend) = self.replicas.get(&at).and_then(Replica::mend) else { return };
-        let under_way = self.healing.pulls.get(&at).is_some_and(|pull| pull.mends.is_some());
-        if !under_way && self.routes.reachable(mend.source) {
-            self.begin_stream(now, at, (mend.source, Range::ALL), effects);
+        let mend = self.replicas.get(&at).and_then(Replica::mend);
+        let mends = self.healing.pulls.get(&at).and_then(|pull| pull.mends);
+        if mend == mends {
+            return;
+        }
+        if mends.is_some() {
+            self.healing.pulls.remove(&at);
+        }
+        if let Some(source) = mend.and_then(|_| self.source(at, mend, None)) {
+            self.begin_stream(now, at, (source, Range::ALL, mend), effects);
         }
     }
 
@@ -202,12 +212,17 @@ impl Dynamo {
         }
     }
 
-    /// The best holder that has something this replica lacks: one that is not being filled, then the nearest; `tried` only if there is no other.
-    fn source(&self, at: At, tried: Option<NodeId>) -> Option<NodeId> {
+    /// The best holder that has something this replica lacks, or by which it is mended: one that is not being filled, then the nearest; `tried` only
+    /// if there is no other.
+    fn source(&self, at: At, mends: Option<Mend>, tried: Option<NodeId>) -> Option<NodeId> {
         let placement = self.routes.placement(at.0, at.1)?;
         let replica = self.replicas.get(&at)?;
         let near = self.routes.preference(placement).primaries.into_iter();
-        let fit = near.filter(|node| *node != self.seat.me && self.routes.reachable(*node) && replica.lacks_some_of(*node));
+        let helps = |node: &NodeId| if mends.is_some() { replica.is_mended_by(*node) } else { replica.lacks_some_of(*node) };
+        if mends.is_some() && planted::MEND_SOURCE_FIXED.is_planted() {
+            return near.filter(helps).min().filter(|node| self.routes.reachable(*node));
+        }
+        let fit = near.filter(|node| *node != self.seat.me && self.routes.reachable(*node) && helps(node));
         fit.min_by_key(|node| (Some(*node) == tried, replica.heard_filling(*node)))
     }
 

@@ -167,7 +167,7 @@ impl Dynamo {
     }
 
     fn send_missing(&mut self, to: NodeId, seen: &Seen, effects: &mut Vec<Effect>) {
-        let replica = self.replicas.get(&(seen.place.keyspace, seen.place.partition)).filter(|replica| replica.mend().is_none());
+        let replica = self.replicas.get(&(seen.place.keyspace, seen.place.partition)).filter(|replica| !replica.is_outvoted());
         let Some(replica) = replica else { return };
         let missing = replica.overdue_at(&seen.context, self.config.chunk_bytes, REPAIR_CHUNKS);
         let place = seen.place;
@@ -180,9 +180,8 @@ impl Dynamo {
     }
 
     pub(super) fn on_repair(&mut self, now: Now, from: NodeId, place: Place, delta: &Delta) {
-        let at = (place.keyspace, place.partition);
         let room = self.has_room_for(place, delta) || planted::FULL_DISK_TAKES_REPAIRS.is_planted();
-        if room && self.replicas.get(&at).is_some_and(|replica| replica.mend().is_none()) && self.join(now, place, delta) {
+        if room && self.join(now, place, delta) {
             self.counters.repairs_joined += 1;
             if let Some(replica) = self.replica_mut(place) {
                 replica.overheard(from, delta);

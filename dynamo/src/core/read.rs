@@ -174,9 +174,10 @@ impl Dynamo {
             Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
                 None => Message::Refused { id, reason: Refusal::NotServing },
                 Some(replica) if replica.filling() => Message::Refused { id, reason: Refusal::Filling },
-                Some(replica) if replica.is_quarantined() => Message::Refused { id, reason: Refusal::NotServing },
+                Some(replica) if replica.is_outvoted() => Message::Refused { id, reason: Refusal::Quarantined },
                 Some(replica) => match replica.digest_of(ranges) {
                     mine if mine == digest => Message::Same { id },
+                    _ if replica.is_doubted() => Message::Refused { id, reason: Refusal::Quarantined },
                     mine => match replica.difference(ranges, context) {
                         Some(delta) => Message::Different { id, delta, digest: mine },
                         None => Message::Refused { id, reason: Refusal::NotServing },
@@ -191,10 +192,7 @@ impl Dynamo {
     pub(super) fn serving(&self, place: Place) -> Result<(), Refusal> {
         match self.routes.placement(place.keyspace, place.partition) {
             Some(placement) if placement.epoch != place.epoch => Err(Refusal::Epoch(placement.epoch)),
-            Some(placement) if placement.holds(self.seat.me) => {
-                let wrong = self.replicas.get(&(place.keyspace, place.partition)).is_some_and(|replica| replica.mend().is_some());
-                if wrong { Err(Refusal::NotServing) } else { Ok(()) }
-            }
+            Some(placement) if placement.holds(self.seat.me) => Ok(()),
             _ => Err(Refusal::NotServing),
         }
     }
@@ -221,8 +219,11 @@ impl Dynamo {
             if !reading.asked(from) {
                 return Next::Wait(id, stage);
             }
+            let me = core.seat.me;
+            if core.replica(flight.place).is_some_and(|held| held.is_doubted() || held.contradicts(delta, &reading.ranges, digest)) {
+                return core.refused(now, (from, me, Refusal::Quarantined), (id, flight), stage, effects);
+            }
             if !core.join(now, flight.place, delta) {
-                let me = core.seat.me;
                 return core.refused(now, (from, me, Refusal::NotServing), (id, flight), stage, effects);
             }
             reading.hear(from, Told { digest: Some(digest), context: Some(delta.context.clone()) });

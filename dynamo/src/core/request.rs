@@ -15,6 +15,7 @@ use crate::op::{Answer, Mutation, Op, PartitionOp, Request, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal, Ticket};
+use crate::replica::Replica;
 use crate::value;
 
 /// A request about to be executed or forwarded.
@@ -109,7 +110,7 @@ impl Dynamo {
         if self.must_wait_for_clock(now, flight) {
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(Until::Timed(base_of(now)))));
         }
-        if !self.executes(place) {
+        if !self.executes(place, &flight.request.op) {
             return self.forward(now, flight, tried, effects);
         }
         match &flight.request.op {
@@ -148,10 +149,26 @@ impl Dynamo {
         }
     }
 
-    /// Whether this node has a filled replica that is read.
-    pub(super) fn executes(&self, place: Place) -> bool {
-        let filled = self.replicas.get(&(place.keyspace, place.partition)).is_some_and(crate::replica::Replica::serves);
-        filled && self.routes.placement_of(place).is_some_and(|placement| self.routes.executes(placement))
+    /// Whether this node has a replica that executes the request. What looks at the whole partition asks nobody else, so it takes one that vouches.
+    pub(super) fn executes(&self, place: Place, op: &Op) -> bool {
+        let scans = matches!(op, Op::Partition(_, op) if *op != PartitionOp::Clear);
+        let able = self.replica(place).is_some_and(|replica| if scans { replica.vouches() } else { replica.serves() });
+        able && self.routes.placement_of(place).is_some_and(|placement| self.routes.executes(placement))
+    }
+
+    /// Whether the replica here counts only as one of a majority.
+    fn doubts(&self, place: Place) -> bool {
+        self.replica(place).is_some_and(Replica::is_doubted) && !planted::DOUBT_ASKS_NOBODY.is_planted()
+    }
+
+    /// Too few replicas can be reached: because of those, or because the one that is here may not be believed without them.
+    fn unavailable(&self, flight: &Flight, (required, alive): (u32, u32), missing: Vec<NodeId>) -> RequestError {
+        let level = flight.level;
+        if self.replica(flight.place).is_none_or(|replica| !replica.is_quarantined()) {
+            return RequestError::Unavailable { level, required, alive, missing };
+        }
+        let refused = vec![(self.seat.me, Refusal::Quarantined)];
+        RequestError::Refused { level, acked: 0, required, refused, missing, may_be_applied: false }
     }
 
     /// Hands the request to the nearest primary that can be reached.
@@ -166,7 +183,7 @@ impl Dynamo {
             |node: &NodeId| *node != self.seat.me && readers.contains(node) && self.routes.reachable(*node) && !tried.contains(node);
         let Some(to) = self.routes.preference(placement).primaries.into_iter().find(eligible) else {
             let missing = readers.into_iter().filter(|node| !self.routes.reachable(*node)).collect();
-            return Err(RequestError::Unavailable { level: flight.level, required: 1, alive: 0, missing });
+            return Err(self.unavailable(flight, (1, 0), missing));
         };
         let id = self.flights.name(flight);
         effects.push(forward_to(id, flight, (to, now.unix_millis), false));
@@ -177,8 +194,11 @@ impl Dynamo {
     }
 
     fn why_not_executed(&self, place: Place) -> Refusal {
-        let filling = self.replicas.get(&(place.keyspace, place.partition)).is_some_and(crate::replica::Replica::filling);
-        if filling { Refusal::Filling } else { Refusal::NotServing }
+        match self.replica(place) {
+            Some(replica) if replica.filling() => Refusal::Filling,
+            Some(replica) if replica.is_quarantined() => Refusal::Quarantined,
+            _ => Refusal::NotServing,
+        }
     }
 
     /// The book of a question at `level`, with those that cannot be reached counted out and this node counted in.
@@ -188,9 +208,13 @@ impl Dynamo {
     pub(super) fn ledger(&self, flight: &Flight, level: Consistency, access: Access) -> Result<Ledger, RequestError> {
         let topology = self.routes.topology().ok_or(RequestError::Moving)?;
         let placement = self.routes.placement_of(flight.place).ok_or(RequestError::Moving)?;
-        let groups = groups(level, access, placement, topology, &flight.request.datacenter);
+        let home = &flight.request.datacenter;
+        let mut wanted = groups(level, access, placement, topology, home);
+        if access == Access::Read && self.doubts(flight.place) {
+            wanted.extend(groups(Consistency::Quorum, access, placement, topology, home));
+        }
         let unsatisfiable = |e: Unsatisfiable| RequestError::Unsatisfiable { level, required: e.needed as u32, replicas: e.members as u32 };
-        let mut ledger = Ledger::new(groups).map_err(unsatisfiable)?;
+        let mut ledger = Ledger::new(wanted).map_err(unsatisfiable)?;
         if self.routes.all_reachable() {
             ledger.has(self.seat.me);
             return Ok(ledger);
@@ -207,7 +231,7 @@ impl Dynamo {
             let members = worst.map_or(&[][..], |group| &group.members);
             let missing: Vec<NodeId> = members.iter().copied().filter(|node| !self.routes.reachable(*node)).collect();
             let alive = (members.len() - missing.len()) as u32;
-            return Err(RequestError::Unavailable { level, required: worst.map_or(0, |group| group.needed) as u32, alive, missing });
+            return Err(self.unavailable(flight, (worst.map_or(0, |group| group.needed) as u32, alive), missing));
         }
         ledger.has(self.seat.me);
         Ok(ledger)

@@ -165,6 +165,11 @@ impl Replica {
         }
     }
 
+    /// Whether the replica that has last spoken for `node` is this one.
+    pub fn has_heard(&self, node: NodeId, replica: ReplicaId) -> bool {
+        self.heard.get(&node).is_some_and(|heard| heard.replica == replica)
+    }
+
     /// Whether `node` is known to have the event.
     pub fn knows(&self, node: NodeId, dot: Dot) -> bool {
         self.heard.get(&node).is_some_and(|heard| heard.context.contains(dot))

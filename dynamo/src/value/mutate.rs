@@ -75,7 +75,10 @@ pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, unix
             let rows = replica.key(key);
             let stale = rows.is_some() && live(replica, key, unix_millis).is_none();
             let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && rows.and_then(KeyRows::expires_at).is_some();
-            (stale || keeps || check(replica, key, mutation, unix_millis).is_err()).then(|| vec![Range::Key(key.clone())])
+            // It goes on from what this replica has counted, which must not be lost.
+            let counts = matches!(mutation, Mutation::Increment(_) | Mutation::IncrementField(..)) && replica.is_doubted();
+            let looks = stale || keeps || counts || check(replica, key, mutation, unix_millis).is_err();
+            looks.then(|| vec![Range::Key(key.clone())])
         }
     }
 }

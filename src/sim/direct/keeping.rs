@@ -1,11 +1,9 @@
 //! Replicas that come and go, and the ids under which they write.
 
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use quorate_control::store::{Batch, MemoryStore, Space, Store};
+use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{Epoch, KeyspaceId, Placement, Topology};
 use quorate_crdt::{NodeId, Now};
 use quorate_dynamo::op::{Mutation, Op};
@@ -22,7 +20,6 @@ pub(super) const DRILLS: Drills = &[
     ("switch-without-spread", "move-ends-early", leaves_alone),
     ("copies-trusted", "event-issued-twice", copied),
     ("own-events-overlooked", "own-events-overlooked", former_events),
-    ("mismatch-ignored", "rows-stay-lost", lost_row),
     ("lost-events-awaited", "residuals-stay", lost_events),
 ];
 
@@ -173,31 +170,4 @@ fn lost_events() -> Verdict {
         )?;
     }
     Ok(())
-}
-
-/// A disk has lost a row, with nothing else changed.
-fn lost_row() -> Verdict {
-    let mut net = Cores::new(3, 3, |config| config.persist = true);
-    for n in 0..10 {
-        holds(net.set(1, &format!("k{n}"), "v", C::All), "healthy")?;
-    }
-    net.run(secs(3));
-    let store = MemoryStore::new();
-    let kept = net.at.get_mut(&NodeId(3)).map(Dynamo::drain).unwrap_or_default();
-    store.apply(kept).map_err(|error| error.to_string())?;
-    let mut row = None;
-    let found = store.scan(Space::Rows, &[], None, &mut |key, _| {
-        row = Some(Bytes::copy_from_slice(key));
-        ControlFlow::Break(())
-    });
-    found.map_err(|error| error.to_string())?;
-    let mut loss = Batch::default();
-    loss.delete(Space::Rows, row.ok_or("nothing was kept")?);
-    store.apply(loss).map_err(|error| error.to_string())?;
-    let seat = Seat { me: NodeId(3), incarnation: 2, core: 0, cores: 1, life: 500, restarted: true };
-    let mut core = Dynamo::new(Config::default(), seat);
-    core.restore(&store).map_err(|error| error.to_string())?;
-    net.put(3, core);
-    net.run(secs(10));
-    holds(net.converged() && net.rows(3) == 10, format!("{} of 10 rows", net.rows(3)))
 }

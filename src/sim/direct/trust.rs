@@ -1,0 +1,121 @@
+//! Replicas that have seen the same and do not have the same.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use quorate_control::store::{Batch, MemoryStore, Space, Store};
+use quorate_crdt::NodeId;
+use quorate_dynamo::op::{Reply, RequestError};
+use quorate_dynamo::protocol::{Config, Message, Refusal};
+use quorate_dynamo::{Consistency as C, Dynamo, Seat};
+
+use super::cores::{Cores, secs};
+use super::{Drills, Verdict, holds};
+
+pub(super) const DRILLS: Drills = &[
+    ("mismatch-ignored", "rows-stay-lost", lost_row),
+    ("any-difference-outvotes", "sound-replica-replaced", two_lost_rows),
+    ("mend-source-fixed", "never-mended", source_gone),
+    ("doubt-stops-writes", "doubt-stops-writes", written_in_doubt),
+    ("doubt-asks-nobody", "contradicted-row-read", read_in_doubt),
+];
+
+/// Three nodes with ten keys each, at rest.
+fn at_rest() -> Result<Cores, String> {
+    let mut net = Cores::new(3, 3, |config| config.persist = true);
+    for n in 0..10 {
+        holds(net.set(1, &format!("k{n}"), "v", C::All), "healthy")?;
+    }
+    net.run(secs(3));
+    Ok(net)
+}
+
+/// A node starts again, for the first time. What its disk had of a key may be gone, with nothing else changed.
+fn restart(net: &mut Cores, at: u64, loses: Option<&str>) -> Verdict {
+    let store = MemoryStore::new();
+    let mut kept = net.at.get_mut(&NodeId(at)).map(Dynamo::drain).unwrap_or_default();
+    store.apply(std::mem::take(&mut kept)).map_err(|error| error.to_string())?;
+    if let Some(lost) = loses {
+        let mut row = None;
+        let found = store.scan(Space::Rows, &[], None, &mut |key, _| {
+            if !key.windows(lost.len()).any(|part| part == lost.as_bytes()) {
+                return ControlFlow::Continue(());
+            }
+            row = Some(Bytes::copy_from_slice(key));
+            ControlFlow::Break(())
+        });
+        found.map_err(|error| error.to_string())?;
+        let mut loss = Batch::default();
+        loss.delete(Space::Rows, row.ok_or("it was not kept")?);
+        store.apply(loss).map_err(|error| error.to_string())?;
+    }
+    let seat = Seat { me: NodeId(at), incarnation: 2, core: 0, cores: 1, life: 500 + at, restarted: true };
+    let mut core = Dynamo::new(Config::default(), seat);
+    core.restore(&store).map_err(|error| error.to_string())?;
+    net.put(at, core);
+    Ok(())
+}
+
+fn all_have_ten(net: &Cores) -> Verdict {
+    let rows = [1, 2, 3].map(|at| net.rows(at));
+    let quarantined = [1, 2, 3].map(|at| net.summary(at).is_some_and(|summary| summary.quarantined));
+    holds(net.converged() && rows == [10; 3] && quarantined == [false; 3], format!("{rows:?} of 10 rows, in quarantine: {quarantined:?}"))
+}
+
+fn lost_row() -> Verdict {
+    let mut net = at_rest()?;
+    restart(&mut net, 3, Some("k3"))?;
+    net.run(secs(10));
+    all_have_ten(&net)
+}
+
+/// Two nodes have each lost another row, so that all three differ.
+fn two_lost_rows() -> Verdict {
+    let mut net = at_rest()?;
+    restart(&mut net, 1, Some("k1"))?;
+    restart(&mut net, 2, Some("k2"))?;
+    net.run(secs(10));
+    all_have_ten(&net)
+}
+
+/// Whoever mends goes away in the middle of it.
+fn source_gone() -> Verdict {
+    let mut net = at_rest()?;
+    restart(&mut net, 3, Some("k3"))?;
+    net.lose(1, |message| matches!(message, Message::Chunk { .. }));
+    let (NodeId(source), ..) = net.lost().ok_or("nobody mends")?;
+    let other = 3 - source;
+    net.cut(&[source], &[other, 3]);
+    net.sees(&[other, 3], source, false);
+    net.run(secs(6));
+    holds(net.rows(3) == 10 && net.reads(3, "k3", C::Quorum, "v"), format!("{} of 10 rows", net.rows(3)))
+}
+
+/// n2 is away, n3 has lost a row, and n1 and n3 have both started again.
+fn in_doubt() -> Result<Cores, String> {
+    let mut net = at_rest()?;
+    net.cut(&[2], &[1, 3]);
+    net.sees(&[1, 3], 2, false);
+    restart(&mut net, 1, None)?;
+    restart(&mut net, 3, Some("k3"))?;
+    net.sees(&[1, 3], 2, false);
+    net.run(secs(3));
+    let quarantined = [1, 3].map(|at| net.summary(at).is_some_and(|summary| summary.quarantined));
+    holds(quarantined == [true; 2], "it was not noticed").map(|()| net)
+}
+
+fn written_in_doubt() -> Verdict {
+    let mut net = in_doubt()?;
+    holds(net.set(3, "k5", "w", C::Quorum), "two of three can take a write")?;
+    holds(net.reads(1, "k5", C::Quorum, "w"), "and have the same")
+}
+
+fn read_in_doubt() -> Verdict {
+    let mut net = in_doubt()?;
+    let answer = net.query(3, "k3", quorate_dynamo::op::Query::Get, C::One);
+    let refused = |answer: &Option<Result<Reply, RequestError>>| {
+        let Some(Err(RequestError::Refused { refused, .. })) = answer else { return false };
+        refused.iter().any(|(_, why)| *why == Refusal::Quarantined)
+    };
+    holds(refused(&answer), format!("{answer:?}"))
+}
