@@ -133,6 +133,8 @@ quorate_crdt::bugs! {
     MOVER_FORGETS_ITSELF = "mover-forgets-itself": "a move stalls while one replica of the old set is down";
     /// Bounds of what is sent at once are taken as they come, be they nothing.
     BOUND_OF_NOTHING = "bound-of-nothing": "with small chunks replicas never tell each other what they lack";
+    /// What is read must fit into a frame.
+    RANGES_FIT_A_FRAME = "ranges-fit-a-frame": "a large key is not read where a replica has missed it";
     /// Whoever holds the partition sends what one of them lacks.
     EVERYBODY_HELPS = "everybody-helps": "what one replica has missed is sent to it by each of the others";
     /// The same replica is asked for help each time.

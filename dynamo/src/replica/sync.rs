@@ -12,8 +12,9 @@ use crate::planted;
 
 /// Up to this many bytes, a range is sent whole rather than as what is lacking of it.
 const RANGE_BYTES_SMALL: usize = 64 * 1024;
-/// The most that is sent in one answer; below the transport's frame limit.
-const RANGE_BYTES_MAX: usize = 24 * 1024 * 1024;
+/// The most that is sent in one answer to a question that somebody waits for. Half of what a message may be, since what rows cost on the wire is
+/// counted roughly. What nobody waits for comes in pieces.
+const RANGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// From so many chunks on, a range is streamed in pieces. Guess: far below what a message may carry.
 const LARGE_CHUNKS: usize = 4;
 /// Rough cost of one event on the wire beside its rows.
@@ -106,23 +107,24 @@ impl Replica {
     /// What another replica needs to have what this one has in `ranges`: everything live there, or, if that is much and the other's context
     /// is known, only the events it lacks. `None` if even that is too much for one message; anti-entropy will heal it.
     pub fn difference(&self, ranges: &[Range], context: Option<&CausalContext>) -> Option<Delta> {
-        let bytes: usize = ranges.iter().map(|range| self.rows.bytes_in(range, RANGE_BYTES_MAX)).sum();
+        let most = if planted::RANGES_FIT_A_FRAME.is_planted() { 24 * 1024 * 1024 } else { RANGE_BYTES_MAX };
+        let bytes: usize = ranges.iter().map(|range| self.rows.bytes_in(range, most)).sum();
         let whole = || self.capture(ranges.iter().map(|range| (range.clone(), Vec::new())).collect());
         if bytes <= RANGE_BYTES_SMALL {
             return Some(whole());
         }
         let mut lacking: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
         for dot in context.into_iter().flat_map(|context| self.context.missing(context)) {
-            let Some(range) = self.recent.get(&dot) else { return (bytes <= RANGE_BYTES_MAX).then(whole) };
+            let Some(range) = self.recent.get(&dot) else { return (bytes <= most).then(whole) };
             if ranges.iter().any(|asked| asked.clip(range).is_some()) {
                 lacking.entry(range).or_default().push(dot);
             }
         }
         if context.is_none() {
-            return (bytes <= RANGE_BYTES_MAX).then(whole);
+            return (bytes <= most).then(whole);
         }
-        let bytes: usize = lacking.keys().map(|range| self.rows.bytes_in(range, RANGE_BYTES_MAX)).sum();
-        (bytes <= RANGE_BYTES_MAX).then(|| self.capture(lacking.into_iter().map(|(range, dots)| (range.clone(), dots)).collect()))
+        let bytes: usize = lacking.keys().map(|range| self.rows.bytes_in(range, most)).sum();
+        (bytes <= most).then(|| self.capture(lacking.into_iter().map(|(range, dots)| (range.clone(), dots)).collect()))
     }
 
     /// The context to ask with, so that others answer only what is lacking: worth its bytes when the ranges are large.

@@ -20,6 +20,7 @@ pub(super) const DRILLS: Drills = &[
     ("siblings-unbounded", "siblings-too-many", siblings),
     ("long-store-keys", "store-key-too-long", long_name),
     ("hints-uncounted", "hints-too-large", hints),
+    ("ranges-fit-a-frame", "large-key-not-read", large_key),
 ];
 
 /// A named increment is executed by a node whose clock is behind, and asked again after some thousands of others.
@@ -157,4 +158,20 @@ fn hints() -> Verdict {
     }
     let kept: u64 = net.at.values().map(|core| core.counters().hints.kept).sum();
     holds(kept > 0 && kept * 5_000 <= 100_000, format!("{kept} hints of 5,000 bytes in 100,000"))
+}
+
+/// n3 has missed a hash of 30 MB, and is asked for it.
+fn large_key() -> Verdict {
+    let mut net = Cores::three();
+    net.cut(&[3], &[1, 2]);
+    let value = Bytes::from(vec![b'v'; 1 << 20]);
+    for part in 0..30 {
+        let fields = vec![(part.to_string().into(), value.clone())];
+        holds(matches!(net.mutate(1, "h", Mutation::SetFields(fields), C::Quorum), Some(Ok(_))), "two of three")?;
+    }
+    net.queue.clear();
+    net.heal();
+    let answer = net.query(3, "h", Query::Entries, C::Quorum);
+    let entries = if let Some(Ok(Reply::Pairs(pairs))) = &answer { pairs.len() } else { 0 };
+    holds(entries == 30, format!("{entries} of 30 fields"))
 }

@@ -137,11 +137,42 @@ fn a_write_is_refused_while_its_level_has_not_seen_what_its_token_covers() {
     assert_eq!(net.mutate(2, "k", with, C::All), Err(RequestError::Unseen), "and no time is spent on the events that it names");
 }
 
+/// n3 has missed a hash of 30 MB, and nothing has been streamed to it yet.
+fn one_lacks_a_large_key() -> Net {
+    let mut net = Net::new(&[3]);
+    net.cut(&[3], &[1, 2]);
+    let value = Bytes::from(vec![b'v'; 1 << 20]);
+    for part in 0..30 {
+        let fields = vec![(part.to_string().into(), value.clone())];
+        net.mutate(1, "h", Mutation::SetFields(fields), C::Quorum).expect("two of three");
+    }
+    net.drop_all();
+    net.heal();
+    net
+}
+
+#[test]
+fn a_large_key_is_read_and_removed_where_a_replica_has_missed_it() {
+    let entries = |answer: Result<Reply, RequestError>| match answer {
+        Ok(Reply::Pairs(pairs)) => pairs.len(),
+        other => panic!("{other:?}"),
+    };
+    let mut net = one_lacks_a_large_key();
+    assert_eq!(entries(net.query(3, "h", Query::Entries, C::Quorum)), 30, "through the one that lacks it");
+    let mut net = one_lacks_a_large_key();
+    assert_eq!(entries(net.query(1, "h", Query::Entries, C::All)), 30, "with the one that lacks it");
+    let mut net = one_lacks_a_large_key();
+    assert_eq!(net.mutate(3, "h", Mutation::Delete, C::Quorum), Ok(Reply::Integer(1)));
+    net.run(Duration::from_secs(5));
+    assert_eq!([1, 2, 3].map(|at| net.summary(at).rows), [0; 3]);
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_limits_is_noticed() {
     use crate::planted::*;
     super::noticed(&[
+        (&RANGES_FIT_A_FRAME, a_large_key_is_read_and_removed_where_a_replica_has_missed_it),
         (&SHARE_OVERFLOW, a_counter_is_refused_for_its_sum_and_not_for_a_share),
         (&APPEND_UNBOUNDED, append_ends_at_the_longest_value),
         (&SIBLINGS_UNBOUNDED, siblings_are_bounded_and_a_set_cleans_up),
