@@ -20,6 +20,7 @@ mod place;
 mod read;
 mod request;
 mod routes;
+mod wake;
 mod write;
 
 #[cfg(test)]
@@ -201,6 +202,7 @@ impl Dynamo {
                 replica.reincarnate(ReplicaId::new(me, incarnation));
                 self.dirty.insert((*keyspace, *partition));
             }
+            self.healing.waking.begin((*keyspace, *partition));
         }
         self.clocks.hybrid.restore(latest);
         Ok(())
@@ -256,6 +258,7 @@ impl Dynamo {
             }
             Message::Forwarded { id, result } => self.on_forwarded(now, (from, id), result, effects),
             Message::Seen(all) => self.on_seen(now, from, all, effects),
+            Message::Former { place, replica, events } => self.on_former(now, from, place, (replica, &events), effects),
             Message::Repair { place, delta } => self.on_repair(now, from, place, &delta),
             Message::Behind { place, range } => self.on_behind(now, from, place, range, effects),
             Message::Pull { place, stream, range, after } => self.on_pull(from, place, (stream, &range, after), effects),

@@ -129,6 +129,14 @@ quorate_crdt::bugs! {
     HINTS_UNCOUNTED = "hints-uncounted": "hints take far more memory than their bound";
     /// Only filled replicas count for one that is being filled.
     FILL_FROM_FILLED_ONLY = "fill-from-filled-only": "replicas that lost their disks together wait for each other";
+    /// Events of its own former lives do not tell a replica that it has lost them.
+    OLD_DISK_OVERLOOKED = "old-disk-overlooked": "a replica on an older disk is read although others know what it wrote since";
+    /// A replica that starts again asks nobody what it had known.
+    WAKES_AT_ONCE = "wakes-at-once": "a replica on an older disk counts in a majority before anybody can have told it so";
+    /// What the former lives of a replica had acknowledged is not held against it.
+    FORMER_LIVES_FORGOTTEN = "former-lives-forgotten": "a replica on an older disk is read although others know what it acknowledged since";
+    /// What a replica said first is kept when it has been filled.
+    FIRST_KEPT_OVER_FILLING = "first-kept-over-filling": "what a replica said while it had lost its memory counts as its memory";
     /// A replica that is being filled does not count itself as a member of the old set.
     MOVER_FORGETS_ITSELF = "mover-forgets-itself": "a move stalls while one replica of the old set is down";
     /// Bounds of what is sent at once are taken as they come, be they nothing.

@@ -336,6 +336,16 @@ pub enum Message {
         /// What the owner must join.
         delta: Arc<Delta>,
     },
+    /// This is what your former lives have told me that they had seen, and you have not said. If you have not seen it, your disk is
+    /// an older one.
+    Former {
+        /// Which partition.
+        place: Place,
+        /// Which replica is told.
+        replica: ReplicaId,
+        /// What its former lives had seen, as far as it has not said so.
+        events: CausalContext,
+    },
 }
 
 /// Names a stream of chunks: who asks, in which life, and which of its streams. A chunk of any other stream is ignored.
@@ -364,7 +374,7 @@ pub struct Piece {
 
 /// One replica's report of what it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "four facts that are true or not, each on its own")]
+#[allow(clippy::struct_excessive_bools, reason = "five facts that are true or not, each on its own")]
 pub struct Seen {
     /// Which partition, and the placement the replica is fenced by.
     pub place: Place,
@@ -384,6 +394,8 @@ pub struct Seen {
     pub exact: bool,
     /// Whether it asks the receiver, of all who hold the partition, to send what it lacks.
     pub asks: bool,
+    /// Whether it asks the receiver what its former lives had seen.
+    pub waking: bool,
 }
 
 /// How the driver finds the core that a message is for.
@@ -409,6 +421,7 @@ impl Message {
             | Self::Pull { place, .. }
             | Self::Chunk { place, .. }
             | Self::Lapsed { place, .. }
+            | Self::Former { place, .. }
             | Self::Hint { place, .. } => Route::Partition(place.keyspace, place.partition),
             Self::Written { id, .. }
             | Self::Same { id }
@@ -464,6 +477,7 @@ impl Message {
                 | Self::Pull { .. }
                 | Self::Behind { .. }
                 | Self::Hint { .. }
+                | Self::Former { .. }
                 | Self::Lapsed { .. }
                 | Self::LapsedToo { .. }
                 | Self::Seen(_)

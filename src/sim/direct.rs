@@ -10,13 +10,14 @@ mod expiring;
 mod flights;
 mod keeping;
 mod limits;
+mod memory;
 mod repairs;
 mod replicas;
 mod streams;
 mod trust;
 mod votes;
 
-const ALL: [Drills; 10] = [
+const ALL: [Drills; 11] = [
     bounds::DRILLS,
     flights::DRILLS,
     limits::DRILLS,
@@ -27,6 +28,7 @@ const ALL: [Drills; 10] = [
     votes::DRILLS,
     repairs::DRILLS,
     trust::DRILLS,
+    memory::DRILLS,
 ];
 
 /// Why a drill has failed.

@@ -56,7 +56,7 @@ impl Dynamo {
     fn ask_lapsed(&mut self, now: Now, at: (KeyspaceId, Partition), effects: &mut Vec<Effect>) {
         let (Some(replica), Some(placement)) = (self.replicas.get(&at), self.routes.placement(at.0, at.1)) else { return };
         let first = placement.readers().flatten().find(|node| self.routes.reachable(**node));
-        if first != Some(&self.seat.me) || !replica.vouches() {
+        if first != Some(&self.seat.me) || !replica.vouches() || self.healing.waking.contains(at) {
             return;
         }
         let place = Place { keyspace: at.0, partition: at.1, epoch: placement.epoch };
@@ -101,7 +101,7 @@ impl Dynamo {
 
     /// Another holder asks.
     pub(super) fn on_lapsed(&mut self, now: Now, from: NodeId, (id, place): (FlightId, Place), keys: &[Bytes], effects: &mut Vec<Effect>) {
-        if self.serving(place).is_err() || !self.clocks.is_trusted() {
+        if self.serving(place).is_err() || !self.clocks.is_trusted() || self.is_waking(place) {
             return;
         }
         let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)).filter(|replica| replica.vouches()) else { return };

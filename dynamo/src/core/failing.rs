@@ -38,7 +38,7 @@ impl Dynamo {
                 RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![to], may_be_applied }
             }
             Stage::Parked(Until::Timed(_)) => RequestError::ClockUnconfirmed,
-            Stage::Parked(Until::Placed | Until::Renewed) => RequestError::Moving,
+            Stage::Parked(Until::Placed | Until::Renewed | Until::Awake(_)) => RequestError::Moving,
         }))
     }
 

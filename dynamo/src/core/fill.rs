@@ -1,8 +1,8 @@
 //! Streams: a replica that lacks more than others remember event by event is sent the partition piece by piece.
 //!
 //! **When a replica that is being filled may be read.** It has lost, or never had, what it acknowledged. Say R is the set that was read
-//! until now. It is ready when it has all that each member of R that can be reached had when that first spoke under this placement, and
-//! either
+//! until now. It is ready when it has all that each member of R that can be reached had when that first spoke under this placement (or, if it was being
+//! filled then, when it first said that it is filled), and either
 //! (a) a majority of R in each datacenter, none of them being filled, is among these; the replica counts as such a one itself only if it is
 //! not being filled, and leaves itself out of the count if it is; or
 //! (b) every member of R, and every node that the partition moves to, is among these, filled or not.

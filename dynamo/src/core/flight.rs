@@ -9,7 +9,7 @@ use quorate_crdt::{CausalContext, NodeId};
 
 use super::forwards::Forwards;
 use super::ledger::Ledger;
-use super::{Outcome, Seat};
+use super::{At, Outcome, Seat};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Reply, Request, RequestError};
 use crate::planted;
@@ -94,6 +94,8 @@ pub(super) enum Until {
     Placed,
     /// The new life that its replica needs.
     Renewed,
+    /// What others remember of this replica's former lives.
+    Awake(At),
     /// Others have told the time; with what this node's wall clock said beyond its monotonic one when the request came.
     Timed(i64),
 }

@@ -7,6 +7,7 @@ use quorate_crdt::{NodeId, Now};
 
 use super::fill::Pull;
 use super::hints::Hints;
+use super::wake::{Waking, former_lives};
 use super::{At, Dynamo};
 use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
@@ -29,6 +30,8 @@ pub(super) struct Healing {
     pub(super) streams: u64,
     /// What is kept for absent primaries.
     pub(super) hints: Hints,
+    /// Replicas whose memory nobody has confirmed yet.
+    pub(super) waking: Waking,
 }
 
 impl Healing {
@@ -39,6 +42,7 @@ impl Healing {
     /// A replica has gone: nothing is streamed to it, and nobody has been told of it.
     pub(super) fn forget_place(&mut self, at: At) {
         self.pulls.remove(&at);
+        self.waking.forget(at);
         self.told.retain(|(_, held), _| *held != at);
     }
 }
@@ -72,7 +76,7 @@ impl Dynamo {
                     continue;
                 }
                 let asks = helper == Some(node) || planted::EVERYBODY_HELPS.is_planted();
-                let remind = reminder || leaving || (asks && urgent);
+                let remind = reminder || leaving || (asks && urgent) || self.healing.waking.awaits(at, node);
                 self.tell(at, placement.epoch, node, (remind, asks), &mut reports);
             }
         }
@@ -82,6 +86,7 @@ impl Dynamo {
         self.forget_beyond_bound();
         self.hand_off_late(effects);
         self.let_go();
+        self.wake(now, effects);
         self.report_moves(effects);
     }
 
@@ -134,6 +139,7 @@ impl Dynamo {
                 partial: replica.is_partial(),
                 exact: replica.is_exact(),
                 asks: asks && (!self.standing.disk_full || planted::FULL_DISK_TAKES_REPAIRS.is_planted()),
+                waking: self.healing.waking.awaits(at, to),
             });
         }
     }
@@ -144,13 +150,17 @@ impl Dynamo {
         for seen in all {
             let at = (seen.place.keyspace, seen.place.partition);
             let Some(replica) = self.replicas.get_mut(&at) else { continue };
-            replica.hear(from, &seen);
+            let (filling, former) = (replica.filling(), replica.hear(from, &seen));
+            if replica.filling() != filling {
+                self.dirty.insert(at);
+            }
             if replica.is_spent() {
                 self.standing.renewal.want();
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
             let Some(epoch) = self.routes.placement(at.0, at.1).map(|placement| placement.epoch) else { continue };
             if self.others(at).contains(&from) {
+                effects.extend(former.map(|events| former_lives(from, &seen, events)));
                 if seen.asks {
                     self.send_missing(from, &seen, effects);
                 }

@@ -229,7 +229,12 @@ impl Dynamo {
                 self.dirty.insert(*at);
             }
         }
-        for id in self.flights.parked(|until| *until == Until::Renewed) {
+        self.unpark(now, |until| *until == Until::Renewed, effects);
+    }
+
+    /// Flights that wait for this start again.
+    pub(super) fn unpark(&mut self, now: Now, choose: impl Fn(&Until) -> bool, effects: &mut Vec<Effect>) {
+        for id in self.flights.parked(choose) {
             self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
         }
     }

@@ -14,9 +14,10 @@ use quorate_control::topology::Phase;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::flight::{Flight, Next, Reading, Repairing, Stage, Told};
+use super::flight::{Flight, Next, Reading, Repairing, Stage, Told, Until};
 use super::ledger::Ledger;
 use super::request::forward_to;
+use crate::consistency::Consistency;
 use crate::op::{Answer, Op, Reply, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
@@ -29,6 +30,10 @@ impl Dynamo {
         let ledger = self.ledger(flight, flight.level, Access::Read)?;
         let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition)).ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else { return Err(RequestError::Moving) };
+        if self.is_waking(flight.place) && !matches!(flight.level, Consistency::One | Consistency::LocalOne) {
+            let until = Until::Awake((flight.place.keyspace, flight.place.partition));
+            return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
+        }
         let reply = value::query(replica, key, query, now.unix_millis);
         let later = self.later_readers(flight);
         if (ledger.verdict() == Verdict::Reached && later.is_none()) || planted::READ_QUORUM_OF_ONE.is_planted() {
@@ -73,6 +78,10 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let place = flight.place;
+        if self.is_waking(place) {
+            let until = Until::Awake((place.keyspace, place.partition));
+            return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
+        }
         let replica = self.replicas.get(&(place.keyspace, place.partition)).ok_or(RequestError::Moving)?;
         let (digest, context) = (replica.digest_of(&ranges), replica.context_for(&ranges));
         let mut asked = Vec::new();
@@ -173,7 +182,7 @@ impl Dynamo {
             Err(reason) => Message::Refused { id, reason },
             Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
                 None => Message::Refused { id, reason: Refusal::NotServing },
-                Some(replica) if replica.filling() => Message::Refused { id, reason: Refusal::Filling },
+                Some(replica) if replica.filling() || self.is_waking(place) => Message::Refused { id, reason: Refusal::Filling },
                 Some(replica) if replica.is_outvoted() => Message::Refused { id, reason: Refusal::Quarantined },
                 Some(replica) => match replica.digest_of(ranges) {
                     mine if mine == digest => Message::Same { id },

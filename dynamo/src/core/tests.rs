@@ -8,6 +8,7 @@ mod forwards;
 mod keeping;
 mod levels;
 mod limits;
+mod memory;
 mod moves;
 mod net;
 mod once;

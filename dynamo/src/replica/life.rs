@@ -87,6 +87,15 @@ impl Replica {
         }
     }
 
+    /// What this node has written in whichever life, its replica has known. If it does not know it now, its disk is an older one: it has lost part of
+    /// what it acknowledged, and is filled as one that has lost all.
+    pub(super) fn heed_former_lives(&mut self, context: &CausalContext) {
+        let lost = context.missing_runs(&self.context).any(|(replica, _)| replica.node == self.id.node);
+        if lost && !self.filling && !planted::OLD_DISK_OVERLOOKED.is_planted() {
+            self.start_filling();
+        }
+    }
+
     pub(super) fn heed_own_events(&mut self, delta: &Delta) {
         self.heed(&delta.context);
         for residual in &delta.residuals {

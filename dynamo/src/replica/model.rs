@@ -355,6 +355,7 @@ fn seen(replica: &Replica) -> Seen {
         partial: replica.is_partial(),
         asks: true,
         beyond: replica.beyond(),
+        waking: false,
         exact: replica.is_exact(),
     }
 }

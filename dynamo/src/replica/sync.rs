@@ -28,9 +28,35 @@ pub(super) struct Heard {
     /// What it last said that it knows of in some ranges only.
     pub(super) beyond: CausalContext,
     pub(super) filling: bool,
-    /// The newest placement under which it has spoken, and what it said first under that. Whoever has this has all that was written under
-    /// older placements; what came later comes by itself. `None`: it has not yet said all that it has.
+    /// The newest placement under which it has spoken, and what it said first under that, or first when it was filled. Whoever has this has all
+    /// that was written under older placements; what came later comes by itself. `None`: it has not yet said all that it has.
     pub(super) first: Option<(Epoch, CausalContext)>,
+    /// What its former lives have said, as long as this one has not said it too. Not empty: it has forgotten something, and what it says first is
+    /// not its memory.
+    pub(super) forgotten: CausalContext,
+}
+
+impl Heard {
+    /// This word of a node comes after what was heard of it before.
+    fn follow(&mut self, held: Self, epoch: Epoch) {
+        if held.replica == self.replica {
+            self.context.union(&held.context);
+            self.forgotten = held.forgotten;
+            // What it said while it was being filled was not its memory.
+            let remembers = self.filling || !held.filling || planted::FIRST_KEPT_OVER_FILLING.is_planted();
+            if remembers && held.first.as_ref().is_some_and(|(since, _)| *since >= epoch) {
+                self.first = held.first;
+            }
+        } else if !planted::FORMER_LIVES_FORGOTTEN.is_planted() {
+            self.forgotten = held.context;
+            self.forgotten.union(&held.forgotten);
+        }
+        // One that is being filled knows that it has lost something.
+        if self.filling || self.context.covers(&self.forgotten) {
+            self.forgotten = CausalContext::new();
+        }
+        self.filling |= !self.forgotten.is_empty();
+    }
 }
 
 /// What a replica with another context lacks.
@@ -133,23 +159,25 @@ impl Replica {
         large.then(|| self.context.clone())
     }
 
-    /// Another primary has told what it has seen. A replica that starts a new life is taken at its new word, however little that is.
-    pub fn hear(&mut self, node: NodeId, seen: &crate::protocol::Seen) {
+    /// Another primary has told what it has seen. A replica that starts a new life is taken at its new word, however little that is; it must be told what
+    /// its former lives had said if it asks, and for as long as it has not seen that. This returns it.
+    pub fn hear(&mut self, node: NodeId, seen: &crate::protocol::Seen) -> Option<CausalContext> {
         self.heed(&seen.context);
+        self.heed_former_lives(&seen.context);
         let mut heard = Heard {
             replica: seen.replica,
             context: seen.context.clone(),
             beyond: seen.beyond.clone(),
             filling: seen.filling,
             first: (!seen.partial).then(|| (seen.place.epoch, seen.context.clone())),
+            forgotten: CausalContext::new(),
         };
-        if let Some(held) = self.heard.remove(&node).filter(|held| held.replica == seen.replica) {
-            heard.context.union(&held.context);
-            if held.first.as_ref().is_some_and(|(epoch, _)| *epoch >= seen.place.epoch) {
-                heard.first = held.first;
-            }
+        if let Some(held) = self.heard.remove(&node) {
+            heard.follow(held, seen.place.epoch);
         }
+        let untold = (seen.waking || !heard.forgotten.is_empty()).then(|| heard.forgotten.clone());
         self.heard.insert(node, heard);
+        untold
     }
 
     /// The replica `replica` on `node` has acknowledged these events.

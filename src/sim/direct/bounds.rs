@@ -216,6 +216,7 @@ fn former_life() -> Verdict {
             partial,
             exact,
             asks,
+            waking: false,
         },
     );
     replica.overheard(NodeId(2), &Delta { replica: old, context, ..Delta::default() });

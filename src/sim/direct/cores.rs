@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication, Topology, Transition,
 };
@@ -133,6 +134,23 @@ impl Cores {
     pub(super) fn put(&mut self, at: u64, core: Dynamo) {
         self.at.insert(NodeId(at), core);
         self.input(at, Input::Topology(Arc::new(self.topology.clone())));
+    }
+
+    /// What a node has kept since it was booted, taken once.
+    pub(super) fn disk(&mut self, at: u64) -> Result<MemoryStore, String> {
+        let store = MemoryStore::new();
+        let kept = self.at.get_mut(&NodeId(at)).map(Dynamo::drain).unwrap_or_default();
+        store.apply(kept).map_err(|error| error.to_string())?;
+        Ok(store)
+    }
+
+    /// A node starts again, for the first time, on this disk.
+    pub(super) fn start_on(&mut self, at: u64, disk: &MemoryStore) -> Result<(), String> {
+        let seat = Seat { me: NodeId(at), incarnation: 2, core: 0, cores: 1, life: 500 + at, restarted: true };
+        let mut core = Dynamo::new(Config::default(), seat);
+        core.restore(disk).map_err(|error| error.to_string())?;
+        self.put(at, core);
+        Ok(())
     }
 
     /// What a right clock shows.

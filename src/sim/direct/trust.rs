@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use bytes::Bytes;
-use quorate_control::store::{Batch, MemoryStore, Space, Store};
+use quorate_control::store::{Batch, Space, Store};
 use quorate_crdt::NodeId;
-use quorate_dynamo::op::{Reply, RequestError};
-use quorate_dynamo::protocol::{Config, Message, Refusal};
-use quorate_dynamo::{Consistency as C, Dynamo, Seat};
+use quorate_dynamo::Consistency as C;
+use quorate_dynamo::op::{Query, Reply, RequestError};
+use quorate_dynamo::protocol::{Message, Refusal};
 
 use super::cores::{Cores, secs};
 use super::{Drills, Verdict, holds};
@@ -30,14 +30,12 @@ fn at_rest() -> Result<Cores, String> {
     Ok(net)
 }
 
-/// A node starts again, for the first time. What its disk had of a key may be gone, with nothing else changed.
+/// A node starts again on a disk that may have lost what it had of a key, with nothing else changed.
 fn restart(net: &mut Cores, at: u64, loses: Option<&str>) -> Verdict {
-    let store = MemoryStore::new();
-    let mut kept = net.at.get_mut(&NodeId(at)).map(Dynamo::drain).unwrap_or_default();
-    store.apply(std::mem::take(&mut kept)).map_err(|error| error.to_string())?;
+    let disk = net.disk(at)?;
     if let Some(lost) = loses {
         let mut row = None;
-        let found = store.scan(Space::Rows, &[], None, &mut |key, _| {
+        let found = disk.scan(Space::Rows, &[], None, &mut |key, _| {
             if !key.windows(lost.len()).any(|part| part == lost.as_bytes()) {
                 return ControlFlow::Continue(());
             }
@@ -47,13 +45,9 @@ fn restart(net: &mut Cores, at: u64, loses: Option<&str>) -> Verdict {
         found.map_err(|error| error.to_string())?;
         let mut loss = Batch::default();
         loss.delete(Space::Rows, row.ok_or("it was not kept")?);
-        store.apply(loss).map_err(|error| error.to_string())?;
+        disk.apply(loss).map_err(|error| error.to_string())?;
     }
-    let seat = Seat { me: NodeId(at), incarnation: 2, core: 0, cores: 1, life: 500 + at, restarted: true };
-    let mut core = Dynamo::new(Config::default(), seat);
-    core.restore(&store).map_err(|error| error.to_string())?;
-    net.put(at, core);
-    Ok(())
+    net.start_on(at, &disk)
 }
 
 fn all_have_ten(net: &Cores) -> Verdict {
@@ -112,7 +106,7 @@ fn written_in_doubt() -> Verdict {
 
 fn read_in_doubt() -> Verdict {
     let mut net = in_doubt()?;
-    let answer = net.query(3, "k3", quorate_dynamo::op::Query::Get, C::One);
+    let answer = net.query(3, "k3", Query::Get, C::One);
     let refused = |answer: &Option<Result<Reply, RequestError>>| {
         let Some(Err(RequestError::Refused { refused, .. })) = answer else { return false };
         refused.iter().any(|(_, why)| *why == Refusal::Quarantined)

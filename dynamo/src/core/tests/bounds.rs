@@ -190,6 +190,7 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
         partial,
         exact,
         asks,
+        waking: false,
     };
     replica.hear(node(2), &seen);
     replica.overheard(node(2), &Delta { replica: old, context: context.clone(), ..Delta::default() });
