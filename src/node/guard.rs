@@ -129,13 +129,16 @@ mod tests {
         }
     }
 
+    /// One way to ask for durability.
+    type Asks = fn(&Guarded<dyn Commit>, Done);
+
     fn failed(failure: &Failure) -> bool {
         failure.borrow().as_deref().is_some_and(|error| matches!(error, StoreError::Full))
     }
 
     #[test]
     fn what_fails_on_the_disk_is_told_to_the_node_and_to_whoever_asked() {
-        let asks: [fn(&Guarded<dyn Commit>, Done); 2] = [|disk, done| disk.commit(done), |disk, done| disk.commit_durably(done)];
+        let asks: [Asks; 2] = [|disk, done| disk.commit(done), |disk, done| disk.commit_durably(done)];
         for ask in asks {
             let (failure, told) = (Failure::new(None), Arc::new(Mutex::new(None)));
             let telling = Arc::clone(&told);

@@ -64,12 +64,13 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
         "reap-by-own-clock" | "reap-at-one" => vec![("a clock two hours ahead", clock_ahead())],
         "reap-without-a-look" => vec![("an expiry extended while the reaper is cut off", extended())],
         "expiry-outlives-set" => vec![("a set over a value that expires", set_over_expiry())],
-        "renew-by-one" => vec![("an older disk after an hour ahead", older_disk())],
         "switch-without-spread" => vec![("a move away from the one that knows", leaving())],
         "lives-reused" => vec![("away and back", away_and_back())],
         "chunk-of-any-stream" | "pull-once" => vec![("a wiped node behind a link that drops", wiped())],
         "topology-from-the-leader-alone" => vec![("a leader that joined while a node was away", unknown_leader())],
-        "renew-by-one" => vec![("a disk from three starts before", set_back())],
+        "renew-by-one" => {
+            vec![("a disk from three starts before", set_back()), ("an older disk after an hour ahead", older_disk())]
+        }
         "plane-fails-alone" => vec![("a disk that fails under the control group", control_disk())],
         "oversize-frame-dropped" => vec![("many elements at once", many_elements())],
         _ => Vec::new(),

@@ -145,7 +145,8 @@ impl Dynamo {
             return false;
         }
         let Op::Mutate(key, mutation) = &flight.request.op else { return false };
-        let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition)).filter(|_| self.executes(flight.place, &flight.request.op));
+        let replica =
+            self.replicas.get(&(flight.place.keyspace, flight.place.partition)).filter(|_| self.executes(flight.place, &flight.request.op));
         let stamped = replica.is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis));
         flight.request.op.names_time() || (stamped && !self.remembers(flight))
     }

@@ -31,21 +31,21 @@ fn at_rest() -> Result<Cores, String> {
 }
 
 /// A node starts again on a disk that may have lost what it had of a key, with nothing else changed.
-fn restart(net: &mut Cores, at: u64, loses: Option<&str>) -> Verdict {
+fn restart(net: &mut Cores, at: u64, lost: Option<&str>) -> Verdict {
     let disk = net.disk(at)?;
-    if let Some(lost) = loses {
+    if let Some(key_text) = lost {
         let mut row = None;
         let found = disk.scan(Space::Rows, &[], None, &mut |key, _| {
-            if !key.windows(lost.len()).any(|part| part == lost.as_bytes()) {
+            if !key.windows(key_text.len()).any(|part| part == key_text.as_bytes()) {
                 return ControlFlow::Continue(());
             }
             row = Some(Bytes::copy_from_slice(key));
             ControlFlow::Break(())
         });
         found.map_err(|error| error.to_string())?;
-        let mut loss = Batch::default();
-        loss.delete(Space::Rows, row.ok_or("it was not kept")?);
-        disk.apply(loss).map_err(|error| error.to_string())?;
+        let mut batch = Batch::default();
+        batch.delete(Space::Rows, row.ok_or("it was not kept")?);
+        disk.apply(batch).map_err(|error| error.to_string())?;
     }
     net.start_on(at, &disk)
 }
