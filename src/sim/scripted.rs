@@ -160,9 +160,10 @@ fn unknown_leader() -> Plan {
     script.at(8_000, Action::Crash(2)).at(8_000, Action::Crash(3)).at(9_000, Action::Restart(3)).done()
 }
 
-/// A node starts some times, then once more with the disk that it had before.
+/// A node starts some times, then once more with the disk that it had before. Of so many keys each node is to remove one in the end.
 fn set_back() -> Plan {
-    let script = Script::new(&[3]).ask(200, (1, ALL), Kind::Cell, Deed::Set).at(500, Action::Backup(2));
+    let script = Script::new(&[3]).ask(200, (1, ALL), Kind::Cell, Deed::Set).ask(200, (2, ALL), Kind::Counter, Deed::Count(1));
+    let script = script.ask(200, (3, ALL), Kind::Set, Deed::Add(vec![1])).at(500, Action::Backup(2));
     let again = |script: Script, at| script.at(at, Action::Crash(2)).at(at + 300, Action::Restart(2));
     let script = [1_000, 2_000, 3_000].into_iter().fold(script, again);
     script.at(4_000, Action::Crash(2)).at(8_000, Action::Restore(2)).done()
@@ -192,6 +193,11 @@ mod tests {
     #[test]
     fn a_leader_that_joined_while_a_node_was_away_is_let_in() {
         keeps_every_promise(&unknown_leader());
+    }
+
+    #[test]
+    fn a_node_whose_disk_is_set_back_is_reached_again() {
+        keeps_every_promise(&set_back());
     }
 
     #[test]
