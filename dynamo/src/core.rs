@@ -13,6 +13,7 @@ mod fill;
 mod flight;
 mod forwards;
 mod heal;
+mod help;
 mod hints;
 mod ledger;
 mod limits;
@@ -259,8 +260,11 @@ impl Dynamo {
             Message::Forwarded { id, result } => self.on_forwarded(now, (from, id), result, effects),
             Message::Seen(all) => self.on_seen(now, from, all, effects),
             Message::Former { place, replica, events } => self.on_former(now, from, place, (replica, &events), effects),
-            Message::Repair { place, delta } => self.on_repair(now, from, place, &delta),
-            Message::Behind { place, range } => self.on_behind(now, from, place, range, effects),
+            Message::Ask { place, ask } => self.on_ask(from, place, &ask, effects),
+            Message::Repair { place, delta, answers } => {
+                self.on_repair(now, from, (place, &delta), answers.map(|answers| *answers), effects);
+            }
+            Message::Behind { place, range, name } => self.on_behind(now, from, (place, range), name, effects),
             Message::Pull { place, stream, range, after } => self.on_pull(from, place, (stream, &range, after), effects),
             Message::Chunk { place, stream, piece } => self.on_chunk(now, from, place, (stream, piece), effects),
             Message::Lapsed { id, place, keys } => self.on_lapsed(now, from, (id, place), &keys, effects),
@@ -293,6 +297,8 @@ impl Dynamo {
             self.healing.forget_told(node);
             self.hand_off(node, effects);
             self.meet_clock(now, effects);
+            // Neither waits for the next tick to hear what the other has.
+            self.on_anti_entropy(now, effects);
         } else {
             self.fail_flights(now, node, effects);
         }

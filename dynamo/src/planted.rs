@@ -145,6 +145,12 @@ quorate_crdt::bugs! {
     RANGES_FIT_A_FRAME = "ranges-fit-a-frame": "a large key is not read where a replica has missed it";
     /// Whoever holds the partition sends what one of them lacks.
     EVERYBODY_HELPS = "everybody-helps": "what one replica has missed is sent to it by each of the others";
+    /// What is under way is asked for again.
+    ASKED_AGAIN_EACH_TICK = "asked-again-each-tick": "while a round trip takes long, what one replica has missed is sent to it again and again";
+    /// What others have just got is asked for at once.
+    ASKED_BEFORE_OVERDUE = "asked-before-overdue": "what is on its way to a replica is sent to it once more as a repair";
+    /// One helper has forgotten an event.
+    STREAMED_AT_ONCE = "streamed-at-once": "a partition is streamed though another replica remembers what is lacking";
     /// The same replica is asked for help each time.
     ONE_HELPER_FOR_EVER = "one-helper-for-ever": "a replica waits for help from one that cannot give it";
 }

@@ -259,14 +259,23 @@ pub enum Message {
         /// The outcome.
         result: Result<Answer, RequestError>,
     },
-    /// What my replicas have seen; send me what I lack. Unacknowledged, repeated.
+    /// What my replicas have seen. Unacknowledged, repeated.
     Seen(Vec<Seen>),
+    /// Send me what I have missed.
+    Ask {
+        /// Which partition.
+        place: Place,
+        /// What.
+        ask: Box<Ask>,
+    },
     /// Join this; no answer is expected: anti-entropy and handoff.
     Repair {
         /// Which partition.
         place: Place,
         /// What to join.
         delta: Delta,
+        /// Which question this answers; `None`: it was kept for the receiver.
+        answers: Option<Box<Answers>>,
     },
     /// You lack events that I do not remember one by one, or whose range is too large for a message: pull that range from me.
     Behind {
@@ -274,6 +283,8 @@ pub enum Message {
         place: Place,
         /// What to pull.
         range: Range,
+        /// From the question.
+        name: StreamId,
     },
     /// Send the next piece of a range.
     Pull {
@@ -348,13 +359,45 @@ pub enum Message {
     },
 }
 
-/// Names a stream of chunks: who asks, in which life, and which of its streams. A chunk of any other stream is ignored.
+/// Names a stream of chunks, or a conversation about what was missed: who asks, in which life, and which of these. An answer to any other is
+/// ignored, or is at least no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamId {
     /// The life that the asking node is in: [`Seat::life`](crate::Seat::life).
     pub life: u64,
-    /// Counts the streams of this core in this life.
+    /// Counts the streams and conversations of this core in this life.
     pub number: u64,
+}
+
+/// Events that a replica lacks, though others have had them for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ask {
+    /// Comes back in the answers. The same for all questions of one conversation, in which nothing but `after` changes.
+    pub name: StreamId,
+    /// What is lacking of what the receiver has said that it has.
+    pub events: CausalContext,
+    /// Where the last answer ended.
+    pub after: Option<Range>,
+}
+
+/// What a repair answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answers {
+    /// From the question.
+    pub name: StreamId,
+    /// What comes after this.
+    pub then: Then,
+}
+
+/// What comes after one of several answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Then {
+    /// Another one.
+    More,
+    /// The next question, about what comes after this range.
+    GoOn(Range),
+    /// Nothing: that was all.
+    End,
 }
 
 /// What answers a [`Message::Pull`].
@@ -392,10 +435,36 @@ pub struct Seen {
     pub partial: bool,
     /// Whether its rows say just what its context says, so that one with the same context must have the same digest.
     pub exact: bool,
-    /// Whether it asks the receiver, of all who hold the partition, to send what it lacks.
-    pub asks: bool,
     /// Whether it asks the receiver what its former lives had seen.
     pub waking: bool,
+}
+
+/// What messages are for. Whatever is not for a request is bulk that may wait behind requests (the transport's repair class).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Purpose {
+    /// Somebody waits for it.
+    Request,
+    /// What replicas say of themselves.
+    Report,
+    /// Events that were missed, one by one.
+    Repair,
+    /// Partitions and keys, piece by piece.
+    Stream,
+    /// What is kept for absent primaries.
+    Hint,
+}
+
+impl Purpose {
+    /// How it is called in metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Report => "report",
+            Self::Repair => "repair",
+            Self::Stream => "stream",
+            Self::Hint => "hint",
+        }
+    }
 }
 
 /// How the driver finds the core that a message is for.
@@ -416,6 +485,7 @@ impl Message {
             Self::Write { place, .. }
             | Self::Read { place, .. }
             | Self::Forward { place, .. }
+            | Self::Ask { place, .. }
             | Self::Repair { place, .. }
             | Self::Behind { place, .. }
             | Self::Pull { place, .. }
@@ -468,20 +538,24 @@ impl Message {
         )
     }
 
-    /// Whether it is bulk that may wait behind requests (the transport's repair class).
-    pub fn is_repair(&self) -> bool {
-        matches!(
-            self,
-            Self::Repair { .. }
-                | Self::Chunk { .. }
-                | Self::Pull { .. }
-                | Self::Behind { .. }
-                | Self::Hint { .. }
-                | Self::Former { .. }
-                | Self::Lapsed { .. }
-                | Self::LapsedToo { .. }
-                | Self::Seen(_)
-        )
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        match self {
+            Self::Write { .. }
+            | Self::Written { .. }
+            | Self::Read { .. }
+            | Self::Same { .. }
+            | Self::Different { .. }
+            | Self::Refused { .. }
+            | Self::Forward { .. }
+            | Self::Forwarded { .. }
+            | Self::Clock { .. }
+            | Self::Time { .. } => Purpose::Request,
+            Self::Seen(_) | Self::Former { .. } | Self::Lapsed { .. } | Self::LapsedToo { .. } => Purpose::Report,
+            Self::Ask { .. } | Self::Repair { .. } | Self::Behind { .. } => Purpose::Repair,
+            Self::Pull { .. } | Self::Chunk { .. } => Purpose::Stream,
+            Self::Hint { .. } => Purpose::Hint,
+        }
     }
 }
 

@@ -70,8 +70,6 @@ pub struct Replica {
     heard: BTreeMap<NodeId, Heard>,
     /// Whether they have the same.
     trust: Trust,
-    /// The context at the last tick: what is newer may still be under way and is not worth repairing yet.
-    quiet: CausalContext,
     /// Whether the replica is still being filled: it must neither be read nor copied from.
     filling: bool,
     /// The placement's epoch when this replica was last placed here. No topology up to it says anything about the replica.
@@ -91,7 +89,6 @@ impl Replica {
             residuals: Residuals::default(),
             heard: BTreeMap::new(),
             trust: Trust::default(),
-            quiet: CausalContext::new(),
             filling: false,
             placed: Epoch::default(),
             life: Life::default(),
@@ -182,7 +179,9 @@ impl Replica {
             part.settled.iter().for_each(|dot| self.settle(*dot, || part.range.clone()));
         }
         for part in &delta.parts {
-            if planted::RESIDUAL_SKIPPED.is_planted() || (planted::ADOPT_AT_THE_END.is_planted() && part.settled.is_empty()) {
+            if planted::RESIDUAL_SKIPPED.is_planted()
+                || (planted::ADOPT_AT_THE_END.is_planted() && matches!(part.range, Range::Slice { .. }))
+            {
                 continue;
             }
             self.hold(&part.range, &delta.context);
@@ -249,9 +248,15 @@ impl Replica {
     fn capture(&self, ranges: Vec<(Range, Vec<Dot>)>) -> Delta {
         let parts = Vec::with_capacity(ranges.len());
         let mut delta = Delta { replica: self.id, context: self.context.clone(), parts, residuals: Vec::new() };
-        for (range, settled) in ranges {
+        for (range, mut settled) in ranges {
             delta.residuals.extend(self.residuals.within(&range));
-            delta.parts.push(Part { rows: self.rows.copy_of(&range), range, settled });
+            let rows = self.rows.copy_of(&range);
+            // What lives in a row is settled by it. Most parts are one row with one event.
+            if let (Range::Row(_), [(_, row)]) = (&range, rows.as_slice()) {
+                settled.retain(|dot| row.get(*dot).is_none());
+            }
+            settled.sort_unstable();
+            delta.parts.push(Part { range, rows, settled });
         }
         delta
     }

@@ -16,8 +16,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::Counters;
 use quorate_dynamo::op::{Answer, Op, PartitionOp, Request, RequestError};
-use quorate_dynamo::protocol::ReplicaSummary;
-use quorate_gossip::transport::Class;
+use quorate_dynamo::protocol::{Purpose, ReplicaSummary};
 use tokio::time::Instant;
 
 use crate::data::name_of;
@@ -85,16 +84,16 @@ struct NodeLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClassLabel {
-    class: &'static str,
+struct PurposeLabel {
+    purpose: &'static str,
 }
 
-/// Traffic between nodes, by class.
+/// Traffic between the data planes of nodes, by what it is for.
 #[derive(Clone, Default)]
 struct Traffic {
-    frames: Family<ClassLabel, Counter>,
-    bytes: Family<ClassLabel, Counter>,
-    dropped: Family<ClassLabel, Counter>,
+    frames: Family<PurposeLabel, Counter>,
+    bytes: Family<PurposeLabel, Counter>,
+    dropped: Family<PurposeLabel, Counter>,
 }
 
 /// What the cores of the node have done, summed.
@@ -195,14 +194,8 @@ impl Meter {
     }
 
     /// A frame was given to the transport, which took it or did not.
-    pub(super) fn sent(&self, class: Class, bytes: usize, taken: bool) {
-        let label = ClassLabel {
-            class: match class {
-                Class::Control => "control",
-                Class::Data => "data",
-                Class::Repair => "repair",
-            },
-        };
+    pub(super) fn sent(&self, purpose: Purpose, bytes: usize, taken: bool) {
+        let label = PurposeLabel { purpose: purpose.name() };
         if taken {
             self.traffic.frames.get_or_create(&label).inc();
             self.traffic.bytes.get_or_create(&label).inc_by(bytes as u64);

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, RequestError};
-use quorate_dynamo::protocol::{Message, Refusal};
+use quorate_dynamo::protocol::{Message, Purpose, Refusal};
 use quorate_gossip::transport::{Class, Transport};
 use quorate_gossip::wire;
 use tokio::sync::{mpsc, oneshot};
@@ -27,7 +27,7 @@ pub(super) type Report = (KeyspaceId, Vec<(Partition, Epoch)>);
 /// The effects of one turn of a shard, sorted by who gets them.
 #[derive(Default)]
 pub(super) struct Release {
-    pub(super) frames: Vec<(NodeId, Class, Bytes)>,
+    pub(super) frames: Vec<(NodeId, Purpose, Bytes)>,
     pub(super) replies: Vec<(Waiter, Result<Answer, RequestError>)>,
     pub(super) waited: Vec<(oneshot::Sender<u32>, u32)>,
     pub(super) reports: Vec<Report>,
@@ -45,32 +45,32 @@ impl Release {
         self.frames.iter().map(|(_, _, frame)| frame.len()).sum()
     }
 
-    /// All messages of one wake-up for one peer and class become one frame, unless that would be huge. A single message travels however long it is;
+    /// All messages of one wake-up for one peer and purpose become one frame, unless that would be huge. A single message travels however long it is;
     /// beyond `max`, which is what a node can take, whoever waits for it is told.
-    pub(super) fn add_frames(&mut self, to: NodeId, class: Class, mut messages: Vec<Message>, max: usize) {
+    pub(super) fn add_frames(&mut self, to: NodeId, purpose: Purpose, mut messages: Vec<Message>, max: usize) {
         let frame = wire::encode(&messages);
         if frame.len() <= FRAME_BYTES || messages.len() == 1 {
             let bytes = frame.len();
             if bytes <= max {
                 let lost = bytes > PLANTED_FRAME_BYTES && OVERSIZE_FRAME_DROPPED.is_planted();
-                self.frames.extend((!lost).then_some((to, class, frame)));
+                self.frames.extend((!lost).then_some((to, purpose, frame)));
             } else if let Some(message) = messages.pop() {
                 tracing::warn!(node = %to, bytes, "a message that is longer than a node can take was not sent");
-                self.refuse(to, class, &message, (bytes, max));
+                self.refuse(to, purpose, &message, (bytes, max));
             }
             return;
         }
         let second = messages.split_off(messages.len() / 2);
-        self.add_frames(to, class, messages, max);
-        self.add_frames(to, class, second, max);
+        self.add_frames(to, purpose, messages, max);
+        self.add_frames(to, purpose, second, max);
     }
 
     /// Tells whoever waits for a message that is too long: who asked for it, if it is an answer; this node's own core, if it is a question. What
     /// nobody waits for is small, or comes again in pieces.
-    fn refuse(&mut self, to: NodeId, class: Class, message: &Message, (bytes, max): (usize, usize)) {
+    fn refuse(&mut self, to: NodeId, purpose: Purpose, message: &Message, (bytes, max): (usize, usize)) {
         let (bytes, max) = (bytes as u64, max as u64);
         if let Some(refusal) = refusal(message, bytes, max) {
-            self.frames.push((to, class, wire::encode(&vec![refusal])));
+            self.frames.push((to, purpose, wire::encode(&vec![refusal])));
         } else if let Some(id) = message.question().filter(|_| !OVERSIZE_QUESTION_FORGOTTEN.is_planted()) {
             self.unsent.push((to, Message::Refused { id, reason: Refusal::TooLong { bytes } }));
         }
@@ -100,10 +100,11 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Lets everybody know. Frames that the transport does not take are lost, which the protocol repairs; a client that gave up is not missed.
     pub(super) fn release(&self, release: Release) {
-        for (to, class, frame) in release.frames {
+        for (to, purpose, frame) in release.frames {
             let bytes = frame.len();
+            let class = if purpose == Purpose::Request { Class::Data } else { Class::Repair };
             let taken = self.transport.send(to, class, frame);
-            self.meter.sent(class, bytes, taken);
+            self.meter.sent(purpose, bytes, taken);
         }
         for (waiter, result) in release.replies {
             self.meter.replied(&waiter.sample, &result);

@@ -9,9 +9,8 @@ use quorate_control::store::{Commit, Store, StoreError};
 use quorate_crdt::NodeId;
 use quorate_crdt::Now;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use quorate_dynamo::protocol::{Effect, Input, Message, ReplicaSummary, Ticket, Timer};
+use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, ReplicaSummary, Ticket, Timer};
 use quorate_dynamo::{Counters, Dynamo};
-use quorate_gossip::transport::Class;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -331,12 +330,11 @@ impl Shard {
     /// armed here: nobody outside can see them.
     fn sort_effects(&mut self) -> (Release, Release) {
         let (mut release, mut failed) = (Release::default(), Release::default());
-        let mut sends: BTreeMap<(NodeId, Class), Vec<Message>> = BTreeMap::new();
+        let mut sends: BTreeMap<(NodeId, Purpose), Vec<Message>> = BTreeMap::new();
         for effect in std::mem::take(&mut self.effects) {
             match effect {
                 Effect::Send { to, message } => {
-                    let class = if message.is_repair() { Class::Repair } else { Class::Data };
-                    sends.entry((to, class)).or_default().push(message);
+                    sends.entry((to, message.purpose())).or_default().push(message);
                 }
                 Effect::Reply { ticket, result } => {
                     if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
@@ -366,8 +364,8 @@ impl Shard {
         if self.commits.too_much() {
             sends.clear();
         }
-        for ((to, class), messages) in sends {
-            release.add_frames(to, class, messages, self.around.message_bytes_max);
+        for ((to, purpose), messages) in sends {
+            release.add_frames(to, purpose, messages, self.around.message_bytes_max);
         }
         self.owed.extend(release.unsent.drain(..).map(|(from, message)| Input::Message { from, message }));
         (release, failed)

@@ -17,11 +17,16 @@ STALE_WRITES = 20_000 if NIGHTLY else 4_000
 MIB = 1024 * 1024
 
 
-def metric(node, name):
-    """The sum of a metric over its labels."""
+def metric(node, name, *labels):
+    """The sum of a metric over its labels, or over those that contain one of `labels`."""
     with urllib.request.urlopen(f"http://{node.ready['http']}/metrics", timeout=10) as answer:
-        lines = answer.read().decode().splitlines()
-    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((name + "{", name + " ")))
+        lines = [line for line in answer.read().decode().splitlines() if line.startswith((name + "{", name + " "))]
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if not labels or any(f'"{label}"' in line for label in labels))
+
+
+def sent(node):
+    """Bytes that the node has sent to the others so far, by what they are for."""
+    return {purpose: metric(node, "quorate_frames_sent_bytes_total", purpose) for purpose in ("request", "report", "repair", "stream", "hint")}
 
 
 def all_equal(answers, expected):
@@ -99,21 +104,27 @@ def check_a_node_that_is_away_for_long_costs_bounded_memory_and_catches_up():
         with a.connect(120) as connection:
             all_equal(connection.pipeline([("CL", "ALL", "SET", f"k{n}", value) for n in range(keys)]), "OK")
         cluster.wait_converged(30)
-        resident, streams = [node.resident_bytes() for node in (a, b)], metric(c, "quorate_streams_total")
+        resident = [node.resident_bytes() for node in (a, b)]
         c.kill()
         with a.connect(120) as connection:
             for at in range(0, AWAY_WRITES, 20_000):
                 commands = [("CL", "QUORUM", "SET", f"k{n % keys}", b"%0100d" % n) for n in range(at, at + 20_000)]
                 all_equal(connection.pipeline(commands), "OK")
         grown = [node.resident_bytes() - before for node, before in zip((a, b), resident)]
-        sent = sum(metric(node, "quorate_frames_sent_bytes_total") for node in (a, b))
+        before = [sent(node) for node in (a, b)]
         begun = time.monotonic()
         c.start()
         wait_until("it has caught up", lambda: all(node.status()["converged"] for node in cluster.nodes), 120)
         took = time.monotonic() - begun
-        sent = sum(metric(node, "quorate_frames_sent_bytes_total") for node in (a, b)) - sent
-        own = min(keys, AWAY_WRITES) * (len("k12345") + 100)
-        print(f"away for {AWAY_WRITES} writes: the others grew by {[g // MIB for g in grown]} MiB; caught up in {took:.1f} s "
-              f"with {sent / MIB:.1f} MiB, {sent / own:.2f} of the rows' own bytes; streams {metric(c, 'quorate_streams_total') - streams:.0f}")
+        spent = {purpose: sum(sent(node)[purpose] - was[purpose] for node, was in zip((a, b), before)) for purpose in before[0]}
+        back = sent(c)
+        rows = min(keys, AWAY_WRITES) * (len("k12345") + 100)
+        streams = metric(c, "quorate_streams_total")
+        print(f"away for {AWAY_WRITES} writes to {keys} keys: the others grew by {[g // MIB for g in grown]} MiB; caught up in {took:.1f} s with "
+              f"{sum(spent.values()) / rows:.2f} of the rows' own {rows / MIB:.1f} MiB: {({k: f'{v / MIB:.2f} MiB' for k, v in spent.items()})}; "
+              f"it sent {({k: f'{v / MIB:.2f} MiB' for k, v in back.items()})}; {streams:.0f} streams", flush=True)
         assert all(growth < 400 * MIB for growth in grown), grown
+        # An event that has been overwritten costs its name.
+        overwritten = max(0, AWAY_WRITES - keys) * 3
+        assert sum(spent.values()) <= 1.3 * (rows + overwritten) and streams == 0, (spent, rows, overwritten, streams)
         assert c.call("CL", "ONE", "GET", "k7") == a.call("CL", "ALL", "GET", "k7")

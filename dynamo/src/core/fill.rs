@@ -49,17 +49,14 @@ pub(super) struct Pull {
 }
 
 impl Dynamo {
-    /// This node lacks what `from` can only stream.
-    pub(super) fn on_behind(&mut self, now: Now, from: NodeId, place: Place, range: Range, effects: &mut Vec<Effect>) {
-        let at = (place.keyspace, place.partition);
-        let streamed = !matches!(range, Range::Row(_));
-        if streamed && self.replicas.contains_key(&at) && !self.healing.pulls.contains_key(&at) {
-            self.begin_stream(now, at, (from, range, None), effects);
-        }
-    }
-
     /// On a full disk nothing is streamed before there is room again.
-    fn begin_stream(&mut self, now: Now, at: At, (source, range, mends): (NodeId, Range, Option<Mend>), effects: &mut Vec<Effect>) {
+    pub(super) fn begin_stream(
+        &mut self,
+        now: Now,
+        at: At,
+        (source, range, mends): (NodeId, Range, Option<Mend>),
+        effects: &mut Vec<Effect>,
+    ) {
         if self.standing.disk_full {
             return;
         }

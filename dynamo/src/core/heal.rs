@@ -6,27 +6,30 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition, Phase};
 use quorate_crdt::{NodeId, Now};
 
 use super::fill::Pull;
+use super::help::Want;
 use super::hints::Hints;
 use super::wake::{Waking, former_lives};
 use super::{At, Dynamo};
 use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
-use crate::replica::{Delta, Range, Replica};
+use crate::replica::Replica;
 
 /// A replica that has nothing new to tell still tells it every so many ticks, for those that missed it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
-/// Repair sent to one replica in answer to one report, in chunks.
-const REPAIR_CHUNKS: usize = 8;
 
 /// State of the healings of one core.
 #[derive(Debug, Default)]
 pub(super) struct Healing {
-    ticks: u64,
+    pub(super) ticks: u64,
     /// What each node was last told of each replica: events seen, placement, whether it was being filled and partial.
     told: BTreeMap<(NodeId, At), (u64, Epoch, bool, bool)>,
     /// Partitions being streamed to this node.
     pub(super) pulls: BTreeMap<At, Pull>,
-    /// The number of the last stream.
+    /// What replicas lack that is not streamed to them.
+    pub(super) wants: BTreeMap<At, Want>,
+    /// The tick at which each node last answered a question about what was missed.
+    pub(super) helped_at: BTreeMap<NodeId, u64>,
+    /// The number of the last stream or conversation.
     pub(super) streams: u64,
     /// What is kept for absent primaries.
     pub(super) hints: Hints,
@@ -43,6 +46,7 @@ impl Healing {
     pub(super) fn forget_place(&mut self, at: At) {
         self.pulls.remove(&at);
         self.waking.forget(at);
+        self.wants.remove(&at);
         self.told.retain(|(_, held), _| *held != at);
     }
 }
@@ -64,20 +68,23 @@ impl Dynamo {
                 self.dirty.insert(at);
             }
             let leaving = self.is_leaving(at);
+            let mut helped = false;
             if !leaving {
                 self.settle_lost(at, (&others, placement.epoch));
                 self.go_on_streaming(now, at, effects);
                 self.go_on_mending(now, at, effects);
                 self.go_on_filling(now, at, &placement, effects);
+                helped = self.go_on_asking(now, at, effects);
             }
-            let (helper, urgent) = self.helper(at, &others);
+            // What has been seen while much is coming is torn to pieces, and long; it is told when that is over, or in reminders.
             for node in others {
                 if !self.routes.reachable(node) {
                     continue;
                 }
-                let asks = helper == Some(node) || planted::EVERYBODY_HELPS.is_planted();
-                let remind = reminder || leaving || (asks && urgent) || self.healing.waking.awaits(at, node);
-                self.tell(at, placement.epoch, node, (remind, asks), &mut reports);
+                let remind = reminder || leaving || self.healing.waking.awaits(at, node);
+                if remind || !helped {
+                    self.tell(at, placement.epoch, node, remind, &mut reports);
+                }
             }
         }
         for (to, all) in reports {
@@ -111,20 +118,8 @@ impl Dynamo {
         }
     }
 
-    /// Whom of `others` a replica asks for what it lacks, and whether it is known to lack something: then it asks each tick until that has
-    /// come. One at a time, or all would send the same; another each tick, or one that cannot help would be waited for.
-    fn helper(&self, at: At, others: &[NodeId]) -> (Option<NodeId>, bool) {
-        let Some(replica) = self.replicas.get(&at) else { return (None, false) };
-        let reachable: Vec<NodeId> = others.iter().copied().filter(|node| self.routes.reachable(*node)).collect();
-        let ahead: Vec<NodeId> = reachable.iter().copied().filter(|node| replica.lacks_some_of(*node)).collect();
-        let from = if ahead.is_empty() { &reachable } else { &ahead };
-        let turn = if planted::ONE_HELPER_FOR_EVER.is_planted() { 0 } else { self.healing.ticks };
-        let helper = (!from.is_empty()).then(|| from[(turn % from.len() as u64) as usize]);
-        (helper, !ahead.is_empty())
-    }
-
     /// Reports what a replica has seen, unless `to` was told just that and need not be reminded.
-    fn tell(&mut self, at: At, epoch: Epoch, to: NodeId, (remind, asks): (bool, bool), reports: &mut BTreeMap<NodeId, Vec<Seen>>) {
+    fn tell(&mut self, at: At, epoch: Epoch, to: NodeId, remind: bool, reports: &mut BTreeMap<NodeId, Vec<Seen>>) {
         let Some(replica) = self.replicas.get(&at) else { return };
         let state = (replica.context().event_count(), epoch, replica.filling(), replica.is_partial());
         let told = self.healing.told.insert((to, at), state);
@@ -138,18 +133,18 @@ impl Dynamo {
                 filling: replica.filling(),
                 partial: replica.is_partial(),
                 exact: replica.is_exact(),
-                asks: asks && (!self.standing.disk_full || planted::FULL_DISK_TAKES_REPAIRS.is_planted()),
                 waking: self.healing.waking.awaits(at, to),
             });
         }
     }
 
-    /// Another node has told what its replicas have seen: send what they lack. One that leaves lacks nothing, but must learn what is known here.
+    /// Another node has told what its replicas have seen. One that leaves asks for nothing, but must learn what is known here.
     pub(super) fn on_seen(&mut self, now: Now, from: NodeId, all: Vec<Seen>, effects: &mut Vec<Effect>) {
         let mut answers = BTreeMap::new();
         for seen in all {
             let at = (seen.place.keyspace, seen.place.partition);
             let Some(replica) = self.replicas.get_mut(&at) else { continue };
+            let new = replica.is_new(from, seen.replica);
             let (filling, former) = (replica.filling(), replica.hear(from, &seen));
             if replica.filling() != filling {
                 self.dirty.insert(at);
@@ -159,14 +154,18 @@ impl Dynamo {
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
             let Some(epoch) = self.routes.placement(at.0, at.1).map(|placement| placement.epoch) else { continue };
-            if self.others(at).contains(&from) {
-                effects.extend(former.map(|events| former_lives(from, &seen, events)));
-                if seen.asks {
-                    self.send_missing(from, &seen, effects);
-                }
-            } else {
-                self.tell(at, epoch, from, (true, true), &mut answers);
+            // Whoever begins to listen, or has begun a new life, may have lost what it had: neither waits for the other's next tick.
+            if new {
+                self.want_at_once(now, at, from, effects);
+            }
+            let leaves = !self.others(at).contains(&from);
+            if new || leaves {
+                self.tell(at, epoch, from, true, &mut answers);
+            }
+            if leaves {
                 self.healing.told.remove(&(from, at));
+            } else {
+                effects.extend(former.map(|events| former_lives(from, &seen, events)));
             }
         }
         for (to, all) in answers {
@@ -174,29 +173,6 @@ impl Dynamo {
         }
         self.let_go();
         self.look_after_waiters(now, effects);
-    }
-
-    fn send_missing(&mut self, to: NodeId, seen: &Seen, effects: &mut Vec<Effect>) {
-        let replica = self.replicas.get(&(seen.place.keyspace, seen.place.partition)).filter(|replica| !replica.is_outvoted());
-        let Some(replica) = replica else { return };
-        let missing = replica.overdue_at(&seen.context, self.config.chunk_bytes, REPAIR_CHUNKS);
-        let place = seen.place;
-        // One that is being filled pulls by itself what it lacks of the whole.
-        if let Some(range) = missing.behind.filter(|range| *range != Range::ALL || !seen.filling) {
-            effects.push(Effect::Send { to, message: Message::Behind { place, range } });
-        }
-        self.counters.repairs_sent += missing.deltas.len() as u64;
-        effects.extend(missing.deltas.into_iter().map(|delta| Effect::Send { to, message: Message::Repair { place, delta } }));
-    }
-
-    pub(super) fn on_repair(&mut self, now: Now, from: NodeId, place: Place, delta: &Delta) {
-        let room = self.has_room_for(place, delta) || planted::FULL_DISK_TAKES_REPAIRS.is_planted();
-        if room && self.join(now, place, delta) {
-            self.counters.repairs_joined += 1;
-            if let Some(replica) = self.replica_mut(place) {
-                replica.overheard(from, delta);
-            }
-        }
     }
 
     /// Tells the control plane which phases of moves are done here; again each tick until the topology shows it.

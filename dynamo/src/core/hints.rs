@@ -86,7 +86,7 @@ impl Dynamo {
             let epoch = self.routes.placement(at.0, at.1).map_or(Epoch::default(), |placement| placement.epoch);
             let place = Place { keyspace: at.0, partition: at.1, epoch };
             for delta in kept.missing_at(&CausalContext::new(), self.config.chunk_bytes, usize::MAX).deltas {
-                effects.push(Effect::Send { to: owner, message: Message::Repair { place, delta } });
+                effects.push(Effect::Send { to: owner, message: Message::Repair { place, delta, answers: None } });
             }
         }
     }

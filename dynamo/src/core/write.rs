@@ -129,7 +129,7 @@ impl Dynamo {
         let place = flight.place;
         let id = self.flights.name(flight);
         let stamped_at = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps()).then_some(now.unix_millis);
-        let events = delta.parts.iter().flat_map(|part| part.settled.iter().copied()).collect::<CausalContext>();
+        let events = delta.parts.iter().flat_map(crate::replica::Part::events).collect::<CausalContext>();
         let mut writing = Writing { answer, delta: Arc::new(delta), events, stamped_at, ledger };
         for (owner, fallback) in self.absent_writers(place) {
             effects.push(Effect::Send { to: fallback, message: Message::Hint { owner, place, delta: Arc::clone(&writing.delta) } });

@@ -27,7 +27,8 @@ pub struct Part {
     pub range: Range,
     /// All its rows that have live entries.
     pub rows: Vec<(RowKey, Row)>,
-    /// Events whose whole effect lies in the range: the receiver has seen them when it has joined this part.
+    /// Events whose whole effect lies in the range: the receiver has seen them when it has joined this part. Those that live in rows of it need
+    /// not be named, unless the range is a slice.
     pub settled: Vec<Dot>,
 }
 
@@ -38,6 +39,14 @@ pub struct Residual {
     pub range: Range,
     /// What is the truth there.
     pub context: CausalContext,
+}
+
+impl Part {
+    /// What whoever joins this has seen.
+    pub fn events(&self) -> impl Iterator<Item = Dot> {
+        let rows = if matches!(self.range, Range::Slice { .. }) { [].as_slice() } else { &self.rows };
+        rows.iter().flat_map(|(_, row)| row.iter().map(|(dot, _)| dot)).chain(self.settled.iter().copied())
+    }
 }
 
 impl Default for Delta {

@@ -353,7 +353,6 @@ fn seen(replica: &Replica) -> Seen {
         digest: replica.digest(),
         filling: replica.filling(),
         partial: replica.is_partial(),
-        asks: true,
         beyond: replica.beyond(),
         waking: false,
         exact: replica.is_exact(),

@@ -1,12 +1,13 @@
 //! Deltas and ranges as they travel: each key once, however many rows and ranges name it, and in the memory of whoever takes them as well.
 //!
-//! A table of keys comes first; all else names a key by its place in that. Rows of one key lie together, so only the last key is compared.
+//! A table of keys comes first; all else names a key by its place in that. Rows of one key lie together, so only the last key is compared. The one
+//! row of a range that is a row has no name of its own, and events are named by how far each is from the one before.
 
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
-use quorate_crdt::{CausalContext, Dot, ReplicaId};
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -54,8 +55,38 @@ struct PackedDelta<C, R, S> {
 #[derive(Serialize, Deserialize)]
 struct PackedPart<R, S> {
     range: Range<u32>,
-    rows: Vec<(RowKey<u32>, R)>,
+    rows: Vec<(Option<RowKey<u32>>, R)>,
     settled: S,
+}
+
+/// Events of one replica: its node and incarnation, the first counter, and how far each next one is from the one before.
+type Dots = Vec<(u64, u32, u64, Vec<u64>)>;
+
+fn named(dots: &[Dot]) -> Dots {
+    let mut named: Dots = Vec::new();
+    let mut before: Option<Dot> = None;
+    for dot in dots {
+        let follows = before.filter(|before| before.replica == dot.replica && before.counter < dot.counter);
+        match (named.last_mut(), follows) {
+            (Some((_, _, _, steps)), Some(before)) => steps.push(dot.counter - before.counter),
+            _ => named.push((dot.replica.node.0, dot.replica.incarnation, dot.counter, Vec::new())),
+        }
+        before = Some(*dot);
+    }
+    named
+}
+
+fn dots(named: Dots) -> Option<Vec<Dot>> {
+    let mut dots = Vec::new();
+    for (node, incarnation, mut counter, steps) in named {
+        let replica = ReplicaId::new(NodeId(node), incarnation);
+        dots.push(Dot::new(replica, counter));
+        for step in steps {
+            counter = counter.checked_add(step)?;
+            dots.push(Dot::new(replica, counter));
+        }
+    }
+    Some(dots)
 }
 
 impl Serialize for Delta {
@@ -63,10 +94,14 @@ impl Serialize for Delta {
         let mut keys = Keys::default();
         let parts = self.parts.iter().map(|part| PackedPart {
             range: keys.range(&part.range),
-            rows: part.rows.iter().map(|(name, row)| (keys.row(name), row)).collect(),
-            settled: &part.settled,
+            rows: part
+                .rows
+                .iter()
+                .map(|(name, row)| ((!matches!(&part.range, Range::Row(row) if row == name)).then(|| keys.row(name)), row))
+                .collect(),
+            settled: named(&part.settled),
         });
-        let parts: Vec<PackedPart<&Row, &Vec<Dot>>> = parts.collect();
+        let parts: Vec<PackedPart<&Row, Dots>> = parts.collect();
         let residuals = self.residuals.iter().map(|residual| (keys.range(&residual.range), &residual.context)).collect();
         PackedDelta { replica: self.replica, context: &self.context, keys: keys.0, parts, residuals }.serialize(serializer)
     }
@@ -74,21 +109,27 @@ impl Serialize for Delta {
 
 impl<'de> Deserialize<'de> for Delta {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let packed = PackedDelta::<CausalContext, Row, Vec<Dot>>::deserialize(deserializer)?;
+        let packed = PackedDelta::<CausalContext, Row, Dots>::deserialize(deserializer)?;
         let keys = Keys(packed.keys);
         let name = &mut |number| keys.named(number);
         let unpack = || {
             let mut delta = Self { replica: packed.replica, context: packed.context, ..Self::default() };
             for part in packed.parts {
-                let rows = part.rows.into_iter().map(|(row, live)| Some((row.rename(name)?, live))).collect::<Option<_>>()?;
-                delta.parts.push(Part { range: part.range.rename(name)?, rows, settled: part.settled });
+                let range = part.range.rename(name)?;
+                let named = |(row, live): (Option<RowKey<u32>>, Row)| match (row, &range) {
+                    (Some(row), _) => Some((row.rename(name)?, live)),
+                    (None, Range::Row(row)) => Some((row.clone(), live)),
+                    (None, _) => None,
+                };
+                let rows = part.rows.into_iter().map(named).collect::<Option<_>>()?;
+                delta.parts.push(Part { range, rows, settled: dots(part.settled)? });
             }
             for (range, context) in packed.residuals {
                 delta.residuals.push(Residual { range: range.rename(name)?, context });
             }
             Some(delta)
         };
-        unpack().ok_or_else(|| D::Error::custom("a key that is not in the table"))
+        unpack().ok_or_else(|| D::Error::custom("a key, a row or an event without a name"))
     }
 }
 

@@ -3,31 +3,46 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::Arc;
 
-use quorate_crdt::{CausalContext, Dot};
+use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::range::{Range, Within};
 use crate::planted;
 
 /// The events, oldest first by when they came here: beyond its bound a replica forgets those, whoever issued them, because most replicas
-/// have had the longest time to learn them.
+/// have had the longest time to learn them. Also range by range, so that whoever lacks several events of one range is sent it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recent {
-    by_dot: BTreeMap<Dot, (u64, Range)>,
-    by_arrival: BTreeMap<u64, Dot>,
+    by_dot: BTreeMap<Dot, (u64, Arc<Range>)>,
+    /// Events of one range share it.
+    by_range: BTreeSet<(Arc<Range>, Dot)>,
+    /// The number of the last event to arrive.
+    arrivals: u64,
     bytes: usize,
     /// What was known by all the last time that was looked at. None of it is kept.
     known_by_all: CausalContext,
 }
 
+/// The least and the greatest of all events.
+const FIRST: Dot = Dot::new(ReplicaId::new(NodeId(0), 0), 0);
+const LAST: Dot = Dot::new(ReplicaId::new(NodeId(u64::MAX), u32::MAX), u64::MAX);
+
+/// Roughly what an event takes beside its range, in two trees that are half full.
+const EVENT_WEIGHT: usize = 120;
+/// Once there are too many, one in so many is forgotten as well. Guess.
+const SPARE: usize = 16;
+
 fn weight(range: &Range) -> usize {
     let bytes = |within: &Within| if let Within::Row(_, field) = within { field.len() } else { 0 };
-    160 + match range {
-        Range::Row(row) => row.key.len() + row.field.len(),
-        Range::Key(key) => key.len(),
-        Range::Slice { after, through } => after.iter().chain(through).map(|cut| cut.key.len() + bytes(&cut.within)).sum(),
-    }
+    size_of::<Range>()
+        + match range {
+            Range::Row(row) => row.key.len() + row.field.len(),
+            Range::Key(key) => key.len(),
+            Range::Slice { after, through } => after.iter().chain(through).map(|cut| cut.key.len() + bytes(&cut.within)).sum(),
+        }
 }
 
 impl Recent {
@@ -41,7 +56,29 @@ impl Recent {
     }
 
     pub(super) fn get(&self, dot: &Dot) -> Option<&Range> {
-        self.by_dot.get(dot).map(|(_, range)| range)
+        self.by_dot.get(dot).map(|(_, range)| &**range)
+    }
+
+    /// Whether all of the events are remembered.
+    pub(super) fn has_all(&self, events: &CausalContext) -> bool {
+        events.runs().all(|(replica, run)| {
+            let (from, to) = (Dot::new(replica, *run.start()), Dot::new(replica, *run.end()));
+            self.by_dot.range(from..=to).zip(run).all(|((dot, _), counter)| dot.counter == counter) && self.by_dot.contains_key(&to)
+        })
+    }
+
+    /// The ranges after `after` of the events, in their order, each with those of the events that lie in it.
+    pub(super) fn ranges_of<'a>(&'a self, events: &'a CausalContext, after: Option<&Range>) -> impl Iterator<Item = (&'a Range, Vec<Dot>)> {
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded((Arc::new(after.clone()), LAST)));
+        let mut found = self.by_range.range((from, Bound::Unbounded)).filter(|(_, dot)| events.contains(*dot)).peekable();
+        std::iter::from_fn(move || {
+            let (range, dot) = found.next()?;
+            let mut dots = vec![*dot];
+            while let Some((_, dot)) = found.next_if(|(other, _)| other == range) {
+                dots.push(*dot);
+            }
+            Some((&**range, dots))
+        })
     }
 
     pub(super) fn dots(&self) -> impl Iterator<Item = &Dot> {
@@ -50,25 +87,36 @@ impl Recent {
 
     /// Events whose effect lies in just this range.
     pub(super) fn within(&self, range: &Range) -> Vec<Dot> {
-        self.by_dot.iter().filter(|(_, (_, held))| held == range).map(|(dot, _)| *dot).collect()
+        self.in_range(&Arc::new(range.clone())).map(|(_, dot)| *dot).collect()
+    }
+
+    fn in_range(&self, range: &Arc<Range>) -> impl Iterator<Item = &(Arc<Range>, Dot)> {
+        self.by_range.range((Arc::clone(range), FIRST)..=(Arc::clone(range), LAST))
     }
 
     /// The number of the next event to arrive.
     pub(super) fn next_arrival(&self) -> u64 {
-        self.by_arrival.last_key_value().map_or(1, |(last, _)| last + 1)
+        self.arrivals + 1
     }
 
     pub(super) fn insert(&mut self, dot: Dot, arrival: u64, range: Range) {
         self.remove(&dot);
-        self.bytes += weight(&range);
-        self.by_arrival.insert(arrival, dot);
+        let range = Arc::new(range);
+        let held = self.in_range(&range).next().map(|(held, _)| Arc::clone(held));
+        self.bytes += EVENT_WEIGHT + if held.is_some() { 0 } else { weight(&range) };
+        let range = held.unwrap_or(range);
+        self.arrivals = self.arrivals.max(arrival);
+        self.by_range.insert((Arc::clone(&range), dot));
         self.by_dot.insert(dot, (arrival, range));
     }
 
     fn remove(&mut self, dot: &Dot) {
-        if let Some((arrival, range)) = self.by_dot.remove(dot) {
-            self.by_arrival.remove(&arrival);
-            self.bytes -= weight(&range);
+        if let Some((_, range)) = self.by_dot.remove(dot) {
+            self.by_range.remove(&(Arc::clone(&range), *dot));
+            self.bytes -= EVENT_WEIGHT;
+            if self.in_range(&range).next().is_none() {
+                self.bytes -= weight(&range);
+            }
         }
     }
 
@@ -91,19 +139,24 @@ impl Recent {
         self.known_by_all.contains(dot)
     }
 
-    /// Forgets the oldest beyond so many and so many bytes; returns them.
+    /// Forgets the oldest beyond so many and so many bytes, and some more, so that it need not look for them each time; returns them.
     pub(super) fn forget_oldest(&mut self, max: usize, bytes_max: usize) -> Vec<Dot> {
-        let mut dots = Vec::new();
-        while self.len() > max || self.bytes > bytes_max {
-            let oldest = if planted::RECENT_DROPS_LOWEST.is_planted() {
-                self.by_dot.first_key_value().map(|(dot, _)| *dot)
-            } else {
-                self.by_arrival.first_key_value().map(|(_, dot)| *dot)
-            };
-            let Some(dot) = oldest else { break };
-            self.remove(&dot);
-            dots.push(dot);
+        if self.len() <= max && self.bytes <= bytes_max {
+            return Vec::new();
         }
-        dots
+        let (max, bytes_max) = (max - max / SPARE, bytes_max - bytes_max / SPARE);
+        let mut dots: Vec<(u64, Dot)> = self.by_dot.iter().map(|(dot, (arrival, _))| (*arrival, *dot)).collect();
+        if !planted::RECENT_DROPS_LOWEST.is_planted() {
+            dots.sort_unstable();
+        }
+        let mut gone = Vec::new();
+        for (_, dot) in dots {
+            if self.len() <= max && self.bytes <= bytes_max {
+                break;
+            }
+            self.remove(&dot);
+            gone.push(dot);
+        }
+        gone
     }
 }

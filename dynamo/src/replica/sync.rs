@@ -18,7 +18,7 @@ const RANGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// From so many chunks on, a range is streamed in pieces. Guess: far below what a message may carry.
 const LARGE_CHUNKS: usize = 4;
 /// Rough cost of one event on the wire beside its rows.
-const EVENT_BYTES: usize = 16;
+const EVENT_BYTES: usize = 3;
 
 /// What another primary last said that it knows.
 #[derive(Clone, Debug)]
@@ -59,11 +59,13 @@ impl Heard {
     }
 }
 
-/// What a replica with another context lacks.
-#[derive(Clone, Debug)]
+/// What a replica that lacks some events must be sent.
+#[derive(Clone, Debug, Default)]
 pub struct Missing {
-    /// To join there. Not everything, if it is much: ask again.
+    /// To join there.
     pub deltas: Vec<Delta>,
+    /// After which range to go on, if this was not all.
+    pub next: Option<Range>,
     /// What it must be streamed: the whole partition when some of what it lacks is no longer known event by event, or the range of
     /// an event if that is too large for a message.
     pub behind: Option<Range>,
@@ -80,54 +82,51 @@ pub struct Chunk {
     pub settled: Vec<Dot>,
 }
 
-/// A bound on what is sent at once: however small it was chosen, one goes, or nothing ever would.
-fn at_least_one(bound: usize) -> usize {
-    if planted::BOUND_OF_NOTHING.is_planted() { bound } else { bound.max(1) }
-}
-
 impl Replica {
-    /// Anti-entropy: what a replica that has seen `context` lacks, found in `recent`, in deltas of about `chunk_bytes`, `chunks` of them at the most.
+    /// What a replica that has seen `context` lacks.
     pub fn missing_at(&self, context: &CausalContext, chunk_bytes: usize, chunks: usize) -> Missing {
-        self.missing_of(&self.context, context, (chunk_bytes, chunks))
+        self.missing_of(&self.context.without(context), None, (chunk_bytes, chunks))
     }
 
-    /// As [`missing_at`](Self::missing_at), without the events newer than the last tick: they are probably on their way.
-    pub fn overdue_at(&self, context: &CausalContext, chunk_bytes: usize, chunks: usize) -> Missing {
-        self.missing_of(&self.quiet, context, (chunk_bytes, chunks))
-    }
-
-    fn missing_of(&self, known: &CausalContext, context: &CausalContext, (chunk_bytes, chunks): (usize, usize)) -> Missing {
-        let events_max = at_least_one(chunk_bytes.saturating_mul(chunks) / EVENT_BYTES);
-        let mut by_range: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
-        for dot in known.missing(context).take(events_max) {
-            let Some(range) = self.recent.get(&dot) else { return Missing { deltas: Vec::new(), behind: Some(Range::ALL) } };
-            by_range.entry(range).or_default().push(dot);
+    /// What of `events` this replica has, found in `recent`: range by range, each with all of the events that lie in it, so that no row comes twice;
+    /// after the range `after`, in deltas of about `chunk_bytes`, `chunks` of them at the most.
+    pub fn missing_of(&self, events: &CausalContext, after: Option<&Range>, (chunk_bytes, chunks): (usize, usize)) -> Missing {
+        let events = events.intersection(&self.context);
+        let mut missing = Missing::default();
+        if after.is_none() && !self.recent.has_all(&events) {
+            missing.behind = Some(Range::ALL);
+            return missing;
         }
-        let (mut deltas, mut behind) = (Vec::new(), None);
-        let mut group = Vec::new();
-        let mut budget = chunk_bytes;
-        for (range, dots) in by_range {
-            if !matches!(range, Range::Row(_))
-                && self.rows.bytes_in(range, chunk_bytes.saturating_mul(LARGE_CHUNKS)) > chunk_bytes.saturating_mul(LARGE_CHUNKS)
-            {
-                behind.get_or_insert_with(|| range.clone());
+        let large = chunk_bytes.saturating_mul(LARGE_CHUNKS);
+        let (mut group, mut budget) = (Vec::new(), chunk_bytes);
+        let mut last = None;
+        for (range, dots) in self.recent.ranges_of(&events, after) {
+            if !matches!(range, Range::Row(_)) && self.rows.bytes_in(range, large) > large {
+                missing.behind.get_or_insert_with(|| range.clone());
+                last = Some(range);
                 continue;
             }
-            let bytes = self.rows.bytes_in(range, budget);
+            let bytes = self.rows.bytes_in(range, budget).saturating_add(dots.len() * EVENT_BYTES);
+            // However small the bound was chosen, one range goes, or nothing ever would.
+            if planted::BOUND_OF_NOTHING.is_planted() && bytes > chunk_bytes {
+                continue;
+            }
             if bytes > budget && !group.is_empty() {
-                deltas.push(self.capture(std::mem::take(&mut group)));
+                missing.deltas.push(self.capture(std::mem::take(&mut group)));
                 budget = chunk_bytes;
             }
-            if deltas.len() >= chunks {
+            if missing.deltas.len() >= chunks {
+                missing.next = last.cloned();
                 break;
             }
             budget = budget.saturating_sub(bytes);
             group.push((range.clone(), dots));
+            last = Some(range);
         }
         if !group.is_empty() {
-            deltas.push(self.capture(group));
+            missing.deltas.push(self.capture(group));
         }
-        Missing { deltas, behind }
+        missing
     }
 
     /// What another replica needs to have what this one has in `ranges`: everything live there, or, if that is much and the other's context
@@ -219,9 +218,24 @@ impl Replica {
         })
     }
 
+    /// Whether `replica` on `node` has never spoken since this replica began to listen.
+    pub fn is_new(&self, node: NodeId, replica: ReplicaId) -> bool {
+        self.heard.get(&node).is_none_or(|heard| heard.replica != replica)
+    }
+
     /// Whether `node` has said something that this replica has not seen.
     pub fn lacks_some_of(&self, node: NodeId) -> bool {
         self.heard.get(&node).is_some_and(|heard| !self.context.covers(&heard.context))
+    }
+
+    /// Those that have said something that this replica has not seen.
+    pub fn ahead(&self) -> impl Iterator<Item = NodeId> {
+        self.heard.iter().filter(|(_, heard)| !self.context.covers(&heard.context)).map(|(node, _)| *node)
+    }
+
+    /// What `node` has said that this replica has not seen.
+    pub fn lacking_of(&self, node: NodeId) -> CausalContext {
+        self.heard.get(&node).map(|heard| heard.context.without(&self.context)).unwrap_or_default()
     }
 
     /// Whether `node` has said that it is still being filled.
@@ -231,7 +245,8 @@ impl Replica {
 
     /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.
     pub fn tick(&mut self, others: &[NodeId], recent_max: usize) {
-        self.heard.retain(|node, _| others.contains(node));
+        // One that leaves is heard as long as it has something that is lacking here.
+        self.heard.retain(|node, heard| others.contains(node) || !self.context.covers(&heard.context));
         self.judge(others);
         self.strip();
         let mut known_by_all = self.context.clone();
@@ -243,7 +258,6 @@ impl Replica {
         for dot in gone {
             self.journal.forget(dot);
         }
-        self.quiet.clone_from(&self.context);
     }
 
     /// Bytes of the events that are remembered one by one.

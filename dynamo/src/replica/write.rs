@@ -105,6 +105,8 @@ impl Write<'_> {
     }
 
     fn event(&mut self, dot: Dot, range: Range, mut settled: Vec<Dot>) {
+        // What has been forgotten was known by all.
+        settled.retain(|dot| self.replica.recent.get(dot).is_some() || !self.replica.context.contains(*dot));
         self.replica.remember(dot, range.clone());
         settled.push(dot);
         // A row inside a range that travels anyway needs no part of its own: its live dot settles it.

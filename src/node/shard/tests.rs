@@ -48,7 +48,7 @@ impl Commit for Held {
 struct Nowhere;
 
 impl Transport for Nowhere {
-    fn send(&self, _: NodeId, _: Class, _: Bytes) -> bool {
+    fn send(&self, _: NodeId, _: quorate_gossip::transport::Class, _: Bytes) -> bool {
         true
     }
 

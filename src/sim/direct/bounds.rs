@@ -203,7 +203,7 @@ fn former_life() -> Verdict {
     let (old, new) = (ReplicaId::new(NodeId(2), 1), ReplicaId::new(NodeId(2), 2));
     let context: CausalContext = [Dot::new(old, 1)].into_iter().collect();
     let mut replica = Replica::new(ReplicaId::new(NodeId(1), 1));
-    let (digest, filling, partial, exact, asks) = (0, false, false, true, true);
+    let (digest, filling, partial, exact) = (0, false, false, true);
     replica.hear(
         NodeId(2),
         &Seen {
@@ -215,7 +215,6 @@ fn former_life() -> Verdict {
             filling,
             partial,
             exact,
-            asks,
             waking: false,
         },
     );

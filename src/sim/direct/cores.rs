@@ -31,6 +31,9 @@ pub(super) struct Cores {
     pub(super) at: BTreeMap<NodeId, Dynamo>,
     pub(super) queue: VecDeque<Letter>,
     timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
+    /// How long letters take that are sent from now on, and what arrives when.
+    pub(super) latency: fn(NodeId, NodeId) -> Duration,
+    arriving: BTreeMap<Duration, Vec<Letter>>,
     /// How far wall clocks are off, in milliseconds.
     pub(super) skew: BTreeMap<NodeId, i64>,
     /// Pairs that do not hear each other.
@@ -101,6 +104,8 @@ impl Cores {
             at: BTreeMap::new(),
             queue: VecDeque::new(),
             timers: BTreeMap::new(),
+            latency: |_, _| Duration::ZERO,
+            arriving: BTreeMap::new(),
             skew: BTreeMap::new(),
             cut: BTreeSet::new(),
             now: Duration::ZERO,
@@ -124,7 +129,7 @@ impl Cores {
         self.boot_with(at, wiped, Config { persist: false, ..Config::default() });
     }
 
-    fn boot_with(&mut self, at: u64, restarted: bool, config: Config) {
+    pub(super) fn boot_with(&mut self, at: u64, restarted: bool, config: Config) {
         self.numbers += 1;
         let seat = Seat { me: NodeId(at), incarnation: 1 + u32::from(restarted), core: 0, cores: 1, life: self.numbers, restarted };
         self.put(at, Dynamo::new(config, seat));
@@ -166,7 +171,10 @@ impl Cores {
         core.handle(now, input, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Send { to, message } => self.queue.push_back((at, to, message)),
+                Effect::Send { to, message } => match (self.latency)(at, to) {
+                    Duration::ZERO => self.queue.push_back((at, to, message)),
+                    latency => self.arriving.entry(self.now + latency).or_default().push((at, to, message)),
+                },
                 Effect::Reply { ticket, result } => drop(self.replies.insert(ticket.0, result)),
                 Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
                 Effect::Report { .. } => drop(self.reports.insert(at)),
@@ -246,8 +254,10 @@ impl Cores {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
-        while let Some(at) = self.timers.keys().next().copied().filter(|at| *at <= end) {
+        while let Some(at) = self.timers.keys().chain(self.arriving.keys()).min().copied().filter(|at| *at <= end) {
             self.now = at;
+            self.queue.extend(self.arriving.remove(&at).unwrap_or_default());
+            self.settle();
             for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
                 self.input(node.0, Input::Timer(timer));
             }

@@ -183,7 +183,7 @@ fn from_the_future() -> Verdict {
     row.insert(dot, Payload::Register { hlc, value: "poison".into(), expires: None });
     let part = Part { range: Range::ALL, rows: vec![(RowKey::string("k".into()), row)], settled: vec![dot] };
     let delta = Delta { parts: vec![part], ..Delta::default() };
-    net.deliver((NodeId(3), NodeId(1), Message::Repair { place: PLACE, delta }));
+    net.deliver((NodeId(3), NodeId(1), Message::Repair { place: PLACE, delta, answers: None }));
     net.run(secs(5));
     holds(net.converged() && (1..=3).all(|at| net.reads(at, "k", C::One, "poison")), "one replica has what the others have not")
 }

@@ -1,16 +1,21 @@
 //! Replicas that lag, and who helps them; requests that are handed on.
 
+use std::time::Duration;
+
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{Mutation, Op, Reply};
-use quorate_dynamo::protocol::Message;
+use quorate_dynamo::protocol::{Config, Input, Message};
 
-use super::cores::{Cores, secs};
+use super::cores::{Cores, secs, set};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("forward-twice", "executed-twice", forwarded_twice),
     ("everybody-helps", "repaired-by-everybody", sent_once),
+    ("asked-again-each-tick", "repaired-again-and-again", sent_once_from_afar),
+    ("asked-before-overdue", "repaired-while-under-way", under_way),
+    ("streamed-at-once", "streamed-in-vain", remembered_by_one),
     ("one-helper-for-ever", "nobody-else-is-asked", another_helps),
     ("bound-of-nothing", "never-told", smallest_bounds),
 ];
@@ -52,12 +57,58 @@ fn sent_once() -> Verdict {
     holds(sent < 150, format!("{sent} rows were sent for 100"))
 }
 
+/// How often a row was sent to n5 when a round trip takes five ticks.
+fn sent_once_from_afar() -> Verdict {
+    let mut net = one_was_absent()?;
+    net.latency = |_, _| Duration::from_millis(500);
+    net.repairs.rows = 0;
+    net.run(secs(15));
+    holds(net.rows(5) == 100, format!("{} of 100 rows", net.rows(5)))?;
+    let sent = net.repairs.rows;
+    holds(sent < 150, format!("{sent} rows were sent for 100"))
+}
+
+/// n5 hears of what n1 writes long before it comes.
+fn under_way() -> Verdict {
+    let mut net = Cores::new(5, 5, |_| {});
+    net.run(secs(3));
+    net.latency = |a, b| if a.0 + b.0 == 6 { Duration::from_millis(500) } else { Duration::ZERO };
+    for at in [1, 5] {
+        net.input(at, Input::RoundTrip { node: NodeId(6 - at), rtt: secs(1) });
+    }
+    for n in 0..50 {
+        net.submit(1, set(&format!("k{n}"), "v"), C::Quorum, None);
+        net.run(Duration::from_millis(70));
+    }
+    net.run(secs(5));
+    let sent = net.repairs.rows;
+    holds(net.rows(5) == 50 && sent == 0, format!("{} of 50 rows, {sent} sent again", net.rows(5)))
+}
+
+/// n1 remembers nothing, n2 all that n3 lacks.
+fn remembered_by_one() -> Verdict {
+    let mut net = Cores::new(3, 3, |_| {});
+    net.boot_with(1, false, Config { persist: false, recent_max: 5, ..Config::default() });
+    net.run(secs(1));
+    net.cut(&[3], &[1, 2]);
+    net.sees(&[1, 2], 3, false);
+    for n in 0..50 {
+        holds(net.set(2, &format!("k{n}"), "v", C::Quorum), "two of three")?;
+    }
+    net.run(secs(2));
+    net.heal();
+    net.sees(&[1, 2], 3, true);
+    net.run(secs(8));
+    let streams = net.at.get(&NodeId(3)).map_or(0, |core| core.counters().streams);
+    holds(net.rows(3) == 50 && streams == 0, format!("{} of 50 rows, {streams} streams", net.rows(3)))
+}
+
 /// One of four helps, whichever.
 fn another_helps() -> Verdict {
     for helps in 1..=4 {
         let mut net = one_was_absent()?;
         net.repairs.idle = (1..=4).filter(|other| *other != helps).map(NodeId).collect();
-        net.run(secs(5));
+        net.run(secs(8));
         holds(net.rows(5) == 100, format!("{} of 100 rows, while n{helps} alone helps", net.rows(5)))?;
     }
     Ok(())

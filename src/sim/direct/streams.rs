@@ -5,10 +5,9 @@ use std::time::Duration;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{Query, Reply};
-use quorate_dynamo::protocol::{Input, Message, Place, Timer};
-use quorate_dynamo::replica::Range;
+use quorate_dynamo::protocol::{Input, Message, Timer};
 
-use super::cores::{Cores, Letter, PLACE, Picks, secs};
+use super::cores::{Cores, Letter, Picks, secs};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
@@ -77,8 +76,7 @@ fn late_chunk() -> Verdict {
     keys(&mut net, source, 30, C::Quorum)?;
     net.heal();
     (1..=3).for_each(|other| net.sees(&[4], other, true));
-    let place = Place { epoch: net.topology.epoch, ..PLACE };
-    net.deliver((NodeId(source), NodeId(4), Message::Behind { place, range: Range::ALL }));
+    net.input(4, Input::Timer(Timer::AntiEntropy));
     net.queue.clear();
     net.deliver(letter);
     let filling = net.summary(4).is_some_and(|summary| summary.filling);

@@ -179,7 +179,7 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
     let event = Dot::new(old, 1);
     let context: CausalContext = [event].into_iter().collect();
     let mut replica = Replica::new(ReplicaId::new(node(1), 1));
-    let (digest, filling, partial, exact, asks) = (0, false, false, true, true);
+    let (digest, filling, partial, exact) = (0, false, false, true);
     let seen = Seen {
         place: PLACE,
         replica: new,
@@ -189,7 +189,6 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
         filling,
         partial,
         exact,
-        asks,
         waking: false,
     };
     replica.hear(node(2), &seen);

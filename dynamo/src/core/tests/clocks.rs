@@ -165,7 +165,7 @@ fn a_stamp_from_the_future_spreads_and_is_not_immortal() {
     }
     let delta = Delta { parts: vec![Part { range: Range::ALL, rows, settled }], ..Delta::default() };
     let place = Place { keyspace: KeyspaceId(0), partition: Partition(0), epoch: Epoch(1) };
-    net.input(node(1), Input::Message { from: node(3), message: Message::Repair { place, delta } });
+    net.input(node(1), Input::Message { from: node(3), message: Message::Repair { place, delta, answers: None } });
     net.run(secs(5));
     net.assert_converged();
     for at in 1..=3 {

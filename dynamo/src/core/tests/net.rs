@@ -25,6 +25,9 @@ pub(super) struct Net {
     /// What is under way: from, to, what.
     pub(super) queue: VecDeque<(NodeId, NodeId, Message)>,
     timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
+    /// How long messages take that are sent from now on, and what arrives when.
+    pub(super) latency: fn(NodeId, NodeId) -> Duration,
+    arriving: BTreeMap<Duration, Vec<(NodeId, NodeId, Message)>>,
     /// How long clients wait.
     pub(super) timeout: Duration,
     /// How far wall clocks are off, in milliseconds.
@@ -97,6 +100,8 @@ impl Net {
             cores: BTreeMap::new(),
             queue: VecDeque::new(),
             timers: BTreeMap::new(),
+            latency: |_, _| Duration::ZERO,
+            arriving: BTreeMap::new(),
             timeout: Duration::from_millis(500),
             skew: BTreeMap::new(),
             cut: BTreeSet::new(),
@@ -201,7 +206,10 @@ impl Net {
         self.cores.get_mut(&at).expect("a node").handle(now, input, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Send { to, message } => self.queue.push_back((at, to, message)),
+                Effect::Send { to, message } => match (self.latency)(at, to) {
+                    Duration::ZERO => self.queue.push_back((at, to, message)),
+                    latency => self.arriving.entry(self.now + latency).or_default().push((at, to, message)),
+                },
                 Effect::Reply { ticket, result } => assert!(self.replies.insert(ticket.0, result).is_none(), "one reply a request"),
                 Effect::Waited { ticket, replicas } => assert!(self.waited.insert(ticket.0, replicas).is_none()),
                 Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
@@ -249,8 +257,10 @@ impl Net {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
-        while let Some(at) = self.timers.keys().next().copied().filter(|at| *at <= end) {
+        while let Some(at) = self.timers.keys().chain(self.arriving.keys()).min().copied().filter(|at| *at <= end) {
             self.now = at;
+            self.queue.extend(self.arriving.remove(&at).unwrap_or_default());
+            self.settle();
             for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
                 if self.cores.contains_key(&node) {
                     self.input(node, Input::Timer(timer));

@@ -1,9 +1,11 @@
 use std::time::Duration;
 
+use quorate_crdt::NodeId;
+
 use super::net::{Net, START_UNIX_MILLIS, node};
 use crate::consistency::Consistency as C;
-use crate::op::{Mutation, Reply, RequestError, SetExpiry};
-use crate::protocol::Input;
+use crate::op::{Mutation, Op, Reply, RequestError, SetExpiry};
+use crate::protocol::{Input, Message};
 
 #[test]
 fn a_quorum_read_repairs_before_it_returns() {
@@ -58,6 +60,105 @@ fn what_an_absent_replica_has_missed_is_sent_once() {
     assert!((100_000..130_000).contains(&net.repair_bytes), "{} bytes were sent for 100,000", net.repair_bytes);
 }
 
+/// A round trip takes so long; nodes know it.
+fn far_away(net: &mut Net, latency: fn(NodeId, NodeId) -> Duration) {
+    net.latency = latency;
+    net.timeout = Duration::from_secs(5);
+    for (at, other) in (1..=5).flat_map(|at| (1..=5).map(move |other| (node(at), node(other)))).filter(|(at, other)| at != other) {
+        net.input(at, Input::RoundTrip { node: other, rtt: latency(at, other) * 2 });
+    }
+}
+
+fn submit(net: &mut Net, at: u64, key: String) {
+    let set = Mutation::Set { value: "w".repeat(1_000).into(), expiry: SetExpiry::Clear };
+    net.submit(at, Op::Mutate(key.into(), set), C::Quorum);
+}
+
+#[test]
+fn what_was_missed_is_sent_once_however_long_a_round_trip_takes() {
+    let mut net = Net::new(&[5]);
+    net.config.chunk_bytes = 8 * 1024;
+    net.boot_all();
+    net.run(Duration::from_secs(3));
+    net.cut(&[5], &[1, 2, 3, 4]);
+    for n in 0..500 {
+        net.set(1 + n % 4, &format!("k{}", n % 400), &"v".repeat(1_000), C::Quorum).expect("four of five");
+    }
+    net.run(Duration::from_secs(3));
+    // Five ticks, and one piece of an answer is a fraction of what is lacking.
+    far_away(&mut net, |_, _| Duration::from_millis(500));
+    net.heal();
+    net.repair_bytes = 0;
+    // Writes go on: what is under way is not asked for.
+    for n in 0..150 {
+        submit(&mut net, 1 + n % 4, format!("new{n}"));
+        net.run(Duration::from_millis(100));
+    }
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.summary(5).rows, 550);
+    assert!((400_000..520_000).contains(&net.repair_bytes), "{} bytes were sent for 400,000", net.repair_bytes);
+    assert_eq!(net.cores[&node(5)].counters().streams, 0);
+}
+
+#[test]
+fn what_is_under_way_is_not_repaired() {
+    let mut net = Net::new(&[5]);
+    net.run(Duration::from_secs(3));
+    // n5 hears of what n1 writes long before it comes.
+    far_away(&mut net, |a, b| if a.0 + b.0 == 6 { Duration::from_millis(500) } else { Duration::from_millis(20) });
+    for n in 0..100 {
+        submit(&mut net, 1 + n % 5, format!("k{n}"));
+        net.run(Duration::from_millis(70));
+    }
+    net.run(Duration::from_secs(5));
+    net.assert_converged();
+    assert_eq!(net.repair_bytes, 0, "nothing was lost");
+}
+
+#[test]
+fn a_lost_question_or_answer_about_what_was_missed_is_made_good() {
+    for lost in [|message: &Message| matches!(message, Message::Ask { .. }), |message: &Message| matches!(message, Message::Repair { .. })]
+    {
+        for nth in [1, 2, 7, 9] {
+            let mut net = Net::new(&[3]);
+            net.config.chunk_bytes = 1_500;
+            net.boot_all();
+            net.cut(&[3], &[1, 2]);
+            for n in 0..100 {
+                net.set(1, &format!("k{n}"), &"v".repeat(1_000), C::Quorum).expect("two of three");
+            }
+            net.heal();
+            net.repair_bytes = 0;
+            net.lose(nth, lost);
+            net.run(Duration::from_secs(10));
+            assert!(net.last_lost.is_some(), "there was no such message");
+            net.assert_converged();
+            assert!(net.repair_bytes < 130_000, "{} bytes were sent for 100,000", net.repair_bytes);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_streamed_that_somebody_remembers_event_by_event() {
+    let mut net = Net::new(&[3]);
+    net.run(Duration::from_secs(1));
+    net.config.recent_max = 5;
+    net.boot(node(1), false);
+    net.run(Duration::from_secs(1));
+    net.cut(&[3], &[1, 2]);
+    (1..=2).for_each(|other| net.input(node(other), Input::Reachable { node: node(3), up: false }));
+    for n in 0..50 {
+        net.set(2, &format!("k{n}"), "v", C::Quorum).expect("two of three");
+    }
+    net.run(Duration::from_secs(2));
+    net.heal();
+    (1..=2).for_each(|other| net.input(node(other), Input::Reachable { node: node(3), up: true }));
+    net.run(Duration::from_secs(8));
+    net.assert_converged();
+    assert_eq!((net.summary(3).rows, net.cores[&node(3)].counters().streams), (50, 0), "n1 has forgotten, n2 has not");
+}
+
 #[test]
 fn another_is_asked_when_one_does_not_help() {
     for helps in 1..=4 {
@@ -65,7 +166,7 @@ fn another_is_asked_when_one_does_not_help() {
         for other in (1..=4).filter(|other| *other != helps) {
             net.helps_nobody(other);
         }
-        net.run(Duration::from_secs(5));
+        net.run(Duration::from_secs(8));
         assert_eq!(net.summary(5).rows, 100, "only n{helps} helps");
     }
 }
@@ -146,6 +247,9 @@ fn planted_bugs_of_help_are_noticed() {
     use crate::planted;
     super::noticed(&[
         (&planted::EVERYBODY_HELPS, what_an_absent_replica_has_missed_is_sent_once),
+        (&planted::ASKED_AGAIN_EACH_TICK, what_was_missed_is_sent_once_however_long_a_round_trip_takes),
+        (&planted::ASKED_BEFORE_OVERDUE, what_is_under_way_is_not_repaired),
+        (&planted::STREAMED_AT_ONCE, nothing_is_streamed_that_somebody_remembers_event_by_event),
         (&planted::ONE_HELPER_FOR_EVER, another_is_asked_when_one_does_not_help),
     ]);
 }

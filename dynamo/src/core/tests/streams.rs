@@ -6,11 +6,10 @@ use bytes::Bytes;
 use quorate_control::topology::{Epoch, Placement};
 use quorate_crdt::NodeId;
 
-use super::net::{Net, PLACE, node, secs};
+use super::net::{Net, node, secs};
 use crate::consistency::Consistency as C;
 use crate::op::Mutation;
-use crate::protocol::{Input, Message, Place, Timer};
-use crate::replica::Range;
+use crate::protocol::{Input, Message, Timer};
 
 fn keys(net: &mut Net, at: u64, keys: std::ops::Range<u32>, level: C) {
     for n in keys {
@@ -48,7 +47,7 @@ fn a_lost_question_or_chunk_is_asked_for_again() {
 fn another_source_is_asked_when_the_first_falls_silent() {
     let mut net = one_far_behind();
     net.lose(2, |message| matches!(message, Message::Chunk { .. }));
-    net.run(secs(1));
+    net.run_until_lost();
     let source = net.last_lost.take().expect("a chunk was lost").0;
     net.cut(&[source.0], &[3]);
     net.run(secs(10));
@@ -83,8 +82,7 @@ fn a_late_chunk_of_an_abandoned_stream_is_ignored() {
     for n in 1..=3 {
         net.input(node(4), Input::Reachable { node: node(n), up: true });
     }
-    let place = Place { epoch: net.topology.epoch, ..PLACE };
-    net.input(node(4), Input::Message { from: source, message: Message::Behind { place, range: Range::ALL } });
+    net.input(node(4), Input::Timer(Timer::AntiEntropy));
     net.drop_all();
     net.input(node(4), Input::Message { from: source, message });
     assert!(net.summary(4).filling, "the new stream has brought nothing yet");
