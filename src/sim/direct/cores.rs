@@ -31,13 +31,9 @@ pub(super) struct Cores {
     pub(super) at: BTreeMap<NodeId, Dynamo>,
     pub(super) queue: VecDeque<Letter>,
     timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
-    /// How long letters take that are sent from now on, and what arrives when.
-    pub(super) latency: fn(NodeId, NodeId) -> Duration,
-    arriving: BTreeMap<Duration, Vec<Letter>>,
+    pub(super) links: Links,
     /// How far wall clocks are off, in milliseconds.
     pub(super) skew: BTreeMap<NodeId, i64>,
-    /// Pairs that do not hear each other.
-    cut: BTreeSet<(NodeId, NodeId)>,
     pub(super) now: Duration,
     /// The last ticket or life that was given out.
     numbers: u64,
@@ -47,6 +43,16 @@ pub(super) struct Cores {
     /// Which message is lost, the one that is as many away among those that this picks; and the one that was.
     losing: (Option<(usize, Picks)>, Option<Letter>),
     pub(super) repairs: Repairs,
+}
+
+/// What lies between the nodes.
+pub(super) struct Links {
+    /// How long letters take that are sent from now on.
+    pub(super) latency: fn(NodeId, NodeId) -> Duration,
+    /// What arrives when.
+    arriving: BTreeMap<Duration, Vec<Letter>>,
+    /// Pairs that do not hear each other.
+    cut: BTreeSet<(NodeId, NodeId)>,
 }
 
 /// What is known of repairs.
@@ -104,10 +110,8 @@ impl Cores {
             at: BTreeMap::new(),
             queue: VecDeque::new(),
             timers: BTreeMap::new(),
-            latency: |_, _| Duration::ZERO,
-            arriving: BTreeMap::new(),
+            links: Links { latency: |_, _| Duration::ZERO, arriving: BTreeMap::new(), cut: BTreeSet::new() },
             skew: BTreeMap::new(),
-            cut: BTreeSet::new(),
             now: Duration::ZERO,
             numbers: 76,
             replies: BTreeMap::new(),
@@ -171,9 +175,9 @@ impl Cores {
         core.handle(now, input, &mut effects);
         for effect in effects {
             match effect {
-                Effect::Send { to, message } => match (self.latency)(at, to) {
+                Effect::Send { to, message } => match (self.links.latency)(at, to) {
                     Duration::ZERO => self.queue.push_back((at, to, message)),
-                    latency => self.arriving.entry(self.now + latency).or_default().push((at, to, message)),
+                    latency => self.links.arriving.entry(self.now + latency).or_default().push((at, to, message)),
                 },
                 Effect::Reply { ticket, result } => drop(self.replies.insert(ticket.0, result)),
                 Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
@@ -248,15 +252,15 @@ impl Cores {
 
     /// Whether a letter's way is open.
     pub(super) fn hears(&self, letter: &Letter) -> bool {
-        !self.cut.contains(&(letter.0, letter.1))
+        !self.links.cut.contains(&(letter.0, letter.1))
     }
 
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
-        while let Some(at) = self.timers.keys().chain(self.arriving.keys()).min().copied().filter(|at| *at <= end) {
+        while let Some(at) = self.timers.keys().chain(self.links.arriving.keys()).min().copied().filter(|at| *at <= end) {
             self.now = at;
-            self.queue.extend(self.arriving.remove(&at).unwrap_or_default());
+            self.queue.extend(self.links.arriving.remove(&at).unwrap_or_default());
             self.settle();
             for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
                 self.input(node.0, Input::Timer(timer));
@@ -268,12 +272,12 @@ impl Cores {
 
     pub(super) fn cut(&mut self, left: &[u64], right: &[u64]) {
         for (a, b) in left.iter().flat_map(|a| right.iter().map(|b| (NodeId(*a), NodeId(*b)))) {
-            self.cut.extend([(a, b), (b, a)]);
+            self.links.cut.extend([(a, b), (b, a)]);
         }
     }
 
     pub(super) fn heal(&mut self) {
-        self.cut.clear();
+        self.links.cut.clear();
     }
 
     pub(super) fn set_topology(&mut self, change: impl FnOnce(&mut Topology)) {

@@ -60,7 +60,7 @@ fn sent_once() -> Verdict {
 /// How often a row was sent to n5 when a round trip takes five ticks.
 fn sent_once_from_afar() -> Verdict {
     let mut net = one_was_absent()?;
-    net.latency = |_, _| Duration::from_millis(500);
+    net.links.latency = |_, _| Duration::from_millis(500);
     net.repairs.rows = 0;
     net.run(secs(15));
     holds(net.rows(5) == 100, format!("{} of 100 rows", net.rows(5)))?;
@@ -72,7 +72,7 @@ fn sent_once_from_afar() -> Verdict {
 fn under_way() -> Verdict {
     let mut net = Cores::new(5, 5, |_| {});
     net.run(secs(3));
-    net.latency = |a, b| if a.0 + b.0 == 6 { Duration::from_millis(500) } else { Duration::ZERO };
+    net.links.latency = |a, b| if a.0 + b.0 == 6 { Duration::from_millis(500) } else { Duration::ZERO };
     for at in [1, 5] {
         net.input(at, Input::RoundTrip { node: NodeId(6 - at), rtt: secs(1) });
     }
