@@ -111,6 +111,8 @@ def check_a_node_that_is_away_for_long_costs_bounded_memory_and_catches_up():
                 commands = [("CL", "QUORUM", "SET", f"k{n % keys}", b"%0100d" % n) for n in range(at, at + 20_000)]
                 all_equal(connection.pipeline(commands), "OK")
         grown = [node.resident_bytes() - before for node, before in zip((a, b), resident)]
+        a.status(), b.status()
+        remembered = any(metric(node, "quorate_recent_events") >= AWAY_WRITES for node in (a, b))
         before = [sent(node) for node in (a, b)]
         begun = time.monotonic()
         c.start()
@@ -126,5 +128,6 @@ def check_a_node_that_is_away_for_long_costs_bounded_memory_and_catches_up():
         assert all(growth < 400 * MIB for growth in grown), grown
         # An event that has been overwritten costs its name.
         overwritten = max(0, AWAY_WRITES - keys) * 3
-        assert sum(spent.values()) <= 1.3 * (rows + overwritten) and streams == 0, (spent, rows, overwritten, streams)
+        assert sum(spent.values()) <= 1.3 * (rows + overwritten), (spent, rows, overwritten)
+        assert streams == 0 or not remembered, f"{streams:.0f} streams, though all events are remembered"
         assert c.call("CL", "ONE", "GET", "k7") == a.call("CL", "ALL", "GET", "k7")
