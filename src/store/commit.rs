@@ -108,7 +108,7 @@ impl GroupCommit {
     }
 
     /// Answers every commit made so far, makes all that was applied durable, and ends; commits made from now on fail. Apply
-    /// nothing after it, and write a clean-shutdown mark only when it succeeded. Not to be called by a callback.
+    /// nothing after it. Not to be called by a callback.
     ///
     /// # Errors
     /// The failure of this or of an earlier synchronisation; then the stop is not clean. A second call fails.
