@@ -147,8 +147,20 @@ struct Standing {
     renewal: Renewal,
     /// Whether the timer of the sweep runs.
     sweeping: bool,
+    clearing: Clearing,
     /// Whether the first topology has come.
     started: bool,
+}
+
+/// Whether rows that are gone still lie on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Clearing {
+    #[default]
+    Done,
+    /// Perhaps, and no timer runs.
+    Wanted,
+    /// The timer runs.
+    Armed,
 }
 
 /// Whether a new life is under way, for replicas that must not issue events under the ids they have.
@@ -203,6 +215,10 @@ impl Dynamo {
                 replica.reincarnate(ReplicaId::new(me, incarnation));
                 self.dirty.insert((*keyspace, *partition));
             }
+            replica.remove_at_once(self.config.removal.rows_at_once);
+            if replica.has_remains() {
+                self.standing.clearing = Clearing::Wanted;
+            }
             self.healing.waking.begin((*keyspace, *partition));
         }
         self.clocks.hybrid.restore(latest);
@@ -231,6 +247,7 @@ impl Dynamo {
                 self.on_reap(now, effects);
                 effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
             }
+            Input::Timer(Timer::Remains) => self.clear_remains(),
             Input::Topology(topology) => self.on_topology(now, &topology, effects),
             Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
             Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),
@@ -238,6 +255,10 @@ impl Dynamo {
             Input::Incarnation(incarnation) => self.on_incarnation(now, incarnation, effects),
         }
         self.ask_for_a_life(effects);
+        if self.standing.clearing == Clearing::Wanted {
+            self.standing.clearing = Clearing::Armed;
+            effects.push(Effect::Arm { after: self.config.removal.every, timer: Timer::Remains });
+        }
     }
 
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
@@ -319,6 +340,28 @@ impl Dynamo {
         }
     }
 
+    /// Rows may have gone that still lie on disk.
+    fn note_remains(&mut self, at: At) {
+        if self.standing.clearing == Clearing::Done && self.replicas.get(&at).is_some_and(Replica::has_remains) {
+            self.standing.clearing = Clearing::Wanted;
+        }
+    }
+
+    /// Removes the next rows that are gone from disk, of one replica after the other.
+    fn clear_remains(&mut self) {
+        let mut left = self.config.removal.rows_at_once.max(1);
+        self.standing.clearing = Clearing::Done;
+        for (at, replica) in self.replicas.iter_mut().filter(|(_, replica)| replica.has_remains()) {
+            if left > 0 {
+                left = left.saturating_sub(replica.clear_remains(left));
+                self.dirty.insert(*at);
+            }
+            if replica.has_remains() {
+                self.standing.clearing = Clearing::Wanted;
+            }
+        }
+    }
+
     fn look_after_waiters(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.waiters.is_empty() {
             return;
@@ -370,6 +413,7 @@ impl Dynamo {
         if joined == Some(true) {
             self.standing.renewal.want();
         }
+        self.note_remains((place.keyspace, place.partition));
         joined.is_some()
     }
 

@@ -77,6 +77,12 @@ quorate_crdt::bugs! {
     COPIES_TRUSTED = "copies-trusted": "a restored copy of the disk goes on under an id that others know better";
     /// Own events in what others say are not looked at.
     OWN_EVENTS_OVERLOOKED = "own-events-overlooked": "a replica goes on under an id of which it has forgotten events";
+    /// A start does not look for what was gone and still lay on disk.
+    MARK_FORGOTTEN = "mark-forgotten": "what a large removal had left on disk is back after a start";
+    /// A start takes all that lies in the range of a large removal for what that had left.
+    MARK_SWALLOWS_LATER = "mark-swallows-later": "what was written after a large removal is gone after a start";
+    /// What a large removal has left is removed from disk without a look at what lives there by now.
+    REMAINS_OVER_LIVE = "remains-over-live": "what was written after a large removal goes from disk with what that had left";
     /// Limits are per part of a request, and what comes out is not looked at.
     OUTCOME_UNBOUNDED = "outcome-unbounded": "a long key with many elements makes gigabytes of a request of one";
     /// A delta and a question hold the key in each of its rows.

@@ -16,6 +16,7 @@ mod lost;
 pub(crate) mod packed;
 mod range;
 mod recent;
+mod remains;
 mod residuals;
 mod row;
 mod rows;
@@ -44,6 +45,8 @@ pub use journal::{Held, restore};
 pub use known::{Closed, Known};
 use life::Life;
 use recent::Recent;
+pub(crate) use remains::ROWS_AT_ONCE;
+use remains::Remains;
 use residuals::Residuals;
 use rows::Rows;
 use sync::Heard;
@@ -76,6 +79,7 @@ pub struct Replica {
     placed: Epoch,
     life: Life,
     journal: Journal,
+    remains: Remains,
 }
 
 impl Replica {
@@ -93,6 +97,7 @@ impl Replica {
             placed: Epoch::default(),
             life: Life::default(),
             journal: Journal::default(),
+            remains: Remains::default(),
         }
     }
 
@@ -201,8 +206,8 @@ impl Replica {
     /// Row by row in the part's range: keep what both have, keep mine that they have not seen, take theirs that I have not seen.
     fn join_rows(&mut self, part: &Part, delta: &Delta) -> bool {
         let empty = Row::new();
-        let mut changed = false;
-        // The part's own rows first, then mine that it lacks; a row is joined on its own, so the order does not matter.
+        let mut changed = self.drop_seen(part, &delta.context);
+        // Then the part's own rows, and mine that it lacks; a row is joined on its own, so the order does not matter.
         for (name, theirs) in part.rows.iter().filter(|(name, _)| part.range.contains(name)) {
             changed |= self.join_row(name, theirs, delta);
         }

@@ -16,7 +16,7 @@ const INSTANCE: &[u8] = b"instance";
 /// In which form everything in the store is written.
 const FORMAT: &[u8] = b"format";
 /// The form that this program writes and reads. It rises with every change of what a space holds.
-const FORMAT_NOW: u16 = 1;
+const FORMAT_NOW: u16 = 2;
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 

@@ -154,6 +154,21 @@ impl SimDisk {
         restore(&self.shared.lock().durable, |keyspace, partition| wanted((keyspace, partition))).map(|(replicas, _)| replicas)
     }
 
+    /// How many records of rows and marks would be left of the data plane, beside those of the rows that live.
+    ///
+    /// # Errors
+    /// [`StoreError`] when a record cannot be read.
+    pub fn remains(&self) -> Result<u64, StoreError> {
+        let inner = self.shared.lock();
+        let (replicas, _) = restore(&inner.durable, |_, _| true)?;
+        let mut records = replicas.values().filter(|replica| replica.has_remains()).count() as u64;
+        inner.durable.scan(Space::Rows, &[], None, &mut |_, _| {
+            records += 1;
+            ControlFlow::Continue(())
+        })?;
+        Ok(records - replicas.values().map(Replica::row_count).sum::<u64>())
+    }
+
     /// The durable image without what the control group keeps: a vote that is taken back breaks what Raft stands on.
     pub fn backup(&self) -> MemoryStore {
         copy_of(&self.shared.lock().durable, &[&[Space::Meta], &DATA[..]].concat())

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::KEY_BYTES_MAX;
-use quorate_dynamo::protocol::Config;
+use quorate_dynamo::protocol::{Config, Removal};
 use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Layout};
@@ -57,7 +57,7 @@ pub struct Shape {
 
 /// Bounds and intervals of the data plane; see [`Config`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "each is the field of Config of the same name, with its unit")]
+#[allow(missing_docs, reason = "each is the field of Config of the same name, with its unit; `rows` are those of `removal`")]
 pub struct Knobs {
     pub anti_entropy_ms: u64,
     pub hedge_ms: u64,
@@ -66,6 +66,8 @@ pub struct Knobs {
     pub chunk_bytes: usize,
     pub hint_bytes_max: usize,
     pub flights_max: usize,
+    pub rows_at_once: usize,
+    pub rows_ms: u64,
     pub drift_ms: u64,
 }
 
@@ -328,6 +330,7 @@ impl Knobs {
             chunk_bytes: self.chunk_bytes,
             hint_bytes_max: self.hint_bytes_max,
             flights_max: self.flights_max,
+            removal: Removal { rows_at_once: self.rows_at_once, every: millis(self.rows_ms) },
             drift_max: millis(self.drift_ms),
             ..Config::default()
         }
@@ -336,8 +339,10 @@ impl Knobs {
 
 impl Default for Knobs {
     fn default() -> Self {
-        let Config { recent_max, chunk_bytes, hint_bytes_max, flights_max, .. } = Config::default();
-        Self { anti_entropy_ms: 200, hedge_ms: 50, reap_ms: 1000, recent_max, chunk_bytes, hint_bytes_max, flights_max, drift_ms: 500 }
+        let Config { recent_max, chunk_bytes, hint_bytes_max, flights_max, removal, .. } = Config::default();
+        let rows_at_once = removal.rows_at_once;
+        let (anti_entropy_ms, hedge_ms, reap_ms, rows_ms, drift_ms) = (200, 50, 1000, 10, 500);
+        Self { anti_entropy_ms, hedge_ms, reap_ms, recent_max, chunk_bytes, hint_bytes_max, flights_max, rows_at_once, rows_ms, drift_ms }
     }
 }
 

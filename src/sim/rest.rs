@@ -45,6 +45,12 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
             }
         }
     }
+    // Costs more than the rest.
+    if found.is_empty() {
+        let left = topology.nodes.keys().filter_map(|node| Some((node, cluster.hosts.get(node)?.disk.get().remains().ok()?)));
+        let left = left.filter(|(_, records)| *records > 0);
+        found.extend(left.map(|(node, records)| ("remains-stay", format!("node {}: {records} records of rows that are gone", node.0))));
+    }
     found
 }
 

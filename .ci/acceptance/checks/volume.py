@@ -3,6 +3,7 @@
 The change profile runs them small; `QUORATE_CHECKS=nightly` at the sizes that docs/proof.md reports."""
 
 import os
+import threading
 import time
 import urllib.request
 
@@ -77,6 +78,66 @@ def check_large_collections_are_read_streamed_and_deleted_everywhere():
 
         for node in cluster.nodes:
             wait_until(f"nothing is left on {node.name}", lambda: empty(node), 60)
+
+
+class Watch(threading.Thread):
+    """Another client, which asks a node for one key all the time, and how long it waited at most."""
+
+    def __init__(self, node, key):
+        super().__init__(daemon=True)
+        self.node, self.key, self.longest, self.ended = node, key, 0.0, threading.Event()
+        self.start()
+
+    def run(self):
+        with self.node.connect(60) as connection:
+            while not self.ended.wait(0.001):
+                begun = time.monotonic()
+                connection.call("CL", "ONE", "GET", self.key)
+                self.longest = max(self.longest, time.monotonic() - begun)
+
+    def end(self):
+        self.ended.set()
+        self.join()
+        return self.longest
+
+
+def check_a_large_set_is_deleted_at_once():
+    with Cluster(3) as cluster:
+        a, _, c = cluster.nodes
+        fill_set(a, MEMBERS)
+        # Of the same partition, so of the same shard.
+        a.call("CL", "ALL", "SET", "{set}other", "v")
+        cluster.wait_converged(30)
+        resident = [node.resident_bytes() for node in cluster.nodes]
+        watches = [Watch(node, "{set}other") for node in cluster.nodes]
+        time.sleep(1)
+        usual = [watch.longest for watch in watches]
+        begun = time.monotonic()
+        assert a.call("CL", "QUORUM", "DEL", "set") == 1
+        took = time.monotonic() - begun
+        assert a.call("CL", "ALL", "SADD", "set", "again", "member-7") == 2
+        # Most of the rows still lie on its disk.
+        watches[2].end()
+        c.kill()
+        c.start()
+        assert sorted(c.call("CL", "ONE", "SMEMBERS", "set")) == [b"again", b"member-7"], "it has brought something back, or lost something"
+
+        def small(node):
+            return [keyspace["rows"] for keyspace in node.status()["keyspaces"]] == [3]
+
+        for node in cluster.nodes:
+            wait_until(f"three rows are left on {node.name}", lambda: small(node), 30)
+        cluster.wait_converged(30)
+        time.sleep(MEMBERS / 50_000)
+        longest = [watch.end() for watch in watches[:2]]
+        grown = [node.resident_bytes() - before for node, before in zip(cluster.nodes, resident)]
+        c.kill()
+        c.start()
+        assert sorted(c.call("CL", "ONE", "SMEMBERS", "set")) == [b"again", b"member-7"], "after all of them have gone"
+        print(f"DEL of {MEMBERS} members took {took * 1000:.0f} ms; others waited at most {[f'{wait * 1000:.0f} ms' for wait in longest]}, before it "
+              f"{[f'{wait * 1000:.0f} ms' for wait in usual]}; memory grew by {[g // MIB for g in grown]} MiB", flush=True)
+        assert took < 1, f"{took:.1f} s"
+        assert max(longest) < 2, longest
 
 
 def check_writes_with_an_old_token_are_bounded_and_a_set_cleans_up():

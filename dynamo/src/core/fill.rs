@@ -122,6 +122,7 @@ impl Dynamo {
         pull.moved_at = now.monotonic;
         if let (Some(mend), Some(held)) = (mend, self.replica_mut(place)) {
             held.take_mending(&piece.delta, mend);
+            self.note_remains(at);
         } else if !self.join(now, place, &piece.delta) {
             self.healing.pulls.remove(&at);
             return;

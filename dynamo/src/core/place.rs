@@ -102,6 +102,7 @@ impl Dynamo {
         if self.config.persist {
             replica.persist_as(at.0, at.1);
         }
+        replica.remove_at_once(self.config.removal.rows_at_once);
         replica.place_at(placement.epoch);
         let newcomer = !placement.replicas.contains(&self.seat.me);
         let known = &self.places.known;

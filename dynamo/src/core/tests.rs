@@ -12,6 +12,7 @@ mod memory;
 mod moves;
 mod net;
 mod once;
+mod remains;
 mod repair;
 mod streams;
 mod trust;

@@ -50,7 +50,9 @@ impl Dynamo {
 
     /// Applies the mutation here and sends it on. From here on the write may be applied, whatever happens.
     fn execute(&mut self, now: Now, flight: &mut Flight, ledger: Ledger, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
-        match self.apply(now, flight)? {
+        let applied = self.apply(now, flight);
+        self.note_remains((flight.place.keyspace, flight.place.partition));
+        match applied? {
             (reply, None) => Ok(Next::Done(Ok(Answer { reply, receipt: None }))),
             (reply, Some((delta, dot))) => {
                 let answer = written(reply, flight.place, dot);

@@ -2,7 +2,8 @@
 //!
 //! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian:
 //! `Rows`: key length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256 of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → arrival, range.
-//! `Causal`: `m` → id, context, filling, placed; `r` and the range → residual context, or `R` and SHA-256 of a long range → range, residual context; see also `known`.
+//! `Causal`: `m` → id, context, filling, placed; `r` and the range → residual context, or `R` and SHA-256 of a long range → range, residual context;
+//! `d` and number (u64) of a mark → range, dead events (see `remains`); see also `known`.
 //! Values are postcard.
 //!
 //! **Invariant:** whatever a client may name, no key of the store is longer than [`NAME_MAX`] and the prefix: every engine takes it.
@@ -32,6 +33,7 @@ const PREFIX: usize = 6;
 const META: u8 = b'm';
 const RESIDUAL: u8 = b'r';
 const LONG_RESIDUAL: u8 = b'R';
+const MARK: u8 = b'd';
 /// The first byte of a hashed row name; that of any other is 0, the top of a length.
 const LONG_ROW: u8 = 0xff;
 /// The longest name that is a key of the store itself. fjall takes keys of 65,535 bytes; the rest is reserve.
@@ -88,6 +90,21 @@ impl Journal {
         self.batch.put(Space::Causal, residual_key(prefix, &name), value);
     }
 
+    /// Whether changes are recorded at all.
+    pub(super) fn is_kept(&self) -> bool {
+        self.prefix.is_some()
+    }
+
+    pub(super) fn mark(&mut self, number: u64, range: &Range, dead: &CausalContext) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch.put(Space::Causal, mark_key(prefix, number), encode(&(range, dead)));
+    }
+
+    pub(super) fn unmark(&mut self, number: u64) {
+        let Some(prefix) = self.prefix else { return };
+        self.batch.delete(Space::Causal, mark_key(prefix, number));
+    }
+
     pub(super) fn release(&mut self, range: &Range) {
         let Some(prefix) = self.prefix else { return };
         self.batch.delete(Space::Causal, residual_key(prefix, &encode(range)));
@@ -118,6 +135,10 @@ impl Replica {
         self.drain_into(batch);
         for name in self.rows.names_in(&Range::ALL) {
             batch.delete(Space::Rows, row_key(prefix, &name).0);
+        }
+        for (number, rows) in self.remains.all() {
+            rows.for_each(|name| batch.delete(Space::Rows, row_key(prefix, &name).0));
+            batch.delete(Space::Causal, mark_key(prefix, number));
         }
         for dot in self.recent.dots() {
             batch.delete(Space::Recent, dot_key(prefix, *dot));
@@ -165,21 +186,33 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
             replica.residuals.restore(range, context);
             Ok(())
         }
+        (Some(replica), Some((&MARK, number))) if !planted::MARK_FORGOTTEN.is_planted() => {
+            let number = number.try_into().map_err(|_length| StoreError::Damaged { what: "mark of removed rows" })?;
+            let (range, dead) = decode(value, "mark of removed rows")?;
+            replica.remains.restore(u64::from_be_bytes(number), range, dead);
+            Ok(())
+        }
         _ => Ok(()),
     })?;
     read(store, Space::Rows, &mut |place, key, value| {
         if let Some(replica) = replicas.get_mut(&place) {
-            let (name, row): (Bytes, Row) = match key.first() {
+            let (name, mut row): (Bytes, Row) = match key.first() {
                 Some(&LONG_ROW) => decode(value, "row")?,
                 _ => (Bytes::copy_from_slice(key), decode(value, "row")?),
             };
             let name = row_name(&name)?;
+            let mut moved = replica.remains.bury(&name, &mut row) && !row.is_empty();
             if key.first() != Some(&LONG_ROW) && is_long(key) {
                 // Written before long names were hashed, by an engine that takes them: it moves.
                 replica.journal.batch.delete(Space::Rows, [&prefix(place.0, place.1)[..], key].concat());
+                moved = true;
+            }
+            if moved {
                 replica.journal.row(&name, &row);
             }
-            replica.rows.update(&name, |held| *held = row);
+            if !row.is_empty() {
+                replica.rows.update(&name, |held| *held = row);
+            }
         }
         Ok(())
     })?;
@@ -280,6 +313,10 @@ fn meta_key(prefix: [u8; PREFIX]) -> Bytes {
     let mut bytes = prefix.to_vec();
     bytes.push(META);
     bytes.into()
+}
+
+fn mark_key(prefix: [u8; PREFIX], number: u64) -> Bytes {
+    [&prefix[..], &[MARK], &number.to_be_bytes()].concat().into()
 }
 
 fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {

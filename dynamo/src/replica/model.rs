@@ -99,7 +99,9 @@ impl Cluster {
 
     fn new_replica(&mut self) -> Replica {
         self.ids += 1;
-        Replica::new(ReplicaId::new(NodeId(self.ids), 1))
+        let mut replica = Replica::new(ReplicaId::new(NodeId(self.ids), 1));
+        replica.remove_at_once(*[0, 1, 1_000].choose(&mut self.rng).expect("not empty"));
+        replica
     }
 
     fn primary(&mut self, id: ReplicaId) -> Option<&mut Replica> {

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::range::{Range, Within};
@@ -88,6 +89,14 @@ impl Recent {
     /// Events whose effect lies in just this range.
     pub(super) fn within(&self, range: &Range) -> Vec<Dot> {
         self.in_range(&Arc::new(range.clone())).map(|(_, dot)| *dot).collect()
+    }
+
+    /// Some of the events whose effect lies in a key or in the whole partition, `max` at the most.
+    pub(super) fn some_within(&self, range: &Range, max: usize) -> Vec<Dot> {
+        let from = if let Range::Key(key) = range { Range::first_row_of(key.clone()) } else { Range::first_row_of(Bytes::new()) };
+        let held = self.by_range.range((Arc::new(from), FIRST)..).map(|(held, dot)| (&**held, *dot));
+        let rows = held.take_while(|(held, _)| matches!(held, Range::Row(row) if range.contains(row)));
+        rows.map(|(_, dot)| dot).take(max).collect()
     }
 
     fn in_range(&self, range: &Arc<Range>) -> impl Iterator<Item = &(Arc<Range>, Dot)> {

@@ -1,5 +1,7 @@
 //! The live rows of a partition replica, ordered by hash and then bytes of the key, with their digests and counts.
 
+mod taken;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Bound, ControlFlow};
 
@@ -10,6 +12,8 @@ use super::range::{Cut, Position, Range, Within};
 use super::row::{Payload, Row, RowKey, RowKind, row_digest};
 use crate::planted;
 use xxhash_rust::xxh3::xxh3_64;
+
+pub(super) use taken::Taken;
 
 /// Above this many rows a key's rows move from a sorted vector into a tree. Guess: a vector of so few is as fast and far smaller.
 const FEW: usize = 8;
@@ -46,6 +50,8 @@ pub struct KeyRows {
     rows: RowMap,
     counts: [u32; RowKind::COUNT],
     digest: u128,
+    /// Roughly what they take.
+    bytes: usize,
 }
 
 /// Orders the rows of a key: by kind, then by hash, then by field. The hash decides nearly every comparison without a look at the field's
@@ -157,18 +163,6 @@ impl KeyRows {
         self.len() == 0
     }
 
-    /// Roughly what these rows cost on the wire; stops counting beyond `enough`.
-    pub(super) fn bytes(&self, key: &Bytes, enough: usize) -> usize {
-        let mut total = 0;
-        for (_, field, row) in self.iter() {
-            total += key.len() + field.len() + row_bytes(row);
-            if total > enough {
-                break;
-            }
-        }
-        total
-    }
-
     /// All live rows, kind by kind, in an order that is the same at every replica.
     pub fn iter(&self) -> impl Iterator<Item = (RowKind, &Bytes, &Row)> {
         self.rows.iter().map(|(name, row)| (name.kind(), &name.field, row))
@@ -243,7 +237,9 @@ impl Rows {
         let (was_live, before) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
         let result = change(row);
         let (is_live, after) = (!row.is_empty(), row_digest(&mut self.scratch, name, row));
-        self.bytes = self.bytes + row_weight(name, row) - weight;
+        let weight_after = row_weight(name, row);
+        rows.bytes = rows.bytes + weight_after - weight;
+        self.bytes = self.bytes + weight_after - weight;
         let difference = after.wrapping_sub(before);
         rows.digest = rows.digest.wrapping_add(difference);
         self.digest = self.digest.wrapping_add(difference);
@@ -278,9 +274,10 @@ impl Rows {
         rows
     }
 
-    /// Digest of the live rows in the range. A whole key's is kept; other rows are hashed one by one.
+    /// Digest of the live rows in the range. A whole key's is kept, and the whole partition's; other rows are hashed one by one.
     pub(super) fn digest_of(&self, range: &Range) -> u128 {
         match range {
+            Range::Slice { after: None, through: None } => self.digest,
             Range::Key(key) => self.key(key).map_or(0, |rows| rows.digest),
             Range::Row(name) => self.get(name).map_or(0, |row| row_digest(&mut Vec::new(), name, row)),
             Range::Slice { .. } => {
@@ -305,7 +302,7 @@ impl Rows {
     pub(super) fn bytes_in(&self, range: &Range, enough: usize) -> usize {
         match range {
             Range::Row(name) => name.key.len() + name.field.len() + self.get(name).map_or(ROW_BYTES, row_bytes),
-            Range::Key(key) => ROW_BYTES + self.key(key).map_or(0, |rows| rows.bytes(key, enough)),
+            Range::Key(key) => ROW_BYTES + self.key(key).map_or(0, |rows| rows.bytes),
             Range::Slice { .. } => {
                 let mut total = 0;
                 self.walk(range, &mut |key, name, row| {

@@ -178,6 +178,7 @@ impl Replica {
                 .map(|(dot, payload)| (dot, payload.clone()))
                 .collect();
             if !lost.is_empty() {
+                self.remains.revive(name, &lost.iter().map(|(dot, _)| *dot).collect(), &mut self.journal);
                 self.change_row(name, |row| lost.into_iter().for_each(|(dot, payload)| drop(row.insert(dot, payload))));
             }
         }

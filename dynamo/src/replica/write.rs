@@ -2,10 +2,10 @@
 
 use quorate_crdt::{CausalContext, Dot, NodeId};
 
-use super::Replica;
 use super::delta::Delta;
 use super::range::Range;
 use super::row::{Payload, RowKey};
+use super::{ROWS_AT_ONCE, Replica};
 
 /// Which of a row's visible entries a put replaces.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +96,9 @@ impl Write<'_> {
 
     /// Drops everything visible in the range.
     pub fn wipe(&mut self, range: Range) {
-        let mut dropped = Vec::new();
+        let many = self.replica.wipe_many(&range);
+        // What the others lack of so many, they learn as they learn of what they have missed.
+        let mut dropped = if many { self.replica.recent.some_within(&range, ROWS_AT_ONCE) } else { Vec::new() };
         for name in self.replica.rows.names_in(&range) {
             self.replica.change_row(&name, |row| dropped.extend(row.drain().map(|(dot, _)| dot)));
         }

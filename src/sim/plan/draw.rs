@@ -33,10 +33,11 @@ impl Plan {
     pub fn drawn(seed: u64, focus: Focus) -> Self {
         let mut draw = Draw { rng: StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21), steps: Vec::new(), asked: 0, habits: Habits::default() };
         let shape = draw.shape();
-        let knobs = draw.knobs();
+        let mut knobs = draw.knobs();
         let until = draw.rng.random_range(8_000..25_000);
         draw.faults(&shape, until, focus);
         draw.work(&shape, until, focus);
+        draw.removals(&mut knobs);
         let mut steps = draw.steps;
         steps.sort_by_key(|step| step.at);
         Self { seed, shape, knobs, steps, until }
@@ -101,7 +102,15 @@ impl Draw {
         let anti_entropy_ms = some(&[50, 100, 600], 200) as u64;
         let hedge_ms = some(&[5, 20, 200], 50) as u64;
         let reap_ms = some(&[200, 500], 1000) as u64;
-        Knobs { anti_entropy_ms, hedge_ms, reap_ms, recent_max, chunk_bytes, hint_bytes_max, flights_max, drift_ms: usual.drift_ms }
+        Knobs { anti_entropy_ms, hedge_ms, reap_ms, recent_max, chunk_bytes, hint_bytes_max, flights_max, ..usual }
+    }
+
+    /// How many rows are few, and how long the others stay on disk. Drawn last: what comes before it stays what it was.
+    fn removals(&mut self, knobs: &mut Knobs) {
+        if self.rng.random_bool(0.4) {
+            knobs.rows_at_once = self.rng.random_range(0..3);
+            knobs.rows_ms = *[10, 100, 300].choose(&mut self.rng).unwrap_or(&10);
+        }
     }
 
     /// All requests: a few clients on a few keys, at the levels of this seed.

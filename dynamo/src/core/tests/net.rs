@@ -179,10 +179,15 @@ impl Net {
         let store = MemoryStore::new();
         let mut core = self.cores.remove(&id).expect("a node");
         store.apply(core.drain()).expect("in memory");
+        self.start_on(id, &store);
+    }
+
+    /// The node is killed and comes back on this disk.
+    pub(super) fn start_on(&mut self, id: NodeId, disk: &MemoryStore) {
         self.lives += 1;
         let seat = Seat { me: id, incarnation: self.lives as u32, core: 0, cores: 1, life: self.lives, restarted: true };
         let mut core = Dynamo::new(self.config.clone(), seat);
-        core.restore(&store).expect("in memory");
+        core.restore(disk).expect("in memory");
         self.cores.insert(id, core);
         self.input(id, Input::Topology(Arc::new(self.topology.clone())));
     }

@@ -1,0 +1,160 @@
+//! Rows that are gone and still lie on disk.
+//!
+//! An event that removes a million rows is one record on disk: a *mark*, which says that of what lies in a range the entries with certain dots are
+//! dead. It is written together with the event. The rows themselves are removed a few at a time, and the mark with the last of them; a start that
+//! finds a mark reads no row that it calls dead, and goes on removing.
+//!
+//! **Law:** what is on disk is what its rows say, less what its marks call dead. A mark calls dead what the event had seen and what does not live on in
+//! the range: of a row that is put there later no entry is dead, because a dot is never given twice, and one that has been seen is never taken again. Only
+//! a replica that is mended takes back what it had seen; then it is no longer called dead.
+//!
+//! A row of a mark is removed from disk only as long as it is not live again: then the live one lies there in its place.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+
+use quorate_crdt::CausalContext;
+
+use super::journal::Journal;
+use super::range::Range;
+use super::row::{Row, RowKey};
+use super::rows::{Rows, Taken};
+use super::{Part, Replica};
+use crate::planted;
+
+/// Rows that an event removes from disk together with itself, and how many of the others are removed at a time, unless told otherwise.
+pub(crate) const ROWS_AT_ONCE: usize = 1_000;
+
+/// All of a replica, oldest first.
+#[derive(Clone, Debug)]
+pub(super) struct Remains {
+    marks: VecDeque<Mark>,
+    /// The number of the last mark.
+    last: u64,
+    at_once: usize,
+}
+
+/// What one event has left.
+#[derive(Clone, Debug)]
+struct Mark {
+    number: u64,
+    range: Range,
+    dead: CausalContext,
+    rows: Taken,
+}
+
+impl Default for Remains {
+    fn default() -> Self {
+        Self { marks: VecDeque::new(), last: 0, at_once: ROWS_AT_ONCE }
+    }
+}
+
+impl Remains {
+    /// Puts back what was written down.
+    pub(super) fn restore(&mut self, number: u64, range: Range, dead: CausalContext) {
+        self.last = self.last.max(number);
+        self.marks.push_back(Mark { number, range, dead, rows: Taken::default() });
+    }
+
+    /// A row has been read from disk: what is dead of it goes, and the row with its last entry. Returns whether any did.
+    pub(super) fn bury(&mut self, name: &RowKey, row: &mut Row) -> bool {
+        let before = row.len();
+        for mark in self.marks.iter_mut().filter(|mark| mark.range.contains(name)) {
+            row.retain(|dot, _| !mark.dead.contains(dot) && !planted::MARK_SWALLOWS_LATER.is_planted());
+            if row.is_empty() && before > 0 {
+                mark.rows.add(name);
+                return true;
+            }
+        }
+        row.len() < before
+    }
+
+    /// What was seen and dead lives again.
+    pub(super) fn revive(&mut self, name: &RowKey, dots: &CausalContext, journal: &mut Journal) {
+        for mark in self.marks.iter_mut().filter(|mark| mark.range.contains(name)) {
+            mark.dead = mark.dead.without(dots);
+            journal.mark(mark.number, &mark.range, &mark.dead);
+        }
+    }
+
+    /// Everything that lies on disk and is gone: the numbers of the marks, and the names of rows.
+    pub(super) fn all(&self) -> impl Iterator<Item = (u64, impl Iterator<Item = RowKey>)> {
+        self.marks.iter().map(|mark| (mark.number, mark.rows.names()))
+    }
+
+    fn clear(&mut self, max: usize, rows: &Rows, journal: &mut Journal) -> usize {
+        let mut cleared = 0;
+        while cleared < max
+            && let Some(mark) = self.marks.front_mut()
+        {
+            let Some(name) = mark.rows.next() else {
+                journal.unmark(mark.number);
+                self.marks.pop_front();
+                continue;
+            };
+            cleared += 1;
+            if rows.get(&name).is_none() || planted::REMAINS_OVER_LIVE.is_planted() {
+                journal.row(&name, &Row::new());
+            }
+        }
+        cleared
+    }
+}
+
+impl Replica {
+    /// An event removes at most so many rows from disk together with itself; of more, the rest goes with [`clear_remains`](Self::clear_remains).
+    pub fn remove_at_once(&mut self, rows: usize) {
+        self.remains.at_once = rows;
+    }
+
+    /// Whether rows that are gone still lie on disk.
+    pub fn has_remains(&self) -> bool {
+        !self.remains.marks.is_empty()
+    }
+
+    /// Removes up to so many rows that are gone from disk, one at least. Returns how many.
+    pub fn clear_remains(&mut self, rows: usize) -> usize {
+        self.remains.clear(rows.max(1), &self.rows, &mut self.journal)
+    }
+
+    /// Drops the rows that lie in `range`, which has many, and of which all entries are in `dead`, if those are too many to be removed from disk at once.
+    /// What is left is dropped row by row. Returns whether there were so many.
+    fn drop_many(&mut self, range: &Range, dead: &CausalContext) -> bool {
+        let all_seen = |row: &Row| row.iter().all(|(dot, _)| dead.contains(dot));
+        // Whoever has seen all that this replica has seen has seen all that lives here.
+        let goes: Option<&dyn Fn(&Row) -> bool> = if self.is_exact() && dead.covers(&self.context) { None } else { Some(&all_seen) };
+        let most = self.remains.at_once;
+        if goes.is_some() && !self.rows.has_more(most, range, goes) {
+            return false;
+        }
+        let rows = self.rows.take(range, goes);
+        if self.journal.is_kept() {
+            self.remains.last += 1;
+            let number = self.remains.last;
+            self.journal.mark(number, range, dead);
+            self.remains.marks.push_back(Mark { number, range: range.clone(), dead: dead.clone(), rows });
+        }
+        true
+    }
+
+    /// Drops all that is visible in `range` and has been seen, if that is much.
+    pub(super) fn wipe_many(&mut self, range: &Range) -> bool {
+        if matches!(range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, range, None) {
+            return false;
+        }
+        let seen = self.context.clone();
+        self.drop_many(range, &seen)
+    }
+
+    /// Of a part that another replica says to be all that lives in its range: drops what has been seen there and lives no more, if it is much.
+    pub(super) fn drop_seen(&mut self, part: &Part, context: &CausalContext) -> bool {
+        if matches!(part.range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, &part.range, None) {
+            return false;
+        }
+        let rows = part.rows.iter().filter(|(name, _)| part.range.contains(name));
+        let live: CausalContext = rows.flat_map(|(_, row)| row.iter().map(|(dot, _)| dot)).collect();
+        self.drop_many(&part.range, &context.without(&live))
+    }
+}

@@ -1,0 +1,190 @@
+//! Many rows at once, taken out of a partition by the key rather than row by row.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use super::{KeyPart, KeyRows, RowMap, RowName, Rows, row_weight};
+use crate::replica::range::{Position, Range};
+use crate::replica::row::{Row, RowKey, row_digest};
+
+/// Rows that were taken out. Freeing a million of them takes a while, so they are given up a few at a time.
+#[derive(Clone, Debug, Default)]
+pub(in crate::replica) struct Taken {
+    keys: BTreeMap<Position, KeyRows>,
+}
+
+impl Taken {
+    /// Frees one row and tells its name.
+    pub(in crate::replica) fn next(&mut self) -> Option<RowKey> {
+        while let Some(mut first) = self.keys.first_entry() {
+            if let Some(name) = first.get_mut().rows.pop() {
+                return Some(RowKey { key: first.key().key.clone(), kind: name.kind(), field: name.field });
+            }
+            first.remove();
+        }
+        None
+    }
+
+    /// Adds the name of a row that was found elsewhere.
+    pub(in crate::replica) fn add(&mut self, name: &RowKey) {
+        let rows = self.keys.entry(Position::of(&name.key)).or_default();
+        rows.rows.get_or_make(RowName::new(name.kind, &name.field));
+    }
+
+    /// The names of all that are left, key by key.
+    pub(in crate::replica) fn names(&self) -> impl Iterator<Item = RowKey> {
+        let rows = self.keys.iter().flat_map(|(position, rows)| rows.iter().map(|(kind, field, _)| (&position.key, kind, field)));
+        rows.map(|(key, kind, field)| RowKey { key: key.clone(), kind, field: field.clone() })
+    }
+}
+
+impl RowMap {
+    fn pop(&mut self) -> Option<RowName> {
+        match self {
+            Self::Few(rows) => rows.pop().map(|(name, _)| name),
+            Self::Many(rows) => rows.pop_first().map(|(name, _)| name),
+        }
+    }
+
+    /// Takes out the rows of the part for which `goes` holds.
+    fn extract(&mut self, part: &KeyPart, goes: &dyn Fn(&Row) -> bool) -> Self {
+        match self {
+            Self::Few(rows) => {
+                let all = std::mem::take(rows).into_iter();
+                let (gone, stay): (SmallVec<_>, SmallVec<_>) = all.partition(|(name, row)| part.holds(name) && goes(row));
+                *rows = stay;
+                Self::Few(gone)
+            }
+            Self::Many(rows) => {
+                let from = part.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+                let through = part.through.as_ref().map_or(Bound::Unbounded, Bound::Included);
+                // A tree panics when told to begin beyond the end.
+                if part.after.as_ref().zip(part.through.as_ref()).is_some_and(|(after, through)| after >= through) {
+                    return Self::default();
+                }
+                Self::Many(rows.extract_if((from, through), |_, row| goes(row)).collect())
+            }
+        }
+    }
+}
+
+impl KeyRows {
+    /// Takes out the rows of the part for which `goes` holds.
+    fn extract(&mut self, key: &Bytes, part: &KeyPart, goes: &dyn Fn(&Row) -> bool) -> Self {
+        let mut gone = Self { rows: self.rows.extract(part, goes), ..Self::default() };
+        let mut scratch = Vec::new();
+        for (name, row) in gone.rows.iter() {
+            let name = RowKey { key: key.clone(), kind: name.kind(), field: name.field.clone() };
+            gone.counts[name.kind as usize] += 1;
+            gone.digest = gone.digest.wrapping_add(row_digest(&mut scratch, &name, row));
+            gone.bytes += row_weight(&name, row);
+        }
+        for (mine, gone) in self.counts.iter_mut().zip(gone.counts) {
+            *mine -= gone;
+        }
+        self.digest = self.digest.wrapping_sub(gone.digest);
+        self.bytes -= gone.bytes;
+        gone
+    }
+}
+
+impl Rows {
+    /// Whether more than `max` rows of the range are such that `goes` holds.
+    pub(in crate::replica) fn has_more(&self, max: usize, range: &Range, goes: Option<&dyn Fn(&Row) -> bool>) -> bool {
+        let mut count = 0;
+        let mut keys = self.parts(range);
+        keys.any(|(_, rows, part)| {
+            count += match goes {
+                None if part == KeyPart::WHOLE => rows.len(),
+                None => rows.rows.between(&part).take(max + 1 - count).count(),
+                Some(goes) => rows.rows.between(&part).filter(|(_, row)| goes(row)).take(max + 1 - count).count(),
+            };
+            count > max
+        })
+    }
+
+    /// The keys that have rows in the range, each with the part of it that lies there.
+    fn parts<'a>(&'a self, range: &'a Range) -> Box<dyn Iterator<Item = (&'a Bytes, &'a KeyRows, KeyPart)> + 'a> {
+        match range {
+            Range::Row(_) => Box::new(std::iter::empty()),
+            Range::Key(key) => {
+                Box::new(self.keys.get_key_value(&Position::of(key)).map(|(at, rows)| (&at.key, rows, KeyPart::WHOLE)).into_iter())
+            }
+            Range::Slice { .. } => Box::new(self.slice(range)),
+        }
+    }
+
+    /// Takes out all rows of a key or a slice for which `goes` holds; `None`: all. Whole keys cost what one row costs, apart from `goes`.
+    pub(in crate::replica) fn take(&mut self, range: &Range, goes: Option<&dyn Fn(&Row) -> bool>) -> Taken {
+        if *range == Range::ALL && goes.is_none() {
+            let all = std::mem::take(self);
+            return Taken { keys: all.keys };
+        }
+        let mut taken = Taken::default();
+        let Some(bounds) = bounds(range) else { return taken };
+        let mut pieces = Vec::new();
+        let (due, kept) = (&mut self.due, (&mut self.digest, &mut self.bytes, &mut self.count));
+        let mut forget = |rows: &KeyRows| {
+            *kept.0 = kept.0.wrapping_sub(rows.digest);
+            *kept.1 -= rows.bytes;
+            *kept.2 -= rows.len() as u64;
+        };
+        let every = |_: &Row| true;
+        let whole = self.keys.extract_if(bounds, |position, rows| {
+            let Some(part) = KeyPart::of_key(&position.key, range) else { return false };
+            let was_due = rows.due();
+            let all = part == KeyPart::WHOLE && goes.is_none_or(|goes| rows.rows.iter().all(|(_, row)| goes(row)));
+            if all {
+                forget(rows);
+            } else {
+                let piece = rows.extract(&position.key, &part, goes.unwrap_or(&every));
+                forget(&piece);
+                if !piece.is_empty() {
+                    pieces.push((position.clone(), piece));
+                }
+            }
+            let is_due = if all { None } else { rows.due() };
+            if is_due != was_due {
+                was_due.map(|at| due.remove(&(at, position.key.clone())));
+                due.extend(is_due.map(|at| (at, position.key.clone())));
+            }
+            all || rows.is_empty()
+        });
+        taken.keys.extend(whole.filter(|(_, rows)| !rows.is_empty()));
+        taken.keys.extend(pieces);
+        taken
+    }
+}
+
+impl KeyPart {
+    /// The part of the key that lies in the range.
+    fn of_key(key: &Bytes, range: &Range) -> Option<Self> {
+        match range {
+            Range::Row(_) => None,
+            Range::Key(mine) => (mine == key).then_some(Self::WHOLE),
+            Range::Slice { after, through } => Self::of(key, after.as_ref(), through.as_ref()),
+        }
+    }
+}
+
+/// Where the keys of a range stand; `None`: nowhere.
+fn bounds(range: &Range) -> Option<(Bound<Position>, Bound<Position>)> {
+    let (from, through) = match range {
+        Range::Row(_) => return None,
+        Range::Key(key) => (Some(Position::of(key)), Some(Position::of(key))),
+        Range::Slice { after, through } => {
+            (after.as_ref().map(|cut| Position::of(&cut.key)), through.as_ref().map(|cut| Position::of(&cut.key)))
+        }
+    };
+    // A tree panics when told to begin beyond the end.
+    if from.as_ref().zip(through.as_ref()).is_some_and(|(from, through)| from > through) {
+        return None;
+    }
+    Some((from.map_or(Bound::Unbounded, Bound::Included), through.map_or(Bound::Unbounded, Bound::Included)))
+}
