@@ -78,11 +78,11 @@ impl Tally {
     ///
     /// # Errors
     /// [`Unsatisfiable`] for the first group that needs more answers than it has members.
-    pub fn new(groups: Vec<Group>) -> Result<Self, Unsatisfiable> {
+    pub fn new(groups: &[Group]) -> Result<Self, Unsatisfiable> {
         let mut members = Vec::with_capacity(groups.iter().map(|group| group.members.len()).sum());
         let mut counts = Vec::with_capacity(groups.len());
-        for (index, group) in groups.into_iter().enumerate() {
-            members.extend(group.members.into_iter().map(|node| Member { node, group: index, answer: Answer::None }));
+        for (index, group) in groups.iter().enumerate() {
+            members.extend(group.members.iter().map(|&node| Member { node, group: index, answer: Answer::None }));
             counts.push(Count { needed: group.needed, size: 0, acked: 0, failed: 0 });
         }
         members.sort_unstable_by_key(|member| (member.node, member.group));

@@ -45,18 +45,11 @@ pub struct UnknownLevel {
 
 impl fmt::Display for Consistency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = match self {
-            Self::One => "ONE",
-            Self::Two => "TWO",
-            Self::Three => "THREE",
-            Self::Quorum => "QUORUM",
-            Self::All => "ALL",
-            Self::LocalOne => "LOCAL_ONE",
-            Self::LocalQuorum => "LOCAL_QUORUM",
-            Self::EachQuorum => "EACH_QUORUM",
-            Self::Numeric { read, write } => return write!(f, "R={read},W={write}"),
-        };
-        f.write_str(name)
+        if let Self::Numeric { read, write } = self {
+            return write!(f, "R={read},W={write}");
+        }
+        let named = NAMED.iter().find(|(_, level)| level == self);
+        f.write_str(named.map_or("", |(name, _)| name))
     }
 }
 
@@ -65,19 +58,25 @@ impl FromStr for Consistency {
 
     fn from_str(text: &str) -> Result<Self, UnknownLevel> {
         let unknown = || UnknownLevel { text: text.chars().take(64).collect() };
-        Ok(match text.to_ascii_uppercase().as_str() {
-            "ONE" => Self::One,
-            "TWO" => Self::Two,
-            "THREE" => Self::Three,
-            "QUORUM" => Self::Quorum,
-            "ALL" => Self::All,
-            "LOCAL_ONE" => Self::LocalOne,
-            "LOCAL_QUORUM" => Self::LocalQuorum,
-            "EACH_QUORUM" => Self::EachQuorum,
-            numeric => parse_numeric(numeric).ok_or_else(unknown)?,
-        })
+        let named = NAMED.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        match named {
+            Some((_, level)) => Ok(*level),
+            None => parse_numeric(&text.to_ascii_uppercase()).ok_or_else(unknown),
+        }
     }
 }
+
+/// The levels that have a name.
+const NAMED: [(&str, Consistency); 8] = [
+    ("ONE", Consistency::One),
+    ("TWO", Consistency::Two),
+    ("THREE", Consistency::Three),
+    ("QUORUM", Consistency::Quorum),
+    ("ALL", Consistency::All),
+    ("LOCAL_ONE", Consistency::LocalOne),
+    ("LOCAL_QUORUM", Consistency::LocalQuorum),
+    ("EACH_QUORUM", Consistency::EachQuorum),
+];
 
 /// `R=n`, `W=n` or both in either order; the one not given is 1.
 fn parse_numeric(text: &str) -> Option<Consistency> {

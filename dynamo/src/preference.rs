@@ -48,14 +48,14 @@ impl PreferenceList {
 
 /// What `level` needs, in each replica set that counts: `QUORUM` is one group a set, `EACH_QUORUM` one a datacenter of each set. `LOCAL_*` means `home`.
 pub fn groups(level: Consistency, access: Access, placement: &Placement, topology: &Topology, home: &str) -> Vec<Group> {
-    let sets: Vec<&[NodeId]> = match access {
-        Access::Read => placement.readers().collect(),
-        Access::Write => placement.writers().collect(),
+    let sets = match access {
+        Access::Read => placement.readers(),
+        Access::Write => placement.writers(),
     };
     let local = |set: &[NodeId]| -> Vec<NodeId> {
         set.iter().copied().filter(|node| topology.datacenter_of(*node).is_some_and(|datacenter| **datacenter == *home)).collect()
     };
-    let mut groups = Vec::with_capacity(sets.len());
+    let mut groups = Vec::with_capacity(1);
     for set in sets {
         let whole = |needed: usize| Group { members: set.to_vec(), needed };
         match level {

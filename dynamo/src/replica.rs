@@ -41,7 +41,7 @@ pub use trust::Mend;
 pub use write::{Replaces, Write};
 
 use journal::Journal;
-pub use journal::{Held, restore};
+pub use journal::{Held, place_of, restore};
 pub use known::{Closed, Known};
 use life::Life;
 use recent::Recent;
@@ -73,6 +73,8 @@ pub struct Replica {
     heard: BTreeMap<NodeId, Heard>,
     /// Whether they have the same.
     trust: Trust,
+    /// Whether no other node holds the partition: then all know whatever is known here.
+    alone: bool,
     /// Whether the replica is still being filled: it must neither be read nor copied from.
     filling: bool,
     /// The placement's epoch when this replica was last placed here. No topology up to it says anything about the replica.
@@ -93,6 +95,7 @@ impl Replica {
             residuals: Residuals::default(),
             heard: BTreeMap::new(),
             trust: Trust::default(),
+            alone: false,
             filling: false,
             placed: Epoch::default(),
             life: Life::default(),
@@ -278,10 +281,13 @@ impl Replica {
     }
 
     fn remember(&mut self, dot: Dot, range: Range) {
+        self.journal.touch();
+        if self.alone {
+            return;
+        }
         let arrival = self.recent.next_arrival();
         self.journal.remember(dot, arrival, &range);
         self.recent.insert(dot, arrival, range);
-        self.journal.touch();
     }
 
     /// Changes one row here and on disk.

@@ -19,7 +19,7 @@ use super::output::Output;
 use super::parse::{Args, Command, Parser};
 use super::refuse::Refused;
 use super::server::{Counters, Server};
-use super::session::{Level, Session, observes, writes};
+use super::session::{Asked, Level, Session, Wanted, observes, writes};
 use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
 use super::work::{Outcome, Outcomes, Shape, Work, answer};
 use crate::data::Pending;
@@ -303,9 +303,9 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
     while matches!(admitted.spec.run, Run::Prefix) {
         let word = admitted.args.get(1);
         let (prefix, again) = if admitted.spec.name == "cl" {
-            let level = (Level::parse(word, session.read)?, Level::parse(word, session.write)?);
-            asked = Level::parse(word, Level { consistency: None, ..session.read })?.consistency;
-            ("CL", admitted.level.replace(level).is_some())
+            let level = Asked::parse(word)?;
+            asked = if let Wanted::Level(level) = level.consistency { Some(level) } else { None };
+            ("CL", admitted.level.replace((level.over(session.read), level.over(session.write))).is_some())
         } else {
             let named = RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
             ("REQ", admitted.named.replace(named).is_some())

@@ -27,27 +27,62 @@ pub(crate) struct Level {
     pub timeout: Duration,
 }
 
-impl Level {
-    /// Reads `LOCAL_QUORUM`, `R=2,W=2,TIMEOUT=50ms`, `TIMEOUT=1s` or `DEFAULT`; what is not named stays as in `base`.
-    pub(crate) fn parse(spec: &[u8], base: Self) -> Result<Self, Refused> {
+/// What a client names of a level; the rest stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// Which level.
+    pub consistency: Wanted,
+    /// How long a request may take.
+    pub timeout: Option<Duration>,
+}
+
+/// Which level a client names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// None: as before.
+    #[default]
+    Same,
+    /// The keyspace's default.
+    Default,
+    /// This one.
+    Level(Consistency),
+}
+
+impl Asked {
+    /// Reads `LOCAL_QUORUM`, `R=2,W=2,TIMEOUT=50ms`, `TIMEOUT=1s` or `DEFAULT`.
+    pub(crate) fn parse(spec: &[u8]) -> Result<Self, Refused> {
+        // Nearly always: one name, and one word is parsed for every command behind `CL`.
+        if let Some(level) = std::str::from_utf8(spec).ok().and_then(|name| name.parse().ok()) {
+            return Ok(Self { consistency: Wanted::Level(level), timeout: None });
+        }
         let spec = String::from_utf8_lossy(spec).to_ascii_uppercase();
-        let mut level = base;
+        let mut asked = Self::default();
         let mut names = Vec::new();
         for part in spec.split(',') {
             match part.trim().strip_prefix("TIMEOUT=") {
-                Some(time) => level.timeout = timeout(time)?,
+                Some(time) => asked.timeout = Some(timeout(time)?),
                 None => names.push(part.trim()),
             }
         }
         match names.join(",").as_str() {
             "" => {}
-            "DEFAULT" => level.consistency = None,
+            "DEFAULT" => asked.consistency = Wanted::Default,
             "SERIAL" => return Err(Refused::LevelNotOffered { level: "SERIAL" }),
             "LOCAL_SERIAL" => return Err(Refused::LevelNotOffered { level: "LOCAL_SERIAL" }),
             "ANY" => return Err(Refused::LevelNotOffered { level: "ANY" }),
-            name => level.consistency = Some(name.parse().map_err(Refused::Level)?),
+            name => asked.consistency = Wanted::Level(name.parse().map_err(Refused::Level)?),
         }
-        Ok(level)
+        Ok(asked)
+    }
+
+    /// The level, where nothing else is named as in `base`.
+    pub(crate) fn over(self, base: Level) -> Level {
+        let consistency = match self.consistency {
+            Wanted::Same => base.consistency,
+            Wanted::Default => None,
+            Wanted::Level(level) => Some(level),
+        };
+        Level { consistency, timeout: self.timeout.unwrap_or(base.timeout) }
     }
 }
 

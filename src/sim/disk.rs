@@ -1,15 +1,15 @@
 //! The simulated disk: what was applied is visible, what was persisted survives a crash, and nothing else is promised.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::store::{Batch, Commit, Done, MemoryStore, Space, Store, StoreError, StoreStats, Visitor};
+use quorate_control::store::{Batch, Change, Commit, Done, MemoryStore, Space, Store, StoreError, StoreStats, Visitor};
 use quorate_control::topology::{KeyspaceId, Partition};
-use quorate_dynamo::replica::{Replica, restore};
+use quorate_dynamo::replica::{Replica, place_of, restore};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
@@ -34,6 +34,9 @@ struct Inner {
     trouble: Trouble,
     /// What a crash leaves.
     durable: MemoryStore,
+    /// What was last read of it, as the oracle looks often and little changes in between; and places that have changed since.
+    read: BTreeMap<At, Arc<Replica>>,
+    unread: BTreeSet<At>,
     /// Applied and not yet persisted, oldest first.
     pending: VecDeque<Batch>,
     waiting: Vec<Done>,
@@ -67,7 +70,25 @@ impl SimDisk {
 
     fn with(live: MemoryStore, durable: MemoryStore, rng: StdRng) -> Self {
         let trouble = Trouble::default();
-        let inner = Inner { rng, trouble, durable, pending: VecDeque::new(), waiting: Vec::new(), crashed: false, failed: false };
+        let mut unread = BTreeSet::new();
+        for space in DATA {
+            let mut take = |key: &[u8], _: &[u8]| {
+                unread.extend(place_of(key));
+                ControlFlow::Continue(())
+            };
+            durable.scan(space, &[], None, &mut take).expect("invariant: memory does not fail");
+        }
+        let inner = Inner {
+            rng,
+            trouble,
+            durable,
+            read: BTreeMap::new(),
+            unread,
+            pending: VecDeque::new(),
+            waiting: Vec::new(),
+            crashed: false,
+            failed: false,
+        };
         Self { shared: Arc::new(Shared { live, inner: Mutex::new(inner), wanted: Notify::new() }) }
     }
 
@@ -150,8 +171,8 @@ impl SimDisk {
     ///
     /// # Errors
     /// [`StoreError`] when a record cannot be read.
-    pub fn replicas(&self, wanted: impl Fn(At) -> bool) -> Result<BTreeMap<At, Replica>, StoreError> {
-        restore(&self.shared.lock().durable, |keyspace, partition| wanted((keyspace, partition))).map(|(replicas, _)| replicas)
+    pub fn replicas(&self) -> Result<BTreeMap<At, Arc<Replica>>, StoreError> {
+        self.shared.lock().replicas()
     }
 
     /// How many records of rows and marks would be left of the data plane, beside those of the rows that live.
@@ -236,8 +257,23 @@ impl Inner {
     fn persist(&mut self, count: usize) {
         let count = count.min(self.pending.len());
         for batch in self.pending.drain(..count) {
+            for change in &batch.changes {
+                let (Change::Put(space, key, _) | Change::Delete(space, key)) = change;
+                self.unread.extend(place_of(key).filter(|_| DATA.contains(space)));
+            }
             self.durable.apply(batch).expect("invariant: memory does not fail");
         }
+    }
+
+    fn replicas(&mut self) -> Result<BTreeMap<At, Arc<Replica>>, StoreError> {
+        if !self.unread.is_empty() {
+            let (replicas, _) = restore(&self.durable, |keyspace, partition| self.unread.contains(&(keyspace, partition)))?;
+            for at in std::mem::take(&mut self.unread) {
+                self.read.remove(&at);
+            }
+            self.read.extend(replicas.into_iter().map(|(at, replica)| (at, Arc::new(replica))));
+        }
+        Ok(self.read.clone())
     }
 }
 

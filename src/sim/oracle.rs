@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use quorate_control::store::StoreError;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
-use quorate_crdt::{CausalContext, Dot, NodeId};
+use quorate_crdt::{Dot, NodeId};
 use quorate_dynamo::op::Receipt;
 use quorate_dynamo::replica::Replica;
 use tokio::time::Instant;
@@ -82,8 +82,7 @@ struct Machine {
 
 #[derive(Clone)]
 struct Last {
-    context: CausalContext,
-    digest: u128,
+    replica: Arc<Replica>,
     epoch: Option<Epoch>,
 }
 
@@ -170,7 +169,7 @@ impl Knowledge {
     /// Events of `node` that only its own disk knew are as if they had never been.
     fn forget(&mut self, node: NodeId) {
         let others = self.machines.iter().filter(|(other, _)| **other != node);
-        let elsewhere: Vec<BTreeMap<At, Replica>> = others.filter_map(|(_, machine)| machine.shelf.get().replicas(|_| true).ok()).collect();
+        let elsewhere: Vec<_> = others.filter_map(|(_, machine)| machine.shelf.get().replicas().ok()).collect();
         let knows =
             |at: &At, dot: Dot| elsewhere.iter().any(|replicas| replicas.get(at).is_some_and(|replica| replica.context().contains(dot)));
         self.payloads.retain(|(at, dot), _| dot.replica.node != node || knows(at, *dot));
@@ -180,7 +179,7 @@ impl Knowledge {
         let at = (receipt.keyspace, receipt.partition);
         let (mut held, mut holders) = (0, Vec::new());
         for (&node, machine) in &self.machines {
-            let replicas = machine.shelf.get().replicas(|place| place == at);
+            let replicas = machine.shelf.get().replicas();
             if replicas.is_ok_and(|replicas| replicas.get(&at).is_some_and(|replica| replica.context().contains(receipt.dot))) {
                 held += 1;
                 holders.push(node.0);
@@ -209,7 +208,7 @@ impl Knowledge {
         if let Some(what) = went_back {
             self.found("topology-went-back", what);
         }
-        let mut by_place: BTreeMap<At, Vec<(NodeId, Replica)>> = BTreeMap::new();
+        let mut by_place: BTreeMap<At, Vec<(NodeId, Arc<Replica>)>> = BTreeMap::new();
         for node in self.machines.keys().copied().collect::<Vec<_>>() {
             match self.look_at(node) {
                 Ok(replicas) => replicas.into_iter().for_each(|(at, replica)| by_place.entry(at).or_default().push((node, replica))),
@@ -224,28 +223,32 @@ impl Knowledge {
     }
 
     /// What a node's disk holds, compared with what it held before.
-    fn look_at(&mut self, node: NodeId) -> Result<BTreeMap<At, Replica>, StoreError> {
+    fn look_at(&mut self, node: NodeId) -> Result<BTreeMap<At, Arc<Replica>>, StoreError> {
         let Some(machine) = self.machines.get_mut(&node) else { return Ok(BTreeMap::new()) };
-        let replicas = machine.shelf.get().replicas(|_| true)?;
+        let replicas = machine.shelf.get().replicas()?;
         let now = self.start.elapsed();
         let newest = self.newest.clone();
         let epoch = |at: &At| {
             let keyspace = newest.as_deref()?.keyspaces.get(&at.0)?;
             keyspace.placement(at.1).map(|placement| placement.epoch)
         };
-        for (at, last) in std::mem::take(&mut machine.last) {
-            let reason = match replicas.get(&at) {
-                None => "gone",
-                Some(replica) if !replica.context().covers(&last.context) => "behind what it was",
-                Some(_) => continue,
-            };
-            machine.unexplained.entry(at).or_insert((now, last, reason));
-        }
+        let mut before = std::mem::take(&mut machine.last);
         let mut changed = Vec::new();
         for (at, replica) in &replicas {
-            let seen = Last { context: replica.context().clone(), digest: replica.digest(), epoch: epoch(at) };
-            changed.push(*at);
-            machine.last.insert(*at, seen);
+            let seen = Last { replica: Arc::clone(replica), epoch: epoch(at) };
+            let last = machine.last.entry(*at).or_insert(seen);
+            match before.remove(at) {
+                // The same as when it was last looked at.
+                Some(same) if Arc::ptr_eq(&same.replica, replica) => continue,
+                Some(other) if !replica.context().covers(other.replica.context()) => {
+                    machine.unexplained.entry(*at).or_insert((now, other, "behind what it was"));
+                }
+                _ => {}
+            }
+            changed.push((*at, Arc::clone(&last.replica)));
+        }
+        for (at, last) in before {
+            machine.unexplained.entry(at).or_insert((now, last, "gone"));
         }
         let held = |at: &At| {
             let topology = newest.as_deref()?;
@@ -261,19 +264,19 @@ impl Knowledge {
                 since.as_millis(),
                 at.0.0,
                 at.1.0,
-                last.context.event_count(),
-                last.digest
+                last.replica.context().event_count(),
+                last.replica.digest()
             );
             self.found("erased-without-decision", what);
         }
         if !self.rotten {
-            self.payloads_of(node, &replicas);
+            self.payloads_of(node, &changed);
         }
         Ok(replicas)
     }
 
     /// No event has put two things anywhere.
-    fn payloads_of(&mut self, node: NodeId, replicas: &BTreeMap<At, Replica>) {
+    fn payloads_of(&mut self, node: NodeId, replicas: &[(At, Arc<Replica>)]) {
         let mut twice = None;
         for (at, replica) in replicas {
             for (key, rows) in replica.keys_after(None) {
@@ -294,7 +297,7 @@ impl Knowledge {
     }
 
     /// Replicas that have seen the same hold the same.
-    fn compare(&mut self, at: At, replicas: &[(NodeId, Replica)]) {
+    fn compare(&mut self, at: At, replicas: &[(NodeId, Arc<Replica>)]) {
         let settled: Vec<_> = replicas.iter().filter(|(_, replica)| replica.residual_count() == 0 && !replica.filling()).collect();
         for (i, (a, first)) in settled.iter().enumerate() {
             for (b, second) in &settled[i + 1..] {

@@ -14,7 +14,7 @@ fn nodes(members: &[u64]) -> Vec<NodeId> {
 
 #[test]
 fn a_majority_of_three_is_two() {
-    let mut tally = Tally::new(vec![group(&[1, 2, 3], majority(3))]).unwrap();
+    let mut tally = Tally::new(&[group(&[1, 2, 3], majority(3))]).unwrap();
     assert_eq!(tally.ack(NodeId(1)), Verdict::Pending);
     assert_eq!((tally.acked(), tally.required()), (1, 2));
     assert_eq!(tally.missing(), nodes(&[2, 3]));
@@ -27,7 +27,7 @@ fn a_majority_of_three_is_two() {
 
 #[test]
 fn two_failures_of_three_leave_no_majority() {
-    let mut tally = Tally::new(vec![group(&[1, 2, 3], 2)]).unwrap();
+    let mut tally = Tally::new(&[group(&[1, 2, 3], 2)]).unwrap();
     assert_eq!(tally.fail(NodeId(1)), Verdict::Pending);
     assert_eq!(tally.fail(NodeId(2)), Verdict::Impossible);
     assert_eq!(tally.ack(NodeId(1)), Verdict::Impossible, "the first answer of a node stands");
@@ -35,7 +35,7 @@ fn two_failures_of_three_leave_no_majority() {
 
 #[test]
 fn a_move_needs_both_sets() {
-    let mut tally = Tally::new(vec![group(&[1, 2, 3], 2), group(&[2, 3, 4], 2)]).unwrap();
+    let mut tally = Tally::new(&[group(&[1, 2, 3], 2), group(&[2, 3, 4], 2)]).unwrap();
     assert_eq!(tally.ack(NodeId(1)), Verdict::Pending);
     assert_eq!(tally.ack(NodeId(2)), Verdict::Pending, "the old set has two answers, the new one only one");
     assert_eq!((tally.acked(), tally.required()), (1, 2));
@@ -45,14 +45,14 @@ fn a_move_needs_both_sets() {
 
 #[test]
 fn more_than_there_are_is_refused() {
-    assert_eq!(Tally::new(vec![group(&[1, 2, 2], 3)]).unwrap_err(), Unsatisfiable { needed: 3, members: 2 });
-    assert_eq!(Tally::new(vec![group(&[], majority(0))]).unwrap_err(), Unsatisfiable { needed: 1, members: 0 });
+    assert_eq!(Tally::new(&[group(&[1, 2, 2], 3)]).unwrap_err(), Unsatisfiable { needed: 3, members: 2 });
+    assert_eq!(Tally::new(&[group(&[], majority(0))]).unwrap_err(), Unsatisfiable { needed: 1, members: 0 });
 }
 
 #[test]
 fn nothing_needed_is_reached_at_once() {
-    assert_eq!(Tally::new(vec![]).unwrap().verdict(), Verdict::Reached);
-    assert_eq!(Tally::new(vec![group(&[1], 0)]).unwrap().fail(NodeId(1)), Verdict::Reached);
+    assert_eq!(Tally::new(&[]).unwrap().verdict(), Verdict::Reached);
+    assert_eq!(Tally::new(&[group(&[1], 0)]).unwrap().fail(NodeId(1)), Verdict::Reached);
 }
 
 proptest! {
@@ -65,7 +65,7 @@ proptest! {
         let groups: Vec<_> = groups.into_iter()
             .map(|(members, needed)| Group { needed: needed.min(members.len()), members: members.into_iter().map(NodeId).collect() })
             .collect();
-        let mut tally = Tally::new(groups.clone()).unwrap();
+        let mut tally = Tally::new(&groups).unwrap();
         let (mut acked, mut failed) = (BTreeSet::new(), BTreeSet::new());
         for (node, ack) in answers {
             let node = NodeId(node);

@@ -88,10 +88,10 @@ impl Dynamo {
     /// Counts the holders that must agree.
     fn agreement(&self, place: Place, level: Consistency) -> Option<Tally> {
         if planted::REAP_BY_OWN_CLOCK.is_planted() {
-            return Tally::new(Vec::new()).ok();
+            return Tally::new(&[]).ok();
         }
         let (placement, topology) = (self.routes.placement_of(place)?, self.routes.topology()?);
-        Tally::new(groups(level, Access::Write, placement, topology, "")).ok()
+        Tally::new(&groups(level, Access::Write, placement, topology, "")).ok()
     }
 
     /// How long ago a key must have expired before it is removed: two clocks that trust each other can be twice the bound apart.

@@ -164,7 +164,8 @@ impl Held {
 pub(super) struct Flights {
     core: u8,
     life: u64,
-    by_number: BTreeMap<u64, Held>,
+    /// Boxed: the nodes of the tree would be pages.
+    by_number: BTreeMap<u64, Box<Held>>,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     last: u64,
     /// What all of them brought.
@@ -211,7 +212,7 @@ impl Flights {
 
     pub(super) fn insert(&mut self, id: FlightId, flight: Flight, stage: Stage) {
         self.bytes += flight.weight;
-        let held = Held { flight, stage };
+        let held = Box::new(Held { flight, stage });
         self.queue.push(Reverse((held.due(), id.number)));
         self.by_number.insert(id.number, held);
     }

@@ -48,8 +48,9 @@ impl Ledger {
     /// # Errors
     /// [`Unsatisfiable`] if a group needs more answers than it has members.
     pub(super) fn new(groups: Vec<Group>) -> Result<Self, Unsatisfiable> {
-        let tally = Tally::new(groups.clone())?;
-        Ok(Self { groups, tally, book: Vec::new() })
+        let tally = Tally::new(&groups)?;
+        let book = Vec::with_capacity(groups.first().map_or(0, |group| group.members.len()));
+        Ok(Self { groups, tally, book })
     }
 
     pub(super) fn groups(&self) -> &[Group] {
@@ -81,7 +82,7 @@ impl Ledger {
 
     /// The tally keeps the first answer of a node; one that failed and is asked again gets a new chance.
     fn recount(&mut self) {
-        let Ok(tally) = Tally::new(self.groups.clone()) else { return };
+        let Ok(tally) = Tally::new(&self.groups) else { return };
         self.tally = tally;
         for (node, entry) in &self.book {
             if *entry == Entry::Done {

@@ -195,6 +195,9 @@ impl Dynamo {
     /// Whether the replica may issue events under its id now. If not, a new life has been asked for.
     pub(super) fn may_issue(&mut self, place: Place) -> bool {
         let at = (place.keyspace, place.partition);
+        if self.replicas.get(&at).is_none_or(|replica| !replica.needs_life()) {
+            return true;
+        }
         let others = self.others(at);
         let Some(replica) = self.replicas.get_mut(&at) else { return true };
         replica.confirm_life(&others);

@@ -46,12 +46,14 @@ pub(super) struct Journal {
     batch: Batch,
     /// Whether id, context or filling have changed.
     touched: bool,
+    scratch: Vec<u8>,
 }
 
+/// With a context that is borrowed when it is written and owned when it is read.
 #[derive(Serialize, Deserialize)]
-struct Meta {
+struct Meta<C> {
     id: ReplicaId,
-    context: CausalContext,
+    context: C,
     filling: bool,
     placed: Epoch,
 }
@@ -69,13 +71,22 @@ impl Journal {
         } else if let Some(name) = long {
             self.batch.put(Space::Rows, key, encode(&(name, row)));
         } else {
-            self.batch.put(Space::Rows, key, encode(row));
+            let row = self.encode(row);
+            self.batch.put(Space::Rows, key, row);
         }
+    }
+
+    /// As [`encode`], in one allocation.
+    fn encode(&mut self, value: &impl Serialize) -> Bytes {
+        self.scratch.clear();
+        encode_to(&mut self.scratch, value);
+        Bytes::copy_from_slice(&self.scratch)
     }
 
     pub(super) fn remember(&mut self, dot: Dot, arrival: u64, range: &Range) {
         let Some(prefix) = self.prefix else { return };
-        self.batch.put(Space::Recent, dot_key(prefix, dot), encode(&(arrival, range)));
+        let event = self.encode(&(arrival, range));
+        self.batch.put(Space::Recent, dot_key(prefix, dot), event);
     }
 
     pub(super) fn forget(&mut self, dot: Dot) {
@@ -123,8 +134,8 @@ impl Replica {
         let Some(prefix) = self.journal.prefix else { return };
         batch.changes.append(&mut self.journal.batch.changes);
         if std::mem::take(&mut self.journal.touched) {
-            let meta = Meta { id: self.id, context: self.context.clone(), filling: self.filling, placed: self.placed };
-            batch.put(Space::Causal, meta_key(prefix), encode(&meta));
+            let meta = Meta { id: self.id, context: &self.context, filling: self.filling, placed: self.placed };
+            batch.put(Space::Causal, meta_key(prefix), self.journal.encode(&meta));
         }
     }
 
@@ -165,7 +176,7 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
         } else if owned(place.0, place.1) && key == [CLOSED] {
             known.closed.insert(place, decode(value, "closed replica")?);
         } else if owned(place.0, place.1) && key == [META] {
-            let meta: Meta = decode(value, "replica")?;
+            let meta: Meta<CausalContext> = decode(value, "replica")?;
             let mut replica = Replica::new(meta.id);
             replica.journal.prefix = Some(prefix(place.0, place.1));
             replica.context = meta.context;
@@ -232,7 +243,7 @@ fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), 
     let mut outcome = Ok(());
     store.scan(space, &[], None, &mut |key, value| {
         outcome = match key.split_first_chunk::<PREFIX>() {
-            Some((place, key)) => record(place_of(*place), key, value),
+            Some((place, key)) => record(place_at(*place), key, value),
             None => Err(StoreError::Damaged { what: "partition key" }),
         };
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
@@ -247,7 +258,12 @@ pub(super) fn prefix(keyspace: KeyspaceId, partition: Partition) -> [u8; PREFIX]
     bytes
 }
 
-fn place_of(bytes: [u8; PREFIX]) -> (KeyspaceId, Partition) {
+/// The place of the replica that a key of the store belongs to; `None` for no key of the data plane.
+pub fn place_of(key: &[u8]) -> Option<(KeyspaceId, Partition)> {
+    key.first_chunk().map(|prefix| place_at(*prefix))
+}
+
+fn place_at(bytes: [u8; PREFIX]) -> (KeyspaceId, Partition) {
     let keyspace = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     (KeyspaceId(keyspace), Partition(u16::from_be_bytes([bytes[4], bytes[5]])))
 }
@@ -269,9 +285,11 @@ fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> (Bytes, Option<Bytes>) {
     bytes.extend_from_slice(&name.key);
     bytes.push(name.kind as u8);
     bytes.extend_from_slice(&name.field);
-    let whole = Bytes::from(bytes);
-    let name = whole.slice(PREFIX..);
-    if is_long(&name) { (hashed_key(prefix, LONG_ROW, &name), Some(name)) } else { (whole, None) }
+    if is_long(&bytes[PREFIX..]) {
+        let name = Bytes::from(bytes).slice(PREFIX..);
+        return (hashed_key(prefix, LONG_ROW, &name), Some(name));
+    }
+    (bytes.into(), None)
 }
 
 fn row_name(bytes: &[u8]) -> Result<RowKey, StoreError> {
@@ -324,7 +342,34 @@ fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {
 }
 
 pub(super) fn encode(value: &impl Serialize) -> Bytes {
-    postcard::to_stdvec(value).expect("invariant: rows, ranges and contexts always have a postcard form").into()
+    let mut bytes = Vec::new();
+    encode_to(&mut bytes, value);
+    bytes.into()
+}
+
+fn encode_to(bytes: &mut Vec<u8>, value: &impl Serialize) {
+    postcard::serialize_with_flavor(value, Append(bytes)).expect("invariant: rows, ranges and contexts always have a postcard form");
+}
+
+/// Where postcard writes to.
+struct Append<'a>(&'a mut Vec<u8>);
+
+impl postcard::ser_flavors::Flavor for Append<'_> {
+    type Output = ();
+
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
+    }
 }
 
 fn decode<T: DeserializeOwned>(bytes: &[u8], what: &'static str) -> Result<T, StoreError> {

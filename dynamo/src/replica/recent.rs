@@ -3,14 +3,16 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
+use quorate_crdt::{CausalContext, Dot};
+use xxhash_rust::xxh3::xxh3_64;
 
-use super::range::{Range, Within};
+use super::range::{Cut, Range, Within};
 use crate::planted;
 
 /// The events, oldest first by when they came here: beyond its bound a replica forgets those, whoever issued them, because most replicas
@@ -18,8 +20,7 @@ use crate::planted;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recent {
     by_dot: BTreeMap<Dot, (u64, Arc<Range>)>,
-    /// Events of one range share it.
-    by_range: BTreeSet<(Arc<Range>, Dot)>,
+    by_range: BTreeMap<Name, Dots>,
     /// The number of the last event to arrive.
     arrivals: u64,
     bytes: usize,
@@ -27,18 +28,72 @@ pub(super) struct Recent {
     known_by_all: CausalContext,
 }
 
-/// The least and the greatest of all events.
-const FIRST: Dot = Dot::new(ReplicaId::new(NodeId(0), 0), 0);
-const LAST: Dot = Dot::new(ReplicaId::new(NodeId(u64::MAX), u32::MAX), u64::MAX);
+/// A range, shared by its events. Ordered by hashes of what it names, which decide nearly every comparison without a look at its bytes, and then by
+/// itself: the rows of a key stay together, and every replica has the same order.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    key: u64,
+    within: u64,
+    range: Arc<Range>,
+}
 
-/// Roughly what an event takes beside its range, in two trees that are half full.
-const EVENT_WEIGHT: usize = 120;
+impl Name {
+    fn of(range: Arc<Range>) -> Self {
+        let (key, within) = match &*range {
+            Range::Row(row) => (xxh3_64(&row.key), xxh3_64(&row.field)),
+            Range::Key(key) => (xxh3_64(key), 0),
+            Range::Slice { after, .. } => (after.as_ref().map_or(0, |Cut { key, .. }| xxh3_64(key)), 0),
+        };
+        Self { key, within, range }
+    }
+}
+
+/// The events of one range: nearly always one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Dots {
+    One(Dot),
+    Many(BTreeSet<Dot>),
+}
+
+impl Dots {
+    fn insert(&mut self, dot: Dot) {
+        match self {
+            Self::One(one) => *self = Self::Many(BTreeSet::from([*one, dot])),
+            Self::Many(dots) => drop(dots.insert(dot)),
+        }
+    }
+
+    /// Takes one out; returns whether none is left.
+    fn remove(&mut self, dot: Dot) -> bool {
+        match self {
+            Self::One(one) => *one == dot,
+            Self::Many(dots) => {
+                dots.remove(&dot);
+                dots.is_empty()
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = Dot> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(*one), None),
+            Self::Many(dots) => (None, Some(dots.iter().copied())),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+/// Roughly what an event takes beside its range, in trees that are half full.
+const EVENT_WEIGHT: usize = 100;
+/// Roughly what a range takes beside itself.
+const NAME_WEIGHT: usize = 60;
 /// Once there are too many, one in so many is forgotten as well. Guess.
 const SPARE: usize = 16;
 
 fn weight(range: &Range) -> usize {
     let bytes = |within: &Within| if let Within::Row(_, field) = within { field.len() } else { 0 };
-    size_of::<Range>()
+    NAME_WEIGHT
+        + size_of::<Range>()
         + match range {
             Range::Row(row) => row.key.len() + row.field.len(),
             Range::Key(key) => key.len(),
@@ -70,15 +125,10 @@ impl Recent {
 
     /// The ranges after `after` of the events, in their order, each with those of the events that lie in it.
     pub(super) fn ranges_of<'a>(&'a self, events: &'a CausalContext, after: Option<&Range>) -> impl Iterator<Item = (&'a Range, Vec<Dot>)> {
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded((Arc::new(after.clone()), LAST)));
-        let mut found = self.by_range.range((from, Bound::Unbounded)).filter(|(_, dot)| events.contains(*dot)).peekable();
-        std::iter::from_fn(move || {
-            let (range, dot) = found.next()?;
-            let mut dots = vec![*dot];
-            while let Some((_, dot)) = found.next_if(|(other, _)| other == range) {
-                dots.push(*dot);
-            }
-            Some((&**range, dots))
+        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Name::of(Arc::new(after.clone()))));
+        self.by_range.range((from, Bound::Unbounded)).filter_map(|(name, dots)| {
+            let dots: Vec<Dot> = dots.iter().filter(|dot| events.contains(*dot)).collect();
+            (!dots.is_empty()).then_some((&*name.range, dots))
         })
     }
 
@@ -88,19 +138,21 @@ impl Recent {
 
     /// Events whose effect lies in just this range.
     pub(super) fn within(&self, range: &Range) -> Vec<Dot> {
-        self.in_range(&Arc::new(range.clone())).map(|(_, dot)| *dot).collect()
+        self.by_range.get(&Name::of(Arc::new(range.clone()))).map_or_else(Vec::new, |dots| dots.iter().collect())
     }
 
-    /// Some of the events whose effect lies in a key or in the whole partition, `max` at the most.
+    /// Some of the events whose effect lies in one row of a key or of the whole partition, `max` at the most.
     pub(super) fn some_within(&self, range: &Range, max: usize) -> Vec<Dot> {
-        let from = if let Range::Key(key) = range { Range::first_row_of(key.clone()) } else { Range::first_row_of(Bytes::new()) };
-        let held = self.by_range.range((Arc::new(from), FIRST)..).map(|(held, dot)| (&**held, *dot));
-        let rows = held.take_while(|(held, _)| matches!(held, Range::Row(row) if range.contains(row)));
-        rows.map(|(_, dot)| dot).take(max).collect()
-    }
-
-    fn in_range(&self, range: &Arc<Range>) -> impl Iterator<Item = &(Arc<Range>, Dot)> {
-        self.by_range.range((Arc::clone(range), FIRST)..=(Arc::clone(range), LAST))
+        let least = |key| Name { key, within: 0, range: Arc::new(Range::first_row_of(Bytes::new())) };
+        let (from, key) = if let Range::Key(key) = range {
+            let key = xxh3_64(key);
+            (Bound::Included(least(key)), Some(key))
+        } else {
+            (Bound::Unbounded, None)
+        };
+        let near = self.by_range.range((from, Bound::Unbounded)).take_while(|(name, _)| key.is_none_or(|key| name.key == key));
+        let rows = near.filter(|(name, _)| matches!(&*name.range, Range::Row(row) if range.contains(row)));
+        rows.flat_map(|(_, dots)| dots.iter()).take(max).collect()
     }
 
     /// The number of the next event to arrive.
@@ -110,22 +162,31 @@ impl Recent {
 
     pub(super) fn insert(&mut self, dot: Dot, arrival: u64, range: Range) {
         self.remove(&dot);
-        let range = Arc::new(range);
-        let held = self.in_range(&range).next().map(|(held, _)| Arc::clone(held));
-        self.bytes += EVENT_WEIGHT + if held.is_some() { 0 } else { weight(&range) };
-        let range = held.unwrap_or(range);
         self.arrivals = self.arrivals.max(arrival);
-        self.by_range.insert((Arc::clone(&range), dot));
+        self.bytes += EVENT_WEIGHT;
+        let range = match self.by_range.entry(Name::of(Arc::new(range))) {
+            Entry::Occupied(mut held) => {
+                held.get_mut().insert(dot);
+                Arc::clone(&held.key().range)
+            }
+            Entry::Vacant(vacant) => {
+                let range = Arc::clone(&vacant.key().range);
+                self.bytes += weight(&range);
+                vacant.insert(Dots::One(dot));
+                range
+            }
+        };
         self.by_dot.insert(dot, (arrival, range));
     }
 
     fn remove(&mut self, dot: &Dot) {
-        if let Some((_, range)) = self.by_dot.remove(dot) {
-            self.by_range.remove(&(Arc::clone(&range), *dot));
-            self.bytes -= EVENT_WEIGHT;
-            if self.in_range(&range).next().is_none() {
-                self.bytes -= weight(&range);
-            }
+        let Some((_, range)) = self.by_dot.remove(dot) else { return };
+        self.bytes -= EVENT_WEIGHT;
+        if let Entry::Occupied(mut held) = self.by_range.entry(Name::of(range))
+            && held.get_mut().remove(*dot)
+        {
+            let (name, _) = held.remove_entry();
+            self.bytes -= weight(&name.range);
         }
     }
 

@@ -71,6 +71,10 @@ impl RowName {
         Self { tag: (kind as u64) << 61 | hash, field: field.clone() }
     }
 
+    const fn without_field(kind: RowKind) -> Self {
+        Self { tag: (kind as u64) << 61, field: Bytes::new() }
+    }
+
     fn kind(&self) -> RowKind {
         KINDS[(self.tag >> 61) as usize]
     }
@@ -177,10 +181,15 @@ impl KeyRows {
     ///
     /// **Law:** it depends on the live entries alone, so equal replicas agree; a `SET` takes an earlier expiry with it.
     pub fn expires_at(&self) -> Option<u64> {
-        let kinds = [RowKind::String, RowKind::Expiry].into_iter().filter(|kind| self.count(*kind) > 0);
-        let rows = kinds.filter_map(|kind| self.get(kind, &Bytes::new()));
-        let said = rows.flat_map(Row::iter).filter_map(|(dot, payload)| payload.expiry().map(|(hlc, at)| (hlc, dot, at)));
-        said.filter(|(_, _, at)| at.is_some() || !planted::EXPIRY_OUTLIVES_SET.is_planted()).max().and_then(|(_, _, at)| at)
+        let mut last = None;
+        for kind in [RowKind::String, RowKind::Expiry] {
+            let row = if self.count(kind) > 0 { self.rows.get(&RowName::without_field(kind)) } else { None };
+            for (dot, payload) in row.into_iter().flat_map(Row::iter) {
+                let said = payload.expiry().map(|(hlc, at)| (hlc, dot, at));
+                last = last.max(said.filter(|(_, _, at)| at.is_some() || !planted::EXPIRY_OUTLIVES_SET.is_planted()));
+            }
+        }
+        last.and_then(|(_, _, at)| at)
     }
 
     /// Whether there is anything that makes the key exist.

@@ -7,7 +7,7 @@ use crate::resp::encode::Encoder;
 use crate::resp::parse::Args;
 use crate::resp::refuse::Refused;
 use crate::resp::server::ClientInfo;
-use crate::resp::session::{Level, Session};
+use crate::resp::session::{Asked, Level, Session};
 
 type Done = Result<(), Refused>;
 
@@ -115,7 +115,7 @@ pub(crate) fn consistency(session: &mut Session, args: Args<'_>, to: &mut Encode
             word if is(word, "WRITE") => &mut write,
             _ => return Err(Refused::Syntax),
         };
-        *side = Level::parse(spec, *side)?;
+        *side = Asked::parse(spec)?.over(*side);
     }
     (session.read, session.write) = (read, write);
     to.ok();

@@ -3,7 +3,7 @@ use super::*;
 const BASE: Level = Level { consistency: Some(Consistency::One), timeout: Duration::from_secs(2) };
 
 fn parse(spec: &str) -> Result<Level, Refused> {
-    Level::parse(spec.as_bytes(), BASE)
+    Asked::parse(spec.as_bytes()).map(|asked| asked.over(BASE))
 }
 
 #[test]

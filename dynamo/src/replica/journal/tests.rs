@@ -145,3 +145,21 @@ fn a_planted_long_store_key_is_noticed() {
     quorate_crdt::planted::plant(None);
     assert!(outcome.is_err());
 }
+
+#[test]
+fn without_another_holder_an_event_is_not_remembered() {
+    let mut replica = persisted();
+    let name = RowKey { key: "k".into(), kind: RowKind::String, field: Bytes::new() };
+    let recent_after = |replica: &mut Replica, others: &[NodeId]| {
+        replica.tick(others, usize::MAX);
+        put(replica, name.clone());
+        let mut batch = Batch::default();
+        replica.drain_into(&mut batch);
+        let recorded = batch.changes.iter().filter(|change| matches!(change, Change::Put(Space::Recent, ..))).count();
+        (replica.recent_count(), recorded)
+    };
+    assert_eq!(recent_after(&mut replica, &[]), (0, 0));
+    assert_eq!(recent_after(&mut replica, &[NodeId(2)]), (1, 1));
+    // Nor is what the other did not know while it was a holder.
+    assert_eq!(recent_after(&mut replica, &[]), (0, 0));
+}
