@@ -119,7 +119,7 @@ def check_a_large_set_is_deleted_at_once():
         # Most of the rows still lie on its disk.
         watches[2].end()
         c.kill()
-        c.start()
+        c.start(seconds=120)
         assert sorted(c.call("CL", "ONE", "SMEMBERS", "set")) == [b"again", b"member-7"], "it has brought something back, or lost something"
 
         def small(node):
@@ -132,7 +132,7 @@ def check_a_large_set_is_deleted_at_once():
         longest = [watch.end() for watch in watches[:2]]
         grown = [node.resident_bytes() - before for node, before in zip(cluster.nodes, resident)]
         c.kill()
-        c.start()
+        c.start(seconds=120)
         assert sorted(c.call("CL", "ONE", "SMEMBERS", "set")) == [b"again", b"member-7"], "after all of them have gone"
         print(f"DEL of {MEMBERS} members took {took * 1000:.0f} ms; others waited at most {[f'{wait * 1000:.0f} ms' for wait in longest]}, before it "
               f"{[f'{wait * 1000:.0f} ms' for wait in usual]}; memory grew by {[g // MIB for g in grown]} MiB", flush=True)
