@@ -73,8 +73,6 @@ pub struct Replica {
     heard: BTreeMap<NodeId, Heard>,
     /// Whether they have the same.
     trust: Trust,
-    /// Whether no other node holds the partition: then all know whatever is known here.
-    alone: bool,
     /// Whether the replica is still being filled: it must neither be read nor copied from.
     filling: bool,
     /// The placement's epoch when this replica was last placed here. No topology up to it says anything about the replica.
@@ -95,7 +93,6 @@ impl Replica {
             residuals: Residuals::default(),
             heard: BTreeMap::new(),
             trust: Trust::default(),
-            alone: false,
             filling: false,
             placed: Epoch::default(),
             life: Life::default(),
@@ -282,7 +279,7 @@ impl Replica {
 
     fn remember(&mut self, dot: Dot, range: Range) {
         self.journal.touch();
-        if self.alone {
+        if self.recent.alone {
             return;
         }
         let arrival = self.recent.next_arrival();

@@ -19,6 +19,8 @@ use crate::planted;
 /// have had the longest time to learn them. Also range by range, so that whoever lacks several events of one range is sent it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recent {
+    /// Whether no other node holds the partition: then all know whatever is known here, and nothing needs to be remembered.
+    pub(super) alone: bool,
     by_dot: BTreeMap<Dot, (u64, Arc<Range>)>,
     by_range: BTreeMap<Name, Dots>,
     /// The number of the last event to arrive.

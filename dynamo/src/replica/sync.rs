@@ -246,7 +246,7 @@ impl Replica {
     /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.
     pub fn tick(&mut self, others: &[NodeId], recent_max: usize) {
         // One that leaves is heard as long as it has something that is lacking here.
-        self.alone = others.is_empty();
+        self.recent.alone = others.is_empty();
         self.heard.retain(|node, heard| others.contains(node) || !self.context.covers(&heard.context));
         self.judge(others);
         self.strip();
