@@ -50,6 +50,14 @@ impl State {
             self.chunks.extend([tail, body]);
         }
     }
+
+    fn take(&mut self) -> Vec<Bytes> {
+        let tail = self.tail.split().freeze();
+        if !tail.is_empty() {
+            self.chunks.push(tail);
+        }
+        core::mem::take(&mut self.chunks)
+    }
 }
 
 impl Outbox {
@@ -84,16 +92,18 @@ impl Outbox {
                 if state.closed {
                     return None;
                 }
-                let tail = state.tail.split().freeze();
-                if !tail.is_empty() {
-                    state.chunks.push(tail);
-                }
-                if !state.chunks.is_empty() {
-                    return Some((core::mem::take(&mut state.chunks), state.bytes));
+                let chunks = state.take();
+                if !chunks.is_empty() {
+                    return Some((chunks, state.bytes));
                 }
             }
             self.filled.notified().await;
         }
+    }
+
+    /// All frames that wait now.
+    pub(super) fn waiting(&self) -> Vec<Bytes> {
+        self.lock().take()
     }
 
     /// Makes room: the batch that [`take`](Self::take) gave has left.

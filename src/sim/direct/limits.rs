@@ -6,6 +6,8 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{KEY_BYTES_MAX, Mutation, Op, Query, Reply, RequestError, SIBLINGS_MAX, VALUE_BYTES_MAX};
 use quorate_dynamo::protocol::Message;
+use quorate_gossip::quic::carry;
+use quorate_gossip::wire::FRAME_BYTES_MAX;
 
 use super::cores::{Cores, secs};
 use super::{Drills, Verdict, holds};
@@ -21,7 +23,15 @@ pub(super) const DRILLS: Drills = &[
     ("long-store-keys", "store-key-too-long", long_name),
     ("hints-uncounted", "hints-too-large", hints),
     ("ranges-fit-a-frame", "large-key-not-read", large_key),
+    ("parts-mixed-up", "message-torn", long_message),
 ];
+
+/// A message longer than a frame, between two that are not, over one stream.
+fn long_message() -> Verdict {
+    let messages = [10, FRAME_BYTES_MAX + 1, 10].map(|bytes| Bytes::from((0..bytes).map(|n| n as u8).collect::<Vec<_>>()));
+    let arrived = carry(messages.clone());
+    holds(arrived == messages, format!("{:?} bytes arrived", arrived.iter().map(Bytes::len).collect::<Vec<_>>()))
+}
 
 /// A named increment is executed by a node whose clock is behind, and asked again after some thousands of others.
 fn behind() -> Verdict {
