@@ -20,6 +20,7 @@ mod running;
 mod shard;
 mod start;
 mod status;
+mod watched;
 
 pub(crate) use adopted::keep_granted;
 pub use assembly::{NodeParts, ShardRun};
@@ -27,3 +28,4 @@ pub use clock::{Clock, SystemClock};
 pub(crate) use embed::{Begun, Setting, Started};
 pub use running::DiskGauge;
 pub use start::{Node, Options, StartError};
+pub use watched::{Onlooker, Queues};

@@ -46,6 +46,7 @@ mod client;
 mod clock;
 mod direct;
 mod disk;
+mod eye;
 mod history;
 mod host;
 mod join;
@@ -75,7 +76,7 @@ pub use play::{Outcome, play};
 pub use trace::Trace;
 
 use crate::data::Data;
-use crate::node::StartError;
+use crate::node::{Queues, StartError};
 use crate::status::Status;
 use host::{Host, NodeSetting};
 
@@ -108,6 +109,8 @@ pub struct Layout {
     pub racks: usize,
     /// How often the leader of the control group is heard from, at least; `None`: as on a local network.
     pub heartbeat: Option<Duration>,
+    /// How much may wait in the drivers of shards.
+    pub queues: Queues,
 }
 
 impl Layout {
@@ -122,6 +125,7 @@ impl Layout {
             partitions: 16,
             racks: 0,
             heartbeat: None,
+            queues: Queues::default(),
         }
     }
 }
@@ -269,8 +273,8 @@ impl Simulation {
     /// Starts the node's process, which may take its time, and may be crashed at any moment of it.
     fn start_process(&mut self, node: NodeId, founding: Option<Command>) -> Option<JoinHandle<Result<(), Arc<StartError>>>> {
         let host = self.hosts.get_mut(&node)?;
-        let Layout { data, cores, partitions, heartbeat, .. } = &self.layout;
-        let setting = NodeSetting { data: data.clone(), cores: *cores, partitions: *partitions, heartbeat: *heartbeat };
+        let Layout { data, cores, partitions, heartbeat, queues, .. } = &self.layout;
+        let setting = NodeSetting { data: data.clone(), queues: *queues, cores: *cores, partitions: *partitions, heartbeat: *heartbeat };
         Some(host.wake(&self.network, &setting, self.chance.random(), founding))
     }
 

@@ -41,7 +41,8 @@ fn the_last_check_waits_for_a_removal_that_is_asked_for_again() {
         (1..=14).zip([Kind::Register, Kind::Set, Kind::Hash, Kind::Text, Kind::Counter, Kind::Cell, Kind::Expiring].iter().cycle())
     {
         let (key, deed) = (Key(*kind, (id / 8) as u8), Deed::Delete);
-        let ask = Ask { id, client: 1, node: 1, level: Consistency::Quorum, keyspace: 1, key, deed, timeout: 1_000, again: Vec::new() };
+        let ask =
+            Ask { id, client: 1, node: 1, level: Consistency::Quorum, keyspace: 1, key, deed, timeout: 1_000, again: Vec::new(), wait: 0 };
         step(u64::from(id), Action::Ask(ask));
     }
     (1..=5).for_each(|node| step(1_000, Action::Crash(node)));

@@ -15,5 +15,5 @@ mod refusal;
 pub mod replica;
 mod value;
 
-pub use crate::core::{Counters, Dynamo, HintCounters, Seat};
+pub use crate::core::{Counters, Dynamo, HintCounters, Kept, Seat};
 pub use consistency::Consistency;

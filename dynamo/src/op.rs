@@ -22,6 +22,21 @@ pub const OUTCOME_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// at as many.
 pub const SIBLINGS_MAX: usize = 100;
 
+/// How much the values of one key may come to. Nodes of one cluster have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of a value, an element, a field, and of all that one request brings beside its key. Default [`VALUE_BYTES_MAX`], and no more.
+    pub value_bytes: usize,
+    /// Concurrent values that a write with a token may leave. Default [`SIBLINGS_MAX`].
+    pub siblings: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { value_bytes: VALUE_BYTES_MAX, siblings: SIBLINGS_MAX }
+    }
+}
+
 /// One request of one client, for one key or one partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
@@ -281,9 +296,7 @@ pub enum RequestError {
     },
     /// So many concurrent values would stay beside the new one. Not applied: read, resolve, and write with the token that came with them; a write
     /// without a token takes the place of all.
-    #[error(
-        "{count} concurrent values of {bytes} bytes are more than the {SIBLINGS_MAX} of {VALUE_BYTES_MAX} bytes allowed: read and resolve them first"
-    )]
+    #[error("{count} concurrent values of {bytes} bytes are more than is allowed: read and resolve them first")]
     Siblings {
         /// How many there would be.
         count: u64,

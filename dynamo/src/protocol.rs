@@ -10,7 +10,7 @@ use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::{Deserialize, Serialize};
 
 pub use crate::names::{FlightId, RequestId, Ticket};
-use crate::op::{Answer, Receipt, Request, RequestError};
+use crate::op::{Answer, Limits, Receipt, Request, RequestError};
 pub use crate::refusal::Refusal;
 use crate::replica::{Cut, Delta, ROWS_AT_ONCE, Range};
 
@@ -37,6 +37,8 @@ pub struct Config {
     pub flight_bytes_max: usize,
     /// How many rows leave the disk at a time.
     pub removal: Removal,
+    /// How much the values of one key may come to.
+    pub limits: Limits,
     /// How far a remote clock may be ahead. Default 500 ms (what `CockroachDB` takes).
     pub drift_max: Duration,
     /// Whether changes are recorded for a disk ([`Dynamo::drain`](crate::Dynamo::drain)). Off for memory-only nodes.
@@ -66,6 +68,7 @@ impl Default for Config {
             flights_max: 100_000,
             flight_bytes_max: 256 * 1024 * 1024,
             removal: Removal { rows_at_once: ROWS_AT_ONCE, every: Duration::from_millis(10) },
+            limits: Limits::default(),
             drift_max: Duration::from_millis(500),
             persist: true,
         }

@@ -11,7 +11,6 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_dynamo::{Dynamo, Seat};
 use quorate_gossip::transport::{Inbound, Transport};
-use quorate_gossip::wire;
 use tokio::sync::mpsc;
 
 use super::adopted::Keeper;
@@ -20,6 +19,7 @@ use super::guard::{Failure, Guarded};
 use super::hub::{Hub, News, Switchboard};
 use super::release::{Outbox, Report};
 use super::shard::{Inbox, Lane, Shard, Surroundings};
+use super::watched::{Onlooker, Queues};
 use crate::store::{Life, Lives};
 
 /// A shard's whole life. Whoever assembles a node decides on which thread it is lived.
@@ -44,6 +44,10 @@ pub struct NodeParts {
     pub store: Arc<dyn Store>,
     /// What makes `store` durable.
     pub commit: Arc<dyn Commit>,
+    /// How much may wait in it.
+    pub queues: Queues,
+    /// Who looks over the shoulders of its shards, if anybody does.
+    pub onlooker: Option<Arc<dyn Onlooker>>,
     /// What all its random choices follow from, what tells this life from all others among them: another at every start.
     pub seed: u64,
 }
@@ -101,7 +105,7 @@ impl Assembly {
             };
             let mut dynamo = Dynamo::new(parts.config.clone(), seat);
             dynamo.restore(&*parts.store)?;
-            let (lane, inbox) = Lane::new();
+            let (lane, inbox) = Lane::new(parts.queues.inbox_bytes_max);
             lanes.push(lane);
             cores.push((dynamo, inbox));
         }
@@ -120,7 +124,7 @@ impl Assembly {
         let (report_sender, reports) = mpsc::unbounded_channel();
         let outbox = Outbox { transport: Arc::clone(&transport), reports: report_sender, meter: Arc::clone(&self.hub.meter) };
         let mut shards: Vec<ShardRun> = Vec::new();
-        for (dynamo, inbox) in self.cores {
+        for (core, (dynamo, inbox)) in (0..).zip(self.cores) {
             let around = Surroundings {
                 clock: Arc::clone(&self.parts.clock),
                 store: Arc::clone(&self.parts.store),
@@ -128,7 +132,8 @@ impl Assembly {
                 lives: Arc::clone(&self.lives),
                 outbox: outbox.clone(),
                 failure: self.failure.clone(),
-                message_bytes_max: wire::MESSAGE_BYTES_MAX,
+                queues: self.parts.queues,
+                watched: self.parts.onlooker.clone().map(|onlooker| (core, onlooker)),
             };
             shards.push(Box::pin(Shard::new(dynamo, around).run(inbox)));
         }

@@ -9,22 +9,25 @@ use tokio::time::Instant;
 
 use crate::planted::FRAMES_WAIT_WITHOUT_BOUND;
 
-/// What of a shard waits for the disk beyond this is too much. Guess: seconds of a busy network.
-const BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// The batches that are not released yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Commits {
     /// When each was handed to the commit, and how many bytes of frames leave with it.
     waiting: VecDeque<(Instant, usize)>,
     /// Of all of them.
     bytes: usize,
+    /// Beyond it, so much waits that nothing may be added to it.
+    bytes_max: usize,
     /// Batches that have been taken off `waiting`.
     seen: u64,
     released: Arc<AtomicU64>,
 }
 
 impl Commits {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self { waiting: VecDeque::new(), bytes: 0, bytes_max, seen: 0, released: Arc::default() }
+    }
+
     /// A batch is handed to the commit, with so many bytes of frames. Whoever releases it adds one to what this gives.
     pub(super) fn hand_over(&mut self, bytes: usize) -> Arc<AtomicU64> {
         self.bytes += bytes;
@@ -41,7 +44,14 @@ impl Commits {
     /// Whether so much waits that nothing may be added to it.
     pub(super) fn too_much(&mut self) -> bool {
         self.look();
-        self.bytes > BYTES_MAX && !FRAMES_WAIT_WITHOUT_BOUND.is_planted()
+        self.bytes > self.bytes_max && !FRAMES_WAIT_WITHOUT_BOUND.is_planted()
+    }
+
+    /// Bytes that already waited when the last batch that brought some was added.
+    pub(super) fn bytes_before_last(&mut self) -> usize {
+        self.look();
+        let last = self.waiting.iter().rev().map(|(_, bytes)| *bytes).find(|bytes| *bytes > 0);
+        self.bytes - last.unwrap_or(0)
     }
 
     fn look(&mut self) {

@@ -6,6 +6,7 @@ use quorate_control::consensus::{ConsensusConfig, ControlStatus, FoundError, Pro
 use quorate_control::state::{Command, Response};
 use quorate_control::store::StoreError;
 use quorate_control::topology::Topology;
+use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
 use quorate_gossip::membership;
 use quorate_gossip::transport::{Inbound, Transport};
@@ -119,6 +120,11 @@ impl Started {
     /// The newest topology that this node's control group has applied; the node need not act on it yet.
     pub(crate) fn decided(&self) -> Arc<Topology> {
         self.running.control.group().read(|state| Arc::clone(state.topology()))
+    }
+
+    /// Whom the failure detector holds for unreachable.
+    pub(crate) fn unreachable(&self) -> Vec<NodeId> {
+        self.running.hub.unreachable.load().to_vec()
     }
 
     /// What this node does in the control group.

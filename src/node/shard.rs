@@ -21,6 +21,7 @@ use super::guard::{Failure, report};
 use super::hub::Sight;
 use super::meter::Sample;
 use super::release::{Outbox, Release};
+use super::watched::{Queues, Watched};
 use crate::planted::{ACK_BEFORE_COMMIT, PANIC_UNNOTICED};
 use crate::store::Lives;
 
@@ -34,9 +35,6 @@ const GRACE: Duration = Duration::from_secs(2);
 const DISK_SLOW: Duration = Duration::from_millis(100);
 /// Works that may wait for a shard; beyond it requests are refused and messages dropped.
 pub(super) const INBOX_MAX: usize = 32 * 1024;
-/// Once so many bytes wait for a shard, further messages are dropped, as the network may do, and further requests refused. One that comes before may
-/// itself be longer, or a long message would never arrive.
-const INBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What a shard is given to do.
 #[derive(Debug)]
@@ -89,20 +87,21 @@ pub(super) struct Waiter {
 pub(super) struct Lane {
     sender: mpsc::Sender<Work>,
     bytes: Arc<AtomicUsize>,
+    bytes_max: usize,
 }
 
 impl Lane {
-    /// A lane and the end that the shard takes.
-    pub(super) fn new() -> (Self, Inbox) {
+    /// A lane in which so many bytes may wait, and the end that the shard takes.
+    pub(super) fn new(bytes_max: usize) -> (Self, Inbox) {
         let (sender, receiver) = mpsc::channel(INBOX_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
-        (Self { sender, bytes: Arc::clone(&bytes) }, Inbox { receiver, bytes })
+        (Self { sender, bytes: Arc::clone(&bytes), bytes_max }, Inbox { receiver, bytes })
     }
 
     /// Puts `work` in line; gives it back when the line is too long or the shard is gone.
     pub(super) fn push(&self, work: Work) -> Result<(), mpsc::error::TrySendError<Work>> {
         let bytes = work.bytes();
-        if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::Relaxed) >= INBOX_BYTES_MAX {
+        if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::Relaxed) >= self.bytes_max {
             self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             return Err(mpsc::error::TrySendError::Full(work));
         }
@@ -120,8 +119,8 @@ impl Lane {
 /// The shard's end of a [`Lane`].
 #[derive(Debug)]
 pub(super) struct Inbox {
-    receiver: mpsc::Receiver<Work>,
-    bytes: Arc<AtomicUsize>,
+    pub(super) receiver: mpsc::Receiver<Work>,
+    pub(super) bytes: Arc<AtomicUsize>,
 }
 
 /// What a shard shares with the rest of its node.
@@ -134,18 +133,18 @@ pub(super) struct Surroundings {
     pub(super) outbox: Outbox,
     /// Set once, to the reason why the node must stop.
     pub(super) failure: Failure,
-    /// The longest message that another node takes.
-    pub(super) message_bytes_max: usize,
+    pub(super) queues: Queues,
+    pub(super) watched: Watched,
 }
 
 /// The driver of one core.
 pub(super) struct Shard {
-    dynamo: Dynamo,
-    around: Surroundings,
-    waiters: Slots<Waiting>,
-    timers: BTreeMap<(Instant, u64), Timer>,
+    pub(super) dynamo: Dynamo,
+    pub(super) around: Surroundings,
+    pub(super) waiters: Slots<Waiting>,
+    pub(super) timers: BTreeMap<(Instant, u64), Timer>,
     timers_armed: u64,
-    commits: Commits,
+    pub(super) commits: Commits,
     effects: Vec<Effect>,
     /// Inputs that the driver itself owes the core.
     owed: Vec<Input>,
@@ -154,20 +153,21 @@ pub(super) struct Shard {
 }
 
 /// Who gets the effect that names a ticket.
-enum Waiting {
+pub(super) enum Waiting {
     Request(Waiter),
     Wait(oneshot::Sender<u32>),
 }
 
 impl Shard {
     pub(super) fn new(dynamo: Dynamo, around: Surroundings) -> Self {
+        let commits = Commits::new(around.queues.unsynced_bytes_max);
         Self {
             dynamo,
             around,
             waiters: Slots::default(),
             timers: BTreeMap::new(),
             timers_armed: 0,
-            commits: Commits::default(),
+            commits,
             effects: Vec::new(),
             owed: Vec::new(),
             stopping: None,
@@ -202,6 +202,7 @@ impl Shard {
                     self.around.fail(error);
                     return;
                 }
+                self.show_turn(&inbox);
                 if !more && self.owed.is_empty() {
                     break;
                 }
@@ -212,7 +213,7 @@ impl Shard {
     /// Whether a stop was asked for and nobody waits any more, or the grace is over. Then says so, behind every release before.
     fn ended(&mut self) -> bool {
         let Some((deadline, done)) = self.stopping.take() else { return false };
-        if !self.waiters.is_empty() && Instant::now() < deadline {
+        if self.waiters.len() > 0 && Instant::now() < deadline {
             self.stopping = Some((deadline, done));
             return false;
         }
@@ -229,6 +230,9 @@ impl Shard {
         while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= instant) {
             let timer = entry.remove();
             self.dynamo.handle(now, Input::Timer(timer), &mut self.effects);
+            if timer == Timer::AntiEntropy {
+                self.show_tick();
+            }
         }
         for input in std::mem::take(&mut self.owed) {
             self.dynamo.handle(now, input, &mut self.effects);
@@ -269,7 +273,10 @@ impl Shard {
                     self.dynamo.handle(now, Input::Message { from, message }, &mut self.effects);
                 }
             }
-            Work::Topology(adopted) => self.dynamo.handle(now, Input::Topology(adopted.share()), &mut self.effects),
+            Work::Topology(adopted) => {
+                self.show_topology(adopted.epoch);
+                self.dynamo.handle(now, Input::Topology(adopted.share()), &mut self.effects);
+            }
             Work::Sight(sight) => self.dynamo.handle(now, sight.into(), &mut self.effects),
             Work::Summaries(answer) => {
                 let (summaries, counters) = (self.dynamo.summaries(), self.dynamo.counters());
@@ -365,7 +372,7 @@ impl Shard {
             sends.clear();
         }
         for ((to, purpose), messages) in sends {
-            release.add_frames(to, purpose, messages, self.around.message_bytes_max);
+            release.add_frames(to, purpose, messages, self.around.queues.message_bytes_max);
         }
         self.owed.extend(release.unsent.drain(..).map(|(from, message)| Input::Message { from, message }));
         (release, failed)
@@ -413,7 +420,7 @@ impl Drop for Watch {
 }
 
 /// Values under small numbers that are used again.
-struct Slots<T> {
+pub(super) struct Slots<T> {
     slots: Vec<Option<T>>,
     free: Vec<u64>,
 }
@@ -425,8 +432,8 @@ impl<T> Default for Slots<T> {
 }
 
 impl<T> Slots<T> {
-    fn is_empty(&self) -> bool {
-        self.free.len() == self.slots.len()
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
     }
 
     fn put(&mut self, value: T) -> Ticket {

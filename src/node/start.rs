@@ -29,6 +29,7 @@ use super::doors::Doors;
 use super::embed::{Begun, Setting, Started};
 use super::origin::{Origin, keep_identity};
 use super::running::Running;
+use super::watched::Queues;
 use crate::config::NodeConfig;
 use crate::data::{Admin, Data};
 use crate::store::DataDirError;
@@ -306,6 +307,8 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
         clock: Arc::clone(&clock),
         store: Arc::clone(&disk.store),
         commit: Arc::clone(&disk.commit) as _,
+        queues: Queues::default(),
+        onlooker: None,
         seed,
     };
     let setting = Setting {

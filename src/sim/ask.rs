@@ -19,6 +19,7 @@ use super::history::{Need, Record, Told};
 use super::host::Door;
 use super::oracle::Oracle;
 use super::plan::{Ask, Deed, Key, padded};
+use super::promise::LAST;
 use crate::data::Data;
 
 /// What every client can reach.
@@ -56,6 +57,9 @@ struct Tried {
     need: Need,
 }
 
+/// How often, and after which time, a client asks again that is told in the end that a node has too much to do.
+const OVERLOADED_TRIES: usize = 10;
+const OVERLOADED_PAUSE: Duration = Duration::from_millis(100);
 /// How many tokens a client remembers of each key.
 const TOKENS: usize = 4;
 
@@ -96,6 +100,13 @@ impl Asker {
         let from = self.counter.start.elapsed();
         let (covers, op) = (self.seen(&ask).1, self.op(&ask));
         let mut told = self.try_at(&ask, &op, &errand.at).await;
+        // At rest nobody is refused for long.
+        for _ in 0..OVERLOADED_TRIES {
+            if ask.id > LAST && told.result == Err(RequestError::Overloaded) {
+                tokio::time::sleep(OVERLOADED_PAUSE).await;
+                told = self.try_at(&ask, &op, &errand.at).await;
+            }
+        }
         for at in &errand.again {
             if told.result.as_ref().is_err_and(may_be_applied) {
                 let tried = self.try_at(&ask, &op, at).await;
@@ -106,8 +117,13 @@ impl Asker {
         }
         let Tried { result, need } = told;
         let receipt = result.as_ref().ok().and_then(|answer| answer.receipt);
+        let to = self.counter.start.elapsed();
         self.counter.oracle.acknowledged(&ask, &need, receipt);
-        let (dot, to) = (receipt.map(|Receipt { dot, .. }| dot), self.counter.start.elapsed());
+        if let Some((receipt, data)) = receipt.zip(errand.at.1.get()).filter(|_| ask.wait > 0) {
+            let known = data.wait(vec![receipt], ask.wait, Duration::from_millis(ask.timeout)).await;
+            self.counter.oracle.waited(&ask, receipt, known.unwrap_or(0));
+        }
+        let dot = receipt.map(|Receipt { dot, .. }| dot);
         Told { ask, from, to, result: result.map(|answer| answer.reply), dot, need, covers }
     }
 

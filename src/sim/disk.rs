@@ -14,6 +14,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
 
+use super::panics;
+
 /// A node's disk in one of the node's lives, with its group commit.
 ///
 /// **Law:** after [`SimDisk::crash`] the surviving image holds every batch persisted, and of the later ones a prefix that the seed chooses.
@@ -43,6 +45,8 @@ struct Inner {
     crashed: bool,
     /// Whether a synchronisation has failed.
     failed: bool,
+    /// Whether a shard has panicked over it.
+    panicked: bool,
 }
 
 /// What is wrong with a disk.
@@ -54,6 +58,8 @@ struct Trouble {
     failing: bool,
     /// Whether there is no room left.
     full: bool,
+    /// Whoever writes rows next panics.
+    panics: bool,
 }
 
 impl fmt::Debug for SimDisk {
@@ -88,6 +94,7 @@ impl SimDisk {
             waiting: Vec::new(),
             crashed: false,
             failed: false,
+            panicked: false,
         };
         Self { shared: Arc::new(Shared { live, inner: Mutex::new(inner), wanted: Notify::new() }) }
     }
@@ -157,9 +164,15 @@ impl SimDisk {
         self.shared.lock().trouble.full = full;
     }
 
-    /// Whether a synchronisation has failed in this life: the node must end.
+    /// The shard that writes rows next panics, as one that finds an invariant broken.
+    pub fn set_panics(&self) {
+        self.shared.lock().trouble.panics = true;
+    }
+
+    /// Whether a synchronisation has failed in this life, or a shard has panicked: the node must end.
     pub fn has_failed(&self) -> bool {
-        self.shared.lock().failed
+        let inner = self.shared.lock();
+        inner.failed || inner.panicked
     }
 
     /// Whether there is no room for more.
@@ -310,6 +323,12 @@ impl Store for SimDisk {
 
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         let mut inner = self.shared.lock();
+        let rows = |change: &Change| matches!(change, Change::Put(Space::Rows, ..));
+        if inner.trouble.panics && !inner.crashed && batch.changes.iter().any(rows) {
+            (inner.trouble.panics, inner.panicked) = (false, true);
+            drop(inner);
+            panics::planned();
+        }
         if !inner.crashed {
             self.shared.live.apply(batch.clone())?;
             inner.pending.push_back(batch);

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use quorate_control::consensus::ConsensusConfig;
 use quorate_control::state::Command;
-use quorate_control::topology::{Datacenter, Epoch, Topology};
+use quorate_control::topology::{Datacenter, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
 use quorate_gossip::transport::{Inbound, Transport};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::eye::Eye;
 use super::{Network, SimClock, SimDisk};
 use crate::data::Data;
-use crate::node::{Begun, DiskGauge, NodeParts, Setting, StartError, Started, keep_granted};
+use crate::node::{Begun, DiskGauge, NodeParts, Queues, Setting, StartError, Started, keep_granted};
 
 /// A machine and the node on it.
 pub(super) struct Host {
@@ -29,33 +30,21 @@ pub(super) struct Host {
     woken: u32,
     life: Option<Life>,
     door: Door,
+    eye: Eye,
 }
 
 /// Where clients find the node while it is up. Cheap to clone; outlives the node's lives.
 #[derive(Clone, Default)]
-pub(super) struct Door(Arc<Mutex<Way>>);
-
-/// A door, and the topology that the node acted on when it last opened.
-#[derive(Default)]
-struct Way {
-    data: Option<Arc<dyn Data>>,
-    began_with: Option<Epoch>,
-}
+pub(super) struct Door(Arc<Mutex<Option<Arc<dyn Data>>>>);
 
 impl Door {
     /// The door, while the node is up.
     pub(super) fn get(&self) -> Option<Arc<dyn Data>> {
-        locked(&self.0).data.clone()
-    }
-
-    /// The topology that the node began with, if it has begun since this was last asked.
-    pub(super) fn took_up(&self) -> Option<Epoch> {
-        locked(&self.0).began_with.take()
+        locked(&self.0).clone()
     }
 
     fn set(&self, data: Option<Arc<dyn Data>>) {
-        let began_with = data.as_ref().map(|data| data.topology().epoch);
-        *locked(&self.0) = Way { data, began_with };
+        *locked(&self.0) = data;
     }
 }
 
@@ -81,6 +70,7 @@ impl Shelf {
 #[derive(Clone, Debug)]
 pub(super) struct NodeSetting {
     pub(super) data: Config,
+    pub(super) queues: Queues,
     pub(super) cores: u8,
     pub(super) partitions: u16,
     pub(super) heartbeat: Option<Duration>,
@@ -139,7 +129,17 @@ fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Host {
     pub(super) fn new(node: NodeId, datacenter: Datacenter, granted: Option<Arc<Topology>>, (seed, clock): (u64, SimClock)) -> Self {
-        Self { node, datacenter, granted, clock, disk: Shelf::new(SimDisk::new(seed)), woken: 0, life: None, door: Door::default() }
+        Self {
+            node,
+            datacenter,
+            granted,
+            clock,
+            disk: Shelf::new(SimDisk::new(seed)),
+            woken: 0,
+            life: None,
+            door: Door::default(),
+            eye: Eye::default(),
+        }
     }
 
     /// Whether the node serves.
@@ -167,6 +167,10 @@ impl Host {
 
     pub(super) fn door(&self) -> Door {
         self.door.clone()
+    }
+
+    pub(super) fn eye(&self) -> Eye {
+        self.eye.clone()
     }
 
     /// What `read` finds at the node, if it serves.
@@ -197,6 +201,8 @@ impl Host {
             clock: Arc::new(self.clock.clone()),
             store: Arc::new(disk.clone()),
             commit: Arc::new(disk.clone()),
+            queues: setting.queues,
+            onlooker: Some(Arc::new(self.eye.clone())),
             seed,
         };
         self.woken += 1;

@@ -53,7 +53,7 @@ impl Simulation {
             let Ok(Some((node, datacenter, topology))) = asking.await else { continue };
             let (seed, skew) = (self.random(), self.skew());
             let host = Host::new(node, datacenter, Some(topology), (seed, SimClock::new(self.start, skew)));
-            oracle.watch(node, (host.disk.clone(), host.door()));
+            oracle.watch(node, &host);
             self.hosts.insert(node, host);
             self.start_process(node, None);
         }

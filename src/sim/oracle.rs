@@ -12,8 +12,9 @@ use quorate_dynamo::replica::Replica;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::eye::Eye;
 use super::history::Need;
-use super::host::{Door, Shelf};
+use super::host::{Door, Host, Shelf};
 use super::plan::Ask;
 
 type At = (KeyspaceId, Partition);
@@ -70,13 +71,14 @@ struct Knowledge {
 struct Machine {
     shelf: Shelf,
     door: Door,
+    eye: Eye,
     /// What each replica had when it was last looked at.
     last: BTreeMap<At, Last>,
     /// Replicas that are gone, or have gone back, without a decision that anybody has shown so far.
     unexplained: BTreeMap<At, (Duration, Last, &'static str)>,
     /// When its data were destroyed.
     destroyed: Vec<Destruction>,
-    /// The newest topology that it has acted on, as its disk knows.
+    /// The newest topology that it has shown, as its disk knows.
     acted_on: Epoch,
 }
 
@@ -103,9 +105,17 @@ impl Oracle {
         self.0.lock().expect("invariant: no code panics while it holds the oracle")
     }
 
-    pub(super) fn watch(&self, number: NodeId, (disk, door): (Shelf, Door)) {
-        let machine =
-            Machine { shelf: disk, door, last: BTreeMap::new(), unexplained: BTreeMap::new(), destroyed: Vec::new(), acted_on: Epoch(0) };
+    pub(super) fn watch(&self, number: NodeId, host: &Host) {
+        let (disk, door, eye) = (host.disk.clone(), host.door(), host.eye());
+        let machine = Machine {
+            shelf: disk,
+            door,
+            eye,
+            last: BTreeMap::new(),
+            unexplained: BTreeMap::new(),
+            destroyed: Vec::new(),
+            acted_on: Epoch(0),
+        };
         self.lock().machines.insert(number, machine);
     }
 
@@ -117,6 +127,7 @@ impl Oracle {
         let at = knowledge.start.elapsed();
         if let Some(machine) = knowledge.machines.get_mut(&node) {
             machine.last.clear();
+            machine.eye.forget();
             machine.acted_on = Epoch(0);
             machine.destroyed.push(Destruction { at, node, harm });
         }
@@ -152,6 +163,11 @@ impl Oracle {
         self.lock().acknowledged(ask, need, receipt);
     }
 
+    /// A client was told that so many other replicas have its write: for good.
+    pub(super) fn waited(&self, ask: &Ask, receipt: Receipt, replicas: u32) {
+        self.lock().waited(ask, receipt, replicas as usize);
+    }
+
     /// Looks at every disk.
     pub(super) fn look(&self) {
         self.lock().look();
@@ -176,37 +192,49 @@ impl Knowledge {
     }
 
     fn acknowledged(&mut self, ask: &Ask, need: &Need, receipt: Receipt) {
-        let at = (receipt.keyspace, receipt.partition);
-        let (mut held, mut holders) = (0, Vec::new());
-        for (&node, machine) in &self.machines {
-            let replicas = machine.shelf.get().replicas();
-            if replicas.is_ok_and(|replicas| replicas.get(&at).is_some_and(|replica| replica.context().contains(receipt.dot))) {
-                held += 1;
-                holders.push(node.0);
-            }
-        }
-        // A copy that was destroyed since, or a partition that has moved, may have counted.
-        let destroyed = self.machines.values().filter(|machine| !machine.destroyed.is_empty()).count();
-        if held + destroyed < need.copies() {
-            let what = format!("{ask} was acknowledged, which takes {} copies; {held} nodes have it on disk: {holders:?}", need.copies());
+        let (holders, destroyed) = self.holders(receipt);
+        if holders.len() + destroyed < need.copies() {
+            let (copies, held) = (need.copies(), holders.len());
+            let what = format!("{ask} was acknowledged, which takes {copies} copies; {held} nodes have it on disk: {holders:?}");
             self.found("acknowledged-not-durable", what);
         }
     }
 
+    fn waited(&mut self, ask: &Ask, receipt: Receipt, replicas: usize) {
+        let (holders, destroyed) = self.holders(receipt);
+        if holders.len() + destroyed < replicas {
+            let what = format!("{ask} was said to be known by {replicas} others; these nodes have it on disk: {holders:?}");
+            self.found("acknowledged-not-durable", what);
+        }
+    }
+
+    /// Which nodes have the event on disk, and of how many nodes a copy was destroyed since, or a partition has moved: those may have counted.
+    fn holders(&self, receipt: Receipt) -> (Vec<u64>, usize) {
+        let at = (receipt.keyspace, receipt.partition);
+        let has = |machine: &Machine| {
+            let replicas = machine.shelf.get().replicas();
+            replicas.is_ok_and(|replicas| replicas.get(&at).is_some_and(|replica| replica.context().contains(receipt.dot)))
+        };
+        let holders = self.machines.iter().filter(|(_, machine)| has(machine)).map(|(node, _)| node.0).collect();
+        (holders, self.machines.values().filter(|machine| !machine.destroyed.is_empty()).count())
+    }
+
     fn look(&mut self) {
-        let mut went_back = None;
+        let mut found = Vec::new();
         for (node, machine) in &mut self.machines {
+            found.extend(machine.eye.found().into_iter().map(|(check, what)| (check, format!("node {}: {what}", node.0))));
             let shown = machine.door.get().map(|data| data.topology());
-            for epoch in machine.door.took_up().into_iter().chain(shown.as_ref().map(|topology| topology.epoch)) {
-                if epoch < machine.acted_on {
-                    went_back = Some(format!("node {} acts on epoch {}, and has acted on {}", node.0, epoch.0, machine.acted_on.0));
+            if let Some(Epoch(epoch)) = shown.as_ref().map(|topology| topology.epoch) {
+                if epoch < machine.acted_on.0 {
+                    let what = format!("node {} shows epoch {epoch}, and has shown {}", node.0, machine.acted_on.0);
+                    found.push(("topology-went-back", what));
                 }
-                machine.acted_on = epoch;
+                machine.acted_on = Epoch(epoch);
             }
             self.newest = self.newest.take().into_iter().chain(shown).max_by_key(|topology| topology.epoch);
         }
-        if let Some(what) = went_back {
-            self.found("topology-went-back", what);
+        for (check, what) in found {
+            self.found(check, what);
         }
         let mut by_place: BTreeMap<At, Vec<(NodeId, Arc<Replica>)>> = BTreeMap::new();
         for node in self.machines.keys().copied().collect::<Vec<_>>() {

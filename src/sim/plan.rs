@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_dynamo::Consistency;
-use quorate_dynamo::op::KEY_BYTES_MAX;
+use quorate_dynamo::op::{KEY_BYTES_MAX, Limits};
 use quorate_dynamo::protocol::{Config, Removal};
 use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Layout};
+use crate::node::Queues;
 
 mod draw;
 
@@ -26,6 +27,10 @@ pub struct Plan {
     pub shape: Shape,
     /// Bounds and intervals of the data plane.
     pub knobs: Knobs,
+    /// How much the values of one key may come to.
+    pub limits: Limits,
+    /// Bounds of what drives it.
+    pub queues: Queues,
     /// What happens, in the order of time.
     pub steps: Vec<Step>,
     /// When everything that was broken is mended, in milliseconds. From then on the cluster must come to rest.
@@ -63,9 +68,11 @@ pub struct Knobs {
     pub hedge_ms: u64,
     pub reap_ms: u64,
     pub recent_max: usize,
+    pub recent_bytes_max: usize,
     pub chunk_bytes: usize,
     pub hint_bytes_max: usize,
     pub flights_max: usize,
+    pub flight_bytes_max: usize,
     pub rows_at_once: usize,
     pub rows_ms: u64,
     pub drift_ms: u64,
@@ -134,6 +141,8 @@ pub enum Action {
     FullDisk(u64, bool),
     /// Synchronisations fail from now on; the node must stop by itself.
     FailDisk(u64),
+    /// The shard that writes rows next panics; the node must stop by itself.
+    Panic(u64),
     /// The data of a node are copied aside.
     Backup(u64),
     /// The data of a dead node are replaced by those copied aside.
@@ -199,6 +208,8 @@ pub struct Ask {
     /// Through which nodes it asks again, one after the other, while it does not know what became of its change; if there are any, the change
     /// has a name.
     pub again: Vec<u64>,
+    /// Once its change is done it waits until so many other replicas have it, as long as for the answer; 0: it does not.
+    pub wait: u32,
 }
 
 /// A key: what is done with it, and its number among those. The higher numbers have long names.
@@ -305,10 +316,11 @@ impl Plan {
             conditions: conditions(*within_us, *between_ms, *loss),
             cores: *cores,
             skew: Duration::from_millis(*skew_ms),
-            data: self.knobs.config(),
+            data: Config { limits: self.limits, ..self.knobs.config() },
             partitions: *partitions,
             racks: usize::from(*racks),
             heartbeat: Some(Duration::from_millis(*heartbeat_ms)),
+            queues: self.queues,
         }
     }
 }
@@ -327,9 +339,11 @@ impl Knobs {
             hedge_after: millis(self.hedge_ms),
             reap_every: millis(self.reap_ms),
             recent_max: self.recent_max,
+            recent_bytes_max: self.recent_bytes_max,
             chunk_bytes: self.chunk_bytes,
             hint_bytes_max: self.hint_bytes_max,
             flights_max: self.flights_max,
+            flight_bytes_max: self.flight_bytes_max,
             removal: Removal { rows_at_once: self.rows_at_once, every: millis(self.rows_ms) },
             drift_max: millis(self.drift_ms),
             ..Config::default()
@@ -339,10 +353,22 @@ impl Knobs {
 
 impl Default for Knobs {
     fn default() -> Self {
-        let Config { recent_max, chunk_bytes, hint_bytes_max, flights_max, removal, .. } = Config::default();
-        let rows_at_once = removal.rows_at_once;
-        let (anti_entropy_ms, hedge_ms, reap_ms, rows_ms, drift_ms) = (200, 50, 1000, 10, 500);
-        Self { anti_entropy_ms, hedge_ms, reap_ms, recent_max, chunk_bytes, hint_bytes_max, flights_max, rows_at_once, rows_ms, drift_ms }
+        let Config { recent_max, recent_bytes_max, chunk_bytes, hint_bytes_max, flights_max, flight_bytes_max, removal, .. } =
+            Config::default();
+        Self {
+            anti_entropy_ms: 200,
+            hedge_ms: 50,
+            reap_ms: 1000,
+            recent_max,
+            recent_bytes_max,
+            chunk_bytes,
+            hint_bytes_max,
+            flights_max,
+            flight_bytes_max,
+            rows_at_once: removal.rows_at_once,
+            rows_ms: 10,
+            drift_ms: 500,
+        }
     }
 }
 
@@ -367,6 +393,7 @@ impl Action {
             Self::SlowDisk(..) => "slow-disk",
             Self::FullDisk(..) => "full-disk",
             Self::FailDisk(_) => "fail-disk",
+            Self::Panic(_) => "panic",
             Self::Restore(_) => "restore",
             Self::Wipe(_) => "wipe",
             Self::Rot(_) => "rot",

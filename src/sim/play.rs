@@ -14,6 +14,7 @@ mod last;
 
 use super::ask::{Asker, Counter, Errand, keyspace_of};
 use super::history::{Fate, Record, Told};
+use super::host::Host;
 use super::oracle::{Oracle, Violation};
 use super::plan::{Action, Ask, Plan};
 use super::{PANIC, Simulation, Trace, panics, promise, rest};
@@ -126,7 +127,7 @@ impl<'a> Stage<'a> {
         let start = Instant::now();
         let counter = Counter { start, epoch: cluster.start, record: Record::default(), oracle: Oracle::new(start) };
         for (&node, host) in &cluster.hosts {
-            counter.oracle.watch(node, (host.disk.clone(), host.door()));
+            counter.oracle.watch(node, host);
         }
         let (clients, backups, faults) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self {
@@ -186,16 +187,21 @@ impl<'a> Stage<'a> {
         look
     }
 
-    /// A process whose disk has failed is gone soon after.
+    /// A process that has given up is gone soon after.
     fn bury(&mut self) {
         for node in self.cluster.nodes() {
-            let Some(host) = self.cluster.hosts.get_mut(&node) else { continue };
-            if host.is_up()
-                && let Some(failure) = host.failure()
-            {
-                host.crash(&self.cluster.network);
-                self.note(format!("node {} has ended: {failure}", node.0));
-            }
+            let Some(failure) = self.cluster.hosts.get(&node).and_then(Host::failure) else { continue };
+            self.has_ended(node, &failure);
+            self.cluster.crash(node);
+        }
+    }
+
+    /// A node has ended by itself. It may do so because of its disk, or because the plan made it panic.
+    fn has_ended(&mut self, node: NodeId, failure: &str) {
+        self.note(format!("node {} has ended: {failure}", node.0));
+        let caused = self.cluster.hosts.get(&node).is_some_and(|host| host.disk.get().has_failed());
+        if !caused {
+            self.oracle().found("ended-without-cause", format!("node {} has ended, and its disk is good: {failure}", node.0));
         }
     }
 

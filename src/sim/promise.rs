@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
-use quorate_dynamo::op::Reply;
+use quorate_dynamo::op::{Reply, RequestError};
 
 use super::history::{Fate, Need, Told};
 use super::oracle::{Destruction, Harm, Violation};
@@ -22,6 +22,8 @@ mod tests;
 mod text;
 mod turning;
 
+/// Several times what a request takes on the slowest network that is not in trouble.
+const LONG_ENOUGH_MS: u64 = 1_000;
 /// Slack for what rounds to a millisecond.
 const ROUNDING: Duration = Duration::from_millis(5);
 
@@ -109,7 +111,18 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             }
         }
     }
+    found.extend(timed_out(judged));
     found
+}
+
+/// While nothing at all is done to a cluster, whoever cannot get what was asked for is told why, and not left to wait.
+fn timed_out(judged: &Judged<'_>) -> Option<Violation> {
+    let Plan { steps, shape, .. } = judged.plan;
+    let calm = shape.loss == 0.0 && steps.iter().all(|step| matches!(step.action, Action::Ask(_)));
+    let in_vain = |told: &&Told| told.ask.timeout >= LONG_ENOUGH_MS && matches!(told.result, Err(RequestError::TimedOut { .. }));
+    let told = judged.history.iter().find(in_vain).filter(|_| calm)?;
+    let what = format!("{} was not answered, and nothing is wrong: {:?}", told.ask, told.result);
+    Some(Violation { check: "timed-out-without-cause", at: told.to.as_millis() as u64, what })
 }
 
 impl<'a> OfKey<'a> {

@@ -39,7 +39,8 @@ pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
     }
     lines.extend(outcome.violations.iter().map(|violation| (violation.at, format!("!! {}: {}", violation.check, violation.what))));
     lines.sort_by_key(|(at, _)| *at);
-    let mut text = format!("   cluster: {:?}\n   knobs: {:?}\n", plan.shape, plan.knobs);
+    let mut text =
+        format!("   cluster: {:?}\n   knobs: {:?}\n   limits: {:?}\n   queues: {:?}\n", plan.shape, plan.knobs, plan.limits, plan.queues);
     for (at, line) in lines {
         // Values may have names of tens of thousands of bytes.
         let shown: String = line.chars().take(LINE).collect();

@@ -69,7 +69,15 @@ fn ails(host: &Host, knows: Option<&Arc<Topology>>, newest: Epoch) -> Option<(&'
     if knows.epoch != newest {
         return Some(("topology-not-known", format!("knows epoch {} and not {}: {control:?}", knows.epoch.0, newest.0)));
     }
-    leader.is_none().then(|| ("no-leader", format!("knows no leader: {control:?}")))
+    if leader.is_none() {
+        return Some(("no-leader", format!("knows no leader: {control:?}")));
+    }
+    let missed = host.started(Started::unreachable).into_iter().flatten().find(|node| knows.nodes.contains_key(node));
+    if let Some(NodeId(missed)) = missed {
+        return Some(("not-reached", format!("holds node {missed} for unreachable")));
+    }
+    let kept = host.eye().keeps()?;
+    Some(("memory-stays", format!("keeps {} {}, though all is at rest", kept.held, kept.what)))
 }
 
 /// What a partition still waits for.

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
 use quorate_dynamo::Consistency;
+use quorate_dynamo::op::Limits;
 use serde::Deserialize;
 
 use super::history::{Fate, Told};
 use super::{Action, Ask, Deed, Key, Kind, Knobs, Outcome, Plan, Shape, Step};
 use crate::config::parse_duration;
+use crate::node::Queues;
 use crate::table::Table;
 
 /// A scenario as it is written. Unknown keys are errors.
@@ -120,7 +122,15 @@ impl Scenario {
             skew_ms: 20,
             heartbeat_ms: 150,
         };
-        let plan = Plan { seed: written.seed.unwrap_or(1), shape, knobs: Knobs::default(), steps, until };
+        let plan = Plan {
+            seed: written.seed.unwrap_or(1),
+            shape,
+            knobs: Knobs::default(),
+            limits: Limits::default(),
+            queues: Queues::default(),
+            steps,
+            until,
+        };
         Ok(Self { plan, datacenters, homes: places.homes, levels })
     }
 
@@ -174,7 +184,7 @@ fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<S
                 for deed in [Deed::Set, Deed::Get] {
                     let id = steps.len() as u32 + 1;
                     let (key, again) = (Key(Kind::Cell, lane as u8), Vec::new());
-                    let ask = Ask { id, client, node, level, keyspace: 1, key, deed, timeout: 400, again };
+                    let ask = Ask { id, client, node, level, keyspace: 1, key, deed, timeout: 400, again, wait: 0 };
                     steps.push(Step { at, action: Action::Ask(ask) });
                 }
             }

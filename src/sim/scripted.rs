@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use quorate_dynamo::Consistency;
+use quorate_dynamo::op::Limits;
 
 use super::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
+use crate::node::Queues;
 
 /// A script under construction.
 struct Script {
@@ -26,11 +28,27 @@ impl Script {
             skew_ms: 0,
             heartbeat_ms: 150,
         };
-        Self { plan: Plan { seed: 1, shape, knobs: Knobs::default(), steps: Vec::new(), until: 1_000 }, asked: 0 }
+        Self {
+            plan: Plan {
+                seed: 1,
+                shape,
+                knobs: Knobs::default(),
+                limits: Limits::default(),
+                queues: Queues::default(),
+                steps: Vec::new(),
+                until: 1_000,
+            },
+            asked: 0,
+        }
     }
 
     fn knobs(mut self, change: impl FnOnce(&mut Knobs)) -> Self {
         change(&mut self.plan.knobs);
+        self
+    }
+
+    fn queues(mut self, change: impl FnOnce(&mut Queues)) -> Self {
+        change(&mut self.plan.queues);
         self
     }
 
@@ -44,7 +62,7 @@ impl Script {
     fn ask(mut self, at: u64, (node, level): (u64, Consistency), kind: Kind, deed: Deed) -> Self {
         self.asked += 1;
         let (client, key, again) = (node as u8, Key(kind, 0), Vec::new());
-        let ask = Ask { id: self.asked, client, node, level, keyspace: 1, key, deed, timeout: 1_000, again };
+        let ask = Ask { id: self.asked, client, node, level, keyspace: 1, key, deed, timeout: 1_000, again, wait: 0 };
         self.at(at, Action::Ask(ask))
     }
 
@@ -73,6 +91,10 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
         }
         "plane-fails-alone" => vec![("a disk that fails under the control group", control_disk())],
         "oversize-frame-dropped" => vec![("many elements at once", many_elements())],
+        "oversize-reply-unanswered" => vec![("an answer longer than a message", long_answer())],
+        "frames-wait-without-bound" => vec![("a disk that stands still", standing_disk())],
+        "panic-unnoticed" => vec![("a shard that panics", panicking())],
+        "topology-kept-late" => vec![("a node that starts again", started_again())],
         _ => Vec::new(),
     }
 }
@@ -180,6 +202,30 @@ fn many_elements() -> Plan {
     Script::new(&[3]).ask(200, (1, QUORUM), Kind::Set, Deed::Add((0..=255).collect())).done()
 }
 
+/// One value is asked for so often in one request that the answer is longer than a message may be, through a node that does not hold it.
+fn long_answer() -> Plan {
+    let mut script = Script::new(&[4]).queues(|queues| queues.message_bytes_max = 1_500);
+    // What is written is named by the request, and long.
+    script.asked = 900_000;
+    let script = script.ask(200, (1, ALL), Kind::Hash, Deed::SetFields(vec![0]));
+    (1..=4).fold(script, |script, node| script.ask(500, (node, ONE), Kind::Hash, Deed::Fields(vec![0; 255]))).done()
+}
+
+/// What a node would say waits for its disk.
+fn standing_disk() -> Plan {
+    let script = Script::new(&[3]).queues(|queues| queues.unsynced_bytes_max = 500).at(500, Action::SlowDisk(1, 4_000));
+    script.ask(600, (1, ONE), Kind::Set, Deed::Add(vec![1])).at(5_000, Action::SlowDisk(1, 0)).done()
+}
+
+fn panicking() -> Plan {
+    let script = Script::new(&[3]).at(500, Action::Panic(2)).ask(600, (1, QUORUM), Kind::Set, Deed::Add(vec![1]));
+    script.at(3_000, Action::Restart(2)).done()
+}
+
+fn started_again() -> Plan {
+    Script::new(&[3]).at(500, Action::Crash(2)).at(1_000, Action::Restart(2)).done()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,6 +244,21 @@ mod tests {
     #[test]
     fn a_node_whose_disk_is_set_back_is_reached_again() {
         keeps_every_promise(&set_back());
+    }
+
+    #[test]
+    fn what_is_longer_than_a_message_is_answered_at_once() {
+        keeps_every_promise(&long_answer());
+    }
+
+    #[test]
+    fn a_node_whose_shard_has_panicked_starts_again_and_has_what_it_acknowledged() {
+        keeps_every_promise(&panicking());
+    }
+
+    #[test]
+    fn a_disk_that_stands_still_takes_bounded_memory() {
+        keeps_every_promise(&standing_disk());
     }
 
     #[test]

@@ -45,8 +45,13 @@ impl Dynamo {
     /// Acknowledgements of an answered write are still worth knowing, but nobody waits for them.
     pub(super) fn remember_owing(&mut self, id: FlightId, place: Place, events: CausalContext, owing: Vec<NodeId>) {
         let debt = Debt { place, events, owing };
-        let max = if planted::ANSWERED_WRITES_HOLD_FLIGHTS.is_planted() { usize::MAX } else { self.config.flights_max / OWED_SHARE };
+        let max = if planted::ANSWERED_WRITES_HOLD_FLIGHTS.is_planted() { usize::MAX } else { self.owed_max() };
         self.flights.owed.remember(id, debt, max);
+    }
+
+    /// Of how many answered writes the missing acknowledgements are remembered.
+    pub(super) fn owed_max(&self) -> usize {
+        self.config.flights_max / OWED_SHARE
     }
 
     /// The node cannot be reached: it will not answer.

@@ -190,6 +190,16 @@ impl Flights {
         self.bytes
     }
 
+    /// The same, counted anew.
+    pub(super) fn weights(&self) -> usize {
+        self.by_number.values().map(|held| held.flight.request.op.weight()).sum()
+    }
+
+    /// How many of them a client of this node waits for.
+    pub(super) fn of_clients(&self) -> usize {
+        self.by_number.values().filter(|held| matches!(held.flight.origin, Origin::Client(_))).count()
+    }
+
     /// A name for a new question of this flight.
     pub(super) fn name(&mut self, flight: &mut Flight) -> FlightId {
         if let Some(last) = flight.last.filter(|_| planted::SAME_OF_AN_EARLIER_ROUND.is_planted()) {

@@ -18,6 +18,8 @@ const WINDOW: usize = 1024;
 const LIVES: usize = 4;
 /// The longest answer that is kept to be given again, in bytes of its value. Others are given once.
 const ANSWER_BYTES_MAX: usize = 64;
+/// How many forwarded writes of one sending core are remembered.
+pub(super) const REMEMBERED_MAX: usize = WINDOW * LIVES;
 
 /// The forwarded writes that one core remembers.
 #[derive(Debug, Default)]
@@ -82,6 +84,12 @@ impl Forwards {
         if let Some(fate) = life.and_then(|life| life.seen.get_mut(&id.number)) {
             *fate = Fate::Told(is_small(message).then(|| Box::new(message.clone())));
         }
+    }
+
+    /// The most that is remembered of one sender.
+    pub(super) fn most(&self) -> usize {
+        let of = |lives: &Vec<Life>| lives.iter().map(|life| life.seen.len()).sum();
+        self.by_sender.values().map(of).max().unwrap_or(0)
     }
 
     /// Forgets nodes that are no longer members.

@@ -63,7 +63,7 @@ impl Dynamo {
             let others = self.others(at);
             let Some(replica) = self.replicas.get_mut(&at) else { continue };
             let before = (replica.recent_count(), replica.residual_count());
-            replica.tick(&others, self.config.recent_max);
+            replica.tick(&others);
             if before != (replica.recent_count(), replica.residual_count()) {
                 self.dirty.insert(at);
             }
@@ -90,22 +90,22 @@ impl Dynamo {
         for (to, all) in reports {
             effects.push(Effect::Send { to, message: Message::Seen(all) });
         }
-        self.forget_beyond_bound();
         self.hand_off_late(effects);
         self.let_go();
         self.wake(now, effects);
         self.report_moves(effects);
+        // At the end: what this tick itself has brought counts.
+        self.forget_beyond_bound();
     }
 
-    /// What is remembered event by event is bounded over all partitions, whoever is away and for how long: those with the most forget first.
+    /// What is remembered event by event is bounded in each partition and over all of them, whoever is away and for how long: those with the most
+    /// forget first.
     fn forget_beyond_bound(&mut self) {
         let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
-        if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() {
-            return;
-        }
-        let Some(each) = share(sizes, self.config.recent_bytes_max) else { return };
+        let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() { usize::MAX } else { self.config.recent_bytes_max };
+        let each = share(sizes, bytes_max).unwrap_or(usize::MAX);
         for (at, replica) in &mut self.replicas {
-            if replica.forget_beyond(each) {
+            if replica.forget_beyond(self.config.recent_max, each) {
                 self.dirty.insert(*at);
             }
         }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use quorate_crdt::{CausalContext, NodeId, Now};
 
+use super::heal::Healing;
 use super::{At, Dynamo};
 use crate::planted;
 use crate::protocol::{Answers, Ask, Effect, Message, Place, StreamId, Then};
@@ -27,7 +28,7 @@ const PATIENCE_DOUBLED: u32 = 4;
 /// Deltas sent in answer to one question. Guess.
 const DELTAS_AT_ONCE: usize = 8;
 /// Conversations of one core at the same time. Guess: their answers of about 2 MiB each fit into a shard's inbox twice.
-const TALKS_AT_ONCE: usize = 16;
+pub(super) const TALKS_AT_ONCE: usize = 16;
 
 /// What one replica lacks, and what it does about it.
 #[derive(Debug, Default)]
@@ -54,6 +55,13 @@ struct Talk {
     events: CausalContext,
     /// The tick at which it last brought something, or began.
     moved_at: u64,
+}
+
+impl Healing {
+    /// Conversations under way.
+    pub(super) fn talks(&self) -> usize {
+        self.wants.values().filter(|want| want.talk.is_some()).count()
+    }
 }
 
 impl Dynamo {
@@ -119,7 +127,7 @@ impl Dynamo {
 
     /// Begins a conversation with the next helper about what is overdue and still lacking.
     fn ask_for_help(&mut self, at: At, effects: &mut Vec<Effect>) {
-        if self.healing.wants.values().filter(|want| want.talk.is_some()).count() >= TALKS_AT_ONCE {
+        if self.healing.talks() >= TALKS_AT_ONCE {
             return;
         }
         let helpers = self.helpers(at);

@@ -32,6 +32,11 @@ impl Hints {
         self.bytes = (self.bytes + kept.held_bytes()).saturating_sub(before);
     }
 
+    /// What all of them take, counted anew.
+    pub(super) fn weights(&self) -> usize {
+        self.kept.values().map(Replica::held_bytes).sum()
+    }
+
     /// Takes out the hints for which `choose` holds.
     fn take(&mut self, choose: impl Fn(NodeId, At) -> bool) -> Vec<(At, Replica)> {
         let names: Vec<(NodeId, At)> = self.kept.keys().copied().filter(|(owner, at)| choose(*owner, *at)).collect();

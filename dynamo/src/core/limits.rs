@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::op::{KEY_BYTES_MAX, Mutation, OUTCOME_BYTES_MAX, Op, Query, RequestError, VALUE_BYTES_MAX};
+use crate::op::{KEY_BYTES_MAX, Limits, Mutation, OUTCOME_BYTES_MAX, Op, Query, RequestError};
 use crate::planted;
 use crate::value::is_reserved;
 
@@ -11,14 +11,14 @@ const ROW_BYTES: usize = 64;
 
 /// Refuses what is longer than it may be, as it comes or as what it would make: each row that a request makes, removes or asks about has the
 /// key in its name.
-pub(super) fn check(op: &Op) -> Result<(), RequestError> {
+pub(super) fn check(op: &Op, limits: Limits) -> Result<(), RequestError> {
     let (Op::Query(key, _) | Op::Mutate(key, _)) = op else { return Ok(()) };
     within(key.len(), KEY_BYTES_MAX)?;
     if is_reserved(key) {
         return Err(RequestError::ReservedKey);
     }
     let (rows, bytes) = brought(op);
-    within(bytes, VALUE_BYTES_MAX)?;
+    within(bytes, limits.value_bytes)?;
     if planted::OUTCOME_UNBOUNDED.is_planted() {
         return Ok(());
     }

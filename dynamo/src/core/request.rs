@@ -76,7 +76,7 @@ impl Dynamo {
 
     /// Where the request belongs, if it can be taken.
     fn admit(&self, request: &Request) -> Result<Place, RequestError> {
-        limits::check(&request.op)?;
+        limits::check(&request.op, self.config.limits)?;
         let takes_none = matches!(request.op, Op::Mutate(_, Mutation::GetDelete));
         if request.id.as_ref().is_some_and(|id| takes_none || !id.is_valid()) {
             return Err(RequestError::BadRequestId);

@@ -30,7 +30,9 @@ impl Dynamo {
         let enough = self.ledger(flight, flight.level, Access::Write)?;
         let at = (flight.place.keyspace, flight.place.partition);
         let must_see = self.replicas.get(&at).and_then(|replica| match &flight.request.op {
-            Op::Mutate(key, mutation) => value::must_see_once(replica, (key, mutation), mark(&flight.request, key), now.unix_millis),
+            Op::Mutate(key, mutation) => {
+                value::must_see_once(replica, (key, mutation), mark(&flight.request, key), (now.unix_millis, self.config.limits))
+            }
             Op::Partition(..) => (!planted::CLEAR_UNSEEN.is_planted()).then(|| vec![Range::ALL]),
             Op::Query(..) => None,
         });
@@ -79,7 +81,12 @@ impl Dynamo {
                     self.counters.drift_refused += 1;
                     return Err(RequestError::Clock { offset_ms });
                 }
-                let mutated = value::mutate(replica, key, mutation, (Clocked { clock: &mut self.clocks.hybrid, now }, once))?;
+                let mutated = value::mutate(
+                    replica,
+                    key,
+                    mutation,
+                    (Clocked { clock: &mut self.clocks.hybrid, now, limits: self.config.limits }, once),
+                )?;
                 self.counters.expired += u64::from(matches!(mutation, Mutation::Lapse { .. }) && mutated.1.is_some());
                 Ok(mutated)
             }

@@ -5,6 +5,10 @@ use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use super::range::Range;
 use super::row::{Row, RowKey};
 use super::rows::row_weight;
+use super::{recent, residuals};
+
+/// Bytes of one more run in a context.
+pub(super) const RUN_WEIGHT: usize = 24;
 
 /// Parts of a partition under one context: everything live in each part's range, and the context in which that is the whole truth there.
 /// It travels with each key once: see `packed`.
@@ -58,12 +62,16 @@ impl Default for Delta {
 }
 
 impl Delta {
-    /// Roughly the bytes of memory that this takes where it is kept.
+    /// Roughly the bytes of memory that this takes where it is kept, and no less: as [`Replica::held_bytes`](super::Replica::held_bytes) counts.
     pub fn bytes(&self) -> usize {
-        let context = self.context.runs().count() * 24 + 128;
-        let rows: usize = self.parts.iter().flat_map(|part| &part.rows).map(|(name, row)| row_weight(name, row)).sum();
-        let settled: usize = self.parts.iter().map(|part| part.settled.len() * 160 + context).sum();
-        rows + settled
+        let event = |range: &Range| recent::EVENT_WEIGHT + RUN_WEIGHT + recent::weight(range);
+        let of_row = |(name, row): &(RowKey, Row)| row_weight(name, row) + row.iter().count() * event(&Range::Row(name.clone()));
+        let of_part = |part: &Part| {
+            let rows: usize = part.rows.iter().map(of_row).sum();
+            rows + part.settled.len() * event(&part.range) + residuals::weight(&part.range, &self.context)
+        };
+        let residuals: usize = self.residuals.iter().map(|residual| residuals::weight(&residual.range, &residual.context)).sum();
+        self.parts.iter().map(of_part).sum::<usize>() + residuals
     }
 
     /// Whether there is nothing to join.

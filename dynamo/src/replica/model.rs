@@ -243,7 +243,7 @@ impl Cluster {
             }
         }
         let others: Vec<NodeId> = self.primaries.iter().map(|other| other.id().node).collect();
-        replica.tick(&others, usize::MAX);
+        replica.tick(&others);
         self.primaries.push(replica);
     }
 
@@ -321,7 +321,7 @@ impl Cluster {
                     replica.hear(*node, seen);
                 }
                 let others: Vec<NodeId> = others.iter().map(|(node, _)| *node).collect();
-                replica.tick(&others, usize::MAX);
+                replica.tick(&others);
             }
         }
     }

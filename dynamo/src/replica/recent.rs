@@ -86,13 +86,13 @@ impl Dots {
 }
 
 /// Roughly what an event takes beside its range, in trees that are half full.
-const EVENT_WEIGHT: usize = 100;
+pub(super) const EVENT_WEIGHT: usize = 100;
 /// Roughly what a range takes beside itself.
 const NAME_WEIGHT: usize = 60;
 /// Once there are too many, one in so many is forgotten as well. Guess.
 const SPARE: usize = 16;
 
-fn weight(range: &Range) -> usize {
+pub(super) fn weight(range: &Range) -> usize {
     let bytes = |within: &Within| if let Within::Row(_, field) = within { field.len() } else { 0 };
     NAME_WEIGHT
         + size_of::<Range>()

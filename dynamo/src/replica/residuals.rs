@@ -25,7 +25,7 @@ pub(super) struct Residuals {
     pub(super) unsettled: bool,
 }
 
-fn weight(range: &Range, context: &CausalContext) -> usize {
+pub(super) fn weight(range: &Range, context: &CausalContext) -> usize {
     let name = match range {
         Range::Row(row) => row.key.len() + row.field.len(),
         Range::Key(key) => key.len(),

@@ -244,7 +244,7 @@ impl Replica {
     }
 
     /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.
-    pub fn tick(&mut self, others: &[NodeId], recent_max: usize) {
+    pub fn tick(&mut self, others: &[NodeId]) {
         // One that leaves is heard as long as it has something that is lacking here.
         self.recent.alone = others.is_empty();
         self.heard.retain(|node, heard| others.contains(node) || !self.context.covers(&heard.context));
@@ -254,9 +254,7 @@ impl Replica {
         for other in others {
             known_by_all = self.heard.get(other).map(|heard| known_by_all.intersection(&heard.context)).unwrap_or_default();
         }
-        let mut gone = self.recent.forget_known(known_by_all);
-        gone.extend(self.recent.forget_oldest(recent_max, usize::MAX));
-        for dot in gone {
+        for dot in self.recent.forget_known(known_by_all) {
             self.journal.forget(dot);
         }
     }
@@ -266,9 +264,9 @@ impl Replica {
         self.recent.bytes()
     }
 
-    /// Forgets the oldest events beyond so many bytes. Returns whether there were any.
-    pub fn forget_beyond(&mut self, bytes_max: usize) -> bool {
-        let gone = self.recent.forget_oldest(usize::MAX, bytes_max);
+    /// Forgets the oldest events beyond so many and so many bytes. Returns whether there were any.
+    pub fn forget_beyond(&mut self, max: usize, bytes_max: usize) -> bool {
+        let gone = self.recent.forget_oldest(max, bytes_max);
         for dot in &gone {
             self.journal.forget(*dot);
         }

@@ -5,14 +5,15 @@ use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
 use super::{Scalar, integer, kind_of, lapsed, live, number, ranges_about, scalar};
-use crate::op::{Kind, Mutation, Reply, RequestError, SIBLINGS_MAX, SetExpiry, VALUE_BYTES_MAX};
+use crate::op::{Kind, Limits, Mutation, Reply, RequestError, SetExpiry};
 use crate::planted;
 use crate::replica::{Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write};
 
-/// The clock of the executing node, read once for the mutation.
+/// What the executing node goes by: its clock, read once for the mutation, and its limits.
 pub(crate) struct Clocked<'a> {
     pub(crate) clock: &'a mut HybridClock,
     pub(crate) now: Now,
+    pub(crate) limits: Limits,
 }
 
 impl Clocked<'_> {
@@ -39,7 +40,7 @@ pub(crate) fn mutate(
     mutation: &Mutation,
     (clocked, once): (Clocked<'_>, Option<u128>),
 ) -> Result<Mutated, RequestError> {
-    check(replica, key, mutation, clocked.now.unix_millis)?;
+    check(replica, key, mutation, (clocked.now.unix_millis, clocked.limits))?;
     let exists = live(replica, key, clocked.now.unix_millis).is_some();
     let lapses = matches!(mutation, Mutation::Lapse { .. });
     let stale = !exists && !lapses && replica.key(key).is_some();
@@ -58,7 +59,7 @@ pub(crate) fn mutate(
 
 /// The ranges that a mutation must see at its level before it is executed: because its meaning lies in what it drops, or because what this
 /// replica has would make it refuse, or drop a key that seems to have expired.
-pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Option<Vec<Range>> {
+pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, (unix_millis, limits): (u64, Limits)) -> Option<Vec<Range>> {
     // Whoever removes all that is left removes the expiry too.
     let about = |kind: RowKind, names: &[Bytes]| {
         let all = replica.key(key).is_some_and(|rows| rows.count(kind) <= names.len());
@@ -77,7 +78,7 @@ pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, unix
             let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && rows.and_then(KeyRows::expires_at).is_some();
             // It goes on from what this replica has counted, which must not be lost.
             let counts = matches!(mutation, Mutation::Increment(_) | Mutation::IncrementField(..)) && replica.is_doubted();
-            let looks = stale || keeps || counts || check(replica, key, mutation, unix_millis).is_err();
+            let looks = stale || keeps || counts || check(replica, key, mutation, (unix_millis, limits)).is_err();
             looks.then(|| vec![Range::Key(key.clone())])
         }
     }
@@ -91,7 +92,7 @@ pub(crate) fn needs_time(replica: &Replica, key: &Bytes, mutation: &Mutation, un
 }
 
 /// Refuses before anything is written.
-fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> Result<(), RequestError> {
+fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, (unix_millis, limits): (u64, Limits)) -> Result<(), RequestError> {
     // What it covers and has not come yet would come as a sibling later.
     if let Mutation::SetWith { token, .. } = mutation
         && !replica.has_seen(&RowKey::string(key.clone()), &seen_by(token)?)
@@ -110,8 +111,8 @@ fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) 
         return Err(RequestError::WrongKind);
     }
     match mutation {
-        Mutation::SetWith { value, token } => siblings_after(rows.get(RowKind::String, &Bytes::new()), value, &seen_by(token)?),
-        Mutation::Append(suffix) => length_after(rows.get(RowKind::String, &Bytes::new()), suffix),
+        Mutation::SetWith { value, token } => siblings_after(rows.get(RowKind::String, &Bytes::new()), (value, &seen_by(token)?), limits),
+        Mutation::Append(suffix) => length_after(rows.get(RowKind::String, &Bytes::new()), suffix, limits),
         Mutation::Increment(by) => sum(rows.get(RowKind::String, &Bytes::new()), *by).map(drop),
         Mutation::IncrementField(field, by) => sum(rows.get(RowKind::Hash, field), *by).map(drop),
         _ => Ok(()),
@@ -119,20 +120,20 @@ fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) 
 }
 
 /// A limit holds for what comes out, not only for what is brought.
-fn length_after(row: Option<&Row>, suffix: &Bytes) -> Result<(), RequestError> {
+fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(), RequestError> {
     let held = row.and_then(scalar).map_or(0, |held| held.into_bytes().len());
     let bytes = held + suffix.len();
-    let within = bytes <= VALUE_BYTES_MAX || planted::APPEND_UNBOUNDED.is_planted();
-    if within { Ok(()) } else { Err(RequestError::TooLarge { bytes: bytes as u64, max: VALUE_BYTES_MAX as u64 }) }
+    let within = bytes <= limits.value_bytes || planted::APPEND_UNBOUNDED.is_planted();
+    if within { Ok(()) } else { Err(RequestError::TooLarge { bytes: bytes as u64, max: limits.value_bytes as u64 }) }
 }
 
 /// Those that the token does not cover stay beside the new value.
-fn siblings_after(row: Option<&Row>, value: &Bytes, seen: &CausalContext) -> Result<(), RequestError> {
+fn siblings_after(row: Option<&Row>, (value, seen): (&Bytes, &CausalContext), limits: Limits) -> Result<(), RequestError> {
     let stay = row.into_iter().flat_map(Row::iter).filter(|(dot, _)| !seen.contains(*dot));
     let (count, bytes) = stay.fold((1, value.len()), |(count, bytes), (_, payload)| {
         (count + 1, bytes + if let Payload::Register { value, .. } = payload { value.len() } else { 0 })
     });
-    if (count <= SIBLINGS_MAX && bytes <= VALUE_BYTES_MAX) || planted::SIBLINGS_UNBOUNDED.is_planted() {
+    if (count <= limits.siblings && bytes <= limits.value_bytes) || planted::SIBLINGS_UNBOUNDED.is_planted() {
         return Ok(());
     }
     Err(RequestError::Siblings { count: count as u64, bytes: bytes as u64 })

@@ -17,7 +17,7 @@ use quorate_crdt::{CausalContext, Dot};
 
 use super::mutate::{Changing, must_see};
 use super::{Scalar, scalar};
-use crate::op::{Mutation, Reply};
+use crate::op::{Limits, Mutation, Reply};
 use crate::planted;
 use crate::replica::{Payload, Range, Replaces, Replica, Row, RowKey, RowKind};
 
@@ -85,9 +85,9 @@ pub(crate) fn must_see_once(
     replica: &Replica,
     (key, mutation): (&Bytes, &Mutation),
     once: Option<u128>,
-    unix_millis: u64,
+    (unix_millis, limits): (u64, Limits),
 ) -> Option<Vec<Range>> {
-    let ranges = must_see(replica, key, mutation, unix_millis);
+    let ranges = must_see(replica, key, mutation, (unix_millis, limits));
     let Some(mark) = once else { return ranges };
     let mut ranges = ranges.unwrap_or_default();
     if let Some(row) = counter(key, mutation).filter(|row| !ranges.iter().any(|range| range.contains(row))) {

@@ -109,7 +109,8 @@ impl Bench {
         store.apply(dynamo.drain()).unwrap();
         let failure = Failure::new(None);
         let commit = Arc::clone(&disk) as _;
-        let around = Surroundings { clock, store, commit, lives: Arc::new(lives), outbox, failure, message_bytes_max: 4096 };
+        let queues = Queues { message_bytes_max: 4096, ..Queues::default() };
+        let around = Surroundings { clock, store, commit, lives: Arc::new(lives), outbox, failure, queues, watched: None };
         // Its timers are armed with the next turn.
         let mut shard = Shard::new(dynamo, around);
         shard.effects = effects;
@@ -196,7 +197,7 @@ async fn a_write_that_is_too_long_to_be_sent_fails_at_once() {
 #[tokio::test]
 async fn what_waits_for_the_disk_is_bounded() {
     let mut bench = Bench::new(3);
-    bench.shard.around.message_bytes_max = usize::MAX;
+    bench.shard.around.queues.message_bytes_max = usize::MAX;
     let mut last = bench.ask(add_long(4_000_000), Consistency::One);
     for _ in 0..20 {
         last = bench.ask(add_long(4_000_000), Consistency::One);
@@ -223,7 +224,7 @@ async fn a_shard_that_panics_ends_the_node() {
     let Bench { mut shard, .. } = Bench::new(1);
     shard.around.clock = Arc::new(Broken(AtomicUsize::new(0)));
     let failure = shard.around.failure.clone();
-    let (lane, inbox) = Lane::new();
+    let (lane, inbox) = Lane::new(Queues::default().inbox_bytes_max);
     let running = tokio::spawn(shard.run(inbox));
     for _ in 0..8 {
         lane.push_surely(Work::Sight(Sight::DiskFull(false))).await;

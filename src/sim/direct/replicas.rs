@@ -56,7 +56,7 @@ fn beyond_the_bound() -> Verdict {
     for delta in [put(&mut high, "a", 1), put(&mut low, "b", 2), put(&mut high, "c", 3)] {
         holder.join(&delta);
     }
-    holder.tick(&[NodeId(1), NodeId(9)], 2);
+    holder.forget_beyond(2, usize::MAX);
     let high = ReplicaId::new(NodeId(9), 1);
     let known: CausalContext = [Dot::new(high, 1), Dot::new(high, 2)].into_iter().collect();
     let missing = holder.missing_at(&known, usize::MAX, usize::MAX);

@@ -8,7 +8,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::sim::ask::NAMES;
 
-use super::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
+use super::{Action, Ask, Deed, Key, Kind, Knobs, Limits, Plan, Queues, Shape, Step};
 
 mod fault;
 
@@ -33,14 +33,14 @@ impl Plan {
     pub fn drawn(seed: u64, focus: Focus) -> Self {
         let mut draw = Draw { rng: StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21), steps: Vec::new(), asked: 0, habits: Habits::default() };
         let shape = draw.shape();
-        let mut knobs = draw.knobs();
+        let (mut knobs, limits, queues) = (draw.knobs(), draw.limits(), draw.queues());
         let until = draw.rng.random_range(8_000..25_000);
         draw.faults(&shape, until, focus);
         draw.work(&shape, until, focus);
         draw.removals(&mut knobs);
         let mut steps = draw.steps;
         steps.sort_by_key(|step| step.at);
-        Self { seed, shape, knobs, steps, until }
+        Self { seed, shape, knobs, limits, queues, steps, until }
     }
 }
 
@@ -65,6 +65,8 @@ struct Habits {
     expiries: bool,
     /// They remove everything.
     flushes: bool,
+    /// They wait until others have what they wrote.
+    waits: bool,
 }
 
 impl Draw {
@@ -95,14 +97,35 @@ impl Draw {
         let rng = &mut self.rng;
         let usual = Knobs::default();
         let mut some = |small: &[usize], usual: usize| *small.choose(rng).filter(|_| rng.random_bool(0.4)).unwrap_or(&usual);
-        let recent_max = some(&[1, 4, 30], usual.recent_max);
-        let chunk_bytes = some(&[1, 200, 2_000], usual.chunk_bytes);
-        let hint_bytes_max = some(&[0, 500, 5_000], usual.hint_bytes_max);
-        let flights_max = some(&[2, 8, 40], usual.flights_max);
-        let anti_entropy_ms = some(&[50, 100, 600], 200) as u64;
-        let hedge_ms = some(&[5, 20, 200], 50) as u64;
-        let reap_ms = some(&[200, 500], 1000) as u64;
-        Knobs { anti_entropy_ms, hedge_ms, reap_ms, recent_max, chunk_bytes, hint_bytes_max, flights_max, ..usual }
+        Knobs {
+            recent_max: some(&[1, 4, 30], usual.recent_max),
+            recent_bytes_max: some(&[0, 1_000, 10_000], usual.recent_bytes_max),
+            chunk_bytes: some(&[1, 200, 2_000], usual.chunk_bytes),
+            hint_bytes_max: some(&[0, 500, 5_000], usual.hint_bytes_max),
+            flights_max: some(&[2, 8, 40], usual.flights_max),
+            flight_bytes_max: some(&[100, 400, 70_000], usual.flight_bytes_max),
+            anti_entropy_ms: some(&[50, 100, 600], 200) as u64,
+            hedge_ms: some(&[5, 20, 200], 50) as u64,
+            reap_ms: some(&[200, 500], 1000) as u64,
+            ..usual
+        }
+    }
+
+    fn limits(&mut self) -> Limits {
+        let (rng, usual) = (&mut self.rng, Limits::default());
+        let mut some = |small: &[usize], usual: usize| *small.choose(rng).filter(|_| rng.random_bool(0.4)).unwrap_or(&usual);
+        Limits { value_bytes: some(&[50, 300], usual.value_bytes), siblings: some(&[2, 4], usual.siblings) }
+    }
+
+    /// The longest message stays what it is: with a shorter one, what is accepted could not be told to others.
+    fn queues(&mut self) -> Queues {
+        let (rng, usual) = (&mut self.rng, Queues::default());
+        let mut some = |small: &[usize], usual: usize| *small.choose(rng).filter(|_| rng.random_bool(0.2)).unwrap_or(&usual);
+        Queues {
+            inbox_bytes_max: some(&[300, 3_000], usual.inbox_bytes_max),
+            unsynced_bytes_max: some(&[300, 3_000], usual.unsynced_bytes_max),
+            ..usual
+        }
     }
 
     /// How many rows are few, and how long the others stay on disk. Drawn last: what comes before it stays what it was.
@@ -142,8 +165,9 @@ impl Draw {
             let flush = self.habits.flushes && self.rng.random_bool(0.02);
             let deed = if flush { Deed::Flush } else { self.deed(key) };
             let again = self.again(&deed, (node, nodes));
+            let wait = if self.habits.waits && self.rng.random_bool(0.3) { self.rng.random_range(1..=3) } else { 0 };
             self.asked += 1;
-            let ask = Ask { id: self.asked, client, node, level, keyspace, key, deed, timeout, again };
+            let ask = Ask { id: self.asked, client, node, level, keyspace, key, deed, timeout, again, wait };
             self.steps.push(Step { at, action: Action::Ask(ask) });
         }
     }
@@ -188,7 +212,7 @@ impl Draw {
 
     fn habits(&mut self) -> Habits {
         let mut some = |share| self.rng.random_bool(share);
-        Habits { names: some(0.4), long: some(0.1), far: some(0.3), expiries: some(0.4), flushes: some(0.1) }
+        Habits { names: some(0.4), long: some(0.1), far: some(0.3), expiries: some(0.4), flushes: some(0.1), waits: some(0.2) }
     }
 
     fn key(&mut self, kind: Kind) -> Key {

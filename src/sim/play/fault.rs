@@ -39,7 +39,7 @@ impl Stage<'_> {
             Action::Stop(node) | Action::GoOn(node) | Action::Crash(node) | Action::Restart(node) => {
                 return self.process_fault(action, NodeId(*node));
             }
-            Action::SlowDisk(node, _) | Action::FullDisk(node, _) | Action::FailDisk(node) | Action::Backup(node) => {
+            Action::SlowDisk(node, _) | Action::FullDisk(node, _) | Action::FailDisk(node) | Action::Panic(node) | Action::Backup(node) => {
                 return self.disk_fault(action, NodeId(*node));
             }
             Action::Restore(node) | Action::Wipe(node) | Action::Rot(node) => return self.destroy(action, NodeId(*node)),
@@ -75,6 +75,7 @@ impl Stage<'_> {
             Action::SlowDisk(_, millis) => disk.slow_down(Duration::from_millis(*millis)),
             Action::FullDisk(_, full) => disk.set_full(*full),
             Action::FailDisk(_) => disk.fail(),
+            Action::Panic(_) => disk.set_panics(),
             _ => drop(self.backups.insert(node, disk.backup())),
         }
         true
@@ -165,7 +166,7 @@ impl Stage<'_> {
         for node in self.cluster.nodes() {
             let Some(host) = self.cluster.hosts.get(&node).filter(|host| host.disk.get().has_failed()) else { continue };
             if let Some(failure) = host.failure() {
-                self.note(format!("node {} has ended: {failure}", node.0));
+                self.has_ended(node, &failure);
                 self.process_fault(&Action::Crash(node.0), node);
                 self.process_fault(&Action::Restart(node.0), node);
             }
@@ -183,7 +184,7 @@ impl Stage<'_> {
             host.disk.get().mend();
             host.go_on(&self.cluster.network);
             if let Some(failure) = host.failure() {
-                self.note(format!("node {} had given up: {failure}", node.0));
+                self.has_ended(node, &failure);
                 self.process_fault(&Action::Crash(node.0), node);
             }
             if !self.removed.contains(&node) {

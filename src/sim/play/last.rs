@@ -67,6 +67,6 @@ impl Stage<'_> {
 
 fn errand(id: u32, (node, door): (NodeId, &Door), level: Consistency, (keyspace, key): (u8, Key), deed: Deed) -> Errand {
     let (client, timeout, again) = (0, LAST_TIMEOUT_MS, Vec::new());
-    let ask = Ask { id, client, node: node.0, level, keyspace, key, deed, timeout, again };
+    let ask = Ask { id, client, node: node.0, level, keyspace, key, deed, timeout, again, wait: 0 };
     Errand { ask, at: (node, door.clone()), again: Vec::new() }
 }

@@ -1,14 +1,46 @@
 //! Concurrent values: each stays until a write covers it with a token that was given for it.
 
-use quorate_dynamo::op::Reply;
+use quorate_dynamo::op::{Reply, RequestError};
 
 use super::{OfKey, Violation};
 use crate::sim::ask::request_of;
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
+/// Of each value.
+const VALUE_BYTES: usize = 5;
+
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    of_key.all.iter().filter(|told| told.ask.deed == Deed::Siblings).filter_map(|told| judge_read(of_key, told)).collect()
+    let shown = of_key.all.iter().filter(|told| told.ask.deed == Deed::Siblings).filter_map(|told| judge_read(of_key, told));
+    shown.chain(of_key.all.iter().filter_map(|told| judge_refusal(of_key, told))).collect()
+}
+
+/// None is refused for the number of those beside it while there are surely fewer.
+fn judge_refusal(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
+    let Err(RequestError::Siblings { .. }) = told.result else { return None };
+    let limits = of_key.judged.plan.limits;
+    let writes = of_key.writes().filter(|write| write.from <= told.to && matches!(write.ask.deed, Deed::SetSeen(_) | Deed::Set));
+    // Whoever asked again may have been heard each time.
+    let most = writes.map(|write| 1 + write.ask.again.len()).sum::<usize>() + 1 + told.ask.again.len();
+    let fits = most <= limits.siblings && most * VALUE_BYTES <= limits.value_bytes && told.need.replicas() > 0;
+    let what = || format!("{} was refused for the values beside it, which are {most} at most, of {}", told.ask, limits.siblings);
+    fits.then(|| of_key.broken("refused-without-cause", told, what()))
+}
+
+/// The last of the values shown was written where all that every replica had was seen: it left no more than is allowed.
+fn judge_number(of_key: &OfKey<'_>, read: &Told, shown: &[&Told]) -> Option<Violation> {
+    let max = of_key.judged.plan.limits.siblings;
+    let last = shown
+        .iter()
+        .filter(|write| matches!(write.ask.deed, Deed::SetSeen(_)) && write.need.replicas() > 0)
+        .max_by_key(|write| write.from)?;
+    let everywhere = |write: &Told| {
+        let all = write.need.copies() == write.need.replicas() && write.need.epoch == last.need.epoch;
+        all && write.fate() == Fate::Done && write.to < last.from && of_key.harmed(write, last, |_| true) == 0
+    };
+    let beside = shown.iter().filter(|write| everywhere(write) && !last.covers.contains(&write.ask.id)).count();
+    let what = || format!("{} shows v{} beside {beside} that every replica had before it, of {max}", read.ask, last.ask.id);
+    (beside + 1 > max).then(|| of_key.broken("took-too-much", read, what()))
 }
 
 fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
@@ -21,9 +53,13 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
             Some(write) if write.fate() == Fate::Refused => {
                 return Some(of_key.broken("refused-but-applied", read, format!("{} shows {value:?}, which was refused", read.ask)));
             }
-            Some(write) => shown.push(write.ask.id),
+            Some(write) => shown.push(write),
         }
     }
+    if let Some(number) = judge_number(of_key, read, &shown) {
+        return Some(number);
+    }
+    let shown: Vec<u32> = shown.into_iter().map(|write| write.ask.id).collect();
     // A write without a token, or a removal, takes what its node sees.
     let may_be_gone = |write: &Told| {
         let blunt = |other: &Told| matches!(other.ask.deed, Deed::Set | Deed::Delete) && other.ask.id != write.ask.id;

@@ -4,27 +4,36 @@ use std::time::Duration;
 
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
-use quorate_dynamo::op::{Reply, RequestError};
+use quorate_dynamo::op::{Limits, Reply, RequestError};
 
 use super::{Judged, LAST, judge};
 use crate::sim::history::{Need, Told};
 use crate::sim::oracle::{Destruction, Harm};
-use crate::sim::{Ask, Deed, Key, Kind, Plan};
+use crate::sim::{Action, Ask, Deed, Key, Kind, Plan, Step};
 
 /// A request of three replicas at a majority, answered after 10 ms.
 fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, RequestError>) -> Told {
     let (level, key, again) = (Consistency::Quorum, Key(kind, 0), Vec::new());
-    let ask = Ask { id, client: 0, node: 1, level, keyspace: 0, key, deed, timeout: 1_000, again };
+    let ask = Ask { id, client: 0, node: 1, level, keyspace: 0, key, deed, timeout: 1_000, again, wait: 0 };
     let (from, to) = (Duration::from_millis(at), Duration::from_millis(at + 10));
     Told { ask, from, to, result, dot: None, need: Need::flat(3, 2), covers: Vec::new() }
 }
 
 /// What the first broken promise is, when nothing was destroyed before `destroyed`.
 fn verdict(history: &[Told], destroyed: &[Destruction]) -> Option<&'static str> {
+    verdict_of(&calm(), history, destroyed)
+}
+
+/// Nothing happens in it, and the bounds are the usual ones.
+fn calm() -> Plan {
     let mut plan = Plan::from_seed(1);
     plan.steps.clear();
-    plan.shape.skew_ms = 10;
-    let judged = Judged { plan: &plan, history, last: &[], destroyed, spread: 20 };
+    (plan.shape.skew_ms, plan.shape.loss, plan.limits) = (10, 0.0, Limits::default());
+    plan
+}
+
+fn verdict_of(plan: &Plan, history: &[Told], destroyed: &[Destruction]) -> Option<&'static str> {
+    let judged = Judged { plan, history, last: &[], destroyed, spread: 20 };
     judge(&judged).first().map(|violation| violation.check)
 }
 
@@ -58,6 +67,53 @@ fn a_register_that_forgets_is_found_and_a_removed_one_may() {
     // An open write promises nothing.
     let unsure = Told { result: OPEN, ..set };
     assert_eq!(verdict(&[unsure, lost], &[]), None);
+}
+
+#[test]
+fn a_text_is_as_long_as_is_allowed_and_none_is_refused_that_fits() {
+    let mut plan = calm();
+    plan.limits.value_bytes = 7;
+    let (append, read) = (|id, result| told(id, u64::from(id) * 20, (Kind::Text, Deed::Append), result), (Kind::Text, Deed::Get));
+    let grown = |length| [append(10, Ok(Reply::Integer(4))), append(11, Ok(Reply::Integer(length)))];
+    assert_eq!(verdict_of(&plan, &grown(7), &[]), None);
+    assert_eq!(verdict_of(&plan, &grown(8), &[]), Some("took-too-much"));
+    let shown = |text| [append(10, Ok(Reply::Integer(4))), append(11, OPEN), told(12, 400, read.clone(), Ok(value(text)))];
+    assert_eq!(verdict_of(&plan, &shown("[10]"), &[]), None);
+    assert_eq!(verdict_of(&plan, &shown("[10][11]"), &[]), Some("took-too-much"));
+    let refused = Err(RequestError::TooLarge { bytes: 8, max: 7 });
+    assert_eq!(verdict_of(&plan, &[append(10, Ok(Reply::Integer(4))), append(11, refused.clone())], &[]), None);
+    assert_eq!(verdict_of(&plan, &[append(11, refused)], &[]), Some("refused-without-cause"));
+}
+
+#[test]
+fn as_many_values_stand_beside_each_other_as_are_allowed() {
+    let mut plan = calm();
+    plan.limits.siblings = 2;
+    let write = |id, copies, result| {
+        let told = told(id, u64::from(id) * 20, (Kind::Siblings, Deed::SetSeen(0)), result);
+        Told { need: Need::flat(3, copies), ..told }
+    };
+    let read = |values: &[&str]| {
+        let values = values.iter().map(|value| (*value).to_owned().into()).collect();
+        told(9, 400, (Kind::Siblings, Deed::Siblings), Ok(Reply::Siblings { token: "".into(), values }))
+    };
+    let three = |copies| [write(1, copies, DONE), write(2, copies, DONE), write(3, copies, DONE), read(&["v1", "v2", "v3"])];
+    assert_eq!(verdict_of(&plan, &three(3), &[]), Some("took-too-much"), "all had two of them");
+    assert_eq!(verdict_of(&plan, &three(2), &[]), None, "one replica may have had none of them");
+    let refused = Err(RequestError::Siblings { count: 3, bytes: 6 });
+    let third = |refused| [write(1, 3, DONE), write(2, 3, DONE), refused];
+    assert_eq!(verdict_of(&plan, &third(write(3, 3, refused.clone())), &[]), None);
+    assert_eq!(verdict_of(&plan, &[write(1, 3, DONE), write(3, 3, refused)], &[]), Some("refused-without-cause"));
+}
+
+#[test]
+fn who_waits_in_vain_is_excused_by_whatever_is_done_to_the_cluster() {
+    let late = RequestError::TimedOut { level: Consistency::Quorum, acked: 1, required: 2, missing: Vec::new(), may_be_applied: true };
+    let history = [told(1, 0, register(Deed::Set), Err(late))];
+    assert_eq!(verdict(&history, &[]), Some("timed-out-without-cause"));
+    let mut plan = calm();
+    plan.steps.push(Step { at: 5, action: Action::Crash(2) });
+    assert_eq!(verdict_of(&plan, &history, &[]), None);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use quorate_dynamo::op::Reply;
+use quorate_dynamo::op::{Reply, RequestError};
 
 use super::{OfKey, Violation};
 use crate::sim::ask::request_of;
@@ -24,7 +24,36 @@ fn parts(text: &[u8]) -> Option<Vec<u32>> {
 }
 
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    of_key.all.iter().filter(|told| told.ask.deed == Deed::Get).filter_map(|told| judge_read(of_key, told)).collect()
+    let shown = of_key.all.iter().filter(|told| told.ask.deed == Deed::Get).filter_map(|told| judge_read(of_key, told));
+    shown.chain(of_key.all.iter().filter_map(|told| judge_length(of_key, told))).collect()
+}
+
+/// How long the part is that a request writes.
+fn length(told: &Told) -> usize {
+    match told.ask.deed {
+        Deed::Append => format!("[{}]", told.ask.id).len(),
+        Deed::Set => format!("v{}", told.ask.id).len(),
+        _ => 0,
+    }
+}
+
+/// Nothing is longer than is allowed, and nothing is refused for a length that surely fits.
+fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
+    let max = of_key.judged.plan.limits.value_bytes;
+    let long = match (&told.ask.deed, &told.result) {
+        (Deed::Get, Ok(Reply::Value(text))) => text.len(),
+        (Deed::Length | Deed::Append, Ok(Reply::Integer(length))) => usize::try_from(*length).unwrap_or(0),
+        (Deed::Append, Err(RequestError::TooLarge { .. })) => {
+            // Whoever asked again may have been heard each time.
+            let parts = of_key.writes().filter(|write| write.from <= told.to).map(|write| length(write) * (1 + write.ask.again.len()));
+            let most = parts.sum::<usize>() + length(told) * (1 + told.ask.again.len());
+            let what = || format!("{} was refused for its length, which is {most} at most, of {max}", told.ask);
+            let fits = most <= max && !of_key.key.is_too_long() && told.need.replicas() > 0;
+            return fits.then(|| of_key.broken("refused-without-cause", told, what()));
+        }
+        _ => return None,
+    };
+    (long > max).then(|| of_key.broken("took-too-much", told, format!("{} shows {long} bytes, of {max}", told.ask)))
 }
 
 fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {

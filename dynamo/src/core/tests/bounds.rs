@@ -85,6 +85,40 @@ fn what_is_remembered_for_others_is_bounded_in_bytes() {
     net.assert_converged();
 }
 
+/// What is kept is looked at after each tick of each node.
+#[test]
+fn what_a_tick_itself_brings_is_within_the_bounds() {
+    let mut net = Net::new(&[3]);
+    net.config.recent_max = 1;
+    net.boot_all();
+    net.cut(&[1], &[2, 3]);
+    for n in 0..3 {
+        net.set(1, &format!("k{n}"), "v", C::One).expect("ONE is local");
+    }
+    net.drop_all();
+    net.heal();
+    // What n1 alone had seen is lost with its disk: the others declare it seen.
+    net.set(1, "k0", "w", C::Quorum).expect("healthy");
+    net.boot(node(1), true);
+    net.run(secs(10));
+    net.assert_converged();
+}
+
+#[test]
+fn hints_of_short_values_take_no_more_than_their_bound() {
+    let mut net = Net::three_of(4);
+    net.config.hint_bytes_max = 2_000;
+    net.boot_all();
+    net.run(secs(1));
+    net.cut(&[3], &[1, 2, 4]);
+    sees(&mut net, &[1, 2, 4], 3, false);
+    for n in 0..50 {
+        net.set(1, &format!("k{n}"), "v", C::Quorum).expect("two of three");
+    }
+    assert!(net.cores[&node(4)].hint_bytes() > 1_000, "they are kept");
+    net.run(secs(1));
+}
+
 #[test]
 fn a_hint_that_comes_late_is_handed_over() {
     let mut net = Net::three_of(4);

@@ -14,7 +14,7 @@ use quorate_crdt::{NodeId, Now};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
 use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer};
-use crate::{Dynamo, Seat};
+use crate::{Dynamo, Kept, Seat};
 
 pub(super) const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
 
@@ -208,7 +208,13 @@ impl Net {
         let mut now = self.clock();
         now.unix_millis = now.unix_millis.saturating_add_signed(self.skew.get(&at).copied().unwrap_or(0));
         let mut effects = Vec::new();
-        self.cores.get_mut(&at).expect("a node").handle(now, input, &mut effects);
+        let ticked = matches!(input, Input::Timer(Timer::AntiEntropy));
+        let core = self.cores.get_mut(&at).expect("a node");
+        core.handle(now, input, &mut effects);
+        if ticked {
+            let beyond: Vec<Kept> = core.kept(true).into_iter().filter(|kept| kept.held > kept.max).collect();
+            assert_eq!(beyond, [], "node {} keeps too much", at.0);
+        }
         for effect in effects {
             match effect {
                 Effect::Send { to, message } => match (self.latency)(at, to) {

@@ -151,7 +151,7 @@ fn without_another_holder_an_event_is_not_remembered() {
     let mut replica = persisted();
     let name = RowKey { key: "k".into(), kind: RowKind::String, field: Bytes::new() };
     let recent_after = |replica: &mut Replica, others: &[NodeId]| {
-        replica.tick(others, usize::MAX);
+        replica.tick(others);
         put(replica, name.clone());
         let mut batch = Batch::default();
         replica.drain_into(&mut batch);

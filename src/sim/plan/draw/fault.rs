@@ -29,6 +29,10 @@ pub enum Incident {
     CrashWhileStarting,
     /// All nodes are killed and started again.
     CrashAll,
+    /// All but a minority are killed, and started again.
+    CrashMost,
+    /// A shard panics.
+    Panic,
     /// A disk is slow.
     SlowDisk,
     /// A disk is full.
@@ -61,7 +65,7 @@ pub enum Incident {
 
 impl Incident {
     /// All kinds that a plan takes by default.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Cut,
         Self::Flap,
         Self::Weather,
@@ -71,6 +75,8 @@ impl Incident {
         Self::Crash,
         Self::CrashWhileStarting,
         Self::CrashAll,
+        Self::CrashMost,
+        Self::Panic,
         Self::SlowDisk,
         Self::FullDisk,
         Self::FailDisk,
@@ -129,8 +135,16 @@ impl Draw {
                 self.push(from, Action::Stop(node));
                 self.push(to, Action::GoOn(node));
             }
-            Incident::Crash | Incident::CrashWhileStarting | Incident::CrashAll => self.crash_incident(kind, nodes, (from, to)),
-            Incident::SlowDisk | Incident::FullDisk | Incident::FailDisk | Incident::Wipe | Incident::Restore | Incident::Rot => {
+            Incident::Crash | Incident::CrashWhileStarting | Incident::CrashAll | Incident::CrashMost => {
+                self.crash_incident(kind, nodes, (from, to));
+            }
+            Incident::SlowDisk
+            | Incident::FullDisk
+            | Incident::FailDisk
+            | Incident::Panic
+            | Incident::Wipe
+            | Incident::Restore
+            | Incident::Rot => {
                 self.disk_incident(kind, (node, nodes), (from, to));
             }
             Incident::Jump | Incident::Drift | Incident::Freeze | Incident::WrongStart => self.clock_incident(kind, node, (from, to)),
@@ -193,6 +207,17 @@ impl Draw {
                     self.push(u64::min(from + 100 + late, to), Action::Restart(node));
                 }
             }
+            Incident::CrashMost => {
+                let mut all: Vec<u64> = (1..=nodes).collect();
+                all.shuffle(&mut self.rng);
+                all.truncate(1 + all.len() / 2);
+                for node in all {
+                    let early = self.rng.random_range(0..500);
+                    self.push(from.saturating_sub(early), Action::Crash(node));
+                    let late = self.rng.random_range(0..2_000);
+                    self.push(to + late, Action::Restart(node));
+                }
+            }
             Incident::CrashWhileStarting => {
                 self.push(from, Action::Crash(node));
                 self.push(from + 50, Action::Restart(node));
@@ -218,8 +243,8 @@ impl Draw {
                 self.push(from, Action::FullDisk(node, true));
                 self.push(to, Action::FullDisk(node, false));
             }
-            Incident::FailDisk => {
-                self.push(from, Action::FailDisk(node));
+            Incident::FailDisk | Incident::Panic => {
+                self.push(from, if kind == Incident::Panic { Action::Panic(node) } else { Action::FailDisk(node) });
                 self.push(to, Action::Crash(node));
                 self.push(to + 50, Action::Restart(node));
             }
