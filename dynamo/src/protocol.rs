@@ -23,10 +23,8 @@ pub struct Config {
     pub hedge_after: Duration,
     /// How often expired keys are looked for and removed. Default 1 s (guess).
     pub reap_every: Duration,
-    /// Events kept for replicas that lag, per partition; beyond it a lagging replica is filled by streaming. Default 1 000 000 (guess).
-    pub recent_max: usize,
-    /// Bytes of all such events of this core's partitions together; beyond it the partitions with the most forget their oldest. Default 128 MiB (guess).
-    pub recent_bytes_max: usize,
+    /// What is kept for replicas that lag.
+    pub recent: RecentBounds,
     /// Bytes of one chunk when a partition is streamed, and of one repair message. Default 256 KiB (guess: well below the frame limit, large against a header).
     pub chunk_bytes: usize,
     /// Bytes of hints kept for all absent primaries; beyond it hints are dropped and anti-entropy does the work. Default 64 MiB (guess).
@@ -45,6 +43,15 @@ pub struct Config {
     pub persist: bool,
 }
 
+/// How many events are kept for replicas that lag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecentBounds {
+    /// Per partition; beyond it a lagging replica is filled by streaming. Default 1 000 000 (guess).
+    pub events_max: usize,
+    /// Bytes of those of all partitions of this core; beyond it the partitions with the most forget their oldest. Default 128 MiB (guess).
+    pub bytes_max: usize,
+}
+
 /// How rows leave the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removal {
@@ -61,8 +68,7 @@ impl Default for Config {
             anti_entropy_every: Duration::from_millis(200),
             hedge_after: Duration::from_millis(50),
             reap_every: Duration::from_secs(1),
-            recent_max: 1_000_000,
-            recent_bytes_max: 128 * 1024 * 1024,
+            recent: RecentBounds { events_max: 1_000_000, bytes_max: 128 * 1024 * 1024 },
             chunk_bytes: 256 * 1024,
             hint_bytes_max: 64 * 1024 * 1024,
             flights_max: 100_000,

@@ -9,6 +9,7 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
 use quorate_crdt::{Dot, NodeId};
 use quorate_dynamo::op::Receipt;
 use quorate_dynamo::replica::Replica;
+use quorate_gossip::wire;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -310,10 +311,10 @@ impl Knowledge {
             for (key, rows) in replica.keys_after(None) {
                 for (kind, field, row) in rows.iter() {
                     for (dot, payload) in row.iter() {
-                        let name = format!("{key:?} {kind:?} {field:?} {payload:?}");
-                        let put = xxh3_64(name.as_bytes());
+                        let put = xxh3_64(&wire::encode(&(key, kind as u8, field, payload)));
                         if *self.payloads.entry((*at, dot)).or_insert(put) != put {
-                            twice = Some(format!("node {}: the event {dot:?} is {name}, and was something else", node.0));
+                            let what = format!("{key:?} {kind:?} {field:?} {payload:?}");
+                            twice = Some(format!("node {}: the event {dot:?} is {what}, and was something else", node.0));
                         }
                     }
                 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{KEY_BYTES_MAX, Limits};
-use quorate_dynamo::protocol::{Config, Removal};
+use quorate_dynamo::protocol::{Config, RecentBounds, Removal};
 use serde::{Deserialize, Serialize};
 
 use super::{Conditions, Layout};
@@ -338,8 +338,7 @@ impl Knobs {
             anti_entropy_every: millis(self.anti_entropy_ms),
             hedge_after: millis(self.hedge_ms),
             reap_every: millis(self.reap_ms),
-            recent_max: self.recent_max,
-            recent_bytes_max: self.recent_bytes_max,
+            recent: RecentBounds { events_max: self.recent_max, bytes_max: self.recent_bytes_max },
             chunk_bytes: self.chunk_bytes,
             hint_bytes_max: self.hint_bytes_max,
             flights_max: self.flights_max,
@@ -353,14 +352,13 @@ impl Knobs {
 
 impl Default for Knobs {
     fn default() -> Self {
-        let Config { recent_max, recent_bytes_max, chunk_bytes, hint_bytes_max, flights_max, flight_bytes_max, removal, .. } =
-            Config::default();
+        let Config { recent, chunk_bytes, hint_bytes_max, flights_max, flight_bytes_max, removal, .. } = Config::default();
         Self {
             anti_entropy_ms: 200,
             hedge_ms: 50,
             reap_ms: 1000,
-            recent_max,
-            recent_bytes_max,
+            recent_max: recent.events_max,
+            recent_bytes_max: recent.bytes_max,
             chunk_bytes,
             hint_bytes_max,
             flights_max,

@@ -102,10 +102,10 @@ impl Dynamo {
     /// forget first.
     fn forget_beyond_bound(&mut self) {
         let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
-        let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() { usize::MAX } else { self.config.recent_bytes_max };
+        let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() { usize::MAX } else { self.config.recent.bytes_max };
         let each = share(sizes, bytes_max).unwrap_or(usize::MAX);
         for (at, replica) in &mut self.replicas {
-            if replica.forget_beyond(self.config.recent_max, each) {
+            if replica.forget_beyond(self.config.recent.events_max, each) {
                 self.dirty.insert(*at);
             }
         }

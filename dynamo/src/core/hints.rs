@@ -69,8 +69,15 @@ impl Dynamo {
             self.counters.hints.dropped += 1;
             return;
         }
+        let at = (place.keyspace, place.partition);
+        self.healing.hints.join(owner, at, ReplicaId::new(self.seat.me, 0), delta);
+        // What it takes once it is joined is known only now.
+        if self.healing.hint_bytes() > self.config.hint_bytes_max {
+            drop(self.healing.hints.take(|node, place| (node, place) == (owner, at)));
+            self.counters.hints.dropped += 1;
+            return;
+        }
         self.counters.hints.kept += 1;
-        self.healing.hints.join(owner, (place.keyspace, place.partition), ReplicaId::new(self.seat.me, 0), delta);
     }
 
     /// Each tick: a hint for a primary that can be reached came after that was back, or before this node knew that it was away.

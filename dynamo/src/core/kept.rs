@@ -52,8 +52,8 @@ impl Dynamo {
                 .replicas
                 .values()
                 .fold((0, 0), |(most, bytes), replica| (most.max(Replica::recent_count(replica)), bytes + replica.recent_bytes()));
-            kept.push(Kept::passing("recent events of one partition", most, config.recent_max));
-            kept.push(Kept::passing("bytes of recent events", bytes, config.recent_bytes_max));
+            kept.push(Kept::passing("recent events of one partition", most, config.recent.events_max));
+            kept.push(Kept::passing("bytes of recent events", bytes, config.recent.bytes_max));
         }
         kept
     }

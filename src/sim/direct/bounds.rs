@@ -76,7 +76,7 @@ fn flights() -> Verdict {
 
 /// One replica is away for a long time.
 fn recent() -> Verdict {
-    let mut net = Cores::new(3, 3, |config| config.recent_bytes_max = 20_000);
+    let mut net = Cores::new(3, 3, |config| config.recent.bytes_max = 20_000);
     net.run(secs(1));
     net.cut(&[3], &[1, 2]);
     for n in 0..500 {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{Mutation, Op, Reply};
-use quorate_dynamo::protocol::{Config, Input, Message};
+use quorate_dynamo::protocol::{Config, Input, Message, RecentBounds};
 
 use super::cores::{Cores, secs, set};
 use super::{Drills, Verdict, holds};
@@ -88,7 +88,11 @@ fn under_way() -> Verdict {
 /// n1 remembers nothing, n2 all that n3 lacks.
 fn remembered_by_one() -> Verdict {
     let mut net = Cores::new(3, 3, |_| {});
-    net.boot_with(1, false, Config { persist: false, recent_max: 5, ..Config::default() });
+    net.boot_with(
+        1,
+        false,
+        Config { persist: false, recent: RecentBounds { events_max: 5, ..Config::default().recent }, ..Config::default() },
+    );
     net.run(secs(1));
     net.cut(&[3], &[1, 2]);
     net.sees(&[1, 2], 3, false);

@@ -43,7 +43,7 @@ fn only_one_wiped() -> Verdict {
 fn lost_on_the_way() -> Verdict {
     let picks: [Picks; 2] = [|message| matches!(message, Message::Pull { .. }), |message| matches!(message, Message::Chunk { .. })];
     for lost in picks {
-        let mut net = Cores::new(3, 3, |config| (config.recent_max, config.chunk_bytes) = (5, 600));
+        let mut net = Cores::new(3, 3, |config| (config.recent.events_max, config.chunk_bytes) = (5, 600));
         net.cut(&[3], &[1, 2]);
         keys(&mut net, 1, 50, C::Quorum)?;
         net.run(secs(2));

@@ -68,7 +68,7 @@ fn requests_in_flight_are_bounded_by_their_bytes() {
 #[test]
 fn what_is_remembered_for_others_is_bounded_in_bytes() {
     let mut net = Net::new(&[3]);
-    net.config.recent_bytes_max = 20_000;
+    net.config.recent.bytes_max = 20_000;
     net.boot_all();
     net.run(secs(1));
     net.cut(&[3], &[1, 2]);
@@ -89,7 +89,7 @@ fn what_is_remembered_for_others_is_bounded_in_bytes() {
 #[test]
 fn what_a_tick_itself_brings_is_within_the_bounds() {
     let mut net = Net::new(&[3]);
-    net.config.recent_max = 1;
+    net.config.recent.events_max = 1;
     net.boot_all();
     net.cut(&[1], &[2, 3]);
     for n in 0..3 {

@@ -131,7 +131,7 @@ fn a_replica_that_was_away_learns_of_a_large_removal_in_small_batches() {
     for forgotten in [false, true] {
         let (mut net, disks) = filled(false);
         if forgotten {
-            net.config.recent_max = 5;
+            net.config.recent.events_max = 5;
             for at in [1, 2] {
                 save(&mut net, &disks);
                 net.start_on(node(at), &disks[at as usize - 1]);

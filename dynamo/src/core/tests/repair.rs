@@ -143,7 +143,7 @@ fn a_lost_question_or_answer_about_what_was_missed_is_made_good() {
 fn nothing_is_streamed_that_somebody_remembers_event_by_event() {
     let mut net = Net::new(&[3]);
     net.run(Duration::from_secs(1));
-    net.config.recent_max = 5;
+    net.config.recent.events_max = 5;
     net.boot(node(1), false);
     net.run(Duration::from_secs(1));
     net.cut(&[3], &[1, 2]);

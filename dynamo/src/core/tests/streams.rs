@@ -20,7 +20,7 @@ fn keys(net: &mut Net, at: u64, keys: std::ops::Range<u32>, level: C) {
 /// n3 is so far behind that it must be streamed to.
 fn one_far_behind() -> Net {
     let mut net = Net::new(&[3]);
-    net.config.recent_max = 5;
+    net.config.recent.events_max = 5;
     net.config.chunk_bytes = 600;
     net.boot_all();
     net.cut(&[3], &[1, 2]);
