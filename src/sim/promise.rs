@@ -199,6 +199,12 @@ impl<'a> OfKey<'a> {
         self.flushes.iter().any(|flush| flush.fate() != Fate::Refused && flush.over().is_none_or(|over| over >= write.from))
     }
 
+    /// Whether any clock has been wrong, were it the only one there is.
+    fn clock_was_wrong(&self) -> bool {
+        let bends = |action: &Action| matches!(action, Action::Jump(..) | Action::Drift(..) | Action::Freeze(..));
+        self.judged.plan.steps.iter().any(|step| bends(&step.action))
+    }
+
     /// By how much the clocks of two nodes may have been apart.
     fn margin(&self) -> Duration {
         Duration::from_millis(self.judged.spread) + ROUNDING
@@ -206,7 +212,7 @@ impl<'a> OfKey<'a> {
 
     /// Whether the key may have expired for `read`. While a clock is wrong it may hide what it takes for expired, and only until it is right again.
     fn may_have_expired(&self, read: &Told) -> bool {
-        let clock_was_wrong = self.judged.spread > 2 * self.judged.plan.shape.skew_ms && read.ask.id <= LAST;
+        let clock_was_wrong = self.clock_was_wrong() && read.ask.id <= LAST;
         let ends = |told: &Told| told.ask.deed.life().map(|life| told.from + life);
         self.writes().filter_map(ends).any(|end| clock_was_wrong || end <= read.to + self.margin())
     }

@@ -64,8 +64,7 @@ fn may_have_ended(of_key: &OfKey<'_>, write: &Told, read: &Told) -> bool {
 /// Nothing is there: every write that must be found may have expired by now.
 fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     // While a clock is wrong it may hide what it takes for expired, and only until it is right again.
-    let clock_was_wrong = of_key.judged.spread > 2 * of_key.judged.plan.shape.skew_ms;
-    if clock_was_wrong && read.ask.id <= super::LAST {
+    if of_key.clock_was_wrong() && read.ask.id <= super::LAST {
         return None;
     }
     let stays = |write: &Told| !of_key.flushed(write) && !may_have_ended(of_key, write, read);
