@@ -24,8 +24,8 @@ pub struct Queues {
 
 impl Default for Queues {
     fn default() -> Self {
-        let mebibytes = 64 * 1024 * 1024;
-        Self { inbox_bytes_max: mebibytes, unsynced_bytes_max: mebibytes, message_bytes_max: wire::MESSAGE_BYTES_MAX }
+        let bytes = 64 * 1024 * 1024;
+        Self { inbox_bytes_max: bytes, unsynced_bytes_max: bytes, message_bytes_max: wire::MESSAGE_BYTES_MAX }
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) enum Wanted {
 impl Asked {
     /// Reads `LOCAL_QUORUM`, `R=2,W=2,TIMEOUT=50ms`, `TIMEOUT=1s` or `DEFAULT`.
     pub(crate) fn parse(spec: &[u8]) -> Result<Self, Refused> {
-        // Nearly always: one name, and one word is parsed for every command behind `CL`.
+        // Nearly always it is one name; this runs for every command behind `CL`.
         if let Some(level) = std::str::from_utf8(spec).ok().and_then(|name| name.parse().ok()) {
             return Ok(Self { consistency: Wanted::Level(level), timeout: None });
         }

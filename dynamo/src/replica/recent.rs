@@ -50,7 +50,7 @@ impl Name {
     }
 }
 
-/// The events of one range: nearly always one.
+/// The events of one range, nearly always one. What has become many stays a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Dots {
     One(Dot),
