@@ -2,7 +2,7 @@
 
 use quorate_crdt::{Crdt, Delta, NodeId, OrSet, PnCounter, ReplicaId, Replicated};
 
-/// What both devices hold. Each field says how concurrent changes of it merge.
+/// What both devices hold. Each field's type says how concurrent changes merge.
 #[derive(Crdt)]
 struct Cart {
     /// Adding an item wins over removing it.
@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut phone = Replicated::<Cart>::new(ReplicaId::new(NodeId(1), 0));
     let mut laptop = Replicated::<Cart>::new(ReplicaId::new(NodeId(2), 0));
 
-    // A change returns what the others need: a few bytes, to be sent over whatever there is.
+    // A change returns what the other replicas need: a few bytes, to be sent over any transport.
     let first = phone.update(|cart, tx| {
         cart.items.add(tx, "bread".to_owned());
         cart.items.add(tx, "milk".to_owned());

@@ -22,7 +22,7 @@ mod start;
 mod status;
 mod watched;
 
-pub(crate) use adopted::keep_granted;
+pub(crate) use adopted::{keep_granted, last_kept};
 pub use assembly::{NodeParts, ShardRun};
 pub use clock::{Clock, SystemClock};
 pub(crate) use embed::{Begun, Setting, Started};

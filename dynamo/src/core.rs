@@ -277,8 +277,8 @@ impl Dynamo {
             Message::Same { id } => self.on_same(now, (from, id), effects),
             Message::Different { id, delta, digest } => self.on_different(now, (from, id), &delta, digest, effects),
             Message::Refused { id, reason } => self.on_refused(now, from, id, reason, effects),
-            Message::Forward { id, place, request, unix_millis, again } => {
-                self.on_forward(now, (from, id), (place, request), (unix_millis, again), effects);
+            Message::Forward { id, place, request, unix_millis, attempt } => {
+                self.on_forward(now, (from, id), (place, *request), (unix_millis, attempt), effects);
             }
             Message::Forwarded { id, result } => self.on_forwarded(now, (from, id), result, effects),
             Message::Seen(all) => self.on_seen(now, from, all, effects),

@@ -39,6 +39,8 @@ quorate_crdt::bugs! {
     LONG_STORE_KEYS = "long-store-keys": "a key that was accepted ends a node whose engine does not take it";
     /// [`FlightId`](crate::protocol::FlightId): the life is not looked at.
     FLIGHT_ID_WITHOUT_LIFE = "flight-id-without-life": "an answer to a former life is counted for a question of this one";
+    /// A forwarded write that comes again is new only to who has heard of its sender before.
+    LOST_FORWARD_IS_LOST = "lost-forward-is-lost": "the first write that a node hands on after its start times out if one frame is lost";
     /// A forwarded write that comes again is executed again.
     FORWARD_TWICE = "forward-twice": "a forwarded write that the network delivers twice is counted twice";
     /// The book of a question: whom it was sent to is not looked at.
@@ -127,12 +129,20 @@ quorate_crdt::bugs! {
     ANY_DIFFERENCE_OUTVOTES = "any-difference-outvotes": "a replica is replaced because two others differ from it, each in its own way";
     /// Whoever is to mend a replica is chosen once.
     MEND_SOURCE_FIXED = "mend-source-fixed": "a replica is mended by one other, and by nobody when that one is gone";
+    /// The only clock there is may remove by time as soon as its node has started.
+    LONE_CLOCK_REMOVES_AT_ONCE = "lone-clock-removes-at-once": "a single node that starts under a clock ahead removes keys that are due in an hour";
+    /// A helper that does not answer is taken for one that remembers.
+    SILENCE_IS_MEMORY = "silence-is-memory": "a replica is not streamed to as long as one that has left seems to have what it lacks";
     /// A replica that is doubted takes nothing.
     DOUBT_STOPS_WRITES = "doubt-stops-writes": "one row that differs and one replica that is away stop the partition";
     /// A replica that is doubted answers alone.
     DOUBT_ASKS_NOBODY = "doubt-asks-nobody": "what others contradict is answered at ONE";
     /// Hints are counted by their keys.
     HINTS_UNCOUNTED = "hints-uncounted": "hints take far more memory than their bound";
+    /// A hint is weighed before it is joined, and not afterwards.
+    HINTS_WEIGHED_ONCE = "hints-weighed-once": "many short hints take more memory than their bound";
+    /// What is remembered event by event is bounded before a tick does its work.
+    TICK_BEYOND_BOUND = "tick-beyond-bound": "what a tick declares lost is remembered beyond the bound";
     /// Only filled replicas count for one that is being filled.
     FILL_FROM_FILLED_ONLY = "fill-from-filled-only": "replicas that lost their disks together wait for each other";
     /// Events of its own former lives do not tell a replica that it has lost them.

@@ -18,32 +18,27 @@ pub enum Access {
     Write,
 }
 
-/// The nodes that a request for one partition may use, best first: own datacenter before others, then by round trip, then by id.
-/// Primaries hold the partition; fallbacks do not, and keep hints for primaries that cannot be reached.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PreferenceList {
-    /// Nodes that hold the partition.
-    pub primaries: Vec<NodeId>,
-    /// Nodes that do not; those in racks without a primary first.
-    pub fallbacks: Vec<NodeId>,
+/// Every node of the topology, in the order in which `me` asks them: itself, then its own datacenter before others, then by round trip, then by id.
+pub fn nearest(topology: &Topology, me: NodeId, round_trips: &BTreeMap<NodeId, Duration>) -> Vec<NodeId> {
+    let home = topology.datacenter_of(me);
+    let mut nodes: Vec<NodeId> = topology.nodes.keys().copied().collect();
+    nodes.sort_by_cached_key(|node| {
+        let elsewhere = topology.datacenter_of(*node) != home;
+        (*node != me, elsewhere, round_trips.get(node).copied().unwrap_or(Duration::MAX), *node)
+    });
+    nodes
 }
 
-impl PreferenceList {
-    /// The list as `me` sees it.
-    pub fn new(topology: &Topology, placement: &Placement, me: NodeId, round_trips: &BTreeMap<NodeId, Duration>) -> Self {
-        let home = topology.datacenter_of(me);
-        let nearness = |node: &NodeId| {
-            let elsewhere = topology.datacenter_of(*node) != home;
-            (*node != me, elsewhere, round_trips.get(node).copied().unwrap_or(Duration::MAX), *node)
-        };
-        let mut primaries = placement.holders();
-        primaries.sort_by_key(nearness);
-        let place = |node: &NodeId| topology.nodes.get(node).map(|info| (&info.datacenter, &info.rack));
-        let taken: BTreeSet<_> = primaries.iter().filter_map(place).collect();
-        let mut fallbacks: Vec<NodeId> = topology.nodes.keys().copied().filter(|node| !primaries.contains(node)).collect();
-        fallbacks.sort_by_key(|node| (nearness(node).1, place(node).is_some_and(|place| taken.contains(&place)), nearness(node)));
-        Self { primaries, fallbacks }
-    }
+/// The nodes that may keep a hint for one that holds a partition and cannot be reached, best first: of those that do not hold it themselves, which
+/// come `nearest` first, the ones in the own datacenter before others, and in each those in racks where nobody holds it.
+pub fn fallbacks(topology: &Topology, placement: &Placement, me: NodeId, nearest: &[NodeId]) -> Vec<NodeId> {
+    let home = topology.datacenter_of(me);
+    let place = |node: &NodeId| topology.nodes.get(node).map(|info| (&info.datacenter, &info.rack));
+    let holders = placement.holders();
+    let taken: BTreeSet<_> = holders.iter().filter_map(place).collect();
+    let mut others: Vec<NodeId> = nearest.iter().copied().filter(|node| !holders.contains(node)).collect();
+    others.sort_by_cached_key(|node| (topology.datacenter_of(*node) != home, place(node).is_some_and(|place| taken.contains(&place))));
+    others
 }
 
 /// What `level` needs, in each replica set that counts: `QUORUM` is one group a set, `EACH_QUORUM` one a datacenter of each set. `LOCAL_*` means `home`.

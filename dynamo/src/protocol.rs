@@ -270,11 +270,11 @@ pub enum Message {
         /// Fence.
         place: Place,
         /// What is asked.
-        request: Request,
+        request: Box<Request>,
         /// The sender's wall clock: a time in the request was computed from it.
         unix_millis: u64,
         /// Whether it was sent before, under the same name.
-        again: bool,
+        attempt: Attempt,
     },
     /// The outcome of `Forward`.
     Forwarded {
@@ -380,6 +380,18 @@ pub enum Message {
         replica: ReplicaId,
         /// What its former lives had seen, as far as it has not said so.
         events: CausalContext,
+    },
+}
+
+/// Which copy of a forwarded request this is, as far as its sender knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attempt {
+    /// It is sent for the first time.
+    First,
+    /// It was sent before.
+    Again {
+        /// The life that the receiving node was in, as far as was known, when it was sent first. No earlier life of that node has seen a copy.
+        life: Option<u64>,
     },
 }
 

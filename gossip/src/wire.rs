@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// The format written. A reader refuses any other, so that a mixed cluster fails loudly instead of misreading. It rises with every change of what
 /// nodes say to each other; two nodes of different versions find that out while they shake hands.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 /// The longest frame in bytes: what a reader takes at once unless it is told to take more. A longer message travels in several.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// The longest message between two nodes in bytes, header included; one from each peer and class may be under way at a time. Guess: what a node

@@ -110,7 +110,7 @@ pub(crate) fn keep_granted(store: &dyn Store, granted: &Topology) -> Result<(), 
 ///
 /// # Errors
 /// [`StoreError`].
-pub(super) fn last_kept(store: &dyn Store) -> Result<Option<Topology>, StoreError> {
+pub(crate) fn last_kept(store: &dyn Store) -> Result<Option<Topology>, StoreError> {
     read(store)
 }
 

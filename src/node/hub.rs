@@ -213,15 +213,17 @@ impl Hub {
     fn sort(&self, messages: Vec<Message>) -> BTreeMap<u8, Vec<Message>> {
         let cores = self.lanes.len() as u8;
         let mut by_core: BTreeMap<u8, Vec<Message>> = BTreeMap::new();
+        let each = messages.len() / self.lanes.len().max(1) + 1;
+        let mut put = |core, message| by_core.entry(core).or_insert_with(|| Vec::with_capacity(each)).push(message);
         for message in messages {
             match message.route() {
-                Route::Partition(_, partition) => by_core.entry(self.core_of(partition)).or_default().push(message),
+                Route::Partition(_, partition) => put(self.core_of(partition), message),
                 // A node that was restarted with fewer cores has forgotten what the others asked.
                 Route::Core(core) if core >= cores => {}
-                Route::Core(core) => by_core.entry(core).or_default().push(message),
+                Route::Core(core) => put(core, message),
                 Route::Many => {
                     for (core, part) in message.split(|_: KeyspaceId, partition| self.core_of(partition)) {
-                        by_core.entry(core).or_default().push(part);
+                        put(core, part);
                     }
                 }
             }

@@ -47,21 +47,21 @@ impl Release {
 
     /// All messages of one wake-up for one peer and purpose become one frame, unless that would be huge. A single message travels however long it is;
     /// beyond `max`, which is what a node can take, whoever waits for it is told.
-    pub(super) fn add_frames(&mut self, to: NodeId, purpose: Purpose, mut messages: Vec<Message>, max: usize) {
-        let frame = wire::encode(&messages);
+    pub(super) fn add_frames(&mut self, to: NodeId, purpose: Purpose, messages: &[Message], max: usize) {
+        let frame = wire::encode(messages);
         if frame.len() <= FRAME_BYTES || messages.len() == 1 {
             let bytes = frame.len();
             if bytes <= max {
                 let lost = bytes > PLANTED_FRAME_BYTES && OVERSIZE_FRAME_DROPPED.is_planted();
                 self.frames.extend((!lost).then_some((to, purpose, frame)));
-            } else if let Some(message) = messages.pop() {
+            } else if let Some(message) = messages.last() {
                 tracing::warn!(node = %to, bytes, "a message that is longer than a node can take was not sent");
-                self.refuse(to, purpose, &message, (bytes, max));
+                self.refuse(to, purpose, message, (bytes, max));
             }
             return;
         }
-        let second = messages.split_off(messages.len() / 2);
-        self.add_frames(to, purpose, messages, max);
+        let (first, second) = messages.split_at(messages.len() / 2);
+        self.add_frames(to, purpose, first, max);
         self.add_frames(to, purpose, second, max);
     }
 

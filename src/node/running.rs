@@ -26,7 +26,7 @@ use super::release::Report;
 use super::shard::Work;
 use super::status::{self, Answers};
 use crate::data::name_of;
-use crate::planted::TOPOLOGY_FROM_THE_LEADER_ALONE;
+use crate::planted::{TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
 
 /// How long another node may take to tell its figures.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -131,7 +131,7 @@ impl Running {
         let (mut topologies, mut heard) = (self.control.topology(), self.heard.subscribe());
         loop {
             let (decided, heard_of) = (Arc::clone(&topologies.borrow_and_update()), Arc::clone(&heard.borrow_and_update()));
-            let newest = if heard_of.epoch > decided.epoch { heard_of } else { decided };
+            let newest = if heard_of.epoch > decided.epoch && !TOPOLOGY_GOES_BACK.is_planted() { heard_of } else { decided };
             match keeper.keep(&newest).await {
                 Ok(Some(adopted)) => self.act_on(&adopted).await,
                 Ok(None) => {}

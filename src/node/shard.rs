@@ -29,6 +29,8 @@ use crate::store::Lives;
 const BATCH_MAX: usize = 512;
 /// Bytes of works handled in one wake-up at most, but for one.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Entries for which the lists of a turn keep their memory until the next. Guess: a few for each work of a batch.
+const KEPT_MAX: usize = 2 * 1024;
 /// How long requests under way may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
 /// A disk that has kept a batch for so long is what a request that timed out was waiting for. Guess: longer than a sync that is only busy.
@@ -146,6 +148,8 @@ pub(super) struct Shard {
     timers_armed: u64,
     pub(super) commits: Commits,
     effects: Vec<Effect>,
+    /// Messages of the turn, by whom they are for. Empty between turns; its lists keep their memory, as `effects` does.
+    sends: BTreeMap<(NodeId, Purpose), Vec<Message>>,
     /// Inputs that the driver itself owes the core.
     owed: Vec<Input>,
     /// Set when the shard is to end: at the latest when, and whom to tell.
@@ -169,6 +173,7 @@ impl Shard {
             timers_armed: 0,
             commits,
             effects: Vec::new(),
+            sends: BTreeMap::new(),
             owed: Vec::new(),
             stopping: None,
         }
@@ -337,11 +342,11 @@ impl Shard {
     /// armed here: nobody outside can see them.
     fn sort_effects(&mut self) -> (Release, Release) {
         let (mut release, mut failed) = (Release::default(), Release::default());
-        let mut sends: BTreeMap<(NodeId, Purpose), Vec<Message>> = BTreeMap::new();
-        for effect in std::mem::take(&mut self.effects) {
+        let mut effects = std::mem::take(&mut self.effects);
+        for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, message } => {
-                    sends.entry((to, message.purpose())).or_default().push(message);
+                    self.sends.entry((to, message.purpose())).or_default().push(message);
                 }
                 Effect::Reply { ticket, result } => {
                     if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
@@ -367,13 +372,20 @@ impl Shard {
                 },
             }
         }
+        effects.shrink_to(KEPT_MAX);
+        self.effects = effects;
         // What is asked again while the disk stands would only wait beside what was asked before.
-        if self.commits.too_much() {
-            sends.clear();
-        }
-        for ((to, purpose), messages) in sends {
-            release.add_frames(to, purpose, messages, self.around.queues.message_bytes_max);
-        }
+        let standing = self.commits.too_much();
+        self.sends.retain(|&(to, purpose), messages| {
+            // A list that was empty is of somebody who has not been spoken to for a turn.
+            let spoken = !messages.is_empty();
+            if spoken && !standing {
+                release.add_frames(to, purpose, messages, self.around.queues.message_bytes_max);
+            }
+            messages.clear();
+            messages.shrink_to(KEPT_MAX);
+            spoken
+        });
         self.owed.extend(release.unsent.drain(..).map(|(from, message)| Input::Message { from, message }));
         (release, failed)
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,6 +32,8 @@ pub(super) struct Counter {
     pub(super) epoch: Instant,
     pub(super) record: Record,
     pub(super) oracle: Oracle,
+    /// Whether clients begin nothing more.
+    pub(super) dismissed: Arc<AtomicBool>,
 }
 
 /// One client.
@@ -75,7 +78,7 @@ impl Asker {
 
     /// Does its errands, one after the other.
     pub(super) async fn work(mut self, mut errands: mpsc::UnboundedReceiver<Errand>) {
-        while let Some(errand) = errands.recv().await {
+        while let Some(errand) = errands.recv().await.filter(|_| !self.counter.dismissed.load(Ordering::Relaxed)) {
             let ask = &errand.ask;
             if ask.deed == Deed::DeleteBoth {
                 let [first, second] = [0, 1].map(|number| Ask { key: Key(ask.key.0, number), deed: Deed::Delete, ..ask.clone() });
@@ -121,7 +124,7 @@ impl Asker {
         self.counter.oracle.acknowledged(&ask, &need, receipt);
         if let Some((receipt, data)) = receipt.zip(errand.at.1.get()).filter(|_| ask.wait > 0) {
             let known = data.wait(vec![receipt], ask.wait, Duration::from_millis(ask.timeout)).await;
-            self.counter.oracle.waited(&ask, receipt, known.unwrap_or(0));
+            self.counter.oracle.waited(&ask, (receipt, need.epoch), known.unwrap_or(0));
         }
         let dot = receipt.map(|Receipt { dot, .. }| dot);
         Told { ask, from, to, result: result.map(|answer| answer.reply), dot, need, covers }

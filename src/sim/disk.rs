@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::store::{Batch, Change, Commit, Done, MemoryStore, Space, Store, StoreError, StoreStats, Visitor};
-use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_dynamo::replica::{Replica, place_of, restore};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::sync::Notify;
 
 use super::panics;
+use crate::node::last_kept;
 
 /// A node's disk in one of the node's lives, with its group commit.
 ///
@@ -42,6 +43,9 @@ struct Inner {
     /// Applied and not yet persisted, oldest first.
     pending: VecDeque<Batch>,
     waiting: Vec<Done>,
+    /// The epoch of the topology that was written down last, and one that an older was written over.
+    kept: Epoch,
+    gone_back: Option<Epoch>,
     crashed: bool,
     /// Whether a synchronisation has failed.
     failed: bool,
@@ -84,6 +88,7 @@ impl SimDisk {
             };
             durable.scan(space, &[], None, &mut take).expect("invariant: memory does not fail");
         }
+        let kept = kept_in(&live).expect("invariant: memory does not fail");
         let inner = Inner {
             rng,
             trouble,
@@ -92,6 +97,8 @@ impl SimDisk {
             unread,
             pending: VecDeque::new(),
             waiting: Vec::new(),
+            kept,
+            gone_back: None,
             crashed: false,
             failed: false,
             panicked: false,
@@ -178,6 +185,20 @@ impl SimDisk {
     /// Whether there is no room for more.
     pub fn is_full(&self) -> bool {
         self.shared.lock().trouble.full
+    }
+
+    /// The epoch of the topology with which the node would begin after a crash at this moment; 0 without one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the record cannot be read.
+    pub fn kept_epoch(&self) -> Result<Epoch, StoreError> {
+        kept_in(&self.shared.lock().durable)
+    }
+
+    /// The epoch of a topology that was written down in this life and had an older one written over it, with that one's.
+    pub fn gone_back(&self) -> Option<(Epoch, Epoch)> {
+        let inner = self.shared.lock();
+        inner.gone_back.map(|before| (before, inner.kept))
     }
 
     /// What a crash at this moment would surely leave of the data plane.
@@ -290,6 +311,10 @@ impl Inner {
     }
 }
 
+fn kept_in(store: &MemoryStore) -> Result<Epoch, StoreError> {
+    Ok(last_kept(store)?.map_or(Epoch(0), |topology| topology.epoch))
+}
+
 fn copy(store: &MemoryStore) -> MemoryStore {
     copy_of(store, &Space::ALL)
 }
@@ -331,6 +356,11 @@ impl Store for SimDisk {
         }
         if !inner.crashed {
             self.shared.live.apply(batch.clone())?;
+            if batch.changes.iter().any(|change| matches!(change, Change::Put(Space::Meta, ..))) {
+                let kept = kept_in(&self.shared.live)?;
+                let before = std::mem::replace(&mut inner.kept, kept);
+                inner.gone_back = inner.gone_back.or((kept < before).then_some(before));
+            }
             inner.pending.push_back(batch);
         }
         Ok(())

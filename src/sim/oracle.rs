@@ -165,8 +165,13 @@ impl Oracle {
     }
 
     /// A client was told that so many other replicas have its write: for good.
-    pub(super) fn waited(&self, ask: &Ask, receipt: Receipt, replicas: u32) {
-        self.lock().waited(ask, receipt, replicas as usize);
+    pub(super) fn waited(&self, ask: &Ask, (receipt, placed): (Receipt, Epoch), replicas: u32) {
+        let at = (receipt.keyspace, receipt.partition);
+        let now = self.acted_on().and_then(|topology| Some(topology.keyspaces.get(&at.0)?.placement(at.1)?.epoch));
+        // Replicas that a decision has released since may have counted.
+        if now == Some(placed) {
+            self.lock().waited(ask, receipt, replicas as usize);
+        }
     }
 
     /// Looks at every disk.
@@ -224,11 +229,20 @@ impl Knowledge {
         let mut found = Vec::new();
         for (node, machine) in &mut self.machines {
             found.extend(machine.eye.found().into_iter().map(|(check, what)| (check, format!("node {}: {what}", node.0))));
+            if let Some((before, now)) = machine.shelf.get().gone_back() {
+                let what = format!("node {} has written down epoch {} over {}", node.0, now.0, before.0);
+                found.push(("topology-went-back", what));
+            }
             let shown = machine.door.get().map(|data| data.topology());
             if let Some(Epoch(epoch)) = shown.as_ref().map(|topology| topology.epoch) {
                 if epoch < machine.acted_on.0 {
                     let what = format!("node {} shows epoch {epoch}, and has shown {}", node.0, machine.acted_on.0);
                     found.push(("topology-went-back", what));
+                }
+                if epoch > machine.acted_on.0 {
+                    let kept = machine.shelf.get().kept_epoch().unwrap_or_default();
+                    let what = format!("node {} acts on epoch {epoch}, and would begin with {} after a crash", node.0, kept.0);
+                    found.extend((kept.0 < epoch).then_some(("topology-acted-on-before-kept", what)));
                 }
                 machine.acted_on = Epoch(epoch);
             }

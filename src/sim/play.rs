@@ -1,6 +1,8 @@
 //! Plays a plan: starts the cluster, lets everything happen at its time, mends everything, waits for rest, and judges.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate_control::store::MemoryStore;
@@ -26,6 +28,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 pub(super) const REST_WITHIN: Duration = Duration::from_mins(1);
 /// How long it takes at least until every node has noticed that it is mended: free space and round trips are looked at once a second.
 const NOTICED_WITHIN: Duration = Duration::from_millis(2_500);
+/// How long a client may go on with what it is at, all its repetitions and its `WAIT` included, once everything is at rest.
+const DISMISSED_WITHIN: Duration = Duration::from_secs(30);
 
 /// How much a clock may be off beyond the bound before it is surely noticed: half the longest round trip, and what rounds.
 const HELD_OFF_SLACK_MS: u64 = 500;
@@ -111,7 +115,7 @@ pub(super) struct Stage<'a> {
     pub(super) cluster: &'a mut Simulation,
     pub(super) start: Instant,
     counter: Counter,
-    clients: BTreeMap<u8, mpsc::UnboundedSender<Errand>>,
+    clients: BTreeMap<u8, (mpsc::UnboundedSender<Errand>, JoinHandle<()>)>,
     backups: BTreeMap<NodeId, MemoryStore>,
     faults: BTreeMap<&'static str, u64>,
     events: Vec<(u64, String)>,
@@ -125,7 +129,8 @@ pub(super) struct Stage<'a> {
 impl<'a> Stage<'a> {
     fn new(plan: &'a Plan, cluster: &'a mut Simulation) -> Self {
         let start = Instant::now();
-        let counter = Counter { start, epoch: cluster.start, record: Record::default(), oracle: Oracle::new(start) };
+        let (record, oracle, dismissed) = (Record::default(), Oracle::new(start), Arc::default());
+        let counter = Counter { start, epoch: cluster.start, record, oracle, dismissed };
         for (&node, host) in &cluster.hosts {
             counter.oracle.watch(node, host);
         }
@@ -161,6 +166,9 @@ impl<'a> Stage<'a> {
         self.note("everything is mended".to_owned());
         self.mend();
         self.rest().await;
+        if self.dismiss_clients().await {
+            self.rest().await;
+        }
         let last = self.last_words().await;
         self.oracle().look();
         let history = self.counter.record.take();
@@ -230,11 +238,25 @@ impl<'a> Stage<'a> {
         let counter = &self.counter;
         let client = self.clients.entry(errand.ask.client).or_insert_with(|| {
             let (sender, errands) = mpsc::unbounded_channel();
-            tokio::spawn(Asker::new(counter.clone()).work(errands));
-            sender
+            (sender, tokio::spawn(Asker::new(counter.clone()).work(errands)))
         });
-        // A client works as long as its stage stands.
-        drop(client.send(errand));
+        // A client works until it is dismissed.
+        drop(client.0.send(errand));
+    }
+
+    /// Lets every client finish what it is at, and takes the rest off its hands: whoever looks at everything at last must know of everything that
+    /// was done. Whether any of them was still at something.
+    async fn dismiss_clients(&mut self) -> bool {
+        let since = Instant::now();
+        self.counter.dismissed.store(true, Ordering::Relaxed);
+        for (client, (errands, work)) in std::mem::take(&mut self.clients) {
+            drop(errands);
+            if tokio::time::timeout(DISMISSED_WITHIN, work).await.is_err() {
+                let what = format!("client {client} was still waiting {} s after it had been dismissed", DISMISSED_WITHIN.as_secs());
+                self.oracle().found("client-waits-for-ever", what);
+            }
+        }
+        Instant::now() > since
     }
 
     /// By how much two wall clocks may have differed at most, in milliseconds.

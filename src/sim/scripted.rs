@@ -7,6 +7,7 @@ use quorate_dynamo::op::Limits;
 
 use super::{Action, Ask, Deed, Key, Kind, Knobs, Plan, Shape, Step};
 use crate::node::Queues;
+use crate::sim::ask::NAMES;
 
 /// A script under construction.
 struct Script {
@@ -94,6 +95,9 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
         "oversize-reply-unanswered" => vec![("an answer longer than a message", long_answer())],
         "frames-wait-without-bound" => vec![("a disk that stands still", standing_disk())],
         "panic-unnoticed" => vec![("a shard that panics", panicking())],
+        "oversize-question-forgotten" => vec![("a write longer than a message", long_write())],
+        "topology-kept-unsynced" => vec![("a decision while a disk is slow", slow_to_keep())],
+        "topology-goes-back" => vec![("a node that starts again after decisions", replayed())],
         "topology-kept-late" => vec![("a node that starts again", started_again())],
         _ => Vec::new(),
     }
@@ -211,6 +215,25 @@ fn long_answer() -> Plan {
     (1..=4).fold(script, |script, node| script.ask(500, (node, ONE), Kind::Hash, Deed::Fields(vec![0; 255]))).done()
 }
 
+/// A write that is longer than a message may be.
+fn long_write() -> Plan {
+    let script = Script::new(&[3]).queues(|queues| queues.message_bytes_max = 1_500);
+    script.ask(200, (1, QUORUM), Kind::Set, Deed::Add((NAMES..=255).collect())).done()
+}
+
+/// Something is decided while one node's disk takes seconds.
+fn slow_to_keep() -> Plan {
+    let script = Script::new(&[3]).at(500, Action::SlowDisk(2, 4_000));
+    script.at(600, Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, 2)]) }).at(6_000, Action::SlowDisk(2, 0)).done()
+}
+
+/// A node that has acted on many decisions reads them all again when it starts.
+fn replayed() -> Plan {
+    let replicas = |count| Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, count)]) };
+    let script = (1..=4).fold(Script::new(&[3]), |script, n| script.at(1_500 * n, replicas(1 + n as u8 % 3)));
+    (1..=3).fold(script, |script, node| script.at(9_000, Action::Crash(node)).at(10_000, Action::Restart(node))).done()
+}
+
 /// What a node would say waits for its disk.
 fn standing_disk() -> Plan {
     let script = Script::new(&[3]).queues(|queues| queues.unsynced_bytes_max = 500).at(500, Action::SlowDisk(1, 4_000));
@@ -249,6 +272,17 @@ mod tests {
     #[test]
     fn what_is_longer_than_a_message_is_answered_at_once() {
         keeps_every_promise(&long_answer());
+    }
+
+    #[test]
+    fn a_write_that_is_longer_than_a_message_is_refused_at_once() {
+        keeps_every_promise(&long_write());
+    }
+
+    #[test]
+    fn a_decision_is_acted_on_when_it_is_durable_and_never_taken_back() {
+        keeps_every_promise(&slow_to_keep());
+        keeps_every_promise(&replayed());
     }
 
     #[test]

@@ -20,8 +20,8 @@ use crate::protocol::{Effect, FlightId, Message, Place};
 
 /// How long a measured clock is taken to go on as it went. Guess: quartz drifts by some milliseconds in that time.
 const FRESH: Duration = Duration::from_mins(1);
-/// How long a clock that jumped must stand by its new time when there is nobody to ask. Guess.
-const HOLD: Duration = Duration::from_mins(1);
+/// How long a clock that jumped, or has just started, must stand by its time when there is nobody to ask. Guess.
+pub(super) const HOLD: Duration = Duration::from_mins(1);
 /// How late a write may arrive from a node whose clock has not been compared in this life of it, and that clock still be taken for right. Guess.
 const LATE_MILLIS: i64 = 5000;
 
@@ -234,6 +234,11 @@ impl Clocks {
         if !same {
             self.others.insert(node, new);
         }
+    }
+
+    /// The life in which a node has last told its time.
+    pub(super) fn life_of(&self, node: NodeId) -> Option<u64> {
+        self.others.get(&node).map(|other| other.life)
     }
 
     /// Forgets nodes that are no longer members.

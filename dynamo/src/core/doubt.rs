@@ -9,7 +9,7 @@ use std::time::Duration;
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
-use super::clocks::base_of;
+use super::clocks::{HOLD, base_of};
 use super::flight::{Flight, Next, Stage, Until};
 use crate::op::{Op, RequestError};
 use crate::planted;
@@ -88,6 +88,13 @@ impl Dynamo {
         self.clocks.doubt.begin(now, self.config.hedge_after);
         self.compare_clocks(now, effects);
         self.keep_sweeping(effects);
+    }
+
+    /// Whether this is the only node there is, and its clock has not stood by its time for long since the start: nobody can say that it was set wrong
+    /// while the node was down, and somebody may be about to mend it.
+    pub(super) fn is_new_and_alone(&self, now: Now) -> bool {
+        let stood = now.monotonic.saturating_sub(self.clocks.doubt.since);
+        self.clocks_there_are() <= 1 && stood < HOLD && !planted::LONE_CLOCK_REMOVES_AT_ONCE.is_planted()
     }
 
     /// Somebody can be reached again.

@@ -43,7 +43,7 @@ impl Dynamo {
     /// Asks about the expired keys of the partitions in which this node is the first that can be reached, one question a partition at a time.
     pub(super) fn on_reap(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.clocks.lapses.retain(|_, asked| now.monotonic < asked.since + PATIENCE);
-        if !self.clocks.is_trusted() {
+        if !self.clocks.is_trusted() || self.is_new_and_alone(now) {
             return;
         }
         let busy: BTreeSet<_> = self.clocks.lapses.values().map(|asked| (asked.place.keyspace, asked.place.partition)).collect();

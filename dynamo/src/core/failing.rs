@@ -33,9 +33,9 @@ impl Dynamo {
             // A request that was asked for before and is remembered here has been applied here, whatever becomes of this try.
             Stage::Reading(reading) => reading.blamed().failure(level, self.remembers(flight)),
             Stage::Repairing(repairing) => repairing.ledger.failure(level, false),
-            Stage::Forwarded(to, _) => {
+            Stage::Forwarded(handed) => {
                 let may_be_applied = flight.request.op.writes();
-                RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![to], may_be_applied }
+                RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![handed.to], may_be_applied }
             }
             Stage::Parked(Until::Timed(_)) => RequestError::ClockUnconfirmed,
             Stage::Parked(Until::Placed | Until::Renewed | Until::Awake(_)) => RequestError::Moving,
@@ -67,10 +67,10 @@ impl Dynamo {
                     }
                     Stage::Repairing(repairing) => repairing.ledger.lost(node),
                     Stage::Writing(writing) => writing.ledger.lost(node),
-                    Stage::Forwarded(to, _) if *to == node && !flight.request.op.writes() && !flight.retried => {
+                    Stage::Forwarded(handed) if handed.to == node && !flight.request.op.writes() && !flight.retried => {
                         return Next::Again(vec![node]);
                     }
-                    Stage::Forwarded(to, _) if *to == node => return core.give_up(id, flight, stage),
+                    Stage::Forwarded(handed) if handed.to == node => return core.give_up(id, flight, stage),
                     Stage::Forwarded(..) | Stage::Parked(_) => {}
                 }
                 core.after_failure(now, id, flight, stage, effects)
@@ -101,7 +101,7 @@ impl Dynamo {
                 Stage::Reading(reading) => reading.owes(from),
                 Stage::Repairing(repairing) => repairing.ledger.owes(from),
                 Stage::Writing(writing) => writing.ledger.owes(from),
-                Stage::Forwarded(to, _) => *to == from,
+                Stage::Forwarded(handed) => handed.to == from,
                 Stage::Parked(_) => false,
             };
             if !asked {

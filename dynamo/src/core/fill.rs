@@ -215,7 +215,7 @@ impl Dynamo {
     fn source(&self, at: At, mends: Option<Mend>, tried: Option<NodeId>) -> Option<NodeId> {
         let placement = self.routes.placement(at.0, at.1)?;
         let replica = self.replicas.get(&at)?;
-        let near = self.routes.preference(placement).primaries.into_iter();
+        let near = self.routes.holders(placement);
         let helps = |node: &NodeId| if mends.is_some() { replica.is_mended_by(*node) } else { replica.lacks_some_of(*node) };
         if mends.is_some() && planted::MEND_SOURCE_FIXED.is_planted() {
             return near.filter(helps).min().filter(|node| self.routes.reachable(*node));

@@ -81,10 +81,20 @@ pub(super) enum Stage {
     Repairing(Repairing),
     /// Applied here; collecting acknowledgements.
     Writing(Writing),
-    /// Being executed by this primary, to which it was handed at this time of the wall clock.
-    Forwarded(NodeId, u64),
+    /// Being executed by a primary.
+    Forwarded(Handed),
     /// Nothing was done; it goes on when this has come.
     Parked(Until),
+}
+
+/// To whom a request was handed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Handed {
+    pub(super) to: NodeId,
+    /// The life that node was in then, as far as is known.
+    pub(super) life: Option<u64>,
+    /// When, by this node's wall clock.
+    pub(super) unix_millis: u64,
 }
 
 /// What a request waits for before it can do anything.

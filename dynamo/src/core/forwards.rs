@@ -32,7 +32,7 @@ pub(super) struct Forwards {
 #[derive(Debug)]
 struct Life {
     name: u64,
-    /// The lowest number that came as it was sent first. This life of the receiving core was on when the sender counted it.
+    /// The lowest number of which this life of the receiving core was on when the sender counted it: that came as it was sent first, or to this life.
     first: u64,
     /// Numbers up to here are no longer remembered.
     floor: u64,
@@ -46,6 +46,17 @@ enum Fate {
     Told(Option<Box<Message>>),
 }
 
+/// Which copy of a forward has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Copy {
+    /// Its sender sends it for the first time.
+    First,
+    /// Its sender has sent it before, and a former life of this core may have executed it.
+    Again,
+    /// Its sender has sent it before, and no earlier life of this core has seen it.
+    AgainToThisLife,
+}
+
 /// What a forward that has just come is.
 #[derive(Debug)]
 pub(super) enum Arrival {
@@ -56,9 +67,9 @@ pub(super) enum Arrival {
 }
 
 impl Forwards {
-    /// A forwarded write has come; `again` says that its sender had sent it before. Such a one may have been executed by a former life of this
-    /// core, so it is new only to a life that was there before: one that has heard an earlier forward at first hand.
-    pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, again: bool) -> Arrival {
+    /// A forwarded write has come. One that was sent before may have been executed by a former life of this core, so it is new only to a life that
+    /// was there then: one that its sender knew, or that has heard an earlier forward at first hand.
+    pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, copy: Copy) -> Arrival {
         if planted::FORWARD_TWICE.is_planted() {
             return Arrival::First;
         }
@@ -66,10 +77,12 @@ impl Forwards {
         let at = lives.iter().position(|life| life.name == id.life);
         let mut life = match at {
             Some(at) => lives.remove(at),
-            None if again => return Arrival::Repeat(None),
+            None if copy == Copy::Again => return Arrival::Repeat(None),
+            // What was heard of that life of the sender may be forgotten.
+            None if copy == Copy::AgainToThisLife && lives.len() >= LIVES => return Arrival::Repeat(None),
             None => Life { name: id.life, first: id.number, floor: 0, seen: BTreeMap::new() },
         };
-        let arrival = life.arrive(id.number, again);
+        let arrival = life.arrive(id.number, copy);
         lives.push(life);
         if lives.len() > LIVES {
             lives.remove(0);
@@ -99,11 +112,11 @@ impl Forwards {
 }
 
 impl Life {
-    fn arrive(&mut self, number: u64, again: bool) -> Arrival {
+    fn arrive(&mut self, number: u64, copy: Copy) -> Arrival {
         match self.seen.get(&number) {
             Some(Fate::Told(Some(message))) => return Arrival::Repeat(Some(message.clone())),
             Some(_) => return Arrival::Repeat(None),
-            None if number <= self.floor || (again && number < self.first) => return Arrival::Repeat(None),
+            None if number <= self.floor || (copy == Copy::Again && number < self.first) => return Arrival::Repeat(None),
             None => {}
         }
         self.first = self.first.min(number);
@@ -146,24 +159,36 @@ mod tests {
     #[test]
     fn a_forward_is_new_once() {
         let mut forwards = Forwards::default();
-        assert!(is_first(&forwards.arrive(FROM, id(1, 5), false)));
-        assert!(matches!(forwards.arrive(FROM, id(1, 5), false), Arrival::Repeat(None)), "under way");
+        assert!(is_first(&forwards.arrive(FROM, id(1, 5), Copy::First)));
+        assert!(matches!(forwards.arrive(FROM, id(1, 5), Copy::First), Arrival::Repeat(None)), "under way");
         let refused = Message::Refused { id: id(1, 5), reason: Refusal::Filling };
         forwards.told(FROM, id(1, 5), &refused);
-        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), true) else { panic!("it was answered") };
+        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), Copy::Again) else { panic!("it was answered") };
         assert!(matches!(*again, Message::Refused { .. }), "refused as before");
-        assert!(is_first(&forwards.arrive(FROM, id(2, 5), false)), "another life");
-        assert!(is_first(&forwards.arrive(FROM, id(1, 3), false)), "an earlier one that comes late");
-        assert!(is_first(&forwards.arrive(FROM, id(1, 6), true)), "its first copy was lost");
+        assert!(is_first(&forwards.arrive(FROM, id(2, 5), Copy::First)), "another life");
+        assert!(is_first(&forwards.arrive(FROM, id(1, 3), Copy::First)), "an earlier one that comes late");
+        assert!(is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)), "its first copy was lost");
     }
 
     #[test]
     fn a_repeat_that_a_former_life_may_have_executed_is_not_new() {
         let mut forwards = Forwards::default();
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), true)));
-        assert!(is_first(&forwards.arrive(FROM, id(1, 7), false)));
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 6), true)));
-        assert!(is_first(&forwards.arrive(FROM, id(1, 8), true)));
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Copy::Again)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 7), Copy::First)));
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 8), Copy::Again)));
+    }
+
+    #[test]
+    fn a_repeat_that_was_meant_for_this_life_is_new_unless_it_may_be_forgotten() {
+        let mut forwards = Forwards::default();
+        assert!(is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)));
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 4), Copy::AgainToThisLife)));
+        for life in 2..=1 + LIVES as u64 {
+            assert!(is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)));
+        }
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)), "executed, and forgotten");
     }
 
     #[test]
@@ -171,9 +196,9 @@ mod tests {
         let mut forwards = Forwards::default();
         for life in 1..=10 {
             for number in 1..=3 * WINDOW as u64 {
-                assert!(is_first(&forwards.arrive(FROM, id(life, number), false)));
+                assert!(is_first(&forwards.arrive(FROM, id(life, number), Copy::First)));
             }
-            assert!(!is_first(&forwards.arrive(FROM, id(life, 1), false)), "older than the window");
+            assert!(!is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)), "older than the window");
         }
         let lives = &forwards.by_sender[&(FROM, 0)];
         assert!(lives.len() == LIVES && lives.iter().all(|life| life.seen.len() == WINDOW));

@@ -43,7 +43,7 @@ pub(super) struct Want {
     /// Who has said that it does not remember one by one what is asked for.
     forgetful: BTreeSet<NodeId>,
     talk: Option<Talk>,
-    /// How often in a row patience with each helper was in vain.
+    /// How often in a row each helper was asked in vain.
     in_vain: BTreeMap<NodeId, u32>,
 }
 
@@ -99,7 +99,7 @@ impl Dynamo {
             *in_vain += u32::from(silent);
             want.talk = None;
         }
-        self.ask_for_help(at, effects);
+        self.ask_for_help(now, at, effects);
         self.healing.wants.get(&at).is_some_and(|want| want.talk.is_some())
     }
 
@@ -114,7 +114,7 @@ impl Dynamo {
         want.noted.union(&replica.lacking_of(from));
         want.noted_at = now.monotonic;
         if want.talk.is_none() {
-            self.ask_for_help(at, effects);
+            self.ask_for_help(now, at, effects);
         }
     }
 
@@ -125,8 +125,9 @@ impl Dynamo {
         replica.ahead().filter(|node| self.routes.reachable(*node) && member(node)).collect()
     }
 
-    /// Begins a conversation with the next helper about what is overdue and still lacking.
-    fn ask_for_help(&mut self, at: At, effects: &mut Vec<Effect>) {
+    /// Begins a conversation with the next helper about what is overdue and still lacking. If none is left that may remember it event by event, the
+    /// partition is streamed from one that has said that it does not; those that were asked in vain are asked again only if there is no such.
+    fn ask_for_help(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         if self.healing.talks() >= TALKS_AT_ONCE {
             return;
         }
@@ -136,6 +137,17 @@ impl Dynamo {
         let able = helpers.iter().filter(|helper| !want.forgetful.contains(helper));
         let able: Vec<(NodeId, CausalContext)> =
             able.map(|helper| (*helper, events_of(helper))).filter(|(_, events)| !events.is_empty()).collect();
+        let forgiving = planted::SILENCE_IS_MEMORY.is_planted() || planted::ONE_HELPER_FOR_EVER.is_planted();
+        let in_vain = |helper: &NodeId| want.in_vain.get(helper).is_some_and(|times| *times > 0) && !forgiving;
+        let (in_vain, hopeful): (Vec<_>, Vec<_>) = able.into_iter().partition(|(helper, _)| in_vain(helper));
+        if hopeful.is_empty()
+            && let Some(source) = self.forgetful_source(at, &helpers)
+        {
+            self.begin_stream(now, at, (source, Range::ALL, None), effects);
+            return;
+        }
+        let Some(want) = self.healing.wants.get_mut(&at) else { return };
+        let able = if hopeful.is_empty() { in_vain } else { hopeful };
         let after = |last: NodeId| able.iter().find(|(helper, _)| *helper > last);
         let next = want.last.filter(|_| !planted::ONE_HELPER_FOR_EVER.is_planted()).and_then(after).or(able.first());
         let Some((helper, events)) = next.cloned() else {
@@ -154,6 +166,14 @@ impl Dynamo {
         }
     }
 
+    /// The nearest of the helpers that have said that they do not remember event by event what is overdue.
+    fn forgetful_source(&self, at: At, helpers: &[NodeId]) -> Option<NodeId> {
+        let (want, replica, placement) = (self.healing.wants.get(&at)?, self.replicas.get(&at)?, self.routes.placement(at.0, at.1)?);
+        let has_some = |node: &NodeId| helpers.contains(node) && !replica.lacking_of(*node).intersection(&want.overdue).is_empty();
+        let near = self.routes.holders(placement).chain(helpers.iter().copied());
+        near.filter(|node| want.forgetful.contains(node)).find(has_some)
+    }
+
     /// Asks the helper for the first piece of its answer, or for the one after `after`.
     fn ask_on(&self, at: At, after: Option<Range>, effects: &mut Vec<Effect>) {
         let Some(talk) = self.healing.wants.get(&at).and_then(|want| want.talk.as_ref()) else { return };
@@ -163,15 +183,12 @@ impl Dynamo {
         effects.push(Effect::Send { to: talk.helper, message: Message::Ask { place, ask: Box::new(ask) } });
     }
 
-    /// Another holder lacks events. It is always answered, be it that there is nothing to say.
+    /// Another holder lacks events. It is always answered, even if there is nothing to say: this replica may have left, or not be believed.
     pub(super) fn on_ask(&mut self, from: NodeId, place: Place, ask: &Ask, effects: &mut Vec<Effect>) {
         let at = (place.keyspace, place.partition);
-        if !self.others(at).contains(&from) {
-            return;
-        }
-        let Some(replica) = self.replicas.get(&at) else { return };
         let bounds = (self.config.chunk_bytes, DELTAS_AT_ONCE);
-        let missing = if replica.is_outvoted() { Missing::default() } else { replica.missing_of(&ask.events, ask.after.as_ref(), bounds) };
+        let replica = self.replicas.get(&at).filter(|replica| !replica.is_outvoted() && self.others(at).contains(&from));
+        let missing = replica.map_or_else(Missing::default, |replica| replica.missing_of(&ask.events, ask.after.as_ref(), bounds));
         self.counters.repairs_sent += missing.deltas.len() as u64;
         if let Some(range) = missing.behind {
             effects.push(Effect::Send { to: from, message: Message::Behind { place, range, name: ask.name } });
@@ -221,7 +238,9 @@ impl Dynamo {
                 want.talk = None;
                 let helped = self.replicas.get(&at).is_some_and(|replica| !asked.intersection(replica.context()).is_empty());
                 if helped {
-                    self.ask_for_help(at, effects);
+                    self.ask_for_help(now, at, effects);
+                } else {
+                    *want.in_vain.entry(from).or_default() += 1;
                 }
             }
         }
@@ -236,17 +255,9 @@ impl Dynamo {
         }
         if range == Range::ALL && !planted::STREAMED_AT_ONCE.is_planted() {
             want.forgetful.insert(from);
-            let forgetful = want.forgetful.clone();
-            let Some(replica) = self.replicas.get(&at) else { return };
-            let overdue = &self.healing.wants[&at].overdue;
-            let remembers = |helper: &NodeId| !forgetful.contains(helper) && !replica.lacking_of(*helper).intersection(overdue).is_empty();
-            if self.helpers(at).iter().any(remembers) {
-                if let Some(want) = self.healing.wants.get_mut(&at) {
-                    want.talk = None;
-                }
-                self.ask_for_help(at, effects);
-                return;
-            }
+            want.talk = None;
+            self.ask_for_help(now, at, effects);
+            return;
         }
         self.begin_stream(now, at, (from, range, None), effects);
     }

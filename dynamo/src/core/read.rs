@@ -21,7 +21,7 @@ use crate::consistency::Consistency;
 use crate::op::{Answer, Op, Reply, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
-use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
+use crate::protocol::{Attempt, Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
 use crate::value;
 
@@ -103,19 +103,16 @@ impl Dynamo {
     /// As many of the nearest reachable members of each group as it needs beside this node.
     fn choose_nearest(&self, place: Place, groups: &[Group], chosen: &mut Vec<NodeId>) {
         let Some(placement) = self.routes.placement_of(place) else { return };
-        let near = self.routes.preference(placement).primaries;
         for group in groups {
-            let counted = |node: &NodeId| group.members.contains(node) && (*node == self.seat.me || chosen.contains(node));
-            let have = near.iter().filter(|node| counted(node)).count();
-            let more: Vec<NodeId> = near
-                .iter()
-                .copied()
-                .filter(|node| {
-                    *node != self.seat.me && group.members.contains(node) && !chosen.contains(node) && self.routes.reachable(*node)
-                })
-                .take(group.needed.saturating_sub(have))
-                .collect();
-            chosen.extend(more);
+            let near = || self.routes.holders(placement).filter(|node| group.members.contains(node));
+            let have = near().filter(|node| *node == self.seat.me || chosen.contains(node)).count();
+            let mut wanted = group.needed.saturating_sub(have);
+            for node in near() {
+                if wanted > 0 && node != self.seat.me && !chosen.contains(&node) && self.routes.reachable(node) {
+                    chosen.push(node);
+                    wanted -= 1;
+                }
+            }
         }
     }
 
@@ -134,7 +131,7 @@ impl Dynamo {
             }
             Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
             // The question or its answer may be lost; whoever executes it knows it by its name.
-            Stage::Forwarded(to, unix_millis) => effects.push(forward_to(id, flight, (*to, *unix_millis), true)),
+            Stage::Forwarded(handed) => effects.push(forward_to(id, flight, *handed, Attempt::Again { life: handed.life })),
             Stage::Parked(_) => flight.hedge.at = flight.deadline,
         }
         Next::Wait(id, stage)

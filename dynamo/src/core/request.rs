@@ -6,15 +6,15 @@ use quorate_control::quorum::{Unsatisfiable, Verdict};
 use quorate_crdt::{NodeId, Now};
 
 use super::clocks::base_of;
-use super::flight::{Flight, Hedge, Next, Origin, Stage, Until};
-use super::forwards::Arrival;
+use super::flight::{Flight, Handed, Hedge, Next, Origin, Stage, Until};
+use super::forwards::{Arrival, Copy};
 use super::ledger::Ledger;
 use super::{Dynamo, Outcome, limits};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, PartitionOp, Request, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
-use crate::protocol::{Effect, FlightId, Message, Place, Refusal, Ticket};
+use crate::protocol::{Attempt, Effect, FlightId, Message, Place, Refusal, Ticket};
 use crate::replica::Replica;
 use crate::value;
 
@@ -181,16 +181,17 @@ impl Dynamo {
         let readers: Vec<NodeId> = placement.readers().flatten().copied().collect();
         let eligible =
             |node: &NodeId| *node != self.seat.me && readers.contains(node) && self.routes.reachable(*node) && !tried.contains(node);
-        let Some(to) = self.routes.preference(placement).primaries.into_iter().find(eligible) else {
+        let Some(to) = self.routes.holders(placement).find(eligible) else {
             let missing = readers.into_iter().filter(|node| !self.routes.reachable(*node)).collect();
             return Err(self.unavailable(flight, (1, 0), missing));
         };
         let id = self.flights.name(flight);
-        effects.push(forward_to(id, flight, (to, now.unix_millis), false));
+        let handed = Handed { to, life: self.clocks.life_of(to), unix_millis: now.unix_millis };
+        effects.push(forward_to(id, flight, handed, Attempt::First));
         // Whoever executes it asks others in turn, and asks them again.
         let Hedge { patience, .. } = self.hedge_from(now, &[to]);
         flight.hedge = Hedge { at: now.monotonic + patience * 2, patience: patience * 2 };
-        Ok(Next::Wait(id, Stage::Forwarded(to, now.unix_millis)))
+        Ok(Next::Wait(id, Stage::Forwarded(handed)))
     }
 
     fn why_not_executed(&self, place: Place) -> Refusal {
@@ -266,11 +267,11 @@ impl Dynamo {
         now: Now,
         (from, id): (NodeId, FlightId),
         (place, request): (Place, Request),
-        (unix_millis, again): (u64, bool),
+        (unix_millis, attempt): (u64, Attempt),
         effects: &mut Vec<Effect>,
     ) {
         if request.op.writes()
-            && let Arrival::Repeat(told) = self.flights.forwards.arrive(from, id, again)
+            && let Arrival::Repeat(told) = self.flights.forwards.arrive(from, id, self.copy(attempt))
         {
             effects.extend(told.map(|message| Effect::Send { to: from, message: *message }));
             return;
@@ -283,15 +284,25 @@ impl Dynamo {
         self.start(now, Start::forwarded(from, id, place, request), effects);
     }
 
+    /// Which copy of a forward has come.
+    fn copy(&self, attempt: Attempt) -> Copy {
+        match attempt {
+            Attempt::First => Copy::First,
+            Attempt::Again { life } if life == Some(self.seat.life) && !planted::LOST_FORWARD_IS_LOST.is_planted() => Copy::AgainToThisLife,
+            Attempt::Again { .. } => Copy::Again,
+        }
+    }
+
     pub(super) fn on_forwarded(&mut self, now: Now, (from, id): (NodeId, FlightId), result: Outcome, effects: &mut Vec<Effect>) {
-        if matches!(self.flights.get(id), Some((_, Stage::Forwarded(to, _))) if *to == from) {
+        if matches!(self.flights.get(id), Some((_, Stage::Forwarded(handed))) if handed.to == from) {
             self.resume(now, id, effects, |_, _, _, _| Next::Done(result));
         }
     }
 }
 
-/// Hands a request to the primary `to`, for the first time or `again`.
-pub(super) fn forward_to(id: FlightId, flight: &Flight, (to, unix_millis): (NodeId, u64), again: bool) -> Effect {
-    let (place, request) = (flight.place, flight.request.clone());
-    Effect::Send { to, message: Message::Forward { id, place, request, unix_millis, again } }
+/// Hands a request to a primary.
+pub(super) fn forward_to(id: FlightId, flight: &Flight, handed: Handed, attempt: Attempt) -> Effect {
+    let Handed { to, unix_millis, .. } = handed;
+    let (place, request) = (flight.place, Box::new(flight.request.clone()));
+    Effect::Send { to, message: Message::Forward { id, place, request, unix_millis, attempt } }
 }

@@ -9,7 +9,7 @@ use quorate_crdt::NodeId;
 
 use crate::consistency::Consistency;
 use crate::op::{Op, Request, RequestError};
-use crate::preference::PreferenceList;
+use crate::preference::{fallbacks, nearest};
 use crate::protocol::Place;
 
 /// Levels of requests that name none and of keyspaces whose default cannot be read.
@@ -24,11 +24,14 @@ pub(super) struct Routes {
     defaults: BTreeMap<KeyspaceId, (Consistency, Consistency)>,
     unreachable: BTreeSet<NodeId>,
     round_trips: BTreeMap<NodeId, Duration>,
+    /// Every node of the topology, nearest first.
+    nearest: Vec<NodeId>,
 }
 
 impl Routes {
     pub(super) fn new(me: NodeId) -> Self {
-        Self { me, topology: None, defaults: BTreeMap::new(), unreachable: BTreeSet::new(), round_trips: BTreeMap::new() }
+        let (unreachable, round_trips) = (BTreeSet::new(), BTreeMap::new());
+        Self { me, topology: None, defaults: BTreeMap::new(), unreachable, round_trips, nearest: Vec::new() }
     }
 
     /// Takes a newer topology; returns false for one that is not newer.
@@ -43,6 +46,7 @@ impl Routes {
             self.unreachable.remove(gone);
             self.round_trips.remove(gone);
         }
+        self.nearest = nearest(topology, self.me, &self.round_trips);
         self.topology = Some(Arc::clone(topology));
         true
     }
@@ -94,7 +98,9 @@ impl Routes {
     }
 
     pub(super) fn set_round_trip(&mut self, node: NodeId, rtt: Duration) {
-        self.round_trips.insert(node, rtt);
+        if self.round_trips.insert(node, rtt) != Some(rtt) {
+            self.nearest = self.topology.as_ref().map_or_else(Vec::new, |topology| nearest(topology, self.me, &self.round_trips));
+        }
     }
 
     /// The longest known round trip to any of these.
@@ -102,10 +108,14 @@ impl Routes {
         nodes.iter().filter_map(|node| self.round_trips.get(node)).max().copied().unwrap_or_default()
     }
 
-    /// Nearest first.
-    pub(super) fn preference(&self, placement: &Placement) -> PreferenceList {
-        let topology = self.topology.as_ref().expect("invariant: there is no placement without a topology");
-        PreferenceList::new(topology, placement, self.me, &self.round_trips)
+    /// The nodes that hold the partition, nearest first.
+    pub(super) fn holders<'a>(&'a self, placement: &'a Placement) -> impl Iterator<Item = NodeId> + 'a {
+        self.nearest.iter().copied().filter(|node| placement.holds(*node))
+    }
+
+    /// Who may keep a hint for a node that holds the partition, best first.
+    pub(super) fn fallbacks(&self, placement: &Placement) -> Vec<NodeId> {
+        self.topology.as_ref().map_or_else(Vec::new, |topology| fallbacks(topology, placement, self.me, &self.nearest))
     }
 
     /// Whether this node executes requests for the partition: it is one of those that are read.

@@ -172,7 +172,7 @@ impl Dynamo {
     /// The nearest reachable node that does not hold the partition.
     fn fallback(&self, place: Place) -> Option<NodeId> {
         let placement = self.routes.placement_of(place)?;
-        self.routes.preference(placement).fallbacks.into_iter().find(|node| self.routes.reachable(*node))
+        self.routes.fallbacks(placement).into_iter().find(|node| self.routes.reachable(*node))
     }
 
     /// The topology has changed under a write that is applied here. It counts in the sets of today and from nothing: an acknowledgement belongs to the

@@ -75,7 +75,8 @@ pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, (uni
         _ => {
             let rows = replica.key(key);
             let stale = rows.is_some() && live(replica, key, unix_millis).is_none();
-            let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && rows.and_then(KeyRows::expires_at).is_some();
+            // What it keeps is the expiry that its level has, whether this replica has one or not.
+            let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. });
             // It goes on from what this replica has counted, which must not be lost.
             let counts = matches!(mutation, Mutation::Increment(_) | Mutation::IncrementField(..)) && replica.is_doubted();
             let looks = stale || keeps || counts || check(replica, key, mutation, (unix_millis, limits)).is_err();

@@ -12,7 +12,7 @@ use quorate_control::topology::{
 use quorate_crdt::{NodeId, Now};
 use quorate_dynamo::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
 use quorate_dynamo::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer};
-use quorate_dynamo::{Consistency, Dynamo, Seat};
+use quorate_dynamo::{Consistency, Dynamo, Kept, Seat};
 
 use crate::sim::START_UNIX_MILLIS;
 
@@ -39,7 +39,7 @@ pub(super) struct Cores {
     numbers: u64,
     replies: BTreeMap<u64, Result<Answer, RequestError>>,
     pub(super) topology: Topology,
-    pub(super) reports: BTreeSet<NodeId>,
+    pub(super) noted: Noted,
     /// Which message is lost, the one that is as many away among those that this picks; and the one that was.
     losing: (Option<(usize, Picks)>, Option<Letter>),
     pub(super) repairs: Repairs,
@@ -53,6 +53,15 @@ pub(super) struct Links {
     arriving: BTreeMap<Duration, Vec<Letter>>,
     /// Pairs that do not hear each other.
     cut: BTreeSet<(NodeId, NodeId)>,
+}
+
+/// What cores have shown.
+#[derive(Default)]
+pub(super) struct Noted {
+    /// Who has reported that its part of a move is done.
+    pub(super) reports: BTreeSet<NodeId>,
+    /// What a core kept beyond its bound after it had done a tick.
+    pub(super) beyond: Option<Kept>,
 }
 
 /// What is known of repairs.
@@ -92,6 +101,11 @@ pub(super) fn set(key: &str, value: &str) -> Op {
     Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), Mutation::Set { value, expiry: SetExpiry::Clear })
 }
 
+/// What the core keeps beyond its bound.
+pub(super) fn beyond(core: &Dynamo) -> Option<Kept> {
+    core.kept(true).into_iter().find(|kept| kept.held > kept.max)
+}
+
 impl Cores {
     /// One datacenter of `nodes`, of which the first `held_by` hold the partition.
     pub(super) fn new(nodes: u64, held_by: usize, change: impl FnOnce(&mut Config)) -> Self {
@@ -116,7 +130,7 @@ impl Cores {
             numbers: 76,
             replies: BTreeMap::new(),
             topology,
-            reports: BTreeSet::new(),
+            noted: Noted::default(),
             losing: (None, None),
             repairs: Repairs::default(),
         };
@@ -181,7 +195,7 @@ impl Cores {
                 },
                 Effect::Reply { ticket, result } => drop(self.replies.insert(ticket.0, result)),
                 Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
-                Effect::Report { .. } => drop(self.reports.insert(at)),
+                Effect::Report { .. } => drop(self.noted.reports.insert(at)),
                 Effect::Waited { .. } | Effect::ClockOff { .. } => {}
                 Effect::NewLife => {
                     self.numbers += 1;
@@ -264,6 +278,8 @@ impl Cores {
             self.settle();
             for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
                 self.input(node.0, Input::Timer(timer));
+                let ticked = self.at.get(&node).filter(|_| timer == Timer::AntiEntropy);
+                self.noted.beyond = self.noted.beyond.or(ticked.and_then(beyond));
             }
             self.settle();
         }

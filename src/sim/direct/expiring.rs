@@ -21,6 +21,7 @@ pub(super) const DRILLS: Drills = &[
     ("expiry-not-asked", "outlived-its-expiry", one_row),
     ("refuses-unseen", "refused-by-one-replica", refused_unseen),
     ("reap-by-own-clock", "removed-by-one-clock", two_clocks),
+    ("lone-clock-removes-at-once", "removed-by-one-clock", alone),
     ("reap-without-a-look", "removed-though-extended", extended),
     ("reap-at-one", "removed-though-a-quorum-knows", extended_late),
     ("clock-never-falls-back", "stamped-in-the-future", restarted),
@@ -242,4 +243,18 @@ fn failed_under_a_wrong_clock() -> Verdict {
     holds(net.set(2, "j", "good", C::All), "all are back")?;
     net.run(secs(5));
     holds((1..=3).all(|at| net.reads(at, "k", C::All, "good")), "what failed has replaced what was acknowledged later")
+}
+
+/// The only node starts again under a clock that is two hours ahead, which is mended soon after.
+fn alone() -> Verdict {
+    let mut net = Cores::new(1, 1, |config| config.persist = true);
+    net.run(secs(1));
+    done(net.mutate(1, "k", set_until(3_600_000), C::One).as_ref())?;
+    let disk = net.disk(1)?;
+    net.skew.insert(NodeId(1), 2 * HOUR);
+    net.start_on(1, &disk)?;
+    net.run(secs(20));
+    net.skew.clear();
+    net.run(secs(5));
+    holds(net.reads(1, "k", C::One, "v"), "removed by a clock that was wrong for a moment")
 }

@@ -97,10 +97,10 @@ fn leaves_alone() -> Verdict {
     net.sees(&[2, 3, 4], 1, false);
     net.begin_move(&[2, 3, 4]);
     net.run(secs(3));
-    net.reports.clear();
+    net.noted.reports.clear();
     net.switch(false);
     net.run(secs(3));
-    holds(!net.reports.contains(&NodeId(1)), "ready to leave, and it alone has the write")?;
+    holds(!net.noted.reports.contains(&NodeId(1)), "ready to leave, and it alone has the write")?;
     net.switch(true);
     net.run(secs(3));
     holds(net.rows(1) == 1, "erased, and it alone had the write")

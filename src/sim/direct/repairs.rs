@@ -7,17 +7,19 @@ use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{Mutation, Op, Reply};
 use quorate_dynamo::protocol::{Config, Input, Message, RecentBounds};
 
-use super::cores::{Cores, secs, set};
+use super::cores::{Cores, Letter, secs, set};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("forward-twice", "executed-twice", forwarded_twice),
+    ("lost-forward-is-lost", "forward-never-executed", first_forward_lost),
     ("everybody-helps", "repaired-by-everybody", sent_once),
     ("asked-again-each-tick", "repaired-again-and-again", sent_once_from_afar),
     ("asked-before-overdue", "repaired-while-under-way", under_way),
     ("streamed-at-once", "streamed-in-vain", remembered_by_one),
     ("one-helper-for-ever", "nobody-else-is-asked", another_helps),
     ("bound-of-nothing", "never-told", smallest_bounds),
+    ("silence-is-memory", "never-streamed", the_one_that_left),
 ];
 
 /// A write that was handed on arrives twice.
@@ -31,6 +33,16 @@ fn forwarded_twice() -> Verdict {
     net.deliver(forward);
     holds(net.answer(ticket) == Some(Ok(Reply::Integer(1))), format!("{:?}", net.reply(ticket)))?;
     net.run(secs(2));
+    holds(net.reads(1, "c", C::All, "1"), "one request, one increment")
+}
+
+/// The first write that a node hands on is lost once.
+fn first_forward_lost() -> Verdict {
+    let mut net = Cores::new(4, 3, |_| {});
+    net.run(secs(2));
+    net.lose(1, |message| matches!(message, Message::Forward { .. }));
+    let answer = net.mutate(4, "c", Mutation::Increment(1), C::Quorum);
+    holds(answer == Some(Ok(Reply::Integer(1))), format!("{answer:?}"))?;
     holds(net.reads(1, "c", C::All, "1"), "one request, one increment")
 }
 
@@ -128,4 +140,39 @@ fn smallest_bounds() -> Verdict {
     net.heal();
     net.run(secs(20));
     holds(net.rows(3) == 20, format!("{} of 20 rows", net.rows(3)))
+}
+
+/// n3 hears of a write from n1 alone, which then leaves; nobody remembers it event by event.
+fn the_one_that_left() -> Verdict {
+    let mut net = Cores::new(4, 3, |config| config.recent.bytes_max = 0);
+    net.run(secs(1));
+    let apart = |net: &mut Cores, up: bool| {
+        net.sees(&[1, 2, 4], 3, up);
+        [1, 2, 4].into_iter().for_each(|other| net.sees(&[3], other, up));
+    };
+    net.cut(&[3], &[1, 2, 4]);
+    apart(&mut net, false);
+    holds(net.set(1, "k", "v", C::Quorum), "two of three")?;
+    net.run(secs(1));
+    net.begin_move(&[2, 3, 4]);
+    net.run(secs(2));
+    // n1 is heard before it is gone.
+    net.heal();
+    apart(&mut net, true);
+    let told = |letter: &&Letter| letter.0 == NodeId(1) && letter.1 == NodeId(3) && matches!(letter.2, Message::Seen(_));
+    let seen = net.queue.iter().find(told).cloned().ok_or("n1 does not tell n3 what it has")?;
+    net.queue.clear();
+    net.cut(&[3], &[1, 2, 4]);
+    net.deliver(seen);
+    net.queue.clear();
+    apart(&mut net, false);
+    net.switch(false);
+    net.run(secs(2));
+    net.switch(true);
+    net.run(secs(2));
+    holds(net.summary(1).is_none(), "n1 has left")?;
+    net.heal();
+    apart(&mut net, true);
+    net.run(secs(20));
+    holds(net.rows(3) == 1, "n3 still lacks what n2 and n4 have")
 }

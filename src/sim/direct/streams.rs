@@ -120,6 +120,6 @@ fn one_down() -> Verdict {
     net.sees(&[2, 3, 4], 1, false);
     net.begin_move(&[2, 3, 4]);
     net.run(secs(10));
-    let missing: Vec<u64> = [2, 3, 4].into_iter().filter(|at| !net.reports.contains(&NodeId(*at))).collect();
+    let missing: Vec<u64> = [2, 3, 4].into_iter().filter(|at| !net.noted.reports.contains(&NodeId(*at))).collect();
     holds(missing.is_empty(), format!("{missing:?} have not reported"))
 }

@@ -1,5 +1,7 @@
 //! The last check: when all is at rest, every node tells everything, and everything can be written.
 
+use std::sync::Arc;
+
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use tokio::sync::mpsc;
@@ -32,7 +34,7 @@ impl Stage<'_> {
         let member = |node: NodeId| topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(&node));
         let there = |number: u8| topology.as_deref().is_some_and(|topology| keyspace_of(topology, number).is_some());
         keys.retain(|(keyspace, key)| there(*keyspace) && !key.is_too_long());
-        let counter = Counter { record: Record::default(), ..self.counter.clone() };
+        let counter = Counter { record: Record::default(), dismissed: Arc::default(), ..self.counter.clone() };
         let mut id = 1_000_000;
         let mut errands = Vec::new();
         let nodes: Vec<(NodeId, Door)> = self

@@ -75,8 +75,12 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         return Some(of_key.broken("lost", read, what));
     }
     let gone = |write: &Told| {
-        // A write that was asked for again may have been done again, where nobody knew of the first time.
-        let covers = |other: &Told| other.covers.contains(&write.ask.id) && (write.ask.again.is_empty() || write.to < other.from);
+        // What is put back under the lowest stamp is an event that no earlier token covers.
+        if of_key.clock_was_wrong() {
+            return false;
+        }
+        // A write that was asked for again may have been done again, where nobody knew of the first time; the first may show when a node is back.
+        let covers = |other: &Told| other.covers.contains(&write.ask.id) && write.ask.again.is_empty();
         let removes = |other: &Told| other.ask.deed == Deed::Delete && of_key.must_find(write, other);
         of_key.writes().any(|other| (covers(other) || removes(other)) && of_key.must_find(other, read))
     };

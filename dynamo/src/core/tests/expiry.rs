@@ -246,6 +246,22 @@ fn an_expiry_without_a_key_is_removed_once_all_agree() {
     assert_eq!(net.summary(1).rows, 0);
 }
 
+#[test]
+fn a_node_that_starts_alone_under_a_clock_ahead_removes_nothing_for_a_minute() {
+    let mut net = Net::new(&[1]);
+    net.config.persist = true;
+    net.boot_all();
+    net.run(secs(1));
+    net.mutate(1, "k", set_until("v", 3_600_000), C::One).expect("alone");
+    net.skew.insert(node(1), 7_200_000);
+    net.restart(node(1));
+    net.run(secs(50));
+    assert_eq!(net.get(1, "k", C::One), Ok(None), "by that clock it has expired");
+    net.skew.clear();
+    net.run(secs(5));
+    assert_eq!(net.get(1, "k", C::One), Ok(Some("v".into())), "it was hidden, and not removed");
+}
+
 /// Each rule of expiry, broken, is noticed by a test above.
 #[cfg(feature = "planted-bugs")]
 #[test]

@@ -90,6 +90,16 @@ fn a_lost_forward_is_sent_again_before_the_deadline() {
     }
 }
 
+/// Nothing was handed on before: the primary has never heard of the one that sends it again.
+#[test]
+fn the_first_forward_of_all_may_be_lost() {
+    let mut net = four();
+    net.lose(1, is_forward);
+    assert_eq!(net.mutate(4, "c", Mutation::Increment(1), C::Quorum), Ok(Reply::Integer(1)));
+    assert!(net.last_lost.is_some());
+    assert_eq!(net.get(1, "c", C::All), Ok(Some("1".into())), "and counted once");
+}
+
 /// The primary executes, and comes back in a new life before it has answered: it cannot know that it has.
 #[test]
 fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
@@ -110,5 +120,8 @@ fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn the_planted_bug_of_forwards_is_noticed() {
-    super::noticed(&[(&crate::planted::FORWARD_TWICE, a_forward_that_is_delivered_twice_is_executed_once)]);
+    super::noticed(&[
+        (&crate::planted::FORWARD_TWICE, a_forward_that_is_delivered_twice_is_executed_once),
+        (&crate::planted::LOST_FORWARD_IS_LOST, the_first_forward_of_all_may_be_lost),
+    ]);
 }
