@@ -126,6 +126,15 @@ pub trait Store: Send + Sync + 'static {
     /// written anything).
     fn persist(&self) -> Result<(), StoreError>;
 
+    /// Hands everything applied so far to the operating system: the end of the process does not lose it, that of the machine may. Costs no
+    /// synchronisation. For engines that keep nothing back there is nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError`]; as for [`persist`](Self::persist), the node must stop.
+    fn hand_over(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     /// How large the store is now.
     fn stats(&self) -> StoreStats;
 }

@@ -265,7 +265,9 @@ impl Dynamo {
 
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
-            Message::Write { id, place, delta, stamped_at } => self.on_write(now, from, (id, place), (&delta, stamped_at), effects),
+            Message::Write { id, place, delta, stamped_at, adds } => {
+                self.on_write(now, from, (id, place), (&delta, stamped_at, adds), effects);
+            }
             Message::Clock { id } => self.tell_time(now, from, id, effects),
             Message::Time { id, unix_millis, life, confirmed } => {
                 self.on_time(now, from, (id, Telling { unix_millis, life, confirmed }), effects);

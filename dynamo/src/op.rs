@@ -149,6 +149,11 @@ impl Mutation {
         matches!(self, Self::Set { .. } | Self::SetWith { .. } | Self::Append(_) | Self::ExpireAt(_) | Self::Persist | Self::SetFields(_))
     }
 
+    /// Whether it adds to what a key holds, without a look at what others have of it.
+    pub fn adds(&self) -> bool {
+        matches!(self, Self::Add(_) | Self::SetFields(_) | Self::Increment(_) | Self::IncrementField(..))
+    }
+
     /// Whether the mutation's meaning lies in what it drops, so that it must first see what a quorum has (two rounds instead of one).
     pub fn observes(&self) -> bool {
         matches!(

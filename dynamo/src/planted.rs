@@ -129,6 +129,16 @@ quorate_crdt::bugs! {
     ANY_DIFFERENCE_OUTVOTES = "any-difference-outvotes": "a replica is replaced because two others differ from it, each in its own way";
     /// Whoever is to mend a replica is chosen once.
     MEND_SOURCE_FIXED = "mend-source-fixed": "a replica is mended by one other, and by nobody when that one is gone";
+    /// What is added to a key is joined, whatever the writer knew of its expiry.
+    ADDED_TO_EXPIRED = "added-to-expired": "an increment of a key that a quorum has seen expire is acknowledged and lost";
+    /// What keeps an expiry looks for one only if this replica has one.
+    KEPT_UNSEEN = "kept-unseen": "SET KEEPTTL through a node that has missed the EXPIRE makes the key stay for ever";
+    /// What a mutation finds gone on the executing replica is gone.
+    GONE_HERE_IS_GONE = "gone-here-is-gone": "a removal that is asked for again is acknowledged by the one replica that knows of the first";
+    /// A large key is answered event by event.
+    RESIDUALS_UNSAID = "residuals-unsaid": "an answer about a large key leaves out what is known of a part of it";
+    /// The first holder that can be reached asks whether keys have expired, whatever its clock.
+    FIRST_HOLDER_HAS_A_VETO = "first-holder-has-a-veto": "expired keys are never removed while one clock is off";
     /// The only clock there is may remove by time as soon as its node has started.
     LONE_CLOCK_REMOVES_AT_ONCE = "lone-clock-removes-at-once": "a single node that starts under a clock ahead removes keys that are due in an hour";
     /// A helper that does not answer is taken for one that remembers.
@@ -139,8 +149,6 @@ quorate_crdt::bugs! {
     DOUBT_ASKS_NOBODY = "doubt-asks-nobody": "what others contradict is answered at ONE";
     /// Hints are counted by their keys.
     HINTS_UNCOUNTED = "hints-uncounted": "hints take far more memory than their bound";
-    /// A hint is weighed before it is joined, and not afterwards.
-    HINTS_WEIGHED_ONCE = "hints-weighed-once": "many short hints take more memory than their bound";
     /// What is remembered event by event is bounded before a tick does its work.
     TICK_BEYOND_BOUND = "tick-beyond-bound": "what a tick declares lost is remembered beyond the bound";
     /// Only filled replicas count for one that is being filled.

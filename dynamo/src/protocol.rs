@@ -220,6 +220,9 @@ pub enum Message {
         delta: Arc<Delta>,
         /// The coordinator's wall clock when it stamped a new write. Of what is data of some replica already, and of writes without stamps, `None`.
         stamped_at: Option<u64>,
+        /// Whether it adds to a key what the coordinator did not look at with others: a receiver that knows the key to have expired, which the coordinator
+        /// did not know, answers [`Different`](Self::Different) with what it has, and joins nothing.
+        adds: bool,
     },
     /// The delta of `Write` is joined and durable at `replica`.
     Written {

@@ -5,7 +5,7 @@ mod once;
 mod query;
 
 use bytes::Bytes;
-use quorate_crdt::Hlc;
+use quorate_crdt::{CausalContext, Hlc};
 
 use crate::op::Kind;
 use crate::planted;
@@ -23,6 +23,16 @@ pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> O
 /// Whether the key's expiry was more than `margin` milliseconds ago, or nothing but an expiry is left of it.
 pub(crate) fn lapsed(replica: &Replica, key: &Bytes, unix_millis: u64, margin: u64) -> bool {
     replica.key(key).is_none_or(|rows| !rows.has_value() || rows.expires_at().is_some_and(|at| at.saturating_add(margin) <= unix_millis))
+}
+
+/// Whether the key's time is over by an entry that is here and not in `seen`.
+pub(crate) fn expired_unseen(replica: &Replica, key: &Bytes, unix_millis: u64, seen: &CausalContext) -> bool {
+    let Some(rows) = replica.key(key).filter(|rows| rows.expires_at().is_some_and(|at| at <= unix_millis)) else { return false };
+    let deciding = [RowKind::Expiry, RowKind::String].into_iter().filter_map(|kind| rows.get(kind, &Bytes::new()));
+    let mut says_when = deciding
+        .flat_map(Row::iter)
+        .filter(|(_, payload)| matches!(payload, Payload::Expiry { .. } | Payload::Register { expires: Some(_), .. }));
+    says_when.any(|(dot, _)| !seen.contains(dot))
 }
 
 /// A collection with more rows than this is asked about row by row. Guess: below it, a key costs no more than a handful of rows.

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use quorate_control::store::{Batch, Space, Store, StoreError};
 
+use quorate_gossip::wire;
+
 use super::running::DiskGauge;
 use super::start::StartError;
 use crate::config::{self, NodeConfig, Storage};
@@ -16,7 +18,9 @@ const INSTANCE: &[u8] = b"instance";
 /// In which form everything in the store is written.
 const FORMAT: &[u8] = b"format";
 /// The form that this program writes and reads. It rises with every change of what a space holds.
-const FORMAT_NOW: u16 = 2;
+const FORMAT_NOW: u16 = 3;
+/// The topology that a node acts on is kept as it travels: another form on the wire is another form of the store.
+const _: () = assert!(wire::VERSION == 3, "raise FORMAT_NOW with it");
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 
@@ -118,6 +122,10 @@ impl DiskGauge for Gauge {
     fn commits_and_syncs(&self) -> (u64, u64) {
         let counts = self.commit.counts();
         (counts.commits, counts.syncs)
+    }
+
+    fn failure(&self) -> Option<Arc<StoreError>> {
+        self.commit.failure().filter(|error| !matches!(***error, StoreError::Stopped)).cloned()
     }
 }
 

@@ -74,6 +74,11 @@ pub trait DiskGauge: Send + Sync + 'static {
 
     /// Commits asked for and synchronisations made since the start.
     fn commits_and_syncs(&self) -> (u64, u64);
+
+    /// Why nothing may be acknowledged any more, although nobody may have asked since.
+    fn failure(&self) -> Option<Arc<StoreError>> {
+        None
+    }
 }
 
 /// Shared by all tasks and doors of a running node.
@@ -211,6 +216,10 @@ impl Running {
             if leads.is_some() && leads != leader {
                 leader = leads;
                 self.hub.meter.leader_changed();
+            }
+            if let Some(error) = self.gauge.failure() {
+                // Of a synchronisation that nobody waited for.
+                return report(&self.failure, &error);
             }
             let room = Room::of(self.gauge.free_bytes());
             if room == Room::None {

@@ -21,9 +21,11 @@ pub enum Durability {
     /// After its data is durable.
     #[default]
     Sync,
-    /// At once; data becomes durable every so often. A crash loses at most about this much of what was acknowledged.
+    /// When the operating system has its data, which becomes durable every so often. A machine that stops loses at most about this much of what was
+    /// acknowledged; a process that is killed loses nothing.
     Interval(Duration),
-    /// At once; data becomes durable at an orderly shutdown. A crash may lose everything since the start.
+    /// When the operating system has its data, which becomes durable when that likes, and at an orderly shutdown. A machine that stops may lose everything
+    /// since the start; a process that is killed loses nothing.
     None,
 }
 
@@ -57,6 +59,12 @@ impl Shared {
             }
             Err(error) => Err(Arc::clone(self.failed.get_or_init(|| Arc::new(error)))),
         }
+    }
+
+    /// What is acknowledged before it is durable survives the process, if not the machine.
+    fn hand_over(&self) -> Result<(), Arc<StoreError>> {
+        let kept = self.store.hand_over();
+        kept.map_err(|error| Arc::clone(self.failed.get_or_init(|| Arc::new(error))))
     }
 
     /// Why nothing is acknowledged after the end.
@@ -133,7 +141,7 @@ impl GroupCommit {
         };
         self.shared.commits.fetch_add(1, Ordering::Release);
         if at_once {
-            return Accepted::Now(done, Ok(()));
+            return Accepted::Now(done, self.shared.hand_over());
         }
         match requests.send(done) {
             Ok(()) => Accepted::Later,

@@ -247,6 +247,11 @@ impl Store for FjallStore {
         write.commit().map_err(|error| self.error("apply", error))
     }
 
+    fn hand_over(&self) -> Result<(), StoreError> {
+        self.check_writable("flush")?;
+        self.database.persist(PersistMode::Buffer).map_err(|error| self.error("flush", error))
+    }
+
     fn persist(&self) -> Result<(), StoreError> {
         let flush = || self.database.persist(PersistMode::Buffer).map_err(|error| self.error("persist", error));
         self.check_writable("persist")?;

@@ -66,9 +66,9 @@ impl Lives {
     /// [`StoreError`]; then the node must not serve.
     pub fn begin(store: Arc<dyn Store>, seed: u64, unix_millis: u64) -> Result<(Life, Self), StoreError> {
         let lives = Self { store, chance: Mutex::new(StdRng::seed_from_u64(seed)) };
-        let mut record = read(&*lives.store)?;
-        record.appearance = unix_millis.max(record.appearance.saturating_add(APPEARANCES_PER_LIFE));
-        let incarnation = lives.draw(&mut record)?;
+        let (incarnation, record) = lives.draw(|record| {
+            record.appearance = unix_millis.max(record.appearance.saturating_add(APPEARANCES_PER_LIFE));
+        })?;
         Ok((Life { incarnation, appearance: record.appearance }, lives))
     }
 
@@ -77,12 +77,14 @@ impl Lives {
     /// # Errors
     /// [`StoreError`]; then the node must stop.
     pub fn next(&self) -> Result<u32, StoreError> {
-        self.draw(&mut read(&*self.store)?)
+        self.draw(|_| {}).map(|(number, _)| number)
     }
 
-    fn draw(&self, record: &mut Record) -> Result<u32, StoreError> {
-        // Held to the end: two shards may draw at once. The generator is whole after every step.
+    fn draw(&self, change: impl FnOnce(&mut Record)) -> Result<(u32, Record), StoreError> {
+        // Held from reading to writing: two shards may draw at once. The generator is whole after every step.
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut record = read(&*self.store)?;
+        change(&mut record);
         let mut number = chance.random::<u32>();
         while number == 0 || record.numbers.contains(&number) {
             number = chance.random();
@@ -93,8 +95,8 @@ impl Lives {
         record.numbers.push(number);
         let excess = record.numbers.len().saturating_sub(NUMBERS_MAX);
         record.numbers.drain(..excess);
-        write(&*self.store, record)?;
-        Ok(number)
+        write(&*self.store, &record)?;
+        Ok((number, record))
     }
 }
 

@@ -236,6 +236,12 @@ impl Clocks {
         }
     }
 
+    /// Whether the node's clock is further from this one than the bound.
+    pub(super) fn disagrees(&self, now: Now, node: NodeId) -> bool {
+        let apart = |other: Other| (base_of(now) - other.base).abs() > self.bound + other.slack;
+        self.fresh(now).any(|(from, other)| from == node && apart(other)) && !planted::FIRST_HOLDER_HAS_A_VETO.is_planted()
+    }
+
     /// The life in which a node has last told its time.
     pub(super) fn life_of(&self, node: NodeId) -> Option<u64> {
         self.others.get(&node).map(|other| other.life)

@@ -55,7 +55,9 @@ impl Dynamo {
 
     fn ask_lapsed(&mut self, now: Now, at: (KeyspaceId, Partition), effects: &mut Vec<Effect>) {
         let (Some(replica), Some(placement)) = (self.replicas.get(&at), self.routes.placement(at.0, at.1)) else { return };
-        let first = placement.readers().flatten().find(|node| self.routes.reachable(**node));
+        // One whose clock is known to be off, which this one's is not, removes nothing: the next does.
+        let may = |node: &&NodeId| self.routes.reachable(**node) && (**node == self.seat.me || !self.clocks.disagrees(now, **node));
+        let first = placement.readers().flatten().find(may);
         if first != Some(&self.seat.me) || !replica.vouches() || self.healing.waking.contains(at) {
             return;
         }

@@ -150,6 +150,8 @@ pub(super) struct Writing {
     pub(super) events: CausalContext,
     /// This node's wall clock when it stamped the write.
     pub(super) stamped_at: Option<u64>,
+    /// Whether it adds to a key what was not looked at with others.
+    pub(super) adds: bool,
     pub(super) ledger: Ledger,
 }
 

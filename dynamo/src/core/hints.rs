@@ -72,7 +72,7 @@ impl Dynamo {
         let at = (place.keyspace, place.partition);
         self.healing.hints.join(owner, at, ReplicaId::new(self.seat.me, 0), delta);
         // What it takes once it is joined is known only now. What was kept for the same replica before goes with it.
-        if self.healing.hint_bytes() > self.config.hint_bytes_max && !planted::HINTS_WEIGHED_ONCE.is_planted() {
+        if self.healing.hint_bytes() > self.config.hint_bytes_max {
             drop(self.healing.hints.take(|node, place| (node, place) == (owner, at)));
             self.counters.hints.dropped += 1;
             return;

@@ -125,7 +125,8 @@ impl Dynamo {
             Stage::Repairing(repairing) => {
                 for to in repairing.ledger.open().into_iter().filter(|node| self.routes.reachable(*node)) {
                     repairing.ledger.ask(to);
-                    let message = Message::Write { id, place: flight.place, delta: Arc::clone(&repairing.delta), stamped_at: None };
+                    let message =
+                        Message::Write { id, place: flight.place, delta: Arc::clone(&repairing.delta), stamped_at: None, adds: false };
                     effects.push(Effect::Send { to, message });
                 }
             }
@@ -221,6 +222,9 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
+            if let Stage::Writing(writing) = stage {
+                return core.added_to_expired(now, (from, delta), (id, flight), writing);
+            }
             let Stage::Reading(reading) = &mut stage else { return Next::Wait(id, stage) };
             if !reading.asked(from) {
                 return Next::Wait(id, stage);
@@ -243,12 +247,23 @@ impl Dynamo {
             stage => return Next::Wait(id, stage),
         };
         match &reading.eager {
-            None => self.execute_observed(now, flight, effects),
+            None => {
+                let behind = self.told_otherwise(flight.place, &reading);
+                self.execute_observed(now, flight, &behind, effects)
+            }
             Some(eager) if reading.told.iter().all(|(_, told)| told.digest == Some(reading.digest)) => {
                 Next::Done(eager.clone().map(|reply| Answer { reply, receipt: None }))
             }
             Some(_) => self.repair(now, flight, reading, effects).into(),
         }
+    }
+
+    /// What was looked at before a mutation, if one of those that told what they have there lacks something that is here now: then a mutation that
+    /// changes nothing here may still change what is there.
+    fn told_otherwise(&self, place: Place, reading: &Reading) -> Vec<Range> {
+        let digest = self.replica(place).map(|replica| replica.digest_of(&reading.ranges));
+        let behind = reading.told.iter().any(|(_, told)| told.digest != digest) && !planted::GONE_HERE_IS_GONE.is_planted();
+        if behind { reading.ranges.clone() } else { Vec::new() }
     }
 
     /// Brings enough replicas to what is about to be returned, so that the next reader cannot see less.
@@ -289,7 +304,10 @@ impl Dynamo {
         let id = self.flights.name(flight);
         for to in &behind {
             ledger.ask(*to);
-            effects.push(Effect::Send { to: *to, message: Message::Write { id, place, delta: Arc::clone(&delta), stamped_at: None } });
+            effects.push(Effect::Send {
+                to: *to,
+                message: Message::Write { id, place, delta: Arc::clone(&delta), stamped_at: None, adds: false },
+            });
         }
         flight.hedge = self.hedge_from(now, &behind);
         Ok(Next::Wait(id, Stage::Repairing(Repairing { reply, delta, ledger })))

@@ -6,6 +6,7 @@ mod expiry;
 mod flights;
 mod forwards;
 mod keeping;
+mod known;
 mod levels;
 mod limits;
 mod memory;

@@ -42,25 +42,44 @@ impl Dynamo {
                 return self.ask(now, flight, (ranges, None), (ledger, None), effects);
             }
         }
-        self.execute(now, flight, enough, effects)
+        self.execute(now, flight, (enough, &[]), effects)
     }
 
-    /// The mutation has seen what it had to: whether enough writers can still be reached is looked at again.
-    pub(super) fn execute_observed(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Next {
-        self.ledger(flight, flight.level, Access::Write).and_then(|ledger| self.execute(now, flight, ledger, effects)).into()
+    /// The mutation has seen what it had to: whether enough writers can still be reached is looked at again. In the ranges `behind`, some of them
+    /// lack what this replica has.
+    pub(super) fn execute_observed(&mut self, now: Now, flight: &mut Flight, behind: &[Range], effects: &mut Vec<Effect>) -> Next {
+        self.ledger(flight, flight.level, Access::Write).and_then(|ledger| self.execute(now, flight, (ledger, behind), effects)).into()
     }
 
-    /// Applies the mutation here and sends it on. From here on the write may be applied, whatever happens.
-    fn execute(&mut self, now: Now, flight: &mut Flight, ledger: Ledger, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
+    /// Applies the mutation here and sends it on. From here on the write may be applied, whatever happens. What this replica has of the ranges `behind`
+    /// goes with it, and counts as the write does: what is removed here already is removed at the level only when that many have heard of it.
+    fn execute(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        (ledger, behind): (Ledger, &[Range]),
+        effects: &mut Vec<Effect>,
+    ) -> Result<Next, RequestError> {
+        let at = (flight.place.keyspace, flight.place.partition);
         let applied = self.apply(now, flight);
-        self.note_remains((flight.place.keyspace, flight.place.partition));
-        match applied? {
-            (reply, None) => Ok(Next::Done(Ok(Answer { reply, receipt: None }))),
-            (reply, Some((delta, dot))) => {
-                let answer = written(reply, flight.place, dot);
-                Ok(self.spread(now, flight, (answer, delta), ledger, effects))
+        self.note_remains(at);
+        let (reply, changed) = applied?;
+        let known = match self.replicas.get(&at).filter(|_| !behind.is_empty()) {
+            Some(replica) => Some(replica.difference(behind, None).ok_or(RequestError::Moving)?),
+            None => None,
+        };
+        let (answer, delta) = match (changed, known) {
+            (None, None) => return Ok(Next::Done(Ok(Answer { reply, receipt: None }))),
+            (None, Some(known)) => (Answer { reply, receipt: None }, known),
+            (Some((mut delta, dot)), known) => {
+                if let Some(known) = known {
+                    delta.parts.extend(known.parts);
+                    delta.residuals.extend(known.residuals);
+                }
+                (written(reply, flight.place, dot), delta)
             }
-        }
+        };
+        Ok(self.spread(now, flight, (answer, delta), ledger, effects))
     }
 
     fn apply(&mut self, now: Now, flight: &Flight) -> Result<(Reply, Option<(Delta, Dot)>), RequestError> {
@@ -139,7 +158,8 @@ impl Dynamo {
         let id = self.flights.name(flight);
         let stamped_at = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.stamps()).then_some(now.unix_millis);
         let events = delta.parts.iter().flat_map(crate::replica::Part::events).collect::<CausalContext>();
-        let mut writing = Writing { answer, delta: Arc::new(delta), events, stamped_at, ledger };
+        let adds = matches!(&flight.request.op, Op::Mutate(_, mutation) if mutation.adds()) && !flight.retried;
+        let mut writing = Writing { answer, delta: Arc::new(delta), events, stamped_at, adds, ledger };
         for (owner, fallback) in self.absent_writers(place) {
             effects.push(Effect::Send { to: fallback, message: Message::Hint { owner, place, delta: Arc::clone(&writing.delta) } });
         }
@@ -163,7 +183,13 @@ impl Dynamo {
                 writing.ledger.ask(to);
                 effects.push(Effect::Send {
                     to,
-                    message: Message::Write { id, place, delta: Arc::clone(&writing.delta), stamped_at: writing.stamped_at },
+                    message: Message::Write {
+                        id,
+                        place,
+                        delta: Arc::clone(&writing.delta),
+                        stamped_at: writing.stamped_at,
+                        adds: writing.adds,
+                    },
                 });
             }
         }
@@ -215,9 +241,13 @@ impl Dynamo {
         now: Now,
         from: NodeId,
         (id, place): (FlightId, Place),
-        (delta, stamped_at): (&Delta, Option<u64>),
+        (delta, stamped_at, adds): (&Delta, Option<u64>, bool),
         effects: &mut Vec<Effect>,
     ) {
+        if let Some((delta, digest)) = self.expired_unseen(now, place, delta).filter(|_| adds) {
+            effects.push(Effect::Send { to: from, message: Message::Different { id, delta, digest } });
+            return;
+        }
         let off = stamped_at.and_then(|at| self.clocks.refuses(now, (from, id.life), at));
         let message = match self.serving(place) {
             Err(reason) => {
@@ -237,6 +267,30 @@ impl Dynamo {
             }
         };
         effects.push(Effect::Send { to: from, message });
+    }
+
+    /// What is here of a key that `delta` adds to and that has expired by what its writer had not seen. Joined, what is added would go with the key.
+    fn expired_unseen(&self, now: Now, place: Place, delta: &Delta) -> Option<(Delta, u128)> {
+        let replica = self.replica(place).filter(|_| !planted::ADDED_TO_EXPIRED.is_planted())?;
+        let rows = delta.parts.iter().flat_map(|part| &part.rows);
+        let key = rows.map(|(name, _)| &name.key).find(|key| value::expired_unseen(replica, key, now.unix_millis, &delta.context))?;
+        let ranges = [Range::Key(key.clone())];
+        Some((replica.difference(&ranges, None)?, replica.digest_of(&ranges)))
+    }
+
+    /// A replica knows that the key has expired to which this write has added, and tells how. The mutation is executed once more, and sees that: what it
+    /// added before goes with the expired key.
+    pub(super) fn added_to_expired(
+        &mut self,
+        now: Now,
+        (from, delta): (NodeId, &Delta),
+        (id, flight): (FlightId, &mut Flight),
+        writing: Writing,
+    ) -> Next {
+        if !writing.ledger.owes(from) || !writing.adds || flight.retried || !self.join(now, flight.place, delta) {
+            return Next::Wait(id, Stage::Writing(writing));
+        }
+        Next::Again(Vec::new())
     }
 
     /// A replica has joined what it was sent, durably.

@@ -76,7 +76,8 @@ pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, (uni
             let rows = replica.key(key);
             let stale = rows.is_some() && live(replica, key, unix_millis).is_none();
             // What it keeps is the expiry that its level has, whether this replica has one or not.
-            let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. });
+            let here = rows.and_then(KeyRows::expires_at).is_some() || !planted::KEPT_UNSEEN.is_planted();
+            let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && here;
             // It goes on from what this replica has counted, which must not be lost.
             let counts = matches!(mutation, Mutation::Increment(_) | Mutation::IncrementField(..)) && replica.is_doubted();
             let looks = stale || keeps || counts || check(replica, key, mutation, (unix_millis, limits)).is_err();

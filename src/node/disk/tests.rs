@@ -17,7 +17,7 @@ fn a_store_of_another_form_is_refused_and_not_read() {
     for (mark, expected) in [(1_u16.to_le_bytes().as_slice(), Some(1)), (&[0, 0], Some(0)), (&[1], None)] {
         put(&store, Space::Meta, FORMAT, mark);
         let refused = check_format(&store);
-        assert!(matches!(refused, Err(StartError::Format { found, supported: 2 }) if found == expected), "{refused:?}");
+        assert!(matches!(refused, Err(StartError::Format { found, supported: FORMAT_NOW }) if found == expected), "{refused:?}");
     }
 }
 

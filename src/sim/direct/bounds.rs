@@ -9,7 +9,7 @@ use quorate_dynamo::replica::{Delta, Replica, Row, RowKey, RowKind};
 use quorate_dynamo::{Consistency as C, Kept};
 use quorate_gossip::wire;
 
-use super::cores::{Cores, PLACE, beyond, secs, set};
+use super::cores::{Cores, PLACE, secs, set};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
@@ -17,7 +17,6 @@ pub(super) const DRILLS: Drills = &[
     ("key-in-every-row", "key-sent-more-than-once", key_once),
     ("flights-unweighed", "flights-too-heavy", flights),
     ("recent-bounded-by-partition", "recent-too-large", recent),
-    ("hints-weighed-once", "memory-unbounded", short_hints),
     ("tick-beyond-bound", "memory-unbounded", lost_events),
     ("hints-wait-for-a-return", "hint-kept-for-ever", late_hint),
     ("former-lives-stay-apart", "counter-too-large", former_lives),
@@ -94,24 +93,6 @@ fn recent() -> Verdict {
 
 fn bounded(beyond: Option<Kept>) -> Verdict {
     beyond.map_or(Ok(()), |kept| Err(format!("{} {}, where {} are allowed", kept.held, kept.what, kept.max)))
-}
-
-/// A replica is away, and many short values are written.
-fn short_hints() -> Verdict {
-    (1_000..3_000).step_by(50).try_for_each(hints_within)
-}
-
-fn hints_within(max: usize) -> Verdict {
-    let mut net = Cores::new(4, 3, |config| config.hint_bytes_max = max);
-    net.run(secs(1));
-    net.cut(&[3], &[1, 2, 4]);
-    net.sees(&[1, 2, 4], 3, false);
-    for n in 0..50 {
-        holds(net.set(1, &format!("k{n}"), "v", C::Quorum), "two of three")?;
-        bounded(net.at.get(&NodeId(4)).and_then(beyond))?;
-    }
-    let kept = net.at.get(&NodeId(4)).map_or(0, quorate_dynamo::Dynamo::hint_bytes);
-    holds(kept > max / 2, "they are kept as far as there is room")
 }
 
 /// What one node alone had seen is lost with its disk, and the others declare it seen.

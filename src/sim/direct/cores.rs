@@ -102,7 +102,7 @@ pub(super) fn set(key: &str, value: &str) -> Op {
 }
 
 /// What the core keeps beyond its bound.
-pub(super) fn beyond(core: &Dynamo) -> Option<Kept> {
+fn beyond(core: &Dynamo) -> Option<Kept> {
     core.kept(true).into_iter().find(|kept| kept.held > kept.max)
 }
 

@@ -22,6 +22,9 @@ pub(super) const DRILLS: Drills = &[
     ("refuses-unseen", "refused-by-one-replica", refused_unseen),
     ("reap-by-own-clock", "removed-by-one-clock", two_clocks),
     ("lone-clock-removes-at-once", "removed-by-one-clock", alone),
+    ("first-holder-has-a-veto", "expired-and-kept", one_clock_wrong),
+    ("kept-unseen", "expiry-lost", keeps_unseen),
+    ("added-to-expired", "count-lost", added_late),
     ("reap-without-a-look", "removed-though-extended", extended),
     ("reap-at-one", "removed-though-a-quorum-knows", extended_late),
     ("clock-never-falls-back", "stamped-in-the-future", restarted),
@@ -257,4 +260,46 @@ fn alone() -> Verdict {
     net.skew.clear();
     net.run(secs(5));
     holds(net.reads(1, "k", C::One, "v"), "removed by a clock that was wrong for a moment")
+}
+
+/// Keys expire while the clock of the first holder is an hour behind.
+fn one_clock_wrong() -> Verdict {
+    let mut net = Cores::three();
+    net.run(secs(2));
+    for n in 0..5 {
+        done(net.mutate(2, &format!("k{n}"), set_until(10_000), C::All).as_ref())?;
+    }
+    net.skew.insert(NodeId(1), -HOUR);
+    net.run(secs(60));
+    holds(net.rows(2) == 0, format!("{} of 5 expired keys are still there", net.rows(2)))
+}
+
+/// n1 has missed that a key expires, and sets it anew, keeping its expiry.
+fn keeps_unseen() -> Verdict {
+    let mut net = Cores::three();
+    holds(net.set(1, "k", "v", C::All), "healthy")?;
+    net.run(secs(1));
+    net.cut(&[1], &[2, 3]);
+    done(net.mutate(2, "k", Mutation::ExpireAt(LATER), C::Quorum).as_ref())?;
+    net.queue.clear();
+    net.heal();
+    done(net.mutate(1, "k", Mutation::Set { value: "w".into(), expiry: SetExpiry::Keep }, C::Quorum).as_ref())?;
+    net.run(secs(2));
+    let expiry = net.query(3, "k", Query::Expiry, C::All);
+    holds(expiry == Some(Ok(Reply::Expiry(quorate_dynamo::op::Expiry::At(LATER)))), format!("{expiry:?}"))
+}
+
+/// n1 has missed that a key expires, and adds to it when that time is over.
+fn added_late() -> Verdict {
+    let mut net = Cores::three();
+    holds(net.set(1, "k", "5", C::All), "healthy")?;
+    net.cut(&[1], &[2, 3]);
+    done(net.mutate(2, "k", Mutation::ExpireAt(START_UNIX_MILLIS + 1_500), C::Quorum).as_ref())?;
+    net.queue.clear();
+    net.now = Duration::from_millis(1_700);
+    net.heal();
+    let counted = net.mutate(1, "k", Mutation::Increment(1), C::Quorum);
+    holds(counted == Some(Ok(Reply::Integer(1))), format!("{counted:?}"))?;
+    net.run(secs(10));
+    holds(net.reads(3, "k", C::All, "1"), "an acknowledged increment is gone")
 }

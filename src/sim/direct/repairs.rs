@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
-use quorate_dynamo::op::{Mutation, Op, Reply};
+use quorate_dynamo::op::{Mutation, Op, Query, Reply};
 use quorate_dynamo::protocol::{Config, Input, Message, RecentBounds};
 
 use super::cores::{Cores, Letter, secs, set};
@@ -20,6 +21,8 @@ pub(super) const DRILLS: Drills = &[
     ("one-helper-for-ever", "nobody-else-is-asked", another_helps),
     ("bound-of-nothing", "never-told", smallest_bounds),
     ("silence-is-memory", "never-streamed", the_one_that_left),
+    ("gone-here-is-gone", "came-back", removed_again),
+    ("residuals-unsaid", "came-back", large_and_removed),
 ];
 
 /// A write that was handed on arrives twice.
@@ -175,4 +178,47 @@ fn the_one_that_left() -> Verdict {
     apart(&mut net, true);
     net.run(secs(20));
     holds(net.rows(3) == 1, "n3 still lacks what n2 and n4 have")
+}
+
+/// A request of n`at` of which nobody else gets what it writes.
+fn applied_alone(net: &mut Cores, at: u64, op: Op, id: Option<&str>) {
+    net.submit(at, op, C::Quorum, id);
+    while let Some(letter) = net.queue.pop_front() {
+        if matches!(letter.2, Message::Write { .. }) {
+            net.queue.clear();
+        } else {
+            net.deliver(letter);
+        }
+    }
+}
+
+/// A removal that only the executing node knows of is asked for again; then that node is gone.
+fn removed_again() -> Verdict {
+    let mut net = Cores::three();
+    holds(net.set(1, "k", "v", C::All), "healthy")?;
+    net.run(secs(2));
+    applied_alone(&mut net, 1, Op::Mutate("k".into(), Mutation::Delete), None);
+    let again = net.mutate(1, "k", Mutation::Delete, C::Quorum);
+    holds(matches!(again, Some(Ok(_))), format!("{again:?}"))?;
+    net.cut(&[1], &[2, 3]);
+    let read = net.query(2, "k", Query::Get, C::Quorum);
+    holds(read == Some(Ok(Reply::Nil)), format!("{read:?} after an acknowledged removal"))
+}
+
+/// n2 knows of the removal of one of many elements from a second try.
+fn large_and_removed() -> Verdict {
+    let mut net = Cores::three();
+    let elements: Vec<Bytes> = (0..3000).map(|n| Bytes::from(format!("element-{n:06}"))).collect();
+    holds(matches!(net.mutate(1, "s", Mutation::Add(elements.clone()), C::All), Some(Ok(_))), "healthy")?;
+    net.run(secs(2));
+    let removal = || Op::Mutate("s".into(), Mutation::Remove(vec![elements[7].clone()]));
+    applied_alone(&mut net, 3, removal(), Some("n"));
+    net.input(3, Input::RoundTrip { node: NodeId(2), rtt: Duration::from_millis(1) });
+    net.cut(&[3], &[1]);
+    let ticket = net.submit(3, removal(), C::Quorum, Some("n"));
+    holds(matches!(net.answer(ticket), Some(Ok(_))), "n3 and n2")?;
+    net.cut(&[3], &[2]);
+    let read = net.query(1, "s", Query::Members, C::Quorum);
+    let Some(Ok(Reply::List(members))) = read else { return Err(format!("{read:?}")) };
+    holds(!members.contains(&elements[7]), "an element is there whose removal was acknowledged")
 }

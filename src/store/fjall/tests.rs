@@ -55,3 +55,35 @@ fn an_entry_without_a_format_is_refused_and_nothing_of_its_batch_is_there() {
     store.apply(batch).unwrap();
     assert_eq!(store.get(Space::Rows, &largest).unwrap().unwrap(), "1");
 }
+
+/// The files as they are while the store is open are what a killed process leaves.
+#[test]
+fn what_was_handed_over_survives_the_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, left) = (dir.path().join("fjall"), dir.path().join("left"));
+    let store = FjallStore::open(&place, StoreConfig { cache_bytes: 0, ..StoreConfig::default() }).unwrap();
+    for n in 0..30_u8 {
+        let mut batch = Batch::default();
+        batch.put(Space::Rows, vec![1, n], vec![n; 100]);
+        store.apply(batch).unwrap();
+        store.hand_over().unwrap();
+    }
+    copy(&place, &left);
+    let store = FjallStore::open(&left, StoreConfig { cache_bytes: 0, ..StoreConfig::default() }).unwrap();
+    for n in 0..30_u8 {
+        assert_eq!(store.get(Space::Rows, &[1, n]).unwrap().as_deref(), Some(&[n; 100][..]), "row {n}");
+    }
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

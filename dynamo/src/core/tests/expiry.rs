@@ -247,6 +247,38 @@ fn an_expiry_without_a_key_is_removed_once_all_agree() {
 }
 
 #[test]
+fn what_is_added_to_a_key_that_its_level_has_seen_expire_is_not_lost() {
+    let mut net = Net::new(&[3]);
+    net.set(1, "k", "5", C::All).expect("healthy");
+    net.mutate(1, "s", Mutation::Add(members(0, 1)), C::All).expect("healthy");
+    net.run(secs(1));
+    net.cut(&[1], &[2, 3]);
+    for key in ["k", "s"] {
+        net.mutate(2, key, Mutation::ExpireAt(START_UNIX_MILLIS + 1500), C::Quorum).expect("2 and 3");
+    }
+    net.now = secs(2) - Duration::from_millis(300);
+    assert_eq!(net.get(2, "k", C::Quorum), Ok(None), "expired");
+    net.heal();
+    assert_eq!(net.mutate(1, "k", Mutation::Increment(1), C::Quorum), Ok(Reply::Integer(1)));
+    assert_eq!(net.mutate(1, "s", Mutation::Add(vec!["b".into()]), C::Quorum), Ok(Reply::Integer(1)));
+    net.run(secs(10));
+    let (number, members) = (net.get(3, "k", C::All), net.query(3, "s", Query::Members, C::All));
+    assert_eq!((number, members), (Ok(Some("1".into())), Ok(Reply::List(vec!["b".into()]))));
+}
+
+#[test]
+fn expired_keys_go_although_the_clock_of_the_first_holder_is_wrong() {
+    let mut net = Net::new(&[3]);
+    net.run(secs(2));
+    for n in 0..20 {
+        net.mutate(2, &format!("k{n}"), set_until("v", 10_000), C::All).expect("healthy");
+    }
+    net.skew.insert(node(1), -3_600_000);
+    net.run(secs(60));
+    assert_eq!([1, 2, 3].map(|at| net.summary(at).rows), [0; 3]);
+}
+
+#[test]
 fn a_node_that_starts_alone_under_a_clock_ahead_removes_nothing_for_a_minute() {
     let mut net = Net::new(&[1]);
     net.config.persist = true;

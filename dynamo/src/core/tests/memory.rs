@@ -1,14 +1,16 @@
 //! What a replica remembers, and what the others remember of it.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::store::{MemoryStore, Store};
+use bytes::Bytes;
+use quorate_control::store::{Batch, MemoryStore, Space, Store};
 
 use super::net::{Net, node, secs};
 use crate::consistency::Consistency as C;
 use crate::op::{Op, Query, Reply};
-use crate::protocol::{Input, Message};
+use crate::protocol::{Input, Message, Timer};
 use crate::{Dynamo, Seat};
 
 /// The others know that a node is gone, or back.
@@ -171,4 +173,58 @@ fn planted_bugs_of_memories_are_noticed() {
         (&planted::WAKES_AT_ONCE, a_replica_counts_in_no_majority_before_the_others_have_told_it_what_it_had),
         (&planted::OLD_DISK_OVERLOOKED, a_replica_that_hears_of_its_own_former_writes_knows_that_its_disk_is_an_older_one),
     ]);
+}
+
+/// The other replicas remember what the node said before; not only what it says while it is being filled again.
+#[test]
+fn an_older_disk_that_comes_back_twice_is_not_believed() {
+    let mut net = Net::new(&[3]);
+    net.config.persist = true;
+    net.boot_all();
+    net.set(2, "a", "1", C::All).expect("healthy");
+    net.run(Duration::from_secs(2));
+    let disk = MemoryStore::new();
+    disk.apply(net.cores.get_mut(&node(1)).expect("n1").drain()).expect("in memory");
+    net.cut(&[3], &[1, 2]);
+    net.set(2, "k", "w", C::Quorum).expect("n1 and n2");
+    net.run(Duration::from_secs(1));
+    // What would fill it again is lost, each time.
+    let talk = |net: &mut Net| {
+        while let Some((from, to, message)) = net.queue.pop_front() {
+            if net.hears(from, to) && !matches!(message, Message::Chunk { .. } | Message::Repair { .. }) {
+                net.input(to, Input::Message { from, message });
+            }
+        }
+    };
+    for again in [false, true] {
+        net.cores.remove(&node(1));
+        if again {
+            net.heal_between(&[1], &[3]);
+        }
+        net.start_on(node(1), &copy_of(&disk));
+        talk(&mut net);
+        assert!(net.summary(1).filling, "n2 has told it that it has forgotten something; again {again}");
+        for _ in 0..3 {
+            net.now += Duration::from_millis(200);
+            net.input(node(1), Input::Timer(Timer::AntiEntropy));
+            talk(&mut net);
+        }
+    }
+    net.heal();
+    net.cut(&[2], &[1, 3]);
+    assert_ne!(net.get(1, "k", C::Quorum), Ok(None), "n1 has acknowledged it");
+}
+
+fn copy_of(from: &MemoryStore) -> MemoryStore {
+    let to = MemoryStore::new();
+    let mut batch = Batch::default();
+    for space in Space::ALL {
+        let mut take = |key: &[u8], value: &[u8]| {
+            batch.put(space, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            ControlFlow::Continue(())
+        };
+        from.scan(space, &[], None, &mut take).expect("in memory");
+    }
+    to.apply(batch).expect("in memory");
+    to
 }
