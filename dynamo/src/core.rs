@@ -20,6 +20,7 @@ mod ledger;
 mod limits;
 mod place;
 mod read;
+mod remains;
 mod request;
 mod routes;
 mod wake;
@@ -47,6 +48,7 @@ use flight::Flights;
 use heal::Healing;
 pub use kept::Kept;
 use place::Places;
+use remains::Clearing;
 use request::Start;
 use routes::Routes;
 
@@ -150,19 +152,10 @@ struct Standing {
     /// Whether the timer of the sweep runs.
     sweeping: bool,
     clearing: Clearing,
+    /// How many rows that are gone may lie on disk, if that is more than the bound: one event may bring so many, or the disk had them.
+    waiting_max: usize,
     /// Whether the first topology has come.
     started: bool,
-}
-
-/// Whether rows that are gone still lie on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Clearing {
-    #[default]
-    Done,
-    /// Perhaps, and no timer runs.
-    Wanted,
-    /// The timer runs.
-    Armed,
 }
 
 /// Whether a new life is under way, for replicas that must not issue events under the ids they have.
@@ -218,12 +211,10 @@ impl Dynamo {
                 self.dirty.insert((*keyspace, *partition));
             }
             replica.remove_at_once(self.config.removal.rows_at_once);
-            if replica.has_remains() {
-                self.standing.clearing = Clearing::Wanted;
-            }
             self.healing.waking.begin((*keyspace, *partition));
         }
         self.clocks.hybrid.restore(latest);
+        self.find_remains();
         Ok(())
     }
 
@@ -257,10 +248,7 @@ impl Dynamo {
             Input::Incarnation(incarnation) => self.on_incarnation(now, incarnation, effects),
         }
         self.ask_for_a_life(effects);
-        if self.standing.clearing == Clearing::Wanted {
-            self.standing.clearing = Clearing::Armed;
-            effects.push(Effect::Arm { after: self.config.removal.every, timer: Timer::Remains });
-        }
+        self.go_on_clearing(effects);
     }
 
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
@@ -341,28 +329,6 @@ impl Dynamo {
         let wanted = self.flights.len() > 0 || !self.waiters.is_empty() || self.is_in_doubt();
         if wanted && !std::mem::replace(&mut self.standing.sweeping, true) {
             effects.push(Effect::Arm { after: SWEEP_EVERY, timer: Timer::Sweep });
-        }
-    }
-
-    /// Rows may have gone that still lie on disk.
-    fn note_remains(&mut self, at: At) {
-        if self.standing.clearing == Clearing::Done && self.replicas.get(&at).is_some_and(Replica::has_remains) {
-            self.standing.clearing = Clearing::Wanted;
-        }
-    }
-
-    /// Removes the next rows that are gone from disk, of one replica after the other.
-    fn clear_remains(&mut self) {
-        let mut left = self.config.removal.rows_at_once.max(1);
-        self.standing.clearing = Clearing::Done;
-        for (at, replica) in self.replicas.iter_mut().filter(|(_, replica)| replica.has_remains()) {
-            if left > 0 {
-                left = left.saturating_sub(replica.clear_remains(left));
-                self.dirty.insert(*at);
-            }
-            if replica.has_remains() {
-                self.standing.clearing = Clearing::Wanted;
-            }
         }
     }
 

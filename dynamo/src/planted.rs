@@ -85,6 +85,8 @@ quorate_crdt::bugs! {
     MARK_SWALLOWS_LATER = "mark-swallows-later": "what was written after a large removal is gone after a start";
     /// What a large removal has left is removed from disk without a look at what lives there by now.
     REMAINS_OVER_LIVE = "remains-over-live": "what was written after a large removal goes from disk with what that had left";
+    /// Removed rows leave the disk so many at a time, however many come.
+    REMAINS_WITHOUT_BOUND = "remains-without-bound": "who fills and removes a collection again and again takes all memory";
     /// Limits are per part of a request, and what comes out is not looked at.
     OUTCOME_UNBOUNDED = "outcome-unbounded": "a long key with many elements makes gigabytes of a request of one";
     /// A delta and a question hold the key in each of its rows.

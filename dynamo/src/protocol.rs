@@ -60,6 +60,9 @@ pub struct Removal {
     pub rows_at_once: usize,
     /// How long it takes until the next of them go. Default 10 ms (guess: a shard spends a third of its time on it).
     pub every: Duration,
+    /// Rows of a core that are gone and lie on disk: the more there are, the more go at a time, ten times as many in the end; beyond it, an event that
+    /// removes many takes as many from disk as it adds. Default 1 000 000 (guess: some 100 MB of names).
+    pub waiting_max: usize,
 }
 
 impl Default for Config {
@@ -73,7 +76,7 @@ impl Default for Config {
             hint_bytes_max: 64 * 1024 * 1024,
             flights_max: 100_000,
             flight_bytes_max: 256 * 1024 * 1024,
-            removal: Removal { rows_at_once: ROWS_AT_ONCE, every: Duration::from_millis(10) },
+            removal: Removal { rows_at_once: ROWS_AT_ONCE, every: Duration::from_millis(10), waiting_max: 1_000_000 },
             limits: Limits::default(),
             drift_max: Duration::from_millis(500),
             persist: true,

@@ -343,7 +343,8 @@ impl Knobs {
             hint_bytes_max: self.hint_bytes_max,
             flights_max: self.flights_max,
             flight_bytes_max: self.flight_bytes_max,
-            removal: Removal { rows_at_once: self.rows_at_once, every: millis(self.rows_ms) },
+            // With few at once, few wait: a history of some hundred rows meets the bound too.
+            removal: Removal { rows_at_once: self.rows_at_once, every: millis(self.rows_ms), waiting_max: self.rows_at_once.pow(2) },
             drift_max: millis(self.drift_ms),
             ..Config::default()
         }

@@ -46,6 +46,7 @@ impl Dynamo {
             Kept::passing("bytes of hints", healing.hints.weights(), config.hint_bytes_max),
             Kept::passing("partitions streamed to this core", healing.pulls.len(), self.replicas.len()),
             Kept::passing("conversations about what was missed", healing.talks(), TALKS_AT_ONCE),
+            Kept::passing("removed rows that lie on disk", self.removed_rows(), self.removed_rows_max()),
         ];
         if recent {
             let (most, bytes) = self

@@ -9,6 +9,8 @@
 //! a replica that is mended takes back what it had seen; then it is no longer called dead.
 //!
 //! A row of a mark is removed from disk only as long as it is not live again: then the live one lies there in its place.
+//!
+//! Their names are kept in memory until then. How many there may be is the business of the core, which removes more at a time the more there are.
 
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,8 @@ use crate::planted;
 
 /// Rows that an event removes from disk together with itself, and how many of the others are removed at a time, unless told otherwise.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
+/// Of so many rows what they hold is freed at a time, when they are removed and afterwards. Guess: a millisecond or two.
+pub(crate) const FREED_AT_ONCE: usize = 10_000;
 
 /// All of a replica, oldest first.
 #[derive(Clone, Debug)]
@@ -34,6 +38,8 @@ pub(super) struct Remains {
     /// The number of the last mark.
     last: u64,
     at_once: usize,
+    /// How many rows events have left since that was last asked.
+    added: usize,
 }
 
 /// What one event has left.
@@ -47,7 +53,7 @@ struct Mark {
 
 impl Default for Remains {
     fn default() -> Self {
-        Self { marks: VecDeque::new(), last: 0, at_once: ROWS_AT_ONCE }
+        Self { marks: VecDeque::new(), last: 0, at_once: ROWS_AT_ONCE, added: 0 }
     }
 }
 
@@ -114,6 +120,21 @@ impl Replica {
         !self.remains.marks.is_empty()
     }
 
+    /// How many rows that are gone still lie on disk.
+    pub fn remains_count(&self) -> usize {
+        self.remains.marks.iter().map(|mark| mark.rows.len()).sum()
+    }
+
+    /// How many of them events have left since this was last called.
+    pub fn new_remains(&mut self) -> usize {
+        std::mem::take(&mut self.remains.added)
+    }
+
+    /// Frees what up to so many of them hold in memory beside their names. Returns how many.
+    pub fn free_remains(&mut self, rows: usize) -> usize {
+        self.remains.marks.iter_mut().fold(0, |freed, mark| freed + mark.rows.free(rows - freed))
+    }
+
     /// Removes up to so many rows that are gone from disk, one at least. Returns how many.
     pub fn clear_remains(&mut self, rows: usize) -> usize {
         self.remains.clear(rows.max(1), &self.rows, &mut self.journal)
@@ -129,8 +150,10 @@ impl Replica {
         if goes.is_some() && !self.rows.has_more(most, range, goes) {
             return false;
         }
-        let rows = self.rows.take(range, goes);
+        let mut rows = self.rows.take(range, goes);
         if self.journal.is_kept() {
+            rows.free(FREED_AT_ONCE);
+            self.remains.added += rows.len();
             self.remains.last += 1;
             let number = self.remains.last;
             self.journal.mark(number, range, dead);

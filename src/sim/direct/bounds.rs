@@ -18,6 +18,7 @@ pub(super) const DRILLS: Drills = &[
     ("flights-unweighed", "flights-too-heavy", flights),
     ("recent-bounded-by-partition", "recent-too-large", recent),
     ("tick-beyond-bound", "memory-unbounded", lost_events),
+    ("remains-without-bound", "memory-unbounded", removed_rows),
     ("hints-wait-for-a-return", "hint-kept-for-ever", late_hint),
     ("former-lives-stay-apart", "counter-too-large", former_lives),
     ("late-is-behind", "late-refused-for-its-clock", late),
@@ -110,6 +111,25 @@ fn lost_events() -> Verdict {
     net.boot_with(1, true, config);
     net.run(secs(10));
     bounded(net.noted.beyond)
+}
+
+/// A client fills and removes a set again and again, faster than its rows leave the disk.
+fn removed_rows() -> Verdict {
+    let mut net = Cores::new(1, 1, |config| {
+        config.persist = true;
+        config.removal.rows_at_once = 10;
+        config.removal.waiting_max = 100;
+    });
+    for _ in 0..10 {
+        net.mutate(1, "s", Mutation::Add(elements(50)), C::One);
+        let removed = net.mutate(1, "s", Mutation::Delete, C::One);
+        holds(removed == Some(Ok(Reply::Integer(1))), format!("DEL: {removed:?}"))?;
+        bounded(net.at.get(&NodeId(1)).and_then(beyond))?;
+    }
+    net.run(secs(5));
+    let kept = net.at.get(&NodeId(1)).map_or_else(Vec::new, |core| core.kept(true));
+    let stays = kept.into_iter().find(|kept| kept.passes && kept.held > 0);
+    holds(stays.is_none(), format!("{stays:?} at rest"))
 }
 
 /// The coordinator takes a replica for dead that the fallback sees.

@@ -94,6 +94,64 @@ fn a_key_that_has_lapsed_goes_in_pieces() {
     assert_eq!(disks.iter().map(rows_on).collect::<Vec<_>>(), [0; 3]);
 }
 
+/// A client fills and removes a set again and again, faster than rows leave the disk.
+#[test]
+fn what_waits_to_leave_the_disk_is_bounded() {
+    let mut net = Net::new(&[3]);
+    net.config.persist = true;
+    net.config.removal.rows_at_once = 50;
+    net.config.removal.waiting_max = 1_000;
+    net.boot_all();
+    let disks: Vec<MemoryStore> = (0..3).map(|_| MemoryStore::new()).collect();
+    let kept = |net: &Net| {
+        let all = net.cores.values().flat_map(|core| core.kept(false));
+        let waiting: Vec<_> = all.filter(|kept| kept.what.starts_with("removed rows")).collect();
+        assert!(waiting.iter().all(|kept| kept.held <= kept.max && kept.max <= 1_300), "{waiting:?}");
+        waiting.iter().map(|kept| kept.held).max().expect("three cores")
+    };
+    let mut most = 0;
+    for n in 0..20 {
+        let elements = (0..300).map(|n| Bytes::from(n.to_string())).collect();
+        net.mutate(n % 3 + 1, "s", Mutation::Add(elements), C::All).expect("healthy");
+        net.mutate(n % 3 + 1, "s", Mutation::Delete, C::All).expect("healthy");
+        most = most.max(kept(&net));
+        assert!(save(&mut net, &disks) < 1_000, "no turn pays for others");
+    }
+    assert!(most > 1_000, "the bound was met");
+    for disk in &disks {
+        assert!(rows_on(disk) <= 1_300, "{} rows", rows_on(disk));
+    }
+    net.start_on(node(2), &disks[1]);
+    net.run(secs(1));
+    assert_eq!(kept(&net), 0);
+    save(&mut net, &disks);
+    assert_eq!(disks.iter().map(rows_on).collect::<Vec<_>>(), [0; 3]);
+}
+
+#[test]
+fn the_more_rows_wait_the_more_go_at_a_time() {
+    let (mut net, disks) = filled(false);
+    net.mutate(1, "s", Mutation::Delete, C::Quorum).expect("healthy");
+    for core in net.cores.values_mut() {
+        core.config.removal.rows_at_once = 10;
+        core.config.removal.waiting_max = 4_000;
+    }
+    save(&mut net, &disks);
+    net.run(Duration::from_millis(10));
+    assert_eq!(rows_on(&disks[0]), MANY);
+    save(&mut net, &disks);
+    assert_eq!(rows_on(&disks[0]), MANY - 40, "a hundredth of what may wait");
+    net.run(secs(5));
+    save(&mut net, &disks);
+    assert_eq!(rows_on(&disks[0]), 0);
+}
+
+#[cfg(feature = "planted-bugs")]
+#[test]
+fn planted_bugs_of_what_waits_are_noticed() {
+    super::noticed(&[(&crate::planted::REMAINS_WITHOUT_BOUND, what_waits_to_leave_the_disk_is_bounded)]);
+}
+
 #[test]
 fn a_start_goes_on_removing_what_is_gone() {
     let (mut net, disks) = filled(false);

@@ -13,34 +13,73 @@ use super::{KeyPart, KeyRows, RowMap, RowName, Rows, row_weight};
 use crate::replica::range::{Position, Range};
 use crate::replica::row::{Row, RowKey, row_digest};
 
-/// Rows that were taken out. Freeing a million of them takes a while, so they are given up a few at a time.
+/// Rows that were taken out, of which only the names are needed. Freeing what a million of them hold takes a while, so that is done a few at a time.
 #[derive(Clone, Debug, Default)]
 pub(in crate::replica) struct Taken {
+    /// As they were taken out.
     keys: BTreeMap<Position, KeyRows>,
+    /// Those of which only the name is left.
+    names: Vec<(Bytes, SmallVec<[RowName; 1]>)>,
+    /// How many there are of both.
+    count: usize,
 }
 
 impl Taken {
-    /// Frees one row and tells its name.
+    /// How many rows there are.
+    pub(in crate::replica) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Gives up one row and tells its name.
     pub(in crate::replica) fn next(&mut self) -> Option<RowKey> {
-        while let Some(mut first) = self.keys.first_entry() {
-            if let Some(name) = first.get_mut().rows.pop() {
-                return Some(RowKey { key: first.key().key.clone(), kind: name.kind(), field: name.field });
-            }
-            first.remove();
+        if self.names.is_empty() {
+            self.free(1);
         }
-        None
+        let (key, names) = self.names.last_mut()?;
+        let name = names.pop()?;
+        let key = key.clone();
+        if names.is_empty() {
+            self.names.pop();
+        }
+        self.count -= 1;
+        Some(RowKey { key, kind: name.kind(), field: name.field })
+    }
+
+    /// Frees what up to so many rows hold beside their names. Returns how many.
+    pub(in crate::replica) fn free(&mut self, max: usize) -> usize {
+        let mut freed = 0;
+        while freed < max
+            && let Some(mut first) = self.keys.first_entry()
+        {
+            let left = max - freed;
+            let names: SmallVec<_> = std::iter::from_fn(|| first.get_mut().rows.pop()).take(left).collect();
+            freed += names.len();
+            let key = first.key().key.clone();
+            if names.len() < left {
+                first.remove();
+            }
+            if !names.is_empty() {
+                self.names.push((key, names));
+            }
+        }
+        freed
     }
 
     /// Adds the name of a row that was found elsewhere.
     pub(in crate::replica) fn add(&mut self, name: &RowKey) {
-        let rows = self.keys.entry(Position::of(&name.key)).or_default();
-        rows.rows.get_or_make(RowName::new(name.kind, &name.field));
+        self.count += 1;
+        let row = RowName::new(name.kind, &name.field);
+        match self.names.last_mut() {
+            Some((key, names)) if *key == name.key => names.push(row),
+            _ => self.names.push((name.key.clone(), SmallVec::from_iter([row]))),
+        }
     }
 
-    /// The names of all that are left, key by key.
+    /// The names of all that are left.
     pub(in crate::replica) fn names(&self) -> impl Iterator<Item = RowKey> {
+        let freed = self.names.iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name.kind(), &name.field)));
         let rows = self.keys.iter().flat_map(|(position, rows)| rows.iter().map(|(kind, field, _)| (&position.key, kind, field)));
-        rows.map(|(key, kind, field)| RowKey { key: key.clone(), kind, field: field.clone() })
+        freed.chain(rows).map(|(key, kind, field)| RowKey { key: key.clone(), kind, field: field.clone() })
     }
 }
 
@@ -124,8 +163,9 @@ impl Rows {
     pub(in crate::replica) fn take(&mut self, range: &Range, goes: Option<&dyn Fn(&Row) -> bool>) -> Taken {
         if *range == Range::ALL && goes.is_none() {
             let all = std::mem::take(self);
-            return Taken { keys: all.keys };
+            return Taken { count: all.count as usize, keys: all.keys, names: Vec::new() };
         }
+        let before = self.count;
         let mut taken = Taken::default();
         let Some(bounds) = bounds(range) else { return taken };
         let mut pieces = Vec::new();
@@ -158,6 +198,7 @@ impl Rows {
         });
         taken.keys.extend(whole.filter(|(_, rows)| !rows.is_empty()));
         taken.keys.extend(pieces);
+        taken.count = (before - self.count) as usize;
         taken
     }
 }
