@@ -240,7 +240,7 @@ impl Dynamo {
                 self.on_reap(now, effects);
                 effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
             }
-            Input::Timer(Timer::Remains) => self.clear_remains(),
+            Input::Timer(Timer::Remains) => self.clear_remains(now, effects),
             Input::Topology(topology) => self.on_topology(now, &topology, effects),
             Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
             Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),

@@ -87,6 +87,8 @@ quorate_crdt::bugs! {
     REMAINS_OVER_LIVE = "remains-over-live": "what was written after a large removal goes from disk with what that had left";
     /// Removed rows leave the disk so many at a time, however many come.
     REMAINS_WITHOUT_BOUND = "remains-without-bound": "who fills and removes a collection again and again takes all memory";
+    /// A replica is made where an erased one has left rows.
+    MADE_OVER_REMAINS = "made-over-remains": "what a replica writes goes from disk with what an erased one had left there";
     /// Limits are per part of a request, and what comes out is not looked at.
     OUTCOME_UNBOUNDED = "outcome-unbounded": "a long key with many elements makes gigabytes of a request of one";
     /// A delta and a question hold the key in each of its rows.

@@ -9,6 +9,7 @@
 //! `docs/adr/0003-one-context-per-partition-replica.md`.
 
 mod delta;
+mod erased;
 mod journal;
 mod known;
 mod life;
@@ -40,6 +41,7 @@ pub use sync::{Chunk, Missing};
 pub use trust::Mend;
 pub use write::{Replaces, Write};
 
+pub use erased::Erased;
 use journal::Journal;
 pub use journal::{Held, place_of, restore};
 pub use known::{Closed, Known};

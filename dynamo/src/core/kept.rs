@@ -47,6 +47,7 @@ impl Dynamo {
             Kept::passing("partitions streamed to this core", healing.pulls.len(), self.replicas.len()),
             Kept::passing("conversations about what was missed", healing.talks(), TALKS_AT_ONCE),
             Kept::passing("removed rows that lie on disk", self.removed_rows(), self.removed_rows_max()),
+            Kept::passing("records of erased replicas that lie on disk", self.erased_records(), usize::MAX),
         ];
         if recent {
             let (most, bytes) = self

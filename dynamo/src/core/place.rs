@@ -3,7 +3,7 @@
 //! **Destruction needs a decision.** A replica remembers the epoch at which a topology last placed it here. Only a topology that is newer
 //! and does not name this node releases it: see [`Release`]. An empty topology, the one granted when the node joined, or a prefix of the
 //! decisions that is being replayed says nothing about a replica that was placed later. A released replica is erased only when the
-//! holders have all that it has.
+//! holders have all that it has. What it leaves on disk goes a few records at a time, and none is made at its place before.
 
 use std::collections::BTreeMap;
 
@@ -94,6 +94,10 @@ impl Dynamo {
         if self.places.known.closed.get(&at).is_some_and(|closed| closed.epoch >= placement.epoch) {
             return;
         }
+        // What an erased replica has left here leaves the disk by name, and a new one would write under the same names.
+        if self.places.known.erased.contains_key(&at) && !planted::MADE_OVER_REMAINS.is_planted() {
+            return;
+        }
         self.make_replica(at, placement);
     }
 
@@ -140,11 +144,14 @@ impl Dynamo {
 
     /// The only road to the removal of a replica.
     fn erase(&mut self, release: &Release) {
-        let Some(mut replica) = self.replicas.remove(&release.at) else { return };
-        replica.erase(&mut self.places.disk);
+        let Some(replica) = self.replicas.remove(&release.at) else { return };
+        let closed = Closed { incarnation: replica.id().incarnation, epoch: release.epoch };
+        if let Some(erased) = replica.erase(&mut self.places.disk) {
+            self.places.known.erased.insert(release.at, erased);
+            self.standing.clearing.want();
+        }
         self.dirty.remove(&release.at);
         self.healing.forget_place(release.at);
-        let closed = Closed { incarnation: replica.id().incarnation, epoch: release.epoch };
         let disk = self.config.persist.then_some(&mut self.places.disk);
         self.places.known.close(release.at, closed, disk);
     }

@@ -4,14 +4,23 @@
 //! never more of them than [`waiting_max`](crate::protocol::Removal::waiting_max), unless a single event brings more, or a start finds more; then no
 //! later event makes them more. The more there are, the more go at a time; and beyond the bound an event clears with its own turn as many as it adds,
 //! so that whoever removes faster than a disk does pays for it.
+//!
+//! What erased replicas have left goes the same way, always at the same pace: nobody can make it grow. Where the topology wants a replica again, ten
+//! times as much goes at a time, because there is none until it is gone.
+
+use quorate_crdt::Now;
 
 use super::{At, Dynamo};
 use crate::planted;
 use crate::protocol::{Effect, Timer};
-use crate::replica::{FREED_AT_ONCE, Replica};
+use crate::replica::{Erased, FREED_AT_ONCE, Replica};
 
 /// Of how many of the rows that may wait one goes at a time.
 const SHARE: usize = 100;
+/// So many records of erased replicas go at a time at least, however few rows do. Guess: as many as a turn does not notice.
+const ERASED_AT_LEAST: usize = 10;
+/// So many times as many go where a replica is wanted again. Guess: some 30 ms of work.
+const WANTED_FACTOR: usize = 10;
 
 /// Whether something that is gone still lies on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,12 +33,20 @@ pub(super) enum Clearing {
     Armed,
 }
 
+impl Clearing {
+    pub(super) fn want(&mut self) {
+        if *self == Self::Done {
+            *self = Self::Wanted;
+        }
+    }
+}
+
 impl Dynamo {
     /// What a start has found on disk goes on leaving it.
     pub(super) fn find_remains(&mut self) {
         self.standing.waiting_max = self.removed_rows();
-        if self.replicas.values().any(Replica::has_remains) {
-            self.standing.clearing = Clearing::Wanted;
+        if self.replicas.values().any(Replica::has_remains) || !self.places.known.erased.is_empty() {
+            self.standing.clearing.want();
         }
     }
 
@@ -55,9 +72,7 @@ impl Dynamo {
     pub(super) fn note_remains(&mut self, at: At) {
         let Some(replica) = self.replicas.get_mut(&at).filter(|replica| replica.has_remains()) else { return };
         let added = replica.new_remains();
-        if self.standing.clearing == Clearing::Done {
-            self.standing.clearing = Clearing::Wanted;
-        }
+        self.standing.clearing.want();
         if added == 0 {
             return;
         }
@@ -71,7 +86,7 @@ impl Dynamo {
 
     /// The next rows leave the disk, and more the more there are. Beyond the bound it is no longer this that keeps them from growing: a turn stays
     /// short.
-    pub(super) fn clear_remains(&mut self) {
+    pub(super) fn clear_remains(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let removal = self.config.removal;
         let share = self.removed_rows().min(removal.waiting_max) / SHARE;
         let share = if planted::REMAINS_WITHOUT_BOUND.is_planted() { 0 } else { share };
@@ -81,7 +96,45 @@ impl Dynamo {
         self.standing.clearing = Clearing::Done;
         for replica in self.replicas.values_mut().filter(|replica| replica.has_remains()) {
             left -= replica.free_remains(left);
-            self.standing.clearing = Clearing::Wanted;
+            self.standing.clearing.want();
+        }
+        if !self.places.known.erased.is_empty() {
+            self.clear_erased(left);
+            self.look_at_places_again(now, effects);
+        }
+    }
+
+    /// How many records of erased replicas lie on disk.
+    pub(super) fn erased_records(&self) -> usize {
+        self.places.known.erased.values().map(Erased::len).sum()
+    }
+
+    /// The next records of erased replicas leave the disk; of so many rows memory is freed.
+    fn clear_erased(&mut self, mut left: usize) {
+        let pace = self.config.removal.rows_at_once.max(ERASED_AT_LEAST);
+        let mut cleared = 0;
+        for (at, erased) in &mut self.places.known.erased {
+            let wanted = self.routes.placement(at.0, at.1).is_some_and(|placement| placement.holds(self.seat.me));
+            let most = if wanted { pace * WANTED_FACTOR } else { pace };
+            cleared += erased.clear(most.saturating_sub(cleared), &mut self.places.disk);
+            left -= erased.free(left);
+        }
+    }
+
+    /// Replicas are made that had to wait until what others had left at their places was gone.
+    fn look_at_places_again(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let before = self.places.known.erased.len();
+        self.places.known.erased.retain(|_, erased| !erased.is_empty());
+        if !self.places.known.erased.is_empty() {
+            self.standing.clearing.want();
+        }
+        if self.places.known.erased.len() == before || !self.standing.started {
+            return;
+        }
+        let replicas = self.replicas.len();
+        self.place_replicas();
+        if self.replicas.len() > replicas {
+            self.on_anti_entropy(now, effects);
         }
     }
 

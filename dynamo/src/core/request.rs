@@ -182,6 +182,10 @@ impl Dynamo {
         let eligible =
             |node: &NodeId| *node != self.seat.me && readers.contains(node) && self.routes.reachable(*node) && !tried.contains(node);
         let Some(to) = self.routes.holders(placement).find(eligible) else {
+            if self.places.known.erased.contains_key(&(flight.place.keyspace, flight.place.partition)) {
+                // This node will have a replica once the former one is gone from its disk.
+                return Err(RequestError::Moving);
+            }
             let missing = readers.into_iter().filter(|node| !self.routes.reachable(*node)).collect();
             return Err(self.unavailable(flight, (1, 0), missing));
         };

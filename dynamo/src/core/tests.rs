@@ -2,6 +2,7 @@
 
 mod bounds;
 mod clocks;
+mod erased;
 mod expiry;
 mod flights;
 mod forwards;

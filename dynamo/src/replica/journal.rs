@@ -23,13 +23,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Replica;
+use super::erased::Erased;
 use super::known::{CLOSED, Known, PLACED};
 use super::life::Life;
 use super::range::Range;
 use super::row::{Row, RowKey, RowKind};
 use crate::planted;
 
-const PREFIX: usize = 6;
+pub(super) const PREFIX: usize = 6;
 const META: u8 = b'm';
 const RESIDUAL: u8 = b'r';
 const LONG_RESIDUAL: u8 = b'R';
@@ -106,6 +107,11 @@ impl Journal {
         self.prefix.is_some()
     }
 
+    /// What the keys of all its records begin with; `None`: nothing is recorded.
+    pub(super) fn place(&self) -> Option<[u8; PREFIX]> {
+        self.prefix
+    }
+
     pub(super) fn mark(&mut self, number: u64, range: &Range, dead: &CausalContext) {
         let Some(prefix) = self.prefix else { return };
         self.batch.put(Space::Causal, mark_key(prefix, number), encode(&(range, dead)));
@@ -138,33 +144,12 @@ impl Replica {
             batch.put(Space::Causal, meta_key(prefix), self.journal.encode(&meta));
         }
     }
-
-    /// Records the removal of everything this replica has on disk: what was changed in this turn first, since a row that was deleted in it
-    /// is still there.
-    pub fn erase(&mut self, batch: &mut Batch) {
-        let Some(prefix) = self.journal.prefix else { return };
-        self.drain_into(batch);
-        for name in self.rows.names_in(&Range::ALL) {
-            batch.delete(Space::Rows, row_key(prefix, &name).0);
-        }
-        for (number, rows) in self.remains.all() {
-            rows.for_each(|name| batch.delete(Space::Rows, row_key(prefix, &name).0));
-            batch.delete(Space::Causal, mark_key(prefix, number));
-        }
-        for dot in self.recent.dots() {
-            batch.delete(Space::Recent, dot_key(prefix, *dot));
-        }
-        for (range, _) in self.residuals.iter() {
-            batch.delete(Space::Causal, residual_key(prefix, &encode(range)));
-        }
-        batch.delete(Space::Causal, meta_key(prefix));
-    }
 }
 
 /// Replicas by the place they stand at.
 pub type Held = BTreeMap<(KeyspaceId, Partition), Replica>;
 
-/// Reads back every replica of the partitions that `owned` names, and what else is remembered of them.
+/// Reads back every replica of the partitions that `owned` names, and what else is remembered of them; what erased replicas have left is only named.
 ///
 /// # Errors
 /// [`StoreError`] of the engine, or `Damaged` when a record has not the shape it was written in.
@@ -187,6 +172,12 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
         }
         Ok(())
     })?;
+    let mut left = BTreeMap::new();
+    let mut erased = |place: (KeyspaceId, Partition), space, key: &[u8]| {
+        if owned(place.0, place.1) {
+            left.entry(place).or_insert_with(|| Erased::at(place.0, place.1)).find(space, key);
+        }
+    };
     read(store, Space::Causal, &mut |place, key, value| match (replicas.get_mut(&place), key.split_first()) {
         (Some(replica), Some((&RESIDUAL, range))) => {
             replica.residuals.restore(decode(range, "residual")?, decode(value, "residual")?);
@@ -201,6 +192,10 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
             let number = number.try_into().map_err(|_length| StoreError::Damaged { what: "mark of removed rows" })?;
             let (range, dead) = decode(value, "mark of removed rows")?;
             replica.remains.restore(u64::from_be_bytes(number), range, dead);
+            Ok(())
+        }
+        (None, Some((&(RESIDUAL | LONG_RESIDUAL | MARK), _))) => {
+            erased(place, Space::Causal, key);
             Ok(())
         }
         _ => Ok(()),
@@ -224,6 +219,8 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
             if !row.is_empty() {
                 replica.rows.update(&name, |held| *held = row);
             }
+        } else {
+            erased(place, Space::Rows, key);
         }
         Ok(())
     })?;
@@ -231,9 +228,12 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
         if let Some(replica) = replicas.get_mut(&place) {
             let (arrival, range) = decode(value, "recent event")?;
             replica.recent.insert(dot_of(key)?, arrival, range);
+        } else {
+            erased(place, Space::Recent, key);
         }
         Ok(())
     })?;
+    known.erased = left;
     Ok((replicas, known))
 }
 
@@ -278,7 +278,7 @@ fn hashed_key(prefix: [u8; PREFIX], marker: u8, name: &[u8]) -> Bytes {
 }
 
 /// The row's key in the store; and its name, if that is not the key itself.
-fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> (Bytes, Option<Bytes>) {
+pub(super) fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> (Bytes, Option<Bytes>) {
     let mut bytes = Vec::with_capacity(PREFIX + 5 + name.key.len() + name.field.len());
     bytes.extend_from_slice(&prefix);
     bytes.extend_from_slice(&(name.key.len() as u32).to_be_bytes());
@@ -309,7 +309,7 @@ fn row_name(bytes: &[u8]) -> Result<RowKey, StoreError> {
     Ok(RowKey { key: Bytes::copy_from_slice(key), kind, field: Bytes::copy_from_slice(field) })
 }
 
-fn dot_key(prefix: [u8; PREFIX], dot: Dot) -> Bytes {
+pub(super) fn dot_key(prefix: [u8; PREFIX], dot: Dot) -> Bytes {
     let mut bytes = Vec::with_capacity(PREFIX + 20);
     bytes.extend_from_slice(&prefix);
     bytes.extend_from_slice(&dot.replica.node.0.to_be_bytes());
@@ -327,17 +327,17 @@ fn dot_of(bytes: &[u8]) -> Result<Dot, StoreError> {
     Ok(Dot::new(replica, u64::from_be_bytes(counter)))
 }
 
-fn meta_key(prefix: [u8; PREFIX]) -> Bytes {
+pub(super) fn meta_key(prefix: [u8; PREFIX]) -> Bytes {
     let mut bytes = prefix.to_vec();
     bytes.push(META);
     bytes.into()
 }
 
-fn mark_key(prefix: [u8; PREFIX], number: u64) -> Bytes {
+pub(super) fn mark_key(prefix: [u8; PREFIX], number: u64) -> Bytes {
     [&prefix[..], &[MARK], &number.to_be_bytes()].concat().into()
 }
 
-fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {
+pub(super) fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {
     if is_long(range) { hashed_key(prefix, LONG_RESIDUAL, range) } else { [&prefix[..], &[RESIDUAL], range].concat().into() }
 }
 

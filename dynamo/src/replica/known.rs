@@ -10,6 +10,7 @@ use quorate_control::store::{Batch, Space};
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use serde::{Deserialize, Serialize};
 
+use super::erased::Erased;
 use super::journal::{encode, prefix};
 
 pub(super) const CLOSED: u8 = b'c';
@@ -24,6 +25,8 @@ pub struct Known {
     pub placed: Option<Epoch>,
     /// Where a replica has been erased.
     pub closed: BTreeMap<(KeyspaceId, Partition), Closed>,
+    /// What erased replicas have left on disk, where it is not gone yet.
+    pub erased: BTreeMap<(KeyspaceId, Partition), Erased>,
 }
 
 /// The last replica that was erased at a place: none that is made there later writes under its id, or an earlier one.

@@ -134,10 +134,6 @@ impl Recent {
         })
     }
 
-    pub(super) fn dots(&self) -> impl Iterator<Item = &Dot> {
-        self.by_dot.keys()
-    }
-
     /// Events whose effect lies in just this range.
     pub(super) fn within(&self, range: &Range) -> Vec<Dot> {
         self.by_range.get(&Name::of(Arc::new(range.clone()))).map_or_else(Vec::new, |dots| dots.iter().collect())
@@ -190,6 +186,13 @@ impl Recent {
             let (name, _) = held.remove_entry();
             self.bytes -= weight(&name.range);
         }
+    }
+
+    /// Forgets one event, whichever.
+    pub(super) fn pop(&mut self) -> Option<Dot> {
+        let dot = *self.by_dot.first_key_value()?.0;
+        self.remove(&dot);
+        Some(dot)
     }
 
     /// Forgets what has become known by all since the last time; returns it. A gap in what is known of one life holds nothing else.

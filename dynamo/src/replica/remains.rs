@@ -85,9 +85,9 @@ impl Remains {
         }
     }
 
-    /// Everything that lies on disk and is gone: the numbers of the marks, and the names of rows.
-    pub(super) fn all(&self) -> impl Iterator<Item = (u64, impl Iterator<Item = RowKey>)> {
-        self.marks.iter().map(|mark| (mark.number, mark.rows.names()))
+    /// Takes out everything that lies on disk and is gone: the numbers of the marks, and the rows.
+    pub(super) fn take(&mut self) -> (Vec<u64>, Vec<Taken>) {
+        std::mem::take(&mut self.marks).into_iter().map(|mark| (mark.number, mark.rows)).unzip()
     }
 
     fn clear(&mut self, max: usize, rows: &Rows, journal: &mut Journal) -> usize {

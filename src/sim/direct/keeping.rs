@@ -17,6 +17,7 @@ use crate::sim::START_UNIX_MILLIS;
 pub(super) const DRILLS: Drills = &[
     ("erase-what-is-not-named", "erased-by-the-past", older_topology),
     ("lives-reused", "life-reused", away_and_back),
+    ("made-over-remains", "erased-with-the-former", made_again),
     ("switch-without-spread", "move-ends-early", leaves_alone),
     ("copies-trusted", "event-issued-twice", copied),
     ("own-events-overlooked", "own-events-overlooked", former_events),
@@ -86,6 +87,35 @@ fn away_and_back() -> Verdict {
     solo.act_on(&at(5, &[1, 3]))?;
     solo.restart()?;
     holds(solo.act_on(&at(9, &[1, 2, 3]))?, "it goes on in the life that was closed here")
+}
+
+/// A keyspace is dropped, and a replica is wanted at its place before its rows have left the disk.
+fn made_again() -> Verdict {
+    let mut net = Cores::new(1, 1, |config| {
+        config.persist = true;
+        config.removal.rows_at_once = 10;
+    });
+    let members = (0..300_u32).map(|n| n.to_string().into()).collect();
+    holds(matches!(net.mutate(1, "s", Mutation::Add(members), C::One), Some(Ok(_))), "healthy")?;
+    let keyspaces = net.topology.keyspaces.clone();
+    net.set_topology(|topology| topology.keyspaces.clear());
+    let disk = net.disk(1)?;
+    net.set_topology(|topology| topology.keyspaces = keyspaces);
+    net.set_placement(|_| {});
+    let early = net.mutate(1, "s", Mutation::Add(vec!["7".into()]), C::One);
+    let write_down = |net: &mut Cores| {
+        let batch = net.at.get_mut(&NodeId(1)).map(Dynamo::drain).unwrap_or_default();
+        disk.apply(batch).map_err(|error| error.to_string())
+    };
+    write_down(&mut net)?;
+    net.run(secs(1));
+    write_down(&mut net)?;
+    let late = net.mutate(1, "s", Mutation::Add(vec!["8".into()]), C::One);
+    write_down(&mut net)?;
+    net.start_on(1, &disk)?;
+    let added = [early, late].iter().filter(|answer| matches!(answer, Some(Ok(_)))).count() as u64;
+    holds(added > 0, "it is made in the end")?;
+    holds(net.rows(1) == added, format!("{} of {added} rows after a start", net.rows(1)))
 }
 
 /// A replica that alone has a write leaves.

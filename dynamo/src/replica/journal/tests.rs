@@ -79,10 +79,17 @@ fn no_accepted_name_is_longer_than_a_store_takes() {
     write.wipe(Range::ALL);
     save(&mut back, &store);
     assert_eq!(read_back(&store).row_count(), 0, "a long name is also removed");
+    put(&mut back, long_names().remove(3));
     let mut batch = Batch::default();
-    back.erase(&mut batch);
+    let mut erased = back.erase(&mut batch).expect("the row, its event and the residual");
     store.apply(batch).expect("memory");
-    assert!(restore(&store, |_, _| true).expect("readable").0.is_empty());
+    let (held, known) = restore(&store, |_, _| true).expect("readable");
+    assert!(held.is_empty());
+    assert_eq!(known.erased[&PLACE].len(), erased.len(), "a start finds what is left");
+    let mut batch = Batch::default();
+    erased.clear(usize::MAX, &mut batch);
+    store.apply(batch).expect("memory");
+    assert!(restore(&store, |_, _| true).expect("readable").1.erased.is_empty());
 }
 
 /// The bytes on disk never change.

@@ -170,17 +170,6 @@ fn what_is_taken_back_is_no_longer_dead() {
     assert_same(&read_back(&store), &replica, "after a start");
 }
 
-#[test]
-fn an_erased_replica_leaves_nothing_of_what_it_had_removed() {
-    let (mut replica, _, store) = filled(2_000);
-    wipe(&mut replica, Range::Key("s".into()));
-    save(&mut replica, &store);
-    let mut batch = Batch::default();
-    replica.erase(&mut batch);
-    store.apply(batch).expect("memory");
-    assert_eq!(Space::ALL.map(|space| records(&store, space, b"")), [0; 6]);
-}
-
 fn names() -> Vec<RowKey> {
     ["a", "b", "c"].into_iter().flat_map(|key| ["0", "1", "2", "3"].map(|field| RowKey::member(key.into(), field.into()))).collect()
 }

@@ -74,13 +74,6 @@ impl Taken {
             _ => self.names.push((name.key.clone(), SmallVec::from_iter([row]))),
         }
     }
-
-    /// The names of all that are left.
-    pub(in crate::replica) fn names(&self) -> impl Iterator<Item = RowKey> {
-        let freed = self.names.iter().flat_map(|(key, names)| names.iter().map(move |name| (key, name.kind(), &name.field)));
-        let rows = self.keys.iter().flat_map(|(position, rows)| rows.iter().map(|(kind, field, _)| (&position.key, kind, field)));
-        freed.chain(rows).map(|(key, kind, field)| RowKey { key: key.clone(), kind, field: field.clone() })
-    }
 }
 
 impl RowMap {
