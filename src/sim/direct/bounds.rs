@@ -9,7 +9,7 @@ use quorate_dynamo::replica::{Delta, Replica, Row, RowKey, RowKind};
 use quorate_dynamo::{Consistency as C, Kept};
 use quorate_gossip::wire;
 
-use super::cores::{Cores, PLACE, secs, set};
+use super::cores::{Cores, PLACE, beyond, secs, set};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[

@@ -102,7 +102,7 @@ pub(super) fn set(key: &str, value: &str) -> Op {
 }
 
 /// What the core keeps beyond its bound.
-fn beyond(core: &Dynamo) -> Option<Kept> {
+pub(super) fn beyond(core: &Dynamo) -> Option<Kept> {
     core.kept(true).into_iter().find(|kept| kept.held > kept.max)
 }
 
