@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 use super::{KeyPart, KeyRows, RowMap, RowName, Rows, row_weight};
 use crate::replica::range::{Position, Range};
@@ -71,7 +71,7 @@ impl Taken {
         let row = RowName::new(name.kind, &name.field);
         match self.names.last_mut() {
             Some((key, names)) if *key == name.key => names.push(row),
-            _ => self.names.push((name.key.clone(), SmallVec::from_iter([row]))),
+            _ => self.names.push((name.key.clone(), smallvec![row])),
         }
     }
 }
