@@ -15,8 +15,8 @@ pub type Pending<T> = oneshot::Receiver<T>;
 
 /// What a face needs of a node. Cheap to clone behind an [`Arc`], callable from any task.
 pub trait Data: Send + Sync + 'static {
-    /// Hands the request to the shard that owns its partition, at once: requests that one task submits for one partition are executed in
-    /// the order of submission. The receiver gets the answer; it never waits much longer than the request's own timeout.
+    /// Hands the request to the shard that owns its partition, at once: requests that one task submits for one key are executed in the
+    /// order of submission. The receiver gets the answer; it never waits much longer than the request's own timeout.
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>>;
 
     /// How many replicas besides the executing one are known to have every event of `receipts` (the least over them), as soon as that is

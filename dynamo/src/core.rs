@@ -23,6 +23,7 @@ mod read;
 mod remains;
 mod request;
 mod routes;
+mod turns;
 mod wake;
 mod write;
 
@@ -247,6 +248,7 @@ impl Dynamo {
             Input::DiskFull(full) => self.standing.disk_full = full,
             Input::Incarnation(incarnation) => self.on_incarnation(now, incarnation, effects),
         }
+        self.go_on_in_turn(now, effects);
         self.ask_for_a_life(effects);
         self.go_on_clearing(effects);
     }

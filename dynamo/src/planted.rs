@@ -59,6 +59,8 @@ quorate_crdt::bugs! {
     SAME_OF_AN_EARLIER_ROUND = "same-of-an-earlier-round": "an answer to an earlier question of the same flight is counted for a later one";
     /// Hedging after a fixed time.
     HEDGE_IGNORES_DISTANCE = "hedge-ignores-distance": "every write over a wide area is sent twice";
+    /// What came earlier for the same key and has not been executed is not waited for.
+    LATER_OVERTAKES = "later-overtakes": "of two commands of one pipeline, the later one takes effect first";
     /// A request's name is not looked at.
     REQUEST_ID_FORGOTTEN = "request-id-forgotten": "an increment that is asked again after an unknown outcome is counted twice";
     /// Increments of one name that two replicas have executed.

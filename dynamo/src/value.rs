@@ -20,6 +20,11 @@ pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> O
     replica.key(key).filter(|rows| kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis))
 }
 
+/// Whether something is left of a key that is gone: it has expired, or has nothing but an expiry.
+pub(crate) fn is_stale(replica: &Replica, key: &Bytes, unix_millis: u64) -> bool {
+    replica.key(key).is_some() && live(replica, key, unix_millis).is_none()
+}
+
 /// Whether the key's expiry was more than `margin` milliseconds ago, or nothing but an expiry is left of it.
 pub(crate) fn lapsed(replica: &Replica, key: &Bytes, unix_millis: u64, margin: u64) -> bool {
     replica.key(key).is_none_or(|rows| !rows.has_value() || rows.expires_at().is_some_and(|at| at.saturating_add(margin) <= unix_millis))

@@ -38,6 +38,11 @@ impl Dynamo {
                 RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![handed.to], may_be_applied }
             }
             Stage::Parked(Until::Timed(_)) => RequestError::ClockUnconfirmed,
+            // Nobody is to blame for it but what came earlier.
+            Stage::Parked(Until::Turn(_)) => {
+                let may_be_applied = self.remembers(flight);
+                RequestError::TimedOut { level, acked: 0, required: 1, missing: Vec::new(), may_be_applied }
+            }
             Stage::Parked(Until::Placed | Until::Renewed | Until::Awake(_)) => RequestError::Moving,
         }))
     }

@@ -9,6 +9,7 @@ use quorate_crdt::{CausalContext, NodeId};
 
 use super::forwards::Forwards;
 use super::ledger::Ledger;
+use super::turns::Turns;
 use super::{At, Outcome, Seat};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Reply, Request, RequestError};
@@ -35,6 +36,8 @@ pub(super) struct Flight {
     pub(super) place: Place,
     pub(super) level: Consistency,
     pub(super) deadline: Duration,
+    /// Its place among all that have come: it stays the same, whatever the flight is called.
+    pub(super) turn: u64,
     pub(super) hedge: Hedge,
     /// Bytes that it brought.
     pub(super) weight: usize,
@@ -98,7 +101,7 @@ pub(super) struct Handed {
 }
 
 /// What a request waits for before it can do anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Until {
     /// The newer topology by which it was refused.
     Placed,
@@ -108,6 +111,8 @@ pub(super) enum Until {
     Awake(At),
     /// Others have told the time; with what this node's wall clock said beyond its monotonic one when the request came.
     Timed(i64),
+    /// The execution of what came earlier for the same key; with what it has looked at meanwhile of what others have.
+    Turn(Vec<Range>),
 }
 
 #[derive(Debug)]
@@ -183,6 +188,7 @@ pub(super) struct Flights {
     /// What all of them brought.
     bytes: usize,
     pub(super) owed: Owed,
+    pub(super) turns: Turns,
     /// What others have handed to this core.
     pub(super) forwards: Forwards,
 }
@@ -190,7 +196,8 @@ pub(super) struct Flights {
 impl Flights {
     pub(super) fn new(seat: &Seat) -> Self {
         let (by_number, queue) = (BTreeMap::new(), BinaryHeap::new());
-        Self { core: seat.core, life: seat.life, by_number, queue, last: 0, bytes: 0, owed: Owed::default(), forwards: Forwards::default() }
+        let (owed, turns, forwards) = (Owed::default(), Turns::default(), Forwards::default());
+        Self { core: seat.core, life: seat.life, by_number, queue, last: 0, bytes: 0, owed, turns, forwards }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -234,6 +241,7 @@ impl Flights {
 
     pub(super) fn insert(&mut self, id: FlightId, flight: Flight, stage: Stage) {
         self.bytes += flight.weight;
+        self.turns.enter(&flight, &stage, id.number);
         let held = Box::new(Held { flight, stage });
         self.queue.push(Reverse((held.due(), id.number)));
         self.by_number.insert(id.number, held);
@@ -253,6 +261,7 @@ impl Flights {
     pub(super) fn take(&mut self, id: FlightId) -> Option<(Flight, Stage)> {
         let held = self.is_mine(id).then(|| self.by_number.remove(&id.number)).flatten()?;
         self.bytes -= held.flight.weight;
+        self.turns.leave(&held.flight, &held.stage);
         if self.by_number.is_empty() {
             self.queue.clear();
         }
@@ -263,6 +272,12 @@ impl Flights {
     pub(super) fn select(&self, choose: impl Fn(&Flight) -> bool) -> Vec<FlightId> {
         let chosen = self.by_number.iter().filter(|(_, held)| choose(&held.flight));
         chosen.map(|(number, _)| FlightId { core: self.core, life: self.life, number: *number }).collect()
+    }
+
+    /// The name of one that waits for its turn, which has come.
+    pub(super) fn whose_turn(&mut self) -> Option<FlightId> {
+        let number = self.turns.next()?;
+        Some(FlightId { core: self.core, life: self.life, number })
     }
 
     /// Names of the flights that wait for this before they can do anything, oldest first.

@@ -247,6 +247,10 @@ impl Dynamo {
             stage => return Next::Wait(id, stage),
         };
         match &reading.eager {
+            None if self.is_behind(flight) => {
+                flight.hedge.at = flight.deadline;
+                Next::Wait(id, Stage::Parked(Until::Turn(reading.ranges)))
+            }
             None => {
                 let behind = self.told_otherwise(flight.place, &reading);
                 self.execute_observed(now, flight, &behind, effects)

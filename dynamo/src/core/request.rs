@@ -29,12 +29,14 @@ pub(super) struct Start {
     tried: Vec<NodeId>,
     /// When the client gives up; `None`: count from now.
     deadline: Option<Duration>,
+    /// `None`: it comes now, after all others.
+    turn: Option<u64>,
     last: Option<FlightId>,
 }
 
 impl Start {
     fn new(origin: Origin, request: Request) -> Self {
-        Self { origin, request, fence: None, retried: false, tried: Vec::new(), deadline: None, last: None }
+        Self { origin, request, fence: None, retried: false, tried: Vec::new(), deadline: None, turn: None, last: None }
     }
 
     pub(super) fn client(ticket: Ticket, request: Request) -> Self {
@@ -51,22 +53,23 @@ impl Start {
 
     /// The flight starts again, for the only time.
     fn again(flight: Flight, tried: Vec<NodeId>) -> Self {
-        let deadline = Some(flight.deadline);
-        Self { retried: true, tried, deadline, last: flight.last, ..Self::new(flight.origin, flight.request) }
+        let (deadline, turn) = (Some(flight.deadline), Some(flight.turn));
+        Self { retried: true, tried, deadline, turn, last: flight.last, ..Self::new(flight.origin, flight.request) }
     }
 }
 
 impl Dynamo {
     pub(super) fn start(&mut self, now: Now, start: Start, effects: &mut Vec<Effect>) {
-        let Start { origin, request, fence, retried, tried, deadline, last } = start;
+        let Start { origin, request, fence, retried, tried, deadline, turn, last } = start;
         match self.admit(&request) {
             Err(error) => self.reply(origin, Err(error), effects),
             Ok(place) => {
                 let deadline = deadline.unwrap_or_else(|| now.monotonic.saturating_add(request.timeout));
+                let turn = turn.unwrap_or_else(|| self.flights.turns.draw());
                 let level = self.routes.level(&request, request.op.writes());
                 let weight = request.op.weight();
                 let hedge = Hedge { at: deadline, patience: self.config.hedge_after };
-                let mut flight = Flight { origin, request, place, level, deadline, hedge, weight, retried, last };
+                let mut flight = Flight { origin, request, place, level, deadline, turn, hedge, weight, retried, last };
                 let next = self.begin(now, &mut flight, fence, &tried, effects);
                 self.conclude(now, flight, next.into(), effects);
             }
@@ -110,7 +113,12 @@ impl Dynamo {
         if self.must_wait_for_clock(now, flight) {
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(Until::Timed(base_of(now)))));
         }
-        if !self.executes(place, &flight.request.op) {
+        let executes = self.executes(place, &flight.request.op);
+        // A mutation that is executed here may have to look at what others have, and does so meanwhile.
+        if !(executes && flight.request.op.writes()) && self.is_behind(flight) {
+            return Ok(self.wait_for_turn(flight));
+        }
+        if !executes {
             return self.forward(now, flight, tried, effects);
         }
         match &flight.request.op {

@@ -14,6 +14,7 @@ mod memory;
 mod moves;
 mod net;
 mod once;
+mod order;
 mod remains;
 mod repair;
 mod streams;

@@ -28,21 +28,44 @@ impl Dynamo {
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(Until::Renewed)));
         }
         let enough = self.ledger(flight, flight.level, Access::Write)?;
-        let at = (flight.place.keyspace, flight.place.partition);
-        let must_see = self.replicas.get(&at).and_then(|replica| match &flight.request.op {
-            Op::Mutate(key, mutation) => {
-                value::must_see_once(replica, (key, mutation), mark(&flight.request, key), (now.unix_millis, self.config.limits))
-            }
-            Op::Partition(..) => (!planted::CLEAR_UNSEEN.is_planted()).then(|| vec![Range::ALL]),
-            Op::Query(..) => None,
-        });
-        if let Some(ranges) = must_see {
+        if let Some(ranges) = self.must_see(now, flight) {
             let ledger = self.ledger(flight, observing(flight.level), Access::Read)?;
             if ledger.verdict() != Verdict::Reached {
                 return self.ask(now, flight, (ranges, None), (ledger, None), effects);
             }
         }
+        if self.is_behind(flight) {
+            return Ok(self.wait_for_turn(flight));
+        }
         self.execute(now, flight, (enough, &[]), effects)
+    }
+
+    /// What the mutation must see before it is executed, by what is here now.
+    fn must_see(&self, now: Now, flight: &Flight) -> Option<Vec<Range>> {
+        let replica = self.replica(flight.place)?;
+        match &flight.request.op {
+            Op::Mutate(key, mutation) => {
+                value::must_see_once(replica, (key, mutation), mark(&flight.request, key), (now.unix_millis, self.config.limits))
+            }
+            Op::Partition(..) => (!planted::CLEAR_UNSEEN.is_planted()).then(|| vec![Range::ALL]),
+            Op::Query(..) => None,
+        }
+    }
+
+    /// Goes on with a mutation whose turn has come. What was executed before it, and time, may have changed what it must look at.
+    pub(super) fn go_on_after(&mut self, now: Now, flight: &mut Flight, seen: &[Range], effects: &mut Vec<Effect>) -> Next {
+        let known = |range: &Range| seen.contains(range) || matches!(range, Range::Row(row) if seen.iter().any(|wide| wide.contains(row)));
+        let expired = match (&flight.request.op, self.replica(flight.place)) {
+            (Op::Mutate(key, _), Some(replica)) => value::is_stale(replica, key, now.unix_millis),
+            _ => false,
+        };
+        let enough = !expired && self.must_see(now, flight).is_none_or(|ranges| ranges.iter().all(known));
+        if enough && !seen.is_empty() {
+            // Whether those who were looked at lack something of it was not kept.
+            self.execute_observed(now, flight, seen, effects)
+        } else {
+            self.begin(now, flight, None, &[], effects).into()
+        }
     }
 
     /// The mutation has seen what it had to: whether enough writers can still be reached is looked at again. In the ranges `behind`, some of them

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
-use super::{Scalar, integer, kind_of, lapsed, live, number, ranges_about, scalar};
+use super::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
 use crate::op::{Kind, Limits, Mutation, Reply, RequestError, SetExpiry};
 use crate::planted;
 use crate::replica::{Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write};
@@ -73,10 +73,9 @@ pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, (uni
         // It drops all that it sees, whatever that is.
         Mutation::Set { expiry: SetExpiry::Clear | SetExpiry::At(_), .. } => None,
         _ => {
-            let rows = replica.key(key);
-            let stale = rows.is_some() && live(replica, key, unix_millis).is_none();
+            let stale = is_stale(replica, key, unix_millis);
             // What it keeps is the expiry that its level has, whether this replica has one or not.
-            let here = rows.and_then(KeyRows::expires_at).is_some() || !planted::KEPT_UNSEEN.is_planted();
+            let here = replica.key(key).and_then(KeyRows::expires_at).is_some() || !planted::KEPT_UNSEEN.is_planted();
             let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && here;
             // It goes on from what this replica has counted, which must not be lost.
             let counts = matches!(mutation, Mutation::Increment(_) | Mutation::IncrementField(..)) && replica.is_doubted();
@@ -89,8 +88,7 @@ pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, (uni
 /// Whether the mutation is stamped, or drops a key because its time is over by this node's clock: what a clock that is off must not do.
 pub(crate) fn needs_time(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> bool {
     let asked_for = matches!(mutation, Mutation::Delete | Mutation::GetDelete);
-    let stale = || replica.key(key).is_some() && live(replica, key, unix_millis).is_none();
-    mutation.stamps() || (!asked_for && stale())
+    mutation.stamps() || (!asked_for && is_stale(replica, key, unix_millis))
 }
 
 /// Refuses before anything is written.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use quorate_crdt::{NodeId, ReplicaId};
 use quorate_dynamo::Consistency as C;
-use quorate_dynamo::op::{Op, Query, RequestError};
+use quorate_dynamo::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
 use quorate_dynamo::protocol::{Config, Input, Message, Timer};
 
 use super::cores::{Cores, secs, set, topology};
@@ -20,6 +20,7 @@ pub(super) const DRILLS: Drills = &[
     ("repair-counts-one-set", "read-sees-less-later", read_during_move),
     ("read-quorum-of-one", "read-of-one", quorum_read),
     ("same-of-an-earlier-round", "counts-an-earlier-question", earlier_question),
+    ("later-overtakes", "out-of-order", pipeline),
     ("hedge-ignores-distance", "sent-twice", far_away),
 ];
 
@@ -148,6 +149,17 @@ fn earlier_question() -> Verdict {
         net.deliver(letter);
     }
     holds(net.reply(ticket).is_none(), "answered by one replica")
+}
+
+/// A write that must look at what others have, another that need not, and a read, all sent at once.
+fn pipeline() -> Verdict {
+    let mut net = Cores::three();
+    net.run(secs(1));
+    let looks = Op::Mutate("k".into(), Mutation::Set { value: "first".into(), expiry: SetExpiry::Keep });
+    let tickets = [looks, set("k", "second"), Op::Query("k".into(), Query::Get)].map(|op| net.submit(1, op, C::Quorum, None));
+    let answers = tickets.map(|ticket| net.answer(ticket));
+    holds(answers[2] == Some(Ok(Reply::Value("second".into()))), format!("{answers:?}"))?;
+    holds(net.reads(2, "k", C::Quorum, "second"), "the first write has come last")
 }
 
 /// Writes over a wide area, counted within two round trips.
