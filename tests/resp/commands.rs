@@ -83,6 +83,27 @@ async fn sets_and_hashes() {
     raw.ask("GET none", "_/").await;
 }
 
+/// Its own clock may be an hour ahead: were what it takes for over a plain removal, no check of any clock would keep the key.
+#[tokio::test]
+async fn the_face_does_not_judge_whether_a_time_is_over() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    for (command, at) in [
+        ("EXPIREAT k 1", 1000),
+        ("PEXPIREAT k 1700000000000", 1_700_000_000_000),
+        ("EXPIREAT k 0", 0),
+        ("PEXPIREAT k -1", 0),
+        ("EXPIRE k 0", 0),
+        ("PEXPIRE k -5", 0),
+    ] {
+        raw.ask("SET k v", "+OK/").await;
+        raw.ask(command, ":1/").await;
+        let last = face.fake.state().log.pop().unwrap();
+        assert!(matches!(last.op, Op::Mutate(_, Mutation::ExpireAt(asked)) if asked == at), "{command}: {last:?}");
+        raw.ask(command, ":0/").await;
+    }
+}
+
 #[tokio::test]
 async fn keys_and_expiries() {
     let face = Face::start().await;

@@ -257,11 +257,13 @@ impl State {
                 Ok(reply)
             }
             Mutation::ExpireAt(time) => {
-                assert!(*time > now(), "a time that is over must be a delete");
-                let exists = self.values.contains_key(at);
-                if exists {
-                    self.expiries.insert(at.clone(), *time);
-                }
+                let exists = if *time > now() {
+                    let exists = self.values.contains_key(at);
+                    exists.then(|| self.expiries.insert(at.clone(), *time));
+                    exists
+                } else {
+                    self.values.remove(at).is_some()
+                };
                 Ok(Reply::Integer(i64::from(exists)))
             }
             Mutation::Persist => Ok(Reply::Integer(i64::from(self.expiries.remove(at).is_some()))),

@@ -46,14 +46,13 @@ pub(crate) fn pexpireat(_: &Session, args: Args<'_>) -> Translated {
     expire_at(args, 1, 0, "pexpireat")
 }
 
-/// A time that is over removes the key at once, as in Redis.
+/// A time that is over removes the key, as in Redis; whether it is over, the replica says that executes this: it does so only while its clock agrees
+/// with the others', which this node's may not. What is over by every clock, a time of 0 or less, is the beginning of time.
 fn expire_at(args: Args<'_>, millis: i64, base: u64, name: &'static str) -> Translated {
     let number = integer(args.get(2))?;
     let at = number.checked_mul(millis).and_then(|millis| millis.checked_add_unsigned(base)).ok_or(Refused::ExpireTime { name })?;
-    match u64::try_from(at) {
-        Ok(at) if at > now_ms() => mutate(args, Mutation::ExpireAt(at), Shape::Plain),
-        _ => mutate(args, Mutation::Delete, Shape::Plain),
-    }
+    let at = if number > 0 { u64::try_from(at).unwrap_or(0) } else { 0 };
+    mutate(args, Mutation::ExpireAt(at), Shape::Plain)
 }
 
 pub(crate) fn ttl(_: &Session, args: Args<'_>) -> Translated {

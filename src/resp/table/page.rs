@@ -21,6 +21,9 @@ heard of yet is missing, and what it has not seen removed is shown: a count or a
 One command has at most 131,072 arguments of 16 MiB each, 64 MiB together; the values that `MGET` and `HMGET` answer
 have at most 512 MiB together. A client that reads slowly is written to at its own pace.
 
+`EXPIRE…` with a time that is over, 0 or less included, removes the key, as in Redis. Whether it is over is not for the node that the client
+talks to: a replica says so by its own clock, and refuses with `CLOCK` while that is off. It is no removal that makes room on a full disk.
+
 Client libraries that wrap pipelines in `MULTI` must be told not to (redis-py: `pipeline(transaction=False)`).
 
 Errors say what is now true:
