@@ -12,6 +12,7 @@ use quorate_dynamo::protocol::RequestId;
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::held::Held;
@@ -56,6 +57,30 @@ impl Window {
     }
 }
 
+/// What has been done for a connection since others had their turn, in steps of about a nanosecond. The faces share their thread with the network:
+/// who sends much at once must not hold up everybody.
+#[derive(Debug, Default)]
+struct Turn(usize);
+
+impl Turn {
+    /// When it is over; about a quarter of a millisecond. Guess.
+    const STEPS: usize = 256 * 1024;
+    /// What a command costs at least.
+    const COMMAND: usize = 1024;
+    /// What a byte of a command can cost: in a pattern it is compiled for each byte that a text may have there.
+    const INPUT: usize = 64;
+    /// What a byte of a reply costs.
+    const OUTPUT: usize = 4;
+
+    /// Whether it is over with a command of `input` bytes whose reply has `output`; then the next begins.
+    fn is_over(&mut self, input: usize, output: usize) -> bool {
+        self.0 += Self::COMMAND + Self::INPUT * input + Self::OUTPUT * output;
+        let over = self.0 >= Self::STEPS;
+        self.0 = if over { 0 } else { self.0 };
+        over
+    }
+}
+
 /// One client.
 #[derive(Debug)]
 pub(crate) struct Connection {
@@ -67,6 +92,7 @@ pub(crate) struct Connection {
     /// Requests of all commands in `in_flight`.
     requests: usize,
     window: Window,
+    turn: Turn,
     /// When a client that has not authenticated is sent away.
     strangers_until: Instant,
     /// What the client sent last is no request.
@@ -84,6 +110,7 @@ impl Connection {
             in_flight: VecDeque::new(),
             requests: 0,
             window: Window(Window::START),
+            turn: Turn::default(),
             strangers_until: Instant::now() + config.greeting,
             broken: false,
             session,
@@ -148,7 +175,14 @@ impl Connection {
         while !self.session.closing {
             self.parser.trust(self.session.authenticated);
             match self.parser.next(&mut self.input) {
-                Ok(Some(command)) => self.serve(&command).await?,
+                Ok(Some(command)) => {
+                    let before = self.output.encoder.out.len();
+                    self.serve(&command).await?;
+                    let grown = self.output.encoder.out.len().saturating_sub(before);
+                    if self.turn.is_over(command.bytes(), grown) {
+                        yield_now().await;
+                    }
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     self.settle().await?;

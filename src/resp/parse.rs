@@ -109,6 +109,11 @@ pub struct Command {
 }
 
 impl Command {
+    /// How many bytes it had on the wire.
+    pub fn bytes(&self) -> usize {
+        self.frame.len()
+    }
+
     /// The arguments after the first `from`; `from` is below the number of arguments.
     pub fn args(&self, from: usize) -> Args<'_> {
         Args { frame: &self.frame, spans: &self.spans[from..] }

@@ -67,6 +67,8 @@ pub(crate) enum Refused {
     ReplyTooLong { max: usize },
     #[error("ERR a pattern of {bytes} bytes is more than the {max} allowed")]
     PatternTooLong { bytes: usize, max: usize },
+    #[error("ERR patterns of {bytes} bytes together are more than the {max} allowed")]
+    PatternsTooLong { bytes: usize, max: usize },
     #[error("ERR at most {max} names or patterns at a time")]
     TooManyNames { max: usize },
     /// The time to authenticate is over; the connection is closed.

@@ -108,3 +108,42 @@ async fn a_client_that_reads_late_gets_everything() {
     assert_eq!(replies.len(), 300);
     assert!(replies.iter().all(|reply| reply.bytes() == Some(&value)));
 }
+
+/// How many of `commands`, sent together, had been run each time that others had their turn. A SET before each of them is how it is seen.
+async fn turns(face: &Face, command: &str, commands: usize) -> Vec<usize> {
+    let mut raw = face.raw().await;
+    raw.send(format!("SET k v\r\n{command}\r\n").repeat(commands)).await;
+    let mut seen = vec![0];
+    until("all are run", || {
+        let run = face.fake.state().log.len();
+        if seen.last() != Some(&run) {
+            seen.push(run);
+        }
+        run == commands
+    })
+    .await;
+    seen
+}
+
+#[tokio::test]
+async fn a_connection_gives_others_their_turn_after_what_costs_much() {
+    let face = Face::start().await;
+    // 12 KB, which come in one read: the dearest patterns that are taken.
+    let seen = turns(&face, &format!("CONFIG GET {}", "?".repeat(1024)), 12).await;
+    assert!(seen.windows(2).all(|two| two[1] - two[0] <= 4), "{seen:?}");
+    let face = Face::start().await;
+    // No more than the requests that are under way together may be, and what is cheap is not stopped at every step.
+    let seen = turns(&face, "NOPE", 600).await;
+    assert!(seen.windows(2).all(|two| two[1] - two[0] <= 128), "{seen:?}");
+}
+
+#[tokio::test]
+async fn patterns_are_bounded_together() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    raw.ask(&format!("CONFIG GET{}", " [a-z]*".repeat(170)), "*").await;
+    let mut raw = face.raw().await;
+    let refused = "-ERR patterns of 1026 bytes together are more than the 1024 allowed/";
+    raw.ask(&format!("CONFIG GET{}", " [a-z]*".repeat(171)), refused).await;
+    raw.ask("PING", "+PONG/").await;
+}

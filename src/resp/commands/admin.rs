@@ -8,7 +8,7 @@ use super::connection::REDIS_VERSION;
 use super::{arity, is, text};
 use crate::config::Durability;
 use crate::resp::encode::Encoder;
-use crate::resp::glob::Glob;
+use crate::resp::glob::{Glob, PATTERNS_BYTES_MAX};
 use crate::resp::parse::{ARGUMENT_BYTES_MAX, Args};
 use crate::resp::refuse::Refused;
 use crate::resp::session::Session;
@@ -123,6 +123,11 @@ fn settings(session: &Session) -> Vec<(&'static str, String)> {
 
 pub(crate) fn config_get(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
     few(args)?;
+    let bytes = args.iter(2).map(<[u8]>::len).sum();
+    // One alone has a bound of its own.
+    if bytes > PATTERNS_BYTES_MAX && args.len() > 3 {
+        return Err(Refused::PatternsTooLong { bytes, max: PATTERNS_BYTES_MAX });
+    }
     let patterns: Vec<Glob> = args.iter(2).map(|pattern| Glob::new(&pattern.to_ascii_lowercase())).collect::<Result<_, _>>()?;
     let mut found = settings(session);
     found.retain(|(name, _)| patterns.iter().any(|pattern| pattern.matches(name.as_bytes())));

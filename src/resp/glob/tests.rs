@@ -2,6 +2,41 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Whether the head of `pattern`, which is not `*`, takes `symbol`, and how long that head is: by the definition.
+fn one(pattern: &[u8], symbol: u8) -> (bool, usize) {
+    match pattern {
+        [b'?', ..] => (true, 1),
+        [b'\\', escaped, ..] => (*escaped == symbol, 2),
+        [b'[', class @ ..] => class_takes(class, symbol),
+        [plain, ..] => (*plain == symbol, 1),
+        [] => (false, 0),
+    }
+}
+
+fn class_takes(class: &[u8], symbol: u8) -> (bool, usize) {
+    let negated = class.first() == Some(&b'^');
+    let mut at = usize::from(negated);
+    let mut hit = false;
+    loop {
+        match &class[at..] {
+            [] => return (hit != negated, at + 1),
+            [b']', ..] => return (hit != negated, at + 2),
+            [b'\\', escaped, ..] => {
+                hit |= *escaped == symbol;
+                at += 2;
+            }
+            [from, b'-', to, ..] if *to != b']' => {
+                hit |= (*from.min(to)..=*from.max(to)).contains(&symbol);
+                at += 3;
+            }
+            [plain, ..] => {
+                hit |= *plain == symbol;
+                at += 1;
+            }
+        }
+    }
+}
+
 /// The definition, without any cleverness.
 fn reference(pattern: &[u8], text: &[u8]) -> bool {
     match pattern {
@@ -60,6 +95,17 @@ fn a_pattern_beyond_the_bound_is_refused() {
 }
 
 proptest! {
+    /// Ranges over all bytes, across the words of the set.
+    #[test]
+    fn a_class_is_the_set_of_what_it_takes(class in proptest::collection::vec(prop_oneof![any::<u8>(), Just(b'-'), Just(b'^')], 0..12)) {
+        let pattern = [b"[", &class[..]].concat();
+        let (set, length) = head(&pattern);
+        let mut takes = Vec::new();
+        set.each(|byte| takes.push(byte));
+        let expected: Vec<usize> = (0..=u8::MAX).filter(|byte| one(&pattern, *byte).0).map(usize::from).collect();
+        prop_assert_eq!((takes, length), (expected, one(&pattern, 0).1));
+    }
+
     #[test]
     fn same_as_the_definition(pattern in r"[ab*?\[\]^\\-]{0,8}", text in "[ab*]{0,8}") {
         prop_assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), reference(pattern.as_bytes(), text.as_bytes()));
