@@ -179,6 +179,8 @@ impl Connection {
                     let before = self.output.encoder.out.len();
                     self.serve(&command).await?;
                     let grown = self.output.encoder.out.len().saturating_sub(before);
+                    // Before the next command has its reply: what a reader does not take must not pile up.
+                    self.output.write_if_full().await?;
                     if self.turn.is_over(command.bytes(), grown) {
                         yield_now().await;
                     }

@@ -147,3 +147,19 @@ async fn patterns_are_bounded_together() {
     raw.ask(&format!("CONFIG GET{}", " [a-z]*".repeat(171)), refused).await;
     raw.ask("PING", "+PONG/").await;
 }
+
+#[tokio::test]
+async fn replies_of_the_node_itself_are_made_as_they_are_read() {
+    let face = Face::start().await;
+    let mut other = face.client().await;
+    let mut raw = face.raw().await;
+    // One read of the server; 30 KB or so for each, which nobody takes.
+    raw.send("COMMAND DOCS\r\n".repeat(1100)).await;
+    for _ in 0..1000 {
+        other.command(&[b"PING"]).await.unwrap();
+    }
+    let stats = other.command(&[b"INFO", b"stats"]).await.unwrap();
+    let stats = std::str::from_utf8(stats.bytes().unwrap()).unwrap().to_owned();
+    let run = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).unwrap().parse::<usize>().unwrap() - 1001;
+    assert!((1..800).contains(&run), "{run} replies were made, of which none was read");
+}
