@@ -39,6 +39,9 @@ pub(super) enum Failure {
     /// A write was sent and brought no answer.
     #[error("{0}; whether it was applied is unknown")]
     OutcomeUnknown(ClientError),
+    /// A command that changes key after key came no further.
+    #[error("{cause}; that was key {at} of {keys}: those before it were applied, those after it were not tried")]
+    OfSeveral { cause: Box<Self>, at: usize, keys: usize },
     /// The HTTP call brought no answer.
     #[error("{address}: {}", in_words(cause))]
     Call { address: Box<str>, cause: ureq::Error, sent_write: bool },
@@ -119,10 +122,11 @@ impl Failure {
 
     fn code(&self) -> u8 {
         match self {
+            Self::OfSeveral { cause, .. } => cause.code(),
+            Self::Refused(refusal) if refusal.may_have_been_applied() => UNKNOWN_OUTCOME,
             Self::Refused(refusal) => match refusal.code() {
                 "NOTQUORATE" => NOT_QUORATE,
                 "TIMEOUT" => UNKNOWN_OUTCOME,
-                "REFUSED" | "DISKSLOW" if refusal.to_string().contains("may have been applied") => UNKNOWN_OUTCOME,
                 _ => FAILED,
             },
             Self::Problem { may_be_applied: true, .. } | Self::OutcomeUnknown(_) => UNKNOWN_OUTCOME,

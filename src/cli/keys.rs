@@ -116,9 +116,13 @@ impl Del {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let mut session = Session::open(globals, &self.within).await?.named(&self.named);
         let mut removed = 0;
-        for key in &self.keys {
-            let reply = session.write(&[b"DEL", key.as_bytes()]).await?;
-            removed += session.number(&reply)?;
+        for (at, key) in (1..).zip(&self.keys) {
+            let reply = session.write(&[b"DEL", key.as_bytes()]).await;
+            let number = reply.and_then(|reply| session.number(&reply));
+            removed += number.map_err(|cause| match self.keys.len() {
+                1 => cause,
+                keys => Failure::OfSeveral { cause: Box::new(cause), at, keys },
+            })?;
         }
         say(globals, removed, &json!({ "removed": removed }))
     }

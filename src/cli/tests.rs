@@ -43,3 +43,16 @@ fn what_a_cause_only_repeats_is_said_once() {
     let said = Failure::Start(refused.into()).explain();
     assert_eq!(said.matches("another member has this name").count(), 1, "{said}");
 }
+
+#[test]
+fn one_unknown_outcome_among_many_is_an_unknown_outcome() {
+    let refused = |text: &str| Failure::Refused(crate::resp::client::Refusal { text: text.to_owned() });
+    let code = |failure: &Failure| failure.exit_code();
+    let several = "OVERLOADED the node has too much to do; 11 of 41 keys were applied, 29 may have been applied, 1 was not";
+    assert_eq!(code(&refused(several)), ExitCode::from(4));
+    assert_eq!(code(&refused("STOPPING the node is stopping; the write may have been applied")), ExitCode::from(4));
+    assert_eq!(code(&refused("OVERLOADED the node has too much to do; 2 of 3 keys were applied, 1 was not")), ExitCode::from(1));
+    let second = Failure::OfSeveral { cause: Box::new(refused("NOTQUORATE ONE needs 1 replicas, 0 can be reached")), at: 2, keys: 3 };
+    assert_eq!(code(&second), ExitCode::from(3));
+    assert!(second.explain().ends_with("; that was key 2 of 3: those before it were applied, those after it were not tried"));
+}

@@ -62,6 +62,11 @@ impl Refusal {
     pub fn code(&self) -> &str {
         self.text.split(' ').next().unwrap_or_default()
     }
+
+    /// Whether the server says that it does not know the outcome of a change, be it of one key among many.
+    pub fn may_have_been_applied(&self) -> bool {
+        self.text.contains("may have been applied")
+    }
 }
 
 /// A command that brought no reply to use.

@@ -121,20 +121,27 @@ pub(crate) struct Extent {
     pub keys: usize,
     /// Keys whose change was applied.
     pub applied: usize,
+    /// Keys whose change may have been applied.
+    pub unknown: usize,
 }
 
 impl Extent {
     /// What is now true of the key that failed, and of the others.
     fn describe(self, may_be_applied: bool) -> String {
-        let this = match (self.writes, may_be_applied) {
-            (false, _) => return String::new(),
-            (true, true) => "the write may have been applied",
-            (true, false) => "nothing was applied",
-        };
-        match (self.keys, may_be_applied) {
-            (0 | 1, _) => format!("; {this}"),
-            (keys, true) => format!("; {this} for one key; {} of {keys} keys were applied", self.applied),
-            (keys, false) => format!("; nothing was applied for one key; {} of {keys} keys were applied", self.applied),
+        let Self { writes, keys, applied, unknown } = self;
+        let refused = keys.saturating_sub(applied + unknown);
+        match (writes, keys, may_be_applied) {
+            (false, ..) => String::new(),
+            (true, 0 | 1, true) => "; the write may have been applied".to_owned(),
+            (true, 0 | 1, false) => "; nothing was applied".to_owned(),
+            // Each key is a request of its own: one error is for all of them, so it counts them.
+            (true, ..) if refused == keys => "; nothing was applied".to_owned(),
+            (true, ..) => {
+                let unknown = if unknown > 0 { format!(", {unknown} may have been applied") } else { String::new() };
+                let were = if refused == 1 { "was" } else { "were" };
+                let refused = if refused > 0 { format!(", {refused} {were} not") } else { String::new() };
+                format!("; {applied} of {keys} keys were applied{unknown}{refused}")
+            }
         }
     }
 }
@@ -150,7 +157,7 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         RequestError::BadToken => "ERR the causal token is not one that CTX.GET of this key gave".to_owned(),
         RequestError::Unseen => format!("TRYAGAIN {error}{}", nothing()),
         RequestError::BadRequestId => "ERR REQ does not go before this command: what it answers is not kept".to_owned(),
-        RequestError::NoKeyspace => "ERR there is no such keyspace any more; SELECT another".to_owned(),
+        RequestError::NoKeyspace => format!("ERR there is no such keyspace any more; SELECT another{}", nothing()),
         RequestError::Unsatisfiable { level, required, replicas } => {
             format!("NOTQUORATE {level} needs {required} replicas, the keyspace has {replicas}{}", nothing())
         }

@@ -116,31 +116,38 @@ fn weight(reply: &Reply) -> usize {
     }
 }
 
+/// The error that the command is answered with, if there is one: of several the first, but of a change one that leaves its outcome open, because
+/// who reads that nothing was applied asks again.
+fn failed(shape: Shape, writes: bool, outcomes: &[Outcome]) -> Option<&RequestError> {
+    let absent = |error: &&RequestError| shape == Shape::Each && matches!(error, RequestError::WrongKind);
+    let mut errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).filter(|error| !absent(error));
+    let open = if writes { errors.clone().find(|error| error.may_be_applied()) } else { None };
+    open.or_else(|| errors.next())
+}
+
 /// Writes the reply for the outcomes of all requests of one command, element by element: the client's pace bounds what waits for it.
 pub(crate) async fn answer(shape: Shape, writes: bool, outcomes: Outcomes, data: &dyn Data, to: &mut Output) -> io::Result<()> {
     if outcomes.too_long() {
         to.encoder.error(&Refused::ReplyTooLong { max: REPLY_BYTES_MAX }.to_string());
         return Ok(());
     }
-    let keys = outcomes.list.len();
-    let applied = outcomes.list.iter().filter(|outcome| outcome.is_ok()).count();
-    let mut replies: SmallVec<[Reply; 1]> = SmallVec::with_capacity(keys);
-    for outcome in outcomes.list {
-        let error = match outcome {
-            Ok(answer) => {
-                replies.push(answer.reply);
-                continue;
-            }
-            Err(RequestError::WrongKind) if shape == Shape::Each => {
-                replies.push(Reply::Nil);
-                continue;
-            }
-            Err(RequestError::NotAnInteger) if shape == Shape::FieldNumber => "ERR hash value is not an integer".to_owned(),
-            Err(error) => request_error(&error, Extent { writes, keys, applied }, &data.topology()),
+    if let Some(error) = failed(shape, writes, &outcomes.list) {
+        let extent = Extent {
+            writes,
+            keys: outcomes.list.len(),
+            applied: outcomes.list.iter().filter(|outcome| outcome.is_ok()).count(),
+            unknown: outcomes.list.iter().filter(|outcome| outcome.as_ref().is_err_and(RequestError::may_be_applied)).count(),
         };
-        to.encoder.error(&error);
+        let line = match error {
+            RequestError::NotAnInteger if shape == Shape::FieldNumber => "ERR hash value is not an integer".to_owned(),
+            error => request_error(error, extent, &data.topology()),
+        };
+        to.encoder.error(&line);
         return Ok(());
     }
+    // What is left of the errors is what the shape takes for nothing.
+    let replies: SmallVec<[Reply; 1]> =
+        outcomes.list.into_iter().map(|outcome| outcome.map_or(Reply::Nil, |answer| answer.reply)).collect();
     match shape {
         Shape::Ok => to.encoder.ok(),
         Shape::Sum => to.encoder.integer(replies.iter().map(number).sum()),

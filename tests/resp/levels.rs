@@ -192,16 +192,32 @@ async fn errors_say_what_is_now_true() {
     let unseen =
         "-TRYAGAIN the replicas of this level have not seen all that the token covers; try again, or read again; nothing was applied/";
     next(RequestError::Unseen, "CTX.SET k v T1", unseen).await;
-    next(
-        RequestError::Overloaded,
-        "MSET a 1 b 2 c 3",
-        "-OVERLOADED the node has too much to do; nothing was applied for one key; 2 of 3 keys were applied/",
-    )
-    .await;
+    next(RequestError::Overloaded, "MSET a 1 b 2 c 3", "-OVERLOADED the node has too much to do; 2 of 3 keys were applied, 1 was not/")
+        .await;
     face.fake.state().loading = true;
     raw.ask("GET k", "-LOADING ").await;
     let mut raw = face.raw().await;
     raw.ask("PING", "+PONG/").await;
+}
+
+#[tokio::test]
+async fn a_command_of_several_keys_says_first_what_is_not_known() {
+    let face = Face::start().await;
+    let mut raw = face.raw().await;
+    let late = |may_be_applied| {
+        let (level, missing) = (Consistency::Two, vec![NodeId(2)]);
+        Some(RequestError::TimedOut { level, acked: 1, required: 2, missing, may_be_applied })
+    };
+    let text = "-TIMEOUT TWO: 1 of 2 replicas answered in time; missing b@west";
+    face.fake.state().script.extend([Some(RequestError::Overloaded), late(true), None, late(true)]);
+    raw.ask("MSET a 1 b 2 c 3 d 4 e 5", &format!("{text}; 2 of 5 keys were applied, 2 may have been applied, 1 was not/")).await;
+    face.fake.state().script.extend([late(false), late(false)]);
+    raw.ask("DEL a b", &format!("{text}; nothing was applied/")).await;
+    face.fake.state().script.extend([None, Some(RequestError::NoKeyspace)]);
+    raw.ask("DEL a b", "-ERR there is no such keyspace any more; SELECT another; 1 of 2 keys were applied, 1 was not/").await;
+    // A read changes nothing, whatever became of it.
+    face.fake.state().script.extend([Some(RequestError::Overloaded), Some(RequestError::Stopping)]);
+    raw.ask("MGET a b", "-OVERLOADED the node has too much to do/").await;
 }
 
 #[tokio::test]

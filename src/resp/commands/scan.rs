@@ -221,7 +221,7 @@ async fn clear(session: &mut Session) -> Result<(), RequestError> {
 
 /// The error of a walk; a walk that clears has done so in an unknown part of the partitions.
 fn fail(session: &Session, error: &RequestError, clears: bool, to: &mut Encoder) {
-    let extent = Extent { writes: clears, keys: 1, applied: 0 };
+    let extent = Extent { writes: clears, keys: 1, applied: 0, unknown: 0 };
     let mut line = request_error(error, extent, &session.server.data.topology());
     if clears {
         line.push_str("; other partitions may have been cleared");

@@ -19,7 +19,7 @@ fn topology() -> Topology {
 }
 
 fn line(error: &RequestError, writes: bool) -> String {
-    request_error(error, Extent { writes, keys: 1, applied: 0 }, &topology())
+    request_error(error, Extent { writes, keys: 1, applied: 0, unknown: 0 }, &topology())
 }
 
 #[test]
@@ -66,11 +66,16 @@ fn a_refusal_names_who_refused_and_why() {
 
 #[test]
 fn an_error_of_one_key_of_several_does_not_speak_for_the_others() {
-    let extent = Extent { writes: true, keys: 3, applied: 2 };
-    assert_eq!(
-        request_error(&RequestError::Overloaded, extent, &topology()),
-        "OVERLOADED the node has too much to do; nothing was applied for one key; 2 of 3 keys were applied"
-    );
+    let told = |applied, unknown| {
+        let extent = Extent { writes: true, keys: 41, applied, unknown };
+        request_error(&RequestError::Overloaded, extent, &topology())
+    };
+    let text = "OVERLOADED the node has too much to do";
+    assert_eq!(told(11, 29), format!("{text}; 11 of 41 keys were applied, 29 may have been applied, 1 was not"));
+    assert_eq!(told(11, 30), format!("{text}; 11 of 41 keys were applied, 30 may have been applied"));
+    assert_eq!(told(39, 0), format!("{text}; 39 of 41 keys were applied, 2 were not"));
+    assert_eq!(told(0, 1), format!("{text}; 0 of 41 keys were applied, 1 may have been applied, 40 were not"));
+    assert_eq!(told(0, 0), format!("{text}; nothing was applied"));
 }
 
 #[test]

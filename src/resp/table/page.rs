@@ -26,7 +26,8 @@ talks to: a replica says so by its own clock, and refuses with `CLOCK` while tha
 
 Client libraries that wrap pipelines in `MULTI` must be told not to (redis-py: `pipeline(transaction=False)`).
 
-Errors say what is now true:
+Errors say what is now true. A command that changes several keys has one error for all of them, which counts: `11 of 41 keys were applied,
+29 may have been applied, 1 was not`. Its code is that of a key whose outcome is not known, if there is one.
 
 | error | meaning |
 |---|---|
