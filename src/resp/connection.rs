@@ -242,7 +242,13 @@ impl Connection {
             Run::Local(run) => {
                 self.settle().await?;
                 self.session.named = None;
-                return Ok(run(&mut self.session, args, &mut self.output.encoder));
+                let known = self.session.authenticated;
+                let result = run(&mut self.session, args, &mut self.output.encoder);
+                // After `RESET` the client has its time again. Who never authenticated has not: a stranger would keep its place by resetting.
+                if known && !self.session.authenticated {
+                    self.strangers_until = Instant::now() + self.session.server.config.greeting;
+                }
+                return Ok(result);
             }
             Run::Prefix => Ok(Err(Refused::Prefix { prefix: "CL", name: spec.name })),
         };

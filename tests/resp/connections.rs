@@ -180,6 +180,34 @@ async fn a_stranger_keeps_no_place() {
 }
 
 #[tokio::test]
+async fn a_client_that_resets_has_time_to_authenticate_again() {
+    let greeting = Duration::from_secs(1);
+    let face = Face::with(RespConfig { password: Some(Secret::new("pw")), greeting, ..RespConfig::default() }).await;
+    let mut known = face.raw().await;
+    known.ask("AUTH pw", "+OK/").await;
+    tokio::time::sleep(greeting).await;
+    known.ask("RESET", "+RESET/").await;
+    known.ask("PING", "-NOAUTH Authentication required./").await;
+    known.ask("AUTH pw", "+OK/").await;
+    known.ask("RESET", "+RESET/").await;
+    known.expect("-NOAUTH the time to authenticate is over/").await;
+    known.expect_end().await;
+}
+
+#[tokio::test]
+async fn a_stranger_does_not_keep_its_place_by_resetting() {
+    let greeting = Duration::from_millis(200);
+    let face = Face::with(RespConfig { password: Some(Secret::new("pw")), greeting, ..RespConfig::default() }).await;
+    let mut stranger = face.raw().await;
+    let resetting = async {
+        while stranger.0.write_all(b"RESET\r\n").await.is_ok() {
+            tokio::time::sleep(greeting / 10).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), resetting).await.expect("the connection is closed");
+}
+
+#[tokio::test]
 async fn stopping_finishes_what_is_under_way() {
     let face = Face::start().await;
     let mut idle = face.raw().await;
