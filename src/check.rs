@@ -181,6 +181,24 @@ pub enum Unusable {
         /// What it did.
         name: Box<str>,
     },
+    /// Nobody can tell how many replicas were asked.
+    #[error(
+        "line {line}: {level:?} does not tell how many replicas were asked; record a level as CL takes it, not DEFAULT, or none for QUORUM"
+    )]
+    UnknownLevel {
+        /// Which, from 1.
+        line: usize,
+        /// What stands there.
+        level: Box<str>,
+    },
+    /// Nobody can tell by how much was counted.
+    #[error("line {line}: an increment is by a 64-bit integer, not by {value}")]
+    NoIncrement {
+        /// Which, from 1.
+        line: usize,
+        /// What stands there.
+        value: Box<str>,
+    },
     /// A process began an operation before its last one had ended.
     #[error("line {line}: the process has an operation under way")]
     TwoAtOnce {
@@ -277,7 +295,7 @@ fn violations<'h>(
         Model::Register if options.linearizable => whole(linear::check(Machine::Register, operations)?),
         Model::Lock => whole(linear::check(Machine::Lock, operations)?),
         Model::Set => whole(set::check(operations)),
-        Model::Counter => whole(counter::check(operations)),
+        Model::Counter => whole(counter::check(operations)?),
         Model::Converge => whole(converge::check(operations)),
         Model::Register | Model::Hash | Model::Session => {
             let check = if model == Model::Session { register::check_session } else { register::check };

@@ -309,6 +309,15 @@ fn what_bench_records_of_a_healthy_node_is_as_promised() {
         assert_eq!(verdict.status.code(), Some(0), "{model}: {}{}", text(&verdict.stdout), text(&verdict.stderr));
     }
     assert_eq!(quorate(&format!("check {file} --model register")).status.code(), Some(2), "nothing went wrong, so nothing was shown");
+
+    // Without a level each line has the one that the keyspace gives it.
+    let run = quorate(&format!("bench --record {file} --target {target} --clients 2 --seconds 1 --rate 200"));
+    assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
+    let recorded = std::fs::read_to_string(&file).unwrap();
+    let level = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["level"].clone();
+    assert!(recorded.lines().all(|line| level(line) == "LOCAL_QUORUM" || line.contains("final-read")), "{recorded}");
+    let verdict = quorate(&format!("check {file} --model register --min-faults 0 --min-overlaps 0 --min-operations 10"));
+    assert_eq!(verdict.status.code(), Some(0), "{}", text(&verdict.stderr));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::history::Action;
 use super::operation::{Operation, meets};
-use super::{Rule, Violation};
+use super::{Rule, Unusable, Violation};
 
 /// The number that a value is, or says in decimal digits; nothing is 0.
 pub(super) fn number(value: &Value) -> Option<i128> {
@@ -16,21 +16,35 @@ pub(super) fn number(value: &Value) -> Option<i128> {
     }
 }
 
+/// By how much an increment counts. One that was left out would make what the others brought look like too much.
+fn by(increment: &Operation<'_>) -> Result<i128, Unusable> {
+    let value = &increment.call.value;
+    let by = if value.is_null() { None } else { number(value) };
+    by.ok_or_else(|| Unusable::NoIncrement { line: increment.begin + 1, value: value.to_string().into() })
+}
+
 /// The first violation among the operations on one counter, which are in the order of their beginnings.
-pub(super) fn check<'h>(operations: &[Operation<'h>]) -> Option<Violation<'h>> {
+///
+/// # Errors
+/// [`Unusable::NoIncrement`].
+pub(super) fn check<'h>(operations: &[Operation<'h>]) -> Result<Option<Violation<'h>>, Unusable> {
     let possible = |f: Action| of(operations, f).filter(|operation| operation.possible());
-    let increments = possible(Action::Increment).filter_map(|operation| Some((operation, number(&operation.call.value)?)));
+    let increments = possible(Action::Increment).map(|operation| Ok((operation, by(operation)?)));
     // What a removal has seen is gone, and part of what it may have seen can be.
     let changes = Changes {
         all: operations,
-        increments: increments.collect(),
+        increments: increments.collect::<Result<_, Unusable>>()?,
         removes: possible(Action::Remove).chain(possible(Action::Write)).collect(),
     };
     let mut reads: Vec<_> = operations.iter().filter(|operation| operation.call.f.is_read() && operation.done()).collect();
     reads.sort_by_key(|read| read.begin);
+    Ok(broken(&reads, &changes))
+}
+
+fn broken<'h>(reads: &[&Operation<'h>], changes: &Changes<'_, 'h>) -> Option<Violation<'h>> {
     let only_rises = changes.removes.is_empty() && changes.increments.iter().all(|(_, by)| *by >= 0);
     let mut shown: Vec<(&Operation<'h>, i128)> = Vec::new();
-    for read in reads {
+    for &read in reads {
         let Some(value) = number(read.answer()) else {
             let says = format!("{} reads no number", read.who());
             return Some(Violation::new(
@@ -39,7 +53,7 @@ pub(super) fn check<'h>(operations: &[Operation<'h>]) -> Option<Violation<'h>> {
                 changes.increments.iter().map(|(increment, _)| *increment).take(1).chain([read]),
             ));
         };
-        if let Some(violation) = out_of_bounds(read, value, &changes) {
+        if let Some(violation) = out_of_bounds(read, value, changes) {
             return Some(violation);
         }
         if only_rises {

@@ -1,5 +1,6 @@
 //! Lines paired to operations, and what one operation must know of another.
 
+use quorate_dynamo::Consistency;
 use serde_json::Value;
 
 use super::Unusable;
@@ -79,14 +80,19 @@ impl<'h> Operation<'h> {
     }
 }
 
-/// How many replicas a level asks, as far as its name alone tells.
-fn strength(level: Option<&str>) -> usize {
-    // A deadline may follow: `QUORUM,TIMEOUT=1s`.
-    let name = level.map(|level| level.split(',').next().unwrap_or_default().to_ascii_uppercase());
-    match name.as_deref() {
-        None | Some("QUORUM" | "EACH_QUORUM" | "SERIAL") => 1,
-        Some("ALL") => MEETS,
-        Some(_) => 0,
+/// How many replicas a level asks, as far as its name alone tells; `None` if it does not tell. It is read as `CL` reads it: a deadline may stand before
+/// or after it, as in `QUORUM,TIMEOUT=1s`.
+fn strength(level: Option<&str>) -> Option<usize> {
+    let Some(level) = level.map(str::to_ascii_uppercase) else { return Some(1) };
+    let names: Vec<&str> = level.split(',').map(str::trim).filter(|part| !part.starts_with("TIMEOUT=")).collect();
+    match names.join(",").as_str() {
+        "SERIAL" => Some(1),
+        "LOCAL_SERIAL" | "ANY" => Some(0),
+        name => name.parse().ok().map(|level| match level {
+            Consistency::All => MEETS,
+            Consistency::Quorum | Consistency::EachQuorum => 1,
+            _ => 0,
+        }),
     }
 }
 
@@ -123,7 +129,8 @@ pub(super) fn operations(events: &[Event]) -> Result<Vec<Operation<'_>>, Unusabl
                 let strength = match event.f {
                     Action::FinalRead if destroyed => 1,
                     Action::FinalRead => MEETS,
-                    _ => strength(event.level.as_deref()),
+                    _ => strength(event.level.as_deref())
+                        .ok_or_else(|| Unusable::UnknownLevel { line, level: event.level.clone().unwrap_or_default() })?,
                 };
                 if open.insert(event.process, found.len()).is_some() {
                     return Err(Unusable::TwoAtOnce { line });

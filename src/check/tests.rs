@@ -203,6 +203,31 @@ fn the_search_for_an_order_gives_up_instead_of_passing() {
     assert_eq!(check(history.events(), Model::Register, &options), Err(Unusable::TooHard { key: "k".into() }));
 }
 
+/// A read and a write of the register at these levels, of which the read sees nothing.
+fn at_levels(level: &str) -> Result<Option<Rule>, Unusable> {
+    let mut history = History::default();
+    for (process, f) in [(0, Action::Write), (1, Action::Read)] {
+        let value = if process == 0 { Value::from(1) } else { Value::Null };
+        history.invoke(Call { level: Some(level.into()), ..Call::new(process, f, "k", value) }, 10 * process);
+        history.ok(process, Value::Null, 10 * process + 1);
+    }
+    let report = check(history.events(), Model::Register, &Options { least: Least::NOTHING, ..Options::default() })?;
+    Ok(report.counterexample.map(|found| found.rule))
+}
+
+#[test]
+fn levels_are_read_as_the_prefix_reads_them() {
+    for level in ["QUORUM", "quorum", "QUORUM,TIMEOUT=1s", "TIMEOUT=1s,QUORUM", "timeout=1s, all", "EACH_QUORUM", "SERIAL"] {
+        assert_eq!(at_levels(level), Ok(Some(Rule::Lost)), "{level}");
+    }
+    for level in ["ONE", "LOCAL_QUORUM", "TIMEOUT=1s,LOCAL_QUORUM", "R=2,W=2", "TIMEOUT=1s,W=2,R=2", "ANY", "LOCAL_SERIAL"] {
+        assert_eq!(at_levels(level), Ok(None), "{level}");
+    }
+    for level in ["UNKNOWN", "DEFAULT", "TIMEOUT=1s", "", "QUORUM,ALL", "QUORUMS"] {
+        assert_eq!(at_levels(level), Err(Unusable::UnknownLevel { line: 1, level: level.into() }), "{level}");
+    }
+}
+
 #[test]
 fn what_is_recorded_is_read_again() {
     let mut history = History::default();

@@ -1,6 +1,7 @@
 //! `quorate bench`: a load generator for anything that speaks RESP, whose percentiles do not leave out the requests that a stall kept back.
 
 mod chronicle;
+mod levels;
 mod load;
 mod pace;
 mod record;

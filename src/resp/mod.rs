@@ -22,3 +22,4 @@ mod work;
 
 pub use serve::serve;
 pub use server::RespConfig;
+pub(crate) use session::{Asked, Wanted};

@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use super::levels::Levels;
 use super::script::{Kind, Script};
 use super::{Bench, Target};
 use crate::check::{Action, Call, History};
@@ -119,6 +120,13 @@ impl Run {
         Ok(client)
     }
 
+    /// A connection with its levels, which go into the record.
+    async fn connect_knowing(&self, target: &Target) -> Result<(Client, Levels), ClientError> {
+        let mut client = self.connect(target).await?;
+        let levels = Levels::of(&mut client, self.keyspace.as_deref()).await?;
+        Ok((client, levels))
+    }
+
     /// One client at its target, which may go and come back.
     async fn client(&self, number: u64, target: &Target) {
         let mut connection = None;
@@ -127,14 +135,15 @@ impl Run {
             sleep_until(due.min(self.end)).await;
             // Who was held up does not hurry afterwards.
             due = (due + self.pause).max(Instant::now());
-            let Some(client) = &mut connection else {
-                connection = self.connect(target).await.ok();
+            let Some((client, levels)) = &mut connection else {
+                connection = self.connect_knowing(target).await.ok();
                 due = if connection.is_some() { due } else { due + AGAIN };
                 continue;
             };
             let generation = (self.start.elapsed().as_nanos() / GENERATION.as_nanos()) as u32;
             let (call, words) = self.script.borrow_mut().next(number, generation);
-            if !self.ask(client, Call { node: Some(target.address.as_str().into()), ..call }, &words).await {
+            let level = Some(levels.effective(call.level.as_deref(), call.f.is_read()));
+            if !self.ask(client, Call { node: Some(target.address.as_str().into()), level, ..call }, &words).await {
                 connection = None;
             }
         }
@@ -206,7 +215,7 @@ pub(super) fn not_applied(cause: &ClientError) -> bool {
     let claims = |refusal: &Refusal| match refusal.code() {
         "TIMEOUT" => refusal.text.contains("nothing was applied"),
         "STOPPING" => false,
-        _ => !refusal.text.contains("may have been applied"),
+        _ => !refusal.may_have_been_applied(),
     };
     matches!(cause, ClientError::Refused(refusal) if claims(refusal))
 }
