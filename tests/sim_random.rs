@@ -72,4 +72,17 @@ fn a_scenario_that_means_nothing_is_refused() {
     assert!(matches!(Scenario::read(&text("[[step]]\nat = \"1s\"")), Err(ScenarioError::BadStep { .. })));
     assert!(matches!(Scenario::read(&text("[[step]]\nat = \"1s\"\ncrash = \"dc2-1\"")), Err(ScenarioError::NoSuchPlace { .. })));
     assert!(matches!(Scenario::read(&text("[[step]]\nat = \"soon\"\nheal = true")), Err(ScenarioError::BadTime { .. })));
+    // Each of these would end with "every promise was kept".
+    let step = |rest: &str| Scenario::read(&text(&format!("[[step]]\nat = \"500ms\"\n{rest}")));
+    assert!(step("heal = true").is_ok());
+    assert!(matches!(step("heal = true\ncrash = \"dc1-1\""), Err(ScenarioError::BadStep { .. })));
+    assert!(matches!(step("stop = \"dc1-1\"\ncrash = \"dc1-1\""), Err(ScenarioError::BadStep { .. })));
+    assert!(matches!(step("heal = false"), Err(ScenarioError::BadStep { .. })));
+    assert!(matches!(step("cut = [\"dc1\"]"), Err(ScenarioError::NobodyCut { .. })));
+    assert!(matches!(step("mute = []"), Err(ScenarioError::NobodyCut { .. })));
+    assert!(matches!(Scenario::read(&text("[[step]]\nat = \"1s\"\nheal = true")), Err(ScenarioError::StepTooLate { .. })));
+    let whole = |levels: &str, lasts: &str| Scenario::read(&format!("datacenters = {{ dc1 = 1 }}\nlevels = {levels}\nlasts = \"{lasts}\""));
+    assert!(matches!(whole("[]", "1s"), Err(ScenarioError::NoLevels)));
+    assert!(matches!(whole("[\"ONE\"]", "150ms"), Err(ScenarioError::TooShort { least_ms: 150, .. })));
+    assert!(whole("[\"ONE\"]", "151ms").is_ok_and(|scenario| !scenario.plan.steps.is_empty()));
 }

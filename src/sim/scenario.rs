@@ -66,11 +66,36 @@ pub enum ScenarioError {
     /// It is no level.
     #[error(transparent)]
     BadLevel(#[from] quorate_dynamo::consistency::UnknownLevel),
-    /// A step does nothing, or two things.
+    /// A step does nothing, or two things, which would have one line of the table.
     #[error("the step at {at} must say one thing: cut, mute, heal, crash, restart, stop, go_on or wipe")]
     BadStep {
         /// When it was to happen.
         at: String,
+    },
+    /// It happens when nothing is asked any more.
+    #[error("the step at {at} is not before the end: move it, or let the scenario last longer than {lasts}")]
+    StepTooLate {
+        /// When it was to happen.
+        at: String,
+        /// When the scenario is over.
+        lasts: String,
+    },
+    /// It cuts off nobody from nobody.
+    #[error("the step at {at} must name who is cut off and from whom, such as cut = [\"dc1\", \"dc2\"]")]
+    NobodyCut {
+        /// When it was to happen.
+        at: String,
+    },
+    /// Nothing is asked.
+    #[error("levels = [] asks for nothing: name at least one, such as levels = [\"QUORUM\"]")]
+    NoLevels,
+    /// It is over before anything is asked.
+    #[error("lasts = {lasts:?} is too short for one request: it must be longer than {least_ms}ms")]
+    TooShort {
+        /// What was written.
+        lasts: String,
+        /// The longest that is too short.
+        least_ms: u64,
     },
     /// There is nobody to ask.
     #[error("a scenario has 1 to 9 nodes in datacenters that each have one")]
@@ -103,11 +128,21 @@ impl Scenario {
         let datacenters: Vec<String> = written.datacenters.keys().cloned().collect();
         let places = Places::new(&written.datacenters);
         let levels = written.levels.iter().map(|level| Consistency::from_str(level)).collect::<Result<Vec<_>, _>>()?;
+        if levels.is_empty() {
+            return Err(ScenarioError::NoLevels);
+        }
         let until = millis(&written.lasts)?;
+        // What asks for nothing breaks no promise, and would be said to have kept all.
+        if until <= FIRST_MS + LAST_MS {
+            return Err(ScenarioError::TooShort { lasts: written.lasts, least_ms: FIRST_MS + LAST_MS });
+        }
         let every = written.every.as_deref().map_or(Ok(500), millis)?.max(10);
         let mut steps = Vec::new();
         for step in &written.step {
             steps.extend(places.step(step)?);
+            if millis(&step.at)? >= until {
+                return Err(ScenarioError::StepTooLate { at: step.at.clone(), lasts: written.lasts });
+            }
         }
         steps.extend(load(nodes as u64, &levels, (every, until)));
         steps.sort_by_key(|step| step.at);
@@ -174,10 +209,14 @@ impl Scenario {
     }
 }
 
+/// When the first requests are made, and how long before the end the last.
+const FIRST_MS: u64 = 100;
+const LAST_MS: u64 = 50;
+
 /// A write and a read of every level from every node, again and again.
 fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<Step> {
     let mut steps = Vec::new();
-    for at in (100..until.saturating_sub(50)).step_by(every as usize) {
+    for at in (FIRST_MS..until.saturating_sub(LAST_MS)).step_by(every as usize) {
         for node in 1..=nodes {
             for (lane, &level) in levels.iter().enumerate() {
                 let client = (node * 10) as u8 + lane as u8;
@@ -224,13 +263,18 @@ impl Places {
 
     fn step(&self, written: &WrittenStep) -> Result<Vec<Step>, ScenarioError> {
         let mut actions = Vec::new();
-        if let Some([first, others @ ..]) = written.cut.as_deref() {
-            let (inside, outside) = (self.nodes(first)?, self.all(others)?);
+        let parted = |names: &[String]| match names {
+            [first, others @ ..] if !others.is_empty() => Ok((self.nodes(first)?, self.all(others)?)),
+            _ => Err(ScenarioError::NobodyCut { at: written.at.clone() }),
+        };
+        if let Some(names) = &written.cut {
+            let (inside, outside) = parted(names)?;
             actions.push(Action::Cut { from: inside.clone(), to: outside.clone() });
             actions.push(Action::Cut { from: outside, to: inside });
         }
-        if let Some([first, others @ ..]) = written.mute.as_deref() {
-            actions.push(Action::Cut { from: self.nodes(first)?, to: self.all(others)? });
+        if let Some(names) = &written.mute {
+            let (from, to) = parted(names)?;
+            actions.push(Action::Cut { from, to });
         }
         if written.heal == Some(true) {
             actions.push(Action::Heal);
@@ -247,7 +291,9 @@ impl Places {
                 actions.extend(self.nodes(name)?.into_iter().map(action));
             }
         }
-        if actions.is_empty() {
+        let lines = [written.cut.is_some(), written.mute.is_some(), written.heal.is_some()];
+        let said = lines.into_iter().chain(each.map(|(name, _)| name.is_some())).filter(|said| *said).count();
+        if said != 1 || actions.is_empty() {
             return Err(ScenarioError::BadStep { at: written.at.clone() });
         }
         let at = millis(&written.at)?;
