@@ -217,7 +217,7 @@ fn long_answer() -> Plan {
 
 /// A write that is longer than a message may be.
 fn long_write() -> Plan {
-    let script = Script::new(&[3]).queues(|queues| queues.message_bytes_max = 1_500);
+    let script = Script::new(&[3]).queues(|queues| queues.message_bytes_max = 1_500).knobs(|knobs| knobs.chunk_bytes = 200);
     script.ask(200, (1, QUORUM), Kind::Set, Deed::Add((NAMES..=255).collect())).done()
 }
 

@@ -80,11 +80,11 @@ impl Lives {
         self.draw(|_| {}).map(|(number, _)| number)
     }
 
-    fn draw(&self, change: impl FnOnce(&mut Record)) -> Result<(u32, Record), StoreError> {
+    fn draw(&self, begin: impl FnOnce(&mut Record)) -> Result<(u32, Record), StoreError> {
         // Held from reading to writing: two shards may draw at once. The generator is whole after every step.
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         let mut record = read(&*self.store)?;
-        change(&mut record);
+        begin(&mut record);
         let mut number = chance.random::<u32>();
         while number == 0 || record.numbers.contains(&number) {
             number = chance.random();

@@ -202,23 +202,7 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
     })?;
     read(store, Space::Rows, &mut |place, key, value| {
         if let Some(replica) = replicas.get_mut(&place) {
-            let (name, mut row): (Bytes, Row) = match key.first() {
-                Some(&LONG_ROW) => decode(value, "row")?,
-                _ => (Bytes::copy_from_slice(key), decode(value, "row")?),
-            };
-            let name = row_name(&name)?;
-            let mut moved = replica.remains.bury(&name, &mut row) && !row.is_empty();
-            if key.first() != Some(&LONG_ROW) && is_long(key) {
-                // Written before long names were hashed, by an engine that takes them: it moves.
-                replica.journal.batch.delete(Space::Rows, [&prefix(place.0, place.1)[..], key].concat());
-                moved = true;
-            }
-            if moved {
-                replica.journal.row(&name, &row);
-            }
-            if !row.is_empty() {
-                replica.rows.update(&name, |held| *held = row);
-            }
+            restore_row(replica, place, (key, value))?;
         } else {
             erased(place, Space::Rows, key);
         }
@@ -235,6 +219,28 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
     })?;
     known.erased = left;
     Ok((replicas, known))
+}
+
+/// Reads back a row, less what is dead of it.
+fn restore_row(replica: &mut Replica, place: (KeyspaceId, Partition), (key, value): (&[u8], &[u8])) -> Result<(), StoreError> {
+    let (name, mut row): (Bytes, Row) = match key.first() {
+        Some(&LONG_ROW) => decode(value, "row")?,
+        _ => (Bytes::copy_from_slice(key), decode(value, "row")?),
+    };
+    let name = row_name(&name)?;
+    let mut moved = replica.remains.bury(&name, &mut row) && !row.is_empty();
+    if key.first() != Some(&LONG_ROW) && is_long(key) {
+        // Written before long names were hashed, by an engine that takes them: it moves.
+        replica.journal.batch.delete(Space::Rows, [&prefix(place.0, place.1)[..], key].concat());
+        moved = true;
+    }
+    if moved {
+        replica.journal.row(&name, &row);
+    }
+    if !row.is_empty() {
+        replica.rows.update(&name, |held| *held = row);
+    }
+    Ok(())
 }
 
 type Record<'a> = dyn FnMut((KeyspaceId, Partition), &[u8], &[u8]) -> Result<(), StoreError> + 'a;

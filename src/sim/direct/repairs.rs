@@ -151,7 +151,9 @@ fn the_one_that_left() -> Verdict {
     net.run(secs(1));
     let apart = |net: &mut Cores, up: bool| {
         net.sees(&[1, 2, 4], 3, up);
-        [1, 2, 4].into_iter().for_each(|other| net.sees(&[3], other, up));
+        for other in [1, 2, 4] {
+            net.sees(&[3], other, up);
+        }
     };
     net.cut(&[3], &[1, 2, 4]);
     apart(&mut net, false);

@@ -87,7 +87,9 @@ impl Alone {
         self.topology.epoch.0 += 1;
         if self.topology.keyspaces.remove(&AT.0).is_none() {
             let mut keyspaces = topology(&[1]).keyspaces;
-            keyspaces.values_mut().for_each(|keyspace| keyspace.placement[0].epoch = self.topology.epoch);
+            for keyspace in keyspaces.values_mut() {
+                keyspace.placement[0].epoch = self.topology.epoch;
+            }
             self.topology.keyspaces = keyspaces;
         }
         self.show();

@@ -256,7 +256,7 @@ fn what_is_added_to_a_key_that_its_level_has_seen_expire_is_not_lost() {
     for key in ["k", "s"] {
         net.mutate(2, key, Mutation::ExpireAt(START_UNIX_MILLIS + 1500), C::Quorum).expect("2 and 3");
     }
-    net.now = secs(2) - Duration::from_millis(300);
+    net.now = Duration::from_millis(1_700);
     assert_eq!(net.get(2, "k", C::Quorum), Ok(None), "expired");
     net.heal();
     assert_eq!(net.mutate(1, "k", Mutation::Increment(1), C::Quorum), Ok(Reply::Integer(1)));
