@@ -8,7 +8,7 @@ use quorate_control::topology::Partition;
 use super::net::{Net, START_UNIX_MILLIS, node, secs};
 use crate::consistency::Consistency as C;
 use crate::op::{Expiry, Mutation, Op, PartitionOp, Query, Reply, RequestError, SetExpiry};
-use crate::protocol::{Input, Message};
+use crate::protocol::Input;
 
 /// Three nodes that know each other's time.
 fn three() -> Net {
@@ -23,15 +23,7 @@ fn applied_here_alone(net: &mut Net, at: u64, op: Op, id: Option<&str>) {
         Some(id) => net.submit_once(at, op, C::Quorum, id),
         None => net.submit(at, op, C::Quorum),
     };
-    while let Some((from, to, message)) = net.queue.pop_front() {
-        if matches!(message, Message::Write { .. }) {
-            net.drop_all();
-        } else {
-            net.input(to, Input::Message { from, message });
-        }
-    }
-    let others: Vec<u64> = (1..=3).filter(|other| *other != at).collect();
-    net.cut(&[at], &others);
+    net.cut_off_before_writes(at);
     assert!(net.answer(ticket).is_err_and(|error| RequestError::may_be_applied(&error)));
     net.drop_all();
     net.heal();

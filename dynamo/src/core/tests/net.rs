@@ -282,6 +282,19 @@ impl Net {
         self.now = end;
     }
 
+    /// Delivers what is under way up to the first write, which is lost with all the rest; from then on one of three nodes is cut off.
+    pub(super) fn cut_off_before_writes(&mut self, at: u64) {
+        while let Some((from, to, message)) = self.queue.pop_front() {
+            if matches!(message, Message::Write { .. }) {
+                self.drop_all();
+            } else {
+                self.input(to, Input::Message { from, message });
+            }
+        }
+        let others: Vec<u64> = (1..=3).filter(|other| *other != at).collect();
+        self.cut(&[at], &others);
+    }
+
     pub(super) fn drop_all(&mut self) {
         self.queue.clear();
     }

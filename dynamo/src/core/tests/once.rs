@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::net::{Net, node};
 use crate::consistency::Consistency as C;
 use crate::op::{Mutation, Op, Query, Reply, RequestError};
-use crate::protocol::{Input, Message, RequestId};
+use crate::protocol::{Input, RequestId};
 
 fn incr() -> Op {
     Op::Mutate("c".into(), Mutation::Increment(1))
@@ -22,15 +22,7 @@ fn unknown(outcome: &Result<Reply, RequestError>) -> bool {
 /// Asks node `at`, which is cut off as soon as it has looked and executed: nobody else gets the change.
 fn ask_and_cut_off(net: &mut Net, at: u64, op: Op, id: &str) -> Result<Reply, RequestError> {
     let ticket = net.submit_once(at, op, C::Quorum, id);
-    while let Some((from, to, message)) = net.queue.pop_front() {
-        if matches!(message, Message::Write { .. }) {
-            net.drop_all();
-        } else {
-            net.input(to, Input::Message { from, message });
-        }
-    }
-    let others: Vec<u64> = (1..=3).filter(|other| *other != at).collect();
-    net.cut(&[at], &others);
+    net.cut_off_before_writes(at);
     net.answer(ticket)
 }
 
