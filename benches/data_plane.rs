@@ -1,4 +1,5 @@
-//! What the data plane's core costs, without network, disk and Redis protocol: one core, one partition, this machine's one thread.
+//! What the data plane's core costs, without network, disk and Redis protocol: one core, one
+//! partition, this machine's one thread.
 //!
 //! `cargo bench --bench data_plane`. Compare ratios within one run only.
 
@@ -8,13 +9,18 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
-use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology};
+use quorate_control::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology,
+};
 use quorate_crdt::{NodeId, Now};
 use quorate_dynamo::op::{Mutation, Op, Query, Request, SetExpiry};
 use quorate_dynamo::protocol::{Config, Effect, Input, Message, Ticket};
 use quorate_dynamo::{Consistency, Dynamo, Seat};
 
-const NOW: Now = Now { monotonic: Duration::from_secs(1), unix_millis: 1_800_000_000_000 };
+const NOW: Now = Now {
+    monotonic: Duration::from_secs(1),
+    unix_millis: 1_800_000_000_000,
+};
 
 fn topology(nodes: u64) -> Arc<Topology> {
     let info = |id: u64| NodeInfo {
@@ -24,8 +30,17 @@ fn topology(nodes: u64) -> Arc<Topology> {
         quic: ([127, 0, 0, 1], 1).into(),
         voter: true,
     };
-    let placement = vec![Placement::stable(Epoch(1), (1..=nodes).map(NodeId).collect())];
-    let keyspace = Keyspace { name: "default".into(), replication: Replication::Auto, read: "ONE".into(), write: "ONE".into(), placement };
+    let placement = vec![Placement::stable(
+        Epoch(1),
+        (1..=nodes).map(NodeId).collect(),
+    )];
+    let keyspace = Keyspace {
+        name: "default".into(),
+        replication: Replication::Auto,
+        read: "ONE".into(),
+        write: "ONE".into(),
+        placement,
+    };
     Arc::new(Topology {
         cluster: ClusterId(1),
         epoch: Epoch(1),
@@ -35,8 +50,21 @@ fn topology(nodes: u64) -> Arc<Topology> {
 }
 
 fn core(me: u64, nodes: u64) -> Dynamo {
-    let seat = Seat { me: NodeId(me), incarnation: 1, core: 0, cores: 1, life: me, restarted: false };
-    let mut core = Dynamo::new(Config { persist: false, ..Config::default() }, seat);
+    let seat = Seat {
+        me: NodeId(me),
+        incarnation: 1,
+        core: 0,
+        cores: 1,
+        life: me,
+        restarted: false,
+    };
+    let mut core = Dynamo::new(
+        Config {
+            persist: false,
+            ..Config::default()
+        },
+        seat,
+    );
     core.handle(NOW, Input::Topology(topology(nodes)), &mut Vec::new());
     core
 }
@@ -50,12 +78,24 @@ fn request(op: Op, level: Consistency) -> Input {
         datacenter: "dc1".into(),
         id: None,
     };
-    Input::Request { ticket: Ticket(1), request }
+    Input::Request {
+        ticket: Ticket(1),
+        request,
+    }
 }
 
 fn set(n: u64, level: Consistency) -> Input {
     let value = Bytes::from_static(&[b'x'; 100]);
-    request(Op::Mutate(Bytes::copy_from_slice(&n.to_be_bytes()), Mutation::Set { value, expiry: SetExpiry::Clear }), level)
+    request(
+        Op::Mutate(
+            Bytes::copy_from_slice(&n.to_be_bytes()),
+            Mutation::Set {
+                value,
+                expiry: SetExpiry::Clear,
+            },
+        ),
+        level,
+    )
 }
 
 fn one_node(c: &mut Criterion) {
@@ -73,7 +113,14 @@ fn one_node(c: &mut Criterion) {
         b.iter(|| {
             n = (n + 7919) % 100_000;
             effects.clear();
-            core.handle(NOW, request(Op::Query(Bytes::copy_from_slice(&n.to_be_bytes()), Query::Get), Consistency::One), &mut effects);
+            core.handle(
+                NOW,
+                request(
+                    Op::Query(Bytes::copy_from_slice(&n.to_be_bytes()), Query::Get),
+                    Consistency::One,
+                ),
+                &mut effects,
+            );
             black_box(&effects);
         });
     });
@@ -87,7 +134,10 @@ fn set_sizes(c: &mut Criterion) {
         let mut n = 0u64;
         let mut add = |core: &mut Dynamo, n: u64| {
             effects.clear();
-            let op = Op::Mutate("set".into(), Mutation::Add(vec![Bytes::copy_from_slice(&n.to_be_bytes())]));
+            let op = Op::Mutate(
+                "set".into(),
+                Mutation::Add(vec![Bytes::copy_from_slice(&n.to_be_bytes())]),
+            );
             core.handle(NOW, request(op, Consistency::One), &mut effects);
         };
         for element in 0..size {
@@ -102,38 +152,71 @@ fn set_sizes(c: &mut Criterion) {
     }
 }
 
-/// The three ends of one replicated write: the coordinator, the replica that joins, the acknowledgement.
+/// The three ends of one replicated write: the coordinator, the replica that joins, the
+/// acknowledgement.
 fn replicated(c: &mut Criterion) {
     let mut coordinator = core(1, 3);
     let mut replica = core(2, 3);
     let mut n = 0;
-    c.bench_function("three nodes: SET at QUORUM, coordinator and one replica", |b| {
-        b.iter_batched(
-            || {
-                n = (n + 7919) % 100_000;
-                set(n, Consistency::Quorum)
-            },
-            |input| {
-                let mut effects = Vec::with_capacity(8);
-                coordinator.handle(NOW, input, &mut effects);
-                let mut answers = Vec::with_capacity(2);
-                for effect in effects {
-                    if let Effect::Send { to: NodeId(2), message } = effect {
-                        replica.handle(NOW, Input::Message { from: NodeId(1), message }, &mut answers);
+    c.bench_function(
+        "three nodes: SET at QUORUM, coordinator and one replica",
+        |b| {
+            b.iter_batched(
+                || {
+                    n = (n + 7919) % 100_000;
+                    set(n, Consistency::Quorum)
+                },
+                |input| {
+                    let mut effects = Vec::with_capacity(8);
+                    coordinator.handle(NOW, input, &mut effects);
+                    let mut answers = Vec::with_capacity(2);
+                    for effect in effects {
+                        if let Effect::Send {
+                            to: NodeId(2),
+                            message,
+                        } = effect
+                        {
+                            replica.handle(
+                                NOW,
+                                Input::Message {
+                                    from: NodeId(1),
+                                    message,
+                                },
+                                &mut answers,
+                            );
+                        }
                     }
-                }
-                let mut done = Vec::with_capacity(2);
-                for answer in answers {
-                    if let Effect::Send { message: message @ Message::Written { id, replica }, .. } = answer {
-                        coordinator.handle(NOW, Input::Message { from: NodeId(2), message }, &mut done);
-                        coordinator.handle(NOW, Input::Message { from: NodeId(3), message: Message::Written { id, replica } }, &mut done);
+                    let mut done = Vec::with_capacity(2);
+                    for answer in answers {
+                        if let Effect::Send {
+                            message: message @ Message::Written { id, replica },
+                            ..
+                        } = answer
+                        {
+                            coordinator.handle(
+                                NOW,
+                                Input::Message {
+                                    from: NodeId(2),
+                                    message,
+                                },
+                                &mut done,
+                            );
+                            coordinator.handle(
+                                NOW,
+                                Input::Message {
+                                    from: NodeId(3),
+                                    message: Message::Written { id, replica },
+                                },
+                                &mut done,
+                            );
+                        }
                     }
-                }
-                done
-            },
-            BatchSize::SmallInput,
-        );
-    });
+                    done
+                },
+                BatchSize::SmallInput,
+            );
+        },
+    );
 }
 
 criterion_group!(benches, one_node, set_sizes, replicated);

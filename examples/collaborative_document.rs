@@ -1,5 +1,6 @@
-//! Two people prepare a meeting on two devices, offline: a text that both edit and a document for all else. Then the devices
-//! exchange bytes, by whatever carries bytes, and show the same. No cluster, no I/O: only `quorate-crdt`.
+//! Two people prepare a meeting on two devices, offline: a text that both edit and a document for
+//! all else. Then the devices exchange bytes, by whatever carries bytes, and show the same. No
+//! cluster, no I/O: only `quorate-crdt`.
 //!
 //! `cargo run --example collaborative_document`
 
@@ -16,10 +17,14 @@ struct Device {
 }
 
 impl Device {
-    /// Every device needs a number that no other one has; from then on it can write without asking anyone.
+    /// Every device needs a number that no other one has; from then on it can write without asking
+    /// anyone.
     fn new(number: u64) -> Self {
         let me = ReplicaId::new(NodeId(number), 0);
-        Self { minutes: Replicated::new(me), agenda: Replicated::new(me) }
+        Self {
+            minutes: Replicated::new(me),
+            agenda: Replicated::new(me),
+        }
     }
 
     /// All there is, to send to anyone.
@@ -38,7 +43,8 @@ impl Device {
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut phone, mut laptop) = (Device::new(1), Device::new(2));
 
-    // Once, at one of them: what both will build on. A transaction is one change, whatever is in it.
+    // Once, at one of them: what both will build on. A transaction is one change, whatever is in
+    // it.
     let mut written = Ok(());
     phone.agenda.update(|doc, tx| {
         written = doc
@@ -59,11 +65,18 @@ fn main() -> Result<(), Box<dyn Error>> {
             .and_then(|()| doc.increment(tx, &["guests"], 4));
     });
     laptop.agenda.update(|doc, tx| {
-        on_laptop = doc.put(tx, &[Key("topics"), Index(0), Key("by")], "Amy").and_then(|()| doc.increment(tx, &["guests"], 2));
+        on_laptop = doc
+            .put(tx, &[Key("topics"), Index(0), Key("by")], "Amy")
+            .and_then(|()| doc.increment(tx, &["guests"], 2));
     });
     on_phone.and(on_laptop)?;
-    phone.minutes.update(|text, tx| text.push(tx, " Amy presents the budget."));
-    laptop.minutes.update(|text, tx| text.insert(tx, 0, "Spring meeting. ").expect("0 is within any text"));
+    phone
+        .minutes
+        .update(|text, tx| text.push(tx, " Amy presents the budget."));
+    laptop.minutes.update(|text, tx| {
+        text.insert(tx, 0, "Spring meeting. ")
+            .expect("0 is within any text")
+    });
 
     // They meet. Who sends first does not matter.
     let (from_phone, from_laptop) = (phone.bytes(), laptop.bytes());
@@ -73,10 +86,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!("minutes: {}", *phone.minutes);
     println!("agenda:  {:#}", phone.agenda.to_json()?);
-    assert!(phone.minutes == laptop.minutes && phone.agenda == laptop.agenda, "both devices hold the same");
+    assert!(
+        phone.minutes == laptop.minutes && phone.agenda == laptop.agenda,
+        "both devices hold the same"
+    );
     assert_eq!(phone.bytes(), laptop.bytes(), "to the byte");
-    assert_eq!(phone.minutes.to_string(), "Spring meeting. Welcome. Amy presents the budget.");
+    assert_eq!(
+        phone.minutes.to_string(),
+        "Spring meeting. Welcome. Amy presents the budget."
+    );
     let topics = json!([{"name": "Budget", "minutes": 30, "by": "Amy"}, {"name": "Party"}]);
-    assert_eq!(phone.agenda.to_json()?, json!({"title": "Spring meeting", "topics": topics, "guests": 6}));
+    assert_eq!(
+        phone.agenda.to_json()?,
+        json!({"title": "Spring meeting", "topics": topics, "guests": 6})
+    );
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Two devices edit a shopping cart, offline, and exchange bytes. Only `quorate-crdt`: `cargo run --example embed_crdt`.
+//! Two devices edit a shopping cart, offline, and exchange bytes. Only `quorate-crdt`:
+//! `cargo run --example embed_crdt`.
 
 use quorate_crdt::{Crdt, Delta, NodeId, OrSet, PnCounter, ReplicaId, Replicated};
 
@@ -30,7 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     });
     laptop.merge(&Delta::decode(&first.encode())?)?;
 
-    // Both are offline. The laptop removes the bread while the phone adds it again; both write a note and spend money.
+    // Both are offline. The laptop removes the bread while the phone adds it again; both write a
+    // note and spend money.
     let from_laptop = laptop.update(|cart, tx| {
         cart.items.remove(tx, "bread");
         cart.note.set(tx, "organic, please".to_owned());
@@ -50,11 +52,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(changed.paths(), ["budget", "note"]);
     assert!(phone == laptop, "both devices hold the same");
 
-    // The removal had not seen the second addition. Both notes are there; whoever decides overwrites them.
+    // The removal had not seen the second addition. Both notes are there; whoever decides
+    // overwrites them.
     assert_eq!(laptop.items.sorted(), ["bread", "milk"]);
     assert_eq!((laptop.budget.value(), laptop.note.values().len()), (30, 2));
     phone.merge(&laptop.update(|cart, tx| cart.note.set(tx, "organic if on sale".to_owned())))?;
-    assert_eq!((phone.note.get().map(String::as_str), *phone.selected), (Some("organic if on sale"), 1));
-    println!("{:?}, {} left, {}", phone.items.sorted(), phone.budget.value(), phone.note.get().map_or("", String::as_str));
+    assert_eq!(
+        (phone.note.get().map(String::as_str), *phone.selected),
+        (Some("organic if on sale"), 1)
+    );
+    println!(
+        "{:?}, {} left, {}",
+        phone.items.sorted(),
+        phone.budget.value(),
+        phone.note.get().map_or("", String::as_str)
+    );
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! What clients saw, held against what is promised: `quorate check`, and the same as functions.
 //!
-//! A history is a list of [`Event`]s, recorded from a live cluster (`quorate bench --record`), by the simulator in virtual time, or by
-//! anybody else; [`check`] holds it against a [`Model`]. The checkers are pure: the same events give the same verdict.
+//! A history is a list of [`Event`]s, recorded from a live cluster (`quorate bench --record`), by
+//! the simulator in virtual time, or by anybody else; [`check`] holds it against a [`Model`]. The
+//! checkers are pure: the same events give the same verdict.
 //!
 //! ```
 //! use quorate::check::{self, Action, Call, History, Least, Model, Options};
@@ -34,12 +35,13 @@ pub use history::{Action, Call, Event, History, Kind, Process, ReadError, read};
 use linear::Machine;
 use operation::Operation;
 
-/// What a key is, and what is promised of it. Each model looks only at the keys that are of its kind.
+/// What a key is, and what is promised of it. Each model looks only at the keys that are of its
+/// kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {
-    /// A value that is replaced: what was acknowledged at `QUORUM` is seen, and what was seen stays. With [`Options::linearizable`], one
-    /// operation after another.
+    /// A value that is replaced: what was acknowledged at `QUORUM` is seen, and what was seen
+    /// stays. With [`Options::linearizable`], one operation after another.
     Register,
     /// Elements that are added and removed.
     Set,
@@ -47,8 +49,8 @@ pub enum Model {
     Counter,
     /// Fields, each of which is a register.
     Hash,
-    /// Registers and fields as one session sees them: its own writes, and nothing older than it has seen. A process without a session is
-    /// one as far as its levels go.
+    /// Registers and fields as one session sees them: its own writes, and nothing older than it has
+    /// seen. A process without a session is one as far as its levels go.
     Session,
     /// All nodes show the same in the end.
     Converge,
@@ -58,7 +60,15 @@ pub enum Model {
 
 impl Model {
     /// All of them.
-    pub const ALL: [Self; 7] = [Self::Register, Self::Set, Self::Counter, Self::Hash, Self::Session, Self::Converge, Self::Lock];
+    pub const ALL: [Self; 7] = [
+        Self::Register,
+        Self::Set,
+        Self::Counter,
+        Self::Hash,
+        Self::Session,
+        Self::Converge,
+        Self::Lock,
+    ];
 }
 
 impl fmt::Display for Model {
@@ -80,7 +90,8 @@ impl fmt::Display for Model {
 pub struct Options {
     /// Registers are linearizable (`SERIAL`).
     pub linearizable: bool,
-    /// By how many nanoseconds the clocks of two nodes may differ: two writes that are less than this apart may be ordered either way.
+    /// By how many nanoseconds the clocks of two nodes may differ: two writes that are less than
+    /// this apart may be ordered either way.
     pub skew: u64,
     /// What a history must contain to be judged.
     pub least: Least,
@@ -91,8 +102,8 @@ pub struct Options {
 pub struct Least {
     /// Operations that were done (guess: 100).
     pub operations: usize,
-    /// Operations at the same time as one of another process on the same key, of which at least one changes it (guess: 10). The final
-    /// reads of [`Model::Converge`] overlap nothing.
+    /// Operations at the same time as one of another process on the same key, of which at least one
+    /// changes it (guess: 10). The final reads of [`Model::Converge`] overlap nothing.
     pub overlaps: usize,
     /// Lines that tell of faults between the first and the last operation.
     pub faults: usize,
@@ -100,12 +111,20 @@ pub struct Least {
 
 impl Least {
     /// Everything is judged, even what shows nothing.
-    pub const NOTHING: Self = Self { operations: 0, overlaps: 0, faults: 0 };
+    pub const NOTHING: Self = Self {
+        operations: 0,
+        overlaps: 0,
+        faults: 0,
+    };
 }
 
 impl Default for Least {
     fn default() -> Self {
-        Self { operations: 100, overlaps: 10, faults: 1 }
+        Self {
+            operations: 100,
+            overlaps: 10,
+            faults: 1,
+        }
     }
 }
 
@@ -232,7 +251,9 @@ pub enum Unusable {
         least: usize,
     },
     /// The search for an order was given up.
-    #[error("key {key} has too many concurrent operations to search an order of them: spread them over more keys")]
+    #[error(
+        "key {key} has too many concurrent operations to search an order of them: spread them over more keys"
+    )]
     TooHard {
         /// Which.
         key: Box<str>,
@@ -248,7 +269,11 @@ struct Violation<'h> {
 }
 
 impl<'h> Violation<'h> {
-    fn new<'a>(rule: Rule, says: String, operations: impl IntoIterator<Item = &'a Operation<'h>>) -> Self
+    fn new<'a>(
+        rule: Rule,
+        says: String,
+        operations: impl IntoIterator<Item = &'a Operation<'h>>,
+    ) -> Self
     where
         'h: 'a,
     {
@@ -272,7 +297,9 @@ pub fn check(events: &[Event], model: Model, options: &Options) -> Result<Report
         found.extend(violations(key, operations, model, options)?);
     }
     let broken = found.len();
-    let shortest = found.into_iter().min_by_key(|(_, violation)| violation.events.len());
+    let shortest = found
+        .into_iter()
+        .min_by_key(|(_, violation)| violation.events.len());
     let counterexample = shortest.map(|(key, violation)| Counterexample {
         rule: violation.rule,
         key,
@@ -280,7 +307,12 @@ pub fn check(events: &[Event], model: Model, options: &Options) -> Result<Report
         keys: broken,
         history: violation.events.into_iter().cloned().collect(),
     });
-    Ok(Report { model, operations: done, ok: counterexample.is_none(), counterexample })
+    Ok(Report {
+        model,
+        operations: done,
+        ok: counterexample.is_none(),
+        counterexample,
+    })
 }
 
 /// What is wrong about one key, at most one violation for each of its registers.
@@ -290,17 +322,31 @@ fn violations<'h>(
     model: Model,
     options: &Options,
 ) -> Result<Vec<(Box<str>, Violation<'h>)>, Unusable> {
-    let whole = |violation: Option<Violation<'h>>| violation.map(|violation| (key.into(), violation)).into_iter().collect();
+    let whole = |violation: Option<Violation<'h>>| {
+        violation
+            .map(|violation| (key.into(), violation))
+            .into_iter()
+            .collect()
+    };
     Ok(match model {
-        Model::Register if options.linearizable => whole(linear::check(Machine::Register, operations)?),
+        Model::Register if options.linearizable => {
+            whole(linear::check(Machine::Register, operations)?)
+        }
         Model::Lock => whole(linear::check(Machine::Lock, operations)?),
         Model::Set => whole(set::check(operations)),
         Model::Counter => whole(counter::check(operations)?),
         Model::Converge => whole(converge::check(operations)),
         Model::Register | Model::Hash | Model::Session => {
-            let check = if model == Model::Session { register::check_session } else { register::check };
+            let check = if model == Model::Session {
+                register::check_session
+            } else {
+                register::check
+            };
             let registers: BTreeMap<_, _> = sort::registers(key, operations);
-            registers.into_iter().filter_map(|(name, accesses)| Some((name, check(&accesses, options)?))).collect()
+            registers
+                .into_iter()
+                .filter_map(|(name, accesses)| Some((name, check(&accesses, options)?)))
+                .collect()
         }
     })
 }

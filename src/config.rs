@@ -1,4 +1,5 @@
-//! What a node is told at its start, and where it was told: TOML file < environment (`QUORATE_…`) < flags.
+//! What a node is told at its start, and where it was told: TOML file < environment (`QUORATE_…`) <
+//! flags.
 
 mod error;
 mod keys;
@@ -14,11 +15,14 @@ pub use error::ConfigError;
 pub use layers::{Origin, Sources};
 pub use text::parse_duration;
 
-/// How long a request may take if nothing says otherwise. Guess: longer than a WAN round trip with one retry.
+/// How long a request may take if nothing says otherwise. Guess: longer than a WAN round trip with
+/// one retry.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Partitions of a keyspace if nothing says otherwise. Guess: divides well over a dozen nodes, and idle ones cost little.
+/// Partitions of a keyspace if nothing says otherwise. Guess: divides well over a dozen nodes, and
+/// idle ones cost little.
 pub const PARTITIONS: u16 = 64;
-/// Time between two syncs under [`Durability::Interval`] if nothing says otherwise, as Redis' `everysec`.
+/// Time between two syncs under [`Durability::Interval`] if nothing says otherwise, as Redis'
+/// `everysec`.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Everything that `quorate start` takes. [`NodeConfig::load`] gives only valid ones.
@@ -40,13 +44,16 @@ pub struct NodeConfig {
     pub storage: Storage,
     /// When a write is on disk.
     pub durability: Durability,
-    /// What clients of RESP and HTTP must present; without it both listen on loopback addresses only.
+    /// What clients of RESP and HTTP must present; without it both listen on loopback addresses
+    /// only.
     pub password: Option<Secret>,
     /// How long a request that names no timeout may take.
     pub request_timeout: Duration,
-    /// Whether round trips between nodes may exceed about 30 ms: elections and failure detection then take their time. Alike on all nodes.
+    /// Whether round trips between nodes may exceed about 30 ms: elections and failure detection
+    /// then take their time. Alike on all nodes.
     pub wide_area: bool,
-    /// Partitions of a keyspace that names no number: a power of two. The keyspace `default` always has 64.
+    /// Partitions of a keyspace that names no number: a power of two. The keyspace `default` always
+    /// has 64.
     pub partitions: u16,
 }
 
@@ -75,7 +82,8 @@ pub struct Join {
 pub enum Storage {
     /// The default.
     Fjall,
-    /// For those who ask for it: its flush does not sync on Linux, so it does not survive power loss.
+    /// For those who ask for it: its flush does not sync on Linux, so it does not survive power
+    /// loss.
     Sled,
     /// Nothing outlives the process.
     Memory,
@@ -86,7 +94,8 @@ pub enum Storage {
 pub enum Durability {
     /// Before it is acknowledged.
     Sync,
-    /// At most so long after it was acknowledged: power loss takes back what is younger, a crash of the process does not.
+    /// At most so long after it was acknowledged: power loss takes back what is younger, a crash of
+    /// the process does not.
     Interval(Duration),
     /// When the operating system likes.
     None,
@@ -110,7 +119,9 @@ impl Secret {
     /// Whether `guess` is the text, in a time that depends on the length of `guess` alone.
     pub fn matches(&self, guess: &[u8]) -> bool {
         let own = self.0.as_bytes();
-        let differing = guess.iter().enumerate().fold(0u8, |seen, (at, byte)| seen | (byte ^ own.get(at).unwrap_or(&!byte)));
+        let differing = guess.iter().enumerate().fold(0u8, |seen, (at, byte)| {
+            seen | (byte ^ own.get(at).unwrap_or(&!byte))
+        });
         differing == 0 && guess.len() == own.len()
     }
 }
@@ -156,19 +167,39 @@ impl NodeConfig {
     fn validate_with(&self, origin: impl Fn(&'static str) -> Origin) -> Result<(), ConfigError> {
         for (key, address) in [("resp", self.listen.resp), ("http", self.listen.http)] {
             if !address.ip().is_loopback() && self.password.is_none() {
-                return Err(ConfigError::Unprotected { key, address, origin: origin(key) });
+                return Err(ConfigError::Unprotected {
+                    key,
+                    address,
+                    origin: origin(key),
+                });
             }
         }
-        for (key, name) in [("node", &self.node), ("datacenter", &self.datacenter), ("rack", &self.rack)] {
+        for (key, name) in [
+            ("node", &self.node),
+            ("datacenter", &self.datacenter),
+            ("rack", &self.rack),
+        ] {
             if !text::is_name(name) {
-                return Err(ConfigError::BadValue { key, expected: text::NAME, origin: origin(key) });
+                return Err(ConfigError::BadValue {
+                    key,
+                    expected: text::NAME,
+                    origin: origin(key),
+                });
             }
         }
         if !text::is_partitions(self.partitions) {
-            return Err(ConfigError::BadValue { key: "partitions", expected: text::PARTITIONS, origin: origin("partitions") });
+            return Err(ConfigError::BadValue {
+                key: "partitions",
+                expected: text::PARTITIONS,
+                origin: origin("partitions"),
+            });
         }
         if self.request_timeout.is_zero() {
-            return Err(ConfigError::BadValue { key: "request_timeout", expected: text::DURATION, origin: origin("request_timeout") });
+            return Err(ConfigError::BadValue {
+                key: "request_timeout",
+                expected: text::DURATION,
+                origin: origin("request_timeout"),
+            });
         }
         Ok(())
     }

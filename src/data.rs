@@ -15,12 +15,13 @@ pub type Pending<T> = oneshot::Receiver<T>;
 
 /// What a face needs of a node. Cheap to clone behind an [`Arc`], callable from any task.
 pub trait Data: Send + Sync + 'static {
-    /// Hands the request to the shard that owns its partition, at once: requests that one task submits for one key are executed in the
-    /// order of submission. The receiver gets the answer; it never waits much longer than the request's own timeout.
+    /// Hands the request to the shard that owns its partition, at once: requests that one task
+    /// submits for one key are executed in the order of submission. The receiver gets the answer;
+    /// it never waits much longer than the request's own timeout.
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>>;
 
-    /// How many replicas besides the executing one are known to have every event of `receipts` (the least over them), as soon as that is
-    /// at least `replicas` or `timeout` is over.
+    /// How many replicas besides the executing one are known to have every event of `receipts` (the
+    /// least over them), as soon as that is at least `replicas` or `timeout` is over.
     fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32>;
 
     /// What the node knows of the cluster now.
@@ -35,16 +36,22 @@ pub trait Data: Send + Sync + 'static {
     /// Metrics in Prometheus text form.
     fn metrics(&self) -> String;
 
-    /// Whether the node can serve: it has a topology that holds itself and its partitions are loaded.
+    /// Whether the node can serve: it has a topology that holds itself and its partitions are
+    /// loaded.
     fn ready(&self) -> bool;
 }
 
-/// How faces call a node: its name and its datacenter, or its number if the topology does not hold it.
+/// How faces call a node: its name and its datacenter, or its number if the topology does not hold
+/// it.
 pub fn name_of(node: NodeId, topology: &Topology) -> String {
-    topology.nodes.get(&node).map_or_else(|| format!("n{node}"), |info| format!("{}@{}", info.name, info.datacenter))
+    topology.nodes.get(&node).map_or_else(
+        || format!("n{node}"),
+        |info| format!("{}@{}", info.name, info.datacenter),
+    )
 }
 
-/// What a face needs to administer the cluster. Every call goes through the control group, so it needs its quorum.
+/// What a face needs to administer the cluster. Every call goes through the control group, so it
+/// needs its quorum.
 pub trait Admin: Send + Sync + 'static {
     /// Makes a join token that admits `uses` nodes and is worth nothing after `expires`.
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>>;
@@ -53,9 +60,12 @@ pub trait Admin: Send + Sync + 'static {
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
 }
 
-/// Whether a keyspace may have the name: it stands in paths, tables and metrics without quoting, and `SELECT` takes digits for a number.
+/// Whether a keyspace may have the name: it stands in paths, tables and metrics without quoting,
+/// and `SELECT` takes digits for a number.
 pub fn is_keyspace_name(name: &str) -> bool {
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    let plain = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
     plain && (1..=64).contains(&name.len()) && !name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -74,7 +84,8 @@ pub struct KeyspaceSpec {
     pub write: Option<Consistency>,
 }
 
-/// An administrative request that was not done. Unless the variant says otherwise, nothing has changed.
+/// An administrative request that was not done. Unless the variant says otherwise, nothing has
+/// changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
@@ -87,11 +98,14 @@ pub enum AdminError {
     /// The name is taken.
     #[error("a keyspace of this name exists")]
     Exists,
-    /// The name is empty, too long, holds something else than letters, digits, `-` and `_`, or would be taken for a number.
+    /// The name is empty, too long, holds something else than letters, digits, `-` and `_`, or
+    /// would be taken for a number.
     #[error("a name is 1 to 64 letters, digits, - or _, and not digits alone")]
     BadName,
     /// The number of partitions is no power of two, or out of bounds.
-    #[error("{partitions} is not a number of partitions: a power of two from 1 to {PARTITIONS_MAX}")]
+    #[error(
+        "{partitions} is not a number of partitions: a power of two from 1 to {PARTITIONS_MAX}"
+    )]
     BadPartitions {
         /// What was asked for.
         partitions: u16,

@@ -1,7 +1,9 @@
-//! `quorate demo`: a cluster over several datacenters on this machine, split, healed and proved to have converged.
+//! `quorate demo`: a cluster over several datacenters on this machine, split, healed and proved to
+//! have converged.
 //!
-//! The nodes are real ([`crate::node::Node`]) and speak QUIC over loopback sockets; only distance is made up, below QUIC. The clients speak
-//! the Redis protocol and write down what they are told; in the end everything is read back at every node and compared with that.
+//! The nodes are real ([`crate::node::Node`]) and speak QUIC over loopback sockets; only distance
+//! is made up, below QUIC. The clients speak the Redis protocol and write down what they are told;
+//! in the end everything is read back at every node and compared with that.
 
 mod audit;
 mod board;
@@ -51,21 +53,25 @@ pub enum PlanError {
     #[error("--datacenters is a number from 2 to {DATACENTERS_MAX}, not {0}")]
     Datacenters(usize),
     /// None, or more than [`NODES_MAX`] in all.
-    #[error("--nodes is at least 1, and at most {NODES_MAX} in all datacenters together; {0} would run")]
+    #[error(
+        "--nodes is at least 1, and at most {NODES_MAX} in all datacenters together; {0} would run"
+    )]
     Nodes(usize),
     /// Shorter than [`DURATION_MIN`].
     #[error("--duration is at least {DURATION_MIN:?}, not {0:?}")]
     Duration(Duration),
 }
 
-/// A demo that has shown nothing. Its nodes have been ended and its directory removed, unless the variant says otherwise.
+/// A demo that has shown nothing. Its nodes have been ended and its directory removed, unless the
+/// variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DemoError {
     /// The plan cannot be carried out.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// Directories, sockets or the terminal. If the directory itself could not be removed, the error names it.
+    /// Directories, sockets or the terminal. If the directory itself could not be removed, the
+    /// error names it.
     #[error(transparent)]
     Io(#[from] io::Error),
     /// A node did not start.
@@ -123,7 +129,11 @@ impl Plan {
         if duration < DURATION_MIN {
             return Err(PlanError::Duration(duration));
         }
-        Ok(Self { datacenters, nodes, duration })
+        Ok(Self {
+            datacenters,
+            nodes,
+            duration,
+        })
     }
 
     fn all_nodes(self) -> usize {
@@ -140,7 +150,11 @@ impl Plan {
 ///
 /// # Errors
 /// [`DemoError`]. A demo that ran to its end is no error, whatever its [`Report::doubts`].
-pub async fn run(plan: Plan, show: Show, stop: impl Future<Output = ()>) -> Result<Report, DemoError> {
+pub async fn run(
+    plan: Plan,
+    show: Show,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, DemoError> {
     match show {
         Show::Story(voice) => run_on(&Board::new(voice, plan.datacenters), plan, stop).await,
         Show::Screen => {
@@ -160,7 +174,11 @@ pub async fn run(plan: Plan, show: Show, stop: impl Future<Output = ()>) -> Resu
     }
 }
 
-async fn run_on(board: &Arc<Board>, plan: Plan, stop: impl Future<Output = ()>) -> Result<Report, DemoError> {
+async fn run_on(
+    board: &Arc<Board>,
+    plan: Plan,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, DemoError> {
     let mut cluster = Cluster::plan(plan, board)?;
     let result = tokio::select! {
         result = scenario::play(plan, &mut cluster, board) => result,
@@ -172,12 +190,19 @@ async fn run_on(board: &Arc<Board>, plan: Plan, stop: impl Future<Output = ()>) 
     Ok(report)
 }
 
-/// What is left to say when the demo is over: after a story the verdict and what speaks against it, after a screen also what it has shown.
+/// What is left to say when the demo is over: after a story the verdict and what speaks against it,
+/// after a screen also what it has shown.
 pub fn summary(report: &Report, show: Show) -> String {
-    let doubts = report.doubts().iter().fold(String::new(), |lines, doubt| lines + &format!("  - {doubt}\n"));
+    let doubts = report.doubts().iter().fold(String::new(), |lines, doubt| {
+        lines + &format!("  - {doubt}\n")
+    });
     let shown = match show {
         Show::Story(_) => String::new(),
-        Show::Screen => format!("{}\n{}\n", report::levels_table(&report.table, &SIDES), report.account()),
+        Show::Screen => format!(
+            "{}\n{}\n",
+            report::levels_table(&report.table, &SIDES),
+            report.account()
+        ),
     };
     format!("{shown}{doubts}{}", report.verdict())
 }

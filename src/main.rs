@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-/// Redis-like load allocates and frees small values all day; mimalloc was the second largest lever measured.
+/// Redis-like load allocates and frees small values all day; mimalloc was the second largest lever
+/// measured.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

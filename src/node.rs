@@ -1,6 +1,7 @@
 //! A whole node: shards, planes and disk, put together.
 //!
-//! Production starts nodes with [`Node::start`]; the simulator assembles the same parts over a network, disk and clock of its own.
+//! Production starts nodes with [`Node::start`]; the simulator assembles the same parts over a
+//! network, disk and clock of its own.
 
 mod adopted;
 mod assembly;

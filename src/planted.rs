@@ -19,7 +19,8 @@ quorate_crdt::bugs! {
     LIFE_NUMBER_REUSED = "life-number-reused": "a start goes on under the life number of the one before";
     /// The order of commit and release.
     ACK_BEFORE_COMMIT = "ack-before-commit": "a write is acknowledged before it is durable";
-    /// What is longer than a frame never arrives, and nobody is told. Its bound is small, so that short runs meet it.
+    /// What is longer than a frame never arrives, and nobody is told. Its bound is small, so that
+    /// short runs meet it.
     OVERSIZE_FRAME_DROPPED = "oversize-frame-dropped": "a message between nodes that is too long for one frame is dropped";
     /// Whoever asked for it waits until the deadline.
     OVERSIZE_REPLY_UNANSWERED = "oversize-reply-unanswered": "an answer that is too long for any message is dropped instead of refused";
@@ -33,7 +34,13 @@ quorate_crdt::bugs! {
 
 /// Every bug of every crate.
 pub fn everywhere() -> impl Iterator<Item = &'static Bug> {
-    [quorate_crdt::bugs::ALL, quorate_control::planted::ALL, quorate_gossip::planted::ALL, quorate_dynamo::planted::ALL, ALL]
-        .into_iter()
-        .flatten()
+    [
+        quorate_crdt::bugs::ALL,
+        quorate_control::planted::ALL,
+        quorate_gossip::planted::ALL,
+        quorate_dynamo::planted::ALL,
+        ALL,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -1,7 +1,8 @@
 //! Whole clusters in virtual time: every behaviour can be replayed from its seed.
 //!
-//! The nodes are those of [`crate::node`]; network, disk and clocks are simulated, and all of it runs on one thread whose clock moves only when
-//! everybody waits. Two runs of one seed have the same [`Trace`].
+//! The nodes are those of [`crate::node`]; network, disk and clocks are simulated, and all of it
+//! runs on one thread whose clock moves only when everybody waits. Two runs of one seed have the
+//! same [`Trace`].
 //!
 //! ```
 //! use quorate::sim::{self, Layout};
@@ -80,7 +81,8 @@ use crate::node::{Queues, StartError};
 use crate::status::Status;
 use host::{Host, NodeSetting};
 
-/// How long a cluster may take to come together, or to settle. Virtual time costs nothing; beyond this it never will.
+/// How long a cluster may take to come together, or to settle. Virtual time costs nothing; beyond
+/// this it never will.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How often a condition is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -107,17 +109,21 @@ pub struct Layout {
     pub partitions: u16,
     /// Racks of each datacenter; 0: as many as it has nodes.
     pub racks: usize,
-    /// How often the leader of the control group is heard from, at least; `None`: as on a local network.
+    /// How often the leader of the control group is heard from, at least; `None`: as on a local
+    /// network.
     pub heartbeat: Option<Duration>,
     /// How much may wait in the drivers of shards.
     pub queues: Queues,
 }
 
 impl Layout {
-    /// Datacenters `dc1`, `dc2`, … of so many nodes each, one shard per node, clocks up to 100 ms wrong.
+    /// Datacenters `dc1`, `dc2`, … of so many nodes each, one shard per node, clocks up to 100 ms
+    /// wrong.
     pub fn new(datacenters: usize, nodes: usize) -> Self {
         Self {
-            datacenters: (1..=datacenters).map(|number| (format!("dc{number}").into(), nodes)).collect(),
+            datacenters: (1..=datacenters)
+                .map(|number| (format!("dc{number}").into(), nodes))
+                .collect(),
             conditions: Conditions::default(),
             cores: 1,
             skew: Duration::from_millis(100),
@@ -181,13 +187,22 @@ pub struct Simulation {
     newcomers: usize,
 }
 
-/// Runs `scenario` on a fresh cluster of `layout`. All that happens follows from `seed`, `layout` and `scenario`.
+/// Runs `scenario` on a fresh cluster of `layout`. All that happens follows from `seed`, `layout`
+/// and `scenario`.
 ///
 /// # Errors
 /// [`SimError`] when the cluster does not come together.
-pub fn run<T>(seed: u64, layout: Layout, scenario: impl AsyncFnOnce(&mut Simulation) -> T) -> Result<(T, Trace), SimError> {
+pub fn run<T>(
+    seed: u64,
+    layout: Layout,
+    scenario: impl AsyncFnOnce(&mut Simulation) -> T,
+) -> Result<(T, Trace), SimError> {
     let random = RngSeed::from_bytes(&seed.to_le_bytes());
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).rng_seed(random).build()?;
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .rng_seed(random)
+        .build()?;
     runtime.block_on(async {
         let mut simulation = Simulation::start(seed, layout).await?;
         let result = scenario(&mut simulation).await;
@@ -201,10 +216,23 @@ impl Simulation {
         let network = Network::new(chance.random(), layout.conditions);
         network.start();
         let (hosts, invited) = (BTreeMap::new(), Vec::new());
-        let mut simulation = Self { seed, start: Instant::now(), layout, network, hosts, chance, invited, newcomers: 0 };
+        let mut simulation = Self {
+            seed,
+            start: Instant::now(),
+            layout,
+            network,
+            hosts,
+            chance,
+            invited,
+            newcomers: 0,
+        };
         let datacenters = simulation.layout.datacenters.clone();
         // Round robin, so that the first voters stand in different datacenters.
-        let most = datacenters.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0);
+        let most = datacenters
+            .iter()
+            .map(|(_, nodes)| *nodes)
+            .max()
+            .unwrap_or(0);
         for number in 0..most {
             for (datacenter, _) in datacenters.iter().filter(|(_, nodes)| number < *nodes) {
                 simulation.add(datacenter, number + 1).await?;
@@ -218,20 +246,43 @@ impl Simulation {
     async fn add(&mut self, datacenter: &Arc<str>, number: usize) -> Result<NodeId, SimError> {
         let name: Arc<str> = format!("{datacenter}-{number}").into();
         let quic = ([10, 0, 0, self.hosts.len() as u8 + 1], 7381).into();
-        let rack = if self.layout.racks == 0 { number } else { 1 + (number - 1) % self.layout.racks };
+        let rack = if self.layout.racks == 0 {
+            number
+        } else {
+            1 + (number - 1) % self.layout.racks
+        };
         let rack: Arc<str> = format!("rack{rack}").into();
         let instance = INSTANCE_OF_FIRST + self.hosts.len() as u128;
         let (node, granted, founding) = if let Some(&member) = self.hosts.keys().next() {
             let (token, secret) = (token::TokenId(TOKEN.0), TokenSecret(TOKEN.1));
-            let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack, quic, instance };
+            let request = JoinRequest {
+                token,
+                secret,
+                name,
+                datacenter: Arc::clone(datacenter),
+                rack,
+                quic,
+                instance,
+            };
             let (node, topology) = self.join(member, request).await?;
             (node, Some(topology), None)
         } else {
-            let spec = NodeSpec { name, datacenter: Arc::clone(datacenter), rack, quic, instance };
+            let spec = NodeSpec {
+                name,
+                datacenter: Arc::clone(datacenter),
+                rack,
+                quic,
+                instance,
+            };
             (NodeId(1), None, Some(founding(self.seed, spec)))
         };
         let skew = self.skew();
-        let host = Host::new(node, Arc::clone(datacenter), granted, (self.chance.random(), SimClock::new(self.start, skew)));
+        let host = Host::new(
+            node,
+            Arc::clone(datacenter),
+            granted,
+            (self.chance.random(), SimClock::new(self.start, skew)),
+        );
         self.hosts.insert(node, host);
         self.wake(node, founding).await?;
         Ok(node)
@@ -246,12 +297,17 @@ impl Simulation {
         self.chance.random()
     }
 
-    async fn join(&self, member: NodeId, request: JoinRequest) -> Result<(NodeId, Arc<Topology>), SimError> {
+    async fn join(
+        &self,
+        member: NodeId,
+        request: JoinRequest,
+    ) -> Result<(NodeId, Arc<Topology>), SimError> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.network.join(member, request.clone()).await {
                 Ok(grant) => {
-                    let topology = wire::decode(&grant.topology).map_err(|error| SimError::Start(Arc::new(error.into())))?;
+                    let topology = wire::decode(&grant.topology)
+                        .map_err(|error| SimError::Start(Arc::new(error.into())))?;
                     return Ok((grant.node, Arc::new(topology)));
                 }
                 Err(JoinRefusal::NotReady) if Instant::now() < deadline => sleep(LOOK_EVERY).await,
@@ -261,7 +317,9 @@ impl Simulation {
     }
 
     async fn wake(&mut self, node: NodeId, founding: Option<Command>) -> Result<(), SimError> {
-        let Some(starting) = self.start_process(node, founding) else { return Ok(()) };
+        let Some(starting) = self.start_process(node, founding) else {
+            return Ok(());
+        };
         match starting.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(SimError::Start(error)),
@@ -271,10 +329,27 @@ impl Simulation {
     }
 
     /// Starts the node's process, which may take its time, and may be crashed at any moment of it.
-    fn start_process(&mut self, node: NodeId, founding: Option<Command>) -> Option<JoinHandle<Result<(), Arc<StartError>>>> {
+    fn start_process(
+        &mut self,
+        node: NodeId,
+        founding: Option<Command>,
+    ) -> Option<JoinHandle<Result<(), Arc<StartError>>>> {
         let host = self.hosts.get_mut(&node)?;
-        let Layout { data, cores, partitions, heartbeat, queues, .. } = &self.layout;
-        let setting = NodeSetting { data: data.clone(), queues: *queues, cores: *cores, partitions: *partitions, heartbeat: *heartbeat };
+        let Layout {
+            data,
+            cores,
+            partitions,
+            heartbeat,
+            queues,
+            ..
+        } = &self.layout;
+        let setting = NodeSetting {
+            data: data.clone(),
+            queues: *queues,
+            cores: *cores,
+            partitions: *partitions,
+            heartbeat: *heartbeat,
+        };
         Some(host.wake(&self.network, &setting, self.chance.random(), founding))
     }
 
@@ -285,7 +360,11 @@ impl Simulation {
 
     /// The nodes of one datacenter, in ascending order.
     pub fn nodes_in(&self, datacenter: &str) -> Vec<NodeId> {
-        self.hosts.iter().filter(|(_, host)| *host.datacenter == *datacenter).map(|(&node, _)| node).collect()
+        self.hosts
+            .iter()
+            .filter(|(_, host)| *host.datacenter == *datacenter)
+            .map(|(&node, _)| node)
+            .collect()
     }
 
     /// Whether the node runs.
@@ -308,7 +387,11 @@ impl Simulation {
     /// Cuts a datacenter off from all others, both ways.
     pub fn split(&mut self, datacenter: &str) {
         let inside = self.nodes_in(datacenter);
-        let outside: Vec<NodeId> = self.nodes().into_iter().filter(|node| !inside.contains(node)).collect();
+        let outside: Vec<NodeId> = self
+            .nodes()
+            .into_iter()
+            .filter(|node| !inside.contains(node))
+            .collect();
         self.network.cut(&inside, &outside);
         self.network.cut(&outside, &inside);
     }
@@ -352,7 +435,8 @@ impl Simulation {
         sleep(time).await;
     }
 
-    /// Waits until every node sees a converged cluster in which no replica keeps an event for another.
+    /// Waits until every node sees a converged cluster in which no replica keeps an event for
+    /// another.
     ///
     /// # Errors
     /// [`SimError::Unsettled`] after two minutes.
@@ -361,11 +445,17 @@ impl Simulation {
         for node in self.nodes() {
             loop {
                 let seen = self.status(node).await;
-                if seen.as_ref().is_some_and(|status| at_rest(status, self.hosts.len())) {
+                if seen
+                    .as_ref()
+                    .is_some_and(|status| at_rest(status, self.hosts.len()))
+                {
                     break;
                 }
                 if Instant::now() > deadline {
-                    return Err(SimError::Unsettled { node, seen: Seen(seen.map(Box::new)) });
+                    return Err(SimError::Unsettled {
+                        node,
+                        seen: Seen(seen.map(Box::new)),
+                    });
                 }
                 sleep(LOOK_EVERY).await;
             }
@@ -375,17 +465,26 @@ impl Simulation {
 }
 
 fn at_rest(status: &Status, nodes: usize) -> bool {
-    let quiet = status.keyspaces.iter().all(|keyspace| keyspace.recent == 0 && keyspace.residuals == 0);
+    let quiet = status
+        .keyspaces
+        .iter()
+        .all(|keyspace| keyspace.recent == 0 && keyspace.residuals == 0);
     status.converged && quiet && status.nodes.len() == nodes && status.leader.is_some()
 }
 
-/// The command that makes a simulated cluster. Nobody checks certificates here, so the authority is a text.
+/// The command that makes a simulated cluster. Nobody checks certificates here, so the authority is
+/// a text.
 fn founding(seed: u64, node: NodeSpec) -> Command {
     let secret = Secret(TOKEN.1.to_vec().into());
     Command::Found {
         cluster: ClusterId(u128::from(seed) + 1),
         authority: Secret("simulated".into()),
-        token: NewToken { id: TokenId(TOKEN.0), secret, uses: None, expires_ms: None },
+        token: NewToken {
+            id: TokenId(TOKEN.0),
+            secret,
+            uses: None,
+            expires_ms: None,
+        },
         node,
         at_ms: START_UNIX_MILLIS,
     }

@@ -1,4 +1,5 @@
-//! The document behind `quorate status` and `GET /v1/status`: what the answering node knows of its cluster.
+//! The document behind `quorate status` and `GET /v1/status`: what the answering node knows of its
+//! cluster.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -23,7 +24,8 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// All keyspaces.
     pub keyspaces: Vec<KeyspaceStatus>,
-    /// Whether every replica of every partition was asked, and has the same context and the same digest as the others.
+    /// Whether every replica of every partition was asked, and has the same context and the same
+    /// digest as the others.
     pub converged: bool,
 }
 
@@ -41,13 +43,14 @@ pub struct NodeStatus {
     pub rack: String,
     /// How the answering node sees it.
     pub state: NodeState,
-    /// By how many milliseconds its wall clock is ahead of what the answering node takes for right (less than 0: behind); absent while it has
-    /// not been compared.
+    /// By how many milliseconds its wall clock is ahead of what the answering node takes for right
+    /// (less than 0: behind); absent while it has not been compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
 }
 
-/// A clock that is off by more than this is named in the form for people. As far as stamps are believed: `Config::drift_max`.
+/// A clock that is off by more than this is named in the form for people. As far as stamps are
+/// believed: `Config::drift_max`.
 const CLOCK_OFF_MS: u64 = 500;
 
 /// How a node is seen by another.
@@ -75,11 +78,14 @@ pub struct KeyspaceStatus {
     pub rows: u64,
     /// Events that some replica still keeps because it does not know that all primaries have them.
     pub recent: u64,
-    /// Ranges in which some replica waits for events that it knows to be overwritten; 0 in the steady state.
+    /// Ranges in which some replica waits for events that it knows to be overwritten; 0 in the
+    /// steady state.
     pub residuals: u64,
-    /// Whether all replicas of each partition have the same causal context; false when one could not be asked.
+    /// Whether all replicas of each partition have the same causal context; false when one could
+    /// not be asked.
     pub contexts_equal: bool,
-    /// Whether all replicas of each partition have the same digest of live rows; false when one could not be asked.
+    /// Whether all replicas of each partition have the same digest of live rows; false when one
+    /// could not be asked.
     pub digests_equal: bool,
 }
 
@@ -87,7 +93,10 @@ impl Status {
     /// Draws the conclusion `converged` from the keyspaces.
     #[must_use]
     pub fn concluded(mut self) -> Self {
-        self.converged = self.keyspaces.iter().all(|keyspace| keyspace.contexts_equal && keyspace.digests_equal);
+        self.converged = self
+            .keyspaces
+            .iter()
+            .all(|keyspace| keyspace.contexts_equal && keyspace.digests_equal);
         self
     }
 }
@@ -105,17 +114,40 @@ impl fmt::Display for NodeState {
 /// The form for people: a headline, then the nodes, then the keyspaces.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let alive = self.nodes.iter().filter(|node| node.state == NodeState::Alive).count();
+        let alive = self
+            .nodes
+            .iter()
+            .filter(|node| node.state == NodeState::Alive)
+            .count();
         writeln!(f, "cluster    {}", self.cluster)?;
         writeln!(f, "epoch      {}", self.epoch)?;
-        writeln!(f, "leader     {}", self.leader.as_deref().unwrap_or("none: the control group has no quorum in sight"))?;
+        writeln!(
+            f,
+            "leader     {}",
+            self.leader
+                .as_deref()
+                .unwrap_or("none: the control group has no quorum in sight")
+        )?;
         writeln!(f, "nodes      {alive} of {} alive", self.nodes.len())?;
-        writeln!(f, "converged  {}", if self.converged { "yes" } else { "no" })?;
-        for (node, offset) in self.nodes.iter().filter_map(|node| Some((node, node.clock_offset_ms?))) {
+        writeln!(
+            f,
+            "converged  {}",
+            if self.converged { "yes" } else { "no" }
+        )?;
+        for (node, offset) in self
+            .nodes
+            .iter()
+            .filter_map(|node| Some((node, node.clock_offset_ms?)))
+        {
             if offset.unsigned_abs() > CLOCK_OFF_MS {
-                let (seconds, millis) = (offset.unsigned_abs() / 1000, offset.unsigned_abs() % 1000);
+                let (seconds, millis) =
+                    (offset.unsigned_abs() / 1000, offset.unsigned_abs() % 1000);
                 let direction = if offset < 0 { "behind" } else { "ahead" };
-                writeln!(f, "clock      {} is {seconds}.{millis:03} s {direction}: it refuses what it would have to stamp", node.name)?;
+                writeln!(
+                    f,
+                    "clock      {} is {seconds}.{millis:03} s {direction}: it refuses what it would have to stamp",
+                    node.name
+                )?;
             }
         }
         writeln!(f)?;
@@ -128,16 +160,35 @@ impl Status {
     fn node_table(&self) -> Table {
         let mut table = Table::new(["NODE", "NUMBER", "DATACENTER", "RACK", "STATE"]);
         for node in &self.nodes {
-            table.push([node.name.clone(), node.number.to_string(), node.datacenter.clone(), node.rack.clone(), node.state.to_string()]);
+            table.push([
+                node.name.clone(),
+                node.number.to_string(),
+                node.datacenter.clone(),
+                node.rack.clone(),
+                node.state.to_string(),
+            ]);
         }
         table
     }
 
     fn keyspace_table(&self) -> Table {
         let equal = |equal: bool| if equal { "equal" } else { "DIFFER" }.to_owned();
-        let mut table = Table::new(["KEYSPACE", "PARTITIONS", "REPLICATION", "ROWS", "RECENT", "RESIDUALS", "CONTEXTS", "DIGESTS"]);
+        let mut table = Table::new([
+            "KEYSPACE",
+            "PARTITIONS",
+            "REPLICATION",
+            "ROWS",
+            "RECENT",
+            "RESIDUALS",
+            "CONTEXTS",
+            "DIGESTS",
+        ]);
         for keyspace in &self.keyspaces {
-            let replication: Vec<String> = keyspace.replication.iter().map(|(dc, count)| format!("{dc}={count}")).collect();
+            let replication: Vec<String> = keyspace
+                .replication
+                .iter()
+                .map(|(dc, count)| format!("{dc}={count}"))
+                .collect();
             table.push([
                 keyspace.name.clone(),
                 keyspace.partitions.to_string(),

@@ -26,10 +26,12 @@ pub use sled::SledStore;
 /// Which program keeps the data.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Engine {
-    /// A log-structured tree (crate `fjall`). What [`Store::persist`] returned for survives power loss.
+    /// A log-structured tree (crate `fjall`). What [`Store::persist`] returned for survives power
+    /// loss.
     #[default]
     Fjall,
-    /// Crate `sled` 0.34. Survives `kill -9`; after power loss it may refuse to open (see [`SledStore`]).
+    /// Crate `sled` 0.34. Survives `kill -9`; after power loss it may refuse to open (see
+    /// [`SledStore`]).
     Sled,
     /// Nothing survives the process.
     Memory,
@@ -49,24 +51,29 @@ impl Engine {
 /// How much an engine may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
-    /// Bytes of memory for blocks read from disk; write buffers take up to as much again. The default, 64 MiB, is a
-    /// guess: live rows are cached above the engine. At least 1 MiB is used.
+    /// Bytes of memory for blocks read from disk; write buffers take up to as much again. The
+    /// default, 64 MiB, is a guess: live rows are cached above the engine. At least 1 MiB is used.
     pub cache_bytes: u64,
-    /// Files that the engine may keep open for reading. The default is what [`crate::limits`] leaves to a store; at least 16 are used.
+    /// Files that the engine may keep open for reading. The default is what [`crate::limits`]
+    /// leaves to a store; at least 16 are used.
     pub files: usize,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { cache_bytes: 64 << 20, files: limits::store_files() }
+        Self {
+            cache_bytes: 64 << 20,
+            files: limits::store_files(),
+        }
     }
 }
 
-/// Opens the store of `engine` in `dir`, creating it if it is not there. A process killed while creating it leaves nothing
-/// that stops the next call.
+/// Opens the store of `engine` in `dir`, creating it if it is not there. A process killed while
+/// creating it leaves nothing that stops the next call.
 ///
 /// # Errors
-/// [`StoreError::Full`] without space, [`StoreError::Engine`] when the engine refuses what it finds; nothing is deleted.
+/// [`StoreError::Full`] without space, [`StoreError::Engine`] when the engine refuses what it
+/// finds; nothing is deleted.
 pub fn open(engine: Engine, dir: &Path, config: StoreConfig) -> Result<Arc<dyn Store>, StoreError> {
     Ok(match engine {
         Engine::Fjall => Arc::new(FjallStore::open(dir, config)?),
@@ -79,7 +86,10 @@ pub fn open(engine: Engine, dir: &Path, config: StoreConfig) -> Result<Arc<dyn S
 fn caused_by(error: &(dyn std::error::Error + 'static), is: fn(&io::Error) -> bool) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {
-        if error.downcast_ref::<io::Error>().is_some_and(|error| wraps(error, is)) {
+        if error
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| wraps(error, is))
+        {
             return true;
         }
         cause = error.source();
@@ -89,29 +99,49 @@ fn caused_by(error: &(dyn std::error::Error + 'static), is: fn(&io::Error) -> bo
 
 /// `source()` of an io error skips the error it wraps, and sled wraps io errors in io errors.
 fn wraps(error: &io::Error, is: fn(&io::Error) -> bool) -> bool {
-    is(error) || error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()).is_some_and(|inner| wraps(inner, is))
+    is(error)
+        || error
+            .get_ref()
+            .and_then(|inner| inner.downcast_ref::<io::Error>())
+            .is_some_and(|inner| wraps(inner, is))
 }
 
 /// The device or the quota is exhausted.
 fn out_of_space(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// The process or the machine has no file descriptor left.
 fn out_of_descriptors(error: &io::Error) -> bool {
     use rustix::io::Errno;
-    error.raw_os_error().is_some_and(|code| code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error())
+    error.raw_os_error().is_some_and(|code| {
+        code == Errno::MFILE.raw_os_error() || code == Errno::NFILE.raw_os_error()
+    })
 }
 
 /// `error` as a [`StoreError`] of `engine`, by its cause.
-fn engine_error(engine: Engine, operation: &'static str, error: impl std::error::Error + Send + Sync + 'static) -> StoreError {
+fn engine_error(
+    engine: Engine,
+    operation: &'static str,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> StoreError {
     if caused_by(&error, out_of_space) {
         return StoreError::Full;
     }
     if caused_by(&error, out_of_descriptors) {
-        return StoreError::Descriptors { engine: engine.name(), operation };
+        return StoreError::Descriptors {
+            engine: engine.name(),
+            operation,
+        };
     }
-    StoreError::Engine { engine: engine.name(), operation, source: Box::new(error) }
+    StoreError::Engine {
+        engine: engine.name(),
+        operation,
+        source: Box::new(error),
+    }
 }
 
 /// `error` of a synchronisation: what was written may be lost.
@@ -119,7 +149,10 @@ fn sync_error(engine: Engine, error: impl std::error::Error + Send + Sync + 'sta
     if caused_by(&error, out_of_space) {
         return StoreError::Full;
     }
-    StoreError::Sync { engine: engine.name(), source: Box::new(error) }
+    StoreError::Sync {
+        engine: engine.name(),
+        source: Box::new(error),
+    }
 }
 
 /// Makes the names in `dir` durable.

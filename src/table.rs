@@ -10,7 +10,9 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new<const N: usize>(headline: [&str; N]) -> Self {
-        Self { rows: vec![headline.map(str::to_owned).to_vec()] }
+        Self {
+            rows: vec![headline.map(str::to_owned).to_vec()],
+        }
     }
 
     pub(crate) fn push<const N: usize>(&mut self, row: [String; N]) {
@@ -18,14 +20,22 @@ impl Table {
     }
 
     fn width(&self, column: usize) -> usize {
-        self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0)
+        self.rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for row in &self.rows {
-            let cells = row.iter().enumerate().map(|(column, cell)| format!("{cell:<width$}", width = self.width(column)));
+            let cells = row
+                .iter()
+                .enumerate()
+                .map(|(column, cell)| format!("{cell:<width$}", width = self.width(column)));
             writeln!(f, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
         }
         Ok(())

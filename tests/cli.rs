@@ -1,5 +1,8 @@
 //! The built binary: what it prints where, and the exit codes that scripts decide by.
-#![allow(clippy::unwrap_used, reason = "a test that cannot set up its servers has nothing else to say")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot set up its servers has nothing else to say"
+)]
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -14,15 +17,23 @@ const STATUS: &str = concat!(
 
 fn quorate(line: &str) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-    command.args(line.split_whitespace()).env_remove("QUORATE_PASSWORD").output().unwrap()
+    command
+        .args(line.split_whitespace())
+        .env_remove("QUORATE_PASSWORD")
+        .output()
+        .unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Serves one connection: gives `reply` to each request that `read` takes off it, and in the end all requests.
-fn serve_once(read: fn(&mut BufReader<TcpStream>) -> Option<String>, reply: Option<String>) -> (String, JoinHandle<Vec<String>>) {
+/// Serves one connection: gives `reply` to each request that `read` takes off it, and in the end
+/// all requests.
+fn serve_once(
+    read: fn(&mut BufReader<TcpStream>) -> Option<String>,
+    reply: Option<String>,
+) -> (String, JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let served = std::thread::spawn(move || {
@@ -50,7 +61,14 @@ fn resp_command(reader: &mut BufReader<TcpStream>) -> Option<String> {
     for _ in 0..words {
         line.clear();
         reader.read_line(&mut line).unwrap();
-        let mut word = vec![0; line.trim_start_matches('$').trim().parse::<usize>().unwrap() + 2];
+        let mut word = vec![
+            0;
+            line.trim_start_matches('$')
+                .trim()
+                .parse::<usize>()
+                .unwrap()
+                + 2
+        ];
         reader.read_exact(&mut word).unwrap();
         found.push(text(&word).trim_end().to_owned());
     }
@@ -83,14 +101,21 @@ fn http_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
 
 fn http_reply(status: &str, kind: &str, body: &str) -> String {
     let length = body.len();
-    format!("HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
 }
 
-/// Runs a command against a RESP server with one answer (`None`: it hangs up): exit code, stdout, and what the server was asked.
+/// Runs a command against a RESP server with one answer (`None`: it hangs up): exit code, stdout,
+/// and what the server was asked.
 fn over_resp(line: &str, reply: Option<&str>) -> (Option<i32>, String, Vec<String>) {
     let (address, served) = serve_once(resp_command, reply.map(str::to_owned));
     let output = quorate(&format!("{line} --resp {address}"));
-    (output.status.code(), text(&output.stdout).to_owned(), served.join().unwrap())
+    (
+        output.status.code(),
+        text(&output.stdout).to_owned(),
+        served.join().unwrap(),
+    )
 }
 
 fn over_http(line: &str, reply: Option<String>) -> (Output, Vec<String>) {
@@ -102,21 +127,36 @@ fn over_http(line: &str, reply: Option<String>) -> (Output, Vec<String>) {
 #[test]
 fn get_prints_the_value() {
     let (code, stdout, asked) = over_resp("get k", Some("$5\r\nhello\r\n"));
-    assert_eq!((code, stdout.as_str(), asked), (Some(0), "hello\n", vec!["GET k".to_owned()]));
+    assert_eq!(
+        (code, stdout.as_str(), asked),
+        (Some(0), "hello\n", vec!["GET k".to_owned()])
+    );
     let (code, stdout, _) = over_resp("get k --output json", Some("$5\r\nhello\r\n"));
-    assert_eq!((code, stdout.as_str()), (Some(0), "{\"key\":\"k\",\"value\":\"hello\"}\n"));
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(0), "{\"key\":\"k\",\"value\":\"hello\"}\n")
+    );
     let (code, stdout, _) = over_resp("get k", Some("$-1\r\n"));
     assert_eq!((code, stdout.as_str()), (Some(1), ""));
     let (code, stdout, _) = over_resp("get k --output json", Some("$-1\r\n"));
-    assert_eq!((code, stdout.as_str()), (Some(1), "{\"key\":\"k\",\"value\":null}\n"));
+    assert_eq!(
+        (code, stdout.as_str()),
+        (Some(1), "{\"key\":\"k\",\"value\":null}\n")
+    );
 }
 
 #[test]
 fn level_timeout_and_keyspace_reach_the_node() {
-    let (code, stdout, asked) = over_resp("put k v --consistency local_quorum --timeout 50ms --expires 2s", Some("+OK\r\n"));
+    let (code, stdout, asked) = over_resp(
+        "put k v --consistency local_quorum --timeout 50ms --expires 2s",
+        Some("+OK\r\n"),
+    );
     assert_eq!((code, stdout.as_str()), (Some(0), "OK\n"));
     assert_eq!(asked, ["CL LOCAL_QUORUM,TIMEOUT=50ms SET k v PX 2000"]);
-    let (_, _, asked) = over_resp("incr k -5 --keyspace carts --password s3cret", Some(":7\r\n"));
+    let (_, _, asked) = over_resp(
+        "incr k -5 --keyspace carts --password s3cret",
+        Some(":7\r\n"),
+    );
     assert_eq!(asked, ["AUTH s3cret", "SELECT carts", "INCRBY k -5"]);
     let (_, _, asked) = over_resp("incr k --request-id once --consistency one", Some(":8\r\n"));
     assert_eq!(asked, ["REQ once CL ONE INCRBY k 1"]);
@@ -131,64 +171,164 @@ fn exit_codes_tell_what_is_now_true() {
         (Some("-ERR something\r\n"), 1),
         (Some("-WRONGTYPE no\r\n"), 1),
         (Some("-NOTQUORATE QUORUM needs 2 replicas\r\n"), 3),
-        (Some("-TIMEOUT QUORUM: 1 of 2 replicas answered in time\r\n"), 4),
-        (Some("-REFUSED ALL: 1 of 3 replicas did their part; the write may have been applied\r\n"), 4),
-        (Some("-REFUSED ALL: 1 of 3 replicas did their part; nothing was applied\r\n"), 1),
+        (
+            Some("-TIMEOUT QUORUM: 1 of 2 replicas answered in time\r\n"),
+            4,
+        ),
+        (
+            Some(
+                "-REFUSED ALL: 1 of 3 replicas did their part; the write may have been applied\r\n",
+            ),
+            4,
+        ),
+        (
+            Some("-REFUSED ALL: 1 of 3 replicas did their part; nothing was applied\r\n"),
+            1,
+        ),
         // The connection is lost after the write was sent.
         (None, 4),
     ] {
         assert_eq!(over_resp("incr k", reply).0, Some(code), "{reply:?}");
     }
-    assert_eq!(over_resp("get k", None).0, Some(1), "a lost read leaves nothing in doubt");
+    assert_eq!(
+        over_resp("get k", None).0,
+        Some(1),
+        "a lost read leaves nothing in doubt"
+    );
     assert_eq!(quorate("get k --resp 127.0.0.1:1").status.code(), Some(1));
     assert_eq!(quorate("status --http 127.0.0.1:1").status.code(), Some(1));
-    assert_eq!(quorate("node token --http 127.0.0.1:1").status.code(), Some(1));
-    for usage in ["", "nothing", "get", "get k --consistency MOST", "put k v --timeout 5", "status --resp a:1", "bench --target x"] {
+    assert_eq!(
+        quorate("node token --http 127.0.0.1:1").status.code(),
+        Some(1)
+    );
+    for usage in [
+        "",
+        "nothing",
+        "get",
+        "get k --consistency MOST",
+        "put k v --timeout 5",
+        "status --resp a:1",
+        "bench --target x",
+    ] {
         let output = quorate(usage);
-        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{usage}");
+        assert_eq!(
+            (output.status.code(), output.stdout.is_empty()),
+            (Some(2), true),
+            "{usage}"
+        );
     }
     assert_eq!(quorate("--help").status.code(), Some(0));
 }
 
 #[test]
 fn status_prints_the_document() {
-    let (output, asked) = over_http("status --output json --password s3cret", Some(http_reply("200 OK", "application/json", STATUS)));
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), format!("{STATUS}\n").as_str()));
-    assert_eq!(asked, ["GET /v1/status HTTP/1.1 authorization: Bearer s3cret "]);
-    let (output, _) = over_http("status", Some(http_reply("200 OK", "application/json", STATUS)));
-    assert!(text(&output.stdout).contains("converged  yes\n"), "{}", text(&output.stdout));
+    let (output, asked) = over_http(
+        "status --output json --password s3cret",
+        Some(http_reply("200 OK", "application/json", STATUS)),
+    );
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), format!("{STATUS}\n").as_str())
+    );
+    assert_eq!(
+        asked,
+        ["GET /v1/status HTTP/1.1 authorization: Bearer s3cret "]
+    );
+    let (output, _) = over_http(
+        "status",
+        Some(http_reply("200 OK", "application/json", STATUS)),
+    );
+    assert!(
+        text(&output.stdout).contains("converged  yes\n"),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]
 fn a_token_is_all_that_stdout_gets() {
     let made = r#"{"token":"qt-1","uses":3,"expires_s":3600}"#;
-    let (output, asked) = over_http("node token --uses 3 --expires 1h", Some(http_reply("201 Created", "application/json", made)));
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "qt-1\n"));
-    assert_eq!(asked, [r#"POST /v1/tokens HTTP/1.1  {"expires_s":3600,"uses":3}"#]);
+    let (output, asked) = over_http(
+        "node token --uses 3 --expires 1h",
+        Some(http_reply("201 Created", "application/json", made)),
+    );
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "qt-1\n")
+    );
+    assert_eq!(
+        asked,
+        [r#"POST /v1/tokens HTTP/1.1  {"expires_s":3600,"uses":3}"#]
+    );
 }
 
 #[test]
 fn keyspaces_are_made_and_listed() {
-    let made = Some(http_reply("201 Created", "application/json", r#"{"id":1,"name":"carts"}"#));
-    let (output, asked) = over_http("keyspace create carts --replication oslo=3,rome=2 --write LOCAL_QUORUM", made);
-    assert_eq!((output.status.code(), text(&output.stdout)), (Some(0), "created keyspace carts (SELECT 1)\n"));
-    let body: serde_json::Value = serde_json::from_str(asked[0].split_once("  ").unwrap().1).unwrap();
-    assert_eq!(body["replication"], serde_json::json!({ "oslo": 3, "rome": 2 }));
-    assert_eq!((&body["write"], &body["read"]), (&"LOCAL_QUORUM".into(), &serde_json::Value::Null));
+    let made = Some(http_reply(
+        "201 Created",
+        "application/json",
+        r#"{"id":1,"name":"carts"}"#,
+    ));
+    let (output, asked) = over_http(
+        "keyspace create carts --replication oslo=3,rome=2 --write LOCAL_QUORUM",
+        made,
+    );
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "created keyspace carts (SELECT 1)\n")
+    );
+    let body: serde_json::Value =
+        serde_json::from_str(asked[0].split_once("  ").unwrap().1).unwrap();
+    assert_eq!(
+        body["replication"],
+        serde_json::json!({ "oslo": 3, "rome": 2 })
+    );
+    assert_eq!(
+        (&body["write"], &body["read"]),
+        (&"LOCAL_QUORUM".into(), &serde_json::Value::Null)
+    );
     let list = r#"[{"id":0,"name":"default","partitions":64,"replication":"auto","read":"ONE","write":"ONE"}]"#;
-    let (output, _) = over_http("keyspace list", Some(http_reply("200 OK", "application/json", list)));
-    assert!(text(&output.stdout).contains("0       default  64          auto         ONE   ONE"), "{}", text(&output.stdout));
+    let (output, _) = over_http(
+        "keyspace list",
+        Some(http_reply("200 OK", "application/json", list)),
+    );
+    assert!(
+        text(&output.stdout).contains("0       default  64          auto         ONE   ONE"),
+        "{}",
+        text(&output.stdout)
+    );
 }
 
 #[test]
 fn problems_become_exit_codes() {
-    for (code, may_be_applied, exit) in [("not_quorate", false, 3), ("timeout", true, 4), ("stopping", true, 4), ("bad_name", false, 1)] {
-        let problem = format!(r#"{{"code":"{code}","detail":"why","may_be_applied":{may_be_applied}}}"#);
-        let (output, _) = over_http("keyspace create x", Some(http_reply("503 Service Unavailable", "application/problem+json", &problem)));
-        assert_eq!((output.status.code(), text(&output.stderr)), (Some(exit), "quorate: why\n"), "{code}");
+    for (code, may_be_applied, exit) in [
+        ("not_quorate", false, 3),
+        ("timeout", true, 4),
+        ("stopping", true, 4),
+        ("bad_name", false, 1),
+    ] {
+        let problem =
+            format!(r#"{{"code":"{code}","detail":"why","may_be_applied":{may_be_applied}}}"#);
+        let (output, _) = over_http(
+            "keyspace create x",
+            Some(http_reply(
+                "503 Service Unavailable",
+                "application/problem+json",
+                &problem,
+            )),
+        );
+        assert_eq!(
+            (output.status.code(), text(&output.stderr)),
+            (Some(exit), "quorate: why\n"),
+            "{code}"
+        );
     }
     let (output, _) = over_http("keyspace create x", None);
-    assert_eq!(output.status.code(), Some(4), "the request was sent and nothing came back");
+    assert_eq!(
+        output.status.code(),
+        Some(4),
+        "the request was sent and nothing came back"
+    );
     let (output, _) = over_http("keyspace list", None);
     assert_eq!(output.status.code(), Some(1));
 }
@@ -197,34 +337,78 @@ fn problems_become_exit_codes() {
 fn check_says_whether_promises_were_kept() {
     let directory = tempfile::tempdir().unwrap();
     let line = |process: u64, kind: &str, f: &str, value: &str, index: u64| {
-        format!(r#"{{"process":{process},"type":"{kind}","f":"{f}","key":"k","value":{value},"time":{index},"index":{index}}}"#)
+        format!(
+            r#"{{"process":{process},"type":"{kind}","f":"{f}","key":"k","value":{value},"time":{index},"index":{index}}}"#
+        )
     };
     let history = |read: &str| {
-        let lines = [line(0, "invoke", "write", "7", 0), line(0, "ok", "write", "7", 1), line(1, "invoke", "read", "null", 2)];
+        let lines = [
+            line(0, "invoke", "write", "7", 0),
+            line(0, "ok", "write", "7", 1),
+            line(1, "invoke", "read", "null", 2),
+        ];
         let file = directory.path().join("history.jsonl");
-        std::fs::write(&file, format!("{}\n{}\n", lines.join("\n"), line(1, "ok", "read", read, 3))).unwrap();
+        std::fs::write(
+            &file,
+            format!("{}\n{}\n", lines.join("\n"), line(1, "ok", "read", read, 3)),
+        )
+        .unwrap();
         file.display().to_string()
     };
-    let judged = |file: &str| quorate(&format!("check {file} --model register --min-operations 1 --min-overlaps 0 --min-faults 0"));
+    let judged = |file: &str| {
+        quorate(&format!(
+            "check {file} --model register --min-operations 1 --min-overlaps 0 --min-faults 0"
+        ))
+    };
     let kept = judged(&history("7"));
-    assert_eq!((kept.status.code(), text(&kept.stdout)), (Some(0), "register: as promised, in 2 operations\n"));
+    assert_eq!(
+        (kept.status.code(), text(&kept.stdout)),
+        (Some(0), "register: as promised, in 2 operations\n")
+    );
     let broken = judged(&history("null"));
     assert_eq!(broken.status.code(), Some(1));
     let story = text(&broken.stdout);
-    assert!(story.contains("lost: process 1 reads nothing although 7 was known to process 0 before\nkey k\n"), "{story}");
-    let json =
-        quorate(&format!("check {} --model register --output json --min-overlaps 0 --min-operations 0 --min-faults 0", history("null")));
+    assert!(
+        story.contains(
+            "lost: process 1 reads nothing although 7 was known to process 0 before\nkey k\n"
+        ),
+        "{story}"
+    );
+    let json = quorate(&format!(
+        "check {} --model register --output json --min-overlaps 0 --min-operations 0 --min-faults 0",
+        history("null")
+    ));
     let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
-    assert_eq!((&report["ok"], &report["operations"], &report["model"]), (&false.into(), &2.into(), &"register".into()));
-    assert_eq!(report["counterexample"]["history"].as_array().unwrap().len(), 4);
+    assert_eq!(
+        (&report["ok"], &report["operations"], &report["model"]),
+        (&false.into(), &2.into(), &"register".into())
+    );
+    assert_eq!(
+        report["counterexample"]["history"]
+            .as_array()
+            .unwrap()
+            .len(),
+        4
+    );
     // Too little, no file, no history: nothing was shown, and nobody is told that all is well.
-    for arguments in [format!("check {} --model register", history("7")), "check /nowhere --model set".to_owned()] {
+    for arguments in [
+        format!("check {} --model register", history("7")),
+        "check /nowhere --model set".to_owned(),
+    ] {
         let unusable = quorate(&format!("{arguments} --output json"));
         assert_eq!(unusable.status.code(), Some(2), "{arguments}");
         let report: serde_json::Value = serde_json::from_slice(&unusable.stdout).unwrap();
-        assert_eq!((&report["ok"], &report["counterexample"]), (&false.into(), &serde_json::Value::Null));
+        assert_eq!(
+            (&report["ok"], &report["counterexample"]),
+            (&false.into(), &serde_json::Value::Null)
+        );
     }
-    assert_eq!(quorate(&format!("check {} --model stack", history("7"))).status.code(), Some(2));
+    assert_eq!(
+        quorate(&format!("check {} --model stack", history("7")))
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 /// A node in a process of its own; it is killed if a test ends without stopping it.
@@ -237,14 +421,35 @@ struct Node {
 impl Node {
     fn start(data_dir: &std::path::Path, flags: &str) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
-        let addresses = ["--resp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--quic", "127.0.0.1:0"];
-        command.arg("start").arg("--data-dir").arg(data_dir).args(addresses).args(flags.split_whitespace());
-        let mut child = command.env_remove("QUORATE_PASSWORD").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let addresses = [
+            "--resp",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--quic",
+            "127.0.0.1:0",
+        ];
+        command
+            .arg("start")
+            .arg("--data-dir")
+            .arg(data_dir)
+            .args(addresses)
+            .args(flags.split_whitespace());
+        let mut child = command
+            .env_remove("QUORATE_PASSWORD")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
         let ready = serde_json::from_str(line.strip_prefix("ready ").unwrap()).unwrap();
-        Self { child, stdout, ready }
+        Self {
+            child,
+            stdout,
+            ready,
+        }
     }
 
     fn address(&self, face: &str) -> &str {
@@ -253,7 +458,13 @@ impl Node {
 
     /// Sends SIGTERM; what the process still said on stdout, and how it ended.
     fn stop(mut self) -> (String, ExitStatus) {
-        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .arg(self.child.id().to_string())
+                .status()
+                .unwrap()
+                .success()
+        );
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).unwrap();
         (rest, self.child.wait().unwrap())
@@ -272,15 +483,42 @@ impl Drop for Node {
 fn a_node_starts_serves_stops_and_comes_back() {
     let directory = tempfile::tempdir().unwrap();
     let node = Node::start(directory.path(), "--node solo --datacenter oslo");
-    let fields: Vec<&str> = node.ready.as_object().unwrap().keys().map(String::as_str).collect();
-    assert_eq!(fields, ["cluster", "datacenter", "etcd", "http", "join_token", "node", "quic", "resp"]);
-    assert_eq!((&node.ready["node"], &node.ready["datacenter"]), (&"solo".into(), &"oslo".into()));
+    let fields: Vec<&str> = node
+        .ready
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(
+        fields,
+        [
+            "cluster",
+            "datacenter",
+            "etcd",
+            "http",
+            "join_token",
+            "node",
+            "quic",
+            "resp"
+        ]
+    );
+    assert_eq!(
+        (&node.ready["node"], &node.ready["datacenter"]),
+        (&"solo".into(), &"oslo".into())
+    );
     assert!(node.ready["join_token"].is_string());
     let put = quorate(&format!("put k v --resp {}", node.address("resp")));
     assert_eq!(put.status.code(), Some(0), "{}", text(&put.stderr));
-    let status = quorate(&format!("status --output json --http {}", node.address("http")));
+    let status = quorate(&format!(
+        "status --output json --http {}",
+        node.address("http")
+    ));
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
-    assert_eq!((&status["cluster"], &status["nodes"][0]["state"]), (&node.ready["cluster"], &"alive".into()));
+    assert_eq!(
+        (&status["cluster"], &status["nodes"][0]["state"]),
+        (&node.ready["cluster"], &"alive".into())
+    );
     let cluster = node.ready["cluster"].clone();
     let (rest, ended) = node.stop();
     assert_eq!((rest.as_str(), ended.code()), ("", Some(0)));
@@ -288,7 +526,12 @@ fn a_node_starts_serves_stops_and_comes_back() {
     let node = Node::start(directory.path(), "--node solo --datacenter oslo");
     assert_eq!(node.ready["cluster"], cluster);
     let get = quorate(&format!("get k --resp {}", node.address("resp")));
-    assert_eq!((get.status.code(), text(&get.stdout)), (Some(0), "v\n"), "{}", text(&get.stderr));
+    assert_eq!(
+        (get.status.code(), text(&get.stdout)),
+        (Some(0), "v\n"),
+        "{}",
+        text(&get.stderr)
+    );
 }
 
 #[test]
@@ -299,44 +542,99 @@ fn what_bench_records_of_a_healthy_node_is_as_promised() {
     let flags = "--clients 8 --seconds 2 --rate 800 --level QUORUM --level ONE --output json";
     // Twice the same node: each time as a target of its own.
     let target = node.address("resp");
-    let run = quorate(&format!("bench --record {file} --target {target},{target} {flags}"));
+    let run = quorate(&format!(
+        "bench --record {file} --target {target},{target} {flags}"
+    ));
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
     let summary: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
-    assert!(summary["done"].as_u64() > Some(200) && summary["refused"] == 0 && summary["unknown"] == 0, "{summary}");
+    assert!(
+        summary["done"].as_u64() > Some(200) && summary["refused"] == 0 && summary["unknown"] == 0,
+        "{summary}"
+    );
     assert!(summary["settled_s"].is_number(), "{summary}");
     for model in ["register", "set", "counter", "hash", "session"] {
-        let verdict = quorate(&format!("check {file} --model {model} --min-faults 0 --min-overlaps 0"));
-        assert_eq!(verdict.status.code(), Some(0), "{model}: {}{}", text(&verdict.stdout), text(&verdict.stderr));
+        let verdict = quorate(&format!(
+            "check {file} --model {model} --min-faults 0 --min-overlaps 0"
+        ));
+        assert_eq!(
+            verdict.status.code(),
+            Some(0),
+            "{model}: {}{}",
+            text(&verdict.stdout),
+            text(&verdict.stderr)
+        );
     }
-    assert_eq!(quorate(&format!("check {file} --model register")).status.code(), Some(2), "nothing went wrong, so nothing was shown");
+    assert_eq!(
+        quorate(&format!("check {file} --model register"))
+            .status
+            .code(),
+        Some(2),
+        "nothing went wrong, so nothing was shown"
+    );
 
     // Without a level each line has the one that the keyspace gives it.
-    let run = quorate(&format!("bench --record {file} --target {target} --clients 2 --seconds 1 --rate 200"));
+    let run = quorate(&format!(
+        "bench --record {file} --target {target} --clients 2 --seconds 1 --rate 200"
+    ));
     assert_eq!(run.status.code(), Some(0), "{}", text(&run.stderr));
     let recorded = std::fs::read_to_string(&file).unwrap();
-    let level = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["level"].clone();
-    assert!(recorded.lines().all(|line| level(line) == "LOCAL_QUORUM" || line.contains("final-read")), "{recorded}");
-    let verdict = quorate(&format!("check {file} --model register --min-faults 0 --min-overlaps 0 --min-operations 10"));
+    let level =
+        |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["level"].clone();
+    assert!(
+        recorded
+            .lines()
+            .all(|line| level(line) == "LOCAL_QUORUM" || line.contains("final-read")),
+        "{recorded}"
+    );
+    let verdict = quorate(&format!(
+        "check {file} --model register --min-faults 0 --min-overlaps 0 --min-operations 10"
+    ));
     assert_eq!(verdict.status.code(), Some(0), "{}", text(&verdict.stderr));
 }
 
 #[test]
 fn a_node_that_cannot_start_says_why() {
     let directory = tempfile::tempdir().unwrap();
-    let start = |flags: &str| quorate(&format!("start --data-dir {} --storage memory {flags}", directory.path().display()));
+    let start = |flags: &str| {
+        quorate(&format!(
+            "start --data-dir {} --storage memory {flags}",
+            directory.path().display()
+        ))
+    };
     for (flags, part) in [
-        ("--resp 0.0.0.0:0", "--resp: resp = 0.0.0.0:0 can be reached from other machines, but no password is set"),
+        (
+            "--resp 0.0.0.0:0",
+            "--resp: resp = 0.0.0.0:0 can be reached from other machines, but no password is set",
+        ),
         ("--etcd 127.0.0.1:0", "does not serve the etcd protocol"),
         ("--join a:1", "--join: join needs token as well"),
         ("--config /nowhere", "cannot read /nowhere"),
-        ("--consistency ONE", "--consistency means nothing to this command"),
+        (
+            "--consistency ONE",
+            "--consistency means nothing to this command",
+        ),
     ] {
         let output = start(flags);
-        assert!(text(&output.stderr).contains(part), "{}", text(&output.stderr));
-        assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{flags}");
+        assert!(
+            text(&output.stderr).contains(part),
+            "{}",
+            text(&output.stderr)
+        );
+        assert_eq!(
+            (output.status.code(), output.stdout.is_empty()),
+            (Some(2), true),
+            "{flags}"
+        );
     }
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let output = start(&format!("--http 127.0.0.1:0 --resp {}", taken.local_addr().unwrap()));
-    assert!(text(&output.stderr).starts_with("quorate: cannot listen at 127.0.0.1:"), "{}", text(&output.stderr));
+    let output = start(&format!(
+        "--http 127.0.0.1:0 --resp {}",
+        taken.local_addr().unwrap()
+    ));
+    assert!(
+        text(&output.stderr).starts_with("quorate: cannot listen at 127.0.0.1:"),
+        "{}",
+        text(&output.stderr)
+    );
     assert_eq!(output.status.code(), Some(1));
 }

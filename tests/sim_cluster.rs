@@ -1,4 +1,5 @@
-//! Whole clusters in virtual time: under a split, a crash and concurrent clients, every promise of the data plane is kept.
+//! Whole clusters in virtual time: under a split, a crash and concurrent clients, every promise of
+//! the data plane is kept.
 //!
 //! `QUORATE_SIM_SEEDS` chooses the seeds, as a list (`7,8,9`) or a range (`0..100`).
 
@@ -14,24 +15,39 @@ use quorate_dynamo::op::{Mutation, Query, Reply, RequestError, SetExpiry};
 const DOOMED: usize = 20;
 
 fn seeds(few: &[u64]) -> Vec<u64> {
-    let Ok(text) = env::var("QUORATE_SIM_SEEDS") else { return few.to_vec() };
+    let Ok(text) = env::var("QUORATE_SIM_SEEDS") else {
+        return few.to_vec();
+    };
     match text.split_once("..") {
-        Some((from, to)) => (from.parse().expect("a number")..to.parse().expect("a number")).collect(),
-        None => text.split(',').map(|seed| seed.trim().parse().expect("a number")).collect(),
+        Some((from, to)) => {
+            (from.parse().expect("a number")..to.parse().expect("a number")).collect()
+        }
+        None => text
+            .split(',')
+            .map(|seed| seed.trim().parse().expect("a number"))
+            .collect(),
     }
 }
 
 /// Runs each seed twice; a failure says how to replay it.
-fn each_seed<T: PartialEq + std::fmt::Debug>(test: &str, few: &[u64], run: impl Fn(u64) -> (Result<T, String>, Trace)) {
+fn each_seed<T: PartialEq + std::fmt::Debug>(
+    test: &str,
+    few: &[u64],
+    run: impl Fn(u64) -> (Result<T, String>, Trace),
+) {
     for seed in seeds(few) {
-        let replay =
-            format!("replay with: QUORATE_SIM_SEEDS={seed} cargo test -p quorate --test sim_cluster {test} -- --exact --nocapture");
+        let replay = format!(
+            "replay with: QUORATE_SIM_SEEDS={seed} cargo test -p quorate --test sim_cluster {test} -- --exact --nocapture"
+        );
         let (first, first_trace) = run(seed);
         let (second, second_trace) = run(seed);
         if let Err(broken) = &first {
             panic!("seed {seed}: {broken}\n{replay}");
         }
-        assert_eq!(first, second, "seed {seed}: two runs ended differently\n{replay}");
+        assert_eq!(
+            first, second,
+            "seed {seed}: two runs ended differently\n{replay}"
+        );
         assert_eq!(
             (first_trace.events, first_trace.hash),
             (second_trace.events, second_trace.hash),
@@ -57,9 +73,19 @@ async fn work(cluster: &Simulation, phase: &str, levels: &[Consistency], rounds:
             running.push(tokio::spawn(async move {
                 let mut ledger = Ledger::default();
                 for round in 0..rounds {
-                    ledger.add(&client, &format!("set{}", round % 3), format!("{name}-{round}")).await;
-                    ledger.count(&client, &format!("counter{}", round % 2)).await;
-                    ledger.set(&client, &format!("register{}", round % 4), name.clone()).await;
+                    ledger
+                        .add(
+                            &client,
+                            &format!("set{}", round % 3),
+                            format!("{name}-{round}"),
+                        )
+                        .await;
+                    ledger
+                        .count(&client, &format!("counter{}", round % 2))
+                        .await;
+                    ledger
+                        .set(&client, &format!("register{}", round % 4), name.clone())
+                        .await;
                 }
                 ledger
             }));
@@ -75,9 +101,21 @@ async fn work(cluster: &Simulation, phase: &str, levels: &[Consistency], rounds:
 async fn doom(cluster: &Simulation) -> Result<(), String> {
     let client = cluster.client(cluster.nodes()[0], Some(Consistency::Quorum));
     for number in 0..DOOMED {
-        let (key, set) = (format!("doomed{number}"), Mutation::Set { value: "x".into(), expiry: SetExpiry::Clear });
-        client.mutate(&key, set).await.map_err(|error| format!("SET {key}: {error}"))?;
-        let reply = client.mutate(&key, Mutation::Delete).await.map_err(|error| format!("DEL {key}: {error}"))?;
+        let (key, set) = (
+            format!("doomed{number}"),
+            Mutation::Set {
+                value: "x".into(),
+                expiry: SetExpiry::Clear,
+            },
+        );
+        client
+            .mutate(&key, set)
+            .await
+            .map_err(|error| format!("SET {key}: {error}"))?;
+        let reply = client
+            .mutate(&key, Mutation::Delete)
+            .await
+            .map_err(|error| format!("DEL {key}: {error}"))?;
         if reply != Reply::Integer(1) {
             return Err(format!("DEL {key} after its SET at QUORUM: {reply:?}"));
         }
@@ -91,17 +129,25 @@ async fn still_deleted(cluster: &Simulation, node: NodeId) -> Result<(), String>
         let key = format!("doomed{number}");
         match client.query(&key, Query::Exists).await {
             Ok(Reply::Integer(0)) => {}
-            other => return Err(format!("{key} at node {node} after its deletion: {other:?}")),
+            other => {
+                return Err(format!(
+                    "{key} at node {node} after its deletion: {other:?}"
+                ));
+            }
         }
     }
     Ok(())
 }
 
-/// While `dc1` is cut off: its own quorum serves, the whole's does not, and the error tells the truth.
+/// While `dc1` is cut off: its own quorum serves, the whole's does not, and the error tells the
+/// truth.
 async fn minority(cluster: &Simulation) -> Result<(), String> {
     let node = cluster.nodes_in("dc1")[0];
     let add = || Mutation::Add(vec!["minority".into()]);
-    let quorum = cluster.client(node, Some(Consistency::Quorum)).mutate("minority", add()).await;
+    let quorum = cluster
+        .client(node, Some(Consistency::Quorum))
+        .mutate("minority", add())
+        .await;
     match quorum {
         Err(RequestError::Unavailable { .. } | RequestError::TimedOut { .. }) => {}
         other => return Err(format!("QUORUM in the minority: {other:?}")),
@@ -109,19 +155,36 @@ async fn minority(cluster: &Simulation) -> Result<(), String> {
     for datacenter in ["dc1", "dc2"] {
         let node = cluster.nodes_in(datacenter)[0];
         let local = cluster.client(node, Some(Consistency::LocalQuorum));
-        local.mutate("local", add()).await.map_err(|error| format!("LOCAL_QUORUM write in {datacenter}: {error}"))?;
-        local.query("local", Query::Members).await.map_err(|error| format!("LOCAL_QUORUM read in {datacenter}: {error}"))?;
+        local
+            .mutate("local", add())
+            .await
+            .map_err(|error| format!("LOCAL_QUORUM write in {datacenter}: {error}"))?;
+        local
+            .query("local", Query::Members)
+            .await
+            .map_err(|error| format!("LOCAL_QUORUM read in {datacenter}: {error}"))?;
     }
     let majority = cluster.client(cluster.nodes_in("dc2")[0], Some(Consistency::Quorum));
-    majority.mutate("majority", add()).await.map_err(|error| format!("QUORUM in the majority: {error}")).map(drop)
+    majority
+        .mutate("majority", add())
+        .await
+        .map_err(|error| format!("QUORUM in the majority: {error}"))
+        .map(drop)
 }
 
 async fn scenario(cluster: &mut Simulation) -> Result<Ledger, String> {
-    let levels = [Consistency::One, Consistency::LocalQuorum, Consistency::Quorum];
+    let levels = [
+        Consistency::One,
+        Consistency::LocalQuorum,
+        Consistency::Quorum,
+    ];
     doom(cluster).await?;
     let mut ledger = work(cluster, "before", &levels, 10).await;
     if ledger.open + ledger.refused > 0 {
-        return Err(format!("{} requests failed in a healthy cluster", ledger.open + ledger.refused));
+        return Err(format!(
+            "{} requests failed in a healthy cluster",
+            ledger.open + ledger.refused
+        ));
     }
     cluster.split("dc1");
     ledger.merge(work(cluster, "cut", &levels, 4).await);
@@ -133,12 +196,21 @@ async fn scenario(cluster: &mut Simulation) -> Result<Ledger, String> {
     ledger.merge(work(cluster, "crashed", &levels, 4).await);
     cluster.heal();
     ledger.merge(work(cluster, "healing", &levels, 4).await);
-    cluster.restart(victim).await.map_err(|error| error.to_string())?;
-    cluster.settled().await.map_err(|error| format!("after all is healed: {error}"))?;
+    cluster
+        .restart(victim)
+        .await
+        .map_err(|error| error.to_string())?;
+    cluster
+        .settled()
+        .await
+        .map_err(|error| format!("after all is healed: {error}"))?;
     for node in cluster.nodes() {
         // Every single replica tells the whole truth now.
         let reader = cluster.client(node, Some(Consistency::One));
-        ledger.check(&reader).await.map_err(|broken: Broken| format!("at node {node}: {broken}"))?;
+        ledger
+            .check(&reader)
+            .await
+            .map_err(|broken: Broken| format!("at node {node}: {broken}"))?;
         still_deleted(cluster, node).await?;
     }
     Ok(ledger)
@@ -146,15 +218,27 @@ async fn scenario(cluster: &mut Simulation) -> Result<Ledger, String> {
 
 #[test]
 fn three_datacenters_of_one_node() {
-    each_seed("three_datacenters_of_one_node", &[1, 2], |seed| simulate(seed, Layout::new(3, 1)));
+    each_seed("three_datacenters_of_one_node", &[1, 2], |seed| {
+        simulate(seed, Layout::new(3, 1))
+    });
 }
 
 #[test]
 fn three_datacenters_of_three_nodes() {
-    each_seed("three_datacenters_of_three_nodes", &[1], |seed| simulate(seed, Layout::new(3, 3)));
+    each_seed("three_datacenters_of_three_nodes", &[1], |seed| {
+        simulate(seed, Layout::new(3, 3))
+    });
 }
 
 #[test]
 fn nodes_with_several_shards_behave_alike() {
-    each_seed("nodes_with_several_shards_behave_alike", &[1], |seed| simulate(seed, Layout { cores: 3, ..Layout::new(3, 1) }));
+    each_seed("nodes_with_several_shards_behave_alike", &[1], |seed| {
+        simulate(
+            seed,
+            Layout {
+                cores: 3,
+                ..Layout::new(3, 1)
+            },
+        )
+    });
 }

@@ -23,7 +23,11 @@ struct Bench {
 
 impl Bench {
     fn new(engine: Engine) -> Self {
-        let mut bench = Self { engine, dir: tempfile::tempdir().unwrap(), store: None };
+        let mut bench = Self {
+            engine,
+            dir: tempfile::tempdir().unwrap(),
+            store: None,
+        };
         bench.reopen();
         bench
     }
@@ -32,11 +36,15 @@ impl Bench {
         self.store.as_ref().unwrap()
     }
 
-    /// Drops the store, without `persist`, and opens it again. A memory store has nothing to open again and stays.
+    /// Drops the store, without `persist`, and opens it again. A memory store has nothing to open
+    /// again and stays.
     fn reopen(&mut self) {
         if self.engine != Engine::Memory || self.store.is_none() {
             drop(self.store.take());
-            let config = StoreConfig { cache_bytes: 1 << 20, ..StoreConfig::default() };
+            let config = StoreConfig {
+                cache_bytes: 1 << 20,
+                ..StoreConfig::default()
+            };
             self.store = Some(open(self.engine, &self.dir.path().join("store"), config).unwrap());
         }
     }
@@ -53,7 +61,11 @@ fn scan(store: &dyn Store, space: Space, from: &[u8], to: Option<&[u8]>, limit: 
     if limit > 0 {
         let mut visit = |key: &[u8], value: &[u8]| {
             seen.push((Bytes::copy_from_slice(key), Bytes::copy_from_slice(value)));
-            if seen.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            if seen.len() == limit {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
         };
         store.scan(space, from, to, &mut visit).unwrap();
     }
@@ -68,16 +80,23 @@ impl Model {
     fn apply(&mut self, batch: &Batch) {
         for change in &batch.changes {
             match change {
-                Change::Put(space, key, value) => self.0.insert((*space, key.clone()), value.clone()),
+                Change::Put(space, key, value) => {
+                    self.0.insert((*space, key.clone()), value.clone())
+                }
                 Change::Delete(space, key) => self.0.remove(&(*space, key.clone())),
             };
         }
     }
 
     fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, limit: usize) -> Entries {
-        let inside = |(at, key): &(Space, Bytes)| *at == space && key[..] >= *from && to.is_none_or(|to| key[..] < *to);
+        let inside = |(at, key): &(Space, Bytes)| {
+            *at == space && key[..] >= *from && to.is_none_or(|to| key[..] < *to)
+        };
         let entries = self.0.iter().filter(|(place, _)| inside(place));
-        entries.map(|((_, key), value)| (key.clone(), value.clone())).take(limit).collect()
+        entries
+            .map(|((_, key), value)| (key.clone(), value.clone()))
+            .take(limit)
+            .collect()
     }
 }
 
@@ -85,14 +104,20 @@ impl Model {
 enum Step {
     Apply(Batch),
     Get(Space, Bytes),
-    Scan { space: Space, from: Bytes, to: Option<Bytes>, limit: usize },
+    Scan {
+        space: Space,
+        from: Bytes,
+        to: Option<Bytes>,
+        limit: usize,
+    },
     Persist,
     Reopen,
 }
 
 /// Few and short keys, so that they meet; with zero and 0xff bytes, where engines mark ends.
 fn key() -> impl Strategy<Value = Bytes> {
-    prop::collection::vec(prop::sample::select(vec![0_u8, 1, b'a', 0xff]), 0..4).prop_map(Bytes::from)
+    prop::collection::vec(prop::sample::select(vec![0_u8, 1, b'a', 0xff]), 0..4)
+        .prop_map(Bytes::from)
 }
 
 fn space() -> impl Strategy<Value = Space> {
@@ -119,7 +144,11 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn follows_the_model(engine: Engine, cases: u32) {
-    let config = ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    };
     proptest!(config, |(steps in prop::collection::vec(step(), 1..80))| {
         let (mut bench, mut model) = (Bench::new(engine), Model::default());
         for step in steps {
@@ -147,7 +176,8 @@ fn follows_the_model(engine: Engine, cases: u32) {
     });
 }
 
-/// Empty keys and values, keys of every length around an engine's limits of inline storage, values of up to 3 MiB.
+/// Empty keys and values, keys of every length around an engine's limits of inline storage, values
+/// of up to 3 MiB.
 fn keeps_any_size(engine: Engine) {
     let mut bench = Bench::new(engine);
     let sizes = [0, 1, 4096, 65_536, 1 << 20, 3 << 20];
@@ -157,10 +187,28 @@ fn keeps_any_size(engine: Engine) {
     bench.put(Space::Rows, vec![9; 60_000], "long key");
     for _ in 0..2 {
         for (i, size) in sizes.into_iter().enumerate() {
-            assert_eq!(bench.store().get(Space::Rows, &vec![i as u8; i]).unwrap().unwrap(), vec![i as u8; size], "{size} bytes");
+            assert_eq!(
+                bench
+                    .store()
+                    .get(Space::Rows, &vec![i as u8; i])
+                    .unwrap()
+                    .unwrap(),
+                vec![i as u8; size],
+                "{size} bytes"
+            );
         }
-        assert_eq!(bench.store().get(Space::Rows, &vec![9; 60_000]).unwrap().unwrap(), "long key");
-        assert_eq!(scan(&**bench.store(), Space::Rows, b"", None, usize::MAX).len(), sizes.len() + 1);
+        assert_eq!(
+            bench
+                .store()
+                .get(Space::Rows, &vec![9; 60_000])
+                .unwrap()
+                .unwrap(),
+            "long key"
+        );
+        assert_eq!(
+            scan(&**bench.store(), Space::Rows, b"", None, usize::MAX).len(),
+            sizes.len() + 1
+        );
         bench.store().persist().unwrap();
         bench.reopen();
     }
@@ -175,21 +223,40 @@ fn refuses_what_no_engine_could_hold(engine: Engine) {
     batch.put(Space::Rows, "beside", "1");
     batch.put(Space::Rows, vec![1; KEY_BYTES_MAX + 1], "too long");
     let refused = bench.store().apply(batch);
-    assert!(matches!(refused, Err(StoreError::TooLong { key, value: 8 }) if key == KEY_BYTES_MAX + 1), "{refused:?}");
-    assert_eq!(bench.store().get(Space::Rows, b"beside").unwrap(), None, "a part of a refused batch");
+    assert!(
+        matches!(refused, Err(StoreError::TooLong { key, value: 8 }) if key == KEY_BYTES_MAX + 1),
+        "{refused:?}"
+    );
+    assert_eq!(
+        bench.store().get(Space::Rows, b"beside").unwrap(),
+        None,
+        "a part of a refused batch"
+    );
     bench.put(Space::Rows, "after", "2");
     bench.store().persist().unwrap();
-    assert_eq!(scan(&**bench.store(), Space::Rows, b"", None, usize::MAX).len(), 2);
+    assert_eq!(
+        scan(&**bench.store(), Space::Rows, b"", None, usize::MAX).len(),
+        2
+    );
 }
 
-/// What was applied is there after an orderly drop, even if nobody called `persist`, and so are the deletes.
+/// What was applied is there after an orderly drop, even if nobody called `persist`, and so are the
+/// deletes.
 fn reopens_after_a_drop(engine: Engine) {
     let mut bench = Bench::new(engine);
     for round in 0..5_u32 {
         for n in 0..200_u32 {
             let mut batch = Batch::default();
-            batch.put(Space::Rows, n.to_be_bytes().to_vec(), round.to_be_bytes().to_vec());
-            batch.put(Space::Hints, (round * 200 + n).to_be_bytes().to_vec(), vec![0; 100]);
+            batch.put(
+                Space::Rows,
+                n.to_be_bytes().to_vec(),
+                round.to_be_bytes().to_vec(),
+            );
+            batch.put(
+                Space::Hints,
+                (round * 200 + n).to_be_bytes().to_vec(),
+                vec![0; 100],
+            );
             if round > 0 {
                 batch.delete(Space::Hints, ((round - 1) * 200 + n).to_be_bytes().to_vec());
             }
@@ -198,14 +265,21 @@ fn reopens_after_a_drop(engine: Engine) {
         bench.reopen();
         let rows = scan(&**bench.store(), Space::Rows, b"", None, usize::MAX);
         assert_eq!(rows.len(), 200);
-        assert!(rows.iter().all(|(_, value)| value[..] == round.to_be_bytes()));
+        assert!(
+            rows.iter()
+                .all(|(_, value)| value[..] == round.to_be_bytes())
+        );
         let hints = scan(&**bench.store(), Space::Hints, b"", None, usize::MAX);
-        assert_eq!((hints.len(), &hints[0].0[..]), (200, &(round * 200).to_be_bytes()[..]));
+        assert_eq!(
+            (hints.len(), &hints[0].0[..]),
+            (200, &(round * 200).to_be_bytes()[..])
+        );
     }
 }
 
-/// A writer sets keys in four spaces to the same number in one batch, while readers read them in turn: a reader that has seen a number
-/// somewhere never sees a smaller one elsewhere afterwards, and a new scan is not older than it either.
+/// A writer sets keys in four spaces to the same number in one batch, while readers read them in
+/// turn: a reader that has seen a number somewhere never sees a smaller one elsewhere afterwards,
+/// and a new scan is not older than it either.
 fn readers_see_whole_batches(engine: Engine) {
     const SPACES: [Space; 4] = [Space::Rows, Space::Recent, Space::Causal, Space::Meta];
     let bench = Bench::new(engine);
@@ -231,7 +305,11 @@ fn readers_see_whole_batches(engine: Engine) {
                     while !done.load(Ordering::Acquire) || reads < 100 {
                         let space = SPACES[(reads as usize + reader) % SPACES.len()];
                         let value = store.get(space, &[(reads % 20) as u8]).unwrap().unwrap();
-                        assert!(number(&value) >= seen, "{engine:?}: {} after {seen}", number(&value));
+                        assert!(
+                            number(&value) >= seen,
+                            "{engine:?}: {} after {seen}",
+                            number(&value)
+                        );
                         seen = number(&value);
                         if reads % 16 == 0 {
                             let entries = scan(&**store, space, &[3], Some(&[13]), usize::MAX);
@@ -265,7 +343,11 @@ fn outgrows_its_memory(engine: Engine) {
             let mut batch = Batch::default();
             for n in 0..100 {
                 let key = (chunk * 100 + n).wrapping_mul(0x9e37_79b1);
-                batch.put(Space::Rows, key.to_be_bytes().to_vec(), vec![round as u8; 700]);
+                batch.put(
+                    Space::Rows,
+                    key.to_be_bytes().to_vec(),
+                    vec![round as u8; 700],
+                );
             }
             bench.store().apply(batch).unwrap();
         }

@@ -1,6 +1,7 @@
 //! A disk that fills up: a typed error, and nothing lost that was durable.
 //!
-//! Needs the right to mount a small tmpfs (root on Linux). Without it the tests say `not run` and pass.
+//! Needs the right to mount a small tmpfs (root on Linux). Without it the tests say `not run` and
+//! pass.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::ops::ControlFlow;
@@ -12,23 +13,36 @@ use quorate::store::{Engine, StoreConfig, free_bytes, open};
 use quorate_control::store::{Batch, Space, Store, StoreError};
 use tempfile::TempDir;
 
-const CONFIG: StoreConfig = StoreConfig { cache_bytes: 1 << 20, files: 64 };
+const CONFIG: StoreConfig = StoreConfig {
+    cache_bytes: 1 << 20,
+    files: 64,
+};
 
-/// One test at a time: between a fork and its `exec` the child that is to mount holds whatever file another test has locked.
+/// One test at a time: between a fork and its `exec` the child that is to mount holds whatever file
+/// another test has locked.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// A small file system, until dropped.
-struct SmallDisk(TempDir, #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>);
+struct SmallDisk(
+    TempDir,
+    #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
+);
 
 impl SmallDisk {
     fn mount(mebibytes: u64) -> Option<Self> {
         let alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"]).arg(dir.path()).output();
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m"), "tmpfs"])
+            .arg(dir.path())
+            .output();
         match mount {
             Ok(output) if output.status.success() => Some(Self(dir, alone)),
             Ok(output) => {
-                println!("not run: a tmpfs may not be mounted here: {}", String::from_utf8_lossy(&output.stderr).trim());
+                println!(
+                    "not run: a tmpfs may not be mounted here: {}",
+                    String::from_utf8_lossy(&output.stderr).trim()
+                );
                 None
             }
             Err(error) => {
@@ -43,7 +57,11 @@ impl Drop for SmallDisk {
     fn drop(&mut self) {
         // Lazily: an engine's threads may still hold files.
         let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "{} stays mounted", self.0.path().display());
+        assert!(
+            unmounted.is_ok_and(|status| status.success()),
+            "{} stays mounted",
+            self.0.path().display()
+        );
     }
 }
 
@@ -67,11 +85,19 @@ fn fill(store: &dyn Store, persist_every: u32) -> Filled {
     let mut durable = 0;
     for n in 0.. {
         if let Err(error) = store.apply(numbered(n)) {
-            return Filled { applied: n, durable, error };
+            return Filled {
+                applied: n,
+                durable,
+                error,
+            };
         }
         if (n + 1).is_multiple_of(persist_every) {
             if let Err(error) = store.persist() {
-                return Filled { applied: n + 1, durable, error };
+                return Filled {
+                    applied: n + 1,
+                    durable,
+                    error,
+                };
             }
             durable = n + 1;
         }
@@ -96,24 +122,46 @@ fn count_whole(store: &dyn Store) -> u32 {
     counts[0]
 }
 
-/// Half of the disk is what the operator can free. An engine that sorts needs about that: it writes the tables of what it recovers while
-/// the journal still holds the same data (fjall, with an eighth of the disk freed, was full again in one of four runs).
+/// Half of the disk is what the operator can free. An engine that sorts needs about that: it writes
+/// the tables of what it recovers while the journal still holds the same data (fjall, with an
+/// eighth of the disk freed, was full again in one of four runs).
 fn fills_up(engine: Engine, mebibytes: u64, persist_every: u32) {
-    let Some(disk) = SmallDisk::mount(mebibytes) else { return };
+    let Some(disk) = SmallDisk::mount(mebibytes) else {
+        return;
+    };
     let place = disk.0.path().join("store");
     let ballast = disk.0.path().join("ballast");
     std::fs::write(&ballast, vec![1; (mebibytes as usize) << 19]).unwrap();
     let store = open(engine, &place, CONFIG).unwrap();
-    let Filled { applied, durable, error } = fill(&*store, persist_every);
-    assert!(matches!(error, StoreError::Full), "{engine:?} after {durable} batches: {error:?}");
+    let Filled {
+        applied,
+        durable,
+        error,
+    } = fill(&*store, persist_every);
+    assert!(
+        matches!(error, StoreError::Full),
+        "{engine:?} after {durable} batches: {error:?}"
+    );
     assert!(durable > 0);
     let free = free_bytes(disk.0.path()).unwrap();
-    assert!(free < 1 << 20, "{engine:?} called the disk full with {free} bytes free");
+    assert!(
+        free < 1 << 20,
+        "{engine:?} called the disk full with {free} bytes free"
+    );
     // The error is final, and says the same again.
-    assert!(matches!(store.apply(numbered(applied)).and_then(|()| store.persist()), Err(StoreError::Full)));
+    assert!(matches!(
+        store
+            .apply(numbered(applied))
+            .and_then(|()| store.persist()),
+        Err(StoreError::Full)
+    ));
     // sled refuses even reads from then on.
     if engine == Engine::Fjall {
-        assert_eq!(count_whole(&*store), applied, "what was applied stays visible, what was refused is not");
+        assert_eq!(
+            count_whole(&*store),
+            applied,
+            "what was applied stays visible, what was refused is not"
+        );
     }
     drop(store);
 
@@ -121,7 +169,10 @@ fn fills_up(engine: Engine, mebibytes: u64, persist_every: u32) {
     std::fs::remove_file(&ballast).unwrap();
     let store = open(engine, &place, CONFIG).unwrap();
     let kept = count_whole(&*store);
-    assert!((durable..=applied).contains(&kept), "{durable} batches were durable and {applied} applied, {kept} are left");
+    assert!(
+        (durable..=applied).contains(&kept),
+        "{durable} batches were durable and {applied} applied, {kept} are left"
+    );
     store.apply(numbered(kept)).unwrap();
     store.persist().unwrap();
     println!(
@@ -130,7 +181,9 @@ fn fills_up(engine: Engine, mebibytes: u64, persist_every: u32) {
 }
 
 fn does_not_open_on(engine: Engine, place: &Path) -> StoreError {
-    open(engine, place, CONFIG).err().unwrap_or_else(|| panic!("{engine:?} opened on a full disk"))
+    open(engine, place, CONFIG)
+        .err()
+        .unwrap_or_else(|| panic!("{engine:?} opened on a full disk"))
 }
 
 #[test]
@@ -147,7 +200,9 @@ fn sled_says_full_and_keeps_what_was_durable() {
 
 #[test]
 fn no_store_is_created_on_a_full_disk_and_the_next_try_with_room_succeeds() {
-    let Some(disk) = SmallDisk::mount(1) else { return };
+    let Some(disk) = SmallDisk::mount(1) else {
+        return;
+    };
     let ballast = disk.0.path().join("ballast");
     let mut size = 1 << 20;
     while std::fs::write(&ballast, vec![1; size]).is_err() {

@@ -1,7 +1,8 @@
 //! `kill -9` in the middle of durable writes: what was acknowledged is there, whole and in order.
 //!
-//! The kernel and its page cache survive the kill, so this proves the engines' recovery and that nothing acknowledged waits in a buffer of the
-//! process. It cannot see a missing synchronisation of the disk.
+//! The kernel and its page cache survive the kill, so this proves the engines' recovery and that
+//! nothing acknowledged waits in a buffer of the process. It cannot see a missing synchronisation
+//! of the disk.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -19,17 +20,25 @@ use rand::{RngExt, SeedableRng};
 
 const DIR: &str = "QUORATE_TEST_KILL_DIR";
 const ENGINE: &str = "QUORATE_TEST_KILL_ENGINE";
-const CONFIG: StoreConfig = StoreConfig { cache_bytes: 4 << 20, files: 64 };
+const CONFIG: StoreConfig = StoreConfig {
+    cache_bytes: 4 << 20,
+    files: 64,
+};
 /// Commits that wait for the disk at a time: enough that groups form.
 const IN_FLIGHT: usize = 32;
 const LAST: &[u8] = b"last";
 
-/// Every batch writes these, each with its own length of value, so that a torn one cannot look whole.
+/// Every batch writes these, each with its own length of value, so that a torn one cannot look
+/// whole.
 const PARTS: [Space; 3] = [Space::Rows, Space::Recent, Space::Causal];
 
 /// Long for every 64th batch, so that records cross the engines' buffers and segments.
 fn value(n: u64, part: usize) -> Vec<u8> {
-    let length = if n.is_multiple_of(64) { 40_000 } else { 20 + n as usize % 200 };
+    let length = if n.is_multiple_of(64) {
+        40_000
+    } else {
+        20 + n as usize % 200
+    };
     let mut value = n.to_be_bytes().to_vec();
     value.resize(length + part, n as u8 ^ part as u8);
     value
@@ -51,11 +60,16 @@ fn last(store: &dyn Store) -> u64 {
     last.map_or(0, |last| u64::from_be_bytes(last[..].try_into().unwrap()))
 }
 
-/// The process that is killed: writes batches after those it finds, and prints each number once it is acknowledged.
+/// The process that is killed: writes batches after those it finds, and prints each number once it
+/// is acknowledged.
 #[test]
 #[ignore = "the other tests of this file start it as a process of its own"]
 fn child() {
-    let engine = if std::env::var(ENGINE).unwrap() == "sled" { Engine::Sled } else { Engine::Fjall };
+    let engine = if std::env::var(ENGINE).unwrap() == "sled" {
+        Engine::Sled
+    } else {
+        Engine::Fjall
+    };
     let store = open(engine, Path::new(&std::env::var(DIR).unwrap()), CONFIG).unwrap();
     let group = GroupCommit::start(Arc::clone(&store), engine, Durability::Sync).unwrap();
     let (slot, free) = sync_channel::<()>(IN_FLIGHT);
@@ -82,16 +96,29 @@ impl Drop for Killed {
     }
 }
 
-/// Starts the child, kills it after a number of acknowledgements and a moment, both drawn; returns the last number it had acknowledged.
+/// Starts the child, kills it after a number of acknowledgements and a moment, both drawn; returns
+/// the last number it had acknowledged.
 fn run_and_kill(engine: Engine, dir: &Path, rng: &mut StdRng) -> u64 {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--ignored", "--exact", "child", "--nocapture"]).env(DIR, dir).env(ENGINE, engine.name());
+    command
+        .args(["--ignored", "--exact", "child", "--nocapture"])
+        .env(DIR, dir)
+        .env(ENGINE, engine.name());
     let mut child = Killed(command.stdout(Stdio::piped()).spawn().unwrap());
     let lines = BufReader::new(child.0.stdout.take().unwrap()).lines();
-    let mut numbers = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("ack ").map(|n| n.parse::<u64>().unwrap()));
+    let mut numbers = lines
+        .map_while(Result::ok)
+        .filter_map(|line| line.strip_prefix("ack ").map(|n| n.parse::<u64>().unwrap()));
 
-    let (acks, moment) = (rng.random_range(1..600), Duration::from_micros(rng.random_range(0..3000)));
-    let mut acked = numbers.by_ref().take(acks).last().expect("the child ended before its first acknowledgement");
+    let (acks, moment) = (
+        rng.random_range(1..600),
+        Duration::from_micros(rng.random_range(0..3000)),
+    );
+    let mut acked = numbers
+        .by_ref()
+        .take(acks)
+        .last()
+        .expect("the child ended before its first acknowledgement");
     let since = Instant::now();
     while since.elapsed() < moment {
         acked = numbers.next().unwrap();
@@ -104,12 +131,22 @@ fn run_and_kill(engine: Engine, dir: &Path, rng: &mut StdRng) -> u64 {
 /// Everything up to `last` is there whole, nothing of later batches is.
 fn check(store: &dyn Store, acked: u64) -> u64 {
     let last = last(store);
-    assert!(last >= acked, "batch {acked} was acknowledged, the store ends at {last}");
+    assert!(
+        last >= acked,
+        "batch {acked} was acknowledged, the store ends at {last}"
+    );
     for (part, space) in PARTS.into_iter().enumerate() {
         let mut next = 1_u64;
         let mut visit = |key: &[u8], found: &[u8]| {
-            assert_eq!(key, next.to_be_bytes(), "{space:?} has a gap or a batch too many");
-            assert!(found == value(next, part), "batch {next} is torn in {space:?}");
+            assert_eq!(
+                key,
+                next.to_be_bytes(),
+                "{space:?} has a gap or a batch too many"
+            );
+            assert!(
+                found == value(next, part),
+                "batch {next} is torn in {space:?}"
+            );
             next += 1;
             ControlFlow::Continue(())
         };
@@ -122,7 +159,11 @@ fn check(store: &dyn Store, acked: u64) -> u64 {
         ControlFlow::Continue(())
     };
     store.scan(Space::Hints, b"", None, &mut visit).unwrap();
-    assert_eq!(hints, [last.to_be_bytes().to_vec()], "deletes of whole batches are missing");
+    assert_eq!(
+        hints,
+        [last.to_be_bytes().to_vec()],
+        "deletes of whole batches are missing"
+    );
     last
 }
 
@@ -173,7 +214,23 @@ fn the_check_sees_losses_and_torn_batches() {
     };
     assert!(!seen(&|_| (), 9));
     assert!(seen(&|_| (), 10), "a lost acknowledgement");
-    assert!(seen(&|store| store.apply(delete(Space::Recent, 4)).unwrap(), 9), "a gap");
-    assert!(seen(&|store| store.apply(delete(Space::Causal, 9)).unwrap(), 9), "a torn last batch");
-    assert!(seen(&|store| store.apply(Batch { changes: numbered(10).changes[..1].to_vec() }).unwrap(), 9), "a torn batch after the last");
+    assert!(
+        seen(&|store| store.apply(delete(Space::Recent, 4)).unwrap(), 9),
+        "a gap"
+    );
+    assert!(
+        seen(&|store| store.apply(delete(Space::Causal, 9)).unwrap(), 9),
+        "a torn last batch"
+    );
+    assert!(
+        seen(
+            &|store| store
+                .apply(Batch {
+                    changes: numbered(10).changes[..1].to_vec()
+                })
+                .unwrap(),
+            9
+        ),
+        "a torn batch after the last"
+    );
 }

@@ -1,7 +1,8 @@
-//! The Raft group that runs [`crate::state`], on openraft. Nothing of openraft shows outside this module.
+//! The Raft group that runs [`crate::state`], on openraft. Nothing of openraft shows outside this
+//! module.
 //!
-//! Voters decide; every other node is a learner, so every node reads the topology locally. The leader itself keeps the group's
-//! membership what the topology says.
+//! Voters decide; every other node is a learner, so every node reads the topology locally. The
+//! leader itself keeps the group's membership what the topology says.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -42,10 +43,12 @@ use types::{Raft, Runtime};
 #[cfg(test)]
 mod tests;
 
-/// A future whose inside stays in this crate: whoever awaits it need not compile the engine once more.
+/// A future whose inside stays in this crate: whoever awaits it need not compile the engine once
+/// more.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// This node's part in the control group. Cheap to clone; all clones are one. Needs a tokio runtime with time.
+/// This node's part in the control group. Cheap to clone; all clones are one. Needs a tokio runtime
+/// with time.
 #[derive(Clone)]
 pub struct ControlGroup {
     inner: Arc<Inner>,
@@ -67,7 +70,10 @@ impl Drop for Inner {
 
 impl fmt::Debug for ControlGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ControlGroup").field("node", &self.node()).field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("ControlGroup")
+            .field("node", &self.node())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 
@@ -78,7 +84,8 @@ pub enum OpenError {
     /// The settings cannot work.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The store failed, or what it holds of the control group is damaged. The node must then join again as a new one.
+    /// The store failed, or what it holds of the control group is damaged. The node must then join
+    /// again as a new one.
     #[error("the control group's log cannot be read")]
     Store(#[from] StoreError),
     /// The engine did not start.
@@ -134,14 +141,16 @@ pub struct ControlStatus {
     pub role: Role,
     /// Who votes now, in ascending order; during a change, those of both sets.
     pub voters: Vec<NodeId>,
-    /// Whether the voters are being changed: decisions need a majority of the old and of the new ones.
+    /// Whether the voters are being changed: decisions need a majority of the old and of the new
+    /// ones.
     pub joint: bool,
     /// Who follows without a vote, in ascending order.
     pub learners: Vec<NodeId>,
 }
 
 impl ControlGroup {
-    /// Goes on from what the store holds; with an empty store, waits to be founded or to hear a leader that has admitted this node.
+    /// Goes on from what the store holds; with an empty store, waits to be founded or to hear a
+    /// leader that has admitted this node.
     ///
     /// # Errors
     /// [`OpenError`]; nothing runs then.
@@ -161,21 +170,40 @@ impl ControlGroup {
         link: Arc<dyn Link>,
     ) -> Result<Self, OpenError> {
         config.validate()?;
-        let engine = config.engine().validate().map_err(|error| OpenError::Engine(Box::new(error)))?;
+        let engine = config
+            .engine()
+            .validate()
+            .map_err(|error| OpenError::Engine(Box::new(error)))?;
         let disk = Disk { store, commit };
         disk.check()?;
         let shared = Arc::new(Shared::default());
         let machine = StateMachine::new(disk.clone(), Arc::clone(&shared));
-        let peers = Peers(Peer { link: Arc::clone(&link), me: config.node, target: config.node, retry: config.heartbeat });
+        let peers = Peers(Peer {
+            link: Arc::clone(&link),
+            me: config.node,
+            target: config.node,
+            retry: config.heartbeat,
+        });
         let starting = Raft::new(config.node, Arc::new(engine), peers, disk, machine);
-        let raft = seeded(&config, 0, starting).await.map_err(|error| OpenError::Engine(Box::new(error)))?;
+        let raft = seeded(&config, 0, starting)
+            .await
+            .map_err(|error| OpenError::Engine(Box::new(error)))?;
         let reconciling = members::reconcile(raft.clone(), Arc::clone(&shared), config.heartbeat);
         let reconciler = tokio::spawn(seeded(&config, 1, reconciling)).abort_handle();
-        Ok(Self { inner: Arc::new(Inner { config, raft, shared, link, reconciler }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                config,
+                raft,
+                shared,
+                link,
+                reconciler,
+            }),
+        })
     }
 
-    /// Makes a group of this node alone and founds the cluster in it. After a crash in between it may be called again; when the cluster has
-    /// been founded already it answers [`Refusal::AlreadyFounded`](crate::state::Refusal::AlreadyFounded).
+    /// Makes a group of this node alone and founds the cluster in it. After a crash in between it
+    /// may be called again; when the cluster has been founded already it answers
+    /// [`Refusal::AlreadyFounded`](crate::state::Refusal::AlreadyFounded).
     ///
     /// # Errors
     /// [`FoundError`].
@@ -188,28 +216,39 @@ impl ControlGroup {
         if node != NodeId(1) {
             return Err(FoundError::NotFirst { node });
         }
-        #[expect(clippy::zero_sized_map_values, reason = "the engine's form of a set of nodes")]
+        #[expect(
+            clippy::zero_sized_map_values,
+            reason = "the engine's form of a set of nodes"
+        )]
         let alone = BTreeMap::from([(node, openraft::EmptyNode::default())]);
         match self.inner.raft.initialize(alone).await {
             Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
             Err(error) => return Err(FoundError::Engine(Box::new(error))),
         }
-        Ok(self.propose(command, self.inner.config.election_max * 20).await?)
+        Ok(self
+            .propose(command, self.inner.config.election_max * 20)
+            .await?)
     }
 
     /// Answers a request that `from` sent over its [`Link`]. Garbage gets an answer that says so.
-    pub fn serve(&self, from: NodeId, request: Bytes) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
+    pub fn serve(
+        &self,
+        from: NodeId,
+        request: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
         let group = self.clone();
         Box::pin(async move { seeded(&group.inner.config, 2, group.answer(from, &request)).await })
     }
 
-    /// The topology and every later one, though a slow reader may skip some. A node that has seen an epoch here has it after a restart and
-    /// a power loss too. Before anything is known: [`ControlState::default`]'s.
+    /// The topology and every later one, though a slow reader may skip some. A node that has seen
+    /// an epoch here has it after a restart and a power loss too. Before anything is known:
+    /// [`ControlState::default`]'s.
     pub fn state(&self) -> watch::Receiver<Arc<Topology>> {
         self.inner.shared.topology.subscribe()
     }
 
-    /// Looks at what this node has applied: possibly stale. `read` must be quick: it holds up the state machine.
+    /// Looks at what this node has applied: possibly stale. `read` must be quick: it holds up the
+    /// state machine.
     pub fn read<R>(&self, read: impl FnOnce(&ControlState) -> R) -> R {
         read(&self.inner.shared.state.borrow())
     }
@@ -219,7 +258,8 @@ impl ControlGroup {
         self.inner.config.node
     }
 
-    /// Who leads, as far as this node knows. A leader that was cut off may still take itself for one.
+    /// Who leads, as far as this node knows. A leader that was cut off may still take itself for
+    /// one.
     pub fn leader(&self) -> Option<NodeId> {
         self.inner.raft.metrics().borrow_watched().current_leader
     }
@@ -247,7 +287,8 @@ impl ControlGroup {
         }
     }
 
-    /// Stops this node's part. What was acknowledged is in the store; a proposal on its way may or may not be applied.
+    /// Stops this node's part. What was acknowledged is in the store; a proposal on its way may or
+    /// may not be applied.
     pub fn shutdown(&self) -> Boxed<'_, ()> {
         self.inner.reconciler.abort();
         Box::pin(async {
@@ -258,12 +299,21 @@ impl ControlGroup {
     }
 
     fn peer(&self, target: NodeId) -> Peer {
-        Peer { link: Arc::clone(&self.inner.link), me: self.node(), target, retry: self.inner.config.heartbeat }
+        Peer {
+            link: Arc::clone(&self.inner.link),
+            me: self.node(),
+            target,
+            retry: self.inner.config.heartbeat,
+        }
     }
 }
 
 /// Runs a future with its own sequence of random numbers, which openraft takes from its task.
-fn seeded<F: Future>(config: &ConsensusConfig, purpose: u64, future: F) -> impl Future<Output = F::Output> + use<F> {
+fn seeded<F: Future>(
+    config: &ConsensusConfig,
+    purpose: u64,
+    future: F,
+) -> impl Future<Output = F::Output> + use<F> {
     let seed = config.seed ^ config.node.0.rotate_left(32) ^ purpose.rotate_left(48);
     Runtime::scope(seed, future)
 }

@@ -1,4 +1,5 @@
-//! Counting answers: one [`Tally`] serves reads, writes, moves (old and new replicas at once) and levels that ask every datacenter.
+//! Counting answers: one [`Tally`] serves reads, writes, moves (old and new replicas at once) and
+//! levels that ask every datacenter.
 
 use quorate_crdt::NodeId;
 
@@ -35,15 +36,18 @@ pub struct Unsatisfiable {
     pub members: usize,
 }
 
-/// More than half of `n`: any two majorities of the same `n` nodes share a node. `majority(0)` is 1, which no group without members can reach.
+/// More than half of `n`: any two majorities of the same `n` nodes share a node. `majority(0)` is
+/// 1, which no group without members can reach.
 pub const fn majority(n: usize) -> usize {
     n / 2 + 1
 }
 
-/// Counts answers over several groups at once: reached when every group is, impossible when one cannot be any more.
+/// Counts answers over several groups at once: reached when every group is, impossible when one
+/// cannot be any more.
 ///
-/// **Law:** the verdict does not depend on the order of answers of different nodes; of several answers of one node the first counts; an
-/// answer of a node that is in no group changes nothing. Answering does not allocate.
+/// **Law:** the verdict does not depend on the order of answers of different nodes; of several
+/// answers of one node the first counts; an answer of a node that is in no group changes nothing.
+/// Answering does not allocate.
 #[derive(Clone, Debug)]
 pub struct Tally {
     groups: Vec<Count>,
@@ -82,8 +86,17 @@ impl Tally {
         let mut members = Vec::with_capacity(groups.iter().map(|group| group.members.len()).sum());
         let mut counts = Vec::with_capacity(groups.len());
         for (index, group) in groups.iter().enumerate() {
-            members.extend(group.members.iter().map(|&node| Member { node, group: index, answer: Answer::None }));
-            counts.push(Count { needed: group.needed, size: 0, acked: 0, failed: 0 });
+            members.extend(group.members.iter().map(|&node| Member {
+                node,
+                group: index,
+                answer: Answer::None,
+            }));
+            counts.push(Count {
+                needed: group.needed,
+                size: 0,
+                acked: 0,
+                failed: 0,
+            });
         }
         members.sort_unstable_by_key(|member| (member.node, member.group));
         members.dedup_by_key(|member| (member.node, member.group));
@@ -91,8 +104,14 @@ impl Tally {
             counts[member.group].size += 1;
         }
         match counts.iter().find(|count| count.needed > count.size) {
-            Some(count) => Err(Unsatisfiable { needed: count.needed, members: count.size }),
-            None => Ok(Self { groups: counts, members }),
+            Some(count) => Err(Unsatisfiable {
+                needed: count.needed,
+                members: count.size,
+            }),
+            None => Ok(Self {
+                groups: counts,
+                members,
+            }),
         }
     }
 
@@ -108,11 +127,18 @@ impl Tally {
 
     fn answer(&mut self, node: NodeId, answer: Answer) -> Verdict {
         let first = self.members.partition_point(|member| member.node < node);
-        for member in self.members[first..].iter_mut().take_while(|member| member.node == node) {
+        for member in self.members[first..]
+            .iter_mut()
+            .take_while(|member| member.node == node)
+        {
             if member.answer == Answer::None {
                 member.answer = answer;
                 let count = &mut self.groups[member.group];
-                *if answer == Answer::Acked { &mut count.acked } else { &mut count.failed } += 1;
+                *if answer == Answer::Acked {
+                    &mut count.acked
+                } else {
+                    &mut count.failed
+                } += 1;
             }
         }
         self.verdict()
@@ -120,7 +146,11 @@ impl Tally {
 
     /// What the answers so far decide.
     pub fn verdict(&self) -> Verdict {
-        if self.groups.iter().any(|count| count.failed > count.size - count.needed) {
+        if self
+            .groups
+            .iter()
+            .any(|count| count.failed > count.size - count.needed)
+        {
             Verdict::Impossible
         } else if self.groups.iter().all(|count| count.acked >= count.needed) {
             Verdict::Reached
@@ -131,10 +161,14 @@ impl Tally {
 
     /// The group that lacks most answers; of equals the first.
     fn tightest(&self) -> Option<&Count> {
-        self.groups.iter().rev().max_by_key(|count| count.needed.saturating_sub(count.acked))
+        self.groups
+            .iter()
+            .rev()
+            .max_by_key(|count| count.needed.saturating_sub(count.acked))
     }
 
-    /// Positive answers in the group that lacks most; with [`required`](Self::required) it is the "1 of 2" of an error.
+    /// Positive answers in the group that lacks most; with [`required`](Self::required) it is the
+    /// "1 of 2" of an error.
     pub fn acked(&self) -> usize {
         self.tightest().map_or(0, |count| count.acked)
     }
@@ -146,7 +180,9 @@ impl Tally {
 
     /// Whether `node`'s answer counts in any group.
     pub fn counts(&self, node: NodeId) -> bool {
-        self.members.binary_search_by_key(&node, |member| member.node).is_ok()
+        self.members
+            .binary_search_by_key(&node, |member| member.node)
+            .is_ok()
     }
 
     /// Every node whose answer counts, once each, in ascending order.

@@ -1,7 +1,7 @@
 //! What the control group decides: a pure state machine over [`Command`]s.
 //!
-//! **Law:** the state is a function of the commands and their log indices alone: no clock, no chance, no order of a hash map. A refused
-//! command changes nothing.
+//! **Law:** the state is a function of the commands and their log indices alone: no clock, no
+//! chance, no order of a hash map. A refused command changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -16,14 +16,17 @@ mod moves;
 mod nodes;
 mod voters;
 
-pub use command::{Command, LogIndex, NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, TokenId};
+pub use command::{
+    Command, LogIndex, NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, TokenId,
+};
 
 use crate::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Topology};
 
 #[cfg(test)]
 mod tests;
 
-/// The most partitions a keyspace may have. Guess: 4096 placements are some 100 kB in every published topology.
+/// The most partitions a keyspace may have. Guess: 4096 placements are some 100 kB in every
+/// published topology.
 pub const PARTITIONS_MAX: u16 = 4096;
 /// How many partitions the keyspace `default` has.
 pub const DEFAULT_PARTITIONS: u16 = 64;
@@ -38,7 +41,8 @@ pub struct ControlState {
     tokens: BTreeMap<TokenId, Token>,
     /// What tells a node's retry from a stranger of the same name.
     instances: BTreeMap<NodeId, u128>,
-    /// Nodes that are being removed; still in the topology because partitions are moving away from them.
+    /// Nodes that are being removed; still in the topology because partitions are moving away from
+    /// them.
     leaving: BTreeSet<NodeId>,
     /// The last number given to a node.
     last_node: u64,
@@ -60,7 +64,12 @@ pub struct Token {
 impl Default for ControlState {
     /// Before the founding: a topology of epoch 0 and cluster 0 without nodes and keyspaces.
     fn default() -> Self {
-        let topology = Topology { cluster: ClusterId(0), epoch: Epoch(0), nodes: BTreeMap::new(), keyspaces: BTreeMap::new() };
+        let topology = Topology {
+            cluster: ClusterId(0),
+            epoch: Epoch(0),
+            nodes: BTreeMap::new(),
+            keyspaces: BTreeMap::new(),
+        };
         Self {
             topology: Arc::new(topology),
             authority: Secret::default(),
@@ -84,7 +93,8 @@ impl ControlState {
         self.last_node > 0
     }
 
-    /// The cluster authority's key and certificate, as they were given at the founding; empty before.
+    /// The cluster authority's key and certificate, as they were given at the founding; empty
+    /// before.
     pub fn authority(&self) -> &Secret {
         &self.authority
     }
@@ -99,7 +109,8 @@ impl ControlState {
         &self.leaving
     }
 
-    /// Carries out the command at this place of the log. Indices are strictly increasing; the first is at least 1.
+    /// Carries out the command at this place of the log. Indices are strictly increasing; the first
+    /// is at least 1.
     pub fn apply(&mut self, index: LogIndex, command: Command) -> Response {
         let before = Arc::clone(&self.topology);
         let epoch = Epoch(index.0);
@@ -115,7 +126,14 @@ impl ControlState {
     }
 
     fn decide(&mut self, epoch: Epoch, command: Command) -> Result<Response, Refusal> {
-        if let Command::Found { cluster, authority, token, node, at_ms: _ } = command {
+        if let Command::Found {
+            cluster,
+            authority,
+            token,
+            node,
+            at_ms: _,
+        } = command
+        {
             return self.found(epoch, (cluster, authority), token, &node);
         }
         if !self.founded() {
@@ -123,7 +141,12 @@ impl ControlState {
         }
         match command {
             Command::Found { .. } => Err(Refusal::AlreadyFounded),
-            Command::Admit { token, secret, node, at_ms } => self.admit(epoch, (token, &secret), &node, at_ms),
+            Command::Admit {
+                token,
+                secret,
+                node,
+                at_ms,
+            } => self.admit(epoch, (token, &secret), &node, at_ms),
             Command::MoveNode { node, quic } => self.move_node(node, quic),
             Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
             Command::CreateToken(token) => self.create_token(token),
@@ -132,11 +155,19 @@ impl ControlState {
                 Ok(Response::Done)
             }
             Command::CreateKeyspace(keyspace) => self.create_keyspace(epoch, keyspace),
-            Command::AlterKeyspace { keyspace, replication, read, write } => {
-                self.alter_keyspace(epoch, keyspace, replication, (read, write))
-            }
+            Command::AlterKeyspace {
+                keyspace,
+                replication,
+                read,
+                write,
+            } => self.alter_keyspace(epoch, keyspace, replication, (read, write)),
             Command::DropKeyspace(keyspace) => self.drop_keyspace(keyspace),
-            Command::ReportMove { node, keyspace, partitions, epoch: of } => self.report_move(epoch, (node, keyspace), &partitions, of),
+            Command::ReportMove {
+                node,
+                keyspace,
+                partitions,
+                epoch: of,
+            } => self.report_move(epoch, (node, keyspace), &partitions, of),
         }
     }
 
@@ -149,11 +180,17 @@ impl ControlState {
     }
 
     fn known(&self, node: NodeId) -> Result<&NodeInfo, Refusal> {
-        self.topology.nodes.get(&node).ok_or(Refusal::UnknownNode { node })
+        self.topology
+            .nodes
+            .get(&node)
+            .ok_or(Refusal::UnknownNode { node })
     }
 
     fn keyspace(&self, keyspace: KeyspaceId) -> Result<&Keyspace, Refusal> {
-        self.topology.keyspaces.get(&keyspace).ok_or(Refusal::UnknownKeyspace { keyspace })
+        self.topology
+            .keyspaces
+            .get(&keyspace)
+            .ok_or(Refusal::UnknownKeyspace { keyspace })
     }
 
     fn topology_mut(&mut self) -> &mut Topology {
@@ -162,17 +199,25 @@ impl ControlState {
 
     /// Nodes that partitions may be placed on.
     fn staying(&self) -> impl Iterator<Item = (NodeId, &NodeInfo)> + Clone {
-        self.topology.nodes.iter().filter(|(node, _)| !self.leaving.contains(node)).map(|(&node, info)| (node, info))
+        self.topology
+            .nodes
+            .iter()
+            .filter(|(node, _)| !self.leaving.contains(node))
+            .map(|(&node, info)| (node, info))
     }
 
     /// All placements of all keyspaces, to change.
     fn placements_mut(&mut self) -> impl Iterator<Item = &mut Placement> {
-        self.topology_mut().keyspaces.values_mut().flat_map(|keyspace| &mut keyspace.placement)
+        self.topology_mut()
+            .keyspaces
+            .values_mut()
+            .flat_map(|keyspace| &mut keyspace.placement)
     }
 }
 
 /// Names are short and printable, because they end up in paths, metrics and tables.
 fn check_name(name: &str) -> Result<(), Refusal> {
-    let good = (1..=64).contains(&name.len()) && !name.chars().any(|c| c.is_control() || c.is_whitespace());
+    let good = (1..=64).contains(&name.len())
+        && !name.chars().any(|c| c.is_control() || c.is_whitespace());
     if good { Ok(()) } else { Err(Refusal::BadName) }
 }

@@ -1,4 +1,5 @@
-//! What the control plane has decided about nodes, keyspaces and placement. Plain data; `state` changes it.
+//! What the control plane has decided about nodes, keyspaces and placement. Plain data; `state`
+//! changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -11,8 +12,11 @@ use xxhash_rust::xxh3::xxh3_64;
 #[cfg(test)]
 mod tests;
 
-/// The version of the [`Topology`]: the Raft log index of the command that last changed it. Strictly increasing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// The version of the [`Topology`]: the Raft log index of the command that last changed it.
+/// Strictly increasing.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Epoch(pub u64);
 
 /// Names a cluster for ever: drawn at random when it is made.
@@ -30,7 +34,8 @@ pub struct KeyspaceId(pub u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Partition(pub u16);
 
-/// Everything a node must know to route a request. Immutable once published; shared as `Arc<Topology>`.
+/// Everything a node must know to route a request. Immutable once published; shared as
+/// `Arc<Topology>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// The cluster this is the topology of.
@@ -65,11 +70,13 @@ pub struct Keyspace {
     pub name: Arc<str>,
     /// How many replicas each datacenter holds.
     pub replication: Replication,
-    /// The level of a read that names none, as text that `dynamo::Consistency` parses, for example `LOCAL_QUORUM`.
+    /// The level of a read that names none, as text that `dynamo::Consistency` parses, for example
+    /// `LOCAL_QUORUM`.
     pub read: Arc<str>,
     /// The level of a write that names none.
     pub write: Arc<str>,
-    /// Who holds each partition, by partition number; its length is the number of partitions, a power of two.
+    /// Who holds each partition, by partition number; its length is the number of partitions, a
+    /// power of two.
     pub placement: Vec<Placement>,
 }
 
@@ -85,7 +92,8 @@ pub enum Replication {
 /// The replicas of one partition, and the move they are in, if any.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
-    /// The epoch at which this placement last changed: what requests for the partition are fenced by.
+    /// The epoch at which this placement last changed: what requests for the partition are fenced
+    /// by.
     pub epoch: Epoch,
     /// The primaries, in preference order.
     pub replicas: Vec<NodeId>,
@@ -93,7 +101,8 @@ pub struct Placement {
     pub transition: Option<Transition>,
 }
 
-/// A partition on its way from `Placement::replicas` to `to`. Writes need a quorum in both sets all the way.
+/// A partition on its way from `Placement::replicas` to `to`. Writes need a quorum in both sets all
+/// the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// The primaries after the move, in preference order.
@@ -109,22 +118,27 @@ pub struct Transition {
 pub enum Phase {
     /// Write both sets, read the old one; new replicas are being filled.
     ///
-    /// Every member of `to` reports, each when it has joined what all live members of `replicas` (at least a majority in each datacenter)
-    /// had after they knew this epoch.
+    /// Every member of `to` reports, each when it has joined what all live members of `replicas`
+    /// (at least a majority in each datacenter) had after they knew this epoch.
     Copying,
     /// Write both sets, read the new one; waiting until nobody reads the old one any more.
     ///
-    /// Every member of `replicas` reports, each when it refuses all requests for the partition that carry an older epoch.
+    /// Every member of `replicas` reports, each when it refuses all requests for the partition that
+    /// carry an older epoch.
     Switching,
 }
 
 /// One or two replica sets. A quorum of a request must be reached in each of them.
-pub type Groups<'a> = std::iter::Chain<std::iter::Once<&'a [NodeId]>, std::option::IntoIter<&'a [NodeId]>>;
+pub type Groups<'a> =
+    std::iter::Chain<std::iter::Once<&'a [NodeId]>, std::option::IntoIter<&'a [NodeId]>>;
 
 impl Topology {
     /// The node that the operator calls `name`, if it is admitted.
     pub fn node_named(&self, name: &str) -> Option<(NodeId, &NodeInfo)> {
-        self.nodes.iter().find(|(_, info)| &*info.name == name).map(|(&node, info)| (node, info))
+        self.nodes
+            .iter()
+            .find(|(_, info)| &*info.name == name)
+            .map(|(&node, info)| (node, info))
     }
 
     /// Where `node` stands, if it is admitted.
@@ -134,12 +148,19 @@ impl Topology {
 
     /// The keyspace called `name`, if there is one.
     pub fn keyspace_named(&self, name: &str) -> Option<(KeyspaceId, &Keyspace)> {
-        self.keyspaces.iter().find(|(_, keyspace)| &*keyspace.name == name).map(|(&id, keyspace)| (id, keyspace))
+        self.keyspaces
+            .iter()
+            .find(|(_, keyspace)| &*keyspace.name == name)
+            .map(|(&id, keyspace)| (id, keyspace))
     }
 
-    /// The voters of the control group, as decided; the group itself follows within a few round trips.
+    /// The voters of the control group, as decided; the group itself follows within a few round
+    /// trips.
     pub fn voters(&self) -> impl Iterator<Item = NodeId> {
-        self.nodes.iter().filter(|(_, info)| info.voter).map(|(&node, _)| node)
+        self.nodes
+            .iter()
+            .filter(|(_, info)| info.voter)
+            .map(|(&node, _)| node)
     }
 
     /// Every datacenter that has a node, in the order of their names.
@@ -149,7 +170,8 @@ impl Topology {
 }
 
 impl Keyspace {
-    /// How many partitions the keyspace has: a power of two, at most [`PARTITIONS_MAX`](crate::state::PARTITIONS_MAX), fixed when the keyspace is created.
+    /// How many partitions the keyspace has: a power of two, at most
+    /// [`PARTITIONS_MAX`](crate::state::PARTITIONS_MAX), fixed when the keyspace is created.
     pub fn partition_count(&self) -> usize {
         self.placement.len()
     }
@@ -159,7 +181,8 @@ impl Keyspace {
         self.placement.get(usize::from(partition.0))
     }
 
-    /// The slice that holds `key`: the top bits of its XXH3-64 hash (seed 0). Part of the storage format; it never changes.
+    /// The slice that holds `key`: the top bits of its XXH3-64 hash (seed 0). Part of the storage
+    /// format; it never changes.
     pub fn partition_of(&self, key: &[u8]) -> Partition {
         Partition(match self.partition_count().trailing_zeros() {
             0 => 0,
@@ -176,25 +199,40 @@ impl Keyspace {
 impl Placement {
     /// A placement that is not moving.
     pub fn stable(epoch: Epoch, replicas: Vec<NodeId>) -> Self {
-        Self { epoch, replicas, transition: None }
+        Self {
+            epoch,
+            replicas,
+            transition: None,
+        }
     }
 
-    /// The set that reads count in: the old one until the new one has been filled, then the new one. Always one set.
+    /// The set that reads count in: the old one until the new one has been filled, then the new
+    /// one. Always one set.
     pub fn readers(&self) -> Groups<'_> {
         let set = match &self.transition {
-            Some(Transition { to, phase: Phase::Switching, .. }) => to,
+            Some(Transition {
+                to,
+                phase: Phase::Switching,
+                ..
+            }) => to,
             _ => &self.replicas,
         };
         std::iter::once(set.as_slice()).chain(None)
     }
 
-    /// The sets that writes count in: both of them all the way through a move. So every write quorum intersects every read
-    /// quorum of the phase before, of this phase and of the phase after, whichever of them a reader still believes in.
+    /// The sets that writes count in: both of them all the way through a move. So every write
+    /// quorum intersects every read quorum of the phase before, of this phase and of the phase
+    /// after, whichever of them a reader still believes in.
     pub fn writers(&self) -> Groups<'_> {
-        std::iter::once(self.replicas.as_slice()).chain(self.transition.as_ref().map(|transition| transition.to.as_slice()))
+        std::iter::once(self.replicas.as_slice()).chain(
+            self.transition
+                .as_ref()
+                .map(|transition| transition.to.as_slice()),
+        )
     }
 
-    /// Every node that keeps a copy now: the replicas, then those the partition is going to, each once.
+    /// Every node that keeps a copy now: the replicas, then those the partition is going to, each
+    /// once.
     pub fn holders(&self) -> Vec<NodeId> {
         let mut holders = self.replicas.clone();
         for node in self.transition.iter().flat_map(|transition| &transition.to) {
@@ -205,9 +243,13 @@ impl Placement {
         holders
     }
 
-    /// The phase that `node` has still to report done, if any. Reported again after a restart, in case the report was lost.
+    /// The phase that `node` has still to report done, if any. Reported again after a restart, in
+    /// case the report was lost.
     pub fn owes(&self, node: NodeId) -> Option<Phase> {
-        let transition = self.transition.as_ref().filter(|transition| !transition.done.contains(&node))?;
+        let transition = self
+            .transition
+            .as_ref()
+            .filter(|transition| !transition.done.contains(&node))?;
         let asked = match transition.phase {
             Phase::Copying => &transition.to,
             Phase::Switching => &self.replicas,

@@ -1,14 +1,17 @@
-//! Compares the values of this crate with other people's: `cargo bench -p quorate-crdt --bench peers [-- NAME…]`.
+//! Compares the values of this crate with other people's:
+//! `cargo bench -p quorate-crdt --bench peers [-- NAME…]`.
 //!
-//! The comparison is a crate of its own, outside the workspace, so that nobody who only builds or tests this one has to
-//! compile five other libraries. This runs it, in its release profile.
+//! The comparison is a crate of its own, outside the workspace, so that nobody who only builds or
+//! tests this one has to compile five other libraries. This runs it, in its release profile.
 
 use std::process::{Command, ExitCode};
 
 fn main() -> ExitCode {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers");
-    let names = std::env::args_os().skip(1).filter(|argument| argument != "--bench");
+    let names = std::env::args_os()
+        .skip(1)
+        .filter(|argument| argument != "--bench");
     let run = Command::new(cargo)
         .args(["run", "--release", "--quiet", "--manifest-path"])
         .arg(format!("{folder}/Cargo.toml"))

@@ -1,9 +1,10 @@
-//! A writer at work: the edits by which a text of some 105,000 characters comes about, always the same ones.
+//! A writer at work: the edits by which a text of some 105,000 characters comes about, always the
+//! same ones.
 //!
-//! The model: words are typed character by character; typing errors are noticed soon and taken back with the backspace
-//! key; now and then the cursor jumps, mostly not far, and a stretch is deleted or a passage written there. The shares
-//! (some 260,000 patches, four insertions for one deletion or less) are those of the `automerge-paper` trace
-//! (`josephg/editing-traces`).
+//! The model: words are typed character by character; typing errors are noticed soon and taken back
+//! with the backspace key; now and then the cursor jumps, mostly not far, and a stretch is deleted
+//! or a passage written there. The shares (some 260,000 patches, four insertions for one deletion
+//! or less) are those of the `automerge-paper` trace (`josephg/editing-traces`).
 
 /// One edit: at character `at`, `delete` characters go and `insert` comes.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,7 +1,8 @@
 //! Time: the clock that gives stamps which never go back.
 //!
-//! Nothing here reads a clock. A hybrid logical clock (Kulkarni et al., "Logical Physical Clocks", 2014) follows the wall
-//! clock when it can and counts when it cannot. It orders writes only where causality does not: last-writer-wins and expiry.
+//! Nothing here reads a clock. A hybrid logical clock (Kulkarni et al., "Logical Physical Clocks",
+//! 2014) follows the wall clock when it can and counts when it cannot. It orders writes only where
+//! causality does not: last-writer-wins and expiry.
 
 #[cfg(test)]
 mod tests;
@@ -15,14 +16,15 @@ use thiserror::Error;
 
 use crate::{Hlc, Now};
 
-/// How far ahead of this node's wall clock a remote stamp may be before it is refused. A guess: NTP keeps machines within
-/// tens of milliseconds, and a longer bound lets one broken clock win longer.
+/// How far ahead of this node's wall clock a remote stamp may be before it is refused. A guess: NTP
+/// keeps machines within tens of milliseconds, and a longer bound lets one broken clock win longer.
 pub const DRIFT_DEFAULT: Duration = Duration::from_millis(500);
 
 /// Why a clock was not created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum ClockConfigError {
-    /// hlc-gen takes a bound of 0 for "no bound", after which one hostile stamp stops the clock for good.
+    /// hlc-gen takes a bound of 0 for "no bound", after which one hostile stamp stops the clock for
+    /// good.
     #[error("the drift bound must be at least one millisecond")]
     NoDriftBound,
 }
@@ -39,11 +41,13 @@ pub struct DriftTooLarge {
 
 /// The source of a node's stamps.
 ///
-/// **Law:** every stamp it gives is greater than all it gave before, all it was [restored](Self::restore) to and all it
-/// [observed](Self::observe), whatever the wall clock does; at the last stamp, in 2109, it stands still.
+/// **Law:** every stamp it gives is greater than all it gave before, all it was
+/// [restored](Self::restore) to and all it [observed](Self::observe), whatever the wall clock does;
+/// at the last stamp, in 2109, it stands still.
 ///
-/// Wraps hlc-gen's generator, which does not hand out a stamp when its counter is full. This one carries into the
-/// milliseconds instead, so neither a frozen wall clock nor a peer that sends a full counter can stop writes.
+/// Wraps hlc-gen's generator, which does not hand out a stamp when its counter is full. This one
+/// carries into the milliseconds instead, so neither a frozen wall clock nor a peer that sends a
+/// full counter can stop writes.
 pub struct HybridClock {
     generator: HlcGenerator<ManualClock>,
     bound: Duration,
@@ -58,28 +62,36 @@ fn from_generator(stamp: HlcTimestamp) -> Hlc {
 }
 
 impl HybridClock {
-    /// A clock that has seen nothing. `max_drift` bounds what it believes of others; usually [`DRIFT_DEFAULT`].
+    /// A clock that has seen nothing. `max_drift` bounds what it believes of others; usually
+    /// [`DRIFT_DEFAULT`].
     ///
     /// # Errors
     /// A bound below one millisecond, which hlc-gen would take for none.
     pub fn new(max_drift: Duration) -> Result<Self, ClockConfigError> {
         match usize::try_from(max_drift.as_millis()).unwrap_or(usize::MAX) {
             0 => Err(ClockConfigError::NoDriftBound),
-            millis => Ok(Self { generator: HlcGenerator::manual(millis), bound: max_drift }),
+            millis => Ok(Self {
+                generator: HlcGenerator::manual(millis),
+                bound: max_drift,
+            }),
         }
     }
 
-    /// The stamp of a local event: the wall clock if it is ahead of everything so far, else the next number.
+    /// The stamp of a local event: the wall clock if it is ahead of everything so far, else the
+    /// next number.
     pub fn tick(&mut self, now: Now) -> Hlc {
         self.set_wall(now.unix_millis);
-        self.generator.next_timestamp().map_or_else(|| self.carry(), from_generator)
+        self.generator
+            .next_timestamp()
+            .map_or_else(|| self.carry(), from_generator)
     }
 
-    /// The stamp of a write that overwrites `observed`: above all of them, however far ahead of the wall clock they are.
+    /// The stamp of a write that overwrites `observed`: above all of them, however far ahead of the
+    /// wall clock they are.
     ///
-    /// A stored stamp is in the past even if the wall clock has stepped back behind it since; were it not exceeded, the
-    /// overwrite would lose to what it overwrites. What comes from others must have passed [`observe`](Self::observe)
-    /// when it was stored.
+    /// A stored stamp is in the past even if the wall clock has stepped back behind it since; were
+    /// it not exceeded, the overwrite would lose to what it overwrites. What comes from others must
+    /// have passed [`observe`](Self::observe) when it was stored.
     pub fn tick_after(&mut self, now: Now, observed: impl IntoIterator<Item = Hlc>) -> Hlc {
         if let Some(highest) = observed.into_iter().max() {
             self.restore(highest);
@@ -87,11 +99,13 @@ impl HybridClock {
         self.tick(now)
     }
 
-    /// The stamp of a write that is ordered by its event, so that its stamp need not be unique: above `observed` and above this clock's own
-    /// past, as far as either lies within the bound of the wall clock. What lies beyond is the trace of a clock that was wrong, and is let go:
-    /// once the wall clock is right, so are the stamps.
+    /// The stamp of a write that is ordered by its event, so that its stamp need not be unique:
+    /// above `observed` and above this clock's own past, as far as either lies within the bound of
+    /// the wall clock. What lies beyond is the trace of a clock that was wrong, and is let go: once
+    /// the wall clock is right, so are the stamps.
     ///
-    /// Not for [`Stamp`](crate::Stamp)s, which name writes: after a mark was let go, a stamp can be given again.
+    /// Not for [`Stamp`](crate::Stamp)s, which name writes: after a mark was let go, a stamp can be
+    /// given again.
     pub fn tick_near(&mut self, now: Now, observed: impl IntoIterator<Item = Hlc>) -> Hlc {
         self.let_go(now);
         let near = |stamp: &Hlc| !self.is_too_far(now, *stamp);
@@ -103,7 +117,8 @@ impl HybridClock {
     pub fn let_go(&mut self, now: Now) -> bool {
         let beyond = self.is_beyond(now);
         if beyond {
-            self.generator = HlcGenerator::manual(usize::try_from(self.bound.as_millis()).unwrap_or(usize::MAX));
+            self.generator =
+                HlcGenerator::manual(usize::try_from(self.bound.as_millis()).unwrap_or(usize::MAX));
         }
         beyond
     }
@@ -122,14 +137,18 @@ impl HybridClock {
     /// A stamp this clock has already passed is harmless and accepted, even after a backward step.
     ///
     /// # Errors
-    /// One that is both ahead of this clock and more than the bound ahead of the wall clock; the clock is as it was.
+    /// One that is both ahead of this clock and more than the bound ahead of the wall clock; the
+    /// clock is as it was.
     pub fn observe(&mut self, now: Now, remote: Hlc) -> Result<(), DriftTooLarge> {
         if remote <= self.last() {
             return Ok(());
         }
         let ahead = Duration::from_millis(remote.unix_millis().saturating_sub(now.unix_millis));
         if ahead > self.bound {
-            return Err(DriftTooLarge { ahead, bound: self.bound });
+            return Err(DriftTooLarge {
+                ahead,
+                bound: self.bound,
+            });
         }
         self.set_wall(now.unix_millis);
         if self.generator.update(&to_generator(remote)).is_err() {
@@ -144,7 +163,8 @@ impl HybridClock {
         from_generator(self.generator.timestamp())
     }
 
-    /// Goes on above `high_water`, unconditionally: the mark this node stored before it stopped. Never goes back.
+    /// Goes on above `high_water`, unconditionally: the mark this node stored before it stopped.
+    /// Never goes back.
     pub fn restore(&mut self, high_water: Hlc) {
         if high_water > self.last() {
             // With the wall clock at the mark itself there is no drift to refuse.
@@ -160,19 +180,26 @@ impl HybridClock {
         self.carry_from(last)
     }
 
-    /// The first stamp of the millisecond after `full`, which hlc-gen gives when it is told that this is the time.
+    /// The first stamp of the millisecond after `full`, which hlc-gen gives when it is told that
+    /// this is the time.
     fn carry_from(&mut self, full: Hlc) -> Hlc {
         self.set_wall(full.unix_millis() + 1);
-        self.generator.next_timestamp().map_or_else(|| self.last(), from_generator)
+        self.generator
+            .next_timestamp()
+            .map_or_else(|| self.last(), from_generator)
     }
 
     fn set_wall(&mut self, unix_millis: u64) {
-        self.generator.set_current_timestamp(i64::try_from(unix_millis).unwrap_or(i64::MAX));
+        self.generator
+            .set_current_timestamp(i64::try_from(unix_millis).unwrap_or(i64::MAX));
     }
 }
 
 impl fmt::Debug for HybridClock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HybridClock").field("last", &self.last()).field("bound", &self.bound).finish_non_exhaustive()
+        f.debug_struct("HybridClock")
+            .field("last", &self.last())
+            .field("bound", &self.bound)
+            .finish_non_exhaustive()
     }
 }

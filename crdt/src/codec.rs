@@ -1,13 +1,16 @@
 //! Replicated values as bytes: canonical, versioned, bounded.
 //!
-//! **Law:** equal values have equal bytes; nothing else decodes: any bytes are those of a valid value of this type, or a
-//! [`DecodeError`]. No panic, no recursion deeper than [`Limits::depth`], no allocation on the word of a length field.
+//! **Law:** equal values have equal bytes; nothing else decodes: any bytes are those of a valid
+//! value of this type, or a [`DecodeError`]. No panic, no recursion deeper than [`Limits::depth`],
+//! no allocation on the word of a length field.
 //!
-//! What has been read is written again and compared, so that no type can have two forms by an oversight of its decoder
-//! ([`Causal::decode`](crate::Causal::decode)). The first two bytes or so say the version and the type ([`Tag`]).
+//! What has been read is written again and compared, so that no type can have two forms by an
+//! oversight of its decoder ([`Causal::decode`](crate::Causal::decode)). The first two bytes or so
+//! say the version and the type ([`Tag`]).
 //!
-//! A value is written with the set of its live dots in front; whatever names a dot then writes its place in that set. So
-//! in the steady state a dot costs no byte at all, and a decoded dot is always one that the value's context has seen.
+//! A value is written with the set of its live dots in front; whatever names a dot then writes its
+//! place in that set. So in the steady state a dot costs no byte at all, and a decoded dot is
+//! always one that the value's context has seen.
 
 mod tag;
 
@@ -23,19 +26,20 @@ pub use self::tag::Tag;
 use crate::causal::{Ranks, alive, live_dots};
 use crate::{CausalContext, Crdt, Dot};
 
-/// What decoding may cost. The defaults are guesses: what a server accepts from a peer, far above what an app needs.
+/// What decoding may cost. The defaults are guesses: what a server accepts from a peer, far above
+/// what an app needs.
 ///
-/// **Law:** each element is counted once, and takes at least one byte unless it is a plain value that serde writes as
-/// nothing. So what [`encode`](crate::Causal::encode) gives is decoded within the defaults if it has no more bytes and no
-/// more than 16 million elements; for a larger value that this program has written itself there are
-/// [`OWN`](Self::OWN).
+/// **Law:** each element is counted once, and takes at least one byte unless it is a plain value
+/// that serde writes as nothing. So what [`encode`](crate::Causal::encode) gives is decoded within
+/// the defaults if it has no more bytes and no more than 16 million elements; for a larger value
+/// that this program has written itself there are [`OWN`](Self::OWN).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
     /// How many bytes the input may have.
     pub bytes: usize,
-    /// How many elements and entries it may hold, all levels together. Of dots, characters and places of removed elements
-    /// each run counts, or each thousand of it. Decoding allocates a small multiple of `bytes` plus about 100 bytes and the
-    /// size of an element for each of them.
+    /// How many elements and entries it may hold, all levels together. Of dots, characters and
+    /// places of removed elements each run counts, or each thousand of it. Decoding allocates a
+    /// small multiple of `bytes` plus about 100 bytes and the size of an element for each of them.
     pub elements: usize,
     /// How deep values may be nested.
     pub depth: usize,
@@ -83,12 +87,20 @@ pub const VERSION: u8 = 2;
 
 impl Limits {
     /// None but the depth: for what this program has written itself, as its last saved state.
-    pub const OWN: Self = Self { bytes: usize::MAX, elements: usize::MAX, depth: 64 };
+    pub const OWN: Self = Self {
+        bytes: usize::MAX,
+        elements: usize::MAX,
+        depth: 64,
+    };
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { bytes: 64 << 20, elements: 16 << 20, depth: 64 }
+        Self {
+            bytes: 64 << 20,
+            elements: 16 << 20,
+            depth: 64,
+        }
     }
 }
 
@@ -106,9 +118,14 @@ impl Writer {
         Self::within(&CausalContext::new(), dots)
     }
 
-    /// Writes a value whose live dots are `dots`, in a message that tells of the events in `context`.
+    /// Writes a value whose live dots are `dots`, in a message that tells of the events in
+    /// `context`.
     pub(crate) fn within(context: &CausalContext, dots: &CausalContext) -> Self {
-        Self { out: Vec::new(), dots: Ranks::of(dots), context: Arc::new(context.clone()) }
+        Self {
+            out: Vec::new(),
+            dots: Ranks::of(dots),
+            context: Arc::new(context.clone()),
+        }
     }
 
     /// The events of which the whole message tells.
@@ -158,12 +175,17 @@ impl Writer {
 
     /// A plain value, by serde.
     pub fn value(&mut self, value: &impl Serialize) {
-        self.out = postcard::to_extend(value, core::mem::take(&mut self.out)).expect("invariant: replicated values are plain data");
+        self.out = postcard::to_extend(value, core::mem::take(&mut self.out))
+            .expect("invariant: replicated values are plain data");
     }
 
     /// A live dot, by its place.
     pub fn dot(&mut self, dot: Dot) {
-        self.place(self.dots.rank(dot).expect("invariant: a store holds only dots that it visits"));
+        self.place(
+            self.dots
+                .rank(dot)
+                .expect("invariant: a store holds only dots that it visits"),
+        );
     }
 
     /// Some of the live dots, ascending.
@@ -181,7 +203,8 @@ impl Writer {
         }
     }
 
-    /// A replicated value that is a part of this one, with the dots that are its own: what [`Reader::inner`] reads.
+    /// A replicated value that is a part of this one, with the dots that are its own: what
+    /// [`Reader::inner`] reads.
     pub fn inner<T: Crdt>(&mut self, value: &T) {
         self.scoped(&live_dots(value), |out| value.encode(out));
     }
@@ -189,7 +212,11 @@ impl Writer {
     /// A value whose dots are `some` of the live dots: it can be kept without being understood.
     pub fn scoped(&mut self, some: &CausalContext, write: impl FnOnce(&mut Self)) {
         self.dots(some);
-        let mut inner = Self { out: Vec::new(), dots: Ranks::of(some), context: self.context() };
+        let mut inner = Self {
+            out: Vec::new(),
+            dots: Ranks::of(some),
+            context: self.context(),
+        };
         write(&mut inner);
         self.bytes(&inner.out);
     }
@@ -199,7 +226,9 @@ impl Writer {
 fn place_runs(dots: &Ranks, some: &CausalContext) -> Vec<(u128, u128)> {
     let mut runs: Vec<(u128, u128)> = Vec::new();
     for (replica, run) in some.runs() {
-        let first = dots.rank(Dot::new(replica, *run.start())).expect("invariant: part of the live dots");
+        let first = dots
+            .rank(Dot::new(replica, *run.start()))
+            .expect("invariant: part of the live dots");
         let length = u128::from(run.end() - run.start()) + 1;
         match runs.last_mut() {
             Some(before) if before.0 + before.1 == first => before.1 += length,
@@ -227,14 +256,26 @@ impl<'a> Reader<'a> {
     /// More bytes than `limits` allow.
     pub fn new(input: &'a [u8], dots: &CausalContext, limits: Limits) -> Result<Self, DecodeError> {
         if input.len() > limits.bytes {
-            return Err(DecodeError::TooLong { bytes: input.len(), limit: limits.bytes });
+            return Err(DecodeError::TooLong {
+                bytes: input.len(),
+                limit: limits.bytes,
+            });
         }
-        Ok(Self { input, dots: Ranks::of(dots), limits, older: false, context: Arc::default() })
+        Ok(Self {
+            input,
+            dots: Ranks::of(dots),
+            limits,
+            older: false,
+            context: Arc::default(),
+        })
     }
 
     /// The same, in a message that tells of the events in `context`.
     pub(crate) fn within(self, context: &Arc<CausalContext>) -> Self {
-        Self { context: Arc::clone(context), ..self }
+        Self {
+            context: Arc::clone(context),
+            ..self
+        }
     }
 
     /// The events of which the whole message tells.
@@ -247,7 +288,8 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// The input ends, or this is no number of 64 bits in its shortest form.
     pub fn number(&mut self) -> Result<u64, DecodeError> {
-        u64::try_from(self.place()?).map_err(|_error| DecodeError::Invalid("a number above 64 bits"))
+        u64::try_from(self.place()?)
+            .map_err(|_error| DecodeError::Invalid("a number above 64 bits"))
     }
 
     fn place(&mut self) -> Result<u128, DecodeError> {
@@ -258,7 +300,11 @@ impl<'a> Reader<'a> {
             place |= u128::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
                 let shortest = byte != 0 || shift == 0;
-                return if shortest { Ok(place) } else { Err(DecodeError::NotCanonical) };
+                return if shortest {
+                    Ok(place)
+                } else {
+                    Err(DecodeError::NotCanonical)
+                };
             }
         }
         Err(DecodeError::Invalid("a number above 126 bits"))
@@ -269,7 +315,11 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// It is another one.
     pub fn expect_tag(&mut self, tag: &Tag) -> Result<(), DecodeError> {
-        if self.tag()? == *tag { Ok(()) } else { Err(DecodeError::OtherType) }
+        if self.tag()? == *tag {
+            Ok(())
+        } else {
+            Err(DecodeError::OtherType)
+        }
     }
 
     /// Which type the bytes are of.
@@ -298,7 +348,10 @@ impl<'a> Reader<'a> {
     /// The input ends.
     pub fn bytes(&mut self) -> Result<&'a [u8], DecodeError> {
         let length = usize::try_from(self.number()?).unwrap_or(usize::MAX);
-        let (bytes, rest) = self.input.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        let (bytes, rest) = self
+            .input
+            .split_at_checked(length)
+            .ok_or(DecodeError::Truncated)?;
         self.input = rest;
         Ok(bytes)
     }
@@ -316,7 +369,8 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// How many elements follow, each of which takes from the allowance, and none of which is believed before it is read.
+    /// How many elements follow, each of which takes from the allowance, and none of which is
+    /// believed before it is read.
     ///
     /// # Errors
     /// More than the limit.
@@ -330,7 +384,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// More than is left of it.
     pub fn take_elements(&mut self, count: u64) -> Result<usize, DecodeError> {
-        let count = usize::try_from(count).ok().filter(|&count| count <= self.limits.elements).ok_or(DecodeError::TooManyElements)?;
+        let count = usize::try_from(count)
+            .ok()
+            .filter(|&count| count <= self.limits.elements)
+            .ok_or(DecodeError::TooManyElements)?;
         self.limits.elements -= count;
         Ok(count)
     }
@@ -341,7 +398,9 @@ impl<'a> Reader<'a> {
     /// There is no such place.
     pub fn dot(&mut self) -> Result<Dot, DecodeError> {
         let rank = self.place()?;
-        self.dots.nth(rank).ok_or(DecodeError::Invalid("a dot that is not alive"))
+        self.dots
+            .nth(rank)
+            .ok_or(DecodeError::Invalid("a dot that is not alive"))
     }
 
     /// Some of the live dots. An element is taken from the allowance for each run of them.
@@ -359,7 +418,10 @@ impl<'a> Reader<'a> {
         let mut end = 0_u128;
         for _ in 0..runs {
             let first = end.checked_add(self.place()?).ok_or(NOT_ALIVE)?;
-            let last = first.checked_add(self.place()?).filter(|&last| last < self.dots.len()).ok_or(NOT_ALIVE)?;
+            let last = first
+                .checked_add(self.place()?)
+                .filter(|&last| last < self.dots.len())
+                .ok_or(NOT_ALIVE)?;
             self.dots.insert_range(first, last, &mut some);
             end = last + 2;
         }
@@ -368,7 +430,8 @@ impl<'a> Reader<'a> {
 
     /// Reads what [`Writer::inner`] wrote: a replicated value that is a part of this one.
     ///
-    /// **Law:** its live dots are those that were announced for it, each once; so whoever holds the parts need not ask.
+    /// **Law:** its live dots are those that were announced for it, each once; so whoever holds the
+    /// parts need not ask.
     ///
     /// # Errors
     /// Those of its decoder, and other dots than were announced.
@@ -380,21 +443,31 @@ impl<'a> Reader<'a> {
     pub(crate) fn exactly<T: Crdt>(&mut self, live: &CausalContext) -> Result<T, DecodeError> {
         let value = T::decode(self)?;
         let (found, once) = alive(&value);
-        if once && found == *live { Ok(value) } else { Err(DecodeError::Invalid("dots that stand for nothing, or for two things")) }
+        if once && found == *live {
+            Ok(value)
+        } else {
+            Err(DecodeError::Invalid(
+                "dots that stand for nothing, or for two things",
+            ))
+        }
     }
 
-    /// A value whose dots are some of the live dots, read by `read` to its end; see [`Writer::scoped`].
+    /// A value whose dots are some of the live dots, read by `read` to its end; see
+    /// [`Writer::scoped`].
     ///
     /// # Errors
     /// Those of `read`, a value that is shorter than its length says, or nesting beyond the limit.
-    pub fn scoped<T>(&mut self, read: impl FnOnce(&mut Reader<'a>, &CausalContext) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+    pub fn scoped<T>(
+        &mut self,
+        read: impl FnOnce(&mut Reader<'a>, &CausalContext) -> Result<T, DecodeError>,
+    ) -> Result<T, DecodeError> {
         let some = self.dots()?;
         let input = self.bytes()?;
         self.nested(input, &some, |input| read(input, &some))
     }
 
-    /// A value whose dots are `dots`, be they alive here or not, read from `input` by `read` to its end: one level deeper,
-    /// and within what is left of the limits.
+    /// A value whose dots are `dots`, be they alive here or not, read from `input` by `read` to its
+    /// end: one level deeper, and within what is left of the limits.
     ///
     /// # Errors
     /// Those of `read`, a value that is shorter than `input`, or nesting beyond the limit.
@@ -404,8 +477,20 @@ impl<'a> Reader<'a> {
         dots: &CausalContext,
         read: impl FnOnce(&mut Reader<'b>) -> Result<T, DecodeError>,
     ) -> Result<T, DecodeError> {
-        let depth = self.limits.depth.checked_sub(1).ok_or(DecodeError::TooDeep)?;
-        let mut inner = Reader::new(input, dots, Limits { depth, ..self.limits })?.within(&self.context);
+        let depth = self
+            .limits
+            .depth
+            .checked_sub(1)
+            .ok_or(DecodeError::TooDeep)?;
+        let mut inner = Reader::new(
+            input,
+            dots,
+            Limits {
+                depth,
+                ..self.limits
+            },
+        )?
+        .within(&self.context);
         let value = read(&mut inner)?;
         self.limits.elements = inner.limits.elements;
         self.older |= inner.older;
@@ -418,12 +503,14 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Too many.
     pub fn live_set(&mut self) -> Result<CausalContext, DecodeError> {
-        let count = u64::try_from(self.dots.len()).map_err(|_error| DecodeError::TooManyElements)?;
+        let count =
+            u64::try_from(self.dots.len()).map_err(|_error| DecodeError::TooManyElements)?;
         self.take_elements(count)?;
         Ok(self.all_live())
     }
 
-    /// All live dots, to be visited run by run: an element is taken from the allowance for each run.
+    /// All live dots, to be visited run by run: an element is taken from the allowance for each
+    /// run.
     ///
     /// # Errors
     /// Too many.
@@ -440,7 +527,8 @@ impl<'a> Reader<'a> {
         all
     }
 
-    /// Says that something is in a form that older versions of a struct write and this one does not.
+    /// Says that something is in a form that older versions of a struct write and this one does
+    /// not.
     pub(crate) fn note_older(&mut self) {
         self.older = true;
     }
@@ -470,6 +558,10 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// Something follows.
     pub fn finish(self) -> Result<(), DecodeError> {
-        if self.input.is_empty() { Ok(()) } else { Err(DecodeError::Trailing(self.input.len())) }
+        if self.input.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Trailing(self.input.len()))
+        }
     }
 }

@@ -1,7 +1,8 @@
-//! Finds planted bugs: random histories of replicas, and the promises of this library checked on each.
+//! Finds planted bugs: random histories of replicas, and the promises of this library checked on
+//! each.
 //!
-//! For the command that plants each bug in turn. A run is a function of its seed. Without a planted bug [`find`] finds
-//! nothing, or there is a real one.
+//! For the command that plants each bug in turn. A run is a function of its seed. Without a planted
+//! bug [`find`] finds nothing, or there is a real one.
 
 mod checks;
 
@@ -10,7 +11,10 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use crate::planted::{self, Bug};
-use crate::{Causal, Delta, Effects, NodeId, OrSet, Pair, PnCounter, ReplicaId, Replicated, RwSet, Stable, Standing, Text};
+use crate::{
+    Causal, Delta, Effects, NodeId, OrSet, Pair, PnCounter, ReplicaId, Replicated, RwSet, Stable,
+    Standing, Text,
+};
 
 /// A promise that was broken.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -26,9 +30,11 @@ pub struct Finding {
 /// Plants the bug, or none, and runs every check with each of the seeds until one breaks.
 pub fn find(bug: Option<&Bug>, seeds: Range<u64>) -> Option<Finding> {
     let before = planted::plant(bug);
-    let found = seeds
-        .into_iter()
-        .find_map(|seed| checks::ALL.iter().find_map(|(check, run)| run(seed).err().map(|seen| Finding { check, seed, seen })));
+    let found = seeds.into_iter().find_map(|seed| {
+        checks::ALL
+            .iter()
+            .find_map(|(check, run)| run(seed).err().map(|seen| Finding { check, seed, seen }))
+    });
     let before = crate::bugs::ALL.iter().find(|bug| Some(bug.name) == before);
     planted::plant(before);
     found
@@ -37,7 +43,8 @@ pub fn find(bug: Option<&Bug>, seeds: Range<u64>) -> Option<Finding> {
 /// What the replicas hold: a type of each kind.
 type Value = Pair<OrSet<u8>, Pair<PnCounter, Pair<Text, RwSet<u8>>>>;
 
-/// Numbers that look random (Steele et al., "Fast splittable pseudorandom number generators", 2014).
+/// Numbers that look random (Steele et al., "Fast splittable pseudorandom number generators",
+/// 2014).
 struct Random(u64);
 
 impl Random {
@@ -59,8 +66,14 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let replicas = (1..=3).map(|node| Replicated::new(ReplicaId::new(NodeId(node), 0))).collect();
-        Self { random: Random(seed), replicas, sent: Vec::new() }
+        let replicas = (1..=3)
+            .map(|node| Replicated::new(ReplicaId::new(NodeId(node), 0)))
+            .collect();
+        Self {
+            random: Random(seed),
+            replicas,
+            sent: Vec::new(),
+        }
     }
 
     fn pick(&mut self, bound: usize) -> usize {
@@ -76,7 +89,9 @@ impl World {
             2 => value.first_mut(tx, |set, tx| {
                 set.remove(tx, &n);
             }),
-            3 => value.second_mut(tx, |rest, tx| rest.first_mut(tx, |counter, tx| counter.increment(tx, 1))),
+            3 => value.second_mut(tx, |rest, tx| {
+                rest.first_mut(tx, |counter, tx| counter.increment(tx, 1))
+            }),
             _ => value.second_mut(tx, |rest, tx| {
                 rest.second_mut(tx, |rest, tx| match what {
                     4 => rest.first_mut(tx, |text, tx| {
@@ -110,10 +125,14 @@ impl World {
 
     fn merge(&mut self, to: usize, delta: &Delta<Value>) -> Result<(), String> {
         let before = view(self.replicas[to].state());
-        let effects = self.replicas[to].merge(delta).map_err(|refused| alloc::format!("refused without a reason: {refused}"))?;
+        let effects = self.replicas[to]
+            .merge(delta)
+            .map_err(|refused| alloc::format!("refused without a reason: {refused}"))?;
         let after = view(self.replicas[to].state());
         if before != after && effects.is_empty() {
-            return Err(alloc::format!("readers see {after:?} instead of {before:?}, and no effect tells"));
+            return Err(alloc::format!(
+                "readers see {after:?} instead of {before:?}, and no effect tells"
+            ));
         }
         Ok(())
     }
@@ -132,7 +151,10 @@ impl World {
             for (a, b) in [(0, 1), (1, 2), (2, 0)] {
                 let first = self.replicas[a].summary();
                 let answer = self.replicas[b].summary_against(&first);
-                let (for_a, for_b) = (self.replicas[b].delta_since(&first), self.replicas[a].delta_since(&answer));
+                let (for_a, for_b) = (
+                    self.replicas[b].delta_since(&first),
+                    self.replicas[a].delta_since(&answer),
+                );
                 let third = self.replicas[a].summary_against(&answer);
                 self.merge(b, &for_b)?;
                 self.merge(a, &for_a)?;
@@ -163,7 +185,13 @@ fn view(state: &Causal<Value>) -> View {
         set: set.sorted().into_iter().copied().collect(),
         count: rest.first().value(),
         text: rest.second().first().to_string(),
-        banned: rest.second().second().sorted().into_iter().copied().collect(),
+        banned: rest
+            .second()
+            .second()
+            .sorted()
+            .into_iter()
+            .copied()
+            .collect(),
     }
 }
 

@@ -4,15 +4,16 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A member of the cluster. Allocated by the control plane, never reused; an embedder without a cluster picks any
-/// number that no other writer of the same data uses.
+/// A member of the cluster. Allocated by the control plane, never reused; an embedder without a
+/// cluster picks any number that no other writer of the same data uses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
 /// One writer of dots: a node in one of its lives.
 ///
-/// **Invariant:** two different histories never share a `ReplicaId`. A node whose last stop was not provably complete
-/// goes on under the next incarnation, because it may have issued dots that it has forgotten.
+/// **Invariant:** two different histories never share a `ReplicaId`. A node whose last stop was not
+/// provably complete goes on under the next incarnation, because it may have issued dots that it
+/// has forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReplicaId {
     /// The node that writes.

@@ -1,5 +1,5 @@
-//! The laws of replicated types as tests: one line per type, for the types here and for yours. With feature `laws`, which
-//! brings in proptest and is meant for `[dev-dependencies]`.
+//! The laws of replicated types as tests: one line per type, for the types here and for yours. With
+//! feature `laws`, which brings in proptest and is meant for `[dev-dependencies]`.
 //!
 //! ```
 //! quorate_crdt::laws! {
@@ -11,8 +11,8 @@
 //! }
 //! ```
 //!
-//! Each line makes a module of tests. They play random histories of three replicas ([`Event`]) and check on the states and
-//! deltas that come up:
+//! Each line makes a module of tests. They play random histories of three replicas ([`Event`]) and
+//! check on the states and deltas that come up:
 //!
 //! | test | law |
 //! |---|---|
@@ -25,12 +25,13 @@
 //! | `is_the_sum_of_its_parts` | [`Crdt::part`] of all dots is the value; a part and the rest join to it |
 //! | `is_what_its_operations_say` | with `spec` and `view`: what readers see is a function of the operations seen, and no merge changes it without effects |
 //!
-//! The last one takes a specification: `…, spec: specification, view: view;` with `specification: fn(&[Rc<SeenOp>]) -> V`
-//! and `view: fn(&Type) -> V`. [`alive`] helps.
-//! The idea of computing what a value must be from (operation, operations it had observed):
-//! Burckhardt et al., "Replicated data types: specification, verification, optimality", POPL 2014, section 3.
+//! The last one takes a specification: `…, spec: specification, view: view;` with
+//! `specification: fn(&[Rc<SeenOp>]) -> V` and `view: fn(&Type) -> V`. [`alive`] helps. The idea of
+//! computing what a value must be from (operation, operations it had observed): Burckhardt et al.,
+//! "Replicated data types: specification, verification, optimality", POPL 2014, section 3.
 //!
-//! **Bounds:** histories have at most [`EVENTS`] events. The number of cases is `PROPTEST_CASES`, else 256 per law.
+//! **Bounds:** histories have at most [`EVENTS`] events. The number of cases is `PROPTEST_CASES`,
+//! else 256 per law.
 
 mod history;
 mod lattice;
@@ -50,19 +51,22 @@ pub use self::sync::{is_the_sum_of_its_parts, two_round_trips_synchronise};
 pub use self::wire::{decodes_anything, has_one_encoding};
 use crate::{Crdt, Tx};
 
-/// A replicated type under test, and what a random operation does to it. [`laws!`](crate::laws!) implements it.
+/// A replicated type under test, and what a random operation does to it. [`laws!`](crate::laws!)
+/// implements it.
 pub trait Subject {
     /// The type.
     type State: Crdt + Debug;
 
-    /// Performs an operation. It must depend on nothing but its arguments, or failures cannot be repeated.
+    /// Performs an operation. It must depend on nothing but its arguments, or failures cannot be
+    /// repeated.
     fn mutate(edit: &mut <Self::State as Crdt>::Edit<'_>, tx: &mut Tx<'_>, op: Op);
 }
 
 /// Makes for each type a module of tests that check the [laws](mod@crate::laws).
 ///
-/// `name: Type, |edit, tx, op| mutation;` and optionally `, spec: specification, view: view` before the semicolon. `edit`,
-/// `tx` and `op` are what [`Subject::mutate`](crate::laws::Subject::mutate) takes.
+/// `name: Type, |edit, tx, op| mutation;` and optionally `, spec: specification, view: view` before
+/// the semicolon. `edit`, `tx` and `op` are what [`Subject::mutate`](crate::laws::Subject::mutate)
+/// takes.
 #[macro_export]
 macro_rules! laws {
     ($($name:ident: $type:ty, |$edit:ident, $tx:ident, $op:ident| $mutate:expr $(, spec: $spec:expr, view: $view:expr)?);+ $(;)?) => {$(
@@ -130,10 +134,15 @@ macro_rules! laws {
 /// Runs a law on random inputs and panics with the smallest one found that breaks it.
 fn check<I: Debug>(inputs: impl Strategy<Value = I>, law: impl Fn(I) -> Result<(), TestCaseError>) {
     // The failing input is printed; nothing is written beside the sources.
-    let mut runner = TestRunner::new(Config { failure_persistence: None, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::default()
+    });
     match runner.run(&inputs, law) {
         Ok(()) => {}
-        Err(TestError::Fail(reason, input)) => panic!("{reason}\nsmallest failing input: {input:#?}"),
+        Err(TestError::Fail(reason, input)) => {
+            panic!("{reason}\nsmallest failing input: {input:#?}")
+        }
         Err(TestError::Abort(reason)) => panic!("the test itself failed: {reason}"),
     }
 }

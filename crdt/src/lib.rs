@@ -1,4 +1,5 @@
-//! Values that replicas change at any time, on their own, and that agree again once the replicas have heard of each other.
+//! Values that replicas change at any time, on their own, and that agree again once the replicas
+//! have heard of each other.
 //!
 //! ```
 //! use quorate_crdt::{Crdt, Delta, NodeId, OrMap, OrSet, ReplicaId, Replicated, ResetCounter};
@@ -27,22 +28,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! No I/O, no async, no clock reads, no randomness in what is replicated; `no_std` with `alloc` without the default
-//! features. Bytes may be lost, repeated and reordered between replicas; nothing is lost of the data, and no bytes make
-//! decoding panic.
+//! No I/O, no async, no clock reads, no randomness in what is replicated; `no_std` with `alloc`
+//! without the default features. Bytes may be lost, repeated and reordered between replicas;
+//! nothing is lost of the data, and no bytes make decoding panic.
 //!
 //! # Four words
 //!
-//! - A **lattice** is a type whose values merge: commutatively, associatively, idempotently. The order and number of
-//!   merges then cannot matter.
-//! - A **dot** ([`Dot`]) names one event: the n-th of one replica. Every change but a removal is one, so whoever has seen the
-//!   same events, of which the same are alive, holds the same. A replica never issues a dot twice; whoever loses its memory
-//!   goes on under a new incarnation of its [`ReplicaId`], and is told so if it does not ([`Refused`]).
-//! - A **context** ([`CausalContext`]) is the exact set of dots seen. What is in the context and not alive in the value was
-//!   overwritten or removed, so removals need no tombstones and are never undone by an old message.
-//! - A **delta** ([`Delta`]) is a small value of the same type as the state, under the exact dots that it covers. Every
-//!   transaction returns one; merging it is as good as having made the change. Send deltas as they arise, and what
-//!   [`Replicated::delta_since`] gives to a replica that has been away.
+//! - A **lattice** is a type whose values merge: commutatively, associatively, idempotently. The
+//!   order and number of merges then cannot matter.
+//! - A **dot** ([`Dot`]) names one event: the n-th of one replica. Every change but a removal is
+//!   one, so whoever has seen the same events, of which the same are alive, holds the same. A
+//!   replica never issues a dot twice; whoever loses its memory goes on under a new incarnation of
+//!   its [`ReplicaId`], and is told so if it does not ([`Refused`]).
+//! - A **context** ([`CausalContext`]) is the exact set of dots seen. What is in the context and
+//!   not alive in the value was overwritten or removed, so removals need no tombstones and are
+//!   never undone by an old message.
+//! - A **delta** ([`Delta`]) is a small value of the same type as the state, under the exact dots
+//!   that it covers. Every transaction returns one; merging it is as good as having made the
+//!   change. Send deltas as they arise, and what [`Replicated::delta_since`] gives to a replica
+//!   that has been away.
 //!
 //! # Which type to choose
 //!
@@ -70,13 +74,14 @@
 //! | the highest, the lowest, pairs, versions | [`Max`], [`Min`], [`Pair`], [`Lex`] | the greater, the smaller, by part |
 //! | how many different, whether seen, how often | [`HyperLogLog`], [`Bloom`], [`CountMin`], [`TopK`] | estimates that merge |
 //!
-//! Several of them together are a struct with [`#[derive(Crdt)]`](macro@Crdt). Each type's page states what concurrent
-//! changes give, what grows for ever and what is collected.
+//! Several of them together are a struct with [`#[derive(Crdt)]`](macro@Crdt). Each type's page
+//! states what concurrent changes give, what grows for ever and what is collected.
 //!
 //! # To read on
 //!
-//! [`book`] explains the library in four short chapters: [how values merge](book::merging), [how replicas find out what they lack](book::syncing),
-//! [what is stored and sent](book::bytes), [how to make and check own types](book::own_types).
+//! [`book`] explains the library in four short chapters: [how values merge](book::merging), [how
+//! replicas find out what they lack](book::syncing), [what is stored and sent](book::bytes), [how
+//! to make and check own types](book::own_types).
 
 #![cfg_attr(not(feature = "std"), no_std)]
 
@@ -117,13 +122,21 @@ pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::{Stable, Standing, Summary};
 pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};
 #[cfg(feature = "document")]
-pub use types::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};
 pub use types::{
-    Bloom, Bool, BoundedCounter, ClSet, CountMin, Counted, GSet, HyperLogLog, Lex, LwwMap, Max, Min, NodeKey, NotEnoughRights, Pair,
-    PairEffects, RwSet, SortedSet, TopK, Tree, TreeEffects, TwoPhaseSet,
+    Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write,
 };
-pub use types::{DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, SetEffects};
-pub use value::{Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted};
+pub use types::{
+    Bloom, Bool, BoundedCounter, ClSet, CountMin, Counted, GSet, HyperLogLog, Lex, LwwMap, Max,
+    Min, NodeKey, NotEnoughRights, Pair, PairEffects, RwSet, SortedSet, TopK, Tree, TreeEffects,
+    TwoPhaseSet,
+};
+pub use types::{
+    DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, ResetCounter,
+    SetEffects,
+};
+pub use value::{
+    Changed, Contexts, Crdt, DotStore, Edit, Effects, Key, Lattice, Local, Plain, Schema, Undotted,
+};
 
 /// Compiles and runs the code in the README.
 #[cfg(doctest)]

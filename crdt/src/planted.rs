@@ -1,8 +1,9 @@
 //! Bugs put back on purpose, to show that a check finds them.
 //!
-//! Every rule of the data plane has one: a switch, at the place where the rule is upheld, that breaks it. `plant` turns one
-//! on for the current thread; `quorate sim --planted` does so for each in turn and names the check that found it. Without the
-//! feature `planted-bugs` no switch can be turned on and the compiler removes them all.
+//! Every rule of the data plane has one: a switch, at the place where the rule is upheld, that
+//! breaks it. `plant` turns one on for the current thread; `quorate sim --planted` does so for each
+//! in turn and names the check that found it. Without the feature `planted-bugs` no switch can be
+//! turned on and the compiler removes them all.
 //!
 //! ```
 //! quorate_crdt::bugs! {
@@ -28,9 +29,13 @@ std::thread_local! {
 }
 
 impl Bug {
-    /// Whether this bug is active on the current thread. Always false without the feature `planted-bugs`.
+    /// Whether this bug is active on the current thread. Always false without the feature
+    /// `planted-bugs`.
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "without the feature nothing of the switch may be left")]
+    #[allow(
+        clippy::inline_always,
+        reason = "without the feature nothing of the switch may be left"
+    )]
     pub fn is_planted(&self) -> bool {
         #[cfg(feature = "planted-bugs")]
         return PLANTED.get() == Some(self.name);

@@ -17,7 +17,8 @@ const LAST: u64 = ((LAST_MILLI - EPOCH) << COUNTER_BITS) | ((1 << COUNTER_BITS) 
 
 /// The instant at which a core is called.
 ///
-/// Timeouts are computed from `monotonic` and never from `unix_millis`, which may step in both directions.
+/// Timeouts are computed from `monotonic` and never from `unix_millis`, which may step in both
+/// directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Now {
     /// Since an arbitrary start that stays fixed for the life of the process; never decreases.
@@ -28,15 +29,16 @@ pub struct Now {
 
 /// A hybrid logical stamp: 42 bits of milliseconds since 2024 and a 22-bit counter.
 ///
-/// **Invariant:** at or below the last stamp, in the year 2109; anything above does not decode. Not unique: two nodes may
-/// produce the same one, see [`Stamp`].
+/// **Invariant:** at or below the last stamp, in the year 2109; anything above does not decode. Not
+/// unique: two nodes may produce the same one, see [`Stamp`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Hlc(u64);
 
 /// A stamp that is unique, because a replica gives each of its stamps to one write only.
 ///
-/// **Law:** totally ordered, first by time and then by replica, and so are two writes of the same millisecond.
+/// **Law:** totally ordered, first by time and then by replica, and so are two writes of the same
+/// millisecond.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Stamp {
     /// When, as far as clocks and causality tell.
@@ -51,13 +53,16 @@ pub struct Stamp {
 pub struct StampOutOfRange(pub u64);
 
 impl Hlc {
-    /// The stamp of that millisecond (since 1970) with that counter; `None` before 2024, after 2109 or above 2^22 - 1.
+    /// The stamp of that millisecond (since 1970) with that counter; `None` before 2024, after 2109
+    /// or above 2^22 - 1.
     pub fn from_parts(unix_millis: u64, counter: u64) -> Option<Self> {
         let since = unix_millis.checked_sub(EPOCH)?;
-        (unix_millis <= LAST_MILLI && counter < 1 << COUNTER_BITS).then_some(Self((since << COUNTER_BITS) | counter))
+        (unix_millis <= LAST_MILLI && counter < 1 << COUNTER_BITS)
+            .then_some(Self((since << COUNTER_BITS) | counter))
     }
 
-    /// Its time in milliseconds since 1970: the wall clock of whoever was furthest ahead among those it depends on.
+    /// Its time in milliseconds since 1970: the wall clock of whoever was furthest ahead among
+    /// those it depends on.
     pub fn unix_millis(self) -> u64 {
         (self.0 >> COUNTER_BITS) + EPOCH
     }
@@ -72,7 +77,8 @@ impl Hlc {
         self.0
     }
 
-    /// The next stamp; the last one is its own successor. A clock that only follows causality counts with this.
+    /// The next stamp; the last one is its own successor. A clock that only follows causality
+    /// counts with this.
     #[must_use]
     pub fn next(self) -> Self {
         Self((self.0 + 1).min(LAST))
@@ -83,7 +89,11 @@ impl TryFrom<u64> for Hlc {
     type Error = StampOutOfRange;
 
     fn try_from(raw: u64) -> Result<Self, Self::Error> {
-        if raw <= LAST { Ok(Self(raw)) } else { Err(StampOutOfRange(raw)) }
+        if raw <= LAST {
+            Ok(Self(raw))
+        } else {
+            Err(StampOutOfRange(raw))
+        }
     }
 }
 

@@ -1,14 +1,17 @@
-//! Anti-entropy without a log: what one replica lacks of another follows from what each has seen and what is alive.
+//! Anti-entropy without a log: what one replica lacks of another follows from what each has seen
+//! and what is alive.
 //!
 //! Two round trips bring two replicas together, whatever happened since they last met:
 //!
-//! 1. A sends its [`summary`](crate::Replicated::summary): its context, and for each range of 1,024 events of a replica a
-//!    hash of those that are alive. B answers with its own, in which the ranges that differ are spelled out
-//!    ([`summary_against`](crate::Replicated::summary_against)), and with the delta of what A has never seen.
-//! 2. A answers the same way, now exactly: with [`delta_since`](crate::Replicated::delta_since) for B and its own live
-//!    events in those ranges, to which B answers with the removals that A lacks.
+//! 1. A sends its [`summary`](crate::Replicated::summary): its context, and for each range of 1,024
+//!    events of a replica a hash of those that are alive. B answers with its own, in which the
+//!    ranges that differ are spelled out ([`summary_against`](crate::Replicated::summary_against)),
+//!    and with the delta of what A has never seen.
+//! 2. A answers the same way, now exactly: with [`delta_since`](crate::Replicated::delta_since) for
+//!    B and its own live events in those ranges, to which B answers with the removals that A lacks.
 //!
-//! The idea of exchanging what is alive per range in place of a log of removals: Gonçalves et al., "`DottedDB`", SRDS 2017.
+//! The idea of exchanging what is alive per range in place of a log of removals: Gonçalves et al.,
+//! "`DottedDB`", SRDS 2017.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -23,15 +26,16 @@ use crate::{Causal, CausalContext, Crdt, Delta, Dot, ReplicaId, Undotted, bugs};
 /// How many events one hash stands for.
 const RANGE: u64 = 1024;
 
-/// What a replica knows, briefly. As bytes: a few per replica, and 9 for each range of 1,024 events in which something is
-/// alive.
+/// What a replica knows, briefly. As bytes: a few per replica, and 9 for each range of 1,024 events
+/// in which something is alive.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     context: CausalContext,
-    /// In an answer: the events that the asker had seen. Where its hashes agreed, that is said of those events alone, for it
-    /// may have seen more since.
+    /// In an answer: the events that the asker had seen. Where its hashes agreed, that is said of
+    /// those events alone, for it may have seen more since.
     asked: Option<CausalContext>,
-    /// A hash of all that has no dots; in an answer, of what came with the events that both have seen.
+    /// A hash of all that has no dots; in an answer, of what came with the events that both have
+    /// seen.
     undotted: u64,
     /// What is alive, per range; nothing in a range that is not listed.
     ranges: BTreeMap<(ReplicaId, u64), Alive>,
@@ -48,9 +52,10 @@ pub enum Standing {
     Equal,
     /// One of them knows what the other one does not: they have to synchronise.
     Apart,
-    /// They have seen the same events, of which the same are alive, and hold different values, which no history does: an id is in use twice, or a disk has
-    /// lied. Synchronising does not mend it. Find the id, let one side go on under the next incarnation, and write anew
-    /// what it has alone.
+    /// They have seen the same events, of which the same are alive, and hold different values,
+    /// which no history does: an id is in use twice, or a disk has lied. Synchronising does not
+    /// mend it. Find the id, let one side go on under the next incarnation, and write anew what it
+    /// has alone.
     Forked,
 }
 
@@ -65,14 +70,15 @@ enum Alive {
 
 /// Events after which nothing can come that they have ended: of those, tombstones can be forgotten.
 ///
-/// That every replica has *seen* a removal is not enough. A removal ends another one without what that had ended; who has
-/// heard of the later one alone has seen both, and still holds the element. So this is made of
-/// [summaries](crate::Replicated::stable), which say what is alive.
+/// That every replica has *seen* a removal is not enough. A removal ends another one without what
+/// that had ended; who has heard of the later one alone has seen both, and still holds the element.
+/// So this is made of [summaries](crate::Replicated::stable), which say what is alive.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stable(CausalContext);
 
 impl Stable {
-    /// The events as they are, whatever anybody holds. For protocols that know better, and for tests.
+    /// The events as they are, whatever anybody holds. For protocols that know better, and for
+    /// tests.
     pub fn unchecked(events: CausalContext) -> Self {
         Self(events)
     }
@@ -106,14 +112,21 @@ impl Summary {
         input.expect_tag(&Tag::summary())?;
         let summary: Self = input.value()?;
         input.finish()?;
-        if summary.encode() == bytes { Ok(summary) } else { Err(DecodeError::NotCanonical) }
+        if summary.encode() == bytes {
+            Ok(summary)
+        } else {
+            Err(DecodeError::NotCanonical)
+        }
     }
 }
 
 impl<T: Crdt> Causal<T> {
     /// See [`Replicated::summary`](crate::Replicated::summary).
     pub fn summary(&self) -> Summary {
-        let ranges = by_range(&live_dots(&self.value)).into_iter().map(|(range, dots)| (range, Alive::Hash(hash(&dots)))).collect();
+        let ranges = by_range(&live_dots(&self.value))
+            .into_iter()
+            .map(|(range, dots)| (range, Alive::Hash(hash(&dots))))
+            .collect();
         self.summary_of(None, Undotted::Kept, ranges)
     }
 
@@ -126,7 +139,11 @@ impl<T: Crdt> Causal<T> {
         }
         let ranges = mine.into_iter().map(|(range, dots)| {
             // What is new here they will get in any case: only what they know is compared.
-            let alive = match theirs.ranges.get(&range).filter(|alive| alive.is(&dots.intersection(&theirs.context))) {
+            let alive = match theirs
+                .ranges
+                .get(&range)
+                .filter(|alive| alive.is(&dots.intersection(&theirs.context)))
+            {
                 Some(agreed) => agreed.clone(),
                 None => Alive::Dots(runs(range, &dots)),
             };
@@ -136,9 +153,21 @@ impl<T: Crdt> Causal<T> {
         self.summary_of(asked, Undotted::Within(&theirs.context), ranges.collect())
     }
 
-    fn summary_of(&self, asked: Option<CausalContext>, which: Undotted<'_>, ranges: BTreeMap<(ReplicaId, u64), Alive>) -> Summary {
+    fn summary_of(
+        &self,
+        asked: Option<CausalContext>,
+        which: Undotted<'_>,
+        ranges: BTreeMap<(ReplicaId, u64), Alive>,
+    ) -> Summary {
         let (content, whole) = (self.content_hash(), self.value.wants_whole());
-        Summary { context: self.context.clone(), asked, undotted: self.undotted(which), ranges, content, whole }
+        Summary {
+            context: self.context.clone(),
+            asked,
+            undotted: self.undotted(which),
+            ranges,
+            content,
+            whole,
+        }
     }
 
     /// See [`Replicated::delta_since`](crate::Replicated::delta_since).
@@ -158,11 +187,19 @@ impl<T: Crdt> Causal<T> {
             let known = here.intersection(&theirs.context);
             match alive {
                 // Agreed on what they knew of what I knew when I asked.
-                Alive::Hash(_) if theirs.asked.as_ref().is_some_and(|asked| alive.is(&known.intersection(asked))) => {}
+                Alive::Hash(_)
+                    if theirs
+                        .asked
+                        .as_ref()
+                        .is_some_and(|asked| alive.is(&known.intersection(asked))) => {}
                 alive if theirs.asked.is_none() && (alive.is(&here) || alive.is(&known)) => {}
                 // What is alive there, known here and not alive here was removed.
                 Alive::Dots(there) => {
-                    covers.union(&dots(range, there).intersection(&self.context).without(&live));
+                    covers.union(
+                        &dots(range, there)
+                            .intersection(&self.context)
+                            .without(&live),
+                    );
                 }
                 // All that is known of the range: more than is needed, and never less.
                 Alive::Hash(_) => {
@@ -173,22 +210,44 @@ impl<T: Crdt> Causal<T> {
         }
         if let Some(asked) = &theirs.asked {
             // What I have heard of since I asked, they may hold although it has ended.
-            covers.union(&theirs.context.without(asked).intersection(&self.context).without(&live));
+            covers.union(
+                &theirs
+                    .context
+                    .without(asked)
+                    .intersection(&self.context)
+                    .without(&live),
+            );
         }
-        // Whoever has seen an event has what came with it. Of what ends now, the places are told again: who does not know the
-        // type counts on a message to tell all of the events that it covers.
+        // Whoever has seen an event has what came with it. Of what ends now, the places are told
+        // again: who does not know the type counts on a message to tell all of the events that it
+        // covers.
         let seen = theirs.context.without(&covers);
-        let agreed = nothing_new || theirs.undotted == self.undotted(Undotted::Within(&theirs.context));
-        let undotted = if agreed { Undotted::Beyond(&seen) } else { Undotted::Since(&seen) };
-        Delta { value: self.value.part(&send, undotted), context: covers }
+        let agreed =
+            nothing_new || theirs.undotted == self.undotted(Undotted::Within(&theirs.context));
+        let undotted = if agreed {
+            Undotted::Beyond(&seen)
+        } else {
+            Undotted::Since(&seen)
+        };
+        Delta {
+            value: self.value.part(&send, undotted),
+            context: covers,
+        }
     }
 
     /// See [`Replicated::compare`](crate::Replicated::compare).
     pub fn compare(&self, theirs: &Summary) -> Standing {
         // A removal is no event of its own: what is alive has to be the same, too.
         let mine = by_range(&live_dots(&self.value));
-        let alive_alike = mine.len() == theirs.ranges.values().filter(|alive| **alive != Alive::Dots(Vec::new())).count()
-            && mine.iter().all(|(range, here)| theirs.ranges.get(range).is_some_and(|alive| alive.is(here)));
+        let alive_alike = mine.len()
+            == theirs
+                .ranges
+                .values()
+                .filter(|alive| **alive != Alive::Dots(Vec::new()))
+                .count()
+            && mine
+                .iter()
+                .all(|(range, here)| theirs.ranges.get(range).is_some_and(|alive| alive.is(here)));
         if self.context != theirs.context || !alive_alike {
             return Standing::Apart;
         }
@@ -205,10 +264,17 @@ impl<T: Crdt> Causal<T> {
         let mut stable = self.context.clone();
         for theirs in others {
             let agrees = |range: &(ReplicaId, u64)| {
-                let here = mine.get(range).unwrap_or(&nothing).intersection(&theirs.context);
-                theirs.ranges.get(range).map_or(here.is_empty(), |alive| alive.is(&here))
+                let here = mine
+                    .get(range)
+                    .unwrap_or(&nothing)
+                    .intersection(&theirs.context);
+                theirs
+                    .ranges
+                    .get(range)
+                    .map_or(here.is_empty(), |alive| alive.is(&here))
             };
-            let holds_the_same = mine.keys().chain(theirs.ranges.keys()).all(agrees) || bugs::EARLY_FORGET.is_planted();
+            let holds_the_same = mine.keys().chain(theirs.ranges.keys()).all(agrees)
+                || bugs::EARLY_FORGET.is_planted();
             if theirs.asked.is_some() || !self.context.covers(&theirs.context) || !holds_the_same {
                 return Stable::default();
             }
@@ -217,7 +283,8 @@ impl<T: Crdt> Causal<T> {
         Stable(stable)
     }
 
-    /// 128 bits that differ whenever the states differ, up to collisions of xxh3: of the canonical bytes. O(state).
+    /// 128 bits that differ whenever the states differ, up to collisions of xxh3: of the canonical
+    /// bytes. O(state).
     pub fn digest(&self) -> u128 {
         xxhash_rust::xxh3::xxh3_128(&self.encode())
     }
@@ -242,7 +309,9 @@ impl Alive {
         match self {
             Self::Hash(theirs) => *theirs == hash(dots_here),
             Self::Dots(there) => {
-                let Some((replica, run)) = dots_here.runs().next() else { return there.is_empty() };
+                let Some((replica, run)) = dots_here.runs().next() else {
+                    return there.is_empty();
+                };
                 *there == runs((replica, run.start() / RANGE), dots_here)
             }
         }
@@ -257,7 +326,10 @@ fn by_range(live: &CausalContext) -> BTreeMap<(ReplicaId, u64), CausalContext> {
         while first <= *run.end() {
             let range = first / RANGE;
             let last = (range * RANGE + (RANGE - 1)).min(*run.end());
-            ranges.entry((replica, range)).or_default().insert_run(replica, first, last);
+            ranges
+                .entry((replica, range))
+                .or_default()
+                .insert_run(replica, first, last);
             first = last + 1;
         }
     }
@@ -295,7 +367,9 @@ fn runs((_, range): (ReplicaId, u64), dots: &CausalContext) -> Vec<(u16, u16)> {
 
 fn dots((replica, range): (ReplicaId, u64), runs: &[(u16, u16)]) -> CausalContext {
     let mut dots = CausalContext::new();
-    let Some(mut end) = range.checked_mul(RANGE) else { return dots };
+    let Some(mut end) = range.checked_mul(RANGE) else {
+        return dots;
+    };
     for &(gap, more) in runs {
         let first = end.saturating_add(u64::from(gap));
         let last = first.saturating_add(u64::from(more));

@@ -26,7 +26,9 @@ pub use bounded::{BoundedCounter, NotEnoughRights};
 pub use clset::ClSet;
 pub use counter::{GCounter, PnCounter, ResetCounter};
 #[cfg(feature = "document")]
-pub use document::{Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write};
+pub use document::{
+    Automerge, Change, ChangeHash, Document, DocumentEdit, DocumentError, Engine, Step, Write,
+};
 pub use flag::{DwFlag, EwFlag};
 pub use gset::{GSet, TwoPhaseSet};
 pub use lattice::{Bool, Lex, Max, Min, Pair, PairEffects};

@@ -1,11 +1,12 @@
-//! What `#[derive(Crdt)]` stands on: the layout of the fields of a struct, and the fields of a newer version, which an older
-//! one keeps and merges without understanding them.
+//! What `#[derive(Crdt)]` stands on: the layout of the fields of a struct, and the fields of a
+//! newer version, which an older one keeps and merges without understanding them.
 //!
-//! A struct is written as the number of its fields that are not bottom, then each of them, ascending by number. A field in
-//! the plain form is `number * 2`, the [tag](crate::codec::Tag) of its type, and the field,
-//! [scoped](crate::codec::Writer::scoped) to its live dots. In the form of
-//! pieces it is `number * 2 + 1`, the tag and, scoped to the live dots, the count of pieces and each of them: which live dots it
-//! holds, which others, and its bytes, in which dots are places in the union of both.
+//! A struct is written as the number of its fields that are not bottom, then each of them,
+//! ascending by number. A field in the plain form is `number * 2`, the [tag](crate::codec::Tag) of
+//! its type, and the field, [scoped](crate::codec::Writer::scoped) to its live dots. In the form of
+//! pieces it is `number * 2 + 1`, the tag and, scoped to the live dots, the count of pieces and
+//! each of them: which live dots it holds, which others, and its bytes, in which dots are places in
+//! the union of both.
 
 mod fields;
 
@@ -23,23 +24,26 @@ const CROWD: usize = 64;
 /// Which field: its number and its type.
 type Field = (u64, Tag);
 
-/// The fields of a newer version of a struct: a replica that does not know a field passes on whatever others wrote to it,
-/// and removes of it what others removed.
+/// The fields of a newer version of a struct: a replica that does not know a field passes on
+/// whatever others wrote to it, and removes of it what others removed.
 ///
-/// What is alive of a field merges by the rule of [`DotSet`](crate::DotSet). Its content is kept in the pieces in which it
-/// came. A piece with dots goes when everything alive in it is in other pieces too, or gone. A piece without dots (counters,
-/// last-writer-wins registers, places of characters) says of which events it tells all, and goes when another one tells all
-/// of more.
+/// What is alive of a field merges by the rule of [`DotSet`](crate::DotSet). Its content is kept in
+/// the pieces in which it came. A piece with dots goes when everything alive in it is in other
+/// pieces too, or gone. A piece without dots (counters, last-writer-wins registers, places of
+/// characters) says of which events it tells all, and goes when another one tells all of more.
 ///
-/// **Law:** the live dots merge as a semilattice; so whoever knows the field reads the same from all replicas that have seen
-/// the same events. The pieces depend on how they came; replicas that merge each other's full states end with the same
-/// pieces and so the same bytes, unless the struct is a value of a map, which does not join what has the same live dots.
+/// **Law:** the live dots merge as a semilattice; so whoever knows the field reads the same from
+/// all replicas that have seen the same events. The pieces depend on how they came; replicas that
+/// merge each other's full states end with the same pieces and so the same bytes, unless the struct
+/// is a value of a map, which does not join what has the same live dots.
 ///
-/// What grows: one piece per write to a field without dots, until a whole state comes, for which the replica
-/// [asks](crate::Crdt::wants_whole) when there are many; else at most one piece per live dot.
+/// What grows: one piece per write to a field without dots, until a whole state comes, for which
+/// the replica [asks](crate::Crdt::wants_whole) when there are many; else at most one piece per
+/// live dot.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Unknown {
-    /// By number and type: two newer versions may disagree on what a number means, and each gets back what it wrote.
+    /// By number and type: two newer versions may disagree on what a number means, and each gets
+    /// back what it wrote.
     fields: BTreeMap<Field, Pieces>,
 }
 
@@ -53,7 +57,12 @@ impl Unknown {
     pub fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Changed {
         let mut changed = false;
         let nothing = Pieces::default();
-        let ids: BTreeSet<Field> = self.fields.keys().chain(theirs.fields.keys()).cloned().collect();
+        let ids: BTreeSet<Field> = self
+            .fields
+            .keys()
+            .chain(theirs.fields.keys())
+            .cloned()
+            .collect();
         for id in ids {
             let theirs = theirs.fields.get(&id).unwrap_or(&nothing);
             changed |= self.fields.entry(id).or_default().join(theirs, contexts);
@@ -81,33 +90,44 @@ impl Unknown {
 
     /// See [`Crdt::dot_count`](crate::Crdt::dot_count).
     pub fn dot_count(&self) -> usize {
-        self.fields.values().map(|field| usize::try_from(field.live.event_count()).unwrap_or(usize::MAX)).sum()
+        self.fields
+            .values()
+            .map(|field| usize::try_from(field.live.event_count()).unwrap_or(usize::MAX))
+            .sum()
     }
 
     /// See [`Crdt::part`](crate::Crdt::part).
     #[must_use]
     pub fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
-        let parts = self.fields.iter().map(|(id, field)| (id.clone(), field.part(dots, undotted)));
-        Self { fields: parts.filter(|(_, field)| !field.pieces.is_empty()).collect() }
+        let parts = self
+            .fields
+            .iter()
+            .map(|(id, field)| (id.clone(), field.part(dots, undotted)));
+        Self {
+            fields: parts
+                .filter(|(_, field)| !field.pieces.is_empty())
+                .collect(),
+        }
     }
 }
 
 /// What is kept of one field.
 ///
-/// **Invariants:** the pieces ascend; each live dot is in some piece, and each piece that has dots is the greatest that has
-/// some live dot. So there are no pieces with dots once nothing is alive.
+/// **Invariants:** the pieces ascend; each live dot is in some piece, and each piece that has dots
+/// is the greatest that has some live dot. So there are no pieces with dots once nothing is alive.
 #[derive(Clone, Default, PartialEq, Debug)]
 struct Pieces {
     live: CausalContext,
     pieces: Vec<Piece>,
 }
 
-/// What a field was when somebody who knows it wrote it: its dots, all alive then, and its bytes. It consists of dots alone,
-/// or has none.
+/// What a field was when somebody who knows it wrote it: its dots, all alive then, and its bytes.
+/// It consists of dots alone, or has none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Piece {
     dots: CausalContext,
-    /// Of a piece without dots: the events of which it tells all that came with them. It may tell more.
+    /// Of a piece without dots: the events of which it tells all that came with them. It may tell
+    /// more.
     of: CausalContext,
     bytes: Vec<u8>,
 }
@@ -123,20 +143,42 @@ impl Piece {
         self.dots.without(&self.dots.without(live))
     }
 
-    /// Grows with the events of every replica and with what the piece holds, so that a later full state mostly is above the
-    /// pieces it replaces.
+    /// Grows with the events of every replica and with what the piece holds, so that a later full
+    /// state mostly is above the pieces it replaces.
     fn weight(&self) -> (u128, u64) {
-        (self.dots.replicas().map(|replica| u128::from(self.dots.max(replica))).sum(), self.dots.event_count())
+        (
+            self.dots
+                .replicas()
+                .map(|replica| u128::from(self.dots.max(replica)))
+                .sum(),
+            self.dots.event_count(),
+        )
     }
 }
 
 /// Any fixed total order makes replicas choose the same pieces; pieces without dots come first.
 impl Ord for Piece {
     fn cmp(&self, other: &Self) -> Ordering {
-        let runs = |dots: &'_ CausalContext| -> Vec<_> { dots.runs().map(|(replica, run)| (replica, run.into_inner())).collect() };
-        let by_dots = || self.weight().cmp(&other.weight()).then_with(|| runs(&self.dots).cmp(&runs(&other.dots)));
-        let alike = || self.bytes.cmp(&other.bytes).then_with(|| runs(&self.of).cmp(&runs(&other.of)));
-        if self.dots == other.dots { alike() } else { by_dots() }
+        let runs = |dots: &'_ CausalContext| -> Vec<_> {
+            dots.runs()
+                .map(|(replica, run)| (replica, run.into_inner()))
+                .collect()
+        };
+        let by_dots = || {
+            self.weight()
+                .cmp(&other.weight())
+                .then_with(|| runs(&self.dots).cmp(&runs(&other.dots)))
+        };
+        let alike = || {
+            self.bytes
+                .cmp(&other.bytes)
+                .then_with(|| runs(&self.of).cmp(&runs(&other.of)))
+        };
+        if self.dots == other.dots {
+            alike()
+        } else {
+            by_dots()
+        }
     }
 }
 
@@ -153,7 +195,11 @@ impl Pieces {
         live.union(&theirs.live.without(contexts.mine));
         let mut changed = live != self.live;
         self.live = live;
-        let news: Vec<&Piece> = theirs.pieces.iter().filter(|piece| self.pieces.binary_search(piece).is_err()).collect();
+        let news: Vec<&Piece> = theirs
+            .pieces
+            .iter()
+            .filter(|piece| self.pieces.binary_search(piece).is_err())
+            .collect();
         if !changed && news.is_empty() {
             return false;
         }
@@ -167,21 +213,33 @@ impl Pieces {
         }
         let mut needed = needed.into_iter();
         self.pieces.retain(|_| needed.next().unwrap_or(false));
-        changed |= news.iter().any(|piece| self.pieces.binary_search(piece).is_ok());
+        changed |= news
+            .iter()
+            .any(|piece| self.pieces.binary_search(piece).is_ok());
         changed
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         let live = self.live.intersection(dots);
         let (needed, _) = needed(&self.pieces, &live, undotted);
-        let pieces = self.pieces.iter().zip(needed).filter(|(_, needed)| *needed).map(|(piece, _)| piece.clone());
-        Self { pieces: pieces.collect(), live }
+        let pieces = self
+            .pieces
+            .iter()
+            .zip(needed)
+            .filter(|(_, needed)| *needed)
+            .map(|(piece, _)| piece.clone());
+        Self {
+            pieces: pieces.collect(),
+            live,
+        }
     }
 
-    /// Whether somebody who knows the field may have written it just so, in a value with this context: then it has the plain
-    /// form.
+    /// Whether somebody who knows the field may have written it just so, in a value with this
+    /// context: then it has the plain form.
     fn is_plain(&self, context: &CausalContext) -> bool {
-        let [only] = self.pieces.as_slice() else { return false };
+        let [only] = self.pieces.as_slice() else {
+            return false;
+        };
         only.dots == self.live && (!only.dots.is_empty() || only.of == *context)
     }
 
@@ -216,8 +274,19 @@ impl Pieces {
     fn decode_plain(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let live = input.dots()?;
         let bytes = input.bytes()?.to_vec();
-        let of = if live.is_empty() { (*input.context()).clone() } else { CausalContext::new() };
-        Ok(Self { pieces: alloc::vec![Piece { dots: live.clone(), of, bytes }], live })
+        let of = if live.is_empty() {
+            (*input.context()).clone()
+        } else {
+            CausalContext::new()
+        };
+        Ok(Self {
+            pieces: alloc::vec![Piece {
+                dots: live.clone(),
+                of,
+                bytes
+            }],
+            live,
+        })
     }
 
     /// Reads pieces; `live` are the live dots that `input` was made for.
@@ -236,28 +305,43 @@ impl Pieces {
                 Some(1) => input.value()?,
                 Some(_) => return Err(DecodeError::NotCanonical),
             };
-            let piece = Piece { dots, of, bytes: input.bytes()?.to_vec() };
+            let piece = Piece {
+                dots,
+                of,
+                bytes: input.bytes()?.to_vec(),
+            };
             if pieces.last().is_some_and(|before| *before >= piece) {
                 return Err(DecodeError::Invalid("pieces that do not ascend"));
             }
             pieces.push(piece);
         }
-        let field = Self { live: live.clone(), pieces };
+        let field = Self {
+            live: live.clone(),
+            pieces,
+        };
         let (needed, complete) = needed(&field.pieces, live, Undotted::Kept);
         let bare = &field.pieces[..field.pieces.partition_point(|piece| piece.dots.is_empty())];
-        if bare.iter().any(|piece| bare.iter().any(|other| other.outdates(piece))) {
+        if bare
+            .iter()
+            .any(|piece| bare.iter().any(|other| other.outdates(piece)))
+        {
             return Err(DecodeError::Invalid("a piece that another one outdates"));
         }
-        if field.pieces.is_empty() || field.is_plain(&input.context()) || needed.contains(&false) || !complete {
+        if field.pieces.is_empty()
+            || field.is_plain(&input.context())
+            || needed.contains(&false)
+            || !complete
+        {
             return Err(DecodeError::Invalid("pieces that are too few or too many"));
         }
         Ok(field)
     }
 }
 
-/// Which of the ascending `pieces` must be kept for what is `live`: from the greatest down, those that hold something that
-/// no greater one holds; and those without dots, if they are kept at all. Then, whether all that is live is held by some.
-/// O(log) per run and live dot of a piece, so that forged pieces cost no more than their bytes.
+/// Which of the ascending `pieces` must be kept for what is `live`: from the greatest down, those
+/// that hold something that no greater one holds; and those without dots, if they are kept at all.
+/// Then, whether all that is live is held by some. O(log) per run and live dot of a piece, so that
+/// forged pieces cost no more than their bytes.
 fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted<'_>) -> (Vec<bool>, bool) {
     let dots: Vec<Dot> = live.missing(&CausalContext::new()).collect();
     let mut held = alloc::vec![false; dots.len()];
@@ -267,7 +351,12 @@ fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted<'_>) -> (Ve
         Undotted::Since(seen) => !seen.covers(&piece.of),
     };
     let mut needed: Vec<bool> = pieces.iter().map(of).collect();
-    for (piece, needed) in pieces.iter().zip(&mut needed).rev().filter(|(piece, _)| !piece.dots.is_empty()) {
+    for (piece, needed) in pieces
+        .iter()
+        .zip(&mut needed)
+        .rev()
+        .filter(|(piece, _)| !piece.dots.is_empty())
+    {
         *needed = false;
         for (replica, run) in piece.alive(live).runs() {
             let first = dots.partition_point(|dot| *dot < Dot::new(replica, *run.start()));

@@ -16,10 +16,10 @@ use crate::{CausalContext, Dot, ReplicaId, Stamp};
 pub trait Lattice {
     /// Makes `self` the least upper bound of both and says whether that changed it.
     ///
-    /// **Laws**, over values that stem from one history (no two writers share a replica id): commutative, associative,
-    /// idempotent; monotone, which is to say that merging either operand again changes nothing; and merging the delta of
-    /// a mutation equals performing it. So deltas may be lost, repeated and reordered, and any of them may be replaced by
-    /// a full state.
+    /// **Laws**, over values that stem from one history (no two writers share a replica id):
+    /// commutative, associative, idempotent; monotone, which is to say that merging either operand
+    /// again changes nothing; and merging the delta of a mutation equals performing it. So deltas
+    /// may be lost, repeated and reordered, and any of them may be replaced by a full state.
     fn merge(&mut self, other: &Self) -> bool;
 }
 
@@ -34,12 +34,13 @@ pub struct Contexts<'a> {
 
 /// A replicated type: what is alive of it under a context, and how two of them become one.
 ///
-/// A value never says on its own that something is gone: it is gone when its dot has been seen and is not here. So a value
-/// is complete only together with the context it is true in ([`Causal`](crate::Causal)), and [`join`](Self::join) takes
-/// both contexts. Types without removals need no dots and ignore the contexts.
+/// A value never says on its own that something is gone: it is gone when its dot has been seen and
+/// is not here. So a value is complete only together with the context it is true in
+/// ([`Causal`](crate::Causal)), and [`join`](Self::join) takes both contexts. Types without
+/// removals need no dots and ignore the contexts.
 ///
-/// The value of a replica and a delta have the same type. Implementations for own types are checked by the
-/// macro `laws!`, with feature `laws`.
+/// The value of a replica and a delta have the same type. Implementations for own types are checked
+/// by the macro `laws!`, with feature `laws`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a replicated type",
     label = "neither replicated nor marked as a plain value",
@@ -47,7 +48,8 @@ pub struct Contexts<'a> {
     note = "a struct of replicated fields needs `#[derive(Crdt)]`"
 )]
 pub trait Crdt: Clone + Default + PartialEq {
-    /// What a transaction writes through: reads like the value and has its mutators. Usually [`Edit<Self>`](Edit).
+    /// What a transaction writes through: reads like the value and has its mutators. Usually
+    /// [`Edit<Self>`](Edit).
     type Edit<'a>
     where
         Self: 'a;
@@ -55,31 +57,34 @@ pub trait Crdt: Clone + Default + PartialEq {
     /// What a join changed, as readers see it.
     type Effects: Effects;
 
-    /// Says which type this is; what holds other types says which. See [`Tag`]; types of your own take [`Tag::own`].
+    /// Says which type this is; what holds other types says which. See [`Tag`]; types of your own
+    /// take [`Tag::own`].
     fn tag(tag: &mut Tag);
 
     /// Whether this is the default value, which is as good as an absent one.
     fn is_bottom(&self) -> bool;
 
-    /// Keeps what both have, what is mine and they have not seen, and what is theirs and I have not seen. The caller
-    /// unites the contexts afterwards.
+    /// Keeps what both have, what is mine and they have not seen, and what is theirs and I have not
+    /// seen. The caller unites the contexts afterwards.
     ///
-    /// **Law:** with the contexts united, a join semilattice (commutative, associative, idempotent) over states that
-    /// stem from one history, which is to say: the same dot always stands for the same value.
+    /// **Law:** with the contexts united, a join semilattice (commutative, associative, idempotent)
+    /// over states that stem from one history, which is to say: the same dot always stands for the
+    /// same value.
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Self::Effects;
 
     /// Visits every live dot once, in any order.
     fn dots(&self, visit: &mut dyn FnMut(Dot));
 
-    /// How many dots are alive. Maps ask their values at each join, so a type that knows without counting should say so.
+    /// How many dots are alive. Maps ask their values at each join, so a type that knows without
+    /// counting should say so.
     fn dot_count(&self) -> usize {
         let mut count = 0;
         self.dots(&mut |_| count += 1);
         count
     }
 
-    /// Whether the dot is alive. Maps ask their values after each change of one, so a type that knows without visiting all
-    /// should say so.
+    /// Whether the dot is alive. Maps ask their values after each change of one, so a type that
+    /// knows without visiting all should say so.
     fn has_dot(&self, dot: Dot) -> bool {
         let mut found = false;
         self.dots(&mut |alive| found |= alive == dot);
@@ -90,20 +95,22 @@ pub trait Crdt: Clone + Default + PartialEq {
     #[must_use]
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self;
 
-    /// Whether it holds something that has no dots, and that came with an event of its own for that reason. Characters and
-    /// list elements have the dots of their insertions, even when they are gone.
+    /// Whether it holds something that has no dots, and that came with an event of its own for that
+    /// reason. Characters and list elements have the dots of their insertions, even when they are
+    /// gone.
     fn has_undotted(&self) -> bool {
         false
     }
 
-    /// The highest counter of this replica that the value names beside its live dots, as the places of removed characters
-    /// do; 0 if none.
+    /// The highest counter of this replica that the value names beside its live dots, as the places
+    /// of removed characters do; 0 if none.
     fn named(&self, _replica: ReplicaId) -> u64 {
         0
     }
 
-    /// Whether `theirs` holds something of this replica that this value, which is where it writes, shows that it has not
-    /// written: another value under a dot that is alive in both, a greater count.
+    /// Whether `theirs` holds something of this replica that this value, which is where it writes,
+    /// shows that it has not written: another value under a dot that is alive in both, a greater
+    /// count.
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let mut own = Vec::new();
         theirs.dots(&mut |dot| own.extend((dot.replica == replica).then_some(dot)));
@@ -122,15 +129,18 @@ pub trait Crdt: Clone + Default + PartialEq {
         false
     }
 
-    /// Whether something of it is kept without being understood: then its bytes depend on how it came.
+    /// Whether something of it is kept without being understood: then its bytes depend on how it
+    /// came.
     fn is_opaque(&self) -> bool {
         false
     }
 
-    /// Opens the value for a transaction that collects its changes in `delta`, which starts as the default value.
+    /// Opens the value for a transaction that collects its changes in `delta`, which starts as the
+    /// default value.
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a>;
 
-    /// Writes the value; its dots are among those that `out` was made for. Equal values write equal bytes.
+    /// Writes the value; its dots are among those that `out` was made for. Equal values write equal
+    /// bytes.
     fn encode(&self, out: &mut Writer);
 
     /// Reads what [`encode`](Self::encode) wrote.
@@ -141,8 +151,9 @@ pub trait Crdt: Clone + Default + PartialEq {
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError>;
 }
 
-/// Marks types that consist of dots alone: removing all dots removes everything. Only such can be values of a map whose
-/// keys can be removed, because a removal names the dots that it has observed.
+/// Marks types that consist of dots alone: removing all dots removes everything. Only such can be
+/// values of a map whose keys can be removed, because a removal names the dots that it has
+/// observed.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be removed by its dots, so it cannot be a value of a map",
     label = "not known to consist of dots alone",
@@ -150,9 +161,11 @@ pub trait Crdt: Clone + Default + PartialEq {
 )]
 pub trait DotStore: Crdt {}
 
-/// What becomes of the parts of a value that have no dots of their own, and so do not end with them.
+/// What becomes of the parts of a value that have no dots of their own, and so do not end with
+/// them.
 ///
-/// **Law:** what is [`Within`](Self::Within) and what is [`Beyond`](Self::Beyond) join to what is [`Kept`](Self::Kept).
+/// **Law:** what is [`Within`](Self::Within) and what is [`Beyond`](Self::Beyond) join to what is
+/// [`Kept`](Self::Kept).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Undotted<'a> {
     /// They stay.
@@ -180,8 +193,8 @@ pub trait Effects: Default + Debug {
     fn is_empty(&self) -> bool;
 }
 
-/// Names the replicated type that stands for a plain one: itself, or for a struct with `#[derive(Crdt)]` the type that
-/// the derive made for it.
+/// Names the replicated type that stands for a plain one: itself, or for a struct with
+/// `#[derive(Crdt)]` the type that the derive made for it.
 #[diagnostic::on_unimplemented(
     message = "nothing says how `{Self}` is replicated",
     label = "neither replicated nor marked as a plain value",
@@ -198,9 +211,9 @@ impl<T: Crdt> Schema for T {
 
 /// What can be an element or a value: plain data that serde can write and that equals only itself.
 ///
-/// **Bound:** where bytes from strangers are decoded, no sequence in it should have elements that take no bytes
-/// (`Vec<()>`): serde believes its length and counts up to it. The elements of the types here are counted by
-/// [`Limits`](crate::Limits), whatever they are.
+/// **Bound:** where bytes from strangers are decoded, no sequence in it should have elements that
+/// take no bytes (`Vec<()>`): serde believes its length and counts up to it. The elements of the
+/// types here are counted by [`Limits`](crate::Limits), whatever they are.
 pub trait Plain: Clone + Eq + Debug + Serialize + DeserializeOwned {}
 
 impl<T: Clone + Eq + Debug + Serialize + DeserializeOwned> Plain for T {}
@@ -210,7 +223,8 @@ pub trait Key: Plain + Ord + Hash {}
 
 impl<T: Plain + Ord + Hash> Key for T {}
 
-/// A value open for writing: reads like the value; its mutators change it and the delta of the transaction alike.
+/// A value open for writing: reads like the value; its mutators change it and the delta of the
+/// transaction alike.
 #[derive(Debug)]
 pub struct Edit<'a, T> {
     state: &'a mut T,
@@ -341,8 +355,8 @@ macro_rules! dot_store_by_field {
 }
 pub(crate) use dot_store_by_field;
 
-/// Implements [`Crdt`] for a [`Lattice`] that has no dots: `encode` and `decode` by serde, `decode` refusing what `valid`
-/// does not hold for.
+/// Implements [`Crdt`] for a [`Lattice`] that has no dots: `encode` and `decode` by serde, `decode`
+/// refusing what `valid` does not hold for.
 macro_rules! undotted {
     ([$($generics:tt)*] $type:ty, kind: $kind:ident, valid: $valid:expr $(, $($more:item)*)?) => {
         impl<$($generics)*> $crate::Crdt for $type {

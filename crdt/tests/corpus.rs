@@ -1,4 +1,5 @@
-//! Replays the seeds of the fuzzer, with each byte changed, and what it has found (`crdt/fuzz/run`): in bounded memory.
+//! Replays the seeds of the fuzzer, with each byte changed, and what it has found
+//! (`crdt/fuzz/run`): in bounded memory.
 
 use std::alloc::System;
 use std::fs;
@@ -20,7 +21,10 @@ fn inputs_of_the_corpus_are_refused_or_are_values_and_take_bounded_memory() {
         let seeds = (target.seeds)();
         assert!(seeds.len() > 2, "{name}");
         for seed in &seeds {
-            assert!(within_memory(*target, seed), "{name}: a seed is no value: {seed:?}");
+            assert!(
+                within_memory(*target, seed),
+                "{name}: a seed is no value: {seed:?}"
+            );
         }
         let files = fs::read_dir(corpus.join(name)).into_iter().flatten();
         let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
@@ -45,8 +49,12 @@ fn inputs_of_the_corpus_are_refused_or_are_values_and_take_bounded_memory() {
 
 /// An allocation beyond the limit ends the process.
 fn within_memory(target: targets::Target, input: &[u8]) -> bool {
-    ALLOCATOR.set_limit(ALLOCATOR.allocated() + targets::MEMORY).expect("the limit lies above what is allocated");
+    ALLOCATOR
+        .set_limit(ALLOCATOR.allocated() + targets::MEMORY)
+        .expect("the limit lies above what is allocated");
     let is_value = (target.run)(input);
-    ALLOCATOR.set_limit(usize::MAX).expect("no limit lies above what is allocated");
+    ALLOCATOR
+        .set_limit(usize::MAX)
+        .expect("no limit lies above what is allocated");
     is_value
 }

@@ -1,6 +1,9 @@
 //! Defects that other CRDT libraries have or had, each as a test that passes here.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of the tests fail like the tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of the tests fail like the tests"
+)]
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -9,7 +12,8 @@ use std::time::Duration;
 
 use quorate_crdt::laws::replica;
 use quorate_crdt::{
-    Causal, DRIFT_DEFAULT, Delta, Hlc, HybridClock, LwwRegister, Now, OrMap, OrSet, Refused, Replicated, ResetCounter, Schema,
+    Causal, DRIFT_DEFAULT, Delta, Hlc, HybridClock, LwwRegister, Now, OrMap, OrSet, Refused,
+    Replicated, ResetCounter, Schema,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +35,8 @@ fn remove(set: &mut Sets, element: u8) -> Delta<OrSet<u8>> {
     })
 }
 
-/// rust-crdt's `Orswot`, whose clock is a version vector: the second add overtakes the first, which is then taken for seen,
-/// and even a full state does not bring it back.
+/// rust-crdt's `Orswot`, whose clock is a version vector: the second add overtakes the first, which
+/// is then taken for seen, and even a full state does not bring it back.
 #[test]
 fn an_add_that_is_overtaken_is_not_lost() {
     let (mut origin, mut by_delta): (Sets, Sets) = (at(0), at(1));
@@ -41,7 +45,9 @@ fn an_add_that_is_overtaken_is_not_lost() {
     assert!(by_delta.state().context().has_gaps());
     let (mut by_state, mut by_sync) = (by_delta.clone(), by_delta.clone());
     by_state.merge(origin.state()).unwrap();
-    by_sync.merge(&origin.delta_since(&by_sync.summary())).unwrap();
+    by_sync
+        .merge(&origin.delta_since(&by_sync.summary()))
+        .unwrap();
     by_delta.merge(&first).unwrap();
     for replica in [by_delta, by_state, by_sync] {
         assert_eq!(replica, origin);
@@ -49,17 +55,26 @@ fn an_add_that_is_overtaken_is_not_lost() {
     }
 }
 
-/// rust-crdt's `LWWReg`, which compares stamps alone: two values under one stamp stay apart for ever. One replica that has
-/// lost its memory writes a second time under the same stamp.
+/// rust-crdt's `LWWReg`, which compares stamps alone: two values under one stamp stay apart for
+/// ever. One replica that has lost its memory writes a second time under the same stamp.
 #[test]
 fn equal_stamps_with_different_values_converge() {
-    let now = Now { unix_millis: TODAY, ..Now::default() };
+    let now = Now {
+        unix_millis: TODAY,
+        ..Now::default()
+    };
     let (mut before, mut after) = (at::<LwwRegister<u8>>(0), at::<LwwRegister<u8>>(0));
     let a = before.update_at(now, |register, tx| register.set(tx, 1));
     let b = after.update_at(now, |register, tx| register.set(tx, 2));
     assert!(a != b && a.stamp() == b.stamp());
-    let reused = Refused::Reused { replica: replica(0) };
-    assert_eq!(before.merge(&b), Err(reused), "who hears of what it has not written says so");
+    let reused = Refused::Reused {
+        replica: replica(0),
+    };
+    assert_eq!(
+        before.merge(&b),
+        Err(reused),
+        "who hears of what it has not written says so"
+    );
     let (mut one, mut other) = (at::<LwwRegister<u8>>(1), at::<LwwRegister<u8>>(2));
     for (register, deltas) in [(&mut one, [&a, &b]), (&mut other, [&b, &a])] {
         for delta in deltas {
@@ -67,7 +82,11 @@ fn equal_stamps_with_different_values_converge() {
         }
     }
     assert_eq!(one, other);
-    assert_eq!(one.get(), Some(&2), "between equal stamps the greater value");
+    assert_eq!(
+        one.get(),
+        Some(&2),
+        "between equal stamps the greater value"
+    );
 }
 
 thread_local! {
@@ -117,7 +136,8 @@ fn looks(work: impl FnOnce()) -> u64 {
     LOOKS.get()
 }
 
-/// How many elements are looked at: to decode and merge a set of so many, and then to merge one more.
+/// How many elements are looked at: to decode and merge a set of so many, and then to merge one
+/// more.
 fn work(elements: u32) -> (u64, u64) {
     let (mut from, mut to) = (at::<OrSet<Watched>>(0), at::<OrSet<Watched>>(1));
     from.update(|set, tx| (0..elements).for_each(|n| set.add(tx, Watched(n))));
@@ -132,21 +152,33 @@ fn work(elements: u32) -> (u64, u64) {
     (whole, one_more)
 }
 
-/// rust-crdt's `validate_merge` compares each element with each: 196 ms for 4,000 of them, minutes for 100,000.
+/// rust-crdt's `validate_merge` compares each element with each: 196 ms for 4,000 of them, minutes
+/// for 100,000.
 #[test]
 fn checking_and_merging_cost_what_differs() {
     let ((small, small_more), (large, large_more)) = (work(1_000), work(4_000));
-    assert!(small >= 1_000 && large <= 5 * small, "{small} and {large} looks at elements: more than linear");
-    assert!(small_more >= 1 && large_more <= small_more + 4, "{small_more} and {large_more} looks for one new element");
+    assert!(
+        small >= 1_000 && large <= 5 * small,
+        "{small} and {large} looks at elements: more than linear"
+    );
+    assert!(
+        small_more >= 1 && large_more <= small_more + 4,
+        "{small_more} and {large_more} looks for one new element"
+    );
 }
 
-/// rust-crdt with a JSON coder: "key must be a string" for elements that are tuples, and for removals that wait.
+/// rust-crdt with a JSON coder: "key must be a string" for elements that are tuples, and for
+/// removals that wait.
 #[test]
 fn composite_keys_and_elements_encode() {
     type Grid = OrMap<(u8, Option<String>), OrSet<(i16, Vec<char>)>>;
     let mut grid = at::<Grid>(0);
     let key = (7, Some("k".to_owned()));
-    grid.update(|grid, tx| grid.update(tx, key.clone(), |set, tx| set.add(tx, (-300, vec!['a', 'ß']))));
+    grid.update(|grid, tx| {
+        grid.update(tx, key.clone(), |set, tx| {
+            set.add(tx, (-300, vec!['a', 'ß']))
+        })
+    });
     let removal = grid.clone().update(|grid, tx| {
         grid.remove(tx, &key);
     });
@@ -170,28 +202,43 @@ fn a_stale_peer_does_not_bring_a_removed_element_back() {
     let mut peer = Replicated::<OrSet<u8>>::resume(replica(1), stale).unwrap();
     here.merge(&peer.delta_since(&here.summary())).unwrap();
     assert!(here.is_empty());
-    assert_eq!(peer.merge(&here.delta_since(&peer.summary())).unwrap().removed, [1]);
+    assert_eq!(
+        peer.merge(&here.delta_since(&peer.summary()))
+            .unwrap()
+            .removed,
+        [1]
+    );
 }
 
 /// hlc-gen: after one stamp from the far future, no stamp is given any more.
 #[test]
 fn a_hostile_stamp_does_not_stop_the_clock() {
-    let now = |millis| Now { monotonic: Duration::ZERO, unix_millis: TODAY + millis };
+    let now = |millis| Now {
+        monotonic: Duration::ZERO,
+        unix_millis: TODAY + millis,
+    };
     let mut clock = HybridClock::new(DRIFT_DEFAULT).unwrap();
     let before = clock.tick(now(0));
     let within = Hlc::from_parts(TODAY + 500, (1 << 22) - 1).unwrap();
-    for hostile in [Hlc::try_from(u64::from(within) + (1 << 40)).unwrap(), within] {
+    for hostile in [
+        Hlc::try_from(u64::from(within) + (1 << 40)).unwrap(),
+        within,
+    ] {
         // Refused or taken, the clock goes on.
         let _taken = clock.observe(now(0), hostile);
         assert!(clock.tick(now(1)) > before);
     }
-    assert!(clock.tick(now(1)) > within, "a stamp within the bound is followed");
+    assert!(
+        clock.tick(now(1)) > within,
+        "a stamp within the bound is followed"
+    );
     let next = clock.tick(now(1));
     assert!(clock.tick(now(1)) > next);
 }
 
-/// loro, yrs and automerge after some releases: damaged bytes are silently taken for others, or loading stops half way and
-/// says nothing. There is no checksum here: each single flipped bit is refused or is a value as good as any.
+/// loro, yrs and automerge after some releases: damaged bytes are silently taken for others, or
+/// loading stops half way and says nothing. There is no checksum here: each single flipped bit is
+/// refused or is a value as good as any.
 #[test]
 fn flipped_bits_are_refused_or_valid_and_nothing_in_between() {
     let mut map = at::<OrMap<u8, OrSet<u16>>>(0);
@@ -211,18 +258,29 @@ fn flipped_bits_are_refused_or_valid_and_nothing_in_between() {
             Ok(value) => {
                 valid += 1;
                 assert_ne!(&value, map.state(), "bit {bit} means nothing");
-                assert_eq!(Causal::decode(&value.encode()).as_ref(), Ok(&value), "bit {bit}");
+                assert_eq!(
+                    Causal::decode(&value.encode()).as_ref(),
+                    Ok(&value),
+                    "bit {bit}"
+                );
                 map.clone().merge(&value).unwrap_or_default();
             }
         }
     }
     for length in 0..bytes.len() {
-        assert!(Causal::<OrMap<u8, OrSet<u16>>>::decode(&bytes[..length]).is_err(), "the first {length} bytes");
+        assert!(
+            Causal::<OrMap<u8, OrSet<u16>>>::decode(&bytes[..length]).is_err(),
+            "the first {length} bytes"
+        );
     }
-    assert!(refused > valid && valid > 0, "{refused} refused, {valid} valid");
+    assert!(
+        refused > valid && valid > 0,
+        "{refused} refused, {valid} valid"
+    );
 }
 
-/// `delta_crdt_ex` #65: a partial delta under the sender's whole version vector makes the receiver remove what it was not sent.
+/// `delta_crdt_ex` #65: a partial delta under the sender's whole version vector makes the receiver
+/// remove what it was not sent.
 #[test]
 fn a_delta_with_gaps_removes_nothing_that_was_not_sent() {
     let (mut here, mut there): (Sets, Sets) = (at(0), at(1));
@@ -238,12 +296,16 @@ fn a_delta_with_gaps_removes_nothing_that_was_not_sent() {
     let mut late: Sets = at(2);
     late.merge(&last).unwrap();
     late.merge(&deltas[5]).unwrap();
-    assert!(there.merge(late.state()).unwrap().removed.is_empty(), "nor does the state of whoever has seen only some");
+    assert!(
+        there.merge(late.state()).unwrap().removed.is_empty(),
+        "nor does the state of whoever has seen only some"
+    );
     there.merge(here.state()).unwrap();
     assert_eq!(there, here);
 }
 
-/// Akka's `ORMap` #22606, #22648: a removed key comes back with what it held, or a delta of one key takes another away.
+/// Akka's `ORMap` #22606, #22648: a removed key comes back with what it held, or a delta of one key
+/// takes another away.
 #[test]
 fn removing_a_key_resets_its_value_and_spares_concurrent_updates() {
     type Carts = OrMap<String, OrSet<String>>;
@@ -261,8 +323,15 @@ fn removing_a_key_resets_its_value_and_spares_concurrent_updates() {
     here.merge(&removal).unwrap();
     there.merge(&concurrent).unwrap();
     assert_eq!(here, there);
-    assert_eq!(here.get(&amy).unwrap().sorted(), ["milk"], "what the removal had seen does not come back with the key");
-    assert!(here.get(&ben).unwrap().contains("soap"), "the other key is not touched");
+    assert_eq!(
+        here.get(&amy).unwrap().sorted(),
+        ["milk"],
+        "what the removal had seen does not come back with the key"
+    );
+    assert!(
+        here.get(&ben).unwrap().contains("soap"),
+        "the other key is not touched"
+    );
 }
 
 /// riak's map of counters before 2.0: removing a key and adding again goes on from the old sum.

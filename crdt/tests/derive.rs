@@ -1,8 +1,10 @@
-//! `#[derive(Crdt)]`: structs whose fields share one context, and versions of them that know different fields.
+//! `#[derive(Crdt)]`: structs whose fields share one context, and versions of them that know
+//! different fields.
 #![deny(warnings, missing_docs)]
 
 use quorate_crdt::{
-    Causal, Crdt, Delta, DotStore, Effects, EwFlag, Key, NodeId, OrMap, OrSet, PnCounter, ReplicaId, Replicated, ResetCounter, Schema,
+    Causal, Crdt, Delta, DotStore, Effects, EwFlag, Key, NodeId, OrMap, OrSet, PnCounter,
+    ReplicaId, Replicated, ResetCounter, Schema,
 };
 
 #[derive(Crdt)]
@@ -73,8 +75,12 @@ fn change_cart(cart: &mut CartEdit<'_>, tx: &mut quorate_crdt::Tx<'_>, action: u
             cart.revision.raise(tx, u64::from(argument));
         }
         6 => cart.total.increment(tx, u64::from(argument)),
-        7 => cart.lines.update(tx, argument % 4, |line, tx| line.count.add(tx, 1)),
-        8 => cart.lines.update(tx, argument % 4, |line, tx| line.comment.set(tx, argument)),
+        7 => cart
+            .lines
+            .update(tx, argument % 4, |line, tx| line.count.add(tx, 1)),
+        8 => cart
+            .lines
+            .update(tx, argument % 4, |line, tx| line.comment.set(tx, argument)),
         9 => {
             cart.lines.remove(tx, &(argument % 4));
         }
@@ -122,7 +128,9 @@ fn a_transaction_over_several_fields_is_one_delta() {
     let effects = ben.merge(&Delta::decode(&delta.encode()).unwrap()).unwrap();
     assert_eq!(effects.paths(), ["items", "paid", "revision", "address"]);
     assert_eq!(effects.address.paths(), ["street"]);
-    assert!(ben.items.contains(&7) && ben.paid.get() == Some(&true) && ben.revision.get() == Some(&3));
+    assert!(
+        ben.items.contains(&7) && ben.paid.get() == Some(&true) && ben.revision.get() == Some(&3)
+    );
     assert_eq!(ben.address.street.get(), Some(&9));
     assert!(amy == ben);
     let again = ben.merge(&delta).unwrap();
@@ -139,9 +147,22 @@ fn what_is_skipped_stays_where_it_is() {
     });
     ben.merge(&delta).unwrap();
     assert_eq!((*amy.selected, *ben.selected), (2, 5));
-    assert!(amy == ben, "replicas do not differ by what is not replicated");
-    assert_eq!(*amy.delta_since(&Causal::<CartState>::new().summary()).selected, 0, "it is not sent");
-    assert_eq!(*Causal::<CartState>::decode(&amy.state().encode()).unwrap().selected, 0);
+    assert!(
+        amy == ben,
+        "replicas do not differ by what is not replicated"
+    );
+    assert_eq!(
+        *amy.delta_since(&Causal::<CartState>::new().summary())
+            .selected,
+        0,
+        "it is not sent"
+    );
+    assert_eq!(
+        *Causal::<CartState>::decode(&amy.state().encode())
+            .unwrap()
+            .selected,
+        0
+    );
 }
 
 #[test]
@@ -159,7 +180,10 @@ fn removing_a_key_resets_the_struct_under_it_and_spares_what_it_had_not_seen() {
     let line = amy.get(&1).unwrap();
     assert_eq!((line.count.value(), line.comment.get()), (0, Some(&4)));
     amy.update(|lines, tx| lines.update(tx, 1, |line, tx| line.comment.clear(tx)));
-    assert!(!amy.contains_key(&1), "a struct of which nothing is alive is no value");
+    assert!(
+        !amy.contains_key(&1),
+        "a struct of which nothing is alive is no value"
+    );
 }
 
 #[test]
@@ -169,10 +193,15 @@ fn a_struct_costs_little_more_than_its_fields() {
     let mut set = Replicated::<OrSet<u8>>::new(replica(1));
     set.update(|set, tx| set.add(tx, 7));
     let (cart, set) = (amy.state().encode(), set.state().encode());
-    assert_eq!(cart.len() - set.len(), 5, "how many fields; the number of the field, its type, its dots, its length");
+    assert_eq!(
+        cart.len() - set.len(),
+        5,
+        "how many fields; the number of the field, its type, its dots, its length"
+    );
 }
 
-/// The debug output of a state names its fields, and neither what it does not know nor its own machinery.
+/// The debug output of a state names its fields, and neither what it does not know nor its own
+/// machinery.
 #[test]
 fn states_print_by_field() {
     let mut board = Replicated::<Board<u8>>::new(replica(1));
@@ -181,5 +210,9 @@ fn states_print_by_field() {
         *board.cursor = Some(3);
     });
     let printed = format!("{:?}", *board);
-    assert!(printed.starts_with("BoardState { cards: {3}, held: ") && printed.contains("cursor: Local(Some(3))"), "{printed}");
+    assert!(
+        printed.starts_with("BoardState { cards: {3}, held: ")
+            && printed.contains("cursor: Local(Some(3))"),
+        "{printed}"
+    );
 }

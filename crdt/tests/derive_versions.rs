@@ -1,9 +1,11 @@
-//! Versions of a derived struct: an older one keeps and merges the fields it does not know, and loses nothing of them.
+//! Versions of a derived struct: an older one keeps and merges the fields it does not know, and
+//! loses nothing of them.
 #![deny(warnings)]
 
 use proptest::prelude::*;
 use quorate_crdt::{
-    Causal, Crdt, DecodeError, Delta, Effects, Limits, MvRegister, NodeId, OrMap, OrSet, PnCounter, ReplicaId, Replicated, Schema, Tx,
+    Causal, Crdt, DecodeError, Delta, Effects, Limits, MvRegister, NodeId, OrMap, OrSet, PnCounter,
+    ReplicaId, Replicated, Schema, Tx,
 };
 
 /// The first version.
@@ -12,7 +14,8 @@ struct Old {
     tags: OrSet<u8>,
 }
 
-/// The second one, which has more fields, before and after, of every kind: of dots, without dots, and mixed.
+/// The second one, which has more fields, before and after, of every kind: of dots, without dots,
+/// and mixed.
 #[derive(Crdt)]
 struct New {
     tags: OrSet<u8>,
@@ -82,7 +85,9 @@ fn change(new: &mut NewEdit<'_>, tx: &mut Tx<'_>, action: u8, argument: u8) {
         11 => {
             new.inner.members.remove(tx, &argument);
         }
-        12 => new.table.update(tx, argument, |cell, tx| cell.right.add(tx, argument)),
+        12 => new
+            .table
+            .update(tx, argument, |cell, tx| cell.right.add(tx, argument)),
         _ => {
             new.table.remove(tx, &argument);
         }
@@ -96,7 +101,11 @@ fn what_passes_through_an_older_version_comes_out_whole() {
         amy.update(|new, tx| change(new, tx, action, 1));
     }
     let old = as_version::<New, Old>(amy.state());
-    assert_eq!(old.encode(), amy.state().encode(), "a full state has the same bytes in both versions");
+    assert_eq!(
+        old.encode(),
+        amy.state().encode(),
+        "a full state has the same bytes in both versions"
+    );
     assert!(as_version::<Old, New>(&old) == *amy.state());
 }
 
@@ -110,13 +119,22 @@ fn an_older_version_removes_what_newer_ones_remove() {
     });
     for delta in [&word, &other] {
         let effects = ben.merge(&as_version::<New, Old>(delta)).unwrap();
-        assert!(!effects.is_empty() && effects.paths().is_empty(), "something changed that has no name here");
+        assert!(
+            !effects.is_empty() && effects.paths().is_empty(),
+            "something changed that has no name here"
+        );
     }
     let hit = as_version::<New, Old>(&amy.update(|new, tx| new.hits.increment(tx, 1)));
-    assert!(!ben.merge(&hit).unwrap().is_empty() && ben.merge(&hit).unwrap().is_empty(), "it changes once");
+    assert!(
+        !ben.merge(&hit).unwrap().is_empty() && ben.merge(&hit).unwrap().is_empty(),
+        "it changes once"
+    );
     let both = ben.state().encode().len();
     ben.merge(&as_version::<New, Old>(&removal)).unwrap();
-    assert!(ben.state().encode().len() < both, "the piece of the removed word is gone");
+    assert!(
+        ben.state().encode().len() < both,
+        "the piece of the removed word is gone"
+    );
     let back = as_version::<Old, New>(ben.state());
     assert_eq!(back.words.sorted(), [&4]);
     assert!(back == *amy.state());
@@ -154,20 +172,30 @@ fn a_full_state_replaces_the_pieces_that_it_covers() {
     let in_pieces = ben.state().encode().len();
     ben.merge(&as_version::<New, Old>(amy.state())).unwrap();
     assert_eq!(ben.state().encode(), amy.state().encode());
-    assert!(in_pieces > 2 * ben.state().encode().len(), "else the test shows nothing");
+    assert!(
+        in_pieces > 2 * ben.state().encode().len(),
+        "else the test shows nothing"
+    );
 }
 
 #[test]
 fn removing_a_key_removes_what_an_older_version_does_not_know_under_it() {
-    let (mut amy, mut ben) = (replica::<OrMap<u8, Cell>>(1), replica::<OrMap<u8, OldCell>>(2));
+    let (mut amy, mut ben) = (
+        replica::<OrMap<u8, Cell>>(1),
+        replica::<OrMap<u8, OldCell>>(2),
+    );
     amy.update(|map, tx| map.update(tx, 1, |cell, tx| cell.right.add(tx, 5)));
-    ben.merge(&as_version::<OrMap<u8, Cell>, OrMap<u8, OldCell>>(amy.state())).unwrap();
+    ben.merge(&as_version::<OrMap<u8, Cell>, OrMap<u8, OldCell>>(
+        amy.state(),
+    ))
+    .unwrap();
     assert!(ben.contains_key(&1), "it is not empty, if it looks so");
     let removal = ben.update(|map, tx| {
         map.remove(tx, &1);
     });
     assert!(ben.is_empty());
-    amy.merge(&as_version::<OrMap<u8, OldCell>, OrMap<u8, Cell>>(&removal)).unwrap();
+    amy.merge(&as_version::<OrMap<u8, OldCell>, OrMap<u8, Cell>>(&removal))
+        .unwrap();
     assert!(amy.is_empty());
 }
 
@@ -184,7 +212,10 @@ fn a_field_without_dots_is_no_field_of_a_struct_of_dots() {
     amy.update(|broken, tx| broken.left.set(tx, 1));
     assert!(Causal::<OldCellState>::decode(&amy.state().encode()).is_ok());
     amy.update(|broken, tx| broken.hits.increment(tx, 1));
-    assert!(matches!(Causal::<OldCellState>::decode(&amy.state().encode()), Err(DecodeError::Invalid(_))));
+    assert!(matches!(
+        Causal::<OldCellState>::decode(&amy.state().encode()),
+        Err(DecodeError::Invalid(_))
+    ));
 }
 
 #[test]
@@ -196,19 +227,37 @@ fn the_forms_of_a_field_are_refused_unless_they_are_the_canonical_ones() {
     assert_eq!(word[at..], [1, 8, 7, 0, 2, 0, 3]);
     let refused = |tail: &[u8]| {
         let bytes = [&word[..at], tail].concat();
-        let (new, old) = (Causal::<NewState>::decode(&bytes), Causal::<OldState>::decode(&bytes));
+        let (new, old) = (
+            Causal::<NewState>::decode(&bytes),
+            Causal::<OldState>::decode(&bytes),
+        );
         assert!(old.is_err(), "{tail:?} is {old:?}");
         new.is_err()
     };
-    assert!(refused(&[2, 8, 7, 0, 2, 0, 3, 8, 7, 0, 2, 0, 3]), "a field twice");
+    assert!(
+        refused(&[2, 8, 7, 0, 2, 0, 3, 8, 7, 0, 2, 0, 3]),
+        "a field twice"
+    );
     assert!(refused(&[1, 0, 7, 0, 2, 0, 3]), "number 0");
     assert!(refused(&[1, 9, 7, 0, 0]), "no count of pieces");
     assert!(refused(&[1, 9, 7, 0, 1, 0]), "no piece");
-    assert!(refused(&[1, 9, 7, 0, 6, 1, 0, 0, 2, 0, 3]), "a single whole piece in the form of pieces");
-    assert!(refused(&[1, 9, 7, 0, 5, 1, 1, 0, 1, 0]), "a live dot in no piece");
-    assert!(refused(&[1, 9, 7, 0, 11, 2, 0, 0, 2, 0, 3, 0, 0, 2, 0, 4]), "a piece that nothing needs");
+    assert!(
+        refused(&[1, 9, 7, 0, 6, 1, 0, 0, 2, 0, 3]),
+        "a single whole piece in the form of pieces"
+    );
+    assert!(
+        refused(&[1, 9, 7, 0, 5, 1, 1, 0, 1, 0]),
+        "a live dot in no piece"
+    );
+    assert!(
+        refused(&[1, 9, 7, 0, 11, 2, 0, 0, 2, 0, 3, 0, 0, 2, 0, 4]),
+        "a piece that nothing needs"
+    );
     let empty = [&bottom[..bottom.len() - 1], &[1, 8, 7, 0, 1, 0]].concat();
-    assert!(Causal::<NewState>::decode(&empty).is_err(), "a known field that holds nothing");
+    assert!(
+        Causal::<NewState>::decode(&empty).is_err(),
+        "a known field that holds nothing"
+    );
 }
 
 #[test]
@@ -219,7 +268,15 @@ fn nesting_in_pieces_is_bounded() {
         new.inner.members.add(tx, 1);
     });
     let bytes = amy.state().encode();
-    let within = |depth| Causal::<NewState>::decode_within(&bytes, Limits { depth, ..Limits::default() });
+    let within = |depth| {
+        Causal::<NewState>::decode_within(
+            &bytes,
+            Limits {
+                depth,
+                ..Limits::default()
+            },
+        )
+    };
     assert_eq!(within(2), Err(DecodeError::TooDeep));
     assert_eq!(within(3).as_ref(), Ok(amy.state()));
 }
@@ -237,12 +294,18 @@ impl Cluster {
     /// After so many steps: (what, who and with whom, which).
     fn after(steps: &[(u8, u8, u8)]) -> Self {
         let (news, olds) = ([1, 2].map(replica).into(), [3, 4].map(replica).into());
-        let mut all = Self { news, olds, shadows: vec![Causal::new(); 2], deltas: Vec::new() };
+        let mut all = Self {
+            news,
+            olds,
+            shadows: vec![Causal::new(); 2],
+            deltas: Vec::new(),
+        };
         for &(kind, who, what) in steps {
             let (new, old) = (usize::from(who % 2), usize::from(who / 2 % 2));
             match kind % 9 {
                 0..4 => {
-                    let delta = all.news[new].update(|edit, tx| change(edit, tx, kind / 9 * 4 + kind % 4, what));
+                    let delta = all.news[new]
+                        .update(|edit, tx| change(edit, tx, kind / 9 * 4 + kind % 4, what));
                     all.deltas.push(delta);
                 }
                 4 => {
@@ -276,14 +339,17 @@ impl Cluster {
 
     fn tell_old(&mut self, old: usize, sent: &Causal<NewState>) {
         self.shadows[old].merge(sent);
-        self.olds[old].merge(&as_version::<New, Old>(sent)).expect("no event is forged");
+        self.olds[old]
+            .merge(&as_version::<New, Old>(sent))
+            .expect("no event is forged");
     }
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever older replicas have seen, they hold what a newer one would hold that has seen just that.
+    /// Whatever older replicas have seen, they hold what a newer one would hold that has seen just
+    /// that.
     #[test]
     fn an_older_replica_holds_what_a_newer_one_would(steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30)) {
         let all = Cluster::after(&steps);
@@ -295,7 +361,8 @@ proptest! {
         }
     }
 
-    /// Full states through older replicas alone bring everybody to what all deltas make; the older ones to the same bytes.
+    /// Full states through older replicas alone bring everybody to what all deltas make; the older
+    /// ones to the same bytes.
     #[test]
     fn replicas_of_both_versions_converge(steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30)) {
         let mut all = Cluster::after(&steps);
@@ -352,7 +419,10 @@ proptest! {
 #[test]
 fn siblings_survive_the_passage() {
     let (mut amy, mut ben, mut old) = (replica::<New>(1), replica::<New>(2), replica::<Old>(3));
-    let notes = [amy.update(|new, tx| new.note.set(tx, 1)), ben.update(|new, tx| new.note.set(tx, 2))];
+    let notes = [
+        amy.update(|new, tx| new.note.set(tx, 1)),
+        ben.update(|new, tx| new.note.set(tx, 2)),
+    ];
     for note in &notes {
         old.merge(&as_version::<New, Old>(note)).unwrap();
     }

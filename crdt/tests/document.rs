@@ -1,4 +1,5 @@
-//! The laws for documents. A case takes some hundred times as long as for other types, because states start engines.
+//! The laws for documents. A case takes some hundred times as long as for other types, because
+//! states start engines.
 
 #![cfg(feature = "document")]
 

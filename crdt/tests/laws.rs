@@ -4,8 +4,8 @@ mod specs;
 
 use quorate_crdt::laws::{Op, REPLICAS, replica};
 use quorate_crdt::{
-    Causal, CausalContext, Delta, DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet, PnCounter, Refused, Replicated,
-    ResetCounter, Summary,
+    Causal, CausalContext, Delta, DwFlag, EwFlag, GCounter, LwwRegister, MvRegister, OrMap, OrSet,
+    PnCounter, Refused, Replicated, ResetCounter, Summary,
 };
 
 quorate_crdt::laws! {
@@ -70,19 +70,29 @@ fn counters_sum_what_was_counted() {
     let mut elsewhere = at::<PnCounter>(REPLICAS);
     for n in 0..REPLICAS {
         let mut counter = at::<PnCounter>(n);
-        elsewhere.merge(&counter.update(|counter, tx| counter.increment(tx, 10))).unwrap();
-        elsewhere.merge(&counter.update(|counter, tx| counter.decrement(tx, 3))).unwrap();
+        elsewhere
+            .merge(&counter.update(|counter, tx| counter.increment(tx, 10)))
+            .unwrap();
+        elsewhere
+            .merge(&counter.update(|counter, tx| counter.decrement(tx, 3)))
+            .unwrap();
     }
     assert_eq!(elsewhere.value(), 21);
     elsewhere.update(|counter, tx| counter.decrement(tx, u64::MAX));
     elsewhere.update(|counter, tx| counter.decrement(tx, u64::MAX));
-    assert_eq!(elsewhere.value(), 21 - i128::from(u64::MAX), "what one replica takes in total stops at the end of its range");
+    assert_eq!(
+        elsewhere.value(),
+        21 - i128::from(u64::MAX),
+        "what one replica takes in total stops at the end of its range"
+    );
 }
 
 #[test]
 fn a_reset_ends_what_it_has_seen_and_nothing_else() {
     let (mut here, mut there) = (at::<ResetCounter>(0), at::<ResetCounter>(1));
-    there.merge(&here.update(|counter, tx| counter.add(tx, 5))).unwrap();
+    there
+        .merge(&here.update(|counter, tx| counter.add(tx, 5)))
+        .unwrap();
     let reset = there.update(|counter, tx| {
         counter.reset(tx);
     });
@@ -102,16 +112,28 @@ fn forged_events_are_refused_and_change_nothing() {
     let forged = liar.update(|set, tx| set.add(tx, 9));
     let before = here.clone();
     let refused = here.merge(&forged).unwrap_err();
-    assert_eq!(refused, Refused::Unissued { replica: replica(0), claimed: 2, issued: 1 });
+    assert_eq!(
+        refused,
+        Refused::Unissued {
+            replica: replica(0),
+            claimed: 2,
+            issued: 1
+        }
+    );
     assert_eq!(here, before);
-    assert_eq!(at::<OrSet<u8>>(1).merge(&forged).unwrap().added, [9], "only about its own events can a replica tell");
+    assert_eq!(
+        at::<OrSet<u8>>(1).merge(&forged).unwrap().added,
+        [9],
+        "only about its own events can a replica tell"
+    );
 }
 
-/// A replica that has lost its memory issues a dot again, for another element. Where the two meet, one of them ends; the
-/// set stays one that encodes and changes.
+/// A replica that has lost its memory issues a dot again, for another element. Where the two meet,
+/// one of them ends; the set stays one that encodes and changes.
 #[test]
 fn a_dot_under_two_elements_does_not_break_a_set() {
-    let (mut before, mut after, mut other, mut here): (Sets, Sets, Sets, Sets) = (at(0), at(0), at(1), at(2));
+    let (mut before, mut after, mut other, mut here): (Sets, Sets, Sets, Sets) =
+        (at(0), at(0), at(1), at(2));
     before.update(|set, tx| set.add(tx, 1));
     let same = other.update(|set, tx| set.add(tx, 1));
     after.update(|set, tx| set.add(tx, 2));
@@ -121,7 +143,10 @@ fn a_dot_under_two_elements_does_not_break_a_set() {
     here.merge(&same).unwrap();
     assert_eq!(here.merge(after.state()).unwrap().removed, [1]);
     assert_eq!(here.state().live(), CausalContext::new());
-    assert_eq!(Causal::decode(&here.state().encode()).as_ref(), Ok(here.state()));
+    assert_eq!(
+        Causal::decode(&here.state().encode()).as_ref(),
+        Ok(here.state())
+    );
     here.update(|set, tx| set.add(tx, 1));
     assert_eq!(here.sorted(), [&1]);
 }
@@ -134,7 +159,15 @@ fn a_forged_summary_is_answered_like_any() {
     let hash = (0_u8, [7_u8; 8]);
     let ranges = [((replica(0), u64::MAX), hash), ((replica(1), 0), hash)];
     let (nobody, no_hash) = (None::<CausalContext>, None::<u64>);
-    let forged = postcard::to_stdvec(&(CausalContext::new(), nobody, 0_u64, ranges.as_slice(), no_hash, false)).unwrap();
+    let forged = postcard::to_stdvec(&(
+        CausalContext::new(),
+        nobody,
+        0_u64,
+        ranges.as_slice(),
+        no_hash,
+        false,
+    ))
+    .unwrap();
     let forged = Summary::decode(&[&Summary::default().encode()[..2], &forged].concat()).unwrap();
     assert_eq!(&here.delta_since(&forged), here.state());
     let answer = here.summary_against(&forged);
@@ -157,7 +190,8 @@ fn many_ranges_of_events_synchronise_exactly() {
     let (answer, for_here) = (there.summary_against(&first), there.delta_since(&first));
     here.merge(&for_here).unwrap();
     there.merge(&here.delta_since(&answer)).unwrap();
-    here.merge(&there.delta_since(&here.summary_against(&answer))).unwrap();
+    here.merge(&there.delta_since(&here.summary_against(&answer)))
+        .unwrap();
     assert_eq!(here, there);
     assert!(!there.contains(&250) && there.len() == 255);
 }
@@ -170,5 +204,9 @@ fn the_context_of_a_delta_covers_what_it_changes_and_nothing_else() {
     let removal = remove(&mut set, 1);
     assert_eq!(removal.context(), first.context());
     let nothing = remove(&mut set, 1);
-    assert!(nothing.is_bottom() && nothing == Causal::new() && nothing.context() == &CausalContext::new());
+    assert!(
+        nothing.is_bottom()
+            && nothing == Causal::new()
+            && nothing.context() == &CausalContext::new()
+    );
 }

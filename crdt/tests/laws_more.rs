@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use quorate_crdt::laws::{Op, SeenOp, alive, replica};
 use quorate_crdt::{
-    Bloom, Bool, BoundedCounter, ClSet, CountMin, Edit, GCounter, GSet, HyperLogLog, Lex, LwwMap, LwwRegister, Max, Min, NodeKey, OrMap,
-    OrSet, Pair, RwSet, SortedSet, TopK, Tree, TwoPhaseSet, Tx,
+    Bloom, Bool, BoundedCounter, ClSet, CountMin, Edit, GCounter, GSet, HyperLogLog, Lex, LwwMap,
+    LwwRegister, Max, Min, NodeKey, OrMap, OrSet, Pair, RwSet, SortedSet, TopK, Tree, TwoPhaseSet,
+    Tx,
 };
 
 quorate_crdt::laws! {
@@ -63,16 +64,28 @@ quorate_crdt::laws! {
 
 /// What was covered by a step seen before changes nothing, and its delta says nothing.
 fn is_step(op: &SeenOp, covers: fn(u8, u8) -> bool) -> bool {
-    !op.past.iter().any(|seen| covers(seen.op.argument, op.op.argument) && is_step(seen, covers))
+    !op.past
+        .iter()
+        .any(|seen| covers(seen.op.argument, op.op.argument) && is_step(seen, covers))
 }
 
-/// An element is in if the votes on it that nothing has overwritten are all for in, and there are any.
+/// An element is in if the votes on it that nothing has overwritten are all for in, and there are
+/// any.
 fn rw_set_of(ops: &[Rc<SeenOp>]) -> BTreeSet<u8> {
     let mut votes: BTreeMap<u8, Vec<bool>> = BTreeMap::new();
-    for op in alive(ops, |later, earlier| later.op.argument == earlier.op.argument) {
-        votes.entry(op.op.argument).or_default().push(op.op.action.is_multiple_of(2));
+    for op in alive(ops, |later, earlier| {
+        later.op.argument == earlier.op.argument
+    }) {
+        votes
+            .entry(op.op.argument)
+            .or_default()
+            .push(op.op.action.is_multiple_of(2));
     }
-    votes.into_iter().filter(|(_, votes)| votes.iter().all(|vote| *vote)).map(|(element, _)| element).collect()
+    votes
+        .into_iter()
+        .filter(|(_, votes)| votes.iter().all(|vote| *vote))
+        .map(|(element, _)| element)
+        .collect()
 }
 
 fn score(set: &mut Edit<'_, SortedSet<u8>>, tx: &mut Tx<'_>, op: Op) {

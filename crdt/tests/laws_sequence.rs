@@ -7,7 +7,11 @@ fn change_text(text: &mut Edit<'_, Text>, tx: &mut Tx<'_>, op: Op) {
     let at = usize::from(op.argument) % (text.len() + 1);
     let end = text.len().min(at + usize::from(op.action / 16));
     let changed = match op.action % 8 {
-        0..3 => text.insert(tx, at, ["a", "bcd", "öß🦀", "efghi"][usize::from(op.action / 8 % 4)]),
+        0..3 => text.insert(
+            tx,
+            at,
+            ["a", "bcd", "öß🦀", "efghi"][usize::from(op.action / 8 % 4)],
+        ),
         3 => text.splice(tx, at..end, "xyz"),
         4 => {
             text.push(tx, "jk");
@@ -19,7 +23,9 @@ fn change_text(text: &mut Edit<'_, Text>, tx: &mut Tx<'_>, op: Op) {
             text.clear(tx);
             Ok(())
         }
-        _ => text.insert(tx, at, "l").and_then(|()| text.insert(tx, at, "m")),
+        _ => text
+            .insert(tx, at, "l")
+            .and_then(|()| text.insert(tx, at, "m")),
     };
     changed.expect("the positions are within the text");
 }

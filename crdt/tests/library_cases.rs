@@ -1,10 +1,11 @@
-//! Faults that this library had, each by the name of its case: what a decoder accepts can be merged, read, edited, saved, sent.
+//! Faults that this library had, each by the name of its case: what a decoder accepts can be
+//! merged, read, edited, saved, sent.
 
 use quorate_crdt::codec::VERSION;
 use quorate_crdt::laws::replica;
 use quorate_crdt::{
-    Causal, CausalContext, ClSet, Crdt, DecodeError, Dot, DwFlag, EwFlag, GCounter, GSet, Limits, LwwRegister, NodeId, OrMap, OrSet,
-    PnCounter, ReplicaId, Replicated, Text, TwoPhaseSet,
+    Causal, CausalContext, ClSet, Crdt, DecodeError, Dot, DwFlag, EwFlag, GCounter, GSet, Limits,
+    LwwRegister, NodeId, OrMap, OrSet, PnCounter, ReplicaId, Replicated, Text, TwoPhaseSet,
 };
 
 /// A value of a map with two fields that have dots.
@@ -29,7 +30,8 @@ fn cards() -> Replicated<OrMap<u8, Card>> {
     cards
 }
 
-/// Case 1: one byte made the decoder index a slot before it was there, because a store named a dot twice.
+/// Case 1: one byte made the decoder index a slot before it was there, because a store named a dot
+/// twice.
 #[test]
 fn decoding_with_one_changed_byte_never_panics() {
     let bytes = cards().state().encode();
@@ -44,7 +46,10 @@ fn decoding_with_one_changed_byte_never_panics() {
             }
         }
     }
-    assert!(decoded > bytes.len(), "the bytes themselves, and other keys and tags");
+    assert!(
+        decoded > bytes.len(),
+        "the bytes themselves, and other keys and tags"
+    );
 }
 
 /// Case 1: a dot that two fields name.
@@ -53,12 +58,17 @@ fn a_dot_that_a_store_names_twice_is_refused() {
     let mut bytes = cards().state().encode();
     // The last value: two fields; the first holds the first of two dots, the second the second one.
     let at = bytes.len() - 5;
-    assert_eq!(bytes[at - 1..], [2, 1, 0, 2, 0, 1], "which of the two dots: a run of one from the second on");
+    assert_eq!(
+        bytes[at - 1..],
+        [2, 1, 0, 2, 0, 1],
+        "which of the two dots: a run of one from the second on"
+    );
     bytes[at] = 0;
     assert!(Causal::<OrMap<u8, Card>>::decode(&bytes).is_err());
 }
 
-/// Case 2: sixteen bytes that claim 2^63 events, after which nothing could be saved or sent any more.
+/// Case 2: sixteen bytes that claim 2^63 events, after which nothing could be saved or sent any
+/// more.
 #[test]
 fn sixteen_bytes_that_claim_all_events_do_not_stop_a_victim_from_saving() {
     let claims = u64::MAX >> 1;
@@ -68,7 +78,12 @@ fn sixteen_bytes_that_claim_all_events_do_not_stop_a_victim_from_saving() {
         context
     };
     let empty = Causal::<OrSet<u8>>::new().encode();
-    let forged = [&empty[..2], &postcard::to_stdvec(&context).unwrap(), &[1, 0]].concat();
+    let forged = [
+        &empty[..2],
+        &postcard::to_stdvec(&context).unwrap(),
+        &[1, 0],
+    ]
+    .concat();
     assert!(forged.len() <= 17, "{forged:?}");
     let forged = Causal::<OrSet<u8>>::decode(&forged).unwrap();
     let mut victim = Replicated::<OrSet<u8>>::new(replica(0));
@@ -79,7 +94,10 @@ fn sixteen_bytes_that_claim_all_events_do_not_stop_a_victim_from_saving() {
     assert_eq!(Causal::decode(&saved).as_ref(), Ok(victim.state()));
     let mut peer = Replicated::<OrSet<u8>>::new(replica(1));
     peer.merge(&victim.delta_since(&peer.summary())).unwrap();
-    assert_eq!((peer.sorted(), peer.state().digest()), (vec![&1, &2], victim.state().digest()));
+    assert_eq!(
+        (peer.sorted(), peer.state().digest()),
+        (vec![&1, &2], victim.state().digest())
+    );
 }
 
 /// Case 7: `[1, 0, 1, 0]`, and numbers with bytes that they do not need.
@@ -87,20 +105,34 @@ fn sixteen_bytes_that_claim_all_events_do_not_stop_a_victim_from_saving() {
 fn a_value_has_one_form_and_nothing_else_decodes() {
     type Sets = Causal<OrSet<u8>>;
     let empty = Sets::new().encode();
-    let [version, tag, context, all, none] = empty[..] else { panic!("{empty:?}") };
+    let [version, tag, context, all, none] = empty[..] else {
+        panic!("{empty:?}")
+    };
     assert_eq!((version, context, all, none), (VERSION, 0, 0, 0));
-    for other in
-        [&[version, tag, 0, 1, 0][..], &[version, tag, 0, 2, 0, 0, 0], &[version, tag, 0x80, 0, 0, 0], &[version, tag, 0, 0x80, 0, 0]]
-    {
-        assert!(Sets::decode(other).is_err(), "{other:?} is the empty set in another form");
+    for other in [
+        &[version, tag, 0, 1, 0][..],
+        &[version, tag, 0, 2, 0, 0, 0],
+        &[version, tag, 0x80, 0, 0, 0],
+        &[version, tag, 0, 0x80, 0, 0],
+    ] {
+        assert!(
+            Sets::decode(other).is_err(),
+            "{other:?} is the empty set in another form"
+        );
     }
     // By serde, which takes numbers in any length.
     let mut counter = Replicated::<GCounter>::new(replica(0));
     counter.update(|counter, tx| counter.increment(tx, 1));
     let bytes = counter.state().encode();
     let longer = [&bytes[..bytes.len() - 1], &[0x81, 0]].concat();
-    assert_eq!(Causal::<GCounter>::decode(&bytes).as_ref(), Ok(counter.state()));
-    assert_eq!(Causal::<GCounter>::decode(&longer), Err(DecodeError::NotCanonical));
+    assert_eq!(
+        Causal::<GCounter>::decode(&bytes).as_ref(),
+        Ok(counter.state())
+    );
+    assert_eq!(
+        Causal::<GCounter>::decode(&longer),
+        Err(DecodeError::NotCanonical)
+    );
 }
 
 /// Case 8: a text that was accepted here was more than others accept.
@@ -110,7 +142,8 @@ fn what_encode_gives_decodes_within_the_default_limits() {
     text.update(|text, tx| text.push(tx, &"x".repeat(10_000_000)));
     text.update(|text, tx| text.delete(tx, 100..1_000).unwrap());
     assert!(text.state().encode().len() < Limits::default().bytes);
-    let decoded = Causal::<Text>::decode(&text.state().encode()).expect("what was accepted can be sent");
+    let decoded =
+        Causal::<Text>::decode(&text.state().encode()).expect("what was accepted can be sent");
     assert!(decoded == *text.state());
 }
 
@@ -128,7 +161,10 @@ struct Other {
 #[test]
 fn bytes_of_one_type_never_decode_as_another() {
     fn refused<A: Crdt, B: Crdt + std::fmt::Debug>() {
-        assert_eq!(Causal::<B>::decode(&Causal::<A>::new().encode()), Err(DecodeError::OtherType));
+        assert_eq!(
+            Causal::<B>::decode(&Causal::<A>::new().encode()),
+            Err(DecodeError::OtherType)
+        );
     }
     refused::<EwFlag, DwFlag>();
     refused::<DwFlag, EwFlag>();
@@ -141,13 +177,18 @@ fn bytes_of_one_type_never_decode_as_another() {
     let mut flag = Replicated::<Flag>::new(replica(0));
     flag.update(|flag, tx| flag.flag.enable(tx));
     assert!(Causal::<FlagState>::decode(&flag.state().encode()).is_ok());
-    assert_eq!(Causal::<OtherState>::decode(&flag.state().encode()).map(drop), Err(DecodeError::OtherType));
+    assert_eq!(
+        Causal::<OtherState>::decode(&flag.state().encode()).map(drop),
+        Err(DecodeError::OtherType)
+    );
 }
 
 /// Case 15: a context whose replicas come in descending order, decoded as the dots of a map.
 #[test]
 fn dots_in_an_unfavourable_order_are_sorted_and_not_inserted_one_by_one() {
-    let dots = (0..200_000).rev().map(|node| Dot::new(ReplicaId::new(NodeId(node), 0), 1));
+    let dots = (0..200_000)
+        .rev()
+        .map(|node| Dot::new(ReplicaId::new(NodeId(node), 0), 1));
     let context: CausalContext = dots.collect();
     assert_eq!(context.event_count(), 200_000);
 }

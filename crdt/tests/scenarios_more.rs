@@ -1,8 +1,9 @@
 //! What the smaller types do in the situations that their documentation names.
 
 use quorate_crdt::{
-    Bloom, BoundedCounter, Causal, ClSet, CountMin, Crdt, GCounter, GSet, HyperLogLog, Lex, LwwMap, NodeId, NodeKey, NotEnoughRights, Now,
-    ReplicaId, Replicated, RwSet, SortedSet, Stable, TopK, Tree, TwoPhaseSet,
+    Bloom, BoundedCounter, Causal, ClSet, CountMin, Crdt, GCounter, GSet, HyperLogLog, Lex, LwwMap,
+    NodeId, NodeKey, NotEnoughRights, Now, ReplicaId, Replicated, RwSet, SortedSet, Stable, TopK,
+    Tree, TwoPhaseSet,
 };
 
 fn id(node: u64) -> ReplicaId {
@@ -23,7 +24,10 @@ fn exchange<T: Crdt>(a: &mut Replicated<T>, b: &mut Replicated<T>) {
 fn ignore<T>(_: T) {}
 
 fn at(unix_millis: u64) -> Now {
-    Now { unix_millis: 1_800_000_000_000 + unix_millis, ..Now::default() }
+    Now {
+        unix_millis: 1_800_000_000_000 + unix_millis,
+        ..Now::default()
+    }
 }
 
 #[test]
@@ -47,8 +51,13 @@ fn what_left_a_two_phase_set_never_comes_back() {
     assert_eq!(b.merge(&removal).unwrap().removed, [1]);
     b.update(|set, tx| assert!(!set.add(tx, 1), "it was removed"));
     assert!(b.is_empty() && b.is_removed(&1));
-    let effects = Replicated::<TwoPhaseSet<u8>>::new(id(3)).merge(b.state()).unwrap();
-    assert!(effects.added.is_empty() && effects.removed.is_empty(), "readers never saw it");
+    let effects = Replicated::<TwoPhaseSet<u8>>::new(id(3))
+        .merge(b.state())
+        .unwrap();
+    assert!(
+        effects.added.is_empty() && effects.removed.is_empty(),
+        "readers never saw it"
+    );
 }
 
 #[test]
@@ -192,9 +201,23 @@ fn a_sorted_set_is_read_by_rank_and_by_score() {
         set.increment(tx, 'd', -5);
     });
     let order: Vec<_> = a.iter().map(|(element, score)| (*element, score)).collect();
-    assert_eq!(order, [('d', -1), ('a', 2), ('b', 2), ('c', i64::MAX)], "a sum beyond i64 stops there");
-    assert_eq!(a.range_by_rank(1, 2).map(|(element, _)| *element).collect::<String>(), "ab");
-    assert_eq!(a.range_by_score(..=2).map(|(element, _)| *element).collect::<String>(), "dab");
+    assert_eq!(
+        order,
+        [('d', -1), ('a', 2), ('b', 2), ('c', i64::MAX)],
+        "a sum beyond i64 stops there"
+    );
+    assert_eq!(
+        a.range_by_rank(1, 2)
+            .map(|(element, _)| *element)
+            .collect::<String>(),
+        "ab"
+    );
+    assert_eq!(
+        a.range_by_score(..=2)
+            .map(|(element, _)| *element)
+            .collect::<String>(),
+        "dab"
+    );
     assert_eq!((a.rank(&'b'), a.rank(&'z'), a.len()), (Some(2), None, 4));
     a.update(|set, tx| {
         set.increment(tx, 'e', 1);
@@ -208,11 +231,26 @@ fn who_has_no_rights_is_refused_until_they_are_handed_over() {
     let (mut a, mut b) = pair::<BoundedCounter>();
     a.update(|counter, tx| counter.increment(tx, 10));
     exchange(&mut a, &mut b);
-    let refused = b.update(|counter, tx| assert_eq!(counter.decrement(tx, 1), Err(NotEnoughRights { wanted: 1, available: 0 })));
+    let refused = b.update(|counter, tx| {
+        assert_eq!(
+            counter.decrement(tx, 1),
+            Err(NotEnoughRights {
+                wanted: 1,
+                available: 0
+            })
+        )
+    });
     assert!(refused.is_bottom());
     a.update(|counter, tx| {
         counter.transfer(tx, id(2), 4).unwrap();
-        assert_eq!(counter.decrement(tx, 7), Err(NotEnoughRights { wanted: 7, available: 6 }), "what was handed over is gone");
+        assert_eq!(
+            counter.decrement(tx, 7),
+            Err(NotEnoughRights {
+                wanted: 7,
+                available: 6
+            }),
+            "what was handed over is gone"
+        );
         counter.decrement(tx, 6).unwrap();
         counter.transfer(tx, id(1), 0).unwrap();
     });
@@ -268,8 +306,15 @@ fn concurrent_moves_below_each_other_make_no_cycle() {
         assert!(!tree.move_to(tx, y, x), "it would stand below itself");
     });
     let second = b.update_at(at(2), |tree, tx| assert!(tree.move_to(tx, y, x)));
-    assert!(a.merge(&second).unwrap().moved.is_empty(), "the later move counts for nothing");
-    assert_eq!(b.merge(a.state()).unwrap().moved, [x, y], "and is undone where it was made");
+    assert!(
+        a.merge(&second).unwrap().moved.is_empty(),
+        "the later move counts for nothing"
+    );
+    assert_eq!(
+        b.merge(a.state()).unwrap().moved,
+        [x, y],
+        "and is undone where it was made"
+    );
     assert!(a == b && b.parent(x) == Some(y) && b.parent(y) == Some(NodeKey::ROOT));
 }
 
@@ -291,13 +336,18 @@ fn what_is_moved_into_a_removed_node_comes_back_with_it() {
     assert!(a.walk().is_empty() && !a.contains(y) && a.removed().eq([x]) && a.parent(x).is_none());
     let back = b.update(|tree, tx| assert!(tree.move_to(tx, x, NodeKey::ROOT)));
     assert_eq!(a.merge(&back).unwrap().moved, [x]);
-    assert_eq!((a.walk(), a.meta(y).map(String::as_str)), (vec![(1, x), (2, y)], Some("z")));
+    assert_eq!(
+        (a.walk(), a.meta(y).map(String::as_str)),
+        (vec![(1, x), (2, y)], Some("z"))
+    );
 }
 
 #[test]
 fn a_later_version_replaces_and_equal_ones_merge() {
     let (mut a, mut b) = pair::<Lex<u8, GCounter>>();
-    a.update(|lex, tx| assert!(lex.update(tx, |_, _| ()).is_none() && lex.advance(tx, 1) && !lex.advance(tx, 1)));
+    a.update(|lex, tx| {
+        assert!(lex.update(tx, |_, _| ()).is_none() && lex.advance(tx, 1) && !lex.advance(tx, 1))
+    });
     exchange(&mut a, &mut b);
     for replica in [&mut a, &mut b] {
         replica.update(|lex, tx| ignore(lex.update(tx, |counter, tx| counter.increment(tx, 2))));
@@ -307,7 +357,10 @@ fn a_later_version_replaces_and_equal_ones_merge() {
     a.update(|lex, tx| ignore(lex.update(tx, |counter, tx| counter.increment(tx, 2))));
     b.update(|lex, tx| assert!(lex.advance(tx, 2)));
     exchange(&mut a, &mut b);
-    assert_eq!((a.version(), a.get().map(GCounter::value)), (Some(&2), Some(0)));
+    assert_eq!(
+        (a.version(), a.get().map(GCounter::value)),
+        (Some(&2), Some(0))
+    );
 }
 
 #[test]
@@ -338,7 +391,11 @@ fn a_bloom_filter_forgets_nothing_and_errs_as_often_as_it_says() {
     assert!((0..1000_u32).all(|n| a.may_contain(&n)));
     let wrong = (1000..101_000_u32).filter(|n| a.may_contain(n)).count();
     assert!((500..1500).contains(&wrong), "1 % of 100,000: {wrong}");
-    assert!((4000..5600).contains(&a.bits_set()), "about half of 9,600: {}", a.bits_set());
+    assert!(
+        (4000..5600).contains(&a.bits_set()),
+        "about half of 9,600: {}",
+        a.bits_set()
+    );
 }
 
 #[test]
@@ -351,14 +408,21 @@ fn a_count_min_sketch_is_never_too_low_and_rarely_too_high() {
     }
     exchange(&mut a, &mut b);
     for delta in &deltas {
-        assert!(!a.merge(delta).unwrap().0, "what arrives again is not counted again");
+        assert!(
+            !a.merge(delta).unwrap().0,
+            "what arrives again is not counted again"
+        );
     }
     assert_eq!(a.total(), 500_500);
     let too_high = (0..500_u64).map(|n| {
         let true_count = u128::from(if n == 0 { 500 + 1000 } else { n + n + 500 });
-        a.estimate(&n).checked_sub(true_count).expect("never too low")
+        a.estimate(&n)
+            .checked_sub(true_count)
+            .expect("never too low")
     });
-    let beyond = too_high.filter(|excess| *excess as f64 > core::f64::consts::E * 500_500.0 / 256.0).count();
+    let beyond = too_high
+        .filter(|excess| *excess as f64 > core::f64::consts::E * 500_500.0 / 256.0)
+        .count();
     assert!(beyond <= 10, "e^-4 of 500 is 9: {beyond}");
 }
 
@@ -368,7 +432,9 @@ fn top_k_misses_no_frequent_element_and_keeps_its_bounds() {
     let mut truth = std::collections::BTreeMap::<u64, u128>::new();
     for n in 0..20_000_u64 {
         // Harmonic frequencies: element 0 half as often as all, and so on.
-        let element = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32).trailing_ones().into();
+        let element = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32)
+            .trailing_ones()
+            .into();
         let element = if n % 4 == 0 { 1000 + n } else { element };
         let replica = if n % 3 == 0 { &mut a } else { &mut b };
         replica.update(|top, tx| top.add(tx, element, 1));
@@ -379,11 +445,26 @@ fn top_k_misses_no_frequent_element_and_keeps_its_bounds() {
     let found = a.top(usize::MAX);
     for (element, &count) in &truth {
         let counted = a.count(element);
-        assert!(counted.at_least <= count && count <= counted.at_most, "{counted:?} of {count}");
-        assert!(counted.at_most - counted.at_least <= 20_000 / 20, "{counted:?}");
-        assert!(count <= 1000 || found.iter().any(|counted| counted.element == element), "{element} is missing");
+        assert!(
+            counted.at_least <= count && count <= counted.at_most,
+            "{counted:?} of {count}"
+        );
+        assert!(
+            counted.at_most - counted.at_least <= 20_000 / 20,
+            "{counted:?}"
+        );
+        assert!(
+            count <= 1000 || found.iter().any(|counted| counted.element == element),
+            "{element} is missing"
+        );
     }
-    assert_eq!(a.top(3).iter().map(|counted| *counted.element).collect::<Vec<_>>(), [0, 1, 2]);
+    assert_eq!(
+        a.top(3)
+            .iter()
+            .map(|counted| *counted.element)
+            .collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
 }
 
 #[test]

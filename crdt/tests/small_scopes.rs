@@ -1,12 +1,16 @@
 //! Every history of three replicas with a few operations, not a sample of them.
 //!
-//! What a replica holds is a function of the set of operations it has seen. So a history is fully described by who performs
-//! which operation and which earlier operations reach it just before; deliveries elsewhere change nothing. Replicas are
-//! interchangeable: the first to act is the first, the next new one the second. What is left is enumerated depth first,
-//! deltas arriving alternately oldest first and newest first; and at the end of each history all that is known anywhere
-//! meets in three ways.
+//! What a replica holds is a function of the set of operations it has seen. So a history is fully
+//! described by who performs which operation and which earlier operations reach it just before;
+//! deliveries elsewhere change nothing. Replicas are interchangeable: the first to act is the
+//! first, the next new one the second. What is left is enumerated depth first, deltas arriving
+//! alternately oldest first and newest first; and at the end of each history all that is known
+//! anywhere meets in three ways.
 
-#![expect(clippy::unwrap_used, reason = "the helpers of the tests fail like the tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of the tests fail like the tests"
+)]
 
 mod specs;
 
@@ -14,7 +18,10 @@ use std::fmt::Debug;
 use std::rc::Rc;
 
 use quorate_crdt::laws::{Op, REPLICAS, SeenOp, replica};
-use quorate_crdt::{Causal, Crdt, Delta, DwFlag, Edit, EwFlag, MvRegister, OrMap, OrSet, Replicated, ResetCounter, Tx};
+use quorate_crdt::{
+    Causal, Crdt, Delta, DwFlag, Edit, EwFlag, MvRegister, OrMap, OrSet, Replicated, ResetCounter,
+    Tx,
+};
 
 /// Puts, takes and clears for [`specs::change`].
 const PUT: u8 = 0;
@@ -93,7 +100,9 @@ where
     }
 
     fn deliver(&self, node: &mut Node<T>, at: usize, arriving: u32) {
-        let mut order: Vec<usize> = (0..node.ops.len()).filter(|&n| arriving >> n & 1 == 1).collect();
+        let mut order: Vec<usize> = (0..node.ops.len())
+            .filter(|&n| arriving >> n & 1 == 1)
+            .collect();
         if arriving.count_ones().is_multiple_of(2) {
             order.reverse();
         }
@@ -106,8 +115,18 @@ where
 
     fn perform(&self, node: &mut Node<T>, at: usize, op: Op) {
         let id = node.ops.len();
-        let past = node.ops.iter().filter(|op| node.seen[at] >> op.id & 1 == 1).cloned().collect();
-        node.ops.push(Rc::new(SeenOp { op, by: at, id, past }));
+        let past = node
+            .ops
+            .iter()
+            .filter(|op| node.seen[at] >> op.id & 1 == 1)
+            .cloned()
+            .collect();
+        node.ops.push(Rc::new(SeenOp {
+            op,
+            by: at,
+            id,
+            past,
+        }));
         let delta = node.replicas[at].update(|edit, tx| (self.change)(edit, tx, op));
         node.deltas.push(delta);
         node.seen[at] |= 1 << id;
@@ -115,26 +134,48 @@ where
     }
 
     fn check(&self, node: &Node<T>, at: usize) {
-        let known: Vec<Rc<SeenOp>> = node.ops.iter().filter(|op| node.seen[at] >> op.id & 1 == 1).cloned().collect();
-        assert_eq!((self.view)(&node.replicas[at]), (self.spec)(&known), "replica {at} has seen {known:#?}");
+        let known: Vec<Rc<SeenOp>> = node
+            .ops
+            .iter()
+            .filter(|op| node.seen[at] >> op.id & 1 == 1)
+            .cloned()
+            .collect();
+        assert_eq!(
+            (self.view)(&node.replicas[at]),
+            (self.spec)(&known),
+            "replica {at} has seen {known:#?}"
+        );
     }
 
-    /// All deltas, oldest first and newest first, and all states make the same, and it is what all operations say.
+    /// All deltas, oldest first and newest first, and all states make the same, and it is what all
+    /// operations say.
     fn meets(&self, node: &Node<T>) {
         let mut by_states = Causal::<T>::new();
         for replica in &node.replicas {
             by_states.merge(replica.state());
         }
-        let (mut oldest_first, mut newest_first) = (node.replicas[0].state().clone(), Causal::<T>::new());
-        node.deltas.iter().for_each(|delta| drop(oldest_first.merge(delta)));
-        node.deltas.iter().rev().for_each(|delta| drop(newest_first.merge(delta)));
+        let (mut oldest_first, mut newest_first) =
+            (node.replicas[0].state().clone(), Causal::<T>::new());
+        node.deltas
+            .iter()
+            .for_each(|delta| drop(oldest_first.merge(delta)));
+        node.deltas
+            .iter()
+            .rev()
+            .for_each(|delta| drop(newest_first.merge(delta)));
         assert_eq!(oldest_first, by_states, "{:#?}", node.ops);
         assert_eq!(newest_first, by_states, "{:#?}", node.ops);
-        assert_eq!((self.view)(&by_states), (self.spec)(&node.ops), "{:#?}", node.ops);
+        assert_eq!(
+            (self.view)(&by_states),
+            (self.spec)(&node.ops),
+            "{:#?}",
+            node.ops
+        );
     }
 }
 
-/// One test for each scope; the number of histories is a property of the alphabet and the length alone.
+/// One test for each scope; the number of histories is a property of the alphabet and the length
+/// alone.
 macro_rules! scopes {
     ($($name:ident: $type:ty, $ops:expr, $length:expr, $change:path, $spec:path, $view:path, $histories:expr;)+) => {$(
         #[test]

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// The per-request level, with Cassandra's names.
 ///
-/// Text form, which [`fmt::Display`] and [`FromStr`] share: `ONE`, `LOCAL_QUORUM`, …; numeric `R=2`, `W=3` or `R=2,W=2`. Case does not matter.
+/// Text form, which [`fmt::Display`] and [`FromStr`] share: `ONE`, `LOCAL_QUORUM`, …; numeric
+/// `R=2`, `W=3` or `R=2,W=2`. Case does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Consistency {
     /// One replica, anywhere.
@@ -37,7 +38,9 @@ pub enum Consistency {
 
 /// The text names no level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no such consistency level: {text:?}; use ONE, TWO, THREE, QUORUM, ALL, LOCAL_ONE, LOCAL_QUORUM, EACH_QUORUM or R=n,W=n")]
+#[error(
+    "no such consistency level: {text:?}; use ONE, TWO, THREE, QUORUM, ALL, LOCAL_ONE, LOCAL_QUORUM, EACH_QUORUM or R=n,W=n"
+)]
 pub struct UnknownLevel {
     /// What was given.
     pub text: String,
@@ -57,8 +60,12 @@ impl FromStr for Consistency {
     type Err = UnknownLevel;
 
     fn from_str(text: &str) -> Result<Self, UnknownLevel> {
-        let unknown = || UnknownLevel { text: text.chars().take(64).collect() };
-        let named = NAMED.iter().find(|(name, _)| name.eq_ignore_ascii_case(text));
+        let unknown = || UnknownLevel {
+            text: text.chars().take(64).collect(),
+        };
+        let named = NAMED
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text));
         match named {
             Some((_, level)) => Ok(*level),
             None => parse_numeric(&text.to_ascii_uppercase()).ok_or_else(unknown),
@@ -93,5 +100,8 @@ fn parse_numeric(text: &str) -> Option<Consistency> {
             return None;
         }
     }
-    Some(Consistency::Numeric { read: read.unwrap_or(1), write: write.unwrap_or(1) })
+    Some(Consistency::Numeric {
+        read: read.unwrap_or(1),
+        write: write.unwrap_or(1),
+    })
 }

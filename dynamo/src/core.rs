@@ -1,9 +1,11 @@
-//! The data plane's core: requests in, effects out. One core owns the partitions whose number is its own modulo the cores of the node;
-//! cores of one node share nothing.
+//! The data plane's core: requests in, effects out. One core owns the partitions whose number is
+//! its own modulo the cores of the node; cores of one node share nothing.
 //!
-//! A write is one straight line: [`request`] finds the placement and the level, [`write`] executes it on this node's replica, sends the delta
-//! to the other writers and counts acknowledgements. A read is another: [`read`] answers from this node's replica once enough others have
-//! said that they have the same, or have been joined and brought up to it. [`heal`] does everything that nobody waits for.
+//! A write is one straight line: [`request`] finds the placement and the level, [`write`] executes
+//! it on this node's replica, sends the delta to the other writers and counts acknowledgements. A
+//! read is another: [`read`] answers from this node's replica once enough others have said that
+//! they have the same, or have been joined and brought up to it. [`heal`] does everything that
+//! nobody waits for.
 
 mod clocks;
 mod doubt;
@@ -61,15 +63,18 @@ const SWEEP_EVERY: Duration = Duration::from_millis(10);
 pub struct Seat {
     /// The node.
     pub me: NodeId,
-    /// The life it is in: a number under which it has never written before, unless its last stop was provably complete.
+    /// The life it is in: a number under which it has never written before, unless its last stop
+    /// was provably complete.
     pub incarnation: u32,
     /// The number of this core, from 0.
     pub core: u8,
     /// How many cores the node has.
     pub cores: u8,
-    /// A number that no other start of any node's process has drawn: it tells the questions of this life from those of all others.
+    /// A number that no other start of any node's process has drawn: it tells the questions of this
+    /// life from those of all others.
     pub life: u64,
-    /// Whether the node comes back to a cluster that knows it: a partition it should hold and has nothing of must then be filled again.
+    /// Whether the node comes back to a cluster that knows it: a partition it should hold and has
+    /// nothing of must then be filled again.
     pub restarted: bool,
 }
 
@@ -105,7 +110,8 @@ pub struct Counters {
     pub hedged: u64,
     /// Expired keys removed.
     pub expired: u64,
-    /// Entries that this node stamped under a wrong clock and has replaced by the same under the lowest stamp.
+    /// Entries that this node stamped under a wrong clock and has replaced by the same under the
+    /// lowest stamp.
     pub stamps_withdrawn: u64,
 }
 
@@ -147,19 +153,22 @@ pub struct Dynamo {
 /// Whether this core may write now, and which timers run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Standing {
-    /// There is no room on the disk: nothing is taken or asked for that grows, whoever says it, except what a read returns.
+    /// There is no room on the disk: nothing is taken or asked for that grows, whoever says it,
+    /// except what a read returns.
     disk_full: bool,
     renewal: Renewal,
     /// Whether the timer of the sweep runs.
     sweeping: bool,
     clearing: Clearing,
-    /// How many rows that are gone may lie on disk, if that is more than the bound: one event may bring so many, or the disk had them.
+    /// How many rows that are gone may lie on disk, if that is more than the bound: one event may
+    /// bring so many, or the disk had them.
     waiting_max: usize,
     /// Whether the first topology has come.
     started: bool,
 }
 
-/// Whether a new life is under way, for replicas that must not issue events under the ids they have.
+/// Whether a new life is under way, for replicas that must not issue events under the ids they
+/// have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Renewal {
     #[default]
@@ -202,7 +211,8 @@ impl Dynamo {
     /// # Errors
     /// [`StoreError`]; the core must not be used.
     pub fn restore(&mut self, store: &dyn Store) -> Result<(), StoreError> {
-        (self.replicas, self.places.known) = restore(store, |_, partition| self.seat.owns(partition))?;
+        (self.replicas, self.places.known) =
+            restore(store, |_, partition| self.seat.owns(partition))?;
         let (me, incarnation) = (self.seat.me, self.seat.incarnation);
         let mut latest = Hlc::default();
         for ((keyspace, partition), replica) in &mut self.replicas {
@@ -219,14 +229,27 @@ impl Dynamo {
         Ok(())
     }
 
-    /// Takes one input and appends what must be done. Changes of replicas are collected for [`drain`](Self::drain): effects may be released
-    /// only when what was drained after them is durable. Never fails and never panics on what a client or another node says.
+    /// Takes one input and appends what must be done. Changes of replicas are collected for
+    /// [`drain`](Self::drain): effects may be released only when what was drained after them is
+    /// durable. Never fails and never panics on what a client or another node says.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.look_at_clock(now, effects);
         match input {
-            Input::Request { ticket, request } => self.start(now, Start::client(ticket, request), effects),
-            Input::Wait { ticket, receipts, replicas, timeout } => {
-                self.waiters.push(Waiter { ticket, receipts, replicas, deadline: now.monotonic.saturating_add(timeout) });
+            Input::Request { ticket, request } => {
+                self.start(now, Start::client(ticket, request), effects)
+            }
+            Input::Wait {
+                ticket,
+                receipts,
+                replicas,
+                timeout,
+            } => {
+                self.waiters.push(Waiter {
+                    ticket,
+                    receipts,
+                    replicas,
+                    deadline: now.monotonic.saturating_add(timeout),
+                });
                 self.look_after_waiters(now, effects);
                 self.keep_sweeping(effects);
             }
@@ -234,12 +257,18 @@ impl Dynamo {
             Input::Timer(Timer::Sweep) => self.on_sweep(now, effects),
             Input::Timer(Timer::AntiEntropy) => {
                 self.on_anti_entropy(now, effects);
-                effects.push(Effect::Arm { after: self.config.anti_entropy_every, timer: Timer::AntiEntropy });
+                effects.push(Effect::Arm {
+                    after: self.config.anti_entropy_every,
+                    timer: Timer::AntiEntropy,
+                });
             }
             Input::Timer(Timer::Reap) => {
                 self.compare_clocks(now, effects);
                 self.on_reap(now, effects);
-                effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
+                effects.push(Effect::Arm {
+                    after: self.config.reap_every,
+                    timer: Timer::Reap,
+                });
             }
             Input::Timer(Timer::Remains) => self.clear_remains(now, effects),
             Input::Topology(topology) => self.on_topology(now, &topology, effects),
@@ -255,36 +284,119 @@ impl Dynamo {
 
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
-            Message::Write { id, place, delta, stamped_at, adds } => {
+            Message::Write {
+                id,
+                place,
+                delta,
+                stamped_at,
+                adds,
+            } => {
                 self.on_write(now, from, (id, place), (&delta, stamped_at, adds), effects);
             }
             Message::Clock { id } => self.tell_time(now, from, id, effects),
-            Message::Time { id, unix_millis, life, confirmed } => {
-                self.on_time(now, from, (id, Telling { unix_millis, life, confirmed }), effects);
+            Message::Time {
+                id,
+                unix_millis,
+                life,
+                confirmed,
+            } => {
+                self.on_time(
+                    now,
+                    from,
+                    (
+                        id,
+                        Telling {
+                            unix_millis,
+                            life,
+                            confirmed,
+                        },
+                    ),
+                    effects,
+                );
             }
             Message::Written { id, replica } => self.on_written(now, (from, id), replica, effects),
-            Message::Read { id, place, ranges, digest, context } => {
-                self.on_read(from, (id, place), (&ranges, digest, context.as_ref()), effects);
+            Message::Read {
+                id,
+                place,
+                ranges,
+                digest,
+                context,
+            } => {
+                self.on_read(
+                    from,
+                    (id, place),
+                    (&ranges, digest, context.as_ref()),
+                    effects,
+                );
             }
             Message::Same { id } => self.on_same(now, (from, id), effects),
-            Message::Different { id, delta, digest } => self.on_different(now, (from, id), &delta, digest, effects),
+            Message::Different { id, delta, digest } => {
+                self.on_different(now, (from, id), &delta, digest, effects)
+            }
             Message::Refused { id, reason } => self.on_refused(now, from, id, reason, effects),
-            Message::Forward { id, place, request, unix_millis, attempt } => {
-                self.on_forward(now, (from, id), (place, *request), (unix_millis, attempt), effects);
+            Message::Forward {
+                id,
+                place,
+                request,
+                unix_millis,
+                attempt,
+            } => {
+                self.on_forward(
+                    now,
+                    (from, id),
+                    (place, *request),
+                    (unix_millis, attempt),
+                    effects,
+                );
             }
-            Message::Forwarded { id, result } => self.on_forwarded(now, (from, id), result, effects),
+            Message::Forwarded { id, result } => {
+                self.on_forwarded(now, (from, id), result, effects)
+            }
             Message::Seen(all) => self.on_seen(now, from, all, effects),
-            Message::Former { place, replica, events } => self.on_former(now, from, place, (replica, &events), effects),
+            Message::Former {
+                place,
+                replica,
+                events,
+            } => self.on_former(now, from, place, (replica, &events), effects),
             Message::Ask { place, ask } => self.on_ask(from, place, &ask, effects),
-            Message::Repair { place, delta, answers } => {
-                self.on_repair(now, from, (place, &delta), answers.map(|answers| *answers), effects);
+            Message::Repair {
+                place,
+                delta,
+                answers,
+            } => {
+                self.on_repair(
+                    now,
+                    from,
+                    (place, &delta),
+                    answers.map(|answers| *answers),
+                    effects,
+                );
             }
-            Message::Behind { place, range, name } => self.on_behind(now, from, (place, range), name, effects),
-            Message::Pull { place, stream, range, after } => self.on_pull(from, place, (stream, &range, after), effects),
-            Message::Chunk { place, stream, piece } => self.on_chunk(now, from, place, (stream, piece), effects),
-            Message::Lapsed { id, place, keys } => self.on_lapsed(now, from, (id, place), &keys, effects),
-            Message::LapsedToo { id, lapsed } => self.on_lapsed_too(now, from, id, &lapsed, effects),
-            Message::Hint { owner, place, delta } => self.on_hint(owner, place, &delta),
+            Message::Behind { place, range, name } => {
+                self.on_behind(now, from, (place, range), name, effects)
+            }
+            Message::Pull {
+                place,
+                stream,
+                range,
+                after,
+            } => self.on_pull(from, place, (stream, &range, after), effects),
+            Message::Chunk {
+                place,
+                stream,
+                piece,
+            } => self.on_chunk(now, from, place, (stream, piece), effects),
+            Message::Lapsed { id, place, keys } => {
+                self.on_lapsed(now, from, (id, place), &keys, effects)
+            }
+            Message::LapsedToo { id, lapsed } => {
+                self.on_lapsed_too(now, from, id, &lapsed, effects)
+            }
+            Message::Hint {
+                owner,
+                place,
+                delta,
+            } => self.on_hint(owner, place, &delta),
         }
     }
 
@@ -294,11 +406,19 @@ impl Dynamo {
         }
         self.place_replicas();
         self.healing.drop_hints_of_strangers(topology);
-        self.flights.forwards.keep(|node| topology.nodes.contains_key(node));
+        self.flights
+            .forwards
+            .keep(|node| topology.nodes.contains_key(node));
         self.reroute_flights(now, effects);
         if !std::mem::replace(&mut self.standing.started, true) {
-            effects.push(Effect::Arm { after: self.config.anti_entropy_every, timer: Timer::AntiEntropy });
-            effects.push(Effect::Arm { after: self.config.reap_every, timer: Timer::Reap });
+            effects.push(Effect::Arm {
+                after: self.config.anti_entropy_every,
+                timer: Timer::AntiEntropy,
+            });
+            effects.push(Effect::Arm {
+                after: self.config.reap_every,
+                timer: Timer::Reap,
+            });
             self.doubt_clock(now, effects);
         }
         self.on_anti_entropy(now, effects);
@@ -330,7 +450,10 @@ impl Dynamo {
     fn keep_sweeping(&mut self, effects: &mut Vec<Effect>) {
         let wanted = self.flights.len() > 0 || !self.waiters.is_empty() || self.is_in_doubt();
         if wanted && !std::mem::replace(&mut self.standing.sweeping, true) {
-            effects.push(Effect::Arm { after: SWEEP_EVERY, timer: Timer::Sweep });
+            effects.push(Effect::Arm {
+                after: SWEEP_EVERY,
+                timer: Timer::Sweep,
+            });
         }
     }
 
@@ -340,10 +463,18 @@ impl Dynamo {
         }
         let mut waiters = std::mem::take(&mut self.waiters);
         waiters.retain(|waiter| {
-            let known = waiter.receipts.iter().map(|receipt| self.known_elsewhere(receipt)).min().unwrap_or(0);
+            let known = waiter
+                .receipts
+                .iter()
+                .map(|receipt| self.known_elsewhere(receipt))
+                .min()
+                .unwrap_or(0);
             let done = known >= waiter.replicas || now.monotonic >= waiter.deadline;
             if done {
-                effects.push(Effect::Waited { ticket: waiter.ticket, replicas: known });
+                effects.push(Effect::Waited {
+                    ticket: waiter.ticket,
+                    replicas: known,
+                });
             }
             !done
         });
@@ -352,10 +483,17 @@ impl Dynamo {
 
     /// How many other holders of the partition are known to have the event.
     fn known_elsewhere(&self, receipt: &Receipt) -> u32 {
-        let Some(replica) = self.replicas.get(&(receipt.keyspace, receipt.partition)) else { return 0 };
-        let holders =
-            self.routes.placement(receipt.keyspace, receipt.partition).map_or_else(Vec::new, quorate_control::topology::Placement::holders);
-        holders.into_iter().filter(|node| *node != self.seat.me && replica.knows(*node, receipt.dot)).count() as u32
+        let Some(replica) = self.replicas.get(&(receipt.keyspace, receipt.partition)) else {
+            return 0;
+        };
+        let holders = self
+            .routes
+            .placement(receipt.keyspace, receipt.partition)
+            .map_or_else(Vec::new, quorate_control::topology::Placement::holders);
+        holders
+            .into_iter()
+            .filter(|node| *node != self.seat.me && replica.knows(*node, receipt.dot))
+            .count() as u32
     }
 
     /// The replica of a place.
@@ -371,10 +509,12 @@ impl Dynamo {
         Some(replica)
     }
 
-    /// Joins what another node says; false if there is no such replica here. What is data of some replica must become data of all, so nothing is
-    /// refused for its stamp: a stamp from the future moves no clock, and any write that sees it takes its place.
+    /// Joins what another node says; false if there is no such replica here. What is data of some
+    /// replica must become data of all, so nothing is refused for its stamp: a stamp from the
+    /// future moves no clock, and any write that sees it takes its place.
     fn join(&mut self, now: Now, place: Place, delta: &Delta) -> bool {
-        let far_ahead = latest_stamp(delta).is_some_and(|latest| self.clocks.hybrid.observe(now, latest).is_err());
+        let far_ahead = latest_stamp(delta)
+            .is_some_and(|latest| self.clocks.hybrid.observe(now, latest).is_err());
         if far_ahead && planted::DRIFT_BLOCKS_REPAIR.is_planted() {
             return false;
         }
@@ -391,11 +531,16 @@ impl Dynamo {
 
     /// Whether there is room for what another node says: on a full disk only for what removes.
     fn has_room_for(&self, place: Place, delta: &Delta) -> bool {
-        let grows = || self.replicas.get(&(place.keyspace, place.partition)).is_some_and(|replica| replica.grows_by(delta));
+        let grows = || {
+            self.replicas
+                .get(&(place.keyspace, place.partition))
+                .is_some_and(|replica| replica.grows_by(delta))
+        };
         !self.standing.disk_full || !grows()
     }
 
-    /// All changes of replicas since the last call, to be applied to the store as one batch before the effects so far are released.
+    /// All changes of replicas since the last call, to be applied to the store as one batch before
+    /// the effects so far are released.
     pub fn drain(&mut self) -> Batch {
         let mut batch = std::mem::take(&mut self.places.disk);
         for place in std::mem::take(&mut self.dirty) {
@@ -408,16 +553,18 @@ impl Dynamo {
 
     /// Figures of every replica of this core.
     pub fn summaries(&self) -> Vec<ReplicaSummary> {
-        let summary = |(&(keyspace, partition), replica): (&(KeyspaceId, Partition), &Replica)| ReplicaSummary {
-            keyspace,
-            partition,
-            rows: replica.row_count(),
-            recent: replica.recent_count() as u64,
-            residuals: replica.residual_count() as u64,
-            context: context_hash(replica.context()),
-            digest: replica.digest(),
-            filling: replica.filling(),
-            quarantined: replica.is_quarantined(),
+        let summary = |(&(keyspace, partition), replica): (&(KeyspaceId, Partition), &Replica)| {
+            ReplicaSummary {
+                keyspace,
+                partition,
+                rows: replica.row_count(),
+                recent: replica.recent_count() as u64,
+                residuals: replica.residual_count() as u64,
+                context: context_hash(replica.context()),
+                digest: replica.digest(),
+                filling: replica.filling(),
+                quarantined: replica.is_quarantined(),
+            }
         };
         self.replicas.iter().map(summary).collect()
     }
@@ -441,17 +588,28 @@ impl Dynamo {
 /// The latest stamp in a delta.
 fn latest_stamp(delta: &Delta) -> Option<Hlc> {
     let rows = delta.parts.iter().flat_map(|part| &part.rows);
-    rows.flat_map(|(_, row)| row.iter()).filter_map(|(_, payload)| payload.stamp()).max()
+    rows.flat_map(|(_, row)| row.iter())
+        .filter_map(|(_, payload)| payload.stamp())
+        .max()
 }
 
 /// Equal contexts have equal bytes, so equal hashes.
 fn context_hash(context: &CausalContext) -> u128 {
-    xxh3_128(&postcard::to_stdvec(context).expect("invariant: a context always has a postcard form"))
+    xxh3_128(
+        &postcard::to_stdvec(context).expect("invariant: a context always has a postcard form"),
+    )
 }
 
 /// What a client that wrote is told, with the receipt of the write.
 fn written(reply: crate::op::Reply, place: Place, dot: Dot) -> Answer {
-    Answer { reply, receipt: Some(Receipt { keyspace: place.keyspace, partition: place.partition, dot }) }
+    Answer {
+        reply,
+        receipt: Some(Receipt {
+            keyspace: place.keyspace,
+            partition: place.partition,
+            dot,
+        }),
+    }
 }
 
 type Outcome = Result<Answer, RequestError>;

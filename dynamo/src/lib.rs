@@ -1,7 +1,8 @@
 //! Partitions, quorums and repair: the leaderless data plane of Quorate, pure.
 //!
-//! [`Dynamo`] is the core: [`Input`](protocol::Input)s in, [`Effect`](protocol::Effect)s out, time as an argument, the disk as batches to apply.
-//! [`replica::Replica`] is what it replicates, [`preference`] decides whom a request asks, [`op`] is what clients may say.
+//! [`Dynamo`] is the core: [`Input`](protocol::Input)s in, [`Effect`](protocol::Effect)s out, time
+//! as an argument, the disk as batches to apply. [`replica::Replica`] is what it replicates,
+//! [`preference`] decides whom a request asks, [`op`] is what clients may say.
 
 mod core;
 

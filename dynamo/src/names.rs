@@ -4,15 +4,18 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// Names a request of this node's own faces; the driver chooses it and finds it in [`Effect::Reply`](crate::protocol::Effect::Reply).
+/// Names a request of this node's own faces; the driver chooses it and finds it in
+/// [`Effect::Reply`](crate::protocol::Effect::Reply).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// Names one question between two cores; the answer carries it back. **Invariant:** no two questions have the same name, whatever life they were
-/// asked in, so an answer to any other question is recognised. A flight that asks something else takes another name.
+/// Names one question between two cores; the answer carries it back. **Invariant:** no two
+/// questions have the same name, whatever life they were asked in, so an answer to any other
+/// question is recognised. A flight that asks something else takes another name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FlightId {
-    /// The asking core's number within its node, by which the driver of a node with several cores routes the answer.
+    /// The asking core's number within its node, by which the driver of a node with several cores
+    /// routes the answer.
     pub core: u8,
     /// The life that the asking node is in: [`Seat::life`](crate::Seat::life).
     pub life: u64,
@@ -20,9 +23,10 @@ pub struct FlightId {
     pub number: u64,
 }
 
-/// A client's own name for one change, given again when it asks again because it does not know what became of the first time. 1 to
-/// [`BYTES_MAX`](Self::BYTES_MAX) bytes of any kind that no other change of any client has: sixteen random ones, or a client's own sixteen with a
-/// sequence number behind them.
+/// A client's own name for one change, given again when it asks again because it does not know what
+/// became of the first time. 1 to [`BYTES_MAX`](Self::BYTES_MAX) bytes of any kind that no other
+/// change of any client has: sixteen random ones, or a client's own sixteen with a sequence number
+/// behind them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(Bytes);
 
@@ -36,7 +40,8 @@ impl RequestId {
         id.is_valid().then_some(id)
     }
 
-    /// The name of the part `number` of a command that makes several changes, so that two of one key are two. The first has the command's own.
+    /// The name of the part `number` of a command that makes several changes, so that two of one
+    /// key are two. The first has the command's own.
     #[must_use]
     pub fn part(&self, number: usize) -> Self {
         if number == 0 {

@@ -1,4 +1,5 @@
-//! What a client may ask of the data plane, and what it is told. The faces translate their own words into these.
+//! What a client may ask of the data plane, and what it is told. The faces translate their own
+//! words into these.
 
 use std::time::Duration;
 
@@ -14,18 +15,20 @@ use crate::protocol::{Refusal, RequestId};
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
 /// The longest value, element or field, in bytes.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The most bytes that the rows which one request makes, removes or asks about may have together, each with the key in its name. Guess: a million
-/// short elements go in one command, and what comes of them stays far below what a message may carry.
+/// The most bytes that the rows which one request makes, removes or asks about may have together,
+/// each with the key in its name. Guess: a million short elements go in one command, and what comes
+/// of them stays far below what a message may carry.
 pub const OUTCOME_BYTES_MAX: usize = 128 * 1024 * 1024;
 
-/// The most concurrent values of one string that a write with a token may leave. Together they are no longer than one value may be. Riak refuses
-/// at as many.
+/// The most concurrent values of one string that a write with a token may leave. Together they are
+/// no longer than one value may be. Riak refuses at as many.
 pub const SIBLINGS_MAX: usize = 100;
 
 /// How much the values of one key may come to. Nodes of one cluster have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of a value, an element, a field, and of all that one request brings beside its key. Default [`VALUE_BYTES_MAX`], and no more.
+    /// Bytes of a value, an element, a field, and of all that one request brings beside its key.
+    /// Default [`VALUE_BYTES_MAX`], and no more.
     pub value_bytes: usize,
     /// Concurrent values that a write with a token may leave. Default [`SIBLINGS_MAX`].
     pub siblings: usize,
@@ -33,7 +36,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { value_bytes: VALUE_BYTES_MAX, siblings: SIBLINGS_MAX }
+        Self {
+            value_bytes: VALUE_BYTES_MAX,
+            siblings: SIBLINGS_MAX,
+        }
     }
 }
 
@@ -50,8 +56,9 @@ pub struct Request {
     pub timeout: Duration,
     /// The datacenter that `LOCAL_*` levels mean: that of the node which the client talks to.
     pub datacenter: Datacenter,
-    /// The client's name for the change, if it wants it done once however often it asks; of no meaning for reads and for whole partitions. Not
-    /// possible for [`Mutation::GetDelete`], whose answer is not kept.
+    /// The client's name for the change, if it wants it done once however often it asks; of no
+    /// meaning for reads and for whole partitions. Not possible for [`Mutation::GetDelete`], whose
+    /// answer is not kept.
     pub id: Option<RequestId>,
 }
 
@@ -79,7 +86,8 @@ pub enum Query {
     Kind,
     /// When the key expires: [`Reply::Expiry`].
     Expiry,
-    /// All elements of the set, in an order of the replica's own that equal replicas share: [`Reply::List`].
+    /// All elements of the set, in an order of the replica's own that equal replicas share:
+    /// [`Reply::List`].
     Members,
     /// How many elements the set has: [`Reply::Integer`].
     Cardinality,
@@ -87,11 +95,13 @@ pub enum Query {
     Contains(Vec<Bytes>),
     /// The value of each of these fields of the hash: [`Reply::Values`].
     Fields(Vec<Bytes>),
-    /// All fields and values of the hash, in an order of the replica's own that equal replicas share: [`Reply::Pairs`].
+    /// All fields and values of the hash, in an order of the replica's own that equal replicas
+    /// share: [`Reply::Pairs`].
     Entries,
     /// How many fields the hash has: [`Reply::Integer`].
     FieldCount,
-    /// All concurrent values of the string with the causal token that covers them: [`Reply::Siblings`].
+    /// All concurrent values of the string with the causal token that covers them:
+    /// [`Reply::Siblings`].
     Siblings,
 }
 
@@ -105,7 +115,8 @@ pub enum Mutation {
         /// What becomes of the key's expiry.
         expiry: SetExpiry,
     },
-    /// As `Set`, but drops only what `token` covers, so that concurrent values stay as siblings: [`Reply::Done`].
+    /// As `Set`, but drops only what `token` covers, so that concurrent values stay as siblings:
+    /// [`Reply::Done`].
     SetWith {
         /// The new value.
         value: Bytes,
@@ -114,19 +125,21 @@ pub enum Mutation {
     },
     /// Appends to the string: [`Reply::Integer`], its new length.
     Append(Bytes),
-    /// Adds to the counter: [`Reply::Integer`], its new value as this replica sees it, or the end of the range that it lies beyond: replicas that
-    /// counted apart can have pushed the sum out of it.
+    /// Adds to the counter: [`Reply::Integer`], its new value as this replica sees it, or the end
+    /// of the range that it lies beyond: replicas that counted apart can have pushed the sum out of
+    /// it.
     Increment(i64),
     /// Removes the key, all kinds: [`Reply::Integer`], 1 if something was there.
     Delete,
     /// Removes the string and answers what it was: [`Reply::Value`] or [`Reply::Nil`].
     GetDelete,
-    /// Lets the key expire at this Unix time in milliseconds: [`Reply::Integer`], 1 if the key exists.
+    /// Lets the key expire at this Unix time in milliseconds: [`Reply::Integer`], 1 if the key
+    /// exists.
     ExpireAt(u64),
     /// Takes the expiry away: [`Reply::Integer`], 1 if there was one.
     Persist,
-    /// Removes the key if its expiry was more than this many milliseconds ago: [`Reply::Integer`]. Only the reaper says this, after a quorum's
-    /// clocks have agreed.
+    /// Removes the key if its expiry was more than this many milliseconds ago: [`Reply::Integer`].
+    /// Only the reaper says this, after a quorum's clocks have agreed.
     Lapse {
         /// How far the clocks of those that agreed may be apart.
         margin: u64,
@@ -146,15 +159,27 @@ pub enum Mutation {
 impl Mutation {
     /// Whether what it writes is stamped by the executing node's clock.
     pub fn stamps(&self) -> bool {
-        matches!(self, Self::Set { .. } | Self::SetWith { .. } | Self::Append(_) | Self::ExpireAt(_) | Self::Persist | Self::SetFields(_))
+        matches!(
+            self,
+            Self::Set { .. }
+                | Self::SetWith { .. }
+                | Self::Append(_)
+                | Self::ExpireAt(_)
+                | Self::Persist
+                | Self::SetFields(_)
+        )
     }
 
     /// Whether it adds to what a key holds, without a look at what others have of it.
     pub fn adds(&self) -> bool {
-        matches!(self, Self::Add(_) | Self::SetFields(_) | Self::Increment(_) | Self::IncrementField(..))
+        matches!(
+            self,
+            Self::Add(_) | Self::SetFields(_) | Self::Increment(_) | Self::IncrementField(..)
+        )
     }
 
-    /// Whether the mutation's meaning lies in what it drops, so that it must first see what a quorum has (two rounds instead of one).
+    /// Whether the mutation's meaning lies in what it drops, so that it must first see what a
+    /// quorum has (two rounds instead of one).
     pub fn observes(&self) -> bool {
         matches!(
             self,
@@ -184,7 +209,8 @@ pub enum SetExpiry {
 /// Operations on a whole partition at one replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartitionOp {
-    /// Up to `count` live keys after `after`, in an order of the partition's own that never changes: [`Reply::Keys`].
+    /// Up to `count` live keys after `after`, in an order of the partition's own that never
+    /// changes: [`Reply::Keys`].
     Scan {
         /// The last key already seen.
         after: Option<Bytes>,
@@ -193,11 +219,13 @@ pub enum PartitionOp {
     },
     /// How many live keys: [`Reply::Integer`].
     Count,
-    /// Removes every key that this replica has seen, once it has what the replicas of the level have: [`Reply::Done`].
+    /// Removes every key that this replica has seen, once it has what the replicas of the level
+    /// have: [`Reply::Done`].
     Clear,
 }
 
-/// What a key holds. When concurrent writers made different kinds, all stay, and the first in this order is the one shown.
+/// What a key holds. When concurrent writers made different kinds, all stay, and the first in this
+/// order is the one shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A register or counter.
@@ -299,9 +327,11 @@ pub enum RequestError {
         /// The bound.
         max: u64,
     },
-    /// So many concurrent values would stay beside the new one. Not applied: read, resolve, and write with the token that came with them; a write
-    /// without a token takes the place of all.
-    #[error("{count} concurrent values of {bytes} bytes are more than is allowed: read and resolve them first")]
+    /// So many concurrent values would stay beside the new one. Not applied: read, resolve, and
+    /// write with the token that came with them; a write without a token takes the place of all.
+    #[error(
+        "{count} concurrent values of {bytes} bytes are more than is allowed: read and resolve them first"
+    )]
     Siblings {
         /// How many there would be.
         count: u64,
@@ -311,10 +341,14 @@ pub enum RequestError {
     /// The causal token is not one that this cluster made. Not applied.
     #[error("the causal token is not valid")]
     BadToken,
-    /// The replicas that the level asks have not seen all that the token covers, so it cannot be overwritten yet. Not applied.
-    #[error("the replicas of this level have not seen all that the token covers; try again, or read again")]
+    /// The replicas that the level asks have not seen all that the token covers, so it cannot be
+    /// overwritten yet. Not applied.
+    #[error(
+        "the replicas of this level have not seen all that the token covers; try again, or read again"
+    )]
     Unseen,
-    /// The request id is empty or longer than [`RequestId::BYTES_MAX`], or the change is one that takes none. Not applied.
+    /// The request id is empty or longer than [`RequestId::BYTES_MAX`], or the change is one that
+    /// takes none. Not applied.
     #[error("a request id is 1 to 32 bytes, and GETDEL takes none")]
     BadRequestId,
     /// The key begins as those do under which nodes remember requests. Not applied.
@@ -356,7 +390,8 @@ pub enum RequestError {
         required: u32,
         /// The replicas that were asked and did not answer.
         missing: Vec<NodeId>,
-        /// Whether the write may have taken effect and may still spread. False for reads and for writes that never began.
+        /// Whether the write may have taken effect and may still spread. False for reads and for
+        /// writes that never began.
         may_be_applied: bool,
     },
     /// Nodes said that they would not do their part, and why.
@@ -372,10 +407,12 @@ pub enum RequestError {
         refused: Vec<(NodeId, Refusal)>,
         /// The replicas that were asked and did not answer.
         missing: Vec<NodeId>,
-        /// Whether the write may have taken effect and may still spread. False for reads and for writes that never began.
+        /// Whether the write may have taken effect and may still spread. False for reads and for
+        /// writes that never began.
         may_be_applied: bool,
     },
-    /// The keyspace was dropped while the write was under way. It may be applied where the drop is not known yet, and goes with the keyspace.
+    /// The keyspace was dropped while the write was under way. It may be applied where the drop is
+    /// not known yet, and goes with the keyspace.
     #[error("the keyspace was dropped meanwhile")]
     KeyspaceDropped,
     /// The topology changed twice under the request. Not applied.
@@ -387,23 +424,28 @@ pub enum RequestError {
     /// The node is stopping or its disk failed. A write may be applied.
     #[error("the node is stopping")]
     Stopping,
-    /// The clock of the executing node is off from the others' by more than the bound, and the write would have been stamped by it, or would have
-    /// taken a key for expired. Counters and sets go on, and so do all writes through other nodes. Not applied.
+    /// The clock of the executing node is off from the others' by more than the bound, and the
+    /// write would have been stamped by it, or would have taken a key for expired. Counters and
+    /// sets go on, and so do all writes through other nodes. Not applied.
     #[error("the clock of this node is {} of the others'", crate::refusal::off(*.offset_ms))]
     Clock {
         /// By how many milliseconds it is ahead; less than 0: behind.
         offset_ms: i64,
     },
-    /// The node that the client talks to, or the executing one, has just started, and too few others have told the time to say whether its clock is
-    /// right. Not applied.
-    #[error("this node has just started and has not yet learned from the others whether its clock is right")]
+    /// The node that the client talks to, or the executing one, has just started, and too few
+    /// others have told the time to say whether its clock is right. Not applied.
+    #[error(
+        "this node has just started and has not yet learned from the others whether its clock is right"
+    )]
     ClockUnconfirmed,
-    /// The disk of the executing node did not take what it was given in time; nobody else was asked.
+    /// The disk of the executing node did not take what it was given in time; nobody else was
+    /// asked.
     #[error("the disk of the node has not answered for {millis} ms")]
     DiskSlow {
         /// How long it has kept what it was given first.
         millis: u64,
-        /// Whether the write may have taken effect and may still spread. False for reads and for writes that never began.
+        /// Whether the write may have taken effect and may still spread. False for reads and for
+        /// writes that never began.
         may_be_applied: bool,
     },
     /// The disk of the executing node is (almost) full. Not applied.
@@ -412,12 +454,13 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Whether a write that failed so may nevertheless be, or become, visible. For reads it says nothing.
+    /// Whether a write that failed so may nevertheless be, or become, visible. For reads it says
+    /// nothing.
     pub fn may_be_applied(&self) -> bool {
         match self {
-            Self::TimedOut { may_be_applied, .. } | Self::Refused { may_be_applied, .. } | Self::DiskSlow { may_be_applied, .. } => {
-                *may_be_applied
-            }
+            Self::TimedOut { may_be_applied, .. }
+            | Self::Refused { may_be_applied, .. }
+            | Self::DiskSlow { may_be_applied, .. } => *may_be_applied,
             Self::Stopping | Self::KeyspaceDropped => true,
             _ => false,
         }
@@ -425,9 +468,19 @@ impl RequestError {
 }
 
 impl Op {
-    /// Whether it names a time that was computed from the clock of the node which the client talks to.
+    /// Whether it names a time that was computed from the clock of the node which the client talks
+    /// to.
     pub fn names_time(&self) -> bool {
-        matches!(self, Self::Mutate(_, Mutation::Set { expiry: SetExpiry::At(_), .. } | Mutation::ExpireAt(_)))
+        matches!(
+            self,
+            Self::Mutate(
+                _,
+                Mutation::Set {
+                    expiry: SetExpiry::At(_),
+                    ..
+                } | Mutation::ExpireAt(_)
+            )
+        )
     }
 
     /// Whether it only removes, which is how room is made on a full disk.
@@ -435,12 +488,19 @@ impl Op {
         use Mutation::{Delete, GetDelete, Lapse, Remove, RemoveFields};
         matches!(
             self,
-            Self::Mutate(_, Delete | GetDelete | Lapse { .. } | Remove(_) | RemoveFields(_)) | Self::Partition(_, PartitionOp::Clear)
+            Self::Mutate(
+                _,
+                Delete | GetDelete | Lapse { .. } | Remove(_) | RemoveFields(_)
+            ) | Self::Partition(_, PartitionOp::Clear)
         )
     }
 
-    /// Whether the operation changes anything: it counts in write levels, and its outcome may be unknown.
+    /// Whether the operation changes anything: it counts in write levels, and its outcome may be
+    /// unknown.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::Mutate(..) | Self::Partition(_, PartitionOp::Clear))
+        matches!(
+            self,
+            Self::Mutate(..) | Self::Partition(_, PartitionOp::Clear)
+        )
     }
 }

@@ -85,7 +85,8 @@ quorate_crdt::bugs! {
     MARK_FORGOTTEN = "mark-forgotten": "what a large removal had left on disk is back after a start";
     /// A start takes all that lies in the range of a large removal for what that had left.
     MARK_SWALLOWS_LATER = "mark-swallows-later": "what was written after a large removal is gone after a start";
-    /// What a large removal has left is removed from disk without a look at what lives there by now.
+    /// What a large removal has left is removed from disk without a look at what lives there by
+    /// now.
     REMAINS_OVER_LIVE = "remains-over-live": "what was written after a large removal goes from disk with what that had left";
     /// Removed rows leave the disk so many at a time, however many come.
     REMAINS_WITHOUT_BOUND = "remains-without-bound": "who fills and removes a collection again and again takes all memory";

@@ -1,4 +1,5 @@
-//! Whom a request asks: the replicas of a partition in order of nearness, and what a level needs of them.
+//! Whom a request asks: the replicas of a partition in order of nearness, and what a level needs of
+//! them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +10,8 @@ use quorate_crdt::NodeId;
 
 use crate::consistency::Consistency;
 
-/// Whether a request reads or writes: numeric levels differ, and so do the replica sets during a move.
+/// Whether a request reads or writes: numeric levels differ, and so do the replica sets during a
+/// move.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Counts in the set that is read now.
@@ -18,52 +20,111 @@ pub enum Access {
     Write,
 }
 
-/// Every node of the topology, in the order in which `me` asks them: itself, then its own datacenter before others, then by round trip, then by id.
-pub fn nearest(topology: &Topology, me: NodeId, round_trips: &BTreeMap<NodeId, Duration>) -> Vec<NodeId> {
+/// Every node of the topology, in the order in which `me` asks them: itself, then its own
+/// datacenter before others, then by round trip, then by id.
+pub fn nearest(
+    topology: &Topology,
+    me: NodeId,
+    round_trips: &BTreeMap<NodeId, Duration>,
+) -> Vec<NodeId> {
     let home = topology.datacenter_of(me);
     let mut nodes: Vec<NodeId> = topology.nodes.keys().copied().collect();
     nodes.sort_by_cached_key(|node| {
         let elsewhere = topology.datacenter_of(*node) != home;
-        (*node != me, elsewhere, round_trips.get(node).copied().unwrap_or(Duration::MAX), *node)
+        (
+            *node != me,
+            elsewhere,
+            round_trips.get(node).copied().unwrap_or(Duration::MAX),
+            *node,
+        )
     });
     nodes
 }
 
-/// The nodes that may keep a hint for one that holds a partition and cannot be reached, best first: of those that do not hold it themselves, which
-/// come `nearest` first, the ones in the own datacenter before others, and in each those in racks where nobody holds it.
-pub fn fallbacks(topology: &Topology, placement: &Placement, me: NodeId, nearest: &[NodeId]) -> Vec<NodeId> {
+/// The nodes that may keep a hint for one that holds a partition and cannot be reached, best first:
+/// of those that do not hold it themselves, which come `nearest` first, the ones in the own
+/// datacenter before others, and in each those in racks where nobody holds it.
+pub fn fallbacks(
+    topology: &Topology,
+    placement: &Placement,
+    me: NodeId,
+    nearest: &[NodeId],
+) -> Vec<NodeId> {
     let home = topology.datacenter_of(me);
-    let place = |node: &NodeId| topology.nodes.get(node).map(|info| (&info.datacenter, &info.rack));
+    let place = |node: &NodeId| {
+        topology
+            .nodes
+            .get(node)
+            .map(|info| (&info.datacenter, &info.rack))
+    };
     let holders = placement.holders();
     let taken: BTreeSet<_> = holders.iter().filter_map(place).collect();
-    let mut others: Vec<NodeId> = nearest.iter().copied().filter(|node| !holders.contains(node)).collect();
-    others.sort_by_cached_key(|node| (topology.datacenter_of(*node) != home, place(node).is_some_and(|place| taken.contains(&place))));
+    let mut others: Vec<NodeId> = nearest
+        .iter()
+        .copied()
+        .filter(|node| !holders.contains(node))
+        .collect();
+    others.sort_by_cached_key(|node| {
+        (
+            topology.datacenter_of(*node) != home,
+            place(node).is_some_and(|place| taken.contains(&place)),
+        )
+    });
     others
 }
 
-/// What `level` needs, in each replica set that counts: `QUORUM` is one group a set, `EACH_QUORUM` one a datacenter of each set. `LOCAL_*` means `home`.
-pub fn groups(level: Consistency, access: Access, placement: &Placement, topology: &Topology, home: &str) -> Vec<Group> {
+/// What `level` needs, in each replica set that counts: `QUORUM` is one group a set, `EACH_QUORUM`
+/// one a datacenter of each set. `LOCAL_*` means `home`.
+pub fn groups(
+    level: Consistency,
+    access: Access,
+    placement: &Placement,
+    topology: &Topology,
+    home: &str,
+) -> Vec<Group> {
     let sets = match access {
         Access::Read => placement.readers(),
         Access::Write => placement.writers(),
     };
     let local = |set: &[NodeId]| -> Vec<NodeId> {
-        set.iter().copied().filter(|node| topology.datacenter_of(*node).is_some_and(|datacenter| **datacenter == *home)).collect()
+        set.iter()
+            .copied()
+            .filter(|node| {
+                topology
+                    .datacenter_of(*node)
+                    .is_some_and(|datacenter| **datacenter == *home)
+            })
+            .collect()
     };
     let mut groups = Vec::with_capacity(1);
     for set in sets {
-        let whole = |needed: usize| Group { members: set.to_vec(), needed };
+        let whole = |needed: usize| Group {
+            members: set.to_vec(),
+            needed,
+        };
         match level {
             Consistency::One => groups.push(whole(1)),
             Consistency::Two => groups.push(whole(2)),
             Consistency::Three => groups.push(whole(3)),
             Consistency::Quorum => groups.push(whole(majority(set.len()))),
             Consistency::All => groups.push(whole(set.len())),
-            Consistency::Numeric { read, write } => groups.push(whole(usize::from(if access == Access::Read { read } else { write }))),
-            Consistency::LocalOne => groups.push(Group { members: local(set), needed: 1 }),
+            Consistency::Numeric { read, write } => {
+                groups.push(whole(usize::from(if access == Access::Read {
+                    read
+                } else {
+                    write
+                })))
+            }
+            Consistency::LocalOne => groups.push(Group {
+                members: local(set),
+                needed: 1,
+            }),
             Consistency::LocalQuorum => {
                 let members = local(set);
-                groups.push(Group { needed: majority(members.len()), members });
+                groups.push(Group {
+                    needed: majority(members.len()),
+                    members,
+                });
             }
             Consistency::EachQuorum => groups.extend(by_datacenter(set, topology)),
         }
@@ -74,7 +135,16 @@ pub fn groups(level: Consistency, access: Access, placement: &Placement, topolog
 fn by_datacenter(set: &[NodeId], topology: &Topology) -> Vec<Group> {
     let mut members: BTreeMap<_, Vec<NodeId>> = BTreeMap::new();
     for node in set {
-        members.entry(topology.datacenter_of(*node)).or_default().push(*node);
+        members
+            .entry(topology.datacenter_of(*node))
+            .or_default()
+            .push(*node);
     }
-    members.into_values().map(|members| Group { needed: majority(members.len()), members }).collect()
+    members
+        .into_values()
+        .map(|members| Group {
+            needed: majority(members.len()),
+            members,
+        })
+        .collect()
 }

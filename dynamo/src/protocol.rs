@@ -1,5 +1,5 @@
-//! The five nouns of the data plane's core: [`Config`], [`Input`], [`Message`], [`Timer`], [`Effect`]. The verb is
-//! [`Dynamo::handle`](crate::Dynamo::handle).
+//! The five nouns of the data plane's core: [`Config`], [`Input`], [`Message`], [`Timer`],
+//! [`Effect`]. The verb is [`Dynamo::handle`](crate::Dynamo::handle).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +17,26 @@ use crate::replica::{Cut, Delta, ROWS_AT_ONCE, Range};
 /// What an operator may turn. Every default says where it comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How often a replica tells the others what it has seen, and what it can forget. Default 200 ms (guess: below what a person notices).
+    /// How often a replica tells the others what it has seen, and what it can forget. Default 200
+    /// ms (guess: below what a person notices).
     pub anti_entropy_every: Duration,
-    /// How long a read waits for the replicas it asked before it asks the others too. Default 50 ms, or twice the round trip when that is known to be longer (guess).
+    /// How long a read waits for the replicas it asked before it asks the others too. Default 50
+    /// ms, or twice the round trip when that is known to be longer (guess).
     pub hedge_after: Duration,
     /// How often expired keys are looked for and removed. Default 1 s (guess).
     pub reap_every: Duration,
     /// What is kept for replicas that lag.
     pub recent: RecentBounds,
-    /// Bytes of one chunk when a partition is streamed, and of one repair message. Default 256 KiB (guess: well below the frame limit, large against a header).
+    /// Bytes of one chunk when a partition is streamed, and of one repair message. Default 256 KiB
+    /// (guess: well below the frame limit, large against a header).
     pub chunk_bytes: usize,
-    /// Bytes of hints kept for all absent primaries; beyond it hints are dropped and anti-entropy does the work. Default 64 MiB (guess).
+    /// Bytes of hints kept for all absent primaries; beyond it hints are dropped and anti-entropy
+    /// does the work. Default 64 MiB (guess).
     pub hint_bytes_max: usize,
     /// Requests in flight; beyond it requests are refused as overloaded. Default 100 000 (guess).
     pub flights_max: usize,
-    /// Bytes that requests in flight may have brought; beyond it requests are refused as overloaded. Default 256 MiB (guess).
+    /// Bytes that requests in flight may have brought; beyond it requests are refused as
+    /// overloaded. Default 256 MiB (guess).
     pub flight_bytes_max: usize,
     /// How many rows leave the disk at a time.
     pub removal: Removal,
@@ -39,29 +44,34 @@ pub struct Config {
     pub limits: Limits,
     /// How far a remote clock may be ahead. Default 500 ms (what `CockroachDB` takes).
     pub drift_max: Duration,
-    /// Whether changes are recorded for a disk ([`Dynamo::drain`](crate::Dynamo::drain)). Off for memory-only nodes.
+    /// Whether changes are recorded for a disk ([`Dynamo::drain`](crate::Dynamo::drain)). Off for
+    /// memory-only nodes.
     pub persist: bool,
 }
 
 /// How many events are kept for replicas that lag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecentBounds {
-    /// Per partition; beyond it a lagging replica is filled by streaming. Default 1 000 000 (guess).
+    /// Per partition; beyond it a lagging replica is filled by streaming. Default 1 000 000
+    /// (guess).
     pub events_max: usize,
-    /// Bytes of those of all partitions of this core; beyond it the partitions with the most forget their oldest. Default 128 MiB (guess).
+    /// Bytes of those of all partitions of this core; beyond it the partitions with the most forget
+    /// their oldest. Default 128 MiB (guess).
     pub bytes_max: usize,
 }
 
 /// How rows leave the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// Rows that an event removes together with itself; if it removes more, it leaves a mark, and so many rows go at a time. Default 1 000 (measured:
-    /// some 3 ms).
+    /// Rows that an event removes together with itself; if it removes more, it leaves a mark, and
+    /// so many rows go at a time. Default 1 000 (measured: some 3 ms).
     pub rows_at_once: usize,
-    /// How long it takes until the next of them go. Default 10 ms (guess: a shard spends a third of its time on it).
+    /// How long it takes until the next of them go. Default 10 ms (guess: a shard spends a third of
+    /// its time on it).
     pub every: Duration,
-    /// Rows of a core that are gone and lie on disk: the more there are, the more go at a time, ten times as many in the end; beyond it, an event that
-    /// removes many takes as many from disk as it adds. Default 1 000 000 (guess: some 100 MB of names).
+    /// Rows of a core that are gone and lie on disk: the more there are, the more go at a time, ten
+    /// times as many in the end; beyond it, an event that removes many takes as many from disk as
+    /// it adds. Default 1 000 000 (guess: some 100 MB of names).
     pub waiting_max: usize,
 }
 
@@ -71,12 +81,19 @@ impl Default for Config {
             anti_entropy_every: Duration::from_millis(200),
             hedge_after: Duration::from_millis(50),
             reap_every: Duration::from_secs(1),
-            recent: RecentBounds { events_max: 1_000_000, bytes_max: 128 * 1024 * 1024 },
+            recent: RecentBounds {
+                events_max: 1_000_000,
+                bytes_max: 128 * 1024 * 1024,
+            },
             chunk_bytes: 256 * 1024,
             hint_bytes_max: 64 * 1024 * 1024,
             flights_max: 100_000,
             flight_bytes_max: 256 * 1024 * 1024,
-            removal: Removal { rows_at_once: ROWS_AT_ONCE, every: Duration::from_millis(10), waiting_max: 1_000_000 },
+            removal: Removal {
+                rows_at_once: ROWS_AT_ONCE,
+                every: Duration::from_millis(10),
+                waiting_max: 1_000_000,
+            },
             limits: Limits::default(),
             drift_max: Duration::from_millis(500),
             persist: true,
@@ -87,14 +104,16 @@ impl Default for Config {
 /// What happens to a core.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A client asks. Answered by exactly one [`Effect::Reply`], at the latest a little after the request's timeout.
+    /// A client asks. Answered by exactly one [`Effect::Reply`], at the latest a little after the
+    /// request's timeout.
     Request {
         /// Comes back in the reply.
         ticket: Ticket,
         /// What is asked.
         request: Request,
     },
-    /// A client waits until its writes are known elsewhere. Answered by exactly one [`Effect::Waited`].
+    /// A client waits until its writes are known elsewhere. Answered by exactly one
+    /// [`Effect::Waited`].
     Wait {
         /// Comes back in the answer.
         ticket: Ticket,
@@ -116,7 +135,8 @@ pub enum Input {
     Timer(Timer),
     /// The control plane has decided. Also the first input of every core.
     Topology(Arc<Topology>),
-    /// The failure detector has changed its mind. Nodes are taken as reachable until it says otherwise.
+    /// The failure detector has changed its mind. Nodes are taken as reachable until it says
+    /// otherwise.
     Reachable {
         /// Which node.
         node: NodeId,
@@ -180,17 +200,20 @@ pub enum Effect {
         /// What.
         timer: Timer,
     },
-    /// Tell the control plane that this node has finished a phase of a move (`Command::ReportMove`); repeated until the topology shows it.
+    /// Tell the control plane that this node has finished a phase of a move
+    /// (`Command::ReportMove`); repeated until the topology shows it.
     Report {
         /// The keyspace.
         keyspace: KeyspaceId,
         /// Partitions and the placement epoch each report is about.
         partitions: Vec<(Partition, Epoch)>,
     },
-    /// A replica must not issue events under its id any more: draw a new life number and answer with [`Input::Incarnation`]. Writes to it wait until then.
+    /// A replica must not issue events under its id any more: draw a new life number and answer
+    /// with [`Input::Incarnation`]. Writes to it wait until then.
     NewLife,
-    /// A node's clock, this one's included, has come to be off from the others' by so many milliseconds, or is right again: for the log. Only the
-    /// first core of a node says so, once for each change.
+    /// A node's clock, this one's included, has come to be off from the others' by so many
+    /// milliseconds, or is right again: for the log. Only the first core of a node says so, once
+    /// for each change.
     ClockOff {
         /// Whose clock.
         node: NodeId,
@@ -206,7 +229,8 @@ pub struct Place {
     pub keyspace: KeyspaceId,
     /// The partition.
     pub partition: Partition,
-    /// The epoch of the partition's placement as the sender knows it; a replica that knows another refuses.
+    /// The epoch of the partition's placement as the sender knows it; a replica that knows another
+    /// refuses.
     pub epoch: Epoch,
 }
 
@@ -221,10 +245,12 @@ pub enum Message {
         place: Place,
         /// What to join.
         delta: Arc<Delta>,
-        /// The coordinator's wall clock when it stamped a new write. Of what is data of some replica already, and of writes without stamps, `None`.
+        /// The coordinator's wall clock when it stamped a new write. Of what is data of some
+        /// replica already, and of writes without stamps, `None`.
         stamped_at: Option<u64>,
-        /// Whether it adds to a key what the coordinator did not look at with others: a receiver that knows the key to have expired, which the coordinator
-        /// did not know, answers [`Different`](Self::Different) with what it has, and joins nothing.
+        /// Whether it adds to a key what the coordinator did not look at with others: a receiver
+        /// that knows the key to have expired, which the coordinator did not know, answers
+        /// [`Different`](Self::Different) with what it has, and joins nothing.
         adds: bool,
     },
     /// The delta of `Write` is joined and durable at `replica`.
@@ -245,7 +271,8 @@ pub enum Message {
         ranges: Vec<Range>,
         /// Sum of the digests of the live rows that the asking replica has there.
         digest: u128,
-        /// What the asking replica has seen, if the ranges are large: then only what it lacks is sent.
+        /// What the asking replica has seen, if the ranges are large: then only what it lacks is
+        /// sent.
         context: Option<CausalContext>,
     },
     /// What I have is what you have.
@@ -307,7 +334,8 @@ pub enum Message {
         /// Which question this answers; `None`: it was kept for the receiver.
         answers: Option<Box<Answers>>,
     },
-    /// You lack events that I do not remember one by one, or whose range is too large for a message: pull that range from me.
+    /// You lack events that I do not remember one by one, or whose range is too large for a
+    /// message: pull that range from me.
     Behind {
         /// Which partition.
         place: Place,
@@ -347,12 +375,14 @@ pub enum Message {
         id: FlightId,
         /// The wall clock, in milliseconds since 1970.
         unix_millis: u64,
-        /// The life of the node that tells it: within one, a node notices by itself when its clock jumps.
+        /// The life of the node that tells it: within one, a node notices by itself when its clock
+        /// jumps.
         life: u64,
         /// Whether others have confirmed it since that node started.
         confirmed: bool,
     },
-    /// Has the time of these keys passed by your clock and your rows? Asked before anything is removed because of the time.
+    /// Has the time of these keys passed by your clock and your rows? Asked before anything is
+    /// removed because of the time.
     Lapsed {
         /// Comes back in the answer.
         id: FlightId,
@@ -361,7 +391,8 @@ pub enum Message {
         /// The keys.
         keys: Vec<Bytes>,
     },
-    /// The answer to `Lapsed`. Whoever is being filled, or does not trust its clock, does not answer.
+    /// The answer to `Lapsed`. Whoever is being filled, or does not trust its clock, does not
+    /// answer.
     LapsedToo {
         /// From the question.
         id: FlightId,
@@ -377,8 +408,8 @@ pub enum Message {
         /// What the owner must join.
         delta: Arc<Delta>,
     },
-    /// This is what your former lives have told me that they had seen, and you have not said. If you have not seen it, your disk is
-    /// an older one.
+    /// This is what your former lives have told me that they had seen, and you have not said. If
+    /// you have not seen it, your disk is an older one.
     Former {
         /// Which partition.
         place: Place,
@@ -396,13 +427,14 @@ pub enum Attempt {
     First,
     /// It was sent before.
     Again {
-        /// The life that the receiving node was in, as far as was known, when it was sent first. No earlier life of that node has seen a copy.
+        /// The life that the receiving node was in, as far as was known, when it was sent first. No
+        /// earlier life of that node has seen a copy.
         life: Option<u64>,
     },
 }
 
-/// Names a stream of chunks, or a conversation about what was missed: who asks, in which life, and which of these. An answer to any other is
-/// ignored, or is at least no answer.
+/// Names a stream of chunks, or a conversation about what was missed: who asks, in which life, and
+/// which of these. An answer to any other is ignored, or is at least no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamId {
     /// The life that the asking node is in: [`Seat::life`](crate::Seat::life).
@@ -414,7 +446,8 @@ pub struct StreamId {
 /// Events that a replica lacks, though others have had them for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Comes back in the answers. The same for all questions of one conversation, in which nothing but `after` changes.
+    /// Comes back in the answers. The same for all questions of one conversation, in which nothing
+    /// but `after` changes.
     pub name: StreamId,
     /// What is lacking of what the receiver has said that it has.
     pub events: CausalContext,
@@ -459,7 +492,10 @@ pub struct Piece {
 
 /// One replica's report of what it has seen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(clippy::struct_excessive_bools, reason = "five facts that are true or not, each on its own")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "five facts that are true or not, each on its own"
+)]
 pub struct Seen {
     /// Which partition, and the placement the replica is fenced by.
     pub place: Place,
@@ -467,21 +503,25 @@ pub struct Seen {
     pub replica: ReplicaId,
     /// Everything it has seen.
     pub context: CausalContext,
-    /// Events that it knows of in some ranges only, and that no stream under way may bring. Empty in the steady state.
+    /// Events that it knows of in some ranges only, and that no stream under way may bring. Empty
+    /// in the steady state.
     pub beyond: CausalContext,
     /// Digest of its live rows.
     pub digest: u128,
-    /// Whether it is still being filled: it has what it says, but may have forgotten what it acknowledged.
+    /// Whether it is still being filled: it has what it says, but may have forgotten what it
+    /// acknowledged.
     pub filling: bool,
     /// Whether it has more than it says: slices of a stream that is under way.
     pub partial: bool,
-    /// Whether its rows say just what its context says, so that one with the same context must have the same digest.
+    /// Whether its rows say just what its context says, so that one with the same context must have
+    /// the same digest.
     pub exact: bool,
     /// Whether it asks the receiver what its former lives had seen.
     pub waking: bool,
 }
 
-/// What messages are for. Whatever is not for a request is bulk that may wait behind requests (the transport's repair class).
+/// What messages are for. Whatever is not for a request is bulk that may wait behind requests (the
+/// transport's repair class).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
     /// Somebody waits for it.
@@ -548,14 +588,24 @@ impl Message {
         }
     }
 
-    /// Splits a [`Route::Many`] message by core; `core_of` tells the core of a partition. Any other message goes to core 0.
+    /// Splits a [`Route::Many`] message by core; `core_of` tells the core of a partition. Any other
+    /// message goes to core 0.
     pub fn split(self, core_of: impl Fn(KeyspaceId, Partition) -> u8) -> Vec<(u8, Self)> {
-        let Self::Seen(all) = self else { return vec![(0, self)] };
-        let mut by_core: std::collections::BTreeMap<u8, Vec<Seen>> = std::collections::BTreeMap::new();
+        let Self::Seen(all) = self else {
+            return vec![(0, self)];
+        };
+        let mut by_core: std::collections::BTreeMap<u8, Vec<Seen>> =
+            std::collections::BTreeMap::new();
         for seen in all {
-            by_core.entry(core_of(seen.place.keyspace, seen.place.partition)).or_default().push(seen);
+            by_core
+                .entry(core_of(seen.place.keyspace, seen.place.partition))
+                .or_default()
+                .push(seen);
         }
-        by_core.into_iter().map(|(core, seen)| (core, Self::Seen(seen))).collect()
+        by_core
+            .into_iter()
+            .map(|(core, seen)| (core, Self::Seen(seen)))
+            .collect()
     }
 
     /// The question that this is, if somebody waits for its answer.
@@ -593,7 +643,9 @@ impl Message {
             | Self::Forwarded { .. }
             | Self::Clock { .. }
             | Self::Time { .. } => Purpose::Request,
-            Self::Seen(_) | Self::Former { .. } | Self::Lapsed { .. } | Self::LapsedToo { .. } => Purpose::Report,
+            Self::Seen(_) | Self::Former { .. } | Self::Lapsed { .. } | Self::LapsedToo { .. } => {
+                Purpose::Report
+            }
             Self::Ask { .. } | Self::Repair { .. } | Self::Behind { .. } => Purpose::Repair,
             Self::Pull { .. } | Self::Chunk { .. } => Purpose::Stream,
             Self::Hint { .. } => Purpose::Hint,
@@ -620,6 +672,7 @@ pub struct ReplicaSummary {
     pub digest: u128,
     /// Whether it is still being filled.
     pub filling: bool,
-    /// Whether another holder with an equal context has other rows, and no majority agrees with this one: it is not read.
+    /// Whether another holder with an equal context has other rows, and no majority agrees with
+    /// this one: it is not read.
     pub quarantined: bool,
 }

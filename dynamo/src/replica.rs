@@ -1,12 +1,14 @@
 //! One node's copy of one partition: a causal map from rows to dotted entries under one context.
 //!
-//! Everything that changes a replica from outside goes through [`Replica::join`]: replication, read repair, handoff, anti-entropy, filling
-//! of a new replica. Everything that a client changes goes through a [`Write`], whose delta the other replicas join.
+//! Everything that changes a replica from outside goes through [`Replica::join`]: replication, read
+//! repair, handoff, anti-entropy, filling of a new replica. Everything that a client changes goes
+//! through a [`Write`], whose delta the other replicas join.
 //!
-//! The rules are those of node-wide dotted clocks (Gonçalves, Almeida, Baquero, Fonte: "Concise server-wide causality management for
-//! eventually consistent data stores", 2015; "`DottedDB`: anti-entropy without Merkle trees, deletes without tombstones", SRDS 2017) and of
-//! dot stores (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7), with residuals added: see
-//! `docs/adr/0003-one-context-per-partition-replica.md`.
+//! The rules are those of node-wide dotted clocks (Gonçalves, Almeida, Baquero, Fonte: "Concise
+//! server-wide causality management for eventually consistent data stores", 2015; "`DottedDB`:
+//! anti-entropy without Merkle trees, deletes without tombstones", SRDS 2017) and of dot stores
+//! (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7),
+//! with residuals added: see `docs/adr/0003-one-context-per-partition-replica.md`.
 
 mod delta;
 mod erased;
@@ -56,13 +58,15 @@ use trust::Trust;
 
 use crate::planted;
 
-/// While no more residuals than this are held, each join looks whether they are still needed; beyond it, only ticks do. Guess.
+/// While no more residuals than this are held, each join looks whether they are still needed;
+/// beyond it, only ticks do. Guess.
 const RESIDUALS_CHECKED_AT_ONCE: usize = 8;
 
 /// A partition replica. Pure: no clock, no disk, no network.
 ///
-/// **Invariants:** every live entry's dot is in the context or in a residual over its row; a dot of `recent` is in the context; own dots
-/// have no gaps. **Law:** two replicas with equal contexts and no residuals have equal rows.
+/// **Invariants:** every live entry's dot is in the context or in a residual over its row; a dot of
+/// `recent` is in the context; own dots have no gaps. **Law:** two replicas with equal contexts and
+/// no residuals have equal rows.
 #[derive(Clone, Debug)]
 pub struct Replica {
     id: ReplicaId,
@@ -77,7 +81,8 @@ pub struct Replica {
     trust: Trust,
     /// Whether the replica is still being filled: it must neither be read nor copied from.
     filling: bool,
-    /// The placement's epoch when this replica was last placed here. No topology up to it says anything about the replica.
+    /// The placement's epoch when this replica was last placed here. No topology up to it says
+    /// anything about the replica.
     placed: Epoch,
     life: Life,
     journal: Journal,
@@ -120,13 +125,19 @@ impl Replica {
 
     /// Sum of the digests of the live rows in each of the ranges.
     pub fn digest_of(&self, ranges: &[Range]) -> u128 {
-        ranges.iter().map(|range| self.rows.digest_of(range)).fold(0, u128::wrapping_add)
+        ranges
+            .iter()
+            .map(|range| self.rows.digest_of(range))
+            .fold(0, u128::wrapping_add)
     }
 
     /// The latest stamp of any live entry.
     pub fn latest_stamp(&self) -> Hlc {
         let rows = self.rows.keys_after(None).flat_map(|(_, rows)| rows.iter());
-        rows.flat_map(|(_, _, row)| row.iter()).filter_map(|(_, payload)| payload.stamp()).max().unwrap_or_default()
+        rows.flat_map(|(_, _, row)| row.iter())
+            .filter_map(|(_, payload)| payload.stamp())
+            .max()
+            .unwrap_or_default()
     }
 
     /// Live rows.
@@ -164,12 +175,14 @@ impl Replica {
         self.rows.keys_after(after)
     }
 
-    /// Keys whose expiry is at or before `unix_millis`, and those of which nothing but an expiry is left.
+    /// Keys whose expiry is at or before `unix_millis`, and those of which nothing but an expiry is
+    /// left.
     pub fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
         self.rows.expired(unix_millis)
     }
 
-    /// The one door: takes in what another replica says. Idempotent, commutative and associative with every other delta. Returns whether rows changed.
+    /// The one door: takes in what another replica says. Idempotent, commutative and associative
+    /// with every other delta. Returns whether rows changed.
     pub fn join(&mut self, delta: &Delta) -> bool {
         self.heed_own_events(delta);
         let mut changed = false;
@@ -177,17 +190,26 @@ impl Replica {
             changed |= self.join_rows(part, delta);
         }
         for part in &delta.parts {
-            // What lives in a slice is known by the residual of the slice: settling it one by one would tear the context into as many runs.
+            // What lives in a slice is known by the residual of the slice: settling it one by one
+            // would tear the context into as many runs.
             if !matches!(part.range, Range::Slice { .. }) {
-                for (name, row) in part.rows.iter().filter(|(name, _)| part.range.contains(name)) {
-                    row.iter().for_each(|(dot, _)| self.settle(dot, || Range::Row(name.clone())));
+                for (name, row) in part
+                    .rows
+                    .iter()
+                    .filter(|(name, _)| part.range.contains(name))
+                {
+                    row.iter()
+                        .for_each(|(dot, _)| self.settle(dot, || Range::Row(name.clone())));
                 }
             }
-            part.settled.iter().for_each(|dot| self.settle(*dot, || part.range.clone()));
+            part.settled
+                .iter()
+                .for_each(|dot| self.settle(*dot, || part.range.clone()));
         }
         for part in &delta.parts {
             if planted::RESIDUAL_SKIPPED.is_planted()
-                || (planted::ADOPT_AT_THE_END.is_planted() && matches!(part.range, Range::Slice { .. }))
+                || (planted::ADOPT_AT_THE_END.is_planted()
+                    && matches!(part.range, Range::Slice { .. }))
             {
                 continue;
             }
@@ -199,23 +221,34 @@ impl Replica {
         if self.residuals.len() <= RESIDUALS_CHECKED_AT_ONCE {
             self.strip();
         }
-        if delta.parts.iter().any(|part| matches!(part.range, Range::Slice { .. })) {
+        if delta
+            .parts
+            .iter()
+            .any(|part| matches!(part.range, Range::Slice { .. }))
+        {
             self.residuals.unsettled = self.residuals.has_slices();
         }
         changed
     }
 
-    /// Row by row in the part's range: keep what both have, keep mine that they have not seen, take theirs that I have not seen.
+    /// Row by row in the part's range: keep what both have, keep mine that they have not seen, take
+    /// theirs that I have not seen.
     fn join_rows(&mut self, part: &Part, delta: &Delta) -> bool {
         let empty = Row::new();
         let mut changed = self.drop_seen(part, &delta.context);
-        // Then the part's own rows, and mine that it lacks; a row is joined on its own, so the order does not matter.
-        for (name, theirs) in part.rows.iter().filter(|(name, _)| part.range.contains(name)) {
+        // Then the part's own rows, and mine that it lacks; a row is joined on its own, so the
+        // order does not matter.
+        for (name, theirs) in part
+            .rows
+            .iter()
+            .filter(|(name, _)| part.range.contains(name))
+        {
             changed |= self.join_row(name, theirs, delta);
         }
         let alone = matches!(part.range, Range::Row(_)) && !part.rows.is_empty();
         if !alone {
-            let named: std::collections::BTreeSet<&RowKey> = part.rows.iter().map(|(name, _)| name).collect();
+            let named: std::collections::BTreeSet<&RowKey> =
+                part.rows.iter().map(|(name, _)| name).collect();
             for name in self.rows.names_in(&part.range) {
                 if !named.contains(&name) {
                     changed |= self.join_row(&name, &empty, delta);
@@ -232,7 +265,10 @@ impl Replica {
         self.rows.update(name, |row| {
             let changed = row.join(theirs, &mine, &remote);
             if planted::PAYLOAD_DECIDES.is_planted() {
-                let winner = row.iter().map(|(dot, payload)| (format!("{payload:?}"), dot)).max();
+                let winner = row
+                    .iter()
+                    .map(|(dot, payload)| (format!("{payload:?}"), dot))
+                    .max();
                 row.retain(|dot, _| winner.as_ref().is_some_and(|(_, best)| *best == dot));
             }
             if changed {
@@ -242,19 +278,33 @@ impl Replica {
         })
     }
 
-    /// Whether joining this takes room: something lives in it that has not been seen here. What remembers requests is bounded and not counted.
+    /// Whether joining this takes room: something lives in it that has not been seen here. What
+    /// remembers requests is bounded and not counted.
     pub fn grows_by(&self, delta: &Delta) -> bool {
-        let mut rows = delta.parts.iter().flat_map(|part| &part.rows).filter(|(name, _)| name.kind != RowKind::Request);
+        let mut rows = delta
+            .parts
+            .iter()
+            .flat_map(|part| &part.rows)
+            .filter(|(name, _)| name.kind != RowKind::Request);
         rows.any(|(name, row)| {
             let held = self.rows.get(name);
-            row.iter().any(|(dot, _)| !self.context.contains(dot) && held.is_none_or(|held| held.iter().all(|(mine, _)| mine != dot)))
+            row.iter().any(|(dot, _)| {
+                !self.context.contains(dot)
+                    && held.is_none_or(|held| held.iter().all(|(mine, _)| mine != dot))
+            })
         })
     }
 
-    /// Everything live in these ranges with the events to settle there, under the context as it is now.
+    /// Everything live in these ranges with the events to settle there, under the context as it is
+    /// now.
     fn capture(&self, ranges: Vec<(Range, Vec<Dot>)>) -> Delta {
         let parts = Vec::with_capacity(ranges.len());
-        let mut delta = Delta { replica: self.id, context: self.context.clone(), parts, residuals: Vec::new() };
+        let mut delta = Delta {
+            replica: self.id,
+            context: self.context.clone(),
+            parts,
+            residuals: Vec::new(),
+        };
         for (range, mut settled) in ranges {
             delta.residuals.extend(self.residuals.within(&range));
             let rows = self.rows.copy_of(&range);
@@ -263,7 +313,11 @@ impl Replica {
                 settled.retain(|dot| row.get(*dot).is_none());
             }
             settled.sort_unstable();
-            delta.parts.push(Part { range, rows, settled });
+            delta.parts.push(Part {
+                range,
+                rows,
+                settled,
+            });
         }
         delta
     }
@@ -299,13 +353,15 @@ impl Replica {
         })
     }
 
-    /// Remembers that `context` is the truth in `range`. When that has become the whole partition, it has been seen.
+    /// Remembers that `context` is the truth in `range`. When that has become the whole partition,
+    /// it has been seen.
     fn hold(&mut self, range: &Range, context: &CausalContext) {
         if self.context.covers(context) {
             return;
         }
         let mut changed = Vec::new();
-        self.residuals.add(range.clone(), context.without(&self.context), &mut changed);
+        self.residuals
+            .add(range.clone(), context.without(&self.context), &mut changed);
         if let Some(whole) = self.residuals.take_whole(&mut changed) {
             self.context.union(&whole);
             self.journal.touch();
@@ -330,12 +386,14 @@ impl Replica {
         self.write_residuals(&changed);
     }
 
-    /// Whether live entries of slices are known by the residuals only, so that the context says less than is here.
+    /// Whether live entries of slices are known by the residuals only, so that the context says
+    /// less than is here.
     pub fn is_partial(&self) -> bool {
         self.residuals.unsettled
     }
 
-    /// No stream goes on with the slices that have come: what lives in them is settled entry by entry, so that the others learn of it.
+    /// No stream goes on with the slices that have come: what lives in them is settled entry by
+    /// entry, so that the others learn of it.
     pub fn settle_slices(&mut self) {
         if !std::mem::take(&mut self.residuals.unsettled) {
             return;
@@ -343,12 +401,17 @@ impl Replica {
         let mut live = Vec::new();
         for (slice, _) in self.residuals.slices() {
             for (name, row) in self.rows.copy_of(slice) {
-                live.extend(row.iter().filter(|(dot, _)| !self.context.contains(*dot)).map(|(dot, _)| (dot, name.clone())));
+                live.extend(
+                    row.iter()
+                        .filter(|(dot, _)| !self.context.contains(*dot))
+                        .map(|(dot, _)| (dot, name.clone())),
+                );
             }
         }
         // In order, the context grows at its ends.
         live.sort_unstable_by_key(|(dot, _)| *dot);
-        self.context.union(&live.iter().map(|(dot, _)| *dot).collect());
+        self.context
+            .union(&live.iter().map(|(dot, _)| *dot).collect());
         live.dedup_by_key(|(dot, _)| *dot);
         for (dot, name) in live {
             self.remember(dot, Range::Row(name));
@@ -367,6 +430,9 @@ impl Replica {
 
     /// Roughly the bytes of memory that this replica takes.
     pub fn held_bytes(&self) -> usize {
-        self.rows.bytes() + self.recent.bytes() + self.residuals.bytes() + self.context.runs().count() * 24
+        self.rows.bytes()
+            + self.recent.bytes()
+            + self.residuals.bytes()
+            + self.context.runs().count() * 24
     }
 }

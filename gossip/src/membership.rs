@@ -1,10 +1,11 @@
 //! Who is alive: SWIM (Das, Gupta, Motivala 2002) by foca, as a pure state machine.
 //!
-//! What it says are suspicions, good for choosing whom to ask first and when to give up waiting. Nothing may be decided by it: a node that is
-//! down here stays in the topology, and only the control group takes it out.
+//! What it says are suspicions, good for choosing whom to ask first and when to give up waiting.
+//! Nothing may be decided by it: a node that is down here stays in the topology, and only the
+//! control group takes it out.
 //!
-//! On top of foca: a member can speak only for itself (the transport proves who sent a packet), and whoever is missing is sought for ever, so
-//! that halves of a split find each other again.
+//! On top of foca: a member can speak only for itself (the transport proves who sent a packet), and
+//! whoever is missing is sought for ever, so that halves of a split find each other again.
 
 use core::num::{NonZeroU8, NonZeroUsize};
 use core::time::Duration;
@@ -21,12 +22,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::planted::RENEW_BY_ONE;
 
-/// A node in one of its appearances. A node that was declared down appears again under the next incarnation, by itself.
+/// A node in one of its appearances. A node that was declared down appears again under the next
+/// incarnation, by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The node.
     pub node: NodeId,
-    /// Counts its appearances; the greater one is the later one. Starting again with a number that is too low by `n` costs `log2(n)` round trips.
+    /// Counts its appearances; the greater one is the later one. Starting again with a number that
+    /// is too low by `n` costs `log2(n)` round trips.
     pub incarnation: u64,
 }
 
@@ -34,7 +37,10 @@ impl Identity for Member {
     type Addr = NodeId;
 
     fn renew(&self) -> Option<Self> {
-        Some(Self { node: self.node, incarnation: self.incarnation + 1 })
+        Some(Self {
+            node: self.node,
+            incarnation: self.incarnation + 1,
+        })
     }
 
     fn addr(&self) -> NodeId {
@@ -46,10 +52,12 @@ impl Identity for Member {
     }
 }
 
-/// The pace. A member that dies is noticed by someone after about `1.6 × probe_period` and reported down `probe_period + suspicion` later.
+/// The pace. A member that dies is noticed by someone after about `1.6 × probe_period` and reported
+/// down `probe_period + suspicion` later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Every member probes one other per period, in shuffled turns. Longer than twice `probe_timeout`.
+    /// Every member probes one other per period, in shuffled turns. Longer than twice
+    /// `probe_timeout`.
     pub probe_period: Duration,
     /// How long a direct answer may take before others are asked to try.
     pub probe_timeout: Duration,
@@ -70,8 +78,9 @@ pub struct Config {
 const THREE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 impl Config {
-    /// Round trips below a few milliseconds: a dead node is down after 3 s. Guess, checked by simulation with nine members; memberlist's
-    /// defaults (1 s, 500 ms, 4 s) take twice as long, and small packets on live connections cost little.
+    /// Round trips below a few milliseconds: a dead node is down after 3 s. Guess, checked by
+    /// simulation with nine members; memberlist's defaults (1 s, 500 ms, 4 s) take twice as long,
+    /// and small packets on live connections cost little.
     pub const fn lan() -> Self {
         Self {
             probe_period: Duration::from_millis(200),
@@ -99,7 +108,8 @@ impl Config {
         }
     }
 
-    /// For tests in real time on one machine. Guess: down after about half a second; not for machines that work.
+    /// For tests in real time on one machine. Guess: down after about half a second; not for
+    /// machines that work.
     pub const fn test() -> Self {
         Self {
             probe_period: Duration::from_millis(50),
@@ -120,22 +130,34 @@ impl Config {
             num_indirect_probes: self.indirect_probes,
             max_transmissions: transmissions(members),
             suspect_to_down_after: self.suspicion,
-            // Never: one entry per node that ever was, and a forgotten death would let an old incarnation rise.
+            // Never: one entry per node that ever was, and a forgotten death would let an old
+            // incarnation rise.
             remove_down_after: None,
-            max_packet_size: NonZeroUsize::new(crate::transport::DATAGRAM_BYTES_MAX).unwrap_or(NonZeroUsize::MIN),
+            max_packet_size: NonZeroUsize::new(crate::transport::DATAGRAM_BYTES_MAX)
+                .unwrap_or(NonZeroUsize::MIN),
             notify_down_members: true,
-            periodic_announce: Some(PeriodicParams { frequency: 30 * self.seek_period, num_members: NonZeroUsize::MIN }),
+            periodic_announce: Some(PeriodicParams {
+                frequency: 30 * self.seek_period,
+                num_members: NonZeroUsize::MIN,
+            }),
             // Seeking does this too, and also when nobody at all is left.
             periodic_announce_to_down_members: None,
-            periodic_gossip: Some(PeriodicParams { frequency: self.gossip_period, num_members: self.gossip_fanout }),
+            periodic_gossip: Some(PeriodicParams {
+                frequency: self.gossip_period,
+                num_members: self.gossip_fanout,
+            }),
         }
     }
 }
 
-/// How often one piece of news is passed on: grows with the logarithm of the cluster (SWIM, section 4.1), four times decimal as in memberlist.
+/// How often one piece of news is passed on: grows with the logarithm of the cluster (SWIM, section
+/// 4.1), four times decimal as in memberlist.
 fn transmissions(members: usize) -> NonZeroU8 {
     let count = 4 + 4 * (members + 1).ilog2() / 3;
-    u8::try_from(count).ok().and_then(NonZeroU8::new).unwrap_or(NonZeroU8::MAX)
+    u8::try_from(count)
+        .ok()
+        .and_then(NonZeroU8::new)
+        .unwrap_or(NonZeroU8::MAX)
 }
 
 /// What goes in.
@@ -150,7 +172,8 @@ pub enum Input {
     },
     /// An armed timer is due.
     Timer(Timer),
-    /// Who belongs to the cluster, this node or not. Nobody else is listened to or spoken of. The first one starts the machine.
+    /// Who belongs to the cluster, this node or not. Nobody else is listened to or spoken of. The
+    /// first one starts the machine.
     Peers(Vec<NodeId>),
     /// This node is going: tells a few members, and is silent from then on.
     Leave,
@@ -166,7 +189,8 @@ pub enum Effect {
         /// What; at most [`DATAGRAM_BYTES_MAX`](crate::transport::DATAGRAM_BYTES_MAX).
         payload: Bytes,
     },
-    /// Give `timer` back after this time. Timers that are no longer needed are ignored when they come.
+    /// Give `timer` back after this time. Timers that are no longer needed are ignored when they
+    /// come.
     Arm {
         /// How long from now.
         after: Duration,
@@ -194,7 +218,8 @@ enum Kind {
 pub struct Liveness {
     /// Whether it is up.
     pub up: bool,
-    /// Since when, on the caller's monotonic clock; for a node never heard of, since it became a peer.
+    /// Since when, on the caller's monotonic clock; for a node never heard of, since it became a
+    /// peer.
     pub since: Duration,
 }
 
@@ -211,7 +236,8 @@ pub struct Membership {
     climb: Climb,
 }
 
-/// Renewals that follow each other closely: this node has begun under a number below one that the others remember, and have seen down.
+/// Renewals that follow each other closely: this node has begun under a number below one that the
+/// others remember, and have seen down.
 #[derive(Clone, Copy, Debug, Default)]
 struct Climb {
     steps: u32,
@@ -220,7 +246,8 @@ struct Climb {
 
 /// Renewals farther apart than this have nothing to do with each other.
 const CLIMB_PAUSE: Duration = Duration::from_secs(10);
-/// The last step that is twice as long as the one before. Guess: more than any two clocks differ, in milliseconds.
+/// The last step that is twice as long as the one before. Guess: more than any two clocks differ,
+/// in milliseconds.
 const CLIMB_STEPS: u32 = 44;
 
 /// What the caller has been told of each peer; its keys are the peers.
@@ -228,7 +255,10 @@ type View = BTreeMap<NodeId, Liveness>;
 
 impl core::fmt::Debug for Membership {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Membership").field("me", &self.foca.identity()).field("view", &self.view).finish_non_exhaustive()
+        f.debug_struct("Membership")
+            .field("me", &self.foca.identity())
+            .field("view", &self.view)
+            .finish_non_exhaustive()
     }
 }
 
@@ -236,9 +266,24 @@ impl Membership {
     /// Knows nobody, and is silent before the first [`Input::Peers`].
     pub fn new(config: Config, me: Member, seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
-        let foca = Foca::new(me, config.for_foca(1), StdRng::seed_from_u64(dice.next_u64()), PostcardCodec);
+        let foca = Foca::new(
+            me,
+            config.for_foca(1),
+            StdRng::seed_from_u64(dice.next_u64()),
+            PostcardCodec,
+        );
         let view = View::new();
-        Self { foca, config, me: me.node, view, dice, started: false, left: false, rejected: 0, climb: Climb::default() }
+        Self {
+            foca,
+            config,
+            me: me.node,
+            view,
+            dice,
+            started: false,
+            left: false,
+            rejected: 0,
+            climb: Climb::default(),
+        }
     }
 
     /// Takes one input; appends what is to be done.
@@ -251,8 +296,13 @@ impl Membership {
             Input::Peers(peers) => self.peers(now, peers, effects),
             Input::Leave => {
                 self.left = true;
-                let mut out = Out { now, view: &mut self.view, effects };
-                // Fails only if a member cannot be encoded, which the fixed shape of `Member` rules out.
+                let mut out = Out {
+                    now,
+                    view: &mut self.view,
+                    effects,
+                };
+                // Fails only if a member cannot be encoded, which the fixed shape of `Member` rules
+                // out.
                 let _never = self.foca.leave_cluster(&mut out);
             }
         }
@@ -268,7 +318,8 @@ impl Membership {
         self.view.get(&node).is_some_and(|liveness| liveness.up)
     }
 
-    /// How many packets were dropped because they came from a stranger, spoke for another, or were malformed.
+    /// How many packets were dropped because they came from a stranger, spoke for another, or were
+    /// malformed.
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
@@ -279,13 +330,19 @@ impl Membership {
     }
 
     fn packet(&mut self, now: Duration, from: NodeId, payload: &[u8], effects: &mut Vec<Effect>) {
-        let speaks_for_itself = PostcardCodec.decode_header(payload).is_ok_and(|header: foca::Header<Member>| header.src.node == from);
+        let speaks_for_itself = PostcardCodec
+            .decode_header(payload)
+            .is_ok_and(|header: foca::Header<Member>| header.src.node == from);
         if !speaks_for_itself || !self.view.contains_key(&from) {
             self.rejected += 1;
             return;
         }
         let before = self.me();
-        let mut out = Out { now, view: &mut self.view, effects };
+        let mut out = Out {
+            now,
+            view: &mut self.view,
+            effects,
+        };
         if self.foca.handle_data(payload, &mut out).is_err() {
             self.rejected += 1;
         }
@@ -294,28 +351,59 @@ impl Membership {
         }
     }
 
-    /// `from` takes this node's last appearance for a former one: the next is twice as far ahead as the one before, and `from` is told it at once. So
-    /// a node whose disk was set back is not held for dead until it has counted through all that it has forgotten.
-    fn climb(&mut self, now: Duration, (before, from): (Member, NodeId), effects: &mut Vec<Effect>) {
-        let steps = if now.saturating_sub(self.climb.last) > CLIMB_PAUSE { 0 } else { self.climb.steps };
-        self.climb = Climb { steps: (steps + 1).min(CLIMB_STEPS), last: now };
-        let next = Member { incarnation: before.incarnation.saturating_add(1 << steps), ..before };
+    /// `from` takes this node's last appearance for a former one: the next is twice as far ahead as
+    /// the one before, and `from` is told it at once. So a node whose disk was set back is not held
+    /// for dead until it has counted through all that it has forgotten.
+    fn climb(
+        &mut self,
+        now: Duration,
+        (before, from): (Member, NodeId),
+        effects: &mut Vec<Effect>,
+    ) {
+        let steps = if now.saturating_sub(self.climb.last) > CLIMB_PAUSE {
+            0
+        } else {
+            self.climb.steps
+        };
+        self.climb = Climb {
+            steps: (steps + 1).min(CLIMB_STEPS),
+            last: now,
+        };
+        let next = Member {
+            incarnation: before.incarnation.saturating_add(1 << steps),
+            ..before
+        };
         let farther = next.win_addr_conflict(self.foca.identity());
-        let mut out = Out { now, view: &mut self.view, effects };
+        let mut out = Out {
+            now,
+            view: &mut self.view,
+            effects,
+        };
         if farther {
             // Fails only for the identity that it has.
             let _never = self.foca.change_identity(next, &mut out);
         }
         // An announcement reaches every incarnation of the node. Encoding cannot fail.
-        let _never = self.foca.announce(Member { node: from, incarnation: 0 }, &mut out);
+        let _never = self.foca.announce(
+            Member {
+                node: from,
+                incarnation: 0,
+            },
+            &mut out,
+        );
     }
 
     fn timer(&mut self, now: Duration, timer: Timer, effects: &mut Vec<Effect>) {
         match timer.0 {
             Kind::Seek => self.seek(now, effects),
             Kind::Foca(timer) => {
-                let mut out = Out { now, view: &mut self.view, effects };
-                // The errors are timers that no longer matter, and probes cut short by a late timer, after which foca goes on by itself.
+                let mut out = Out {
+                    now,
+                    view: &mut self.view,
+                    effects,
+                };
+                // The errors are timers that no longer matter, and probes cut short by a late
+                // timer, after which foca goes on by itself.
                 let _goes_on = self.foca.handle_timer(timer, &mut out);
             }
         }
@@ -330,7 +418,11 @@ impl Membership {
             }
             stays
         });
-        let alive: BTreeSet<_> = self.foca.iter_members().map(|member| member.id().node).collect();
+        let alive: BTreeSet<_> = self
+            .foca
+            .iter_members()
+            .map(|member| member.id().node)
+            .collect();
         for node in peers {
             self.view.entry(node).or_insert_with(|| {
                 let up = alive.contains(&node);
@@ -341,24 +433,44 @@ impl Membership {
             });
         }
         // Only the number of transmissions differs, which foca lets change.
-        let _allowed = self.foca.set_config(self.config.for_foca(self.view.len() + 1));
+        let _allowed = self
+            .foca
+            .set_config(self.config.for_foca(self.view.len() + 1));
         if !self.started {
             self.started = true;
             self.seek(now, effects);
         }
     }
 
-    /// Calls out to some of the peers that are not up: they may be new, back, or on the other side of a split that has healed.
+    /// Calls out to some of the peers that are not up: they may be new, back, or on the other side
+    /// of a split that has healed.
     fn seek(&mut self, now: Duration, effects: &mut Vec<Effect>) {
-        let absent = self.view.iter().filter(|(_, liveness)| !liveness.up).map(|(node, _)| *node);
+        let absent = self
+            .view
+            .iter()
+            .filter(|(_, liveness)| !liveness.up)
+            .map(|(node, _)| *node);
         let mut chosen = absent.sample(&mut self.dice, self.config.seek_fanout.get());
         chosen.shuffle(&mut self.dice);
         for node in chosen {
-            let mut out = Out { now, view: &mut self.view, effects };
+            let mut out = Out {
+                now,
+                view: &mut self.view,
+                effects,
+            };
             // An announcement reaches every incarnation of the node. Encoding cannot fail.
-            let _never = self.foca.announce(Member { node, incarnation: 0 }, &mut out);
+            let _never = self.foca.announce(
+                Member {
+                    node,
+                    incarnation: 0,
+                },
+                &mut out,
+            );
         }
-        effects.push(Effect::Arm { after: self.config.seek_period, timer: Timer(Kind::Seek) });
+        effects.push(Effect::Arm {
+            after: self.config.seek_period,
+            timer: Timer(Kind::Seek),
+        });
     }
 }
 
@@ -374,8 +486,15 @@ impl Out<'_> {
         if let Some(liveness) = self.view.get_mut(&node)
             && liveness.up != up
         {
-            *liveness = Liveness { up, since: self.now };
-            self.effects.push(if up { Effect::Up(node) } else { Effect::Down(node) });
+            *liveness = Liveness {
+                up,
+                since: self.now,
+            };
+            self.effects.push(if up {
+                Effect::Up(node)
+            } else {
+                Effect::Down(node)
+            });
         }
     }
 }
@@ -386,18 +505,28 @@ impl foca::Runtime<Member> for Out<'_> {
             Notification::MemberUp(member) => self.set(member.node, true),
             Notification::MemberDown(member) => self.set(member.node, false),
             // Another appearance of a node whose liveness stays, or news of this node itself.
-            Notification::Rename(..) | Notification::Active | Notification::Idle | Notification::Defunct | Notification::Rejoin(_) => {}
+            Notification::Rename(..)
+            | Notification::Active
+            | Notification::Idle
+            | Notification::Defunct
+            | Notification::Rejoin(_) => {}
         }
     }
 
     fn send_to(&mut self, to: Member, data: &[u8]) {
         if self.view.contains_key(&to.node) {
-            self.effects.push(Effect::Datagram { to: to.node, payload: Bytes::copy_from_slice(data) });
+            self.effects.push(Effect::Datagram {
+                to: to.node,
+                payload: Bytes::copy_from_slice(data),
+            });
         }
     }
 
     fn submit_after(&mut self, timer: foca::Timer<Member>, after: Duration) {
-        self.effects.push(Effect::Arm { after, timer: Timer(Kind::Foca(timer)) });
+        self.effects.push(Effect::Arm {
+            after,
+            timer: Timer(Kind::Foca(timer)),
+        });
     }
 }
 

@@ -1,7 +1,9 @@
-//! Members over QUIC: certificates, joining, and the [`Transport`](crate::transport::Transport) of real nodes.
+//! Members over QUIC: certificates, joining, and the [`Transport`](crate::transport::Transport) of
+//! real nodes.
 //!
-//! A pair of nodes shares one connection, dialled by the lower identifier. Both sides prove the key of a certificate that the cluster's own
-//! authority signed; a connection carries nothing before both have accepted the other.
+//! A pair of nodes shares one connection, dialled by the lower identifier. Both sides prove the key
+//! of a certificate that the cluster's own authority signed; a connection carries nothing before
+//! both have accepted the other.
 
 mod endpoint;
 mod frame;
@@ -23,10 +25,15 @@ pub use tuning::Profile;
 
 use bytes::Bytes;
 
-/// What arrives of messages that travel over one stream, one after the other: cut into frames and parts as they are sent, and put together as they
-/// are received. For checks that have no connection.
+/// What arrives of messages that travel over one stream, one after the other: cut into frames and
+/// parts as they are sent, and put together as they are received. For checks that have no
+/// connection.
 pub fn carry(messages: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
-    let (outbox, mut deframer, mut arrived) = (outbox::Outbox::default(), frame::Deframer::default(), Vec::new());
+    let (outbox, mut deframer, mut arrived) = (
+        outbox::Outbox::default(),
+        frame::Deframer::default(),
+        Vec::new(),
+    );
     for message in messages {
         if !outbox.push(frame::Header::OneWay, message) {
             continue;

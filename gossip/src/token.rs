@@ -16,13 +16,15 @@ const TOKEN_BYTES: usize = 16 + 32 + 8 + 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub u64);
 
-/// What proves that a newcomer was given the token: 128 random bits. Equality takes the same time wherever the difference is.
+/// What proves that a newcomer was given the token: 128 random bits. Equality takes the same time
+/// wherever the difference is.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct TokenSecret(pub [u8; 16]);
 
 /// Lets a newcomer in and lets it know its cluster: `qt1.` and 96 characters of base64url.
 ///
-/// It carries the fingerprint of the cluster's certificate authority, so that a newcomer never tells its secret to a stranger.
+/// It carries the fingerprint of the cluster's certificate authority, so that a newcomer never
+/// tells its secret to a stranger.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
     /// The cluster it opens.
@@ -54,9 +56,15 @@ pub enum TokenError {
 }
 
 impl JoinToken {
-    /// A token for this cluster with a fresh secret from `random` (16 bytes from a cryptographic generator).
+    /// A token for this cluster with a fresh secret from `random` (16 bytes from a cryptographic
+    /// generator).
     pub const fn new(cluster: u128, fingerprint: [u8; 32], id: TokenId, random: [u8; 16]) -> Self {
-        Self { cluster, fingerprint, id, secret: TokenSecret(random) }
+        Self {
+            cluster,
+            fingerprint,
+            id,
+            secret: TokenSecret(random),
+        }
     }
 }
 
@@ -77,13 +85,22 @@ impl FromStr for JoinToken {
     fn from_str(text: &str) -> Result<Self, TokenError> {
         let body = text.trim().strip_prefix(PREFIX).ok_or(TokenError::Prefix)?;
         if body.len() > 2 * TOKEN_BYTES {
-            return Err(TokenError::Length { bytes: body.len() / 4 * 3 });
+            return Err(TokenError::Length {
+                bytes: body.len() / 4 * 3,
+            });
         }
         let bytes = URL_SAFE_NO_PAD.decode(body).map_err(|error| match error {
-            base64::DecodeError::InvalidByte(..) | base64::DecodeError::InvalidPadding => TokenError::Alphabet,
-            _ => TokenError::Length { bytes: body.len() * 3 / 4 },
+            base64::DecodeError::InvalidByte(..) | base64::DecodeError::InvalidPadding => {
+                TokenError::Alphabet
+            }
+            _ => TokenError::Length {
+                bytes: body.len() * 3 / 4,
+            },
         })?;
-        let whole: [u8; TOKEN_BYTES] = bytes.as_slice().try_into().map_err(|_wrong_length| TokenError::Length { bytes: bytes.len() })?;
+        let whole: [u8; TOKEN_BYTES] = bytes
+            .as_slice()
+            .try_into()
+            .map_err(|_wrong_length| TokenError::Length { bytes: bytes.len() })?;
         Ok(Self {
             cluster: u128::from_be_bytes(part(&whole, 0)),
             fingerprint: part(&whole, 16),
@@ -95,12 +112,18 @@ impl FromStr for JoinToken {
 
 /// `N` bytes of a token from `at`.
 fn part<const N: usize>(whole: &[u8; TOKEN_BYTES], at: usize) -> [u8; N] {
-    whole[at..at + N].try_into().expect("invariant: the parts lie within the token")
+    whole[at..at + N]
+        .try_into()
+        .expect("invariant: the parts lie within the token")
 }
 
 impl PartialEq for TokenSecret {
     fn eq(&self, other: &Self) -> bool {
-        self.0.iter().zip(&other.0).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+        self.0
+            .iter()
+            .zip(&other.0)
+            .fold(0, |diff, (a, b)| diff | (a ^ b))
+            == 0
     }
 }
 
@@ -114,7 +137,10 @@ impl fmt::Debug for TokenSecret {
 
 impl fmt::Debug for JoinToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinToken").field("cluster", &format_args!("{:032x}", self.cluster)).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("JoinToken")
+            .field("cluster", &format_args!("{:032x}", self.cluster))
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }
 

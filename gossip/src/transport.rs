@@ -1,5 +1,6 @@
-//! How nodes talk: what a network gives to a node, and what a node gives to its network. `quic` implements [`Transport`] over real
-//! sockets, the simulator implements it in virtual time; neither is visible to the cores.
+//! How nodes talk: what a network gives to a node, and what a node gives to its network. `quic`
+//! implements [`Transport`] over real sockets, the simulator implements it in virtual time; neither
+//! is visible to the cores.
 
 use core::fmt;
 use core::future::Future;
@@ -15,7 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::token::{TokenId, TokenSecret};
 
-/// What a frame is for. Each class is one ordered stream per peer, so that a large repair never delays a vote.
+/// What a frame is for. Each class is one ordered stream per peer, so that a large repair never
+/// delays a vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Class {
@@ -37,30 +39,41 @@ pub type Reply<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The node's way to other nodes.
 ///
-/// **Law:** no method blocks. Nothing here is reliable: a frame that was accepted is lost when the connection breaks, and the
-/// protocols above repair that. Frames to one peer in one class arrive in order, without duplicates, and with no gap before the last
-/// one that arrives on that connection.
+/// **Law:** no method blocks. Nothing here is reliable: a frame that was accepted is lost when the
+/// connection breaks, and the protocols above repair that. Frames to one peer in one class arrive
+/// in order, without duplicates, and with no gap before the last one that arrives on that
+/// connection.
 pub trait Transport: Send + Sync + 'static {
-    /// Queues `frame` for `to`. `false`: not connected, the outbox of this class is full, or the frame is longer than
-    /// [`MESSAGE_BYTES_MAX`](crate::wire::MESSAGE_BYTES_MAX); then nothing was queued. Its length decides nothing else: a frame that is longer than
-    /// [`FRAME_BYTES_MAX`](crate::wire::FRAME_BYTES_MAX) travels in parts and arrives whole, and holds up its own class only.
+    /// Queues `frame` for `to`. `false`: not connected, the outbox of this class is full, or the
+    /// frame is longer than [`MESSAGE_BYTES_MAX`](crate::wire::MESSAGE_BYTES_MAX); then nothing was
+    /// queued. Its length decides nothing else: a frame that is longer than
+    /// [`FRAME_BYTES_MAX`](crate::wire::FRAME_BYTES_MAX) travels in parts and arrives whole, and
+    /// holds up its own class only.
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool;
 
-    /// Sends `payload` outside of all order, if it fits one packet (at most [`DATAGRAM_BYTES_MAX`]) and `to` is connected;
-    /// otherwise it is dropped.
+    /// Sends `payload` outside of all order, if it fits one packet (at most [`DATAGRAM_BYTES_MAX`])
+    /// and `to` is connected; otherwise it is dropped.
     fn datagram(&self, to: NodeId, payload: Bytes);
 
-    /// Sends `request` in [`Class::Control`] and waits for the peer's answer, at most for `timeout`.
-    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>>;
+    /// Sends `request` in [`Class::Control`] and waits for the peer's answer, at most for
+    /// `timeout`.
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Reply<Result<Bytes, CallError>>;
 
-    /// Replaces the nodes that may be connected and where they listen. Connections to nodes not named are closed; nodes named are
-    /// dialled, for ever, with growing pauses. The node's own entry is ignored.
+    /// Replaces the nodes that may be connected and where they listen. Connections to nodes not
+    /// named are closed; nodes named are dialled, for ever, with growing pauses. The node's own
+    /// entry is ignored.
     fn set_peers(&self, peers: BTreeMap<NodeId, SocketAddr>);
 
     /// The smoothed round-trip time to `to`, while it is connected.
     fn rtt(&self, to: NodeId) -> Option<Duration>;
 
-    /// Whether a connection to `to` is up. What is true now may be false when the caller acts on it.
+    /// Whether a connection to `to` is up. What is true now may be false when the caller acts on
+    /// it.
     fn connected(&self, to: NodeId) -> bool;
 }
 
@@ -75,22 +88,24 @@ pub trait Inbound: Send + Sync + 'static {
     /// A call. The answer goes back whenever the reply resolves, in any order among calls.
     fn call(&self, from: NodeId, request: Bytes) -> Reply<Bytes>;
 
-    /// A newcomer without a certificate asks to be let in. The implementation checks the token, and uses it up in the same committed
-    /// step in which it admits the node.
+    /// A newcomer without a certificate asks to be let in. The implementation checks the token, and
+    /// uses it up in the same committed step in which it admits the node.
     fn join(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>>;
 
     /// Whether `node` is in the topology. Asked before a connection of that node is given any byte.
     fn admits(&self, node: NodeId) -> bool;
 
-    /// The connection to `peer` came up or went down. Alternates, beginning with up; comes before the first frame of a connection and
-    /// after its last.
+    /// The connection to `peer` came up or went down. Alternates, beginning with up; comes before
+    /// the first frame of a connection and after its last.
     fn connection(&self, peer: NodeId, up: bool);
 }
 
-/// The longest payload of [`Transport::datagram`] in bytes: fits one QUIC packet of the smallest size every path must carry (1200).
+/// The longest payload of [`Transport::datagram`] in bytes: fits one QUIC packet of the smallest
+/// size every path must carry (1200).
 pub const DATAGRAM_BYTES_MAX: usize = 1100;
 
-/// Why a call has no answer. Except for `NotConnected`, `Overloaded` and `TooLarge` the peer may have acted on it.
+/// Why a call has no answer. Except for `NotConnected`, `Overloaded` and `TooLarge` the peer may
+/// have acted on it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CallError {
@@ -134,12 +149,13 @@ pub struct JoinRequest {
     pub rack: Arc<str>,
     /// Where other nodes reach it.
     pub quic: SocketAddr,
-    /// Drawn at random before it asks for the first time, and kept: a newcomer that asks again gets the same answer.
+    /// Drawn at random before it asks for the first time, and kept: a newcomer that asks again gets
+    /// the same answer.
     pub instance: u128,
 }
 
-/// What the control plane answers when it admits a newcomer. Only `node` and `topology` travel to it; the authority stays here and
-/// signs its certificate.
+/// What the control plane answers when it admits a newcomer. Only `node` and `topology` travel to
+/// it; the authority stays here and signs its certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinGrant {
     /// The newcomer's identifier, allocated for it.
@@ -189,7 +205,13 @@ impl Secret {
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(other.0.iter()).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(other.0.iter())
+                .fold(0, |diff, (a, b)| diff | (a ^ b))
+                == 0
     }
 }
 

@@ -132,7 +132,8 @@ impl fmt::Display for Action {
     }
 }
 
-/// One line. The order of the lines is the order of the events; `time` is for people, and for [`super::Options::skew`].
+/// One line. The order of the lines is the order of the events; `time` is for people, and for
+/// [`super::Options::skew`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Who.
@@ -191,7 +192,15 @@ pub struct Call {
 impl Call {
     /// A call of `process` for `key`, at no level, through nobody in particular.
     pub fn new(process: u64, f: Action, key: impl Into<Box<str>>, value: impl Into<Value>) -> Self {
-        Self { process, f, key: key.into(), field: None, value: value.into(), level: None, node: None }
+        Self {
+            process,
+            f,
+            key: key.into(),
+            field: None,
+            value: value.into(),
+            level: None,
+            node: None,
+        }
     }
 }
 
@@ -224,7 +233,8 @@ impl History {
         });
     }
 
-    /// The open operation of `process` was done; `read` is what a read has read, and is not looked at for anything else.
+    /// The open operation of `process` was done; `read` is what a read has read, and is not looked
+    /// at for anything else.
     pub fn ok(&mut self, process: u64, read: Value, time: u64) {
         self.complete(process, Kind::Ok, time, |event| {
             if event.f.is_read() {
@@ -235,12 +245,16 @@ impl History {
 
     /// The open operation of `process` was not applied.
     pub fn fail(&mut self, process: u64, error: &str, time: u64) {
-        self.complete(process, Kind::Fail, time, |event| event.error = Some(error.into()));
+        self.complete(process, Kind::Fail, time, |event| {
+            event.error = Some(error.into())
+        });
     }
 
     /// The open operation of `process` may be applied.
     pub fn info(&mut self, process: u64, error: &str, time: u64) {
-        self.complete(process, Kind::Info, time, |event| event.error = Some(error.into()));
+        self.complete(process, Kind::Info, time, |event| {
+            event.error = Some(error.into())
+        });
     }
 
     /// A fault, or the end of one.
@@ -280,7 +294,11 @@ impl History {
 
     fn complete(&mut self, process: u64, kind: Kind, time: u64, outcome: impl FnOnce(&mut Event)) {
         if let Some(begun) = self.open.remove(&process) {
-            let mut event = Event { kind, time, ..self.events[begun].clone() };
+            let mut event = Event {
+                kind,
+                time,
+                ..self.events[begun].clone()
+            };
             outcome(&mut event);
             self.push(event);
         }
@@ -318,7 +336,12 @@ pub fn read(from: impl BufRead) -> Result<Vec<Event>, ReadError> {
     for (number, line) in from.lines().enumerate() {
         let line = line?;
         if !line.trim().is_empty() {
-            events.push(serde_json::from_str(&line).map_err(|cause| ReadError::Line { line: number + 1, cause })?);
+            events.push(
+                serde_json::from_str(&line).map_err(|cause| ReadError::Line {
+                    line: number + 1,
+                    cause,
+                })?,
+            );
         }
     }
     Ok(events)

@@ -1,9 +1,11 @@
-//! Linearizability: whether the operations on one key could have happened one after another, each between its beginning and its end.
+//! Linearizability: whether the operations on one key could have happened one after another, each
+//! between its beginning and its end.
 //!
-//! The search of Wing and Gong ("Testing and verifying concurrent objects", J. Parallel Distrib. Comput. 17, 1993) with the memory of
-//! Lowe ("Testing for linearizability", Concurrency Comput. Pract. Exper. 29(4), 2017, section 3): no pair of a set of operations and a
-//! state is looked at twice. An operation whose outcome is unknown may happen at any time after its beginning, or never. The problem is
-//! NP-complete, so the search has a budget.
+//! The search of Wing and Gong ("Testing and verifying concurrent objects", J. Parallel Distrib.
+//! Comput. 17, 1993) with the memory of Lowe ("Testing for linearizability", Concurrency Comput.
+//! Pract. Exper. 29(4), 2017, section 3): no pair of a set of operations and a state is looked at
+//! twice. An operation whose outcome is unknown may happen at any time after its beginning, or
+//! never. The problem is NP-complete, so the search has a budget.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -51,7 +53,9 @@ impl Machine {
         match operation.call.f {
             Action::Write => next(value(call)),
             Action::Remove => next(None),
-            Action::Cas => (value(call.get(0)?) == state.value).then_some(()).and_then(|()| next(value(call.get(1)?))),
+            Action::Cas => (value(call.get(0)?) == state.value)
+                .then_some(())
+                .and_then(|()| next(value(call.get(1)?))),
             _ => (value(operation.answer()) == state.value).then(|| state.clone()),
         }
     }
@@ -61,18 +65,34 @@ impl Machine {
         match operation.call.f {
             Action::Acquire if state.value.is_none() => {
                 let token = operation.answer().as_u64().or(state.token);
-                let rises = operation.answer().as_u64().is_none_or(|token| state.token.is_none_or(|before| before < token));
-                rises.then_some(State { value: Some(who), token })
+                let rises = operation
+                    .answer()
+                    .as_u64()
+                    .is_none_or(|token| state.token.is_none_or(|before| before < token));
+                rises.then_some(State {
+                    value: Some(who),
+                    token,
+                })
             }
-            Action::Release => (state.value.as_ref() == Some(&who)).then_some(State { value: None, token: state.token }),
+            Action::Release => (state.value.as_ref() == Some(&who)).then_some(State {
+                value: None,
+                token: state.token,
+            }),
             _ => None,
         }
     }
 }
 
 /// Searches an order of `operations`, which are in the order of their beginnings.
-pub(super) fn check<'h>(machine: Machine, operations: &[Operation<'h>]) -> Result<Option<Violation<'h>>, Unusable> {
-    let kept: Vec<Operation<'h>> = operations.iter().filter(|operation| relevant(machine, operation)).copied().collect();
+pub(super) fn check<'h>(
+    machine: Machine,
+    operations: &[Operation<'h>],
+) -> Result<Option<Violation<'h>>, Unusable> {
+    let kept: Vec<Operation<'h>> = operations
+        .iter()
+        .filter(|operation| relevant(machine, operation))
+        .copied()
+        .collect();
     if ordered(machine, &kept)? {
         return Ok(None);
     }
@@ -81,7 +101,11 @@ pub(super) fn check<'h>(machine: Machine, operations: &[Operation<'h>]) -> Resul
         Machine::Register => "no order of these operations explains every read",
         Machine::Lock => "no order of these operations has one holder at a time and rising tokens",
     };
-    Ok(Some(Violation::new(Rule::NotLinearizable, who.to_owned(), &shown)))
+    Ok(Some(Violation::new(
+        Rule::NotLinearizable,
+        who.to_owned(),
+        &shown,
+    )))
 }
 
 /// What was refused did not happen, and a read without an answer says nothing.
@@ -90,10 +114,15 @@ fn relevant(machine: Machine, operation: &Operation<'_>) -> bool {
         Machine::Register => !matches!(operation.call.f, Action::Acquire | Action::Release),
         Machine::Lock => matches!(operation.call.f, Action::Acquire | Action::Release),
     };
-    mine && if operation.call.f.is_read() { operation.done() } else { operation.possible() }
+    mine && if operation.call.f.is_read() {
+        operation.done()
+    } else {
+        operation.possible()
+    }
 }
 
-/// The search. Entries are beginnings and ends in their order; what was put into the order is taken out of the list.
+/// The search. Entries are beginnings and ends in their order; what was put into the order is taken
+/// out of the list.
 fn ordered(machine: Machine, operations: &[Operation<'_>]) -> Result<bool, Unusable> {
     let mut search = Search::new(operations);
     let mut state = State::default();
@@ -117,13 +146,21 @@ fn ordered(machine: Machine, operations: &[Operation<'_>]) -> Result<bool, Unusa
             }
             continue;
         }
-        // An end before its beginning was put into the order, or nothing left to try: the last choice was wrong.
-        let Some((last, before)) = stack.pop() else { return Ok(false) };
+        // An end before its beginning was put into the order, or nothing left to try: the last
+        // choice was wrong.
+        let Some((last, before)) = stack.pop() else {
+            return Ok(false);
+        };
         state = before;
         search.unlift(last);
         at = search.next[last];
     }
-    Err(Unusable::TooHard { key: operations.first().map(|operation| operation.key().into()).unwrap_or_default() })
+    Err(Unusable::TooHard {
+        key: operations
+            .first()
+            .map(|operation| operation.key().into())
+            .unwrap_or_default(),
+    })
 }
 
 /// A doubly linked list of entries, numbered from 1; 0 is both ends.
@@ -141,11 +178,22 @@ struct Search {
 
 impl Search {
     fn new(operations: &[Operation<'_>]) -> Self {
-        let begins = operations.iter().enumerate().map(|(number, operation)| (operation.begin, number, true));
-        let ends = operations.iter().enumerate().filter(|(_, operation)| operation.done());
-        let mut moments: Vec<_> = begins.chain(ends.map(|(number, operation)| (operation.end, number, false))).collect();
+        let begins = operations
+            .iter()
+            .enumerate()
+            .map(|(number, operation)| (operation.begin, number, true));
+        let ends = operations
+            .iter()
+            .enumerate()
+            .filter(|(_, operation)| operation.done());
+        let mut moments: Vec<_> = begins
+            .chain(ends.map(|(number, operation)| (operation.end, number, false)))
+            .collect();
         moments.sort_unstable();
-        let entries: Vec<_> = moments.into_iter().map(|(_, number, begin)| (number, begin)).collect();
+        let entries: Vec<_> = moments
+            .into_iter()
+            .map(|(_, number, begin)| (number, begin))
+            .collect();
         let mut ends = vec![None; operations.len()];
         for (at, (number, begin)) in entries.iter().enumerate() {
             if !begin {
@@ -157,7 +205,10 @@ impl Search {
             next: (0..size).map(|at| (at + 1) % size).collect(),
             before: (0..size).map(|at| (at + size - 1) % size).collect(),
             taken: vec![0; operations.len().div_ceil(64)].into(),
-            left: operations.iter().filter(|operation| operation.done()).count(),
+            left: operations
+                .iter()
+                .filter(|operation| operation.done())
+                .count(),
             done: operations.iter().map(Operation::done).collect(),
             entries,
             ends,
@@ -206,22 +257,38 @@ impl Search {
 
 /// As few operations as still have no order: first a prefix, then without whatever can be left out.
 ///
-/// A read can be left out of every history that has an order, and so can a write together with all reads of its value, and a grant of a
-/// lock together with its return: what is left has an order too. So what has none shows what is wrong with the whole.
-fn shortest(machine: Machine, mut operations: Vec<Operation<'_>>) -> Result<Vec<Operation<'_>>, Unusable> {
-    let ends: BTreeSet<usize> = operations.iter().filter(|operation| operation.done()).map(|operation| operation.end).collect();
+/// A read can be left out of every history that has an order, and so can a write together with all
+/// reads of its value, and a grant of a lock together with its return: what is left has an order
+/// too. So what has none shows what is wrong with the whole.
+fn shortest(
+    machine: Machine,
+    mut operations: Vec<Operation<'_>>,
+) -> Result<Vec<Operation<'_>>, Unusable> {
+    let ends: BTreeSet<usize> = operations
+        .iter()
+        .filter(|operation| operation.done())
+        .map(|operation| operation.end)
+        .collect();
     let ends: Vec<usize> = ends.into_iter().collect();
     let (mut low, mut high) = (0, ends.len());
     while low + 1 < high {
         let middle = usize::midpoint(low, high);
-        if ordered(machine, &until(&operations, ends[middle - 1]))? { low = middle } else { high = middle }
+        if ordered(machine, &until(&operations, ends[middle - 1]))? {
+            low = middle
+        } else {
+            high = middle
+        }
     }
     operations = until(&operations, ends[high - 1]);
     let mut at = operations.len();
     while at > 0 {
         at -= 1;
         let unit = unit(machine, &operations, at);
-        let kept = operations.iter().enumerate().filter(|(number, _)| !unit.contains(number)).map(|(_, kept)| *kept);
+        let kept = operations
+            .iter()
+            .enumerate()
+            .filter(|(number, _)| !unit.contains(number))
+            .map(|(_, kept)| *kept);
         let kept: Vec<_> = kept.collect();
         // What is too hard to decide stays in.
         if ordered(machine, &kept).is_ok_and(|ordered| !ordered) {
@@ -234,17 +301,34 @@ fn shortest(machine: Machine, mut operations: Vec<Operation<'_>>) -> Result<Vec<
 
 /// What had begun by `end`; what had not ended then is unknown.
 fn until<'h>(operations: &[Operation<'h>], end: usize) -> Vec<Operation<'h>> {
-    let begun = operations.iter().filter(|operation| operation.begin < end && (operation.end <= end || !operation.call.f.is_read()));
-    begun.map(|operation| if operation.end <= end { *operation } else { operation.left_open() }).collect()
+    let begun = operations.iter().filter(|operation| {
+        operation.begin < end && (operation.end <= end || !operation.call.f.is_read())
+    });
+    begun
+        .map(|operation| {
+            if operation.end <= end {
+                *operation
+            } else {
+                operation.left_open()
+            }
+        })
+        .collect()
 }
 
 /// What can only be left out together.
 fn unit(machine: Machine, operations: &[Operation<'_>], at: usize) -> BTreeSet<usize> {
     let chosen = &operations[at];
     let same = |other: &Operation<'_>| match (machine, &chosen.call.f) {
-        (Machine::Register, Action::Write) => other.call.f.is_read() && *other.answer() == chosen.call.value,
+        (Machine::Register, Action::Write) => {
+            other.call.f.is_read() && *other.answer() == chosen.call.value
+        }
         (Machine::Lock, _) => other.call.process == chosen.call.process,
         _ => false,
     };
-    operations.iter().enumerate().filter(|(number, other)| *number == at || same(other)).map(|(number, _)| number).collect()
+    operations
+        .iter()
+        .enumerate()
+        .filter(|(number, other)| *number == at || same(other))
+        .map(|(number, _)| number)
+        .collect()
 }

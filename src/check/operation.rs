@@ -30,7 +30,8 @@ pub(super) struct Operation<'h> {
     pub(super) strength: usize,
 }
 
-/// Strengths add up to this where a read must see a write: `ALL` counts 2, `QUORUM` 1, less counts 0.
+/// Strengths add up to this where a read must see a write: `ALL` counts 2, `QUORUM` 1, less counts
+/// 0.
 pub(super) const MEETS: usize = 2;
 
 impl<'h> Operation<'h> {
@@ -54,7 +55,11 @@ impl<'h> Operation<'h> {
 
     /// When it ended; for ever if it did not.
     pub(super) fn ended(&self) -> u64 {
-        if self.end == usize::MAX { u64::MAX } else { self.last.map_or(u64::MAX, |last| last.time) }
+        if self.end == usize::MAX {
+            u64::MAX
+        } else {
+            self.last.map_or(u64::MAX, |last| last.time)
+        }
     }
 
     /// Whose session it belongs to.
@@ -80,11 +85,17 @@ impl<'h> Operation<'h> {
     }
 }
 
-/// How many replicas a level asks, as far as its name alone tells; `None` if it does not tell. It is read as `CL` reads it: a deadline may stand before
-/// or after it, as in `QUORUM,TIMEOUT=1s`.
+/// How many replicas a level asks, as far as its name alone tells; `None` if it does not tell. It
+/// is read as `CL` reads it: a deadline may stand before or after it, as in `QUORUM,TIMEOUT=1s`.
 fn strength(level: Option<&str>) -> Option<usize> {
-    let Some(level) = level.map(str::to_ascii_uppercase) else { return Some(1) };
-    let names: Vec<&str> = level.split(',').map(str::trim).filter(|part| !part.starts_with("TIMEOUT=")).collect();
+    let Some(level) = level.map(str::to_ascii_uppercase) else {
+        return Some(1);
+    };
+    let names: Vec<&str> = level
+        .split(',')
+        .map(str::trim)
+        .filter(|part| !part.starts_with("TIMEOUT="))
+        .collect();
     match names.join(",").as_str() {
         "SERIAL" => Some(1),
         "LOCAL_SERIAL" | "ANY" => Some(0),
@@ -106,9 +117,12 @@ pub(super) fn is_fault(event: &Event) -> bool {
 
 /// The operations of a history in the order of their beginnings.
 ///
-/// What has been acknowledged by one replica alone must be in the final reads, unless a disk was destroyed.
+/// What has been acknowledged by one replica alone must be in the final reads, unless a disk was
+/// destroyed.
 pub(super) fn operations(events: &[Event]) -> Result<Vec<Operation<'_>>, Unusable> {
-    let destroyed = events.iter().any(|event| is_fault(event) && DESTROYERS.contains(&event.f.to_string().as_str()));
+    let destroyed = events
+        .iter()
+        .any(|event| is_fault(event) && DESTROYERS.contains(&event.f.to_string().as_str()));
     let mut found: Vec<Operation<'_>> = Vec::new();
     let mut open = std::collections::BTreeMap::new();
     let mut before = None;
@@ -122,25 +136,46 @@ pub(super) fn operations(events: &[Event]) -> Result<Vec<Operation<'_>>, Unusabl
             continue;
         }
         if let Action::Other(name) = &event.f {
-            return Err(Unusable::UnknownOperation { line, name: name.clone() });
+            return Err(Unusable::UnknownOperation {
+                line,
+                name: name.clone(),
+            });
         }
         match event.kind {
             Kind::Invoke => {
                 let strength = match event.f {
                     Action::FinalRead if destroyed => 1,
                     Action::FinalRead => MEETS,
-                    _ => strength(event.level.as_deref())
-                        .ok_or_else(|| Unusable::UnknownLevel { line, level: event.level.clone().unwrap_or_default() })?,
+                    _ => {
+                        strength(event.level.as_deref()).ok_or_else(|| Unusable::UnknownLevel {
+                            line,
+                            level: event.level.clone().unwrap_or_default(),
+                        })?
+                    }
                 };
                 if open.insert(event.process, found.len()).is_some() {
                     return Err(Unusable::TwoAtOnce { line });
                 }
-                found.push(Operation { call: event, last: None, outcome: Outcome::Unknown, begin: at, end: usize::MAX, strength });
+                found.push(Operation {
+                    call: event,
+                    last: None,
+                    outcome: Outcome::Unknown,
+                    begin: at,
+                    end: usize::MAX,
+                    strength,
+                });
             }
             kind => {
-                let begun = open.remove(&event.process).ok_or(Unusable::NotBegun { line })?;
+                let begun = open
+                    .remove(&event.process)
+                    .ok_or(Unusable::NotBegun { line })?;
                 let operation = &mut found[begun];
-                if (&operation.call.f, &operation.call.key, &operation.call.field) != (&event.f, &event.key, &event.field) {
+                if (
+                    &operation.call.f,
+                    &operation.call.key,
+                    &operation.call.field,
+                ) != (&event.f, &event.key, &event.field)
+                {
                     return Err(Unusable::NotBegun { line });
                 }
                 operation.last = Some(event);
@@ -163,6 +198,11 @@ pub(super) fn meets(seen: &Operation<'_>, read: &Operation<'_>) -> bool {
 impl Operation<'_> {
     /// The same with its end not yet seen.
     pub(super) fn left_open(self) -> Self {
-        Self { last: None, outcome: Outcome::Unknown, end: usize::MAX, ..self }
+        Self {
+            last: None,
+            outcome: Outcome::Unknown,
+            end: usize::MAX,
+            ..self
+        }
     }
 }

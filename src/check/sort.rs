@@ -30,26 +30,42 @@ fn kind(operation: &Operation<'_>) -> Option<Model> {
     }
 }
 
-/// The operations of the model's keys, in the order of their beginnings. A key that is never changed is of the kind that its reads look like.
-pub(super) fn keys<'h>(operations: &[Operation<'h>], model: Model) -> Result<BTreeMap<&'h str, Vec<Operation<'h>>>, Unusable> {
+/// The operations of the model's keys, in the order of their beginnings. A key that is never
+/// changed is of the kind that its reads look like.
+pub(super) fn keys<'h>(
+    operations: &[Operation<'h>],
+    model: Model,
+) -> Result<BTreeMap<&'h str, Vec<Operation<'h>>>, Unusable> {
     let mut kinds: BTreeMap<&str, Model> = BTreeMap::new();
     for operation in operations {
         if let Some(other) = kind(operation) {
             let one = *kinds.entry(operation.key()).or_insert(other);
             // A counter may be set, which begins it anew.
-            let counter = [one, other].contains(&Model::Counter) && operation.call.f == Action::Write;
+            let counter =
+                [one, other].contains(&Model::Counter) && operation.call.f == Action::Write;
             if one != other && !counter {
-                return Err(Unusable::Mixed { key: operation.key().into(), one, other });
+                return Err(Unusable::Mixed {
+                    key: operation.key().into(),
+                    one,
+                    other,
+                });
             }
         }
     }
     let mut shapes: BTreeMap<&str, Model> = BTreeMap::new();
-    for operation in operations.iter().filter(|operation| operation.call.f.is_read()) {
+    for operation in operations
+        .iter()
+        .filter(|operation| operation.call.f.is_read())
+    {
         shapes.extend(shape(operation).map(|shape| (operation.key(), shape)));
     }
     let mut keys: BTreeMap<&str, Vec<Operation<'h>>> = BTreeMap::new();
     for operation in operations {
-        let kind = kinds.get(operation.key()).or_else(|| shapes.get(operation.key())).copied().unwrap_or(Model::Register);
+        let kind = kinds
+            .get(operation.key())
+            .or_else(|| shapes.get(operation.key()))
+            .copied()
+            .unwrap_or(Model::Register);
         let wanted = match model {
             Model::Session => matches!(kind, Model::Register | Model::Hash),
             Model::Converge => true,
@@ -63,37 +79,81 @@ pub(super) fn keys<'h>(operations: &[Operation<'h>], model: Model) -> Result<BTr
 }
 
 /// How many operations were done, if there is enough of everything.
-pub(super) fn enough(events: &[Event], keys: &BTreeMap<&str, Vec<Operation<'_>>>, model: Model, least: &Least) -> Result<usize, Unusable> {
+pub(super) fn enough(
+    events: &[Event],
+    keys: &BTreeMap<&str, Vec<Operation<'_>>>,
+    model: Model,
+    least: &Least,
+) -> Result<usize, Unusable> {
     let converge = model == Model::Converge;
     let of_interest = |operations: &[Operation<'_>]| {
-        if converge { converge::final_reads(operations).count() } else { operations.iter().filter(|operation| operation.done()).count() }
+        if converge {
+            converge::final_reads(operations).count()
+        } else {
+            operations
+                .iter()
+                .filter(|operation| operation.done())
+                .count()
+        }
     };
-    let done = keys.values().map(|operations| of_interest(operations)).sum();
-    let need = |what, found, least| if found < least { Err(Unusable::TooLittle { what, found, least }) } else { Ok(()) };
+    let done = keys
+        .values()
+        .map(|operations| of_interest(operations))
+        .sum();
+    let need = |what, found, least| {
+        if found < least {
+            Err(Unusable::TooLittle { what, found, least })
+        } else {
+            Ok(())
+        }
+    };
     need("operations", done, least.operations)?;
     if converge {
-        let nodes = keys.values().map(|operations| converge::nodes(operations)).min().unwrap_or(0);
+        let nodes = keys
+            .values()
+            .map(|operations| converge::nodes(operations))
+            .min()
+            .unwrap_or(0);
         // One node always agrees with itself.
         need("nodes in the final reads of some key", nodes, 2)?;
     } else {
-        need("overlapping operations", keys.values().map(|operations| overlaps(operations)).sum(), least.overlaps)?;
+        need(
+            "overlapping operations",
+            keys.values().map(|operations| overlaps(operations)).sum(),
+            least.overlaps,
+        )?;
     }
     let begins = keys.values().flatten().map(|operation| operation.begin);
     let span = begins.clone().min().zip(begins.max());
     let between = |at: usize| span.is_some_and(|(low, high)| low < at && at < high);
-    let faults = events.iter().enumerate().filter(|(at, event)| is_fault(event) && between(*at)).count();
-    need("faults between the first and the last of them", faults, least.faults)?;
+    let faults = events
+        .iter()
+        .enumerate()
+        .filter(|(at, event)| is_fault(event) && between(*at))
+        .count();
+    need(
+        "faults between the first and the last of them",
+        faults,
+        least.faults,
+    )?;
     Ok(done)
 }
 
-/// How many operations of one key began while one of another process was under way, if one of the two changes the key.
+/// How many operations of one key began while one of another process was under way, if one of the
+/// two changes the key.
 fn overlaps(operations: &[Operation<'_>]) -> usize {
     let mut under_way: Vec<&Operation<'_>> = Vec::new();
     let mut count = 0;
     for operation in operations {
         under_way.retain(|other| other.end > operation.begin);
-        let changes = |other: &&&Operation<'_>| !other.call.f.is_read() || !operation.call.f.is_read();
-        count += usize::from(under_way.iter().filter(|other| other.call.process != operation.call.process).any(|other| changes(&other)));
+        let changes =
+            |other: &&&Operation<'_>| !other.call.f.is_read() || !operation.call.f.is_read();
+        count += usize::from(
+            under_way
+                .iter()
+                .filter(|other| other.call.process != operation.call.process)
+                .any(|other| changes(&other)),
+        );
         // What never ended says nothing about how much went on at once.
         if operation.end != usize::MAX {
             under_way.push(operation);
@@ -103,14 +163,37 @@ fn overlaps(operations: &[Operation<'_>]) -> usize {
 }
 
 /// The accesses to each register behind a key: itself, or its fields.
-pub(super) fn registers<'h>(key: &str, operations: &[Operation<'h>]) -> BTreeMap<Box<str>, Vec<Access<'h>>> {
+pub(super) fn registers<'h>(
+    key: &str,
+    operations: &[Operation<'h>],
+) -> BTreeMap<Box<str>, Vec<Access<'h>>> {
     // Also those that nobody wrote and somebody read.
-    let whole = |operation: &Operation<'h>| operation.answer().as_object().into_iter().flat_map(serde_json::Map::keys);
-    let read: Vec<&String> = operations.iter().filter(|operation| operation.call.f.is_read()).flat_map(whole).collect();
-    let of_calls = operations.iter().filter_map(|operation| operation.call.field.as_deref());
-    let fields: BTreeSet<&str> = of_calls.chain(read.into_iter().map(String::as_str)).collect();
-    let hash = operations.iter().any(|operation| operation.call.field.is_some() || operation.answer().is_object());
-    let names: Vec<Option<&str>> = if hash { fields.into_iter().map(Some).collect() } else { vec![None] };
+    let whole = |operation: &Operation<'h>| {
+        operation
+            .answer()
+            .as_object()
+            .into_iter()
+            .flat_map(serde_json::Map::keys)
+    };
+    let read: Vec<&String> = operations
+        .iter()
+        .filter(|operation| operation.call.f.is_read())
+        .flat_map(whole)
+        .collect();
+    let of_calls = operations
+        .iter()
+        .filter_map(|operation| operation.call.field.as_deref());
+    let fields: BTreeSet<&str> = of_calls
+        .chain(read.into_iter().map(String::as_str))
+        .collect();
+    let hash = operations
+        .iter()
+        .any(|operation| operation.call.field.is_some() || operation.answer().is_object());
+    let names: Vec<Option<&str>> = if hash {
+        fields.into_iter().map(Some).collect()
+    } else {
+        vec![None]
+    };
     let mut registers: BTreeMap<Box<str>, Vec<Access<'h>>> = BTreeMap::new();
     for operation in operations {
         for field in &names {
@@ -121,11 +204,17 @@ pub(super) fn registers<'h>(key: &str, operations: &[Operation<'h>]) -> BTreeMap
             }
             let access = match operation.call.f {
                 Action::Write => Access::new(*operation, Act::Write, &operation.call.value),
-                Action::Cas => Access::new(*operation, Act::Write, operation.call.value.get(1).unwrap_or(&Value::Null)),
+                Action::Cas => Access::new(
+                    *operation,
+                    Act::Write,
+                    operation.call.value.get(1).unwrap_or(&Value::Null),
+                ),
                 Action::Remove => Access::new(*operation, Act::Remove, &Value::Null),
                 Action::Read | Action::FinalRead => {
                     let whole = operation.answer();
-                    let part = field.filter(|_| of_whole).map(|field| whole.get(field).unwrap_or(&Value::Null));
+                    let part = field
+                        .filter(|_| of_whole)
+                        .map(|field| whole.get(field).unwrap_or(&Value::Null));
                     Access::new(*operation, Act::Read, part.unwrap_or(whole))
                 }
                 _ => continue,

@@ -1,4 +1,5 @@
-//! `quorate bench`: a load generator for anything that speaks RESP, whose percentiles do not leave out the requests that a stall kept back.
+//! `quorate bench`: a load generator for anything that speaks RESP, whose percentiles do not leave
+//! out the requests that a stall kept back.
 
 mod chronicle;
 mod levels;
@@ -45,7 +46,8 @@ With --record nothing is measured: the history of what the clients saw is for `q
 /// What to measure.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Bench {
-    /// Where: resp://HOST:PORT, several with commas; connections are spread over them. `resp://USER@HOST:PORT` takes USER's level.
+    /// Where: resp://HOST:PORT, several with commas; connections are spread over them.
+    /// `resp://USER@HOST:PORT` takes USER's level.
     #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "resp://127.0.0.1:7379", value_parser = target)]
     target: Vec<Target>,
     /// What the clients do.
@@ -63,7 +65,8 @@ pub(super) struct Bench {
     /// How long to warm up.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=3_600))]
     warmup: u32,
-    /// Level of every request, such as `LOCAL_QUORUM` or R=2,W=2; of several, each request takes one. Without it the command is plain Redis.
+    /// Level of every request, such as `LOCAL_QUORUM` or R=2,W=2; of several, each request takes
+    /// one. Without it the command is plain Redis.
     #[arg(long)]
     level: Vec<String>,
     /// Requests per second over all connections [default: as many as go].
@@ -95,15 +98,20 @@ struct Shape {
 /// What a recording needs besides.
 #[derive(Clone, Debug, Args)]
 struct Recording {
-    /// Record what the clients see, for `quorate check`, instead of measuring: short-lived keys, values that are written once, and in the
-    /// end what each target shows.
+    /// Record what the clients see, for `quorate check`, instead of measuring: short-lived keys,
+    /// values that are written once, and in the end what each target shows.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pipeline", "warmup", "keys", "value_bytes", "set_size", "wait"])]
     record: Option<PathBuf>,
     /// Record in this keyspace [default: the default one].
     #[arg(long, value_name = "NAME", requires = "record")]
     keyspace: Option<String>,
     /// How long to wait in the end until every target says that the cluster has converged.
-    #[arg(long, value_name = "SECONDS", default_value_t = 30, requires = "record")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 30,
+        requires = "record"
+    )]
     settle: u32,
 }
 
@@ -116,7 +124,8 @@ enum Workload {
     Get,
     /// INCR of random counters.
     Incr,
-    /// SADD of random elements that one set of --set-size elements already holds, so that its size stays.
+    /// SADD of random elements that one set of --set-size elements already holds, so that its size
+    /// stays.
     Sadd,
     /// HSET of random fields of random hashes.
     Hset,
@@ -142,16 +151,31 @@ struct Report {
 }
 
 fn target(text: &str) -> Result<Target, &'static str> {
-    let rest = text.strip_prefix("resp://").or_else(|| text.strip_prefix("redis://")).unwrap_or(text).trim_end_matches('/');
+    let rest = text
+        .strip_prefix("resp://")
+        .or_else(|| text.strip_prefix("redis://"))
+        .unwrap_or(text)
+        .trim_end_matches('/');
     let (user, address) = match rest.split_once('@') {
         Some((user, address)) => (Some(user.to_owned()), address),
         None => (None, rest),
     };
-    let dialable = address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
-    if !dialable || user.as_ref().is_some_and(|user| user.is_empty() || user.contains(':')) {
-        return Err("a target is resp://HOST:PORT or resp://USER@HOST:PORT; the password goes into QUORATE_PASSWORD");
+    let dialable = address
+        .rsplit_once(':')
+        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+    if !dialable
+        || user
+            .as_ref()
+            .is_some_and(|user| user.is_empty() || user.contains(':'))
+    {
+        return Err(
+            "a target is resp://HOST:PORT or resp://USER@HOST:PORT; the password goes into QUORATE_PASSWORD",
+        );
     }
-    Ok(Target { user, address: address.to_owned() })
+    Ok(Target {
+        user,
+        address: address.to_owned(),
+    })
 }
 
 impl Bench {
@@ -161,20 +185,43 @@ impl Bench {
         }
         let report = self.measure(globals.password(), globals.patience()).await?;
         match globals.output {
-            Output::Json => output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
+            Output::Json => {
+                output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?
+            }
             Output::Table => output::line(report.table(&self).to_string().trim_end())?,
         }
         // The report is printed all the same: its errors are what there is to know.
-        if report.ops_per_second > 0.0 { Ok(()) } else { Err(Failure::NothingMeasured) }
+        if report.ops_per_second > 0.0 {
+            Ok(())
+        } else {
+            Err(Failure::NothingMeasured)
+        }
     }
 
-    /// Connects everything, fills what the workload reads, then measures. A connection lost on the way is an error of the report.
-    async fn measure(&self, password: Option<String>, patience: Duration) -> Result<Report, Failure> {
+    /// Connects everything, fills what the workload reads, then measures. A connection lost on the
+    /// way is an error of the report.
+    async fn measure(
+        &self,
+        password: Option<String>,
+        patience: Duration,
+    ) -> Result<Report, Failure> {
         let load = Rc::new(Load::new(self));
-        let options = |target: &Target| Options { user: target.user.clone(), password: password.clone(), timeout: patience };
+        let options = |target: &Target| Options {
+            user: target.user.clone(),
+            password: password.clone(),
+            timeout: patience,
+        };
         let mut workers = Vec::new();
         for (number, target) in (0..self.clients).zip(self.target.iter().cycle()) {
-            workers.push(work::Worker::connect(number, target.address.clone(), options(target), Rc::clone(&load)).await?);
+            workers.push(
+                work::Worker::connect(
+                    number,
+                    target.address.clone(),
+                    options(target),
+                    Rc::clone(&load),
+                )
+                .await?,
+            );
         }
         workers[0].preload().await?;
 
@@ -212,12 +259,22 @@ impl Bench {
 
 impl Report {
     fn table(&self, bench: &Bench) -> Table {
-        let workload = bench.workload.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-        let mut table = Table::new(["WORKLOAD", "LEVEL", "OPS/S", "P50", "P99", "P99.9", "ERRORS"]);
+        let workload = bench
+            .workload
+            .to_possible_value()
+            .map(|value| value.get_name().to_owned())
+            .unwrap_or_default();
+        let mut table = Table::new([
+            "WORKLOAD", "LEVEL", "OPS/S", "P50", "P99", "P99.9", "ERRORS",
+        ]);
         let time = |micros: f64| format!("{micros} us");
         table.push([
             workload,
-            if bench.level.is_empty() { "default".to_owned() } else { bench.level.join(" ") },
+            if bench.level.is_empty() {
+                "default".to_owned()
+            } else {
+                bench.level.join(" ")
+            },
             format!("{:.0}", self.ops_per_second),
             time(self.p50_us),
             time(self.p99_us),

@@ -11,7 +11,9 @@ use serde::Serialize;
 use super::fail::Failure;
 use super::output::{self, Output};
 use super::time;
-use crate::check::{self, Counterexample, Event, Kind, Least, Model, Options, Process, Report, Unusable};
+use crate::check::{
+    self, Counterexample, Event, Kind, Least, Model, Options, Process, Report, Unusable,
+};
 use crate::table::Table;
 
 pub(super) const EXAMPLES: &str = "\
@@ -37,7 +39,8 @@ pub(super) struct Check {
     /// Check registers for one operation after another, as SERIAL promises it.
     #[arg(long)]
     linearizable: bool,
-    /// By how much the clocks of two nodes may differ: writes closer together than this may be ordered either way [default: not at all].
+    /// By how much the clocks of two nodes may differ: writes closer together than this may be
+    /// ordered either way [default: not at all].
     #[arg(long, value_name = "TIME", value_parser = time)]
     clock_skew: Option<Duration>,
     /// Operations that must have been done for the history to be judged.
@@ -53,7 +56,10 @@ pub(super) struct Check {
 
 fn model(name: &str) -> Result<Model, String> {
     let known = Model::ALL.map(|model| model.to_string());
-    Model::ALL.into_iter().find(|model| model.to_string() == name).ok_or_else(|| format!("the models are {}", known.join(", ")))
+    Model::ALL
+        .into_iter()
+        .find(|model| model.to_string() == name)
+        .ok_or_else(|| format!("the models are {}", known.join(", ")))
 }
 
 /// What is printed of a history that cannot be judged: `ok` is false, because nothing was shown.
@@ -68,29 +74,57 @@ struct NoVerdict {
 
 impl Check {
     pub(super) fn run(&self, output: Output) -> Result<(), Failure> {
-        let least = Least { operations: self.min_operations, overlaps: self.min_overlaps, faults: self.min_faults };
-        let options = Options { linearizable: self.linearizable, skew: self.clock_skew.unwrap_or_default().as_nanos() as u64, least };
-        let verdict = self.events().and_then(|events| Ok(check::check(&events, self.model, &options)?));
+        let least = Least {
+            operations: self.min_operations,
+            overlaps: self.min_overlaps,
+            faults: self.min_faults,
+        };
+        let options = Options {
+            linearizable: self.linearizable,
+            skew: self.clock_skew.unwrap_or_default().as_nanos() as u64,
+            least,
+        };
+        let verdict = self
+            .events()
+            .and_then(|events| Ok(check::check(&events, self.model, &options)?));
         let report = match verdict {
             Ok(report) => report,
             Err(cause) => {
                 if output == Output::Json {
-                    let none = NoVerdict { model: self.model, operations: 0, ok: false, counterexample: (), unusable: cause.explain() };
+                    let none = NoVerdict {
+                        model: self.model,
+                        operations: 0,
+                        ok: false,
+                        counterexample: (),
+                        unusable: cause.explain(),
+                    };
                     output::line(serde_json::to_string(&none).map_err(std::io::Error::from)?)?;
                 }
                 return Err(cause);
             }
         };
         match output {
-            Output::Json => output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?,
+            Output::Json => {
+                output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?
+            }
             Output::Table => output::line(for_people(&report).trim_end())?,
         }
-        if report.ok { Ok(()) } else { Err(Failure::NotAsPromised) }
+        if report.ok {
+            Ok(())
+        } else {
+            Err(Failure::NotAsPromised)
+        }
     }
 
     fn events(&self) -> Result<Vec<Event>, Failure> {
-        let file = File::open(&self.file).map_err(|cause| Failure::History { file: self.file.clone(), cause: cause.into() })?;
-        check::read(BufReader::new(file)).map_err(|cause| Failure::History { file: self.file.clone(), cause })
+        let file = File::open(&self.file).map_err(|cause| Failure::History {
+            file: self.file.clone(),
+            cause: cause.into(),
+        })?;
+        check::read(BufReader::new(file)).map_err(|cause| Failure::History {
+            file: self.file.clone(),
+            cause,
+        })
     }
 }
 
@@ -101,24 +135,43 @@ impl From<Unusable> for Failure {
 }
 
 fn for_people(report: &Report) -> String {
-    let Report { model, operations, .. } = report;
+    let Report {
+        model, operations, ..
+    } = report;
     match &report.counterexample {
         None => format!("{model}: as promised, in {operations} operations"),
-        Some(found) => format!("{model}: not as promised, in {operations} operations\n{}", story(found)),
+        Some(found) => format!(
+            "{model}: not as promised, in {operations} operations\n{}",
+            story(found)
+        ),
     }
 }
 
 fn story(found: &Counterexample) -> String {
-    let rule = serde_json::to_value(found.rule).ok().and_then(|rule| rule.as_str().map(str::to_owned)).unwrap_or_default();
-    let keys = if found.keys == 1 { String::new() } else { format!(", the shortest of {} keys", found.keys) };
+    let rule = serde_json::to_value(found.rule)
+        .ok()
+        .and_then(|rule| rule.as_str().map(str::to_owned))
+        .unwrap_or_default();
+    let keys = if found.keys == 1 {
+        String::new()
+    } else {
+        format!(", the shortest of {} keys", found.keys)
+    };
     let mut table = Table::new(["MS", "PROCESS", "NODE", "LEVEL", "WHAT", "VALUE", ""]);
     let start = found.history.first().map_or(0, |event| event.time);
     for event in found.history.iter().take(LINES_MAX) {
         table.push(line(event, start));
     }
     let more = found.history.len().saturating_sub(LINES_MAX);
-    let more = if more > 0 { format!("… {more} more lines; --output json has all\n") } else { String::new() };
-    format!("{rule}: {}\nkey {}{keys}\n\n{table}{more}", found.says, found.key)
+    let more = if more > 0 {
+        format!("… {more} more lines; --output json has all\n")
+    } else {
+        String::new()
+    };
+    format!(
+        "{rule}: {}\nkey {}{keys}\n\n{table}{more}",
+        found.says, found.key
+    )
 }
 
 fn line(event: &Event, start: u64) -> [String; 7] {
@@ -133,7 +186,19 @@ fn line(event: &Event, start: u64) -> [String; 7] {
         Kind::Fail => format!("not applied: {}", text(&event.error)),
         Kind::Info => format!("may be applied: {}", text(&event.error)),
     };
-    let value = if event.kind == Kind::Invoke && event.f.is_read() { String::new() } else { event.value.to_string() };
+    let value = if event.kind == Kind::Invoke && event.f.is_read() {
+        String::new()
+    } else {
+        event.value.to_string()
+    };
     let millis = event.time.saturating_sub(start) as f64 / 1e6;
-    [format!("{millis:.3}"), process, text(&event.node), text(&event.level), event.f.to_string(), value, end]
+    [
+        format!("{millis:.3}"),
+        process,
+        text(&event.node),
+        text(&event.level),
+        event.f.to_string(),
+        value,
+        end,
+    ]
 }

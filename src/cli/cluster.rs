@@ -36,7 +36,9 @@ pub(super) enum Keyspace {
     /// List all keyspaces.
     List,
     /// Create a keyspace.
-    #[command(after_help = "Example: quorate keyspace create carts --replication berlin=3,oslo=3 --write LOCAL_QUORUM")]
+    #[command(
+        after_help = "Example: quorate keyspace create carts --replication berlin=3,oslo=3 --write LOCAL_QUORUM"
+    )]
     Create(Create),
 }
 
@@ -59,8 +61,12 @@ pub(super) struct Create {
 }
 
 fn replicas(text: &str) -> Result<(String, u8), &'static str> {
-    let counted = text.split_once('=').and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
-    counted.filter(|(name, _)| !name.is_empty()).ok_or("a datacenter and how many replicas it holds, such as berlin=3")
+    let counted = text
+        .split_once('=')
+        .and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
+    counted
+        .filter(|(name, _)| !name.is_empty())
+        .ok_or("a datacenter and how many replicas it holds, such as berlin=3")
 }
 
 #[derive(Deserialize, Serialize)]
@@ -103,7 +109,11 @@ impl Node {
         if expires_s == 0 {
             return Err(Failure::Usage("a token lives at least one second"));
         }
-        let made: TokenMade = http::post(globals, "/v1/tokens", &json!({ "uses": uses, "expires_s": expires_s }))?;
+        let made: TokenMade = http::post(
+            globals,
+            "/v1/tokens",
+            &json!({ "uses": uses, "expires_s": expires_s }),
+        )?;
         match globals.output {
             Output::Table => output::line(&made.token)?,
             Output::Json => print_json(&made)?,
@@ -128,14 +138,21 @@ impl Create {
     fn run(self, globals: &Globals) -> Result<(), Failure> {
         let mut body = json!({ "name": self.name, "partitions": self.partitions });
         if !self.replication.is_empty() {
-            body["replication"] = self.replication.into_iter().map(|(dc, count)| (dc, Value::from(count))).collect();
+            body["replication"] = self
+                .replication
+                .into_iter()
+                .map(|(dc, count)| (dc, Value::from(count)))
+                .collect();
         }
         for (name, level) in [("read", self.read), ("write", self.write)] {
             body[name] = level.map(|level| level.to_string()).into();
         }
         let made: Value = http::post(globals, "/v1/keyspaces", &body)?;
         match globals.output {
-            Output::Table => output::line(format_args!("created keyspace {} (SELECT {})", self.name, made["id"]))?,
+            Output::Table => output::line(format_args!(
+                "created keyspace {} (SELECT {})",
+                self.name, made["id"]
+            ))?,
             Output::Json => output::line(made)?,
         }
         Ok(())
@@ -147,13 +164,31 @@ fn list(globals: &Globals) -> Result<(), Failure> {
     if globals.output == Output::Json {
         return Ok(print_json(&list)?);
     }
-    let mut table = Table::new(["NUMBER", "NAME", "PARTITIONS", "REPLICATION", "READ", "WRITE"]);
+    let mut table = Table::new([
+        "NUMBER",
+        "NAME",
+        "PARTITIONS",
+        "REPLICATION",
+        "READ",
+        "WRITE",
+    ]);
     for keyspace in list {
         let replication = match keyspace.replication {
             Replication::Named(name) => name,
-            Replication::Counted(counts) => counts.iter().map(|(dc, count)| format!("{dc}={count}")).collect::<Vec<_>>().join(","),
+            Replication::Counted(counts) => counts
+                .iter()
+                .map(|(dc, count)| format!("{dc}={count}"))
+                .collect::<Vec<_>>()
+                .join(","),
         };
-        table.push([keyspace.id.to_string(), keyspace.name, keyspace.partitions.to_string(), replication, keyspace.read, keyspace.write]);
+        table.push([
+            keyspace.id.to_string(),
+            keyspace.name,
+            keyspace.partitions.to_string(),
+            replication,
+            keyspace.read,
+            keyspace.write,
+        ]);
     }
     Ok(output::line(table.to_string().trim_end())?)
 }

@@ -40,7 +40,8 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let plan = Plan::new(self.datacenters, self.nodes, self.duration).map_err(DemoError::from)?;
+        let plan =
+            Plan::new(self.datacenters, self.nodes, self.duration).map_err(DemoError::from)?;
         let json = globals.output == Output::Json;
         let show = match (json, self.plain || !io::stdout().is_terminal()) {
             (true, _) => Show::Story(Voice::Stderr),
@@ -48,7 +49,10 @@ impl Demo {
             (false, false) => Show::Screen,
         };
         log_if_asked()?;
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
         let stop = async {
             tokio::select! {
                 _ = interrupt.recv() => {}
@@ -57,17 +61,24 @@ impl Demo {
         };
         let report = demo::run(plan, show, stop).await?;
         match show {
-            Show::Story(Voice::Stderr) => output::note(format_args!("{}", demo::summary(&report, show))),
+            Show::Story(Voice::Stderr) => {
+                output::note(format_args!("{}", demo::summary(&report, show)))
+            }
             _ => output::line(demo::summary(&report, show))?,
         }
         if json {
             output::line(report.json())?;
         }
-        if report.doubts().is_empty() { Ok(()) } else { Err(DemoError::NotHeld.into()) }
+        if report.doubts().is_empty() {
+            Ok(())
+        } else {
+            Err(DemoError::NotHeld.into())
+        }
     }
 }
 
-/// The nodes of the demo have much to say that would spoil the story; who wants to hear it sets `QUORATE_LOG`.
+/// The nodes of the demo have much to say that would spoil the story; who wants to hear it sets
+/// `QUORATE_LOG`.
 fn log_if_asked() -> Result<(), Failure> {
     if let Some(filter) = super::log_asked_for()? {
         super::log(filter);

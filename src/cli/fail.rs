@@ -29,10 +29,17 @@ pub(super) enum Failure {
     Refused(Refusal),
     /// The node refused, over HTTP.
     #[error("{detail}")]
-    Problem { code: Box<str>, detail: Box<str>, may_be_applied: bool },
+    Problem {
+        code: Box<str>,
+        detail: Box<str>,
+        may_be_applied: bool,
+    },
     /// Nothing had been asked yet.
     #[error("cannot reach {address}: {cause}")]
-    Unreachable { address: Box<str>, cause: ClientError },
+    Unreachable {
+        address: Box<str>,
+        cause: ClientError,
+    },
     /// A read brought no answer.
     #[error("{0}")]
     Unanswered(ClientError),
@@ -40,11 +47,21 @@ pub(super) enum Failure {
     #[error("{0}; whether it was applied is unknown")]
     OutcomeUnknown(ClientError),
     /// A command that changes key after key came no further.
-    #[error("{cause}; that was key {at} of {keys}: those before it were applied, those after it were not tried")]
-    OfSeveral { cause: Box<Self>, at: usize, keys: usize },
+    #[error(
+        "{cause}; that was key {at} of {keys}: those before it were applied, those after it were not tried"
+    )]
+    OfSeveral {
+        cause: Box<Self>,
+        at: usize,
+        keys: usize,
+    },
     /// The HTTP call brought no answer.
     #[error("{address}: {}", in_words(cause))]
-    Call { address: Box<str>, cause: ureq::Error, sent_write: bool },
+    Call {
+        address: Box<str>,
+        cause: ureq::Error,
+        sent_write: bool,
+    },
     /// What came is not what a node answers.
     #[error("{address} gives no answer that a node would give")]
     Strange { address: Box<str> },
@@ -60,7 +77,10 @@ pub(super) enum Failure {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("cannot listen at {address}: {cause}")]
-    Listen { address: SocketAddr, cause: io::Error },
+    Listen {
+        address: SocketAddr,
+        cause: io::Error,
+    },
     #[error("the node did not start")]
     Start(#[from] StartError),
     /// The node had to stop.
@@ -81,7 +101,9 @@ pub(super) enum Failure {
     #[error("{0} promises were broken")]
     PromisesBroken(usize),
     /// What was not played shows nothing.
-    #[error("{played} of {asked} histories were played in time; allow more --minutes or ask for fewer --seeds")]
+    #[error(
+        "{played} of {asked} histories were played in time; allow more --minutes or ask for fewer --seeds"
+    )]
     TooFewHistories { played: u64, asked: u64 },
     /// The scenario says nothing that can be played.
     #[error(transparent)]
@@ -129,16 +151,28 @@ impl Failure {
                 "TIMEOUT" => UNKNOWN_OUTCOME,
                 _ => FAILED,
             },
-            Self::Problem { may_be_applied: true, .. } | Self::OutcomeUnknown(_) => UNKNOWN_OUTCOME,
+            Self::Problem {
+                may_be_applied: true,
+                ..
+            }
+            | Self::OutcomeUnknown(_) => UNKNOWN_OUTCOME,
             Self::Problem { code, .. } => match &**code {
                 "not_quorate" => NOT_QUORATE,
                 "timeout" => UNKNOWN_OUTCOME,
                 _ => FAILED,
             },
             // A connection that was never made carried nothing.
-            Self::Call { cause: ureq::Error::ConnectionFailed | ureq::Error::HostNotFound, .. } => FAILED,
-            Self::Call { cause: ureq::Error::Io(cause), .. } if cause.kind() == io::ErrorKind::ConnectionRefused => FAILED,
-            Self::Call { sent_write: true, .. } => UNKNOWN_OUTCOME,
+            Self::Call {
+                cause: ureq::Error::ConnectionFailed | ureq::Error::HostNotFound,
+                ..
+            } => FAILED,
+            Self::Call {
+                cause: ureq::Error::Io(cause),
+                ..
+            } if cause.kind() == io::ErrorKind::ConnectionRefused => FAILED,
+            Self::Call {
+                sent_write: true, ..
+            } => UNKNOWN_OUTCOME,
             // A history that cannot be judged was neither kept nor broken.
             Self::Unusable(_)
             | Self::History { .. }

@@ -21,7 +21,8 @@ struct In {
 
 #[derive(Debug, Args)]
 struct Named {
-    /// A name of 1 to 32 bytes for this change: given again after an unknown outcome, it is done once.
+    /// A name of 1 to 32 bytes for this change: given again after an unknown outcome, it is done
+    /// once.
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }
@@ -82,9 +83,16 @@ impl Get {
             (Output::Table, None) => Err(Failure::NoSuchKey),
             (Output::Json, value) => {
                 let (name, value) = value.map_or(("value", Json::Null), output::value_field);
-                let document = Map::from_iter([("key".to_owned(), self.key.into()), (name.to_owned(), value)]);
+                let document = Map::from_iter([
+                    ("key".to_owned(), self.key.into()),
+                    (name.to_owned(), value),
+                ]);
                 output::line(Json::from(document))?;
-                if found == Value::Nil { Err(Failure::NoSuchKey) } else { Ok(()) }
+                if found == Value::Nil {
+                    Err(Failure::NoSuchKey)
+                } else {
+                    Ok(())
+                }
             }
         }
     }
@@ -92,11 +100,20 @@ impl Get {
 
 impl Put {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let mut session = Session::open(globals, &self.within).await?.named(&self.named);
+        let mut session = Session::open(globals, &self.within)
+            .await?
+            .named(&self.named);
         let (key, value) = (self.key.as_bytes(), self.value.as_bytes());
-        match self.expires.map(|after| after.as_millis().max(1).to_string()) {
+        match self
+            .expires
+            .map(|after| after.as_millis().max(1).to_string())
+        {
             None => session.write(&[b"SET", key, value]).await?,
-            Some(millis) => session.write(&[b"SET", key, value, b"PX", millis.as_bytes()]).await?,
+            Some(millis) => {
+                session
+                    .write(&[b"SET", key, value, b"PX", millis.as_bytes()])
+                    .await?
+            }
         };
         say(globals, "OK", &json!({ "key": self.key, "done": true }))
     }
@@ -104,24 +121,39 @@ impl Put {
 
 impl Incr {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let mut session = Session::open(globals, &self.within).await?.named(&self.named);
-        let sum = session.write(&[b"INCRBY", self.key.as_bytes(), self.by.to_string().as_bytes()]).await?;
+        let mut session = Session::open(globals, &self.within)
+            .await?
+            .named(&self.named);
+        let sum = session
+            .write(&[
+                b"INCRBY",
+                self.key.as_bytes(),
+                self.by.to_string().as_bytes(),
+            ])
+            .await?;
         let sum = session.number(&sum)?;
         say(globals, sum, &json!({ "key": self.key, "value": sum }))
     }
 }
 
 impl Del {
-    /// One command for each key: the keys live in different partitions, and each has its own outcome.
+    /// One command for each key: the keys live in different partitions, and each has its own
+    /// outcome.
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let mut session = Session::open(globals, &self.within).await?.named(&self.named);
+        let mut session = Session::open(globals, &self.within)
+            .await?
+            .named(&self.named);
         let mut removed = 0;
         for (at, key) in (1..).zip(&self.keys) {
             let reply = session.write(&[b"DEL", key.as_bytes()]).await;
             let number = reply.and_then(|reply| session.number(&reply));
             removed += number.map_err(|cause| match self.keys.len() {
                 1 => cause,
-                keys => Failure::OfSeveral { cause: Box::new(cause), at, keys },
+                keys => Failure::OfSeveral {
+                    cause: Box::new(cause),
+                    at,
+                    keys,
+                },
             })?;
         }
         say(globals, removed, &json!({ "removed": removed }))
@@ -148,29 +180,55 @@ struct Session {
 
 impl Session {
     fn named(self, named: &Named) -> Self {
-        Self { named: named.request_id.clone(), ..self }
+        Self {
+            named: named.request_id.clone(),
+            ..self
+        }
     }
 
     async fn open(globals: &Globals, within: &In) -> Result<Self, Failure> {
         let address: Box<str> = globals.resp.as_deref().unwrap_or(DEFAULT_RESP).into();
-        let options = Options { user: None, password: globals.password(), timeout: globals.patience() };
-        let mut client = Client::connect(&*address, options).await.map_err(|cause| match cause {
-            ClientError::Refused(refusal) => Failure::Refused(refusal),
-            cause => Failure::Unreachable { address: address.clone(), cause },
-        })?;
+        let options = Options {
+            user: None,
+            password: globals.password(),
+            timeout: globals.patience(),
+        };
+        let mut client =
+            Client::connect(&*address, options)
+                .await
+                .map_err(|cause| match cause {
+                    ClientError::Refused(refusal) => Failure::Refused(refusal),
+                    cause => Failure::Unreachable {
+                        address: address.clone(),
+                        cause,
+                    },
+                })?;
         if let Some(keyspace) = &within.keyspace {
-            client.command(&[b"SELECT", keyspace.as_bytes()]).await.map_err(read_failure)?;
+            client
+                .command(&[b"SELECT", keyspace.as_bytes()])
+                .await
+                .map_err(read_failure)?;
         }
         let level = globals.consistency.map(|level| level.to_string());
-        let timeout = globals.timeout.map(|timeout| format!("TIMEOUT={}ms", timeout.as_millis().max(1)));
+        let timeout = globals
+            .timeout
+            .map(|timeout| format!("TIMEOUT={}ms", timeout.as_millis().max(1)));
         let level: Vec<String> = level.into_iter().chain(timeout).collect();
-        Ok(Self { client, address, level: (!level.is_empty()).then(|| level.join(",")), named: None })
+        Ok(Self {
+            client,
+            address,
+            level: (!level.is_empty()).then(|| level.join(",")),
+            named: None,
+        })
     }
 
     async fn command(&mut self, args: &[&[u8]]) -> Result<Value, ClientError> {
         let mut words: Vec<&[u8]> = Vec::with_capacity(args.len() + 4);
         for (prefix, word) in [("REQ", &self.named), ("CL", &self.level)] {
-            words.extend(word.iter().flat_map(|word| [prefix.as_bytes(), word.as_bytes()]));
+            words.extend(
+                word.iter()
+                    .flat_map(|word| [prefix.as_bytes(), word.as_bytes()]),
+            );
         }
         words.extend(args);
         self.client.command(&words).await
@@ -188,7 +246,9 @@ impl Session {
     }
 
     fn number(&self, reply: &Value) -> Result<i64, Failure> {
-        reply.integer().ok_or_else(|| Failure::Strange { address: self.address.clone() })
+        reply.integer().ok_or_else(|| Failure::Strange {
+            address: self.address.clone(),
+        })
     }
 }
 

@@ -1,4 +1,5 @@
-//! The command line. Data goes to stdout, notes go to stderr, and the exit code says what is now true.
+//! The command line. Data goes to stdout, notes go to stderr, and the exit code says what is now
+//! true.
 
 mod bench;
 mod check;
@@ -54,19 +55,23 @@ struct Globals {
     /// How to print the result; nothing to `start`.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// For start, get, put, incr and del: RESP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7379].
+    /// For start, get, put, incr and del: RESP address of the node to ask, or at which `start`
+    /// listens [default: 127.0.0.1:7379].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     resp: Option<String>,
-    /// For start, status, keyspace and node: HTTP address of the node to ask, or at which `start` listens [default: 127.0.0.1:7380].
+    /// For start, status, keyspace and node: HTTP address of the node to ask, or at which `start`
+    /// listens [default: 127.0.0.1:7380].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     http: Option<String>,
     /// Password of the node; better given in the environment as `QUORATE_PASSWORD`.
     #[arg(long, global = true)]
     password: Option<String>,
-    /// For get, put, incr and del: level of this request, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2 [default: the keyspace's].
+    /// For get, put, incr and del: level of this request, such as ONE, `LOCAL_QUORUM`, ALL or
+    /// R=2,W=2 [default: the keyspace's].
     #[arg(long, global = true, value_name = "LEVEL")]
     consistency: Option<Consistency>,
-    /// For all that ask a node: how long this request may take, such as 500ms [default: the node's for the request, 5s for the whole command].
+    /// For all that ask a node: how long this request may take, such as 500ms [default: the node's
+    /// for the request, 5s for the whole command].
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
 }
@@ -76,7 +81,8 @@ enum Command {
     /// Run a node: the first one founds a cluster, the others join it.
     #[command(after_help = start::EXAMPLES)]
     Start(Box<start::Start>),
-    /// Show the cluster as the node sees it: nodes, keyspaces, and whether all replicas have converged.
+    /// Show the cluster as the node sees it: nodes, keyspaces, and whether all replicas have
+    /// converged.
     #[command(after_help = "Example: quorate status --output json | jq .converged")]
     Status,
     /// Read a string or counter. Exit code 1 if there is none.
@@ -103,10 +109,12 @@ enum Command {
     /// Hold a recorded history against what is promised.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
-    /// Run a cluster over several datacenters on this machine, split it, heal it, and prove that nothing was lost.
+    /// Run a cluster over several datacenters on this machine, split it, heal it, and prove that
+    /// nothing was lost.
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
-    /// Play random histories of whole clusters in virtual time, with every kind of fault, and check every promise.
+    /// Play random histories of whole clusters in virtual time, with every kind of fault, and check
+    /// every promise.
     #[command(after_help = sim::EXAMPLES)]
     Sim(sim::Sim),
 }
@@ -116,7 +124,9 @@ pub fn run() -> ExitCode {
     let cli = Cli::parse();
     if let Some(flag) = cli.misplaced() {
         let text = format!("{flag} means nothing to this command");
-        Cli::command().error(clap::error::ErrorKind::ArgumentConflict, text).exit();
+        Cli::command()
+            .error(clap::error::ErrorKind::ArgumentConflict, text)
+            .exit();
     }
     match cli.dispatch() {
         Ok(()) => ExitCode::SUCCESS,
@@ -150,7 +160,9 @@ impl Cli {
     fn misplaced(&self) -> Option<&'static str> {
         let useful: &[&str] = match self.command {
             Command::Start(_) => &["--resp", "--http", "--password"],
-            Command::Status | Command::Keyspace(_) | Command::Node(_) => &["--http", "--password", "--timeout"],
+            Command::Status | Command::Keyspace(_) | Command::Node(_) => {
+                &["--http", "--password", "--timeout"]
+            }
             Command::Get(_) | Command::Put(_) | Command::Incr(_) | Command::Del(_) => {
                 &["--resp", "--password", "--consistency", "--timeout"]
             }
@@ -159,7 +171,10 @@ impl Cli {
         };
         let globals = &self.globals;
         let given = [
-            ("--output", globals.output == Output::Json && matches!(self.command, Command::Start(_))),
+            (
+                "--output",
+                globals.output == Output::Json && matches!(self.command, Command::Start(_)),
+            ),
             ("--resp", globals.resp.is_some()),
             ("--http", globals.http.is_some()),
             ("--password", globals.password.is_some()),
@@ -167,16 +182,23 @@ impl Cli {
             ("--timeout", globals.timeout.is_some()),
         ];
         // `--output` is of use to all but one.
-        given.into_iter().find(|(flag, given)| *given && !useful.contains(flag)).map(|(flag, _)| flag)
+        given
+            .into_iter()
+            .find(|(flag, given)| *given && !useful.contains(flag))
+            .map(|(flag, _)| flag)
     }
 }
 
 impl Globals {
     fn password(&self) -> Option<String> {
-        self.password.clone().or_else(|| std::env::var("QUORATE_PASSWORD").ok()).filter(|password| !password.is_empty())
+        self.password
+            .clone()
+            .or_else(|| std::env::var("QUORATE_PASSWORD").ok())
+            .filter(|password| !password.is_empty())
     }
 
-    /// How long the command waits for its answer: a little longer than the request may take, so that the node's own words arrive.
+    /// How long the command waits for its answer: a little longer than the request may take, so
+    /// that the node's own words arrive.
     fn patience(&self) -> Duration {
         self.timeout.unwrap_or(crate::config::REQUEST_TIMEOUT) + Duration::from_secs(1)
     }
@@ -184,34 +206,54 @@ impl Globals {
 
 /// Runs a command that talks over sockets on this thread.
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(command)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(command)
 }
 
 fn time(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text).ok_or("a time is a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
+    parse_duration(text)
+        .ok_or("a time is a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
 }
 
 /// What `QUORATE_LOG` asks to be logged, such as `warn,quorate=debug`; `None` if it is unset.
 fn log_asked_for() -> Result<Option<Targets>, Failure> {
-    let asked = std::env::var("QUORATE_LOG").ok().filter(|text| !text.is_empty());
-    asked.map(|text| log_targets(&text).ok_or(Failure::Usage(LOG_FORM))).transpose()
+    let asked = std::env::var("QUORATE_LOG")
+        .ok()
+        .filter(|text| !text.is_empty());
+    asked
+        .map(|text| log_targets(&text).ok_or(Failure::Usage(LOG_FORM)))
+        .transpose()
 }
 
 const LOG_FORM: &str = "QUORATE_LOG must be a level (off, error, warn, info, debug, trace) or TARGET=LEVEL, several with commas";
 
-/// A word that is no level would be taken for a target, and everything else would fall silent: it is refused.
+/// A word that is no level would be taken for a target, and everything else would fall silent: it
+/// is refused.
 fn log_targets(text: &str) -> Option<Targets> {
-    let known = |directive: &str| directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok();
-    text.split(',').all(known).then(|| text.parse().ok()).flatten()
+    let known = |directive: &str| {
+        directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok()
+    };
+    text.split(',')
+        .all(known)
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
 /// Logs to stderr what `filter` lets through: in colours for people, without for files.
 fn log(filter: Targets) {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     let colours = std::io::stderr().is_terminal() && !plain;
-    let lines = tracing_subscriber::fmt::layer().with_ansi(colours).with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(colours)
+        .with_writer(std::io::stderr);
     // It fails only if somebody has set one already, who then gets the logs.
-    drop(tracing_subscriber::registry().with(lines.with_filter(filter)).try_init());
+    drop(
+        tracing_subscriber::registry()
+            .with(lines.with_filter(filter))
+            .try_init(),
+    );
 }
 
 #[cfg(test)]

@@ -33,11 +33,15 @@ pub(super) fn note(text: fmt::Arguments<'_>) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Bytes in a JSON document: text where they are text, else base64 under another name, so that no byte is lost.
+/// Bytes in a JSON document: text where they are text, else base64 under another name, so that no
+/// byte is lost.
 pub(super) fn value_field(data: &[u8]) -> (&'static str, Value) {
     use base64::Engine as _;
     match std::str::from_utf8(data) {
         Ok(text) => ("value", Value::from(text)),
-        Err(_not_text) => ("value_base64", Value::from(base64::engine::general_purpose::STANDARD.encode(data))),
+        Err(_not_text) => (
+            "value_base64",
+            Value::from(base64::engine::general_purpose::STANDARD.encode(data)),
+        ),
     }
 }

@@ -1,4 +1,5 @@
-//! `quorate sim`: random histories of whole clusters in virtual time, held against what is promised.
+//! `quorate sim`: random histories of whole clusters in virtual time, held against what is
+//! promised.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -60,8 +61,8 @@ pub(super) struct Sim {
     /// Seconds for which a failure is shrunk.
     #[arg(long, value_name = "S", default_value_t = 30)]
     shrink: u64,
-    /// Show these findings (`SEED:CHECK`), or that these planted bugs are missed (`BUG`), without failing for it: what is known
-    /// and not yet mended.
+    /// Show these findings (`SEED:CHECK`), or that these planted bugs are missed (`BUG`), without
+    /// failing for it: what is known and not yet mended.
     #[arg(long, value_name = "FINDING", value_delimiter = ',')]
     known: Vec<String>,
     /// Stop after so many failures.
@@ -81,14 +82,18 @@ struct Bugs {
     /// Seconds for which one planted bug is hunted.
     #[arg(long, value_name = "S", default_value_t = 60)]
     hunt: u64,
-    /// Hunt with so many random histories of whole clusters alone: no scripts, no drills, however long it takes.
+    /// Hunt with so many random histories of whole clusters alone: no scripts, no drills, however
+    /// long it takes.
     #[arg(long, value_name = "N")]
     by_chance: Option<u64>,
 }
 
 /// No time at all would play nothing and find nothing wrong.
 fn minutes(text: &str) -> Result<f64, &'static str> {
-    text.parse().ok().filter(|minutes: &f64| minutes.is_finite() && *minutes > 0.0).ok_or("a number of minutes, more than 0")
+    text.parse()
+        .ok()
+        .filter(|minutes: &f64| minutes.is_finite() && *minutes > 0.0)
+        .ok_or("a number of minutes, more than 0")
 }
 
 impl Sim {
@@ -107,8 +112,15 @@ impl Sim {
         }
         let campaign = Campaign {
             from: self.seed.unwrap_or(self.from),
-            seeds: if self.seed.is_some() { Some(1) } else { self.seeds.or_else(|| self.minutes.is_none().then_some(1000)) },
-            within: self.minutes.map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
+            seeds: if self.seed.is_some() {
+                Some(1)
+            } else {
+                self.seeds
+                    .or_else(|| self.minutes.is_none().then_some(1000))
+            },
+            within: self
+                .minutes
+                .map(|minutes| Duration::from_secs_f64(minutes.max(0.0) * 60.0)),
             threads: self.threads(),
             verify: self.verify,
             shrink_for: Duration::from_secs(self.shrink),
@@ -124,20 +136,32 @@ impl Sim {
             && totals.histories < asked
             && totals.failures.len() < campaign.failures_max
         {
-            return Err(Failure::TooFewHistories { played: totals.histories, asked });
+            return Err(Failure::TooFewHistories {
+                played: totals.histories,
+                asked,
+            });
         }
         let known = |seed: u64, violation: &Violation| {
             let finding = format!("{seed}:{}", violation.check);
             violation.check != PANIC && self.known.contains(&finding)
         };
-        let news = totals.violations().filter(|(seed, violation)| !known(*seed, violation)).count();
-        if news == 0 { Ok(()) } else { Err(Failure::PromisesBroken(news)) }
+        let news = totals
+            .violations()
+            .filter(|(seed, violation)| !known(*seed, violation))
+            .count();
+        if news == 0 {
+            Ok(())
+        } else {
+            Err(Failure::PromisesBroken(news))
+        }
     }
 }
 
 impl Sim {
     fn threads(&self) -> usize {
-        self.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+        self.threads.unwrap_or_else(|| {
+            std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+        })
     }
 
     /// Plants the bug of this name, or every one, and hunts for it.
@@ -147,23 +171,50 @@ impl Sim {
                 "this build has no bugs to plant; build one that has: cargo run --release --features planted-bugs -- sim --planted",
             ));
         }
-        let bugs: Vec<_> = crate::planted::everywhere().filter(|bug| name.is_empty() || bug.name == name).collect();
+        let bugs: Vec<_> = crate::planted::everywhere()
+            .filter(|bug| name.is_empty() || bug.name == name)
+            .collect();
         if bugs.is_empty() {
-            return Err(Failure::Usage("there is no such bug; quorate sim --list-planted names all"));
+            return Err(Failure::Usage(
+                "there is no such bug; quorate sim --list-planted names all",
+            ));
         }
-        let Bugs { hunt, by_chance, .. } = self.bugs;
-        let hunting = planted::Hunting { within: Duration::from_secs(hunt), by_chance };
+        let Bugs {
+            hunt, by_chance, ..
+        } = self.bugs;
+        let hunting = planted::Hunting {
+            within: Duration::from_secs(hunt),
+            by_chance,
+        };
         let hunts = planted::hunt(&bugs, hunting, self.threads(), |hunt| {
             let found = hunt.found_by.unwrap_or("NOT FOUND");
-            output::note(format_args!("{}: {found}, {} histories, {:.1} s", hunt.bug.name, hunt.histories, hunt.took.as_secs_f64()));
+            output::note(format_args!(
+                "{}: {found}, {} histories, {:.1} s",
+                hunt.bug.name,
+                hunt.histories,
+                hunt.took.as_secs_f64()
+            ));
         });
-        let missed: Vec<&str> = hunts.iter().filter(|hunt| hunt.found_by.is_none()).map(|hunt| hunt.bug.name).collect();
+        let missed: Vec<&str> = hunts
+            .iter()
+            .filter(|hunt| hunt.found_by.is_none())
+            .map(|hunt| hunt.bug.name)
+            .collect();
         match globals.output {
-            Output::Json => output::line(json!({ "planted": hunts.len(), "found": hunts.len() - missed.len(), "missed": missed }))?,
+            Output::Json => output::line(
+                json!({ "planted": hunts.len(), "found": hunts.len() - missed.len(), "missed": missed }),
+            )?,
             Output::Table => output::line(report::hunts(&hunts))?,
         }
-        let news = missed.iter().filter(|missed| !self.known.iter().any(|known| known == *missed)).count();
-        if news == 0 { Ok(()) } else { Err(Failure::BugsMissed(news)) }
+        let news = missed
+            .iter()
+            .filter(|missed| !self.known.iter().any(|known| known == *missed))
+            .count();
+        if news == 0 {
+            Ok(())
+        } else {
+            Err(Failure::BugsMissed(news))
+        }
     }
 }
 
@@ -175,16 +226,28 @@ fn scenario(file: &Path, globals: &Globals) -> Result<(), Failure> {
     let mut totals = Totals::default();
     totals.add(&scenario.plan, &outcome);
     totals.took = begun.elapsed();
-    let broken: Vec<_> = outcome.violations.iter().map(|violation| format!("{}: {}", violation.check, violation.what)).collect();
+    let broken: Vec<_> = outcome
+        .violations
+        .iter()
+        .map(|violation| format!("{}: {}", violation.check, violation.what))
+        .collect();
     if globals.output == Output::Json {
         let mut document = report::json(&totals);
         document["violations"] = broken.clone().into();
         output::line(document)?;
     } else {
         output::line(scenario.table(&outcome))?;
-        output::line(if broken.is_empty() { "lost: nothing; every promise was kept".to_owned() } else { broken.join("\n") })?;
+        output::line(if broken.is_empty() {
+            "lost: nothing; every promise was kept".to_owned()
+        } else {
+            broken.join("\n")
+        })?;
     }
-    if broken.is_empty() { Ok(()) } else { Err(Failure::PromisesBroken(1)) }
+    if broken.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::PromisesBroken(1))
+    }
 }
 
 fn list_planted() -> Result<(), Failure> {
@@ -200,12 +263,18 @@ fn trace(seed: u64) -> Result<(), Failure> {
     let outcome = play(&plan);
     output::line(report::timeline(&plan, &outcome))?;
     output::line(format_args!("trace {:016x}", outcome.trace))?;
-    if outcome.violations.is_empty() { Ok(()) } else { Err(Failure::PromisesBroken(1)) }
+    if outcome.violations.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::PromisesBroken(1))
+    }
 }
 
 /// Says how far it is, now and then, and shows every failure as soon as there is one.
 fn say(totals: &Totals, said: &Mutex<(Instant, usize)>) {
-    let mut said = said.lock().expect("invariant: no code panics while it speaks");
+    let mut said = said
+        .lock()
+        .expect("invariant: no code panics while it speaks");
     for failure in totals.failures.iter().skip(said.1) {
         output::note(format_args!("{}", report::failure(failure, commit())));
     }
@@ -213,7 +282,10 @@ fn say(totals: &Totals, said: &Mutex<(Instant, usize)>) {
     if said.0.elapsed() >= PROGRESS_EVERY {
         said.0 = Instant::now();
         let (histories, failures) = (totals.histories, totals.failures.len());
-        output::note(format_args!("{histories} histories in {:.0} s, {failures} failures", totals.took.as_secs_f64()));
+        output::note(format_args!(
+            "{histories} histories in {:.0} s, {failures} failures",
+            totals.took.as_secs_f64()
+        ));
     }
 }
 
@@ -233,8 +305,18 @@ fn table(totals: &Totals) -> String {
         totals.trace,
         totals.failures.len(),
     );
-    let faults: Vec<String> = totals.faults.iter().map(|(kind, count)| format!("{kind} {count}")).collect();
-    let failures: Vec<String> =
-        totals.violations().map(|(seed, violation)| format!("\n{seed}: {}: {}", violation.check, violation.what)).collect();
-    format!("{figures}faults        {}{}", faults.join(", "), failures.concat())
+    let faults: Vec<String> = totals
+        .faults
+        .iter()
+        .map(|(kind, count)| format!("{kind} {count}"))
+        .collect();
+    let failures: Vec<String> = totals
+        .violations()
+        .map(|(seed, violation)| format!("\n{seed}: {}: {}", violation.check, violation.what))
+        .collect();
+    format!(
+        "{figures}faults        {}{}",
+        faults.join(", "),
+        failures.concat()
+    )
 }

@@ -60,7 +60,8 @@ pub(super) struct Start {
     /// Where it listens for etcd clients; this version does not serve them yet and says so.
     #[arg(long, value_name = "ADDRESS")]
     etcd: Option<String>,
-    /// QUIC address of any member of the cluster to join; without it the node founds a cluster, or goes on with its own.
+    /// QUIC address of any member of the cluster to join; without it the node founds a cluster, or
+    /// goes on with its own.
     #[arg(long, value_name = "HOST:PORT")]
     join: Option<String>,
     /// Token that the cluster made for joining.
@@ -84,15 +85,18 @@ struct Tuning {
     /// How long a request that names no timeout may take [default: 5s].
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
-    /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Alike on all nodes [default: local].
+    /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Alike on all
+    /// nodes [default: local].
     #[arg(long)]
     network: Option<String>,
-    /// Partitions of a keyspace that names no number: a power of two, up to 4096. The keyspace `default` always has 64 [default: 64].
+    /// Partitions of a keyspace that names no number: a power of two, up to 4096. The keyspace
+    /// `default` always has 64 [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
 }
 
-/// The line on stdout that says that the node serves. Its fields are stable: other people's scripts read it.
+/// The line on stdout that says that the node serves. Its fields are stable: other people's scripts
+/// read it.
 #[derive(Serialize)]
 struct Ready<'a> {
     node: &'a str,
@@ -114,7 +118,14 @@ impl Start {
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
         let addresses = (resp.local_addr()?, http.local_addr()?);
-        let node = Node::start(config.clone(), Options { wide_area: config.wide_area, ..Options::default() }).await?;
+        let node = Node::start(
+            config.clone(),
+            Options {
+                wide_area: config.wide_area,
+                ..Options::default()
+            },
+        )
+        .await?;
         say_how_many_clients(limit);
         let faces = Faces::open(&node, &config, (resp, http));
         let result = tokio::select! {
@@ -150,35 +161,56 @@ impl Start {
             ("network", tuning.network),
             ("partitions", tuning.partitions),
         ];
-        let given = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        let given = flags
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value?)))
+            .collect();
         Sources::of_process(self.config, given)
     }
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
     super::log(super::log_asked_for()?.unwrap_or_else(|| {
-        Targets::new().with_default(Level::WARN).with_target("quorate", Level::INFO).with_target("openraft", LevelFilter::OFF)
+        Targets::new()
+            .with_default(Level::WARN)
+            .with_target("quorate", Level::INFO)
+            .with_target("openraft", LevelFilter::OFF)
     }));
     Ok(())
 }
 
-/// Says how many clients the file descriptors leave room for; of a node that runs, so that one that cannot start says that alone.
+/// Says how many clients the file descriptors leave room for; of a node that runs, so that one that
+/// cannot start says that alone.
 fn say_how_many_clients((before, descriptors): (usize, usize)) {
     let clients = limits::clients_max();
     if descriptors > before {
-        tracing::info!(before, descriptors, clients, "the limit of file descriptors was raised to the hard limit");
+        tracing::info!(
+            before,
+            descriptors,
+            clients,
+            "the limit of file descriptors was raised to the hard limit"
+        );
     } else {
-        tracing::info!(descriptors, clients, "clients get what the store and the network leave of the file descriptors");
+        tracing::info!(
+            descriptors,
+            clients,
+            "clients get what the store and the network leave of the file descriptors"
+        );
     }
 }
 
 fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    let bound = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
+    let bound = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener));
     bound.map_err(|cause| Failure::Listen { address, cause })
 }
 
 /// The line means what `/readyz` means: whoever reads it may send requests.
-async fn say_when_ready(node: &Node, config: &NodeConfig, (resp, http): (SocketAddr, SocketAddr)) -> io::Result<()> {
+async fn say_when_ready(
+    node: &Node,
+    config: &NodeConfig,
+    (resp, http): (SocketAddr, SocketAddr),
+) -> io::Result<()> {
     let data = node.data();
     while !data.ready() {
         tokio::time::sleep(READY_POLL).await;
@@ -224,7 +256,12 @@ impl Faces {
             durability: kept(config),
             ..RespConfig::default()
         };
-        let http_config = HttpConfig { password: config.password.clone(), timeout: config.request_timeout, guests, head: http::HEAD_TIME };
+        let http_config = HttpConfig {
+            password: config.password.clone(),
+            timeout: config.request_timeout,
+            guests,
+            head: http::HEAD_TIME,
+        };
         let (data, admin) = (node.data(), node.admin());
         let resp_data = Arc::clone(&data);
         let mut http_stopped = stopped.clone();
@@ -244,7 +281,10 @@ impl Faces {
 
     /// Until a signal comes, or the node ends by itself.
     async fn until_told(&self, node: &Node) -> Result<(), Failure> {
-        let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        let (mut interrupt, mut terminate) = (
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+        );
         tokio::select! {
             _ = interrupt.recv() => Ok(()),
             _ = terminate.recv() => Ok(()),

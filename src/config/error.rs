@@ -35,7 +35,8 @@ pub enum ConfigError {
         /// The valid one with the least edit distance, spelled as that source spells it.
         nearest: Box<str>,
     },
-    /// The value is of another type, or not one that the key takes. The value is not repeated: it may be a secret.
+    /// The value is of another type, or not one that the key takes. The value is not repeated: it
+    /// may be a secret.
     #[error("{origin}: {key} must be {expected}")]
     BadValue {
         /// Where it stands.
@@ -75,7 +76,8 @@ pub enum ConfigError {
         /// The one that is missing.
         other: &'static str,
     },
-    /// No `data_dir` is given, and neither `XDG_DATA_HOME` nor `HOME` says where this user keeps data.
+    /// No `data_dir` is given, and neither `XDG_DATA_HOME` nor `HOME` says where this user keeps
+    /// data.
     #[error("no data_dir is given, and neither XDG_DATA_HOME nor HOME is set; use --data-dir DIR")]
     NoDataDir,
 }

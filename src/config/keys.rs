@@ -5,7 +5,10 @@ use std::path::PathBuf;
 
 use super::layers::{Given, Sources};
 use super::text::{self, parse_duration};
-use super::{ConfigError, Durability, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret, Storage};
+use super::{
+    ConfigError, Durability, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL,
+    Secret, Storage,
+};
 
 /// A key of the file; `QUORATE_` and capitals make it a variable, `--` and dashes a flag.
 #[derive(Clone, Copy, Debug)]
@@ -18,7 +21,11 @@ pub(super) struct Key {
 }
 
 const fn key(name: &'static str, expected: &'static str) -> Key {
-    Key { name, expected, number: false }
+    Key {
+        name,
+        expected,
+        number: false,
+    }
 }
 
 const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
@@ -32,7 +39,10 @@ pub(super) const KEYS: [Key; 17] = [
     key("http", ADDRESS),
     key("quic", ADDRESS),
     key("etcd", ADDRESS),
-    key("join", "a string with host and port of a member, such as \"10.0.0.1:7381\""),
+    key(
+        "join",
+        "a string with host and port of a member, such as \"10.0.0.1:7381\"",
+    ),
     key("token", "a string with a join token"),
     key("storage", "\"fjall\", \"sled\" or \"memory\""),
     key("durability", "\"sync\", \"interval\" or \"none\""),
@@ -40,7 +50,11 @@ pub(super) const KEYS: [Key; 17] = [
     key("password", "a string that is not empty"),
     key("request_timeout", text::DURATION),
     key("network", NETWORK),
-    Key { name: "partitions", expected: text::PARTITIONS, number: true },
+    Key {
+        name: "partitions",
+        expected: text::PARTITIONS,
+        number: true,
+    },
 ];
 
 /// Makes the configuration of what was given, with defaults for the rest.
@@ -48,8 +62,16 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
     if let Some(origin) = given.origin_of("etcd") {
         return Err(ConfigError::EtcdNotServed { origin });
     }
-    let address = |name, port| given.take(name, parse_address).map(|found| found.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))));
-    let name = |name, default: &str| given.take(name, parse_name).map(|found| found.unwrap_or_else(|| default.to_owned()));
+    let address = |name, port| {
+        given
+            .take(name, parse_address)
+            .map(|found| found.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))))
+    };
+    let name = |name, default: &str| {
+        given
+            .take(name, parse_name)
+            .map(|found| found.unwrap_or_else(|| default.to_owned()))
+    };
     Ok(NodeConfig {
         data_dir: match given.take("data_dir", parse_path)? {
             Some(path) => path,
@@ -61,14 +83,26 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
         },
         datacenter: name("datacenter", "dc1")?,
         rack: name("rack", "r1")?,
-        listen: Listen { resp: address("resp", 7379)?, http: address("http", 7380)?, quic: address("quic", 7381)? },
+        listen: Listen {
+            resp: address("resp", 7379)?,
+            http: address("http", 7380)?,
+            quic: address("quic", 7381)?,
+        },
         join: join(given)?,
-        storage: given.take("storage", parse_storage)?.unwrap_or(Storage::Fjall),
+        storage: given
+            .take("storage", parse_storage)?
+            .unwrap_or(Storage::Fjall),
         durability: durability(given)?,
         password: given.take("password", parse_secret)?,
-        request_timeout: given.take("request_timeout", parse_duration)?.unwrap_or(REQUEST_TIMEOUT),
+        request_timeout: given
+            .take("request_timeout", parse_duration)?
+            .unwrap_or(REQUEST_TIMEOUT),
         wide_area: given.take("network", parse_network)?.unwrap_or(false),
-        partitions: given.take("partitions", |text| text.parse().ok().filter(|n| text::is_partitions(*n)))?.unwrap_or(PARTITIONS),
+        partitions: given
+            .take("partitions", |text| {
+                text.parse().ok().filter(|n| text::is_partitions(*n))
+            })?
+            .unwrap_or(PARTITIONS),
     })
 }
 
@@ -83,16 +117,27 @@ fn parse_network(text: &str) -> Option<bool> {
 }
 
 fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
-    let address = given.take("join", |text| text::is_host_and_port(text).then(|| text.to_owned()))?;
+    let address = given.take("join", |text| {
+        text::is_host_and_port(text).then(|| text.to_owned())
+    })?;
     match (address, given.take("token", parse_secret)?) {
         (Some(address), Some(token)) => Ok(Some(Join { address, token })),
         (None, None) => Ok(None),
-        (Some(_), None) => Err(ConfigError::Alone { origin: given.origin("join"), key: "join", other: "token" }),
-        (None, Some(_)) => Err(ConfigError::Alone { origin: given.origin("token"), key: "token", other: "join" }),
+        (Some(_), None) => Err(ConfigError::Alone {
+            origin: given.origin("join"),
+            key: "join",
+            other: "token",
+        }),
+        (None, Some(_)) => Err(ConfigError::Alone {
+            origin: given.origin("token"),
+            key: "token",
+            other: "join",
+        }),
     }
 }
 
-/// An interval beside another mode is refused: whoever wrote it believes in a promise that the node does not give.
+/// An interval beside another mode is refused: whoever wrote it believes in a promise that the node
+/// does not give.
 fn durability(given: &Given) -> Result<Durability, ConfigError> {
     let interval = given.take("durability_interval", parse_duration)?;
     let mode = given.take("durability", |text| match text {
@@ -138,13 +183,21 @@ fn parse_storage(text: &str) -> Option<Storage> {
 
 /// The platform's place for a user's data.
 fn default_data_dir(sources: &Sources) -> Option<PathBuf> {
-    let variable = |name| sources.variable(name).filter(|path| !path.is_empty()).map(PathBuf::from);
+    let variable = |name| {
+        sources
+            .variable(name)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
     if cfg!(target_os = "macos") {
         return Some(variable("HOME")?.join("Library/Application Support/quorate"));
     }
     // The XDG base directory specification: a relative XDG_DATA_HOME is to be ignored.
     let base = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
-    Some(base.or_else(|| Some(variable("HOME")?.join(".local/share")))?.join("quorate"))
+    Some(
+        base.or_else(|| Some(variable("HOME")?.join(".local/share")))?
+            .join("quorate"),
+    )
 }
 
 /// The host's name up to its first dot, or "node" if it is no valid name.

@@ -16,12 +16,14 @@ const PREFIX: &str = "QUORATE_";
 /// Variables with the prefix that are no keys of the file: where the file is, and what is logged.
 const OTHER_VARIABLES: [&str; 2] = ["QUORATE_CONFIG", "QUORATE_LOG"];
 
-/// What the process was given, before anybody has read it. Only [`Sources::of_process`] looks at the process itself.
+/// What the process was given, before anybody has read it. Only [`Sources::of_process`] looks at
+/// the process itself.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     /// The file named by `--config`; else `QUORATE_CONFIG` may name one.
     pub file: Option<PathBuf>,
-    /// The environment. Variables without the prefix `QUORATE_` matter only for the default data directory.
+    /// The environment. Variables without the prefix `QUORATE_` matter only for the default data
+    /// directory.
     pub environment: Vec<(OsString, OsString)>,
     /// The flags given, by key of the file (`data_dir` for `--data-dir`).
     pub flags: Vec<(&'static str, String)>,
@@ -58,11 +60,18 @@ impl fmt::Display for Origin {
 impl Sources {
     /// The environment of this process with these flags.
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Self {
-        Self { file, environment: std::env::vars_os().collect(), flags }
+        Self {
+            file,
+            environment: std::env::vars_os().collect(),
+            flags,
+        }
     }
 
     pub(super) fn variable(&self, name: &str) -> Option<OsString> {
-        self.environment.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone())
+        self.environment
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.clone())
     }
 }
 
@@ -80,25 +89,44 @@ impl Given {
     }
 
     /// The value of `key`, if it was given.
-    pub(super) fn take<T>(&self, key: &'static str, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ConfigError> {
-        let Some((text, origin)) = self.0.get(key) else { return Ok(None) };
+    pub(super) fn take<T>(
+        &self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((text, origin)) = self.0.get(key) else {
+            return Ok(None);
+        };
         match parse(text) {
             Some(value) => Ok(Some(value)),
-            None => Err(ConfigError::BadValue { key, expected: expected(key), origin: origin.clone() }),
+            None => Err(ConfigError::BadValue {
+                key,
+                expected: expected(key),
+                origin: origin.clone(),
+            }),
         }
     }
 }
 
 fn expected(name: &str) -> &'static str {
-    KEYS.iter().find(|key| key.name == name).expect("invariant: only keys of the table are taken").expected
+    KEYS.iter()
+        .find(|key| key.name == name)
+        .expect("invariant: only keys of the table are taken")
+        .expected
 }
 
 /// Reads all sources; a later one replaces what an earlier one gave.
 pub(super) fn merge(sources: &Sources) -> Result<Given, ConfigError> {
     let mut given = Given::default();
-    let named = sources.variable("QUORATE_CONFIG").filter(|path| !path.is_empty()).map(PathBuf::from);
+    let named = sources
+        .variable("QUORATE_CONFIG")
+        .filter(|path| !path.is_empty())
+        .map(PathBuf::from);
     if let Some(path) = sources.file.clone().or(named) {
-        let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Unreadable { path: path.clone(), cause })?;
+        let text = std::fs::read_to_string(&path).map_err(|cause| ConfigError::Unreadable {
+            path: path.clone(),
+            cause,
+        })?;
         merge_file(&mut given, &path, &text)?;
     }
     for (name, value) in &sources.environment {
@@ -112,19 +140,35 @@ pub(super) fn merge(sources: &Sources) -> Result<Given, ConfigError> {
 }
 
 fn merge_file(given: &mut Given, path: &Path, text: &str) -> Result<(), ConfigError> {
-    let origin = |at: usize| Origin::File { path: path.to_owned(), line: line(text, at) };
+    let origin = |at: usize| Origin::File {
+        path: path.to_owned(),
+        line: line(text, at),
+    };
     let table = DeTable::parse(text).map_err(|cause| {
         let at = cause.span().map_or(0, |span| span.start);
-        ConfigError::Syntax { origin: origin(at), cause }
+        ConfigError::Syntax {
+            origin: origin(at),
+            cause,
+        }
     })?;
     for (name, value) in table.get_ref() {
         let origin = origin(name.span().start);
         let Some(key) = KEYS.iter().find(|key| key.name == name.get_ref().as_ref()) else {
-            return Err(unknown(origin, name.get_ref(), KEYS.iter().map(|key| key.name.to_owned())));
+            return Err(unknown(
+                origin,
+                name.get_ref(),
+                KEYS.iter().map(|key| key.name.to_owned()),
+            ));
         };
         match scalar(key, value) {
             Some(text) => given.0.insert(key.name, (text, origin)),
-            None => return Err(ConfigError::BadValue { key: key.name, expected: key.expected, origin }),
+            None => {
+                return Err(ConfigError::BadValue {
+                    key: key.name,
+                    expected: key.expected,
+                    origin,
+                });
+            }
         };
     }
     Ok(())
@@ -134,7 +178,11 @@ fn merge_file(given: &mut Given, path: &Path, text: &str) -> Result<(), ConfigEr
 fn scalar(key: &Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match value.get_ref() {
         DeValue::String(text) if !key.number => Some(text.clone().into_owned()),
-        DeValue::Integer(number) if key.number => i64::from_str_radix(number.as_str(), number.radix()).ok().map(|n| n.to_string()),
+        DeValue::Integer(number) if key.number => {
+            i64::from_str_radix(number.as_str(), number.radix())
+                .ok()
+                .map(|n| n.to_string())
+        }
         _ => None,
     }
 }
@@ -146,12 +194,21 @@ fn merge_variable(given: &mut Given, name: &OsString, value: &OsString) -> Resul
     }
     let origin = Origin::Variable(name.clone().into());
     let Some(key) = KEYS.iter().find(|key| variable(key.name) == name) else {
-        let valid = KEYS.iter().map(|key| variable(key.name)).chain(OTHER_VARIABLES.map(str::to_owned));
+        let valid = KEYS
+            .iter()
+            .map(|key| variable(key.name))
+            .chain(OTHER_VARIABLES.map(str::to_owned));
         return Err(unknown(origin, &name, valid));
     };
     match value.to_str() {
         Some(text) => given.0.insert(key.name, (text.to_owned(), origin)),
-        None => return Err(ConfigError::BadValue { key: key.name, expected: key.expected, origin }),
+        None => {
+            return Err(ConfigError::BadValue {
+                key: key.name,
+                expected: key.expected,
+                origin,
+            });
+        }
     };
     Ok(())
 }
@@ -161,7 +218,11 @@ fn variable(key: &str) -> String {
 }
 
 fn unknown(origin: Origin, key: &str, valid: impl Iterator<Item = String>) -> ConfigError {
-    ConfigError::UnknownKey { origin, key: key.into(), nearest: nearest(key, valid).into() }
+    ConfigError::UnknownKey {
+        origin,
+        key: key.into(),
+        nearest: nearest(key, valid).into(),
+    }
 }
 
 /// The line of a byte offset, from 1.

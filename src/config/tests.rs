@@ -10,11 +10,26 @@ fn file(text: &str) -> tempfile::NamedTempFile {
     file
 }
 
-fn sources(file: Option<&Path>, environment: &[(&str, &str)], flags: &[(&'static str, &str)]) -> Sources {
+fn sources(
+    file: Option<&Path>,
+    environment: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Sources {
     let mut all = vec![(OsString::from("HOME"), OsString::from("/home/ann"))];
-    all.extend(environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))));
-    let flags = flags.iter().map(|(key, value)| (*key, (*value).to_owned())).collect();
-    Sources { file: file.map(Path::to_owned), environment: all, flags }
+    all.extend(
+        environment
+            .iter()
+            .map(|(name, value)| (OsString::from(name), OsString::from(value))),
+    );
+    let flags = flags
+        .iter()
+        .map(|(key, value)| (*key, (*value).to_owned()))
+        .collect();
+    Sources {
+        file: file.map(Path::to_owned),
+        environment: all,
+        flags,
+    }
 }
 
 fn refusal(sources: &Sources) -> String {
@@ -30,17 +45,34 @@ fn nothing_given_is_a_useful_node() {
     assert_eq!(config.listen.resp, "127.0.0.1:7379".parse().unwrap());
     assert_eq!(config.listen.http, "127.0.0.1:7380".parse().unwrap());
     assert_eq!(config.listen.quic, "127.0.0.1:7381".parse().unwrap());
-    assert_eq!((config.datacenter.as_str(), config.rack.as_str()), ("dc1", "r1"));
-    assert_eq!((config.storage, config.durability, config.partitions), (Storage::Fjall, Durability::Sync, PARTITIONS));
+    assert_eq!(
+        (config.datacenter.as_str(), config.rack.as_str()),
+        ("dc1", "r1")
+    );
+    assert_eq!(
+        (config.storage, config.durability, config.partitions),
+        (Storage::Fjall, Durability::Sync, PARTITIONS)
+    );
     assert!(!config.node.is_empty() && config.join.is_none() && config.password.is_none());
 }
 
 #[test]
 fn flags_beat_variables_beat_the_file() {
     let file = file("node = 'file'\nrack = 'file'\ndatacenter = 'file'\npartitions = 0x10\n");
-    let config =
-        NodeConfig::load(&sources(Some(file.path()), &[("QUORATE_NODE", "env"), ("QUORATE_RACK", "env")], &[("node", "flag")])).unwrap();
-    assert_eq!((config.node.as_str(), config.rack.as_str(), config.datacenter.as_str()), ("flag", "env", "file"));
+    let config = NodeConfig::load(&sources(
+        Some(file.path()),
+        &[("QUORATE_NODE", "env"), ("QUORATE_RACK", "env")],
+        &[("node", "flag")],
+    ))
+    .unwrap();
+    assert_eq!(
+        (
+            config.node.as_str(),
+            config.rack.as_str(),
+            config.datacenter.as_str()
+        ),
+        ("flag", "env", "file")
+    );
     assert_eq!(config.partitions, 16);
 }
 
@@ -48,29 +80,58 @@ fn flags_beat_variables_beat_the_file() {
 fn a_variable_can_name_the_file_and_the_flag_wins() {
     let (named, flagged) = (file("rack = 'named'"), file("rack = 'flagged'"));
     let environment = [("QUORATE_CONFIG", named.path().to_str().unwrap())];
-    assert_eq!(NodeConfig::load(&sources(None, &environment, &[])).unwrap().rack, "named");
-    assert_eq!(NodeConfig::load(&sources(Some(flagged.path()), &environment, &[])).unwrap().rack, "flagged");
+    assert_eq!(
+        NodeConfig::load(&sources(None, &environment, &[]))
+            .unwrap()
+            .rack,
+        "named"
+    );
+    assert_eq!(
+        NodeConfig::load(&sources(Some(flagged.path()), &environment, &[]))
+            .unwrap()
+            .rack,
+        "flagged"
+    );
 }
 
 #[test]
 fn unknown_keys_are_named_with_the_nearest_valid_one() {
     let file = file("# a comment\nrack = 'a'\ndatacentre = 'x'\n");
     let text = refusal(&sources(Some(file.path()), &[], &[]));
-    assert_eq!(text, format!("{}:3: no such key: datacentre; did you mean datacenter?", file.path().display()));
+    assert_eq!(
+        text,
+        format!(
+            "{}:3: no such key: datacentre; did you mean datacenter?",
+            file.path().display()
+        )
+    );
     let text = refusal(&sources(None, &[("QUORATE_STORAGES", "fjall")], &[]));
-    assert_eq!(text, "QUORATE_STORAGES: no such key: QUORATE_STORAGES; did you mean QUORATE_STORAGE?");
+    assert_eq!(
+        text,
+        "QUORATE_STORAGES: no such key: QUORATE_STORAGES; did you mean QUORATE_STORAGE?"
+    );
 }
 
 #[test]
 fn wrong_types_name_key_place_and_expectation() {
     let file = file("\npartitions = 'many'\n");
     let text = refusal(&sources(Some(file.path()), &[], &[]));
-    assert_eq!(text, format!("{}:2: partitions must be a number that is a power of two, from 1 to 4096", file.path().display()));
+    assert_eq!(
+        text,
+        format!(
+            "{}:2: partitions must be a number that is a power of two, from 1 to 4096",
+            file.path().display()
+        )
+    );
     assert!(
-        refusal(&sources(None, &[("QUORATE_RESP", "7379")], &[])).starts_with("QUORATE_RESP: resp must be a string with an IP address")
+        refusal(&sources(None, &[("QUORATE_RESP", "7379")], &[]))
+            .starts_with("QUORATE_RESP: resp must be a string with an IP address")
     );
     let text = refusal(&sources(None, &[], &[("durability", "maybe")]));
-    assert_eq!(text, "--durability: durability must be \"sync\", \"interval\" or \"none\"");
+    assert_eq!(
+        text,
+        "--durability: durability must be \"sync\", \"interval\" or \"none\""
+    );
     assert!(refusal(&sources(None, &[], &[("partitions", "48")])).contains("power of two"));
     assert!(refusal(&sources(None, &[], &[("request_timeout", "5")])).contains("unit"));
 }
@@ -78,12 +139,18 @@ fn wrong_types_name_key_place_and_expectation() {
 #[test]
 fn broken_toml_names_its_line() {
     let file = file("rack = 'a'\nnode = \n");
-    assert!(refusal(&sources(Some(file.path()), &[], &[])).starts_with(&format!("{}:2: ", file.path().display())));
+    assert!(
+        refusal(&sources(Some(file.path()), &[], &[]))
+            .starts_with(&format!("{}:2: ", file.path().display()))
+    );
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
-    assert!(refusal(&sources(Some(Path::new("/nowhere/quorate.toml")), &[], &[])).contains("/nowhere/quorate.toml"));
+    assert!(
+        refusal(&sources(Some(Path::new("/nowhere/quorate.toml")), &[], &[]))
+            .contains("/nowhere/quorate.toml")
+    );
 }
 
 #[test]
@@ -91,9 +158,20 @@ fn faces_beyond_loopback_need_a_password() {
     for key in ["resp", "http"] {
         for address in ["0.0.0.0:7000", "192.0.2.1:7000", "[::]:7000"] {
             let text = refusal(&sources(None, &[], &[(key, address)]));
-            assert!(text.starts_with(&format!("--{key}: {key} = {address} can be reached")), "{text}");
-            assert!(text.contains("QUORATE_PASSWORD") && text.contains("127.0.0.1:7000"), "{text}");
-            NodeConfig::load(&sources(None, &[("QUORATE_PASSWORD", "s3cret")], &[(key, address)])).unwrap();
+            assert!(
+                text.starts_with(&format!("--{key}: {key} = {address} can be reached")),
+                "{text}"
+            );
+            assert!(
+                text.contains("QUORATE_PASSWORD") && text.contains("127.0.0.1:7000"),
+                "{text}"
+            );
+            NodeConfig::load(&sources(
+                None,
+                &[("QUORATE_PASSWORD", "s3cret")],
+                &[(key, address)],
+            ))
+            .unwrap();
         }
         NodeConfig::load(&sources(None, &[], &[(key, "[::1]:0")])).unwrap();
     }
@@ -103,25 +181,60 @@ fn faces_beyond_loopback_need_a_password() {
 #[test]
 fn etcd_is_refused_clearly() {
     assert!(
-        refusal(&sources(None, &[], &[("etcd", "127.0.0.1:7382")])).starts_with("--etcd: this version does not serve the etcd protocol")
+        refusal(&sources(None, &[], &[("etcd", "127.0.0.1:7382")]))
+            .starts_with("--etcd: this version does not serve the etcd protocol")
     );
 }
 
 #[test]
 fn join_and_token_go_together() {
-    assert_eq!(refusal(&sources(None, &[], &[("join", "a:1")])), "--join: join needs token as well");
-    assert_eq!(refusal(&sources(None, &[("QUORATE_TOKEN", "t")], &[])), "QUORATE_TOKEN: token needs join as well");
-    let join = NodeConfig::load(&sources(None, &[("QUORATE_TOKEN", "t")], &[("join", "localhost:9")])).unwrap().join.unwrap();
+    assert_eq!(
+        refusal(&sources(None, &[], &[("join", "a:1")])),
+        "--join: join needs token as well"
+    );
+    assert_eq!(
+        refusal(&sources(None, &[("QUORATE_TOKEN", "t")], &[])),
+        "QUORATE_TOKEN: token needs join as well"
+    );
+    let join = NodeConfig::load(&sources(
+        None,
+        &[("QUORATE_TOKEN", "t")],
+        &[("join", "localhost:9")],
+    ))
+    .unwrap()
+    .join
+    .unwrap();
     assert_eq!(join.token.reveal(), "t");
-    assert!(join.resolve().unwrap().iter().all(|address| address.port() == 9 && address.ip().is_loopback()));
+    assert!(
+        join.resolve()
+            .unwrap()
+            .iter()
+            .all(|address| address.port() == 9 && address.ip().is_loopback())
+    );
 }
 
 #[test]
 fn an_interval_belongs_to_its_mode() {
-    let every = |text| NodeConfig::load(&sources(None, &[("QUORATE_DURABILITY_INTERVAL", text)], &[("durability", "interval")]));
-    assert_eq!(every("50ms").unwrap().durability, Durability::Interval(Duration::from_millis(50)));
-    let text = refusal(&sources(None, &[("QUORATE_DURABILITY_INTERVAL", "1s")], &[("durability", "none")]));
-    assert!(text.starts_with("QUORATE_DURABILITY_INTERVAL: durability_interval needs"), "{text}");
+    let every = |text| {
+        NodeConfig::load(&sources(
+            None,
+            &[("QUORATE_DURABILITY_INTERVAL", text)],
+            &[("durability", "interval")],
+        ))
+    };
+    assert_eq!(
+        every("50ms").unwrap().durability,
+        Durability::Interval(Duration::from_millis(50))
+    );
+    let text = refusal(&sources(
+        None,
+        &[("QUORATE_DURABILITY_INTERVAL", "1s")],
+        &[("durability", "none")],
+    ));
+    assert!(
+        text.starts_with("QUORATE_DURABILITY_INTERVAL: durability_interval needs"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -139,17 +252,58 @@ fn secrets_stay_out_of_debug_and_errors() {
 fn configurations_made_in_rust_are_checked_too() {
     let valid = NodeConfig::load(&sources(None, &[], &[])).unwrap();
     valid.validate().unwrap();
-    assert!(NodeConfig { node: String::new(), ..valid.clone() }.validate().is_err());
-    assert!(NodeConfig { partitions: 3, ..valid.clone() }.validate().is_err());
-    assert!(NodeConfig { request_timeout: Duration::ZERO, ..valid }.validate().is_err());
+    assert!(
+        NodeConfig {
+            node: String::new(),
+            ..valid.clone()
+        }
+        .validate()
+        .is_err()
+    );
+    assert!(
+        NodeConfig {
+            partitions: 3,
+            ..valid.clone()
+        }
+        .validate()
+        .is_err()
+    );
+    assert!(
+        NodeConfig {
+            request_timeout: Duration::ZERO,
+            ..valid
+        }
+        .validate()
+        .is_err()
+    );
 }
 
 #[test]
 fn durations() {
-    for (text, millis) in [("1ms", 1), ("2s", 2_000), ("3m", 180_000), ("1h", 3_600_000), ("1d", 86_400_000)] {
-        assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+    for (text, millis) in [
+        ("1ms", 1),
+        ("2s", 2_000),
+        ("3m", 180_000),
+        ("1h", 3_600_000),
+        ("1d", 86_400_000),
+    ] {
+        assert_eq!(
+            parse_duration(text),
+            Some(Duration::from_millis(millis)),
+            "{text}"
+        );
     }
-    for text in ["", "5", "s", "0s", "-1s", "1.5s", "1 year", "99999999999999999999s", "18446744073709551615d"] {
+    for text in [
+        "",
+        "5",
+        "s",
+        "0s",
+        "-1s",
+        "1.5s",
+        "1 year",
+        "99999999999999999999s",
+        "18446744073709551615d",
+    ] {
         assert_eq!(parse_duration(text), None, "{text}");
     }
 }
@@ -158,7 +312,14 @@ fn durations() {
 fn only_the_whole_password_matches() {
     let secret = Secret::new("hunter2");
     assert!(secret.matches(b"hunter2"));
-    for wrong in [&b""[..], b"hunter", b"hunter22", b"hunter2hunter2", b"Hunter2", b"hunter3"] {
+    for wrong in [
+        &b""[..],
+        b"hunter",
+        b"hunter22",
+        b"hunter2hunter2",
+        b"Hunter2",
+        b"hunter3",
+    ] {
         assert!(!secret.matches(wrong), "{wrong:?}");
     }
     assert!(!Secret::new("").matches(b"x"));

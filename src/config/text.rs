@@ -5,13 +5,18 @@ use std::time::Duration;
 use quorate_control::state::PARTITIONS_MAX;
 
 pub(super) const NAME: &str = "a string of 1 to 64 letters, digits, '-', '_' or '.'";
-pub(super) const DURATION: &str = "a string with a number and a unit (us, ms, s, m, h, d), such as \"500ms\", and more than 0";
+pub(super) const DURATION: &str =
+    "a string with a number and a unit (us, ms, s, m, h, d), such as \"500ms\", and more than 0";
 pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 4096";
 const _: () = assert!(PARTITIONS_MAX == 4096);
 
-/// Whether the text can name a node, a datacenter or a rack: it must stand in a list, a path and a metric label without quoting.
+/// Whether the text can name a node, a datacenter or a rack: it must stand in a list, a path and a
+/// metric label without quoting.
 pub(super) fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+    (1..=64).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// Whether a keyspace can have so many partitions.
@@ -21,10 +26,13 @@ pub(super) fn is_partitions(count: u16) -> bool {
 
 /// `host:port` with a port that can be dialled; the name is looked up later.
 pub(super) fn is_host_and_port(text: &str) -> bool {
-    text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0))
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0)
+    })
 }
 
-/// A whole number with one of the units us, ms, s, m, h, d; more than 0 and less than about 500 000 years.
+/// A whole number with one of the units us, ms, s, m, h, d; more than 0 and less than about 500 000
+/// years.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -41,9 +49,12 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (total > 0).then(|| Duration::from_micros(total))
 }
 
-/// The valid word with the least edit distance to `word`; the first of several, and empty only if there is none.
+/// The valid word with the least edit distance to `word`; the first of several, and empty only if
+/// there is none.
 pub(super) fn nearest(word: &str, valid: impl Iterator<Item = String>) -> String {
-    valid.min_by_key(|candidate| distance(word, candidate)).unwrap_or_default()
+    valid
+        .min_by_key(|candidate| distance(word, candidate))
+        .unwrap_or_default()
 }
 
 /// Levenshtein's distance, one row of the matrix at a time.

@@ -10,26 +10,58 @@ use crate::resp::client::{Client, ClientError, Options, Refusal, Value};
 
 /// For each exchange with the node.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Keys that are asked for to see which replicas can be reached: enough that every node holds some of them.
+/// Keys that are asked for to see which replicas can be reached: enough that every node holds some
+/// of them.
 const PROBES: usize = 8;
 
-/// What the node's own replicas hold (level `ONE`) for every key that was written to. A key that it refuses to read is missing.
+/// What the node's own replicas hold (level `ONE`) for every key that was written to. A key that it
+/// refuses to read is missing.
 pub(super) async fn read_back(address: SocketAddr, ledger: &Ledger) -> Result<Reading, DemoError> {
-    let keys: Vec<(String, Kind)> = ledger.keys().map(|(key, kind)| (key.to_owned(), kind)).collect();
-    let mut client = Client::connect(address, Options { timeout: PATIENCE, ..Options::default() }).await?;
-    let commands: Vec<[&[u8]; 4]> = keys.iter().map(|(key, kind)| [b"CL".as_slice(), b"ONE", kind.command(), key.as_bytes()]).collect();
+    let keys: Vec<(String, Kind)> = ledger
+        .keys()
+        .map(|(key, kind)| (key.to_owned(), kind))
+        .collect();
+    let mut client = Client::connect(
+        address,
+        Options {
+            timeout: PATIENCE,
+            ..Options::default()
+        },
+    )
+    .await?;
+    let commands: Vec<[&[u8]; 4]> = keys
+        .iter()
+        .map(|(key, kind)| [b"CL".as_slice(), b"ONE", kind.command(), key.as_bytes()])
+        .collect();
     let replies = client.pipeline(&commands).await?;
-    let held = keys.iter().zip(replies).filter_map(|((key, kind), reply)| Some((key.clone(), kind.held(&reply)?)));
+    let held = keys
+        .iter()
+        .zip(replies)
+        .filter_map(|((key, kind), reply)| Some((key.clone(), kind.held(&reply)?)));
     Ok(held.collect())
 }
 
-/// How many of `all` replicas a node reaches now: the least over some keys. It says so itself when it cannot reach all.
-pub(super) async fn replicas_in_reach(address: SocketAddr, all: usize) -> Result<Option<usize>, DemoError> {
-    let mut client = Client::connect(address, Options { timeout: PATIENCE, ..Options::default() }).await?;
+/// How many of `all` replicas a node reaches now: the least over some keys. It says so itself when
+/// it cannot reach all.
+pub(super) async fn replicas_in_reach(
+    address: SocketAddr,
+    all: usize,
+) -> Result<Option<usize>, DemoError> {
+    let mut client = Client::connect(
+        address,
+        Options {
+            timeout: PATIENCE,
+            ..Options::default()
+        },
+    )
+    .await?;
     let mut least = Some(all);
     for number in 0..PROBES {
         let key = format!("probe:{number}");
-        let reached = match client.command(&[b"CL", b"ALL,TIMEOUT=1s", b"GET", key.as_bytes()]).await {
+        let reached = match client
+            .command(&[b"CL", b"ALL,TIMEOUT=1s", b"GET", key.as_bytes()])
+            .await
+        {
             Ok(_) => Some(all),
             Err(ClientError::Refused(refusal)) => in_reach(&refusal),
             Err(error) => return Err(error.into()),
@@ -58,9 +90,13 @@ impl Kind {
         match (self, reply) {
             (Self::Text, Value::Nil) => Some(Held::Nothing),
             (Self::Text, value) => Some(Held::Text(text(value)?)),
-            (Self::Set, Value::Array(elements)) => Some(Held::Set(elements.iter().map(text).collect::<Option<BTreeSet<_>>>()?)),
+            (Self::Set, Value::Array(elements)) => Some(Held::Set(
+                elements.iter().map(text).collect::<Option<BTreeSet<_>>>()?,
+            )),
             (Self::Hash, Value::Array(words)) => {
-                let pairs = words.chunks(2).map(|pair| Some((text(pair.first()?)?, text(pair.get(1)?)?)));
+                let pairs = words
+                    .chunks(2)
+                    .map(|pair| Some((text(pair.first()?)?, text(pair.get(1)?)?)));
                 Some(Held::Hash(pairs.collect::<Option<BTreeMap<_, _>>>()?))
             }
             _ => None,
@@ -69,5 +105,7 @@ impl Kind {
 }
 
 fn text(value: &Value) -> Option<String> {
-    value.bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned())
+    value
+        .bytes()
+        .map(|bytes| String::from_utf8_lossy(bytes).into_owned())
 }

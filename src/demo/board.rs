@@ -1,4 +1,5 @@
-//! What there is to see of a running demo: the scenario writes it, the narrative and the screen show it.
+//! What there is to see of a running demo: the scenario writes it, the narrative and the screen
+//! show it.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -11,7 +12,8 @@ use super::score::Scores;
 use crate::data::Data;
 use crate::status::Status;
 
-/// How long a node may take to draw up its status: a round trip, and the patience it has with nodes that do not answer.
+/// How long a node may take to draw up its status: a round trip, and the patience it has with nodes
+/// that do not answer.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// How many paragraphs the screen remembers.
 const STORY_MAX: usize = 64;
@@ -93,8 +95,11 @@ pub(super) struct Board {
 
 impl View {
     fn of(status: &Status) -> Self {
-        let all = |equal: fn(&crate::status::KeyspaceStatus) -> bool| status.keyspaces.iter().all(equal);
-        let sum = |figure: fn(&crate::status::KeyspaceStatus) -> u64| status.keyspaces.iter().map(figure).sum();
+        let all =
+            |equal: fn(&crate::status::KeyspaceStatus) -> bool| status.keyspaces.iter().all(equal);
+        let sum = |figure: fn(&crate::status::KeyspaceStatus) -> u64| {
+            status.keyspaces.iter().map(figure).sum()
+        };
         Self {
             contexts_equal: all(|keyspace| keyspace.contexts_equal),
             digests_equal: all(|keyspace| keyspace.digests_equal),
@@ -108,7 +113,11 @@ impl View {
 
     /// Equal contexts, equal digests, and nothing left to exchange.
     pub(super) fn settled(&self) -> bool {
-        self.converged && self.contexts_equal && self.digests_equal && self.recent == 0 && self.residuals == 0
+        self.converged
+            && self.contexts_equal
+            && self.digests_equal
+            && self.recent == 0
+            && self.residuals == 0
     }
 }
 
@@ -123,7 +132,12 @@ impl Board {
             story: Vec::new(),
             elapsed: Duration::ZERO,
         };
-        Arc::new(Self { started: Instant::now(), voice, scores: Scores::new(), picture: Mutex::new(picture) })
+        Arc::new(Self {
+            started: Instant::now(),
+            voice,
+            scores: Scores::new(),
+            picture: Mutex::new(picture),
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Picture> {
@@ -132,7 +146,10 @@ impl Board {
 
     /// Everything as it is now.
     pub(super) fn picture(&self) -> Picture {
-        Picture { elapsed: self.started.elapsed(), ..self.lock().clone() }
+        Picture {
+            elapsed: self.started.elapsed(),
+            ..self.lock().clone()
+        }
     }
 
     pub(super) fn change(&self, change: impl FnOnce(&mut Picture)) {
@@ -176,7 +193,14 @@ impl Board {
     /// What each node said last, for those who want to know why something did not happen.
     pub(super) fn views(&self) -> String {
         let line = |seat: &Seat| match seat.view {
-            Some(View { contexts_equal, digests_equal, recent, residuals, nodes, .. }) => format!(
+            Some(View {
+                contexts_equal,
+                digests_equal,
+                recent,
+                residuals,
+                nodes,
+                ..
+            }) => format!(
                 "  {}: knows {nodes} nodes, contexts equal: {contexts_equal}, digests equal: {digests_equal}, recent {recent}, residuals {residuals}\n",
                 seat.name
             ),
@@ -194,22 +218,37 @@ impl Board {
         self.change(|picture| picture.waiting = line);
     }
 
-    /// Asks every node that runs for its status, all at once, and shows what they say; `None` for one that does not answer or does not run.
+    /// Asks every node that runs for its status, all at once, and shows what they say; `None` for
+    /// one that does not answer or does not run.
     pub(super) async fn ask_all(&self) -> Vec<Option<View>> {
-        let doors: Vec<_> = self.lock().seats.iter().map(|seat| seat.door.clone()).collect();
+        let doors: Vec<_> = self
+            .lock()
+            .seats
+            .iter()
+            .map(|seat| seat.door.clone())
+            .collect();
         let mut views = vec![None; doors.len()];
         let mut asked = JoinSet::new();
         for (index, door) in doors.into_iter().enumerate() {
             let Some(door) = door else { continue };
             let answer = door.status();
-            asked.spawn(async move { (index, tokio::time::timeout(STATUS_PATIENCE, answer).await) });
+            asked
+                .spawn(async move { (index, tokio::time::timeout(STATUS_PATIENCE, answer).await) });
         }
         while let Some(answer) = asked.join_next().await {
-            let Ok((index, Ok(Ok(text)))) = answer else { continue };
-            views[index] = serde_json::from_str(&text).ok().map(|status: Status| View::of(&status));
+            let Ok((index, Ok(Ok(text)))) = answer else {
+                continue;
+            };
+            views[index] = serde_json::from_str(&text)
+                .ok()
+                .map(|status: Status| View::of(&status));
         }
         let mut picture = self.lock();
-        picture.seats.iter_mut().zip(&views).for_each(|(seat, view)| seat.view = *view);
+        picture
+            .seats
+            .iter_mut()
+            .zip(&views)
+            .for_each(|(seat, view)| seat.view = *view);
         views
     }
 }

@@ -1,4 +1,5 @@
-//! The nodes of a demo: real ones, in this process, each with its own directory, its own QUIC socket and its own Redis face.
+//! The nodes of a demo: real ones, in this process, each with its own directory, its own QUIC
+//! socket and its own Redis face.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -19,11 +20,13 @@ use crate::config::{Durability, Join, Listen, NodeConfig, Secret, Storage};
 use crate::node::{Node, Options, StartError};
 use crate::resp::{self, RespConfig};
 
-/// Partitions of the keyspace: few, because every node of the demo shares two cores with all others.
+/// Partitions of the keyspace: few, because every node of the demo shares two cores with all
+/// others.
 const PARTITIONS: u16 = 16;
 /// How long a request may take. Longer than the longest round trip, short enough to see one fail.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a node tries again, most often because the control group has other things to decide than to admit it.
+/// How often a node tries again, most often because the control group has other things to decide
+/// than to admit it.
 const START_ATTEMPTS: u32 = 20;
 const START_PAUSE: Duration = Duration::from_millis(200);
 
@@ -55,30 +58,70 @@ impl Cluster {
         let home = tempfile::Builder::new().prefix("quorate-demo-").tempdir()?;
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
         // All are held until all are known, so that no two are the same.
-        let sockets: Vec<UdpSocket> = (0..plan.all_nodes()).map(|_| UdpSocket::bind(any)).collect::<io::Result<_>>()?;
-        let faces: Vec<TcpListener> = (0..plan.all_nodes()).map(|_| TcpListener::bind(any)).collect::<io::Result<_>>()?;
+        let sockets: Vec<UdpSocket> = (0..plan.all_nodes())
+            .map(|_| UdpSocket::bind(any))
+            .collect::<io::Result<_>>()?;
+        let faces: Vec<TcpListener> = (0..plan.all_nodes())
+            .map(|_| TcpListener::bind(any))
+            .collect::<io::Result<_>>()?;
         let (mut members, mut seats, mut ends) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (socket, face)) in sockets.iter().zip(&faces).enumerate() {
             let (site, number) = (index / plan.nodes, index % plan.nodes + 1);
             let (quic, resp) = (socket.local_addr()?, face.local_addr()?);
-            let config = config(home.path(), (site, number), Listen { resp, http: any, quic });
-            seats.push(Seat { name: config.node.clone(), site, resp, health: Health::Starting, view: None, door: None });
+            let config = config(
+                home.path(),
+                (site, number),
+                Listen {
+                    resp,
+                    http: any,
+                    quic,
+                },
+            );
+            seats.push(Seat {
+                name: config.node.clone(),
+                site,
+                resp,
+                health: Health::Starting,
+                view: None,
+                door: None,
+            });
             ends.push((site, quic));
-            members.push(Member { config, running: None });
+            members.push(Member {
+                config,
+                running: None,
+            });
         }
         board.change(|picture| picture.seats = seats);
-        Ok(Self { members, wan: Wan::new(ends), board: Arc::clone(board), joining: JoinSet::new(), home })
+        Ok(Self {
+            members,
+            wan: Wan::new(ends),
+            board: Arc::clone(board),
+            joining: JoinSet::new(),
+            home,
+        })
     }
 
     /// Starts the first node, which founds the cluster, and then all others, which join it.
     pub(super) async fn start(&mut self) -> Result<(), DemoError> {
         self.start_one(0).await?;
-        let founder = self.members[0].running.as_ref().map(|running| &running.node);
-        let entrance = founder.and_then(|node| Some(Join { address: node.quic().to_string(), token: Secret::new(node.join_token()?) }));
+        let founder = self.members[0]
+            .running
+            .as_ref()
+            .map(|running| &running.node);
+        let entrance = founder.and_then(|node| {
+            Some(Join {
+                address: node.quic().to_string(),
+                token: Secret::new(node.join_token()?),
+            })
+        });
         for (index, member) in self.members.iter().enumerate().skip(1) {
-            let config = NodeConfig { join: entrance.clone(), ..member.config.clone() };
+            let config = NodeConfig {
+                join: entrance.clone(),
+                ..member.config.clone()
+            };
             let options = self.options();
-            self.joining.spawn(async move { (index, launch(config, options).await) });
+            self.joining
+                .spawn(async move { (index, launch(config, options).await) });
         }
         self.all_started().await
     }
@@ -86,7 +129,8 @@ impl Cluster {
     /// Starts a node from what its directory says it is.
     pub(super) async fn start_one(&mut self, index: usize) -> Result<(), DemoError> {
         let (config, options) = (self.members[index].config.clone(), self.options());
-        self.joining.spawn(async move { (index, launch(config, options).await) });
+        self.joining
+            .spawn(async move { (index, launch(config, options).await) });
         self.all_started().await
     }
 
@@ -105,13 +149,16 @@ impl Cluster {
             seat.door = None;
             seat.view = None;
         });
-        let Some(Running { node, stop, face }) = self.members[index].running.take() else { return };
+        let Some(Running { node, stop, face }) = self.members[index].running.take() else {
+            return;
+        };
         face.abort();
         node.crash().await;
         drop(stop);
     }
 
-    /// Ends all nodes and removes their directories. What they hold is not finished: nobody will read it.
+    /// Ends all nodes and removes their directories. What they hold is not finished: nobody will
+    /// read it.
     pub(super) async fn end(mut self) -> Result<(), DemoError> {
         while let Some(joined) = self.joining.join_next().await {
             if let Ok((index, Ok(running))) = joined {
@@ -135,7 +182,13 @@ impl Cluster {
     }
 
     fn options(&self) -> Options {
-        Options { shape: Some(self.wan.shape()), profile: Profile::Wan, wide_area: true, cores: Some(1), ..Options::default() }
+        Options {
+            shape: Some(self.wan.shape()),
+            profile: Profile::Wan,
+            wide_area: true,
+            cores: Some(1),
+            ..Options::default()
+        }
     }
 }
 
@@ -160,14 +213,20 @@ fn config(home: &Path, (site, number): (usize, usize), listen: Listen) -> NodeCo
 /// Starts a node and its Redis face.
 async fn launch(config: NodeConfig, options: Options) -> Result<Running, DemoError> {
     let address = config.listen.resp;
-    let listener = TcpListener::bind(address).and_then(|listener| listener.set_nonblocking(true).map(|()| listener))?;
-    let failed = |source| DemoError::Start { node: config.node.clone(), source };
+    let listener = TcpListener::bind(address)
+        .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))?;
+    let failed = |source| DemoError::Start {
+        node: config.node.clone(),
+        source,
+    };
     let mut attempts = 0;
     let node = loop {
         match Node::start(config.clone(), options.clone()).await {
             Ok(node) => break node,
             // A node that was killed lets go of its socket when the last of its tasks has noticed.
-            Err(StartError::Join(JoinError::Refused(JoinRefusal::NotReady)) | StartError::Bind(_)) if attempts < START_ATTEMPTS => {
+            Err(
+                StartError::Join(JoinError::Refused(JoinRefusal::NotReady)) | StartError::Bind(_),
+            ) if attempts < START_ATTEMPTS => {
                 attempts += 1;
             }
             Err(error) => return Err(failed(error)),
@@ -178,7 +237,16 @@ async fn launch(config: NodeConfig, options: Options) -> Result<Running, DemoErr
     let data = node.data();
     let face = node.runtime().spawn(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        resp::serve(listener, data, RespConfig { timeout: REQUEST_TIMEOUT, ..RespConfig::default() }, stopped).await
+        resp::serve(
+            listener,
+            data,
+            RespConfig {
+                timeout: REQUEST_TIMEOUT,
+                ..RespConfig::default()
+            },
+            stopped,
+        )
+        .await
     });
     Ok(Running { node, stop, face })
 }

@@ -1,7 +1,8 @@
-//! What the demo's clients were told about each of their writes, and what must therefore be read at every node in the end.
+//! What the demo's clients were told about each of their writes, and what must therefore be read at
+//! every node in the end.
 //!
-//! The rules are those of an outside observer, who knows nothing of how the cluster works: an acknowledged write is there, a refused one is
-//! not, and one of unknown outcome may be either.
+//! The rules are those of an outside observer, who knows nothing of how the cluster works: an
+//! acknowledged write is there, a refused one is not, and one of unknown outcome may be either.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -49,7 +50,8 @@ pub(super) enum Held {
     Hash(BTreeMap<String, String>),
 }
 
-/// What one node answered for all keys. A key that is not in it was not read, which is itself a finding.
+/// What one node answered for all keys. A key that is not in it was not read, which is itself a
+/// finding.
 pub(super) type Reading = BTreeMap<String, Held>;
 
 /// How an answer contradicts what clients were told.
@@ -107,11 +109,17 @@ pub(super) struct Ledger {
 
 impl Slot {
     pub(super) fn key(key: impl Into<String>) -> Self {
-        Self { key: key.into(), part: None }
+        Self {
+            key: key.into(),
+            part: None,
+        }
     }
 
     pub(super) fn part(key: impl Into<String>, part: impl Into<String>) -> Self {
-        Self { key: key.into(), part: Some(part.into()) }
+        Self {
+            key: key.into(),
+            part: Some(part.into()),
+        }
     }
 }
 
@@ -148,27 +156,68 @@ impl Ledger {
         }
     }
 
-    /// A client, which does one thing after another, has overwritten a register with a value that nobody else ever writes.
-    pub(super) fn overwritten(&mut self, slot: &Slot, writer: usize, value: &str, outcome: Outcome) {
-        self.kinds.insert(slot.key.clone(), if slot.part.is_some() { Kind::Hash } else { Kind::Text });
-        let last = self.registers.entry(slot.clone()).or_default().entry(writer).or_default();
+    /// A client, which does one thing after another, has overwritten a register with a value that
+    /// nobody else ever writes.
+    pub(super) fn overwritten(
+        &mut self,
+        slot: &Slot,
+        writer: usize,
+        value: &str,
+        outcome: Outcome,
+    ) {
+        self.kinds.insert(
+            slot.key.clone(),
+            if slot.part.is_some() {
+                Kind::Hash
+            } else {
+                Kind::Text
+            },
+        );
+        let last = self
+            .registers
+            .entry(slot.clone())
+            .or_default()
+            .entry(writer)
+            .or_default();
         match outcome {
-            Outcome::Acknowledged => *last = Last { acknowledged: Some(value.to_owned()), unknown: Vec::new() },
+            Outcome::Acknowledged => {
+                *last = Last {
+                    acknowledged: Some(value.to_owned()),
+                    unknown: Vec::new(),
+                }
+            }
             Outcome::Unknown => last.unknown.push(value.to_owned()),
             Outcome::Refused => {}
         }
     }
 
-    /// An element was added to a set, or a string was set, that nobody else makes and nobody makes again.
+    /// An element was added to a set, or a string was set, that nobody else makes and nobody makes
+    /// again.
     pub(super) fn made(&mut self, slot: &Slot, outcome: Outcome) {
-        self.kinds.insert(slot.key.clone(), if slot.part.is_some() { Kind::Set } else { Kind::Text });
-        self.things.insert(slot.clone(), Thing { made: outcome, removed: None });
+        self.kinds.insert(
+            slot.key.clone(),
+            if slot.part.is_some() {
+                Kind::Set
+            } else {
+                Kind::Text
+            },
+        );
+        self.things.insert(
+            slot.clone(),
+            Thing {
+                made: outcome,
+                removed: None,
+            },
+        );
     }
 
-    /// Its removal was tried. An acknowledgement counts only when the cluster said that something was removed (`found`): otherwise the node
-    /// that executed it had not yet seen the thing, and need not have removed it.
+    /// Its removal was tried. An acknowledgement counts only when the cluster said that something
+    /// was removed (`found`): otherwise the node that executed it had not yet seen the thing, and
+    /// need not have removed it.
     pub(super) fn removed(&mut self, slot: &Slot, outcome: Outcome, found: bool) {
-        let Some(thing) = self.things.get_mut(slot) else { return };
+        let Some(thing) = self.things.get_mut(slot) else {
+            return;
+        };
         let now = match outcome {
             Outcome::Acknowledged if found => Outcome::Acknowledged,
             Outcome::Acknowledged | Outcome::Unknown => Outcome::Unknown,
@@ -191,14 +240,27 @@ impl Ledger {
 
     /// Removals that were acknowledged: without any, that nothing rose again would prove nothing.
     pub(super) fn removals(&self) -> usize {
-        self.things.values().filter(|thing| thing.removed == Some(Outcome::Acknowledged)).count()
+        self.things
+            .values()
+            .filter(|thing| thing.removed == Some(Outcome::Acknowledged))
+            .count()
     }
 
     /// Everything in `reading` that contradicts what clients were told.
     pub(super) fn judge(&self, reading: &Reading) -> BTreeSet<Finding> {
         let unread = self.kinds.keys().filter(|key| !reading.contains_key(*key));
-        let mut findings: BTreeSet<Finding> = unread.map(|key| Finding { harm: Harm::Unread, slot: Slot::key(key) }).collect();
-        let mut find = |harm: Option<Harm>, slot: &Slot| findings.extend(harm.map(|harm| Finding { harm, slot: slot.clone() }));
+        let mut findings: BTreeSet<Finding> = unread
+            .map(|key| Finding {
+                harm: Harm::Unread,
+                slot: Slot::key(key),
+            })
+            .collect();
+        let mut find = |harm: Option<Harm>, slot: &Slot| {
+            findings.extend(harm.map(|harm| Finding {
+                harm,
+                slot: slot.clone(),
+            }))
+        };
         for (key, sum) in &self.counters {
             find(sum.judge(reading.get(key)), &Slot::key(key));
         }
@@ -210,7 +272,10 @@ impl Ledger {
         }
         for (key, held) in reading {
             let Held::Set(elements) = held else { continue };
-            let strangers = elements.iter().map(|element| Slot::part(key, element)).filter(|slot| !self.things.contains_key(slot));
+            let strangers = elements
+                .iter()
+                .map(|element| Slot::part(key, element))
+                .filter(|slot| !self.things.contains_key(slot));
             strangers.for_each(|slot| find(Some(Harm::Phantom), &slot));
         }
         findings
@@ -245,11 +310,17 @@ impl Sum {
 
 fn judge_register(writers: &BTreeMap<usize, Last>, value: Option<&str>) -> Option<Harm> {
     let allowed = |value: &str| {
-        writers.values().any(|last| last.acknowledged.as_deref() == Some(value) || last.unknown.iter().any(|sent| sent == value))
+        writers.values().any(|last| {
+            last.acknowledged.as_deref() == Some(value)
+                || last.unknown.iter().any(|sent| sent == value)
+        })
     };
     match value {
         Some(value) => (!allowed(value)).then_some(Harm::Lost),
-        None => writers.values().any(|last| last.acknowledged.is_some()).then_some(Harm::Lost),
+        None => writers
+            .values()
+            .any(|last| last.acknowledged.is_some())
+            .then_some(Harm::Lost),
     }
 }
 

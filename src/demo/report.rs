@@ -10,14 +10,17 @@ use crate::table::Table;
 #[cfg(test)]
 mod tests;
 
-/// Fewer requests than this at one level on one side prove nothing. Guess: enough that chance failures would show.
+/// Fewer requests than this at one level on one side prove nothing. Guess: enough that chance
+/// failures would show.
 const REQUESTS_MIN: u64 = 10;
 /// Fewer facts to be wrong about than this prove nothing.
 const FACTS_MIN: usize = 50;
-/// The share of requests that may fail where a level is served, one in so many: a machine at its limit must not look like a lost quorum.
+/// The share of requests that may fail where a level is served, one in so many: a machine at its
+/// limit must not look like a lost quorum.
 const FAILED_SHARE: u64 = 20;
 
-/// How often the cluster contradicted what clients had been told. One contradiction counts once, however many nodes showed it.
+/// How often the cluster contradicted what clients had been told. One contradiction counts once,
+/// however many nodes showed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Harms {
     /// Acknowledged writes that were not there.
@@ -35,7 +38,8 @@ pub struct Harms {
 /// How long the replicas took to become equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Healing {
-    /// Whether every proof ended with equal contexts and digests and nothing left to exchange, seen from every node.
+    /// Whether every proof ended with equal contexts and digests and nothing left to exchange, seen
+    /// from every node.
     pub converged: bool,
     /// From the moment the links were whole again, in milliseconds.
     pub after_split_ms: u64,
@@ -131,7 +135,13 @@ pub enum Doubt {
 impl Report {
     /// Why the run does not count as a success; empty if it does.
     pub fn doubts(&self) -> Vec<Doubt> {
-        let Harms { lost, double_counted, resurrected, phantom, unread } = self.harms;
+        let Harms {
+            lost,
+            double_counted,
+            resurrected,
+            phantom,
+            unread,
+        } = self.harms;
         let found = [
             (lost > 0, Doubt::Lost(lost)),
             (double_counted > 0, Doubt::DoubleCounted(double_counted)),
@@ -139,23 +149,51 @@ impl Report {
             (phantom > 0, Doubt::Phantom(phantom)),
             (unread > 0, Doubt::Unread(unread)),
             (!self.healing.converged, Doubt::NotConverged),
-            (self.facts < FACTS_MIN || self.removals == 0, Doubt::TooFewFacts { facts: self.facts, removals: self.removals }),
+            (
+                self.facts < FACTS_MIN || self.removals == 0,
+                Doubt::TooFewFacts {
+                    facts: self.facts,
+                    removals: self.removals,
+                },
+            ),
         ];
-        let mut doubts: Vec<Doubt> = found.into_iter().filter(|(found, _)| *found).map(|(_, doubt)| doubt).collect();
+        let mut doubts: Vec<Doubt> = found
+            .into_iter()
+            .filter(|(found, _)| *found)
+            .map(|(_, doubt)| doubt)
+            .collect();
         for (level, row) in self.table.iter().enumerate() {
-            doubts.extend(SIDES.iter().zip(row).filter_map(|(side, cell)| self.doubt_level(level, *side, *cell)));
+            doubts.extend(
+                SIDES
+                    .iter()
+                    .zip(row)
+                    .filter_map(|(side, cell)| self.doubt_level(level, *side, *cell)),
+            );
         }
         doubts
     }
 
-    fn doubt_level(&self, level: usize, side: Side, Cell { ok, failed, .. }: Cell) -> Option<Doubt> {
+    fn doubt_level(
+        &self,
+        level: usize,
+        side: Side,
+        Cell { ok, failed, .. }: Cell,
+    ) -> Option<Doubt> {
         let level = LEVELS[level];
         let each = self.nodes / self.datacenters.max(1);
         if ok + failed < REQUESTS_MIN {
-            return Some(Doubt::TooFewRequests { level, side, requests: ok + failed });
+            return Some(Doubt::TooFewRequests {
+                level,
+                side,
+                requests: ok + failed,
+            });
         }
         match is_served(level, side, self.datacenters, each.min(3)) {
-            true if failed * FAILED_SHARE > ok => Some(Doubt::NotServed { level, side, failed }),
+            true if failed * FAILED_SHARE > ok => Some(Doubt::NotServed {
+                level,
+                side,
+                failed,
+            }),
             false if ok > 0 => Some(Doubt::Overclaimed { level, side, ok }),
             _ => None,
         }
@@ -165,7 +203,11 @@ impl Report {
     pub fn verdict(&self) -> String {
         let doubts = self.doubts();
         if let Some(first) = doubts.first() {
-            let more = if doubts.len() > 1 { format!(" (and {} more)", doubts.len() - 1) } else { String::new() };
+            let more = if doubts.len() > 1 {
+                format!(" (and {} more)", doubts.len() - 1)
+            } else {
+                String::new()
+            };
             return format!("verdict: FAILED: {first}{more}");
         }
         format!(
@@ -177,19 +219,59 @@ impl Report {
 
     /// What was counted, for people.
     pub(super) fn account(&self) -> String {
-        let Totals { operations, acknowledged, refused, unknown } = self.totals;
-        let Harms { lost, double_counted, resurrected, phantom, .. } = self.harms;
+        let Totals {
+            operations,
+            acknowledged,
+            refused,
+            unknown,
+        } = self.totals;
+        let Harms {
+            lost,
+            double_counted,
+            resurrected,
+            phantom,
+            ..
+        } = self.harms;
         let figures = [
-            ("operations", operations, "requests that clients sent in all acts"),
+            (
+                "operations",
+                operations,
+                "requests that clients sent in all acts",
+            ),
             ("acknowledged", acknowledged, "done at their level"),
-            ("refused", refused, "not done, and the client was told so at once"),
-            ("unknown", unknown, "without an answer when the links were cut or the node was killed"),
-            ("lost", lost, "acknowledged writes that were not there in the end"),
-            ("double counted", double_counted, "counters with more than was ever added"),
-            ("resurrected", resurrected, "removed things that were there again"),
-            ("phantom", phantom, "refused writes that were there all the same"),
+            (
+                "refused",
+                refused,
+                "not done, and the client was told so at once",
+            ),
+            (
+                "unknown",
+                unknown,
+                "without an answer when the links were cut or the node was killed",
+            ),
+            (
+                "lost",
+                lost,
+                "acknowledged writes that were not there in the end",
+            ),
+            (
+                "double counted",
+                double_counted,
+                "counters with more than was ever added",
+            ),
+            (
+                "resurrected",
+                resurrected,
+                "removed things that were there again",
+            ),
+            (
+                "phantom",
+                phantom,
+                "refused writes that were there all the same",
+            ),
         ];
-        let lines = figures.map(|(name, count, meaning)| format!("{name:<15}{count:>7}   {meaning}"));
+        let lines =
+            figures.map(|(name, count, meaning)| format!("{name:<15}{count:>7}   {meaning}"));
         lines.join("\n") + "\n"
     }
 
@@ -197,7 +279,11 @@ impl Report {
     pub fn json(&self) -> Value {
         let cell = |cell: &Cell| json!({"ok": cell.ok, "failed": cell.failed, "p50_ms": cell.p50_ms, "p99_ms": cell.p99_ms});
         let row = |row: &[Cell; 3]| json!({"before": cell(&row[0]), "majority_side": cell(&row[1]), "minority_side": cell(&row[2])});
-        let levels: Map<String, Value> = LEVELS.iter().zip(&self.table).map(|(level, cells)| (level.to_string(), row(cells))).collect();
+        let levels: Map<String, Value> = LEVELS
+            .iter()
+            .zip(&self.table)
+            .map(|(level, cells)| (level.to_string(), row(cells)))
+            .collect();
         json!({
             "nodes": self.nodes,
             "datacenters": self.datacenters,

@@ -24,7 +24,8 @@ const NOTICE_PATIENCE: Duration = Duration::from_secs(30);
 const CONVERGE_PATIENCE: Duration = Duration::from_mins(1);
 /// Between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// How much of the demo's duration is workload before the cut, and as much while it lasts; the rest goes to starting, noticing and proving.
+/// How much of the demo's duration is workload before the cut, and as much while it lasts; the rest
+/// goes to starting, noticing and proving.
 const WORK_SHARE: f64 = 0.2;
 /// The workload around the crash.
 const CRASH_SHARE: f64 = 0.12;
@@ -40,10 +41,24 @@ struct Play<'a> {
 }
 
 /// Plays all acts.
-pub(super) async fn play(plan: Plan, cluster: &mut Cluster, board: &Arc<Board>) -> Result<Report, DemoError> {
+pub(super) async fn play(
+    plan: Plan,
+    cluster: &mut Cluster,
+    board: &Arc<Board>,
+) -> Result<Report, DemoError> {
     let ledger = Arc::new(Mutex::new(Ledger::default()));
-    let healing = Healing { converged: true, ..Healing::default() };
-    let mut acts = Play { plan, cluster, board, ledger, findings: BTreeSet::new(), healing };
+    let healing = Healing {
+        converged: true,
+        ..Healing::default()
+    };
+    let mut acts = Play {
+        plan,
+        cluster,
+        board,
+        ledger,
+        findings: BTreeSet::new(),
+        healing,
+    };
     acts.start().await?;
     let workload = acts.work().await;
     acts.split(workload).await?;
@@ -54,7 +69,9 @@ pub(super) async fn play(plan: Plan, cluster: &mut Cluster, board: &Arc<Board>) 
 
 impl Play<'_> {
     async fn start(&mut self) -> Result<(), DemoError> {
-        let Plan { datacenters, nodes, .. } = self.plan;
+        let Plan {
+            datacenters, nodes, ..
+        } = self.plan;
         self.board.enter(Phase::Start);
         self.board.tell(&format!(
             "{} nodes run in this process: {nodes} in each of {datacenters} datacenters. Each has its own directory and its own\n\
@@ -66,16 +83,27 @@ impl Play<'_> {
                 copies => format!("{copies} copies"),
             },
         ));
-        self.board.wait_for("all nodes to join and share the partitions", START_PATIENCE);
+        self.board
+            .wait_for("all nodes to join and share the partitions", START_PATIENCE);
         let begun = Instant::now();
         let started = tokio::time::timeout(START_PATIENCE, self.cluster.start()).await;
-        let stuck = DemoError::Stuck { what: "all nodes to join", seconds: START_PATIENCE.as_secs() };
+        let stuck = DemoError::Stuck {
+            what: "all nodes to join",
+            seconds: START_PATIENCE.as_secs(),
+        };
         started.map_err(|_elapsed| stuck)??;
         if self.settled(START_PATIENCE).await.is_none() {
-            self.board.tell(&format!("The replicas do not become equal:\n{}", self.board.views()));
-            return Err(DemoError::Stuck { what: "the first convergence", seconds: START_PATIENCE.as_secs() });
+            self.board.tell(&format!(
+                "The replicas do not become equal:\n{}",
+                self.board.views()
+            ));
+            return Err(DemoError::Stuck {
+                what: "the first convergence",
+                seconds: START_PATIENCE.as_secs(),
+            });
         }
-        self.all_in_reach(self.plan.datacenters, "all nodes to reach each other").await?;
+        self.all_in_reach(self.plan.datacenters, "all nodes to reach each other")
+            .await?;
         self.board.tell(&format!(
             "All {} nodes serve after {:.1} s. Try them from another terminal while this runs:\n\n{}\nRound trips between datacenters in \
              milliseconds:\n\n{}",
@@ -119,7 +147,10 @@ impl Play<'_> {
         self.board.change(|picture| picture.cut = Some(cut));
         let begun = Instant::now();
         self.all_in_reach(cut, "both sides to notice").await?;
-        self.board.tell(&format!("Both sides have noticed after {:.1} s.", begun.elapsed().as_secs_f64()));
+        self.board.tell(&format!(
+            "Both sides have noticed after {:.1} s.",
+            begun.elapsed().as_secs_f64()
+        ));
         self.look_at(Window::Split(cut)).await;
         workload.finish().await;
         self.board.tell(&format!(
@@ -148,13 +179,20 @@ impl Play<'_> {
 
     async fn crash(&mut self) -> Result<(), DemoError> {
         let victim = self.plan.nodes + usize::from(self.plan.nodes > 1);
-        let name = self.board.picture().seats.get(victim).map(|seat| seat.name.clone()).unwrap_or_default();
+        let name = self
+            .board
+            .picture()
+            .seats
+            .get(victim)
+            .map(|seat| seat.name.clone())
+            .unwrap_or_default();
         self.board.enter(Phase::Crash);
         self.board.tell(&format!(
             "The clients write again, and {name} is killed among it: nothing is finished, nothing is said. Its clients go to\n\
              other nodes. Then it is started from what is on its disk, while the writes go on."
         ));
-        self.all_in_reach(self.plan.datacenters, "all nodes to reach each other again").await?;
+        self.all_in_reach(self.plan.datacenters, "all nodes to reach each other again")
+            .await?;
         let part = self.plan.duration.mul_f64(CRASH_SHARE / 3.0);
         let workload = Workload::start(self.board, &self.ledger, 2);
         sleep(part).await;
@@ -170,7 +208,12 @@ impl Play<'_> {
     }
 
     fn verdict(self) -> Report {
-        let harm = |harm: Harm| self.findings.iter().filter(|finding| finding.harm == harm).count() as u64;
+        let harm = |harm: Harm| {
+            self.findings
+                .iter()
+                .filter(|finding| finding.harm == harm)
+                .count() as u64
+        };
         let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
         let report = Report {
             datacenters: self.plan.datacenters,
@@ -206,13 +249,20 @@ impl Play<'_> {
         self.board.scores.look_at(None);
     }
 
-    /// Waits for convergence, and compares what every node holds with what clients were told. Time counts from `since`.
+    /// Waits for convergence, and compares what every node holds with what clients were told. Time
+    /// counts from `since`.
     async fn prove(&mut self, after: &str, since: Instant) -> Result<(bool, u64), DemoError> {
-        self.board.wait_for("equal contexts and equal digests, as seen from every node", CONVERGE_PATIENCE);
+        self.board.wait_for(
+            "equal contexts and equal digests, as seen from every node",
+            CONVERGE_PATIENCE,
+        );
         let settled = self.settled(CONVERGE_PATIENCE).await;
         let millis = since.elapsed().as_millis() as u64;
         let Some(rows) = settled else {
-            self.board.tell(&format!("NOT CONVERGED after {millis} ms:\n{}", self.board.views()));
+            self.board.tell(&format!(
+                "NOT CONVERGED after {millis} ms:\n{}",
+                self.board.views()
+            ));
             return Ok((false, millis));
         };
         let found = self.read_back_everywhere().await?;
@@ -233,8 +283,10 @@ impl Play<'_> {
     }
 
     async fn read_back_everywhere(&self) -> Result<BTreeSet<Finding>, DemoError> {
-        // Nobody writes any more, so a copy of the ledger is not needed; but it must not be locked while nodes are asked.
-        let ledger = std::mem::take(&mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner));
+        // Nobody writes any more, so a copy of the ledger is not needed; but it must not be locked
+        // while nodes are asked.
+        let ledger =
+            std::mem::take(&mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner));
         let mut found = BTreeSet::new();
         let mut result = Ok(());
         for seat in self.board.picture().seats {
@@ -247,13 +299,17 @@ impl Play<'_> {
         result.map(|()| found)
     }
 
-    /// Waits until every node says of all replicas that they are equal and have nothing to exchange; the rows there are.
+    /// Waits until every node says of all replicas that they are equal and have nothing to
+    /// exchange; the rows there are.
     async fn settled(&self, patience: Duration) -> Option<u64> {
         let deadline = Instant::now() + patience;
         let all = self.plan.all_nodes();
         while Instant::now() < deadline {
             let views = self.board.ask_all().await;
-            if views.iter().all(|view| view.is_some_and(|view| view.settled() && view.nodes == all)) {
+            if views
+                .iter()
+                .all(|view| view.is_some_and(|view| view.settled() && view.nodes == all))
+            {
                 return views.first().copied().flatten().map(|view| view.rows);
             }
             sleep(LOOK_PAUSE).await;
@@ -261,16 +317,24 @@ impl Play<'_> {
         None
     }
 
-    /// Waits until every node reaches the replicas on its own side, and no others. `whole`: how many datacenters make the first side.
+    /// Waits until every node reaches the replicas on its own side, and no others. `whole`: how
+    /// many datacenters make the first side.
     async fn all_in_reach(&self, whole: usize, what: &'static str) -> Result<(), DemoError> {
         self.board.wait_for(what, NOTICE_PATIENCE);
         let deadline = Instant::now() + NOTICE_PATIENCE;
         let (sites, each) = (self.plan.datacenters, self.plan.replicas_each());
         for seat in self.board.picture().seats {
-            let inside = if seat.site < whole { whole } else { sites - whole };
+            let inside = if seat.site < whole {
+                whole
+            } else {
+                sites - whole
+            };
             while audit::replicas_in_reach(seat.resp, sites * each).await? != Some(inside * each) {
                 if Instant::now() > deadline {
-                    return Err(DemoError::Stuck { what, seconds: NOTICE_PATIENCE.as_secs() });
+                    return Err(DemoError::Stuck {
+                        what,
+                        seconds: NOTICE_PATIENCE.as_secs(),
+                    });
                 }
                 sleep(LOOK_PAUSE).await;
             }
@@ -280,18 +344,42 @@ impl Play<'_> {
 
     fn doors(&self) -> String {
         let seats = self.board.picture().seats;
-        let lines: Vec<_> = seats.iter().map(|seat| format!("  redis-cli -p {:<5}   # {}", seat.resp.port(), seat.name)).collect();
+        let lines: Vec<_> = seats
+            .iter()
+            .map(|seat| format!("  redis-cli -p {:<5}   # {}", seat.resp.port(), seat.name))
+            .collect();
         lines.join("\n") + "\n"
     }
 
     fn distances(&self) -> String {
         let sites = 0..self.plan.datacenters;
-        let line =
-            |name: &str, cells: Vec<String>| cells.into_iter().fold(format!("  {name:<9}"), |line, cell| line + &format!("{cell:>9}"));
-        let head = line("", sites.clone().map(|site| wan::name(site).to_owned()).collect());
-        let millis = |from| sites.clone().map(|to| wan::round_trip(from, to).as_millis().to_string()).collect();
-        let rows = sites.clone().map(|from| line(wan::name(from), millis(from)));
-        std::iter::once(head).chain(rows).collect::<Vec<_>>().join("\n")
+        let line = |name: &str, cells: Vec<String>| {
+            cells
+                .into_iter()
+                .fold(format!("  {name:<9}"), |line, cell| {
+                    line + &format!("{cell:>9}")
+                })
+        };
+        let head = line(
+            "",
+            sites
+                .clone()
+                .map(|site| wan::name(site).to_owned())
+                .collect(),
+        );
+        let millis = |from| {
+            sites
+                .clone()
+                .map(|to| wan::round_trip(from, to).as_millis().to_string())
+                .collect()
+        };
+        let rows = sites
+            .clone()
+            .map(|from| line(wan::name(from), millis(from)));
+        std::iter::once(head)
+            .chain(rows)
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
@@ -301,9 +389,18 @@ fn explained() -> String {
     for level in LEVELS {
         let [who, why] = match level {
             Consistency::One => ["any one copy", "fastest; the others follow"],
-            Consistency::LocalQuorum => ["most copies of the client's datacenter", "everybody here reads what was written here"],
-            Consistency::Quorum => ["most of all copies", "everybody everywhere reads what was written"],
-            _ => ["most copies of every datacenter", "no datacenter is behind when it is done"],
+            Consistency::LocalQuorum => [
+                "most copies of the client's datacenter",
+                "everybody here reads what was written here",
+            ],
+            Consistency::Quorum => [
+                "most of all copies",
+                "everybody everywhere reads what was written",
+            ],
+            _ => [
+                "most copies of every datacenter",
+                "no datacenter is behind when it is done",
+            ],
         };
         table.push([level.to_string(), who.to_owned(), why.to_owned()]);
     }
@@ -312,6 +409,10 @@ fn explained() -> String {
 
 /// The first contradictions, by name.
 fn complain(found: &BTreeSet<Finding>) -> String {
-    let some: Vec<String> = found.iter().take(5).map(|finding| format!("{}: {}", finding.slot, finding.harm)).collect();
+    let some: Vec<String> = found
+        .iter()
+        .take(5)
+        .map(|finding| format!("{}: {}", finding.slot, finding.harm))
+        .collect();
     format!("{} ARE NOT: {}", found.len(), some.join(", "))
 }

@@ -12,7 +12,12 @@ use super::ledger::Outcome;
 mod tests;
 
 /// The levels that the demo compares.
-pub const LEVELS: [Consistency; 4] = [Consistency::One, Consistency::LocalQuorum, Consistency::Quorum, Consistency::EachQuorum];
+pub const LEVELS: [Consistency; 4] = [
+    Consistency::One,
+    Consistency::LocalQuorum,
+    Consistency::Quorum,
+    Consistency::EachQuorum,
+];
 /// From which place, at which time a request was made.
 pub const SIDES: [Side; 3] = [Side::Before, Side::Majority, Side::Minority];
 
@@ -96,10 +101,16 @@ impl Scores {
         let count = || Count {
             ok: 0,
             failed: 0,
-            latency: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3).expect("invariant: the bounds of the histogram are valid"),
+            latency: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)
+                .expect("invariant: the bounds of the histogram are valid"),
         };
         let counts = LEVELS.map(|_| SIDES.map(|_| count()).into()).into();
-        Self(Mutex::new(Inner { counts, totals: Totals::default(), window: None, age: 0 }))
+        Self(Mutex::new(Inner {
+            counts,
+            totals: Totals::default(),
+            window: None,
+            age: 0,
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -119,8 +130,15 @@ impl Scores {
         Begun { age: inner.age }
     }
 
-    /// A request of a client in datacenter `site` has ended. It counts in a window only if it began there.
-    pub(super) fn end(&self, begun: Begun, (site, level): (usize, usize), outcome: Outcome, took: Duration) {
+    /// A request of a client in datacenter `site` has ended. It counts in a window only if it began
+    /// there.
+    pub(super) fn end(
+        &self,
+        begun: Begun,
+        (site, level): (usize, usize),
+        outcome: Outcome,
+        took: Duration,
+    ) {
         let mut inner = self.lock();
         match outcome {
             Outcome::Acknowledged => inner.totals.acknowledged += 1,
@@ -149,13 +167,20 @@ impl Scores {
     /// For each of [`LEVELS`], its [`SIDES`].
     pub(super) fn table(&self) -> [[Cell; 3]; 4] {
         let inner = self.lock();
-        let millis = |count: &Count, quantile| count.latency.value_at_quantile(quantile) as f64 / 1000.0;
-        let cell = |count: &Count| Cell { ok: count.ok, failed: count.failed, p50_ms: millis(count, 0.5), p99_ms: millis(count, 0.99) };
+        let millis =
+            |count: &Count, quantile| count.latency.value_at_quantile(quantile) as f64 / 1000.0;
+        let cell = |count: &Count| Cell {
+            ok: count.ok,
+            failed: count.failed,
+            p50_ms: millis(count, 0.5),
+            p99_ms: millis(count, 0.99),
+        };
         std::array::from_fn(|level| std::array::from_fn(|side| cell(&inner.counts[level][side])))
     }
 }
 
-/// Whether a level can be met on a side, by counting replicas: `each` in every one of `sites` datacenters.
+/// Whether a level can be met on a side, by counting replicas: `each` in every one of `sites`
+/// datacenters.
 pub(super) fn is_served(level: Consistency, side: Side, sites: usize, each: usize) -> bool {
     let inside = match side {
         Side::Before => sites,

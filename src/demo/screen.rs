@@ -17,7 +17,8 @@ use super::board::Board;
 /// How often the screen is drawn, and how soon a key is seen.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// The terminal while the demo has it. It is given back as it was when this is dropped, and by the panic hook.
+/// The terminal while the demo has it. It is given back as it was when this is dropped, and by the
+/// panic hook.
 pub(super) struct Screen {
     over: Arc<AtomicBool>,
     quit: watch::Receiver<bool>,
@@ -31,9 +32,15 @@ impl Screen {
         let over = Arc::new(AtomicBool::new(false));
         let (sender, quit) = watch::channel(false);
         let (board, ended) = (Arc::clone(board), Arc::clone(&over));
-        let thread = std::thread::Builder::new().name("screen".to_owned()).spawn(move || run(terminal, &board, &ended, &sender));
+        let thread = std::thread::Builder::new()
+            .name("screen".to_owned())
+            .spawn(move || run(terminal, &board, &ended, &sender));
         match thread {
-            Ok(thread) => Ok(Self { over, quit, thread: Some(thread) }),
+            Ok(thread) => Ok(Self {
+                over,
+                quit,
+                thread: Some(thread),
+            }),
             Err(error) => {
                 ratatui::restore();
                 Err(error)
@@ -65,9 +72,15 @@ impl Drop for Screen {
 }
 
 /// Draws and listens until told otherwise. The end of `quit`'s sender ends the demo as well.
-fn run(mut terminal: ratatui::DefaultTerminal, board: &Board, over: &AtomicBool, quit: &watch::Sender<bool>) -> io::Result<()> {
+fn run(
+    mut terminal: ratatui::DefaultTerminal,
+    board: &Board,
+    over: &AtomicBool,
+    quit: &watch::Sender<bool>,
+) -> io::Result<()> {
     while !over.load(Ordering::Relaxed) {
-        let (picture, table, totals) = (board.picture(), board.scores.table(), board.scores.totals());
+        let (picture, table, totals) =
+            (board.picture(), board.scores.table(), board.scores.totals());
         terminal.draw(|frame| draw::draw(frame, &picture, &table, totals))?;
         if event::poll(REFRESH)? && wants_out(&event::read()?) {
             quit.send_replace(true);
@@ -80,7 +93,8 @@ fn run(mut terminal: ratatui::DefaultTerminal, board: &Board, over: &AtomicBool,
 fn wants_out(event: &Event) -> bool {
     let Event::Key(key) = event else { return false };
     let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);
-    key.kind == KeyEventKind::Press && (interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
+    key.kind == KeyEventKind::Press
+        && (interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
 }
 
 #[cfg(test)]

@@ -43,8 +43,19 @@ pub(super) struct Wan {
 impl Wan {
     /// Gives every link its delay.
     pub(super) fn new(ends: Vec<(usize, SocketAddr)>) -> Self {
-        let wan = Self { shape: LinkShape::new(), ends };
-        wan.between(|a, b| a != b, |link, a, b| *link = LinkState { delay: round_trip(a, b) / 2, cut: false });
+        let wan = Self {
+            shape: LinkShape::new(),
+            ends,
+        };
+        wan.between(
+            |a, b| a != b,
+            |link, a, b| {
+                *link = LinkState {
+                    delay: round_trip(a, b) / 2,
+                    cut: false,
+                }
+            },
+        );
         wan
     }
 
@@ -53,9 +64,13 @@ impl Wan {
         Arc::clone(&self.shape)
     }
 
-    /// From now on every datagram between this datacenter and all others is lost, in both directions, those under way included.
+    /// From now on every datagram between this datacenter and all others is lost, in both
+    /// directions, those under way included.
     pub(super) fn cut_off(&self, site: usize) {
-        self.between(|a, b| (a == site) != (b == site), |link, _, _| link.cut = true);
+        self.between(
+            |a, b| (a == site) != (b == site),
+            |link, _, _| link.cut = true,
+        );
     }
 
     /// From now on datagrams arrive again.
@@ -63,7 +78,11 @@ impl Wan {
         self.between(|a, b| a != b, |link, _, _| link.cut = false);
     }
 
-    fn between(&self, which: impl Fn(usize, usize) -> bool, change: impl Fn(&mut LinkState, usize, usize)) {
+    fn between(
+        &self,
+        which: impl Fn(usize, usize) -> bool,
+        change: impl Fn(&mut LinkState, usize, usize),
+    ) {
         for &(a, from) in &self.ends {
             for &(b, to) in self.ends.iter().filter(|(b, _)| which(a, *b)) {
                 self.shape.update(from, to, |link| change(link, a, b));

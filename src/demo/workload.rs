@@ -1,4 +1,5 @@
-//! The demo's clients: one per datacenter and level, each doing one thing after another over a Redis connection.
+//! The demo's clients: one per datacenter and level, each doing one thing after another over a
+//! Redis connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,7 +15,8 @@ use super::ledger::{Ledger, Outcome, Slot};
 use super::score::LEVELS;
 use crate::resp::client::{Client, ClientError, Options, Value};
 
-/// The least time from one request of a client to its next. Guess: some hundred requests a second leave a small machine room to breathe.
+/// The least time from one request of a client to its next. Guess: some hundred requests a second
+/// leave a small machine room to breathe.
 const PACE: Duration = Duration::from_millis(40);
 /// Before a client tries the next node of its datacenter.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
@@ -72,7 +74,12 @@ impl Workload {
         let picture = board.picture();
         let mut clients = JoinSet::new();
         for site in 0..picture.sites {
-            let doors: Vec<SocketAddr> = picture.seats.iter().filter(|seat| seat.site == site).map(|seat| seat.resp).collect();
+            let doors: Vec<SocketAddr> = picture
+                .seats
+                .iter()
+                .filter(|seat| seat.site == site)
+                .map(|seat| seat.resp)
+                .collect();
             for level in 0..LEVELS.len() {
                 let worker = Worker {
                     id: site * LEVELS.len() + level,
@@ -104,7 +111,9 @@ impl Worker {
     async fn work(mut self, mut stopped: watch::Receiver<bool>) {
         while !*stopped.borrow() {
             let next = Instant::now() + PACE;
-            let Some(mut connection) = self.connection().await else { continue };
+            let Some(mut connection) = self.connection().await else {
+                continue;
+            };
             let request = self.next_request();
             if self.carry_out(&mut connection, request).await {
                 self.connection = Some(connection);
@@ -125,7 +134,14 @@ impl Worker {
             return Some(connection);
         }
         let address = self.doors[self.door % self.doors.len()];
-        let connected = Client::connect(address, Options { timeout: PATIENCE, ..Options::default() }).await;
+        let connected = Client::connect(
+            address,
+            Options {
+                timeout: PATIENCE,
+                ..Options::default()
+            },
+        )
+        .await;
         if connected.is_err() {
             self.door += 1;
             sleep(RECONNECT_PAUSE).await;
@@ -136,11 +152,17 @@ impl Worker {
     /// Sends a request and writes down what came of it. Whether the connection is still good.
     async fn carry_out(&mut self, connection: &mut Client, request: Request) -> bool {
         let level = LEVELS[self.level].to_string();
-        let args: Vec<&[u8]> = ["CL", &level].into_iter().chain(request.words.iter().map(String::as_str)).map(str::as_bytes).collect();
+        let args: Vec<&[u8]> = ["CL", &level]
+            .into_iter()
+            .chain(request.words.iter().map(String::as_str))
+            .map(str::as_bytes)
+            .collect();
         let (begun, sent) = (self.board.scores.begin(), Instant::now());
         let answer = connection.command(&args).await;
         let outcome = outcome_of(&answer);
-        self.board.scores.end(begun, (self.site, self.level), outcome, sent.elapsed());
+        self.board
+            .scores
+            .end(begun, (self.site, self.level), outcome, sent.elapsed());
         self.write_down(request.effect, outcome, answer.as_ref().ok());
         matches!(answer, Ok(_) | Err(ClientError::Refused(_)))
     }
@@ -156,18 +178,24 @@ impl Worker {
                     self.own.push_back(slot);
                 }
             }
-            Effect::Remove(slot) => ledger.removed(&slot, outcome, reply.and_then(Value::integer) == Some(1)),
+            Effect::Remove(slot) => {
+                ledger.removed(&slot, outcome, reply.and_then(Value::integer) == Some(1))
+            }
             Effect::Read => {}
         }
     }
 
-    /// Counters, elements, registers, fields, keys, reads and removals in turn, over keys that all clients share.
+    /// Counters, elements, registers, fields, keys, reads and removals in turn, over keys that all
+    /// clients share.
     fn next_request(&mut self) -> Request {
         let step = self.step;
         self.step += 1;
         let shared = (self.id * 3 + step) % SHARED_KEYS;
         let unique = format!("{}.{}.{step}", self.run, self.id);
-        let request = |words: &[&str], effect| Request { words: words.iter().map(|word| (*word).to_owned()).collect(), effect };
+        let request = |words: &[&str], effect| Request {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            effect,
+        };
         match step % 8 {
             0 | 4 => {
                 let key = format!("counter:{shared}");
@@ -175,33 +203,51 @@ impl Worker {
             }
             1 => {
                 let key = format!("set:{shared}");
-                request(&["SADD", &key, &unique], Effect::Make(Slot::part(&key, &unique)))
+                request(
+                    &["SADD", &key, &unique],
+                    Effect::Make(Slot::part(&key, &unique)),
+                )
             }
             2 => {
                 let key = format!("register:{shared}");
-                request(&["SET", &key, &unique], Effect::Overwrite(Slot::key(&key), unique.clone()))
+                request(
+                    &["SET", &key, &unique],
+                    Effect::Overwrite(Slot::key(&key), unique.clone()),
+                )
             }
             3 => {
                 let (key, field) = (format!("hash:{shared}"), format!("client:{}", self.id));
-                request(&["HSET", &key, &field, &unique], Effect::Overwrite(Slot::part(&key, &field), unique.clone()))
+                request(
+                    &["HSET", &key, &field, &unique],
+                    Effect::Overwrite(Slot::part(&key, &field), unique.clone()),
+                )
             }
             5 => {
                 let key = format!("once:{unique}");
                 request(&["SET", &key, "here"], Effect::Make(Slot::key(&key)))
             }
             6 => request(&["GET", &format!("register:{shared}")], Effect::Read),
-            _ => self.remove_one().unwrap_or_else(|| request(&["SCARD", &format!("set:{shared}")], Effect::Read)),
+            _ => self
+                .remove_one()
+                .unwrap_or_else(|| request(&["SCARD", &format!("set:{shared}")], Effect::Read)),
         }
     }
 
     /// Removes the oldest of this client's own things, once it has more than a few.
     fn remove_one(&mut self) -> Option<Request> {
-        let slot = if self.own.len() > KEPT { self.own.pop_front()? } else { return None };
+        let slot = if self.own.len() > KEPT {
+            self.own.pop_front()?
+        } else {
+            return None;
+        };
         let words = match &slot.part {
             Some(element) => vec!["SREM".to_owned(), slot.key.clone(), element.clone()],
             None => vec!["DEL".to_owned(), slot.key.clone()],
         };
-        Some(Request { words, effect: Effect::Remove(slot) })
+        Some(Request {
+            words,
+            effect: Effect::Remove(slot),
+        })
     }
 }
 
@@ -213,7 +259,9 @@ fn outcome_of(answer: &Result<Value, ClientError>) -> Outcome {
         Err(_) => return Outcome::Unknown,
     };
     match refusal.code() {
-        "NOTQUORATE" | "TRYAGAIN" | "OVERLOADED" | "OOM" | "LOADING" | "ERR" | "WRONGTYPE" => Outcome::Refused,
+        "NOTQUORATE" | "TRYAGAIN" | "OVERLOADED" | "OOM" | "LOADING" | "ERR" | "WRONGTYPE" => {
+            Outcome::Refused
+        }
         "TIMEOUT" if refusal.text.contains("nothing was applied") => Outcome::Refused,
         _ => Outcome::Unknown,
     }

@@ -50,32 +50,61 @@ struct KeyspaceBody {
 }
 
 pub(super) async fn status(State(face): Shared) -> Result<Response, Problem> {
-    let text = face.data.status().await.map_err(|_node_stopped| Problem::stopping())?;
+    let text = face
+        .data
+        .status()
+        .await
+        .map_err(|_node_stopped| Problem::stopping())?;
     Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
 }
 
-pub(super) async fn create_token(State(face): Shared, request: HttpRequest<Body>) -> Result<Response, Problem> {
+pub(super) async fn create_token(
+    State(face): Shared,
+    request: HttpRequest<Body>,
+) -> Result<Response, Problem> {
     let body: TokenBody = read_document(&face, request).await?;
-    let token = answer(&face, face.admin.create_token(body.uses, Duration::from_secs(body.expires_s))).await?;
-    Ok(json(StatusCode::CREATED, &document!({ "token": token, "uses": body.uses, "expires_s": body.expires_s })))
+    let token = answer(
+        &face,
+        face.admin
+            .create_token(body.uses, Duration::from_secs(body.expires_s)),
+    )
+    .await?;
+    Ok(json(
+        StatusCode::CREATED,
+        &document!({ "token": token, "uses": body.uses, "expires_s": body.expires_s }),
+    ))
 }
 
-pub(super) async fn create_keyspace(State(face): Shared, request: HttpRequest<Body>) -> Result<Response, Problem> {
+pub(super) async fn create_keyspace(
+    State(face): Shared,
+    request: HttpRequest<Body>,
+) -> Result<Response, Problem> {
     let body: KeyspaceBody = read_document(&face, request).await?;
-    let level =
-        |text: Option<String>| text.map(|text| text.parse::<Consistency>()).transpose().map_err(|error| bad_document(error.to_string()));
+    let level = |text: Option<String>| {
+        text.map(|text| text.parse::<Consistency>())
+            .transpose()
+            .map_err(|error| bad_document(error.to_string()))
+    };
     let spec = KeyspaceSpec {
         name: body.name.as_str().into(),
         replication: match body.replication {
             None => Replication::Auto,
-            Some(counts) => Replication::Fixed(counts.into_iter().map(|(datacenter, count)| (Arc::from(datacenter), count)).collect()),
+            Some(counts) => Replication::Fixed(
+                counts
+                    .into_iter()
+                    .map(|(datacenter, count)| (Arc::from(datacenter), count))
+                    .collect(),
+            ),
         },
         partitions: body.partitions,
         read: level(body.read)?,
         write: level(body.write)?,
     };
     let id = answer(&face, face.admin.create_keyspace(spec)).await?;
-    Ok(json(StatusCode::CREATED, &document!({ "id": id.0, "name": body.name })))
+    Ok(json(
+        StatusCode::CREATED,
+        &document!({ "id": id.0, "name": body.name }),
+    ))
 }
 
 pub(super) async fn keyspaces(State(face): Shared) -> Response {
@@ -107,7 +136,10 @@ async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Resu
 }
 
 /// An empty body stands for an empty document.
-async fn read_document<T: DeserializeOwned>(face: &Face, request: HttpRequest<Body>) -> Result<T, Problem> {
+async fn read_document<T: DeserializeOwned>(
+    face: &Face,
+    request: HttpRequest<Body>,
+) -> Result<T, Problem> {
     let bytes = read_body(request, DOCUMENT_BYTES_MAX, face.config.timeout).await?;
     let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
     serde_json::from_slice(text).map_err(|error| bad_document(error.to_string()))

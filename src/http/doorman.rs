@@ -1,4 +1,5 @@
-//! The listener of the face: who is let in as a guest, who in one of the few places for probes, and who not at all.
+//! The listener of the face: who is let in as a guest, who in one of the few places for probes, and
+//! who not at all.
 
 use std::io;
 use std::pin::Pin;
@@ -34,13 +35,23 @@ pub(super) struct Doorman {
 
 impl Doorman {
     pub(super) fn new(listener: TcpListener, guests: Arc<Guests>) -> Self {
-        let problem = Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_clients", "max number of clients reached").text();
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_clients",
+            "max number of clients reached",
+        )
+        .text();
         let full = format!(
             "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/problem+json\r\nRetry-After: 1\r\n\
              Connection: close\r\nContent-Length: {}\r\n\r\n{problem}",
             problem.len()
         );
-        Self { listener, guests, probes: Arc::new(Semaphore::new(PROBES_MAX)), full }
+        Self {
+            listener,
+            guests,
+            probes: Arc::new(Semaphore::new(PROBES_MAX)),
+            full,
+        }
     }
 
     /// The next connection that there is a place for.
@@ -55,11 +66,20 @@ impl Doorman {
                 }
             };
             let guest = self.guests.admit();
-            let probe = if guest.is_some() { None } else { Arc::clone(&self.probes).try_acquire_owned().ok() };
+            let probe = if guest.is_some() {
+                None
+            } else {
+                Arc::clone(&self.probes).try_acquire_owned().ok()
+            };
             if guest.is_some() || probe.is_some() {
                 // A connection on which Nagle's algorithm stays on is slower, not wrong.
                 drop(stream.set_nodelay(true));
-                return Visitor { stream, guest, _probe: probe, stalled: None };
+                return Visitor {
+                    stream,
+                    guest,
+                    _probe: probe,
+                    stalled: None,
+                };
             }
             // Heard by whoever has not sent anything yet.
             drop(stream.try_write(self.full.as_bytes()));
@@ -84,24 +104,39 @@ impl Visitor {
     }
 
     /// Passes on what became of writing, and counts the time while nothing does.
-    fn watch<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(STALL)));
-        stalled.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
+        stalled
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
 impl AsyncRead for Visitor {
-    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for Visitor {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.watch(context, written)
     }
@@ -114,7 +149,11 @@ impl AsyncWrite for Visitor {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, slices: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.watch(context, written)
     }

@@ -1,4 +1,5 @@
-//! Who may come in: the password, and that no web page of somebody else uses the reader's browser as a way in.
+//! Who may come in: the password, and that no web page of somebody else uses the reader's browser
+//! as a way in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +16,11 @@ use super::Face;
 use super::problem::Problem;
 use crate::config::Secret;
 
-pub(super) async fn check(State(face): State<Arc<Face>>, request: Request<Body>, next: Next) -> Response {
+pub(super) async fn check(
+    State(face): State<Arc<Face>>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
     match admitted(request.headers(), face.config.password.as_ref()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
@@ -25,23 +30,45 @@ pub(super) async fn check(State(face): State<Arc<Face>>, request: Request<Body>,
 fn admitted(headers: &HeaderMap, password: Option<&Secret>) -> Result<(), Problem> {
     let host = text(headers, header::HOST).unwrap_or_default();
     // As bytes: an origin that is no text is a foreign one as well.
-    let origin = headers.get(header::ORIGIN).map(axum::http::HeaderValue::as_bytes);
-    let own = |origin: &[u8]| origin.windows(3).position(|three| three == b"://").is_some_and(|at| &origin[at + 3..] == host.as_bytes());
+    let origin = headers
+        .get(header::ORIGIN)
+        .map(axum::http::HeaderValue::as_bytes);
+    let own = |origin: &[u8]| {
+        origin
+            .windows(3)
+            .position(|three| three == b"://")
+            .is_some_and(|at| &origin[at + 3..] == host.as_bytes())
+    };
     if origin.is_some_and(|origin| !own(origin)) {
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_origin", "pages of other origins may not use this API"));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "pages of other origins may not use this API",
+        ));
     }
     let Some(password) = password else {
-        // Without a password the face listens on loopback only, and every page can let its own name point there (DNS rebinding).
+        // Without a password the face listens on loopback only, and every page can let its own name
+        // point there (DNS rebinding).
         if is_local(host) {
             return Ok(());
         }
-        return Err(Problem::new(StatusCode::FORBIDDEN, "foreign_host", "without a password, call this API as localhost or by IP address"));
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign_host",
+            "without a password, call this API as localhost or by IP address",
+        ));
     };
-    let presented = text(headers, header::AUTHORIZATION).and_then(credentials).unwrap_or_default();
+    let presented = text(headers, header::AUTHORIZATION)
+        .and_then(credentials)
+        .unwrap_or_default();
     if password.matches(&presented) {
         return Ok(());
     }
-    Err(Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "send the password as bearer token or by basic authentication"))
+    Err(Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "send the password as bearer token or by basic authentication",
+    ))
 }
 
 fn text(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
@@ -62,7 +89,8 @@ fn credentials(value: &str) -> Option<Vec<u8>> {
     Some(pair[colon + 1..].to_vec())
 }
 
-/// Whether a `Host` header holds what no stranger's DNS can answer for: `localhost` or an IP address. An HTTP/1.0 client sends none.
+/// Whether a `Host` header holds what no stranger's DNS can answer for: `localhost` or an IP
+/// address. An HTTP/1.0 client sends none.
 fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

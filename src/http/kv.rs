@@ -4,14 +4,18 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, StatusCode, Uri, header};
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, StatusCode, Uri, header,
+};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
-use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError, SetExpiry, VALUE_BYTES_MAX};
+use quorate_dynamo::op::{
+    Mutation, Op, Query, Reply, Request, RequestError, SetExpiry, VALUE_BYTES_MAX,
+};
 use quorate_dynamo::protocol::RequestId;
 use serde_json::json as document;
 
@@ -19,7 +23,8 @@ use super::problem::Problem;
 use super::{Face, Shared, json, read_body, uri};
 use crate::config::parse_duration;
 
-/// The causal token of the values of a key, in base64: out of a read with `siblings=true`, back in with a write that replaces them.
+/// The causal token of the values of a key, in base64: out of a read with `siblings=true`, back in
+/// with a write that replaces them.
 const CONTEXT: HeaderName = HeaderName::from_static("quorate-context");
 /// The client's name for a change, so that it is done once however often it is asked for.
 const REQUEST: HeaderName = HeaderName::from_static("quorate-request");
@@ -35,38 +40,84 @@ struct Target {
 
 pub(super) async fn get(State(face): Shared, uri: Uri) -> Result<Response, Problem> {
     let target = target(&face, &uri)?;
-    let query = if target.siblings { Query::Siblings } else { Query::Get };
+    let query = if target.siblings {
+        Query::Siblings
+    } else {
+        Query::Get
+    };
     let reply = submit(&face, &target, Op::Query(target.key.clone(), query), None).await?;
     match reply {
-        Reply::Value(value) => Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response()),
+        Reply::Value(value) => {
+            Ok(([(header::CONTENT_TYPE, "application/octet-stream")], value).into_response())
+        }
         Reply::Siblings { token, values } => {
             let values: Vec<String> = values.iter().map(|value| STANDARD.encode(value)).collect();
             let token = STANDARD.encode(token);
-            let mut response = json(StatusCode::OK, &document!({ "context": token, "values": values }));
-            response.headers_mut().extend(HeaderValue::from_str(&token).ok().map(|token| (CONTEXT, token)));
+            let mut response = json(
+                StatusCode::OK,
+                &document!({ "context": token, "values": values }),
+            );
+            response.headers_mut().extend(
+                HeaderValue::from_str(&token)
+                    .ok()
+                    .map(|token| (CONTEXT, token)),
+            );
             Ok(response)
         }
-        _ => Err(Problem::new(StatusCode::NOT_FOUND, "not_found", "there is no such key")),
+        _ => Err(Problem::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            "there is no such key",
+        )),
     }
 }
 
-pub(super) async fn put(State(face): Shared, uri: Uri, headers: HeaderMap, request: HttpRequest<Body>) -> Result<Response, Problem> {
+pub(super) async fn put(
+    State(face): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+    request: HttpRequest<Body>,
+) -> Result<Response, Problem> {
     let target = target(&face, &uri)?;
     let value = read_body(request, VALUE_BYTES_MAX, face.config.timeout).await?;
     let mutation = match headers.get(CONTEXT) {
-        None => Mutation::Set { value, expiry: SetExpiry::Clear },
+        None => Mutation::Set {
+            value,
+            expiry: SetExpiry::Clear,
+        },
         Some(token) => {
-            let token = STANDARD.decode(token.as_bytes()).map_err(|_not_base64| Problem::from(RequestError::BadToken))?;
-            Mutation::SetWith { value, token: token.into() }
+            let token = STANDARD
+                .decode(token.as_bytes())
+                .map_err(|_not_base64| Problem::from(RequestError::BadToken))?;
+            Mutation::SetWith {
+                value,
+                token: token.into(),
+            }
         }
     };
-    submit(&face, &target, Op::Mutate(target.key.clone(), mutation), named(&headers)?).await?;
+    submit(
+        &face,
+        &target,
+        Op::Mutate(target.key.clone(), mutation),
+        named(&headers)?,
+    )
+    .await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-pub(super) async fn delete(State(face): Shared, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn delete(
+    State(face): Shared,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let target = target(&face, &uri)?;
-    let reply = submit(&face, &target, Op::Mutate(target.key.clone(), Mutation::Delete), named(&headers)?).await?;
+    let reply = submit(
+        &face,
+        &target,
+        Op::Mutate(target.key.clone(), Mutation::Delete),
+        named(&headers)?,
+    )
+    .await?;
     let removed = matches!(reply, Reply::Integer(removed) if removed > 0);
     Ok(json(StatusCode::OK, &document!({ "removed": removed })))
 }
@@ -74,16 +125,21 @@ pub(super) async fn delete(State(face): Shared, uri: Uri, headers: HeaderMap) ->
 fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
     let bad = |detail| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail);
     let (keyspace, key) = uri::keyspace_and_key(uri)?;
-    let [consistency, timeout, siblings] = uri::parameters(uri, ["consistency", "timeout", "siblings"])?;
+    let [consistency, timeout, siblings] =
+        uri::parameters(uri, ["consistency", "timeout", "siblings"])?;
     let topology = face.data.topology();
-    let found = topology.keyspaces.iter().find(|(_, candidate)| *candidate.name == *keyspace);
+    let found = topology
+        .keyspaces
+        .iter()
+        .find(|(_, candidate)| *candidate.name == *keyspace);
     let consistency: Option<Consistency> = consistency
         .map(|text| text.parse())
         .transpose()
         .map_err(|error: quorate_dynamo::consistency::UnknownLevel| bad(error.to_string()))?;
     let timeout = match timeout {
         None => face.config.timeout,
-        Some(text) => parse_duration(&text).ok_or_else(|| bad("timeout is a number with a unit, such as 500ms".to_owned()))?,
+        Some(text) => parse_duration(&text)
+            .ok_or_else(|| bad("timeout is a number with a unit, such as 500ms".to_owned()))?,
     };
     let siblings = match siblings.as_deref() {
         None | Some("false") => false,
@@ -91,21 +147,37 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
         Some(_) => return Err(bad("siblings is true or false".to_owned())),
     };
     match found {
-        Some((id, _)) => Ok(Target { keyspace: *id, key: key.into(), consistency, timeout, siblings }),
+        Some((id, _)) => Ok(Target {
+            keyspace: *id,
+            key: key.into(),
+            consistency,
+            timeout,
+            siblings,
+        }),
         None => Err(Problem::from(RequestError::NoKeyspace)),
     }
 }
 
 fn named(headers: &HeaderMap) -> Result<Option<RequestId>, Problem> {
-    let Some(name) = headers.get(REQUEST) else { return Ok(None) };
+    let Some(name) = headers.get(REQUEST) else {
+        return Ok(None);
+    };
     let name = RequestId::new(name.as_bytes().to_vec().into()).ok_or(RequestError::BadRequestId)?;
     Ok(Some(name))
 }
 
-async fn submit(face: &Face, target: &Target, op: Op, id: Option<RequestId>) -> Result<Reply, Problem> {
+async fn submit(
+    face: &Face,
+    target: &Target,
+    op: Op,
+    id: Option<RequestId>,
+) -> Result<Reply, Problem> {
     let topology = face.data.topology();
     // A node that no topology holds serves nothing yet.
-    let node = topology.nodes.get(&face.data.node()).ok_or(RequestError::Moving)?;
+    let node = topology
+        .nodes
+        .get(&face.data.node())
+        .ok_or(RequestError::Moving)?;
     let request = Request {
         keyspace: target.keyspace,
         op,

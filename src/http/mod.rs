@@ -1,4 +1,5 @@
-//! The HTTP face: health, metrics, status, administration and plain key-value access, for tools that speak no RESP.
+//! The HTTP face: health, metrics, status, administration and plain key-value access, for tools
+//! that speak no RESP.
 
 mod admin;
 mod doorman;
@@ -36,8 +37,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// What the face is told.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
-    /// What clients must present, as bearer token or as the password of basic authentication (any user). `/healthz` and `/readyz` are
-    /// open: probes carry no secrets.
+    /// What clients must present, as bearer token or as the password of basic authentication (any
+    /// user). `/healthz` and `/readyz` are open: probes carry no secrets.
     pub password: Option<Secret>,
     /// The timeout of requests that name none.
     pub timeout: Duration,
@@ -50,7 +51,8 @@ pub struct HttpConfig {
 /// [`HttpConfig::head`] of a node. Guess.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// The same for those who come when all places are taken: they have one thing to ask, and there are few places for them. Guess.
+/// The same for those who come when all places are taken: they have one thing to ask, and there are
+/// few places for them. Guess.
 const PROBE_HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// What every handler needs.
@@ -62,7 +64,8 @@ struct Face {
 
 type Shared = State<Arc<Face>>;
 
-/// Serves until `shutdown` is done, then lets open requests finish for at most two seconds. A failed accept is logged and tried again.
+/// Serves until `shutdown` is done, then lets open requests finish for at most two seconds. A
+/// failed accept is logged and tried again.
 pub async fn serve(
     listener: TcpListener,
     data: Arc<dyn Data>,
@@ -70,7 +73,11 @@ pub async fn serve(
     config: HttpConfig,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    let face = Arc::new(Face { data, admin, config });
+    let face = Arc::new(Face {
+        data,
+        admin,
+        config,
+    });
     let mut doorman = Doorman::new(listener, Arc::clone(&face.config.guests));
     let (for_guests, for_probes) = (router(Arc::clone(&face)), probes(Arc::clone(&face)));
     let (stop, stopped) = watch::channel(false);
@@ -83,20 +90,39 @@ pub async fn serve(
         };
         while connections.try_join_next().is_some() {}
         let head = face.config.head;
-        let (router, head) = if visitor.is_guest() { (&for_guests, head) } else { (&for_probes, head.min(PROBE_HEAD_TIME)) };
+        let (router, head) = if visitor.is_guest() {
+            (&for_guests, head)
+        } else {
+            (&for_probes, head.min(PROBE_HEAD_TIME))
+        };
         connections.spawn(converse(visitor, router.clone(), head, stopped.clone()));
     }
     drop(doorman);
     stop.send_replace(true);
     // What has not ended by then is cut.
-    drop(tokio::time::timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await);
+    drop(
+        tokio::time::timeout(GRACE, async {
+            while connections.join_next().await.is_some() {}
+        })
+        .await,
+    );
 }
 
 /// Answers the requests of one connection. One that came for want of a better place asks once.
-async fn converse(visitor: Visitor, router: Router, head: Duration, mut stopped: watch::Receiver<bool>) {
+async fn converse(
+    visitor: Visitor,
+    router: Router,
+    head: Duration,
+    mut stopped: watch::Receiver<bool>,
+) {
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(head).keep_alive(visitor.is_guest());
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(visitor), TowerToHyperService::new(router)));
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(head)
+        .keep_alive(visitor.is_guest());
+    let mut connection = std::pin::pin!(
+        builder.serve_connection(TokioIo::new(visitor), TowerToHyperService::new(router))
+    );
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         _ = stopped.wait_for(|stop| *stop) => None,
@@ -112,13 +138,23 @@ async fn converse(visitor: Visitor, router: Router, head: Duration, mut stopped:
     }
 }
 
-/// What is answered even when all places are taken: what operators and orchestrators ask to find out why.
+/// What is answered even when all places are taken: what operators and orchestrators ask to find
+/// out why.
 fn probes(face: Arc<Face>) -> Router {
-    let full = async || Problem::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_clients", "max number of clients reached");
+    let full = async || {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_clients",
+            "max number of clients reached",
+        )
+    };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/status", get(admin::status))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&face), guard::check))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&face),
+            guard::check,
+        ))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .fallback(full)
@@ -131,15 +167,34 @@ fn router(face: Arc<Face>) -> Router {
         .route("/metrics", get(metrics))
         .route("/v1/status", get(admin::status))
         .route("/v1/tokens", post(admin::create_token))
-        .route("/v1/keyspaces", get(admin::keyspaces).post(admin::create_keyspace))
-        .route("/v1/kv/{keyspace}/{*key}", get(kv::get).put(kv::put).delete(kv::delete))
+        .route(
+            "/v1/keyspaces",
+            get(admin::keyspaces).post(admin::create_keyspace),
+        )
+        .route(
+            "/v1/kv/{keyspace}/{*key}",
+            get(kv::get).put(kv::put).delete(kv::delete),
+        )
         .route("/v1/kv/{keyspace}/", any(async || uri::bad_path()))
-        .layer(axum::middleware::from_fn_with_state(Arc::clone(&face), guard::check))
+        .layer(axum::middleware::from_fn_with_state(
+            Arc::clone(&face),
+            guard::check,
+        ))
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readyz))
-        .fallback(async || Problem::new(StatusCode::NOT_FOUND, "no_such_path", "there is nothing at this path"))
+        .fallback(async || {
+            Problem::new(
+                StatusCode::NOT_FOUND,
+                "no_such_path",
+                "there is nothing at this path",
+            )
+        })
         .method_not_allowed_fallback(async || {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take this method",
+            )
         })
         .with_state(face)
 }
@@ -148,8 +203,12 @@ async fn readyz(State(face): Shared) -> Response {
     if face.data.ready() {
         return "ready\n".into_response();
     }
-    Problem::new(StatusCode::SERVICE_UNAVAILABLE, "not_ready", "the node has not joined a topology or is loading its partitions")
-        .into_response()
+    Problem::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "not_ready",
+        "the node has not joined a topology or is loading its partitions",
+    )
+    .into_response()
 }
 
 async fn metrics(State(face): Shared) -> Response {
@@ -165,20 +224,35 @@ async fn metrics(State(face): Shared) -> Response {
 
 /// A JSON answer.
 fn json(status: StatusCode, document: &impl Serialize) -> Response {
-    let text = serde_json::to_string(document).expect("invariant: answers have string keys and serialise");
+    let text =
+        serde_json::to_string(document).expect("invariant: answers have string keys and serialise");
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 /// The whole body if it has at most `max` bytes and comes before `wait` is over.
-async fn read_body(request: HttpRequest<Body>, max: usize, wait: Duration) -> Result<axum::body::Bytes, Problem> {
+async fn read_body(
+    request: HttpRequest<Body>,
+    max: usize,
+    wait: Duration,
+) -> Result<axum::body::Bytes, Problem> {
     match tokio::time::timeout(wait, axum::body::to_bytes(request.into_body(), max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
         // The connection has no fault to find with a body that is merely too long.
-        Ok(Err(error)) if is_of_connection(&error) => {
-            Err(Problem::new(StatusCode::BAD_REQUEST, "bad_body", "the body is cut off or malformed; nothing was applied"))
-        }
-        Ok(Err(_too_long)) => Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", format!("the body has more than {max} bytes"))),
-        Err(_elapsed) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "slow_body", "the body did not come in time; nothing was applied")),
+        Ok(Err(error)) if is_of_connection(&error) => Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_body",
+            "the body is cut off or malformed; nothing was applied",
+        )),
+        Ok(Err(_too_long)) => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("the body has more than {max} bytes"),
+        )),
+        Err(_elapsed) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "slow_body",
+            "the body did not come in time; nothing was applied",
+        )),
     }
 }
 

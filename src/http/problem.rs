@@ -1,4 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457), with what a program needs to decide what to do next.
+//! Errors as `application/problem+json` (RFC 9457), with what a program needs to decide what to do
+//! next.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,8 @@ use serde::Serialize;
 
 use crate::data::{AdminError, name_of};
 
-/// One refused request. `may_be_applied` is always there: it is what a client must know before it tries again.
+/// One refused request. `may_be_applied` is always there: it is what a client must know before it
+/// tries again.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
     title: &'static str,
@@ -42,7 +44,11 @@ struct Refused {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
+    pub(super) fn new(
+        status: StatusCode,
+        code: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+    ) -> Self {
         Self {
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
@@ -64,17 +70,32 @@ impl Problem {
 
     /// The node went away with the answer.
     pub(super) fn stopping() -> Self {
-        Self { may_be_applied: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the node is stopping") }
+        Self {
+            may_be_applied: true,
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "stopping",
+                "the node is stopping",
+            )
+        }
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).expect("invariant: made from a status");
-        let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], self.text()).into_response();
+        let mut response = (
+            status,
+            [(header::CONTENT_TYPE, "application/problem+json")],
+            self.text(),
+        )
+            .into_response();
         if status == StatusCode::UNAUTHORIZED {
-            let challenge = header::HeaderValue::from_static("Basic realm=\"quorate\", charset=\"UTF-8\"");
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            let challenge =
+                header::HeaderValue::from_static("Basic realm=\"quorate\", charset=\"UTF-8\"");
+            response
+                .headers_mut()
+                .insert(header::WWW_AUTHENTICATE, challenge);
         }
         response
     }
@@ -101,13 +122,18 @@ impl From<RequestError> for Problem {
             RequestError::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded"),
             RequestError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
             RequestError::Siblings { .. } => (StatusCode::CONFLICT, "siblings"),
-            RequestError::Clock { .. } | RequestError::ClockUnconfirmed => (StatusCode::SERVICE_UNAVAILABLE, "clock"),
+            RequestError::Clock { .. } | RequestError::ClockUnconfirmed => {
+                (StatusCode::SERVICE_UNAVAILABLE, "clock")
+            }
             RequestError::DiskSlow { .. } => (StatusCode::GATEWAY_TIMEOUT, "disk_slow"),
             RequestError::DiskFull => (StatusCode::INSUFFICIENT_STORAGE, "disk_full"),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "failed"),
         };
         let may_be_applied = error.may_be_applied();
-        Self { may_be_applied, ..Self::new(status, code, error.to_string()) }
+        Self {
+            may_be_applied,
+            ..Self::new(status, code, error.to_string())
+        }
     }
 }
 
@@ -118,18 +144,37 @@ impl Problem {
         let mut problem = Self::from(error.clone());
         match error {
             RequestError::Unsatisfiable { required, .. } => problem.required = Some(required),
-            RequestError::Unavailable { required, alive, missing, .. } => {
+            RequestError::Unavailable {
+                required,
+                alive,
+                missing,
+                ..
+            } => {
                 (problem.required, problem.alive) = (Some(required), Some(alive));
                 problem.missing = names(&missing);
             }
-            RequestError::TimedOut { acked, required, missing, .. } => {
+            RequestError::TimedOut {
+                acked,
+                required,
+                missing,
+                ..
+            } => {
                 (problem.required, problem.acked) = (Some(required), Some(acked));
                 problem.missing = names(&missing);
             }
-            RequestError::Refused { acked, required, refused, missing, .. } => {
+            RequestError::Refused {
+                acked,
+                required,
+                refused,
+                missing,
+                ..
+            } => {
                 (problem.required, problem.acked) = (Some(required), Some(acked));
                 problem.missing = names(&missing);
-                let refusal = |(node, reason): &(NodeId, Refusal)| Refused { node: name_of(*node, topology), reason: reason.to_string() };
+                let refusal = |(node, reason): &(NodeId, Refusal)| Refused {
+                    node: name_of(*node, topology),
+                    reason: reason.to_string(),
+                };
                 problem.refused = refused.iter().map(refusal).collect();
             }
             _ => {}
@@ -151,6 +196,9 @@ impl From<AdminError> for Problem {
             AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
         let may_be_applied = matches!(error, AdminError::TimedOut | AdminError::Stopping);
-        Self { may_be_applied, ..Self::new(status, code, error.to_string()) }
+        Self {
+            may_be_applied,
+            ..Self::new(status, code, error.to_string())
+        }
     }
 }

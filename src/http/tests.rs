@@ -3,7 +3,9 @@ use std::net::SocketAddr;
 use std::sync::Mutex;
 
 use bytes::Bytes;
-use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, Topology};
+use quorate_control::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Replication, Topology,
+};
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Mutation, Op, Query, Receipt, Reply, Request, RequestError};
@@ -16,7 +18,8 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::data::{AdminError, KeyspaceSpec, Pending};
 
-/// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what it was asked.
+/// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
+/// it was asked.
 struct Fake {
     ready: bool,
     map: Mutex<BTreeMap<Bytes, Bytes>>,
@@ -34,21 +37,33 @@ impl Fake {
         let mut map = self.map.lock().unwrap();
         let level = Consistency::Quorum;
         match op {
-            Op::Query(key, _) if &key[..] == b"apart" => {
-                Err(RequestError::Unavailable { level, required: 2, alive: 1, missing: vec![NodeId(2)] })
+            Op::Query(key, _) if &key[..] == b"apart" => Err(RequestError::Unavailable {
+                level,
+                required: 2,
+                alive: 1,
+                missing: vec![NodeId(2)],
+            }),
+            Op::Mutate(key, _) if &key[..] == b"late" => Err(RequestError::TimedOut {
+                level,
+                acked: 1,
+                required: 2,
+                missing: vec![NodeId(2)],
+                may_be_applied: true,
+            }),
+            Op::Query(key, Query::Get) => {
+                Ok(map.get(&key).cloned().map_or(Reply::Nil, Reply::Value))
             }
-            Op::Mutate(key, _) if &key[..] == b"late" => {
-                Err(RequestError::TimedOut { level, acked: 1, required: 2, missing: vec![NodeId(2)], may_be_applied: true })
-            }
-            Op::Query(key, Query::Get) => Ok(map.get(&key).cloned().map_or(Reply::Nil, Reply::Value)),
-            Op::Query(key, Query::Siblings) => {
-                Ok(Reply::Siblings { token: Bytes::from_static(b"\x01\xff"), values: map.get(&key).cloned().into_iter().collect() })
-            }
+            Op::Query(key, Query::Siblings) => Ok(Reply::Siblings {
+                token: Bytes::from_static(b"\x01\xff"),
+                values: map.get(&key).cloned().into_iter().collect(),
+            }),
             Op::Mutate(key, Mutation::Set { value, .. } | Mutation::SetWith { value, .. }) => {
                 map.insert(key, value);
                 Ok(Reply::Done)
             }
-            Op::Mutate(key, Mutation::Delete) => Ok(Reply::Integer(i64::from(map.remove(&key).is_some()))),
+            Op::Mutate(key, Mutation::Delete) => {
+                Ok(Reply::Integer(i64::from(map.remove(&key).is_some())))
+            }
             other => panic!("the face asked for {other:?}"),
         }
     }
@@ -57,7 +72,10 @@ impl Fake {
 impl Data for Fake {
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>> {
         self.asked.lock().unwrap().push(request.clone());
-        now(self.answer(request.op).map(|reply| Answer { reply, receipt: None }))
+        now(self.answer(request.op).map(|reply| Answer {
+            reply,
+            receipt: None,
+        }))
     }
 
     fn wait(&self, _receipts: Vec<Receipt>, _replicas: u32, _timeout: Duration) -> Pending<u32> {
@@ -73,7 +91,13 @@ impl Data for Fake {
             voter: true,
         };
         let replication = Replication::Fixed(BTreeMap::from([("oslo".into(), 1)]));
-        let keyspace = Keyspace { name: "default".into(), replication, read: "ONE".into(), write: "QUORUM".into(), placement: Vec::new() };
+        let keyspace = Keyspace {
+            name: "default".into(),
+            replication,
+            read: "ONE".into(),
+            write: "QUORUM".into(),
+            placement: Vec::new(),
+        };
         Arc::new(Topology {
             cluster: ClusterId(1),
             epoch: Epoch(1),
@@ -101,11 +125,19 @@ impl Data for Fake {
 
 impl Admin for Fake {
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>> {
-        now(if uses == 0 { Err(AdminError::BadToken) } else { Ok(format!("t{uses}-{}", expires.as_secs())) })
+        now(if uses == 0 {
+            Err(AdminError::BadToken)
+        } else {
+            Ok(format!("t{uses}-{}", expires.as_secs()))
+        })
     }
 
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>> {
-        now(if &*spec.name == "default" { Err(AdminError::Exists) } else { Ok(KeyspaceId(spec.partitions.unwrap_or(1).into())) })
+        now(if &*spec.name == "default" {
+            Err(AdminError::Exists)
+        } else {
+            Ok(KeyspaceId(spec.partitions.unwrap_or(1).into()))
+        })
     }
 }
 
@@ -136,29 +168,70 @@ async fn start_with(password: Option<&str>, ready: bool, guests: Arc<Guests>) ->
     start_patient(password, ready, guests, HEAD_TIME).await
 }
 
-async fn start_patient(password: Option<&str>, ready: bool, guests: Arc<Guests>, head: Duration) -> Server {
-    let fake = Arc::new(Fake { ready, map: Mutex::default(), asked: Mutex::default() });
+async fn start_patient(
+    password: Option<&str>,
+    ready: bool,
+    guests: Arc<Guests>,
+    head: Duration,
+) -> Server {
+    let fake = Arc::new(Fake {
+        ready,
+        map: Mutex::default(),
+        asked: Mutex::default(),
+    });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let (stop, stopped) = oneshot::channel();
-    let config = HttpConfig { password: password.map(Secret::new), timeout: Duration::from_secs(3), guests, head };
+    let config = HttpConfig {
+        password: password.map(Secret::new),
+        timeout: Duration::from_secs(3),
+        guests,
+        head,
+    };
     let shutdown = async move { drop(stopped.await as Result<(), _>) };
-    let served = tokio::spawn(serve(listener, Arc::clone(&fake) as _, Arc::clone(&fake) as _, config, shutdown));
-    Server { address, fake, stop, served }
+    let served = tokio::spawn(serve(
+        listener,
+        Arc::clone(&fake) as _,
+        Arc::clone(&fake) as _,
+        config,
+        shutdown,
+    ));
+    Server {
+        address,
+        fake,
+        stop,
+        served,
+    }
 }
 
 impl Server {
     async fn call(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpReply {
-        let host = if headers.contains("Host:") { "" } else { "Host: localhost\r\n" };
-        let head = format!("{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+        let host = if headers.contains("Host:") {
+            ""
+        } else {
+            "Host: localhost\r\n"
+        };
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\n{host}{headers}Connection: close\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.write_all(body).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-        let head = String::from_utf8(answer[..end].to_vec()).unwrap().to_ascii_lowercase();
-        HttpReply { status: head[9..12].parse().unwrap(), head, body: answer[end + 4..].to_vec() }
+        let end = answer
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .unwrap();
+        let head = String::from_utf8(answer[..end].to_vec())
+            .unwrap()
+            .to_ascii_lowercase();
+        HttpReply {
+            status: head[9..12].parse().unwrap(),
+            head,
+            body: answer[end + 4..].to_vec(),
+        }
     }
 
     async fn get(&self, path: &str) -> HttpReply {
@@ -171,9 +244,18 @@ async fn health_readiness_and_metrics() {
     let server = start(None, false).await;
     assert_eq!(server.get("/healthz").await.status, 200);
     let unready = server.get("/readyz").await;
-    assert_eq!((unready.status, unready.document()["code"].as_str()), (503, Some("not_ready")));
+    assert_eq!(
+        (unready.status, unready.document()["code"].as_str()),
+        (503, Some("not_ready"))
+    );
     let metrics = server.get("/metrics").await;
-    assert!(metrics.head.contains("content-type: application/openmetrics-text; version=1.0.0"), "{}", metrics.head);
+    assert!(
+        metrics
+            .head
+            .contains("content-type: application/openmetrics-text; version=1.0.0"),
+        "{}",
+        metrics.head
+    );
     assert!(metrics.body.starts_with(b"# TYPE up gauge"));
     assert_eq!(start(None, true).await.get("/readyz").await.status, 200);
     assert_eq!(server.get("/v1/status").await.document()["epoch"], 1);
@@ -183,38 +265,107 @@ async fn health_readiness_and_metrics() {
 async fn values_are_bytes_and_keys_may_hold_anything() {
     let server = start(None, true).await;
     let value: Vec<u8> = (0..=255).collect();
-    assert_eq!(server.call("PUT", "/v1/kv/default/a/b%00%ff", "", &value).await.status, 204);
-    assert_eq!(server.fake.map.lock().unwrap().keys().next().unwrap(), &b"a/b\x00\xff"[..]);
+    assert_eq!(
+        server
+            .call("PUT", "/v1/kv/default/a/b%00%ff", "", &value)
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        server.fake.map.lock().unwrap().keys().next().unwrap(),
+        &b"a/b\x00\xff"[..]
+    );
     let got = server.get("/v1/kv/default/a/b%00%ff").await;
     assert_eq!((got.status, got.body), (200, value));
-    assert_eq!(server.call("DELETE", "/v1/kv/default/a/b%00%ff", "", b"").await.document()["removed"], true);
-    assert_eq!(server.call("DELETE", "/v1/kv/default/a/b%00%ff", "", b"").await.document()["removed"], false);
+    assert_eq!(
+        server
+            .call("DELETE", "/v1/kv/default/a/b%00%ff", "", b"")
+            .await
+            .document()["removed"],
+        true
+    );
+    assert_eq!(
+        server
+            .call("DELETE", "/v1/kv/default/a/b%00%ff", "", b"")
+            .await
+            .document()["removed"],
+        false
+    );
     let gone = server.get("/v1/kv/default/a/b%00%ff").await;
-    assert_eq!((gone.status, gone.document()["code"].as_str()), (404, Some("not_found")));
+    assert_eq!(
+        (gone.status, gone.document()["code"].as_str()),
+        (404, Some("not_found"))
+    );
     assert!(gone.head.contains("content-type: application/problem+json"));
 }
 
 #[tokio::test]
 async fn the_level_and_the_timeout_reach_the_node() {
     let server = start(None, true).await;
-    assert_eq!(server.get("/v1/kv/default/k?consistency=local_quorum&timeout=50ms").await.status, 404);
+    assert_eq!(
+        server
+            .get("/v1/kv/default/k?consistency=local_quorum&timeout=50ms")
+            .await
+            .status,
+        404
+    );
     assert_eq!(server.get("/v1/kv/default/k").await.status, 404);
     let asked = server.fake.asked.lock().unwrap();
-    assert_eq!((asked[0].consistency, asked[0].timeout), (Some(Consistency::LocalQuorum), Duration::from_millis(50)));
-    assert_eq!((asked[1].consistency, asked[1].timeout), (None, Duration::from_secs(3)));
-    assert_eq!((&*asked[0].datacenter, asked[0].keyspace), ("oslo", KeyspaceId(0)));
+    assert_eq!(
+        (asked[0].consistency, asked[0].timeout),
+        (Some(Consistency::LocalQuorum), Duration::from_millis(50))
+    );
+    assert_eq!(
+        (asked[1].consistency, asked[1].timeout),
+        (None, Duration::from_secs(3))
+    );
+    assert_eq!(
+        (&*asked[0].datacenter, asked[0].keyspace),
+        ("oslo", KeyspaceId(0))
+    );
 }
 
 #[tokio::test]
 async fn the_name_of_a_change_reaches_the_node() {
     let server = start(None, true).await;
-    assert_eq!(server.call("PUT", "/v1/kv/default/k", "Quorate-Request: once\r\n", b"v").await.status, 204);
-    assert_eq!(server.call("DELETE", "/v1/kv/default/k", "Quorate-Request: twice\r\n", b"").await.status, 200);
+    assert_eq!(
+        server
+            .call("PUT", "/v1/kv/default/k", "Quorate-Request: once\r\n", b"v")
+            .await
+            .status,
+        204
+    );
+    assert_eq!(
+        server
+            .call(
+                "DELETE",
+                "/v1/kv/default/k",
+                "Quorate-Request: twice\r\n",
+                b""
+            )
+            .await
+            .status,
+        200
+    );
     let long = format!("Quorate-Request: {}\r\n", "x".repeat(33));
     let refused = server.call("PUT", "/v1/kv/default/k", &long, b"v").await;
-    assert_eq!((refused.status, refused.document()["code"].as_str()), (400, Some("bad_request_id")));
-    let names: Vec<_> = server.fake.asked.lock().unwrap().iter().map(|asked| asked.id.clone()).collect();
-    assert_eq!(names, [&b"once"[..], &b"twice"[..]].map(|name| RequestId::new(name.into())));
+    assert_eq!(
+        (refused.status, refused.document()["code"].as_str()),
+        (400, Some("bad_request_id"))
+    );
+    let names: Vec<_> = server
+        .fake
+        .asked
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|asked| asked.id.clone())
+        .collect();
+    assert_eq!(
+        names,
+        [&b"once"[..], &b"twice"[..]].map(|name| RequestId::new(name.into()))
+    );
 }
 
 #[tokio::test]
@@ -222,13 +373,29 @@ async fn problems_say_what_is_now_true() {
     let server = start(None, true).await;
     let late = server.call("PUT", "/v1/kv/default/late", "", b"x").await;
     let document = late.document();
-    assert_eq!((late.status, document["code"].as_str()), (504, Some("timeout")));
-    assert_eq!((&document["required"], &document["acked"], &document["may_be_applied"]), (&2.into(), &1.into(), &true.into()));
+    assert_eq!(
+        (late.status, document["code"].as_str()),
+        (504, Some("timeout"))
+    );
+    assert_eq!(
+        (
+            &document["required"],
+            &document["acked"],
+            &document["may_be_applied"]
+        ),
+        (&2.into(), &1.into(), &true.into())
+    );
     assert_eq!(document["missing"], serde_json::json!(["b@oslo"]));
     let apart = server.get("/v1/kv/default/apart").await;
     let document = apart.document();
-    assert_eq!((apart.status, document["code"].as_str()), (503, Some("not_quorate")));
-    assert_eq!((&document["alive"], &document["may_be_applied"]), (&1.into(), &false.into()));
+    assert_eq!(
+        (apart.status, document["code"].as_str()),
+        (503, Some("not_quorate"))
+    );
+    assert_eq!(
+        (&document["alive"], &document["may_be_applied"]),
+        (&1.into(), &false.into())
+    );
 }
 
 #[tokio::test]
@@ -240,16 +407,26 @@ async fn bad_requests_are_refused_before_the_node_is_asked() {
         ("/v1/kv/default/k?timeout=5", 400, "bad_parameter"),
         ("/v1/kv/default/k?siblings=1", 400, "bad_parameter"),
         ("/v1/kv/default/k?levle=ONE", 400, "bad_parameter"),
-        ("/v1/kv/default/k?timeout=1s&timeout=2s", 400, "bad_parameter"),
+        (
+            "/v1/kv/default/k?timeout=1s&timeout=2s",
+            400,
+            "bad_parameter",
+        ),
         ("/v1/kv/default/%zz", 400, "bad_path"),
         ("/v1/kv/default/", 400, "bad_path"),
         ("/v1/nothing", 404, "no_such_path"),
     ] {
         let reply = server.get(path).await;
-        assert_eq!((reply.status, reply.document()["code"].as_str()), (status, Some(code)), "{path}");
+        assert_eq!(
+            (reply.status, reply.document()["code"].as_str()),
+            (status, Some(code)),
+            "{path}"
+        );
     }
     assert_eq!(server.call("POST", "/v1/status", "", b"").await.status, 405);
-    let token = server.call("PUT", "/v1/kv/default/k", "Quorate-Context: §\r\n", b"v").await;
+    let token = server
+        .call("PUT", "/v1/kv/default/k", "Quorate-Context: §\r\n", b"v")
+        .await;
     assert_eq!(token.document()["code"], "bad_context");
     assert!(server.fake.asked.lock().unwrap().is_empty());
 }
@@ -257,30 +434,93 @@ async fn bad_requests_are_refused_before_the_node_is_asked() {
 #[tokio::test]
 async fn siblings_and_their_context_go_around() {
     let server = start(None, true).await;
-    assert_eq!(server.call("PUT", "/v1/kv/default/k", "", b"\xfe").await.status, 204);
+    assert_eq!(
+        server
+            .call("PUT", "/v1/kv/default/k", "", b"\xfe")
+            .await
+            .status,
+        204
+    );
     let read = server.get("/v1/kv/default/k?siblings=true").await;
-    assert_eq!(read.document(), serde_json::json!({ "context": "Af8=", "values": ["/g=="] }));
+    assert_eq!(
+        read.document(),
+        serde_json::json!({ "context": "Af8=", "values": ["/g=="] })
+    );
     assert!(read.head.contains("quorate-context: af8="), "{}", read.head);
-    assert_eq!(server.call("PUT", "/v1/kv/default/k", "Quorate-Context: Af8=\r\n", b"v").await.status, 204);
+    assert_eq!(
+        server
+            .call("PUT", "/v1/kv/default/k", "Quorate-Context: Af8=\r\n", b"v")
+            .await
+            .status,
+        204
+    );
     let asked = server.fake.asked.lock().unwrap();
-    let written = Mutation::SetWith { value: Bytes::from_static(b"v"), token: Bytes::from_static(b"\x01\xff") };
-    assert_eq!(asked.last().unwrap().op, Op::Mutate(Bytes::from_static(b"k"), written));
+    let written = Mutation::SetWith {
+        value: Bytes::from_static(b"v"),
+        token: Bytes::from_static(b"\x01\xff"),
+    };
+    assert_eq!(
+        asked.last().unwrap().op,
+        Op::Mutate(Bytes::from_static(b"k"), written)
+    );
 }
 
 #[tokio::test]
 async fn administration() {
     let server = start(None, true).await;
-    let token = server.call("POST", "/v1/tokens", "", br#"{"uses":2,"expires_s":60}"#).await;
-    assert_eq!((token.status, token.document()["token"].as_str()), (201, Some("t2-60")));
-    assert_eq!(server.call("POST", "/v1/tokens", "", b"").await.document()["token"], "t1-86400");
-    assert_eq!(server.call("POST", "/v1/tokens", "", br#"{"uses":0}"#).await.document()["code"], "bad_token");
-    assert_eq!(server.call("POST", "/v1/tokens", "", br#"{"user":1}"#).await.document()["code"], "bad_document");
-    let made = server.call("POST", "/v1/keyspaces", "", br#"{"name":"carts","partitions":8,"write":"all"}"#).await;
-    assert_eq!((made.status, made.document()), (201, serde_json::json!({ "id": 8, "name": "carts" })));
-    let twice = server.call("POST", "/v1/keyspaces", "", br#"{"name":"default"}"#).await;
-    assert_eq!((twice.status, twice.document()["code"].as_str()), (409, Some("exists")));
+    let token = server
+        .call("POST", "/v1/tokens", "", br#"{"uses":2,"expires_s":60}"#)
+        .await;
+    assert_eq!(
+        (token.status, token.document()["token"].as_str()),
+        (201, Some("t2-60"))
+    );
+    assert_eq!(
+        server.call("POST", "/v1/tokens", "", b"").await.document()["token"],
+        "t1-86400"
+    );
+    assert_eq!(
+        server
+            .call("POST", "/v1/tokens", "", br#"{"uses":0}"#)
+            .await
+            .document()["code"],
+        "bad_token"
+    );
+    assert_eq!(
+        server
+            .call("POST", "/v1/tokens", "", br#"{"user":1}"#)
+            .await
+            .document()["code"],
+        "bad_document"
+    );
+    let made = server
+        .call(
+            "POST",
+            "/v1/keyspaces",
+            "",
+            br#"{"name":"carts","partitions":8,"write":"all"}"#,
+        )
+        .await;
+    assert_eq!(
+        (made.status, made.document()),
+        (201, serde_json::json!({ "id": 8, "name": "carts" }))
+    );
+    let twice = server
+        .call("POST", "/v1/keyspaces", "", br#"{"name":"default"}"#)
+        .await;
+    assert_eq!(
+        (twice.status, twice.document()["code"].as_str()),
+        (409, Some("exists"))
+    );
     let list = server.get("/v1/keyspaces").await.document();
-    assert_eq!((&list[0]["name"], &list[0]["replication"]["oslo"], &list[0]["write"]), (&"default".into(), &1.into(), &"QUORUM".into()));
+    assert_eq!(
+        (
+            &list[0]["name"],
+            &list[0]["replication"]["oslo"],
+            &list[0]["write"]
+        ),
+        (&"default".into(), &1.into(), &"QUORUM".into())
+    );
 }
 
 #[tokio::test]
@@ -289,16 +529,36 @@ async fn a_password_guards_all_but_the_probes() {
     for open in ["/healthz", "/readyz"] {
         assert_eq!(server.get(open).await.status, 200, "{open}");
     }
-    for path in ["/metrics", "/v1/status", "/v1/keyspaces", "/v1/kv/default/k"] {
+    for path in [
+        "/metrics",
+        "/v1/status",
+        "/v1/keyspaces",
+        "/v1/kv/default/k",
+    ] {
         let refused = server.get(path).await;
         assert_eq!(refused.status, 401, "{path}");
-        assert!(refused.head.contains("www-authenticate: basic"), "{}", refused.head);
+        assert!(
+            refused.head.contains("www-authenticate: basic"),
+            "{}",
+            refused.head
+        );
     }
     // "any:s3cret" and "any:wrong".
-    for (value, status) in
-        [("Bearer s3cret", 200), ("Basic YW55OnMzY3JldA==", 200), ("Bearer wrong", 401), ("Basic YW55Ondyb25n", 401), ("Bearer ", 401)]
-    {
-        let reply = server.call("GET", "/v1/status", &format!("Authorization: {value}\r\n"), b"").await;
+    for (value, status) in [
+        ("Bearer s3cret", 200),
+        ("Basic YW55OnMzY3JldA==", 200),
+        ("Bearer wrong", 401),
+        ("Basic YW55Ondyb25n", 401),
+        ("Bearer ", 401),
+    ] {
+        let reply = server
+            .call(
+                "GET",
+                "/v1/status",
+                &format!("Authorization: {value}\r\n"),
+                b"",
+            )
+            .await;
         assert_eq!(reply.status, status, "{value}");
     }
 }
@@ -308,14 +568,24 @@ async fn web_pages_of_others_stay_out() {
     let server = start(None, true).await;
     for (headers, status) in [
         ("Host: evil.example:7380\r\n", 403),
-        ("Host: localhost:7380\r\nOrigin: http://evil.example\r\n", 403),
+        (
+            "Host: localhost:7380\r\nOrigin: http://evil.example\r\n",
+            403,
+        ),
         ("Host: localhost:7380\r\nOrigin: null\r\n", 403),
         ("Host: localhost:7380\r\nOrigin: http://\u{e9}vil\r\n", 403),
-        ("Host: localhost:7380\r\nOrigin: http://localhost:7380\r\n", 200),
+        (
+            "Host: localhost:7380\r\nOrigin: http://localhost:7380\r\n",
+            200,
+        ),
         ("Host: [::1]:7380\r\n", 200),
         ("Host: 192.0.2.1\r\n", 200),
     ] {
-        assert_eq!(server.call("GET", "/v1/status", headers, b"").await.status, status, "{headers}");
+        assert_eq!(
+            server.call("GET", "/v1/status", headers, b"").await.status,
+            status,
+            "{headers}"
+        );
     }
 }
 
@@ -323,7 +593,13 @@ async fn web_pages_of_others_stay_out() {
 async fn a_body_beyond_the_bound_is_refused() {
     let server = start(None, true).await;
     let document = vec![b' '; 64 * 1024 + 1];
-    assert_eq!(server.call("POST", "/v1/tokens", "", &document).await.document()["code"], "too_large");
+    assert_eq!(
+        server
+            .call("POST", "/v1/tokens", "", &document)
+            .await
+            .document()["code"],
+        "too_large"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -331,10 +607,16 @@ async fn shutdown_cuts_what_does_not_end() {
     let server = start(None, true).await;
     // A request that is never finished keeps its connection open.
     let mut stream = TcpStream::connect(server.address).await.unwrap();
-    stream.write_all(b"PUT /v1/kv/default/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"PUT /v1/kv/default/k HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n")
+        .await
+        .unwrap();
     server.stop.send(()).unwrap();
     server.served.await.unwrap();
-    assert!(TcpStream::connect(server.address).await.is_err(), "the listener is closed");
+    assert!(
+        TcpStream::connect(server.address).await.is_err(),
+        "the listener is closed"
+    );
 }
 
 #[tokio::test]
@@ -345,7 +627,10 @@ async fn one_client_too_many_is_told_so_whatever_face_the_others_are_at() {
     let held = guests.admit().expect("there is room");
     let refused = server.get("/v1/kv/default/k").await;
     let document = refused.document();
-    assert_eq!((refused.status, document["code"].as_str()), (503, Some("too_many_clients")));
+    assert_eq!(
+        (refused.status, document["code"].as_str()),
+        (503, Some("too_many_clients"))
+    );
     assert_eq!(document["may_be_applied"], false);
     drop(held);
     assert_eq!(server.get("/v1/keyspaces").await.status, 200);
@@ -362,14 +647,24 @@ async fn who_watches_the_node_is_answered_when_all_places_are_taken() {
     for path in ["/healthz", "/readyz", "/metrics", "/v1/status"] {
         assert_eq!(server.get(path).await.status, 200, "{path}");
     }
-    for (method, path) in [("GET", "/v1/keyspaces"), ("PUT", "/v1/kv/default/k"), ("POST", "/v1/status"), ("GET", "/nothing")] {
-        assert_eq!(server.call(method, path, "", b"").await.status, 503, "{method} {path}");
+    for (method, path) in [
+        ("GET", "/v1/keyspaces"),
+        ("PUT", "/v1/kv/default/k"),
+        ("POST", "/v1/status"),
+        ("GET", "/nothing"),
+    ] {
+        assert_eq!(
+            server.call(method, path, "", b"").await.status,
+            503,
+            "{method} {path}"
+        );
     }
     assert!(guests.refused() >= 8);
     drop(taken);
 }
 
-/// Half a head, with the limit of those who have a place and with the few places that are left for probes.
+/// Half a head, with the limit of those who have a place and with the few places that are left for
+/// probes.
 #[tokio::test]
 async fn half_a_head_holds_no_place_for_long() {
     let guests = Guests::new(1);
@@ -377,13 +672,16 @@ async fn half_a_head_holds_no_place_for_long() {
     let mut halves = Vec::new();
     for _ in 0..20 {
         let mut half = TcpStream::connect(server.address).await.unwrap();
-        half.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-").await.unwrap();
+        half.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-")
+            .await
+            .unwrap();
         halves.push(half);
     }
     for mut half in halves {
         let mut rest = Vec::new();
         // Whatever it is told, it is sent away.
-        let ended = tokio::time::timeout(Duration::from_secs(10), half.read_to_end(&mut rest)).await;
+        let ended =
+            tokio::time::timeout(Duration::from_secs(10), half.read_to_end(&mut rest)).await;
         drop(ended.expect("it is not left there"));
     }
     while guests.open() > 0 {
@@ -400,6 +698,9 @@ async fn a_malformed_body_is_not_called_too_long() {
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
     let answer = String::from_utf8(answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("bad_body"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 400 ") && answer.contains("bad_body"),
+        "{answer}"
+    );
     assert!(server.fake.asked.lock().unwrap().is_empty());
 }

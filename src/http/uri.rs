@@ -1,11 +1,13 @@
-//! Keys and query parameters out of a URI. Keys are bytes, not text, so they are decoded here and not by the router.
+//! Keys and query parameters out of a URI. Keys are bytes, not text, so they are decoded here and
+//! not by the router.
 
 use axum::http::Uri;
 
 use super::problem::Problem;
 use axum::http::StatusCode;
 
-/// The keyspace and the key of `/v1/kv/{keyspace}/{key}`; everything after the third slash is the key, slashes included.
+/// The keyspace and the key of `/v1/kv/{keyspace}/{key}`; everything after the third slash is the
+/// key, slashes included.
 pub(super) fn keyspace_and_key(uri: &Uri) -> Result<(String, Vec<u8>), Problem> {
     let path = uri.path().strip_prefix("/v1/kv/").unwrap_or_default();
     let (keyspace, key) = path.split_once('/').unwrap_or((path, ""));
@@ -18,19 +20,33 @@ pub(super) fn keyspace_and_key(uri: &Uri) -> Result<(String, Vec<u8>), Problem> 
 
 /// There is no key in the path, or none that can be read.
 pub(super) fn bad_path() -> Problem {
-    Problem::new(StatusCode::BAD_REQUEST, "bad_path", "the path is /v1/kv/{keyspace}/{key} with a key and valid %-escapes")
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "bad_path",
+        "the path is /v1/kv/{keyspace}/{key} with a key and valid %-escapes",
+    )
 }
 
 /// The parameters of the query; each must be one of `known` and stand there once.
-pub(super) fn parameters<const N: usize>(uri: &Uri, known: [&'static str; N]) -> Result<[Option<String>; N], Problem> {
+pub(super) fn parameters<const N: usize>(
+    uri: &Uri,
+    known: [&'static str; N],
+) -> Result<[Option<String>; N], Problem> {
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad_parameter", detail);
     let mut found = [const { None }; N];
-    for pair in uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+    for pair in uri
+        .query()
+        .unwrap_or_default()
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let at = known.iter().position(|known| *known == name);
-        let at = at.ok_or_else(|| bad(format!("no such parameter; there are {}", known.join(", "))))?;
+        let at =
+            at.ok_or_else(|| bad(format!("no such parameter; there are {}", known.join(", "))))?;
         let value = decode(value, true).and_then(|bytes| String::from_utf8(bytes).ok());
-        let value = value.ok_or_else(|| bad(format!("{} is not valid %-escaped UTF-8", known[at])))?;
+        let value =
+            value.ok_or_else(|| bad(format!("{} is not valid %-escaped UTF-8", known[at])))?;
         if found[at].replace(value).is_some() {
             return Err(bad(format!("{} is given twice", known[at])));
         }
@@ -38,7 +54,8 @@ pub(super) fn parameters<const N: usize>(uri: &Uri, known: [&'static str; N]) ->
     Ok(found)
 }
 
-/// Undoes %-escapes, and in a query the plus sign for a blank. `None` if an escape is cut short or not hexadecimal.
+/// Undoes %-escapes, and in a query the plus sign for a blank. `None` if an escape is cut short or
+/// not hexadecimal.
 fn decode(text: &str, query: bool) -> Option<Vec<u8>> {
     let mut bytes = text.bytes();
     let mut decoded = Vec::with_capacity(text.len());

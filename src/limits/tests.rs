@@ -1,14 +1,25 @@
-use super::{CLIENTS_MAX, Guests, RESERVE, STORE_FILES_MAX, clients_share, raise_descriptors, store_share};
+use super::{
+    CLIENTS_MAX, Guests, RESERVE, STORE_FILES_MAX, clients_share, raise_descriptors, store_share,
+};
 
 #[test]
 fn clients_never_get_what_the_store_and_the_network_need() {
     for descriptors in [128, 256, 1024, 4096, 65_536, usize::MAX] {
         let (store, clients) = (store_share(descriptors), clients_share(descriptors));
-        assert!(store + clients + RESERVE <= descriptors, "{descriptors}: {store} + {clients}");
-        assert!(store >= 16 && clients >= 16, "{descriptors}: {store}, {clients}");
+        assert!(
+            store + clients + RESERVE <= descriptors,
+            "{descriptors}: {store} + {clients}"
+        );
+        assert!(
+            store >= 16 && clients >= 16,
+            "{descriptors}: {store}, {clients}"
+        );
     }
     assert_eq!((store_share(256), clients_share(256)), (64, 128));
-    assert_eq!((store_share(usize::MAX), clients_share(usize::MAX)), (STORE_FILES_MAX, CLIENTS_MAX));
+    assert_eq!(
+        (store_share(usize::MAX), clients_share(usize::MAX)),
+        (STORE_FILES_MAX, CLIENTS_MAX)
+    );
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! The topology that a node acts on: the newest that it has written down.
 //!
-//! Replicas are made and erased, requests fenced and connections accepted by what the topology says. A node that after a restart acted on an
-//! older one than before would erase what was decided later and serve what was fenced. So a topology is written and synchronised before
-//! anybody sees it, and every start begins with it. What replay, a snapshot or a grant says of the past is never seen.
+//! Replicas are made and erased, requests fenced and connections accepted by what the topology
+//! says. A node that after a restart acted on an older one than before would erase what was decided
+//! later and serve what was fenced. So a topology is written and synchronised before anybody sees
+//! it, and every start begins with it. What replay, a snapshot or a grant says of the past is never
+//! seen.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -12,17 +14,21 @@ use quorate_control::topology::Topology;
 use quorate_gossip::wire;
 use tokio::sync::oneshot;
 
-use crate::planted::{TOPOLOGY_GOES_BACK, TOPOLOGY_KEPT_LATE, TOPOLOGY_KEPT_UNSYNCED, TOPOLOGY_NOT_KEPT};
+use crate::planted::{
+    TOPOLOGY_GOES_BACK, TOPOLOGY_KEPT_LATE, TOPOLOGY_KEPT_UNSYNCED, TOPOLOGY_NOT_KEPT,
+};
 
 #[cfg(test)]
 mod tests;
 
 /// Where the topology is kept, in [`Space::Meta`]: CRC-32 (LE), then the topology as on the wire.
 const KEPT: &[u8] = b"topology";
-const DAMAGED: StoreError = StoreError::Damaged { what: "the node's topology" };
+const DAMAGED: StoreError = StoreError::Damaged {
+    what: "the node's topology",
+};
 
-/// A topology that this node has made durable, and none older after it. Only this module makes one: whoever takes an `Adopted` cannot be handed
-/// anything else.
+/// A topology that this node has made durable, and none older after it. Only this module makes one:
+/// whoever takes an `Adopted` cannot be handed anything else.
 #[derive(Clone, Debug)]
 pub(super) struct Adopted(Arc<Topology>);
 
@@ -56,13 +62,19 @@ impl Keeper {
     pub(super) fn open(store: Arc<dyn Store>, commit: Arc<dyn Commit>) -> Result<Self, StoreError> {
         let kept = read(&*store)?;
         if kept.is_some() {
-            // Read back is not yet durable: the process before may have been killed before it synchronised.
+            // Read back is not yet durable: the process before may have been killed before it
+            // synchronised.
             store.persist()?;
         }
-        Ok(Self { store, commit, kept: kept.map(|topology| Adopted(Arc::new(topology))) })
+        Ok(Self {
+            store,
+            commit,
+            kept: kept.map(|topology| Adopted(Arc::new(topology))),
+        })
     }
 
-    /// The topology to begin with. Without one the node is no replica of anything and admits nobody.
+    /// The topology to begin with. Without one the node is no replica of anything and admits
+    /// nobody.
     pub(super) fn kept(&self) -> Option<Adopted> {
         self.kept.clone()
     }
@@ -71,14 +83,21 @@ impl Keeper {
     ///
     /// # Errors
     /// [`StoreError`]; nothing was adopted.
-    pub(super) async fn keep(&mut self, decided: &Arc<Topology>) -> Result<Option<Adopted>, Arc<StoreError>> {
+    pub(super) async fn keep(
+        &mut self,
+        decided: &Arc<Topology>,
+    ) -> Result<Option<Adopted>, Arc<StoreError>> {
         if !self.supersedes(decided) {
             return Ok(None);
         }
         let adopted = Adopted(Arc::clone(decided));
-        let late = self.kept.replace(adopted.clone()).filter(|_| TOPOLOGY_KEPT_LATE.is_planted());
+        let late = self
+            .kept
+            .replace(adopted.clone())
+            .filter(|_| TOPOLOGY_KEPT_LATE.is_planted());
         if !TOPOLOGY_NOT_KEPT.is_planted() {
-            self.store.apply(record(late.as_deref().unwrap_or(decided)))?;
+            self.store
+                .apply(record(late.as_deref().unwrap_or(decided)))?;
             if !TOPOLOGY_KEPT_UNSYNCED.is_planted() {
                 durable(&*self.commit).await?;
             }
@@ -90,16 +109,20 @@ impl Keeper {
         if decided.nodes.is_empty() {
             return false;
         }
-        self.kept.as_ref().is_none_or(|kept| TOPOLOGY_GOES_BACK.is_planted() || decided.epoch > kept.epoch)
+        self.kept
+            .as_ref()
+            .is_none_or(|kept| TOPOLOGY_GOES_BACK.is_planted() || decided.epoch > kept.epoch)
     }
 }
 
-/// Writes down the topology with which a newcomer was admitted, durably: its first start begins with it. Not over a newer one of the same cluster.
+/// Writes down the topology with which a newcomer was admitted, durably: its first start begins
+/// with it. Not over a newer one of the same cluster.
 ///
 /// # Errors
 /// [`StoreError`]; the newcomer can ask to be admitted again.
 pub(crate) fn keep_granted(store: &dyn Store, granted: &Topology) -> Result<(), StoreError> {
-    let newer = read(store)?.is_some_and(|kept| kept.cluster == granted.cluster && kept.epoch >= granted.epoch);
+    let newer = read(store)?
+        .is_some_and(|kept| kept.cluster == granted.cluster && kept.epoch >= granted.epoch);
     if !newer {
         store.apply(record(granted))?;
     }
@@ -124,7 +147,9 @@ fn record(topology: &Topology) -> Batch {
 }
 
 fn read(store: &dyn Store) -> Result<Option<Topology>, StoreError> {
-    let Some(value) = store.get(Space::Meta, KEPT)? else { return Ok(None) };
+    let Some(value) = store.get(Space::Meta, KEPT)? else {
+        return Ok(None);
+    };
     let (crc, body) = value.split_first_chunk::<4>().ok_or(DAMAGED)?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return Err(DAMAGED);

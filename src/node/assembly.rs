@@ -1,4 +1,5 @@
-//! Puts a node's data plane together from parts that production and the simulator choose differently.
+//! Puts a node's data plane together from parts that production and the simulator choose
+//! differently.
 
 use std::fmt;
 use std::future::Future;
@@ -25,7 +26,8 @@ use crate::store::{Life, Lives};
 /// A shard's whole life. Whoever assembles a node decides on which thread it is lived.
 pub type ShardRun = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What a node needs of the world. All that touches time, disk and chance is here; the network comes later.
+/// What a node needs of the world. All that touches time, disk and chance is here; the network
+/// comes later.
 #[derive(Clone)]
 pub struct NodeParts {
     /// Its number.
@@ -48,13 +50,16 @@ pub struct NodeParts {
     pub queues: Queues,
     /// Who looks over the shoulders of its shards, if anybody does.
     pub onlooker: Option<Arc<dyn Onlooker>>,
-    /// What all its random choices follow from, what tells this life from all others among them: another at every start.
+    /// What all its random choices follow from, what tells this life from all others among them:
+    /// another at every start.
     pub seed: u64,
 }
 
 impl fmt::Debug for NodeParts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeParts").field("node", &self.node).finish_non_exhaustive()
+        f.debug_struct("NodeParts")
+            .field("node", &self.node)
+            .finish_non_exhaustive()
     }
 }
 
@@ -84,7 +89,8 @@ pub(super) struct Connected {
 }
 
 impl Assembly {
-    /// Begins a life, and loads every core's partitions and the topology that the node acted on last from the store.
+    /// Begins a life, and loads every core's partitions and the topology that the node acted on
+    /// last from the store.
     ///
     /// # Errors
     /// [`StoreError`]; nothing has been changed.
@@ -92,7 +98,11 @@ impl Assembly {
         let failure = Failure::new(None);
         parts.commit = Guarded::new(parts.commit, &failure);
         let keeper = Keeper::open(Arc::clone(&parts.store), Arc::clone(&parts.commit))?;
-        let (life, lives) = Lives::begin(Arc::clone(&parts.store), parts.seed.rotate_left(29), parts.clock.now().unix_millis)?;
+        let (life, lives) = Lives::begin(
+            Arc::clone(&parts.store),
+            parts.seed.rotate_left(29),
+            parts.clock.now().unix_millis,
+        )?;
         let (mut lanes, mut cores) = (Vec::new(), Vec::new());
         for core in 0..parts.cores {
             let seat = Seat {
@@ -110,8 +120,22 @@ impl Assembly {
             cores.push((dynamo, inbox));
         }
         let (news_sender, news) = mpsc::unbounded_channel();
-        let hub = Arc::new(Hub::new(parts.node, lanes, keeper.kept().as_ref(), news_sender));
-        Ok(Self { parts, hub, cores, news, keeper, life, lives: Arc::new(lives), failure })
+        let hub = Arc::new(Hub::new(
+            parts.node,
+            lanes,
+            keeper.kept().as_ref(),
+            news_sender,
+        ));
+        Ok(Self {
+            parts,
+            hub,
+            cores,
+            news,
+            keeper,
+            life,
+            lives: Arc::new(lives),
+            failure,
+        })
     }
 
     /// What the network is to deliver to.
@@ -122,7 +146,11 @@ impl Assembly {
     /// Gives the node its network. Nothing runs before the caller spawns the shards.
     pub(super) fn connect(self, transport: Arc<dyn Transport>) -> Connected {
         let (report_sender, reports) = mpsc::unbounded_channel();
-        let outbox = Outbox { transport: Arc::clone(&transport), reports: report_sender, meter: Arc::clone(&self.hub.meter) };
+        let outbox = Outbox {
+            transport: Arc::clone(&transport),
+            reports: report_sender,
+            meter: Arc::clone(&self.hub.meter),
+        };
         let mut shards: Vec<ShardRun> = Vec::new();
         for (core, (dynamo, inbox)) in (0..).zip(self.cores) {
             let around = Surroundings {

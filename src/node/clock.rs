@@ -19,17 +19,24 @@ pub struct SystemClock {
 impl SystemClock {
     /// Counts monotonic time from now.
     pub fn start() -> Self {
-        Self { start: Instant::now() }
+        Self {
+            start: Instant::now(),
+        }
     }
 }
 
 impl Clock for SystemClock {
     fn now(&self) -> Now {
-        Now { monotonic: self.start.elapsed(), unix_millis: unix_millis() }
+        Now {
+            monotonic: self.start.elapsed(),
+            unix_millis: unix_millis(),
+        }
     }
 }
 
 /// The wall clock, in milliseconds since 1970; 0 if it stands before that.
 pub(super) fn unix_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

@@ -25,10 +25,17 @@ pub(super) struct Commits {
 
 impl Commits {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { waiting: VecDeque::new(), bytes: 0, bytes_max, seen: 0, released: Arc::default() }
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            bytes_max,
+            seen: 0,
+            released: Arc::default(),
+        }
     }
 
-    /// A batch is handed to the commit, with so many bytes of frames. Whoever releases it adds one to what this gives.
+    /// A batch is handed to the commit, with so many bytes of frames. Whoever releases it adds one
+    /// to what this gives.
     pub(super) fn hand_over(&mut self, bytes: usize) -> Arc<AtomicU64> {
         self.bytes += bytes;
         self.waiting.push_back((Instant::now(), bytes));
@@ -50,7 +57,12 @@ impl Commits {
     /// Bytes that already waited when the last batch that brought some was added.
     pub(super) fn bytes_before_last(&mut self) -> usize {
         self.look();
-        let last = self.waiting.iter().rev().map(|(_, bytes)| *bytes).find(|bytes| *bytes > 0);
+        let last = self
+            .waiting
+            .iter()
+            .rev()
+            .map(|(_, bytes)| *bytes)
+            .find(|bytes| *bytes > 0);
         self.bytes - last.unwrap_or(0)
     }
 

@@ -6,13 +6,17 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::consensus::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError};
+use quorate_control::consensus::{
+    ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
+};
 use quorate_control::state::{Command, NodeSpec, Refusal, Response, Secret, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{self, CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport};
+use quorate_gossip::transport::{
+    self, CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport,
+};
 use quorate_gossip::wire;
 use tokio::sync::watch;
 
@@ -32,11 +36,18 @@ pub(super) struct Control {
 struct Calls(Arc<dyn Transport>);
 
 impl Link for Calls {
-    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
         let answer = self.0.call(to, tagged(Call::Control, &request), timeout);
         Box::pin(async move {
             answer.await.map_err(|error| match error {
-                CallError::NotConnected(_) | CallError::Overloaded(_) | CallError::TooLarge { .. } => LinkError::Unreachable,
+                CallError::NotConnected(_)
+                | CallError::Overloaded(_)
+                | CallError::TooLarge { .. } => LinkError::Unreachable,
                 _ => LinkError::TimedOut,
             })
         })
@@ -53,9 +64,21 @@ pub(super) struct ControlParts {
 
 impl Control {
     /// Goes on from what the store holds.
-    pub(super) async fn open(config: ConsensusConfig, parts: ControlParts) -> Result<Arc<Self>, OpenError> {
-        let group = ControlGroup::open(config, parts.store, parts.commit, Arc::new(Calls(parts.transport))).await?;
-        Ok(Arc::new(Self { group, clock: parts.clock }))
+    pub(super) async fn open(
+        config: ConsensusConfig,
+        parts: ControlParts,
+    ) -> Result<Arc<Self>, OpenError> {
+        let group = ControlGroup::open(
+            config,
+            parts.store,
+            parts.commit,
+            Arc::new(Calls(parts.transport)),
+        )
+        .await?;
+        Ok(Arc::new(Self {
+            group,
+            clock: parts.clock,
+        }))
     }
 
     /// The group itself.
@@ -77,27 +100,46 @@ impl Control {
         (!secret.is_empty()).then(|| transport::Secret::new(secret))
     }
 
-    /// A token that this cluster has recorded and that is worth something at `unix_millis`, if there is one.
+    /// A token that this cluster has recorded and that is worth something at `unix_millis`, if
+    /// there is one.
     pub(super) fn token(&self, fingerprint: [u8; 32], unix_millis: u64) -> Option<JoinToken> {
         self.group.read(|state| {
             let cluster = state.topology().cluster.0;
-            let mut good = state
-                .tokens()
-                .iter()
-                .filter(|(_, token)| token.uses_left != Some(0) && token.expires_ms.is_none_or(|expires| expires > unix_millis));
+            let mut good = state.tokens().iter().filter(|(_, token)| {
+                token.uses_left != Some(0)
+                    && token.expires_ms.is_none_or(|expires| expires > unix_millis)
+            });
             good.find_map(|(id, token)| {
                 let secret = token.secret.0.as_ref().try_into().ok()?;
-                Some(JoinToken::new(cluster, fingerprint, quorate_gossip::token::TokenId(id.0), secret))
+                Some(JoinToken::new(
+                    cluster,
+                    fingerprint,
+                    quorate_gossip::token::TokenId(id.0),
+                    secret,
+                ))
             })
         })
     }
 
     async fn let_in(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
-        let JoinRequest { name, datacenter, rack, quic, instance, .. } = request;
+        let JoinRequest {
+            name,
+            datacenter,
+            rack,
+            quic,
+            instance,
+            ..
+        } = request;
         let command = Command::Admit {
             token: TokenId(request.token.0),
             secret: Secret(Bytes::copy_from_slice(&request.secret.0)),
-            node: NodeSpec { name, datacenter, rack, quic, instance },
+            node: NodeSpec {
+                name,
+                datacenter,
+                rack,
+                quic,
+                instance,
+            },
             at_ms: self.clock.now().unix_millis,
         };
         let node = match self.propose(command).await {
@@ -112,7 +154,11 @@ impl Control {
             _ => return Err(JoinRefusal::NotReady),
         };
         let authority = self.authority().ok_or(JoinRefusal::NotReady)?;
-        Ok(JoinGrant { node, authority, topology })
+        Ok(JoinGrant {
+            node,
+            authority,
+            topology,
+        })
     }
 }
 
@@ -126,8 +172,8 @@ fn refused(refusal: &Refusal) -> JoinRefusal {
     }
 }
 
-/// The hub's way in. Weak, because the group itself reaches the network through the transport, which holds the hub: a node that was
-/// killed would else never let go of its socket and its disk.
+/// The hub's way in. Weak, because the group itself reaches the network through the transport,
+/// which holds the hub: a node that was killed would else never let go of its socket and its disk.
 pub(super) struct Door(pub(super) Weak<Control>);
 
 impl ControlDoor for Door {

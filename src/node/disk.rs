@@ -19,12 +19,14 @@ const INSTANCE: &[u8] = b"instance";
 const FORMAT: &[u8] = b"format";
 /// The form that this program writes and reads. It rises with every change of what a space holds.
 const FORMAT_NOW: u16 = 3;
-/// The topology that a node acts on is kept as it travels: another form on the wire is another form of the store.
+/// The topology that a node acts on is kept as it travels: another form on the wire is another form
+/// of the store.
 const _: () = assert!(wire::VERSION == 3, "raise FORMAT_NOW with it");
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 
-/// A node's disk, opened. A node that stores in memory has no directory: it is a new node at every start.
+/// A node's disk, opened. A node that stores in memory has no directory: it is a new node at every
+/// start.
 pub(super) struct Disk {
     pub(super) dir: Option<Arc<DataDir>>,
     pub(super) store: Arc<dyn Store>,
@@ -43,7 +45,11 @@ impl Disk {
             config::Durability::Interval(every) => Durability::Interval(every),
             config::Durability::None => Durability::None,
         };
-        let dir = if engine == Engine::Memory { None } else { Some(Arc::new(DataDir::open(&config.data_dir)?)) };
+        let dir = if engine == Engine::Memory {
+            None
+        } else {
+            Some(Arc::new(DataDir::open(&config.data_dir)?))
+        };
         let path = match &dir {
             Some(dir) => dir.store_dir(engine)?,
             None => config.data_dir.clone(),
@@ -54,8 +60,9 @@ impl Disk {
         Ok(Self { dir, store, commit })
     }
 
-    /// Which newcomer this is: `drawn`, unless another number has been kept. Durable before anybody hears of it, so that a node which is
-    /// killed, or whose answer is lost, between being let in and writing down who it is is recognised when it asks again.
+    /// Which newcomer this is: `drawn`, unless another number has been kept. Durable before anybody
+    /// hears of it, so that a node which is killed, or whose answer is lost, between being let in
+    /// and writing down who it is is recognised when it asks again.
     pub(super) fn instance(&self, drawn: u128) -> Result<u128, StartError> {
         let kept = self.store.get(Space::Meta, INSTANCE)?;
         if let Some(kept) = kept.and_then(|bytes| bytes.as_ref().try_into().ok()) {
@@ -68,7 +75,8 @@ impl Disk {
         Ok(drawn)
     }
 
-    /// Notes where the node listens, for [`Disk::address`]; becomes durable with whatever is committed next.
+    /// Notes where the node listens, for [`Disk::address`]; becomes durable with whatever is
+    /// committed next.
     pub(super) fn keep_address(&self, quic: SocketAddr) -> Result<(), StartError> {
         let mut batch = Batch::default();
         batch.put(Space::Meta, ADDRESS, quic.to_string().into_bytes());
@@ -82,7 +90,8 @@ impl Disk {
     }
 }
 
-/// Whether this program reads what is in the store, before anything of it is read. An empty store is marked, durably, before anything is written.
+/// Whether this program reads what is in the store, before anything of it is read. An empty store
+/// is marked, durably, before anything is written.
 pub(super) fn check_format(store: &dyn Store) -> Result<(), StartError> {
     let found = match store.get(Space::Meta, FORMAT)? {
         Some(kept) => kept.as_ref().try_into().map(u16::from_le_bytes).ok(),
@@ -94,7 +103,14 @@ pub(super) fn check_format(store: &dyn Store) -> Result<(), StartError> {
         }
         None => None,
     };
-    if found == Some(FORMAT_NOW) { Ok(()) } else { Err(StartError::Format { found, supported: FORMAT_NOW }) }
+    if found == Some(FORMAT_NOW) {
+        Ok(())
+    } else {
+        Err(StartError::Format {
+            found,
+            supported: FORMAT_NOW,
+        })
+    }
 }
 
 fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
@@ -125,7 +141,10 @@ impl DiskGauge for Gauge {
     }
 
     fn failure(&self) -> Option<Arc<StoreError>> {
-        self.commit.failure().filter(|error| !matches!(***error, StoreError::Stopped)).cloned()
+        self.commit
+            .failure()
+            .filter(|error| !matches!(***error, StoreError::Stopped))
+            .cloned()
     }
 }
 

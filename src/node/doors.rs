@@ -40,13 +40,23 @@ impl Data for Doors {
         let hub = Arc::clone(&self.running.hub);
         let mut by_core: BTreeMap<u8, Vec<Receipt>> = BTreeMap::new();
         for receipt in receipts {
-            by_core.entry(hub.core_of(receipt.partition)).or_default().push(receipt);
+            by_core
+                .entry(hub.core_of(receipt.partition))
+                .or_default()
+                .push(receipt);
         }
         self.runtime.spawn(async move {
             let mut parts = Vec::new();
             for (core, receipts) in by_core {
                 let (answer, part) = oneshot::channel();
-                hub.lanes[usize::from(core)].push_surely(Work::Wait { receipts, replicas, timeout, answer }).await;
+                hub.lanes[usize::from(core)]
+                    .push_surely(Work::Wait {
+                        receipts,
+                        replicas,
+                        timeout,
+                        answer,
+                    })
+                    .await;
                 parts.push(part);
             }
             let mut least: Option<u32> = None;
@@ -72,7 +82,8 @@ impl Data for Doors {
     fn status(&self) -> Pending<String> {
         let (answer, pending) = oneshot::channel();
         let running = Arc::clone(&self.running);
-        self.runtime.spawn(async move { drop(answer.send(running.status().await)) });
+        self.runtime
+            .spawn(async move { drop(answer.send(running.status().await)) });
         pending
     }
 
@@ -107,11 +118,18 @@ impl Doors {
                 Ok(response) => {
                     // Whoever made a keyspace may use it here at once.
                     if let Response::Created { keyspace } = response {
-                        running.acts_on(|topology| topology.keyspaces.contains_key(&keyspace)).await;
+                        running
+                            .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
+                            .await;
                     }
                     read(response)
                 }
-                Err(ProposeError::NoLeader | ProposeError::TimedOut { may_be_applied: false }) => Err(AdminError::NoQuorum),
+                Err(
+                    ProposeError::NoLeader
+                    | ProposeError::TimedOut {
+                        may_be_applied: false,
+                    },
+                ) => Err(AdminError::NoQuorum),
                 Err(ProposeError::Stopping) => Err(AdminError::Stopping),
                 Err(_) => Err(AdminError::TimedOut),
             };
@@ -124,7 +142,9 @@ impl Doors {
     /// A token with a fresh secret, as text and as the command that records it.
     fn new_token(&self, uses: u32, expires: Duration) -> Option<(String, NewToken)> {
         let authority = ClusterAuthority::from_secret(&self.running.control.authority()?).ok()?;
-        let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes().ok()?))).ok()?;
+        let token = authority
+            .token(token::TokenId(u64::from_le_bytes(random_bytes().ok()?)))
+            .ok()?;
         let now = self.running.parts.clock.now().unix_millis;
         let record = NewToken {
             id: TokenId(token.id.0),
@@ -138,9 +158,15 @@ impl Doors {
 
 /// The first datacenter that cannot hold what it shall.
 fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<AdminError> {
-    let Replication::Fixed(wanted) = replication else { return None };
+    let Replication::Fixed(wanted) = replication else {
+        return None;
+    };
     wanted.iter().find_map(|(datacenter, &replicas)| {
-        let nodes = topology.nodes.values().filter(|info| info.datacenter == *datacenter).count() as u32;
+        let nodes = topology
+            .nodes
+            .values()
+            .filter(|info| info.datacenter == *datacenter)
+            .count() as u32;
         (nodes < u32::from(replicas)).then_some(AdminError::TooFewNodes { replicas, nodes })
     })
 }
@@ -157,11 +183,16 @@ impl Admin for Doors {
         if uses == 0 || expires < TOKEN_LIFE_MIN {
             return at_once(Err(AdminError::BadToken));
         }
-        let Some((text, record)) = self.new_token(uses, expires) else { return at_once(Err(AdminError::NoQuorum)) };
-        self.propose(Command::CreateToken(record), move |response| match response {
-            Response::Refused(_) => Err(AdminError::BadToken),
-            _ => Ok(text),
-        })
+        let Some((text, record)) = self.new_token(uses, expires) else {
+            return at_once(Err(AdminError::NoQuorum));
+        };
+        self.propose(
+            Command::CreateToken(record),
+            move |response| match response {
+                Response::Refused(_) => Err(AdminError::BadToken),
+                _ => Ok(text),
+            },
+        )
     }
 
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>> {
@@ -173,9 +204,13 @@ impl Admin for Doors {
             return at_once(Err(error));
         }
         let default = topology.keyspaces.get(&KeyspaceId(0));
-        let level = |given: Option<quorate_dynamo::Consistency>, default: Option<&Arc<str>>| -> Arc<str> {
-            given.map(|level| level.to_string().into()).or_else(|| default.cloned()).unwrap_or_else(|| "ONE".into())
-        };
+        let level =
+            |given: Option<quorate_dynamo::Consistency>, default: Option<&Arc<str>>| -> Arc<str> {
+                given
+                    .map(|level| level.to_string().into())
+                    .or_else(|| default.cloned())
+                    .unwrap_or_else(|| "ONE".into())
+            };
         let partitions = spec.partitions.unwrap_or(self.partitions);
         let command = Command::CreateKeyspace(NewKeyspace {
             name: spec.name,
@@ -188,7 +223,10 @@ impl Admin for Doors {
             Response::Created { keyspace } => Ok(keyspace),
             Response::Refused(Refusal::NameTaken) => Err(AdminError::Exists),
             Response::Refused(Refusal::BadName) => Err(AdminError::BadName),
-            Response::Refused(Refusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes { replicas: 1, nodes: 0 }),
+            Response::Refused(Refusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
+                replicas: 1,
+                nodes: 0,
+            }),
             _ => Err(AdminError::BadPartitions { partitions }),
         })
     }

@@ -37,7 +37,8 @@ pub(crate) struct Begun {
     setting: Setting,
 }
 
-/// A node at work. Dropping it ends its background tasks; its shards and its control group are ended by whoever runs them.
+/// A node at work. Dropping it ends its background tasks; its shards and its control group are
+/// ended by whoever runs them.
 pub(crate) struct Started {
     pub(super) running: Arc<Running>,
     /// Held for its drop.
@@ -46,7 +47,8 @@ pub(crate) struct Started {
 }
 
 impl Begun {
-    /// Loads the data, plugs the node into the network that `plug` gives, and opens the control group.
+    /// Loads the data, plugs the node into the network that `plug` gives, and opens the control
+    /// group.
     pub(crate) async fn new(
         parts: NodeParts,
         setting: Setting,
@@ -62,8 +64,14 @@ impl Begun {
             clock: Arc::clone(&connected.parts.clock),
         };
         let control = Control::open(setting.consensus.clone(), parts).await?;
-        connected.hub.open_control(Arc::new(Door(Arc::downgrade(&control))));
-        Ok(Self { connected, control, setting })
+        connected
+            .hub
+            .open_control(Arc::new(Door(Arc::downgrade(&control))));
+        Ok(Self {
+            connected,
+            control,
+            setting,
+        })
     }
 
     /// Founds the cluster.
@@ -76,12 +84,17 @@ impl Begun {
         std::mem::take(&mut self.connected.shards)
     }
 
-    /// Starts the background tasks on the current runtime and waits until the node acts on a topology that it is in.
+    /// Starts the background tasks on the current runtime and waits until the node acts on a
+    /// topology that it is in.
     ///
     /// # Errors
     /// [`StartError::Failed`]: the disk failed meanwhile.
     pub(crate) async fn run(self) -> Result<Started, StartError> {
-        let Self { connected, control, setting } = self;
+        let Self {
+            connected,
+            control,
+            setting,
+        } = self;
         let (running, tasks) = Running::start(connected, control, setting.gauge, setting.gossip);
         tokio::select! {
             biased;
@@ -89,8 +102,16 @@ impl Begun {
             () = running.in_topology() => {}
         }
         let runtime = tokio::runtime::Handle::current();
-        let doors = Arc::new(Doors { running: Arc::clone(&running), runtime, partitions: setting.partitions });
-        Ok(Started { running, tasks, doors })
+        let doors = Arc::new(Doors {
+            running: Arc::clone(&running),
+            runtime,
+            partitions: setting.partitions,
+        });
+        Ok(Started {
+            running,
+            tasks,
+            doors,
+        })
     }
 }
 
@@ -106,7 +127,10 @@ impl Started {
     }
 
     /// Proposes a command, as an operator does. Whether it was taken.
-    pub(crate) fn propose(&self, command: Command) -> impl Future<Output = Result<Response, ProposeError>> + Send + use<> {
+    pub(crate) fn propose(
+        &self,
+        command: Command,
+    ) -> impl Future<Output = Result<Response, ProposeError>> + Send + use<> {
         let control = Arc::clone(&self.running.control);
         async move { control.propose(command).await }
     }
@@ -117,9 +141,13 @@ impl Started {
         async move { hub.summaries().await }
     }
 
-    /// The newest topology that this node's control group has applied; the node need not act on it yet.
+    /// The newest topology that this node's control group has applied; the node need not act on it
+    /// yet.
     pub(crate) fn decided(&self) -> Arc<Topology> {
-        self.running.control.group().read(|state| Arc::clone(state.topology()))
+        self.running
+            .control
+            .group()
+            .read(|state| Arc::clone(state.topology()))
     }
 
     /// Whom the failure detector holds for unreachable.

@@ -1,7 +1,9 @@
-//! The node's disk, with an eye on it: whoever in the node learns that it has failed, the whole node is told and stops.
+//! The node's disk, with an eye on it: whoever in the node learns that it has failed, the whole
+//! node is told and stops.
 //!
-//! After a failed write or synchronisation nothing that any plane says can be relied on. A plane that stopped alone would leave a node that answers for
-//! the one half and is silent for the other, for ever.
+//! After a failed write or synchronisation nothing that any plane says can be relied on. A plane
+//! that stopped alone would leave a node that answers for the one half and is silent for the other,
+//! for ever.
 
 use std::sync::Arc;
 
@@ -22,7 +24,10 @@ pub(super) struct Guarded<T: ?Sized> {
 
 impl<T: ?Sized> Guarded<T> {
     pub(super) fn new(disk: Arc<T>, failure: &Failure) -> Arc<Self> {
-        Arc::new(Self { disk, failure: failure.clone() })
+        Arc::new(Self {
+            disk,
+            failure: failure.clone(),
+        })
     }
 }
 
@@ -55,7 +60,8 @@ impl Commit for Guarded<dyn Commit> {
     }
 
     fn commit_durably(&self, done: Done) {
-        self.disk.commit_durably(reporting(self.failure.clone(), done));
+        self.disk
+            .commit_durably(reporting(self.failure.clone(), done));
     }
 }
 
@@ -65,7 +71,13 @@ impl Store for Guarded<dyn Store> {
         self.disk.get(space, key)
     }
 
-    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
         self.disk.scan(space, from, to, visit)
     }
 
@@ -112,7 +124,13 @@ mod tests {
             Ok(None)
         }
 
-        fn scan(&self, _: Space, _: &[u8], _: Option<&[u8]>, _: &mut Visitor<'_>) -> Result<(), StoreError> {
+        fn scan(
+            &self,
+            _: Space,
+            _: &[u8],
+            _: Option<&[u8]>,
+            _: &mut Visitor<'_>,
+        ) -> Result<(), StoreError> {
             Ok(())
         }
 
@@ -133,17 +151,28 @@ mod tests {
     type Asks = fn(&Guarded<dyn Commit>, Done);
 
     fn failed(failure: &Failure) -> bool {
-        failure.borrow().as_deref().is_some_and(|error| matches!(error, StoreError::Full))
+        failure
+            .borrow()
+            .as_deref()
+            .is_some_and(|error| matches!(error, StoreError::Full))
     }
 
     #[test]
     fn what_fails_on_the_disk_is_told_to_the_node_and_to_whoever_asked() {
-        let asks: [Asks; 2] = [|disk, done| disk.commit(done), |disk, done| disk.commit_durably(done)];
+        let asks: [Asks; 2] = [
+            |disk, done| disk.commit(done),
+            |disk, done| disk.commit_durably(done),
+        ];
         for ask in asks {
             let (failure, told) = (Failure::new(None), Arc::new(Mutex::new(None)));
             let telling = Arc::clone(&told);
             let disk = Guarded::new(Arc::new(Broken) as Arc<dyn Commit>, &failure);
-            ask(&disk, Box::new(move |result| *telling.lock().expect("one thread") = Some(result.is_err())));
+            ask(
+                &disk,
+                Box::new(move |result| {
+                    *telling.lock().expect("one thread") = Some(result.is_err())
+                }),
+            );
             assert_eq!(*told.lock().expect("one thread"), Some(true));
             assert!(failed(&failure));
         }

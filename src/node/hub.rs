@@ -1,4 +1,5 @@
-//! The node's switchboard: what comes from peers and faces goes to the shard, or the plane, that it is for.
+//! The node's switchboard: what comes from peers and faces goes to the shard, or the plane, that it
+//! is for.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,9 +30,11 @@ use crate::data::Pending;
 pub(super) enum Call {
     /// A message of the control group.
     Control = 0,
-    /// Asks for the figures of all replicas of the node: no body; answered by a list of [`ReplicaSummary`].
+    /// Asks for the figures of all replicas of the node: no body; answered by a list of
+    /// [`ReplicaSummary`].
     Summaries = 1,
-    /// Asks for the topology that the node acts on: an epoch; answered by it if it is newer, else by nothing.
+    /// Asks for the topology that the node acts on: an epoch; answered by it if it is newer, else
+    /// by nothing.
     Topology = 2,
 }
 
@@ -86,7 +89,8 @@ pub(super) trait ControlDoor: Send + Sync + 'static {
 pub(super) struct Hub {
     me: NodeId,
     pub(super) lanes: Vec<Lane>,
-    /// What faces route by and connections are admitted by: set by [`publish`](Self::publish) alone.
+    /// What faces route by and connections are admitted by: set by [`publish`](Self::publish)
+    /// alone.
     topology: ArcSwap<Topology>,
     pub(super) meter: Arc<Meter>,
     pub(super) news: mpsc::UnboundedSender<News>,
@@ -101,7 +105,12 @@ pub(super) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(me: NodeId, lanes: Vec<Lane>, kept: Option<&Adopted>, news: mpsc::UnboundedSender<News>) -> Self {
+    pub(super) fn new(
+        me: NodeId,
+        lanes: Vec<Lane>,
+        kept: Option<&Adopted>,
+        news: mpsc::UnboundedSender<News>,
+    ) -> Self {
         let nothing = || Arc::clone(ControlState::default().topology());
         Self {
             me,
@@ -133,15 +142,24 @@ impl Hub {
     }
 
     /// Puts a client's request in line at the shard of its partition.
-    pub(super) fn submit(&self, request: Request) -> Pending<Result<quorate_dynamo::op::Answer, RequestError>> {
+    pub(super) fn submit(
+        &self,
+        request: Request,
+    ) -> Pending<Result<quorate_dynamo::op::Answer, RequestError>> {
         let (reply, pending) = oneshot::channel();
         let partition = match &request.op {
-            Op::Query(key, _) | Op::Mutate(key, _) => {
-                self.topology.load().keyspaces.get(&request.keyspace).map_or(Partition(0), |keyspace| keyspace.partition_of(key))
-            }
+            Op::Query(key, _) | Op::Mutate(key, _) => self
+                .topology
+                .load()
+                .keyspaces
+                .get(&request.keyspace)
+                .map_or(Partition(0), |keyspace| keyspace.partition_of(key)),
             Op::Partition(partition, _) => *partition,
         };
-        let waiter = Waiter { reply, sample: Sample::of(&request) };
+        let waiter = Waiter {
+            reply,
+            sample: Sample::of(&request),
+        };
         let lane = &self.lanes[usize::from(self.core_of(partition))];
         if let Err(refused) = lane.push(Work::Request(Box::new(request), waiter)) {
             let (error, work) = match refused {
@@ -163,7 +181,8 @@ impl Hub {
         self.topology.load_full()
     }
 
-    /// Hands a topology to the shards and then to everybody else, so that no request is in line before the topology that it was routed by.
+    /// Hands a topology to the shards and then to everybody else, so that no request is in line
+    /// before the topology that it was routed by.
     pub(super) async fn publish(&self, adopted: &Adopted) {
         for lane in &self.lanes {
             lane.push_surely(Work::Topology(adopted.clone())).await;
@@ -178,14 +197,24 @@ impl Hub {
         }
     }
 
-    /// How many other replicas can be reached of the partition that has the fewest, as far as the failure detector knows.
+    /// How many other replicas can be reached of the partition that has the fewest, as far as the
+    /// failure detector knows.
     pub(super) fn reachable_replicas(&self) -> u32 {
         let (topology, unreachable) = (self.topology(), self.unreachable.load());
         let reached = |placement: &Placement| {
-            let others = placement.holders().into_iter().filter(|node| *node != self.me && !unreachable.contains(node));
+            let others = placement
+                .holders()
+                .into_iter()
+                .filter(|node| *node != self.me && !unreachable.contains(node));
             others.count() as u32
         };
-        topology.keyspaces.values().flat_map(Keyspace::partitions).map(|(_, placement)| reached(placement)).min().unwrap_or(0)
+        topology
+            .keyspaces
+            .values()
+            .flat_map(Keyspace::partitions)
+            .map(|(_, placement)| reached(placement))
+            .min()
+            .unwrap_or(0)
     }
 
     /// The figures of all replicas of this node; a shard that has stopped tells nothing.
@@ -214,7 +243,12 @@ impl Hub {
         let cores = self.lanes.len() as u8;
         let mut by_core: BTreeMap<u8, Vec<Message>> = BTreeMap::new();
         let each = messages.len() / self.lanes.len().max(1) + 1;
-        let mut put = |core, message| by_core.entry(core).or_insert_with(|| Vec::with_capacity(each)).push(message);
+        let mut put = |core, message| {
+            by_core
+                .entry(core)
+                .or_insert_with(|| Vec::with_capacity(each))
+                .push(message)
+        };
         for message in messages {
             match message.route() {
                 Route::Partition(_, partition) => put(self.core_of(partition), message),
@@ -222,7 +256,9 @@ impl Hub {
                 Route::Core(core) if core >= cores => {}
                 Route::Core(core) => put(core, message),
                 Route::Many => {
-                    for (core, part) in message.split(|_: KeyspaceId, partition| self.core_of(partition)) {
+                    for (core, part) in
+                        message.split(|_: KeyspaceId, partition| self.core_of(partition))
+                    {
                         put(core, part);
                     }
                 }
@@ -232,7 +268,8 @@ impl Hub {
     }
 
     fn frame(&self, from: NodeId, frame: &[u8]) {
-        let Ok(messages) = wire::decode_within::<Vec<Message>>(frame, wire::MESSAGE_BYTES_MAX) else {
+        let Ok(messages) = wire::decode_within::<Vec<Message>>(frame, wire::MESSAGE_BYTES_MAX)
+        else {
             tracing::warn!(%from, bytes = frame.len(), "a frame that is no list of messages was ignored");
             self.meter.malformed();
             return;
@@ -240,7 +277,10 @@ impl Hub {
         let by_core = self.sort(messages);
         let share = frame.len() / by_core.len().max(1);
         for (core, messages) in by_core {
-            if self.lanes[usize::from(core)].push(Work::Messages(from, messages, share)).is_err() {
+            if self.lanes[usize::from(core)]
+                .push(Work::Messages(from, messages, share))
+                .is_err()
+            {
                 self.meter.shed();
             }
         }
@@ -271,11 +311,18 @@ impl Inbound for Switchboard {
             },
             Some(&tag) if tag == Call::Topology as u8 => {
                 let topology = hub.topology();
-                let newer = wire::decode::<Epoch>(&request[1..]).is_ok_and(|known| topology.epoch > known);
-                let answer = if newer { wire::encode(&*topology) } else { Bytes::new() };
+                let newer =
+                    wire::decode::<Epoch>(&request[1..]).is_ok_and(|known| topology.epoch > known);
+                let answer = if newer {
+                    wire::encode(&*topology)
+                } else {
+                    Bytes::new()
+                };
                 Box::pin(async move { answer })
             }
-            Some(&tag) if tag == Call::Summaries as u8 => Box::pin(async move { wire::encode(&hub.summaries().await) }),
+            Some(&tag) if tag == Call::Summaries as u8 => {
+                Box::pin(async move { wire::encode(&hub.summaries().await) })
+            }
             _ => {
                 hub.meter.malformed();
                 Box::pin(async { Bytes::new() })

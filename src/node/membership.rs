@@ -30,14 +30,31 @@ struct Detector {
 }
 
 /// Runs until the node stops.
-pub(super) async fn run(running: Arc<Running>, (config, appearance): (Config, u64), mut news: mpsc::UnboundedReceiver<News>) {
-    let me = Member { node: running.parts.node, incarnation: appearance };
+pub(super) async fn run(
+    running: Arc<Running>,
+    (config, appearance): (Config, u64),
+    mut news: mpsc::UnboundedReceiver<News>,
+) {
+    let me = Member {
+        node: running.parts.node,
+        incarnation: appearance,
+    };
     let membership = Membership::new(config, me, running.parts.seed ^ me.node.0);
-    let mut detector =
-        Detector { running, membership, effects: Vec::new(), timers: BTreeMap::new(), armed: 0, peers: Vec::new(), told: BTreeMap::new() };
+    let mut detector = Detector {
+        running,
+        membership,
+        effects: Vec::new(),
+        timers: BTreeMap::new(),
+        armed: 0,
+        peers: Vec::new(),
+        told: BTreeMap::new(),
+    };
     let mut look = Instant::now();
     loop {
-        let due = detector.timers.first_key_value().map_or(look, |(&(at, _), _)| at.min(look));
+        let due = detector
+            .timers
+            .first_key_value()
+            .map_or(look, |(&(at, _), _)| at.min(look));
         tokio::select! {
             biased;
             news = news.recv() => match news {
@@ -66,7 +83,8 @@ impl Detector {
                 Effect::Datagram { to, payload } => self.running.transport.datagram(to, payload),
                 Effect::Arm { after, timer } => {
                     self.armed += 1;
-                    self.timers.insert((Instant::now() + after, self.armed), timer);
+                    self.timers
+                        .insert((Instant::now() + after, self.armed), timer);
                 }
                 Effect::Up(_) | Effect::Down(_) => changed = true,
             }
@@ -78,7 +96,11 @@ impl Detector {
 
     async fn fire(&mut self) {
         let now = Instant::now();
-        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= now) {
+        while let Some(entry) = self
+            .timers
+            .first_entry()
+            .filter(|entry| entry.key().0 <= now)
+        {
             let timer = entry.remove();
             self.handle(Input::Timer(timer)).await;
         }
@@ -86,7 +108,12 @@ impl Detector {
 
     async fn look(&mut self) {
         let topology = self.running.hub.topology();
-        let peers: Vec<NodeId> = topology.nodes.keys().copied().filter(|&node| node != self.running.parts.node).collect();
+        let peers: Vec<NodeId> = topology
+            .nodes
+            .keys()
+            .copied()
+            .filter(|&node| node != self.running.parts.node)
+            .collect();
         if peers != self.peers {
             self.peers.clone_from(&peers);
             self.told.retain(|node, _| peers.contains(node));
@@ -97,19 +124,36 @@ impl Detector {
         self.tell_shards().await;
     }
 
-    /// Tells the shards what is new. A node can be reached when it is alive and there is a connection to it: without the one nobody answers,
-    /// without the other nothing gets there. The shards take a node for reachable until they are told otherwise.
+    /// Tells the shards what is new. A node can be reached when it is alive and there is a
+    /// connection to it: without the one nobody answers, without the other nothing gets there. The
+    /// shards take a node for reachable until they are told otherwise.
     async fn tell_shards(&mut self) {
         for &node in &self.peers {
             let up = self.membership.is_up(node) && self.running.transport.connected(node);
             if self.told.insert(node, up).unwrap_or(true) != up {
                 let name = name_of(node, &self.running.hub.topology());
-                tracing::info!(node = name, number = node.0, up, "a node's reachability changed");
-                self.running.hub.tell_shards(Sight::Reachable { node, up }).await;
+                tracing::info!(
+                    node = name,
+                    number = node.0,
+                    up,
+                    "a node's reachability changed"
+                );
+                self.running
+                    .hub
+                    .tell_shards(Sight::Reachable { node, up })
+                    .await;
             }
         }
-        self.running.hub.reached.store(self.told.values().filter(|up| **up).count(), Ordering::Release);
-        let suspects = self.told.iter().filter(|(_, up)| !**up).map(|(&node, _)| node).collect();
+        self.running.hub.reached.store(
+            self.told.values().filter(|up| **up).count(),
+            Ordering::Release,
+        );
+        let suspects = self
+            .told
+            .iter()
+            .filter(|(_, up)| !**up)
+            .map(|(&node, _)| node)
+            .collect();
         self.running.hub.unreachable.store(Arc::new(suspects));
     }
 }

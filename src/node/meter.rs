@@ -22,10 +22,30 @@ use tokio::time::Instant;
 use crate::data::name_of;
 
 /// Seconds: from a read of memory to a write over three continents.
-const LATENCY_BUCKETS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
+const LATENCY_BUCKETS: [f64; 14] = [
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+];
 const OPS: [&str; 2] = ["read", "write"];
-const LEVELS: [&str; 10] = ["DEFAULT", "ONE", "TWO", "THREE", "QUORUM", "ALL", "LOCAL_ONE", "LOCAL_QUORUM", "EACH_QUORUM", "NUMERIC"];
-const OUTCOMES: [&str; 6] = ["ok", "rejected", "unavailable", "timed_out", "overloaded", "stopping"];
+const LEVELS: [&str; 10] = [
+    "DEFAULT",
+    "ONE",
+    "TWO",
+    "THREE",
+    "QUORUM",
+    "ALL",
+    "LOCAL_ONE",
+    "LOCAL_QUORUM",
+    "EACH_QUORUM",
+    "NUMERIC",
+];
+const OUTCOMES: [&str; 6] = [
+    "ok",
+    "rejected",
+    "unavailable",
+    "timed_out",
+    "overloaded",
+    "stopping",
+];
 const SERIES: usize = OPS.len() * LEVELS.len() * OUTCOMES.len();
 
 /// What is known of a request before its reply.
@@ -38,7 +58,10 @@ pub(super) struct Sample {
 
 impl Sample {
     pub(super) fn of(request: &Request) -> Self {
-        let op = usize::from(matches!(request.op, Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear)));
+        let op = usize::from(matches!(
+            request.op,
+            Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear)
+        ));
         let level = match request.consistency {
             None => 0,
             Some(Consistency::One) => 1,
@@ -51,14 +74,20 @@ impl Sample {
             Some(Consistency::EachQuorum) => 8,
             Some(Consistency::Numeric { .. }) => 9,
         };
-        Self { op, level, started: Instant::now() }
+        Self {
+            op,
+            level,
+            started: Instant::now(),
+        }
     }
 }
 
 fn outcome(result: &Result<Answer, RequestError>) -> usize {
     match result {
         Ok(_) => 0,
-        Err(RequestError::Unavailable { .. } | RequestError::Refused { .. } | RequestError::Moving) => 2,
+        Err(
+            RequestError::Unavailable { .. } | RequestError::Refused { .. } | RequestError::Moving,
+        ) => 2,
         Err(RequestError::TimedOut { .. } | RequestError::DiskSlow { .. }) => 3,
         Err(RequestError::Overloaded | RequestError::DiskFull) => 4,
         Err(RequestError::Stopping) => 5,
@@ -102,18 +131,51 @@ struct Healing([Counter; HEALING.len()]);
 
 /// Name and help of each counter of [`Healing`], in order.
 const HEALING: [(&str, &str); 12] = [
-    ("quorate_read_repairs", "Reads that found a replica with something else and repaired it"),
-    ("quorate_repairs_sent", "Deltas sent to replicas that lagged"),
-    ("quorate_repairs_joined", "Deltas of anti-entropy that were joined"),
-    ("quorate_streams", "Partitions filled by streaming from another replica"),
-    ("quorate_hints_kept", "Deltas kept for primaries that could not be reached"),
-    ("quorate_hints_dropped", "Hints dropped because there were too many"),
-    ("quorate_digest_mismatches", "Equal contexts found with different digests: a bug or bit rot"),
-    ("quorate_drift_refused", "New writes refused because a clock was off"),
-    ("quorate_epoch_refused", "Questions refused because asker and asked knew different placements"),
-    ("quorate_hedged_requests", "Requests that asked further replicas because the first were slow"),
+    (
+        "quorate_read_repairs",
+        "Reads that found a replica with something else and repaired it",
+    ),
+    (
+        "quorate_repairs_sent",
+        "Deltas sent to replicas that lagged",
+    ),
+    (
+        "quorate_repairs_joined",
+        "Deltas of anti-entropy that were joined",
+    ),
+    (
+        "quorate_streams",
+        "Partitions filled by streaming from another replica",
+    ),
+    (
+        "quorate_hints_kept",
+        "Deltas kept for primaries that could not be reached",
+    ),
+    (
+        "quorate_hints_dropped",
+        "Hints dropped because there were too many",
+    ),
+    (
+        "quorate_digest_mismatches",
+        "Equal contexts found with different digests: a bug or bit rot",
+    ),
+    (
+        "quorate_drift_refused",
+        "New writes refused because a clock was off",
+    ),
+    (
+        "quorate_epoch_refused",
+        "Questions refused because asker and asked knew different placements",
+    ),
+    (
+        "quorate_hedged_requests",
+        "Requests that asked further replicas because the first were slow",
+    ),
     ("quorate_expired_keys", "Expired keys removed"),
-    ("quorate_stamps_withdrawn", "Entries stamped under a wrong clock and put back under the lowest stamp"),
+    (
+        "quorate_stamps_withdrawn",
+        "Entries stamped under a wrong clock and put back under the lowest stamp",
+    ),
 ];
 
 /// Figures of the node's own replicas, summed, and of what lies under them.
@@ -171,34 +233,76 @@ impl fmt::Debug for Meter {
 impl Meter {
     pub(super) fn new() -> Self {
         let mut registry = Registry::default();
-        let (requests, seconds) =
-            (Family::default(), Family::<OpLabel, Histogram>::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)));
-        registry.register("quorate_requests", "Requests answered", Family::clone(&requests));
-        registry.register("quorate_request_duration_seconds", "Time from submission to reply", seconds.clone());
+        let (requests, seconds) = (
+            Family::default(),
+            Family::<OpLabel, Histogram>::new_with_constructor(|| Histogram::new(LATENCY_BUCKETS)),
+        );
+        registry.register(
+            "quorate_requests",
+            "Requests answered",
+            Family::clone(&requests),
+        );
+        registry.register(
+            "quorate_request_duration_seconds",
+            "Time from submission to reply",
+            seconds.clone(),
+        );
         let latency = OPS.map(|op| seconds.get_or_create(&OpLabel { op }).clone());
-        let (traffic, healing, state) =
-            (Traffic::register(&mut registry), Healing::register(&mut registry), State::register(&mut registry));
+        let (traffic, healing, state) = (
+            Traffic::register(&mut registry),
+            Healing::register(&mut registry),
+            State::register(&mut registry),
+        );
         let (garbage, shed) = (Counter::default(), Counter::default());
-        registry.register("quorate_frames_malformed", "Frames of peers that could not be decoded", garbage.clone());
-        registry.register("quorate_messages_shed", "Messages dropped because their shard had too much to do", shed.clone());
+        registry.register(
+            "quorate_frames_malformed",
+            "Frames of peers that could not be decoded",
+            garbage.clone(),
+        );
+        registry.register(
+            "quorate_messages_shed",
+            "Messages dropped because their shard had too much to do",
+            shed.clone(),
+        );
         let series = [const { OnceLock::new() }; SERIES];
-        Self { registry, requests, series, latency, traffic, healing, state, garbage, shed }
+        Self {
+            registry,
+            requests,
+            series,
+            latency,
+            traffic,
+            healing,
+            state,
+            garbage,
+            shed,
+        }
     }
 
     pub(super) fn replied(&self, sample: &Sample, result: &Result<Answer, RequestError>) {
         let outcome = outcome(result);
         let index = (sample.op * LEVELS.len() + sample.level) * OUTCOMES.len() + outcome;
-        let labels = || RequestLabels { op: OPS[sample.op], level: LEVELS[sample.level], outcome: OUTCOMES[outcome] };
-        self.series[index].get_or_init(|| self.requests.get_or_create(&labels()).clone()).inc();
+        let labels = || RequestLabels {
+            op: OPS[sample.op],
+            level: LEVELS[sample.level],
+            outcome: OUTCOMES[outcome],
+        };
+        self.series[index]
+            .get_or_init(|| self.requests.get_or_create(&labels()).clone())
+            .inc();
         self.latency[sample.op].observe(sample.started.elapsed().as_secs_f64());
     }
 
     /// A frame was given to the transport, which took it or did not.
     pub(super) fn sent(&self, purpose: Purpose, bytes: usize, taken: bool) {
-        let label = PurposeLabel { purpose: purpose.name() };
+        let label = PurposeLabel {
+            purpose: purpose.name(),
+        };
         if taken {
             self.traffic.frames.get_or_create(&label).inc();
-            self.traffic.bytes.get_or_create(&label).inc_by(bytes as u64);
+            self.traffic
+                .bytes
+                .get_or_create(&label)
+                .inc_by(bytes as u64);
         } else {
             self.traffic.dropped.get_or_create(&label).inc();
         }
@@ -238,7 +342,8 @@ impl Meter {
         self.state.leader_changes.inc();
     }
 
-    /// How many partitions the last status had whose replicas have equal contexts and different digests.
+    /// How many partitions the last status had whose replicas have equal contexts and different
+    /// digests.
     pub(super) fn mismatches(&self, partitions: usize) {
         self.state.mismatches.set(signed(partitions as u64));
     }
@@ -247,7 +352,12 @@ impl Meter {
     pub(super) fn clocks(&self, offsets: &BTreeMap<NodeId, i64>, topology: &Topology) {
         self.state.clocks.clear();
         for (node, offset) in offsets {
-            self.state.clocks.get_or_create(&NodeLabel { node: name_of(*node, topology) }).set(*offset as f64 / 1000.0);
+            self.state
+                .clocks
+                .get_or_create(&NodeLabel {
+                    node: name_of(*node, topology),
+                })
+                .set(*offset as f64 / 1000.0);
         }
     }
 
@@ -274,7 +384,8 @@ impl Meter {
         raise(&self.state.commits, readings.commits);
         raise(&self.state.syncs, readings.syncs);
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry).expect("invariant: writing to a string does not fail");
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)
+            .expect("invariant: writing to a string does not fail");
         text
     }
 }
@@ -292,9 +403,21 @@ fn raise(counter: &Counter, total: u64) {
 impl Traffic {
     fn register(registry: &mut Registry) -> Self {
         let traffic = Self::default();
-        registry.register("quorate_frames_sent", "Frames taken by the transport", traffic.frames.clone());
-        registry.register("quorate_frames_sent_bytes", "Bytes of frames taken by the transport", traffic.bytes.clone());
-        registry.register("quorate_frames_dropped", "Frames that the transport did not take", traffic.dropped.clone());
+        registry.register(
+            "quorate_frames_sent",
+            "Frames taken by the transport",
+            traffic.frames.clone(),
+        );
+        registry.register(
+            "quorate_frames_sent_bytes",
+            "Bytes of frames taken by the transport",
+            traffic.bytes.clone(),
+        );
+        registry.register(
+            "quorate_frames_dropped",
+            "Frames that the transport did not take",
+            traffic.dropped.clone(),
+        );
         traffic
     }
 }
@@ -317,25 +440,61 @@ impl State {
             "By how much the wall clock of a node is ahead of what this node takes for right",
             state.clocks.clone(),
         );
-        registry.register("quorate_rows", "Live rows of this node's replicas", state.rows.clone());
-        registry.register("quorate_recent_events", "Events that some primary may not know yet", state.recent.clone());
-        registry.register("quorate_residual_ranges", "Ranges whose truth is ahead of their replica's context", state.residuals.clone());
-        registry.register("quorate_filling_replicas", "Replicas that are being filled", state.filling.clone());
+        registry.register(
+            "quorate_rows",
+            "Live rows of this node's replicas",
+            state.rows.clone(),
+        );
+        registry.register(
+            "quorate_recent_events",
+            "Events that some primary may not know yet",
+            state.recent.clone(),
+        );
+        registry.register(
+            "quorate_residual_ranges",
+            "Ranges whose truth is ahead of their replica's context",
+            state.residuals.clone(),
+        );
+        registry.register(
+            "quorate_filling_replicas",
+            "Replicas that are being filled",
+            state.filling.clone(),
+        );
         registry.register(
             "quorate_digest_mismatch_partitions",
             "Partitions of the last status with equal contexts and different digests",
             state.mismatches.clone(),
         );
-        registry.register("quorate_store_bytes", "Size of the store", state.disk_bytes.clone());
-        registry.register("quorate_peers_connected", "Nodes with a connection to this one", state.peers.clone());
-        registry.register("quorate_raft_term", "Term of the control group", state.raft_term.clone());
+        registry.register(
+            "quorate_store_bytes",
+            "Size of the store",
+            state.disk_bytes.clone(),
+        );
+        registry.register(
+            "quorate_peers_connected",
+            "Nodes with a connection to this one",
+            state.peers.clone(),
+        );
+        registry.register(
+            "quorate_raft_term",
+            "Term of the control group",
+            state.raft_term.clone(),
+        );
         registry.register(
             "quorate_raft_leader_changes",
             "Changes of the control group's leader that this node saw",
             state.leader_changes.clone(),
         );
-        registry.register("quorate_store_commits", "Commits asked of the store", state.commits.clone());
-        registry.register("quorate_store_syncs", "Synchronisations of the store", state.syncs.clone());
+        registry.register(
+            "quorate_store_commits",
+            "Commits asked of the store",
+            state.commits.clone(),
+        );
+        registry.register(
+            "quorate_store_syncs",
+            "Synchronisations of the store",
+            state.syncs.clone(),
+        );
         state
     }
 }

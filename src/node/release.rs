@@ -13,9 +13,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::meter::Meter;
 use super::shard::Waiter;
-use crate::planted::{OVERSIZE_FRAME_DROPPED, OVERSIZE_QUESTION_FORGOTTEN, OVERSIZE_REPLY_UNANSWERED};
+use crate::planted::{
+    OVERSIZE_FRAME_DROPPED, OVERSIZE_QUESTION_FORGOTTEN, OVERSIZE_REPLY_UNANSWERED,
+};
 
-/// A frame longer than this is split, if it carries several messages. Guess: a stream shares its connection in turns of this size.
+/// A frame longer than this is split, if it carries several messages. Guess: a stream shares its
+/// connection in turns of this size.
 const FRAME_BYTES: usize = 1024 * 1024;
 
 /// Beyond it a planted bug drops frames.
@@ -31,13 +34,17 @@ pub(super) struct Release {
     pub(super) replies: Vec<(Waiter, Result<Answer, RequestError>)>,
     pub(super) waited: Vec<(oneshot::Sender<u32>, u32)>,
     pub(super) reports: Vec<Report>,
-    /// Questions that are too long to be sent, with whom they were for: what the core is told in place of an answer.
+    /// Questions that are too long to be sent, with whom they were for: what the core is told in
+    /// place of an answer.
     pub(super) unsent: Vec<(NodeId, Message)>,
 }
 
 impl Release {
     pub(super) fn is_empty(&self) -> bool {
-        self.frames.is_empty() && self.replies.is_empty() && self.waited.is_empty() && self.reports.is_empty()
+        self.frames.is_empty()
+            && self.replies.is_empty()
+            && self.waited.is_empty()
+            && self.reports.is_empty()
     }
 
     /// Bytes of its frames.
@@ -45,9 +52,16 @@ impl Release {
         self.frames.iter().map(|(_, _, frame)| frame.len()).sum()
     }
 
-    /// All messages of one wake-up for one peer and purpose become one frame, unless that would be huge. A single message travels however long it is;
-    /// beyond `max`, which is what a node can take, whoever waits for it is told.
-    pub(super) fn add_frames(&mut self, to: NodeId, purpose: Purpose, messages: &[Message], max: usize) {
+    /// All messages of one wake-up for one peer and purpose become one frame, unless that would be
+    /// huge. A single message travels however long it is; beyond `max`, which is what a node can
+    /// take, whoever waits for it is told.
+    pub(super) fn add_frames(
+        &mut self,
+        to: NodeId,
+        purpose: Purpose,
+        messages: &[Message],
+        max: usize,
+    ) {
         let frame = wire::encode(messages);
         if frame.len() <= FRAME_BYTES || messages.len() == 1 {
             let bytes = frame.len();
@@ -65,14 +79,31 @@ impl Release {
         self.add_frames(to, purpose, second, max);
     }
 
-    /// Tells whoever waits for a message that is too long: who asked for it, if it is an answer; this node's own core, if it is a question. What
-    /// nobody waits for is small, or comes again in pieces.
-    fn refuse(&mut self, to: NodeId, purpose: Purpose, message: &Message, (bytes, max): (usize, usize)) {
+    /// Tells whoever waits for a message that is too long: who asked for it, if it is an answer;
+    /// this node's own core, if it is a question. What nobody waits for is small, or comes again in
+    /// pieces.
+    fn refuse(
+        &mut self,
+        to: NodeId,
+        purpose: Purpose,
+        message: &Message,
+        (bytes, max): (usize, usize),
+    ) {
         let (bytes, max) = (bytes as u64, max as u64);
         if let Some(refusal) = refusal(message, bytes, max) {
-            self.frames.push((to, purpose, wire::encode(&vec![refusal])));
-        } else if let Some(id) = message.question().filter(|_| !OVERSIZE_QUESTION_FORGOTTEN.is_planted()) {
-            self.unsent.push((to, Message::Refused { id, reason: Refusal::TooLong { bytes } }));
+            self.frames
+                .push((to, purpose, wire::encode(&vec![refusal])));
+        } else if let Some(id) = message
+            .question()
+            .filter(|_| !OVERSIZE_QUESTION_FORGOTTEN.is_planted())
+        {
+            self.unsent.push((
+                to,
+                Message::Refused {
+                    id,
+                    reason: Refusal::TooLong { bytes },
+                },
+            ));
         }
     }
 }
@@ -83,13 +114,20 @@ fn refusal(message: &Message, bytes: u64, max: u64) -> Option<Message> {
         return None;
     }
     match message {
-        Message::Forwarded { id, .. } => Some(Message::Forwarded { id: *id, result: Err(RequestError::TooLarge { bytes, max }) }),
-        Message::Different { id, .. } => Some(Message::Refused { id: *id, reason: Refusal::NotServing }),
+        Message::Forwarded { id, .. } => Some(Message::Forwarded {
+            id: *id,
+            result: Err(RequestError::TooLarge { bytes, max }),
+        }),
+        Message::Different { id, .. } => Some(Message::Refused {
+            id: *id,
+            reason: Refusal::NotServing,
+        }),
         _ => None,
     }
 }
 
-/// The ways out of a node. Cheap to clone; used from the committer's thread, so nothing here blocks.
+/// The ways out of a node. Cheap to clone; used from the committer's thread, so nothing here
+/// blocks.
 #[derive(Clone)]
 pub(super) struct Outbox {
     pub(super) transport: Arc<dyn Transport>,
@@ -98,11 +136,16 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Lets everybody know. Frames that the transport does not take are lost, which the protocol repairs; a client that gave up is not missed.
+    /// Lets everybody know. Frames that the transport does not take are lost, which the protocol
+    /// repairs; a client that gave up is not missed.
     pub(super) fn release(&self, release: Release) {
         for (to, purpose, frame) in release.frames {
             let bytes = frame.len();
-            let class = if purpose == Purpose::Request { Class::Data } else { Class::Repair };
+            let class = if purpose == Purpose::Request {
+                Class::Data
+            } else {
+                Class::Repair
+            };
             let taken = self.transport.send(to, class, frame);
             self.meter.sent(purpose, bytes, taken);
         }

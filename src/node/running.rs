@@ -30,10 +30,11 @@ use crate::planted::{TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
 
 /// How long another node may take to tell its figures.
 const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a node waits for its control group to catch up before it serves on the topology that it has kept.
+/// How long a node waits for its control group to catch up before it serves on the topology that it
+/// has kept.
 const CATCH_UP: Duration = Duration::from_secs(5);
-/// How long a node that has started waits to meet all others before it serves, and how long to meet a majority. A request that
-/// came earlier would fail for want of nodes that are about to be found.
+/// How long a node that has started waits to meet all others before it serves, and how long to meet
+/// a majority. A request that came earlier would fail for want of nodes that are about to be found.
 const MEET_ALL: Duration = Duration::from_secs(2);
 const MEET_MAJORITY: Duration = Duration::from_secs(3);
 const MEET_POLL: Duration = Duration::from_millis(10);
@@ -41,9 +42,11 @@ const MEET_POLL: Duration = Duration::from_millis(10);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often the node's own figures are summed for its metrics.
 const SUMMARISE_EVERY: Duration = Duration::from_secs(5);
-/// Bytes that must stay free on the device of the data directory; below, writes are refused while there is still room to clean up. Guess.
+/// Bytes that must stay free on the device of the data directory; below, writes are refused while
+/// there is still room to clean up. Guess.
 const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
-/// Below this the node ends by itself, with its data in order, before the engine fails in the middle of something. Guess: some seconds of removals.
+/// Below this the node ends by itself, with its data in order, before the engine fails in the
+/// middle of something. Guess: some seconds of removals.
 const FREE_BYTES_LAST: u64 = 16 * 1024 * 1024;
 
 /// How much room a disk has.
@@ -112,31 +115,66 @@ impl Running {
         gauge: Arc<dyn DiskGauge>,
         gossip: membership::Config,
     ) -> (Arc<Self>, Tasks) {
-        let Connected { hub, parts, transport, shards, news, keeper, life, reports, failure } = connected;
+        let Connected {
+            hub,
+            parts,
+            transport,
+            shards,
+            news,
+            keeper,
+            life,
+            reports,
+            failure,
+        } = connected;
         debug_assert!(shards.is_empty(), "the caller takes the shards first");
         let (acted, heard) = (watch::Sender::new(None), watch::Sender::new(hub.topology()));
-        let running = Arc::new(Self { hub, parts, transport, control, gauge, failure, acted, heard });
+        let running = Arc::new(Self {
+            hub,
+            parts,
+            transport,
+            control,
+            gauge,
+            failure,
+            acted,
+            heard,
+        });
         let tasks = [
             tokio::spawn(Arc::clone(&running).follow_topology(keeper)),
             tokio::spawn(Arc::clone(&running).hear_of_topologies()),
             tokio::spawn(Arc::clone(&running).propose_reports(reports)),
             tokio::spawn(Arc::clone(&running).look_around()),
-            tokio::spawn(super::membership::run(Arc::clone(&running), (gossip, life.appearance), news)),
+            tokio::spawn(super::membership::run(
+                Arc::clone(&running),
+                (gossip, life.appearance),
+                news,
+            )),
         ];
-        let tasks = Tasks(tasks.iter().map(tokio::task::JoinHandle::abort_handle).collect());
+        let tasks = Tasks(
+            tasks
+                .iter()
+                .map(tokio::task::JoinHandle::abort_handle)
+                .collect(),
+        );
         (running, tasks)
     }
 
-    /// Acts on the topology that was kept, and then on each newer one that the control group has decided, once it is kept: told by this node's own
-    /// part in the group, or by another node.
+    /// Acts on the topology that was kept, and then on each newer one that the control group has
+    /// decided, once it is kept: told by this node's own part in the group, or by another node.
     async fn follow_topology(self: Arc<Self>, mut keeper: Keeper) {
         if let Some(kept) = keeper.kept() {
             self.act_on(&kept).await;
         }
         let (mut topologies, mut heard) = (self.control.topology(), self.heard.subscribe());
         loop {
-            let (decided, heard_of) = (Arc::clone(&topologies.borrow_and_update()), Arc::clone(&heard.borrow_and_update()));
-            let newest = if heard_of.epoch > decided.epoch && !TOPOLOGY_GOES_BACK.is_planted() { heard_of } else { decided };
+            let (decided, heard_of) = (
+                Arc::clone(&topologies.borrow_and_update()),
+                Arc::clone(&heard.borrow_and_update()),
+            );
+            let newest = if heard_of.epoch > decided.epoch && !TOPOLOGY_GOES_BACK.is_planted() {
+                heard_of
+            } else {
+                decided
+            };
             match keeper.keep(&newest).await {
                 Ok(Some(adopted)) => self.act_on(&adopted).await,
                 Ok(None) => {}
@@ -154,21 +192,36 @@ impl Running {
         }
     }
 
-    /// Asks one node after the other whether it acts on a newer topology. The control group alone does not always tell: while this node was away, a
-    /// node that it has never heard of can have become the leader, and this node lets in only whom its topology names.
+    /// Asks one node after the other whether it acts on a newer topology. The control group alone
+    /// does not always tell: while this node was away, a node that it has never heard of can have
+    /// become the leader, and this node lets in only whom its topology names.
     async fn hear_of_topologies(self: Arc<Self>) {
         for turn in 0_usize.. {
             tokio::time::sleep(LOOK_EVERY).await;
             let topology = self.hub.topology();
-            let reached: Vec<NodeId> = topology.nodes.keys().copied().filter(|&node| self.transport.connected(node)).collect();
+            let reached: Vec<NodeId> = topology
+                .nodes
+                .keys()
+                .copied()
+                .filter(|&node| self.transport.connected(node))
+                .collect();
             if reached.is_empty() || TOPOLOGY_FROM_THE_LEADER_ALONE.is_planted() {
                 continue;
             }
             let question = tagged(Call::Topology, &wire::encode(&topology.epoch));
-            let Ok(answer) = self.transport.call(reached[turn % reached.len()], question, STATUS_TIMEOUT).await else { continue };
-            // Nothing newer is no answer. That this node is removed, only the control group tells it.
+            let Ok(answer) = self
+                .transport
+                .call(reached[turn % reached.len()], question, STATUS_TIMEOUT)
+                .await
+            else {
+                continue;
+            };
+            // Nothing newer is no answer. That this node is removed, only the control group tells
+            // it.
             let newer = wire::decode::<Topology>(&answer).ok();
-            let newer = newer.filter(|newer| newer.cluster == topology.cluster && newer.nodes.contains_key(&self.parts.node));
+            let newer = newer.filter(|newer| {
+                newer.cluster == topology.cluster && newer.nodes.contains_key(&self.parts.node)
+            });
             if let Some(newer) = newer {
                 self.heard.send_replace(Arc::new(newer));
             }
@@ -181,18 +234,27 @@ impl Running {
         self.acted.send_replace(Some(adopted.epoch));
     }
 
-    /// Proposes what shards report. Reports are repeated until the topology shows them, so those that wait are taken together.
+    /// Proposes what shards report. Reports are repeated until the topology shows them, so those
+    /// that wait are taken together.
     async fn propose_reports(self: Arc<Self>, mut reports: mpsc::UnboundedReceiver<Report>) {
         let mut waiting: Vec<Report> = Vec::new();
         while reports.recv_many(&mut waiting, 1024).await > 0 {
             let mut by_epoch: BTreeMap<(KeyspaceId, Epoch), BTreeSet<Partition>> = BTreeMap::new();
             for (keyspace, partitions) in waiting.drain(..) {
                 for (partition, epoch) in partitions {
-                    by_epoch.entry((keyspace, epoch)).or_default().insert(partition);
+                    by_epoch
+                        .entry((keyspace, epoch))
+                        .or_default()
+                        .insert(partition);
                 }
             }
             for ((keyspace, epoch), partitions) in by_epoch {
-                let command = Command::ReportMove { node: self.parts.node, keyspace, partitions: partitions.into_iter().collect(), epoch };
+                let command = Command::ReportMove {
+                    node: self.parts.node,
+                    keyspace,
+                    partitions: partitions.into_iter().collect(),
+                    epoch,
+                };
                 if let Err(error) = self.control.propose(command).await {
                     tracing::debug!(%error, "a report of a move was not taken; it will be repeated");
                 }
@@ -207,7 +269,11 @@ impl Running {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let topology = self.hub.topology();
-            for &node in topology.nodes.keys().filter(|&&node| node != self.parts.node) {
+            for &node in topology
+                .nodes
+                .keys()
+                .filter(|&&node| node != self.parts.node)
+            {
                 if let Some(rtt) = self.transport.rtt(node) {
                     self.hub.tell_shards(Sight::RoundTrip { node, rtt }).await;
                 }
@@ -229,7 +295,10 @@ impl Running {
             let now_full = room == Room::Little;
             if now_full != full {
                 full = now_full;
-                tracing::warn!(full, "the free space of the data directory crossed its bound");
+                tracing::warn!(
+                    full,
+                    "the free space of the data directory crossed its bound"
+                );
                 self.hub.tell_shards(Sight::DiskFull(full)).await;
             }
             if summarised.elapsed() >= SUMMARISE_EVERY {
@@ -242,9 +311,22 @@ impl Running {
     /// Asks every node for its figures, all at once.
     async fn ask_all(&self, topology: &Topology) -> Answers {
         let mut asked = JoinSet::new();
-        for &node in topology.nodes.keys().filter(|&&node| node != self.parts.node) {
-            let call = self.transport.call(node, tagged(Call::Summaries, &[]), STATUS_TIMEOUT);
-            asked.spawn(async move { (node, call.await.ok().and_then(|answer| wire::decode::<Vec<ReplicaSummary>>(&answer).ok())) });
+        for &node in topology
+            .nodes
+            .keys()
+            .filter(|&&node| node != self.parts.node)
+        {
+            let call = self
+                .transport
+                .call(node, tagged(Call::Summaries, &[]), STATUS_TIMEOUT);
+            asked.spawn(async move {
+                (
+                    node,
+                    call.await
+                        .ok()
+                        .and_then(|answer| wire::decode::<Vec<ReplicaSummary>>(&answer).ok()),
+                )
+            });
         }
         let mut answers = Answers::from([(self.parts.node, Some(self.hub.summaries().await))]);
         while let Some(answer) = asked.join_next().await {
@@ -257,10 +339,16 @@ impl Running {
     pub(super) async fn status(&self) -> String {
         let topology = self.hub.topology();
         let answers = self.ask_all(&topology).await;
-        let findings = status::draw(&topology, self.control.group().leader(), &answers, &self.hub.unreachable.load());
+        let findings = status::draw(
+            &topology,
+            self.control.group().leader(),
+            &answers,
+            &self.hub.unreachable.load(),
+        );
         let findings = findings.with_clocks(&topology, &self.hub.clocks.load());
         self.hub.meter.mismatches(findings.mismatches);
-        serde_json::to_string(&findings.status).expect("invariant: the document is a tree of texts and numbers")
+        serde_json::to_string(&findings.status)
+            .expect("invariant: the document is a tree of texts and numbers")
     }
 
     /// Waits until the node must stop, and says why.
@@ -276,17 +364,28 @@ impl Running {
         }
     }
 
-    /// Waits until the node acts on a topology that it is in and that is as new as what its own control group has read back; on one that was kept
-    /// it goes on if that takes long.
+    /// Waits until the node acts on a topology that it is in and that is as new as what its own
+    /// control group has read back; on one that was kept it goes on if that takes long.
     pub(super) async fn in_topology(&self) {
         let mut acted = self.acted.subscribe();
         // The senders live as long as this and the group.
-        drop(acted.wait_for(|acted| acted.is_some() && self.knows_itself()).await);
+        drop(
+            acted
+                .wait_for(|acted| acted.is_some() && self.knows_itself())
+                .await,
+        );
         let caught_up = async {
             let mut topologies = self.control.topology();
-            let known = topologies.wait_for(|topology| topology.nodes.contains_key(&self.parts.node)).await.map(|topology| topology.epoch);
+            let known = topologies
+                .wait_for(|topology| topology.nodes.contains_key(&self.parts.node))
+                .await
+                .map(|topology| topology.epoch);
             if let Ok(epoch) = known {
-                drop(acted.wait_for(|acted| acted.is_some_and(|acted| acted >= epoch)).await);
+                drop(
+                    acted
+                        .wait_for(|acted| acted.is_some_and(|acted| acted >= epoch))
+                        .await,
+                );
             }
         };
         drop(tokio::time::timeout(CATCH_UP, caught_up).await);
@@ -296,7 +395,9 @@ impl Running {
     pub(super) async fn acts_on(&self, wanted: impl Fn(&Topology) -> bool) {
         let mut acted = self.acted.subscribe();
         // The sender lives as long as this.
-        drop(tokio::time::timeout(CATCH_UP, acted.wait_for(|_| wanted(&self.hub.topology()))).await);
+        drop(
+            tokio::time::timeout(CATCH_UP, acted.wait_for(|_| wanted(&self.hub.topology()))).await,
+        );
     }
 
     /// Whether the node acts on a topology that it is in.
@@ -308,7 +409,8 @@ impl Running {
         self.hub.topology().nodes.contains_key(&self.parts.node)
     }
 
-    /// Waits until the failure detector has found the others, within [`MEET_ALL`] and [`MEET_MAJORITY`], and says whom it has not.
+    /// Waits until the failure detector has found the others, within [`MEET_ALL`] and
+    /// [`MEET_MAJORITY`], and says whom it has not.
     pub(super) async fn meet_others(&self) {
         let begun = tokio::time::Instant::now();
         loop {
@@ -317,14 +419,24 @@ impl Running {
             if met >= others {
                 return;
             }
-            let bound = if 2 * met >= others { MEET_ALL } else { MEET_MAJORITY };
+            let bound = if 2 * met >= others {
+                MEET_ALL
+            } else {
+                MEET_MAJORITY
+            };
             if begun.elapsed() >= bound {
                 break;
             }
             tokio::time::sleep(MEET_POLL).await;
         }
         let topology = self.hub.topology();
-        let missing: Vec<String> = self.hub.unreachable.load().iter().map(|node| name_of(*node, &topology)).collect();
+        let missing: Vec<String> = self
+            .hub
+            .unreachable
+            .load()
+            .iter()
+            .map(|node| name_of(*node, &topology))
+            .collect();
         tracing::warn!(
             missing = missing.join(", "),
             "this node serves, and does not reach all others: is their address still the one they had?"
@@ -345,7 +457,11 @@ impl Running {
 
 /// Whom to connect with, and where.
 fn peers(topology: &Topology) -> BTreeMap<NodeId, SocketAddr> {
-    topology.nodes.iter().map(|(&node, info)| (node, info.quic)).collect()
+    topology
+        .nodes
+        .iter()
+        .map(|(&node, info)| (node, info.quic))
+        .collect()
 }
 
 #[cfg(test)]
@@ -355,7 +471,11 @@ mod tests {
     #[test]
     fn a_disk_with_little_room_takes_removals_and_one_without_ends_the_node() {
         let megabyte = 1 << 20;
-        assert_eq!(Room::of(None), Room::Enough, "a disk of which nothing is known");
+        assert_eq!(
+            Room::of(None),
+            Room::Enough,
+            "a disk of which nothing is known"
+        );
         assert_eq!(Room::of(Some(300 * megabyte)), Room::Enough);
         assert_eq!(Room::of(Some(100 * megabyte)), Room::Little);
         assert_eq!(Room::of(Some(megabyte)), Room::None);

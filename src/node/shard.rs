@@ -1,4 +1,5 @@
-//! One core's driver: takes what waits, lets the core handle it, makes it durable, and only then lets anybody know.
+//! One core's driver: takes what waits, lets the core handle it, makes it durable, and only then
+//! lets anybody know.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,15 +26,18 @@ use super::watched::{Queues, Watched};
 use crate::planted::{ACK_BEFORE_COMMIT, PANIC_UNNOTICED};
 use crate::store::Lives;
 
-/// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small enough that none waits long.
+/// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small
+/// enough that none waits long.
 const BATCH_MAX: usize = 512;
 /// Bytes of works handled in one wake-up at most, but for one.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Entries for which the lists of a turn keep their memory until the next. Guess: a few for each work of a batch.
+/// Entries for which the lists of a turn keep their memory until the next. Guess: a few for each
+/// work of a batch.
 const KEPT_MAX: usize = 2 * 1024;
 /// How long requests under way may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
-/// A disk that has kept a batch for so long is what a request that timed out was waiting for. Guess: longer than a sync that is only busy.
+/// A disk that has kept a batch for so long is what a request that timed out was waiting for.
+/// Guess: longer than a sync that is only busy.
 const DISK_SLOW: Duration = Duration::from_millis(100);
 /// Works that may wait for a shard; beyond it requests are refused and messages dropped.
 pub(super) const INBOX_MAX: usize = 32 * 1024;
@@ -44,7 +48,12 @@ pub(super) enum Work {
     /// A client's request.
     Request(Box<Request>, Waiter),
     /// A client waits for its writes to spread.
-    Wait { receipts: Vec<Receipt>, replicas: u32, timeout: Duration, answer: oneshot::Sender<u32> },
+    Wait {
+        receipts: Vec<Receipt>,
+        replicas: u32,
+        timeout: Duration,
+        answer: oneshot::Sender<u32>,
+    },
     /// What another node says, and how many bytes it was.
     Messages(NodeId, Vec<Message>, usize),
     /// What the core owns from now on.
@@ -97,7 +106,14 @@ impl Lane {
     pub(super) fn new(bytes_max: usize) -> (Self, Inbox) {
         let (sender, receiver) = mpsc::channel(INBOX_MAX);
         let bytes = Arc::new(AtomicUsize::new(0));
-        (Self { sender, bytes: Arc::clone(&bytes), bytes_max }, Inbox { receiver, bytes })
+        (
+            Self {
+                sender,
+                bytes: Arc::clone(&bytes),
+                bytes_max,
+            },
+            Inbox { receiver, bytes },
+        )
     }
 
     /// Puts `work` in line; gives it back when the line is too long or the shard is gone.
@@ -112,7 +128,8 @@ impl Lane {
         })
     }
 
-    /// Puts `work` in line, waiting for room: for what must not be lost. `false`: the shard is gone.
+    /// Puts `work` in line, waiting for room: for what must not be lost. `false`: the shard is
+    /// gone.
     pub(super) async fn push_surely(&self, work: Work) -> bool {
         self.sender.send(work).await.is_ok()
     }
@@ -148,7 +165,8 @@ pub(super) struct Shard {
     timers_armed: u64,
     pub(super) commits: Commits,
     effects: Vec<Effect>,
-    /// Messages of the turn, by whom they are for. Empty between turns; its lists keep their memory, as `effects` does.
+    /// Messages of the turn, by whom they are for. Empty between turns; its lists keep their
+    /// memory, as `effects` does.
     sends: BTreeMap<(NodeId, Purpose), Vec<Message>>,
     /// Inputs that the driver itself owes the core.
     owed: Vec<Input>,
@@ -179,7 +197,8 @@ impl Shard {
         }
     }
 
-    /// Works until the node drops the lane, or the disk fails. Without it nobody would answer for its partitions: if it panics, the node ends.
+    /// Works until the node drops the lane, or the disk fails. Without it nobody would answer for
+    /// its partitions: if it panics, the node ends.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let _watch = Watch(self.around.failure.clone());
         let mut works = Vec::with_capacity(BATCH_MAX);
@@ -215,9 +234,12 @@ impl Shard {
         }
     }
 
-    /// Whether a stop was asked for and nobody waits any more, or the grace is over. Then says so, behind every release before.
+    /// Whether a stop was asked for and nobody waits any more, or the grace is over. Then says so,
+    /// behind every release before.
     fn ended(&mut self) -> bool {
-        let Some((deadline, done)) = self.stopping.take() else { return false };
+        let Some((deadline, done)) = self.stopping.take() else {
+            return false;
+        };
         if self.waiters.len() > 0 && Instant::now() < deadline {
             self.stopping = Some((deadline, done));
             return false;
@@ -228,13 +250,19 @@ impl Shard {
         true
     }
 
-    /// Handles timers that are due, what the driver owes, and works up to the bound in bytes. Whether works are left.
+    /// Handles timers that are due, what the driver owes, and works up to the bound in bytes.
+    /// Whether works are left.
     fn turn(&mut self, works: &mut impl Iterator<Item = Work>, queued: &AtomicUsize) -> bool {
         let now = self.around.clock.now();
         let instant = Instant::now();
-        while let Some(entry) = self.timers.first_entry().filter(|entry| entry.key().0 <= instant) {
+        while let Some(entry) = self
+            .timers
+            .first_entry()
+            .filter(|entry| entry.key().0 <= instant)
+        {
             let timer = entry.remove();
-            self.dynamo.handle(now, Input::Timer(timer), &mut self.effects);
+            self.dynamo
+                .handle(now, Input::Timer(timer), &mut self.effects);
             if timer == Timer::AntiEntropy {
                 self.show_tick();
             }
@@ -257,16 +285,42 @@ impl Shard {
 
     fn work(&mut self, now: Now, work: Work) {
         match work {
-            Work::Request(_, waiter) if self.stopping.is_some() => drop(waiter.reply.send(Err(RequestError::Stopping))),
-            // While the disk stands, what would have to wait for it is not begun: what others ask is lost, as the network may do.
-            Work::Request(_, waiter) if self.commits.too_much() => drop(waiter.reply.send(Err(RequestError::Overloaded))),
+            Work::Request(_, waiter) if self.stopping.is_some() => {
+                drop(waiter.reply.send(Err(RequestError::Stopping)))
+            }
+            // While the disk stands, what would have to wait for it is not begun: what others ask
+            // is lost, as the network may do.
+            Work::Request(_, waiter) if self.commits.too_much() => {
+                drop(waiter.reply.send(Err(RequestError::Overloaded)))
+            }
             Work::Request(request, waiter) => {
                 let ticket = self.waiters.put(Waiting::Request(waiter));
-                self.dynamo.handle(now, Input::Request { ticket, request: *request }, &mut self.effects);
+                self.dynamo.handle(
+                    now,
+                    Input::Request {
+                        ticket,
+                        request: *request,
+                    },
+                    &mut self.effects,
+                );
             }
-            Work::Wait { receipts, replicas, timeout, answer } => {
+            Work::Wait {
+                receipts,
+                replicas,
+                timeout,
+                answer,
+            } => {
                 let ticket = self.waiters.put(Waiting::Wait(answer));
-                self.dynamo.handle(now, Input::Wait { ticket, receipts, replicas, timeout }, &mut self.effects);
+                self.dynamo.handle(
+                    now,
+                    Input::Wait {
+                        ticket,
+                        receipts,
+                        replicas,
+                        timeout,
+                    },
+                    &mut self.effects,
+                );
             }
             Work::Messages(from, messages, _) => {
                 let answers_only = self.commits.too_much();
@@ -275,24 +329,31 @@ impl Shard {
                         self.around.outbox.meter.shed();
                         continue;
                     }
-                    self.dynamo.handle(now, Input::Message { from, message }, &mut self.effects);
+                    self.dynamo
+                        .handle(now, Input::Message { from, message }, &mut self.effects);
                 }
             }
             Work::Topology(adopted) => {
                 self.show_topology(adopted.epoch);
-                self.dynamo.handle(now, Input::Topology(adopted.share()), &mut self.effects);
+                self.dynamo
+                    .handle(now, Input::Topology(adopted.share()), &mut self.effects);
             }
             Work::Sight(sight) => self.dynamo.handle(now, sight.into(), &mut self.effects),
             Work::Summaries(answer) => {
                 let (summaries, counters) = (self.dynamo.summaries(), self.dynamo.counters());
-                drop(answer.send(Figures { summaries, counters, clocks: self.dynamo.clock_offsets(now) }));
+                drop(answer.send(Figures {
+                    summaries,
+                    counters,
+                    clocks: self.dynamo.clock_offsets(now),
+                }));
             }
             Work::Stop(done) => self.stopping = Some((Instant::now() + GRACE, done)),
         }
     }
 
-    /// Makes what the turn changed visible, and releases the turn's effects once it is durable. A turn that changed nothing is released at
-    /// once, unless an earlier one of this shard is not: it may have shown that one's changes.
+    /// Makes what the turn changed visible, and releases the turn's effects once it is durable. A
+    /// turn that changed nothing is released at once, unless an earlier one of this shard is not:
+    /// it may have shown that one's changes.
     fn commit(&mut self) -> Result<(), StoreError> {
         let changes = self.dynamo.drain();
         let (release, failed) = self.sort_effects();
@@ -317,7 +378,8 @@ impl Shard {
         let released = self.commits.hand_over(release.bytes());
         let outbox = self.around.outbox.clone();
         self.around.commit.commit(Box::new(move |result| {
-            // What was shown and is not durable stays uncommitted for ever: until the node ends, no later turn may tell of it either.
+            // What was shown and is not durable stays uncommitted for ever: until the node ends, no
+            // later turn may tell of it either.
             if result.is_ok() {
                 outbox.release(release);
                 released.fetch_add(1, Ordering::AcqRel);
@@ -326,32 +388,44 @@ impl Shard {
         Ok(())
     }
 
-    /// What a client is told of a request that got too few answers in time, while this node's own disk has not taken what it was given: then
-    /// nobody else was even asked, and none of them is to blame.
+    /// What a client is told of a request that got too few answers in time, while this node's own
+    /// disk has not taken what it was given: then nobody else was even asked, and none of them is
+    /// to blame.
     fn blame(&mut self, result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
         let lag = self.commits.lag().filter(|lag| *lag >= DISK_SLOW);
         match (result, lag) {
-            (Err(error @ (RequestError::TimedOut { .. } | RequestError::ClockUnconfirmed)), Some(lag)) => {
-                Err(RequestError::DiskSlow { millis: lag.as_millis() as u64, may_be_applied: error.may_be_applied() })
-            }
+            (
+                Err(error @ (RequestError::TimedOut { .. } | RequestError::ClockUnconfirmed)),
+                Some(lag),
+            ) => Err(RequestError::DiskSlow {
+                millis: lag.as_millis() as u64,
+                may_be_applied: error.may_be_applied(),
+            }),
             (result, _) => result,
         }
     }
 
-    /// Sorts the turn's effects by who gets them; apart, failures that tell nothing of any change and need not wait for the disk. Timers are
-    /// armed here: nobody outside can see them.
+    /// Sorts the turn's effects by who gets them; apart, failures that tell nothing of any change
+    /// and need not wait for the disk. Timers are armed here: nobody outside can see them.
     fn sort_effects(&mut self) -> (Release, Release) {
         let (mut release, mut failed) = (Release::default(), Release::default());
         let mut effects = std::mem::take(&mut self.effects);
         for effect in effects.drain(..) {
             match effect {
                 Effect::Send { to, message } => {
-                    self.sends.entry((to, message.purpose())).or_default().push(message);
+                    self.sends
+                        .entry((to, message.purpose()))
+                        .or_default()
+                        .push(message);
                 }
                 Effect::Reply { ticket, result } => {
                     if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
                         let result = self.blame(result);
-                        let to = if result.as_ref().is_err_and(tells_no_change) { &mut failed } else { &mut release };
+                        let to = if result.as_ref().is_err_and(tells_no_change) {
+                            &mut failed
+                        } else {
+                            &mut release
+                        };
                         to.replies.push((waiter, result));
                     }
                 }
@@ -362,10 +436,14 @@ impl Shard {
                 }
                 Effect::Arm { after, timer } => {
                     self.timers_armed += 1;
-                    self.timers.insert((Instant::now() + after, self.timers_armed), timer);
+                    self.timers
+                        .insert((Instant::now() + after, self.timers_armed), timer);
                 }
                 Effect::ClockOff { node, offset_ms } => say_clock(node, offset_ms),
-                Effect::Report { keyspace, partitions } => release.reports.push((keyspace, partitions)),
+                Effect::Report {
+                    keyspace,
+                    partitions,
+                } => release.reports.push((keyspace, partitions)),
                 Effect::NewLife => match self.around.lives.next() {
                     Ok(incarnation) => self.owed.push(Input::Incarnation(incarnation)),
                     Err(error) => self.around.fail(error),
@@ -386,7 +464,12 @@ impl Shard {
             messages.shrink_to(KEPT_MAX);
             spoken
         });
-        self.owed.extend(release.unsent.drain(..).map(|(from, message)| Input::Message { from, message }));
+        self.owed.extend(
+            release
+                .unsent
+                .drain(..)
+                .map(|(from, message)| Input::Message { from, message }),
+        );
         (release, failed)
     }
 }
@@ -439,7 +522,10 @@ pub(super) struct Slots<T> {
 
 impl<T> Default for Slots<T> {
     fn default() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 }
 

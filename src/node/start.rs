@@ -1,4 +1,5 @@
-//! A real node: on its own threads, its own disk and its own socket. Many of them live in one process without knowing each other.
+//! A real node: on its own threads, its own disk and its own socket. Many of them live in one
+//! process without knowing each other.
 
 use std::fmt;
 use std::io;
@@ -15,7 +16,8 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
 use quorate_gossip::quic::{
-    BindError, ClusterAuthority, IdentityError, JoinError, LinkShape, Profile, QuicConfig, QuicTransport, random_bytes,
+    BindError, ClusterAuthority, IdentityError, JoinError, LinkShape, Profile, QuicConfig,
+    QuicTransport, random_bytes,
 };
 use quorate_gossip::token::TokenError;
 use quorate_gossip::wire::WireError;
@@ -47,7 +49,8 @@ pub struct Options {
     pub shape: Option<Arc<LinkShape>>,
     /// What network the nodes are on.
     pub profile: Profile,
-    /// Whether round trips are those of a continent or more: elections and failure detection then take longer. Alike on all nodes.
+    /// Whether round trips are those of a continent or more: elections and failure detection then
+    /// take longer. Alike on all nodes.
     pub wide_area: bool,
     /// How many shards; `None`: one less than the machine has processors, from 1 to 4.
     pub cores: Option<u8>,
@@ -55,14 +58,16 @@ pub struct Options {
     pub data: Config,
 }
 
-/// A node that did not start. Unless the variant says otherwise it has left nothing behind that would stop a second try.
+/// A node that did not start. Unless the variant says otherwise it has left nothing behind that
+/// would stop a second try.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
-    /// The data was written by a version of the program that writes it in another form. Nothing of it was read or changed.
+    /// The data was written by a version of the program that writes it in another form. Nothing of
+    /// it was read or changed.
     #[error(
         "the data is in form {}, this program reads form {supported}: start the version that wrote it, or let the node join anew with an empty directory",
         .found.map_or_else(|| "0 (unnumbered)".to_owned(), |found| found.to_string())
@@ -74,7 +79,9 @@ pub enum StartError {
         supported: u16,
     },
     /// The configuration means another node, or another place, than the data directory.
-    #[error("the data directory belongs to a node whose {what} is {kept}; the configuration says {configured}")]
+    #[error(
+        "the data directory belongs to a node whose {what} is {kept}; the configuration says {configured}"
+    )]
     Misplaced {
         /// What differs.
         what: &'static str,
@@ -110,7 +117,8 @@ pub enum StartError {
     /// The control group did not start.
     #[error(transparent)]
     Control(#[from] OpenError),
-    /// The cluster was not founded. A data directory that was empty must be emptied before the next try.
+    /// The cluster was not founded. A data directory that was empty must be emptied before the next
+    /// try.
     #[error("the cluster could not be founded")]
     Found(#[from] FoundError),
     /// The operating system gives no thread or runtime.
@@ -145,7 +153,10 @@ pub struct Node {
 
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Node").field("node", &self.doors.node()).field("quic", &self.quic).finish_non_exhaustive()
+        f.debug_struct("Node")
+            .field("node", &self.doors.node())
+            .field("quic", &self.quic)
+            .finish_non_exhaustive()
     }
 }
 
@@ -169,23 +180,43 @@ struct Launched {
 }
 
 impl Node {
-    /// Starts a node and waits until it can serve: it founds a cluster, joins one, or goes on as the node its directory says.
+    /// Starts a node and waits until it can serve: it founds a cluster, joins one, or goes on as
+    /// the node its directory says.
     ///
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: NodeConfig, options: Options) -> Result<Self, StartError> {
         let (up_sender, up) = oneshot::channel();
         let (order, ordered) = oneshot::channel();
-        let runtime = Builder::new_current_thread().enable_all().build().map_err(StartError::Threads)?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Threads)?;
         let handle = runtime.handle().clone();
         let body = move || {
             let result = runtime.block_on(live(config, options, up_sender, ordered));
             runtime.shutdown_background();
             result
         };
-        let thread = std::thread::Builder::new().name("node".to_owned()).spawn(body).map_err(StartError::Threads)?;
-        let Up { doors, quic, cluster, join_token } = up.await.map_err(|_ended| StartError::Ended)??;
-        Ok(Self { doors, quic, cluster, join_token, runtime: handle, order: Some(order), thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("node".to_owned())
+            .spawn(body)
+            .map_err(StartError::Threads)?;
+        let Up {
+            doors,
+            quic,
+            cluster,
+            join_token,
+        } = up.await.map_err(|_ended| StartError::Ended)??;
+        Ok(Self {
+            doors,
+            quic,
+            cluster,
+            join_token,
+            runtime: handle,
+            order: Some(order),
+            thread: Some(thread),
+        })
     }
 
     /// Where other nodes reach it; with the port that was chosen.
@@ -213,12 +244,14 @@ impl Node {
         Arc::clone(&self.doors) as Arc<dyn Admin>
     }
 
-    /// The runtime of the node's own thread, for its faces: what they spawn there ends with the node.
+    /// The runtime of the node's own thread, for its faces: what they spawn there ends with the
+    /// node.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// Waits until the node stops by itself, which it does only when its disk has failed, and says why.
+    /// Waits until the node stops by itself, which it does only when its disk has failed, and says
+    /// why.
     pub async fn failed(&self) -> Arc<StoreError> {
         self.doors.running.failed().await
     }
@@ -231,7 +264,8 @@ impl Node {
         self.end(Order::Stop).await
     }
 
-    /// Ends as if the process had been killed: nothing is finished, nothing is flushed that was not promised.
+    /// Ends as if the process had been killed: nothing is finished, nothing is flushed that was not
+    /// promised.
     pub async fn crash(mut self) {
         // A crash has nothing to say.
         drop(self.end(Order::Crash).await);
@@ -242,7 +276,9 @@ impl Node {
             // The thread has ended by itself if it does not listen; its result tells why.
             drop(sender.send(order));
         }
-        let Some(thread) = self.thread.take() else { return Ok(()) };
+        let Some(thread) = self.thread.take() else {
+            return Ok(());
+        };
         let joined = tokio::task::spawn_blocking(move || thread.join()).await;
         match joined {
             Ok(Ok(result)) => result,
@@ -266,7 +302,14 @@ async fn live(
             return Ok(());
         }
     };
-    let Launched { up: handed, started, transport, disk, shards, alive } = launched;
+    let Launched {
+        up: handed,
+        started,
+        transport,
+        disk,
+        shards,
+        alive,
+    } = launched;
     let Started { running, tasks, .. } = started;
     if up.send(Ok(handed)).is_err() {
         return Ok(());
@@ -303,7 +346,10 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
         datacenter: config.datacenter.as_str().into(),
         restarted: origin.restarted,
         cores: options.cores.unwrap_or_else(default_cores),
-        config: Config { persist: disk.dir.is_some(), ..options.data },
+        config: Config {
+            persist: disk.dir.is_some(),
+            ..options.data
+        },
         clock: Arc::clone(&clock),
         store: Arc::clone(&disk.store),
         commit: Arc::clone(&disk.commit) as _,
@@ -313,11 +359,23 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
     };
     let setting = Setting {
         consensus: consensus(node, seed, options.wide_area),
-        gossip: if options.wide_area { membership::Config::wan() } else { membership::Config::lan() },
-        gauge: Arc::new(Gauge { dir: disk.dir.clone(), commit: Arc::clone(&disk.commit) }),
+        gossip: if options.wide_area {
+            membership::Config::wan()
+        } else {
+            membership::Config::lan()
+        },
+        gauge: Arc::new(Gauge {
+            dir: disk.dir.clone(),
+            commit: Arc::clone(&disk.commit),
+        }),
         partitions: config.partitions,
     };
-    let listen = QuicConfig { listen: origin.listen, identity: origin.identity.clone(), shape: options.shape, profile: options.profile };
+    let listen = QuicConfig {
+        listen: origin.listen,
+        identity: origin.identity.clone(),
+        shape: options.shape,
+        profile: options.profile,
+    };
     let mut bound = None;
     let mut begun = Begun::new(parts, setting, |inbound| {
         let transport = QuicTransport::bind(listen, inbound)?;
@@ -338,39 +396,71 @@ async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, Start
     tokio::spawn(announce(Arc::clone(&started.running), quic));
     started.running.meet_others().await;
     let up = hand_out(&started, quic);
-    Ok(Launched { up, started, transport, disk, shards, alive })
+    Ok(Launched {
+        up,
+        started,
+        transport,
+        disk,
+        shards,
+        alive,
+    })
 }
 
 fn hand_out(started: &Started, quic: SocketAddr) -> Up {
     let running = &started.running;
-    let authority = running.control.authority().and_then(|secret| ClusterAuthority::from_secret(&secret).ok());
+    let authority = running
+        .control
+        .authority()
+        .and_then(|secret| ClusterAuthority::from_secret(&secret).ok());
     let now = running.parts.clock.now().unix_millis;
     let token = authority.and_then(|authority| running.control.token(authority.fingerprint(), now));
     let cluster = running.hub.topology().cluster;
-    Up { doors: started.doors(), quic, cluster, join_token: token.map(|token| token.to_string()) }
+    Up {
+        doors: started.doors(),
+        quic,
+        cluster,
+        join_token: token.map(|token| token.to_string()),
+    }
 }
 
 /// Tells the cluster where the node listens now, if it has another address on record.
 async fn announce(running: Arc<Running>, quic: SocketAddr) {
     let node = running.parts.node;
-    let known = || running.hub.topology().nodes.get(&node).map(|info| info.quic);
+    let known = || {
+        running
+            .hub
+            .topology()
+            .nodes
+            .get(&node)
+            .map(|info| info.quic)
+    };
     while known() != Some(quic) {
-        if let Err(error) = running.control.propose(Command::MoveNode { node, quic }).await {
+        if let Err(error) = running
+            .control
+            .propose(Command::MoveNode { node, quic })
+            .await
+        {
             tracing::debug!(%error, "the node's new address was not taken; it will be proposed again");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// Election timeouts must be several round trips, and a heartbeat longer than one: the group gives up an append that has not been answered
-/// within three quarters of a heartbeat, so that to a node farther away than that nothing would ever be replicated.
+/// Election timeouts must be several round trips, and a heartbeat longer than one: the group gives
+/// up an append that has not been answered within three quarters of a heartbeat, so that to a node
+/// farther away than that nothing would ever be replicated.
 fn consensus(node: NodeId, seed: u64, wide_area: bool) -> ConsensusConfig {
     let near = ConsensusConfig::new(node, seed);
     if !wide_area {
         return near;
     }
     let millis = Duration::from_millis;
-    ConsensusConfig { heartbeat: millis(600), election_min: millis(1800), election_max: millis(3600), ..near }
+    ConsensusConfig {
+        heartbeat: millis(600),
+        election_min: millis(1800),
+        election_max: millis(3600),
+        ..near
+    }
 }
 
 fn default_cores() -> u8 {
@@ -379,7 +469,10 @@ fn default_cores() -> u8 {
 }
 
 /// Gives every shard its own thread, until it ends by itself or `alive` is gone.
-fn spawn_shards(shards: Vec<ShardRun>, alive: &watch::Receiver<()>) -> Result<Vec<JoinHandle<()>>, StartError> {
+fn spawn_shards(
+    shards: Vec<ShardRun>,
+    alive: &watch::Receiver<()>,
+) -> Result<Vec<JoinHandle<()>>, StartError> {
     let spawn = |(core, shard): (usize, ShardRun)| {
         let runtime = Builder::new_current_thread().enable_time().build()?;
         let mut alive = alive.clone();
@@ -391,7 +484,14 @@ fn spawn_shards(shards: Vec<ShardRun>, alive: &watch::Receiver<()>) -> Result<Ve
                 }
             });
         };
-        std::thread::Builder::new().name(format!("shard-{core}")).spawn(body)
+        std::thread::Builder::new()
+            .name(format!("shard-{core}"))
+            .spawn(body)
     };
-    shards.into_iter().enumerate().map(spawn).collect::<io::Result<_>>().map_err(StartError::Threads)
+    shards
+        .into_iter()
+        .enumerate()
+        .map(spawn)
+        .collect::<io::Result<_>>()
+        .map_err(StartError::Threads)
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use quorate_control::topology::{Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology};
+use quorate_control::topology::{
+    Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+};
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
 
@@ -23,7 +25,11 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Adds by how many milliseconds the clock of each node is ahead, as far as that is known.
-    pub(super) fn with_clocks(mut self, topology: &Topology, clocks: &BTreeMap<NodeId, i64>) -> Self {
+    pub(super) fn with_clocks(
+        mut self,
+        topology: &Topology,
+        clocks: &BTreeMap<NodeId, i64>,
+    ) -> Self {
         for (status, node) in self.status.nodes.iter_mut().zip(topology.nodes.keys()) {
             status.clock_offset_ms = clocks.get(node).copied();
         }
@@ -44,13 +50,28 @@ struct Sum {
 
 type Figures<'a> = BTreeMap<(NodeId, KeyspaceId, Partition), &'a ReplicaSummary>;
 
-/// The cluster as it answered. `suspects` are nodes that answered but are held for unreachable by the failure detector.
-pub(super) fn draw(topology: &Topology, leader: Option<NodeId>, answers: &Answers, suspects: &[NodeId]) -> Findings {
+/// The cluster as it answered. `suspects` are nodes that answered but are held for unreachable by
+/// the failure detector.
+pub(super) fn draw(
+    topology: &Topology,
+    leader: Option<NodeId>,
+    answers: &Answers,
+    suspects: &[NodeId],
+) -> Findings {
     let figures: Figures<'_> = answers
         .iter()
-        .flat_map(|(&node, answer)| answer.iter().flatten().map(move |summary| ((node, summary.keyspace, summary.partition), summary)))
+        .flat_map(|(&node, answer)| {
+            answer
+                .iter()
+                .flatten()
+                .map(move |summary| ((node, summary.keyspace, summary.partition), summary))
+        })
         .collect();
-    let nodes: Vec<_> = topology.nodes.iter().map(|(&node, info)| node_status(node, info, answers, suspects)).collect();
+    let nodes: Vec<_> = topology
+        .nodes
+        .iter()
+        .map(|(&node, info)| node_status(node, info, answers, suspects))
+        .collect();
     let all_up = nodes.iter().all(|node| node.state != NodeState::Down);
     let mut keyspaces = Vec::new();
     let (mut settled, mut mismatches) = (true, 0);
@@ -72,7 +93,9 @@ pub(super) fn draw(topology: &Topology, leader: Option<NodeId>, answers: &Answer
     let status = Status {
         cluster: format!("{:032x}", topology.cluster.0),
         epoch: topology.epoch.0,
-        leader: leader.and_then(|leader| topology.nodes.get(&leader)).map(|info| info.name.to_string()),
+        leader: leader
+            .and_then(|leader| topology.nodes.get(&leader))
+            .map(|info| info.name.to_string()),
         nodes,
         keyspaces,
         converged: false,
@@ -82,7 +105,12 @@ pub(super) fn draw(topology: &Topology, leader: Option<NodeId>, answers: &Answer
     Findings { status, mismatches }
 }
 
-fn node_status(node: NodeId, info: &NodeInfo, answers: &Answers, suspects: &[NodeId]) -> NodeStatus {
+fn node_status(
+    node: NodeId,
+    info: &NodeInfo,
+    answers: &Answers,
+    suspects: &[NodeId],
+) -> NodeStatus {
     let state = match answers.get(&node) {
         Some(Some(_)) if suspects.contains(&node) => NodeState::Suspect,
         Some(Some(_)) => NodeState::Alive,
@@ -99,31 +127,63 @@ fn node_status(node: NodeId, info: &NodeInfo, answers: &Answers, suspects: &[Nod
 }
 
 fn replication(topology: &Topology, replication: &Replication) -> BTreeMap<String, u8> {
-    let count = |datacenter: &str| topology.nodes.values().filter(|info| &*info.datacenter == datacenter).count();
+    let count = |datacenter: &str| {
+        topology
+            .nodes
+            .values()
+            .filter(|info| &*info.datacenter == datacenter)
+            .count()
+    };
     let datacenters = topology.datacenters().into_iter();
-    datacenters.map(|datacenter| (datacenter.to_string(), replication.replicas_in(datacenter, count(datacenter)) as u8)).collect()
+    datacenters
+        .map(|datacenter| {
+            (
+                datacenter.to_string(),
+                replication.replicas_in(datacenter, count(datacenter)) as u8,
+            )
+        })
+        .collect()
 }
 
 fn sum(id: KeyspaceId, keyspace: &Keyspace, figures: &Figures<'_>) -> Sum {
-    let mut sum = Sum { rows: 0, recent: 0, residuals: 0, contexts_equal: true, digests_equal: true, settled: true, mismatches: 0 };
+    let mut sum = Sum {
+        rows: 0,
+        recent: 0,
+        residuals: 0,
+        contexts_equal: true,
+        digests_equal: true,
+        settled: true,
+        mismatches: 0,
+    };
     for (partition, placement) in keyspace.partitions() {
-        sum.add(placement, |node| figures.get(&(node, id, partition)).copied());
+        sum.add(placement, |node| {
+            figures.get(&(node, id, partition)).copied()
+        });
     }
     sum
 }
 
 impl Sum {
-    fn add<'a>(&mut self, placement: &Placement, figures: impl Fn(NodeId) -> Option<&'a ReplicaSummary>) {
-        let replicas: Vec<Option<&ReplicaSummary>> = placement.holders().into_iter().map(figures).collect();
+    fn add<'a>(
+        &mut self,
+        placement: &Placement,
+        figures: impl Fn(NodeId) -> Option<&'a ReplicaSummary>,
+    ) {
+        let replicas: Vec<Option<&ReplicaSummary>> =
+            placement.holders().into_iter().map(figures).collect();
         let known = || replicas.iter().copied().flatten();
         let complete = !replicas.is_empty() && replicas.iter().all(Option::is_some);
         let first = known().next();
-        let contexts_equal = complete && known().all(|figures| Some(figures.context) == first.map(|first| first.context));
-        let digests_equal = complete && known().all(|figures| Some(figures.digest) == first.map(|first| first.digest));
+        let contexts_equal = complete
+            && known().all(|figures| Some(figures.context) == first.map(|first| first.context));
+        let digests_equal = complete
+            && known().all(|figures| Some(figures.digest) == first.map(|first| first.digest));
         self.rows += known().map(|figures| figures.rows).max().unwrap_or(0);
         self.recent += known().map(|figures| figures.recent).sum::<u64>();
         self.residuals += known().map(|figures| figures.residuals).sum::<u64>();
-        self.mismatches += usize::from(contexts_equal && !digests_equal && known().all(|figures| figures.residuals == 0));
+        self.mismatches += usize::from(
+            contexts_equal && !digests_equal && known().all(|figures| figures.residuals == 0),
+        );
         self.contexts_equal &= contexts_equal;
         self.digests_equal &= digests_equal;
         self.settled &= placement.transition.is_none() && known().all(|figures| !figures.filling);

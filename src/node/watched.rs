@@ -13,10 +13,12 @@ use super::shard::{Inbox, Shard};
 /// How much may wait in the driver of a shard, in bytes. Real nodes take the defaults.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Queues {
-    /// Once so much waits for a shard, further messages are dropped, as the network may do, and further requests refused. What comes before may
-    /// itself be longer, or a long message would never arrive.
+    /// Once so much waits for a shard, further messages are dropped, as the network may do, and
+    /// further requests refused. What comes before may itself be longer, or a long message would
+    /// never arrive.
     pub inbox_bytes_max: usize,
-    /// Once so much of a shard waits for the disk, nothing more is begun. Default: seconds of a busy network (guess).
+    /// Once so much of a shard waits for the disk, nothing more is begun. Default: seconds of a
+    /// busy network (guess).
     pub unsynced_bytes_max: usize,
     /// The longest message that is sent to another node.
     pub message_bytes_max: usize,
@@ -25,7 +27,11 @@ pub struct Queues {
 impl Default for Queues {
     fn default() -> Self {
         let bytes = 64 * 1024 * 1024;
-        Self { inbox_bytes_max: bytes, unsynced_bytes_max: bytes, message_bytes_max: wire::MESSAGE_BYTES_MAX }
+        Self {
+            inbox_bytes_max: bytes,
+            unsynced_bytes_max: bytes,
+            message_bytes_max: wire::MESSAGE_BYTES_MAX,
+        }
     }
 }
 
@@ -61,14 +67,28 @@ impl Shard {
 
     /// All else is after each turn.
     pub(super) fn show_turn(&mut self, inbox: &Inbox) {
-        let Some((core, onlooker)) = &self.around.watched else { return };
+        let Some((core, onlooker)) = &self.around.watched else {
+            return;
+        };
         let mut kept = self.dynamo.kept(false);
-        let unread = if inbox.receiver.is_empty() { inbox.bytes.load(Ordering::Relaxed) } else { 0 };
+        let unread = if inbox.receiver.is_empty() {
+            inbox.bytes.load(Ordering::Relaxed)
+        } else {
+            0
+        };
         kept.extend([
-            Kept::passing("clients that wait for their answer", self.waiters.len(), self.dynamo.asked()),
+            Kept::passing(
+                "clients that wait for their answer",
+                self.waiters.len(),
+                self.dynamo.asked(),
+            ),
             Kept::lasting("timers", self.timers.len(), TIMERS_MAX),
             Kept::lasting("bytes of an empty inbox", unread, 0),
-            Kept::passing("bytes that wait for the disk", self.commits.bytes_before_last(), self.around.queues.unsynced_bytes_max),
+            Kept::passing(
+                "bytes that wait for the disk",
+                self.commits.bytes_before_last(),
+                self.around.queues.unsynced_bytes_max,
+            ),
         ]);
         onlooker.keeps(*core, &kept);
     }

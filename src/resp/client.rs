@@ -1,7 +1,8 @@
 //! A small client of the Redis face, for the command line, the bench and the demo.
 //!
-//! It speaks RESP2, pipelines, and never has more than one thing to say about a reply: a server's error is a value
-//! ([`Value::Error`]) inside a pipeline and an [`ClientError::Refused`] for a single command.
+//! It speaks RESP2, pipelines, and never has more than one thing to say about a reply: a server's
+//! error is a value ([`Value::Error`]) inside a pipeline and an [`ClientError::Refused`] for a
+//! single command.
 
 mod decode;
 
@@ -63,7 +64,8 @@ impl Refusal {
         self.text.split(' ').next().unwrap_or_default()
     }
 
-    /// Whether the server says that it does not know the outcome of a change, be it of one key among many.
+    /// Whether the server says that it does not know the outcome of a change, be it of one key
+    /// among many.
     pub fn may_have_been_applied(&self) -> bool {
         self.text.contains("may have been applied")
     }
@@ -76,7 +78,8 @@ pub enum ClientError {
     /// The server understood and refused; the connection goes on.
     #[error("{0}")]
     Refused(Refusal),
-    /// The connection could not be made or is lost; a write that was under way may have been applied.
+    /// The connection could not be made or is lost; a write that was under way may have been
+    /// applied.
     #[error("connection: {0}")]
     Io(#[from] std::io::Error),
     /// The server closed the connection before it had answered; a write may have been applied.
@@ -100,13 +103,18 @@ pub struct Options {
     pub user: Option<String>,
     /// The password for `AUTH`.
     pub password: Option<String>,
-    /// How long to wait for the connection and for each flush or reply. It must be longer than the requests' own timeout.
+    /// How long to wait for the connection and for each flush or reply. It must be longer than the
+    /// requests' own timeout.
     pub timeout: Duration,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { user: None, password: None, timeout: Duration::from_secs(10) }
+        Self {
+            user: None,
+            password: None,
+            timeout: Duration::from_secs(10),
+        }
     }
 }
 
@@ -124,17 +132,34 @@ impl Client {
     /// Connects, and authenticates if `options` names a user or a password.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] for a wrong password, else what kept the connection from being made.
-    pub async fn connect(address: impl ToSocketAddrs, options: Options) -> Result<Self, ClientError> {
+    /// [`ClientError::Refused`] for a wrong password, else what kept the connection from being
+    /// made.
+    pub async fn connect(
+        address: impl ToSocketAddrs,
+        options: Options,
+    ) -> Result<Self, ClientError> {
         let waited = options.timeout;
-        let stream = timeout(waited, TcpStream::connect(address)).await.map_err(|_elapsed| ClientError::TimedOut { waited })??;
+        let stream = timeout(waited, TcpStream::connect(address))
+            .await
+            .map_err(|_elapsed| ClientError::TimedOut { waited })??;
         stream.set_nodelay(true)?;
-        let mut client =
-            Self { stream, output: BytesMut::new(), input: BytesMut::new(), decoder: Decoder::default(), timeout: options.timeout };
+        let mut client = Self {
+            stream,
+            output: BytesMut::new(),
+            input: BytesMut::new(),
+            decoder: Decoder::default(),
+            timeout: options.timeout,
+        };
         let password = options.password.unwrap_or_default();
         match options.user {
-            Some(user) => client.command(&[b"AUTH", user.as_bytes(), password.as_bytes()]).await.map(drop)?,
-            None if !password.is_empty() => client.command(&[b"AUTH", password.as_bytes()]).await.map(drop)?,
+            Some(user) => client
+                .command(&[b"AUTH", user.as_bytes(), password.as_bytes()])
+                .await
+                .map(drop)?,
+            None if !password.is_empty() => client
+                .command(&[b"AUTH", password.as_bytes()])
+                .await
+                .map(drop)?,
             None => {}
         }
         Ok(client)
@@ -153,7 +178,8 @@ impl Client {
         }
     }
 
-    /// Sends all commands at once and gives their replies in the same order; refusals are [`Value::Error`].
+    /// Sends all commands at once and gives their replies in the same order; refusals are
+    /// [`Value::Error`].
     ///
     /// Reads while it writes, so a pipeline of any length cannot lock both sides.
     ///
@@ -228,7 +254,9 @@ impl Client {
                 },
             }
         };
-        timeout(waited, step).await.map_err(|_elapsed| ClientError::TimedOut { waited })?
+        timeout(waited, step)
+            .await
+            .map_err(|_elapsed| ClientError::TimedOut { waited })?
     }
 }
 

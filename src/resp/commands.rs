@@ -46,13 +46,21 @@ fn integer(text: &[u8]) -> Result<i64, Refused> {
         [b'1'..=b'9', ..] => true,
         _ => false,
     };
-    let parsed = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok());
+    let parsed = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok());
     parsed.filter(|_| canonical).ok_or(Refused::NotAnInteger)
 }
 
 /// Refuses what `Spec::arity` cannot express.
 fn arity(holds: bool, name: &'static str) -> Result<(), Refused> {
-    if holds { Ok(()) } else { Err(Refused::Arity { name: name.to_owned() }) }
+    if holds {
+        Ok(())
+    } else {
+        Err(Refused::Arity {
+            name: name.to_owned(),
+        })
+    }
 }
 
 /// What a client sent, for a message.

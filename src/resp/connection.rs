@@ -27,7 +27,8 @@ use crate::data::Pending;
 
 /// What a read has room for.
 const READ_BYTES: usize = 16 * 1024;
-/// How long a client that broke the protocol may go on sending before it is cut off. Guess: 16 MiB on a slow link.
+/// How long a client that broke the protocol may go on sending before it is cut off. Guess: 16 MiB
+/// on a slow link.
 const FAREWELL: Duration = Duration::from_secs(5);
 /// How much of the arguments of an unknown command is repeated to the client. Redis: 128.
 const ECHO_BYTES: usize = 128;
@@ -40,8 +41,9 @@ struct InFlight {
     answers: SmallVec<[Pending<Outcome>; 1]>,
 }
 
-/// How many requests of one connection may be under way together: one more for every short answer, and at once no more than fit after a long one.
-/// An answer waits in memory until those before it are written, and nobody knows its length before it is there.
+/// How many requests of one connection may be under way together: one more for every short answer,
+/// and at once no more than fit after a long one. An answer waits in memory until those before it
+/// are written, and nobody knows its length before it is there.
 #[derive(Debug)]
 struct Window(usize);
 
@@ -57,8 +59,9 @@ impl Window {
     }
 }
 
-/// What has been done for a connection since others had their turn, in steps of about a nanosecond. The faces share their thread with the network:
-/// who sends much at once must not hold up everybody.
+/// What has been done for a connection since others had their turn, in steps of about a nanosecond.
+/// The faces share their thread with the network: who sends much at once must not hold up
+/// everybody.
 #[derive(Debug, Default)]
 struct Turn(usize);
 
@@ -67,12 +70,14 @@ impl Turn {
     const STEPS: usize = 256 * 1024;
     /// What a command costs at least.
     const COMMAND: usize = 1024;
-    /// What a byte of a command can cost: in a pattern it is compiled for each byte that a text may have there.
+    /// What a byte of a command can cost: in a pattern it is compiled for each byte that a text may
+    /// have there.
     const INPUT: usize = 64;
     /// What a byte of a reply costs.
     const OUTPUT: usize = 4;
 
-    /// Whether it is over with a command of `input` bytes whose reply has `output`; then the next begins.
+    /// Whether it is over with a command of `input` bytes whose reply has `output`; then the next
+    /// begins.
     fn is_over(&mut self, input: usize, output: usize) -> bool {
         self.0 += Self::COMMAND + Self::INPUT * input + Self::OUTPUT * output;
         let over = self.0 >= Self::STEPS;
@@ -117,7 +122,8 @@ impl Connection {
         }
     }
 
-    /// Serves until the client goes, breaks the protocol or does not read, or the server stops; what was submitted is answered first.
+    /// Serves until the client goes, breaks the protocol or does not read, or the server stops;
+    /// what was submitted is answered first.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         loop {
             self.serve_buffered().await?;
@@ -132,8 +138,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection. A client that is still sending is listened to for a while without being heard: closing at once would take back the
-    /// error that tells it why.
+    /// Ends the connection. A client that is still sending is listened to for a while without being
+    /// heard: closing at once would take back the error that tells it why.
     async fn close(&mut self) -> io::Result<()> {
         let stream = &mut self.output.stream;
         stream.shutdown().await?;
@@ -145,7 +151,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for bytes; false when there will be none. An idle connection holds no buffer, and one that nobody has authenticated no place for long.
+    /// Waits for bytes; false when there will be none. An idle connection holds no buffer, and one
+    /// that nobody has authenticated no place for long.
     async fn read(&mut self) -> io::Result<bool> {
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -179,7 +186,8 @@ impl Connection {
                     let before = self.output.encoder.out.len();
                     self.serve(&command).await?;
                     let grown = self.output.encoder.out.len().saturating_sub(before);
-                    // Before the next command has its reply: what a reader does not take must not pile up.
+                    // Before the next command has its reply: what a reader does not take must not
+                    // pile up.
                     self.output.write_if_full().await?;
                     if self.turn.is_over(command.bytes(), grown) {
                         yield_now().await;
@@ -188,7 +196,9 @@ impl Connection {
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     self.settle().await?;
-                    self.output.encoder.error(&format!("ERR Protocol error: {error}"));
+                    self.output
+                        .encoder
+                        .error(&format!("ERR Protocol error: {error}"));
                     self.session.closing = true;
                     self.broken = true;
                 }
@@ -221,7 +231,12 @@ impl Connection {
     }
 
     async fn execute(&mut self, admitted: Admitted<'_>) -> io::Result<Result<(), Refused>> {
-        let Admitted { spec, args, level, named } = admitted;
+        let Admitted {
+            spec,
+            args,
+            level,
+            named,
+        } = admitted;
         let before = (self.session.read, self.session.write);
         if let Some(level) = level {
             (self.session.read, self.session.write) = level;
@@ -244,20 +259,25 @@ impl Connection {
                 self.session.named = None;
                 let known = self.session.authenticated;
                 let result = run(&mut self.session, args, &mut self.output.encoder);
-                // After `RESET` the client has its time again. Who never authenticated has not: a stranger would keep its place by resetting.
+                // After `RESET` the client has its time again. Who never authenticated has not: a
+                // stranger would keep its place by resetting.
                 if known && !self.session.authenticated {
                     self.strangers_until = Instant::now() + self.session.server.config.greeting;
                 }
                 return Ok(result);
             }
-            Run::Prefix => Ok(Err(Refused::Prefix { prefix: "CL", name: spec.name })),
+            Run::Prefix => Ok(Err(Refused::Prefix {
+                prefix: "CL",
+                name: spec.name,
+            })),
         };
         (self.session.read, self.session.write) = before;
         self.session.named = None;
         result
     }
 
-    /// Submits the requests of one command. A command that takes two rounds could be overtaken by the next, so it is answered first.
+    /// Submits the requests of one command. A command that takes two rounds could be overtaken by
+    /// the next, so it is answered first.
     async fn submit(&mut self, work: Work) -> io::Result<()> {
         let (writes, alone) = (work.ops.iter().any(writes), work.ops.iter().any(observes));
         // A change with a name takes two rounds too.
@@ -271,38 +291,85 @@ impl Connection {
         }
         self.requests += ops.len();
         let answers = ops.into_iter().enumerate();
-        let answers = answers.map(|(part, op)| self.session.server.data.submit(self.session.request(op, part))).collect();
-        self.in_flight.push_back(InFlight { shape, writes, answers });
+        let answers = answers
+            .map(|(part, op)| {
+                self.session
+                    .server
+                    .data
+                    .submit(self.session.request(op, part))
+            })
+            .collect();
+        self.in_flight.push_back(InFlight {
+            shape,
+            writes,
+            answers,
+        });
         if alone { self.settle().await } else { Ok(()) }
     }
 
-    /// A command of so many keys that not all may be under way together. One whose reply is too long already asks for no more.
-    async fn submit_in_windows(&mut self, ops: Vec<quorate_dynamo::op::Op>, shape: Shape, writes: bool) -> io::Result<()> {
+    /// A command of so many keys that not all may be under way together. One whose reply is too
+    /// long already asks for no more.
+    async fn submit_in_windows(
+        &mut self,
+        ops: Vec<quorate_dynamo::op::Op>,
+        shape: Shape,
+        writes: bool,
+    ) -> io::Result<()> {
         self.settle().await?;
         let mut outcomes = Outcomes::with_capacity(ops.len());
         let mut ops = ops.into_iter().enumerate().peekable();
         while ops.peek().is_some() && !outcomes.too_long() {
             let window = ops.by_ref().take(self.window.0);
-            let pending: Vec<_> = window.map(|(part, op)| self.session.server.data.submit(self.session.request(op, part))).collect();
+            let pending: Vec<_> = window
+                .map(|(part, op)| {
+                    self.session
+                        .server
+                        .data
+                        .submit(self.session.request(op, part))
+                })
+                .collect();
             self.gather(pending, &mut outcomes).await;
         }
-        answer(shape, writes, outcomes, &*self.session.server.data, &mut self.output).await
+        answer(
+            shape,
+            writes,
+            outcomes,
+            &*self.session.server.data,
+            &mut self.output,
+        )
+        .await
     }
 
     /// Waits for everything under way and answers it in order.
     async fn settle(&mut self) -> io::Result<()> {
-        while let Some(InFlight { shape, writes, answers }) = self.in_flight.pop_front() {
+        while let Some(InFlight {
+            shape,
+            writes,
+            answers,
+        }) = self.in_flight.pop_front()
+        {
             self.requests -= answers.len();
             let mut outcomes = Outcomes::with_capacity(answers.len());
             self.gather(answers, &mut outcomes).await;
-            answer(shape, writes, outcomes, &*self.session.server.data, &mut self.output).await?;
+            answer(
+                shape,
+                writes,
+                outcomes,
+                &*self.session.server.data,
+                &mut self.output,
+            )
+            .await?;
             self.output.write_if_full().await?;
         }
         Ok(())
     }
 
     /// Waits for these answers.
-    async fn gather(&mut self, answers: impl IntoIterator<Item = Pending<Outcome>>, outcomes: &mut Outcomes) {
+    async fn gather(
+        &mut self,
+        answers: impl IntoIterator<Item = Pending<Outcome>>,
+        outcomes: &mut Outcomes,
+    ) {
         for answer in answers {
             let outcome = outcome(&mut self.session, answer).await;
             self.window.saw(outcomes.push(outcome));
@@ -335,9 +402,15 @@ struct Admitted<'a> {
     named: Option<RequestId>,
 }
 
-/// Finds the command and checks all that is the same for every one: name, number of arguments, authentication, readiness.
+/// Finds the command and checks all that is the same for every one: name, number of arguments,
+/// authentication, readiness.
 fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refused> {
-    let mut admitted = Admitted { spec: find(session, args)?, args, level: None, named: None };
+    let mut admitted = Admitted {
+        spec: find(session, args)?,
+        args,
+        level: None,
+        named: None,
+    };
     if !session.authenticated && !admitted.spec.flags.has(Flags::NO_AUTH) {
         return Err(Refused::NoAuth);
     }
@@ -346,19 +419,35 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
         let word = admitted.args.get(1);
         let (prefix, again) = if admitted.spec.name == "cl" {
             let level = Asked::parse(word)?;
-            asked = if let Wanted::Level(level) = level.consistency { Some(level) } else { None };
-            ("CL", admitted.level.replace((level.over(session.read), level.over(session.write))).is_some())
+            asked = if let Wanted::Level(level) = level.consistency {
+                Some(level)
+            } else {
+                None
+            };
+            (
+                "CL",
+                admitted
+                    .level
+                    .replace((level.over(session.read), level.over(session.write)))
+                    .is_some(),
+            )
         } else {
             let named = RequestId::new(Bytes::copy_from_slice(word)).ok_or(Refused::RequestName)?;
             ("REQ", admitted.named.replace(named).is_some())
         };
         if again {
-            return Err(Refused::Prefix { prefix, name: admitted.spec.name });
+            return Err(Refused::Prefix {
+                prefix,
+                name: admitted.spec.name,
+            });
         }
         admitted.args = admitted.args.skip(2);
         admitted.spec = find(session, admitted.args)?;
         if matches!(admitted.spec.run, Run::Local(_)) {
-            return Err(Refused::Prefix { prefix, name: admitted.spec.name });
+            return Err(Refused::Prefix {
+                prefix,
+                name: admitted.spec.name,
+            });
         }
     }
     let Spec { name, flags, .. } = *admitted.spec;
@@ -374,31 +463,51 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
 
 /// Whether a read at this level asks one replica.
 fn asks_one(level: Consistency) -> bool {
-    matches!(level, Consistency::One | Consistency::LocalOne | Consistency::Numeric { read: 1, .. })
+    matches!(
+        level,
+        Consistency::One | Consistency::LocalOne | Consistency::Numeric { read: 1, .. }
+    )
 }
 
 fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
     session.held.keyspace(spec)?;
-    if spec.flags.has(Flags::LOADING) || session.ready() { Ok(()) } else { Err(Refused::Loading) }
+    if spec.flags.has(Flags::LOADING) || session.ready() {
+        Ok(())
+    } else {
+        Err(Refused::Loading)
+    }
 }
 
 /// The entry of the table for these words, which are as many as it takes.
 fn find(session: &mut Session, args: Args<'_>) -> Result<&'static Spec, Refused> {
     let name = args.get(0);
-    let Some(spec) = table::find(name) else { return Err(unknown(session, args)) };
-    let sub = if args.len() > 1 { spec.subcommand(args.get(1)) } else { None };
+    let Some(spec) = table::find(name) else {
+        return Err(unknown(session, args));
+    };
+    let sub = if args.len() > 1 {
+        spec.subcommand(args.get(1))
+    } else {
+        None
+    };
     let (found, full) = match sub {
         Some(sub) => (sub, format_args!("{}|{}", spec.name, sub.name).to_string()),
         None if spec.takes(args.len()) => return Ok(spec),
         None => (spec, spec.name.to_owned()),
     };
-    if found.takes(args.len()) { Ok(found) } else { Err(Refused::Arity { name: full }) }
+    if found.takes(args.len()) {
+        Ok(found)
+    } else {
+        Err(Refused::Arity { name: full })
+    }
 }
 
 /// Why there is no such command. A browser that was made to post to this port is sent away at once.
 fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
     let name = args.get(0);
-    if let Some(&(name, reason)) = NEEDS_SERIAL.iter().find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name)) {
+    if let Some(&(name, reason)) = NEEDS_SERIAL
+        .iter()
+        .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+    {
         session.held.begin_transaction(name);
         return Refused::NeedsSerial { name, reason };
     }
@@ -418,7 +527,14 @@ fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
 }
 
 /// Enters a new connection; it leaves the list when it is dropped.
-pub(crate) fn open(stream: TcpStream, server: &Arc<Server>, stop: tokio::sync::watch::Receiver<bool>) -> io::Result<Connection> {
+pub(crate) fn open(
+    stream: TcpStream,
+    server: &Arc<Server>,
+    stop: tokio::sync::watch::Receiver<bool>,
+) -> io::Result<Connection> {
     let id = server.clients.enter(stream.peer_addr()?);
-    Ok(Connection::new(stream, Session::new(Arc::clone(server), id, stop)))
+    Ok(Connection::new(
+        stream,
+        Session::new(Arc::clone(server), id, stop),
+    ))
 }

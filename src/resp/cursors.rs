@@ -1,8 +1,9 @@
 //! Positions of scans, behind the decimal numbers that clients know as cursors.
 //!
-//! A cursor is `partition << 37 | entry`, below 2^53 so that clients which keep numbers as doubles do not spoil it. Entry 0 is the
-//! beginning of the partition; any other names a key in a bounded table, oldest out first. A cursor whose entry is gone, or that
-//! another node gave, means the beginning of its partition: the scan shows some keys twice and misses none.
+//! A cursor is `partition << 37 | entry`, below 2^53 so that clients which keep numbers as doubles
+//! do not spoil it. Entry 0 is the beginning of the partition; any other names a key in a bounded
+//! table, oldest out first. A cursor whose entry is gone, or that another node gave, means the
+//! beginning of its partition: the scan shows some keys twice and misses none.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -31,16 +32,27 @@ struct Table {
 }
 
 impl Default for Cursors {
-    /// Numbers begin at random, so that a cursor of another node or of an earlier life meets no entry of this one.
+    /// Numbers begin at random, so that a cursor of another node or of an earlier life meets no
+    /// entry of this one.
     fn default() -> Self {
         let next = RandomState::new().hash_one(0u8) & ENTRY_MASK;
-        Self(Mutex::new(Table { next, order: VecDeque::new(), positions: BTreeMap::new(), bytes: 0 }))
+        Self(Mutex::new(Table {
+            next,
+            order: VecDeque::new(),
+            positions: BTreeMap::new(),
+            bytes: 0,
+        }))
     }
 }
 
 impl Cursors {
     /// The cursor that goes on in `partition` after the key `after`.
-    pub(crate) fn save(&self, keyspace: KeyspaceId, partition: Partition, after: Option<Bytes>) -> u64 {
+    pub(crate) fn save(
+        &self,
+        keyspace: KeyspaceId,
+        partition: Partition,
+        after: Option<Bytes>,
+    ) -> u64 {
         let head = u64::from(partition.0) << ENTRY_BITS;
         let Some(after) = after else { return head };
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -50,19 +62,30 @@ impl Cursors {
         table.positions.insert(entry, (keyspace, partition, after));
         table.order.push_back(entry);
         while table.order.len() > POSITIONS_MAX || table.bytes > BYTES_MAX {
-            let Some(oldest) = table.order.pop_front() else { break };
-            let gone = table.positions.remove(&oldest).map_or(0, |(_, _, key)| key.len());
+            let Some(oldest) = table.order.pop_front() else {
+                break;
+            };
+            let gone = table
+                .positions
+                .remove(&oldest)
+                .map_or(0, |(_, _, key)| key.len());
             table.bytes -= gone;
         }
         head | entry
     }
 
     /// Where `cursor` goes on. `None` when it is no cursor at all.
-    pub(crate) fn find(&self, keyspace: KeyspaceId, cursor: u64) -> Option<(Partition, Option<Bytes>)> {
+    pub(crate) fn find(
+        &self,
+        keyspace: KeyspaceId,
+        cursor: u64,
+    ) -> Option<(Partition, Option<Bytes>)> {
         let partition = Partition(u16::try_from(cursor >> ENTRY_BITS).ok()?);
         let table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let known = table.positions.get(&(cursor & ENTRY_MASK));
-        let after = known.filter(|(k, p, _)| (*k, *p) == (keyspace, partition)).map(|(_, _, after)| after.clone());
+        let after = known
+            .filter(|(k, p, _)| (*k, *p) == (keyspace, partition))
+            .map(|(_, _, after)| after.clone());
         Some((partition, after))
     }
 }

@@ -116,7 +116,13 @@ impl Encoder {
 
     fn line(&mut self, kind: u8, text: &[u8]) {
         self.out.put_u8(kind);
-        self.out.extend(text.iter().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte }));
+        self.out.extend(text.iter().map(|byte| {
+            if matches!(byte, b'\r' | b'\n') {
+                b' '
+            } else {
+                *byte
+            }
+        }));
         self.out.put_slice(b"\r\n");
     }
 

@@ -1,7 +1,8 @@
 //! Redis's glob patterns: `*`, `?`, `[a-z]`, `[^a]`, `\x`.
 //!
-//! A pattern is compiled into an automaton whose state is a row of bits, one for each place in the pattern that a text may have reached. A text
-//! costs one step for each of its bytes, whatever the pattern: nothing is ever tried again.
+//! A pattern is compiled into an automaton whose state is a row of bits, one for each place in the
+//! pattern that a text may have reached. A text costs one step for each of its bytes, whatever the
+//! pattern: nothing is ever tried again.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -13,7 +14,8 @@ mod tests;
 /// The longest pattern, in bytes. Guess: far beyond what anybody types, and its automaton is 34 KB.
 pub(crate) const PATTERN_BYTES_MAX: usize = 1024;
 
-/// The most bytes of all patterns of one command together: compiling them costs 256 steps a byte at worst, a quarter of a millisecond.
+/// The most bytes of all patterns of one command together: compiling them costs 256 steps a byte at
+/// worst, a quarter of a millisecond.
 pub(crate) const PATTERNS_BYTES_MAX: usize = 1024;
 
 /// A pattern, ready to be held against texts.
@@ -31,7 +33,10 @@ impl Glob {
     /// Compiles a pattern of at most [`PATTERN_BYTES_MAX`] bytes.
     pub(crate) fn new(pattern: &[u8]) -> Result<Self, Refused> {
         if pattern.len() > PATTERN_BYTES_MAX {
-            return Err(Refused::PatternTooLong { bytes: pattern.len(), max: PATTERN_BYTES_MAX });
+            return Err(Refused::PatternTooLong {
+                bytes: pattern.len(),
+                max: PATTERN_BYTES_MAX,
+            });
         }
         let words = pattern.len() / 64 + 1;
         let (mut takes, mut stays) = (vec![0u64; 256 * words], vec![0u64; words]);
@@ -48,7 +53,11 @@ impl Glob {
             at += length;
             symbols += 1;
         }
-        Ok(Self { takes, stays, symbols })
+        Ok(Self {
+            takes,
+            stays,
+            symbols,
+        })
     }
 
     /// Whether the whole of `text` matches.
@@ -108,8 +117,9 @@ impl ByteSet {
     }
 }
 
-/// What the head of `pattern`, which is not `*`, takes, and how long that head is. Each of its bytes is looked at once: a client chooses them, and
-/// the faces share their thread with the network.
+/// What the head of `pattern`, which is not `*`, takes, and how long that head is. Each of its
+/// bytes is looked at once: a client chooses them, and the faces share their thread with the
+/// network.
 fn head(pattern: &[u8]) -> (ByteSet, usize) {
     let mut set = ByteSet::default();
     let length = match pattern {
@@ -131,7 +141,8 @@ fn head(pattern: &[u8]) -> (ByteSet, usize) {
     (set, length)
 }
 
-/// `class` begins after the bracket; a class without its closing bracket runs to the end of the pattern.
+/// `class` begins after the bracket; a class without its closing bracket runs to the end of the
+/// pattern.
 fn class_head(class: &[u8]) -> (ByteSet, usize) {
     let negated = class.first() == Some(&b'^');
     let mut at = usize::from(negated);

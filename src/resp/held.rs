@@ -1,7 +1,8 @@
 //! What a connection does not run because of what was refused to it before.
 //!
-//! Clients send first and read later. One whose `MULTI` was refused has already sent the commands after it, and one whose `SELECT` was refused at
-//! connect often never looks: running what follows would apply what the client takes for refused, or put it where it did not want it.
+//! Clients send first and read later. One whose `MULTI` was refused has already sent the commands
+//! after it, and one whose `SELECT` was refused at connect often never looks: running what follows
+//! would apply what the client takes for refused, or put it where it did not want it.
 
 use super::parse::Args;
 use super::refuse::Refused;
@@ -54,6 +55,10 @@ impl Holds {
     /// Whether a command may run where the connection is.
     pub(crate) fn keyspace(self, spec: &Spec) -> Result<(), Refused> {
         let data = spec.flags.has(Flags::WRITE) || spec.flags.has(Flags::READONLY);
-        if self.unselected && data { Err(Refused::Unselected) } else { Ok(()) }
+        if self.unselected && data {
+            Err(Refused::Unselected)
+        } else {
+            Ok(())
+        }
     }
 }

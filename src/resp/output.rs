@@ -1,7 +1,8 @@
 //! What goes back to a client, at the client's pace.
 //!
-//! Replies are encoded into a buffer that is written as soon as it is full, in the middle of a reply if need be. So a client that reads slowly, or
-//! asks for much with few words, holds up itself and makes nobody pay for it in memory.
+//! Replies are encoded into a buffer that is written as soon as it is full, in the middle of a
+//! reply if need be. So a client that reads slowly, or asks for much with few words, holds up
+//! itself and makes nobody pay for it in memory.
 
 use std::io;
 use std::time::Duration;
@@ -16,7 +17,8 @@ use super::encode::Encoder;
 
 /// Replies are written once they are this many bytes, even when more follow.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-/// A string this long is written from where it is and not copied first. Guess: a copy of less costs less than a system call.
+/// A string this long is written from where it is and not copied first. Guess: a copy of less costs
+/// less than a system call.
 const BORROWED_BYTES_MIN: usize = 64 * 1024;
 
 /// The way back to one client.
@@ -32,7 +34,11 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(stream: TcpStream, stall: Duration) -> Self {
-        Self { stream, encoder: Encoder::default(), stall }
+        Self {
+            stream,
+            encoder: Encoder::default(),
+            stall,
+        }
     }
 
     /// A string of any bytes.
@@ -58,7 +64,10 @@ impl Output {
     }
 
     /// Strings, one after the other; each is let go as soon as it is written.
-    pub(crate) async fn bulks(&mut self, strings: impl IntoIterator<Item = Bytes>) -> io::Result<()> {
+    pub(crate) async fn bulks(
+        &mut self,
+        strings: impl IntoIterator<Item = Bytes>,
+    ) -> io::Result<()> {
         for string in strings {
             self.bulk(string).await?;
         }
@@ -66,7 +75,11 @@ impl Output {
     }
 
     pub(crate) async fn write_if_full(&mut self) -> io::Result<()> {
-        if self.encoder.out.len() < OUTPUT_BYTES_MAX { Ok(()) } else { self.write().await }
+        if self.encoder.out.len() < OUTPUT_BYTES_MAX {
+            Ok(())
+        } else {
+            self.write().await
+        }
     }
 
     /// Writes all replies so far. A client that does not read is cut off after a while.
@@ -80,7 +93,8 @@ impl Output {
     }
 }
 
-/// Writes all of `bytes`. Between two pieces others have their turn: the faces share their thread with the network.
+/// Writes all of `bytes`. Between two pieces others have their turn: the faces share their thread
+/// with the network.
 async fn send(stream: &mut TcpStream, bytes: &mut impl Buf, stall: Duration) -> io::Result<()> {
     while bytes.has_remaining() {
         let mut piece = bytes.take(OUTPUT_BYTES_MAX);

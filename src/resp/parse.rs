@@ -1,21 +1,24 @@
 //! Requests out of a byte stream: arrays of bulk strings, and the inline form that people type.
 //!
-//! The parser keeps where it is inside a request, so no byte but an unfinished line is looked at twice, and the same bytes give
-//! the same commands and the same error however they are cut. A length is checked before anything is reserved for it; the
-//! buffer grows only as bytes really arrive.
+//! The parser keeps where it is inside a request, so no byte but an unfinished line is looked at
+//! twice, and the same bytes give the same commands and the same error however they are cut. A
+//! length is checked before anything is reserved for it; the buffer grows only as bytes really
+//! arrive.
 
 mod inline;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-/// The most arguments of one command. Guess: an eighth of what Redis takes; each is a request of its own, or a row.
+/// The most arguments of one command. Guess: an eighth of what Redis takes; each is a request of
+/// its own, or a row.
 pub const ARGUMENTS_MAX: i64 = 128 * 1024;
 /// The most arguments that Redis takes.
 const REDIS_ARGUMENTS_MAX: i64 = 1024 * 1024;
 /// The longest argument, in bytes: the longest value the data plane takes.
 pub const ARGUMENT_BYTES_MAX: i64 = 16 * 1024 * 1024;
-const _: () = assert!(ARGUMENT_BYTES_MAX.unsigned_abs() == quorate_dynamo::op::VALUE_BYTES_MAX as u64);
+const _: () =
+    assert!(ARGUMENT_BYTES_MAX.unsigned_abs() == quorate_dynamo::op::VALUE_BYTES_MAX as u64);
 /// The longest argument that Redis takes (`proto-max-bulk-len`), in bytes.
 const REDIS_ARGUMENT_BYTES_MAX: i64 = 512 * 1024 * 1024;
 /// The longest request, in bytes, over all its arguments.
@@ -28,7 +31,8 @@ pub const STRANGER_ARGUMENTS_MAX: i64 = 10;
 pub const STRANGER_ARGUMENT_BYTES_MAX: i64 = 16 * 1024;
 /// A length line that is longer than this holds no length.
 const LENGTH_LINE_BYTES_MAX: usize = 32;
-/// Arguments up to this size are copied when they are to be kept, so that a small value does not pin the whole read buffer.
+/// Arguments up to this size are copied when they are to be kept, so that a small value does not
+/// pin the whole read buffer.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes that are not a request. The texts are Redis's own. The connection is of no more use.
@@ -39,7 +43,9 @@ pub enum ProtocolError {
     #[error("invalid multibulk length")]
     ArgumentCount,
     /// As many arguments as Redis would take, but more than [`ARGUMENTS_MAX`].
-    #[error("invalid multibulk length: {arguments} arguments are more than the {ARGUMENTS_MAX} allowed; nothing was applied")]
+    #[error(
+        "invalid multibulk length: {arguments} arguments are more than the {ARGUMENTS_MAX} allowed; nothing was applied"
+    )]
     TooManyArguments {
         /// As announced.
         arguments: i64,
@@ -51,7 +57,9 @@ pub enum ProtocolError {
     #[error("invalid bulk length")]
     ArgumentLength,
     /// An argument that Redis would take, but longer than [`ARGUMENT_BYTES_MAX`].
-    #[error("invalid bulk length: {bytes} bytes is more than the {ARGUMENT_BYTES_MAX} allowed; nothing was applied")]
+    #[error(
+        "invalid bulk length: {bytes} bytes is more than the {ARGUMENT_BYTES_MAX} allowed; nothing was applied"
+    )]
     ArgumentTooLong {
         /// As announced.
         bytes: i64,
@@ -95,7 +103,10 @@ struct Span {
 impl Span {
     /// Bounds are below [`REQUEST_BYTES_MAX`], which fits.
     fn new(start: usize, end: usize) -> Self {
-        Self { start: start as u32, end: end as u32 }
+        Self {
+            start: start as u32,
+            end: end as u32,
+        }
     }
 }
 
@@ -116,7 +127,10 @@ impl Command {
 
     /// The arguments after the first `from`; `from` is below the number of arguments.
     pub fn args(&self, from: usize) -> Args<'_> {
-        Args { frame: &self.frame, spans: &self.spans[from..] }
+        Args {
+            frame: &self.frame,
+            spans: &self.spans[from..],
+        }
     }
 }
 
@@ -141,7 +155,10 @@ impl<'a> Args<'a> {
     /// The same command without its first `count` arguments, of which there must be as many.
     #[must_use]
     pub fn skip(self, count: usize) -> Self {
-        Self { frame: self.frame, spans: &self.spans[count..] }
+        Self {
+            frame: self.frame,
+            spans: &self.spans[count..],
+        }
     }
 
     /// An argument that the arity check has promised. Panics beyond [`Args::len`].
@@ -161,10 +178,15 @@ impl<'a> Args<'a> {
         self.frame.slice(span.start as usize..span.end as usize)
     }
 
-    /// The argument for keeping: a small one is copied, so that it does not pin the read buffer it arrived in.
+    /// The argument for keeping: a small one is copied, so that it does not pin the read buffer it
+    /// arrived in.
     pub fn kept(self, index: usize) -> Bytes {
         let text = self.get(index);
-        if text.len() <= COPY_BYTES_MAX { Bytes::copy_from_slice(text) } else { self.shared(index) }
+        if text.len() <= COPY_BYTES_MAX {
+            Bytes::copy_from_slice(text)
+        } else {
+            self.shared(index)
+        }
     }
 }
 
@@ -188,7 +210,8 @@ impl Parser {
         self.trusted = trusted;
     }
 
-    /// Takes the next whole command off `input`; `None` asks for more bytes. After an error the connection must be closed.
+    /// Takes the next whole command off `input`; `None` asks for more bytes. After an error the
+    /// connection must be closed.
     ///
     /// # Errors
     /// The first bytes that are no request; every command before them has been given.
@@ -204,7 +227,9 @@ impl Parser {
                         return Ok(None);
                     }
                 }
-                Some(&byte @ (b'$' | b'%' | b'~' | b'>' | b'|' | b'=' | b'(')) => return Err(ProtocolError::NotArray { byte }),
+                Some(&byte @ (b'$' | b'%' | b'~' | b'>' | b'|' | b'=' | b'(')) => {
+                    return Err(ProtocolError::NotArray { byte });
+                }
                 Some(_) => match inline::next(input, &mut self.at)? {
                     None => return Ok(None),
                     Some(command) if command.spans.is_empty() => {}
@@ -216,7 +241,10 @@ impl Parser {
 
     /// Reads `*n`; an empty array is skipped, as Redis does. False when the line is not whole.
     fn header(&mut self, input: &mut BytesMut) -> Result<bool, ProtocolError> {
-        let Some((count, end)) = number(input, 1).map_err(|_bad| ProtocolError::ArgumentCount)? else { return Ok(false) };
+        let Some((count, end)) = number(input, 1).map_err(|_bad| ProtocolError::ArgumentCount)?
+        else {
+            return Ok(false);
+        };
         if count > REDIS_ARGUMENTS_MAX {
             return Err(ProtocolError::ArgumentCount);
         }
@@ -257,7 +285,10 @@ impl Parser {
             self.missing -= 1;
         }
         let frame = input.split_to(std::mem::take(&mut self.at)).freeze();
-        Ok(Some(Command { frame, spans: std::mem::take(&mut self.spans) }))
+        Ok(Some(Command {
+            frame,
+            spans: std::mem::take(&mut self.spans),
+        }))
     }
 
     /// Reads `$n` and moves to the first byte of the argument.
@@ -267,7 +298,9 @@ impl Parser {
             Some(b'$') => {}
             Some(&byte) => return Err(ProtocolError::NotBulk { byte }),
         }
-        let Some((length, end)) = number(input, self.at + 1).map_err(|_bad| ProtocolError::ArgumentLength)? else {
+        let Some((length, end)) =
+            number(input, self.at + 1).map_err(|_bad| ProtocolError::ArgumentLength)?
+        else {
             return Ok(None);
         };
         if !(0..=REDIS_ARGUMENT_BYTES_MAX).contains(&length) {
@@ -292,15 +325,24 @@ impl Parser {
 /// What stands in a length line is not a number.
 struct NotANumber;
 
-/// The number from `start` to the next CR LF, and where the following line begins; `None` when the line is not whole.
+/// The number from `start` to the next CR LF, and where the following line begins; `None` when the
+/// line is not whole.
 fn number(input: &[u8], start: usize) -> Result<Option<(i64, usize)>, NotANumber> {
     let line = &input[start..];
     let window = &line[..line.len().min(LENGTH_LINE_BYTES_MAX)];
     let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
-        return if window.len() < LENGTH_LINE_BYTES_MAX { Ok(None) } else { Err(NotANumber) };
+        return if window.len() < LENGTH_LINE_BYTES_MAX {
+            Ok(None)
+        } else {
+            Err(NotANumber)
+        };
     };
-    let Some(digits) = window[..end].strip_suffix(b"\r") else { return Err(NotANumber) };
-    decimal(digits).map(|number| Some((number, start + end + 1))).ok_or(NotANumber)
+    let Some(digits) = window[..end].strip_suffix(b"\r") else {
+        return Err(NotANumber);
+    };
+    decimal(digits)
+        .map(|number| Some((number, start + end + 1)))
+        .ok_or(NotANumber)
 }
 
 /// A decimal number of at most 18 digits with an optional minus sign: no plus sign, no blanks.

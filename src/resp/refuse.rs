@@ -20,9 +20,14 @@ pub(crate) enum Refused {
     Arity { name: String },
     /// A command of Redis that leaderless data cannot answer honestly.
     #[error("ERR '{name}' needs CL SERIAL, which this version does not offer: {reason}")]
-    NeedsSerial { name: &'static str, reason: &'static str },
+    NeedsSerial {
+        name: &'static str,
+        reason: &'static str,
+    },
     /// After a refused `MULTI`.
-    #[error("ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied")]
+    #[error(
+        "ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied"
+    )]
     InRefusedTransaction,
     #[error("EXECABORT Transaction discarded because MULTI was refused; nothing was applied")]
     ExecAbort,
@@ -54,15 +59,25 @@ pub(crate) enum Refused {
     #[error("ERR TIMEOUT must be a time such as 50ms or 2s, from 1ms to {max_ms}ms")]
     LevelTimeout { max_ms: u64 },
     #[error("ERR {prefix} goes before a command on data, not before '{name}'")]
-    Prefix { prefix: &'static str, name: &'static str },
+    Prefix {
+        prefix: &'static str,
+        name: &'static str,
+    },
     #[error("ERR the name of a request is 1 to 32 bytes")]
     RequestName,
     /// What a name would promise does not hold for the command.
-    #[error("ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied")]
+    #[error(
+        "ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied"
+    )]
     Unnamed { name: &'static str },
     /// A level was asked for that the command does not keep.
-    #[error("ERR '{name}' asks one replica of each partition and cannot run at {level}; leave CL out, or say ONE or LOCAL_ONE")]
-    OneReplica { name: &'static str, level: Consistency },
+    #[error(
+        "ERR '{name}' asks one replica of each partition and cannot run at {level}; leave CL out, or say ONE or LOCAL_ONE"
+    )]
+    OneReplica {
+        name: &'static str,
+        level: Consistency,
+    },
     #[error("ERR the reply would have more than {max} bytes; ask for less at a time")]
     ReplyTooLong { max: usize },
     #[error("ERR a pattern of {bytes} bytes is more than the {max} allowed")]
@@ -83,7 +98,9 @@ pub(crate) enum Refused {
     NoAuthHello,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]
     WrongPass,
-    #[error("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")]
+    #[error(
+        "ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?"
+    )]
     NoPassword,
     #[error("NOPROTO unsupported protocol version")]
     NoProtocol,
@@ -97,7 +114,9 @@ pub(crate) enum Refused {
     ClientAttribute { name: String },
     #[error("ERR Unknown option or number of arguments for CONFIG SET - '{name}'")]
     UnknownSetting { name: String },
-    #[error("ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config")]
+    #[error(
+        "ERR CONFIG SET failed (possibly related to argument '{name}') - can't set immutable config"
+    )]
     FixedSetting { name: String },
     #[error("ERR more than {max} keys match; use SCAN")]
     TooManyKeys { max: usize },
@@ -105,7 +124,9 @@ pub(crate) enum Refused {
     NoSuchCommand,
     #[error("ERR The command has no key arguments")]
     NoKeys,
-    #[error("LOADING the node is not ready: it has no topology yet, or its partitions are still loading")]
+    #[error(
+        "LOADING the node is not ready: it has no topology yet, or its partitions are still loading"
+    )]
     Loading,
     /// Beyond the number of connections; the connection is closed.
     #[error("ERR max number of clients reached")]
@@ -128,7 +149,12 @@ pub(crate) struct Extent {
 impl Extent {
     /// What is now true of the key that failed, and of the others.
     fn describe(self, may_be_applied: bool) -> String {
-        let Self { writes, keys, applied, unknown } = self;
+        let Self {
+            writes,
+            keys,
+            applied,
+            unknown,
+        } = self;
         let refused = keys.saturating_sub(applied + unknown);
         match (writes, keys, may_be_applied) {
             (false, ..) => String::new(),
@@ -137,54 +163,117 @@ impl Extent {
             // Each key is a request of its own: one error is for all of them, so it counts them.
             (true, ..) if refused == keys => "; nothing was applied".to_owned(),
             (true, ..) => {
-                let unknown = if unknown > 0 { format!(", {unknown} may have been applied") } else { String::new() };
+                let unknown = if unknown > 0 {
+                    format!(", {unknown} may have been applied")
+                } else {
+                    String::new()
+                };
                 let were = if refused == 1 { "was" } else { "were" };
-                let refused = if refused > 0 { format!(", {refused} {were} not") } else { String::new() };
+                let refused = if refused > 0 {
+                    format!(", {refused} {were} not")
+                } else {
+                    String::new()
+                };
                 format!("; {applied} of {keys} keys were applied{unknown}{refused}")
             }
         }
     }
 }
 
-/// The error line for a request that was not done: its code, what is wrong, who is missing, and what is now true.
+/// The error line for a request that was not done: its code, what is wrong, who is missing, and
+/// what is now true.
 pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Topology) -> String {
     let nothing = || extent.describe(false);
     let mut line = match error {
-        RequestError::WrongKind => return "WRONGTYPE Operation against a key holding the wrong kind of value".to_owned(),
-        RequestError::NotAnInteger => return "ERR value is not an integer or out of range".to_owned(),
+        RequestError::WrongKind => {
+            return "WRONGTYPE Operation against a key holding the wrong kind of value".to_owned();
+        }
+        RequestError::NotAnInteger => {
+            return "ERR value is not an integer or out of range".to_owned();
+        }
         RequestError::Overflow => return "ERR increment or decrement would overflow".to_owned(),
-        RequestError::TooLarge { bytes, max } => format!("ERR {bytes} bytes is more than the {max} allowed{}", nothing()),
-        RequestError::BadToken => "ERR the causal token is not one that CTX.GET of this key gave".to_owned(),
+        RequestError::TooLarge { bytes, max } => format!(
+            "ERR {bytes} bytes is more than the {max} allowed{}",
+            nothing()
+        ),
+        RequestError::BadToken => {
+            "ERR the causal token is not one that CTX.GET of this key gave".to_owned()
+        }
         RequestError::Unseen => format!("TRYAGAIN {error}{}", nothing()),
-        RequestError::BadRequestId => "ERR REQ does not go before this command: what it answers is not kept".to_owned(),
-        RequestError::NoKeyspace => format!("ERR there is no such keyspace any more; SELECT another{}", nothing()),
-        RequestError::Unsatisfiable { level, required, replicas } => {
-            format!("NOTQUORATE {level} needs {required} replicas, the keyspace has {replicas}{}", nothing())
+        RequestError::BadRequestId => {
+            "ERR REQ does not go before this command: what it answers is not kept".to_owned()
         }
-        RequestError::Unavailable { level, required, alive, missing } => {
-            format!("NOTQUORATE {level} needs {required} replicas, {alive} can be reached{}{}", names(missing, topology), nothing())
+        RequestError::NoKeyspace => format!(
+            "ERR there is no such keyspace any more; SELECT another{}",
+            nothing()
+        ),
+        RequestError::Unsatisfiable {
+            level,
+            required,
+            replicas,
+        } => {
+            format!(
+                "NOTQUORATE {level} needs {required} replicas, the keyspace has {replicas}{}",
+                nothing()
+            )
         }
-        RequestError::TimedOut { level, acked, required, missing, may_be_applied } => format!(
+        RequestError::Unavailable {
+            level,
+            required,
+            alive,
+            missing,
+        } => {
+            format!(
+                "NOTQUORATE {level} needs {required} replicas, {alive} can be reached{}{}",
+                names(missing, topology),
+                nothing()
+            )
+        }
+        RequestError::TimedOut {
+            level,
+            acked,
+            required,
+            missing,
+            may_be_applied,
+        } => format!(
             "TIMEOUT {level}: {acked} of {required} replicas answered in time{}{}",
             names(missing, topology),
             extent.describe(*may_be_applied)
         ),
-        RequestError::Refused { level, acked, required, refused, missing, may_be_applied } => format!(
+        RequestError::Refused {
+            level,
+            acked,
+            required,
+            refused,
+            missing,
+            may_be_applied,
+        } => format!(
             "REFUSED {level}: {acked} of {required} replicas did their part{}{}{}",
             reasons(refused, topology),
             names(missing, topology),
             extent.describe(*may_be_applied)
         ),
         RequestError::KeyspaceDropped => {
-            format!("ERR the keyspace was dropped meanwhile{}; it goes with the keyspace", extent.describe(true))
+            format!(
+                "ERR the keyspace was dropped meanwhile{}; it goes with the keyspace",
+                extent.describe(true)
+            )
         }
         RequestError::Moving => format!("TRYAGAIN the topology is changing{}", nothing()),
         RequestError::Overloaded => format!("OVERLOADED the node has too much to do{}", nothing()),
         RequestError::Stopping => format!("STOPPING the node is stopping{}", extent.describe(true)),
         RequestError::Siblings { .. } => format!("ERR {error}{}", nothing()),
-        RequestError::Clock { .. } | RequestError::ClockUnconfirmed => format!("CLOCK {error}{}", nothing()),
-        RequestError::DiskSlow { millis, may_be_applied } => {
-            format!("DISKSLOW the disk of the node has not answered for {millis} ms{}", extent.describe(*may_be_applied))
+        RequestError::Clock { .. } | RequestError::ClockUnconfirmed => {
+            format!("CLOCK {error}{}", nothing())
+        }
+        RequestError::DiskSlow {
+            millis,
+            may_be_applied,
+        } => {
+            format!(
+                "DISKSLOW the disk of the node has not answered for {millis} ms{}",
+                extent.describe(*may_be_applied)
+            )
         }
         RequestError::DiskFull => format!("OOM disk of the node is full{}", nothing()),
         other => format!("ERR {other}"),
@@ -205,7 +294,9 @@ fn names(missing: &[NodeId], topology: &Topology) -> String {
 
 /// `; a@east: its disk is full`, for each node that refused.
 fn reasons(refused: &[(NodeId, Refusal)], topology: &Topology) -> String {
-    refused.iter().fold(String::new(), |text, (id, reason)| format!("{text}; {}: {reason}", name_of(*id, topology)))
+    refused.iter().fold(String::new(), |text, (id, reason)| {
+        format!("{text}; {}: {reason}", name_of(*id, topology))
+    })
 }
 
 #[cfg(test)]

@@ -26,12 +26,17 @@ const KEEPALIVE_PROBES: u32 = 3;
 
 /// Serves the Redis protocol on `listener` until `stop` is true or its sender is gone.
 ///
-/// Then it takes no more connections or commands, answers what has been submitted, and returns once all connections are closed,
-/// after ten seconds at most.
+/// Then it takes no more connections or commands, answers what has been submitted, and returns once
+/// all connections are closed, after ten seconds at most.
 ///
 /// # Errors
 /// Only when the listener cannot tell its own address. A failed accept is logged and tried again.
-pub async fn serve(listener: TcpListener, data: Arc<dyn Data>, config: RespConfig, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    data: Arc<dyn Data>,
+    config: RespConfig,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
     let server = Arc::new(Server::new(data, config, listener.local_addr()?));
     let mut connections = JoinSet::new();
     loop {
@@ -56,24 +61,38 @@ pub async fn serve(listener: TcpListener, data: Arc<dyn Data>, config: RespConfi
         }
     }
     drop(listener);
-    let closed = timeout(GRACE, async { while connections.join_next().await.is_some() {} }).await;
+    let closed = timeout(GRACE, async {
+        while connections.join_next().await.is_some() {}
+    })
+    .await;
     if closed.is_err() {
-        tracing::warn!(connections = connections.len(), "cut off connections that did not finish in time");
+        tracing::warn!(
+            connections = connections.len(),
+            "cut off connections that did not finish in time"
+        );
     }
     Ok(())
 }
 
 /// Prepares a connection, or turns it away: in Redis's words when there are too many.
-fn admit(stream: TcpStream, server: &Arc<Server>, stop: &watch::Receiver<bool>) -> Option<(Connection, Guest)> {
+fn admit(
+    stream: TcpStream,
+    server: &Arc<Server>,
+    stop: &watch::Receiver<bool>,
+) -> Option<(Connection, Guest)> {
     Counters::add(&server.counters.connections, 1);
     let Some(guest) = server.config.guests.admit() else {
         Counters::add(&server.counters.rejected, 1);
         // A socket that takes not even one line at once is closed without it.
-        stream.try_write(format!("-{}\r\n", Refused::Clients).as_bytes()).ok();
+        stream
+            .try_write(format!("-{}\r\n", Refused::Clients).as_bytes())
+            .ok();
         return None;
     };
-    let prepared = prepare(&stream, server.config.keepalive).and_then(|()| connection::open(stream, server, stop.clone()));
-    let prepared = prepared.inspect_err(|error| tracing::debug!(%error, "a connection was gone before it was served"));
+    let prepared = prepare(&stream, server.config.keepalive)
+        .and_then(|()| connection::open(stream, server, stop.clone()));
+    let prepared = prepared
+        .inspect_err(|error| tracing::debug!(%error, "a connection was gone before it was served"));
     Some((prepared.ok()?, guest))
 }
 
@@ -83,7 +102,10 @@ fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
     let socket = stream.as_fd();
     sockopt::set_socket_keepalive(socket, true)?;
     sockopt::set_tcp_keepidle(socket, keepalive)?;
-    sockopt::set_tcp_keepintvl(socket, (keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1)))?;
+    sockopt::set_tcp_keepintvl(
+        socket,
+        (keepalive / KEEPALIVE_PROBES).max(Duration::from_secs(1)),
+    )?;
     sockopt::set_tcp_keepcnt(socket, KEEPALIVE_PROBES)?;
     Ok(())
 }

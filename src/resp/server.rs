@@ -20,9 +20,11 @@ pub struct RespConfig {
     pub password: Option<Secret>,
     /// The time a request may take when the client names none. Default: 2 s (guess).
     pub timeout: Duration,
-    /// How many connections there may be, over all faces that share it. Default: as many as the file descriptors allow, at most 10 000 (Redis).
+    /// How many connections there may be, over all faces that share it. Default: as many as the
+    /// file descriptors allow, at most 10 000 (Redis).
     pub guests: Arc<Guests>,
-    /// When a write is on disk: what `CONFIG GET append…` says. `None` when nothing outlives the process.
+    /// When a write is on disk: what `CONFIG GET append…` says. `None` when nothing outlives the
+    /// process.
     pub durability: Option<Durability>,
     /// How long a client may take to authenticate, if there is a password. Default: 10 s (guess).
     pub greeting: Duration,
@@ -66,14 +68,26 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(data: Arc<dyn Data>, config: RespConfig, address: SocketAddr) -> Self {
-        let (clients, cursors, counters) = (Clients::default(), Cursors::default(), Counters::default());
-        Self { data, config, address, clients, cursors, counters, started: Instant::now() }
+        let (clients, cursors, counters) =
+            (Clients::default(), Cursors::default(), Counters::default());
+        Self {
+            data,
+            config,
+            address,
+            clients,
+            cursors,
+            counters,
+            started: Instant::now(),
+        }
     }
 }
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("config", &self.config).field("address", &self.address).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("config", &self.config)
+            .field("address", &self.address)
+            .finish_non_exhaustive()
     }
 }
 
@@ -116,7 +130,8 @@ pub(crate) struct ClientInfo {
     pub protocol: Protocol,
 }
 
-/// The connections there are, by number. Locked only at connect, at close and by commands about clients.
+/// The connections there are, by number. Locked only at connect, at close and by commands about
+/// clients.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     by_id: Mutex<BTreeMap<u64, ClientInfo>>,
@@ -158,7 +173,12 @@ impl Clients {
 
     /// All connections by number.
     pub(crate) fn all(&self) -> Vec<(u64, ClientInfo)> {
-        self.with(|clients| clients.iter().map(|(id, client)| (*id, client.clone())).collect())
+        self.with(|clients| {
+            clients
+                .iter()
+                .map(|(id, client)| (*id, client.clone()))
+                .collect()
+        })
     }
 
     /// How many connections there are.

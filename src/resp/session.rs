@@ -52,8 +52,14 @@ impl Asked {
     /// Reads `LOCAL_QUORUM`, `R=2,W=2,TIMEOUT=50ms`, `TIMEOUT=1s` or `DEFAULT`.
     pub(crate) fn parse(spec: &[u8]) -> Result<Self, Refused> {
         // Nearly always it is one name; this runs for every command behind `CL`.
-        if let Some(level) = std::str::from_utf8(spec).ok().and_then(|name| name.parse().ok()) {
-            return Ok(Self { consistency: Wanted::Level(level), timeout: None });
+        if let Some(level) = std::str::from_utf8(spec)
+            .ok()
+            .and_then(|name| name.parse().ok())
+        {
+            return Ok(Self {
+                consistency: Wanted::Level(level),
+                timeout: None,
+            });
         }
         let spec = String::from_utf8_lossy(spec).to_ascii_uppercase();
         let mut asked = Self::default();
@@ -68,7 +74,11 @@ impl Asked {
             "" => {}
             "DEFAULT" => asked.consistency = Wanted::Default,
             "SERIAL" => return Err(Refused::LevelNotOffered { level: "SERIAL" }),
-            "LOCAL_SERIAL" => return Err(Refused::LevelNotOffered { level: "LOCAL_SERIAL" }),
+            "LOCAL_SERIAL" => {
+                return Err(Refused::LevelNotOffered {
+                    level: "LOCAL_SERIAL",
+                });
+            }
             "ANY" => return Err(Refused::LevelNotOffered { level: "ANY" }),
             name => asked.consistency = Wanted::Level(name.parse().map_err(Refused::Level)?),
         }
@@ -82,13 +92,18 @@ impl Asked {
             Wanted::Default => None,
             Wanted::Level(level) => Some(level),
         };
-        Level { consistency, timeout: self.timeout.unwrap_or(base.timeout) }
+        Level {
+            consistency,
+            timeout: self.timeout.unwrap_or(base.timeout),
+        }
     }
 }
 
 /// `50MS` or `2S`.
 fn timeout(text: &str) -> Result<Duration, Refused> {
-    let refused = Refused::LevelTimeout { max_ms: TIMEOUT_MS_MAX };
+    let refused = Refused::LevelTimeout {
+        max_ms: TIMEOUT_MS_MAX,
+    };
     let (number, unit) = match text.strip_suffix("MS") {
         Some(number) => (number, 1),
         None => (text.strip_suffix('S').ok_or_else(|| refused.clone())?, 1000),
@@ -132,7 +147,10 @@ pub(crate) struct Session {
 impl Session {
     /// A connection as it is before its first command.
     pub(crate) fn new(server: Arc<Server>, id: u64, stop: watch::Receiver<bool>) -> Self {
-        let level = Level { consistency: None, timeout: server.config.timeout };
+        let level = Level {
+            consistency: None,
+            timeout: server.config.timeout,
+        };
         Self {
             authenticated: server.config.password.is_none(),
             id,
@@ -149,15 +167,21 @@ impl Session {
         }
     }
 
-    /// Puts everything that a command can change back to how it was before the first command; written events stay known to `WAIT`.
+    /// Puts everything that a command can change back to how it was before the first command;
+    /// written events stay known to `WAIT`.
     pub(crate) fn reset(&mut self) {
         let fresh = Self::new(Arc::clone(&self.server), self.id, self.stop.clone());
         let receipts = std::mem::take(&mut self.receipts);
         *self = Self { receipts, ..fresh };
     }
 
-    /// Checks a password and takes on the profile that the user name is. Nothing is changed by a refusal.
-    pub(crate) fn authenticate(&mut self, user: Option<&[u8]>, password: &[u8]) -> Result<(), Refused> {
+    /// Checks a password and takes on the profile that the user name is. Nothing is changed by a
+    /// refusal.
+    pub(crate) fn authenticate(
+        &mut self,
+        user: Option<&[u8]>,
+        password: &[u8],
+    ) -> Result<(), Refused> {
         match (&self.server.config.password, user) {
             (Some(secret), _) if !secret.matches(password) => return Err(Refused::WrongPass),
             (None, None) => return Err(Refused::NoPassword),
@@ -167,7 +191,9 @@ impl Session {
             let consistency = profile(user)?;
             self.read.consistency = consistency;
             self.write.consistency = consistency;
-            self.server.clients.update(self.id, |client| client.user = String::from_utf8_lossy(user).into_owned());
+            self.server.clients.update(self.id, |client| {
+                client.user = String::from_utf8_lossy(user).into_owned()
+            });
         }
         self.authenticated = true;
         Ok(())
@@ -180,14 +206,22 @@ impl Session {
         }
         if self.datacenter.is_none() {
             let topology = self.server.data.topology();
-            self.datacenter = topology.nodes.get(&self.server.data.node()).map(|node| Arc::clone(&node.datacenter));
+            self.datacenter = topology
+                .nodes
+                .get(&self.server.data.node())
+                .map(|node| Arc::clone(&node.datacenter));
         }
         self.datacenter.is_some()
     }
 
     /// How many partitions the keyspace has; 0 when it is gone.
     pub(crate) fn partitions(&self) -> u16 {
-        self.server.data.topology().keyspaces.get(&self.keyspace).map_or(0, |keyspace| keyspace.placement.len() as u16)
+        self.server
+            .data
+            .topology()
+            .keyspaces
+            .get(&self.keyspace)
+            .map_or(0, |keyspace| keyspace.placement.len() as u16)
     }
 
     /// The request for `op`, the change number `part` of its command, at this connection's level.
@@ -195,18 +229,30 @@ impl Session {
         let level = if writes(&op) { self.write } else { self.read };
         let datacenter = self.datacenter.clone().unwrap_or_else(|| Arc::from(""));
         let id = self.named.as_ref().map(|named| named.part(part));
-        Request { keyspace: self.keyspace, op, consistency: level.consistency, timeout: level.timeout, datacenter, id }
+        Request {
+            keyspace: self.keyspace,
+            op,
+            consistency: level.consistency,
+            timeout: level.timeout,
+            datacenter,
+            id,
+        }
     }
 
     /// Sends one request and waits for its answer.
     pub(crate) async fn ask(&self, op: Op) -> Outcome {
-        self.server.data.submit(self.request(op, 0)).await.unwrap_or(Err(RequestError::Stopping))
+        self.server
+            .data
+            .submit(self.request(op, 0))
+            .await
+            .unwrap_or(Err(RequestError::Stopping))
     }
 
     /// Remembers what a write made, for `WAIT`.
     pub(crate) fn remember(&mut self, answer: &Answer) {
         if let Some(receipt) = answer.receipt {
-            self.receipts.insert((receipt.keyspace, receipt.partition), receipt);
+            self.receipts
+                .insert((receipt.keyspace, receipt.partition), receipt);
         }
     }
 }
@@ -227,7 +273,8 @@ pub(crate) fn writes(op: &Op) -> bool {
     matches!(op, Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear))
 }
 
-/// Whether the operation must be answered before the connection's next is submitted: it takes two rounds and could be overtaken.
+/// Whether the operation must be answered before the connection's next is submitted: it takes two
+/// rounds and could be overtaken.
 pub(crate) fn observes(op: &Op) -> bool {
     match op {
         Op::Mutate(_, mutation) => mutation.observes(),

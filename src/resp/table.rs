@@ -1,4 +1,5 @@
-//! The one table of commands: dispatch, arity errors, `COMMAND …` and `docs/commands.md` all come from it.
+//! The one table of commands: dispatch, arity errors, `COMMAND …` and `docs/commands.md` all come
+//! from it.
 
 mod entries;
 #[cfg(test)]
@@ -26,13 +27,17 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Spec> {
     let lower = buffer.get_mut(..name.len())?;
     lower.copy_from_slice(name);
     lower.make_ascii_lowercase();
-    let at = INDEX.binary_search_by_key(&&*lower, |spec| spec.name.as_bytes()).ok()?;
+    let at = INDEX
+        .binary_search_by_key(&&*lower, |spec| spec.name.as_bytes())
+        .ok()?;
     Some(INDEX[at])
 }
 
 /// All commands with their groups, in the order of the table.
 pub(crate) fn all() -> impl Iterator<Item = (Group, &'static Spec)> {
-    TABLE.iter().flat_map(|(group, specs)| specs.iter().map(|spec| (*group, spec)))
+    TABLE
+        .iter()
+        .flat_map(|(group, specs)| specs.iter().map(|spec| (*group, spec)))
 }
 
 #[cfg(test)]

@@ -23,7 +23,10 @@ pub(crate) struct Work {
 impl Work {
     /// A command on one key.
     pub(crate) fn one(op: Op, shape: Shape) -> Self {
-        Self { ops: smallvec![op], shape }
+        Self {
+            ops: smallvec![op],
+            shape,
+        }
     }
 }
 
@@ -60,19 +63,24 @@ pub(crate) enum Shape {
     FieldNumber,
 }
 
-/// Milliseconds since 1970, by this machine's clock: what relative expiries of clients are counted from.
+/// Milliseconds since 1970, by this machine's clock: what relative expiries of clients are counted
+/// from.
 pub(crate) fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// The result of one request.
 pub(crate) type Outcome = Result<Answer, RequestError>;
 
-/// The most bytes of values that a command may name one by one, be it the same value many times: as much as one answer between nodes. Collections
-/// are not counted: they are stored once and answered whole.
+/// The most bytes of values that a command may name one by one, be it the same value many times: as
+/// much as one answer between nodes. Collections are not counted: they are stored once and answered
+/// whole.
 pub(crate) const REPLY_BYTES_MAX: usize = 512 * 1024 * 1024;
 
-/// The results of the requests of one command, in the order of its keys, as long as they are not too much for one reply.
+/// The results of the requests of one command, in the order of its keys, as long as they are not
+/// too much for one reply.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
     list: SmallVec<[Outcome; 1]>,
@@ -82,13 +90,23 @@ pub(crate) struct Outcomes {
 
 impl Outcomes {
     pub(crate) fn with_capacity(requests: usize) -> Self {
-        Self { list: SmallVec::with_capacity(requests), named: 0 }
+        Self {
+            list: SmallVec::with_capacity(requests),
+            named: 0,
+        }
     }
 
-    /// Adds the next; returns how many bytes its answer has. Once they are too much for one reply, none is kept.
+    /// Adds the next; returns how many bytes its answer has. Once they are too much for one reply,
+    /// none is kept.
     pub(crate) fn push(&mut self, outcome: Outcome) -> usize {
         let bytes = outcome.as_ref().map_or(0, |answer| weight(&answer.reply));
-        if matches!(&outcome, Ok(Answer { reply: Reply::Value(_) | Reply::Values(_), .. })) {
+        if matches!(
+            &outcome,
+            Ok(Answer {
+                reply: Reply::Value(_) | Reply::Values(_),
+                ..
+            })
+        ) {
             self.named += bytes;
         }
         self.list.push(outcome);
@@ -110,44 +128,87 @@ fn weight(reply: &Reply) -> usize {
     match reply {
         Reply::Value(value) => value.len(),
         Reply::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
-        Reply::List(values) | Reply::Siblings { values, .. } | Reply::Keys { keys: values, .. } => sum(values),
-        Reply::Pairs(pairs) => pairs.iter().map(|(field, value)| field.len() + value.len()).sum(),
-        Reply::Done | Reply::Nil | Reply::Integer(_) | Reply::Integers(_) | Reply::Kind(_) | Reply::Expiry(_) => 0,
+        Reply::List(values) | Reply::Siblings { values, .. } | Reply::Keys { keys: values, .. } => {
+            sum(values)
+        }
+        Reply::Pairs(pairs) => pairs
+            .iter()
+            .map(|(field, value)| field.len() + value.len())
+            .sum(),
+        Reply::Done
+        | Reply::Nil
+        | Reply::Integer(_)
+        | Reply::Integers(_)
+        | Reply::Kind(_)
+        | Reply::Expiry(_) => 0,
     }
 }
 
-/// The error that the command is answered with, if there is one: of several the first, but of a change one that leaves its outcome open, because
-/// who reads that nothing was applied asks again.
+/// The error that the command is answered with, if there is one: of several the first, but of a
+/// change one that leaves its outcome open, because who reads that nothing was applied asks again.
 fn failed(shape: Shape, writes: bool, outcomes: &[Outcome]) -> Option<&RequestError> {
-    let absent = |error: &&RequestError| shape == Shape::Each && matches!(error, RequestError::WrongKind);
-    let mut errors = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).filter(|error| !absent(error));
-    let open = if writes { errors.clone().find(|error| error.may_be_applied()) } else { None };
+    let absent =
+        |error: &&RequestError| shape == Shape::Each && matches!(error, RequestError::WrongKind);
+    let mut errors = outcomes
+        .iter()
+        .filter_map(|outcome| outcome.as_ref().err())
+        .filter(|error| !absent(error));
+    let open = if writes {
+        errors.clone().find(|error| error.may_be_applied())
+    } else {
+        None
+    };
     open.or_else(|| errors.next())
 }
 
-/// Writes the reply for the outcomes of all requests of one command, element by element: the client's pace bounds what waits for it.
-pub(crate) async fn answer(shape: Shape, writes: bool, outcomes: Outcomes, data: &dyn Data, to: &mut Output) -> io::Result<()> {
+/// Writes the reply for the outcomes of all requests of one command, element by element: the
+/// client's pace bounds what waits for it.
+pub(crate) async fn answer(
+    shape: Shape,
+    writes: bool,
+    outcomes: Outcomes,
+    data: &dyn Data,
+    to: &mut Output,
+) -> io::Result<()> {
     if outcomes.too_long() {
-        to.encoder.error(&Refused::ReplyTooLong { max: REPLY_BYTES_MAX }.to_string());
+        to.encoder.error(
+            &Refused::ReplyTooLong {
+                max: REPLY_BYTES_MAX,
+            }
+            .to_string(),
+        );
         return Ok(());
     }
     if let Some(error) = failed(shape, writes, &outcomes.list) {
         let extent = Extent {
             writes,
             keys: outcomes.list.len(),
-            applied: outcomes.list.iter().filter(|outcome| outcome.is_ok()).count(),
-            unknown: outcomes.list.iter().filter(|outcome| outcome.as_ref().is_err_and(RequestError::may_be_applied)).count(),
+            applied: outcomes
+                .list
+                .iter()
+                .filter(|outcome| outcome.is_ok())
+                .count(),
+            unknown: outcomes
+                .list
+                .iter()
+                .filter(|outcome| outcome.as_ref().is_err_and(RequestError::may_be_applied))
+                .count(),
         };
         let line = match error {
-            RequestError::NotAnInteger if shape == Shape::FieldNumber => "ERR hash value is not an integer".to_owned(),
+            RequestError::NotAnInteger if shape == Shape::FieldNumber => {
+                "ERR hash value is not an integer".to_owned()
+            }
             error => request_error(error, extent, &data.topology()),
         };
         to.encoder.error(&line);
         return Ok(());
     }
     // What is left of the errors is what the shape takes for nothing.
-    let replies: SmallVec<[Reply; 1]> =
-        outcomes.list.into_iter().map(|outcome| outcome.map_or(Reply::Nil, |answer| answer.reply)).collect();
+    let replies: SmallVec<[Reply; 1]> = outcomes
+        .list
+        .into_iter()
+        .map(|outcome| outcome.map_or(Reply::Nil, |answer| answer.reply))
+        .collect();
     match shape {
         Shape::Ok => to.encoder.ok(),
         Shape::Sum => to.encoder.integer(replies.iter().map(number).sum()),
@@ -175,13 +236,16 @@ fn number(reply: &Reply) -> i64 {
 /// The reply of a command with one request.
 async fn single(shape: Shape, reply: Reply, to: &mut Output) -> io::Result<()> {
     match (shape, reply) {
-        (Shape::First, Reply::Values(values)) => to.bulk_or_null(values.into_iter().next().flatten()).await,
+        (Shape::First, Reply::Values(values)) => {
+            to.bulk_or_null(values.into_iter().next().flatten()).await
+        }
         (Shape::First, Reply::Integers(numbers)) => {
             to.encoder.integer(numbers.first().copied().unwrap_or(0));
             Ok(())
         }
         (Shape::Present, Reply::Values(values)) => {
-            to.encoder.integer(i64::from(values.first().is_some_and(Option::is_some)));
+            to.encoder
+                .integer(i64::from(values.first().is_some_and(Option::is_some)));
             Ok(())
         }
         (Shape::Set, Reply::List(elements)) => {
@@ -204,7 +268,8 @@ async fn single(shape: Shape, reply: Reply, to: &mut Output) -> io::Result<()> {
     }
 }
 
-/// `-2` for no key, `-1` for no expiry, else the time in the unit of `shape`; seconds are rounded to the nearest, as Redis does.
+/// `-2` for no key, `-1` for no expiry, else the time in the unit of `shape`; seconds are rounded
+/// to the nearest, as Redis does.
 fn expiry_number(shape: Shape, expiry: Expiry, now: u64) -> i64 {
     let at = match expiry {
         Expiry::NoKey => return -2,
@@ -246,10 +311,13 @@ async fn plain(reply: Reply, to: &mut Output) -> io::Result<()> {
         }
         Reply::Pairs(pairs) => {
             to.encoder.map(pairs.len());
-            to.bulks(pairs.into_iter().flat_map(|(field, value)| [field, value])).await?;
+            to.bulks(pairs.into_iter().flat_map(|(field, value)| [field, value]))
+                .await?;
         }
         Reply::Kind(kind) => to.encoder.simple(kind_name(kind)),
-        Reply::Expiry(expiry) => to.encoder.integer(expiry_number(Shape::ExpiryMillis, expiry, 0)),
+        Reply::Expiry(expiry) => to
+            .encoder
+            .integer(expiry_number(Shape::ExpiryMillis, expiry, 0)),
         Reply::Siblings { token, values } => {
             to.encoder.array(2);
             to.bulk(token).await?;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::topology::{KeyspaceId, Partition, Topology};
 use quorate_crdt::NodeId;
-use quorate_dynamo::op::{Answer, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError, SetExpiry};
+use quorate_dynamo::op::{
+    Answer, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError, SetExpiry,
+};
 use quorate_dynamo::preference::Access;
 use quorate_dynamo::protocol::RequestId;
 use tokio::sync::mpsc;
@@ -39,7 +41,8 @@ pub(super) struct Counter {
 /// One client.
 pub(super) struct Asker {
     counter: Counter,
-    /// Per key: the tokens it was given, the newest first, each with the requests whose values it covers.
+    /// Per key: the tokens it was given, the newest first, each with the requests whose values it
+    /// covers.
     tokens: BTreeMap<(u8, Key), VecDeque<Seen>>,
 }
 
@@ -60,7 +63,8 @@ struct Tried {
     need: Need,
 }
 
-/// How often, and after which time, a client asks again that is told in the end that a node has too much to do.
+/// How often, and after which time, a client asks again that is told in the end that a node has too
+/// much to do.
 const OVERLOADED_TRIES: usize = 10;
 const OVERLOADED_PAUSE: Duration = Duration::from_millis(100);
 /// How many tokens a client remembers of each key.
@@ -68,28 +72,51 @@ const TOKENS: usize = 4;
 
 /// The keyspace that a plan calls by `number`.
 pub(super) fn keyspace_of(topology: &Topology, number: u8) -> Option<KeyspaceId> {
-    if number == 0 { Some(KeyspaceId(0)) } else { topology.keyspace_named(&format!("ks{number}")).map(|(id, _)| id) }
+    if number == 0 {
+        Some(KeyspaceId(0))
+    } else {
+        topology
+            .keyspace_named(&format!("ks{number}"))
+            .map(|(id, _)| id)
+    }
 }
 
 impl Asker {
     pub(super) fn new(counter: Counter) -> Self {
-        Self { counter, tokens: BTreeMap::new() }
+        Self {
+            counter,
+            tokens: BTreeMap::new(),
+        }
     }
 
     /// Does its errands, one after the other.
     pub(super) async fn work(mut self, mut errands: mpsc::UnboundedReceiver<Errand>) {
-        while let Some(errand) = errands.recv().await.filter(|_| !self.counter.dismissed.load(Ordering::Relaxed)) {
+        while let Some(errand) = errands
+            .recv()
+            .await
+            .filter(|_| !self.counter.dismissed.load(Ordering::Relaxed))
+        {
             let ask = &errand.ask;
             if ask.deed == Deed::DeleteBoth {
-                let [first, second] = [0, 1].map(|number| Ask { key: Key(ask.key.0, number), deed: Deed::Delete, ..ask.clone() });
-                let (first, second) = tokio::join!(self.ask(first, &errand), self.ask(second, &errand));
+                let [first, second] = [0, 1].map(|number| Ask {
+                    key: Key(ask.key.0, number),
+                    deed: Deed::Delete,
+                    ..ask.clone()
+                });
+                let (first, second) =
+                    tokio::join!(self.ask(first, &errand), self.ask(second, &errand));
                 self.counter.record.push(first);
                 self.counter.record.push(second);
                 continue;
             }
             let told = self.ask(ask.clone(), &errand).await;
-            if let (Ok(Reply::Siblings { token, values }), Deed::Siblings) = (&told.result, &told.ask.deed) {
-                let covered = values.iter().filter_map(|value| request_of(value)).collect();
+            if let (Ok(Reply::Siblings { token, values }), Deed::Siblings) =
+                (&told.result, &told.ask.deed)
+            {
+                let covered = values
+                    .iter()
+                    .filter_map(|value| request_of(value))
+                    .collect();
                 let tokens = self.tokens.entry(told.place()).or_default();
                 tokens.push_front((token.clone(), covered));
                 tokens.truncate(TOKENS);
@@ -114,7 +141,10 @@ impl Asker {
             if told.result.as_ref().is_err_and(may_be_applied) {
                 let tried = self.try_at(&ask, &op, at).await;
                 // That a repetition was refused says nothing of what came before it.
-                let refused = tried.result.as_ref().is_err_and(|error| !may_be_applied(error));
+                let refused = tried
+                    .result
+                    .as_ref()
+                    .is_err_and(|error| !may_be_applied(error));
                 told = if refused { told } else { tried };
             }
         }
@@ -123,40 +153,92 @@ impl Asker {
         let to = self.counter.start.elapsed();
         self.counter.oracle.acknowledged(&ask, &need, receipt);
         if let Some((receipt, data)) = receipt.zip(errand.at.1.get()).filter(|_| ask.wait > 0) {
-            let known = data.wait(vec![receipt], ask.wait, Duration::from_millis(ask.timeout)).await;
-            self.counter.oracle.waited(&ask, (receipt, need.epoch), known.unwrap_or(0));
+            let known = data
+                .wait(vec![receipt], ask.wait, Duration::from_millis(ask.timeout))
+                .await;
+            self.counter
+                .oracle
+                .waited(&ask, (receipt, need.epoch), known.unwrap_or(0));
         }
         let dot = receipt.map(|Receipt { dot, .. }| dot);
-        Told { ask, from, to, result: result.map(|answer| answer.reply), dot, need, covers }
+        Told {
+            ask,
+            from,
+            to,
+            result: result.map(|answer| answer.reply),
+            dot,
+            need,
+            covers,
+        }
     }
 
     async fn try_at(&self, ask: &Ask, op: &Op, (node, door): &(NodeId, Door)) -> Tried {
         let key = ask.key.name();
         let data = door.get();
         let topology = data.as_ref().map(|data| data.topology());
-        let home = topology.as_deref().and_then(|topology| topology.datacenter_of(*node).cloned()).unwrap_or_else(|| "".into());
-        let keyspace = topology.as_deref().and_then(|topology| keyspace_of(topology, ask.keyspace));
-        let access = if ask.deed.writes() { Access::Write } else { Access::Read };
-        let need = |topology: &Topology, keyspace| Need::of(topology, keyspace, &key, (ask.level, access), &home);
-        let before = topology.as_deref().zip(keyspace).map(|(topology, keyspace)| need(topology, keyspace)).unwrap_or_default();
+        let home = topology
+            .as_deref()
+            .and_then(|topology| topology.datacenter_of(*node).cloned())
+            .unwrap_or_else(|| "".into());
+        let keyspace = topology
+            .as_deref()
+            .and_then(|topology| keyspace_of(topology, ask.keyspace));
+        let access = if ask.deed.writes() {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        let need = |topology: &Topology, keyspace| {
+            Need::of(topology, keyspace, &key, (ask.level, access), &home)
+        };
+        let before = topology
+            .as_deref()
+            .zip(keyspace)
+            .map(|(topology, keyspace)| need(topology, keyspace))
+            .unwrap_or_default();
         let result = match (data, topology, keyspace) {
-            (Some(data), Some(topology), Some(keyspace)) => self.submit(ask, op, &*data, ((&topology, keyspace), &home)).await,
+            (Some(data), Some(topology), Some(keyspace)) => {
+                self.submit(ask, op, &*data, ((&topology, keyspace), &home))
+                    .await
+            }
             // Nobody listens: the request was never sent.
-            (None, ..) => Err(RequestError::Unavailable { level: ask.level, required: 1, alive: 0, missing: vec![*node] }),
+            (None, ..) => Err(RequestError::Unavailable {
+                level: ask.level,
+                required: 1,
+                alive: 0,
+                missing: vec![*node],
+            }),
             _ => Err(RequestError::NoKeyspace),
         };
         // Whoever executes it may know more than the node that was asked.
-        let after = self.counter.oracle.acted_on().zip(keyspace).map(|(topology, keyspace)| need(&topology, keyspace));
+        let after = self
+            .counter
+            .oracle
+            .acted_on()
+            .zip(keyspace)
+            .map(|(topology, keyspace)| need(&topology, keyspace));
         // Counted in whichever placement it was counted in: when that is not sure, in none.
-        let need = if after.as_ref().is_none_or(|after| after.epoch == before.epoch) { before } else { Need::default() };
+        let need = if after
+            .as_ref()
+            .is_none_or(|after| after.epoch == before.epoch)
+        {
+            before
+        } else {
+            Need::default()
+        };
         Tried { result, need }
     }
 
     /// The token that the request is made with.
     fn seen(&self, ask: &Ask) -> Seen {
-        let Deed::SetSeen(before) = ask.deed else { return Seen::default() };
+        let Deed::SetSeen(before) = ask.deed else {
+            return Seen::default();
+        };
         let tokens = self.tokens.get(&(ask.keyspace, ask.key));
-        tokens.and_then(|tokens| tokens.get(usize::from(before)).or(tokens.back())).cloned().unwrap_or_default()
+        tokens
+            .and_then(|tokens| tokens.get(usize::from(before)).or(tokens.back()))
+            .cloned()
+            .unwrap_or_default()
     }
 
     async fn submit(
@@ -167,17 +249,36 @@ impl Asker {
         ((topology, keyspace), home): ((&Topology, KeyspaceId), &Arc<str>),
     ) -> Result<Answer, RequestError> {
         let timeout = Duration::from_millis(ask.timeout);
-        let id = if ask.again.is_empty() { None } else { RequestId::new(format!("r{}", ask.id).into()) };
-        let request =
-            |op: Op| Request { keyspace, op, consistency: Some(ask.level), timeout, datacenter: Arc::clone(home), id: id.clone() };
+        let id = if ask.again.is_empty() {
+            None
+        } else {
+            RequestId::new(format!("r{}", ask.id).into())
+        };
+        let request = |op: Op| Request {
+            keyspace,
+            op,
+            consistency: Some(ask.level),
+            timeout,
+            datacenter: Arc::clone(home),
+            id: id.clone(),
+        };
         if ask.deed == Deed::Flush {
-            let partitions = topology.keyspaces.get(&keyspace).map_or(0, |keyspace| keyspace.placement.len() as u16);
+            let partitions = topology
+                .keyspaces
+                .get(&keyspace)
+                .map_or(0, |keyspace| keyspace.placement.len() as u16);
             let (mut answers, mut failed) = (Vec::new(), None);
             for partition in (0..partitions).map(Partition) {
                 let op = Op::Partition(partition, PartitionOp::Clear);
-                match data.submit(request(op)).await.unwrap_or(Err(RequestError::Stopping)) {
+                match data
+                    .submit(request(op))
+                    .await
+                    .unwrap_or(Err(RequestError::Stopping))
+                {
                     Ok(answer) => answers.push(answer),
-                    Err(error) => failed = failed.filter(RequestError::may_be_applied).or(Some(error)),
+                    Err(error) => {
+                        failed = failed.filter(RequestError::may_be_applied).or(Some(error))
+                    }
                 }
             }
             return match (failed, answers.pop()) {
@@ -185,17 +286,32 @@ impl Asker {
                 (Some(error), Some(_)) if error.may_be_applied() => Err(error),
                 // Some partitions are cleared and some are not.
                 (Some(_), Some(_)) => Err(RequestError::Stopping),
-                (None, answer) => answer.map(|answer| Answer { receipt: None, ..answer }).ok_or(RequestError::NoKeyspace),
+                (None, answer) => answer
+                    .map(|answer| Answer {
+                        receipt: None,
+                        ..answer
+                    })
+                    .ok_or(RequestError::NoKeyspace),
             };
         }
-        data.submit(request(op.clone())).await.unwrap_or(Err(RequestError::Stopping))
+        data.submit(request(op.clone()))
+            .await
+            .unwrap_or(Err(RequestError::Stopping))
     }
 
     fn op(&self, ask: &Ask) -> Op {
         let now = START_UNIX_MILLIS + self.counter.epoch.elapsed().as_millis() as u64;
         let value = || Bytes::from(format!("v{}", ask.id));
-        let names = |numbers: &[u8]| numbers.iter().map(|number| name(*number)).collect::<Vec<_>>();
-        let set = |expiry| Mutation::Set { value: value(), expiry };
+        let names = |numbers: &[u8]| {
+            numbers
+                .iter()
+                .map(|number| name(*number))
+                .collect::<Vec<_>>()
+        };
+        let set = |expiry| Mutation::Set {
+            value: value(),
+            expiry,
+        };
         let key = ask.key.name();
         let mutation = match &ask.deed {
             Deed::Set => set(SetExpiry::Clear),
@@ -209,10 +325,18 @@ impl Asker {
             Deed::Persist => Mutation::Persist,
             Deed::Add(members) => Mutation::Add(names(members)),
             Deed::Remove(members) => Mutation::Remove(names(members)),
-            Deed::SetFields(fields) => Mutation::SetFields(names(fields).into_iter().map(|field| (field, value())).collect()),
+            Deed::SetFields(fields) => Mutation::SetFields(
+                names(fields)
+                    .into_iter()
+                    .map(|field| (field, value()))
+                    .collect(),
+            ),
             Deed::RemoveFields(fields) => Mutation::RemoveFields(names(fields)),
             Deed::CountField(field, by) => Mutation::IncrementField(name(*field), *by),
-            Deed::SetSeen(_) => Mutation::SetWith { value: value(), token: self.seen(ask).0 },
+            Deed::SetSeen(_) => Mutation::SetWith {
+                value: value(),
+                token: self.seen(ask).0,
+            },
             read => return Op::Query(key, query(read)),
         };
         Op::Mutate(key, mutation)
@@ -220,7 +344,12 @@ impl Asker {
 }
 
 fn query(deed: &Deed) -> Query {
-    let names = |numbers: &[u8]| numbers.iter().map(|number| name(*number)).collect::<Vec<_>>();
+    let names = |numbers: &[u8]| {
+        numbers
+            .iter()
+            .map(|number| name(*number))
+            .collect::<Vec<_>>()
+    };
     match deed {
         Deed::Length => Query::Length,
         Deed::Exists => Query::Exists,
@@ -238,7 +367,8 @@ fn query(deed: &Deed) -> Query {
 /// How many elements or fields there are.
 pub(super) const NAMES: u8 = 6;
 
-/// The element or field of this number. The last has a name that is longer than what a store takes for a key.
+/// The element or field of this number. The last has a name that is longer than what a store takes
+/// for a key.
 pub(super) fn name(number: u8) -> Bytes {
     let length = if number + 1 == NAMES { 60_100 } else { 0 };
     padded(format!("m{number}"), length)
@@ -246,5 +376,9 @@ pub(super) fn name(number: u8) -> Bytes {
 
 /// The request that wrote `value`.
 pub(super) fn request_of(value: &[u8]) -> Option<u32> {
-    std::str::from_utf8(value).ok()?.strip_prefix('v')?.parse().ok()
+    std::str::from_utf8(value)
+        .ok()?
+        .strip_prefix('v')?
+        .parse()
+        .ok()
 }

@@ -75,13 +75,21 @@ impl Campaign {
                 scope.spawn(|| self.work(begun, &next, &totals, &progress));
             }
         });
-        let mut totals = totals.into_inner().expect("invariant: no code panics while it counts");
+        let mut totals = totals
+            .into_inner()
+            .expect("invariant: no code panics while it counts");
         totals.failures.sort_by_key(|failure| failure.seed);
         totals.took = begun.elapsed();
         totals
     }
 
-    fn work(&self, begun: Instant, next: &AtomicU64, totals: &Mutex<Totals>, progress: &(impl Fn(&Totals) + Sync)) {
+    fn work(
+        &self,
+        begun: Instant,
+        next: &AtomicU64,
+        totals: &Mutex<Totals>,
+        progress: &(impl Fn(&Totals) + Sync),
+    ) {
         panics::watch();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -106,8 +114,18 @@ impl Campaign {
         if self.verify {
             let again = play(plan);
             if again.trace != outcome.trace {
-                let what = format!("two runs differ: trace {:016x} and {:016x}", outcome.trace, again.trace);
-                outcome.violations.insert(0, Violation { check: "not-deterministic", at: 0, what });
+                let what = format!(
+                    "two runs differ: trace {:016x} and {:016x}",
+                    outcome.trace, again.trace
+                );
+                outcome.violations.insert(
+                    0,
+                    Violation {
+                        check: "not-deterministic",
+                        at: 0,
+                        what,
+                    },
+                );
             }
         }
         outcome
@@ -126,17 +144,31 @@ fn fail(plan: &Plan, outcome: &Outcome, within: Duration) -> Option<Failure> {
     let (short, shown) = shrink(plan, outcome.clone(), first.check, within);
     let same = |other: &&Violation| other.check == first.check;
     let violation = shown.violations.iter().find(same).unwrap_or(first).clone();
-    Some(Failure { seed: plan.seed, violation, all, plan: short, outcome: shown, steps: plan.steps.len() })
+    Some(Failure {
+        seed: plan.seed,
+        violation,
+        all,
+        plan: short,
+        outcome: shown,
+        steps: plan.steps.len(),
+    })
 }
 
 fn locked(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
-    totals.lock().expect("invariant: no code panics while it counts")
+    totals
+        .lock()
+        .expect("invariant: no code panics while it counts")
 }
 
 impl Totals {
     /// Everything that was broken, with the seed of its history.
     pub fn violations(&self) -> impl Iterator<Item = (u64, &Violation)> {
-        self.failures.iter().flat_map(|failure| failure.all.iter().map(|violation| (failure.seed, violation)))
+        self.failures.iter().flat_map(|failure| {
+            failure
+                .all
+                .iter()
+                .map(|violation| (failure.seed, violation))
+        })
     }
 
     /// Takes in one history.

@@ -25,17 +25,29 @@ pub struct Client {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("level", &self.level).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("level", &self.level)
+            .finish_non_exhaustive()
     }
 }
 
 impl Client {
     /// A client of the node behind `data`, if it runs, which stands in `datacenter`. Waits for 2 s.
-    pub fn new(data: Option<Arc<dyn Data>>, datacenter: Datacenter, level: Option<Consistency>) -> Self {
-        Self { data, datacenter, level, timeout: Duration::from_secs(2) }
+    pub fn new(
+        data: Option<Arc<dyn Data>>,
+        datacenter: Datacenter,
+        level: Option<Consistency>,
+    ) -> Self {
+        Self {
+            data,
+            datacenter,
+            level,
+            timeout: Duration::from_secs(2),
+        }
     }
 
-    /// Asks, and waits for the answer. A node that crashes while it is asked answers [`RequestError::Stopping`]: a write may be applied.
+    /// Asks, and waits for the answer. A node that crashes while it is asked answers
+    /// [`RequestError::Stopping`]: a write may be applied.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -49,7 +61,10 @@ impl Client {
             id: None,
         };
         match &self.data {
-            Some(data) => data.submit(request).await.unwrap_or(Err(RequestError::Stopping)),
+            Some(data) => data
+                .submit(request)
+                .await
+                .unwrap_or(Err(RequestError::Stopping)),
             None => Err(RequestError::Stopping),
         }
     }
@@ -59,7 +74,9 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn query(&self, key: &str, query: Query) -> Result<Reply, RequestError> {
-        self.ask(Op::Query(Bytes::copy_from_slice(key.as_bytes()), query)).await.map(|answer| answer.reply)
+        self.ask(Op::Query(Bytes::copy_from_slice(key.as_bytes()), query))
+            .await
+            .map(|answer| answer.reply)
     }
 
     /// Changes a key.
@@ -67,11 +84,14 @@ impl Client {
     /// # Errors
     /// [`RequestError`].
     pub async fn mutate(&self, key: &str, mutation: Mutation) -> Result<Reply, RequestError> {
-        self.ask(Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation)).await.map(|answer| answer.reply)
+        self.ask(Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation))
+            .await
+            .map(|answer| answer.reply)
     }
 }
 
-/// Whether a write that failed so may nevertheless be, or become, visible. What a client may conclude from the error alone.
+/// Whether a write that failed so may nevertheless be, or become, visible. What a client may
+/// conclude from the error alone.
 pub fn may_be_applied(error: &RequestError) -> bool {
     error.may_be_applied()
 }
@@ -162,7 +182,9 @@ impl Ledger {
     /// Adds `element` to the set `key` and notes the outcome.
     pub async fn add(&mut self, client: &Client, key: &str, element: String) {
         let element = Bytes::from(element);
-        let result = client.mutate(key, Mutation::Add(vec![element.clone()])).await;
+        let result = client
+            .mutate(key, Mutation::Add(vec![element.clone()]))
+            .await;
         let side = match self.outcome(&result) {
             Outcome::Done => &mut self.added,
             Outcome::Open => &mut self.maybe_added,
@@ -185,7 +207,15 @@ impl Ledger {
 
     /// Sets a string and notes only whether it was served.
     pub async fn set(&mut self, client: &Client, key: &str, value: String) {
-        let result = client.mutate(key, Mutation::Set { value: value.into(), expiry: SetExpiry::Clear }).await;
+        let result = client
+            .mutate(
+                key,
+                Mutation::Set {
+                    value: value.into(),
+                    expiry: SetExpiry::Clear,
+                },
+            )
+            .await;
         self.outcome(&result);
     }
 
@@ -212,30 +242,70 @@ impl Ledger {
     /// The first promise that was [`Broken`].
     pub async fn check(&self, client: &Client) -> Result<(), Broken> {
         let nothing = BTreeSet::new();
-        for key in self.added.keys().chain(self.maybe_added.keys()).collect::<BTreeSet<_>>() {
-            let reply = client.query(key, Query::Members).await.map_err(|error| Broken::Unreadable { key: key.clone(), error })?;
-            let Reply::List(present) = reply else { return Err(Broken::Shape { key: key.clone() }) };
+        for key in self
+            .added
+            .keys()
+            .chain(self.maybe_added.keys())
+            .collect::<BTreeSet<_>>()
+        {
+            let reply =
+                client
+                    .query(key, Query::Members)
+                    .await
+                    .map_err(|error| Broken::Unreadable {
+                        key: key.clone(),
+                        error,
+                    })?;
+            let Reply::List(present) = reply else {
+                return Err(Broken::Shape { key: key.clone() });
+            };
             let present: BTreeSet<Bytes> = present.into_iter().collect();
-            let (added, maybe) = (self.added.get(key).unwrap_or(&nothing), self.maybe_added.get(key).unwrap_or(&nothing));
+            let (added, maybe) = (
+                self.added.get(key).unwrap_or(&nothing),
+                self.maybe_added.get(key).unwrap_or(&nothing),
+            );
             let missing = added.difference(&present).count();
             if missing > 0 {
-                return Err(Broken::Lost { key: key.clone(), missing });
+                return Err(Broken::Lost {
+                    key: key.clone(),
+                    missing,
+                });
             }
-            let invented = present.iter().filter(|element| !added.contains(*element) && !maybe.contains(*element)).count();
+            let invented = present
+                .iter()
+                .filter(|element| !added.contains(*element) && !maybe.contains(*element))
+                .count();
             if invented > 0 {
-                return Err(Broken::Invented { key: key.clone(), invented });
+                return Err(Broken::Invented {
+                    key: key.clone(),
+                    invented,
+                });
             }
         }
         for (key, &(acked, open)) in &self.counted {
-            let reply = client.query(key, Query::Get).await.map_err(|error| Broken::Unreadable { key: key.clone(), error })?;
+            let reply =
+                client
+                    .query(key, Query::Get)
+                    .await
+                    .map_err(|error| Broken::Unreadable {
+                        key: key.clone(),
+                        error,
+                    })?;
             let value = match reply {
                 Reply::Nil => Some(0),
-                Reply::Value(text) => std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()),
+                Reply::Value(text) => std::str::from_utf8(&text)
+                    .ok()
+                    .and_then(|text| text.parse().ok()),
                 _ => None,
             };
             let value: i64 = value.ok_or_else(|| Broken::Shape { key: key.clone() })?;
             if !(acked..=acked + open).contains(&value) {
-                return Err(Broken::Miscounted { key: key.clone(), value, acked, open });
+                return Err(Broken::Miscounted {
+                    key: key.clone(),
+                    value,
+                    acked,
+                    open,
+                });
             }
         }
         Ok(())

@@ -11,8 +11,8 @@ use crate::node::Clock;
 /// Where every wall clock of a simulation starts, before skew: 2027-01-15 08:00 UTC.
 pub const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
 
-/// A node's clocks: they run with the runtime's paused clock. The wall clock is wrong by its skew, and by whatever else is done to it. Cheap to
-/// clone; clones are the same clock.
+/// A node's clocks: they run with the runtime's paused clock. The wall clock is wrong by its skew,
+/// and by whatever else is done to it. Cheap to clone; clones are the same clock.
 #[derive(Clone, Debug)]
 pub struct SimClock {
     start: Instant,
@@ -35,12 +35,22 @@ struct Bent {
 impl SimClock {
     /// A clock that stands at [`START_UNIX_MILLIS`] and its skew when `start` is now.
     pub fn new(start: Instant, skew_millis: i64) -> Self {
-        let bent = Bent { skew_millis, jump_millis: 0, drift: (0, Duration::ZERO), frozen: None };
-        Self { start, bent: Arc::new(Mutex::new(bent)) }
+        let bent = Bent {
+            skew_millis,
+            jump_millis: 0,
+            drift: (0, Duration::ZERO),
+            frozen: None,
+        };
+        Self {
+            start,
+            bent: Arc::new(Mutex::new(bent)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Bent> {
-        self.bent.lock().expect("invariant: no code panics while it holds a clock")
+        self.bent
+            .lock()
+            .expect("invariant: no code panics while it holds a clock")
     }
 
     /// The wall clock is set by so much, from now on.
@@ -62,7 +72,12 @@ impl SimClock {
     /// The wall clock is right again, up to its skew.
     pub fn mend(&self) {
         let mut bent = self.lock();
-        *bent = Bent { skew_millis: bent.skew_millis, jump_millis: 0, drift: (0, Duration::ZERO), frozen: None };
+        *bent = Bent {
+            skew_millis: bent.skew_millis,
+            jump_millis: 0,
+            drift: (0, Duration::ZERO),
+            frozen: None,
+        };
     }
 
     /// How far the wall clock is ahead of the right time now, in milliseconds.
@@ -76,9 +91,13 @@ impl Clock for SimClock {
     fn now(&self) -> Now {
         let monotonic: Duration = self.start.elapsed();
         let bent = self.lock();
-        let drifted = monotonic.saturating_sub(bent.drift.1).as_millis() as i64 * bent.drift.0 / 1_000_000;
+        let drifted =
+            monotonic.saturating_sub(bent.drift.1).as_millis() as i64 * bent.drift.0 / 1_000_000;
         let right = START_UNIX_MILLIS + monotonic.as_millis() as u64;
         let running = right.saturating_add_signed(bent.skew_millis + bent.jump_millis + drifted);
-        Now { monotonic, unix_millis: bent.frozen.unwrap_or(running) }
+        Now {
+            monotonic,
+            unix_millis: bent.frozen.unwrap_or(running),
+        }
     }
 }

@@ -1,6 +1,8 @@
-//! Drills: what whole clusters meet too seldom, because the order of single messages decides it, played on the cores themselves.
+//! Drills: what whole clusters meet too seldom, because the order of single messages decides it,
+//! played on the cores themselves.
 //!
-//! A drill is a fixed schedule over real cores (see [`cores`]) or a real replica. It passes as long as its rule is upheld.
+//! A drill is a fixed schedule over real cores (see [`cores`]) or a real replica. It passes as long
+//! as its rule is upheld.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -51,7 +53,10 @@ impl Drill {
 
 /// The drill that is about the rule which this bug breaks.
 pub(super) fn for_bug(bug: &str) -> Option<Drill> {
-    let (_, check, run) = ALL.into_iter().flatten().find(|(about, ..)| *about == bug)?;
+    let (_, check, run) = ALL
+        .into_iter()
+        .flatten()
+        .find(|(about, ..)| *about == bug)?;
     Some(Drill { check, run: *run })
 }
 
@@ -80,7 +85,9 @@ mod tests {
     #[test]
     fn every_drill_fails_when_its_rule_is_broken() {
         for bug in crate::planted::everywhere() {
-            let Some(drill) = for_bug(bug.name) else { continue };
+            let Some(drill) = for_bug(bug.name) else {
+                continue;
+            };
             quorate_crdt::planted::plant(Some(bug));
             let failed = drill.fails();
             quorate_crdt::planted::plant(None);

@@ -1,4 +1,5 @@
-//! The simulated disk: what was applied is visible, what was persisted survives a crash, and nothing else is promised.
+//! The simulated disk: what was applied is visible, what was persisted survives a crash, and
+//! nothing else is promised.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
@@ -7,7 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_control::store::{Batch, Change, Commit, Done, MemoryStore, Space, Store, StoreError, StoreStats, Visitor};
+use quorate_control::store::{
+    Batch, Change, Commit, Done, MemoryStore, Space, Store, StoreError, StoreStats, Visitor,
+};
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_dynamo::replica::{Replica, place_of, restore};
 use rand::rngs::StdRng;
@@ -19,7 +22,8 @@ use crate::node::last_kept;
 
 /// A node's disk in one of the node's lives, with its group commit.
 ///
-/// **Law:** after [`SimDisk::crash`] the surviving image holds every batch persisted, and of the later ones a prefix that the seed chooses.
+/// **Law:** after [`SimDisk::crash`] the surviving image holds every batch persisted, and of the
+/// later ones a prefix that the seed chooses.
 #[derive(Clone)]
 pub struct SimDisk {
     shared: Arc<Shared>,
@@ -37,13 +41,15 @@ struct Inner {
     trouble: Trouble,
     /// What a crash leaves.
     durable: MemoryStore,
-    /// What was last read of it, as the oracle looks often and little changes in between; and places that have changed since.
+    /// What was last read of it, as the oracle looks often and little changes in between; and
+    /// places that have changed since.
     read: BTreeMap<At, Arc<Replica>>,
     unread: BTreeSet<At>,
     /// Applied and not yet persisted, oldest first.
     pending: VecDeque<Batch>,
     waiting: Vec<Done>,
-    /// The epoch of the topology that was written down last, and one that an older was written over.
+    /// The epoch of the topology that was written down last, and one that an older was written
+    /// over.
     kept: Epoch,
     gone_back: Option<Epoch>,
     crashed: bool,
@@ -75,7 +81,11 @@ impl fmt::Debug for SimDisk {
 impl SimDisk {
     /// An empty disk.
     pub fn new(seed: u64) -> Self {
-        Self::with(MemoryStore::new(), MemoryStore::new(), StdRng::seed_from_u64(seed))
+        Self::with(
+            MemoryStore::new(),
+            MemoryStore::new(),
+            StdRng::seed_from_u64(seed),
+        )
     }
 
     fn with(live: MemoryStore, durable: MemoryStore, rng: StdRng) -> Self {
@@ -86,7 +96,9 @@ impl SimDisk {
                 unread.extend(place_of(key));
                 ControlFlow::Continue(())
             };
-            durable.scan(space, &[], None, &mut take).expect("invariant: memory does not fail");
+            durable
+                .scan(space, &[], None, &mut take)
+                .expect("invariant: memory does not fail");
         }
         let kept = kept_in(&live).expect("invariant: memory does not fail");
         let inner = Inner {
@@ -103,7 +115,13 @@ impl SimDisk {
             failed: false,
             panicked: false,
         };
-        Self { shared: Arc::new(Shared { live, inner: Mutex::new(inner), wanted: Notify::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                live,
+                inner: Mutex::new(inner),
+                wanted: Notify::new(),
+            }),
+        }
     }
 
     /// The group commit, which never ends by itself. A synchronisation takes 0.2 to 3 ms.
@@ -114,8 +132,13 @@ impl SimDisk {
                 shared.wanted.notified().await;
                 let (done, count, pause) = {
                     let mut inner = shared.lock();
-                    let pause = Duration::from_micros(inner.rng.random_range(200..3000)) + inner.trouble.slower;
-                    (std::mem::take(&mut inner.waiting), inner.pending.len(), pause)
+                    let pause = Duration::from_micros(inner.rng.random_range(200..3000))
+                        + inner.trouble.slower;
+                    (
+                        std::mem::take(&mut inner.waiting),
+                        inner.pending.len(),
+                        pause,
+                    )
                 };
                 tokio::time::sleep(pause).await;
                 let failed = {
@@ -135,7 +158,8 @@ impl SimDisk {
         }
     }
 
-    /// The node dies now: from here on the disk takes and promises nothing. Returns the disk of the node's next life.
+    /// The node dies now: from here on the disk takes and promises nothing. Returns the disk of the
+    /// node's next life.
     #[must_use]
     pub fn crash(&self) -> Self {
         let mut inner = self.shared.lock();
@@ -151,7 +175,8 @@ impl SimDisk {
         next
     }
 
-    /// The disk is as good as new. What it has failed to keep stays lost when the node that asked for it ends.
+    /// The disk is as good as new. What it has failed to keep stays lost when the node that asked
+    /// for it ends.
     pub fn mend(&self) {
         self.shared.lock().trouble = Trouble::default();
     }
@@ -176,7 +201,8 @@ impl SimDisk {
         self.shared.lock().trouble.panics = true;
     }
 
-    /// Whether a synchronisation has failed in this life, or a shard has panicked: the node must end.
+    /// Whether a synchronisation has failed in this life, or a shard has panicked: the node must
+    /// end.
     pub fn has_failed(&self) -> bool {
         let inner = self.shared.lock();
         inner.failed || inner.panicked
@@ -187,7 +213,8 @@ impl SimDisk {
         self.shared.lock().trouble.full
     }
 
-    /// The epoch of the topology with which the node would begin after a crash at this moment; 0 without one.
+    /// The epoch of the topology with which the node would begin after a crash at this moment; 0
+    /// without one.
     ///
     /// # Errors
     /// [`StoreError`] when the record cannot be read.
@@ -195,7 +222,8 @@ impl SimDisk {
         kept_in(&self.shared.lock().durable)
     }
 
-    /// The epoch of a topology that was written down in this life and had an older one written over it, with that one's.
+    /// The epoch of a topology that was written down in this life and had an older one written over
+    /// it, with that one's.
     pub fn gone_back(&self) -> Option<(Epoch, Epoch)> {
         let inner = self.shared.lock();
         inner.gone_back.map(|before| (before, inner.kept))
@@ -209,14 +237,18 @@ impl SimDisk {
         self.shared.lock().replicas()
     }
 
-    /// How many records of rows and marks would be left of the data plane, beside those of the rows that live.
+    /// How many records of rows and marks would be left of the data plane, beside those of the rows
+    /// that live.
     ///
     /// # Errors
     /// [`StoreError`] when a record cannot be read.
     pub fn remains(&self) -> Result<u64, StoreError> {
         let inner = self.shared.lock();
         let (replicas, _) = restore(&inner.durable, |_, _| true)?;
-        let mut records = replicas.values().filter(|replica| replica.has_remains()).count() as u64;
+        let mut records = replicas
+            .values()
+            .filter(|replica| replica.has_remains())
+            .count() as u64;
         inner.durable.scan(Space::Rows, &[], None, &mut |_, _| {
             records += 1;
             ControlFlow::Continue(())
@@ -224,13 +256,17 @@ impl SimDisk {
         Ok(records - replicas.values().map(Replica::row_count).sum::<u64>())
     }
 
-    /// The durable image without what the control group keeps: a vote that is taken back breaks what Raft stands on.
+    /// The durable image without what the control group keeps: a vote that is taken back breaks
+    /// what Raft stands on.
     pub fn backup(&self) -> MemoryStore {
-        copy_of(&self.shared.lock().durable, &[&[Space::Meta], &DATA[..]].concat())
+        copy_of(
+            &self.shared.lock().durable,
+            &[&[Space::Meta], &DATA[..]].concat(),
+        )
     }
 
-    /// The disk with its data replaced by `backup`; of a node that is down. Of an empty backup only the data plane is gone: the node still knows
-    /// who it is.
+    /// The disk with its data replaced by `backup`; of a node that is down. Of an empty backup only
+    /// the data plane is gone: the node still knows who it is.
     #[must_use]
     pub fn restored(&self, backup: &MemoryStore) -> Self {
         let mut inner = self.shared.lock();
@@ -241,7 +277,8 @@ impl SimDisk {
         Self::with(copy(&durable), durable, rng)
     }
 
-    /// One byte of a value in one row is another, as bit rot makes it; of a node that is down. `None`: there is no such row.
+    /// One byte of a value in one row is another, as bit rot makes it; of a node that is down.
+    /// `None`: there is no such row.
     #[must_use]
     pub fn rotten(&self) -> Option<Self> {
         let mut inner = self.shared.lock();
@@ -250,7 +287,10 @@ impl SimDisk {
             rows.push((Bytes::copy_from_slice(key), value.to_vec()));
             ControlFlow::Continue(())
         };
-        inner.durable.scan(Space::Rows, &[], None, &mut take).expect("invariant: memory does not fail");
+        inner
+            .durable
+            .scan(Space::Rows, &[], None, &mut take)
+            .expect("invariant: memory does not fail");
         // The last byte of a register's row is the end of its value: the record keeps its shape.
         rows.retain(|(_, value)| value.last().is_some_and(u8::is_ascii_digit));
         if rows.is_empty() {
@@ -264,7 +304,9 @@ impl SimDisk {
         let durable = copy(&inner.durable);
         let mut batch = Batch::default();
         batch.put(Space::Rows, key, value);
-        durable.apply(batch).expect("invariant: memory does not fail");
+        durable
+            .apply(batch)
+            .expect("invariant: memory does not fail");
         let rng = StdRng::seed_from_u64(inner.rng.random());
         drop(inner);
         Some(Self::with(copy(&durable), durable, rng))
@@ -278,12 +320,18 @@ type At = (KeyspaceId, Partition);
 const DATA: [Space; 4] = [Space::Rows, Space::Recent, Space::Causal, Space::Hints];
 
 fn failure() -> StoreError {
-    StoreError::Engine { engine: "simulated", operation: "sync", source: Box::new(std::io::Error::other("the disk has failed")) }
+    StoreError::Engine {
+        engine: "simulated",
+        operation: "sync",
+        source: Box::new(std::io::Error::other("the disk has failed")),
+    }
 }
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().expect("invariant: no code panics while it holds the disk")
+        self.inner
+            .lock()
+            .expect("invariant: no code panics while it holds the disk")
     }
 }
 
@@ -293,19 +341,28 @@ impl Inner {
         for batch in self.pending.drain(..count) {
             for change in &batch.changes {
                 let (Change::Put(space, key, _) | Change::Delete(space, key)) = change;
-                self.unread.extend(place_of(key).filter(|_| DATA.contains(space)));
+                self.unread
+                    .extend(place_of(key).filter(|_| DATA.contains(space)));
             }
-            self.durable.apply(batch).expect("invariant: memory does not fail");
+            self.durable
+                .apply(batch)
+                .expect("invariant: memory does not fail");
         }
     }
 
     fn replicas(&mut self) -> Result<BTreeMap<At, Arc<Replica>>, StoreError> {
         if !self.unread.is_empty() {
-            let (replicas, _) = restore(&self.durable, |keyspace, partition| self.unread.contains(&(keyspace, partition)))?;
+            let (replicas, _) = restore(&self.durable, |keyspace, partition| {
+                self.unread.contains(&(keyspace, partition))
+            })?;
             for at in std::mem::take(&mut self.unread) {
                 self.read.remove(&at);
             }
-            self.read.extend(replicas.into_iter().map(|(at, replica)| (at, Arc::new(replica))));
+            self.read.extend(
+                replicas
+                    .into_iter()
+                    .map(|(at, replica)| (at, Arc::new(replica))),
+            );
         }
         Ok(self.read.clone())
     }
@@ -329,10 +386,15 @@ fn add(to: &MemoryStore, from: &MemoryStore, spaces: &[Space]) {
     let mut batch = Batch::default();
     for &space in spaces {
         let mut take = |key: &[u8], value: &[u8]| {
-            batch.put(space, Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+            batch.put(
+                space,
+                Bytes::copy_from_slice(key),
+                Bytes::copy_from_slice(value),
+            );
             ControlFlow::Continue(())
         };
-        from.scan(space, &[], None, &mut take).expect("invariant: memory does not fail");
+        from.scan(space, &[], None, &mut take)
+            .expect("invariant: memory does not fail");
     }
     to.apply(batch).expect("invariant: memory does not fail");
 }
@@ -342,7 +404,13 @@ impl Store for SimDisk {
         self.shared.live.get(space, key)
     }
 
-    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
         self.shared.live.scan(space, from, to, visit)
     }
 
@@ -356,7 +424,11 @@ impl Store for SimDisk {
         }
         if !inner.crashed {
             self.shared.live.apply(batch.clone())?;
-            if batch.changes.iter().any(|change| matches!(change, Change::Put(Space::Meta, ..))) {
+            if batch
+                .changes
+                .iter()
+                .any(|change| matches!(change, Change::Put(Space::Meta, ..)))
+            {
                 let kept = kept_in(&self.shared.live)?;
                 let before = std::mem::replace(&mut inner.kept, kept);
                 inner.gone_back = inner.gone_back.or((kept < before).then_some(before));

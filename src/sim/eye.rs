@@ -1,4 +1,5 @@
-//! Looks over the shoulders of a node's shards, at every turn: what they keep is within its bounds, and none acts on an older topology than before.
+//! Looks over the shoulders of a node's shards, at every turn: what they keep is within its bounds,
+//! and none acts on an older topology than before.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -30,7 +31,9 @@ struct Core {
 
 impl Eye {
     fn lock(&self) -> MutexGuard<'_, Sight> {
-        self.0.lock().expect("invariant: no code panics while it looks")
+        self.0
+            .lock()
+            .expect("invariant: no code panics while it looks")
     }
 
     /// The node has lost its memory: it may act on what it acted on before.
@@ -45,7 +48,12 @@ impl Eye {
 
     /// What is kept that should be gone when all is at rest.
     pub(super) fn keeps(&self) -> Option<Kept> {
-        self.lock().cores.values().flat_map(|core| &core.keeps).copied().next()
+        self.lock()
+            .cores
+            .values()
+            .flat_map(|core| &core.keeps)
+            .copied()
+            .next()
     }
 }
 
@@ -55,7 +63,13 @@ impl Onlooker for Eye {
         let Sight { cores, found } = &mut *sight;
         let seen = cores.entry(core).or_default();
         if epoch < seen.epoch {
-            found.push(("topology-went-back", format!("shard {core} acts on epoch {}, and has acted on {}", epoch.0, seen.epoch.0)));
+            found.push((
+                "topology-went-back",
+                format!(
+                    "shard {core} acts on epoch {}, and has acted on {}",
+                    epoch.0, seen.epoch.0
+                ),
+            ));
         }
         seen.epoch = epoch;
     }
@@ -63,11 +77,18 @@ impl Onlooker for Eye {
     fn keeps(&self, core: u8, kept: &[Kept]) {
         let mut sight = self.lock();
         let Sight { cores, found } = &mut *sight;
-        if let Some(Kept { what, held, max, .. }) = kept.iter().find(|kept| kept.held > kept.max) {
-            found.push(("memory-beyond-its-bound", format!("shard {core} keeps {held} {what}, which may be {max} at most")));
+        if let Some(Kept {
+            what, held, max, ..
+        }) = kept.iter().find(|kept| kept.held > kept.max)
+        {
+            found.push((
+                "memory-beyond-its-bound",
+                format!("shard {core} keeps {held} {what}, which may be {max} at most"),
+            ));
         }
         let seen = cores.entry(core).or_default();
         seen.keeps.clear();
-        seen.keeps.extend(kept.iter().filter(|kept| kept.passes && kept.held > 0));
+        seen.keeps
+            .extend(kept.iter().filter(|kept| kept.passes && kept.held > 0));
     }
 }

@@ -55,23 +55,50 @@ pub enum Fate {
 }
 
 impl Need {
-    /// What `level` asks for when a client in `home` uses it on `keyspace`, in the placement of the key: of a partition that moves, in the set that
-    /// is read. Writes count in the other as well, which no read can tell.
-    pub(super) fn of(topology: &Topology, keyspace: KeyspaceId, key: &[u8], (level, access): (Consistency, Access), home: &str) -> Self {
-        let Some(info) = topology.keyspaces.get(&keyspace) else { return Self::default() };
-        let Some(placement) = Keyspace::placement(info, info.partition_of(key)) else { return Self::default() };
-        let read = Placement::stable(placement.epoch, placement.readers().flatten().copied().collect());
-        let mut need = Self { epoch: placement.epoch, ..Self::default() };
-        let datacenter = |node| topology.datacenter_of(node).cloned().unwrap_or_else(|| "".into());
+    /// What `level` asks for when a client in `home` uses it on `keyspace`, in the placement of the
+    /// key: of a partition that moves, in the set that is read. Writes count in the other as well,
+    /// which no read can tell.
+    pub(super) fn of(
+        topology: &Topology,
+        keyspace: KeyspaceId,
+        key: &[u8],
+        (level, access): (Consistency, Access),
+        home: &str,
+    ) -> Self {
+        let Some(info) = topology.keyspaces.get(&keyspace) else {
+            return Self::default();
+        };
+        let Some(placement) = Keyspace::placement(info, info.partition_of(key)) else {
+            return Self::default();
+        };
+        let read = Placement::stable(
+            placement.epoch,
+            placement.readers().flatten().copied().collect(),
+        );
+        let mut need = Self {
+            epoch: placement.epoch,
+            ..Self::default()
+        };
+        let datacenter = |node| {
+            topology
+                .datacenter_of(node)
+                .cloned()
+                .unwrap_or_else(|| "".into())
+        };
         for node in &read.replicas {
             need.each.entry(datacenter(*node)).or_default().0 += 1;
         }
         for group in groups(level, access, &read, topology, home) {
-            let mut of: Vec<Arc<str>> = group.members.iter().map(|node| datacenter(*node)).collect();
+            let mut of: Vec<Arc<str>> =
+                group.members.iter().map(|node| datacenter(*node)).collect();
             of.sort_unstable();
             of.dedup();
             let within = of.len() == 1 && need.each.len() > 1;
-            match need.each.get_mut(of.first().map_or("", |datacenter| datacenter)).filter(|_| within) {
+            match need
+                .each
+                .get_mut(of.first().map_or("", |datacenter| datacenter))
+                .filter(|_| within)
+            {
                 Some(part) => part.1 = part.1.max(group.needed),
                 None => need.total = need.total.max(group.needed),
             }
@@ -82,19 +109,30 @@ impl Need {
     /// So many copies of so many replicas in one datacenter.
     #[cfg(test)]
     pub(super) fn flat(replicas: usize, copies: usize) -> Self {
-        Self { total: copies, ..Self::local(1, &[(replicas, 0)]) }
+        Self {
+            total: copies,
+            ..Self::local(1, &[(replicas, 0)])
+        }
     }
 
     /// Of each datacenter: how many replicas it has, and how many copies are asked of them.
     #[cfg(test)]
     pub(super) fn local(epoch: u64, each: &[(usize, usize)]) -> Self {
-        let named = each.iter().zip(1..).map(|(part, number)| (format!("dc{number}").into(), *part));
-        Self { epoch: Epoch(epoch), each: named.collect(), total: 0 }
+        let named = each
+            .iter()
+            .zip(1..)
+            .map(|(part, number)| (format!("dc{number}").into(), *part));
+        Self {
+            epoch: Epoch(epoch),
+            each: named.collect(),
+            total: 0,
+        }
     }
 
     /// How many copies it is sure to find, or make.
     pub fn copies(&self) -> usize {
-        self.total.max(self.each.values().map(|(_, needed)| needed).sum())
+        self.total
+            .max(self.each.values().map(|(_, needed)| needed).sum())
     }
 
     /// Replicas altogether.
@@ -102,16 +140,22 @@ impl Need {
         self.each.values().map(|(all, _)| all).sum()
     }
 
-    /// Whether every choice of replicas that suffices for the one shares more than `gone` replicas with every choice that suffices for the other.
+    /// Whether every choice of replicas that suffices for the one shares more than `gone` replicas
+    /// with every choice that suffices for the other.
     fn shares(&self, other: &Self, gone: usize) -> bool {
-        let part = |datacenter: &Arc<str>| other.each.get(datacenter).map_or(0, |(_, needed)| *needed);
-        self.each.iter().any(|(datacenter, (all, needed))| needed + part(datacenter) > *all + gone)
+        let part =
+            |datacenter: &Arc<str>| other.each.get(datacenter).map_or(0, |(_, needed)| *needed);
+        self.each
+            .iter()
+            .any(|(datacenter, (all, needed))| needed + part(datacenter) > *all + gone)
             || self.copies() + other.copies() > self.replicas() + gone
     }
 
-    /// Whether `later` surely finds what this one left, though `gone` of the replicas do not have it any more. When the partition has moved between
-    /// them, its new replicas were filled from a majority of the old ones in each datacenter, so a majority finds what a majority has, of all or of
-    /// a datacenter, and everybody what all have; but `LOCAL_QUORUM` promises nothing of what was written at `LOCAL_QUORUM` elsewhere.
+    /// Whether `later` surely finds what this one left, though `gone` of the replicas do not have
+    /// it any more. When the partition has moved between them, its new replicas were filled from a
+    /// majority of the old ones in each datacenter, so a majority finds what a majority has, of all
+    /// or of a datacenter, and everybody what all have; but `LOCAL_QUORUM` promises nothing of what
+    /// was written at `LOCAL_QUORUM` elsewhere.
     pub fn meets(&self, later: &Self, gone: usize) -> bool {
         if self.replicas() == 0 || later.replicas() == 0 {
             return false;
@@ -120,8 +164,15 @@ impl Need {
             return self.shares(later, gone);
         }
         let most = |need: &Self| 2 * need.copies() > need.replicas() + gone;
-        let most_of = |need: &Self, datacenter: &Arc<str>| need.each.get(datacenter).is_some_and(|(all, needed)| 2 * needed > all + gone);
-        let local = self.each.keys().any(|datacenter| most_of(self, datacenter) && most_of(later, datacenter));
+        let most_of = |need: &Self, datacenter: &Arc<str>| {
+            need.each
+                .get(datacenter)
+                .is_some_and(|(all, needed)| 2 * needed > all + gone)
+        };
+        let local = self
+            .each
+            .keys()
+            .any(|datacenter| most_of(self, datacenter) && most_of(later, datacenter));
         local || most(self) && (most(later) || self.copies() >= self.replicas() + gone)
     }
 }
@@ -180,7 +231,9 @@ pub(super) struct Record(Arc<Mutex<Vec<Told>>>);
 
 impl Record {
     fn lock(&self) -> MutexGuard<'_, Vec<Told>> {
-        self.0.lock().expect("invariant: no code panics while it writes a record")
+        self.0
+            .lock()
+            .expect("invariant: no code panics while it writes a record")
     }
 
     pub(super) fn push(&self, told: Told) {
@@ -201,17 +254,41 @@ mod tests {
 
     /// So many copies in each of two datacenters of two replicas, and so many altogether.
     fn need(epoch: u64, (here, there): (usize, usize), total: usize) -> Need {
-        Need { epoch: Epoch(epoch), each: BTreeMap::from([("dc1".into(), (2, here)), ("dc2".into(), (2, there))]), total }
+        Need {
+            epoch: Epoch(epoch),
+            each: BTreeMap::from([("dc1".into(), (2, here)), ("dc2".into(), (2, there))]),
+            total,
+        }
     }
 
     #[test]
     fn a_majority_is_found_after_a_move_and_a_datacenter_is_not() {
-        let (quorum, all, one) = (|epoch| need(epoch, (0, 0), 3), |epoch| need(epoch, (0, 0), 4), |epoch| need(epoch, (0, 0), 1));
-        let (here, there) = (|epoch| need(epoch, (2, 0), 0), |epoch| need(epoch, (0, 2), 0));
-        assert!(quorum(1).meets(&quorum(2), 0) && all(1).meets(&one(2), 0) && here(1).meets(&here(1), 0) && here(1).meets(&here(2), 0));
-        assert!(!here(1).meets(&there(1), 0) && !here(1).meets(&there(2), 0) && !one(1).meets(&quorum(2), 0));
+        let (quorum, all, one) = (
+            |epoch| need(epoch, (0, 0), 3),
+            |epoch| need(epoch, (0, 0), 4),
+            |epoch| need(epoch, (0, 0), 1),
+        );
+        let (here, there) = (
+            |epoch| need(epoch, (2, 0), 0),
+            |epoch| need(epoch, (0, 2), 0),
+        );
+        assert!(
+            quorum(1).meets(&quorum(2), 0)
+                && all(1).meets(&one(2), 0)
+                && here(1).meets(&here(1), 0)
+                && here(1).meets(&here(2), 0)
+        );
+        assert!(
+            !here(1).meets(&there(1), 0)
+                && !here(1).meets(&there(2), 0)
+                && !one(1).meets(&quorum(2), 0)
+        );
         // One of the copies is an older one.
-        assert!(!quorum(1).meets(&quorum(1), 2) && !quorum(1).meets(&quorum(2), 2) && !all(1).meets(&one(2), 1));
+        assert!(
+            !quorum(1).meets(&quorum(1), 2)
+                && !quorum(1).meets(&quorum(2), 2)
+                && !all(1).meets(&one(2), 1)
+        );
         assert!(quorum(1).meets(&all(1), 1) && all(1).meets(&all(2), 1));
     }
 }

@@ -17,7 +17,9 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::eye::Eye;
 use super::{Network, SimClock, SimDisk};
 use crate::data::Data;
-use crate::node::{Begun, DiskGauge, NodeParts, Queues, Setting, StartError, Started, keep_granted};
+use crate::node::{
+    Begun, DiskGauge, NodeParts, Queues, Setting, StartError, Started, keep_granted,
+};
 
 /// A machine and the node on it.
 pub(super) struct Host {
@@ -107,28 +109,48 @@ impl DiskGauge for SimGauge {
     }
 }
 
-/// Times that suit the network: an append that is not answered within three quarters of a heartbeat is given up.
-fn elections(node: NodeId, seed: u64, (round_trip, heartbeat): (Duration, Option<Duration>)) -> ConsensusConfig {
+/// Times that suit the network: an append that is not answered within three quarters of a heartbeat
+/// is given up.
+fn elections(
+    node: NodeId,
+    seed: u64,
+    (round_trip, heartbeat): (Duration, Option<Duration>),
+) -> ConsensusConfig {
     let near = ConsensusConfig::new(node, seed);
     let wanted = heartbeat.unwrap_or(near.heartbeat).max(3 * round_trip);
     if wanted == near.heartbeat {
         return near;
     }
-    ConsensusConfig { heartbeat: wanted, election_min: 3 * wanted, election_max: 6 * wanted, ..near }
+    ConsensusConfig {
+        heartbeat: wanted,
+        election_min: 3 * wanted,
+        election_max: 6 * wanted,
+        ..near
+    }
 }
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("node", &self.node).field("up", &self.is_up()).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("node", &self.node)
+            .field("up", &self.is_up())
+            .finish_non_exhaustive()
     }
 }
 
 fn locked<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().expect("invariant: no code panics while it holds a machine")
+    shared
+        .lock()
+        .expect("invariant: no code panics while it holds a machine")
 }
 
 impl Host {
-    pub(super) fn new(node: NodeId, datacenter: Datacenter, granted: Option<Arc<Topology>>, (seed, clock): (u64, SimClock)) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        datacenter: Datacenter,
+        granted: Option<Arc<Topology>>,
+        (seed, clock): (u64, SimClock),
+    ) -> Self {
         Self {
             node,
             datacenter,
@@ -144,7 +166,9 @@ impl Host {
 
     /// Whether the node serves.
     pub(super) fn is_up(&self) -> bool {
-        self.life.as_ref().is_some_and(|life| matches!(&*locked(&life.stage), Stage::Up(_)))
+        self.life
+            .as_ref()
+            .is_some_and(|life| matches!(&*locked(&life.stage), Stage::Up(_)))
     }
 
     /// Whether there is a process, serving or not.
@@ -191,7 +215,9 @@ impl Host {
     ) -> JoinHandle<Result<(), Arc<StartError>>> {
         let (gate, disk) = (Gate::default(), self.disk.get());
         let granted = self.granted.clone();
-        let tasks: Tasks = Arc::new(Mutex::new(vec![tokio::spawn(gate.pass(disk.work())).abort_handle()]));
+        let tasks: Tasks = Arc::new(Mutex::new(vec![
+            tokio::spawn(gate.pass(disk.work())).abort_handle(),
+        ]));
         let parts = NodeParts {
             node: self.node,
             datacenter: Arc::clone(&self.datacenter),
@@ -207,15 +233,25 @@ impl Host {
         };
         self.woken += 1;
         let assembled = Setting {
-            consensus: elections(self.node, seed, (network.round_trip_max(), setting.heartbeat)),
+            consensus: elections(
+                self.node,
+                seed,
+                (network.round_trip_max(), setting.heartbeat),
+            ),
             gossip: membership::Config::lan(),
             gauge: Arc::new(SimGauge(disk)),
             partitions: setting.partitions,
         };
-        let (plugged, node, datacenter) = (network.clone(), self.node, Arc::clone(&self.datacenter));
+        let (plugged, node, datacenter) =
+            (network.clone(), self.node, Arc::clone(&self.datacenter));
         let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
         let stage = Arc::new(Mutex::new(Stage::Starting));
-        let live = live((parts, assembled), plug, (granted, founding), (gate.clone(), Arc::clone(&tasks)));
+        let live = live(
+            (parts, assembled),
+            plug,
+            (granted, founding),
+            (gate.clone(), Arc::clone(&tasks)),
+        );
         let (door, reached) = (self.door.clone(), Arc::clone(&stage));
         let task = tokio::spawn(async move {
             let (next, result) = match live.await {
@@ -238,7 +274,9 @@ impl Host {
 
     /// Ends the node's life where it stands.
     pub(super) fn crash(&mut self, network: &Network) {
-        let Some(Life { stage, tasks, .. }) = self.life.take() else { return };
+        let Some(Life { stage, tasks, .. }) = self.life.take() else {
+            return;
+        };
         network.unplug(self.node);
         self.door.set(None);
         self.disk.set(self.disk.get().crash());
@@ -281,7 +319,10 @@ async fn live(
     if let Some(command) = founding {
         begun.found(command).await?;
     }
-    let shards = begun.take_shards().into_iter().map(|shard| tokio::spawn(gate.pass(shard)).abort_handle());
+    let shards = begun
+        .take_shards()
+        .into_iter()
+        .map(|shard| tokio::spawn(gate.pass(shard)).abort_handle());
     locked(&tasks).extend(shards);
     begun.run().await
 }
@@ -311,7 +352,10 @@ impl Gate {
     }
 
     /// `inner`, while the gate is open.
-    fn pass(&self, inner: impl Future<Output = ()> + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+    fn pass(
+        &self,
+        inner: impl Future<Output = ()> + Send + 'static,
+    ) -> impl Future<Output = ()> + Send + 'static {
         let (gate, mut inner) = (self.clone(), Box::pin(inner));
         poll_fn(move |context| {
             {

@@ -18,21 +18,46 @@ use super::{INSTANCE_OF_FIRST, SimClock, Simulation, TOKEN};
 pub(super) type Admitted = (NodeId, Arc<str>, Arc<Topology>);
 
 impl Simulation {
-    /// Lets one more node of `datacenter` ask every node in turn until it is let in: whoever starts it again after a lost answer starts
-    /// the same newcomer. Whether there is anybody to ask.
+    /// Lets one more node of `datacenter` ask every node in turn until it is let in: whoever starts
+    /// it again after a lost answer starts the same newcomer. Whether there is anybody to ask.
     pub(super) fn invite(&mut self, datacenter: &Arc<str>) -> bool {
         let members = self.nodes();
         self.newcomers += 1;
-        let number = self.layout.datacenters.iter().map(|(_, nodes)| nodes).sum::<usize>() + self.newcomers - 1;
+        let number = self
+            .layout
+            .datacenters
+            .iter()
+            .map(|(_, nodes)| nodes)
+            .sum::<usize>()
+            + self.newcomers
+            - 1;
         let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
-        let (token, secret, name) = (TokenId(TOKEN.0), TokenSecret(TOKEN.1), format!("late-{number}").into());
+        let (token, secret, name) = (
+            TokenId(TOKEN.0),
+            TokenSecret(TOKEN.1),
+            format!("late-{number}").into(),
+        );
         let instance = INSTANCE_OF_FIRST + number as u128;
-        let request = JoinRequest { token, secret, name, datacenter: Arc::clone(datacenter), rack: "rack1".into(), quic, instance };
+        let request = JoinRequest {
+            token,
+            secret,
+            name,
+            datacenter: Arc::clone(datacenter),
+            rack: "rack1".into(),
+            quic,
+            instance,
+        };
         let (network, datacenter) = (self.network.clone(), Arc::clone(datacenter));
         let asking = async move {
             for member in members.iter().cycle() {
                 match network.join(*member, request.clone()).await {
-                    Ok(grant) => return Some((grant.node, datacenter, Arc::new(wire::decode(&grant.topology).ok()?))),
+                    Ok(grant) => {
+                        return Some((
+                            grant.node,
+                            datacenter,
+                            Arc::new(wire::decode(&grant.topology).ok()?),
+                        ));
+                    }
                     Err(JoinRefusal::NotReady) => sleep(Duration::from_millis(300)).await,
                     Err(_) => return None,
                 }
@@ -50,9 +75,16 @@ impl Simulation {
                 self.invited.push(asking);
                 continue;
             }
-            let Ok(Some((node, datacenter, topology))) = asking.await else { continue };
+            let Ok(Some((node, datacenter, topology))) = asking.await else {
+                continue;
+            };
             let (seed, skew) = (self.random(), self.skew());
-            let host = Host::new(node, datacenter, Some(topology), (seed, SimClock::new(self.start, skew)));
+            let host = Host::new(
+                node,
+                datacenter,
+                Some(topology),
+                (seed, SimClock::new(self.start, skew)),
+            );
             oracle.watch(node, &host);
             self.hosts.insert(node, host);
             self.start_process(node, None);
@@ -70,14 +102,22 @@ mod tests {
         let founder = NodeId(1);
         let played = run(3, Layout::new(1, 1), async |cluster| {
             assert!(cluster.invite(&"dc1".into()));
-            let known = |cluster: &Simulation| cluster.data(founder).map(|data| data.topology()).filter(|seen| seen.nodes.len() == 2);
+            let known = |cluster: &Simulation| {
+                cluster
+                    .data(founder)
+                    .map(|data| data.topology())
+                    .filter(|seen| seen.nodes.len() == 2)
+            };
             let admitted = loop {
                 sleep(Duration::from_micros(100)).await;
                 if let Some(topology) = known(cluster) {
                     break *topology.nodes.keys().next_back().expect("two nodes");
                 }
             };
-            assert!(!cluster.invited[0].is_finished(), "the answer is on its way");
+            assert!(
+                !cluster.invited[0].is_finished(),
+                "the answer is on its way"
+            );
             cluster.crash(founder);
             cluster.restart(founder).await.expect("starts again");
             let asking = cluster.invited.remove(0);

@@ -1,4 +1,5 @@
-//! The simulated network: latency by datacenter, jitter, loss, one-way cuts, connections that break and come back. One seed, one history.
+//! The simulated network: latency by datacenter, jitter, loss, one-way cuts, connections that break
+//! and come back. One seed, one history.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -33,7 +34,8 @@ pub struct Conditions {
     pub between: Duration,
     /// A delay is lengthened by up to this share of itself.
     pub jitter: f64,
-    /// The share of datagrams that are lost. A frame of a stream that is lost is sent again, so it comes late and holds up those behind it.
+    /// The share of datagrams that are lost. A frame of a stream that is lost is sent again, so it
+    /// comes late and holds up those behind it.
     pub loss: f64,
     /// A connection breaks after this time without an answer.
     pub idle: Duration,
@@ -88,7 +90,8 @@ struct Trouble {
     duplicated: f64,
     /// The share of data frames that later ones overtake.
     overtaken: f64,
-    /// The share of data frames that are dropped, by direction, while their connection stands: what a full queue does.
+    /// The share of data frames that are dropped, by direction, while their connection stands: what
+    /// a full queue does.
     dropped: BTreeMap<(NodeId, NodeId), f64>,
     /// Nodes that neither hear nor speak for now; what they would have said and heard waits.
     stopped: BTreeMap<NodeId, Vec<Event>>,
@@ -156,7 +159,12 @@ impl Network {
             numbers: 0,
             trace: Trace::start(),
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Notify::new() }) }
+        Self {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                changed: Notify::new(),
+            }),
+        }
     }
 
     /// Starts to deliver, on the current runtime, until the task is aborted.
@@ -169,12 +177,21 @@ impl Network {
     pub fn plug(&self, node: NodeId, datacenter: Arc<str>, inbound: Arc<dyn Inbound>) -> Arc<Port> {
         let mut state = self.shared.lock();
         let life = state.number();
-        state.hosts.insert(node, Host { inbound, datacenter, peers: BTreeSet::new(), life });
+        state.hosts.insert(
+            node,
+            Host {
+                inbound,
+                datacenter,
+                peers: BTreeSet::new(),
+                life,
+            },
+        );
         drop(state);
         Arc::new(Port::new(self.clone(), node, life))
     }
 
-    /// Pulls a node's plug. The others find out when their connections have been silent for long enough.
+    /// Pulls a node's plug. The others find out when their connections have been silent for long
+    /// enough.
     pub fn unplug(&self, node: NodeId) {
         let mut state = self.shared.lock();
         let host = state.hosts.remove(&node);
@@ -187,7 +204,9 @@ impl Network {
     pub fn cut(&self, from: &[NodeId], to: &[NodeId]) {
         let mut state = self.shared.lock();
         for &a in from {
-            state.blocked.extend(to.iter().filter(|&&b| b != a).map(|&b| (a, b)));
+            state
+                .blocked
+                .extend(to.iter().filter(|&&b| b != a).map(|&b| (a, b)));
         }
     }
 
@@ -213,12 +232,14 @@ impl Network {
         (state.trouble.duplicated, state.trouble.overtaken) = (duplicated, overtaken);
     }
 
-    /// From now on this share of the data frames from one node to another is dropped, without a sign of it to either.
+    /// From now on this share of the data frames from one node to another is dropped, without a
+    /// sign of it to either.
     pub fn drop_frames(&self, from: NodeId, to: NodeId, share: f64) {
         self.shared.lock().trouble.dropped.insert((from, to), share);
     }
 
-    /// Nothing more reaches or leaves the node until it goes on: what is sent meanwhile waits, as in the buffers of a stopped process.
+    /// Nothing more reaches or leaves the node until it goes on: what is sent meanwhile waits, as
+    /// in the buffers of a stopped process.
     pub fn stop(&self, node: NodeId) {
         self.shared.lock().trouble.stopped.entry(node).or_default();
     }
@@ -239,7 +260,10 @@ impl Network {
             let mut state = self.shared.lock();
             let stopped = std::mem::take(&mut state.trouble.stopped);
             let nodes = stopped.keys().copied().collect();
-            state.trouble = Trouble { stopped, ..Trouble::default() };
+            state.trouble = Trouble {
+                stopped,
+                ..Trouble::default()
+            };
             nodes
         };
         for node in stopped {
@@ -248,21 +272,42 @@ impl Network {
         self.heal();
     }
 
-    /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC, after one round trip of the longer kind.
+    /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC, after one
+    /// round trip of the longer kind.
     ///
     /// # Errors
-    /// What the member answers; [`JoinRefusal::NotReady`] when it is not plugged in, or not any more when it answers.
-    pub async fn join(&self, member: NodeId, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
+    /// What the member answers; [`JoinRefusal::NotReady`] when it is not plugged in, or not any
+    /// more when it answers.
+    pub async fn join(
+        &self,
+        member: NodeId,
+        request: JoinRequest,
+    ) -> Result<JoinGrant, JoinRefusal> {
         let (inbound, delay) = {
             let state = self.shared.lock();
-            (state.hosts.get(&member).map(|host| Arc::clone(&host.inbound)), state.conditions.between)
+            (
+                state
+                    .hosts
+                    .get(&member)
+                    .map(|host| Arc::clone(&host.inbound)),
+                state.conditions.between,
+            )
         };
         tokio::time::sleep(delay).await;
         let inbound = inbound.ok_or(JoinRefusal::NotReady)?;
         let answer = inbound.join(request).await;
         tokio::time::sleep(delay).await;
-        let still = self.shared.lock().hosts.get(&member).is_some_and(|host| Arc::ptr_eq(&host.inbound, &inbound));
-        if still { answer } else { Err(JoinRefusal::NotReady) }
+        let still = self
+            .shared
+            .lock()
+            .hosts
+            .get(&member)
+            .is_some_and(|host| Arc::ptr_eq(&host.inbound, &inbound));
+        if still {
+            answer
+        } else {
+            Err(JoinRefusal::NotReady)
+        }
     }
 
     /// The longest round trip between two nodes, if nothing is lost.
@@ -279,13 +324,19 @@ impl Network {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("invariant: no code panics while it holds the network")
+        self.state
+            .lock()
+            .expect("invariant: no code panics while it holds the network")
     }
 
     async fn run(self: Arc<Self>) {
         let mut scan = Instant::now();
         loop {
-            let due = self.lock().queue.first_key_value().map_or(scan, |(&(at, _), _)| at.min(scan));
+            let due = self
+                .lock()
+                .queue
+                .first_key_value()
+                .map_or(scan, |(&(at, _), _)| at.min(scan));
             tokio::select! {
                 biased;
                 () = self.changed.notified() => continue,
@@ -306,7 +357,10 @@ impl Shared {
     fn take_due(&self, now: Instant) -> Option<(Event, Arc<dyn Inbound>)> {
         let mut state = self.lock();
         loop {
-            let entry = state.queue.first_entry().filter(|entry| entry.key().0 <= now)?;
+            let entry = state
+                .queue
+                .first_entry()
+                .filter(|entry| entry.key().0 <= now)?;
             let event = entry.remove();
             if !state.is_up(&event) {
                 continue;
@@ -315,16 +369,31 @@ impl Shared {
                 state.stall(event);
                 continue;
             }
-            let Some(event) = state.unless_stopped(event) else { continue };
-            let Some(inbound) = state.hosts.get(&event.to).map(|host| Arc::clone(&host.inbound)) else { continue };
-            state.trace.event(now, event.from, event.to, event.body.digest());
+            let Some(event) = state.unless_stopped(event) else {
+                continue;
+            };
+            let Some(inbound) = state
+                .hosts
+                .get(&event.to)
+                .map(|host| Arc::clone(&host.inbound))
+            else {
+                continue;
+            };
+            state
+                .trace
+                .event(now, event.from, event.to, event.body.digest());
             return Some((event, inbound));
         }
     }
 
     /// Hands an event to its node. The lock is not held: the node may send at once.
     fn deliver(self: &Arc<Self>, event: Event, inbound: &Arc<dyn Inbound>) {
-        let Event { from, to, connection, body } = event;
+        let Event {
+            from,
+            to,
+            connection,
+            body,
+        } = event;
         match body {
             Body::Frame(class, bytes) => inbound.frames(from, class, vec![bytes]),
             Body::Datagram(bytes) => inbound.datagram(from, bytes),
@@ -339,7 +408,12 @@ impl Shared {
                 let (shared, reply) = (Arc::clone(self), inbound.call(from, bytes));
                 tokio::spawn(async move {
                     let body = Body::Answer(id, reply.await);
-                    shared.send(Event { from: to, to: from, connection, body });
+                    shared.send(Event {
+                        from: to,
+                        to: from,
+                        connection,
+                        body,
+                    });
                 });
             }
         }
@@ -355,12 +429,20 @@ impl Shared {
     fn scan(&self, now: Instant) {
         let hosts: Vec<(NodeId, Arc<dyn Inbound>, BTreeSet<NodeId>)> = {
             let state = self.lock();
-            state.hosts.iter().map(|(&node, host)| (node, Arc::clone(&host.inbound), host.peers.clone())).collect()
+            state
+                .hosts
+                .iter()
+                .map(|(&node, host)| (node, Arc::clone(&host.inbound), host.peers.clone()))
+                .collect()
         };
         let mut wanted = BTreeSet::new();
         for (i, (a, inbound_a, peers_a)) in hosts.iter().enumerate() {
             for (b, inbound_b, peers_b) in &hosts[i + 1..] {
-                if peers_a.contains(b) && peers_b.contains(a) && inbound_a.admits(*b) && inbound_b.admits(*a) {
+                if peers_a.contains(b)
+                    && peers_b.contains(a)
+                    && inbound_a.admits(*b)
+                    && inbound_b.admits(*a)
+                {
                     wanted.insert((*a, *b));
                 }
             }

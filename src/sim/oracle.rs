@@ -1,4 +1,5 @@
-//! Knows all nodes at once, and looks at what their disks hold: every invariant that no client could see broken before it is too late.
+//! Knows all nodes at once, and looks at what their disks hold: every invariant that no client
+//! could see broken before it is too late.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,7 +21,8 @@ use super::plan::Ask;
 
 type At = (KeyspaceId, Partition);
 
-/// How long a topology may take to be seen somewhere before what was done by it counts as done by nobody.
+/// How long a topology may take to be seen somewhere before what was done by it counts as done by
+/// nobody.
 const UNEXPLAINED: Duration = Duration::from_secs(5);
 
 /// A promise that was broken.
@@ -103,7 +105,9 @@ impl Oracle {
     }
 
     fn lock(&self) -> MutexGuard<'_, Knowledge> {
-        self.0.lock().expect("invariant: no code panics while it holds the oracle")
+        self.0
+            .lock()
+            .expect("invariant: no code panics while it holds the oracle")
     }
 
     pub(super) fn watch(&self, number: NodeId, host: &Host) {
@@ -136,7 +140,11 @@ impl Oracle {
 
     /// When copies were destroyed.
     pub(super) fn destructions(&self) -> Vec<Destruction> {
-        self.lock().machines.values().flat_map(|machine| machine.destroyed.iter().copied()).collect()
+        self.lock()
+            .machines
+            .values()
+            .flat_map(|machine| machine.destroyed.iter().copied())
+            .collect()
     }
 
     pub(super) fn found(&self, check: &'static str, what: String) {
@@ -154,20 +162,28 @@ impl Oracle {
     /// The newest topology that any node acts on at this moment.
     pub(super) fn acted_on(&self) -> Option<Arc<Topology>> {
         let knowledge = self.lock();
-        let shown = knowledge.machines.values().filter_map(|machine| machine.door.get()).map(|data| data.topology());
+        let shown = knowledge
+            .machines
+            .values()
+            .filter_map(|machine| machine.door.get())
+            .map(|data| data.topology());
         shown.max_by_key(|topology| topology.epoch)
     }
 
     /// A client was told that its write is done: so many replicas have it, for good.
     pub(super) fn acknowledged(&self, ask: &Ask, need: &Need, receipt: Option<Receipt>) {
-        let Some(receipt) = receipt.filter(|_| need.replicas() > 0) else { return };
+        let Some(receipt) = receipt.filter(|_| need.replicas() > 0) else {
+            return;
+        };
         self.lock().acknowledged(ask, need, receipt);
     }
 
     /// A client was told that so many other replicas have its write: for good.
     pub(super) fn waited(&self, ask: &Ask, (receipt, placed): (Receipt, Epoch), replicas: u32) {
         let at = (receipt.keyspace, receipt.partition);
-        let now = self.acted_on().and_then(|topology| Some(topology.keyspaces.get(&at.0)?.placement(at.1)?.epoch));
+        let now = self
+            .acted_on()
+            .and_then(|topology| Some(topology.keyspaces.get(&at.0)?.placement(at.1)?.epoch));
         // Replicas that a decision has released since may have counted.
         if now == Some(placed) {
             self.lock().waited(ask, receipt, replicas as usize);
@@ -191,17 +207,27 @@ impl Knowledge {
     /// Events of `node` that only its own disk knew are as if they had never been.
     fn forget(&mut self, node: NodeId) {
         let others = self.machines.iter().filter(|(other, _)| **other != node);
-        let elsewhere: Vec<_> = others.filter_map(|(_, machine)| machine.shelf.get().replicas().ok()).collect();
-        let knows =
-            |at: &At, dot: Dot| elsewhere.iter().any(|replicas| replicas.get(at).is_some_and(|replica| replica.context().contains(dot)));
-        self.payloads.retain(|(at, dot), _| dot.replica.node != node || knows(at, *dot));
+        let elsewhere: Vec<_> = others
+            .filter_map(|(_, machine)| machine.shelf.get().replicas().ok())
+            .collect();
+        let knows = |at: &At, dot: Dot| {
+            elsewhere.iter().any(|replicas| {
+                replicas
+                    .get(at)
+                    .is_some_and(|replica| replica.context().contains(dot))
+            })
+        };
+        self.payloads
+            .retain(|(at, dot), _| dot.replica.node != node || knows(at, *dot));
     }
 
     fn acknowledged(&mut self, ask: &Ask, need: &Need, receipt: Receipt) {
         let (holders, destroyed) = self.holders(receipt);
         if holders.len() + destroyed < need.copies() {
             let (copies, held) = (need.copies(), holders.len());
-            let what = format!("{ask} was acknowledged, which takes {copies} copies; {held} nodes have it on disk: {holders:?}");
+            let what = format!(
+                "{ask} was acknowledged, which takes {copies} copies; {held} nodes have it on disk: {holders:?}"
+            );
             self.found("acknowledged-not-durable", what);
         }
     }
@@ -209,44 +235,84 @@ impl Knowledge {
     fn waited(&mut self, ask: &Ask, receipt: Receipt, replicas: usize) {
         let (holders, destroyed) = self.holders(receipt);
         if holders.len() + destroyed < replicas {
-            let what = format!("{ask} was said to be known by {replicas} others; these nodes have it on disk: {holders:?}");
+            let what = format!(
+                "{ask} was said to be known by {replicas} others; these nodes have it on disk: {holders:?}"
+            );
             self.found("acknowledged-not-durable", what);
         }
     }
 
-    /// Which nodes have the event on disk, and of how many nodes a copy was destroyed since, or a partition has moved: those may have counted.
+    /// Which nodes have the event on disk, and of how many nodes a copy was destroyed since, or a
+    /// partition has moved: those may have counted.
     fn holders(&self, receipt: Receipt) -> (Vec<u64>, usize) {
         let at = (receipt.keyspace, receipt.partition);
         let has = |machine: &Machine| {
             let replicas = machine.shelf.get().replicas();
-            replicas.is_ok_and(|replicas| replicas.get(&at).is_some_and(|replica| replica.context().contains(receipt.dot)))
+            replicas.is_ok_and(|replicas| {
+                replicas
+                    .get(&at)
+                    .is_some_and(|replica| replica.context().contains(receipt.dot))
+            })
         };
-        let holders = self.machines.iter().filter(|(_, machine)| has(machine)).map(|(node, _)| node.0).collect();
-        (holders, self.machines.values().filter(|machine| !machine.destroyed.is_empty()).count())
+        let holders = self
+            .machines
+            .iter()
+            .filter(|(_, machine)| has(machine))
+            .map(|(node, _)| node.0)
+            .collect();
+        (
+            holders,
+            self.machines
+                .values()
+                .filter(|machine| !machine.destroyed.is_empty())
+                .count(),
+        )
     }
 
     fn look(&mut self) {
         let mut found = Vec::new();
         for (node, machine) in &mut self.machines {
-            found.extend(machine.eye.found().into_iter().map(|(check, what)| (check, format!("node {}: {what}", node.0))));
+            found.extend(
+                machine
+                    .eye
+                    .found()
+                    .into_iter()
+                    .map(|(check, what)| (check, format!("node {}: {what}", node.0))),
+            );
             if let Some((before, now)) = machine.shelf.get().gone_back() {
-                let what = format!("node {} has written down epoch {} over {}", node.0, now.0, before.0);
+                let what = format!(
+                    "node {} has written down epoch {} over {}",
+                    node.0, now.0, before.0
+                );
                 found.push(("topology-went-back", what));
             }
             let shown = machine.door.get().map(|data| data.topology());
             if let Some(Epoch(epoch)) = shown.as_ref().map(|topology| topology.epoch) {
                 if epoch < machine.acted_on.0 {
-                    let what = format!("node {} shows epoch {epoch}, and has shown {}", node.0, machine.acted_on.0);
+                    let what = format!(
+                        "node {} shows epoch {epoch}, and has shown {}",
+                        node.0, machine.acted_on.0
+                    );
                     found.push(("topology-went-back", what));
                 }
                 if epoch > machine.acted_on.0 {
                     let kept = machine.shelf.get().kept_epoch().unwrap_or_default();
-                    let what = format!("node {} acts on epoch {epoch}, and would begin with {} after a crash", node.0, kept.0);
-                    found.extend((kept.0 < epoch).then_some(("topology-acted-on-before-kept", what)));
+                    let what = format!(
+                        "node {} acts on epoch {epoch}, and would begin with {} after a crash",
+                        node.0, kept.0
+                    );
+                    found.extend(
+                        (kept.0 < epoch).then_some(("topology-acted-on-before-kept", what)),
+                    );
                 }
                 machine.acted_on = Epoch(epoch);
             }
-            self.newest = self.newest.take().into_iter().chain(shown).max_by_key(|topology| topology.epoch);
+            self.newest = self
+                .newest
+                .take()
+                .into_iter()
+                .chain(shown)
+                .max_by_key(|topology| topology.epoch);
         }
         for (check, what) in found {
             self.found(check, what);
@@ -254,7 +320,9 @@ impl Knowledge {
         let mut by_place: BTreeMap<At, Vec<(NodeId, Arc<Replica>)>> = BTreeMap::new();
         for node in self.machines.keys().copied().collect::<Vec<_>>() {
             match self.look_at(node) {
-                Ok(replicas) => replicas.into_iter().for_each(|(at, replica)| by_place.entry(at).or_default().push((node, replica))),
+                Ok(replicas) => replicas.into_iter().for_each(|(at, replica)| {
+                    by_place.entry(at).or_default().push((node, replica))
+                }),
                 Err(error) => self.found("unreadable-disk", format!("node {}: {error}", node.0)),
             }
         }
@@ -267,7 +335,9 @@ impl Knowledge {
 
     /// What a node's disk holds, compared with what it held before.
     fn look_at(&mut self, node: NodeId) -> Result<BTreeMap<At, Arc<Replica>>, StoreError> {
-        let Some(machine) = self.machines.get_mut(&node) else { return Ok(BTreeMap::new()) };
+        let Some(machine) = self.machines.get_mut(&node) else {
+            return Ok(BTreeMap::new());
+        };
         let replicas = machine.shelf.get().replicas()?;
         let now = self.start.elapsed();
         let newest = self.newest.clone();
@@ -278,13 +348,19 @@ impl Knowledge {
         let mut before = std::mem::take(&mut machine.last);
         let mut changed = Vec::new();
         for (at, replica) in &replicas {
-            let seen = Last { replica: Arc::clone(replica), epoch: epoch(at) };
+            let seen = Last {
+                replica: Arc::clone(replica),
+                epoch: epoch(at),
+            };
             let last = machine.last.entry(*at).or_insert(seen);
             match before.remove(at) {
                 // The same as when it was last looked at.
                 Some(same) if Arc::ptr_eq(&same.replica, replica) => continue,
                 Some(other) if !replica.context().covers(other.replica.context()) => {
-                    machine.unexplained.entry(*at).or_insert((now, other, "behind what it was"));
+                    machine
+                        .unexplained
+                        .entry(*at)
+                        .or_insert((now, other, "behind what it was"));
                 }
                 _ => {}
             }
@@ -295,11 +371,22 @@ impl Knowledge {
         }
         let held = |at: &At| {
             let topology = newest.as_deref()?;
-            Some(topology.keyspaces.get(&at.0).and_then(|keyspace| keyspace.placement(at.1)).is_some_and(|placement| placement.holds(node)))
+            Some(
+                topology
+                    .keyspaces
+                    .get(&at.0)
+                    .and_then(|keyspace| keyspace.placement(at.1))
+                    .is_some_and(|placement| placement.holds(node)),
+            )
         };
         // The placement has changed since: it was released, and perhaps made anew.
-        machine.unexplained.retain(|at, (_, last, _)| held(at) == Some(true) && epoch(at) == last.epoch && machine.destroyed.is_empty());
-        let overdue = machine.unexplained.iter().find(|(_, (since, ..))| now.saturating_sub(*since) > UNEXPLAINED);
+        machine.unexplained.retain(|at, (_, last, _)| {
+            held(at) == Some(true) && epoch(at) == last.epoch && machine.destroyed.is_empty()
+        });
+        let overdue = machine
+            .unexplained
+            .iter()
+            .find(|(_, (since, ..))| now.saturating_sub(*since) > UNEXPLAINED);
         if let Some((at, (since, last, reason))) = overdue {
             let what = format!(
                 "node {}: since {} ms the replica of keyspace {} partition {} is {reason}, which knew {} events (digest {:x}), and no decision released it",
@@ -328,7 +415,10 @@ impl Knowledge {
                         let put = xxh3_64(&wire::encode(&(key, kind as u8, field, payload)));
                         if *self.payloads.entry((*at, dot)).or_insert(put) != put {
                             let what = format!("{key:?} {kind:?} {field:?} {payload:?}");
-                            twice = Some(format!("node {}: the event {dot:?} is {what}, and was something else", node.0));
+                            twice = Some(format!(
+                                "node {}: the event {dot:?} is {what}, and was something else",
+                                node.0
+                            ));
                         }
                     }
                 }
@@ -341,12 +431,17 @@ impl Knowledge {
 
     /// Replicas that have seen the same hold the same.
     fn compare(&mut self, at: At, replicas: &[(NodeId, Arc<Replica>)]) {
-        let settled: Vec<_> = replicas.iter().filter(|(_, replica)| replica.residual_count() == 0 && !replica.filling()).collect();
+        let settled: Vec<_> = replicas
+            .iter()
+            .filter(|(_, replica)| replica.residual_count() == 0 && !replica.filling())
+            .collect();
         for (i, (a, first)) in settled.iter().enumerate() {
             for (b, second) in &settled[i + 1..] {
                 if first.context() == second.context() && first.digest() != second.digest() {
-                    let what =
-                        format!("nodes {} and {} have seen the same of keyspace {} partition {} and differ", a.0, b.0, at.0.0, at.1.0);
+                    let what = format!(
+                        "nodes {} and {} have seen the same of keyspace {} partition {} and differ",
+                        a.0, b.0, at.0.0, at.1.0
+                    );
                     self.found("equal-contexts-differ", what);
                 }
             }

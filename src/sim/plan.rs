@@ -1,5 +1,5 @@
-//! A schedule as plain data: what a cluster looks like, what is asked of it, and what is done to it, all with its time. A seed draws one; a
-//! failure is a shorter one.
+//! A schedule as plain data: what a cluster looks like, what is asked of it, and what is done to
+//! it, all with its time. A seed draws one; a failure is a shorter one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +33,8 @@ pub struct Plan {
     pub queues: Queues,
     /// What happens, in the order of time.
     pub steps: Vec<Step>,
-    /// When everything that was broken is mended, in milliseconds. From then on the cluster must come to rest.
+    /// When everything that was broken is mended, in milliseconds. From then on the cluster must
+    /// come to rest.
     pub until: u64,
 }
 
@@ -44,7 +45,8 @@ pub struct Shape {
     pub datacenters: Vec<u8>,
     /// Racks of each datacenter; 0: as many as nodes.
     pub racks: u8,
-    /// Partitions of the keyspace `ks1`, which is made at the start, a power of two. That of `default` is fixed, and large.
+    /// Partitions of the keyspace `ks1`, which is made at the start, a power of two. That of
+    /// `default` is fixed, and large.
     pub partitions: u16,
     /// Shards of each node.
     pub cores: u8,
@@ -62,7 +64,10 @@ pub struct Shape {
 
 /// Bounds and intervals of the data plane; see [`Config`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[allow(missing_docs, reason = "each is the field of Config of the same name, with its unit; `rows` are those of `removal`")]
+#[allow(
+    missing_docs,
+    reason = "each is the field of Config of the same name, with its unit; `rows` are those of `removal`"
+)]
 pub struct Knobs {
     pub anti_entropy_ms: u64,
     pub hedge_ms: u64,
@@ -205,10 +210,11 @@ pub struct Ask {
     pub deed: Deed,
     /// How long the client waits, in milliseconds.
     pub timeout: u64,
-    /// Through which nodes it asks again, one after the other, while it does not know what became of its change; if there are any, the change
-    /// has a name.
+    /// Through which nodes it asks again, one after the other, while it does not know what became
+    /// of its change; if there are any, the change has a name.
     pub again: Vec<u64>,
-    /// Once its change is done it waits until so many other replicas have it, as long as for the answer; 0: it does not.
+    /// Once its change is done it waits until so many other replicas have it, as long as for the
+    /// answer; 0: it does not.
     pub wait: u32,
 }
 
@@ -264,7 +270,10 @@ impl Kind {
 /// What a client asks. What it writes is named by the number of the request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "each is the operation of the data plane of the same name")]
+#[allow(
+    missing_docs,
+    reason = "each is the operation of the data plane of the same name"
+)]
 pub enum Deed {
     Set,
     SetFor {
@@ -304,19 +313,38 @@ pub enum Deed {
 impl Plan {
     /// When the last thing happens before all is mended.
     pub fn operations(&self) -> usize {
-        self.steps.iter().filter(|step| matches!(step.action, Action::Ask(_))).count()
+        self.steps
+            .iter()
+            .filter(|step| matches!(step.action, Action::Ask(_)))
+            .count()
     }
 
     /// The cluster to start.
     pub(super) fn layout(&self) -> Layout {
-        let Shape { datacenters, racks, partitions, cores, within_us, between_ms, loss, skew_ms, heartbeat_ms } = &self.shape;
-        let named = datacenters.iter().zip(1..).map(|(&nodes, number)| (format!("dc{number}").into(), usize::from(nodes)));
+        let Shape {
+            datacenters,
+            racks,
+            partitions,
+            cores,
+            within_us,
+            between_ms,
+            loss,
+            skew_ms,
+            heartbeat_ms,
+        } = &self.shape;
+        let named = datacenters
+            .iter()
+            .zip(1..)
+            .map(|(&nodes, number)| (format!("dc{number}").into(), usize::from(nodes)));
         Layout {
             datacenters: named.collect(),
             conditions: conditions(*within_us, *between_ms, *loss),
             cores: *cores,
             skew: Duration::from_millis(*skew_ms),
-            data: Config { limits: self.limits, ..self.knobs.config() },
+            data: Config {
+                limits: self.limits,
+                ..self.knobs.config()
+            },
             partitions: *partitions,
             racks: usize::from(*racks),
             heartbeat: Some(Duration::from_millis(*heartbeat_ms)),
@@ -327,8 +355,16 @@ impl Plan {
 
 /// The network as a plan describes it.
 pub(super) fn conditions(within_us: u64, between_ms: u64, loss: f64) -> Conditions {
-    let (within, between) = (Duration::from_micros(within_us), Duration::from_millis(between_ms));
-    Conditions { within, between, loss, ..Conditions::default() }
+    let (within, between) = (
+        Duration::from_micros(within_us),
+        Duration::from_millis(between_ms),
+    );
+    Conditions {
+        within,
+        between,
+        loss,
+        ..Conditions::default()
+    }
 }
 
 impl Knobs {
@@ -338,13 +374,20 @@ impl Knobs {
             anti_entropy_every: millis(self.anti_entropy_ms),
             hedge_after: millis(self.hedge_ms),
             reap_every: millis(self.reap_ms),
-            recent: RecentBounds { events_max: self.recent_max, bytes_max: self.recent_bytes_max },
+            recent: RecentBounds {
+                events_max: self.recent_max,
+                bytes_max: self.recent_bytes_max,
+            },
             chunk_bytes: self.chunk_bytes,
             hint_bytes_max: self.hint_bytes_max,
             flights_max: self.flights_max,
             flight_bytes_max: self.flight_bytes_max,
             // With few at once, few wait: a history of some hundred rows meets the bound too.
-            removal: Removal { rows_at_once: self.rows_at_once, every: millis(self.rows_ms), waiting_max: self.rows_at_once.pow(2) },
+            removal: Removal {
+                rows_at_once: self.rows_at_once,
+                every: millis(self.rows_ms),
+                waiting_max: self.rows_at_once.pow(2),
+            },
             drift_max: millis(self.drift_ms),
             ..Config::default()
         }
@@ -353,7 +396,15 @@ impl Knobs {
 
 impl Default for Knobs {
     fn default() -> Self {
-        let Config { recent, chunk_bytes, hint_bytes_max, flights_max, flight_bytes_max, removal, .. } = Config::default();
+        let Config {
+            recent,
+            chunk_bytes,
+            hint_bytes_max,
+            flights_max,
+            flight_bytes_max,
+            removal,
+            ..
+        } = Config::default();
         Self {
             anti_entropy_ms: 200,
             hedge_ms: 50,
@@ -411,12 +462,16 @@ impl Action {
 impl Key {
     /// Numbers from here on stand for long names.
     pub(super) const LONG: u8 = 250;
-    /// Bytes of the long names: longer than what a store takes for a key, as long as a name may be, and too long.
+    /// Bytes of the long names: longer than what a store takes for a key, as long as a name may be,
+    /// and too long.
     const LENGTHS: [usize; 3] = [60_100, KEY_BYTES_MAX, KEY_BYTES_MAX + 1];
 
     /// What it is called.
     pub(super) fn name(self) -> Bytes {
-        let length = self.1.checked_sub(Self::LONG).and_then(|number| Self::LENGTHS.get(usize::from(number)));
+        let length = self
+            .1
+            .checked_sub(Self::LONG)
+            .and_then(|number| Self::LENGTHS.get(usize::from(number)));
         padded(self.to_string(), length.copied().unwrap_or(0))
     }
 
@@ -454,13 +509,27 @@ impl fmt::Display for Key {
 
 impl fmt::Display for Ask {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, client, node, level, keyspace, key, deed, again, .. } = self;
+        let Self {
+            id,
+            client,
+            node,
+            level,
+            keyspace,
+            key,
+            deed,
+            again,
+            ..
+        } = self;
         write!(f, "#{id} client {client} at node {node}: {deed:?} ")?;
         if *keyspace > 0 {
             write!(f, "ks{keyspace}/")?;
         }
         write!(f, "{key} at {level}")?;
-        if again.is_empty() { Ok(()) } else { write!(f, ", again at {again:?}") }
+        if again.is_empty() {
+            Ok(())
+        } else {
+            write!(f, ", again at {again:?}")
+        }
     }
 }
 

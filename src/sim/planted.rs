@@ -1,4 +1,5 @@
-//! Every bug that can be planted must be found: what checks nothing finds nothing, and would look the same as a cluster without faults.
+//! Every bug that can be planted must be found: what checks nothing finds nothing, and would look
+//! the same as a cluster without faults.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -40,7 +41,12 @@ pub struct Hunting {
 }
 
 /// Hunts for each of `bugs`, on several threads. `progress` is told of each.
-pub fn hunt(bugs: &[&'static Bug], hunting: Hunting, threads: usize, progress: impl Fn(&Hunt) + Sync) -> Vec<Hunt> {
+pub fn hunt(
+    bugs: &[&'static Bug],
+    hunting: Hunting,
+    threads: usize,
+    progress: impl Fn(&Hunt) + Sync,
+) -> Vec<Hunt> {
     let (next, hunts) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..threads.max(1) {
@@ -54,26 +60,41 @@ pub fn hunt(bugs: &[&'static Bug], hunting: Hunting, threads: usize, progress: i
             });
         }
     });
-    let mut hunts = hunts.into_inner().expect("invariant: no code panics while it collects");
+    let mut hunts = hunts
+        .into_inner()
+        .expect("invariant: no code panics while it collects");
     hunts.sort_by_key(|hunt| bugs.iter().position(|bug| bug.name == hunt.bug.name));
     hunts
 }
 
 fn locked(hunts: &Mutex<Vec<Hunt>>) -> MutexGuard<'_, Vec<Hunt>> {
-    hunts.lock().expect("invariant: no code panics while it collects")
+    hunts
+        .lock()
+        .expect("invariant: no code panics while it collects")
 }
 
-/// Tries one instrument after the other until one fails with the bug planted and passes without: scripts, what the library checks of itself,
-/// drills of the cores, random histories.
+/// Tries one instrument after the other until one fails with the bug planted and passes without:
+/// scripts, what the library checks of itself, drills of the cores, random histories.
 fn hunt_for(bug: &'static Bug, Hunting { within, by_chance }: Hunting) -> Hunt {
     let begun = Instant::now();
-    let mut hunt = Hunt { bug, found_by: None, history: String::new(), histories: 0, took: Duration::ZERO };
-    let scripts = scripted::for_bug(bug.name).into_iter().map(|(name, plan)| (format!("script: {name}"), plan));
-    let found = by_chance.is_none() && (hunt.among(scripts) || hunt.in_library() || hunt.in_drill());
+    let mut hunt = Hunt {
+        bug,
+        found_by: None,
+        history: String::new(),
+        histories: 0,
+        took: Duration::ZERO,
+    };
+    let scripts = scripted::for_bug(bug.name)
+        .into_iter()
+        .map(|(name, plan)| (format!("script: {name}"), plan));
+    let found =
+        by_chance.is_none() && (hunt.among(scripts) || hunt.in_library() || hunt.in_drill());
     // The library alone has no clusters.
     if !found && !is_of_library(bug) {
         let about = focus(bug.name);
-        let goes_on = |seed: &u64| by_chance.map_or_else(|| begun.elapsed() < within, |histories| *seed < histories);
+        let goes_on = |seed: &u64| {
+            by_chance.map_or_else(|| begun.elapsed() < within, |histories| *seed < histories)
+        };
         let seeds = (0_u64..).take_while(goes_on);
         hunt.among(seeds.map(|seed| (format!("seed {seed}"), Plan::drawn(seed, about))));
     }
@@ -87,7 +108,9 @@ impl Hunt {
         for (history, plan) in histories {
             self.histories += 1;
             let outcome = with(self.bug, || play(&plan));
-            let Some(violation) = outcome.violations.first() else { continue };
+            let Some(violation) = outcome.violations.first() else {
+                continue;
+            };
             // What fails anyway says nothing about the bug.
             if play(&plan).violations.is_empty() {
                 return self.found(violation.check, history);
@@ -110,9 +133,13 @@ impl Hunt {
     }
 
     fn in_drill(&mut self) -> bool {
-        let Some(drill) = direct::for_bug(self.bug.name) else { return false };
+        let Some(drill) = direct::for_bug(self.bug.name) else {
+            return false;
+        };
         self.histories += 1;
-        with(self.bug, || drill.fails()) && !drill.fails() && self.found(drill.check, "drill".to_owned())
+        with(self.bug, || drill.fails())
+            && !drill.fails()
+            && self.found(drill.check, "drill".to_owned())
     }
 
     fn found(&mut self, check: &'static str, history: String) -> bool {
@@ -123,7 +150,9 @@ impl Hunt {
 }
 
 fn is_of_library(bug: &Bug) -> bool {
-    quorate_crdt::bugs::ALL.iter().any(|other| other.name == bug.name)
+    quorate_crdt::bugs::ALL
+        .iter()
+        .any(|other| other.name == bug.name)
 }
 
 /// Does `what` with `bug` planted on this thread.
@@ -146,30 +175,51 @@ fn with<T>(bug: &'static Bug, what: impl FnOnce() -> T) -> T {
 /// What a bug is about: random histories that have nothing to do with it are left out.
 fn focus(bug: &str) -> Focus {
     use Incident::{
-        Crash, CrashAll, CrashWhileStarting, Cut, DropFrames, Flap, Garble, Join, Jump, Keyspace, Move, Restore, SlowDisk, Stop, Wipe,
-        WrongStart,
+        Crash, CrashAll, CrashWhileStarting, Cut, DropFrames, Flap, Garble, Join, Jump, Keyspace,
+        Move, Restore, SlowDisk, Stop, Wipe, WrongStart,
     };
     let (incidents, kinds): (&[Incident], &[Kind]) = match bug {
         name if name.starts_with("topology-") || name.starts_with("erase-") => {
             (&[Keyspace, CrashAll, Crash, CrashWhileStarting, Join], &[])
         }
-        name if name.starts_with("expiry-") || name.starts_with("reap-") || name.starts_with("refuses-") => {
-            (&[Jump, Cut, Crash, DropFrames], &[Kind::Expiring, Kind::Set, Kind::Hash, Kind::Turning])
+        name if name.starts_with("expiry-")
+            || name.starts_with("reap-")
+            || name.starts_with("refuses-") =>
+        {
+            (
+                &[Jump, Cut, Crash, DropFrames],
+                &[Kind::Expiring, Kind::Set, Kind::Hash, Kind::Turning],
+            )
         }
-        "lives-reused" | "switch-without-spread" | "mover-forgets-itself" | "repair-counts-one-set" | "rewrite-counts-unsent" => {
-            (&[Move, Join, Cut, Crash, DropFrames], &[Kind::Cell, Kind::Counter, Kind::Set])
-        }
+        "lives-reused"
+        | "switch-without-spread"
+        | "mover-forgets-itself"
+        | "repair-counts-one-set"
+        | "rewrite-counts-unsent" => (
+            &[Move, Join, Cut, Crash, DropFrames],
+            &[Kind::Cell, Kind::Counter, Kind::Set],
+        ),
         "stamps-before-asking" | "every-clock-a-witness" => (&[WrongStart], &[Kind::Register]),
-        "copies-trusted" | "own-events-overlooked" | "life-number-reused" => (&[Restore, Crash], &[Kind::Cell, Kind::Counter]),
-        "chunk-of-any-stream" | "pull-once" | "fill-from-filled-only" => {
-            (&[Wipe, Crash, Cut, Flap, DropFrames, Garble, Stop], &[Kind::Cell, Kind::Set])
+        "copies-trusted" | "own-events-overlooked" | "life-number-reused" => {
+            (&[Restore, Crash], &[Kind::Cell, Kind::Counter])
         }
-        name if name.starts_with("flight-") || name.starts_with("ack-") || name.ends_with("-round") => {
-            (&[Crash, Cut, Flap, SlowDisk, Garble, DropFrames, Move], &[Kind::Cell, Kind::Counter, Kind::Set])
+        "chunk-of-any-stream" | "pull-once" | "fill-from-filled-only" => (
+            &[Wipe, Crash, Cut, Flap, DropFrames, Garble, Stop],
+            &[Kind::Cell, Kind::Set],
+        ),
+        name if name.starts_with("flight-")
+            || name.starts_with("ack-")
+            || name.ends_with("-round") =>
+        {
+            (
+                &[Crash, Cut, Flap, SlowDisk, Garble, DropFrames, Move],
+                &[Kind::Cell, Kind::Counter, Kind::Set],
+            )
         }
-        "request-id-forgotten" | "twins-count-twice" | "share-overflow" => {
-            (&[Cut, Crash, SlowDisk, DropFrames], &[Kind::Counter, Kind::Tally, Kind::Text])
-        }
+        "request-id-forgotten" | "twins-count-twice" | "share-overflow" => (
+            &[Cut, Crash, SlowDisk, DropFrames],
+            &[Kind::Counter, Kind::Tally, Kind::Text],
+        ),
         "token-unseen" => (&[Cut, Crash, DropFrames, Flap], &[Kind::Siblings]),
         "answer-lost-when-keyspace-gone" => (&[Keyspace, SlowDisk, Cut, DropFrames], &[]),
         _ => (&[], &[]),

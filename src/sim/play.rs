@@ -1,4 +1,5 @@
-//! Plays a plan: starts the cluster, lets everything happen at its time, mends everything, waits for rest, and judges.
+//! Plays a plan: starts the cluster, lets everything happen at its time, mends everything, waits
+//! for rest, and judges.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,14 +25,18 @@ use crate::sim;
 
 /// How often all disks are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long the cluster may take to come to rest after everything is mended. Guess: several detections, elections, streams and repairs.
+/// How long the cluster may take to come to rest after everything is mended. Guess: several
+/// detections, elections, streams and repairs.
 pub(super) const REST_WITHIN: Duration = Duration::from_mins(1);
-/// How long it takes at least until every node has noticed that it is mended: free space and round trips are looked at once a second.
+/// How long it takes at least until every node has noticed that it is mended: free space and round
+/// trips are looked at once a second.
 const NOTICED_WITHIN: Duration = Duration::from_millis(2_500);
-/// How long a client may go on with what it is at, all its repetitions and its `WAIT` included, once everything is at rest.
+/// How long a client may go on with what it is at, all its repetitions and its `WAIT` included,
+/// once everything is at rest.
 const DISMISSED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How much a clock may be off beyond the bound before it is surely noticed: half the longest round trip, and what rounds.
+/// How much a clock may be off beyond the bound before it is surely noticed: half the longest round
+/// trip, and what rounds.
 const HELD_OFF_SLACK_MS: u64 = 500;
 
 /// What came of a plan.
@@ -54,7 +59,10 @@ pub struct Outcome {
 impl Outcome {
     /// Requests that were acknowledged.
     pub fn acknowledged(&self) -> usize {
-        self.history.iter().filter(|told| told.fate() == Fate::Done && told.ask.id < promise::LAST).count()
+        self.history
+            .iter()
+            .filter(|told| told.fate() == Fate::Done && told.ask.id < promise::LAST)
+            .count()
     }
 }
 
@@ -64,7 +72,9 @@ pub fn play(plan: &Plan) -> Outcome {
         let made = make_first(cluster, plan.shape.partitions).await;
         let stage = Stage::new(plan, cluster);
         if !made {
-            stage.oracle().found("start", "the first keyspace was not made".to_owned());
+            stage
+                .oracle()
+                .found("start", "the first keyspace was not made".to_owned());
         }
         stage.play().await
     });
@@ -73,28 +83,50 @@ pub fn play(plan: &Plan) -> Outcome {
         Ok((mut outcome, trace)) => {
             outcome.trace = fingerprint(&outcome, trace);
             // In front: whatever else is wrong may follow from it.
-            outcome.violations.splice(0..0, panicked.map(|what| Violation { check: PANIC, at: 0, what }));
+            outcome.violations.splice(
+                0..0,
+                panicked.map(|what| Violation {
+                    check: PANIC,
+                    at: 0,
+                    what,
+                }),
+            );
             outcome
         }
         Err(error) => Outcome {
             history: Vec::new(),
             events: Vec::new(),
             faults: BTreeMap::new(),
-            violations: vec![Violation { check: "start", at: 0, what: error.to_string() }],
+            violations: vec![Violation {
+                check: "start",
+                at: 0,
+                what: error.to_string(),
+            }],
             trace: 0,
             virtual_time: Duration::ZERO,
         },
     }
 }
 
-/// Makes the keyspace that most requests are about, and waits until every node knows it. Whether it was made.
+/// Makes the keyspace that most requests are about, and waits until every node knows it. Whether it
+/// was made.
 async fn make_first(cluster: &Simulation, partitions: u16) -> bool {
-    let proposal = cluster.hosts.values().find_map(|host| host.started(|started| started.propose(fault::keyspace(1, partitions))));
-    let Some(proposal) = proposal else { return false };
+    let proposal = cluster
+        .hosts
+        .values()
+        .find_map(|host| host.started(|started| started.propose(fault::keyspace(1, partitions))));
+    let Some(proposal) = proposal else {
+        return false;
+    };
     if proposal.await.is_err() {
         return false;
     }
-    let known = || cluster.hosts.values().all(|host| host.data().is_some_and(|data| keyspace_of(&data.topology(), 1).is_some()));
+    let known = || {
+        cluster.hosts.values().all(|host| {
+            host.data()
+                .is_some_and(|data| keyspace_of(&data.topology(), 1).is_some())
+        })
+    };
     for _ in 0..100 {
         if known() {
             return true;
@@ -105,7 +137,12 @@ async fn make_first(cluster: &Simulation, partitions: u16) -> bool {
 }
 
 fn fingerprint(outcome: &Outcome, trace: Trace) -> u64 {
-    let told = outcome.history.iter().map(|told| format!("{:?} {:?} {:?} {:?}\n", told.ask.id, told.from, told.to, told.result));
+    let told = outcome.history.iter().map(|told| {
+        format!(
+            "{:?} {:?} {:?} {:?}\n",
+            told.ask.id, told.from, told.to, told.result
+        )
+    });
     xxhash_rust::xxh3::xxh3_64_with_seed(told.collect::<String>().as_bytes(), trace.hash)
 }
 
@@ -130,7 +167,13 @@ impl<'a> Stage<'a> {
     fn new(plan: &'a Plan, cluster: &'a mut Simulation) -> Self {
         let start = Instant::now();
         let (record, oracle, dismissed) = (Record::default(), Oracle::new(start), Arc::default());
-        let counter = Counter { start, epoch: cluster.start, record, oracle, dismissed };
+        let counter = Counter {
+            start,
+            epoch: cluster.start,
+            record,
+            oracle,
+            dismissed,
+        };
         for (&node, host) in &cluster.hosts {
             counter.oracle.watch(node, host);
         }
@@ -162,7 +205,8 @@ impl<'a> Stage<'a> {
             look = self.look_until(due, look).await;
             self.act(&step.action);
         }
-        self.look_until(self.start + Duration::from_millis(plan.until), look).await;
+        self.look_until(self.start + Duration::from_millis(plan.until), look)
+            .await;
         self.note("everything is mended".to_owned());
         self.mend();
         self.rest().await;
@@ -173,13 +217,26 @@ impl<'a> Stage<'a> {
         self.oracle().look();
         let history = self.counter.record.take();
         let spread = self.spread_of_clocks();
-        let judged = promise::Judged { plan, history: &history, last: &last, destroyed: &self.oracle().destructions(), spread };
+        let judged = promise::Judged {
+            plan,
+            history: &history,
+            last: &last,
+            destroyed: &self.oracle().destructions(),
+            spread,
+        };
         let mut violations = self.oracle().violations();
         violations.extend(promise::judge(&judged));
         let virtual_time = self.start.elapsed();
         let Self { faults, events, .. } = self;
         let trace = 0;
-        Outcome { history: history.into_iter().chain(last).collect(), events, faults, violations, trace, virtual_time }
+        Outcome {
+            history: history.into_iter().chain(last).collect(),
+            events,
+            faults,
+            violations,
+            trace,
+            virtual_time,
+        }
     }
 
     /// Lets time pass, and looks at the disks meanwhile.
@@ -198,23 +255,34 @@ impl<'a> Stage<'a> {
     /// A process that has given up is gone soon after.
     fn bury(&mut self) {
         for node in self.cluster.nodes() {
-            let Some(failure) = self.cluster.hosts.get(&node).and_then(Host::failure) else { continue };
+            let Some(failure) = self.cluster.hosts.get(&node).and_then(Host::failure) else {
+                continue;
+            };
             self.has_ended(node, &failure);
             self.cluster.crash(node);
         }
     }
 
-    /// A node has ended by itself. It may do so because of its disk, or because the plan made it panic.
+    /// A node has ended by itself. It may do so because of its disk, or because the plan made it
+    /// panic.
     fn has_ended(&mut self, node: NodeId, failure: &str) {
         self.note(format!("node {} has ended: {failure}", node.0));
-        let caused = self.cluster.hosts.get(&node).is_some_and(|host| host.disk.get().has_failed());
+        let caused = self
+            .cluster
+            .hosts
+            .get(&node)
+            .is_some_and(|host| host.disk.get().has_failed());
         if !caused {
-            self.oracle().found("ended-without-cause", format!("node {} has ended, and its disk is good: {failure}", node.0));
+            self.oracle().found(
+                "ended-without-cause",
+                format!("node {} has ended, and its disk is good: {failure}", node.0),
+            );
         }
     }
 
     pub(super) fn note(&mut self, what: String) {
-        self.events.push((self.start.elapsed().as_millis() as u64, what));
+        self.events
+            .push((self.start.elapsed().as_millis() as u64, what));
     }
 
     fn act(&mut self, action: &Action) {
@@ -232,27 +300,43 @@ impl<'a> Stage<'a> {
 
     /// Gives a client its errand.
     pub(super) fn send(&mut self, ask: Ask) {
-        let door = |node: &u64| Some((NodeId(*node), self.cluster.hosts.get(&NodeId(*node))?.door()));
+        let door = |node: &u64| {
+            Some((
+                NodeId(*node),
+                self.cluster.hosts.get(&NodeId(*node))?.door(),
+            ))
+        };
         let Some(at) = door(&ask.node) else { return };
-        let errand = Errand { at, again: ask.again.iter().filter_map(door).collect(), ask };
+        let errand = Errand {
+            at,
+            again: ask.again.iter().filter_map(door).collect(),
+            ask,
+        };
         let counter = &self.counter;
         let client = self.clients.entry(errand.ask.client).or_insert_with(|| {
             let (sender, errands) = mpsc::unbounded_channel();
-            (sender, tokio::spawn(Asker::new(counter.clone()).work(errands)))
+            (
+                sender,
+                tokio::spawn(Asker::new(counter.clone()).work(errands)),
+            )
         });
         // A client works until it is dismissed.
         drop(client.0.send(errand));
     }
 
-    /// Lets every client finish what it is at, and takes the rest off its hands: whoever looks at everything at last must know of everything that
-    /// was done. Whether any of them was still at something.
+    /// Lets every client finish what it is at, and takes the rest off its hands: whoever looks at
+    /// everything at last must know of everything that was done. Whether any of them was still at
+    /// something.
     async fn dismiss_clients(&mut self) -> bool {
         let since = Instant::now();
         self.counter.dismissed.store(true, Ordering::Relaxed);
         for (client, (errands, work)) in std::mem::take(&mut self.clients) {
             drop(errands);
             if tokio::time::timeout(DISMISSED_WITHIN, work).await.is_err() {
-                let what = format!("client {client} was still waiting {} s after it had been dismissed", DISMISSED_WITHIN.as_secs());
+                let what = format!(
+                    "client {client} was still waiting {} s after it had been dismissed",
+                    DISMISSED_WITHIN.as_secs()
+                );
                 self.oracle().found("client-waits-for-ever", what);
             }
         }
@@ -267,28 +351,36 @@ impl<'a> Stage<'a> {
             // Such a clock stamps nothing as long as there is somebody to say so.
             Action::Jump(_, millis) if one && millis.unsigned_abs() > held_off => 0,
             Action::Jump(_, millis) => millis.unsigned_abs(),
-            Action::Drift(_, millionths) => millionths.unsigned_abs() * self.plan.until / 1_000_000 + 1,
+            Action::Drift(_, millionths) => {
+                millionths.unsigned_abs() * self.plan.until / 1_000_000 + 1
+            }
             Action::Freeze(..) => self.plan.until,
             _ => 0,
         };
         2 * self.plan.shape.skew_ms + self.plan.steps.iter().map(bent).sum::<u64>()
     }
 
-    /// Whether commands were under way when this was asked last. What they have changed is seen from the next time on.
+    /// Whether commands were under way when this was asked last. What they have changed is seen
+    /// from the next time on.
     fn commands(&mut self) -> bool {
         let any = !self.proposals.is_empty();
         self.proposals.retain(|proposal| !proposal.is_finished());
         any
     }
 
-    /// Whether one node at most is killed or has a wrong clock, and nothing else happens but requests.
+    /// Whether one node at most is killed or has a wrong clock, and nothing else happens but
+    /// requests.
     fn one_node_is_touched(&self) -> bool {
         let touched = |step: &super::plan::Step| match step.action {
             Action::Ask(_) => None,
-            Action::Crash(node) | Action::Restart(node) | Action::Jump(node, _) | Action::MendClock(node) => Some(node),
+            Action::Crash(node)
+            | Action::Restart(node)
+            | Action::Jump(node, _)
+            | Action::MendClock(node) => Some(node),
             _ => Some(0),
         };
-        let touched: std::collections::BTreeSet<u64> = self.plan.steps.iter().filter_map(touched).collect();
+        let touched: std::collections::BTreeSet<u64> =
+            self.plan.steps.iter().filter_map(touched).collect();
         touched.len() <= 1 && !touched.contains(&0)
     }
 
@@ -306,15 +398,29 @@ impl<'a> Stage<'a> {
             self.start_again();
             self.oracle().look();
             let mut unrest = rest::unrest(self.cluster).await;
-            unrest.extend(self.commands().then(|| ("command-does-not-end", "a command is under way".to_owned())));
+            unrest.extend(
+                self.commands()
+                    .then(|| ("command-does-not-end", "a command is under way".to_owned())),
+            );
             let asking = self.cluster.invited.len();
-            unrest.extend((asking > 0).then(|| ("join-does-not-end", format!("{asking} nodes still ask to be let in"))));
+            unrest.extend((asking > 0).then(|| {
+                (
+                    "join-does-not-end",
+                    format!("{asking} nodes still ask to be let in"),
+                )
+            }));
             if unrest.is_empty() {
                 return;
             }
             if Instant::now() > deadline {
                 for (check, what) in unrest {
-                    self.oracle().found(check, format!("{} s after everything is mended: {what}", REST_WITHIN.as_secs()));
+                    self.oracle().found(
+                        check,
+                        format!(
+                            "{} s after everything is mended: {what}",
+                            REST_WITHIN.as_secs()
+                        ),
+                    );
                 }
                 return;
             }

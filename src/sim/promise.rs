@@ -1,5 +1,6 @@
-//! What clients were told, held against `docs/consistency.md`. Every check knows what was done to the cluster, and excuses exactly what that
-//! excuses: a write is gone with its disks only when as many disks were destroyed as its level had copies.
+//! What clients were told, held against `docs/consistency.md`. Every check knows what was done to
+//! the cluster, and excuses exactly what that excuses: a write is gone with its disks only when as
+//! many disks were destroyed as its level had copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -66,11 +67,22 @@ pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
 
 /// Every promise that the history shows broken, one of each kind.
 pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
-    let dropped = |keyspace: u8| judged.plan.steps.iter().any(|step| step.action == Action::DropKeyspace(keyspace));
+    let dropped = |keyspace: u8| {
+        judged
+            .plan
+            .steps
+            .iter()
+            .any(|step| step.action == Action::DropKeyspace(keyspace))
+    };
     let mut by_key: BTreeMap<(u8, Key), OfKey<'_>> = BTreeMap::new();
     // What the last check itself removes is nothing that its reads could have missed.
     let last_reads = judged.last.iter().filter(|told| !told.ask.deed.writes());
-    for told in judged.history.iter().chain(last_reads).filter(|told| !dropped(told.ask.keyspace)) {
+    for told in judged
+        .history
+        .iter()
+        .chain(last_reads)
+        .filter(|told| !dropped(told.ask.keyspace))
+    {
         let place = told.place();
         let of_key = by_key.entry(place).or_insert_with(|| OfKey {
             judged,
@@ -87,8 +99,15 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             of_key.last.push(told);
         }
     }
-    for told in judged.history.iter().filter(|told| told.ask.deed == Deed::Flush) {
-        by_key.values_mut().filter(|of_key| of_key.keyspace == told.ask.keyspace).for_each(|of_key| of_key.flushes.push(told));
+    for told in judged
+        .history
+        .iter()
+        .filter(|told| told.ask.deed == Deed::Flush)
+    {
+        by_key
+            .values_mut()
+            .filter(|of_key| of_key.keyspace == told.ask.keyspace)
+            .for_each(|of_key| of_key.flushes.push(told));
     }
     let mut found: Vec<Violation> = Vec::new();
     for of_key in by_key.values() {
@@ -104,7 +123,10 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             Kind::Turning => turning::judge(of_key),
             Kind::Mixed => Vec::new(),
         };
-        let shown = shown.into_iter().chain(of_key.too_long()).filter(|violation| !of_key.rotten(violation));
+        let shown = shown
+            .into_iter()
+            .chain(of_key.too_long())
+            .filter(|violation| !of_key.rotten(violation));
         for violation in of_key.same_everywhere().into_iter().chain(shown) {
             if !found.iter().any(|known| known.check == violation.check) {
                 found.push(violation);
@@ -115,35 +137,65 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
     found
 }
 
-/// While nothing at all is done to a cluster, whoever cannot get what was asked for is told why, and not left to wait.
+/// While nothing at all is done to a cluster, whoever cannot get what was asked for is told why,
+/// and not left to wait.
 fn timed_out(judged: &Judged<'_>) -> Option<Violation> {
     let Plan { steps, shape, .. } = judged.plan;
-    let calm = shape.loss == 0.0 && steps.iter().all(|step| matches!(step.action, Action::Ask(_)));
-    let in_vain = |told: &&Told| told.ask.timeout >= LONG_ENOUGH_MS && matches!(told.result, Err(RequestError::TimedOut { .. }));
+    let calm = shape.loss == 0.0
+        && steps
+            .iter()
+            .all(|step| matches!(step.action, Action::Ask(_)));
+    let in_vain = |told: &&Told| {
+        told.ask.timeout >= LONG_ENOUGH_MS
+            && matches!(told.result, Err(RequestError::TimedOut { .. }))
+    };
     let told = judged.history.iter().find(in_vain).filter(|_| calm)?;
-    let what = format!("{} was not answered, and nothing is wrong: {:?}", told.ask, told.result);
-    Some(Violation { check: "timed-out-without-cause", at: told.to.as_millis() as u64, what })
+    let what = format!(
+        "{} was not answered, and nothing is wrong: {:?}",
+        told.ask, told.result
+    );
+    Some(Violation {
+        check: "timed-out-without-cause",
+        at: told.to.as_millis() as u64,
+        what,
+    })
 }
 
 impl<'a> OfKey<'a> {
     fn broken(&self, check: &'static str, at: &Told, what: impl fmt::Display) -> Violation {
-        let place = if self.keyspace == 0 { String::new() } else { format!("ks{}/", self.keyspace) };
-        Violation { check, at: at.to.as_millis() as u64, what: format!("{place}{}: {what}", self.key) }
+        let place = if self.keyspace == 0 {
+            String::new()
+        } else {
+            format!("ks{}/", self.keyspace)
+        };
+        Violation {
+            check,
+            at: at.to.as_millis() as u64,
+            what: format!("{place}{}: {what}", self.key),
+        }
     }
 
     /// Requests that can change the key, refused ones left out.
     fn writes(&self) -> impl Iterator<Item = &'a Told> {
-        self.all.iter().copied().filter(|told| told.ask.deed.writes() && told.fate() != Fate::Refused)
+        self.all
+            .iter()
+            .copied()
+            .filter(|told| told.ask.deed.writes() && told.fate() != Fate::Refused)
     }
 
     fn by_number(&self, number: u32) -> Option<&'a Told> {
         self.all.iter().copied().find(|told| told.ask.id == number)
     }
 
-    /// Whether a byte that rotted explains the violation: it shows what nobody wrote until the replica is found out, and at the end it must be. But
-    /// two copies cannot tell which of them is right, and what was made of a rotten value before stays.
+    /// Whether a byte that rotted explains the violation: it shows what nobody wrote until the
+    /// replica is found out, and at the end it must be. But two copies cannot tell which of them is
+    /// right, and what was made of a rotten value before stays.
     fn rotten(&self, violation: &Violation) -> bool {
-        let rotten = self.judged.destroyed.iter().any(|destruction| destruction.harm == Harm::Rotten);
+        let rotten = self
+            .judged
+            .destroyed
+            .iter()
+            .any(|destruction| destruction.harm == Harm::Rotten);
         let undecided = self.last.iter().any(|told| told.need.replicas() < 3);
         let derived = matches!(self.key.0, Kind::Counter | Kind::Text | Kind::Expiring);
         rotten && (violation.at < self.judged.plan.until || undecided || derived)
@@ -151,7 +203,10 @@ impl<'a> OfKey<'a> {
 
     /// Whether `write` was surely kept by enough nodes for `read` to find it.
     fn must_find(&self, write: &Told, read: &Told) -> bool {
-        write.fate() == Fate::Done && write.to < read.from && self.kept(write, read) && self.meets(write, read)
+        write.fate() == Fate::Done
+            && write.to < read.from
+            && self.kept(write, read)
+            && self.meets(write, read)
     }
 
     /// Whether fewer disks were destroyed than the level of `told` has copies.
@@ -161,16 +216,26 @@ impl<'a> OfKey<'a> {
 
     /// How many nodes' copies were harmed between the two.
     fn harmed(&self, told: &Told, until: &Told, how: impl Fn(Harm) -> bool) -> usize {
-        let between = |destruction: &&Destruction| destruction.at >= told.from && destruction.at <= until.to && how(destruction.harm);
-        let nodes: BTreeSet<NodeId> = self.judged.destroyed.iter().filter(between).map(|destruction| destruction.node).collect();
+        let between = |destruction: &&Destruction| {
+            destruction.at >= told.from && destruction.at <= until.to && how(destruction.harm)
+        };
+        let nodes: BTreeSet<NodeId> = self
+            .judged
+            .destroyed
+            .iter()
+            .filter(between)
+            .map(|destruction| destruction.node)
+            .collect();
         nodes.len()
     }
 
-    /// Whether what `earlier` was told at its level is found at that of `later`. In the end, when all have the same, everybody finds everything.
-    /// A node that was set back shows what its copy had until the others have told it more.
+    /// Whether what `earlier` was told at its level is found at that of `later`. In the end, when
+    /// all have the same, everybody finds everything. A node that was set back shows what its copy
+    /// had until the others have told it more.
     fn meets(&self, earlier: &Told, later: &Told) -> bool {
         let set_back = self.harmed(earlier, later, |harm| harm == Harm::SetBack);
-        later.ask.id > LAST && earlier.need.replicas() > 0 || Need::meets(&earlier.need, &later.need, set_back)
+        later.ask.id > LAST && earlier.need.replicas() > 0
+            || Need::meets(&earlier.need, &later.need, set_back)
     }
 
     /// The fewest copies that an administrator has asked for between the two.
@@ -185,7 +250,14 @@ impl<'a> OfKey<'a> {
             }
             _ => None,
         };
-        self.judged.plan.steps.iter().filter(between).filter_map(copies).min().unwrap_or(usize::MAX)
+        self.judged
+            .plan
+            .steps
+            .iter()
+            .filter(between)
+            .filter_map(copies)
+            .min()
+            .unwrap_or(usize::MAX)
     }
 
     /// Whether `earlier` is surely older than `later` by the stamps of both.
@@ -196,13 +268,24 @@ impl<'a> OfKey<'a> {
 
     /// Whether a flush may have removed what `write` wrote.
     fn flushed(&self, write: &Told) -> bool {
-        self.flushes.iter().any(|flush| flush.fate() != Fate::Refused && flush.over().is_none_or(|over| over >= write.from))
+        self.flushes.iter().any(|flush| {
+            flush.fate() != Fate::Refused && flush.over().is_none_or(|over| over >= write.from)
+        })
     }
 
     /// Whether any clock has been wrong, were it the only one there is.
     fn clock_was_wrong(&self) -> bool {
-        let bends = |action: &Action| matches!(action, Action::Jump(..) | Action::Drift(..) | Action::Freeze(..));
-        self.judged.plan.steps.iter().any(|step| bends(&step.action))
+        let bends = |action: &Action| {
+            matches!(
+                action,
+                Action::Jump(..) | Action::Drift(..) | Action::Freeze(..)
+            )
+        };
+        self.judged
+            .plan
+            .steps
+            .iter()
+            .any(|step| bends(&step.action))
     }
 
     /// By how much the clocks of two nodes may have been apart.
@@ -210,27 +293,47 @@ impl<'a> OfKey<'a> {
         Duration::from_millis(self.judged.spread) + ROUNDING
     }
 
-    /// Whether the key may have expired for `read`. While a clock is wrong it may hide what it takes for expired, and only until it is right again.
+    /// Whether the key may have expired for `read`. While a clock is wrong it may hide what it
+    /// takes for expired, and only until it is right again.
     fn may_have_expired(&self, read: &Told) -> bool {
         let clock_was_wrong = self.clock_was_wrong() && read.ask.id <= LAST;
         let ends = |told: &Told| told.ask.deed.life().map(|life| told.from + life);
-        self.writes().filter_map(ends).any(|end| clock_was_wrong || end <= read.to + self.margin())
+        self.writes()
+            .filter_map(ends)
+            .any(|end| clock_was_wrong || end <= read.to + self.margin())
     }
 
-    /// The request whose expiry had surely come before `read`, if it was the last change of the key and had seen all others.
+    /// The request whose expiry had surely come before `read`, if it was the last change of the key
+    /// and had seen all others.
     fn expired(&self, read: &Told) -> Option<&'a Told> {
         self.writes().find(|expiry| {
-            let Some(life) = expiry.ask.deed.life().filter(|_| expiry.result == Ok(Reply::Integer(1))) else { return false };
-            let seen = |write: &Told| write.ask.id == expiry.ask.id || self.must_find(write, expiry);
+            let Some(life) = expiry
+                .ask
+                .deed
+                .life()
+                .filter(|_| expiry.result == Ok(Reply::Integer(1)))
+            else {
+                return false;
+            };
+            let seen =
+                |write: &Told| write.ask.id == expiry.ask.id || self.must_find(write, expiry);
             let over = expiry.to + life + self.margin() < read.from;
-            over && self.must_find(expiry, read) && self.flushes.is_empty() && self.writes().all(seen)
+            over && self.must_find(expiry, read)
+                && self.flushes.is_empty()
+                && self.writes().all(seen)
         })
     }
 
     /// What has too long a name was never taken.
     fn too_long(&self) -> Option<Violation> {
-        let taken = self.all.iter().find(|told| self.key.is_too_long() && told.ask.deed != Deed::Flush && told.result.is_ok())?;
-        Some(self.broken("took-too-much", taken, format!("{} was taken, and the name is too long", taken.ask)))
+        let taken = self.all.iter().find(|told| {
+            self.key.is_too_long() && told.ask.deed != Deed::Flush && told.result.is_ok()
+        })?;
+        Some(self.broken(
+            "took-too-much",
+            taken,
+            format!("{} was taken, and the name is too long", taken.ask),
+        ))
     }
 
     /// At the end every node shows the same.
@@ -241,16 +344,32 @@ impl<'a> OfKey<'a> {
                 Ok(reply) => format!("{:?}", sorted(reply)),
                 Err(error) => error.to_string(),
             };
-            let (first, same) = shown.entry(format!("{:?}", told.ask.deed)).or_insert_with(|| (told, what.clone()));
+            let (first, same) = shown
+                .entry(format!("{:?}", told.ask.deed))
+                .or_insert_with(|| (told, what.clone()));
             // Near its expiry a key is there for one clock and not for another.
-            let expires = self.key.0 == Kind::Mixed || self.all.iter().any(|told| told.ask.deed.life().is_some());
+            let expires = self.key.0 == Kind::Mixed
+                || self.all.iter().any(|told| told.ask.deed.life().is_some());
             if *same != what && !expires {
-                let what = format!("when all is quiet node {} shows {same} and node {} shows {what}", first.ask.node, told.ask.node);
+                let what = format!(
+                    "when all is quiet node {} shows {same} and node {} shows {what}",
+                    first.ask.node, told.ask.node
+                );
                 return Some(self.broken("diverged", told, what));
             }
         }
-        let refused = self.last.iter().find(|told| told.ask.deed.writes() && told.result.is_err())?;
-        Some(self.broken("no-writes-at-all", refused, format!("when all is quiet {} is refused: {:?}", refused.ask, refused.result)))
+        let refused = self
+            .last
+            .iter()
+            .find(|told| told.ask.deed.writes() && told.result.is_err())?;
+        Some(self.broken(
+            "no-writes-at-all",
+            refused,
+            format!(
+                "when all is quiet {} is refused: {:?}",
+                refused.ask, refused.result
+            ),
+        ))
     }
 }
 

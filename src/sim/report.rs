@@ -16,14 +16,25 @@ pub fn replay(seed: u64) -> String {
 
 /// A failure in full: what broke, how to see it again, and what happened.
 pub fn failure(failure: &Failure, commit: &str) -> String {
-    let Failure { seed, violation, all, plan, outcome, steps } = failure;
+    let Failure {
+        seed,
+        violation,
+        all,
+        plan,
+        outcome,
+        steps,
+    } = failure;
     let mut text = String::new();
     // Writing to a string does not fail.
     let _ = writeln!(text, "VIOLATION {}: {}", violation.check, violation.what);
     for other in all.iter().filter(|other| other.check != violation.check) {
         let _ = writeln!(text, "and {}: {}", other.check, other.what);
     }
-    let _ = writeln!(text, "seed {seed}, commit {commit}; replay the whole with: {}", replay(*seed));
+    let _ = writeln!(
+        text,
+        "seed {seed}, commit {commit}; replay the whole with: {}",
+        replay(*seed)
+    );
     let _ = writeln!(text, "shrunk from {steps} steps to {}:", plan.steps.len());
     text.push_str(&timeline(plan, outcome));
     text
@@ -31,16 +42,27 @@ pub fn failure(failure: &Failure, commit: &str) -> String {
 
 /// Everything that happened, in order, for a person.
 pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
-    let mut lines: Vec<(u64, String)> = outcome.events.iter().map(|(at, what)| (*at, format!("** {what}"))).collect();
+    let mut lines: Vec<(u64, String)> = outcome
+        .events
+        .iter()
+        .map(|(at, what)| (*at, format!("** {what}")))
+        .collect();
     for told in &outcome.history {
         let asked = told.from.as_millis() as u64;
         lines.push((asked, format!("   {}", told.ask)));
         lines.push((told.to.as_millis() as u64, format!("   {}", answer(told))));
     }
-    lines.extend(outcome.violations.iter().map(|violation| (violation.at, format!("!! {}: {}", violation.check, violation.what))));
+    lines.extend(outcome.violations.iter().map(|violation| {
+        (
+            violation.at,
+            format!("!! {}: {}", violation.check, violation.what),
+        )
+    }));
     lines.sort_by_key(|(at, _)| *at);
-    let mut text =
-        format!("   cluster: {:?}\n   knobs: {:?}\n   limits: {:?}\n   queues: {:?}\n", plan.shape, plan.knobs, plan.limits, plan.queues);
+    let mut text = format!(
+        "   cluster: {:?}\n   knobs: {:?}\n   limits: {:?}\n   queues: {:?}\n",
+        plan.shape, plan.knobs, plan.limits, plan.queues
+    );
     for (at, line) in lines {
         // Values may have names of tens of thousands of bytes.
         let shown: String = line.chars().take(LINE).collect();
@@ -54,7 +76,9 @@ pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
 const LINE: usize = 2_000;
 
 fn answer(told: &Told) -> String {
-    let dot = told.dot.map_or_else(String::new, |dot| format!(" as event {} of node {}", dot.counter, dot.replica.node.0));
+    let dot = told.dot.map_or_else(String::new, |dot| {
+        format!(" as event {} of node {}", dot.counter, dot.replica.node.0)
+    });
     match &told.result {
         Ok(reply) => format!("#{} -> {reply:?}{dot}", told.ask.id),
         Err(error) => format!("#{} -> {error}", told.ask.id),
@@ -64,8 +88,17 @@ fn answer(told: &Told) -> String {
 /// The steps of a plan, without what came of them.
 pub fn steps(plan: &Plan) -> String {
     plan.steps.iter().fold(String::new(), |mut text, step| {
-        let mark = if matches!(step.action, Action::Ask(_)) { "  " } else { "**" };
-        let _ = writeln!(text, "{:>8.3} s {mark} {}", step.at as f64 / 1000.0, step.action);
+        let mark = if matches!(step.action, Action::Ask(_)) {
+            "  "
+        } else {
+            "**"
+        };
+        let _ = writeln!(
+            text,
+            "{:>8.3} s {mark} {}",
+            step.at as f64 / 1000.0,
+            step.action
+        );
         text
     })
 }
@@ -73,9 +106,22 @@ pub fn steps(plan: &Plan) -> String {
 /// Which check found which planted bug, and how soon.
 pub fn hunts(hunts: &[Hunt]) -> String {
     let mut table = Table::new(["BUG", "FOUND BY", "IN", "HISTORIES", "SECONDS"]);
-    for Hunt { bug, found_by, history, histories, took } in hunts {
+    for Hunt {
+        bug,
+        found_by,
+        history,
+        histories,
+        took,
+    } in hunts
+    {
         let found_by = found_by.unwrap_or("NOT FOUND").to_owned();
-        table.push([bug.name.to_owned(), found_by, history.clone(), histories.to_string(), format!("{:.1}", took.as_secs_f64())]);
+        table.push([
+            bug.name.to_owned(),
+            found_by,
+            history.clone(),
+            histories.to_string(),
+            format!("{:.1}", took.as_secs_f64()),
+        ]);
     }
     table.to_string()
 }

@@ -20,9 +20,15 @@ type Figures = BTreeMap<(NodeId, KeyspaceId, Partition), ReplicaSummary>;
 /// Everything that is still to be done: empty at rest. One kind of unrest hides no other.
 pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
     let mut found = Unrest::new();
-    let topologies: BTreeMap<NodeId, Arc<Topology>> =
-        cluster.hosts.iter().filter_map(|(&node, host)| Some((node, host.data()?.topology()))).collect();
-    let decided = cluster.hosts.values().filter_map(|host| host.started(Started::decided));
+    let topologies: BTreeMap<NodeId, Arc<Topology>> = cluster
+        .hosts
+        .iter()
+        .filter_map(|(&node, host)| Some((node, host.data()?.topology())))
+        .collect();
+    let decided = cluster
+        .hosts
+        .values()
+        .filter_map(|host| host.started(Started::decided));
     let Some(topology) = decided.max_by_key(|topology| topology.epoch) else {
         found.insert("does-not-start", "no node has started".to_owned());
         return found;
@@ -31,31 +37,54 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
     for &node in topology.nodes.keys() {
         let host = cluster.hosts.get(&node);
         // A member without a machine was let in and has not been told yet: `join-does-not-end`.
-        if let Some((kind, what)) = host.and_then(|host| ails(host, topologies.get(&node), topology.epoch)) {
-            found.entry(kind).or_insert_with(|| format!("node {} {what}", node.0));
+        if let Some((kind, what)) =
+            host.and_then(|host| ails(host, topologies.get(&node), topology.epoch))
+        {
+            found
+                .entry(kind)
+                .or_insert_with(|| format!("node {} {what}", node.0));
         }
         if let Some(summaries) = host.and_then(|host| host.started(Started::summaries)) {
-            figures.extend(summaries.await.into_iter().map(|summary| ((node, summary.keyspace, summary.partition), summary)));
+            figures.extend(
+                summaries
+                    .await
+                    .into_iter()
+                    .map(|summary| ((node, summary.keyspace, summary.partition), summary)),
+            );
         }
     }
     for (&keyspace, specified) in &topology.keyspaces {
         for (partition, placement) in specified.partitions() {
             if let Some((kind, what)) = unsettled(keyspace, partition, placement, &figures) {
-                found.entry(kind).or_insert_with(|| format!("keyspace {} partition {}: {what}", keyspace.0, partition.0));
+                found.entry(kind).or_insert_with(|| {
+                    format!("keyspace {} partition {}: {what}", keyspace.0, partition.0)
+                });
             }
         }
     }
     // Costs more than the rest.
     if found.is_empty() {
-        let left = topology.nodes.keys().filter_map(|node| Some((node, cluster.hosts.get(node)?.disk.get().remains().ok()?)));
+        let left = topology
+            .nodes
+            .keys()
+            .filter_map(|node| Some((node, cluster.hosts.get(node)?.disk.get().remains().ok()?)));
         let left = left.filter(|(_, records)| *records > 0);
-        found.extend(left.map(|(node, records)| ("remains-stay", format!("node {}: {records} records of rows that are gone", node.0))));
+        found.extend(left.map(|(node, records)| {
+            (
+                "remains-stay",
+                format!("node {}: {records} records of rows that are gone", node.0),
+            )
+        }));
     }
     found
 }
 
 /// Why a node does not serve; with what it does in the control group, where that is the cause.
-fn ails(host: &Host, knows: Option<&Arc<Topology>>, newest: Epoch) -> Option<(&'static str, String)> {
+fn ails(
+    host: &Host,
+    knows: Option<&Arc<Topology>>,
+    newest: Epoch,
+) -> Option<(&'static str, String)> {
     if let Some(failure) = host.failure() {
         return Some(("gave-up", format!("has given up: {failure}")));
     }
@@ -64,34 +93,64 @@ fn ails(host: &Host, knows: Option<&Arc<Topology>>, newest: Epoch) -> Option<(&'
     };
     let ControlStatus { role, leader, .. } = control;
     if role == Role::Stopped {
-        return Some(("control-stopped", "serves, and its part in the control group has ended".to_owned()));
+        return Some((
+            "control-stopped",
+            "serves, and its part in the control group has ended".to_owned(),
+        ));
     }
     if knows.epoch != newest {
-        return Some(("topology-not-known", format!("knows epoch {} and not {}: {control:?}", knows.epoch.0, newest.0)));
+        return Some((
+            "topology-not-known",
+            format!(
+                "knows epoch {} and not {}: {control:?}",
+                knows.epoch.0, newest.0
+            ),
+        ));
     }
     if leader.is_none() {
         return Some(("no-leader", format!("knows no leader: {control:?}")));
     }
-    let missed = host.started(Started::unreachable).into_iter().flatten().find(|node| knows.nodes.contains_key(node));
+    let missed = host
+        .started(Started::unreachable)
+        .into_iter()
+        .flatten()
+        .find(|node| knows.nodes.contains_key(node));
     if let Some(NodeId(missed)) = missed {
-        return Some(("not-reached", format!("holds node {missed} for unreachable")));
+        return Some((
+            "not-reached",
+            format!("holds node {missed} for unreachable"),
+        ));
     }
     let kept = host.eye().keeps()?;
-    Some(("memory-stays", format!("keeps {} {}, though all is at rest", kept.held, kept.what)))
+    Some((
+        "memory-stays",
+        format!("keeps {} {}, though all is at rest", kept.held, kept.what),
+    ))
 }
 
 /// What a partition still waits for.
-fn unsettled(keyspace: KeyspaceId, partition: Partition, placement: &Placement, figures: &Figures) -> Option<(&'static str, String)> {
+fn unsettled(
+    keyspace: KeyspaceId,
+    partition: Partition,
+    placement: &Placement,
+    figures: &Figures,
+) -> Option<(&'static str, String)> {
     if let Some(transition) = &placement.transition {
         return Some((
             "move-does-not-end",
-            format!("moving from {:?} to {:?}: {:?}, done {:?}", placement.replicas, transition.to, transition.phase, transition.done),
+            format!(
+                "moving from {:?} to {:?}: {:?}, done {:?}",
+                placement.replicas, transition.to, transition.phase, transition.done
+            ),
         ));
     }
     let mut first: Option<&ReplicaSummary> = None;
     for node in placement.holders() {
         let Some(summary) = figures.get(&(node, keyspace, partition)) else {
-            return Some(("replica-missing", format!("node {} holds no replica", node.0)));
+            return Some((
+                "replica-missing",
+                format!("node {} holds no replica", node.0),
+            ));
         };
         let first = *first.get_or_insert(summary);
         let differs = if summary.filling {
@@ -101,13 +160,19 @@ fn unsettled(keyspace: KeyspaceId, partition: Partition, placement: &Placement, 
         } else if summary.context != first.context {
             ("contexts-differ", "has not seen what the others have")
         } else if summary.digest != first.digest {
-            ("digests-differ", "has seen the same as the others and holds something else")
+            (
+                "digests-differ",
+                "has seen the same as the others and holds something else",
+            )
         } else if summary.recent > 0 {
             ("recent-stays", "remembers events that all know")
         } else {
             continue;
         };
-        return Some((differs.0, format!("node {} {}: {summary:?}", node.0, differs.1)));
+        return Some((
+            differs.0,
+            format!("node {} {}: {summary:?}", node.0, differs.1),
+        ));
     }
     None
 }

@@ -1,4 +1,5 @@
-//! Scenario files: "these are my nodes; cut this line after ten seconds", and what is then served at which level.
+//! Scenario files: "these are my nodes; cut this line after ten seconds", and what is then served
+//! at which level.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
@@ -52,7 +53,9 @@ pub enum ScenarioError {
     #[error(transparent)]
     Toml(#[from] toml::de::Error),
     /// Neither a datacenter nor a node has the name.
-    #[error("there is no datacenter and no node {name:?}; nodes are called dc-1, dc-2, … after their datacenter")]
+    #[error(
+        "there is no datacenter and no node {name:?}; nodes are called dc-1, dc-2, … after their datacenter"
+    )]
     NoSuchPlace {
         /// What was written.
         name: String,
@@ -67,13 +70,17 @@ pub enum ScenarioError {
     #[error(transparent)]
     BadLevel(#[from] quorate_dynamo::consistency::UnknownLevel),
     /// A step does nothing, or two things, which would have one line of the table.
-    #[error("the step at {at} must say one thing: cut, mute, heal, crash, restart, stop, go_on or wipe")]
+    #[error(
+        "the step at {at} must say one thing: cut, mute, heal, crash, restart, stop, go_on or wipe"
+    )]
     BadStep {
         /// When it was to happen.
         at: String,
     },
     /// It happens when nothing is asked any more.
-    #[error("the step at {at} is not before the end: move it, or let the scenario last longer than {lasts}")]
+    #[error(
+        "the step at {at} is not before the end: move it, or let the scenario last longer than {lasts}"
+    )]
     StepTooLate {
         /// When it was to happen.
         at: String,
@@ -81,7 +88,9 @@ pub enum ScenarioError {
         lasts: String,
     },
     /// It cuts off nobody from nobody.
-    #[error("the step at {at} must name who is cut off and from whom, such as cut = [\"dc1\", \"dc2\"]")]
+    #[error(
+        "the step at {at} must name who is cut off and from whom, such as cut = [\"dc1\", \"dc2\"]"
+    )]
     NobodyCut {
         /// When it was to happen.
         at: String,
@@ -121,27 +130,41 @@ impl Scenario {
     /// [`ScenarioError`].
     pub fn read(text: &str) -> Result<Self, ScenarioError> {
         let written: Written = toml::from_str(text)?;
-        let nodes: usize = written.datacenters.values().map(|&nodes| usize::from(nodes)).sum();
+        let nodes: usize = written
+            .datacenters
+            .values()
+            .map(|&nodes| usize::from(nodes))
+            .sum();
         if !(1..=9).contains(&nodes) || written.datacenters.values().any(|&nodes| nodes == 0) {
             return Err(ScenarioError::BadShape);
         }
         let datacenters: Vec<String> = written.datacenters.keys().cloned().collect();
         let places = Places::new(&written.datacenters);
-        let levels = written.levels.iter().map(|level| Consistency::from_str(level)).collect::<Result<Vec<_>, _>>()?;
+        let levels = written
+            .levels
+            .iter()
+            .map(|level| Consistency::from_str(level))
+            .collect::<Result<Vec<_>, _>>()?;
         if levels.is_empty() {
             return Err(ScenarioError::NoLevels);
         }
         let until = millis(&written.lasts)?;
         // What asks for nothing breaks no promise, and would be said to have kept all.
         if until <= FIRST_MS + LAST_MS {
-            return Err(ScenarioError::TooShort { lasts: written.lasts, least_ms: FIRST_MS + LAST_MS });
+            return Err(ScenarioError::TooShort {
+                lasts: written.lasts,
+                least_ms: FIRST_MS + LAST_MS,
+            });
         }
         let every = written.every.as_deref().map_or(Ok(500), millis)?.max(10);
         let mut steps = Vec::new();
         for step in &written.step {
             steps.extend(places.step(step)?);
             if millis(&step.at)? >= until {
-                return Err(ScenarioError::StepTooLate { at: step.at.clone(), lasts: written.lasts });
+                return Err(ScenarioError::StepTooLate {
+                    at: step.at.clone(),
+                    lasts: written.lasts,
+                });
             }
         }
         steps.extend(load(nodes as u64, &levels, (every, until)));
@@ -166,20 +189,44 @@ impl Scenario {
             steps,
             until,
         };
-        Ok(Self { plan, datacenters, homes: places.homes, levels })
+        Ok(Self {
+            plan,
+            datacenters,
+            homes: places.homes,
+            levels,
+        })
     }
 
-    /// What was served in each datacenter at each level while all was well, and between any two steps.
+    /// What was served in each datacenter at each level while all was well, and between any two
+    /// steps.
     pub fn table(&self, outcome: &Outcome) -> String {
-        let mut bounds: Vec<u64> = outcome.events.iter().map(|(at, _)| *at).filter(|at| *at < self.plan.until).collect();
+        let mut bounds: Vec<u64> = outcome
+            .events
+            .iter()
+            .map(|(at, _)| *at)
+            .filter(|at| *at < self.plan.until)
+            .collect();
         bounds.push(self.plan.until);
         bounds.sort_unstable();
         bounds.dedup();
         let mut text = String::new();
         let mut from = 0;
         for to in bounds {
-            let happened: Vec<&str> = outcome.events.iter().filter(|(at, _)| *at == from).map(|(_, what)| &**what).collect();
-            text.push_str(&format_args!("{:.1} s to {:.1} s  {}\n", from as f64 / 1e3, to as f64 / 1e3, happened.join(", ")).to_string());
+            let happened: Vec<&str> = outcome
+                .events
+                .iter()
+                .filter(|(at, _)| *at == from)
+                .map(|(_, what)| &**what)
+                .collect();
+            text.push_str(
+                &format_args!(
+                    "{:.1} s to {:.1} s  {}\n",
+                    from as f64 / 1e3,
+                    to as f64 / 1e3,
+                    happened.join(", ")
+                )
+                .to_string(),
+            );
             text.push_str(&self.served(outcome, (from, to)).to_string());
             text.push('\n');
             from = to;
@@ -195,14 +242,26 @@ impl Scenario {
                     let asked = outcome.history.iter().filter(|told| {
                         let at = told.from.as_millis() as u64;
                         let home = self.homes.get(told.ask.node as usize - 1);
-                        told.ask.level == *level && home == Some(&number) && (from..to).contains(&at) && told.ask.deed.writes() == writes
+                        told.ask.level == *level
+                            && home == Some(&number)
+                            && (from..to).contains(&at)
+                            && told.ask.deed.writes() == writes
                     });
                     let fates: Vec<Fate> = asked.map(Told::fate).collect();
                     let of = |fate: Fate| fates.iter().filter(|other| **other == fate).count();
-                    let open = if of(Fate::Open) > 0 { format!(", {} open", of(Fate::Open)) } else { String::new() };
+                    let open = if of(Fate::Open) > 0 {
+                        format!(", {} open", of(Fate::Open))
+                    } else {
+                        String::new()
+                    };
                     format!("{} of {}{open}", of(Fate::Done), fates.len())
                 };
-                table.push([level.to_string(), datacenter.clone(), share(true), share(false)]);
+                table.push([
+                    level.to_string(),
+                    datacenter.clone(),
+                    share(true),
+                    share(false),
+                ]);
             }
         }
         table
@@ -223,8 +282,22 @@ fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<S
                 for deed in [Deed::Set, Deed::Get] {
                     let id = steps.len() as u32 + 1;
                     let (key, again) = (Key(Kind::Cell, lane as u8), Vec::new());
-                    let ask = Ask { id, client, node, level, keyspace: 1, key, deed, timeout: 400, again, wait: 0 };
-                    steps.push(Step { at, action: Action::Ask(ask) });
+                    let ask = Ask {
+                        id,
+                        client,
+                        node,
+                        level,
+                        keyspace: 1,
+                        key,
+                        deed,
+                        timeout: 400,
+                        again,
+                        wait: 0,
+                    };
+                    steps.push(Step {
+                        at,
+                        action: Action::Ask(ask),
+                    });
                 }
             }
         }
@@ -247,7 +320,11 @@ impl Places {
         let (mut by_name, mut homes) = (BTreeMap::<String, Vec<u64>>::new(), Vec::new());
         let most = datacenters.values().copied().max().unwrap_or(0);
         for turn in 1..=most {
-            for (home, (name, _)) in datacenters.iter().enumerate().filter(|(_, (_, nodes))| turn <= **nodes) {
+            for (home, (name, _)) in datacenters
+                .iter()
+                .enumerate()
+                .filter(|(_, (_, nodes))| turn <= **nodes)
+            {
                 homes.push(home);
                 let number = homes.len() as u64;
                 by_name.insert(format!("{name}-{turn}"), vec![number]);
@@ -258,19 +335,34 @@ impl Places {
     }
 
     fn nodes(&self, name: &str) -> Result<Vec<u64>, ScenarioError> {
-        self.by_name.get(name).cloned().ok_or_else(|| ScenarioError::NoSuchPlace { name: name.to_owned() })
+        self.by_name
+            .get(name)
+            .cloned()
+            .ok_or_else(|| ScenarioError::NoSuchPlace {
+                name: name.to_owned(),
+            })
     }
 
     fn step(&self, written: &WrittenStep) -> Result<Vec<Step>, ScenarioError> {
         let mut actions = Vec::new();
         let parted = |names: &[String]| match names {
-            [first, others @ ..] if !others.is_empty() => Ok((self.nodes(first)?, self.all(others)?)),
-            _ => Err(ScenarioError::NobodyCut { at: written.at.clone() }),
+            [first, others @ ..] if !others.is_empty() => {
+                Ok((self.nodes(first)?, self.all(others)?))
+            }
+            _ => Err(ScenarioError::NobodyCut {
+                at: written.at.clone(),
+            }),
         };
         if let Some(names) = &written.cut {
             let (inside, outside) = parted(names)?;
-            actions.push(Action::Cut { from: inside.clone(), to: outside.clone() });
-            actions.push(Action::Cut { from: outside, to: inside });
+            actions.push(Action::Cut {
+                from: inside.clone(),
+                to: outside.clone(),
+            });
+            actions.push(Action::Cut {
+                from: outside,
+                to: inside,
+            });
         }
         if let Some(names) = &written.mute {
             let (from, to) = parted(names)?;
@@ -291,22 +383,43 @@ impl Places {
                 actions.extend(self.nodes(name)?.into_iter().map(action));
             }
         }
-        let lines = [written.cut.is_some(), written.mute.is_some(), written.heal.is_some()];
-        let said = lines.into_iter().chain(each.map(|(name, _)| name.is_some())).filter(|said| *said).count();
+        let lines = [
+            written.cut.is_some(),
+            written.mute.is_some(),
+            written.heal.is_some(),
+        ];
+        let said = lines
+            .into_iter()
+            .chain(each.map(|(name, _)| name.is_some()))
+            .filter(|said| *said)
+            .count();
         if said != 1 || actions.is_empty() {
-            return Err(ScenarioError::BadStep { at: written.at.clone() });
+            return Err(ScenarioError::BadStep {
+                at: written.at.clone(),
+            });
         }
         let at = millis(&written.at)?;
-        Ok(actions.into_iter().map(|action| Step { at, action }).collect())
+        Ok(actions
+            .into_iter()
+            .map(|action| Step { at, action })
+            .collect())
     }
 
     fn all(&self, names: &[String]) -> Result<Vec<u64>, ScenarioError> {
-        Ok(names.iter().map(|name| self.nodes(name)).collect::<Result<Vec<_>, _>>()?.concat())
+        Ok(names
+            .iter()
+            .map(|name| self.nodes(name))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat())
     }
 }
 
 fn micros(text: &str) -> Result<u64, ScenarioError> {
-    parse_duration(text).map(|time| time.as_micros() as u64).ok_or_else(|| ScenarioError::BadTime { text: text.to_owned() })
+    parse_duration(text)
+        .map(|time| time.as_micros() as u64)
+        .ok_or_else(|| ScenarioError::BadTime {
+            text: text.to_owned(),
+        })
 }
 
 fn millis(text: &str) -> Result<u64, ScenarioError> {

@@ -63,7 +63,18 @@ impl Script {
     fn ask(mut self, at: u64, (node, level): (u64, Consistency), kind: Kind, deed: Deed) -> Self {
         self.asked += 1;
         let (client, key, again) = (node as u8, Key(kind, 0), Vec::new());
-        let ask = Ask { id: self.asked, client, node, level, keyspace: 1, key, deed, timeout: 1_000, again, wait: 0 };
+        let ask = Ask {
+            id: self.asked,
+            client,
+            node,
+            level,
+            keyspace: 1,
+            key,
+            deed,
+            timeout: 1_000,
+            again,
+            wait: 0,
+        };
         self.at(at, Action::Ask(ask))
     }
 
@@ -81,14 +92,24 @@ const ALL: Consistency = Consistency::All;
 pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
     match bug {
         "reap-by-own-clock" | "reap-at-one" => vec![("a clock two hours ahead", clock_ahead())],
-        "reap-without-a-look" => vec![("an expiry extended while the reaper is cut off", extended())],
+        "reap-without-a-look" => {
+            vec![("an expiry extended while the reaper is cut off", extended())]
+        }
         "expiry-outlives-set" => vec![("a set over a value that expires", set_over_expiry())],
         "switch-without-spread" => vec![("a move away from the one that knows", leaving())],
         "lives-reused" => vec![("away and back", away_and_back())],
-        "chunk-of-any-stream" | "pull-once" => vec![("a wiped node behind a link that drops", wiped())],
-        "topology-from-the-leader-alone" => vec![("a leader that joined while a node was away", unknown_leader())],
+        "chunk-of-any-stream" | "pull-once" => {
+            vec![("a wiped node behind a link that drops", wiped())]
+        }
+        "topology-from-the-leader-alone" => vec![(
+            "a leader that joined while a node was away",
+            unknown_leader(),
+        )],
         "renew-by-one" => {
-            vec![("a disk from three starts before", set_back()), ("an older disk after an hour ahead", older_disk())]
+            vec![
+                ("a disk from three starts before", set_back()),
+                ("an older disk after an hour ahead", older_disk()),
+            ]
         }
         "plane-fails-alone" => vec![("a disk that fails under the control group", control_disk())],
         "oversize-frame-dropped" => vec![("many elements at once", many_elements())],
@@ -103,12 +124,20 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
     }
 }
 
-/// One clock after the other is two hours ahead for a while: nothing that expires in an hour is gone in the end.
+/// One clock after the other is two hours ahead for a while: nothing that expires in an hour is
+/// gone in the end.
 fn clock_ahead() -> Plan {
-    let script = Script::new(&[3]).ask(200, (1, ALL), Kind::Expiring, Deed::SetFor { ms: 3_600_000 });
+    let script = Script::new(&[3]).ask(
+        200,
+        (1, ALL),
+        Kind::Expiring,
+        Deed::SetFor { ms: 3_600_000 },
+    );
     let ahead = |script: Script, node| {
         let at = 4_000 * node - 3_000;
-        script.at(at, Action::Jump(node, 7_200_000)).at(at + 3_000, Action::MendClock(node))
+        script
+            .at(at, Action::Jump(node, 7_200_000))
+            .at(at + 3_000, Action::MendClock(node))
     };
     (1..=3).fold(script, ahead).done()
 }
@@ -116,11 +145,31 @@ fn clock_ahead() -> Plan {
 /// A key is extended at a quorum; who removes by time has not heard of it.
 fn extended() -> Plan {
     let script = Script::new(&[3]).ask(100, (1, ALL), Kind::Expiring, Deed::SetFor { ms: 1_500 });
-    let script = (1..=3)
-        .fold(script, |script, other| script.at(300, Action::DropFrames { from: 2, to: other, share: f64::from(u8::from(other == 1)) }));
+    let script = (1..=3).fold(script, |script, other| {
+        script.at(
+            300,
+            Action::DropFrames {
+                from: 2,
+                to: other,
+                share: f64::from(u8::from(other == 1)),
+            },
+        )
+    });
     script
-        .at(300, Action::DropFrames { from: 3, to: 1, share: 0.5 })
-        .ask(500, (2, QUORUM), Kind::Expiring, Deed::ExpireIn { ms: 3_600_000 })
+        .at(
+            300,
+            Action::DropFrames {
+                from: 3,
+                to: 1,
+                share: 0.5,
+            },
+        )
+        .ask(
+            500,
+            (2, QUORUM),
+            Kind::Expiring,
+            Deed::ExpireIn { ms: 3_600_000 },
+        )
         .at(6_000, Action::Heal)
         .done()
 }
@@ -131,20 +180,43 @@ fn set_over_expiry() -> Plan {
         let drop = |from| Action::DropFrames { from, to: 2, share };
         script.at(at, drop(1)).at(at, drop(3))
     };
-    let script = deaf(Script::new(&[3]), 50, 1.0).ask(100, (1, QUORUM), Kind::Expiring, Deed::SetFor { ms: 2_000 });
-    let script = deaf(script.ask(160, (2, ONE), Kind::Expiring, Deed::Set), 400, 0.0);
-    (3..6).fold(script, |script, second| script.ask(second * 1_000, (3, QUORUM), Kind::Expiring, Deed::Get)).done()
+    let script = deaf(Script::new(&[3]), 50, 1.0).ask(
+        100,
+        (1, QUORUM),
+        Kind::Expiring,
+        Deed::SetFor { ms: 2_000 },
+    );
+    let script = deaf(
+        script.ask(160, (2, ONE), Kind::Expiring, Deed::Set),
+        400,
+        0.0,
+    );
+    (3..6)
+        .fold(script, |script, second| {
+            script.ask(second * 1_000, (3, QUORUM), Kind::Expiring, Deed::Get)
+        })
+        .done()
 }
 
-/// A node starts while its clock is an hour ahead, and then on a disk from before that, under a right clock.
+/// A node starts while its clock is an hour ahead, and then on a disk from before that, under a
+/// right clock.
 fn older_disk() -> Plan {
     let away = |script: Script, at, clock, disk: Option<Action>| {
         let script = script.at(at, Action::Crash(1)).at(at + 10, clock);
-        disk.into_iter().fold(script, |script, action| script.at(at + 20, action)).at(at + 4_000, Action::Restart(1))
+        disk.into_iter()
+            .fold(script, |script, action| script.at(at + 20, action))
+            .at(at + 4_000, Action::Restart(1))
     };
     let script = Script::new(&[3]).at(100, Action::Backup(1));
     let script = away(script, 500, Action::Jump(1, 3_600_000), None);
-    away(script, 7_000, Action::MendClock(1), Some(Action::Restore(1))).ask(12_000, (2, QUORUM), Kind::Set, Deed::Add(vec![1])).done()
+    away(
+        script,
+        7_000,
+        Action::MendClock(1),
+        Some(Action::Restore(1)),
+    )
+    .ask(12_000, (2, QUORUM), Kind::Set, Deed::Add(vec![1]))
+    .done()
 }
 
 /// A node writes at `ONE` while nobody hears it; then its partition moves away from it.
@@ -153,100 +225,235 @@ fn leaving() -> Plan {
     let mut all = (1..=3).fold(script, |script, node| {
         let others = (1..=3).filter(|other| *other != node).collect::<Vec<_>>();
         script
-            .at(1_000 * node, Action::Cut { from: vec![node], to: others })
-            .ask(1_000 * node + 100, (node, ONE), Kind::Set, Deed::Add(vec![node as u8]))
+            .at(
+                1_000 * node,
+                Action::Cut {
+                    from: vec![node],
+                    to: others,
+                },
+            )
+            .ask(
+                1_000 * node + 100,
+                (node, ONE),
+                Kind::Set,
+                Deed::Add(vec![node as u8]),
+            )
             .at(1_000 * node + 300, Action::Heal)
     });
-    all = all.at(3_200, Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, 1)]) });
+    all = all.at(
+        3_200,
+        Action::Replicate {
+            keyspace: 1,
+            replicas: BTreeMap::from([(1, 1)]),
+        },
+    );
     all.done()
 }
 
 /// A partition leaves a node and comes back to it, and is written before and after.
 fn away_and_back() -> Plan {
-    let replicas = |count| Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, count)]) };
-    let script =
-        (1..=3).fold(Script::new(&[3]), |script, node| script.ask(100 * node, (node, ONE), Kind::Set, Deed::Add(vec![node as u8])));
+    let replicas = |count| Action::Replicate {
+        keyspace: 1,
+        replicas: BTreeMap::from([(1, count)]),
+    };
+    let script = (1..=3).fold(Script::new(&[3]), |script, node| {
+        script.ask(
+            100 * node,
+            (node, ONE),
+            Kind::Set,
+            Deed::Add(vec![node as u8]),
+        )
+    });
     let script = script.at(1_000, replicas(1)).at(6_000, replicas(3));
-    (1..=3).fold(script, |script, node| script.ask(12_000 + 100 * node, (node, ONE), Kind::Set, Deed::Add(vec![2 + node as u8 % 3]))).done()
+    (1..=3)
+        .fold(script, |script, node| {
+            script.ask(
+                12_000 + 100 * node,
+                (node, ONE),
+                Kind::Set,
+                Deed::Add(vec![2 + node as u8 % 3]),
+            )
+        })
+        .done()
 }
 
 /// A node loses its data and is filled over links that drop half of all frames.
 fn wiped() -> Plan {
     let script = Script::new(&[3]).knobs(|knobs| (knobs.recent_max, knobs.chunk_bytes) = (1, 1));
-    let script = (1..=5).fold(script, |script, n| script.ask(100 * n, (1 + n % 3, ALL), Kind::Set, Deed::Add(vec![n as u8 - 1])));
-    let script = [1, 3].into_iter().fold(script, |script, other| {
-        script.at(900, Action::DropFrames { from: other, to: 2, share: 0.7 }).at(900, Action::DropFrames { from: 2, to: other, share: 0.7 })
+    let script = (1..=5).fold(script, |script, n| {
+        script.ask(
+            100 * n,
+            (1 + n % 3, ALL),
+            Kind::Set,
+            Deed::Add(vec![n as u8 - 1]),
+        )
     });
-    script.at(1_000, Action::Crash(2)).at(1_500, Action::Wipe(2)).at(1_600, Action::Restart(2)).at(9_000, Action::Heal).done()
+    let script = [1, 3].into_iter().fold(script, |script, other| {
+        script
+            .at(
+                900,
+                Action::DropFrames {
+                    from: other,
+                    to: 2,
+                    share: 0.7,
+                },
+            )
+            .at(
+                900,
+                Action::DropFrames {
+                    from: 2,
+                    to: other,
+                    share: 0.7,
+                },
+            )
+    });
+    script
+        .at(1_000, Action::Crash(2))
+        .at(1_500, Action::Wipe(2))
+        .at(1_600, Action::Restart(2))
+        .at(9_000, Action::Heal)
+        .done()
 }
 
-/// While one node is away others join, and only they can lead when it is back: the rest of those it knows start again as it does.
+/// While one node is away others join, and only they can lead when it is back: the rest of those it
+/// knows start again as it does.
 fn unknown_leader() -> Plan {
-    let script = Script::new(&[3]).at(1_000, Action::Crash(1)).at(2_000, Action::Join(1)).at(4_000, Action::Join(1));
-    script.at(8_000, Action::Crash(2)).at(8_000, Action::Crash(3)).at(9_000, Action::Restart(3)).done()
+    let script = Script::new(&[3])
+        .at(1_000, Action::Crash(1))
+        .at(2_000, Action::Join(1))
+        .at(4_000, Action::Join(1));
+    script
+        .at(8_000, Action::Crash(2))
+        .at(8_000, Action::Crash(3))
+        .at(9_000, Action::Restart(3))
+        .done()
 }
 
-/// A node starts some times, then once more with the disk that it had before. Of so many keys each node is to remove one in the end.
+/// A node starts some times, then once more with the disk that it had before. Of so many keys each
+/// node is to remove one in the end.
 fn set_back() -> Plan {
-    let script = Script::new(&[3]).ask(200, (1, ALL), Kind::Cell, Deed::Set).ask(200, (2, ALL), Kind::Counter, Deed::Count(1));
-    let script = script.ask(200, (3, ALL), Kind::Set, Deed::Add(vec![1])).at(500, Action::Backup(2));
-    let again = |script: Script, at| script.at(at, Action::Crash(2)).at(at + 300, Action::Restart(2));
+    let script = Script::new(&[3])
+        .ask(200, (1, ALL), Kind::Cell, Deed::Set)
+        .ask(200, (2, ALL), Kind::Counter, Deed::Count(1));
+    let script = script
+        .ask(200, (3, ALL), Kind::Set, Deed::Add(vec![1]))
+        .at(500, Action::Backup(2));
+    let again = |script: Script, at| {
+        script
+            .at(at, Action::Crash(2))
+            .at(at + 300, Action::Restart(2))
+    };
     let script = [1_000, 2_000, 3_000].into_iter().fold(script, again);
-    script.at(4_000, Action::Crash(2)).at(8_000, Action::Restore(2)).done()
+    script
+        .at(4_000, Action::Crash(2))
+        .at(8_000, Action::Restore(2))
+        .done()
 }
 
 /// Disks fail while nothing is written to them but the votes that follow the leader's end.
 fn control_disk() -> Plan {
-    let script = Script::new(&[3]).at(500, Action::FailDisk(2)).at(500, Action::FailDisk(3)).at(1_000, Action::Crash(1));
+    let script = Script::new(&[3])
+        .at(500, Action::FailDisk(2))
+        .at(500, Action::FailDisk(3))
+        .at(1_000, Action::Crash(1));
     script.at(4_000, Action::Restart(1)).done()
 }
 
 /// A write of a few thousand bytes.
 fn many_elements() -> Plan {
-    Script::new(&[3]).ask(200, (1, QUORUM), Kind::Set, Deed::Add((0..=255).collect())).done()
+    Script::new(&[3])
+        .ask(200, (1, QUORUM), Kind::Set, Deed::Add((0..=255).collect()))
+        .done()
 }
 
-/// One value is asked for so often in one request that the answer is longer than a message may be, through a node that does not hold it.
+/// One value is asked for so often in one request that the answer is longer than a message may be,
+/// through a node that does not hold it.
 fn long_answer() -> Plan {
     let mut script = Script::new(&[4]).queues(|queues| queues.message_bytes_max = 1_500);
     // What is written is named by the request, and long.
     script.asked = 900_000;
     let script = script.ask(200, (1, ALL), Kind::Hash, Deed::SetFields(vec![0]));
-    (1..=4).fold(script, |script, node| script.ask(500, (node, ONE), Kind::Hash, Deed::Fields(vec![0; 255]))).done()
+    (1..=4)
+        .fold(script, |script, node| {
+            script.ask(500, (node, ONE), Kind::Hash, Deed::Fields(vec![0; 255]))
+        })
+        .done()
 }
 
 /// A write that is longer than a message may be.
 fn long_write() -> Plan {
-    let script = Script::new(&[3]).queues(|queues| queues.message_bytes_max = 1_500).knobs(|knobs| knobs.chunk_bytes = 200);
-    script.ask(200, (1, QUORUM), Kind::Set, Deed::Add((NAMES..=255).collect())).done()
+    let script = Script::new(&[3])
+        .queues(|queues| queues.message_bytes_max = 1_500)
+        .knobs(|knobs| knobs.chunk_bytes = 200);
+    script
+        .ask(
+            200,
+            (1, QUORUM),
+            Kind::Set,
+            Deed::Add((NAMES..=255).collect()),
+        )
+        .done()
 }
 
 /// Something is decided while one node's disk takes seconds.
 fn slow_to_keep() -> Plan {
     let script = Script::new(&[3]).at(500, Action::SlowDisk(2, 4_000));
-    script.at(600, Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, 2)]) }).at(6_000, Action::SlowDisk(2, 0)).done()
+    script
+        .at(
+            600,
+            Action::Replicate {
+                keyspace: 1,
+                replicas: BTreeMap::from([(1, 2)]),
+            },
+        )
+        .at(6_000, Action::SlowDisk(2, 0))
+        .done()
 }
 
 /// A node that has acted on many decisions reads them all again when it starts.
 fn replayed() -> Plan {
-    let replicas = |count| Action::Replicate { keyspace: 1, replicas: BTreeMap::from([(1, count)]) };
-    let script = (1..=4).fold(Script::new(&[3]), |script, n| script.at(1_500 * n, replicas(1 + n as u8 % 3)));
-    (1..=3).fold(script, |script, node| script.at(9_000, Action::Crash(node)).at(10_000, Action::Restart(node))).done()
+    let replicas = |count| Action::Replicate {
+        keyspace: 1,
+        replicas: BTreeMap::from([(1, count)]),
+    };
+    let script = (1..=4).fold(Script::new(&[3]), |script, n| {
+        script.at(1_500 * n, replicas(1 + n as u8 % 3))
+    });
+    (1..=3)
+        .fold(script, |script, node| {
+            script
+                .at(9_000, Action::Crash(node))
+                .at(10_000, Action::Restart(node))
+        })
+        .done()
 }
 
 /// What a node would say waits for its disk.
 fn standing_disk() -> Plan {
-    let script = Script::new(&[3]).queues(|queues| queues.unsynced_bytes_max = 500).at(500, Action::SlowDisk(1, 4_000));
-    script.ask(600, (1, ONE), Kind::Set, Deed::Add(vec![1])).at(5_000, Action::SlowDisk(1, 0)).done()
+    let script = Script::new(&[3])
+        .queues(|queues| queues.unsynced_bytes_max = 500)
+        .at(500, Action::SlowDisk(1, 4_000));
+    script
+        .ask(600, (1, ONE), Kind::Set, Deed::Add(vec![1]))
+        .at(5_000, Action::SlowDisk(1, 0))
+        .done()
 }
 
 fn panicking() -> Plan {
-    let script = Script::new(&[3]).at(500, Action::Panic(2)).ask(600, (1, QUORUM), Kind::Set, Deed::Add(vec![1]));
+    let script = Script::new(&[3]).at(500, Action::Panic(2)).ask(
+        600,
+        (1, QUORUM),
+        Kind::Set,
+        Deed::Add(vec![1]),
+    );
     script.at(3_000, Action::Restart(2)).done()
 }
 
 fn started_again() -> Plan {
-    Script::new(&[3]).at(500, Action::Crash(2)).at(1_000, Action::Restart(2)).done()
+    Script::new(&[3])
+        .at(500, Action::Crash(2))
+        .at(1_000, Action::Restart(2))
+        .done()
 }
 
 #[cfg(test)]

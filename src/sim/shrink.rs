@@ -4,11 +4,22 @@ use std::time::{Duration, Instant};
 
 use super::{Outcome, Plan, play};
 
-/// Plays shorter and shorter plans for at most `within` of real time. Returns the shortest in which `check` fails, with what came of it.
-pub(super) fn shrink(plan: &Plan, outcome: Outcome, check: &str, within: Duration) -> (Plan, Outcome) {
+/// Plays shorter and shorter plans for at most `within` of real time. Returns the shortest in which
+/// `check` fails, with what came of it.
+pub(super) fn shrink(
+    plan: &Plan,
+    outcome: Outcome,
+    check: &str,
+    within: Duration,
+) -> (Plan, Outcome) {
     let deadline = Instant::now() + within;
     let (mut best, mut shown) = (plan.clone(), outcome);
-    let fails = |outcome: &Outcome| outcome.violations.iter().any(|violation| violation.check == check);
+    let fails = |outcome: &Outcome| {
+        outcome
+            .violations
+            .iter()
+            .any(|violation| violation.check == check)
+    };
     // Nothing that comes after the violation can have caused it.
     let mut size = best.steps.len().div_ceil(2);
     while size > 0 && Instant::now() < deadline {
@@ -16,7 +27,9 @@ pub(super) fn shrink(plan: &Plan, outcome: Outcome, check: &str, within: Duratio
         let mut dropped = false;
         while at < best.steps.len() && Instant::now() < deadline {
             let mut shorter = best.clone();
-            shorter.steps.drain(at..usize::min(at + size, best.steps.len()));
+            shorter
+                .steps
+                .drain(at..usize::min(at + size, best.steps.len()));
             let outcome = play(&shorter);
             if fails(&outcome) {
                 (best, shown, dropped) = (shorter, outcome, true);

@@ -17,14 +17,21 @@ pub struct Trace {
 impl Trace {
     /// An empty trace that counts time from now.
     pub fn start() -> Self {
-        Self { start: Instant::now(), events: 0, hash: 0 }
+        Self {
+            start: Instant::now(),
+            events: 0,
+            hash: 0,
+        }
     }
 
     /// Takes in one event at `now`.
     pub fn event(&mut self, now: Instant, from: NodeId, to: NodeId, digest: u64) {
         let micros = (now - self.start).as_micros() as u64;
         let mut bytes = [0; 32];
-        for (slot, number) in bytes.chunks_exact_mut(8).zip([micros, from.0, to.0, digest]) {
+        for (slot, number) in bytes
+            .chunks_exact_mut(8)
+            .zip([micros, from.0, to.0, digest])
+        {
             slot.copy_from_slice(&number.to_le_bytes());
         }
         self.hash = xxh3_64_with_seed(&bytes, self.hash);

@@ -49,14 +49,21 @@ fn json_has_exactly_the_published_fields() {
             r#""converged":true}"#
         )
     );
-    assert_eq!(serde_json::from_str::<Status>(&text).unwrap(), status().concluded());
+    assert_eq!(
+        serde_json::from_str::<Status>(&text).unwrap(),
+        status().concluded()
+    );
 }
 
 #[test]
 fn one_keyspace_that_differs_is_not_converged() {
     for (contexts_equal, digests_equal) in [(false, true), (true, false), (false, false)] {
         let mut status = status();
-        let other = KeyspaceStatus { contexts_equal, digests_equal, ..status.keyspaces[0].clone() };
+        let other = KeyspaceStatus {
+            contexts_equal,
+            digests_equal,
+            ..status.keyspaces[0].clone()
+        };
         status.keyspaces.push(other);
         assert!(!status.concluded().converged);
     }
@@ -68,10 +75,20 @@ fn a_clock_that_is_off_is_named() {
     status.nodes[0].clock_offset_ms = Some(-500);
     status.nodes[1].clock_offset_ms = Some(3_600_004);
     let text = status.to_string();
-    assert_eq!(text.matches("clock  ").count(), 1, "the other is within the bound");
-    assert!(text.contains("clock      long-name is 3600.004 s ahead"), "{text}");
+    assert_eq!(
+        text.matches("clock  ").count(),
+        1,
+        "the other is within the bound"
+    );
+    assert!(
+        text.contains("clock      long-name is 3600.004 s ahead"),
+        "{text}"
+    );
     let json = serde_json::to_string(&status).unwrap();
-    assert!(json.contains(r#""state":"down","clock_offset_ms":3600004}"#), "{json}");
+    assert!(
+        json.contains(r#""state":"down","clock_offset_ms":3600004}"#),
+        "{json}"
+    );
 }
 
 #[test]
@@ -83,6 +100,12 @@ fn the_table_lines_up() {
     assert_eq!(lines[6], "NODE       NUMBER  DATACENTER  RACK  STATE");
     assert_eq!(lines[7], "a          1       berlin      r1    alive");
     assert_eq!(lines[8], "long-name  12      oslo        r2    down");
-    assert_eq!(lines[10], "KEYSPACE  PARTITIONS  REPLICATION      ROWS  RECENT  RESIDUALS  CONTEXTS  DIGESTS");
-    assert_eq!(lines[11], "default   64          berlin=1,oslo=1  12    3       0          equal     equal");
+    assert_eq!(
+        lines[10],
+        "KEYSPACE  PARTITIONS  REPLICATION      ROWS  RECENT  RESIDUALS  CONTEXTS  DIGESTS"
+    );
+    assert_eq!(
+        lines[11],
+        "default   64          berlin=1,oslo=1  12    3       0          equal     equal"
+    );
 }

@@ -1,7 +1,8 @@
 //! The one task of a node that synchronises the disk.
 //!
-//! Everybody applies to the store and hands in what is to be told to others; one thread synchronises once for all that wait.
-//! Measured: worth 3 to 4 times the durable writes of each writer synchronising for itself, on every engine.
+//! Everybody applies to the store and hands in what is to be told to others; one thread
+//! synchronises once for all that wait. Measured: worth 3 to 4 times the durable writes of each
+//! writer synchronising for itself, on every engine.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,22 +15,25 @@ use quorate_control::store::{Commit, Done, Store, StoreError};
 
 use super::{Engine, engine_error};
 
-/// When the acknowledgement of a client's write may leave. What the whole cluster relies on (votes, the control group's log, the topology that a
-/// node acts on) is always synchronised first.
+/// When the acknowledgement of a client's write may leave. What the whole cluster relies on (votes,
+/// the control group's log, the topology that a node acts on) is always synchronised first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// After its data is durable.
     #[default]
     Sync,
-    /// When the operating system has its data, which becomes durable every so often. A machine that stops loses at most about this much of what was
-    /// acknowledged; a process that is killed loses nothing.
+    /// When the operating system has its data, which becomes durable every so often. A machine that
+    /// stops loses at most about this much of what was acknowledged; a process that is killed loses
+    /// nothing.
     Interval(Duration),
-    /// When the operating system has its data, which becomes durable when that likes, and at an orderly shutdown. A machine that stops may lose everything
-    /// since the start; a process that is killed loses nothing.
+    /// When the operating system has its data, which becomes durable when that likes, and at an
+    /// orderly shutdown. A machine that stops may lose everything since the start; a process that
+    /// is killed loses nothing.
     None,
 }
 
-/// How often the disk was synchronised for how many commits; `commits / syncs` is the mean size of a group.
+/// How often the disk was synchronised for how many commits; `commits / syncs` is the mean size of
+/// a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommitCounts {
     /// Commits asked for since the start.
@@ -42,8 +46,9 @@ struct Shared {
     store: Arc<dyn Store>,
     commits: AtomicU64,
     syncs: AtomicU64,
-    /// Why nothing may be acknowledged any more. Set once, never cleared: after a failed synchronisation the operating system may have
-    /// dropped the dirty pages, and a second try would succeed without having written them.
+    /// Why nothing may be acknowledged any more. Set once, never cleared: after a failed
+    /// synchronisation the operating system may have dropped the dirty pages, and a second try
+    /// would succeed without having written them.
     failed: OnceLock<Arc<StoreError>>,
 }
 
@@ -69,45 +74,76 @@ impl Shared {
 
     /// Why nothing is acknowledged after the end.
     fn stopped(&self) -> Arc<StoreError> {
-        self.failed.get().map_or_else(|| Arc::new(StoreError::Stopped), Arc::clone)
+        self.failed
+            .get()
+            .map_or_else(|| Arc::new(StoreError::Stopped), Arc::clone)
     }
 }
 
 /// The group commit of a node: one thread, one synchronisation for all commits that wait.
 ///
-/// **Law:** callbacks that wait for a synchronisation run in the order of their commits. After a failed synchronisation every later commit fails with
-/// the same error (crash-stop); no second try is made.
+/// **Law:** callbacks that wait for a synchronisation run in the order of their commits. After a
+/// failed synchronisation every later commit fails with the same error (crash-stop); no second try
+/// is made.
 pub struct GroupCommit {
     shared: Arc<Shared>,
     durability: Durability,
     /// Whether there is nothing that could be made durable.
     volatile: bool,
-    /// Gone after the end, which is how the thread learns of it; taken under the lock, so that no commit falls in between.
+    /// Gone after the end, which is how the thread learns of it; taken under the lock, so that no
+    /// commit falls in between.
     requests: Mutex<Option<Sender<Done>>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl GroupCommit {
-    /// Starts the committer of `store`. On [`Engine::Memory`] there is nothing to wait for, whatever `durability` says.
+    /// Starts the committer of `store`. On [`Engine::Memory`] there is nothing to wait for,
+    /// whatever `durability` says.
     ///
     /// # Errors
     /// [`StoreError::Engine`] when the operating system gives no thread.
-    pub fn start(store: Arc<dyn Store>, engine: Engine, durability: Durability) -> Result<Self, StoreError> {
+    pub fn start(
+        store: Arc<dyn Store>,
+        engine: Engine,
+        durability: Durability,
+    ) -> Result<Self, StoreError> {
         let volatile = engine == Engine::Memory;
-        let durability = if volatile { Durability::None } else { durability };
-        let shared = Arc::new(Shared { store, commits: AtomicU64::new(0), syncs: AtomicU64::new(0), failed: OnceLock::new() });
+        let durability = if volatile {
+            Durability::None
+        } else {
+            durability
+        };
+        let shared = Arc::new(Shared {
+            store,
+            commits: AtomicU64::new(0),
+            syncs: AtomicU64::new(0),
+            failed: OnceLock::new(),
+        });
         let (requests, inbox) = mpsc::channel();
         let thread = match durability {
             _ if volatile => None,
-            Durability::Interval(every) => Some(spawn(&shared, engine, move |shared| commit_regularly(shared, &inbox, every))?),
-            Durability::Sync | Durability::None => Some(spawn(&shared, engine, move |shared| commit_groups(shared, &inbox))?),
+            Durability::Interval(every) => Some(spawn(&shared, engine, move |shared| {
+                commit_regularly(shared, &inbox, every)
+            })?),
+            Durability::Sync | Durability::None => Some(spawn(&shared, engine, move |shared| {
+                commit_groups(shared, &inbox)
+            })?),
         };
-        Ok(Self { shared, durability, volatile, requests: Mutex::new(Some(requests)), thread: Mutex::new(thread) })
+        Ok(Self {
+            shared,
+            durability,
+            volatile,
+            requests: Mutex::new(Some(requests)),
+            thread: Mutex::new(thread),
+        })
     }
 
     /// What has been done so far.
     pub fn counts(&self) -> CommitCounts {
-        CommitCounts { commits: self.shared.commits.load(Ordering::Relaxed), syncs: self.shared.syncs.load(Ordering::Relaxed) }
+        CommitCounts {
+            commits: self.shared.commits.load(Ordering::Relaxed),
+            syncs: self.shared.syncs.load(Ordering::Relaxed),
+        }
     }
 
     /// Why the node must stop, once a synchronisation has failed or the committer was shut down.
@@ -115,14 +151,24 @@ impl GroupCommit {
         self.shared.failed.get()
     }
 
-    /// Answers every commit made so far, makes all that was applied durable, and ends; commits made from now on fail. Apply
-    /// nothing after it. Not to be called by a callback.
+    /// Answers every commit made so far, makes all that was applied durable, and ends; commits made
+    /// from now on fail. Apply nothing after it. Not to be called by a callback.
     ///
     /// # Errors
-    /// The failure of this or of an earlier synchronisation; then the stop is not clean. A second call fails.
+    /// The failure of this or of an earlier synchronisation; then the stop is not clean. A second
+    /// call fails.
     pub fn shutdown(&self) -> Result<(), Arc<StoreError>> {
-        drop(self.requests.lock().unwrap_or_else(PoisonError::into_inner).take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(
+            self.requests
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             return Err(self.shared.stopped());
         }
@@ -158,9 +204,15 @@ enum Accepted {
     Now(Done, Result<(), Arc<StoreError>>),
 }
 
-fn spawn(shared: &Arc<Shared>, engine: Engine, run: impl FnOnce(&Shared) + Send + 'static) -> Result<JoinHandle<()>, StoreError> {
+fn spawn(
+    shared: &Arc<Shared>,
+    engine: Engine,
+    run: impl FnOnce(&Shared) + Send + 'static,
+) -> Result<JoinHandle<()>, StoreError> {
     let owned = Arc::clone(shared);
-    let thread = std::thread::Builder::new().name("group-commit".to_owned()).spawn(move || run(&owned));
+    let thread = std::thread::Builder::new()
+        .name("group-commit".to_owned())
+        .spawn(move || run(&owned));
     thread.map_err(|error| engine_error(engine, "start of the committer", error))
 }
 
@@ -179,7 +231,8 @@ fn commit_group(shared: &Shared, first: Done, inbox: &Receiver<Done>) {
     }
 }
 
-/// Synchronises once per `every` in which something was committed, and at once for those that wait, until the sender is gone.
+/// Synchronises once per `every` in which something was committed, and at once for those that wait,
+/// until the sender is gone.
 fn commit_regularly(shared: &Shared, inbox: &Receiver<Done>, every: Duration) {
     let (mut persisted, mut next) = (0, Instant::now() + every);
     loop {
@@ -198,9 +251,11 @@ fn commit_regularly(shared: &Shared, inbox: &Receiver<Done>, every: Duration) {
 }
 
 impl Commit for GroupCommit {
-    /// Under [`Durability::Sync`] `done` runs on the committer's thread, otherwise before this call returns.
+    /// Under [`Durability::Sync`] `done` runs on the committer's thread, otherwise before this call
+    /// returns.
     fn commit(&self, done: Done) {
-        if let Accepted::Now(done, result) = self.accept(done, self.durability != Durability::Sync) {
+        if let Accepted::Now(done, result) = self.accept(done, self.durability != Durability::Sync)
+        {
             done(result);
         }
     }
@@ -213,7 +268,8 @@ impl Commit for GroupCommit {
 }
 
 impl Drop for GroupCommit {
-    /// Ends as [`shutdown`](Self::shutdown) does, if that was not called; whoever needs to know the outcome calls it.
+    /// Ends as [`shutdown`](Self::shutdown) does, if that was not called; whoever needs to know the
+    /// outcome calls it.
     fn drop(&mut self) {
         let _outcome = self.shutdown();
     }
@@ -221,7 +277,10 @@ impl Drop for GroupCommit {
 
 impl fmt::Debug for GroupCommit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupCommit").field("durability", &self.durability).field("counts", &self.counts()).finish_non_exhaustive()
+        f.debug_struct("GroupCommit")
+            .field("durability", &self.durability)
+            .field("counts", &self.counts())
+            .finish_non_exhaustive()
     }
 }
 

@@ -26,7 +26,8 @@ pub struct Identity {
     pub node: NodeId,
     /// Its name there.
     pub name: String,
-    /// Certificate, key and what else proves it, in the form of whoever wrote it. The file is readable by its owner only.
+    /// Certificate, key and what else proves it, in the form of whoever wrote it. The file is
+    /// readable by its owner only.
     pub credentials: Vec<u8>,
 }
 
@@ -115,7 +116,9 @@ impl DataDirError {
         let dir = dir.to_path_buf();
         match source.kind() {
             _ if out_of_space(&source) => Self::Full { dir },
-            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Self::NotWritable { dir, source },
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                Self::NotWritable { dir, source }
+            }
             _ => Self::Io { dir, source },
         }
     }
@@ -123,7 +126,10 @@ impl DataDirError {
     fn record(dir: &Path, file: &str, error: RecordError) -> Self {
         match error {
             RecordError::Io(error) => Self::io(dir, error),
-            source => Self::File { file: dir.join(file), source },
+            source => Self::File {
+                file: dir.join(file),
+                source,
+            },
         }
     }
 }
@@ -137,10 +143,12 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the directory at `path` for this process, creating it (for its owner only) if it is not there.
+    /// Takes the directory at `path` for this process, creating it (for its owner only) if it is
+    /// not there.
     ///
     /// # Errors
-    /// [`DataDirError::Locked`], [`DataDirError::NotWritable`], [`DataDirError::Full`], [`DataDirError::Io`].
+    /// [`DataDirError::Locked`], [`DataDirError::NotWritable`], [`DataDirError::Full`],
+    /// [`DataDirError::Io`].
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let error = |error| DataDirError::io(path, error);
         if !path.is_dir() {
@@ -149,12 +157,24 @@ impl DataDir {
             #[cfg(unix)]
             std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
             builder.create(path).map_err(error)?;
-            path.canonicalize().and_then(|path| path.parent().map_or(Ok(()), sync_dir)).map_err(error)?;
+            path.canonicalize()
+                .and_then(|path| path.parent().map_or(Ok(()), sync_dir))
+                .map_err(error)?;
         }
-        let lock = File::options().create(true).truncate(false).write(true).open(path.join("LOCK")).map_err(error)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("LOCK"))
+            .map_err(error)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_path_buf(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(DataDirError::Locked { dir: path.to_path_buf() }),
+            Ok(()) => Ok(Self {
+                path: path.to_path_buf(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(DataDirError::Locked {
+                dir: path.to_path_buf(),
+            }),
             Err(TryLockError::Error(source)) => Err(error(source)),
         }
     }
@@ -167,52 +187,76 @@ impl DataDir {
     /// Who the node is, or nothing if it has not joined a cluster yet.
     ///
     /// # Errors
-    /// [`DataDirError::File`] for a damaged or newer file: a node that does not know who it is must not start as somebody else.
+    /// [`DataDirError::File`] for a damaged or newer file: a node that does not know who it is must
+    /// not start as somebody else.
     pub fn identity(&self) -> Result<Option<Identity>, DataDirError> {
-        let found = record::read(&self.path).map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))?;
+        let found = record::read(&self.path)
+            .map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))?;
         Ok(found)
     }
 
-    /// Writes down who the node is. Its name and credentials may change, its cluster and number may not.
+    /// Writes down who the node is. Its name and credentials may change, its cluster and number may
+    /// not.
     ///
     /// # Errors
-    /// [`DataDirError::OtherCluster`], [`DataDirError::OtherNode`] if it is already somebody else, and those of [`identity`](Self::identity)
-    /// and of writing; the old identity stays.
+    /// [`DataDirError::OtherCluster`], [`DataDirError::OtherNode`] if it is already somebody else,
+    /// and those of [`identity`](Self::identity) and of writing; the old identity stays.
     pub fn set_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
         if let Some(present) = self.identity()? {
             self.expect_cluster(&present, identity.cluster)?;
             if present.node != identity.node {
-                return Err(DataDirError::OtherNode { dir: self.path.clone(), expected: identity.node, found: present.node });
+                return Err(DataDirError::OtherNode {
+                    dir: self.path.clone(),
+                    expected: identity.node,
+                    found: present.node,
+                });
             }
         }
-        record::write(&self.path, identity).map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))
+        record::write(&self.path, identity)
+            .map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))
     }
 
     /// Whether `identity`, read from here, is one of `cluster`.
     ///
     /// # Errors
     /// [`DataDirError::OtherCluster`].
-    pub fn expect_cluster(&self, identity: &Identity, cluster: ClusterId) -> Result<(), DataDirError> {
+    pub fn expect_cluster(
+        &self,
+        identity: &Identity,
+        cluster: ClusterId,
+    ) -> Result<(), DataDirError> {
         if identity.cluster == cluster {
             return Ok(());
         }
-        Err(DataDirError::OtherCluster { dir: self.path.clone(), expected: cluster, found: identity.cluster })
+        Err(DataDirError::OtherCluster {
+            dir: self.path.clone(),
+            expected: cluster,
+            found: identity.cluster,
+        })
     }
 
     /// Where the store of `engine` goes. It may not be there yet.
     ///
     /// # Errors
-    /// [`DataDirError::OtherEngine`] if the node's data was written by another engine: it would start empty beside it.
+    /// [`DataDirError::OtherEngine`] if the node's data was written by another engine: it would
+    /// start empty beside it.
     pub fn store_dir(&self, engine: Engine) -> Result<PathBuf, DataDirError> {
-        let other = [Engine::Fjall, Engine::Sled].into_iter().find(|other| *other != engine && self.path.join(other.name()).exists());
+        let other = [Engine::Fjall, Engine::Sled]
+            .into_iter()
+            .find(|other| *other != engine && self.path.join(other.name()).exists());
         match other {
-            Some(found) => Err(DataDirError::OtherEngine { dir: self.path.clone(), expected: engine, found }),
+            Some(found) => Err(DataDirError::OtherEngine {
+                dir: self.path.clone(),
+                expected: engine,
+                found,
+            }),
             None => Ok(self.path.join(engine.name())),
         }
     }
 }
 
-/// Bytes that an ordinary user can still write on the device of `path`, so that a node can refuse writes before its engine fails.
+/// Bytes that an ordinary user can still write on the device of `path`, so that a node can refuse
+/// writes before its engine fails.
 ///
 /// # Errors
 /// What the operating system said.

@@ -1,17 +1,22 @@
 //! The default engine: a log-structured merge tree with one journal for all spaces (crate `fjall`).
 //!
-//! Promise: what [`persist`](Store::persist) returned for survives power loss (measured on fjall 3.1.13: 30 of 30 crash images rebuilt
-//! from a record of writes and syncs opened with every acknowledged key). A batch is one journal record with a checksum, so it is there
-//! whole or not at all, and the journal is cut at the first record that is not whole, so what is left is a prefix.
-//! Not promised: damage in the *middle* of the journal (bit rot) is not told from a torn tail; what follows it is dropped silently
-//! (fjall issue 311). Anti-entropy and the digests find the loss, the engine does not.
+//! Promise: what [`persist`](Store::persist) returned for survives power loss (measured on fjall
+//! 3.1.13: 30 of 30 crash images rebuilt from a record of writes and syncs opened with every
+//! acknowledged key). A batch is one journal record with a checksum, so it is there whole or not at
+//! all, and the journal is cut at the first record that is not whole, so what is left is a prefix.
+//! Not promised: damage in the *middle* of the journal (bit rot) is not told from a torn tail; what
+//! follows it is dropped silently (fjall issue 311). Anti-entropy and the digests find the loss,
+//! the engine does not.
 //!
-//! Two things of fjall 3.1.13 are worked around here. It synchronises its journal under the lock that every write takes, so no batch could be
-//! applied while the disk works: `persist` hands the journal's buffer to the operating system under that lock and synchronises the file
-//! itself. And the end of a background flush or compaction can show a snapshot the part of a batch that is applied at that moment
-//! (it publishes a later sequence number than the batch's): snapshots are not opened while a batch is being applied.
+//! Two things of fjall 3.1.13 are worked around here. It synchronises its journal under the lock
+//! that every write takes, so no batch could be applied while the disk works: `persist` hands the
+//! journal's buffer to the operating system under that lock and synchronises the file itself. And
+//! the end of a background flush or compaction can show a snapshot the part of a batch that is
+//! applied at that moment (it publishes a later sequence number than the batch's): snapshots are
+//! not opened while a batch is being applied.
 //!
-//! After a failed write or sync fjall refuses every later write; so does this store, with the same kind of error.
+//! After a failed write or sync fjall refuses every later write; so does this store, with the same
+//! kind of error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -23,22 +28,29 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot};
+use ::fjall::{
+    Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode, Readable, Snapshot,
+};
 use bytes::Bytes;
-use quorate_control::store::{Batch, Change, KEY_BYTES_MAX, Space, Store, StoreError, StoreStats, Visitor};
+use quorate_control::store::{
+    Batch, Change, KEY_BYTES_MAX, Space, Store, StoreError, StoreStats, Visitor,
+};
 
-use super::{Engine, StoreConfig, engine_error, free_bytes, out_of_descriptors, sync_dir, sync_error};
+use super::{
+    Engine, StoreConfig, engine_error, free_bytes, out_of_descriptors, sync_dir, sync_error,
+};
 
-/// Below this many free bytes a store that refuses writes without saying why (fjall forgets the cause when a background
-/// flush failed) is taken to be full.
+/// Below this many free bytes a store that refuses writes without saying why (fjall forgets the
+/// cause when a background flush failed) is taken to be full.
 const FULL_BELOW: u64 = 1 << 20;
 
-/// How long a synchronisation waits for a file descriptor, and how often it looks. Guess: clients that were refused give up sooner.
+/// How long a synchronisation waits for a file descriptor, and how often it looks. Guess: clients
+/// that were refused give up sooner.
 const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(10);
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(10);
 
-/// A store on fjall. One keyspace of the engine per [`Space`]; `apply` writes to a buffer of this process, `persist` hands it to the
-/// disk and waits.
+/// A store on fjall. One keyspace of the engine per [`Space`]; `apply` writes to a buffer of this
+/// process, `persist` hands it to the disk and waits.
 pub struct FjallStore {
     database: Database,
     spaces: Vec<Keyspace>,
@@ -47,11 +59,13 @@ pub struct FjallStore {
     applying: RwLock<()>,
     journal: Mutex<Option<Journal>>,
     full: AtomicBool,
-    /// A synchronisation has failed: nothing more is written, as by the engine itself after a failure of its own.
+    /// A synchronisation has failed: nothing more is written, as by the engine itself after a
+    /// failure of its own.
     failed: AtomicBool,
 }
 
-/// The file that the engine appends to, opened a second time to be synchronised without the engine's lock.
+/// The file that the engine appends to, opened a second time to be synchronised without the
+/// engine's lock.
 struct Journal {
     number: u64,
     file: File,
@@ -66,7 +80,8 @@ impl FjallStore {
         if !dir.exists() {
             create(dir, config)?;
         }
-        let (database, spaces) = open_at(dir, config).map_err(|error| engine_error(Engine::Fjall, "open", error))?;
+        let (database, spaces) =
+            open_at(dir, config).map_err(|error| engine_error(Engine::Fjall, "open", error))?;
         Ok(Self {
             database,
             spaces,
@@ -88,8 +103,9 @@ impl FjallStore {
         self.database.snapshot()
     }
 
-    /// Synchronises the newest journal, which is where everything is that the engine has not synchronised itself: it begins a new journal only
-    /// after it has synchronised the one before, and drops one only when its data is in tables that it has synchronised.
+    /// Synchronises the newest journal, which is where everything is that the engine has not
+    /// synchronised itself: it begins a new journal only after it has synchronised the one before,
+    /// and drops one only when its data is in tables that it has synchronised.
     fn sync_journal(&self) -> Result<(), StoreError> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waited = Duration::ZERO;
@@ -101,33 +117,57 @@ impl FjallStore {
             std::thread::sleep(DESCRIPTOR_PAUSE);
             waited += DESCRIPTOR_PAUSE;
         }
-        journal.as_ref().map_or(Ok(()), |journal| journal.file.sync_data()).map_err(|error| sync_error(Engine::Fjall, error))
+        journal
+            .as_ref()
+            .map_or(Ok(()), |journal| journal.file.sync_data())
+            .map_err(|error| sync_error(Engine::Fjall, error))
     }
 
-    /// Makes `journal` the newest one. Kept open, so that an error of writing back between two synchronisations is reported to this handle.
+    /// Makes `journal` the newest one. Kept open, so that an error of writing back between two
+    /// synchronisations is reported to this handle.
     fn open_newest(&self, journal: &mut Option<Journal>) -> io::Result<()> {
         let mut newest = None;
         for entry in fs::read_dir(&self.dir)? {
             let name = entry?.file_name();
-            let number = name.to_str().and_then(|name| name.strip_suffix(".jnl")).and_then(|number| number.parse::<u64>().ok());
+            let number = name
+                .to_str()
+                .and_then(|name| name.strip_suffix(".jnl"))
+                .and_then(|number| number.parse::<u64>().ok());
             newest = newest.max(number);
         }
         let number = newest.ok_or(io::ErrorKind::NotFound)?;
-        if journal.as_ref().is_none_or(|journal| journal.number != number) {
-            let file = File::options().read(true).write(true).open(self.dir.join(format!("{number}.jnl")))?;
+        if journal
+            .as_ref()
+            .is_none_or(|journal| journal.number != number)
+        {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .open(self.dir.join(format!("{number}.jnl")))?;
             *journal = Some(Journal { number, file });
         }
         Ok(())
     }
 
     fn check_writable(&self, operation: &'static str) -> Result<(), StoreError> {
-        if self.failed.load(Ordering::Relaxed) { Err(self.error(operation, ::fjall::Error::Poisoned)) } else { Ok(()) }
+        if self.failed.load(Ordering::Relaxed) {
+            Err(self.error(operation, ::fjall::Error::Poisoned))
+        } else {
+            Ok(())
+        }
     }
 
     fn error(&self, operation: &'static str, error: ::fjall::Error) -> StoreError {
         let poisoned = matches!(error, ::fjall::Error::Poisoned);
-        let full = || self.full.load(Ordering::Relaxed) || free_bytes(&self.dir).is_ok_and(|free| free < FULL_BELOW);
-        let error = if poisoned && full() { StoreError::Full } else { engine_error(Engine::Fjall, operation, error) };
+        let full = || {
+            self.full.load(Ordering::Relaxed)
+                || free_bytes(&self.dir).is_ok_and(|free| free < FULL_BELOW)
+        };
+        let error = if poisoned && full() {
+            StoreError::Full
+        } else {
+            engine_error(Engine::Fjall, operation, error)
+        };
         if matches!(error, StoreError::Full) {
             self.full.store(true, Ordering::Relaxed);
         }
@@ -135,7 +175,8 @@ impl FjallStore {
     }
 }
 
-/// Creates the store beside its place and moves it there whole: fjall cannot open what a kill during its own creation leaves.
+/// Creates the store beside its place and moves it there whole: fjall cannot open what a kill
+/// during its own creation leaves.
 fn create(dir: &Path, config: StoreConfig) -> Result<(), StoreError> {
     let error = |error| engine_error(Engine::Fjall, "create", error);
     let mut unfinished = dir.as_os_str().to_owned();
@@ -144,21 +185,35 @@ fn create(dir: &Path, config: StoreConfig) -> Result<(), StoreError> {
     if unfinished.exists() {
         fs::remove_dir_all(&unfinished).map_err(error)?;
     }
-    drop(open_at(&unfinished, config).map_err(|error| engine_error(Engine::Fjall, "create", error))?);
+    drop(
+        open_at(&unfinished, config)
+            .map_err(|error| engine_error(Engine::Fjall, "create", error))?,
+    );
     fs::rename(&unfinished, dir).map_err(error)?;
     dir.parent().map_or(Ok(()), sync_dir).map_err(error)
 }
 
 fn open_at(dir: &Path, config: StoreConfig) -> ::fjall::Result<(Database, Vec<Keyspace>)> {
     let cache = config.cache_bytes.max(1 << 20);
-    // Two of the six spaces take nearly all writes, and a full buffer is kept until it is on disk: a quarter each.
+    // Two of the six spaces take nearly all writes, and a full buffer is kept until it is on disk:
+    // a quarter each.
     let write_buffer = (cache / 4).clamp(1 << 20, 64 << 20);
     let workers = if cache < 32 << 20 { 1 } else { 2 };
     let files = config.files.max(16);
-    let builder = Database::builder(dir).cache_size(cache).max_cached_files(Some(files)).worker_threads(workers);
+    let builder = Database::builder(dir)
+        .cache_size(cache)
+        .max_cached_files(Some(files))
+        .worker_threads(workers);
     let database = builder.manual_journal_persist(true).open()?;
-    let options = || KeyspaceCreateOptions::default().manual_journal_persist(true).max_memtable_size(write_buffer);
-    let spaces = Space::ALL.iter().map(|space| database.keyspace(keyspace_name(*space), options)).collect::<Result<_, _>>()?;
+    let options = || {
+        KeyspaceCreateOptions::default()
+            .manual_journal_persist(true)
+            .max_memtable_size(write_buffer)
+    };
+    let spaces = Space::ALL
+        .iter()
+        .map(|space| database.keyspace(keyspace_name(*space), options))
+        .collect::<Result<_, _>>()?;
     Ok((database, spaces))
 }
 
@@ -174,10 +229,14 @@ const fn keyspace_name(space: Space) -> &'static str {
     }
 }
 
-/// The key as the engine, which has no empty key, stores it: one zero byte before the empty key and before every key that starts with
-/// a zero byte. Keeps the order, and most keys stay as they are.
+/// The key as the engine, which has no empty key, stores it: one zero byte before the empty key and
+/// before every key that starts with a zero byte. Keeps the order, and most keys stay as they are.
 fn stored_key(key: &[u8]) -> Cow<'_, [u8]> {
-    if key.first().is_none_or(|first| *first == 0) { Cow::Owned([&[0], key].concat()) } else { Cow::Borrowed(key) }
+    if key.first().is_none_or(|first| *first == 0) {
+        Cow::Owned([&[0], key].concat())
+    } else {
+        Cow::Borrowed(key)
+    }
 }
 
 /// Undoes [`stored_key`].
@@ -191,10 +250,12 @@ fn place(change: &Change) -> (Space, &[u8]) {
     }
 }
 
-/// One change per key, the last. All changes of one batch get one sequence number in the engine, where a key must not come twice.
+/// One change per key, the last. All changes of one batch get one sequence number in the engine,
+/// where a key must not come twice.
 fn last_per_key(mut changes: Vec<Change>) -> Vec<Change> {
     changes.sort_by(|a, b| place(a).cmp(&place(b)));
-    // `dedup_by` removes the later of two neighbours, which is the one to keep: it is swapped into the earlier place first.
+    // `dedup_by` removes the later of two neighbours, which is the one to keep: it is swapped into
+    // the earlier place first.
     changes.dedup_by(|later, earlier| {
         let same = place(later) == place(earlier);
         if same {
@@ -212,18 +273,29 @@ impl Store for FjallStore {
         }
         // Through a snapshot, because a plain read may see a batch that is half applied.
         let value = self.snapshot().get(self.space(space), stored_key(key));
-        Ok(value.map_err(|error| self.error("get", error))?.map(|value| Bytes::copy_from_slice(&value)))
+        Ok(value
+            .map_err(|error| self.error("get", error))?
+            .map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
         if to.is_some_and(|to| to <= from) {
             return Ok(());
         }
         let (from, to) = (stored_key(from), to.map(stored_key));
         let upper = to.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let snapshot = self.snapshot();
-        for entry in snapshot.range::<&[u8], _>(self.space(space), (Bound::Included(&*from), upper)) {
-            let (key, value) = entry.into_inner().map_err(|error| self.error("scan", error))?;
+        for entry in snapshot.range::<&[u8], _>(self.space(space), (Bound::Included(&*from), upper))
+        {
+            let (key, value) = entry
+                .into_inner()
+                .map_err(|error| self.error("scan", error))?;
             if visit(original_key(&key), &value).is_break() {
                 break;
             }
@@ -238,41 +310,59 @@ impl Store for FjallStore {
         let mut write = OwnedWriteBatch::with_capacity(self.database.clone(), changes.len());
         for change in &changes {
             match change {
-                // Copied: a slice of a network buffer would keep the whole buffer in memory until the next flush.
-                Change::Put(space, key, value) => write.insert(self.space(*space), &*stored_key(key), &value[..]),
+                // Copied: a slice of a network buffer would keep the whole buffer in memory until
+                // the next flush.
+                Change::Put(space, key, value) => {
+                    write.insert(self.space(*space), &*stored_key(key), &value[..])
+                }
                 Change::Delete(space, key) => write.remove(self.space(*space), &*stored_key(key)),
             }
         }
-        let _applying = self.applying.write().unwrap_or_else(PoisonError::into_inner);
+        let _applying = self
+            .applying
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         write.commit().map_err(|error| self.error("apply", error))
     }
 
     fn hand_over(&self) -> Result<(), StoreError> {
         self.check_writable("flush")?;
-        self.database.persist(PersistMode::Buffer).map_err(|error| self.error("flush", error))
+        self.database
+            .persist(PersistMode::Buffer)
+            .map_err(|error| self.error("flush", error))
     }
 
     fn persist(&self) -> Result<(), StoreError> {
-        let flush = || self.database.persist(PersistMode::Buffer).map_err(|error| self.error("persist", error));
+        let flush = || {
+            self.database
+                .persist(PersistMode::Buffer)
+                .map_err(|error| self.error("persist", error))
+        };
         self.check_writable("persist")?;
         flush()?;
         if let Err(error) = self.sync_journal() {
             self.failed.store(true, Ordering::Relaxed);
-            self.full.fetch_or(matches!(error, StoreError::Full), Ordering::Relaxed);
+            self.full
+                .fetch_or(matches!(error, StoreError::Full), Ordering::Relaxed);
             return Err(error);
         }
-        // The engine's own synchronisation of a journal that was replaced meanwhile may have failed; then it refuses everything.
+        // The engine's own synchronisation of a journal that was replaced meanwhile may have
+        // failed; then it refuses everything.
         flush()
     }
 
     fn stats(&self) -> StoreStats {
-        StoreStats { bytes: self.database.disk_space().unwrap_or(0) }
+        StoreStats {
+            bytes: self.database.disk_space().unwrap_or(0),
+        }
     }
 }
 
 impl fmt::Debug for FjallStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FjallStore").field("dir", &self.dir).finish_non_exhaustive()
+        f.debug_struct("FjallStore")
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,14 +1,17 @@
 //! Which of its lives a node is in: the incarnation of its [`ReplicaId`](quorate_crdt::ReplicaId)s.
 //!
-//! A dot must never be issued twice. A node cannot tell whether its disk is the newest that it ever had: a snapshot of the whole disk brought
-//! back, or a copy started elsewhere, is the same to the last bit. So no start goes on under an old number. Every start, and every
-//! replica that learns in the middle of a life that it has forgotten something, draws a new one: 32 random bits, other than all that this disk
-//! remembers, durable before anything is told under it.
+//! A dot must never be issued twice. A node cannot tell whether its disk is the newest that it ever
+//! had: a snapshot of the whole disk brought back, or a copy started elsewhere, is the same to the
+//! last bit. So no start goes on under an old number. Every start, and every replica that learns in
+//! the middle of a life that it has forgotten something, draws a new one: 32 random bits, other
+//! than all that this disk remembers, durable before anything is told under it.
 //!
-//! A disk brought back remembers all lives but the `k` that came after the snapshot; the number drawn then is one of theirs with probability
-//! `k / 2^32` (a hundred lives: one in forty million). A second copy of one disk draws for itself.
+//! A disk brought back remembers all lives but the `k` that came after the snapshot; the number
+//! drawn then is one of theirs with probability `k / 2^32` (a hundred lives: one in forty million).
+//! A second copy of one disk draws for itself.
 //!
-//! What it costs: a partition's context has one entry for each life that wrote to it, and a counter one share for each life that counted.
+//! What it costs: a partition's context has one entry for each life that wrote to it, and a counter
+//! one share for each life that counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -24,8 +27,11 @@ mod tests;
 
 /// Where the record is, in [`Space::Meta`]: CRC-32 (LE), then the record in postcard.
 const LIVES: &[u8] = b"lives";
-const DAMAGED: StoreError = StoreError::Damaged { what: "the node's lives" };
-/// Numbers remembered at most; older ones are forgotten first, each at the price of a chance of `2^-32` to draw it again. Guess: sixteen kilobytes.
+const DAMAGED: StoreError = StoreError::Damaged {
+    what: "the node's lives",
+};
+/// Numbers remembered at most; older ones are forgotten first, each at the price of a chance of
+/// `2^-32` to draw it again. Guess: sixteen kilobytes.
 const NUMBERS_MAX: usize = 4096;
 /// How many times a node may be declared down, and appear again, within one life.
 const APPEARANCES_PER_LIFE: u64 = 1 << 16;
@@ -35,8 +41,9 @@ const APPEARANCES_PER_LIFE: u64 = 1 << 16;
 pub struct Life {
     /// Goes into every [`ReplicaId`](quorate_crdt::ReplicaId) of this node.
     pub incarnation: u32,
-    /// Rises from life to life, for the failure detector: at least the wall clock at the start, in milliseconds, so that it rises on a disk
-    /// brought back as well, and above the last one, so that it rises when the clock was set back.
+    /// Rises from life to life, for the failure detector: at least the wall clock at the start, in
+    /// milliseconds, so that it rises on a disk brought back as well, and above the last one, so
+    /// that it rises when the clock was set back.
     pub appearance: u64,
 }
 
@@ -60,19 +67,35 @@ impl std::fmt::Debug for Lives {
 }
 
 impl Lives {
-    /// Begins a life: once per start, before anything is told. `seed` must be another at every start.
+    /// Begins a life: once per start, before anything is told. `seed` must be another at every
+    /// start.
     ///
     /// # Errors
     /// [`StoreError`]; then the node must not serve.
-    pub fn begin(store: Arc<dyn Store>, seed: u64, unix_millis: u64) -> Result<(Life, Self), StoreError> {
-        let lives = Self { store, chance: Mutex::new(StdRng::seed_from_u64(seed)) };
+    pub fn begin(
+        store: Arc<dyn Store>,
+        seed: u64,
+        unix_millis: u64,
+    ) -> Result<(Life, Self), StoreError> {
+        let lives = Self {
+            store,
+            chance: Mutex::new(StdRng::seed_from_u64(seed)),
+        };
         let (incarnation, record) = lives.draw(|record| {
-            record.appearance = unix_millis.max(record.appearance.saturating_add(APPEARANCES_PER_LIFE));
+            record.appearance =
+                unix_millis.max(record.appearance.saturating_add(APPEARANCES_PER_LIFE));
         })?;
-        Ok((Life { incarnation, appearance: record.appearance }, lives))
+        Ok((
+            Life {
+                incarnation,
+                appearance: record.appearance,
+            },
+            lives,
+        ))
     }
 
-    /// A number that this node has never lived under, durable before this returns: for a replica that has forgotten events of its own.
+    /// A number that this node has never lived under, durable before this returns: for a replica
+    /// that has forgotten events of its own.
     ///
     /// # Errors
     /// [`StoreError`]; then the node must stop.
@@ -81,7 +104,8 @@ impl Lives {
     }
 
     fn draw(&self, begin: impl FnOnce(&mut Record)) -> Result<(u32, Record), StoreError> {
-        // Held from reading to writing: two shards may draw at once. The generator is whole after every step.
+        // Held from reading to writing: two shards may draw at once. The generator is whole after
+        // every step.
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         let mut record = read(&*self.store)?;
         begin(&mut record);
@@ -101,7 +125,9 @@ impl Lives {
 }
 
 fn read(store: &dyn Store) -> Result<Record, StoreError> {
-    let Some(value) = store.get(Space::Meta, LIVES)? else { return Ok(Record::default()) };
+    let Some(value) = store.get(Space::Meta, LIVES)? else {
+        return Ok(Record::default());
+    };
     let (crc, body) = value.split_first_chunk::<4>().ok_or(DAMAGED)?;
     if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
         return Err(DAMAGED);
@@ -110,7 +136,8 @@ fn read(store: &dyn Store) -> Result<Record, StoreError> {
 }
 
 fn write(store: &dyn Store, record: &Record) -> Result<(), StoreError> {
-    let body = postcard::to_stdvec(record).expect("invariant: a record of numbers always has a postcard form");
+    let body = postcard::to_stdvec(record)
+        .expect("invariant: a record of numbers always has a postcard form");
     let mut value = crc32fast::hash(&body).to_le_bytes().to_vec();
     value.extend_from_slice(&body);
     let mut batch = Batch::default();

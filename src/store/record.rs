@@ -1,7 +1,8 @@
 //! Small files that are read whole, written whole, and never seen half written.
 //!
-//! Format: magic `QRUM`, version (u16 LE), length of the body (u32 LE), body (postcard), CRC-32 of all before it (u32 LE). A file is
-//! written beside its place, synchronised, renamed into place, and the directory synchronised: a crash leaves the old or the new.
+//! Format: magic `QRUM`, version (u16 LE), length of the body (u32 LE), body (postcard), CRC-32 of
+//! all before it (u32 LE). A file is written beside its place, synchronised, renamed into place,
+//! and the directory synchronised: a crash leaves the old or the new.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -46,8 +47,11 @@ pub(super) trait Record: Serialize + DeserializeOwned {
 }
 
 fn encode<R: Record>(record: &R) -> Result<Vec<u8>, RecordError> {
-    let body = postcard::to_stdvec(record).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-    let length = u32::try_from(body.len()).ok().filter(|length| u64::from(*length) <= MAX_FILE - 64);
+    let body = postcard::to_stdvec(record)
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+    let length = u32::try_from(body.len())
+        .ok()
+        .filter(|length| u64::from(*length) <= MAX_FILE - 64);
     let length = length.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&R::VERSION.to_le_bytes());
@@ -67,7 +71,10 @@ fn decode<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
     let version = u16::from_le_bytes([header[4], header[5]]);
     let length = u32::from_le_bytes([header[6], header[7], header[8], header[9]]);
     if version > R::VERSION {
-        return Err(RecordError::Newer { found: version, supported: R::VERSION });
+        return Err(RecordError::Newer {
+            found: version,
+            supported: R::VERSION,
+        });
     }
     let body = &rest[HEADER..];
     if version != R::VERSION || body.len() != length as usize {

@@ -1,18 +1,21 @@
 //! Crate `sled` 0.34, for those who have it already.
 //!
-//! All spaces share one tree, each key behind the number of its space: a batch over one tree is one record group of sled's log and is
-//! recovered whole or not at all.
+//! All spaces share one tree, each key behind the number of its space: a batch over one tree is one
+//! record group of sled's log and is recovered whole or not at all.
 //!
-//! Promise: what [`persist`](Store::persist) returned for survives `kill -9` of the process (`tests/store_kill.rs`: 6 kills, 2169 batches, none
-//! lost, torn or out of order; the kernel keeps the page cache, so that says nothing about power loss). sled's own `flush` ends in
-//! `sync_file_range` on Linux, which is no synchronisation, and it never synchronises the files of large values; `persist` therefore
-//! adds an `fdatasync` of sled's file and an `fsync` of every large-value file.
-//! **Not promised:** to open again after power loss. Of 40 crash images rebuilt from a record of writes and of just these synchronisations,
-//! 34 opened with every acknowledged key and 6 were refused as corrupt (a torn tail that nobody had been told about); without them
-//! none of 30 was clean. A node whose sled store does not open must start empty under a new identity and be repaired by its peers,
-//! so acknowledgements under [`Durability::Sync`](super::Durability::Sync) do not count as complete stops here.
-//! A store on sled also takes more memory and disk than its data (sled issues 1410, 1484), and after a full disk it refuses
-//! even to read until it is opened again.
+//! Promise: what [`persist`](Store::persist) returned for survives `kill -9` of the process
+//! (`tests/store_kill.rs`: 6 kills, 2169 batches, none lost, torn or out of order; the kernel keeps
+//! the page cache, so that says nothing about power loss). sled's own `flush` ends in
+//! `sync_file_range` on Linux, which is no synchronisation, and it never synchronises the files of
+//! large values; `persist` therefore adds an `fdatasync` of sled's file and an `fsync` of every
+//! large-value file. **Not promised:** to open again after power loss. Of 40 crash images rebuilt
+//! from a record of writes and of just these synchronisations, 34 opened with every acknowledged
+//! key and 6 were refused as corrupt (a torn tail that nobody had been told about); without them
+//! none of 30 was clean. A node whose sled store does not open must start empty under a new
+//! identity and be repaired by its peers, so acknowledgements under
+//! [`Durability::Sync`](super::Durability::Sync) do not count as complete stops here. A store on
+//! sled also takes more memory and disk than its data (sled issues 1410, 1484), and after a full
+//! disk it refuses even to read until it is opened again.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -44,20 +47,36 @@ impl SledStore {
     /// # Errors
     /// [`StoreError`]; nothing is deleted.
     pub fn open(dir: &Path, config: StoreConfig) -> Result<Self, StoreError> {
-        let settings = ::sled::Config::new().path(dir).cache_capacity(config.cache_bytes.max(1 << 20)).flush_every_ms(None);
+        let settings = ::sled::Config::new()
+            .path(dir)
+            .cache_capacity(config.cache_bytes.max(1 << 20))
+            .flush_every_ms(None);
         await_lock(&dir.join("db")).map_err(|error| engine_error(Engine::Sled, "open", error))?;
         let database = settings.open().map_err(|error| sled_error("open", error))?;
         let io_error = |error| engine_error(Engine::Sled, "open", error);
-        let log = File::options().read(true).write(true).open(dir.join("db")).map_err(io_error)?;
+        let log = File::options()
+            .read(true)
+            .write(true)
+            .open(dir.join("db"))
+            .map_err(io_error)?;
         // The names of sled's files, which sled itself does not synchronise.
         sync_dir(dir).map_err(io_error)?;
         dir.parent().map_or(Ok(()), sync_dir).map_err(io_error)?;
-        Ok(Self { database, log, blobs: dir.join("blobs"), synced_blobs: Mutex::default() })
+        Ok(Self {
+            database,
+            log,
+            blobs: dir.join("blobs"),
+            synced_blobs: Mutex::default(),
+        })
     }
 
-    /// Synchronises the large-value files that are new since the last call: O(files in the directory), usually none.
+    /// Synchronises the large-value files that are new since the last call: O(files in the
+    /// directory), usually none.
     fn sync_blobs(&self) -> io::Result<()> {
-        let mut synced = self.synced_blobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut synced = self
+            .synced_blobs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut present = BTreeSet::new();
         let mut new = false;
         for entry in fs::read_dir(&self.blobs)? {
@@ -82,8 +101,9 @@ impl SledStore {
     }
 }
 
-/// Waits, at most two seconds, until sled's file is free: its background threads keep the lock for a moment after the last handle of the same
-/// process is gone. Other processes are kept away by the lock of the data directory.
+/// Waits, at most two seconds, until sled's file is free: its background threads keep the lock for
+/// a moment after the last handle of the same process is gone. Other processes are kept away by the
+/// lock of the data directory.
 fn await_lock(log: &Path) -> io::Result<()> {
     let file = match File::open(log) {
         Ok(file) => file,
@@ -115,11 +135,20 @@ fn tree_key(space: Space, key: &[u8]) -> Vec<u8> {
 
 impl Store for SledStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let value = self.database.get(tree_key(space, key)).map_err(|error| sled_error("get", error))?;
+        let value = self
+            .database
+            .get(tree_key(space, key))
+            .map_err(|error| sled_error("get", error))?;
         Ok(value.map(|value| Bytes::copy_from_slice(&value)))
     }
 
-    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
         if to.is_some_and(|to| to <= from) {
             return Ok(());
         }
@@ -142,7 +171,9 @@ impl Store for SledStore {
                 Change::Delete(space, key) => write.remove(tree_key(space, &key)),
             }
         }
-        self.database.apply_batch(write).map_err(|error| sled_error("apply", error))
+        self.database
+            .apply_batch(write)
+            .map_err(|error| sled_error("apply", error))
     }
 
     fn persist(&self) -> Result<(), StoreError> {
@@ -150,16 +181,22 @@ impl Store for SledStore {
             ::sled::Error::Io(error) => sync_error(Engine::Sled, error),
             error => sync_error(Engine::Sled, error),
         })?;
-        self.sync_blobs().and_then(|()| self.log.sync_data()).map_err(|error| sync_error(Engine::Sled, error))
+        self.sync_blobs()
+            .and_then(|()| self.log.sync_data())
+            .map_err(|error| sync_error(Engine::Sled, error))
     }
 
     fn stats(&self) -> StoreStats {
-        StoreStats { bytes: self.database.size_on_disk().unwrap_or(0) }
+        StoreStats {
+            bytes: self.database.size_on_disk().unwrap_or(0),
+        }
     }
 }
 
 impl fmt::Debug for SledStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SledStore").field("blobs", &self.blobs).finish_non_exhaustive()
+        f.debug_struct("SledStore")
+            .field("blobs", &self.blobs)
+            .finish_non_exhaustive()
     }
 }

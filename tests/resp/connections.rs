@@ -15,7 +15,10 @@ async fn nonsense_is_answered_and_the_connection_closed() {
     for (bytes, reply) in [
         (&b"*1\r\n$536870913\r\n"[..], "invalid bulk length"),
         (b"*1048577\r\n", "invalid multibulk length"),
-        (b"*131073\r\n", "invalid multibulk length: 131073 arguments are more than the 131072 allowed; nothing was applied"),
+        (
+            b"*131073\r\n",
+            "invalid multibulk length: 131073 arguments are more than the 131072 allowed; nothing was applied",
+        ),
         (b"*1\r\n:1\r\n", "expected '$', got ':'"),
         (b"%1\r\n$1\r\na\r\n", "expected '*', got '%'"),
         (b"GET \"k\r\n", "unbalanced quotes in request"),
@@ -30,7 +33,8 @@ async fn nonsense_is_answered_and_the_connection_closed() {
     }
     let mut raw = face.raw().await;
     raw.send("*1\r\n".repeat(10_000)).await;
-    raw.expect("-ERR Protocol error: expected '$', got '*'/").await;
+    raw.expect("-ERR Protocol error: expected '$', got '*'/")
+        .await;
     raw.expect_end().await;
     let mut raw = face.raw().await;
     raw.send(b"\x00\xff\xfe garbage\r\n").await;
@@ -42,7 +46,8 @@ async fn commands_before_a_protocol_error_are_answered() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     raw.send("SET k v\r\nGET k\r\n*x\r\nGET k\r\n").await;
-    raw.expect("+OK/$1/v/-ERR Protocol error: invalid multibulk length/").await;
+    raw.expect("+OK/$1/v/-ERR Protocol error: invalid multibulk length/")
+        .await;
     raw.expect_end().await;
 }
 
@@ -51,7 +56,8 @@ async fn a_browser_is_sent_away() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     raw.send("POST x HTTP\r\nHost: x\r\n\r\nFLUSHALL\r\n").await;
-    raw.expect("-ERR unknown command 'POST', with args beginning with: 'x' 'HTTP' /").await;
+    raw.expect("-ERR unknown command 'POST', with args beginning with: 'x' 'HTTP' /")
+        .await;
     raw.expect_end().await;
     assert!(face.fake.state().log.is_empty(), "FLUSHALL must not run");
 }
@@ -72,7 +78,11 @@ async fn quit_and_half_closed_connections_get_their_replies() {
 
 #[tokio::test]
 async fn a_half_open_connection_idles_without_harm_and_its_place_is_freed() {
-    let face = Face::with(RespConfig { guests: Guests::new(2), ..RespConfig::default() }).await;
+    let face = Face::with(RespConfig {
+        guests: Guests::new(2),
+        ..RespConfig::default()
+    })
+    .await;
     let mut half = face.raw().await;
     half.send("*2\r\n$3\r\nGET\r\n$1").await;
     let mut other = face.raw().await;
@@ -87,7 +97,11 @@ async fn a_half_open_connection_idles_without_harm_and_its_place_is_freed() {
         let mut next = face.raw().await;
         next.0.write_all(b"PING\r\n").await.ok();
         let mut first = [0];
-        if tokio::io::AsyncReadExt::read(&mut next.0, &mut first).await.is_ok_and(|length| length == 1) && first == *b"+" {
+        if tokio::io::AsyncReadExt::read(&mut next.0, &mut first)
+            .await
+            .is_ok_and(|length| length == 1)
+            && first == *b"+"
+        {
             break;
         }
     }
@@ -96,20 +110,33 @@ async fn a_half_open_connection_idles_without_harm_and_its_place_is_freed() {
 
 #[tokio::test]
 async fn a_client_that_never_reads_is_cut_off() {
-    let face = Face::with(RespConfig { write_stall: Duration::from_millis(50), ..RespConfig::default() }).await;
+    let face = Face::with(RespConfig {
+        write_stall: Duration::from_millis(50),
+        ..RespConfig::default()
+    })
+    .await;
     let mut client = face.client().await;
-    client.command(&[b"SET", b"k", &vec![b'x'; 4_000_000]]).await.unwrap();
+    client
+        .command(&[b"SET", b"k", &vec![b'x'; 4_000_000]])
+        .await
+        .unwrap();
     let mut raw = face.raw().await;
     raw.send("GET k\r\n".repeat(64)).await;
     let clients = async {
         loop {
             let info = client.command(&[b"INFO", b"clients"]).await.unwrap();
-            if info.bytes().unwrap().starts_with(b"# Clients\r\nconnected_clients:1\r\n") {
+            if info
+                .bytes()
+                .unwrap()
+                .starts_with(b"# Clients\r\nconnected_clients:1\r\n")
+            {
                 break;
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), clients).await.expect("the connection is dropped");
+    tokio::time::timeout(Duration::from_secs(10), clients)
+        .await
+        .expect("the connection is dropped");
 }
 
 /// Bytes of memory that this process has.
@@ -122,33 +149,57 @@ fn resident() -> usize {
 async fn a_long_reply_is_made_as_it_is_read() {
     let face = Face::start().await;
     let mut other = face.client().await;
-    other.command(&[b"SET", b"big", &vec![b'x'; 8 * 1024 * 1024]]).await.unwrap();
-    other.command(&[b"HSET", b"hash", b"big", &vec![b'x'; 8 * 1024 * 1024]]).await.unwrap();
+    other
+        .command(&[b"SET", b"big", &vec![b'x'; 8 * 1024 * 1024]])
+        .await
+        .unwrap();
+    other
+        .command(&[b"HSET", b"hash", b"big", &vec![b'x'; 8 * 1024 * 1024]])
+        .await
+        .unwrap();
     let before = resident();
     let mut slow = Vec::new();
-    for command in ["MGET".to_owned() + &" big".repeat(60), "HMGET hash".to_owned() + &" big".repeat(60)] {
+    for command in [
+        "MGET".to_owned() + &" big".repeat(60),
+        "HMGET hash".to_owned() + &" big".repeat(60),
+    ] {
         let mut raw = face.raw().await;
         raw.send(command + "\r\n").await;
         raw.expect("*60/$8388608/x").await;
         slow.push(raw);
     }
     for _ in 0..100 {
-        assert_eq!(other.command(&[b"PING"]).await.unwrap().bytes().unwrap(), b"PONG");
+        assert_eq!(
+            other.command(&[b"PING"]).await.unwrap().bytes().unwrap(),
+            b"PONG"
+        );
     }
     let grown = resident().saturating_sub(before);
-    assert!(grown < 300 * 1024 * 1024, "{grown} bytes for replies of 480 MiB each that nobody has read");
+    assert!(
+        grown < 300 * 1024 * 1024,
+        "{grown} bytes for replies of 480 MiB each that nobody has read"
+    );
 }
 
 #[tokio::test]
 async fn a_reply_beyond_the_bound_is_refused_and_asks_for_no_more() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    face.client().await.command(&[b"SET", b"big", &vec![b'x'; 8 * 1024 * 1024]]).await.unwrap();
+    face.client()
+        .await
+        .command(&[b"SET", b"big", &vec![b'x'; 8 * 1024 * 1024]])
+        .await
+        .unwrap();
     let refused = "-ERR the reply would have more than 536870912 bytes; ask for less at a time/";
-    raw.ask(&("MGET".to_owned() + &" big".repeat(65)), refused).await;
+    raw.ask(&("MGET".to_owned() + &" big".repeat(65)), refused)
+        .await;
     let asked = face.fake.state().log.len();
-    raw.ask(&("MGET".to_owned() + &" big".repeat(5000)), refused).await;
-    assert!(face.fake.state().log.len() - asked <= 128, "nobody needs the rest");
+    raw.ask(&("MGET".to_owned() + &" big".repeat(5000)), refused)
+        .await;
+    assert!(
+        face.fake.state().log.len() - asked <= 128,
+        "nobody needs the rest"
+    );
     raw.ask("PING", "+PONG/").await;
 }
 
@@ -157,15 +208,26 @@ async fn what_a_connection_is_called_is_short() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     let refused = "-ERR a name of 129 bytes is more than the 128 allowed/";
-    raw.ask(&format!("CLIENT SETNAME {}", "x".repeat(129)), refused).await;
-    raw.ask(&format!("CLIENT SETINFO LIB-NAME {}", "x".repeat(129)), refused).await;
-    raw.ask(&format!("HELLO 2 SETNAME {}", "x".repeat(129)), refused).await;
-    raw.ask(&format!("CLIENT SETNAME {}", "x".repeat(128)), "+OK/").await;
+    raw.ask(&format!("CLIENT SETNAME {}", "x".repeat(129)), refused)
+        .await;
+    raw.ask(
+        &format!("CLIENT SETINFO LIB-NAME {}", "x".repeat(129)),
+        refused,
+    )
+    .await;
+    raw.ask(&format!("HELLO 2 SETNAME {}", "x".repeat(129)), refused)
+        .await;
+    raw.ask(&format!("CLIENT SETNAME {}", "x".repeat(128)), "+OK/")
+        .await;
 }
 
 #[tokio::test]
 async fn a_stranger_keeps_no_place() {
-    let config = RespConfig { password: Some(Secret::new("pw")), greeting: Duration::from_millis(200), ..RespConfig::default() };
+    let config = RespConfig {
+        password: Some(Secret::new("pw")),
+        greeting: Duration::from_millis(200),
+        ..RespConfig::default()
+    };
     let face = Face::with(config).await;
     let mut known = face.raw().await;
     known.ask("AUTH pw", "+OK/").await;
@@ -173,7 +235,9 @@ async fn a_stranger_keeps_no_place() {
     half.send("*2\r\n$4\r\nAU").await;
     busy.ask("PING", "-NOAUTH Authentication required./").await;
     for stranger in [&mut silent, &mut half, &mut busy] {
-        stranger.expect("-NOAUTH the time to authenticate is over/").await;
+        stranger
+            .expect("-NOAUTH the time to authenticate is over/")
+            .await;
         stranger.expect_end().await;
     }
     known.ask("PING", "+PONG/").await;
@@ -182,7 +246,12 @@ async fn a_stranger_keeps_no_place() {
 #[tokio::test]
 async fn a_client_that_resets_has_time_to_authenticate_again() {
     let greeting = Duration::from_secs(1);
-    let face = Face::with(RespConfig { password: Some(Secret::new("pw")), greeting, ..RespConfig::default() }).await;
+    let face = Face::with(RespConfig {
+        password: Some(Secret::new("pw")),
+        greeting,
+        ..RespConfig::default()
+    })
+    .await;
     let mut known = face.raw().await;
     known.ask("AUTH pw", "+OK/").await;
     tokio::time::sleep(greeting).await;
@@ -190,21 +259,30 @@ async fn a_client_that_resets_has_time_to_authenticate_again() {
     known.ask("PING", "-NOAUTH Authentication required./").await;
     known.ask("AUTH pw", "+OK/").await;
     known.ask("RESET", "+RESET/").await;
-    known.expect("-NOAUTH the time to authenticate is over/").await;
+    known
+        .expect("-NOAUTH the time to authenticate is over/")
+        .await;
     known.expect_end().await;
 }
 
 #[tokio::test]
 async fn a_stranger_does_not_keep_its_place_by_resetting() {
     let greeting = Duration::from_millis(200);
-    let face = Face::with(RespConfig { password: Some(Secret::new("pw")), greeting, ..RespConfig::default() }).await;
+    let face = Face::with(RespConfig {
+        password: Some(Secret::new("pw")),
+        greeting,
+        ..RespConfig::default()
+    })
+    .await;
     let mut stranger = face.raw().await;
     let resetting = async {
         while stranger.0.write_all(b"RESET\r\n").await.is_ok() {
             tokio::time::sleep(greeting / 10).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), resetting).await.expect("the connection is closed");
+    tokio::time::timeout(Duration::from_secs(10), resetting)
+        .await
+        .expect("the connection is closed");
 }
 
 #[tokio::test]
@@ -215,7 +293,10 @@ async fn stopping_finishes_what_is_under_way() {
     let mut raw = face.raw().await;
     face.fake.state().hold = true;
     raw.send("SET k v\r\n").await;
-    until("the write is submitted", || face.fake.state().kept.len() == 1).await;
+    until("the write is submitted", || {
+        face.fake.state().kept.len() == 1
+    })
+    .await;
     face.stop.send(true).unwrap();
     idle.expect_end().await;
     assert!(!face.served.is_finished(), "a write is under way");
@@ -232,9 +313,13 @@ async fn a_node_that_goes_away_says_that_the_write_may_be_applied() {
     let mut raw = face.raw().await;
     face.fake.state().hold = true;
     raw.send("SET k v\r\n").await;
-    until("the write is submitted", || face.fake.state().kept.len() == 1).await;
+    until("the write is submitted", || {
+        face.fake.state().kept.len() == 1
+    })
+    .await;
     face.fake.state().kept.clear();
-    raw.expect("-STOPPING the node is stopping; the write may have been applied/").await;
+    raw.expect("-STOPPING the node is stopping; the write may have been applied/")
+        .await;
 }
 
 #[tokio::test]
@@ -242,13 +327,26 @@ async fn clients_see_each_other() {
     let face = Face::start().await;
     let mut first = face.client().await;
     let mut second = face.client().await;
-    second.command(&[b"CLIENT", b"SETNAME", b"two"]).await.unwrap();
-    second.command(&[b"CLIENT", b"SETINFO", b"LIB-NAME", b"lib"]).await.unwrap();
+    second
+        .command(&[b"CLIENT", b"SETNAME", b"two"])
+        .await
+        .unwrap();
+    second
+        .command(&[b"CLIENT", b"SETINFO", b"LIB-NAME", b"lib"])
+        .await
+        .unwrap();
     second.command(&[b"AUTH", b"quorum", b""]).await.unwrap();
     let list = first.command(&[b"CLIENT", b"LIST"]).await.unwrap();
     let list = String::from_utf8(list.bytes().unwrap().to_vec()).unwrap();
     let line = list.lines().nth(1).unwrap();
-    for part in ["id=2 ", " name=two ", " db=0 ", " user=quorum ", " lib-name=lib ", " resp=2"] {
+    for part in [
+        "id=2 ",
+        " name=two ",
+        " db=0 ",
+        " user=quorum ",
+        " lib-name=lib ",
+        " resp=2",
+    ] {
         assert!(line.contains(part), "{part} in {line}");
     }
     assert_eq!(list.lines().count(), 2);
@@ -261,15 +359,24 @@ async fn after_a_refused_multi_nothing_is_applied_up_to_exec() {
     let mut raw = face.raw().await;
     let held = "-ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied/";
     for (end, answer) in [
-        ("EXEC", "-EXECABORT Transaction discarded because MULTI was refused; nothing was applied/"),
+        (
+            "EXEC",
+            "-EXECABORT Transaction discarded because MULTI was refused; nothing was applied/",
+        ),
         ("DISCARD", "+OK/"),
         ("RESET", "+RESET/"),
     ] {
-        raw.send(format!("MULTI\r\nSET k v\r\nCL ALL SET k v\r\nGET k\r\nMULTI\r\n{end}\r\n")).await;
-        raw.expect("-ERR 'multi' needs CL SERIAL, which this version does not offer: ").await;
+        raw.send(format!(
+            "MULTI\r\nSET k v\r\nCL ALL SET k v\r\nGET k\r\nMULTI\r\n{end}\r\n"
+        ))
+        .await;
+        raw.expect("-ERR 'multi' needs CL SERIAL, which this version does not offer: ")
+            .await;
         let mut byte = [0];
         while byte != *b"\n" {
-            tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut byte).await.unwrap();
+            tokio::io::AsyncReadExt::read_exact(&mut raw.0, &mut byte)
+                .await
+                .unwrap();
         }
         raw.expect(&held.repeat(3)).await;
         raw.expect("-ERR MULTI calls can not be nested/").await;
@@ -286,7 +393,14 @@ async fn after_a_refused_select_nothing_is_written_elsewhere() {
     let mut raw = face.raw().await;
     let held = "-ERR not run: the keyspace of the last SELECT does not exist; nothing was applied/";
     raw.ask("SELECT 1", "-ERR DB index is out of range/").await;
-    for command in ["SET k v", "CL ONE SET k v", "GET k", "MGET k j", "FLUSHDB", "SCAN 0"] {
+    for command in [
+        "SET k v",
+        "CL ONE SET k v",
+        "GET k",
+        "MGET k j",
+        "FLUSHDB",
+        "SCAN 0",
+    ] {
         raw.ask(command, held).await;
     }
     raw.ask("PING", "+PONG/").await;
@@ -304,7 +418,10 @@ async fn a_value_over_the_limit_is_refused_in_words_that_arrive() {
     let (mut reader, mut writer) = face.raw().await.0.into_split();
     let bytes = 17 * 1024 * 1024;
     let sending = async move {
-        writer.write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${bytes}\r\n").as_bytes()).await.unwrap();
+        writer
+            .write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${bytes}\r\n").as_bytes())
+            .await
+            .unwrap();
         writer.write_all(&vec![b'x'; bytes]).await.unwrap();
         writer.write_all(b"\r\n").await.unwrap();
         writer
@@ -312,9 +429,12 @@ async fn a_value_over_the_limit_is_refused_in_words_that_arrive() {
     // Nothing is read before all has been sent, as simple clients do.
     let writer = sending.await;
     let mut answer = String::new();
-    tokio::io::AsyncReadExt::read_to_string(&mut reader, &mut answer).await.unwrap();
+    tokio::io::AsyncReadExt::read_to_string(&mut reader, &mut answer)
+        .await
+        .unwrap();
     drop(writer);
-    let expected =
-        format!("-ERR Protocol error: invalid bulk length: {bytes} bytes is more than the 16777216 allowed; nothing was applied\r\n");
+    let expected = format!(
+        "-ERR Protocol error: invalid bulk length: {bytes} bytes is more than the 16777216 allowed; nothing was applied\r\n"
+    );
     assert_eq!(answer, expected);
 }

@@ -6,9 +6,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use quorate::data::{Data, Pending};
-use quorate_control::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology};
+use quorate_control::topology::{
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
+};
 use quorate_crdt::{Dot, NodeId, ReplicaId};
-use quorate_dynamo::op::{Answer, Expiry, Kind, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError, SetExpiry};
+use quorate_dynamo::op::{
+    Answer, Expiry, Kind, Mutation, Op, PartitionOp, Query, Receipt, Reply, Request, RequestError,
+    SetExpiry,
+};
 use tokio::sync::oneshot;
 
 /// How many partitions each keyspace has.
@@ -73,15 +78,31 @@ impl Fake {
             replication: Replication::Auto,
             read: Arc::from("ONE"),
             write: Arc::from("ONE"),
-            placement: vec![Placement { epoch: Epoch(1), replicas: vec![NodeId(1)], transition: None }; usize::from(PARTITIONS)],
+            placement: vec![
+                Placement {
+                    epoch: Epoch(1),
+                    replicas: vec![NodeId(1)],
+                    transition: None
+                };
+                usize::from(PARTITIONS)
+            ],
         };
         let topology = Topology {
             cluster: ClusterId(7),
             epoch: Epoch(3),
-            nodes: BTreeMap::from([(NodeId(1), node("a", "east")), (NodeId(2), node("b", "west"))]),
-            keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace("default")), (KeyspaceId(2), keyspace("carts"))]),
+            nodes: BTreeMap::from([
+                (NodeId(1), node("a", "east")),
+                (NodeId(2), node("b", "west")),
+            ]),
+            keyspaces: BTreeMap::from([
+                (KeyspaceId(0), keyspace("default")),
+                (KeyspaceId(2), keyspace("carts")),
+            ]),
         };
-        Arc::new(Self { topology: Arc::new(topology), state: Mutex::default() })
+        Arc::new(Self {
+            topology: Arc::new(topology),
+            state: Mutex::default(),
+        })
     }
 
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
@@ -94,7 +115,10 @@ pub(crate) fn partition(key: &[u8]) -> Partition {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_millis() as u64
 }
 
 impl Data for Fake {
@@ -107,7 +131,11 @@ impl Data for Fake {
             None => state.execute(&request),
         };
         if state.hold {
-            state.kept.push_back(Kept { request, outcome, answer: sender });
+            state.kept.push_back(Kept {
+                request,
+                outcome,
+                answer: sender,
+            });
         } else {
             sender.send(outcome).ok();
         }
@@ -150,29 +178,50 @@ impl State {
         match &request.op {
             Op::Query(key, query) => {
                 let at = (keyspace, key.clone());
-                self.query(&at, query).map(|reply| Answer { reply, receipt: None })
+                self.query(&at, query).map(|reply| Answer {
+                    reply,
+                    receipt: None,
+                })
             }
             Op::Mutate(key, mutation) => {
                 let reply = self.mutate(&(keyspace, key.clone()), mutation)?;
                 self.events += 1;
                 let dot = Dot::new(ReplicaId::new(NodeId(1), 0), self.events);
-                Ok(Answer { reply, receipt: Some(Receipt { keyspace, partition: partition(key), dot }) })
+                Ok(Answer {
+                    reply,
+                    receipt: Some(Receipt {
+                        keyspace,
+                        partition: partition(key),
+                        dot,
+                    }),
+                })
             }
-            Op::Partition(number, what) => Ok(Answer { reply: self.partition(keyspace, *number, what), receipt: None }),
+            Op::Partition(number, what) => Ok(Answer {
+                reply: self.partition(keyspace, *number, what),
+                receipt: None,
+            }),
         }
     }
 
     fn partition(&mut self, keyspace: KeyspaceId, number: Partition, what: &PartitionOp) -> Reply {
         let here = |key: &(KeyspaceId, Bytes)| key.0 == keyspace && partition(&key.1) == number;
         match what {
-            PartitionOp::Count => Reply::Integer(self.values.keys().filter(|key| here(key)).count() as i64),
+            PartitionOp::Count => {
+                Reply::Integer(self.values.keys().filter(|key| here(key)).count() as i64)
+            }
             PartitionOp::Clear => {
                 self.values.retain(|key, _| !here(key));
                 Reply::Done
             }
             PartitionOp::Scan { after, count } => {
-                let rest = self.values.keys().filter(|key| here(key)).map(|key| key.1.clone());
-                let mut keys: Vec<Bytes> = rest.filter(|key| after.as_ref().is_none_or(|after| key > after)).collect();
+                let rest = self
+                    .values
+                    .keys()
+                    .filter(|key| here(key))
+                    .map(|key| key.1.clone());
+                let mut keys: Vec<Bytes> = rest
+                    .filter(|key| after.as_ref().is_none_or(|after| key > after))
+                    .collect();
                 let more = keys.len() > *count as usize;
                 keys.truncate(*count as usize);
                 let next = if more { keys.last().cloned() } else { None };
@@ -206,15 +255,28 @@ impl State {
             Query::Cardinality => Reply::Integer(self.set(at)?.len() as i64),
             Query::Contains(elements) => {
                 let set = self.set(at)?;
-                Reply::Integers(elements.iter().map(|element| i64::from(set.contains(element))).collect())
+                Reply::Integers(
+                    elements
+                        .iter()
+                        .map(|element| i64::from(set.contains(element)))
+                        .collect(),
+                )
             }
             Query::Fields(fields) => {
                 let hash = self.hash(at)?;
-                Reply::Values(fields.iter().map(|field| hash.get(field).cloned()).collect())
+                Reply::Values(
+                    fields
+                        .iter()
+                        .map(|field| hash.get(field).cloned())
+                        .collect(),
+                )
             }
             Query::Entries => Reply::Pairs(self.hash(at)?.into_iter().collect()),
             Query::FieldCount => Reply::Integer(self.hash(at)?.len() as i64),
-            Query::Siblings => Reply::Siblings { token: Bytes::from_static(b"T1"), values: string()?.into_iter().collect() },
+            Query::Siblings => Reply::Siblings {
+                token: Bytes::from_static(b"T1"),
+                values: string()?.into_iter().collect(),
+            },
         })
     }
 
@@ -234,7 +296,11 @@ impl State {
         }
     }
 
-    fn mutate(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+    fn mutate(
+        &mut self,
+        at: &(KeyspaceId, Bytes),
+        mutation: &Mutation,
+    ) -> Result<Reply, RequestError> {
         match mutation {
             Mutation::Set { value, expiry } => {
                 self.values.insert(at.clone(), Held::String(value.clone()));
@@ -266,15 +332,23 @@ impl State {
                 };
                 Ok(Reply::Integer(i64::from(exists)))
             }
-            Mutation::Persist => Ok(Reply::Integer(i64::from(self.expiries.remove(at).is_some()))),
+            Mutation::Persist => Ok(Reply::Integer(i64::from(
+                self.expiries.remove(at).is_some(),
+            ))),
             Mutation::Lapse { .. } => unreachable!("only the reaper says this"),
             Mutation::Append(_) | Mutation::Increment(_) => self.change_string(at, mutation),
             Mutation::Add(_) | Mutation::Remove(_) => self.change_set(at, mutation),
-            Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => self.change_hash(at, mutation),
+            Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => {
+                self.change_hash(at, mutation)
+            }
         }
     }
 
-    fn change_string(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+    fn change_string(
+        &mut self,
+        at: &(KeyspaceId, Bytes),
+        mutation: &Mutation,
+    ) -> Result<Reply, RequestError> {
         let old = match self.query(at, &Query::Get)? {
             Reply::Value(value) => Some(value),
             _ => None,
@@ -295,24 +369,42 @@ impl State {
         Ok(Reply::Integer(number))
     }
 
-    fn change_set(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+    fn change_set(
+        &mut self,
+        at: &(KeyspaceId, Bytes),
+        mutation: &Mutation,
+    ) -> Result<Reply, RequestError> {
         let mut set = self.set(at)?;
         let count = match mutation {
-            Mutation::Add(elements) => elements.iter().filter(|element| set.insert((*element).clone())).count(),
-            Mutation::Remove(elements) => elements.iter().filter(|element| set.remove(*element)).count(),
+            Mutation::Add(elements) => elements
+                .iter()
+                .filter(|element| set.insert((*element).clone()))
+                .count(),
+            Mutation::Remove(elements) => elements
+                .iter()
+                .filter(|element| set.remove(*element))
+                .count(),
             _ => unreachable!("not a change of a set"),
         };
         self.values.insert(at.clone(), Held::Set(set));
         Ok(Reply::Integer(count as i64))
     }
 
-    fn change_hash(&mut self, at: &(KeyspaceId, Bytes), mutation: &Mutation) -> Result<Reply, RequestError> {
+    fn change_hash(
+        &mut self,
+        at: &(KeyspaceId, Bytes),
+        mutation: &Mutation,
+    ) -> Result<Reply, RequestError> {
         let mut hash = self.hash(at)?;
         let number = match mutation {
-            Mutation::SetFields(pairs) => {
-                pairs.iter().filter(|(field, value)| hash.insert(field.clone(), value.clone()).is_none()).count() as i64
-            }
-            Mutation::RemoveFields(fields) => fields.iter().filter(|field| hash.remove(*field).is_some()).count() as i64,
+            Mutation::SetFields(pairs) => pairs
+                .iter()
+                .filter(|(field, value)| hash.insert(field.clone(), value.clone()).is_none())
+                .count() as i64,
+            Mutation::RemoveFields(fields) => fields
+                .iter()
+                .filter(|field| hash.remove(*field).is_some())
+                .count() as i64,
             Mutation::IncrementField(field, by) => {
                 let sum = add(hash.get(field), *by)?;
                 hash.insert(field.clone(), sum.to_string().into());
@@ -328,7 +420,10 @@ impl State {
 fn add(old: Option<&Bytes>, by: i64) -> Result<i64, RequestError> {
     let old = match old {
         None => 0,
-        Some(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse::<i64>().ok()).ok_or(RequestError::NotAnInteger)?,
+        Some(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse::<i64>().ok())
+            .ok_or(RequestError::NotAnInteger)?,
     };
     old.checked_add(by).ok_or(RequestError::Overflow)
 }

@@ -28,15 +28,35 @@ async fn a_level_for_one_command() {
     raw.ask("CL LOCAL_QUORUM SET k v", "+OK/").await;
     assert_eq!(last(&face), (Some(Consistency::LocalQuorum), 2000));
     raw.ask("cl R=2,W=3,TIMEOUT=50ms get k", "$1/v/").await;
-    assert_eq!(last(&face), (Some(Consistency::Numeric { read: 2, write: 3 }), 50));
+    assert_eq!(
+        last(&face),
+        (Some(Consistency::Numeric { read: 2, write: 3 }), 50)
+    );
     raw.ask("GET k", "$1/v/").await;
     assert_eq!(last(&face), (None, 2000));
-    raw.ask("CL NOPE GET k", "-ERR no such consistency level: \"NOPE\"; use ONE, TWO, ").await;
+    raw.ask(
+        "CL NOPE GET k",
+        "-ERR no such consistency level: \"NOPE\"; use ONE, TWO, ",
+    )
+    .await;
     let mut raw = face.raw().await;
-    raw.ask("CL ALL PING", "-ERR CL goes before a command on data, not before 'ping'/").await;
-    raw.ask("CL ALL CL ONE GET k", "-ERR CL goes before a command on data, not before 'cl'/").await;
-    raw.ask("CL ALL GET", "-ERR wrong number of arguments for 'get' command/").await;
-    raw.ask("CL ALL", "-ERR wrong number of arguments for 'cl' command/").await;
+    raw.ask(
+        "CL ALL PING",
+        "-ERR CL goes before a command on data, not before 'ping'/",
+    )
+    .await;
+    raw.ask(
+        "CL ALL CL ONE GET k",
+        "-ERR CL goes before a command on data, not before 'cl'/",
+    )
+    .await;
+    raw.ask(
+        "CL ALL GET",
+        "-ERR wrong number of arguments for 'get' command/",
+    )
+    .await;
+    raw.ask("CL ALL", "-ERR wrong number of arguments for 'cl' command/")
+        .await;
 }
 
 #[tokio::test]
@@ -51,26 +71,54 @@ async fn a_name_for_one_command() {
     raw.ask("REQ once-1 INCR c", ":1/").await;
     assert_eq!(name(0), named(b"once-1"));
     raw.ask("req once-2 cl QUORUM INCR c", ":2/").await;
-    assert_eq!((name(0), last(&face).0), (named(b"once-2"), Some(Consistency::Quorum)));
+    assert_eq!(
+        (name(0), last(&face).0),
+        (named(b"once-2"), Some(Consistency::Quorum))
+    );
     raw.ask("CL ONE REQ once-3 MSET k 1 k 2", "+OK/").await;
-    assert_eq!((name(1), name(0)), (named(b"once-3"), named(b"once-3").map(|name| name.part(1))));
+    assert_eq!(
+        (name(1), name(0)),
+        (named(b"once-3"), named(b"once-3").map(|name| name.part(1)))
+    );
     raw.ask("INCR c", ":3/").await;
     assert_eq!(name(0), None, "the name was for one command");
-    raw.ask("REQ \"\" INCR c", "-ERR the name of a request is 1 to 32 bytes/").await;
-    raw.ask("REQ 123456789012345678901234567890123 INCR c", "-ERR the name of a request is 1 to 32 bytes/").await;
-    raw.ask("REQ a PING", "-ERR REQ goes before a command on data, not before 'ping'/").await;
-    raw.ask("REQ a CL ONE REQ b INCR c", "-ERR REQ goes before a command on data, not before 'req'/").await;
+    raw.ask(
+        "REQ \"\" INCR c",
+        "-ERR the name of a request is 1 to 32 bytes/",
+    )
+    .await;
+    raw.ask(
+        "REQ 123456789012345678901234567890123 INCR c",
+        "-ERR the name of a request is 1 to 32 bytes/",
+    )
+    .await;
+    raw.ask(
+        "REQ a PING",
+        "-ERR REQ goes before a command on data, not before 'ping'/",
+    )
+    .await;
+    raw.ask(
+        "REQ a CL ONE REQ b INCR c",
+        "-ERR REQ goes before a command on data, not before 'req'/",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_name_goes_only_before_what_is_done_once() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    for (command, name) in
-        [("FLUSHDB", "flushdb"), ("FLUSHALL", "flushall"), ("SCAN 0", "scan"), ("WAIT 0 1", "wait"), ("GET k", "get"), ("MGET k", "mget")]
-    {
-        let refused =
-            format!("-ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied/");
+    for (command, name) in [
+        ("FLUSHDB", "flushdb"),
+        ("FLUSHALL", "flushall"),
+        ("SCAN 0", "scan"),
+        ("WAIT 0 1", "wait"),
+        ("GET k", "get"),
+        ("MGET k", "mget"),
+    ] {
+        let refused = format!(
+            "-ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied/"
+        );
         raw.ask(&format!("REQ a {command}"), &refused).await;
         raw.ask(&format!("REQ a CL ONE {command}"), &refused).await;
     }
@@ -86,15 +134,26 @@ async fn a_walk_is_refused_a_level_that_it_does_not_keep() {
     let asked = face.fake.state().log.len();
     for level in ["ALL", "QUORUM", "LOCAL_QUORUM", "TWO", "R=2,TIMEOUT=1s"] {
         for (command, name) in [("SCAN 0", "scan"), ("KEYS *", "keys"), ("DBSIZE", "dbsize")] {
-            raw.ask(&format!("CL {level} {command}"), &format!("-ERR '{name}' asks one replica of each partition and cannot run at "))
-                .await;
+            raw.ask(
+                &format!("CL {level} {command}"),
+                &format!("-ERR '{name}' asks one replica of each partition and cannot run at "),
+            )
+            .await;
             raw = face.raw().await;
         }
     }
     assert_eq!(face.fake.state().log.len(), asked);
     raw.ask("CLIENT CONSISTENCY READ ALL", "+OK/").await;
-    for spec in ["", "CL ONE ", "CL LOCAL_ONE ", "CL R=1 ", "CL TIMEOUT=1s ", "CL DEFAULT "] {
-        raw.ask(&format!("{spec}SCAN 0 COUNT 100"), "*2/$1/0/*1/$1/k/").await;
+    for spec in [
+        "",
+        "CL ONE ",
+        "CL LOCAL_ONE ",
+        "CL R=1 ",
+        "CL TIMEOUT=1s ",
+        "CL DEFAULT ",
+    ] {
+        raw.ask(&format!("{spec}SCAN 0 COUNT 100"), "*2/$1/0/*1/$1/k/")
+            .await;
         raw.ask(&format!("{spec}KEYS *"), "*1/$1/k/").await;
         raw.ask(&format!("{spec}DBSIZE"), ":1/").await;
     }
@@ -104,13 +163,25 @@ async fn a_walk_is_refused_a_level_that_it_does_not_keep() {
 async fn a_level_for_the_connection() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    raw.ask("CLIENT CONSISTENCY READ QUORUM WRITE EACH_QUORUM,TIMEOUT=1s", "+OK/").await;
+    raw.ask(
+        "CLIENT CONSISTENCY READ QUORUM WRITE EACH_QUORUM,TIMEOUT=1s",
+        "+OK/",
+    )
+    .await;
     raw.ask("SET k v", "+OK/").await;
     assert_eq!(last(&face), (Some(Consistency::EachQuorum), 1000));
     raw.ask("GET k", "$1/v/").await;
     assert_eq!(last(&face), (Some(Consistency::Quorum), 2000));
-    raw.ask("CLIENT CONSISTENCY", "*4/$4/read/$21/QUORUM,TIMEOUT=2000ms/$5/write/$26/EACH_QUORUM,TIMEOUT=1000ms/").await;
-    raw.ask("CLIENT CONSISTENCY READ ONE WRITE NOPE", "-ERR no such consistency level").await;
+    raw.ask(
+        "CLIENT CONSISTENCY",
+        "*4/$4/read/$21/QUORUM,TIMEOUT=2000ms/$5/write/$26/EACH_QUORUM,TIMEOUT=1000ms/",
+    )
+    .await;
+    raw.ask(
+        "CLIENT CONSISTENCY READ ONE WRITE NOPE",
+        "-ERR no such consistency level",
+    )
+    .await;
     let mut raw = face.raw().await;
     raw.ask("AUTH local_quorum anything", "+OK/").await;
     raw.ask("SET k v", "+OK/").await;
@@ -118,33 +189,59 @@ async fn a_level_for_the_connection() {
     raw.ask("RESET", "+RESET/").await;
     raw.ask("GET k", "$1/v/").await;
     assert_eq!(last(&face), (None, 2000));
-    raw.ask("AUTH alice x", "-WRONGPASS invalid username-password pair or user is disabled./").await;
+    raw.ask(
+        "AUTH alice x",
+        "-WRONGPASS invalid username-password pair or user is disabled./",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_password_opens_the_door() {
-    let face = Face::with(RespConfig { password: Some(Secret::new("pw")), ..RespConfig::default() }).await;
+    let face = Face::with(RespConfig {
+        password: Some(Secret::new("pw")),
+        ..RespConfig::default()
+    })
+    .await;
     let mut raw = face.raw().await;
     raw.ask("GET k", "-NOAUTH Authentication required./").await;
     raw.ask("PING", "-NOAUTH Authentication required./").await;
-    raw.ask("HELLO 3", "-NOAUTH HELLO must be called with the client already authenticated, ").await;
+    raw.ask(
+        "HELLO 3",
+        "-NOAUTH HELLO must be called with the client already authenticated, ",
+    )
+    .await;
     let mut raw = face.raw().await;
-    raw.ask("AUTH wrong", "-WRONGPASS invalid username-password pair or user is disabled./").await;
-    raw.ask("AUTH quorum wrong", "-WRONGPASS invalid username-password pair or user is disabled./").await;
+    raw.ask(
+        "AUTH wrong",
+        "-WRONGPASS invalid username-password pair or user is disabled./",
+    )
+    .await;
+    raw.ask(
+        "AUTH quorum wrong",
+        "-WRONGPASS invalid username-password pair or user is disabled./",
+    )
+    .await;
     raw.ask("HELLO 3 AUTH quorum pw", "%7/$6/server/").await;
     let mut raw = face.raw().await;
     raw.send("*11\r\n").await;
-    raw.expect("-ERR Protocol error: unauthenticated multibulk length/").await;
+    raw.expect("-ERR Protocol error: unauthenticated multibulk length/")
+        .await;
     raw.expect_end().await;
     let mut raw = face.raw().await;
     raw.send("AUTH quorum pw\r\n*11\r\n").await;
     raw.expect("+OK/").await;
-    raw.send("$3\r\nDEL\r\n".to_owned() + &"$1\r\nk\r\n".repeat(10)).await;
+    raw.send("$3\r\nDEL\r\n".to_owned() + &"$1\r\nk\r\n".repeat(10))
+        .await;
     raw.expect(":0/").await;
     assert_eq!(last(&face), (Some(Consistency::Quorum), 2000));
     let face = Face::start().await;
     let mut open = face.raw().await;
-    open.ask("AUTH pw", "-ERR AUTH <password> called without any password configured for the default user. ").await;
+    open.ask(
+        "AUTH pw",
+        "-ERR AUTH <password> called without any password configured for the default user. ",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -164,7 +261,10 @@ async fn keyspaces_by_number_and_by_name() {
     raw.ask("DBSIZE", ":1/").await;
     raw.ask("FLUSHALL ASYNC", "+OK/").await;
     raw.ask("DBSIZE", ":0/").await;
-    assert_eq!(face.fake.state().log.last().unwrap().keyspace, KeyspaceId(2));
+    assert_eq!(
+        face.fake.state().log.last().unwrap().keyspace,
+        KeyspaceId(2)
+    );
 }
 
 #[tokio::test]
@@ -175,7 +275,12 @@ async fn errors_say_what_is_now_true() {
         face.fake.state().script.push_back(Some(error));
         raw.ask(command, reply).await;
     };
-    let unavailable = RequestError::Unavailable { level: Consistency::Quorum, required: 2, alive: 1, missing: vec![NodeId(2)] };
+    let unavailable = RequestError::Unavailable {
+        level: Consistency::Quorum,
+        required: 2,
+        alive: 1,
+        missing: vec![NodeId(2)],
+    };
     next(unavailable, "SET k v", "-NOTQUORATE QUORUM needs 2 replicas, 1 can be reached; missing b@west; nothing was applied/").await;
     let late = |may_be_applied| RequestError::TimedOut {
         level: Consistency::Two,
@@ -185,15 +290,38 @@ async fn errors_say_what_is_now_true() {
         may_be_applied,
     };
     next(late(true), "INCR k", "-TIMEOUT TWO: 1 of 2 replicas answered in time; missing b@west; the write may have been applied/").await;
-    next(late(false), "GET k", "-TIMEOUT TWO: 1 of 2 replicas answered in time; missing b@west/").await;
-    next(RequestError::Overloaded, "SET k v", "-OVERLOADED the node has too much to do; nothing was applied/").await;
-    next(RequestError::DiskFull, "SET k v", "-OOM disk of the node is full; nothing was applied/").await;
-    next(RequestError::BadToken, "CTX.SET k v T9", "-ERR the causal token is not one that CTX.GET of this key gave/").await;
-    let unseen =
-        "-TRYAGAIN the replicas of this level have not seen all that the token covers; try again, or read again; nothing was applied/";
+    next(
+        late(false),
+        "GET k",
+        "-TIMEOUT TWO: 1 of 2 replicas answered in time; missing b@west/",
+    )
+    .await;
+    next(
+        RequestError::Overloaded,
+        "SET k v",
+        "-OVERLOADED the node has too much to do; nothing was applied/",
+    )
+    .await;
+    next(
+        RequestError::DiskFull,
+        "SET k v",
+        "-OOM disk of the node is full; nothing was applied/",
+    )
+    .await;
+    next(
+        RequestError::BadToken,
+        "CTX.SET k v T9",
+        "-ERR the causal token is not one that CTX.GET of this key gave/",
+    )
+    .await;
+    let unseen = "-TRYAGAIN the replicas of this level have not seen all that the token covers; try again, or read again; nothing was applied/";
     next(RequestError::Unseen, "CTX.SET k v T1", unseen).await;
-    next(RequestError::Overloaded, "MSET a 1 b 2 c 3", "-OVERLOADED the node has too much to do; 2 of 3 keys were applied, 1 was not/")
-        .await;
+    next(
+        RequestError::Overloaded,
+        "MSET a 1 b 2 c 3",
+        "-OVERLOADED the node has too much to do; 2 of 3 keys were applied, 1 was not/",
+    )
+    .await;
     face.fake.state().loading = true;
     raw.ask("GET k", "-LOADING ").await;
     let mut raw = face.raw().await;
@@ -206,18 +334,39 @@ async fn a_command_of_several_keys_says_first_what_is_not_known() {
     let mut raw = face.raw().await;
     let late = |may_be_applied| {
         let (level, missing) = (Consistency::Two, vec![NodeId(2)]);
-        Some(RequestError::TimedOut { level, acked: 1, required: 2, missing, may_be_applied })
+        Some(RequestError::TimedOut {
+            level,
+            acked: 1,
+            required: 2,
+            missing,
+            may_be_applied,
+        })
     };
     let text = "-TIMEOUT TWO: 1 of 2 replicas answered in time; missing b@west";
-    face.fake.state().script.extend([Some(RequestError::Overloaded), late(true), None, late(true)]);
-    raw.ask("MSET a 1 b 2 c 3 d 4 e 5", &format!("{text}; 2 of 5 keys were applied, 2 may have been applied, 1 was not/")).await;
+    face.fake
+        .state()
+        .script
+        .extend([Some(RequestError::Overloaded), late(true), None, late(true)]);
+    raw.ask(
+        "MSET a 1 b 2 c 3 d 4 e 5",
+        &format!("{text}; 2 of 5 keys were applied, 2 may have been applied, 1 was not/"),
+    )
+    .await;
     face.fake.state().script.extend([late(false), late(false)]);
-    raw.ask("DEL a b", &format!("{text}; nothing was applied/")).await;
-    face.fake.state().script.extend([None, Some(RequestError::NoKeyspace)]);
+    raw.ask("DEL a b", &format!("{text}; nothing was applied/"))
+        .await;
+    face.fake
+        .state()
+        .script
+        .extend([None, Some(RequestError::NoKeyspace)]);
     raw.ask("DEL a b", "-ERR there is no such keyspace any more; SELECT another; 1 of 2 keys were applied, 1 was not/").await;
     // A read changes nothing, whatever became of it.
-    face.fake.state().script.extend([Some(RequestError::Overloaded), Some(RequestError::Stopping)]);
-    raw.ask("MGET a b", "-OVERLOADED the node has too much to do/").await;
+    face.fake
+        .state()
+        .script
+        .extend([Some(RequestError::Overloaded), Some(RequestError::Stopping)]);
+    raw.ask("MGET a b", "-OVERLOADED the node has too much to do/")
+        .await;
 }
 
 #[tokio::test]
@@ -227,7 +376,11 @@ async fn causal_tokens() {
     raw.ask("CTX.GET k", "*2/$2/T1/*0/").await;
     raw.ask("CTX.SET k v T1", "+OK/").await;
     raw.ask("CTX.GET k", "*2/$2/T1/*1/$1/v/").await;
-    raw.ask("CTX.SET k v T2", "-ERR the causal token is not one that CTX.GET of this key gave/").await;
+    raw.ask(
+        "CTX.SET k v T2",
+        "-ERR the causal token is not one that CTX.GET of this key gave/",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -237,13 +390,18 @@ async fn wait_asks_for_the_last_write_in_each_partition() {
     raw.ask("WAIT 3 100", ":1/").await;
     let asked = face.fake.state().waits.remove(0);
     assert!(asked.0.is_empty(), "nothing was written: {asked:?}");
-    raw.send("SET a 1\r\nSET e 2\r\nSET b 3\r\nGET a\r\nWAIT 2 100\r\n").await;
+    raw.send("SET a 1\r\nSET e 2\r\nSET b 3\r\nGET a\r\nWAIT 2 100\r\n")
+        .await;
     raw.expect("+OK/+OK/+OK/$1/1/:1/").await;
     assert_eq!(partition(b"a"), partition(b"e"));
     let (receipts, replicas, timeout) = face.fake.state().waits[0].clone();
     assert_eq!((replicas, timeout), (2, Duration::from_millis(100)));
-    let events: Vec<_> = receipts.iter().map(|receipt| (receipt.partition, receipt.dot.counter)).collect();
+    let events: Vec<_> = receipts
+        .iter()
+        .map(|receipt| (receipt.partition, receipt.dot.counter))
+        .collect();
     assert_eq!(events, [(partition(b"a"), 2), (partition(b"b"), 3)]);
     raw.ask("WAIT 1 -1", "-ERR timeout is negative/").await;
-    raw.ask("WAIT x 1", "-ERR value is not an integer or out of range/").await;
+    raw.ask("WAIT x 1", "-ERR value is not an integer or out of range/")
+        .await;
 }

@@ -1,7 +1,11 @@
-//! The Redis face over real sockets, before a node that keeps everything in one map: what is tested is the translation, the order of
-//! replies, the limits and the errors.
+//! The Redis face over real sockets, before a node that keeps everything in one map: what is tested
+//! is the translation, the order of replies, the limits and the errors.
 
-#![expect(clippy::unwrap_used, clippy::cast_possible_wrap, reason = "helpers of tests fail by panicking, and their numbers are small")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_wrap,
+    reason = "helpers of tests fail by panicking, and their numbers are small"
+)]
 
 mod commands;
 mod connections;

@@ -10,12 +10,19 @@ async fn replies_come_in_order_however_the_answers_do() {
     let mut raw = face.raw().await;
     raw.ask("MSET a 1 b 2 c 3", "+OK/").await;
     face.fake.state().hold = true;
-    raw.send("GET a\r\nMGET b c\r\nGET c\r\nPING\r\nGET a\r\n").await;
-    until("the requests before PING are submitted together", || face.fake.state().kept.len() == 4).await;
+    raw.send("GET a\r\nMGET b c\r\nGET c\r\nPING\r\nGET a\r\n")
+        .await;
+    until("the requests before PING are submitted together", || {
+        face.fake.state().kept.len() == 4
+    })
+    .await;
     let mut kept: Vec<_> = face.fake.state().kept.drain(..).collect();
     kept.reverse();
     kept.into_iter().for_each(super::fake::Kept::release);
-    until("the request after PING is submitted", || face.fake.state().kept.len() == 1).await;
+    until("the request after PING is submitted", || {
+        face.fake.state().kept.len() == 1
+    })
+    .await;
     face.fake.state().kept.pop_front().unwrap().release();
     raw.expect("$1/1/*2/$1/2/$1/3/$1/3/+PONG/$1/1/").await;
 }
@@ -26,28 +33,48 @@ async fn a_command_of_two_rounds_is_not_overtaken() {
     let mut raw = face.raw().await;
     face.fake.state().hold = true;
     raw.send("SADD s a\r\nSREM s a\r\nSADD s b\r\n").await;
-    until("the first two are submitted", || face.fake.state().kept.len() == 2).await;
+    until("the first two are submitted", || {
+        face.fake.state().kept.len() == 2
+    })
+    .await;
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(face.fake.state().kept.len(), 2, "SADD must not pass the SREM before it");
+    assert_eq!(
+        face.fake.state().kept.len(),
+        2,
+        "SADD must not pass the SREM before it"
+    );
     let kept: Vec<_> = face.fake.state().kept.drain(..).collect();
-    assert!(matches!(&kept[1].request.op, Op::Mutate(_, Mutation::Remove(_))));
+    assert!(matches!(
+        &kept[1].request.op,
+        Op::Mutate(_, Mutation::Remove(_))
+    ));
     kept.into_iter().for_each(super::fake::Kept::release);
-    until("the third is submitted", || face.fake.state().kept.len() == 1).await;
+    until("the third is submitted", || {
+        face.fake.state().kept.len() == 1
+    })
+    .await;
     face.fake.state().kept.pop_front().unwrap().release();
     raw.expect(":1/:1/:1/").await;
 }
 
-/// How many requests are under way together, each time that all of the last have been answered; in the end `total` were.
+/// How many requests are under way together, each time that all of the last have been answered; in
+/// the end `total` were.
 async fn windows(face: &Face, total: usize) -> Vec<usize> {
     let mut windows = Vec::new();
     while windows.iter().sum::<usize>() < total {
-        until("there is something to answer", || !face.fake.state().kept.is_empty()).await;
+        until("there is something to answer", || {
+            !face.fake.state().kept.is_empty()
+        })
+        .await;
         // What goes together is submitted in one turn.
         tokio::task::yield_now().await;
         let kept: Vec<_> = face.fake.state().kept.drain(..).collect();
-        assert!(kept.iter().all(|kept| matches!(kept.request.op, Op::Query(_, Query::Get))));
+        assert!(
+            kept.iter()
+                .all(|kept| matches!(kept.request.op, Op::Query(_, Query::Get)))
+        );
         windows.push(kept.len());
         kept.into_iter().for_each(super::fake::Kept::release);
     }
@@ -59,11 +86,13 @@ async fn short_answers_widen_the_window_of_requests_up_to_its_bound() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     face.fake.state().hold = true;
-    raw.send("MGET".to_owned() + &" k".repeat(5000) + "\r\n").await;
+    raw.send("MGET".to_owned() + &" k".repeat(5000) + "\r\n")
+        .await;
     let windows = windows(&face, 5000).await;
     assert_eq!(windows[..5], [64, 128, 256, 512, 1024], "{windows:?}");
     assert!(windows.iter().all(|window| *window <= 1024), "{windows:?}");
-    raw.expect(&("*5000/".to_owned() + &"$-1/".repeat(5000))).await;
+    raw.expect(&("*5000/".to_owned() + &"$-1/".repeat(5000)))
+        .await;
 }
 
 #[tokio::test]
@@ -71,9 +100,13 @@ async fn a_long_answer_narrows_the_window_at_once() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
     let mut client = face.client().await;
-    client.command(&[b"SET", b"k", &vec![b'x'; 16 * 1024 * 1024]]).await.unwrap();
+    client
+        .command(&[b"SET", b"k", &vec![b'x'; 16 * 1024 * 1024]])
+        .await
+        .unwrap();
     face.fake.state().hold = true;
-    raw.send("MGET absent".to_owned() + &" k".repeat(31) + &" absent".repeat(500) + "\r\n").await;
+    raw.send("MGET absent".to_owned() + &" k".repeat(31) + &" absent".repeat(500) + "\r\n")
+        .await;
     assert_eq!(windows(&face, 64).await, [64]);
     // What fits in 256 MiB, and one more for each short answer since.
     assert_eq!(windows(&face, 48).await, [16 + 32]);
@@ -85,16 +118,20 @@ async fn state_changes_hold_for_what_follows_and_not_for_what_came_before() {
     let mut raw = face.raw().await;
     raw.send("GET k\r\nHELLO 3\r\nGET k\r\nRESET\r\nGET k\r\nSELECT 2\r\nSET k v\r\nSELECT 0\r\nGET k\r\n").await;
     raw.expect("$-1/%7/$6/server/$7/quorate/$7/version/$5/7.2.0/$5/proto/:3/$2/id/:1/$4/mode/$10/standalone/").await;
-    raw.expect("$4/role/$6/master/$7/modules/*0/_/+RESET/$-1/+OK/+OK/+OK/$-1/").await;
+    raw.expect("$4/role/$6/master/$7/modules/*0/_/+RESET/$-1/+OK/+OK/+OK/$-1/")
+        .await;
 }
 
 #[tokio::test]
 async fn errors_keep_their_place() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    raw.send("SET a 1\r\nNOPE\r\nGET a\r\nGET\r\nGET a\r\n").await;
-    raw.expect("+OK/-ERR unknown command 'NOPE', with args beginning with: /$1/1/").await;
-    raw.expect("-ERR wrong number of arguments for 'get' command/$1/1/").await;
+    raw.send("SET a 1\r\nNOPE\r\nGET a\r\nGET\r\nGET a\r\n")
+        .await;
+    raw.expect("+OK/-ERR unknown command 'NOPE', with args beginning with: /$1/1/")
+        .await;
+    raw.expect("-ERR wrong number of arguments for 'get' command/$1/1/")
+        .await;
 }
 
 #[tokio::test]
@@ -109,10 +146,12 @@ async fn a_client_that_reads_late_gets_everything() {
     assert!(replies.iter().all(|reply| reply.bytes() == Some(&value)));
 }
 
-/// How many of `commands`, sent together, had been run each time that others had their turn. A SET before each of them is how it is seen.
+/// How many of `commands`, sent together, had been run each time that others had their turn. A SET
+/// before each of them is how it is seen.
 async fn turns(face: &Face, command: &str, commands: usize) -> Vec<usize> {
     let mut raw = face.raw().await;
-    raw.send(format!("SET k v\r\n{command}\r\n").repeat(commands)).await;
+    raw.send(format!("SET k v\r\n{command}\r\n").repeat(commands))
+        .await;
     let mut seen = vec![0];
     until("all are run", || {
         let run = face.fake.state().log.len();
@@ -132,19 +171,25 @@ async fn a_connection_gives_others_their_turn_after_what_costs_much() {
     let seen = turns(&face, &format!("CONFIG GET {}", "?".repeat(1024)), 12).await;
     assert!(seen.windows(2).all(|two| two[1] - two[0] <= 4), "{seen:?}");
     let face = Face::start().await;
-    // No more than the requests that are under way together may be, and what is cheap is not stopped at every step.
+    // No more than the requests that are under way together may be, and what is cheap is not
+    // stopped at every step.
     let seen = turns(&face, "NOPE", 600).await;
-    assert!(seen.windows(2).all(|two| two[1] - two[0] <= 128), "{seen:?}");
+    assert!(
+        seen.windows(2).all(|two| two[1] - two[0] <= 128),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
 async fn patterns_are_bounded_together() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    raw.ask(&format!("CONFIG GET{}", " [a-z]*".repeat(170)), "*").await;
+    raw.ask(&format!("CONFIG GET{}", " [a-z]*".repeat(170)), "*")
+        .await;
     let mut raw = face.raw().await;
     let refused = "-ERR patterns of 1026 bytes together are more than the 1024 allowed/";
-    raw.ask(&format!("CONFIG GET{}", " [a-z]*".repeat(171)), refused).await;
+    raw.ask(&format!("CONFIG GET{}", " [a-z]*".repeat(171)), refused)
+        .await;
     raw.ask("PING", "+PONG/").await;
 }
 
@@ -159,7 +204,18 @@ async fn replies_of_the_node_itself_are_made_as_they_are_read() {
         other.command(&[b"PING"]).await.unwrap();
     }
     let stats = other.command(&[b"INFO", b"stats"]).await.unwrap();
-    let stats = std::str::from_utf8(stats.bytes().unwrap()).unwrap().to_owned();
-    let run = stats.lines().find_map(|line| line.strip_prefix("total_commands_processed:")).unwrap().parse::<usize>().unwrap() - 1001;
-    assert!((1..800).contains(&run), "{run} replies were made, of which none was read");
+    let stats = std::str::from_utf8(stats.bytes().unwrap())
+        .unwrap()
+        .to_owned();
+    let run = stats
+        .lines()
+        .find_map(|line| line.strip_prefix("total_commands_processed:"))
+        .unwrap()
+        .parse::<usize>()
+        .unwrap()
+        - 1001;
+    assert!(
+        (1..800).contains(&run),
+        "{run} replies were made, of which none was read"
+    );
 }

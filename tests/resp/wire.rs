@@ -35,7 +35,12 @@ impl Face {
         let fake = Fake::new();
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(serve(listener, Arc::clone(&fake) as _, config, stopped));
-        Self { address, fake, stop, served }
+        Self {
+            address,
+            fake,
+            stop,
+            served,
+        }
     }
 
     pub(crate) async fn raw(&self) -> Raw {
@@ -43,7 +48,9 @@ impl Face {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        Client::connect(self.address, Options::default()).await.unwrap()
+        Client::connect(self.address, Options::default())
+            .await
+            .unwrap()
     }
 }
 
@@ -74,7 +81,12 @@ impl Raw {
             }
         };
         let finished = timeout(PATIENCE, reading).await;
-        assert_eq!(String::from_utf8_lossy(&seen), expected, "timed out: {}", finished.is_err());
+        assert_eq!(
+            String::from_utf8_lossy(&seen),
+            expected,
+            "timed out: {}",
+            finished.is_err()
+        );
     }
 
     /// One inline command and its reply.
@@ -86,7 +98,10 @@ impl Raw {
     /// The server has closed the connection, and there is nothing left to read.
     pub(crate) async fn expect_end(&mut self) {
         let mut rest = Vec::new();
-        match timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.expect("the connection stays open") {
+        match timeout(PATIENCE, self.0.read_to_end(&mut rest))
+            .await
+            .expect("the connection stays open")
+        {
             Ok(_) => assert_eq!(String::from_utf8_lossy(&rest), ""),
             Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset),
         }

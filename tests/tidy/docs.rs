@@ -12,15 +12,33 @@ const METRICS: &str = "docs/metrics.md";
 /// Relative links to files that do not exist, and to headings that do not.
 pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, file) in tree.all().filter(|(path, _)| path.strip_suffix(".md").is_some()) {
-        for target in outside_code(&file.text).split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+    for (path, file) in tree
+        .all()
+        .filter(|(path, _)| path.strip_suffix(".md").is_some())
+    {
+        for target in outside_code(&file.text)
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             // A path of Rust, in a chapter of a crate's documentation, is checked by rustdoc.
-            if target.contains("://") || target.starts_with("mailto:") || target.starts_with("crate::") {
+            if target.contains("://")
+                || target.starts_with("mailto:")
+                || target.starts_with("crate::")
+            {
                 continue;
             }
             let (file_part, heading) = target.split_once('#').unwrap_or((target, ""));
-            let resolved = if file_part.is_empty() { path.to_owned() } else { resolve(path, file_part) };
-            let heading_exists = heading.is_empty() || tree.text(&resolved).lines().any(|line| anchor(line).as_deref() == Some(heading));
+            let resolved = if file_part.is_empty() {
+                path.to_owned()
+            } else {
+                resolve(path, file_part)
+            };
+            let heading_exists = heading.is_empty()
+                || tree
+                    .text(&resolved)
+                    .lines()
+                    .any(|line| anchor(line).as_deref() == Some(heading));
             if !tree.has(&resolved) || !heading_exists {
                 findings.push(format!("{path}: link to {target}"));
             }
@@ -32,63 +50,126 @@ pub(crate) fn links(tree: &Tree) -> Vec<Finding> {
 /// Rust in the README that stands in no example, where it would be compiled and run.
 pub(crate) fn shown_code(tree: &Tree) -> Vec<Finding> {
     let joined = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
-    let examples = tree.sources().filter(|(path, _)| path.starts_with("examples/")).map(|(_, file)| joined(&file.text)).collect::<Vec<_>>();
-    let blocks = tree.text("README.md").split("```rust\n").skip(1).filter_map(|rest| rest.split("```").next());
-    let unknown = blocks.filter(|block| !examples.iter().any(|example| example.contains(&joined(block))));
-    unknown.map(|block| format!("README.md: in no example: {}", block.lines().next().unwrap_or_default())).collect()
+    let examples = tree
+        .sources()
+        .filter(|(path, _)| path.starts_with("examples/"))
+        .map(|(_, file)| joined(&file.text))
+        .collect::<Vec<_>>();
+    let blocks = tree
+        .text("README.md")
+        .split("```rust\n")
+        .skip(1)
+        .filter_map(|rest| rest.split("```").next());
+    let unknown = blocks.filter(|block| {
+        !examples
+            .iter()
+            .any(|example| example.contains(&joined(block)))
+    });
+    unknown
+        .map(|block| {
+            format!(
+                "README.md: in no example: {}",
+                block.lines().next().unwrap_or_default()
+            )
+        })
+        .collect()
 }
 
 /// Guarantees that name no test, or one that does not exist.
 pub(crate) fn guarantees(tree: &Tree) -> Vec<Finding> {
-    backed(tree, GUARANTEES, "**[guarantee]**", "test:", &|tree, name| is_test(tree, name))
+    backed(
+        tree,
+        GUARANTEES,
+        "**[guarantee]**",
+        "test:",
+        &|tree, name| is_test(tree, name),
+    )
 }
 
 /// Invariants of the architecture that name no lint or test, or one that does not exist.
 pub(crate) fn invariants(tree: &Tree) -> Vec<Finding> {
     let upheld = |tree: &Tree, name: &str| {
-        let lint = ["Cargo.toml", "clippy.toml", "crdt/clippy.toml"].iter().any(|path| tree.text(path).contains(name));
+        let lint = ["Cargo.toml", "clippy.toml", "crdt/clippy.toml"]
+            .iter()
+            .any(|path| tree.text(path).contains(name));
         lint || is_test(tree, name)
     };
-    backed(tree, ARCHITECTURE, "**Architecture Invariant:**", "Upheld by:", &upheld)
+    backed(
+        tree,
+        ARCHITECTURE,
+        "**Architecture Invariant:**",
+        "Upheld by:",
+        &upheld,
+    )
 }
 
-/// Metrics that the code registers and the page does not explain, and those that the page explains and the code does not have.
+/// Metrics that the code registers and the page does not explain, and those that the page explains
+/// and the code does not have.
 pub(crate) fn metrics(tree: &Tree) -> Vec<Finding> {
-    let code = tree.sources().filter(|(path, _)| path.starts_with("src/") && !is_test_path(path));
-    let registered: BTreeSet<&str> = code.flat_map(|(_, file)| metric_names(&file.text, '"')).collect();
+    let code = tree
+        .sources()
+        .filter(|(path, _)| path.starts_with("src/") && !is_test_path(path));
+    let registered: BTreeSet<&str> = code
+        .flat_map(|(_, file)| metric_names(&file.text, '"'))
+        .collect();
     // A name begins a row of a table. The library writes the ending of counters itself.
-    let rows = tree.text(METRICS).lines().filter_map(|line| line.strip_prefix("| "));
+    let rows = tree
+        .text(METRICS)
+        .lines()
+        .filter_map(|line| line.strip_prefix("| "));
     let explained: BTreeSet<&str> = rows
         .filter_map(|row| metric_names(row.split('|').next().unwrap_or_default(), '`').next())
         .map(|name| name.strip_suffix("_total").unwrap_or(name))
         .collect();
-    let silent = registered.difference(&explained).map(|name| format!("{METRICS}: {name} is not explained"));
-    let gone = explained.difference(&registered).map(|name| format!("{METRICS}: no code has {name}"));
-    let nothing = registered.is_empty().then(|| "src: no metric was found".to_owned());
+    let silent = registered
+        .difference(&explained)
+        .map(|name| format!("{METRICS}: {name} is not explained"));
+    let gone = explained
+        .difference(&registered)
+        .map(|name| format!("{METRICS}: no code has {name}"));
+    let nothing = registered
+        .is_empty()
+        .then(|| "src: no metric was found".to_owned());
     silent.chain(gone).chain(nothing).collect()
 }
 
 /// Names of metrics that stand alone between two `quote`s.
 fn metric_names(text: &str, quote: char) -> impl Iterator<Item = &str> {
-    let name = |part: &&str| part.starts_with("quorate_") && part.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let name = |part: &&str| {
+        part.starts_with("quorate_") && part.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+    };
     text.split(quote).filter(name)
 }
 
-/// Paragraphs of the document at `path` with `mark` that do not end in `label` and names in backticks which all satisfy `exists`.
-fn backed(tree: &Tree, path: &str, mark: &str, label: &str, exists: &dyn Fn(&Tree, &str) -> bool) -> Vec<Finding> {
+/// Paragraphs of the document at `path` with `mark` that do not end in `label` and names in
+/// backticks which all satisfy `exists`.
+fn backed(
+    tree: &Tree,
+    path: &str,
+    mark: &str,
+    label: &str,
+    exists: &dyn Fn(&Tree, &str) -> bool,
+) -> Vec<Finding> {
     let text = tree.text(path);
-    let marked = text.split("\n\n").flat_map(|paragraph| paragraph.split("\n- ")).filter(|paragraph| paragraph.contains(mark));
+    let marked = text
+        .split("\n\n")
+        .flat_map(|paragraph| paragraph.split("\n- "))
+        .filter(|paragraph| paragraph.contains(mark));
     let mut findings = Vec::new();
     let mut seen = 0;
     for paragraph in marked {
         seen += 1;
         let title = paragraph.lines().next().unwrap_or_default();
-        let names = paragraph.rsplit_once(label).map(|(_, names)| names.split('`').skip(1).step_by(2).collect::<Vec<_>>());
+        let names = paragraph
+            .rsplit_once(label)
+            .map(|(_, names)| names.split('`').skip(1).step_by(2).collect::<Vec<_>>());
         match names.as_deref() {
             None | Some([]) => findings.push(format!("{path}: nothing behind: {title}")),
             Some(names) => {
                 let missing = names.iter().filter(|name| !exists(tree, name));
-                findings.extend(missing.map(|name| format!("{path}: {name} does not exist, behind: {title}")));
+                findings.extend(
+                    missing.map(|name| format!("{path}: {name} does not exist, behind: {title}")),
+                );
             }
         }
     }
@@ -102,14 +183,20 @@ fn backed(tree: &Tree, path: &str, mark: &str, label: &str, exists: &dyn Fn(&Tre
 fn is_test(tree: &Tree, name: &str) -> bool {
     let name = name.rsplit("::").next().unwrap_or(name);
     let rust = tree.sources().any(|(_, file)| {
-        file.code.match_indices(&format!("fn {name}(")).any(|(at, _)| {
-            let before = &file.code[..at];
-            let attributes = &before[before.rfind(['}', ';']).map_or(0, |n| n + 1)..];
-            attributes.contains("test]") || attributes.contains("test(")
-        })
+        file.code
+            .match_indices(&format!("fn {name}("))
+            .any(|(at, _)| {
+                let before = &file.code[..at];
+                let attributes = &before[before.rfind(['}', ';']).map_or(0, |n| n + 1)..];
+                attributes.contains("test]") || attributes.contains("test(")
+            })
     });
     let check = format!("def {name}(");
-    rust || tree.all().any(|(path, file)| path.starts_with(".ci/acceptance/") && name.starts_with("check_") && file.text.contains(&check))
+    rust || tree.all().any(|(path, file)| {
+        path.starts_with(".ci/acceptance/")
+            && name.starts_with("check_")
+            && file.text.contains(&check)
+    })
 }
 
 /// Markdown without fenced blocks and code spans, in which `](` means nothing.
@@ -130,7 +217,11 @@ fn outside_code(text: &str) -> String {
 /// The anchor of a heading line, as forges make it.
 fn anchor(line: &str) -> Option<String> {
     let title = line.strip_prefix('#')?.trim_start_matches('#').trim();
-    let kept = title.to_lowercase().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c)).collect::<String>();
+    let kept = title
+        .to_lowercase()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
+        .collect::<String>();
     Some(kept.replace(' ', "-"))
 }
 
@@ -150,21 +241,40 @@ fn resolve(path: &str, target: &str) -> String {
 
 #[test]
 fn a_broken_link_is_found() {
-    let tree = |text: &str| Tree::new([("docs/a.md".to_owned(), text.to_owned()), ("README.md".to_owned(), "# A B".to_owned())]);
+    let tree = |text: &str| {
+        Tree::new([
+            ("docs/a.md".to_owned(), text.to_owned()),
+            ("README.md".to_owned(), "# A B".to_owned()),
+        ])
+    };
     let found = |text: &str| links(&tree(text));
     assert_eq!(found("see [x](b.md)"), ["docs/a.md: link to b.md"]);
-    assert_eq!(found("see [x](../README.md#c)"), ["docs/a.md: link to ../README.md#c"]);
-    assert_eq!(found("[x](../README.md#a-b) [y](https://example.org/z) `[z](none.md)`\n```\n[q](none.md)\n```\n"), [""; 0]);
+    assert_eq!(
+        found("see [x](../README.md#c)"),
+        ["docs/a.md: link to ../README.md#c"]
+    );
+    assert_eq!(
+        found(
+            "[x](../README.md#a-b) [y](https://example.org/z) `[z](none.md)`\n```\n[q](none.md)\n```\n"
+        ),
+        [""; 0]
+    );
 }
 
 #[test]
 fn shown_code_that_is_not_run_is_found() {
     let found = |block: &str| {
         let example = "fn main() {\n    let a = 1;\n    drop(a);\n}\n".to_owned();
-        shown_code(&Tree::new([("README.md".to_owned(), format!("x\n```rust\n{block}```\n")), ("examples/a.rs".to_owned(), example)]))
+        shown_code(&Tree::new([
+            ("README.md".to_owned(), format!("x\n```rust\n{block}```\n")),
+            ("examples/a.rs".to_owned(), example),
+        ]))
     };
     assert_eq!(found("let a = 1;\ndrop(a);\n"), [""; 0]);
-    assert_eq!(found("let a = 2;\n"), ["README.md: in no example: let a = 2;"]);
+    assert_eq!(
+        found("let a = 2;\n"),
+        ["README.md: in no example: let a = 2;"]
+    );
 }
 
 #[test]
@@ -180,28 +290,61 @@ fn a_guarantee_without_a_test_is_found() {
         ])
     };
     let found = |line: &str| guarantees(&tree(line)).len();
-    for broken in ["**[guarantee]** x", "**[guarantee]** x — test: `gone`", "**[guarantee]** x — test: `not_a_test`", "nothing at all"]
-    {
+    for broken in [
+        "**[guarantee]** x",
+        "**[guarantee]** x — test: `gone`",
+        "**[guarantee]** x — test: `not_a_test`",
+        "nothing at all",
+    ] {
         assert_eq!(found(broken), 1, "{broken}");
     }
-    assert_eq!(found("**[guarantee]** x\nmore — test: `holds`, `waits`\n, `check_real`"), 0);
+    assert_eq!(
+        found("**[guarantee]** x\nmore — test: `holds`, `waits`\n, `check_real`"),
+        0
+    );
 }
 
 #[test]
 fn an_invariant_without_a_guard_is_found() {
-    let tree =
-        |text: &str| Tree::new([(ARCHITECTURE.to_owned(), text.to_owned()), ("Cargo.toml".to_owned(), "unsafe_code = 1".to_owned())]);
-    assert_eq!(invariants(&tree("**Architecture Invariant:** x Upheld by: `unsafe_code`")), [""; 0]);
-    assert_eq!(invariants(&tree("**Architecture Invariant:** x Upheld by: `wishes`")).len(), 1);
+    let tree = |text: &str| {
+        Tree::new([
+            (ARCHITECTURE.to_owned(), text.to_owned()),
+            ("Cargo.toml".to_owned(), "unsafe_code = 1".to_owned()),
+        ])
+    };
+    assert_eq!(
+        invariants(&tree(
+            "**Architecture Invariant:** x Upheld by: `unsafe_code`"
+        )),
+        [""; 0]
+    );
+    assert_eq!(
+        invariants(&tree("**Architecture Invariant:** x Upheld by: `wishes`")).len(),
+        1
+    );
 }
 
 #[test]
 fn a_metric_without_an_explanation_and_one_without_code_are_found() {
-    let tree = |code: &str, page: &str| Tree::new([("src/meter.rs".to_owned(), code.to_owned()), (METRICS.to_owned(), page.to_owned())]);
+    let tree = |code: &str, page: &str| {
+        Tree::new([
+            ("src/meter.rs".to_owned(), code.to_owned()),
+            (METRICS.to_owned(), page.to_owned()),
+        ])
+    };
     let code = "fn a() { register(\"quorate_rows\", \"Rows\"); register(\"quorate_streams\", \"Streams\"); }";
     let page = "| metric |\n|---|\n| `quorate_rows` | see `quorate_other` |\n| `quorate_streams_total` | x |\n";
     assert_eq!(metrics(&tree(code, page)), [""; 0]);
-    assert_eq!(metrics(&tree(code, &page.replace("_rows", "_keys"))).len(), 2);
-    assert_eq!(metrics(&tree(&code.replace("streams", "hints"), page)).len(), 2);
-    assert_eq!(metrics(&tree("fn a() {}", "")), ["src: no metric was found"]);
+    assert_eq!(
+        metrics(&tree(code, &page.replace("_rows", "_keys"))).len(),
+        2
+    );
+    assert_eq!(
+        metrics(&tree(&code.replace("streams", "hints"), page)).len(),
+        2
+    );
+    assert_eq!(
+        metrics(&tree("fn a() {}", "")),
+        ["src: no metric was found"]
+    );
 }

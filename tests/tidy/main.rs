@@ -1,7 +1,8 @@
 //! The rules of the house, checked over the sources: layers, caps, names, documents.
 //!
-//! Each rule is a function from a [`Tree`] to its findings. The tests below apply the rules to this repository; beside each rule a test
-//! applies it to a small planted violation, so that no rule can pass by seeing nothing.
+//! Each rule is a function from a [`Tree`] to its findings. The tests below apply the rules to this
+//! repository; beside each rule a test applies it to a small planted violation, so that no rule can
+//! pass by seeing nothing.
 
 mod caps;
 mod docs;
@@ -17,13 +18,21 @@ type Finding = String;
 
 fn repository() -> Tree {
     let tree = Tree::read(env!("CARGO_MANIFEST_DIR").as_ref());
-    assert!(tree.sources().count() > 10, "the sources of the repository were not found");
+    assert!(
+        tree.sources().count() > 10,
+        "the sources of the repository were not found"
+    );
     tree
 }
 
 #[track_caller]
 fn holds(findings: &[Finding]) {
-    assert!(findings.is_empty(), "{} broken:\n  {}", findings.len(), findings.join("\n  "));
+    assert!(
+        findings.is_empty(),
+        "{} broken:\n  {}",
+        findings.len(),
+        findings.join("\n  ")
+    );
 }
 
 #[test]
@@ -48,7 +57,9 @@ fn protocol_crates_share_one_clippy_configuration() {
 
 #[test]
 fn pure_crates_resolve_without_runtime_consensus_or_transport() {
-    holds(&layers::pure_dependency_trees(env!("CARGO_MANIFEST_DIR").as_ref()));
+    holds(&layers::pure_dependency_trees(
+        env!("CARGO_MANIFEST_DIR").as_ref(),
+    ));
 }
 
 #[test]

@@ -39,14 +39,31 @@ impl Tree {
         let mut tests = BTreeSet::new();
         let mut read: BTreeMap<String, File> = BTreeMap::new();
         for (path, text) in files {
-            let code = if is_rust(&path) { lexer::code_only(&text) } else { String::new() };
+            let code = if is_rust(&path) {
+                lexer::code_only(&text)
+            } else {
+                String::new()
+            };
             let (production, modules) = lexer::without_tests(&code);
-            tests.extend(modules.iter().map(|module| format!("{}/{module}", children_of(&path))));
-            read.insert(path, File { text, code, production });
+            tests.extend(
+                modules
+                    .iter()
+                    .map(|module| format!("{}/{module}", children_of(&path))),
+            );
+            read.insert(
+                path,
+                File {
+                    text,
+                    code,
+                    production,
+                },
+            );
         }
         for (path, file) in &mut read {
             let stem = path.trim_end_matches(".rs");
-            let declared = tests.iter().any(|module| stem == module || path.starts_with(&format!("{module}/")));
+            let declared = tests
+                .iter()
+                .any(|module| stem == module || path.starts_with(&format!("{module}/")));
             if declared || is_test_path(path) {
                 file.production.clear();
             }
@@ -82,7 +99,11 @@ impl Tree {
 
     /// Whether there is a file or a folder at `path`.
     pub(crate) fn has(&self, path: &str) -> bool {
-        self.files.contains_key(path) || self.files.keys().any(|file| file.starts_with(&format!("{}/", path.trim_end_matches('/'))))
+        self.files.contains_key(path)
+            || self
+                .files
+                .keys()
+                .any(|file| file.starts_with(&format!("{}/", path.trim_end_matches('/'))))
     }
 }
 
@@ -92,12 +113,14 @@ pub(crate) fn line_of(text: &str, at: usize) -> usize {
 }
 
 fn is_rust(path: &str) -> bool {
-    path.rsplit_once('.').is_some_and(|(_, extension)| extension == "rs")
+    path.rsplit_once('.')
+        .is_some_and(|(_, extension)| extension == "rs")
 }
 
 /// Whether the path alone says that only tests see the file.
 pub(crate) fn is_test_path(path: &str) -> bool {
-    path.split('/').any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
+    path.split('/')
+        .any(|part| matches!(part, "tests" | "tests.rs" | "benches"))
 }
 
 /// Where the files of a module's children lie.
@@ -114,16 +137,27 @@ fn walk(root: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
     for entry in entries {
         let entry = entry.expect("the repository can be listed");
         let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if prefix.is_empty() { name.clone() } else { format!("{prefix}/{name}") };
+        let path = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}/{name}")
+        };
         let kind = entry.file_type().expect("the kind of a file is known");
         if SKIPPED.contains(&name.as_str()) {
             continue;
         }
         if kind.is_dir() {
             walk(root, &path, found);
-        } else if name.rsplit_once('.').is_none_or(|(_, extension)| TEXT.contains(&extension)) {
+        } else if name
+            .rsplit_once('.')
+            .is_none_or(|(_, extension)| TEXT.contains(&extension))
+        {
             // A file that another program has just removed, or that is not text, is no source.
-            found.extend(fs::read_to_string(entry.path()).ok().map(|text| (path, text)));
+            found.extend(
+                fs::read_to_string(entry.path())
+                    .ok()
+                    .map(|text| (path, text)),
+            );
         }
     }
 }
@@ -131,12 +165,20 @@ fn walk(root: &Path, prefix: &str, found: &mut Vec<(String, String)>) {
 #[test]
 fn modules_declared_for_tests_hold_no_production_code() {
     let tree = Tree::new([
-        ("a/src/lib.rs".to_owned(), "#[cfg(test)]\nmod laws;\nfn a() {}".to_owned()),
+        (
+            "a/src/lib.rs".to_owned(),
+            "#[cfg(test)]\nmod laws;\nfn a() {}".to_owned(),
+        ),
         ("a/src/laws.rs".to_owned(), "fn b() {}".to_owned()),
         ("a/src/laws/more.rs".to_owned(), "fn c() {}".to_owned()),
         ("a/src/d.rs".to_owned(), "fn d() {}".to_owned()),
     ]);
-    let with_code = tree.sources().filter(|(_, file)| !file.production.trim().is_empty());
-    assert_eq!(with_code.map(|(path, _)| path).collect::<Vec<_>>(), ["a/src/d.rs", "a/src/lib.rs"]);
+    let with_code = tree
+        .sources()
+        .filter(|(_, file)| !file.production.trim().is_empty());
+    assert_eq!(
+        with_code.map(|(path, _)| path).collect::<Vec<_>>(),
+        ["a/src/d.rs", "a/src/lib.rs"]
+    );
     assert!(tree.has("a/src") && tree.has("a/src/d.rs") && !tree.has("a/sr"));
 }

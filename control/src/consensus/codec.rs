@@ -1,4 +1,5 @@
-//! How messages and records of the control group look: a version byte, then postcard; records have a CRC32 of key and value before it.
+//! How messages and records of the control group look: a version byte, then postcard; records have
+//! a CRC32 of key and value before it.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,7 +9,8 @@ use crate::store::StoreError;
 
 /// The format that is written; any other is refused.
 const VERSION: u8 = 1;
-/// The longest message or record. A snapshot is the longest there is: 100 keyspaces of 4096 partitions take some 10 MB. Guess.
+/// The longest message or record. A snapshot is the longest there is: 100 keyspaces of 4096
+/// partitions take some 10 MB. Guess.
 pub(super) const BYTES_MAX: usize = 64 * 1024 * 1024;
 const CRC_BYTES: usize = 4;
 
@@ -24,8 +26,13 @@ pub(super) enum CodecError {
 }
 
 pub(super) fn encode<T: Serialize>(value: &T) -> Result<Bytes, CodecError> {
-    let bytes = postcard::to_extend(value, vec![VERSION]).map_err(|_postcard| CodecError::Malformed)?;
-    if bytes.len() > BYTES_MAX { Err(CodecError::TooLong { bytes: bytes.len() }) } else { Ok(bytes.into()) }
+    let bytes =
+        postcard::to_extend(value, vec![VERSION]).map_err(|_postcard| CodecError::Malformed)?;
+    if bytes.len() > BYTES_MAX {
+        Err(CodecError::TooLong { bytes: bytes.len() })
+    } else {
+        Ok(bytes.into())
+    }
 }
 
 pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
@@ -37,11 +44,14 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
             Ok((value, [])) => Ok(value),
             _ => Err(CodecError::Malformed),
         },
-        other => Err(CodecError::Version { found: other.map(|(&version, _)| version) }),
+        other => Err(CodecError::Version {
+            found: other.map(|(&version, _)| version),
+        }),
     }
 }
 
-/// A record under its checksum. The key is part of the sum, so that a record found under another key is damage too.
+/// A record under its checksum. The key is part of the sum, so that a record found under another
+/// key is damage too.
 pub(super) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Bytes, CodecError> {
     let body = encode(value)?;
     let mut record = Vec::with_capacity(CRC_BYTES + body.len());
@@ -50,10 +60,16 @@ pub(super) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Bytes, CodecEr
     Ok(record.into())
 }
 
-pub(super) fn unseal<T: DeserializeOwned>(key: &[u8], record: &[u8], what: &'static str) -> Result<T, StoreError> {
+pub(super) fn unseal<T: DeserializeOwned>(
+    key: &[u8],
+    record: &[u8],
+    what: &'static str,
+) -> Result<T, StoreError> {
     let damaged = StoreError::Damaged { what };
     match record.split_first_chunk::<CRC_BYTES>() {
-        Some((sum, body)) if *sum == checksum(key, body).to_le_bytes() => decode(body).map_err(|_codec| damaged),
+        Some((sum, body)) if *sum == checksum(key, body).to_le_bytes() => {
+            decode(body).map_err(|_codec| damaged)
+        }
         _ => Err(damaged),
     }
 }

@@ -8,16 +8,18 @@ use quorate_crdt::NodeId;
 /// How this node takes part. All nodes of a cluster should have the same times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsensusConfig {
-    /// This node, by the number it was admitted under; 1 for the node that founds the cluster. A node that lost its disk must come back
-    /// under a new number.
+    /// This node, by the number it was admitted under; 1 for the node that founds the cluster. A
+    /// node that lost its disk must come back under a new number.
     pub node: NodeId,
-    /// What election timeouts are drawn from. Draw it at random; in a simulation, from the simulation's seed.
+    /// What election timeouts are drawn from. Draw it at random; in a simulation, from the
+    /// simulation's seed.
     pub seed: u64,
     /// How often a leader says that it is there.
     pub heartbeat: Duration,
     /// The shortest election timeout.
     pub election_min: Duration,
-    /// The longest one, and how long a follower refuses to vote after it heard its leader. A failover takes 1.5 to 2 times that.
+    /// The longest one, and how long a follower refuses to vote after it heard its leader. A
+    /// failover takes 1.5 to 2 times that.
     pub election_max: Duration,
     /// How many log entries after the last snapshot the next one is made.
     pub snapshot_every: u64,
@@ -30,7 +32,9 @@ pub struct ConsensusConfig {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A follower must be able to miss two heartbeats without an election.
-    #[error("the longest election timeout ({election_max:?}) is less than three heartbeats ({heartbeat:?})")]
+    #[error(
+        "the longest election timeout ({election_max:?}) is less than three heartbeats ({heartbeat:?})"
+    )]
     Heartbeat {
         /// As given.
         heartbeat: Duration,
@@ -54,8 +58,9 @@ pub enum ConfigError {
 }
 
 impl ConsensusConfig {
-    /// For a local network: heartbeat 50 ms, elections 150 to 300 ms (measured: a failover in 0.42 to 0.56 s). Over a WAN all three should
-    /// be at least that and the shortest election timeout at least ten round trips. A snapshot every 1000 entries: guess.
+    /// For a local network: heartbeat 50 ms, elections 150 to 300 ms (measured: a failover in 0.42
+    /// to 0.56 s). Over a WAN all three should be at least that and the shortest election timeout
+    /// at least ten round trips. A snapshot every 1000 entries: guess.
     pub const fn new(node: NodeId, seed: u64) -> Self {
         Self {
             node,
@@ -73,11 +78,19 @@ impl ConsensusConfig {
     /// # Errors
     /// [`ConfigError`], the first thing that is wrong.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        let Self { heartbeat, election_min: min, election_max: max, .. } = *self;
+        let Self {
+            heartbeat,
+            election_min: min,
+            election_max: max,
+            ..
+        } = *self;
         if heartbeat < Duration::from_millis(1) {
             Err(ConfigError::TooShort)
         } else if max < heartbeat * 3 {
-            Err(ConfigError::Heartbeat { heartbeat, election_max: max })
+            Err(ConfigError::Heartbeat {
+                heartbeat,
+                election_max: max,
+            })
         } else if min <= heartbeat || min >= max {
             Err(ConfigError::Election { min, max })
         } else if self.snapshot_every == 0 {
@@ -87,8 +100,9 @@ impl ConsensusConfig {
         }
     }
 
-    /// What openraft is told. Pre-vote keeps an isolated node's term from rising; a restarted leader must be elected again; and a follower
-    /// whose log went back (a lost disk) is never silently fed again.
+    /// What openraft is told. Pre-vote keeps an isolated node's term from rising; a restarted
+    /// leader must be elected again; and a follower whose log went back (a lost disk) is never
+    /// silently fed again.
     pub(super) fn engine(&self) -> openraft::Config {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         openraft::Config {

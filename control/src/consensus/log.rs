@@ -1,5 +1,6 @@
-//! The log, the vote and the markers of the control group in the node's store. There is no second write-ahead log and no second disk
-//! synchronisation: every promise waits for the node's one group commit.
+//! The log, the vote and the markers of the control group in the node's store. There is no second
+//! write-ahead log and no second disk synchronisation: every promise waits for the node's one group
+//! commit.
 
 use std::fmt::Debug;
 use std::io;
@@ -33,48 +34,73 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Reads every record once, so that damage is found at the start and not in the middle of an election.
+    /// Reads every record once, so that damage is found at the start and not in the middle of an
+    /// election.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         self.read::<Vote>(VOTE, "the control vote")?;
         self.read::<Option<LogId>>(COMMITTED, "the control commit marker")?;
         self.state().map(drop)
     }
 
-    pub(super) fn read<T: DeserializeOwned>(&self, key: &[u8], what: &'static str) -> Result<Option<T>, StoreError> {
-        self.store.get(Space::Control, key)?.map(|record| unseal(key, &record, what)).transpose()
+    pub(super) fn read<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+        what: &'static str,
+    ) -> Result<Option<T>, StoreError> {
+        self.store
+            .get(Space::Control, key)?
+            .map(|record| unseal(key, &record, what))
+            .transpose()
     }
 
     pub(super) fn write<T: Serialize>(&self, key: &'static [u8], value: &T) -> io::Result<()> {
         let mut batch = Batch::default();
-        batch.put(Space::Control, Bytes::from_static(key), seal(key, value).map_err(io::Error::other)?);
+        batch.put(
+            Space::Control,
+            Bytes::from_static(key),
+            seal(key, value).map_err(io::Error::other)?,
+        );
         self.store.apply(batch).map_err(io::Error::other)
     }
 
     /// Returns when everything applied so far is durable.
     pub(super) async fn durable(&self) -> io::Result<()> {
         let (done, waiting) = oneshot::channel();
-        self.commit.commit_durably(Box::new(move |result| drop(done.send(result))));
+        self.commit
+            .commit_durably(Box::new(move |result| drop(done.send(result))));
         match waiting.await {
             Ok(result) => result.map_err(io::Error::other),
-            Err(_dropped) => Err(io::Error::new(io::ErrorKind::BrokenPipe, "the committer has stopped")),
+            Err(_dropped) => Err(io::Error::new(
+                io::ErrorKind::BrokenPipe,
+                "the committer has stopped",
+            )),
         }
     }
 
     fn entries(&self, range: &impl RangeBounds<u64>) -> Result<Vec<Entry>, StoreError> {
         let (from, to) = bounds(range);
         let mut found = Ok(Vec::new());
-        self.store.scan(Space::Control, &from, Some(&to), &mut |key, record| {
-            match (unseal::<Entry>(key, record, "a control log entry"), &mut found) {
-                (Ok(entry), Ok(entries)) => entries.push(entry),
-                (Err(error), _) => found = Err(error),
-                (Ok(_), Err(_)) => {}
-            }
-            if found.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
+        self.store
+            .scan(Space::Control, &from, Some(&to), &mut |key, record| {
+                match (
+                    unseal::<Entry>(key, record, "a control log entry"),
+                    &mut found,
+                ) {
+                    (Ok(entry), Ok(entries)) => entries.push(entry),
+                    (Err(error), _) => found = Err(error),
+                    (Ok(_), Err(_)) => {}
+                }
+                if found.is_ok() {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })?;
         found
     }
 
-    /// Where the log begins and ends. A gap is damage: what follows it was never promised by this node's past self.
+    /// Where the log begins and ends. A gap is damage: what follows it was never promised by this
+    /// node's past self.
     fn state(&self) -> Result<LogState<Types>, StoreError> {
         let last_purged_log_id: Option<LogId> = self.read(PURGED, "the control purge marker")?;
         let entries = self.entries(&..)?;
@@ -82,22 +108,31 @@ impl Disk {
         for entry in &entries {
             let index = entry.log_id().index;
             if next.is_some_and(|next| next != index) {
-                return Err(StoreError::Damaged { what: "the control log: an entry is missing" });
+                return Err(StoreError::Damaged {
+                    what: "the control log: an entry is missing",
+                });
             }
             next = Some(index + 1);
         }
         let last_log_id = entries.last().map(RaftEntry::log_id).or(last_purged_log_id);
-        Ok(LogState { last_purged_log_id, last_log_id })
+        Ok(LogState {
+            last_purged_log_id,
+            last_log_id,
+        })
     }
 
     /// Deletes the entries of the range, after `first` in the same batch.
     fn delete(&self, range: &impl RangeBounds<u64>, mut batch: Batch) -> io::Result<()> {
         let (from, to) = bounds(range);
-        let listed = self.store.scan(Space::Control, &from, Some(&to), &mut |key, _| {
-            batch.delete(Space::Control, Bytes::copy_from_slice(key));
-            ControlFlow::Continue(())
-        });
-        listed.and_then(|()| self.store.apply(batch)).map_err(io::Error::other)
+        let listed = self
+            .store
+            .scan(Space::Control, &from, Some(&to), &mut |key, _| {
+                batch.delete(Space::Control, Bytes::copy_from_slice(key));
+                ControlFlow::Continue(())
+            });
+        listed
+            .and_then(|()| self.store.apply(batch))
+            .map_err(io::Error::other)
     }
 }
 
@@ -126,12 +161,16 @@ fn bounds(range: &impl RangeBounds<u64>) -> (Vec<u8>, Vec<u8>) {
 }
 
 impl RaftLogReader<Types> for Disk {
-    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(&mut self, range: R) -> io::Result<Vec<Entry>> {
+    async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
+        &mut self,
+        range: R,
+    ) -> io::Result<Vec<Entry>> {
         self.entries(&range).map_err(io::Error::other)
     }
 
     async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
-        self.read(VOTE, "the control vote").map_err(io::Error::other)
+        self.read(VOTE, "the control vote")
+            .map_err(io::Error::other)
     }
 }
 
@@ -154,13 +193,16 @@ impl RaftLogStorage<Types> for Disk {
         self.durable().await
     }
 
-    /// Not waited for: what follows from a commit is published only when the marker is durable (see [`super::machine`]).
+    /// Not waited for: what follows from a commit is published only when the marker is durable (see
+    /// [`super::machine`]).
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.write(COMMITTED, &committed)
     }
 
     async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
-        self.read(COMMITTED, "the control commit marker").map(Option::flatten).map_err(io::Error::other)
+        self.read(COMMITTED, "the control commit marker")
+            .map(Option::flatten)
+            .map_err(io::Error::other)
     }
 
     async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> io::Result<()>
@@ -171,14 +213,20 @@ impl RaftLogStorage<Types> for Disk {
         let mut batch = Batch::default();
         for entry in entries {
             let key = entry_key(entry.log_id().index);
-            batch.put(Space::Control, key.to_vec(), seal(&key, &entry).map_err(io::Error::other)?);
+            batch.put(
+                Space::Control,
+                key.to_vec(),
+                seal(&key, &entry).map_err(io::Error::other)?,
+            );
         }
         self.store.apply(batch).map_err(io::Error::other)?;
         if LOG_UNSYNCED.is_planted() {
             callback.io_completed(Ok(()));
             return Ok(());
         }
-        self.commit.commit_durably(Box::new(move |result| callback.io_completed(result.map_err(io::Error::other))));
+        self.commit.commit_durably(Box::new(move |result| {
+            callback.io_completed(result.map_err(io::Error::other))
+        }));
         Ok(())
     }
 
@@ -189,7 +237,11 @@ impl RaftLogStorage<Types> for Disk {
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
         let mut batch = Batch::default();
-        batch.put(Space::Control, Bytes::from_static(PURGED), seal(PURGED, &upto).map_err(io::Error::other)?);
+        batch.put(
+            Space::Control,
+            Bytes::from_static(PURGED),
+            seal(PURGED, &upto).map_err(io::Error::other)?,
+        );
         self.delete(&(..=upto.index), batch)
     }
 }

@@ -1,4 +1,5 @@
-//! Joins the pure [`ControlState`] to the log: applies what is committed, makes and installs snapshots, publishes topologies.
+//! Joins the pure [`ControlState`] to the log: applies what is committed, makes and installs
+//! snapshots, publishes topologies.
 
 use std::future::poll_fn;
 use std::io;
@@ -24,8 +25,9 @@ use crate::topology::Topology;
 pub(super) struct Shared {
     /// As applied; after a power loss a node may start from a little before it.
     pub(super) state: watch::Sender<ControlState>,
-    /// As published. **Invariant:** a restart never falls behind it, because it is set only when the commit marker that leads to it is
-    /// durable. So a replica that has fenced an epoch has fenced it for good.
+    /// As published. **Invariant:** a restart never falls behind it, because it is set only when
+    /// the commit marker that leads to it is durable. So a replica that has fenced an epoch has
+    /// fenced it for good.
     pub(super) topology: watch::Sender<Arc<Topology>>,
 }
 
@@ -33,7 +35,10 @@ impl Default for Shared {
     fn default() -> Self {
         let state = ControlState::default();
         let topology = watch::Sender::new(Arc::clone(state.topology()));
-        Self { state: watch::Sender::new(state), topology }
+        Self {
+            state: watch::Sender::new(state),
+            topology,
+        }
     }
 }
 
@@ -42,7 +47,8 @@ pub(super) struct StateMachine {
     shared: Arc<Shared>,
     applied: Option<LogId>,
     membership: Membership,
-    /// Serialises who writes the snapshot record: a slow builder must not overwrite a newer one that was installed meanwhile.
+    /// Serialises who writes the snapshot record: a slow builder must not overwrite a newer one
+    /// that was installed meanwhile.
     writing: Arc<Mutex<()>>,
 }
 
@@ -54,7 +60,13 @@ struct StoredSnapshot {
 
 impl StateMachine {
     pub(super) fn new(disk: Disk, shared: Arc<Shared>) -> Self {
-        Self { disk, shared, applied: None, membership: Membership::default(), writing: Arc::default() }
+        Self {
+            disk,
+            shared,
+            applied: None,
+            membership: Membership::default(),
+            writing: Arc::default(),
+        }
     }
 
     fn publish(&self) {
@@ -101,7 +113,9 @@ impl RaftStateMachine<Types> for StateMachine {
                 }
                 EntryPayload::Normal(command) => {
                     let mut response = Response::Done;
-                    self.shared.state.send_modify(|state| response = state.apply(LogIndex(id.index), command));
+                    self.shared
+                        .state
+                        .send_modify(|state| response = state.apply(LogIndex(id.index), command));
                     response
                 }
             };
@@ -117,14 +131,26 @@ impl RaftStateMachine<Types> for StateMachine {
         Builder {
             disk: self.disk.clone(),
             state: self.shared.state.borrow().clone(),
-            meta: SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() },
+            meta: SnapshotMeta {
+                last_log_id: self.applied,
+                last_membership: self.membership.clone(),
+            },
             writing: Arc::clone(&self.writing),
         }
     }
 
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Bytes) -> io::Result<()> {
-        let state: ControlState = decode(&snapshot).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        keep(&self.disk, &self.writing, StoredSnapshot { meta: meta.clone(), state: snapshot }).await?;
+        let state: ControlState =
+            decode(&snapshot).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        keep(
+            &self.disk,
+            &self.writing,
+            StoredSnapshot {
+                meta: meta.clone(),
+                state: snapshot,
+            },
+        )
+        .await?;
         self.applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
         self.shared.state.send_replace(state);
@@ -134,15 +160,20 @@ impl RaftStateMachine<Types> for StateMachine {
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         let stored = stored(&self.disk)?;
-        Ok(stored.map(|stored| Snapshot { meta: stored.meta, snapshot: stored.state }))
+        Ok(stored.map(|stored| Snapshot {
+            meta: stored.meta,
+            snapshot: stored.state,
+        }))
     }
 }
 
 fn stored(disk: &Disk) -> io::Result<Option<StoredSnapshot>> {
-    disk.read(SNAPSHOT, "the control snapshot").map_err(io::Error::other)
+    disk.read(SNAPSHOT, "the control snapshot")
+        .map_err(io::Error::other)
 }
 
-/// Stores the snapshot unless a newer one is there, and waits until it is durable: the log before it may be purged next.
+/// Stores the snapshot unless a newer one is there, and waits until it is durable: the log before
+/// it may be purged next.
 async fn keep(disk: &Disk, writing: &Mutex<()>, snapshot: StoredSnapshot) -> io::Result<()> {
     {
         let _alone = writing.lock().await;
@@ -167,7 +198,18 @@ impl RaftSnapshotBuilder<Types> for Builder {
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {
         let state = encode(&self.state).map_err(io::Error::other)?;
         let meta = self.meta.clone();
-        keep(&self.disk, &self.writing, StoredSnapshot { meta: meta.clone(), state: state.clone() }).await?;
-        Ok(Snapshot { meta, snapshot: state })
+        keep(
+            &self.disk,
+            &self.writing,
+            StoredSnapshot {
+                meta: meta.clone(),
+                state: state.clone(),
+            },
+        )
+        .await?;
+        Ok(Snapshot {
+            meta,
+            snapshot: state,
+        })
     }
 }

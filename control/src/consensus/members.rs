@@ -1,4 +1,5 @@
-//! Keeps the membership of the Raft group what the topology says: the leader does it, one change at a time.
+//! Keeps the membership of the Raft group what the topology says: the leader does it, one change at
+//! a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,10 +14,12 @@ use super::machine::Shared;
 use super::types::{Raft, Types};
 use crate::topology::Topology;
 
-/// How far behind the leader's log a learner may be to become a voter: so little that it does not hold up commits. Guess.
+/// How far behind the leader's log a learner may be to become a voter: so little that it does not
+/// hold up commits. Guess.
 const LAG_MAX: u64 = 64;
 
-/// Runs until the group stops. `pause` is how soon a change that could not be made yet is tried again.
+/// Runs until the group stops. `pause` is how soon a change that could not be made yet is tried
+/// again.
 pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) {
     let mut metrics = raft.metrics();
     let mut topology = shared.topology.subscribe();
@@ -27,7 +30,9 @@ pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) 
             Next::Change(change) => {
                 let kind = change.to_string();
                 match raft.change_membership(change, true).await {
-                    Ok(_) => tracing::info!(change = kind, "the control group's membership has changed"),
+                    Ok(_) => {
+                        tracing::info!(change = kind, "the control group's membership has changed")
+                    }
                     Err(error) => {
                         tracing::debug!(change = kind, %error, "the control group's membership cannot change now");
                         sleep(pause).await;
@@ -53,30 +58,55 @@ enum Next {
     Settled,
 }
 
-/// First everybody is in as a learner, then the right ones vote, then those go that the topology does not have any more.
+/// First everybody is in as a learner, then the right ones vote, then those go that the topology
+/// does not have any more.
 fn next_change(metrics: &RaftMetrics<Types>, topology: &Topology) -> Next {
     let membership = metrics.membership_config.membership();
     if !metrics.state.is_leader() || topology.nodes.is_empty() {
         return Next::Settled;
     }
     let present: BTreeSet<NodeId> = membership.nodes().map(|(&node, _)| node).collect();
-    #[expect(clippy::zero_sized_map_values, reason = "the engine's form of a set of nodes")]
-    let absent: BTreeMap<_, _> =
-        topology.nodes.keys().filter(|node| !present.contains(node)).map(|&node| (node, EmptyNode::default())).collect();
+    #[expect(
+        clippy::zero_sized_map_values,
+        reason = "the engine's form of a set of nodes"
+    )]
+    let absent: BTreeMap<_, _> = topology
+        .nodes
+        .keys()
+        .filter(|node| !present.contains(node))
+        .map(|&node| (node, EmptyNode::default()))
+        .collect();
     if !absent.is_empty() {
         return Next::Change(ChangeMembers::AddNodes(absent));
     }
     let voting: BTreeSet<NodeId> = membership.voter_ids().collect();
     let wanted: BTreeSet<NodeId> = topology.voters().collect();
     if voting != wanted || membership.get_joint_config().len() > 1 {
-        let ready = wanted.difference(&voting).all(|&node| caught_up(metrics, node));
-        return if ready { Next::Change(ChangeMembers::ReplaceAllVoters(wanted)) } else { Next::Wait };
+        let ready = wanted
+            .difference(&voting)
+            .all(|&node| caught_up(metrics, node));
+        return if ready {
+            Next::Change(ChangeMembers::ReplaceAllVoters(wanted))
+        } else {
+            Next::Wait
+        };
     }
-    let gone: BTreeSet<_> = present.into_iter().filter(|node| !topology.nodes.contains_key(node)).collect();
-    if gone.is_empty() { Next::Settled } else { Next::Change(ChangeMembers::RemoveNodes(gone)) }
+    let gone: BTreeSet<_> = present
+        .into_iter()
+        .filter(|node| !topology.nodes.contains_key(node))
+        .collect();
+    if gone.is_empty() {
+        Next::Settled
+    } else {
+        Next::Change(ChangeMembers::RemoveNodes(gone))
+    }
 }
 
 fn caught_up(metrics: &RaftMetrics<Types>, node: NodeId) -> bool {
-    let matched = metrics.replication.as_ref().and_then(|progress| progress.get(&node)).and_then(Option::as_ref);
+    let matched = metrics
+        .replication
+        .as_ref()
+        .and_then(|progress| progress.get(&node))
+        .and_then(Option::as_ref);
     matched.is_some_and(|matched| matched.index + LAG_MAX >= metrics.last_log_index.unwrap_or(0))
 }

@@ -6,10 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable};
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
 use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
@@ -21,11 +24,18 @@ use crate::state::{Command, Response};
 
 /// The way to other nodes, which the node's driver provides.
 ///
-/// **Law:** an answer comes from the node that was called, over a channel on which it proved who it is. Requests and answers have up to
-/// 64 MiB; one call does not hold up another, or a snapshot would hold up heartbeats.
+/// **Law:** an answer comes from the node that was called, over a channel on which it proved who it
+/// is. Requests and answers have up to 64 MiB; one call does not hold up another, or a snapshot
+/// would hold up heartbeats.
 pub trait Link: Send + Sync + 'static {
-    /// Sends `request` to `to`, whose [`ControlGroup::serve`](super::ControlGroup::serve) answers it. Ends after `timeout` at the latest.
-    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>>;
+    /// Sends `request` to `to`, whose [`ControlGroup::serve`](super::ControlGroup::serve) answers
+    /// it. Ends after `timeout` at the latest.
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>>;
 }
 
 /// There is no answer.
@@ -44,9 +54,16 @@ pub(super) enum Request {
     Append(AppendEntriesRequest<Types>),
     Vote(VoteRequest<Types>),
     PreVote(VoteRequest<Types>),
-    Snapshot { vote: Vote, meta: SnapshotMeta, state: Bytes },
+    Snapshot {
+        vote: Vote,
+        meta: SnapshotMeta,
+        state: Bytes,
+    },
     Transfer(TransferLeaderRequest<Types>),
-    Propose { command: Command, timeout: Duration },
+    Propose {
+        command: Command,
+        timeout: Duration,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,12 +104,17 @@ pub(super) struct Peer {
     pub(super) link: Arc<dyn Link>,
     pub(super) me: NodeId,
     pub(super) target: NodeId,
-    /// How soon an unreachable node is tried again; a heartbeat's time, so that a healed link is found as soon as it can matter.
+    /// How soon an unreachable node is tried again; a heartbeat's time, so that a healed link is
+    /// found as soon as it can matter.
     pub(super) retry: Duration,
 }
 
 impl Peer {
-    pub(super) async fn call(&self, request: &Request, timeout: Duration) -> Result<Reply, CallError> {
+    pub(super) async fn call(
+        &self,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Reply, CallError> {
         let bytes = encode(request).map_err(|_codec| ServeError::Malformed)?;
         let reply = self.link.call(self.target, bytes, timeout).await?;
         match decode(&reply) {
@@ -111,7 +133,13 @@ impl Peer {
         let timeout = option.soft_ttl();
         match self.call(&request, timeout).await {
             Ok(reply) => pick(reply).ok_or_else(|| NetworkError::new(&CallError::Mismatch).into()),
-            Err(CallError::Link(LinkError::TimedOut)) => Err(Timeout { action, id: self.me, target: self.target, timeout }.into()),
+            Err(CallError::Link(LinkError::TimedOut)) => Err(Timeout {
+                action,
+                id: self.me,
+                target: self.target,
+                timeout,
+            }
+            .into()),
             Err(error) => Err(Unreachable::new(&error).into()),
         }
     }
@@ -124,7 +152,10 @@ impl RaftNetworkFactory<Types> for Peers {
     type Network = Peer;
 
     async fn new_client(&mut self, target: NodeId, _: &openraft::EmptyNode) -> Peer {
-        Peer { target, ..self.0.clone() }
+        Peer {
+            target,
+            ..self.0.clone()
+        }
     }
 }
 
@@ -136,19 +167,33 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: AppendEntriesRequest<Types>,
         option: RPCOption,
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
-        self.ask(Request::Append(rpc), (RPCTypes::AppendEntries, option), |reply| match reply {
-            Reply::Append(reply) => Some(reply),
-            _ => None,
-        })
+        self.ask(
+            Request::Append(rpc),
+            (RPCTypes::AppendEntries, option),
+            |reply| match reply {
+                Reply::Append(reply) => Some(reply),
+                _ => None,
+            },
+        )
         .await
     }
 
-    async fn vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.ask(Request::Vote(rpc), (RPCTypes::Vote, option), vote_of).await
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(Request::Vote(rpc), (RPCTypes::Vote, option), vote_of)
+            .await
     }
 
-    async fn pre_vote(&mut self, rpc: VoteRequest<Types>, option: RPCOption) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.ask(Request::PreVote(rpc), (RPCTypes::Vote, option), vote_of).await
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(Request::PreVote(rpc), (RPCTypes::Vote, option), vote_of)
+            .await
     }
 
     async fn full_snapshot(
@@ -158,11 +203,19 @@ impl RaftNetworkV2<Types> for Peer {
         cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
-        let request = Request::Snapshot { vote, meta: snapshot.meta, state: snapshot.snapshot };
-        let sent = self.ask(request, (RPCTypes::InstallSnapshot, option), |reply| match reply {
-            Reply::Snapshot(reply) => Some(reply),
-            _ => None,
-        });
+        let request = Request::Snapshot {
+            vote,
+            meta: snapshot.meta,
+            state: snapshot.snapshot,
+        };
+        let sent = self.ask(
+            request,
+            (RPCTypes::InstallSnapshot, option),
+            |reply| match reply {
+                Reply::Snapshot(reply) => Some(reply),
+                _ => None,
+            },
+        );
         // Biased, because an unbiased choice would draw from the scheduler's generator for nothing.
         tokio::select! {
             biased;
@@ -176,10 +229,14 @@ impl RaftNetworkV2<Types> for Peer {
         req: TransferLeaderRequest<Types>,
         option: RPCOption,
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
-        self.ask(Request::Transfer(req), (RPCTypes::TransferLeader, option), |reply| match reply {
-            Reply::Transfer(reply) => Some(reply),
-            _ => None,
-        })
+        self.ask(
+            Request::Transfer(req),
+            (RPCTypes::TransferLeader, option),
+            |reply| match reply {
+                Reply::Transfer(reply) => Some(reply),
+                _ => None,
+            },
+        )
         .await
     }
 

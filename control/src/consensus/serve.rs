@@ -13,7 +13,9 @@ use crate::state::ControlState;
 impl ControlGroup {
     pub(super) async fn answer(&self, from: NodeId, request: &[u8]) -> Bytes {
         let reply = match decode::<Request>(request) {
-            Ok(request) if speaks_for(&request).is_none_or(|node| node == from) => self.handle(request).await,
+            Ok(request) if speaks_for(&request).is_none_or(|node| node == from) => {
+                self.handle(request).await
+            }
             Ok(_) => Err(ServeError::Impostor),
             Err(_codec) => Err(ServeError::Malformed),
         };
@@ -24,22 +26,50 @@ impl ControlGroup {
     async fn handle(&self, request: Request) -> Result<Reply, ServeError> {
         let raft = &self.inner.raft;
         Ok(match request {
-            Request::Append(rpc) => Reply::Append(raft.append_entries(rpc).await.map_err(|_fatal| ServeError::Stopping)?),
-            Request::Vote(rpc) => Reply::Vote(raft.vote(rpc).await.map_err(|_fatal| ServeError::Stopping)?),
-            Request::PreVote(rpc) => Reply::Vote(raft.pre_vote(rpc).await.map_err(|_fatal| ServeError::Stopping)?),
+            Request::Append(rpc) => Reply::Append(
+                raft.append_entries(rpc)
+                    .await
+                    .map_err(|_fatal| ServeError::Stopping)?,
+            ),
+            Request::Vote(rpc) => Reply::Vote(
+                raft.vote(rpc)
+                    .await
+                    .map_err(|_fatal| ServeError::Stopping)?,
+            ),
+            Request::PreVote(rpc) => Reply::Vote(
+                raft.pre_vote(rpc)
+                    .await
+                    .map_err(|_fatal| ServeError::Stopping)?,
+            ),
             Request::Snapshot { vote, meta, state } => {
-                // Looked into here, because the engine stops for good over a snapshot that its state machine cannot read.
+                // Looked into here, because the engine stops for good over a snapshot that its
+                // state machine cannot read.
                 decode::<ControlState>(&state).map_err(|_codec| ServeError::Malformed)?;
-                let installed = raft.install_full_snapshot(vote, Snapshot { meta, snapshot: state }).await;
+                let installed = raft
+                    .install_full_snapshot(
+                        vote,
+                        Snapshot {
+                            meta,
+                            snapshot: state,
+                        },
+                    )
+                    .await;
                 Reply::Snapshot(installed.map_err(|_fatal| ServeError::Stopping)?)
             }
-            Request::Transfer(rpc) => Reply::Transfer(raft.handle_transfer_leader(rpc).await.map_err(|_fatal| ServeError::Stopping)?),
-            Request::Propose { command, timeout } => Reply::Proposed(self.propose_once(&command, timeout).await),
+            Request::Transfer(rpc) => Reply::Transfer(
+                raft.handle_transfer_leader(rpc)
+                    .await
+                    .map_err(|_fatal| ServeError::Stopping)?,
+            ),
+            Request::Propose { command, timeout } => {
+                Reply::Proposed(self.propose_once(&command, timeout).await)
+            }
         })
     }
 }
 
-/// In whose name the request speaks. The link has proved who sent it: nobody leads or campaigns for another.
+/// In whose name the request speaks. The link has proved who sent it: nobody leads or campaigns for
+/// another.
 fn speaks_for(request: &Request) -> Option<NodeId> {
     let node = |vote: &Vote| Some(*vote.leader_id().node_id());
     match request {

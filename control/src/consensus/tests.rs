@@ -19,16 +19,32 @@ const WAIT: Duration = Duration::from_secs(10);
 fn one_node_founds_a_cluster_and_is_its_leader() {
     run(1, async |mut world: World| {
         let group = world.open(1).await;
-        assert_eq!(group.propose(admit(2), SECOND).await, Err(ProposeError::NoLeader), "before the founding nobody leads");
+        assert_eq!(
+            group.propose(admit(2), SECOND).await,
+            Err(ProposeError::NoLeader),
+            "before the founding nobody leads"
+        );
         let began = tokio::time::Instant::now();
-        assert_eq!(group.found(found()).await.unwrap(), Response::Admitted { node: NodeId(1) });
+        assert_eq!(
+            group.found(found()).await.unwrap(),
+            Response::Admitted { node: NodeId(1) }
+        );
         assert!(began.elapsed() < SECOND);
-        assert_eq!(group.found(found()).await.unwrap(), Response::Refused(Refusal::AlreadyFounded));
+        assert_eq!(
+            group.found(found()).await.unwrap(),
+            Response::Refused(Refusal::AlreadyFounded)
+        );
         assert_eq!(group.leader(), Some(NodeId(1)));
         let mut topology = group.state();
-        topology.wait_for(|topology| topology.nodes.len() == 1).await.unwrap();
+        topology
+            .wait_for(|topology| topology.nodes.len() == 1)
+            .await
+            .unwrap();
         let other = world.open(2).await;
-        assert!(matches!(other.found(found()).await, Err(FoundError::NotFirst { node: NodeId(2) })));
+        assert!(matches!(
+            other.found(found()).await,
+            Err(FoundError::NotFirst { node: NodeId(2) })
+        ));
     });
 }
 
@@ -38,7 +54,11 @@ fn the_group_grows_from_one_to_five_and_voters_follow_the_topology() {
         world.grow(5).await;
         for (_, group) in world.groups() {
             let status = group.status();
-            assert_eq!((status.voters.len(), status.learners.len()), (5, 0), "{status:?}");
+            assert_eq!(
+                (status.voters.len(), status.learners.len()),
+                (5, 0),
+                "{status:?}"
+            );
             assert_eq!(group.read(|state| state.topology().nodes.len()), 5);
         }
     });
@@ -50,10 +70,20 @@ fn a_follower_forwards_to_the_leader() {
         world.grow(3).await;
         let follower = world.group(3);
         assert_eq!(follower.status().role, Role::Follower);
-        let response = follower.propose(Command::RevokeToken(crate::state::TokenId(9)), SECOND).await;
+        let response = follower
+            .propose(Command::RevokeToken(crate::state::TokenId(9)), SECOND)
+            .await;
         assert_eq!(response, Ok(Response::Done));
-        let refused = follower.propose(Command::DropKeyspace(crate::topology::KeyspaceId(7)), SECOND).await;
-        assert!(matches!(refused, Ok(Response::Refused(Refusal::UnknownKeyspace { .. }))));
+        let refused = follower
+            .propose(
+                Command::DropKeyspace(crate::topology::KeyspaceId(7)),
+                SECOND,
+            )
+            .await;
+        assert!(matches!(
+            refused,
+            Ok(Response::Refused(Refusal::UnknownKeyspace { .. }))
+        ));
     });
 }
 
@@ -63,13 +93,36 @@ fn a_new_leader_is_elected_within_a_second() {
         world.grow(3).await;
         world.isolate(1);
         let began = tokio::time::Instant::now();
-        assert_eq!(world.group(2).propose(admit(9), WAIT).await, Ok(Response::Admitted { node: NodeId(4) }));
+        assert_eq!(
+            world.group(2).propose(admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(4) })
+        );
         assert!(began.elapsed() < SECOND, "{:?}", began.elapsed());
         let cut_off = world.group(1).propose(admit(8), SECOND).await;
-        assert!(matches!(cut_off, Err(ProposeError::NoLeader | ProposeError::TimedOut { may_be_applied: true })), "{cut_off:?}");
+        assert!(
+            matches!(
+                cut_off,
+                Err(ProposeError::NoLeader
+                    | ProposeError::TimedOut {
+                        may_be_applied: true
+                    })
+            ),
+            "{cut_off:?}"
+        );
         world.heal();
-        world.until("all agree", |world| world.groups().all(|(_, group)| group.state().borrow().nodes.len() == 4)).await;
-        assert!(world.group(1).read(|state| state.topology().node_named("n8").is_none()), "what the minority was told was not applied");
+        world
+            .until("all agree", |world| {
+                world
+                    .groups()
+                    .all(|(_, group)| group.state().borrow().nodes.len() == 4)
+            })
+            .await;
+        assert!(
+            world
+                .group(1)
+                .read(|state| state.topology().node_named("n8").is_none()),
+            "what the minority was told was not applied"
+        );
     });
 }
 
@@ -84,8 +137,15 @@ fn the_term_of_an_isolated_node_stays() {
         world.heal();
         let began = tokio::time::Instant::now();
         world.group(1).propose(admit(9), SECOND).await.unwrap();
-        assert!(began.elapsed() < Duration::from_millis(100), "nobody was disturbed: {:?}", began.elapsed());
-        assert_eq!((world.group(1).status().term, world.group(1).status().role), (term, Role::Leader));
+        assert!(
+            began.elapsed() < Duration::from_millis(100),
+            "nobody was disturbed: {:?}",
+            began.elapsed()
+        );
+        assert_eq!(
+            (world.group(1).status().term, world.group(1).status().role),
+            (term, Role::Leader)
+        );
     });
 }
 
@@ -101,9 +161,22 @@ fn a_restart_keeps_the_state_and_the_vote() {
         for node in 1..=3 {
             world.open(node).await;
         }
-        world.until("the state is back", |world| world.groups().all(|(_, group)| *group.state().borrow() == topology)).await;
-        world.until("a later leader is elected", |world| world.groups().all(|(_, group)| group.status().term > term)).await;
-        assert_eq!(world.group(2).propose(admit(9), WAIT).await, Ok(Response::Admitted { node: NodeId(4) }));
+        world
+            .until("the state is back", |world| {
+                world
+                    .groups()
+                    .all(|(_, group)| *group.state().borrow() == topology)
+            })
+            .await;
+        world
+            .until("a later leader is elected", |world| {
+                world.groups().all(|(_, group)| group.status().term > term)
+            })
+            .await;
+        assert_eq!(
+            world.group(2).propose(admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(4) })
+        );
     });
 }
 
@@ -115,16 +188,34 @@ fn a_late_joiner_gets_a_snapshot_of_a_purged_log() {
         let leader = world.group(1);
         for port in 0..100u16 {
             let quic = ([127, 0, 0, 1], 2000 + port).into();
-            leader.propose(Command::MoveNode { node: NodeId(2), quic }, SECOND).await.unwrap();
+            leader
+                .propose(
+                    Command::MoveNode {
+                        node: NodeId(2),
+                        quic,
+                    },
+                    SECOND,
+                )
+                .await
+                .unwrap();
         }
-        world.until("the log is purged", |world| !world.has_entry(1, 10)).await;
+        world
+            .until("the log is purged", |world| !world.has_entry(1, 10))
+            .await;
         world.grow(3).await;
         let joined = world.group(3);
-        assert_eq!(joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()), 2099);
+        assert_eq!(
+            joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()),
+            2099
+        );
         assert!(!world.has_entry(3, 10), "it never had the old entries");
         world.crash(3).await;
         let joined = world.open(3).await;
-        assert_eq!(joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()), 2099, "the snapshot is there after a restart");
+        assert_eq!(
+            joined.read(|state| state.topology().nodes[&NodeId(2)].quic.port()),
+            2099,
+            "the snapshot is there after a restart"
+        );
     });
 }
 
@@ -132,15 +223,23 @@ fn a_late_joiner_gets_a_snapshot_of_a_purged_log() {
 fn a_removed_node_leaves_the_group() {
     run(8, async |mut world: World| {
         world.grow(4).await;
-        let gone = Command::RemoveNode { node: NodeId(1), lost: true };
+        let gone = Command::RemoveNode {
+            node: NodeId(1),
+            lost: true,
+        };
         assert_eq!(world.group(2).propose(gone, WAIT).await, Ok(Response::Done));
         world
             .until("the others decide without it", |world| {
                 let status = world.group(2).status();
-                status.voters == [NodeId(2), NodeId(3), NodeId(4)] && status.learners.is_empty() && status.leader != Some(NodeId(1))
+                status.voters == [NodeId(2), NodeId(3), NodeId(4)]
+                    && status.learners.is_empty()
+                    && status.leader != Some(NodeId(1))
             })
             .await;
-        assert_eq!(world.group(3).propose(admit(9), WAIT).await, Ok(Response::Admitted { node: NodeId(5) }));
+        assert_eq!(
+            world.group(3).propose(admit(9), WAIT).await,
+            Ok(Response::Admitted { node: NodeId(5) })
+        );
     });
 }
 
@@ -152,15 +251,28 @@ fn garbage_is_answered_with_an_error() {
         let genuine = world.last_request();
         for cut in 0..genuine.len() {
             let answer = group.serve(NodeId(1), genuine.slice(..cut)).await;
-            assert!(matches!(codec::decode(&answer), Ok(network::Reply::Failed(network::ServeError::Malformed))), "cut at {cut}");
+            assert!(
+                matches!(
+                    codec::decode(&answer),
+                    Ok(network::Reply::Failed(network::ServeError::Malformed))
+                ),
+                "cut at {cut}"
+            );
         }
         for noise in 0..=u8::MAX {
             let bytes: Vec<u8> = (0..64u8).map(|n| n.wrapping_mul(31) ^ noise).collect();
             assert!(!group.serve(NodeId(1), bytes.into()).await.is_empty());
         }
         let answer = group.serve(NodeId(77), genuine).await;
-        assert!(matches!(codec::decode(&answer), Ok(network::Reply::Failed(network::ServeError::Impostor))));
-        assert_eq!(world.group(1).propose(admit(9), SECOND).await, Ok(Response::Admitted { node: NodeId(4) }), "all are well");
+        assert!(matches!(
+            codec::decode(&answer),
+            Ok(network::Reply::Failed(network::ServeError::Impostor))
+        ));
+        assert_eq!(
+            world.group(1).propose(admit(9), SECOND).await,
+            Ok(Response::Admitted { node: NodeId(4) }),
+            "all are well"
+        );
     });
 }
 
@@ -171,7 +283,10 @@ fn damage_in_the_log_is_found_at_the_start() {
         world.crash(1).await;
         world.damage(1);
         let damaged = world.try_open(1).await;
-        assert!(matches!(damaged, Err(OpenError::Store(StoreError::Damaged { .. }))), "{damaged:?}");
+        assert!(
+            matches!(damaged, Err(OpenError::Store(StoreError::Damaged { .. }))),
+            "{damaged:?}"
+        );
     });
 }
 
@@ -182,10 +297,19 @@ fn a_topology_is_published_only_when_it_is_durable() {
         let group = world.group(1);
         let published = group.state().borrow().epoch;
         world.hold_commits(true);
-        assert!(matches!(group.propose(admit(9), SECOND).await, Err(ProposeError::TimedOut { may_be_applied: true })));
+        assert!(matches!(
+            group.propose(admit(9), SECOND).await,
+            Err(ProposeError::TimedOut {
+                may_be_applied: true
+            })
+        ));
         assert_eq!(group.state().borrow().epoch, published);
         world.hold_commits(false);
-        world.until("it is decided after all", |world| world.group(1).state().borrow().epoch > published).await;
+        world
+            .until("it is decided after all", |world| {
+                world.group(1).state().borrow().epoch > published
+            })
+            .await;
     });
 }
 
@@ -193,27 +317,67 @@ fn a_topology_is_published_only_when_it_is_durable() {
 fn bad_settings_are_refused() {
     let good = ConsensusConfig::new(NodeId(1), 7);
     assert_eq!(good.validate(), Ok(()));
-    let slow = ConsensusConfig { heartbeat: Duration::from_millis(101), ..good.clone() };
-    assert!(matches!(slow.validate(), Err(ConfigError::Heartbeat { .. })));
-    let inverted = ConsensusConfig { election_min: Duration::from_millis(300), ..good.clone() };
-    assert!(matches!(inverted.validate(), Err(ConfigError::Election { .. })));
-    assert_eq!(ConsensusConfig { snapshot_every: 0, ..good.clone() }.validate(), Err(ConfigError::Snapshot));
+    let slow = ConsensusConfig {
+        heartbeat: Duration::from_millis(101),
+        ..good.clone()
+    };
+    assert!(matches!(
+        slow.validate(),
+        Err(ConfigError::Heartbeat { .. })
+    ));
+    let inverted = ConsensusConfig {
+        election_min: Duration::from_millis(300),
+        ..good.clone()
+    };
+    assert!(matches!(
+        inverted.validate(),
+        Err(ConfigError::Election { .. })
+    ));
+    assert_eq!(
+        ConsensusConfig {
+            snapshot_every: 0,
+            ..good.clone()
+        }
+        .validate(),
+        Err(ConfigError::Snapshot)
+    );
     let engine = good.engine();
-    assert_eq!((engine.enable_pre_vote, engine.enable_leader_restore, engine.allow_log_reversion), (Some(true), Some(false), Some(false)));
+    assert_eq!(
+        (
+            engine.enable_pre_vote,
+            engine.enable_leader_restore,
+            engine.allow_log_reversion
+        ),
+        (Some(true), Some(false), Some(false))
+    );
 }
 
-/// What a run with this seed looks like from outside: every message, in order, with its virtual time.
+/// What a run with this seed looks like from outside: every message, in order, with its virtual
+/// time.
 fn trace(seed: u64) -> Vec<String> {
     run(seed, async |mut world: World| {
         world.grow(3).await;
         for round in 0..3 {
-            let leader = world.groups().find_map(|(_, group)| group.leader()).unwrap();
+            let leader = world
+                .groups()
+                .find_map(|(_, group)| group.leader())
+                .unwrap();
             world.isolate(leader.0);
             let other = if leader.0 == 1 { 2 } else { 1 };
-            world.group(other).propose(admit(10 + round), WAIT).await.unwrap();
+            world
+                .group(other)
+                .propose(admit(10 + round), WAIT)
+                .await
+                .unwrap();
             world.heal();
             let nodes = 4 + round as usize;
-            world.until("all agree", |world| world.groups().all(|(_, group)| group.state().borrow().nodes.len() == nodes)).await;
+            world
+                .until("all agree", |world| {
+                    world
+                        .groups()
+                        .all(|(_, group)| group.state().borrow().nodes.len() == nodes)
+                })
+                .await;
         }
         assert!(world.group(1).state().borrow().epoch > Epoch(0));
         world.trace()

@@ -12,7 +12,8 @@ use crate::state::{Command, Response};
 pub(super) type Runtime = DeterministicRng<TokioRuntime>;
 
 openraft::declare_raft_types!(
-    /// Nodes are known by their number alone; where they listen is in the topology, which the link looks up.
+    /// Nodes are known by their number alone; where they listen is in the topology, which the link
+    /// looks up.
     pub(super) Types:
         D = Command,
         R = Response,

@@ -7,11 +7,22 @@ use super::*;
 type Nodes = BTreeMap<NodeId, NodeInfo>;
 
 fn info(datacenter: &str, rack: &str) -> NodeInfo {
-    NodeInfo { name: "n".into(), datacenter: datacenter.into(), rack: rack.into(), quic: ([127, 0, 0, 1], 1).into(), voter: false }
+    NodeInfo {
+        name: "n".into(),
+        datacenter: datacenter.into(),
+        rack: rack.into(),
+        quic: ([127, 0, 0, 1], 1).into(),
+        voter: false,
+    }
 }
 
 fn placed(nodes: &Nodes, replication: &Replication, partition: u16) -> Vec<NodeId> {
-    place(nodes.iter().map(|(&n, i)| (n, i)), replication, KeyspaceId(0), Partition(partition))
+    place(
+        nodes.iter().map(|(&n, i)| (n, i)),
+        replication,
+        KeyspaceId(0),
+        Partition(partition),
+    )
 }
 
 /// The share of each node, over 1024 partitions.
@@ -25,34 +36,68 @@ fn shares(nodes: &Nodes, replication: &Replication) -> BTreeMap<NodeId, u32> {
 
 #[test]
 fn nine_nodes_share_evenly() {
-    let one: Nodes = (1..=9).map(|n| (NodeId(n), info("a", &format!("r{}", n % 3)))).collect();
-    let three: Nodes = (1..=9).map(|n| (NodeId(n), info(&format!("dc{}", n % 3), "r"))).collect();
-    let single = Replication::Fixed((0..3).map(|n| (Datacenter::from(format!("dc{n}")), 1)).collect());
+    let one: Nodes = (1..=9)
+        .map(|n| (NodeId(n), info("a", &format!("r{}", n % 3))))
+        .collect();
+    let three: Nodes = (1..=9)
+        .map(|n| (NodeId(n), info(&format!("dc{}", n % 3), "r")))
+        .collect();
+    let single = Replication::Fixed(
+        (0..3)
+            .map(|n| (Datacenter::from(format!("dc{n}")), 1))
+            .collect(),
+    );
     for (nodes, replication) in [(one, Replication::Auto), (three, single)] {
         let even = 1024.0 * 3.0 / 9.0;
         for (node, share) in shares(&nodes, &replication) {
-            assert!((f64::from(share) / even - 1.0).abs() < 0.2, "{node:?} holds {share} where {even:.0} would be even");
+            assert!(
+                (f64::from(share) / even - 1.0).abs() < 0.2,
+                "{node:?} holds {share} where {even:.0} would be even"
+            );
         }
     }
 }
 
 #[test]
 fn the_scores_are_part_of_the_format() {
-    let nodes: Nodes = (1..=9).map(|n| (NodeId(n), info(if n < 5 { "a" } else { "b" }, "r"))).collect();
-    let lists: Vec<Vec<u64>> = (0..3).map(|p| placed(&nodes, &Replication::Auto, p).into_iter().map(|n| n.0).collect()).collect();
-    assert_eq!(lists, EXPECTED, "a change here would move the data of every cluster");
+    let nodes: Nodes = (1..=9)
+        .map(|n| (NodeId(n), info(if n < 5 { "a" } else { "b" }, "r")))
+        .collect();
+    let lists: Vec<Vec<u64>> = (0..3)
+        .map(|p| {
+            placed(&nodes, &Replication::Auto, p)
+                .into_iter()
+                .map(|n| n.0)
+                .collect()
+        })
+        .collect();
+    assert_eq!(
+        lists, EXPECTED,
+        "a change here would move the data of every cluster"
+    );
 }
 
 const EXPECTED: [[u64; 6]; 3] = [[8, 4, 7, 2, 1, 6], [3, 5, 2, 6, 4, 8], [7, 2, 5, 3, 8, 4]];
 
 fn clusters() -> impl Strategy<Value = Nodes> {
-    prop::collection::btree_map((1u64..200).prop_map(NodeId), (0u8..3, 0u8..4), 1..14)
-        .prop_map(|nodes| nodes.into_iter().map(|(node, (dc, rack))| (node, info(&format!("dc{dc}"), &format!("r{rack}")))).collect())
+    prop::collection::btree_map((1u64..200).prop_map(NodeId), (0u8..3, 0u8..4), 1..14).prop_map(
+        |nodes| {
+            nodes
+                .into_iter()
+                .map(|(node, (dc, rack))| (node, info(&format!("dc{dc}"), &format!("r{rack}"))))
+                .collect()
+        },
+    )
 }
 
 fn replications() -> impl Strategy<Value = Replication> {
-    let fixed = (0u8..6, 0u8..6, 0u8..6)
-        .prop_map(|(a, b, c)| Replication::Fixed([("dc0", a), ("dc1", b), ("dc2", c)].map(|(dc, n)| (dc.into(), n)).into()));
+    let fixed = (0u8..6, 0u8..6, 0u8..6).prop_map(|(a, b, c)| {
+        Replication::Fixed(
+            [("dc0", a), ("dc1", b), ("dc2", c)]
+                .map(|(dc, n)| (dc.into(), n))
+                .into(),
+        )
+    });
     prop_oneof![Just(Replication::Auto), fixed]
 }
 

@@ -5,7 +5,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn group(members: &[u64], needed: usize) -> Group {
-    Group { members: members.iter().map(|&n| NodeId(n)).collect(), needed }
+    Group {
+        members: members.iter().map(|&n| NodeId(n)).collect(),
+        needed,
+    }
 }
 
 fn nodes(members: &[u64]) -> Vec<NodeId> {
@@ -18,8 +21,16 @@ fn a_majority_of_three_is_two() {
     assert_eq!(tally.ack(NodeId(1)), Verdict::Pending);
     assert_eq!((tally.acked(), tally.required()), (1, 2));
     assert_eq!(tally.missing(), nodes(&[2, 3]));
-    assert_eq!(tally.ack(NodeId(1)), Verdict::Pending, "a second answer of one node counts once");
-    assert_eq!(tally.ack(NodeId(9)), Verdict::Pending, "a stranger's answer does not count");
+    assert_eq!(
+        tally.ack(NodeId(1)),
+        Verdict::Pending,
+        "a second answer of one node counts once"
+    );
+    assert_eq!(
+        tally.ack(NodeId(9)),
+        Verdict::Pending,
+        "a stranger's answer does not count"
+    );
     assert_eq!(tally.fail(NodeId(2)), Verdict::Pending);
     assert_eq!(tally.silent().collect::<Vec<_>>(), nodes(&[3]));
     assert_eq!(tally.ack(NodeId(3)), Verdict::Reached);
@@ -30,14 +41,22 @@ fn two_failures_of_three_leave_no_majority() {
     let mut tally = Tally::new(&[group(&[1, 2, 3], 2)]).unwrap();
     assert_eq!(tally.fail(NodeId(1)), Verdict::Pending);
     assert_eq!(tally.fail(NodeId(2)), Verdict::Impossible);
-    assert_eq!(tally.ack(NodeId(1)), Verdict::Impossible, "the first answer of a node stands");
+    assert_eq!(
+        tally.ack(NodeId(1)),
+        Verdict::Impossible,
+        "the first answer of a node stands"
+    );
 }
 
 #[test]
 fn a_move_needs_both_sets() {
     let mut tally = Tally::new(&[group(&[1, 2, 3], 2), group(&[2, 3, 4], 2)]).unwrap();
     assert_eq!(tally.ack(NodeId(1)), Verdict::Pending);
-    assert_eq!(tally.ack(NodeId(2)), Verdict::Pending, "the old set has two answers, the new one only one");
+    assert_eq!(
+        tally.ack(NodeId(2)),
+        Verdict::Pending,
+        "the old set has two answers, the new one only one"
+    );
     assert_eq!((tally.acked(), tally.required()), (1, 2));
     assert_eq!(tally.ack(NodeId(4)), Verdict::Reached);
     assert_eq!(tally.missing(), nodes(&[3]));
@@ -45,14 +64,29 @@ fn a_move_needs_both_sets() {
 
 #[test]
 fn more_than_there_are_is_refused() {
-    assert_eq!(Tally::new(&[group(&[1, 2, 2], 3)]).unwrap_err(), Unsatisfiable { needed: 3, members: 2 });
-    assert_eq!(Tally::new(&[group(&[], majority(0))]).unwrap_err(), Unsatisfiable { needed: 1, members: 0 });
+    assert_eq!(
+        Tally::new(&[group(&[1, 2, 2], 3)]).unwrap_err(),
+        Unsatisfiable {
+            needed: 3,
+            members: 2
+        }
+    );
+    assert_eq!(
+        Tally::new(&[group(&[], majority(0))]).unwrap_err(),
+        Unsatisfiable {
+            needed: 1,
+            members: 0
+        }
+    );
 }
 
 #[test]
 fn nothing_needed_is_reached_at_once() {
     assert_eq!(Tally::new(&[]).unwrap().verdict(), Verdict::Reached);
-    assert_eq!(Tally::new(&[group(&[1], 0)]).unwrap().fail(NodeId(1)), Verdict::Reached);
+    assert_eq!(
+        Tally::new(&[group(&[1], 0)]).unwrap().fail(NodeId(1)),
+        Verdict::Reached
+    );
 }
 
 proptest! {

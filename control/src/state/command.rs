@@ -10,21 +10,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::topology::{ClusterId, Datacenter, Epoch, KeyspaceId, Partition, Replication};
 
-/// Position in the control group's log. Strictly increasing, never reused: it is the source of every [`Epoch`] and fencing token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Position in the control group's log. Strictly increasing, never reused: it is the source of
+/// every [`Epoch`] and fencing token.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct LogIndex(pub u64);
 
 /// Names a join token within its cluster; not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub u64);
 
-/// Bytes that never show in logs: `Debug` hides them. Equality takes the same time wherever the difference is.
+/// Bytes that never show in logs: `Debug` hides them. Equality takes the same time wherever the
+/// difference is.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub struct Secret(pub Bytes);
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).fold(0, |diff, (a, b)| diff | (a ^ b)) == 0
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .fold(0, |diff, (a, b)| diff | (a ^ b))
+                == 0
     }
 }
 
@@ -39,7 +49,8 @@ impl fmt::Debug for Secret {
 /// What a node says of itself when it asks to be let in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {
-    /// Its name, unique in the cluster: 1 to 64 bytes without control characters or blanks, as the two below.
+    /// Its name, unique in the cluster: 1 to 64 bytes without control characters or blanks, as the
+    /// two below.
     pub name: Arc<str>,
     /// Its datacenter.
     pub datacenter: Datacenter,
@@ -47,8 +58,8 @@ pub struct NodeSpec {
     pub rack: Arc<str>,
     /// Where other nodes reach it.
     pub quic: SocketAddr,
-    /// Drawn at random once per data directory. A retry of the same node is recognised by it; a wiped node is not mistaken for the old
-    /// one, which could issue an event twice.
+    /// Drawn at random once per data directory. A retry of the same node is recognised by it; a
+    /// wiped node is not mistaken for the old one, which could issue an event twice.
     pub instance: u128,
 }
 
@@ -72,7 +83,8 @@ pub struct NewKeyspace {
     pub name: Arc<str>,
     /// How many replicas each datacenter holds.
     pub replication: Replication,
-    /// How many partitions: a power of two, at most [`PARTITIONS_MAX`](super::PARTITIONS_MAX). Never changes.
+    /// How many partitions: a power of two, at most [`PARTITIONS_MAX`](super::PARTITIONS_MAX).
+    /// Never changes.
     pub partitions: u16,
     /// The level of a read that names none. The proposer has checked that it is one.
     pub read: Arc<str>,
@@ -80,10 +92,12 @@ pub struct NewKeyspace {
     pub write: Arc<str>,
 }
 
-/// A proposal to the control group. All that depends on time, chance or the outside is in it, so that every node applies it alike.
+/// A proposal to the control group. All that depends on time, chance or the outside is in it, so
+/// that every node applies it alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Makes the cluster, with its first node and the keyspace `default`. Only ever the first command: [`Response::Admitted`].
+    /// Makes the cluster, with its first node and the keyspace `default`. Only ever the first
+    /// command: [`Response::Admitted`].
     Found {
         /// Drawn at random.
         cluster: ClusterId,
@@ -96,7 +110,8 @@ pub enum Command {
         /// Unix time in milliseconds, by the proposer's clock.
         at_ms: u64,
     },
-    /// Lets a node in that shows a valid token: [`Response::Admitted`]. The same instance asking again gets the same answer.
+    /// Lets a node in that shows a valid token: [`Response::Admitted`]. The same instance asking
+    /// again gets the same answer.
     Admit {
         /// Which token it shows.
         token: TokenId,
@@ -114,8 +129,8 @@ pub enum Command {
         /// Where it listens.
         quic: SocketAddr,
     },
-    /// Takes a node out: [`Response::Done`] when it is on its way. It stays in the topology until its partitions have moved; then its
-    /// name is free, its number never.
+    /// Takes a node out: [`Response::Done`] when it is on its way. It stays in the topology until
+    /// its partitions have moved; then its name is free, its number never.
     RemoveNode {
         /// Which.
         node: NodeId,
@@ -139,10 +154,13 @@ pub enum Command {
         /// The new default level of writes.
         write: Option<Arc<str>>,
     },
-    /// Removes a keyspace and all that is in it: [`Response::Done`]. Its number is never used again. Not the keyspace 0.
+    /// Removes a keyspace and all that is in it: [`Response::Done`]. Its number is never used
+    /// again. Not the keyspace 0.
     DropKeyspace(KeyspaceId),
-    /// `node` has done its part of the phase that these partitions are in at `epoch`: [`Response::Done`]. Partitions that are not (or no
-    /// longer) at that epoch are passed over, so that late and repeated reports do no harm. What a report promises: [`Phase`](crate::topology::Phase).
+    /// `node` has done its part of the phase that these partitions are in at `epoch`:
+    /// [`Response::Done`]. Partitions that are not (or no longer) at that epoch are passed over, so
+    /// that late and repeated reports do no harm. What a report promises:
+    /// [`Phase`](crate::topology::Phase).
     ReportMove {
         /// Who reports.
         node: NodeId,
@@ -168,8 +186,19 @@ impl fmt::Display for Command {
             Self::CreateKeyspace(keyspace) => write!(f, "create keyspace {}", keyspace.name),
             Self::AlterKeyspace { keyspace, .. } => write!(f, "alter keyspace {}", keyspace.0),
             Self::DropKeyspace(keyspace) => write!(f, "drop keyspace {}", keyspace.0),
-            Self::ReportMove { node, keyspace, partitions, epoch } => {
-                write!(f, "node {node} reports {} partitions of keyspace {} at epoch {}", partitions.len(), keyspace.0, epoch.0)
+            Self::ReportMove {
+                node,
+                keyspace,
+                partitions,
+                epoch,
+            } => {
+                write!(
+                    f,
+                    "node {node} reports {} partitions of keyspace {} at epoch {}",
+                    partitions.len(),
+                    keyspace.0,
+                    epoch.0
+                )
             }
         }
     }

@@ -4,15 +4,24 @@ use std::sync::Arc;
 
 use quorate_crdt::NodeId;
 
-use super::{ControlState, DEFAULT_KEYSPACE, NewKeyspace, PARTITIONS_MAX, Refusal, Response, check_name};
+use super::{
+    ControlState, DEFAULT_KEYSPACE, NewKeyspace, PARTITIONS_MAX, Refusal, Response, check_name,
+};
 use crate::placement::place;
 use crate::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Replication};
 
 impl ControlState {
-    pub(super) fn create_keyspace(&mut self, epoch: Epoch, new: NewKeyspace) -> Result<Response, Refusal> {
+    pub(super) fn create_keyspace(
+        &mut self,
+        epoch: Epoch,
+        new: NewKeyspace,
+    ) -> Result<Response, Refusal> {
         check_name(&new.name)?;
         if !new.partitions.is_power_of_two() || new.partitions > PARTITIONS_MAX {
-            return Err(Refusal::BadPartitions { partitions: new.partitions, max: PARTITIONS_MAX });
+            return Err(Refusal::BadPartitions {
+                partitions: new.partitions,
+                max: PARTITIONS_MAX,
+            });
         }
         if self.topology.keyspace_named(&new.name).is_some() {
             return Err(Refusal::NameTaken);
@@ -28,9 +37,20 @@ impl ControlState {
 
     pub(super) fn insert_keyspace(&mut self, epoch: Epoch, id: KeyspaceId, new: NewKeyspace) {
         let placement = (0..new.partitions)
-            .map(|partition| Placement::stable(epoch, place(self.staying(), &new.replication, id, Partition(partition))))
+            .map(|partition| {
+                Placement::stable(
+                    epoch,
+                    place(self.staying(), &new.replication, id, Partition(partition)),
+                )
+            })
             .collect();
-        let keyspace = Keyspace { name: new.name, replication: new.replication, read: new.read, write: new.write, placement };
+        let keyspace = Keyspace {
+            name: new.name,
+            replication: new.replication,
+            read: new.read,
+            write: new.write,
+            placement,
+        };
         self.topology_mut().keyspaces.insert(id, keyspace);
     }
 
@@ -70,7 +90,9 @@ impl ControlState {
     /// The first keyspace that would have no replica anywhere if this node were not there.
     pub(super) fn bare_without(&self, node: NodeId) -> Option<KeyspaceId> {
         let rest = self.staying().filter(|&(other, _)| other != node);
-        let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| place(rest.clone(), &keyspace.replication, **id, Partition(0)).is_empty();
+        let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| {
+            place(rest.clone(), &keyspace.replication, **id, Partition(0)).is_empty()
+        };
         self.topology.keyspaces.iter().find(bare).map(|(&id, _)| id)
     }
 }

@@ -3,8 +3,8 @@
 use quorate_crdt::NodeId;
 
 use super::{
-    ControlState, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, Token, TokenId,
-    check_name,
+    ControlState, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, NewKeyspace, NewToken, NodeSpec, Refusal,
+    Response, Secret, Token, TokenId, check_name,
 };
 use crate::planted::JOIN_RETRY_UNKNOWN;
 use crate::topology::{ClusterId, Epoch, NodeInfo, Replication};
@@ -42,12 +42,19 @@ impl ControlState {
         if self.tokens.contains_key(&token.id) {
             return Err(Refusal::TokenExists);
         }
-        self.tokens.insert(token.id, Token { secret: token.secret, uses_left: token.uses, expires_ms: token.expires_ms });
+        self.tokens.insert(
+            token.id,
+            Token {
+                secret: token.secret,
+                uses_left: token.uses,
+                expires_ms: token.expires_ms,
+            },
+        );
         Ok(Response::Done)
     }
 
-    /// The token is judged first, so that a stranger learns nothing about names; a retry second, because it must not find the token used up
-    /// by its own first attempt.
+    /// The token is judged first, so that a stranger learns nothing about names; a retry second,
+    /// because it must not find the token used up by its own first attempt.
     pub(super) fn admit(
         &mut self,
         epoch: Epoch,
@@ -55,12 +62,18 @@ impl ControlState {
         node: &NodeSpec,
         at_ms: u64,
     ) -> Result<Response, Refusal> {
-        let token = self.tokens.get(&id).filter(|token| &token.secret == secret).ok_or(Refusal::UnknownToken)?;
+        let token = self
+            .tokens
+            .get(&id)
+            .filter(|token| &token.secret == secret)
+            .ok_or(Refusal::UnknownToken)?;
         check_spec(node)?;
         if let Some((known, _)) = self.topology.node_named(&node.name) {
-            let same = self.instances.get(&known) == Some(&node.instance) && !self.leaving.contains(&known);
+            let same = self.instances.get(&known) == Some(&node.instance)
+                && !self.leaving.contains(&known);
             return if same && !JOIN_RETRY_UNKNOWN.is_planted() {
-                self.move_node(known, node.quic).map(|_| Response::Admitted { node: known })
+                self.move_node(known, node.quic)
+                    .map(|_| Response::Admitted { node: known })
             } else {
                 Err(Refusal::NameTaken)
             };
@@ -81,7 +94,8 @@ impl ControlState {
         Ok(Response::Admitted { node: admitted })
     }
 
-    /// Gives the node the next number. Numbers are never reused: an old node that comes back must not pass for a new one.
+    /// Gives the node the next number. Numbers are never reused: an old node that comes back must
+    /// not pass for a new one.
     fn enter(&mut self, spec: &NodeSpec) -> NodeId {
         self.last_node += 1;
         let node = NodeId(self.last_node);
@@ -97,7 +111,12 @@ impl ControlState {
         node
     }
 
-    pub(super) fn remove_node(&mut self, epoch: Epoch, node: NodeId, lost: bool) -> Result<Response, Refusal> {
+    pub(super) fn remove_node(
+        &mut self,
+        epoch: Epoch,
+        node: NodeId,
+        lost: bool,
+    ) -> Result<Response, Refusal> {
         self.known(node)?;
         if !self.staying().any(|(other, _)| other != node) {
             return Err(Refusal::LastNode);
@@ -115,9 +134,15 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// Takes those out of the topology that hold nothing any more. Until then they stay: they are what the move reads from.
+    /// Takes those out of the topology that hold nothing any more. Until then they stay: they are
+    /// what the move reads from.
     pub(super) fn dismiss_leavers(&mut self) {
-        let free: Vec<_> = self.leaving.iter().copied().filter(|&node| !self.holds_anything(node)).collect();
+        let free: Vec<_> = self
+            .leaving
+            .iter()
+            .copied()
+            .filter(|&node| !self.holds_anything(node))
+            .collect();
         for node in free {
             self.leaving.remove(&node);
             self.instances.remove(&node);
@@ -126,7 +151,11 @@ impl ControlState {
     }
 
     fn holds_anything(&self, node: NodeId) -> bool {
-        self.topology.keyspaces.values().flat_map(|keyspace| &keyspace.placement).any(|placement| placement.holds(node))
+        self.topology
+            .keyspaces
+            .values()
+            .flat_map(|keyspace| &keyspace.placement)
+            .any(|placement| placement.holds(node))
     }
 }
 

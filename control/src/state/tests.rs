@@ -14,12 +14,25 @@ struct Machine {
 }
 
 fn spec(name: &str, datacenter: &str) -> NodeSpec {
-    let instance = name.bytes().fold(7, |hash, byte| hash * 31 + u128::from(byte));
-    NodeSpec { name: name.into(), datacenter: datacenter.into(), rack: "r1".into(), quic: ([127, 0, 0, 1], 7381).into(), instance }
+    let instance = name
+        .bytes()
+        .fold(7, |hash, byte| hash * 31 + u128::from(byte));
+    NodeSpec {
+        name: name.into(),
+        datacenter: datacenter.into(),
+        rack: "r1".into(),
+        quic: ([127, 0, 0, 1], 7381).into(),
+        instance,
+    }
 }
 
 fn token(id: u64, uses: Option<u32>, expires_ms: Option<u64>) -> NewToken {
-    NewToken { id: TokenId(id), secret: secret("open"), uses, expires_ms }
+    NewToken {
+        id: TokenId(id),
+        secret: secret("open"),
+        uses,
+        expires_ms,
+    }
 }
 
 fn secret(text: &'static str) -> Secret {
@@ -36,7 +49,10 @@ fn admitted(node: u64) -> Response {
 
 impl Machine {
     fn founded() -> Self {
-        let mut machine = Self { state: ControlState::default(), index: 0 };
+        let mut machine = Self {
+            state: ControlState::default(),
+            index: 0,
+        };
         let found = Command::Found {
             cluster: ClusterId(42),
             authority: secret("key"),
@@ -56,12 +72,24 @@ impl Machine {
             assert_eq!(self.state, before, "a refusal changes nothing");
         }
         let moved = *self.state.topology != *before.topology;
-        assert_eq!(self.state.topology.epoch, if moved { Epoch(self.index) } else { before.topology.epoch });
+        assert_eq!(
+            self.state.topology.epoch,
+            if moved {
+                Epoch(self.index)
+            } else {
+                before.topology.epoch
+            }
+        );
         response
     }
 
     fn admit(&mut self, id: u64, text: &'static str, node: NodeSpec, at_ms: u64) -> Response {
-        self.apply(Command::Admit { token: TokenId(id), secret: secret(text), node, at_ms })
+        self.apply(Command::Admit {
+            token: TokenId(id),
+            secret: secret(text),
+            node,
+            at_ms,
+        })
     }
 
     fn join(&mut self, name: &str, datacenter: &str) -> NodeId {
@@ -72,7 +100,10 @@ impl Machine {
     }
 
     fn remove(&mut self, node: u64, lost: bool) -> Response {
-        self.apply(Command::RemoveNode { node: NodeId(node), lost })
+        self.apply(Command::RemoveNode {
+            node: NodeId(node),
+            lost,
+        })
     }
 
     fn topology(&self) -> &Topology {
@@ -85,8 +116,20 @@ impl Machine {
 
     fn phases(&self) -> BTreeMap<Option<Phase>, usize> {
         let mut phases = BTreeMap::new();
-        for placement in self.topology().keyspaces.values().flat_map(|keyspace| &keyspace.placement) {
-            *phases.entry(placement.transition.as_ref().map(|transition| transition.phase)).or_default() += 1;
+        for placement in self
+            .topology()
+            .keyspaces
+            .values()
+            .flat_map(|keyspace| &keyspace.placement)
+        {
+            *phases
+                .entry(
+                    placement
+                        .transition
+                        .as_ref()
+                        .map(|transition| transition.phase),
+                )
+                .or_default() += 1;
         }
         phases
     }
@@ -95,14 +138,32 @@ impl Machine {
     fn report(&mut self, silent: &[u64]) {
         let topology = Arc::clone(self.state.topology());
         for (&id, keyspace) in &topology.keyspaces {
-            for &node in topology.nodes.keys().filter(|node| !silent.contains(&node.0)) {
+            for &node in topology
+                .nodes
+                .keys()
+                .filter(|node| !silent.contains(&node.0))
+            {
                 let mut owed: BTreeMap<Epoch, Vec<Partition>> = BTreeMap::new();
-                for (partition, placement) in keyspace.partitions().filter(|(_, placement)| placement.owes(node).is_some()) {
+                for (partition, placement) in keyspace
+                    .partitions()
+                    .filter(|(_, placement)| placement.owes(node).is_some())
+                {
                     owed.entry(placement.epoch).or_default().push(partition);
                 }
                 for (epoch, partitions) in owed {
-                    let reply = self.apply(Command::ReportMove { node, keyspace: id, partitions, epoch });
-                    assert!(matches!(reply, Response::Done | Response::Refused(Refusal::UnknownNode { .. })), "{reply:?}");
+                    let reply = self.apply(Command::ReportMove {
+                        node,
+                        keyspace: id,
+                        partitions,
+                        epoch,
+                    });
+                    assert!(
+                        matches!(
+                            reply,
+                            Response::Done | Response::Refused(Refusal::UnknownNode { .. })
+                        ),
+                        "{reply:?}"
+                    );
                 }
             }
         }
@@ -112,7 +173,11 @@ impl Machine {
         for _ in 0..12 {
             self.report(&[]);
         }
-        assert_eq!(self.phases().keys().collect::<Vec<_>>(), [&None], "all moves have ended");
+        assert_eq!(
+            self.phases().keys().collect::<Vec<_>>(),
+            [&None],
+            "all moves have ended"
+        );
     }
 
     fn voters(&self) -> Vec<u64> {
@@ -122,61 +187,139 @@ impl Machine {
 
 #[test]
 fn nothing_happens_before_the_founding_and_it_happens_once() {
-    let mut machine = Machine { state: ControlState::default(), index: 0 };
-    assert_eq!(machine.admit(1, "open", spec("n1", "a"), 0), refused(Refusal::NotFounded));
+    let mut machine = Machine {
+        state: ControlState::default(),
+        index: 0,
+    };
+    assert_eq!(
+        machine.admit(1, "open", spec("n1", "a"), 0),
+        refused(Refusal::NotFounded)
+    );
     let mut machine = Machine::founded();
     let default = machine.default_keyspace();
     assert_eq!(
-        (&*default.name, default.partition_count(), &*default.read, &*default.write),
+        (
+            &*default.name,
+            default.partition_count(),
+            &*default.read,
+            &*default.write
+        ),
         ("default", 64, "LOCAL_QUORUM", "LOCAL_QUORUM")
     );
-    assert!(default.placement.iter().all(|placement| placement.replicas == [NodeId(1)]));
+    assert!(
+        default
+            .placement
+            .iter()
+            .all(|placement| placement.replicas == [NodeId(1)])
+    );
     assert_eq!(machine.state.authority(), &secret("key"));
-    let again =
-        Command::Found { cluster: ClusterId(1), authority: secret("x"), token: token(9, None, None), node: spec("m", "a"), at_ms: 0 };
+    let again = Command::Found {
+        cluster: ClusterId(1),
+        authority: secret("x"),
+        token: token(9, None, None),
+        node: spec("m", "a"),
+        at_ms: 0,
+    };
     assert_eq!(machine.apply(again), refused(Refusal::AlreadyFounded));
 }
 
 #[test]
 fn a_token_opens_until_it_expires_or_is_used_up() {
     let mut machine = Machine::founded();
-    assert_eq!(machine.apply(Command::CreateToken(token(2, Some(2), Some(5000)))), Response::Done);
-    assert_eq!(machine.apply(Command::CreateToken(token(2, None, None))), refused(Refusal::TokenExists));
-    assert_eq!(machine.admit(3, "open", spec("n2", "a"), 0), refused(Refusal::UnknownToken));
-    assert_eq!(machine.admit(2, "guess", spec("n2", "a"), 0), refused(Refusal::UnknownToken));
-    assert_eq!(machine.admit(2, "open", spec("n2", "a"), 5000), refused(Refusal::Expired));
+    assert_eq!(
+        machine.apply(Command::CreateToken(token(2, Some(2), Some(5000)))),
+        Response::Done
+    );
+    assert_eq!(
+        machine.apply(Command::CreateToken(token(2, None, None))),
+        refused(Refusal::TokenExists)
+    );
+    assert_eq!(
+        machine.admit(3, "open", spec("n2", "a"), 0),
+        refused(Refusal::UnknownToken)
+    );
+    assert_eq!(
+        machine.admit(2, "guess", spec("n2", "a"), 0),
+        refused(Refusal::UnknownToken)
+    );
+    assert_eq!(
+        machine.admit(2, "open", spec("n2", "a"), 5000),
+        refused(Refusal::Expired)
+    );
     assert_eq!(machine.admit(2, "open", spec("n2", "a"), 4999), admitted(2));
-    assert_eq!(machine.admit(2, "open", spec("n2", "a"), 9999), admitted(2), "a retry is recognised, whatever the time");
+    assert_eq!(
+        machine.admit(2, "open", spec("n2", "a"), 9999),
+        admitted(2),
+        "a retry is recognised, whatever the time"
+    );
     assert_eq!(machine.admit(2, "open", spec("n3", "a"), 0), admitted(3));
-    assert_eq!(machine.admit(2, "open", spec("n4", "a"), 0), refused(Refusal::UsedUp));
-    assert_eq!(machine.admit(2, "open", spec("n3", "a"), 0), admitted(3), "a retry does not need another use");
-    assert_eq!(machine.apply(Command::RevokeToken(TokenId(1))), Response::Done);
-    assert_eq!(machine.admit(1, "open", spec("n4", "a"), 0), refused(Refusal::UnknownToken));
+    assert_eq!(
+        machine.admit(2, "open", spec("n4", "a"), 0),
+        refused(Refusal::UsedUp)
+    );
+    assert_eq!(
+        machine.admit(2, "open", spec("n3", "a"), 0),
+        admitted(3),
+        "a retry does not need another use"
+    );
+    assert_eq!(
+        machine.apply(Command::RevokeToken(TokenId(1))),
+        Response::Done
+    );
+    assert_eq!(
+        machine.admit(1, "open", spec("n4", "a"), 0),
+        refused(Refusal::UnknownToken)
+    );
 }
 
 #[test]
 fn a_name_belongs_to_one_node_until_it_is_removed() {
     let mut machine = Machine::founded();
     assert_eq!(machine.join("n2", "a"), NodeId(2));
-    let wiped = NodeSpec { instance: 999, ..spec("n2", "a") };
-    assert_eq!(machine.admit(1, "open", wiped.clone(), 0), refused(Refusal::NameTaken));
-    assert_eq!(machine.admit(1, "open", spec("", "a"), 0), refused(Refusal::BadName));
-    assert_eq!(machine.admit(1, "open", spec("a b", "a"), 0), refused(Refusal::BadName));
+    let wiped = NodeSpec {
+        instance: 999,
+        ..spec("n2", "a")
+    };
+    assert_eq!(
+        machine.admit(1, "open", wiped.clone(), 0),
+        refused(Refusal::NameTaken)
+    );
+    assert_eq!(
+        machine.admit(1, "open", spec("", "a"), 0),
+        refused(Refusal::BadName)
+    );
+    assert_eq!(
+        machine.admit(1, "open", spec("a b", "a"), 0),
+        refused(Refusal::BadName)
+    );
     assert_eq!(machine.remove(2, true), Response::Done);
-    assert_eq!(machine.admit(1, "open", wiped, 0), admitted(3), "the number is never used again");
-    assert_eq!(machine.remove(2, false), refused(Refusal::UnknownNode { node: NodeId(2) }));
+    assert_eq!(
+        machine.admit(1, "open", wiped, 0),
+        admitted(3),
+        "the number is never used again"
+    );
+    assert_eq!(
+        machine.remove(2, false),
+        refused(Refusal::UnknownNode { node: NodeId(2) })
+    );
 }
 
 #[test]
 fn secrets_do_not_show() {
     let shown = format!("{:?}{:?}", Machine::founded().state, token(1, None, None));
-    assert!(!shown.contains("open") && !shown.contains("\"key\"") && shown.contains("Secret(..)"), "{shown}");
+    assert!(
+        !shown.contains("open") && !shown.contains("\"key\"") && shown.contains("Secret(..)"),
+        "{shown}"
+    );
 }
 
 #[test]
 fn nine_nodes_join_three_datacenters_while_partitions_move() {
     let mut machine = Machine::founded();
-    for (n, name) in ["n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"].into_iter().enumerate() {
+    for (n, name) in ["n2", "n3", "n4", "n5", "n6", "n7", "n8", "n9"]
+        .into_iter()
+        .enumerate()
+    {
         let node = machine.join(name, ["a", "b", "c"][(n + 1) / 3]);
         assert_eq!(node, NodeId(n as u64 + 2));
         if n % 3 == 0 {
@@ -190,7 +333,9 @@ fn nine_nodes_join_three_datacenters_while_partitions_move() {
     assert_eq!(machine.voters().len(), 7);
     let mut spread = BTreeMap::new();
     for voter in machine.topology().voters() {
-        *spread.entry(machine.topology().datacenter_of(voter).unwrap().to_string()).or_insert(0) += 1;
+        *spread
+            .entry(machine.topology().datacenter_of(voter).unwrap().to_string())
+            .or_insert(0) += 1;
     }
     assert_eq!(spread.into_values().collect::<Vec<_>>(), [3, 2, 2]);
 }
@@ -200,11 +345,19 @@ fn voters_are_odd_spread_and_sticky() {
     let mut machine = Machine::founded();
     assert_eq!(machine.voters(), [1]);
     machine.join("n2", "a");
-    assert_eq!(machine.voters(), [1], "two voters would survive no more than one");
+    assert_eq!(
+        machine.voters(),
+        [1],
+        "two voters would survive no more than one"
+    );
     machine.join("n3", "b");
     assert_eq!(machine.voters(), [1, 2, 3]);
     machine.join("n4", "c");
-    assert_eq!(machine.voters(), [1, 3, 4], "one in each datacenter survives the loss of any");
+    assert_eq!(
+        machine.voters(),
+        [1, 3, 4],
+        "one in each datacenter survives the loss of any"
+    );
     machine.join("n5", "c");
     assert_eq!(machine.voters(), [1, 2, 3, 4, 5]);
     machine.remove(3, true);
@@ -212,12 +365,18 @@ fn voters_are_odd_spread_and_sticky() {
     machine.settle();
     let before = machine.voters();
     machine.join("n6", "a");
-    assert!(before.iter().all(|voter| machine.voters().contains(voter)), "who votes goes on voting");
+    assert!(
+        before.iter().all(|voter| machine.voters().contains(voter)),
+        "who votes goes on voting"
+    );
     for n in 7..=20 {
         machine.join(&format!("n{n}"), "c");
     }
     assert_eq!(machine.voters().len(), 7);
-    assert_eq!((1..=9).map(voters::voters_of).collect::<Vec<_>>(), [1, 1, 3, 3, 5, 5, 7, 7, 7]);
+    assert_eq!(
+        (1..=9).map(voters::voters_of).collect::<Vec<_>>(),
+        [1, 1, 3, 3, 5, 5, 7, 7, 7]
+    );
 }
 
 #[test]
@@ -225,21 +384,46 @@ fn a_move_goes_through_both_phases_and_only_when_all_have_reported() {
     let mut machine = Machine::founded();
     machine.join("n2", "a");
     assert_eq!(machine.phases(), [(Some(Phase::Copying), 64)].into());
-    assert_eq!(machine.state.awaited(DEFAULT_KEYSPACE, Partition(0)).len(), 2);
+    assert_eq!(
+        machine.state.awaited(DEFAULT_KEYSPACE, Partition(0)).len(),
+        2
+    );
     let copying = machine.default_keyspace().placement[0].epoch;
     machine.report(&[2]);
-    assert_eq!(machine.state.awaited(DEFAULT_KEYSPACE, Partition(0)), [NodeId(2)], "the reason for waiting");
-    assert_eq!(machine.default_keyspace().placement[0].epoch, copying, "a report alone fences nobody");
+    assert_eq!(
+        machine.state.awaited(DEFAULT_KEYSPACE, Partition(0)),
+        [NodeId(2)],
+        "the reason for waiting"
+    );
+    assert_eq!(
+        machine.default_keyspace().placement[0].epoch,
+        copying,
+        "a report alone fences nobody"
+    );
     machine.report(&[]);
     assert_eq!(machine.phases(), [(Some(Phase::Switching), 64)].into());
     assert!(machine.default_keyspace().placement[0].epoch > copying);
-    let stale = Command::ReportMove { node: NodeId(1), keyspace: DEFAULT_KEYSPACE, partitions: vec![Partition(0)], epoch: copying };
+    let stale = Command::ReportMove {
+        node: NodeId(1),
+        keyspace: DEFAULT_KEYSPACE,
+        partitions: vec![Partition(0)],
+        epoch: copying,
+    };
     let before = machine.state.clone();
     assert_eq!(machine.apply(stale), Response::Done);
-    assert_eq!(machine.state, before, "a report of an older epoch is passed over");
+    assert_eq!(
+        machine.state, before,
+        "a report of an older epoch is passed over"
+    );
     machine.report(&[]);
     assert_eq!(machine.phases(), [(None, 64)].into());
-    assert!(machine.default_keyspace().placement.iter().all(|placement| placement.replicas.len() == 2));
+    assert!(
+        machine
+            .default_keyspace()
+            .placement
+            .iter()
+            .all(|placement| placement.replicas.len() == 2)
+    );
 }
 
 #[test]
@@ -248,15 +432,34 @@ fn a_copy_is_retargeted_and_a_switch_is_finished_first() {
     machine.join("n2", "a");
     machine.report(&[2]);
     machine.join("n3", "a");
-    let copying = machine.default_keyspace().placement[0].transition.clone().unwrap();
-    assert_eq!((copying.to.len(), copying.phase, copying.done.len()), (3, Phase::Copying, 0));
+    let copying = machine.default_keyspace().placement[0]
+        .transition
+        .clone()
+        .unwrap();
+    assert_eq!(
+        (copying.to.len(), copying.phase, copying.done.len()),
+        (3, Phase::Copying, 0)
+    );
     machine.report(&[]);
     machine.join("n4", "a");
-    let switching: Vec<_> = machine.default_keyspace().placement.iter().map(|placement| placement.transition.clone().unwrap()).collect();
-    assert!(switching.iter().all(|transition| transition.phase == Phase::Switching && !transition.to.contains(&NodeId(4))));
+    let switching: Vec<_> = machine
+        .default_keyspace()
+        .placement
+        .iter()
+        .map(|placement| placement.transition.clone().unwrap())
+        .collect();
+    assert!(
+        switching
+            .iter()
+            .all(|transition| transition.phase == Phase::Switching
+                && !transition.to.contains(&NodeId(4)))
+    );
     machine.report(&[]);
     let next = machine.phases();
-    assert!(next[&Some(Phase::Copying)] > 30 && next[&None] > 0, "the next move began where the newcomer belongs: {next:?}");
+    assert!(
+        next[&Some(Phase::Copying)] > 30 && next[&None] > 0,
+        "the next move began where the newcomer belongs: {next:?}"
+    );
     machine.settle();
 }
 
@@ -268,14 +471,27 @@ fn a_leaving_node_stays_until_its_partitions_have_moved() {
     }
     machine.settle();
     assert_eq!(machine.remove(2, false), Response::Done);
-    assert!(machine.topology().nodes.contains_key(&NodeId(2)) && machine.state.leaving().contains(&NodeId(2)));
+    assert!(
+        machine.topology().nodes.contains_key(&NodeId(2))
+            && machine.state.leaving().contains(&NodeId(2))
+    );
     assert!(!machine.voters().contains(&2));
     for _ in 0..4 {
         machine.report(&[2]);
     }
-    assert_eq!(machine.phases(), [(None, 64)].into(), "a dead node that is being removed holds nothing up");
+    assert_eq!(
+        machine.phases(),
+        [(None, 64)].into(),
+        "a dead node that is being removed holds nothing up"
+    );
     assert!(!machine.topology().nodes.contains_key(&NodeId(2)));
-    assert!(machine.default_keyspace().placement.iter().all(|placement| placement.replicas.len() == 3));
+    assert!(
+        machine
+            .default_keyspace()
+            .placement
+            .iter()
+            .all(|placement| placement.replicas.len() == 3)
+    );
 }
 
 #[test]
@@ -287,7 +503,13 @@ fn a_lost_node_is_struck_at_once() {
     machine.report(&[]);
     assert_eq!(machine.remove(2, true), Response::Done);
     assert!(!machine.topology().nodes.contains_key(&NodeId(2)));
-    assert!(machine.default_keyspace().placement.iter().all(|placement| !placement.holds(NodeId(2))));
+    assert!(
+        machine
+            .default_keyspace()
+            .placement
+            .iter()
+            .all(|placement| !placement.holds(NodeId(2)))
+    );
     machine.settle();
     assert_eq!(machine.remove(3, true), Response::Done);
     machine.settle();
@@ -301,22 +523,93 @@ fn keyspaces_are_made_altered_and_dropped() {
     machine.settle();
     let new = |name: &str, partitions, datacenter: &str| {
         let replication = Replication::Fixed([(datacenter.into(), 2)].into());
-        Command::CreateKeyspace(NewKeyspace { name: name.into(), replication, partitions, read: "ONE".into(), write: "ALL".into() })
+        Command::CreateKeyspace(NewKeyspace {
+            name: name.into(),
+            replication,
+            partitions,
+            read: "ONE".into(),
+            write: "ALL".into(),
+        })
     };
-    assert_eq!(machine.apply(new("k", 12, "b")), refused(Refusal::BadPartitions { partitions: 12, max: PARTITIONS_MAX }));
-    assert_eq!(machine.apply(new("k", 8192, "b")), refused(Refusal::BadPartitions { partitions: 8192, max: PARTITIONS_MAX }));
-    assert_eq!(machine.apply(new("default", 8, "b")), refused(Refusal::NameTaken));
-    assert_eq!(machine.apply(new("k", 8, "z")), refused(Refusal::NoReplicas { keyspace: KeyspaceId(1) }));
-    assert_eq!(machine.apply(new("k", 8, "b")), Response::Created { keyspace: KeyspaceId(1) });
-    assert!(machine.topology().keyspaces[&KeyspaceId(1)].placement.iter().all(|placement| placement.replicas == [NodeId(2)]));
-    assert_eq!(machine.remove(2, false), refused(Refusal::NoReplicas { keyspace: KeyspaceId(1) }));
-    let alter = |replication| Command::AlterKeyspace { keyspace: KeyspaceId(1), replication, read: None, write: Some("ONE".into()) };
-    assert_eq!(machine.apply(alter(Some(Replication::Auto))), Response::Done);
+    assert_eq!(
+        machine.apply(new("k", 12, "b")),
+        refused(Refusal::BadPartitions {
+            partitions: 12,
+            max: PARTITIONS_MAX
+        })
+    );
+    assert_eq!(
+        machine.apply(new("k", 8192, "b")),
+        refused(Refusal::BadPartitions {
+            partitions: 8192,
+            max: PARTITIONS_MAX
+        })
+    );
+    assert_eq!(
+        machine.apply(new("default", 8, "b")),
+        refused(Refusal::NameTaken)
+    );
+    assert_eq!(
+        machine.apply(new("k", 8, "z")),
+        refused(Refusal::NoReplicas {
+            keyspace: KeyspaceId(1)
+        })
+    );
+    assert_eq!(
+        machine.apply(new("k", 8, "b")),
+        Response::Created {
+            keyspace: KeyspaceId(1)
+        }
+    );
+    assert!(
+        machine.topology().keyspaces[&KeyspaceId(1)]
+            .placement
+            .iter()
+            .all(|placement| placement.replicas == [NodeId(2)])
+    );
+    assert_eq!(
+        machine.remove(2, false),
+        refused(Refusal::NoReplicas {
+            keyspace: KeyspaceId(1)
+        })
+    );
+    let alter = |replication| Command::AlterKeyspace {
+        keyspace: KeyspaceId(1),
+        replication,
+        read: None,
+        write: Some("ONE".into()),
+    };
+    assert_eq!(
+        machine.apply(alter(Some(Replication::Auto))),
+        Response::Done
+    );
     assert_eq!(&*machine.topology().keyspaces[&KeyspaceId(1)].write, "ONE");
     machine.settle();
-    assert!(machine.topology().keyspaces[&KeyspaceId(1)].placement.iter().all(|placement| placement.replicas.len() == 2));
-    assert_eq!(machine.apply(Command::DropKeyspace(DEFAULT_KEYSPACE)), refused(Refusal::DefaultKeyspace));
-    assert_eq!(machine.apply(Command::DropKeyspace(KeyspaceId(1))), Response::Done);
-    assert_eq!(machine.apply(alter(None)), refused(Refusal::UnknownKeyspace { keyspace: KeyspaceId(1) }));
-    assert_eq!(machine.apply(new("k", 8, "b")), Response::Created { keyspace: KeyspaceId(2) }, "numbers are never reused");
+    assert!(
+        machine.topology().keyspaces[&KeyspaceId(1)]
+            .placement
+            .iter()
+            .all(|placement| placement.replicas.len() == 2)
+    );
+    assert_eq!(
+        machine.apply(Command::DropKeyspace(DEFAULT_KEYSPACE)),
+        refused(Refusal::DefaultKeyspace)
+    );
+    assert_eq!(
+        machine.apply(Command::DropKeyspace(KeyspaceId(1))),
+        Response::Done
+    );
+    assert_eq!(
+        machine.apply(alter(None)),
+        refused(Refusal::UnknownKeyspace {
+            keyspace: KeyspaceId(1)
+        })
+    );
+    assert_eq!(
+        machine.apply(new("k", 8, "b")),
+        Response::Created {
+            keyspace: KeyspaceId(2)
+        },
+        "numbers are never reused"
+    );
 }

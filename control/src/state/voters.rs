@@ -11,7 +11,8 @@ use crate::topology::{Datacenter, NodeInfo};
 /// The most voters: more make every decision slower and none safer.
 pub(super) const VOTERS_MAX: usize = 7;
 
-/// How many of `nodes` vote: an odd number, because one more voter than that adds a copy to wait for but no failure to survive.
+/// How many of `nodes` vote: an odd number, because one more voter than that adds a copy to wait
+/// for but no failure to survive.
 pub(super) const fn voters_of(nodes: usize) -> usize {
     match nodes {
         0 => 0,
@@ -22,13 +23,21 @@ pub(super) const fn voters_of(nodes: usize) -> usize {
 }
 
 impl ControlState {
-    /// Sets the voter flags: as many as the number of nodes allows, spread over datacenters and then racks. Who votes goes on voting unless
-    /// it leaves, there are too many, or its datacenter has at least two more voters than another that could have one.
+    /// Sets the voter flags: as many as the number of nodes allows, spread over datacenters and
+    /// then racks. Who votes goes on voting unless it leaves, there are too many, or its datacenter
+    /// has at least two more voters than another that could have one.
     pub(super) fn choose_voters(&mut self) {
-        let mut roll = Roll { nodes: self.staying().map(|(node, info)| (node, info.clone())).collect() };
+        let mut roll = Roll {
+            nodes: self
+                .staying()
+                .map(|(node, info)| (node, info.clone()))
+                .collect(),
+        };
         let wanted = voters_of(roll.nodes.len());
         while roll.voters(|_| true) > wanted {
-            let Some(node) = roll.dispensable() else { break };
+            let Some(node) = roll.dispensable() else {
+                break;
+            };
             roll.set(node, false);
         }
         while roll.voters(|_| true) < wanted {
@@ -47,7 +56,13 @@ impl ControlState {
             .topology
             .nodes
             .iter()
-            .map(|(&node, info)| (node, info.voter, roll.nodes.get(&node).is_some_and(|info| info.voter)))
+            .map(|(&node, info)| {
+                (
+                    node,
+                    info.voter,
+                    roll.nodes.get(&node).is_some_and(|info| info.voter),
+                )
+            })
             .filter(|(_, before, after)| before != after)
             .collect();
         for (node, _, voter) in changed {
@@ -64,7 +79,10 @@ struct Roll {
 
 impl Roll {
     fn voters(&self, which: impl Fn(&NodeInfo) -> bool) -> usize {
-        self.nodes.values().filter(|info| info.voter && which(info)).count()
+        self.nodes
+            .values()
+            .filter(|info| info.voter && which(info))
+            .count()
     }
 
     fn in_datacenter(&self, datacenter: &Datacenter) -> usize {
@@ -76,7 +94,9 @@ impl Roll {
     }
 
     fn votes_beside(&self, node: NodeId) -> usize {
-        self.nodes.get(&node).map_or(0, |info| self.in_datacenter(&info.datacenter))
+        self.nodes
+            .get(&node)
+            .map_or(0, |info| self.in_datacenter(&info.datacenter))
     }
 
     fn set(&mut self, node: NodeId, voter: bool) {
@@ -85,17 +105,32 @@ impl Roll {
         }
     }
 
-    /// Who should vote next: in the datacenter and then the rack with the fewest voters, the oldest.
+    /// Who should vote next: in the datacenter and then the rack with the fewest voters, the
+    /// oldest.
     fn candidate(&self) -> Option<NodeId> {
         let others = self.nodes.iter().filter(|(_, info)| !info.voter);
-        others.min_by_key(|(node, info)| (self.in_datacenter(&info.datacenter), self.in_rack(info), **node)).map(|(&node, _)| node)
+        others
+            .min_by_key(|(node, info)| {
+                (
+                    self.in_datacenter(&info.datacenter),
+                    self.in_rack(info),
+                    **node,
+                )
+            })
+            .map(|(&node, _)| node)
     }
 
     /// Who should stop first: in the datacenter and then the rack with the most voters, the newest.
     fn dispensable(&self) -> Option<NodeId> {
         let voters = self.nodes.iter().filter(|(_, info)| info.voter);
         voters
-            .min_by_key(|(node, info)| (Reverse(self.in_datacenter(&info.datacenter)), Reverse(self.in_rack(info)), Reverse(**node)))
+            .min_by_key(|(node, info)| {
+                (
+                    Reverse(self.in_datacenter(&info.datacenter)),
+                    Reverse(self.in_rack(info)),
+                    Reverse(**node),
+                )
+            })
             .map(|(&node, _)| node)
     }
 }

@@ -1,5 +1,8 @@
 //! A store without a disk.
-#![expect(clippy::disallowed_types, reason = "the engine's own lock behind `&self`; no protocol state is in it")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the engine's own lock behind `&self`; no protocol state is in it"
+)]
 
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
@@ -9,14 +12,15 @@ use bytes::Bytes;
 
 use super::{Batch, Change, Space, Store, StoreError, StoreStats, Visitor};
 
-/// How many entries a scan takes per look under the lock: few enough that a writer hardly waits, many enough that the
-/// new descent of the tree does not count. Guess.
+/// How many entries a scan takes per look under the lock: few enough that a writer hardly waits,
+/// many enough that the new descent of the tree does not count. Guess.
 const CHUNK: usize = 64;
 
 /// An ordered store in memory, for tests, caches and simulation.
 ///
-/// **Law:** exactly [`Store`]'s, with nothing to survive: `persist` is free and a dropped store is gone. It keeps the
-/// [`Bytes`] it is given, so a small slice of a large buffer keeps the whole buffer alive.
+/// **Law:** exactly [`Store`]'s, with nothing to survive: `persist` is free and a dropped store is
+/// gone. It keeps the [`Bytes`] it is given, so a small slice of a large buffer keeps the whole
+/// buffer alive.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: RwLock<State>,
@@ -36,7 +40,9 @@ impl State {
         };
         let map = &mut self.spaces[space as usize];
         let key_len = key.len() as u64;
-        let new = value.as_ref().map_or(0, |value| key_len + value.len() as u64);
+        let new = value
+            .as_ref()
+            .map_or(0, |value| key_len + value.len() as u64);
         let old = match value {
             Some(value) => map.insert(key, value),
             None => map.remove(&key),
@@ -52,7 +58,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// A panic inside `apply` is impossible short of memory exhaustion, and each change is whole: a poisoned lock is as good as any.
+    /// A panic inside `apply` is impossible short of memory exhaustion, and each change is whole: a
+    /// poisoned lock is as good as any.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,7 +70,13 @@ impl Store for MemoryStore {
         Ok(self.read().spaces[space as usize].get(key).cloned())
     }
 
-    fn scan(&self, space: Space, from: &[u8], to: Option<&[u8]>, visit: &mut Visitor<'_>) -> Result<(), StoreError> {
+    fn scan(
+        &self,
+        space: Space,
+        from: &[u8],
+        to: Option<&[u8]>,
+        visit: &mut Visitor<'_>,
+    ) -> Result<(), StoreError> {
         if to.is_some_and(|to| to <= from) {
             return Ok(());
         }
@@ -72,11 +85,17 @@ impl Store for MemoryStore {
         loop {
             // The visitor runs without the lock: it may call the store, and it may be slow.
             let last = chunk.pop().map(|(key, _)| key);
-            let lower = last.as_deref().map_or(Bound::Included(from), Bound::Excluded);
+            let lower = last
+                .as_deref()
+                .map_or(Bound::Included(from), Bound::Excluded);
             chunk.clear();
             let state = self.read();
             let entries = state.spaces[space as usize].range::<[u8], _>((lower, upper));
-            chunk.extend(entries.take(CHUNK).map(|(key, value)| (key.clone(), value.clone())));
+            chunk.extend(
+                entries
+                    .take(CHUNK)
+                    .map(|(key, value)| (key.clone(), value.clone())),
+            );
             drop(state);
             for (key, value) in &chunk {
                 if let ControlFlow::Break(()) = visit(key, value) {
@@ -92,7 +111,10 @@ impl Store for MemoryStore {
     fn apply(&self, batch: Batch) -> Result<(), StoreError> {
         batch.check()?;
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        batch.changes.into_iter().for_each(|change| state.change(change));
+        batch
+            .changes
+            .into_iter()
+            .for_each(|change| state.change(change));
         Ok(())
     }
 
@@ -101,7 +123,9 @@ impl Store for MemoryStore {
     }
 
     fn stats(&self) -> StoreStats {
-        StoreStats { bytes: self.read().bytes }
+        StoreStats {
+            bytes: self.read().bytes,
+        }
     }
 }
 

@@ -1,12 +1,22 @@
 use super::*;
 
 fn keyspace(partitions: u16) -> Keyspace {
-    let placement = (0..partitions).map(|_| Placement::stable(Epoch(1), vec![NodeId(1)])).collect();
-    Keyspace { name: "k".into(), replication: Replication::Auto, read: "ONE".into(), write: "ONE".into(), placement }
+    let placement = (0..partitions)
+        .map(|_| Placement::stable(Epoch(1), vec![NodeId(1)]))
+        .collect();
+    Keyspace {
+        name: "k".into(),
+        replication: Replication::Auto,
+        read: "ONE".into(),
+        write: "ONE".into(),
+        placement,
+    }
 }
 
 fn sets(groups: Groups<'_>) -> Vec<Vec<u64>> {
-    groups.map(|set| set.iter().map(|n| n.0).collect()).collect()
+    groups
+        .map(|set| set.iter().map(|n| n.0).collect())
+        .collect()
 }
 
 #[test]
@@ -30,11 +40,24 @@ fn the_hash_is_part_of_the_format() {
 #[test]
 fn a_move_reads_one_set_and_writes_both() {
     let mut placement = Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)]);
-    assert_eq!((sets(placement.readers()), sets(placement.writers())), (vec![vec![1, 2]], vec![vec![1, 2]]));
-    placement.transition = Some(Transition { to: vec![NodeId(2), NodeId(3)], phase: Phase::Copying, done: BTreeSet::new() });
-    assert_eq!((sets(placement.readers()), sets(placement.writers())), (vec![vec![1, 2]], vec![vec![1, 2], vec![2, 3]]));
+    assert_eq!(
+        (sets(placement.readers()), sets(placement.writers())),
+        (vec![vec![1, 2]], vec![vec![1, 2]])
+    );
+    placement.transition = Some(Transition {
+        to: vec![NodeId(2), NodeId(3)],
+        phase: Phase::Copying,
+        done: BTreeSet::new(),
+    });
+    assert_eq!(
+        (sets(placement.readers()), sets(placement.writers())),
+        (vec![vec![1, 2]], vec![vec![1, 2], vec![2, 3]])
+    );
     placement.transition.as_mut().unwrap().phase = Phase::Switching;
-    assert_eq!((sets(placement.readers()), sets(placement.writers())), (vec![vec![2, 3]], vec![vec![1, 2], vec![2, 3]]));
+    assert_eq!(
+        (sets(placement.readers()), sets(placement.writers())),
+        (vec![vec![2, 3]], vec![vec![1, 2], vec![2, 3]])
+    );
     assert_eq!(placement.holders(), [NodeId(1), NodeId(2), NodeId(3)]);
     assert!(placement.holds(NodeId(3)) && !placement.holds(NodeId(4)));
 }

@@ -42,8 +42,8 @@ fn peer() -> PNCounter<u64> {
     counter
 }
 
-/// The gate compares what each side needs for one increment that can be sent: a transaction with its delta, an operation
-/// that is made and applied.
+/// The gate compares what each side needs for one increment that can be sent: a transaction with
+/// its delta, an operation that is made and applied.
 fn incrementing() {
     let mut counter = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();
     let mut batched = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();

@@ -1,6 +1,6 @@
-//! Maps, registers and counters beside the document libraries: no gates, since a document is made for another purpose than
-//! one value. The documents write all in one transaction, which is their best case; ours as well, and once more with a
-//! transaction and a delta for each write.
+//! Maps, registers and counters beside the document libraries: no gates, since a document is made
+//! for another purpose than one value. The documents write all in one transaction, which is their
+//! best case; ours as well, and once more with a transaction and a delta for each write.
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, Automerge, ROOT, ScalarValue};
@@ -175,8 +175,8 @@ fn counting() {
     row("counter, increment", &[("ours", batch), ("ours with a delta each", each), ("automerge", automerge), ("loro", loro)]);
 }
 
-/// What it takes to be up to date with another replica that has written one key in a hundred since: applying its delta, its
-/// changes or its update. Making them is not counted.
+/// What it takes to be up to date with another replica that has written one key in a hundred since:
+/// applying its delta, its changes or its update. Making them is not counted.
 fn merging() {
     let keys = keys();
     let some: Vec<&String> = keys.iter().step_by(100).collect();

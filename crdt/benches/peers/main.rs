@@ -1,9 +1,11 @@
-//! The values of this crate beside other people's, in one run: `cargo bench -p quorate-crdt --bench peers [-- NAME…]`.
+//! The values of this crate beside other people's, in one run:
+//! `cargo bench -p quorate-crdt --bench peers [-- NAME…]`.
 //!
-//! Prints one line for each gate (`gate NAME ours=… peer=… ratio=… target=… met|short`) and a table of further comparisons.
-//! Times are CPU time of the thread, medians of interleaved rounds; a ratio is one of medians. Every allocation is counted,
-//! which costs both sides two uncontended atomic additions each. Names given as arguments choose among the parts:
-//! `set`, `counter`, `text`, `documents`.
+//! Prints one line for each gate (`gate NAME ours=… peer=… ratio=… target=… met|short`) and a table
+//! of further comparisons. Times are CPU time of the thread, medians of interleaved rounds; a ratio
+//! is one of medians. Every allocation is counted, which costs both sides two uncontended atomic
+//! additions each. Names given as arguments choose among the parts: `set`, `counter`, `text`,
+//! `documents`.
 
 mod counter;
 mod documents;

@@ -20,7 +20,8 @@ pub(crate) fn time<R>(work: impl FnOnce() -> R) -> f64 {
     taken
 }
 
-/// Runs the works in turn, so many rounds, and gives the median of each. The first round warms up and is not counted.
+/// Runs the works in turn, so many rounds, and gives the median of each. The first round warms up
+/// and is not counted.
 pub(crate) fn medians<const N: usize>(rounds: usize, mut works: [&mut dyn FnMut() -> f64; N]) -> [f64; N] {
     let mut taken: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
     for round in 0..=rounds {
@@ -70,7 +71,8 @@ pub(crate) fn row(name: &str, cells: &[(&str, f64)]) {
     println!("      {name}: {}", cells.join(" | "));
 }
 
-/// Numbers that look random and are the same in each run (Steele et al., "Fast splittable pseudorandom number generators").
+/// Numbers that look random and are the same in each run (Steele et al., "Fast splittable
+/// pseudorandom number generators").
 pub(crate) struct SplitMix(pub(crate) u64);
 
 impl Iterator for SplitMix {

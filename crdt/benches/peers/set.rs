@@ -37,7 +37,8 @@ fn replica(actor: u64) -> ReplicaId {
     ReplicaId::new(NodeId(actor), 0)
 }
 
-/// Adds all elements, actor by actor, each in a transaction of its own whose delta is there to be sent.
+/// Adds all elements, actor by actor, each in a transaction of its own whose delta is there to be
+/// sent.
 fn ours(elements: &[u64]) -> Ours {
     let mut state = Ours::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
@@ -104,9 +105,9 @@ fn diverge_peer(a: &mut Peer, b: &mut Peer, elements: &[u64], round: usize) {
     }
 }
 
-/// Two replicas that part and meet again, round after round; measured is what the first needs to take in the second. The
-/// peer's merge consumes its argument: a replica that goes on after it was merged elsewhere has to be cloned, so the clone
-/// counts.
+/// Two replicas that part and meet again, round after round; measured is what the first needs to
+/// take in the second. The peer's merge consumes its argument: a replica that goes on after it was
+/// merged elsewhere has to be cloned, so the clone counts.
 fn merging() {
     const ROUNDS: usize = 9;
     let elements = elements();
@@ -191,7 +192,8 @@ fn sizes() {
     println!("      by a node whose id is any number of 64 bits, not one allocated in turn: {}", largest_delta(u64::MAX - 7));
 }
 
-/// Two round trips: A's summary, B's against it, A's delta with its summary against that, B's delta.
+/// Two round trips: A's summary, B's against it, A's delta with its summary against that, B's
+/// delta.
 fn syncing() {
     let elements = elements();
     let both = ours(&elements);

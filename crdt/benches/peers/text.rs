@@ -1,7 +1,8 @@
-//! Text beside the libraries for documents and text: a writer's 260,000 edits, made at home, taken in elsewhere, loaded.
+//! Text beside the libraries for documents and text: a writer's 260,000 edits, made at home, taken
+//! in elsewhere, loaded.
 //!
-//! Each library makes them in the way that costs it least: all in one transaction where there are transactions; yrs, whose
-//! transactions slow down as they grow, in one for each edit.
+//! Each library makes them in the way that costs it least: all in one transaction where there are
+//! transactions; yrs, whose transactions slow down as they grow, in one for each edit.
 
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, ObjId, ObjType, ROOT};

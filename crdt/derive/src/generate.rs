@@ -15,9 +15,23 @@ struct Names {
 
 pub(crate) fn generate(schema: &Schema) -> TokenStream {
     let name = &schema.name;
-    let names = Names { state: format_ident!("{name}State"), edit: format_ident!("{name}Edit"), effects: format_ident!("{name}Effects") };
-    let types = [state(schema, &names), edit(schema, &names), effects(schema, &names)];
-    let traits = [used(schema), value_traits(schema, &names), crdt(schema, &names), effects_traits(schema, &names), causal(schema, &names)];
+    let names = Names {
+        state: format_ident!("{name}State"),
+        edit: format_ident!("{name}Edit"),
+        effects: format_ident!("{name}Effects"),
+    };
+    let types = [
+        state(schema, &names),
+        edit(schema, &names),
+        effects(schema, &names),
+    ];
+    let traits = [
+        used(schema),
+        value_traits(schema, &names),
+        crdt(schema, &names),
+        effects_traits(schema, &names),
+        causal(schema, &names),
+    ];
     quote! {
         #(#types)*
         const _: () = { #(#traits)* };
@@ -25,7 +39,13 @@ pub(crate) fn generate(schema: &Schema) -> TokenStream {
 }
 
 fn state(schema: &Schema, Names { state, .. }: &Names) -> TokenStream {
-    let Schema { name, visibility, library, generics, .. } = schema;
+    let Schema {
+        name,
+        visibility,
+        library,
+        generics,
+        ..
+    } = schema;
     let where_clause = &generics.where_clause;
     let summary = format!("What is replicated of [`{name}`].");
     let docs = &schema.docs;
@@ -46,7 +66,12 @@ fn state(schema: &Schema, Names { state, .. }: &Names) -> TokenStream {
 }
 
 fn edit(schema: &Schema, Names { edit, .. }: &Names) -> TokenStream {
-    let Schema { name, visibility, library, .. } = schema;
+    let Schema {
+        name,
+        visibility,
+        library,
+        ..
+    } = schema;
     let generics = schema.generics_of_edit();
     let where_clause = &generics.where_clause;
     let summary = format!("A [`{name}`] open for writing: one mutator per field.");
@@ -69,7 +94,13 @@ fn edit(schema: &Schema, Names { edit, .. }: &Names) -> TokenStream {
 }
 
 fn effects(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream {
-    let Schema { name, visibility, library, generics, .. } = schema;
+    let Schema {
+        name,
+        visibility,
+        library,
+        generics,
+        ..
+    } = schema;
     let where_clause = &generics.where_clause;
     let parameters = schema.type_parameters();
     let summary = format!("What a merge changed in a [`{name}`], field by field.");
@@ -88,7 +119,8 @@ fn effects(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream {
     }
 }
 
-/// The struct itself only says what is replicated. This is its use, so that the compiler does not ask for one.
+/// The struct itself only says what is replicated. This is its use, so that the compiler does not
+/// ask for one.
 fn used(schema: &Schema) -> TokenStream {
     let name = &schema.name;
     let (generics, arguments, where_clause) = schema.generics.split_for_impl();
@@ -101,18 +133,32 @@ fn used(schema: &Schema) -> TokenStream {
     }
 }
 
-fn value_traits(schema: &Schema, Names { state, edit, effects }: &Names) -> TokenStream {
+fn value_traits(
+    schema: &Schema,
+    Names {
+        state,
+        edit,
+        effects,
+    }: &Names,
+) -> TokenStream {
     let Schema { name, library, .. } = schema;
     let (generics, arguments, where_clause) = schema.generics.split_for_impl();
     let fields: Vec<_> = schema.fields.iter().map(|field| &field.name).collect();
-    let compared: Vec<_> = schema.replicated().into_iter().map(|field| &field.name).collect();
+    let compared: Vec<_> = schema
+        .replicated()
+        .into_iter()
+        .map(|field| &field.name)
+        .collect();
     let [state_name, edit_name, effects_name] = [state, edit, effects].map(Ident::to_string);
     // Only where it depends on a parameter can it be in doubt whether a field can be printed.
     let mut printed = schema.generics.clone();
     if !schema.type_parameters().is_empty() {
         for field in &schema.fields {
             let state = schema.state_of(field);
-            printed.make_where_clause().predicates.push(syn::parse_quote!(#state: ::core::fmt::Debug));
+            printed
+                .make_where_clause()
+                .predicates
+                .push(syn::parse_quote!(#state: ::core::fmt::Debug));
         }
     }
     let where_printed = &printed.where_clause;
@@ -161,12 +207,23 @@ fn value_traits(schema: &Schema, Names { state, edit, effects }: &Names) -> Toke
     }
 }
 
-fn crdt(schema: &Schema, Names { state, edit, effects }: &Names) -> TokenStream {
+fn crdt(
+    schema: &Schema,
+    Names {
+        state,
+        edit,
+        effects,
+    }: &Names,
+) -> TokenStream {
     let library = &schema.library;
     let (generics, arguments, where_clause) = schema.generics.split_for_impl();
     let edit_parameters = schema.generics_of_edit();
     let (_, edit_arguments, _) = edit_parameters.split_for_impl();
-    let replicated: Vec<_> = schema.replicated().into_iter().map(|field| &field.name).collect();
+    let replicated: Vec<_> = schema
+        .replicated()
+        .into_iter()
+        .map(|field| &field.name)
+        .collect();
     let skipped: Vec<_> = schema.skipped().map(|field| &field.name).collect();
     let (bytes, hooks) = (bytes(schema), hooks(schema));
     quote! {
@@ -224,7 +281,11 @@ fn crdt(schema: &Schema, Names { state, edit, effects }: &Names) -> TokenStream 
 /// What is asked of the fields one by one.
 fn hooks(schema: &Schema) -> TokenStream {
     let library = &schema.library;
-    let fields: Vec<_> = schema.replicated().into_iter().map(|field| &field.name).collect();
+    let fields: Vec<_> = schema
+        .replicated()
+        .into_iter()
+        .map(|field| &field.name)
+        .collect();
     quote! {
         fn has_dot(&self, dot: #library::Dot) -> bool {
             #(#library::Crdt::has_dot(&self.#fields, dot) ||)* self.__unknown.has_dot(dot)
@@ -259,9 +320,14 @@ fn hooks(schema: &Schema) -> TokenStream {
 }
 
 fn bytes(schema: &Schema) -> TokenStream {
-    let Schema { library, causal, .. } = schema;
+    let Schema {
+        library, causal, ..
+    } = schema;
     let fields = schema.replicated();
-    let (names, ids): (Vec<_>, Vec<_>) = fields.into_iter().map(|field| (&field.name, field.id)).unzip();
+    let (names, ids): (Vec<_>, Vec<_>) = fields
+        .into_iter()
+        .map(|field| (&field.name, field.id))
+        .unzip();
     quote! {
         fn encode(&self, out: &mut #library::codec::Writer) {
             let known = [#(#library::Crdt::is_bottom(&self.#names),)*].into_iter().filter(|bottom| !bottom).count();
@@ -287,7 +353,11 @@ fn bytes(schema: &Schema) -> TokenStream {
 fn effects_traits(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream {
     let library = &schema.library;
     let (generics, arguments, where_clause) = schema.generics.split_for_impl();
-    let names: Vec<_> = schema.replicated().into_iter().map(|field| &field.name).collect();
+    let names: Vec<_> = schema
+        .replicated()
+        .into_iter()
+        .map(|field| &field.name)
+        .collect();
     quote! {
         impl #generics ::core::default::Default for #effects #arguments #where_clause {
             fn default() -> Self {
@@ -307,7 +377,8 @@ fn effects_traits(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream
 
         #[allow(dead_code, unreachable_pub)]
         impl #generics #effects #arguments #where_clause {
-            /// The names of the fields that changed. Empty with effects that are not, if a field of a newer version changed.
+            /// The names of the fields that changed. Empty with effects that are not, if a field of
+            /// a newer version changed.
             pub fn paths(&self) -> #library::unknown::Vec<&'static str> {
                 let fields = [#((::core::stringify!(#names), #library::Effects::is_empty(&self.#names)),)*];
                 fields.into_iter().filter(|(_, unchanged)| !unchanged).map(|(name, _)| name).collect()
@@ -323,7 +394,10 @@ fn causal(schema: &Schema, Names { state, .. }: &Names) -> TokenStream {
     let library = &schema.library;
     let (generics, arguments, where_clause) = schema.generics.split_for_impl();
     let checks = schema.replicated().into_iter().map(|field| {
-        let (state, span) = (schema.state_of(field), syn::spanned::Spanned::span(&field.plain));
+        let (state, span) = (
+            schema.state_of(field),
+            syn::spanned::Spanned::span(&field.plain),
+        );
         quote::quote_spanned!(span=> let _ = every_field_has_dots_alone::<#state>;)
     });
     quote! {

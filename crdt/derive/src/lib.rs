@@ -6,7 +6,8 @@ mod schema;
 use proc_macro::TokenStream;
 use syn::DeriveInput;
 
-/// Makes a replicated type of a struct. The documentation, with examples, is where `quorate-crdt` re-exports it.
+/// Makes a replicated type of a struct. The documentation, with examples, is where `quorate-crdt`
+/// re-exports it.
 #[proc_macro_derive(Crdt, attributes(crdt))]
 pub fn derive_crdt(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);

@@ -5,7 +5,8 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Field, Fields, GenericParam, Generics, Ident, LitInt, LitStr, Path, Result, Type, Visibility,
+    Attribute, Data, DeriveInput, Error, Field, Fields, GenericParam, Generics, Ident, LitInt,
+    LitStr, Path, Result, Type, Visibility,
 };
 
 /// A struct with `#[derive(Crdt)]`.
@@ -57,28 +58,49 @@ impl Schema {
             ));
         };
         if let Some(lifetime) = input.generics.lifetimes().next() {
-            return Err(Error::new(lifetime.span(), "a replicated value owns its data: no lifetimes"));
+            return Err(Error::new(
+                lifetime.span(),
+                "a replicated value owns its data: no lifetimes",
+            ));
         }
         let (causal, library) = struct_options(&input.attrs)?;
-        let fields = named.named.into_iter().zip(1..).map(|(field, position)| Part::parse(field, position)).collect::<Result<Vec<_>>>()?;
+        let fields = named
+            .named
+            .into_iter()
+            .zip(1..)
+            .map(|(field, position)| Part::parse(field, position))
+            .collect::<Result<Vec<_>>>()?;
         if fields.iter().all(|field| matches!(field.kind, Kind::Skip)) {
             return Err(Error::new(input.ident.span(), "no field is replicated"));
         }
-        let schema =
-            Self { name: input.ident, visibility: input.vis, docs: docs(&input.attrs), generics: input.generics, causal, library, fields };
+        let schema = Self {
+            name: input.ident,
+            visibility: input.vis,
+            docs: docs(&input.attrs),
+            generics: input.generics,
+            causal,
+            library,
+            fields,
+        };
         schema.check_ids()?;
         Ok(schema)
     }
 
     /// The fields that are replicated, ascending by number: the order of the encoding.
     pub(crate) fn replicated(&self) -> Vec<&Part> {
-        let mut fields: Vec<&Part> = self.fields.iter().filter(|field| !matches!(field.kind, Kind::Skip)).collect();
+        let mut fields: Vec<&Part> = self
+            .fields
+            .iter()
+            .filter(|field| !matches!(field.kind, Kind::Skip))
+            .collect();
         fields.sort_by_key(|field| field.id);
         fields
     }
 
     pub(crate) fn skipped(&self) -> impl Iterator<Item = &Part> {
-        self.fields.iter().filter(|field| matches!(field.kind, Kind::Skip))
+        self.fields
+            .iter()
+            .filter(|field| matches!(field.kind, Kind::Skip))
     }
 
     /// The type that the state has for the field, with the place of the field's type.
@@ -98,16 +120,24 @@ impl Schema {
 
     /// The type parameters, for what must mention all of them.
     pub(crate) fn type_parameters(&self) -> Vec<&Ident> {
-        self.generics.type_params().map(|parameter| &parameter.ident).collect()
+        self.generics
+            .type_params()
+            .map(|parameter| &parameter.ident)
+            .collect()
     }
 
     /// The generics with `'a` in front, which all type parameters outlive.
     pub(crate) fn generics_of_edit(&self) -> Generics {
         let mut generics = self.generics.clone();
         let parameters: Vec<Ident> = self.type_parameters().into_iter().cloned().collect();
-        generics.params.insert(0, GenericParam::Lifetime(syn::parse_quote!('a)));
+        generics
+            .params
+            .insert(0, GenericParam::Lifetime(syn::parse_quote!('a)));
         for parameter in parameters {
-            generics.make_where_clause().predicates.push(syn::parse_quote!(#parameter: 'a));
+            generics
+                .make_where_clause()
+                .predicates
+                .push(syn::parse_quote!(#parameter: 'a));
         }
         generics
     }
@@ -128,7 +158,9 @@ impl Schema {
 
 impl Part {
     fn parse(field: Field, position: u64) -> Result<Self> {
-        let name = field.ident.ok_or_else(|| Error::new(Span::call_site(), "only named fields"))?;
+        let name = field
+            .ident
+            .ok_or_else(|| Error::new(Span::call_site(), "only named fields"))?;
         let (mut kind, mut id) = (None, None);
         for attribute in crdt_attributes(&field.attrs) {
             attribute.parse_nested_meta(|meta| {
@@ -139,7 +171,13 @@ impl Part {
                 set(&mut kind, found, &meta)
             })?;
         }
-        Ok(Self { name, docs: docs(&field.attrs), plain: field.ty, kind: kind.unwrap_or(Kind::Schema), id: id.unwrap_or(position) })
+        Ok(Self {
+            name,
+            docs: docs(&field.attrs),
+            plain: field.ty,
+            kind: kind.unwrap_or(Kind::Schema),
+            id: id.unwrap_or(position),
+        })
     }
 
     /// The documentation of the field, or a stand-in: the fields made of it are public.
@@ -162,15 +200,23 @@ fn kind_of(meta: &ParseNestedMeta<'_>) -> Result<Kind> {
         return Ok(Kind::Skip);
     }
     if meta.path.is_ident("with") {
-        return Ok(Kind::With(Box::new(meta.value()?.parse::<LitStr>()?.parse()?)));
+        return Ok(Kind::With(Box::new(
+            meta.value()?.parse::<LitStr>()?.parse()?,
+        )));
     }
-    Err(meta.error("unknown option; a field takes `lww`, `mv`, `max`, `skip`, `with = \"Type\"` and `id = N`"))
+    Err(meta.error(
+        "unknown option; a field takes `lww`, `mv`, `max`, `skip`, `with = \"Type\"` and `id = N`",
+    ))
 }
 
 fn number(meta: &ParseNestedMeta<'_>) -> Result<u64> {
     let literal: LitInt = meta.value()?.parse()?;
     let id: u32 = literal.base10_parse()?;
-    if id == 0 { Err(Error::new(literal.span(), "numbers of fields begin with 1")) } else { Ok(u64::from(id)) }
+    if id == 0 {
+        Err(Error::new(literal.span(), "numbers of fields begin with 1"))
+    } else {
+        Ok(u64::from(id))
+    }
 }
 
 fn struct_options(attributes: &[Attribute]) -> Result<(bool, Path)> {
@@ -187,17 +233,30 @@ fn struct_options(attributes: &[Attribute]) -> Result<(bool, Path)> {
             Err(meta.error("unknown option; a struct takes `causal` and `crate = \"path\"`"))
         })?;
     }
-    Ok((causal.is_some(), library.unwrap_or_else(|| syn::parse_quote!(::quorate_crdt))))
+    Ok((
+        causal.is_some(),
+        library.unwrap_or_else(|| syn::parse_quote!(::quorate_crdt)),
+    ))
 }
 
 fn set<T>(option: &mut Option<T>, value: T, meta: &ParseNestedMeta<'_>) -> Result<()> {
-    if option.replace(value).is_some() { Err(meta.error("said twice, or against another option")) } else { Ok(()) }
+    if option.replace(value).is_some() {
+        Err(meta.error("said twice, or against another option"))
+    } else {
+        Ok(())
+    }
 }
 
 fn crdt_attributes(attributes: &[Attribute]) -> impl Iterator<Item = &Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("crdt"))
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("crdt"))
 }
 
 fn docs(attributes: &[Attribute]) -> Vec<Attribute> {
-    attributes.iter().filter(|attribute| attribute.path().is_ident("doc")).cloned().collect()
+    attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("doc"))
+        .cloned()
+        .collect()
 }

@@ -29,7 +29,8 @@ static TARGET: LazyLock<targets::Target> = LazyLock::new(|| {
 static TELL: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FUZZ_TELL").is_some());
 
 fuzz_target!(|bytes: &[u8]| {
-    // Beyond this an allocation fails, which ends the process: libFuzzer's own limit needs a sanitizer.
+    // Beyond this an allocation fails, which ends the process: libFuzzer's own limit needs a
+    // sanitizer.
     let target = *TARGET;
     let limit = MEMORY.allocated() + targets::MEMORY;
     MEMORY.set_limit(limit).expect("invariant: the limit lies above what is allocated");

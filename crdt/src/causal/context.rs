@@ -17,17 +17,19 @@ use crate::{Dot, ReplicaId};
 
 /// An exact set of [`Dot`]s: for each replica a prefix `1..=n` and the sorted runs above it.
 ///
-/// **Invariants:** canonical, so equal sets are equal values with equal hashes and equal bytes; replicas ascend; runs
-/// ascend, are disjoint and do not touch; a replica of which nothing was seen has no entry. A counter of 0 names no
-/// event: it is never contained, and inserting it changes nothing.
+/// **Invariants:** canonical, so equal sets are equal values with equal hashes and equal bytes;
+/// replicas ascend; runs ascend, are disjoint and do not touch; a replica of which nothing was seen
+/// has no entry. A counter of 0 names no event: it is never contained, and inserting it changes
+/// nothing.
 ///
-/// Unlike a version vector, it can say "event 7 but not 6". That is what lets deltas arrive in any order, or not at all,
-/// without an event being taken for seen that never came.
+/// Unlike a version vector, it can say "event 7 but not 6". That is what lets deltas arrive in any
+/// order, or not at all, without an event being taken for seen that never came.
 ///
-/// As bytes: canonical, every number relative to the one before it; counters from 2^63 on do not decode, so that no
-/// sender can use up a replica's counters.
+/// As bytes: canonical, every number relative to the one before it; counters from 2^63 on do not
+/// decode, so that no sender can use up a replica's counters.
 ///
-/// One replica, the writer of a delta, is held without an allocation. `insert` of the next counter never allocates.
+/// One replica, the writer of a delta, is held without an allocation. `insert` of the next counter
+/// never allocates.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct CausalContext {
     replicas: SmallVec<[Seen; 1]>,
@@ -36,13 +38,15 @@ pub struct CausalContext {
 /// Where a replica stands, or would stand.
 pub(crate) type Place = Result<usize, usize>;
 
-/// Something that knows which events have been seen: a context, or the union of two without building it.
+/// Something that knows which events have been seen: a context, or the union of two without
+/// building it.
 pub trait Observed {
     /// Whether the event `dot` is known here, be its effect still visible or not.
     fn has_seen(&self, dot: Dot) -> bool;
 
-    /// Visits what has been seen, run by run, and returns true; or visits nothing and returns false, if it can only be
-    /// asked dot by dot. With the runs of a small delta, a large store need not be searched.
+    /// Visits what has been seen, run by run, and returns true; or visits nothing and returns
+    /// false, if it can only be asked dot by dot. With the runs of a small delta, a large store
+    /// need not be searched.
     fn visit_runs(&self, _visit: &mut impl FnMut(ReplicaId, RangeInclusive<u64>)) -> bool {
         false
     }
@@ -62,7 +66,8 @@ impl CausalContext {
     /// Whether the event was seen. O(log replicas + log gaps).
     #[inline]
     pub fn contains(&self, dot: Dot) -> bool {
-        self.of(dot.replica).is_some_and(|seen| seen.contains(dot.counter))
+        self.of(dot.replica)
+            .is_some_and(|seen| seen.contains(dot.counter))
     }
 
     /// Adds one event and says whether it was new.
@@ -71,7 +76,8 @@ impl CausalContext {
         self.insert_run(dot.replica, dot.counter, dot.counter)
     }
 
-    /// Adds the events `first..=last` of one replica and says whether any was new. An empty run changes nothing.
+    /// Adds the events `first..=last` of one replica and says whether any was new. An empty run
+    /// changes nothing.
     #[inline]
     pub fn insert_run(&mut self, replica: ReplicaId, first: u64, last: u64) -> bool {
         self.insert_run_at(self.place(replica), replica, first, last)
@@ -79,7 +85,13 @@ impl CausalContext {
 
     /// [`insert_run`](Self::insert_run), knowing the [`place`](Self::place) of the replica.
     #[inline]
-    pub(crate) fn insert_run_at(&mut self, place: Place, replica: ReplicaId, first: u64, last: u64) -> bool {
+    pub(crate) fn insert_run_at(
+        &mut self,
+        place: Place,
+        replica: ReplicaId,
+        first: u64,
+        last: u64,
+    ) -> bool {
         let first = first.max(1);
         if first > last {
             return false;
@@ -87,7 +99,8 @@ impl CausalContext {
         match place {
             Ok(at) => self.replicas[at].insert_run(first, last),
             Err(at) => {
-                self.replicas.insert(at, Seen::only(replica, Run { first, last }));
+                self.replicas
+                    .insert(at, Seen::only(replica, Run { first, last }));
                 true
             }
         }
@@ -96,7 +109,8 @@ impl CausalContext {
     /// Where the replica stands, until another one is inserted or removed.
     #[inline]
     pub(crate) fn place(&self, replica: ReplicaId) -> Place {
-        self.replicas.binary_search_by(|seen| seen.replica.cmp(&replica))
+        self.replicas
+            .binary_search_by(|seen| seen.replica.cmp(&replica))
     }
 
     /// [`max`](Self::max), knowing the [`place`](Self::place) of the replica.
@@ -107,7 +121,8 @@ impl CausalContext {
 
     /// Adds all that `other` has seen and says whether anything was new.
     ///
-    /// **Law:** the least upper bound under [`covers`](Self::covers): commutative, associative, idempotent. Linear in both.
+    /// **Law:** the least upper bound under [`covers`](Self::covers): commutative, associative,
+    /// idempotent. Linear in both.
     pub fn union(&mut self, other: &Self) -> bool {
         let known = self.replicas.len();
         let mut changed = false;
@@ -130,26 +145,35 @@ impl CausalContext {
         changed
     }
 
-    /// Whether every event that `other` has seen was seen here too: set inclusion, a partial order. Linear in both.
+    /// Whether every event that `other` has seen was seen here too: set inclusion, a partial order.
+    /// Linear in both.
     pub fn covers(&self, other: &Self) -> bool {
         let mut mine = self.replicas.iter();
         other.replicas.iter().all(|theirs| {
-            mine.find(|seen| seen.replica >= theirs.replica).is_some_and(|seen| seen.replica == theirs.replica && seen.covers(theirs))
+            mine.find(|seen| seen.replica >= theirs.replica)
+                .is_some_and(|seen| seen.replica == theirs.replica && seen.covers(theirs))
         })
     }
 
     /// The events seen here that `other` has not seen, as maximal runs, ascending.
-    pub fn missing_runs<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + 'a {
+    pub fn missing_runs<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + 'a {
         self.replicas.iter().flat_map(move |mine| {
             let theirs = other.of(mine.replica);
-            mine.intervals().flat_map(move |run| seen::gaps_within(theirs, run)).map(move |run| (mine.replica, run.first..=run.last))
+            mine.intervals()
+                .flat_map(move |run| seen::gaps_within(theirs, run))
+                .map(move |run| (mine.replica, run.first..=run.last))
         })
     }
 
-    /// The events seen here that `other` has not seen, one by one, ascending. May be astronomically many: a hostile
-    /// context can claim 2^64 events in a few bytes. Take a bounded number, or use [`missing_runs`](Self::missing_runs).
+    /// The events seen here that `other` has not seen, one by one, ascending. May be astronomically
+    /// many: a hostile context can claim 2^64 events in a few bytes. Take a bounded number, or use
+    /// [`missing_runs`](Self::missing_runs).
     pub fn missing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
-        self.missing_runs(other).flat_map(|(replica, run)| run.map(move |counter| Dot::new(replica, counter)))
+        self.missing_runs(other)
+            .flat_map(|(replica, run)| run.map(move |counter| Dot::new(replica, counter)))
     }
 
     /// The largest `n` such that all of `1..=n` of this replica were seen; 0 if the first was not.
@@ -165,12 +189,18 @@ impl CausalContext {
 
     /// All that was seen, as maximal runs, ascending.
     pub fn runs(&self) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + '_ {
-        self.replicas.iter().flat_map(|seen| seen.intervals().map(|run| (seen.replica, run.first..=run.last)))
+        self.replicas.iter().flat_map(|seen| {
+            seen.intervals()
+                .map(|run| (seen.replica, run.first..=run.last))
+        })
     }
 
     /// All that was seen of one replica, as maximal runs, ascending.
     pub fn runs_of(&self, replica: ReplicaId) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
-        self.of(replica).into_iter().flat_map(Seen::intervals).map(|run| run.first..=run.last)
+        self.of(replica)
+            .into_iter()
+            .flat_map(Seen::intervals)
+            .map(|run| run.first..=run.last)
     }
 
     /// Which of the 64 counters `64 * word ..` of this replica were seen, lowest bit first.
@@ -183,12 +213,22 @@ impl CausalContext {
     pub fn intersection(&self, other: &Self) -> Self {
         let mut both = Self::new();
         for mine in &self.replicas {
-            let Some(theirs) = other.of(mine.replica) else { continue };
+            let Some(theirs) = other.of(mine.replica) else {
+                continue;
+            };
             let mut theirs = theirs.intervals().peekable();
             for run in mine.intervals() {
                 while theirs.next_if(|other| other.last < run.first).is_some() {}
-                while let Some(other) = theirs.peek().copied().filter(|other| other.first <= run.last) {
-                    both.insert_run(mine.replica, run.first.max(other.first), run.last.min(other.last));
+                while let Some(other) = theirs
+                    .peek()
+                    .copied()
+                    .filter(|other| other.first <= run.last)
+                {
+                    both.insert_run(
+                        mine.replica,
+                        run.first.max(other.first),
+                        run.last.min(other.last),
+                    );
                     if other.last > run.last {
                         break;
                     }
@@ -214,20 +254,28 @@ impl CausalContext {
         self.replicas.iter().map(|seen| seen.replica)
     }
 
-    /// Whether some event is missing below one that was seen. Without gaps the context is a plain version vector.
+    /// Whether some event is missing below one that was seen. Without gaps the context is a plain
+    /// version vector.
     pub fn has_gaps(&self) -> bool {
         self.replicas.iter().any(Seen::has_gaps)
     }
 
-    /// Forgets a replica and says whether it was known. Only for a closed id that every replica covers: a forgotten
-    /// event that comes back is taken for new.
+    /// Forgets a replica and says whether it was known. Only for a closed id that every replica
+    /// covers: a forgotten event that comes back is taken for new.
     pub fn remove_replica(&mut self, replica: ReplicaId) -> bool {
-        self.place(replica).map(|at| self.replicas.remove(at)).is_ok()
+        self.place(replica)
+            .map(|at| self.replicas.remove(at))
+            .is_ok()
     }
 
     /// How many events were seen, saturating at `u64::MAX`.
     pub fn event_count(&self) -> u64 {
-        self.replicas.iter().flat_map(Seen::intervals).fold(0, |sum, run| sum.saturating_add((run.last - run.first).saturating_add(1)))
+        self.replicas
+            .iter()
+            .flat_map(Seen::intervals)
+            .fold(0, |sum, run| {
+                sum.saturating_add((run.last - run.first).saturating_add(1))
+            })
     }
 
     #[inline]
@@ -243,7 +291,8 @@ impl Observed for CausalContext {
 
     fn visit_runs(&self, visit: &mut impl FnMut(ReplicaId, RangeInclusive<u64>)) -> bool {
         for seen in &self.replicas {
-            seen.intervals().for_each(|run| visit(seen.replica, run.first..=run.last));
+            seen.intervals()
+                .for_each(|run| visit(seen.replica, run.first..=run.last));
         }
         true
     }
@@ -283,14 +332,21 @@ impl Extend<Dot> for CausalContext {
     }
 }
 
-/// `{n1.0: 1..=4, 7..=9}`: one line, because it appears in every failed assertion of the protocol tests.
+/// `{n1.0: 1..=4, 7..=9}`: one line, because it appears in every failed assertion of the protocol
+/// tests.
 impl fmt::Debug for CausalContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("{")?;
         for (n, seen) in self.replicas.iter().enumerate() {
             write!(f, "{}{:?}: ", if n > 0 { "; " } else { "" }, seen.replica)?;
             for (n, run) in seen.intervals().enumerate() {
-                write!(f, "{}{}..={}", if n > 0 { ", " } else { "" }, run.first, run.last)?;
+                write!(
+                    f,
+                    "{}{}..={}",
+                    if n > 0 { ", " } else { "" },
+                    run.first,
+                    run.last
+                )?;
             }
         }
         f.write_str("}")

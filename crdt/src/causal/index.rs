@@ -6,11 +6,12 @@ use smallvec::SmallVec;
 
 use crate::{CausalContext, Dot, ReplicaId};
 
-/// A map from live dots to slots, in words of 64 consecutive counters of one replica: a bitmap of the live ones, and their
-/// slots in order. What differs between two of them is found word by word, without looking at what they agree on.
+/// A map from live dots to slots, in words of 64 consecutive counters of one replica: a bitmap of
+/// the live ones, and their slots in order. What differs between two of them is found word by word,
+/// without looking at what they agree on.
 ///
-/// **Invariant:** replicas and words ascend; a chunk has as many slots as bits. About 5 bytes for each of many dots in a
-/// row, about 60 for one that is alone.
+/// **Invariant:** replicas and words ascend; a chunk has as many slots as bits. About 5 bytes for
+/// each of many dots in a row, about 60 for one that is alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DotIndex {
     replicas: SmallVec<[Chunks; 1]>,
@@ -45,7 +46,10 @@ impl Chunk {
         while bits != 0 {
             let bit = bits.trailing_zeros();
             bits &= bits - 1;
-            found.push((Dot::new(replica, self.word * 64 + u64::from(bit)), self.slots[self.place(bit)]));
+            found.push((
+                Dot::new(replica, self.word * 64 + u64::from(bit)),
+                self.slots[self.place(bit)],
+            ));
         }
     }
 }
@@ -69,9 +73,22 @@ impl DotIndex {
     /// Makes the dot alive in a slot, or moves it there.
     pub(super) fn insert(&mut self, dot: Dot, slot: u32) {
         let (word, bit) = split(dot.counter);
-        let at = self.replicas.partition_point(|chunks| chunks.replica < dot.replica);
-        if self.replicas.get(at).is_none_or(|chunks| chunks.replica != dot.replica) {
-            self.replicas.insert(at, Chunks { replica: dot.replica, words: SmallVec::new(), empty: 0 });
+        let at = self
+            .replicas
+            .partition_point(|chunks| chunks.replica < dot.replica);
+        if self
+            .replicas
+            .get(at)
+            .is_none_or(|chunks| chunks.replica != dot.replica)
+        {
+            self.replicas.insert(
+                at,
+                Chunks {
+                    replica: dot.replica,
+                    words: SmallVec::new(),
+                    empty: 0,
+                },
+            );
         }
         let chunk = self.replicas[at].chunk_mut(word);
         let place = chunk.place(bit);
@@ -87,7 +104,10 @@ impl DotIndex {
     /// Ends the dot and says in which slot it stood.
     pub(super) fn remove(&mut self, dot: Dot) -> Option<u32> {
         let (word, bit) = split(dot.counter);
-        let at = self.replicas.binary_search_by_key(&dot.replica, |chunks| chunks.replica).ok()?;
+        let at = self
+            .replicas
+            .binary_search_by_key(&dot.replica, |chunks| chunks.replica)
+            .ok()?;
         let chunks = &mut self.replicas[at];
         let chunk_at = chunks.position(word).ok()?;
         let chunk = &mut chunks.words[chunk_at];
@@ -120,7 +140,8 @@ impl DotIndex {
         self.chunks(replica).into_iter().flat_map(Chunks::iter)
     }
 
-    /// My dots that `theirs` does not have although `their_context` has seen them: what a join ends.
+    /// My dots that `theirs` does not have although `their_context` has seen them: what a join
+    /// ends.
     pub(super) fn ended_by(&self, theirs: &Self, their_context: &CausalContext) -> Vec<(Dot, u32)> {
         let mut found = Vec::new();
         for mine in &self.replicas {
@@ -129,11 +150,28 @@ impl DotIndex {
             for run in their_context.runs_of(mine.replica) {
                 let (first, last) = (run.start() / 64, run.end() / 64);
                 from += mine.words[from..].partition_point(|chunk| chunk.word < first);
-                for chunk in mine.words[from..].iter().take_while(|chunk| chunk.word <= last) {
-                    let low = if chunk.word == first { u64::MAX << (run.start() % 64) } else { u64::MAX };
-                    let high = if chunk.word == last { u64::MAX >> (63 - run.end() % 64) } else { u64::MAX };
+                for chunk in mine.words[from..]
+                    .iter()
+                    .take_while(|chunk| chunk.word <= last)
+                {
+                    let low = if chunk.word == first {
+                        u64::MAX << (run.start() % 64)
+                    } else {
+                        u64::MAX
+                    };
+                    let high = if chunk.word == last {
+                        u64::MAX >> (63 - run.end() % 64)
+                    } else {
+                        u64::MAX
+                    };
                     let alive = chunk.bits & low & high;
-                    let there = if alive == 0 { 0 } else { their_chunks.and_then(|c| c.find(chunk.word)).map_or(0, |c| c.bits) };
+                    let there = if alive == 0 {
+                        0
+                    } else {
+                        their_chunks
+                            .and_then(|c| c.find(chunk.word))
+                            .map_or(0, |c| c.bits)
+                    };
                     chunk.pick(mine.replica, alive & !there, &mut found);
                 }
             }
@@ -147,9 +185,15 @@ impl DotIndex {
         for mine in &self.replicas {
             let known = context.prefix(mine.replica);
             let others = other.chunks(mine.replica);
-            for chunk in mine.words.iter().skip_while(|chunk| chunk.word * 64 + 63 <= known) {
+            for chunk in mine
+                .words
+                .iter()
+                .skip_while(|chunk| chunk.word * 64 + 63 <= known)
+            {
                 let seen = context.word(mine.replica, chunk.word);
-                let there = others.and_then(|c| c.find(chunk.word)).map_or(0, |c| c.bits);
+                let there = others
+                    .and_then(|c| c.find(chunk.word))
+                    .map_or(0, |c| c.bits);
                 chunk.pick(mine.replica, chunk.bits & !seen & !there, &mut found);
             }
         }
@@ -162,7 +206,10 @@ impl DotIndex {
     }
 
     fn chunks(&self, replica: ReplicaId) -> Option<&Chunks> {
-        self.replicas.binary_search_by_key(&replica, |chunks| chunks.replica).ok().map(|at| &self.replicas[at])
+        self.replicas
+            .binary_search_by_key(&replica, |chunks| chunks.replica)
+            .ok()
+            .map(|at| &self.replicas[at])
     }
 }
 
@@ -170,7 +217,12 @@ impl Chunks {
     fn iter(&self) -> impl Iterator<Item = (Dot, u32)> + '_ {
         self.words.iter().flat_map(move |chunk| {
             let bits = (0..64_u32).filter(move |&bit| chunk.has(bit));
-            bits.zip(&chunk.slots).map(move |(bit, &slot)| (Dot::new(self.replica, chunk.word * 64 + u64::from(bit)), slot))
+            bits.zip(&chunk.slots).map(move |(bit, &slot)| {
+                (
+                    Dot::new(self.replica, chunk.word * 64 + u64::from(bit)),
+                    slot,
+                )
+            })
         })
     }
 
@@ -194,7 +246,14 @@ impl Chunks {
                 at
             }
             Err(at) => {
-                self.words.insert(at, Chunk { word, bits: 0, slots: SmallVec::new() });
+                self.words.insert(
+                    at,
+                    Chunk {
+                        word,
+                        bits: 0,
+                        slots: SmallVec::new(),
+                    },
+                );
                 at
             }
         };

@@ -9,19 +9,23 @@ use super::runs::Runs;
 use crate::codec::{DecodeError, Limits, Reader, Tag, VERSION, Writer};
 use crate::{Contexts, Crdt, Lattice, bugs};
 
-/// A causal value: what is alive, and all that was ever seen. The state of a replica and a delta are the same type.
+/// A causal value: what is alive, and all that was ever seen. The state of a replica and a delta
+/// are the same type.
 ///
-/// **Invariant:** every live dot is in the context; bytes that say otherwise do not decode. Equal values have equal bytes.
+/// **Invariant:** every live dot is in the context; bytes that say otherwise do not decode. Equal
+/// values have equal bytes.
 ///
-/// Reads go through [`Deref`] to the value. Writes go through [`Replicated`](crate::Replicated), which knows who writes.
+/// Reads go through [`Deref`] to the value. Writes go through [`Replicated`](crate::Replicated),
+/// which knows who writes.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub struct Causal<T> {
     pub(crate) value: T,
     pub(crate) context: CausalContext,
 }
 
-/// What a transaction changed, or what one replica lacks of another: a [`Causal`] value that holds this alone, under the
-/// exact events that it covers. Merging it is as good as having made the change.
+/// What a transaction changed, or what one replica lacks of another: a [`Causal`] value that holds
+/// this alone, under the exact events that it covers. Merging it is as good as having made the
+/// change.
 pub type Delta<T> = Causal<T>;
 
 impl<T: Crdt> Causal<T> {
@@ -47,10 +51,16 @@ impl<T: Crdt> Causal<T> {
 
     /// Makes this the least upper bound of both and says what readers will see differently.
     ///
-    /// **Laws:** those of [`Lattice::merge`](crate::Lattice::merge): deltas may be lost, repeated and reordered, and any
-    /// of them may be replaced by a full state.
+    /// **Laws:** those of [`Lattice::merge`](crate::Lattice::merge): deltas may be lost, repeated
+    /// and reordered, and any of them may be replaced by a full state.
     pub fn merge(&mut self, other: &Self) -> T::Effects {
-        let effects = self.value.join(&other.value, Contexts { mine: &self.context, theirs: &other.context });
+        let effects = self.value.join(
+            &other.value,
+            Contexts {
+                mine: &self.context,
+                theirs: &other.context,
+            },
+        );
         self.context.union(&other.context);
         effects
     }
@@ -60,7 +70,8 @@ impl<T: Crdt> Causal<T> {
         live_dots(&self.value)
     }
 
-    /// The value as bytes: canonical, which is to say that equal values have equal bytes, and versioned.
+    /// The value as bytes: canonical, which is to say that equal values have equal bytes, and
+    /// versioned.
     pub fn encode(&self) -> Vec<u8> {
         let live = self.live();
         let mut out = Writer::new(&self.context);
@@ -89,11 +100,18 @@ impl<T: Crdt> Causal<T> {
     pub fn decode_within(bytes: &[u8], limits: Limits) -> Result<Self, DecodeError> {
         let (decoded, older) = Self::decode_leniently(bytes, limits)?;
         // One form for each value: what would not be written like this was not written by this.
-        if older || bugs::ANY_FORM.is_planted() || decoded.encode() == bytes { Ok(decoded) } else { Err(DecodeError::NotCanonical) }
+        if older || bugs::ANY_FORM.is_planted() || decoded.encode() == bytes {
+            Ok(decoded)
+        } else {
+            Err(DecodeError::NotCanonical)
+        }
     }
 
     /// The value, and whether it may be in the form of an older version of a struct.
-    pub(crate) fn decode_leniently(bytes: &[u8], limits: Limits) -> Result<(Self, bool), DecodeError> {
+    pub(crate) fn decode_leniently(
+        bytes: &[u8],
+        limits: Limits,
+    ) -> Result<(Self, bool), DecodeError> {
         let mut input = Reader::new(bytes, &CausalContext::new(), limits)?;
         let version = input.byte()?;
         if version != VERSION {
@@ -107,15 +125,24 @@ impl<T: Crdt> Causal<T> {
         let value = input.exactly::<T>(&live)?;
         let older = input.was_older();
         input.finish()?;
-        Ok((Self { value, context: Arc::unwrap_or_clone(context) }, older))
+        Ok((
+            Self {
+                value,
+                context: Arc::unwrap_or_clone(context),
+            },
+            older,
+        ))
     }
 }
 
 impl<T: Crdt + Lattice> Causal<T> {
-    /// A value without dots as a delta that claims no events: to merge what came by another way than a delta, as the
-    /// changes of a document do that were asked for by their hashes.
+    /// A value without dots as a delta that claims no events: to merge what came by another way
+    /// than a delta, as the changes of a document do that were asked for by their hashes.
     pub fn of(value: T) -> Self {
-        Self { value, context: CausalContext::new() }
+        Self {
+            value,
+            context: CausalContext::new(),
+        }
     }
 }
 

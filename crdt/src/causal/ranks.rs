@@ -7,8 +7,9 @@ use crate::{Dot, ReplicaId};
 
 /// The dots of a set in ascending order, each known by its place.
 ///
-/// **Law:** `nth` and `rank` are inverses, and both are monotone. A number below [`len`](Self::len) always names a dot of
-/// the set, which is why bytes that hold ranks cannot name an event that their context has not seen.
+/// **Law:** `nth` and `rank` are inverses, and both are monotone. A number below [`len`](Self::len)
+/// always names a dot of the set, which is why bytes that hold ranks cannot name an event that
+/// their context has not seen.
 #[derive(Clone, Debug, Default)]
 pub struct Ranks {
     spans: Vec<Span>,
@@ -24,12 +25,17 @@ struct Span {
 }
 
 impl Ranks {
-    /// The ranks of the dots of `set`. They have 128 bits, because a forged set can claim more than 2^64 events, and what
-    /// was accepted must be written again.
+    /// The ranks of the dots of `set`. They have 128 bits, because a forged set can claim more than
+    /// 2^64 events, and what was accepted must be written again.
     pub fn of(set: &CausalContext) -> Self {
         let mut ranks = Self::default();
         for (replica, run) in set.runs() {
-            ranks.spans.push(Span { replica, first: *run.start(), last: *run.end(), before: ranks.len });
+            ranks.spans.push(Span {
+                replica,
+                first: *run.start(),
+                last: *run.end(),
+                before: ranks.len,
+            });
             ranks.len += u128::from(run.end() - run.start()) + 1;
         }
         ranks
@@ -52,22 +58,35 @@ impl Ranks {
 
     /// The place of the dot, from 0. O(log runs).
     pub fn rank(&self, dot: Dot) -> Option<u128> {
-        let at = self.spans.partition_point(|span| (span.replica, span.last) < (dot.replica, dot.counter));
-        let span = self.spans.get(at).filter(|span| span.replica == dot.replica && span.first <= dot.counter)?;
+        let at = self
+            .spans
+            .partition_point(|span| (span.replica, span.last) < (dot.replica, dot.counter));
+        let span = self
+            .spans
+            .get(at)
+            .filter(|span| span.replica == dot.replica && span.first <= dot.counter)?;
         Some(span.before + u128::from(dot.counter - span.first))
     }
 
     /// The dot at that place. O(log runs).
     pub fn nth(&self, rank: u128) -> Option<Dot> {
-        let at = self.spans.partition_point(|span| span.before <= rank).checked_sub(1)?;
+        let at = self
+            .spans
+            .partition_point(|span| span.before <= rank)
+            .checked_sub(1)?;
         let span = self.spans[at];
-        let counter = u64::try_from(u128::from(span.first) + (rank - span.before)).ok().filter(|&counter| counter <= span.last)?;
+        let counter = u64::try_from(u128::from(span.first) + (rank - span.before))
+            .ok()
+            .filter(|&counter| counter <= span.last)?;
         Some(Dot::new(span.replica, counter))
     }
 
     /// The dots at the places `first..=last` as runs; what lies beyond the end is left out.
     pub(crate) fn insert_range(&self, first: u128, last: u128, into: &mut CausalContext) {
-        let from = self.spans.partition_point(|span| span.before <= first).saturating_sub(1);
+        let from = self
+            .spans
+            .partition_point(|span| span.before <= first)
+            .saturating_sub(1);
         for span in &self.spans[from..] {
             if span.before > last {
                 break;

@@ -5,8 +5,8 @@ use smallvec::SmallVec;
 use super::CausalContext;
 use crate::{Dot, ReplicaId};
 
-/// Collects dots in any order. O(n log n) whatever the order, and O(runs) memory where they come in order, while inserting
-/// them one by one moves all that is above each.
+/// Collects dots in any order. O(n log n) whatever the order, and O(runs) memory where they come in
+/// order, while inserting them one by one moves all that is above each.
 #[derive(Default)]
 pub(super) struct Runs(SmallVec<[(ReplicaId, u64, u64); 2]>);
 
@@ -14,7 +14,11 @@ impl Runs {
     #[inline]
     pub(super) fn push(&mut self, dot: Dot) {
         match self.0.last_mut() {
-            Some((replica, _, last)) if *replica == dot.replica && last.checked_add(1) == Some(dot.counter) => *last = dot.counter,
+            Some((replica, _, last))
+                if *replica == dot.replica && last.checked_add(1) == Some(dot.counter) =>
+            {
+                *last = dot.counter
+            }
             _ => self.0.push((dot.replica, dot.counter, dot.counter)),
         }
     }
@@ -22,7 +26,10 @@ impl Runs {
     /// The set, and whether each dot came once.
     pub(super) fn into_context(mut self) -> (CausalContext, bool) {
         self.0.sort_unstable();
-        let once = self.0.windows(2).all(|pair| pair[0].0 != pair[1].0 || pair[0].2 < pair[1].1);
+        let once = self
+            .0
+            .windows(2)
+            .all(|pair| pair[0].0 != pair[1].0 || pair[0].2 < pair[1].1);
         let mut context = CausalContext::new();
         for (replica, first, last) in self.0 {
             context.insert_run(replica, first, last);

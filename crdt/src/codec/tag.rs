@@ -6,11 +6,13 @@ use smallvec::SmallVec;
 
 use crate::{Crdt, bugs};
 
-/// Which replicated type bytes are of: what a decoder asks first, so that bytes of one type never decode as another.
+/// Which replicated type bytes are of: what a decoder asks first, so that bytes of one type never
+/// decode as another.
 ///
-/// **Law:** no tag begins another, and no two types of this library have the same. Types that hold others continue with the
-/// tags of those; a struct does not, because each of its fields brings its own, and a newer version may have more of them.
-/// What plain elements are (`u8` or `String`) a tag does not say.
+/// **Law:** no tag begins another, and no two types of this library have the same. Types that hold
+/// others continue with the tags of those; a struct does not, because each of its fields brings its
+/// own, and a newer version may have more of them. What plain elements are (`u8` or `String`) a tag
+/// does not say.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Tag(SmallVec<[u8; 6]>);
 
@@ -43,7 +45,13 @@ pub(crate) enum Kind {
     List,
     Text,
     Tree,
-    #[cfg_attr(not(feature = "document"), allow(dead_code, reason = "the tag is taken, whether or not documents are compiled"))]
+    #[cfg_attr(
+        not(feature = "document"),
+        allow(
+            dead_code,
+            reason = "the tag is taken, whether or not documents are compiled"
+        )
+    )]
     Document,
     Max,
     Min,

@@ -7,14 +7,21 @@ use core::time::Duration;
 
 use super::{Random, Stable, World, view};
 use crate::{
-    Causal, DwFlag, EwFlag, GCounter, LwwRegister, NodeId, Now, OrSet, PnCounter, Refused, ReplicaId, Replicated, Standing, Summary,
+    Causal, DwFlag, EwFlag, GCounter, LwwRegister, NodeId, Now, OrSet, PnCounter, Refused,
+    ReplicaId, Replicated, Standing, Summary,
 };
 
 type Check = fn(u64) -> Result<(), String>;
 
 pub(super) const ALL: &[(&str, Check)] = &[
-    ("replicas that synchronise by summaries hold the same", converges),
-    ("an answer to a summary holds though more was heard since", answers_hold),
+    (
+        "replicas that synchronise by summaries hold the same",
+        converges,
+    ),
+    (
+        "an answer to a summary holds though more was heard since",
+        answers_hold,
+    ),
     ("what is forgotten does not come back", nothing_comes_back),
     ("a value has one form", one_form),
     ("bytes of one type are refused by another", own_type),
@@ -33,10 +40,16 @@ fn converges(seed: u64) -> Result<(), String> {
         world.step()?;
     }
     world.synchronise()?;
-    let [a, b, c] = world.replicas.as_slice() else { return Err("three replicas".into()) };
+    let [a, b, c] = world.replicas.as_slice() else {
+        return Err("three replicas".into());
+    };
     for other in [b, c] {
         if a.state() != other.state() || a.compare(&other.summary()) != Standing::Equal {
-            return Err(format!("{:?} and {:?} after synchronising", view(a.state()), view(other.state())));
+            return Err(format!(
+                "{:?} and {:?} after synchronising",
+                view(a.state()),
+                view(other.state())
+            ));
         }
     }
     Ok(())
@@ -69,7 +82,11 @@ fn answers_hold(seed: u64) -> Result<(), String> {
     if *world.replicas[1].state() == settled {
         return Ok(());
     }
-    Err(format!("{:?} instead of {:?}", view(world.replicas[1].state()), view(&settled)))
+    Err(format!(
+        "{:?} instead of {:?}",
+        view(world.replicas[1].state()),
+        view(&settled)
+    ))
 }
 
 fn nothing_comes_back(seed: u64) -> Result<(), String> {
@@ -77,7 +94,10 @@ fn nothing_comes_back(seed: u64) -> Result<(), String> {
     for _ in 0..30 {
         world.step()?;
     }
-    let summaries: Vec<Summary> = world.replicas[1..].iter().map(Replicated::summary).collect();
+    let summaries: Vec<Summary> = world.replicas[1..]
+        .iter()
+        .map(Replicated::summary)
+        .collect();
     // Whoever forgets must have heard all that the others have issued.
     for other in 1..3 {
         let state = world.replicas[other].state().clone();
@@ -122,7 +142,10 @@ fn one_form(seed: u64) -> Result<(), String> {
         if let Ok(value) = Causal::<GCounter>::decode(&bytes)
             && value.encode() != bytes
         {
-            return Err(format!("{bytes:?} decodes to what is written as {:?}", value.encode()));
+            return Err(format!(
+                "{bytes:?} decodes to what is written as {:?}",
+                value.encode()
+            ));
         }
     }
     Ok(())
@@ -142,15 +165,22 @@ fn own_type(seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Who has changed something has seen more than who has not; else the two look like copies that have parted.
+/// Who has changed something has seen more than who has not; else the two look like copies that
+/// have parted.
 fn changes_are_events(seed: u64) -> Result<(), String> {
     let mut world = World::new(seed);
     for _ in 0..6 {
         let before = world.replicas.clone();
         world.change();
         for (before, after) in before.iter().zip(&world.replicas) {
-            if view(before.state()) != view(after.state()) && before.compare(&after.summary()) == Standing::Forked {
-                return Err(format!("{:?} becomes {:?} without an event", view(before.state()), view(after.state())));
+            if view(before.state()) != view(after.state())
+                && before.compare(&after.summary()) == Standing::Forked
+            {
+                return Err(format!(
+                    "{:?} becomes {:?} without an event",
+                    view(before.state()),
+                    view(after.state())
+                ));
             }
         }
         world.synchronise()?;
@@ -169,7 +199,10 @@ fn copies_are_noticed(seed: u64) -> Result<(), String> {
     here.update(|set, tx| set.add(tx, 2));
     let set = here.merge(&theirs).err();
     // The counter of a device that was installed anew.
-    let (mut before, mut after) = (Replicated::<PnCounter>::new(id(1)), Replicated::<PnCounter>::new(id(1)));
+    let (mut before, mut after) = (
+        Replicated::<PnCounter>::new(id(1)),
+        Replicated::<PnCounter>::new(id(1)),
+    );
     for _ in 0..=random.below(5) {
         before.update(|counter, tx| counter.increment(tx, 50));
     }
@@ -182,9 +215,15 @@ fn copies_are_noticed(seed: u64) -> Result<(), String> {
 }
 
 fn stamps_are_bounded(seed: u64) -> Result<(), String> {
-    let now = |ahead: u64| Now { unix_millis: 1_800_000_000_000 + ahead, ..Now::default() };
+    let now = |ahead: u64| Now {
+        unix_millis: 1_800_000_000_000 + ahead,
+        ..Now::default()
+    };
     let (bound, ahead) = (Duration::from_millis(500), Random(seed).below(1_000));
-    let (mut here, mut there) = (Replicated::<LwwRegister<u8>>::new(id(1)), Replicated::<LwwRegister<u8>>::new(id(2)));
+    let (mut here, mut there) = (
+        Replicated::<LwwRegister<u8>>::new(id(1)),
+        Replicated::<LwwRegister<u8>>::new(id(2)),
+    );
     let delta = there.update_at(now(ahead), |register, tx| register.set(tx, 1));
     match (here.merge_at(now(0), bound, &delta), ahead > 500) {
         (Ok(_), false) | (Err(Refused::FromTheFuture { .. }), true) => Ok(()),

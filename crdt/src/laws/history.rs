@@ -28,7 +28,8 @@ pub struct Op {
 /// What happens in a history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A replica changes its value, at a wall clock `clock` milliseconds after the start: clocks jump both ways.
+    /// A replica changes its value, at a wall clock `clock` milliseconds after the start: clocks
+    /// jump both ways.
     Mutate {
         /// Which replica, below [`REPLICAS`].
         at: usize,
@@ -60,14 +61,30 @@ pub fn replica(at: usize) -> ReplicaId {
 
 pub(super) fn histories() -> impl Strategy<Value = Vec<Event>> {
     // One flat tuple per event: strategies of many parts take longer than the laws.
-    let event = (0..8_u8, 0..REPLICAS, any::<u8>(), any::<u8>()).prop_map(|(kind, at, action, argument)| match kind {
-        0..4 => {
-            let argument = if argument < 192 { argument % 4 } else { argument };
-            Event::Mutate { at, op: Op { action, argument }, clock: u64::from(kind) }
-        }
-        4..7 => Event::Deliver { to: at, delta: usize::from(action) },
-        _ => Event::Exchange { from: at, to: usize::from(action) % REPLICAS },
-    });
+    let event = (0..8_u8, 0..REPLICAS, any::<u8>(), any::<u8>()).prop_map(
+        |(kind, at, action, argument)| match kind {
+            0..4 => {
+                let argument = if argument < 192 {
+                    argument % 4
+                } else {
+                    argument
+                };
+                Event::Mutate {
+                    at,
+                    op: Op { action, argument },
+                    clock: u64::from(kind),
+                }
+            }
+            4..7 => Event::Deliver {
+                to: at,
+                delta: usize::from(action),
+            },
+            _ => Event::Exchange {
+                from: at,
+                to: usize::from(action) % REPLICAS,
+            },
+        },
+    );
     prop::collection::vec(event, 1..=EVENTS)
 }
 
@@ -79,7 +96,12 @@ pub(super) struct World<T: Crdt> {
 
 impl<T: Crdt> World<T> {
     pub(super) fn new() -> Self {
-        Self { replicas: (0..REPLICAS).map(|at| Replicated::new(replica(at))).collect(), deltas: Vec::new() }
+        Self {
+            replicas: (0..REPLICAS)
+                .map(|at| Replicated::new(replica(at)))
+                .collect(),
+            deltas: Vec::new(),
+        }
     }
 
     /// Plays a history without looking.
@@ -105,13 +127,18 @@ impl<T: Crdt> World<T> {
 
     /// Performs an operation; its delta is the last one.
     pub(super) fn mutate<S: Subject<State = T>>(&mut self, at: usize, op: Op, clock: u64) {
-        let now = Now { unix_millis: START + clock, ..Now::default() };
+        let now = Now {
+            unix_millis: START + clock,
+            ..Now::default()
+        };
         let delta = self.replicas[at].update_at(now, |edit, tx| S::mutate(edit, tx, op));
         self.deltas.push(delta);
     }
 
     pub(super) fn merge(&mut self, to: usize, other: &Causal<T>) -> T::Effects {
-        self.replicas[to].merge(other).expect("invariant: what comes from a history claims only events that were issued")
+        self.replicas[to]
+            .merge(other)
+            .expect("invariant: what comes from a history claims only events that were issued")
     }
 
     /// Which delta an event means, if there is one yet.
@@ -121,18 +148,25 @@ impl<T: Crdt> World<T> {
 
     /// The states, then the deltas.
     pub(super) fn all(&self) -> impl DoubleEndedIterator<Item = &Causal<T>> {
-        self.replicas.iter().map(Replicated::state).chain(&self.deltas)
+        self.replicas
+            .iter()
+            .map(Replicated::state)
+            .chain(&self.deltas)
     }
 
     /// One of the states and deltas, by any number.
     pub(super) fn pick(&self, index: u8) -> &Causal<T> {
         let count = self.replicas.len() + self.deltas.len();
-        self.all().nth(usize::from(index) % count).expect("invariant: the remainder is below the count")
+        self.all()
+            .nth(usize::from(index) % count)
+            .expect("invariant: the remainder is below the count")
     }
 
     /// What every replica ends with once all have seen all.
     pub(super) fn settled(&self) -> Causal<T> {
-        self.replicas.iter().fold(Causal::new(), |all, replica| merged(&all, replica.state()))
+        self.replicas
+            .iter()
+            .fold(Causal::new(), |all, replica| merged(&all, replica.state()))
     }
 }
 
@@ -144,5 +178,15 @@ pub(super) fn merged<T: Crdt>(a: &Causal<T>, b: &Causal<T>) -> Causal<T> {
 
 /// Whether joining `other` tells readers anything.
 pub(super) fn tells<T: Crdt>(state: &Causal<T>, other: &Causal<T>) -> bool {
-    !state.value.clone().join(&other.value, Contexts { mine: &state.context, theirs: &other.context }).is_empty()
+    !state
+        .value
+        .clone()
+        .join(
+            &other.value,
+            Contexts {
+                mine: &state.context,
+                theirs: &other.context,
+            },
+        )
+        .is_empty()
 }

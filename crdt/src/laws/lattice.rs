@@ -17,15 +17,28 @@ pub fn is_a_semilattice<S: Subject>() {
         prop_assert_eq!(&merged(a, a), a, "not idempotent");
         prop_assert!(!tells(a, a), "effects of a merge with itself");
         prop_assert_eq!(merged(a, b), merged(b, a), "not commutative");
-        prop_assert_eq!(merged(&merged(a, b), c), merged(a, &merged(b, c)), "not associative");
-        prop_assert_eq!(&merged(&Causal::new(), a), a, "the default is not the bottom: merging into it");
-        prop_assert_eq!(&merged(a, &Causal::new()), a, "the default is not the bottom: merging it");
+        prop_assert_eq!(
+            merged(&merged(a, b), c),
+            merged(a, &merged(b, c)),
+            "not associative"
+        );
+        prop_assert_eq!(
+            &merged(&Causal::new(), a),
+            a,
+            "the default is not the bottom: merging into it"
+        );
+        prop_assert_eq!(
+            &merged(a, &Causal::new()),
+            a,
+            "the default is not the bottom: merging it"
+        );
         Ok(())
     });
 }
 
-/// Merging the delta of a mutation is as good as performing it; what was merged adds nothing when it comes again; effects
-/// are told only of values that changed; and of live dots only such as the context has seen, each once.
+/// Merging the delta of a mutation is as good as performing it; what was merged adds nothing when
+/// it comes again; effects are told only of values that changed; and of live dots only such as the
+/// context has seen, each once.
 pub fn deltas_do_what_mutations_did<S: Subject>() {
     check(histories(), |history| watch::<S>(&history));
 }
@@ -37,9 +50,23 @@ fn watch<S: Subject>(history: &[Event]) -> Result<(), TestCaseError> {
             Event::Mutate { at, op, clock } => {
                 let before = world.replicas[at].state().clone();
                 world.mutate::<S>(at, op, clock);
-                let (after, delta) = (world.replicas[at].state(), world.deltas.last().expect("invariant: a mutation has a delta"));
-                prop_assert_eq!(&merged(&before, delta), after, "merging the delta is not performing the mutation");
-                prop_assert_eq!(&merged(delta, &before), after, "merging what stood before into the delta is not performing the mutation");
+                let (after, delta) = (
+                    world.replicas[at].state(),
+                    world
+                        .deltas
+                        .last()
+                        .expect("invariant: a mutation has a delta"),
+                );
+                prop_assert_eq!(
+                    &merged(&before, delta),
+                    after,
+                    "merging the delta is not performing the mutation"
+                );
+                prop_assert_eq!(
+                    &merged(delta, &before),
+                    after,
+                    "merging what stood before into the delta is not performing the mutation"
+                );
                 well_formed(after)?;
                 well_formed(delta)?;
             }
@@ -58,13 +85,28 @@ fn watch<S: Subject>(history: &[Event]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-fn merge_watched<T: Crdt + Debug>(world: &mut World<T>, to: usize, other: &Causal<T>) -> Result<(), TestCaseError> {
+fn merge_watched<T: Crdt + Debug>(
+    world: &mut World<T>,
+    to: usize,
+    other: &Causal<T>,
+) -> Result<(), TestCaseError> {
     let before = world.replicas[to].state().clone();
     let told = !world.merge(to, other).is_empty();
     let after = world.replicas[to].state();
-    prop_assert!(!told || before.value != after.value, "effects of a merge that changed nothing");
-    prop_assert_eq!(&merged(after, other), after, "merging the other again changes the result: not monotone");
-    prop_assert_eq!(&merged(after, &before), after, "merging what stood before changes the result: not monotone");
+    prop_assert!(
+        !told || before.value != after.value,
+        "effects of a merge that changed nothing"
+    );
+    prop_assert_eq!(
+        &merged(after, other),
+        after,
+        "merging the other again changes the result: not monotone"
+    );
+    prop_assert_eq!(
+        &merged(after, &before),
+        after,
+        "merging what stood before changes the result: not monotone"
+    );
     well_formed(after)
 }
 
@@ -72,29 +114,58 @@ fn well_formed<T: Crdt + Debug>(state: &Causal<T>) -> Result<(), TestCaseError> 
     let (mut visited, live) = (0, state.live());
     state.value.dots(&mut |_| visited += 1);
     prop_assert_eq!(visited, live.event_count(), "a live dot is visited twice");
-    prop_assert!(state.context.covers(&live), "alive and not seen: {:?} of {:?}", live, state.context);
-    prop_assert_eq!(state.value.is_bottom(), state.value == T::default(), "bottom is not the default");
+    prop_assert!(
+        state.context.covers(&live),
+        "alive and not seen: {:?} of {:?}",
+        live,
+        state.context
+    );
+    prop_assert_eq!(
+        state.value.is_bottom(),
+        state.value == T::default(),
+        "bottom is not the default"
+    );
     Ok(())
 }
 
-/// All deltas, shuffled and each twice, make of nothing what merging the full states makes; and a full state makes up for
-/// deltas that were lost.
+/// All deltas, shuffled and each twice, make of nothing what merging the full states makes; and a
+/// full state makes up for deltas that were lost.
 pub fn converges<S: Subject>() {
     let order = prop::collection::vec(any::<u8>(), 2 * super::EVENTS);
-    check((histories(), order, any::<u64>()), |(history, order, lost)| {
-        let world = World::after::<S>(&history);
-        let settled = world.settled();
-        let mut shuffled: Vec<_> = world.deltas.iter().chain(&world.deltas).collect();
-        let count = shuffled.len();
-        for (at, other) in order.into_iter().enumerate().take(count) {
-            shuffled.swap(at, usize::from(other) % count);
-        }
-        let by_deltas = shuffled.iter().fold(Causal::new(), |all, delta| merged(&all, delta));
-        prop_assert_eq!(&by_deltas, &settled, "deltas in another order, repeated, differ from full states");
-        let arrived = shuffled.iter().enumerate().filter(|(at, _)| lost >> at & 1 == 0);
-        let some = arrived.fold(Causal::new(), |all, (_, delta)| merged(&all, delta));
-        prop_assert_eq!(&merged(&some, &settled), &settled, "a full state does not make up for lost deltas");
-        prop_assert_eq!(&merged(&settled, &some), &settled, "late deltas change what a full state has told");
-        Ok(())
-    });
+    check(
+        (histories(), order, any::<u64>()),
+        |(history, order, lost)| {
+            let world = World::after::<S>(&history);
+            let settled = world.settled();
+            let mut shuffled: Vec<_> = world.deltas.iter().chain(&world.deltas).collect();
+            let count = shuffled.len();
+            for (at, other) in order.into_iter().enumerate().take(count) {
+                shuffled.swap(at, usize::from(other) % count);
+            }
+            let by_deltas = shuffled
+                .iter()
+                .fold(Causal::new(), |all, delta| merged(&all, delta));
+            prop_assert_eq!(
+                &by_deltas,
+                &settled,
+                "deltas in another order, repeated, differ from full states"
+            );
+            let arrived = shuffled
+                .iter()
+                .enumerate()
+                .filter(|(at, _)| lost >> at & 1 == 0);
+            let some = arrived.fold(Causal::new(), |all, (_, delta)| merged(&all, delta));
+            prop_assert_eq!(
+                &merged(&some, &settled),
+                &settled,
+                "a full state does not make up for lost deltas"
+            );
+            prop_assert_eq!(
+                &merged(&settled, &some),
+                &settled,
+                "late deltas change what a full state has told"
+            );
+            Ok(())
+        },
+    );
 }

@@ -11,8 +11,8 @@ use super::history::{World, histories};
 use super::{Event, Op, REPLICAS, Subject, check};
 use crate::Effects;
 
-/// An operation, with the operations that had been seen where it was performed. Deltas arrive in any order, so an
-/// operation may be known where its past is not.
+/// An operation, with the operations that had been seen where it was performed. Deltas arrive in
+/// any order, so an operation may be known where its past is not.
 #[derive(Debug)]
 pub struct SeenOp {
     /// What was done.
@@ -28,15 +28,19 @@ pub struct SeenOp {
 impl SeenOp {
     /// Whether this operation had seen the other one.
     pub fn saw(&self, other: &Self) -> bool {
-        self.past.binary_search_by_key(&other.id, |seen| seen.id).is_ok()
+        self.past
+            .binary_search_by_key(&other.id, |seen| seen.id)
+            .is_ok()
     }
 }
 
-/// The operations among `known` that no known operation has ended. An operation ends those that were alive where it was
-/// performed and for which `ends(it, other)` holds. What most values with dots show is a function of these; whether an
-/// operation writes something or only ends others is for the caller to tell.
+/// The operations among `known` that no known operation has ended. An operation ends those that
+/// were alive where it was performed and for which `ends(it, other)` holds. What most values with
+/// dots show is a function of these; whether an operation writes something or only ends others is
+/// for the caller to tell.
 pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> Vec<&SeenOp> {
-    // An operation of the past may be unknown here, so it is looked up there. Ids ascend along pasts: pasts come first.
+    // An operation of the past may be unknown here, so it is looked up there. Ids ascend along
+    // pasts: pasts come first.
     let (mut all, mut open) = ([None; 64], known.iter().collect::<Vec<_>>());
     while let Some(op) = open.pop() {
         if all[op.id].replace(op).is_none() {
@@ -45,7 +49,9 @@ pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> V
     }
     let mut ended = [0; 64];
     for op in all.into_iter().flatten() {
-        let ends_of_op = left(&op.past, &ended).filter(|other| ends(op, other)).fold(0, |ends, other| ends | 1 << other.id);
+        let ends_of_op = left(&op.past, &ended)
+            .filter(|other| ends(op, other))
+            .fold(0, |ends, other| ends | 1 << other.id);
         ended[op.id] = ends_of_op;
     }
     left(known, &ended).collect()
@@ -54,12 +60,19 @@ pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> V
 /// Those that none of them has ended; what each has ended is a bit for each id.
 fn left<'a>(known: &'a [Rc<SeenOp>], ended: &[u64; 64]) -> impl Iterator<Item = &'a SeenOp> {
     let gone = known.iter().fold(0, |gone, op| gone | ended[op.id]);
-    known.iter().map(Rc::as_ref).filter(move |op| gone >> op.id & 1 == 0)
+    known
+        .iter()
+        .map(Rc::as_ref)
+        .filter(move |op| gone >> op.id & 1 == 0)
 }
 
-/// What readers see of a value (`view`) is what the operations seen say (`spec`, given them ascending by id), at every
-/// replica and at every time; and whenever it changes by a merge, the merge tells effects.
-pub fn refines<S: Subject, V: PartialEq + Debug>(spec: fn(&[Rc<SeenOp>]) -> V, view: fn(&S::State) -> V) {
+/// What readers see of a value (`view`) is what the operations seen say (`spec`, given them
+/// ascending by id), at every replica and at every time; and whenever it changes by a merge, the
+/// merge tells effects.
+pub fn refines<S: Subject, V: PartialEq + Debug>(
+    spec: fn(&[Rc<SeenOp>]) -> V,
+    view: fn(&S::State) -> V,
+) {
     check(histories(), |history| follow::<S, V>(&history, spec, view));
 }
 
@@ -75,17 +88,35 @@ fn follow<S: Subject, V: PartialEq + Debug>(
         let (to, sent, learnt) = match *event {
             Event::Mutate { at, op, clock } => {
                 world.mutate::<S>(at, op, clock);
-                let op = Rc::new(SeenOp { op, by: at, id: ops.len(), past: known[at].clone() });
+                let op = Rc::new(SeenOp {
+                    op,
+                    by: at,
+                    id: ops.len(),
+                    past: known[at].clone(),
+                });
                 ops.push(op.clone());
                 known[at].push(op);
-                prop_assert_eq!(view(&world.replicas[at]), spec(&known[at]), "after an operation, of {:#?}", known[at]);
+                prop_assert_eq!(
+                    view(&world.replicas[at]),
+                    spec(&known[at]),
+                    "after an operation, of {:#?}",
+                    known[at]
+                );
                 continue;
             }
             Event::Deliver { to, delta } => match world.delta(delta) {
-                Some(delta) => (to, world.deltas[delta].clone(), alloc::vec![ops[delta].clone()]),
+                Some(delta) => (
+                    to,
+                    world.deltas[delta].clone(),
+                    alloc::vec![ops[delta].clone()],
+                ),
                 None => continue,
             },
-            Event::Exchange { from, to } => (to, world.replicas[from].state().clone(), known[from].clone()),
+            Event::Exchange { from, to } => (
+                to,
+                world.replicas[from].state().clone(),
+                known[from].clone(),
+            ),
         };
         let before = view(&world.replicas[to]);
         let told = !world.merge(to, &sent).is_empty();
@@ -93,8 +124,18 @@ fn follow<S: Subject, V: PartialEq + Debug>(
         known[to].sort_by_key(|op| op.id);
         known[to].dedup_by_key(|op| op.id);
         let after = view(&world.replicas[to]);
-        prop_assert_eq!(&after, &spec(&known[to]), "after a merge, of {:#?}", known[to]);
-        prop_assert!(told || before == after, "a merge tells nothing and readers see {:?} instead of {:?}", after, before);
+        prop_assert_eq!(
+            &after,
+            &spec(&known[to]),
+            "after a merge, of {:#?}",
+            known[to]
+        );
+        prop_assert!(
+            told || before == after,
+            "a merge tells nothing and readers see {:?} instead of {:?}",
+            after,
+            before
+        );
     }
     Ok(())
 }

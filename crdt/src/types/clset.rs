@@ -8,8 +8,8 @@ use super::delegate::without_dots;
 use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
-/// A set that counts how often each element went in and out (Yu & Rostad, "A low-cost set CRDT based on causal lengths",
-/// `PaPoC` 2020). An element is in while its causal length is odd.
+/// A set that counts how often each element went in and out (Yu & Rostad, "A low-cost set CRDT
+/// based on causal lengths", `PaPoC` 2020). An element is in while its causal length is odd.
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -17,12 +17,13 @@ use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 /// | remove and remove | it is out: both made the same step |
 /// | add and remove of one element | only one of them is possible where both replicas agree: the other one is no step. A replica that takes more steps wins over one that takes fewer |
 ///
-/// The last row is where it differs from [`OrSet`](crate::OrSet): removing and adding again (two steps) wins over a
-/// concurrent removal (one step), but so does removing, adding and removing (three) win over a concurrent removing and
-/// adding (two).
+/// The last row is where it differs from [`OrSet`](crate::OrSet): removing and adding again (two
+/// steps) wins over a concurrent removal (one step), but so does removing, adding and removing
+/// (three) win over a concurrent removing and adding (two).
 ///
-/// **Law:** per element the greater length. What grows: one number per element that was ever added, removed or not, and a
-/// few bytes of context per writer. No replica ids by element: the set of choice for very many writers.
+/// **Law:** per element the greater length. What grows: one number per element that was ever added,
+/// removed or not, and a few bytes of context per writer. No replica ids by element: the set of
+/// choice for very many writers.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ClSet<T> {
     lengths: BTreeMap<T, u64>,
@@ -31,7 +32,10 @@ pub struct ClSet<T> {
 impl<T> ClSet<T> {
     /// The elements that are in, ascending. O(elements ever added).
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.lengths.iter().filter(|(_, length)| is_in(**length)).map(|(element, _)| element)
+        self.lengths
+            .iter()
+            .filter(|(_, length)| is_in(**length))
+            .map(|(element, _)| element)
     }
 
     /// How many elements are in. O(elements ever added).
@@ -97,7 +101,9 @@ impl<T: Key> Edit<'_, ClSet<T>> {
         T: Borrow<Q>,
         Q: ?Sized + Ord + ToOwned<Owned = T>,
     {
-        let Some(length) = Some(self.causal_length(element)).filter(|length| is_in(*length)) else { return false };
+        let Some(length) = Some(self.causal_length(element)).filter(|length| is_in(*length)) else {
+            return false;
+        };
         // No history is as long as `u64::MAX`; a forged one ends there.
         self.step(element.to_owned(), length.saturating_add(1));
         true
@@ -128,10 +134,12 @@ impl<T: Key> Crdt for ClSet<T> {
 
     fn join(&mut self, theirs: &Self, _: Contexts<'_>) -> SetEffects<T> {
         let mut effects = SetEffects::default();
-        self.absorb(theirs, |element, before, after| match (is_in(before), is_in(after)) {
-            (false, true) => effects.added.push(element.clone()),
-            (true, false) => effects.removed.push(element.clone()),
-            _ => {}
+        self.absorb(theirs, |element, before, after| {
+            match (is_in(before), is_in(after)) {
+                (false, true) => effects.added.push(element.clone()),
+                (true, false) => effects.removed.push(element.clone()),
+                _ => {}
+            }
         });
         effects
     }
@@ -149,8 +157,14 @@ impl<T: Key> Crdt for ClSet<T> {
         for _ in 0..input.count()? {
             let element: T = input.value()?;
             let length = input.number()?;
-            if lengths.last_key_value().is_some_and(|(before, _)| *before >= element) || length == 0 {
-                return Err(DecodeError::Invalid("elements that do not ascend, or were never in"));
+            if lengths
+                .last_key_value()
+                .is_some_and(|(before, _)| *before >= element)
+                || length == 0
+            {
+                return Err(DecodeError::Invalid(
+                    "elements that do not ascend, or were never in",
+                ));
             }
             lengths.insert(element, length);
         }
@@ -160,6 +174,8 @@ impl<T: Key> Crdt for ClSet<T> {
 
 impl<T> Default for ClSet<T> {
     fn default() -> Self {
-        Self { lengths: BTreeMap::new() }
+        Self {
+            lengths: BTreeMap::new(),
+        }
     }
 }

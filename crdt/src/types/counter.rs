@@ -66,7 +66,11 @@ impl<C: Count> Tallies<C> {
 
     /// Whether the replica, which counts here, has counted more there.
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
-        let counted = |tallies: &Self| tallies.position(replica).map_or(C::default(), |at| tallies.0[at].1);
+        let counted = |tallies: &Self| {
+            tallies
+                .position(replica)
+                .map_or(C::default(), |at| tallies.0[at].1)
+        };
         let mine = counted(self);
         mine.most(counted(theirs)) != mine
     }
@@ -85,7 +89,12 @@ impl<C: Count> Tallies<C> {
 
 /// The delta carries the replica's total and is therefore safe to repeat.
 #[inline]
-fn count<C: Count>(state: &mut Tallies<C>, delta: &mut Tallies<C>, replica: ReplicaId, change: impl FnOnce(C) -> C) {
+fn count<C: Count>(
+    state: &mut Tallies<C>,
+    delta: &mut Tallies<C>,
+    replica: ReplicaId,
+    change: impl FnOnce(C) -> C,
+) {
     let total = state.raise(replica, change);
     delta.raise(replica, |_| total);
 }
@@ -121,7 +130,9 @@ impl<'de, C: Count + Deserialize<'de>> Deserialize<'de> for Tallies<C> {
         let tallies: Vec<(ReplicaId, C)> = Deserialize::deserialize(deserializer)?;
         let ascending = tallies.windows(2).all(|pair| pair[0].0 < pair[1].0);
         if !ascending || tallies.iter().any(|tally| tally.1 == C::default()) {
-            return Err(D::Error::custom("replicas do not ascend or have counted nothing"));
+            return Err(D::Error::custom(
+                "replicas do not ascend or have counted nothing",
+            ));
         }
         Ok(Self(SmallVec::from_vec(tallies)))
     }
@@ -152,7 +163,9 @@ impl Edit<'_, GCounter> {
     #[inline]
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
         let (state, delta) = self.parts();
-        count(&mut state.0, &mut delta.0, tx.replica(), |count| count.saturating_add(by));
+        count(&mut state.0, &mut delta.0, tx.replica(), |count| {
+            count.saturating_add(by)
+        });
     }
 }
 
@@ -162,12 +175,13 @@ impl Lattice for GCounter {
     }
 }
 
-/// Counts up and down: per replica what it has added and what it has taken away, both growing (Shapiro et al. 2011,
-/// specification 7).
+/// Counts up and down: per replica what it has added and what it has taken away, both growing
+/// (Shapiro et al. 2011, specification 7).
 ///
-/// **Law:** merging takes the maximum per replica and direction, so nothing is counted twice. It cannot be reset; for
-/// that see [`ResetCounter`]. Smaller and faster than that one: its context only says how often each replica has counted.
-/// What grows: one entry per replica that ever counted.
+/// **Law:** merging takes the maximum per replica and direction, so nothing is counted twice. It
+/// cannot be reset; for that see [`ResetCounter`]. Smaller and faster than that one: its context
+/// only says how often each replica has counted. What grows: one entry per replica that ever
+/// counted.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct PnCounter(Tallies<(u64, u64)>);
@@ -182,7 +196,10 @@ impl PnCounter {
     /// The sum over all replicas.
     pub fn value(&self) -> i128 {
         // Each is below 2^64, and there are fewer than 2^63 replicas.
-        self.0.counts().map(|(added, taken)| i128::from(added) - i128::from(taken)).sum()
+        self.0
+            .counts()
+            .map(|(added, taken)| i128::from(added) - i128::from(taken))
+            .sum()
     }
 }
 
@@ -191,14 +208,24 @@ impl Edit<'_, PnCounter> {
     #[inline]
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
         let (state, delta) = self.parts();
-        count(&mut state.0, &mut delta.0, tx.replica(), |(added, taken)| (added.saturating_add(by), taken));
+        count(
+            &mut state.0,
+            &mut delta.0,
+            tx.replica(),
+            |(added, taken)| (added.saturating_add(by), taken),
+        );
     }
 
     /// Takes `by` away. What one replica takes away in total stops at `u64::MAX`.
     #[inline]
     pub fn decrement(&mut self, tx: &mut Tx<'_>, by: u64) {
         let (state, delta) = self.parts();
-        count(&mut state.0, &mut delta.0, tx.replica(), |(added, taken)| (added, taken.saturating_add(by)));
+        count(
+            &mut state.0,
+            &mut delta.0,
+            tx.replica(),
+            |(added, taken)| (added, taken.saturating_add(by)),
+        );
     }
 }
 
@@ -210,17 +237,18 @@ impl Lattice for PnCounter {
 
 /// A counter that can be reset, and can therefore live in a map whose keys can be removed.
 ///
-/// One live entry per replica, holding what that replica has added since it last saw a reset. A reset ends the entries it
-/// has seen.
+/// One live entry per replica, holding what that replica has added since it last saw a reset. A
+/// reset ends the entries it has seen.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | add and add | both count |
 /// | add and reset | the addition survives, together with what its replica had added before: see below |
 ///
-/// The anomaly: Baquero, Almeida, Lerche, "The problem with embedded CRDT counters and a solution", 2016. An addition
-/// replaces its replica's entry by one that holds the sum, so a concurrent reset, which has seen only the old entry, does
-/// not reach it. What grows: nothing but the context; a reset leaves nothing.
+/// The anomaly: Baquero, Almeida, Lerche, "The problem with embedded CRDT counters and a solution",
+/// 2016. An addition replaces its replica's entry by one that holds the sum, so a concurrent reset,
+/// which has seen only the old entry, does not reach it. What grows: nothing but the context; a
+/// reset leaves nothing.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct ResetCounter(DotFun<i128>);
 
@@ -229,7 +257,9 @@ dot_store_by_field! { [] ResetCounter, DotFun<i128>, |tag| tag.kind(Kind::ResetC
 impl ResetCounter {
     /// The sum over all replicas; saturates only on forged totals.
     pub fn value(&self) -> i128 {
-        self.0.iter().fold(0, |sum, (_, total)| sum.saturating_add(*total))
+        self.0
+            .iter()
+            .fold(0, |sum, (_, total)| sum.saturating_add(*total))
     }
 }
 

@@ -19,7 +19,11 @@ macro_rules! without_dots {
         fn dots(&self, _: &mut dyn FnMut($crate::Dot)) {}
 
         fn part(&self, _: &$crate::CausalContext, undotted: $crate::Undotted<'_>) -> Self {
-            if undotted.stay() { self.clone() } else { Self::default() }
+            if undotted.stay() {
+                self.clone()
+            } else {
+                Self::default()
+            }
         }
 
         fn has_undotted(&self) -> bool {
@@ -77,7 +81,9 @@ macro_rules! by_field {
             $crate::Crdt::encode(&self.0, out);
         }
 
-        fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+        fn decode(
+            input: &mut $crate::codec::Reader<'_>,
+        ) -> Result<Self, $crate::codec::DecodeError> {
             $crate::Crdt::decode(input).map(Self)
         }
     };

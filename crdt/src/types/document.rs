@@ -31,9 +31,9 @@ type Changes = BTreeMap<ChangeHash, Arc<Change>>;
 
 const DEPTH: usize = 64;
 
-/// A JSON document: objects, lists, texts and counters, as deep as one likes, for when the shape of the data is not known
-/// when the program is written. What is known is better a field of its own type: sets, counters and maps of this crate cost
-/// a hundredth of the time.
+/// A JSON document: objects, lists, texts and counters, as deep as one likes, for when the shape of
+/// the data is not known when the program is written. What is known is better a field of its own
+/// type: sets, counters and maps of this crate cost a hundredth of the time.
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -43,15 +43,18 @@ const DEPTH: usize = 64;
 /// | insert and insert into a list or text | both, side by side, never interleaved character by character within one edit |
 /// | increment and increment of a counter | both count |
 ///
-/// What is merged is the set of changes, each addressed by its hash: a replica that stores and forwards documents runs no
-/// engine. A change that arrives before what it builds on waits for it. A transaction is one change. The [`Engine`] is
-/// started when the document is first read or written, and from then on takes each merge in one batch.
+/// What is merged is the set of changes, each addressed by its hash: a replica that stores and
+/// forwards documents runs no engine. A change that arrives before what it builds on waits for it.
+/// A transaction is one change. The [`Engine`] is started when the document is first read or
+/// written, and from then on takes each merge in one batch.
 ///
-/// What grows: the history, for ever; automerge cannot forget. In memory about 150 bytes for a change and its operations,
-/// twice if the document is read; as bytes about 50 for a change of one keystroke.
+/// What grows: the history, for ever; automerge cannot forget. In memory about 150 bytes for a
+/// change and its operations, twice if the document is read; as bytes about 50 for a change of one
+/// keystroke.
 ///
-/// [`DotStore`](crate::DotStore) it is not, so it cannot be a value of a map whose keys can be removed. [`Replicated::delta_since`](crate::Replicated::delta_since)
-/// sends the whole document if it differs at all; [`changes_since`](Self::changes_since) sends what is new.
+/// [`DotStore`](crate::DotStore) it is not, so it cannot be a value of a map whose keys can be
+/// removed. [`Replicated::delta_since`](crate::Replicated::delta_since) sends the whole document if
+/// it differs at all; [`changes_since`](Self::changes_since) sends what is new.
 pub struct Document<E: Engine = Automerge> {
     changes: Changes,
     operations: u64,
@@ -60,8 +63,8 @@ pub struct Document<E: Engine = Automerge> {
 }
 
 impl Document {
-    /// How many bytes the changes of a document may take before no more are made here. A guess. What others have made is
-    /// merged in any case, so that replicas never part over a limit.
+    /// How many bytes the changes of a document may take before no more are made here. A guess.
+    /// What others have made is merged in any case, so that replicas never part over a limit.
     pub const BYTES: usize = 16 << 20;
     /// How many operations a document may have before no more are made here. A guess.
     pub const OPERATIONS: u64 = 1 << 20;
@@ -70,11 +73,15 @@ impl Document {
 }
 
 impl<E: Engine> Document<E> {
-    /// What is at the end of the path, as JSON; nothing if it leads nowhere. Texts are strings, counters numbers.
+    /// What is at the end of the path, as JSON; nothing if it leads nowhere. Texts are strings,
+    /// counters numbers.
     ///
     /// # Errors
     /// Too deep, or the engine fails.
-    pub fn get<'p, S: Copy + Into<Step<'p>>>(&self, path: &[S]) -> Result<Option<Value>, DocumentError> {
+    pub fn get<'p, S: Copy + Into<Step<'p>>>(
+        &self,
+        path: &[S],
+    ) -> Result<Option<Value>, DocumentError> {
         let path: Vec<Step<'p>> = path.iter().map(|&step| step.into()).collect();
         let view = self.view();
         contained(|| view.engine.view(&path, DEPTH))
@@ -88,23 +95,32 @@ impl<E: Engine> Document<E> {
         self.get::<Step<'_>>(&[]).map(Option::unwrap_or_default)
     }
 
-    /// The changes that no other change builds on, ascending: a digest of all that was ever written. Equal documents have
-    /// equal heads; documents with equal heads are equal unless changes are [missing](Self::missing).
+    /// The changes that no other change builds on, ascending: a digest of all that was ever
+    /// written. Equal documents have equal heads; documents with equal heads are equal unless
+    /// changes are [missing](Self::missing).
     pub fn heads(&self) -> Vec<ChangeHash> {
         let mut heads: BTreeSet<ChangeHash> = self.changes.keys().copied().collect();
-        for dependency in self.changes.values().flat_map(|change| &change.dependencies) {
+        for dependency in self
+            .changes
+            .values()
+            .flat_map(|change| &change.dependencies)
+        {
             heads.remove(dependency);
         }
         heads.into_iter().collect()
     }
 
-    /// The heads of what is complete here: of the changes that have arrived with all that they build on. What somebody else
-    /// has [since](Self::changes_since) these fills every hole.
+    /// The heads of what is complete here: of the changes that have arrived with all that they
+    /// build on. What somebody else has [since](Self::changes_since) these fills every hole.
     pub fn complete_heads(&self) -> Vec<ChangeHash> {
         let mut complete: BTreeSet<ChangeHash> = BTreeSet::new();
         let mut heads = BTreeSet::new();
         for change in order::in_order(&self.changes) {
-            if change.dependencies.iter().all(|dependency| complete.contains(dependency)) {
+            if change
+                .dependencies
+                .iter()
+                .all(|dependency| complete.contains(dependency))
+            {
                 complete.insert(change.hash);
                 heads.insert(change.hash);
                 change.dependencies.iter().for_each(|dependency| {
@@ -115,17 +131,22 @@ impl<E: Engine> Document<E> {
         heads.into_iter().collect()
     }
 
-    /// Those of the changes that are here, as a document to merge ([`Causal::of`](crate::Causal::of)): the answer to
-    /// [`missing`](Self::missing).
+    /// Those of the changes that are here, as a document to merge
+    /// ([`Causal::of`](crate::Causal::of)): the answer to [`missing`](Self::missing).
     #[must_use]
     pub fn changes_of(&self, hashes: &[ChangeHash]) -> Self {
         let found = hashes.iter().filter_map(|hash| self.changes.get(hash));
-        Self::from(found.map(|change| (change.hash, Arc::clone(change))).collect::<Changes>())
+        Self::from(
+            found
+                .map(|change| (change.hash, Arc::clone(change)))
+                .collect::<Changes>(),
+        )
     }
 
-    /// What somebody lacks whose document has these [complete heads](Self::complete_heads), as a document to merge
-    /// ([`Causal::of`](crate::Causal::of)). Heads that are not known here are passed over, so too much is sent at worst.
-    /// After other heads than complete ones, what is missing below them stays missing.
+    /// What somebody lacks whose document has these [complete heads](Self::complete_heads), as a
+    /// document to merge ([`Causal::of`](crate::Causal::of)). Heads that are not known here are
+    /// passed over, so too much is sent at worst. After other heads than complete ones, what is
+    /// missing below them stays missing.
     #[must_use]
     pub fn changes_since(&self, heads: &[ChangeHash]) -> Self {
         let mut new = self.changes.clone();
@@ -140,17 +161,28 @@ impl<E: Engine> Document<E> {
 
     /// Changes that others here build on and that have not arrived, ascending.
     pub fn missing(&self) -> Vec<ChangeHash> {
-        let all = self.changes.values().flat_map(|change| &change.dependencies);
-        let mut missing: Vec<ChangeHash> = all.filter(|&dependency| !self.changes.contains_key(dependency)).copied().collect();
+        let all = self
+            .changes
+            .values()
+            .flat_map(|change| &change.dependencies);
+        let mut missing: Vec<ChangeHash> = all
+            .filter(|&dependency| !self.changes.contains_key(dependency))
+            .copied()
+            .collect();
         missing.sort_unstable();
         missing.dedup();
         missing
     }
 
-    /// Changes that were left out because the engine cannot apply them or because of a writer whose id was used twice, with
-    /// the reason. They are kept and sent on like others; what builds on them waits.
+    /// Changes that were left out because the engine cannot apply them or because of a writer whose
+    /// id was used twice, with the reason. They are kept and sent on like others; what builds on
+    /// them waits.
     pub fn quarantined(&self) -> Vec<(ChangeHash, DocumentError)> {
-        self.view().quarantined.iter().map(|(&hash, error)| (hash, error.clone())).collect()
+        self.view()
+            .quarantined
+            .iter()
+            .map(|(&hash, error)| (hash, error.clone()))
+            .collect()
     }
 
     /// How many changes there are.
@@ -163,8 +195,8 @@ impl<E: Engine> Document<E> {
         self.changes.is_empty()
     }
 
-    /// The history in the compressed form of the engine, for programs that read that: automerge's file format. Not canonical,
-    /// and without what is quarantined.
+    /// The history in the compressed form of the engine, for programs that read that: automerge's
+    /// file format. Not canonical, and without what is quarantined.
     ///
     /// # Errors
     /// The engine fails.
@@ -178,7 +210,10 @@ impl<E: Engine> Document<E> {
     }
 
     fn view_mut(&mut self) -> &mut View<E> {
-        let view = self.view.take().unwrap_or_else(|| Arc::new(View::of(&self.changes)));
+        let view = self
+            .view
+            .take()
+            .unwrap_or_else(|| Arc::new(View::of(&self.changes)));
         self.view = OnceLock::from(view);
         let view = self.view.get_mut().expect("invariant: set one line before");
         Arc::make_mut(view)
@@ -193,7 +228,12 @@ impl<E: Engine> Document<E> {
 
 impl<E: Engine> Lattice for Document<E> {
     fn merge(&mut self, other: &Self) -> bool {
-        let fresh: Vec<Arc<Change>> = other.changes.values().filter(|change| !self.changes.contains_key(&change.hash)).cloned().collect();
+        let fresh: Vec<Arc<Change>> = other
+            .changes
+            .values()
+            .filter(|change| !self.changes.contains_key(&change.hash))
+            .cloned()
+            .collect();
         for change in &fresh {
             self.insert(Arc::clone(change));
         }
@@ -226,7 +266,11 @@ impl<E: Engine> Crdt for Document<E> {
     fn dots(&self, _: &mut dyn FnMut(Dot)) {}
 
     fn part(&self, _: &CausalContext, undotted: Undotted<'_>) -> Self {
-        if undotted.stay() { self.clone() } else { Self::default() }
+        if undotted.stay() {
+            self.clone()
+        } else {
+            Self::default()
+        }
     }
 
     fn has_undotted(&self) -> bool {
@@ -236,7 +280,10 @@ impl<E: Engine> Crdt for Document<E> {
     /// Whether there are changes of this replica there that are not here.
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let me = Actor::from(replica);
-        theirs.changes.values().any(|change| change.actor == me && !self.changes.contains_key(&change.hash))
+        theirs
+            .changes
+            .values()
+            .any(|change| change.actor == me && !self.changes.contains_key(&change.hash))
     }
 
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> DocumentEdit<'a, E> {
@@ -261,9 +308,16 @@ impl<E: Engine> Crdt for Document<E> {
 
 impl<E: Engine> From<Changes> for Document<E> {
     fn from(changes: Changes) -> Self {
-        let operations = changes.values().fold(0, |sum: u64, change| sum.saturating_add(change.operations));
+        let operations = changes
+            .values()
+            .fold(0, |sum: u64, change| sum.saturating_add(change.operations));
         let bytes = changes.values().map(|change| change.size()).sum();
-        Self { changes, operations, bytes, view: OnceLock::new() }
+        Self {
+            changes,
+            operations,
+            bytes,
+            view: OnceLock::new(),
+        }
     }
 }
 
@@ -276,7 +330,12 @@ impl<E: Engine> Default for Document<E> {
 /// The engine is shared until one of both changes.
 impl<E: Engine> Clone for Document<E> {
     fn clone(&self) -> Self {
-        Self { changes: self.changes.clone(), operations: self.operations, bytes: self.bytes, view: self.view.clone() }
+        Self {
+            changes: self.changes.clone(),
+            operations: self.operations,
+            bytes: self.bytes,
+            view: self.view.clone(),
+        }
     }
 }
 
@@ -291,6 +350,9 @@ impl<E: Engine> Eq for Document<E> {}
 
 impl<E: Engine> fmt::Debug for Document<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Document").field("heads", &self.heads()).field("changes", &self.len()).finish_non_exhaustive()
+        f.debug_struct("Document")
+            .field("heads", &self.heads())
+            .field("changes", &self.len())
+            .finish_non_exhaustive()
     }
 }

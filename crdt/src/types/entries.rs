@@ -1,4 +1,5 @@
-//! What several keyed types are made of: under each key a few live entries, of which readers see one summary.
+//! What several keyed types are made of: under each key a few live entries, of which readers see
+//! one summary.
 
 use core::borrow::Borrow;
 use core::fmt::Debug;
@@ -49,7 +50,10 @@ pub(super) struct Shift<V> {
 
 impl<V> Default for Shift<V> {
     fn default() -> Self {
-        Self { before: None, after: None }
+        Self {
+            before: None,
+            after: None,
+        }
     }
 }
 
@@ -64,13 +68,19 @@ impl<E: Entry> Crdt for Entries<E> {
     type Effects = Shift<E::View>;
 
     fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
-        self.0.iter().filter_map(|(_, entry)| entry.stamp()).for_each(visit);
+        self.0
+            .iter()
+            .filter_map(|(_, entry)| entry.stamp())
+            .for_each(visit);
     }
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Shift<E::View> {
         let before = self.view();
         DotFun::join(&mut self.0, &theirs.0, contexts.mine, contexts.theirs);
-        Shift { before, after: self.view() }
+        Shift {
+            before,
+            after: self.view(),
+        }
     }
 }
 
@@ -83,7 +93,12 @@ pub(super) type Both<'a, K, E> = (&'a mut DotMap<K, Entries<E>>, &'a mut DotMap<
 pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: K, entry: E) {
     let (state, delta) = maps;
     let dot = tx.issue();
-    state.replace(key.clone(), dot, Entries::one(dot, entry.clone()), &mut |old| tx.end(old));
+    state.replace(
+        key.clone(),
+        dot,
+        Entries::one(dot, entry.clone()),
+        &mut |old| tx.end(old),
+    );
     delta.replace(key, dot, Entries::one(dot, entry), &mut |_| {});
 }
 
@@ -106,10 +121,16 @@ pub(super) fn join<K: Key, E: Entry>(
     contexts: Contexts<'_>,
 ) -> MapEffects<K, E::View> {
     let mut effects = MapEffects::default();
-    mine.join_with(theirs, contexts, |key, _, _, Shift { before, after }| match after {
-        Some(view) if before.as_ref() != Some(&view) => effects.updated.push((key.clone(), view)),
-        None if before.is_some() => effects.removed.push(key.clone()),
-        _ => {}
-    });
+    mine.join_with(
+        theirs,
+        contexts,
+        |key, _, _, Shift { before, after }| match after {
+            Some(view) if before.as_ref() != Some(&view) => {
+                effects.updated.push((key.clone(), view))
+            }
+            None if before.is_some() => effects.removed.push(key.clone()),
+            _ => {}
+        },
+    );
     effects
 }

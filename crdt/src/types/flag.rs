@@ -5,8 +5,8 @@ use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 use crate::{Edit, Tx};
 
-/// A flag that is up if some raising of it was not seen by a lowering: raising wins over a concurrent lowering (delta
-/// paper, section 7.2).
+/// A flag that is up if some raising of it was not seen by a lowering: raising wins over a
+/// concurrent lowering (delta paper, section 7.2).
 ///
 /// What grows: nothing but the context.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -35,8 +35,8 @@ impl Edit<'_, EwFlag> {
     }
 }
 
-/// A flag that is down if some lowering of it was not seen by a raising: lowering wins over a concurrent raising. It starts
-/// up.
+/// A flag that is down if some lowering of it was not seen by a raising: lowering wins over a
+/// concurrent raising. It starts up.
 ///
 /// What grows: nothing but the context.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]

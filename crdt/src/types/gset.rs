@@ -10,8 +10,8 @@ use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
 /// A set that only grows (Shapiro et al. 2011, specification 11).
 ///
-/// **Law:** merging is the union. There is no removal, hence no conflict, and no replica ids by element: a writer costs a
-/// few bytes of context. What grows: the set itself.
+/// **Law:** merging is the union. There is no removal, hence no conflict, and no replica ids by
+/// element: a writer costs a few bytes of context. What grows: the set itself.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct GSet<T>(BTreeSet<T>);
 
@@ -106,15 +106,17 @@ impl<T> Default for GSet<T> {
     }
 }
 
-/// A set in which a removed element never comes back (2P-set; Shapiro et al. 2011, specification 12).
+/// A set in which a removed element never comes back (2P-set; Shapiro et al. 2011, specification
+/// 12).
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | add and remove of one element | it is gone, for good |
 /// | remove, then add anywhere | it stays gone: an element is added once in its life |
 ///
-/// **Law:** per element absent < there < removed; merging takes the maximum. What grows: one entry per element that was
-/// ever added, removed or not. For elements that come and go see [`OrSet`](crate::OrSet).
+/// **Law:** per element absent < there < removed; merging takes the maximum. What grows: one entry
+/// per element that was ever added, removed or not. For elements that come and go see
+/// [`OrSet`](crate::OrSet).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TwoPhaseSet<T> {
     /// Whether the element is still there.
@@ -124,7 +126,10 @@ pub struct TwoPhaseSet<T> {
 impl<T> TwoPhaseSet<T> {
     /// The elements that are there, ascending. O(elements ever added).
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
-        self.phases.iter().filter(|(_, there)| **there).map(|(element, _)| element)
+        self.phases
+            .iter()
+            .filter(|(_, there)| **there)
+            .map(|(element, _)| element)
     }
 
     /// How many elements are there. O(elements ever added).
@@ -175,16 +180,20 @@ impl<T: Key> TwoPhaseSet<T> {
 }
 
 impl<T: Key> Edit<'_, TwoPhaseSet<T>> {
-    /// Adds the element and says whether it is new; one that is there or was removed stays what it is.
+    /// Adds the element and says whether it is new; one that is there or was removed stays what it
+    /// is.
     pub fn add(&mut self, _: &mut Tx<'_>, element: T) -> bool {
         let (state, delta) = self.parts();
-        let Entry::Vacant(entry) = state.phases.entry(element.clone()) else { return false };
+        let Entry::Vacant(entry) = state.phases.entry(element.clone()) else {
+            return false;
+        };
         entry.insert(true);
         delta.phases.insert(element, true);
         true
     }
 
-    /// Removes the element for good and says whether it was there. One that was not seen here is not removed.
+    /// Removes the element for good and says whether it was there. One that was not seen here is
+    /// not removed.
     pub fn remove<Q>(&mut self, _: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -194,7 +203,9 @@ impl<T: Key> Edit<'_, TwoPhaseSet<T>> {
             return false;
         }
         let (state, delta) = self.parts();
-        let Some((element, _)) = state.phases.remove_entry(element) else { return false };
+        let Some((element, _)) = state.phases.remove_entry(element) else {
+            return false;
+        };
         state.phases.insert(element.clone(), false);
         delta.phases.insert(element, false);
         true
@@ -235,7 +246,10 @@ impl<T: Key> Crdt for TwoPhaseSet<T> {
         let mut phases = BTreeMap::new();
         for _ in 0..input.count()? {
             let (element, there): (T, bool) = input.value()?;
-            if phases.last_key_value().is_some_and(|(before, _)| *before >= element) {
+            if phases
+                .last_key_value()
+                .is_some_and(|(before, _)| *before >= element)
+            {
                 return Err(DecodeError::Invalid("elements that do not ascend"));
             }
             phases.insert(element, there);
@@ -246,6 +260,8 @@ impl<T: Key> Crdt for TwoPhaseSet<T> {
 
 impl<T> Default for TwoPhaseSet<T> {
     fn default() -> Self {
-        Self { phases: BTreeMap::new() }
+        Self {
+            phases: BTreeMap::new(),
+        }
     }
 }

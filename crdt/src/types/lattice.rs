@@ -1,13 +1,18 @@
-//! Lattices to build others from (the algebra of Conway et al., "Logic and lattices for distributed programming", 2012).
+//! Lattices to build others from (the algebra of Conway et al., "Logic and lattices for distributed
+//! programming", 2012).
 
 use serde::{Deserialize, Serialize};
 
 use super::delegate::without_dots;
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::value::undotted;
-use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Effects, Lattice, Plain, ReplicaId, Stamp, Tx, Undotted};
+use crate::{
+    CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Effects, Lattice, Plain,
+    ReplicaId, Stamp, Tx, Undotted,
+};
 
-/// The greatest value written. Nothing yet is below every value, so that no value of `T` has to serve as the least.
+/// The greatest value written. Nothing yet is below every value, so that no value of `T` has to
+/// serve as the least.
 ///
 /// **Law:** merging takes the greater one. What grows: nothing.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -23,7 +28,8 @@ impl<T> Max<T> {
 }
 
 impl<T: Plain + Ord> Edit<'_, Max<T>> {
-    /// Writes the value and says whether it is greater than all before; if not, there is nothing to send.
+    /// Writes the value and says whether it is greater than all before; if not, there is nothing to
+    /// send.
     pub fn raise(&mut self, _: &mut Tx<'_>, value: T) -> bool {
         let (state, delta) = self.parts();
         let raises = Some(&value) > state.0.as_ref();
@@ -51,7 +57,8 @@ impl<T> Default for Max<T> {
     }
 }
 
-/// The least value written. Nothing yet is the bottom of the lattice, so that no value of `T` has to serve as the greatest.
+/// The least value written. Nothing yet is the bottom of the lattice, so that no value of `T` has
+/// to serve as the greatest.
 ///
 /// **Law:** merging takes the lesser one. What grows: nothing.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -67,7 +74,8 @@ impl<T> Min<T> {
 }
 
 impl<T: Plain + Ord> Edit<'_, Min<T>> {
-    /// Writes the value and says whether it is less than all before; if not, there is nothing to send.
+    /// Writes the value and says whether it is less than all before; if not, there is nothing to
+    /// send.
     pub fn lower(&mut self, _: &mut Tx<'_>, value: T) -> bool {
         let (state, delta) = self.parts();
         let lowers = state.0.as_ref().is_none_or(|least| value < *least);
@@ -96,7 +104,8 @@ impl<T> Default for Min<T> {
     }
 }
 
-/// Whether it has ever happened: once true, always true. For a flag that can be lowered see [`EwFlag`](crate::EwFlag).
+/// Whether it has ever happened: once true, always true. For a flag that can be lowered see
+/// [`EwFlag`](crate::EwFlag).
 ///
 /// **Law:** merging is the disjunction. What grows: nothing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default, Serialize, Deserialize)]
@@ -128,7 +137,8 @@ impl Lattice for Bool {
     }
 }
 
-/// Two replicated values side by side, each by its own rule; a struct with names is `#[derive(Crdt)]`.
+/// Two replicated values side by side, each by its own rule; a struct with names is
+/// `#[derive(Crdt)]`.
 ///
 /// **Law:** the product: merging merges each part. What grows: what the parts grow by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -160,13 +170,21 @@ impl<A, B> Pair<A, B> {
 
 impl<A: Crdt, B: Crdt> Edit<'_, Pair<A, B>> {
     /// Changes the first part.
-    pub fn first_mut<R>(&mut self, tx: &mut Tx<'_>, change: impl FnOnce(&mut A::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+    pub fn first_mut<R>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        change: impl FnOnce(&mut A::Edit<'_>, &mut Tx<'_>) -> R,
+    ) -> R {
         let (state, delta) = self.parts();
         change(&mut A::edit(&mut state.first, &mut delta.first), tx)
     }
 
     /// Changes the second part.
-    pub fn second_mut<R>(&mut self, tx: &mut Tx<'_>, change: impl FnOnce(&mut B::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+    pub fn second_mut<R>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        change: impl FnOnce(&mut B::Edit<'_>, &mut Tx<'_>) -> R,
+    ) -> R {
         let (state, delta) = self.parts();
         change(&mut B::edit(&mut state.second, &mut delta.second), tx)
     }
@@ -196,7 +214,10 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
     }
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Self::Effects {
-        PairEffects { first: self.first.join(&theirs.first, contexts), second: self.second.join(&theirs.second, contexts) }
+        PairEffects {
+            first: self.first.join(&theirs.first, contexts),
+            second: self.second.join(&theirs.second, contexts),
+        }
     }
 
     fn dots(&self, visit: &mut dyn FnMut(Dot)) {
@@ -221,7 +242,8 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
     }
 
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
-        self.first.contradicts(&theirs.first, replica) || self.second.contradicts(&theirs.second, replica)
+        self.first.contradicts(&theirs.first, replica)
+            || self.second.contradicts(&theirs.second, replica)
     }
 
     fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
@@ -238,7 +260,10 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
-        Self { first: self.first.part(dots, undotted), second: self.second.part(dots, undotted) }
+        Self {
+            first: self.first.part(dots, undotted),
+            second: self.second.part(dots, undotted),
+        }
     }
 
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
@@ -251,7 +276,10 @@ impl<A: Crdt, B: Crdt> Crdt for Pair<A, B> {
     }
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { first: input.inner()?, second: input.inner()? })
+        Ok(Self {
+            first: input.inner()?,
+            second: input.inner()?,
+        })
     }
 }
 
@@ -263,16 +291,17 @@ impl<A: Effects, B: Effects> Effects for PairEffects<A, B> {
     }
 }
 
-/// A lattice under a version: a later version replaces the whole value, values of one version merge.
+/// A lattice under a version: a later version replaces the whole value, values of one version
+/// merge.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | a change, and the step to a later version | the later version, without the change |
 /// | two steps to the same version | both values, merged |
 ///
-/// **Law:** the lexicographic product. That is a lattice only because versions are totally ordered (`A: Ord`). Nothing yet
-/// is below every version, so that no version has to serve as the least. What grows: what the value grows by, since the
-/// last step.
+/// **Law:** the lexicographic product. That is a lattice only because versions are totally ordered
+/// (`A: Ord`). Nothing yet is below every version, so that no version has to serve as the least.
+/// What grows: what the value grows by, since the last step.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Lex<A, B>(Option<(A, B)>);
 
@@ -289,7 +318,8 @@ impl<A, B> Lex<A, B> {
 }
 
 impl<A: Plain + Ord, B: Crdt + Lattice> Edit<'_, Lex<A, B>> {
-    /// Goes on to a later version, starting from an empty value, and says so; to an equal or earlier one it does not.
+    /// Goes on to a later version, starting from an empty value, and says so; to an equal or
+    /// earlier one it does not.
     pub fn advance(&mut self, _: &mut Tx<'_>, version: A) -> bool {
         let (state, delta) = self.parts();
         let later = Some(&version) > state.version();
@@ -301,10 +331,16 @@ impl<A: Plain + Ord, B: Crdt + Lattice> Edit<'_, Lex<A, B>> {
     }
 
     /// Changes the value under the latest version. `None` if there is no version yet.
-    pub fn update<R>(&mut self, tx: &mut Tx<'_>, change: impl FnOnce(&mut B::Edit<'_>, &mut Tx<'_>) -> R) -> Option<R> {
+    pub fn update<R>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        change: impl FnOnce(&mut B::Edit<'_>, &mut Tx<'_>) -> R,
+    ) -> Option<R> {
         let (state, delta) = self.parts();
         let (version, value) = state.0.as_mut()?;
-        let (_, changed) = delta.0.get_or_insert_with(|| (version.clone(), B::default()));
+        let (_, changed) = delta
+            .0
+            .get_or_insert_with(|| (version.clone(), B::default()));
         Some(change(&mut B::edit(value, changed), tx))
     }
 }
@@ -335,7 +371,9 @@ impl<A: Plain + Ord, B: Crdt + Lattice> Crdt for Lex<A, B> {
 
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         match (&self.0, &theirs.0) {
-            (Some(mine), Some(theirs)) if mine.0 == theirs.0 => mine.1.contradicts(&theirs.1, replica),
+            (Some(mine), Some(theirs)) if mine.0 == theirs.0 => {
+                mine.1.contradicts(&theirs.1, replica)
+            }
             _ => false,
         }
     }
@@ -381,9 +419,16 @@ impl<L: Lattice + Clone> Lattice for Option<L> {
 
 impl<L: Crdt + Lattice> Edit<'_, Option<L>> {
     /// Changes the value, starting from an empty one if there is none.
-    pub fn update<R>(&mut self, tx: &mut Tx<'_>, change: impl FnOnce(&mut L::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+    pub fn update<R>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        change: impl FnOnce(&mut L::Edit<'_>, &mut Tx<'_>) -> R,
+    ) -> R {
         let (state, delta) = self.parts();
-        change(&mut L::edit(state.get_or_insert_default(), delta.get_or_insert_default()), tx)
+        change(
+            &mut L::edit(state.get_or_insert_default(), delta.get_or_insert_default()),
+            tx,
+        )
     }
 }
 
@@ -400,7 +445,11 @@ impl<L: Crdt + Lattice> Crdt for Option<L> {
 
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let nothing = L::default();
-        theirs.as_ref().is_some_and(|theirs| self.as_ref().unwrap_or(&nothing).contradicts(theirs, replica))
+        theirs.as_ref().is_some_and(|theirs| {
+            self.as_ref()
+                .unwrap_or(&nothing)
+                .contradicts(theirs, replica)
+        })
     }
 
     fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {

@@ -8,7 +8,8 @@ use super::sequence::{Anchor, OutOfRange, Sequence, SequenceEffect};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{CausalContext, Contexts, Crdt, Dot, Edit, Plain, ReplicaId, Tx, Undotted};
 
-/// A list that several writers edit at once (`FugueMax`: Weidner and Kleppmann, "The Art of the Fugue", arXiv 2305.00583).
+/// A list that several writers edit at once (`FugueMax`: Weidner and Kleppmann, "The Art of the
+/// Fugue", arXiv 2305.00583).
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -16,14 +17,16 @@ use crate::{CausalContext, Contexts, Crdt, Dot, Edit, Plain, ReplicaId, Tx, Undo
 /// | insertion into a range that is deleted | what was inserted stays, without its surroundings |
 /// | two deletions of one element | it is gone, once |
 ///
-/// An element is not changed, nor moved: delete it and insert another. Two writers who both move an element that way leave
-/// it twice.
+/// An element is not changed, nor moved: delete it and insert another. Two writers who both move an
+/// element that way leave it twice.
 ///
-/// What grows: each element ever inserted leaves its place, because others may stand next to it; without its content, and
-/// in memory and on the wire per run of elements inserted one after the other. A list is therefore no
-/// [`DotStore`](crate::DotStore) and cannot be the value of a map whose keys can be removed.
+/// What grows: each element ever inserted leaves its place, because others may stand next to it;
+/// without its content, and in memory and on the wire per run of elements inserted one after the
+/// other. A list is therefore no [`DotStore`](crate::DotStore) and cannot be the value of a map
+/// whose keys can be removed.
 ///
-/// Costs, deltas, insertions that wait, and [`part`](Crdt::part) are as described at [`Text`](crate::Text).
+/// Costs, deltas, insertions that wait, and [`part`](Crdt::part) are as described at
+/// [`Text`](crate::Text).
 #[derive(Clone)]
 pub struct List<T: Plain>(Sequence<Vec<T>>);
 
@@ -57,7 +60,8 @@ impl<T: Plain> List<T> {
         Ok(self.0.range(range)?.flatten())
     }
 
-    /// A position that moves along with the list: it stays behind the element that it is behind now.
+    /// A position that moves along with the list: it stays behind the element that it is behind
+    /// now.
     ///
     /// # Errors
     /// The position lies behind the end.
@@ -65,7 +69,8 @@ impl<T: Plain> List<T> {
         self.0.anchor(at)
     }
 
-    /// Where the anchor is now: behind its element, or where that was. None if this replica has not seen it yet.
+    /// Where the anchor is now: behind its element, or where that was. None if this replica has not
+    /// seen it yet.
     pub fn resolve(&self, anchor: &Anchor) -> Option<usize> {
         self.0.resolve(*anchor)
     }
@@ -84,7 +89,12 @@ impl<T: Plain> Edit<'_, List<T>> {
     ///
     /// # Errors
     /// `at` lies behind the end. Nothing is inserted then.
-    pub fn insert_all(&mut self, tx: &mut Tx<'_>, at: usize, elements: &[T]) -> Result<(), OutOfRange> {
+    pub fn insert_all(
+        &mut self,
+        tx: &mut Tx<'_>,
+        at: usize,
+        elements: &[T],
+    ) -> Result<(), OutOfRange> {
         let (state, delta) = self.parts();
         state.0.insert(&mut delta.0, tx, at, elements)
     }
@@ -92,7 +102,8 @@ impl<T: Plain> Edit<'_, List<T>> {
     /// Appends an element.
     pub fn push(&mut self, tx: &mut Tx<'_>, element: T) {
         let end = self.len();
-        self.insert(tx, end, element).expect("invariant: the end is within the list");
+        self.insert(tx, end, element)
+            .expect("invariant: the end is within the list");
     }
 
     /// Deletes the elements in `range`; none if it ends before it starts.
@@ -107,7 +118,8 @@ impl<T: Plain> Edit<'_, List<T>> {
     /// Deletes all elements seen here.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let all = 0..self.len();
-        self.delete(tx, all).expect("invariant: all is within the list");
+        self.delete(tx, all)
+            .expect("invariant: all is within the list");
     }
 }
 

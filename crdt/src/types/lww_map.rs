@@ -13,17 +13,18 @@ use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::{Contexts, Crdt, DotStore, Edit, Key, MapEffects, Plain, Stable, Stamp, Tx};
 
-/// A map in which for each key the last writer wins, be it a value or a removal (Johnson & Thomas, RFC 677, with their
-/// deletion flag).
+/// A map in which for each key the last writer wins, be it a value or a removal (Johnson & Thomas,
+/// RFC 677, with their deletion flag).
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | set and set of one key | the one with the greater stamp; between equal stamps the greater value |
 /// | set and remove | the one with the greater stamp; a removal loses between equal stamps |
 ///
-/// A write is stamped above all that it has seen under its key and ends it. So there is one entry per key, except after
-/// concurrent writes: then each is kept until the next write, although only the greatest is seen. What grows: one entry
-/// per removed key, until it is set again or [forgotten](Edit::forget).
+/// A write is stamped above all that it has seen under its key and ends it. So there is one entry
+/// per key, except after concurrent writes: then each is kept until the next write, although only
+/// the greatest is seen. What grows: one entry per removed key, until it is set again or
+/// [forgotten](Edit::forget).
 #[derive(Clone)]
 pub struct LwwMap<K, T>(DotMap<K, Entries<Write<T>>>);
 
@@ -80,7 +81,9 @@ impl<K: Key, T: Plain + Ord> LwwMap<K, T> {
 
     /// Keys and values, in an order that differs between replicas; see [`sorted`](Self::sorted).
     pub fn iter(&self) -> impl Iterator<Item = (&K, &T)> {
-        self.0.iter().filter_map(|(key, writes)| Some((key, latest(&writes.0)?.value.as_ref()?)))
+        self.0
+            .iter()
+            .filter_map(|(key, writes)| Some((key, latest(&writes.0)?.value.as_ref()?)))
     }
 
     /// Keys and values, ascending by key: the same at every replica. O(n log n).
@@ -136,14 +139,20 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
     /// Frees the room of removed keys whose removal is [`Stable`], and says how many.
     ///
     /// Nothing that readers see changes, and replicas converge whatever is passed. Called too early
-    /// ([`Stable::unchecked`]), a write shows that was concurrent with a forgotten removal, lost against it, and arrives
-    /// after it, or that a replica still holds because what had ended it has not arrived.
+    /// ([`Stable::unchecked`]), a write shows that was concurrent with a forgotten removal, lost
+    /// against it, and arrives after it, or that a replica still holds because what had ended it
+    /// has not arrived.
     pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &Stable) -> usize {
         let settled = |writes: &DotFun<Write<T>>| {
             let last = writes.iter().max_by(|a, b| a.1.cmp(b.1));
             last.is_some_and(|(dot, write)| write.value.is_none() && stable.contains(dot))
         };
-        let gone: Vec<K> = self.0.iter().filter(|(_, writes)| settled(&writes.0)).map(|(key, _)| key.clone()).collect();
+        let gone: Vec<K> = self
+            .0
+            .iter()
+            .filter(|(_, writes)| settled(&writes.0))
+            .map(|(key, _)| key.clone())
+            .collect();
         let (state, delta) = self.parts();
         for key in &gone {
             entries::take((&mut state.0, &mut delta.0), tx, key);
@@ -152,7 +161,10 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
     }
 
     fn write(&mut self, tx: &mut Tx<'_>, key: K, value: Option<T>) {
-        let write = Write { stamp: tx.stamp_after(self.stamp(&key)), value };
+        let write = Write {
+            stamp: tx.stamp_after(self.stamp(&key)),
+            value,
+        };
         let (state, delta) = self.parts();
         entries::put((&mut state.0, &mut delta.0), tx, key, write);
     }

@@ -10,16 +10,17 @@ use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 use crate::{Crdt, DotStore, Edit, Key, Schema, Tx};
 
-/// A map from keys to causal values, all under one context. Removing a key resets exactly what was observed of its value,
-/// at any depth; an update that the removal had not seen survives it (riak's map; delta paper, section 7.4).
+/// A map from keys to causal values, all under one context. Removing a key resets exactly what was
+/// observed of its value, at any depth; an update that the removal had not seen survives it (riak's
+/// map; delta paper, section 7.4).
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | update and remove of one key | the update stays, and only it: what the removal had seen of the value is gone |
 /// | update and update | the two merge by the rule of the value |
 ///
-/// `V` is any causal type here, or a struct with `#[derive(Crdt)]` and `#[crdt(causal)]`. What grows: nothing but the
-/// context and what the values keep.
+/// `V` is any causal type here, or a struct with `#[derive(Crdt)]` and `#[crdt(causal)]`. What
+/// grows: nothing but the context and what the values keep.
 pub struct OrMap<K, V: Schema>(DotMap<K, V::State>);
 
 dot_store_by_field! { [K: Key, V: Schema<State: DotStore>] OrMap<K, V>, DotMap<K, V::State>, |tag| {
@@ -56,7 +57,8 @@ impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
         self.0.is_empty()
     }
 
-    /// Keys and values, in an order that differs between replicas; see [`sorted_keys`](Self::sorted_keys).
+    /// Keys and values, in an order that differs between replicas; see
+    /// [`sorted_keys`](Self::sorted_keys).
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&K, &V::State)> {
         self.0.iter()
     }
@@ -68,8 +70,14 @@ impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
 }
 
 impl<K: Key, V: Schema<State: DotStore>> Edit<'_, OrMap<K, V>> {
-    /// Changes the value under the key, starting from an empty one. A key whose value ends up empty is gone.
-    pub fn update<R>(&mut self, tx: &mut Tx<'_>, key: K, change: impl FnOnce(&mut <V::State as Crdt>::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+    /// Changes the value under the key, starting from an empty one. A key whose value ends up empty
+    /// is gone.
+    pub fn update<R>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        key: K,
+        change: impl FnOnce(&mut <V::State as Crdt>::Edit<'_>, &mut Tx<'_>) -> R,
+    ) -> R {
         let (state, delta) = self.parts();
         DotMap::update(&mut Edit::new(&mut state.0, &mut delta.0), tx, key, change)
     }

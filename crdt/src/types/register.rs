@@ -7,14 +7,16 @@ use crate::codec::Kind;
 use crate::value::{dot_store_by_field, undotted};
 use crate::{Edit, Lattice, Plain, ReplicaId, Stamp, Tx};
 
-/// The last writer wins: the value with the greatest [`Stamp`]; between equal stamps the greater value (Johnson & Thomas,
-/// RFC 677).
+/// The last writer wins: the value with the greatest [`Stamp`]; between equal stamps the greater
+/// value (Johnson & Thomas, RFC 677).
 ///
-/// **Law:** a total order on (stamp, value), so replicas agree even on two values under one stamp (which a replica that
-/// lost its memory can produce). A write is stamped above what it overwrites, so it wins over all it has seen, whatever the
-/// clocks say; of concurrent writes one is lost. What grows: nothing.
+/// **Law:** a total order on (stamp, value), so replicas agree even on two values under one stamp
+/// (which a replica that lost its memory can produce). A write is stamped above what it overwrites,
+/// so it wins over all it has seen, whatever the clocks say; of concurrent writes one is lost. What
+/// grows: nothing.
 ///
-/// It has no dots and can therefore not be removed from a map; see [`LwwMap`](crate::LwwMap) and [`MvRegister`].
+/// It has no dots and can therefore not be removed from a map; see [`LwwMap`](crate::LwwMap) and
+/// [`MvRegister`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct LwwRegister<T> {
     latest: Option<(Stamp, T)>,
@@ -43,12 +45,14 @@ impl<T> LwwRegister<T> {
 }
 
 impl<T: Plain + Ord> Edit<'_, LwwRegister<T>> {
-    /// Writes the value, above all that stands here, unless that has the last of all stamps, in the year 2109, as only a
-    /// forger gives it: see [`Replicated::merge_at`](crate::Replicated::merge_at).
+    /// Writes the value, above all that stands here, unless that has the last of all stamps, in the
+    /// year 2109, as only a forger gives it: see
+    /// [`Replicated::merge_at`](crate::Replicated::merge_at).
     pub fn set(&mut self, tx: &mut Tx<'_>, value: T) {
         let (state, delta) = self.parts();
         let written = Some((tx.stamp_after(state.stamp()), value));
-        // Above the last of all stamps there is none: then the greater value stands, here as everywhere.
+        // Above the last of all stamps there is none: then the greater value stands, here as
+        // everywhere.
         if written > state.latest {
             state.latest = written;
             delta.latest.clone_from(&state.latest);
@@ -72,17 +76,19 @@ impl<T: Ord + Clone> Lattice for LwwRegister<T> {
     }
 }
 
-/// Keeps concurrent values side by side until a write that has seen them replaces them (delta paper, section 7.3).
+/// Keeps concurrent values side by side until a write that has seen them replaces them (delta
+/// paper, section 7.3).
 ///
-/// What grows: nothing but the context; there are as many siblings as concurrent writes that nothing has seen yet.
+/// What grows: nothing but the context; there are as many siblings as concurrent writes that
+/// nothing has seen yet.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MvRegister<T>(DotFun<T>);
 
 dot_store_by_field! { [T: Plain] MvRegister<T>, DotFun<T>, |tag| tag.kind(Kind::MvRegister) }
 
 impl<T: Clone> MvRegister<T> {
-    /// The siblings, in an order that is the same at every replica: none before the first write, several only after
-    /// concurrent ones.
+    /// The siblings, in an order that is the same at every replica: none before the first write,
+    /// several only after concurrent ones.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &T> {
         self.0.iter().map(|(_, value)| value)
     }

@@ -11,8 +11,8 @@ use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::{Contexts, Crdt, DotStore, Edit, Key, SetEffects, Stable, Stamp, Tx};
 
-/// A set where removing wins over a concurrent addition (the remove-wins OR-set of Almeida, Shoker, Baquero, "Delta state
-/// replicated data types", 2018, section 7 and their reference library).
+/// A set where removing wins over a concurrent addition (the remove-wins OR-set of Almeida, Shoker,
+/// Baquero, "Delta state replicated data types", 2018, section 7 and their reference library).
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -20,8 +20,9 @@ use crate::{Contexts, Crdt, DotStore, Edit, Key, SetEffects, Stable, Stamp, Tx};
 /// | add and add | it is in |
 /// | remove of an element not seen, and add | it is out: a removal needs not have seen what it removes |
 ///
-/// Each element holds the dots of its additions and removals that nothing has overwritten; it is in if there is an addition
-/// and no removal. What grows: one entry per removed element, until it is added again or [forgotten](Edit::forget).
+/// Each element holds the dots of its additions and removals that nothing has overwritten; it is in
+/// if there is an addition and no removal. What grows: one entry per removed element, until it is
+/// added again or [forgotten](Edit::forget).
 #[derive(Clone)]
 pub struct RwSet<T>(DotMap<T, Entries<Vote>>);
 
@@ -47,7 +48,10 @@ impl Entry for Vote {
 impl<T> RwSet<T> {
     /// The elements, in an order that differs between replicas; see [`sorted`](Self::sorted).
     pub fn iter(&self) -> impl Iterator<Item = &T> {
-        self.0.iter().filter(|(_, votes)| votes.view().is_some()).map(|(element, _)| element)
+        self.0
+            .iter()
+            .filter(|(_, votes)| votes.view().is_some())
+            .map(|(element, _)| element)
     }
 
     /// How many elements there are. O(elements and removed elements).
@@ -73,7 +77,9 @@ impl<T: Key> RwSet<T> {
         T: Borrow<Q>,
         Q: ?Sized + Ord + Hash,
     {
-        self.0.get(element).is_some_and(|votes| votes.view().is_some())
+        self.0
+            .get(element)
+            .is_some_and(|votes| votes.view().is_some())
     }
 
     /// The elements, ascending: the same at every replica. O(n log n).
@@ -91,7 +97,8 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         entries::put((&mut state.0, &mut delta.0), tx, element, Vote::In);
     }
 
-    /// Removes the element, over all additions seen here and all concurrent ones, and says whether it was there.
+    /// Removes the element, over all additions seen here and all concurrent ones, and says whether
+    /// it was there.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -99,18 +106,31 @@ impl<T: Key> Edit<'_, RwSet<T>> {
     {
         let there = self.contains(element);
         let (state, delta) = self.parts();
-        entries::put((&mut state.0, &mut delta.0), tx, element.to_owned(), Vote::Out);
+        entries::put(
+            (&mut state.0, &mut delta.0),
+            tx,
+            element.to_owned(),
+            Vote::Out,
+        );
         there
     }
 
     /// Frees the room of removed elements whose removals are all [`Stable`], and says how many.
     ///
     /// Nothing that readers see changes, and replicas converge whatever is passed. Called too early
-    /// ([`Stable::unchecked`]), an addition wins that was concurrent with a forgotten removal and arrives after it, or that
-    /// a replica still holds because what had ended it has not arrived.
+    /// ([`Stable::unchecked`]), an addition wins that was concurrent with a forgotten removal and
+    /// arrives after it, or that a replica still holds because what had ended it has not arrived.
     pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &Stable) -> usize {
-        let settled = |votes: &Entries<Vote>| votes.0.iter().all(|(dot, vote)| *vote == Vote::In || stable.contains(dot));
-        let gone = self.0.iter().filter(|(_, votes)| votes.view().is_none() && settled(votes));
+        let settled = |votes: &Entries<Vote>| {
+            votes
+                .0
+                .iter()
+                .all(|(dot, vote)| *vote == Vote::In || stable.contains(dot))
+        };
+        let gone = self
+            .0
+            .iter()
+            .filter(|(_, votes)| votes.view().is_none() && settled(votes));
         let gone: Vec<T> = gone.map(|(element, _)| element.clone()).collect();
         let (state, delta) = self.parts();
         for element in &gone {
@@ -126,7 +146,14 @@ impl<T: Key> Crdt for RwSet<T> {
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> SetEffects<T> {
         let effects = entries::join(&mut self.0, &theirs.0, contexts);
-        SetEffects { added: effects.updated.into_iter().map(|(element, ())| element).collect(), removed: effects.removed }
+        SetEffects {
+            added: effects
+                .updated
+                .into_iter()
+                .map(|(element, ())| element)
+                .collect(),
+            removed: effects.removed,
+        }
     }
 }
 
@@ -151,6 +178,9 @@ impl<T: fmt::Debug + Ord> fmt::Debug for RwSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut elements: Vec<&T> = self.iter().collect();
         elements.sort_unstable();
-        f.debug_set().entries(elements).entry(&format_args!("{} removed", self.removed_len())).finish()
+        f.debug_set()
+            .entries(elements)
+            .entry(&format_args!("{} removed", self.removed_len()))
+            .finish()
     }
 }

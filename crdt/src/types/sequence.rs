@@ -1,13 +1,15 @@
-//! The engine of [`List`](super::List) and [`Text`](super::Text): Fugue in its form `FugueMax` (Weidner and Kleppmann,
-//! "The Art of the Fugue", arXiv 2305.00583, section 5).
+//! The engine of [`List`](super::List) and [`Text`](super::Text): Fugue in its form `FugueMax`
+//! (Weidner and Kleppmann, "The Art of the Fugue", arXiv 2305.00583, section 5).
 //!
-//! Each element is a node of a tree: a left or a right child of an element that stood next to it when it was made. The
-//! order is the in-order walk of the tree. Left siblings stand by their dots; right siblings by their right origins, what
-//! stood behind them when they were made, in reverse, and then by their dots. So the order follows from the set of the
-//! elements alone, whoever met whom and when, and what two writers insert at one place does not interleave.
+//! Each element is a node of a tree: a left or a right child of an element that stood next to it
+//! when it was made. The order is the in-order walk of the tree. Left siblings stand by their dots;
+//! right siblings by their right origins, what stood behind them when they were made, in reverse,
+//! and then by their dots. So the order follows from the set of the elements alone, whoever met
+//! whom and when, and what two writers insert at one place does not interleave.
 //!
-//! An element that is removed keeps its node, because others refer to it: the tree without content is the **skeleton**.
-//! Elements that one replica made one after the other, each the right child of the one before, are one run of the skeleton.
+//! An element that is removed keeps its node, because others refer to it: the tree without content
+//! is the **skeleton**. Elements that one replica made one after the other, each the right child of
+//! the one before, are one run of the skeleton.
 
 mod content;
 mod edit;
@@ -46,13 +48,14 @@ pub struct OutOfRange {
     pub len: usize,
 }
 
-/// A position that moves along with the text around it: behind one element, or at the start. The same everywhere, so it
-/// can be sent to other replicas, for instance as the cursor of a user.
+/// A position that moves along with the text around it: behind one element, or at the start. The
+/// same everywhere, so it can be sent to other replicas, for instance as the cursor of a user.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Anchor(Option<Dot>);
 
-/// One range that a merge changed. Applied to the former elements in the order given, the effects of a merge yield the
-/// new ones: in place of the `deleted` elements from `at` on come `inserted` ones, which now are at `at`.
+/// One range that a merge changed. Applied to the former elements in the order given, the effects
+/// of a merge yield the new ones: in place of the `deleted` elements from `at` on come `inserted`
+/// ones, which now are at `at`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SequenceEffect {
     /// Where the range is after the merge.
@@ -71,8 +74,8 @@ impl Effects for Vec<SequenceEffect> {
 
 /// Elements in an order that all replicas agree on.
 ///
-/// **Invariants:** what is in `order` is what has a run in `peers`; an element is there once the elements it refers to are
-/// there, and waits in `pending` before.
+/// **Invariants:** what is in `order` is what has a run in `peers`; an element is there once the
+/// elements it refers to are there, and waits in `pending` before.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence<C> {
     /// What the visible elements hold, in no order, and between it what removed ones held.
@@ -126,16 +129,25 @@ impl<C: Content> Sequence<C> {
 
     /// The visible elements, in stretches.
     pub(crate) fn stretches(&self) -> impl Iterator<Item = &C::Slice> {
-        self.order.pieces().filter(|piece| piece.alive).map(|piece| self.slice_of(piece))
+        self.order
+            .pieces()
+            .filter(|piece| piece.alive)
+            .map(|piece| self.slice_of(piece))
     }
 
     /// The visible elements in `range`, in stretches.
-    pub(crate) fn range(&self, range: Range<usize>) -> Result<impl Iterator<Item = &C::Slice>, OutOfRange> {
+    pub(crate) fn range(
+        &self,
+        range: Range<usize>,
+    ) -> Result<impl Iterator<Item = &C::Slice>, OutOfRange> {
         self.check(range.end)?;
         let from = (range.start < range.end).then(|| self.order.find(range.start));
         let mut skip = from.map_or(0, |place| place.offset as usize);
         let mut left = range.end.saturating_sub(range.start);
-        let pieces = from.into_iter().flat_map(|place| self.order.pieces_from(place)).filter(|piece| piece.alive);
+        let pieces = from
+            .into_iter()
+            .flat_map(|place| self.order.pieces_from(place))
+            .filter(|piece| piece.alive);
         Ok(pieces.map_while(move |piece| {
             let elements = self.slice_of(piece);
             let first = C::offset(elements, skip);
@@ -150,7 +162,10 @@ impl<C: Content> Sequence<C> {
     pub(crate) fn anchor(&self, at: usize) -> Result<Anchor, OutOfRange> {
         self.check(at)?;
         let before = at.checked_sub(1).map(|before| self.order.find(before));
-        Ok(Anchor(before.map(|place| self.peers.dot(self.order.piece(place).id().plus(u64::from(place.offset))))))
+        Ok(Anchor(before.map(|place| {
+            self.peers
+                .dot(self.order.piece(place).id().plus(u64::from(place.offset)))
+        })))
     }
 
     /// Where the anchor is; none if its element is not here yet.
@@ -161,42 +176,70 @@ impl<C: Content> Sequence<C> {
     }
 
     pub(crate) fn dot_count(&self) -> usize {
-        self.len() + self.pending.values().map(|span| span.piece.visible()).sum::<usize>()
+        self.len()
+            + self
+                .pending
+                .values()
+                .map(|span| span.piece.visible())
+                .sum::<usize>()
     }
 
     /// Visits every live dot, ascending per replica.
     pub(crate) fn dots(&self, visit: &mut dyn FnMut(Dot)) {
         for replica in self.peers.all() {
-            for piece in self.pieces_of(replica, 0, u64::MAX).filter(|piece| piece.alive) {
-                (0..u64::from(piece.len)).for_each(|more| visit(self.peers.dot(piece.id().plus(more))));
+            for piece in self
+                .pieces_of(replica, 0, u64::MAX)
+                .filter(|piece| piece.alive)
+            {
+                (0..u64::from(piece.len))
+                    .for_each(|more| visit(self.peers.dot(piece.id().plus(more))));
             }
         }
     }
 
     pub(crate) fn is_alive(&self, dot: Dot) -> bool {
-        let Some(id) = self.peers.id(dot) else { return false };
-        self.pieces_of(id.replica, id.counter, id.counter).any(|piece| piece.alive)
+        let Some(id) = self.peers.id(dot) else {
+            return false;
+        };
+        self.pieces_of(id.replica, id.counter, id.counter)
+            .any(|piece| piece.alive)
     }
 
-    /// The highest counter of the replica that is named, be it of an element here or of one that is only referred to.
+    /// The highest counter of the replica that is named, be it of an element here or of one that is
+    /// only referred to.
     pub(crate) fn named(&self, replica: ReplicaId) -> u64 {
-        let Some(of) = self.peers.find(replica) else { return 0 };
+        let Some(of) = self.peers.find(replica) else {
+            return 0;
+        };
         let named = |id: Id| if id.replica == of { id.counter } else { 0 };
         let of_origin = |origin: Origin| named(origin.parent).max(named(origin.right));
-        let runs = self.peers.all().flat_map(|peer| self.peers.runs(peer).iter().map(move |run| (peer, run)));
-        let runs = runs.map(|(peer, run)| named(Id { replica: peer, counter: run.first + (run.len - 1) }).max(of_origin(run.origin)));
-        let pending =
-            self.pending.values().map(|span| named(span.piece.id().plus(u64::from(span.piece.len) - 1)).max(of_origin(span.origin)));
+        let runs = self
+            .peers
+            .all()
+            .flat_map(|peer| self.peers.runs(peer).iter().map(move |run| (peer, run)));
+        let runs = runs.map(|(peer, run)| {
+            named(Id {
+                replica: peer,
+                counter: run.first + (run.len - 1),
+            })
+            .max(of_origin(run.origin))
+        });
+        let pending = self.pending.values().map(|span| {
+            named(span.piece.id().plus(u64::from(span.piece.len) - 1)).max(of_origin(span.origin))
+        });
         runs.chain(pending).max().unwrap_or(0)
     }
 
-    /// The live ones of the dots with all they hold, and as much of the skeleton as `undotted` says.
+    /// The live ones of the dots with all they hold, and as much of the skeleton as `undotted`
+    /// says.
     pub(crate) fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         match undotted {
             Undotted::Kept => self.part_with_skeleton(dots),
             Undotted::Dropped => self.part_of_live(dots),
             Undotted::Within(seen) => self.part_with_places(dots, |place| seen.contains(place)),
-            Undotted::Beyond(seen) | Undotted::Since(seen) => self.part_with_places(dots, |place| !seen.contains(place)),
+            Undotted::Beyond(seen) | Undotted::Since(seen) => {
+                self.part_with_places(dots, |place| !seen.contains(place))
+            }
         }
     }
 
@@ -205,13 +248,18 @@ impl<C: Content> Sequence<C> {
         part.cursor = None;
         if dots.is_empty() {
             part.order.hide_all();
-            part.pending.values_mut().for_each(|span| span.piece = Piece::dead(span.piece.id(), span.piece.len as usize));
+            part.pending.values_mut().for_each(|span| {
+                span.piece = Piece::dead(span.piece.id(), span.piece.len as usize)
+            });
             part.content = C::default();
             part.garbage = 0;
             return part;
         }
         for replica in self.peers.all() {
-            for piece in self.pieces_of(replica, 0, u64::MAX).filter(|piece| piece.alive) {
+            for piece in self
+                .pieces_of(replica, 0, u64::MAX)
+                .filter(|piece| piece.alive)
+            {
                 let id = piece.id();
                 join::parts(
                     u64::from(piece.len),
@@ -231,9 +279,17 @@ impl<C: Content> Sequence<C> {
     fn part_of_live(&self, dots: &CausalContext) -> Self {
         let mut part = Self::default();
         for (replica, run) in dots.runs() {
-            let Some(replica) = self.peers.find(replica) else { continue };
-            for piece in self.pieces_of(replica, *run.start(), *run.end()).filter(|piece| piece.alive) {
-                let (first, end) = (piece.counter.max(*run.start()), piece.end().min(run.end() + 1));
+            let Some(replica) = self.peers.find(replica) else {
+                continue;
+            };
+            for piece in self
+                .pieces_of(replica, *run.start(), *run.end())
+                .filter(|piece| piece.alive)
+            {
+                let (first, end) = (
+                    piece.counter.max(*run.start()),
+                    piece.end().min(run.end() + 1),
+                );
                 part.add_from(self, &self.inner(piece, first, end));
             }
         }
@@ -254,7 +310,11 @@ impl<C: Content> Sequence<C> {
                         u64::from(piece.len),
                         |more| (piece.alive && dots.contains(dot(more)), wanted(dot(more))),
                         |from, count, (alive, wanted)| {
-                            let inner = self.inner(&piece, piece.counter + from, piece.counter + from + count);
+                            let inner = self.inner(
+                                &piece,
+                                piece.counter + from,
+                                piece.counter + from + count,
+                            );
                             if alive {
                                 part.add_from(self, &inner);
                             } else if wanted {
@@ -280,15 +340,27 @@ impl<C: Content> Sequence<C> {
 
     /// Adds elements of another sequence, none of which is known here.
     fn add_from(&mut self, other: &Self, piece: &Piece) {
-        let origin = other.origin(piece.id()).map(|id| self.adopt(&other.peers, id));
+        let origin = other
+            .origin(piece.id())
+            .map(|id| self.adopt(&other.peers, id));
         let id = self.adopt(&other.peers, piece.id());
         let elements = piece.alive.then(|| other.slice_of(piece));
-        self.add(id, piece.len as usize, origin, elements, &mut Changed::new());
+        self.add(
+            id,
+            piece.len as usize,
+            origin,
+            elements,
+            &mut Changed::new(),
+        );
     }
 
     /// What is called `id` at the other one.
     fn adopt(&mut self, others: &Peers, id: Id) -> Id {
-        if id == EDGE { EDGE } else { self.peers.intern(others.dot(id)) }
+        if id == EDGE {
+            EDGE
+        } else {
+            self.peers.intern(others.dot(id))
+        }
     }
 
     fn slice_of(&self, piece: &Piece) -> &C::Slice {
@@ -297,16 +369,45 @@ impl<C: Content> Sequence<C> {
 
     fn check(&self, at: usize) -> Result<(), OutOfRange> {
         let len = self.len();
-        if at <= len { Ok(()) } else { Err(OutOfRange { at, len }) }
+        if at <= len {
+            Ok(())
+        } else {
+            Err(OutOfRange { at, len })
+        }
     }
 
     /// The pieces of a replica that reach into `first..=last`, ascending, pending ones among them.
     fn pieces_of(&self, replica: u32, first: u64, last: u64) -> impl Iterator<Item = &Piece> {
         let mut placed = self.placed_pieces(replica, first, last).peekable();
-        let from = self.pending.range(..=Id { replica, counter: first }).next_back();
-        let from = from.map_or(first, |(id, _)| if id.replica == replica { id.counter } else { first });
-        let range = Id { replica, counter: from }..=Id { replica, counter: last };
-        let mut pending = self.pending.range(range).map(|(_, span)| &span.piece).filter(move |piece| piece.end() > first).peekable();
+        let from = self
+            .pending
+            .range(
+                ..=Id {
+                    replica,
+                    counter: first,
+                },
+            )
+            .next_back();
+        let from = from.map_or(first, |(id, _)| {
+            if id.replica == replica {
+                id.counter
+            } else {
+                first
+            }
+        });
+        let range = Id {
+            replica,
+            counter: from,
+        }..=Id {
+            replica,
+            counter: last,
+        };
+        let mut pending = self
+            .pending
+            .range(range)
+            .map(|(_, span)| &span.piece)
+            .filter(move |piece| piece.end() > first)
+            .peekable();
         core::iter::from_fn(move || match (placed.peek(), pending.peek()) {
             (Some(a), Some(b)) if a.counter > b.counter => pending.next(),
             (Some(_), _) => placed.next(),
@@ -322,20 +423,28 @@ impl<C: Content> Sequence<C> {
             while run.is_some_and(|run| run.first + run.len <= at) {
                 run = runs.next();
             }
-            let counter = run.map(|run| run.first.max(at)).filter(|&counter| counter <= last)?;
-            let piece = self.order.piece(self.order.locate(Id { replica, counter })?);
+            let counter = run
+                .map(|run| run.first.max(at))
+                .filter(|&counter| counter <= last)?;
+            let piece = self
+                .order
+                .piece(self.order.locate(Id { replica, counter })?);
             at = piece.end();
             Some(piece)
         })
     }
 
-    /// Writes the content anew once most of it is garbage: linear, and paid for by what was removed.
+    /// Writes the content anew once most of it is garbage: linear, and paid for by what was
+    /// removed.
     fn collect_garbage(&mut self) {
         if self.garbage <= 1024 || self.garbage <= self.content.size() / 2 {
             return;
         }
         let old = core::mem::take(&mut self.content);
-        let pieces = self.order.pieces_mut().chain(self.pending.values_mut().map(|span| &mut span.piece));
+        let pieces = self
+            .order
+            .pieces_mut()
+            .chain(self.pending.values_mut().map(|span| &mut span.piece));
         for piece in pieces.filter(|piece| piece.alive) {
             let units = piece.at..piece.at + piece.size as usize;
             piece.at = self.content.size();
@@ -350,7 +459,10 @@ impl<C: Content> PartialEq for Sequence<C> {
     fn eq(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.skeleton(), other.skeleton());
         mine.len() == theirs.len()
-            && mine.iter().zip(&theirs).all(|(a, b)| self.run_dots(a) == other.run_dots(b))
+            && mine
+                .iter()
+                .zip(&theirs)
+                .all(|(a, b)| self.run_dots(a) == other.run_dots(b))
             && self.live_content_is(other)
     }
 }

@@ -6,10 +6,12 @@ use core::fmt;
 
 use crate::causal::{DotMap, DotSet};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, ReplicaId, Tx, Undotted, bugs};
+use crate::{
+    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, ReplicaId, Tx, Undotted, bugs,
+};
 
-/// A set where adding wins over a concurrent removal, without tombstones (Bieniusa et al., "An optimized conflict-free
-/// replicated set", RR-8083).
+/// A set where adding wins over a concurrent removal, without tombstones (Bieniusa et al., "An
+/// optimized conflict-free replicated set", RR-8083).
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -18,8 +20,8 @@ use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, Re
 ///
 /// What grows: nothing but the context. A removed element leaves nothing.
 ///
-/// Each element holds the dots of its additions; adding again replaces those seen by one new dot. An operation costs O(1),
-/// a merge what differs between both sides, not what they hold.
+/// Each element holds the dots of its additions; adding again replaces those seen by one new dot.
+/// An operation costs O(1), a merge what differs between both sides, not what they hold.
 #[derive(Clone)]
 pub struct OrSet<T>(DotMap<T, DotSet>);
 
@@ -66,16 +68,21 @@ impl<T: Key> OrSet<T> {
 }
 
 impl<T: Key> Edit<'_, OrSet<T>> {
-    /// Adds the element; adding one that is there renews it, so that concurrent removals do not take it away.
+    /// Adds the element; adding one that is there renews it, so that concurrent removals do not
+    /// take it away.
     pub fn add(&mut self, tx: &mut Tx<'_>, element: T) {
         let dot = tx.issue();
         let (state, delta) = self.parts();
-        state.0.replace(element.clone(), dot, DotSet::one(dot), &mut |old| tx.end(old));
+        state
+            .0
+            .replace(element.clone(), dot, DotSet::one(dot), &mut |old| {
+                tx.end(old)
+            });
         delta.0.replace(element, dot, DotSet::one(dot), &mut |_| {});
     }
 
-    /// Removes the element, as far as it was added here or seen, and says whether it was there. An absent element is no
-    /// error: there is nothing to remove of what was not seen.
+    /// Removes the element, as far as it was added here or seen, and says whether it was there. An
+    /// absent element is no error: there is nothing to remove of what was not seen.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -110,11 +117,16 @@ impl<T: Key> Crdt for OrSet<T> {
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> SetEffects<T> {
         let mut effects = SetEffects::default();
-        self.0.join_with(&theirs.0, contexts, |element, was_there, dots, _| match (was_there, !dots.is_empty()) {
-            (false, true) => effects.added.push(element.clone()),
-            (true, false) if !bugs::QUIET_REMOVAL.is_planted() => effects.removed.push(element.clone()),
-            _ => {}
-        });
+        self.0
+            .join_with(&theirs.0, contexts, |element, was_there, dots, _| {
+                match (was_there, !dots.is_empty()) {
+                    (false, true) => effects.added.push(element.clone()),
+                    (true, false) if !bugs::QUIET_REMOVAL.is_planted() => {
+                        effects.removed.push(element.clone())
+                    }
+                    _ => {}
+                }
+            });
         effects
     }
 
@@ -142,10 +154,17 @@ impl<T: Key> Crdt for OrSet<T> {
         Edit::new(state, delta)
     }
 
-    /// The elements in the order of their first dots; where an element has more dots, the others point back.
+    /// The elements in the order of their first dots; where an element has more dots, the others
+    /// point back.
     fn encode(&self, out: &mut Writer) {
         let mut later: Vec<(Dot, Dot)> = Vec::new();
-        self.0.each_by_dot(|dot, _, dots| later.extend(dots.first().filter(|&first| first != dot).map(|first| (dot, first))));
+        self.0.each_by_dot(|dot, _, dots| {
+            later.extend(
+                dots.first()
+                    .filter(|&first| first != dot)
+                    .map(|first| (dot, first)),
+            )
+        });
         out.number(later.len() as u64);
         for (dot, first) in later {
             out.dot(dot);
@@ -178,7 +197,11 @@ impl<T: Key> Crdt for OrSet<T> {
                 }
             }
         }
-        if pending.next().is_some() { Err(DecodeError::Invalid("a dot that is not alive")) } else { Ok(set) }
+        if pending.next().is_some() {
+            Err(DecodeError::Invalid("a dot that is not alive"))
+        } else {
+            Ok(set)
+        }
     }
 }
 
@@ -192,9 +215,14 @@ impl<T: Key> OrSet<T> {
     }
 
     fn also(&mut self, first: Dot, dot: Dot) -> Result<(), DecodeError> {
-        let (element, dots) = self.0.at(first).ok_or(DecodeError::Invalid("a dot that is not alive"))?;
+        let (element, dots) = self
+            .0
+            .at(first)
+            .ok_or(DecodeError::Invalid("a dot that is not alive"))?;
         if dots.first() != Some(first) {
-            return Err(DecodeError::Invalid("a dot that is not the first of its element"));
+            return Err(DecodeError::Invalid(
+                "a dot that is not the first of its element",
+            ));
         }
         self.0.start(element.clone(), dot, |dots| {
             dots.insert(dot);
@@ -229,7 +257,10 @@ impl<T: fmt::Debug + Ord> fmt::Debug for OrSet<T> {
 
 impl<T> Default for SetEffects<T> {
     fn default() -> Self {
-        Self { added: Vec::new(), removed: Vec::new() }
+        Self {
+            added: Vec::new(),
+            removed: Vec::new(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sketches: answers about very many elements in little room, at the price of a known error.
 //!
-//! Each is a lattice: replicas agree exactly, on the same estimate. What is estimated says each type.
+//! Each is a lattice: replicas agree exactly, on the same estimate. What is estimated says each
+//! type.
 //!
 //! | sketch | question | merge | error |
 //! |---|---|---|---|
@@ -9,7 +10,8 @@
 //! | [`CountMin`] | how often was this one counted? | per replica the greater of each cell, and replicas are added up | too high by e·n / WIDTH, with probability 1 - e^-DEPTH |
 //! | [`TopK`] | which ones were counted most often? | per replica the later summary | each count within bounds that are told |
 //!
-//! Elements are hashed as xxh3 of their postcard bytes, under a fixed seed: part of the format, so that replicas agree.
+//! Elements are hashed as xxh3 of their postcard bytes, under a fixed seed: part of the format, so
+//! that replicas agree.
 
 mod bloom;
 mod cells;
@@ -34,8 +36,8 @@ fn hash(element: &(impl Serialize + ?Sized)) -> u64 {
     xxh3_64_with_seed(&bytes(element), SEED)
 }
 
-/// As many places below `size` as are asked for, from two hashes (Kirsch & Mitzenmacher, "Less hashing, same performance",
-/// 2008).
+/// As many places below `size` as are asked for, from two hashes (Kirsch & Mitzenmacher, "Less
+/// hashing, same performance", 2008).
 fn places(element: &(impl Serialize + ?Sized), size: usize) -> impl Iterator<Item = usize> {
     let both = xxh3_128_with_seed(&bytes(element), SEED);
     let (first, step) = (both as u64, (both >> 64) as u64 | 1);

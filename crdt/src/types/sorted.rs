@@ -12,10 +12,14 @@ use serde::{Deserialize, Serialize};
 use super::entries::{self, Both, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Key, MapEffects, ReplicaId, Stamp, Tx, Undotted};
+use crate::{
+    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Key, MapEffects, ReplicaId, Stamp, Tx,
+    Undotted,
+};
 
-/// Elements with scores, in the order of their scores: leaderboards, priorities, deadlines. The rule is that of Redis
-/// Active-Active's sorted sets: membership is an [`OrSet`](crate::OrSet), the score a base that is overwritten plus a counter.
+/// Elements with scores, in the order of their scores: leaderboards, priorities, deadlines. The
+/// rule is that of Redis Active-Active's sorted sets: membership is an [`OrSet`](crate::OrSet), the
+/// score a base that is overwritten plus a counter.
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -24,12 +28,13 @@ use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Key, MapEffects,
 /// | set and increment | the set score plus the increment |
 /// | increment or set, and remove | it stays, with only what the removal had not seen: an increment counts from zero |
 ///
-/// Scores are `i64`, so that sums do not depend on their order, as sums of floating-point numbers do; a sum beyond `i64`
-/// shows as the nearest `i64`. Between equal scores elements ascend.
+/// Scores are `i64`, so that sums do not depend on their order, as sums of floating-point numbers
+/// do; a sum beyond `i64` shows as the nearest `i64`. Between equal scores elements ascend.
 ///
-/// The anomaly of [`ResetCounter`](crate::ResetCounter) holds for increments: one replaces the earlier ones of its replica
-/// by the sum, so a concurrent set or removal reaches none of them. What grows: nothing but the context; an element holds
-/// one entry per replica that has incremented it since its score was set, and one per concurrent set.
+/// The anomaly of [`ResetCounter`](crate::ResetCounter) holds for increments: one replaces the
+/// earlier ones of its replica by the sum, so a concurrent set or removal reaches none of them.
+/// What grows: nothing but the context; an element holds one entry per replica that has incremented
+/// it since its score was set, and one per concurrent set.
 ///
 /// **Invariant:** the order holds each element once, under its score.
 #[derive(Clone)]
@@ -51,19 +56,38 @@ impl Entry for Part {
     type View = i64;
 
     fn stamp(&self) -> Option<Stamp> {
-        if let Self::Base(stamp, _) = self { Some(*stamp) } else { None }
+        if let Self::Base(stamp, _) = self {
+            Some(*stamp)
+        } else {
+            None
+        }
     }
 
     fn view(parts: &DotFun<Self>) -> Option<i64> {
         let base = latest(parts).map_or(0, |(_, score)| i128::from(score));
-        let sum = parts.iter().fold(base, |sum, (_, part)| if let Self::Added(total) = part { sum.saturating_add(*total) } else { sum });
+        let sum = parts.iter().fold(base, |sum, (_, part)| {
+            if let Self::Added(total) = part {
+                sum.saturating_add(*total)
+            } else {
+                sum
+            }
+        });
         let nearest = i64::try_from(sum).unwrap_or(if sum < 0 { i64::MIN } else { i64::MAX });
         (!parts.is_empty()).then_some(nearest)
     }
 }
 
 fn latest(parts: &DotFun<Part>) -> Option<(Stamp, i64)> {
-    parts.iter().filter_map(|(_, part)| if let Part::Base(stamp, score) = part { Some((*stamp, *score)) } else { None }).max()
+    parts
+        .iter()
+        .filter_map(|(_, part)| {
+            if let Part::Base(stamp, score) = part {
+                Some((*stamp, *score))
+            } else {
+                None
+            }
+        })
+        .max()
 }
 
 impl<T> SortedSet<T> {
@@ -77,12 +101,14 @@ impl<T> SortedSet<T> {
         self.order.is_empty()
     }
 
-    /// Elements with their scores, ascending by score and between equal scores by element: the same at every replica.
+    /// Elements with their scores, ascending by score and between equal scores by element: the same
+    /// at every replica.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&T, i64)> + ExactSizeIterator {
         self.order.iter().map(|(score, element)| (element, *score))
     }
 
-    /// The elements from rank `first`, counted from 0 at the lowest score, at most `count`. O(first + count).
+    /// The elements from rank `first`, counted from 0 at the lowest score, at most `count`. O(first
+    /// + count).
     pub fn range_by_rank(&self, first: usize, count: usize) -> impl Iterator<Item = (&T, i64)> {
         self.iter().skip(first).take(count)
     }
@@ -114,11 +140,16 @@ impl<T: Key> SortedSet<T> {
         Q: ?Sized + Ord + Hash,
     {
         let score = self.score(element)?;
-        self.order.iter().position(|(at, other)| *at == score && other.borrow() == element)
+        self.order
+            .iter()
+            .position(|(at, other)| *at == score && other.borrow() == element)
     }
 
     /// The elements whose score is in the range, in order. O(n).
-    pub fn range_by_score(&self, scores: impl RangeBounds<i64>) -> impl DoubleEndedIterator<Item = (&T, i64)> {
+    pub fn range_by_score(
+        &self,
+        scores: impl RangeBounds<i64>,
+    ) -> impl DoubleEndedIterator<Item = (&T, i64)> {
         self.iter().filter(move |(_, score)| scores.contains(score))
     }
 
@@ -139,7 +170,10 @@ impl<T: Key> SortedSet<T> {
     }
 
     fn of(scores: DotMap<T, Entries<Part>>) -> Self {
-        let order = scores.iter().filter_map(|(element, parts)| Some((parts.view()?, element.clone()))).collect();
+        let order = scores
+            .iter()
+            .filter_map(|(element, parts)| Some((parts.view()?, element.clone())))
+            .collect();
         Self { scores, order }
     }
 }
@@ -147,9 +181,15 @@ impl<T: Key> SortedSet<T> {
 impl<T: Key> Edit<'_, SortedSet<T>> {
     /// Adds the element with this score, or sets its score: over all that was seen of it here.
     pub fn set(&mut self, tx: &mut Tx<'_>, element: T, score: i64) {
-        let seen = self.scores.get(&element).and_then(|parts| latest(&parts.0)).map(|(stamp, _)| stamp);
+        let seen = self
+            .scores
+            .get(&element)
+            .and_then(|parts| latest(&parts.0))
+            .map(|(stamp, _)| stamp);
         let base = Part::Base(tx.stamp_after(seen), score);
-        self.change(element, |maps, element| entries::put(maps, tx, element, base));
+        self.change(element, |maps, element| {
+            entries::put(maps, tx, element, base)
+        });
     }
 
     /// Adds `by`, which may be negative, to the score of the element; to zero if it is not there.
@@ -283,7 +323,10 @@ impl<T: Key> DotStore for SortedSet<T> {}
 
 impl<T> Default for SortedSet<T> {
     fn default() -> Self {
-        Self { scores: DotMap::default(), order: BTreeSet::new() }
+        Self {
+            scores: DotMap::default(),
+            order: BTreeSet::new(),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use super::sequence::{Anchor, OutOfRange, Sequence, SequenceEffect};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{CausalContext, Contexts, Crdt, Dot, Edit, ReplicaId, Tx, Undotted};
 
-/// A text that several writers edit at once (`FugueMax`: Weidner and Kleppmann, "The Art of the Fugue", arXiv 2305.00583).
+/// A text that several writers edit at once (`FugueMax`: Weidner and Kleppmann, "The Art of the
+/// Fugue", arXiv 2305.00583).
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -17,16 +18,19 @@ use crate::{CausalContext, Contexts, Crdt, Dot, Edit, ReplicaId, Tx, Undotted};
 /// | insertion into a range that is deleted | what was inserted stays, without its surroundings |
 /// | two deletions of one range | it is gone, once |
 ///
-/// What grows: each character ever typed leaves its place, because others may stand next to it; without its content, and
-/// in memory and on the wire per run of characters typed one after the other, not per character. A text is therefore no
-/// [`DotStore`](crate::DotStore) and cannot be the value of a map whose keys can be removed.
+/// What grows: each character ever typed leaves its place, because others may stand next to it;
+/// without its content, and in memory and on the wire per run of characters typed one after the
+/// other, not per character. A text is therefore no [`DotStore`](crate::DotStore) and cannot be the
+/// value of a map whose keys can be removed.
 ///
-/// Positions count Unicode scalar values. A change costs O(log n), and so does finding a position; a merge costs what is
-/// sent. In the delta of a transaction are what it inserted and the dots of what it deleted. Should an insertion arrive
-/// before what it was typed next to, it waits unseen until that comes.
+/// Positions count Unicode scalar values. A change costs O(log n), and so does finding a position;
+/// a merge costs what is sent. In the delta of a transaction are what it inserted and the dots of
+/// what it deleted. Should an insertion arrive before what it was typed next to, it waits unseen
+/// until that comes.
 ///
-/// A [`delta_since`](crate::Replicated::delta_since) brings the places of what its receiver has not seen. Only should the
-/// receiver turn out to lack others (there is a hash of them in its summary) does it bring all places.
+/// A [`delta_since`](crate::Replicated::delta_since) brings the places of what its receiver has not
+/// seen. Only should the receiver turn out to lack others (there is a hash of them in its summary)
+/// does it bring all places.
 ///
 /// ```
 /// use quorate_crdt::{NodeId, ReplicaId, Replicated, Text};
@@ -78,7 +82,8 @@ impl Text {
         Ok(self.0.range(range)?.collect())
     }
 
-    /// A position that moves along with the text: it stays behind the character that it is behind now.
+    /// A position that moves along with the text: it stays behind the character that it is behind
+    /// now.
     ///
     /// # Errors
     /// The position lies behind the end.
@@ -86,15 +91,18 @@ impl Text {
         self.0.anchor(at)
     }
 
-    /// Where the anchor is now: behind its character, or where that was. None if this replica has not seen it yet.
+    /// Where the anchor is now: behind its character, or where that was. None if this replica has
+    /// not seen it yet.
     pub fn resolve(&self, anchor: &Anchor) -> Option<usize> {
         self.0.resolve(*anchor)
     }
 }
 
-/// Positions here count characters (Unicode scalar values); editors and browsers count UTF-16 units, files bytes.
+/// Positions here count characters (Unicode scalar values); editors and browsers count UTF-16
+/// units, files bytes.
 impl Text {
-    /// The position in UTF-16 units, as JavaScript counts, of the character number `at`. O(characters before it).
+    /// The position in UTF-16 units, as JavaScript counts, of the character number `at`.
+    /// O(characters before it).
     ///
     /// # Errors
     /// `at` lies behind the end.
@@ -110,12 +118,14 @@ impl Text {
         self.measure(at, char::len_utf8)
     }
 
-    /// The character that begins at so many UTF-16 units; `None` within a character and behind the end. O(units).
+    /// The character that begins at so many UTF-16 units; `None` within a character and behind the
+    /// end. O(units).
     pub fn from_utf16(&self, units: usize) -> Option<usize> {
         self.number_at(units, char::len_utf16)
     }
 
-    /// The character that begins at so many bytes; `None` within a character and behind the end. O(bytes).
+    /// The character that begins at so many bytes; `None` within a character and behind the end.
+    /// O(bytes).
     pub fn from_bytes(&self, bytes: usize) -> Option<usize> {
         self.number_at(bytes, char::len_utf8)
     }
@@ -150,7 +160,8 @@ impl Edit<'_, Text> {
     /// Appends characters.
     pub fn push(&mut self, tx: &mut Tx<'_>, text: &str) {
         let end = self.len();
-        self.insert(tx, end, text).expect("invariant: the end is within the text");
+        self.insert(tx, end, text)
+            .expect("invariant: the end is within the text");
     }
 
     /// Deletes the characters in `range`; none if it ends before it starts.
@@ -166,10 +177,18 @@ impl Edit<'_, Text> {
     ///
     /// # Errors
     /// The range does not lie within the text. Nothing is changed then.
-    pub fn splice(&mut self, tx: &mut Tx<'_>, range: Range<usize>, text: &str) -> Result<(), OutOfRange> {
+    pub fn splice(
+        &mut self,
+        tx: &mut Tx<'_>,
+        range: Range<usize>,
+        text: &str,
+    ) -> Result<(), OutOfRange> {
         let start = range.start;
         if start > self.len() {
-            return Err(OutOfRange { at: start, len: self.len() });
+            return Err(OutOfRange {
+                at: start,
+                len: self.len(),
+            });
         }
         self.delete(tx, range)?;
         self.insert(tx, start, text)
@@ -178,7 +197,8 @@ impl Edit<'_, Text> {
     /// Deletes all characters seen here.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let all = 0..self.len();
-        self.delete(tx, all).expect("invariant: all is within the text");
+        self.delete(tx, all)
+            .expect("invariant: all is within the text");
     }
 }
 
@@ -186,7 +206,8 @@ super::sequence::crdt_by_sequence!([] Text, Text);
 
 impl fmt::Display for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.stretches().try_for_each(|stretch| f.write_str(stretch))
+        self.stretches()
+            .try_for_each(|stretch| f.write_str(stretch))
     }
 }
 

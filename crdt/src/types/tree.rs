@@ -13,10 +13,14 @@ use self::log::{Log, New};
 use super::delegate::by_field;
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, NodeId, Plain, ReplicaId, Stamp, Tx, Undotted};
+use crate::{
+    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, NodeId, Plain, ReplicaId, Stamp,
+    Tx, Undotted,
+};
 
-/// A tree of nodes that can be created, moved, removed and described by an `M`: folders, outlines, scenes (Kleppmann,
-/// Mulligan, Gomes, Beresford, "A highly-available move operation for replicated trees", TPDS 2022).
+/// A tree of nodes that can be created, moved, removed and described by an `M`: folders, outlines,
+/// scenes (Kleppmann, Mulligan, Gomes, Beresford, "A highly-available move operation for replicated
+/// trees", TPDS 2022).
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -26,12 +30,13 @@ use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, NodeId,
 /// | create or move below a node, and remove of that node | it is gone with the node, until the node is moved back |
 /// | two descriptions of one node | the one with the greater stamp |
 ///
-/// **Law:** the tree is what all moves make of it in the order of their stamps, those left out that would make a cycle at
-/// their turn. So it is always a tree, whatever the network did. A move that arrives late is put in its place: the later
-/// ones are undone and done again, O(moves after it), and O(moves of the node).
+/// **Law:** the tree is what all moves make of it in the order of their stamps, those left out that
+/// would make a cycle at their turn. So it is always a tree, whatever the network did. A move that
+/// arrives late is put in its place: the later ones are undone and done again, O(moves after it),
+/// and O(moves of the node).
 ///
-/// What grows: one entry per creation, move and removal, until [`truncate`](Edit::truncate), and one description per node,
-/// removed ones included.
+/// What grows: one entry per creation, move and removal, until [`truncate`](Edit::truncate), and
+/// one description per node, removed ones included.
 #[derive(Clone)]
 pub struct Tree<M> {
     /// What was done to each node.
@@ -59,7 +64,10 @@ impl NodeKey {
     /// Where removed nodes go.
     const TRASH: Self = Self(Place::Trash);
     /// No node comes after it.
-    const LAST: Self = Self(Place::Node(Dot::new(ReplicaId::new(NodeId(u64::MAX), u32::MAX), u64::MAX)));
+    const LAST: Self = Self(Place::Node(Dot::new(
+        ReplicaId::new(NodeId(u64::MAX), u32::MAX),
+        u64::MAX,
+    )));
 }
 
 impl fmt::Debug for NodeKey {
@@ -100,7 +108,16 @@ impl<M> Default for Ops<M> {
 
 impl<M: Plain + Ord> Ops<M> {
     fn description(&self) -> Option<(Stamp, &M)> {
-        self.0.iter().filter_map(|(_, op)| if let Op::Describe(stamp, meta) = op { Some((*stamp, meta)) } else { None }).max()
+        self.0
+            .iter()
+            .filter_map(|(_, op)| {
+                if let Op::Describe(stamp, meta) = op {
+                    Some((*stamp, meta))
+                } else {
+                    None
+                }
+            })
+            .max()
     }
 }
 
@@ -129,14 +146,35 @@ impl<M: Plain + Ord> Crdt for Ops<M> {
     type Effects = Turn;
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Turn {
-        let moves = |(dot, op): (Dot, &Op<M>)| if let Op::Move(stamp, to) = op { Some((*stamp, dot, *to)) } else { None };
+        let moves = |(dot, op): (Dot, &Op<M>)| {
+            if let Op::Move(stamp, to) = op {
+                Some((*stamp, dot, *to))
+            } else {
+                None
+            }
+        };
         let gone = |dot: Dot| !theirs.0.contains(dot) && contexts.theirs.contains(dot);
         let fresh = |dot: Dot| !self.0.contains(dot) && !contexts.mine.contains(dot);
-        let ended = self.0.iter().filter_map(moves).filter(|made| gone(made.1)).map(|(stamp, dot, _)| (stamp, dot)).collect();
-        let new = theirs.0.iter().filter_map(moves).filter(|made| fresh(made.1)).collect();
+        let ended = self
+            .0
+            .iter()
+            .filter_map(moves)
+            .filter(|made| gone(made.1))
+            .map(|(stamp, dot, _)| (stamp, dot))
+            .collect();
+        let new = theirs
+            .0
+            .iter()
+            .filter_map(moves)
+            .filter(|made| fresh(made.1))
+            .collect();
         let before = self.description().map(|(_, meta)| meta.clone());
         DotFun::join(&mut self.0, &theirs.0, contexts.mine, contexts.theirs);
-        Turn { ended, new, described: self.description().map(|(_, meta)| meta) != before.as_ref() }
+        Turn {
+            ended,
+            new,
+            described: self.description().map(|(_, meta)| meta) != before.as_ref(),
+        }
     }
 }
 
@@ -145,8 +183,8 @@ impl<M: Plain + Ord> DotStore for Ops<M> {}
 /// What a merge changed in a tree, ascending by node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TreeEffects {
-    /// Nodes that stand under another parent than before, or now stand somewhere: created, moved, removed. What is below
-    /// them went with them.
+    /// Nodes that stand under another parent than before, or now stand somewhere: created, moved,
+    /// removed. What is below them went with them.
     pub moved: Vec<NodeKey>,
     /// Nodes that are described differently.
     pub described: Vec<NodeKey>,
@@ -161,7 +199,9 @@ impl Effects for TreeEffects {
 impl<M> Tree<M> {
     /// Where the node stands. `None` for the root, for removed nodes and for unknown ones.
     pub fn parent(&self, node: NodeKey) -> Option<NodeKey> {
-        self.log.parent(node).filter(|parent| *parent != NodeKey::TRASH)
+        self.log
+            .parent(node)
+            .filter(|parent| *parent != NodeKey::TRASH)
     }
 
     /// The nodes below, ascending: the same at every replica.
@@ -169,15 +209,21 @@ impl<M> Tree<M> {
         self.log.children(node)
     }
 
-    /// Whether the node can be reached from the root: it was created, and neither it nor what it is in was removed. O(depth).
+    /// Whether the node can be reached from the root: it was created, and neither it nor what it is
+    /// in was removed. O(depth).
     pub fn contains(&self, node: NodeKey) -> bool {
         self.log.is_within(node, NodeKey::ROOT)
     }
 
-    /// The nodes that can be reached from the root, which is left out, each after its parent, with their depth from 1 on.
+    /// The nodes that can be reached from the root, which is left out, each after its parent, with
+    /// their depth from 1 on.
     pub fn walk(&self) -> Vec<(usize, NodeKey)> {
         let mut found = Vec::new();
-        let mut open: Vec<(usize, NodeKey)> = self.children(NodeKey::ROOT).rev().map(|child| (1, child)).collect();
+        let mut open: Vec<(usize, NodeKey)> = self
+            .children(NodeKey::ROOT)
+            .rev()
+            .map(|child| (1, child))
+            .collect();
         while let Some((depth, node)) = open.pop() {
             found.push((depth, node));
             open.extend(self.children(node).rev().map(|child| (depth + 1, child)));
@@ -185,19 +231,22 @@ impl<M> Tree<M> {
         found
     }
 
-    /// The nodes that were removed, without those that went with them, ascending: [`move_to`](Edit::move_to) brings them back.
+    /// The nodes that were removed, without those that went with them, ascending:
+    /// [`move_to`](Edit::move_to) brings them back.
     pub fn removed(&self) -> impl DoubleEndedIterator<Item = NodeKey> + '_ {
         self.log.children(NodeKey::TRASH)
     }
 
-    /// How many moves are kept, creations and removals among them: what [`truncate`](Edit::truncate) frees.
+    /// How many moves are kept, creations and removals among them: what
+    /// [`truncate`](Edit::truncate) frees.
     pub fn moves_len(&self) -> usize {
         self.log.len()
     }
 }
 
 impl<M: Plain + Ord> Tree<M> {
-    /// What the node is described by. `None` for the root, for unknown nodes, and while its creation has not arrived.
+    /// What the node is described by. `None` for the root, for unknown nodes, and while its
+    /// creation has not arrived.
     pub fn meta(&self, node: NodeKey) -> Option<&M> {
         self.nodes.get(&node)?.description().map(|(_, meta)| meta)
     }
@@ -211,7 +260,10 @@ impl<M: Plain + Ord> Tree<M> {
         let mut moves = Vec::new();
         for (&node, ops) in nodes.iter() {
             moves.extend(ops.0.iter().filter_map(|(dot, op)| match op {
-                Op::Move(stamp, to) => Some(New { at: (*stamp, dot, node), to: *to }),
+                Op::Move(stamp, to) => Some(New {
+                    at: (*stamp, dot, node),
+                    to: *to,
+                }),
                 Op::Describe(..) => None,
             }));
         }
@@ -222,7 +274,8 @@ impl<M: Plain + Ord> Tree<M> {
 }
 
 impl<M: Plain + Ord> Edit<'_, Tree<M>> {
-    /// Creates a node. Below a removed or unknown one it is not seen until that is moved back or arrives.
+    /// Creates a node. Below a removed or unknown one it is not seen until that is moved back or
+    /// arrives.
     pub fn create(&mut self, tx: &mut Tx<'_>, parent: NodeKey, meta: M) -> NodeKey {
         let dot = tx.issue();
         let node = NodeKey(Place::Node(dot));
@@ -233,12 +286,14 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         node
     }
 
-    /// Moves the node with all below it and says whether it did. It does not if the node is the root or unknown, or if it
-    /// would stand below itself, or if a forged move has the last of all stamps, after which none counts. A removed node comes
-    /// back.
+    /// Moves the node with all below it and says whether it did. It does not if the node is the
+    /// root or unknown, or if it would stand below itself, or if a forged move has the last of all
+    /// stamps, after which none counts. A removed node comes back.
     pub fn move_to(&mut self, tx: &mut Tx<'_>, node: NodeKey, parent: NodeKey) -> bool {
         let stamp = tx.stamp_after(self.log.last());
-        let possible = self.log.parent(node).is_some() && !self.log.is_within(parent, node) && Some(stamp) > self.log.last();
+        let possible = self.log.parent(node).is_some()
+            && !self.log.is_within(parent, node)
+            && Some(stamp) > self.log.last();
         if possible {
             let dot = tx.issue();
             self.note(node, dot, &Op::Move(stamp, parent));
@@ -251,26 +306,36 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         node != NodeKey::ROOT && self.contains(node) && self.move_to(tx, node, NodeKey::TRASH)
     }
 
-    /// Describes the node anew and says whether it did: it does not if the node is the root or unknown.
+    /// Describes the node anew and says whether it did: it does not if the node is the root or
+    /// unknown.
     pub fn set_meta(&mut self, tx: &mut Tx<'_>, node: NodeKey, meta: M) -> bool {
-        let Some(ops) = self.nodes.get(&node) else { return false };
+        let Some(ops) = self.nodes.get(&node) else {
+            return false;
+        };
         let stamp = tx.stamp_after(ops.description().map(|(stamp, _)| stamp));
-        let old: Vec<Dot> = ops.0.iter().filter(|(_, op)| matches!(op, Op::Describe(..))).map(|(dot, _)| dot).collect();
+        let old: Vec<Dot> = ops
+            .0
+            .iter()
+            .filter(|(_, op)| matches!(op, Op::Describe(..)))
+            .map(|(dot, _)| dot)
+            .collect();
         self.end(tx, node, &old);
         let dot = tx.issue();
         self.note(node, dot, &Op::Describe(stamp, meta));
         true
     }
 
-    /// Frees the room of moves that have no effect any more, and says how many: of all moves up to the first one that is
-    /// not in `stable`, those that later ones have overwritten, and those that would have made a cycle, except
-    /// for the newest move of all.
+    /// Frees the room of moves that have no effect any more, and says how many: of all moves up to
+    /// the first one that is not in `stable`, those that later ones have overwritten, and those
+    /// that would have made a cycle, except for the newest move of all.
     ///
-    /// Replicas converge whatever is passed, and it stays a tree. No node moves if every replica has seen the events in
-    /// `stable`, and this one has seen all that each of them had issued before that. (For instance: the intersection of the
-    /// contexts that all other replicas have reported, once this one covers each report; a replica that joins later starts
-    /// from a state that covers `stable`.) For then no move can arrive that counts before those in `stable`: every replica
-    /// stamps above all it has seen. Called too early, such a move may be judged otherwise than before. O(moves).
+    /// Replicas converge whatever is passed, and it stays a tree. No node moves if every replica
+    /// has seen the events in `stable`, and this one has seen all that each of them had issued
+    /// before that. (For instance: the intersection of the contexts that all other replicas have
+    /// reported, once this one covers each report; a replica that joins later starts from a state
+    /// that covers `stable`.) For then no move can arrive that counts before those in `stable`:
+    /// every replica stamps above all it has seen. Called too early, such a move may be judged
+    /// otherwise than before. O(moves).
     pub fn truncate(&mut self, tx: &mut Tx<'_>, stable: &CausalContext) -> usize {
         let obsolete = self.log.obsolete(|dot| stable.contains(dot));
         for &(_, dot, node) in &obsolete {
@@ -290,7 +355,13 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
                 ops.0.insert(dot, op.clone());
             });
             if let Op::Move(stamp, to) = op {
-                tree.log.change(&[], &[New { at: (*stamp, dot, node), to: *to }]);
+                tree.log.change(
+                    &[],
+                    &[New {
+                        at: (*stamp, dot, node),
+                        to: *to,
+                    }],
+                );
             }
         }
     }
@@ -326,15 +397,26 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> TreeEffects {
         let (mut ended, mut new, mut described) = (Vec::new(), Vec::new(), Vec::new());
-        self.nodes.join_with(&theirs.nodes, contexts, |&node, _, _, turn| {
-            ended.extend(turn.ended.into_iter().map(|(stamp, dot)| (stamp, dot, node)));
-            new.extend(turn.new.into_iter().map(|(stamp, dot, to)| New { at: (stamp, dot, node), to }));
-            if turn.described {
-                described.push(node);
-            }
-        });
+        self.nodes
+            .join_with(&theirs.nodes, contexts, |&node, _, _, turn| {
+                ended.extend(
+                    turn.ended
+                        .into_iter()
+                        .map(|(stamp, dot)| (stamp, dot, node)),
+                );
+                new.extend(turn.new.into_iter().map(|(stamp, dot, to)| New {
+                    at: (stamp, dot, node),
+                    to,
+                }));
+                if turn.described {
+                    described.push(node);
+                }
+            });
         described.sort_unstable();
-        TreeEffects { moved: self.log.change(&ended, &new), described }
+        TreeEffects {
+            moved: self.log.change(&ended, &new),
+            described,
+        }
     }
 
     fn dots(&self, visit: &mut dyn FnMut(Dot)) {
@@ -350,9 +432,25 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
     }
 
     fn named(&self, replica: ReplicaId) -> u64 {
-        let of = |node: NodeKey| if let Place::Node(dot) = node.0 { Some(dot).filter(|dot| dot.replica == replica) } else { None };
-        let to = |op: &Op<M>| if let Op::Move(_, to) = op { of(*to) } else { None };
-        let named = self.nodes.iter().flat_map(|(&node, ops)| of(node).into_iter().chain(ops.0.iter().filter_map(move |(_, op)| to(op))));
+        let of = |node: NodeKey| {
+            if let Place::Node(dot) = node.0 {
+                Some(dot).filter(|dot| dot.replica == replica)
+            } else {
+                None
+            }
+        };
+        let to = |op: &Op<M>| {
+            if let Op::Move(_, to) = op {
+                of(*to)
+            } else {
+                None
+            }
+        };
+        let named = self.nodes.iter().flat_map(|(&node, ops)| {
+            of(node)
+                .into_iter()
+                .chain(ops.0.iter().filter_map(move |(_, op)| to(op)))
+        });
         named.map(|dot| dot.counter).max().unwrap_or(0)
     }
 
@@ -378,8 +476,14 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let nodes: DotMap<NodeKey, Ops<M>> = DotMap::decode(input)?;
-        let moved = nodes.iter().all(|(node, _)| matches!(node.0, Place::Node(_)));
-        if moved { Ok(Self::of(nodes)) } else { Err(DecodeError::Invalid("a move of the root")) }
+        let moved = nodes
+            .iter()
+            .all(|(node, _)| matches!(node.0, Place::Node(_)));
+        if moved {
+            Ok(Self::of(nodes))
+        } else {
+            Err(DecodeError::Invalid("a move of the root"))
+        }
     }
 }
 
@@ -387,7 +491,10 @@ impl<M: Plain + Ord> DotStore for Tree<M> {}
 
 impl<M> Default for Tree<M> {
     fn default() -> Self {
-        Self { nodes: DotMap::default(), log: Log::default() }
+        Self {
+            nodes: DotMap::default(),
+            log: Log::default(),
+        }
     }
 }
 
@@ -403,6 +510,12 @@ impl<M: Plain + Ord> Eq for Tree<M> {}
 /// The nodes that can be reached, indented.
 impl<M: Plain + Ord> fmt::Debug for Tree<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.walk().into_iter().map(|(depth, node)| (depth, node, self.meta(node)))).finish()
+        f.debug_list()
+            .entries(
+                self.walk()
+                    .into_iter()
+                    .map(|(depth, node)| (depth, node, self.meta(node))),
+            )
+            .finish()
     }
 }

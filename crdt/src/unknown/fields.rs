@@ -12,7 +12,8 @@ use crate::{CausalContext, Contexts, Crdt, Undotted};
 /// The highest number a field can have.
 const HIGHEST_ID: u64 = u32::MAX as u64;
 
-/// Writes the fields of a struct: those it knows, ascending by number, and between them those it does not know.
+/// Writes the fields of a struct: those it knows, ascending by number, and between them those it
+/// does not know.
 #[derive(Debug)]
 pub struct FieldWriter<'a> {
     out: &'a mut Writer,
@@ -23,7 +24,10 @@ impl<'a> FieldWriter<'a> {
     /// Begins a struct of which so many `known` fields are not bottom.
     pub fn new(out: &'a mut Writer, known: usize, unknown: &'a Unknown) -> Self {
         out.number((known + unknown.fields.len()) as u64);
-        Self { out, unknown: unknown.fields.iter().peekable() }
+        Self {
+            out,
+            unknown: unknown.fields.iter().peekable(),
+        }
     }
 
     /// Writes a field, unless it is bottom.
@@ -51,8 +55,8 @@ impl<'a> FieldWriter<'a> {
     }
 }
 
-/// A piece has dots or has none. A field that has both kinds of parts is written as two, so that an older version can let one
-/// go and keep the other.
+/// A piece has dots or has none. A field that has both kinds of parts is written as two, so that an
+/// older version can let one go and keep the other.
 fn mixed<T: Crdt>(field: &T, live: &CausalContext, context: &CausalContext) -> Option<Pieces> {
     if live.is_empty() {
         return None;
@@ -62,9 +66,20 @@ fn mixed<T: Crdt>(field: &T, live: &CausalContext, context: &CausalContext) -> O
         return None;
     }
     let (none, dotted) = (CausalContext::new(), field.part(live, Undotted::Dropped));
-    let undotted = Piece { bytes: encoded(&undotted, &none, context), of: context.clone(), dots: none };
-    let dotted = Piece { bytes: encoded(&dotted, live, context), of: CausalContext::new(), dots: live.clone() };
-    Some(Pieces { live: live.clone(), pieces: alloc::vec![undotted, dotted] })
+    let undotted = Piece {
+        bytes: encoded(&undotted, &none, context),
+        of: context.clone(),
+        dots: none,
+    };
+    let dotted = Piece {
+        bytes: encoded(&dotted, live, context),
+        of: CausalContext::new(),
+        dots: live.clone(),
+    };
+    Some(Pieces {
+        live: live.clone(),
+        pieces: alloc::vec![undotted, dotted],
+    })
 }
 
 fn encoded(part: &impl Crdt, dots: &CausalContext, context: &CausalContext) -> Vec<u8> {
@@ -92,7 +107,13 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     /// More fields than the limit.
     pub fn new(input: &'r mut Reader<'a>) -> Result<Self, DecodeError> {
         let left = input.count()?;
-        Ok(Self { input, left, field: Field::default(), before: Field::default(), in_pieces: false })
+        Ok(Self {
+            input,
+            left,
+            field: Field::default(),
+            before: Field::default(),
+            in_pieces: false,
+        })
     }
 
     /// The number of the next field, if there is one.
@@ -100,7 +121,9 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     /// # Errors
     /// The input ends, or numbers do not ascend.
     pub fn id(&mut self) -> Result<Option<u64>, DecodeError> {
-        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        let Some(left) = self.left.checked_sub(1) else {
+            return Ok(None);
+        };
         let header = self.input.number()?;
         let id = header >> 1;
         let field = (id, self.input.tag()?);
@@ -125,18 +148,29 @@ impl<'r, 'a> FieldReader<'r, 'a> {
         }
         self.input.scoped(|input, live| {
             let field: T = input.exactly(live)?;
-            if field.is_bottom() { Err(DecodeError::Invalid("a field that holds nothing")) } else { Ok(field) }
+            if field.is_bottom() {
+                Err(DecodeError::Invalid("a field that holds nothing"))
+            } else {
+                Ok(field)
+            }
         })
     }
 
-    /// Keeps the field without understanding it. Where a struct consists of `dots_alone`, its newer versions do so too.
+    /// Keeps the field without understanding it. Where a struct consists of `dots_alone`, its newer
+    /// versions do so too.
     ///
     /// # Errors
     /// It is no field, or one without dots against the rule.
     pub fn unknown(&mut self, unknown: &mut Unknown, dots_alone: bool) -> Result<(), DecodeError> {
-        let field = if self.in_pieces { self.input.scoped(Pieces::decode)? } else { Pieces::decode_plain(self.input)? };
+        let field = if self.in_pieces {
+            self.input.scoped(Pieces::decode)?
+        } else {
+            Pieces::decode_plain(self.input)?
+        };
         if dots_alone && field.pieces.iter().any(|piece| piece.dots.is_empty()) {
-            return Err(DecodeError::Invalid("a field without dots in a struct of dots"));
+            return Err(DecodeError::Invalid(
+                "a field without dots in a struct of dots",
+            ));
         }
         unknown.fields.insert(self.field.clone(), field);
         Ok(())
@@ -151,16 +185,34 @@ fn together<T: Crdt>(input: &mut Reader<'_>, live: &CausalContext) -> Result<T, 
         let piece: T = input.nested(bytes, dots, |input| {
             let piece = input.exactly(dots)?;
             let one_form = input.was_older() || encoded(&piece, dots, &input.context()) == *bytes;
-            if one_form { Ok(piece) } else { Err(DecodeError::NotCanonical) }
+            if one_form {
+                Ok(piece)
+            } else {
+                Err(DecodeError::NotCanonical)
+            }
         })?;
-        field.join(&piece, Contexts { mine: &seen, theirs: dots });
+        field.join(
+            &piece,
+            Contexts {
+                mine: &seen,
+                theirs: dots,
+            },
+        );
         seen.union(dots);
     }
     let ended = seen.without(live);
-    field.join(&T::default(), Contexts { mine: &seen, theirs: &ended });
+    field.join(
+        &T::default(),
+        Contexts {
+            mine: &seen,
+            theirs: &ended,
+        },
+    );
     let (found, once) = alive(&field);
     if !once || found != *live {
-        return Err(DecodeError::Invalid("dots that stand for nothing, or for two things"));
+        return Err(DecodeError::Invalid(
+            "dots that stand for nothing, or for two things",
+        ));
     }
     if mixed(&field, live, &input.context()).is_none_or(|written| written != read) {
         input.note_older();

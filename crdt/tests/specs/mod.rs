@@ -1,13 +1,19 @@
-//! What the types must show, computed from the operations seen and what each of them had seen; and the operations.
+//! What the types must show, computed from the operations seen and what each of them had seen; and
+//! the operations.
 
 #![allow(dead_code, reason = "each test uses some of them")]
-#![allow(clippy::redundant_closure_for_method_calls, reason = "the closures say on what: many types have such a mutator")]
+#![allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "the closures say on what: many types have such a mutator"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use quorate_crdt::laws::{Op, SeenOp, alive};
-use quorate_crdt::{DwFlag, Edit, EwFlag, GCounter, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, Tx};
+use quorate_crdt::{
+    DwFlag, Edit, EwFlag, GCounter, MvRegister, OrMap, OrSet, PnCounter, ResetCounter, Tx,
+};
 
 type Known = [Rc<SeenOp>];
 
@@ -31,7 +37,9 @@ pub(crate) fn change(op: Op) -> Change {
 }
 
 fn puts(known: &Known, ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> impl Iterator<Item = &SeenOp> {
-    alive(known, ends).into_iter().filter(|op| change(op.op) == Change::Put)
+    alive(known, ends)
+        .into_iter()
+        .filter(|op| change(op.op) == Change::Put)
 }
 
 pub(crate) fn change_set(set: &mut Edit<'_, OrSet<u8>>, tx: &mut Tx<'_>, op: Op) {
@@ -44,9 +52,12 @@ pub(crate) fn change_set(set: &mut Edit<'_, OrSet<u8>>, tx: &mut Tx<'_>, op: Op)
     }
 }
 
-/// An element is in iff an addition of it is alive: each operation ends what it has seen of its element, a clear all.
+/// An element is in iff an addition of it is alive: each operation ends what it has seen of its
+/// element, a clear all.
 pub(crate) fn set(known: &Known) -> BTreeSet<u8> {
-    let ends = |op: &SeenOp, other: &SeenOp| change(op.op) == Change::Clear || op.op.argument == other.op.argument;
+    let ends = |op: &SeenOp, other: &SeenOp| {
+        change(op.op) == Change::Clear || op.op.argument == other.op.argument
+    };
     puts(known, ends).map(|op| op.op.argument).collect()
 }
 
@@ -75,7 +86,11 @@ pub(crate) fn view_register(register: &MvRegister<u8>) -> Vec<u8> {
 }
 
 pub(crate) fn change_ew_flag(flag: &mut Edit<'_, EwFlag>, tx: &mut Tx<'_>, op: Op) {
-    if change(op) == Change::Put { flag.enable(tx) } else { flag.disable(tx) }
+    if change(op) == Change::Put {
+        flag.enable(tx)
+    } else {
+        flag.disable(tx)
+    }
 }
 
 /// Up iff some raising is alive.
@@ -88,7 +103,11 @@ pub(crate) fn view_ew_flag(flag: &EwFlag) -> bool {
 }
 
 pub(crate) fn change_dw_flag(flag: &mut Edit<'_, DwFlag>, tx: &mut Tx<'_>, op: Op) {
-    if change(op) == Change::Put { flag.disable(tx) } else { flag.enable(tx) }
+    if change(op) == Change::Put {
+        flag.disable(tx)
+    } else {
+        flag.enable(tx)
+    }
 }
 
 /// Up iff no lowering is alive.
@@ -112,17 +131,24 @@ fn amount(op: Op) -> i64 {
     i64::from(op.argument) * 2 - 3
 }
 
-/// The sum over the additions alive, each with what its replica had alive; an addition ends that, a reset all.
+/// The sum over the additions alive, each with what its replica had alive; an addition ends that, a
+/// reset all.
 pub(crate) fn reset_counter(known: &Known) -> i128 {
     counter_alive(known).map(total).sum()
 }
 
 fn counter_alive(known: &Known) -> impl Iterator<Item = &SeenOp> {
-    puts(known, |op, other| change(op.op) != Change::Put || op.by == other.by)
+    puts(known, |op, other| {
+        change(op.op) != Change::Put || op.by == other.by
+    })
 }
 
 fn total(op: &SeenOp) -> i128 {
-    i128::from(amount(op.op)) + counter_alive(&op.past).filter(|before| before.by == op.by).map(total).sum::<i128>()
+    i128::from(amount(op.op))
+        + counter_alive(&op.past)
+            .filter(|before| before.by == op.by)
+            .map(total)
+            .sum::<i128>()
 }
 
 pub(crate) fn view_reset_counter(counter: &ResetCounter) -> i128 {
@@ -153,7 +179,12 @@ pub(crate) fn g_counter(known: &Known) -> i128 {
 fn counted(known: &Known, counts: impl Fn(&SeenOp) -> bool) -> i128 {
     let mut ops: BTreeMap<usize, i128> = BTreeMap::new();
     for last in known {
-        for op in last.past.iter().chain([last]).filter(|op| op.by == last.by && counts(op)) {
+        for op in last
+            .past
+            .iter()
+            .chain([last])
+            .filter(|op| op.by == last.by && counts(op))
+        {
             ops.insert(op.id, op.op.argument.into());
         }
     }
@@ -170,7 +201,13 @@ pub(crate) fn view_g_counter(counter: &GCounter) -> i128 {
 
 /// The key of an operation on a map; what is left of it goes to the value.
 pub(crate) fn key(op: Op) -> (u8, Op) {
-    (op.argument % 2, Op { argument: op.argument / 2, ..op })
+    (
+        op.argument % 2,
+        Op {
+            argument: op.argument / 2,
+            ..op
+        },
+    )
 }
 
 /// The operations that reach the value under each key: those on the key, and the clears.
@@ -179,7 +216,11 @@ fn by_key(known: &Known) -> BTreeSet<u8> {
 }
 
 /// On registers under keys: a take removes the key.
-pub(crate) fn change_map_of_registers(map: &mut Edit<'_, OrMap<u8, MvRegister<u8>>>, tx: &mut Tx<'_>, op: Op) {
+pub(crate) fn change_map_of_registers(
+    map: &mut Edit<'_, OrMap<u8, MvRegister<u8>>>,
+    tx: &mut Tx<'_>,
+    op: Op,
+) {
     let (at, inner) = key(op);
     match op.action % 8 {
         0..4 => map.update(tx, at, |register, tx| register.set(tx, inner.argument)),
@@ -193,7 +234,9 @@ pub(crate) fn change_map_of_registers(map: &mut Edit<'_, OrMap<u8, MvRegister<u8
 
 /// Each operation ends what it has seen of its key, a clear all; what is alive are the siblings.
 pub(crate) fn map_of_registers(known: &Known) -> BTreeMap<u8, Vec<u8>> {
-    let ends = |op: &SeenOp, other: &SeenOp| change(op.op) == Change::Clear || key(op.op).0 == key(other.op).0;
+    let ends = |op: &SeenOp, other: &SeenOp| {
+        change(op.op) == Change::Clear || key(op.op).0 == key(other.op).0
+    };
     let mut map: BTreeMap<u8, Vec<u8>> = BTreeMap::new();
     for op in puts(known, ends) {
         let (at, inner) = key(op.op);
@@ -206,7 +249,9 @@ pub(crate) fn map_of_registers(known: &Known) -> BTreeMap<u8, Vec<u8>> {
 }
 
 pub(crate) fn view_map_of_registers(map: &OrMap<u8, MvRegister<u8>>) -> BTreeMap<u8, Vec<u8>> {
-    map.iter().map(|(key, register)| (*key, view_register(register))).collect()
+    map.iter()
+        .map(|(key, register)| (*key, view_register(register)))
+        .collect()
 }
 
 /// On flags under keys.
@@ -227,11 +272,18 @@ pub(crate) fn map_of_flags(known: &Known) -> BTreeSet<u8> {
 }
 
 pub(crate) fn view_map_of_flags(map: &OrMap<u8, EwFlag>) -> BTreeSet<u8> {
-    map.iter().filter(|(_, flag)| flag.is_enabled()).map(|(key, _)| *key).collect()
+    map.iter()
+        .filter(|(_, flag)| flag.is_enabled())
+        .map(|(key, _)| *key)
+        .collect()
 }
 
 /// On counters under keys.
-pub(crate) fn change_map_of_counters(map: &mut Edit<'_, OrMap<u8, ResetCounter>>, tx: &mut Tx<'_>, op: Op) {
+pub(crate) fn change_map_of_counters(
+    map: &mut Edit<'_, OrMap<u8, ResetCounter>>,
+    tx: &mut Tx<'_>,
+    op: Op,
+) {
     let (at, inner) = key(op);
     match op.action % 8 {
         0..4 => map.update(tx, at, |counter, tx| counter.add(tx, amount(inner))),
@@ -246,11 +298,15 @@ pub(crate) fn change_map_of_counters(map: &mut Edit<'_, OrMap<u8, ResetCounter>>
 /// Per key a counter of its own; removing the key is a reset of it.
 pub(crate) fn map_of_counters(known: &Known) -> BTreeMap<u8, i128> {
     let keys = by_key(known);
-    keys.into_iter().filter_map(|at| counter_under(known, at).map(|value| (at, value))).collect()
+    keys.into_iter()
+        .filter_map(|at| counter_under(known, at).map(|value| (at, value)))
+        .collect()
 }
 
 fn counter_under(known: &Known, at: u8) -> Option<i128> {
-    let mut totals = alive_under(known, at).map(|op| total_under(op, at)).peekable();
+    let mut totals = alive_under(known, at)
+        .map(|op| total_under(op, at))
+        .peekable();
     totals.peek()?;
     Some(totals.sum())
 }
@@ -270,7 +326,9 @@ fn total_under(op: &SeenOp, at: u8) -> i128 {
 }
 
 pub(crate) fn view_map_of_counters(map: &OrMap<u8, ResetCounter>) -> BTreeMap<u8, i128> {
-    map.iter().map(|(key, counter)| (*key, counter.value())).collect()
+    map.iter()
+        .map(|(key, counter)| (*key, counter.value()))
+        .collect()
 }
 
 pub(crate) type Nested = OrMap<u8, OrMap<u8, OrSet<u8>>>;
@@ -293,9 +351,13 @@ fn depth(op: Op) -> usize {
 pub(crate) fn change_nested(map: &mut Edit<'_, Nested>, tx: &mut Tx<'_>, op: Op) {
     let [outer, inner, element] = path(op);
     match op.action % 8 {
-        0..4 => map.update(tx, outer, |map, tx| map.update(tx, inner, |set, tx| set.add(tx, element))),
+        0..4 => map.update(tx, outer, |map, tx| {
+            map.update(tx, inner, |set, tx| set.add(tx, element))
+        }),
         4 => {
-            map.update(tx, outer, |map, tx| map.update(tx, inner, |set, tx| set.remove(tx, &element)));
+            map.update(tx, outer, |map, tx| {
+                map.update(tx, inner, |set, tx| set.remove(tx, &element))
+            });
         }
         5 => {
             map.update(tx, outer, |map, tx| map.remove(tx, &inner));
@@ -307,13 +369,19 @@ pub(crate) fn change_nested(map: &mut Edit<'_, Nested>, tx: &mut Tx<'_>, op: Op)
     }
 }
 
-/// What is alive are the elements with their paths: each operation ends what it has seen under its path.
+/// What is alive are the elements with their paths: each operation ends what it has seen under its
+/// path.
 pub(crate) fn nested(known: &Known) -> BTreeSet<[u8; 3]> {
-    let ends = |op: &SeenOp, other: &SeenOp| path(op.op)[..depth(op.op)] == path(other.op)[..depth(op.op)];
+    let ends =
+        |op: &SeenOp, other: &SeenOp| path(op.op)[..depth(op.op)] == path(other.op)[..depth(op.op)];
     puts(known, ends).map(|op| path(op.op)).collect()
 }
 
 pub(crate) fn view_nested(map: &Nested) -> BTreeSet<[u8; 3]> {
-    let inner = map.iter().flat_map(|(outer, map)| map.iter().map(move |(inner, set)| (*outer, *inner, set)));
-    inner.flat_map(|(outer, inner, set)| set.iter().map(move |element| [outer, inner, *element])).collect()
+    let inner = map
+        .iter()
+        .flat_map(|(outer, map)| map.iter().map(move |(inner, set)| (*outer, *inner, set)));
+    inner
+        .flat_map(|(outer, inner, set)| set.iter().map(move |element| [outer, inner, *element]))
+        .collect()
 }

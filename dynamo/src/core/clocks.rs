@@ -1,9 +1,11 @@
-//! Wall clocks, compared. Every core measures how far the others' wall clocks are from its own, and keeps each as a difference to its own
-//! *monotonic* clock, so that a jump of its own wall clock shows at once, against all of them.
+//! Wall clocks, compared. Every core measures how far the others' wall clocks are from its own, and
+//! keeps each as a difference to its own *monotonic* clock, so that a jump of its own wall clock
+//! shows at once, against all of them.
 //!
-//! A clock is *off* when more than half of the witnesses disagree with it by more than the bound: the others, and what it said itself before
-//! it jumped. While it is off, nothing is stamped and nothing is removed by time; as soon as it is right again, everything goes on. With two
-//! nodes that disagree nobody can say which is wrong, unless one of them jumped.
+//! A clock is *off* when more than half of the witnesses disagree with it by more than the bound:
+//! the others, and what it said itself before it jumped. While it is off, nothing is stamped and
+//! nothing is removed by time; as soon as it is right again, everything goes on. With two nodes
+//! that disagree nobody can say which is wrong, unless one of them jumped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,11 +20,14 @@ use super::expire::Asked;
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Message, Place};
 
-/// How long a measured clock is taken to go on as it went. Guess: quartz drifts by some milliseconds in that time.
+/// How long a measured clock is taken to go on as it went. Guess: quartz drifts by some
+/// milliseconds in that time.
 const FRESH: Duration = Duration::from_mins(1);
-/// How long a clock that jumped, or has just started, must stand by its time when there is nobody to ask. Guess.
+/// How long a clock that jumped, or has just started, must stand by its time when there is nobody
+/// to ask. Guess.
 pub(super) const HOLD: Duration = Duration::from_mins(1);
-/// How late a write may arrive from a node whose clock has not been compared in this life of it, and that clock still be taken for right. Guess.
+/// How late a write may arrive from a node whose clock has not been compared in this life of it,
+/// and that clock still be taken for right. Guess.
 const LATE_MILLIS: i64 = 5000;
 
 /// The clocks of one core.
@@ -30,7 +35,8 @@ const LATE_MILLIS: i64 = 5000;
 pub(super) struct Clocks {
     /// Stamps what is written here.
     pub(super) hybrid: HybridClock,
-    /// The highest stamp given or restored since a majority of clocks last found all of them right. The hybrid clock itself forgets what is far ahead.
+    /// The highest stamp given or restored since a majority of clocks last found all of them right.
+    /// The hybrid clock itself forgets what is far ahead.
     highest: Hlc,
     /// Questions whether keys have expired, under way.
     pub(super) lapses: BTreeMap<FlightId, Asked>,
@@ -42,7 +48,8 @@ pub(super) struct Clocks {
     jumped: Option<(i64, Duration)>,
     others: BTreeMap<NodeId, Other>,
     asked: BTreeMap<NodeId, (FlightId, Duration)>,
-    /// By how many milliseconds this node's clock is ahead of the majority's, if that is more than the bound.
+    /// By how many milliseconds this node's clock is ahead of the majority's, if that is more than
+    /// the bound.
     off: Option<i64>,
     /// Nodes whose clocks were last said to be off.
     said: BTreeMap<NodeId, i64>,
@@ -79,14 +86,17 @@ fn millis(time: Duration) -> i64 {
 
 /// What the wall clock says beyond the monotonic one.
 pub(super) fn base_of(now: Now) -> i64 {
-    i64::try_from(now.unix_millis).unwrap_or(i64::MAX).saturating_sub(millis(now.monotonic))
+    i64::try_from(now.unix_millis)
+        .unwrap_or(i64::MAX)
+        .saturating_sub(millis(now.monotonic))
 }
 
 impl Clocks {
     pub(super) fn new(drift: Duration) -> Self {
         let drift = drift.max(Duration::from_millis(1));
         Self {
-            hybrid: HybridClock::new(drift).expect("invariant: the bound is at least a millisecond"),
+            hybrid: HybridClock::new(drift)
+                .expect("invariant: the bound is at least a millisecond"),
             highest: Hlc::default(),
             lapses: BTreeMap::new(),
             bound: millis(drift),
@@ -100,7 +110,8 @@ impl Clocks {
         }
     }
 
-    /// By how many milliseconds this node's clock is ahead of the majority's (behind: less than 0), if that is more than the bound.
+    /// By how many milliseconds this node's clock is ahead of the majority's (behind: less than 0),
+    /// if that is more than the bound.
     pub(super) fn off(&self) -> Option<i64> {
         self.off.filter(|_| !planted::NO_CLOCK_CHECK.is_planted())
     }
@@ -131,14 +142,20 @@ impl Clocks {
     }
 
     fn offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
-        self.fresh(now).map(|(node, other)| (node, other.base - base_of(now))).collect()
+        self.fresh(now)
+            .map(|(node, other)| (node, other.base - base_of(now)))
+            .collect()
     }
 
     fn fresh(&self, now: Now) -> impl Iterator<Item = (NodeId, Other)> {
-        self.others.iter().filter(move |(_, other)| now.monotonic < other.measured + FRESH).map(|(node, other)| (*node, *other))
+        self.others
+            .iter()
+            .filter(move |(_, other)| now.monotonic < other.measured + FRESH)
+            .map(|(node, other)| (*node, *other))
     }
 
-    /// Notices a jump of this node's own wall clock, and its end. Returns whether there was one: then [`judge`](Self::judge).
+    /// Notices a jump of this node's own wall clock, and its end. Returns whether there was one:
+    /// then [`judge`](Self::judge).
     pub(super) fn look(&mut self, now: Now, alone: bool) -> bool {
         self.highest = self.highest.max(self.hybrid.last());
         let base = base_of(now);
@@ -146,13 +163,20 @@ impl Clocks {
         // What nobody has compared with anything is as good after a jump as before.
         let unheard = self.doubt.worth <= Worth::Unheard;
         if unheard || self.believed.is_none_or(near) {
-            let moved = self.believed.replace(base).is_some_and(|held| self.is_apart(base, held));
+            let moved = self
+                .believed
+                .replace(base)
+                .is_some_and(|held| self.is_apart(base, held));
             return self.jumped.take().is_some() || (moved && unheard);
         }
         let (fresh, agree) = self.fresh(now).fold((0, 0), |(fresh, agree), (_, other)| {
-            (fresh + 1, agree + usize::from((base - other.base).abs() <= self.bound + other.slack))
+            (
+                fresh + 1,
+                agree + usize::from((base - other.base).abs() <= self.bound + other.slack),
+            )
         });
-        let held_long = matches!(self.jumped, Some((to, since)) if near(to) && now.monotonic >= since + HOLD);
+        let held_long =
+            matches!(self.jumped, Some((to, since)) if near(to) && now.monotonic >= since + HOLD);
         if agree * 2 > fresh || (alone && held_long) {
             self.believed = Some(base);
             self.jumped = None;
@@ -170,10 +194,14 @@ impl Clocks {
         let base = base_of(now);
         let mut apart: Vec<i64> = Vec::new();
         // A clock that nobody has confirmed is no witness where one has been that others have.
-        let unconfirmed = self.doubt.worth < Worth::Confirmed && !planted::EVERY_CLOCK_A_WITNESS.is_planted();
+        let unconfirmed =
+            self.doubt.worth < Worth::Confirmed && !planted::EVERY_CLOCK_A_WITNESS.is_planted();
         let guided = unconfirmed && self.fresh(now).any(|(_, other)| other.confirmed);
         let mut witnesses = usize::from(!guided);
-        for (_, other) in self.fresh(now).filter(|(_, other)| other.confirmed || !guided) {
+        for (_, other) in self
+            .fresh(now)
+            .filter(|(_, other)| other.confirmed || !guided)
+        {
             witnesses += 1;
             let ahead = base - other.base;
             apart.extend((ahead.abs() > self.bound + other.slack).then_some(ahead));
@@ -182,22 +210,29 @@ impl Clocks {
         let against = apart.len() + usize::from(jump.is_some());
         apart.sort_unstable();
         let measured = apart.get(apart.len() / 2).copied();
-        self.off = (against * 2 > witnesses && !alone).then(|| measured.or(jump).unwrap_or_default());
+        self.off =
+            (against * 2 > witnesses && !alone).then(|| measured.or(jump).unwrap_or_default());
     }
 
-    /// What time it is by a majority of `nodes`, this node's own clock among them, or by one whose clock others had confirmed while nobody has
-    /// confirmed this one; `None` while so many have not been compared or do not agree.
+    /// What time it is by a majority of `nodes`, this node's own clock among them, or by one whose
+    /// clock others had confirmed while nobody has confirmed this one; `None` while so many have
+    /// not been compared or do not agree.
     pub(super) fn agreed_time(&self, now: Now, nodes: usize) -> Option<u64> {
         let base = base_of(now);
         let off = self.off.unwrap_or(0);
-        let agreeing = || self.fresh(now).filter(|(_, other)| (base - off - other.base).abs() <= self.bound + other.slack);
+        let agreeing = || {
+            self.fresh(now)
+                .filter(|(_, other)| (base - off - other.base).abs() <= self.bound + other.slack)
+        };
         let with_me = agreeing().count() + usize::from(off == 0);
-        let guided = self.doubt.worth < Worth::Confirmed && agreeing().any(|(_, other)| other.confirmed);
+        let guided =
+            self.doubt.worth < Worth::Confirmed && agreeing().any(|(_, other)| other.confirmed);
         let agreed = nodes > 1 && (guided || with_me >= majority(nodes));
         agreed.then(|| now.unix_millis.saturating_add_signed(-off))
     }
 
-    /// Nodes whose clocks have newly come to be off, or right again (`None`), this node's own included. Each change is told once.
+    /// Nodes whose clocks have newly come to be off, or right again (`None`), this node's own
+    /// included. Each change is told once.
     pub(super) fn news(&mut self, now: Now, me: NodeId) -> Vec<(NodeId, Option<i64>)> {
         let mut today: BTreeMap<NodeId, i64> = self.off.iter().map(|off| (me, *off)).collect();
         if today.is_empty() {
@@ -207,8 +242,15 @@ impl Clocks {
             };
             today.extend(self.fresh(now).filter_map(apart));
         }
-        let ended = self.said.keys().filter(|node| !today.contains_key(node)).map(|node| (*node, None));
-        let begun = today.iter().filter(|(node, _)| !self.said.contains_key(node)).map(|(node, off)| (*node, Some(*off)));
+        let ended = self
+            .said
+            .keys()
+            .filter(|node| !today.contains_key(node))
+            .map(|node| (*node, None));
+        let begun = today
+            .iter()
+            .filter(|(node, _)| !self.said.contains_key(node))
+            .map(|(node, off)| (*node, Some(*off)));
         let news = ended.chain(begun).collect();
         self.said = today;
         news
@@ -221,16 +263,42 @@ impl Clocks {
 
     /// Another node has told its time. Of two measurements that agree the sharper is kept.
     pub(super) fn told(&mut self, now: Now, node: NodeId, id: FlightId, telling: Telling) {
-        let Some((_, since)) = self.asked.get(&node).copied().filter(|(asked, _)| *asked == id) else { return };
+        let Some((_, since)) = self
+            .asked
+            .get(&node)
+            .copied()
+            .filter(|(asked, _)| *asked == id)
+        else {
+            return;
+        };
         self.asked.remove(&node);
         let half = millis(now.monotonic.saturating_sub(since)) / 2;
-        let Telling { unix_millis, life, confirmed } = telling;
-        let base = i64::try_from(unix_millis).unwrap_or(i64::MAX).saturating_sub(millis(now.monotonic)).saturating_add(half);
+        let Telling {
+            unix_millis,
+            life,
+            confirmed,
+        } = telling;
+        let base = i64::try_from(unix_millis)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(millis(now.monotonic))
+            .saturating_add(half);
         let slack = half + 1;
-        let new = Other { base, slack, measured: now.monotonic, life, confirmed };
-        let held = self.others.get(&node).filter(|held| held.life == life && now.monotonic < held.measured + FRESH / 2);
-        let same =
-            held.is_some_and(|held| held.slack < slack && held.confirmed == confirmed && (held.base - base).abs() <= held.slack + slack);
+        let new = Other {
+            base,
+            slack,
+            measured: now.monotonic,
+            life,
+            confirmed,
+        };
+        let held = self
+            .others
+            .get(&node)
+            .filter(|held| held.life == life && now.monotonic < held.measured + FRESH / 2);
+        let same = held.is_some_and(|held| {
+            held.slack < slack
+                && held.confirmed == confirmed
+                && (held.base - base).abs() <= held.slack + slack
+        });
         if !same {
             self.others.insert(node, new);
         }
@@ -239,7 +307,9 @@ impl Clocks {
     /// Whether the node's clock is further from this one than the bound.
     pub(super) fn disagrees(&self, now: Now, node: NodeId) -> bool {
         let apart = |other: Other| (base_of(now) - other.base).abs() > self.bound + other.slack;
-        self.fresh(now).any(|(from, other)| from == node && apart(other)) && !planted::FIRST_HOLDER_HAS_A_VETO.is_planted()
+        self.fresh(now)
+            .any(|(from, other)| from == node && apart(other))
+            && !planted::FIRST_HOLDER_HAS_A_VETO.is_planted()
     }
 
     /// The life in which a node has last told its time.
@@ -253,15 +323,27 @@ impl Clocks {
         self.asked.retain(|node, _| member(node));
     }
 
-    /// By how many milliseconds the coordinator of a new write was ahead when it stamped it, if a clock that is right must say so.
+    /// By how many milliseconds the coordinator of a new write was ahead when it stamped it, if a
+    /// clock that is right must say so.
     ///
-    /// A stamp from the future says so by itself. One from the past does not: the write may have been long under way. Of that the last comparison
-    /// tells, if it was in the life of the node that stamped it.
-    pub(super) fn refuses(&self, now: Now, (from, life): (NodeId, u64), stamped_at: u64) -> Option<i64> {
-        let ahead = i64::try_from(stamped_at).unwrap_or(i64::MAX).saturating_sub(i64::try_from(now.unix_millis).unwrap_or(i64::MAX));
+    /// A stamp from the future says so by itself. One from the past does not: the write may have
+    /// been long under way. Of that the last comparison tells, if it was in the life of the node
+    /// that stamped it.
+    pub(super) fn refuses(
+        &self,
+        now: Now,
+        (from, life): (NodeId, u64),
+        stamped_at: u64,
+    ) -> Option<i64> {
+        let ahead = i64::try_from(stamped_at)
+            .unwrap_or(i64::MAX)
+            .saturating_sub(i64::try_from(now.unix_millis).unwrap_or(i64::MAX));
         let agrees = |other: Other| (base_of(now) - other.base).abs() <= self.bound + other.slack;
-        let compared = self.fresh(now).any(|(node, other)| node == from && other.life == life && agrees(other));
-        let late = -ahead > self.bound + LATE_MILLIS && (!compared || planted::LATE_IS_BEHIND.is_planted());
+        let compared = self
+            .fresh(now)
+            .any(|(node, other)| node == from && other.life == life && agrees(other));
+        let late = -ahead > self.bound + LATE_MILLIS
+            && (!compared || planted::LATE_IS_BEHIND.is_planted());
         let wrong = ahead > self.bound || late;
         (wrong && self.is_trusted() && !planted::NO_CLOCK_CHECK.is_planted()).then_some(ahead)
     }
@@ -270,10 +352,13 @@ impl Clocks {
 impl Dynamo {
     /// How many nodes have a clock to compare.
     pub(super) fn clocks_there_are(&self) -> usize {
-        self.routes.topology().map_or(1, |topology| topology.nodes.len())
+        self.routes
+            .topology()
+            .map_or(1, |topology| topology.nodes.len())
     }
 
-    /// Before anything else at every input: a jump of the wall clock is noticed before anything is stamped.
+    /// Before anything else at every input: a jump of the wall clock is noticed before anything is
+    /// stamped.
     pub(super) fn look_at_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let alone = self.clocks_there_are() <= 1;
         if self.clocks.look(now, alone) {
@@ -283,23 +368,39 @@ impl Dynamo {
 
     /// Asks every other node for its time.
     pub(super) fn compare_clocks(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(topology) = self.routes.topology().cloned() else { return };
+        let Some(topology) = self.routes.topology().cloned() else {
+            return;
+        };
         self.clocks.keep(|node| topology.nodes.contains_key(node));
         for to in self.clocks_to_ask() {
             let id = self.flights.new_name();
             self.clocks.asked(now, to, id);
-            effects.push(Effect::Send { to, message: Message::Clock { id } });
+            effects.push(Effect::Send {
+                to,
+                message: Message::Clock { id },
+            });
         }
         self.judge_clock(now, effects);
     }
 
     /// Another node asks for the time.
     pub(super) fn tell_time(&self, now: Now, to: NodeId, id: FlightId, effects: &mut Vec<Effect>) {
-        let message = Message::Time { id, unix_millis: now.unix_millis, life: self.seat.life, confirmed: self.clocks.is_confirmed() };
+        let message = Message::Time {
+            id,
+            unix_millis: now.unix_millis,
+            life: self.seat.life,
+            confirmed: self.clocks.is_confirmed(),
+        };
         effects.push(Effect::Send { to, message });
     }
 
-    pub(super) fn on_time(&mut self, now: Now, from: NodeId, (id, telling): (FlightId, Telling), effects: &mut Vec<Effect>) {
+    pub(super) fn on_time(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        (id, telling): (FlightId, Telling),
+        effects: &mut Vec<Effect>,
+    ) {
         self.clocks.told(now, from, id, telling);
         self.look_at_clock(now, effects);
         self.judge_clock(now, effects);
@@ -309,16 +410,22 @@ impl Dynamo {
         self.clocks.judge(now, self.clocks_there_are() <= 1);
         if self.seat.core == 0 {
             let news = self.clocks.news(now, self.seat.me);
-            effects.extend(news.into_iter().map(|(node, offset_ms)| Effect::ClockOff { node, offset_ms }));
+            effects.extend(
+                news.into_iter()
+                    .map(|(node, offset_ms)| Effect::ClockOff { node, offset_ms }),
+            );
         }
         self.withdraw_stamps(now);
         self.weigh_clock(now, effects);
     }
 
-    /// What this node stamped under a wrong clock must not win against what is written under right ones. Only a majority of clocks can say so: a
-    /// clock that is behind takes all its own past for the future.
+    /// What this node stamped under a wrong clock must not win against what is written under right
+    /// ones. Only a majority of clocks can say so: a clock that is behind takes all its own past
+    /// for the future.
     fn withdraw_stamps(&mut self, now: Now) {
-        let Some(unix_millis) = self.clocks.agreed_time(now, self.clocks_there_are()) else { return };
+        let Some(unix_millis) = self.clocks.agreed_time(now, self.clocks_there_are()) else {
+            return;
+        };
         let right = Now { unix_millis, ..now };
         let latest = unix_millis.saturating_add(self.config.drift_max.as_millis() as u64);
         let all_right = self.clocks.highest.unix_millis() <= latest;
@@ -327,7 +434,13 @@ impl Dynamo {
         }
         let places: Vec<(KeyspaceId, Partition)> = self.replicas.keys().copied().collect();
         let epoch = Epoch::default();
-        if !places.into_iter().all(|(keyspace, partition)| self.may_issue(Place { keyspace, partition, epoch })) {
+        if !places.into_iter().all(|(keyspace, partition)| {
+            self.may_issue(Place {
+                keyspace,
+                partition,
+                epoch,
+            })
+        }) {
             // Looked at again at the next comparison.
             return;
         }
@@ -342,11 +455,16 @@ impl Dynamo {
         }
     }
 
-    /// By how many milliseconds the wall clock of each node, this one included, is ahead of what this node takes for right: its own clock, or the
-    /// majority's if its own is off. Nodes that have not been compared for a minute are not named.
+    /// By how many milliseconds the wall clock of each node, this one included, is ahead of what
+    /// this node takes for right: its own clock, or the majority's if its own is off. Nodes that
+    /// have not been compared for a minute are not named.
     pub fn clock_offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
         let off = self.clocks.off.unwrap_or(0);
-        let others = self.clocks.offsets(now).into_iter().map(|(node, ahead)| (node, ahead + off));
+        let others = self
+            .clocks
+            .offsets(now)
+            .into_iter()
+            .map(|(node, ahead)| (node, ahead + off));
         others.chain([(self.seat.me, off)]).collect()
     }
 }

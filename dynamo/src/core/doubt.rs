@@ -1,8 +1,10 @@
-//! A clock that nobody has confirmed. A node that starts has only its own word for the time, and its clock may have been set wrong while it was
-//! down: until others have told theirs it stamps nothing, and what it would have to stamp waits.
+//! A clock that nobody has confirmed. A node that starts has only its own word for the time, and
+//! its clock may have been set wrong while it was down: until others have told theirs it stamps
+//! nothing, and what it would have to stamp waits.
 //!
-//! It is over with the first node that is sure of its own clock, or when a majority of all clocks agrees: one round trip. It is over without that
-//! when nobody who can be reached has more to say, so that a node which is left alone goes on, at its own risk.
+//! It is over with the first node that is sure of its own clock, or when a majority of all clocks
+//! agrees: one round trip. It is over without that when nobody who can be reached has more to say,
+//! so that a node which is left alone goes on, at its own risk.
 
 use std::time::Duration;
 
@@ -18,7 +20,8 @@ use crate::value;
 
 /// How long it takes until the failure detector knows who can be reached. Guess: two of its looks.
 const WHO_IS_THERE: Duration = Duration::from_secs(1);
-/// How long somebody who can be reached may keep a node waiting for the time. Guess: some round trips of the widest area.
+/// How long somebody who can be reached may keep a node waiting for the time. Guess: some round
+/// trips of the widest area.
 const LONGEST: Duration = Duration::from_secs(3);
 
 /// How much this node's clock is worth since the start. It never falls from the last.
@@ -26,12 +29,14 @@ const LONGEST: Duration = Duration::from_secs(3);
 pub(super) enum Worth {
     /// Others are being asked: what must be stamped waits.
     Doubted,
-    /// Nobody could be asked: it stamps, and has no say. In doubt again as soon as somebody can be reached.
+    /// Nobody could be asked: it stamps, and has no say. In doubt again as soon as somebody can be
+    /// reached.
     #[default]
     Unheard,
     /// It was compared, and either nobody can say which clock is right or this one is off.
     Compared,
-    /// A majority of all clocks agreed with it, or one that others had confirmed, or there is no other.
+    /// A majority of all clocks agreed with it, or one that others had confirmed, or there is no
+    /// other.
     Confirmed,
 }
 
@@ -48,7 +53,12 @@ pub(super) struct Doubt {
 
 impl Doubt {
     fn begin(&mut self, now: Now, patience: Duration) {
-        *self = Self { worth: Worth::Doubted, since: now.monotonic, again: now.monotonic + patience, patience };
+        *self = Self {
+            worth: Worth::Doubted,
+            since: now.monotonic,
+            again: now.monotonic + patience,
+            patience,
+        };
     }
 
     fn asks_again(&mut self, now: Now) -> bool {
@@ -60,7 +70,8 @@ impl Doubt {
         due
     }
 
-    /// What the clock is worth if neither a majority nor a confirmed clock has spoken, of the `reachable` nodes having `told` their time.
+    /// What the clock is worth if neither a majority nor a confirmed clock has spoken, of the
+    /// `reachable` nodes having `told` their time.
     fn without_a_majority(&self, now: Now, reachable: usize, told: usize) -> Worth {
         let waited = now.monotonic.saturating_sub(self.since);
         let nobody_else = told == reachable && waited >= WHO_IS_THERE;
@@ -90,11 +101,14 @@ impl Dynamo {
         self.keep_sweeping(effects);
     }
 
-    /// Whether this is the only node there is, and its clock has not stood by its time for long since the start: nobody can say that it was set wrong
-    /// while the node was down, and somebody may be about to mend it.
+    /// Whether this is the only node there is, and its clock has not stood by its time for long
+    /// since the start: nobody can say that it was set wrong while the node was down, and somebody
+    /// may be about to mend it.
     pub(super) fn is_new_and_alone(&self, now: Now) -> bool {
         let stood = now.monotonic.saturating_sub(self.clocks.doubt.since);
-        self.clocks_there_are() <= 1 && stood < HOLD && !planted::LONE_CLOCK_REMOVES_AT_ONCE.is_planted()
+        self.clocks_there_are() <= 1
+            && stood < HOLD
+            && !planted::LONE_CLOCK_REMOVES_AT_ONCE.is_planted()
     }
 
     /// Somebody can be reached again.
@@ -106,7 +120,8 @@ impl Dynamo {
         }
     }
 
-    /// Asks for what has not been answered, more and more patiently, and looks whether that is over.
+    /// Asks for what has not been answered, more and more patiently, and looks whether that is
+    /// over.
     pub(super) fn go_on_doubting(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.clocks.doubt.asks_again(now) {
             self.compare_clocks(now, effects);
@@ -115,13 +130,26 @@ impl Dynamo {
         }
     }
 
-    /// Decides by all that is known what this node's clock is worth, and lets those go on who waited for that.
+    /// Decides by all that is known what this node's clock is worth, and lets those go on who
+    /// waited for that.
     pub(super) fn weigh_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let before = self.clocks.doubt.worth;
-        let Some(topology) = self.routes.topology().filter(|_| before != Worth::Confirmed) else { return };
+        let Some(topology) = self
+            .routes
+            .topology()
+            .filter(|_| before != Worth::Confirmed)
+        else {
+            return;
+        };
         let nodes = topology.nodes.len();
-        let reachable: Vec<NodeId> = self.others_there_are().filter(|node| self.routes.reachable(*node)).collect();
-        let told = reachable.iter().filter(|node| self.clocks.is_fresh(now, **node)).count();
+        let reachable: Vec<NodeId> = self
+            .others_there_are()
+            .filter(|node| self.routes.reachable(*node))
+            .collect();
+        let told = reachable
+            .iter()
+            .filter(|node| self.clocks.is_fresh(now, **node))
+            .count();
         let doubt = &self.clocks.doubt;
         let worth = match self.clocks.agreed_time(now, nodes) {
             _ if nodes == 1 => Worth::Confirmed,
@@ -131,13 +159,24 @@ impl Dynamo {
         };
         self.clocks.doubt.worth = worth;
         if before == Worth::Doubted && worth != before {
-            for id in self.flights.parked(|until| matches!(until, Until::Timed(_))) {
-                self.resume(now, id, effects, |core, flight, stage, effects| core.go_on_in_time(now, flight, &stage, effects));
+            for id in self
+                .flights
+                .parked(|until| matches!(until, Until::Timed(_)))
+            {
+                self.resume(now, id, effects, |core, flight, stage, effects| {
+                    core.go_on_in_time(now, flight, &stage, effects)
+                });
             }
         }
     }
 
-    fn go_on_in_time(&mut self, now: Now, flight: &mut Flight, stage: &Stage, effects: &mut Vec<Effect>) -> Next {
+    fn go_on_in_time(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        stage: &Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         // A time in the request was computed from what the clock said then.
         let moved = matches!(stage, Stage::Parked(Until::Timed(base)) if self.clocks.is_apart(base_of(now), *base));
         if moved && flight.request.op.names_time() {
@@ -146,25 +185,38 @@ impl Dynamo {
         self.begin(now, flight, None, &[], effects).into()
     }
 
-    /// Whether the request must wait until this node knows what its clock is worth: here it would be stamped, or depend on the time.
+    /// Whether the request must wait until this node knows what its clock is worth: here it would
+    /// be stamped, or depend on the time.
     pub(super) fn must_wait_for_clock(&self, now: Now, flight: &Flight) -> bool {
         if !self.is_in_doubt() || planted::STAMPS_BEFORE_ASKING.is_planted() {
             return false;
         }
-        let Op::Mutate(key, mutation) = &flight.request.op else { return false };
-        let replica =
-            self.replicas.get(&(flight.place.keyspace, flight.place.partition)).filter(|_| self.executes(flight.place, &flight.request.op));
-        let stamped = replica.is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis));
+        let Op::Mutate(key, mutation) = &flight.request.op else {
+            return false;
+        };
+        let replica = self
+            .replicas
+            .get(&(flight.place.keyspace, flight.place.partition))
+            .filter(|_| self.executes(flight.place, &flight.request.op));
+        let stamped = replica
+            .is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis));
         flight.request.op.names_time() || (stamped && !self.remembers(flight))
     }
 
-    /// Those whose time is worth asking for. A node that has just started does not know yet who can be reached, and asks all.
+    /// Those whose time is worth asking for. A node that has just started does not know yet who can
+    /// be reached, and asks all.
     pub(super) fn clocks_to_ask(&self) -> Vec<NodeId> {
-        self.others_there_are().filter(|node| self.is_in_doubt() || self.routes.reachable(*node)).collect()
+        self.others_there_are()
+            .filter(|node| self.is_in_doubt() || self.routes.reachable(*node))
+            .collect()
     }
 
     fn others_there_are(&self) -> impl Iterator<Item = NodeId> {
-        let nodes = self.routes.topology().into_iter().flat_map(|topology| topology.nodes.keys().copied());
+        let nodes = self
+            .routes
+            .topology()
+            .into_iter()
+            .flat_map(|topology| topology.nodes.keys().copied());
         nodes.filter(|node| *node != self.seat.me)
     }
 }

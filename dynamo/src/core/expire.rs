@@ -1,8 +1,10 @@
-//! Removal by time. Readers hide what has expired by their own clock, which a mended clock undoes; what is removed stays removed, so it takes
-//! the agreement of a quorum's clocks, and then a removal that sees what a quorum has.
+//! Removal by time. Readers hide what has expired by their own clock, which a mended clock undoes;
+//! what is removed stays removed, so it takes the agreement of a quorum's clocks, and then a
+//! removal that sees what a quorum has.
 //!
-//! **Invariant:** nothing is removed because of one clock. A key goes only if a majority of its holders say that its time passed by more than
-//! the margin, by their clocks and their rows; and then exactly that goes which the removal has seen.
+//! **Invariant:** nothing is removed because of one clock. A key goes only if a majority of its
+//! holders say that its time passed by more than the margin, by their clocks and their rows; and
+//! then exactly that goes which the removal has seen.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -40,50 +42,105 @@ pub(super) struct Asked {
 }
 
 impl Dynamo {
-    /// Asks about the expired keys of the partitions in which this node is the first that can be reached, one question a partition at a time.
+    /// Asks about the expired keys of the partitions in which this node is the first that can be
+    /// reached, one question a partition at a time.
     pub(super) fn on_reap(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.clocks.lapses.retain(|_, asked| now.monotonic < asked.since + PATIENCE);
+        self.clocks
+            .lapses
+            .retain(|_, asked| now.monotonic < asked.since + PATIENCE);
         if !self.clocks.is_trusted() || self.is_new_and_alone(now) {
             return;
         }
-        let busy: BTreeSet<_> = self.clocks.lapses.values().map(|asked| (asked.place.keyspace, asked.place.partition)).collect();
-        let places: Vec<(KeyspaceId, Partition)> = self.replicas.keys().copied().filter(|at| !busy.contains(at)).collect();
+        let busy: BTreeSet<_> = self
+            .clocks
+            .lapses
+            .values()
+            .map(|asked| (asked.place.keyspace, asked.place.partition))
+            .collect();
+        let places: Vec<(KeyspaceId, Partition)> = self
+            .replicas
+            .keys()
+            .copied()
+            .filter(|at| !busy.contains(at))
+            .collect();
         for at in places {
             self.ask_lapsed(now, at, effects);
         }
     }
 
     fn ask_lapsed(&mut self, now: Now, at: (KeyspaceId, Partition), effects: &mut Vec<Effect>) {
-        let (Some(replica), Some(placement)) = (self.replicas.get(&at), self.routes.placement(at.0, at.1)) else { return };
-        // One whose clock is known to be off, which this one's is not, removes nothing: the next does.
-        let may = |node: &&NodeId| self.routes.reachable(**node) && (**node == self.seat.me || !self.clocks.disagrees(now, **node));
+        let (Some(replica), Some(placement)) =
+            (self.replicas.get(&at), self.routes.placement(at.0, at.1))
+        else {
+            return;
+        };
+        // One whose clock is known to be off, which this one's is not, removes nothing: the next
+        // does.
+        let may = |node: &&NodeId| {
+            self.routes.reachable(**node)
+                && (**node == self.seat.me || !self.clocks.disagrees(now, **node))
+        };
         let first = placement.readers().flatten().find(may);
         if first != Some(&self.seat.me) || !replica.vouches() || self.healing.waking.contains(at) {
             return;
         }
-        let place = Place { keyspace: at.0, partition: at.1, epoch: placement.epoch };
+        let place = Place {
+            keyspace: at.0,
+            partition: at.1,
+            epoch: placement.epoch,
+        };
         let mut budget = REAP_BYTES_MAX;
-        let due = replica.expired(now.unix_millis).filter(|key| value::lapsed(replica, key, now.unix_millis, self.margin())).take(REAP_MAX);
+        let due = replica
+            .expired(now.unix_millis)
+            .filter(|key| value::lapsed(replica, key, now.unix_millis, self.margin()))
+            .take(REAP_MAX);
         let within = |key: &&Bytes| {
             budget = budget.saturating_sub(key.len());
             budget > 0
         };
-        // Of an expiry that is left alone, what belongs to it may still be on its way: then all must say that there is nothing.
+        // Of an expiry that is left alone, what belongs to it may still be on its way: then all
+        // must say that there is nothing.
         let level = |key: &Bytes| {
-            if replica.key(key).is_some_and(crate::replica::KeyRows::has_value) { Consistency::Quorum } else { Consistency::All }
+            if replica
+                .key(key)
+                .is_some_and(crate::replica::KeyRows::has_value)
+            {
+                Consistency::Quorum
+            } else {
+                Consistency::All
+            }
         };
-        let keys: Vec<(Bytes, Option<Tally>)> =
-            due.take_while(within).map(|key| (key.clone(), self.agreement(place, level(key)))).collect();
+        let keys: Vec<(Bytes, Option<Tally>)> = due
+            .take_while(within)
+            .map(|key| (key.clone(), self.agreement(place, level(key))))
+            .collect();
         if keys.is_empty() {
             return;
         }
         let names: Vec<Bytes> = keys.iter().map(|(key, _)| key.clone()).collect();
         let holders = placement.holders();
         let id = self.flights.new_name();
-        for to in holders.into_iter().filter(|node| *node != self.seat.me && self.routes.reachable(*node)) {
-            effects.push(Effect::Send { to, message: Message::Lapsed { id, place, keys: names.clone() } });
+        for to in holders
+            .into_iter()
+            .filter(|node| *node != self.seat.me && self.routes.reachable(*node))
+        {
+            effects.push(Effect::Send {
+                to,
+                message: Message::Lapsed {
+                    id,
+                    place,
+                    keys: names.clone(),
+                },
+            });
         }
-        self.clocks.lapses.insert(id, Asked { place, since: now.monotonic, keys });
+        self.clocks.lapses.insert(
+            id,
+            Asked {
+                place,
+                since: now.monotonic,
+                keys,
+            },
+        );
         self.agree(now, self.seat.me, id, &vec![true; names.len()], effects);
     }
 
@@ -96,32 +153,72 @@ impl Dynamo {
         Tally::new(&groups(level, Access::Write, placement, topology, "")).ok()
     }
 
-    /// How long ago a key must have expired before it is removed: two clocks that trust each other can be twice the bound apart.
+    /// How long ago a key must have expired before it is removed: two clocks that trust each other
+    /// can be twice the bound apart.
     fn margin(&self) -> u64 {
         self.config.drift_max.as_millis() as u64 * 2
     }
 
     /// Another holder asks.
-    pub(super) fn on_lapsed(&mut self, now: Now, from: NodeId, (id, place): (FlightId, Place), keys: &[Bytes], effects: &mut Vec<Effect>) {
+    pub(super) fn on_lapsed(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        (id, place): (FlightId, Place),
+        keys: &[Bytes],
+        effects: &mut Vec<Effect>,
+    ) {
         if self.serving(place).is_err() || !self.clocks.is_trusted() || self.is_waking(place) {
             return;
         }
-        let Some(replica) = self.replicas.get(&(place.keyspace, place.partition)).filter(|replica| replica.vouches()) else { return };
-        let lapsed = keys.iter().map(|key| value::lapsed(replica, key, now.unix_millis, self.margin())).collect();
-        effects.push(Effect::Send { to: from, message: Message::LapsedToo { id, lapsed } });
+        let Some(replica) = self
+            .replicas
+            .get(&(place.keyspace, place.partition))
+            .filter(|replica| replica.vouches())
+        else {
+            return;
+        };
+        let lapsed = keys
+            .iter()
+            .map(|key| value::lapsed(replica, key, now.unix_millis, self.margin()))
+            .collect();
+        effects.push(Effect::Send {
+            to: from,
+            message: Message::LapsedToo { id, lapsed },
+        });
     }
 
-    pub(super) fn on_lapsed_too(&mut self, now: Now, from: NodeId, id: FlightId, lapsed: &[bool], effects: &mut Vec<Effect>) {
+    pub(super) fn on_lapsed_too(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        id: FlightId,
+        lapsed: &[bool],
+        effects: &mut Vec<Effect>,
+    ) {
         self.agree(now, from, id, lapsed, effects);
     }
 
-    fn agree(&mut self, now: Now, from: NodeId, id: FlightId, lapsed: &[bool], effects: &mut Vec<Effect>) {
-        let Some(asked) = self.clocks.lapses.get_mut(&id) else { return };
+    fn agree(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        id: FlightId,
+        lapsed: &[bool],
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(asked) = self.clocks.lapses.get_mut(&id) else {
+            return;
+        };
         let place = asked.place;
         let mut agreed = Vec::new();
         for ((key, tally), lapsed) in asked.keys.iter_mut().zip(lapsed) {
             let Some(count) = tally else { continue };
-            let verdict = if *lapsed { count.ack(from) } else { count.fail(from) };
+            let verdict = if *lapsed {
+                count.ack(from)
+            } else {
+                count.fail(from)
+            };
             if verdict != Verdict::Pending {
                 let all = count.missing().is_empty();
                 *tally = None;
@@ -136,13 +233,40 @@ impl Dynamo {
         }
     }
 
-    fn remove_lapsed(&mut self, now: Now, place: Place, key: Bytes, all: bool, effects: &mut Vec<Effect>) {
-        let Some(home) = self.routes.topology().and_then(|topology| topology.datacenter_of(self.seat.me)).cloned() else { return };
-        let level = if all { Consistency::All } else { Consistency::Quorum };
+    fn remove_lapsed(
+        &mut self,
+        now: Now,
+        place: Place,
+        key: Bytes,
+        all: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(home) = self
+            .routes
+            .topology()
+            .and_then(|topology| topology.datacenter_of(self.seat.me))
+            .cloned()
+        else {
+            return;
+        };
+        let level = if all {
+            Consistency::All
+        } else {
+            Consistency::Quorum
+        };
         let request = Request {
             keyspace: place.keyspace,
-            op: Op::Mutate(key, Mutation::Lapse { margin: self.margin() }),
-            consistency: Some(if planted::REAP_AT_ONE.is_planted() { Consistency::One } else { level }),
+            op: Op::Mutate(
+                key,
+                Mutation::Lapse {
+                    margin: self.margin(),
+                },
+            ),
+            consistency: Some(if planted::REAP_AT_ONE.is_planted() {
+                Consistency::One
+            } else {
+                level
+            }),
             timeout: REAP_TIMEOUT,
             datacenter: home,
             id: None,

@@ -1,4 +1,5 @@
-//! What becomes of requests that do not get what they wait for: refusals, nodes out of reach, time, and changes of the topology.
+//! What becomes of requests that do not get what they wait for: refusals, nodes out of reach, time,
+//! and changes of the topology.
 
 use quorate_control::quorum::Verdict;
 use quorate_control::topology::Epoch;
@@ -16,7 +17,11 @@ impl Dynamo {
     pub(super) fn expire_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for id in self.flights.due(now.monotonic) {
             self.resume(now, id, effects, |core, flight, stage, effects| {
-                if flight.deadline <= now.monotonic { core.give_up(id, flight, stage) } else { core.hedge(now, id, flight, stage, effects) }
+                if flight.deadline <= now.monotonic {
+                    core.give_up(id, flight, stage)
+                } else {
+                    core.hedge(now, id, flight, stage, effects)
+                }
             });
         }
     }
@@ -30,27 +35,54 @@ impl Dynamo {
                 self.remember_owing(id, flight.place, writing.events, writing.ledger.owing());
                 error
             }
-            // A request that was asked for before and is remembered here has been applied here, whatever becomes of this try.
+            // A request that was asked for before and is remembered here has been applied here,
+            // whatever becomes of this try.
             Stage::Reading(reading) => reading.blamed().failure(level, self.remembers(flight)),
             Stage::Repairing(repairing) => repairing.ledger.failure(level, false),
             Stage::Forwarded(handed) => {
                 let may_be_applied = flight.request.op.writes();
-                RequestError::TimedOut { level, acked: 0, required: 1, missing: vec![handed.to], may_be_applied }
+                RequestError::TimedOut {
+                    level,
+                    acked: 0,
+                    required: 1,
+                    missing: vec![handed.to],
+                    may_be_applied,
+                }
             }
             Stage::Parked(Until::Timed(_)) => RequestError::ClockUnconfirmed,
             // Nobody is to blame for it but what came earlier.
             Stage::Parked(Until::Turn(_)) => {
                 let may_be_applied = self.remembers(flight);
-                RequestError::TimedOut { level, acked: 0, required: 1, missing: Vec::new(), may_be_applied }
+                RequestError::TimedOut {
+                    level,
+                    acked: 0,
+                    required: 1,
+                    missing: Vec::new(),
+                    may_be_applied,
+                }
             }
             Stage::Parked(Until::Placed | Until::Renewed | Until::Awake(_)) => RequestError::Moving,
         }))
     }
 
     /// Acknowledgements of an answered write are still worth knowing, but nobody waits for them.
-    pub(super) fn remember_owing(&mut self, id: FlightId, place: Place, events: CausalContext, owing: Vec<NodeId>) {
-        let debt = Debt { place, events, owing };
-        let max = if planted::ANSWERED_WRITES_HOLD_FLIGHTS.is_planted() { usize::MAX } else { self.owed_max() };
+    pub(super) fn remember_owing(
+        &mut self,
+        id: FlightId,
+        place: Place,
+        events: CausalContext,
+        owing: Vec<NodeId>,
+    ) {
+        let debt = Debt {
+            place,
+            events,
+            owing,
+        };
+        let max = if planted::ANSWERED_WRITES_HOLD_FLIGHTS.is_planted() {
+            usize::MAX
+        } else {
+            self.owed_max()
+        };
         self.flights.owed.remember(id, debt, max);
     }
 
@@ -72,10 +104,14 @@ impl Dynamo {
                     }
                     Stage::Repairing(repairing) => repairing.ledger.lost(node),
                     Stage::Writing(writing) => writing.ledger.lost(node),
-                    Stage::Forwarded(handed) if handed.to == node && !flight.request.op.writes() && !flight.retried => {
+                    Stage::Forwarded(handed)
+                        if handed.to == node && !flight.request.op.writes() && !flight.retried =>
+                    {
                         return Next::Again(vec![node]);
                     }
-                    Stage::Forwarded(handed) if handed.to == node => return core.give_up(id, flight, stage),
+                    Stage::Forwarded(handed) if handed.to == node => {
+                        return core.give_up(id, flight, stage);
+                    }
                     Stage::Forwarded(..) | Stage::Parked(_) => {}
                 }
                 core.after_failure(now, id, flight, stage, effects)
@@ -84,7 +120,14 @@ impl Dynamo {
     }
 
     /// One node fewer: is there still a way, and whom to ask instead?
-    fn after_failure(&mut self, now: Now, id: FlightId, flight: &mut Flight, stage: Stage, effects: &mut Vec<Effect>) -> Next {
+    fn after_failure(
+        &mut self,
+        now: Now,
+        id: FlightId,
+        flight: &mut Flight,
+        stage: Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         let verdict = match &stage {
             Stage::Reading(reading) => reading.verdict(),
             Stage::Repairing(repairing) => repairing.ledger.verdict(),
@@ -93,13 +136,22 @@ impl Dynamo {
         };
         match (verdict, &stage) {
             (Verdict::Impossible, _) => self.give_up(id, flight, stage),
-            (Verdict::Reached, Stage::Reading(_)) => self.go_on_reading(now, id, flight, stage, effects),
+            (Verdict::Reached, Stage::Reading(_)) => {
+                self.go_on_reading(now, id, flight, stage, effects)
+            }
             (Verdict::Pending, Stage::Reading(_)) => self.ask_others(id, flight, stage, effects),
             _ => Next::Wait(id, stage),
         }
     }
 
-    pub(super) fn on_refused(&mut self, now: Now, from: NodeId, id: FlightId, reason: Refusal, effects: &mut Vec<Effect>) {
+    pub(super) fn on_refused(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        id: FlightId,
+        reason: Refusal,
+        effects: &mut Vec<Effect>,
+    ) {
         self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
         self.resume(now, id, effects, |core, flight, stage, effects| {
             let asked = match &stage {
@@ -132,7 +184,14 @@ impl Dynamo {
             Stage::Forwarded(..) if !flight.retried => return Next::Again(vec![from]),
             Stage::Forwarded(..) => {
                 let (level, refused, missing) = (flight.level, vec![(by, reason)], Vec::new());
-                let error = RequestError::Refused { level, acked: 0, required: 1, refused, missing, may_be_applied: false };
+                let error = RequestError::Refused {
+                    level,
+                    acked: 0,
+                    required: 1,
+                    refused,
+                    missing,
+                    may_be_applied: false,
+                };
                 return Next::Done(Err(error));
             }
             Stage::Reading(reading) => reading.refused(from, by, reason),
@@ -146,9 +205,16 @@ impl Dynamo {
         self.after_failure(now, id, flight, stage, effects)
     }
 
-    /// Asker and asked know different placements. What is applied here already is sent again, when one of the two has caught up; what is not
-    /// waits for the newer topology and starts again.
-    fn out_of_step(&mut self, now: Now, (from, epoch): (NodeId, Epoch), id: FlightId, flight: &mut Flight, mut stage: Stage) -> Next {
+    /// Asker and asked know different placements. What is applied here already is sent again, when
+    /// one of the two has caught up; what is not waits for the newer topology and starts again.
+    fn out_of_step(
+        &mut self,
+        now: Now,
+        (from, epoch): (NodeId, Epoch),
+        id: FlightId,
+        flight: &mut Flight,
+        mut stage: Stage,
+    ) -> Next {
         let (reason, newer) = (Refusal::Epoch(epoch), epoch > flight.place.epoch);
         match &mut stage {
             Stage::Writing(writing) => writing.ledger.postponed(from, reason),
@@ -156,7 +222,9 @@ impl Dynamo {
             Stage::Reading(reading) if !newer => reading.postponed(from, reason),
             Stage::Forwarded(..) if flight.retried => return Next::Done(Err(RequestError::Moving)),
             Stage::Forwarded(..) if !newer => return Next::Again(vec![from]),
-            Stage::Forwarded(..) if self.routes.placement_of(flight.place).is_none() => return Next::Again(Vec::new()),
+            Stage::Forwarded(..) if self.routes.placement_of(flight.place).is_none() => {
+                return Next::Again(Vec::new());
+            }
             Stage::Reading(_) | Stage::Forwarded(..) | Stage::Parked(_) => {
                 flight.hedge.at = flight.deadline;
                 return Next::Wait(id, Stage::Parked(Until::Placed));
@@ -166,26 +234,45 @@ impl Dynamo {
         Next::Wait(id, stage)
     }
 
-    /// A new topology: requests that have not been executed start again, those that have go to whoever must have them now.
+    /// A new topology: requests that have not been executed start again, those that have go to
+    /// whoever must have them now.
     pub(super) fn reroute_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let current = |place: Place| self.routes.placement(place.keyspace, place.partition).map(|placement| placement.epoch);
-        for id in self.flights.select(|flight| current(flight.place) != Some(flight.place.epoch)) {
-            self.resume(now, id, effects, |core, flight, stage, effects| match stage {
-                Stage::Writing(writing) => core.rewrite(now, flight, writing, effects),
-                Stage::Forwarded(..) if flight.request.op.writes() => Next::Wait(id, stage),
-                _ if flight.retried => Next::Done(Err(RequestError::Moving)),
-                _ => Next::Again(Vec::new()),
-            });
+        let current = |place: Place| {
+            self.routes
+                .placement(place.keyspace, place.partition)
+                .map(|placement| placement.epoch)
+        };
+        for id in self
+            .flights
+            .select(|flight| current(flight.place) != Some(flight.place.epoch))
+        {
+            self.resume(
+                now,
+                id,
+                effects,
+                |core, flight, stage, effects| match stage {
+                    Stage::Writing(writing) => core.rewrite(now, flight, writing, effects),
+                    Stage::Forwarded(..) if flight.request.op.writes() => Next::Wait(id, stage),
+                    _ if flight.retried => Next::Done(Err(RequestError::Moving)),
+                    _ => Next::Again(Vec::new()),
+                },
+            );
         }
     }
 }
 
-/// Of `flights_max`, the part that answered writes may take while others still owe their acknowledgement.
+/// Of `flights_max`, the part that answered writes may take while others still owe their
+/// acknowledgement.
 const OWED_SHARE: usize = 8;
 
 impl Reading {
     pub(super) fn verdict(&self) -> Verdict {
-        match (self.ledger.verdict(), self.later.as_ref().map_or(Verdict::Reached, Ledger::verdict)) {
+        match (
+            self.ledger.verdict(),
+            self.later
+                .as_ref()
+                .map_or(Verdict::Reached, Ledger::verdict),
+        ) {
             (Verdict::Impossible, _) | (_, Verdict::Impossible) => Verdict::Impossible,
             (Verdict::Reached, Verdict::Reached) => Verdict::Reached,
             _ => Verdict::Pending,
@@ -201,7 +288,11 @@ impl Reading {
     }
 
     pub(super) fn asked(&self, node: NodeId) -> bool {
-        self.ledger.was_asked(node) || self.later.as_ref().is_some_and(|later| later.was_asked(node))
+        self.ledger.was_asked(node)
+            || self
+                .later
+                .as_ref()
+                .is_some_and(|later| later.was_asked(node))
     }
 
     fn owes(&self, node: NodeId) -> bool {
@@ -222,7 +313,13 @@ impl Reading {
         if reason != Refusal::Filling {
             later.refused(node, by, reason);
         } else if later.answered(node) {
-            self.told.push((node, Told { digest: None, context: None }));
+            self.told.push((
+                node,
+                Told {
+                    digest: None,
+                    context: None,
+                },
+            ));
         }
     }
 }

@@ -1,18 +1,23 @@
-//! Streams: a replica that lacks more than others remember event by event is sent the partition piece by piece.
+//! Streams: a replica that lacks more than others remember event by event is sent the partition
+//! piece by piece.
 //!
-//! **When a replica that is being filled may be read.** It has lost, or never had, what it acknowledged. Say R is the set that was read
-//! until now. It is ready when it has all that each member of R that can be reached had when that first spoke under this placement (or, if it was being
-//! filled then, when it first said that it is filled), and either
-//! (a) a majority of R in each datacenter, none of them being filled, is among these; the replica counts as such a one itself only if it is
-//! not being filled, and leaves itself out of the count if it is; or
-//! (b) every member of R, and every node that the partition moves to, is among these, filled or not.
+//! **When a replica that is being filled may be read.** It has lost, or never had, what it
+//! acknowledged. Say R is the set that was read until now. It is ready when it has all that each
+//! member of R that can be reached had when that first spoke under this placement (or, if it was
+//! being filled then, when it first said that it is filled), and either (a) a majority of R in each
+//! datacenter, none of them being filled, is among these; the replica counts as such a one itself
+//! only if it is not being filled, and leaves itself out of the count if it is; or (b) every member
+//! of R, and every node that the partition moves to, is among these, filled or not.
 //!
-//! No acknowledged majority write that is left anywhere in R is missed. By (a): let Q be the majority that acknowledged it. If the replica
-//! itself is in R and has lost its copy, the others of Q still meet every majority of the others; so one member of Q that has not lost its memory
-//! has been heard, had the write before it spoke, and now the replica has it. By (b): whoever has the write has been heard, also when all that
-//! is left of R is this replica, and what was written during the move is left on those it moves to. A member that
-//! is being filled has what it has, and truthfully: a replica can be copied from and can help at any time, only its memory cannot stand
-//! for a majority. So replicas that lost their disks together do not wait for each other longer than until all have spoken.
+//! No acknowledged majority write that is left anywhere in R is missed. By (a): let Q be the
+//! majority that acknowledged it. If the replica itself is in R and has lost its copy, the others
+//! of Q still meet every majority of the others; so one member of Q that has not lost its memory
+//! has been heard, had the write before it spoke, and now the replica has it. By (b): whoever has
+//! the write has been heard, also when all that is left of R is this replica, and what was written
+//! during the move is left on those it moves to. A member that is being filled has what it has, and
+//! truthfully: a replica can be copied from and can help at any time, only its memory cannot stand
+//! for a majority. So replicas that lost their disks together do not wait for each other longer
+//! than until all have spoken.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,7 +31,8 @@ use crate::planted;
 use crate::protocol::{Effect, Message, Piece, Place, StreamId};
 use crate::replica::{Cut, Delta, Mend, Range, Replica, Residual};
 
-/// After so long without an answer the same question is asked again. Guess: several round trips round the world.
+/// After so long without an answer the same question is asked again. Guess: several round trips
+/// round the world.
 const PULL_AGAIN: Duration = Duration::from_millis(700);
 /// After so long without progress another source is tried.
 const PULL_PATIENCE: Duration = Duration::from_secs(2);
@@ -61,23 +67,53 @@ impl Dynamo {
             return;
         }
         self.healing.streams += 1;
-        let stream = StreamId { life: self.seat.life, number: self.healing.streams };
-        let pull = Pull { stream, source, range, mends, from: None, after: None, asked_at: now.monotonic, moved_at: now.monotonic };
+        let stream = StreamId {
+            life: self.seat.life,
+            number: self.healing.streams,
+        };
+        let pull = Pull {
+            stream,
+            source,
+            range,
+            mends,
+            from: None,
+            after: None,
+            asked_at: now.monotonic,
+            moved_at: now.monotonic,
+        };
         self.healing.pulls.insert(at, pull);
         self.ask_for_piece(now, at, effects);
     }
 
     /// Asks for the next piece, or for the same again.
     fn ask_for_piece(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
-        let epoch = self.routes.placement(at.0, at.1).map_or_else(Default::default, |placement| placement.epoch);
-        let Some(pull) = self.healing.pulls.get_mut(&at) else { return };
+        let epoch = self
+            .routes
+            .placement(at.0, at.1)
+            .map_or_else(Default::default, |placement| placement.epoch);
+        let Some(pull) = self.healing.pulls.get_mut(&at) else {
+            return;
+        };
         pull.asked_at = now.monotonic;
-        let place = Place { keyspace: at.0, partition: at.1, epoch };
-        let message = Message::Pull { place, stream: pull.stream, range: pull.range.clone(), after: pull.after.clone() };
-        effects.push(Effect::Send { to: pull.source, message });
+        let place = Place {
+            keyspace: at.0,
+            partition: at.1,
+            epoch,
+        };
+        let message = Message::Pull {
+            place,
+            stream: pull.stream,
+            range: pull.range.clone(),
+            after: pull.after.clone(),
+        };
+        effects.push(Effect::Send {
+            to: pull.source,
+            message,
+        });
     }
 
-    /// Any replica answers, one that is being filled too: what it says is true, only not all. Unless it is in quarantine: see `may_be_copied_by`.
+    /// Any replica answers, one that is being filled too: what it says is true, only not all.
+    /// Unless it is in quarantine: see `may_be_copied_by`.
     pub(super) fn on_pull(
         &mut self,
         from: NodeId,
@@ -85,11 +121,29 @@ impl Dynamo {
         (stream, range, after): (StreamId, &Range, Option<Cut>),
         effects: &mut Vec<Effect>,
     ) {
-        let replica = self.replicas.get(&(place.keyspace, place.partition)).filter(|_| !matches!(range, Range::Row(_)));
-        let Some(replica) = replica.filter(|replica| replica.may_be_copied_by(from)) else { return };
+        let replica = self
+            .replicas
+            .get(&(place.keyspace, place.partition))
+            .filter(|_| !matches!(range, Range::Row(_)));
+        let Some(replica) = replica.filter(|replica| replica.may_be_copied_by(from)) else {
+            return;
+        };
         let chunk = replica.chunk(range, after.as_ref(), self.config.chunk_bytes);
-        let piece = Piece { replica: replica.id(), after, delta: chunk.delta, next: chunk.next, settled: chunk.settled };
-        effects.push(Effect::Send { to: from, message: Message::Chunk { place, stream, piece: Box::new(piece) } });
+        let piece = Piece {
+            replica: replica.id(),
+            after,
+            delta: chunk.delta,
+            next: chunk.next,
+            settled: chunk.settled,
+        };
+        effects.push(Effect::Send {
+            to: from,
+            message: Message::Chunk {
+                place,
+                stream,
+                piece: Box::new(piece),
+            },
+        });
     }
 
     pub(super) fn on_chunk(
@@ -102,13 +156,29 @@ impl Dynamo {
     ) {
         let at = (place.keyspace, place.partition);
         let full = self.standing.disk_full;
-        let Some(pull) = self.healing.pulls.get_mut(&at).filter(|pull| pull.source == from && !full) else { return };
-        if (pull.stream != stream || pull.after != piece.after) && !planted::CHUNK_OF_ANY_STREAM.is_planted() {
+        let Some(pull) = self
+            .healing
+            .pulls
+            .get_mut(&at)
+            .filter(|pull| pull.source == from && !full)
+        else {
+            return;
+        };
+        if (pull.stream != stream || pull.after != piece.after)
+            && !planted::CHUNK_OF_ANY_STREAM.is_planted()
+        {
             return;
         }
         let (range, mend) = (pull.range.clone(), pull.mends);
-        let (streamed, first) = pull.from.get_or_insert_with(|| (piece.replica, piece.delta.context.clone()));
-        if mend.is_some() && !self.replicas.get(&at).is_some_and(|replica| replica.has_heard(from, piece.replica)) {
+        let (streamed, first) = pull
+            .from
+            .get_or_insert_with(|| (piece.replica, piece.delta.context.clone()));
+        if mend.is_some()
+            && !self
+                .replicas
+                .get(&at)
+                .is_some_and(|replica| replica.has_heard(from, piece.replica))
+        {
             // It has not been compared in the life that it is in.
             self.healing.pulls.remove(&at);
             return;
@@ -139,19 +209,32 @@ impl Dynamo {
                 held.finish_mending(from, mend);
             }
             held.settle_in(&range, &piece.settled);
-            // The rule is that what every piece says is what has been seen, which the joins have worked out already.
+            // The rule is that what every piece says is what has been seen, which the joins have
+            // worked out already.
             let believed = planted::CHUNK_OF_ANY_STREAM.is_planted().then_some(first);
-            let believed = believed.or_else(|| planted::ADOPT_LAST_CONTEXT.is_planted().then(|| piece.delta.context.clone()));
+            let believed = believed.or_else(|| {
+                planted::ADOPT_LAST_CONTEXT
+                    .is_planted()
+                    .then(|| piece.delta.context.clone())
+            });
             if let Some(context) = believed {
-                held.join(&Delta { residuals: vec![Residual { range, context }], ..Delta::default() });
+                held.join(&Delta {
+                    residuals: vec![Residual { range, context }],
+                    ..Delta::default()
+                });
             }
         }
-        if let Some(placement) = self.routes.placement(place.keyspace, place.partition).cloned() {
+        if let Some(placement) = self
+            .routes
+            .placement(place.keyspace, place.partition)
+            .cloned()
+        {
             self.go_on_filling(now, at, &placement, effects);
         }
     }
 
-    /// Each tick: a stream that does not move is asked for again, or begun anew from another source; one that nobody can go on with ends.
+    /// Each tick: a stream that does not move is asked for again, or begun anew from another
+    /// source; one that nobody can go on with ends.
     pub(super) fn go_on_streaming(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         let Some(pull) = self.healing.pulls.get(&at) else {
             self.settle_slices(at);
@@ -173,8 +256,16 @@ impl Dynamo {
     }
 
     /// Ends the filling of a replica that has all it needs, or begins its next stream.
-    pub(super) fn go_on_filling(&mut self, now: Now, at: At, placement: &Placement, effects: &mut Vec<Effect>) {
-        if !self.replicas.get(&at).is_some_and(Replica::filling) || self.healing.pulls.contains_key(&at) {
+    pub(super) fn go_on_filling(
+        &mut self,
+        now: Now,
+        at: At,
+        placement: &Placement,
+        effects: &mut Vec<Effect>,
+    ) {
+        if !self.replicas.get(&at).is_some_and(Replica::filling)
+            || self.healing.pulls.contains_key(&at)
+        {
             return;
         }
         if self.has_caught_up(at, placement) {
@@ -187,7 +278,8 @@ impl Dynamo {
         }
     }
 
-    /// A replica that must be mended is streamed the partition, whatever else was being streamed to it, for as long as it must be.
+    /// A replica that must be mended is streamed the partition, whatever else was being streamed to
+    /// it, for as long as it must be.
     pub(super) fn go_on_mending(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         let mend = self.replicas.get(&at).and_then(Replica::mend);
         let mends = self.healing.pulls.get(&at).and_then(|pull| pull.mends);
@@ -204,29 +296,47 @@ impl Dynamo {
 
     /// No stream is under way: what the pieces of the last have brought is told to the others.
     fn settle_slices(&mut self, at: At) {
-        if let Some(replica) = self.replicas.get_mut(&at).filter(|replica| replica.is_partial()) {
+        if let Some(replica) = self
+            .replicas
+            .get_mut(&at)
+            .filter(|replica| replica.is_partial())
+        {
             replica.settle_slices();
             self.dirty.insert(at);
         }
     }
 
-    /// The best holder that has something this replica lacks, or by which it is mended: one that is not being filled, then the nearest; `tried` only
-    /// if there is no other.
+    /// The best holder that has something this replica lacks, or by which it is mended: one that is
+    /// not being filled, then the nearest; `tried` only if there is no other.
     fn source(&self, at: At, mends: Option<Mend>, tried: Option<NodeId>) -> Option<NodeId> {
         let placement = self.routes.placement(at.0, at.1)?;
         let replica = self.replicas.get(&at)?;
         let near = self.routes.holders(placement);
-        let helps = |node: &NodeId| if mends.is_some() { replica.is_mended_by(*node) } else { replica.lacks_some_of(*node) };
+        let helps = |node: &NodeId| {
+            if mends.is_some() {
+                replica.is_mended_by(*node)
+            } else {
+                replica.lacks_some_of(*node)
+            }
+        };
         if mends.is_some() && planted::MEND_SOURCE_FIXED.is_planted() {
-            return near.filter(helps).min().filter(|node| self.routes.reachable(*node));
+            return near
+                .filter(helps)
+                .min()
+                .filter(|node| self.routes.reachable(*node));
         }
-        let fit = near.filter(|node| *node != self.seat.me && self.routes.reachable(*node) && helps(node));
+        let fit = near
+            .filter(|node| *node != self.seat.me && self.routes.reachable(*node) && helps(node));
         fit.min_by_key(|node| (Some(*node) == tried, replica.heard_filling(*node)))
     }
 
-    /// Whether this replica has what the replicas that were read until now had: the rule at the head of this module.
+    /// Whether this replica has what the replicas that were read until now had: the rule at the
+    /// head of this module.
     pub(super) fn has_caught_up(&self, at: At, placement: &Placement) -> bool {
-        let (Some(replica), Some(topology)) = (self.replicas.get(&at), self.routes.topology()) else { return false };
+        let (Some(replica), Some(topology)) = (self.replicas.get(&at), self.routes.topology())
+        else {
+            return false;
+        };
         let mut by_datacenter: BTreeMap<_, (usize, usize)> = BTreeMap::new();
         let mut everybody = !planted::FILL_FROM_FILLED_ONLY.is_planted();
         for node in placement.holders() {
@@ -243,10 +353,16 @@ impl Dynamo {
                 return false;
             }
             everybody &= has;
-            let (known, all) = by_datacenter.entry(topology.datacenter_of(node)).or_default();
+            let (known, all) = by_datacenter
+                .entry(topology.datacenter_of(node))
+                .or_default();
             *known += usize::from(has && (me || !replica.heard_filling(node)));
             *all += 1;
         }
-        everybody || !by_datacenter.is_empty() && by_datacenter.values().all(|(known, all)| *known >= majority(*all))
+        everybody
+            || !by_datacenter.is_empty()
+                && by_datacenter
+                    .values()
+                    .all(|(known, all)| *known >= majority(*all))
     }
 }

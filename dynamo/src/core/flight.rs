@@ -54,10 +54,14 @@ pub(super) struct Hedge {
     pub(super) patience: Duration,
 }
 
-/// What becomes of a request that somebody looked at. Whatever is done with a flight ends in one of these, so none ends without an answer.
+/// What becomes of a request that somebody looked at. Whatever is done with a flight ends in one of
+/// these, so none ends without an answer.
 #[derive(Debug)]
 #[must_use = "somebody waits for this request"]
-#[allow(clippy::large_enum_variant, reason = "made and taken apart within one call")]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "made and taken apart within one call"
+)]
 pub(super) enum Next {
     /// Whoever waits is told.
     Done(Outcome),
@@ -109,9 +113,11 @@ pub(super) enum Until {
     Renewed,
     /// What others remember of this replica's former lives.
     Awake(At),
-    /// Others have told the time; with what this node's wall clock said beyond its monotonic one when the request came.
+    /// Others have told the time; with what this node's wall clock said beyond its monotonic one
+    /// when the request came.
     Timed(i64),
-    /// The execution of what came earlier for the same key; with what it has looked at meanwhile of what others have.
+    /// The execution of what came earlier for the same key; with what it has looked at meanwhile of
+    /// what others have.
     Turn(Vec<Range>),
 }
 
@@ -120,11 +126,13 @@ pub(super) struct Reading {
     pub(super) ranges: Vec<Range>,
     /// Digest of the ranges here when the others were asked.
     pub(super) digest: u128,
-    /// The answer at that time: good if enough others have the same. `None` for a mutation that must first see what they have.
+    /// The answer at that time: good if enough others have the same. `None` for a mutation that
+    /// must first see what they have.
     pub(super) eager: Option<Result<Reply, RequestError>>,
     /// Whose answers the level counts.
     pub(super) ledger: Ledger,
-    /// While a partition is copied: those that later reads will count. What is returned must be there too.
+    /// While a partition is copied: those that later reads will count. What is returned must be
+    /// there too.
     pub(super) later: Option<Ledger>,
     /// What each of those that answered has.
     pub(super) told: Vec<(NodeId, Told)>,
@@ -175,8 +183,9 @@ impl Held {
 
 /// All requests in flight at one core, and when to look at each.
 ///
-/// **Invariants:** every flight is in the queue at or before its hedge time and deadline. A flight is taken out only by
-/// [`Dynamo::resume`](super::Dynamo::resume), which must say what becomes of it.
+/// **Invariants:** every flight is in the queue at or before its hedge time and deadline. A flight
+/// is taken out only by [`Dynamo::resume`](super::Dynamo::resume), which must say what becomes of
+/// it.
 #[derive(Debug)]
 pub(super) struct Flights {
     core: u8,
@@ -197,7 +206,17 @@ impl Flights {
     pub(super) fn new(seat: &Seat) -> Self {
         let (by_number, queue) = (BTreeMap::new(), BinaryHeap::new());
         let (owed, turns, forwards) = (Owed::default(), Turns::default(), Forwards::default());
-        Self { core: seat.core, life: seat.life, by_number, queue, last: 0, bytes: 0, owed, turns, forwards }
+        Self {
+            core: seat.core,
+            life: seat.life,
+            by_number,
+            queue,
+            last: 0,
+            bytes: 0,
+            owed,
+            turns,
+            forwards,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -211,17 +230,26 @@ impl Flights {
 
     /// The same, counted anew.
     pub(super) fn weights(&self) -> usize {
-        self.by_number.values().map(|held| held.flight.request.op.weight()).sum()
+        self.by_number
+            .values()
+            .map(|held| held.flight.request.op.weight())
+            .sum()
     }
 
     /// How many of them a client of this node waits for.
     pub(super) fn of_clients(&self) -> usize {
-        self.by_number.values().filter(|held| matches!(held.flight.origin, Origin::Client(_))).count()
+        self.by_number
+            .values()
+            .filter(|held| matches!(held.flight.origin, Origin::Client(_)))
+            .count()
     }
 
     /// A name for a new question of this flight.
     pub(super) fn name(&mut self, flight: &mut Flight) -> FlightId {
-        if let Some(last) = flight.last.filter(|_| planted::SAME_OF_AN_EARLIER_ROUND.is_planted()) {
+        if let Some(last) = flight
+            .last
+            .filter(|_| planted::SAME_OF_AN_EARLIER_ROUND.is_planted())
+        {
             return last;
         }
         let name = self.new_name();
@@ -231,12 +259,17 @@ impl Flights {
     /// A name for a question that belongs to no request.
     pub(super) fn new_name(&mut self) -> FlightId {
         self.last += 1;
-        FlightId { core: self.core, life: self.life, number: self.last }
+        FlightId {
+            core: self.core,
+            life: self.life,
+            number: self.last,
+        }
     }
 
     /// Whether the name was given by this core in this life.
     pub(super) fn is_mine(&self, id: FlightId) -> bool {
-        id.core == self.core && (id.life == self.life || planted::FLIGHT_ID_WITHOUT_LIFE.is_planted())
+        id.core == self.core
+            && (id.life == self.life || planted::FLIGHT_ID_WITHOUT_LIFE.is_planted())
     }
 
     pub(super) fn insert(&mut self, id: FlightId, flight: Flight, stage: Stage) {
@@ -248,7 +281,10 @@ impl Flights {
     }
 
     pub(super) fn get(&self, id: FlightId) -> Option<(&Flight, &Stage)> {
-        let held = self.by_number.get(&id.number).filter(|_| self.is_mine(id))?;
+        let held = self
+            .by_number
+            .get(&id.number)
+            .filter(|_| self.is_mine(id))?;
         Some((&held.flight, &held.stage))
     }
 
@@ -259,7 +295,10 @@ impl Flights {
     }
 
     pub(super) fn take(&mut self, id: FlightId) -> Option<(Flight, Stage)> {
-        let held = self.is_mine(id).then(|| self.by_number.remove(&id.number)).flatten()?;
+        let held = self
+            .is_mine(id)
+            .then(|| self.by_number.remove(&id.number))
+            .flatten()?;
         self.bytes -= held.flight.weight;
         self.turns.leave(&held.flight, &held.stage);
         if self.by_number.is_empty() {
@@ -270,30 +309,68 @@ impl Flights {
 
     /// Names of the flights for which `choose` holds, oldest first.
     pub(super) fn select(&self, choose: impl Fn(&Flight) -> bool) -> Vec<FlightId> {
-        let chosen = self.by_number.iter().filter(|(_, held)| choose(&held.flight));
-        chosen.map(|(number, _)| FlightId { core: self.core, life: self.life, number: *number }).collect()
+        let chosen = self
+            .by_number
+            .iter()
+            .filter(|(_, held)| choose(&held.flight));
+        chosen
+            .map(|(number, _)| FlightId {
+                core: self.core,
+                life: self.life,
+                number: *number,
+            })
+            .collect()
     }
 
     /// The name of one that waits for its turn, which has come.
     pub(super) fn whose_turn(&mut self) -> Option<FlightId> {
         let number = self.turns.next()?;
-        Some(FlightId { core: self.core, life: self.life, number })
+        Some(FlightId {
+            core: self.core,
+            life: self.life,
+            number,
+        })
     }
 
     /// Names of the flights that wait for this before they can do anything, oldest first.
     pub(super) fn parked(&self, choose: impl Fn(&Until) -> bool) -> Vec<FlightId> {
-        let chosen = self.by_number.iter().filter(|(_, held)| matches!(&held.stage, Stage::Parked(until) if choose(until)));
-        chosen.map(|(number, _)| FlightId { core: self.core, life: self.life, number: *number }).collect()
+        let chosen = self
+            .by_number
+            .iter()
+            .filter(|(_, held)| matches!(&held.stage, Stage::Parked(until) if choose(until)));
+        chosen
+            .map(|(number, _)| FlightId {
+                core: self.core,
+                life: self.life,
+                number: *number,
+            })
+            .collect()
     }
 
-    /// Names of the flights past their hedge time or deadline, in the order of those times. Costs what is due, not what is in flight.
+    /// Names of the flights past their hedge time or deadline, in the order of those times. Costs
+    /// what is due, not what is in flight.
     pub(super) fn due(&mut self, now: Duration) -> Vec<FlightId> {
         let mut due = Vec::new();
-        while let Some(Reverse((at, number))) = self.queue.peek().copied().filter(|Reverse((at, _))| *at <= now) {
+        while let Some(Reverse((at, number))) = self
+            .queue
+            .peek()
+            .copied()
+            .filter(|Reverse((at, _))| *at <= now)
+        {
             self.queue.pop();
-            let id = FlightId { core: self.core, life: self.life, number };
-            // An entry of another time was left by an earlier stage of the flight, or by a flight that is gone.
-            if self.by_number.get(&number).is_some_and(|held| held.due() == at) && due.last() != Some(&id) {
+            let id = FlightId {
+                core: self.core,
+                life: self.life,
+                number,
+            };
+            // An entry of another time was left by an earlier stage of the flight, or by a flight
+            // that is gone.
+            if self
+                .by_number
+                .get(&number)
+                .is_some_and(|held| held.due() == at)
+                && due.last() != Some(&id)
+            {
                 due.push(id);
             }
         }
@@ -301,8 +378,9 @@ impl Flights {
     }
 }
 
-/// Acknowledgements that nobody waits for any more: of writes that have been answered. They are worth knowing for `WAIT` and for forgetting events;
-/// what is not known here, anti-entropy tells. Bounded: the oldest is dropped.
+/// Acknowledgements that nobody waits for any more: of writes that have been answered. They are
+/// worth knowing for `WAIT` and for forgetting events; what is not known here, anti-entropy tells.
+/// Bounded: the oldest is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
     by_number: BTreeMap<u64, Debt>,
@@ -339,6 +417,8 @@ impl Owed {
         if !debt.owing.is_empty() {
             return Some((debt.place, debt.events.clone()));
         }
-        self.by_number.remove(&id.number).map(|debt| (debt.place, debt.events))
+        self.by_number
+            .remove(&id.number)
+            .map(|debt| (debt.place, debt.events))
     }
 }

@@ -1,8 +1,10 @@
-//! Writes that other nodes forward here. Each is executed at most once, however often the network delivers it or its sender sends it.
+//! Writes that other nodes forward here. Each is executed at most once, however often the network
+//! delivers it or its sender sends it.
 //!
-//! A forward is known by its [`FlightId`]. What is remembered is bounded: the latest [`WINDOW`] writes of each of the latest [`LIVES`]
-//! lives of a sending core. A repeat is answered as before. One of which nothing is remembered any more is not answered, since nobody can
-//! say whether it is applied: its client is told so at its deadline.
+//! A forward is known by its [`FlightId`]. What is remembered is bounded: the latest [`WINDOW`]
+//! writes of each of the latest [`LIVES`] lives of a sending core. A repeat is answered as before.
+//! One of which nothing is remembered any more is not answered, since nobody can say whether it is
+//! applied: its client is told so at its deadline.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +14,11 @@ use crate::op::Reply;
 use crate::planted;
 use crate::protocol::{FlightId, Message};
 
-/// How many forwarded writes of one life are remembered. Guess: a sender gives up long before it has sent as many to one core.
+/// How many forwarded writes of one life are remembered. Guess: a sender gives up long before it
+/// has sent as many to one core.
 const WINDOW: usize = 1024;
-/// How many lives of one sending core are remembered. Guess: what is under way of an earlier one is late by as many restarts.
+/// How many lives of one sending core are remembered. Guess: what is under way of an earlier one is
+/// late by as many restarts.
 const LIVES: usize = 4;
 /// The longest answer that is kept to be given again, in bytes of its value. Others are given once.
 const ANSWER_BYTES_MAX: usize = 64;
@@ -32,7 +36,8 @@ pub(super) struct Forwards {
 #[derive(Debug)]
 struct Life {
     name: u64,
-    /// The lowest number of which this life of the receiving core was on when the sender counted it: that came as it was sent first, or to this life.
+    /// The lowest number of which this life of the receiving core was on when the sender counted
+    /// it: that came as it was sent first, or to this life.
     first: u64,
     /// Numbers up to here are no longer remembered.
     floor: u64,
@@ -67,8 +72,9 @@ pub(super) enum Arrival {
 }
 
 impl Forwards {
-    /// A forwarded write has come. One that was sent before may have been executed by a former life of this core, so it is new only to a life that
-    /// was there then: one that its sender knew, or that has heard an earlier forward at first hand.
+    /// A forwarded write has come. One that was sent before may have been executed by a former life
+    /// of this core, so it is new only to a life that was there then: one that its sender knew, or
+    /// that has heard an earlier forward at first hand.
     pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, copy: Copy) -> Arrival {
         if planted::FORWARD_TWICE.is_planted() {
             return Arrival::First;
@@ -79,8 +85,15 @@ impl Forwards {
             Some(at) => lives.remove(at),
             None if copy == Copy::Again => return Arrival::Repeat(None),
             // What was heard of that life of the sender may be forgotten.
-            None if copy == Copy::AgainToThisLife && lives.len() >= LIVES => return Arrival::Repeat(None),
-            None => Life { name: id.life, first: id.number, floor: 0, seen: BTreeMap::new() },
+            None if copy == Copy::AgainToThisLife && lives.len() >= LIVES => {
+                return Arrival::Repeat(None);
+            }
+            None => Life {
+                name: id.life,
+                first: id.number,
+                floor: 0,
+                seen: BTreeMap::new(),
+            },
         };
         let arrival = life.arrive(id.number, copy);
         lives.push(life);
@@ -116,7 +129,9 @@ impl Life {
         match self.seen.get(&number) {
             Some(Fate::Told(Some(message))) => return Arrival::Repeat(Some(message.clone())),
             Some(_) => return Arrival::Repeat(None),
-            None if number <= self.floor || (copy == Copy::Again && number < self.first) => return Arrival::Repeat(None),
+            None if number <= self.floor || (copy == Copy::Again && number < self.first) => {
+                return Arrival::Repeat(None);
+            }
             None => {}
         }
         self.first = self.first.min(number);
@@ -132,7 +147,9 @@ impl Life {
 
 fn is_small(message: &Message) -> bool {
     match message {
-        Message::Forwarded { result: Ok(answer), .. } => match &answer.reply {
+        Message::Forwarded {
+            result: Ok(answer), ..
+        } => match &answer.reply {
             Reply::Done | Reply::Nil | Reply::Integer(_) => true,
             Reply::Value(value) => value.len() <= ANSWER_BYTES_MAX,
             _ => false,
@@ -149,7 +166,11 @@ mod tests {
     const FROM: NodeId = NodeId(1);
 
     fn id(life: u64, number: u64) -> FlightId {
-        FlightId { core: 0, life, number }
+        FlightId {
+            core: 0,
+            life,
+            number,
+        }
     }
 
     fn is_first(arrival: &Arrival) -> bool {
@@ -160,14 +181,37 @@ mod tests {
     fn a_forward_is_new_once() {
         let mut forwards = Forwards::default();
         assert!(is_first(&forwards.arrive(FROM, id(1, 5), Copy::First)));
-        assert!(matches!(forwards.arrive(FROM, id(1, 5), Copy::First), Arrival::Repeat(None)), "under way");
-        let refused = Message::Refused { id: id(1, 5), reason: Refusal::Filling };
+        assert!(
+            matches!(
+                forwards.arrive(FROM, id(1, 5), Copy::First),
+                Arrival::Repeat(None)
+            ),
+            "under way"
+        );
+        let refused = Message::Refused {
+            id: id(1, 5),
+            reason: Refusal::Filling,
+        };
         forwards.told(FROM, id(1, 5), &refused);
-        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), Copy::Again) else { panic!("it was answered") };
-        assert!(matches!(*again, Message::Refused { .. }), "refused as before");
-        assert!(is_first(&forwards.arrive(FROM, id(2, 5), Copy::First)), "another life");
-        assert!(is_first(&forwards.arrive(FROM, id(1, 3), Copy::First)), "an earlier one that comes late");
-        assert!(is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)), "its first copy was lost");
+        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), Copy::Again) else {
+            panic!("it was answered")
+        };
+        assert!(
+            matches!(*again, Message::Refused { .. }),
+            "refused as before"
+        );
+        assert!(
+            is_first(&forwards.arrive(FROM, id(2, 5), Copy::First)),
+            "another life"
+        );
+        assert!(
+            is_first(&forwards.arrive(FROM, id(1, 3), Copy::First)),
+            "an earlier one that comes late"
+        );
+        assert!(
+            is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)),
+            "its first copy was lost"
+        );
     }
 
     #[test]
@@ -182,13 +226,28 @@ mod tests {
     #[test]
     fn a_repeat_that_was_meant_for_this_life_is_new_unless_it_may_be_forgotten() {
         let mut forwards = Forwards::default();
-        assert!(is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)));
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)));
-        assert!(is_first(&forwards.arrive(FROM, id(1, 4), Copy::AgainToThisLife)));
+        assert!(is_first(&forwards.arrive(
+            FROM,
+            id(1, 5),
+            Copy::AgainToThisLife
+        )));
+        assert!(!is_first(&forwards.arrive(
+            FROM,
+            id(1, 5),
+            Copy::AgainToThisLife
+        )));
+        assert!(is_first(&forwards.arrive(
+            FROM,
+            id(1, 4),
+            Copy::AgainToThisLife
+        )));
         for life in 2..=1 + LIVES as u64 {
             assert!(is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)));
         }
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)), "executed, and forgotten");
+        assert!(
+            !is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)),
+            "executed, and forgotten"
+        );
     }
 
     #[test]
@@ -196,9 +255,16 @@ mod tests {
         let mut forwards = Forwards::default();
         for life in 1..=10 {
             for number in 1..=3 * WINDOW as u64 {
-                assert!(is_first(&forwards.arrive(FROM, id(life, number), Copy::First)));
+                assert!(is_first(&forwards.arrive(
+                    FROM,
+                    id(life, number),
+                    Copy::First
+                )));
             }
-            assert!(!is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)), "older than the window");
+            assert!(
+                !is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)),
+                "older than the window"
+            );
         }
         let lives = &forwards.by_sender[&(FROM, 0)];
         assert!(lives.len() == LIVES && lives.iter().all(|life| life.seen.len() == WINDOW));

@@ -14,14 +14,16 @@ use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
 use crate::replica::Replica;
 
-/// A replica that has nothing new to tell still tells it every so many ticks, for those that missed it.
+/// A replica that has nothing new to tell still tells it every so many ticks, for those that missed
+/// it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
 
 /// State of the healings of one core.
 #[derive(Debug, Default)]
 pub(super) struct Healing {
     pub(super) ticks: u64,
-    /// What each node was last told of each replica: events seen, placement, whether it was being filled and partial.
+    /// What each node was last told of each replica: events seen, placement, whether it was being
+    /// filled and partial.
     told: BTreeMap<(NodeId, At), (u64, Epoch, bool, bool)>,
     /// Partitions being streamed to this node.
     pub(super) pulls: BTreeMap<At, Pull>,
@@ -52,7 +54,8 @@ impl Healing {
 }
 
 impl Dynamo {
-    /// Every tick: forget what all know, tell what has been seen, go on with what is being filled or leaves, report finished moves.
+    /// Every tick: forget what all know, tell what has been seen, go on with what is being filled
+    /// or leaves, report finished moves.
     pub(super) fn on_anti_entropy(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.healing.ticks += 1;
         let reminder = self.healing.ticks.is_multiple_of(TICKS_BETWEEN_REMINDERS);
@@ -62,9 +65,13 @@ impl Dynamo {
         }
         let places: Vec<At> = self.replicas.keys().copied().collect();
         for at in places {
-            let Some(placement) = self.routes.placement(at.0, at.1).cloned() else { continue };
+            let Some(placement) = self.routes.placement(at.0, at.1).cloned() else {
+                continue;
+            };
             let others = self.others(at);
-            let Some(replica) = self.replicas.get_mut(&at) else { continue };
+            let Some(replica) = self.replicas.get_mut(&at) else {
+                continue;
+            };
             let before = (replica.recent_count(), replica.residual_count());
             replica.tick(&others);
             if before != (replica.recent_count(), replica.residual_count()) {
@@ -79,7 +86,8 @@ impl Dynamo {
                 self.go_on_filling(now, at, &placement, effects);
                 helped = self.go_on_asking(now, at, effects);
             }
-            // What has been seen while much is coming is torn to pieces, and long; it is told when that is over, or in reminders.
+            // What has been seen while much is coming is torn to pieces, and long; it is told when
+            // that is over, or in reminders.
             for node in others {
                 if !self.routes.reachable(node) {
                     continue;
@@ -91,7 +99,10 @@ impl Dynamo {
             }
         }
         for (to, all) in reports {
-            effects.push(Effect::Send { to, message: Message::Seen(all) });
+            effects.push(Effect::Send {
+                to,
+                message: Message::Seen(all),
+            });
         }
         self.hand_off_late(effects);
         self.let_go();
@@ -103,11 +114,15 @@ impl Dynamo {
         }
     }
 
-    /// What is remembered event by event is bounded in each partition and over all of them, whoever is away and for how long: those with the most
-    /// forget first.
+    /// What is remembered event by event is bounded in each partition and over all of them, whoever
+    /// is away and for how long: those with the most forget first.
     fn forget_beyond_bound(&mut self) {
         let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
-        let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() { usize::MAX } else { self.config.recent.bytes_max };
+        let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() {
+            usize::MAX
+        } else {
+            self.config.recent.bytes_max
+        };
         let each = share(sizes, bytes_max).unwrap_or(usize::MAX);
         for (at, replica) in &mut self.replicas {
             if replica.forget_beyond(self.config.recent.events_max, each) {
@@ -118,19 +133,41 @@ impl Dynamo {
 
     /// What a replica of this node knows to be lost is declared seen.
     fn settle_lost(&mut self, at: At, (others, epoch): (&[NodeId], Epoch)) {
-        if self.replicas.get_mut(&at).is_some_and(|replica| replica.settle_lost(others, epoch)) {
+        if self
+            .replicas
+            .get_mut(&at)
+            .is_some_and(|replica| replica.settle_lost(others, epoch))
+        {
             self.dirty.insert(at);
         }
     }
 
     /// Reports what a replica has seen, unless `to` was told just that and need not be reminded.
-    fn tell(&mut self, at: At, epoch: Epoch, to: NodeId, remind: bool, reports: &mut BTreeMap<NodeId, Vec<Seen>>) {
-        let Some(replica) = self.replicas.get(&at) else { return };
-        let state = (replica.context().event_count(), epoch, replica.filling(), replica.is_partial());
+    fn tell(
+        &mut self,
+        at: At,
+        epoch: Epoch,
+        to: NodeId,
+        remind: bool,
+        reports: &mut BTreeMap<NodeId, Vec<Seen>>,
+    ) {
+        let Some(replica) = self.replicas.get(&at) else {
+            return;
+        };
+        let state = (
+            replica.context().event_count(),
+            epoch,
+            replica.filling(),
+            replica.is_partial(),
+        );
         let told = self.healing.told.insert((to, at), state);
         if remind || told != Some(state) {
             reports.entry(to).or_default().push(Seen {
-                place: Place { keyspace: at.0, partition: at.1, epoch },
+                place: Place {
+                    keyspace: at.0,
+                    partition: at.1,
+                    epoch,
+                },
                 replica: replica.id(),
                 context: replica.context().clone(),
                 beyond: replica.beyond(),
@@ -143,12 +180,21 @@ impl Dynamo {
         }
     }
 
-    /// Another node has told what its replicas have seen. One that leaves asks for nothing, but must learn what is known here.
-    pub(super) fn on_seen(&mut self, now: Now, from: NodeId, all: Vec<Seen>, effects: &mut Vec<Effect>) {
+    /// Another node has told what its replicas have seen. One that leaves asks for nothing, but
+    /// must learn what is known here.
+    pub(super) fn on_seen(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        all: Vec<Seen>,
+        effects: &mut Vec<Effect>,
+    ) {
         let mut answers = BTreeMap::new();
         for seen in all {
             let at = (seen.place.keyspace, seen.place.partition);
-            let Some(replica) = self.replicas.get_mut(&at) else { continue };
+            let Some(replica) = self.replicas.get_mut(&at) else {
+                continue;
+            };
             let new = replica.is_new(from, seen.replica);
             let (filling, former) = (replica.filling(), replica.hear(from, &seen));
             if replica.filling() != filling {
@@ -158,8 +204,15 @@ impl Dynamo {
                 self.standing.renewal.want();
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
-            let Some(epoch) = self.routes.placement(at.0, at.1).map(|placement| placement.epoch) else { continue };
-            // Whoever begins to listen, or has begun a new life, may have lost what it had: neither waits for the other's next tick.
+            let Some(epoch) = self
+                .routes
+                .placement(at.0, at.1)
+                .map(|placement| placement.epoch)
+            else {
+                continue;
+            };
+            // Whoever begins to listen, or has begun a new life, may have lost what it had: neither
+            // waits for the other's next tick.
             if new {
                 self.want_at_once(now, at, from, effects);
             }
@@ -174,33 +227,54 @@ impl Dynamo {
             }
         }
         for (to, all) in answers {
-            effects.push(Effect::Send { to, message: Message::Seen(all) });
+            effects.push(Effect::Send {
+                to,
+                message: Message::Seen(all),
+            });
         }
         self.let_go();
         self.look_after_waiters(now, effects);
     }
 
-    /// Tells the control plane which phases of moves are done here; again each tick until the topology shows it.
+    /// Tells the control plane which phases of moves are done here; again each tick until the
+    /// topology shows it.
     fn report_moves(&self, effects: &mut Vec<Effect>) {
         let mut done: BTreeMap<KeyspaceId, Vec<(Partition, Epoch)>> = BTreeMap::new();
         for (at, replica) in &self.replicas {
-            let Some(placement) = self.routes.placement(at.0, at.1) else { continue };
-            let Some(transition) = placement.transition.as_ref().filter(|transition| !transition.done.contains(&self.seat.me)) else {
+            let Some(placement) = self.routes.placement(at.0, at.1) else {
+                continue;
+            };
+            let Some(transition) = placement
+                .transition
+                .as_ref()
+                .filter(|transition| !transition.done.contains(&self.seat.me))
+            else {
                 continue;
             };
             let ready = match transition.phase {
-                Phase::Copying => transition.to.contains(&self.seat.me) && !replica.filling() && self.has_caught_up(*at, placement),
+                Phase::Copying => {
+                    transition.to.contains(&self.seat.me)
+                        && !replica.filling()
+                        && self.has_caught_up(*at, placement)
+                }
                 Phase::Switching => self.may_leave(*at, placement, &transition.to),
             };
             if ready {
                 done.entry(at.0).or_default().push((at.1, placement.epoch));
             }
         }
-        effects.extend(done.into_iter().map(|(keyspace, partitions)| Effect::Report { keyspace, partitions }));
+        effects.extend(
+            done.into_iter()
+                .map(|(keyspace, partitions)| Effect::Report {
+                    keyspace,
+                    partitions,
+                }),
+        );
     }
 }
 
-/// How much each may have so that all together have at most `max`; `None`: all may keep what they have.
+/// How much each may have so that all together have at most `max`; `None`: all may keep what they
+/// have.
 fn share(mut sizes: Vec<usize>, max: usize) -> Option<usize> {
     sizes.sort_unstable();
     let mut left = max;

@@ -1,9 +1,11 @@
 //! Asking for what was missed, event by event.
 //!
-//! A replica learns from what the others say of themselves which events it lacks. Most of them are on their way; what is still lacking a while later
-//! is asked for by name, of one helper at a time, in one conversation that goes on until nothing is left or nothing comes. So each event that was
-//! missed travels once, however long a round trip takes. Whoever does not answer in time is left alone, and the next one is asked for what is lacking by
-//! then; what a late answer still brings is as true as ever.
+//! A replica learns from what the others say of themselves which events it lacks. Most of them are
+//! on their way; what is still lacking a while later is asked for by name, of one helper at a time,
+//! in one conversation that goes on until nothing is left or nothing comes. So each event that was
+//! missed travels once, however long a round trip takes. Whoever does not answer in time is left
+//! alone, and the next one is asked for what is lacking by then; what a late answer still brings is
+//! as true as ever.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,18 +18,21 @@ use crate::planted;
 use crate::protocol::{Answers, Ask, Effect, Message, Place, StreamId, Then};
 use crate::replica::{Delta, Missing, Range};
 
-/// After so long without any answer of a helper the rest is taken for lost. It is counted in ticks, which come no faster than this node handles what
-/// has come. Guess: many times what one answer takes on a slow link.
+/// After so long without any answer of a helper the rest is taken for lost. It is counted in ticks,
+/// which come no faster than this node handles what has come. Guess: many times what one answer
+/// takes on a slow link.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Or so many round trips, if one is known to take long. Guess.
 const PATIENCE_ROUND_TRIPS: u32 = 4;
 /// So many times as long is waited for an answer behind those about other partitions. Guess.
 const PATIENCE_IN_LINE: u64 = 10;
-/// Patience doubles each time that it was in vain, so often at the most: what was taken for lost may only be slow. Guess.
+/// Patience doubles each time that it was in vain, so often at the most: what was taken for lost
+/// may only be slow. Guess.
 const PATIENCE_DOUBLED: u32 = 4;
 /// Deltas sent in answer to one question. Guess.
 const DELTAS_AT_ONCE: usize = 8;
-/// Conversations of one core at the same time. Guess: their answers of about 2 MiB each fit into a shard's inbox twice.
+/// Conversations of one core at the same time. Guess: their answers of about 2 MiB each fit into a
+/// shard's inbox twice.
 pub(super) const TALKS_AT_ONCE: usize = 16;
 
 /// What one replica lacks, and what it does about it.
@@ -60,13 +65,16 @@ struct Talk {
 impl Healing {
     /// Conversations under way.
     pub(super) fn talks(&self) -> usize {
-        self.wants.values().filter(|want| want.talk.is_some()).count()
+        self.wants
+            .values()
+            .filter(|want| want.talk.is_some())
+            .count()
     }
 }
 
 impl Dynamo {
-    /// Each tick: what has been lacking for a while is asked for. Whoever told of it may be near, and whoever sends it far away. Returns whether an
-    /// answer is under way.
+    /// Each tick: what has been lacking for a while is asked for. Whoever told of it may be near,
+    /// and whoever sends it far away. Returns whether an answer is under way.
     pub(super) fn go_on_asking(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) -> bool {
         let helpers = self.helpers(at);
         // A stream brings all that its source has. On a full disk there is no room for what comes.
@@ -75,40 +83,77 @@ impl Dynamo {
             self.healing.wants.remove(&at);
             return false;
         }
-        let on_its_way = self.config.anti_entropy_every.max(self.routes.round_trip(&self.others(at)));
-        let Some(replica) = self.replicas.get(&at) else { return false };
+        let on_its_way = self
+            .config
+            .anti_entropy_every
+            .max(self.routes.round_trip(&self.others(at)));
+        let Some(replica) = self.replicas.get(&at) else {
+            return false;
+        };
         let mut lacking = CausalContext::new();
         for helper in &helpers {
             lacking.union(&replica.lacking_of(*helper));
         }
         let want = self.healing.wants.entry(at).or_default();
         if now.monotonic.saturating_sub(want.noted_at) >= on_its_way || want.noted.is_empty() {
-            want.overdue = if planted::ASKED_BEFORE_OVERDUE.is_planted() { lacking.clone() } else { lacking.intersection(&want.noted) };
+            want.overdue = if planted::ASKED_BEFORE_OVERDUE.is_planted() {
+                lacking.clone()
+            } else {
+                lacking.intersection(&want.noted)
+            };
             (want.noted, want.noted_at) = (lacking, now.monotonic);
         }
         if let Some(talk) = &want.talk {
-            let patience = PATIENCE.max(self.routes.round_trip(&[talk.helper]) * PATIENCE_ROUND_TRIPS);
+            let patience =
+                PATIENCE.max(self.routes.round_trip(&[talk.helper]) * PATIENCE_ROUND_TRIPS);
             let patience = patience.as_nanos() / self.config.anti_entropy_every.as_nanos().max(1);
             let in_vain = want.in_vain.entry(talk.helper).or_default();
             let patience = (patience as u64) << (*in_vain).min(PATIENCE_DOUBLED);
-            let (quiet, moved) = (self.healing.ticks - talk.moved_at, self.healing.helped_at.get(&talk.helper).copied().unwrap_or(0));
-            let silent = quiet.min(self.healing.ticks - moved) > patience || quiet > patience * PATIENCE_IN_LINE;
-            if helpers.contains(&talk.helper) && !silent && !planted::ASKED_AGAIN_EACH_TICK.is_planted() {
+            let (quiet, moved) = (
+                self.healing.ticks - talk.moved_at,
+                self.healing
+                    .helped_at
+                    .get(&talk.helper)
+                    .copied()
+                    .unwrap_or(0),
+            );
+            let silent = quiet.min(self.healing.ticks - moved) > patience
+                || quiet > patience * PATIENCE_IN_LINE;
+            if helpers.contains(&talk.helper)
+                && !silent
+                && !planted::ASKED_AGAIN_EACH_TICK.is_planted()
+            {
                 return true;
             }
             *in_vain += u32::from(silent);
             want.talk = None;
         }
         self.ask_for_help(now, at, effects);
-        self.healing.wants.get(&at).is_some_and(|want| want.talk.is_some())
+        self.healing
+            .wants
+            .get(&at)
+            .is_some_and(|want| want.talk.is_some())
     }
 
-    /// A replica speaks for the first time since this one began to listen: what that has and this one lacks is hardly on its way.
-    pub(super) fn want_at_once(&mut self, now: Now, at: At, from: NodeId, effects: &mut Vec<Effect>) {
+    /// A replica speaks for the first time since this one began to listen: what that has and this
+    /// one lacks is hardly on its way.
+    pub(super) fn want_at_once(
+        &mut self,
+        now: Now,
+        at: At,
+        from: NodeId,
+        effects: &mut Vec<Effect>,
+    ) {
         if self.healing.pulls.contains_key(&at) || self.standing.disk_full {
             return;
         }
-        let Some(replica) = self.replicas.get(&at).filter(|replica| replica.lacks_some_of(from) && !replica.filling()) else { return };
+        let Some(replica) = self
+            .replicas
+            .get(&at)
+            .filter(|replica| replica.lacks_some_of(from) && !replica.filling())
+        else {
+            return;
+        };
         let want = self.healing.wants.entry(at).or_default();
         want.overdue.union(&replica.lacking_of(from));
         want.noted.union(&replica.lacking_of(from));
@@ -118,87 +163,203 @@ impl Dynamo {
         }
     }
 
-    /// Those that can be reached and have said that they have something that is lacking here, in order: holders, and replicas that leave.
+    /// Those that can be reached and have said that they have something that is lacking here, in
+    /// order: holders, and replicas that leave.
     fn helpers(&self, at: At) -> Vec<NodeId> {
-        let Some(replica) = self.replicas.get(&at) else { return Vec::new() };
-        let member = |node: &NodeId| self.routes.topology().is_some_and(|topology| topology.nodes.contains_key(node));
-        replica.ahead().filter(|node| self.routes.reachable(*node) && member(node)).collect()
+        let Some(replica) = self.replicas.get(&at) else {
+            return Vec::new();
+        };
+        let member = |node: &NodeId| {
+            self.routes
+                .topology()
+                .is_some_and(|topology| topology.nodes.contains_key(node))
+        };
+        replica
+            .ahead()
+            .filter(|node| self.routes.reachable(*node) && member(node))
+            .collect()
     }
 
-    /// Begins a conversation with the next helper about what is overdue and still lacking. If none is left that may remember it event by event, the
-    /// partition is streamed from one that has said that it does not; those that were asked in vain are asked again only if there is no such.
+    /// Begins a conversation with the next helper about what is overdue and still lacking. If none
+    /// is left that may remember it event by event, the partition is streamed from one that has
+    /// said that it does not; those that were asked in vain are asked again only if there is no
+    /// such.
     fn ask_for_help(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         if self.healing.talks() >= TALKS_AT_ONCE {
             return;
         }
         let helpers = self.helpers(at);
-        let (Some(want), Some(replica)) = (self.healing.wants.get_mut(&at), self.replicas.get(&at)) else { return };
+        let (Some(want), Some(replica)) = (self.healing.wants.get_mut(&at), self.replicas.get(&at))
+        else {
+            return;
+        };
         let events_of = |helper: &NodeId| replica.lacking_of(*helper).intersection(&want.overdue);
-        let able = helpers.iter().filter(|helper| !want.forgetful.contains(helper));
-        let able: Vec<(NodeId, CausalContext)> =
-            able.map(|helper| (*helper, events_of(helper))).filter(|(_, events)| !events.is_empty()).collect();
-        let forgiving = planted::SILENCE_IS_MEMORY.is_planted() || planted::ONE_HELPER_FOR_EVER.is_planted();
-        let in_vain = |helper: &NodeId| want.in_vain.get(helper).is_some_and(|times| *times > 0) && !forgiving;
-        let (in_vain, hopeful): (Vec<_>, Vec<_>) = able.into_iter().partition(|(helper, _)| in_vain(helper));
+        let able = helpers
+            .iter()
+            .filter(|helper| !want.forgetful.contains(helper));
+        let able: Vec<(NodeId, CausalContext)> = able
+            .map(|helper| (*helper, events_of(helper)))
+            .filter(|(_, events)| !events.is_empty())
+            .collect();
+        let forgiving =
+            planted::SILENCE_IS_MEMORY.is_planted() || planted::ONE_HELPER_FOR_EVER.is_planted();
+        let in_vain = |helper: &NodeId| {
+            want.in_vain.get(helper).is_some_and(|times| *times > 0) && !forgiving
+        };
+        let (in_vain, hopeful): (Vec<_>, Vec<_>) =
+            able.into_iter().partition(|(helper, _)| in_vain(helper));
         if hopeful.is_empty()
             && let Some(source) = self.forgetful_source(at, &helpers)
         {
             self.begin_stream(now, at, (source, Range::ALL, None), effects);
             return;
         }
-        let Some(want) = self.healing.wants.get_mut(&at) else { return };
+        let Some(want) = self.healing.wants.get_mut(&at) else {
+            return;
+        };
         let able = if hopeful.is_empty() { in_vain } else { hopeful };
         let after = |last: NodeId| able.iter().find(|(helper, _)| *helper > last);
-        let next = want.last.filter(|_| !planted::ONE_HELPER_FOR_EVER.is_planted()).and_then(after).or(able.first());
+        let next = want
+            .last
+            .filter(|_| !planted::ONE_HELPER_FOR_EVER.is_planted())
+            .and_then(after)
+            .or(able.first());
         let Some((helper, events)) = next.cloned() else {
             want.forgetful.clear();
             return;
         };
         self.healing.streams += 1;
-        let name = StreamId { life: self.seat.life, number: self.healing.streams };
+        let name = StreamId {
+            life: self.seat.life,
+            number: self.healing.streams,
+        };
         want.last = Some(helper);
-        want.talk = Some(Talk { name, helper, events, moved_at: self.healing.ticks });
+        want.talk = Some(Talk {
+            name,
+            helper,
+            events,
+            moved_at: self.healing.ticks,
+        });
         self.ask_on(at, None, effects);
         if planted::EVERYBODY_HELPS.is_planted() {
-            let Some(Effect::Send { message, .. }) = effects.last().cloned() else { return };
+            let Some(Effect::Send { message, .. }) = effects.last().cloned() else {
+                return;
+            };
             let others = helpers.into_iter().filter(|other| *other != helper);
-            effects.extend(others.map(|to| Effect::Send { to, message: message.clone() }));
+            effects.extend(others.map(|to| Effect::Send {
+                to,
+                message: message.clone(),
+            }));
         }
     }
 
-    /// The nearest of the helpers that have said that they do not remember event by event what is overdue.
+    /// The nearest of the helpers that have said that they do not remember event by event what is
+    /// overdue.
     fn forgetful_source(&self, at: At, helpers: &[NodeId]) -> Option<NodeId> {
-        let (want, replica, placement) = (self.healing.wants.get(&at)?, self.replicas.get(&at)?, self.routes.placement(at.0, at.1)?);
-        let has_some = |node: &NodeId| helpers.contains(node) && !replica.lacking_of(*node).intersection(&want.overdue).is_empty();
-        let near = self.routes.holders(placement).chain(helpers.iter().copied());
-        near.filter(|node| want.forgetful.contains(node)).find(has_some)
+        let (want, replica, placement) = (
+            self.healing.wants.get(&at)?,
+            self.replicas.get(&at)?,
+            self.routes.placement(at.0, at.1)?,
+        );
+        let has_some = |node: &NodeId| {
+            helpers.contains(node)
+                && !replica
+                    .lacking_of(*node)
+                    .intersection(&want.overdue)
+                    .is_empty()
+        };
+        let near = self
+            .routes
+            .holders(placement)
+            .chain(helpers.iter().copied());
+        near.filter(|node| want.forgetful.contains(node))
+            .find(has_some)
     }
 
     /// Asks the helper for the first piece of its answer, or for the one after `after`.
     fn ask_on(&self, at: At, after: Option<Range>, effects: &mut Vec<Effect>) {
-        let Some(talk) = self.healing.wants.get(&at).and_then(|want| want.talk.as_ref()) else { return };
-        let Some(epoch) = self.routes.placement(at.0, at.1).map(|placement| placement.epoch) else { return };
-        let place = Place { keyspace: at.0, partition: at.1, epoch };
-        let ask = Ask { name: talk.name, events: talk.events.clone(), after };
-        effects.push(Effect::Send { to: talk.helper, message: Message::Ask { place, ask: Box::new(ask) } });
+        let Some(talk) = self
+            .healing
+            .wants
+            .get(&at)
+            .and_then(|want| want.talk.as_ref())
+        else {
+            return;
+        };
+        let Some(epoch) = self
+            .routes
+            .placement(at.0, at.1)
+            .map(|placement| placement.epoch)
+        else {
+            return;
+        };
+        let place = Place {
+            keyspace: at.0,
+            partition: at.1,
+            epoch,
+        };
+        let ask = Ask {
+            name: talk.name,
+            events: talk.events.clone(),
+            after,
+        };
+        effects.push(Effect::Send {
+            to: talk.helper,
+            message: Message::Ask {
+                place,
+                ask: Box::new(ask),
+            },
+        });
     }
 
-    /// Another holder lacks events. It is always answered, even if there is nothing to say: this replica may have left, or not be believed.
-    pub(super) fn on_ask(&mut self, from: NodeId, place: Place, ask: &Ask, effects: &mut Vec<Effect>) {
+    /// Another holder lacks events. It is always answered, even if there is nothing to say: this
+    /// replica may have left, or not be believed.
+    pub(super) fn on_ask(
+        &mut self,
+        from: NodeId,
+        place: Place,
+        ask: &Ask,
+        effects: &mut Vec<Effect>,
+    ) {
         let at = (place.keyspace, place.partition);
         let bounds = (self.config.chunk_bytes, DELTAS_AT_ONCE);
-        let replica = self.replicas.get(&at).filter(|replica| !replica.is_outvoted() && self.others(at).contains(&from));
-        let missing = replica.map_or_else(Missing::default, |replica| replica.missing_of(&ask.events, ask.after.as_ref(), bounds));
+        let replica = self
+            .replicas
+            .get(&at)
+            .filter(|replica| !replica.is_outvoted() && self.others(at).contains(&from));
+        let missing = replica.map_or_else(Missing::default, |replica| {
+            replica.missing_of(&ask.events, ask.after.as_ref(), bounds)
+        });
         self.counters.repairs_sent += missing.deltas.len() as u64;
         if let Some(range) = missing.behind {
-            effects.push(Effect::Send { to: from, message: Message::Behind { place, range, name: ask.name } });
+            effects.push(Effect::Send {
+                to: from,
+                message: Message::Behind {
+                    place,
+                    range,
+                    name: ask.name,
+                },
+            });
         }
         let mut deltas = missing.deltas;
         let last = deltas.pop().unwrap_or_default();
-        let told = deltas.into_iter().map(|delta| (delta, Then::More)).chain([(last, missing.next.map_or(Then::End, Then::GoOn))]);
+        let told = deltas
+            .into_iter()
+            .map(|delta| (delta, Then::More))
+            .chain([(last, missing.next.map_or(Then::End, Then::GoOn))]);
         effects.extend(told.map(|(delta, then)| {
-            let answers = Some(Box::new(Answers { name: ask.name, then }));
-            Effect::Send { to: from, message: Message::Repair { place, delta, answers } }
+            let answers = Some(Box::new(Answers {
+                name: ask.name,
+                then,
+            }));
+            Effect::Send {
+                to: from,
+                message: Message::Repair {
+                    place,
+                    delta,
+                    answers,
+                },
+            }
         }));
     }
 
@@ -219,14 +380,23 @@ impl Dynamo {
                 replica.overheard(from, delta);
             }
         }
-        let Some(want) = self.healing.wants.get_mut(&at) else { return };
+        let Some(want) = self.healing.wants.get_mut(&at) else {
+            return;
+        };
         let Some(answers) = answers else {
-            // There may be more where it came from: what is lacking is noted anew, and nothing else asked for until that is overdue.
+            // There may be more where it came from: what is lacking is noted anew, and nothing else
+            // asked for until that is overdue.
             want.noted_at = now.monotonic;
             want.overdue = CausalContext::new();
             return;
         };
-        let Some(talk) = want.talk.as_mut().filter(|talk| talk.name == answers.name && talk.helper == from) else { return };
+        let Some(talk) = want
+            .talk
+            .as_mut()
+            .filter(|talk| talk.name == answers.name && talk.helper == from)
+        else {
+            return;
+        };
         talk.moved_at = self.healing.ticks;
         self.healing.helped_at.insert(from, self.healing.ticks);
         want.in_vain.remove(&from);
@@ -236,7 +406,10 @@ impl Dynamo {
             Then::End => {
                 let asked = std::mem::take(&mut talk.events);
                 want.talk = None;
-                let helped = self.replicas.get(&at).is_some_and(|replica| !asked.intersection(replica.context()).is_empty());
+                let helped = self
+                    .replicas
+                    .get(&at)
+                    .is_some_and(|replica| !asked.intersection(replica.context()).is_empty());
                 if helped {
                     self.ask_for_help(now, at, effects);
                 } else {
@@ -246,11 +419,26 @@ impl Dynamo {
         }
     }
 
-    /// This node lacks what `from` can only stream. A whole partition is streamed only when nobody remembers what is lacking event by event.
-    pub(super) fn on_behind(&mut self, now: Now, from: NodeId, (place, range): (Place, Range), name: StreamId, effects: &mut Vec<Effect>) {
+    /// This node lacks what `from` can only stream. A whole partition is streamed only when nobody
+    /// remembers what is lacking event by event.
+    pub(super) fn on_behind(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        (place, range): (Place, Range),
+        name: StreamId,
+        effects: &mut Vec<Effect>,
+    ) {
         let at = (place.keyspace, place.partition);
-        let Some(want) = self.healing.wants.get_mut(&at) else { return };
-        if want.talk.as_ref().is_none_or(|talk| talk.name != name || talk.helper != from) || self.healing.pulls.contains_key(&at) {
+        let Some(want) = self.healing.wants.get_mut(&at) else {
+            return;
+        };
+        if want
+            .talk
+            .as_ref()
+            .is_none_or(|talk| talk.name != name || talk.helper != from)
+            || self.healing.pulls.contains_key(&at)
+        {
             return;
         }
         if range == Range::ALL && !planted::STREAMED_AT_ONCE.is_planted() {

@@ -33,8 +33,8 @@ impl Entry {
 
 /// The book of one question: whom it was sent to, who has answered, and what that decides.
 ///
-/// **Invariant:** an acknowledgement is counted only of a node that was sent this question and has answered it; the [`Tally`] follows from the
-/// book and from nothing else.
+/// **Invariant:** an acknowledgement is counted only of a node that was sent this question and has
+/// answered it; the [`Tally`] follows from the book and from nothing else.
 #[derive(Debug)]
 pub(super) struct Ledger {
     groups: Vec<Group>,
@@ -50,7 +50,11 @@ impl Ledger {
     pub(super) fn new(groups: Vec<Group>) -> Result<Self, Unsatisfiable> {
         let tally = Tally::new(&groups)?;
         let book = Vec::with_capacity(groups.first().map_or(0, |group| group.members.len()));
-        Ok(Self { groups, tally, book })
+        Ok(Self {
+            groups,
+            tally,
+            book,
+        })
     }
 
     pub(super) fn groups(&self) -> &[Group] {
@@ -62,7 +66,10 @@ impl Ledger {
     }
 
     fn entry(&self, node: NodeId) -> Option<Entry> {
-        self.book.iter().find(|(held, _)| *held == node).map(|(_, entry)| *entry)
+        self.book
+            .iter()
+            .find(|(held, _)| *held == node)
+            .map(|(_, entry)| *entry)
     }
 
     fn set(&mut self, node: NodeId, entry: Entry) {
@@ -80,9 +87,12 @@ impl Ledger {
         }
     }
 
-    /// The tally keeps the first answer of a node; one that failed and is asked again gets a new chance.
+    /// The tally keeps the first answer of a node; one that failed and is asked again gets a new
+    /// chance.
     fn recount(&mut self) {
-        let Ok(tally) = Tally::new(&self.groups) else { return };
+        let Ok(tally) = Tally::new(&self.groups) else {
+            return;
+        };
         self.tally = tally;
         for (node, entry) in &self.book {
             if *entry == Entry::Done {
@@ -93,7 +103,8 @@ impl Ledger {
         }
     }
 
-    /// The node has, or has done, what the question is about: this node itself, or one that has told so before it was asked.
+    /// The node has, or has done, what the question is about: this node itself, or one that has
+    /// told so before it was asked.
     pub(super) fn has(&mut self, node: NodeId) {
         self.set(node, Entry::Done);
     }
@@ -105,7 +116,8 @@ impl Ledger {
         }
     }
 
-    /// The node answered as it was asked to. False if it had answered before or was never asked: then nothing has changed.
+    /// The node answered as it was asked to. False if it had answered before or was never asked:
+    /// then nothing has changed.
     pub(super) fn answered(&mut self, node: NodeId) -> bool {
         let awaited = match self.entry(node) {
             None | Some(Entry::Unreachable) => planted::ACK_OF_ANYONE.is_planted(),
@@ -120,7 +132,10 @@ impl Ledger {
 
     /// The node was asked and will not do its part. False if it was not asked.
     pub(super) fn refused(&mut self, node: NodeId, by: NodeId, reason: Refusal) -> bool {
-        let awaited = matches!(self.entry(node), Some(Entry::Asked | Entry::Lost | Entry::Postponed(_)));
+        let awaited = matches!(
+            self.entry(node),
+            Some(Entry::Asked | Entry::Lost | Entry::Postponed(_))
+        );
         if awaited {
             self.set(node, Entry::Refused { by, reason });
         }
@@ -154,7 +169,10 @@ impl Ledger {
 
     /// Nodes whose answers count and that may still answer as asked, asked already or not.
     pub(super) fn open(&self) -> Vec<NodeId> {
-        self.tally.members().filter(|node| !self.has_answered(*node) && !self.has_refused(*node)).collect()
+        self.tally
+            .members()
+            .filter(|node| !self.has_answered(*node) && !self.has_refused(*node))
+            .collect()
     }
 
     pub(super) fn was_asked(&self, node: NodeId) -> bool {
@@ -167,7 +185,9 @@ impl Ledger {
 
     /// Nodes that were asked and have not answered.
     pub(super) fn owing(&self) -> Vec<NodeId> {
-        let owes = |(node, entry): &(NodeId, Entry)| matches!(entry, Entry::Asked | Entry::Lost).then_some(*node);
+        let owes = |(node, entry): &(NodeId, Entry)| {
+            matches!(entry, Entry::Asked | Entry::Lost).then_some(*node)
+        };
         self.book.iter().filter_map(owes).collect()
     }
 
@@ -183,22 +203,46 @@ impl Ledger {
         refusals
     }
 
-    /// Why the question did not get the answers it needs: who refused and why, or else who was asked and did not answer.
+    /// Why the question did not get the answers it needs: who refused and why, or else who was
+    /// asked and did not answer.
     pub(super) fn failure(&self, level: Consistency, may_be_applied: bool) -> RequestError {
         let (acked, required) = (self.tally.acked() as u32, self.tally.required() as u32);
         let (refused, mut missing) = (self.refusals(), self.owing());
         missing.sort_unstable();
         if !refused.is_empty() {
-            RequestError::Refused { level, acked, required, refused, missing, may_be_applied }
+            RequestError::Refused {
+                level,
+                acked,
+                required,
+                refused,
+                missing,
+                may_be_applied,
+            }
         } else if missing.is_empty() && !may_be_applied {
-            RequestError::Unavailable { level, required, alive: acked, missing: self.tally.missing() }
+            RequestError::Unavailable {
+                level,
+                required,
+                alive: acked,
+                missing: self.tally.missing(),
+            }
         } else {
-            RequestError::TimedOut { level, acked, required, missing, may_be_applied }
+            RequestError::TimedOut {
+                level,
+                acked,
+                required,
+                missing,
+                may_be_applied,
+            }
         }
     }
 
-    /// The old way of counting after a change of the topology: whoever does not owe has acknowledged. For the planted bug only.
-    pub(super) fn believe_all_but_owing(&mut self, owing: &[NodeId], reachable: impl Fn(NodeId) -> bool) {
+    /// The old way of counting after a change of the topology: whoever does not owe has
+    /// acknowledged. For the planted bug only.
+    pub(super) fn believe_all_but_owing(
+        &mut self,
+        owing: &[NodeId],
+        reachable: impl Fn(NodeId) -> bool,
+    ) {
         for node in self.tally.members().collect::<Vec<_>>() {
             if !owing.contains(&node) && reachable(node) {
                 self.has(node);

@@ -9,10 +9,12 @@ use crate::value::is_reserved;
 /// What a row costs beside its key and what it holds: events, numbers, its place in the store.
 const ROW_BYTES: usize = 64;
 
-/// Refuses what is longer than it may be, as it comes or as what it would make: each row that a request makes, removes or asks about has the
-/// key in its name.
+/// Refuses what is longer than it may be, as it comes or as what it would make: each row that a
+/// request makes, removes or asks about has the key in its name.
 pub(super) fn check(op: &Op, limits: Limits) -> Result<(), RequestError> {
-    let (Op::Query(key, _) | Op::Mutate(key, _)) = op else { return Ok(()) };
+    let (Op::Query(key, _) | Op::Mutate(key, _)) = op else {
+        return Ok(());
+    };
     within(key.len(), KEY_BYTES_MAX)?;
     if is_reserved(key) {
         return Err(RequestError::ReservedKey);
@@ -26,7 +28,14 @@ pub(super) fn check(op: &Op, limits: Limits) -> Result<(), RequestError> {
 }
 
 fn within(bytes: usize, max: usize) -> Result<(), RequestError> {
-    if bytes <= max { Ok(()) } else { Err(RequestError::TooLarge { bytes: bytes as u64, max: max as u64 }) }
+    if bytes <= max {
+        Ok(())
+    } else {
+        Err(RequestError::TooLarge {
+            bytes: bytes as u64,
+            max: max as u64,
+        })
+    }
 }
 
 /// How many rows the request names, and the bytes of what it brings beside the key.
@@ -38,8 +47,16 @@ fn brought(op: &Op) -> (usize, usize) {
         Op::Mutate(_, mutation) => match mutation {
             Mutation::Set { value, .. } | Mutation::Append(value) => (1, value.len()),
             Mutation::SetWith { value, token } => (1, value.len() + token.len()),
-            Mutation::Add(elements) | Mutation::Remove(elements) | Mutation::RemoveFields(elements) => names(elements),
-            Mutation::SetFields(fields) => (fields.len(), fields.iter().map(|(field, value)| field.len() + value.len()).sum()),
+            Mutation::Add(elements)
+            | Mutation::Remove(elements)
+            | Mutation::RemoveFields(elements) => names(elements),
+            Mutation::SetFields(fields) => (
+                fields.len(),
+                fields
+                    .iter()
+                    .map(|(field, value)| field.len() + value.len())
+                    .sum(),
+            ),
             Mutation::IncrementField(field, _) => (1, field.len()),
             Mutation::Increment(_)
             | Mutation::Delete
@@ -54,7 +71,9 @@ fn brought(op: &Op) -> (usize, usize) {
 impl Op {
     /// Roughly the bytes of memory that this takes while it waits or is under way.
     pub fn weight(&self) -> usize {
-        let (Self::Query(key, _) | Self::Mutate(key, _)) = self else { return ROW_BYTES };
+        let (Self::Query(key, _) | Self::Mutate(key, _)) = self else {
+            return ROW_BYTES;
+        };
         let (rows, bytes) = brought(self);
         key.len() + bytes + rows * ROW_BYTES
     }

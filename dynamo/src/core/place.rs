@@ -1,9 +1,11 @@
 //! Which replicas this core keeps, and under which ids they write.
 //!
-//! **Destruction needs a decision.** A replica remembers the epoch at which a topology last placed it here. Only a topology that is newer
-//! and does not name this node releases it: see [`Release`]. An empty topology, the one granted when the node joined, or a prefix of the
-//! decisions that is being replayed says nothing about a replica that was placed later. A released replica is erased only when the
-//! holders have all that it has. What it leaves on disk goes a few records at a time, and none is made at its place before.
+//! **Destruction needs a decision.** A replica remembers the epoch at which a topology last placed
+//! it here. Only a topology that is newer and does not name this node releases it: see [`Release`].
+//! An empty topology, the one granted when the node joined, or a prefix of the decisions that is
+//! being replayed says nothing about a replica that was placed later. A released replica is erased
+//! only when the holders have all that it has. What it leaves on disk goes a few records at a time,
+//! and none is made at its place before.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +20,8 @@ use crate::planted;
 use crate::protocol::{Effect, Place};
 use crate::replica::{Closed, Known, Replica};
 
-/// The decision that this node no longer keeps a replica. Nothing else leads to an erasure, and only [`Release::by`] makes one.
+/// The decision that this node no longer keeps a replica. Nothing else leads to an erasure, and
+/// only [`Release::by`] makes one.
 #[derive(Debug)]
 pub(super) struct Release {
     at: At,
@@ -28,22 +31,29 @@ pub(super) struct Release {
 /// What a core remembers of the places it held or holds.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// What the disk says: ids closed by erasures, and up to which epoch this core has placed replicas.
+    /// What the disk says: ids closed by erasures, and up to which epoch this core has placed
+    /// replicas.
     pub(super) known: Known,
     /// Removals of replicas and what is remembered of places, not yet drained.
     pub(super) disk: Batch,
     /// Released replicas that have something the holders may lack, and what that is.
     leaving: BTreeMap<At, (Release, CausalContext)>,
-    /// What a replica that is about to leave had when it stopped serving, by the epoch at which it did.
+    /// What a replica that is about to leave had when it stopped serving, by the epoch at which it
+    /// did.
     fenced: BTreeMap<At, (Epoch, CausalContext)>,
 }
 
 impl Release {
-    /// Whether `topology` has decided that `me` does not keep the replica: it is newer than what placed the replica, and does not name `me`.
+    /// Whether `topology` has decided that `me` does not keep the replica: it is newer than what
+    /// placed the replica, and does not name `me`.
     fn by(topology: &Topology, at: At, replica: &Replica, me: NodeId) -> Option<Self> {
-        let newer = topology.epoch > replica.placed() || planted::ERASE_WHAT_IS_NOT_NAMED.is_planted();
+        let newer =
+            topology.epoch > replica.placed() || planted::ERASE_WHAT_IS_NOT_NAMED.is_planted();
         let named = placement_in(topology, at).is_some_and(|placement| placement.holds(me));
-        (newer && !named).then_some(Self { at, epoch: topology.epoch })
+        (newer && !named).then_some(Self {
+            at,
+            epoch: topology.epoch,
+        })
     }
 }
 
@@ -52,9 +62,12 @@ fn placement_in(topology: &Topology, (keyspace, partition): At) -> Option<&Place
 }
 
 impl Dynamo {
-    /// Makes the replicas that this core should hold by the topology and lets go of those that it has released.
+    /// Makes the replicas that this core should hold by the topology and lets go of those that it
+    /// has released.
     pub(super) fn place_replicas(&mut self) {
-        let Some(topology) = self.routes.topology().cloned() else { return };
+        let Some(topology) = self.routes.topology().cloned() else {
+            return;
+        };
         for (keyspace, info) in &topology.keyspaces {
             for (partition, placement) in info.partitions() {
                 if self.seat.owns(partition) && placement.holds(self.seat.me) {
@@ -62,22 +75,33 @@ impl Dynamo {
                 }
             }
         }
-        let releases: Vec<Release> =
-            self.replicas.iter().filter_map(|(at, replica)| Release::by(&topology, *at, replica, self.seat.me)).collect();
+        let releases: Vec<Release> = self
+            .replicas
+            .iter()
+            .filter_map(|(at, replica)| Release::by(&topology, *at, replica, self.seat.me))
+            .collect();
         for release in releases {
-            let Some(replica) = self.replicas.get_mut(&release.at) else { continue };
+            let Some(replica) = self.replicas.get_mut(&release.at) else {
+                continue;
+            };
             replica.settle_slices();
             self.dirty.insert(release.at);
             let held = replica.context().clone();
-            self.places.leaving.entry(release.at).or_insert((release, held));
+            self.places
+                .leaving
+                .entry(release.at)
+                .or_insert((release, held));
         }
         self.let_go();
         self.note_fences();
-        // A node that comes back with nothing cannot tell what it has lost from what is new, now or after the next start.
+        // A node that comes back with nothing cannot tell what it has lost from what is new, now or
+        // after the next start.
         let lost_all = self.seat.restarted && self.places.known.placed.is_none();
         if !lost_all && self.places.known.placed < Some(topology.epoch) {
             let disk = self.config.persist.then_some(&mut self.places.disk);
-            self.places.known.place_up_to(topology.epoch, self.seat.core, disk);
+            self.places
+                .known
+                .place_up_to(topology.epoch, self.seat.core, disk);
         }
     }
 
@@ -91,10 +115,17 @@ impl Dynamo {
             return;
         }
         // What was erased by a newer decision is not made again by an older one.
-        if self.places.known.closed.get(&at).is_some_and(|closed| closed.epoch >= placement.epoch) {
+        if self
+            .places
+            .known
+            .closed
+            .get(&at)
+            .is_some_and(|closed| closed.epoch >= placement.epoch)
+        {
             return;
         }
-        // What an erased replica has left here leaves the disk by name, and a new one would write under the same names.
+        // What an erased replica has left here leaves the disk by name, and a new one would write
+        // under the same names.
         if self.places.known.erased.contains_key(&at) && !planted::MADE_OVER_REMAINS.is_planted() {
             return;
         }
@@ -115,7 +146,10 @@ impl Dynamo {
         if newcomer || lost {
             replica.start_filling();
         }
-        let used = known.closed.get(&at).is_some_and(|closed| closed.incarnation >= self.seat.incarnation);
+        let used = known
+            .closed
+            .get(&at)
+            .is_some_and(|closed| closed.incarnation >= self.seat.incarnation);
         if used && !planted::LIVES_REUSED.is_planted() {
             replica.spend_life();
             self.standing.renewal.want();
@@ -124,14 +158,17 @@ impl Dynamo {
         self.dirty.insert(at);
     }
 
-    /// Erases the released replicas whose holders have all that they had; those of a dropped keyspace at once.
+    /// Erases the released replicas whose holders have all that they had; those of a dropped
+    /// keyspace at once.
     pub(super) fn let_go(&mut self) {
         let ready: Vec<At> = self
             .places
             .leaving
             .iter()
             .filter(|(at, (_, held))| {
-                self.routes.placement(at.0, at.1).is_none_or(|placement| self.has_spread(**at, placement, &placement.holders(), held))
+                self.routes.placement(at.0, at.1).is_none_or(|placement| {
+                    self.has_spread(**at, placement, &placement.holders(), held)
+                })
             })
             .map(|(at, _)| *at)
             .collect();
@@ -144,8 +181,13 @@ impl Dynamo {
 
     /// The only road to the removal of a replica.
     fn erase(&mut self, release: &Release) {
-        let Some(replica) = self.replicas.remove(&release.at) else { return };
-        let closed = Closed { incarnation: replica.id().incarnation, epoch: release.epoch };
+        let Some(replica) = self.replicas.remove(&release.at) else {
+            return;
+        };
+        let closed = Closed {
+            incarnation: replica.id().incarnation,
+            epoch: release.epoch,
+        };
         if let Some(erased) = replica.erase(&mut self.places.disk) {
             self.places.known.erased.insert(release.at, erased);
             self.standing.clearing.want();
@@ -162,8 +204,16 @@ impl Dynamo {
     }
 
     /// Whether those of `heirs` that can be reached, and a majority of them, have all of `held`.
-    fn has_spread(&self, at: At, placement: &Placement, heirs: &[NodeId], held: &CausalContext) -> bool {
-        let Some(replica) = self.replicas.get(&at) else { return true };
+    fn has_spread(
+        &self,
+        at: At,
+        placement: &Placement,
+        heirs: &[NodeId],
+        held: &CausalContext,
+    ) -> bool {
+        let Some(replica) = self.replicas.get(&at) else {
+            return true;
+        };
         if planted::SWITCH_WITHOUT_SPREAD.is_planted() {
             return true;
         }
@@ -171,17 +221,27 @@ impl Dynamo {
         let others = || heirs.iter().filter(|node| **node != self.seat.me);
         let count = others().filter(|node| have(node)).count();
         held.is_empty()
-            || (count >= majority(heirs.len()).min(others().count()) && others().all(|node| have(node) || !self.routes.reachable(*node)))
+            || (count >= majority(heirs.len()).min(others().count())
+                && others().all(|node| have(node) || !self.routes.reachable(*node)))
     }
 
-    /// A replica that is about to leave no longer serves from now on: what it has is all that it alone can have.
+    /// A replica that is about to leave no longer serves from now on: what it has is all that it
+    /// alone can have.
     fn note_fences(&mut self) {
         let mut fenced = BTreeMap::new();
         for (at, replica) in &mut self.replicas {
-            let Some(placement) = self.routes.placement(at.0, at.1).filter(|placement| placement.owes(self.seat.me).is_some()) else {
+            let Some(placement) = self
+                .routes
+                .placement(at.0, at.1)
+                .filter(|placement| placement.owes(self.seat.me).is_some())
+            else {
                 continue;
             };
-            let held = self.places.fenced.remove(at).filter(|(epoch, _)| *epoch == placement.epoch);
+            let held = self
+                .places
+                .fenced
+                .remove(at)
+                .filter(|(epoch, _)| *epoch == placement.epoch);
             let held = held.unwrap_or_else(|| {
                 replica.settle_slices();
                 (placement.epoch, replica.context().clone())
@@ -192,21 +252,33 @@ impl Dynamo {
         self.places.fenced = fenced;
     }
 
-    /// Whether a member of the old set may say that it refuses requests of older epochs: at once if it stays, else when the new set has what
-    /// it alone may have.
+    /// Whether a member of the old set may say that it refuses requests of older epochs: at once if
+    /// it stays, else when the new set has what it alone may have.
     pub(super) fn may_leave(&self, at: At, placement: &Placement, to: &[NodeId]) -> bool {
         let staying = to.contains(&self.seat.me);
-        staying || self.places.fenced.get(&at).is_some_and(|(_, held)| self.has_spread(at, placement, to, held))
+        staying
+            || self
+                .places
+                .fenced
+                .get(&at)
+                .is_some_and(|(_, held)| self.has_spread(at, placement, to, held))
     }
 
-    /// Whether the replica may issue events under its id now. If not, a new life has been asked for.
+    /// Whether the replica may issue events under its id now. If not, a new life has been asked
+    /// for.
     pub(super) fn may_issue(&mut self, place: Place) -> bool {
         let at = (place.keyspace, place.partition);
-        if self.replicas.get(&at).is_none_or(|replica| !replica.needs_life()) {
+        if self
+            .replicas
+            .get(&at)
+            .is_none_or(|replica| !replica.needs_life())
+        {
             return true;
         }
         let others = self.others(at);
-        let Some(replica) = self.replicas.get_mut(&at) else { return true };
+        let Some(replica) = self.replicas.get_mut(&at) else {
+            return true;
+        };
         replica.confirm_life(&others);
         let may = !replica.is_spent();
         if !may {
@@ -217,8 +289,14 @@ impl Dynamo {
 
     /// The other holders of a place.
     pub(super) fn others(&self, at: At) -> Vec<NodeId> {
-        let holders = self.routes.placement(at.0, at.1).map_or_else(Vec::new, Placement::holders);
-        holders.into_iter().filter(|node| *node != self.seat.me).collect()
+        let holders = self
+            .routes
+            .placement(at.0, at.1)
+            .map_or_else(Vec::new, Placement::holders);
+        holders
+            .into_iter()
+            .filter(|node| *node != self.seat.me)
+            .collect()
     }
 
     /// Asks for a new life if something in this turn has shown that one is needed.
@@ -229,7 +307,8 @@ impl Dynamo {
         }
     }
 
-    /// A number never used before: every replica whose id is spent, or not confirmed by the others, goes on under it.
+    /// A number never used before: every replica whose id is spent, or not confirmed by the others,
+    /// goes on under it.
     pub(super) fn on_incarnation(&mut self, now: Now, incarnation: u32, effects: &mut Vec<Effect>) {
         self.seat.incarnation = incarnation;
         self.standing.renewal = Renewal::No;
@@ -244,7 +323,12 @@ impl Dynamo {
     }
 
     /// Flights that wait for this start again.
-    pub(super) fn unpark(&mut self, now: Now, choose: impl Fn(&Until) -> bool, effects: &mut Vec<Effect>) {
+    pub(super) fn unpark(
+        &mut self,
+        now: Now,
+        choose: impl Fn(&Until) -> bool,
+        effects: &mut Vec<Effect>,
+    ) {
         for id in self.flights.parked(choose) {
             self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
         }

@@ -1,11 +1,13 @@
-//! Reads: answered from this node's replica once enough others have said that they have the same; if one has something else, both are first
-//! brought to what they have together.
+//! Reads: answered from this node's replica once enough others have said that they have the same;
+//! if one has something else, both are first brought to what they have together.
 //!
-//! While a partition is copied, later reads will count another set of replicas. What a read above `ONE` returns is therefore left on as many of that
-//! set as well, so that the next read cannot see less when the reads have switched. A replica of that set that is still being filled takes part:
-//! it joins what is sent, and nothing that it joins can be lost to the stream that fills it, since a slice of the stream drops only entries that its
-//! source had seen and no longer has, which is to say entries that some event has overwritten. It does not count among those that are *read*: it may
-//! have the same rows as a stale reader and lack what it acknowledged before it lost its disk.
+//! While a partition is copied, later reads will count another set of replicas. What a read above
+//! `ONE` returns is therefore left on as many of that set as well, so that the next read cannot see
+//! less when the reads have switched. A replica of that set that is still being filled takes part:
+//! it joins what is sent, and nothing that it joins can be lost to the stream that fills it, since
+//! a slice of the stream drops only entries that its source had seen and no longer has, which is to
+//! say entries that some event has overwritten. It does not count among those that are *read*: it
+//! may have the same rows as a stale reader and lack what it acknowledged before it lost its disk.
 
 use std::sync::Arc;
 
@@ -26,35 +28,62 @@ use crate::replica::{Delta, Range};
 use crate::value;
 
 impl Dynamo {
-    pub(super) fn start_query(&mut self, now: Now, flight: &mut Flight, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
+    pub(super) fn start_query(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Next, RequestError> {
         let ledger = self.ledger(flight, flight.level, Access::Read)?;
-        let replica = self.replicas.get(&(flight.place.keyspace, flight.place.partition)).ok_or(RequestError::Moving)?;
-        let Op::Query(key, query) = &flight.request.op else { return Err(RequestError::Moving) };
-        if self.is_waking(flight.place) && !matches!(flight.level, Consistency::One | Consistency::LocalOne) {
+        let replica = self
+            .replicas
+            .get(&(flight.place.keyspace, flight.place.partition))
+            .ok_or(RequestError::Moving)?;
+        let Op::Query(key, query) = &flight.request.op else {
+            return Err(RequestError::Moving);
+        };
+        if self.is_waking(flight.place)
+            && !matches!(flight.level, Consistency::One | Consistency::LocalOne)
+        {
             let until = Until::Awake((flight.place.keyspace, flight.place.partition));
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
         let reply = value::query(replica, key, query, now.unix_millis);
         let later = self.later_readers(flight);
-        if (ledger.verdict() == Verdict::Reached && later.is_none()) || planted::READ_QUORUM_OF_ONE.is_planted() {
-            return Ok(Next::Done(reply.map(|reply| Answer { reply, receipt: None })));
+        if (ledger.verdict() == Verdict::Reached && later.is_none())
+            || planted::READ_QUORUM_OF_ONE.is_planted()
+        {
+            return Ok(Next::Done(reply.map(|reply| Answer {
+                reply,
+                receipt: None,
+            })));
         }
         let ranges = value::ranges_of(replica, key, query);
         self.ask(now, flight, (ranges, Some(reply)), (ledger, later), effects)
     }
 
-    /// While the partition is copied: the set that is read when that is over, as far as it must have what this read returns. Levels that one
-    /// replica satisfies promise nothing about the next read.
+    /// While the partition is copied: the set that is read when that is over, as far as it must
+    /// have what this read returns. Levels that one replica satisfies promise nothing about the
+    /// next read.
     fn later_readers(&self, flight: &Flight) -> Option<Ledger> {
         let placement = self.routes.placement_of(flight.place)?;
-        placement.transition.as_ref().filter(|transition| transition.phase == Phase::Copying)?;
+        placement
+            .transition
+            .as_ref()
+            .filter(|transition| transition.phase == Phase::Copying)?;
         if planted::REPAIR_COUNTS_ONE_SET.is_planted() {
             return None;
         }
         let mut groups = self.later_groups(flight)?;
         groups.retain(|group| group.needed > 1 && group.needed <= group.members.len());
-        let mut ledger = Ledger::new(groups).ok().filter(|ledger| ledger.verdict() == Verdict::Pending)?;
-        for node in ledger.open().into_iter().filter(|node| !self.routes.reachable(*node)) {
+        let mut ledger = Ledger::new(groups)
+            .ok()
+            .filter(|ledger| ledger.verdict() == Verdict::Pending)?;
+        for node in ledger
+            .open()
+            .into_iter()
+            .filter(|node| !self.routes.reachable(*node))
+        {
             ledger.lost(node);
         }
         ledger.has(self.seat.me);
@@ -65,7 +94,13 @@ impl Dynamo {
         let placement = self.routes.placement_of(flight.place)?;
         let to = placement.transition.as_ref()?.to.clone();
         let after = quorate_control::topology::Placement::stable(placement.epoch, to);
-        Some(groups(flight.level, Access::Read, &after, self.routes.topology()?, &flight.request.datacenter))
+        Some(groups(
+            flight.level,
+            Access::Read,
+            &after,
+            self.routes.topology()?,
+            &flight.request.datacenter,
+        ))
     }
 
     /// Asks the nearest replicas that suffice for what they have in `ranges`.
@@ -82,33 +117,68 @@ impl Dynamo {
             let until = Until::Awake((place.keyspace, place.partition));
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
-        let replica = self.replicas.get(&(place.keyspace, place.partition)).ok_or(RequestError::Moving)?;
+        let replica = self
+            .replicas
+            .get(&(place.keyspace, place.partition))
+            .ok_or(RequestError::Moving)?;
         let (digest, context) = (replica.digest_of(&ranges), replica.context_for(&ranges));
         let mut asked = Vec::new();
         self.choose_nearest(place, ledger.groups(), &mut asked);
-        self.choose_nearest(place, later.as_ref().map_or(&[], Ledger::groups), &mut asked);
+        self.choose_nearest(
+            place,
+            later.as_ref().map_or(&[], Ledger::groups),
+            &mut asked,
+        );
         let id = self.flights.name(flight);
         for to in &asked {
             ledger.ask(*to);
             if let Some(later) = &mut later {
                 later.ask(*to);
             }
-            let message = Message::Read { id, place, ranges: ranges.clone(), digest, context: context.clone() };
+            let message = Message::Read {
+                id,
+                place,
+                ranges: ranges.clone(),
+                digest,
+                context: context.clone(),
+            };
             effects.push(Effect::Send { to: *to, message });
         }
         flight.hedge = self.hedge_from(now, &asked);
-        Ok(Next::Wait(id, Stage::Reading(Reading { ranges, digest, eager, ledger, later, told: Vec::new() })))
+        Ok(Next::Wait(
+            id,
+            Stage::Reading(Reading {
+                ranges,
+                digest,
+                eager,
+                ledger,
+                later,
+                told: Vec::new(),
+            }),
+        ))
     }
 
     /// As many of the nearest reachable members of each group as it needs beside this node.
     fn choose_nearest(&self, place: Place, groups: &[Group], chosen: &mut Vec<NodeId>) {
-        let Some(placement) = self.routes.placement_of(place) else { return };
+        let Some(placement) = self.routes.placement_of(place) else {
+            return;
+        };
         for group in groups {
-            let near = || self.routes.holders(placement).filter(|node| group.members.contains(node));
-            let have = near().filter(|node| *node == self.seat.me || chosen.contains(node)).count();
+            let near = || {
+                self.routes
+                    .holders(placement)
+                    .filter(|node| group.members.contains(node))
+            };
+            let have = near()
+                .filter(|node| *node == self.seat.me || chosen.contains(node))
+                .count();
             let mut wanted = group.needed.saturating_sub(have);
             for node in near() {
-                if wanted > 0 && node != self.seat.me && !chosen.contains(&node) && self.routes.reachable(node) {
+                if wanted > 0
+                    && node != self.seat.me
+                    && !chosen.contains(&node)
+                    && self.routes.reachable(node)
+                {
                     chosen.push(node);
                     wanted -= 1;
                 }
@@ -116,38 +186,79 @@ impl Dynamo {
         }
     }
 
-    /// Nobody has answered in time: asks the replicas that have not been asked, and again those that have not answered; twice as patient from now on.
-    pub(super) fn hedge(&mut self, now: Now, id: FlightId, flight: &mut Flight, mut stage: Stage, effects: &mut Vec<Effect>) -> Next {
+    /// Nobody has answered in time: asks the replicas that have not been asked, and again those
+    /// that have not answered; twice as patient from now on.
+    pub(super) fn hedge(
+        &mut self,
+        now: Now,
+        id: FlightId,
+        flight: &mut Flight,
+        mut stage: Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         flight.hedge.patience *= 2;
         flight.hedge.at = now.monotonic + flight.hedge.patience;
         match &mut stage {
             Stage::Reading(reading) => self.ask_open(id, flight, reading, true, effects),
             Stage::Repairing(repairing) => {
-                for to in repairing.ledger.open().into_iter().filter(|node| self.routes.reachable(*node)) {
+                for to in repairing
+                    .ledger
+                    .open()
+                    .into_iter()
+                    .filter(|node| self.routes.reachable(*node))
+                {
                     repairing.ledger.ask(to);
-                    let message =
-                        Message::Write { id, place: flight.place, delta: Arc::clone(&repairing.delta), stamped_at: None, adds: false };
+                    let message = Message::Write {
+                        id,
+                        place: flight.place,
+                        delta: Arc::clone(&repairing.delta),
+                        stamped_at: None,
+                        adds: false,
+                    };
                     effects.push(Effect::Send { to, message });
                 }
             }
             Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
             // The question or its answer may be lost; whoever executes it knows it by its name.
-            Stage::Forwarded(handed) => effects.push(forward_to(id, flight, *handed, Attempt::Again { life: handed.life })),
+            Stage::Forwarded(handed) => effects.push(forward_to(
+                id,
+                flight,
+                *handed,
+                Attempt::Again { life: handed.life },
+            )),
             Stage::Parked(_) => flight.hedge.at = flight.deadline,
         }
         Next::Wait(id, stage)
     }
 
     /// A replica will not answer: asks those that have not been asked.
-    pub(super) fn ask_others(&mut self, id: FlightId, flight: &Flight, mut stage: Stage, effects: &mut Vec<Effect>) -> Next {
+    pub(super) fn ask_others(
+        &mut self,
+        id: FlightId,
+        flight: &Flight,
+        mut stage: Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         if let Stage::Reading(reading) = &mut stage {
             self.ask_open(id, flight, reading, false, effects);
         }
         Next::Wait(id, stage)
     }
 
-    fn ask_open(&mut self, id: FlightId, flight: &Flight, reading: &mut Reading, again: bool, effects: &mut Vec<Effect>) {
-        let Some(replica) = self.replicas.get(&(flight.place.keyspace, flight.place.partition)) else { return };
+    fn ask_open(
+        &mut self,
+        id: FlightId,
+        flight: &Flight,
+        reading: &mut Reading,
+        again: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(replica) = self
+            .replicas
+            .get(&(flight.place.keyspace, flight.place.partition))
+        else {
+            return;
+        };
         let context = replica.context_for(&reading.ranges);
         let mut open = reading.ledger.open();
         open.extend(reading.later.iter().flat_map(Ledger::open));
@@ -163,8 +274,18 @@ impl Dynamo {
             if let Some(later) = &mut reading.later {
                 later.ask(to);
             }
-            let (ranges, digest, context) = (reading.ranges.clone(), reading.digest, context.clone());
-            effects.push(Effect::Send { to, message: Message::Read { id, place: flight.place, ranges, digest, context } });
+            let (ranges, digest, context) =
+                (reading.ranges.clone(), reading.digest, context.clone());
+            effects.push(Effect::Send {
+                to,
+                message: Message::Read {
+                    id,
+                    place: flight.place,
+                    ranges,
+                    digest,
+                    context,
+                },
+            });
         }
     }
 
@@ -179,15 +300,34 @@ impl Dynamo {
         let message = match self.serving(place) {
             Err(reason) => Message::Refused { id, reason },
             Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
-                None => Message::Refused { id, reason: Refusal::NotServing },
-                Some(replica) if replica.filling() || self.is_waking(place) => Message::Refused { id, reason: Refusal::Filling },
-                Some(replica) if replica.is_outvoted() => Message::Refused { id, reason: Refusal::Quarantined },
+                None => Message::Refused {
+                    id,
+                    reason: Refusal::NotServing,
+                },
+                Some(replica) if replica.filling() || self.is_waking(place) => Message::Refused {
+                    id,
+                    reason: Refusal::Filling,
+                },
+                Some(replica) if replica.is_outvoted() => Message::Refused {
+                    id,
+                    reason: Refusal::Quarantined,
+                },
                 Some(replica) => match replica.digest_of(ranges) {
                     mine if mine == digest => Message::Same { id },
-                    _ if replica.is_doubted() => Message::Refused { id, reason: Refusal::Quarantined },
+                    _ if replica.is_doubted() => Message::Refused {
+                        id,
+                        reason: Refusal::Quarantined,
+                    },
                     mine => match replica.difference(ranges, context) {
-                        Some(delta) => Message::Different { id, delta, digest: mine },
-                        None => Message::Refused { id, reason: Refusal::NotServing },
+                        Some(delta) => Message::Different {
+                            id,
+                            delta,
+                            digest: mine,
+                        },
+                        None => Message::Refused {
+                            id,
+                            reason: Refusal::NotServing,
+                        },
                     },
                 },
             },
@@ -198,16 +338,28 @@ impl Dynamo {
     /// Whether this node holds the place at just this epoch.
     pub(super) fn serving(&self, place: Place) -> Result<(), Refusal> {
         match self.routes.placement(place.keyspace, place.partition) {
-            Some(placement) if placement.epoch != place.epoch => Err(Refusal::Epoch(placement.epoch)),
+            Some(placement) if placement.epoch != place.epoch => {
+                Err(Refusal::Epoch(placement.epoch))
+            }
             Some(placement) if placement.holds(self.seat.me) => Ok(()),
             _ => Err(Refusal::NotServing),
         }
     }
 
-    pub(super) fn on_same(&mut self, now: Now, (from, id): (NodeId, FlightId), effects: &mut Vec<Effect>) {
+    pub(super) fn on_same(
+        &mut self,
+        now: Now,
+        (from, id): (NodeId, FlightId),
+        effects: &mut Vec<Effect>,
+    ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
-            let Stage::Reading(reading) = &mut stage else { return Next::Wait(id, stage) };
-            let told = Told { digest: Some(reading.digest), context: None };
+            let Stage::Reading(reading) = &mut stage else {
+                return Next::Wait(id, stage);
+            };
+            let told = Told {
+                digest: Some(reading.digest),
+                context: None,
+            };
             reading.hear(from, told);
             core.go_on_reading(now, id, flight, stage, effects)
         });
@@ -225,23 +377,52 @@ impl Dynamo {
             if let Stage::Writing(writing) = stage {
                 return core.added_to_expired(now, (from, delta), (id, flight), writing);
             }
-            let Stage::Reading(reading) = &mut stage else { return Next::Wait(id, stage) };
+            let Stage::Reading(reading) = &mut stage else {
+                return Next::Wait(id, stage);
+            };
             if !reading.asked(from) {
                 return Next::Wait(id, stage);
             }
             let me = core.seat.me;
-            if core.replica(flight.place).is_some_and(|held| held.is_doubted() || held.contradicts(delta, &reading.ranges, digest)) {
-                return core.refused(now, (from, me, Refusal::Quarantined), (id, flight), stage, effects);
+            if core.replica(flight.place).is_some_and(|held| {
+                held.is_doubted() || held.contradicts(delta, &reading.ranges, digest)
+            }) {
+                return core.refused(
+                    now,
+                    (from, me, Refusal::Quarantined),
+                    (id, flight),
+                    stage,
+                    effects,
+                );
             }
             if !core.join(now, flight.place, delta) {
-                return core.refused(now, (from, me, Refusal::NotServing), (id, flight), stage, effects);
+                return core.refused(
+                    now,
+                    (from, me, Refusal::NotServing),
+                    (id, flight),
+                    stage,
+                    effects,
+                );
             }
-            reading.hear(from, Told { digest: Some(digest), context: Some(delta.context.clone()) });
+            reading.hear(
+                from,
+                Told {
+                    digest: Some(digest),
+                    context: Some(delta.context.clone()),
+                },
+            );
             core.go_on_reading(now, id, flight, stage, effects)
         });
     }
 
-    pub(super) fn go_on_reading(&mut self, now: Now, id: FlightId, flight: &mut Flight, stage: Stage, effects: &mut Vec<Effect>) -> Next {
+    pub(super) fn go_on_reading(
+        &mut self,
+        now: Now,
+        id: FlightId,
+        flight: &mut Flight,
+        stage: Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         let reading = match stage {
             Stage::Reading(reading) if reading.verdict() == Verdict::Reached => reading,
             stage => return Next::Wait(id, stage),
@@ -255,31 +436,64 @@ impl Dynamo {
                 let behind = self.told_otherwise(flight.place, &reading);
                 self.execute_observed(now, flight, &behind, effects)
             }
-            Some(eager) if reading.told.iter().all(|(_, told)| told.digest == Some(reading.digest)) => {
-                Next::Done(eager.clone().map(|reply| Answer { reply, receipt: None }))
+            Some(eager)
+                if reading
+                    .told
+                    .iter()
+                    .all(|(_, told)| told.digest == Some(reading.digest)) =>
+            {
+                Next::Done(eager.clone().map(|reply| Answer {
+                    reply,
+                    receipt: None,
+                }))
             }
             Some(_) => self.repair(now, flight, reading, effects).into(),
         }
     }
 
-    /// What was looked at before a mutation, if one of those that told what they have there lacks something that is here now: then a mutation that
-    /// changes nothing here may still change what is there.
+    /// What was looked at before a mutation, if one of those that told what they have there lacks
+    /// something that is here now: then a mutation that changes nothing here may still change what
+    /// is there.
     fn told_otherwise(&self, place: Place, reading: &Reading) -> Vec<Range> {
-        let digest = self.replica(place).map(|replica| replica.digest_of(&reading.ranges));
-        let behind = reading.told.iter().any(|(_, told)| told.digest != digest) && !planted::GONE_HERE_IS_GONE.is_planted();
-        if behind { reading.ranges.clone() } else { Vec::new() }
+        let digest = self
+            .replica(place)
+            .map(|replica| replica.digest_of(&reading.ranges));
+        let behind = reading.told.iter().any(|(_, told)| told.digest != digest)
+            && !planted::GONE_HERE_IS_GONE.is_planted();
+        if behind {
+            reading.ranges.clone()
+        } else {
+            Vec::new()
+        }
     }
 
-    /// Brings enough replicas to what is about to be returned, so that the next reader cannot see less.
-    fn repair(&mut self, now: Now, flight: &mut Flight, reading: Reading, effects: &mut Vec<Effect>) -> Result<Next, RequestError> {
+    /// Brings enough replicas to what is about to be returned, so that the next reader cannot see
+    /// less.
+    fn repair(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        reading: Reading,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Next, RequestError> {
         self.counters.read_repairs += 1;
         let place = flight.place;
-        let replica = self.replicas.get(&(place.keyspace, place.partition)).ok_or(RequestError::Moving)?;
-        let Op::Query(key, query) = &flight.request.op else { return Err(RequestError::Moving) };
+        let replica = self
+            .replicas
+            .get(&(place.keyspace, place.partition))
+            .ok_or(RequestError::Moving)?;
+        let Op::Query(key, query) = &flight.request.op else {
+            return Err(RequestError::Moving);
+        };
         let reply = value::query(replica, key, query, now.unix_millis);
         let digest = replica.digest_of(&reading.ranges);
         let mut groups = reading.ledger.groups().to_vec();
-        groups.extend(reading.later.iter().flat_map(|later| later.groups().iter().cloned()));
+        groups.extend(
+            reading
+                .later
+                .iter()
+                .flat_map(|later| later.groups().iter().cloned()),
+        );
         let mut ledger = Ledger::new(groups).map_err(|_changed| RequestError::Moving)?;
         ledger.has(self.seat.me);
         let mut behind = Vec::new();
@@ -293,35 +507,66 @@ impl Dynamo {
             }
         }
         if ledger.verdict() == Verdict::Reached {
-            return Ok(Next::Done(reply.map(|reply| Answer { reply, receipt: None })));
+            return Ok(Next::Done(reply.map(|reply| Answer {
+                reply,
+                receipt: None,
+            })));
         }
-        // Those that lack something are sent everything in the ranges, or what the one that told its context lacks.
-        let delta = replica.difference(&reading.ranges, least.as_ref().filter(|_| behind.len() == 1));
-        let delta = Arc::new(delta.ok_or_else(|| RequestError::Refused {
-            level: flight.level,
-            acked: 1,
-            required: ledger.groups().iter().map(|group| group.needed).max().unwrap_or(1) as u32,
-            refused: vec![(self.seat.me, Refusal::NotServing)],
-            missing: Vec::new(),
-            may_be_applied: false,
+        // Those that lack something are sent everything in the ranges, or what the one that told
+        // its context lacks.
+        let delta = replica.difference(
+            &reading.ranges,
+            least.as_ref().filter(|_| behind.len() == 1),
+        );
+        let delta = Arc::new(delta.ok_or_else(|| {
+            RequestError::Refused {
+                level: flight.level,
+                acked: 1,
+                required: ledger
+                    .groups()
+                    .iter()
+                    .map(|group| group.needed)
+                    .max()
+                    .unwrap_or(1) as u32,
+                refused: vec![(self.seat.me, Refusal::NotServing)],
+                missing: Vec::new(),
+                may_be_applied: false,
+            }
         })?);
         let id = self.flights.name(flight);
         for to in &behind {
             ledger.ask(*to);
             effects.push(Effect::Send {
                 to: *to,
-                message: Message::Write { id, place, delta: Arc::clone(&delta), stamped_at: None, adds: false },
+                message: Message::Write {
+                    id,
+                    place,
+                    delta: Arc::clone(&delta),
+                    stamped_at: None,
+                    adds: false,
+                },
             });
         }
         flight.hedge = self.hedge_from(now, &behind);
-        Ok(Next::Wait(id, Stage::Repairing(Repairing { reply, delta, ledger })))
+        Ok(Next::Wait(
+            id,
+            Stage::Repairing(Repairing {
+                reply,
+                delta,
+                ledger,
+            }),
+        ))
     }
 }
 
 impl Reading {
     /// Takes what `node` said that it has, if it was asked and had not said so before.
     fn hear(&mut self, node: NodeId, told: Told) {
-        let counted = self.ledger.answered(node) | self.later.as_mut().is_some_and(|later| later.answered(node));
+        let counted = self.ledger.answered(node)
+            | self
+                .later
+                .as_mut()
+                .is_some_and(|later| later.answered(node));
         if counted {
             self.told.push((node, told));
         }

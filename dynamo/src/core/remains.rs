@@ -1,12 +1,15 @@
 //! Removes from disk what is gone already.
 //!
-//! Rows that an event has removed, and whose names are all that is left of them in memory, leave the disk a few at a time. **Bound:** there are
-//! never more of them than [`waiting_max`](crate::protocol::Removal::waiting_max), unless a single event brings more, or a start finds more; then no
-//! later event makes them more. The more there are, the more go at a time; and beyond the bound an event clears with its own turn as many as it adds,
-//! so that whoever removes faster than a disk does pays for it.
+//! Rows that an event has removed, and whose names are all that is left of them in memory, leave
+//! the disk a few at a time. **Bound:** there are never more of them than
+//! [`waiting_max`](crate::protocol::Removal::waiting_max), unless a single event brings more, or a
+//! start finds more; then no later event makes them more. The more there are, the more go at a
+//! time; and beyond the bound an event clears with its own turn as many as it adds, so that whoever
+//! removes faster than a disk does pays for it.
 //!
-//! What erased replicas have left goes the same way, always at the same pace: nobody can make it grow. Where the topology wants a replica again, ten
-//! times as much goes at a time, because there is none until it is gone.
+//! What erased replicas have left goes the same way, always at the same pace: nobody can make it
+//! grow. Where the topology wants a replica again, ten times as much goes at a time, because there
+//! is none until it is gone.
 
 use quorate_crdt::Now;
 
@@ -17,7 +20,8 @@ use crate::replica::{Erased, FREED_AT_ONCE, Replica};
 
 /// Of how many of the rows that may wait one goes at a time.
 const SHARE: usize = 100;
-/// So many records of erased replicas go at a time at least, however few rows do. Guess: as many as a turn does not notice.
+/// So many records of erased replicas go at a time at least, however few rows do. Guess: as many as
+/// a turn does not notice.
 const ERASED_AT_LEAST: usize = 10;
 /// So many times as many go where a replica is wanted again. Guess: some 30 ms of work.
 const WANTED_FACTOR: usize = 10;
@@ -45,7 +49,8 @@ impl Dynamo {
     /// What a start has found on disk goes on leaving it.
     pub(super) fn find_remains(&mut self) {
         self.standing.waiting_max = self.removed_rows();
-        if self.replicas.values().any(Replica::has_remains) || !self.places.known.erased.is_empty() {
+        if self.replicas.values().any(Replica::has_remains) || !self.places.known.erased.is_empty()
+        {
             self.standing.clearing.want();
         }
     }
@@ -54,7 +59,10 @@ impl Dynamo {
     pub(super) fn go_on_clearing(&mut self, effects: &mut Vec<Effect>) {
         if self.standing.clearing == Clearing::Wanted {
             self.standing.clearing = Clearing::Armed;
-            effects.push(Effect::Arm { after: self.config.removal.every, timer: Timer::Remains });
+            effects.push(Effect::Arm {
+                after: self.config.removal.every,
+                timer: Timer::Remains,
+            });
         }
     }
 
@@ -65,12 +73,21 @@ impl Dynamo {
 
     /// How many there may be now.
     pub(super) fn removed_rows_max(&self) -> usize {
-        self.config.removal.waiting_max.max(self.standing.waiting_max)
+        self.config
+            .removal
+            .waiting_max
+            .max(self.standing.waiting_max)
     }
 
     /// Rows may have gone that still lie on disk.
     pub(super) fn note_remains(&mut self, at: At) {
-        let Some(replica) = self.replicas.get_mut(&at).filter(|replica| replica.has_remains()) else { return };
+        let Some(replica) = self
+            .replicas
+            .get_mut(&at)
+            .filter(|replica| replica.has_remains())
+        else {
+            return;
+        };
         let added = replica.new_remains();
         self.standing.clearing.want();
         if added == 0 {
@@ -84,17 +101,25 @@ impl Dynamo {
         }
     }
 
-    /// The next rows leave the disk, and more the more there are. Beyond the bound it is no longer this that keeps them from growing: a turn stays
-    /// short.
+    /// The next rows leave the disk, and more the more there are. Beyond the bound it is no longer
+    /// this that keeps them from growing: a turn stays short.
     pub(super) fn clear_remains(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let removal = self.config.removal;
         let share = self.removed_rows().min(removal.waiting_max) / SHARE;
-        let share = if planted::REMAINS_WITHOUT_BOUND.is_planted() { 0 } else { share };
+        let share = if planted::REMAINS_WITHOUT_BOUND.is_planted() {
+            0
+        } else {
+            share
+        };
         self.clear_rows(removal.rows_at_once.max(share).max(1));
         self.standing.waiting_max = self.standing.waiting_max.min(self.removed_rows());
         let mut left = FREED_AT_ONCE;
         self.standing.clearing = Clearing::Done;
-        for replica in self.replicas.values_mut().filter(|replica| replica.has_remains()) {
+        for replica in self
+            .replicas
+            .values_mut()
+            .filter(|replica| replica.has_remains())
+        {
             left -= replica.free_remains(left);
             self.standing.clearing.want();
         }
@@ -114,7 +139,10 @@ impl Dynamo {
         let pace = self.config.removal.rows_at_once.max(ERASED_AT_LEAST);
         let mut cleared = 0;
         for (at, erased) in &mut self.places.known.erased {
-            let wanted = self.routes.placement(at.0, at.1).is_some_and(|placement| placement.holds(self.seat.me));
+            let wanted = self
+                .routes
+                .placement(at.0, at.1)
+                .is_some_and(|placement| placement.holds(self.seat.me));
             let most = if wanted { pace * WANTED_FACTOR } else { pace };
             cleared += erased.clear(most.saturating_sub(cleared), &mut self.places.disk);
             left -= erased.free(left);
@@ -124,7 +152,10 @@ impl Dynamo {
     /// Replicas are made that had to wait until what others had left at their places was gone.
     fn look_at_places_again(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let before = self.places.known.erased.len();
-        self.places.known.erased.retain(|_, erased| !erased.is_empty());
+        self.places
+            .known
+            .erased
+            .retain(|_, erased| !erased.is_empty());
         if !self.places.known.erased.is_empty() {
             self.standing.clearing.want();
         }
@@ -140,7 +171,11 @@ impl Dynamo {
 
     /// Removes so many rows that are gone from disk, of one replica after the other.
     fn clear_rows(&mut self, mut left: usize) {
-        for (at, replica) in self.replicas.iter_mut().filter(|(_, replica)| replica.has_remains()) {
+        for (at, replica) in self
+            .replicas
+            .iter_mut()
+            .filter(|(_, replica)| replica.has_remains())
+        {
             if left == 0 {
                 return;
             }

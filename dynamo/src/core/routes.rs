@@ -31,18 +31,39 @@ pub(super) struct Routes {
 impl Routes {
     pub(super) fn new(me: NodeId) -> Self {
         let (unreachable, round_trips) = (BTreeSet::new(), BTreeMap::new());
-        Self { me, topology: None, defaults: BTreeMap::new(), unreachable, round_trips, nearest: Vec::new() }
+        Self {
+            me,
+            topology: None,
+            defaults: BTreeMap::new(),
+            unreachable,
+            round_trips,
+            nearest: Vec::new(),
+        }
     }
 
     /// Takes a newer topology; returns false for one that is not newer.
     pub(super) fn adopt(&mut self, topology: &Arc<Topology>) -> bool {
-        if self.topology.as_ref().is_some_and(|held| held.epoch >= topology.epoch) {
+        if self
+            .topology
+            .as_ref()
+            .is_some_and(|held| held.epoch >= topology.epoch)
+        {
             return false;
         }
         let parse = |text: &str| text.parse().unwrap_or(LEVEL_FALLBACK);
-        self.defaults = topology.keyspaces.iter().map(|(id, keyspace)| (*id, (parse(&keyspace.read), parse(&keyspace.write)))).collect();
-        // Who has left is awaited no more. A node that this topology does not have yet may be in the next.
-        for gone in self.topology.iter().flat_map(|held| held.nodes.keys()).filter(|node| !topology.nodes.contains_key(node)) {
+        self.defaults = topology
+            .keyspaces
+            .iter()
+            .map(|(id, keyspace)| (*id, (parse(&keyspace.read), parse(&keyspace.write))))
+            .collect();
+        // Who has left is awaited no more. A node that this topology does not have yet may be in
+        // the next.
+        for gone in self
+            .topology
+            .iter()
+            .flat_map(|held| held.nodes.keys())
+            .filter(|node| !topology.nodes.contains_key(node))
+        {
             self.unreachable.remove(gone);
             self.round_trips.remove(gone);
         }
@@ -55,37 +76,63 @@ impl Routes {
         self.topology.as_ref()
     }
 
-    pub(super) fn placement(&self, keyspace: KeyspaceId, partition: Partition) -> Option<&Placement> {
-        self.topology.as_ref()?.keyspaces.get(&keyspace)?.placement(partition)
+    pub(super) fn placement(
+        &self,
+        keyspace: KeyspaceId,
+        partition: Partition,
+    ) -> Option<&Placement> {
+        self.topology
+            .as_ref()?
+            .keyspaces
+            .get(&keyspace)?
+            .placement(partition)
     }
 
     pub(super) fn placement_of(&self, place: Place) -> Option<&Placement> {
-        self.placement(place.keyspace, place.partition).filter(|placement| placement.epoch == place.epoch)
+        self.placement(place.keyspace, place.partition)
+            .filter(|placement| placement.epoch == place.epoch)
     }
 
     /// Where a request belongs.
     pub(super) fn place(&self, request: &Request) -> Result<Place, RequestError> {
         let topology = self.topology.as_ref().ok_or(RequestError::Moving)?;
-        let keyspace = topology.keyspaces.get(&request.keyspace).ok_or(RequestError::NoKeyspace)?;
+        let keyspace = topology
+            .keyspaces
+            .get(&request.keyspace)
+            .ok_or(RequestError::NoKeyspace)?;
         let partition = match &request.op {
             Op::Query(key, _) | Op::Mutate(key, _) => keyspace.partition_of(key),
             Op::Partition(partition, _) => *partition,
         };
-        let placement = keyspace.placement(partition).ok_or(RequestError::NoKeyspace)?;
-        Ok(Place { keyspace: request.keyspace, partition, epoch: placement.epoch })
+        let placement = keyspace
+            .placement(partition)
+            .ok_or(RequestError::NoKeyspace)?;
+        Ok(Place {
+            keyspace: request.keyspace,
+            partition,
+            epoch: placement.epoch,
+        })
     }
 
     /// The level of a request.
     pub(super) fn level(&self, request: &Request, writes: bool) -> Consistency {
         request.consistency.unwrap_or_else(|| {
-            let (read, write) = self.defaults.get(&request.keyspace).copied().unwrap_or((LEVEL_FALLBACK, LEVEL_FALLBACK));
+            let (read, write) = self
+                .defaults
+                .get(&request.keyspace)
+                .copied()
+                .unwrap_or((LEVEL_FALLBACK, LEVEL_FALLBACK));
             if writes { write } else { read }
         })
     }
 
     /// Records what the failure detector says; returns whether that is news.
     pub(super) fn set_reachable(&mut self, node: NodeId, up: bool) -> bool {
-        if up { self.unreachable.remove(&node) } else { self.unreachable.insert(node) }
+        if up {
+            self.unreachable.remove(&node)
+        } else {
+            self.unreachable.insert(node)
+        }
     }
 
     pub(super) fn reachable(&self, node: NodeId) -> bool {
@@ -99,23 +146,38 @@ impl Routes {
 
     pub(super) fn set_round_trip(&mut self, node: NodeId, rtt: Duration) {
         if self.round_trips.insert(node, rtt) != Some(rtt) {
-            self.nearest = self.topology.as_ref().map_or_else(Vec::new, |topology| nearest(topology, self.me, &self.round_trips));
+            self.nearest = self.topology.as_ref().map_or_else(Vec::new, |topology| {
+                nearest(topology, self.me, &self.round_trips)
+            });
         }
     }
 
     /// The longest known round trip to any of these.
     pub(super) fn round_trip(&self, nodes: &[NodeId]) -> Duration {
-        nodes.iter().filter_map(|node| self.round_trips.get(node)).max().copied().unwrap_or_default()
+        nodes
+            .iter()
+            .filter_map(|node| self.round_trips.get(node))
+            .max()
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The nodes that hold the partition, nearest first.
-    pub(super) fn holders<'a>(&'a self, placement: &'a Placement) -> impl Iterator<Item = NodeId> + 'a {
-        self.nearest.iter().copied().filter(|node| placement.holds(*node))
+    pub(super) fn holders<'a>(
+        &'a self,
+        placement: &'a Placement,
+    ) -> impl Iterator<Item = NodeId> + 'a {
+        self.nearest
+            .iter()
+            .copied()
+            .filter(|node| placement.holds(*node))
     }
 
     /// Who may keep a hint for a node that holds the partition, best first.
     pub(super) fn fallbacks(&self, placement: &Placement) -> Vec<NodeId> {
-        self.topology.as_ref().map_or_else(Vec::new, |topology| fallbacks(topology, placement, self.me, &self.nearest))
+        self.topology.as_ref().map_or_else(Vec::new, |topology| {
+            fallbacks(topology, placement, self.me, &self.nearest)
+        })
     }
 
     /// Whether this node executes requests for the partition: it is one of those that are read.

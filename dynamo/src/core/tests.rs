@@ -1,4 +1,5 @@
-//! A handful of cores that talk through a queue: what each level needs and gives, what a removal sees, what heals.
+//! A handful of cores that talk through a queue: what each level needs and gives, what a removal
+//! sees, what heals.
 
 mod bounds;
 mod clocks;
@@ -27,6 +28,11 @@ fn noticed(bugs: &[(&quorate_crdt::planted::Bug, fn())]) {
         quorate_crdt::planted::plant(Some(bug));
         let outcome = std::panic::catch_unwind(test);
         quorate_crdt::planted::plant(None);
-        assert!(outcome.is_err(), "nothing noticed {}: {}", bug.name, bug.breaks);
+        assert!(
+            outcome.is_err(),
+            "nothing noticed {}: {}",
+            bug.name,
+            bug.breaks
+        );
     }
 }

@@ -1,12 +1,16 @@
-//! Whose turn it is. Commands of one connection take effect in the order in which they were sent, and a core executes what it is given at once; but some
-//! mutations must wait before they are executed: for what others have, for the time, for a life. What comes later for the same key waits behind them.
+//! Whose turn it is. Commands of one connection take effect in the order in which they were sent,
+//! and a core executes what it is given at once; but some mutations must wait before they are
+//! executed: for what others have, for the time, for a life. What comes later for the same key
+//! waits behind them.
 //!
-//! A mutation that must look at what others have does so while it waits, since an answer that comes after it was asked for is none too old. So what
-//! many clients ask of one key takes no longer than the longest look among what came earlier, and not the sum of them; unless what it must look at has
-//! changed when its turn comes: then it looks again.
+//! A mutation that must look at what others have does so while it waits, since an answer that comes
+//! after it was asked for is none too old. So what many clients ask of one key takes no longer than
+//! the longest look among what came earlier, and not the sum of them; unless what it must look at
+//! has changed when its turn comes: then it looks again.
 //!
-//! **Invariant:** whoever waits here waits for requests that came earlier, so the first of all waits for nobody; and what an earlier one leaves
-//! behind, in whatever way it ends, is looked at before the next input.
+//! **Invariant:** whoever waits here waits for requests that came earlier, so the first of all
+//! waits for nobody; and what an earlier one leaves behind, in whatever way it ends, is looked at
+//! before the next input.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,7 +31,8 @@ type Scope = (At, Option<Bytes>);
 pub(super) struct Turns {
     /// The last turn that was given out.
     last: u64,
-    /// By what they are about and in the order in which they came; with the number of the flight if it waits for its turn itself.
+    /// By what they are about and in the order in which they came; with the number of the flight if
+    /// it waits for its turn itself.
     held: BTreeMap<(Scope, u64), Option<u64>>,
     /// How many wait for their turn.
     waiting: usize,
@@ -49,7 +54,8 @@ impl Turns {
         if let Some(scope) = scope_of(flight) {
             let waits = matches!(stage, Stage::Parked(Until::Turn(_)));
             self.waiting += usize::from(waits);
-            self.held.insert((scope, flight.turn), waits.then_some(number));
+            self.held
+                .insert((scope, flight.turn), waits.then_some(number));
         }
     }
 
@@ -57,7 +63,9 @@ impl Turns {
         if self.held.is_empty() || !holds_up(flight, stage) {
             return;
         }
-        let Some(scope) = scope_of(flight) else { return };
+        let Some(scope) = scope_of(flight) else {
+            return;
+        };
         let at = scope.0;
         let left = self.held.remove(&(scope.clone(), flight.turn)).flatten();
         self.waiting -= usize::from(left.is_some());
@@ -65,14 +73,20 @@ impl Turns {
             return;
         }
         if scope.1.is_none() {
-            self.freed.extend(of_partition(&self.held, at).map(|(scope, _)| scope.clone()));
+            self.freed
+                .extend(of_partition(&self.held, at).map(|(scope, _)| scope.clone()));
         }
         self.freed.extend([scope, (at, None)]);
     }
 
     /// Whether somebody who came earlier than `turn` holds up what is about `scope`.
     fn is_behind(&self, scope: &Scope, turn: u64) -> bool {
-        let earlier = |scope: Scope| self.held.range((scope.clone(), 0)..(scope, turn)).next().is_some();
+        let earlier = |scope: Scope| {
+            self.held
+                .range((scope.clone(), 0)..(scope, turn))
+                .next()
+                .is_some()
+        };
         match scope {
             (at, None) => of_partition(&self.held, *at).any(|(_, other)| *other < turn),
             (at, Some(_)) => earlier((*at, None)) || earlier(scope.clone()),
@@ -84,11 +98,16 @@ impl Turns {
         self.held.is_empty()
     }
 
-    /// The number of a flight that waits for its turn and whose turn has come. It must be taken out before the next is asked for.
+    /// The number of a flight that waits for its turn and whose turn has come. It must be taken out
+    /// before the next is asked for.
     pub(super) fn next(&mut self) -> Option<u64> {
         while let Some(scope) = self.freed.first() {
             // Of one scope the first is enough: as long as it is there, the others are behind it.
-            let first = self.held.range((scope.clone(), 0)..).next().filter(|((of, _), _)| of == scope);
+            let first = self
+                .held
+                .range((scope.clone(), 0)..)
+                .next()
+                .filter(|((of, _), _)| of == scope);
             let waits = first.and_then(|((_, turn), number)| Some((*turn, (*number)?)));
             if let Some((_, number)) = waits.filter(|(turn, _)| !self.is_behind(scope, *turn)) {
                 return Some(number);
@@ -99,12 +118,17 @@ impl Turns {
     }
 }
 
-fn of_partition(held: &BTreeMap<(Scope, u64), Option<u64>>, at: At) -> impl Iterator<Item = &(Scope, u64)> {
-    held.range(((at, None), 0)..).map(|(key, _)| key).take_while(move |(scope, _)| scope.0 == at)
+fn of_partition(
+    held: &BTreeMap<(Scope, u64), Option<u64>>,
+    at: At,
+) -> impl Iterator<Item = &(Scope, u64)> {
+    held.range(((at, None), 0)..)
+        .map(|(key, _)| key)
+        .take_while(move |(scope, _)| scope.0 == at)
 }
 
-/// Whether what comes later must wait for this one: a mutation that has not been executed, or whoever waits for its turn. Nobody is promised
-/// any order with what a client has not asked for.
+/// Whether what comes later must wait for this one: a mutation that has not been executed, or
+/// whoever waits for its turn. Nobody is promised any order with what a client has not asked for.
 fn holds_up(flight: &Flight, stage: &Stage) -> bool {
     let waits = match stage {
         Stage::Parked(Until::Turn(_)) => true,
@@ -128,7 +152,10 @@ impl Dynamo {
     /// Whether an earlier mutation of the same key, or of all keys, has not been executed yet.
     pub(super) fn is_behind(&self, flight: &Flight) -> bool {
         let turns = &self.flights.turns;
-        if turns.is_empty() || matches!(flight.origin, Origin::Nobody) || planted::LATER_OVERTAKES.is_planted() {
+        if turns.is_empty()
+            || matches!(flight.origin, Origin::Nobody)
+            || planted::LATER_OVERTAKES.is_planted()
+        {
             return false;
         }
         scope_of(flight).is_some_and(|scope| turns.is_behind(&scope, flight.turn))
@@ -136,16 +163,26 @@ impl Dynamo {
 
     /// Until the turn of the flight has come.
     pub(super) fn wait_for_turn(&mut self, flight: &mut Flight) -> Next {
-        Next::Wait(self.flights.name(flight), Stage::Parked(Until::Turn(Vec::new())))
+        Next::Wait(
+            self.flights.name(flight),
+            Stage::Parked(Until::Turn(Vec::new())),
+        )
     }
 
     /// Those go on whose turn has come.
     pub(super) fn go_on_in_turn(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(id) = self.flights.whose_turn() {
-            self.resume(now, id, effects, |core, flight, stage, effects| match stage {
-                Stage::Parked(Until::Turn(seen)) => core.go_on_after(now, flight, &seen, effects),
-                stage => Next::Wait(id, stage),
-            });
+            self.resume(
+                now,
+                id,
+                effects,
+                |core, flight, stage, effects| match stage {
+                    Stage::Parked(Until::Turn(seen)) => {
+                        core.go_on_after(now, flight, &seen, effects)
+                    }
+                    stage => Next::Wait(id, stage),
+                },
+            );
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What an erased replica has left on disk.
 //!
-//! The erasure itself is a small batch: the id is closed, and the record goes by which a start knows that there is a replica. All else that it had,
-//! its rows, recent events, residuals and marks, leaves the disk a few at a time.
+//! The erasure itself is a small batch: the id is closed, and the record goes by which a start
+//! knows that there is a replica. All else that it had, its rows, recent events, residuals and
+//! marks, leaves the disk a few at a time.
 //!
-//! **Law:** where there is no record of a replica, whatever else lies at its place is left of an erased one. Nothing reads it as data, and no replica
-//! is made there until all of it is gone: what the new one wrote would have the same names. A start that finds some goes on removing it.
+//! **Law:** where there is no record of a replica, whatever else lies at its place is left of an
+//! erased one. Nothing reads it as data, and no replica is made there until all of it is gone: what
+//! the new one wrote would have the same names. A start that finds some goes on removing it.
 
 #[cfg(test)]
 mod tests;
@@ -33,12 +35,18 @@ pub struct Erased {
 impl Erased {
     /// Of a replica that was erased before this start.
     pub(super) fn at(keyspace: KeyspaceId, partition: Partition) -> Self {
-        Self { prefix: journal::prefix(keyspace, partition), rows: Vec::new(), recent: Recent::default(), keys: Vec::new() }
+        Self {
+            prefix: journal::prefix(keyspace, partition),
+            rows: Vec::new(),
+            recent: Recent::default(),
+            keys: Vec::new(),
+        }
     }
 
     /// Adds what was found in a space, under a key without the prefix of the place.
     pub(super) fn find(&mut self, space: Space, key: &[u8]) {
-        self.keys.push((space, [&self.prefix[..], key].concat().into()));
+        self.keys
+            .push((space, [&self.prefix[..], key].concat().into()));
     }
 
     /// Records that still lie on disk.
@@ -53,7 +61,9 @@ impl Erased {
 
     /// Frees what up to so many of the rows hold in memory beside their names. Returns how many.
     pub fn free(&mut self, max: usize) -> usize {
-        self.rows.iter_mut().fold(0, |freed, rows| freed + rows.free(max - freed))
+        self.rows
+            .iter_mut()
+            .fold(0, |freed, rows| freed + rows.free(max - freed))
     }
 
     /// Removes up to so many records. Returns how many.
@@ -75,24 +85,44 @@ impl Erased {
             }
             self.rows.pop();
         }
-        let event = self.recent.pop().map(|dot| (Space::Recent, journal::dot_key(self.prefix, dot)));
+        let event = self
+            .recent
+            .pop()
+            .map(|dot| (Space::Recent, journal::dot_key(self.prefix, dot)));
         event.or_else(|| self.keys.pop())
     }
 }
 
 impl Replica {
-    /// Records that there is no replica here any more, behind what was changed in this turn: a row that was deleted in it is still there. Returns what
-    /// else lies on disk; `None`: nothing does.
+    /// Records that there is no replica here any more, behind what was changed in this turn: a row
+    /// that was deleted in it is still there. Returns what else lies on disk; `None`: nothing does.
     pub fn erase(mut self, batch: &mut Batch) -> Option<Erased> {
         let prefix = self.journal.place()?;
         self.drain_into(batch);
         batch.delete(Space::Causal, journal::meta_key(prefix));
-        let mut keys: Vec<(Space, Bytes)> =
-            self.residuals.iter().map(|(range, _)| (Space::Causal, journal::residual_key(prefix, &journal::encode(range)))).collect();
+        let mut keys: Vec<(Space, Bytes)> = self
+            .residuals
+            .iter()
+            .map(|(range, _)| {
+                (
+                    Space::Causal,
+                    journal::residual_key(prefix, &journal::encode(range)),
+                )
+            })
+            .collect();
         let (marks, mut rows) = self.remains.take();
-        keys.extend(marks.into_iter().map(|number| (Space::Causal, journal::mark_key(prefix, number))));
+        keys.extend(
+            marks
+                .into_iter()
+                .map(|number| (Space::Causal, journal::mark_key(prefix, number))),
+        );
         rows.push(self.rows.take(&Range::ALL, None));
-        let erased = Erased { prefix, rows, recent: self.recent, keys };
+        let erased = Erased {
+            prefix,
+            rows,
+            recent: self.recent,
+            keys,
+        };
         (!erased.is_empty()).then_some(erased)
     }
 }

@@ -1,12 +1,14 @@
 //! What a replica's changes are on disk, and reading them back.
 //!
-//! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian:
-//! `Rows`: key length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256 of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → arrival, range.
-//! `Causal`: `m` → id, context, filling, placed; `r` and the range → residual context, or `R` and SHA-256 of a long range → range, residual context;
-//! `d` and number (u64) of a mark → range, dead events (see `remains`); see also `known`.
-//! Values are postcard.
+//! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian: `Rows`: key
+//! length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256
+//! of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → arrival, range.
+//! `Causal`: `m` → id, context, filling, placed; `r` and the range → residual context, or `R` and
+//! SHA-256 of a long range → range, residual context; `d` and number (u64) of a mark → range, dead
+//! events (see `remains`); see also `known`. Values are postcard.
 //!
-//! **Invariant:** whatever a client may name, no key of the store is longer than [`NAME_MAX`] and the prefix: every engine takes it.
+//! **Invariant:** whatever a client may name, no key of the store is longer than [`NAME_MAX`] and
+//! the prefix: every engine takes it.
 
 #[cfg(test)]
 mod tests;
@@ -37,10 +39,12 @@ const LONG_RESIDUAL: u8 = b'R';
 const MARK: u8 = b'd';
 /// The first byte of a hashed row name; that of any other is 0, the top of a length.
 const LONG_ROW: u8 = 0xff;
-/// The longest name that is a key of the store itself. fjall takes keys of 65,535 bytes; the rest is reserve.
+/// The longest name that is a key of the store itself. fjall takes keys of 65,535 bytes; the rest
+/// is reserve.
 const NAME_MAX: usize = 60_000;
 
-/// Changes of a replica since they were last drained. Records nothing until the replica is given a place on disk.
+/// Changes of a replica since they were last drained. Records nothing until the replica is given a
+/// place on disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
     prefix: Option<[u8; PREFIX]>,
@@ -98,8 +102,13 @@ impl Journal {
     pub(super) fn hold(&mut self, range: &Range, context: &CausalContext) {
         let Some(prefix) = self.prefix else { return };
         let name = encode(range);
-        let value = if is_long(&name) { encode(&(range, context)) } else { encode(context) };
-        self.batch.put(Space::Causal, residual_key(prefix, &name), value);
+        let value = if is_long(&name) {
+            encode(&(range, context))
+        } else {
+            encode(context)
+        };
+        self.batch
+            .put(Space::Causal, residual_key(prefix, &name), value);
     }
 
     /// Whether changes are recorded at all.
@@ -114,7 +123,11 @@ impl Journal {
 
     pub(super) fn mark(&mut self, number: u64, range: &Range, dead: &CausalContext) {
         let Some(prefix) = self.prefix else { return };
-        self.batch.put(Space::Causal, mark_key(prefix, number), encode(&(range, dead)));
+        self.batch.put(
+            Space::Causal,
+            mark_key(prefix, number),
+            encode(&(range, dead)),
+        );
     }
 
     pub(super) fn unmark(&mut self, number: u64) {
@@ -124,7 +137,8 @@ impl Journal {
 
     pub(super) fn release(&mut self, range: &Range) {
         let Some(prefix) = self.prefix else { return };
-        self.batch.delete(Space::Causal, residual_key(prefix, &encode(range)));
+        self.batch
+            .delete(Space::Causal, residual_key(prefix, &encode(range)));
     }
 }
 
@@ -135,12 +149,20 @@ impl Replica {
         self.journal.touch();
     }
 
-    /// Moves all changes since the last call into `batch`: rows, `recent` and context together, so that a crash never separates them.
+    /// Moves all changes since the last call into `batch`: rows, `recent` and context together, so
+    /// that a crash never separates them.
     pub fn drain_into(&mut self, batch: &mut Batch) {
-        let Some(prefix) = self.journal.prefix else { return };
+        let Some(prefix) = self.journal.prefix else {
+            return;
+        };
         batch.changes.append(&mut self.journal.batch.changes);
         if std::mem::take(&mut self.journal.touched) {
-            let meta = Meta { id: self.id, context: &self.context, filling: self.filling, placed: self.placed };
+            let meta = Meta {
+                id: self.id,
+                context: &self.context,
+                filling: self.filling,
+                placed: self.placed,
+            };
             batch.put(Space::Causal, meta_key(prefix), self.journal.encode(&meta));
         }
     }
@@ -149,11 +171,15 @@ impl Replica {
 /// Replicas by the place they stand at.
 pub type Held = BTreeMap<(KeyspaceId, Partition), Replica>;
 
-/// Reads back every replica of the partitions that `owned` names, and what else is remembered of them; what erased replicas have left is only named.
+/// Reads back every replica of the partitions that `owned` names, and what else is remembered of
+/// them; what erased replicas have left is only named.
 ///
 /// # Errors
 /// [`StoreError`] of the engine, or `Damaged` when a record has not the shape it was written in.
-pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool) -> Result<(Held, Known), StoreError> {
+pub fn restore(
+    store: &dyn Store,
+    owned: impl Fn(KeyspaceId, Partition) -> bool,
+) -> Result<(Held, Known), StoreError> {
     let (mut replicas, mut known) = (BTreeMap::new(), Known::default());
     read(store, Space::Causal, &mut |place, key, value| {
         if key == [PLACED] {
@@ -175,12 +201,19 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
     let mut left = BTreeMap::new();
     let mut erased = |place: (KeyspaceId, Partition), space, key: &[u8]| {
         if owned(place.0, place.1) {
-            left.entry(place).or_insert_with(|| Erased::at(place.0, place.1)).find(space, key);
+            left.entry(place)
+                .or_insert_with(|| Erased::at(place.0, place.1))
+                .find(space, key);
         }
     };
-    read(store, Space::Causal, &mut |place, key, value| match (replicas.get_mut(&place), key.split_first()) {
+    read(store, Space::Causal, &mut |place, key, value| match (
+        replicas.get_mut(&place),
+        key.split_first(),
+    ) {
         (Some(replica), Some((&RESIDUAL, range))) => {
-            replica.residuals.restore(decode(range, "residual")?, decode(value, "residual")?);
+            replica
+                .residuals
+                .restore(decode(range, "residual")?, decode(value, "residual")?);
             Ok(())
         }
         (Some(replica), Some((&LONG_RESIDUAL, _))) => {
@@ -189,9 +222,13 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
             Ok(())
         }
         (Some(replica), Some((&MARK, number))) if !planted::MARK_FORGOTTEN.is_planted() => {
-            let number = number.try_into().map_err(|_length| StoreError::Damaged { what: "mark of removed rows" })?;
+            let number = number.try_into().map_err(|_length| StoreError::Damaged {
+                what: "mark of removed rows",
+            })?;
             let (range, dead) = decode(value, "mark of removed rows")?;
-            replica.remains.restore(u64::from_be_bytes(number), range, dead);
+            replica
+                .remains
+                .restore(u64::from_be_bytes(number), range, dead);
             Ok(())
         }
         (None, Some((&(RESIDUAL | LONG_RESIDUAL | MARK), _))) => {
@@ -222,7 +259,11 @@ pub fn restore(store: &dyn Store, owned: impl Fn(KeyspaceId, Partition) -> bool)
 }
 
 /// Reads back a row, less what is dead of it.
-fn restore_row(replica: &mut Replica, place: (KeyspaceId, Partition), (key, value): (&[u8], &[u8])) -> Result<(), StoreError> {
+fn restore_row(
+    replica: &mut Replica,
+    place: (KeyspaceId, Partition),
+    (key, value): (&[u8], &[u8]),
+) -> Result<(), StoreError> {
     let (name, mut row): (Bytes, Row) = match key.first() {
         Some(&LONG_ROW) => decode(value, "row")?,
         _ => (Bytes::copy_from_slice(key), decode(value, "row")?),
@@ -231,7 +272,10 @@ fn restore_row(replica: &mut Replica, place: (KeyspaceId, Partition), (key, valu
     let mut moved = replica.remains.bury(&name, &mut row) && !row.is_empty();
     if key.first() != Some(&LONG_ROW) && is_long(key) {
         // Written before long names were hashed, by an engine that takes them: it moves.
-        replica.journal.batch.delete(Space::Rows, [&prefix(place.0, place.1)[..], key].concat());
+        replica
+            .journal
+            .batch
+            .delete(Space::Rows, [&prefix(place.0, place.1)[..], key].concat());
         moved = true;
     }
     if moved {
@@ -250,9 +294,15 @@ fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), 
     store.scan(space, &[], None, &mut |key, value| {
         outcome = match key.split_first_chunk::<PREFIX>() {
             Some((place, key)) => record(place_at(*place), key, value),
-            None => Err(StoreError::Damaged { what: "partition key" }),
+            None => Err(StoreError::Damaged {
+                what: "partition key",
+            }),
         };
-        if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        if outcome.is_ok() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
     })?;
     outcome
 }
@@ -264,14 +314,18 @@ pub(super) fn prefix(keyspace: KeyspaceId, partition: Partition) -> [u8; PREFIX]
     bytes
 }
 
-/// The place of the replica that a key of the store belongs to; `None` for no key of the data plane.
+/// The place of the replica that a key of the store belongs to; `None` for no key of the data
+/// plane.
 pub fn place_of(key: &[u8]) -> Option<(KeyspaceId, Partition)> {
     key.first_chunk().map(|prefix| place_at(*prefix))
 }
 
 fn place_at(bytes: [u8; PREFIX]) -> (KeyspaceId, Partition) {
     let keyspace = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    (KeyspaceId(keyspace), Partition(u16::from_be_bytes([bytes[4], bytes[5]])))
+    (
+        KeyspaceId(keyspace),
+        Partition(u16::from_be_bytes([bytes[4], bytes[5]])),
+    )
 }
 
 fn is_long(name: &[u8]) -> bool {
@@ -280,7 +334,9 @@ fn is_long(name: &[u8]) -> bool {
 
 /// In place of a name that is too long.
 fn hashed_key(prefix: [u8; PREFIX], marker: u8, name: &[u8]) -> Bytes {
-    [&prefix[..], &[marker], &Sha256::digest(name)[..]].concat().into()
+    [&prefix[..], &[marker], &Sha256::digest(name)[..]]
+        .concat()
+        .into()
 }
 
 /// The row's key in the store; and its name, if that is not the key itself.
@@ -300,10 +356,16 @@ pub(super) fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> (Bytes, Option<Byt
 
 fn row_name(bytes: &[u8]) -> Result<RowKey, StoreError> {
     let damaged = StoreError::Damaged { what: "row key" };
-    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Err(damaged) };
+    let Some((length, rest)) = bytes.split_first_chunk::<4>() else {
+        return Err(damaged);
+    };
     let length = u32::from_be_bytes(*length) as usize;
-    let Some((key, rest)) = rest.split_at_checked(length) else { return Err(damaged) };
-    let Some((&kind, field)) = rest.split_first() else { return Err(damaged) };
+    let Some((key, rest)) = rest.split_at_checked(length) else {
+        return Err(damaged);
+    };
+    let Some((&kind, field)) = rest.split_first() else {
+        return Err(damaged);
+    };
     let kind = match kind {
         0 => RowKind::String,
         1 => RowKind::Hash,
@@ -312,7 +374,11 @@ fn row_name(bytes: &[u8]) -> Result<RowKey, StoreError> {
         4 => RowKind::Request,
         _ => return Err(damaged),
     };
-    Ok(RowKey { key: Bytes::copy_from_slice(key), kind, field: Bytes::copy_from_slice(field) })
+    Ok(RowKey {
+        key: Bytes::copy_from_slice(key),
+        kind,
+        field: Bytes::copy_from_slice(field),
+    })
 }
 
 pub(super) fn dot_key(prefix: [u8; PREFIX], dot: Dot) -> Bytes {
@@ -326,10 +392,19 @@ pub(super) fn dot_key(prefix: [u8; PREFIX], dot: Dot) -> Bytes {
 
 fn dot_of(bytes: &[u8]) -> Result<Dot, StoreError> {
     let damaged = StoreError::Damaged { what: "event key" };
-    let Some((node, rest)) = bytes.split_first_chunk::<8>() else { return Err(damaged) };
-    let Some((incarnation, rest)) = rest.split_first_chunk::<4>() else { return Err(damaged) };
-    let Ok(counter) = <[u8; 8]>::try_from(rest) else { return Err(damaged) };
-    let replica = ReplicaId::new(NodeId(u64::from_be_bytes(*node)), u32::from_be_bytes(*incarnation));
+    let Some((node, rest)) = bytes.split_first_chunk::<8>() else {
+        return Err(damaged);
+    };
+    let Some((incarnation, rest)) = rest.split_first_chunk::<4>() else {
+        return Err(damaged);
+    };
+    let Ok(counter) = <[u8; 8]>::try_from(rest) else {
+        return Err(damaged);
+    };
+    let replica = ReplicaId::new(
+        NodeId(u64::from_be_bytes(*node)),
+        u32::from_be_bytes(*incarnation),
+    );
     Ok(Dot::new(replica, u64::from_be_bytes(counter)))
 }
 
@@ -340,11 +415,17 @@ pub(super) fn meta_key(prefix: [u8; PREFIX]) -> Bytes {
 }
 
 pub(super) fn mark_key(prefix: [u8; PREFIX], number: u64) -> Bytes {
-    [&prefix[..], &[MARK], &number.to_be_bytes()].concat().into()
+    [&prefix[..], &[MARK], &number.to_be_bytes()]
+        .concat()
+        .into()
 }
 
 pub(super) fn residual_key(prefix: [u8; PREFIX], range: &[u8]) -> Bytes {
-    if is_long(range) { hashed_key(prefix, LONG_RESIDUAL, range) } else { [&prefix[..], &[RESIDUAL], range].concat().into() }
+    if is_long(range) {
+        hashed_key(prefix, LONG_RESIDUAL, range)
+    } else {
+        [&prefix[..], &[RESIDUAL], range].concat().into()
+    }
 }
 
 pub(super) fn encode(value: &impl Serialize) -> Bytes {
@@ -354,7 +435,8 @@ pub(super) fn encode(value: &impl Serialize) -> Bytes {
 }
 
 fn encode_to(bytes: &mut Vec<u8>, value: &impl Serialize) {
-    postcard::serialize_with_flavor(value, Append(bytes)).expect("invariant: rows, ranges and contexts always have a postcard form");
+    postcard::serialize_with_flavor(value, Append(bytes))
+        .expect("invariant: rows, ranges and contexts always have a postcard form");
 }
 
 /// Where postcard writes to.

@@ -1,7 +1,7 @@
 //! What a core remembers of places beyond the replicas it holds.
 //!
-//! On disk, in `Causal`: behind the prefix of a place, `c` → the id closed there; behind the prefix of no keyspace and the core's number,
-//! `p` → up to which epoch the core has placed replicas.
+//! On disk, in `Causal`: behind the prefix of a place, `c` → the id closed there; behind the prefix
+//! of no keyspace and the core's number, `p` → up to which epoch the core has placed replicas.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,8 @@ const NO_KEYSPACE: KeyspaceId = KeyspaceId(u32::MAX);
 /// What outlives the replicas of a core.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
-    /// The topology up to which replicas have been placed; `None`: the disk says nothing, because it is new or was lost.
+    /// The topology up to which replicas have been placed; `None`: the disk says nothing, because
+    /// it is new or was lost.
     pub placed: Option<Epoch>,
     /// Where a replica has been erased.
     pub closed: BTreeMap<(KeyspaceId, Partition), Closed>,
@@ -29,7 +30,8 @@ pub struct Known {
     pub erased: BTreeMap<(KeyspaceId, Partition), Erased>,
 }
 
-/// The last replica that was erased at a place: none that is made there later writes under its id, or an earlier one.
+/// The last replica that was erased at a place: none that is made there later writes under its id,
+/// or an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Closed {
     /// The incarnation in its id.
@@ -51,7 +53,11 @@ impl Known {
     pub fn place_up_to(&mut self, epoch: Epoch, core: u8, disk: Option<&mut Batch>) {
         self.placed = Some(epoch);
         if let Some(disk) = disk {
-            disk.put(Space::Causal, key((NO_KEYSPACE, Partition(core.into())), PLACED), encode(&epoch));
+            disk.put(
+                Space::Causal,
+                key((NO_KEYSPACE, Partition(core.into())), PLACED),
+                encode(&epoch),
+            );
         }
     }
 }

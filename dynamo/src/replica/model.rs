@@ -1,7 +1,9 @@
-//! A small cluster of replicas against the reference of the executable model: an event's entry is live unless some event that had observed
-//! it dropped it. Each seed plays random puts, deletes, wipes of keys, loss, duplication, reordering, anti-entropy, stability, guests, and a
-//! replica whose disk is lost and which is filled while traffic goes on; then everything is delivered, and all replicas must have equal
-//! contexts, equal digests, no residuals, nothing recent, and exactly the rows of the reference.
+//! A small cluster of replicas against the reference of the executable model: an event's entry is
+//! live unless some event that had observed it dropped it. Each seed plays random puts, deletes,
+//! wipes of keys, loss, duplication, reordering, anti-entropy, stability, guests, and a replica
+//! whose disk is lost and which is filled while traffic goes on; then everything is delivered, and
+//! all replicas must have equal contexts, equal digests, no residuals, nothing recent, and exactly
+//! the rows of the reference.
 //!
 //! `each_broken_rule_is_caught` shows that this test would see a broken rule.
 
@@ -20,7 +22,10 @@ use crate::planted;
 use crate::protocol::{Place, Seen};
 
 /// Guests are made by this model only.
-const GUEST_FORGETS: Bug = Bug { name: "guest-forgets", breaks: "a guest drops its rows after handoff but goes on under the same id" };
+const GUEST_FORGETS: Bug = Bug {
+    name: "guest-forgets",
+    breaks: "a guest drops its rows after handoff but goes on under the same id",
+};
 
 /// What the replicas must come to, computed from the events alone.
 #[derive(Default)]
@@ -32,7 +37,11 @@ struct Reference {
 impl Reference {
     fn rows(&self) -> BTreeMap<RowKey, BTreeSet<Dot>> {
         let mut rows: BTreeMap<RowKey, BTreeSet<Dot>> = BTreeMap::new();
-        for (dot, name) in self.put.iter().filter(|(dot, _)| !self.dropped.contains(dot)) {
+        for (dot, name) in self
+            .put
+            .iter()
+            .filter(|(dot, _)| !self.dropped.contains(dot))
+        {
             rows.entry(name.clone()).or_default().insert(*dot);
         }
         rows
@@ -60,8 +69,13 @@ struct Cluster {
 }
 
 fn names() -> Vec<RowKey> {
-    let field = |key: &'static str, field: &'static str| RowKey::member(Bytes::from(key), Bytes::from(field));
-    ["a", "b"].into_iter().flat_map(|key| ["0", "1", "2"].map(|name| field(key, name))).collect()
+    let field = |key: &'static str, field: &'static str| {
+        RowKey::member(Bytes::from(key), Bytes::from(field))
+    };
+    ["a", "b"]
+        .into_iter()
+        .flat_map(|key| ["0", "1", "2"].map(|name| field(key, name)))
+        .collect()
 }
 
 /// Slices that make up the whole partition, cut before, in and behind keys.
@@ -69,15 +83,26 @@ fn slices(rng: &mut StdRng) -> Vec<Range> {
     let mut cuts: Vec<Cut> = names()
         .into_iter()
         .flat_map(|name| {
-            let within = [Within::Before, Within::Row(name.kind, name.field.clone()), Within::After];
-            within.map(|within| Cut { key: name.key.clone(), within })
+            let within = [
+                Within::Before,
+                Within::Row(name.kind, name.field.clone()),
+                Within::After,
+            ];
+            within.map(|within| Cut {
+                key: name.key.clone(),
+                within,
+            })
         })
         .filter(|_| rng.random_bool(0.2))
         .collect();
     cuts.sort_by_key(Cut::point);
     cuts.dedup();
     let ends = cuts.iter().cloned().map(Some).chain([None]);
-    std::iter::once(None).chain(cuts.iter().cloned().map(Some)).zip(ends).map(|(after, through)| Range::Slice { after, through }).collect()
+    std::iter::once(None)
+        .chain(cuts.iter().cloned().map(Some))
+        .zip(ends)
+        .map(|(after, through)| Range::Slice { after, through })
+        .collect()
 }
 
 impl Cluster {
@@ -92,7 +117,9 @@ impl Cluster {
             fillings: Vec::new(),
             loss: 0.0,
         };
-        cluster.loss = *[0.0, 0.1, 0.5, 0.9].choose(&mut cluster.rng).expect("not empty");
+        cluster.loss = *[0.0, 0.1, 0.5, 0.9]
+            .choose(&mut cluster.rng)
+            .expect("not empty");
         cluster.primaries = (0..3).map(|_| cluster.new_replica()).collect();
         cluster
     }
@@ -152,10 +179,24 @@ impl Cluster {
     }
 
     fn put(&mut self, replica: &mut Replica, name: RowKey) -> Delta {
-        let dropped = replica.rows.get(&name).into_iter().flat_map(Row::iter).map(|(dot, _)| dot).collect::<Vec<_>>();
+        let dropped = replica
+            .rows
+            .get(&name)
+            .into_iter()
+            .flat_map(Row::iter)
+            .map(|(dot, _)| dot)
+            .collect::<Vec<_>>();
         let value = Bytes::from(self.reference.put.len().to_string());
         let mut write = replica.write();
-        write.put(name.clone(), Payload::Register { hlc: Hlc::default(), value, expires: None }, Replaces::All);
+        write.put(
+            name.clone(),
+            Payload::Register {
+                hlc: Hlc::default(),
+                value,
+                expires: None,
+            },
+            Replaces::All,
+        );
         let (delta, dot) = write.finish().expect("something was written");
         self.reference.put.insert(dot, name);
         self.reference.dropped.extend(dropped);
@@ -170,8 +211,18 @@ impl Cluster {
         let delta = if dice < 0.6 {
             self.put(&mut replica, name)
         } else {
-            let range = if dice < 0.85 { Range::Row(name) } else { Range::Key(name.key) };
-            self.reference.dropped.extend(replica.rows.copy_of(&range).iter().flat_map(|(_, row)| row.iter().map(|(dot, _)| dot)));
+            let range = if dice < 0.85 {
+                Range::Row(name)
+            } else {
+                Range::Key(name.key)
+            };
+            self.reference.dropped.extend(
+                replica
+                    .rows
+                    .copy_of(&range)
+                    .iter()
+                    .flat_map(|(_, row)| row.iter().map(|(dot, _)| dot)),
+            );
             let mut write = replica.write();
             write.wipe(range);
             write.finish().expect("something was written").0
@@ -179,19 +230,25 @@ impl Cluster {
         for other in &self.primaries {
             if !self.rng.random_bool(self.loss) {
                 let copies = if self.rng.random_bool(0.1) { 2 } else { 1 };
-                self.network.extend(std::iter::repeat_n((other.id(), delta.clone()), copies));
+                self.network
+                    .extend(std::iter::repeat_n((other.id(), delta.clone()), copies));
             }
         }
         self.primaries.push(replica);
     }
 
-    /// Sends what the one behind lacks, or starts to fill it when the other no longer knows it event by event.
+    /// Sends what the one behind lacks, or starts to fill it when the other no longer knows it
+    /// event by event.
     fn anti_entropy(&mut self, behind: usize, ahead: usize) {
         if self.primaries[ahead].filling() {
             return;
         }
         let (target, source) = (self.primaries[behind].id(), self.primaries[ahead].id());
-        let missing = self.primaries[ahead].missing_at(self.primaries[behind].context(), usize::MAX, usize::MAX);
+        let missing = self.primaries[ahead].missing_at(
+            self.primaries[behind].context(),
+            usize::MAX,
+            usize::MAX,
+        );
         if missing.behind.is_some() {
             self.fill(target, source);
             return;
@@ -206,11 +263,21 @@ impl Cluster {
     fn fill(&mut self, target: ReplicaId, source: ReplicaId) {
         let context = self.primary(source).expect("a primary").context().clone();
         let todo = slices(&mut self.rng);
-        self.fillings.push(Filling { target, source, context, todo });
+        self.fillings.push(Filling {
+            target,
+            source,
+            context,
+            todo,
+        });
     }
 
     fn advance(&mut self, at: usize) {
-        let Filling { target, source, context, todo } = &mut self.fillings[at];
+        let Filling {
+            target,
+            source,
+            context,
+            todo,
+        } = &mut self.fillings[at];
         let (target, source) = (*target, *source);
         let present = |id| self.primaries.iter().any(|replica| replica.id() == id);
         if !present(target) || !present(source) {
@@ -225,7 +292,10 @@ impl Cluster {
             if planted::ADOPT_AT_THE_END.is_planted() {
                 replica.hold(&Range::ALL, &context);
             }
-            assert!(replica.context().covers(&context) || planted::RESIDUAL_SKIPPED.is_planted(), "a whole stream has not been adopted");
+            assert!(
+                replica.context().covers(&context) || planted::RESIDUAL_SKIPPED.is_planted(),
+                "a whole stream has not been adopted"
+            );
             replica.finish_filling();
         } else {
             let range = todo.swap_remove(self.rng.random_range(0..todo.len()));
@@ -247,13 +317,23 @@ impl Cluster {
         self.primaries.push(replica);
     }
 
-    /// A disk is lost. Only events that some other primary has can survive, so this waits for such a moment.
+    /// A disk is lost. Only events that some other primary has can survive, so this waits for such
+    /// a moment.
     fn lose_a_disk(&mut self) {
         let at = self.rng.random_range(0..3);
-        let covered = |other: &Replica| !other.filling() && other.context().covers(self.primaries[at].context());
-        let sources: Vec<ReplicaId> =
-            self.primaries.iter().enumerate().filter(|(i, other)| *i != at && covered(other)).map(|(_, other)| other.id()).collect();
-        let Some(source) = sources.choose(&mut self.rng).copied() else { return };
+        let covered = |other: &Replica| {
+            !other.filling() && other.context().covers(self.primaries[at].context())
+        };
+        let sources: Vec<ReplicaId> = self
+            .primaries
+            .iter()
+            .enumerate()
+            .filter(|(i, other)| *i != at && covered(other))
+            .map(|(_, other)| other.id())
+            .collect();
+        let Some(source) = sources.choose(&mut self.rng).copied() else {
+            return;
+        };
         if self.primaries.iter().any(Replica::filling) {
             return;
         }
@@ -302,9 +382,14 @@ impl Cluster {
         }
         for _ in 0..4 {
             for (behind, ahead) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
-                let missing = self.primaries[ahead].missing_at(self.primaries[behind].context(), usize::MAX, usize::MAX);
+                let missing = self.primaries[ahead].missing_at(
+                    self.primaries[behind].context(),
+                    usize::MAX,
+                    usize::MAX,
+                );
                 if missing.behind.is_some() {
-                    let (target, source) = (self.primaries[behind].id(), self.primaries[ahead].id());
+                    let (target, source) =
+                        (self.primaries[behind].id(), self.primaries[ahead].id());
                     self.fill(target, source);
                     self.finish_fillings();
                 }
@@ -314,9 +399,16 @@ impl Cluster {
             }
         }
         for _ in 0..2 {
-            let told: Vec<(NodeId, Seen)> = self.primaries.iter().map(|replica| (replica.id().node, seen(replica))).collect();
+            let told: Vec<(NodeId, Seen)> = self
+                .primaries
+                .iter()
+                .map(|replica| (replica.id().node, seen(replica)))
+                .collect();
             for replica in &mut self.primaries {
-                let others: Vec<_> = told.iter().filter(|(node, _)| *node != replica.id().node).collect();
+                let others: Vec<_> = told
+                    .iter()
+                    .filter(|(node, _)| *node != replica.id().node)
+                    .collect();
                 for (node, seen) in &others {
                     replica.hear(*node, seen);
                 }
@@ -329,15 +421,31 @@ impl Cluster {
     fn verdict(&self) -> Result<(), &'static str> {
         let expected = self.reference.rows();
         for replica in &self.primaries {
-            let rows: BTreeMap<RowKey, BTreeSet<Dot>> =
-                replica.rows.copy_of(&Range::ALL).into_iter().map(|(name, row)| (name, row.iter().map(|(dot, _)| dot).collect())).collect();
+            let rows: BTreeMap<RowKey, BTreeSet<Dot>> = replica
+                .rows
+                .copy_of(&Range::ALL)
+                .into_iter()
+                .map(|(name, row)| (name, row.iter().map(|(dot, _)| dot).collect()))
+                .collect();
             let checks = [
-                (replica.context() == self.primaries[0].context(), "contexts differ"),
-                (replica.digest() == self.primaries[0].digest(), "digests differ under equal contexts"),
+                (
+                    replica.context() == self.primaries[0].context(),
+                    "contexts differ",
+                ),
+                (
+                    replica.digest() == self.primaries[0].digest(),
+                    "digests differ under equal contexts",
+                ),
                 (rows == expected, "rows differ from the reference"),
-                (replica.row_count() == expected.len() as u64, "the row count is wrong"),
+                (
+                    replica.row_count() == expected.len() as u64,
+                    "the row count is wrong",
+                ),
                 (replica.residual_count() == 0, "a residual is left"),
-                (replica.recent_count() == 0, "an event is still recent though all know it"),
+                (
+                    replica.recent_count() == 0,
+                    "an event is still recent though all know it",
+                ),
             ];
             if let Some((_, problem)) = checks.iter().find(|(holds, _)| !holds) {
                 return Err(problem);
@@ -349,7 +457,11 @@ impl Cluster {
 
 fn seen(replica: &Replica) -> Seen {
     Seen {
-        place: Place { keyspace: KeyspaceId(0), partition: Partition(0), epoch: Epoch(1) },
+        place: Place {
+            keyspace: KeyspaceId(0),
+            partition: Partition(0),
+            epoch: Epoch(1),
+        },
         replica: replica.id(),
         context: replica.context().clone(),
         digest: replica.digest(),
@@ -372,7 +484,10 @@ fn run(seed: u64) -> Result<(), &'static str> {
 
 /// More with `QUORATE_MODEL_SEEDS=n`.
 fn seeds() -> u64 {
-    std::env::var("QUORATE_MODEL_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2000)
+    std::env::var("QUORATE_MODEL_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(2000)
 }
 
 #[test]
@@ -385,10 +500,19 @@ fn replicas_converge_to_the_reference() {
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_broken_rule_is_caught() {
-    for bug in [planted::RESIDUAL_SKIPPED, planted::ADOPT_AT_THE_END, GUEST_FORGETS, planted::PAYLOAD_DECIDES] {
+    for bug in [
+        planted::RESIDUAL_SKIPPED,
+        planted::ADOPT_AT_THE_END,
+        GUEST_FORGETS,
+        planted::PAYLOAD_DECIDES,
+    ] {
         quorate_crdt::planted::plant(Some(&bug));
         let caught = (0..2000).find_map(|seed| run(seed).err());
         quorate_crdt::planted::plant(None);
-        assert!(caught.is_some(), "2000 seeds did not notice that {}", bug.breaks);
+        assert!(
+            caught.is_some(),
+            "2000 seeds did not notice that {}",
+            bug.breaks
+        );
     }
 }

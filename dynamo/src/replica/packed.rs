@@ -1,7 +1,9 @@
-//! Deltas and ranges as they travel: each key once, however many rows and ranges name it, and in the memory of whoever takes them as well.
+//! Deltas and ranges as they travel: each key once, however many rows and ranges name it, and in
+//! the memory of whoever takes them as well.
 //!
-//! A table of keys comes first; all else names a key by its place in that. Rows of one key lie together, so only the last key is compared. The one
-//! row of a range that is a row has no name of its own, and events are named by how far each is from the one before.
+//! A table of keys comes first; all else names a key by its place in that. Rows of one key lie
+//! together, so only the last key is compared. The one row of a range that is a row has no name of
+//! its own, and events are named by how far each is from the one before.
 
 #[cfg(test)]
 mod tests;
@@ -34,7 +36,11 @@ impl Keys {
     }
 
     fn row(&mut self, row: &RowKey) -> RowKey<u32> {
-        RowKey { key: self.number(&row.key), kind: row.kind, field: row.field.clone() }
+        RowKey {
+            key: self.number(&row.key),
+            kind: row.kind,
+            field: row.field.clone(),
+        }
     }
 
     fn named(&self, number: u32) -> Option<Bytes> {
@@ -59,17 +65,24 @@ struct PackedPart<R, S> {
     settled: S,
 }
 
-/// Events of one replica: its node and incarnation, the first counter, and how far each next one is from the one before.
+/// Events of one replica: its node and incarnation, the first counter, and how far each next one is
+/// from the one before.
 type Dots = Vec<(u64, u32, u64, Vec<u64>)>;
 
 fn named(dots: &[Dot]) -> Dots {
     let mut named: Dots = Vec::new();
     let mut before: Option<Dot> = None;
     for dot in dots {
-        let follows = before.filter(|before| before.replica == dot.replica && before.counter < dot.counter);
+        let follows =
+            before.filter(|before| before.replica == dot.replica && before.counter < dot.counter);
         match (named.last_mut(), follows) {
             (Some((_, _, _, steps)), Some(before)) => steps.push(dot.counter - before.counter),
-            _ => named.push((dot.replica.node.0, dot.replica.incarnation, dot.counter, Vec::new())),
+            _ => named.push((
+                dot.replica.node.0,
+                dot.replica.incarnation,
+                dot.counter,
+                Vec::new(),
+            )),
         }
         before = Some(*dot);
     }
@@ -97,13 +110,30 @@ impl Serialize for Delta {
             rows: part
                 .rows
                 .iter()
-                .map(|(name, row)| ((!matches!(&part.range, Range::Row(row) if row == name)).then(|| keys.row(name)), row))
+                .map(|(name, row)| {
+                    (
+                        (!matches!(&part.range, Range::Row(row) if row == name))
+                            .then(|| keys.row(name)),
+                        row,
+                    )
+                })
                 .collect(),
             settled: named(&part.settled),
         });
         let parts: Vec<PackedPart<&Row, Dots>> = parts.collect();
-        let residuals = self.residuals.iter().map(|residual| (keys.range(&residual.range), &residual.context)).collect();
-        PackedDelta { replica: self.replica, context: &self.context, keys: keys.0, parts, residuals }.serialize(serializer)
+        let residuals = self
+            .residuals
+            .iter()
+            .map(|residual| (keys.range(&residual.range), &residual.context))
+            .collect();
+        PackedDelta {
+            replica: self.replica,
+            context: &self.context,
+            keys: keys.0,
+            parts,
+            residuals,
+        }
+        .serialize(serializer)
     }
 }
 
@@ -113,7 +143,11 @@ impl<'de> Deserialize<'de> for Delta {
         let keys = Keys(packed.keys);
         let name = &mut |number| keys.named(number);
         let unpack = || {
-            let mut delta = Self { replica: packed.replica, context: packed.context, ..Self::default() };
+            let mut delta = Self {
+                replica: packed.replica,
+                context: packed.context,
+                ..Self::default()
+            };
             for part in packed.parts {
                 let range = part.range.rename(name)?;
                 let named = |(row, live): (Option<RowKey<u32>>, Row)| match (row, &range) {
@@ -122,10 +156,17 @@ impl<'de> Deserialize<'de> for Delta {
                     (None, _) => None,
                 };
                 let rows = part.rows.into_iter().map(named).collect::<Option<_>>()?;
-                delta.parts.push(Part { range, rows, settled: dots(part.settled)? });
+                delta.parts.push(Part {
+                    range,
+                    rows,
+                    settled: dots(part.settled)?,
+                });
             }
             for (range, context) in packed.residuals {
-                delta.residuals.push(Residual { range: range.rename(name)?, context });
+                delta.residuals.push(Residual {
+                    range: range.rename(name)?,
+                    context,
+                });
             }
             Some(delta)
         };
@@ -141,9 +182,14 @@ pub(crate) fn serialize<S: Serializer>(ranges: &[Range], serializer: S) -> Resul
 }
 
 /// The other way.
-pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Range>, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Range>, D::Error> {
     let (keys, ranges): (Vec<Bytes>, Vec<Range<u32>>) = Deserialize::deserialize(deserializer)?;
     let keys = Keys(keys);
-    let named = ranges.into_iter().map(|range| range.rename(&mut |number| keys.named(number))).collect::<Option<_>>();
+    let named = ranges
+        .into_iter()
+        .map(|range| range.rename(&mut |number| keys.named(number)))
+        .collect::<Option<_>>();
     named.ok_or_else(|| D::Error::custom("a key that is not in the table"))
 }

@@ -7,8 +7,9 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::row::{RowKey, RowKind};
 use super::rows::RowName;
 
-/// Where a key stands in its partition: by hash, then by bytes. The hash decides nearly every comparison without a look at the key's bytes,
-/// which lie elsewhere in memory. Part of what replicas say to each other: it never changes.
+/// Where a key stands in its partition: by hash, then by bytes. The hash decides nearly every
+/// comparison without a look at the key's bytes, which lie elsewhere in memory. Part of what
+/// replicas say to each other: it never changes.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) hash: u64,
@@ -17,11 +18,15 @@ pub(super) struct Position {
 
 impl Position {
     pub(super) fn of(key: &Bytes) -> Self {
-        Self { hash: xxh3_64(key), key: key.clone() }
+        Self {
+            hash: xxh3_64(key),
+            key: key.clone(),
+        }
     }
 }
 
-/// A place between two rows of a partition, in the order of positions and, within a key, of its rows.
+/// A place between two rows of a partition, in the order of positions and, within a key, of its
+/// rows.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cut<K = Bytes> {
     /// The key that is cut, or beside which.
@@ -58,12 +63,18 @@ enum Depth {
 impl Cut {
     /// Before all rows of the key.
     pub fn before(key: Bytes) -> Self {
-        Self { key, within: Within::Before }
+        Self {
+            key,
+            within: Within::Before,
+        }
     }
 
     /// After all rows of the key.
     pub fn behind(key: Bytes) -> Self {
-        Self { key, within: Within::After }
+        Self {
+            key,
+            within: Within::After,
+        }
     }
 
     pub(super) fn point(&self) -> Point {
@@ -72,17 +83,24 @@ impl Cut {
             Within::Row(kind, field) => Depth::Row(RowName::new(*kind, field)),
             Within::After => Depth::After,
         };
-        Point { key: Position::of(&self.key), depth }
+        Point {
+            key: Position::of(&self.key),
+            depth,
+        }
     }
 }
 
 impl Point {
     fn of(row: &RowKey) -> Self {
-        Self { key: Position::of(&row.key), depth: Depth::Row(RowName::new(row.kind, &row.field)) }
+        Self {
+            key: Position::of(&row.key),
+            depth: Depth::Row(RowName::new(row.kind, &row.field)),
+        }
     }
 }
 
-/// A row, all rows of a key, or all rows between two cuts. Two ranges nest or are disjoint, except that slices may overlap, each other or a key.
+/// A row, all rows of a key, or all rows between two cuts. Two ranges nest or are disjoint, except
+/// that slices may overlap, each other or a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Range<K = Bytes> {
     /// One row.
@@ -100,7 +118,10 @@ pub enum Range<K = Bytes> {
 
 impl<K> Cut<K> {
     fn rename<L>(self, name: &mut impl FnMut(K) -> Option<L>) -> Option<Cut<L>> {
-        Some(Cut { key: name(self.key)?, within: self.within })
+        Some(Cut {
+            key: name(self.key)?,
+            within: self.within,
+        })
     }
 }
 
@@ -112,7 +133,10 @@ impl<K> Range<K> {
             None => Some(None),
         };
         match self {
-            Self::Slice { after, through } => Some(Range::Slice { after: cut(after)?, through: cut(through)? }),
+            Self::Slice { after, through } => Some(Range::Slice {
+                after: cut(after)?,
+                through: cut(through)?,
+            }),
             Self::Row(row) => row.rename(name).map(Range::Row),
             Self::Key(key) => name(key).map(Range::Key),
         }
@@ -121,13 +145,19 @@ impl<K> Range<K> {
 
 impl Range {
     /// The whole partition.
-    pub const ALL: Self = Self::Slice { after: None, through: None };
+    pub const ALL: Self = Self::Slice {
+        after: None,
+        through: None,
+    };
 
     /// The same rows as a slice; a row stays what it is.
     #[must_use]
     pub fn as_slice(&self) -> Self {
         match self {
-            Self::Key(key) => Self::Slice { after: Some(Cut::before(key.clone())), through: Some(Cut::behind(key.clone())) },
+            Self::Key(key) => Self::Slice {
+                after: Some(Cut::before(key.clone())),
+                through: Some(Cut::behind(key.clone())),
+            },
             Self::Row(_) | Self::Slice { .. } => self.clone(),
         }
     }
@@ -137,10 +167,16 @@ impl Range {
         match self {
             Self::Row(mine) => mine == row,
             Self::Key(mine) => *mine == row.key,
-            Self::Slice { after: None, through: None } => true,
+            Self::Slice {
+                after: None,
+                through: None,
+            } => true,
             Self::Slice { after, through } => {
                 let row = Point::of(row);
-                after.as_ref().is_none_or(|after| after.point() < row) && through.as_ref().is_none_or(|through| row <= through.point())
+                after.as_ref().is_none_or(|after| after.point() < row)
+                    && through
+                        .as_ref()
+                        .is_none_or(|through| row <= through.point())
             }
         }
     }
@@ -150,10 +186,17 @@ impl Range {
         match self {
             Self::Row(_) => false,
             Self::Key(mine) => mine == key,
-            Self::Slice { after: None, through: None } => true,
+            Self::Slice {
+                after: None,
+                through: None,
+            } => true,
             Self::Slice { after, through } => {
-                after.as_ref().is_none_or(|after| after.point() <= Cut::before(key.clone()).point())
-                    && through.as_ref().is_none_or(|through| Cut::behind(key.clone()).point() <= through.point())
+                after
+                    .as_ref()
+                    .is_none_or(|after| after.point() <= Cut::before(key.clone()).point())
+                    && through
+                        .as_ref()
+                        .is_none_or(|through| Cut::behind(key.clone()).point() <= through.point())
             }
         }
     }
@@ -171,23 +214,67 @@ impl Range {
     }
 
     fn clip_slice(&self, other: &Self) -> Option<Self> {
-        let (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) = (self, other) else { return None };
+        let (
+            Self::Slice {
+                after: a,
+                through: b,
+            },
+            Self::Slice {
+                after: c,
+                through: d,
+            },
+        ) = (self, other)
+        else {
+            return None;
+        };
         let after = a.iter().chain(c).max_by_key(|cut| cut.point()).cloned();
         let through = b.iter().chain(d).min_by_key(|cut| cut.point()).cloned();
-        let empty = after.as_ref().zip(through.as_ref()).is_some_and(|(after, through)| after.point() >= through.point());
+        let empty = after
+            .as_ref()
+            .zip(through.as_ref())
+            .is_some_and(|(after, through)| after.point() >= through.point());
         (!empty).then_some(Self::Slice { after, through })
     }
 
     /// Whether this slice holds all of the other.
     pub(super) fn encloses(&self, other: &Self) -> bool {
-        let (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) = (self, other) else { return false };
-        let begins = a.as_ref().is_none_or(|a| c.as_ref().is_some_and(|c| a.point() <= c.point()));
-        begins && b.as_ref().is_none_or(|b| d.as_ref().is_some_and(|d| d.point() <= b.point()))
+        let (
+            Self::Slice {
+                after: a,
+                through: b,
+            },
+            Self::Slice {
+                after: c,
+                through: d,
+            },
+        ) = (self, other)
+        else {
+            return false;
+        };
+        let begins = a
+            .as_ref()
+            .is_none_or(|a| c.as_ref().is_some_and(|c| a.point() <= c.point()));
+        begins
+            && b.as_ref()
+                .is_none_or(|b| d.as_ref().is_some_and(|d| d.point() <= b.point()))
     }
 
-    /// The slice that holds just what two slices hold that overlap or touch; `None` if there is something between them.
+    /// The slice that holds just what two slices hold that overlap or touch; `None` if there is
+    /// something between them.
     pub(super) fn joined(&self, other: &Self) -> Option<Self> {
-        let (Self::Slice { after: a, through: b }, Self::Slice { after: c, through: d }) = (self, other) else { return None };
+        let (
+            Self::Slice {
+                after: a,
+                through: b,
+            },
+            Self::Slice {
+                after: c,
+                through: d,
+            },
+        ) = (self, other)
+        else {
+            return None;
+        };
         let reaches = |through: &Option<Cut>, after: &Option<Cut>| match (through, after) {
             (Some(through), Some(after)) => after.point() <= through.point(),
             _ => true,
@@ -195,13 +282,23 @@ impl Range {
         if !reaches(b, c) || !reaches(d, a) {
             return None;
         }
-        let after = a.as_ref().zip(c.as_ref()).map(|(a, c)| if a.point() <= c.point() { a } else { c }.clone());
-        let through = b.as_ref().zip(d.as_ref()).map(|(b, d)| if b.point() >= d.point() { b } else { d }.clone());
+        let after = a
+            .as_ref()
+            .zip(c.as_ref())
+            .map(|(a, c)| if a.point() <= c.point() { a } else { c }.clone());
+        let through = b
+            .as_ref()
+            .zip(d.as_ref())
+            .map(|(b, d)| if b.point() >= d.point() { b } else { d }.clone());
         Some(Self::Slice { after, through })
     }
 
     /// The smallest of all row ranges of this key, for ordered maps keyed by range.
     pub(super) fn first_row_of(key: Bytes) -> Self {
-        Self::Row(RowKey { key, kind: RowKind::String, field: Bytes::new() })
+        Self::Row(RowKey {
+            key,
+            kind: RowKind::String,
+            field: Bytes::new(),
+        })
     }
 }

@@ -15,11 +15,13 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::range::{Cut, Range, Within};
 use crate::planted;
 
-/// The events, oldest first by when they came here: beyond its bound a replica forgets those, whoever issued them, because most replicas
-/// have had the longest time to learn them. Also range by range, so that whoever lacks several events of one range is sent it once.
+/// The events, oldest first by when they came here: beyond its bound a replica forgets those,
+/// whoever issued them, because most replicas have had the longest time to learn them. Also range
+/// by range, so that whoever lacks several events of one range is sent it once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recent {
-    /// Whether no other node holds the partition: then all know whatever is known here, and nothing needs to be remembered.
+    /// Whether no other node holds the partition: then all know whatever is known here, and nothing
+    /// needs to be remembered.
     pub(super) alone: bool,
     by_dot: BTreeMap<Dot, (u64, Arc<Range>)>,
     by_range: BTreeMap<Name, Dots>,
@@ -30,8 +32,9 @@ pub(super) struct Recent {
     known_by_all: CausalContext,
 }
 
-/// A range, shared by its events. Ordered by hashes of what it names, which decide nearly every comparison without a look at its bytes, and then by
-/// itself: the rows of a key stay together, and every replica has the same order.
+/// A range, shared by its events. Ordered by hashes of what it names, which decide nearly every
+/// comparison without a look at its bytes, and then by itself: the rows of a key stay together, and
+/// every replica has the same order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     key: u64,
@@ -44,7 +47,9 @@ impl Name {
         let (key, within) = match &*range {
             Range::Row(row) => (xxh3_64(&row.key), xxh3_64(&row.field)),
             Range::Key(key) => (xxh3_64(key), 0),
-            Range::Slice { after, .. } => (after.as_ref().map_or(0, |Cut { key, .. }| xxh3_64(key)), 0),
+            Range::Slice { after, .. } => {
+                (after.as_ref().map_or(0, |Cut { key, .. }| xxh3_64(key)), 0)
+            }
         };
         Self { key, within, range }
     }
@@ -93,13 +98,23 @@ const NAME_WEIGHT: usize = 60;
 const SPARE: usize = 16;
 
 pub(super) fn weight(range: &Range) -> usize {
-    let bytes = |within: &Within| if let Within::Row(_, field) = within { field.len() } else { 0 };
+    let bytes = |within: &Within| {
+        if let Within::Row(_, field) = within {
+            field.len()
+        } else {
+            0
+        }
+    };
     NAME_WEIGHT
         + size_of::<Range>()
         + match range {
             Range::Row(row) => row.key.len() + row.field.len(),
             Range::Key(key) => key.len(),
-            Range::Slice { after, through } => after.iter().chain(through).map(|cut| cut.key.len() + bytes(&cut.within)).sum(),
+            Range::Slice { after, through } => after
+                .iter()
+                .chain(through)
+                .map(|cut| cut.key.len() + bytes(&cut.within))
+                .sum(),
         }
 }
 
@@ -120,36 +135,63 @@ impl Recent {
     /// Whether all of the events are remembered.
     pub(super) fn has_all(&self, events: &CausalContext) -> bool {
         events.runs().all(|(replica, run)| {
-            let (from, to) = (Dot::new(replica, *run.start()), Dot::new(replica, *run.end()));
-            self.by_dot.range(from..=to).zip(run).all(|((dot, _), counter)| dot.counter == counter) && self.by_dot.contains_key(&to)
+            let (from, to) = (
+                Dot::new(replica, *run.start()),
+                Dot::new(replica, *run.end()),
+            );
+            self.by_dot
+                .range(from..=to)
+                .zip(run)
+                .all(|((dot, _), counter)| dot.counter == counter)
+                && self.by_dot.contains_key(&to)
         })
     }
 
-    /// The ranges after `after` of the events, in their order, each with those of the events that lie in it.
-    pub(super) fn ranges_of<'a>(&'a self, events: &'a CausalContext, after: Option<&Range>) -> impl Iterator<Item = (&'a Range, Vec<Dot>)> {
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Name::of(Arc::new(after.clone()))));
-        self.by_range.range((from, Bound::Unbounded)).filter_map(|(name, dots)| {
-            let dots: Vec<Dot> = dots.iter().filter(|dot| events.contains(*dot)).collect();
-            (!dots.is_empty()).then_some((&*name.range, dots))
-        })
+    /// The ranges after `after` of the events, in their order, each with those of the events that
+    /// lie in it.
+    pub(super) fn ranges_of<'a>(
+        &'a self,
+        events: &'a CausalContext,
+        after: Option<&Range>,
+    ) -> impl Iterator<Item = (&'a Range, Vec<Dot>)> {
+        let from = after.map_or(Bound::Unbounded, |after| {
+            Bound::Excluded(Name::of(Arc::new(after.clone())))
+        });
+        self.by_range
+            .range((from, Bound::Unbounded))
+            .filter_map(|(name, dots)| {
+                let dots: Vec<Dot> = dots.iter().filter(|dot| events.contains(*dot)).collect();
+                (!dots.is_empty()).then_some((&*name.range, dots))
+            })
     }
 
     /// Events whose effect lies in just this range.
     pub(super) fn within(&self, range: &Range) -> Vec<Dot> {
-        self.by_range.get(&Name::of(Arc::new(range.clone()))).map_or_else(Vec::new, |dots| dots.iter().collect())
+        self.by_range
+            .get(&Name::of(Arc::new(range.clone())))
+            .map_or_else(Vec::new, |dots| dots.iter().collect())
     }
 
-    /// Some of the events whose effect lies in one row of a key or of the whole partition, `max` at the most.
+    /// Some of the events whose effect lies in one row of a key or of the whole partition, `max` at
+    /// the most.
     pub(super) fn some_within(&self, range: &Range, max: usize) -> Vec<Dot> {
-        let least = |key| Name { key, within: 0, range: Arc::new(Range::first_row_of(Bytes::new())) };
+        let least = |key| Name {
+            key,
+            within: 0,
+            range: Arc::new(Range::first_row_of(Bytes::new())),
+        };
         let (from, key) = if let Range::Key(key) = range {
             let key = xxh3_64(key);
             (Bound::Included(least(key)), Some(key))
         } else {
             (Bound::Unbounded, None)
         };
-        let near = self.by_range.range((from, Bound::Unbounded)).take_while(|(name, _)| key.is_none_or(|key| name.key == key));
-        let rows = near.filter(|(name, _)| matches!(&*name.range, Range::Row(row) if range.contains(row)));
+        let near = self
+            .by_range
+            .range((from, Bound::Unbounded))
+            .take_while(|(name, _)| key.is_none_or(|key| name.key == key));
+        let rows =
+            near.filter(|(name, _)| matches!(&*name.range, Range::Row(row) if range.contains(row)));
         rows.flat_map(|(_, dots)| dots.iter()).take(max).collect()
     }
 
@@ -178,7 +220,9 @@ impl Recent {
     }
 
     fn remove(&mut self, dot: &Dot) {
-        let Some((_, range)) = self.by_dot.remove(dot) else { return };
+        let Some((_, range)) = self.by_dot.remove(dot) else {
+            return;
+        };
         self.bytes -= EVENT_WEIGHT;
         if let Entry::Occupied(mut held) = self.by_range.entry(Name::of(range))
             && held.get_mut().remove(*dot)
@@ -195,11 +239,15 @@ impl Recent {
         Some(dot)
     }
 
-    /// Forgets what has become known by all since the last time; returns it. A gap in what is known of one life holds nothing else.
+    /// Forgets what has become known by all since the last time; returns it. A gap in what is known
+    /// of one life holds nothing else.
     pub(super) fn forget_known(&mut self, known_by_all: CausalContext) -> Vec<Dot> {
         let mut dots = Vec::new();
         for (replica, run) in known_by_all.missing_runs(&self.known_by_all) {
-            let (from, to) = (Dot::new(replica, *run.start()), Dot::new(replica, *run.end()));
+            let (from, to) = (
+                Dot::new(replica, *run.start()),
+                Dot::new(replica, *run.end()),
+            );
             dots.extend(self.by_dot.range(from..=to).map(|(dot, _)| *dot));
         }
         self.known_by_all = known_by_all;
@@ -214,13 +262,18 @@ impl Recent {
         self.known_by_all.contains(dot)
     }
 
-    /// Forgets the oldest beyond so many and so many bytes, and some more, so that it need not look for them each time; returns them.
+    /// Forgets the oldest beyond so many and so many bytes, and some more, so that it need not look
+    /// for them each time; returns them.
     pub(super) fn forget_oldest(&mut self, max: usize, bytes_max: usize) -> Vec<Dot> {
         if self.len() <= max && self.bytes <= bytes_max {
             return Vec::new();
         }
         let (max, bytes_max) = (max - max / SPARE, bytes_max - bytes_max / SPARE);
-        let mut dots: Vec<(u64, Dot)> = self.by_dot.iter().map(|(dot, (arrival, _))| (*arrival, *dot)).collect();
+        let mut dots: Vec<(u64, Dot)> = self
+            .by_dot
+            .iter()
+            .map(|(dot, (arrival, _))| (*arrival, *dot))
+            .collect();
         if !planted::RECENT_DROPS_LOWEST.is_planted() {
             dots.sort_unstable();
         }

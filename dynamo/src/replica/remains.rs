@@ -1,16 +1,21 @@
 //! Rows that are gone and still lie on disk.
 //!
-//! An event that removes a million rows is one record on disk: a *mark*, which says that of what lies in a range the entries with certain dots are
-//! dead. It is written together with the event. The rows themselves are removed a few at a time, and the mark with the last of them; a start that
-//! finds a mark reads no row that it calls dead, and goes on removing.
+//! An event that removes a million rows is one record on disk: a *mark*, which says that of what
+//! lies in a range the entries with certain dots are dead. It is written together with the event.
+//! The rows themselves are removed a few at a time, and the mark with the last of them; a start
+//! that finds a mark reads no row that it calls dead, and goes on removing.
 //!
-//! **Law:** what is on disk is what its rows say, less what its marks call dead. A mark calls dead what the event had seen and what does not live on in
-//! the range: of a row that is put there later no entry is dead, because a dot is never given twice, and one that has been seen is never taken again. Only
-//! a replica that is mended takes back what it had seen; then it is no longer called dead.
+//! **Law:** what is on disk is what its rows say, less what its marks call dead. A mark calls dead
+//! what the event had seen and what does not live on in the range: of a row that is put there later
+//! no entry is dead, because a dot is never given twice, and one that has been seen is never taken
+//! again. Only a replica that is mended takes back what it had seen; then it is no longer called
+//! dead.
 //!
-//! A row of a mark is removed from disk only as long as it is not live again: then the live one lies there in its place.
+//! A row of a mark is removed from disk only as long as it is not live again: then the live one
+//! lies there in its place.
 //!
-//! Their names are kept in memory until then. How many there may be is the business of the core, which removes more at a time the more there are.
+//! Their names are kept in memory until then. How many there may be is the business of the core,
+//! which removes more at a time the more there are.
 
 #[cfg(test)]
 mod tests;
@@ -26,9 +31,11 @@ use super::rows::{Rows, Taken};
 use super::{Part, Replica};
 use crate::planted;
 
-/// Rows that an event removes from disk together with itself, and how many of the others are removed at a time, unless told otherwise.
+/// Rows that an event removes from disk together with itself, and how many of the others are
+/// removed at a time, unless told otherwise.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
-/// Of so many rows what they hold is freed at a time, when they are removed and afterwards. Guess: a millisecond or two.
+/// Of so many rows what they hold is freed at a time, when they are removed and afterwards. Guess:
+/// a millisecond or two.
 pub(crate) const FREED_AT_ONCE: usize = 10_000;
 
 /// All of a replica, oldest first.
@@ -53,7 +60,12 @@ struct Mark {
 
 impl Default for Remains {
     fn default() -> Self {
-        Self { marks: VecDeque::new(), last: 0, at_once: ROWS_AT_ONCE, added: 0 }
+        Self {
+            marks: VecDeque::new(),
+            last: 0,
+            at_once: ROWS_AT_ONCE,
+            added: 0,
+        }
     }
 }
 
@@ -61,14 +73,26 @@ impl Remains {
     /// Puts back what was written down.
     pub(super) fn restore(&mut self, number: u64, range: Range, dead: CausalContext) {
         self.last = self.last.max(number);
-        self.marks.push_back(Mark { number, range, dead, rows: Taken::default() });
+        self.marks.push_back(Mark {
+            number,
+            range,
+            dead,
+            rows: Taken::default(),
+        });
     }
 
-    /// A row has been read from disk: what is dead of it goes, and the row with its last entry. Returns whether any did.
+    /// A row has been read from disk: what is dead of it goes, and the row with its last entry.
+    /// Returns whether any did.
     pub(super) fn bury(&mut self, name: &RowKey, row: &mut Row) -> bool {
         let before = row.len();
-        for mark in self.marks.iter_mut().filter(|mark| mark.range.contains(name)) {
-            row.retain(|dot, _| !mark.dead.contains(dot) && !planted::MARK_SWALLOWS_LATER.is_planted());
+        for mark in self
+            .marks
+            .iter_mut()
+            .filter(|mark| mark.range.contains(name))
+        {
+            row.retain(|dot, _| {
+                !mark.dead.contains(dot) && !planted::MARK_SWALLOWS_LATER.is_planted()
+            });
             if row.is_empty() && before > 0 {
                 mark.rows.add(name);
                 return true;
@@ -79,7 +103,11 @@ impl Remains {
 
     /// What was seen and dead lives again.
     pub(super) fn revive(&mut self, name: &RowKey, dots: &CausalContext, journal: &mut Journal) {
-        for mark in self.marks.iter_mut().filter(|mark| mark.range.contains(name)) {
+        for mark in self
+            .marks
+            .iter_mut()
+            .filter(|mark| mark.range.contains(name))
+        {
             mark.dead = mark.dead.without(dots);
             journal.mark(mark.number, &mark.range, &mark.dead);
         }
@@ -87,7 +115,10 @@ impl Remains {
 
     /// Takes out everything that lies on disk and is gone: the numbers of the marks, and the rows.
     pub(super) fn take(&mut self) -> (Vec<u64>, Vec<Taken>) {
-        std::mem::take(&mut self.marks).into_iter().map(|mark| (mark.number, mark.rows)).unzip()
+        std::mem::take(&mut self.marks)
+            .into_iter()
+            .map(|mark| (mark.number, mark.rows))
+            .unzip()
     }
 
     fn clear(&mut self, max: usize, rows: &Rows, journal: &mut Journal) -> usize {
@@ -110,7 +141,8 @@ impl Remains {
 }
 
 impl Replica {
-    /// An event removes at most so many rows from disk together with itself; of more, the rest goes with [`clear_remains`](Self::clear_remains).
+    /// An event removes at most so many rows from disk together with itself; of more, the rest goes
+    /// with [`clear_remains`](Self::clear_remains).
     pub fn remove_at_once(&mut self, rows: usize) {
         self.remains.at_once = rows;
     }
@@ -132,20 +164,29 @@ impl Replica {
 
     /// Frees what up to so many of them hold in memory beside their names. Returns how many.
     pub fn free_remains(&mut self, rows: usize) -> usize {
-        self.remains.marks.iter_mut().fold(0, |freed, mark| freed + mark.rows.free(rows - freed))
+        self.remains
+            .marks
+            .iter_mut()
+            .fold(0, |freed, mark| freed + mark.rows.free(rows - freed))
     }
 
     /// Removes up to so many rows that are gone from disk, one at least. Returns how many.
     pub fn clear_remains(&mut self, rows: usize) -> usize {
-        self.remains.clear(rows.max(1), &self.rows, &mut self.journal)
+        self.remains
+            .clear(rows.max(1), &self.rows, &mut self.journal)
     }
 
-    /// Drops the rows that lie in `range`, which has many, and of which all entries are in `dead`, if those are too many to be removed from disk at once.
-    /// What is left is dropped row by row. Returns whether there were so many.
+    /// Drops the rows that lie in `range`, which has many, and of which all entries are in `dead`,
+    /// if those are too many to be removed from disk at once. What is left is dropped row by row.
+    /// Returns whether there were so many.
     fn drop_many(&mut self, range: &Range, dead: &CausalContext) -> bool {
         let all_seen = |row: &Row| row.iter().all(|(dot, _)| dead.contains(dot));
         // Whoever has seen all that this replica has seen has seen all that lives here.
-        let goes: Option<&dyn Fn(&Row) -> bool> = if self.is_exact() && dead.covers(&self.context) { None } else { Some(&all_seen) };
+        let goes: Option<&dyn Fn(&Row) -> bool> = if self.is_exact() && dead.covers(&self.context) {
+            None
+        } else {
+            Some(&all_seen)
+        };
         let most = self.remains.at_once;
         if goes.is_some() && !self.rows.has_more(most, range, goes) {
             return false;
@@ -157,27 +198,41 @@ impl Replica {
             self.remains.last += 1;
             let number = self.remains.last;
             self.journal.mark(number, range, dead);
-            self.remains.marks.push_back(Mark { number, range: range.clone(), dead: dead.clone(), rows });
+            self.remains.marks.push_back(Mark {
+                number,
+                range: range.clone(),
+                dead: dead.clone(),
+                rows,
+            });
         }
         true
     }
 
     /// Drops all that is visible in `range` and has been seen, if that is much.
     pub(super) fn wipe_many(&mut self, range: &Range) -> bool {
-        if matches!(range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, range, None) {
+        if matches!(range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, range, None)
+        {
             return false;
         }
         let seen = self.context.clone();
         self.drop_many(range, &seen)
     }
 
-    /// Of a part that another replica says to be all that lives in its range: drops what has been seen there and lives no more, if it is much.
+    /// Of a part that another replica says to be all that lives in its range: drops what has been
+    /// seen there and lives no more, if it is much.
     pub(super) fn drop_seen(&mut self, part: &Part, context: &CausalContext) -> bool {
-        if matches!(part.range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, &part.range, None) {
+        if matches!(part.range, Range::Row(_))
+            || !self.rows.has_more(self.remains.at_once, &part.range, None)
+        {
             return false;
         }
-        let rows = part.rows.iter().filter(|(name, _)| part.range.contains(name));
-        let live: CausalContext = rows.flat_map(|(_, row)| row.iter().map(|(dot, _)| dot)).collect();
+        let rows = part
+            .rows
+            .iter()
+            .filter(|(name, _)| part.range.contains(name));
+        let live: CausalContext = rows
+            .flat_map(|(_, row)| row.iter().map(|(dot, _)| dot))
+            .collect();
         self.drop_many(&part.range, &context.without(&live))
     }
 }

@@ -10,18 +10,20 @@ use super::delta::Residual;
 use super::range::Range;
 use super::row::RowKey;
 
-/// Contexts of ranges that are ahead of the replica's context. What stops an older event, arriving late by another path, from rising beside
-/// the one that overwrote it. Empty in the steady state.
+/// Contexts of ranges that are ahead of the replica's context. What stops an older event, arriving
+/// late by another path, from rising beside the one that overwrote it. Empty in the steady state.
 ///
-/// Slices that overlap or touch are merged: what both say holds for the slice that they make together, and the rest for each alone. So
-/// the slices of one stream become one slice that grows, whatever the order in which they come, and a slice that is the whole partition
-/// says what the replica has seen. Nothing else makes a replica adopt what it was streamed; a piece that is missing, late or of another
-/// stream leaves a gap, or says less.
+/// Slices that overlap or touch are merged: what both say holds for the slice that they make
+/// together, and the rest for each alone. So the slices of one stream become one slice that grows,
+/// whatever the order in which they come, and a slice that is the whole partition says what the
+/// replica has seen. Nothing else makes a replica adopt what it was streamed; a piece that is
+/// missing, late or of another stream leaves a gap, or says less.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Residuals {
     by_range: BTreeMap<Range, CausalContext>,
     bytes: usize,
-    /// Whether live entries under slices have been left out of the replica's context: they are settled when the slice is.
+    /// Whether live entries under slices have been left out of the replica's context: they are
+    /// settled when the slice is.
     pub(super) unsettled: bool,
 }
 
@@ -29,12 +31,15 @@ pub(super) fn weight(range: &Range, context: &CausalContext) -> usize {
     let name = match range {
         Range::Row(row) => row.key.len() + row.field.len(),
         Range::Key(key) => key.len(),
-        Range::Slice { after, through } => after.iter().chain(through).map(|cut| cut.key.len()).sum(),
+        Range::Slice { after, through } => {
+            after.iter().chain(through).map(|cut| cut.key.len()).sum()
+        }
     };
     128 + name + context.runs().count() * 24
 }
 
-/// The context of one row: the replica's and every residual over the row, without building the union.
+/// The context of one row: the replica's and every residual over the row, without building the
+/// union.
 pub(super) struct Filled<'a> {
     context: &'a CausalContext,
     residuals: SmallVec<[&'a CausalContext; 2]>,
@@ -47,10 +52,14 @@ impl Observed for Filled<'_> {
 }
 
 impl Filled<'_> {
-    /// Whether all of `events` have been seen. Costs the runs of events, not the events: a client may name as many as it likes.
+    /// Whether all of `events` have been seen. Costs the runs of events, not the events: a client
+    /// may name as many as it likes.
     pub(super) fn covers(&self, events: &CausalContext) -> bool {
         let rest = events.without(self.context);
-        self.residuals.iter().fold(rest, |rest, residual| rest.without(residual)).is_empty()
+        self.residuals
+            .iter()
+            .fold(rest, |rest, residual| rest.without(residual))
+            .is_empty()
     }
 }
 
@@ -68,7 +77,8 @@ impl Residuals {
         self.bytes
     }
 
-    /// Remembers that `context`, which the replica's own lacks, is the truth in `range`. Notes the ranges whose residuals have changed.
+    /// Remembers that `context`, which the replica's own lacks, is the truth in `range`. Notes the
+    /// ranges whose residuals have changed.
     pub(super) fn add(&mut self, range: Range, context: CausalContext, changed: &mut Vec<Range>) {
         if !matches!(range, Range::Slice { .. }) {
             let mut all = context;
@@ -83,18 +93,34 @@ impl Residuals {
             rest = rest.without(held);
         }
         while !rest.is_empty() {
-            let Some((other, common)) = self.neighbour(&range, &rest) else { break };
-            let both = other.joined(&range).expect("invariant: a neighbour touches");
-            let held = self.by_range.get(&other).map(|held| held.without(&common)).unwrap_or_default();
+            let Some((other, common)) = self.neighbour(&range, &rest) else {
+                break;
+            };
+            let both = other
+                .joined(&range)
+                .expect("invariant: a neighbour touches");
+            let held = self
+                .by_range
+                .get(&other)
+                .map(|held| held.without(&common))
+                .unwrap_or_default();
             self.set(other, held, changed);
             rest = rest.without(&common);
             self.add(both, common, changed);
         }
         if !rest.is_empty() {
-            let inside: Vec<Range> =
-                self.slices().map(|(held, _)| held).filter(|held| range.encloses(held) && **held != range).cloned().collect();
+            let inside: Vec<Range> = self
+                .slices()
+                .map(|(held, _)| held)
+                .filter(|held| range.encloses(held) && **held != range)
+                .cloned()
+                .collect();
             for held in inside {
-                let less = self.by_range.get(&held).map(|context| context.without(&rest)).unwrap_or_default();
+                let less = self
+                    .by_range
+                    .get(&held)
+                    .map(|context| context.without(&rest))
+                    .unwrap_or_default();
                 self.set(held, less, changed);
             }
             if let Some(held) = self.by_range.get(&range) {
@@ -104,14 +130,17 @@ impl Residuals {
         }
     }
 
-    /// A slice that overlaps or touches `range`, neither holding the other, and says something of what `context` says.
+    /// A slice that overlaps or touches `range`, neither holding the other, and says something of
+    /// what `context` says.
     fn neighbour(&self, range: &Range, context: &CausalContext) -> Option<(Range, CausalContext)> {
-        self.slices().filter(|(held, _)| !held.encloses(range) && !range.encloses(held) && held.joined(range).is_some()).find_map(
-            |(held, said)| {
+        self.slices()
+            .filter(|(held, _)| {
+                !held.encloses(range) && !range.encloses(held) && held.joined(range).is_some()
+            })
+            .find_map(|(held, said)| {
                 let common = said.intersection(context);
                 (!common.is_empty()).then(|| (held.clone(), common))
-            },
-        )
+            })
     }
 
     fn set(&mut self, range: Range, context: CausalContext, changed: &mut Vec<Range>) {
@@ -147,14 +176,19 @@ impl Residuals {
     /// Whether what is known of all of `range` has the event.
     pub(super) fn has_seen_in(&self, range: &Range, dot: Dot) -> bool {
         let slice = range.as_slice();
-        self.slices().any(|(held, context)| held.encloses(&slice) && context.contains(dot))
+        self.slices()
+            .any(|(held, context)| held.encloses(&slice) && context.contains(dot))
             || self.get(range).is_some_and(|held| held.contains(dot))
     }
 
     /// Forgets what the replica's context covers by now. Notes the ranges.
     pub(super) fn strip(&mut self, context: &CausalContext, changed: &mut Vec<Range>) {
-        let covered: Vec<Range> =
-            self.by_range.iter().filter(|(_, residual)| context.covers(residual)).map(|(range, _)| range.clone()).collect();
+        let covered: Vec<Range> = self
+            .by_range
+            .iter()
+            .filter(|(_, residual)| context.covers(residual))
+            .map(|(range, _)| range.clone())
+            .collect();
         for range in covered {
             self.set(range, CausalContext::new(), changed);
         }
@@ -167,7 +201,11 @@ impl Residuals {
         if !self.by_range.is_empty() {
             residuals.extend(self.by_range.get(&Range::Row(row.clone())));
             residuals.extend(self.by_range.get(&Range::Key(row.key.clone())));
-            residuals.extend(self.slices().filter(|(slice, _)| slice.contains(row)).map(|(_, residual)| residual));
+            residuals.extend(
+                self.slices()
+                    .filter(|(slice, _)| slice.contains(row))
+                    .map(|(_, residual)| residual),
+            );
         }
         Filled { context, residuals }
     }
@@ -177,18 +215,30 @@ impl Residuals {
         if self.by_range.is_empty() {
             return Vec::new();
         }
-        let residual =
-            |(held, context): (&Range, &CausalContext)| held.clip(range).map(|range| Residual { range, context: context.clone() });
+        let residual = |(held, context): (&Range, &CausalContext)| {
+            held.clip(range).map(|range| Residual {
+                range,
+                context: context.clone(),
+            })
+        };
         match range {
             Range::Row(row) => {
                 let over = [range.clone(), Range::Key(row.key.clone())];
-                let exact = over.iter().filter_map(|held| self.by_range.get_key_value(held));
+                let exact = over
+                    .iter()
+                    .filter_map(|held| self.by_range.get_key_value(held));
                 exact.chain(self.slices()).filter_map(residual).collect()
             }
             Range::Key(key) => {
-                let rows = self.by_range.range(Range::first_row_of(key.clone())..).take_while(|(held, _)| is_row_of(held, key));
+                let rows = self
+                    .by_range
+                    .range(Range::first_row_of(key.clone())..)
+                    .take_while(|(held, _)| is_row_of(held, key));
                 let exact = self.by_range.get_key_value(range);
-                rows.chain(exact).chain(self.slices()).filter_map(residual).collect()
+                rows.chain(exact)
+                    .chain(self.slices())
+                    .filter_map(residual)
+                    .collect()
             }
             Range::Slice { .. } => self.by_range.iter().filter_map(residual).collect(),
         }
@@ -208,7 +258,17 @@ fn is_row_of(range: &Range, key: &Bytes) -> bool {
 }
 
 /// Whether any residual that came with a delta, or its context, has seen a dot of `row`.
-pub(super) fn remote<'a>(context: &'a CausalContext, residuals: &'a [Residual], row: &RowKey) -> Filled<'a> {
-    let over = residuals.iter().filter(|residual| residual.range.contains(row)).map(|residual| &residual.context);
-    Filled { context, residuals: over.collect() }
+pub(super) fn remote<'a>(
+    context: &'a CausalContext,
+    residuals: &'a [Residual],
+    row: &RowKey,
+) -> Filled<'a> {
+    let over = residuals
+        .iter()
+        .filter(|residual| residual.range.contains(row))
+        .map(|residual| &residual.context);
+    Filled {
+        context,
+        residuals: over.collect(),
+    }
 }

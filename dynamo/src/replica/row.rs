@@ -1,4 +1,5 @@
-//! What a partition is made of: one row per string, element, field or expiry, each a set of live dotted entries.
+//! What a partition is made of: one row per string, element, field or expiry, each a set of live
+//! dotted entries.
 
 use bytes::Bytes;
 use quorate_crdt::Hlc;
@@ -26,9 +27,11 @@ pub enum RowKind {
     Hash,
     /// An element of the key's set.
     Set,
-    /// When a key of any kind expires, as `EXPIRE` and `PERSIST` have said. Not a value: a key with only this row does not exist.
+    /// When a key of any kind expires, as `EXPIRE` and `PERSIST` have said. Not a value: a key with
+    /// only this row does not exist.
     Expiry,
-    /// Requests that have been executed, under their clients' names. Not a value: a key with only this row does not exist.
+    /// Requests that have been executed, under their clients' names. Not a value: a key with only
+    /// this row does not exist.
     Request,
 }
 
@@ -37,8 +40,8 @@ impl RowKind {
     pub const COUNT: usize = 5;
 }
 
-/// The live entries of a row: more than one only while concurrent writes have not been overwritten, or for a counter, where each replica
-/// has one.
+/// The live entries of a row: more than one only while concurrent writes have not been overwritten,
+/// or for a counter, where each replica has one.
 pub type Row = DotFun<Payload>;
 
 /// What one event put into a row. It never decides a join: reading folds the live entries.
@@ -50,23 +53,27 @@ pub enum Payload {
         hlc: Hlc,
         /// The value.
         value: Bytes,
-        /// When the key expires, as far as the write that put this value knew; `None`: never. Of no meaning in a field of a hash.
+        /// When the key expires, as far as the write that put this value knew; `None`: never. Of no
+        /// meaning in a field of a hash.
         expires: Option<u64>,
     },
     /// What one replica has added since its last observed reset; a read sums them.
     ///
-    /// Wider than what a client may add or see: a share can leave the 64-bit range while the sum stays in it.
+    /// Wider than what a client may add or see: a share can leave the 64-bit range while the sum
+    /// stays in it.
     Count(i128),
     /// The element is in the set.
     Member,
-    /// When the key expires. Together with what the registers of its string say this is one register: a read takes the greatest `(hlc, dot)`.
+    /// When the key expires. Together with what the registers of its string say this is one
+    /// register: a read takes the greatest `(hlc, dot)`.
     Expiry {
         /// Stamped above everything the write overwrote.
         hlc: Hlc,
         /// At which Unix time in milliseconds; `None`: never.
         at: Option<u64>,
     },
-    /// What one request with a name has added. A read counts each name once, however many replicas have executed the request.
+    /// What one request with a name has added. A read counts each name once, however many replicas
+    /// have executed the request.
     Counted {
         /// The request.
         mark: u128,
@@ -77,8 +84,8 @@ pub enum Payload {
     Executed {
         /// The request.
         mark: u128,
-        /// When, by the wall clock of the node that executed it, in Unix milliseconds, and in any case after all that were remembered beside it. It only
-        /// decides what is forgotten first.
+        /// When, by the wall clock of the node that executed it, in Unix milliseconds, and in any
+        /// case after all that were remembered beside it. It only decides what is forgotten first.
         at: u64,
         /// The number that was answered, if it was one.
         answer: Option<i64>,
@@ -104,7 +111,8 @@ impl Payload {
         payload
     }
 
-    /// What this says of the key's expiry, if it says anything: the stamp, and when (`None`: never).
+    /// What this says of the key's expiry, if it says anything: the stamp, and when (`None`:
+    /// never).
     pub fn expiry(&self) -> Option<(Hlc, Option<u64>)> {
         match self {
             Self::Register { hlc, expires, .. } => Some((*hlc, *expires)),
@@ -117,33 +125,54 @@ impl Payload {
 impl<K> RowKey<K> {
     /// The same row of a key that is named otherwise, if it is.
     pub(super) fn rename<L>(self, name: &mut impl FnMut(K) -> Option<L>) -> Option<RowKey<L>> {
-        Some(RowKey { key: name(self.key)?, kind: self.kind, field: self.field })
+        Some(RowKey {
+            key: name(self.key)?,
+            kind: self.kind,
+            field: self.field,
+        })
     }
 }
 
 impl RowKey {
     /// The row of the key's register or counter.
     pub fn string(key: Bytes) -> Self {
-        Self { key, kind: RowKind::String, field: Bytes::new() }
+        Self {
+            key,
+            kind: RowKind::String,
+            field: Bytes::new(),
+        }
     }
 
     /// The row of a field of the key's hash.
     pub fn field(key: Bytes, field: Bytes) -> Self {
-        Self { key, kind: RowKind::Hash, field }
+        Self {
+            key,
+            kind: RowKind::Hash,
+            field,
+        }
     }
 
     /// The row of an element of the key's set.
     pub fn member(key: Bytes, element: Bytes) -> Self {
-        Self { key, kind: RowKind::Set, field: element }
+        Self {
+            key,
+            kind: RowKind::Set,
+            field: element,
+        }
     }
 
     /// The row of the key's expiry.
     pub fn expiry(key: Bytes) -> Self {
-        Self { key, kind: RowKind::Expiry, field: Bytes::new() }
+        Self {
+            key,
+            kind: RowKind::Expiry,
+            field: Bytes::new(),
+        }
     }
 }
 
-/// Sum of the hashes of all entries of `row`, modulo 2^128: independent of order, so digests of rows add up to digests of keys and partitions.
+/// Sum of the hashes of all entries of `row`, modulo 2^128: independent of order, so digests of
+/// rows add up to digests of keys and partitions.
 pub(super) fn row_digest(scratch: &mut Vec<u8>, key: &RowKey, row: &Row) -> u128 {
     scratch.clear();
     for part in [&key.key, &key.field] {
@@ -164,7 +193,11 @@ fn push_entry(scratch: &mut Vec<u8>, dot: Dot, payload: &Payload) {
     scratch.extend_from_slice(&dot.replica.incarnation.to_le_bytes());
     scratch.extend_from_slice(&dot.counter.to_le_bytes());
     match payload {
-        Payload::Register { hlc, value, expires } => {
+        Payload::Register {
+            hlc,
+            value,
+            expires,
+        } => {
             scratch.push(0);
             scratch.extend_from_slice(&hlc.as_u64().to_le_bytes());
             push_time(scratch, *expires);

@@ -1,4 +1,5 @@
-//! The live rows of a partition replica, ordered by hash and then bytes of the key, with their digests and counts.
+//! The live rows of a partition replica, ordered by hash and then bytes of the key, with their
+//! digests and counts.
 
 mod taken;
 
@@ -15,7 +16,8 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) use taken::Taken;
 
-/// Above this many rows a key's rows move from a sorted vector into a tree. Guess: a vector of so few is as fast and far smaller.
+/// Above this many rows a key's rows move from a sorted vector into a tree. Guess: a vector of so
+/// few is as fast and far smaller.
 const FEW: usize = 8;
 
 /// Rough cost of a row on the wire beside its own bytes.
@@ -23,12 +25,25 @@ const ROW_BYTES: usize = 64;
 
 fn row_bytes(row: &Row) -> usize {
     ROW_BYTES
-        + row.iter().map(|(_, payload)| 24 + if let Payload::Register { value, .. } = payload { value.len() } else { 0 }).sum::<usize>()
+        + row
+            .iter()
+            .map(|(_, payload)| {
+                24 + if let Payload::Register { value, .. } = payload {
+                    value.len()
+                } else {
+                    0
+                }
+            })
+            .sum::<usize>()
 }
 
 /// Roughly the bytes of memory that a row takes; none if it is not live.
 pub(super) fn row_weight(name: &RowKey, row: &Row) -> usize {
-    if row.is_empty() { 0 } else { name.key.len() + name.field.len() + row_bytes(row) }
+    if row.is_empty() {
+        0
+    } else {
+        name.key.len() + name.field.len() + row_bytes(row)
+    }
 }
 
 /// All live rows. Rows without live entries are not kept.
@@ -54,8 +69,9 @@ pub struct KeyRows {
     bytes: usize,
 }
 
-/// Orders the rows of a key: by kind, then by hash, then by field. The hash decides nearly every comparison without a look at the field's
-/// bytes, which lie elsewhere in memory; in a set of a million elements that is most of what a look-up costs.
+/// Orders the rows of a key: by kind, then by hash, then by field. The hash decides nearly every
+/// comparison without a look at the field's bytes, which lie elsewhere in memory; in a set of a
+/// million elements that is most of what a look-up costs.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct RowName {
     /// Kind in the upper three bits, hash of the field in the others.
@@ -63,16 +79,32 @@ pub(super) struct RowName {
     field: Bytes,
 }
 
-const KINDS: [RowKind; RowKind::COUNT] = [RowKind::String, RowKind::Hash, RowKind::Set, RowKind::Expiry, RowKind::Request];
+const KINDS: [RowKind; RowKind::COUNT] = [
+    RowKind::String,
+    RowKind::Hash,
+    RowKind::Set,
+    RowKind::Expiry,
+    RowKind::Request,
+];
 
 impl RowName {
     pub(super) fn new(kind: RowKind, field: &Bytes) -> Self {
-        let hash = if field.is_empty() { 0 } else { xxh3_64(field) >> 3 };
-        Self { tag: (kind as u64) << 61 | hash, field: field.clone() }
+        let hash = if field.is_empty() {
+            0
+        } else {
+            xxh3_64(field) >> 3
+        };
+        Self {
+            tag: (kind as u64) << 61 | hash,
+            field: field.clone(),
+        }
     }
 
     const fn without_field(kind: RowKind) -> Self {
-        Self { tag: (kind as u64) << 61, field: Bytes::new() }
+        Self {
+            tag: (kind as u64) << 61,
+            field: Bytes::new(),
+        }
     }
 
     fn kind(&self) -> RowKind {
@@ -95,7 +127,10 @@ impl Default for RowMap {
 impl RowMap {
     fn get(&self, name: &RowName) -> Option<&Row> {
         match self {
-            Self::Few(rows) => rows.iter().find(|(held, _)| held == name).map(|(_, row)| row),
+            Self::Few(rows) => rows
+                .iter()
+                .find(|(held, _)| held == name)
+                .map(|(_, row)| row),
             Self::Many(rows) => rows.get(name),
         }
     }
@@ -109,10 +144,12 @@ impl RowMap {
         }
         match self {
             Self::Few(rows) => {
-                let at = rows.binary_search_by(|(held, _)| held.cmp(&name)).unwrap_or_else(|at| {
-                    rows.insert(at, (name, Row::new()));
-                    at
-                });
+                let at = rows
+                    .binary_search_by(|(held, _)| held.cmp(&name))
+                    .unwrap_or_else(|at| {
+                        rows.insert(at, (name, Row::new()));
+                        at
+                    });
                 &mut rows[at].1
             }
             Self::Many(rows) => rows.entry(name).or_default(),
@@ -130,11 +167,24 @@ impl RowMap {
         let (few, many) = match self {
             Self::Few(rows) => (Some(rows), None),
             Self::Many(rows) => {
-                let from = part.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-                (None, Some(rows.range((from, Bound::Unbounded)).take_while(|(name, _)| part.holds(name))))
+                let from = part
+                    .after
+                    .as_ref()
+                    .map_or(Bound::Unbounded, Bound::Excluded);
+                (
+                    None,
+                    Some(
+                        rows.range((from, Bound::Unbounded))
+                            .take_while(|(name, _)| part.holds(name)),
+                    ),
+                )
             }
         };
-        few.into_iter().flatten().map(|(name, row)| (name, row)).filter(|(name, _)| part.holds(name)).chain(many.into_iter().flatten())
+        few.into_iter()
+            .flatten()
+            .map(|(name, row)| (name, row))
+            .filter(|(name, _)| part.holds(name))
+            .chain(many.into_iter().flatten())
     }
 
     fn iter(&self) -> impl Iterator<Item = (&RowName, &Row)> {
@@ -142,7 +192,10 @@ impl RowMap {
             Self::Few(rows) => (Some(rows), None),
             Self::Many(rows) => (None, Some(rows)),
         };
-        few.into_iter().flatten().map(|(name, row)| (name, row)).chain(many.into_iter().flatten())
+        few.into_iter()
+            .flatten()
+            .map(|(name, row)| (name, row))
+            .chain(many.into_iter().flatten())
     }
 }
 
@@ -169,24 +222,36 @@ impl KeyRows {
 
     /// All live rows, kind by kind, in an order that is the same at every replica.
     pub fn iter(&self) -> impl Iterator<Item = (RowKind, &Bytes, &Row)> {
-        self.rows.iter().map(|(name, row)| (name.kind(), &name.field, row))
+        self.rows
+            .iter()
+            .map(|(name, row)| (name.kind(), &name.field, row))
     }
 
     /// The live rows of a kind.
     pub fn of_kind(&self, kind: RowKind) -> impl Iterator<Item = (&Bytes, &Row)> {
-        self.iter().filter(move |(held, _, _)| *held == kind).map(|(_, field, row)| (field, row))
+        self.iter()
+            .filter(move |(held, _, _)| *held == kind)
+            .map(|(_, field, row)| (field, row))
     }
 
-    /// When the key expires: what the greatest by `(hlc, dot)` of the registers of its string and its live expiries says.
+    /// When the key expires: what the greatest by `(hlc, dot)` of the registers of its string and
+    /// its live expiries says.
     ///
-    /// **Law:** it depends on the live entries alone, so equal replicas agree; a `SET` takes an earlier expiry with it.
+    /// **Law:** it depends on the live entries alone, so equal replicas agree; a `SET` takes an
+    /// earlier expiry with it.
     pub fn expires_at(&self) -> Option<u64> {
         let mut last = None;
         for kind in [RowKind::String, RowKind::Expiry] {
-            let row = if self.count(kind) > 0 { self.rows.get(&RowName::without_field(kind)) } else { None };
+            let row = if self.count(kind) > 0 {
+                self.rows.get(&RowName::without_field(kind))
+            } else {
+                None
+            };
             for (dot, payload) in row.into_iter().flat_map(Row::iter) {
                 let said = payload.expiry().map(|(hlc, at)| (hlc, dot, at));
-                last = last.max(said.filter(|(_, _, at)| at.is_some() || !planted::EXPIRY_OUTLIVES_SET.is_planted()));
+                last = last.max(said.filter(|(_, _, at)| {
+                    at.is_some() || !planted::EXPIRY_OUTLIVES_SET.is_planted()
+                }));
             }
         }
         last.and_then(|(_, _, at)| at)
@@ -197,9 +262,14 @@ impl KeyRows {
         self.len() > self.count(RowKind::Expiry) + self.count(RowKind::Request)
     }
 
-    /// When the reaper must look at the key: when it expires, or at once if nothing but an expiry is left of it.
+    /// When the reaper must look at the key: when it expires, or at once if nothing but an expiry
+    /// is left of it.
     fn due(&self) -> Option<u64> {
-        if self.has_value() { self.expires_at() } else { (self.count(RowKind::Expiry) > 0).then_some(0) }
+        if self.has_value() {
+            self.expires_at()
+        } else {
+            (self.count(RowKind::Expiry) > 0).then_some(0)
+        }
     }
 }
 
@@ -226,14 +296,25 @@ impl Rows {
     }
 
     /// The next keys after `after`, in the order of their positions.
-    pub(super) fn keys_after(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
-        let from = after.map_or(Bound::Unbounded, |after| Bound::Excluded(Position::of(after)));
-        self.keys.range((from, Bound::Unbounded)).map(|(position, rows)| (&position.key, rows))
+    pub(super) fn keys_after(
+        &self,
+        after: Option<&Bytes>,
+    ) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
+        let from = after.map_or(Bound::Unbounded, |after| {
+            Bound::Excluded(Position::of(after))
+        });
+        self.keys
+            .range((from, Bound::Unbounded))
+            .map(|(position, rows)| (&position.key, rows))
     }
 
-    /// Keys whose expiry is at or before `unix_millis`, earliest first, after those of which nothing but an expiry is left.
+    /// Keys whose expiry is at or before `unix_millis`, earliest first, after those of which
+    /// nothing but an expiry is left.
     pub(super) fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
-        self.due.iter().take_while(move |(at, _)| *at <= unix_millis).map(|(_, key)| key)
+        self.due
+            .iter()
+            .take_while(move |(at, _)| *at <= unix_millis)
+            .map(|(_, key)| key)
     }
 
     /// Changes one row, which is empty if it was not live; if it is empty afterwards it is removed.
@@ -283,12 +364,18 @@ impl Rows {
         rows
     }
 
-    /// Digest of the live rows in the range. A whole key's is kept, and the whole partition's; other rows are hashed one by one.
+    /// Digest of the live rows in the range. A whole key's is kept, and the whole partition's;
+    /// other rows are hashed one by one.
     pub(super) fn digest_of(&self, range: &Range) -> u128 {
         match range {
-            Range::Slice { after: None, through: None } => self.digest,
+            Range::Slice {
+                after: None,
+                through: None,
+            } => self.digest,
             Range::Key(key) => self.key(key).map_or(0, |rows| rows.digest),
-            Range::Row(name) => self.get(name).map_or(0, |row| row_digest(&mut Vec::new(), name, row)),
+            Range::Row(name) => self
+                .get(name)
+                .map_or(0, |row| row_digest(&mut Vec::new(), name, row)),
             Range::Slice { .. } => {
                 let mut scratch = Vec::new();
                 let mut sum = 0u128;
@@ -298,7 +385,11 @@ impl Rows {
                         continue;
                     }
                     for (name, row) in rows.rows.between(&part) {
-                        let name = RowKey { key: key.clone(), kind: name.kind(), field: name.field.clone() };
+                        let name = RowKey {
+                            key: key.clone(),
+                            kind: name.kind(),
+                            field: name.field.clone(),
+                        };
                         sum = sum.wrapping_add(row_digest(&mut scratch, &name, row));
                     }
                 }
@@ -310,13 +401,19 @@ impl Rows {
     /// Roughly what the live rows in the range cost on the wire; stops counting beyond `enough`.
     pub(super) fn bytes_in(&self, range: &Range, enough: usize) -> usize {
         match range {
-            Range::Row(name) => name.key.len() + name.field.len() + self.get(name).map_or(ROW_BYTES, row_bytes),
+            Range::Row(name) => {
+                name.key.len() + name.field.len() + self.get(name).map_or(ROW_BYTES, row_bytes)
+            }
             Range::Key(key) => ROW_BYTES + self.key(key).map_or(0, |rows| rows.bytes),
             Range::Slice { .. } => {
                 let mut total = 0;
                 self.walk(range, &mut |key, name, row| {
                     total += key.len() + name.field.len() + row_bytes(row);
-                    if total > enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                    if total > enough {
+                        ControlFlow::Break(())
+                    } else {
+                        ControlFlow::Continue(())
+                    }
                 });
                 total
             }
@@ -333,7 +430,10 @@ impl Rows {
             }
             total += key.len() + name.field.len() + row_bytes(row);
             if total > bytes_max {
-                last = Some(Cut { key: key.clone(), within: Within::Row(name.kind(), name.field.clone()) });
+                last = Some(Cut {
+                    key: key.clone(),
+                    within: Within::Row(name.kind(), name.field.clone()),
+                });
             }
             ControlFlow::Continue(())
         });
@@ -342,7 +442,14 @@ impl Rows {
 
     fn visit(&self, range: &Range, see: &mut dyn FnMut(RowKey, &Row)) {
         self.walk(range, &mut |key, name, row| {
-            see(RowKey { key: key.clone(), kind: name.kind(), field: name.field.clone() }, row);
+            see(
+                RowKey {
+                    key: key.clone(),
+                    kind: name.kind(),
+                    field: name.field.clone(),
+                },
+                row,
+            );
             ControlFlow::Continue(())
         });
     }
@@ -354,27 +461,42 @@ impl Rows {
                 Some(row) => see(&name.key, &RowName::new(name.kind, &name.field), row),
                 None => ControlFlow::Continue(()),
             },
-            Range::Key(key) => {
-                self.key(key).map_or(ControlFlow::Continue(()), |rows| rows.rows.iter().try_for_each(|(name, row)| see(key, name, row)))
-            }
+            Range::Key(key) => self.key(key).map_or(ControlFlow::Continue(()), |rows| {
+                rows.rows
+                    .iter()
+                    .try_for_each(|(name, row)| see(key, name, row))
+            }),
             Range::Slice { .. } => self.slice(range).try_for_each(|(key, rows, part)| {
                 if part == KeyPart::WHOLE {
-                    rows.rows.iter().try_for_each(|(name, row)| see(key, name, row))
+                    rows.rows
+                        .iter()
+                        .try_for_each(|(name, row)| see(key, name, row))
                 } else {
-                    rows.rows.between(&part).try_for_each(|(name, row)| see(key, name, row))
+                    rows.rows
+                        .between(&part)
+                        .try_for_each(|(name, row)| see(key, name, row))
                 }
             }),
         };
     }
 
     /// The keys that have rows in the slice, each with the part of it that lies there.
-    fn slice<'a>(&'a self, range: &'a Range) -> impl Iterator<Item = (&'a Bytes, &'a KeyRows, KeyPart)> {
-        let Range::Slice { after, through } = range else { unreachable!("invariant: only slices are walked key by key") };
+    fn slice<'a>(
+        &'a self,
+        range: &'a Range,
+    ) -> impl Iterator<Item = (&'a Bytes, &'a KeyRows, KeyPart)> {
+        let Range::Slice { after, through } = range else {
+            unreachable!("invariant: only slices are walked key by key")
+        };
         let end = through.as_ref().map(|cut| Position::of(&cut.key));
         // A tree range panics when its start lies beyond its end, so the end is tested key by key.
-        let from = after.as_ref().map_or(Bound::Unbounded, |cut| Bound::Included(Position::of(&cut.key)));
-        let keys =
-            self.keys.range((from, Bound::Unbounded)).take_while(move |(position, _)| end.as_ref().is_none_or(|end| *position <= end));
+        let from = after.as_ref().map_or(Bound::Unbounded, |cut| {
+            Bound::Included(Position::of(&cut.key))
+        });
+        let keys = self
+            .keys
+            .range((from, Bound::Unbounded))
+            .take_while(move |(position, _)| end.as_ref().is_none_or(|end| *position <= end));
         keys.filter_map(|(position, rows)| {
             let part = KeyPart::of(&position.key, after.as_ref(), through.as_ref())?;
             Some((&position.key, rows, part))
@@ -390,7 +512,10 @@ struct KeyPart {
 }
 
 impl KeyPart {
-    const WHOLE: Self = Self { after: None, through: None };
+    const WHOLE: Self = Self {
+        after: None,
+        through: None,
+    };
 
     fn of(key: &Bytes, after: Option<&Cut>, through: Option<&Cut>) -> Option<Self> {
         let mut part = Self::WHOLE;
@@ -408,6 +533,7 @@ impl KeyPart {
     }
 
     fn holds(&self, name: &RowName) -> bool {
-        self.after.as_ref().is_none_or(|after| after < name) && self.through.as_ref().is_none_or(|through| name <= through)
+        self.after.as_ref().is_none_or(|after| after < name)
+            && self.through.as_ref().is_none_or(|through| name <= through)
     }
 }

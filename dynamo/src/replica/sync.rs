@@ -1,4 +1,5 @@
-//! Healing between replicas of one partition: who lacks what, what can be forgotten, and filling an empty replica.
+//! Healing between replicas of one partition: who lacks what, what can be forgotten, and filling an
+//! empty replica.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +13,12 @@ use crate::planted;
 
 /// Up to this many bytes, a range is sent whole rather than as what is lacking of it.
 const RANGE_BYTES_SMALL: usize = 64 * 1024;
-/// The most that is sent in one answer to a question that somebody waits for. Half of what a message may be, since what rows cost on the wire is
-/// counted roughly. What nobody waits for comes in pieces.
+/// The most that is sent in one answer to a question that somebody waits for. Half of what a
+/// message may be, since what rows cost on the wire is counted roughly. What nobody waits for comes
+/// in pieces.
 const RANGE_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// From so many chunks on, a range is streamed in pieces. Guess: far below what a message may carry.
+/// From so many chunks on, a range is streamed in pieces. Guess: far below what a message may
+/// carry.
 const LARGE_CHUNKS: usize = 4;
 /// Rough cost of one event on the wire beside its rows.
 const EVENT_BYTES: usize = 3;
@@ -28,11 +31,12 @@ pub(super) struct Heard {
     /// What it last said that it knows of in some ranges only.
     pub(super) beyond: CausalContext,
     pub(super) filling: bool,
-    /// The newest placement under which it has spoken, and what it said first under that, or first when it was filled. Whoever has this has all
-    /// that was written under older placements; what came later comes by itself. `None`: it has not yet said all that it has.
+    /// The newest placement under which it has spoken, and what it said first under that, or first
+    /// when it was filled. Whoever has this has all that was written under older placements; what
+    /// came later comes by itself. `None`: it has not yet said all that it has.
     pub(super) first: Option<(Epoch, CausalContext)>,
-    /// What its former lives have said, as long as this one has not said it too. Not empty: it has forgotten something, and what it says first is
-    /// not its memory.
+    /// What its former lives have said, as long as this one has not said it too. Not empty: it has
+    /// forgotten something, and what it says first is not its memory.
     pub(super) forgotten: CausalContext,
 }
 
@@ -43,15 +47,22 @@ impl Heard {
             self.context.union(&held.context);
             self.forgotten = held.forgotten;
             // What it said while it was being filled was not its memory.
-            let remembers = self.filling || !held.filling || planted::FIRST_KEPT_OVER_FILLING.is_planted();
-            if remembers && held.first.as_ref().is_some_and(|(since, _)| *since >= epoch) {
+            let remembers =
+                self.filling || !held.filling || planted::FIRST_KEPT_OVER_FILLING.is_planted();
+            if remembers
+                && held
+                    .first
+                    .as_ref()
+                    .is_some_and(|(since, _)| *since >= epoch)
+            {
                 self.first = held.first;
             }
         } else if !planted::FORMER_LIVES_FORGOTTEN.is_planted() {
             self.forgotten = held.context;
             self.forgotten.union(&held.forgotten);
         }
-        // That it is being filled is on the disk that it has now. It may be set back to an older one again, which does not know that.
+        // That it is being filled is on the disk that it has now. It may be set back to an older
+        // one again, which does not know that.
         if self.context.covers(&self.forgotten) {
             self.forgotten = CausalContext::new();
         }
@@ -66,8 +77,8 @@ pub struct Missing {
     pub deltas: Vec<Delta>,
     /// After which range to go on, if this was not all.
     pub next: Option<Range>,
-    /// What it must be streamed: the whole partition when some of what it lacks is no longer known event by event, or the range of
-    /// an event if that is too large for a message.
+    /// What it must be streamed: the whole partition when some of what it lacks is no longer known
+    /// event by event, or the range of an event if that is too large for a message.
     pub behind: Option<Range>,
 }
 
@@ -84,13 +95,24 @@ pub struct Chunk {
 
 impl Replica {
     /// What a replica that has seen `context` lacks.
-    pub fn missing_at(&self, context: &CausalContext, chunk_bytes: usize, chunks: usize) -> Missing {
+    pub fn missing_at(
+        &self,
+        context: &CausalContext,
+        chunk_bytes: usize,
+        chunks: usize,
+    ) -> Missing {
         self.missing_of(&self.context.without(context), None, (chunk_bytes, chunks))
     }
 
-    /// What of `events` this replica has, found in `recent`: range by range, each with all of the events that lie in it, so that no row comes twice;
-    /// after the range `after`, in deltas of about `chunk_bytes`, `chunks` of them at the most.
-    pub fn missing_of(&self, events: &CausalContext, after: Option<&Range>, (chunk_bytes, chunks): (usize, usize)) -> Missing {
+    /// What of `events` this replica has, found in `recent`: range by range, each with all of the
+    /// events that lie in it, so that no row comes twice; after the range `after`, in deltas of
+    /// about `chunk_bytes`, `chunks` of them at the most.
+    pub fn missing_of(
+        &self,
+        events: &CausalContext,
+        after: Option<&Range>,
+        (chunk_bytes, chunks): (usize, usize),
+    ) -> Missing {
         let events = events.intersection(&self.context);
         let mut missing = Missing::default();
         if after.is_none() && !self.recent.has_all(&events) {
@@ -106,13 +128,18 @@ impl Replica {
                 last = Some(range);
                 continue;
             }
-            let bytes = self.rows.bytes_in(range, budget).saturating_add(dots.len() * EVENT_BYTES);
+            let bytes = self
+                .rows
+                .bytes_in(range, budget)
+                .saturating_add(dots.len() * EVENT_BYTES);
             // However small the bound was chosen, one range goes, or nothing ever would.
             if planted::BOUND_OF_NOTHING.is_planted() && bytes > chunk_bytes {
                 continue;
             }
             if bytes > budget && !group.is_empty() {
-                missing.deltas.push(self.capture(std::mem::take(&mut group)));
+                missing
+                    .deltas
+                    .push(self.capture(std::mem::take(&mut group)));
                 budget = chunk_bytes;
             }
             if missing.deltas.len() >= chunks {
@@ -129,24 +156,51 @@ impl Replica {
         missing
     }
 
-    /// What another replica needs to have what this one has in `ranges`: everything live there, or, if that is much and the other's context
-    /// is known, only the events it lacks. `None` if even that is too much for one message; anti-entropy will heal it.
+    /// What another replica needs to have what this one has in `ranges`: everything live there, or,
+    /// if that is much and the other's context is known, only the events it lacks. `None` if even
+    /// that is too much for one message; anti-entropy will heal it.
     pub fn difference(&self, ranges: &[Range], context: Option<&CausalContext>) -> Option<Delta> {
-        let most = if planted::RANGES_FIT_A_FRAME.is_planted() { 24 * 1024 * 1024 } else { RANGE_BYTES_MAX };
-        let bytes: usize = ranges.iter().map(|range| self.rows.bytes_in(range, most)).sum();
-        let whole = || self.capture(ranges.iter().map(|range| (range.clone(), Vec::new())).collect());
+        let most = if planted::RANGES_FIT_A_FRAME.is_planted() {
+            24 * 1024 * 1024
+        } else {
+            RANGE_BYTES_MAX
+        };
+        let bytes: usize = ranges
+            .iter()
+            .map(|range| self.rows.bytes_in(range, most))
+            .sum();
+        let whole = || {
+            self.capture(
+                ranges
+                    .iter()
+                    .map(|range| (range.clone(), Vec::new()))
+                    .collect(),
+            )
+        };
         if bytes <= RANGE_BYTES_SMALL {
             return Some(whole());
         }
         // What is known of a range only is not among the events that are gone through here.
-        let has = |residual: &CausalContext| context.is_some_and(|context| context.covers(residual));
-        let known_in_part = ranges.iter().any(|range| !self.residuals.within(range).iter().all(|residual| has(&residual.context)));
+        let has =
+            |residual: &CausalContext| context.is_some_and(|context| context.covers(residual));
+        let known_in_part = ranges.iter().any(|range| {
+            !self
+                .residuals
+                .within(range)
+                .iter()
+                .all(|residual| has(&residual.context))
+        });
         if known_in_part && !planted::RESIDUALS_UNSAID.is_planted() {
             return (bytes <= most).then(whole);
         }
         let mut lacking: BTreeMap<&Range, Vec<Dot>> = BTreeMap::new();
-        for dot in context.into_iter().flat_map(|context| self.context.missing(context)) {
-            let Some(range) = self.recent.get(&dot) else { return (bytes <= most).then(whole) };
+        for dot in context
+            .into_iter()
+            .flat_map(|context| self.context.missing(context))
+        {
+            let Some(range) = self.recent.get(&dot) else {
+                return (bytes <= most).then(whole);
+            };
             if ranges.iter().any(|asked| asked.clip(range).is_some()) {
                 lacking.entry(range).or_default().push(dot);
             }
@@ -154,18 +208,32 @@ impl Replica {
         if context.is_none() {
             return (bytes <= most).then(whole);
         }
-        let bytes: usize = lacking.keys().map(|range| self.rows.bytes_in(range, most)).sum();
-        (bytes <= most).then(|| self.capture(lacking.into_iter().map(|(range, dots)| (range.clone(), dots)).collect()))
+        let bytes: usize = lacking
+            .keys()
+            .map(|range| self.rows.bytes_in(range, most))
+            .sum();
+        (bytes <= most).then(|| {
+            self.capture(
+                lacking
+                    .into_iter()
+                    .map(|(range, dots)| (range.clone(), dots))
+                    .collect(),
+            )
+        })
     }
 
-    /// The context to ask with, so that others answer only what is lacking: worth its bytes when the ranges are large.
+    /// The context to ask with, so that others answer only what is lacking: worth its bytes when
+    /// the ranges are large.
     pub fn context_for(&self, ranges: &[Range]) -> Option<CausalContext> {
-        let large = ranges.iter().any(|range| self.rows.bytes_in(range, RANGE_BYTES_SMALL) > RANGE_BYTES_SMALL);
+        let large = ranges
+            .iter()
+            .any(|range| self.rows.bytes_in(range, RANGE_BYTES_SMALL) > RANGE_BYTES_SMALL);
         large.then(|| self.context.clone())
     }
 
-    /// Another primary has told what it has seen. A replica that starts a new life is taken at its new word, however little that is; it must be told what
-    /// its former lives had said if it asks, and for as long as it has not seen that. This returns it.
+    /// Another primary has told what it has seen. A replica that starts a new life is taken at its
+    /// new word, however little that is; it must be told what its former lives had said if it asks,
+    /// and for as long as it has not seen that. This returns it.
     pub fn hear(&mut self, node: NodeId, seen: &crate::protocol::Seen) -> Option<CausalContext> {
         self.heed(&seen.context);
         self.heed_former_lives(&seen.context);
@@ -187,14 +255,21 @@ impl Replica {
 
     /// The replica `replica` on `node` has acknowledged these events.
     pub fn acknowledged(&mut self, node: NodeId, replica: ReplicaId, events: &CausalContext) {
-        if let Some(heard) = self.heard.get_mut(&node).filter(|heard| heard.replica == replica) {
+        if let Some(heard) = self
+            .heard
+            .get_mut(&node)
+            .filter(|heard| heard.replica == replica)
+        {
             heard.context.union(events);
         }
     }
 
-    /// A delta has come from the primary on `node`, and says what that had seen; in the life that it was in then, which may be over.
+    /// A delta has come from the primary on `node`, and says what that had seen; in the life that
+    /// it was in then, which may be over.
     pub fn overheard(&mut self, node: NodeId, delta: &Delta) {
-        let same = |heard: &&mut Heard| heard.replica == delta.replica || planted::FORMER_LIFE_VOUCHES.is_planted();
+        let same = |heard: &&mut Heard| {
+            heard.replica == delta.replica || planted::FORMER_LIFE_VOUCHES.is_planted()
+        };
         if let Some(heard) = self.heard.get_mut(&node).filter(same) {
             heard.context.union(&delta.context);
         }
@@ -202,12 +277,16 @@ impl Replica {
 
     /// Whether the replica that has last spoken for `node` is this one.
     pub fn has_heard(&self, node: NodeId, replica: ReplicaId) -> bool {
-        self.heard.get(&node).is_some_and(|heard| heard.replica == replica)
+        self.heard
+            .get(&node)
+            .is_some_and(|heard| heard.replica == replica)
     }
 
     /// Whether `node` is known to have the event.
     pub fn knows(&self, node: NodeId, dot: Dot) -> bool {
-        self.heard.get(&node).is_some_and(|heard| heard.context.contains(dot))
+        self.heard
+            .get(&node)
+            .is_some_and(|heard| heard.context.contains(dot))
     }
 
     /// Whether this replica has all that `node` had when it first spoke at `epoch` or later.
@@ -216,32 +295,46 @@ impl Replica {
         heard.is_some_and(|(since, context)| *since >= epoch && self.context.covers(context))
     }
 
-    /// Whether `node`, which is not being filled, has said at `epoch` or later that it has seen all of `context`.
+    /// Whether `node`, which is not being filled, has said at `epoch` or later that it has seen all
+    /// of `context`.
     pub fn has_told_all(&self, node: NodeId, epoch: Epoch, context: &CausalContext) -> bool {
         self.heard.get(&node).is_some_and(|heard| {
-            let spoke = heard.first.as_ref().is_some_and(|(since, _)| *since >= epoch);
+            let spoke = heard
+                .first
+                .as_ref()
+                .is_some_and(|(since, _)| *since >= epoch);
             spoke && !heard.filling && heard.context.covers(context)
         })
     }
 
     /// Whether `replica` on `node` has never spoken since this replica began to listen.
     pub fn is_new(&self, node: NodeId, replica: ReplicaId) -> bool {
-        self.heard.get(&node).is_none_or(|heard| heard.replica != replica)
+        self.heard
+            .get(&node)
+            .is_none_or(|heard| heard.replica != replica)
     }
 
     /// Whether `node` has said something that this replica has not seen.
     pub fn lacks_some_of(&self, node: NodeId) -> bool {
-        self.heard.get(&node).is_some_and(|heard| !self.context.covers(&heard.context))
+        self.heard
+            .get(&node)
+            .is_some_and(|heard| !self.context.covers(&heard.context))
     }
 
     /// Those that have said something that this replica has not seen.
     pub fn ahead(&self) -> impl Iterator<Item = NodeId> {
-        self.heard.iter().filter(|(_, heard)| !self.context.covers(&heard.context)).map(|(node, _)| *node)
+        self.heard
+            .iter()
+            .filter(|(_, heard)| !self.context.covers(&heard.context))
+            .map(|(node, _)| *node)
     }
 
     /// What `node` has said that this replica has not seen.
     pub fn lacking_of(&self, node: NodeId) -> CausalContext {
-        self.heard.get(&node).map(|heard| heard.context.without(&self.context)).unwrap_or_default()
+        self.heard
+            .get(&node)
+            .map(|heard| heard.context.without(&self.context))
+            .unwrap_or_default()
     }
 
     /// Whether `node` has said that it is still being filled.
@@ -249,16 +342,22 @@ impl Replica {
         self.heard.get(&node).is_some_and(|heard| heard.filling)
     }
 
-    /// One tick: forgets the events that all of `others` (the other primaries) know, and the residuals that are covered.
+    /// One tick: forgets the events that all of `others` (the other primaries) know, and the
+    /// residuals that are covered.
     pub fn tick(&mut self, others: &[NodeId]) {
         // One that leaves is heard as long as it has something that is lacking here.
         self.recent.alone = others.is_empty();
-        self.heard.retain(|node, heard| others.contains(node) || !self.context.covers(&heard.context));
+        self.heard
+            .retain(|node, heard| others.contains(node) || !self.context.covers(&heard.context));
         self.judge(others);
         self.strip();
         let mut known_by_all = self.context.clone();
         for other in others {
-            known_by_all = self.heard.get(other).map(|heard| known_by_all.intersection(&heard.context)).unwrap_or_default();
+            known_by_all = self
+                .heard
+                .get(other)
+                .map(|heard| known_by_all.intersection(&heard.context))
+                .unwrap_or_default();
         }
         for dot in self.recent.forget_known(known_by_all) {
             self.journal.forget(dot);
@@ -281,19 +380,40 @@ impl Replica {
 
     /// The piece of `range` after a cut, about `bytes_max` bytes of it (one row at least).
     pub fn chunk(&self, range: &Range, after: Option<&Cut>, bytes_max: usize) -> Chunk {
-        let Range::Slice { after: from, through } = range.as_slice() else { unreachable!("invariant: rows are not streamed") };
+        let Range::Slice {
+            after: from,
+            through,
+        } = range.as_slice()
+        else {
+            unreachable!("invariant: rows are not streamed")
+        };
         let after = after.cloned().or(from);
-        let rest = Range::Slice { after: after.clone(), through };
+        let rest = Range::Slice {
+            after: after.clone(),
+            through,
+        };
         let next = self.rows.end_of_piece(&rest, bytes_max);
         let piece = match &next {
-            Some(next) => Range::Slice { after, through: Some(next.clone()) },
+            Some(next) => Range::Slice {
+                after,
+                through: Some(next.clone()),
+            },
             None => rest,
         };
-        let settled = if next.is_none() && *range != Range::ALL { self.recent.within(range) } else { Vec::new() };
-        Chunk { delta: self.delta(piece), next, settled }
+        let settled = if next.is_none() && *range != Range::ALL {
+            self.recent.within(range)
+        } else {
+            Vec::new()
+        };
+        Chunk {
+            delta: self.delta(piece),
+            next,
+            settled,
+        }
     }
 
-    /// Starts to be filled: until [`finish_filling`](Self::finish_filling), the replica is not read.
+    /// Starts to be filled: until [`finish_filling`](Self::finish_filling), the replica is not
+    /// read.
     pub fn start_filling(&mut self) {
         self.filling = true;
         self.journal.touch();

@@ -1,13 +1,18 @@
-//! Equal contexts must mean equal rows. Where they do not, a bug or bit rot has struck, and nobody can say whom by looking at one replica.
+//! Equal contexts must mean equal rows. Where they do not, a bug or bit rot has struck, and nobody
+//! can say whom by looking at one replica.
 //!
-//! Each replica keeps, for every other holder, by how much its digest differed at the last comparison under equal contexts. A majority is so many
-//! that have one and the same; that others differ from this replica says nothing as long as they differ from each other as well. One that is
-//! being filled has no voice.
+//! Each replica keeps, for every other holder, by how much its digest differed at the last
+//! comparison under equal contexts. A majority is so many that have one and the same; that others
+//! differ from this replica says nothing as long as they differ from each other as well. One that
+//! is being filled has no voice.
 //!
-//! A replica that differs from somebody and has no majority on its side is *doubted*: its word alone counts for nothing, and it answers what a
-//! majority of the holders has as it has it. One that a majority contradicts is *outvoted*: it answers nothing until one of that majority has
-//! streamed it the partition, and what it held is replaced. If all have been compared and no majority has the same, each takes back from the others
-//! what it has lost: nothing that is left anywhere is dropped. Writes are joined and acknowledged all the time; they touch the rows they name.
+//! A replica that differs from somebody and has no majority on its side is *doubted*: its word
+//! alone counts for nothing, and it answers what a majority of the holders has as it has it. One
+//! that a majority contradicts is *outvoted*: it answers nothing until one of that majority has
+//! streamed it the partition, and what it held is replaced. If all have been compared and no
+//! majority has the same, each takes back from the others what it has lost: nothing that is left
+//! anywhere is dropped. Writes are joined and acknowledged all the time; they touch the rows they
+//! name.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +30,8 @@ use crate::protocol::Seen;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trust {
     verdict: Verdict,
-    /// What the digest of each has more than the one here, by the last comparison under equal contexts. Events since then change both alike.
+    /// What the digest of each has more than the one here, by the last comparison under equal
+    /// contexts. Events since then change both alike.
     compared: BTreeMap<NodeId, u128>,
 }
 
@@ -52,12 +58,18 @@ pub enum Mend {
 }
 
 impl Replica {
-    /// Another holder has spoken: if both have seen the same, they must have the same. Returns whether they have not.
+    /// Another holder has spoken: if both have seen the same, they must have the same. Returns
+    /// whether they have not.
     pub fn compare(&mut self, node: NodeId, seen: &Seen) -> bool {
         if seen.filling {
             self.trust.compared.remove(&node);
         }
-        if !seen.exact || seen.filling || self.filling || !self.is_exact() || seen.context != self.context {
+        if !seen.exact
+            || seen.filling
+            || self.filling
+            || !self.is_exact()
+            || seen.context != self.context
+        {
             return false;
         }
         let difference = seen.digest.wrapping_sub(self.digest());
@@ -70,14 +82,34 @@ impl Replica {
     /// Works out who is right among this replica and the `others` that hold the partition.
     pub fn judge(&mut self, others: &[NodeId]) {
         self.trust.compared.retain(|node, _| others.contains(node));
-        let voices: Vec<NodeId> = others.iter().copied().filter(|node| !self.heard_filling(*node)).collect();
-        let compared: Vec<u128> = voices.iter().filter_map(|node| self.trust.compared.get(node).copied()).collect();
+        let voices: Vec<NodeId> = others
+            .iter()
+            .copied()
+            .filter(|node| !self.heard_filling(*node))
+            .collect();
+        let compared: Vec<u128> = voices
+            .iter()
+            .filter_map(|node| self.trust.compared.get(node).copied())
+            .collect();
         let needed = majority(voices.len() + 1);
-        let same = |difference: u128| compared.iter().filter(|other| **other == difference).count();
-        let outvoted = compared.iter().copied().filter(|difference| *difference != 0).find(|difference| {
-            let against = if planted::ANY_DIFFERENCE_OUTVOTES.is_planted() { compared.len() - same(0) } else { same(*difference) };
-            against >= needed
-        });
+        let same = |difference: u128| {
+            compared
+                .iter()
+                .filter(|other| **other == difference)
+                .count()
+        };
+        let outvoted = compared
+            .iter()
+            .copied()
+            .filter(|difference| *difference != 0)
+            .find(|difference| {
+                let against = if planted::ANY_DIFFERENCE_OUTVOTES.is_planted() {
+                    compared.len() - same(0)
+                } else {
+                    same(*difference)
+                };
+                against >= needed
+            });
         self.trust.verdict = match outvoted {
             Some(by) => Verdict::Outvoted(by),
             None if same(0) == compared.len() || 1 + same(0) >= needed => Verdict::Sound,
@@ -101,7 +133,9 @@ impl Replica {
         match self.trust.verdict {
             Verdict::Sound | Verdict::Suspect => false,
             Verdict::Tied => difference != 0,
-            Verdict::Outvoted(by) => difference == by || planted::ANY_DIFFERENCE_OUTVOTES.is_planted(),
+            Verdict::Outvoted(by) => {
+                difference == by || planted::ANY_DIFFERENCE_OUTVOTES.is_planted()
+            }
         }
     }
 
@@ -122,11 +156,13 @@ impl Replica {
 
     /// Whether the replica executes requests.
     pub fn serves(&self) -> bool {
-        let stopped = self.is_outvoted() || (self.is_quarantined() && planted::DOUBT_STOPS_WRITES.is_planted());
+        let stopped = self.is_outvoted()
+            || (self.is_quarantined() && planted::DOUBT_STOPS_WRITES.is_planted());
         !self.filling && !stopped
     }
 
-    /// Whether `node` may copy what is here, which may lack what this replica says it has seen: in doubt, only one that compares itself with this.
+    /// Whether `node` may copy what is here, which may lack what this replica says it has seen: in
+    /// doubt, only one that compares itself with this.
     pub fn may_be_copied_by(&self, node: NodeId) -> bool {
         match self.trust.verdict {
             Verdict::Sound => true,
@@ -140,11 +176,15 @@ impl Replica {
         !self.filling && !self.is_quarantined()
     }
 
-    /// Whether another replica that has seen just what this one has seen, and says so with `delta`, has something else in `ranges`: one of them has
-    /// lost something, and to join would be to lose it here too.
+    /// Whether another replica that has seen just what this one has seen, and says so with `delta`,
+    /// has something else in `ranges`: one of them has lost something, and to join would be to lose
+    /// it here too.
     pub fn contradicts(&self, delta: &Delta, ranges: &[Range], digest: u128) -> bool {
         let both_exact = self.is_exact() && delta.residuals.is_empty();
-        both_exact && delta.context == self.context && self.digest_of(ranges) != digest && !planted::MISMATCH_IGNORED.is_planted()
+        both_exact
+            && delta.context == self.context
+            && self.digest_of(ranges) != digest
+            && !planted::MISMATCH_IGNORED.is_planted()
     }
 
     /// A piece of the stream that mends this replica.
@@ -157,40 +197,69 @@ impl Replica {
         }
     }
 
-    /// What the source has, what this replica has seen and has no longer, has been lost here: unless some event that the source has not seen
-    /// has removed it, and of those it is known where their effect lies.
+    /// What the source has, what this replica has seen and has no longer, has been lost here:
+    /// unless some event that the source has not seen has removed it, and of those it is known
+    /// where their effect lies.
     fn take_back(&mut self, part: &Part, theirs: &CausalContext, mend: Mend) {
-        let unseen: Option<Vec<Range>> = self.context.missing(theirs).map(|dot| self.recent.get(&dot).cloned()).collect();
+        let unseen: Option<Vec<Range>> = self
+            .context
+            .missing(theirs)
+            .map(|dot| self.recent.get(&dot).cloned())
+            .collect();
         let Some(unseen) = unseen else { return };
-        for (name, row) in part.rows.iter().filter(|(name, _)| part.range.contains(name)) {
-            if unseen.iter().any(|range| range.contains(name)) || !self.residuals.within(&Range::Row(name.clone())).is_empty() {
+        for (name, row) in part
+            .rows
+            .iter()
+            .filter(|(name, _)| part.range.contains(name))
+        {
+            if unseen.iter().any(|range| range.contains(name))
+                || !self.residuals.within(&Range::Row(name.clone())).is_empty()
+            {
                 continue;
             }
             let here = self.rows.get(name);
-            let held = |dot: Dot| here.and_then(|here| here.iter().find(|(other, _)| *other == dot)).map(|(_, payload)| payload);
+            let held = |dot: Dot| {
+                here.and_then(|here| here.iter().find(|(other, _)| *other == dot))
+                    .map(|(_, payload)| payload)
+            };
             // Of two payloads of one event nobody can say which is right; all must take the same.
-            let right = |payload: &Payload, held: &Payload| mend == Mend::Replace || format!("{payload:?}") < format!("{held:?}");
+            let right = |payload: &Payload, held: &Payload| {
+                mend == Mend::Replace || format!("{payload:?}") < format!("{held:?}")
+            };
             let lost: Vec<(Dot, Payload)> = row
                 .iter()
                 .filter(|(dot, payload)| {
-                    self.context.contains(*dot) && held(*dot).is_none_or(|held| held != *payload && right(payload, held))
+                    self.context.contains(*dot)
+                        && held(*dot).is_none_or(|held| held != *payload && right(payload, held))
                 })
                 .map(|(dot, payload)| (dot, payload.clone()))
                 .collect();
             if !lost.is_empty() {
-                self.remains.revive(name, &lost.iter().map(|(dot, _)| *dot).collect(), &mut self.journal);
-                self.change_row(name, |row| lost.into_iter().for_each(|(dot, payload)| drop(row.insert(dot, payload))));
+                self.remains.revive(
+                    name,
+                    &lost.iter().map(|(dot, _)| *dot).collect(),
+                    &mut self.journal,
+                );
+                self.change_row(name, |row| {
+                    lost.into_iter()
+                        .for_each(|(dot, payload)| drop(row.insert(dot, payload)))
+                });
             }
         }
     }
 
-    /// The stream that mends has brought all that `source` has. What others have is yet to be compared.
+    /// The stream that mends has brought all that `source` has. What others have is yet to be
+    /// compared.
     pub fn finish_mending(&mut self, source: NodeId, mend: Mend) {
         match mend {
             Mend::Replace => self.trust.compared.clear(),
             Mend::TakeBack => drop(self.trust.compared.remove(&source)),
         }
-        self.trust.verdict = if self.trust.compared.is_empty() { Verdict::Sound } else { Verdict::Suspect };
+        self.trust.verdict = if self.trust.compared.is_empty() {
+            Verdict::Sound
+        } else {
+            Verdict::Suspect
+        };
     }
 
     /// Whether this replica's rows say just what its context says.

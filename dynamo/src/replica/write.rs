@@ -18,8 +18,9 @@ pub enum Replaces<'a> {
     Seen(&'a CausalContext),
 }
 
-/// Events that become visible together and travel as one delta. A put is about one row; a wipe puts nothing and drops everything visible in
-/// its range. (One event that did both would lose its drops where only its row is passed on.)
+/// Events that become visible together and travel as one delta. A put is about one row; a wipe puts
+/// nothing and drops everything visible in its range. (One event that did both would lose its drops
+/// where only its row is passed on.)
 #[derive(Debug)]
 pub struct Write<'a> {
     replica: &'a mut Replica,
@@ -28,21 +29,34 @@ pub struct Write<'a> {
 }
 
 impl Replica {
-    /// Starts a write. Its events take effect one by one; [`Write::finish`] gives what the others must join.
+    /// Starts a write. Its events take effect one by one; [`Write::finish`] gives what the others
+    /// must join.
     pub fn write(&mut self) -> Write<'_> {
-        Write { replica: self, touched: Vec::new(), last: None }
+        Write {
+            replica: self,
+            touched: Vec::new(),
+            last: None,
+        }
     }
 
-    /// Replaces what `node` wrote here under stamps after `unix_millis` by the same under the lowest: its clock was wrong, and what it stamped must
-    /// not win against what others have written meanwhile. Returns how many entries there were.
+    /// Replaces what `node` wrote here under stamps after `unix_millis` by the same under the
+    /// lowest: its clock was wrong, and what it stamped must not win against what others have
+    /// written meanwhile. Returns how many entries there were.
     pub fn withdraw_stamps(&mut self, node: NodeId, unix_millis: u64) -> usize {
         let ahead = |dot: &Dot, payload: &Payload| {
-            dot.replica.node == node && payload.stamp().is_some_and(|stamp| stamp.unix_millis() > unix_millis)
+            dot.replica.node == node
+                && payload
+                    .stamp()
+                    .is_some_and(|stamp| stamp.unix_millis() > unix_millis)
         };
         let mut found = Vec::new();
         for (key, rows) in self.rows.keys_after(None) {
             for (kind, field, row) in rows.iter() {
-                let name = || RowKey { key: key.clone(), kind, field: field.clone() };
+                let name = || RowKey {
+                    key: key.clone(),
+                    kind,
+                    field: field.clone(),
+                };
                 let entries = row.iter().filter(|(dot, payload)| ahead(dot, payload));
                 found.extend(entries.map(|(dot, payload)| (name(), dot, payload.unstamped())));
             }
@@ -69,7 +83,8 @@ impl Write<'_> {
         self.replica
     }
 
-    /// Puts a payload into a row in place of the entries it replaces. Returns whether the row was live before.
+    /// Puts a payload into a row in place of the entries it replaces. Returns whether the row was
+    /// live before.
     pub fn put(&mut self, name: RowKey, payload: Payload, replaces: Replaces<'_>) -> bool {
         let own = self.replica.id;
         let dot = self.replica.next_dot();
@@ -79,7 +94,9 @@ impl Write<'_> {
             row.retain(|held_dot, held| {
                 let keep = match replaces {
                     Replaces::All => false,
-                    Replaces::OwnCount => held_dot.replica != own || !matches!(held, Payload::Count(_)),
+                    Replaces::OwnCount => {
+                        held_dot.replica != own || !matches!(held, Payload::Count(_))
+                    }
                     Replaces::Seen(context) => !context.contains(held_dot),
                 };
                 if !keep {
@@ -98,9 +115,14 @@ impl Write<'_> {
     pub fn wipe(&mut self, range: Range) {
         let many = self.replica.wipe_many(&range);
         // What the others lack of so many, they learn as they learn of what they have missed.
-        let mut dropped = if many { self.replica.recent.some_within(&range, ROWS_AT_ONCE) } else { Vec::new() };
+        let mut dropped = if many {
+            self.replica.recent.some_within(&range, ROWS_AT_ONCE)
+        } else {
+            Vec::new()
+        };
         for name in self.replica.rows.names_in(&range) {
-            self.replica.change_row(&name, |row| dropped.extend(row.drain().map(|(dot, _)| dot)));
+            self.replica
+                .change_row(&name, |row| dropped.extend(row.drain().map(|(dot, _)| dot)));
         }
         let dot = self.replica.next_dot();
         self.event(dot, range, dropped);
@@ -108,11 +130,18 @@ impl Write<'_> {
 
     fn event(&mut self, dot: Dot, range: Range, mut settled: Vec<Dot>) {
         // What has been forgotten was known by all.
-        settled.retain(|dot| self.replica.recent.get(dot).is_some() || !self.replica.context.contains(*dot));
+        settled.retain(|dot| {
+            self.replica.recent.get(dot).is_some() || !self.replica.context.contains(*dot)
+        });
         self.replica.remember(dot, range.clone());
         settled.push(dot);
-        // A row inside a range that travels anyway needs no part of its own: its live dot settles it.
-        match self.touched.last_mut().filter(|(held, _)| held.clip(&range).as_ref() == Some(&range)) {
+        // A row inside a range that travels anyway needs no part of its own: its live dot settles
+        // it.
+        match self
+            .touched
+            .last_mut()
+            .filter(|(held, _)| held.clip(&range).as_ref() == Some(&range))
+        {
             Some((_, held)) => held.extend(settled),
             None => self.touched.push((range, settled)),
         }
@@ -121,7 +150,11 @@ impl Write<'_> {
 
     /// What the other replicas must join, and the last event; `None` if nothing was written.
     pub fn finish(self) -> Option<(Delta, Dot)> {
-        let Self { replica, touched, last } = self;
+        let Self {
+            replica,
+            touched,
+            last,
+        } = self;
         last.map(|dot| (replica.capture(touched), dot))
     }
 }

@@ -7,7 +7,9 @@ use quorate_crdt::{HybridClock, Now};
 use super::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
 use crate::op::{Kind, Limits, Mutation, Reply, RequestError, SetExpiry};
 use crate::planted;
-use crate::replica::{Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write};
+use crate::replica::{
+    Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write,
+};
 
 /// What the executing node goes by: its clock, read once for the mutation, and its limits.
 pub(crate) struct Clocked<'a> {
@@ -17,9 +19,13 @@ pub(crate) struct Clocked<'a> {
 }
 
 impl Clocked<'_> {
-    /// A stamp above those of all entries in `rows`, as far as they are not from the future: those it replaces by its event alone.
+    /// A stamp above those of all entries in `rows`, as far as they are not from the future: those
+    /// it replaces by its event alone.
     fn above<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Hlc {
-        let stamps = rows.into_iter().flat_map(Row::iter).filter_map(|(_, payload)| payload.stamp());
+        let stamps = rows
+            .into_iter()
+            .flat_map(Row::iter)
+            .filter_map(|(_, payload)| payload.stamp());
         if planted::CLOCK_NEVER_FALLS_BACK.is_planted() {
             return self.clock.tick_after(self.now, stamps);
         }
@@ -27,27 +33,39 @@ impl Clocked<'_> {
     }
 }
 
-/// What a mutation did: the answer, and what the other replicas must join (nothing, if it changed nothing).
+/// What a mutation did: the answer, and what the other replicas must join (nothing, if it changed
+/// nothing).
 pub(crate) type Mutated = (Reply, Option<(Delta, Dot)>);
 
 /// Executes a mutation on this replica.
 ///
 /// # Errors
-/// [`RequestError::WrongKind`], `NotAnInteger`, `Overflow`, `BadToken`, `Unseen`: nothing has changed.
+/// [`RequestError::WrongKind`], `NotAnInteger`, `Overflow`, `BadToken`, `Unseen`: nothing has
+/// changed.
 pub(crate) fn mutate(
     replica: &mut Replica,
     key: &Bytes,
     mutation: &Mutation,
     (clocked, once): (Clocked<'_>, Option<u128>),
 ) -> Result<Mutated, RequestError> {
-    check(replica, key, mutation, (clocked.now.unix_millis, clocked.limits))?;
+    check(
+        replica,
+        key,
+        mutation,
+        (clocked.now.unix_millis, clocked.limits),
+    )?;
     let exists = live(replica, key, clocked.now.unix_millis).is_some();
     let lapses = matches!(mutation, Mutation::Lapse { .. });
     let stale = !exists && !lapses && replica.key(key).is_some();
-    let mut change = Changing { write: replica.write(), key, clocked, once };
+    let mut change = Changing {
+        write: replica.write(),
+        key,
+        clocked,
+        once,
+    };
     if stale {
-        // What is left of an expired key, or the expiry of a key that lost its last row, must not touch what is written now. What a
-        // quorum knows of it has been looked at: see `must_see`.
+        // What is left of an expired key, or the expiry of a key that lost its last row, must not
+        // touch what is written now. What a quorum knows of it has been looked at: see `must_see`.
         change.write.wipe(Range::Key(key.clone()));
     }
     let reply = change.apply(mutation)?;
@@ -57,13 +75,25 @@ pub(crate) fn mutate(
     Ok((reply, change.write.finish()))
 }
 
-/// The ranges that a mutation must see at its level before it is executed: because its meaning lies in what it drops, or because what this
-/// replica has would make it refuse, or drop a key that seems to have expired.
-pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, (unix_millis, limits): (u64, Limits)) -> Option<Vec<Range>> {
+/// The ranges that a mutation must see at its level before it is executed: because its meaning lies
+/// in what it drops, or because what this replica has would make it refuse, or drop a key that
+/// seems to have expired.
+pub(super) fn must_see(
+    replica: &Replica,
+    key: &Bytes,
+    mutation: &Mutation,
+    (unix_millis, limits): (u64, Limits),
+) -> Option<Vec<Range>> {
     // Whoever removes all that is left removes the expiry too.
     let about = |kind: RowKind, names: &[Bytes]| {
-        let all = replica.key(key).is_some_and(|rows| rows.count(kind) <= names.len());
-        Some(if all { vec![Range::Key(key.clone())] } else { ranges_about(replica, key, kind, names) })
+        let all = replica
+            .key(key)
+            .is_some_and(|rows| rows.count(kind) <= names.len());
+        Some(if all {
+            vec![Range::Key(key.clone())]
+        } else {
+            ranges_about(replica, key, kind, names)
+        })
     };
     match mutation {
         Mutation::Remove(names) => about(RowKind::Set, names),
@@ -71,28 +101,49 @@ pub(super) fn must_see(replica: &Replica, key: &Bytes, mutation: &Mutation, (uni
         _ if mutation.observes() => Some(vec![Range::Key(key.clone())]),
         _ if planted::REFUSES_UNSEEN.is_planted() => None,
         // It drops all that it sees, whatever that is.
-        Mutation::Set { expiry: SetExpiry::Clear | SetExpiry::At(_), .. } => None,
+        Mutation::Set {
+            expiry: SetExpiry::Clear | SetExpiry::At(_),
+            ..
+        } => None,
         _ => {
             let stale = is_stale(replica, key, unix_millis);
             // What it keeps is the expiry that its level has, whether this replica has one or not.
-            let here = replica.key(key).and_then(KeyRows::expires_at).is_some() || !planted::KEPT_UNSEEN.is_planted();
+            let here = replica.key(key).and_then(KeyRows::expires_at).is_some()
+                || !planted::KEPT_UNSEEN.is_planted();
             let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && here;
             // It goes on from what this replica has counted, which must not be lost.
-            let counts = matches!(mutation, Mutation::Increment(_) | Mutation::IncrementField(..)) && replica.is_doubted();
-            let looks = stale || keeps || counts || check(replica, key, mutation, (unix_millis, limits)).is_err();
+            let counts = matches!(
+                mutation,
+                Mutation::Increment(_) | Mutation::IncrementField(..)
+            ) && replica.is_doubted();
+            let looks = stale
+                || keeps
+                || counts
+                || check(replica, key, mutation, (unix_millis, limits)).is_err();
             looks.then(|| vec![Range::Key(key.clone())])
         }
     }
 }
 
-/// Whether the mutation is stamped, or drops a key because its time is over by this node's clock: what a clock that is off must not do.
-pub(crate) fn needs_time(replica: &Replica, key: &Bytes, mutation: &Mutation, unix_millis: u64) -> bool {
+/// Whether the mutation is stamped, or drops a key because its time is over by this node's clock:
+/// what a clock that is off must not do.
+pub(crate) fn needs_time(
+    replica: &Replica,
+    key: &Bytes,
+    mutation: &Mutation,
+    unix_millis: u64,
+) -> bool {
     let asked_for = matches!(mutation, Mutation::Delete | Mutation::GetDelete);
     mutation.stamps() || (!asked_for && is_stale(replica, key, unix_millis))
 }
 
 /// Refuses before anything is written.
-fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, (unix_millis, limits): (u64, Limits)) -> Result<(), RequestError> {
+fn check(
+    replica: &Replica,
+    key: &Bytes,
+    mutation: &Mutation,
+    (unix_millis, limits): (u64, Limits),
+) -> Result<(), RequestError> {
     // What it covers and has not come yet would come as a sibling later.
     if let Mutation::SetWith { token, .. } = mutation
         && !replica.has_seen(&RowKey::string(key.clone()), &seen_by(token)?)
@@ -100,19 +151,36 @@ fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, (unix_millis, limi
     {
         return Err(RequestError::Unseen);
     }
-    let Some(rows) = live(replica, key, unix_millis) else { return Ok(()) };
+    let Some(rows) = live(replica, key, unix_millis) else {
+        return Ok(());
+    };
     let needs = match mutation {
-        Mutation::Append(_) | Mutation::Increment(_) | Mutation::GetDelete | Mutation::SetWith { .. } => Kind::String,
+        Mutation::Append(_)
+        | Mutation::Increment(_)
+        | Mutation::GetDelete
+        | Mutation::SetWith { .. } => Kind::String,
         Mutation::Add(_) | Mutation::Remove(_) => Kind::Set,
-        Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => Kind::Hash,
-        Mutation::Set { .. } | Mutation::Delete | Mutation::ExpireAt(_) | Mutation::Persist | Mutation::Lapse { .. } => return Ok(()),
+        Mutation::SetFields(_) | Mutation::RemoveFields(_) | Mutation::IncrementField(..) => {
+            Kind::Hash
+        }
+        Mutation::Set { .. }
+        | Mutation::Delete
+        | Mutation::ExpireAt(_)
+        | Mutation::Persist
+        | Mutation::Lapse { .. } => return Ok(()),
     };
     if kind_of(rows) != Some(needs) {
         return Err(RequestError::WrongKind);
     }
     match mutation {
-        Mutation::SetWith { value, token } => siblings_after(rows.get(RowKind::String, &Bytes::new()), (value, &seen_by(token)?), limits),
-        Mutation::Append(suffix) => length_after(rows.get(RowKind::String, &Bytes::new()), suffix, limits),
+        Mutation::SetWith { value, token } => siblings_after(
+            rows.get(RowKind::String, &Bytes::new()),
+            (value, &seen_by(token)?),
+            limits,
+        ),
+        Mutation::Append(suffix) => {
+            length_after(rows.get(RowKind::String, &Bytes::new()), suffix, limits)
+        }
         Mutation::Increment(by) => sum(rows.get(RowKind::String, &Bytes::new()), *by).map(drop),
         Mutation::IncrementField(field, by) => sum(rows.get(RowKind::Hash, field), *by).map(drop),
         _ => Ok(()),
@@ -121,41 +189,79 @@ fn check(replica: &Replica, key: &Bytes, mutation: &Mutation, (unix_millis, limi
 
 /// A limit holds for what comes out, not only for what is brought.
 fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(), RequestError> {
-    let held = row.and_then(scalar).map_or(0, |held| held.into_bytes().len());
+    let held = row
+        .and_then(scalar)
+        .map_or(0, |held| held.into_bytes().len());
     let bytes = held + suffix.len();
     let within = bytes <= limits.value_bytes || planted::APPEND_UNBOUNDED.is_planted();
-    if within { Ok(()) } else { Err(RequestError::TooLarge { bytes: bytes as u64, max: limits.value_bytes as u64 }) }
+    if within {
+        Ok(())
+    } else {
+        Err(RequestError::TooLarge {
+            bytes: bytes as u64,
+            max: limits.value_bytes as u64,
+        })
+    }
 }
 
 /// Those that the token does not cover stay beside the new value.
-fn siblings_after(row: Option<&Row>, (value, seen): (&Bytes, &CausalContext), limits: Limits) -> Result<(), RequestError> {
-    let stay = row.into_iter().flat_map(Row::iter).filter(|(dot, _)| !seen.contains(*dot));
+fn siblings_after(
+    row: Option<&Row>,
+    (value, seen): (&Bytes, &CausalContext),
+    limits: Limits,
+) -> Result<(), RequestError> {
+    let stay = row
+        .into_iter()
+        .flat_map(Row::iter)
+        .filter(|(dot, _)| !seen.contains(*dot));
     let (count, bytes) = stay.fold((1, value.len()), |(count, bytes), (_, payload)| {
-        (count + 1, bytes + if let Payload::Register { value, .. } = payload { value.len() } else { 0 })
+        (
+            count + 1,
+            bytes
+                + if let Payload::Register { value, .. } = payload {
+                    value.len()
+                } else {
+                    0
+                },
+        )
     });
-    if (count <= limits.siblings && bytes <= limits.value_bytes) || planted::SIBLINGS_UNBOUNDED.is_planted() {
+    if (count <= limits.siblings && bytes <= limits.value_bytes)
+        || planted::SIBLINGS_UNBOUNDED.is_planted()
+    {
         return Ok(());
     }
-    Err(RequestError::Siblings { count: count as u64, bytes: bytes as u64 })
+    Err(RequestError::Siblings {
+        count: count as u64,
+        bytes: bytes as u64,
+    })
 }
 
-/// What a counter would be after adding `by`. One that a split has pushed out of the range may be brought back towards it.
+/// What a counter would be after adding `by`. One that a split has pushed out of the range may be
+/// brought back towards it.
 fn sum(row: Option<&Row>, by: i64) -> Result<i128, RequestError> {
     let now = match row.and_then(scalar) {
         None => 0,
         Some(Scalar::Number(number)) => number,
-        Some(Scalar::Bytes(value)) => i128::from(integer(&value).ok_or(RequestError::NotAnInteger)?),
+        Some(Scalar::Bytes(value)) => {
+            i128::from(integer(&value).ok_or(RequestError::NotAnInteger)?)
+        }
     };
     let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
     let total = now.saturating_add(i128::from(by));
     let towards = (now > *range.end() && by < 0) || (now < *range.start() && by > 0);
-    if range.contains(&total) || towards { Ok(total) } else { Err(RequestError::Overflow) }
+    if range.contains(&total) || towards {
+        Ok(total)
+    } else {
+        Err(RequestError::Overflow)
+    }
 }
 
 /// The opaque form of a context: a version and postcard.
 pub(super) fn token(seen: &CausalContext) -> Bytes {
     let mut bytes = vec![TOKEN_VERSION];
-    bytes.extend(postcard::to_stdvec(seen).expect("invariant: a context always has a postcard form"));
+    bytes.extend(
+        postcard::to_stdvec(seen).expect("invariant: a context always has a postcard form"),
+    );
     bytes.into()
 }
 
@@ -165,7 +271,9 @@ const TOKEN_VERSION: u8 = 1;
 fn seen_by(token: &Bytes) -> Result<CausalContext, RequestError> {
     match token.split_first() {
         None => Ok(CausalContext::new()),
-        Some((&TOKEN_VERSION, rest)) => postcard::from_bytes(rest).map_err(|_shape| RequestError::BadToken),
+        Some((&TOKEN_VERSION, rest)) => {
+            postcard::from_bytes(rest).map_err(|_shape| RequestError::BadToken)
+        }
         Some(_) => Err(RequestError::BadToken),
     }
 }
@@ -198,7 +306,9 @@ impl Changing<'_, '_> {
             Mutation::Remove(elements) => self.remove(RowKind::Set, elements),
             Mutation::SetFields(fields) => self.set_fields(fields),
             Mutation::RemoveFields(fields) => self.remove(RowKind::Hash, fields),
-            Mutation::IncrementField(field, by) => self.increment(RowKey::field(self.key.clone(), field.clone()), *by)?,
+            Mutation::IncrementField(field, by) => {
+                self.increment(RowKey::field(self.key.clone(), field.clone()), *by)?
+            }
         })
     }
 
@@ -210,26 +320,51 @@ impl Changing<'_, '_> {
         self.rows()?.get(name.kind, &name.field)
     }
 
-    /// A stamp above what is said of the key's string and of its expiry, which are one register to whoever asks when the key expires.
+    /// A stamp above what is said of the key's string and of its expiry, which are one register to
+    /// whoever asks when the key expires.
     fn stamp(&mut self) -> Hlc {
         let rows = self.write.replica().key(self.key);
-        let rows = [RowKind::String, RowKind::Expiry].into_iter().filter_map(|kind| rows?.get(kind, &Bytes::new()));
+        let rows = [RowKind::String, RowKind::Expiry]
+            .into_iter()
+            .filter_map(|kind| rows?.get(kind, &Bytes::new()));
         self.clocked.above(rows)
     }
 
     fn put_string(&mut self, value: Bytes, expires: Option<u64>, replaces: Replaces<'_>) {
-        let register = Payload::Register { hlc: self.stamp(), value, expires };
-        self.write.put(RowKey::string(self.key.clone()), register, replaces);
+        let register = Payload::Register {
+            hlc: self.stamp(),
+            value,
+            expires,
+        };
+        self.write
+            .put(RowKey::string(self.key.clone()), register, replaces);
     }
 
     fn put_field(&mut self, name: RowKey, value: Bytes) {
-        let hlc = self.clocked.above(self.write.replica().key(&name.key).and_then(|rows| rows.get(name.kind, &name.field)));
-        self.write.put(name, Payload::Register { hlc, value, expires: None }, Replaces::All);
+        let hlc = self.clocked.above(
+            self.write
+                .replica()
+                .key(&name.key)
+                .and_then(|rows| rows.get(name.kind, &name.field)),
+        );
+        self.write.put(
+            name,
+            Payload::Register {
+                hlc,
+                value,
+                expires: None,
+            },
+            Replaces::All,
+        );
     }
 
     fn put_expiry(&mut self, at: Option<u64>) {
         let hlc = self.stamp();
-        self.write.put(RowKey::expiry(self.key.clone()), Payload::Expiry { hlc, at }, Replaces::All);
+        self.write.put(
+            RowKey::expiry(self.key.clone()),
+            Payload::Expiry { hlc, at },
+            Replaces::All,
+        );
     }
 
     /// The expiry as it stands, for a write that leaves it.
@@ -243,25 +378,36 @@ impl Changing<'_, '_> {
             SetExpiry::Keep => self.kept(),
             SetExpiry::Clear => None,
         };
-        let register = Payload::Register { hlc: self.stamp(), value: value.clone(), expires };
-        let only_string = self.rows().is_none_or(|rows| rows.count(RowKind::String) == rows.len());
+        let register = Payload::Register {
+            hlc: self.stamp(),
+            value: value.clone(),
+            expires,
+        };
+        let only_string = self
+            .rows()
+            .is_none_or(|rows| rows.count(RowKind::String) == rows.len());
         if !only_string {
             self.write.wipe(Range::Key(self.key.clone()));
         }
-        self.write.put(RowKey::string(self.key.clone()), register, Replaces::All);
+        self.write
+            .put(RowKey::string(self.key.clone()), register, Replaces::All);
         Reply::Done
     }
 
     fn append(&mut self, suffix: &Bytes) -> Reply {
         let name = RowKey::string(self.key.clone());
-        let mut value = self.row(&name).and_then(scalar).map_or_else(Vec::new, |held| held.into_bytes().to_vec());
+        let mut value = self
+            .row(&name)
+            .and_then(scalar)
+            .map_or_else(Vec::new, |held| held.into_bytes().to_vec());
         value.extend_from_slice(suffix);
         let length = number(value.len());
         self.put_string(value.into(), self.kept(), Replaces::All);
         Reply::Integer(length)
     }
 
-    /// One entry per replica carries all it has added since the last reset it has seen, so a counter of any age is as large as its writers are many.
+    /// One entry per replica carries all it has added since the last reset it has seen, so a
+    /// counter of any age is as large as its writers are many.
     fn increment(&mut self, name: RowKey, by: i64) -> Result<Reply, RequestError> {
         let row = self.row(&name);
         let total = sum(row, by)?;
@@ -274,13 +420,20 @@ impl Changing<'_, '_> {
         let mine: i128 = row
             .into_iter()
             .flat_map(Row::iter)
-            .filter_map(|(dot, payload)| if let (true, Payload::Count(n)) = (dot.replica == own, payload) { Some(*n) } else { None })
+            .filter_map(|(dot, payload)| {
+                if let (true, Payload::Count(n)) = (dot.replica == own, payload) {
+                    Some(*n)
+                } else {
+                    None
+                }
+            })
             .sum();
         let count = mine.saturating_add(i128::from(by));
         if planted::SHARE_OVERFLOW.is_planted() && i64::try_from(count).is_err() {
             return Err(RequestError::Overflow);
         }
-        self.write.put(name, Payload::Count(count), Replaces::OwnCount);
+        self.write
+            .put(name, Payload::Count(count), Replaces::OwnCount);
         Ok(Reply::Integer(shown))
     }
 
@@ -317,13 +470,20 @@ impl Changing<'_, '_> {
         held
     }
 
-    /// Drops what is visible of the key if its time is over by more than the margin, and nothing that is not visible.
+    /// Drops what is visible of the key if its time is over by more than the margin, and nothing
+    /// that is not visible.
     fn lapse(&mut self, margin: u64) -> bool {
-        let over = lapsed(self.write.replica(), self.key, self.clocked.now.unix_millis, margin);
+        let over = lapsed(
+            self.write.replica(),
+            self.key,
+            self.clocked.now.unix_millis,
+            margin,
+        );
         (over || planted::REAP_WITHOUT_A_LOOK.is_planted()) && self.delete()
     }
 
-    /// An element that is there already is added again: the new event survives a concurrent removal of the old one.
+    /// An element that is there already is added again: the new event survives a concurrent removal
+    /// of the old one.
     fn add(&mut self, elements: &[Bytes]) -> Reply {
         let mut new = 0;
         for element in elements {
@@ -347,7 +507,11 @@ impl Changing<'_, '_> {
     fn remove(&mut self, kind: RowKind, names: &[Bytes]) -> Reply {
         let mut removed = 0;
         for field in names {
-            let name = RowKey { key: self.key.clone(), kind, field: field.clone() };
+            let name = RowKey {
+                key: self.key.clone(),
+                kind,
+                field: field.clone(),
+            };
             if self.row(&name).is_some() {
                 self.write.wipe(Range::Row(name));
                 removed += 1;

@@ -1,16 +1,20 @@
 //! Requests that their clients have named, so that one which is asked again is executed once.
 //!
-//! A replica remembers what it has executed in rows of its partition, written in the same delta as the change: they are replicated, repaired,
-//! streamed and kept on disk as all rows are. A request with a name first sees what the replicas of its level remember, as a removal does, and is
+//! A replica remembers what it has executed in rows of its partition, written in the same delta as
+//! the change: they are replicated, repaired, streamed and kept on disk as all rows are. A request
+//! with a name first sees what the replicas of its level remember, as a removal does, and is
 //! executed only if none remembers it.
 //!
-//! That alone does not do for a counter: the first try may have reached one replica that now cannot be asked, and the second is then executed
-//! elsewhere. So what a named increment adds is an entry of its own, under its name, and a read counts each name once. **Invariant:** of increments
-//! with one name, however many replicas executed them, one is counted as soon as they have met, unless one of them had been folded before.
-//! (`APPEND` needs no more: two that did not know of each other are concurrent values, of which one wins.)
+//! That alone does not do for a counter: the first try may have reached one replica that now cannot
+//! be asked, and the second is then executed elsewhere. So what a named increment adds is an entry
+//! of its own, under its name, and a read counts each name once. **Invariant:** of increments with
+//! one name, however many replicas executed them, one is counted as soon as they have met, unless
+//! one of them had been folded before. (`APPEND` needs no more: two that did not know of each other
+//! are concurrent values, of which one wins.)
 //!
-//! Bounds, a partition: [`SLOTS`] rows remember [`KEPT`] requests each, the oldest going first; a counter keeps up to [`APART`] named increments of each
-//! replica apart before it folds the older half into that replica's share.
+//! Bounds, a partition: [`SLOTS`] rows remember [`KEPT`] requests each, the oldest going first; a
+//! counter keeps up to [`APART`] named increments of each replica apart before it folds the older
+//! half into that replica's share.
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot};
@@ -21,11 +25,13 @@ use crate::op::{Limits, Mutation, Reply};
 use crate::planted;
 use crate::replica::{Payload, Range, Replaces, Replica, Row, RowKey, RowKind};
 
-/// Rows of a partition that remember requests. Guess: with [`KEPT`], sixteen thousand requests, and a megabyte if all are taken.
+/// Rows of a partition that remember requests. Guess: with [`KEPT`], sixteen thousand requests, and
+/// a megabyte if all are taken.
 const SLOTS: u128 = 2048;
 /// Requests that one row remembers; each write sends the whole row. Guess: some hundreds of bytes.
 const KEPT: usize = 8;
-/// Named increments of one replica that a counter keeps apart; each write sends the whole row. Guess: some kilobytes at the most.
+/// Named increments of one replica that a counter keeps apart; each write sends the whole row.
+/// Guess: some kilobytes at the most.
 const APART: usize = 64;
 
 /// A request that was executed before.
@@ -51,7 +57,11 @@ pub(crate) fn is_reserved(key: &Bytes) -> bool {
 fn slot(mark: u128) -> RowKey {
     let mut key = SLOT.to_vec();
     key.extend_from_slice(&((mark % SLOTS) as u16).to_be_bytes());
-    RowKey { key: key.into(), kind: RowKind::Request, field: Bytes::new() }
+    RowKey {
+        key: key.into(),
+        kind: RowKind::Request,
+        field: Bytes::new(),
+    }
 }
 
 /// The row of a counter that the mutation adds to.
@@ -65,16 +75,36 @@ fn counter(key: &Bytes, mutation: &Mutation) -> Option<RowKey> {
 
 /// What a mutation changes, as far as it can be told without it.
 fn touched(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
-    let row = |kind: RowKind, field: &Bytes| Range::Row(RowKey { key: key.clone(), kind, field: field.clone() });
+    let row = |kind: RowKind, field: &Bytes| {
+        Range::Row(RowKey {
+            key: key.clone(),
+            kind,
+            field: field.clone(),
+        })
+    };
     let alone = |kind| row(kind, &Bytes::new());
     match mutation {
         Mutation::Increment(_) | Mutation::Append(_) => vec![alone(RowKind::String)],
-        Mutation::ExpireAt(_) | Mutation::Persist => vec![alone(RowKind::String), alone(RowKind::Expiry)],
+        Mutation::ExpireAt(_) | Mutation::Persist => {
+            vec![alone(RowKind::String), alone(RowKind::Expiry)]
+        }
         Mutation::IncrementField(field, _) => vec![row(RowKind::Hash, field)],
-        Mutation::Add(names) | Mutation::Remove(names) => names.iter().map(|name| row(RowKind::Set, name)).collect(),
-        Mutation::SetFields(fields) => fields.iter().map(|(field, _)| row(RowKind::Hash, field)).collect(),
-        Mutation::RemoveFields(fields) => fields.iter().map(|field| row(RowKind::Hash, field)).collect(),
-        Mutation::Set { .. } | Mutation::SetWith { .. } | Mutation::Delete | Mutation::GetDelete | Mutation::Lapse { .. } => {
+        Mutation::Add(names) | Mutation::Remove(names) => {
+            names.iter().map(|name| row(RowKind::Set, name)).collect()
+        }
+        Mutation::SetFields(fields) => fields
+            .iter()
+            .map(|(field, _)| row(RowKind::Hash, field))
+            .collect(),
+        Mutation::RemoveFields(fields) => fields
+            .iter()
+            .map(|field| row(RowKind::Hash, field))
+            .collect(),
+        Mutation::Set { .. }
+        | Mutation::SetWith { .. }
+        | Mutation::Delete
+        | Mutation::GetDelete
+        | Mutation::Lapse { .. } => {
             vec![Range::Key(key.clone())]
         }
     }
@@ -90,7 +120,9 @@ pub(crate) fn must_see_once(
     let ranges = must_see(replica, key, mutation, (unix_millis, limits));
     let Some(mark) = once else { return ranges };
     let mut ranges = ranges.unwrap_or_default();
-    if let Some(row) = counter(key, mutation).filter(|row| !ranges.iter().any(|range| range.contains(row))) {
+    if let Some(row) =
+        counter(key, mutation).filter(|row| !ranges.iter().any(|range| range.contains(row)))
+    {
         ranges.push(Range::Row(row));
     }
     ranges.push(Range::Row(slot(mark)));
@@ -98,18 +130,31 @@ pub(crate) fn must_see_once(
 }
 
 /// What this replica remembers of the request.
-pub(crate) fn remembered(replica: &Replica, (key, mutation): (&Bytes, &Mutation), mark: u128) -> Option<Remembered> {
+pub(crate) fn remembered(
+    replica: &Replica,
+    (key, mutation): (&Bytes, &Mutation),
+    mark: u128,
+) -> Option<Remembered> {
     let row = |name: &RowKey| replica.key(&name.key)?.get(name.kind, &name.field);
     let name = slot(mark);
-    let executed = row(&name).into_iter().flat_map(Row::iter).find_map(|(dot, payload)| match payload {
-        Payload::Executed { mark: held, answer, .. } if *held == mark => Some((dot, answer.map_or(Reply::Done, Reply::Integer))),
-        _ => None,
-    });
+    let executed = row(&name)
+        .into_iter()
+        .flat_map(Row::iter)
+        .find_map(|(dot, payload)| match payload {
+            Payload::Executed {
+                mark: held, answer, ..
+            } if *held == mark => Some((dot, answer.map_or(Reply::Done, Reply::Integer))),
+            _ => None,
+        });
     // What it added may have come without the memory of it.
     let (dot, reply) = executed.or_else(|| {
         let row = row(&counter(key, mutation)?)?;
-        let (dot, _) = row.iter().find(|(_, payload)| matches!(payload, Payload::Counted { mark: held, .. } if *held == mark))?;
-        let Some(Scalar::Number(now)) = scalar(row) else { return None };
+        let (dot, _) = row.iter().find(
+            |(_, payload)| matches!(payload, Payload::Counted { mark: held, .. } if *held == mark),
+        )?;
+        let Some(Scalar::Number(now)) = scalar(row) else {
+            return None;
+        };
         Some((dot, Reply::Integer(i64::try_from(now).unwrap_or(i64::MAX))))
     })?;
     let mut ranges = touched(key, mutation);
@@ -120,7 +165,11 @@ pub(crate) fn remembered(replica: &Replica, (key, mutation): (&Bytes, &Mutation)
 /// What named increments add to a counter, each name once; `None` if there are none.
 pub(super) fn counted(row: &Row) -> Option<i128> {
     let counted = |(dot, payload): (Dot, &Payload)| {
-        if let Payload::Counted { mark, by } = payload { Some((*mark, dot, *by)) } else { None }
+        if let Payload::Counted { mark, by } = payload {
+            Some((*mark, dot, *by))
+        } else {
+            None
+        }
     };
     let mut all: Vec<(u128, Dot, i64)> = row.iter().filter_map(counted).collect();
     if all.is_empty() {
@@ -134,32 +183,50 @@ pub(super) fn counted(row: &Row) -> Option<i128> {
 }
 
 impl Changing<'_, '_> {
-    /// Adds under a name of its own. Of too many that this replica has added, the older half becomes part of its share, except those that another
-    /// replica has executed too: of the two, one would then count beside the share.
+    /// Adds under a name of its own. Of too many that this replica has added, the older half
+    /// becomes part of its share, except those that another replica has executed too: of the two,
+    /// one would then count beside the share.
     pub(super) fn count_once(&mut self, name: RowKey, mark: u128, by: i64) {
         if let Some((share, seen)) = self.row(&name).and_then(|row| self.folded(row)) {
-            self.write.put(name.clone(), Payload::Count(share), Replaces::Seen(&seen));
+            self.write
+                .put(name.clone(), Payload::Count(share), Replaces::Seen(&seen));
         }
-        self.write.put(name, Payload::Counted { mark, by }, Replaces::Seen(&CausalContext::new()));
+        self.write.put(
+            name,
+            Payload::Counted { mark, by },
+            Replaces::Seen(&CausalContext::new()),
+        );
     }
 
-    /// The share of this replica with the older half of its named increments, and the entries that it replaces. Those of its former lives are its
-    /// own as well, once all holders know them and none knows more of that life, which might have taken them over itself.
+    /// The share of this replica with the older half of its named increments, and the entries that
+    /// it replaces. Those of its former lives are its own as well, once all holders know them and
+    /// none knows more of that life, which might have taken them over itself.
     fn folded(&self, row: &Row) -> Option<(i128, CausalContext)> {
         let id = self.write.replica().id();
-        let of_this_node = |(dot, held): &(Dot, &Payload)| dot.replica.node == id.node && matches!(held, Payload::Counted { .. });
+        let of_this_node = |(dot, held): &(Dot, &Payload)| {
+            dot.replica.node == id.node && matches!(held, Payload::Counted { .. })
+        };
         if row.iter().filter(of_this_node).count() < APART {
             return None;
         }
         let own = |dot: Dot| {
             let replica = self.write.replica();
-            dot.replica == id || (replica.may_take_over(dot) && !planted::FORMER_LIVES_STAY_APART.is_planted())
+            dot.replica == id
+                || (replica.may_take_over(dot) && !planted::FORMER_LIVES_STAY_APART.is_planted())
         };
-        let marks = |wanted: u128| row.iter().filter(|(_, held)| matches!(held, Payload::Counted { mark, .. } if *mark == wanted)).count();
+        let marks = |wanted: u128| {
+            row.iter()
+                .filter(
+                    |(_, held)| matches!(held, Payload::Counted { mark, .. } if *mark == wanted),
+                )
+                .count()
+        };
         let mut mine: Vec<(Dot, i128)> = row
             .iter()
             .filter_map(|(dot, payload)| match payload {
-                Payload::Counted { mark, by } if own(dot) && marks(*mark) == 1 => Some((dot, i128::from(*by))),
+                Payload::Counted { mark, by } if own(dot) && marks(*mark) == 1 => {
+                    Some((dot, i128::from(*by)))
+                }
                 _ => None,
             })
             .collect();
@@ -169,29 +236,54 @@ impl Changing<'_, '_> {
         mine.sort_unstable_by_key(|(dot, _)| (dot.replica == id, *dot));
         mine.truncate(mine.len() - APART / 2);
         let share = |(dot, payload): (Dot, &Payload)| {
-            if let (true, Payload::Count(n)) = (own(dot), payload) { Some((dot, *n)) } else { None }
+            if let (true, Payload::Count(n)) = (own(dot), payload) {
+                Some((dot, *n))
+            } else {
+                None
+            }
         };
         mine.extend(row.iter().filter_map(share));
-        let sum = mine.iter().try_fold(0_i128, |sum, (_, by)| sum.checked_add(*by))?;
+        let sum = mine
+            .iter()
+            .try_fold(0_i128, |sum, (_, by)| sum.checked_add(*by))?;
         Some((sum, mine.iter().map(|(dot, _)| *dot).collect()))
     }
 
     /// Remembers that the request has been executed, in place of the oldest that its row remembers.
     pub(super) fn remember(&mut self, mark: u128, reply: &Reply) {
         let name = slot(mark);
-        let row = self.write.replica().key(&name.key).and_then(|rows| rows.get(name.kind, &name.field));
+        let row = self
+            .write
+            .replica()
+            .key(&name.key)
+            .and_then(|rows| rows.get(name.kind, &name.field));
         let mut held: Vec<(u64, Dot)> = row
             .into_iter()
             .flat_map(Row::iter)
-            .filter_map(|(dot, payload)| if let Payload::Executed { at, .. } = payload { Some((*at, dot)) } else { None })
+            .filter_map(|(dot, payload)| {
+                if let Payload::Executed { at, .. } = payload {
+                    Some((*at, dot))
+                } else {
+                    None
+                }
+            })
             .collect();
         held.sort_unstable();
         // Whatever the clocks of those said who executed them: this one is the youngest.
         let youngest = held.last().map_or(0, |(at, _)| at.saturating_add(1));
-        let at = if planted::REMEMBERED_BY_WALL_CLOCK.is_planted() { 0 } else { youngest }.max(self.clocked.now.unix_millis);
+        let at = if planted::REMEMBERED_BY_WALL_CLOCK.is_planted() {
+            0
+        } else {
+            youngest
+        }
+        .max(self.clocked.now.unix_millis);
         held.truncate((held.len() + 1).saturating_sub(KEPT));
         let oldest: CausalContext = held.into_iter().map(|(_, dot)| dot).collect();
-        let answer = if let Reply::Integer(number) = reply { Some(*number) } else { None };
+        let answer = if let Reply::Integer(number) = reply {
+            Some(*number)
+        } else {
+            None
+        };
         let executed = Payload::Executed { mark, at, answer };
         self.write.put(name, executed, Replaces::Seen(&oldest));
     }

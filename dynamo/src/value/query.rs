@@ -7,23 +7,35 @@ use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
 use crate::replica::{KeyRows, Payload, Range, Replica, RowKind};
 
 /// Answers a query from what the replica has.
-pub(crate) fn query(replica: &Replica, key: &Bytes, query: &Query, unix_millis: u64) -> Result<Reply, RequestError> {
+pub(crate) fn query(
+    replica: &Replica,
+    key: &Bytes,
+    query: &Query,
+    unix_millis: u64,
+) -> Result<Reply, RequestError> {
     let rows = live(replica, key, unix_millis);
     let kind = rows.and_then(kind_of);
     match query {
         Query::Exists => return Ok(Reply::Integer(i64::from(rows.is_some()))),
         Query::Kind => return Ok(Reply::Kind(kind)),
-        Query::Expiry => return Ok(Reply::Expiry(rows.map_or(Expiry::NoKey, |rows| rows.expires_at().map_or(Expiry::Never, Expiry::At)))),
+        Query::Expiry => {
+            return Ok(Reply::Expiry(rows.map_or(Expiry::NoKey, |rows| {
+                rows.expires_at().map_or(Expiry::Never, Expiry::At)
+            })));
+        }
         _ => {}
     }
-    let Some(rows) = rows else { return Ok(absent(query)) };
+    let Some(rows) = rows else {
+        return Ok(absent(query));
+    };
     if kind != Some(kind_read_by(query)) {
         return Err(RequestError::WrongKind);
     }
     Ok(present(rows, query))
 }
 
-/// The ranges that a query reads: what other replicas are asked for. The key's kind and expiry are part of every answer.
+/// The ranges that a query reads: what other replicas are asked for. The key's kind and expiry are
+/// part of every answer.
 pub(crate) fn ranges_of(replica: &Replica, key: &Bytes, query: &Query) -> Vec<Range> {
     match query {
         // Questions about some rows of what may be a large collection.
@@ -38,7 +50,12 @@ fn kind_read_by(query: &Query) -> Kind {
     match query {
         Query::Members | Query::Cardinality | Query::Contains(_) => Kind::Set,
         Query::Fields(_) | Query::Entries | Query::FieldCount => Kind::Hash,
-        Query::Get | Query::Length | Query::Siblings | Query::Exists | Query::Kind | Query::Expiry => Kind::String,
+        Query::Get
+        | Query::Length
+        | Query::Siblings
+        | Query::Exists
+        | Query::Kind
+        | Query::Expiry => Kind::String,
     }
 }
 
@@ -50,7 +67,10 @@ fn absent(query: &Query) -> Reply {
         Query::Contains(elements) => Reply::Integers(vec![0; elements.len()]),
         Query::Fields(fields) => Reply::Values(vec![None; fields.len()]),
         Query::Entries => Reply::Pairs(Vec::new()),
-        Query::Siblings => Reply::Siblings { token: Bytes::new(), values: Vec::new() },
+        Query::Siblings => Reply::Siblings {
+            token: Bytes::new(),
+            values: Vec::new(),
+        },
         Query::Kind => Reply::Kind(None),
         Query::Expiry => Reply::Expiry(Expiry::NoKey),
     }
@@ -58,15 +78,32 @@ fn absent(query: &Query) -> Reply {
 
 fn present(rows: &KeyRows, query: &Query) -> Reply {
     let string = || rows.get(RowKind::String, &Bytes::new());
-    let field = |field: &Bytes| rows.get(RowKind::Hash, field).and_then(scalar).map(Scalar::into_bytes);
+    let field = |field: &Bytes| {
+        rows.get(RowKind::Hash, field)
+            .and_then(scalar)
+            .map(Scalar::into_bytes)
+    };
     match query {
-        Query::Get => string().and_then(scalar).map_or(Reply::Nil, |value| Reply::Value(value.into_bytes())),
-        Query::Length => Reply::Integer(string().and_then(scalar).map_or(0, |value| number(value.into_bytes().len()))),
-        Query::Members => Reply::List(rows.of_kind(RowKind::Set).map(|(element, _)| element.clone()).collect()),
+        Query::Get => string()
+            .and_then(scalar)
+            .map_or(Reply::Nil, |value| Reply::Value(value.into_bytes())),
+        Query::Length => Reply::Integer(
+            string()
+                .and_then(scalar)
+                .map_or(0, |value| number(value.into_bytes().len())),
+        ),
+        Query::Members => Reply::List(
+            rows.of_kind(RowKind::Set)
+                .map(|(element, _)| element.clone())
+                .collect(),
+        ),
         Query::Cardinality => Reply::Integer(number(rows.count(RowKind::Set))),
-        Query::Contains(elements) => {
-            Reply::Integers(elements.iter().map(|element| i64::from(rows.get(RowKind::Set, element).is_some())).collect())
-        }
+        Query::Contains(elements) => Reply::Integers(
+            elements
+                .iter()
+                .map(|element| i64::from(rows.get(RowKind::Set, element).is_some()))
+                .collect(),
+        ),
         Query::Fields(fields) => Reply::Values(fields.iter().map(field).collect()),
         Query::Entries => {
             let pair = |(name, row): (&Bytes, _)| Some((name.clone(), scalar(row)?.into_bytes()));
@@ -78,19 +115,28 @@ fn present(rows: &KeyRows, query: &Query) -> Reply {
     }
 }
 
-/// All concurrent registers, oldest first, and a token for the events they are. Counts, if there are any, make one value.
+/// All concurrent registers, oldest first, and a token for the events they are. Counts, if there
+/// are any, make one value.
 fn siblings(rows: &KeyRows) -> Reply {
-    let Some(row) = rows.get(RowKind::String, &Bytes::new()) else { return absent(&Query::Siblings) };
+    let Some(row) = rows.get(RowKind::String, &Bytes::new()) else {
+        return absent(&Query::Siblings);
+    };
     let mut seen = quorate_crdt::CausalContext::new();
     row.iter().for_each(|(dot, _)| {
         seen.insert(dot);
     });
-    let counted = row.iter().any(|(_, payload)| matches!(payload, Payload::Count(_) | Payload::Counted { .. }));
+    let counted = row
+        .iter()
+        .any(|(_, payload)| matches!(payload, Payload::Count(_) | Payload::Counted { .. }));
     let mut registers: Vec<_> = row
         .iter()
-        .filter_map(
-            |(dot, payload)| if let Payload::Register { hlc, value, .. } = payload { Some((*hlc, dot, value.clone())) } else { None },
-        )
+        .filter_map(|(dot, payload)| {
+            if let Payload::Register { hlc, value, .. } = payload {
+                Some((*hlc, dot, value.clone()))
+            } else {
+                None
+            }
+        })
         .collect();
     registers.sort_unstable_by_key(|(hlc, dot, _)| (*hlc, *dot));
     let values = if counted {
@@ -98,22 +144,36 @@ fn siblings(rows: &KeyRows) -> Reply {
     } else {
         registers.into_iter().map(|(_, _, value)| value).collect()
     };
-    Reply::Siblings { token: super::mutate::token(&seen), values }
+    Reply::Siblings {
+        token: super::mutate::token(&seen),
+        values,
+    }
 }
 
 /// Answers a scan or count of the whole partition.
 pub(crate) fn partition(replica: &Replica, op: &PartitionOp, unix_millis: u64) -> Reply {
     let alive = |(key, rows): (&Bytes, &KeyRows)| {
-        (kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis)).then(|| key.clone())
+        (kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis))
+            .then(|| key.clone())
     };
     match op {
         PartitionOp::Scan { after, count } => {
             let count = (*count).clamp(1, 10_000) as usize;
-            let keys: Vec<Bytes> = replica.keys_after(after.as_ref()).filter_map(alive).take(count).collect();
-            let next = if keys.len() == count { keys.last().cloned() } else { None };
+            let keys: Vec<Bytes> = replica
+                .keys_after(after.as_ref())
+                .filter_map(alive)
+                .take(count)
+                .collect();
+            let next = if keys.len() == count {
+                keys.last().cloned()
+            } else {
+                None
+            };
             Reply::Keys { keys, next }
         }
-        PartitionOp::Count => Reply::Integer(number(replica.keys_after(None).filter_map(alive).count())),
+        PartitionOp::Count => {
+            Reply::Integer(number(replica.keys_after(None).filter_map(alive).count()))
+        }
         PartitionOp::Clear => Reply::Done,
     }
 }

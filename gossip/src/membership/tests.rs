@@ -6,8 +6,16 @@ use super::*;
 const SEEDS: u64 = 20;
 
 enum Event {
-    Packet { from: NodeId, to: NodeId, payload: Bytes },
-    Timer { node: NodeId, life: u32, timer: Timer },
+    Packet {
+        from: NodeId,
+        to: NodeId,
+        payload: Bytes,
+    },
+    Timer {
+        node: NodeId,
+        life: u32,
+        timer: Timer,
+    },
 }
 
 /// Nodes 1 to n in virtual time, on a network that delays, loses and cuts.
@@ -48,30 +56,58 @@ impl World {
     }
 
     fn start(&mut self, node: NodeId, count: u64) {
-        self.start_as(Member { node, incarnation: 0 }, count);
+        self.start_as(
+            Member {
+                node,
+                incarnation: 0,
+            },
+            count,
+        );
     }
 
     fn start_as(&mut self, me: Member, count: u64) {
         let node = me.node;
         *self.lives.entry(node).or_default() += 1;
-        self.nodes.insert(node, Membership::new(Config::lan(), me, self.dice.next_u64()));
+        self.nodes.insert(
+            node,
+            Membership::new(Config::lan(), me, self.dice.next_u64()),
+        );
         self.input(node, Input::Peers((1..=count).map(NodeId).collect()));
     }
 
     fn input(&mut self, node: NodeId, input: Input) {
         let mut effects = Vec::new();
-        let now = Now { monotonic: self.now, unix_millis: 0 };
-        let Some(membership) = self.nodes.get_mut(&node) else { return };
+        let now = Now {
+            monotonic: self.now,
+            unix_millis: 0,
+        };
+        let Some(membership) = self.nodes.get_mut(&node) else {
+            return;
+        };
         membership.handle(now, input, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Datagram { to, payload } => {
                     let delay = Duration::from_micros(self.dice.random_range(100..2000));
                     if !self.dice.random_bool(self.loss) {
-                        self.push(self.now + delay, Event::Packet { from: node, to, payload });
+                        self.push(
+                            self.now + delay,
+                            Event::Packet {
+                                from: node,
+                                to,
+                                payload,
+                            },
+                        );
                     }
                 }
-                Effect::Arm { after, timer } => self.push(self.now + after, Event::Timer { node, life: self.lives[&node], timer }),
+                Effect::Arm { after, timer } => self.push(
+                    self.now + after,
+                    Event::Timer {
+                        node,
+                        life: self.lives[&node],
+                        timer,
+                    },
+                ),
                 Effect::Up(peer) => self.log.push((self.now, node, peer, true)),
                 Effect::Down(peer) => self.log.push((self.now, node, peer, false)),
             }
@@ -83,7 +119,9 @@ impl World {
             Event::Packet { to, .. } => to,
             Event::Timer { node, .. } => node,
         };
-        let at = self.starved.get(runner).map_or(at, |slice| *slice * (at.as_nanos() / slice.as_nanos() + 1) as u32);
+        let at = self.starved.get(runner).map_or(at, |slice| {
+            *slice * (at.as_nanos() / slice.as_nanos() + 1) as u32
+        });
         self.events += 1;
         self.queue.insert((at, self.events), event);
     }
@@ -118,9 +156,11 @@ impl World {
     /// Whether every living node believes up exactly the living nodes of its own side.
     fn agreed(&self) -> bool {
         self.nodes.iter().all(|(node, membership)| {
-            membership
-                .peers_seen()
-                .all(|(peer, liveness)| liveness.up == (self.nodes.contains_key(&peer) && self.sides.get(node) == self.sides.get(&peer)))
+            membership.peers_seen().all(|(peer, liveness)| {
+                liveness.up
+                    == (self.nodes.contains_key(&peer)
+                        && self.sides.get(node) == self.sides.get(&peer))
+            })
         })
     }
 
@@ -141,7 +181,14 @@ fn a_killed_node_is_down_everywhere_within_three_seconds_and_nobody_else_is() {
         world.kill(NodeId(4));
         world.run(Duration::from_secs(3));
         assert!(world.agreed(), "seed {seed}: {:?}", world.log);
-        assert!(world.log.iter().all(|(_, _, subject, up)| *subject == NodeId(4) && !up), "seed {seed}: {:?}", world.log);
+        assert!(
+            world
+                .log
+                .iter()
+                .all(|(_, _, subject, up)| *subject == NodeId(4) && !up),
+            "seed {seed}: {:?}",
+            world.log
+        );
     }
 }
 
@@ -169,7 +216,10 @@ fn a_node_that_was_all_alone_comes_back() {
         world.sides.clear();
         world.run(Duration::from_secs(8));
         assert!(world.agreed(), "seed {seed}: {:?}", world.nodes);
-        assert!(world.nodes[&NodeId(9)].me().incarnation > 0, "it renewed its identity");
+        assert!(
+            world.nodes[&NodeId(9)].me().incarnation > 0,
+            "it renewed its identity"
+        );
     }
 }
 
@@ -180,9 +230,19 @@ fn a_node_that_has_forgotten_many_appearances_is_up_within_seconds() {
         for incarnation in [forgotten, 0] {
             world.kill(NodeId(2));
             world.run(Duration::from_secs(4));
-            world.start_as(Member { node: NodeId(2), incarnation }, 3);
+            world.start_as(
+                Member {
+                    node: NodeId(2),
+                    incarnation,
+                },
+                3,
+            );
             world.run(Duration::from_secs(5));
-            assert!(world.agreed(), "seed {seed}, {forgotten} forgotten: {:?}", world.nodes);
+            assert!(
+                world.agreed(),
+                "seed {seed}, {forgotten} forgotten: {:?}",
+                world.nodes
+            );
         }
     }
 }
@@ -204,7 +264,16 @@ fn a_node_that_leaves_is_down_before_any_suspicion() {
     let mut world = World::settled(9, 1);
     world.input(NodeId(6), Input::Leave);
     world.run(Duration::from_secs(1));
-    assert_eq!(world.log.iter().filter(|(_, by, of, up)| *by != NodeId(6) && *of == NodeId(6) && !up).count(), 8, "{:?}", world.log);
+    assert_eq!(
+        world
+            .log
+            .iter()
+            .filter(|(_, by, of, up)| *by != NodeId(6) && *of == NodeId(6) && !up)
+            .count(),
+        8,
+        "{:?}",
+        world.log
+    );
 }
 
 #[test]
@@ -219,7 +288,8 @@ fn lost_packets_bury_nobody() {
 
 #[test]
 fn a_starved_node_buries_nobody_and_is_not_buried() {
-    // Node 3 gets the processor rarely: each of its probes seems unanswered, and so does each probe of it.
+    // Node 3 gets the processor rarely: each of its probes seems unanswered, and so does each probe
+    // of it.
     for slice in [250, 500, 900].map(Duration::from_millis) {
         let mut world = World::settled(9, 3);
         world.starved.insert(NodeId(3), slice);
@@ -250,12 +320,16 @@ fn a_node_taken_off_the_peers_is_down_and_not_listened_to() {
     world.run(Duration::from_secs(5));
     assert!(world.nodes[&NodeId(1)].rejected() > 0);
     assert!(!world.nodes[&NodeId(1)].is_up(NodeId(3)));
-    world.input(NodeId(1), Input::Peers(vec![NodeId(1), NodeId(2), NodeId(3)]));
+    world.input(
+        NodeId(1),
+        Input::Peers(vec![NodeId(1), NodeId(2), NodeId(3)]),
+    );
     world.run(Duration::from_secs(10));
     assert!(world.agreed(), "{:?}", world.nodes);
 }
 
-/// Its clock was ahead when it last appeared, by an hour or a month, and its disk is from before that.
+/// Its clock was ahead when it last appeared, by an hour or a month, and its disk is from before
+/// that.
 #[test]
 fn a_node_whose_former_number_was_far_greater_is_up_again_soon() {
     for ahead in [3_600_000, 30 * 86_400_000] {
@@ -263,12 +337,21 @@ fn a_node_whose_former_number_was_far_greater_is_up_again_soon() {
         for incarnation in [1_800_000_000_000 + ahead, 1_800_000_000_000] {
             world.kill(NodeId(3));
             world.run(Duration::from_secs(5));
-            world.start_as(Member { node: NodeId(3), incarnation }, 3);
+            world.start_as(
+                Member {
+                    node: NodeId(3),
+                    incarnation,
+                },
+                3,
+            );
             world.run(Duration::from_secs(25));
             assert!(world.agreed(), "{:?}", world.nodes);
         }
         let reached = world.nodes[&NodeId(3)].me().incarnation;
-        assert!(reached < 1_800_000_000_000 + 8 * ahead, "no further than it must: {reached}");
+        assert!(
+            reached < 1_800_000_000_000 + 8 * ahead,
+            "no further than it must: {reached}"
+        );
     }
 }
 
@@ -276,7 +359,14 @@ fn a_node_whose_former_number_was_far_greater_is_up_again_soon() {
 fn nobody_speaks_for_another() {
     let mut world = World::settled(3, 1);
     let mut said = Vec::new();
-    let mut third = Membership::new(Config::lan(), Member { node: NodeId(3), incarnation: 99 }, 1);
+    let mut third = Membership::new(
+        Config::lan(),
+        Member {
+            node: NodeId(3),
+            incarnation: 99,
+        },
+        1,
+    );
     third.handle(Now::default(), Input::Peers(vec![NodeId(1)]), &mut said);
     let payload = said
         .iter()
@@ -286,9 +376,21 @@ fn nobody_speaks_for_another() {
         })
         .unwrap();
     let before = world.nodes[&NodeId(1)].rejected();
-    world.input(NodeId(1), Input::Datagram { from: NodeId(2), payload: payload.clone() });
+    world.input(
+        NodeId(1),
+        Input::Datagram {
+            from: NodeId(2),
+            payload: payload.clone(),
+        },
+    );
     assert_eq!(world.nodes[&NodeId(1)].rejected(), before + 1);
-    world.input(NodeId(1), Input::Datagram { from: NodeId(3), payload });
+    world.input(
+        NodeId(1),
+        Input::Datagram {
+            from: NodeId(3),
+            payload,
+        },
+    );
     assert_eq!(world.nodes[&NodeId(1)].rejected(), before + 1);
 }
 

@@ -29,11 +29,14 @@ use super::tuning::{Profile, Tuning};
 use crate::transport::{CallError, Class, Inbound, Reply, Transport};
 use crate::wire::VERSION;
 
-/// How long the first pause between two dials is, and how long the last. Guesses: a restart takes longer than the first.
+/// How long the first pause between two dials is, and how long the last. Guesses: a restart takes
+/// longer than the first.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// How long a dial may take; short, because packets lost in a cut are repeated ever more slowly, and a new dial begins afresh. A guess.
+/// How long a dial may take; short, because packets lost in a cut are repeated ever more slowly,
+/// and a new dial begins afresh. A guess.
 const DIAL: Duration = Duration::from_millis(1500);
-/// How many connections may be open or opening. Above half of it strangers must prove their address first (QUIC retry).
+/// How many connections may be open or opening. Above half of it strangers must prove their address
+/// first (QUIC retry).
 const CONNECTIONS_MAX: u32 = 8192;
 /// How long a shutdown waits for connections to end.
 const FAREWELL: Duration = Duration::from_secs(3);
@@ -45,7 +48,8 @@ pub struct QuicConfig {
     pub listen: SocketAddr,
     /// Who it is.
     pub identity: NodeIdentity,
-    /// Wide-area behaviour for demonstrations and tests; `listen` must then not be the unspecified address.
+    /// Wide-area behaviour for demonstrations and tests; `listen` must then not be the unspecified
+    /// address.
     pub shape: Option<Arc<LinkShape>>,
     /// What network it is on.
     pub profile: Profile,
@@ -54,7 +58,12 @@ pub struct QuicConfig {
 impl QuicConfig {
     /// Listens at `listen` on an ordinary network.
     pub fn new(listen: SocketAddr, identity: NodeIdentity) -> Self {
-        Self { listen, identity, shape: None, profile: Profile::default() }
+        Self {
+            listen,
+            identity,
+            shape: None,
+            profile: Profile::default(),
+        }
     }
 }
 
@@ -110,18 +119,34 @@ struct Dialer {
 }
 
 impl QuicTransport {
-    /// Opens the socket and begins to accept. Dials nobody before [`set_peers`](Transport::set_peers).
+    /// Opens the socket and begins to accept. Dials nobody before
+    /// [`set_peers`](Transport::set_peers).
     ///
     /// # Errors
     /// [`BindError`].
     pub fn bind(config: QuicConfig, inbound: Arc<dyn Inbound>) -> Result<Arc<Self>, BindError> {
         let runtime = Handle::try_current().map_err(|_outside| BindError::NoRuntime)?;
-        let QuicConfig { listen, identity, shape, profile } = config;
-        let tuning = Tuning { profile, local: listen.ip().is_loopback(), shaped: shape.is_some() };
-        let mut server = ServerConfig::with_crypto(Arc::new(tls::server(&identity).map_err(BindError::Identity)?));
+        let QuicConfig {
+            listen,
+            identity,
+            shape,
+            profile,
+        } = config;
+        let tuning = Tuning {
+            profile,
+            local: listen.ip().is_loopback(),
+            shaped: shape.is_some(),
+        };
+        let mut server = ServerConfig::with_crypto(Arc::new(
+            tls::server(&identity).map_err(BindError::Identity)?,
+        ));
         server.transport_config(tuning.transport(listen));
-        let client = Arc::new(tls::client(Some(&identity), tls::ALPN).map_err(BindError::Identity)?);
-        let endpoint = open(listen, tuning, server, shape).map_err(|source| BindError::Socket { address: listen, source })?;
+        let client =
+            Arc::new(tls::client(Some(&identity), tls::ALPN).map_err(BindError::Identity)?);
+        let endpoint = open(listen, tuning, server, shape).map_err(|source| BindError::Socket {
+            address: listen,
+            source,
+        })?;
         let shared = Arc::new(Shared {
             identity,
             endpoint,
@@ -148,7 +173,8 @@ impl QuicTransport {
         self.shared.endpoint.local_addr()
     }
 
-    /// Why the last attempt to connect with `node` failed or its last connection ended; `None` while connected, or if none was tried.
+    /// Why the last attempt to connect with `node` failed or its last connection ended; `None`
+    /// while connected, or if none was tried.
     pub fn trouble(&self, node: NodeId) -> Option<PeerError> {
         self.shared.troubles.get(&node).map(|error| error.clone())
     }
@@ -158,8 +184,9 @@ impl QuicTransport {
         self.shared.refused[reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Tells all peers, closes all connections and waits until they are gone, at most a few seconds. The transport is dead afterwards;
-    /// its address is free soon after it has been dropped.
+    /// Tells all peers, closes all connections and waits until they are gone, at most a few
+    /// seconds. The transport is dead afterwards; its address is free soon after it has been
+    /// dropped.
     pub async fn shutdown(&self) {
         self.shared.stop();
         let gone = async {
@@ -187,18 +214,31 @@ impl fmt::Debug for QuicTransport {
     }
 }
 
-fn open(listen: SocketAddr, tuning: Tuning, server: ServerConfig, shape: Option<Arc<LinkShape>>) -> io::Result<Endpoint> {
+fn open(
+    listen: SocketAddr,
+    tuning: Tuning,
+    server: ServerConfig,
+    shape: Option<Arc<LinkShape>>,
+) -> io::Result<Endpoint> {
     let socket = std::net::UdpSocket::bind(listen)?;
     let mut socket = TokioRuntime.wrap_udp_socket(socket)?;
     if let Some(shape) = shape {
         socket = ShapedSocket::wrap(socket, shape)?;
     }
-    Endpoint::new_with_abstract_socket(tuning.endpoint(), Some(server), socket, Arc::new(TokioRuntime))
+    Endpoint::new_with_abstract_socket(
+        tuning.endpoint(),
+        Some(server),
+        socket,
+        Arc::new(TokioRuntime),
+    )
 }
 
 impl Transport for QuicTransport {
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool {
-        self.shared.links.get(&to).is_some_and(|link| link.send(class, frame))
+        self.shared
+            .links
+            .get(&to)
+            .is_some_and(|link| link.send(class, frame))
     }
 
     fn datagram(&self, to: NodeId, payload: Bytes) {
@@ -207,7 +247,12 @@ impl Transport for QuicTransport {
         }
     }
 
-    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Reply<Result<Bytes, CallError>> {
         let link = self.shared.links.get(&to).map(|link| Arc::clone(&link));
         let Some(link) = link else {
             return Box::pin(core::future::ready(Err(CallError::NotConnected(to))));
@@ -226,15 +271,25 @@ impl Transport for QuicTransport {
             keep
         });
         for link in &self.shared.links {
-            let moved = peers.contains_key(link.key()) && !self.shared.dialers.contains_key(link.key()) && self.shared.dials(*link.key());
+            let moved = peers.contains_key(link.key())
+                && !self.shared.dialers.contains_key(link.key())
+                && self.shared.dials(*link.key());
             if moved || !peers.contains_key(link.key()) {
                 Refusal::Removed.close(&link.connection);
             }
         }
         for (node, address) in peers {
             if self.shared.dials(node) {
-                let dial = || self.shared.runtime.spawn(Arc::clone(&self.shared).dial_for_ever(node, address)).abort_handle();
-                self.shared.dialers.entry(node).or_insert_with(|| Dialer { address, task: dial() });
+                let dial = || {
+                    self.shared
+                        .runtime
+                        .spawn(Arc::clone(&self.shared).dial_for_ever(node, address))
+                        .abort_handle()
+                };
+                self.shared.dialers.entry(node).or_insert_with(|| Dialer {
+                    address,
+                    task: dial(),
+                });
             }
         }
     }
@@ -259,7 +314,10 @@ impl Shared {
             dialer.task.abort();
             false
         });
-        self.endpoint.close(quinn::VarInt::from_u32(Refusal::Shutdown as u32), Refusal::Shutdown.to_string().as_bytes());
+        self.endpoint.close(
+            quinn::VarInt::from_u32(Refusal::Shutdown as u32),
+            Refusal::Shutdown.to_string().as_bytes(),
+        );
     }
 
     async fn accept_all(self: Arc<Self>) {
@@ -301,11 +359,17 @@ impl Shared {
     fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Option<NodeId> {
         let verdict = tls::vet(connection, &self.identity).and_then(|node| match dialled {
             Some(expected) if expected != node => Err((Some(node), Refusal::WrongNode)),
-            None if node == self.identity.node() || self.dials(node) => Err((Some(node), Refusal::Duplicate)),
+            None if node == self.identity.node() || self.dials(node) => {
+                Err((Some(node), Refusal::Duplicate))
+            }
             _ if !self.inbound.admits(node) => Err((Some(node), Refusal::NotAdmitted)),
             _ => Ok(node),
         });
-        verdict.inspect_err(|(claimed, refusal)| self.refuse(connection, dialled.or(*claimed), *refusal)).ok()
+        verdict
+            .inspect_err(|(claimed, refusal)| {
+                self.refuse(connection, dialled.or(*claimed), *refusal)
+            })
+            .ok()
     }
 
     fn refuse(&self, connection: &Connection, node: Option<NodeId>, refusal: Refusal) {
@@ -318,9 +382,11 @@ impl Shared {
         }
     }
 
-    /// One connection between two members who accept each other, until it ends. `true` if it ever was up.
+    /// One connection between two members who accept each other, until it ends. `true` if it ever
+    /// was up.
     async fn session(self: Arc<Self>, node: NodeId, connection: Connection) -> bool {
-        // A peer that connects again has lost its former connection, even if this side has not noticed yet.
+        // A peer that connects again has lost its former connection, even if this side has not
+        // noticed yet.
         if let Some(former) = self.links.get(&node) {
             Refusal::Duplicate.close(&former.connection);
         }
@@ -333,7 +399,8 @@ impl Shared {
                 self.troubles.remove(&node);
                 self.inbound.connection(node, true);
                 if !self.inbound.admits(node) {
-                    // It was removed between `vet` and here, when `set_peers` did not see this connection.
+                    // It was removed between `vet` and here, when `set_peers` did not see this
+                    // connection.
                     Refusal::NotAdmitted.close(&connection);
                 }
                 let error = link.run(streams, &self.inbound).await;
@@ -360,9 +427,12 @@ impl Shared {
             match self.dial(node, address).await {
                 Ok(connection) => {
                     if self.vet(&connection, Some(node)).is_some() {
-                        let Ok(permit) = Arc::clone(&self.sessions).acquire_owned().await else { return };
+                        let Ok(permit) = Arc::clone(&self.sessions).acquire_owned().await else {
+                            return;
+                        };
                         let shared = Arc::clone(&self);
-                        // A task of its own: when this dialer is aborted, the session must still tell the node that it ended.
+                        // A task of its own: when this dialer is aborted, the session must still
+                        // tell the node that it ended.
                         let session = tokio::spawn(async move {
                             let _permit = permit;
                             shared.session(node, connection).await
@@ -376,7 +446,9 @@ impl Shared {
                 Err(error) => {
                     tracing::debug!(%node, %address, %error, "a dial failed");
                     let other_version = error == PeerError::OtherVersion;
-                    if self.troubles.insert(node, error.clone()).as_ref() != Some(&error) && other_version {
+                    if self.troubles.insert(node, error.clone()).as_ref() != Some(&error)
+                        && other_version
+                    {
                         tracing::warn!(%node, %address, %error, "no connection");
                     }
                 }

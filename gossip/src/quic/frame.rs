@@ -1,4 +1,5 @@
-//! How frames lie on a stream: a little-endian `u32` length, a kind, and for calls and answers a correlation number.
+//! How frames lie on a stream: a little-endian `u32` length, a kind, and for calls and answers a
+//! correlation number.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -37,7 +38,8 @@ pub(super) enum Header {
     OneWay,
     Call(u64),
     Answer(u64),
-    /// A part of the body of the next frame that is none. The parts of a body follow each other directly.
+    /// A part of the body of the next frame that is none. The parts of a body follow each other
+    /// directly.
     Part,
 }
 
@@ -50,8 +52,13 @@ impl Header {
             Self::Answer(number) => (ANSWER, Some(number)),
             Self::Part => (PART, None),
         };
-        let header = if number.is_some() { CALL_HEADER_BYTES } else { 1 };
-        let length = u32::try_from(bytes + header).expect("invariant: frames are bounded far below 4 GiB");
+        let header = if number.is_some() {
+            CALL_HEADER_BYTES
+        } else {
+            1
+        };
+        let length =
+            u32::try_from(bytes + header).expect("invariant: frames are bounded far below 4 GiB");
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(&[kind]);
         if let Some(number) = number {
@@ -60,7 +67,8 @@ impl Header {
     }
 }
 
-/// Cuts a stream into frames, and puts those together that came in parts. Holds no more than what has arrived: a length alone reserves nothing.
+/// Cuts a stream into frames, and puts those together that came in parts. Holds no more than what
+/// has arrived: a length alone reserves nothing.
 #[derive(Debug, Default)]
 pub(super) struct Deframer {
     buffer: BytesMut,
@@ -77,7 +85,9 @@ impl Deframer {
     /// The next whole frame, if it is here. After a violation the stream cannot be read on.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Violation> {
         loop {
-            let Some(mut frame) = self.cut()? else { return Ok(None) };
+            let Some(mut frame) = self.cut()? else {
+                return Ok(None);
+            };
             let kind = frame.get_u8();
             let number = match kind {
                 CALL | ANSWER if frame.len() >= CALL_HEADER_BYTES - 1 => frame.get_u64_le(),

@@ -1,14 +1,17 @@
-//! Who a node is: a certificate of the cluster's own authority, in which its number and its cluster are written.
+//! Who a node is: a certificate of the cluster's own authority, in which its number and its cluster
+//! are written.
 //!
-//! Certificates of a cluster do not expire. What ends a membership is the topology, which every node asks before it talks to a peer; an
-//! authority that expires by a forgotten date takes the whole cluster down at once.
+//! Certificates of a cluster do not expire. What ends a membership is the topology, which every
+//! node asks before it talks to a peer; an authority that expires by a forgotten date takes the
+//! whole cluster down at once.
 
 use core::fmt;
 
 use bytes::Bytes;
 use quorate_crdt::NodeId;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose,
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
@@ -22,7 +25,8 @@ pub(super) const PUBLIC_KEY_BYTES: usize = 32;
 
 /// The cluster's certificate authority: whoever holds it can make members.
 ///
-/// The first node makes it; the control plane keeps its [`Secret`], so that any node which leads can sign.
+/// The first node makes it; the control plane keeps its [`Secret`], so that any node which leads
+/// can sign.
 pub struct ClusterAuthority {
     cluster: u128,
     certificate: CertificateDer<'static>,
@@ -69,21 +73,32 @@ struct Stored {
     key: Secret,
 }
 
-/// `N` bytes from the operating system's cryptographic generator: for cluster identifiers and token secrets.
+/// `N` bytes from the operating system's cryptographic generator: for cluster identifiers and token
+/// secrets.
 ///
 /// # Errors
 /// [`IdentityError::Random`]; the buffer is not handed out.
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], IdentityError> {
     let mut bytes = [0; N];
-    rustls::crypto::ring::default_provider().secure_random.fill(&mut bytes).map_err(|_no_detail| IdentityError::Random)?;
+    rustls::crypto::ring::default_provider()
+        .secure_random
+        .fill(&mut bytes)
+        .map_err(|_no_detail| IdentityError::Random)?;
     Ok(bytes)
 }
 
 /// SHA-256 of a certificate.
 pub(super) fn fingerprint(certificate: &[u8]) -> [u8; 32] {
     let suite = rustls::crypto::ring::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    let hash = suite.tls13().expect("invariant: this is a TLS 1.3 suite").common.hash_provider.hash(certificate);
-    hash.as_ref().try_into().expect("invariant: SHA-256 has 32 bytes")
+    let hash = suite
+        .tls13()
+        .expect("invariant: this is a TLS 1.3 suite")
+        .common
+        .hash_provider
+        .hash(certificate);
+    hash.as_ref()
+        .try_into()
+        .expect("invariant: SHA-256 has 32 bytes")
 }
 
 /// The name in a node's certificate: `node-<id>.<cluster, 32 hex digits>.quorate`.
@@ -93,8 +108,14 @@ pub(super) fn name_of(node: NodeId, cluster: u128) -> String {
 
 /// The inverse of [`name_of`]; `None` for any other text.
 pub(super) fn parse_name(name: &str) -> Option<(NodeId, u128)> {
-    let (node, cluster) = name.strip_prefix("node-")?.strip_suffix(".quorate")?.split_once('.')?;
-    let parsed = (NodeId(node.parse().ok()?), u128::from_str_radix(cluster, 16).ok()?);
+    let (node, cluster) = name
+        .strip_prefix("node-")?
+        .strip_suffix(".quorate")?
+        .split_once('.')?;
+    let parsed = (
+        NodeId(node.parse().ok()?),
+        u128::from_str_radix(cluster, 16).ok()?,
+    );
     (name_of(parsed.0, parsed.1) == name).then_some(parsed)
 }
 
@@ -119,7 +140,11 @@ impl ClusterAuthority {
     pub fn generate(cluster: u128) -> Result<Self, IdentityError> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
         let certificate = authority_params(cluster).self_signed(&key)?.into();
-        Ok(Self { cluster, certificate, key })
+        Ok(Self {
+            cluster,
+            certificate,
+            key,
+        })
     }
 
     /// The cluster this is the authority of.
@@ -132,15 +157,22 @@ impl ClusterAuthority {
         fingerprint(&self.certificate)
     }
 
-    /// A token with a fresh secret. The caller records it in the control plane; unrecorded it opens nothing.
+    /// A token with a fresh secret. The caller records it in the control plane; unrecorded it opens
+    /// nothing.
     ///
     /// # Errors
     /// [`IdentityError::Random`].
     pub fn token(&self, id: TokenId) -> Result<JoinToken, IdentityError> {
-        Ok(JoinToken::new(self.cluster, self.fingerprint(), id, random_bytes()?))
+        Ok(JoinToken::new(
+            self.cluster,
+            self.fingerprint(),
+            id,
+            random_bytes()?,
+        ))
     }
 
-    /// Makes the identity of `node` with a new key: for the node that makes the cluster. Others keep their keys and [`join`](super::join).
+    /// Makes the identity of `node` with a new key: for the node that makes the cluster. Others
+    /// keep their keys and [`join`](super::join).
     ///
     /// # Errors
     /// [`IdentityError::Crypto`].
@@ -151,20 +183,38 @@ impl ClusterAuthority {
     }
 
     /// Signs a certificate that says: the holder of `public_key` is `node`.
-    pub(super) fn certify(&self, node: NodeId, public_key: &[u8]) -> Result<CertificateDer<'static>, IdentityError> {
-        let key = public_key.try_into().map_err(|_wrong_length| IdentityError::PublicKey { bytes: public_key.len() })?;
+    pub(super) fn certify(
+        &self,
+        node: NodeId,
+        public_key: &[u8],
+    ) -> Result<CertificateDer<'static>, IdentityError> {
+        let key = public_key
+            .try_into()
+            .map_err(|_wrong_length| IdentityError::PublicKey {
+                bytes: public_key.len(),
+            })?;
         let mut params = CertificateParams::new([name_of(node, self.cluster)])?;
         params.distinguished_name = DistinguishedName::new();
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.use_authority_key_identifier_extension = true;
         let issuer = authority_params(self.cluster);
-        Ok(params.signed_by(&PublicKey(key), &Issuer::from_params(&issuer, &self.key))?.into())
+        Ok(params
+            .signed_by(&PublicKey(key), &Issuer::from_params(&issuer, &self.key))?
+            .into())
     }
 
     /// All of it, key included, for keeping in the control plane.
     pub fn to_secret(&self) -> Secret {
-        store(self.cluster, None, &[&self.certificate], Secret::new(self.key.serialize_der()))
+        store(
+            self.cluster,
+            None,
+            &[&self.certificate],
+            Secret::new(self.key.serialize_der()),
+        )
     }
 
     /// Reads what [`to_secret`](Self::to_secret) wrote.
@@ -173,17 +223,27 @@ impl ClusterAuthority {
     /// [`IdentityError`].
     pub fn from_secret(secret: &Secret) -> Result<Self, IdentityError> {
         let stored: Stored = wire::decode(secret.expose())?;
-        let key = KeyPair::from_pkcs8_der_and_sign_algo(&PrivatePkcs8KeyDer::from(stored.key.expose()), &rcgen::PKCS_ED25519)?;
+        let key = KeyPair::from_pkcs8_der_and_sign_algo(
+            &PrivatePkcs8KeyDer::from(stored.key.expose()),
+            &rcgen::PKCS_ED25519,
+        )?;
         let [certificate] = certificates(stored.certificates)?;
-        Ok(Self { cluster: stored.cluster, certificate, key })
+        Ok(Self {
+            cluster: stored.cluster,
+            certificate,
+            key,
+        })
     }
 }
 
-/// What the authority's certificate says; the same at every call, because issued certificates repeat parts of it.
+/// What the authority's certificate says; the same at every call, because issued certificates
+/// repeat parts of it.
 fn authority_params(cluster: u128) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, format!("quorate {cluster:032x}"));
+    params
+        .distinguished_name
+        .push(DnType::CommonName, format!("quorate {cluster:032x}"));
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     params
@@ -202,7 +262,12 @@ impl NodeIdentity {
 
     /// All of it, key included, for the data directory.
     pub fn to_secret(&self) -> Secret {
-        store(self.cluster, Some(self.node), &[&self.chain[0], &self.chain[1]], self.key.clone())
+        store(
+            self.cluster,
+            Some(self.node),
+            &[&self.chain[0], &self.chain[1]],
+            self.key.clone(),
+        )
     }
 
     /// Reads what [`to_secret`](Self::to_secret) wrote.
@@ -212,7 +277,12 @@ impl NodeIdentity {
     pub fn from_secret(secret: &Secret) -> Result<Self, IdentityError> {
         let stored: Stored = wire::decode(secret.expose())?;
         let node = stored.node.ok_or(WireError::Malformed)?;
-        Ok(Self { node, cluster: stored.cluster, chain: certificates(stored.certificates)?, key: stored.key })
+        Ok(Self {
+            node,
+            cluster: stored.cluster,
+            chain: certificates(stored.certificates)?,
+            key: stored.key,
+        })
     }
 
     /// What TLS shows to a peer.
@@ -243,19 +313,49 @@ impl NewKey {
         self.0.public_key_raw()
     }
 
-    pub(super) fn into_identity(self, node: NodeId, cluster: u128, chain: [CertificateDer<'static>; 2]) -> NodeIdentity {
-        NodeIdentity { node, cluster, chain, key: Secret::new(self.0.serialize_der()) }
+    pub(super) fn into_identity(
+        self,
+        node: NodeId,
+        cluster: u128,
+        chain: [CertificateDer<'static>; 2],
+    ) -> NodeIdentity {
+        NodeIdentity {
+            node,
+            cluster,
+            chain,
+            key: Secret::new(self.0.serialize_der()),
+        }
     }
 }
 
-fn store(cluster: u128, node: Option<NodeId>, certificates: &[&CertificateDer<'_>], key: Secret) -> Secret {
-    let certificates = certificates.iter().map(|der| Bytes::copy_from_slice(der)).collect();
-    Secret::new(wire::encode(&Stored { cluster, node, certificates, key }))
+fn store(
+    cluster: u128,
+    node: Option<NodeId>,
+    certificates: &[&CertificateDer<'_>],
+    key: Secret,
+) -> Secret {
+    let certificates = certificates
+        .iter()
+        .map(|der| Bytes::copy_from_slice(der))
+        .collect();
+    Secret::new(wire::encode(&Stored {
+        cluster,
+        node,
+        certificates,
+        key,
+    }))
 }
 
-fn certificates<const N: usize>(stored: Vec<Bytes>) -> Result<[CertificateDer<'static>; N], WireError> {
-    let certificates: Vec<_> = stored.into_iter().map(|der| CertificateDer::from(der.to_vec())).collect();
-    certificates.try_into().map_err(|_wrong_number| WireError::Malformed)
+fn certificates<const N: usize>(
+    stored: Vec<Bytes>,
+) -> Result<[CertificateDer<'static>; N], WireError> {
+    let certificates: Vec<_> = stored
+        .into_iter()
+        .map(|der| CertificateDer::from(der.to_vec()))
+        .collect();
+    certificates
+        .try_into()
+        .map_err(|_wrong_number| WireError::Malformed)
 }
 
 impl fmt::Debug for ClusterAuthority {
@@ -266,7 +366,11 @@ impl fmt::Debug for ClusterAuthority {
 
 impl fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "NodeIdentity({}, key hidden)", name_of(self.node, self.cluster))
+        write!(
+            f,
+            "NodeIdentity({}, key hidden)",
+            name_of(self.node, self.cluster)
+        )
     }
 }
 

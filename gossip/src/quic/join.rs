@@ -1,7 +1,8 @@
 //! How a newcomer becomes a member: one exchange, over a connection that can do nothing else.
 //!
-//! The newcomer makes its key, checks that the other side is certified by the authority its token names, and only then shows the token's
-//! secret. The member asks the control plane; on a grant it signs the newcomer's key.
+//! The newcomer makes its key, checks that the other side is certified by the authority its token
+//! names, and only then shows the token's secret. The member asks the control plane; on a grant it
+//! signs the newcomer's key.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -23,7 +24,8 @@ use crate::wire::{self, FRAME_BYTES_MAX, WireError};
 
 /// The longest question of a stranger, in bytes.
 const HELLO_BYTES_MAX: usize = 16 * 1024;
-/// How long a stranger may take to ask, and half of how long a member may take to answer: the control group may have to elect a leader.
+/// How long a stranger may take to ask, and half of how long a member may take to answer: the
+/// control group may have to elect a leader.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the first handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -37,14 +39,16 @@ pub struct Joined {
     pub topology: Bytes,
 }
 
-/// Why a newcomer did not become a member. Unless the variant says otherwise the cluster is unchanged and the token as good as before.
+/// Why a newcomer did not become a member. Unless the variant says otherwise the cluster is
+/// unchanged and the token as good as before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
     /// The cluster said no.
     #[error("the cluster refused: {0}")]
     Refused(#[from] JoinRefusal),
-    /// Whoever listens there is not certified by the authority that the token names. The secret was not shown.
+    /// Whoever listens there is not certified by the authority that the token names. The secret was
+    /// not shown.
     #[error("the node at {address} is not certified by the token's cluster")]
     ForeignAuthority {
         /// Where it listens.
@@ -66,7 +70,8 @@ pub enum JoinError {
         /// What was dialled.
         address: SocketAddr,
     },
-    /// The connection failed. After the question was sent the node may have been admitted: it asks again as the same instance.
+    /// The connection failed. After the question was sent the node may have been admitted: it asks
+    /// again as the same instance.
     #[error("the connection to {address} failed")]
     Connection {
         /// What was dialled.
@@ -75,7 +80,8 @@ pub enum JoinError {
         #[source]
         source: PeerError,
     },
-    /// The answer cannot be read, or the certificate in it is not for this node's key. It may ask again as the same instance.
+    /// The answer cannot be read, or the certificate in it is not for this node's key. It may ask
+    /// again as the same instance.
     #[error("the answer is not valid")]
     Answer(#[from] WireError),
     /// The member was granted the join but could not sign. It may ask again as the same instance.
@@ -90,10 +96,14 @@ pub enum JoinError {
 }
 
 impl JoinError {
-    /// Whether the node may have been admitted: then it must ask again as the same instance to know.
+    /// Whether the node may have been admitted: then it must ask again as the same instance to
+    /// know.
     pub fn may_be_let_in(&self) -> bool {
         match self {
-            Self::Connection { source, .. } => !matches!(source, PeerError::OtherVersion | PeerError::Handshake { .. }),
+            Self::Connection { source, .. } => !matches!(
+                source,
+                PeerError::OtherVersion | PeerError::Handshake { .. }
+            ),
             Self::Refused(JoinRefusal::NotReady) | Self::Signing => true,
             _ => false,
         }
@@ -108,24 +118,48 @@ struct Hello {
 
 #[derive(Serialize, Deserialize)]
 enum Answer {
-    Granted { node: NodeId, certificate: Bytes, topology: Bytes },
+    Granted {
+        node: NodeId,
+        certificate: Bytes,
+        topology: Bytes,
+    },
     Refused(JoinRefusal),
     NotSigned,
 }
 
-/// Asks the member at `address` to let this node in. `request` carries what the node says of itself; its token fields are set from `token`.
+/// Asks the member at `address` to let this node in. `request` carries what the node says of
+/// itself; its token fields are set from `token`.
 ///
 /// Must run inside a tokio runtime with I/O and time.
 ///
 /// # Errors
 /// [`JoinError`], which says whether the token may be used.
-pub async fn join(address: SocketAddr, token: &JoinToken, mut request: JoinRequest) -> Result<Joined, JoinError> {
-    let any: SocketAddr = if address.is_ipv4() { (Ipv4Addr::UNSPECIFIED, 0).into() } else { (Ipv6Addr::UNSPECIFIED, 0).into() };
+pub async fn join(
+    address: SocketAddr,
+    token: &JoinToken,
+    mut request: JoinRequest,
+) -> Result<Joined, JoinError> {
+    let any: SocketAddr = if address.is_ipv4() {
+        (Ipv4Addr::UNSPECIFIED, 0).into()
+    } else {
+        (Ipv6Addr::UNSPECIFIED, 0).into()
+    };
     let endpoint = Endpoint::client(any)?;
-    let mut config = ClientConfig::new(Arc::new(tls::client(None, tls::ALPN_JOIN).map_err(std::io::Error::other)?));
-    config.transport_config(Tuning { profile: Profile::Wan, local: false, shaped: false }.transport(address));
+    let mut config = ClientConfig::new(Arc::new(
+        tls::client(None, tls::ALPN_JOIN).map_err(std::io::Error::other)?,
+    ));
+    config.transport_config(
+        Tuning {
+            profile: Profile::Wan,
+            local: false,
+            shaped: false,
+        }
+        .transport(address),
+    );
     let unreachable = || JoinError::Unreachable { address };
-    let connecting = endpoint.connect_with(config, address, "join.quorate").map_err(|_bad_address| unreachable())?;
+    let connecting = endpoint
+        .connect_with(config, address, "join.quorate")
+        .map_err(|_bad_address| unreachable())?;
     let connection = match tokio::time::timeout(HANDSHAKE, connecting).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => return Err(failed(address, &error)),
@@ -134,18 +168,30 @@ pub async fn join(address: SocketAddr, token: &JoinToken, mut request: JoinReque
     let authority = tls::vet_for_join(&connection, token).map_err(|claimed| {
         Refusal::ForeignAuthority.close(&connection);
         match claimed {
-            Some(found) if found != token.cluster => JoinError::AnotherCluster { address, found, expected: token.cluster },
+            Some(found) if found != token.cluster => JoinError::AnotherCluster {
+                address,
+                found,
+                expected: token.cluster,
+            },
             _ => JoinError::ForeignAuthority { address },
         }
     })?;
     let key = NewKey::generate()?;
     (request.token, request.secret) = (token.id, token.secret);
-    let hello = wire::encode(&Hello { public_key: Bytes::copy_from_slice(key.public()), request });
-    let answer = tokio::time::timeout(2 * PATIENCE, ask(&connection, &hello)).await.unwrap_or(None);
+    let hello = wire::encode(&Hello {
+        public_key: Bytes::copy_from_slice(key.public()),
+        request,
+    });
+    let answer = tokio::time::timeout(2 * PATIENCE, ask(&connection, &hello))
+        .await
+        .unwrap_or(None);
     Refusal::JoinDone.close(&connection);
     let joined = match answer {
         Some(answer) => read_answer(&answer, key, token, authority),
-        None => Err(JoinError::Connection { address, source: PeerError::from(&connection.closed().await) }),
+        None => Err(JoinError::Connection {
+            address,
+            source: PeerError::from(&connection.closed().await),
+        }),
     };
     endpoint.wait_idle().await;
     joined
@@ -165,32 +211,54 @@ async fn ask(connection: &Connection, hello: &[u8]) -> Option<Vec<u8>> {
     receive.read_to_end(FRAME_BYTES_MAX).await.ok()
 }
 
-fn read_answer(answer: &[u8], key: NewKey, token: &JoinToken, authority: CertificateDer<'static>) -> Result<Joined, JoinError> {
+fn read_answer(
+    answer: &[u8],
+    key: NewKey,
+    token: &JoinToken,
+    authority: CertificateDer<'static>,
+) -> Result<Joined, JoinError> {
     match wire::decode(answer)? {
-        Answer::Granted { node, certificate, topology } => {
+        Answer::Granted {
+            node,
+            certificate,
+            topology,
+        } => {
             let certificate = CertificateDer::from(certificate.to_vec());
-            if tls::claim(&certificate) != Some(tls::Claim { node, cluster: token.cluster }) || !tls::signed_by(&certificate, &authority) {
+            if tls::claim(&certificate)
+                != Some(tls::Claim {
+                    node,
+                    cluster: token.cluster,
+                })
+                || !tls::signed_by(&certificate, &authority)
+            {
                 return Err(WireError::Malformed.into());
             }
-            Ok(Joined { identity: key.into_identity(node, token.cluster, [certificate, authority]), topology })
+            Ok(Joined {
+                identity: key.into_identity(node, token.cluster, [certificate, authority]),
+                topology,
+            })
         }
         Answer::Refused(refusal) => Err(refusal.into()),
         Answer::NotSigned => Err(JoinError::Signing),
     }
 }
 
-/// The member's side: reads one question, answers it, closes. A stranger who asks nothing is closed on after a while.
+/// The member's side: reads one question, answers it, closes. A stranger who asks nothing is closed
+/// on after a while.
 pub(super) async fn serve(connection: Connection, inbound: Arc<dyn Inbound>) {
     match tokio::time::timeout(PATIENCE, hear(&connection)).await {
         Ok(Some((mut send, hello))) => {
-            // No limit here: only the control plane knows whether a join that takes long has been granted.
+            // No limit here: only the control plane knows whether a join that takes long has been
+            // granted.
             let answer = match inbound.join(hello.request).await {
                 Ok(grant) => sign(grant, &hello.public_key),
                 Err(refusal) => Answer::Refused(refusal),
             };
-            let whole = send.write_all(&wire::encode(&answer)).await.is_ok() && send.finish().is_ok();
+            let whole =
+                send.write_all(&wire::encode(&answer)).await.is_ok() && send.finish().is_ok();
             if whole {
-                // The newcomer closes when it has read all; this side waits so that the answer is not cut off.
+                // The newcomer closes when it has read all; this side waits so that the answer is
+                // not cut off.
                 let _gone = tokio::time::timeout(PATIENCE, connection.closed()).await;
             }
             Refusal::JoinDone.close(&connection);
@@ -208,11 +276,14 @@ async fn hear(connection: &Connection) -> Option<(quinn::SendStream, Hello)> {
 }
 
 fn sign(grant: JoinGrant, public_key: &[u8]) -> Answer {
-    let signed = ClusterAuthority::from_secret(&grant.authority).and_then(|authority| authority.certify(grant.node, public_key));
+    let signed = ClusterAuthority::from_secret(&grant.authority)
+        .and_then(|authority| authority.certify(grant.node, public_key));
     match signed {
-        Ok(certificate) => {
-            Answer::Granted { node: grant.node, certificate: Bytes::copy_from_slice(&certificate), topology: grant.topology }
-        }
+        Ok(certificate) => Answer::Granted {
+            node: grant.node,
+            certificate: Bytes::copy_from_slice(&certificate),
+            topology: grant.topology,
+        },
         Err(error) => {
             tracing::error!(node = %grant.node, %error, "a granted join could not be signed");
             Answer::NotSigned

@@ -1,4 +1,5 @@
-//! One live connection between two members: three streams each way, datagrams, and the calls that wait for an answer.
+//! One live connection between two members: three streams each way, datagrams, and the calls that
+//! wait for an answer.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -39,13 +40,15 @@ pub(super) struct Streams {
     first: (Class, RecvStream),
 }
 
-/// Opens this side's streams and waits for the first of the other side: proof that it, too, has accepted the certificate it was shown.
+/// Opens this side's streams and waits for the first of the other side: proof that it, too, has
+/// accepted the certificate it was shown.
 pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn::ConnectionError> {
     let opened = async {
         let mut writers = Vec::with_capacity(Class::ALL.len());
         for class in Class::ALL {
             let mut stream = connection.open_uni().await?;
-            // Cannot fail on a stream just opened, unless the connection is gone; then the next step says so.
+            // Cannot fail on a stream just opened, unless the connection is gone; then the next
+            // step says so.
             let _gone = stream.set_priority(-(class as i32));
             let _gone = stream.write_all(&[class as u8]).await;
             writers.push((class, stream));
@@ -53,7 +56,9 @@ pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn:
         let first = accept(connection).await?;
         Ok(Streams { writers, first })
     };
-    tokio::time::timeout(ESTABLISH, opened).await.unwrap_or(Err(quinn::ConnectionError::TimedOut))
+    tokio::time::timeout(ESTABLISH, opened)
+        .await
+        .unwrap_or(Err(quinn::ConnectionError::TimedOut))
 }
 
 /// The other side's next stream and its class.
@@ -61,7 +66,9 @@ async fn accept(connection: &Connection) -> Result<(Class, RecvStream), quinn::C
     let mut stream = connection.accept_uni().await?;
     let mut class = [0];
     let read = stream.read_exact(&mut class).await;
-    let found = Class::ALL.into_iter().find(|known| *known as u8 == class[0]);
+    let found = Class::ALL
+        .into_iter()
+        .find(|known| *known as u8 == class[0]);
     if let (Ok(()), Some(class)) = (read, found) {
         return Ok((class, stream));
     }
@@ -72,7 +79,13 @@ async fn accept(connection: &Connection) -> Result<(Class, RecvStream), quinn::C
 impl Link {
     pub(super) fn new(node: NodeId, connection: Connection) -> Arc<Self> {
         let outboxes = core::array::from_fn(|_| Outbox::default());
-        Arc::new(Self { node, connection, outboxes, calls: DashMap::new(), next_call: AtomicU64::new(0) })
+        Arc::new(Self {
+            node,
+            connection,
+            outboxes,
+            calls: DashMap::new(),
+            next_call: AtomicU64::new(0),
+        })
     }
 
     pub(super) fn send(&self, class: Class, frame: Bytes) -> bool {
@@ -81,13 +94,19 @@ impl Link {
 
     pub(super) fn datagram(&self, payload: Bytes) {
         if payload.len() <= DATAGRAM_BYTES_MAX {
-            // A full buffer drops the oldest datagram, a closed connection this one: both are what a datagram may suffer.
+            // A full buffer drops the oldest datagram, a closed connection this one: both are what
+            // a datagram may suffer.
             let _dropped = self.connection.send_datagram(payload);
         }
     }
 
-    /// Sends at once; the reply may be awaited anywhere. The caller holds the runtime whose timer is to be used.
-    pub(super) fn call(self: Arc<Self>, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
+    /// Sends at once; the reply may be awaited anywhere. The caller holds the runtime whose timer
+    /// is to be used.
+    pub(super) fn call(
+        self: Arc<Self>,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Reply<Result<Bytes, CallError>> {
         let node = self.node;
         let bytes = request.len();
         if bytes > MESSAGE_BYTES_MAX {
@@ -97,9 +116,17 @@ impl Link {
         let number = self.next_call.fetch_add(1, Ordering::Relaxed);
         self.calls.insert(number, answer);
         let waiting = Waiting { link: self, number };
-        if !waiting.link.outbox(Class::Control).push(Header::Call(number), request) {
+        if !waiting
+            .link
+            .outbox(Class::Control)
+            .push(Header::Call(number), request)
+        {
             let closed = waiting.link.connection.close_reason().is_some();
-            let error = if closed { CallError::NotConnected(node) } else { CallError::Overloaded(node) };
+            let error = if closed {
+                CallError::NotConnected(node)
+            } else {
+                CallError::Overloaded(node)
+            };
             return Box::pin(core::future::ready(Err(error)));
         }
         let answered = tokio::time::timeout(timeout, answered);
@@ -108,13 +135,21 @@ impl Link {
             match answered.await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(_link_is_down)) => Err(CallError::Disconnected(node)),
-                Err(_elapsed) => Err(CallError::TimedOut { node, after: timeout }),
+                Err(_elapsed) => Err(CallError::TimedOut {
+                    node,
+                    after: timeout,
+                }),
             }
         })
     }
 
-    /// Moves frames both ways until the connection ends, however it ends; then no task of it is left and all calls have failed.
-    pub(super) async fn run(self: Arc<Self>, streams: Streams, inbound: &Arc<dyn Inbound>) -> quinn::ConnectionError {
+    /// Moves frames both ways until the connection ends, however it ends; then no task of it is
+    /// left and all calls have failed.
+    pub(super) async fn run(
+        self: Arc<Self>,
+        streams: Streams,
+        inbound: &Arc<dyn Inbound>,
+    ) -> quinn::ConnectionError {
         let mut tasks = JoinSet::new();
         for (class, stream) in streams.writers {
             tasks.spawn(write(Arc::clone(&self), class, stream));
@@ -129,7 +164,8 @@ impl Link {
                 }
             });
         }
-        // The streams of a healthy connection never end: the first task that does ends the connection.
+        // The streams of a healthy connection never end: the first task that does ends the
+        // connection.
         let _first = tasks.join_next().await;
         Refusal::StreamEnded.close(&self.connection);
         tasks.shutdown().await;
@@ -138,7 +174,11 @@ impl Link {
         self.connection.closed().await
     }
 
-    async fn read(self: Arc<Self>, (class, mut stream): (Class, RecvStream), inbound: Arc<dyn Inbound>) {
+    async fn read(
+        self: Arc<Self>,
+        (class, mut stream): (Class, RecvStream),
+        inbound: Arc<dyn Inbound>,
+    ) {
         let mut deframer = Deframer::default();
         let mut chunks = vec![Bytes::new(); CHUNKS_PER_READ];
         while let Ok(Some(count)) = stream.read_chunks(&mut chunks).await {
@@ -152,7 +192,12 @@ impl Link {
         }
     }
 
-    fn deliver(self: &Arc<Self>, class: Class, deframer: &mut Deframer, inbound: &Arc<dyn Inbound>) -> Result<(), super::frame::Violation> {
+    fn deliver(
+        self: &Arc<Self>,
+        class: Class,
+        deframer: &mut Deframer,
+        inbound: &Arc<dyn Inbound>,
+    ) -> Result<(), super::frame::Violation> {
         let mut frames = Vec::new();
         while let Some(frame) = deframer.next()? {
             match frame {
@@ -181,7 +226,10 @@ impl Link {
         let link = Arc::clone(self);
         tokio::spawn(async move {
             let answer = reply.await;
-            if !link.outbox(Class::Control).push(Header::Answer(number), answer) {
+            if !link
+                .outbox(Class::Control)
+                .push(Header::Answer(number), answer)
+            {
                 tracing::debug!(node = %link.node, number, "an answer could not be queued");
             }
         });

@@ -1,5 +1,6 @@
-//! What waits to be written to one stream. Callers append under a short lock; the stream's writer takes all of it at once, so that a batch
-//! is as large as the last write was long, and no timer is needed.
+//! What waits to be written to one stream. Callers append under a short lock; the stream's writer
+//! takes all of it at once, so that a batch is as large as the last write was long, and no timer is
+//! needed.
 
 #![expect(
     clippy::disallowed_types,
@@ -14,8 +15,9 @@ use tokio::sync::Notify;
 use super::frame::{HEADER_BYTES_MAX, Header};
 use crate::wire::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// Once so much waits in one outbox, in bytes, counting what is being written, nothing more is taken. A guess: two of the longest frames. What is
-/// taken below may itself be longer, or a long message would never be sent.
+/// Once so much waits in one outbox, in bytes, counting what is being written, nothing more is
+/// taken. A guess: two of the longest frames. What is taken below may itself be longer, or a long
+/// message would never be sent.
 pub(super) const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Frames up to this length are copied together; longer ones are passed on as they are. A guess.
 const COPY_BYTES_MAX: usize = 4 * 1024;
@@ -61,7 +63,8 @@ impl State {
 }
 
 impl Outbox {
-    /// Appends a frame, in parts if it must be. `false`: closed, full, or too long; then nothing is queued.
+    /// Appends a frame, in parts if it must be. `false`: closed, full, or too long; then nothing is
+    /// queued.
     pub(super) fn push(&self, header: Header, mut body: Bytes) -> bool {
         if body.len() > MESSAGE_BYTES_MAX {
             return false;
@@ -84,7 +87,8 @@ impl Outbox {
         true
     }
 
-    /// Waits for frames and takes them all, with the number of bytes to give back to [`written`](Self::written). `None` once closed.
+    /// Waits for frames and takes them all, with the number of bytes to give back to
+    /// [`written`](Self::written). `None` once closed.
     pub(super) async fn take(&self) -> Option<(Vec<Bytes>, usize)> {
         loop {
             {
@@ -122,7 +126,9 @@ impl Outbox {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.state
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Why two nodes do not talk. Each reason has a number, which is the application error code of the QUIC close.
+//! Why two nodes do not talk. Each reason has a number, which is the application error code of the
+//! QUIC close.
 
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
@@ -24,7 +25,8 @@ pub enum Refusal {
     /// Another node answers at the address of the one that was dialled.
     #[error("another node listens at this address")]
     WrongNode = 5,
-    /// A newer connection of the same pair took over, or the wrong side dialled (the lower identifier dials).
+    /// A newer connection of the same pair took over, or the wrong side dialled (the lower
+    /// identifier dials).
     #[error("there is another connection of this pair")]
     Duplicate = 6,
     /// The node stops.
@@ -60,10 +62,13 @@ impl Refusal {
     ];
 
     fn from_code(code: VarInt) -> Option<Self> {
-        Self::ALL.into_iter().find(|refusal| *refusal as u64 == code.into_inner())
+        Self::ALL
+            .into_iter()
+            .find(|refusal| *refusal as u64 == code.into_inner())
     }
 
-    /// Closes `connection` for this reason, in words for whoever reads the other side's log. The first reason of either side stays.
+    /// Closes `connection` for this reason, in words for whoever reads the other side's log. The
+    /// first reason of either side stays.
     pub(super) fn close(self, connection: &quinn::Connection) {
         if connection.close_reason().is_none() {
             connection.close(VarInt::from_u32(self as u32), self.to_string().as_bytes());
@@ -84,7 +89,8 @@ pub enum PeerError {
     /// Nothing answers, or answers stopped coming.
     #[error("nothing answers")]
     Unreachable,
-    /// The other side is a node of another version of this program: it speaks another version of the protocol.
+    /// The other side is a node of another version of this program: it speaks another version of
+    /// the protocol.
     #[error("the other side speaks another version of the protocol than {VERSION}")]
     OtherVersion,
     /// The other side speaks something else: it is no Quorate node.
@@ -106,16 +112,22 @@ impl PeerError {
         if code == TransportErrorCode::crypto(NO_APPLICATION_PROTOCOL) {
             return Self::OtherVersion;
         }
-        Self::Handshake { code: u64::from(code) }
+        Self::Handshake {
+            code: u64::from(code),
+        }
     }
 }
 
 impl From<&ConnectionError> for PeerError {
     fn from(error: &ConnectionError) -> Self {
         match error {
-            ConnectionError::ApplicationClosed(close) => {
-                Refusal::from_code(close.error_code).map_or(Self::Handshake { code: close.error_code.into_inner() }, Self::RefusedByPeer)
-            }
+            ConnectionError::ApplicationClosed(close) => Refusal::from_code(close.error_code)
+                .map_or(
+                    Self::Handshake {
+                        code: close.error_code.into_inner(),
+                    },
+                    Self::RefusedByPeer,
+                ),
             ConnectionError::ConnectionClosed(close) => Self::handshake(close.error_code),
             ConnectionError::TransportError(error) => Self::handshake(error.code),
             ConnectionError::TimedOut | ConnectionError::Reset => Self::Unreachable,

@@ -1,4 +1,5 @@
-//! Wide-area behaviour on one machine: delays and cuts between UDP addresses, below QUIC, so that everything above it is real.
+//! Wide-area behaviour on one machine: delays and cuts between UDP addresses, below QUIC, so that
+//! everything above it is real.
 
 use core::fmt;
 use core::pin::Pin;
@@ -15,7 +16,8 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How many datagrams one socket's links hold back at most; more are dropped, as a router drops what its queue cannot hold. A guess.
+/// How many datagrams one socket's links hold back at most; more are dropped, as a router drops
+/// what its queue cannot hold. A guess.
 const DELAYED_MAX: usize = 16 * 1024;
 
 /// What happens to datagrams on the way from one address to another.
@@ -27,9 +29,11 @@ pub struct LinkState {
     pub cut: bool,
 }
 
-/// The links of all shaped endpoints of a process, by (from, to). May change at any time; a link not set is a plain one.
+/// The links of all shaped endpoints of a process, by (from, to). May change at any time; a link
+/// not set is a plain one.
 ///
-/// Addresses are those that endpoints listen on: an endpoint also dials from there, if it does not listen on the unspecified address.
+/// Addresses are those that endpoints listen on: an endpoint also dials from there, if it does not
+/// listen on the unspecified address.
 #[derive(Debug, Default)]
 pub struct LinkShape {
     links: DashMap<(SocketAddr, SocketAddr), LinkState>,
@@ -53,7 +57,10 @@ impl LinkShape {
 
     /// The state of one direction.
     pub fn get(&self, from: SocketAddr, to: SocketAddr) -> LinkState {
-        self.links.get(&(from, to)).map(|state| *state).unwrap_or_default()
+        self.links
+            .get(&(from, to))
+            .map(|state| *state)
+            .unwrap_or_default()
     }
 }
 
@@ -75,17 +82,32 @@ pub(super) struct ShapedSocket {
 
 impl ShapedSocket {
     /// Wraps `inner`. Runs inside a tokio runtime; its task ends with the socket.
-    pub(super) fn wrap(inner: Arc<dyn AsyncUdpSocket>, shape: Arc<LinkShape>) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+    pub(super) fn wrap(
+        inner: Arc<dyn AsyncUdpSocket>,
+        shape: Arc<LinkShape>,
+    ) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         let local = inner.local_addr()?;
         let (delayed, queue) = mpsc::channel(DELAYED_MAX);
-        tokio::spawn(deliver_when_due(Arc::clone(&inner), Arc::clone(&shape), local, queue));
-        Ok(Arc::new(Self { inner, shape, local, delayed }))
+        tokio::spawn(deliver_when_due(
+            Arc::clone(&inner),
+            Arc::clone(&shape),
+            local,
+            queue,
+        ));
+        Ok(Arc::new(Self {
+            inner,
+            shape,
+            local,
+            delayed,
+        }))
     }
 }
 
 impl fmt::Debug for ShapedSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShapedSocket").field("local", &self.local).finish_non_exhaustive()
+        f.debug_struct("ShapedSocket")
+            .field("local", &self.local)
+            .finish_non_exhaustive()
     }
 }
 
@@ -103,13 +125,23 @@ impl AsyncUdpSocket for ShapedSocket {
             return self.inner.try_send(transmit);
         }
         let due = Instant::now() + link.delay;
-        let delayed = Delayed { due, destination: transmit.destination, ecn: transmit.ecn, contents: transmit.contents.into() };
+        let delayed = Delayed {
+            due,
+            destination: transmit.destination,
+            ecn: transmit.ecn,
+            contents: transmit.contents.into(),
+        };
         // A full queue loses the datagram, as a network does.
         let _lost = self.delayed.try_send(delayed);
         Ok(())
     }
 
-    fn poll_recv(&self, cx: &mut Context<'_>, bufs: &mut [io::IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [io::IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
         self.inner.poll_recv(cx, bufs, meta)
     }
 
@@ -117,7 +149,8 @@ impl AsyncUdpSocket for ShapedSocket {
         Ok(self.local)
     }
 
-    // One datagram per transmit (the default of `max_transmit_segments`), so that each has its own fate.
+    // One datagram per transmit (the default of `max_transmit_segments`), so that each has its own
+    // fate.
 
     fn max_receive_segments(&self) -> usize {
         self.inner.max_receive_segments()
@@ -129,7 +162,12 @@ impl AsyncUdpSocket for ShapedSocket {
 }
 
 /// Holds datagrams back until they are due. Equal delays keep their order.
-async fn deliver_when_due(socket: Arc<dyn AsyncUdpSocket>, shape: Arc<LinkShape>, local: SocketAddr, mut queue: mpsc::Receiver<Delayed>) {
+async fn deliver_when_due(
+    socket: Arc<dyn AsyncUdpSocket>,
+    shape: Arc<LinkShape>,
+    local: SocketAddr,
+    mut queue: mpsc::Receiver<Delayed>,
+) {
     let mut waiting: BTreeMap<(Instant, u64), Delayed> = BTreeMap::new();
     let mut arrivals = 0;
     loop {
@@ -153,22 +191,41 @@ async fn deliver_when_due(socket: Arc<dyn AsyncUdpSocket>, shape: Arc<LinkShape>
     }
 }
 
-async fn send_due(socket: &Arc<dyn AsyncUdpSocket>, shape: &LinkShape, local: SocketAddr, waiting: &mut BTreeMap<(Instant, u64), Delayed>) {
+async fn send_due(
+    socket: &Arc<dyn AsyncUdpSocket>,
+    shape: &LinkShape,
+    local: SocketAddr,
+    waiting: &mut BTreeMap<(Instant, u64), Delayed>,
+) {
     let now = Instant::now();
     while let Some(entry) = waiting.first_entry()
         && entry.key().0 <= now
     {
-        let Delayed { destination, ecn, contents, .. } = entry.remove();
+        let Delayed {
+            destination,
+            ecn,
+            contents,
+            ..
+        } = entry.remove();
         if shape.get(local, destination).cut {
             continue;
         }
-        let transmit = Transmit { destination, ecn, contents: &contents, segment_size: None, src_ip: None };
+        let transmit = Transmit {
+            destination,
+            ecn,
+            contents: &contents,
+            segment_size: None,
+            src_ip: None,
+        };
         while let Err(error) = socket.try_send(&transmit) {
             if error.kind() != io::ErrorKind::WouldBlock {
                 break;
             }
             let mut poller = Arc::clone(socket).create_io_poller();
-            if core::future::poll_fn(|cx| poller.as_mut().poll_writable(cx)).await.is_err() {
+            if core::future::poll_fn(|cx| poller.as_mut().poll_writable(cx))
+                .await
+                .is_err()
+            {
                 break;
             }
         }

@@ -1,4 +1,7 @@
-#![expect(clippy::disallowed_types, reason = "the test node shares its lists with the transport's tasks")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "the test node shares its lists with the transport's tasks"
+)]
 
 use core::future::Future;
 use core::net::{Ipv4Addr, SocketAddr};
@@ -49,7 +52,9 @@ impl Inbound for Recorder {
     fn call(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
         match request.as_ref() {
             b"never" => Box::pin(core::future::pending()),
-            _ => Box::pin(core::future::ready(Bytes::from([from.to_string().as_bytes(), b":", &request].concat()))),
+            _ => Box::pin(core::future::ready(Bytes::from(
+                [from.to_string().as_bytes(), b":", &request].concat(),
+            ))),
         }
     }
 
@@ -80,15 +85,29 @@ fn loopback(port: u16) -> SocketAddr {
 
 impl Node {
     fn start(identity: NodeIdentity) -> Self {
-        Self::start_as(QuicConfig::new(loopback(0), identity), |_| Err(JoinRefusal::UnknownToken))
+        Self::start_as(QuicConfig::new(loopback(0), identity), |_| {
+            Err(JoinRefusal::UnknownToken)
+        })
     }
 
-    fn start_as(config: QuicConfig, decide: impl Fn(&JoinRequest) -> Result<JoinGrant, JoinRefusal> + Send + Sync + 'static) -> Self {
+    fn start_as(
+        config: QuicConfig,
+        decide: impl Fn(&JoinRequest) -> Result<JoinGrant, JoinRefusal> + Send + Sync + 'static,
+    ) -> Self {
         let (sender, events) = mpsc::unbounded_channel();
-        let recorder = Arc::new(Recorder { events: sender, admitted: Mutex::default(), decide: Box::new(decide) });
+        let recorder = Arc::new(Recorder {
+            events: sender,
+            admitted: Mutex::default(),
+            decide: Box::new(decide),
+        });
         let id = config.identity.node();
         let transport = QuicTransport::bind(config, Arc::clone(&recorder) as _).unwrap();
-        Self { id, transport, recorder, events }
+        Self {
+            id,
+            transport,
+            recorder,
+            events,
+        }
     }
 
     fn address(&self) -> SocketAddr {
@@ -98,11 +117,15 @@ impl Node {
     /// Admits and dials exactly these.
     fn know(&self, others: &[(NodeId, SocketAddr)]) {
         *self.recorder.admitted.lock().unwrap() = others.iter().map(|(node, _)| *node).collect();
-        self.transport.set_peers(others.iter().copied().collect::<BTreeMap<_, _>>());
+        self.transport
+            .set_peers(others.iter().copied().collect::<BTreeMap<_, _>>());
     }
 
     async fn event(&mut self) -> Event {
-        tokio::time::timeout(PATIENCE, self.events.recv()).await.expect("an event in time").expect("a live transport")
+        tokio::time::timeout(PATIENCE, self.events.recv())
+            .await
+            .expect("an event in time")
+            .expect("a live transport")
     }
 
     /// The frames of one class, until there are `count`; other events are dropped.
@@ -139,20 +162,32 @@ async fn eventually<T, F: Future<Output = Option<T>>>(mut poll: impl FnMut() -> 
             every.tick().await;
         }
     };
-    tokio::time::timeout(PATIENCE, polling).await.expect("the condition never held")
+    tokio::time::timeout(PATIENCE, polling)
+        .await
+        .expect("the condition never held")
 }
 
 /// Nodes 1 to `count` of one cluster, all connected with all.
 async fn cluster(count: u64) -> (ClusterAuthority, Vec<Node>) {
     let authority = ClusterAuthority::generate(0xC0_FFEE).unwrap();
-    let mut nodes: Vec<_> = (1..=count).map(|node| Node::start(authority.identity(NodeId(node)).unwrap())).collect();
+    let mut nodes: Vec<_> = (1..=count)
+        .map(|node| Node::start(authority.identity(NodeId(node)).unwrap()))
+        .collect();
     let all: Vec<_> = nodes.iter().map(|node| (node.id, node.address())).collect();
     for node in &nodes {
-        let others: Vec<_> = all.iter().copied().filter(|(other, _)| *other != node.id).collect();
+        let others: Vec<_> = all
+            .iter()
+            .copied()
+            .filter(|(other, _)| *other != node.id)
+            .collect();
         node.know(&others);
     }
     for node in &mut nodes {
-        let mut missing: BTreeSet<_> = all.iter().map(|(other, _)| *other).filter(|other| *other != node.id).collect();
+        let mut missing: BTreeSet<_> = all
+            .iter()
+            .map(|(other, _)| *other)
+            .filter(|other| *other != node.id)
+            .collect();
         while !missing.is_empty() {
             match node.event().await {
                 Event::Connection(peer, true) => assert!(missing.remove(&peer)),

@@ -1,5 +1,6 @@
-//! TLS 1.3 between nodes. The handshake proves that each side holds the key of the certificate it shows; whether that certificate is good
-//! enough is decided here too, but right after the handshake and before any stream: only then can the other side be told why.
+//! TLS 1.3 between nodes. The handshake proves that each side holds the key of the certificate it
+//! shows; whether that certificate is good enough is decided here too, but right after the
+//! handshake and before any stream: only then can the other side be told why.
 
 use std::sync::Arc;
 
@@ -22,7 +23,9 @@ pub(super) const ALPN: &[u8] = b"quorate/3";
 /// What newcomers speak: one exchange, no certificate. Ends in the wire's [`VERSION`].
 pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/3";
 
-const _: () = assert!(ALPN[ALPN.len() - 1] == b'0' + VERSION && ALPN_JOIN[ALPN_JOIN.len() - 1] == b'0' + VERSION);
+const _: () = assert!(
+    ALPN[ALPN.len() - 1] == b'0' + VERSION && ALPN_JOIN[ALPN_JOIN.len() - 1] == b'0' + VERSION
+);
 
 /// Which of the two protocols a finished handshake agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +46,10 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 pub(super) fn protocol(connection: &quinn::Connection) -> Option<Protocol> {
-    let data = connection.handshake_data()?.downcast::<HandshakeData>().ok()?;
+    let data = connection
+        .handshake_data()?
+        .downcast::<HandshakeData>()
+        .ok()?;
     match data.protocol.as_deref() {
         Some(ALPN) => Some(Protocol::Member),
         Some(ALPN_JOIN) => Some(Protocol::Join),
@@ -53,11 +59,19 @@ pub(super) fn protocol(connection: &quinn::Connection) -> Option<Protocol> {
 
 /// The certificates the other side showed; its own comes first.
 fn shown(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
-    connection.peer_identity().and_then(|shown| shown.downcast().ok()).map(|chain| *chain).unwrap_or_default()
+    connection
+        .peer_identity()
+        .and_then(|shown| shown.downcast().ok())
+        .map(|chain| *chain)
+        .unwrap_or_default()
 }
 
-/// Decides whether the other side is a member of `identity`'s cluster. On refusal, says whom its certificate claims to be.
-pub(super) fn vet(connection: &quinn::Connection, identity: &NodeIdentity) -> Result<NodeId, (Option<NodeId>, Refusal)> {
+/// Decides whether the other side is a member of `identity`'s cluster. On refusal, says whom its
+/// certificate claims to be.
+pub(super) fn vet(
+    connection: &quinn::Connection,
+    identity: &NodeIdentity,
+) -> Result<NodeId, (Option<NodeId>, Refusal)> {
     let chain = shown(connection);
     let leaf = chain.first().ok_or((None, Refusal::NoCertificate))?;
     let claim = claim(leaf);
@@ -69,13 +83,19 @@ pub(super) fn vet(connection: &quinn::Connection, identity: &NodeIdentity) -> Re
     }
 }
 
-/// Decides whether the other side is a member of the cluster that `token` is for. On refusal, says which cluster it claims.
-pub(super) fn vet_for_join(connection: &quinn::Connection, token: &JoinToken) -> Result<CertificateDer<'static>, Option<u128>> {
+/// Decides whether the other side is a member of the cluster that `token` is for. On refusal, says
+/// which cluster it claims.
+pub(super) fn vet_for_join(
+    connection: &quinn::Connection,
+    token: &JoinToken,
+) -> Result<CertificateDer<'static>, Option<u128>> {
     let chain = shown(connection);
     let claim = chain.first().and_then(|leaf| claim(leaf));
     match (chain.as_slice(), claim) {
         ([leaf, authority, ..], Some(claim))
-            if claim.cluster == token.cluster && fingerprint(authority) == token.fingerprint && signed_by(leaf, authority) =>
+            if claim.cluster == token.cluster
+                && fingerprint(authority) == token.fingerprint
+                && signed_by(leaf, authority) =>
         {
             Ok(authority.clone())
         }
@@ -90,11 +110,24 @@ pub(super) fn claim(leaf: &CertificateDer<'_>) -> Option<Claim> {
 }
 
 pub(super) fn signed_by(leaf: &CertificateDer<'_>, authority: &CertificateDer<'_>) -> bool {
-    let (Ok(certificate), Ok(anchor)) = (EndEntityCert::try_from(leaf), webpki::anchor_from_trusted_cert(authority)) else {
+    let (Ok(certificate), Ok(anchor)) = (
+        EndEntityCert::try_from(leaf),
+        webpki::anchor_from_trusted_cert(authority),
+    ) else {
         return false;
     };
     let algorithms = provider().signature_verification_algorithms.all;
-    certificate.verify_for_usage(algorithms, &[anchor], &[], UnixTime::now(), KeyUsage::server_auth(), None, None).is_ok()
+    certificate
+        .verify_for_usage(
+            algorithms,
+            &[anchor],
+            &[],
+            UnixTime::now(),
+            KeyUsage::server_auth(),
+            None,
+            None,
+        )
+        .is_ok()
 }
 
 /// The listening side: asks for a certificate, resumes no session, takes no early data.
@@ -111,7 +144,10 @@ pub(super) fn server(identity: &NodeIdentity) -> Result<QuicServerConfig, rustls
 }
 
 /// The dialling side: a member with its identity, or a newcomer without.
-pub(super) fn client(identity: Option<&NodeIdentity>, alpn: &[u8]) -> Result<QuicClientConfig, rustls::Error> {
+pub(super) fn client(
+    identity: Option<&NodeIdentity>,
+    alpn: &[u8],
+) -> Result<QuicClientConfig, rustls::Error> {
     let builder = rustls::ClientConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
@@ -126,13 +162,16 @@ pub(super) fn client(identity: Option<&NodeIdentity>, alpn: &[u8]) -> Result<Qui
     QuicClientConfig::try_from(config).map_err(|error| rustls::Error::General(error.to_string()))
 }
 
-/// Checks that the other side holds the key of its certificate, and no more: [`vet`] and [`vet_for_join`] do the rest.
+/// Checks that the other side holds the key of its certificate, and no more: [`vet`] and
+/// [`vet_for_join`] do the rest.
 #[derive(Debug)]
 struct KeyProof(Arc<CryptoProvider>);
 
 /// TLS 1.2 is not offered, so that this signature never comes.
 fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
-    Err(rustls::Error::PeerIncompatible(rustls::PeerIncompatible::Tls12NotOffered))
+    Err(rustls::Error::PeerIncompatible(
+        rustls::PeerIncompatible::Tls12NotOffered,
+    ))
 }
 
 impl ServerCertVerifier for KeyProof {
@@ -162,7 +201,12 @@ impl ServerCertVerifier for KeyProof {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -204,7 +248,12 @@ impl ClientCertVerifier for KeyProof {
         cert: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            cert,
+            signature,
+            &self.0.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

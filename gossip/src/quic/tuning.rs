@@ -1,27 +1,34 @@
-//! Settings of QUIC connections. Labels: measured = on two cores over loopback, two processes; guess = to be measured.
+//! Settings of QUIC connections. Labels: measured = on two cores over loopback, two processes;
+//! guess = to be measured.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::sync::Arc;
 
-use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
+use quinn::{
+    AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
+};
 
-/// Largest UDP payload on loopback and jumbo links. Measured: 0.6 times the CPU per KiB of the default; not larger, because ten such
-/// segments must stay within the 64 KiB of one segmentation-offload send, beyond which every batch is lost.
+/// Largest UDP payload on loopback and jumbo links. Measured: 0.6 times the CPU per KiB of the
+/// default; not larger, because ten such segments must stay within the 64 KiB of one
+/// segmentation-offload send, beyond which every batch is lost.
 const JUMBO_BYTES: u16 = 6500;
 /// What QUIC lets every path carry.
 const SMALLEST_BYTES: u16 = 1200;
-/// Bytes in flight on short links. Measured: larger windows lose packets in socket buffers (2.5 against 0.9 CPU seconds per GiB).
+/// Bytes in flight on short links. Measured: larger windows lose packets in socket buffers (2.5
+/// against 0.9 CPU seconds per GiB).
 const NEAR_WINDOW: u32 = 1024 * 1024;
 /// Bytes in flight on long links: 8 MiB is 80 ms at 100 MB/s.
 const FAR_WINDOW: u32 = 8 * 1024 * 1024;
 /// Packets per acknowledgement. Measured: 0.66 times the CPU at 1 KiB frames.
 const ACK_EVERY: u32 = 10;
-/// Silence after which a connection is dead; membership is faster, this is for its resources. A guess.
+/// Silence after which a connection is dead; membership is faster, this is for its resources. A
+/// guess.
 const IDLE: Duration = Duration::from_secs(4);
 /// A quarter of [`IDLE`], so that three packets may be lost.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// What the first retransmission is timed by: it fires after three of these. A guess between a rack and an ocean.
+/// What the first retransmission is timed by: it fires after three of these. A guess between a rack
+/// and an ocean.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
 /// What kind of network the nodes are joined by.
@@ -32,7 +39,8 @@ pub enum Profile {
     Auto,
     /// Ordinary packets (found by probing, up to 1452 bytes) and large windows everywhere.
     Wan,
-    /// Packets up to 6500 bytes, found by probing, and small windows: for links that an operator knows to carry them.
+    /// Packets up to 6500 bytes, found by probing, and small windows: for links that an operator
+    /// knows to carry them.
     Jumbo,
 }
 
@@ -48,13 +56,16 @@ pub(super) struct Tuning {
 
 impl Tuning {
     fn jumbo(self) -> bool {
-        !self.shaped && (self.profile == Profile::Jumbo || (self.profile == Profile::Auto && self.local))
+        !self.shaped
+            && (self.profile == Profile::Jumbo || (self.profile == Profile::Auto && self.local))
     }
 
     pub(super) fn endpoint(self) -> EndpointConfig {
         let mut config = EndpointConfig::default();
         if self.jumbo() {
-            config.max_udp_payload_size(JUMBO_BYTES).expect("invariant: 6500 lies within QUIC's bounds");
+            config
+                .max_udp_payload_size(JUMBO_BYTES)
+                .expect("invariant: 6500 lies within QUIC's bounds");
         }
         config
     }
@@ -77,10 +88,16 @@ impl Tuning {
             .stream_receive_window(VarInt::from_u32(window))
             .receive_window(VarInt::from_u32(3 * window))
             .send_window(u64::from(window))
-            .initial_mtu(if near && self.profile == Profile::Auto { JUMBO_BYTES } else { SMALLEST_BYTES })
+            .initial_mtu(if near && self.profile == Profile::Auto {
+                JUMBO_BYTES
+            } else {
+                SMALLEST_BYTES
+            })
             .mtu_discovery_config(Some(discovery))
             .ack_frequency_config(Some(acks))
-            .max_idle_timeout(Some(IdleTimeout::try_from(IDLE).expect("invariant: four seconds fit")))
+            .max_idle_timeout(Some(
+                IdleTimeout::try_from(IDLE).expect("invariant: four seconds fit"),
+            ))
             .keep_alive_interval(Some(KEEP_ALIVE))
             .initial_rtt(INITIAL_RTT)
             .enable_segmentation_offload(!self.shaped);

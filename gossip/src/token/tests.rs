@@ -5,18 +5,30 @@ use super::*;
 #[test]
 fn a_cut_token_says_so_and_a_foreign_text_says_so() {
     let text = JoinToken::new(7, [3; 32], TokenId(9), [5; 16]).to_string();
-    assert!(matches!(text[..text.len() - 4].parse::<JoinToken>(), Err(TokenError::Length { bytes: 69 })));
+    assert!(matches!(
+        text[..text.len() - 4].parse::<JoinToken>(),
+        Err(TokenError::Length { bytes: 69 })
+    ));
     assert_eq!("hello".parse::<JoinToken>(), Err(TokenError::Prefix));
-    assert_eq!(text.replace("qt1.", "qt2.").parse::<JoinToken>(), Err(TokenError::Prefix));
+    assert_eq!(
+        text.replace("qt1.", "qt2.").parse::<JoinToken>(),
+        Err(TokenError::Prefix)
+    );
     assert_eq!("qt1.!!!!".parse::<JoinToken>(), Err(TokenError::Alphabet));
-    assert!(matches!(format!("{text}AAAA").parse::<JoinToken>(), Err(TokenError::Length { bytes: 75 })));
+    assert!(matches!(
+        format!("{text}AAAA").parse::<JoinToken>(),
+        Err(TokenError::Length { bytes: 75 })
+    ));
 }
 
 #[test]
 fn debug_hides_the_secret() {
     let token = JoinToken::new(7, [3; 32], TokenId(9), [0xAB; 16]);
     let shown = format!("{token:?} {:?}", token.secret);
-    assert!(!shown.contains("171") && !shown.to_lowercase().contains("abab"), "{shown}");
+    assert!(
+        !shown.contains("171") && !shown.to_lowercase().contains("abab"),
+        "{shown}"
+    );
 }
 
 proptest! {

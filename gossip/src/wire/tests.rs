@@ -8,17 +8,24 @@ use super::*;
 enum Sample {
     Empty,
     Map(BTreeMap<String, Vec<u64>>),
-    Body { id: u128, body: Bytes, next: Option<Box<Self>> },
+    Body {
+        id: u128,
+        body: Bytes,
+        next: Option<Box<Self>>,
+    },
 }
 
 fn sample() -> impl Strategy<Value = Sample> {
     prop_oneof![
         Just(Sample::Empty),
-        prop::collection::btree_map(".{0,8}", prop::collection::vec(any::<u64>(), 0..5), 0..5).prop_map(Sample::Map),
-        (any::<u128>(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(|(id, body)| Sample::Body {
-            id,
-            body: body.into(),
-            next: Some(Box::new(Sample::Empty))
+        prop::collection::btree_map(".{0,8}", prop::collection::vec(any::<u64>(), 0..5), 0..5)
+            .prop_map(Sample::Map),
+        (any::<u128>(), prop::collection::vec(any::<u8>(), 0..200)).prop_map(|(id, body)| {
+            Sample::Body {
+                id,
+                body: body.into(),
+                next: Some(Box::new(Sample::Empty)),
+            }
         }),
     ]
 }
@@ -30,8 +37,17 @@ fn each_fault_has_its_name() {
     let mut other = good.to_vec();
     other[0] = 9;
     assert_eq!(decode::<u32>(&other), Err(WireError::Version { found: 9 }));
-    assert_eq!(decode::<u32>(&[VERSION, 255, 255, 255, 255, 0]), Err(WireError::TooLarge { bytes: 4_294_967_300, max: 33_554_432 }));
-    assert_eq!(decode_within::<u32>(&good, 5), Err(WireError::TooLarge { bytes: 6, max: 5 }));
+    assert_eq!(
+        decode::<u32>(&[VERSION, 255, 255, 255, 255, 0]),
+        Err(WireError::TooLarge {
+            bytes: 4_294_967_300,
+            max: 33_554_432
+        })
+    );
+    assert_eq!(
+        decode_within::<u32>(&good, 5),
+        Err(WireError::TooLarge { bytes: 6, max: 5 })
+    );
     let mut trailing = encode(&(7u32, 1u8)).to_vec();
     assert_eq!(decode::<u32>(&trailing), Err(WireError::Malformed));
     trailing.truncate(6);
@@ -41,7 +57,8 @@ fn each_fault_has_its_name() {
 
 #[test]
 fn a_claimed_length_reserves_nothing() {
-    // A body that says "here are 2^60 numbers": the read must fail by running out of bytes, at once.
+    // A body that says "here are 2^60 numbers": the read must fail by running out of bytes, at
+    // once.
     let mut bytes = vec![VERSION, 9, 0, 0, 0];
     bytes.extend_from_slice(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]);
     assert_eq!(decode::<Vec<u64>>(&bytes), Err(WireError::Malformed));

@@ -22,11 +22,14 @@ use crate::cli::output::{self, Output};
 use crate::resp::client::{Client, ClientError, Options, Refusal, Value};
 use crate::table::Table;
 
-/// How long a client waits before it dials again, and how often it is asked whether the cluster has converged.
+/// How long a client waits before it dials again, and how often it is asked whether the cluster has
+/// converged.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long the keys of one generation are in use: a checker's work grows with the square of what is done to one key (guess).
+/// How long the keys of one generation are in use: a checker's work grows with the square of what
+/// is done to one key (guess).
 const GENERATION: Duration = Duration::from_secs(4);
-/// Operations per second of a run that is not told otherwise (guess: enough overlaps, and files that can be mailed).
+/// Operations per second of a run that is not told otherwise (guess: enough overlaps, and files
+/// that can be mailed).
 const RATE: u32 = 500;
 
 /// What is printed; the JSON form has exactly these fields.
@@ -38,7 +41,8 @@ struct Summary {
     refused: u64,
     /// Updates that may be applied.
     unknown: u64,
-    /// Seconds until every target said that the cluster has converged; null if some did not within `--settle`.
+    /// Seconds until every target said that the cluster has converged; null if some did not within
+    /// `--settle`.
     settled_s: Option<f64>,
 }
 
@@ -57,9 +61,13 @@ struct Run {
     keyspace: Option<String>,
 }
 
-/// Records until the time is over, then waits for the cluster to converge, and reads everything through every target.
+/// Records until the time is over, then waits for the cluster to converge, and reads everything
+/// through every target.
 pub(super) async fn run(bench: &Bench, file: &Path, globals: &Globals) -> Result<(), Failure> {
-    let unwritable = |cause: std::io::Error| Failure::History { file: file.to_owned(), cause: cause.into() };
+    let unwritable = |cause: std::io::Error| Failure::History {
+        file: file.to_owned(),
+        cause: cause.into(),
+    };
     // Before the run rather than after it.
     let mut to = BufWriter::new(File::create(file).map_err(unwritable)?);
     let run = Rc::new(Run::new(bench, globals));
@@ -69,22 +77,41 @@ pub(super) async fn run(bench: &Bench, file: &Path, globals: &Globals) -> Result
         tasks.spawn_local(async move { run.client(number, &target).await });
     }
     tasks.await;
-    run.summary.borrow_mut().settled_s = run.settle(&bench.target, Duration::from_secs(bench.recording.settle.into())).await;
+    run.summary.borrow_mut().settled_s = run
+        .settle(
+            &bench.target,
+            Duration::from_secs(bench.recording.settle.into()),
+        )
+        .await;
     run.final_reads(bench.clients.into(), &bench.target).await;
     run.history.borrow().write(&mut to).map_err(unwritable)?;
     let summary = *run.summary.borrow();
     match globals.output {
-        Output::Json => output::line(serde_json::to_string(&summary).map_err(std::io::Error::from)?)?,
+        Output::Json => {
+            output::line(serde_json::to_string(&summary).map_err(std::io::Error::from)?)?
+        }
         Output::Table => output::line(summary.table().to_string().trim_end())?,
     }
-    if summary.done > 0 { Ok(()) } else { Err(Failure::NothingMeasured) }
+    if summary.done > 0 {
+        Ok(())
+    } else {
+        Err(Failure::NothingMeasured)
+    }
 }
 
 impl Summary {
     fn table(&self) -> Table {
         let mut table = Table::new(["DONE", "REFUSED", "UNKNOWN", "CONVERGED"]);
-        let settled = self.settled_s.map_or_else(|| "no".to_owned(), |seconds| format!("after {seconds:.1} s"));
-        table.push([self.done.to_string(), self.refused.to_string(), self.unknown.to_string(), settled]);
+        let settled = self.settled_s.map_or_else(
+            || "no".to_owned(),
+            |seconds| format!("after {seconds:.1} s"),
+        );
+        table.push([
+            self.done.to_string(),
+            self.refused.to_string(),
+            self.unknown.to_string(),
+            settled,
+        ]);
         table
     }
 }
@@ -92,7 +119,9 @@ impl Summary {
 impl Run {
     fn new(bench: &Bench, globals: &Globals) -> Self {
         let start = Instant::now();
-        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64);
+        let epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_nanos() as u64);
         let rate = bench.rate.unwrap_or(RATE);
         Self {
             history: RefCell::default(),
@@ -102,7 +131,11 @@ impl Run {
             epoch,
             end: start + Duration::from_secs(bench.seconds.into()),
             pause: Duration::from_secs(1) * bench.clients / rate,
-            options: Options { user: None, password: globals.password(), timeout: globals.patience() },
+            options: Options {
+                user: None,
+                password: globals.password(),
+                timeout: globals.patience(),
+            },
             keyspace: bench.recording.keyspace.clone(),
         }
     }
@@ -112,7 +145,10 @@ impl Run {
     }
 
     async fn connect(&self, target: &Target) -> Result<Client, ClientError> {
-        let options = Options { user: target.user.clone(), ..self.options.clone() };
+        let options = Options {
+            user: target.user.clone(),
+            ..self.options.clone()
+        };
         let mut client = Client::connect(&target.address, options).await?;
         if let Some(keyspace) = &self.keyspace {
             client.command(&[b"SELECT", keyspace.as_bytes()]).await?;
@@ -137,13 +173,28 @@ impl Run {
             due = (due + self.pause).max(Instant::now());
             let Some((client, levels)) = &mut connection else {
                 connection = self.connect_knowing(target).await.ok();
-                due = if connection.is_some() { due } else { due + AGAIN };
+                due = if connection.is_some() {
+                    due
+                } else {
+                    due + AGAIN
+                };
                 continue;
             };
             let generation = (self.start.elapsed().as_nanos() / GENERATION.as_nanos()) as u32;
             let (call, words) = self.script.borrow_mut().next(number, generation);
             let level = Some(levels.effective(call.level.as_deref(), call.f.is_read()));
-            if !self.ask(client, Call { node: Some(target.address.as_str().into()), level, ..call }, &words).await {
+            if !self
+                .ask(
+                    client,
+                    Call {
+                        node: Some(target.address.as_str().into()),
+                        level,
+                        ..call
+                    },
+                    &words,
+                )
+                .await
+            {
                 connection = None;
             }
         }
@@ -151,14 +202,26 @@ impl Run {
 
     /// Asks once, and records it; whether the connection goes on.
     async fn ask(&self, client: &mut Client, call: Call, words: &[String]) -> bool {
-        let (process, read, whole) = (call.process, call.f.is_read(), words.iter().any(|word| word == "HGETALL"));
+        let (process, read, whole) = (
+            call.process,
+            call.f.is_read(),
+            words.iter().any(|word| word == "HGETALL"),
+        );
         self.history.borrow_mut().invoke(call, self.now());
         let words: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
         let answer = client.command(&words).await;
-        let (time, mut history, mut summary) = (self.now(), self.history.borrow_mut(), self.summary.borrow_mut());
+        let (time, mut history, mut summary) = (
+            self.now(),
+            self.history.borrow_mut(),
+            self.summary.borrow_mut(),
+        );
         match &answer {
             Ok(value) => {
-                history.ok(process, if whole { fields(value) } else { json(value) }, time);
+                history.ok(
+                    process,
+                    if whole { fields(value) } else { json(value) },
+                    time,
+                );
                 summary.done += 1;
             }
             Err(cause) if read || not_applied(cause) => {
@@ -188,8 +251,15 @@ impl Run {
     }
 
     async fn converged(&self, target: &Target) -> bool {
-        let status = async { self.connect(target).await?.command(&[b"QUORATE", b"STATUS"]).await };
-        let Ok(Value::Bulk(text)) = status.await else { return false };
+        let status = async {
+            self.connect(target)
+                .await?
+                .command(&[b"QUORATE", b"STATUS"])
+                .await
+        };
+        let Ok(Value::Bulk(text)) = status.await else {
+            return false;
+        };
         serde_json::from_slice::<Json>(&text).is_ok_and(|status| status["converged"] == true)
     }
 
@@ -197,11 +267,17 @@ impl Run {
     async fn final_reads(&self, first: u64, targets: &[Target]) {
         let keys: Vec<(Kind, Box<str>)> = self.script.borrow().keys().collect();
         for (process, target) in (first..).zip(targets) {
-            let Ok(mut client) = self.connect(target).await else { continue };
+            let Ok(mut client) = self.connect(target).await else {
+                continue;
+            };
             for (kind, key) in &keys {
                 let words = ["CL", "ONE", kind.read(), key].map(str::to_owned);
                 let call = Call::new(process, Action::FinalRead, key.clone(), Json::Null);
-                let call = Call { node: Some(target.address.as_str().into()), level: Some("ONE".into()), ..call };
+                let call = Call {
+                    node: Some(target.address.as_str().into()),
+                    level: Some("ONE".into()),
+                    ..call
+                };
                 if !self.ask(&mut client, call, &words).await {
                     break;
                 }
@@ -231,7 +307,15 @@ fn json(value: &Value) -> Json {
 
 /// Fields and values by turns.
 fn fields(value: &Value) -> Json {
-    let Value::Array(values) = value else { return json(value) };
-    let name = |value: &Value| String::from_utf8_lossy(value.bytes().unwrap_or_default()).into_owned();
-    Json::Object(values.chunks_exact(2).map(|pair| (name(&pair[0]), json(&pair[1]))).collect())
+    let Value::Array(values) = value else {
+        return json(value);
+    };
+    let name =
+        |value: &Value| String::from_utf8_lossy(value.bytes().unwrap_or_default()).into_owned();
+    Json::Object(
+        values
+            .chunks_exact(2)
+            .map(|pair| (name(&pair[0]), json(&pair[1])))
+            .collect(),
+    )
 }

@@ -15,7 +15,10 @@ struct Pair {
 
 impl Pair {
     fn unknown() -> Self {
-        Self { read: UNKNOWN.into(), write: UNKNOWN.into() }
+        Self {
+            read: UNKNOWN.into(),
+            write: UNKNOWN.into(),
+        }
     }
 }
 
@@ -33,19 +36,36 @@ impl Levels {
     ///
     /// # Errors
     /// The connection is of no more use.
-    pub(super) async fn of(client: &mut Client, keyspace: Option<&str>) -> Result<Self, ClientError> {
+    pub(super) async fn of(
+        client: &mut Client,
+        keyspace: Option<&str>,
+    ) -> Result<Self, ClientError> {
         let info = unless_refused(client.command(&[b"INFO", b"keyspaces"]).await)?;
-        let info = info.as_ref().and_then(Value::bytes).map(String::from_utf8_lossy).unwrap_or_default();
+        let info = info
+            .as_ref()
+            .and_then(Value::bytes)
+            .map(String::from_utf8_lossy)
+            .unwrap_or_default();
         let keyspace = of_keyspace(&info, keyspace).unwrap_or_else(Pair::unknown);
         let session = unless_refused(client.command(&[b"CLIENT", b"CONSISTENCY"]).await)?;
-        let session = session.and_then(|reply| of_session(&reply, &keyspace)).unwrap_or_else(Pair::unknown);
+        let session = session
+            .and_then(|reply| of_session(&reply, &keyspace))
+            .unwrap_or_else(Pair::unknown);
         Ok(Self { session, keyspace })
     }
 
     /// The level of a request before which `CL asked` stands, or nothing.
     pub(super) fn effective(&self, asked: Option<&str>, reads: bool) -> Box<str> {
-        let of = |pair: &Pair| if reads { pair.read.clone() } else { pair.write.clone() };
-        let Some(text) = asked else { return of(&self.session) };
+        let of = |pair: &Pair| {
+            if reads {
+                pair.read.clone()
+            } else {
+                pair.write.clone()
+            }
+        };
+        let Some(text) = asked else {
+            return of(&self.session);
+        };
         match Asked::parse(text.as_bytes()).map(|asked| asked.consistency) {
             Ok(Wanted::Same) => of(&self.session),
             Ok(Wanted::Default) => of(&self.keyspace),
@@ -64,30 +84,46 @@ fn unless_refused(answer: Result<Value, ClientError>) -> Result<Option<Value>, C
     }
 }
 
-/// Out of `INFO keyspaces`: `keyspace2:name=carts,partitions=64,read=ONE,write=R=1,W=2`. A keyspace is named as for `SELECT`.
+/// Out of `INFO keyspaces`: `keyspace2:name=carts,partitions=64,read=ONE,write=R=1,W=2`. A keyspace
+/// is named as for `SELECT`.
 fn of_keyspace(info: &str, wanted: Option<&str>) -> Option<Pair> {
     let wanted = wanted.unwrap_or("0");
     info.lines().find_map(|line| {
         let (number, rest) = line.strip_prefix("keyspace")?.split_once(":name=")?;
         let (name, rest) = rest.split_once(",partitions=")?;
         let (read, write) = rest.split_once(",read=")?.1.split_once(",write=")?;
-        let chosen = if wanted.parse::<i64>().is_ok() { wanted == number } else { wanted == name };
-        chosen.then(|| Pair { read: read.into(), write: write.into() })
+        let chosen = if wanted.parse::<i64>().is_ok() {
+            wanted == number
+        } else {
+            wanted == name
+        };
+        chosen.then(|| Pair {
+            read: read.into(),
+            write: write.into(),
+        })
     })
 }
 
-/// Out of `CLIENT CONSISTENCY`: the names of both sides, each with its level, which may be the keyspace's.
+/// Out of `CLIENT CONSISTENCY`: the names of both sides, each with its level, which may be the
+/// keyspace's.
 fn of_session(reply: &Value, keyspace: &Pair) -> Option<Pair> {
-    let Value::Array(parts) = reply else { return None };
+    let Value::Array(parts) = reply else {
+        return None;
+    };
     let level = |name: &str, default: &str| -> Option<Box<str>> {
-        let side = parts.chunks_exact(2).find(|side| side[0].bytes() == Some(name.as_bytes()))?;
+        let side = parts
+            .chunks_exact(2)
+            .find(|side| side[0].bytes() == Some(name.as_bytes()))?;
         match Asked::parse(side[1].bytes()?).ok()?.consistency {
             Wanted::Level(level) => Some(level.to_string().into()),
             Wanted::Default => Some(default.into()),
             Wanted::Same => None,
         }
     };
-    Some(Pair { read: level("read", &keyspace.read)?, write: level("write", &keyspace.write)? })
+    Some(Pair {
+        read: level("read", &keyspace.read)?,
+        write: level("write", &keyspace.write)?,
+    })
 }
 
 #[cfg(test)]

@@ -37,7 +37,10 @@ pub(super) struct Choices {
 
 impl Choices {
     pub(super) fn of_client(number: u32) -> Self {
-        Self { rng: StdRng::seed_from_u64(number.into()), name: String::new() }
+        Self {
+            rng: StdRng::seed_from_u64(number.into()),
+            name: String::new(),
+        }
     }
 }
 
@@ -55,7 +58,8 @@ impl Load {
         }
     }
 
-    /// Queues the next request; gives how many replies it has. The last of them is that of `WAIT`, if there are two.
+    /// Queues the next request; gives how many replies it has. The last of them is that of `WAIT`,
+    /// if there are two.
     pub(super) fn queue(&self, client: &mut Client, choices: &mut Choices) -> u32 {
         let Choices { rng, name } = choices;
         name.clear();
@@ -64,7 +68,13 @@ impl Load {
             Workload::Mixed => rng.random(),
             Workload::Set | Workload::Incr | Workload::Sadd | Workload::Hset => true,
         };
-        let chosen = rng.random_range(0..if self.workload == Workload::Sadd { self.set_size } else { self.keys });
+        let chosen = rng.random_range(
+            0..if self.workload == Workload::Sadd {
+                self.set_size
+            } else {
+                self.keys
+            },
+        );
         let kind = match self.workload {
             Workload::Incr => "bench:counter:",
             Workload::Sadd => "element:",
@@ -73,8 +83,16 @@ impl Load {
         };
         write!(name, "{kind}{chosen}").expect("invariant: writing to a String does not fail");
         let name = name.as_bytes();
-        let level = if self.levels.len() > 1 { rng.random_range(0..self.levels.len()) } else { 0 };
-        let field = FIELDS[if self.workload == Workload::Hset { rng.random_range(0..FIELDS.len()) } else { 0 }];
+        let level = if self.levels.len() > 1 {
+            rng.random_range(0..self.levels.len())
+        } else {
+            0
+        };
+        let field = FIELDS[if self.workload == Workload::Hset {
+            rng.random_range(0..FIELDS.len())
+        } else {
+            0
+        }];
         match self.workload {
             Workload::Incr => self.send(client, level, &[b"INCR", name]),
             Workload::Sadd => self.send(client, level, &[b"SADD", self.set.as_bytes(), name]),
@@ -93,7 +111,9 @@ impl Load {
     pub(super) fn accepts(&self, reply: &Value, number: u32) -> bool {
         match reply {
             Value::Error(_) => false,
-            reply if number == 2 => reply.integer().is_some_and(|acked| acked >= i64::from(self.wait)),
+            reply if number == 2 => reply
+                .integer()
+                .is_some_and(|acked| acked >= i64::from(self.wait)),
             _ => true,
         }
     }
@@ -114,7 +134,8 @@ impl Load {
         }
     }
 
-    /// Puts what the workload reads where it reads it. A set that already has its size is left alone.
+    /// Puts what the workload reads where it reads it. A set that already has its size is left
+    /// alone.
     pub(super) async fn preload(&self, client: &mut Client) -> Result<(), ClientError> {
         match self.workload {
             Workload::Get | Workload::Mixed => self.preload_keys(client).await,
@@ -127,7 +148,15 @@ impl Load {
         for first in (0..self.keys).step_by(PRELOAD_BATCH as usize) {
             let last = self.keys.min(first + PRELOAD_BATCH);
             for number in first..last {
-                self.send(client, 0, &[b"SET", format!("bench:key:{number}").as_bytes(), &self.value]);
+                self.send(
+                    client,
+                    0,
+                    &[
+                        b"SET",
+                        format!("bench:key:{number}").as_bytes(),
+                        &self.value,
+                    ],
+                );
             }
             client.flush().await?;
             for _ in first..last {
@@ -138,12 +167,19 @@ impl Load {
     }
 
     async fn preload_set(&self, client: &mut Client) -> Result<(), ClientError> {
-        if client.command(&[b"SCARD", self.set.as_bytes()]).await?.integer() == Some(self.set_size.into()) {
+        if client
+            .command(&[b"SCARD", self.set.as_bytes()])
+            .await?
+            .integer()
+            == Some(self.set_size.into())
+        {
             return Ok(());
         }
         client.command(&[b"DEL", self.set.as_bytes()]).await?;
         for first in (0..self.set_size).step_by(PRELOAD_BATCH as usize) {
-            let elements: Vec<String> = (first..self.set_size.min(first + PRELOAD_BATCH)).map(|n| format!("element:{n}")).collect();
+            let elements: Vec<String> = (first..self.set_size.min(first + PRELOAD_BATCH))
+                .map(|n| format!("element:{n}"))
+                .collect();
             let mut args: Vec<&[u8]> = vec![b"SADD", self.set.as_bytes()];
             args.extend(elements.iter().map(String::as_bytes));
             client.command(&args).await?;

@@ -9,10 +9,12 @@ use tokio::time::Instant;
 
 use super::record::{Recorder, Window};
 
-/// The thread sleeps at least so long; requests due within it are released together. Linux' own timer slack is 50 us.
+/// The thread sleeps at least so long; requests due within it are released together. Linux' own
+/// timer slack is 50 us.
 const TICK: Duration = Duration::from_micros(50);
 
-/// Releases requests when they are due, from a thread of its own: the runtime's timers round to whole milliseconds.
+/// Releases requests when they are due, from a thread of its own: the runtime's timers round to
+/// whole milliseconds.
 #[derive(Debug)]
 pub(super) struct Pacer {
     pace: Arc<Pace>,
@@ -31,7 +33,12 @@ pub(super) struct Pace {
 
 impl Pacer {
     pub(super) fn start(window: Window, rate: u32) -> Self {
-        let pace = Arc::new(Pace { window, rate, due: Semaphore::new(0), taken: AtomicU64::new(0) });
+        let pace = Arc::new(Pace {
+            window,
+            rate,
+            due: Semaphore::new(0),
+            taken: AtomicU64::new(0),
+        });
         let released = Arc::clone(&pace);
         std::thread::spawn(move || released.release());
         Self { pace }
@@ -41,10 +48,13 @@ impl Pacer {
         Arc::clone(&self.pace)
     }
 
-    /// Requests that were due and that no connection was free to send have waited until the end at least.
+    /// Requests that were due and that no connection was free to send have waited until the end at
+    /// least.
     pub(super) fn count_unsent(&self, recorder: &mut Recorder) {
         let pace = &self.pace;
-        for number in pace.taken.load(Ordering::Relaxed)..pace.due_after(pace.window.end - pace.window.start) {
+        for number in
+            pace.taken.load(Ordering::Relaxed)..pace.due_after(pace.window.end - pace.window.start)
+        {
             recorder.waited(pace.intended(number), pace.window.end);
         }
     }
@@ -58,7 +68,10 @@ impl Pace {
 
     /// When the request of this number was due.
     fn intended(&self, number: u64) -> Instant {
-        self.window.start + Duration::from_nanos((u128::from(number) * 1_000_000_000 / u128::from(self.rate)) as u64)
+        self.window.start
+            + Duration::from_nanos(
+                (u128::from(number) * 1_000_000_000 / u128::from(self.rate)) as u64,
+            )
     }
 
     fn release(&self) {
@@ -69,11 +82,16 @@ impl Pace {
                 return self.due.close();
             }
             let due = self.due_after(now - self.window.start);
-            // The semaphore's bound is far above what any run can owe, but a run that is hopelessly behind must not panic.
+            // The semaphore's bound is far above what any run can owe, but a run that is hopelessly
+            // behind must not panic.
             let room = Semaphore::MAX_PERMITS - self.due.available_permits();
             self.due.add_permits(((due - released) as usize).min(room));
             released = due;
-            std::thread::sleep(self.intended(released + 1).saturating_duration_since(Instant::now()).max(TICK));
+            std::thread::sleep(
+                self.intended(released + 1)
+                    .saturating_duration_since(Instant::now())
+                    .max(TICK),
+            );
         }
     }
 

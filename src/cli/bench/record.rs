@@ -24,7 +24,11 @@ pub(super) struct Window {
 impl Window {
     pub(super) fn starting_at(start: Instant, warmup: u32, seconds: u32) -> Self {
         let measured = start + Duration::from_secs(warmup.into());
-        Self { start, measured, end: measured + Duration::from_secs(seconds.into()) }
+        Self {
+            start,
+            measured,
+            end: measured + Duration::from_secs(seconds.into()),
+        }
     }
 }
 
@@ -44,11 +48,19 @@ const WORDS_MAX: usize = 5;
 
 impl Recorder {
     pub(super) fn new(window: Window) -> Self {
-        let latencies = Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("invariant: the bounds are constants that a histogram takes");
-        Self { window, latencies, done: 0, errors: 0, words: BTreeMap::new() }
+        let latencies = Histogram::new_with_bounds(1, LONGEST_NS, 3)
+            .expect("invariant: the bounds are constants that a histogram takes");
+        Self {
+            window,
+            latencies,
+            done: 0,
+            errors: 0,
+            words: BTreeMap::new(),
+        }
     }
 
-    /// A request that was done: it counts as throughput if it ended within the window, and its latency if it also began there.
+    /// A request that was done: it counts as throughput if it ended within the window, and its
+    /// latency if it also began there.
     pub(super) fn done(&mut self, began: Instant, ended: Instant) {
         if ended >= self.window.measured && ended < self.window.end {
             self.done += 1;
@@ -59,7 +71,8 @@ impl Recorder {
     /// A latency by itself.
     pub(super) fn waited(&mut self, began: Instant, ended: Instant) {
         if began >= self.window.measured && began < self.window.end {
-            self.latencies.saturating_record(ended.saturating_duration_since(began).as_nanos() as u64);
+            self.latencies
+                .saturating_record(ended.saturating_duration_since(began).as_nanos() as u64);
         }
     }
 
@@ -81,12 +94,17 @@ impl Recorder {
 
     /// What went wrong how often, the first few.
     pub(super) fn words(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.words.iter().map(|(words, count)| (words.as_str(), *count))
+        self.words
+            .iter()
+            .map(|(words, count)| (words.as_str(), *count))
     }
 
-    /// Adds the requests that a stall kept back, for connections that wait for their answers before they send again.
+    /// Adds the requests that a stall kept back, for connections that wait for their answers before
+    /// they send again.
     pub(super) fn correct(&mut self, clients: u32, pipeline: u32) {
-        let measured = (self.window.end - self.window.measured).as_nanos() * u128::from(clients) * u128::from(pipeline);
+        let measured = (self.window.end - self.window.measured).as_nanos()
+            * u128::from(clients)
+            * u128::from(pipeline);
         if let Some(interval) = measured.checked_div(u128::from(self.done)) {
             self.latencies = self.latencies.clone_correct(interval as u64);
         }
@@ -121,9 +139,20 @@ pub(super) async fn show_progress(recorder: &RefCell<Recorder>) {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let (done, errors, left) = {
             let recorder = recorder.borrow();
-            (recorder.done, recorder.errors, recorder.window.end.saturating_duration_since(Instant::now()))
+            (
+                recorder.done,
+                recorder.errors,
+                recorder
+                    .window
+                    .end
+                    .saturating_duration_since(Instant::now()),
+            )
         };
-        let text = format!("\r{:>8} op/s  {errors} errors  {} s left   ", done - before, left.as_secs());
+        let text = format!(
+            "\r{:>8} op/s  {errors} errors  {} s left   ",
+            done - before,
+            left.as_secs()
+        );
         drop(std::io::stderr().lock().write_all(text.as_bytes()));
         before = done;
     }

@@ -1,5 +1,5 @@
-//! What a recorded client asks for, so that a checker sees the most: values that are written once, keys that many use for a short time,
-//! and now and then one of long ago.
+//! What a recorded client asks for, so that a checker sees the most: values that are written once,
+//! keys that many use for a short time, and now and then one of long ago.
 
 use std::collections::BTreeMap;
 
@@ -33,7 +33,9 @@ impl Kind {
             Workload::Incr => Self::Counter,
             Workload::Sadd => Self::Set,
             Workload::Hset => Self::Hash,
-            Workload::Mixed => [Self::Register, Self::Counter, Self::Set, Self::Hash][rng.random_range(0..4)],
+            Workload::Mixed => {
+                [Self::Register, Self::Counter, Self::Set, Self::Hash][rng.random_range(0..4)]
+            }
         }
     }
 
@@ -71,24 +73,49 @@ pub(super) struct Script {
 
 impl Script {
     pub(super) fn new(workload: Workload, levels: Vec<String>, run: u64) -> Self {
-        Self { workload, levels, run: format!("rec:{run:x}"), rng: StdRng::seed_from_u64(run), written: 0, keys: BTreeMap::new() }
+        Self {
+            workload,
+            levels,
+            run: format!("rec:{run:x}"),
+            rng: StdRng::seed_from_u64(run),
+            written: 0,
+            keys: BTreeMap::new(),
+        }
     }
 
     /// Every key that was asked for.
     pub(super) fn keys(&self) -> impl Iterator<Item = (Kind, Box<str>)> {
-        self.keys.iter().map(|(key, (kind, _))| (*kind, key.clone()))
+        self.keys
+            .iter()
+            .map(|(key, (kind, _))| (*kind, key.clone()))
     }
 
     /// The next operation of `process`, with the words of its command; `generation` rises slowly.
     pub(super) fn next(&mut self, process: u64, generation: u32) -> (Call, Vec<String>) {
         let kind = Kind::of(self.workload, &mut self.rng);
         // Some go back to keys that were left long ago.
-        let generation = if self.rng.random_ratio(1, 8) { self.rng.random_range(0..=generation) } else { generation };
-        let key: Box<str> = format!("{}:{}:{generation}:{}", self.run, kind.name(), self.rng.random_range(0..KEYS)).into();
+        let generation = if self.rng.random_ratio(1, 8) {
+            self.rng.random_range(0..=generation)
+        } else {
+            generation
+        };
+        let key: Box<str> = format!(
+            "{}:{}:{generation}:{}",
+            self.run,
+            kind.name(),
+            self.rng.random_range(0..KEYS)
+        )
+        .into();
         self.written += 1;
         let unique = format!("{process}-{}", self.written);
-        let read = self.rng.random_ratio(if self.workload == Workload::Get { 4 } else { 2 }, 5);
-        let (mut call, mut words) = if read { self.read(kind, process, &key) } else { self.update(kind, process, &key, &unique) };
+        let read = self
+            .rng
+            .random_ratio(if self.workload == Workload::Get { 4 } else { 2 }, 5);
+        let (mut call, mut words) = if read {
+            self.read(kind, process, &key)
+        } else {
+            self.update(kind, process, &key, &unique)
+        };
         self.keys.entry(key).or_insert((kind, Vec::new()));
         if !self.levels.is_empty() {
             let level = self.levels[self.rng.random_range(0..self.levels.len())].clone();
@@ -112,17 +139,26 @@ impl Script {
         let remove = self.rng.random_ratio(1, 8);
         let call = |f, value: &str| Call::new(process, f, key, value);
         match kind {
-            Kind::Register if remove => (Call::new(process, Action::Remove, key, Json::Null), words(["DEL", key])),
+            Kind::Register if remove => (
+                Call::new(process, Action::Remove, key, Json::Null),
+                words(["DEL", key]),
+            ),
             Kind::Register => (call(Action::Write, unique), words(["SET", key, unique])),
             Kind::Counter => {
                 let by: i64 = self.rng.random_range(1..10);
-                (Call::new(process, Action::Increment, key, by), words(["INCRBY", key, &by.to_string()]))
+                (
+                    Call::new(process, Action::Increment, key, by),
+                    words(["INCRBY", key, &by.to_string()]),
+                )
             }
             Kind::Set => {
                 let recent = &mut self.keys.entry(key.into()).or_insert((kind, Vec::new())).1;
                 if remove && !recent.is_empty() {
                     let element = recent.swap_remove(self.rng.random_range(0..recent.len()));
-                    return (call(Action::Remove, &element), words(["SREM", key, &element]));
+                    return (
+                        call(Action::Remove, &element),
+                        words(["SREM", key, &element]),
+                    );
                 }
                 recent.push(unique.to_owned());
                 if recent.len() > RECENT {
@@ -132,11 +168,20 @@ impl Script {
             }
             Kind::Hash => {
                 let field = self.field();
-                let of_field = |call: Call| Call { field: Some(field.as_str().into()), ..call };
+                let of_field = |call: Call| Call {
+                    field: Some(field.as_str().into()),
+                    ..call
+                };
                 if remove {
-                    return (of_field(Call::new(process, Action::Remove, key, Json::Null)), words(["HDEL", key, &field]));
+                    return (
+                        of_field(Call::new(process, Action::Remove, key, Json::Null)),
+                        words(["HDEL", key, &field]),
+                    );
                 }
-                (of_field(call(Action::Write, unique)), words(["HSET", key, &field, unique]))
+                (
+                    of_field(call(Action::Write, unique)),
+                    words(["HSET", key, &field, unique]),
+                )
             }
         }
     }

@@ -1,4 +1,5 @@
-//! One connection at work, in a closed loop (as fast as answers come) or an open one (as fast as requests are due).
+//! One connection at work, in a closed loop (as fast as answers come) or an open one (as fast as
+//! requests are due).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -37,19 +38,40 @@ struct UnderWay {
 }
 
 impl Worker {
-    pub(super) async fn connect(number: u32, address: String, options: Options, load: Rc<Load>) -> Result<Self, Failure> {
-        let client = Client::connect(&address, options.clone()).await.map_err(|cause| match cause {
-            ClientError::Refused(refusal) => Failure::Refused(refusal),
-            cause => Failure::Unreachable { address: address.as_str().into(), cause },
-        })?;
-        Ok(Self { client, address, options, load, choices: Choices::of_client(number), under_way: VecDeque::new() })
+    pub(super) async fn connect(
+        number: u32,
+        address: String,
+        options: Options,
+        load: Rc<Load>,
+    ) -> Result<Self, Failure> {
+        let client =
+            Client::connect(&address, options.clone())
+                .await
+                .map_err(|cause| match cause {
+                    ClientError::Refused(refusal) => Failure::Refused(refusal),
+                    cause => Failure::Unreachable {
+                        address: address.as_str().into(),
+                        cause,
+                    },
+                })?;
+        Ok(Self {
+            client,
+            address,
+            options,
+            load,
+            choices: Choices::of_client(number),
+            under_way: VecDeque::new(),
+        })
     }
 
     pub(super) async fn preload(&mut self) -> Result<(), Failure> {
-        self.load.preload(&mut self.client).await.map_err(|cause| match cause {
-            ClientError::Refused(refusal) => Failure::Refused(refusal),
-            cause => Failure::Unanswered(cause),
-        })
+        self.load
+            .preload(&mut self.client)
+            .await
+            .map_err(|cause| match cause {
+                ClientError::Refused(refusal) => Failure::Refused(refusal),
+                cause => Failure::Unanswered(cause),
+            })
     }
 
     /// Sends a pipeline, waits for all its answers, and again.
@@ -74,7 +96,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends each request when it is due, or as soon after that as fewer than `pipeline` are under way.
+    /// Sends each request when it is due, or as soon after that as fewer than `pipeline` are under
+    /// way.
     pub(super) async fn open_loop(mut self, pace: Arc<Pace>, recorder: &RefCell<Recorder>) {
         let end = recorder.borrow().window.end;
         let mut ended = false;
@@ -86,7 +109,12 @@ impl Worker {
         }
     }
 
-    async fn step(&mut self, pace: &Pace, recorder: &RefCell<Recorder>, ended: &mut bool) -> Result<(), ClientError> {
+    async fn step(
+        &mut self,
+        pace: &Pace,
+        recorder: &RefCell<Recorder>,
+        ended: &mut bool,
+    ) -> Result<(), ClientError> {
         let pipeline = self.load.pipeline() as usize;
         while self.under_way.len() < pipeline
             && let Some(intended) = pace.try_take()
@@ -117,7 +145,12 @@ impl Worker {
 
     fn begin(&mut self, began: Instant) {
         let replies = self.load.queue(&mut self.client, &mut self.choices);
-        self.under_way.push_back(UnderWay { began, replies, come: 0, failed: false });
+        self.under_way.push_back(UnderWay {
+            began,
+            replies,
+            come: 0,
+            failed: false,
+        });
     }
 
     async fn finish_one(&mut self, recorder: &RefCell<Recorder>) -> Result<(), ClientError> {
@@ -130,7 +163,9 @@ impl Worker {
 
     /// Counts a reply; a request is over with its last one.
     fn note(&mut self, reply: &Value, recorder: &RefCell<Recorder>) {
-        let Some(request) = self.under_way.front_mut() else { return };
+        let Some(request) = self.under_way.front_mut() else {
+            return;
+        };
         if let Value::Error(refusal) = reply {
             recorder.borrow_mut().heard(&refusal.to_string());
         }
@@ -150,7 +185,9 @@ impl Worker {
 
     /// What was under way is lost; dials until somebody answers or the run is over.
     async fn recover(&mut self, cause: &ClientError, recorder: &RefCell<Recorder>, end: Instant) {
-        recorder.borrow_mut().failed(self.under_way.len().max(1) as u64, Instant::now());
+        recorder
+            .borrow_mut()
+            .failed(self.under_way.len().max(1) as u64, Instant::now());
         recorder.borrow_mut().heard(&cause.to_string());
         self.under_way.clear();
         tracing::debug!(%cause, address = self.address, "connection lost");

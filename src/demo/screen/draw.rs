@@ -18,13 +18,23 @@ const QUIET: Style = Style::new().fg(Color::DarkGray);
 const NODES_WIDTH: u16 = 58;
 
 /// The whole screen.
-pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, table: &[[Cell; 3]; 4], totals: Totals) {
+pub(super) fn draw(
+    frame: &mut Frame<'_>,
+    picture: &Picture,
+    table: &[[Cell; 3]; 4],
+    totals: Totals,
+) {
     let nodes = picture.seats.len().max(picture.sites + 1) as u16 + 3;
     let levels = LEVELS.len() as u16 + 3;
-    let [head, upper, middle, lower] =
-        Layout::vertical([Constraint::Length(1), Constraint::Length(nodes), Constraint::Length(levels), Constraint::Min(0)])
-            .areas(frame.area());
-    let [left, right] = Layout::horizontal([Constraint::Length(NODES_WIDTH), Constraint::Min(0)]).areas(upper);
+    let [head, upper, middle, lower] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Length(nodes),
+        Constraint::Length(levels),
+        Constraint::Min(0),
+    ])
+    .areas(frame.area());
+    let [left, right] =
+        Layout::horizontal([Constraint::Length(NODES_WIDTH), Constraint::Min(0)]).areas(upper);
     frame.render_widget(headline(picture, totals), head);
     draw_nodes(frame, left, picture);
     draw_links(frame, right, picture);
@@ -33,12 +43,25 @@ pub(super) fn draw(frame: &mut Frame<'_>, picture: &Picture, table: &[[Cell; 3];
 }
 
 fn headline(picture: &Picture, totals: Totals) -> Line<'static> {
-    let Totals { operations, refused, unknown, .. } = totals;
+    let Totals {
+        operations,
+        refused,
+        unknown,
+        ..
+    } = totals;
     Line::from(vec![
         Span::from(" quorate demo ").bold().reversed(),
-        Span::from(format!(" {}/6 {}", picture.phase as usize + 1, picture.phase.title())).bold(),
+        Span::from(format!(
+            " {}/6 {}",
+            picture.phase as usize + 1,
+            picture.phase.title()
+        ))
+        .bold(),
         Span::from(format!("  {} s", picture.elapsed.as_secs())),
-        Span::styled(format!("  {operations} operations, {refused} refused, {unknown} unknown"), QUIET),
+        Span::styled(
+            format!("  {operations} operations, {refused} refused, {unknown} unknown"),
+            QUIET,
+        ),
         Span::styled("  q quits", QUIET),
     ])
 }
@@ -61,9 +84,18 @@ fn node_row(seat: &Seat, cut: Option<usize>) -> Row<'static> {
         Health::Up if cut == Some(seat.site) => ("cut off", BUSY),
         Health::Up => ("up", GOOD),
     };
-    let mut cells =
-        vec![TableCell::from(seat.name.clone()), TableCell::from(state).style(style), TableCell::from(seat.resp.port().to_string())];
-    let equal = |equal: bool| if equal { TableCell::from("=").style(GOOD) } else { TableCell::from("differ").style(BAD) };
+    let mut cells = vec![
+        TableCell::from(seat.name.clone()),
+        TableCell::from(state).style(style),
+        TableCell::from(seat.resp.port().to_string()),
+    ];
+    let equal = |equal: bool| {
+        if equal {
+            TableCell::from("=").style(GOOD)
+        } else {
+            TableCell::from("differ").style(BAD)
+        }
+    };
     match seat.view {
         None => cells.extend(["?", "?", "", ""].map(|text| TableCell::from(text).style(QUIET))),
         Some(view) => cells.extend([
@@ -78,17 +110,27 @@ fn node_row(seat: &Seat, cut: Option<usize>) -> Row<'static> {
 
 fn draw_links(frame: &mut Frame<'_>, area: Rect, picture: &Picture) {
     let sites = 0..picture.sites;
-    let head = Row::new(std::iter::once(String::new()).chain(sites.clone().map(|site| wan::name(site).to_owned()))).style(QUIET);
+    let head = Row::new(
+        std::iter::once(String::new()).chain(sites.clone().map(|site| wan::name(site).to_owned())),
+    )
+    .style(QUIET);
     let rows = sites.clone().map(|from| {
         let cells = sites.clone().map(|to| match picture.cut {
             Some(cut) if (from == cut) != (to == cut) => TableCell::from("✂ cut").style(BAD),
             _ if from == to => TableCell::from("·").style(QUIET),
-            _ => TableCell::from(format!("{} ms", wan::round_trip(from, to).as_millis())).style(GOOD),
+            _ => {
+                TableCell::from(format!("{} ms", wan::round_trip(from, to).as_millis())).style(GOOD)
+            }
         });
         Row::new(std::iter::once(TableCell::from(wan::name(from))).chain(cells))
     });
     let widths = vec![Constraint::Min(6); picture.sites + 1];
-    frame.render_widget(Table::new(rows, widths).header(head).block(Block::bordered().title("round trips")), area);
+    frame.render_widget(
+        Table::new(rows, widths)
+            .header(head)
+            .block(Block::bordered().title("round trips")),
+        area,
+    );
 }
 
 fn draw_levels(frame: &mut Frame<'_>, area: Rect, table: &[[Cell; 3]; 4]) {
@@ -104,16 +146,29 @@ fn draw_levels(frame: &mut Frame<'_>, area: Rect, table: &[[Cell; 3]; 4]) {
         });
         Row::new(std::iter::once(TableCell::from(level.to_string())).chain(cells))
     });
-    let widths = [Constraint::Length(13), Constraint::Fill(1), Constraint::Fill(1), Constraint::Fill(1)];
+    let widths = [
+        Constraint::Length(13),
+        Constraint::Fill(1),
+        Constraint::Fill(1),
+        Constraint::Fill(1),
+    ];
     let title = "served + refused, p50/p99 in ms";
-    frame.render_widget(Table::new(rows, widths).header(Row::new(head).style(QUIET)).block(Block::bordered().title(title)), area);
+    frame.render_widget(
+        Table::new(rows, widths)
+            .header(Row::new(head).style(QUIET))
+            .block(Block::bordered().title(title)),
+        area,
+    );
 }
 
 fn figures(cell: &Cell) -> String {
     if cell.ok + cell.failed == 0 {
         return "—".to_owned();
     }
-    format!("{} + {}, {:.0}/{:.0}", cell.ok, cell.failed, cell.p50_ms, cell.p99_ms)
+    format!(
+        "{} + {}, {:.0}/{:.0}",
+        cell.ok, cell.failed, cell.p50_ms, cell.p99_ms
+    )
 }
 
 /// The last paragraph, and what is being waited for.

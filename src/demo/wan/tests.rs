@@ -22,6 +22,12 @@ fn a_cut_separates_one_datacenter_from_all_others_and_heals_with_its_delays() {
     assert!(cut(1, 4) && cut(4, 1) && cut(4, 3) && cut(3, 4));
     assert!(!cut(1, 2) && !cut(1, 3) && !cut(3, 2));
     wan.heal();
-    assert_eq!(wan.shape().get(at(4), at(3)), LinkState { delay: Duration::from_millis(60), cut: false });
+    assert_eq!(
+        wan.shape().get(at(4), at(3)),
+        LinkState {
+            delay: Duration::from_millis(60),
+            cut: false
+        }
+    );
     assert_eq!(wan.shape().get(at(1), at(2)), LinkState::default());
 }

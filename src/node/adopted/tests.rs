@@ -35,9 +35,20 @@ impl Commit for Held {
 }
 
 fn topology(cluster: u128, epoch: u64) -> Arc<Topology> {
-    let info = NodeInfo { name: "a".into(), datacenter: "dc1".into(), rack: "r1".into(), quic: ([127, 0, 0, 1], 7381).into(), voter: true };
+    let info = NodeInfo {
+        name: "a".into(),
+        datacenter: "dc1".into(),
+        rack: "r1".into(),
+        quic: ([127, 0, 0, 1], 7381).into(),
+        voter: true,
+    };
     let nodes = [(NodeId(1), info)].into();
-    Arc::new(Topology { cluster: ClusterId(cluster), epoch: Epoch(epoch), nodes, keyspaces: [].into() })
+    Arc::new(Topology {
+        cluster: ClusterId(cluster),
+        epoch: Epoch(epoch),
+        nodes,
+        keyspaces: [].into(),
+    })
 }
 
 struct Disk {
@@ -47,7 +58,10 @@ struct Disk {
 
 impl Disk {
     fn new() -> Self {
-        Self { store: Arc::default(), commit: Arc::default() }
+        Self {
+            store: Arc::default(),
+            commit: Arc::default(),
+        }
     }
 
     fn open(&self) -> Result<Keeper, StoreError> {
@@ -79,10 +93,18 @@ fn a_topology_is_durable_before_anybody_can_act_on_it() {
     let decided = topology(1, 5);
     let mut keeping = pin!(keeper.keep(&decided));
     let mut context = Context::from_waker(Waker::noop());
-    assert!(keeping.as_mut().poll(&mut context).is_pending(), "handed out before the disk was synchronised");
-    assert!(disk.store.get(Space::Meta, KEPT).unwrap().is_some(), "written before it is synchronised");
+    assert!(
+        keeping.as_mut().poll(&mut context).is_pending(),
+        "handed out before the disk was synchronised"
+    );
+    assert!(
+        disk.store.get(Space::Meta, KEPT).unwrap().is_some(),
+        "written before it is synchronised"
+    );
     assert_eq!(disk.commit.let_go(&Ok(())), 1);
-    let Poll::Ready(Ok(Some(adopted))) = keeping.as_mut().poll(&mut context) else { panic!("not handed out although durable") };
+    let Poll::Ready(Ok(Some(adopted))) = keeping.as_mut().poll(&mut context) else {
+        panic!("not handed out although durable")
+    };
     assert_eq!(adopted.epoch, Epoch(5));
 }
 
@@ -95,7 +117,9 @@ fn a_topology_that_could_not_be_made_durable_is_not_handed_out() {
     let mut context = Context::from_waker(Waker::noop());
     assert!(keeping.as_mut().poll(&mut context).is_pending());
     disk.commit.let_go(&Err(Arc::new(StoreError::Stopped)));
-    let Poll::Ready(Err(error)) = keeping.as_mut().poll(&mut context) else { panic!("handed out") };
+    let Poll::Ready(Err(error)) = keeping.as_mut().poll(&mut context) else {
+        panic!("handed out")
+    };
     assert!(matches!(*error, StoreError::Stopped));
 }
 
@@ -129,7 +153,12 @@ fn a_topology_without_nodes_is_none() {
 #[test]
 fn a_grant_is_kept_unless_a_newer_topology_of_its_cluster_is() {
     let disk = Disk::new();
-    for (granted, kept) in [((1, 7), (1, 7)), ((1, 4), (1, 7)), ((1, 8), (1, 8)), ((2, 3), (2, 3))] {
+    for (granted, kept) in [
+        ((1, 7), (1, 7)),
+        ((1, 4), (1, 7)),
+        ((1, 8), (1, 8)),
+        ((2, 3), (2, 3)),
+    ] {
         keep_granted(&*disk.store, &topology(granted.0, granted.1)).unwrap();
         let found = disk.open().unwrap().kept().unwrap();
         assert_eq!((found.cluster.0, found.epoch.0), kept);
@@ -147,6 +176,9 @@ fn a_damaged_topology_stops_the_start() {
         let mut batch = Batch::default();
         batch.put(Space::Meta, KEPT, bytes);
         disk.store.apply(batch).unwrap();
-        assert!(matches!(disk.open().map(|_| ()), Err(StoreError::Damaged { .. })), "byte {at}");
+        assert!(
+            matches!(disk.open().map(|_| ()), Err(StoreError::Damaged { .. })),
+            "byte {at}"
+        );
     }
 }

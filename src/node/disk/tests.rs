@@ -14,10 +14,17 @@ fn a_store_of_another_form_is_refused_and_not_read() {
     check_format(&store).unwrap();
     put(&store, Space::Rows, b"k", b"v");
     check_format(&store).unwrap();
-    for (mark, expected) in [(1_u16.to_le_bytes().as_slice(), Some(1)), (&[0, 0], Some(0)), (&[1], None)] {
+    for (mark, expected) in [
+        (1_u16.to_le_bytes().as_slice(), Some(1)),
+        (&[0, 0], Some(0)),
+        (&[1], None),
+    ] {
         put(&store, Space::Meta, FORMAT, mark);
         let refused = check_format(&store);
-        assert!(matches!(refused, Err(StartError::Format { found, supported: FORMAT_NOW }) if found == expected), "{refused:?}");
+        assert!(
+            matches!(refused, Err(StartError::Format { found, supported: FORMAT_NOW }) if found == expected),
+            "{refused:?}"
+        );
     }
 }
 
@@ -26,6 +33,13 @@ fn a_store_from_before_forms_were_numbered_is_refused() {
     let store = MemoryStore::new();
     put(&store, Space::Causal, b"k", b"v");
     let refused = check_format(&store);
-    assert!(matches!(refused, Err(StartError::Format { found: None, .. })), "{refused:?}");
-    assert_eq!(store.get(Space::Meta, FORMAT).unwrap(), None, "nor is it marked");
+    assert!(
+        matches!(refused, Err(StartError::Format { found: None, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(
+        store.get(Space::Meta, FORMAT).unwrap(),
+        None,
+        "nor is it marked"
+    );
 }

@@ -22,7 +22,11 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
         node: name.to_owned(),
         datacenter: "dc1".to_owned(),
         rack: name.to_owned(),
-        listen: Listen { resp: any, http: any, quic: any },
+        listen: Listen {
+            resp: any,
+            http: any,
+            quic: any,
+        },
         join,
         storage: Storage::Fjall,
         durability: Durability::Sync,
@@ -34,7 +38,10 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
 }
 
 fn entrance(node: &Node) -> Join {
-    Join { address: node.quic().to_string(), token: Secret::new(node.join_token().expect("a fresh cluster has a token")) }
+    Join {
+        address: node.quic().to_string(),
+        token: Secret::new(node.join_token().expect("a fresh cluster has a token")),
+    }
 }
 
 async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestError> {
@@ -46,15 +53,22 @@ async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestEr
         datacenter: "dc1".into(),
         id: None,
     };
-    node.data().submit(request).await.unwrap_or(Err(RequestError::Stopping)).map(|answer| answer.reply)
+    node.data()
+        .submit(request)
+        .await
+        .unwrap_or(Err(RequestError::Stopping))
+        .map(|answer| answer.reply)
 }
 
-/// Asks until enough nodes can be reached: one that has just joined is not yet seen by all. What was refused for that was not applied.
+/// Asks until enough nodes can be reached: one that has just joined is not yet seen by all. What
+/// was refused for that was not applied.
 async fn ask_when_reached(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match ask(node, op.clone(), level).await {
-            Err(RequestError::Unavailable { .. }) if Instant::now() < deadline => sleep(Duration::from_millis(50)).await,
+            Err(RequestError::Unavailable { .. }) if Instant::now() < deadline => {
+                sleep(Duration::from_millis(50)).await
+            }
             answer => return answer,
         }
     }
@@ -62,7 +76,13 @@ async fn ask_when_reached(node: &Node, op: Op, level: Consistency) -> Result<Rep
 
 /// The elements of the set at one replica.
 async fn members(node: &Node) -> Vec<bytes::Bytes> {
-    match ask(node, Op::Query("set".into(), Query::Members), Consistency::One).await {
+    match ask(
+        node,
+        Op::Query("set".into(), Query::Members),
+        Consistency::One,
+    )
+    .await
+    {
         Ok(Reply::List(mut members)) => {
             members.sort();
             members
@@ -79,7 +99,10 @@ async fn converged(node: &Node, nodes: usize) {
         if status.converged && status.nodes.len() == nodes {
             return;
         }
-        assert!(Instant::now() < deadline, "not converged after {PATIENCE:?}: {text}");
+        assert!(
+            Instant::now() < deadline,
+            "not converged after {PATIENCE:?}: {text}"
+        );
         sleep(Duration::from_millis(50)).await;
     }
 }
@@ -91,31 +114,61 @@ fn add(element: &str) -> Op {
 #[tokio::test]
 async fn three_real_nodes_join_replicate_and_come_back() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
-    let second = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await.expect("joins");
-    let third =
-        Node::start(config(dir.path(), "c", Some(entrance(&second))), Options::default()).await.expect("joins by a node that joined");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let second = Node::start(
+        config(dir.path(), "b", Some(entrance(&first))),
+        Options::default(),
+    )
+    .await
+    .expect("joins");
+    let third = Node::start(
+        config(dir.path(), "c", Some(entrance(&second))),
+        Options::default(),
+    )
+    .await
+    .expect("joins by a node that joined");
     converged(&third, 3).await;
-    assert_eq!(ask_when_reached(&second, add("one"), Consistency::All).await, Ok(Reply::Integer(1)));
+    assert_eq!(
+        ask_when_reached(&second, add("one"), Consistency::All).await,
+        Ok(Reply::Integer(1))
+    );
     assert_eq!(members(&third).await, ["one"]);
 
     // Killed without a word; the others go on.
     third.crash().await;
-    assert_eq!(ask_when_reached(&first, add("two"), Consistency::Quorum).await, Ok(Reply::Integer(1)));
+    assert_eq!(
+        ask_when_reached(&first, add("two"), Consistency::Quorum).await,
+        Ok(Reply::Integer(1))
+    );
     second.shutdown().await.expect("stops cleanly");
 
     // Both come back from their directories, without a token.
-    let second = Node::start(config(dir.path(), "b", None), Options::default()).await.expect("comes back from a stop");
+    let second = Node::start(config(dir.path(), "b", None), Options::default())
+        .await
+        .expect("comes back from a stop");
     let read = || Op::Query("set".into(), Query::Members);
-    assert!(ask(&second, read(), Consistency::Quorum).await.is_ok(), "whoever has started serves with those who are there");
-    let third = Node::start(config(dir.path(), "c", None), Options::default()).await.expect("comes back from a crash");
-    assert!(ask(&third, read(), Consistency::Quorum).await.is_ok(), "and so does the next");
+    assert!(
+        ask(&second, read(), Consistency::Quorum).await.is_ok(),
+        "whoever has started serves with those who are there"
+    );
+    let third = Node::start(config(dir.path(), "c", None), Options::default())
+        .await
+        .expect("comes back from a crash");
+    assert!(
+        ask(&third, read(), Consistency::Quorum).await.is_ok(),
+        "and so does the next"
+    );
     converged(&third, 3).await;
     for node in [&second, &third] {
         assert_eq!(members(node).await, ["one", "two"]);
     }
     let metrics = third.data().metrics();
-    assert!(metrics.contains("quorate_requests_total{op=\"read\",level=\"ONE\",outcome=\"ok\"}"), "{metrics}");
+    assert!(
+        metrics.contains("quorate_requests_total{op=\"read\",level=\"ONE\",outcome=\"ok\"}"),
+        "{metrics}"
+    );
     for node in [first, second, third] {
         node.shutdown().await.expect("stops cleanly");
     }
@@ -124,16 +177,30 @@ async fn three_real_nodes_join_replicate_and_come_back() {
 #[tokio::test]
 async fn a_wrong_token_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
     let mut join = entrance(&first);
-    join.token = Secret::new(join.token.reveal().replace(&join.token.reveal()[70..80], "AAAAAAAAAA"));
+    join.token = Secret::new(
+        join.token
+            .reveal()
+            .replace(&join.token.reveal()[70..80], "AAAAAAAAAA"),
+    );
     let refused = Node::start(config(dir.path(), "b", Some(join)), Options::default()).await;
     assert!(matches!(refused, Err(StartError::Join(_))), "{refused:?}");
-    let joined = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await;
-    assert!(joined.is_ok(), "the same directory joins with the right token: {joined:?}");
+    let joined = Node::start(
+        config(dir.path(), "b", Some(entrance(&first))),
+        Options::default(),
+    )
+    .await;
+    assert!(
+        joined.is_ok(),
+        "the same directory joins with the right token: {joined:?}"
+    );
 }
 
-/// Asks to be let in and is killed before the answer is written down: its directory holds no identity.
+/// Asks to be let in and is killed before the answer is written down: its directory holds no
+/// identity.
 async fn killed_while_it_joins(config: &NodeConfig) -> NodeId {
     let disk = Disk::open(config).expect("a fresh directory");
     let origin = Origin::find(config, &disk).await.expect("is let in");
@@ -144,20 +211,47 @@ async fn killed_while_it_joins(config: &NodeConfig) -> NodeId {
 #[tokio::test]
 async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_its_one_use_token() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
-    let token = first.admin().create_token(1, Duration::from_hours(1)).await.expect("the node runs").expect("a token");
-    let join = Join { address: first.quic().to_string(), token: Secret::new(&token) };
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let token = first
+        .admin()
+        .create_token(1, Duration::from_hours(1))
+        .await
+        .expect("the node runs")
+        .expect("a token");
+    let join = Join {
+        address: first.quic().to_string(),
+        token: Secret::new(&token),
+    };
     let newcomer = config(dir.path(), "b", Some(join));
     let number = killed_while_it_joins(&newcomer).await;
 
-    let elsewhere = NodeConfig { rack: "r9".to_owned(), ..newcomer.clone() };
+    let elsewhere = NodeConfig {
+        rack: "r9".to_owned(),
+        ..newcomer.clone()
+    };
     let misplaced = Node::start(elsewhere, Options::default()).await;
-    assert!(matches!(misplaced, Err(StartError::Misplaced { what: "rack", .. })), "{misplaced:?}");
-    let stranger = NodeConfig { data_dir: dir.path().join("stranger"), ..newcomer.clone() };
+    assert!(
+        matches!(misplaced, Err(StartError::Misplaced { what: "rack", .. })),
+        "{misplaced:?}"
+    );
+    let stranger = NodeConfig {
+        data_dir: dir.path().join("stranger"),
+        ..newcomer.clone()
+    };
     let refused = Node::start(stranger, Options::default()).await;
-    assert!(matches!(refused, Err(StartError::Join(JoinError::Refused(JoinRefusal::NameTaken)))), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(StartError::Join(JoinError::Refused(JoinRefusal::NameTaken)))
+        ),
+        "{refused:?}"
+    );
 
-    let second = Node::start(newcomer, Options::default()).await.expect("is recognised");
+    let second = Node::start(newcomer, Options::default())
+        .await
+        .expect("is recognised");
     assert_eq!(second.data().node(), number);
     converged(&first, 2).await;
     for node in [first, second] {
@@ -168,8 +262,15 @@ async fn a_newcomer_killed_before_it_knows_who_it_is_joins_under_its_name_with_i
 #[tokio::test]
 async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_its_join() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
-    let second = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await.expect("joins");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let second = Node::start(
+        config(dir.path(), "b", Some(entrance(&first))),
+        Options::default(),
+    )
+    .await
+    .expect("joins");
     converged(&second, 2).await;
     let spec = crate::data::KeyspaceSpec {
         name: "later".into(),
@@ -178,7 +279,12 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         read: None,
         write: None,
     };
-    let keyspace = first.admin().create_keyspace(spec).await.expect("the node runs").expect("a keyspace");
+    let keyspace = first
+        .admin()
+        .create_keyspace(spec)
+        .await
+        .expect("the node runs")
+        .expect("a keyspace");
     while !second.data().topology().keyspaces.contains_key(&keyspace) {
         sleep(Duration::from_millis(10)).await;
     }
@@ -193,20 +299,35 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     };
     for key in 0..20 {
         let op = Op::Mutate(format!("key{key}").into(), Mutation::Add(vec!["x".into()]));
-        let done = first.data().submit(request(op, Consistency::All)).await.expect("the node runs");
+        let done = first
+            .data()
+            .submit(request(op, Consistency::All))
+            .await
+            .expect("the node runs");
         assert!(done.is_ok(), "{done:?}");
     }
     let epoch = second.data().topology().epoch;
-    // One stopped in order, one killed: the founder and a newcomer come back in turn, each alone at first.
+    // One stopped in order, one killed: the founder and a newcomer come back in turn, each alone at
+    // first.
     second.crash().await;
     first.shutdown().await.expect("stops cleanly");
     for name in ["b", "a"] {
-        let node = Node::start(config(dir.path(), name, None), Options::default()).await.expect("comes back");
-        assert!(node.data().topology().epoch >= epoch, "{name} acts on less than it knew");
+        let node = Node::start(config(dir.path(), name, None), Options::default())
+            .await
+            .expect("comes back");
+        assert!(
+            node.data().topology().epoch >= epoch,
+            "{name} acts on less than it knew"
+        );
         let mut found = 0;
         for key in 0..20 {
             let op = Op::Query(format!("key{key}").into(), Query::Members);
-            let reply = node.data().submit(request(op, Consistency::One)).await.expect("the node runs").map(|answer| answer.reply);
+            let reply = node
+                .data()
+                .submit(request(op, Consistency::One))
+                .await
+                .expect("the node runs")
+                .map(|answer| answer.reply);
             found += usize::from(reply == Ok(Reply::List(vec!["x".into()])));
         }
         assert_eq!(found, 20, "at {name}");
@@ -219,28 +340,73 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
 async fn a_node_that_is_configured_elsewhere_is_refused_with_both_values() {
     let dir = tempfile::tempdir().expect("a directory");
     let known = config(dir.path(), "a", None);
-    Node::start(known.clone(), Options::default()).await.expect("founds").shutdown().await.expect("stops cleanly");
+    Node::start(known.clone(), Options::default())
+        .await
+        .expect("founds")
+        .shutdown()
+        .await
+        .expect("stops cleanly");
     let wrong = [
-        ("datacenter is dc1; the configuration says dc9", NodeConfig { datacenter: "dc9".to_owned(), ..known.clone() }),
-        ("name is a; the configuration says aa", NodeConfig { node: "aa".to_owned(), ..known.clone() }),
-        ("rack is a; the configuration says r7", NodeConfig { rack: "r7".to_owned(), ..known.clone() }),
+        (
+            "datacenter is dc1; the configuration says dc9",
+            NodeConfig {
+                datacenter: "dc9".to_owned(),
+                ..known.clone()
+            },
+        ),
+        (
+            "name is a; the configuration says aa",
+            NodeConfig {
+                node: "aa".to_owned(),
+                ..known.clone()
+            },
+        ),
+        (
+            "rack is a; the configuration says r7",
+            NodeConfig {
+                rack: "r7".to_owned(),
+                ..known.clone()
+            },
+        ),
     ];
     for (words, config) in wrong {
-        let refused = Node::start(config, Options::default()).await.expect_err("refused");
+        let refused = Node::start(config, Options::default())
+            .await
+            .expect_err("refused");
         assert!(refused.to_string().ends_with(words), "{refused}");
     }
-    let back = Node::start(known, Options::default()).await.expect("the same node");
+    let back = Node::start(known, Options::default())
+        .await
+        .expect("the same node");
     back.crash().await;
 }
 
 #[tokio::test]
 async fn wait_without_a_write_counts_who_can_be_reached() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
-    let second = Node::start(config(dir.path(), "b", Some(entrance(&first))), Options::default()).await.expect("joins");
-    let third = Node::start(config(dir.path(), "c", Some(entrance(&first))), Options::default()).await.expect("joins");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
+    let second = Node::start(
+        config(dir.path(), "b", Some(entrance(&first))),
+        Options::default(),
+    )
+    .await
+    .expect("joins");
+    let third = Node::start(
+        config(dir.path(), "c", Some(entrance(&first))),
+        Options::default(),
+    )
+    .await
+    .expect("joins");
     converged(&first, 3).await;
-    let reached = async || first.data().wait(Vec::new(), 5, Duration::from_millis(10)).await.expect("the node runs");
+    let reached = async || {
+        first
+            .data()
+            .wait(Vec::new(), 5, Duration::from_millis(10))
+            .await
+            .expect("the node runs")
+    };
     assert_eq!(reached().await, 2);
     second.crash().await;
     third.crash().await;
@@ -252,29 +418,44 @@ async fn wait_without_a_write_counts_who_can_be_reached() {
     first.crash().await;
 }
 
-/// G2-BIG-READ: what was accepted in pieces is read whole through every node, also the one that holds nothing of it.
+/// G2-BIG-READ: what was accepted in pieces is read whole through every node, also the one that
+/// holds nothing of it.
 #[tokio::test]
 async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
     let dir = tempfile::tempdir().expect("a directory");
-    let first = Node::start(config(dir.path(), "a", None), Options::default()).await.expect("founds");
+    let first = Node::start(config(dir.path(), "a", None), Options::default())
+        .await
+        .expect("founds");
     let mut nodes = vec![first];
     for name in ["b", "c", "d"] {
         let join = entrance(&nodes[0]);
-        nodes.push(Node::start(config(dir.path(), name, Some(join)), Options::default()).await.expect("joins"));
+        nodes.push(
+            Node::start(config(dir.path(), name, Some(join)), Options::default())
+                .await
+                .expect("joins"),
+        );
         converged(&nodes[0], nodes.len()).await;
     }
     let (fields, bytes) = (930, 16 * 1024);
     for part in 0..3 {
         let field = |at: usize| (format!("f{part}-{at}").into(), vec![b'y'; bytes].into());
-        let op = Op::Mutate("big".into(), Mutation::SetFields((0..fields).map(field).collect()));
+        let op = Op::Mutate(
+            "big".into(),
+            Mutation::SetFields((0..fields).map(field).collect()),
+        );
         let done = ask(&nodes[0], op, Consistency::All).await;
         assert!(matches!(done, Ok(Reply::Integer(930))), "{done:?}");
     }
     for level in [Consistency::One, Consistency::All] {
         for (at, node) in nodes.iter().enumerate() {
             match ask(node, Op::Query("big".into(), Query::Entries), level).await {
-                Ok(Reply::Pairs(pairs)) => assert_eq!(pairs.len(), 3 * fields, "at node {at} with {level}"),
-                other => panic!("at node {at} with {level}: {}", format!("{other:?}").chars().take(200).collect::<String>()),
+                Ok(Reply::Pairs(pairs)) => {
+                    assert_eq!(pairs.len(), 3 * fields, "at node {at} with {level}")
+                }
+                other => panic!(
+                    "at node {at} with {level}: {}",
+                    format!("{other:?}").chars().take(200).collect::<String>()
+                ),
             }
         }
     }

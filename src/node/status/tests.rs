@@ -14,7 +14,13 @@ fn topology() -> Topology {
     };
     let placement = vec![Placement::stable(Epoch(1), vec![NodeId(1), NodeId(2)])];
     let level: Arc<str> = "ONE".into();
-    let keyspace = Keyspace { name: "default".into(), replication: Replication::Auto, read: level.clone(), write: level, placement };
+    let keyspace = Keyspace {
+        name: "default".into(),
+        replication: Replication::Auto,
+        read: level.clone(),
+        write: level,
+        placement,
+    };
     Topology {
         cluster: ClusterId(7),
         epoch: Epoch(3),
@@ -39,7 +45,12 @@ fn figures(context: u128, digest: u128) -> Vec<ReplicaSummary> {
 }
 
 fn drawn(first: Option<Vec<ReplicaSummary>>, second: Option<Vec<ReplicaSummary>>) -> Findings {
-    draw(&topology(), Some(NodeId(2)), &[(NodeId(1), first), (NodeId(2), second)].into(), &[])
+    draw(
+        &topology(),
+        Some(NodeId(2)),
+        &[(NodeId(1), first), (NodeId(2), second)].into(),
+        &[],
+    )
 }
 
 #[test]
@@ -47,9 +58,15 @@ fn equal_replicas_are_converged_and_rows_count_once() {
     let findings = drawn(Some(figures(1, 1)), Some(figures(1, 1)));
     let keyspace = &findings.status.keyspaces[0];
     assert!(findings.status.converged);
-    assert_eq!((keyspace.rows, keyspace.recent, findings.mismatches), (5, 2, 0));
+    assert_eq!(
+        (keyspace.rows, keyspace.recent, findings.mismatches),
+        (5, 2, 0)
+    );
     assert_eq!(findings.status.leader.as_deref(), Some("b"));
-    assert_eq!(keyspace.replication, [("x".to_owned(), 1), ("y".to_owned(), 1)].into());
+    assert_eq!(
+        keyspace.replication,
+        [("x".to_owned(), 1), ("y".to_owned(), 1)].into()
+    );
 }
 
 #[test]
@@ -65,7 +82,11 @@ fn a_replica_behind_is_no_mismatch_but_rot_is() {
     assert!(!behind.status.converged);
     assert_eq!(behind.mismatches, 0);
     let rot = drawn(Some(figures(1, 1)), Some(figures(1, 2)));
-    assert!(rot.status.keyspaces[0].contexts_equal && !rot.status.keyspaces[0].digests_equal && !rot.status.converged);
+    assert!(
+        rot.status.keyspaces[0].contexts_equal
+            && !rot.status.keyspaces[0].digests_equal
+            && !rot.status.converged
+    );
     assert_eq!(rot.mismatches, 1);
 }
 

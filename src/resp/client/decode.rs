@@ -34,7 +34,8 @@ pub enum DecodeError {
     Depth,
 }
 
-/// What is known of a reply that has not arrived whole: the arrays it is inside of, outermost first.
+/// What is known of a reply that has not arrived whole: the arrays it is inside of, outermost
+/// first.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     open: Vec<Open>,
@@ -53,7 +54,8 @@ enum Token {
 }
 
 impl Decoder {
-    /// Takes the next whole reply off `input`; `None` asks for more bytes. Nothing is scanned twice but the last token.
+    /// Takes the next whole reply off `input`; `None` asks for more bytes. Nothing is scanned twice
+    /// but the last token.
     pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Option<Value>, DecodeError> {
         while let Some(token) = token(input)? {
             let mut value = match token {
@@ -61,12 +63,17 @@ impl Decoder {
                 Token::Array(0) => Value::Array(Vec::new()),
                 Token::Array(_) if self.open.len() == DEPTH_MAX => return Err(DecodeError::Depth),
                 Token::Array(length) => {
-                    self.open.push(Open { length, values: Vec::with_capacity(length.min(1024)) });
+                    self.open.push(Open {
+                        length,
+                        values: Vec::with_capacity(length.min(1024)),
+                    });
                     continue;
                 }
             };
             loop {
-                let Some(mut innermost) = self.open.pop() else { return Ok(Some(value)) };
+                let Some(mut innermost) = self.open.pop() else {
+                    return Ok(Some(value));
+                };
                 innermost.values.push(value);
                 if innermost.values.len() < innermost.length {
                     self.open.push(innermost);
@@ -81,13 +88,19 @@ impl Decoder {
 
 /// Takes one token off `input`, or leaves it untouched when it is not whole.
 fn token(input: &mut BytesMut) -> Result<Option<Token>, DecodeError> {
-    let Some(&kind) = input.first() else { return Ok(None) };
+    let Some(&kind) = input.first() else {
+        return Ok(None);
+    };
     if !matches!(kind, b'+' | b'-' | b':' | b'$' | b'*') {
         return Err(DecodeError::Type { byte: kind });
     }
     let window = &input[..input.len().min(LINE_BYTES_MAX)];
     let Some(end) = window.iter().position(|byte| *byte == b'\n') else {
-        return if input.len() < LINE_BYTES_MAX { Ok(None) } else { Err(DecodeError::Line) };
+        return if input.len() < LINE_BYTES_MAX {
+            Ok(None)
+        } else {
+            Err(DecodeError::Line)
+        };
     };
     if end < 2 || input[end - 1] != b'\r' {
         return Err(DecodeError::Line);
@@ -98,7 +111,9 @@ fn token(input: &mut BytesMut) -> Result<Option<Token>, DecodeError> {
     let line = input.split_to(end + 1).freeze().slice(1..end - 1);
     Ok(Some(match kind {
         b'+' => Token::Leaf(Value::Bulk(line)),
-        b'-' => Token::Leaf(Value::Error(Refusal { text: String::from_utf8_lossy(&line).into_owned() })),
+        b'-' => Token::Leaf(Value::Error(Refusal {
+            text: String::from_utf8_lossy(&line).into_owned(),
+        })),
         b':' => Token::Leaf(Value::Integer(number(&line)?)),
         _ => match length(&line, ARRAY_LENGTH_MAX)? {
             Some(length) => Token::Array(length),
@@ -114,7 +129,9 @@ fn bulk(input: &mut BytesMut, end: usize) -> Result<Option<Token>, DecodeError> 
         return Ok(Some(Token::Leaf(Value::Nil)));
     };
     let body = end + 1;
-    let Some(tail) = input.get(body + length..body + length + 2) else { return Ok(None) };
+    let Some(tail) = input.get(body + length..body + length + 2) else {
+        return Ok(None);
+    };
     if tail != b"\r\n" {
         return Err(DecodeError::Line);
     }
@@ -125,13 +142,20 @@ fn bulk(input: &mut BytesMut, end: usize) -> Result<Option<Token>, DecodeError> 
 }
 
 fn number(text: &[u8]) -> Result<i64, DecodeError> {
-    std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(DecodeError::Number)
+    std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or(DecodeError::Number)
 }
 
 /// A length; `None` for -1, which means null.
 fn length(text: &[u8], max: usize) -> Result<Option<usize>, DecodeError> {
     match number(text)? {
         -1 => Ok(None),
-        length => usize::try_from(length).ok().filter(|length| *length <= max).map(Some).ok_or(DecodeError::Number),
+        length => usize::try_from(length)
+            .ok()
+            .filter(|length| *length <= max)
+            .map(Some)
+            .ok_or(DecodeError::Number),
     }
 }

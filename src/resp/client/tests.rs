@@ -23,13 +23,18 @@ const SAMPLE: &[u8] = b"+OK\r\n-ERR no\r\n:-7\r\n$-1\r\n*-1\r\n$0\r\n\r\n*0\r\n*
 fn sample() -> Vec<Value> {
     vec![
         bulk("OK"),
-        Value::Error(Refusal { text: "ERR no".into() }),
+        Value::Error(Refusal {
+            text: "ERR no".into(),
+        }),
         Value::Integer(-7),
         Value::Nil,
         Value::Nil,
         bulk(""),
         Value::Array(vec![]),
-        Value::Array(vec![bulk("a\r\n"), Value::Array(vec![Value::Array(vec![Value::Integer(1)]), bulk("b")])]),
+        Value::Array(vec![
+            bulk("a\r\n"),
+            Value::Array(vec![Value::Array(vec![Value::Integer(1)]), bulk("b")]),
+        ]),
     ]
 }
 
@@ -69,10 +74,16 @@ fn bad_replies_are_typed_errors() {
 #[tokio::test]
 async fn commands_pipelines_and_refusals() {
     let script: [(&[u8], &[u8]); 4] = [
-        (b"*3\r\n$4\r\nAUTH\r\n$6\r\nquorum\r\n$2\r\npw\r\n", b"+OK\r\n"),
+        (
+            b"*3\r\n$4\r\nAUTH\r\n$6\r\nquorum\r\n$2\r\npw\r\n",
+            b"+OK\r\n",
+        ),
         (b"*2\r\n$6\r\nSTRLEN\r\n$1\r\nk\r\n", b":3\r\n"),
         (b"*1\r\n$4\r\nNOPE\r\n", b"-ERR x\r\n"),
-        (b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n", b"$1\r\na\r\n-OOM y\r\n"),
+        (
+            b"*2\r\n$3\r\nGET\r\n$1\r\nk\r\n*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+            b"$1\r\na\r\n-OOM y\r\n",
+        ),
     ];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -81,17 +92,44 @@ async fn commands_pipelines_and_refusals() {
         for (expected, reply) in script {
             let mut seen = vec![0; expected.len()];
             stream.read_exact(&mut seen).await.unwrap();
-            assert_eq!(String::from_utf8_lossy(&seen), String::from_utf8_lossy(expected));
+            assert_eq!(
+                String::from_utf8_lossy(&seen),
+                String::from_utf8_lossy(expected)
+            );
             stream.write_all(reply).await.unwrap();
         }
     });
-    let options = Options { user: Some("quorum".into()), password: Some("pw".into()), ..Options::default() };
+    let options = Options {
+        user: Some("quorum".into()),
+        password: Some("pw".into()),
+        ..Options::default()
+    };
     let mut client = Client::connect(address, options).await.unwrap();
-    assert_eq!(client.command(&[b"STRLEN", b"k"]).await.unwrap(), Value::Integer(3));
+    assert_eq!(
+        client.command(&[b"STRLEN", b"k"]).await.unwrap(),
+        Value::Integer(3)
+    );
     let refused = client.command(&[b"NOPE"]).await.unwrap_err();
-    assert!(matches!(&refused, ClientError::Refused(refusal) if refusal.code() == "ERR"), "{refused}");
-    let replies = client.pipeline(&[&[b"GET".as_slice(), b"k"][..], &[b"SET", b"k", b"v"]]).await.unwrap();
-    assert_eq!(replies, [bulk("a"), Value::Error(Refusal { text: "OOM y".into() })]);
+    assert!(
+        matches!(&refused, ClientError::Refused(refusal) if refusal.code() == "ERR"),
+        "{refused}"
+    );
+    let replies = client
+        .pipeline(&[&[b"GET".as_slice(), b"k"][..], &[b"SET", b"k", b"v"]])
+        .await
+        .unwrap();
+    assert_eq!(
+        replies,
+        [
+            bulk("a"),
+            Value::Error(Refusal {
+                text: "OOM y".into()
+            })
+        ]
+    );
     server.await.unwrap();
-    assert!(matches!(client.command(&[b"PING"]).await.unwrap_err(), ClientError::Closed | ClientError::Io(_)));
+    assert!(matches!(
+        client.command(&[b"PING"]).await.unwrap_err(),
+        ClientError::Closed | ClientError::Io(_)
+    ));
 }

@@ -16,26 +16,43 @@ pub(crate) fn id(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
     Ok(())
 }
 
-/// The longest name of a connection or a library, in bytes. Every connection keeps its own, and `CLIENT LIST` shows all of them. Guess.
+/// The longest name of a connection or a library, in bytes. Every connection keeps its own, and
+/// `CLIENT LIST` shows all of them. Guess.
 const NAME_BYTES_MAX: usize = 128;
 
-/// A name is short, and printable ASCII without blanks, so that a line of `CLIENT LIST` can be read by programs.
+/// A name is short, and printable ASCII without blanks, so that a line of `CLIENT LIST` can be read
+/// by programs.
 pub(super) fn valid_name(name: &[u8]) -> Result<&[u8], Refused> {
     if name.len() > NAME_BYTES_MAX {
-        return Err(Refused::ClientNameTooLong { bytes: name.len(), max: NAME_BYTES_MAX });
+        return Err(Refused::ClientNameTooLong {
+            bytes: name.len(),
+            max: NAME_BYTES_MAX,
+        });
     }
-    if name.iter().all(u8::is_ascii_graphic) { Ok(name) } else { Err(Refused::ClientName) }
+    if name.iter().all(u8::is_ascii_graphic) {
+        Ok(name)
+    } else {
+        Err(Refused::ClientName)
+    }
 }
 
 pub(crate) fn setname(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
     let name = text(valid_name(args.get(2))?);
-    session.server.clients.update(session.id, |client| client.name = name);
+    session
+        .server
+        .clients
+        .update(session.id, |client| client.name = name);
     to.ok();
     Ok(())
 }
 
 pub(crate) fn getname(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
-    let name = session.server.clients.find(session.id).map(|client| client.name).filter(|name| !name.is_empty());
+    let name = session
+        .server
+        .clients
+        .find(session.id)
+        .map(|client| client.name)
+        .filter(|name| !name.is_empty());
     match name {
         Some(name) => to.bulk(name.as_bytes()),
         None => to.null(),
@@ -47,11 +64,19 @@ pub(crate) fn setinfo(session: &mut Session, args: Args<'_>, to: &mut Encoder) -
     let attribute = args.get(2);
     let value = text(valid_name(args.get(3))?);
     if is(attribute, "LIB-NAME") {
-        session.server.clients.update(session.id, |client| client.library = value);
+        session
+            .server
+            .clients
+            .update(session.id, |client| client.library = value);
     } else if is(attribute, "LIB-VER") {
-        session.server.clients.update(session.id, |client| client.library_version = value);
+        session
+            .server
+            .clients
+            .update(session.id, |client| client.library_version = value);
     } else {
-        return Err(Refused::ClientAttribute { name: text(attribute) });
+        return Err(Refused::ClientAttribute {
+            name: text(attribute),
+        });
     }
     to.ok();
     Ok(())
@@ -80,8 +105,20 @@ pub(crate) fn info(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done
 
 /// One connection in the form of Redis, with the fields that mean something here.
 fn line(lines: &mut String, session: &Session, id: u64, client: &ClientInfo) {
-    let ClientInfo { address, name, library, library_version, user, keyspace, .. } = client;
-    let (own, age, protocol) = (session.server.address, client.since.elapsed().as_secs(), client.protocol.number());
+    let ClientInfo {
+        address,
+        name,
+        library,
+        library_version,
+        user,
+        keyspace,
+        ..
+    } = client;
+    let (own, age, protocol) = (
+        session.server.address,
+        client.since.elapsed().as_secs(),
+        client.protocol.number(),
+    );
     writeln!(
         lines,
         "id={id} addr={address} laddr={own} name={name} age={age} flags=N db={keyspace} user={user} lib-name={library} \
@@ -109,7 +146,9 @@ pub(crate) fn consistency(session: &mut Session, args: Args<'_>, to: &mut Encode
     }
     let (mut read, mut write) = (session.read, session.write);
     for at in (2..args.len()).step_by(2) {
-        let spec = (at + 1 < args.len()).then(|| args.get(at + 1)).ok_or(Refused::Syntax)?;
+        let spec = (at + 1 < args.len())
+            .then(|| args.get(at + 1))
+            .ok_or(Refused::Syntax)?;
         let side = match args.get(at) {
             word if is(word, "READ") => &mut read,
             word if is(word, "WRITE") => &mut write,

@@ -9,16 +9,24 @@ use crate::resp::table::{self, Group, Spec};
 
 type Done = Result<(), Refused>;
 
-/// How many names one `COMMAND` may ask about, and patterns one `CONFIG GET` may hold: each is answered at once and in full. Guess.
+/// How many names one `COMMAND` may ask about, and patterns one `CONFIG GET` may hold: each is
+/// answered at once and in full. Guess.
 const NAMES_MAX: usize = 256;
 
 pub(super) fn few(args: Args<'_>) -> Done {
-    if args.len() > NAMES_MAX + 2 { Err(Refused::TooManyNames { max: NAMES_MAX }) } else { Ok(()) }
+    if args.len() > NAMES_MAX + 2 {
+        Err(Refused::TooManyNames { max: NAMES_MAX })
+    } else {
+        Ok(())
+    }
 }
 
 /// A name that only stands before its subcommands; reached with a word that is none of them.
 pub(crate) fn container(_: &mut Session, args: Args<'_>, _: &mut Encoder) -> Done {
-    Err(Refused::UnknownSubcommand { command: text(args.get(0)).to_uppercase(), name: text(args.get(1)) })
+    Err(Refused::UnknownSubcommand {
+        command: text(args.get(0)).to_uppercase(),
+        name: text(args.get(1)),
+    })
 }
 
 /// What may follow a name, one line each: `CLIENT HELP` and its like.
@@ -73,7 +81,11 @@ pub(crate) fn info(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
 
 pub(crate) fn docs(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
     few(args)?;
-    let chosen: Vec<_> = if args.len() == 2 { table::all().collect() } else { args.iter(2).filter_map(named).collect() };
+    let chosen: Vec<_> = if args.len() == 2 {
+        table::all().collect()
+    } else {
+        args.iter(2).filter_map(named).collect()
+    };
     to.map(chosen.len());
     for (group, spec) in chosen {
         to.bulk(spec.name.as_bytes());
@@ -86,7 +98,9 @@ pub(crate) fn getkeys(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done
     let inner = args.skip(2);
     let spec = table::find(inner.get(0)).ok_or(Refused::NoSuchCommand)?;
     if !spec.takes(inner.len()) {
-        return Err(Refused::Arity { name: spec.name.to_owned() });
+        return Err(Refused::Arity {
+            name: spec.name.to_owned(),
+        });
     }
     let positions: Vec<usize> = spec.key_positions(inner.len()).collect();
     if positions.is_empty() {
@@ -106,10 +120,15 @@ fn named(name: &[u8]) -> Option<(Group, &'static Spec)> {
 
 /// `client|setname` for a subcommand.
 fn full_name(container: &str, spec: &Spec) -> String {
-    if container.is_empty() { spec.name.to_owned() } else { format!("{container}|{}", spec.name) }
+    if container.is_empty() {
+        spec.name.to_owned()
+    } else {
+        format!("{container}|{}", spec.name)
+    }
 }
 
-/// The ten elements of `COMMAND INFO`: name, arity, flags, first key, last key, step, categories, tips, key specifications, subcommands.
+/// The ten elements of `COMMAND INFO`: name, arity, flags, first key, last key, step, categories,
+/// tips, key specifications, subcommands.
 fn describe(group: Group, container: &str, spec: &Spec, to: &mut Encoder) {
     to.array(10);
     to.bulk(full_name(container, spec).as_bytes());
@@ -125,14 +144,24 @@ fn describe(group: Group, container: &str, spec: &Spec, to: &mut Encoder) {
     to.array(0);
     to.array(0);
     to.array(spec.subcommands.len());
-    spec.subcommands.iter().for_each(|sub| describe(group, spec.name, sub, to));
+    spec.subcommands
+        .iter()
+        .for_each(|sub| describe(group, spec.name, sub, to));
 }
 
 /// One value of `COMMAND DOCS`.
 fn document(group: Group, spec: &Spec, to: &mut Encoder) {
     to.map(if spec.subcommands.is_empty() { 3 } else { 4 });
-    let summary = if spec.syntax.is_empty() { spec.summary.to_owned() } else { format!("{} {}", spec.syntax, spec.summary) };
-    for (name, value) in [("summary", summary.as_str()), ("since", spec.since), ("group", group.name())] {
+    let summary = if spec.syntax.is_empty() {
+        spec.summary.to_owned()
+    } else {
+        format!("{} {}", spec.syntax, spec.summary)
+    };
+    for (name, value) in [
+        ("summary", summary.as_str()),
+        ("since", spec.since),
+        ("group", group.name()),
+    ] {
         to.bulk(name.as_bytes());
         to.bulk(value.as_bytes());
     }

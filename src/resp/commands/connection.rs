@@ -34,7 +34,11 @@ struct Greeting<'a> {
     name: Option<&'a [u8]>,
 }
 
-pub(crate) fn hello(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
+pub(crate) fn hello(
+    session: &mut Session,
+    args: Args<'_>,
+    to: &mut Encoder,
+) -> Result<(), Refused> {
     let greeting = greeting(args)?;
     if let Some((user, password)) = greeting.credentials {
         session.authenticate(Some(user), password)?;
@@ -103,14 +107,22 @@ pub(crate) fn auth(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> R
     Ok(())
 }
 
-/// A number is the number of a keyspace, anything else its name. After a refusal the connection is nowhere: many clients select when they
-/// connect and go on without a look at the answer, and what they write must not land in a keyspace that they did not choose.
-pub(crate) fn select(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
+/// A number is the number of a keyspace, anything else its name. After a refusal the connection is
+/// nowhere: many clients select when they connect and go on without a look at the answer, and what
+/// they write must not land in a keyspace that they did not choose.
+pub(crate) fn select(
+    session: &mut Session,
+    args: Args<'_>,
+    to: &mut Encoder,
+) -> Result<(), Refused> {
     let found = find_keyspace(session, args);
     session.held.unselected = found.is_err();
     session.keyspace = found?;
     let keyspace = session.keyspace;
-    session.server.clients.update(session.id, |client| client.keyspace = keyspace.0);
+    session
+        .server
+        .clients
+        .update(session.id, |client| client.keyspace = keyspace.0);
     to.ok();
     Ok(())
 }
@@ -119,14 +131,19 @@ fn find_keyspace(session: &Session, args: Args<'_>) -> Result<KeyspaceId, Refuse
     let topology = session.server.data.topology();
     let wanted = args.get(1);
     let keyspace = if let Ok(number) = integer(wanted) {
-        let id = u32::try_from(number).map(KeyspaceId).map_err(|_out_of_range| Refused::KeyspaceNumber)?;
+        let id = u32::try_from(number)
+            .map(KeyspaceId)
+            .map_err(|_out_of_range| Refused::KeyspaceNumber)?;
         // The default keyspace exists even before the node has learnt the topology.
         if id.0 != 0 && !topology.keyspaces.contains_key(&id) {
             return Err(Refused::KeyspaceNumber);
         }
         id
     } else {
-        let found = topology.keyspaces.iter().find(|(_, keyspace)| keyspace.name.as_bytes() == wanted);
+        let found = topology
+            .keyspaces
+            .iter()
+            .find(|(_, keyspace)| keyspace.name.as_bytes() == wanted);
         *found.ok_or(Refused::KeyspaceName)?.0
     };
     Ok(keyspace)

@@ -22,7 +22,10 @@ pub(crate) fn hmset(_: &Session, args: Args<'_>) -> Translated {
 }
 
 fn pairs(args: Args<'_>) -> Vec<(Bytes, Bytes)> {
-    (2..args.len()).step_by(2).map(|index| (args.kept(index), args.kept(index + 1))).collect()
+    (2..args.len())
+        .step_by(2)
+        .map(|index| (args.kept(index), args.kept(index + 1)))
+        .collect()
 }
 
 pub(crate) fn hget(_: &Session, args: Args<'_>) -> Translated {
@@ -58,5 +61,9 @@ pub(crate) fn hexists(_: &Session, args: Args<'_>) -> Translated {
 }
 
 pub(crate) fn hincrby(_: &Session, args: Args<'_>) -> Translated {
-    mutate(args, Mutation::IncrementField(args.kept(2), integer(args.get(3))?), Shape::FieldNumber)
+    mutate(
+        args,
+        Mutation::IncrementField(args.kept(2), integer(args.get(3))?),
+        Shape::FieldNumber,
+    )
 }

@@ -17,13 +17,23 @@ type Translated = Result<Work, Refused>;
 pub(crate) fn del(_: &Session, args: Args<'_>) -> Translated {
     let mut seen = BTreeSet::new();
     let ops = (1..args.len()).filter(|index| seen.insert(args.get(*index)));
-    let ops = ops.map(|index| Op::Mutate(args.kept(index), Mutation::Delete)).collect();
-    Ok(Work { ops, shape: Shape::Sum })
+    let ops = ops
+        .map(|index| Op::Mutate(args.kept(index), Mutation::Delete))
+        .collect();
+    Ok(Work {
+        ops,
+        shape: Shape::Sum,
+    })
 }
 
 pub(crate) fn exists(_: &Session, args: Args<'_>) -> Translated {
-    let ops = (1..args.len()).map(|index| Op::Query(args.shared(index), Query::Exists)).collect();
-    Ok(Work { ops, shape: Shape::Sum })
+    let ops = (1..args.len())
+        .map(|index| Op::Query(args.shared(index), Query::Exists))
+        .collect();
+    Ok(Work {
+        ops,
+        shape: Shape::Sum,
+    })
 }
 
 pub(crate) fn kind(_: &Session, args: Args<'_>) -> Translated {
@@ -46,12 +56,20 @@ pub(crate) fn pexpireat(_: &Session, args: Args<'_>) -> Translated {
     expire_at(args, 1, 0, "pexpireat")
 }
 
-/// A time that is over removes the key, as in Redis; whether it is over, the replica says that executes this: it does so only while its clock agrees
-/// with the others', which this node's may not. What is over by every clock, a time of 0 or less, is the beginning of time.
+/// A time that is over removes the key, as in Redis; whether it is over, the replica says that
+/// executes this: it does so only while its clock agrees with the others', which this node's may
+/// not. What is over by every clock, a time of 0 or less, is the beginning of time.
 fn expire_at(args: Args<'_>, millis: i64, base: u64, name: &'static str) -> Translated {
     let number = integer(args.get(2))?;
-    let at = number.checked_mul(millis).and_then(|millis| millis.checked_add_unsigned(base)).ok_or(Refused::ExpireTime { name })?;
-    let at = if number > 0 { u64::try_from(at).unwrap_or(0) } else { 0 };
+    let at = number
+        .checked_mul(millis)
+        .and_then(|millis| millis.checked_add_unsigned(base))
+        .ok_or(Refused::ExpireTime { name })?;
+    let at = if number > 0 {
+        u64::try_from(at).unwrap_or(0)
+    } else {
+        0
+    };
     mutate(args, Mutation::ExpireAt(at), Shape::Plain)
 }
 
@@ -76,6 +94,11 @@ pub(crate) fn persist(_: &Session, args: Args<'_>) -> Translated {
 }
 
 pub(crate) fn dbsize(session: &Session, _: Args<'_>) -> Translated {
-    let ops = (0..session.partitions()).map(|partition| Op::Partition(Partition(partition), PartitionOp::Count)).collect();
-    Ok(Work { ops, shape: Shape::Sum })
+    let ops = (0..session.partitions())
+        .map(|partition| Op::Partition(Partition(partition), PartitionOp::Count))
+        .collect();
+    Ok(Work {
+        ops,
+        shape: Shape::Sum,
+    })
 }

@@ -17,17 +17,38 @@ pub(crate) fn ctx_get(_: &Session, args: Args<'_>) -> Result<Work, Refused> {
 }
 
 pub(crate) fn ctx_set(_: &Session, args: Args<'_>) -> Result<Work, Refused> {
-    mutate(args, Mutation::SetWith { value: args.kept(2), token: args.kept(3) }, Shape::Plain)
+    mutate(
+        args,
+        Mutation::SetWith {
+            value: args.kept(2),
+            token: args.kept(3),
+        },
+        Shape::Plain,
+    )
 }
 
-/// A connection that has written nothing is told how many replicas could be reached, as Redis tells how many are connected.
-pub(crate) fn wait<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+/// A connection that has written nothing is told how many replicas could be reached, as Redis tells
+/// how many are connected.
+pub(crate) fn wait<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
     Box::pin(async move {
-        let replicas = u32::try_from(integer(args.get(1))?).map_err(|_out_of_range| Refused::NotAnInteger)?;
-        let millis = u64::try_from(integer(args.get(2))?).map_err(|_negative| Refused::NegativeTimeout)?;
-        let millis = if millis == 0 { TIMEOUT_MS_MAX } else { millis.min(TIMEOUT_MS_MAX) };
+        let replicas =
+            u32::try_from(integer(args.get(1))?).map_err(|_out_of_range| Refused::NotAnInteger)?;
+        let millis =
+            u64::try_from(integer(args.get(2))?).map_err(|_negative| Refused::NegativeTimeout)?;
+        let millis = if millis == 0 {
+            TIMEOUT_MS_MAX
+        } else {
+            millis.min(TIMEOUT_MS_MAX)
+        };
         let receipts = session.receipts.values().copied().collect();
-        let pending = session.server.data.wait(receipts, replicas, Duration::from_millis(millis));
+        let pending = session
+            .server
+            .data
+            .wait(receipts, replicas, Duration::from_millis(millis));
         let acked = tokio::select! {
             acked = pending => acked.ok(),
             _ = session.stop.wait_for(|stop| *stop) => None,
@@ -40,7 +61,11 @@ pub(crate) fn wait<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Enc
     })
 }
 
-pub(crate) fn status<'a>(session: &'a mut Session, _: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+pub(crate) fn status<'a>(
+    session: &'a mut Session,
+    _: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
     Box::pin(async move {
         match session.server.data.status().await {
             Ok(document) => to.bulk(document.as_bytes()),

@@ -15,12 +15,15 @@ use crate::resp::work::{REPLY_BYTES_MAX, kind_name};
 
 /// The most keys of one page, whatever `COUNT` says.
 const PAGE_KEYS_MAX: i64 = 10_000;
-/// The most keys that one replica is asked for at a time, and the bytes of keys after which a page is full: a page of long keys has fewer of them.
+/// The most keys that one replica is asked for at a time, and the bytes of keys after which a page
+/// is full: a page of long keys has fewer of them.
 const ASK_KEYS_MAX: usize = 1000;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How many steps of matching are taken before others have their turn; about a quarter of a millisecond.
+/// How many steps of matching are taken before others have their turn; about a quarter of a
+/// millisecond.
 const TURN_STEPS: usize = 256 * 1024;
-/// The most partitions that one `SCAN` visits, so that it answers soon on an empty keyspace of many partitions.
+/// The most partitions that one `SCAN` visits, so that it answers soon on an empty keyspace of many
+/// partitions.
 const PAGE_PARTITIONS_MAX: u16 = 64;
 /// The most keys that `KEYS` answers.
 const KEYS_MAX: usize = 100_000;
@@ -41,17 +44,36 @@ struct Filter<'a> {
     count: u32,
 }
 
-pub(crate) fn scan<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+pub(crate) fn scan<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
     Box::pin(async move {
-        let cursor = std::str::from_utf8(args.get(1)).ok().and_then(|text| text.parse().ok()).ok_or(Refused::Cursor)?;
+        let cursor = std::str::from_utf8(args.get(1))
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .ok_or(Refused::Cursor)?;
         let filter = filter(args)?;
-        let (partition, after) = session.server.cursors.find(session.keyspace, cursor).ok_or(Refused::Cursor)?;
+        let (partition, after) = session
+            .server
+            .cursors
+            .find(session.keyspace, cursor)
+            .ok_or(Refused::Cursor)?;
         let partitions = session.partitions();
         let mut position = Position { partition, after };
         match page(session, &mut position, partitions, &filter).await {
             Ok(keys) => {
                 let done = position.partition.0 >= partitions;
-                let next = if done { 0 } else { session.server.cursors.save(session.keyspace, position.partition, position.after) };
+                let next = if done {
+                    0
+                } else {
+                    session.server.cursors.save(
+                        session.keyspace,
+                        position.partition,
+                        position.after,
+                    )
+                };
                 to.array(2);
                 to.bulk(next.to_string().as_bytes());
                 to.array(keys.len());
@@ -66,15 +88,26 @@ pub(crate) fn scan<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Enc
 }
 
 fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
-    let mut filter = Filter { pattern: None, kind: None, count: 10 };
+    let mut filter = Filter {
+        pattern: None,
+        kind: None,
+        count: 10,
+    };
     for at in (2..args.len()).step_by(2) {
-        let (option, value) = (args.get(at), (at + 1 < args.len()).then(|| args.get(at + 1)).ok_or(Refused::Syntax)?);
+        let (option, value) = (
+            args.get(at),
+            (at + 1 < args.len())
+                .then(|| args.get(at + 1))
+                .ok_or(Refused::Syntax)?,
+        );
         if is(option, "MATCH") {
             filter.pattern = Some(Glob::new(value)?);
         } else if is(option, "TYPE") {
             filter.kind = Some(value);
         } else if is(option, "COUNT") {
-            let count = Some(integer(value)?).filter(|count| *count > 0).ok_or(Refused::Syntax)?;
+            let count = Some(integer(value)?)
+                .filter(|count| *count > 0)
+                .ok_or(Refused::Syntax)?;
             filter.count = count.min(PAGE_KEYS_MAX).unsigned_abs() as u32;
         } else {
             return Err(Refused::Syntax);
@@ -84,14 +117,34 @@ fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
 }
 
 /// Moves `position` by about `count` keys and gives those that pass the filter.
-async fn page(session: &Session, position: &mut Position, partitions: u16, filter: &Filter<'_>) -> Result<Vec<Bytes>, RequestError> {
+async fn page(
+    session: &Session,
+    position: &mut Position,
+    partitions: u16,
+    filter: &Filter<'_>,
+) -> Result<Vec<Bytes>, RequestError> {
     let mut keys = Vec::new();
     let (mut seen, mut bytes) = (0, 0);
-    let stop_before = position.partition.0.saturating_add(PAGE_PARTITIONS_MAX).min(partitions);
-    while position.partition.0 < stop_before && seen < filter.count as usize && bytes < PAGE_BYTES_MAX {
+    let stop_before = position
+        .partition
+        .0
+        .saturating_add(PAGE_PARTITIONS_MAX)
+        .min(partitions);
+    while position.partition.0 < stop_before
+        && seen < filter.count as usize
+        && bytes < PAGE_BYTES_MAX
+    {
         let count = (filter.count as usize - seen).min(ASK_KEYS_MAX) as u32;
-        let op = Op::Partition(position.partition, PartitionOp::Scan { after: position.after.take(), count });
-        let Reply::Keys { keys: found, next } = session.ask(op).await?.reply else { break };
+        let op = Op::Partition(
+            position.partition,
+            PartitionOp::Scan {
+                after: position.after.take(),
+                count,
+            },
+        );
+        let Reply::Keys { keys: found, next } = session.ask(op).await?.reply else {
+            break;
+        };
         seen += found.len();
         bytes += found.iter().map(Bytes::len).sum::<usize>();
         keys.extend(matching(found, filter.pattern.as_ref()).await);
@@ -106,7 +159,8 @@ async fn page(session: &Session, position: &mut Position, partitions: u16, filte
     }
 }
 
-/// Those of `keys` that match. The faces share their thread with the network, so a long walk is made in turns.
+/// Those of `keys` that match. The faces share their thread with the network, so a long walk is
+/// made in turns.
 async fn matching(keys: Vec<Bytes>, pattern: Option<&Glob>) -> Vec<Bytes> {
     let Some(pattern) = pattern else { return keys };
     let (mut kept, mut steps) = (Vec::new(), 0);
@@ -124,13 +178,25 @@ async fn matching(keys: Vec<Bytes>, pattern: Option<&Glob>) -> Vec<Bytes> {
 }
 
 /// Those of `keys` that hold `kind`.
-async fn of_kind(session: &Session, keys: Vec<Bytes>, kind: &[u8]) -> Result<Vec<Bytes>, RequestError> {
+async fn of_kind(
+    session: &Session,
+    keys: Vec<Bytes>,
+    kind: &[u8],
+) -> Result<Vec<Bytes>, RequestError> {
     let mut matching = Vec::new();
     for window in keys.chunks(WINDOW) {
-        let ask = |key: &Bytes| session.server.data.submit(session.request(Op::Query(key.clone(), Query::Kind), 0));
+        let ask = |key: &Bytes| {
+            session
+                .server
+                .data
+                .submit(session.request(Op::Query(key.clone(), Query::Kind), 0))
+        };
         let pending: Vec<_> = window.iter().map(ask).collect();
         for (key, answer) in window.iter().zip(pending) {
-            let Reply::Kind(held) = answer.await.unwrap_or(Err(RequestError::Stopping))?.reply else { continue };
+            let Reply::Kind(held) = answer.await.unwrap_or(Err(RequestError::Stopping))?.reply
+            else {
+                continue;
+            };
             if held.is_some() && is(kind, kind_name(held)) {
                 matching.push(key.clone());
             }
@@ -139,11 +205,22 @@ async fn of_kind(session: &Session, keys: Vec<Bytes>, kind: &[u8]) -> Result<Vec
     Ok(matching)
 }
 
-pub(crate) fn keys<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+pub(crate) fn keys<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
     Box::pin(async move {
-        let filter = Filter { pattern: Some(Glob::new(args.get(1))?), kind: None, count: PAGE_KEYS_MAX as u32 };
+        let filter = Filter {
+            pattern: Some(Glob::new(args.get(1))?),
+            kind: None,
+            count: PAGE_KEYS_MAX as u32,
+        };
         let partitions = session.partitions();
-        let mut position = Position { partition: Partition(0), after: None };
+        let mut position = Position {
+            partition: Partition(0),
+            after: None,
+        };
         let (mut all, mut bytes) = (Vec::new(), 0);
         while position.partition.0 < partitions {
             match page(session, &mut position, partitions, &filter).await {
@@ -157,7 +234,9 @@ pub(crate) fn keys<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Enc
                 }
             }
             if bytes > REPLY_BYTES_MAX {
-                return Err(Refused::ReplyTooLong { max: REPLY_BYTES_MAX });
+                return Err(Refused::ReplyTooLong {
+                    max: REPLY_BYTES_MAX,
+                });
             }
             if all.len() > KEYS_MAX {
                 return Err(Refused::TooManyKeys { max: KEYS_MAX });
@@ -168,22 +247,42 @@ pub(crate) fn keys<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Enc
     })
 }
 
-pub(crate) fn flushdb<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+pub(crate) fn flushdb<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
     Box::pin(async move {
         let keyspace = session.keyspace;
         flush(session, args, vec![keyspace], to).await
     })
 }
 
-pub(crate) fn flushall<'a>(session: &'a mut Session, args: Args<'a>, to: &'a mut Encoder) -> RunFuture<'a> {
+pub(crate) fn flushall<'a>(
+    session: &'a mut Session,
+    args: Args<'a>,
+    to: &'a mut Encoder,
+) -> RunFuture<'a> {
     Box::pin(async move {
-        let keyspaces = session.server.data.topology().keyspaces.keys().copied().collect();
+        let keyspaces = session
+            .server
+            .data
+            .topology()
+            .keyspaces
+            .keys()
+            .copied()
+            .collect();
         flush(session, args, keyspaces, to).await
     })
 }
 
 /// Clears the keyspaces one after the other; on an error those before it are cleared.
-async fn flush(session: &mut Session, args: Args<'_>, keyspaces: Vec<KeyspaceId>, to: &mut Encoder) -> Result<Vec<Bytes>, Refused> {
+async fn flush(
+    session: &mut Session,
+    args: Args<'_>,
+    keyspaces: Vec<KeyspaceId>,
+    to: &mut Encoder,
+) -> Result<Vec<Bytes>, Refused> {
     let mode = args.iter(1).next();
     if args.len() > 2 || mode.is_some_and(|mode| !is(mode, "ASYNC") && !is(mode, "SYNC")) {
         return Err(Refused::Syntax);
@@ -207,7 +306,12 @@ async fn clear(session: &mut Session) -> Result<(), RequestError> {
     let mut first_error = None;
     let partitions: Vec<u16> = (0..session.partitions()).collect();
     for window in partitions.chunks(WINDOW) {
-        let ask = |number: &u16| session.server.data.submit(session.request(Op::Partition(Partition(*number), PartitionOp::Clear), 0));
+        let ask = |number: &u16| {
+            session
+                .server
+                .data
+                .submit(session.request(Op::Partition(Partition(*number), PartitionOp::Clear), 0))
+        };
         let pending: Vec<_> = window.iter().map(ask).collect();
         for answer in pending {
             match answer.await.unwrap_or(Err(RequestError::Stopping)) {
@@ -221,7 +325,12 @@ async fn clear(session: &mut Session) -> Result<(), RequestError> {
 
 /// The error of a walk; a walk that clears has done so in an unknown part of the partitions.
 fn fail(session: &Session, error: &RequestError, clears: bool, to: &mut Encoder) {
-    let extent = Extent { writes: clears, keys: 1, applied: 0, unknown: 0 };
+    let extent = Extent {
+        writes: clears,
+        keys: 1,
+        applied: 0,
+        unknown: 0,
+    };
     let mut line = request_error(error, extent, &session.server.data.topology());
     if clears {
         line.push_str("; other partitions may have been cleared");

@@ -42,7 +42,11 @@ pub(crate) fn set(_: &Session, args: Args<'_>) -> Translated {
         } else {
             let unit = Unit::of(option).ok_or(Refused::Syntax)?;
             at += 1;
-            let number = if at < args.len() { args.get(at) } else { return Err(Refused::Syntax) };
+            let number = if at < args.len() {
+                args.get(at)
+            } else {
+                return Err(Refused::Syntax);
+            };
             SetExpiry::At(unit.instant(integer(number)?, "set")?)
         };
         if expiry.replace(chosen).is_some() {
@@ -50,20 +54,48 @@ pub(crate) fn set(_: &Session, args: Args<'_>) -> Translated {
         }
         at += 1;
     }
-    mutate(args, Mutation::Set { value: args.kept(2), expiry: expiry.unwrap_or(SetExpiry::Clear) }, Shape::Plain)
+    mutate(
+        args,
+        Mutation::Set {
+            value: args.kept(2),
+            expiry: expiry.unwrap_or(SetExpiry::Clear),
+        },
+        Shape::Plain,
+    )
 }
 
 pub(crate) fn setex(_: &Session, args: Args<'_>) -> Translated {
-    set_for(args, &Unit { millis: 1000, relative: true }, "setex")
+    set_for(
+        args,
+        &Unit {
+            millis: 1000,
+            relative: true,
+        },
+        "setex",
+    )
 }
 
 pub(crate) fn psetex(_: &Session, args: Args<'_>) -> Translated {
-    set_for(args, &Unit { millis: 1, relative: true }, "psetex")
+    set_for(
+        args,
+        &Unit {
+            millis: 1,
+            relative: true,
+        },
+        "psetex",
+    )
 }
 
 fn set_for(args: Args<'_>, unit: &Unit, name: &'static str) -> Translated {
     let expiry = SetExpiry::At(unit.instant(integer(args.get(2))?, name)?);
-    mutate(args, Mutation::Set { value: args.kept(3), expiry }, Shape::Plain)
+    mutate(
+        args,
+        Mutation::Set {
+            value: args.kept(3),
+            expiry,
+        },
+        Shape::Plain,
+    )
 }
 
 /// How `SET` counts an expiry.
@@ -74,30 +106,54 @@ struct Unit {
 
 impl Unit {
     fn of(option: &[u8]) -> Option<Self> {
-        [("EX", 1000, true), ("PX", 1, true), ("EXAT", 1000, false), ("PXAT", 1, false)]
-            .into_iter()
-            .find(|(word, ..)| is(option, word))
-            .map(|(_, millis, relative)| Self { millis, relative })
+        [
+            ("EX", 1000, true),
+            ("PX", 1, true),
+            ("EXAT", 1000, false),
+            ("PXAT", 1, false),
+        ]
+        .into_iter()
+        .find(|(word, ..)| is(option, word))
+        .map(|(_, millis, relative)| Self { millis, relative })
     }
 
     /// The Unix time in milliseconds; a time of 0 or less, or one beyond the range, is refused.
     fn instant(&self, number: i64, name: &'static str) -> Result<u64, Refused> {
         let base = if self.relative { now_ms() } else { 0 };
-        let instant = number.checked_mul(self.millis).filter(|_| number > 0).and_then(|millis| millis.checked_add_unsigned(base));
-        instant.and_then(|at| u64::try_from(at).ok()).ok_or(Refused::ExpireTime { name })
+        let instant = number
+            .checked_mul(self.millis)
+            .filter(|_| number > 0)
+            .and_then(|millis| millis.checked_add_unsigned(base));
+        instant
+            .and_then(|at| u64::try_from(at).ok())
+            .ok_or(Refused::ExpireTime { name })
     }
 }
 
 pub(crate) fn mget(_: &Session, args: Args<'_>) -> Translated {
-    let ops = (1..args.len()).map(|index| Op::Query(args.shared(index), Query::Get)).collect();
-    Ok(Work { ops, shape: Shape::Each })
+    let ops = (1..args.len())
+        .map(|index| Op::Query(args.shared(index), Query::Get))
+        .collect();
+    Ok(Work {
+        ops,
+        shape: Shape::Each,
+    })
 }
 
 pub(crate) fn mset(_: &Session, args: Args<'_>) -> Translated {
     arity(args.len() % 2 == 1, "mset")?;
-    let set = |index| Mutation::Set { value: args.kept(index + 1), expiry: SetExpiry::Clear };
-    let ops = (1..args.len()).step_by(2).map(|index| Op::Mutate(args.kept(index), set(index))).collect();
-    Ok(Work { ops, shape: Shape::Ok })
+    let set = |index| Mutation::Set {
+        value: args.kept(index + 1),
+        expiry: SetExpiry::Clear,
+    };
+    let ops = (1..args.len())
+        .step_by(2)
+        .map(|index| Op::Mutate(args.kept(index), set(index)))
+        .collect();
+    Ok(Work {
+        ops,
+        shape: Shape::Ok,
+    })
 }
 
 pub(crate) fn incr(_: &Session, args: Args<'_>) -> Translated {
@@ -109,10 +165,16 @@ pub(crate) fn decr(_: &Session, args: Args<'_>) -> Translated {
 }
 
 pub(crate) fn incrby(_: &Session, args: Args<'_>) -> Translated {
-    mutate(args, Mutation::Increment(integer(args.get(2))?), Shape::Plain)
+    mutate(
+        args,
+        Mutation::Increment(integer(args.get(2))?),
+        Shape::Plain,
+    )
 }
 
 pub(crate) fn decrby(_: &Session, args: Args<'_>) -> Translated {
-    let amount = integer(args.get(2))?.checked_neg().ok_or(Refused::DecrementOverflow)?;
+    let amount = integer(args.get(2))?
+        .checked_neg()
+        .ok_or(Refused::DecrementOverflow)?;
     mutate(args, Mutation::Increment(amount), Shape::Plain)
 }

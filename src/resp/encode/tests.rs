@@ -3,7 +3,10 @@ use proptest::prelude::*;
 use super::*;
 
 fn encoded(protocol: Protocol, write: impl Fn(&mut Encoder)) -> String {
-    let mut encoder = Encoder { protocol, ..Encoder::default() };
+    let mut encoder = Encoder {
+        protocol,
+        ..Encoder::default()
+    };
     write(&mut encoder);
     String::from_utf8_lossy(&encoder.out).into_owned()
 }
@@ -22,14 +25,23 @@ fn each_version_has_its_own_types() {
         to.set(3);
     };
     let same = "+OK\r\n+PONG\r\n-ERR a  b\r\n";
-    assert_eq!(encoded(Protocol::Resp2, everything), format!("{same}$-1\r\n$3\r\na\r\n\r\n$-1\r\n*0\r\n*2\r\n*3\r\n"));
-    assert_eq!(encoded(Protocol::Resp3, everything), format!("{same}_\r\n$3\r\na\r\n\r\n_\r\n*0\r\n%1\r\n~3\r\n"));
+    assert_eq!(
+        encoded(Protocol::Resp2, everything),
+        format!("{same}$-1\r\n$3\r\na\r\n\r\n$-1\r\n*0\r\n*2\r\n*3\r\n")
+    );
+    assert_eq!(
+        encoded(Protocol::Resp3, everything),
+        format!("{same}_\r\n$3\r\na\r\n\r\n_\r\n*0\r\n%1\r\n~3\r\n")
+    );
 }
 
 #[test]
 fn the_ends_of_the_number_range() {
     for number in [i64::MIN, -1, 0, 9, 10, i64::MAX] {
-        assert_eq!(encoded(Protocol::Resp2, |to| to.integer(number)), format!(":{number}\r\n"));
+        assert_eq!(
+            encoded(Protocol::Resp2, |to| to.integer(number)),
+            format!(":{number}\r\n")
+        );
     }
 }
 

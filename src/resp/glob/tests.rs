@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Whether the head of `pattern`, which is not `*`, takes `symbol`, and how long that head is: by the definition.
+/// Whether the head of `pattern`, which is not `*`, takes `symbol`, and how long that head is: by
+/// the definition.
 fn one(pattern: &[u8], symbol: u8) -> (bool, usize) {
     match pattern {
         [b'?', ..] => (true, 1),
@@ -75,23 +76,39 @@ fn redis_patterns() {
         ("a", "", false),
         ("", "a", false),
     ] {
-        assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
+        assert_eq!(
+            matches(pattern.as_bytes(), text.as_bytes()),
+            expected,
+            "{pattern} {text}"
+        );
     }
 }
 
 #[test]
 fn a_pattern_costs_one_step_for_each_byte_of_the_text() {
-    let (pattern, text) = (format!("*{}b", "a".repeat(PATTERN_BYTES_MAX - 2)), vec![b'a'; 64 * 1024]);
+    let (pattern, text) = (
+        format!("*{}b", "a".repeat(PATTERN_BYTES_MAX - 2)),
+        vec![b'a'; 64 * 1024],
+    );
     let glob = Glob::new(pattern.as_bytes()).unwrap();
     assert!(!glob.matches(&text) && glob.matches(&[&text[..], b"b"].concat()));
     assert!(glob.steps(&text) <= text.len() * 17, "64 symbols in a word");
-    assert!(matches("*a".repeat(512).as_bytes(), &[b'a'; 512]) && !matches("*a".repeat(512).as_bytes(), &[b'a'; 511]));
+    assert!(
+        matches("*a".repeat(512).as_bytes(), &[b'a'; 512])
+            && !matches("*a".repeat(512).as_bytes(), &[b'a'; 511])
+    );
 }
 
 #[test]
 fn a_pattern_beyond_the_bound_is_refused() {
     let refused = Glob::new(&[b'*'; PATTERN_BYTES_MAX + 1]).unwrap_err();
-    assert_eq!(refused, Refused::PatternTooLong { bytes: PATTERN_BYTES_MAX + 1, max: PATTERN_BYTES_MAX });
+    assert_eq!(
+        refused,
+        Refused::PatternTooLong {
+            bytes: PATTERN_BYTES_MAX + 1,
+            max: PATTERN_BYTES_MAX
+        }
+    );
 }
 
 proptest! {

@@ -1,13 +1,22 @@
-//! Inline requests: one line, arguments between blanks, with quotes as in a shell. For people and for `telnet`.
+//! Inline requests: one line, arguments between blanks, with quotes as in a shell. For people and
+//! for `telnet`.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Command, INLINE_BYTES_MAX, ProtocolError, Span, Spans};
 
-/// Takes the next line off `input`; the command of an empty line has no arguments. `scanned` bytes hold no line end.
-pub(super) fn next(input: &mut BytesMut, scanned: &mut usize) -> Result<Option<Command>, ProtocolError> {
+/// Takes the next line off `input`; the command of an empty line has no arguments. `scanned` bytes
+/// hold no line end.
+pub(super) fn next(
+    input: &mut BytesMut,
+    scanned: &mut usize,
+) -> Result<Option<Command>, ProtocolError> {
     let window = &input[..input.len().min(INLINE_BYTES_MAX)];
-    let Some(end) = window[*scanned..].iter().position(|byte| *byte == b'\n').map(|at| at + *scanned) else {
+    let Some(end) = window[*scanned..]
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map(|at| at + *scanned)
+    else {
         if input.len() >= INLINE_BYTES_MAX {
             return Err(ProtocolError::TooBigInline);
         }
@@ -27,10 +36,16 @@ fn split(line: &[u8]) -> Result<Command, ProtocolError> {
     let mut spans = Spans::new();
     let mut rest = line;
     loop {
-        let blanks = rest.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+        let blanks = rest
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
         rest = &rest[blanks..];
         if rest.is_empty() {
-            return Ok(Command { frame: Bytes::from(text), spans });
+            return Ok(Command {
+                frame: Bytes::from(text),
+                spans,
+            });
         }
         let start = text.len();
         rest = argument(rest, &mut text)?;
@@ -43,9 +58,17 @@ fn argument<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], Prot
     while let Some((&byte, tail)) = rest.split_first() {
         match byte {
             b'"' | b'\'' => {
-                rest = if byte == b'"' { double_quoted(tail, text)? } else { single_quoted(tail, text)? };
+                rest = if byte == b'"' {
+                    double_quoted(tail, text)?
+                } else {
+                    single_quoted(tail, text)?
+                };
                 let closed = rest.first().is_none_or(u8::is_ascii_whitespace);
-                return if closed { Ok(rest) } else { Err(ProtocolError::Quotes) };
+                return if closed {
+                    Ok(rest)
+                } else {
+                    Err(ProtocolError::Quotes)
+                };
             }
             blank if blank.is_ascii_whitespace() => return Ok(rest),
             plain => text.push(plain),
@@ -61,7 +84,9 @@ fn double_quoted<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8],
         rest = match rest {
             [] => return Err(ProtocolError::Quotes),
             [b'"', tail @ ..] => return Ok(tail),
-            [b'\\', b'x', high, low, tail @ ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
+            [b'\\', b'x', high, low, tail @ ..]
+                if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() =>
+            {
                 text.push(hex(*high) << 4 | hex(*low));
                 tail
             }

@@ -4,9 +4,11 @@ use super::*;
 
 type Parsed = (Vec<Vec<Vec<u8>>>, Option<ProtocolError>);
 
-/// Feeds `bytes` in chunks of the given sizes, over and over, and gives all commands and the error that ended it.
+/// Feeds `bytes` in chunks of the given sizes, over and over, and gives all commands and the error
+/// that ended it.
 fn parse_in(bytes: &[u8], sizes: &[usize], trusted: bool) -> Parsed {
-    let (mut parser, mut input, mut commands, mut at) = (Parser::default(), BytesMut::new(), Vec::new(), 0);
+    let (mut parser, mut input, mut commands, mut at) =
+        (Parser::default(), BytesMut::new(), Vec::new(), 0);
     parser.trust(trusted);
     for size in sizes.iter().cycle() {
         let end = (at + size).min(bytes.len());
@@ -14,7 +16,9 @@ fn parse_in(bytes: &[u8], sizes: &[usize], trusted: bool) -> Parsed {
         at = end;
         loop {
             match parser.next(&mut input) {
-                Ok(Some(command)) => commands.push(command.args(0).iter(0).map(<[u8]>::to_vec).collect()),
+                Ok(Some(command)) => {
+                    commands.push(command.args(0).iter(0).map(<[u8]>::to_vec).collect())
+                }
                 Ok(None) => break,
                 Err(error) => return (commands, Some(error)),
             }
@@ -35,7 +39,9 @@ fn error(bytes: &[u8]) -> Option<ProtocolError> {
 }
 
 fn words(text: &str) -> Vec<Vec<u8>> {
-    text.split(' ').map(|word| word.as_bytes().to_vec()).collect()
+    text.split(' ')
+        .map(|word| word.as_bytes().to_vec())
+        .collect()
 }
 
 fn encode(command: &[Vec<u8>]) -> Vec<u8> {
@@ -53,13 +59,22 @@ fn arrays_and_inline_requests_mix() {
     let bytes = b"*2\r\n$3\r\nGET\r\n$1\r\na\r\nPING\r\n\r\n*0\r\n*-1\r\nset k \"a b\\x41\\n\" 'it\\'s'\n*1\r\n$0\r\n\r\n";
     let (commands, error) = parse(bytes);
     assert_eq!(error, None);
-    let set = vec![b"set".to_vec(), b"k".to_vec(), b"a bA\n".to_vec(), b"it's".to_vec()];
+    let set = vec![
+        b"set".to_vec(),
+        b"k".to_vec(),
+        b"a bA\n".to_vec(),
+        b"it's".to_vec(),
+    ];
     assert_eq!(commands, [words("GET a"), words("PING"), set, vec![vec![]]]);
 }
 
 #[test]
 fn every_protocol_error_has_redis_words() {
-    let text = |bytes: &[u8]| error(bytes).map(|error| error.to_string()).unwrap_or_default();
+    let text = |bytes: &[u8]| {
+        error(bytes)
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
     assert_eq!(text(b"*1048577\r\n"), "invalid multibulk length");
     let many = "invalid multibulk length: 131073 arguments are more than the 131072 allowed; nothing was applied";
     assert_eq!(text(b"*131073\r\n"), many);
@@ -73,7 +88,10 @@ fn every_protocol_error_has_redis_words() {
     assert_eq!(text(b"*1\r\n:5\r\n"), "expected '$', got ':'");
     assert_eq!(text(b"*1\r\n*1\r\n"), "expected '$', got '*'");
     assert_eq!(text(b"%1\r\n"), "expected '*', got '%'");
-    assert_eq!(text(b"*1\r\n$1\r\nabc"), "expected CR LF after the bulk string");
+    assert_eq!(
+        text(b"*1\r\n$1\r\nabc"),
+        "expected CR LF after the bulk string"
+    );
     assert_eq!(text(&vec![b'a'; 64 * 1024]), "too big inline request");
     assert_eq!(text(b"get \"a\r\n"), "unbalanced quotes in request");
     assert_eq!(text(b"get 'a'b\r\n"), "unbalanced quotes in request");
@@ -83,9 +101,15 @@ fn every_protocol_error_has_redis_words() {
 #[test]
 fn strangers_get_small_limits() {
     let stranger = |bytes: &[u8]| parse_in(bytes, &[usize::MAX / 2], false).1;
-    assert_eq!(stranger(b"*11\r\n"), Some(ProtocolError::StrangerArgumentCount));
+    assert_eq!(
+        stranger(b"*11\r\n"),
+        Some(ProtocolError::StrangerArgumentCount)
+    );
     assert_eq!(stranger(b"*10\r\n$16384\r\n"), None);
-    assert_eq!(stranger(b"*10\r\n$16385\r\n"), Some(ProtocolError::StrangerArgumentLength));
+    assert_eq!(
+        stranger(b"*10\r\n$16385\r\n"),
+        Some(ProtocolError::StrangerArgumentLength)
+    );
 }
 
 #[test]
@@ -102,7 +126,10 @@ fn many_large_arguments_stop_at_the_request_bound_before_they_arrive() {
 
 #[test]
 fn a_header_reserves_nothing() {
-    let (mut parser, mut input) = (Parser::default(), BytesMut::from(&b"*131072\r\n$16777216\r\nabc"[..]));
+    let (mut parser, mut input) = (
+        Parser::default(),
+        BytesMut::from(&b"*131072\r\n$16777216\r\nabc"[..]),
+    );
     parser.trust(true);
     assert!(parser.next(&mut input).unwrap().is_none());
     assert!(input.capacity() < 1024, "{}", input.capacity());
@@ -123,7 +150,10 @@ fn large_arguments_are_not_copied_and_small_ones_do_not_pin_the_buffer() {
 }
 
 fn soup() -> impl Strategy<Value = Vec<u8>> {
-    let byte = prop_oneof![any::<u8>(), proptest::sample::select(b"*$%~:\r\n\"' 0123456789ab".to_vec())];
+    let byte = prop_oneof![
+        any::<u8>(),
+        proptest::sample::select(b"*$%~:\r\n\"' 0123456789ab".to_vec())
+    ];
     let piece = prop_oneof![
         proptest::collection::vec(byte, 0..12),
         Just(b"*2\r\n$1\r\na\r\n$2\r\nbc\r\n".to_vec()),

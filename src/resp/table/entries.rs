@@ -1,7 +1,9 @@
 //! The entries. A new command is one line here and one function in `commands`.
 
 use super::{Flags, Group, Spec};
-use crate::resp::commands::{admin, client, command, connection, hashes, keys, own, scan, sets, strings};
+use crate::resp::commands::{
+    admin, client, command, connection, hashes, keys, own, scan, sets, strings,
+};
 
 /// All commands, by group, in the order in which the page shows them.
 pub(crate) static TABLE: &[(Group, &[Spec])] = &[
@@ -74,8 +76,20 @@ const HASHES: &[Spec] = &[
         "Sets fields; answers how many were new to the replica that executed it.",
         hashes::hset,
     ),
-    Spec::write("hmset", -4, "key field value [field value …]", "Sets fields.", hashes::hmset),
-    Spec::read("hget", 3, "key field", "The value of a field.", hashes::hget),
+    Spec::write(
+        "hmset",
+        -4,
+        "key field value [field value …]",
+        "Sets fields.",
+        hashes::hmset,
+    ),
+    Spec::read(
+        "hget",
+        3,
+        "key field",
+        "The value of a field.",
+        hashes::hget,
+    ),
     Spec::read(
         "hmget",
         -3,
@@ -83,13 +97,38 @@ const HASHES: &[Spec] = &[
         "The values of fields. Refused when they have more than 512 MiB together.",
         hashes::hmget,
     ),
-    Spec::write("hdel", -3, "key field [field …]", "Removes fields. A concurrent HSET of the same field survives.", hashes::hdel),
-    Spec::read("hgetall", 2, "key", "All fields and values.", hashes::hgetall).flags(SLOW_READ),
+    Spec::write(
+        "hdel",
+        -3,
+        "key field [field …]",
+        "Removes fields. A concurrent HSET of the same field survives.",
+        hashes::hdel,
+    ),
+    Spec::read(
+        "hgetall",
+        2,
+        "key",
+        "All fields and values.",
+        hashes::hgetall,
+    )
+    .flags(SLOW_READ),
     Spec::read("hkeys", 2, "key", "All fields.", hashes::hkeys).flags(SLOW_READ),
     Spec::read("hvals", 2, "key", "All values.", hashes::hvals).flags(SLOW_READ),
     Spec::read("hlen", 2, "key", "How many fields.", hashes::hlen),
-    Spec::read("hexists", 3, "key field", "1 if the field is there.", hashes::hexists),
-    Spec::write("hincrby", 4, "key field increment", "Adds to the counter in a field; concurrent increments add up.", hashes::hincrby),
+    Spec::read(
+        "hexists",
+        3,
+        "key field",
+        "1 if the field is there.",
+        hashes::hexists,
+    ),
+    Spec::write(
+        "hincrby",
+        4,
+        "key field increment",
+        "Adds to the counter in a field; concurrent increments add up.",
+        hashes::hincrby,
+    ),
 ];
 
 const SETS: &[Spec] = &[
@@ -100,10 +139,28 @@ const SETS: &[Spec] = &[
         "Adds members; answers how many were new to the replica that executed it.",
         sets::sadd,
     ),
-    Spec::write("srem", -3, "key member [member …]", "Removes members. A concurrent SADD of the same member survives.", sets::srem),
+    Spec::write(
+        "srem",
+        -3,
+        "key member [member …]",
+        "Removes members. A concurrent SADD of the same member survives.",
+        sets::srem,
+    ),
     Spec::read("smembers", 2, "key", "All members.", sets::smembers).flags(SLOW_READ),
-    Spec::read("sismember", 3, "key member", "1 if the member is there.", sets::sismember),
-    Spec::read("smismember", -3, "key member [member …]", "1 or 0 for each member.", sets::smismember),
+    Spec::read(
+        "sismember",
+        3,
+        "key member",
+        "1 if the member is there.",
+        sets::sismember,
+    ),
+    Spec::read(
+        "smismember",
+        -3,
+        "key member [member …]",
+        "1 or 0 for each member.",
+        sets::smismember,
+    ),
     Spec::read("scard", 2, "key", "How many members.", sets::scard),
 ];
 
@@ -172,7 +229,13 @@ const OWN: &[Spec] = &[
         "How many other replicas have this connection's last writes in each partition, as soon as that is enough; 0 milliseconds means 60 s.",
         own::wait,
     ),
-    Spec::read("ctx.get", 2, "key", "The causal token and all concurrent values: [token, [sibling …]].", own::ctx_get),
+    Spec::read(
+        "ctx.get",
+        2,
+        "key",
+        "The causal token and all concurrent values: [token, [sibling …]].",
+        own::ctx_get,
+    ),
     Spec::write(
         "ctx.set",
         4,
@@ -180,8 +243,24 @@ const OWN: &[Spec] = &[
         "Overwrites exactly what the token covers; what it does not cover stays as a sibling. Refused with TRYAGAIN while the replicas of the level have not seen what it covers. At most 100 siblings, 16 MiB together: beyond that it is refused, read and resolve first.",
         own::ctx_set,
     ),
-    Spec::local("quorate", -2, "subcommand", "About the cluster.", command::container)
-        .subcommands(&[HELP, Spec::alone("status", 2, "", "The status document, as JSON.", own::status).flags(Flags::LOADING)]),
+    Spec::local(
+        "quorate",
+        -2,
+        "subcommand",
+        "About the cluster.",
+        command::container,
+    )
+    .subcommands(&[
+        HELP,
+        Spec::alone(
+            "status",
+            2,
+            "",
+            "The status document, as JSON.",
+            own::status,
+        )
+        .flags(Flags::LOADING),
+    ]),
 ];
 
 const CONNECTION: &[Spec] = &[
@@ -208,13 +287,49 @@ const HELP: Spec = Spec::local("help", 2, "", "What may follow, in words.", comm
 const CLIENT: &[Spec] = &[
     HELP,
     Spec::local("id", 2, "", "The number of this connection.", client::id),
-    Spec::local("setname", 3, "name", "Names this connection, with at most 128 bytes.", client::setname),
-    Spec::local("getname", 2, "", "The name of this connection.", client::getname),
-    Spec::local("setinfo", 4, "LIB-NAME name | LIB-VER version", "What the client library says of itself.", client::setinfo),
-    Spec::local("list", -2, "", "All connections of this node.", client::list),
+    Spec::local(
+        "setname",
+        3,
+        "name",
+        "Names this connection, with at most 128 bytes.",
+        client::setname,
+    ),
+    Spec::local(
+        "getname",
+        2,
+        "",
+        "The name of this connection.",
+        client::getname,
+    ),
+    Spec::local(
+        "setinfo",
+        4,
+        "LIB-NAME name | LIB-VER version",
+        "What the client library says of itself.",
+        client::setinfo,
+    ),
+    Spec::local(
+        "list",
+        -2,
+        "",
+        "All connections of this node.",
+        client::list,
+    ),
     Spec::local("info", 2, "", "This connection.", client::info),
-    Spec::local("no-evict", 3, "ON | OFF", "Accepted; no connection is ever evicted for memory.", client::on_off),
-    Spec::local("no-touch", 3, "ON | OFF", "Accepted; access times are not kept.", client::on_off),
+    Spec::local(
+        "no-evict",
+        3,
+        "ON | OFF",
+        "Accepted; no connection is ever evicted for memory.",
+        client::on_off,
+    ),
+    Spec::local(
+        "no-touch",
+        3,
+        "ON | OFF",
+        "Accepted; access times are not kept.",
+        client::on_off,
+    ),
     Spec::local(
         "consistency",
         -2,
@@ -226,26 +341,57 @@ const CLIENT: &[Spec] = &[
 
 const SERVER: &[Spec] = &[
     Spec::local("info", -1, "[section …]", "About this node.", admin::info),
-    Spec::local("config", -2, "subcommand", "About the settings.", command::container).flags(Flags::ADMIN.and(Flags::LOADING)).subcommands(
-        &[
-            HELP,
-            Spec::local("get", -3, "pattern [pattern …]", "The settings that clients ask for.", admin::config_get),
-            Spec::local(
-                "set",
-                -4,
-                "name value [name value …]",
-                "Always refused: settings come from the node's configuration.",
-                admin::config_set,
-            ),
-        ],
-    ),
-    Spec::local("command", -1, "", "All commands, in the form that clients read.", command::all).subcommands(&[
+    Spec::local(
+        "config",
+        -2,
+        "subcommand",
+        "About the settings.",
+        command::container,
+    )
+    .flags(Flags::ADMIN.and(Flags::LOADING))
+    .subcommands(&[
+        HELP,
+        Spec::local(
+            "get",
+            -3,
+            "pattern [pattern …]",
+            "The settings that clients ask for.",
+            admin::config_get,
+        ),
+        Spec::local(
+            "set",
+            -4,
+            "name value [name value …]",
+            "Always refused: settings come from the node's configuration.",
+            admin::config_set,
+        ),
+    ]),
+    Spec::local(
+        "command",
+        -1,
+        "",
+        "All commands, in the form that clients read.",
+        command::all,
+    )
+    .subcommands(&[
         HELP,
         Spec::local("count", 2, "", "How many commands.", command::count),
-        Spec::local("info", -2, "[name …]", "Some commands, in the form that clients read.", command::info),
+        Spec::local(
+            "info",
+            -2,
+            "[name …]",
+            "Some commands, in the form that clients read.",
+            command::info,
+        ),
         Spec::local("docs", -2, "[name …]", "What commands do.", command::docs),
         Spec::local("list", 2, "", "The names of all commands.", command::list),
-        Spec::local("getkeys", -3, "command [arg …]", "The keys in a command.", command::getkeys),
+        Spec::local(
+            "getkeys",
+            -3,
+            "command [arg …]",
+            "The keys in a command.",
+            command::getkeys,
+        ),
     ]),
 ];
 

@@ -55,14 +55,20 @@ pub(crate) fn render() -> String {
     );
     page.push_str("| command | because |\n|---|---|\n");
     for (name, reason) in NEEDS_SERIAL {
-        writeln!(page, "| `{}` | {reason} |", name.to_uppercase()).expect("invariant: a String takes all text");
+        writeln!(page, "| `{}` | {reason} |", name.to_uppercase())
+            .expect("invariant: a String takes all text");
     }
     page
 }
 
 fn section(page: &mut String, group: Group, specs: &[Spec]) -> std::fmt::Result {
     let title = group.name();
-    writeln!(page, "\n## {}{}\n\n| command | what it does | since |\n|---|---|---|", title[..1].to_uppercase(), &title[1..])?;
+    writeln!(
+        page,
+        "\n## {}{}\n\n| command | what it does | since |\n|---|---|---|",
+        title[..1].to_uppercase(),
+        &title[1..]
+    )?;
     for spec in specs {
         if spec.subcommands.is_empty() || spec.takes(1) {
             row(page, "", spec)?;
@@ -78,5 +84,9 @@ fn row(page: &mut String, container: &str, spec: &Spec) -> std::fmt::Result {
     let name = format!("{container} {}", spec.name).trim().to_uppercase();
     let syntax = spec.syntax.replace('|', "\\|");
     let gap = if syntax.is_empty() { "" } else { " " };
-    writeln!(page, "| `{name}{gap}{syntax}` | {} | {} |", spec.summary, spec.since)
+    writeln!(
+        page,
+        "| `{name}{gap}{syntax}` | {} | {} |",
+        spec.summary, spec.since
+    )
 }

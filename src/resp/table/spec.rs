@@ -13,8 +13,10 @@ use crate::resp::work::Work;
 
 /// The rest of a command that takes several rounds.
 ///
-/// It ends in the strings that are still to be written after what has been encoded: many or long ones are never encoded all at once.
-pub(crate) type RunFuture<'a> = Pin<Box<dyn Future<Output = Result<Vec<Bytes>, Refused>> + Send + 'a>>;
+/// It ends in the strings that are still to be written after what has been encoded: many or long
+/// ones are never encoded all at once.
+pub(crate) type RunFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<Vec<Bytes>, Refused>> + Send + 'a>>;
 
 type DataRun = fn(&Session, Args<'_>) -> Result<Work, Refused>;
 type LocalRun = fn(&mut Session, Args<'_>, &mut Encoder) -> Result<(), Refused>;
@@ -71,7 +73,8 @@ impl Flags {
     pub(crate) const NO_AUTH: Self = Self(16);
     /// Costs the same whatever the size of the data.
     pub(crate) const FAST: Self = Self(32);
-    /// Asks one replica of each partition, whatever the connection's level; Redis has no name for that.
+    /// Asks one replica of each partition, whatever the connection's level; Redis has no name for
+    /// that.
     pub(crate) const ONE_REPLICA: Self = Self(64);
 
     /// These and those.
@@ -86,7 +89,10 @@ impl Flags {
 
     /// Redis's names of the flags that are set.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
-        Self::NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+        Self::NAMES
+            .into_iter()
+            .filter(move |(flag, _)| self.has(*flag))
+            .map(|(_, name)| name)
     }
 }
 
@@ -125,7 +131,8 @@ pub(crate) struct Spec {
     /// How many arguments with the name; negative: at least so many. Redis's convention.
     pub arity: i8,
     pub flags: Flags,
-    /// First and last argument that is a key, and the step between keys; 0 for none, a negative last counts from the end.
+    /// First and last argument that is a key, and the step between keys; 0 for none, a negative
+    /// last counts from the end.
     pub keys: (i8, i8, i8),
     /// The arguments, as a person reads them.
     pub syntax: &'static str,
@@ -139,32 +146,81 @@ pub(crate) struct Spec {
 }
 
 impl Spec {
-    const fn new(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: Run) -> Self {
-        Self { name, arity, flags: Flags::NONE, keys: (0, 0, 0), syntax, summary, since: "0.1.0", run, subcommands: &[] }
+    const fn new(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+        run: Run,
+    ) -> Self {
+        Self {
+            name,
+            arity,
+            flags: Flags::NONE,
+            keys: (0, 0, 0),
+            syntax,
+            summary,
+            since: "0.1.0",
+            run,
+            subcommands: &[],
+        }
     }
 
     /// Reads the key that is its first argument.
-    pub(super) const fn read(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: DataRun) -> Self {
-        Self::new(name, arity, syntax, summary, Run::Data(run)).flags(Flags::READONLY.and(Flags::FAST)).keys(1, 1, 1)
+    pub(super) const fn read(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+        run: DataRun,
+    ) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Data(run))
+            .flags(Flags::READONLY.and(Flags::FAST))
+            .keys(1, 1, 1)
     }
 
     /// Changes the key that is its first argument.
-    pub(super) const fn write(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: DataRun) -> Self {
-        Self::new(name, arity, syntax, summary, Run::Data(run)).flags(Flags::WRITE.and(Flags::FAST)).keys(1, 1, 1)
+    pub(super) const fn write(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+        run: DataRun,
+    ) -> Self {
+        Self::new(name, arity, syntax, summary, Run::Data(run))
+            .flags(Flags::WRITE.and(Flags::FAST))
+            .keys(1, 1, 1)
     }
 
     /// Concerns the connection or the node, not the data.
-    pub(super) const fn local(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: LocalRun) -> Self {
+    pub(super) const fn local(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+        run: LocalRun,
+    ) -> Self {
         Self::new(name, arity, syntax, summary, Run::Local(run)).flags(Flags::LOADING)
     }
 
     /// Takes several rounds.
-    pub(super) const fn alone(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str, run: AloneRun) -> Self {
+    pub(super) const fn alone(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+        run: AloneRun,
+    ) -> Self {
         Self::new(name, arity, syntax, summary, Run::Alone(run))
     }
 
     /// Goes before another command.
-    pub(super) const fn prefix(name: &'static str, arity: i8, syntax: &'static str, summary: &'static str) -> Self {
+    pub(super) const fn prefix(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+    ) -> Self {
         Self::new(name, arity, syntax, summary, Run::Prefix)
     }
 
@@ -186,24 +242,37 @@ impl Spec {
     /// Whether a command of `length` words has the right number of them.
     pub(crate) fn takes(&self, length: usize) -> bool {
         let arity = usize::from(self.arity.unsigned_abs());
-        if self.arity < 0 { length >= arity } else { length == arity }
+        if self.arity < 0 {
+            length >= arity
+        } else {
+            length == arity
+        }
     }
 
-    /// Whether `REQ` may go before it: whether it is a change of keys, which replicas remember by its name and do once.
+    /// Whether `REQ` may go before it: whether it is a change of keys, which replicas remember by
+    /// its name and do once.
     pub(crate) fn takes_name(&self) -> bool {
         matches!(self.run, Run::Data(_)) && self.flags.has(Flags::WRITE)
     }
 
     /// The subcommand of this name, in any case.
     pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
-        self.subcommands.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
+        self.subcommands
+            .iter()
+            .find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
     /// Where the keys stand in a command of `length` words.
     pub(crate) fn key_positions(&self, length: usize) -> impl Iterator<Item = usize> {
         let (first, last, step) = self.keys;
-        let end = if last < 0 { length.saturating_sub(usize::from(last.unsigned_abs())) } else { usize::from(last.unsigned_abs()) };
+        let end = if last < 0 {
+            length.saturating_sub(usize::from(last.unsigned_abs()))
+        } else {
+            usize::from(last.unsigned_abs())
+        };
         let first = usize::from(first.unsigned_abs());
-        (first..=end).step_by(usize::from(step.unsigned_abs()).max(1)).filter(move |at| *at > 0 && *at < length)
+        (first..=end)
+            .step_by(usize::from(step.unsigned_abs()).max(1))
+            .filter(move |at| *at > 0 && *at < length)
     }
 }

@@ -4,13 +4,23 @@ use super::*;
 
 #[test]
 fn names_are_unique_lower_case_and_found_in_any_case() {
-    let names: Vec<&str> = all().map(|(_, spec)| spec.name).chain(NEEDS_SERIAL.iter().map(|(name, _)| *name)).collect();
+    let names: Vec<&str> = all()
+        .map(|(_, spec)| spec.name)
+        .chain(NEEDS_SERIAL.iter().map(|(name, _)| *name))
+        .collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
     for (_, spec) in all() {
         assert_eq!(spec.name, spec.name.to_lowercase());
         assert!(spec.name.len() <= NAME_BYTES_MAX);
-        assert!(std::ptr::eq(find(spec.name.to_uppercase().as_bytes()).unwrap(), spec));
-        assert!(!spec.summary.is_empty() && spec.summary.ends_with('.'), "{}", spec.name);
+        assert!(std::ptr::eq(
+            find(spec.name.to_uppercase().as_bytes()).unwrap(),
+            spec
+        ));
+        assert!(
+            !spec.summary.is_empty() && spec.summary.ends_with('.'),
+            "{}",
+            spec.name
+        );
     }
     assert!(find(b"").is_none() && find(&[b'a'; 100]).is_none() && find(b"GETT").is_none());
 }
@@ -30,8 +40,17 @@ fn arity_and_keys_follow_redis() {
 #[test]
 fn every_command_on_data_reads_or_writes() {
     for (_, spec) in all().filter(|(_, spec)| matches!(spec.run, Run::Data(_))) {
-        assert_ne!(spec.flags.has(Flags::WRITE), spec.flags.has(Flags::READONLY), "{}", spec.name);
-        assert!(!spec.flags.has(Flags::LOADING) && !spec.flags.has(Flags::NO_AUTH), "{}", spec.name);
+        assert_ne!(
+            spec.flags.has(Flags::WRITE),
+            spec.flags.has(Flags::READONLY),
+            "{}",
+            spec.name
+        );
+        assert!(
+            !spec.flags.has(Flags::LOADING) && !spec.flags.has(Flags::NO_AUTH),
+            "{}",
+            spec.name
+        );
     }
 }
 
@@ -43,5 +62,8 @@ fn the_page_is_what_the_table_says() {
         std::fs::write(path, &page).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == page, "docs/commands.md is not what the table says; run with UPDATE=1");
+    assert!(
+        written == page,
+        "docs/commands.md is not what the table says; run with UPDATE=1"
+    );
 }

@@ -11,5 +11,8 @@ fn times_to_live() {
     assert_eq!(number(Shape::TtlMillis, Expiry::At(9_000)), 0);
     assert_eq!(number(Shape::ExpirySeconds, Expiry::At(11_499)), 11);
     assert_eq!(number(Shape::ExpiryMillis, Expiry::At(u64::MAX)), i64::MAX);
-    assert_eq!(number(Shape::TtlSeconds, Expiry::At(u64::MAX)), i64::try_from((u64::MAX - 9_500) / 1000).unwrap());
+    assert_eq!(
+        number(Shape::TtlSeconds, Expiry::At(u64::MAX)),
+        i64::try_from((u64::MAX - 9_500) / 1000).unwrap()
+    );
 }

@@ -1,9 +1,12 @@
-//! What is bounded: what comes of a request, what is kept for others, what a full disk takes; and what must not be taken for something else.
+//! What is bounded: what comes of a request, what is kept for others, what a full disk takes; and
+//! what must not be taken for something else.
 
 use bytes::Bytes;
 use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
-use quorate_dynamo::op::{KEY_BYTES_MAX, Mutation, Op, PartitionOp, Query, Reply, Request, RequestError};
+use quorate_dynamo::op::{
+    KEY_BYTES_MAX, Mutation, Op, PartitionOp, Query, Reply, Request, RequestError,
+};
 use quorate_dynamo::protocol::{Config, Input, Message, Seen, Ticket};
 use quorate_dynamo::replica::{Delta, Replica, Row, RowKey, RowKind};
 use quorate_dynamo::{Consistency as C, Kept};
@@ -22,11 +25,19 @@ pub(super) const DRILLS: Drills = &[
     ("hints-wait-for-a-return", "hint-kept-for-ever", late_hint),
     ("former-lives-stay-apart", "counter-too-large", former_lives),
     ("late-is-behind", "late-refused-for-its-clock", late),
-    ("full-disk-keeps-all", "full-disk-refuses-removals", removals),
+    (
+        "full-disk-keeps-all",
+        "full-disk-refuses-removals",
+        removals,
+    ),
     ("full-disk-takes-repairs", "full-disk-grows", growth),
     ("requests-under-client-keys", "retry-counted", own_key),
     ("clear-unseen", "came-back", clear_unseen),
-    ("former-life-vouches", "vouched-by-a-former-life", former_life),
+    (
+        "former-life-vouches",
+        "vouched-by-a-former-life",
+        former_life,
+    ),
 ];
 
 fn elements(count: usize) -> Vec<Bytes> {
@@ -43,8 +54,17 @@ fn incr() -> Op {
 
 /// Rows of the writes that are under way.
 fn written(net: &Cores) -> Vec<(RowKey, Row)> {
-    let parts = net.queue.iter().filter_map(|letter| if let Message::Write { delta, .. } = &letter.2 { Some(&delta.parts) } else { None });
-    parts.flatten().flat_map(|part| part.rows.iter().cloned()).collect()
+    let parts = net.queue.iter().filter_map(|letter| {
+        if let Message::Write { delta, .. } = &letter.2 {
+            Some(&delta.parts)
+        } else {
+            None
+        }
+    });
+    parts
+        .flatten()
+        .flat_map(|part| part.rows.iter().cloned())
+        .collect()
 }
 
 /// A hundred kilobytes that would make hundreds of megabytes.
@@ -52,7 +72,10 @@ fn outcome() -> Verdict {
     let mut net = Cores::new(1, 1, |_| {});
     let key = Bytes::from(vec![b'k'; KEY_BYTES_MAX]);
     let refused = net.ask(1, Op::Mutate(key, Mutation::Add(elements(2100))), C::One);
-    holds(matches!(refused, Some(Err(RequestError::TooLarge { .. }))), "taken")?;
+    holds(
+        matches!(refused, Some(Err(RequestError::TooLarge { .. }))),
+        "taken",
+    )?;
     holds(net.rows(1) == 0, "applied in part")
 }
 
@@ -60,9 +83,21 @@ fn outcome() -> Verdict {
 fn key_once() -> Verdict {
     let mut net = Cores::three();
     net.settle();
-    net.submit(1, Op::Mutate(vec![b'k'; 10_000].into(), Mutation::Add(elements(100))), C::Quorum, None);
-    let bytes: Vec<usize> = net.queue.iter().map(|letter| wire::encode(&letter.2).len()).collect();
-    holds(!bytes.is_empty() && bytes.iter().all(|bytes| *bytes < 20_000), format!("{bytes:?} bytes"))
+    net.submit(
+        1,
+        Op::Mutate(vec![b'k'; 10_000].into(), Mutation::Add(elements(100))),
+        C::Quorum,
+        None,
+    );
+    let bytes: Vec<usize> = net
+        .queue
+        .iter()
+        .map(|letter| wire::encode(&letter.2).len())
+        .collect();
+    holds(
+        !bytes.is_empty() && bytes.iter().all(|bytes| *bytes < 20_000),
+        format!("{bytes:?} bytes"),
+    )
 }
 
 /// Large values that nobody acknowledges.
@@ -73,7 +108,10 @@ fn flights() -> Verdict {
     let value = "v".repeat(40_000);
     let tickets = ["a", "b", "c"].map(|key| net.submit(1, set(key, &value), C::Quorum, None));
     holds(net.reply(tickets[1]).is_none(), "two fit")?;
-    holds(net.reply(tickets[2]) == Some(Err(RequestError::Overloaded)), "a third does not")
+    holds(
+        net.reply(tickets[2]) == Some(Err(RequestError::Overloaded)),
+        "a third does not",
+    )
 }
 
 /// One replica is away for a long time.
@@ -82,23 +120,37 @@ fn recent() -> Verdict {
     net.run(secs(1));
     net.cut(&[3], &[1, 2]);
     for n in 0..500 {
-        holds(net.set(1, &format!("k{}", n % 50), "v", C::Quorum), "two of three")?;
+        holds(
+            net.set(1, &format!("k{}", n % 50), "v", C::Quorum),
+            "two of three",
+        )?;
     }
     net.run(secs(1));
     let recent = net.summary(1).map_or(0, |summary| summary.recent);
-    holds(recent <= 20_000 / 160, format!("{recent} events are remembered"))?;
+    holds(
+        recent <= 20_000 / 160,
+        format!("{recent} events are remembered"),
+    )?;
     net.heal();
     net.run(secs(5));
     holds(net.converged(), "what was forgotten one by one is streamed")
 }
 
 fn bounded(beyond: Option<Kept>) -> Verdict {
-    beyond.map_or(Ok(()), |kept| Err(format!("{} {}, where {} are allowed", kept.held, kept.what, kept.max)))
+    beyond.map_or(Ok(()), |kept| {
+        Err(format!(
+            "{} {}, where {} are allowed",
+            kept.held, kept.what, kept.max
+        ))
+    })
 }
 
 /// What one node alone had seen is lost with its disk, and the others declare it seen.
 fn lost_events() -> Verdict {
-    let mut config = Config { persist: false, ..Config::default() };
+    let mut config = Config {
+        persist: false,
+        ..Config::default()
+    };
     config.recent.events_max = 1;
     let mut net = Cores::new(3, 3, |of_all| of_all.clone_from(&config));
     net.cut(&[1], &[2, 3]);
@@ -123,11 +175,17 @@ fn removed_rows() -> Verdict {
     for _ in 0..10 {
         net.mutate(1, "s", Mutation::Add(elements(50)), C::One);
         let removed = net.mutate(1, "s", Mutation::Delete, C::One);
-        holds(removed == Some(Ok(Reply::Integer(1))), format!("DEL: {removed:?}"))?;
+        holds(
+            removed == Some(Ok(Reply::Integer(1))),
+            format!("DEL: {removed:?}"),
+        )?;
         bounded(net.at.get(&NodeId(1)).and_then(beyond))?;
     }
     net.run(secs(5));
-    let kept = net.at.get(&NodeId(1)).map_or_else(Vec::new, |core| core.kept(true));
+    let kept = net
+        .at
+        .get(&NodeId(1))
+        .map_or_else(Vec::new, |core| core.kept(true));
     let stays = kept.into_iter().find(|kept| kept.passes && kept.held > 0);
     holds(stays.is_none(), format!("{stays:?} at rest"))
 }
@@ -139,8 +197,14 @@ fn late_hint() -> Verdict {
     net.sees(&[1], 3, false);
     holds(net.set(1, "k", "v", C::Quorum), "two of three")?;
     net.run(secs(1));
-    let kept = net.at.get(&NodeId(4)).map(quorate_dynamo::Dynamo::hint_bytes);
-    holds(kept == Some(0), format!("{kept:?} bytes are kept for a node that is there"))
+    let kept = net
+        .at
+        .get(&NodeId(4))
+        .map(quorate_dynamo::Dynamo::hint_bytes);
+    holds(
+        kept == Some(0),
+        format!("{kept:?} bytes are kept for a node that is there"),
+    )
 }
 
 /// A node counts named increments in one life after the other.
@@ -152,10 +216,18 @@ fn former_lives() -> Verdict {
             let ticket = net.submit(1, incr(), C::Quorum, Some(&format!("{life}/{n}")));
             while let Some(letter) = net.queue.pop_front() {
                 net.deliver(letter);
-                entries = written(&net).iter().map(|(_, row)| row.iter().count()).chain([entries]).max().unwrap_or(0);
+                entries = written(&net)
+                    .iter()
+                    .map(|(_, row)| row.iter().count())
+                    .chain([entries])
+                    .max()
+                    .unwrap_or(0);
             }
             let count = life * 40 + n + 1;
-            holds(net.reply(ticket) == Some(Ok(Reply::Integer(count))), format!("increment {count}: {:?}", net.reply(ticket)))?;
+            holds(
+                net.reply(ticket) == Some(Ok(Reply::Integer(count))),
+                format!("increment {count}: {:?}", net.reply(ticket)),
+            )?;
         }
         net.run(secs(2));
         net.boot(1, true);
@@ -172,23 +244,42 @@ fn late() -> Verdict {
     net.cut(&[1], &[2, 3]);
     let ticket = Ticket(1_000_000);
     let (op, consistency) = (set("k", "v"), Some(C::Quorum));
-    let request = Request { keyspace: KeyspaceId(0), op, consistency, timeout: secs(30), datacenter: "dc1".into(), id: None };
+    let request = Request {
+        keyspace: KeyspaceId(0),
+        op,
+        consistency,
+        timeout: secs(30),
+        datacenter: "dc1".into(),
+        id: None,
+    };
     net.input(1, Input::Request { ticket, request });
     net.run(secs(7));
     net.heal();
     net.run(secs(23));
-    holds(matches!(net.reply(ticket.0), Some(Ok(_))), format!("{:?}", net.reply(ticket.0)))
+    holds(
+        matches!(net.reply(ticket.0), Some(Ok(_))),
+        format!("{:?}", net.reply(ticket.0)),
+    )
 }
 
 /// Through a node whose disk is full.
 fn removals() -> Verdict {
     let mut net = Cores::three();
-    holds(net.set(1, "a", "v", C::All) && net.set(1, "b", "v", C::All), "healthy")?;
+    holds(
+        net.set(1, "a", "v", C::All) && net.set(1, "b", "v", C::All),
+        "healthy",
+    )?;
     net.input(2, Input::DiskFull(true));
     let deleted = net.mutate(2, "a", Mutation::Delete, C::Quorum);
-    holds(deleted == Some(Ok(Reply::Integer(1))), format!("DEL: {deleted:?}"))?;
+    holds(
+        deleted == Some(Ok(Reply::Integer(1))),
+        format!("DEL: {deleted:?}"),
+    )?;
     let cleared = net.ask(2, clear(), C::All);
-    holds(cleared == Some(Ok(Reply::Done)) && net.rows(2) == 0, format!("FLUSHDB: {cleared:?}"))?;
+    holds(
+        cleared == Some(Ok(Reply::Done)) && net.rows(2) == 0,
+        format!("FLUSHDB: {cleared:?}"),
+    )?;
     holds(!net.set(2, "a", "v", C::Quorum), "what grows is refused")
 }
 
@@ -198,10 +289,16 @@ fn growth() -> Verdict {
     net.run(secs(1));
     net.input(2, Input::DiskFull(true));
     for n in 0..10 {
-        holds(net.set(1, &format!("k{n}"), "v", C::Quorum), "two of three have room")?;
+        holds(
+            net.set(1, &format!("k{n}"), "v", C::Quorum),
+            "two of three have room",
+        )?;
     }
     net.run(secs(5));
-    holds(net.rows(2) == 0, format!("{} rows on a full disk", net.rows(2)))?;
+    holds(
+        net.rows(2) == 0,
+        format!("{} rows on a full disk", net.rows(2)),
+    )?;
     net.input(2, Input::DiskFull(false));
     net.run(secs(5));
     holds(net.converged(), "there is room again")
@@ -215,15 +312,30 @@ fn own_key() -> Verdict {
     let mut own = None;
     while let Some(letter) = net.queue.pop_front() {
         net.deliver(letter);
-        own = written(&net).into_iter().find(|(name, _)| name.kind == RowKind::Request).map(|(name, _)| name.key).or(own);
+        own = written(&net)
+            .into_iter()
+            .find(|(name, _)| name.kind == RowKind::Request)
+            .map(|(name, _)| name.key)
+            .or(own);
     }
     holds(net.answer(ticket) == Some(Ok(Reply::Integer(1))), "healthy")?;
-    let Some(own) = own else { return Err("it is not remembered".to_owned()) };
-    for op in [Op::Mutate(own.clone(), Mutation::Increment(5)), Op::Query(own, Query::Get)] {
-        holds(net.ask(2, op, C::Quorum) == Some(Err(RequestError::ReservedKey)), "taken for a client's")?;
+    let Some(own) = own else {
+        return Err("it is not remembered".to_owned());
+    };
+    for op in [
+        Op::Mutate(own.clone(), Mutation::Increment(5)),
+        Op::Query(own, Query::Get),
+    ] {
+        holds(
+            net.ask(2, op, C::Quorum) == Some(Err(RequestError::ReservedKey)),
+            "taken for a client's",
+        )?;
     }
     let again = net.submit(3, incr(), C::Quorum, Some("a"));
-    holds(net.answer(again) == Some(Ok(Reply::Integer(1))), "forgotten")
+    holds(
+        net.answer(again) == Some(Ok(Reply::Integer(1))),
+        "forgotten",
+    )
 }
 
 /// `FLUSHDB` through a replica that has seen nothing.
@@ -235,9 +347,15 @@ fn clear_unseen() -> Verdict {
     }
     net.queue.clear();
     net.heal();
-    holds(net.ask(3, clear(), C::Quorum) == Some(Ok(Reply::Done)), "healthy")?;
+    holds(
+        net.ask(3, clear(), C::Quorum) == Some(Ok(Reply::Done)),
+        "healthy",
+    )?;
     let left = net.query(1, "k7", Query::Get, C::Quorum);
-    holds(left == Some(Ok(Reply::Nil)), format!("{left:?} after FLUSHDB"))
+    holds(
+        left == Some(Ok(Reply::Nil)),
+        format!("{left:?} after FLUSHDB"),
+    )
 }
 
 /// A delta of a life that is over comes late.
@@ -260,6 +378,16 @@ fn former_life() -> Verdict {
             waking: false,
         },
     );
-    replica.overheard(NodeId(2), &Delta { replica: old, context, ..Delta::default() });
-    holds(!replica.knows(NodeId(2), Dot::new(old, 1)), "the new life has not said that it knows")
+    replica.overheard(
+        NodeId(2),
+        &Delta {
+            replica: old,
+            context,
+            ..Delta::default()
+        },
+    );
+    holds(
+        !replica.knows(NodeId(2), Dot::new(old, 1)),
+        "the new life has not said that it knows",
+    )
 }

@@ -1,4 +1,5 @@
-//! Cores of the data plane joined by a queue, in virtual time: for schedules in which the order of single messages matters.
+//! Cores of the data plane joined by a queue, in virtual time: for schedules in which the order of
+//! single messages matters.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -7,17 +8,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication, Topology, Transition,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication,
+    Topology, Transition,
 };
 use quorate_crdt::{NodeId, Now};
 use quorate_dynamo::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
-use quorate_dynamo::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer};
+use quorate_dynamo::protocol::{
+    Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer,
+};
 use quorate_dynamo::{Consistency, Dynamo, Kept, Seat};
 
 use crate::sim::START_UNIX_MILLIS;
 
 /// The only partition, as long as it does not move.
-pub(super) const PLACE: Place = Place { keyspace: KeyspaceId(0), partition: Partition(0), epoch: Epoch(1) };
+pub(super) const PLACE: Place = Place {
+    keyspace: KeyspaceId(0),
+    partition: Partition(0),
+    epoch: Epoch(1),
+};
 /// How long clients wait.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -40,7 +48,8 @@ pub(super) struct Cores {
     replies: BTreeMap<u64, Result<Answer, RequestError>>,
     pub(super) topology: Topology,
     pub(super) noted: Noted,
-    /// Which message is lost, the one that is as many away among those that this picks; and the one that was.
+    /// Which message is lost, the one that is as many away among those that this picks; and the one
+    /// that was.
     losing: (Option<(usize, Picks)>, Option<Letter>),
     pub(super) repairs: Repairs,
 }
@@ -78,7 +87,8 @@ pub(super) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// `datacenters[i]` nodes in datacenter `dc<i+1>`, of which the first `held_by` hold the only partition.
+/// `datacenters[i]` nodes in datacenter `dc<i+1>`, of which the first `held_by` hold the only
+/// partition.
 pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
     let mut nodes = BTreeMap::new();
     for (index, count) in datacenters.iter().enumerate() {
@@ -86,24 +96,55 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
             let id = nodes.len() as u64 + 1;
             let (name, datacenter) = (format!("n{id}").into(), format!("dc{}", index + 1).into());
             let quic = ([127, 0, 0, 1], 1).into();
-            nodes.insert(NodeId(id), NodeInfo { name, datacenter, rack: "r1".into(), quic, voter: true });
+            nodes.insert(
+                NodeId(id),
+                NodeInfo {
+                    name,
+                    datacenter,
+                    rack: "r1".into(),
+                    quic,
+                    voter: true,
+                },
+            );
         }
     }
-    let placement = vec![Placement::stable(Epoch(1), nodes.keys().copied().take(held_by).collect())];
+    let placement = vec![Placement::stable(
+        Epoch(1),
+        nodes.keys().copied().take(held_by).collect(),
+    )];
     let (read, write) = ("QUORUM".into(), "QUORUM".into());
-    let keyspace = Keyspace { name: "default".into(), replication: Replication::Auto, read, write, placement };
-    Topology { cluster: ClusterId(1), epoch: Epoch(1), nodes, keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]) }
+    let keyspace = Keyspace {
+        name: "default".into(),
+        replication: Replication::Auto,
+        read,
+        write,
+        placement,
+    };
+    Topology {
+        cluster: ClusterId(1),
+        epoch: Epoch(1),
+        nodes,
+        keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
+    }
 }
 
 /// A request to set a key to a value.
 pub(super) fn set(key: &str, value: &str) -> Op {
     let value = Bytes::copy_from_slice(value.as_bytes());
-    Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), Mutation::Set { value, expiry: SetExpiry::Clear })
+    Op::Mutate(
+        Bytes::copy_from_slice(key.as_bytes()),
+        Mutation::Set {
+            value,
+            expiry: SetExpiry::Clear,
+        },
+    )
 }
 
 /// What the core keeps beyond its bound.
 pub(super) fn beyond(core: &Dynamo) -> Option<Kept> {
-    core.kept(true).into_iter().find(|kept| kept.held > kept.max)
+    core.kept(true)
+        .into_iter()
+        .find(|kept| kept.held > kept.max)
 }
 
 impl Cores {
@@ -118,13 +159,20 @@ impl Cores {
     }
 
     pub(super) fn of(topology: Topology, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = Config { persist: false, ..Config::default() };
+        let mut config = Config {
+            persist: false,
+            ..Config::default()
+        };
         change(&mut config);
         let mut net = Self {
             at: BTreeMap::new(),
             queue: VecDeque::new(),
             timers: BTreeMap::new(),
-            links: Links { latency: |_, _| Duration::ZERO, arriving: BTreeMap::new(), cut: BTreeSet::new() },
+            links: Links {
+                latency: |_, _| Duration::ZERO,
+                arriving: BTreeMap::new(),
+                cut: BTreeSet::new(),
+            },
             skew: BTreeMap::new(),
             now: Duration::ZERO,
             numbers: 76,
@@ -142,14 +190,29 @@ impl Cores {
         net
     }
 
-    /// A node begins a new life, with nothing in its memory; `wiped`: and knowing that it has lost its disk.
+    /// A node begins a new life, with nothing in its memory; `wiped`: and knowing that it has lost
+    /// its disk.
     pub(super) fn boot(&mut self, at: u64, wiped: bool) {
-        self.boot_with(at, wiped, Config { persist: false, ..Config::default() });
+        self.boot_with(
+            at,
+            wiped,
+            Config {
+                persist: false,
+                ..Config::default()
+            },
+        );
     }
 
     pub(super) fn boot_with(&mut self, at: u64, restarted: bool, config: Config) {
         self.numbers += 1;
-        let seat = Seat { me: NodeId(at), incarnation: 1 + u32::from(restarted), core: 0, cores: 1, life: self.numbers, restarted };
+        let seat = Seat {
+            me: NodeId(at),
+            incarnation: 1 + u32::from(restarted),
+            core: 0,
+            cores: 1,
+            life: self.numbers,
+            restarted,
+        };
         self.put(at, Dynamo::new(config, seat));
     }
 
@@ -162,14 +225,25 @@ impl Cores {
     /// What a node has kept since it was booted, taken once.
     pub(super) fn disk(&mut self, at: u64) -> Result<MemoryStore, String> {
         let store = MemoryStore::new();
-        let kept = self.at.get_mut(&NodeId(at)).map(Dynamo::drain).unwrap_or_default();
+        let kept = self
+            .at
+            .get_mut(&NodeId(at))
+            .map(Dynamo::drain)
+            .unwrap_or_default();
         store.apply(kept).map_err(|error| error.to_string())?;
         Ok(store)
     }
 
     /// A node starts again, for the first time, on this disk.
     pub(super) fn start_on(&mut self, at: u64, disk: &MemoryStore) -> Result<(), String> {
-        let seat = Seat { me: NodeId(at), incarnation: 2, core: 0, cores: 1, life: 500 + at, restarted: true };
+        let seat = Seat {
+            me: NodeId(at),
+            incarnation: 2,
+            core: 0,
+            cores: 1,
+            life: 500 + at,
+            restarted: true,
+        };
         let mut core = Dynamo::new(Config::default(), seat);
         core.restore(disk).map_err(|error| error.to_string())?;
         self.put(at, core);
@@ -178,23 +252,39 @@ impl Cores {
 
     /// What a right clock shows.
     pub(super) fn clock(&self) -> Now {
-        Now { monotonic: self.now, unix_millis: START_UNIX_MILLIS + self.now.as_millis() as u64 }
+        Now {
+            monotonic: self.now,
+            unix_millis: START_UNIX_MILLIS + self.now.as_millis() as u64,
+        }
     }
 
     pub(super) fn input(&mut self, at: u64, input: Input) {
         let (at, mut now) = (NodeId(at), self.clock());
-        now.unix_millis = now.unix_millis.saturating_add_signed(self.skew.get(&at).copied().unwrap_or(0));
+        now.unix_millis = now
+            .unix_millis
+            .saturating_add_signed(self.skew.get(&at).copied().unwrap_or(0));
         let mut effects = Vec::new();
-        let Some(core) = self.at.get_mut(&at) else { return };
+        let Some(core) = self.at.get_mut(&at) else {
+            return;
+        };
         core.handle(now, input, &mut effects);
         for effect in effects {
             match effect {
                 Effect::Send { to, message } => match (self.links.latency)(at, to) {
                     Duration::ZERO => self.queue.push_back((at, to, message)),
-                    latency => self.links.arriving.entry(self.now + latency).or_default().push((at, to, message)),
+                    latency => self
+                        .links
+                        .arriving
+                        .entry(self.now + latency)
+                        .or_default()
+                        .push((at, to, message)),
                 },
                 Effect::Reply { ticket, result } => drop(self.replies.insert(ticket.0, result)),
-                Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
+                Effect::Arm { after, timer } => self
+                    .timers
+                    .entry(self.now + after)
+                    .or_default()
+                    .push((at, timer)),
                 Effect::Report { .. } => drop(self.noted.reports.insert(at)),
                 Effect::Waited { .. } | Effect::ClockOff { .. } => {}
                 Effect::NewLife => {
@@ -212,7 +302,9 @@ impl Cores {
 
     /// Takes what is under way to `to` out of the queue.
     pub(super) fn held_back(&mut self, to: u64) -> Vec<Letter> {
-        let (held, rest) = std::mem::take(&mut self.queue).into_iter().partition::<Vec<_>, _>(|(_, at, _)| *at == NodeId(to));
+        let (held, rest) = std::mem::take(&mut self.queue)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(_, at, _)| *at == NodeId(to));
         self.queue = rest.into();
         held
     }
@@ -220,7 +312,13 @@ impl Cores {
     /// Nodes do, or do not, see another.
     pub(super) fn sees(&mut self, nodes: &[u64], other: u64, up: bool) {
         for at in nodes {
-            self.input(*at, Input::Reachable { node: NodeId(other), up });
+            self.input(
+                *at,
+                Input::Reachable {
+                    node: NodeId(other),
+                    up,
+                },
+            );
         }
     }
 
@@ -244,7 +342,11 @@ impl Cores {
     pub(super) fn settle(&mut self) {
         while let Some(letter) = self.queue.pop_front() {
             if let Message::Repair { delta, .. } = &letter.2 {
-                self.repairs.rows += delta.parts.iter().map(|part| part.rows.len()).sum::<usize>();
+                self.repairs.rows += delta
+                    .parts
+                    .iter()
+                    .map(|part| part.rows.len())
+                    .sum::<usize>();
                 if self.repairs.idle.contains(&letter.0) {
                     continue;
                 }
@@ -272,9 +374,17 @@ impl Cores {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
-        while let Some(at) = self.timers.keys().chain(self.links.arriving.keys()).min().copied().filter(|at| *at <= end) {
+        while let Some(at) = self
+            .timers
+            .keys()
+            .chain(self.links.arriving.keys())
+            .min()
+            .copied()
+            .filter(|at| *at <= end)
+        {
             self.now = at;
-            self.queue.extend(self.links.arriving.remove(&at).unwrap_or_default());
+            self.queue
+                .extend(self.links.arriving.remove(&at).unwrap_or_default());
             self.settle();
             for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
                 self.input(node.0, Input::Timer(timer));
@@ -287,7 +397,10 @@ impl Cores {
     }
 
     pub(super) fn cut(&mut self, left: &[u64], right: &[u64]) {
-        for (a, b) in left.iter().flat_map(|a| right.iter().map(|b| (NodeId(*a), NodeId(*b)))) {
+        for (a, b) in left
+            .iter()
+            .flat_map(|a| right.iter().map(|b| (NodeId(*a), NodeId(*b))))
+        {
             self.links.cut.extend([(a, b), (b, a)]);
         }
     }
@@ -307,10 +420,18 @@ impl Cores {
     pub(super) fn set_placement(&mut self, change: impl FnOnce(&mut Placement)) {
         self.set_topology(|topology| {
             let epoch = Epoch(topology.epoch.0 + 1);
-            for placement in topology.keyspaces.values_mut().flat_map(|keyspace| keyspace.placement.iter_mut()) {
+            for placement in topology
+                .keyspaces
+                .values_mut()
+                .flat_map(|keyspace| keyspace.placement.iter_mut())
+            {
                 placement.epoch = epoch;
             }
-            let first = topology.keyspaces.values_mut().next().and_then(|keyspace| keyspace.placement.first_mut());
+            let first = topology
+                .keyspaces
+                .values_mut()
+                .next()
+                .and_then(|keyspace| keyspace.placement.first_mut());
             if let Some(placement) = first {
                 change(placement);
             }
@@ -320,13 +441,21 @@ impl Cores {
     /// Begins to move the partition to `to`.
     pub(super) fn begin_move(&mut self, to: &[u64]) {
         let to = to.iter().map(|n| NodeId(*n)).collect();
-        self.set_placement(|placement| placement.transition = Some(Transition { to, phase: Phase::Copying, done: BTreeSet::new() }));
+        self.set_placement(|placement| {
+            placement.transition = Some(Transition {
+                to,
+                phase: Phase::Copying,
+                done: BTreeSet::new(),
+            })
+        });
     }
 
     /// The move goes on to its last phase, and ends.
     pub(super) fn switch(&mut self, ends: bool) {
         self.set_placement(|placement| {
-            let Some(transition) = placement.transition.as_mut() else { return };
+            let Some(transition) = placement.transition.as_mut() else {
+                return;
+            };
             transition.phase = Phase::Switching;
             if ends {
                 *placement = Placement::stable(placement.epoch, transition.to.clone());
@@ -338,15 +467,34 @@ impl Cores {
     pub(super) fn submit(&mut self, at: u64, op: Op, level: Consistency, id: Option<&str>) -> u64 {
         self.numbers += 1;
         let id = id.and_then(|id| RequestId::new(Bytes::copy_from_slice(id.as_bytes())));
-        let datacenter = self.topology.nodes.get(&NodeId(at)).map_or_else(|| "dc1".into(), |node| Arc::clone(&node.datacenter));
-        let request = Request { keyspace: KeyspaceId(0), op, consistency: Some(level), timeout: TIMEOUT, datacenter, id };
-        self.input(at, Input::Request { ticket: Ticket(self.numbers), request });
+        let datacenter = self
+            .topology
+            .nodes
+            .get(&NodeId(at))
+            .map_or_else(|| "dc1".into(), |node| Arc::clone(&node.datacenter));
+        let request = Request {
+            keyspace: KeyspaceId(0),
+            op,
+            consistency: Some(level),
+            timeout: TIMEOUT,
+            datacenter,
+            id,
+        };
+        self.input(
+            at,
+            Input::Request {
+                ticket: Ticket(self.numbers),
+                request,
+            },
+        );
         self.numbers
     }
 
     /// What was answered until now.
     pub(super) fn reply(&self, ticket: u64) -> Option<Result<Reply, RequestError>> {
-        self.replies.get(&ticket).map(|result| result.clone().map(|answer| answer.reply))
+        self.replies
+            .get(&ticket)
+            .map(|result| result.clone().map(|answer| answer.reply))
     }
 
     /// Runs until there is an answer, or there should have been one; `None`: there was none.
@@ -358,17 +506,42 @@ impl Cores {
         self.reply(ticket)
     }
 
-    pub(super) fn ask(&mut self, at: u64, op: Op, level: Consistency) -> Option<Result<Reply, RequestError>> {
+    pub(super) fn ask(
+        &mut self,
+        at: u64,
+        op: Op,
+        level: Consistency,
+    ) -> Option<Result<Reply, RequestError>> {
         let ticket = self.submit(at, op, level, None);
         self.answer(ticket)
     }
 
-    pub(super) fn mutate(&mut self, at: u64, key: &str, mutation: Mutation, level: Consistency) -> Option<Result<Reply, RequestError>> {
-        self.ask(at, Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation), level)
+    pub(super) fn mutate(
+        &mut self,
+        at: u64,
+        key: &str,
+        mutation: Mutation,
+        level: Consistency,
+    ) -> Option<Result<Reply, RequestError>> {
+        self.ask(
+            at,
+            Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation),
+            level,
+        )
     }
 
-    pub(super) fn query(&mut self, at: u64, key: &str, query: Query, level: Consistency) -> Option<Result<Reply, RequestError>> {
-        self.ask(at, Op::Query(Bytes::copy_from_slice(key.as_bytes()), query), level)
+    pub(super) fn query(
+        &mut self,
+        at: u64,
+        key: &str,
+        query: Query,
+        level: Consistency,
+    ) -> Option<Result<Reply, RequestError>> {
+        self.ask(
+            at,
+            Op::Query(Bytes::copy_from_slice(key.as_bytes()), query),
+            level,
+        )
     }
 
     /// Sets a key; whether it was acknowledged.
@@ -378,7 +551,8 @@ impl Cores {
 
     /// Whether a key reads as this at this level.
     pub(super) fn reads(&mut self, at: u64, key: &str, level: Consistency, value: &str) -> bool {
-        self.query(at, key, Query::Get, level) == Some(Ok(Reply::Value(Bytes::copy_from_slice(value.as_bytes()))))
+        self.query(at, key, Query::Get, level)
+            == Some(Ok(Reply::Value(Bytes::copy_from_slice(value.as_bytes()))))
     }
 
     /// The replica of a node, if it has one.
@@ -393,8 +567,15 @@ impl Cores {
 
     /// Whether every replica has the same, and nothing left over.
     pub(super) fn converged(&self) -> bool {
-        let all: Vec<_> = self.at.keys().filter_map(|node| self.summary(node.0)).collect();
-        all.windows(2).all(|two| two[0].context == two[1].context && two[0].digest == two[1].digest)
-            && all.iter().all(|one| one.residuals == 0 && one.recent == 0 && !one.filling)
+        let all: Vec<_> = self
+            .at
+            .keys()
+            .filter_map(|node| self.summary(node.0))
+            .collect();
+        all.windows(2)
+            .all(|two| two[0].context == two[1].context && two[0].digest == two[1].digest)
+            && all
+                .iter()
+                .all(|one| one.residuals == 0 && one.recent == 0 && !one.filling)
     }
 }

@@ -17,29 +17,56 @@ use super::{Drills, Verdict, holds};
 use crate::sim::START_UNIX_MILLIS;
 
 pub(super) const DRILLS: Drills = &[
-    ("expiry-outlives-set", "gone-though-set-anew", set_over_expiry),
+    (
+        "expiry-outlives-set",
+        "gone-though-set-anew",
+        set_over_expiry,
+    ),
     ("expiry-not-asked", "outlived-its-expiry", one_row),
     ("refuses-unseen", "refused-by-one-replica", refused_unseen),
     ("reap-by-own-clock", "removed-by-one-clock", two_clocks),
     ("lone-clock-removes-at-once", "removed-by-one-clock", alone),
-    ("first-holder-has-a-veto", "expired-and-kept", one_clock_wrong),
+    (
+        "first-holder-has-a-veto",
+        "expired-and-kept",
+        one_clock_wrong,
+    ),
     ("kept-unseen", "expiry-lost", keeps_unseen),
     ("added-to-expired", "count-lost", added_late),
     ("reap-without-a-look", "removed-though-extended", extended),
-    ("reap-at-one", "removed-though-a-quorum-knows", extended_late),
+    (
+        "reap-at-one",
+        "removed-though-a-quorum-knows",
+        extended_late,
+    ),
     ("clock-never-falls-back", "stamped-in-the-future", restarted),
     ("drift-blocks-repair", "stays-different", from_the_future),
-    ("stamps-before-asking", "wrong-start-wins", started_under_a_wrong_clock),
-    ("every-clock-a-witness", "wrong-start-believed", one_other_knows),
+    (
+        "stamps-before-asking",
+        "wrong-start-wins",
+        started_under_a_wrong_clock,
+    ),
+    (
+        "every-clock-a-witness",
+        "wrong-start-believed",
+        one_other_knows,
+    ),
     ("no-clock-check", "acknowledged-and-gone", behind),
-    ("stamps-not-withdrawn", "failed-write-wins", failed_under_a_wrong_clock),
+    (
+        "stamps-not-withdrawn",
+        "failed-write-wins",
+        failed_under_a_wrong_clock,
+    ),
 ];
 
 const HOUR: i64 = 3_600_000;
 const LATER: u64 = START_UNIX_MILLIS + 3_600_000;
 
 fn set_until(at: u64) -> Mutation {
-    Mutation::Set { value: "v".into(), expiry: SetExpiry::At(START_UNIX_MILLIS + at) }
+    Mutation::Set {
+        value: "v".into(),
+        expiry: SetExpiry::At(START_UNIX_MILLIS + at),
+    }
 }
 
 fn done(answer: Option<&Result<Reply, RequestError>>) -> Verdict {
@@ -54,7 +81,10 @@ fn set_over_expiry() -> Verdict {
     holds(net.set(3, "k", "new", C::Quorum), "two of three")?;
     net.heal();
     net.run(secs(6));
-    holds(net.reads(2, "k", C::All, "new"), "the later SET had no expiry")
+    holds(
+        net.reads(2, "k", C::All, "new"),
+        "the later SET had no expiry",
+    )
 }
 
 /// An expiry that two of three know; a query about one element at the third.
@@ -64,11 +94,22 @@ fn one_row() -> Verdict {
     done(net.mutate(1, "s", Mutation::Add(members), C::All).as_ref())?;
     net.run(secs(2));
     net.cut(&[1], &[2, 3]);
-    done(net.mutate(2, "s", Mutation::ExpireAt(START_UNIX_MILLIS + 4_000), C::Quorum).as_ref())?;
+    done(
+        net.mutate(
+            2,
+            "s",
+            Mutation::ExpireAt(START_UNIX_MILLIS + 4_000),
+            C::Quorum,
+        )
+        .as_ref(),
+    )?;
     net.heal();
     net.now = secs(5);
     let answer = net.query(1, "s", Query::Contains(vec!["m1".into()]), C::Quorum);
-    holds(answer == Some(Ok(Reply::Integers(vec![0]))), format!("{answer:?}"))
+    holds(
+        answer == Some(Ok(Reply::Integers(vec![0]))),
+        format!("{answer:?}"),
+    )
 }
 
 /// A key is of another kind by now, as two of three know.
@@ -78,9 +119,15 @@ fn refused_unseen() -> Verdict {
     net.run(secs(1));
     net.cut(&[1], &[2, 3]);
     done(net.mutate(2, "k", Mutation::Delete, C::Quorum).as_ref())?;
-    done(net.mutate(2, "k", Mutation::Add(vec!["a".into()]), C::Quorum).as_ref())?;
+    done(
+        net.mutate(2, "k", Mutation::Add(vec!["a".into()]), C::Quorum)
+            .as_ref(),
+    )?;
     net.heal();
-    done(net.mutate(1, "k", Mutation::Add(vec!["b".into()]), C::Quorum).as_ref())
+    done(
+        net.mutate(1, "k", Mutation::Add(vec!["b".into()]), C::Quorum)
+            .as_ref(),
+    )
 }
 
 /// Two clocks that have disagreed from the start.
@@ -101,20 +148,32 @@ fn extended() -> Verdict {
     done(net.mutate(1, "k", set_until(2_000), C::All).as_ref())?;
     net.run(Duration::from_millis(1_900));
     net.cut(&[1], &[2, 3]);
-    done(net.mutate(3, "k", Mutation::ExpireAt(LATER), C::Quorum).as_ref())?;
+    done(
+        net.mutate(3, "k", Mutation::ExpireAt(LATER), C::Quorum)
+            .as_ref(),
+    )?;
     net.heal();
     net.now += secs(5);
-    done(net.mutate(1, "k", Mutation::Lapse { margin: 1_000 }, C::Quorum).as_ref())?;
+    done(
+        net.mutate(1, "k", Mutation::Lapse { margin: 1_000 }, C::Quorum)
+            .as_ref(),
+    )?;
     holds(net.reads(1, "k", C::Quorum, "v"), "extended at a quorum")
 }
 
-/// An extension reaches n2 after n1 and n2 have agreed that the time is over, and before the removal, which must see it.
+/// An extension reaches n2 after n1 and n2 have agreed that the time is over, and before the
+/// removal, which must see it.
 fn extended_late() -> Verdict {
     let mut net = Cores::three();
     done(net.mutate(1, "k", set_until(2_000), C::All).as_ref())?;
     net.run(Duration::from_millis(1_900));
     net.cut(&[1], &[2, 3]);
-    net.submit(3, Op::Mutate("k".into(), Mutation::ExpireAt(LATER)), C::Quorum, None);
+    net.submit(
+        3,
+        Op::Mutate("k".into(), Mutation::ExpireAt(LATER)),
+        C::Quorum,
+        None,
+    );
     let (mut late, mut answers) = (Vec::new(), Vec::new());
     // n3 asks n1, in vain, then n2; then n1 asks both others whether the time is over.
     for (millis, at, timer) in [(1_960, 3, Timer::Sweep), (3_050, 1, Timer::Reap)] {
@@ -134,13 +193,19 @@ fn extended_late() -> Verdict {
             }
         }
     }
-    holds(!late.is_empty() && !answers.is_empty(), format!("{} writes and {} answers", late.len(), answers.len()))?;
+    holds(
+        !late.is_empty() && !answers.is_empty(),
+        format!("{} writes and {} answers", late.len(), answers.len()),
+    )?;
     for letter in late.into_iter().chain(answers) {
         net.deliver(letter);
         net.settle();
     }
     net.run(secs(3));
-    holds(net.reads(1, "k", C::Quorum, "v"), "two of three knew of the extension before it was removed")
+    holds(
+        net.reads(1, "k", C::Quorum, "v"),
+        "two of three knew of the extension before it was removed",
+    )
 }
 
 /// A clock was a day ahead before a restart, and is right after it.
@@ -149,17 +214,43 @@ fn restarted() -> Verdict {
     for (hours, key) in [(24_i64, "a"), (0, "b")] {
         write_at(&store, &topology, hours, key)?;
     }
-    let replicas = replica::restore(&store, |_, _| true).map_err(|error| error.to_string())?.0;
-    let rows = replicas.values().next().and_then(|replica| replica.key(&"b".into())).ok_or("no row")?;
+    let replicas = replica::restore(&store, |_, _| true)
+        .map_err(|error| error.to_string())?
+        .0;
+    let rows = replicas
+        .values()
+        .next()
+        .and_then(|replica| replica.key(&"b".into()))
+        .ok_or("no row")?;
     let row = rows.get(RowKind::String, &Bytes::new()).ok_or("no row")?;
-    let stamp = row.iter().filter_map(|(_, payload)| payload.stamp()).max().ok_or("no stamp")?;
-    holds(stamp.unix_millis() == START_UNIX_MILLIS, format!("stamped {} ms ahead", stamp.unix_millis() - START_UNIX_MILLIS))
+    let stamp = row
+        .iter()
+        .filter_map(|(_, payload)| payload.stamp())
+        .max()
+        .ok_or("no stamp")?;
+    holds(
+        stamp.unix_millis() == START_UNIX_MILLIS,
+        format!(
+            "stamped {} ms ahead",
+            stamp.unix_millis() - START_UNIX_MILLIS
+        ),
+    )
 }
 
 /// One life of a node whose clock is off by so many hours; in it a key is set.
 fn write_at(store: &MemoryStore, topology: &Arc<Topology>, hours: i64, key: &str) -> Verdict {
-    let now = Now { monotonic: secs(1), unix_millis: START_UNIX_MILLIS.saturating_add_signed(hours * HOUR) };
-    let seat = Seat { me: NodeId(1), incarnation: 1, life: hours.unsigned_abs(), core: 0, cores: 1, restarted: hours == 0 };
+    let now = Now {
+        monotonic: secs(1),
+        unix_millis: START_UNIX_MILLIS.saturating_add_signed(hours * HOUR),
+    };
+    let seat = Seat {
+        me: NodeId(1),
+        incarnation: 1,
+        life: hours.unsigned_abs(),
+        core: 0,
+        cores: 1,
+        restarted: hours == 0,
+    };
     let mut core = Dynamo::new(Config::default(), seat);
     core.restore(store).map_err(|error| error.to_string())?;
     let mut effects = Vec::new();
@@ -172,8 +263,20 @@ fn write_at(store: &MemoryStore, topology: &Arc<Topology>, hours: i64, key: &str
         datacenter: "dc1".into(),
         id: None,
     };
-    core.handle(now, Input::Request { ticket: quorate_dynamo::protocol::Ticket(1), request }, &mut effects);
-    holds(effects.iter().any(|effect| matches!(effect, Effect::Reply { result: Ok(_), .. })), "not acknowledged")?;
+    core.handle(
+        now,
+        Input::Request {
+            ticket: quorate_dynamo::protocol::Ticket(1),
+            request,
+        },
+        &mut effects,
+    );
+    holds(
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Reply { result: Ok(_), .. })),
+        "not acknowledged",
+    )?;
     store.apply(core.drain()).map_err(|error| error.to_string())
 }
 
@@ -184,12 +287,37 @@ fn from_the_future() -> Verdict {
     let hlc = Hlc::from_parts(START_UNIX_MILLIS + 86_400_000, 0).ok_or("out of range")?;
     let dot = Dot::new(ReplicaId::new(NodeId(9), 1), 1);
     let mut row = Row::new();
-    row.insert(dot, Payload::Register { hlc, value: "poison".into(), expires: None });
-    let part = Part { range: Range::ALL, rows: vec![(RowKey::string("k".into()), row)], settled: vec![dot] };
-    let delta = Delta { parts: vec![part], ..Delta::default() };
-    net.deliver((NodeId(3), NodeId(1), Message::Repair { place: PLACE, delta, answers: None }));
+    row.insert(
+        dot,
+        Payload::Register {
+            hlc,
+            value: "poison".into(),
+            expires: None,
+        },
+    );
+    let part = Part {
+        range: Range::ALL,
+        rows: vec![(RowKey::string("k".into()), row)],
+        settled: vec![dot],
+    };
+    let delta = Delta {
+        parts: vec![part],
+        ..Delta::default()
+    };
+    net.deliver((
+        NodeId(3),
+        NodeId(1),
+        Message::Repair {
+            place: PLACE,
+            delta,
+            answers: None,
+        },
+    ));
     net.run(secs(5));
-    holds(net.converged() && (1..=3).all(|at| net.reads(at, "k", C::One, "poison")), "one replica has what the others have not")
+    holds(
+        net.converged() && (1..=3).all(|at| net.reads(at, "k", C::One, "poison")),
+        "one replica has what the others have not",
+    )
 }
 
 /// A node starts under a clock that is two hours behind, and sets a key for an hour.
@@ -198,11 +326,23 @@ fn behind() -> Verdict {
     net.run(secs(2));
     net.skew.insert(NodeId(2), -2 * HOUR);
     let expiry = SetExpiry::At(LATER - 7_200_000);
-    let answer = net.mutate(2, "k", Mutation::Set { value: "v".into(), expiry }, C::Quorum);
-    holds(matches!(answer, Some(Err(RequestError::Clock { .. }))), format!("{answer:?}"))
+    let answer = net.mutate(
+        2,
+        "k",
+        Mutation::Set {
+            value: "v".into(),
+            expiry,
+        },
+        C::Quorum,
+    );
+    holds(
+        matches!(answer, Some(Err(RequestError::Clock { .. }))),
+        format!("{answer:?}"),
+    )
 }
 
-/// A node starts under a clock that is an hour ahead, and is asked for a SET at once; another is asked later.
+/// A node starts under a clock that is an hour ahead, and is asked for a SET at once; another is
+/// asked later.
 fn started_under_a_wrong_clock() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
@@ -214,7 +354,10 @@ fn started_under_a_wrong_clock() -> Verdict {
     net.cut(&[1], &[2, 3]);
     holds(net.set(2, "k", "right", C::Quorum), "two of three")?;
     net.heal();
-    holds(!acknowledged || net.reads(3, "k", C::All, "right"), "what was written an hour ahead is above what was written later")
+    holds(
+        !acknowledged || net.reads(3, "k", C::All, "right"),
+        "what was written an hour ahead is above what was written later",
+    )
 }
 
 /// Of two nodes one starts under a clock that is an hour ahead.
@@ -225,8 +368,14 @@ fn one_other_knows() -> Verdict {
     net.boot(1, false);
     net.run(secs(5));
     let answer = net.ask(1, set("k", "wrong"), C::One);
-    holds(matches!(answer, Some(Err(RequestError::Clock { offset_ms: HOUR }))), format!("{answer:?}"))?;
-    holds(net.set(2, "k", "right", C::All), "the other's clock had been confirmed")
+    holds(
+        matches!(answer, Some(Err(RequestError::Clock { offset_ms: HOUR }))),
+        format!("{answer:?}"),
+    )?;
+    holds(
+        net.set(2, "k", "right", C::All),
+        "the other's clock had been confirmed",
+    )
 }
 
 /// A SET fails under a wrong clock; a later one succeeds under a right one.
@@ -245,7 +394,10 @@ fn failed_under_a_wrong_clock() -> Verdict {
     net.skew.clear();
     holds(net.set(2, "j", "good", C::All), "all are back")?;
     net.run(secs(5));
-    holds((1..=3).all(|at| net.reads(at, "k", C::All, "good")), "what failed has replaced what was acknowledged later")
+    holds(
+        (1..=3).all(|at| net.reads(at, "k", C::All, "good")),
+        "what failed has replaced what was acknowledged later",
+    )
 }
 
 /// The only node starts again under a clock that is two hours ahead, which is mended soon after.
@@ -259,7 +411,10 @@ fn alone() -> Verdict {
     net.run(secs(20));
     net.skew.clear();
     net.run(secs(5));
-    holds(net.reads(1, "k", C::One, "v"), "removed by a clock that was wrong for a moment")
+    holds(
+        net.reads(1, "k", C::One, "v"),
+        "removed by a clock that was wrong for a moment",
+    )
 }
 
 /// Keys expire while the clock of the first holder is an hour behind.
@@ -267,11 +422,17 @@ fn one_clock_wrong() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
     for n in 0..5 {
-        done(net.mutate(2, &format!("k{n}"), set_until(10_000), C::All).as_ref())?;
+        done(
+            net.mutate(2, &format!("k{n}"), set_until(10_000), C::All)
+                .as_ref(),
+        )?;
     }
     net.skew.insert(NodeId(1), -HOUR);
     net.run(secs(60));
-    holds(net.rows(2) == 0, format!("{} of 5 expired keys are still there", net.rows(2)))
+    holds(
+        net.rows(2) == 0,
+        format!("{} of 5 expired keys are still there", net.rows(2)),
+    )
 }
 
 /// n1 has missed that a key expires, and sets it anew, keeping its expiry.
@@ -280,13 +441,30 @@ fn keeps_unseen() -> Verdict {
     holds(net.set(1, "k", "v", C::All), "healthy")?;
     net.run(secs(1));
     net.cut(&[1], &[2, 3]);
-    done(net.mutate(2, "k", Mutation::ExpireAt(LATER), C::Quorum).as_ref())?;
+    done(
+        net.mutate(2, "k", Mutation::ExpireAt(LATER), C::Quorum)
+            .as_ref(),
+    )?;
     net.queue.clear();
     net.heal();
-    done(net.mutate(1, "k", Mutation::Set { value: "w".into(), expiry: SetExpiry::Keep }, C::Quorum).as_ref())?;
+    done(
+        net.mutate(
+            1,
+            "k",
+            Mutation::Set {
+                value: "w".into(),
+                expiry: SetExpiry::Keep,
+            },
+            C::Quorum,
+        )
+        .as_ref(),
+    )?;
     net.run(secs(2));
     let expiry = net.query(3, "k", Query::Expiry, C::All);
-    holds(expiry == Some(Ok(Reply::Expiry(quorate_dynamo::op::Expiry::At(LATER)))), format!("{expiry:?}"))
+    holds(
+        expiry == Some(Ok(Reply::Expiry(quorate_dynamo::op::Expiry::At(LATER)))),
+        format!("{expiry:?}"),
+    )
 }
 
 /// n1 has missed that a key expires, and adds to it when that time is over.
@@ -294,12 +472,26 @@ fn added_late() -> Verdict {
     let mut net = Cores::three();
     holds(net.set(1, "k", "5", C::All), "healthy")?;
     net.cut(&[1], &[2, 3]);
-    done(net.mutate(2, "k", Mutation::ExpireAt(START_UNIX_MILLIS + 1_500), C::Quorum).as_ref())?;
+    done(
+        net.mutate(
+            2,
+            "k",
+            Mutation::ExpireAt(START_UNIX_MILLIS + 1_500),
+            C::Quorum,
+        )
+        .as_ref(),
+    )?;
     net.queue.clear();
     net.now = Duration::from_millis(1_700);
     net.heal();
     let counted = net.mutate(1, "k", Mutation::Increment(1), C::Quorum);
-    holds(counted == Some(Ok(Reply::Integer(1))), format!("{counted:?}"))?;
+    holds(
+        counted == Some(Ok(Reply::Integer(1))),
+        format!("{counted:?}"),
+    )?;
     net.run(secs(10));
-    holds(net.reads(3, "k", C::All, "1"), "an acknowledged increment is gone")
+    holds(
+        net.reads(3, "k", C::All, "1"),
+        "an acknowledged increment is gone",
+    )
 }

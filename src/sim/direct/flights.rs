@@ -11,15 +11,35 @@ use super::cores::{Cores, secs, set, topology};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
-    ("flight-id-without-life", "counts-a-former-life", former_life),
+    (
+        "flight-id-without-life",
+        "counts-a-former-life",
+        former_life,
+    ),
     ("ack-of-anyone", "counts-who-was-not-asked", not_asked),
     ("rewrite-counts-unsent", "counts-who-was-not-sent", rewrite),
-    ("answer-lost-when-keyspace-gone", "never-answered", keyspace_gone),
+    (
+        "answer-lost-when-keyspace-gone",
+        "never-answered",
+        keyspace_gone,
+    ),
     ("refused-is-failed", "fails-by-one-refusal", one_refusal),
-    ("answered-writes-hold-flights", "refused-as-overloaded", answered),
-    ("repair-counts-one-set", "read-sees-less-later", read_during_move),
+    (
+        "answered-writes-hold-flights",
+        "refused-as-overloaded",
+        answered,
+    ),
+    (
+        "repair-counts-one-set",
+        "read-sees-less-later",
+        read_during_move,
+    ),
     ("read-quorum-of-one", "read-of-one", quorum_read),
-    ("same-of-an-earlier-round", "counts-an-earlier-question", earlier_question),
+    (
+        "same-of-an-earlier-round",
+        "counts-an-earlier-question",
+        earlier_question,
+    ),
     ("later-overtakes", "out-of-order", pipeline),
     ("hedge-ignores-distance", "sent-twice", far_away),
 ];
@@ -40,7 +60,10 @@ fn former_life() -> Verdict {
     for letter in late {
         net.deliver(letter);
     }
-    holds(net.reply(ticket).is_none(), "acknowledged, and nobody else has it")
+    holds(
+        net.reply(ticket).is_none(),
+        "acknowledged, and nobody else has it",
+    )
 }
 
 /// A node acknowledges that was not sent the write.
@@ -55,9 +78,15 @@ fn not_asked() -> Verdict {
     });
     let id = id.ok_or("no write is under way")?;
     net.queue.clear();
-    let message = Message::Written { id, replica: ReplicaId::new(NodeId(2), 1) };
+    let message = Message::Written {
+        id,
+        replica: ReplicaId::new(NodeId(2), 1),
+    };
     net.deliver((NodeId(2), NodeId(1), message));
-    holds(net.reply(ticket).is_none(), "acknowledged by a node that has nothing")
+    holds(
+        net.reply(ticket).is_none(),
+        "acknowledged by a node that has nothing",
+    )
 }
 
 /// The topology changes under a write that was not sent to a node taken for dead.
@@ -70,10 +99,16 @@ fn rewrite() -> Verdict {
     net.sees(&[1], 2, true);
     net.settle();
     net.set_placement(|_| {});
-    holds(net.reply(ticket).is_none(), "acknowledged, and one replica has it")?;
+    holds(
+        net.reply(ticket).is_none(),
+        "acknowledged, and one replica has it",
+    )?;
     net.heal();
     net.run(Duration::from_millis(400));
-    holds(matches!(net.reply(ticket), Some(Ok(_))), "not sent again under the new placement")
+    holds(
+        matches!(net.reply(ticket), Some(Ok(_))),
+        "not sent again under the new placement",
+    )
 }
 
 /// A keyspace is dropped under a write.
@@ -83,7 +118,10 @@ fn keyspace_gone() -> Verdict {
     let ticket = net.submit(1, set("k", "v"), C::Quorum, None);
     net.set_topology(|topology| topology.keyspaces.clear());
     net.run(secs(1));
-    holds(net.reply(ticket) == Some(Err(RequestError::KeyspaceDropped)), format!("{:?}", net.reply(ticket)))
+    holds(
+        net.reply(ticket) == Some(Err(RequestError::KeyspaceDropped)),
+        format!("{:?}", net.reply(ticket)),
+    )
 }
 
 /// One of three disks is full.
@@ -91,7 +129,10 @@ fn one_refusal() -> Verdict {
     let mut net = Cores::three();
     net.settle();
     net.input(2, Input::DiskFull(true));
-    holds(net.set(1, "k", "v", C::Quorum), "refused, and two replicas have room")
+    holds(
+        net.set(1, "k", "v", C::Quorum),
+        "refused, and two replicas have room",
+    )
 }
 
 /// As many writes as may be in flight are answered while one replica is silent.
@@ -100,9 +141,15 @@ fn answered() -> Verdict {
     net.settle();
     net.cut(&[3], &[1, 2]);
     for n in 0..200 {
-        holds(net.set(1, &format!("k{n}"), "v", C::Quorum), format!("write {n}"))?;
+        holds(
+            net.set(1, &format!("k{n}"), "v", C::Quorum),
+            format!("write {n}"),
+        )?;
     }
-    holds(net.reads(1, "k0", C::One, "v"), "everything has been answered long ago")
+    holds(
+        net.reads(1, "k0", C::One, "v"),
+        "everything has been answered long ago",
+    )
 }
 
 /// A read during a move returns what the old replicas have; then the move ends.
@@ -120,7 +167,12 @@ fn read_during_move() -> Verdict {
     net.switch(false);
     net.switch(true);
     net.queue.clear();
-    holds([3, 4, 5].into_iter().all(|at| net.reads(at, "k", C::Quorum, "v")), "a later read sees less")
+    holds(
+        [3, 4, 5]
+            .into_iter()
+            .all(|at| net.reads(at, "k", C::Quorum, "v")),
+        "a later read sees less",
+    )
 }
 
 /// What two of three have is read at the third.
@@ -155,18 +207,37 @@ fn earlier_question() -> Verdict {
 fn pipeline() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(1));
-    let looks = Op::Mutate("k".into(), Mutation::Set { value: "first".into(), expiry: SetExpiry::Keep });
-    let tickets = [looks, set("k", "second"), Op::Query("k".into(), Query::Get)].map(|op| net.submit(1, op, C::Quorum, None));
+    let looks = Op::Mutate(
+        "k".into(),
+        Mutation::Set {
+            value: "first".into(),
+            expiry: SetExpiry::Keep,
+        },
+    );
+    let tickets = [looks, set("k", "second"), Op::Query("k".into(), Query::Get)]
+        .map(|op| net.submit(1, op, C::Quorum, None));
     let answers = tickets.map(|ticket| net.answer(ticket));
-    holds(answers[2] == Some(Ok(Reply::Value("second".into()))), format!("{answers:?}"))?;
-    holds(net.reads(2, "k", C::Quorum, "second"), "the first write has come last")
+    holds(
+        answers[2] == Some(Ok(Reply::Value("second".into()))),
+        format!("{answers:?}"),
+    )?;
+    holds(
+        net.reads(2, "k", C::Quorum, "second"),
+        "the first write has come last",
+    )
 }
 
 /// Writes over a wide area, counted within two round trips.
 fn far_away() -> Verdict {
     let mut net = Cores::of(topology(&[1, 1, 1], 3), |_| {});
     for (node, rtt) in [(2, 80), (3, 160)] {
-        net.input(1, Input::RoundTrip { node: NodeId(node), rtt: Duration::from_millis(rtt) });
+        net.input(
+            1,
+            Input::RoundTrip {
+                node: NodeId(node),
+                rtt: Duration::from_millis(rtt),
+            },
+        );
     }
     net.settle();
     net.submit(1, set("k", "v"), C::Quorum, None);
@@ -174,6 +245,10 @@ fn far_away() -> Verdict {
         net.now = Duration::from_millis(hundredths * 10);
         net.input(1, Input::Timer(Timer::Sweep));
     }
-    let sent = net.queue.iter().filter(|(_, _, message)| matches!(message, Message::Write { .. })).count();
+    let sent = net
+        .queue
+        .iter()
+        .filter(|(_, _, message)| matches!(message, Message::Write { .. }))
+        .count();
     holds(sent == 2, format!("{sent} writes to two nodes"))
 }

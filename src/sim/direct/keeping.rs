@@ -15,12 +15,20 @@ use super::{Drills, Verdict, holds};
 use crate::sim::START_UNIX_MILLIS;
 
 pub(super) const DRILLS: Drills = &[
-    ("erase-what-is-not-named", "erased-by-the-past", older_topology),
+    (
+        "erase-what-is-not-named",
+        "erased-by-the-past",
+        older_topology,
+    ),
     ("lives-reused", "life-reused", away_and_back),
     ("made-over-remains", "erased-with-the-former", made_again),
     ("switch-without-spread", "move-ends-early", leaves_alone),
     ("copies-trusted", "event-issued-twice", copied),
-    ("own-events-overlooked", "own-events-overlooked", former_events),
+    (
+        "own-events-overlooked",
+        "own-events-overlooked",
+        former_events,
+    ),
     ("lost-events-awaited", "residuals-stay", lost_events),
 ];
 
@@ -32,41 +40,89 @@ struct Solo {
 
 impl Solo {
     fn new() -> Self {
-        let seat = Seat { me: NodeId(2), incarnation: 1, core: 0, cores: 1, life: 1, restarted: false };
-        Self { core: Dynamo::new(Config::default(), seat), store: MemoryStore::new() }
+        let seat = Seat {
+            me: NodeId(2),
+            incarnation: 1,
+            core: 0,
+            cores: 1,
+            life: 1,
+            restarted: false,
+        };
+        Self {
+            core: Dynamo::new(Config::default(), seat),
+            store: MemoryStore::new(),
+        }
     }
 
     /// Acts on a topology; whether a new life was asked for.
     fn act_on(&mut self, topology: &Topology) -> Result<bool, String> {
         let mut effects = Vec::new();
-        let now = Now { monotonic: secs(1), unix_millis: START_UNIX_MILLIS };
-        self.core.handle(now, Input::Topology(Arc::new(topology.clone())), &mut effects);
-        self.store.apply(self.core.drain()).map_err(|error| error.to_string())?;
-        Ok(effects.iter().any(|effect| matches!(effect, Effect::NewLife)))
+        let now = Now {
+            monotonic: secs(1),
+            unix_millis: START_UNIX_MILLIS,
+        };
+        self.core.handle(
+            now,
+            Input::Topology(Arc::new(topology.clone())),
+            &mut effects,
+        );
+        self.store
+            .apply(self.core.drain())
+            .map_err(|error| error.to_string())?;
+        Ok(effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::NewLife)))
     }
 
     fn restart(&mut self) -> Verdict {
-        let seat = Seat { me: NodeId(2), incarnation: 1, core: 0, cores: 1, life: 2, restarted: true };
+        let seat = Seat {
+            me: NodeId(2),
+            incarnation: 1,
+            core: 0,
+            cores: 1,
+            life: 2,
+            restarted: true,
+        };
         self.core = Dynamo::new(Config::default(), seat);
-        self.core.restore(&self.store).map_err(|error| error.to_string())
+        self.core
+            .restore(&self.store)
+            .map_err(|error| error.to_string())
     }
 }
 
 /// A node that holds a new partition is told topologies from before it was made.
 fn older_topology() -> Verdict {
     let old = topology(&[3], 3);
-    let nothing = Topology { epoch: Epoch(0), nodes: BTreeMap::new(), keyspaces: BTreeMap::new(), ..old.clone() };
-    let mut new = Topology { epoch: Epoch(2), ..old.clone() };
+    let nothing = Topology {
+        epoch: Epoch(0),
+        nodes: BTreeMap::new(),
+        keyspaces: BTreeMap::new(),
+        ..old.clone()
+    };
+    let mut new = Topology {
+        epoch: Epoch(2),
+        ..old.clone()
+    };
     let mut later = old.keyspaces[&KeyspaceId(0)].clone();
-    later.placement.iter_mut().for_each(|placement| placement.epoch = Epoch(2));
+    later
+        .placement
+        .iter_mut()
+        .for_each(|placement| placement.epoch = Epoch(2));
     new.keyspaces.insert(KeyspaceId(1), later);
     let mut solo = Solo::new();
     solo.act_on(&new)?;
     solo.restart()?;
     for earlier in [nothing, old, new] {
         solo.act_on(&earlier)?;
-        let kept = solo.core.summaries().iter().any(|summary| summary.keyspace == KeyspaceId(1));
-        holds(kept, format!("erased by a topology of epoch {}", earlier.epoch.0))?;
+        let kept = solo
+            .core
+            .summaries()
+            .iter()
+            .any(|summary| summary.keyspace == KeyspaceId(1));
+        holds(
+            kept,
+            format!("erased by a topology of epoch {}", earlier.epoch.0),
+        )?;
     }
     Ok(())
 }
@@ -75,7 +131,10 @@ fn older_topology() -> Verdict {
 fn away_and_back() -> Verdict {
     let all = topology(&[3], 3);
     let at = |epoch, replicas: &[u64]| {
-        let mut topology = Topology { epoch: Epoch(epoch), ..all.clone() };
+        let mut topology = Topology {
+            epoch: Epoch(epoch),
+            ..all.clone()
+        };
         let replicas: Vec<NodeId> = replicas.iter().map(|node| NodeId(*node)).collect();
         for keyspace in topology.keyspaces.values_mut() {
             keyspace.placement = vec![Placement::stable(Epoch(epoch), replicas.clone())];
@@ -86,7 +145,10 @@ fn away_and_back() -> Verdict {
     solo.act_on(&all)?;
     solo.act_on(&at(5, &[1, 3]))?;
     solo.restart()?;
-    holds(solo.act_on(&at(9, &[1, 2, 3]))?, "it goes on in the life that was closed here")
+    holds(
+        solo.act_on(&at(9, &[1, 2, 3]))?,
+        "it goes on in the life that was closed here",
+    )
 }
 
 /// A keyspace is dropped, and a replica is wanted at its place before its rows have left the disk.
@@ -96,7 +158,13 @@ fn made_again() -> Verdict {
         config.removal.rows_at_once = 10;
     });
     let members = (0..300_u32).map(|n| n.to_string().into()).collect();
-    holds(matches!(net.mutate(1, "s", Mutation::Add(members), C::One), Some(Ok(_))), "healthy")?;
+    holds(
+        matches!(
+            net.mutate(1, "s", Mutation::Add(members), C::One),
+            Some(Ok(_))
+        ),
+        "healthy",
+    )?;
     let keyspaces = net.topology.keyspaces.clone();
     net.set_topology(|topology| topology.keyspaces.clear());
     let disk = net.disk(1)?;
@@ -104,7 +172,11 @@ fn made_again() -> Verdict {
     net.set_placement(|_| {});
     let early = net.mutate(1, "s", Mutation::Add(vec!["7".into()]), C::One);
     let write_down = |net: &mut Cores| {
-        let batch = net.at.get_mut(&NodeId(1)).map(Dynamo::drain).unwrap_or_default();
+        let batch = net
+            .at
+            .get_mut(&NodeId(1))
+            .map(Dynamo::drain)
+            .unwrap_or_default();
         disk.apply(batch).map_err(|error| error.to_string())
     };
     write_down(&mut net)?;
@@ -113,9 +185,15 @@ fn made_again() -> Verdict {
     let late = net.mutate(1, "s", Mutation::Add(vec!["8".into()]), C::One);
     write_down(&mut net)?;
     net.start_on(1, &disk)?;
-    let added = [early, late].iter().filter(|answer| matches!(answer, Some(Ok(_)))).count() as u64;
+    let added = [early, late]
+        .iter()
+        .filter(|answer| matches!(answer, Some(Ok(_))))
+        .count() as u64;
     holds(added > 0, "it is made in the end")?;
-    holds(net.rows(1) == added, format!("{} of {added} rows after a start", net.rows(1)))
+    holds(
+        net.rows(1) == added,
+        format!("{} of {added} rows after a start", net.rows(1)),
+    )
 }
 
 /// A replica that alone has a write leaves.
@@ -130,13 +208,17 @@ fn leaves_alone() -> Verdict {
     net.noted.reports.clear();
     net.switch(false);
     net.run(secs(3));
-    holds(!net.noted.reports.contains(&NodeId(1)), "ready to leave, and it alone has the write")?;
+    holds(
+        !net.noted.reports.contains(&NodeId(1)),
+        "ready to leave, and it alone has the write",
+    )?;
     net.switch(true);
     net.run(secs(3));
     holds(net.rows(1) == 1, "erased, and it alone had the write")
 }
 
-/// A disk is an older copy: of this life, without what it has issued. A write comes before anybody has spoken.
+/// A disk is an older copy: of this life, without what it has issued. A write comes before anybody
+/// has spoken.
 fn copied() -> Verdict {
     let mut net = Cores::three();
     for n in 0..5 {
@@ -144,21 +226,44 @@ fn copied() -> Verdict {
     }
     net.cut(&[3], &[1, 2]);
     // The third node of three was booted in the third of all lives.
-    let seat = Seat { me: NodeId(3), incarnation: 1, core: 0, cores: 1, life: 500, restarted: false };
+    let seat = Seat {
+        me: NodeId(3),
+        incarnation: 1,
+        core: 0,
+        cores: 1,
+        life: 500,
+        restarted: false,
+    };
     let (config, store) = (Config::default(), MemoryStore::new());
     let mut core = Dynamo::new(config.clone(), seat.clone());
-    core.handle(net.clock(), Input::Topology(Arc::new(net.topology.clone())), &mut Vec::new());
-    store.apply(core.drain()).map_err(|error| error.to_string())?;
-    let mut core = Dynamo::new(config, Seat { restarted: true, ..seat });
+    core.handle(
+        net.clock(),
+        Input::Topology(Arc::new(net.topology.clone())),
+        &mut Vec::new(),
+    );
+    store
+        .apply(core.drain())
+        .map_err(|error| error.to_string())?;
+    let mut core = Dynamo::new(
+        config,
+        Seat {
+            restarted: true,
+            ..seat
+        },
+    );
     core.restore(&store).map_err(|error| error.to_string())?;
     net.put(3, core);
     net.mutate(3, "mine", Mutation::Increment(1), C::One);
     net.heal();
     net.run(secs(5));
-    holds(net.converged() && net.rows(1) == 6, format!("{} of 6 rows: an event was issued twice", net.rows(1)))
+    holds(
+        net.converged() && net.rows(1) == 6,
+        format!("{} of 6 rows: an event was issued twice", net.rows(1)),
+    )
 }
 
-/// A node has forgotten its former events; the first it hears of them is a write that settles one of them.
+/// A node has forgotten its former events; the first it hears of them is a write that settles one
+/// of them.
 fn former_events() -> Verdict {
     let mut net = Cores::three();
     for n in 0..3 {
@@ -166,15 +271,24 @@ fn former_events() -> Verdict {
     }
     net.boot(3, false);
     net.queue.clear();
-    let append = net.submit(1, Op::Mutate("k0".into(), Mutation::Append("w".into())), C::All, None);
+    let append = net.submit(
+        1,
+        Op::Mutate("k0".into(), Mutation::Append("w".into())),
+        C::All,
+        None,
+    );
     net.settle();
     holds(matches!(net.reply(append), Some(Ok(_))), "healthy")?;
     holds(net.set(3, "mine", "w", C::All), "healthy")?;
     net.run(secs(5));
-    holds(net.converged() && net.rows(1) == 4, format!("{} of 4 rows", net.rows(1)))
+    holds(
+        net.converged() && net.rows(1) == 4,
+        format!("{} of 4 rows", net.rows(1)),
+    )
 }
 
-/// A row is told with all that its teller had seen, and the disk of that is destroyed before the rest is told.
+/// A row is told with all that its teller had seen, and the disk of that is destroyed before the
+/// rest is told.
 fn lost_events() -> Verdict {
     for leaves in [false, true] {
         let mut net = Cores::three();
@@ -196,7 +310,10 @@ fn lost_events() -> Verdict {
         let told = net.rows(2);
         holds(
             told == 1 && net.converged(),
-            format!("{told} of 1 row, and what was lost with the disk is waited for: {:?}", net.summary(2)),
+            format!(
+                "{told} of 1 row, and what was lost with the disk is waited for: {:?}",
+                net.summary(2)
+            ),
         )?;
     }
     Ok(())

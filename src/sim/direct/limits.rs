@@ -4,7 +4,9 @@ use bytes::Bytes;
 use quorate_control::store::Space;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
-use quorate_dynamo::op::{KEY_BYTES_MAX, Mutation, Op, Query, Reply, RequestError, SIBLINGS_MAX, VALUE_BYTES_MAX};
+use quorate_dynamo::op::{
+    KEY_BYTES_MAX, Mutation, Op, Query, Reply, RequestError, SIBLINGS_MAX, VALUE_BYTES_MAX,
+};
 use quorate_dynamo::protocol::Message;
 use quorate_gossip::quic::carry;
 use quorate_gossip::wire::FRAME_BYTES_MAX;
@@ -28,12 +30,20 @@ pub(super) const DRILLS: Drills = &[
 
 /// A message longer than a frame, between two that are not, over one stream.
 fn long_message() -> Verdict {
-    let messages = [10, FRAME_BYTES_MAX + 1, 10].map(|bytes| Bytes::from((0..bytes).map(|n| n as u8).collect::<Vec<_>>()));
+    let messages = [10, FRAME_BYTES_MAX + 1, 10]
+        .map(|bytes| Bytes::from((0..bytes).map(|n| n as u8).collect::<Vec<_>>()));
     let arrived = carry(messages.clone());
-    holds(arrived == messages, format!("{:?} bytes arrived", arrived.iter().map(Bytes::len).collect::<Vec<_>>()))
+    holds(
+        arrived == messages,
+        format!(
+            "{:?} bytes arrived",
+            arrived.iter().map(Bytes::len).collect::<Vec<_>>()
+        ),
+    )
 }
 
-/// A named increment is executed by a node whose clock is behind, and asked again after some thousands of others.
+/// A named increment is executed by a node whose clock is behind, and asked again after some
+/// thousands of others.
 fn behind() -> Verdict {
     let mut net = Cores::new(1, 1, |_| {});
     let fill = |net: &mut Cores, names: std::ops::Range<u32>| {
@@ -49,7 +59,10 @@ fn behind() -> Verdict {
     net.skew.clear();
     fill(&mut net, 20_000..26_000);
     let ticket = net.submit(1, incr(), C::One, Some("behind"));
-    holds(first.is_some() && net.reply(ticket) == first, format!("{first:?}, then {:?}", net.reply(ticket)))
+    holds(
+        first.is_some() && net.reply(ticket) == first,
+        format!("{first:?}, then {:?}", net.reply(ticket)),
+    )
 }
 
 fn incr() -> Op {
@@ -62,9 +75,15 @@ fn retried() -> Verdict {
     for (at, id, expected) in [(1, "a", 1), (2, "b", 2), (3, "a", 1)] {
         let ticket = net.submit(at, incr(), C::Quorum, Some(id));
         let answer = net.answer(ticket);
-        holds(answer == Some(Ok(Reply::Integer(expected))), format!("{id} through n{at}: {answer:?}"))?;
+        holds(
+            answer == Some(Ok(Reply::Integer(expected))),
+            format!("{id} through n{at}: {answer:?}"),
+        )?;
     }
-    holds(net.reads(1, "c", C::Quorum, "2"), "two names, two increments")
+    holds(
+        net.reads(1, "c", C::Quorum, "2"),
+        "two names, two increments",
+    )
 }
 
 /// An increment is executed by a node that is then cut off, and asked again elsewhere.
@@ -79,9 +98,15 @@ fn twins() -> Verdict {
         }
     }
     net.cut(&[1], &[2, 3]);
-    holds(matches!(net.answer(ticket), Some(Err(_))), "nobody else has it")?;
+    holds(
+        matches!(net.answer(ticket), Some(Err(_))),
+        "nobody else has it",
+    )?;
     let again = net.submit(2, incr(), C::Quorum, Some("a"));
-    holds(net.answer(again) == Some(Ok(Reply::Integer(1))), "n2 and n3 do not know of the first try")?;
+    holds(
+        net.answer(again) == Some(Ok(Reply::Integer(1))),
+        "n2 and n3 do not know of the first try",
+    )?;
     net.heal();
     net.run(secs(5));
     holds(net.reads(3, "c", C::All, "1"), "one name, one increment")
@@ -90,13 +115,22 @@ fn twins() -> Verdict {
 /// What one replica adds to a counter is beyond 64 bits, the sum is not.
 fn shares() -> Verdict {
     let mut net = Cores::three();
-    holds(net.set(1, "up", &i64::MIN.to_string(), C::Quorum), "healthy")?;
+    holds(
+        net.set(1, "up", &i64::MIN.to_string(), C::Quorum),
+        "healthy",
+    )?;
     for (by, sum) in [(i64::MAX, -1), (1, 0), (i64::MAX, i64::MAX)] {
         let answer = net.mutate(1, "up", Mutation::Increment(by), C::Quorum);
-        holds(answer == Some(Ok(Reply::Integer(sum))), format!("{by}: {answer:?}"))?;
+        holds(
+            answer == Some(Ok(Reply::Integer(sum))),
+            format!("{by}: {answer:?}"),
+        )?;
     }
     let beyond = net.mutate(1, "up", Mutation::Increment(1), C::Quorum);
-    holds(beyond == Some(Err(RequestError::Overflow)), format!("{beyond:?}"))
+    holds(
+        beyond == Some(Err(RequestError::Overflow)),
+        format!("{beyond:?}"),
+    )
 }
 
 /// A value grows by appends until it may not.
@@ -109,33 +143,63 @@ fn append() -> Verdict {
         holds(matches!(appended, Some(Ok(_))), "within the bound")?;
     }
     let refused = net.mutate(1, "big", Mutation::Append(part.clone()), C::One);
-    holds(matches!(refused, Some(Err(RequestError::TooLarge { .. }))), "a value longer than is allowed")?;
+    holds(
+        matches!(refused, Some(Err(RequestError::TooLarge { .. }))),
+        "a value longer than is allowed",
+    )?;
     let length = net.query(1, "big", Query::Length, C::One);
-    holds(matches!(length, Some(Ok(Reply::Integer(length))) if length.unsigned_abs() == 3 * bytes as u64), format!("{length:?}"))
+    holds(
+        matches!(length, Some(Ok(Reply::Integer(length))) if length.unsigned_abs() == 3 * bytes as u64),
+        format!("{length:?}"),
+    )
 }
 
 /// One old token after the other, none of which has seen what the others have set.
 fn siblings() -> Verdict {
     let mut net = Cores::new(1, 1, |_| {});
-    let with = |n: usize| Mutation::SetWith { value: n.to_string().into(), token: Bytes::new() };
+    let with = |n: usize| Mutation::SetWith {
+        value: n.to_string().into(),
+        token: Bytes::new(),
+    };
     for n in 0..SIBLINGS_MAX {
-        holds(matches!(net.mutate(1, "k", with(n), C::One), Some(Ok(_))), format!("value {n}"))?;
+        holds(
+            matches!(net.mutate(1, "k", with(n), C::One), Some(Ok(_))),
+            format!("value {n}"),
+        )?;
     }
     let refused = net.mutate(1, "k", with(SIBLINGS_MAX), C::One);
-    holds(matches!(refused, Some(Err(RequestError::Siblings { .. }))), format!("{refused:?}"))
+    holds(
+        matches!(refused, Some(Err(RequestError::Siblings { .. }))),
+        format!("{refused:?}"),
+    )
 }
 
-/// A token covers what two of three have, and what one alone has; the write goes through a node that has neither.
+/// A token covers what two of three have, and what one alone has; the write goes through a node
+/// that has neither.
 fn covered() -> Verdict {
     for (level, may_apply) in [(C::Quorum, true), (C::One, false)] {
         let mut net = Cores::three();
         net.cut(&[3], if level == C::One { &[1, 2] } else { &[1] });
         holds(net.set(1, "k", "old", level), "healthy")?;
-        let Some(Ok(Reply::Siblings { token, .. })) = net.query(1, "k", Query::Siblings, level) else { return Err("no token".into()) };
+        let Some(Ok(Reply::Siblings { token, .. })) = net.query(1, "k", Query::Siblings, level)
+        else {
+            return Err("no token".into());
+        };
         net.cut(&[1], &[2, 3]);
         net.queue.clear();
-        let over = net.mutate(3, "k", Mutation::SetWith { value: "new".into(), token }, level);
-        holds(matches!(over, Some(Ok(_))) || !may_apply, format!("{over:?}"))?;
+        let over = net.mutate(
+            3,
+            "k",
+            Mutation::SetWith {
+                value: "new".into(),
+                token,
+            },
+            level,
+        );
+        holds(
+            matches!(over, Some(Ok(_))) || !may_apply,
+            format!("{over:?}"),
+        )?;
         net.heal();
         net.run(secs(5));
         let shown = net.query(3, "k", Query::Siblings, C::All);
@@ -148,10 +212,22 @@ fn covered() -> Verdict {
 /// The longest name that is accepted reaches the disk under a key that every engine takes.
 fn long_name() -> Verdict {
     let mut net = Cores::new(1, 1, |config| config.persist = true);
-    let answer = net.ask(1, Op::Mutate(vec![b'k'; KEY_BYTES_MAX].into(), Mutation::Increment(1)), C::One);
+    let answer = net.ask(
+        1,
+        Op::Mutate(vec![b'k'; KEY_BYTES_MAX].into(), Mutation::Increment(1)),
+        C::One,
+    );
     holds(matches!(answer, Some(Ok(_))), format!("{answer:?}"))?;
-    let batch = net.at.get_mut(&NodeId(1)).map(quorate_dynamo::Dynamo::drain).unwrap_or_default();
-    let rows = batch.changes.iter().filter(|change| matches!(change, quorate_control::store::Change::Put(Space::Rows, ..))).count();
+    let batch = net
+        .at
+        .get_mut(&NodeId(1))
+        .map(quorate_dynamo::Dynamo::drain)
+        .unwrap_or_default();
+    let rows = batch
+        .changes
+        .iter()
+        .filter(|change| matches!(change, quorate_control::store::Change::Put(Space::Rows, ..)))
+        .count();
     holds(rows > 0, "nothing was written")?;
     batch.check().map_err(|error| error.to_string())
 }
@@ -164,10 +240,16 @@ fn hints() -> Verdict {
     net.sees(&[1, 2, 4, 5], 3, false);
     let value = "v".repeat(5_000);
     for n in 0..50 {
-        holds(net.set(1, &format!("k{n}"), &value, C::Quorum), "two of three")?;
+        holds(
+            net.set(1, &format!("k{n}"), &value, C::Quorum),
+            "two of three",
+        )?;
     }
     let kept: u64 = net.at.values().map(|core| core.counters().hints.kept).sum();
-    holds(kept > 0 && kept * 5_000 <= 100_000, format!("{kept} hints of 5,000 bytes in 100,000"))
+    holds(
+        kept > 0 && kept * 5_000 <= 100_000,
+        format!("{kept} hints of 5,000 bytes in 100,000"),
+    )
 }
 
 /// n3 has missed a hash of 30 MB, and is asked for it.
@@ -177,11 +259,21 @@ fn large_key() -> Verdict {
     let value = Bytes::from(vec![b'v'; 1 << 20]);
     for part in 0..30 {
         let fields = vec![(part.to_string().into(), value.clone())];
-        holds(matches!(net.mutate(1, "h", Mutation::SetFields(fields), C::Quorum), Some(Ok(_))), "two of three")?;
+        holds(
+            matches!(
+                net.mutate(1, "h", Mutation::SetFields(fields), C::Quorum),
+                Some(Ok(_))
+            ),
+            "two of three",
+        )?;
     }
     net.queue.clear();
     net.heal();
     let answer = net.query(3, "h", Query::Entries, C::Quorum);
-    let entries = if let Some(Ok(Reply::Pairs(pairs))) = &answer { pairs.len() } else { 0 };
+    let entries = if let Some(Ok(Reply::Pairs(pairs))) = &answer {
+        pairs.len()
+    } else {
+        0
+    };
     holds(entries == 30, format!("{entries} of 30 fields"))
 }

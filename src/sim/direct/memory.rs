@@ -11,13 +11,18 @@ use super::cores::{Cores, secs};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
-    ("first-kept-over-filling", "majority-without-memory", refilled),
+    (
+        "first-kept-over-filling",
+        "majority-without-memory",
+        refilled,
+    ),
     ("former-lives-forgotten", "older-disk-read", told_by_another),
     ("wakes-at-once", "older-disk-read", asked_at_once),
     ("old-disk-overlooked", "older-disk-read", told_by_itself),
 ];
 
-/// A partition moves from n1, n2, n3 to n2, n3, n4. A write of n1 and n2 was lost at n2 with its disk, and came back from n1, which is gone.
+/// A partition moves from n1, n2, n3 to n2, n3, n4. A write of n1 and n2 was lost at n2 with its
+/// disk, and came back from n1, which is gone.
 fn refilled() -> Verdict {
     let mut net = Cores::new(4, 3, |_| {});
     holds(net.set(1, "before", "v", C::All), "healthy")?;
@@ -39,10 +44,14 @@ fn refilled() -> Verdict {
     }
     net.run(secs(5));
     let n4 = net.summary(4).ok_or("no replica")?;
-    holds(n4.rows == 2 || n4.filling, "filled without what a majority had acknowledged")
+    holds(
+        n4.rows == 2 || n4.filling,
+        "filled without what a majority had acknowledged",
+    )
 }
 
-/// n3 is cut off, `through` has written what n1 and n2 acknowledged, and n2 starts again on its disk of before that.
+/// n3 is cut off, `through` has written what n1 and n2 acknowledged, and n2 starts again on its
+/// disk of before that.
 fn older_disk(through: u64) -> Result<Cores, String> {
     let mut net = Cores::new(3, 3, |config| config.persist = true);
     holds(net.set(2, "before", "v", C::All), "healthy")?;
@@ -63,7 +72,10 @@ fn left_alone(mut net: Cores) -> Verdict {
     net.sees(&[2, 3], 1, false);
     net.run(secs(3));
     let answers = [2, 3].map(|at| net.query(at, "w", Query::Get, C::Quorum));
-    holds(answers.iter().all(|answer| !matches!(answer, Some(Ok(_)))), format!("{answers:?}"))
+    holds(
+        answers.iter().all(|answer| !matches!(answer, Some(Ok(_)))),
+        format!("{answers:?}"),
+    )
 }
 
 /// n3 asks n2 before n2 has heard anything.

@@ -13,10 +13,22 @@ use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("forward-twice", "executed-twice", forwarded_twice),
-    ("lost-forward-is-lost", "forward-never-executed", first_forward_lost),
+    (
+        "lost-forward-is-lost",
+        "forward-never-executed",
+        first_forward_lost,
+    ),
     ("everybody-helps", "repaired-by-everybody", sent_once),
-    ("asked-again-each-tick", "repaired-again-and-again", sent_once_from_afar),
-    ("asked-before-overdue", "repaired-while-under-way", under_way),
+    (
+        "asked-again-each-tick",
+        "repaired-again-and-again",
+        sent_once_from_afar,
+    ),
+    (
+        "asked-before-overdue",
+        "repaired-while-under-way",
+        under_way,
+    ),
     ("streamed-at-once", "streamed-in-vain", remembered_by_one),
     ("one-helper-for-ever", "nobody-else-is-asked", another_helps),
     ("bound-of-nothing", "never-told", smallest_bounds),
@@ -29,12 +41,25 @@ pub(super) const DRILLS: Drills = &[
 fn forwarded_twice() -> Verdict {
     let mut net = Cores::new(4, 3, |_| {});
     net.run(secs(2));
-    let ticket = net.submit(4, Op::Mutate("c".into(), Mutation::Increment(1)), C::Quorum, None);
-    let at = net.queue.iter().position(|(_, _, message)| matches!(message, Message::Forward { .. }));
-    let forward = at.and_then(|at| net.queue.remove(at)).ok_or("it was not handed on")?;
+    let ticket = net.submit(
+        4,
+        Op::Mutate("c".into(), Mutation::Increment(1)),
+        C::Quorum,
+        None,
+    );
+    let at = net
+        .queue
+        .iter()
+        .position(|(_, _, message)| matches!(message, Message::Forward { .. }));
+    let forward = at
+        .and_then(|at| net.queue.remove(at))
+        .ok_or("it was not handed on")?;
     net.deliver(forward.clone());
     net.deliver(forward);
-    holds(net.answer(ticket) == Some(Ok(Reply::Integer(1))), format!("{:?}", net.reply(ticket)))?;
+    holds(
+        net.answer(ticket) == Some(Ok(Reply::Integer(1))),
+        format!("{:?}", net.reply(ticket)),
+    )?;
     net.run(secs(2));
     holds(net.reads(1, "c", C::All, "1"), "one request, one increment")
 }
@@ -55,7 +80,10 @@ fn one_was_absent() -> Result<Cores, String> {
     net.run(secs(3));
     net.cut(&[5], &[1, 2, 3, 4]);
     for n in 0..100 {
-        holds(net.set(1 + n % 4, &format!("k{n}"), &"v".repeat(1_000), C::Quorum), "four of five")?;
+        holds(
+            net.set(1 + n % 4, &format!("k{n}"), &"v".repeat(1_000), C::Quorum),
+            "four of five",
+        )?;
     }
     net.run(secs(3));
     net.heal();
@@ -87,9 +115,21 @@ fn sent_once_from_afar() -> Verdict {
 fn under_way() -> Verdict {
     let mut net = Cores::new(5, 5, |_| {});
     net.run(secs(3));
-    net.links.latency = |a, b| if a.0 + b.0 == 6 { Duration::from_millis(500) } else { Duration::ZERO };
+    net.links.latency = |a, b| {
+        if a.0 + b.0 == 6 {
+            Duration::from_millis(500)
+        } else {
+            Duration::ZERO
+        }
+    };
     for at in [1, 5] {
-        net.input(at, Input::RoundTrip { node: NodeId(6 - at), rtt: secs(1) });
+        net.input(
+            at,
+            Input::RoundTrip {
+                node: NodeId(6 - at),
+                rtt: secs(1),
+            },
+        );
     }
     for n in 0..50 {
         net.submit(1, set(&format!("k{n}"), "v"), C::Quorum, None);
@@ -97,7 +137,10 @@ fn under_way() -> Verdict {
     }
     net.run(secs(5));
     let sent = net.repairs.rows;
-    holds(net.rows(5) == 50 && sent == 0, format!("{} of 50 rows, {sent} sent again", net.rows(5)))
+    holds(
+        net.rows(5) == 50 && sent == 0,
+        format!("{} of 50 rows, {sent} sent again", net.rows(5)),
+    )
 }
 
 /// n1 remembers nothing, n2 all that n3 lacks.
@@ -106,7 +149,14 @@ fn remembered_by_one() -> Verdict {
     net.boot_with(
         1,
         false,
-        Config { persist: false, recent: RecentBounds { events_max: 5, ..Config::default().recent }, ..Config::default() },
+        Config {
+            persist: false,
+            recent: RecentBounds {
+                events_max: 5,
+                ..Config::default().recent
+            },
+            ..Config::default()
+        },
     );
     net.run(secs(1));
     net.cut(&[3], &[1, 2]);
@@ -118,24 +168,38 @@ fn remembered_by_one() -> Verdict {
     net.heal();
     net.sees(&[1, 2], 3, true);
     net.run(secs(8));
-    let streams = net.at.get(&NodeId(3)).map_or(0, |core| core.counters().streams);
-    holds(net.rows(3) == 50 && streams == 0, format!("{} of 50 rows, {streams} streams", net.rows(3)))
+    let streams = net
+        .at
+        .get(&NodeId(3))
+        .map_or(0, |core| core.counters().streams);
+    holds(
+        net.rows(3) == 50 && streams == 0,
+        format!("{} of 50 rows, {streams} streams", net.rows(3)),
+    )
 }
 
 /// One of four helps, whichever.
 fn another_helps() -> Verdict {
     for helps in 1..=4 {
         let mut net = one_was_absent()?;
-        net.repairs.idle = (1..=4).filter(|other| *other != helps).map(NodeId).collect();
+        net.repairs.idle = (1..=4)
+            .filter(|other| *other != helps)
+            .map(NodeId)
+            .collect();
         net.run(secs(8));
-        holds(net.rows(5) == 100, format!("{} of 100 rows, while n{helps} alone helps", net.rows(5)))?;
+        holds(
+            net.rows(5) == 100,
+            format!("{} of 100 rows, while n{helps} alone helps", net.rows(5)),
+        )?;
     }
     Ok(())
 }
 
 /// Every bound of what is sent at once is the smallest.
 fn smallest_bounds() -> Verdict {
-    let mut net = Cores::new(3, 3, |config| (config.chunk_bytes, config.hint_bytes_max) = (1, 0));
+    let mut net = Cores::new(3, 3, |config| {
+        (config.chunk_bytes, config.hint_bytes_max) = (1, 0)
+    });
     net.cut(&[3], &[1, 2]);
     for n in 0..20 {
         holds(net.set(1, &format!("k{n}"), "v", C::Quorum), "two of three")?;
@@ -164,8 +228,15 @@ fn the_one_that_left() -> Verdict {
     // n1 is heard before it is gone.
     net.heal();
     apart(&mut net, true);
-    let told = |letter: &&Letter| letter.0 == NodeId(1) && letter.1 == NodeId(3) && matches!(letter.2, Message::Seen(_));
-    let seen = net.queue.iter().find(told).cloned().ok_or("n1 does not tell n3 what it has")?;
+    let told = |letter: &&Letter| {
+        letter.0 == NodeId(1) && letter.1 == NodeId(3) && matches!(letter.2, Message::Seen(_))
+    };
+    let seen = net
+        .queue
+        .iter()
+        .find(told)
+        .cloned()
+        .ok_or("n1 does not tell n3 what it has")?;
     net.queue.clear();
     net.cut(&[3], &[1, 2, 4]);
     net.deliver(seen);
@@ -204,23 +275,45 @@ fn removed_again() -> Verdict {
     holds(matches!(again, Some(Ok(_))), format!("{again:?}"))?;
     net.cut(&[1], &[2, 3]);
     let read = net.query(2, "k", Query::Get, C::Quorum);
-    holds(read == Some(Ok(Reply::Nil)), format!("{read:?} after an acknowledged removal"))
+    holds(
+        read == Some(Ok(Reply::Nil)),
+        format!("{read:?} after an acknowledged removal"),
+    )
 }
 
 /// n2 knows of the removal of one of many elements from a second try.
 fn large_and_removed() -> Verdict {
     let mut net = Cores::three();
-    let elements: Vec<Bytes> = (0..3000).map(|n| Bytes::from(format!("element-{n:06}"))).collect();
-    holds(matches!(net.mutate(1, "s", Mutation::Add(elements.clone()), C::All), Some(Ok(_))), "healthy")?;
+    let elements: Vec<Bytes> = (0..3000)
+        .map(|n| Bytes::from(format!("element-{n:06}")))
+        .collect();
+    holds(
+        matches!(
+            net.mutate(1, "s", Mutation::Add(elements.clone()), C::All),
+            Some(Ok(_))
+        ),
+        "healthy",
+    )?;
     net.run(secs(2));
     let removal = || Op::Mutate("s".into(), Mutation::Remove(vec![elements[7].clone()]));
     applied_alone(&mut net, 3, removal(), Some("n"));
-    net.input(3, Input::RoundTrip { node: NodeId(2), rtt: Duration::from_millis(1) });
+    net.input(
+        3,
+        Input::RoundTrip {
+            node: NodeId(2),
+            rtt: Duration::from_millis(1),
+        },
+    );
     net.cut(&[3], &[1]);
     let ticket = net.submit(3, removal(), C::Quorum, Some("n"));
     holds(matches!(net.answer(ticket), Some(Ok(_))), "n3 and n2")?;
     net.cut(&[3], &[2]);
     let read = net.query(1, "s", Query::Members, C::Quorum);
-    let Some(Ok(Reply::List(members))) = read else { return Err(format!("{read:?}")) };
-    holds(!members.contains(&elements[7]), "an element is there whose removal was acknowledged")
+    let Some(Ok(Reply::List(members))) = read else {
+        return Err(format!("{read:?}"));
+    };
+    holds(
+        !members.contains(&elements[7]),
+        "an element is there whose removal was acknowledged",
+    )
 }

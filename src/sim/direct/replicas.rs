@@ -7,7 +7,11 @@ use quorate_dynamo::replica::{Delta, Payload, Range, Replaces, Replica, RowKey, 
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
-    ("adopt-at-the-end", "overwritten-rises-in-a-stream", older_comes_behind_a_piece),
+    (
+        "adopt-at-the-end",
+        "overwritten-rises-in-a-stream",
+        older_comes_behind_a_piece,
+    ),
     ("payload-decides", "concurrent-dropped", concurrent),
     ("recent-drops-lowest", "newest-forgotten", beyond_the_bound),
 ];
@@ -19,14 +23,19 @@ fn replica(node: u64) -> Replica {
 /// Counts in a row, over all that the replica sees there.
 fn put(replica: &mut Replica, key: &str, count: i128) -> Delta {
     let mut write = replica.write();
-    write.put(RowKey::string(Bytes::copy_from_slice(key.as_bytes())), Payload::Count(count), Replaces::All);
+    write.put(
+        RowKey::string(Bytes::copy_from_slice(key.as_bytes())),
+        Payload::Count(count),
+        Replaces::All,
+    );
     write.finish().map(|(delta, _)| delta).unwrap_or_default()
 }
 
 /// Live entries of the row.
 fn entries(replica: &Replica, key: &str) -> usize {
     let rows = replica.key(&Bytes::copy_from_slice(key.as_bytes()));
-    rows.and_then(|rows| rows.get(RowKind::String, &Bytes::new())).map_or(0, quorate_crdt::DotFun::len)
+    rows.and_then(|rows| rows.get(RowKind::String, &Bytes::new()))
+        .map_or(0, quorate_crdt::DotFun::len)
 }
 
 /// A value comes after a piece of a stream that had the one that overwrote it.
@@ -37,7 +46,10 @@ fn older_comes_behind_a_piece() -> Verdict {
     to.start_filling();
     to.join(&from.delta(Range::Key("k".into()).as_slice()));
     to.join(&older);
-    holds(entries(&to, "k") == 1, format!("{} entries where one is live", entries(&to, "k")))
+    holds(
+        entries(&to, "k") == 1,
+        format!("{} entries where one is live", entries(&to, "k")),
+    )
 }
 
 /// Two values of which neither has seen the other.
@@ -47,18 +59,28 @@ fn concurrent() -> Verdict {
     let mut third = replica(3);
     third.join(&first);
     third.join(&second);
-    holds(entries(&third, "k") == 2, format!("{} entries where two are live", entries(&third, "k")))
+    holds(
+        entries(&third, "k") == 2,
+        format!("{} entries where two are live", entries(&third, "k")),
+    )
 }
 
 /// Three events are remembered where two may be.
 fn beyond_the_bound() -> Verdict {
     let (mut high, mut low, mut holder) = (replica(9), replica(1), replica(5));
-    for delta in [put(&mut high, "a", 1), put(&mut low, "b", 2), put(&mut high, "c", 3)] {
+    for delta in [
+        put(&mut high, "a", 1),
+        put(&mut low, "b", 2),
+        put(&mut high, "c", 3),
+    ] {
         holder.join(&delta);
     }
     holder.forget_beyond(2, usize::MAX);
     let high = ReplicaId::new(NodeId(9), 1);
     let known: CausalContext = [Dot::new(high, 1), Dot::new(high, 2)].into_iter().collect();
     let missing = holder.missing_at(&known, usize::MAX, usize::MAX);
-    holds(missing.behind.is_none() && !missing.deltas.is_empty(), "the second of three events was forgotten, and the first was older")
+    holds(
+        missing.behind.is_none() && !missing.deltas.is_empty(),
+        "the second of three events was forgotten, and the first was older",
+    )
 }

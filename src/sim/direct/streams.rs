@@ -13,14 +13,27 @@ use super::{Drills, Verdict, holds};
 pub(super) const DRILLS: Drills = &[
     ("chunk-of-any-stream", "late-chunk-ends-stream", late_chunk),
     ("pull-once", "stream-never-ends", lost_on_the_way),
-    ("fill-from-filled-only", "wait-for-each-other", wiped_together),
-    ("adopt-last-context", "equal-contexts-differ", written_behind),
+    (
+        "fill-from-filled-only",
+        "wait-for-each-other",
+        wiped_together,
+    ),
+    (
+        "adopt-last-context",
+        "equal-contexts-differ",
+        written_behind,
+    ),
     ("mover-forgets-itself", "move-stalls", one_down),
     ("alone-is-everybody", "lost", only_one_wiped),
 ];
 
 fn keys(net: &mut Cores, at: u64, count: u32, level: C) -> Verdict {
-    (0..count).try_for_each(|n| holds(net.set(at, &format!("k{n}"), "v", level), format!("write {n}")))
+    (0..count).try_for_each(|n| {
+        holds(
+            net.set(at, &format!("k{n}"), "v", level),
+            format!("write {n}"),
+        )
+    })
 }
 
 /// The only replica of a partition that moves loses its disk, while the node it moves to is away.
@@ -34,23 +47,37 @@ fn only_one_wiped() -> Verdict {
     net.run(secs(10));
     net.heal();
     net.sees(&[1], 2, true);
-    holds(net.query(1, "k", Query::Get, C::One) != Some(Ok(Reply::Nil)), "read before it has what was acknowledged")?;
+    holds(
+        net.query(1, "k", Query::Get, C::One) != Some(Ok(Reply::Nil)),
+        "read before it has what was acknowledged",
+    )?;
     net.run(secs(5));
-    holds(net.reads(1, "k", C::One, "v"), "what was acknowledged is lost")
+    holds(
+        net.reads(1, "k", C::One, "v"),
+        "what was acknowledged is lost",
+    )
 }
 
 /// n3 is so far behind that it must be streamed to; the third question or chunk is lost.
 fn lost_on_the_way() -> Verdict {
-    let picks: [Picks; 2] = [|message| matches!(message, Message::Pull { .. }), |message| matches!(message, Message::Chunk { .. })];
+    let picks: [Picks; 2] = [
+        |message| matches!(message, Message::Pull { .. }),
+        |message| matches!(message, Message::Chunk { .. }),
+    ];
     for lost in picks {
-        let mut net = Cores::new(3, 3, |config| (config.recent.events_max, config.chunk_bytes) = (5, 600));
+        let mut net = Cores::new(3, 3, |config| {
+            (config.recent.events_max, config.chunk_bytes) = (5, 600)
+        });
         net.cut(&[3], &[1, 2]);
         keys(&mut net, 1, 50, C::Quorum)?;
         net.run(secs(2));
         net.heal();
         net.lose(3, lost);
         net.run(secs(10));
-        holds(net.converged() && net.rows(3) == 50, format!("{} of 50 rows", net.rows(3)))?;
+        holds(
+            net.converged() && net.rows(3) == 50,
+            format!("{} of 50 rows", net.rows(3)),
+        )?;
     }
     Ok(())
 }
@@ -62,12 +89,16 @@ fn held_back() -> Result<(Cores, u64, Letter), String> {
     keys(&mut net, 1, 30, C::All)?;
     net.run(secs(2));
     net.begin_move(&[1, 2, 4]);
-    net.lose(1, |message| matches!(message, Message::Chunk { piece, .. } if piece.next.is_none()));
+    net.lose(
+        1,
+        |message| matches!(message, Message::Chunk { piece, .. } if piece.next.is_none()),
+    );
     let letter = net.lost().ok_or("no last piece came")?;
     Ok((net, letter.0.0, letter))
 }
 
-/// A stream is abandoned, what it brought is overwritten, another begins; then the last piece of the first comes.
+/// A stream is abandoned, what it brought is overwritten, another begins; then the last piece of
+/// the first comes.
 fn late_chunk() -> Verdict {
     let (mut net, source, letter) = held_back()?;
     (1..=3).for_each(|other| net.sees(&[4], other, false));
@@ -93,22 +124,37 @@ fn wiped_together() -> Verdict {
             net.boot(*at, true);
         }
         net.run(secs(5));
-        let filling = wiped.iter().filter(|at| net.summary(**at).is_some_and(|summary| summary.filling)).count();
-        holds(filling == 0, format!("{filling} of {} still wait", wiped.len()))?;
+        let filling = wiped
+            .iter()
+            .filter(|at| net.summary(**at).is_some_and(|summary| summary.filling))
+            .count();
+        holds(
+            filling == 0,
+            format!("{filling} of {} still wait", wiped.len()),
+        )?;
     }
     Ok(())
 }
 
-/// While a last piece is awaited, what has passed is overwritten, and the receiver hears nothing of it.
+/// While a last piece is awaited, what has passed is overwritten, and the receiver hears nothing of
+/// it.
 fn written_behind() -> Verdict {
     let (mut net, source, _) = held_back()?;
     net.cut(&[1, 2, 3], &[4]);
     keys(&mut net, source, 30, C::Quorum)?;
     net.heal();
-    net.lose(1, |message| matches!(message, Message::Repair { .. } | Message::Behind { .. }));
+    net.lose(1, |message| {
+        matches!(message, Message::Repair { .. } | Message::Behind { .. })
+    });
     net.run(Duration::from_millis(900));
-    let (there, here) = net.summary(source).zip(net.summary(4)).ok_or("no replica")?;
-    holds(there.context != here.context || there.digest == here.digest, "equal contexts, different rows")
+    let (there, here) = net
+        .summary(source)
+        .zip(net.summary(4))
+        .ok_or("no replica")?;
+    holds(
+        there.context != here.context || there.digest == here.digest,
+        "equal contexts, different rows",
+    )
 }
 
 /// A partition moves while one of its old replicas is down.
@@ -120,6 +166,9 @@ fn one_down() -> Verdict {
     net.sees(&[2, 3, 4], 1, false);
     net.begin_move(&[2, 3, 4]);
     net.run(secs(10));
-    let missing: Vec<u64> = [2, 3, 4].into_iter().filter(|at| !net.noted.reports.contains(&NodeId(*at))).collect();
+    let missing: Vec<u64> = [2, 3, 4]
+        .into_iter()
+        .filter(|at| !net.noted.reports.contains(&NodeId(*at)))
+        .collect();
     holds(missing.is_empty(), format!("{missing:?} have not reported"))
 }

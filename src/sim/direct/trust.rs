@@ -14,7 +14,11 @@ use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("mismatch-ignored", "rows-stay-lost", lost_row),
-    ("any-difference-outvotes", "sound-replica-replaced", two_lost_rows),
+    (
+        "any-difference-outvotes",
+        "sound-replica-replaced",
+        two_lost_rows,
+    ),
     ("mend-source-fixed", "never-mended", source_gone),
     ("doubt-stops-writes", "doubt-stops-writes", written_in_doubt),
     ("doubt-asks-nobody", "contradicted-row-read", read_in_doubt),
@@ -30,13 +34,17 @@ fn at_rest() -> Result<Cores, String> {
     Ok(net)
 }
 
-/// A node starts again on a disk that may have lost what it had of a key, with nothing else changed.
+/// A node starts again on a disk that may have lost what it had of a key, with nothing else
+/// changed.
 fn restart(net: &mut Cores, at: u64, lost: Option<&str>) -> Verdict {
     let disk = net.disk(at)?;
     if let Some(key_text) = lost {
         let mut row = None;
         let found = disk.scan(Space::Rows, &[], None, &mut |key, _| {
-            if !key.windows(key_text.len()).any(|part| part == key_text.as_bytes()) {
+            if !key
+                .windows(key_text.len())
+                .any(|part| part == key_text.as_bytes())
+            {
                 return ControlFlow::Continue(());
             }
             row = Some(Bytes::copy_from_slice(key));
@@ -52,8 +60,12 @@ fn restart(net: &mut Cores, at: u64, lost: Option<&str>) -> Verdict {
 
 fn all_have_ten(net: &Cores) -> Verdict {
     let rows = [1, 2, 3].map(|at| net.rows(at));
-    let quarantined = [1, 2, 3].map(|at| net.summary(at).is_some_and(|summary| summary.quarantined));
-    holds(net.converged() && rows == [10; 3] && quarantined == [false; 3], format!("{rows:?} of 10 rows, in quarantine: {quarantined:?}"))
+    let quarantined =
+        [1, 2, 3].map(|at| net.summary(at).is_some_and(|summary| summary.quarantined));
+    holds(
+        net.converged() && rows == [10; 3] && quarantined == [false; 3],
+        format!("{rows:?} of 10 rows, in quarantine: {quarantined:?}"),
+    )
 }
 
 fn lost_row() -> Verdict {
@@ -82,7 +94,10 @@ fn source_gone() -> Verdict {
     net.cut(&[source], &[other, 3]);
     net.sees(&[other, 3], source, false);
     net.run(secs(6));
-    holds(net.rows(3) == 10 && net.reads(3, "k3", C::Quorum, "v"), format!("{} of 10 rows", net.rows(3)))
+    holds(
+        net.rows(3) == 10 && net.reads(3, "k3", C::Quorum, "v"),
+        format!("{} of 10 rows", net.rows(3)),
+    )
 }
 
 /// n2 is away, n3 has lost a row, and n1 and n3 have both started again.
@@ -100,7 +115,10 @@ fn in_doubt() -> Result<Cores, String> {
 
 fn written_in_doubt() -> Verdict {
     let mut net = in_doubt()?;
-    holds(net.set(3, "k5", "w", C::Quorum), "two of three can take a write")?;
+    holds(
+        net.set(3, "k5", "w", C::Quorum),
+        "two of three can take a write",
+    )?;
     holds(net.reads(1, "k5", C::Quorum, "w"), "and have the same")
 }
 
@@ -108,7 +126,9 @@ fn read_in_doubt() -> Verdict {
     let mut net = in_doubt()?;
     let answer = net.query(3, "k3", Query::Get, C::One);
     let refused = |answer: &Option<Result<Reply, RequestError>>| {
-        let Some(Err(RequestError::Refused { refused, .. })) = answer else { return false };
+        let Some(Err(RequestError::Refused { refused, .. })) = answer else {
+            return false;
+        };
         refused.iter().any(|(_, why)| *why == Refusal::Quarantined)
     };
     holds(refused(&answer), format!("{answer:?}"))

@@ -15,23 +15,37 @@ use tokio::time::sleep;
 use super::{Drills, Verdict, holds};
 use crate::sim::{SimDisk, founding};
 
-pub(super) const DRILLS: Drills = &[("vote-unsynced", "leads-by-a-lost-vote", vote), ("log-unsynced", "committed-not-durable", entry)];
+pub(super) const DRILLS: Drills = &[
+    ("vote-unsynced", "leads-by-a-lost-vote", vote),
+    ("log-unsynced", "committed-not-durable", entry),
+];
 
-/// How long a synchronisation takes. The vote is written behind the first entry, so it takes two; an entry of the leader takes one more.
+/// How long a synchronisation takes. The vote is written behind the first entry, so it takes two;
+/// an entry of the leader takes one more.
 const SYNC: Duration = Duration::from_millis(400);
 
 /// There are no others.
 struct Alone;
 
 impl Link for Alone {
-    fn call(&self, _: NodeId, _: Bytes, _: Duration) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
+    fn call(
+        &self,
+        _: NodeId,
+        _: Bytes,
+        _: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
         Box::pin(async { Err(LinkError::Unreachable) })
     }
 }
 
-/// Whether a group of one has a leader, and what it has applied, so long after it began to be founded.
+/// Whether a group of one has a leader, and what it has applied, so long after it began to be
+/// founded.
 fn after(time: Duration) -> Result<(bool, u64), String> {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().map_err(|error| error.to_string())?;
+    let runtime = Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .map_err(|error| error.to_string())?;
     runtime.block_on(async {
         let disk = SimDisk::new(1);
         tokio::spawn(disk.work());
@@ -42,11 +56,23 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
             election_max: seconds(6),
             ..ConsensusConfig::new(NodeId(1), 1)
         };
-        let opened = ControlGroup::open(config, Arc::new(disk.clone()), Arc::new(disk.clone()), Arc::new(Alone)).await;
+        let opened = ControlGroup::open(
+            config,
+            Arc::new(disk.clone()),
+            Arc::new(disk.clone()),
+            Arc::new(Alone),
+        )
+        .await;
         let group = opened.map_err(|error| error.to_string())?;
         disk.slow_down(SYNC);
         let quic = ([10, 0, 0, 1], 7381).into();
-        let spec = NodeSpec { name: "n1".into(), datacenter: "dc1".into(), rack: "rack1".into(), quic, instance: 1 };
+        let spec = NodeSpec {
+            name: "n1".into(),
+            datacenter: "dc1".into(),
+            rack: "rack1".into(),
+            quic,
+            instance: 1,
+        };
         let asked = group.clone();
         let founded = tokio::spawn(async move { asked.found(founding(1, spec)).await.is_ok() });
         sleep(time).await;
@@ -59,13 +85,19 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
 /// Nobody leads before his own vote is durable.
 fn vote() -> Verdict {
     let (leads, _) = after(SYNC / 2)?;
-    holds(!leads, "a node leads whose own vote a power loss takes away")
+    holds(
+        !leads,
+        "a node leads whose own vote a power loss takes away",
+    )
 }
 
 /// Nothing is committed before it is durable; in the end it is.
 fn entry() -> Verdict {
     let (_, applied) = after(SYNC * 5 / 2)?;
-    holds(applied == 0, format!("entry {applied} is committed, and a power loss takes it away"))?;
+    holds(
+        applied == 0,
+        format!("entry {applied} is committed, and a power loss takes it away"),
+    )?;
     let (_, applied) = after(SYNC * 20)?;
     holds(applied > 0, "nothing is ever committed")
 }

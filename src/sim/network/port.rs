@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 
 use super::{Body, Call, Event, Network};
 
-/// The [`Transport`] of one life of one node. After the node is pulled or restarted, the old port sends nothing any more.
+/// The [`Transport`] of one life of one node. After the node is pulled or restarted, the old port
+/// sends nothing any more.
 #[derive(Debug)]
 pub struct Port {
     network: Network,
@@ -22,16 +23,30 @@ pub struct Port {
 
 impl Port {
     pub(super) fn new(network: Network, node: NodeId, life: u64) -> Self {
-        Self { network, node, life }
+        Self {
+            network,
+            node,
+            life,
+        }
     }
 
     fn connection(&self, to: NodeId) -> Option<u64> {
-        self.network.shared.lock().connection(self.node, self.life, to)
+        self.network
+            .shared
+            .lock()
+            .connection(self.node, self.life, to)
     }
 
     fn send_body(&self, to: NodeId, body: Body) -> bool {
-        let Some(connection) = self.connection(to) else { return false };
-        self.network.shared.send(Event { from: self.node, to, connection, body });
+        let Some(connection) = self.connection(to) else {
+            return false;
+        };
+        self.network.shared.send(Event {
+            from: self.node,
+            to,
+            connection,
+            body,
+        });
         true
     }
 }
@@ -47,18 +62,32 @@ impl Transport for Port {
         }
     }
 
-    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Reply<Result<Bytes, CallError>> {
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Reply<Result<Bytes, CallError>> {
         if request.len() > MESSAGE_BYTES_MAX {
             let bytes = request.len();
             return Box::pin(async move { Err(CallError::TooLarge { bytes }) });
         }
-        let Some(connection) = self.connection(to) else { return Box::pin(async move { Err(CallError::NotConnected(to)) }) };
+        let Some(connection) = self.connection(to) else {
+            return Box::pin(async move { Err(CallError::NotConnected(to)) });
+        };
         let (answer, answered) = oneshot::channel();
         let network = self.network.clone();
         let id = {
             let mut state = network.shared.lock();
             let id = state.number();
-            state.calls.insert(id, Call { connection, peer: to, answer });
+            state.calls.insert(
+                id,
+                Call {
+                    connection,
+                    peer: to,
+                    answer,
+                },
+            );
             id
         };
         self.send_body(to, Body::Call(id, request));
@@ -69,7 +98,10 @@ impl Transport for Port {
                 Err(_elapsed) => {
                     let call = network.shared.lock().calls.remove(&id);
                     drop(call);
-                    Err(CallError::TimedOut { node: to, after: timeout })
+                    Err(CallError::TimedOut {
+                        node: to,
+                        after: timeout,
+                    })
                 }
             }
         })
@@ -77,8 +109,15 @@ impl Transport for Port {
 
     fn set_peers(&self, peers: BTreeMap<NodeId, SocketAddr>) {
         let mut state = self.network.shared.lock();
-        if let Some(host) = state.hosts.get_mut(&self.node).filter(|host| host.life == self.life) {
-            host.peers = peers.into_keys().filter(|&peer| peer != self.node).collect();
+        if let Some(host) = state
+            .hosts
+            .get_mut(&self.node)
+            .filter(|host| host.life == self.life)
+        {
+            host.peers = peers
+                .into_keys()
+                .filter(|&peer| peer != self.node)
+                .collect();
         }
     }
 

@@ -1,5 +1,6 @@
-//! Draws a plan from a seed. Every seed takes a random part of all kinds of faults, keys and levels: what is left out lets the rest go further
-//! (swarm testing: Groce, Zhang, Eide, Chen, Regehr, "Swarm testing", ISSTA 2012).
+//! Draws a plan from a seed. Every seed takes a random part of all kinds of faults, keys and
+//! levels: what is left out lets the rest go further (swarm testing: Groce, Zhang, Eide, Chen,
+//! Regehr, "Swarm testing", ISSTA 2012).
 
 use quorate_dynamo::Consistency;
 use rand::rngs::StdRng;
@@ -31,7 +32,12 @@ impl Plan {
 
     /// As [`from_seed`](Self::from_seed), about `focus` only.
     pub fn drawn(seed: u64, focus: Focus) -> Self {
-        let mut draw = Draw { rng: StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21), steps: Vec::new(), asked: 0, habits: Habits::default() };
+        let mut draw = Draw {
+            rng: StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21),
+            steps: Vec::new(),
+            asked: 0,
+            habits: Habits::default(),
+        };
         let shape = draw.shape();
         let (mut knobs, limits, queues) = (draw.knobs(), draw.limits(), draw.queues());
         let until = draw.rng.random_range(8_000..25_000);
@@ -40,7 +46,15 @@ impl Plan {
         draw.removals(&mut knobs);
         let mut steps = draw.steps;
         steps.sort_by_key(|step| step.at);
-        Self { seed, shape, knobs, limits, queues, steps, until }
+        Self {
+            seed,
+            shape,
+            knobs,
+            limits,
+            queues,
+            steps,
+            until,
+        }
     }
 }
 
@@ -53,7 +67,10 @@ struct Draw {
 
 /// What the clients of one seed do, beside what all do.
 #[derive(Clone, Copy, Default)]
-#[allow(clippy::struct_excessive_bools, reason = "a seed has any of them, whatever the others are")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "a seed has any of them, whatever the others are"
+)]
 struct Habits {
     /// They name their changes, and ask again.
     names: bool,
@@ -72,7 +89,9 @@ struct Habits {
 impl Draw {
     fn shape(&mut self) -> Shape {
         let rng = &mut self.rng;
-        let nodes = *[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7].choose(rng).unwrap_or(&3);
+        let nodes = *[1, 2, 3, 3, 3, 3, 3, 4, 5, 5, 6, 7]
+            .choose(rng)
+            .unwrap_or(&3);
         let most = u8::min(nodes, 4);
         let count = u8::min(most, *[1, 1, 1, 2, 3, 3, 4].choose(rng).unwrap_or(&1));
         let mut datacenters = vec![1_u8; usize::from(count)];
@@ -96,7 +115,12 @@ impl Draw {
     fn knobs(&mut self) -> Knobs {
         let rng = &mut self.rng;
         let usual = Knobs::default();
-        let mut some = |small: &[usize], usual: usize| *small.choose(rng).filter(|_| rng.random_bool(0.4)).unwrap_or(&usual);
+        let mut some = |small: &[usize], usual: usize| {
+            *small
+                .choose(rng)
+                .filter(|_| rng.random_bool(0.4))
+                .unwrap_or(&usual)
+        };
         Knobs {
             recent_max: some(&[1, 4, 30], usual.recent_max),
             recent_bytes_max: some(&[0, 1_000, 10_000], usual.recent_bytes_max),
@@ -113,14 +137,28 @@ impl Draw {
 
     fn limits(&mut self) -> Limits {
         let (rng, usual) = (&mut self.rng, Limits::default());
-        let mut some = |small: &[usize], usual: usize| *small.choose(rng).filter(|_| rng.random_bool(0.4)).unwrap_or(&usual);
-        Limits { value_bytes: some(&[50, 300], usual.value_bytes), siblings: some(&[2, 4], usual.siblings) }
+        let mut some = |small: &[usize], usual: usize| {
+            *small
+                .choose(rng)
+                .filter(|_| rng.random_bool(0.4))
+                .unwrap_or(&usual)
+        };
+        Limits {
+            value_bytes: some(&[50, 300], usual.value_bytes),
+            siblings: some(&[2, 4], usual.siblings),
+        }
     }
 
-    /// The longest message stays what it is: with a shorter one, what is accepted could not be told to others.
+    /// The longest message stays what it is: with a shorter one, what is accepted could not be told
+    /// to others.
     fn queues(&mut self) -> Queues {
         let (rng, usual) = (&mut self.rng, Queues::default());
-        let mut some = |small: &[usize], usual: usize| *small.choose(rng).filter(|_| rng.random_bool(0.2)).unwrap_or(&usual);
+        let mut some = |small: &[usize], usual: usize| {
+            *small
+                .choose(rng)
+                .filter(|_| rng.random_bool(0.2))
+                .unwrap_or(&usual)
+        };
         Queues {
             inbox_bytes_max: some(&[300, 3_000], usual.inbox_bytes_max),
             unsynced_bytes_max: some(&[300, 3_000], usual.unsynced_bytes_max),
@@ -128,7 +166,8 @@ impl Draw {
         }
     }
 
-    /// How many rows are few, and how long the others stay on disk. Drawn last: what comes before it stays what it was.
+    /// How many rows are few, and how long the others stay on disk. Drawn last: what comes before
+    /// it stays what it was.
     fn removals(&mut self, knobs: &mut Knobs) {
         if self.rng.random_bool(0.4) {
             knobs.rows_at_once = self.rng.random_range(0..3);
@@ -138,11 +177,17 @@ impl Draw {
 
     /// All requests: a few clients on a few keys, at the levels of this seed.
     fn work(&mut self, shape: &Shape, until: u64, focus: Focus) {
-        let nodes: u64 = shape.datacenters.iter().map(|&nodes| u64::from(nodes)).sum();
+        let nodes: u64 = shape
+            .datacenters
+            .iter()
+            .map(|&nodes| u64::from(nodes))
+            .sum();
         let kinds = self.kinds(focus);
         let levels = self.levels();
         let clients = self.rng.random_range(2..=6_u8);
-        let homes: Vec<u64> = (0..clients).map(|_| self.rng.random_range(1..=nodes)).collect();
+        let homes: Vec<u64> = (0..clients)
+            .map(|_| self.rng.random_range(1..=nodes))
+            .collect();
         let wander = self.rng.random_bool(0.5);
         let keyspaces: Vec<(u64, u8)> = self.keyspaces_made();
         let count = self.rng.random_range(80..350);
@@ -151,8 +196,16 @@ impl Draw {
         for _ in 0..count {
             let at = self.rng.random_range(0..until);
             let client = self.rng.random_range(0..clients);
-            let node = if wander && self.rng.random_bool(0.3) { self.rng.random_range(1..=nodes) } else { homes[usize::from(client)] };
-            let there = keyspaces.iter().filter(|(made, _)| *made + 500 < at).map(|(_, number)| *number).collect::<Vec<_>>();
+            let node = if wander && self.rng.random_bool(0.3) {
+                self.rng.random_range(1..=nodes)
+            } else {
+                homes[usize::from(client)]
+            };
+            let there = keyspaces
+                .iter()
+                .filter(|(made, _)| *made + 500 < at)
+                .map(|(_, number)| *number)
+                .collect::<Vec<_>>();
             let other = there.choose(&mut self.rng).copied();
             let keyspace = match self.rng.random_range(0..10) {
                 0 => 0,
@@ -165,10 +218,28 @@ impl Draw {
             let flush = self.habits.flushes && self.rng.random_bool(0.02);
             let deed = if flush { Deed::Flush } else { self.deed(key) };
             let again = self.again(&deed, (node, nodes));
-            let wait = if self.habits.waits && self.rng.random_bool(0.3) { self.rng.random_range(1..=3) } else { 0 };
+            let wait = if self.habits.waits && self.rng.random_bool(0.3) {
+                self.rng.random_range(1..=3)
+            } else {
+                0
+            };
             self.asked += 1;
-            let ask = Ask { id: self.asked, client, node, level, keyspace, key, deed, timeout, again, wait };
-            self.steps.push(Step { at, action: Action::Ask(ask) });
+            let ask = Ask {
+                id: self.asked,
+                client,
+                node,
+                level,
+                keyspace,
+                key,
+                deed,
+                timeout,
+                again,
+                wait,
+            };
+            self.steps.push(Step {
+                at,
+                action: Action::Ask(ask),
+            });
         }
     }
 
@@ -183,7 +254,10 @@ impl Draw {
     }
 
     fn levels(&mut self) -> Vec<Consistency> {
-        let numeric = Consistency::Numeric { read: self.rng.random_range(1..=3), write: self.rng.random_range(1..=3) };
+        let numeric = Consistency::Numeric {
+            read: self.rng.random_range(1..=3),
+            write: self.rng.random_range(1..=3),
+        };
         let mut others = vec![
             Consistency::One,
             Consistency::All,
@@ -212,23 +286,43 @@ impl Draw {
 
     fn habits(&mut self) -> Habits {
         let mut some = |share| self.rng.random_bool(share);
-        Habits { names: some(0.4), long: some(0.1), far: some(0.3), expiries: some(0.4), flushes: some(0.1), waits: some(0.2) }
+        Habits {
+            names: some(0.4),
+            long: some(0.1),
+            far: some(0.3),
+            expiries: some(0.4),
+            flushes: some(0.1),
+            waits: some(0.2),
+        }
     }
 
     fn key(&mut self, kind: Kind) -> Key {
         let long = self.habits.long && self.rng.random_bool(0.3);
-        let number = if long { Key::LONG + self.rng.random_range(0..3) } else { self.rng.random_range(0..2) };
+        let number = if long {
+            Key::LONG + self.rng.random_range(0..3)
+        } else {
+            self.rng.random_range(0..2)
+        };
         Key(kind, number)
     }
 
-    /// Where a change is asked for again that was given a name. What `GETDEL` answers is not kept, and a flush is no change of one key.
+    /// Where a change is asked for again that was given a name. What `GETDEL` answers is not kept,
+    /// and a flush is no change of one key.
     fn again(&mut self, deed: &Deed, (node, nodes): (u64, u64)) -> Vec<u64> {
         let named = deed.writes() && !matches!(deed, Deed::GetDelete | Deed::Flush);
         if !(named && self.habits.names && self.rng.random_bool(0.6)) {
             return Vec::new();
         }
         let count = self.rng.random_range(1..=2);
-        (0..count).map(|_| if self.rng.random_bool(0.3) { node } else { self.rng.random_range(1..=nodes) }).collect()
+        (0..count)
+            .map(|_| {
+                if self.rng.random_bool(0.3) {
+                    node
+                } else {
+                    self.rng.random_range(1..=nodes)
+                }
+            })
+            .collect()
     }
 
     /// What a counter is changed by.
@@ -236,7 +330,9 @@ impl Draw {
         if !self.habits.far || number == 0 {
             return self.rng.random_range(1..=3);
         }
-        *[i64::MAX, i64::MIN, i64::MAX / 2, i64::MIN / 2, 1, -1].choose(&mut self.rng).unwrap_or(&1)
+        *[i64::MAX, i64::MIN, i64::MAX / 2, i64::MIN / 2, 1, -1]
+            .choose(&mut self.rng)
+            .unwrap_or(&1)
     }
 
     fn deed(&mut self, Key(kind, number): Key) -> Deed {
@@ -261,11 +357,15 @@ impl Draw {
                 _ => Deed::Get,
             },
             Kind::Expiring => match of_hundred {
-                0..15 => Deed::SetFor { ms: *[300, 1_000, 4_000].choose(rng).unwrap_or(&1_000) },
+                0..15 => Deed::SetFor {
+                    ms: *[300, 1_000, 4_000].choose(rng).unwrap_or(&1_000),
+                },
                 15..30 => Deed::SetFor { ms: 3_600_000 },
                 30..40 => Deed::Set,
                 40..45 => Deed::SetKeep,
-                45..55 => Deed::ExpireIn { ms: *[500, 3_000, 3_600_000].choose(rng).unwrap_or(&3_000) },
+                45..55 => Deed::ExpireIn {
+                    ms: *[500, 3_000, 3_600_000].choose(rng).unwrap_or(&3_000),
+                },
                 55..60 => Deed::Persist,
                 60..70 => Deed::Ttl,
                 _ => Deed::Get,
@@ -290,15 +390,24 @@ impl Draw {
                 53..56 => Deed::Delete,
                 _ => Deed::Siblings,
             },
-            Kind::Set | Kind::Hash | Kind::Tally | Kind::Turning => self.of_collection(kind, of_hundred, step),
+            Kind::Set | Kind::Hash | Kind::Tally | Kind::Turning => {
+                self.of_collection(kind, of_hundred, step)
+            }
             Kind::Mixed => self.anything(),
         }
     }
 
     fn of_collection(&mut self, kind: Kind, of_hundred: u32, step: i64) -> Deed {
         let names = if self.habits.long { NAMES } else { NAMES - 1 };
-        let any = |rng: &mut StdRng| (0..rng.random_range(1..=2)).map(|_| rng.random_range(0..names)).collect::<Vec<u8>>();
-        if self.habits.expiries && matches!(kind, Kind::Set | Kind::Hash) && self.rng.random_bool(0.12) {
+        let any = |rng: &mut StdRng| {
+            (0..rng.random_range(1..=2))
+                .map(|_| rng.random_range(0..names))
+                .collect::<Vec<u8>>()
+        };
+        if self.habits.expiries
+            && matches!(kind, Kind::Set | Kind::Hash)
+            && self.rng.random_bool(0.12)
+        {
             return self.expiry();
         }
         let rng = &mut self.rng;
@@ -337,7 +446,11 @@ impl Draw {
     /// Something about when a set or a hash is gone.
     fn expiry(&mut self) -> Deed {
         match self.rng.random_range(0..10) {
-            0..7 => Deed::ExpireIn { ms: *[300, 1_000, 3_000, 3_600_000].choose(&mut self.rng).unwrap_or(&1_000) },
+            0..7 => Deed::ExpireIn {
+                ms: *[300, 1_000, 3_000, 3_600_000]
+                    .choose(&mut self.rng)
+                    .unwrap_or(&1_000),
+            },
             7 => Deed::Persist,
             _ => Deed::Ttl,
         }
@@ -345,6 +458,10 @@ impl Draw {
 
     fn anything(&mut self) -> Deed {
         let kind = *Kind::ALL.choose(&mut self.rng).unwrap_or(&Kind::Register);
-        if kind == Kind::Mixed { Deed::GetDelete } else { self.deed(Key(kind, 0)) }
+        if kind == Kind::Mixed {
+            Deed::GetDelete
+        } else {
+            self.deed(Key(kind, 0))
+        }
     }
 }

@@ -28,22 +28,48 @@ impl Stage<'_> {
     /// Does what a plan says; whether there was anything to do.
     pub(super) fn fault(&mut self, action: &Action) -> bool {
         let network = self.cluster.network.clone();
-        let nodes = |numbers: &[u64]| numbers.iter().map(|&number| NodeId(number)).collect::<Vec<_>>();
+        let nodes = |numbers: &[u64]| {
+            numbers
+                .iter()
+                .map(|&number| NodeId(number))
+                .collect::<Vec<_>>()
+        };
         match action {
             Action::Ask(_) => return false,
             Action::Cut { from, to } => network.cut(&nodes(from), &nodes(to)),
             Action::Heal => network.heal(),
-            Action::Weather { within_us, between_ms, loss } => network.set_conditions(conditions(*within_us, *between_ms, *loss)),
-            Action::Garble { duplicated, overtaken } => network.garble(*duplicated, *overtaken),
-            Action::DropFrames { from, to, share } => network.drop_frames(NodeId(*from), NodeId(*to), *share),
-            Action::Stop(node) | Action::GoOn(node) | Action::Crash(node) | Action::Restart(node) => {
+            Action::Weather {
+                within_us,
+                between_ms,
+                loss,
+            } => network.set_conditions(conditions(*within_us, *between_ms, *loss)),
+            Action::Garble {
+                duplicated,
+                overtaken,
+            } => network.garble(*duplicated, *overtaken),
+            Action::DropFrames { from, to, share } => {
+                network.drop_frames(NodeId(*from), NodeId(*to), *share)
+            }
+            Action::Stop(node)
+            | Action::GoOn(node)
+            | Action::Crash(node)
+            | Action::Restart(node) => {
                 return self.process_fault(action, NodeId(*node));
             }
-            Action::SlowDisk(node, _) | Action::FullDisk(node, _) | Action::FailDisk(node) | Action::Panic(node) | Action::Backup(node) => {
+            Action::SlowDisk(node, _)
+            | Action::FullDisk(node, _)
+            | Action::FailDisk(node)
+            | Action::Panic(node)
+            | Action::Backup(node) => {
                 return self.disk_fault(action, NodeId(*node));
             }
-            Action::Restore(node) | Action::Wipe(node) | Action::Rot(node) => return self.destroy(action, NodeId(*node)),
-            Action::Jump(node, _) | Action::Drift(node, _) | Action::Freeze(node, _) | Action::MendClock(node) => {
+            Action::Restore(node) | Action::Wipe(node) | Action::Rot(node) => {
+                return self.destroy(action, NodeId(*node));
+            }
+            Action::Jump(node, _)
+            | Action::Drift(node, _)
+            | Action::Freeze(node, _)
+            | Action::MendClock(node) => {
                 return self.clock_fault(action, NodeId(*node));
             }
             _ => return self.topology_change(action),
@@ -52,7 +78,9 @@ impl Stage<'_> {
     }
 
     fn process_fault(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get_mut(&node) else { return false };
+        let Some(host) = self.cluster.hosts.get_mut(&node) else {
+            return false;
+        };
         match action {
             Action::Restart(_) => {
                 if host.is_alive() || self.removed.contains(&node) {
@@ -69,7 +97,9 @@ impl Stage<'_> {
     }
 
     fn disk_fault(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get(&node) else { return false };
+        let Some(host) = self.cluster.hosts.get(&node) else {
+            return false;
+        };
         let disk = host.disk.get();
         match action {
             Action::SlowDisk(_, millis) => disk.slow_down(Duration::from_millis(*millis)),
@@ -83,21 +113,35 @@ impl Stage<'_> {
 
     /// Changes the disk of a dead node behind its back.
     fn destroy(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get(&node).filter(|host| !host.is_alive()) else { return false };
+        let Some(host) = self
+            .cluster
+            .hosts
+            .get(&node)
+            .filter(|host| !host.is_alive())
+        else {
+            return false;
+        };
         let disk = host.disk.get();
         let harmed = match action {
-            Action::Restore(_) => self.backups.get(&node).map(|backup| (disk.restored(backup), Harm::SetBack)),
+            Action::Restore(_) => self
+                .backups
+                .get(&node)
+                .map(|backup| (disk.restored(backup), Harm::SetBack)),
             Action::Wipe(_) => Some((disk.restored(&MemoryStore::new()), Harm::Gone)),
             _ => disk.rotten().map(|rotten| (rotten, Harm::Rotten)),
         };
-        let Some((next, harm)) = harmed else { return false };
+        let Some((next, harm)) = harmed else {
+            return false;
+        };
         host.disk.set(next);
         self.oracle().destroyed(node, harm);
         true
     }
 
     fn clock_fault(&mut self, action: &Action, node: NodeId) -> bool {
-        let Some(host) = self.cluster.hosts.get(&node) else { return false };
+        let Some(host) = self.cluster.hosts.get(&node) else {
+            return false;
+        };
         match action {
             Action::Jump(_, millis) => host.clock.jump(*millis),
             Action::Drift(_, millionths) => host.clock.drift(*millionths),
@@ -109,18 +153,34 @@ impl Stage<'_> {
 
     fn topology_change(&mut self, action: &Action) -> bool {
         let topology = self.oracle().newest();
-        let known = |number: u8| topology.as_deref().and_then(|topology| keyspace_of(topology, number));
+        let known = |number: u8| {
+            topology
+                .as_deref()
+                .and_then(|topology| keyspace_of(topology, number))
+        };
         let command = match action {
             Action::MakeKeyspace { number, partitions } => keyspace(*number, *partitions),
             Action::DropKeyspace(number) => match known(*number).filter(|_| *number > 0) {
                 Some(keyspace) => Command::DropKeyspace(keyspace),
                 None => return false,
             },
-            Action::Replicate { keyspace: number, replicas } => {
-                let Some(keyspace) = known(*number) else { return false };
-                let fixed = replicas.iter().map(|(datacenter, &count)| (format!("dc{datacenter}").into(), count));
+            Action::Replicate {
+                keyspace: number,
+                replicas,
+            } => {
+                let Some(keyspace) = known(*number) else {
+                    return false;
+                };
+                let fixed = replicas
+                    .iter()
+                    .map(|(datacenter, &count)| (format!("dc{datacenter}").into(), count));
                 let replication = Some(Replication::Fixed(fixed.collect()));
-                Command::AlterKeyspace { keyspace, replication, read: None, write: None }
+                Command::AlterKeyspace {
+                    keyspace,
+                    replication,
+                    read: None,
+                    write: None,
+                }
             }
             Action::Remove { node, lost } => {
                 self.removals.push((NodeId(*node), *lost));
@@ -128,7 +188,10 @@ impl Stage<'_> {
                     self.removed.push(NodeId(*node));
                     self.oracle().destroyed(NodeId(*node), Harm::Gone);
                 }
-                Command::RemoveNode { node: NodeId(*node), lost: *lost }
+                Command::RemoveNode {
+                    node: NodeId(*node),
+                    lost: *lost,
+                }
             }
             Action::Join(datacenter) => return self.newcomer(*datacenter),
             _ => return false,
@@ -139,8 +202,17 @@ impl Stage<'_> {
     /// Whoever removes a node tries again until it is gone.
     pub(super) fn insist(&mut self) {
         let topology = self.oracle().newest();
-        let stays = |node: &NodeId| topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(node));
-        let removals: Vec<_> = self.removals.iter().copied().filter(|(node, _)| stays(node)).collect();
+        let stays = |node: &NodeId| {
+            topology
+                .as_deref()
+                .is_some_and(|topology| topology.nodes.contains_key(node))
+        };
+        let removals: Vec<_> = self
+            .removals
+            .iter()
+            .copied()
+            .filter(|(node, _)| stays(node))
+            .collect();
         for (node, lost) in removals {
             self.propose(&Command::RemoveNode { node, lost });
         }
@@ -148,9 +220,16 @@ impl Stage<'_> {
 
     /// Proposes through the first node that is up; the answer does not matter.
     fn propose(&mut self, command: &Command) -> bool {
-        let proposal = self.cluster.hosts.values().find_map(|host| host.started(|started| started.propose(command.clone())));
-        let Some(proposal) = proposal else { return false };
-        self.proposals.push(tokio::spawn(async move { drop(proposal.await) }));
+        let proposal = self
+            .cluster
+            .hosts
+            .values()
+            .find_map(|host| host.started(|started| started.propose(command.clone())));
+        let Some(proposal) = proposal else {
+            return false;
+        };
+        self.proposals
+            .push(tokio::spawn(async move { drop(proposal.await) }));
         true
     }
 
@@ -160,11 +239,18 @@ impl Stage<'_> {
         self.cluster.invite(&datacenter)
     }
 
-    /// Starts those again that have ended because their disk failed before it was mended, as whatever watches a process does. Who gives up on a good
-    /// disk stays down.
+    /// Starts those again that have ended because their disk failed before it was mended, as
+    /// whatever watches a process does. Who gives up on a good disk stays down.
     pub(super) fn start_again(&mut self) {
         for node in self.cluster.nodes() {
-            let Some(host) = self.cluster.hosts.get(&node).filter(|host| host.disk.get().has_failed()) else { continue };
+            let Some(host) = self
+                .cluster
+                .hosts
+                .get(&node)
+                .filter(|host| host.disk.get().has_failed())
+            else {
+                continue;
+            };
             if let Some(failure) = host.failure() {
                 self.has_ended(node, &failure);
                 self.process_fault(&Action::Crash(node.0), node);
@@ -178,7 +264,9 @@ impl Stage<'_> {
         self.cluster.network.set_conditions(conditions(500, 5, 0.0));
         self.cluster.network.calm();
         for node in self.cluster.nodes() {
-            let Some(host) = self.cluster.hosts.get_mut(&node) else { continue };
+            let Some(host) = self.cluster.hosts.get_mut(&node) else {
+                continue;
+            };
             host.clock.mend();
             // Before anything starts on it: a dead node's disk can have failed too.
             host.disk.get().mend();

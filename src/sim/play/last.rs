@@ -31,10 +31,22 @@ impl Stage<'_> {
         keys.sort_unstable();
         keys.dedup();
         let topology = self.oracle().newest();
-        let member = |node: NodeId| topology.as_deref().is_some_and(|topology| topology.nodes.contains_key(&node));
-        let there = |number: u8| topology.as_deref().is_some_and(|topology| keyspace_of(topology, number).is_some());
+        let member = |node: NodeId| {
+            topology
+                .as_deref()
+                .is_some_and(|topology| topology.nodes.contains_key(&node))
+        };
+        let there = |number: u8| {
+            topology
+                .as_deref()
+                .is_some_and(|topology| keyspace_of(topology, number).is_some())
+        };
         keys.retain(|(keyspace, key)| there(*keyspace) && !key.is_too_long());
-        let counter = Counter { record: Record::default(), dismissed: Arc::default(), ..self.counter.clone() };
+        let counter = Counter {
+            record: Record::default(),
+            dismissed: Arc::default(),
+            ..self.counter.clone()
+        };
         let mut id = 1_000_000;
         let mut errands = Vec::new();
         let nodes: Vec<(NodeId, Door)> = self
@@ -48,14 +60,28 @@ impl Stage<'_> {
             for &(keyspace, key) in &keys {
                 for deed in promise::last_reads(key.0) {
                     id += 1;
-                    errands.push(errand(id, (*node, door), Consistency::One, (keyspace, key), deed));
+                    errands.push(errand(
+                        id,
+                        (*node, door),
+                        Consistency::One,
+                        (keyspace, key),
+                        deed,
+                    ));
                 }
             }
         }
         for &(keyspace, key) in &keys {
-            let Some((node, door)) = nodes.get(id as usize % nodes.len().max(1)) else { continue };
+            let Some((node, door)) = nodes.get(id as usize % nodes.len().max(1)) else {
+                continue;
+            };
             id += 1;
-            errands.push(errand(id, (*node, door), Consistency::All, (keyspace, key), Deed::Delete));
+            errands.push(errand(
+                id,
+                (*node, door),
+                Consistency::All,
+                (keyspace, key),
+                Deed::Delete,
+            ));
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         for errand in errands {
@@ -67,8 +93,29 @@ impl Stage<'_> {
     }
 }
 
-fn errand(id: u32, (node, door): (NodeId, &Door), level: Consistency, (keyspace, key): (u8, Key), deed: Deed) -> Errand {
+fn errand(
+    id: u32,
+    (node, door): (NodeId, &Door),
+    level: Consistency,
+    (keyspace, key): (u8, Key),
+    deed: Deed,
+) -> Errand {
     let (client, timeout, again) = (0, LAST_TIMEOUT_MS, Vec::new());
-    let ask = Ask { id, client, node: node.0, level, keyspace, key, deed, timeout, again, wait: 0 };
-    Errand { ask, at: (node, door.clone()), again: Vec::new() }
+    let ask = Ask {
+        id,
+        client,
+        node: node.0,
+        level,
+        keyspace,
+        key,
+        deed,
+        timeout,
+        again,
+        wait: 0,
+    };
+    Errand {
+        ask,
+        at: (node, door.clone()),
+        again: Vec::new(),
+    }
 }

@@ -1,4 +1,5 @@
-//! Counters: no acknowledged increment is lost, none is counted twice, and none is refused that keeps the sum within 64 bits.
+//! Counters: no acknowledged increment is lost, none is counted twice, and none is refused that
+//! keeps the sum within 64 bits.
 
 use bytes::Bytes;
 use quorate_dynamo::op::{Reply, RequestError};
@@ -20,7 +21,8 @@ struct Sum<'a, 'b> {
 /// A counter that is not there.
 const NOTHING: Bytes = Bytes::from_static(b"0");
 
-/// The sum as one who has seen something may know it: all that is sure, and any of what is possible.
+/// The sum as one who has seen something may know it: all that is sure, and any of what is
+/// possible.
 struct Bounds {
     least: i128,
     most: i128,
@@ -28,9 +30,18 @@ struct Bounds {
 
 /// A string that is counted.
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    let counts =
-        of_key.all.iter().filter_map(|told| if let Deed::Count(by) = told.ask.deed { Some((*told, i128::from(by))) } else { None });
-    let sum = Sum { of_key, called: String::new(), counts: counts.collect() };
+    let counts = of_key.all.iter().filter_map(|told| {
+        if let Deed::Count(by) = told.ask.deed {
+            Some((*told, i128::from(by)))
+        } else {
+            None
+        }
+    });
+    let sum = Sum {
+        of_key,
+        called: String::new(),
+        counts: counts.collect(),
+    };
     let shown = |told: &Told| match &told.result {
         Ok(Reply::Nil) if told.ask.deed == Deed::Get => Some(NOTHING),
         Ok(Reply::Value(value)) if told.ask.deed == Deed::Get => Some(value.clone()),
@@ -42,18 +53,36 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
 /// Every field of a hash as a counter.
 pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
     let judge_field = |field: u8| {
-        let adds = |told: &Told| if let Deed::CountField(at, by) = told.ask.deed { (at == field).then_some(i128::from(by)) } else { None };
-        let counts = of_key.all.iter().filter_map(|told| Some((*told, adds(told)?))).collect();
+        let adds = |told: &Told| {
+            if let Deed::CountField(at, by) = told.ask.deed {
+                (at == field).then_some(i128::from(by))
+            } else {
+                None
+            }
+        };
+        let counts = of_key
+            .all
+            .iter()
+            .filter_map(|told| Some((*told, adds(told)?)))
+            .collect();
         let of = |value: Option<&Bytes>| value.cloned().unwrap_or(NOTHING);
         let shown = |told: &Told| match (&told.result, &told.ask.deed) {
-            (Ok(Reply::Pairs(pairs)), Deed::Entries) => Some(of(pairs.iter().find(|(key, _)| *key == name(field)).map(|(_, value)| value))),
+            (Ok(Reply::Pairs(pairs)), Deed::Entries) => Some(of(pairs
+                .iter()
+                .find(|(key, _)| *key == name(field))
+                .map(|(_, value)| value))),
             (Ok(Reply::Values(values)), Deed::Fields(asked)) => {
                 let at = asked.iter().position(|asked| *asked == field)?;
                 Some(of(values.get(at).and_then(Option::as_ref)))
             }
             _ => None,
         };
-        Sum { of_key, called: format!("field m{field}, "), counts }.judge(shown)
+        Sum {
+            of_key,
+            called: format!("field m{field}, "),
+            counts,
+        }
+        .judge(shown)
     };
     (0..NAMES).flat_map(judge_field).collect()
 }
@@ -61,12 +90,23 @@ pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
 impl Sum<'_, '_> {
     /// `shown`: what a request shows of the counter, if it shows it.
     fn judge(&self, shown: impl Fn(&Told) -> Option<Bytes>) -> Vec<Violation> {
-        let reads = self.of_key.all.iter().filter_map(|read| self.judge_read(read, &shown(read)?));
-        reads.chain(self.counts.iter().filter_map(|(told, by)| self.judge_refusal(told, *by))).collect()
+        let reads = self
+            .of_key
+            .all
+            .iter()
+            .filter_map(|read| self.judge_read(read, &shown(read)?));
+        reads
+            .chain(
+                self.counts
+                    .iter()
+                    .filter_map(|(told, by)| self.judge_refusal(told, *by)),
+            )
+            .collect()
     }
 
     fn broken(&self, check: &'static str, at: &Told, what: &str) -> Violation {
-        self.of_key.broken(check, at, format!("{}{what}", self.called))
+        self.of_key
+            .broken(check, at, format!("{}{what}", self.called))
     }
 
     fn sure(&self, count: &Told, read: &Told) -> bool {
@@ -75,29 +115,57 @@ impl Sum<'_, '_> {
 
     fn bounds(&self, read: &Told) -> Bounds {
         let mut bounds = Bounds { least: 0, most: 0 };
-        for (count, by) in self.counts.iter().filter(|(count, _)| count.fate() != Fate::Refused && count.ask.id != read.ask.id) {
+        for (count, by) in self
+            .counts
+            .iter()
+            .filter(|(count, _)| count.fate() != Fate::Refused && count.ask.id != read.ask.id)
+        {
             let (sure, possible) = (self.sure(count, read), count.from <= read.to);
-            bounds.least += if sure || (possible && *by < 0) { *by } else { 0 };
-            bounds.most += if sure || (possible && *by > 0) { *by } else { 0 };
+            bounds.least += if sure || (possible && *by < 0) {
+                *by
+            } else {
+                0
+            };
+            bounds.most += if sure || (possible && *by > 0) {
+                *by
+            } else {
+                0
+            };
         }
         bounds
     }
 
     fn judge_read(&self, read: &Told, shown: &Bytes) -> Option<Violation> {
-        let number = std::str::from_utf8(shown).ok().and_then(|text| text.parse::<i128>().ok());
+        let number = std::str::from_utf8(shown)
+            .ok()
+            .and_then(|text| text.parse::<i128>().ok());
         let Some(value) = number else {
             return Some(self.broken("invented", read, &format!("{} shows {shown:?}", read.ask)));
         };
         let Bounds { least, most } = self.bounds(read);
         if value < least {
-            let sure: Vec<u32> = self.counts.iter().filter(|(count, _)| self.sure(count, read)).map(|(count, _)| count.ask.id).collect();
-            let what = format!("{} shows {value}, though it is {least} at least: {sure:?} were acknowledged before", read.ask);
+            let sure: Vec<u32> = self
+                .counts
+                .iter()
+                .filter(|(count, _)| self.sure(count, read))
+                .map(|(count, _)| count.ask.id)
+                .collect();
+            let what = format!(
+                "{} shows {value}, though it is {least} at least: {sure:?} were acknowledged before",
+                read.ask
+            );
             return Some(self.broken("count-lost", read, &what));
         }
         if value > most {
-            let refused = self.counts.iter().filter(|(count, _)| count.fate() == Fate::Refused).count();
-            let what =
-                format!("{} shows {value}, though it is {most} at most, with all that was asked for ({refused} were refused)", read.ask);
+            let refused = self
+                .counts
+                .iter()
+                .filter(|(count, _)| count.fate() == Fate::Refused)
+                .count();
+            let what = format!(
+                "{} shows {value}, though it is {most} at most, with all that was asked for ({refused} were refused)",
+                read.ask
+            );
             return Some(self.broken("counted-twice", read, &what));
         }
         None
@@ -107,8 +175,16 @@ impl Sum<'_, '_> {
         let Bounds { least, most } = self.bounds(told);
         let range = i128::from(i64::MIN)..=i128::from(i64::MAX);
         let fits = range.contains(&(least + by)) && range.contains(&(most + by));
-        let refused = fits && told.result == Err(RequestError::Overflow) && told.need.replicas() > 0;
-        let what = || format!("{} was refused, though the sum is {} to {} with it", told.ask, least + by, most + by);
+        let refused =
+            fits && told.result == Err(RequestError::Overflow) && told.need.replicas() > 0;
+        let what = || {
+            format!(
+                "{} was refused, though the sum is {} to {} with it",
+                told.ask,
+                least + by,
+                most + by
+            )
+        };
         refused.then(|| self.broken("refused-without-cause", told, &what()))
     }
 }

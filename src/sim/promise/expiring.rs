@@ -1,4 +1,5 @@
-//! Strings with an expiry: there before it, gone after it, and a wrong clock takes nothing for good.
+//! Strings with an expiry: there before it, gone after it, and a wrong clock takes nothing for
+//! good.
 
 use quorate_dynamo::op::Reply;
 
@@ -8,11 +9,19 @@ use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    of_key.all.iter().filter(|told| told.ask.deed == Deed::Get).filter_map(|told| judge_read(of_key, told)).collect()
+    of_key
+        .all
+        .iter()
+        .filter(|told| told.ask.deed == Deed::Get)
+        .filter_map(|told| judge_read(of_key, told))
+        .collect()
 }
 
 fn sets(told: &Told) -> bool {
-    matches!(told.ask.deed, Deed::Set | Deed::SetFor { .. } | Deed::SetKeep)
+    matches!(
+        told.ask.deed,
+        Deed::Set | Deed::SetFor { .. } | Deed::SetKeep
+    )
 }
 
 fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
@@ -21,19 +30,39 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         Reply::Value(value) => request_of(value),
         _ => None,
     };
-    let write = number.and_then(|number| of_key.by_number(number)).filter(|write| sets(write) && write.from <= read.to);
+    let write = number
+        .and_then(|number| of_key.by_number(number))
+        .filter(|write| sets(write) && write.from <= read.to);
     let Some(write) = write else {
-        return Some(of_key.broken("invented", read, format!("{} shows what nobody has written: {:?}", read.ask, read.result)));
+        return Some(of_key.broken(
+            "invented",
+            read,
+            format!(
+                "{} shows what nobody has written: {:?}",
+                read.ask, read.result
+            ),
+        ));
     };
     if write.fate() == Fate::Refused {
-        return Some(of_key.broken("refused-but-applied", read, format!("{} shows v{}, which was refused", read.ask, write.ask.id)));
+        return Some(of_key.broken(
+            "refused-but-applied",
+            read,
+            format!("{} shows v{}, which was refused", read.ask, write.ask.id),
+        ));
     }
     // What has expired is removed as it was seen: an older value that nobody had seen shows again.
     let stands = |later: &Told| !of_key.flushed(later) && !may_have_ended(of_key, later, read);
-    let known =
-        of_key.writes().filter(|later| sets(later) && later.ask.id != write.ask.id && of_key.must_find(later, read) && stands(later));
+    let known = of_key.writes().filter(|later| {
+        sets(later)
+            && later.ask.id != write.ask.id
+            && of_key.must_find(later, read)
+            && stands(later)
+    });
     if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)) {
-        let what = format!("{} shows v{}, though {} was acknowledged at {:?}", read.ask, write.ask.id, later.ask, later.to);
+        let what = format!(
+            "{} shows v{}, though {} was acknowledged at {:?}",
+            read.ask, write.ask.id, later.ask, later.to
+        );
         return Some(of_key.broken("stale", read, what));
     }
     outlived(of_key, write, read)
@@ -43,12 +72,18 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
 fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> {
     let life = write.ask.deed.life()?;
     let over = write.to + life + of_key.margin();
-    let changed = of_key.writes().any(|other| matches!(other.ask.deed, Deed::ExpireIn { .. } | Deed::Persist));
+    let changed = of_key
+        .writes()
+        .any(|other| matches!(other.ask.deed, Deed::ExpireIn { .. } | Deed::Persist));
     if changed || read.from < over {
         return None;
     }
-    let what =
-        format!("{} shows v{}, which was to expire {} ms before", read.ask, write.ask.id, read.from.saturating_sub(over).as_millis());
+    let what = format!(
+        "{} shows v{}, which was to expire {} ms before",
+        read.ask,
+        write.ask.id,
+        read.from.saturating_sub(over).as_millis()
+    );
     Some(of_key.broken("outlived-its-expiry", read, what))
 }
 
@@ -56,19 +91,35 @@ fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> 
 fn may_have_ended(of_key: &OfKey<'_>, write: &Told, read: &Told) -> bool {
     let margin = of_key.margin();
     let last = |other: &Told| other.ask.id == write.ask.id || !of_key.older(other, write);
-    // An expiry that any write before had given may have been kept, by this one or by another in its place.
-    let kept = of_key.writes().any(|other| other.ask.deed == Deed::SetKeep && last(other));
-    of_key.writes().any(|other| (kept || last(other)) && other.ask.deed.life().is_some_and(|life| other.from + life <= read.to + margin))
+    // An expiry that any write before had given may have been kept, by this one or by another in
+    // its place.
+    let kept = of_key
+        .writes()
+        .any(|other| other.ask.deed == Deed::SetKeep && last(other));
+    of_key.writes().any(|other| {
+        (kept || last(other))
+            && other
+                .ask
+                .deed
+                .life()
+                .is_some_and(|life| other.from + life <= read.to + margin)
+    })
 }
 
 /// Nothing is there: every write that must be found may have expired by now.
 fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
-    // While a clock is wrong it may hide what it takes for expired, and only until it is right again.
+    // While a clock is wrong it may hide what it takes for expired, and only until it is right
+    // again.
     if of_key.clock_was_wrong() && read.ask.id <= super::LAST {
         return None;
     }
     let stays = |write: &Told| !of_key.flushed(write) && !may_have_ended(of_key, write, read);
-    let lost = of_key.writes().find(|write| sets(write) && of_key.must_find(write, read) && stays(write))?;
-    let what = format!("{} shows nothing, though {} was acknowledged at {:?} and cannot have expired", read.ask, lost.ask, lost.to);
+    let lost = of_key
+        .writes()
+        .find(|write| sets(write) && of_key.must_find(write, read) && stays(write))?;
+    let what = format!(
+        "{} shows nothing, though {} was acknowledged at {:?} and cannot have expired",
+        read.ask, lost.ask, lost.to
+    );
     Some(of_key.broken("lost", read, what))
 }

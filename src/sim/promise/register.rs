@@ -42,7 +42,11 @@ impl Register<'_, '_> {
                 Shown::Nothing => self.reads.push((told, None)),
                 Shown::Value(number) => self.reads.push((told, Some(number))),
                 Shown::Strange(value) => {
-                    found.push(self.broken("invented", told, &format!("{} shows {value:?}, which nobody wrote", told.ask)));
+                    found.push(self.broken(
+                        "invented",
+                        told,
+                        &format!("{} shows {value:?}, which nobody wrote", told.ask),
+                    ));
                 }
             }
         }
@@ -55,8 +59,14 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
     let mut register = Register {
         of_key,
         called: String::new(),
-        sets: of_key.writes().filter(|told| matches!(told.ask.deed, Deed::Set)).collect(),
-        removals: of_key.writes().filter(|told| matches!(told.ask.deed, Deed::Delete | Deed::GetDelete)).collect(),
+        sets: of_key
+            .writes()
+            .filter(|told| matches!(told.ask.deed, Deed::Set))
+            .collect(),
+        removals: of_key
+            .writes()
+            .filter(|told| matches!(told.ask.deed, Deed::Delete | Deed::GetDelete))
+            .collect(),
         reads: Vec::new(),
     };
     let mut found = register.read(|told| match (&told.result, &told.ask.deed) {
@@ -94,11 +104,16 @@ pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
 fn field_in(told: &Told, field: u8) -> Shown {
     let of = |value: Option<&Bytes>| value.map_or(Shown::Nothing, shown);
     match (&told.result, &told.ask.deed) {
-        (Ok(Reply::Pairs(pairs)), Deed::Entries) => of(pairs.iter().find(|(key, _)| *key == name(field)).map(|(_, value)| value)),
-        (Ok(Reply::Values(values)), Deed::Fields(fields)) => match fields.iter().position(|asked| *asked == field) {
-            Some(at) => of(values.get(at).and_then(Option::as_ref)),
-            None => Shown::Untold,
-        },
+        (Ok(Reply::Pairs(pairs)), Deed::Entries) => of(pairs
+            .iter()
+            .find(|(key, _)| *key == name(field))
+            .map(|(_, value)| value)),
+        (Ok(Reply::Values(values)), Deed::Fields(fields)) => {
+            match fields.iter().position(|asked| *asked == field) {
+                Some(at) => of(values.get(at).and_then(Option::as_ref)),
+                None => Shown::Untold,
+            }
+        }
         _ => Shown::Untold,
     }
 }
@@ -135,10 +150,12 @@ impl Register<'_, '_> {
     }
 
     fn broken(&self, check: &'static str, at: &Told, what: &str) -> Violation {
-        self.of_key.broken(check, at, format!("{}{what}", self.called))
+        self.of_key
+            .broken(check, at, format!("{}{what}", self.called))
     }
 
-    /// Whether `removal` surely removed what `write` wrote: it was told so at a level that finds it.
+    /// Whether `removal` surely removed what `write` wrote: it was told so at a level that finds
+    /// it.
     fn removed_by(&self, write: &Told, removal: &Told) -> bool {
         self.of_key.must_find(write, removal) && removal.fate() == Fate::Done
     }
@@ -146,19 +163,42 @@ impl Register<'_, '_> {
     fn judge_value(&self, read: &Told, number: u32) -> Option<Violation> {
         let of_key = self.of_key;
         let Some(write) = of_key.by_number(number) else {
-            return Some(self.broken("invented", read, &format!("{} shows v{number}, which nobody wrote", read.ask)));
+            return Some(self.broken(
+                "invented",
+                read,
+                &format!("{} shows v{number}, which nobody wrote", read.ask),
+            ));
         };
         if write.fate() == Fate::Refused {
-            let what = format!("{} shows v{number}, which was refused as not applied: {:?}", read.ask, write.result);
+            let what = format!(
+                "{} shows v{number}, which was refused as not applied: {:?}",
+                read.ask, write.result
+            );
             return Some(self.broken("refused-but-applied", read, &what));
         }
         if write.from > read.to {
-            return Some(self.broken("invented", read, &format!("{} shows v{number}, which was written later", read.ask)));
+            return Some(self.broken(
+                "invented",
+                read,
+                &format!("{} shows v{number}, which was written later", read.ask),
+            ));
         }
         // A removal takes what it has seen: an older value that it has not seen shows again.
-        let stands = |later: &Told| !of_key.flushed(later) && !self.removals.iter().any(|removal| may_remove(removal, later));
-        let known = self.sets.iter().filter(|later| of_key.must_find(later, read) && later.ask.id != number && stands(later));
-        if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)).filter(|_| !of_key.may_have_expired(read)) {
+        let stands = |later: &Told| {
+            !of_key.flushed(later)
+                && !self
+                    .removals
+                    .iter()
+                    .any(|removal| may_remove(removal, later))
+        };
+        let known = self.sets.iter().filter(|later| {
+            of_key.must_find(later, read) && later.ask.id != number && stands(later)
+        });
+        if let Some(later) = known
+            .into_iter()
+            .find(|later| of_key.older(write, later))
+            .filter(|_| !of_key.may_have_expired(read))
+        {
             let what = format!(
                 "{} shows v{number} (acknowledged at {:?}), though v{} of {:?}..{:?} was acknowledged at {}",
                 read.ask, write.to, later.ask.id, later.from, later.to, later.ask.level
@@ -166,23 +206,42 @@ impl Register<'_, '_> {
             return Some(self.broken("stale", read, &what));
         }
         if let Some(expiry) = of_key.expired(read) {
-            return Some(self.broken("outlived-its-expiry", read, &format!("{} shows v{number}, though {} is over", read.ask, expiry.ask)));
+            return Some(self.broken(
+                "outlived-its-expiry",
+                read,
+                &format!(
+                    "{} shows v{number}, though {} is over",
+                    read.ask, expiry.ask
+                ),
+            ));
         }
         let removal = self.removals.iter().find(|removal| {
             let effective = !matches!(&removal.result, Ok(Reply::Integer(0) | Reply::Nil));
             effective && self.removed_by(write, removal) && of_key.must_find(removal, read)
         })?;
-        let what = format!("{} shows v{number}, though {} of {:?}..{:?} had removed it", read.ask, removal.ask, removal.from, removal.to);
+        let what = format!(
+            "{} shows v{number}, though {} of {:?}..{:?} had removed it",
+            read.ask, removal.ask, removal.from, removal.to
+        );
         Some(self.broken("came-back", read, &what))
     }
 
     fn judge_nothing(&self, read: &Told) -> Option<Violation> {
         let of_key = self.of_key;
         let lost = self.sets.iter().find(|write| {
-            let removed = self.removals.iter().any(|removal| removal.ask.id != read.ask.id && may_remove(removal, write));
-            of_key.must_find(write, read) && !of_key.flushed(write) && !removed && !of_key.may_have_expired(read)
+            let removed = self
+                .removals
+                .iter()
+                .any(|removal| removal.ask.id != read.ask.id && may_remove(removal, write));
+            of_key.must_find(write, read)
+                && !of_key.flushed(write)
+                && !removed
+                && !of_key.may_have_expired(read)
         })?;
-        let what = format!("{} shows nothing, though {} was acknowledged at {:?}", read.ask, lost.ask, lost.to);
+        let what = format!(
+            "{} shows nothing, though {} was acknowledged at {:?}",
+            read.ask, lost.ask, lost.to
+        );
         Some(self.broken("lost", read, &what))
     }
 
@@ -193,15 +252,28 @@ impl Register<'_, '_> {
         if expires || !self.removals.is_empty() || !of_key.flushes.is_empty() {
             return None;
         }
-        let sees = |earlier: &Told, later: &Told| earlier.to < later.from && of_key.kept(earlier, later) && of_key.meets(earlier, later);
-        let reads: Vec<_> = self.reads.iter().filter(|(read, _)| read.need.copies() > 1 || read.need.replicas() == 1).collect();
+        let sees = |earlier: &Told, later: &Told| {
+            earlier.to < later.from && of_key.kept(earlier, later) && of_key.meets(earlier, later)
+        };
+        let reads: Vec<_> = self
+            .reads
+            .iter()
+            .filter(|(read, _)| read.need.copies() > 1 || read.need.replicas() == 1)
+            .collect();
         for (third, shown) in &reads {
             let Some(shown) = shown else { continue };
-            for (first, before) in reads.iter().filter(|(first, before)| before.as_ref() == Some(shown) && sees(first, third)) {
-                let between =
-                    reads.iter().find(|(second, other)| other.is_some() && other != before && sees(first, second) && sees(second, third));
+            for (first, before) in reads
+                .iter()
+                .filter(|(first, before)| before.as_ref() == Some(shown) && sees(first, third))
+            {
+                let between = reads.iter().find(|(second, other)| {
+                    other.is_some() && other != before && sees(first, second) && sees(second, third)
+                });
                 if let Some((second, Some(other))) = between {
-                    let what = format!("{} shows v{shown}, then {} v{other}, then {} v{shown} again", first.ask, second.ask, third.ask);
+                    let what = format!(
+                        "{} shows v{shown}, then {} v{other}, then {} v{shown} again",
+                        first.ask, second.ask, third.ask
+                    );
                     return Some(self.broken("turned", third, &what));
                 }
             }

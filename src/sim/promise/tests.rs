@@ -1,4 +1,5 @@
-//! Every check must be able to fail: a history that keeps its promises passes, and one word changed in it does not.
+//! Every check must be able to fail: a history that keeps its promises passes, and one word changed
+//! in it does not.
 
 use std::time::Duration;
 
@@ -14,9 +15,28 @@ use crate::sim::{Action, Ask, Deed, Key, Kind, Plan, Step};
 /// A request of three replicas at a majority, answered after 10 ms.
 fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, RequestError>) -> Told {
     let (level, key, again) = (Consistency::Quorum, Key(kind, 0), Vec::new());
-    let ask = Ask { id, client: 0, node: 1, level, keyspace: 0, key, deed, timeout: 1_000, again, wait: 0 };
+    let ask = Ask {
+        id,
+        client: 0,
+        node: 1,
+        level,
+        keyspace: 0,
+        key,
+        deed,
+        timeout: 1_000,
+        again,
+        wait: 0,
+    };
     let (from, to) = (Duration::from_millis(at), Duration::from_millis(at + 10));
-    Told { ask, from, to, result, dot: None, need: Need::flat(3, 2), covers: Vec::new() }
+    Told {
+        ask,
+        from,
+        to,
+        result,
+        dot: None,
+        need: Need::flat(3, 2),
+        covers: Vec::new(),
+    }
 }
 
 /// What the first broken promise is, when nothing was destroyed before `destroyed`.
@@ -33,13 +53,23 @@ fn calm() -> Plan {
 }
 
 fn verdict_of(plan: &Plan, history: &[Told], destroyed: &[Destruction]) -> Option<&'static str> {
-    let judged = Judged { plan, history, last: &[], destroyed, spread: 20 };
+    let judged = Judged {
+        plan,
+        history,
+        last: &[],
+        destroyed,
+        spread: 20,
+    };
     judge(&judged).first().map(|violation| violation.check)
 }
 
 /// A node's copies were harmed after 50 ms.
 fn harmed(node: u64, harm: Harm) -> Destruction {
-    Destruction { at: Duration::from_millis(50), node: NodeId(node), harm }
+    Destruction {
+        at: Duration::from_millis(50),
+        node: NodeId(node),
+        harm,
+    }
 }
 
 fn value(text: &str) -> Reply {
@@ -65,7 +95,10 @@ fn a_register_that_forgets_is_found_and_a_removed_one_may() {
     let removal = told(3, 50, register(Deed::Delete), OPEN);
     assert_eq!(verdict(&[set.clone(), removal, lost.clone()], &[]), None);
     // An open write promises nothing.
-    let unsure = Told { result: OPEN, ..set };
+    let unsure = Told {
+        result: OPEN,
+        ..set
+    };
     assert_eq!(verdict(&[unsure, lost], &[]), None);
 }
 
@@ -73,16 +106,46 @@ fn a_register_that_forgets_is_found_and_a_removed_one_may() {
 fn a_text_is_as_long_as_is_allowed_and_none_is_refused_that_fits() {
     let mut plan = calm();
     plan.limits.value_bytes = 7;
-    let (append, read) = (|id, result| told(id, u64::from(id) * 20, (Kind::Text, Deed::Append), result), (Kind::Text, Deed::Get));
-    let grown = |length| [append(10, Ok(Reply::Integer(4))), append(11, Ok(Reply::Integer(length)))];
+    let (append, read) = (
+        |id, result| told(id, u64::from(id) * 20, (Kind::Text, Deed::Append), result),
+        (Kind::Text, Deed::Get),
+    );
+    let grown = |length| {
+        [
+            append(10, Ok(Reply::Integer(4))),
+            append(11, Ok(Reply::Integer(length))),
+        ]
+    };
     assert_eq!(verdict_of(&plan, &grown(7), &[]), None);
     assert_eq!(verdict_of(&plan, &grown(8), &[]), Some("took-too-much"));
-    let shown = |text| [append(10, Ok(Reply::Integer(4))), append(11, OPEN), told(12, 400, read.clone(), Ok(value(text)))];
+    let shown = |text| {
+        [
+            append(10, Ok(Reply::Integer(4))),
+            append(11, OPEN),
+            told(12, 400, read.clone(), Ok(value(text))),
+        ]
+    };
     assert_eq!(verdict_of(&plan, &shown("[10]"), &[]), None);
-    assert_eq!(verdict_of(&plan, &shown("[10][11]"), &[]), Some("took-too-much"));
+    assert_eq!(
+        verdict_of(&plan, &shown("[10][11]"), &[]),
+        Some("took-too-much")
+    );
     let refused = Err(RequestError::TooLarge { bytes: 8, max: 7 });
-    assert_eq!(verdict_of(&plan, &[append(10, Ok(Reply::Integer(4))), append(11, refused.clone())], &[]), None);
-    assert_eq!(verdict_of(&plan, &[append(11, refused)], &[]), Some("refused-without-cause"));
+    assert_eq!(
+        verdict_of(
+            &plan,
+            &[
+                append(10, Ok(Reply::Integer(4))),
+                append(11, refused.clone())
+            ],
+            &[]
+        ),
+        None
+    );
+    assert_eq!(
+        verdict_of(&plan, &[append(11, refused)], &[]),
+        Some("refused-without-cause")
+    );
 }
 
 #[test]
@@ -90,35 +153,87 @@ fn as_many_values_stand_beside_each_other_as_are_allowed() {
     let mut plan = calm();
     plan.limits.siblings = 2;
     let write = |id, copies, result| {
-        let told = told(id, u64::from(id) * 20, (Kind::Siblings, Deed::SetSeen(0)), result);
-        Told { need: Need::flat(3, copies), ..told }
+        let told = told(
+            id,
+            u64::from(id) * 20,
+            (Kind::Siblings, Deed::SetSeen(0)),
+            result,
+        );
+        Told {
+            need: Need::flat(3, copies),
+            ..told
+        }
     };
     let read = |values: &[&str]| {
-        let values = values.iter().map(|value| (*value).to_owned().into()).collect();
-        told(9, 400, (Kind::Siblings, Deed::Siblings), Ok(Reply::Siblings { token: "".into(), values }))
+        let values = values
+            .iter()
+            .map(|value| (*value).to_owned().into())
+            .collect();
+        told(
+            9,
+            400,
+            (Kind::Siblings, Deed::Siblings),
+            Ok(Reply::Siblings {
+                token: "".into(),
+                values,
+            }),
+        )
     };
-    let three = |copies| [write(1, copies, DONE), write(2, copies, DONE), write(3, copies, DONE), read(&["v1", "v2", "v3"])];
-    assert_eq!(verdict_of(&plan, &three(3), &[]), Some("took-too-much"), "all had two of them");
-    assert_eq!(verdict_of(&plan, &three(2), &[]), None, "one replica may have had none of them");
+    let three = |copies| {
+        [
+            write(1, copies, DONE),
+            write(2, copies, DONE),
+            write(3, copies, DONE),
+            read(&["v1", "v2", "v3"]),
+        ]
+    };
+    assert_eq!(
+        verdict_of(&plan, &three(3), &[]),
+        Some("took-too-much"),
+        "all had two of them"
+    );
+    assert_eq!(
+        verdict_of(&plan, &three(2), &[]),
+        None,
+        "one replica may have had none of them"
+    );
     let refused = Err(RequestError::Siblings { count: 3, bytes: 6 });
     let third = |refused| [write(1, 3, DONE), write(2, 3, DONE), refused];
-    assert_eq!(verdict_of(&plan, &third(write(3, 3, refused.clone())), &[]), None);
-    assert_eq!(verdict_of(&plan, &[write(1, 3, DONE), write(3, 3, refused)], &[]), Some("refused-without-cause"));
+    assert_eq!(
+        verdict_of(&plan, &third(write(3, 3, refused.clone())), &[]),
+        None
+    );
+    assert_eq!(
+        verdict_of(&plan, &[write(1, 3, DONE), write(3, 3, refused)], &[]),
+        Some("refused-without-cause")
+    );
 }
 
 #[test]
 fn who_waits_in_vain_is_excused_by_whatever_is_done_to_the_cluster() {
-    let late = RequestError::TimedOut { level: Consistency::Quorum, acked: 1, required: 2, missing: Vec::new(), may_be_applied: true };
+    let late = RequestError::TimedOut {
+        level: Consistency::Quorum,
+        acked: 1,
+        required: 2,
+        missing: Vec::new(),
+        may_be_applied: true,
+    };
     let history = [told(1, 0, register(Deed::Set), Err(late))];
     assert_eq!(verdict(&history, &[]), Some("timed-out-without-cause"));
     let mut plan = calm();
-    plan.steps.push(Step { at: 5, action: Action::Crash(2) });
+    plan.steps.push(Step {
+        at: 5,
+        action: Action::Crash(2),
+    });
     assert_eq!(verdict_of(&plan, &history, &[]), None);
 }
 
 #[test]
 fn a_write_is_excused_only_by_as_many_disks_as_it_had_copies() {
-    let history = [told(1, 0, register(Deed::Set), DONE), told(2, 100, register(Deed::Get), NIL)];
+    let history = [
+        told(1, 0, register(Deed::Set), DONE),
+        told(2, 100, register(Deed::Get), NIL),
+    ];
     let gone = |node| harmed(node, Harm::Gone);
     assert_eq!(verdict(&history, &[gone(1)]), Some("lost"));
     assert_eq!(verdict(&history, &[gone(1), gone(1)]), Some("lost"));
@@ -127,15 +242,45 @@ fn a_write_is_excused_only_by_as_many_disks_as_it_had_copies() {
 
 #[test]
 fn what_one_datacenter_wrote_for_itself_is_promised_to_no_other() {
-    let write = |need| Told { need, ..told(1, 0, register(Deed::Set), DONE) };
-    let read = |need| Told { need, ..told(2, 100, register(Deed::Get), NIL) };
+    let write = |need| Told {
+        need,
+        ..told(1, 0, register(Deed::Set), DONE)
+    };
+    let read = |need| Told {
+        need,
+        ..told(2, 100, register(Deed::Get), NIL)
+    };
     let (west, both) = ([(1, 0), (1, 1)], [(1, 1), (1, 1)]);
     for epoch in 1..=2 {
-        let found = |wrote, reads| verdict(&[write(Need::local(1, wrote)), read(Need::local(epoch, reads))], &[]);
-        assert_eq!(found(&west, &[(1, 1), (1, 0)]), None, "each a LOCAL_QUORUM of its own");
-        assert_eq!(found(&west, &west), Some("lost"), "LOCAL_QUORUM of the same");
-        assert_eq!(found(&west, &both), Some("lost"), "EACH_QUORUM finds what either has");
-        assert_eq!(found(&both, &[(1, 1), (1, 0)]), Some("lost"), "EACH_QUORUM is found by either");
+        let found = |wrote, reads| {
+            verdict(
+                &[
+                    write(Need::local(1, wrote)),
+                    read(Need::local(epoch, reads)),
+                ],
+                &[],
+            )
+        };
+        assert_eq!(
+            found(&west, &[(1, 1), (1, 0)]),
+            None,
+            "each a LOCAL_QUORUM of its own"
+        );
+        assert_eq!(
+            found(&west, &west),
+            Some("lost"),
+            "LOCAL_QUORUM of the same"
+        );
+        assert_eq!(
+            found(&west, &both),
+            Some("lost"),
+            "EACH_QUORUM finds what either has"
+        );
+        assert_eq!(
+            found(&both, &[(1, 1), (1, 0)]),
+            Some("lost"),
+            "EACH_QUORUM is found by either"
+        );
     }
 }
 
@@ -143,11 +288,29 @@ fn what_one_datacenter_wrote_for_itself_is_promised_to_no_other() {
 fn a_copy_that_was_set_back_is_read_until_it_has_heard_more_and_not_at_the_end() {
     let history = |read: Told| [told(1, 0, register(Deed::Set), DONE), read];
     let read = told(2, 100, register(Deed::Get), NIL);
-    assert_eq!(verdict(&history(read.clone()), &[harmed(1, Harm::SetBack)]), None);
-    let all = Told { need: Need::flat(3, 3), ..read.clone() };
-    assert_eq!(verdict(&history(all), &[harmed(1, Harm::SetBack)]), Some("lost"));
-    let last = Told { ask: Ask { id: LAST + 1, ..read.ask.clone() }, ..read };
-    assert_eq!(verdict(&history(last), &[harmed(1, Harm::SetBack)]), Some("lost"));
+    assert_eq!(
+        verdict(&history(read.clone()), &[harmed(1, Harm::SetBack)]),
+        None
+    );
+    let all = Told {
+        need: Need::flat(3, 3),
+        ..read.clone()
+    };
+    assert_eq!(
+        verdict(&history(all), &[harmed(1, Harm::SetBack)]),
+        Some("lost")
+    );
+    let last = Told {
+        ask: Ask {
+            id: LAST + 1,
+            ..read.ask.clone()
+        },
+        ..read
+    };
+    assert_eq!(
+        verdict(&history(last), &[harmed(1, Harm::SetBack)]),
+        Some("lost")
+    );
 }
 
 #[test]
@@ -160,18 +323,30 @@ fn a_rotten_value_is_excused_until_the_end_and_where_nobody_can_tell() {
 
 #[test]
 fn an_older_value_that_a_removal_had_not_seen_shows_again() {
-    let here = Told { need: Need::flat(3, 1), ..told(1, 0, register(Deed::Set), DONE) };
+    let here = Told {
+        need: Need::flat(3, 1),
+        ..told(1, 0, register(Deed::Set), DONE)
+    };
     let elsewhere = told(2, 100, register(Deed::Set), DONE);
     let removal = told(3, 200, register(Deed::Delete), ONE);
     let read = told(4, 300, register(Deed::Get), Ok(value("v1")));
-    assert_eq!(verdict(&[here.clone(), elsewhere.clone(), read.clone()], &[]), Some("stale"));
+    assert_eq!(
+        verdict(&[here.clone(), elsewhere.clone(), read.clone()], &[]),
+        Some("stale")
+    );
     assert_eq!(verdict(&[here, elsewhere, removal, read], &[]), None);
 }
 
 #[test]
 fn an_older_value_is_stale_only_when_the_clocks_tell_them_apart() {
     let read = told(3, 200, register(Deed::Get), Ok(value("v1")));
-    let history = |second: u64| [told(1, 0, register(Deed::Set), DONE), told(2, second, register(Deed::Set), DONE), read.clone()];
+    let history = |second: u64| {
+        [
+            told(1, 0, register(Deed::Set), DONE),
+            told(2, second, register(Deed::Set), DONE),
+            read.clone(),
+        ]
+    };
     assert_eq!(verdict(&history(100), &[]), Some("stale"));
     assert_eq!(verdict(&history(20), &[]), None);
 }
@@ -179,17 +354,51 @@ fn an_older_value_is_stale_only_when_the_clocks_tell_them_apart() {
 #[test]
 fn a_refused_write_must_never_show() {
     let refused = told(1, 0, register(Deed::Set), Err(RequestError::Overloaded));
-    assert_eq!(verdict(&[refused, told(2, 100, register(Deed::Get), Ok(value("v1")))], &[]), Some("refused-but-applied"));
-    assert_eq!(verdict(&[told(2, 100, register(Deed::Get), Ok(value("v7")))], &[]), Some("invented"));
+    assert_eq!(
+        verdict(
+            &[refused, told(2, 100, register(Deed::Get), Ok(value("v1")))],
+            &[]
+        ),
+        Some("refused-but-applied")
+    );
+    assert_eq!(
+        verdict(&[told(2, 100, register(Deed::Get), Ok(value("v7")))], &[]),
+        Some("invented")
+    );
 }
 
 #[test]
 fn what_was_removed_at_a_majority_stays_away() {
-    let history = |kind, add: Deed, remove: Deed, shown: Told| [told(1, 0, (kind, add), ONE), told(2, 100, (kind, remove), ONE), shown];
+    let history = |kind, add: Deed, remove: Deed, shown: Told| {
+        [
+            told(1, 0, (kind, add), ONE),
+            told(2, 100, (kind, remove), ONE),
+            shown,
+        ]
+    };
     let back = told(3, 200, register(Deed::Get), Ok(value("v1")));
-    assert_eq!(verdict(&history(Kind::Register, Deed::Set, Deed::Delete, back), &[]), Some("came-back"));
-    let back = told(3, 200, (Kind::Set, Deed::Members), Ok(Reply::List(vec!["m1".into()])));
-    assert_eq!(verdict(&history(Kind::Set, Deed::Add(vec![1]), Deed::Remove(vec![1]), back.clone()), &[]), Some("came-back"));
+    assert_eq!(
+        verdict(&history(Kind::Register, Deed::Set, Deed::Delete, back), &[]),
+        Some("came-back")
+    );
+    let back = told(
+        3,
+        200,
+        (Kind::Set, Deed::Members),
+        Ok(Reply::List(vec!["m1".into()])),
+    );
+    assert_eq!(
+        verdict(
+            &history(
+                Kind::Set,
+                Deed::Add(vec![1]),
+                Deed::Remove(vec![1]),
+                back.clone()
+            ),
+            &[]
+        ),
+        Some("came-back")
+    );
     // An addition that was made at the same time stays.
     let beside = told(4, 95, (Kind::Set, Deed::Add(vec![1])), ONE);
     let [add, removal, back] = history(Kind::Set, Deed::Add(vec![1]), Deed::Remove(vec![1]), back);
@@ -199,7 +408,12 @@ fn what_was_removed_at_a_majority_stays_away() {
 #[test]
 fn a_set_that_loses_an_element_is_found() {
     let add = told(1, 0, (Kind::Set, Deed::Add(vec![1, 2])), ONE);
-    let shown = told(2, 100, (Kind::Set, Deed::Members), Ok(Reply::List(vec!["m1".into()])));
+    let shown = told(
+        2,
+        100,
+        (Kind::Set, Deed::Members),
+        Ok(Reply::List(vec!["m1".into()])),
+    );
     assert_eq!(verdict(&[add, shown], &[]), Some("lost"));
 }
 
@@ -217,7 +431,14 @@ fn a_counter_is_between_what_is_sure_and_what_is_possible() {
 #[test]
 fn a_field_is_counted_for_itself_and_downwards_too() {
     let count = |id, by, result| told(id, 0, (Kind::Tally, Deed::CountField(1, by)), result);
-    let shown = |text| told(9, 100, (Kind::Tally, Deed::Fields(vec![0, 1])), Ok(Reply::Values(vec![None, Some(text)])));
+    let shown = |text| {
+        told(
+            9,
+            100,
+            (Kind::Tally, Deed::Fields(vec![0, 1])),
+            Ok(Reply::Values(vec![None, Some(text)])),
+        )
+    };
     let history = |text: &'static str| [count(1, 5, ONE), count(2, -2, OPEN), shown(text.into())];
     assert_eq!(verdict(&history("2"), &[]), Some("count-lost"));
     assert_eq!(verdict(&history("3"), &[]), None);
@@ -232,47 +453,113 @@ fn a_counter_refuses_only_what_may_leave_its_range() {
     let refused = |by| count(3, 200, by, Err(RequestError::Overflow));
     let full = count(1, 0, i64::MAX, ONE);
     assert_eq!(verdict(&[full.clone(), refused(1)], &[]), None);
-    assert_eq!(verdict(&[full.clone(), refused(-1)], &[]), Some("refused-without-cause"));
+    assert_eq!(
+        verdict(&[full.clone(), refused(-1)], &[]),
+        Some("refused-without-cause")
+    );
     let open = count(2, 0, 2, OPEN);
-    assert_eq!(verdict(&[full, open, refused(-1)], &[]), None, "the sum may be beyond the range");
+    assert_eq!(
+        verdict(&[full, open, refused(-1)], &[]),
+        None,
+        "the sum may be beyond the range"
+    );
 }
 
 #[test]
 fn a_text_keeps_every_part_and_each_once() {
     let append = |id, at| told(id, at, (Kind::Text, Deed::Append), ONE);
     let shown = |text| told(9, 200, (Kind::Text, Deed::Get), Ok(value(text)));
-    assert_eq!(verdict(&[append(1, 0), append(2, 100), shown("[1][2]")], &[]), None);
-    assert_eq!(verdict(&[append(1, 0), append(2, 100), shown("[2]")], &[]), Some("lost"));
-    assert_eq!(verdict(&[append(1, 0), append(2, 100), shown("[1][2][2]")], &[]), Some("counted-twice"));
+    assert_eq!(
+        verdict(&[append(1, 0), append(2, 100), shown("[1][2]")], &[]),
+        None
+    );
+    assert_eq!(
+        verdict(&[append(1, 0), append(2, 100), shown("[2]")], &[]),
+        Some("lost")
+    );
+    assert_eq!(
+        verdict(&[append(1, 0), append(2, 100), shown("[1][2][2]")], &[]),
+        Some("counted-twice")
+    );
     // Two at the same time: one of them stands.
-    assert_eq!(verdict(&[append(1, 0), append(2, 5), shown("[2]")], &[]), None);
+    assert_eq!(
+        verdict(&[append(1, 0), append(2, 5), shown("[2]")], &[]),
+        None
+    );
 }
 
 #[test]
 fn a_sibling_goes_only_when_a_token_covered_it() {
     let set = told(1, 0, (Kind::Siblings, Deed::SetSeen(0)), DONE);
-    let over = |covers: Vec<u32>| Told { covers, ..told(2, 100, (Kind::Siblings, Deed::SetSeen(0)), DONE) };
-    let shown = |values: &[&'static str]| {
-        let values = values.iter().map(|value| bytes::Bytes::from_static(value.as_bytes())).collect();
-        told(3, 200, (Kind::Siblings, Deed::Siblings), Ok(Reply::Siblings { token: bytes::Bytes::new(), values }))
+    let over = |covers: Vec<u32>| Told {
+        covers,
+        ..told(2, 100, (Kind::Siblings, Deed::SetSeen(0)), DONE)
     };
-    assert_eq!(verdict(&[set.clone(), over(vec![]), shown(&["v2"])], &[]), Some("lost"));
-    assert_eq!(verdict(&[set.clone(), over(vec![1]), shown(&["v2"])], &[]), None);
-    assert_eq!(verdict(&[set, over(vec![1]), shown(&["v1", "v2"])], &[]), Some("came-back"));
+    let shown = |values: &[&'static str]| {
+        let values = values
+            .iter()
+            .map(|value| bytes::Bytes::from_static(value.as_bytes()))
+            .collect();
+        told(
+            3,
+            200,
+            (Kind::Siblings, Deed::Siblings),
+            Ok(Reply::Siblings {
+                token: bytes::Bytes::new(),
+                values,
+            }),
+        )
+    };
+    assert_eq!(
+        verdict(&[set.clone(), over(vec![]), shown(&["v2"])], &[]),
+        Some("lost")
+    );
+    assert_eq!(
+        verdict(&[set.clone(), over(vec![1]), shown(&["v2"])], &[]),
+        None
+    );
+    assert_eq!(
+        verdict(&[set, over(vec![1]), shown(&["v1", "v2"])], &[]),
+        Some("came-back")
+    );
 }
 
 #[test]
 fn a_sibling_goes_with_a_removal_that_saw_it_and_may_go_with_a_blunt_set() {
     let set = |id, at, deed| told(id, at, (Kind::Siblings, deed), ONE);
     let shown = |values: &[&'static str]| {
-        let values = values.iter().map(|value| bytes::Bytes::from_static(value.as_bytes())).collect();
-        told(3, 200, (Kind::Siblings, Deed::Siblings), Ok(Reply::Siblings { token: bytes::Bytes::new(), values }))
+        let values = values
+            .iter()
+            .map(|value| bytes::Bytes::from_static(value.as_bytes()))
+            .collect();
+        told(
+            3,
+            200,
+            (Kind::Siblings, Deed::Siblings),
+            Ok(Reply::Siblings {
+                token: bytes::Bytes::new(),
+                values,
+            }),
+        )
     };
-    let history = |deed, values: &[&'static str]| [set(1, 0, Deed::SetSeen(0)), set(2, 100, deed), shown(values)];
+    let history = |deed, values: &[&'static str]| {
+        [
+            set(1, 0, Deed::SetSeen(0)),
+            set(2, 100, deed),
+            shown(values),
+        ]
+    };
     assert_eq!(verdict(&history(Deed::Delete, &[]), &[]), None);
-    assert_eq!(verdict(&history(Deed::Delete, &["v1"]), &[]), Some("came-back"));
+    assert_eq!(
+        verdict(&history(Deed::Delete, &["v1"]), &[]),
+        Some("came-back")
+    );
     assert_eq!(verdict(&history(Deed::Set, &["v2"]), &[]), None);
-    assert_eq!(verdict(&history(Deed::Set, &["v1", "v2"]), &[]), None, "its node may not have seen it");
+    assert_eq!(
+        verdict(&history(Deed::Set, &["v1", "v2"]), &[]),
+        None,
+        "its node may not have seen it"
+    );
     assert_eq!(verdict(&history(Deed::Set, &["v1"]), &[]), Some("lost"));
 }
 
@@ -281,27 +568,62 @@ fn a_collection_is_gone_after_its_expiry_and_not_before() {
     let add = told(1, 0, (Kind::Set, Deed::Add(vec![1])), ONE);
     let expires = |ms| told(2, 100, (Kind::Set, Deed::ExpireIn { ms }), ONE);
     let shown = |at, members: &[&'static str]| {
-        let members = members.iter().map(|member| bytes::Bytes::from_static(member.as_bytes())).collect();
+        let members = members
+            .iter()
+            .map(|member| bytes::Bytes::from_static(member.as_bytes()))
+            .collect();
         told(3, at, (Kind::Set, Deed::Members), Ok(Reply::List(members)))
     };
-    assert_eq!(verdict(&[add.clone(), expires(500), shown(1_000, &[])], &[]), None);
-    assert_eq!(verdict(&[add.clone(), expires(500), shown(1_000, &["m1"])], &[]), Some("outlived-its-expiry"));
-    assert_eq!(verdict(&[add.clone(), expires(5_000), shown(1_000, &["m1"])], &[]), None);
-    assert_eq!(verdict(&[add.clone(), expires(5_000), shown(1_000, &[])], &[]), Some("lost"));
+    assert_eq!(
+        verdict(&[add.clone(), expires(500), shown(1_000, &[])], &[]),
+        None
+    );
+    assert_eq!(
+        verdict(&[add.clone(), expires(500), shown(1_000, &["m1"])], &[]),
+        Some("outlived-its-expiry")
+    );
+    assert_eq!(
+        verdict(&[add.clone(), expires(5_000), shown(1_000, &["m1"])], &[]),
+        None
+    );
+    assert_eq!(
+        verdict(&[add.clone(), expires(5_000), shown(1_000, &[])], &[]),
+        Some("lost")
+    );
     // What was added beside the expiry is not surely under it.
     let beside = told(4, 105, (Kind::Set, Deed::Add(vec![1])), ONE);
-    assert_eq!(verdict(&[add, expires(500), beside, shown(1_000, &["m1"])], &[]), None);
+    assert_eq!(
+        verdict(&[add, expires(500), beside, shown(1_000, &["m1"])], &[]),
+        None
+    );
     let set = told(1, 0, (Kind::Hash, Deed::SetFields(vec![1])), ONE);
     let expires = told(2, 100, (Kind::Hash, Deed::ExpireIn { ms: 500 }), ONE);
-    let shown = told(3, 1_000, (Kind::Hash, Deed::Fields(vec![1])), Ok(Reply::Values(vec![Some("v1".into())])));
-    assert_eq!(verdict(&[set, expires, shown], &[]), Some("outlived-its-expiry"));
+    let shown = told(
+        3,
+        1_000,
+        (Kind::Hash, Deed::Fields(vec![1])),
+        Ok(Reply::Values(vec![Some("v1".into())])),
+    );
+    assert_eq!(
+        verdict(&[set, expires, shown], &[]),
+        Some("outlived-its-expiry")
+    );
 }
 
 #[test]
 fn a_key_is_of_another_kind_only_while_something_of_it_may_be_left() {
     let history = |removed| {
-        let refused = told(3, 200, (Kind::Turning, Deed::Add(vec![1])), Err(RequestError::WrongKind));
-        [told(1, 0, (Kind::Turning, Deed::Set), DONE), told(2, 100, (Kind::Turning, Deed::Delete), removed), refused]
+        let refused = told(
+            3,
+            200,
+            (Kind::Turning, Deed::Add(vec![1])),
+            Err(RequestError::WrongKind),
+        );
+        [
+            told(1, 0, (Kind::Turning, Deed::Set), DONE),
+            told(2, 100, (Kind::Turning, Deed::Delete), removed),
+            refused,
+        ]
     };
     assert_eq!(verdict(&history(ONE), &[]), Some("refused-without-cause"));
     assert_eq!(verdict(&history(OPEN), &[]), None);
@@ -314,34 +636,81 @@ fn a_name_that_is_too_long_is_never_taken() {
         told.ask.key.1 = number;
         verdict(&[told], &[])
     };
-    assert_eq!([Key::LONG, Key::LONG + 1, Key::LONG + 2].map(taken), [None, None, Some("took-too-much")]);
+    assert_eq!(
+        [Key::LONG, Key::LONG + 1, Key::LONG + 2].map(taken),
+        [None, None, Some("took-too-much")]
+    );
 }
 
 #[test]
 fn a_key_is_there_before_its_expiry_and_not_after() {
     let set = |ms| told(1, 0, (Kind::Expiring, Deed::SetFor { ms }), DONE);
     let shown = |at, result| told(2, at, (Kind::Expiring, Deed::Get), result);
-    assert_eq!(verdict(&[set(10_000), shown(1_000, NIL)], &[]), Some("lost"));
+    assert_eq!(
+        verdict(&[set(10_000), shown(1_000, NIL)], &[]),
+        Some("lost")
+    );
     assert_eq!(verdict(&[set(500), shown(1_000, NIL)], &[]), None);
-    assert_eq!(verdict(&[set(500), shown(1_000, Ok(value("v1")))], &[]), Some("outlived-its-expiry"));
+    assert_eq!(
+        verdict(&[set(500), shown(1_000, Ok(value("v1")))], &[]),
+        Some("outlived-its-expiry")
+    );
 }
 
 #[test]
 fn an_expiry_may_be_kept_in_place_of_a_later_one_by_a_write_at_the_same_time() {
     let write = |id, at, deed| told(id, at, (Kind::Expiring, deed), DONE);
     let read = told(9, 1_000, (Kind::Expiring, Deed::Get), NIL);
-    let [early, late] = [write(1, 0, Deed::SetFor { ms: 500 }), write(2, 100, Deed::SetFor { ms: 10_000 })];
-    assert_eq!(verdict(&[early.clone(), late.clone(), read.clone()], &[]), Some("lost"));
-    assert_eq!(verdict(&[early, late, write(3, 105, Deed::SetKeep), read], &[]), None);
+    let [early, late] = [
+        write(1, 0, Deed::SetFor { ms: 500 }),
+        write(2, 100, Deed::SetFor { ms: 10_000 }),
+    ];
+    assert_eq!(
+        verdict(&[early.clone(), late.clone(), read.clone()], &[]),
+        Some("lost")
+    );
+    assert_eq!(
+        verdict(&[early, late, write(3, 105, Deed::SetKeep), read], &[]),
+        None
+    );
 }
 
 #[test]
 fn a_reader_never_goes_back() {
     let cell = |deed| (Kind::Cell, deed);
     let read = |id, at, text| told(id, at, cell(Deed::Get), Ok(value(text)));
-    let sets = || [told(1, 0, cell(Deed::Set), DONE), told(2, 5, cell(Deed::Set), DONE)];
+    let sets = || {
+        [
+            told(1, 0, cell(Deed::Set), DONE),
+            told(2, 5, cell(Deed::Set), DONE),
+        ]
+    };
     let [first, second] = sets();
-    assert_eq!(verdict(&[first, second, read(3, 50, "v1"), read(4, 70, "v2"), read(5, 90, "v1")], &[]), Some("turned"));
+    assert_eq!(
+        verdict(
+            &[
+                first,
+                second,
+                read(3, 50, "v1"),
+                read(4, 70, "v2"),
+                read(5, 90, "v1")
+            ],
+            &[]
+        ),
+        Some("turned")
+    );
     let [first, second] = sets();
-    assert_eq!(verdict(&[first, second, read(3, 50, "v1"), read(4, 70, "v2"), read(5, 90, "v2")], &[]), None);
+    assert_eq!(
+        verdict(
+            &[
+                first,
+                second,
+                read(3, 50, "v1"),
+                read(4, 70, "v2"),
+                read(5, 90, "v2")
+            ],
+            &[]
+        ),
+        None
+    );
 }

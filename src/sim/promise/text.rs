@@ -24,8 +24,19 @@ fn parts(text: &[u8]) -> Option<Vec<u32>> {
 }
 
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    let shown = of_key.all.iter().filter(|told| told.ask.deed == Deed::Get).filter_map(|told| judge_read(of_key, told));
-    shown.chain(of_key.all.iter().filter_map(|told| judge_length(of_key, told))).collect()
+    let shown = of_key
+        .all
+        .iter()
+        .filter(|told| told.ask.deed == Deed::Get)
+        .filter_map(|told| judge_read(of_key, told));
+    shown
+        .chain(
+            of_key
+                .all
+                .iter()
+                .filter_map(|told| judge_length(of_key, told)),
+        )
+        .collect()
 }
 
 /// How long the part is that a request writes.
@@ -42,18 +53,34 @@ fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
     let max = of_key.judged.plan.limits.value_bytes;
     let long = match (&told.ask.deed, &told.result) {
         (Deed::Get, Ok(Reply::Value(text))) => text.len(),
-        (Deed::Length | Deed::Append, Ok(Reply::Integer(length))) => usize::try_from(*length).unwrap_or(0),
+        (Deed::Length | Deed::Append, Ok(Reply::Integer(length))) => {
+            usize::try_from(*length).unwrap_or(0)
+        }
         (Deed::Append, Err(RequestError::TooLarge { .. })) => {
             // Whoever asked again may have been heard each time.
-            let parts = of_key.writes().filter(|write| write.from <= told.to).map(|write| length(write) * (1 + write.ask.again.len()));
+            let parts = of_key
+                .writes()
+                .filter(|write| write.from <= told.to)
+                .map(|write| length(write) * (1 + write.ask.again.len()));
             let most = parts.sum::<usize>() + length(told) * (1 + told.ask.again.len());
-            let what = || format!("{} was refused for its length, which is {most} at most, of {max}", told.ask);
+            let what = || {
+                format!(
+                    "{} was refused for its length, which is {most} at most, of {max}",
+                    told.ask
+                )
+            };
             let fits = most <= max && !of_key.key.is_too_long() && told.need.replicas() > 0;
             return fits.then(|| of_key.broken("refused-without-cause", told, what()));
         }
         _ => return None,
     };
-    (long > max).then(|| of_key.broken("took-too-much", told, format!("{} shows {long} bytes, of {max}", told.ask)))
+    (long > max).then(|| {
+        of_key.broken(
+            "took-too-much",
+            told,
+            format!("{} shows {long} bytes, of {max}", told.ask),
+        )
+    })
 }
 
 fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
@@ -61,33 +88,74 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         Reply::Nil => Vec::new(),
         Reply::Value(text) => match parts(text) {
             Some(parts) => parts,
-            None => return Some(of_key.broken("invented", read, format!("{} shows {text:?}, which nobody wrote", read.ask))),
+            None => {
+                return Some(of_key.broken(
+                    "invented",
+                    read,
+                    format!("{} shows {text:?}, which nobody wrote", read.ask),
+                ));
+            }
         },
-        other => return Some(of_key.broken("invented", read, format!("{} shows {other:?}", read.ask))),
+        other => {
+            return Some(of_key.broken("invented", read, format!("{} shows {other:?}", read.ask)));
+        }
     };
     let mut once = BTreeSet::new();
     for part in &shown {
-        let write = of_key.by_number(*part).filter(|write| write.from <= read.to && matches!(write.ask.deed, Deed::Append | Deed::Set));
+        let write = of_key.by_number(*part).filter(|write| {
+            write.from <= read.to && matches!(write.ask.deed, Deed::Append | Deed::Set)
+        });
         match write.map(Told::fate) {
-            None => return Some(of_key.broken("invented", read, format!("{} shows the part {part}, which nobody has written", read.ask))),
-            Some(Fate::Refused) => {
-                return Some(of_key.broken("refused-but-applied", read, format!("{} shows the part {part}, which was refused", read.ask)));
+            None => {
+                return Some(of_key.broken(
+                    "invented",
+                    read,
+                    format!(
+                        "{} shows the part {part}, which nobody has written",
+                        read.ask
+                    ),
+                ));
             }
-            // One that was asked for again may have been done again, where nobody asked remembered it, on top of the first.
-            Some(_) if !once.insert(*part) && write.is_some_and(|write| write.ask.again.is_empty()) => {
-                return Some(of_key.broken("counted-twice", read, format!("{} shows the part {part} twice", read.ask)));
+            Some(Fate::Refused) => {
+                return Some(of_key.broken(
+                    "refused-but-applied",
+                    read,
+                    format!("{} shows the part {part}, which was refused", read.ask),
+                ));
+            }
+            // One that was asked for again may have been done again, where nobody asked remembered
+            // it, on top of the first.
+            Some(_)
+                if !once.insert(*part) && write.is_some_and(|write| write.ask.again.is_empty()) =>
+            {
+                return Some(of_key.broken(
+                    "counted-twice",
+                    read,
+                    format!("{} shows the part {part} twice", read.ask),
+                ));
             }
             Some(_) => {}
         }
     }
-    let appends = of_key.writes().filter(|told| told.ask.deed == Deed::Append && !once.contains(&told.ask.id));
-    let mut sure = appends.filter(|append| of_key.must_find(append, read) && !of_key.flushed(append));
-    let lost = sure.find(|append| !of_key.writes().any(|other| may_hide(of_key, other, append, read)))?;
-    let what = format!("{} does not show the part {}, acknowledged at {:?}: {shown:?}", read.ask, lost.ask.id, lost.to);
+    let appends = of_key
+        .writes()
+        .filter(|told| told.ask.deed == Deed::Append && !once.contains(&told.ask.id));
+    let mut sure =
+        appends.filter(|append| of_key.must_find(append, read) && !of_key.flushed(append));
+    let lost = sure.find(|append| {
+        !of_key
+            .writes()
+            .any(|other| may_hide(of_key, other, append, read))
+    })?;
+    let what = format!(
+        "{} does not show the part {}, acknowledged at {:?}: {shown:?}",
+        read.ask, lost.ask.id, lost.to
+    );
     Some(of_key.broken("lost", read, what))
 }
 
-/// Whether `other` may stand where `append` was: it replaced it, or neither has seen the other and the clocks do not tell them apart.
+/// Whether `other` may stand where `append` was: it replaced it, or neither has seen the other and
+/// the clocks do not tell them apart.
 fn may_hide(of_key: &OfKey<'_>, other: &Told, append: &Told, read: &Told) -> bool {
     if other.ask.id == append.ask.id || other.from > read.to {
         return false;

@@ -7,20 +7,38 @@ use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
-    of_key.all.iter().filter(|told| told.result == Err(RequestError::WrongKind)).filter_map(|told| judge_refusal(of_key, told)).collect()
+    of_key
+        .all
+        .iter()
+        .filter(|told| told.result == Err(RequestError::WrongKind))
+        .filter_map(|told| judge_refusal(of_key, told))
+        .collect()
 }
 
 fn judge_refusal(of_key: &OfKey<'_>, refused: &Told) -> Option<Violation> {
     let of_a_set = |told: &Told| matches!(told.ask.deed, Deed::Add(_));
     let asks_for_a_set = matches!(refused.ask.deed, Deed::Add(_) | Deed::Members);
-    let others = || of_key.writes().filter(|told| matches!(told.ask.deed, Deed::Set | Deed::Add(_)) && of_a_set(told) != asks_for_a_set);
-    let gone = |write: &Told| {
-        let surely = |removal: &Told| of_key.must_find(write, removal) && of_key.must_find(removal, refused);
-        of_key.writes().any(|removal| removal.ask.deed == Deed::Delete && removal.fate() == Fate::Done && surely(removal))
+    let others = || {
+        of_key.writes().filter(|told| {
+            matches!(told.ask.deed, Deed::Set | Deed::Add(_)) && of_a_set(told) != asks_for_a_set
+        })
     };
-    if others().filter(|write| write.from <= refused.to).any(|write| !gone(write)) {
+    let gone = |write: &Told| {
+        let surely =
+            |removal: &Told| of_key.must_find(write, removal) && of_key.must_find(removal, refused);
+        of_key.writes().any(|removal| {
+            removal.ask.deed == Deed::Delete && removal.fate() == Fate::Done && surely(removal)
+        })
+    };
+    if others()
+        .filter(|write| write.from <= refused.to)
+        .any(|write| !gone(write))
+    {
         return None;
     }
-    let what = format!("{} was refused, though nothing of another kind is left", refused.ask);
+    let what = format!(
+        "{} was refused, though nothing of another kind is left",
+        refused.ask
+    );
     Some(of_key.broken("refused-without-cause", refused, what))
 }

@@ -8,7 +8,12 @@ use super::{DataDir, DataDirError, Identity, free_bytes};
 use crate::store::{Engine, RecordError};
 
 fn identity() -> Identity {
-    Identity { cluster: ClusterId(7), node: NodeId(3), name: "c".to_owned(), credentials: vec![1, 2, 3] }
+    Identity {
+        cluster: ClusterId(7),
+        node: NodeId(3),
+        name: "c".to_owned(),
+        credentials: vec![1, 2, 3],
+    }
 }
 
 #[test]
@@ -16,8 +21,13 @@ fn a_directory_serves_one_process_and_is_named_to_the_second() {
     let parent = tempfile::tempdir().unwrap();
     let path = parent.path().join("a/b");
     let dir = DataDir::open(&path).unwrap();
-    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-    let Err(DataDirError::Locked { dir: named }) = DataDir::open(&path) else { panic!("two owners") };
+    assert_eq!(
+        fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o700
+    );
+    let Err(DataDirError::Locked { dir: named }) = DataDir::open(&path) else {
+        panic!("two owners")
+    };
     assert_eq!(named, path);
     drop(dir);
     DataDir::open(&path).unwrap();
@@ -29,15 +39,42 @@ fn identity_is_kept_and_never_becomes_somebody_else() {
     let dir = DataDir::open(parent.path()).unwrap();
     assert_eq!(dir.identity().unwrap(), None);
     dir.set_identity(&identity()).unwrap();
-    assert_eq!(fs::metadata(parent.path().join("identity")).unwrap().permissions().mode() & 0o777, 0o600);
-    let renewed = Identity { credentials: vec![9; 5000], ..identity() };
+    assert_eq!(
+        fs::metadata(parent.path().join("identity"))
+            .unwrap()
+            .permissions()
+            .mode()
+            & 0o777,
+        0o600
+    );
+    let renewed = Identity {
+        credentials: vec![9; 5000],
+        ..identity()
+    };
     dir.set_identity(&renewed).unwrap();
-    let other_node = Identity { node: NodeId(4), ..identity() };
-    assert!(matches!(dir.set_identity(&other_node), Err(DataDirError::OtherNode { expected: NodeId(4), found: NodeId(3), .. })));
-    let other_cluster = Identity { cluster: ClusterId(8), ..identity() };
+    let other_node = Identity {
+        node: NodeId(4),
+        ..identity()
+    };
+    assert!(matches!(
+        dir.set_identity(&other_node),
+        Err(DataDirError::OtherNode {
+            expected: NodeId(4),
+            found: NodeId(3),
+            ..
+        })
+    ));
+    let other_cluster = Identity {
+        cluster: ClusterId(8),
+        ..identity()
+    };
     assert!(matches!(
         dir.set_identity(&other_cluster),
-        Err(DataDirError::OtherCluster { expected: ClusterId(8), found: ClusterId(7), .. })
+        Err(DataDirError::OtherCluster {
+            expected: ClusterId(8),
+            found: ClusterId(7),
+            ..
+        })
     ));
     assert_eq!(dir.identity().unwrap(), Some(renewed));
 }
@@ -51,15 +88,39 @@ fn every_damage_of_the_identity_is_seen() {
     let good = fs::read(&file).unwrap();
     for length in 0..good.len() {
         fs::write(&file, &good[..length]).unwrap();
-        assert!(matches!(dir.identity(), Err(DataDirError::File { source: RecordError::Damaged, .. })), "cut to {length}");
+        assert!(
+            matches!(
+                dir.identity(),
+                Err(DataDirError::File {
+                    source: RecordError::Damaged,
+                    ..
+                })
+            ),
+            "cut to {length}"
+        );
     }
     for bit in 0..good.len() * 8 {
         let mut bad = good.clone();
         bad[bit / 8] ^= 1 << (bit % 8);
         fs::write(&file, &bad).unwrap();
-        assert!(matches!(dir.identity(), Err(DataDirError::File { source: RecordError::Damaged, .. })), "bit {bit}");
+        assert!(
+            matches!(
+                dir.identity(),
+                Err(DataDirError::File {
+                    source: RecordError::Damaged,
+                    ..
+                })
+            ),
+            "bit {bit}"
+        );
     }
-    assert!(matches!(dir.set_identity(&identity()), Err(DataDirError::File { .. })), "a damaged identity is not overwritten");
+    assert!(
+        matches!(
+            dir.set_identity(&identity()),
+            Err(DataDirError::File { .. })
+        ),
+        "a damaged identity is not overwritten"
+    );
 }
 
 #[test]
@@ -74,8 +135,16 @@ fn a_later_format_is_told_from_damage() {
     let crc = crc32fast::hash(&bytes);
     bytes.extend_from_slice(&crc.to_le_bytes());
     fs::write(&file, &bytes).unwrap();
-    let Err(DataDirError::File { source, .. }) = dir.identity() else { panic!("read a later format") };
-    assert!(matches!(source, RecordError::Newer { found: 2, supported: 1 }));
+    let Err(DataDirError::File { source, .. }) = dir.identity() else {
+        panic!("read a later format")
+    };
+    assert!(matches!(
+        source,
+        RecordError::Newer {
+            found: 2,
+            supported: 1
+        }
+    ));
 }
 
 #[test]
@@ -94,9 +163,25 @@ fn data_of_another_engine_is_not_passed_over() {
     let parent = tempfile::tempdir().unwrap();
     let dir = DataDir::open(parent.path()).unwrap();
     fs::create_dir(dir.store_dir(Engine::Sled).unwrap()).unwrap();
-    assert!(matches!(dir.store_dir(Engine::Fjall), Err(DataDirError::OtherEngine { expected: Engine::Fjall, found: Engine::Sled, .. })));
-    assert!(matches!(dir.store_dir(Engine::Memory), Err(DataDirError::OtherEngine { found: Engine::Sled, .. })));
-    assert_eq!(dir.store_dir(Engine::Sled).unwrap(), parent.path().join("sled"));
+    assert!(matches!(
+        dir.store_dir(Engine::Fjall),
+        Err(DataDirError::OtherEngine {
+            expected: Engine::Fjall,
+            found: Engine::Sled,
+            ..
+        })
+    ));
+    assert!(matches!(
+        dir.store_dir(Engine::Memory),
+        Err(DataDirError::OtherEngine {
+            found: Engine::Sled,
+            ..
+        })
+    ));
+    assert_eq!(
+        dir.store_dir(Engine::Sled).unwrap(),
+        parent.path().join("sled")
+    );
 }
 
 #[test]
@@ -104,10 +189,19 @@ fn a_place_that_cannot_be_a_directory_is_a_typed_error() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");
     File::create(&file).unwrap();
-    assert!(matches!(DataDir::open(&file.join("below")), Err(DataDirError::Io { .. })));
+    assert!(matches!(
+        DataDir::open(&file.join("below")),
+        Err(DataDirError::Io { .. })
+    ));
     // /proc takes no directories from anybody, root included.
     let refused = DataDir::open("/proc/quorate".as_ref());
-    assert!(matches!(refused, Err(DataDirError::NotWritable { .. } | DataDirError::Io { .. })), "{refused:?}");
+    assert!(
+        matches!(
+            refused,
+            Err(DataDirError::NotWritable { .. } | DataDirError::Io { .. })
+        ),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! Nodes, links and disks that share one virtual clock.
-#![expect(clippy::disallowed_types, reason = "a test's own bookkeeping; no protocol state is in it")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "a test's own bookkeeping; no protocol state is in it"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -47,13 +50,22 @@ impl Net {
 }
 
 impl Link for Wire {
-    fn call(&self, to: NodeId, request: Bytes, timeout: Duration) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        timeout: Duration,
+    ) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>> {
         let (net, from, to) = (Arc::clone(&self.net), self.me, to.0);
         let exchange = async move {
             sleep(HOP).await;
             let group = {
                 let mut net = net.lock().unwrap();
-                let line = format!("{:?} {from} -> {to} {:08x}", net.began.elapsed(), crc32fast::hash(&request));
+                let line = format!(
+                    "{:?} {from} -> {to} {:08x}",
+                    net.began.elapsed(),
+                    crc32fast::hash(&request)
+                );
                 net.trace.push(line);
                 if !net.open(from, to) {
                     return Err(LinkError::Unreachable);
@@ -65,9 +77,17 @@ impl Link for Wire {
             };
             let answer = group.serve(NodeId(from), request).await;
             sleep(HOP).await;
-            if net.lock().unwrap().open(from, to) { Ok(answer) } else { Err(LinkError::TimedOut) }
+            if net.lock().unwrap().open(from, to) {
+                Ok(answer)
+            } else {
+                Err(LinkError::TimedOut)
+            }
         };
-        Box::pin(async move { tokio::time::timeout(timeout, exchange).await.unwrap_or(Err(LinkError::TimedOut)) })
+        Box::pin(async move {
+            tokio::time::timeout(timeout, exchange)
+                .await
+                .unwrap_or(Err(LinkError::TimedOut))
+        })
     }
 }
 
@@ -102,8 +122,20 @@ pub(super) fn run<T>(seed: u64, scenario: impl AsyncFnOnce(World) -> T) -> T {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let net = Net { began: Instant::now(), groups: BTreeMap::new(), isolated: BTreeSet::new(), trace: vec![], last: Bytes::new() };
-        scenario(World { seed, snapshot_every: 1000, net: Arc::new(Mutex::new(net)), disks: BTreeMap::new() }).await
+        let net = Net {
+            began: Instant::now(),
+            groups: BTreeMap::new(),
+            isolated: BTreeSet::new(),
+            trace: vec![],
+            last: Bytes::new(),
+        };
+        scenario(World {
+            seed,
+            snapshot_every: 1000,
+            net: Arc::new(Mutex::new(net)),
+            disks: BTreeMap::new(),
+        })
+        .await
     })
 }
 
@@ -123,12 +155,28 @@ fn secret() -> Secret {
 }
 
 pub(super) fn found() -> Command {
-    let token = NewToken { id: TokenId(1), secret: secret(), uses: None, expires_ms: None };
-    Command::Found { cluster: ClusterId(7), authority: secret(), token, node: spec(1), at_ms: 0 }
+    let token = NewToken {
+        id: TokenId(1),
+        secret: secret(),
+        uses: None,
+        expires_ms: None,
+    };
+    Command::Found {
+        cluster: ClusterId(7),
+        authority: secret(),
+        token,
+        node: spec(1),
+        at_ms: 0,
+    }
 }
 
 pub(super) fn admit(node: u64) -> Command {
-    Command::Admit { token: TokenId(1), secret: secret(), node: spec(node), at_ms: 0 }
+    Command::Admit {
+        token: TokenId(1),
+        secret: secret(),
+        node: spec(node),
+        at_ms: 0,
+    }
 }
 
 impl World {
@@ -139,7 +187,10 @@ impl World {
             keep: self.snapshot_every / 4,
             ..ConsensusConfig::new(NodeId(node), self.seed)
         };
-        let link = Arc::new(Wire { me: node, net: Arc::clone(&self.net) });
+        let link = Arc::new(Wire {
+            me: node,
+            net: Arc::clone(&self.net),
+        });
         ControlGroup::open(config, store, committer, link).await
     }
 
@@ -155,15 +206,19 @@ impl World {
         group.shutdown().await;
     }
 
-    /// Founds the cluster or goes on from what there is, until it has nodes 1 to `nodes` and everybody knows.
+    /// Founds the cluster or goes on from what there is, until it has nodes 1 to `nodes` and
+    /// everybody knows.
     pub(super) async fn grow(&mut self, nodes: u64) {
         for node in 1..=nodes {
             if self.net.lock().unwrap().groups.contains_key(&node) {
                 continue;
             }
             let group = self.open(node).await;
-            let admitted =
-                if node == 1 { group.found(found()).await.unwrap() } else { self.group(1).propose(admit(node), WAIT).await.unwrap() };
+            let admitted = if node == 1 {
+                group.found(found()).await.unwrap()
+            } else {
+                self.group(1).propose(admit(node), WAIT).await.unwrap()
+            };
             assert_eq!(admitted, Response::Admitted { node: NodeId(node) });
         }
         self.until("all are in", |world| {
@@ -172,7 +227,10 @@ impl World {
             world.groups().count() as u64 == nodes
                 && world.groups().all(|(_, group)| {
                     let status = group.status();
-                    *group.state().borrow() == topology && topology.nodes.len() as u64 == nodes && status.voters == voters && !status.joint
+                    *group.state().borrow() == topology
+                        && topology.nodes.len() as u64 == nodes
+                        && status.voters == voters
+                        && !status.joint
                 })
         })
         .await;
@@ -183,7 +241,10 @@ impl World {
         let deadline = Instant::now() + Duration::from_mins(1);
         while !condition(self) {
             let status: Vec<_> = self.groups().map(|(_, group)| group.status()).collect();
-            assert!(Instant::now() < deadline, "never came true: {what}: {status:#?}");
+            assert!(
+                Instant::now() < deadline,
+                "never came true: {what}: {status:#?}"
+            );
             sleep(Duration::from_millis(10)).await;
         }
     }
@@ -215,7 +276,11 @@ impl World {
 
     pub(super) fn has_entry(&self, node: u64, index: u64) -> bool {
         let key = [&b"e"[..], &index.to_be_bytes()].concat();
-        self.disks[&node].0.get(Space::Control, &key).unwrap().is_some()
+        self.disks[&node]
+            .0
+            .get(Space::Control, &key)
+            .unwrap()
+            .is_some()
     }
 
     /// Flips one bit in the first log entry.
@@ -232,7 +297,8 @@ impl World {
     /// Lets no synchronisation end, or all that were held.
     pub(super) fn hold_commits(&self, hold: bool) {
         for (_, committer) in self.disks.values() {
-            let waiting = std::mem::replace(&mut *committer.held.lock().unwrap(), hold.then(Vec::new));
+            let waiting =
+                std::mem::replace(&mut *committer.held.lock().unwrap(), hold.then(Vec::new));
             waiting.into_iter().flatten().for_each(|done| done(Ok(())));
         }
     }

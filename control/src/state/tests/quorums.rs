@@ -1,5 +1,6 @@
-//! Quorums against moves: nodes learn topologies late, coordinators use old ones, replicas fence, dismissed nodes never hear of it. Whatever
-//! the interleaving, a majority read that succeeds sees every write that a majority acknowledged before.
+//! Quorums against moves: nodes learn topologies late, coordinators use old ones, replicas fence,
+//! dismissed nodes never hear of it. Whatever the interleaving, a majority read that succeeds sees
+//! every write that a majority acknowledged before.
 
 use std::collections::BTreeSet;
 
@@ -25,13 +26,21 @@ struct Copy {
 const PARTITION: Partition = Partition(5);
 
 fn placement(topology: &Topology) -> &Placement {
-    topology.keyspaces[&DEFAULT_KEYSPACE].placement(PARTITION).unwrap()
+    topology.keyspaces[&DEFAULT_KEYSPACE]
+        .placement(PARTITION)
+        .unwrap()
 }
 
 impl World {
     fn new() -> Self {
         let machine = Machine::founded();
-        let mut world = Self { machine, history: vec![], nodes: BTreeMap::new(), acknowledged: BTreeSet::new(), writes: 0 };
+        let mut world = Self {
+            machine,
+            history: vec![],
+            nodes: BTreeMap::new(),
+            acknowledged: BTreeSet::new(),
+            writes: 0,
+        };
         world.publish();
         world
     }
@@ -39,7 +48,10 @@ impl World {
     fn publish(&mut self) {
         let topology = Arc::clone(self.machine.state.topology());
         for &node in topology.nodes.keys() {
-            self.nodes.entry(node).or_insert_with(|| Copy { knows: Arc::clone(&topology), has: BTreeSet::new() });
+            self.nodes.entry(node).or_insert_with(|| Copy {
+                knows: Arc::clone(&topology),
+                has: BTreeSet::new(),
+            });
         }
         self.history.push(topology);
     }
@@ -60,7 +72,10 @@ impl World {
         for &node in set {
             self.learn(node, topology);
         }
-        set.iter().copied().filter(|node| placement(&self.nodes[node].knows).epoch <= placement(topology).epoch).collect()
+        set.iter()
+            .copied()
+            .filter(|node| placement(&self.nodes[node].knows).epoch <= placement(topology).epoch)
+            .collect()
     }
 
     fn write(&mut self, topology: &Arc<Topology>, luck: u64) {
@@ -88,8 +103,15 @@ impl World {
                 continue;
             }
             for write in &self.acknowledged {
-                let blind = accepting.iter().filter(|node| !self.nodes[node].has.contains(write)).count();
-                assert!(blind < majority(set.len()), "write {write} is missed by {blind} of {set:?} at {:?}", placement(topology));
+                let blind = accepting
+                    .iter()
+                    .filter(|node| !self.nodes[node].has.contains(write))
+                    .count();
+                assert!(
+                    blind < majority(set.len()),
+                    "write {write} is missed by {blind} of {set:?} at {:?}",
+                    placement(topology)
+                );
             }
         }
     }
@@ -106,23 +128,40 @@ impl World {
                 }
                 let rotation = luck as usize % sources.len();
                 sources.rotate_left(rotation);
-                let got: BTreeSet<_> =
-                    sources.iter().take(majority(place.replicas.len())).flat_map(|source| self.nodes[source].has.clone()).collect();
+                let got: BTreeSet<_> = sources
+                    .iter()
+                    .take(majority(place.replicas.len()))
+                    .flat_map(|source| self.nodes[source].has.clone())
+                    .collect();
                 self.nodes.get_mut(&node).unwrap().has.extend(got);
             }
             Some(Phase::Switching) => {}
             None => return,
         }
-        self.machine.apply(Command::ReportMove { node, keyspace: DEFAULT_KEYSPACE, partitions: vec![PARTITION], epoch: place.epoch });
+        self.machine.apply(Command::ReportMove {
+            node,
+            keyspace: DEFAULT_KEYSPACE,
+            partitions: vec![PARTITION],
+            epoch: place.epoch,
+        });
         self.publish();
     }
 
     fn step(&mut self, kind: u8, luck: u64) {
         let believed: BTreeSet<_> = self.nodes.values().map(|copy| copy.knows.epoch).collect();
-        let recent: Vec<_> = self.history.iter().filter(|topology| believed.contains(&topology.epoch)).cloned().collect();
+        let recent: Vec<_> = self
+            .history
+            .iter()
+            .filter(|topology| believed.contains(&topology.epoch))
+            .cloned()
+            .collect();
         let some_topology = recent[luck as usize % recent.len()].clone();
         let latest = self.history.last().unwrap().clone();
-        let some_node = *latest.nodes.keys().nth(luck as usize % latest.nodes.len()).unwrap();
+        let some_node = *latest
+            .nodes
+            .keys()
+            .nth(luck as usize % latest.nodes.len())
+            .unwrap();
         match kind {
             0 if latest.nodes.len() < 7 => {
                 self.machine.join(&format!("m{luck}-{}", self.writes), "a");
@@ -157,10 +196,16 @@ fn the_walks_finish_moves() {
     let mut world = World::new();
     let (mut moves, mut luck) = (0, 1u64);
     for _ in 0..3000 {
-        luck = luck.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        luck = luck
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         let before = placement(world.machine.state.topology()).replicas.clone();
         world.step((luck >> 60) as u8 % 15, luck >> 20);
         moves += usize::from(placement(world.machine.state.topology()).replicas != before);
     }
-    assert!(moves > 10 && world.acknowledged.len() > 50, "{moves} moves, {} writes", world.acknowledged.len());
+    assert!(
+        moves > 10 && world.acknowledged.len() > 50,
+        "{moves} moves, {} writes",
+        world.acknowledged.len()
+    );
 }

@@ -17,7 +17,11 @@ fn keys(store: &MemoryStore, from: &[u8], to: Option<&[u8]>, limit: usize) -> Ve
     let mut seen = Vec::new();
     let mut visit = |key: &[u8], _: &[u8]| {
         seen.push(u32::from_be_bytes(key.try_into().unwrap()));
-        if seen.len() == limit { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if seen.len() == limit {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     };
     store.scan(Space::Rows, from, to, &mut visit).unwrap();
     seen
@@ -27,13 +31,25 @@ fn keys(store: &MemoryStore, from: &[u8], to: Option<&[u8]>, limit: usize) -> Ve
 fn a_scan_goes_on_across_chunks_without_gap_or_repeat() {
     for n in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK] {
         let store = numbered(n);
-        assert_eq!(keys(&store, b"", None, usize::MAX), (0..n as u32).collect::<Vec<_>>());
+        assert_eq!(
+            keys(&store, b"", None, usize::MAX),
+            (0..n as u32).collect::<Vec<_>>()
+        );
     }
     let store = numbered(3 * CHUNK);
     let (from, to) = (5_u32.to_be_bytes(), 150_u32.to_be_bytes());
-    assert_eq!(keys(&store, &from, Some(&to), usize::MAX), (5..150).collect::<Vec<_>>());
-    assert_eq!(keys(&store, &from, Some(&to), CHUNK + 3), (5..5 + CHUNK as u32 + 3).collect::<Vec<_>>());
-    assert_eq!(keys(&store, &to, Some(&from), usize::MAX), Vec::<u32>::new());
+    assert_eq!(
+        keys(&store, &from, Some(&to), usize::MAX),
+        (5..150).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        keys(&store, &from, Some(&to), CHUNK + 3),
+        (5..5 + CHUNK as u32 + 3).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        keys(&store, &to, Some(&from), usize::MAX),
+        Vec::<u32>::new()
+    );
 }
 
 #[test]

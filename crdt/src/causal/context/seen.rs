@@ -16,8 +16,8 @@ pub(super) struct Run {
     pub(super) last: u64,
 }
 
-/// **Invariant:** every run starts at least two above what ends before it (else it would belong to it), and prefix and runs
-/// are not both empty once the entry stands in a context.
+/// **Invariant:** every run starts at least two above what ends before it (else it would belong to
+/// it), and prefix and runs are not both empty once the entry stands in a context.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     pub(super) replica: ReplicaId,
@@ -30,9 +30,17 @@ impl Seen {
     #[inline]
     pub(super) fn only(replica: ReplicaId, run: Run) -> Self {
         if run.first == 1 {
-            Self { replica, prefix: run.last, runs: SmallVec::new() }
+            Self {
+                replica,
+                prefix: run.last,
+                runs: SmallVec::new(),
+            }
         } else {
-            Self { replica, prefix: 0, runs: SmallVec::from_buf([run]) }
+            Self {
+                replica,
+                prefix: 0,
+                runs: SmallVec::from_buf([run]),
+            }
         }
     }
 
@@ -46,15 +54,25 @@ impl Seen {
 
     /// Which of the counters `64 * word .. 64 * word + 63` were seen, lowest bit first.
     pub(super) fn word(&self, word: u64) -> u64 {
-        let Some(low) = word.checked_mul(64) else { return 0 };
+        let Some(low) = word.checked_mul(64) else {
+            return 0;
+        };
         let high = low + 63;
         if low > 0 && high <= self.prefix {
             return u64::MAX;
         }
         let from = self.runs.partition_point(|run| run.last < low);
-        let runs = self.runs[from..].iter().take_while(|run| run.first <= high).copied();
-        let prefix = (self.prefix > 0 && self.prefix >= low).then_some(Run { first: 1, last: self.prefix });
-        prefix.into_iter().chain(runs).fold(0, |bits, run| bits | mask(run.first.max(low) - low, run.last.min(high) - low))
+        let runs = self.runs[from..]
+            .iter()
+            .take_while(|run| run.first <= high)
+            .copied();
+        let prefix = (self.prefix > 0 && self.prefix >= low).then_some(Run {
+            first: 1,
+            last: self.prefix,
+        });
+        prefix.into_iter().chain(runs).fold(0, |bits, run| {
+            bits | mask(run.first.max(low) - low, run.last.min(high) - low)
+        })
     }
 
     pub(super) fn has_gaps(&self) -> bool {
@@ -68,7 +86,10 @@ impl Seen {
 
     /// The prefix as a run, then the runs.
     pub(super) fn intervals(&self) -> impl Iterator<Item = Run> + '_ {
-        let prefix = (self.prefix > 0).then_some(Run { first: 1, last: self.prefix });
+        let prefix = (self.prefix > 0).then_some(Run {
+            first: 1,
+            last: self.prefix,
+        });
         prefix.into_iter().chain(self.runs.iter().copied())
     }
 
@@ -86,12 +107,17 @@ impl Seen {
             return true;
         }
         let from = self.runs.partition_point(|run| run.last < first - 1);
-        let to = self.runs.partition_point(|run| run.first <= last.saturating_add(1));
+        let to = self
+            .runs
+            .partition_point(|run| run.first <= last.saturating_add(1));
         if from == to {
             self.runs.insert(from, Run { first, last });
             return true;
         }
-        let merged = Run { first: first.min(self.runs[from].first), last: last.max(self.runs[to - 1].last) };
+        let merged = Run {
+            first: first.min(self.runs[from].first),
+            last: last.max(self.runs[to - 1].last),
+        };
         if merged == self.runs[from] {
             return false;
         }
@@ -133,16 +159,21 @@ impl Seen {
         true
     }
 
-    /// A run cannot straddle two of ours with a hole between, so each of theirs must lie inside one of ours.
+    /// A run cannot straddle two of ours with a hole between, so each of theirs must lie inside one
+    /// of ours.
     pub(super) fn covers(&self, other: &Self) -> bool {
         if other.prefix > self.prefix {
             return false;
         }
         let mut mine = self.runs.iter().peekable();
-        other.runs.iter().filter(|run| run.last > self.prefix).all(|theirs| {
-            while mine.next_if(|run| run.last < theirs.last).is_some() {}
-            mine.peek().is_some_and(|run| run.first <= theirs.first)
-        })
+        other
+            .runs
+            .iter()
+            .filter(|run| run.last > self.prefix)
+            .all(|theirs| {
+                while mine.next_if(|run| run.last < theirs.last).is_some() {}
+                mine.peek().is_some_and(|run| run.first <= theirs.first)
+            })
     }
 
     /// Restores the invariant after the prefix has grown: runs it reaches become part of it.
@@ -163,9 +194,14 @@ impl Seen {
     /// The interval that contains `counter`, or else the next one above it.
     fn at_or_after(&self, counter: u64) -> Option<Run> {
         if counter <= self.prefix {
-            return Some(Run { first: 1, last: self.prefix });
+            return Some(Run {
+                first: 1,
+                last: self.prefix,
+            });
         }
-        self.runs.get(self.runs.partition_point(|run| run.last < counter)).copied()
+        self.runs
+            .get(self.runs.partition_point(|run| run.last < counter))
+            .copied()
     }
 }
 
@@ -182,11 +218,17 @@ pub(super) fn gaps_within(theirs: Option<&Seen>, run: Run) -> impl Iterator<Item
             let first = cursor.filter(|&first| first <= run.last)?;
             let Some(seen) = theirs.and_then(|seen| seen.at_or_after(first)) else {
                 cursor = None;
-                return Some(Run { first, last: run.last });
+                return Some(Run {
+                    first,
+                    last: run.last,
+                });
             };
             cursor = seen.last.checked_add(1);
             if seen.first > first {
-                return Some(Run { first, last: run.last.min(seen.first - 1) });
+                return Some(Run {
+                    first,
+                    last: run.last.min(seen.first - 1),
+                });
             }
         }
     })

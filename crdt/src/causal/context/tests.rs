@@ -16,19 +16,34 @@ fn replica(n: u64) -> ReplicaId {
 fn dots(at_most: usize) -> impl Strategy<Value = Model> {
     let run = (0..6_u64, 1..40_u64, 0..6_u64);
     prop::collection::vec(run, 0..at_most).prop_map(|runs| {
-        runs.into_iter().flat_map(|(r, first, more)| (first..=first + more).map(move |c| Dot::new(replica(r), c))).collect()
+        runs.into_iter()
+            .flat_map(|(r, first, more)| {
+                (first..=first + more).map(move |c| Dot::new(replica(r), c))
+            })
+            .collect()
     })
 }
 
-/// Two sets. Unrelated ones almost never include each other, so some are parts of one dense set: each lacks at most one
-/// replica, the second also some early counters.
+/// Two sets. Unrelated ones almost never include each other, so some are parts of one dense set:
+/// each lacks at most one replica, the second also some early counters.
 fn related() -> impl Strategy<Value = (Model, Model)> {
     let dense = prop::collection::vec((0..6_u64, 1..4_u64, 0..9_u64), 1..12);
     let parts = (dense, 0..8_u64, 1..3_u64, 0..3_u64).prop_map(|(runs, lacks, further, from)| {
-        let all: Model =
-            runs.into_iter().flat_map(|(r, first, more)| (first..=first + more).map(move |c| Dot::new(replica(r), c))).collect();
-        let first = all.iter().copied().filter(|dot| dot.replica != replica(lacks)).collect();
-        let second = all.into_iter().filter(|dot| dot.counter > from && dot.replica != replica(lacks + further)).collect();
+        let all: Model = runs
+            .into_iter()
+            .flat_map(|(r, first, more)| {
+                (first..=first + more).map(move |c| Dot::new(replica(r), c))
+            })
+            .collect();
+        let first = all
+            .iter()
+            .copied()
+            .filter(|dot| dot.replica != replica(lacks))
+            .collect();
+        let second = all
+            .into_iter()
+            .filter(|dot| dot.counter > from && dot.replica != replica(lacks + further))
+            .collect();
         (first, second)
     });
     prop_oneof![parts, (dots(3), dots(3)), (dots(40), dots(40))]
@@ -132,25 +147,39 @@ fn the_last_counter_of_all_is_a_counter_like_any_other() {
     assert!(!context.insert_run(replica(2), 7, u64::MAX));
     assert_eq!(context.event_count(), u64::MAX, "saturates");
     let runs: Vec<_> = context.missing_runs(&CausalContext::new()).collect();
-    assert_eq!(runs, [(replica(1), u64::MAX - 5..=u64::MAX), (replica(2), 1..=u64::MAX)]);
+    assert_eq!(
+        runs,
+        [
+            (replica(1), u64::MAX - 5..=u64::MAX),
+            (replica(2), 1..=u64::MAX)
+        ]
+    );
 }
 
 #[test]
 fn three_replicas_without_gaps_take_few_bytes() {
-    let context: CausalContext = (1..=3).flat_map(|n| (1..=100).map(move |c| Dot::new(ReplicaId::new(NodeId(n), 0), c))).collect();
+    let context: CausalContext = (1..=3)
+        .flat_map(|n| (1..=100).map(move |c| Dot::new(ReplicaId::new(NodeId(n), 0), c)))
+        .collect();
     assert_eq!(postcard::to_stdvec(&context).unwrap().len(), 1 + 3 * 4);
 }
 
 #[test]
 fn another_replica_does_not_cover_an_unknown_one() {
-    let run = |r, last| (1..=last).map(|c| Dot::new(replica(r), c)).collect::<CausalContext>();
+    let run = |r, last| {
+        (1..=last)
+            .map(|c| Dot::new(replica(r), c))
+            .collect::<CausalContext>()
+    };
     assert!(!run(2, 5).covers(&run(1, 3)));
     assert!(!run(1, 5).covers(&run(2, 3)));
 }
 
 #[test]
 fn a_forgotten_replica_leaves_nothing() {
-    let mut context: CausalContext = [Dot::new(replica(1), 1), Dot::new(replica(2), 4)].into_iter().collect();
+    let mut context: CausalContext = [Dot::new(replica(1), 1), Dot::new(replica(2), 4)]
+        .into_iter()
+        .collect();
     assert!(context.remove_replica(replica(1)));
     assert!(!context.remove_replica(replica(1)));
     assert_eq!(context, [Dot::new(replica(2), 4)].into_iter().collect());
@@ -158,15 +187,41 @@ fn a_forgotten_replica_leaves_nothing() {
 
 #[test]
 fn bytes_that_claim_too_much_are_refused() {
-    let refused = |value: &[wire::Entry]| postcard::from_bytes::<CausalContext>(&postcard::to_stdvec(value).unwrap()).is_err();
-    assert!(refused(&[(1, 0, 0, vec![])]), "a replica of which nothing was seen");
-    assert!(refused(&[(1, 0, u64::MAX, vec![(0, 0)])]), "a run above the last counter");
+    let refused = |value: &[wire::Entry]| {
+        postcard::from_bytes::<CausalContext>(&postcard::to_stdvec(value).unwrap()).is_err()
+    };
+    assert!(
+        refused(&[(1, 0, 0, vec![])]),
+        "a replica of which nothing was seen"
+    );
+    assert!(
+        refused(&[(1, 0, u64::MAX, vec![(0, 0)])]),
+        "a run above the last counter"
+    );
     let highest = u64::MAX >> 1;
     assert!(!refused(&[(1, 0, highest, vec![])]), "the highest counter");
-    assert!(refused(&[(1, 0, highest + 1, vec![])]), "a counter that leaves the replica too few");
-    assert!(refused(&[(1, 0, 5, vec![(highest - 7, 1)])]), "the same at the end of a run");
-    assert!(refused(&[(1, 0, 5, vec![(0, u64::MAX)])]), "a run that ends above the last counter");
-    assert!(refused(&[(u64::MAX, 0, 5, vec![]), (1, 0, 5, vec![])]), "a node above the last node");
-    assert!(refused(&[(1, u32::MAX, 5, vec![]), (0, 0, 5, vec![])]), "an incarnation above the last");
-    assert!(postcard::from_bytes::<CausalContext>(&[0xff, 0xff, 0xff, 0xff, 0x7f, 1]).is_err(), "a length without elements");
+    assert!(
+        refused(&[(1, 0, highest + 1, vec![])]),
+        "a counter that leaves the replica too few"
+    );
+    assert!(
+        refused(&[(1, 0, 5, vec![(highest - 7, 1)])]),
+        "the same at the end of a run"
+    );
+    assert!(
+        refused(&[(1, 0, 5, vec![(0, u64::MAX)])]),
+        "a run that ends above the last counter"
+    );
+    assert!(
+        refused(&[(u64::MAX, 0, 5, vec![]), (1, 0, 5, vec![])]),
+        "a node above the last node"
+    );
+    assert!(
+        refused(&[(1, u32::MAX, 5, vec![]), (0, 0, 5, vec![])]),
+        "an incarnation above the last"
+    );
+    assert!(
+        postcard::from_bytes::<CausalContext>(&[0xff, 0xff, 0xff, 0xff, 0x7f, 1]).is_err(),
+        "a length without elements"
+    );
 }

@@ -1,9 +1,10 @@
 //! The context as bytes: one tuple per replica, every number relative to the one before it.
 //!
-//! `(node, incarnation, prefix, [(gap, length)])`, where `node` is the distance from the node before; for another
-//! incarnation of the same node (distance 0) `incarnation` is the distance minus one. `gap` is the first counter of a run
-//! minus the smallest it could be, `length` is its last minus its first. So every number is as small as it can be (a varint
-//! coder writes few bytes) and almost every disorder cannot even be written down.
+//! `(node, incarnation, prefix, [(gap, length)])`, where `node` is the distance from the node
+//! before; for another incarnation of the same node (distance 0) `incarnation` is the distance
+//! minus one. `gap` is the first counter of a run minus the smallest it could be, `length` is its
+//! last minus its first. So every number is as small as it can be (a varint coder writes few bytes)
+//! and almost every disorder cannot even be written down.
 
 use alloc::vec::Vec;
 
@@ -16,7 +17,8 @@ use super::CausalContext;
 use super::seen::{Run, Seen};
 use crate::{NodeId, ReplicaId};
 
-/// The highest counter that decodes. It leaves every replica 2^63 events to issue above whatever a sender claims.
+/// The highest counter that decodes. It leaves every replica 2^63 events to issue above whatever a
+/// sender claims.
 const HIGHEST_COUNTER: u64 = u64::MAX >> 1;
 
 /// Node, incarnation, prefix and the runs as (gap, length).
@@ -56,20 +58,29 @@ impl Serialize for Runs<'_> {
 
 impl<'de> Deserialize<'de> for CausalContext {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // serde's `Vec` reserves at most 1 MiB on the word of a length field; beyond that it grows with what really arrives.
+        // serde's `Vec` reserves at most 1 MiB on the word of a length field; beyond that it grows
+        // with what really arrives.
         let entries: Vec<Entry> = Vec::deserialize(deserializer)?;
-        let mut context = Self { replicas: SmallVec::with_capacity(entries.len()) };
+        let mut context = Self {
+            replicas: SmallVec::with_capacity(entries.len()),
+        };
         let mut before: Option<ReplicaId> = None;
         for (node, incarnation, prefix, runs) in entries {
-            let replica = next_replica(before, node, incarnation).ok_or_else(|| D::Error::custom("replica id out of range"))?;
+            let replica = next_replica(before, node, incarnation)
+                .ok_or_else(|| D::Error::custom("replica id out of range"))?;
             if prefix > HIGHEST_COUNTER {
                 return Err(D::Error::custom("counter out of range"));
             }
             if prefix == 0 && runs.is_empty() {
                 return Err(D::Error::custom("replica of which nothing was seen"));
             }
-            let runs = absolute(prefix, &runs).ok_or_else(|| D::Error::custom("counter out of range"))?;
-            context.replicas.push(Seen { replica, prefix, runs });
+            let runs =
+                absolute(prefix, &runs).ok_or_else(|| D::Error::custom("counter out of range"))?;
+            context.replicas.push(Seen {
+                replica,
+                prefix,
+                runs,
+            });
             before = Some(replica);
         }
         Ok(context)
@@ -78,7 +89,10 @@ impl<'de> Deserialize<'de> for CausalContext {
 
 fn next_replica(before: Option<ReplicaId>, node: u64, incarnation: u32) -> Option<ReplicaId> {
     Some(match before {
-        Some(b) if node == 0 => ReplicaId::new(b.node, b.incarnation.checked_add(incarnation)?.checked_add(1)?),
+        Some(b) if node == 0 => ReplicaId::new(
+            b.node,
+            b.incarnation.checked_add(incarnation)?.checked_add(1)?,
+        ),
         Some(b) => ReplicaId::new(NodeId(b.node.0.checked_add(node)?), incarnation),
         None => ReplicaId::new(NodeId(node), incarnation),
     })
@@ -89,8 +103,13 @@ fn absolute(prefix: u64, runs: &[(u64, u64)]) -> Option<SmallVec<[Run; 1]>> {
     runs.iter()
         .map(|&(gap, length)| {
             let first = before.checked_add(2)?.checked_add(gap)?;
-            before = first.checked_add(length).filter(|&last| last <= HIGHEST_COUNTER)?;
-            Some(Run { first, last: before })
+            before = first
+                .checked_add(length)
+                .filter(|&last| last <= HIGHEST_COUNTER)?;
+            Some(Run {
+                first,
+                last: before,
+            })
         })
         .collect()
 }

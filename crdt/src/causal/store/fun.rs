@@ -9,12 +9,14 @@ use smallvec::SmallVec;
 
 use crate::causal::Observed;
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
-use crate::{CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Plain, ReplicaId, Undotted};
+use crate::{
+    CausalContext, Changed, Contexts, Crdt, Dot, DotStore, Edit, Plain, ReplicaId, Undotted,
+};
 
 /// A map from live dots to values: one entry per concurrent write that nothing has overwritten yet.
 ///
-/// **Invariant:** ascending by dot, each dot once, no counter 0 after decoding. One entry, the steady state of a register
-/// or an element, is held without an allocation.
+/// **Invariant:** ascending by dot, each dot once, no counter 0 after decoding. One entry, the
+/// steady state of a register or an element, is held without an allocation.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DotFun<V> {
     entries: SmallVec<[(Dot, V); 1]>,
@@ -29,7 +31,9 @@ impl<V: Clone> DotFun<V> {
     /// One write alive.
     #[inline]
     pub fn one(dot: Dot, value: V) -> Self {
-        Self { entries: SmallVec::from_buf([(dot, value)]) }
+        Self {
+            entries: SmallVec::from_buf([(dot, value)]),
+        }
     }
 
     /// Whether nothing is alive.
@@ -37,7 +41,8 @@ impl<V: Clone> DotFun<V> {
         self.entries.is_empty()
     }
 
-    /// How many entries are alive: more than one only while concurrent writes have not been overwritten.
+    /// How many entries are alive: more than one only while concurrent writes have not been
+    /// overwritten.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -57,7 +62,8 @@ impl<V: Clone> DotFun<V> {
         self.position(dot).is_ok()
     }
 
-    /// Makes `dot` alive and returns the value it had. In a replicated store a dot never changes its value.
+    /// Makes `dot` alive and returns the value it had. In a replicated store a dot never changes
+    /// its value.
     pub fn insert(&mut self, dot: Dot, value: V) -> Option<V> {
         match self.position(dot) {
             Ok(at) => Some(core::mem::replace(&mut self.entries[at].1, value)),
@@ -68,7 +74,8 @@ impl<V: Clone> DotFun<V> {
         }
     }
 
-    /// Ends `dot` and returns its value. That it is gone follows only from a context that contains it.
+    /// Ends `dot` and returns its value. That it is gone follows only from a context that contains
+    /// it.
     pub fn remove(&mut self, dot: Dot) -> Option<V> {
         self.position(dot).ok().map(|at| self.entries.remove(at).1)
     }
@@ -83,16 +90,23 @@ impl<V: Clone> DotFun<V> {
         self.entries.drain(..)
     }
 
-    /// Keeps what both have; keeps mine that `their_context` has not seen; takes theirs that `my_context` has not seen.
-    /// Returns whether `self` changed.
+    /// Keeps what both have; keeps mine that `their_context` has not seen; takes theirs that
+    /// `my_context` has not seen. Returns whether `self` changed.
     ///
     /// **Law:** see [`Crdt::join`]. Same dot means same value: mine is kept.
-    pub fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
+    pub fn join(
+        &mut self,
+        theirs: &Self,
+        my_context: &impl Observed,
+        their_context: &impl Observed,
+    ) -> bool {
         let before = self.len();
-        self.entries.retain(|(dot, _)| theirs.contains(*dot) || !their_context.has_seen(*dot));
+        self.entries
+            .retain(|(dot, _)| theirs.contains(*dot) || !their_context.has_seen(*dot));
         let kept = self.len();
         for (dot, value) in &theirs.entries {
-            // Only the first `kept` are sorted while others are appended, and no dot of theirs comes twice.
+            // Only the first `kept` are sorted while others are appended, and no dot of theirs
+            // comes twice.
             let mine = self.entries[..kept].binary_search_by(|(d, _)| d.cmp(dot));
             if mine.is_err() && !my_context.has_seen(*dot) {
                 self.entries.push((*dot, value.clone()));
@@ -144,12 +158,23 @@ impl<V: Plain> Crdt for DotFun<V> {
     }
 
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
-        let own = theirs.entries.iter().filter(|(dot, _)| dot.replica == replica);
-        own.into_iter().any(|(dot, value)| self.get(*dot).is_some_and(|mine| mine != value))
+        let own = theirs
+            .entries
+            .iter()
+            .filter(|(dot, _)| dot.replica == replica);
+        own.into_iter()
+            .any(|(dot, value)| self.get(*dot).is_some_and(|mine| mine != value))
     }
 
     fn part(&self, dots: &CausalContext, _: Undotted<'_>) -> Self {
-        Self { entries: self.entries.iter().filter(|(dot, _)| dots.contains(*dot)).cloned().collect() }
+        Self {
+            entries: self
+                .entries
+                .iter()
+                .filter(|(dot, _)| dots.contains(*dot))
+                .cloned()
+                .collect(),
+        }
     }
 
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
@@ -181,7 +206,9 @@ impl<V: Plain> DotStore for DotFun<V> {}
 
 impl<V> Default for DotFun<V> {
     fn default() -> Self {
-        Self { entries: SmallVec::new() }
+        Self {
+            entries: SmallVec::new(),
+        }
     }
 }
 
@@ -198,7 +225,9 @@ impl<V: Clone> FromIterator<(Dot, V)> for DotFun<V> {
 
 impl<V: fmt::Debug> fmt::Debug for DotFun<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_map().entries(self.entries.iter().map(|(dot, value)| (dot, value))).finish()
+        f.debug_map()
+            .entries(self.entries.iter().map(|(dot, value)| (dot, value)))
+            .finish()
     }
 }
 
@@ -216,6 +245,8 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for DotFun<V> {
         if !ascending || entries.iter().any(|(dot, _)| dot.counter == 0) {
             return Err(D::Error::custom("dots do not ascend or name no event"));
         }
-        Ok(Self { entries: SmallVec::from_vec(entries) })
+        Ok(Self {
+            entries: SmallVec::from_vec(entries),
+        })
     }
 }

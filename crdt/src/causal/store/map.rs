@@ -12,20 +12,24 @@ use core::mem;
 
 use self::lookup::Lookup;
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
-use crate::{CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, ReplicaId, Stamp, Tx, Undotted};
+use crate::{
+    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, ReplicaId, Stamp, Tx,
+    Undotted,
+};
 
 /// Up to so many keys are searched one by one.
 const FEW: usize = 8;
 /// Up to so many live dots too.
 const FEW_DOTS: usize = 16;
 
-/// A map from keys to stores that all live under one context, so that removing a key removes exactly what was observed of
-/// it, at any depth.
+/// A map from keys to stores that all live under one context, so that removing a key removes
+/// exactly what was observed of it, at any depth.
 ///
-/// Keys are found by hash and by the dots alive under them: a join costs what differs, not what is held. A small map, as
-/// most deltas are, is a list.
+/// Keys are found by hash and by the dots alive under them: a join costs what differs, not what is
+/// held. A small map, as most deltas are, is a list.
 ///
-/// **Invariant:** no key maps to an empty store: absent and empty are the same. No dot is alive under two keys.
+/// **Invariant:** no key maps to an empty store: absent and empty are the same. No dot is alive
+/// under two keys.
 #[derive(Clone)]
 pub struct DotMap<K, S> {
     entries: Vec<(K, S)>,
@@ -33,7 +37,8 @@ pub struct DotMap<K, S> {
     lookup: Option<Box<Lookup>>,
 }
 
-/// What a merge changed in a map: the keys with what changed under them, and the keys that are gone. In no order.
+/// What a merge changed in a map: the keys with what changed under them, and the keys that are
+/// gone. In no order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MapEffects<K, E> {
     /// Keys that are new or whose value changed.
@@ -69,7 +74,11 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     pub fn dot_count(&self) -> usize {
         match &self.lookup {
             Some(lookup) => lookup.dots().len(),
-            None => self.entries.iter().map(|(_, store)| store.dot_count()).sum(),
+            None => self
+                .entries
+                .iter()
+                .map(|(_, store)| store.dot_count())
+                .sum(),
         }
     }
 
@@ -85,7 +94,10 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     pub(crate) fn at(&self, dot: Dot) -> Option<(&K, &S)> {
         let slot = match &self.lookup {
             Some(lookup) => lookup.dots().get(dot)? as usize,
-            None => self.entries.iter().position(|(_, store)| store.has_dot(dot))?,
+            None => self
+                .entries
+                .iter()
+                .position(|(_, store)| store.has_dot(dot))?,
         };
         let (key, store) = &self.entries[slot];
         Some((key, store))
@@ -116,13 +128,21 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         keys
     }
 
-    /// Changes what is alive under `key`, in the value and in the delta of the transaction alike. A key under which nothing
-    /// is left is dropped.
-    pub fn update<R>(edit: &mut Edit<'_, Self>, tx: &mut Tx<'_>, key: K, change: impl FnOnce(&mut S::Edit<'_>, &mut Tx<'_>) -> R) -> R {
+    /// Changes what is alive under `key`, in the value and in the delta of the transaction alike. A
+    /// key under which nothing is left is dropped.
+    pub fn update<R>(
+        edit: &mut Edit<'_, Self>,
+        tx: &mut Tx<'_>,
+        key: K,
+        change: impl FnOnce(&mut S::Edit<'_>, &mut Tx<'_>) -> R,
+    ) -> R {
         let (state, delta) = edit.parts();
         let (slot, delta_slot) = (state.slot_or_insert(&key), delta.slot_or_append(key));
         let mark = tx.mark();
-        let (store, delta_store) = (&mut state.entries[slot as usize].1, &mut delta.entries[delta_slot as usize].1);
+        let (store, delta_store) = (
+            &mut state.entries[slot as usize].1,
+            &mut delta.entries[delta_slot as usize].1,
+        );
         let result = change(&mut S::edit(store, delta_store), tx);
         for (map, slot) in [(state, slot), (delta, delta_slot)] {
             map.note_change(slot, tx, mark);
@@ -137,11 +157,20 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         mem::take(state).dots(&mut |dot| tx.end(dot));
     }
 
-    /// Joins what differs and tells `changed` the key, whether it was there, its store after the join and the effects.
-    pub(crate) fn join_with(&mut self, theirs: &Self, contexts: Contexts<'_>, mut changed: impl FnMut(&K, bool, &S, S::Effects)) {
+    /// Joins what differs and tells `changed` the key, whether it was there, its store after the
+    /// join and the effects.
+    pub(crate) fn join_with(
+        &mut self,
+        theirs: &Self,
+        contexts: Contexts<'_>,
+        mut changed: impl FnMut(&K, bool, &S, S::Effects),
+    ) {
         let (ended, taken) = {
             let (mine, others) = (self.index(), theirs.index());
-            (mine.ended_by(&others, contexts.theirs), others.new_to(&mine, contexts.mine))
+            (
+                mine.ended_by(&others, contexts.theirs),
+                others.new_to(&mine, contexts.mine),
+            )
         };
         if self.entries.len() + taken.len() > FEW {
             self.look_up();
@@ -178,7 +207,8 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             alive += mine.dot_count();
             changed(key, slot < fresh, mine, effects);
         }
-        // Under one key here and under another there, a dot is forged, and ends where a join comes upon it.
+        // Under one key here and under another there, a dot is forged, and ends where a join comes
+        // upon it.
         if alive != expected
             && let Some(lookup) = &mut self.lookup
         {
@@ -194,14 +224,18 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     /// A map of entries with different keys, none of them bottom; `None` if a dot is alive twice.
     pub(crate) fn of(entries: Vec<(K, S)>) -> Option<Self> {
         let (index, once) = lookup::index(&entries);
-        let mut map = Self { entries, lookup: None };
+        let mut map = Self {
+            entries,
+            lookup: None,
+        };
         if map.entries.len() > FEW || index.len() > FEW_DOTS {
             map.lookup = Some(Box::new(Lookup::of(&map.entries, index)));
         }
         once.then_some(map)
     }
 
-    /// Makes a dot alive under a key and changes the store there; for decoding and for stores that know their dots.
+    /// Makes a dot alive under a key and changes the store there; for decoding and for stores that
+    /// know their dots.
     pub(crate) fn start(&mut self, key: K, dot: Dot, change: impl FnOnce(&mut S)) {
         let slot = self.slot_or_append(key);
         self.index_at(dot, slot);
@@ -209,8 +243,8 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         self.look_up_if_many();
     }
 
-    /// Ends a dot under a key and changes the store there, the opposite of [`start`](Self::start); a key under which nothing
-    /// is left is dropped.
+    /// Ends a dot under a key and changes the store there, the opposite of [`start`](Self::start);
+    /// a key under which nothing is left is dropped.
     pub(crate) fn end(&mut self, key: &K, dot: Dot, change: impl FnOnce(&mut S)) {
         let Some(slot) = self.slot(key) else { return };
         self.unindex(dot);
@@ -224,7 +258,9 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         K: Borrow<Q>,
         Q: ?Sized + Eq + Hash,
     {
-        let Some(slot) = self.slot(key) else { return false };
+        let Some(slot) = self.slot(key) else {
+            return false;
+        };
         mem::take(&mut self.entries[slot as usize].1).dots(&mut |dot| {
             self.unindex(dot);
             ended(dot);
@@ -296,7 +332,11 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
     }
 
     fn named(&self, replica: ReplicaId) -> u64 {
-        self.entries.iter().map(|(_, store)| store.named(replica)).max().unwrap_or(0)
+        self.entries
+            .iter()
+            .map(|(_, store)| store.named(replica))
+            .max()
+            .unwrap_or(0)
     }
 
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
@@ -311,11 +351,17 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
         }
         both.sort_unstable();
         both.dedup();
-        both.into_iter().any(|(here, there)| self.entries[here as usize].1.contradicts(&theirs.entries[there as usize].1, replica))
+        both.into_iter().any(|(here, there)| {
+            self.entries[here as usize]
+                .1
+                .contradicts(&theirs.entries[there as usize].1, replica)
+        })
     }
 
     fn stamps(&self, visit: &mut dyn FnMut(Stamp)) {
-        self.entries.iter().for_each(|(_, store)| store.stamps(visit));
+        self.entries
+            .iter()
+            .for_each(|(_, store)| store.stamps(visit));
     }
 
     fn is_opaque(&self) -> bool {
@@ -323,11 +369,21 @@ impl<K: Key, S: DotStore> Crdt for DotMap<K, S> {
     }
 
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
-        let mut slots: Vec<u32> = self.index().among(dots).into_iter().map(|(_, slot)| slot).collect();
+        let mut slots: Vec<u32> = self
+            .index()
+            .among(dots)
+            .into_iter()
+            .map(|(_, slot)| slot)
+            .collect();
         slots.sort_unstable();
         slots.dedup();
         let entries = slots.into_iter().map(|slot| &self.entries[slot as usize]);
-        Self::of(entries.map(|(key, store)| (key.clone(), store.part(dots, undotted))).collect()).expect("invariant: parts of one map")
+        Self::of(
+            entries
+                .map(|(key, store)| (key.clone(), store.part(dots, undotted)))
+                .collect(),
+        )
+        .expect("invariant: parts of one map")
     }
 
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Edit<'a, Self> {
@@ -365,7 +421,10 @@ impl<K: Key, S: DotStore> DotStore for DotMap<K, S> {}
 
 impl<K, S> Default for DotMap<K, S> {
     fn default() -> Self {
-        Self { entries: Vec::new(), lookup: None }
+        Self {
+            entries: Vec::new(),
+            lookup: None,
+        }
     }
 }
 
@@ -374,7 +433,9 @@ impl<K: Key, S: DotStore> PartialEq for DotMap<K, S> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()
             && self.dot_count() == other.dot_count()
-            && self.iter().all(|(key, store)| other.get(key).is_some_and(|theirs| theirs == store))
+            && self
+                .iter()
+                .all(|(key, store)| other.get(key).is_some_and(|theirs| theirs == store))
     }
 }
 
@@ -390,7 +451,10 @@ impl<K: fmt::Debug + Ord, S: fmt::Debug> fmt::Debug for DotMap<K, S> {
 
 impl<K, E> Default for MapEffects<K, E> {
     fn default() -> Self {
-        Self { updated: Vec::new(), removed: Vec::new() }
+        Self {
+            updated: Vec::new(),
+            removed: Vec::new(),
+        }
     }
 }
 

@@ -59,7 +59,8 @@ impl DotSet {
         self.0.insert(dot, ()).is_none()
     }
 
-    /// Ends `dot` and says whether it was alive. That it is gone follows only from a context that contains it.
+    /// Ends `dot` and says whether it was alive. That it is gone follows only from a context that
+    /// contains it.
     pub fn remove(&mut self, dot: Dot) -> bool {
         self.0.remove(dot).is_some()
     }
@@ -69,10 +70,16 @@ impl DotSet {
         self.0.drain().map(|(dot, ())| dot)
     }
 
-    /// Keeps what both have, mine that they have not seen, theirs that I have not seen. Returns whether `self` changed.
+    /// Keeps what both have, mine that they have not seen, theirs that I have not seen. Returns
+    /// whether `self` changed.
     ///
     /// **Law:** see [`Crdt::join`](crate::Crdt::join).
-    pub fn join(&mut self, theirs: &Self, my_context: &impl Observed, their_context: &impl Observed) -> bool {
+    pub fn join(
+        &mut self,
+        theirs: &Self,
+        my_context: &impl Observed,
+        their_context: &impl Observed,
+    ) -> bool {
         self.0.join(&theirs.0, my_context, their_context)
     }
 }

@@ -6,14 +6,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use automerge::transaction::{CommitOptions, Transactable};
-use automerge::{ActorId, AutoCommit, AutomergeError, ObjId, ObjType, Prop, ROOT, ReadDoc, ScalarValue, Value as Item};
+use automerge::{
+    ActorId, AutoCommit, AutomergeError, ObjId, ObjType, Prop, ROOT, ReadDoc, ScalarValue,
+    Value as Item,
+};
 use serde_json::{Map, Value};
 
 use super::engine::{DocumentError, Engine, Step, Write};
 use super::{Change, ChangeHash};
 
-/// The engine by [automerge](https://automerge.org) (Kleppmann & Beresford, "A conflict-free replicated JSON datatype",
-/// arXiv 1608.03960). Changes are taken in batches: one by one they cost about 75 times as much.
+/// The engine by [automerge](https://automerge.org) (Kleppmann & Beresford, "A conflict-free
+/// replicated JSON datatype", arXiv 1608.03960). Changes are taken in batches: one by one they cost
+/// about 75 times as much.
 #[derive(Clone, Default, Debug)]
 pub struct Automerge(AutoCommit);
 
@@ -32,19 +36,26 @@ impl Engine for Automerge {
     fn apply_changes(&mut self, changes: &[Arc<Change>]) -> Result<(), DocumentError> {
         let mut read = Vec::with_capacity(changes.len());
         for change in changes {
-            let change = automerge::Change::from_bytes(change.chunk()).map_err(|error| DocumentError::Refused(error.to_string()))?;
+            let change = automerge::Change::from_bytes(change.chunk())
+                .map_err(|error| DocumentError::Refused(error.to_string()))?;
             read.push(change);
         }
         self.0.apply_changes(read).map_err(|error| refused(&error))
     }
 
     fn has(&self, change: ChangeHash) -> bool {
-        self.0.get_change_by_hash(&automerge::ChangeHash(change.0)).is_some()
+        self.0
+            .get_change_by_hash(&automerge::ChangeHash(change.0))
+            .is_some()
     }
 
     fn view(&self, path: &[Step<'_>], depth: usize) -> Result<Option<Value>, DocumentError> {
-        let Some((last, parents)) = path.split_last() else { return self.object(&ROOT, ObjType::Map, depth).map(Some) };
-        let Ok((parent, kind)) = self.walk(parents) else { return Ok(None) };
+        let Some((last, parents)) = path.split_last() else {
+            return self.object(&ROOT, ObjType::Map, depth).map(Some);
+        };
+        let Ok((parent, kind)) = self.walk(parents) else {
+            return Ok(None);
+        };
         if !fits(*last, kind) {
             return Ok(None);
         }
@@ -59,7 +70,12 @@ impl Engine for Automerge {
         self.0.save()
     }
 
-    fn write(&mut self, actor: [u8; 16], path: &[Step<'_>], write: &Write<'_>) -> Result<(), DocumentError> {
+    fn write(
+        &mut self,
+        actor: [u8; 16],
+        path: &[Step<'_>],
+        write: &Write<'_>,
+    ) -> Result<(), DocumentError> {
         let actor = ActorId::from(&actor[..]);
         if *self.0.get_actor() != actor {
             self.0.set_actor(actor);
@@ -73,13 +89,18 @@ impl Engine for Automerge {
         if !fits(last, kind) {
             return Err(DocumentError::OtherType(here));
         }
-        let there = self.0.get(&parent, prop(last)).map_err(|error| refused(&error))?.map(|(item, _)| item.is_counter());
+        let there = self
+            .0
+            .get(&parent, prop(last))
+            .map_err(|error| refused(&error))?
+            .map(|(item, _)| item.is_counter());
         match (write, last, there) {
-            (Write::Insert(value), Step::Index(at), _) if at <= self.0.length(&parent) => self.insert(&parent, at, value),
-            (Write::Insert(_), Step::Key(_), _) => Err(DocumentError::OtherType(here)),
-            (Write::Put(_) | Write::Text(_) | Write::Counter(_), Step::Key(_), _) | (_, _, Some(_)) => {
-                self.overwrite(&parent, last, write, there == Some(true), here)
+            (Write::Insert(value), Step::Index(at), _) if at <= self.0.length(&parent) => {
+                self.insert(&parent, at, value)
             }
+            (Write::Insert(_), Step::Key(_), _) => Err(DocumentError::OtherType(here)),
+            (Write::Put(_) | Write::Text(_) | Write::Counter(_), Step::Key(_), _)
+            | (_, _, Some(_)) => self.overwrite(&parent, last, write, there == Some(true), here),
             _ => Err(DocumentError::Missing(here)),
         }
     }
@@ -93,7 +114,9 @@ impl Engine for Automerge {
             return None;
         }
         let hash = self.0.commit_with(CommitOptions::default().with_time(0))?;
-        self.0.get_change_by_hash(&hash).map(|change| change.raw_bytes().to_vec())
+        self.0
+            .get_change_by_hash(&hash)
+            .map(|change| change.raw_bytes().to_vec())
     }
 }
 
@@ -113,7 +136,11 @@ impl Automerge {
             if !fits(step, kind) {
                 return Err(DocumentError::OtherType(at));
             }
-            (object, kind) = match self.0.get(&object, prop(step)).map_err(|error| refused(&error))? {
+            (object, kind) = match self
+                .0
+                .get(&object, prop(step))
+                .map_err(|error| refused(&error))?
+            {
                 Some((Item::Object(kind), id)) => (id, kind),
                 Some(_) => return Err(DocumentError::OtherType(at)),
                 None => return Err(DocumentError::Missing(at)),
@@ -122,28 +149,60 @@ impl Automerge {
         Ok((object, kind))
     }
 
-    fn overwrite(&mut self, parent: &ObjId, last: Step<'_>, write: &Write<'_>, counts: bool, here: usize) -> Result<(), DocumentError> {
+    fn overwrite(
+        &mut self,
+        parent: &ObjId,
+        last: Step<'_>,
+        write: &Write<'_>,
+        counts: bool,
+        here: usize,
+    ) -> Result<(), DocumentError> {
         let last = prop(last);
         match write {
             Write::Put(value) => match kind_of(value) {
-                None => self.0.put(parent, last, scalar(value)).map_err(|error| refused(&error)),
+                None => self
+                    .0
+                    .put(parent, last, scalar(value))
+                    .map_err(|error| refused(&error)),
                 Some(kind) => {
-                    let object = self.0.put_object(parent, last, kind).map_err(|error| refused(&error))?;
+                    let object = self
+                        .0
+                        .put_object(parent, last, kind)
+                        .map_err(|error| refused(&error))?;
                     self.fill(&object, value)
                 }
             },
             Write::Text(text) => {
-                let object = self.0.put_object(parent, last, ObjType::Text).map_err(|error| refused(&error))?;
-                self.0.splice_text(&object, 0, 0, text).map_err(|error| refused(&error))
+                let object = self
+                    .0
+                    .put_object(parent, last, ObjType::Text)
+                    .map_err(|error| refused(&error))?;
+                self.0
+                    .splice_text(&object, 0, 0, text)
+                    .map_err(|error| refused(&error))
             }
-            Write::Counter(start) => self.0.put(parent, last, ScalarValue::counter(*start)).map_err(|error| refused(&error)),
+            Write::Counter(start) => self
+                .0
+                .put(parent, last, ScalarValue::counter(*start))
+                .map_err(|error| refused(&error)),
             Write::Delete => self.0.delete(parent, last).map_err(|error| refused(&error)),
-            Write::Increment(by) if counts => self.0.increment(parent, last, *by).map_err(|error| refused(&error)),
-            Write::Increment(_) | Write::Insert(_) | Write::Splice { .. } => Err(DocumentError::OtherType(here)),
+            Write::Increment(by) if counts => self
+                .0
+                .increment(parent, last, *by)
+                .map_err(|error| refused(&error)),
+            Write::Increment(_) | Write::Insert(_) | Write::Splice { .. } => {
+                Err(DocumentError::OtherType(here))
+            }
         }
     }
 
-    fn splice(&mut self, path: &[Step<'_>], at: usize, delete: usize, insert: &str) -> Result<(), DocumentError> {
+    fn splice(
+        &mut self,
+        path: &[Step<'_>],
+        at: usize,
+        delete: usize,
+        insert: &str,
+    ) -> Result<(), DocumentError> {
         let here = path.len().saturating_sub(1);
         let (text, kind) = self.walk(path)?;
         if kind != ObjType::Text {
@@ -153,14 +212,22 @@ impl Automerge {
         if at.checked_add(delete).is_none_or(|end| end > length) {
             return Err(DocumentError::Missing(path.len()));
         }
-        self.0.splice_text(&text, at, delete.cast_signed(), insert).map_err(|error| refused(&error))
+        self.0
+            .splice_text(&text, at, delete.cast_signed(), insert)
+            .map_err(|error| refused(&error))
     }
 
     fn insert(&mut self, list: &ObjId, at: usize, value: &Value) -> Result<(), DocumentError> {
         match kind_of(value) {
-            None => self.0.insert(list, at, scalar(value)).map_err(|error| refused(&error)),
+            None => self
+                .0
+                .insert(list, at, scalar(value))
+                .map_err(|error| refused(&error)),
             Some(kind) => {
-                let object = self.0.insert_object(list, at, kind).map_err(|error| refused(&error))?;
+                let object = self
+                    .0
+                    .insert_object(list, at, kind)
+                    .map_err(|error| refused(&error))?;
                 self.fill(&object, value)
             }
         }
@@ -176,9 +243,15 @@ impl Automerge {
         if let Value::Object(entries) = value {
             for (key, item) in entries {
                 match kind_of(item) {
-                    None => self.0.put(object, key.as_str(), scalar(item)).map_err(|error| refused(&error))?,
+                    None => self
+                        .0
+                        .put(object, key.as_str(), scalar(item))
+                        .map_err(|error| refused(&error))?,
                     Some(kind) => {
-                        let inner = self.0.put_object(object, key.as_str(), kind).map_err(|error| refused(&error))?;
+                        let inner = self
+                            .0
+                            .put_object(object, key.as_str(), kind)
+                            .map_err(|error| refused(&error))?;
                         self.fill(&inner, item)?;
                     }
                 }
@@ -189,7 +262,11 @@ impl Automerge {
 
     fn object(&self, object: &ObjId, kind: ObjType, depth: usize) -> Result<Value, DocumentError> {
         match kind {
-            ObjType::Text => self.0.text(object).map(Value::String).map_err(|error| refused(&error)),
+            ObjType::Text => self
+                .0
+                .text(object)
+                .map(Value::String)
+                .map_err(|error| refused(&error)),
             ObjType::List => {
                 let items = self.0.list_range(object, ..).map(|item| {
                     let id = item.id();
@@ -203,7 +280,9 @@ impl Automerge {
                     let (key, id) = (entry.key.to_string(), entry.id());
                     Ok((key, self.json(&entry.value.into_value(), &id, depth)?))
                 });
-                entries.collect::<Result<Map<String, Value>, _>>().map(Value::Object)
+                entries
+                    .collect::<Result<Map<String, Value>, _>>()
+                    .map(Value::Object)
             }
         }
     }
@@ -211,7 +290,9 @@ impl Automerge {
     fn json(&self, item: &Item<'_>, id: &ObjId, depth: usize) -> Result<Value, DocumentError> {
         let scalar = match item {
             Item::Object(kind) => {
-                let depth = depth.checked_sub(1).ok_or(DocumentError::TooDeep { limit: super::DEPTH })?;
+                let depth = depth.checked_sub(1).ok_or(DocumentError::TooDeep {
+                    limit: super::DEPTH,
+                })?;
                 return self.object(id, *kind, depth);
             }
             Item::Scalar(scalar) => scalar.as_ref(),

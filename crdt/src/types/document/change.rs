@@ -1,4 +1,5 @@
-//! One change of a document: addressed by its hash, understood no further than replicas need that only store it.
+//! One change of a document: addressed by its hash, understood no further than replicas need that
+//! only store it.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -15,13 +16,16 @@ const CHANGE: u8 = 1;
 /// The column that has one value for each operation.
 const ACTIONS: u64 = 4 << 4 | 2;
 
-/// The name of a change: the SHA-256 of its content. Ascending order is the order in which equals are told apart.
+/// The name of a change: the SHA-256 of its content. Ascending order is the order in which equals
+/// are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChangeHash(pub [u8; 32]);
 
 impl fmt::Debug for ChangeHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0[..6].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0[..6]
+            .iter()
+            .try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -42,8 +46,8 @@ impl From<ReplicaId> for Actor {
 
 /// A change as it is stored and sent.
 ///
-/// **Invariant:** the hash is that of the content, and the content claims no more operations than were counted. Whether the
-/// engine takes the operations is known only to who applies them.
+/// **Invariant:** the hash is that of the content, and the content claims no more operations than
+/// were counted. Whether the engine takes the operations is known only to who applies them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
     pub(super) hash: ChangeHash,
@@ -99,28 +103,55 @@ impl Change {
         for _ in 0..content.count()? {
             dependencies.push(read_hash(&mut content)?);
         }
-        let &actor = content.bytes()?.as_array().ok_or(DecodeError::Invalid("an actor that is no replica"))?;
+        let &actor = content
+            .bytes()?
+            .as_array()
+            .ok_or(DecodeError::Invalid("an actor that is no replica"))?;
         let actor = Actor(actor);
         let change = Self::new(dependencies, actor, content.rest(), &mut content)?;
-        if change.hash.0[..4] == sum { Ok(change) } else { Err(DecodeError::Invalid("a change with a wrong checksum")) }
+        if change.hash.0[..4] == sum {
+            Ok(change)
+        } else {
+            Err(DecodeError::Invalid("a change with a wrong checksum"))
+        }
     }
 
     /// Puts a change together, taking its operations from the allowance of `input`.
-    pub(super) fn new(dependencies: Vec<ChangeHash>, actor: Actor, rest: &[u8], input: &mut Reader<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn new(
+        dependencies: Vec<ChangeHash>,
+        actor: Actor,
+        rest: &[u8],
+        input: &mut Reader<'_>,
+    ) -> Result<Self, DecodeError> {
         let (number, operations) = inspect(rest, input)?;
-        let mut change = Self { hash: ChangeHash([0; 32]), dependencies, actor, number, operations, rest: rest.to_vec() };
+        let mut change = Self {
+            hash: ChangeHash([0; 32]),
+            dependencies,
+            actor,
+            number,
+            operations,
+            rest: rest.to_vec(),
+        };
         let content = change.content();
         let mut head = Writer::new(&CausalContext::new());
         head.byte(CHANGE);
         head.number(content.len() as u64);
-        change.hash = ChangeHash(Sha256::new().chain_update(head.finish()).chain_update(content).finalize().into());
+        change.hash = ChangeHash(
+            Sha256::new()
+                .chain_update(head.finish())
+                .chain_update(content)
+                .finalize()
+                .into(),
+        );
         Ok(change)
     }
 
     fn content(&self) -> Vec<u8> {
         let mut out = Writer::new(&CausalContext::new());
         out.number(self.dependencies.len() as u64);
-        self.dependencies.iter().for_each(|dependency| out.append(&dependency.0));
+        self.dependencies
+            .iter()
+            .for_each(|dependency| out.append(&dependency.0));
         out.bytes(&self.actor.0);
         out.append(&self.rest);
         out.finish()
@@ -140,8 +171,9 @@ pub(super) fn read_hash(input: &mut Reader<'_>) -> Result<ChangeHash, DecodeErro
     Ok(ChangeHash(hash))
 }
 
-/// The number of the change and how many operations it has. A column may say in a few bytes that a value is repeated 2^60
-/// times; the engine would believe it, so repetitions are taken from the allowance of `budget` here.
+/// The number of the change and how many operations it has. A column may say in a few bytes that a
+/// value is repeated 2^60 times; the engine would believe it, so repetitions are taken from the
+/// allowance of `budget` here.
 fn inspect(rest: &[u8], budget: &mut Reader<'_>) -> Result<(u64, u64), DecodeError> {
     let mut input = Reader::new(rest, &CausalContext::new(), budget.limits())?;
     let number = input.number()?;
@@ -159,9 +191,14 @@ fn inspect(rest: &[u8], budget: &mut Reader<'_>) -> Result<(u64, u64), DecodeErr
     let mut operations = 0;
     for (kind, length) in columns {
         let length = usize::try_from(length).unwrap_or(usize::MAX);
-        let (column, after) = data.split_at_checked(length).ok_or(DecodeError::Truncated)?;
+        let (column, after) = data
+            .split_at_checked(length)
+            .ok_or(DecodeError::Truncated)?;
         data = after;
-        let values = repetitions(kind, Reader::new(column, &CausalContext::new(), budget.limits())?)?;
+        let values = repetitions(
+            kind,
+            Reader::new(column, &CausalContext::new(), budget.limits())?,
+        )?;
         budget.take_elements(values)?;
         if kind == ACTIONS {
             operations = values;
@@ -183,7 +220,10 @@ fn repetitions(kind: u64, mut column: Reader<'_>) -> Result<u64, DecodeError> {
             kind if kind & 0b1000 != 0 => return Err(DecodeError::Invalid("a compressed column")),
             kind => match signed(&mut column)? {
                 0 => column.number()?,
-                run if run > 0 => run.unsigned_abs().checked_mul(value(kind, &mut column)?).ok_or(OVERFLOW)?,
+                run if run > 0 => run
+                    .unsigned_abs()
+                    .checked_mul(value(kind, &mut column)?)
+                    .ok_or(OVERFLOW)?,
                 literal => {
                     let mut sum = 0_u64;
                     for _ in 0..literal.unsigned_abs() {
@@ -215,7 +255,11 @@ fn signed(input: &mut Reader<'_>) -> Result<i64, DecodeError> {
         number |= i64::from(byte & 0x7f) << shift;
         if byte & 0x80 == 0 {
             let negative = byte & 0x40 != 0 && shift + 7 < 64;
-            return Ok(if negative { number | -1 << (shift + 7) } else { number });
+            return Ok(if negative {
+                number | -1 << (shift + 7)
+            } else {
+                number
+            });
         }
     }
     Err(DecodeError::Invalid("a number above 64 bits"))

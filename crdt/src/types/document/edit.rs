@@ -12,16 +12,23 @@ use super::engine::contained;
 use super::{Automerge, Change, DEPTH, Document, DocumentError, Engine, Step, Write};
 use crate::{Edit, Tx};
 
-/// A document open for writing; reads see what was written. When the transaction ends, all of it is one change.
+/// A document open for writing; reads see what was written. When the transaction ends, all of it is
+/// one change.
 pub struct DocumentEdit<'a, E: Engine = Automerge>(pub(super) Edit<'a, Document<E>>);
 
 impl<E: Engine> DocumentEdit<'_, E> {
-    /// Overwrites what is at the end of the path. A key is made if it is not there; what leads to it must be. Strings are
-    /// overwritten as a whole: for those edited together see [`put_text`](Self::put_text).
+    /// Overwrites what is at the end of the path. A key is made if it is not there; what leads to
+    /// it must be. Strings are overwritten as a whole: for those edited together see
+    /// [`put_text`](Self::put_text).
     ///
     /// # Errors
     /// Nothing was written.
-    pub fn put<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], value: impl Into<Value>) -> Result<(), DocumentError> {
+    pub fn put<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        value: impl Into<Value>,
+    ) -> Result<(), DocumentError> {
         self.write(tx, path, &Write::Put(value.into()))
     }
 
@@ -29,15 +36,26 @@ impl<E: Engine> DocumentEdit<'_, E> {
     ///
     /// # Errors
     /// Nothing was written.
-    pub fn put_text<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], text: &str) -> Result<(), DocumentError> {
+    pub fn put_text<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        text: &str,
+    ) -> Result<(), DocumentError> {
         self.write(tx, path, &Write::Text(text))
     }
 
-    /// Puts a counter. An increment takes as long as there were increments before, so it is for few.
+    /// Puts a counter. An increment takes as long as there were increments before, so it is for
+    /// few.
     ///
     /// # Errors
     /// Nothing was written.
-    pub fn put_counter<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], start: i64) -> Result<(), DocumentError> {
+    pub fn put_counter<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        start: i64,
+    ) -> Result<(), DocumentError> {
         self.write(tx, path, &Write::Counter(start))
     }
 
@@ -45,7 +63,11 @@ impl<E: Engine> DocumentEdit<'_, E> {
     ///
     /// # Errors
     /// Nothing was removed.
-    pub fn delete<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S]) -> Result<(), DocumentError> {
+    pub fn delete<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+    ) -> Result<(), DocumentError> {
         self.write(tx, path, &Write::Delete)
     }
 
@@ -53,11 +75,17 @@ impl<E: Engine> DocumentEdit<'_, E> {
     ///
     /// # Errors
     /// Nothing was added.
-    pub fn increment<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], by: i64) -> Result<(), DocumentError> {
+    pub fn increment<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        by: i64,
+    ) -> Result<(), DocumentError> {
         self.write(tx, path, &Write::Increment(by))
     }
 
-    /// Inserts into a list before the place at the end of the path, which may be the one after the last.
+    /// Inserts into a list before the place at the end of the path, which may be the one after the
+    /// last.
     ///
     /// # Errors
     /// Nothing was inserted.
@@ -85,7 +113,11 @@ impl<E: Engine> DocumentEdit<'_, E> {
             Some(_) => return Err(DocumentError::OtherType(path.len().saturating_sub(1))),
             None => return Err(DocumentError::Missing(path.len().saturating_sub(1))),
         };
-        let path: Vec<Step<'p>> = path.iter().map(|&step| step.into()).chain([Step::Index(length)]).collect();
+        let path: Vec<Step<'p>> = path
+            .iter()
+            .map(|&step| step.into())
+            .chain([Step::Index(length)])
+            .collect();
         self.write(tx, &path, &Write::Insert(value.into()))
     }
 
@@ -104,22 +136,38 @@ impl<E: Engine> DocumentEdit<'_, E> {
         self.write(tx, path, &Write::Splice { at, delete, insert })
     }
 
-    fn write<'p, S: Copy + Into<Step<'p>>>(&mut self, tx: &mut Tx<'_>, path: &[S], write: &Write<'_>) -> Result<(), DocumentError> {
+    fn write<'p, S: Copy + Into<Step<'p>>>(
+        &mut self,
+        tx: &mut Tx<'_>,
+        path: &[S],
+        write: &Write<'_>,
+    ) -> Result<(), DocumentError> {
         let path: Vec<Step<'p>> = path.iter().map(|&step| step.into()).collect();
         let actor = Actor::from(tx.replica());
         let (state, _) = self.0.parts();
         let (operations, bytes) = (state.operations, state.bytes);
         let weight = weigh(write, path.len())?;
         let view = state.view_mut();
-        if operations.saturating_add(view.engine.pending()).saturating_add(weight.operations) > Document::OPERATIONS {
-            return Err(DocumentError::TooManyOperations { limit: Document::OPERATIONS });
+        if operations
+            .saturating_add(view.engine.pending())
+            .saturating_add(weight.operations)
+            > Document::OPERATIONS
+        {
+            return Err(DocumentError::TooManyOperations {
+                limit: Document::OPERATIONS,
+            });
         }
         if bytes.saturating_add(weight.bytes) > Document::BYTES {
-            return Err(DocumentError::TooLarge { limit: Document::BYTES });
+            return Err(DocumentError::TooLarge {
+                limit: Document::BYTES,
+            });
         }
         if view.engine.pending() == 0 {
             let changes = &state.changes;
-            let view = state.view.get().expect("invariant: made a few lines before");
+            let view = state
+                .view
+                .get()
+                .expect("invariant: made a few lines before");
             view.objection(actor, changes).map_or(Ok(()), Err)?;
         }
         let engine = &mut state.view_mut().engine;
@@ -133,12 +181,18 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// Makes one change of all that was written.
     fn commit(&mut self) {
         let (state, delta) = self.0.parts();
-        if state.view.get().is_none_or(|view| view.engine.pending() == 0) {
+        if state
+            .view
+            .get()
+            .is_none_or(|view| view.engine.pending() == 0)
+        {
             return;
         }
         let engine = &mut state.view_mut().engine;
         let chunk = contained(|| Ok(engine.commit()));
-        let Ok(Some(change)) = chunk.map(|chunk| chunk.and_then(|chunk| Change::from_chunk(&chunk).ok())) else {
+        let Ok(Some(change)) =
+            chunk.map(|chunk| chunk.and_then(|chunk| Change::from_chunk(&chunk).ok()))
+        else {
             // What the engine has written and cannot hand out must not be seen here either.
             state.view.take();
             return;
@@ -158,7 +212,8 @@ impl<E: Engine> Deref for DocumentEdit<'_, E> {
     }
 }
 
-/// The end of a transaction. One that panics is not made, but for what was merged into the others before: nothing.
+/// The end of a transaction. One that panics is not made, but for what was merged into the others
+/// before: nothing.
 impl<E: Engine> Drop for DocumentEdit<'_, E> {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -177,14 +232,19 @@ struct Weight {
 
 fn weigh(write: &Write<'_>, depth: usize) -> Result<Weight, DocumentError> {
     // A caller may ask for more to be deleted than any number can count.
-    let text =
-        |text: &str, more: usize| Weight { operations: (text.chars().count() as u64 + 1).saturating_add(more as u64), bytes: text.len() };
+    let text = |text: &str, more: usize| Weight {
+        operations: (text.chars().count() as u64 + 1).saturating_add(more as u64),
+        bytes: text.len(),
+    };
     match write {
         Write::Put(value) | Write::Insert(value) => weigh_value(value, depth),
         _ if depth > DEPTH => Err(DocumentError::TooDeep { limit: DEPTH }),
         Write::Text(written) => Ok(text(written, 0)),
         Write::Splice { insert, delete, .. } => Ok(text(insert, *delete)),
-        Write::Counter(_) | Write::Delete | Write::Increment(_) => Ok(Weight { operations: 1, bytes: 0 }),
+        Write::Counter(_) | Write::Delete | Write::Increment(_) => Ok(Weight {
+            operations: 1,
+            bytes: 0,
+        }),
     }
 }
 
@@ -192,16 +252,30 @@ fn weigh_value(value: &Value, depth: usize) -> Result<Weight, DocumentError> {
     if depth > DEPTH {
         return Err(DocumentError::TooDeep { limit: DEPTH });
     }
-    let mut sum = Weight { operations: 1, bytes: 0 };
+    let mut sum = Weight {
+        operations: 1,
+        bytes: 0,
+    };
     let inner: Vec<(&str, &Value)> = match value {
-        Value::String(text) => return Ok(Weight { bytes: text.len(), ..sum }),
+        Value::String(text) => {
+            return Ok(Weight {
+                bytes: text.len(),
+                ..sum
+            });
+        }
         Value::Array(items) => items.iter().map(|item| ("", item)).collect(),
-        Value::Object(entries) => entries.iter().map(|(key, item)| (key.as_str(), item)).collect(),
+        Value::Object(entries) => entries
+            .iter()
+            .map(|(key, item)| (key.as_str(), item))
+            .collect(),
         _ => return Ok(sum),
     };
     for (key, item) in inner {
         let more = weigh_value(item, depth + 1)?;
-        sum = Weight { operations: sum.operations + more.operations, bytes: sum.bytes + key.len() + more.bytes };
+        sum = Weight {
+            operations: sum.operations + more.operations,
+            bytes: sum.bytes + key.len() + more.bytes,
+        };
     }
     Ok(sum)
 }

@@ -12,10 +12,12 @@ use thiserror::Error;
 
 use super::{Change, ChangeHash};
 
-// The engine panics on some forged changes, and only unwinding contains that. A program that aborts instead would end for
-// whoever sends it one, so it does not build.
+// The engine panics on some forged changes, and only unwinding contains that. A program that aborts
+// instead would end for whoever sends it one, so it does not build.
 #[cfg(panic = "abort")]
-compile_error!("feature `document` needs `panic = \"unwind\"`: a forged change of a document would end the process otherwise");
+compile_error!(
+    "feature `document` needs `panic = \"unwind\"`: a forged change of a document would end the process otherwise"
+);
 
 /// One step into a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,8 +66,9 @@ pub enum Write<'a> {
     },
 }
 
-/// Why a document was not changed or could not be read. What was written before in the same transaction stays, except after
-/// [`Panicked`](Self::Panicked): then it is lost, as is the engine, which is made anew from the changes when it is next needed.
+/// Why a document was not changed or could not be read. What was written before in the same
+/// transaction stays, except after [`Panicked`](Self::Panicked): then it is lost, as is the engine,
+/// which is made anew from the changes when it is next needed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum DocumentError {
     /// There is nothing at this step of the path.
@@ -80,7 +83,8 @@ pub enum DocumentError {
         /// How many it may have.
         limit: usize,
     },
-    /// The document would have more operations than [`Document::OPERATIONS`](super::Document::OPERATIONS).
+    /// The document would have more operations than
+    /// [`Document::OPERATIONS`](super::Document::OPERATIONS).
     #[error("a document may have {limit} operations")]
     TooManyOperations {
         /// How many it may have.
@@ -92,15 +96,16 @@ pub enum DocumentError {
         /// How deep it may be.
         limit: usize,
     },
-    /// Two changes claim to be the same one of a writer, because its id was used twice. The one on which more changes build
-    /// counts; between equals the one with the lesser hash.
-    /// If the id is that of this replica, it must go on under the next incarnation.
+    /// Two changes claim to be the same one of a writer, because its id was used twice. The one on
+    /// which more changes build counts; between equals the one with the lesser hash. If the id is
+    /// that of this replica, it must go on under the next incarnation.
     #[error("two different changes are number {number} of one writer")]
     Reused {
         /// Which change of the writer.
         number: u64,
     },
-    /// Changes of this very replica are waiting for others that have not arrived, so it cannot know how to go on.
+    /// Changes of this very replica are waiting for others that have not arrived, so it cannot know
+    /// how to go on.
     #[error("changes of this replica wait for others")]
     Incomplete,
     /// The engine says no.
@@ -111,12 +116,15 @@ pub enum DocumentError {
     Panicked(String),
 }
 
-/// The library that understands changes. Behind this trait another one can stand in; the default is [`Automerge`](super::Automerge).
+/// The library that understands changes. Behind this trait another one can stand in; the default is
+/// [`Automerge`](super::Automerge).
 ///
-/// The set of changes, its heads and what is new since others are known without it: see [`Document::changes_since`](super::Document::changes_since).
-/// A panic in here is contained, and the engine thrown away; the feature does not build where panics abort.
+/// The set of changes, its heads and what is new since others are known without it: see
+/// [`Document::changes_since`](super::Document::changes_since). A panic in here is contained, and
+/// the engine thrown away; the feature does not build where panics abort.
 pub trait Engine: Clone + Default + Debug {
-    /// Takes all these changes at once. Those that build on changes that have not come wait for them.
+    /// Takes all these changes at once. Those that build on changes that have not come wait for
+    /// them.
     ///
     /// **Law:** the view depends on the set of changes alone.
     ///
@@ -140,7 +148,12 @@ pub trait Engine: Clone + Default + Debug {
     ///
     /// # Errors
     /// The path does not lead to what the write needs; nothing was written.
-    fn write(&mut self, actor: [u8; 16], path: &[Step<'_>], write: &Write<'_>) -> Result<(), DocumentError>;
+    fn write(
+        &mut self,
+        actor: [u8; 16],
+        path: &[Step<'_>],
+        write: &Write<'_>,
+    ) -> Result<(), DocumentError>;
 
     /// How many operations have been written since the last commit.
     fn pending(&self) -> u64;
@@ -149,10 +162,19 @@ pub trait Engine: Clone + Default + Debug {
     fn commit(&mut self) -> Option<Vec<u8>>;
 }
 
-/// Runs the engine; should it panic, that is an error like another. What it has changed must then be thrown away.
-pub(super) fn contained<R>(work: impl FnOnce() -> Result<R, DocumentError>) -> Result<R, DocumentError> {
+/// Runs the engine; should it panic, that is an error like another. What it has changed must then
+/// be thrown away.
+pub(super) fn contained<R>(
+    work: impl FnOnce() -> Result<R, DocumentError>,
+) -> Result<R, DocumentError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let message = panic.downcast_ref::<&str>().map(|&message| message.to_owned());
-        Err(DocumentError::Panicked(message.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()))
+        let message = panic
+            .downcast_ref::<&str>()
+            .map(|&message| message.to_owned());
+        Err(DocumentError::Panicked(
+            message
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default(),
+        ))
     })
 }

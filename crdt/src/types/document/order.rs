@@ -1,4 +1,5 @@
-//! A set of changes as bytes: in one order that only the set determines, so that equal sets have equal bytes.
+//! A set of changes as bytes: in one order that only the set determines, so that equal sets have
+//! equal bytes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -12,13 +13,19 @@ use crate::codec::{DecodeError, Reader, Writer};
 pub(super) fn followers(changes: &Changes) -> BTreeMap<ChangeHash, Vec<ChangeHash>> {
     let mut followers: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
     for (&hash, change) in changes {
-        change.dependencies.iter().for_each(|&dependency| followers.entry(dependency).or_default().push(hash));
+        change
+            .dependencies
+            .iter()
+            .for_each(|&dependency| followers.entry(dependency).or_default().push(hash));
     }
     followers
 }
 
 /// How many changes build on this one, directly or not.
-pub(super) fn count_above(hash: ChangeHash, followers: &BTreeMap<ChangeHash, Vec<ChangeHash>>) -> usize {
+pub(super) fn count_above(
+    hash: ChangeHash,
+    followers: &BTreeMap<ChangeHash, Vec<ChangeHash>>,
+) -> usize {
     let (mut seen, mut open) = (BTreeSet::new(), alloc::vec![hash]);
     while let Some(hash) = open.pop() {
         let above = followers.get(&hash).into_iter().flatten();
@@ -33,8 +40,13 @@ pub(super) fn in_order(changes: &Changes) -> Vec<&Arc<Change>> {
     let mut followers: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
     let mut ready = BTreeSet::new();
     for (&hash, change) in changes {
-        let known = change.dependencies.iter().filter(|&dependency| changes.contains_key(dependency));
-        let count = known.map(|&dependency| followers.entry(dependency).or_default().push(hash)).count();
+        let known = change
+            .dependencies
+            .iter()
+            .filter(|&dependency| changes.contains_key(dependency));
+        let count = known
+            .map(|&dependency| followers.entry(dependency).or_default().push(hash))
+            .count();
         if count == 0 {
             ready.insert(hash);
         } else {
@@ -45,7 +57,9 @@ pub(super) fn in_order(changes: &Changes) -> Vec<&Arc<Change>> {
     while let Some(hash) = ready.pop_first() {
         order.push(&changes[&hash]);
         for follower in followers.remove(&hash).unwrap_or_default() {
-            let Some(count) = waiting.get_mut(&follower) else { continue };
+            let Some(count) = waiting.get_mut(&follower) else {
+                continue;
+            };
             *count -= 1;
             if *count == 0 {
                 waiting.remove(&follower);
@@ -56,7 +70,8 @@ pub(super) fn in_order(changes: &Changes) -> Vec<&Arc<Change>> {
     order
 }
 
-/// Each change with what it builds on by distance where that is part of the set, and its actor by number.
+/// Each change with what it builds on by distance where that is part of the set, and its actor by
+/// number.
 pub(super) fn encode(changes: &Changes, out: &mut Writer) {
     let mut places: BTreeMap<ChangeHash, usize> = BTreeMap::new();
     let mut actors: BTreeMap<Actor, usize> = BTreeMap::new();
@@ -91,8 +106,15 @@ pub(super) fn decode(input: &mut Reader<'_>) -> Result<Changes, DecodeError> {
         let mut dependencies = Vec::new();
         for _ in 0..input.count()? {
             let distance = usize::try_from(input.number()?).unwrap_or(usize::MAX);
-            let there = order.len().checked_sub(distance).ok_or(DecodeError::Invalid("a change before the first"))?;
-            dependencies.push(if distance == 0 { read_hash(input)? } else { order[there] });
+            let there = order
+                .len()
+                .checked_sub(distance)
+                .ok_or(DecodeError::Invalid("a change before the first"))?;
+            dependencies.push(if distance == 0 {
+                read_hash(input)?
+            } else {
+                order[there]
+            });
         }
         let actor = usize::try_from(input.number()?).unwrap_or(usize::MAX);
         if actor == actors.len() {
@@ -102,7 +124,9 @@ pub(super) fn decode(input: &mut Reader<'_>) -> Result<Changes, DecodeError> {
             }
             actors.push(Actor(bytes));
         }
-        let &actor = actors.get(actor).ok_or(DecodeError::Invalid("an actor that was not named"))?;
+        let &actor = actors
+            .get(actor)
+            .ok_or(DecodeError::Invalid("an actor that was not named"))?;
         let rest = input.bytes()?;
         let change = Change::new(dependencies, actor, rest, input)?;
         order.push(change.hash);

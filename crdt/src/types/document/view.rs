@@ -12,9 +12,10 @@ use super::{Changes, order};
 
 /// An engine with all changes of a set but those that are quarantined.
 ///
-/// **Invariant:** of several changes that claim to be the same one of a writer, that counts on which most others build, and
-/// between equals that with the least hash: whatever the order in which they came. So a forged change hides nothing that
-/// people have gone on working with, unless as many changes are forged.
+/// **Invariant:** of several changes that claim to be the same one of a writer, that counts on
+/// which most others build, and between equals that with the least hash: whatever the order in
+/// which they came. So a forged change hides nothing that people have gone on working with, unless
+/// as many changes are forged.
 #[derive(Clone, Default, Debug)]
 pub(super) struct View<E> {
     pub(super) engine: E,
@@ -23,31 +24,49 @@ pub(super) struct View<E> {
 }
 
 impl<E: Engine> View<E> {
-    /// The view of all changes, from nothing. Never fails: what the engine does not take is quarantined.
+    /// The view of all changes, from nothing. Never fails: what the engine does not take is
+    /// quarantined.
     pub(super) fn of(changes: &Changes) -> Self {
         let mut view = Self::default();
         let mut claims: BTreeMap<(Actor, u64), Vec<ChangeHash>> = BTreeMap::new();
         for (&hash, change) in changes {
-            claims.entry((change.actor, change.number)).or_default().push(hash);
+            claims
+                .entry((change.actor, change.number))
+                .or_default()
+                .push(hash);
         }
-        let followers = if claims.len() < changes.len() { order::followers(changes) } else { BTreeMap::new() };
+        let followers = if claims.len() < changes.len() {
+            order::followers(changes)
+        } else {
+            BTreeMap::new()
+        };
         for (number, mut claimants) in claims {
             if claimants.len() > 1 {
-                claimants.sort_by_cached_key(|&hash| (Reverse(order::count_above(hash, &followers)), hash));
+                claimants.sort_by_cached_key(|&hash| {
+                    (Reverse(order::count_above(hash, &followers)), hash)
+                });
             }
             for hash in claimants {
                 view.claim(hash, number);
             }
         }
-        let sound: Vec<Arc<Change>> =
-            order::in_order(changes).into_iter().filter(|change| !view.quarantined.contains_key(&change.hash)).cloned().collect();
+        let sound: Vec<Arc<Change>> = order::in_order(changes)
+            .into_iter()
+            .filter(|change| !view.quarantined.contains_key(&change.hash))
+            .cloned()
+            .collect();
         view.take(&sound);
         view
     }
 
-    /// Takes more changes, all at once. If that is not possible, the answer is no and the view has to be made anew.
+    /// Takes more changes, all at once. If that is not possible, the answer is no and the view has
+    /// to be made anew.
     pub(super) fn add(&mut self, fresh: &[Arc<Change>]) -> bool {
-        if self.quarantined.values().any(|error| matches!(error, DocumentError::Reused { .. })) {
+        if self
+            .quarantined
+            .values()
+            .any(|error| matches!(error, DocumentError::Reused { .. }))
+        {
             return false;
         }
         let mut sound = Vec::with_capacity(fresh.len());
@@ -68,17 +87,25 @@ impl<E: Engine> View<E> {
 
     /// Counts a change that the engine has made itself.
     pub(super) fn made(&mut self, change: &Change) {
-        self.numbers.insert((change.actor, change.number), change.hash);
+        self.numbers
+            .insert((change.actor, change.number), change.hash);
     }
 
     /// Why the actor cannot write here, if so.
     pub(super) fn objection(&self, actor: Actor, changes: &Changes) -> Option<DocumentError> {
         let reused = self.quarantined.iter().find_map(|(hash, error)| {
-            let mine = matches!(error, DocumentError::Reused { .. }) && changes.get(hash).is_some_and(|change| change.actor == actor);
+            let mine = matches!(error, DocumentError::Reused { .. })
+                && changes
+                    .get(hash)
+                    .is_some_and(|change| change.actor == actor);
             mine.then(|| error.clone())
         });
-        let last = self.numbers.range((actor, 0)..=(actor, u64::MAX)).next_back();
-        let waits = last.is_some_and(|(_, &hash)| !contained(|| Ok(self.engine.has(hash))).unwrap_or(false));
+        let last = self
+            .numbers
+            .range((actor, 0)..=(actor, u64::MAX))
+            .next_back();
+        let waits = last
+            .is_some_and(|(_, &hash)| !contained(|| Ok(self.engine.has(hash))).unwrap_or(false));
         reused.or_else(|| waits.then_some(DocumentError::Incomplete))
     }
 
@@ -86,12 +113,14 @@ impl<E: Engine> View<E> {
     fn claim(&mut self, hash: ChangeHash, number: (Actor, u64)) -> bool {
         let holder = *self.numbers.entry(number).or_insert(hash);
         if holder != hash {
-            self.quarantined.insert(hash, DocumentError::Reused { number: number.1 });
+            self.quarantined
+                .insert(hash, DocumentError::Reused { number: number.1 });
         }
         holder == hash
     }
 
-    /// Applies the changes in one batch; where that fails, in halves, until those are found that make it fail.
+    /// Applies the changes in one batch; where that fails, in halves, until those are found that
+    /// make it fail.
     fn take(&mut self, changes: &[Arc<Change>]) {
         if changes.is_empty() {
             return;

@@ -8,7 +8,8 @@ use core::ops::Range;
 use crate::Plain;
 use crate::codec::{DecodeError, Reader, Writer};
 
-/// A buffer of elements. An element takes one or more units of it: bytes of a string, or exactly one slot.
+/// A buffer of elements. An element takes one or more units of it: bytes of a string, or exactly
+/// one slot.
 pub(crate) trait Content: Clone + Default + PartialEq + Debug {
     /// Borrowed elements.
     type Slice: ?Sized;
@@ -72,7 +73,10 @@ impl Content for String {
     }
 
     fn offset(elements: &str, count: usize) -> usize {
-        elements.char_indices().nth(count).map_or(elements.len(), |(at, _)| at)
+        elements
+            .char_indices()
+            .nth(count)
+            .map_or(elements.len(), |(at, _)| at)
     }
 
     fn part(elements: &str, units: Range<usize>) -> &str {
@@ -84,8 +88,15 @@ impl Content for String {
     }
 
     fn read(input: &mut Reader<'_>, count: usize) -> Result<Self, DecodeError> {
-        let text = core::str::from_utf8(input.bytes()?).map_err(|_error| DecodeError::Invalid("text that is not UTF-8"))?;
-        if text.chars().count() == count { Ok(text.into()) } else { Err(DecodeError::Invalid("more or fewer characters than live dots")) }
+        let text = core::str::from_utf8(input.bytes()?)
+            .map_err(|_error| DecodeError::Invalid("text that is not UTF-8"))?;
+        if text.chars().count() == count {
+            Ok(text.into())
+        } else {
+            Err(DecodeError::Invalid(
+                "more or fewer characters than live dots",
+            ))
+        }
     }
 }
 

@@ -11,20 +11,34 @@ use crate::{CausalContext, Tx, bugs};
 
 impl<C: Content> Sequence<C> {
     /// Inserts elements so that the first one is number `at`.
-    pub(crate) fn insert(&mut self, delta: &mut Self, tx: &mut Tx<'_>, at: usize, elements: &C::Slice) -> Result<(), OutOfRange> {
+    pub(crate) fn insert(
+        &mut self,
+        delta: &mut Self,
+        tx: &mut Tx<'_>,
+        at: usize,
+        elements: &C::Slice,
+    ) -> Result<(), OutOfRange> {
         self.check(at)?;
         let total = C::count(elements);
         if total == 0 {
             return Ok(());
         }
         let mut id = self.issue(tx, total as u64);
-        let mut cursor = self.cursor.take().filter(|cursor| cursor.end == Some(at)).map(|cursor| cursor.place);
+        let mut cursor = self
+            .cursor
+            .take()
+            .filter(|cursor| cursor.end == Some(at))
+            .map(|cursor| cursor.place);
         let mut place = cursor.or_else(|| at.checked_sub(1).map(|before| self.order.find(before)));
         let (mut done, mut units) = (0, 0);
         while done < total {
             let count = (total - done).min(PIECE);
             let rest = C::part(elements, units..C::units(elements));
-            let size = if total <= PIECE { C::units(rest) } else { C::offset(rest, count) };
+            let size = if total <= PIECE {
+                C::units(rest)
+            } else {
+                C::offset(rest, count)
+            };
             let part = C::part(rest, 0..size);
             let origin = self.origin_behind(place, cursor.is_some());
             cursor = Some(self.insert_behind(place, id, count, part, origin));
@@ -35,16 +49,36 @@ impl<C: Content> Sequence<C> {
             (done, units) = (done + count, units + size);
             id = id.plus(count as u64);
         }
-        let last = Id { counter: id.counter - 1, ..id };
-        self.cursor = cursor.map(|place| Cursor { id: last, place, end: Some(at + total) });
+        let last = Id {
+            counter: id.counter - 1,
+            ..id
+        };
+        self.cursor = cursor.map(|place| Cursor {
+            id: last,
+            place,
+            end: Some(at + total),
+        });
         Ok(())
     }
 
-    /// Issues dots that no element here has. An element that was never issued can only have come from a forger.
+    /// Issues dots that no element here has. An element that was never issued can only have come
+    /// from a forger.
     fn issue(&mut self, tx: &mut Tx<'_>, count: u64) -> Id {
         let id = self.peers.intern(tx.issue_run(count));
-        let forged = self.peers.runs(id.replica).last().map_or(0, |run| run.first + run.len - 1);
-        let pending = self.pending.range(id..=Id { counter: u64::MAX, ..id }).next_back();
+        let forged = self
+            .peers
+            .runs(id.replica)
+            .last()
+            .map_or(0, |run| run.first + run.len - 1);
+        let pending = self
+            .pending
+            .range(
+                id..=Id {
+                    counter: u64::MAX,
+                    ..id
+                },
+            )
+            .next_back();
         let forged = pending.map_or(forged, |(_, span)| forged.max(span.piece.end() - 1));
         if forged < id.counter {
             return id;
@@ -55,37 +89,79 @@ impl<C: Content> Sequence<C> {
     }
 
     /// Inserts elements behind a visible one, or at the start; returns where the last one is.
-    fn insert_behind(&mut self, place: Option<Place>, id: Id, count: usize, elements: &C::Slice, origin: Origin) -> Place {
+    fn insert_behind(
+        &mut self,
+        place: Option<Place>,
+        id: Id,
+        count: usize,
+        elements: &C::Slice,
+        origin: Origin,
+    ) -> Place {
         let (at, size) = (self.content.size(), C::units(elements) as u32);
         self.content.push(elements);
         let continues = self.register(id, count as u64, origin);
-        let piece = Piece { counter: id.counter, at, replica: id.replica, len: count as u32, size, alive: true };
-        match place.map(|place| Place { offset: place.offset + 1, ..place }) {
+        let piece = Piece {
+            counter: id.counter,
+            at,
+            replica: id.replica,
+            len: count as u32,
+            size,
+            alive: true,
+        };
+        match place.map(|place| Place {
+            offset: place.offset + 1,
+            ..place
+        }) {
             Some(place) if continues => self.order.append(&self.content, place, piece),
             place => self.order.insert(&self.content, place, piece),
         }
     }
 
-    /// The origin of what is inserted behind the element at `place`. It never gets a sibling that stands next to it: a
-    /// right child has none yet, and before a left child's parent there is nothing.
+    /// The origin of what is inserted behind the element at `place`. It never gets a sibling that
+    /// stands next to it: a right child has none yet, and before a left child's parent there is
+    /// nothing.
     fn origin_behind(&self, place: Option<Place>, is_last_made: bool) -> Origin {
         let Some(place) = place else {
             let first = self.order.first();
-            let side = if first == EDGE { Side::Right } else { Side::Left };
-            return Origin { parent: first, side, right: first };
+            let side = if first == EDGE {
+                Side::Right
+            } else {
+                Side::Left
+            };
+            return Origin {
+                parent: first,
+                side,
+                right: first,
+            };
         };
         let right = self.order.next(place);
         let parent = self.order.piece(place).id().plus(u64::from(place.offset));
-        let has_right = || self.peers.next_in_run(parent).is_some() || self.children.contains_key(&(parent, Side::Right));
+        let has_right = || {
+            self.peers.next_in_run(parent).is_some()
+                || self.children.contains_key(&(parent, Side::Right))
+        };
         if !is_last_made && has_right() {
-            Origin { parent: right, side: Side::Left, right }
+            Origin {
+                parent: right,
+                side: Side::Left,
+                right,
+            }
         } else {
-            Origin { parent, side: Side::Right, right }
+            Origin {
+                parent,
+                side: Side::Right,
+                right,
+            }
         }
     }
 
     /// Deletes the elements of a range.
-    pub(crate) fn delete(&mut self, delta: &mut Self, tx: &mut Tx<'_>, range: Range<usize>) -> Result<(), OutOfRange> {
+    pub(crate) fn delete(
+        &mut self,
+        delta: &mut Self,
+        tx: &mut Tx<'_>,
+        range: Range<usize>,
+    ) -> Result<(), OutOfRange> {
         self.check(range.end)?;
         self.cursor = None;
         let mut left = range.end.saturating_sub(range.start);
@@ -98,14 +174,22 @@ impl<C: Content> Sequence<C> {
             self.free(&before);
             let dot = self.peers.dot(id);
             for more in 0..count as u64 {
-                tx.end(crate::Dot { counter: dot.counter + more, ..dot });
+                tx.end(crate::Dot {
+                    counter: dot.counter + more,
+                    ..dot
+                });
             }
             if let Some(there) = delta.peers.id(dot) {
                 delta.kill(there, count as u64, &mut Changed::new());
             }
             // Whoever hears of the end of elements has seen them, so it must know their places too.
             if !bugs::PLACELESS_DELETION.is_planted() {
-                delta.take(self, &Piece::dead(id, count), &CausalContext::new(), &mut Changed::new());
+                delta.take(
+                    self,
+                    &Piece::dead(id, count),
+                    &CausalContext::new(),
+                    &mut Changed::new(),
+                );
             }
             left -= count;
         }

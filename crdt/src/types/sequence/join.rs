@@ -1,4 +1,5 @@
-//! How two sequences become one: the skeletons are united, and what is alive follows the rule of all dots.
+//! How two sequences become one: the skeletons are united, and what is alive follows the rule of
+//! all dots.
 
 use alloc::vec::Vec;
 
@@ -8,12 +9,19 @@ use super::piece::{Id, Piece};
 use super::{Content, Sequence, SequenceEffect};
 use crate::{CausalContext, Contexts};
 
-/// Visits the maximal parts of `0..len` for which the test says the same: their start, their length, what it says.
-pub(super) fn parts<T: Copy + PartialEq>(len: u64, test: impl Fn(u64) -> T, mut visit: impl FnMut(u64, u64, T)) {
+/// Visits the maximal parts of `0..len` for which the test says the same: their start, their
+/// length, what it says.
+pub(super) fn parts<T: Copy + PartialEq>(
+    len: u64,
+    test: impl Fn(u64) -> T,
+    mut visit: impl FnMut(u64, u64, T),
+) {
     let mut from = 0;
     while from < len {
         let passes = test(from);
-        let end = (from + 1..len).find(|&at| test(at) != passes).unwrap_or(len);
+        let end = (from + 1..len)
+            .find(|&at| test(at) != passes)
+            .unwrap_or(len);
         visit(from, end - from, passes);
         from = end;
     }
@@ -31,7 +39,12 @@ impl<C: Content> Sequence<C> {
                 let mut rest = *piece;
                 while rest.len > 0 {
                     let end = theirs.run_end(&rest);
-                    self.take(theirs, &cut(&mut rest, theirs, end), contexts.mine, &mut changed);
+                    self.take(
+                        theirs,
+                        &cut(&mut rest, theirs, end),
+                        contexts.mine,
+                        &mut changed,
+                    );
                 }
             }
         }
@@ -42,12 +55,24 @@ impl<C: Content> Sequence<C> {
     /// Ends what they have seen and what is not alive there.
     fn end_seen(&mut self, theirs: &Self, seen: &CausalContext, changed: &mut Changed) {
         for (replica, run) in seen.runs() {
-            let Some(mine) = self.peers.find(replica) else { continue };
-            let there = theirs.peers.find(replica).into_iter().flat_map(|there| theirs.pieces_of(there, *run.start(), *run.end()));
+            let Some(mine) = self.peers.find(replica) else {
+                continue;
+            };
+            let there = theirs
+                .peers
+                .find(replica)
+                .into_iter()
+                .flat_map(|there| theirs.pieces_of(there, *run.start(), *run.end()));
             let mut there = there.filter(|piece| piece.alive).peekable();
             let mut gone: SmallVec<[(u64, u64); 4]> = SmallVec::new();
-            for piece in self.pieces_of(mine, *run.start(), *run.end()).filter(|piece| piece.alive) {
-                let (mut at, end) = (piece.counter.max(*run.start()), piece.end().min(run.end().saturating_add(1)));
+            for piece in self
+                .pieces_of(mine, *run.start(), *run.end())
+                .filter(|piece| piece.alive)
+            {
+                let (mut at, end) = (
+                    piece.counter.max(*run.start()),
+                    piece.end().min(run.end().saturating_add(1)),
+                );
                 while at < end {
                     while there.next_if(|other| other.end() <= at).is_some() {}
                     let next = there.peek().map_or(end, |other| other.counter.min(end));
@@ -58,21 +83,38 @@ impl<C: Content> Sequence<C> {
                 }
             }
             for (counter, len) in gone {
-                self.kill(Id { replica: mine, counter }, len, changed);
+                self.kill(
+                    Id {
+                        replica: mine,
+                        counter,
+                    },
+                    len,
+                    changed,
+                );
             }
         }
     }
 
     /// Where the run ends in which a piece starts. A removed piece can span several.
     pub(super) fn run_end(&self, piece: &Piece) -> u64 {
-        self.peers.run(piece.id()).map_or(piece.end(), |run| run.first + run.len)
+        self.peers
+            .run(piece.id())
+            .map_or(piece.end(), |run| run.first + run.len)
     }
 
     /// Takes what is new of a piece of theirs, which lies in one run.
-    pub(super) fn take(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
+    pub(super) fn take(
+        &mut self,
+        theirs: &Self,
+        piece: &Piece,
+        seen: &CausalContext,
+        changed: &mut Changed,
+    ) {
         let mine = self.adopt(&theirs.peers, piece.id()).replica;
-        let known: SmallVec<[(u64, u64, bool); 2]> =
-            self.pieces_of(mine, piece.counter, piece.end() - 1).map(|known| (known.counter, known.end(), known.alive)).collect();
+        let known: SmallVec<[(u64, u64, bool); 2]> = self
+            .pieces_of(mine, piece.counter, piece.end() - 1)
+            .map(|known| (known.counter, known.end(), known.alive))
+            .collect();
         let mut rest = *piece;
         for (first, end, alive) in known {
             if rest.counter < first {
@@ -89,7 +131,13 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    fn take_new(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
+    fn take_new(
+        &mut self,
+        theirs: &Self,
+        piece: &Piece,
+        seen: &CausalContext,
+        changed: &mut Changed,
+    ) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
         parts(
@@ -98,15 +146,29 @@ impl<C: Content> Sequence<C> {
             |_, count, alive| {
                 let end = rest.counter + count;
                 let part = cut(&mut rest, theirs, end);
-                let origin = theirs.origin(part.id()).map(|id| self.adopt(&theirs.peers, id));
+                let origin = theirs
+                    .origin(part.id())
+                    .map(|id| self.adopt(&theirs.peers, id));
                 let id = self.adopt(&theirs.peers, part.id());
-                self.add(id, part.len as usize, origin, alive.then(|| theirs.slice_of(&part)), changed);
+                self.add(
+                    id,
+                    part.len as usize,
+                    origin,
+                    alive.then(|| theirs.slice_of(&part)),
+                    changed,
+                );
             },
         );
     }
 
     /// Makes those alive that are known here only as part of the skeleton, and have not ended here.
-    fn revive(&mut self, theirs: &Self, piece: &Piece, seen: &CausalContext, changed: &mut Changed) {
+    fn revive(
+        &mut self,
+        theirs: &Self,
+        piece: &Piece,
+        seen: &CausalContext,
+        changed: &mut Changed,
+    ) {
         let mut rest = *piece;
         let dot = |at: u64| theirs.peers.dot(piece.id().plus(at));
         parts(
@@ -117,7 +179,10 @@ impl<C: Content> Sequence<C> {
                 let mut part = cut(&mut rest, theirs, end);
                 if new {
                     let elements = theirs.slice_of(&part);
-                    (part.replica, part.at) = (self.adopt(&theirs.peers, part.id()).replica, self.content.size());
+                    (part.replica, part.at) = (
+                        self.adopt(&theirs.peers, part.id()).replica,
+                        self.content.size(),
+                    );
                     self.content.push(elements);
                     self.make_alive(&part, changed);
                 }
@@ -130,10 +195,13 @@ impl<C: Content> Sequence<C> {
         let mut rest = *piece;
         while rest.len > 0 {
             let id = rest.id();
-            let Some(place) = self.order.locate(id) else { return self.make_alive_pending(rest) };
+            let Some(place) = self.order.locate(id) else {
+                return self.make_alive_pending(rest);
+            };
             let count = rest.len.min(self.order.piece(place).len - place.offset);
             let tail = rest.split_off(&self.content, count);
-            self.order.set(&self.content, place, count, Some((rest.at, rest.size)));
+            self.order
+                .set(&self.content, place, count, Some((rest.at, rest.size)));
             changed.push((id, count));
             rest = tail;
         }
@@ -182,15 +250,23 @@ impl<C: Content> Sequence<C> {
 
     fn kill_pending(&mut self, id: Id, count: u32) {
         self.isolate_pending(id, count);
-        let Some(span) = self.pending.get_mut(&id) else { return };
+        let Some(span) = self.pending.get_mut(&id) else {
+            return;
+        };
         let before = core::mem::replace(&mut span.piece, Piece::dead(id, count as usize));
         let span = *span;
         self.free(&before);
         let after = id.plus(u64::from(count));
-        if self.pending.get(&after).is_some_and(|next| span.continues(next)) {
+        if self
+            .pending
+            .get(&after)
+            .is_some_and(|next| span.continues(next))
+        {
             let next = self.pending.remove(&after).map_or(0, |next| next.piece.len);
             self.unwait(id.plus(u64::from(count) - 1), after);
-            self.pending.entry(id).and_modify(|span| span.piece.len += next);
+            self.pending
+                .entry(id)
+                .and_modify(|span| span.piece.len += next);
         }
     }
 
@@ -203,21 +279,38 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Lets a pending span start with `id` and end at most `count` elements later; returns how many it has.
+    /// Lets a pending span start with `id` and end at most `count` elements later; returns how many
+    /// it has.
     fn isolate_pending(&mut self, id: Id, count: u32) -> (Id, u32) {
-        if let Some((&first, span)) = self.pending.range_mut(..id).next_back().filter(|(_, span)| span.piece.contains(id)) {
+        if let Some((&first, span)) = self
+            .pending
+            .range_mut(..id)
+            .next_back()
+            .filter(|(_, span)| span.piece.contains(id))
+        {
             let tail = span.split_off(&self.content, (id.counter - first.counter) as u32);
             self.pending.insert(id, tail);
-            self.waiting.entry(Id { counter: id.counter - 1, ..id }).or_default().push(id);
+            self.waiting
+                .entry(Id {
+                    counter: id.counter - 1,
+                    ..id
+                })
+                .or_default()
+                .push(id);
         }
-        let Some(span) = self.pending.get_mut(&id) else { return (id, count) };
+        let Some(span) = self.pending.get_mut(&id) else {
+            return (id, count);
+        };
         if span.piece.len <= count {
             return (id, span.piece.len);
         }
         let tail = span.split_off(&self.content, count);
         let after = id.plus(u64::from(count));
         self.pending.insert(after, tail);
-        self.waiting.entry(id.plus(u64::from(count) - 1)).or_default().push(after);
+        self.waiting
+            .entry(id.plus(u64::from(count) - 1))
+            .or_default()
+            .push(after);
         (id, count)
     }
 
@@ -230,7 +323,12 @@ impl<C: Content> Sequence<C> {
                 let place = self.locate(id);
                 let piece = self.order.piece(place);
                 let count = left.min(piece.len - place.offset);
-                ranges.push((self.order.key(place), self.order.position(place), count as usize, piece.alive));
+                ranges.push((
+                    self.order.key(place),
+                    self.order.position(place),
+                    count as usize,
+                    piece.alive,
+                ));
                 (id, left) = (id.plus(u64::from(count)), left - count);
             }
         }
@@ -243,7 +341,11 @@ impl<C: Content> Sequence<C> {
                     before.inserted += inserted;
                     before.deleted += deleted;
                 }
-                _ => effects.push(SequenceEffect { at, inserted, deleted }),
+                _ => effects.push(SequenceEffect {
+                    at,
+                    inserted,
+                    deleted,
+                }),
             }
         }
         effects

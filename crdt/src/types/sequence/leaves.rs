@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-/// In which leaf the elements of a replica are: an entry holds up to the next one. So what happens within a leaf does not
-/// concern it. Counters without an element may lead anywhere.
+/// In which leaf the elements of a replica are: an entry holds up to the next one. So what happens
+/// within a leaf does not concern it. Counters without an element may lead anywhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaves {
     /// From which counter on, ascending, and the leaf; no two in a row lead to the same one.
@@ -19,7 +19,9 @@ impl Leaves {
     pub(super) fn of(&self, counter: u64) -> Option<u32> {
         match self.starts.last() {
             Some(&(first, leaf)) if first <= counter => Some(leaf),
-            _ => self.starts[..self.starts.partition_point(|start| start.0 <= counter)].last().map(|start| start.1),
+            _ => self.starts[..self.starts.partition_point(|start| start.0 <= counter)]
+                .last()
+                .map(|start| start.1),
         }
     }
 

@@ -1,9 +1,9 @@
 //! The elements in their order: where the n-th visible one is, and where a given one is.
 //!
-//! Pieces of elements lie in leaves of bounded size; a Fenwick tree (Fenwick 1994) over the leaves counts what is visible,
-//! and a sorted list per replica leads from an element
-//! to its leaf. Finding either way costs O(log n); only the split of
-//! a leaf costs O(leaves), once in some sixteen new pieces.
+//! Pieces of elements lie in leaves of bounded size; a Fenwick tree (Fenwick 1994) over the leaves
+//! counts what is visible, and a sorted list per replica leads from an element to its leaf. Finding
+//! either way costs O(log n); only the split of a leaf costs O(leaves), once in some sixteen new
+//! pieces.
 
 use alloc::vec::Vec;
 
@@ -57,13 +57,18 @@ impl Order {
 
     /// All pieces in order.
     pub(super) fn pieces(&self) -> impl Iterator<Item = &Piece> {
-        self.ranked.iter().flat_map(|&leaf| &self.leaves[leaf as usize].pieces)
+        self.ranked
+            .iter()
+            .flat_map(|&leaf| &self.leaves[leaf as usize].pieces)
     }
 
     /// The pieces from the one at `place` on.
     pub(super) fn pieces_from(&self, place: Place) -> impl Iterator<Item = &Piece> {
         let rank = self.leaves[place.leaf as usize].rank as usize;
-        self.ranked[rank..].iter().flat_map(|&leaf| &self.leaves[leaf as usize].pieces).skip(place.piece)
+        self.ranked[rank..]
+            .iter()
+            .flat_map(|&leaf| &self.leaves[leaf as usize].pieces)
+            .skip(place.piece)
     }
 
     /// All pieces, to change where their content lies.
@@ -86,7 +91,11 @@ impl Order {
         for (piece, candidate) in self.leaves[leaf as usize].pieces.iter().enumerate() {
             let visible = candidate.visible();
             if rest < visible {
-                return Place { leaf, piece, offset: rest as u32 };
+                return Place {
+                    leaf,
+                    piece,
+                    offset: rest as u32,
+                };
             }
             rest -= visible;
         }
@@ -98,7 +107,11 @@ impl Order {
         let leaf = self.index.get(id.replica as usize)?.of(id.counter)?;
         let pieces = &self.leaves[leaf as usize].pieces;
         let piece = pieces.iter().position(|piece| piece.contains(id))?;
-        Some(Place { leaf, piece, offset: (id.counter - pieces[piece].counter) as u32 })
+        Some(Place {
+            leaf,
+            piece,
+            offset: (id.counter - pieces[piece].counter) as u32,
+        })
     }
 
     /// How many visible elements come before this one.
@@ -106,7 +119,12 @@ impl Order {
         let leaf = &self.leaves[place.leaf as usize];
         let within: usize = leaf.pieces[..place.piece].iter().map(Piece::visible).sum();
         let mut rank = leaf.rank as usize;
-        let mut before = within + if leaf.pieces[place.piece].alive { place.offset as usize } else { 0 };
+        let mut before = within
+            + if leaf.pieces[place.piece].alive {
+                place.offset as usize
+            } else {
+                0
+            };
         while rank > 0 {
             before += self.sums[rank];
             rank &= rank - 1;
@@ -116,7 +134,11 @@ impl Order {
 
     /// What orders places like the elements there.
     pub(super) fn key(&self, place: Place) -> (u32, usize, u32) {
-        (self.leaves[place.leaf as usize].rank, place.piece, place.offset)
+        (
+            self.leaves[place.leaf as usize].rank,
+            place.piece,
+            place.offset,
+        )
     }
 
     /// The element after this one, visible or not; [`EDGE`] after the last.
@@ -129,27 +151,44 @@ impl Order {
         if let Some(next) = leaf.pieces.get(place.piece + 1) {
             return next.id();
         }
-        self.ranked.get(leaf.rank as usize + 1).map_or(EDGE, |&next| self.leaves[next as usize].pieces[0].id())
+        self.ranked
+            .get(leaf.rank as usize + 1)
+            .map_or(EDGE, |&next| self.leaves[next as usize].pieces[0].id())
     }
 
     /// The first element, visible or not; [`EDGE`] if there is none.
     pub(super) fn first(&self) -> Id {
-        self.ranked.first().map_or(EDGE, |&first| self.leaves[first as usize].pieces[0].id())
+        self.ranked
+            .first()
+            .map_or(EDGE, |&first| self.leaves[first as usize].pieces[0].id())
     }
 
-    /// Puts a piece directly before the element at `before`, or what would be the next one of its piece, or at the start.
-    /// Returns where its last element is.
-    pub(super) fn insert<C: Content>(&mut self, content: &C, before: Option<Place>, piece: Piece) -> Place {
+    /// Puts a piece directly before the element at `before`, or what would be the next one of its
+    /// piece, or at the start. Returns where its last element is.
+    pub(super) fn insert<C: Content>(
+        &mut self,
+        content: &C,
+        before: Option<Place>,
+        piece: Piece,
+    ) -> Place {
         let (leaf, at) = match before.map(|place| self.split(content, place)) {
             Some(place) => self.insert_piece(place.leaf, place.piece, piece),
             None => self.insert_first(piece),
         };
-        Place { leaf, piece: at, offset: piece.len - 1 }
+        Place {
+            leaf,
+            piece: at,
+            offset: piece.len - 1,
+        }
     }
 
     fn insert_first(&mut self, piece: Piece) -> (u32, usize) {
         if self.ranked.is_empty() {
-            self.leaves.push(Leaf { pieces: Vec::new(), visible: 0, rank: 0 });
+            self.leaves.push(Leaf {
+                pieces: Vec::new(),
+                visible: 0,
+                rank: 0,
+            });
             self.ranked.push(0);
             self.sums = alloc::vec![0, 0];
         }
@@ -159,15 +198,25 @@ impl Order {
     /// Lets a piece start at `place` and returns the place of that piece.
     fn split<C: Content>(&mut self, content: &C, place: Place) -> Place {
         let piece = &mut self.leaves[place.leaf as usize].pieces;
-        let Some(piece) = piece.get_mut(place.piece).filter(|_| place.offset > 0) else { return place };
+        let Some(piece) = piece.get_mut(place.piece).filter(|_| place.offset > 0) else {
+            return place;
+        };
         if place.offset == piece.len {
-            return Place { piece: place.piece + 1, offset: 0, ..place };
+            return Place {
+                piece: place.piece + 1,
+                offset: 0,
+                ..place
+            };
         }
         let tail = piece.split_off(content, place.offset);
         // What is counted again when the tail is inserted.
         self.count(place.leaf, -(tail.visible().cast_signed()));
         let (leaf, piece) = self.insert_piece(place.leaf, place.piece + 1, tail);
-        Place { leaf, piece, offset: 0 }
+        Place {
+            leaf,
+            piece,
+            offset: 0,
+        }
     }
 
     fn insert_piece(&mut self, mut leaf: u32, mut at: usize, piece: Piece) -> (u32, usize) {
@@ -204,7 +253,11 @@ impl Order {
         for piece in &pieces {
             self.index[piece.replica as usize].assign(piece.counter, piece.end(), new);
         }
-        self.leaves.push(Leaf { pieces, visible, rank });
+        self.leaves.push(Leaf {
+            pieces,
+            visible,
+            rank,
+        });
         self.ranked.insert(rank as usize, new);
         self.recount();
         new
@@ -239,8 +292,8 @@ impl Order {
         }
     }
 
-    /// Puts a piece, which continues a run, behind the element before it, and makes it one with its piece if it can.
-    /// Returns where its last element is.
+    /// Puts a piece, which continues a run, behind the element before it, and makes it one with its
+    /// piece if it can. Returns where its last element is.
     pub(super) fn append<C: Content>(&mut self, content: &C, behind: Place, piece: Piece) -> Place {
         let before = &mut self.leaves[behind.leaf as usize].pieces[behind.piece];
         if behind.offset != before.len || !before.joins(&piece) {
@@ -250,15 +303,35 @@ impl Order {
         before.size += piece.size;
         self.index[piece.replica as usize].assign(piece.counter, piece.end(), behind.leaf);
         self.count(behind.leaf, piece.visible().cast_signed());
-        Place { offset: behind.offset + piece.len - 1, ..behind }
+        Place {
+            offset: behind.offset + piece.len - 1,
+            ..behind
+        }
     }
 
-    /// Makes `len` elements from `place` on, which lie in one piece, visible or not, and returns the piece as it was.
-    pub(super) fn set<C: Content>(&mut self, content: &C, place: Place, len: u32, made: Option<(usize, u32)>) -> Piece {
+    /// Makes `len` elements from `place` on, which lie in one piece, visible or not, and returns
+    /// the piece as it was.
+    pub(super) fn set<C: Content>(
+        &mut self,
+        content: &C,
+        place: Place,
+        len: u32,
+        made: Option<(usize, u32)>,
+    ) -> Piece {
         let start = self.split(content, place);
-        self.split(content, Place { offset: len, ..start });
+        self.split(
+            content,
+            Place {
+                offset: len,
+                ..start
+            },
+        );
         // The second split may have moved the piece to another leaf.
-        let start = if self.leaves[start.leaf as usize].pieces.len() > start.piece { start } else { self.after(start) };
+        let start = if self.leaves[start.leaf as usize].pieces.len() > start.piece {
+            start
+        } else {
+            self.after(start)
+        };
         let piece = &mut self.leaves[start.leaf as usize].pieces[start.piece];
         let before = *piece;
         piece.alive = made.is_some();
@@ -274,7 +347,11 @@ impl Order {
     /// The first place of the next leaf, for a place behind the last piece of its leaf.
     fn after(&self, place: Place) -> Place {
         let leaf = &self.leaves[place.leaf as usize];
-        Place { leaf: self.ranked[leaf.rank as usize + 1], piece: place.piece - leaf.pieces.len(), offset: 0 }
+        Place {
+            leaf: self.ranked[leaf.rank as usize + 1],
+            piece: place.piece - leaf.pieces.len(),
+            offset: 0,
+        }
     }
 
     fn merge_around(&mut self, place: Place) {
@@ -286,7 +363,13 @@ impl Order {
 
     fn merge_next(&mut self, leaf: u32, at: usize) {
         let pieces = &mut self.leaves[leaf as usize].pieces;
-        let Some(next) = pieces.get(at + 1).copied().filter(|next| !next.alive && pieces[at].joins(next)) else { return };
+        let Some(next) = pieces
+            .get(at + 1)
+            .copied()
+            .filter(|next| !next.alive && pieces[at].joins(next))
+        else {
+            return;
+        };
         pieces[at].len += next.len;
         pieces.remove(at + 1);
     }

@@ -5,7 +5,8 @@ use super::Content;
 /// How many elements a piece holds at most, so that finding a character in a piece is bounded.
 pub(super) const PIECE: usize = 1024;
 
-/// An element, by the place of its replica among those known here; [`EDGE`] is none, but the start or the end.
+/// An element, by the place of its replica among those known here; [`EDGE`] is none, but the start
+/// or the end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Id {
     pub(super) replica: u32,
@@ -13,17 +14,24 @@ pub(super) struct Id {
 }
 
 /// As a parent the start of the sequence, as a right origin its end.
-pub(super) const EDGE: Id = Id { replica: u32::MAX, counter: 0 };
+pub(super) const EDGE: Id = Id {
+    replica: u32::MAX,
+    counter: 0,
+};
 
 impl Id {
     /// The element that the same replica made `count` later.
     #[inline]
     pub(super) fn plus(self, count: u64) -> Self {
-        Self { counter: self.counter + count, ..self }
+        Self {
+            counter: self.counter + count,
+            ..self
+        }
     }
 }
 
-/// Elements that one replica made one after the other, which stand next to each other, all visible or none.
+/// Elements that one replica made one after the other, which stand next to each other, all visible
+/// or none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
     pub(super) counter: u64,
@@ -39,12 +47,22 @@ pub(super) struct Piece {
 impl Piece {
     #[inline]
     pub(super) fn dead(id: Id, len: usize) -> Self {
-        Self { counter: id.counter, at: 0, replica: id.replica, len: len as u32, size: 0, alive: false }
+        Self {
+            counter: id.counter,
+            at: 0,
+            replica: id.replica,
+            len: len as u32,
+            size: 0,
+            alive: false,
+        }
     }
 
     #[inline]
     pub(super) fn id(&self) -> Id {
-        Id { replica: self.replica, counter: self.counter }
+        Id {
+            replica: self.replica,
+            counter: self.counter,
+        }
     }
 
     /// The counter after the last one.
@@ -70,10 +88,23 @@ impl Piece {
         } else if self.size == self.len {
             count
         } else {
-            C::offset(content.slice(self.at..self.at + self.size as usize), count as usize) as u32
+            C::offset(
+                content.slice(self.at..self.at + self.size as usize),
+                count as usize,
+            ) as u32
         };
-        let at = if self.alive { self.at + units as usize } else { 0 };
-        let tail = Self { counter: self.counter + u64::from(count), at, len: self.len - count, size: self.size - units, ..*self };
+        let at = if self.alive {
+            self.at + units as usize
+        } else {
+            0
+        };
+        let tail = Self {
+            counter: self.counter + u64::from(count),
+            at,
+            len: self.len - count,
+            size: self.size - units,
+            ..*self
+        };
         (self.len, self.size) = (count, units);
         tail
     }

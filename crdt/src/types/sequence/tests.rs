@@ -5,7 +5,10 @@ use std::{format, vec};
 
 use proptest::prelude::*;
 
-use crate::{Causal, Crdt, Delta, Dot, List, NodeId, OutOfRange, ReplicaId, Replicated, SequenceEffect, Text, Undotted};
+use crate::{
+    Causal, Crdt, Delta, Dot, List, NodeId, OutOfRange, ReplicaId, Replicated, SequenceEffect,
+    Text, Undotted,
+};
 
 const REPLICAS: usize = 3;
 
@@ -59,9 +62,22 @@ impl Model {
         let mut order: Vec<Node> = Vec::new();
         for (known, node) in self.nodes.iter().enumerate() {
             // Only what was made before can be a right origin, so the walk of that ranks it.
-            let rank = |origin: Option<Dot>| origin.map_or(usize::MAX, |dot| order.iter().position(|node| node.dot == dot).unwrap());
+            let rank = |origin: Option<Dot>| {
+                origin.map_or(usize::MAX, |dot| {
+                    order.iter().position(|node| node.dot == dot).unwrap()
+                })
+            };
             let mut siblings: Vec<Node> = self.nodes[..=known].to_vec();
-            siblings.sort_by_key(|node| (if node.left { 0 } else { usize::MAX - rank(node.right_origin) }, node.dot));
+            siblings.sort_by_key(|node| {
+                (
+                    if node.left {
+                        0
+                    } else {
+                        usize::MAX - rank(node.right_origin)
+                    },
+                    node.dot,
+                )
+            });
             let mut next = Vec::new();
             Self::visit(&siblings, None, &mut next);
             assert_eq!(next.len(), known + 1, "{node:?}");
@@ -72,30 +88,61 @@ impl Model {
 
     fn visit(nodes: &[Node], parent: Option<Node>, out: &mut Vec<Node>) {
         let dot = parent.map(|node| node.dot);
-        let children = |left: bool| nodes.iter().filter(move |node| node.left == left && node.parent == dot);
-        children(true).filter(|_| parent.is_some()).for_each(|node| Self::visit(nodes, Some(*node), out));
+        let children = |left: bool| {
+            nodes
+                .iter()
+                .filter(move |node| node.left == left && node.parent == dot)
+        };
+        children(true)
+            .filter(|_| parent.is_some())
+            .for_each(|node| Self::visit(nodes, Some(*node), out));
         out.extend(parent);
         children(false).for_each(|node| Self::visit(nodes, Some(*node), out));
     }
 
     fn text(&self) -> String {
-        self.walk().iter().filter(|node| !self.dead.contains(&node.dot)).map(|node| node.what).collect()
+        self.walk()
+            .iter()
+            .filter(|node| !self.dead.contains(&node.dot))
+            .map(|node| node.what)
+            .collect()
     }
 
     fn insert(&mut self, at: usize, dot: Dot, what: char) {
         let walk = self.walk();
-        let before =
-            at.checked_sub(1).map(|n| walk.iter().enumerate().filter(|(_, node)| !self.dead.contains(&node.dot)).nth(n).unwrap().0);
+        let before = at.checked_sub(1).map(|n| {
+            walk.iter()
+                .enumerate()
+                .filter(|(_, node)| !self.dead.contains(&node.dot))
+                .nth(n)
+                .unwrap()
+                .0
+        });
         let left_origin = before.map(|before| walk[before].dot);
-        let right_origin = walk.get(before.map_or(0, |before| before + 1)).map(|node| node.dot);
-        let has_right = self.nodes.iter().any(|node| !node.left && node.parent == left_origin);
+        let right_origin = walk
+            .get(before.map_or(0, |before| before + 1))
+            .map(|node| node.dot);
+        let has_right = self
+            .nodes
+            .iter()
+            .any(|node| !node.left && node.parent == left_origin);
         let parent = if has_right { right_origin } else { left_origin };
-        self.nodes.push(Node { dot, parent, left: has_right, right_origin, what });
+        self.nodes.push(Node {
+            dot,
+            parent,
+            left: has_right,
+            right_origin,
+            what,
+        });
     }
 
     fn delete(&mut self, at: usize) {
         let walk = self.walk();
-        let node = walk.iter().filter(|node| !self.dead.contains(&node.dot)).nth(at).unwrap();
+        let node = walk
+            .iter()
+            .filter(|node| !self.dead.contains(&node.dot))
+            .nth(at)
+            .unwrap();
         self.dead.insert(node.dot);
     }
 
@@ -111,17 +158,34 @@ impl Model {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Insert { at: usize, place: usize, count: usize },
-    Delete { at: usize, place: usize, count: usize },
-    Merge { from: usize, to: usize },
+    Insert {
+        at: usize,
+        place: usize,
+        count: usize,
+    },
+    Delete {
+        at: usize,
+        place: usize,
+        count: usize,
+    },
+    Merge {
+        from: usize,
+        to: usize,
+    },
 }
 
 fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
-    let step = (0..8_u8, 0..REPLICAS, any::<usize>(), 1..4_usize).prop_map(|(kind, at, place, count)| match kind {
-        0..4 => Step::Insert { at, place, count },
-        4..6 => Step::Delete { at, place, count },
-        _ => Step::Merge { from: at, to: place % REPLICAS },
-    });
+    let step =
+        (0..8_u8, 0..REPLICAS, any::<usize>(), 1..4_usize).prop_map(|(kind, at, place, count)| {
+            match kind {
+                0..4 => Step::Insert { at, place, count },
+                4..6 => Step::Delete { at, place, count },
+                _ => Step::Merge {
+                    from: at,
+                    to: place % REPLICAS,
+                },
+            }
+        });
     prop::collection::vec(step, 1..most)
 }
 
@@ -136,7 +200,11 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
                 let first = texts[at].state().context().max(replica(at)) + 1;
                 insert(&mut texts[at], place, &what);
                 for (more, what) in what.chars().enumerate() {
-                    models[at].insert(place + more, Dot::new(replica(at), first + more as u64), what);
+                    models[at].insert(
+                        place + more,
+                        Dot::new(replica(at), first + more as u64),
+                        what,
+                    );
                 }
             }
             Step::Delete { at, place, count } => {
@@ -150,7 +218,12 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
                 let before = texts[to].to_string();
                 let effects = texts[to].merge(&sent).unwrap();
                 models[to].merge(&model);
-                prop_assert_eq!(applied(&before, &effects, &texts[to]), texts[to].to_string(), "effects {:?}", effects);
+                prop_assert_eq!(
+                    applied(&before, &effects, &texts[to]),
+                    texts[to].to_string(),
+                    "effects {:?}",
+                    effects
+                );
             }
         }
         for (text, model) in texts.iter().zip(&models) {
@@ -165,7 +238,11 @@ fn play(steps: &[Step]) -> Result<(), TestCaseError> {
 fn applied(before: &str, effects: &[SequenceEffect], after: &Text) -> String {
     let mut shown: Vec<char> = before.chars().collect();
     for effect in effects {
-        let new: Vec<char> = after.slice(effect.at..effect.at + effect.inserted).unwrap().chars().collect();
+        let new: Vec<char> = after
+            .slice(effect.at..effect.at + effect.inserted)
+            .unwrap()
+            .chars()
+            .collect();
         shown.splice(effect.at..effect.at + effect.deleted, new);
     }
     shown.into_iter().collect()
@@ -188,12 +265,21 @@ fn what_two_writers_type_at_one_place_is_not_torn_apart() {
         merge_all(&mut texts);
         for (text, word) in texts.iter_mut().zip(["aaaa", "bbbb", "cccc"]) {
             for (n, letter) in word.chars().enumerate() {
-                insert(text, if backwards { 1 } else { n + 1 }, &String::from(letter));
+                insert(
+                    text,
+                    if backwards { 1 } else { n + 1 },
+                    &String::from(letter),
+                );
             }
         }
         merge_all(&mut texts);
         let merged = texts[0].to_string();
-        assert!(["aaaa", "bbbb", "cccc"].iter().all(|word| merged.contains(word)), "{merged}");
+        assert!(
+            ["aaaa", "bbbb", "cccc"]
+                .iter()
+                .all(|word| merged.contains(word)),
+            "{merged}"
+        );
         assert_eq!((merged.len(), &merged), (14, &texts[2].to_string()));
     }
 }
@@ -202,7 +288,9 @@ fn what_two_writers_type_at_one_place_is_not_torn_apart() {
 #[test]
 fn right_siblings_stand_by_their_right_origins() {
     let mut texts: Vec<Texts> = (0..REPLICAS).map(text).collect();
-    let [x, y, z] = &mut texts[..] else { unreachable!() };
+    let [x, y, z] = &mut texts[..] else {
+        unreachable!()
+    };
     let first = insert(x, 0, "A");
     z.merge(&first).unwrap();
     x.merge(&insert(y, 0, "B")).unwrap();
@@ -210,7 +298,11 @@ fn right_siblings_stand_by_their_right_origins() {
     insert(x, 1, "c"); // knows that B stands behind
     insert(z, 1, "d"); // takes A for the last one
     merge_all(&mut texts);
-    assert!(texts.iter().all(|text| text.to_string() == "AdcB"), "{:?}", &*texts[0]);
+    assert!(
+        texts.iter().all(|text| text.to_string() == "AdcB"),
+        "{:?}",
+        &*texts[0]
+    );
 }
 
 #[test]
@@ -224,10 +316,20 @@ fn an_insertion_waits_for_what_it_was_typed_next_to() {
         assert_eq!(there.to_string(), "");
         let bytes = there.state().encode();
         let decoded = Causal::<Text>::decode(&bytes).unwrap();
-        assert!(decoded == *there.state() && decoded.encode() == bytes, "what waits is encoded");
+        assert!(
+            decoded == *there.state() && decoded.encode() == bytes,
+            "what waits is encoded"
+        );
     }
     assert_eq!(there.state().live().event_count(), 2, "what waits is alive");
-    assert_eq!(there.merge(&one).unwrap(), [SequenceEffect { at: 0, inserted: 4, deleted: 0 }]);
+    assert_eq!(
+        there.merge(&one).unwrap(),
+        [SequenceEffect {
+            at: 0,
+            inserted: 4,
+            deleted: 0
+        }]
+    );
     assert!(there == here && there.to_string() == "abcd");
 }
 
@@ -237,7 +339,14 @@ fn a_deletion_may_come_before_its_insertion() {
     let insertion = insert(&mut here, 0, "abcd");
     let deletion = delete(&mut here, 1..3);
     assert_eq!(there.merge(&deletion).unwrap(), []);
-    assert_eq!(there.merge(&insertion).unwrap(), [SequenceEffect { at: 0, inserted: 2, deleted: 0 }]);
+    assert_eq!(
+        there.merge(&insertion).unwrap(),
+        [SequenceEffect {
+            at: 0,
+            inserted: 2,
+            deleted: 0
+        }]
+    );
     assert!(there == here && there.to_string() == "ad");
 }
 
@@ -246,7 +355,12 @@ fn what_is_deleted_while_it_waits_stays_deleted() {
     let (mut here, mut there) = (text(0), text(1));
     let root = insert(&mut here, 0, "()");
     let inner = insert(&mut here, 1, "abcdef");
-    for deletion in [delete(&mut here, 3..4), delete(&mut here, 4..5), delete(&mut here, 3..4), delete(&mut here, 1..2)] {
+    for deletion in [
+        delete(&mut here, 3..4),
+        delete(&mut here, 4..5),
+        delete(&mut here, 3..4),
+        delete(&mut here, 1..2),
+    ] {
         there.merge(&inner).unwrap();
         there.merge(&deletion).unwrap();
     }
@@ -264,12 +378,19 @@ fn a_delta_holds_what_was_inserted_and_names_what_was_deleted() {
     assert_eq!(small.live().event_count(), 2);
     let ended = delete(&mut here, 0..4);
     assert!(ended.is_empty() && ended.live().is_empty() && ended.context().event_count() == 4);
-    assert!(ended.encode().len() < 24, "the places of what was deleted, as one run: {}", ended.encode().len());
+    assert!(
+        ended.encode().len() < 24,
+        "the places of what was deleted, as one run: {}",
+        ended.encode().len()
+    );
     let both = here.update(|text, tx| {
         text.insert(tx, 0, "abc").unwrap();
         text.delete(tx, 1..2).unwrap();
     });
-    assert_eq!((both.live().event_count(), both.context().event_count()), (2, 3));
+    assert_eq!(
+        (both.live().event_count(), both.context().event_count()),
+        (2, 3)
+    );
 }
 
 #[test]
@@ -277,15 +398,26 @@ fn a_part_has_the_elements_asked_for_and_the_places_of_all() {
     let mut here = text(0);
     insert(&mut here, 0, "abcdef");
     delete(&mut here, 2..3);
-    let asked = [2, 5].into_iter().map(|counter| Dot::new(replica(0), counter)).collect();
+    let asked = [2, 5]
+        .into_iter()
+        .map(|counter| Dot::new(replica(0), counter))
+        .collect();
     let with_places = here.part(&asked, Undotted::Kept);
     assert_eq!(with_places.to_string(), "be");
     let mut live = Vec::new();
     with_places.dots(&mut |dot| live.push(dot.counter));
     assert_eq!(live, [2, 5]);
-    assert!(!here.part(&crate::CausalContext::new(), Undotted::Kept).is_bottom());
+    assert!(
+        !here
+            .part(&crate::CausalContext::new(), Undotted::Kept)
+            .is_bottom()
+    );
     let without = here.part(&asked, Undotted::Dropped);
-    assert_eq!((without.len(), without.dot_count()), (0, 2), "without the places they wait for them");
+    assert_eq!(
+        (without.len(), without.dot_count()),
+        (0, 2),
+        "without the places they wait for them"
+    );
 }
 
 #[test]
@@ -296,7 +428,10 @@ fn anchors_stay_behind_their_character_and_where_it_was() {
     assert_eq!(there.resolve(&cursor), None, "not seen there yet");
     there.merge(here.state()).unwrap();
     insert(&mut there, 0, "xyz");
-    assert_eq!((there.resolve(&start), there.resolve(&cursor)), (Some(0), Some(5)));
+    assert_eq!(
+        (there.resolve(&start), there.resolve(&cursor)),
+        (Some(0), Some(5))
+    );
     delete(&mut there, 3..6);
     assert_eq!(there.resolve(&cursor), Some(3));
     assert_eq!(here.anchor(5), Err(OutOfRange { at: 5, len: 4 }));
@@ -316,7 +451,10 @@ fn positions_behind_the_end_are_refused_and_change_nothing() {
         assert_eq!(text.splice(tx, start..end, "x"), refused);
     });
     assert!(nothing.is_bottom() && *here.state() == before);
-    assert_eq!((here.char_at(2), here.char_at(3), here.char_at(usize::MAX)), (Some('ü'), None, None));
+    assert_eq!(
+        (here.char_at(2), here.char_at(3), here.char_at(usize::MAX)),
+        (Some('ü'), None, None)
+    );
     assert_eq!(here.slice(2..4), Err(OutOfRange { at: 4, len: 3 }));
     assert_eq!(here.slice(1..3).as_deref(), Ok("öü"));
 }
@@ -328,7 +466,9 @@ fn many_edits_leave_what_a_vector_holds() {
     let mut plain: Vec<u32> = Vec::new();
     let mut state = 1_u64;
     let mut next = |below: usize| {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
     let mut whole = Delta::<List<u32>>::new();
@@ -353,7 +493,14 @@ fn many_edits_leave_what_a_vector_holds() {
     assert!(list.range(100..200).unwrap().eq(&plain[100..200]));
     let mut elsewhere = Replicated::<List<u32>>::new(replica(1));
     let effects = elsewhere.merge(list.state()).unwrap();
-    assert_eq!(effects, [SequenceEffect { at: 0, inserted: plain.len(), deleted: 0 }]);
+    assert_eq!(
+        effects,
+        [SequenceEffect {
+            at: 0,
+            inserted: plain.len(),
+            deleted: 0
+        }]
+    );
     let bytes = list.state().encode();
     let decoded = Causal::<List<u32>>::decode(&bytes).unwrap();
     assert!(decoded.iter().eq(&plain) && decoded.encode() == bytes);
@@ -367,11 +514,25 @@ fn long_insertions_are_one_run() {
     insert(&mut here, 0, &long);
     let before = here.state().encode().len();
     insert(&mut here, 2_500, "x");
-    let expected: Vec<char> = long[..].chars().take(2_500).chain(['x']).chain(long.chars().skip(2_500)).collect();
+    let expected: Vec<char> = long[..]
+        .chars()
+        .take(2_500)
+        .chain(['x'])
+        .chain(long.chars().skip(2_500))
+        .collect();
     assert!(here.chars().eq(expected.iter().copied()));
-    assert!(here.state().encode().len() < before + 16, "a long insertion is written as one run");
+    assert!(
+        here.state().encode().len() < before + 16,
+        "a long insertion is written as one run"
+    );
     delete(&mut here, 10..4_990);
-    assert_eq!(here.slice(8..12).unwrap(), expected[8..10].iter().chain(&expected[4_990..4_992]).collect::<String>());
+    assert_eq!(
+        here.slice(8..12).unwrap(),
+        expected[8..10]
+            .iter()
+            .chain(&expected[4_990..4_992])
+            .collect::<String>()
+    );
     let decoded = Causal::<Text>::decode(&here.state().encode()).unwrap();
     assert!(decoded == *here.state() && format!("{decoded:?}") == format!("{:?}", here.state()));
 }
@@ -390,8 +551,14 @@ fn a_delta_since_brings_the_places_of_what_is_new_and_of_nothing_else() {
     let answer = there.summary_against(&here.summary());
     let (delta, second) = (here.delta_since(&answer), here.summary_against(&answer));
     let back = there.delta_since(&second);
-    assert!(whole > 1_000 && delta.encode().len() < 100 && back.encode().len() < 100, "{whole} {}", delta.encode().len());
+    assert!(
+        whole > 1_000 && delta.encode().len() < 100 && back.encode().len() < 100,
+        "{whole} {}",
+        delta.encode().len()
+    );
     here.merge(&back).unwrap();
     there.merge(&delta).unwrap();
-    assert!(here == there && here.to_string().contains("here") && here.to_string().contains("there"));
+    assert!(
+        here == there && here.to_string().contains("here") && here.to_string().contains("there")
+    );
 }

@@ -1,4 +1,5 @@
-//! The skeleton: who is whose child, where that puts an element, and what waits for an element that is not here yet.
+//! The skeleton: who is whose child, where that puts an element, and what waits for an element that
+//! is not here yet.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -30,17 +31,26 @@ pub(super) struct Origin {
 
 impl Origin {
     pub(super) fn map(self, mut id: impl FnMut(Id) -> Id) -> Self {
-        Self { parent: id(self.parent), right: id(self.right), ..self }
+        Self {
+            parent: id(self.parent),
+            right: id(self.right),
+            ..self
+        }
     }
 
     /// Of the element behind the one with this origin and the id `before`, in one run.
     #[inline]
     pub(super) fn next_of(self, before: Id) -> Self {
-        Self { parent: before, side: Side::Right, right: self.right }
+        Self {
+            parent: before,
+            side: Side::Right,
+            right: self.right,
+        }
     }
 }
 
-/// Elements with consecutive dots, each the right child of the one before and with the same right origin.
+/// Elements with consecutive dots, each the right child of the one before and with the same right
+/// origin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
     pub(super) first: u64,
@@ -80,25 +90,40 @@ impl Peers {
     pub(super) fn find(&self, replica: ReplicaId) -> Option<u32> {
         match self.peers.as_slice() {
             [only] => (only.id == replica).then_some(0),
-            _ => self.sorted.binary_search_by_key(&replica, |&at| self.peers[at as usize].id).ok().map(|at| self.sorted[at]),
+            _ => self
+                .sorted
+                .binary_search_by_key(&replica, |&at| self.peers[at as usize].id)
+                .ok()
+                .map(|at| self.sorted[at]),
         }
     }
 
     #[inline]
     pub(super) fn id(&self, dot: Dot) -> Option<Id> {
-        self.find(dot.replica).map(|replica| Id { replica, counter: dot.counter })
+        self.find(dot.replica).map(|replica| Id {
+            replica,
+            counter: dot.counter,
+        })
     }
 
     #[inline]
     pub(super) fn intern(&mut self, dot: Dot) -> Id {
         let replica = self.find(dot.replica).unwrap_or_else(|| {
             let new = self.peers.len() as u32;
-            let at = self.sorted.partition_point(|&at| self.peers[at as usize].id < dot.replica);
+            let at = self
+                .sorted
+                .partition_point(|&at| self.peers[at as usize].id < dot.replica);
             self.sorted.insert(at, new);
-            self.peers.push(Peer { id: dot.replica, runs: Vec::new() });
+            self.peers.push(Peer {
+                id: dot.replica,
+                runs: Vec::new(),
+            });
             new
         });
-        Id { replica, counter: dot.counter }
+        Id {
+            replica,
+            counter: dot.counter,
+        }
     }
 
     #[inline]
@@ -122,7 +147,11 @@ impl Peers {
         let runs = &self.peers.get(id.replica as usize)?.runs;
         let run = match runs.last() {
             Some(last) if last.first <= id.counter => last,
-            _ => &runs[runs.partition_point(|run| run.first <= id.counter).checked_sub(1)?],
+            _ => {
+                &runs[runs
+                    .partition_point(|run| run.first <= id.counter)
+                    .checked_sub(1)?]
+            }
         };
         (id.counter - run.first < run.len).then_some(run)
     }
@@ -139,7 +168,9 @@ impl Peers {
     /// The next of an element in its run.
     #[inline]
     pub(super) fn next_in_run(&self, id: Id) -> Option<Id> {
-        self.run(id).filter(|run| id.counter + 1 < run.first + run.len).map(|_| id.plus(1))
+        self.run(id)
+            .filter(|run| id.counter + 1 < run.first + run.len)
+            .map(|_| id.plus(1))
     }
 
     /// Notes elements and says whether they continue the run before them.
@@ -151,13 +182,29 @@ impl Peers {
             _ => runs.partition_point(|run| run.first < id.counter),
         };
         if let Some(before) = at.checked_sub(1).map(|at| &mut runs[at]) {
-            let end = Id { counter: before.first + before.len, ..id };
-            if end == id && origin == before.origin.next_of(Id { counter: id.counter - 1, ..id }) {
+            let end = Id {
+                counter: before.first + before.len,
+                ..id
+            };
+            if end == id
+                && origin
+                    == before.origin.next_of(Id {
+                        counter: id.counter - 1,
+                        ..id
+                    })
+            {
                 before.len += len;
                 return true;
             }
         }
-        runs.insert(at, Run { first: id.counter, len, origin });
+        runs.insert(
+            at,
+            Run {
+                first: id.counter,
+                len,
+                origin,
+            },
+        );
         false
     }
 }
@@ -168,14 +215,33 @@ impl<C: Content> Sequence<C> {
         let (first, origin) = if let Some(run) = self.peers.run(id) {
             (run.first, run.origin)
         } else {
-            let (first, span) = self.pending.range(..=id).next_back().expect("invariant: asked only of what is known");
+            let (first, span) = self
+                .pending
+                .range(..=id)
+                .next_back()
+                .expect("invariant: asked only of what is known");
             (first.counter, span.origin)
         };
-        if first == id.counter { origin } else { origin.next_of(Id { counter: id.counter - 1, ..id }) }
+        if first == id.counter {
+            origin
+        } else {
+            origin.next_of(Id {
+                counter: id.counter - 1,
+                ..id
+            })
+        }
     }
 
-    /// Adds elements none of which is known, visible ones with what they hold. What becomes visible is noted in `changed`.
-    pub(super) fn add(&mut self, mut id: Id, len: usize, mut origin: Origin, elements: Option<&C::Slice>, changed: &mut Changed) {
+    /// Adds elements none of which is known, visible ones with what they hold. What becomes visible
+    /// is noted in `changed`.
+    pub(super) fn add(
+        &mut self,
+        mut id: Id,
+        len: usize,
+        mut origin: Origin,
+        elements: Option<&C::Slice>,
+        changed: &mut Changed,
+    ) {
         let (mut left, mut units) = (len, 0);
         while left > 0 {
             let count = left.min(PIECE);
@@ -221,13 +287,19 @@ impl<C: Content> Sequence<C> {
     /// An element that the span refers to and that is not in the tree.
     fn missing(&self, span: &Span) -> Option<Id> {
         let known = |id: Id| id == EDGE || self.peers.run(id).is_some();
-        [span.origin.parent, span.origin.right].into_iter().find(|&id| !known(id))
+        [span.origin.parent, span.origin.right]
+            .into_iter()
+            .find(|&id| !known(id))
     }
 
     /// Keeps the span until what is missing comes.
     pub(super) fn wait(&mut self, span: Span, missing: Id) {
         let id = span.piece.id();
-        let before = self.pending.range_mut(..id).next_back().map(|(_, before)| before);
+        let before = self
+            .pending
+            .range_mut(..id)
+            .next_back()
+            .map(|(_, before)| before);
         if let Some(before) = before.filter(|before| before.continues(&span)) {
             before.piece.len += span.piece.len;
             before.piece.size += span.piece.size;
@@ -243,17 +315,31 @@ impl<C: Content> Sequence<C> {
         let before = known.or_else(|| self.find_place(id, origin));
         let continues = self.register(id, u64::from(span.piece.len), origin);
         let place = match before {
-            Some(place) if continues && place.offset > 0 => self.order.append(&self.content, place, span.piece),
+            Some(place) if continues && place.offset > 0 => {
+                self.order.append(&self.content, place, span.piece)
+            }
             _ => self.order.insert(&self.content, before, span.piece),
         };
-        self.cursor = Some(Cursor { id: id.plus(u64::from(span.piece.len) - 1), place, end: None });
+        self.cursor = Some(Cursor {
+            id: id.plus(u64::from(span.piece.len) - 1),
+            place,
+            end: None,
+        });
     }
 
     /// The place of a span that continues the run of the element that came last.
     fn behind_cursor(&self, span: &Span) -> Option<Place> {
-        let cursor = self.cursor.filter(|cursor| cursor.id == span.origin.parent && span.origin.side == Side::Right)?;
-        let run = self.peers.run(cursor.id).filter(|run| run.origin.right == span.origin.right)?;
-        (run.first + run.len == cursor.id.counter + 1).then_some(Place { offset: cursor.place.offset + 1, ..cursor.place })
+        let cursor = self
+            .cursor
+            .filter(|cursor| cursor.id == span.origin.parent && span.origin.side == Side::Right)?;
+        let run = self
+            .peers
+            .run(cursor.id)
+            .filter(|run| run.origin.right == span.origin.right)?;
+        (run.first + run.len == cursor.id.counter + 1).then_some(Place {
+            offset: cursor.place.offset + 1,
+            ..cursor.place
+        })
     }
 
     /// Notes elements in the tree, and says whether they continue a run.
@@ -261,7 +347,9 @@ impl<C: Content> Sequence<C> {
         let continues = self.peers.note(id, len, origin);
         if !continues {
             let key = (origin.parent, origin.side);
-            let at = self.children.get(&key).map_or(0, |siblings| siblings.partition_point(|&other| self.stands_before(other, id)));
+            let at = self.children.get(&key).map_or(0, |siblings| {
+                siblings.partition_point(|&other| self.stands_before(other, id))
+            });
             self.children.entry(key).or_default().insert(at, id);
         }
         continues
@@ -269,18 +357,31 @@ impl<C: Content> Sequence<C> {
 
     /// The place before which a new element belongs.
     fn find_place(&self, id: Id, origin: Origin) -> Option<Place> {
-        let siblings = self.children.get(&(origin.parent, origin.side)).map_or(&[][..], |siblings| siblings.as_slice());
-        let before_me = siblings.partition_point(|&other| self.compare(origin, other, id) == Ordering::Less);
-        let (mut last, mut next) = (before_me.checked_sub(1).map(|at| siblings[at]), siblings.get(before_me).copied());
+        let siblings = self
+            .children
+            .get(&(origin.parent, origin.side))
+            .map_or(&[][..], |siblings| siblings.as_slice());
+        let before_me =
+            siblings.partition_point(|&other| self.compare(origin, other, id) == Ordering::Less);
+        let (mut last, mut next) = (
+            before_me.checked_sub(1).map(|at| siblings[at]),
+            siblings.get(before_me).copied(),
+        );
         if origin.side == Side::Left {
             let parent = self.locate(origin.parent);
             return Some(next.map_or(parent, |next| self.locate(self.leftmost(next))));
         }
         if let Some(in_run) = self.peers.next_in_run(origin.parent) {
             if self.compare(origin, in_run, id) == Ordering::Less {
-                last = Some(last.filter(|&last| self.stands_before(in_run, last)).unwrap_or(in_run));
+                last = Some(
+                    last.filter(|&last| self.stands_before(in_run, last))
+                        .unwrap_or(in_run),
+                );
             } else {
-                next = Some(next.filter(|&next| self.stands_before(next, in_run)).unwrap_or(in_run));
+                next = Some(
+                    next.filter(|&next| self.stands_before(next, in_run))
+                        .unwrap_or(in_run),
+                );
             }
         }
         match (last, next) {
@@ -311,7 +412,10 @@ impl<C: Content> Sequence<C> {
             _ if one == other => Ordering::Equal,
             (EDGE, _) => Ordering::Greater,
             (_, EDGE) => Ordering::Less,
-            _ => self.order.key(self.locate(one)).cmp(&self.order.key(self.locate(other))),
+            _ => self
+                .order
+                .key(self.locate(one))
+                .cmp(&self.order.key(self.locate(other))),
         }
     }
 
@@ -326,10 +430,19 @@ impl<C: Content> Sequence<C> {
     /// The last element of what is below this one. Whole runs are passed at once.
     fn rightmost(&self, mut id: Id) -> Id {
         'below: loop {
-            let Some(run) = self.peers.run(id) else { return id };
-            let end = Id { counter: run.first + run.len - 1, ..id };
-            for (&(parent, side), children) in self.children.range((id, Side::Left)..=(end, Side::Right)) {
-                let Some(&last) = children.last().filter(|_| side == Side::Right) else { continue };
+            let Some(run) = self.peers.run(id) else {
+                return id;
+            };
+            let end = Id {
+                counter: run.first + run.len - 1,
+                ..id
+            };
+            for (&(parent, side), children) in
+                self.children.range((id, Side::Left)..=(end, Side::Right))
+            {
+                let Some(&last) = children.last().filter(|_| side == Side::Right) else {
+                    continue;
+                };
                 if parent == end || self.stands_before(parent.plus(1), last) {
                     id = last;
                     continue 'below;
@@ -340,12 +453,17 @@ impl<C: Content> Sequence<C> {
     }
 
     pub(super) fn locate(&self, id: Id) -> Place {
-        self.order.locate(id).expect("invariant: what has a run has its place")
+        self.order
+            .locate(id)
+            .expect("invariant: what has a run has its place")
     }
 
     fn behind(&self, id: Id) -> Place {
         let place = self.locate(id);
-        Place { offset: place.offset + 1, ..place }
+        Place {
+            offset: place.offset + 1,
+            ..place
+        }
     }
 }
 
@@ -353,12 +471,22 @@ impl Span {
     /// Whether `next` can become part of this span.
     pub(super) fn continues(&self, next: &Self) -> bool {
         let (mine, theirs) = (&self.piece, &next.piece);
-        mine.joins(theirs) && next.origin == self.origin.next_of(Id { counter: theirs.counter - 1, replica: theirs.replica })
+        mine.joins(theirs)
+            && next.origin
+                == self.origin.next_of(Id {
+                    counter: theirs.counter - 1,
+                    replica: theirs.replica,
+                })
     }
 
     /// Cuts off and returns what follows the first `count` elements.
     pub(super) fn split_off<C: Content>(&mut self, content: &C, count: u32) -> Self {
         let piece = self.piece.split_off(content, count);
-        Self { origin: self.origin.next_of(self.piece.id().plus(u64::from(count) - 1)), piece }
+        Self {
+            origin: self
+                .origin
+                .next_of(self.piece.id().plus(u64::from(count) - 1)),
+            piece,
+        }
     }
 }

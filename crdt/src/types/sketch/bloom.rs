@@ -7,14 +7,14 @@ use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
 
-/// Says of an element that it was certainly never added, or that it probably was, in `BYTES` bytes (Bloom, "Space/time
-/// trade-offs in hash coding with allowable errors", CACM 1970).
+/// Says of an element that it was certainly never added, or that it probably was, in `BYTES` bytes
+/// (Bloom, "Space/time trade-offs in hash coding with allowable errors", CACM 1970).
 ///
-/// **Bound:** of elements that were never added, (1 - e^(-KEYS·n / (8·BYTES)))^KEYS are said to be there, after n different
-/// additions. For 1 % take 1.2 bytes per element and 7 keys.
+/// **Bound:** of elements that were never added, (1 - e^(-KEYS·n / (8·BYTES)))^KEYS are said to be
+/// there, after n different additions. For 1 % take 1.2 bytes per element and 7 keys.
 ///
-/// **Law:** a lattice: merging is the union of the bits, so replicas agree exactly. What grows: nothing beyond `BYTES`, but
-/// the error does.
+/// **Law:** a lattice: merging is the union of the bits, so replicas agree exactly. What grows:
+/// nothing beyond `BYTES`, but the error does.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Bloom<const BYTES: usize, const KEYS: usize = 7> {
     bits: Cells,
@@ -22,18 +22,27 @@ pub struct Bloom<const BYTES: usize, const KEYS: usize = 7> {
 
 impl<const BYTES: usize, const KEYS: usize> Bloom<BYTES, KEYS> {
     const BITS: usize = {
-        assert!(BYTES > 0 && BYTES < 1 << 29 && KEYS > 0, "at least one byte and one key, and places of 32 bits");
+        assert!(
+            BYTES > 0 && BYTES < 1 << 29 && KEYS > 0,
+            "at least one byte and one key, and places of 32 bits"
+        );
         8 * BYTES
     };
 
     /// Whether the element was added: never wrong if it says no.
     pub fn may_contain(&self, element: &(impl Serialize + ?Sized)) -> bool {
-        super::places(element, Self::BITS).take(KEYS).all(|place| self.bits.get(place / 8) >> (place % 8) & 1 == 1)
+        super::places(element, Self::BITS)
+            .take(KEYS)
+            .all(|place| self.bits.get(place / 8) >> (place % 8) & 1 == 1)
     }
 
-    /// How many bits are set, of 8·`BYTES`: at half of them the error is 2^-KEYS, and the filter has taken what it was made for.
+    /// How many bits are set, of 8·`BYTES`: at half of them the error is 2^-KEYS, and the filter
+    /// has taken what it was made for.
     pub fn bits_set(&self) -> usize {
-        self.bits.iter().map(|(_, byte)| byte.count_ones() as usize).sum()
+        self.bits
+            .iter()
+            .map(|(_, byte)| byte.count_ones() as usize)
+            .sum()
     }
 }
 
@@ -42,7 +51,8 @@ fn union(a: u8, b: u8) -> u8 {
 }
 
 impl<const BYTES: usize, const KEYS: usize> Edit<'_, Bloom<BYTES, KEYS>> {
-    /// Adds the element and says whether it certainly was not there; if it may have been, there is nothing to send.
+    /// Adds the element and says whether it certainly was not there; if it may have been, there is
+    /// nothing to send.
     pub fn add(&mut self, _: &mut Tx<'_>, element: &(impl Serialize + ?Sized)) -> bool {
         let (state, delta) = self.parts();
         let mut new = false;

@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 
 use crate::codec::{DecodeError, Reader, Writer};
 
-/// A fixed number of bytes that grow under a rule. While few are not zero, only those are held: so deltas are small.
+/// A fixed number of bytes that grow under a rule. While few are not zero, only those are held: so
+/// deltas are small.
 ///
-/// **Invariant:** sparse with at most `size / 8` cells, ascending and not zero; else dense, with `size` of them. So equal
-/// contents are held alike.
+/// **Invariant:** sparse with at most `size / 8` cells, ascending and not zero; else dense, with
+/// `size` of them. So equal contents are held alike.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Cells {
     Sparse(Vec<(u32, u8)>),
@@ -26,7 +27,9 @@ impl Default for Cells {
 impl Cells {
     pub(super) fn get(&self, at: usize) -> u8 {
         match self {
-            Self::Sparse(cells) => cells.binary_search_by_key(&at, |cell| cell.0 as usize).map_or(0, |found| cells[found].1),
+            Self::Sparse(cells) => cells
+                .binary_search_by_key(&at, |cell| cell.0 as usize)
+                .map_or(0, |found| cells[found].1),
             Self::Dense(cells) => cells[at],
         }
     }
@@ -37,8 +40,15 @@ impl Cells {
             Self::Sparse(cells) => (cells, &[]),
             Self::Dense(cells) => (&[], cells),
         };
-        let dense = dense.iter().enumerate().filter(|(_, byte)| **byte != 0).map(|(at, byte)| (at, *byte));
-        sparse.iter().map(|&(at, byte)| (at as usize, byte)).chain(dense)
+        let dense = dense
+            .iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte != 0)
+            .map(|(at, byte)| (at, *byte));
+        sparse
+            .iter()
+            .map(|&(at, byte)| (at as usize, byte))
+            .chain(dense)
     }
 
     /// Brings a byte into one of `size` cells and says whether that changed it.
@@ -84,13 +94,20 @@ impl Cells {
     }
 
     /// Reads `size` cells for each of which `valid` holds.
-    pub(super) fn decode(input: &mut Reader<'_>, size: usize, valid: fn(u8) -> bool) -> Result<Self, DecodeError> {
+    pub(super) fn decode(
+        input: &mut Reader<'_>,
+        size: usize,
+        valid: fn(u8) -> bool,
+    ) -> Result<Self, DecodeError> {
         const INVALID: DecodeError = DecodeError::Invalid("cells of another sketch");
         let cells = match input.number()?.checked_sub(1) {
             None => {
                 let cells = input.bytes()?;
                 let full = cells.iter().filter(|byte| **byte != 0).count();
-                if cells.len() != size || full <= size / 8 || !cells.iter().all(|&byte| byte == 0 || valid(byte)) {
+                if cells.len() != size
+                    || full <= size / 8
+                    || !cells.iter().all(|&byte| byte == 0 || valid(byte))
+                {
                     return Err(INVALID);
                 }
                 Self::Dense(cells.to_vec())
@@ -100,7 +117,12 @@ impl Cells {
                 for _ in 0..input.take_elements(count)? {
                     let (at, byte) = (input.number()?, input.byte()?);
                     let ascends = cells.last().is_none_or(|before| u64::from(before.0) < at);
-                    if at >= size as u64 || !ascends || byte == 0 || !valid(byte) || cells.len() == size / 8 {
+                    if at >= size as u64
+                        || !ascends
+                        || byte == 0
+                        || !valid(byte)
+                        || cells.len() == size / 8
+                    {
                         return Err(INVALID);
                     }
                     cells.push((at as u32, byte));

@@ -8,16 +8,17 @@ use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, ReplicaId, Tx};
 
-/// Estimates how often each element was counted, in WIDTH × DEPTH cells (Cormode & Muthukrishnan, "An improved data stream
-/// summary: the count-min sketch", J. Algorithms 2005).
+/// Estimates how often each element was counted, in WIDTH × DEPTH cells (Cormode & Muthukrishnan,
+/// "An improved data stream summary: the count-min sketch", J. Algorithms 2005).
 ///
-/// **Bound:** never too low. With n counted in all, too high by at most e·n / WIDTH with probability 1 - e^-DEPTH for each
-/// question.
+/// **Bound:** never too low. With n counted in all, too high by at most e·n / WIDTH with
+/// probability 1 - e^-DEPTH for each question.
 ///
-/// **Law:** a lattice, because each replica has cells of its own, which only it raises: merging takes the maximum per
-/// replica and cell, and questions add the replicas up. (Adding the cells of two sketches up, the usual merge, would count
-/// again what arrives again.) Only [`estimate`](Self::estimate) is inexact. What grows: up to WIDTH × DEPTH cells per replica
-/// that ever counted.
+/// **Law:** a lattice, because each replica has cells of its own, which only it raises: merging
+/// takes the maximum per replica and cell, and questions add the replicas up. (Adding the cells of
+/// two sketches up, the usual merge, would count again what arrives again.) Only
+/// [`estimate`](Self::estimate) is inexact. What grows: up to WIDTH × DEPTH cells per replica that
+/// ever counted.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct CountMin<const WIDTH: usize = 2048, const DEPTH: usize = 4> {
     /// By cell, then by replica; no zeros.
@@ -26,24 +27,36 @@ pub struct CountMin<const WIDTH: usize = 2048, const DEPTH: usize = 4> {
 
 impl<const WIDTH: usize, const DEPTH: usize> CountMin<WIDTH, DEPTH> {
     const SIZE: usize = {
-        assert!(WIDTH > 0 && DEPTH > 0 && WIDTH <= 1 << 24 && DEPTH <= 64, "some cells, with places of 32 bits");
+        assert!(
+            WIDTH > 0 && DEPTH > 0 && WIDTH <= 1 << 24 && DEPTH <= 64,
+            "some cells, with places of 32 bits"
+        );
         WIDTH * DEPTH
     };
 
     /// About how often the element was counted, by all replicas: never less than it was.
     pub fn estimate(&self, element: &(impl Serialize + ?Sized)) -> u128 {
-        cells_of::<WIDTH, DEPTH>(element).map(|cell| self.sum(cell)).min().unwrap_or(0)
+        cells_of::<WIDTH, DEPTH>(element)
+            .map(|cell| self.sum(cell))
+            .min()
+            .unwrap_or(0)
     }
 
     /// How much was counted in all: exact.
     pub fn total(&self) -> u128 {
         // Each row has counted everything.
         let first_row = (0, LOWEST)..(WIDTH as u32, LOWEST);
-        self.cells.range(first_row).map(|(_, &count)| u128::from(count)).sum()
+        self.cells
+            .range(first_row)
+            .map(|(_, &count)| u128::from(count))
+            .sum()
     }
 
     fn sum(&self, cell: u32) -> u128 {
-        self.cells.range((cell, LOWEST)..(cell + 1, LOWEST)).map(|(_, &count)| u128::from(count)).sum()
+        self.cells
+            .range((cell, LOWEST)..(cell + 1, LOWEST))
+            .map(|(_, &count)| u128::from(count))
+            .sum()
     }
 }
 
@@ -51,8 +64,13 @@ impl<const WIDTH: usize, const DEPTH: usize> CountMin<WIDTH, DEPTH> {
 const LOWEST: ReplicaId = ReplicaId::new(crate::NodeId(0), 0);
 
 /// One cell in each row.
-fn cells_of<const WIDTH: usize, const DEPTH: usize>(element: &(impl Serialize + ?Sized)) -> impl Iterator<Item = u32> {
-    super::places(element, WIDTH).take(DEPTH).enumerate().map(|(row, place)| (row * WIDTH + place) as u32)
+fn cells_of<const WIDTH: usize, const DEPTH: usize>(
+    element: &(impl Serialize + ?Sized),
+) -> impl Iterator<Item = u32> {
+    super::places(element, WIDTH)
+        .take(DEPTH)
+        .enumerate()
+        .map(|(row, place)| (row * WIDTH + place) as u32)
 }
 
 impl<const WIDTH: usize, const DEPTH: usize> Edit<'_, CountMin<WIDTH, DEPTH>> {
@@ -96,7 +114,8 @@ impl<const WIDTH: usize, const DEPTH: usize> Crdt for CountMin<WIDTH, DEPTH> {
 
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let own = theirs.cells.iter().filter(|(cell, _)| cell.1 == replica);
-        own.into_iter().any(|(cell, count)| *count > self.cells.get(cell).copied().unwrap_or(0))
+        own.into_iter()
+            .any(|(cell, count)| *count > self.cells.get(cell).copied().unwrap_or(0))
     }
 
     fn encode(&self, out: &mut Writer) {
@@ -111,7 +130,9 @@ impl<const WIDTH: usize, const DEPTH: usize> Crdt for CountMin<WIDTH, DEPTH> {
         let mut cells = BTreeMap::new();
         for _ in 0..input.count()? {
             let (cell, count): ((u32, ReplicaId), u64) = (input.value()?, input.number()?);
-            let ascends = cells.last_key_value().is_none_or(|(before, _)| *before < cell);
+            let ascends = cells
+                .last_key_value()
+                .is_none_or(|(before, _)| *before < cell);
             if !ascends || cell.0 as usize >= Self::SIZE || count == 0 {
                 return Err(DecodeError::Invalid("cells of another sketch"));
             }

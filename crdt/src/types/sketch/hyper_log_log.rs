@@ -7,14 +7,16 @@ use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
 
-/// Estimates how many different elements were added, in 2^P bytes (Flajolet, Fusy, Gandouet, Meunier, "`HyperLogLog`",
-/// `AofA` 2007, with 64-bit hashes; the estimate is the improved raw estimator of Ertl, arXiv 1702.01284, section 3).
+/// Estimates how many different elements were added, in 2^P bytes (Flajolet, Fusy, Gandouet,
+/// Meunier, "`HyperLogLog`", `AofA` 2007, with 64-bit hashes; the estimate is the improved raw
+/// estimator of Ertl, arXiv 1702.01284, section 3).
 ///
-/// **Bound:** P is from 4 to 16. The standard error is 1.04 / √(2^P) at any number of elements: 1.6 % for P = 12, the default.
+/// **Bound:** P is from 4 to 16. The standard error is 1.04 / √(2^P) at any number of elements: 1.6
+/// % for P = 12, the default.
 ///
-/// **Law:** a lattice: registers merge to their maximum, so replicas agree exactly, and an element counts once wherever and
-/// however often it is added. Only [`estimate`](Self::estimate) is inexact. What grows: nothing beyond 2^P bytes; less while
-/// few elements were added.
+/// **Law:** a lattice: registers merge to their maximum, so replicas agree exactly, and an element
+/// counts once wherever and however often it is added. Only [`estimate`](Self::estimate) is
+/// inexact. What grows: nothing beyond 2^P bytes; less while few elements were added.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HyperLogLog<const P: u32 = 12> {
     registers: Cells,
@@ -41,14 +43,18 @@ impl<const P: u32> HyperLogLog<P> {
         if empty == Self::SIZE {
             return 0.0;
         }
-        // The sum of 2^-rank. Full registers are counted as they are: their correction matters above 2^58 elements only.
-        let sum = (1..=Self::BITS as usize + 1).rev().fold(0.0, |sum, rank| 0.5 * (sum + f64::from(ranks[rank])));
+        // The sum of 2^-rank. Full registers are counted as they are: their correction matters
+        // above 2^58 elements only.
+        let sum = (1..=Self::BITS as usize + 1)
+            .rev()
+            .fold(0.0, |sum, rank| 0.5 * (sum + f64::from(ranks[rank])));
         let sum = sum + size * sigma(empty as f64 / size);
         size * size / (2.0 * core::f64::consts::LN_2 * sum)
     }
 }
 
-/// What the registers that are still empty add: x + Σ x^(2^k) · 2^(k-1). Less than infinite, since not all are empty.
+/// What the registers that are still empty add: x + Σ x^(2^k) · 2^(k-1). Less than infinite, since
+/// not all are empty.
 fn sigma(mut x: f64) -> f64 {
     let (mut weight, mut sum) = (1.0, x);
     loop {
@@ -69,9 +75,13 @@ impl<const P: u32> Edit<'_, HyperLogLog<P>> {
         let (at, rest) = ((hash >> HyperLogLog::<P>::BITS) as usize, hash << P);
         let rank = rest.leading_zeros().min(HyperLogLog::<P>::BITS) as u8 + 1;
         let (state, delta) = self.parts();
-        let raises = state.registers.raise(HyperLogLog::<P>::SIZE, at, rank, u8::max);
+        let raises = state
+            .registers
+            .raise(HyperLogLog::<P>::SIZE, at, rank, u8::max);
         if raises {
-            delta.registers.raise(HyperLogLog::<P>::SIZE, at, rank, u8::max);
+            delta
+                .registers
+                .raise(HyperLogLog::<P>::SIZE, at, rank, u8::max);
         }
         raises
     }

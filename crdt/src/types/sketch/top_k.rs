@@ -8,17 +8,20 @@ use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Key, Lattice, ReplicaId, Tx};
 
-/// Finds the elements that were counted most often, with K counters per replica (Metwally, Agrawal, El Abbadi, "Efficient
-/// computation of frequent and top-k elements in data streams", ICDT 2005, the Space-Saving summary; that summaries can be
-/// added up: Agarwal et al., "Mergeable summaries", PODS 2012).
+/// Finds the elements that were counted most often, with K counters per replica (Metwally, Agrawal,
+/// El Abbadi, "Efficient computation of frequent and top-k elements in data streams", ICDT 2005,
+/// the Space-Saving summary; that summaries can be added up: Agarwal et al., "Mergeable summaries",
+/// PODS 2012).
 ///
-/// **Bound:** an element that a replica has counted more than n / K times, of n that it has counted in all, has a counter
-/// there. So [`top`](Self::top) misses none that was counted more than N / K times by all replicas together, and each
-/// count is too high by N / K at most: [`Counted`] says by how much.
+/// **Bound:** an element that a replica has counted more than n / K times, of n that it has counted
+/// in all, has a counter there. So [`top`](Self::top) misses none that was counted more than N / K
+/// times by all replicas together, and each count is too high by N / K at most: [`Counted`] says by
+/// how much.
 ///
-/// **Law:** a lattice, because each replica has a summary of its own, which only it changes and whose total only grows:
-/// merging takes the summary with the greater total per replica. Only the counts are estimates, and their bounds hold. What
-/// grows: K counters per replica that ever counted. The delta of a change is the whole summary of the replica.
+/// **Law:** a lattice, because each replica has a summary of its own, which only it changes and
+/// whose total only grows: merging takes the summary with the greater total per replica. Only the
+/// counts are estimates, and their bounds hold. What grows: K counters per replica that ever
+/// counted. The delta of a change is the whole summary of the replica.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TopK<T, const K: usize = 64> {
     replicas: BTreeMap<ReplicaId, Summary<T>>,
@@ -26,7 +29,8 @@ pub struct TopK<T, const K: usize = 64> {
 
 /// What one replica has counted.
 ///
-/// **Invariant:** at most K counters; they add up to all that was counted, and none counts less than it may be too high.
+/// **Invariant:** at most K counters; they add up to all that was counted, and none counts less
+/// than it may be too high.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Summary<T> {
     counters: BTreeMap<T, Counter>,
@@ -35,7 +39,8 @@ struct Summary<T> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Counter {
     count: u64,
-    /// By how much the count may be too high: what the counter had counted for another element when it changed hands.
+    /// By how much the count may be too high: what the counter had counted for another element when
+    /// it changed hands.
     excess: u64,
 }
 
@@ -53,27 +58,47 @@ pub struct Counted<'a, T> {
 impl<T: Ord> Summary<T> {
     /// All that was counted. Its growth orders the states of one summary.
     fn total(&self) -> u128 {
-        self.counters.values().map(|counter| u128::from(counter.count)).sum()
+        self.counters
+            .values()
+            .map(|counter| u128::from(counter.count))
+            .sum()
     }
 
     /// How often an element without a counter may have been counted.
     fn missed(&self, size: usize) -> u64 {
-        if self.counters.len() < size { 0 } else { self.counters.values().map(|counter| counter.count).min().unwrap_or(0) }
+        if self.counters.len() < size {
+            0
+        } else {
+            self.counters
+                .values()
+                .map(|counter| counter.count)
+                .min()
+                .unwrap_or(0)
+        }
     }
 }
 
 impl<T: Key> Summary<T> {
     fn add(&mut self, size: usize, element: T, by: u64) -> bool {
         let known = self.counters.get(&element).copied();
-        // If all counters are taken, the one that has counted least changes hands, with all it has counted.
+        // If all counters are taken, the one that has counted least changes hands, with all it has
+        // counted.
         let freed = if known.is_none() && self.counters.len() == size {
-            self.counters.iter().min_by_key(|(_, counter)| counter.count).map(|(element, counter)| (element.clone(), counter.count))
+            self.counters
+                .iter()
+                .min_by_key(|(_, counter)| counter.count)
+                .map(|(element, counter)| (element.clone(), counter.count))
         } else {
             None
         };
         let inherited = freed.as_ref().map_or(0, |(_, count)| *count);
-        let before = known.unwrap_or(Counter { count: inherited, excess: inherited });
-        let Some(count) = before.count.checked_add(by) else { return false };
+        let before = known.unwrap_or(Counter {
+            count: inherited,
+            excess: inherited,
+        });
+        let Some(count) = before.count.checked_add(by) else {
+            return false;
+        };
         if let Some((other, _)) = freed {
             self.counters.remove(&other);
         }
@@ -88,11 +113,19 @@ impl<T: Key, const K: usize> TopK<T, K> {
         K
     };
 
-    /// The elements that may have been counted most often, at most `limit`, descending by what they may have been counted
-    /// and then ascending by element: the same at every replica. O(replicas · K).
+    /// The elements that may have been counted most often, at most `limit`, descending by what they
+    /// may have been counted and then ascending by element: the same at every replica. O(replicas ·
+    /// K).
     pub fn top(&self, limit: usize) -> Vec<Counted<'_, T>> {
-        let elements: BTreeSet<&T> = self.replicas.values().flat_map(|summary| summary.counters.keys()).collect();
-        let mut all: Vec<Counted<'_, T>> = elements.into_iter().map(|element| self.count(element)).collect();
+        let elements: BTreeSet<&T> = self
+            .replicas
+            .values()
+            .flat_map(|summary| summary.counters.keys())
+            .collect();
+        let mut all: Vec<Counted<'_, T>> = elements
+            .into_iter()
+            .map(|element| self.count(element))
+            .collect();
         all.sort_by_key(|counted| Reverse(counted.at_most));
         all.truncate(limit);
         all
@@ -110,7 +143,11 @@ impl<T: Key, const K: usize> TopK<T, K> {
                 None => at_most += u128::from(summary.missed(Self::SIZE)),
             }
         }
-        Counted { element, at_least, at_most }
+        Counted {
+            element,
+            at_least,
+            at_most,
+        }
     }
 
     /// How much was counted in all: exact.
@@ -120,13 +157,19 @@ impl<T: Key, const K: usize> TopK<T, K> {
 }
 
 impl<T: Key, const K: usize> Edit<'_, TopK<T, K>> {
-    /// Counts the element `by` times. O(K). What would take a counter above `u64::MAX` is not counted.
+    /// Counts the element `by` times. O(K). What would take a counter above `u64::MAX` is not
+    /// counted.
     pub fn add(&mut self, tx: &mut Tx<'_>, element: T, by: u64) {
         if by == 0 {
             return;
         }
         let (state, delta) = self.parts();
-        let summary = state.replicas.entry(tx.replica()).or_insert_with(|| Summary { counters: BTreeMap::new() });
+        let summary = state
+            .replicas
+            .entry(tx.replica())
+            .or_insert_with(|| Summary {
+                counters: BTreeMap::new(),
+            });
         if summary.add(TopK::<T, K>::SIZE, element, by) {
             delta.replicas.insert(tx.replica(), summary.clone());
         }
@@ -137,7 +180,11 @@ impl<T: Key, const K: usize> Lattice for TopK<T, K> {
     fn merge(&mut self, other: &Self) -> bool {
         let mut changed = false;
         for (replica, theirs) in &other.replicas {
-            if self.replicas.get(replica).is_none_or(|mine| mine.total() < theirs.total()) {
+            if self
+                .replicas
+                .get(replica)
+                .is_none_or(|mine| mine.total() < theirs.total())
+            {
                 self.replicas.insert(*replica, theirs.clone());
                 changed = true;
             }
@@ -160,7 +207,8 @@ impl<T: Key, const K: usize> Crdt for TopK<T, K> {
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let total = |sketch: &Self| sketch.replicas.get(&replica).map_or(0, Summary::total);
         let (mine, there) = (total(self), total(theirs));
-        there > mine || there == mine && theirs.replicas.get(&replica) != self.replicas.get(&replica)
+        there > mine
+            || there == mine && theirs.replicas.get(&replica) != self.replicas.get(&replica)
     }
 
     fn encode(&self, out: &mut Writer) {
@@ -180,31 +228,57 @@ impl<T: Key, const K: usize> Crdt for TopK<T, K> {
         let mut replicas = BTreeMap::new();
         for _ in 0..input.count()? {
             let replica: ReplicaId = input.value()?;
-            if replicas.last_key_value().is_some_and(|(before, _)| *before >= replica) {
+            if replicas
+                .last_key_value()
+                .is_some_and(|(before, _)| *before >= replica)
+            {
                 return Err(DecodeError::Invalid("replicas that do not ascend"));
             }
-            replicas.insert(replica, Summary { counters: decode_counters(input, Self::SIZE)? });
+            replicas.insert(
+                replica,
+                Summary {
+                    counters: decode_counters(input, Self::SIZE)?,
+                },
+            );
         }
         Ok(Self { replicas })
     }
 }
 
-fn decode_counters<T: Key>(input: &mut Reader<'_>, size: usize) -> Result<BTreeMap<T, Counter>, DecodeError> {
+fn decode_counters<T: Key>(
+    input: &mut Reader<'_>,
+    size: usize,
+) -> Result<BTreeMap<T, Counter>, DecodeError> {
     let mut counters = BTreeMap::new();
     let count = input.count()?;
     for _ in 0..count {
         let element: T = input.value()?;
-        let counter = Counter { count: input.number()?, excess: input.number()? };
-        if counters.last_key_value().is_some_and(|(before, _)| *before >= element) || counter.count <= counter.excess {
-            return Err(DecodeError::Invalid("elements that do not ascend, or were not counted"));
+        let counter = Counter {
+            count: input.number()?,
+            excess: input.number()?,
+        };
+        if counters
+            .last_key_value()
+            .is_some_and(|(before, _)| *before >= element)
+            || counter.count <= counter.excess
+        {
+            return Err(DecodeError::Invalid(
+                "elements that do not ascend, or were not counted",
+            ));
         }
         counters.insert(element, counter);
     }
-    if count == 0 || count > size { Err(DecodeError::Invalid("counters of another sketch")) } else { Ok(counters) }
+    if count == 0 || count > size {
+        Err(DecodeError::Invalid("counters of another sketch"))
+    } else {
+        Ok(counters)
+    }
 }
 
 impl<T, const K: usize> Default for TopK<T, K> {
     fn default() -> Self {
-        Self { replicas: BTreeMap::new() }
+        Self {
+            replicas: BTreeMap::new(),
+        }
     }
 }

@@ -6,13 +6,14 @@ use alloc::vec::Vec;
 use super::NodeKey;
 use crate::{Dot, Stamp};
 
-/// The place of a move in the order in which moves count, with the node that is moved: unique, because dots are, unless one
-/// is forged, and then it still moves each of its nodes.
+/// The place of a move in the order in which moves count, with the node that is moved: unique,
+/// because dots are, unless one is forged, and then it still moves each of its nodes.
 pub(super) type At = (Stamp, Dot, NodeKey);
 
 /// All moves, replayed in their order, those left out that would have made a cycle.
 ///
-/// **Invariant:** a function of the moves alone, whatever the order in which they came. Parents make no cycle.
+/// **Invariant:** a function of the moves alone, whatever the order in which they came. Parents
+/// make no cycle.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     moves: BTreeMap<At, Move>,
@@ -43,7 +44,9 @@ impl Log {
     }
 
     pub(super) fn children(&self, node: NodeKey) -> impl DoubleEndedIterator<Item = NodeKey> + '_ {
-        self.children.range((node, NodeKey::ROOT)..=(node, NodeKey::LAST)).map(|pair| pair.1)
+        self.children
+            .range((node, NodeKey::ROOT)..=(node, NodeKey::LAST))
+            .map(|pair| pair.1)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -66,13 +69,28 @@ impl Log {
         false
     }
 
-    /// Takes moves out and puts moves in, and says which nodes stand elsewhere than before. O(moves after the first of them).
+    /// Takes moves out and puts moves in, and says which nodes stand elsewhere than before. O(moves
+    /// after the first of them).
     pub(super) fn change(&mut self, ended: &[At], new: &[New]) -> Vec<NodeKey> {
-        let Some(first) = ended.iter().copied().chain(new.iter().map(|new| new.at)).min() else { return Vec::new() };
+        let Some(first) = ended
+            .iter()
+            .copied()
+            .chain(new.iter().map(|new| new.at))
+            .min()
+        else {
+            return Vec::new();
+        };
         let mut later = self.moves.split_off(&first);
         let mut before: BTreeMap<NodeKey, Option<NodeKey>> = BTreeMap::new();
-        for node in later.keys().copied().chain(new.iter().map(|new| new.at)).map(|at| at.2) {
-            before.entry(node).or_insert_with(|| self.parents.get(&node).copied());
+        for node in later
+            .keys()
+            .copied()
+            .chain(new.iter().map(|new| new.at))
+            .map(|at| at.2)
+        {
+            before
+                .entry(node)
+                .or_insert_with(|| self.parents.get(&node).copied());
         }
         for (at, undone) in later.iter().rev() {
             if undone.counts {
@@ -82,19 +100,41 @@ impl Log {
         for at in ended {
             later.remove(at);
         }
-        later.extend(new.iter().map(|new| (new.at, Move { to: new.to, counts: false, from: None })));
+        later.extend(new.iter().map(|new| {
+            (
+                new.at,
+                Move {
+                    to: new.to,
+                    counts: false,
+                    from: None,
+                },
+            )
+        }));
         for (at, Move { to, .. }) in later {
             // Most moves are creations: below a node that has nothing below it stands it alone.
-            let counts = if self.children(at.2).next().is_none() { to != at.2 } else { !self.is_within(to, at.2) };
-            let from = if counts { self.place(at.2, Some(to)) } else { None };
+            let counts = if self.children(at.2).next().is_none() {
+                to != at.2
+            } else {
+                !self.is_within(to, at.2)
+            };
+            let from = if counts {
+                self.place(at.2, Some(to))
+            } else {
+                None
+            };
             self.moves.insert(at, Move { to, counts, from });
         }
-        before.into_iter().filter(|(node, parent)| self.parent(*node) != *parent).map(|(node, _)| node).collect()
+        before
+            .into_iter()
+            .filter(|(node, parent)| self.parent(*node) != *parent)
+            .map(|(node, _)| node)
+            .collect()
     }
 
-    /// The moves before the first one for which `settled` does not hold, without those that put a node where it stood when
-    /// the last of them had been made: replaying that alone gives the same, for its edges are all edges of one tree. The last
-    /// move of all stays even if it counts for nothing: who has seen it must go on stamping above it.
+    /// The moves before the first one for which `settled` does not hold, without those that put a
+    /// node where it stood when the last of them had been made: replaying that alone gives the
+    /// same, for its edges are all edges of one tree. The last move of all stays even if it counts
+    /// for nothing: who has seen it must go on stamping above it.
     pub(super) fn obsolete(&self, settled: impl Fn(Dot) -> bool) -> Vec<At> {
         let mut last: BTreeMap<NodeKey, At> = BTreeMap::new();
         let mut obsolete = Vec::new();

@@ -10,7 +10,10 @@ use crate::{Causal, NodeId, Now, ReplicaId, Replicated};
 type Step = (usize, u8, u8, u8, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec((0..3_usize, 0..8_u8, any::<u8>(), any::<u8>(), 0..6_u64), 1..40)
+    prop::collection::vec(
+        (0..3_usize, 0..8_u8, any::<u8>(), any::<u8>(), 0..6_u64),
+        1..40,
+    )
 }
 
 /// Whatever a mutator says, the test looks elsewhere.
@@ -24,8 +27,13 @@ struct World {
 impl World {
     /// With a few nodes that all know, or moves would seldom meet.
     fn new() -> Self {
-        let replicas = (1..4).map(|n| Replicated::new(ReplicaId::new(NodeId(n), 0))).collect();
-        let mut world = Self { replicas, sent: Vec::new() };
+        let replicas = (1..4)
+            .map(|n| Replicated::new(ReplicaId::new(NodeId(n), 0)))
+            .collect();
+        let mut world = Self {
+            replicas,
+            sent: Vec::new(),
+        };
         for n in 0..4 {
             world.step((0, 0, 0, n, 0));
         }
@@ -34,13 +42,21 @@ impl World {
     }
 
     fn step(&mut self, (at, action, a, b, clock): Step) {
-        let now = Now { unix_millis: 1_800_000_000_000 + clock, ..Now::default() };
-        let nodes: Vec<NodeKey> = core::iter::once(NodeKey::ROOT).chain(self.replicas[at].nodes()).collect();
+        let now = Now {
+            unix_millis: 1_800_000_000_000 + clock,
+            ..Now::default()
+        };
+        let nodes: Vec<NodeKey> = core::iter::once(NodeKey::ROOT)
+            .chain(self.replicas[at].nodes())
+            .collect();
         let pick = |number: u8| nodes[usize::from(number) % nodes.len()];
         let delta = match action {
             // Few nodes and many moves make cycles.
-            0 | 1 if nodes.len() < 5 => self.replicas[at].update_at(now, |tree, tx| ignore(tree.create(tx, pick(a), b))),
-            0..=4 => self.replicas[at].update_at(now, |tree, tx| ignore(tree.move_to(tx, pick(a), pick(b)))),
+            0 | 1 if nodes.len() < 5 => {
+                self.replicas[at].update_at(now, |tree, tx| ignore(tree.create(tx, pick(a), b)))
+            }
+            0..=4 => self.replicas[at]
+                .update_at(now, |tree, tx| ignore(tree.move_to(tx, pick(a), pick(b)))),
             5 => self.replicas[at].update_at(now, |tree, tx| ignore(tree.remove(tx, pick(a)))),
             6 => {
                 let other = self.replicas[usize::from(a) % 3].state().clone();
@@ -69,17 +85,27 @@ impl World {
 }
 
 fn parents(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
-    tree.nodes().into_iter().map(|node| (node, tree.log.parent(node))).collect()
+    tree.nodes()
+        .into_iter()
+        .map(|node| (node, tree.log.parent(node)))
+        .collect()
 }
 
 /// All moves in their order, from the start.
 fn replayed(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
     let mut moves = Vec::new();
     for (&node, ops) in tree.nodes.iter() {
-        moves.extend(ops.0.iter().filter_map(|(dot, op)| if let Op::Move(stamp, to) = op { Some((*stamp, dot, node, *to)) } else { None }));
+        moves.extend(ops.0.iter().filter_map(|(dot, op)| {
+            if let Op::Move(stamp, to) = op {
+                Some((*stamp, dot, node, *to))
+            } else {
+                None
+            }
+        }));
     }
     moves.sort();
-    let mut parents: BTreeMap<NodeKey, Option<NodeKey>> = tree.nodes().into_iter().map(|node| (node, None)).collect();
+    let mut parents: BTreeMap<NodeKey, Option<NodeKey>> =
+        tree.nodes().into_iter().map(|node| (node, None)).collect();
     for (_, _, node, to) in moves {
         let above = core::iter::successors(Some(to), |at| parents.get(at).copied().flatten());
         if above.take(100).all(|at| at != node) {
@@ -91,7 +117,8 @@ fn replayed(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
 
 #[test]
 fn truncating_keeps_the_newest_move_even_if_it_counts_for_nothing() {
-    let [mut amy, mut ben] = [1, 2].map(|n| Replicated::<Tree<u8>>::new(ReplicaId::new(NodeId(n), 0)));
+    let [mut amy, mut ben] =
+        [1, 2].map(|n| Replicated::<Tree<u8>>::new(ReplicaId::new(NodeId(n), 0)));
     let (mut one, mut other) = (NodeKey::ROOT, NodeKey::ROOT);
     let created = amy.update(|tree, tx| {
         one = tree.create(tx, NodeKey::ROOT, 1);
@@ -101,10 +128,24 @@ fn truncating_keeps_the_newest_move_even_if_it_counts_for_nothing() {
     amy.update(|tree, tx| ignore(tree.move_to(tx, one, other)));
     ben.update(|tree, tx| ignore(tree.move_to(tx, other, one)));
     amy.merge(ben.state()).unwrap();
-    assert_eq!((amy.parent(one), amy.parent(other)), (Some(other), Some(NodeKey::ROOT)), "the later one would make a cycle");
+    assert_eq!(
+        (amy.parent(one), amy.parent(other)),
+        (Some(other), Some(NodeKey::ROOT)),
+        "the later one would make a cycle"
+    );
     let (newest, stable) = (amy.log.last(), amy.state().context().clone());
-    amy.update(|tree, tx| assert_eq!(tree.truncate(tx, &stable), 1, "the creation of what was moved"));
-    assert_eq!(amy.log.last(), newest, "what is moved next is stamped above all that was seen");
+    amy.update(|tree, tx| {
+        assert_eq!(
+            tree.truncate(tx, &stable),
+            1,
+            "the creation of what was moved"
+        )
+    });
+    assert_eq!(
+        amy.log.last(),
+        newest,
+        "what is moved next is stamped above all that was seen"
+    );
 }
 
 proptest! {

@@ -1,4 +1,5 @@
-//! What is bounded: what comes of a request, what is kept for replicas that are away, and what a full disk takes.
+//! What is bounded: what comes of a request, what is kept for replicas that are away, and what a
+//! full disk takes.
 
 use std::time::Duration;
 
@@ -8,7 +9,9 @@ use quorate_crdt::{CausalContext, Dot, ReplicaId};
 
 use super::net::{Net, PLACE, node, secs};
 use crate::consistency::Consistency as C;
-use crate::op::{KEY_BYTES_MAX, Mutation, OUTCOME_BYTES_MAX, Op, PartitionOp, Query, Reply, RequestError};
+use crate::op::{
+    KEY_BYTES_MAX, Mutation, OUTCOME_BYTES_MAX, Op, PartitionOp, Query, Reply, RequestError,
+};
 use crate::protocol::{Input, Seen};
 use crate::replica::{Delta, Replica};
 
@@ -22,7 +25,13 @@ fn clear() -> Op {
 
 fn sees(net: &mut Net, nodes: &[u64], other: u64, up: bool) {
     for at in nodes {
-        net.input(node(*at), Input::Reachable { node: node(other), up });
+        net.input(
+            node(*at),
+            Input::Reachable {
+                node: node(other),
+                up,
+            },
+        );
     }
 }
 
@@ -31,7 +40,10 @@ fn what_comes_of_a_request_is_bounded_before_anything_is_built() {
     let mut net = Net::new(&[3]);
     let long = Bytes::from(vec![b'k'; KEY_BYTES_MAX]);
     let many = || elements(4100);
-    let fields = many().into_iter().map(|field| (field, Bytes::new())).collect();
+    let fields = many()
+        .into_iter()
+        .map(|field| (field, Bytes::new()))
+        .collect();
     for op in [
         Op::Mutate(long.clone(), Mutation::Add(many())),
         Op::Mutate(long.clone(), Mutation::SetFields(fields)),
@@ -40,11 +52,20 @@ fn what_comes_of_a_request_is_bounded_before_anything_is_built() {
         Op::Query(long.clone(), Query::Fields(many())),
     ] {
         let refused = net.ask(1, op, C::Quorum);
-        assert!(matches!(refused, Err(RequestError::TooLarge { max, .. }) if max == OUTCOME_BYTES_MAX as u64), "{refused:?}");
+        assert!(
+            matches!(refused, Err(RequestError::TooLarge { max, .. }) if max == OUTCOME_BYTES_MAX as u64),
+            "{refused:?}"
+        );
     }
     assert_eq!(net.summary(1).rows, 0, "nothing was applied");
-    assert_eq!(net.ask(1, Op::Mutate(long, Mutation::Add(elements(500))), C::All), Ok(Reply::Integer(500)));
-    assert_eq!(net.mutate(1, "short", Mutation::Add(elements(50_000)), C::All), Ok(Reply::Integer(50_000)));
+    assert_eq!(
+        net.ask(1, Op::Mutate(long, Mutation::Add(elements(500))), C::All),
+        Ok(Reply::Integer(500))
+    );
+    assert_eq!(
+        net.mutate(1, "short", Mutation::Add(elements(50_000)), C::All),
+        Ok(Reply::Integer(50_000))
+    );
     net.run(secs(3));
     net.assert_converged();
 }
@@ -56,13 +77,29 @@ fn requests_in_flight_are_bounded_by_their_bytes() {
     net.boot_all();
     net.cut(&[1], &[2, 3]);
     let value = Bytes::from(vec![b'v'; 40_000]);
-    let set = |key: &'static str| Op::Mutate(key.into(), Mutation::Set { value: value.clone(), expiry: crate::op::SetExpiry::Clear });
+    let set = |key: &'static str| {
+        Op::Mutate(
+            key.into(),
+            Mutation::Set {
+                value: value.clone(),
+                expiry: crate::op::SetExpiry::Clear,
+            },
+        )
+    };
     let tickets = ["a", "b", "c"].map(|key| net.submit(1, set(key), C::Quorum));
-    assert_eq!(net.replies.get(&tickets[2]), Some(&Err(RequestError::Overloaded)), "a third does not fit");
+    assert_eq!(
+        net.replies.get(&tickets[2]),
+        Some(&Err(RequestError::Overloaded)),
+        "a third does not fit"
+    );
     assert!(!net.replies.contains_key(&tickets[0]) && !net.replies.contains_key(&tickets[1]));
     net.run(secs(1));
     net.heal();
-    assert_eq!(net.ask(1, set("c"), C::Quorum), Ok(Reply::Done), "those before have been answered");
+    assert_eq!(
+        net.ask(1, set("c"), C::Quorum),
+        Ok(Reply::Done),
+        "those before have been answered"
+    );
 }
 
 #[test]
@@ -73,12 +110,16 @@ fn what_is_remembered_for_others_is_bounded_in_bytes() {
     net.run(secs(1));
     net.cut(&[3], &[1, 2]);
     for n in 0..500 {
-        net.set(1, &format!("k{}", n % 50), "v", C::Quorum).expect("two of three");
+        net.set(1, &format!("k{}", n % 50), "v", C::Quorum)
+            .expect("two of three");
     }
     net.run(secs(1));
     for at in [1, 2] {
         let recent = net.summary(at).recent;
-        assert!((50..=20_000 / 160).contains(&recent), "n{at} remembers {recent} events");
+        assert!(
+            (50..=20_000 / 160).contains(&recent),
+            "n{at} remembers {recent} events"
+        );
     }
     net.heal();
     net.run(secs(5));
@@ -93,7 +134,8 @@ fn what_a_tick_itself_brings_is_within_the_bounds() {
     net.boot_all();
     net.cut(&[1], &[2, 3]);
     for n in 0..3 {
-        net.set(1, &format!("k{n}"), "v", C::One).expect("ONE is local");
+        net.set(1, &format!("k{n}"), "v", C::One)
+            .expect("ONE is local");
     }
     net.drop_all();
     net.heal();
@@ -113,7 +155,8 @@ fn hints_of_short_values_take_no_more_than_their_bound() {
     net.cut(&[3], &[1, 2, 4]);
     sees(&mut net, &[1, 2, 4], 3, false);
     for n in 0..50 {
-        net.set(1, &format!("k{n}"), "v", C::Quorum).expect("two of three");
+        net.set(1, &format!("k{n}"), "v", C::Quorum)
+            .expect("two of three");
     }
     assert!(net.cores[&node(4)].hint_bytes() > 1_000, "they are kept");
     net.run(secs(1));
@@ -126,9 +169,16 @@ fn a_hint_that_comes_late_is_handed_over() {
     sees(&mut net, &[1], 3, false);
     net.cut(&[3], &[1, 2]);
     net.set(1, "k", "v", C::Quorum).expect("two of three");
-    assert!(net.cores[&node(4)].hint_bytes() == 0 || net.summary(3).rows == 0, "n4 keeps it, and sees n3");
+    assert!(
+        net.cores[&node(4)].hint_bytes() == 0 || net.summary(3).rows == 0,
+        "n4 keeps it, and sees n3"
+    );
     net.run(secs(1));
-    assert_eq!(net.cores[&node(4)].hint_bytes(), 0, "n4 sees n3, and keeps nothing for it");
+    assert_eq!(
+        net.cores[&node(4)].hint_bytes(),
+        0,
+        "n4 sees n3, and keeps nothing for it"
+    );
     assert_eq!(net.summary(3).rows, 1);
 }
 
@@ -141,12 +191,25 @@ fn a_full_disk_takes_removals_and_nothing_that_grows() {
     net.run(secs(3));
     net.input(node(2), Input::DiskFull(true));
     for n in 0..10 {
-        net.set(1, &format!("new{n}"), "v", C::Quorum).expect("two others have room");
+        net.set(1, &format!("new{n}"), "v", C::Quorum)
+            .expect("two others have room");
     }
     net.run(secs(5));
-    assert_eq!(net.summary(2).rows, 3, "refused at the door, and not let in behind");
-    assert_eq!(net.mutate(2, "a", Mutation::Delete, C::Quorum), Ok(Reply::Integer(1)), "through the full node");
-    assert_eq!(net.mutate(1, "b", Mutation::Delete, C::All), Ok(Reply::Integer(1)), "through another, which the full one joins");
+    assert_eq!(
+        net.summary(2).rows,
+        3,
+        "refused at the door, and not let in behind"
+    );
+    assert_eq!(
+        net.mutate(2, "a", Mutation::Delete, C::Quorum),
+        Ok(Reply::Integer(1)),
+        "through the full node"
+    );
+    assert_eq!(
+        net.mutate(1, "b", Mutation::Delete, C::All),
+        Ok(Reply::Integer(1)),
+        "through another, which the full one joins"
+    );
     assert!(net.summary(2).rows <= 1);
     assert_eq!(net.set(2, "a", "v", C::Quorum), Err(RequestError::DiskFull));
     assert_eq!(net.ask(2, clear(), C::One), Ok(Reply::Done));
@@ -154,7 +217,11 @@ fn a_full_disk_takes_removals_and_nothing_that_grows() {
     net.input(node(2), Input::DiskFull(false));
     net.run(secs(5));
     net.assert_converged();
-    assert_eq!(net.get(2, "new3", C::One), Ok(Some("v".into())), "FLUSHDB at ONE removes what that node had seen");
+    assert_eq!(
+        net.get(2, "new3", C::One),
+        Ok(Some("v".into())),
+        "FLUSHDB at ONE removes what that node had seen"
+    );
 }
 
 #[test]
@@ -162,13 +229,18 @@ fn a_clear_sees_what_its_level_has() {
     let mut net = Net::new(&[3]);
     net.cut(&[3], &[1, 2]);
     for n in 0..20 {
-        net.set(1, &format!("k{n}"), "v", C::Quorum).expect("two of three");
+        net.set(1, &format!("k{n}"), "v", C::Quorum)
+            .expect("two of three");
     }
     net.drop_all();
     net.heal();
     assert_eq!(net.summary(3).rows, 0);
     assert_eq!(net.ask(3, clear(), C::Quorum), Ok(Reply::Done));
-    assert_eq!(net.get(1, "k7", C::Quorum), Ok(None), "it was acknowledged at QUORUM, and so was the removal");
+    assert_eq!(
+        net.get(1, "k7", C::Quorum),
+        Ok(None),
+        "it was acknowledged at QUORUM, and so was the removal"
+    );
     net.run(secs(5));
     net.assert_converged();
     assert_eq!(net.summary(1).rows, 0);
@@ -180,7 +252,10 @@ fn a_removed_node_is_not_awaited() {
     sees(&mut net, &[1, 2, 3], 4, false);
     assert!(!net.cores[&node(1)].routes.all_reachable());
     net.set_topology(|topology| drop(topology.nodes.remove(&node(4))));
-    assert!(net.cores[&node(1)].routes.all_reachable(), "who is left can be reached");
+    assert!(
+        net.cores[&node(1)].routes.all_reachable(),
+        "who is left can be reached"
+    );
 }
 
 #[test]
@@ -190,7 +265,15 @@ fn a_timeout_without_end_is_taken() {
     let ticket = net.submit(1, clear(), C::Quorum);
     net.settle();
     assert!(net.replies.contains_key(&ticket));
-    net.input(node(1), Input::Wait { ticket: crate::protocol::Ticket(99), receipts: Vec::new(), replicas: 0, timeout: Duration::MAX });
+    net.input(
+        node(1),
+        Input::Wait {
+            ticket: crate::protocol::Ticket(99),
+            receipts: Vec::new(),
+            replicas: 0,
+            timeout: Duration::MAX,
+        },
+    );
     assert!(net.waited.contains_key(&99));
 }
 
@@ -198,13 +281,32 @@ fn a_timeout_without_end_is_taken() {
 fn a_key_of_the_nodes_own_is_refused() {
     let mut net = Net::new(&[3]);
     let incr = || Op::Mutate("c".into(), Mutation::Increment(1));
-    assert_eq!(net.ask_once(1, incr(), C::Quorum, "a"), Ok(Reply::Integer(1)));
-    let replica = net.cores[&node(1)].replicas.values().next().expect("one partition");
-    let own = replica.keys_after(None).map(|(key, _)| key.clone()).find(|key| key.starts_with(b"\0request")).expect("it remembers");
-    for op in [Op::Mutate(own.clone(), Mutation::Increment(5)), Op::Mutate(own.clone(), Mutation::Delete), Op::Query(own, Query::Get)] {
+    assert_eq!(
+        net.ask_once(1, incr(), C::Quorum, "a"),
+        Ok(Reply::Integer(1))
+    );
+    let replica = net.cores[&node(1)]
+        .replicas
+        .values()
+        .next()
+        .expect("one partition");
+    let own = replica
+        .keys_after(None)
+        .map(|(key, _)| key.clone())
+        .find(|key| key.starts_with(b"\0request"))
+        .expect("it remembers");
+    for op in [
+        Op::Mutate(own.clone(), Mutation::Increment(5)),
+        Op::Mutate(own.clone(), Mutation::Delete),
+        Op::Query(own, Query::Get),
+    ] {
         assert_eq!(net.ask(2, op, C::Quorum), Err(RequestError::ReservedKey));
     }
-    assert_eq!(net.ask_once(3, incr(), C::Quorum, "a"), Ok(Reply::Integer(1)), "still remembered");
+    assert_eq!(
+        net.ask_once(3, incr(), C::Quorum, "a"),
+        Ok(Reply::Integer(1)),
+        "still remembered"
+    );
 }
 
 #[test]
@@ -226,9 +328,26 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
         waking: false,
     };
     replica.hear(node(2), &seen);
-    replica.overheard(node(2), &Delta { replica: old, context: context.clone(), ..Delta::default() });
-    assert!(!replica.knows(node(2), event), "the new life has not said so");
-    replica.overheard(node(2), &Delta { replica: new, context, ..Delta::default() });
+    replica.overheard(
+        node(2),
+        &Delta {
+            replica: old,
+            context: context.clone(),
+            ..Delta::default()
+        },
+    );
+    assert!(
+        !replica.knows(node(2), event),
+        "the new life has not said so"
+    );
+    replica.overheard(
+        node(2),
+        &Delta {
+            replica: new,
+            context,
+            ..Delta::default()
+        },
+    );
     assert!(replica.knows(node(2), event));
 }
 
@@ -239,18 +358,41 @@ fn named_increments_of_former_lives_are_folded() {
         for n in 0..40_i64 {
             let count = life * 40 + n + 1;
             assert_eq!(
-                net.ask_once(1, Op::Mutate("c".into(), Mutation::Increment(1)), C::Quorum, &format!("{count}")),
+                net.ask_once(
+                    1,
+                    Op::Mutate("c".into(), Mutation::Increment(1)),
+                    C::Quorum,
+                    &format!("{count}")
+                ),
                 Ok(Reply::Integer(count))
             );
         }
         net.run(secs(1));
         // Node 1 goes on under another id, as after a restart.
-        let spent = net.cores.get_mut(&node(1)).and_then(|core| core.replicas.values_mut().next()).expect("one partition");
-        spent.reincarnate(ReplicaId::new(node(1), 100 + u32::try_from(life).expect("small")));
+        let spent = net
+            .cores
+            .get_mut(&node(1))
+            .and_then(|core| core.replicas.values_mut().next())
+            .expect("one partition");
+        spent.reincarnate(ReplicaId::new(
+            node(1),
+            100 + u32::try_from(life).expect("small"),
+        ));
     }
-    let replica = net.cores[&node(2)].replicas.values().next().expect("one partition");
-    let entries: Vec<usize> = replica.keys_after(None).flat_map(|(_, rows)| rows.iter().map(|(_, _, row)| row.len())).collect();
-    assert!(entries.iter().all(|entries| *entries <= 66 + 6), "{:?}", entries.iter().max());
+    let replica = net.cores[&node(2)]
+        .replicas
+        .values()
+        .next()
+        .expect("one partition");
+    let entries: Vec<usize> = replica
+        .keys_after(None)
+        .flat_map(|(_, rows)| rows.iter().map(|(_, _, row)| row.len()))
+        .collect();
+    assert!(
+        entries.iter().all(|entries| *entries <= 66 + 6),
+        "{:?}",
+        entries.iter().max()
+    );
     net.run(secs(5));
     net.assert_converged();
     assert_eq!(net.get(2, "c", C::All), Ok(Some("240".into())));
@@ -261,15 +403,42 @@ fn named_increments_of_former_lives_are_folded() {
 fn each_planted_bug_of_bounds_is_noticed() {
     use crate::planted::*;
     super::noticed(&[
-        (&OUTCOME_UNBOUNDED, what_comes_of_a_request_is_bounded_before_anything_is_built),
-        (&FLIGHTS_UNWEIGHED, requests_in_flight_are_bounded_by_their_bytes),
-        (&RECENT_BOUNDED_BY_PARTITION, what_is_remembered_for_others_is_bounded_in_bytes),
-        (&HINTS_WAIT_FOR_A_RETURN, a_hint_that_comes_late_is_handed_over),
-        (&FULL_DISK_KEEPS_ALL, a_full_disk_takes_removals_and_nothing_that_grows),
-        (&FULL_DISK_TAKES_REPAIRS, a_full_disk_takes_removals_and_nothing_that_grows),
+        (
+            &OUTCOME_UNBOUNDED,
+            what_comes_of_a_request_is_bounded_before_anything_is_built,
+        ),
+        (
+            &FLIGHTS_UNWEIGHED,
+            requests_in_flight_are_bounded_by_their_bytes,
+        ),
+        (
+            &RECENT_BOUNDED_BY_PARTITION,
+            what_is_remembered_for_others_is_bounded_in_bytes,
+        ),
+        (
+            &HINTS_WAIT_FOR_A_RETURN,
+            a_hint_that_comes_late_is_handed_over,
+        ),
+        (
+            &FULL_DISK_KEEPS_ALL,
+            a_full_disk_takes_removals_and_nothing_that_grows,
+        ),
+        (
+            &FULL_DISK_TAKES_REPAIRS,
+            a_full_disk_takes_removals_and_nothing_that_grows,
+        ),
         (&CLEAR_UNSEEN, a_clear_sees_what_its_level_has),
-        (&REQUESTS_UNDER_CLIENT_KEYS, a_key_of_the_nodes_own_is_refused),
-        (&FORMER_LIFE_VOUCHES, a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one),
-        (&FORMER_LIVES_STAY_APART, named_increments_of_former_lives_are_folded),
+        (
+            &REQUESTS_UNDER_CLIENT_KEYS,
+            a_key_of_the_nodes_own_is_refused,
+        ),
+        (
+            &FORMER_LIFE_VOUCHES,
+            a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one,
+        ),
+        (
+            &FORMER_LIVES_STAY_APART,
+            named_increments_of_former_lives_are_folded,
+        ),
     ]);
 }

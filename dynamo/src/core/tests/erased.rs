@@ -53,26 +53,51 @@ impl Alone {
         config.removal.rows_at_once = rows_at_once;
         let core = Dynamo::new(config.clone(), Self::seat(1));
         let (store, topology) = (MemoryStore::new(), topology(&[1]));
-        let mut alone = Self { core, store, config, topology, incarnation: 1, ticket: 0, reply: None, saved: None };
+        let mut alone = Self {
+            core,
+            store,
+            config,
+            topology,
+            incarnation: 1,
+            ticket: 0,
+            reply: None,
+            saved: None,
+        };
         alone.show();
         alone
     }
 
     fn seat(incarnation: u32) -> Seat {
         let restarted = incarnation > 1;
-        Seat { me: node(1), incarnation, core: 0, cores: 1, life: u64::from(incarnation), restarted }
+        Seat {
+            me: node(1),
+            incarnation,
+            core: 0,
+            cores: 1,
+            life: u64::from(incarnation),
+            restarted,
+        }
     }
 
     fn input(&mut self, input: Input) {
         let mut effects = Vec::new();
-        self.core.handle(Now { monotonic: secs(1), unix_millis: START_UNIX_MILLIS }, input, &mut effects);
+        self.core.handle(
+            Now {
+                monotonic: secs(1),
+                unix_millis: START_UNIX_MILLIS,
+            },
+            input,
+            &mut effects,
+        );
         for effect in effects {
             match effect {
                 Effect::NewLife => {
                     self.incarnation += 1;
                     self.input(Input::Incarnation(self.incarnation));
                 }
-                Effect::Reply { ticket, result } if ticket.0 == self.ticket => self.reply = Some(result.map(|answer| answer.reply)),
+                Effect::Reply { ticket, result } if ticket.0 == self.ticket => {
+                    self.reply = Some(result.map(|answer| answer.reply))
+                }
                 _ => {}
             }
         }
@@ -97,10 +122,20 @@ impl Alone {
 
     fn ask(&mut self, op: Op) -> Option<Result<Reply, RequestError>> {
         let (consistency, timeout) = (Some(C::One), secs(1));
-        let request = Request { keyspace: AT.0, op, consistency, timeout, datacenter: "dc1".into(), id: None };
+        let request = Request {
+            keyspace: AT.0,
+            op,
+            consistency,
+            timeout,
+            datacenter: "dc1".into(),
+            id: None,
+        };
         self.ticket += 1;
         self.reply = None;
-        self.input(Input::Request { ticket: Ticket(self.ticket), request });
+        self.input(Input::Request {
+            ticket: Ticket(self.ticket),
+            request,
+        });
         self.reply.clone()
     }
 
@@ -110,7 +145,10 @@ impl Alone {
     }
 
     fn held(&self) -> Held {
-        self.core.replicas.get(&AT).map(|replica| replica.delta(Range::ALL).parts.remove(0).rows)
+        self.core
+            .replicas
+            .get(&AT)
+            .map(|replica| replica.delta(Range::ALL).parts.remove(0).rows)
     }
 
     fn save(&mut self) -> usize {
@@ -147,14 +185,20 @@ fn play(seed: u64) {
         let before = alone.held();
         match rng.random_range(0..10) {
             0..=1 => drop(alone.add(rng.random_range(0..150))),
-            2..=3 => drop(alone.ask(Op::Mutate(Bytes::from(format!("k{}", rng.random_range(0..5))), Mutation::Increment(1)))),
+            2..=3 => drop(alone.ask(Op::Mutate(
+                Bytes::from(format!("k{}", rng.random_range(0..5))),
+                Mutation::Increment(1),
+            ))),
             4 => drop(alone.ask(Op::Mutate("s".into(), Mutation::Delete))),
             5 => drop(alone.ask(Op::Partition(AT.1, PartitionOp::Clear))),
             6..=7 => alone.toggle(),
             _ => alone.input(Input::Timer(Timer::Remains)),
         }
         if before.is_none() {
-            assert!(alone.held().is_none_or(|held| held.is_empty()), "seed {seed}, step {step}: a new replica is empty");
+            assert!(
+                alone.held().is_none_or(|held| held.is_empty()),
+                "seed {seed}, step {step}: a new replica is empty"
+            );
         }
         if rng.random_bool(0.6) {
             alone.save();
@@ -166,15 +210,29 @@ fn play(seed: u64) {
     for _ in 0..2_000 {
         alone.input(Input::Timer(Timer::Remains));
     }
-    assert_eq!(alone.held().is_some(), !alone.topology.keyspaces.is_empty(), "seed {seed}: it is made in the end");
+    assert_eq!(
+        alone.held().is_some(),
+        !alone.topology.keyspaces.is_empty(),
+        "seed {seed}: it is made in the end"
+    );
     alone.save();
     alone.crash();
-    let (rows, recent, is) = alone.core.replicas.get(&AT).map_or((0, 0, false), |held| (held.row_count(), held.recent_count(), true));
-    assert_eq!(records(&alone.store, Space::Rows) as u64, rows, "seed {seed}");
+    let (rows, recent, is) = alone.core.replicas.get(&AT).map_or((0, 0, false), |held| {
+        (held.row_count(), held.recent_count(), true)
+    });
+    assert_eq!(
+        records(&alone.store, Space::Rows) as u64,
+        rows,
+        "seed {seed}"
+    );
     assert_eq!(records(&alone.store, Space::Recent), recent, "seed {seed}");
     let known = &alone.core.places.known;
     let remembered = known.closed.len() + usize::from(known.placed.is_some());
-    assert_eq!(records(&alone.store, Space::Causal), usize::from(is) + remembered, "seed {seed}");
+    assert_eq!(
+        records(&alone.store, Space::Causal),
+        usize::from(is) + remembered,
+        "seed {seed}"
+    );
 }
 
 #[test]
@@ -191,10 +249,17 @@ fn no_replica_is_made_over_what_is_left_of_the_former() {
     assert!(alone.save() < 10, "the decision alone");
     alone.toggle();
     alone.save();
-    assert_eq!((alone.held(), records(&alone.store, Space::Rows)), (None, 300));
+    assert_eq!(
+        (alone.held(), records(&alone.store, Space::Rows)),
+        (None, 300)
+    );
     assert_eq!(alone.add(3), Some(Err(RequestError::Moving)));
     alone.crash();
-    assert_eq!((alone.held(), alone.add(3)), (None, Some(Err(RequestError::Moving))), "nor after a start");
+    assert_eq!(
+        (alone.held(), alone.add(3)),
+        (None, Some(Err(RequestError::Moving))),
+        "nor after a start"
+    );
     for _ in 0..10 {
         alone.input(Input::Timer(Timer::Remains));
         assert!(alone.save() < 110, "a few at a time");
@@ -222,8 +287,11 @@ fn a_partition_comes_back_when_its_former_rows_are_gone() {
         changes
     };
     for part in 0..30 {
-        let elements = (0..MANY / 30).map(|n| Bytes::from((part * MANY + n).to_string())).collect();
-        net.mutate(1, "s", Mutation::Add(elements), C::All).expect("healthy");
+        let elements = (0..MANY / 30)
+            .map(|n| Bytes::from((part * MANY + n).to_string()))
+            .collect();
+        net.mutate(1, "s", Mutation::Add(elements), C::All)
+            .expect("healthy");
     }
     net.run(secs(2));
     save(&mut net);
@@ -233,7 +301,9 @@ fn a_partition_comes_back_when_its_former_rows_are_gone() {
     let go = |net: &mut Net, to: &[u64]| {
         net.begin_move(to);
         net.run(secs(3));
-        net.set_placement(|placement| placement.transition.as_mut().expect("moving").phase = Phase::Switching);
+        net.set_placement(|placement| {
+            placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        });
         net.run(secs(3));
         net.set_placement(|placement| ended(placement, to));
     };
@@ -247,24 +317,38 @@ fn a_partition_comes_back_when_its_former_rows_are_gone() {
         }
         net.run(Duration::from_millis(10));
     }
-    assert!(net.cores[&node(1)].summaries().is_empty() && records(&disk, Space::Rows) > MANY / 2, "{}", records(&disk, Space::Rows));
+    assert!(
+        net.cores[&node(1)].summaries().is_empty() && records(&disk, Space::Rows) > MANY / 2,
+        "{}",
+        records(&disk, Space::Rows)
+    );
     net.begin_move(&[1, 2, 3]);
     net.settle();
-    assert!(net.cores[&node(1)].summaries().is_empty(), "not before the former rows are gone");
-    net.set(1, "meanwhile", "v", C::Quorum).expect("the others are enough");
+    assert!(
+        net.cores[&node(1)].summaries().is_empty(),
+        "not before the former rows are gone"
+    );
+    net.set(1, "meanwhile", "v", C::Quorum)
+        .expect("the others are enough");
     assert_eq!(net.get(1, "meanwhile", C::Quorum), Ok(Some("v".into())));
     for _ in 0..300 {
         net.run(Duration::from_millis(10));
         save(&mut net);
     }
-    assert_eq!((net.summary(1).rows, net.summary(1).filling), (MANY as u64 + 1, false));
+    assert_eq!(
+        (net.summary(1).rows, net.summary(1).filling),
+        (MANY as u64 + 1, false)
+    );
     go(&mut net, &[1, 2, 3]);
     net.run(secs(3));
     save(&mut net);
     assert_eq!(records(&disk, Space::Rows), MANY + 1);
     net.start_on(node(1), &disk);
     net.run(secs(3));
-    assert_eq!((net.summary(1).rows, net.summary(1).digest), (MANY as u64 + 1, net.summary(2).digest));
+    assert_eq!(
+        (net.summary(1).rows, net.summary(1).digest),
+        (MANY as u64 + 1, net.summary(2).digest)
+    );
 }
 
 #[test]
@@ -296,9 +380,15 @@ fn a_dropped_keyspace_leaves_the_disk_in_small_batches() {
         // The timer of the life before goes off too.
         assert!(save(&mut net) <= 2_010);
     }
-    assert_eq!((records(&disk, Space::Rows), records(&disk, Space::Recent)), (0, 0));
+    assert_eq!(
+        (records(&disk, Space::Rows), records(&disk, Space::Recent)),
+        (0, 0)
+    );
     let kept = net.cores[&node(1)].kept(true);
-    assert!(kept.iter().all(|kept| !kept.passes || kept.held == 0), "{kept:?}");
+    assert!(
+        kept.iter().all(|kept| !kept.passes || kept.held == 0),
+        "{kept:?}"
+    );
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -306,8 +396,17 @@ fn a_dropped_keyspace_leaves_the_disk_in_small_batches() {
 fn planted_bugs_of_erasures_are_noticed() {
     use crate::planted::MADE_OVER_REMAINS;
     super::noticed(&[
-        (&MADE_OVER_REMAINS, a_crash_at_any_moment_of_an_erasure_brings_nothing_back_and_loses_nothing_later),
-        (&MADE_OVER_REMAINS, no_replica_is_made_over_what_is_left_of_the_former),
-        (&MADE_OVER_REMAINS, a_partition_comes_back_when_its_former_rows_are_gone),
+        (
+            &MADE_OVER_REMAINS,
+            a_crash_at_any_moment_of_an_erasure_brings_nothing_back_and_loses_nothing_later,
+        ),
+        (
+            &MADE_OVER_REMAINS,
+            no_replica_is_made_over_what_is_left_of_the_former,
+        ),
+        (
+            &MADE_OVER_REMAINS,
+            a_partition_comes_back_when_its_former_rows_are_gone,
+        ),
     ]);
 }

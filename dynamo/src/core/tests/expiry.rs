@@ -12,7 +12,10 @@ fn secs(n: u64) -> Duration {
 }
 
 fn set_until(value: &'static str, at: u64) -> Mutation {
-    Mutation::Set { value: value.into(), expiry: SetExpiry::At(START_UNIX_MILLIS + at) }
+    Mutation::Set {
+        value: value.into(),
+        expiry: SetExpiry::At(START_UNIX_MILLIS + at),
+    }
 }
 
 fn members(from: usize, to: usize) -> Vec<Bytes> {
@@ -23,13 +26,18 @@ fn members(from: usize, to: usize) -> Vec<Bytes> {
 fn r05_set_after_set_ex_vanishes() {
     let mut net = Net::new(&[3]);
     net.cut(&[1], &[3]);
-    net.mutate(1, "k", set_until("old", 2000), C::Quorum).expect("1 and 2");
+    net.mutate(1, "k", set_until("old", 2000), C::Quorum)
+        .expect("1 and 2");
     net.set(3, "k", "new", C::Quorum).expect("3 and 2");
     net.heal();
     net.run(secs(1));
     assert_eq!(net.get(2, "k", C::All), Ok(Some("new".into())));
     net.run(secs(5));
-    assert_eq!(net.get(2, "k", C::All), Ok(Some("new".into())), "the later SET took the expiry away");
+    assert_eq!(
+        net.get(2, "k", C::All),
+        Ok(Some("new".into())),
+        "the later SET took the expiry away"
+    );
     net.run(secs(5));
     net.assert_converged();
 }
@@ -37,29 +45,46 @@ fn r05_set_after_set_ex_vanishes() {
 #[test]
 fn r09_reaper_removes_what_was_extended_at_quorum() {
     let mut net = Net::new(&[3]);
-    net.mutate(1, "session", set_until("v", 2000), C::All).expect("healthy");
+    net.mutate(1, "session", set_until("v", 2000), C::All)
+        .expect("healthy");
     net.run(Duration::from_millis(1500));
     net.cut(&[1], &[2, 3]);
-    net.mutate(2, "session", Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000), C::Quorum).expect("2 and 3");
+    net.mutate(
+        2,
+        "session",
+        Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000),
+        C::Quorum,
+    )
+    .expect("2 and 3");
     net.run(Duration::from_millis(3600));
     net.heal();
     net.run(secs(5));
-    assert_eq!(net.get(2, "session", C::Quorum), Ok(Some("v".into())), "extended by an hour at QUORUM before it expired");
+    assert_eq!(
+        net.get(2, "session", C::Quorum),
+        Ok(Some("v".into())),
+        "extended by an hour at QUORUM before it expired"
+    );
 }
 
 #[test]
 fn r10_reaper_with_a_clock_that_is_ahead() {
     let mut net = Net::new(&[3]);
-    net.mutate(2, "k", set_until("v", 3_600_000), C::All).expect("healthy");
+    net.mutate(2, "k", set_until("v", 3_600_000), C::All)
+        .expect("healthy");
     net.run(secs(3));
     net.skew.insert(node(1), 86_400_000);
     net.run(secs(3));
     net.skew.clear();
     net.run(secs(3));
-    assert_eq!(net.get(2, "k", C::Quorum), Ok(Some("v".into())), "an hour before it expires");
+    assert_eq!(
+        net.get(2, "k", C::Quorum),
+        Ok(Some("v".into())),
+        "an hour before it expires"
+    );
 }
 
-/// Of two nodes whose clocks have disagreed from the start nobody can say which is right: then nothing is removed by time.
+/// Of two nodes whose clocks have disagreed from the start nobody can say which is right: then
+/// nothing is removed by time.
 #[test]
 fn of_two_clocks_that_disagree_neither_removes() {
     let mut net = Net::new(&[2]);
@@ -67,7 +92,8 @@ fn of_two_clocks_that_disagree_neither_removes() {
     net.boot(node(1), false);
     net.boot(node(2), false);
     net.run(secs(2));
-    net.mutate(2, "k", set_until("v", 3_600_000), C::One).expect("local");
+    net.mutate(2, "k", set_until("v", 3_600_000), C::One)
+        .expect("local");
     net.run(secs(5));
     assert_eq!(net.summary(1).rows, 1);
     assert_eq!(net.get(2, "k", C::One), Ok(Some("v".into())));
@@ -77,10 +103,17 @@ fn of_two_clocks_that_disagree_neither_removes() {
 #[test]
 fn an_extension_that_two_of_three_know_outlives_the_agreement_of_the_third() {
     let mut net = Net::new(&[3]);
-    net.mutate(1, "k", set_until("v", 2000), C::All).expect("healthy");
+    net.mutate(1, "k", set_until("v", 2000), C::All)
+        .expect("healthy");
     net.run(Duration::from_millis(1900));
     net.cut(&[1], &[2, 3]);
-    net.mutate(3, "k", Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000), C::Quorum).expect("2 and 3");
+    net.mutate(
+        3,
+        "k",
+        Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000),
+        C::Quorum,
+    )
+    .expect("2 and 3");
     net.heal();
     // n1 has not heard of it yet, and asks to remove at QUORUM what it takes for expired.
     net.now += secs(5);
@@ -89,17 +122,22 @@ fn an_extension_that_two_of_three_know_outlives_the_agreement_of_the_third() {
     assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
 }
 
-/// n3 extends a key just before it expires, and what it writes reaches n2 late: after n1 and n2 have agreed that the time is over, and before
-/// the removal, which must see it.
+/// n3 extends a key just before it expires, and what it writes reaches n2 late: after n1 and n2
+/// have agreed that the time is over, and before the removal, which must see it.
 #[test]
 fn an_extension_after_the_agreement_is_seen_by_the_removal() {
     let mut net = Net::new(&[3]);
     net.timeout = secs(5);
-    net.mutate(1, "k", set_until("v", 2000), C::All).expect("healthy");
+    net.mutate(1, "k", set_until("v", 2000), C::All)
+        .expect("healthy");
     net.run(Duration::from_millis(1900));
     net.cut(&[1], &[2, 3]);
     let key = Bytes::from("k");
-    let extension = net.submit(3, Op::Mutate(key, Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000)), C::Quorum);
+    let extension = net.submit(
+        3,
+        Op::Mutate(key, Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000)),
+        C::Quorum,
+    );
     let (mut late, mut answers) = (Vec::new(), Vec::new());
     // n3 asks n1, in vain, then n2; then n1 asks both others whether the time is over.
     for (millis, at, timer) in [(1960, 3, Timer::Sweep), (3050, 1, Timer::Reap)] {
@@ -124,22 +162,38 @@ fn an_extension_after_the_agreement_is_seen_by_the_removal() {
         net.input(to, Input::Message { from, message });
         net.settle();
     }
-    assert!(matches!(net.replies.get(&extension), Some(Ok(_))), "{:?}", net.replies.get(&extension));
+    assert!(
+        matches!(net.replies.get(&extension), Some(Ok(_))),
+        "{:?}",
+        net.replies.get(&extension)
+    );
     net.heal();
     net.settle();
     net.run(secs(3));
-    assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())), "extended at QUORUM before it was removed");
+    assert_eq!(
+        net.get(1, "k", C::Quorum),
+        Ok(Some("v".into())),
+        "extended at QUORUM before it was removed"
+    );
 }
 
 #[test]
 fn expired_keys_go_without_the_help_of_a_minority() {
     let mut net = Net::new(&[3]);
     for n in 0..20 {
-        net.mutate(1, &format!("k{n}"), set_until("v", 1000), C::All).expect("healthy");
+        net.mutate(1, &format!("k{n}"), set_until("v", 1000), C::All)
+            .expect("healthy");
     }
     net.cut(&[3], &[1, 2]);
     net.run(secs(6));
-    assert_eq!((net.summary(1).rows, net.summary(2).rows, net.summary(3).rows), (0, 0, 20));
+    assert_eq!(
+        (
+            net.summary(1).rows,
+            net.summary(2).rows,
+            net.summary(3).rows
+        ),
+        (0, 0, 20)
+    );
     net.heal();
     net.run(secs(5));
     net.assert_converged();
@@ -151,19 +205,38 @@ fn expired_keys_go_without_the_help_of_a_minority() {
 fn an_expiry_acknowledged_at_quorum_is_seen_by_a_query_about_one_row() {
     for many in [3, 100] {
         let mut net = Net::new(&[3]);
-        net.mutate(1, "s", Mutation::Add(members(0, many)), C::All).expect("healthy");
-        let fields = members(0, many).into_iter().map(|name| (name, Bytes::from("v"))).collect();
-        net.mutate(1, "h", Mutation::SetFields(fields), C::All).expect("healthy");
+        net.mutate(1, "s", Mutation::Add(members(0, many)), C::All)
+            .expect("healthy");
+        let fields = members(0, many)
+            .into_iter()
+            .map(|name| (name, Bytes::from("v")))
+            .collect();
+        net.mutate(1, "h", Mutation::SetFields(fields), C::All)
+            .expect("healthy");
         net.run(secs(2));
         net.cut(&[1], &[2, 3]);
         for key in ["s", "h"] {
-            net.mutate(2, key, Mutation::ExpireAt(START_UNIX_MILLIS + 4000), C::Quorum).expect("2 and 3");
+            net.mutate(
+                2,
+                key,
+                Mutation::ExpireAt(START_UNIX_MILLIS + 4000),
+                C::Quorum,
+            )
+            .expect("2 and 3");
         }
         net.heal();
         net.now = secs(5);
         let one = vec![Bytes::from("m1")];
-        assert_eq!(net.query(1, "s", Query::Contains(one.clone()), C::Quorum), Ok(Reply::Integers(vec![0])), "of {many}");
-        assert_eq!(net.query(1, "h", Query::Fields(one), C::Quorum), Ok(Reply::Values(vec![None])), "of {many}");
+        assert_eq!(
+            net.query(1, "s", Query::Contains(one.clone()), C::Quorum),
+            Ok(Reply::Integers(vec![0])),
+            "of {many}"
+        );
+        assert_eq!(
+            net.query(1, "h", Query::Fields(one), C::Quorum),
+            Ok(Reply::Values(vec![None])),
+            "of {many}"
+        );
     }
 }
 
@@ -171,7 +244,8 @@ fn an_expiry_acknowledged_at_quorum_is_seen_by_a_query_about_one_row() {
 fn a_kind_acknowledged_at_quorum_is_seen_by_a_query_about_one_row() {
     for many in [3, 100] {
         let mut net = Net::new(&[3]);
-        net.mutate(1, "k", Mutation::Add(members(0, many)), C::All).expect("healthy");
+        net.mutate(1, "k", Mutation::Add(members(0, many)), C::All)
+            .expect("healthy");
         net.run(secs(2));
         net.cut(&[1], &[2, 3]);
         net.set(2, "k", "a string now", C::Quorum).expect("2 and 3");
@@ -185,19 +259,49 @@ fn a_kind_acknowledged_at_quorum_is_seen_by_a_query_about_one_row() {
 fn a_write_is_refused_only_by_what_its_level_sees() {
     let mut net = Net::new(&[3]);
     net.set(1, "k", "text", C::All).expect("healthy");
-    net.mutate(1, "t", set_until("v", 9000), C::All).expect("healthy");
+    net.mutate(1, "t", set_until("v", 9000), C::All)
+        .expect("healthy");
     net.run(secs(1));
     net.cut(&[1], &[2, 3]);
-    net.mutate(2, "k", Mutation::Delete, C::Quorum).expect("2 and 3");
-    net.mutate(2, "k", Mutation::Add(vec!["a".into()]), C::Quorum).expect("2 and 3");
-    net.mutate(2, "t", Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000), C::Quorum).expect("2 and 3");
+    net.mutate(2, "k", Mutation::Delete, C::Quorum)
+        .expect("2 and 3");
+    net.mutate(2, "k", Mutation::Add(vec!["a".into()]), C::Quorum)
+        .expect("2 and 3");
+    net.mutate(
+        2,
+        "t",
+        Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000),
+        C::Quorum,
+    )
+    .expect("2 and 3");
     net.heal();
     net.now = secs(10);
-    assert_eq!(net.mutate(1, "k", Mutation::Add(vec!["b".into()]), C::Quorum), Ok(Reply::Integer(1)), "n1 alone knows a string there");
-    assert_eq!(net.mutate(1, "t", Mutation::Append("w".into()), C::Quorum), Ok(Reply::Integer(2)), "n1 alone takes it for expired");
-    assert_eq!(net.mutate(1, "t", Mutation::SetWith { value: "x".into(), token: Bytes::new() }, C::Quorum), Ok(Reply::Done));
+    assert_eq!(
+        net.mutate(1, "k", Mutation::Add(vec!["b".into()]), C::Quorum),
+        Ok(Reply::Integer(1)),
+        "n1 alone knows a string there"
+    );
+    assert_eq!(
+        net.mutate(1, "t", Mutation::Append("w".into()), C::Quorum),
+        Ok(Reply::Integer(2)),
+        "n1 alone takes it for expired"
+    );
+    assert_eq!(
+        net.mutate(
+            1,
+            "t",
+            Mutation::SetWith {
+                value: "x".into(),
+                token: Bytes::new()
+            },
+            C::Quorum
+        ),
+        Ok(Reply::Done)
+    );
     net.run(secs(5));
-    let Ok(Reply::Siblings { values, .. }) = net.query(3, "t", Query::Siblings, C::Quorum) else { panic!("siblings") };
+    let Ok(Reply::Siblings { values, .. }) = net.query(3, "t", Query::Siblings, C::Quorum) else {
+        panic!("siblings")
+    };
     assert_eq!(values, vec![Bytes::from("vw"), Bytes::from("x")]);
     net.assert_converged();
 }
@@ -205,16 +309,22 @@ fn a_write_is_refused_only_by_what_its_level_sees() {
 #[test]
 fn persist_beats_an_expiry_that_it_has_seen_nowhere() {
     let mut net = Net::new(&[3]);
-    net.mutate(1, "k", set_until("v", 60_000), C::All).expect("healthy");
+    net.mutate(1, "k", set_until("v", 60_000), C::All)
+        .expect("healthy");
     net.run(secs(1));
     // An EXPIRE that failed: n1 alone has it.
     net.cut(&[1], &[2, 3]);
-    net.mutate(1, "k", Mutation::ExpireAt(START_UNIX_MILLIS + 5000), C::One).expect("local");
+    net.mutate(1, "k", Mutation::ExpireAt(START_UNIX_MILLIS + 5000), C::One)
+        .expect("local");
     net.run(Duration::from_millis(10));
-    net.mutate(2, "k", Mutation::Persist, C::Quorum).expect("2 and 3");
+    net.mutate(2, "k", Mutation::Persist, C::Quorum)
+        .expect("2 and 3");
     net.heal();
     net.run(secs(10));
-    assert_eq!(net.query(1, "k", Query::Expiry, C::All), Ok(Reply::Expiry(Expiry::Never)));
+    assert_eq!(
+        net.query(1, "k", Query::Expiry, C::All),
+        Ok(Reply::Expiry(Expiry::Never))
+    );
     assert_eq!(net.get(1, "k", C::All), Ok(Some("v".into())));
     net.assert_converged();
 }
@@ -222,24 +332,51 @@ fn persist_beats_an_expiry_that_it_has_seen_nowhere() {
 #[test]
 fn what_keeps_an_expiry_keeps_the_one_its_level_sees() {
     let mut net = Net::new(&[3]);
-    net.mutate(1, "k", set_until("v", 60_000), C::All).expect("healthy");
+    net.mutate(1, "k", set_until("v", 60_000), C::All)
+        .expect("healthy");
     net.run(secs(1));
     net.cut(&[1], &[2, 3]);
-    net.mutate(2, "k", Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000), C::Quorum).expect("2 and 3");
+    net.mutate(
+        2,
+        "k",
+        Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000),
+        C::Quorum,
+    )
+    .expect("2 and 3");
     net.heal();
-    net.mutate(1, "k", Mutation::Set { value: "w".into(), expiry: SetExpiry::Keep }, C::Quorum).expect("healthy");
+    net.mutate(
+        1,
+        "k",
+        Mutation::Set {
+            value: "w".into(),
+            expiry: SetExpiry::Keep,
+        },
+        C::Quorum,
+    )
+    .expect("healthy");
     net.run(secs(2));
-    assert_eq!(net.query(3, "k", Query::Expiry, C::All), Ok(Reply::Expiry(Expiry::At(START_UNIX_MILLIS + 3_600_000))));
+    assert_eq!(
+        net.query(3, "k", Query::Expiry, C::All),
+        Ok(Reply::Expiry(Expiry::At(START_UNIX_MILLIS + 3_600_000)))
+    );
 }
 
-/// A set that lost its last element to one writer while another gave it an expiry: the expiry alone is no key, and goes.
+/// A set that lost its last element to one writer while another gave it an expiry: the expiry alone
+/// is no key, and goes.
 #[test]
 fn an_expiry_without_a_key_is_removed_once_all_agree() {
     let mut net = Net::new(&[2]);
-    net.mutate(1, "s", Mutation::Add(members(0, 1)), C::All).expect("healthy");
+    net.mutate(1, "s", Mutation::Add(members(0, 1)), C::All)
+        .expect("healthy");
     net.cut(&[1], &[2]);
     net.mutate(1, "s", Mutation::Delete, C::One).expect("local");
-    net.mutate(2, "s", Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000), C::One).expect("local");
+    net.mutate(
+        2,
+        "s",
+        Mutation::ExpireAt(START_UNIX_MILLIS + 3_600_000),
+        C::One,
+    )
+    .expect("local");
     net.heal();
     net.run(secs(8));
     net.assert_converged();
@@ -250,20 +387,39 @@ fn an_expiry_without_a_key_is_removed_once_all_agree() {
 fn what_is_added_to_a_key_that_its_level_has_seen_expire_is_not_lost() {
     let mut net = Net::new(&[3]);
     net.set(1, "k", "5", C::All).expect("healthy");
-    net.mutate(1, "s", Mutation::Add(members(0, 1)), C::All).expect("healthy");
+    net.mutate(1, "s", Mutation::Add(members(0, 1)), C::All)
+        .expect("healthy");
     net.run(secs(1));
     net.cut(&[1], &[2, 3]);
     for key in ["k", "s"] {
-        net.mutate(2, key, Mutation::ExpireAt(START_UNIX_MILLIS + 1500), C::Quorum).expect("2 and 3");
+        net.mutate(
+            2,
+            key,
+            Mutation::ExpireAt(START_UNIX_MILLIS + 1500),
+            C::Quorum,
+        )
+        .expect("2 and 3");
     }
     net.now = Duration::from_millis(1_700);
     assert_eq!(net.get(2, "k", C::Quorum), Ok(None), "expired");
     net.heal();
-    assert_eq!(net.mutate(1, "k", Mutation::Increment(1), C::Quorum), Ok(Reply::Integer(1)));
-    assert_eq!(net.mutate(1, "s", Mutation::Add(vec!["b".into()]), C::Quorum), Ok(Reply::Integer(1)));
+    assert_eq!(
+        net.mutate(1, "k", Mutation::Increment(1), C::Quorum),
+        Ok(Reply::Integer(1))
+    );
+    assert_eq!(
+        net.mutate(1, "s", Mutation::Add(vec!["b".into()]), C::Quorum),
+        Ok(Reply::Integer(1))
+    );
     net.run(secs(10));
-    let (number, members) = (net.get(3, "k", C::All), net.query(3, "s", Query::Members, C::All));
-    assert_eq!((number, members), (Ok(Some("1".into())), Ok(Reply::List(vec!["b".into()]))));
+    let (number, members) = (
+        net.get(3, "k", C::All),
+        net.query(3, "s", Query::Members, C::All),
+    );
+    assert_eq!(
+        (number, members),
+        (Ok(Some("1".into())), Ok(Reply::List(vec!["b".into()])))
+    );
 }
 
 #[test]
@@ -271,7 +427,8 @@ fn expired_keys_go_although_the_clock_of_the_first_holder_is_wrong() {
     let mut net = Net::new(&[3]);
     net.run(secs(2));
     for n in 0..20 {
-        net.mutate(2, &format!("k{n}"), set_until("v", 10_000), C::All).expect("healthy");
+        net.mutate(2, &format!("k{n}"), set_until("v", 10_000), C::All)
+            .expect("healthy");
     }
     net.skew.insert(node(1), -3_600_000);
     net.run(secs(60));
@@ -284,14 +441,23 @@ fn a_node_that_starts_alone_under_a_clock_ahead_removes_nothing_for_a_minute() {
     net.config.persist = true;
     net.boot_all();
     net.run(secs(1));
-    net.mutate(1, "k", set_until("v", 3_600_000), C::One).expect("alone");
+    net.mutate(1, "k", set_until("v", 3_600_000), C::One)
+        .expect("alone");
     net.skew.insert(node(1), 7_200_000);
     net.restart(node(1));
     net.run(secs(50));
-    assert_eq!(net.get(1, "k", C::One), Ok(None), "by that clock it has expired");
+    assert_eq!(
+        net.get(1, "k", C::One),
+        Ok(None),
+        "by that clock it has expired"
+    );
     net.skew.clear();
     net.run(secs(5));
-    assert_eq!(net.get(1, "k", C::One), Ok(Some("v".into())), "it was hidden, and not removed");
+    assert_eq!(
+        net.get(1, "k", C::One),
+        Ok(Some("v".into())),
+        "it was hidden, and not removed"
+    );
 }
 
 /// Each rule of expiry, broken, is noticed by a test above.
@@ -301,10 +467,25 @@ fn each_planted_bug_of_expiry_is_noticed() {
     use crate::planted::*;
     super::noticed(&[
         (&EXPIRY_OUTLIVES_SET, r05_set_after_set_ex_vanishes),
-        (&EXPIRY_NOT_ASKED, an_expiry_acknowledged_at_quorum_is_seen_by_a_query_about_one_row),
-        (&REFUSES_UNSEEN, a_write_is_refused_only_by_what_its_level_sees),
-        (&REAP_BY_OWN_CLOCK, of_two_clocks_that_disagree_neither_removes),
-        (&REAP_AT_ONE, an_extension_after_the_agreement_is_seen_by_the_removal),
-        (&REAP_WITHOUT_A_LOOK, an_extension_that_two_of_three_know_outlives_the_agreement_of_the_third),
+        (
+            &EXPIRY_NOT_ASKED,
+            an_expiry_acknowledged_at_quorum_is_seen_by_a_query_about_one_row,
+        ),
+        (
+            &REFUSES_UNSEEN,
+            a_write_is_refused_only_by_what_its_level_sees,
+        ),
+        (
+            &REAP_BY_OWN_CLOCK,
+            of_two_clocks_that_disagree_neither_removes,
+        ),
+        (
+            &REAP_AT_ONE,
+            an_extension_after_the_agreement_is_seen_by_the_removal,
+        ),
+        (
+            &REAP_WITHOUT_A_LOOK,
+            an_extension_that_two_of_three_know_outlives_the_agreement_of_the_third,
+        ),
     ]);
 }

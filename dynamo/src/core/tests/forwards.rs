@@ -26,13 +26,23 @@ fn is_forward(message: &Message) -> bool {
 
 /// Takes the forward off the network.
 fn intercept(net: &mut Net) -> (u64, Message) {
-    let at = net.queue.iter().position(|(_, _, message)| is_forward(message)).expect("it is handed on");
+    let at = net
+        .queue
+        .iter()
+        .position(|(_, _, message)| is_forward(message))
+        .expect("it is handed on");
     let (_, to, message) = net.queue.remove(at).expect("it is there");
     (to.0, message)
 }
 
 fn deliver(net: &mut Net, to: u64, message: &Message) {
-    net.input(node(to), Input::Message { from: node(4), message: message.clone() });
+    net.input(
+        node(to),
+        Input::Message {
+            from: node(4),
+            message: message.clone(),
+        },
+    );
     net.settle();
 }
 
@@ -43,12 +53,27 @@ fn a_forward_that_is_delivered_twice_is_executed_once() {
         let ticket = net.submit(4, op, C::Quorum);
         let (to, forward) = intercept(&mut net);
         for _ in 0..2 {
-            net.input(node(to), Input::Message { from: node(4), message: forward.clone() });
+            net.input(
+                node(to),
+                Input::Message {
+                    from: node(4),
+                    message: forward.clone(),
+                },
+            );
         }
         assert_eq!(net.answer(ticket), Ok(Reply::Integer(1)));
         deliver(&mut net, to, &forward);
         assert_eq!(
-            net.mutate(4, key, if key == "c" { Mutation::Increment(1) } else { Mutation::Append("x".into()) }, C::Quorum),
+            net.mutate(
+                4,
+                key,
+                if key == "c" {
+                    Mutation::Increment(1)
+                } else {
+                    Mutation::Append("x".into())
+                },
+                C::Quorum
+            ),
             Ok(Reply::Integer(2))
         );
         net.run(Duration::from_secs(2));
@@ -58,17 +83,26 @@ fn a_forward_that_is_delivered_twice_is_executed_once() {
     assert_eq!(net.get(1, "t", C::All), Ok(Some("xx".into())));
 }
 
-/// The sender hands it to another primary; the first one must not take a late copy for a new request.
+/// The sender hands it to another primary; the first one must not take a late copy for a new
+/// request.
 #[test]
 fn a_forward_that_was_refused_is_not_executed_when_it_comes_again() {
     let mut net = four();
     let ticket = net.submit(4, incr(), C::Quorum);
     let (to, mut forward) = intercept(&mut net);
-    let Message::Forward { place, .. } = &mut forward else { panic!("{forward:?}") };
+    let Message::Forward { place, .. } = &mut forward else {
+        panic!("{forward:?}")
+    };
     let epoch = std::mem::take(&mut place.epoch);
     deliver(&mut net, to, &forward);
-    assert_eq!(net.answer(ticket), Ok(Reply::Integer(1)), "by another primary");
-    let Message::Forward { place, .. } = &mut forward else { panic!("{forward:?}") };
+    assert_eq!(
+        net.answer(ticket),
+        Ok(Reply::Integer(1)),
+        "by another primary"
+    );
+    let Message::Forward { place, .. } = &mut forward else {
+        panic!("{forward:?}")
+    };
     place.epoch = epoch;
     deliver(&mut net, to, &forward);
     assert_eq!(net.get(1, "c", C::All), Ok(Some("1".into())));
@@ -77,16 +111,37 @@ fn a_forward_that_was_refused_is_not_executed_when_it_comes_again() {
 #[test]
 fn a_lost_forward_is_sent_again_before_the_deadline() {
     let mut net = four();
-    assert_eq!(net.mutate(4, "c", Mutation::Increment(1), C::Quorum), Ok(Reply::Integer(1)));
-    for which in [is_forward, |message: &Message| matches!(message, Message::Forwarded { .. })] {
-        let before = net.get(1, "c", C::All).expect("healthy").expect("counted").parse::<i64>().expect("a number");
+    assert_eq!(
+        net.mutate(4, "c", Mutation::Increment(1), C::Quorum),
+        Ok(Reply::Integer(1))
+    );
+    for which in [is_forward, |message: &Message| {
+        matches!(message, Message::Forwarded { .. })
+    }] {
+        let before = net
+            .get(1, "c", C::All)
+            .expect("healthy")
+            .expect("counted")
+            .parse::<i64>()
+            .expect("a number");
         net.last_lost = None;
         net.lose(1, which);
-        assert_eq!(net.mutate(4, "c", Mutation::Increment(1), C::Quorum), Ok(Reply::Integer(before + 1)));
+        assert_eq!(
+            net.mutate(4, "c", Mutation::Increment(1), C::Quorum),
+            Ok(Reply::Integer(before + 1))
+        );
         assert!(net.last_lost.is_some());
-        assert_eq!(net.get(1, "c", C::All), Ok(Some((before + 1).to_string())), "and counted once");
+        assert_eq!(
+            net.get(1, "c", C::All),
+            Ok(Some((before + 1).to_string())),
+            "and counted once"
+        );
         net.lose(1, which);
-        assert_eq!(net.get(4, "c", C::Quorum), Ok(Some((before + 1).to_string())), "a read as well");
+        assert_eq!(
+            net.get(4, "c", C::Quorum),
+            Ok(Some((before + 1).to_string())),
+            "a read as well"
+        );
     }
 }
 
@@ -95,12 +150,20 @@ fn a_lost_forward_is_sent_again_before_the_deadline() {
 fn the_first_forward_of_all_may_be_lost() {
     let mut net = four();
     net.lose(1, is_forward);
-    assert_eq!(net.mutate(4, "c", Mutation::Increment(1), C::Quorum), Ok(Reply::Integer(1)));
+    assert_eq!(
+        net.mutate(4, "c", Mutation::Increment(1), C::Quorum),
+        Ok(Reply::Integer(1))
+    );
     assert!(net.last_lost.is_some());
-    assert_eq!(net.get(1, "c", C::All), Ok(Some("1".into())), "and counted once");
+    assert_eq!(
+        net.get(1, "c", C::All),
+        Ok(Some("1".into())),
+        "and counted once"
+    );
 }
 
-/// The primary executes, and comes back in a new life before it has answered: it cannot know that it has.
+/// The primary executes, and comes back in a new life before it has answered: it cannot know that
+/// it has.
 #[test]
 fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
     let mut net = four();
@@ -111,7 +174,12 @@ fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
     assert!(net.last_lost.is_some());
     net.boot(node(to), true);
     let answer = net.answer(ticket);
-    assert!(answer.as_ref().is_err_and(crate::op::RequestError::may_be_applied), "{answer:?}");
+    assert!(
+        answer
+            .as_ref()
+            .is_err_and(crate::op::RequestError::may_be_applied),
+        "{answer:?}"
+    );
     net.run(Duration::from_secs(5));
     assert_eq!(net.get(1, "t", C::All), Ok(Some("x".into())));
 }
@@ -121,7 +189,13 @@ fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
 #[test]
 fn the_planted_bug_of_forwards_is_noticed() {
     super::noticed(&[
-        (&crate::planted::FORWARD_TWICE, a_forward_that_is_delivered_twice_is_executed_once),
-        (&crate::planted::LOST_FORWARD_IS_LOST, the_first_forward_of_all_may_be_lost),
+        (
+            &crate::planted::FORWARD_TWICE,
+            a_forward_that_is_delivered_twice_is_executed_once,
+        ),
+        (
+            &crate::planted::LOST_FORWARD_IS_LOST,
+            the_first_forward_of_all_may_be_lost,
+        ),
     ]);
 }

@@ -31,16 +31,45 @@ fn a_silent_replica_makes_all_time_out_and_names_it() {
     net.cut(&[3], &[1, 2]);
     assert_eq!(net.set(1, "k", "v", C::Quorum), Ok(Reply::Done));
     let error = net.set(1, "k", "w", C::All).expect_err("n3 is silent");
-    assert_eq!(error, RequestError::TimedOut { level: C::All, acked: 2, required: 3, missing: vec![node(3)], may_be_applied: true });
-    assert_eq!(net.get(2, "k", C::Quorum), Ok(Some("w".into())), "it said that the write may be applied, and it is");
+    assert_eq!(
+        error,
+        RequestError::TimedOut {
+            level: C::All,
+            acked: 2,
+            required: 3,
+            missing: vec![node(3)],
+            may_be_applied: true
+        }
+    );
+    assert_eq!(
+        net.get(2, "k", C::Quorum),
+        Ok(Some("w".into())),
+        "it said that the write may be applied, and it is"
+    );
 }
 
 #[test]
 fn a_replica_known_to_be_out_of_reach_fails_at_once_and_applies_nothing() {
     let mut net = Net::new(&[1, 1, 1]);
-    net.input(node(1), Input::Reachable { node: node(3), up: false });
-    let error = net.set(1, "k", "w", C::All).expect_err("n3 is out of reach");
-    assert_eq!(error, RequestError::Unavailable { level: C::All, required: 3, alive: 2, missing: vec![node(3)] });
+    net.input(
+        node(1),
+        Input::Reachable {
+            node: node(3),
+            up: false,
+        },
+    );
+    let error = net
+        .set(1, "k", "w", C::All)
+        .expect_err("n3 is out of reach");
+    assert_eq!(
+        error,
+        RequestError::Unavailable {
+            level: C::All,
+            required: 3,
+            alive: 2,
+            missing: vec![node(3)]
+        }
+    );
     assert_eq!(net.get(1, "k", C::One), Ok(None));
     assert_eq!(net.now, Duration::ZERO, "no time passed");
 }
@@ -51,18 +80,53 @@ fn local_levels_count_this_datacenter_only() {
     net.cut(&[1, 2, 3], &[4, 5, 6, 7, 8, 9]);
     assert_eq!(net.set(1, "k", "v", C::LocalQuorum), Ok(Reply::Done));
     assert_eq!(net.get(2, "k", C::LocalQuorum), Ok(Some("v".into())));
-    assert_eq!(net.set(4, "j", "w", C::Quorum), Ok(Reply::Done), "six of nine are a majority");
-    assert!(matches!(net.set(1, "j", "x", C::Quorum), Err(RequestError::TimedOut { acked: 3, required: 5, .. })));
-    assert!(matches!(net.set(4, "k", "x", C::EachQuorum), Err(RequestError::TimedOut { may_be_applied: true, .. })));
+    assert_eq!(
+        net.set(4, "j", "w", C::Quorum),
+        Ok(Reply::Done),
+        "six of nine are a majority"
+    );
+    assert!(matches!(
+        net.set(1, "j", "x", C::Quorum),
+        Err(RequestError::TimedOut {
+            acked: 3,
+            required: 5,
+            ..
+        })
+    ));
+    assert!(matches!(
+        net.set(4, "k", "x", C::EachQuorum),
+        Err(RequestError::TimedOut {
+            may_be_applied: true,
+            ..
+        })
+    ));
 }
 
 #[test]
 fn a_level_that_can_never_be_satisfied_is_refused() {
     let mut net = Net::new(&[1, 1]);
-    assert_eq!(net.set(1, "k", "v", C::Three), Err(RequestError::Unsatisfiable { level: C::Three, required: 3, replicas: 2 }));
+    assert_eq!(
+        net.set(1, "k", "v", C::Three),
+        Err(RequestError::Unsatisfiable {
+            level: C::Three,
+            required: 3,
+            replicas: 2
+        })
+    );
     let numeric = C::Numeric { read: 5, write: 1 };
-    assert_eq!(net.get(1, "k", numeric), Err(RequestError::Unsatisfiable { level: numeric, required: 5, replicas: 2 }));
-    assert_eq!(net.set(1, "k", "v", numeric), Ok(Reply::Done), "W=1 is met by this replica");
+    assert_eq!(
+        net.get(1, "k", numeric),
+        Err(RequestError::Unsatisfiable {
+            level: numeric,
+            required: 5,
+            replicas: 2
+        })
+    );
+    assert_eq!(
+        net.set(1, "k", "v", numeric),
+        Ok(Reply::Done),
+        "W=1 is met by this replica"
+    );
 }
 
 #[test]
@@ -70,13 +134,25 @@ fn a_removal_sees_what_a_quorum_acknowledged_elsewhere() {
     let mut net = Net::new(&[1, 1, 1]);
     net.cut(&[3], &[1, 2]);
     let add = |element: &str| Mutation::Add(vec![Bytes::copy_from_slice(element.as_bytes())]);
-    assert_eq!(net.mutate(1, "s", add("x"), C::Quorum), Ok(Reply::Integer(1)));
+    assert_eq!(
+        net.mutate(1, "s", add("x"), C::Quorum),
+        Ok(Reply::Integer(1))
+    );
     net.heal();
     // n3 has not seen x. A removal there that looked at n3 alone would remove nothing.
-    assert_eq!(net.mutate(3, "s", Mutation::Remove(vec!["x".into()]), C::Quorum), Ok(Reply::Integer(1)));
-    assert_eq!(net.query(1, "s", Query::Members, C::Quorum), Ok(Reply::List(vec![])));
+    assert_eq!(
+        net.mutate(3, "s", Mutation::Remove(vec!["x".into()]), C::Quorum),
+        Ok(Reply::Integer(1))
+    );
+    assert_eq!(
+        net.query(1, "s", Query::Members, C::Quorum),
+        Ok(Reply::List(vec![]))
+    );
     assert_eq!(net.set(1, "k", "v", C::Quorum), Ok(Reply::Done));
-    assert_eq!(net.mutate(3, "k", Mutation::Delete, C::Quorum), Ok(Reply::Integer(1)));
+    assert_eq!(
+        net.mutate(3, "k", Mutation::Delete, C::Quorum),
+        Ok(Reply::Integer(1))
+    );
     net.run(Duration::from_secs(5));
     assert_eq!(net.get(1, "k", C::Quorum), Ok(None));
     net.assert_converged();
@@ -89,7 +165,8 @@ fn concurrent_increments_add_up() {
     net.cut(&[2], &[3]);
     for at in 1..=3 {
         for _ in 0..10 {
-            net.mutate(at, "c", Mutation::Increment(1), C::One).expect("ONE is local");
+            net.mutate(at, "c", Mutation::Increment(1), C::One)
+                .expect("ONE is local");
         }
     }
     net.heal();
@@ -103,11 +180,31 @@ fn wait_counts_the_replicas_that_know() {
     let mut net = Net::new(&[1, 1, 1]);
     net.cut(&[3], &[1, 2]);
     let ticket = net.submit(1, Op::Mutate("k".into(), Mutation::Increment(1)), C::One);
-    let receipt: Receipt = net.replies[&ticket].clone().expect("done").receipt.expect("a write");
+    let receipt: Receipt = net.replies[&ticket]
+        .clone()
+        .expect("done")
+        .receipt
+        .expect("a write");
     net.run(Duration::from_millis(500));
-    net.input(node(1), Input::Wait { ticket: Ticket(1001), receipts: vec![receipt], replicas: 1, timeout: Duration::from_secs(1) });
+    net.input(
+        node(1),
+        Input::Wait {
+            ticket: Ticket(1001),
+            receipts: vec![receipt],
+            replicas: 1,
+            timeout: Duration::from_secs(1),
+        },
+    );
     assert_eq!(net.waited.get(&1001), Some(&1), "n2 knows, at once");
-    net.input(node(1), Input::Wait { ticket: Ticket(1002), receipts: vec![receipt], replicas: 2, timeout: Duration::from_secs(1) });
+    net.input(
+        node(1),
+        Input::Wait {
+            ticket: Ticket(1002),
+            receipts: vec![receipt],
+            replicas: 2,
+            timeout: Duration::from_secs(1),
+        },
+    );
     net.run(Duration::from_millis(500));
     assert_eq!(net.waited.get(&1002), None, "n3 does not know");
     net.run(Duration::from_millis(600));
@@ -122,10 +219,34 @@ fn siblings_stay_until_a_token_covers_them() {
     net.set(2, "k", "b", C::One).expect("local");
     net.heal();
     net.run(Duration::from_secs(5));
-    let Ok(Reply::Siblings { token, values }) = net.query(1, "k", Query::Siblings, C::All) else { panic!("siblings") };
+    let Ok(Reply::Siblings { token, values }) = net.query(1, "k", Query::Siblings, C::All) else {
+        panic!("siblings")
+    };
     assert_eq!(values.len(), 2);
-    net.mutate(1, "k", Mutation::SetWith { value: "c".into(), token }, C::All).expect("both are there");
-    let Ok(Reply::Siblings { values, .. }) = net.query(2, "k", Query::Siblings, C::All) else { panic!("siblings") };
+    net.mutate(
+        1,
+        "k",
+        Mutation::SetWith {
+            value: "c".into(),
+            token,
+        },
+        C::All,
+    )
+    .expect("both are there");
+    let Ok(Reply::Siblings { values, .. }) = net.query(2, "k", Query::Siblings, C::All) else {
+        panic!("siblings")
+    };
     assert_eq!(values, vec![Bytes::from("c")]);
-    assert_eq!(net.mutate(1, "k", Mutation::SetWith { value: "d".into(), token: "junk".into() }, C::All), Err(RequestError::BadToken));
+    assert_eq!(
+        net.mutate(
+            1,
+            "k",
+            Mutation::SetWith {
+                value: "d".into(),
+                token: "junk".into()
+            },
+            C::All
+        ),
+        Err(RequestError::BadToken)
+    );
 }

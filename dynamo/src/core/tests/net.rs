@@ -7,13 +7,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication, Topology, Transition,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication,
+    Topology, Transition,
 };
 use quorate_crdt::{NodeId, Now};
 
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
-use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer};
+use crate::protocol::{
+    Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer,
+};
 use crate::{Dynamo, Kept, Seat};
 
 pub(super) const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
@@ -58,7 +61,11 @@ pub(super) struct Net {
 }
 
 /// The only partition, as long as it does not move.
-pub(super) const PLACE: Place = Place { keyspace: KeyspaceId(0), partition: Partition(0), epoch: Epoch(1) };
+pub(super) const PLACE: Place = Place {
+    keyspace: KeyspaceId(0),
+    partition: Partition(0),
+    epoch: Epoch(1),
+};
 
 pub(super) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
@@ -85,9 +92,19 @@ pub(super) fn topology(datacenters: &[u64]) -> Topology {
         }
     }
     let placement = vec![Placement::stable(Epoch(1), nodes.keys().copied().collect())];
-    let keyspace =
-        Keyspace { name: "default".into(), replication: Replication::Auto, read: "QUORUM".into(), write: "QUORUM".into(), placement };
-    Topology { cluster: ClusterId(1), epoch: Epoch(1), nodes, keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]) }
+    let keyspace = Keyspace {
+        name: "default".into(),
+        replication: Replication::Auto,
+        read: "QUORUM".into(),
+        write: "QUORUM".into(),
+        placement,
+    };
+    Topology {
+        cluster: ClusterId(1),
+        epoch: Epoch(1),
+        nodes,
+        keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
+    }
 }
 
 impl Net {
@@ -112,7 +129,10 @@ impl Net {
             waited: BTreeMap::new(),
             topology,
             clock_news: Vec::new(),
-            config: Config { persist: false, ..Config::default() },
+            config: Config {
+                persist: false,
+                ..Config::default()
+            },
             reports: Vec::new(),
             losing: None,
             last_lost: None,
@@ -130,7 +150,14 @@ impl Net {
     /// `nodes` nodes, of which the first three hold the partition.
     pub(super) fn three_of(nodes: u64) -> Self {
         let mut topology = topology(&[nodes]);
-        topology.keyspaces.values_mut().next().expect("default").placement[0].replicas.truncate(3);
+        topology
+            .keyspaces
+            .values_mut()
+            .next()
+            .expect("default")
+            .placement[0]
+            .replicas
+            .truncate(3);
         Self::of(topology)
     }
 
@@ -160,21 +187,42 @@ impl Net {
 
     /// The node comes back with a copy of its disk from before it wrote anything, in the same life.
     pub(super) fn copy_of_nothing(&mut self, at: u64) {
-        let config = Config { persist: true, ..self.config.clone() };
+        let config = Config {
+            persist: true,
+            ..self.config.clone()
+        };
         self.lives += 1;
-        let seat = Seat { me: node(at), incarnation: 1, core: 0, cores: 1, life: self.lives, restarted: false };
+        let seat = Seat {
+            me: node(at),
+            incarnation: 1,
+            core: 0,
+            cores: 1,
+            life: self.lives,
+            restarted: false,
+        };
         let now = self.clock();
         let store = MemoryStore::new();
         let mut core = Dynamo::new(config.clone(), seat.clone());
-        core.handle(now, Input::Topology(Arc::new(self.topology.clone())), &mut Vec::new());
+        core.handle(
+            now,
+            Input::Topology(Arc::new(self.topology.clone())),
+            &mut Vec::new(),
+        );
         store.apply(core.drain()).expect("in memory");
-        let mut core = Dynamo::new(config, Seat { restarted: true, ..seat });
+        let mut core = Dynamo::new(
+            config,
+            Seat {
+                restarted: true,
+                ..seat
+            },
+        );
         core.restore(&store).expect("in memory");
         self.cores.insert(node(at), core);
         self.input(node(at), Input::Topology(Arc::new(self.topology.clone())));
     }
 
-    /// The node is killed and comes back with all that it had written down, if it was booted to write anything down.
+    /// The node is killed and comes back with all that it had written down, if it was booted to
+    /// write anything down.
     pub(super) fn restart(&mut self, id: NodeId) {
         let store = MemoryStore::new();
         let mut core = self.cores.remove(&id).expect("a node");
@@ -185,7 +233,14 @@ impl Net {
     /// The node is killed and comes back on this disk.
     pub(super) fn start_on(&mut self, id: NodeId, disk: &MemoryStore) {
         self.lives += 1;
-        let seat = Seat { me: id, incarnation: self.lives as u32, core: 0, cores: 1, life: self.lives, restarted: true };
+        let seat = Seat {
+            me: id,
+            incarnation: self.lives as u32,
+            core: 0,
+            cores: 1,
+            life: self.lives,
+            restarted: true,
+        };
         let mut core = Dynamo::new(self.config.clone(), seat);
         core.restore(disk).expect("in memory");
         self.cores.insert(id, core);
@@ -195,35 +250,65 @@ impl Net {
     pub(super) fn boot(&mut self, id: NodeId, restarted: bool) {
         let incarnation = if restarted { 2 } else { 1 };
         self.lives += 1;
-        let seat = Seat { me: id, incarnation, core: 0, cores: 1, life: self.lives, restarted };
-        self.cores.insert(id, Dynamo::new(self.config.clone(), seat));
+        let seat = Seat {
+            me: id,
+            incarnation,
+            core: 0,
+            cores: 1,
+            life: self.lives,
+            restarted,
+        };
+        self.cores
+            .insert(id, Dynamo::new(self.config.clone(), seat));
         self.input(id, Input::Topology(Arc::new(self.topology.clone())));
     }
 
     pub(super) fn clock(&self) -> Now {
-        Now { monotonic: self.now, unix_millis: START_UNIX_MILLIS + self.now.as_millis() as u64 }
+        Now {
+            monotonic: self.now,
+            unix_millis: START_UNIX_MILLIS + self.now.as_millis() as u64,
+        }
     }
 
     pub(super) fn input(&mut self, at: NodeId, input: Input) {
         let mut now = self.clock();
-        now.unix_millis = now.unix_millis.saturating_add_signed(self.skew.get(&at).copied().unwrap_or(0));
+        now.unix_millis = now
+            .unix_millis
+            .saturating_add_signed(self.skew.get(&at).copied().unwrap_or(0));
         let mut effects = Vec::new();
         let ticked = matches!(input, Input::Timer(Timer::AntiEntropy));
         let core = self.cores.get_mut(&at).expect("a node");
         core.handle(now, input, &mut effects);
         if ticked {
-            let beyond: Vec<Kept> = core.kept(true).into_iter().filter(|kept| kept.held > kept.max).collect();
+            let beyond: Vec<Kept> = core
+                .kept(true)
+                .into_iter()
+                .filter(|kept| kept.held > kept.max)
+                .collect();
             assert_eq!(beyond, [], "node {} keeps too much", at.0);
         }
         for effect in effects {
             match effect {
                 Effect::Send { to, message } => match (self.latency)(at, to) {
                     Duration::ZERO => self.queue.push_back((at, to, message)),
-                    latency => self.arriving.entry(self.now + latency).or_default().push((at, to, message)),
+                    latency => self
+                        .arriving
+                        .entry(self.now + latency)
+                        .or_default()
+                        .push((at, to, message)),
                 },
-                Effect::Reply { ticket, result } => assert!(self.replies.insert(ticket.0, result).is_none(), "one reply a request"),
-                Effect::Waited { ticket, replicas } => assert!(self.waited.insert(ticket.0, replicas).is_none()),
-                Effect::Arm { after, timer } => self.timers.entry(self.now + after).or_default().push((at, timer)),
+                Effect::Reply { ticket, result } => assert!(
+                    self.replies.insert(ticket.0, result).is_none(),
+                    "one reply a request"
+                ),
+                Effect::Waited { ticket, replicas } => {
+                    assert!(self.waited.insert(ticket.0, replicas).is_none())
+                }
+                Effect::Arm { after, timer } => self
+                    .timers
+                    .entry(self.now + after)
+                    .or_default()
+                    .push((at, timer)),
                 Effect::Report { .. } => self.reports.push(at),
                 Effect::ClockOff { node, offset_ms } => self.clock_news.push((at, node, offset_ms)),
                 Effect::NewLife => {
@@ -238,7 +323,9 @@ impl Net {
     pub(super) fn settle(&mut self) {
         while let Some((from, to, message)) = self.queue.pop_front() {
             if let Message::Chunk { .. } | Message::Repair { .. } = &message {
-                let bytes = postcard::to_stdvec(&message).expect("a message has a postcard form").len();
+                let bytes = postcard::to_stdvec(&message)
+                    .expect("a message has a postcard form")
+                    .len();
                 self.largest_chunk = self.largest_chunk.max(bytes);
                 self.repair_bytes += bytes;
             }
@@ -268,9 +355,17 @@ impl Net {
     pub(super) fn run(&mut self, time: Duration) {
         let end = self.now + time;
         self.settle();
-        while let Some(at) = self.timers.keys().chain(self.arriving.keys()).min().copied().filter(|at| *at <= end) {
+        while let Some(at) = self
+            .timers
+            .keys()
+            .chain(self.arriving.keys())
+            .min()
+            .copied()
+            .filter(|at| *at <= end)
+        {
             self.now = at;
-            self.queue.extend(self.arriving.remove(&at).unwrap_or_default());
+            self.queue
+                .extend(self.arriving.remove(&at).unwrap_or_default());
             self.settle();
             for (node, timer) in self.timers.remove(&at).unwrap_or_default() {
                 if self.cores.contains_key(&node) {
@@ -282,7 +377,8 @@ impl Net {
         self.now = end;
     }
 
-    /// Delivers what is under way up to the first write, which is lost with all the rest; from then on one of three nodes is cut off.
+    /// Delivers what is under way up to the first write, which is lost with all the rest; from then
+    /// on one of three nodes is cut off.
     pub(super) fn cut_off_before_writes(&mut self, at: u64) {
         while let Some((from, to, message)) = self.queue.pop_front() {
             if matches!(message, Message::Write { .. }) {
@@ -300,7 +396,10 @@ impl Net {
     }
 
     pub(super) fn cut(&mut self, left: &[u64], right: &[u64]) {
-        for (a, b) in left.iter().flat_map(|a| right.iter().map(|b| (node(*a), node(*b)))) {
+        for (a, b) in left
+            .iter()
+            .flat_map(|a| right.iter().map(|b| (node(*a), node(*b))))
+        {
             self.cut.extend([(a, b), (b, a)]);
         }
     }
@@ -312,7 +411,9 @@ impl Net {
 
     pub(super) fn heal_between(&mut self, left: &[u64], right: &[u64]) {
         let among = |n: NodeId, of: &[u64]| of.iter().any(|m| node(*m) == n);
-        self.cut.retain(|(a, b)| !(among(*a, left) && among(*b, right) || among(*b, left) && among(*a, right)));
+        self.cut.retain(|(a, b)| {
+            !(among(*a, left) && among(*b, right) || among(*b, left) && among(*a, right))
+        });
     }
 
     pub(super) fn heal(&mut self) {
@@ -331,14 +432,22 @@ impl Net {
     pub(super) fn begin_move(&mut self, to: &[u64]) {
         let to = to.iter().map(|n| node(*n)).collect();
         self.set_placement(|placement| {
-            placement.transition = Some(Transition { to, phase: Phase::Copying, done: BTreeSet::new() });
+            placement.transition = Some(Transition {
+                to,
+                phase: Phase::Copying,
+                done: BTreeSet::new(),
+            });
         });
     }
 
     pub(super) fn set_placement(&mut self, change: impl FnOnce(&mut Placement)) {
         self.set_topology(|topology| {
             let epoch = Epoch(topology.epoch.0 + 1);
-            let placement = &mut topology.keyspaces.get_mut(&KeyspaceId(0)).expect("default").placement[0];
+            let placement = &mut topology
+                .keyspaces
+                .get_mut(&KeyspaceId(0))
+                .expect("default")
+                .placement[0];
             placement.epoch = epoch;
             change(placement);
         });
@@ -358,24 +467,46 @@ impl Net {
             datacenter: self.topology.nodes[&node(at)].datacenter.clone(),
             id,
         };
-        self.input(node(at), Input::Request { ticket: Ticket(self.tickets), request });
+        self.input(
+            node(at),
+            Input::Request {
+                ticket: Ticket(self.tickets),
+                request,
+            },
+        );
         self.tickets
     }
 
     /// Submits and runs until there is a reply.
-    pub(super) fn ask(&mut self, at: u64, op: Op, level: Consistency) -> Result<Reply, RequestError> {
+    pub(super) fn ask(
+        &mut self,
+        at: u64,
+        op: Op,
+        level: Consistency,
+    ) -> Result<Reply, RequestError> {
         let ticket = self.submit(at, op, level);
         self.answer(ticket)
     }
 
     /// As `ask`, under a name.
-    pub(super) fn ask_once(&mut self, at: u64, op: Op, level: Consistency, id: &str) -> Result<Reply, RequestError> {
+    pub(super) fn ask_once(
+        &mut self,
+        at: u64,
+        op: Op,
+        level: Consistency,
+        id: &str,
+    ) -> Result<Reply, RequestError> {
         let ticket = self.submit_once(at, op, level, id);
         self.answer(ticket)
     }
 
     pub(super) fn submit_once(&mut self, at: u64, op: Op, level: Consistency, id: &str) -> u64 {
-        self.submit_as(at, op, level, RequestId::new(Bytes::copy_from_slice(id.as_bytes())))
+        self.submit_as(
+            at,
+            op,
+            level,
+            RequestId::new(Bytes::copy_from_slice(id.as_bytes())),
+        )
     }
 
     pub(super) fn answer(&mut self, ticket: u64) -> Result<Reply, RequestError> {
@@ -386,28 +517,72 @@ impl Net {
         self.replies[&ticket].clone().map(|answer| answer.reply)
     }
 
-    pub(super) fn mutate(&mut self, at: u64, key: &str, mutation: Mutation, level: Consistency) -> Result<Reply, RequestError> {
-        self.ask(at, Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation), level)
+    pub(super) fn mutate(
+        &mut self,
+        at: u64,
+        key: &str,
+        mutation: Mutation,
+        level: Consistency,
+    ) -> Result<Reply, RequestError> {
+        self.ask(
+            at,
+            Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation),
+            level,
+        )
     }
 
-    pub(super) fn query(&mut self, at: u64, key: &str, query: Query, level: Consistency) -> Result<Reply, RequestError> {
-        self.ask(at, Op::Query(Bytes::copy_from_slice(key.as_bytes()), query), level)
+    pub(super) fn query(
+        &mut self,
+        at: u64,
+        key: &str,
+        query: Query,
+        level: Consistency,
+    ) -> Result<Reply, RequestError> {
+        self.ask(
+            at,
+            Op::Query(Bytes::copy_from_slice(key.as_bytes()), query),
+            level,
+        )
     }
 
-    pub(super) fn set(&mut self, at: u64, key: &str, value: &str, level: Consistency) -> Result<Reply, RequestError> {
-        self.mutate(at, key, Mutation::Set { value: Bytes::copy_from_slice(value.as_bytes()), expiry: SetExpiry::Clear }, level)
+    pub(super) fn set(
+        &mut self,
+        at: u64,
+        key: &str,
+        value: &str,
+        level: Consistency,
+    ) -> Result<Reply, RequestError> {
+        self.mutate(
+            at,
+            key,
+            Mutation::Set {
+                value: Bytes::copy_from_slice(value.as_bytes()),
+                expiry: SetExpiry::Clear,
+            },
+            level,
+        )
     }
 
-    pub(super) fn get(&mut self, at: u64, key: &str, level: Consistency) -> Result<Option<String>, RequestError> {
-        self.query(at, key, Query::Get, level).map(|reply| match reply {
-            Reply::Value(value) => Some(String::from_utf8(value.to_vec()).expect("text")),
-            Reply::Nil => None,
-            other => panic!("GET answered {other:?}"),
-        })
+    pub(super) fn get(
+        &mut self,
+        at: u64,
+        key: &str,
+        level: Consistency,
+    ) -> Result<Option<String>, RequestError> {
+        self.query(at, key, Query::Get, level)
+            .map(|reply| match reply {
+                Reply::Value(value) => Some(String::from_utf8(value.to_vec()).expect("text")),
+                Reply::Nil => None,
+                other => panic!("GET answered {other:?}"),
+            })
     }
 
     pub(super) fn summary(&self, at: u64) -> ReplicaSummary {
-        self.cores[&node(at)].summaries().into_iter().next().expect("one partition")
+        self.cores[&node(at)]
+            .summaries()
+            .into_iter()
+            .next()
+            .expect("one partition")
     }
 
     /// Every replica has the same context and digest, and nothing left over.
@@ -416,8 +591,16 @@ impl Net {
         let first = self.summary(first);
         for id in self.cores.keys() {
             let other = self.summary(id.0);
-            assert_eq!((other.context, other.digest), (first.context, first.digest), "{id:?} differs from the first");
-            assert_eq!((other.residuals, other.recent, other.filling), (0, 0, false), "{id:?} is not at rest");
+            assert_eq!(
+                (other.context, other.digest),
+                (first.context, first.digest),
+                "{id:?} differs from the first"
+            );
+            assert_eq!(
+                (other.residuals, other.recent, other.filling),
+                (0, 0, false),
+                "{id:?} is not at rest"
+            );
         }
     }
 }

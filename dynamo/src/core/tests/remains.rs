@@ -23,7 +23,8 @@ fn filled(strings: bool) -> (Net, Vec<MemoryStore>) {
         (0..MANY).for_each(|n| drop(net.set(1, &format!("k{n}"), "v", C::All).expect("healthy")));
     } else {
         let elements = (0..MANY).map(|n| Bytes::from(n.to_string())).collect();
-        net.mutate(1, "s", Mutation::Add(elements), C::All).expect("healthy");
+        net.mutate(1, "s", Mutation::Add(elements), C::All)
+            .expect("healthy");
     }
     net.run(secs(2));
     let disks: Vec<MemoryStore> = (0..3).map(|_| MemoryStore::new()).collect();
@@ -48,14 +49,18 @@ fn rows_on(disk: &MemoryStore) -> usize {
         rows += 1;
         ControlFlow::Continue(())
     };
-    disk.scan(Space::Rows, &[], None, &mut visit).expect("memory");
+    disk.scan(Space::Rows, &[], None, &mut visit)
+        .expect("memory");
     rows
 }
 
 #[test]
 fn whatever_removes_many_rows_is_a_small_batch_on_every_disk() {
     let clear = Op::Partition(Partition(0), PartitionOp::Clear);
-    let set = Mutation::Set { value: "v".into(), expiry: SetExpiry::Clear };
+    let set = Mutation::Set {
+        value: "v".into(),
+        expiry: SetExpiry::Clear,
+    };
     let past = Mutation::ExpireAt(START_UNIX_MILLIS - 1);
     let removals = [
         (false, Op::Mutate("s".into(), Mutation::Delete), 0),
@@ -74,7 +79,11 @@ fn whatever_removes_many_rows_is_a_small_batch_on_every_disk() {
             let changes = save(&mut net, &disks);
             assert!(changes <= 1_100, "{op:?}: {changes} changes at once");
         }
-        assert_eq!(disks.iter().map(rows_on).collect::<Vec<_>>(), [left; 3], "{op:?}");
+        assert_eq!(
+            disks.iter().map(rows_on).collect::<Vec<_>>(),
+            [left; 3],
+            "{op:?}"
+        );
         net.run(secs(3));
         net.assert_converged();
     }
@@ -83,7 +92,13 @@ fn whatever_removes_many_rows_is_a_small_batch_on_every_disk() {
 #[test]
 fn a_key_that_has_lapsed_goes_in_pieces() {
     let (mut net, disks) = filled(false);
-    net.mutate(1, "s", Mutation::ExpireAt(net.clock().unix_millis + 100), C::All).expect("healthy");
+    net.mutate(
+        1,
+        "s",
+        Mutation::ExpireAt(net.clock().unix_millis + 100),
+        C::All,
+    )
+    .expect("healthy");
     save(&mut net, &disks);
     let mut most = 0;
     for _ in 0..1_000 {
@@ -105,15 +120,28 @@ fn what_waits_to_leave_the_disk_is_bounded() {
     let disks: Vec<MemoryStore> = (0..3).map(|_| MemoryStore::new()).collect();
     let kept = |net: &Net| {
         let all = net.cores.values().flat_map(|core| core.kept(false));
-        let waiting: Vec<_> = all.filter(|kept| kept.what.starts_with("removed rows")).collect();
-        assert!(waiting.iter().all(|kept| kept.held <= kept.max && kept.max <= 1_300), "{waiting:?}");
-        waiting.iter().map(|kept| kept.held).max().expect("three cores")
+        let waiting: Vec<_> = all
+            .filter(|kept| kept.what.starts_with("removed rows"))
+            .collect();
+        assert!(
+            waiting
+                .iter()
+                .all(|kept| kept.held <= kept.max && kept.max <= 1_300),
+            "{waiting:?}"
+        );
+        waiting
+            .iter()
+            .map(|kept| kept.held)
+            .max()
+            .expect("three cores")
     };
     let mut most = 0;
     for n in 0..20 {
         let elements = (0..300).map(|n| Bytes::from(n.to_string())).collect();
-        net.mutate(n % 3 + 1, "s", Mutation::Add(elements), C::All).expect("healthy");
-        net.mutate(n % 3 + 1, "s", Mutation::Delete, C::All).expect("healthy");
+        net.mutate(n % 3 + 1, "s", Mutation::Add(elements), C::All)
+            .expect("healthy");
+        net.mutate(n % 3 + 1, "s", Mutation::Delete, C::All)
+            .expect("healthy");
         most = most.max(kept(&net));
         assert!(save(&mut net, &disks) < 1_000, "no turn pays for others");
     }
@@ -131,7 +159,8 @@ fn what_waits_to_leave_the_disk_is_bounded() {
 #[test]
 fn the_more_rows_wait_the_more_go_at_a_time() {
     let (mut net, disks) = filled(false);
-    net.mutate(1, "s", Mutation::Delete, C::Quorum).expect("healthy");
+    net.mutate(1, "s", Mutation::Delete, C::Quorum)
+        .expect("healthy");
     for core in net.cores.values_mut() {
         core.config.removal.rows_at_once = 10;
         core.config.removal.waiting_max = 4_000;
@@ -140,7 +169,11 @@ fn the_more_rows_wait_the_more_go_at_a_time() {
     net.run(Duration::from_millis(10));
     assert_eq!(rows_on(&disks[0]), MANY);
     save(&mut net, &disks);
-    assert_eq!(rows_on(&disks[0]), MANY - 40, "a hundredth of what may wait");
+    assert_eq!(
+        rows_on(&disks[0]),
+        MANY - 40,
+        "a hundredth of what may wait"
+    );
     net.run(secs(5));
     save(&mut net, &disks);
     assert_eq!(rows_on(&disks[0]), 0);
@@ -149,13 +182,19 @@ fn the_more_rows_wait_the_more_go_at_a_time() {
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_what_waits_are_noticed() {
-    super::noticed(&[(&crate::planted::REMAINS_WITHOUT_BOUND, what_waits_to_leave_the_disk_is_bounded)]);
+    super::noticed(&[(
+        &crate::planted::REMAINS_WITHOUT_BOUND,
+        what_waits_to_leave_the_disk_is_bounded,
+    )]);
 }
 
 #[test]
 fn a_start_goes_on_removing_what_is_gone() {
     let (mut net, disks) = filled(false);
-    assert_eq!(net.mutate(1, "s", Mutation::Delete, C::Quorum), Ok(Reply::Integer(1)));
+    assert_eq!(
+        net.mutate(1, "s", Mutation::Delete, C::Quorum),
+        Ok(Reply::Integer(1))
+    );
     net.run(Duration::from_millis(15));
     save(&mut net, &disks);
     assert!((1..MANY).contains(&rows_on(&disks[1])), "some have gone");
@@ -174,16 +213,24 @@ fn a_start_goes_on_removing_what_is_gone() {
 fn a_full_disk_takes_a_large_removal() {
     let (mut net, disks) = filled(false);
     (1..=3).for_each(|at| net.input(node(at), Input::DiskFull(true)));
-    assert_eq!(net.mutate(1, "s", Mutation::Delete, C::Quorum), Ok(Reply::Integer(1)));
+    assert_eq!(
+        net.mutate(1, "s", Mutation::Delete, C::Quorum),
+        Ok(Reply::Integer(1))
+    );
     assert!(save(&mut net, &disks) < 20, "with hardly any room");
     for _ in 0..10 {
         net.run(Duration::from_millis(10));
         save(&mut net, &disks);
     }
-    assert_eq!(disks.iter().map(rows_on).collect::<Vec<_>>(), [0; 3], "which makes room");
+    assert_eq!(
+        disks.iter().map(rows_on).collect::<Vec<_>>(),
+        [0; 3],
+        "which makes room"
+    );
 }
 
-/// n3 was away while a set was filled and removed, or joins when the others have long forgotten the events.
+/// n3 was away while a set was filled and removed, or joins when the others have long forgotten the
+/// events.
 #[test]
 fn a_replica_that_was_away_learns_of_a_large_removal_in_small_batches() {
     for forgotten in [false, true] {
@@ -197,9 +244,11 @@ fn a_replica_that_was_away_learns_of_a_large_removal_in_small_batches() {
         }
         net.run(secs(2));
         net.cut(&[3], &[1, 2]);
-        net.mutate(1, "s", Mutation::Delete, C::Quorum).expect("two of three");
+        net.mutate(1, "s", Mutation::Delete, C::Quorum)
+            .expect("two of three");
         for n in 0..50 {
-            net.set(1, &format!("k{n}"), "v", C::Quorum).expect("two of three");
+            net.set(1, &format!("k{n}"), "v", C::Quorum)
+                .expect("two of three");
         }
         net.drop_all();
         net.run(secs(2));
@@ -212,7 +261,14 @@ fn a_replica_that_was_away_learns_of_a_large_removal_in_small_batches() {
         }
         assert!(most <= 1_300, "{most} changes at once");
         net.assert_converged();
-        assert_eq!(disks.iter().map(rows_on).collect::<Vec<_>>(), [50; 3], "forgotten: {forgotten}");
-        assert_eq!(net.query(3, "s", Query::Cardinality, C::One), Ok(Reply::Integer(0)));
+        assert_eq!(
+            disks.iter().map(rows_on).collect::<Vec<_>>(),
+            [50; 3],
+            "forgotten: {forgotten}"
+        );
+        assert_eq!(
+            net.query(3, "s", Query::Cardinality, C::One),
+            Ok(Reply::Integer(0))
+        );
     }
 }

@@ -16,8 +16,13 @@ fn a_quorum_read_repairs_before_it_returns() {
     net.heal();
     // n1 alone has it. Whoever reads it at QUORUM must leave it on two.
     assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
-    let holders = (1..=3).filter(|at| net.cores[&node(*at)].summaries()[0].rows == 1).count();
-    assert!(holders >= 2, "the value was returned but only {holders} replica has it");
+    let holders = (1..=3)
+        .filter(|at| net.cores[&node(*at)].summaries()[0].rows == 1)
+        .count();
+    assert!(
+        holders >= 2,
+        "the value was returned but only {holders} replica has it"
+    );
 }
 
 #[test]
@@ -25,9 +30,12 @@ fn what_was_lost_on_the_way_arrives_by_anti_entropy() {
     let mut net = Net::new(&[1, 1, 1]);
     net.cut(&[3], &[1, 2]);
     for n in 0..100 {
-        net.set(1, &format!("k{n}"), "v", C::Quorum).expect("two of three");
-        net.mutate(2, &format!("k{n}"), Mutation::Delete, C::Quorum).expect("two of three");
-        net.set(2, &format!("j{n}"), "w", C::Quorum).expect("two of three");
+        net.set(1, &format!("k{n}"), "v", C::Quorum)
+            .expect("two of three");
+        net.mutate(2, &format!("k{n}"), Mutation::Delete, C::Quorum)
+            .expect("two of three");
+        net.set(2, &format!("j{n}"), "w", C::Quorum)
+            .expect("two of three");
     }
     assert_eq!(net.summary(3).rows, 0);
     net.heal();
@@ -43,7 +51,8 @@ fn one_was_absent() -> Net {
     net.run(Duration::from_secs(3));
     net.cut(&[5], &[1, 2, 3, 4]);
     for n in 0..100 {
-        net.set(1 + n % 4, &format!("k{n}"), &"v".repeat(1_000), C::Quorum).expect("four of five");
+        net.set(1 + n % 4, &format!("k{n}"), &"v".repeat(1_000), C::Quorum)
+            .expect("four of five");
     }
     net.run(Duration::from_secs(3));
     net.heal();
@@ -57,20 +66,36 @@ fn what_an_absent_replica_has_missed_is_sent_once() {
     net.run(Duration::from_secs(5));
     net.assert_converged();
     assert_eq!(net.summary(5).rows, 100);
-    assert!((100_000..130_000).contains(&net.repair_bytes), "{} bytes were sent for 100,000", net.repair_bytes);
+    assert!(
+        (100_000..130_000).contains(&net.repair_bytes),
+        "{} bytes were sent for 100,000",
+        net.repair_bytes
+    );
 }
 
 /// A round trip takes so long; nodes know it.
 fn far_away(net: &mut Net, latency: fn(NodeId, NodeId) -> Duration) {
     net.latency = latency;
     net.timeout = Duration::from_secs(5);
-    for (at, other) in (1..=5).flat_map(|at| (1..=5).map(move |other| (node(at), node(other)))).filter(|(at, other)| at != other) {
-        net.input(at, Input::RoundTrip { node: other, rtt: latency(at, other) * 2 });
+    for (at, other) in (1..=5)
+        .flat_map(|at| (1..=5).map(move |other| (node(at), node(other))))
+        .filter(|(at, other)| at != other)
+    {
+        net.input(
+            at,
+            Input::RoundTrip {
+                node: other,
+                rtt: latency(at, other) * 2,
+            },
+        );
     }
 }
 
 fn submit(net: &mut Net, at: u64, key: String) {
-    let set = Mutation::Set { value: "w".repeat(1_000).into(), expiry: SetExpiry::Clear };
+    let set = Mutation::Set {
+        value: "w".repeat(1_000).into(),
+        expiry: SetExpiry::Clear,
+    };
     net.submit(at, Op::Mutate(key.into(), set), C::Quorum);
 }
 
@@ -82,7 +107,13 @@ fn what_was_missed_is_sent_once_however_long_a_round_trip_takes() {
     net.run(Duration::from_secs(3));
     net.cut(&[5], &[1, 2, 3, 4]);
     for n in 0..500 {
-        net.set(1 + n % 4, &format!("k{}", n % 400), &"v".repeat(1_000), C::Quorum).expect("four of five");
+        net.set(
+            1 + n % 4,
+            &format!("k{}", n % 400),
+            &"v".repeat(1_000),
+            C::Quorum,
+        )
+        .expect("four of five");
     }
     net.run(Duration::from_secs(3));
     // Five ticks, and one piece of an answer is a fraction of what is lacking.
@@ -97,7 +128,11 @@ fn what_was_missed_is_sent_once_however_long_a_round_trip_takes() {
     net.run(Duration::from_secs(5));
     net.assert_converged();
     assert_eq!(net.summary(5).rows, 550);
-    assert!((400_000..520_000).contains(&net.repair_bytes), "{} bytes were sent for 400,000", net.repair_bytes);
+    assert!(
+        (400_000..520_000).contains(&net.repair_bytes),
+        "{} bytes were sent for 400,000",
+        net.repair_bytes
+    );
     assert_eq!(net.cores[&node(5)].counters().streams, 0);
 }
 
@@ -106,7 +141,13 @@ fn what_is_under_way_is_not_repaired() {
     let mut net = Net::new(&[5]);
     net.run(Duration::from_secs(3));
     // n5 hears of what n1 writes long before it comes.
-    far_away(&mut net, |a, b| if a.0 + b.0 == 6 { Duration::from_millis(500) } else { Duration::from_millis(20) });
+    far_away(&mut net, |a, b| {
+        if a.0 + b.0 == 6 {
+            Duration::from_millis(500)
+        } else {
+            Duration::from_millis(20)
+        }
+    });
     for n in 0..100 {
         submit(&mut net, 1 + n % 5, format!("k{n}"));
         net.run(Duration::from_millis(70));
@@ -118,15 +159,18 @@ fn what_is_under_way_is_not_repaired() {
 
 #[test]
 fn a_lost_question_or_answer_about_what_was_missed_is_made_good() {
-    for lost in [|message: &Message| matches!(message, Message::Ask { .. }), |message: &Message| matches!(message, Message::Repair { .. })]
-    {
+    for lost in [
+        |message: &Message| matches!(message, Message::Ask { .. }),
+        |message: &Message| matches!(message, Message::Repair { .. }),
+    ] {
         for nth in [1, 2, 7, 9] {
             let mut net = Net::new(&[3]);
             net.config.chunk_bytes = 1_500;
             net.boot_all();
             net.cut(&[3], &[1, 2]);
             for n in 0..100 {
-                net.set(1, &format!("k{n}"), &"v".repeat(1_000), C::Quorum).expect("two of three");
+                net.set(1, &format!("k{n}"), &"v".repeat(1_000), C::Quorum)
+                    .expect("two of three");
             }
             net.heal();
             net.repair_bytes = 0;
@@ -134,7 +178,11 @@ fn a_lost_question_or_answer_about_what_was_missed_is_made_good() {
             net.run(Duration::from_secs(10));
             assert!(net.last_lost.is_some(), "there was no such message");
             net.assert_converged();
-            assert!(net.repair_bytes < 130_000, "{} bytes were sent for 100,000", net.repair_bytes);
+            assert!(
+                net.repair_bytes < 130_000,
+                "{} bytes were sent for 100,000",
+                net.repair_bytes
+            );
         }
     }
 }
@@ -147,16 +195,37 @@ fn nothing_is_streamed_that_somebody_remembers_event_by_event() {
     net.boot(node(1), false);
     net.run(Duration::from_secs(1));
     net.cut(&[3], &[1, 2]);
-    (1..=2).for_each(|other| net.input(node(other), Input::Reachable { node: node(3), up: false }));
+    (1..=2).for_each(|other| {
+        net.input(
+            node(other),
+            Input::Reachable {
+                node: node(3),
+                up: false,
+            },
+        )
+    });
     for n in 0..50 {
-        net.set(2, &format!("k{n}"), "v", C::Quorum).expect("two of three");
+        net.set(2, &format!("k{n}"), "v", C::Quorum)
+            .expect("two of three");
     }
     net.run(Duration::from_secs(2));
     net.heal();
-    (1..=2).for_each(|other| net.input(node(other), Input::Reachable { node: node(3), up: true }));
+    (1..=2).for_each(|other| {
+        net.input(
+            node(other),
+            Input::Reachable {
+                node: node(3),
+                up: true,
+            },
+        )
+    });
     net.run(Duration::from_secs(8));
     net.assert_converged();
-    assert_eq!((net.summary(3).rows, net.cores[&node(3)].counters().streams), (50, 0), "n1 has forgotten, n2 has not");
+    assert_eq!(
+        (net.summary(3).rows, net.cores[&node(3)].counters().streams),
+        (50, 0),
+        "n1 has forgotten, n2 has not"
+    );
 }
 
 #[test]
@@ -175,10 +244,17 @@ fn another_is_asked_when_one_does_not_help() {
 fn deleted_everywhere_leaves_nothing() {
     let mut net = Net::new(&[1, 1, 1]);
     for n in 0..200 {
-        net.set(1 + n % 3, &format!("k{n}"), "v", C::Quorum).expect("healthy");
+        net.set(1 + n % 3, &format!("k{n}"), "v", C::Quorum)
+            .expect("healthy");
     }
     for n in 0..200 {
-        net.mutate(1 + (n + 1) % 3, &format!("k{n}"), Mutation::Delete, C::Quorum).expect("healthy");
+        net.mutate(
+            1 + (n + 1) % 3,
+            &format!("k{n}"),
+            Mutation::Delete,
+            C::Quorum,
+        )
+        .expect("healthy");
     }
     net.run(Duration::from_secs(5));
     net.assert_converged();
@@ -222,7 +298,16 @@ fn a_node_whose_events_others_know_better_starts_a_new_life() {
 fn an_expired_key_is_gone_for_readers_at_once_and_from_disk_soon() {
     let mut net = Net::new(&[1, 1, 1]);
     let expiry = SetExpiry::At(START_UNIX_MILLIS + 1000);
-    net.mutate(1, "k", Mutation::Set { value: "v".into(), expiry }, C::All).expect("healthy");
+    net.mutate(
+        1,
+        "k",
+        Mutation::Set {
+            value: "v".into(),
+            expiry,
+        },
+        C::All,
+    )
+    .expect("healthy");
     assert_eq!(net.get(2, "k", C::Quorum), Ok(Some("v".into())));
     net.run(Duration::from_secs(1));
     assert_eq!(net.get(2, "k", C::Quorum), Ok(None));
@@ -238,7 +323,11 @@ fn a_full_disk_refuses_writes_and_still_reads() {
     net.input(node(1), Input::DiskFull(true));
     assert_eq!(net.set(1, "k", "w", C::One), Err(RequestError::DiskFull));
     assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
-    assert_eq!(net.set(2, "k", "w", C::Quorum), Ok(Reply::Done), "two others have room");
+    assert_eq!(
+        net.set(2, "k", "w", C::Quorum),
+        Ok(Reply::Done),
+        "two others have room"
+    );
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -246,10 +335,25 @@ fn a_full_disk_refuses_writes_and_still_reads() {
 fn planted_bugs_of_help_are_noticed() {
     use crate::planted;
     super::noticed(&[
-        (&planted::EVERYBODY_HELPS, what_an_absent_replica_has_missed_is_sent_once),
-        (&planted::ASKED_AGAIN_EACH_TICK, what_was_missed_is_sent_once_however_long_a_round_trip_takes),
-        (&planted::ASKED_BEFORE_OVERDUE, what_is_under_way_is_not_repaired),
-        (&planted::STREAMED_AT_ONCE, nothing_is_streamed_that_somebody_remembers_event_by_event),
-        (&planted::ONE_HELPER_FOR_EVER, another_is_asked_when_one_does_not_help),
+        (
+            &planted::EVERYBODY_HELPS,
+            what_an_absent_replica_has_missed_is_sent_once,
+        ),
+        (
+            &planted::ASKED_AGAIN_EACH_TICK,
+            what_was_missed_is_sent_once_however_long_a_round_trip_takes,
+        ),
+        (
+            &planted::ASKED_BEFORE_OVERDUE,
+            what_is_under_way_is_not_repaired,
+        ),
+        (
+            &planted::STREAMED_AT_ONCE,
+            nothing_is_streamed_that_somebody_remembers_event_by_event,
+        ),
+        (
+            &planted::ONE_HELPER_FOR_EVER,
+            another_is_asked_when_one_does_not_help,
+        ),
     ]);
 }

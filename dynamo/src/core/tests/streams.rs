@@ -1,4 +1,5 @@
-//! Replicas that are streamed to: chunks that are lost, late or of another stream, and who may help whom.
+//! Replicas that are streamed to: chunks that are lost, late or of another stream, and who may help
+//! whom.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use crate::protocol::{Input, Message, Timer};
 
 fn keys(net: &mut Net, at: u64, keys: std::ops::Range<u32>, level: C) {
     for n in keys {
-        net.set(at, &format!("k{n}"), "v", level).expect("enough replicas");
+        net.set(at, &format!("k{n}"), "v", level)
+            .expect("enough replicas");
     }
 }
 
@@ -32,8 +34,10 @@ fn one_far_behind() -> Net {
 
 #[test]
 fn a_lost_question_or_chunk_is_asked_for_again() {
-    for lost in [|message: &Message| matches!(message, Message::Pull { .. }), |message: &Message| matches!(message, Message::Chunk { .. })]
-    {
+    for lost in [
+        |message: &Message| matches!(message, Message::Pull { .. }),
+        |message: &Message| matches!(message, Message::Chunk { .. }),
+    ] {
         let mut net = one_far_behind();
         // The third of these messages is lost.
         net.lose(3, lost);
@@ -62,7 +66,10 @@ fn held_back() -> (Net, NodeId, Message) {
     keys(&mut net, 1, 0..30, C::All);
     net.run(secs(2));
     net.begin_move(&[1, 2, 4]);
-    net.lose(1, |message| matches!(message, Message::Chunk { piece, .. } if piece.next.is_none()));
+    net.lose(
+        1,
+        |message| matches!(message, Message::Chunk { piece, .. } if piece.next.is_none()),
+    );
     net.run_until_lost();
     let (source, _, message) = net.last_lost.take().expect("lost");
     (net, source, message)
@@ -71,24 +78,49 @@ fn held_back() -> (Net, NodeId, Message) {
 #[test]
 fn a_late_chunk_of_an_abandoned_stream_is_ignored() {
     let (mut net, source, message) = held_back();
-    // n4 loses sight of everybody and abandons the stream; what it has got of the keys so far is overwritten; it begins another stream.
+    // n4 loses sight of everybody and abandons the stream; what it has got of the keys so far is
+    // overwritten; it begins another stream.
     for n in 1..=3 {
-        net.input(node(4), Input::Reachable { node: node(n), up: false });
+        net.input(
+            node(4),
+            Input::Reachable {
+                node: node(n),
+                up: false,
+            },
+        );
     }
     net.input(node(4), Input::Timer(Timer::AntiEntropy));
     net.cut(&[1, 2, 3], &[4]);
     keys(&mut net, source.0, 0..30, C::Quorum);
     net.heal();
     for n in 1..=3 {
-        net.input(node(4), Input::Reachable { node: node(n), up: true });
+        net.input(
+            node(4),
+            Input::Reachable {
+                node: node(n),
+                up: true,
+            },
+        );
     }
     net.input(node(4), Input::Timer(Timer::AntiEntropy));
     net.drop_all();
-    net.input(node(4), Input::Message { from: source, message });
-    assert!(net.summary(4).filling, "the new stream has brought nothing yet");
+    net.input(
+        node(4),
+        Input::Message {
+            from: source,
+            message,
+        },
+    );
+    assert!(
+        net.summary(4).filling,
+        "the new stream has brought nothing yet"
+    );
     net.run(secs(60));
     let (there, here) = (net.summary(source.0), net.summary(4));
-    assert_eq!((here.filling, here.rows, here.digest), (false, there.rows, there.digest));
+    assert_eq!(
+        (here.filling, here.rows, here.digest),
+        (false, there.rows, there.digest)
+    );
 }
 
 #[test]
@@ -104,7 +136,11 @@ fn replicas_that_lost_their_disks_together_are_filled() {
         let filling = wiped.iter().filter(|at| net.summary(**at).filling).count();
         assert_eq!(filling, 0, "{wiped:?} lost their disks");
         let rows = if wiped.len() == 3 { 0 } else { 50 };
-        assert_eq!([1, 2, 3].map(|at| net.summary(at).rows), [rows; 3], "{wiped:?} lost their disks");
+        assert_eq!(
+            [1, 2, 3].map(|at| net.summary(at).rows),
+            [rows; 3],
+            "{wiped:?} lost their disks"
+        );
         assert!(net.set(wiped[0], "new", "v", C::All).is_ok());
     }
 }
@@ -114,7 +150,8 @@ fn what_one_of_several_filling_replicas_got_reaches_the_others() {
     let mut net = Net::new(&[3]);
     keys(&mut net, 1, 0..50, C::All);
     net.run(secs(3));
-    // n2 and n3 lose their disks; n2 is filled again; then n1 loses its own before it has spoken to n3.
+    // n2 and n3 lose their disks; n2 is filled again; then n1 loses its own before it has spoken to
+    // n3.
     net.boot(node(2), true);
     net.boot(node(3), true);
     net.cut(&[1], &[3]);
@@ -122,7 +159,10 @@ fn what_one_of_several_filling_replicas_got_reaches_the_others() {
     net.boot(node(1), true);
     net.heal();
     net.run(secs(5));
-    assert_eq!([1, 2, 3].map(|at| (net.summary(at).rows, net.summary(at).filling)), [(50, false); 3]);
+    assert_eq!(
+        [1, 2, 3].map(|at| (net.summary(at).rows, net.summary(at).filling)),
+        [(50, false); 3]
+    );
 }
 
 #[test]
@@ -136,13 +176,28 @@ fn a_wiped_replica_waits_for_a_majority_of_the_others() {
     net.heal_between(&[1], &[2]);
     net.boot(node(2), true);
     for at in [1, 2] {
-        net.input(node(at), Input::Reachable { node: node(3), up: false });
+        net.input(
+            node(at),
+            Input::Reachable {
+                node: node(3),
+                up: false,
+            },
+        );
     }
     net.run(secs(30));
-    assert!(net.summary(2).filling, "n1 and n2 together would be a majority that has not the write");
+    assert!(
+        net.summary(2).filling,
+        "n1 and n2 together would be a majority that has not the write"
+    );
     net.heal();
     for at in [1, 2] {
-        net.input(node(at), Input::Reachable { node: node(3), up: true });
+        net.input(
+            node(at),
+            Input::Reachable {
+                node: node(3),
+                up: true,
+            },
+        );
     }
     net.run(secs(5));
     assert_eq!(net.get(2, "k", C::One), Ok(Some("v".into())));
@@ -156,11 +211,23 @@ fn a_wiped_replica_that_was_the_only_one_waits_for_those_it_moves_to() {
     net.set(1, "k", "v", C::Quorum).expect("both have it");
     net.cut(&[1], &[2]);
     net.boot(node(1), true);
-    net.input(node(1), Input::Reachable { node: node(2), up: false });
+    net.input(
+        node(1),
+        Input::Reachable {
+            node: node(2),
+            up: false,
+        },
+    );
     net.run(secs(10));
     assert!(net.summary(1).filling, "n2 alone has what was acknowledged");
     net.heal();
-    net.input(node(1), Input::Reachable { node: node(2), up: true });
+    net.input(
+        node(1),
+        Input::Reachable {
+            node: node(2),
+            up: true,
+        },
+    );
     net.run(secs(5));
     assert_eq!(net.get(1, "k", C::One), Ok(Some("v".into())));
 }
@@ -172,7 +239,13 @@ fn a_move_goes_on_while_one_old_replica_is_down() {
     net.run(secs(1));
     net.cut(&[1], &[2, 3, 4]);
     for other in [2, 3, 4] {
-        net.input(node(other), Input::Reachable { node: node(1), up: false });
+        net.input(
+            node(other),
+            Input::Reachable {
+                node: node(1),
+                up: false,
+            },
+        );
     }
     net.begin_move(&[2, 3, 4]);
     net.run(secs(10));
@@ -194,24 +267,33 @@ fn a_keyspace_made_while_holders_are_down_is_served_when_they_are_back() {
 #[test]
 fn what_is_written_behind_a_stream_is_not_taken_for_seen() {
     let (mut net, source, _) = held_back();
-    // While the last piece is awaited, what has passed is overwritten, and n4 hears nothing of it. Then the last piece comes.
+    // While the last piece is awaited, what has passed is overwritten, and n4 hears nothing of it.
+    // Then the last piece comes.
     let others: Vec<u64> = (1..=3).collect();
     net.cut(&others, &[4]);
     keys(&mut net, source.0, 0..30, C::Quorum);
     net.heal();
-    net.lose(1, |message| matches!(message, Message::Repair { .. } | Message::Behind { .. }));
+    net.lose(1, |message| {
+        matches!(message, Message::Repair { .. } | Message::Behind { .. })
+    });
     net.run(Duration::from_millis(900));
     let (there, here) = (net.summary(source.0), net.summary(4));
-    assert!(there.context != here.context || there.digest == here.digest, "equal contexts, different rows");
+    assert!(
+        there.context != here.context || there.digest == here.digest,
+        "equal contexts, different rows"
+    );
     net.run(secs(10));
     assert_eq!(net.summary(source.0).digest, net.summary(4).digest);
 }
 
 /// Adds members to a set, at ONE.
 fn grow(net: &mut Net, at: u64, members: std::ops::Range<usize>) {
-    let members: Vec<Bytes> = members.map(|n| Bytes::from(format!("member-{n:025}"))).collect();
+    let members: Vec<Bytes> = members
+        .map(|n| Bytes::from(format!("member-{n:025}")))
+        .collect();
     for some in members.chunks(5_000) {
-        net.mutate(at, "set", Mutation::Add(some.to_vec()), C::One).expect("ONE is local");
+        net.mutate(at, "set", Mutation::Add(some.to_vec()), C::One)
+            .expect("ONE is local");
     }
 }
 
@@ -229,7 +311,11 @@ fn a_key_larger_than_a_message_is_streamed_in_pieces() {
     net.run(secs(10));
     net.assert_converged();
     assert_eq!(net.summary(3).rows, 20_000);
-    assert!((1..256 * 1024).contains(&net.largest_chunk), "a piece of {} bytes", net.largest_chunk);
+    assert!(
+        (1..256 * 1024).contains(&net.largest_chunk),
+        "a piece of {} bytes",
+        net.largest_chunk
+    );
 }
 
 #[test]
@@ -240,7 +326,8 @@ fn the_repair_of_a_key_that_was_refilled_comes_in_pieces() {
     grow(&mut net, 1, 0..1_000);
     net.run(secs(5));
     net.cut(&[3], &[1, 2]);
-    net.mutate(1, "set", Mutation::Delete, C::Quorum).expect("two of three");
+    net.mutate(1, "set", Mutation::Delete, C::Quorum)
+        .expect("two of three");
     grow(&mut net, 1, 500..10_000);
     net.run(secs(2));
     net.heal();
@@ -248,7 +335,11 @@ fn the_repair_of_a_key_that_was_refilled_comes_in_pieces() {
     net.run(secs(20));
     net.assert_converged();
     assert_eq!(net.summary(3).rows, 9_500);
-    assert!(net.largest_chunk < 128 * 1024, "a message of {} bytes", net.largest_chunk);
+    assert!(
+        net.largest_chunk < 128 * 1024,
+        "a message of {} bytes",
+        net.largest_chunk
+    );
 }
 
 #[test]
@@ -259,19 +350,44 @@ fn hints_are_counted_with_values_and_die_with_their_owner() {
     net.run(secs(1));
     net.cut(&[3], &[1, 2, 4, 5]);
     for n in [1, 2, 4, 5] {
-        net.input(node(n), Input::Reachable { node: node(3), up: false });
+        net.input(
+            node(n),
+            Input::Reachable {
+                node: node(3),
+                up: false,
+            },
+        );
     }
     let value = "v".repeat(5_000);
     for n in 0..50 {
-        net.set(1, &format!("k{n}"), &value, C::Quorum).expect("two of three");
+        net.set(1, &format!("k{n}"), &value, C::Quorum)
+            .expect("two of three");
     }
     let held: usize = net.cores.values().map(crate::Dynamo::hint_bytes).sum();
-    let kept: u64 = net.cores.values().map(|core| core.counters().hints.kept).sum();
-    let dropped: u64 = net.cores.values().map(|core| core.counters().hints.dropped).sum();
-    assert!(held <= 100_000 && held >= kept as usize * 5_000, "{held} bytes for {kept} hints");
+    let kept: u64 = net
+        .cores
+        .values()
+        .map(|core| core.counters().hints.kept)
+        .sum();
+    let dropped: u64 = net
+        .cores
+        .values()
+        .map(|core| core.counters().hints.dropped)
+        .sum();
+    assert!(
+        held <= 100_000 && held >= kept as usize * 5_000,
+        "{held} bytes for {kept} hints"
+    );
     assert_eq!((kept + dropped, dropped > 25), (50, true));
     net.set_placement(|placement| placement.replicas = vec![node(1), node(2)]);
-    assert_eq!(net.cores.values().map(crate::Dynamo::hint_bytes).sum::<usize>(), 0, "n3 holds nothing any more");
+    assert_eq!(
+        net.cores
+            .values()
+            .map(crate::Dynamo::hint_bytes)
+            .sum::<usize>(),
+        0,
+        "n3 holds nothing any more"
+    );
 }
 
 #[test]
@@ -285,7 +401,8 @@ fn a_limit_never_stops_progress() {
         net.run(secs(5));
         net.cut(&[3], &[1, 2]);
         keys(&mut net, 1, 0..5, C::Quorum);
-        net.mutate(2, "set", Mutation::Delete, C::Quorum).expect("two of three");
+        net.mutate(2, "set", Mutation::Delete, C::Quorum)
+            .expect("two of three");
         grow(&mut net, 1, 10..30);
         net.set(3, "alone", "v", C::One).expect("ONE is local");
         net.run(secs(2));
@@ -312,7 +429,10 @@ fn filling_keeps_one_residual_and_few_runs() {
     net.lose(15, |message| matches!(message, Message::Chunk { .. }));
     net.run_until_lost();
     let half = net.summary(3);
-    assert!(half.rows > 50 && half.residuals <= 2 && half.recent == 0, "{half:?}");
+    assert!(
+        half.rows > 50 && half.residuals <= 2 && half.recent == 0,
+        "{half:?}"
+    );
     net.run(secs(10));
     net.assert_converged();
 }
@@ -322,13 +442,34 @@ fn filling_keeps_one_residual_and_few_runs() {
 fn planted_bugs_of_streams_are_noticed() {
     use crate::planted;
     super::noticed(&[
-        (&planted::CHUNK_OF_ANY_STREAM, a_late_chunk_of_an_abandoned_stream_is_ignored),
+        (
+            &planted::CHUNK_OF_ANY_STREAM,
+            a_late_chunk_of_an_abandoned_stream_is_ignored,
+        ),
         (&planted::BOUND_OF_NOTHING, a_limit_never_stops_progress),
-        (&planted::PULL_ONCE, a_lost_question_or_chunk_is_asked_for_again),
-        (&planted::FILL_FROM_FILLED_ONLY, replicas_that_lost_their_disks_together_are_filled),
-        (&planted::HINTS_UNCOUNTED, hints_are_counted_with_values_and_die_with_their_owner),
-        (&planted::ADOPT_LAST_CONTEXT, what_is_written_behind_a_stream_is_not_taken_for_seen),
-        (&planted::MOVER_FORGETS_ITSELF, a_move_goes_on_while_one_old_replica_is_down),
-        (&planted::ALONE_IS_EVERYBODY, a_wiped_replica_that_was_the_only_one_waits_for_those_it_moves_to),
+        (
+            &planted::PULL_ONCE,
+            a_lost_question_or_chunk_is_asked_for_again,
+        ),
+        (
+            &planted::FILL_FROM_FILLED_ONLY,
+            replicas_that_lost_their_disks_together_are_filled,
+        ),
+        (
+            &planted::HINTS_UNCOUNTED,
+            hints_are_counted_with_values_and_die_with_their_owner,
+        ),
+        (
+            &planted::ADOPT_LAST_CONTEXT,
+            what_is_written_behind_a_stream_is_not_taken_for_seen,
+        ),
+        (
+            &planted::MOVER_FORGETS_ITSELF,
+            a_move_goes_on_while_one_old_replica_is_down,
+        ),
+        (
+            &planted::ALONE_IS_EVERYBODY,
+            a_wiped_replica_that_was_the_only_one_waits_for_those_it_moves_to,
+        ),
     ]);
 }

@@ -1,4 +1,5 @@
-//! Replicas with equal contexts and different rows: who is right, and what nobody reads until that is mended.
+//! Replicas with equal contexts and different rows: who is right, and what nobody reads until that
+//! is mended.
 
 use super::net::{Net, PLACE, node, secs};
 use crate::consistency::Consistency as C;
@@ -24,13 +25,21 @@ fn rot(net: &mut Net, at: u64, key: &'static str) {
 
 fn replica(net: &mut Net, at: u64) -> &mut Replica {
     let core = net.cores.get_mut(&node(at)).expect("a node");
-    core.replicas.get_mut(&(PLACE.keyspace, PLACE.partition)).expect("held")
+    core.replicas
+        .get_mut(&(PLACE.keyspace, PLACE.partition))
+        .expect("held")
 }
 
 /// The others know that a node is gone, or back.
 fn sees(net: &mut Net, nodes: &[u64], other: u64, up: bool) {
     for at in nodes {
-        net.input(node(*at), Input::Reachable { node: node(other), up });
+        net.input(
+            node(*at),
+            Input::Reachable {
+                node: node(other),
+                up,
+            },
+        );
     }
 }
 
@@ -44,7 +53,11 @@ fn one_away_and_one_row_lost(key: &'static str) -> Net {
     }
     rot(&mut net, 3, key);
     net.run(secs(3));
-    assert_eq!([1, 3].map(|at| net.summary(at).quarantined), [true; 2], "one against one");
+    assert_eq!(
+        [1, 3].map(|at| net.summary(at).quarantined),
+        [true; 2],
+        "one against one"
+    );
     net
 }
 
@@ -66,9 +79,16 @@ fn a_replica_that_lost_a_row_is_mended_by_the_majority() {
     rot(&mut net, 3, "k3");
     net.run(secs(5));
     net.assert_converged();
-    assert_eq!([1, 2, 3].map(|at| (net.summary(at).rows, net.summary(at).quarantined)), [(10, false); 3]);
+    assert_eq!(
+        [1, 2, 3].map(|at| (net.summary(at).rows, net.summary(at).quarantined)),
+        [(10, false); 3]
+    );
     assert_eq!(net.get(3, "k3", C::One), Ok(Some("v".into())));
-    let mended = net.cores.values().map(|core| core.counters().mended).sum::<u64>();
+    let mended = net
+        .cores
+        .values()
+        .map(|core| core.counters().mended)
+        .sum::<u64>();
     assert_eq!(mended, 1, "the minority alone");
     assert!(net.cores[&node(3)].counters().digest_mismatches > 0);
 }
@@ -81,7 +101,11 @@ fn a_row_that_came_from_nowhere_goes() {
     }
     net.run(secs(5));
     net.assert_converged();
-    assert_eq!([1, 2, 3].map(|at| net.summary(at).rows), [9; 3], "two of three say that there is none");
+    assert_eq!(
+        [1, 2, 3].map(|at| net.summary(at).rows),
+        [9; 3],
+        "two of three say that there is none"
+    );
 }
 
 #[test]
@@ -91,7 +115,10 @@ fn two_replicas_that_differ_take_what_either_has() {
     rot(&mut net, 2, "k2");
     net.run(secs(8));
     net.assert_converged();
-    assert_eq!([1, 2].map(|at| (net.summary(at).rows, net.summary(at).quarantined)), [(10, false); 2]);
+    assert_eq!(
+        [1, 2].map(|at| (net.summary(at).rows, net.summary(at).quarantined)),
+        [(10, false); 2]
+    );
 }
 
 #[test]
@@ -104,12 +131,17 @@ fn replicas_that_lost_different_rows_lose_neither() {
         net.run(secs(10));
         net.assert_converged();
         for at in 1..=replicas {
-            assert_eq!((net.summary(at).rows, net.summary(at).quarantined), (10, false), "n{at} of {replicas}");
+            assert_eq!(
+                (net.summary(at).rows, net.summary(at).quarantined),
+                (10, false),
+                "n{at} of {replicas}"
+            );
         }
     }
 }
 
-/// n3 has lost a row, and the last of the stream that mends it is lost on the way. Returns who sent it.
+/// n3 has lost a row, and the last of the stream that mends it is lost on the way. Returns who sent
+/// it.
 fn mended_halfway() -> (Net, u64) {
     let mut net = at_rest(3);
     rot(&mut net, 3, "k3");
@@ -127,8 +159,15 @@ fn a_replica_is_mended_by_another_when_the_first_is_gone() {
     net.cut(&[source], &[other, 3]);
     sees(&mut net, &[other, 3], source, false);
     net.run(secs(6));
-    assert_eq!((net.summary(3).rows, net.summary(3).quarantined), (10, false));
-    assert_eq!(net.get(3, "k3", C::Quorum), Ok(Some("v".into())), "two of three are whole");
+    assert_eq!(
+        (net.summary(3).rows, net.summary(3).quarantined),
+        (10, false)
+    );
+    assert_eq!(
+        net.get(3, "k3", C::Quorum),
+        Ok(Some("v".into())),
+        "two of three are whole"
+    );
 }
 
 #[test]
@@ -137,7 +176,10 @@ fn one_that_has_lost_its_disk_mends_nobody() {
     net.boot(node(source), true);
     net.run(secs(10));
     net.assert_converged();
-    assert_eq!([1, 2, 3].map(|at| (net.summary(at).rows, net.summary(at).quarantined)), [(10, false); 3]);
+    assert_eq!(
+        [1, 2, 3].map(|at| (net.summary(at).rows, net.summary(at).quarantined)),
+        [(10, false); 3]
+    );
 }
 
 #[test]
@@ -150,7 +192,11 @@ fn nobody_reads_what_is_contradicted_and_not_decided() {
         }
         let answer = net.mutate(at, "k3", Mutation::Delete, C::One);
         assert!(is_quarantined(&answer), "n{at}: {answer:?}");
-        let answer = net.ask(at, Op::Partition(PLACE.partition, PartitionOp::Count), C::One);
+        let answer = net.ask(
+            at,
+            Op::Partition(PLACE.partition, PartitionOp::Count),
+            C::One,
+        );
         assert!(is_quarantined(&answer), "n{at}: {answer:?}");
     }
     all_are_back(&mut net);
@@ -166,7 +212,8 @@ fn a_row_that_differs_while_one_replica_is_away_stops_nothing_else() {
             net.set(at, "k5", "w", level).expect("a majority has it");
         }
     }
-    net.mutate(3, "k6", Mutation::Delete, C::Quorum).expect("two of three have the same there");
+    net.mutate(3, "k6", Mutation::Delete, C::Quorum)
+        .expect("two of three have the same there");
     net.set(3, "k3", "w", C::Quorum).expect("whatever it was");
     all_are_back(&mut net);
     assert_eq!(net.get(2, "k3", C::One), Ok(Some("w".into())));
@@ -205,7 +252,11 @@ fn a_read_does_not_spread_a_loss() {
     assert!(is_quarantined(&answer), "{answer:?}");
     let answer = net.get(3, "k3", C::Quorum);
     assert!(is_quarantined(&answer), "{answer:?}");
-    assert_eq!(net.get(1, "k3", C::Quorum), Ok(Some("v".into())), "n1 and n2");
+    assert_eq!(
+        net.get(1, "k3", C::Quorum),
+        Ok(Some("v".into())),
+        "n1 and n2"
+    );
     net.run(secs(5));
     net.assert_converged();
     assert_eq!([1, 2, 3].map(|at| net.summary(at).rows), [10; 3]);
@@ -216,10 +267,25 @@ fn a_read_does_not_spread_a_loss() {
 fn planted_bugs_of_the_quarantine_are_noticed() {
     use crate::planted;
     super::noticed(&[
-        (&planted::MISMATCH_IGNORED, a_replica_that_lost_a_row_is_mended_by_the_majority),
-        (&planted::ANY_DIFFERENCE_OUTVOTES, replicas_that_lost_different_rows_lose_neither),
-        (&planted::MEND_SOURCE_FIXED, a_replica_is_mended_by_another_when_the_first_is_gone),
-        (&planted::DOUBT_STOPS_WRITES, a_row_that_differs_while_one_replica_is_away_stops_nothing_else),
-        (&planted::DOUBT_ASKS_NOBODY, nobody_reads_what_is_contradicted_and_not_decided),
+        (
+            &planted::MISMATCH_IGNORED,
+            a_replica_that_lost_a_row_is_mended_by_the_majority,
+        ),
+        (
+            &planted::ANY_DIFFERENCE_OUTVOTES,
+            replicas_that_lost_different_rows_lose_neither,
+        ),
+        (
+            &planted::MEND_SOURCE_FIXED,
+            a_replica_is_mended_by_another_when_the_first_is_gone,
+        ),
+        (
+            &planted::DOUBT_STOPS_WRITES,
+            a_row_that_differs_while_one_replica_is_away_stops_nothing_else,
+        ),
+        (
+            &planted::DOUBT_ASKS_NOBODY,
+            nobody_reads_what_is_contradicted_and_not_decided,
+        ),
     ]);
 }

@@ -21,16 +21,30 @@ fn records(store: &MemoryStore) -> [usize; 6] {
 }
 
 fn put(replica: &mut Replica, name: RowKey) {
-    replica.write().put(name, Payload::Register { hlc: Hlc::default(), value: "v".into(), expires: None }, Replaces::All);
+    replica.write().put(
+        name,
+        Payload::Register {
+            hlc: Hlc::default(),
+            value: "v".into(),
+            expires: None,
+        },
+        Replaces::All,
+    );
 }
 
-/// A replica with some of everything on disk: rows, those that are gone, a mark, recent events and a residual.
+/// A replica with some of everything on disk: rows, those that are gone, a mark, recent events and
+/// a residual.
 fn full() -> (Replica, MemoryStore) {
     let store = MemoryStore::new();
     let mut replica = Replica::new(ReplicaId::new(NodeId(1), 1));
     replica.persist_as(PLACE.0, PLACE.1);
     replica.remove_at_once(10);
-    (0..50).for_each(|n: u32| put(&mut replica, RowKey::member("s".into(), n.to_string().into())));
+    (0..50).for_each(|n: u32| {
+        put(
+            &mut replica,
+            RowKey::member("s".into(), n.to_string().into()),
+        )
+    });
     (0..20).for_each(|n: u32| put(&mut replica, RowKey::string(n.to_string().into())));
     let mut batch = Batch::default();
     replica.drain_into(&mut batch);
@@ -38,8 +52,14 @@ fn full() -> (Replica, MemoryStore) {
     put(&mut replica, RowKey::member("s".into(), "7".into()));
     let mut ahead = CausalContext::new();
     ahead.insert(Dot::new(ReplicaId::new(NodeId(2), 1), 5));
-    let residual = Residual { range: Range::Key("t".into()), context: ahead };
-    replica.join(&Delta { residuals: vec![residual], ..Delta::default() });
+    let residual = Residual {
+        range: Range::Key("t".into()),
+        context: ahead,
+    };
+    replica.join(&Delta {
+        residuals: vec![residual],
+        ..Delta::default()
+    });
     replica.drain_into(&mut batch);
     store.apply(batch).expect("memory");
     (replica, store)
@@ -50,7 +70,11 @@ fn an_erasure_is_a_small_batch_and_the_rest_goes_in_pieces_also_after_a_start() 
     for started in [false, true] {
         let (mut replica, store) = full();
         let before = records(&store);
-        assert_eq!((before[Space::Rows as usize], before[Space::Causal as usize]), (70, 3), "with context, mark and residual");
+        assert_eq!(
+            (before[Space::Rows as usize], before[Space::Causal as usize]),
+            (70, 3),
+            "with context, mark and residual"
+        );
         put(&mut replica, RowKey::string("late".into()));
         let mut batch = Batch::default();
         let mut erased = replica.erase(&mut batch).expect("all of that");
@@ -63,7 +87,11 @@ fn an_erasure_is_a_small_batch_and_the_rest_goes_in_pieces_also_after_a_start() 
             let found = known.erased.get(&PLACE).expect("more is left");
             assert_eq!(found.len(), left);
             // A row that lives again is named by what was removed as well.
-            assert!((left..=left + 1).contains(&erased.len()), "{} of {left}", erased.len());
+            assert!(
+                (left..=left + 1).contains(&erased.len()),
+                "{} of {left}",
+                erased.len()
+            );
             if started {
                 erased = found.clone();
             } else {
@@ -71,11 +99,20 @@ fn an_erasure_is_a_small_batch_and_the_rest_goes_in_pieces_also_after_a_start() 
             }
             let mut batch = Batch::default();
             let due = erased.len().min(9);
-            assert_eq!((erased.clear(9, &mut batch), batch.changes.len()), (due, due));
+            assert_eq!(
+                (erased.clear(9, &mut batch), batch.changes.len()),
+                (due, due)
+            );
             store.apply(batch).expect("memory");
         }
         assert_eq!(records(&store), [0; 6]);
-        assert!(restore(&store, |_, _| true).expect("readable").1.erased.is_empty());
+        assert!(
+            restore(&store, |_, _| true)
+                .expect("readable")
+                .1
+                .erased
+                .is_empty()
+        );
     }
 }
 
@@ -85,7 +122,13 @@ fn a_start_looks_only_at_what_is_its_own() {
     let mut batch = Batch::default();
     replica.erase(&mut batch);
     store.apply(batch).expect("memory");
-    assert!(restore(&store, |_, _| false).expect("readable").1.erased.is_empty());
+    assert!(
+        restore(&store, |_, _| false)
+            .expect("readable")
+            .1
+            .erased
+            .is_empty()
+    );
 }
 
 #[test]

@@ -7,7 +7,11 @@ fn members(key: &Bytes, count: u32) -> Delta {
     let mut replica = Replica::new(ReplicaId::new(NodeId(1), 1));
     let mut write = replica.write();
     for n in 0..count {
-        write.put(RowKey::member(key.clone(), n.to_string().into()), Payload::Member, Replaces::All);
+        write.put(
+            RowKey::member(key.clone(), n.to_string().into()),
+            Payload::Member,
+            Replaces::All,
+        );
     }
     write.finish().expect("something was written").0
 }
@@ -25,7 +29,14 @@ fn a_key_travels_once_however_many_rows_it_has() {
     let taken: Delta = postcard::from_bytes(&bytes).expect("just written");
     assert_eq!(taken, delta);
     let first = taken.parts[0].rows[0].0.key.as_ptr();
-    assert!(taken.parts.iter().flat_map(|part| &part.rows).all(|(name, _)| name.key.as_ptr() == first), "one key in memory");
+    assert!(
+        taken
+            .parts
+            .iter()
+            .flat_map(|part| &part.rows)
+            .all(|(name, _)| name.key.as_ptr() == first),
+        "one key in memory"
+    );
 }
 
 #[test]
@@ -36,20 +47,37 @@ fn every_shape_of_a_delta_comes_back() {
     for range in [
         Range::ALL,
         Range::Key("b".into()),
-        Range::Slice { after: Some(Cut::before("a".into())), through: None },
-        Range::Slice { after: Some(Cut::behind("b".into())), through: Some(Cut::behind("a".into())) },
+        Range::Slice {
+            after: Some(Cut::before("a".into())),
+            through: None,
+        },
+        Range::Slice {
+            after: Some(Cut::behind("b".into())),
+            through: Some(Cut::behind("a".into())),
+        },
     ] {
-        delta.residuals.push(Residual { range: range.clone(), context: context.clone() });
-        delta.parts.push(Part { range, rows: Vec::new(), settled: vec![dot] });
+        delta.residuals.push(Residual {
+            range: range.clone(),
+            context: context.clone(),
+        });
+        delta.parts.push(Part {
+            range,
+            rows: Vec::new(),
+            settled: vec![dot],
+        });
     }
     assert_eq!(postcard::from_bytes::<Delta>(&sent(&delta)), Ok(delta));
 }
 
 #[test]
 fn a_number_that_is_not_in_the_table_is_refused() {
-    let table: (Vec<Bytes>, Vec<Range<u32>>) = (vec!["a".into()], vec![Range::Key(0), Range::Key(1)]);
+    let table: (Vec<Bytes>, Vec<Range<u32>>) =
+        (vec!["a".into()], vec![Range::Key(0), Range::Key(1)]);
     let bytes = sent(&table);
     assert!(super::deserialize(&mut postcard::Deserializer::from_bytes(&bytes)).is_err());
     let bytes = sent(&(vec![Bytes::from_static(b"a")], vec![Range::Key(0_u32)]));
-    assert_eq!(super::deserialize(&mut postcard::Deserializer::from_bytes(&bytes)), Ok(vec![Range::Key("a".into())]));
+    assert_eq!(
+        super::deserialize(&mut postcard::Deserializer::from_bytes(&bytes)),
+        Ok(vec![Range::Key("a".into())])
+    );
 }

@@ -10,7 +10,9 @@ use rand::{RngExt, SeedableRng};
 use super::ROWS_AT_ONCE;
 #[cfg(feature = "planted-bugs")]
 use crate::planted;
-use crate::replica::{Cut, Delta, Mend, Part, Payload, Range, Replaces, Replica, Row, RowKey, Within, restore};
+use crate::replica::{
+    Cut, Delta, Mend, Part, Payload, Range, Replaces, Replica, Row, RowKey, Within, restore,
+};
 
 const PLACE: (KeyspaceId, Partition) = (KeyspaceId(7), Partition(3));
 
@@ -31,7 +33,15 @@ fn member(n: usize) -> RowKey {
 
 fn put(replica: &mut Replica, name: RowKey) -> Delta {
     let mut write = replica.write();
-    write.put(name, Payload::Register { hlc: Hlc::default(), value: "v".into(), expires: None }, Replaces::All);
+    write.put(
+        name,
+        Payload::Register {
+            hlc: Hlc::default(),
+            value: "v".into(),
+            expires: None,
+        },
+        Replaces::All,
+    );
     write.finish().expect("something was written").0
 }
 
@@ -50,7 +60,11 @@ fn save(replica: &mut Replica, store: &MemoryStore) -> Vec<Change> {
 }
 
 fn read_back(store: &MemoryStore) -> Replica {
-    restore(store, |_, _| true).expect("readable").0.remove(&PLACE).expect("the replica")
+    restore(store, |_, _| true)
+        .expect("readable")
+        .0
+        .remove(&PLACE)
+        .expect("the replica")
 }
 
 /// How many records lie in a space, of those that begin so behind their place.
@@ -70,7 +84,11 @@ fn rows(replica: &Replica) -> Vec<(RowKey, Row)> {
 
 fn assert_same(left: &Replica, right: &Replica, when: &str) {
     assert_eq!(rows(left), rows(right), "{when}");
-    assert_eq!((left.digest(), left.row_count()), (right.digest(), right.row_count()), "{when}");
+    assert_eq!(
+        (left.digest(), left.row_count()),
+        (right.digest(), right.row_count()),
+        "{when}"
+    );
     assert_eq!(left.context(), right.context(), "{when}");
 }
 
@@ -90,19 +108,39 @@ fn a_large_removal_is_one_record_on_disk_and_its_rows_go_in_pieces() {
     let delta = wipe(&mut replica, Range::Key("s".into()));
     assert_eq!((replica.row_count(), replica.digest()), (0, 0));
     let changes = save(&mut replica, &store);
-    assert!(changes.len() <= 3, "the mark, the event and the context, but {} changes", changes.len());
-    assert_eq!((records(&store, Space::Rows, b""), records(&store, Space::Causal, b"d")), (5_000, 1));
+    assert!(
+        changes.len() <= 3,
+        "the mark, the event and the context, but {} changes",
+        changes.len()
+    );
+    assert_eq!(
+        (
+            records(&store, Space::Rows, b""),
+            records(&store, Space::Causal, b"d")
+        ),
+        (5_000, 1)
+    );
     other.join(&delta);
     assert_eq!(other.digest(), 0);
     let mut pieces = 0;
     while replica.has_remains() {
         replica.clear_remains(ROWS_AT_ONCE);
         let changes = save(&mut replica, &store);
-        assert!(changes.len() <= ROWS_AT_ONCE + 1, "{} changes at once", changes.len());
+        assert!(
+            changes.len() <= ROWS_AT_ONCE + 1,
+            "{} changes at once",
+            changes.len()
+        );
         pieces += 1;
     }
     assert!((5..=6).contains(&pieces), "{pieces}");
-    assert_eq!((records(&store, Space::Rows, b""), records(&store, Space::Causal, b"d")), (0, 0));
+    assert_eq!(
+        (
+            records(&store, Space::Rows, b""),
+            records(&store, Space::Causal, b"d")
+        ),
+        (0, 0)
+    );
 }
 
 #[test]
@@ -114,7 +152,11 @@ fn whoever_is_told_of_a_large_removal_keeps_one_record_of_it() {
     replica.join(&wipe(&mut other, Range::Key("s".into())));
     let changes = save(&mut replica, &store);
     assert!(changes.len() < 10, "{} changes", changes.len());
-    assert_eq!(rows(&replica), vec![(member(7), late.parts[0].rows[0].1.clone())], "what the remover had not seen stays");
+    assert_eq!(
+        rows(&replica),
+        vec![(member(7), late.parts[0].rows[0].1.clone())],
+        "what the remover had not seen stays"
+    );
     assert_same(&read_back(&store), &replica, "after a start");
 }
 
@@ -123,7 +165,11 @@ fn a_large_removal_names_few_events() {
     let (mut replica, mut other, _) = filled(5_000);
     let mut away = Replica::new(ReplicaId::new(NodeId(3), 1));
     let delta = wipe(&mut replica, Range::Key("s".into()));
-    assert!(delta.parts[0].settled.len() <= ROWS_AT_ONCE + 1, "{} events in one message", delta.parts[0].settled.len());
+    assert!(
+        delta.parts[0].settled.len() <= ROWS_AT_ONCE + 1,
+        "{} events in one message",
+        delta.parts[0].settled.len()
+    );
     for lacking in [&mut away, &mut other] {
         lacking.join(&delta);
         let missing = replica.missing_at(lacking.context(), 100_000, usize::MAX);
@@ -162,8 +208,16 @@ fn what_is_taken_back_is_no_longer_dead() {
     wipe(&mut replica, Range::Key("s".into()));
     save(&mut replica, &store);
     // Another has seen the same, and there it lives.
-    let part = Part { range: Range::ALL, rows: written.parts[0].rows.clone(), settled: Vec::new() };
-    let says = Delta { context: replica.context().clone(), parts: vec![part], ..Delta::default() };
+    let part = Part {
+        range: Range::ALL,
+        rows: written.parts[0].rows.clone(),
+        settled: Vec::new(),
+    };
+    let says = Delta {
+        context: replica.context().clone(),
+        parts: vec![part],
+        ..Delta::default()
+    };
     replica.take_mending(&says, Mend::TakeBack);
     save(&mut replica, &store);
     assert_eq!(replica.row_count(), 1);
@@ -171,21 +225,44 @@ fn what_is_taken_back_is_no_longer_dead() {
 }
 
 fn names() -> Vec<RowKey> {
-    ["a", "b", "c"].into_iter().flat_map(|key| ["0", "1", "2", "3"].map(|field| RowKey::member(key.into(), field.into()))).collect()
+    ["a", "b", "c"]
+        .into_iter()
+        .flat_map(|key| ["0", "1", "2", "3"].map(|field| RowKey::member(key.into(), field.into())))
+        .collect()
 }
 
 fn any_range(rng: &mut StdRng) -> Range {
     let name = names().choose(rng).expect("not empty").clone();
     let mut cut = || {
         let name = names().choose(rng).expect("not empty").clone();
-        let within = [Within::Before, Within::Row(name.kind, name.field), Within::After].choose(rng).expect("not empty").clone();
-        Some(Cut { key: name.key, within }).filter(|_| rng.random_bool(0.8))
-    };
-    let slice = Range::Slice { after: cut(), through: cut() };
-    [Range::Row(name.clone()), Range::Key(name.key.clone()), Range::Key(name.key), Range::ALL, slice]
+        let within = [
+            Within::Before,
+            Within::Row(name.kind, name.field),
+            Within::After,
+        ]
         .choose(rng)
         .expect("not empty")
-        .clone()
+        .clone();
+        Some(Cut {
+            key: name.key,
+            within,
+        })
+        .filter(|_| rng.random_bool(0.8))
+    };
+    let slice = Range::Slice {
+        after: cut(),
+        through: cut(),
+    };
+    [
+        Range::Row(name.clone()),
+        Range::Key(name.key.clone()),
+        Range::Key(name.key),
+        Range::ALL,
+        slice,
+    ]
+    .choose(rng)
+    .expect("not empty")
+    .clone()
 }
 
 /// A replica that writes, hears another, removes and is killed at any moment.
@@ -197,21 +274,39 @@ fn play(seed: u64) {
     save(&mut replica, &store);
     for step in 0..rng.random_range(10..80) {
         match rng.random_range(0..10) {
-            0..=2 => drop(other.join(&put(&mut replica, names().choose(&mut rng).expect("not empty").clone()))),
-            3..=4 => told.push(put(&mut other, names().choose(&mut rng).expect("not empty").clone())),
+            0..=2 => drop(other.join(&put(
+                &mut replica,
+                names().choose(&mut rng).expect("not empty").clone(),
+            ))),
+            3..=4 => told.push(put(
+                &mut other,
+                names().choose(&mut rng).expect("not empty").clone(),
+            )),
             5 => {
                 // A slice is never wiped by anybody.
-                let range = Some(any_range(&mut rng)).filter(|range| !matches!(range, Range::Slice { .. })).unwrap_or(Range::ALL);
-                let who = if rng.random_bool(0.5) { &mut replica } else { &mut other };
+                let range = Some(any_range(&mut rng))
+                    .filter(|range| !matches!(range, Range::Slice { .. }))
+                    .unwrap_or(Range::ALL);
+                let who = if rng.random_bool(0.5) {
+                    &mut replica
+                } else {
+                    &mut other
+                };
                 told.push(wipe(who, range));
             }
             6 => told.push(other.delta(any_range(&mut rng))),
-            7..=8 if !told.is_empty() => drop(replica.join(&told.swap_remove(rng.random_range(0..told.len())))),
+            7..=8 if !told.is_empty() => {
+                drop(replica.join(&told.swap_remove(rng.random_range(0..told.len()))))
+            }
             _ => drop(replica.clear_remains(rng.random_range(0..3))),
         }
         if rng.random_bool(0.7) {
             save(&mut replica, &store);
-            assert_same(&read_back(&store), &replica, &format!("seed {seed}, step {step}"));
+            assert_same(
+                &read_back(&store),
+                &replica,
+                &format!("seed {seed}, step {step}"),
+            );
         }
         if rng.random_bool(0.1) {
             replica = read_back(&store);
@@ -223,8 +318,16 @@ fn play(seed: u64) {
         replica.clear_remains(1);
     }
     save(&mut replica, &store);
-    assert_same(&read_back(&store), &replica, &format!("seed {seed}, in the end"));
-    assert_eq!(records(&store, Space::Rows, b"") as u64, replica.row_count(), "seed {seed}");
+    assert_same(
+        &read_back(&store),
+        &replica,
+        &format!("seed {seed}, in the end"),
+    );
+    assert_eq!(
+        records(&store, Space::Rows, b"") as u64,
+        replica.row_count(),
+        "seed {seed}"
+    );
     assert_eq!(records(&store, Space::Causal, b"d"), 0, "seed {seed}");
 }
 
@@ -236,9 +339,15 @@ fn a_crash_at_any_moment_of_a_removal_brings_nothing_back_and_loses_nothing() {
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_remains_are_noticed() {
-    for bug in [&planted::MARK_FORGOTTEN, &planted::MARK_SWALLOWS_LATER, &planted::REMAINS_OVER_LIVE] {
+    for bug in [
+        &planted::MARK_FORGOTTEN,
+        &planted::MARK_SWALLOWS_LATER,
+        &planted::REMAINS_OVER_LIVE,
+    ] {
         quorate_crdt::planted::plant(Some(bug));
-        let outcome = std::panic::catch_unwind(a_crash_at_any_moment_of_a_removal_brings_nothing_back_and_loses_nothing);
+        let outcome = std::panic::catch_unwind(
+            a_crash_at_any_moment_of_a_removal_brings_nothing_back_and_loses_nothing,
+        );
         quorate_crdt::planted::plant(None);
         assert!(outcome.is_err(), "{}", bug.name);
     }

@@ -13,7 +13,8 @@ use super::{KeyPart, KeyRows, RowMap, RowName, Rows, row_weight};
 use crate::replica::range::{Position, Range};
 use crate::replica::row::{Row, RowKey, row_digest};
 
-/// Rows that were taken out, of which only the names are needed. Freeing what a million of them hold takes a while, so that is done a few at a time.
+/// Rows that were taken out, of which only the names are needed. Freeing what a million of them
+/// hold takes a while, so that is done a few at a time.
 #[derive(Clone, Debug, Default)]
 pub(in crate::replica) struct Taken {
     /// As they were taken out.
@@ -42,7 +43,11 @@ impl Taken {
             self.names.pop();
         }
         self.count -= 1;
-        Some(RowKey { key, kind: name.kind(), field: name.field })
+        Some(RowKey {
+            key,
+            kind: name.kind(),
+            field: name.field,
+        })
     }
 
     /// Frees what up to so many rows hold beside their names. Returns how many.
@@ -52,7 +57,9 @@ impl Taken {
             && let Some(mut first) = self.keys.first_entry()
         {
             let left = max - freed;
-            let names: SmallVec<_> = std::iter::from_fn(|| first.get_mut().rows.pop()).take(left).collect();
+            let names: SmallVec<_> = std::iter::from_fn(|| first.get_mut().rows.pop())
+                .take(left)
+                .collect();
             freed += names.len();
             let key = first.key().key.clone();
             if names.len() < left {
@@ -89,18 +96,33 @@ impl RowMap {
         match self {
             Self::Few(rows) => {
                 let all = std::mem::take(rows).into_iter();
-                let (gone, stay): (SmallVec<_>, SmallVec<_>) = all.partition(|(name, row)| part.holds(name) && goes(row));
+                let (gone, stay): (SmallVec<_>, SmallVec<_>) =
+                    all.partition(|(name, row)| part.holds(name) && goes(row));
                 *rows = stay;
                 Self::Few(gone)
             }
             Self::Many(rows) => {
-                let from = part.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
-                let through = part.through.as_ref().map_or(Bound::Unbounded, Bound::Included);
+                let from = part
+                    .after
+                    .as_ref()
+                    .map_or(Bound::Unbounded, Bound::Excluded);
+                let through = part
+                    .through
+                    .as_ref()
+                    .map_or(Bound::Unbounded, Bound::Included);
                 // A tree panics when told to begin beyond the end.
-                if part.after.as_ref().zip(part.through.as_ref()).is_some_and(|(after, through)| after >= through) {
+                if part
+                    .after
+                    .as_ref()
+                    .zip(part.through.as_ref())
+                    .is_some_and(|(after, through)| after >= through)
+                {
                     return Self::default();
                 }
-                Self::Many(rows.extract_if((from, through), |_, row| goes(row)).collect())
+                Self::Many(
+                    rows.extract_if((from, through), |_, row| goes(row))
+                        .collect(),
+                )
             }
         }
     }
@@ -109,12 +131,21 @@ impl RowMap {
 impl KeyRows {
     /// Takes out the rows of the part for which `goes` holds.
     fn extract(&mut self, key: &Bytes, part: &KeyPart, goes: &dyn Fn(&Row) -> bool) -> Self {
-        let mut gone = Self { rows: self.rows.extract(part, goes), ..Self::default() };
+        let mut gone = Self {
+            rows: self.rows.extract(part, goes),
+            ..Self::default()
+        };
         let mut scratch = Vec::new();
         for (name, row) in gone.rows.iter() {
-            let name = RowKey { key: key.clone(), kind: name.kind(), field: name.field.clone() };
+            let name = RowKey {
+                key: key.clone(),
+                kind: name.kind(),
+                field: name.field.clone(),
+            };
             gone.counts[name.kind as usize] += 1;
-            gone.digest = gone.digest.wrapping_add(row_digest(&mut scratch, &name, row));
+            gone.digest = gone
+                .digest
+                .wrapping_add(row_digest(&mut scratch, &name, row));
             gone.bytes += row_weight(&name, row);
         }
         for (mine, gone) in self.counts.iter_mut().zip(gone.counts) {
@@ -128,41 +159,71 @@ impl KeyRows {
 
 impl Rows {
     /// Whether more than `max` rows of the range are such that `goes` holds.
-    pub(in crate::replica) fn has_more(&self, max: usize, range: &Range, goes: Option<&dyn Fn(&Row) -> bool>) -> bool {
+    pub(in crate::replica) fn has_more(
+        &self,
+        max: usize,
+        range: &Range,
+        goes: Option<&dyn Fn(&Row) -> bool>,
+    ) -> bool {
         let mut count = 0;
         let mut keys = self.parts(range);
         keys.any(|(_, rows, part)| {
             count += match goes {
                 None if part == KeyPart::WHOLE => rows.len(),
                 None => rows.rows.between(&part).take(max + 1 - count).count(),
-                Some(goes) => rows.rows.between(&part).filter(|(_, row)| goes(row)).take(max + 1 - count).count(),
+                Some(goes) => rows
+                    .rows
+                    .between(&part)
+                    .filter(|(_, row)| goes(row))
+                    .take(max + 1 - count)
+                    .count(),
             };
             count > max
         })
     }
 
     /// The keys that have rows in the range, each with the part of it that lies there.
-    fn parts<'a>(&'a self, range: &'a Range) -> Box<dyn Iterator<Item = (&'a Bytes, &'a KeyRows, KeyPart)> + 'a> {
+    fn parts<'a>(
+        &'a self,
+        range: &'a Range,
+    ) -> Box<dyn Iterator<Item = (&'a Bytes, &'a KeyRows, KeyPart)> + 'a> {
         match range {
             Range::Row(_) => Box::new(std::iter::empty()),
-            Range::Key(key) => {
-                Box::new(self.keys.get_key_value(&Position::of(key)).map(|(at, rows)| (&at.key, rows, KeyPart::WHOLE)).into_iter())
-            }
+            Range::Key(key) => Box::new(
+                self.keys
+                    .get_key_value(&Position::of(key))
+                    .map(|(at, rows)| (&at.key, rows, KeyPart::WHOLE))
+                    .into_iter(),
+            ),
             Range::Slice { .. } => Box::new(self.slice(range)),
         }
     }
 
-    /// Takes out all rows of a key or a slice for which `goes` holds; `None`: all. Whole keys cost what one row costs, apart from `goes`.
-    pub(in crate::replica) fn take(&mut self, range: &Range, goes: Option<&dyn Fn(&Row) -> bool>) -> Taken {
+    /// Takes out all rows of a key or a slice for which `goes` holds; `None`: all. Whole keys cost
+    /// what one row costs, apart from `goes`.
+    pub(in crate::replica) fn take(
+        &mut self,
+        range: &Range,
+        goes: Option<&dyn Fn(&Row) -> bool>,
+    ) -> Taken {
         if *range == Range::ALL && goes.is_none() {
             let all = std::mem::take(self);
-            return Taken { count: all.count as usize, keys: all.keys, names: Vec::new() };
+            return Taken {
+                count: all.count as usize,
+                keys: all.keys,
+                names: Vec::new(),
+            };
         }
         let before = self.count;
         let mut taken = Taken::default();
-        let Some(bounds) = bounds(range) else { return taken };
+        let Some(bounds) = bounds(range) else {
+            return taken;
+        };
         let mut pieces = Vec::new();
-        let (due, kept) = (&mut self.due, (&mut self.digest, &mut self.bytes, &mut self.count));
+        let (due, kept) = (
+            &mut self.due,
+            (&mut self.digest, &mut self.bytes, &mut self.count),
+        );
         let mut forget = |rows: &KeyRows| {
             *kept.0 = kept.0.wrapping_sub(rows.digest);
             *kept.1 -= rows.bytes;
@@ -170,9 +231,12 @@ impl Rows {
         };
         let every = |_: &Row| true;
         let whole = self.keys.extract_if(bounds, |position, rows| {
-            let Some(part) = KeyPart::of_key(&position.key, range) else { return false };
+            let Some(part) = KeyPart::of_key(&position.key, range) else {
+                return false;
+            };
             let was_due = rows.due();
-            let all = part == KeyPart::WHOLE && goes.is_none_or(|goes| rows.rows.iter().all(|(_, row)| goes(row)));
+            let all = part == KeyPart::WHOLE
+                && goes.is_none_or(|goes| rows.rows.iter().all(|(_, row)| goes(row)));
             if all {
                 forget(rows);
             } else {
@@ -189,7 +253,9 @@ impl Rows {
             }
             all || rows.is_empty()
         });
-        taken.keys.extend(whole.filter(|(_, rows)| !rows.is_empty()));
+        taken
+            .keys
+            .extend(whole.filter(|(_, rows)| !rows.is_empty()));
         taken.keys.extend(pieces);
         taken.count = (before - self.count) as usize;
         taken
@@ -212,13 +278,21 @@ fn bounds(range: &Range) -> Option<(Bound<Position>, Bound<Position>)> {
     let (from, through) = match range {
         Range::Row(_) => return None,
         Range::Key(key) => (Some(Position::of(key)), Some(Position::of(key))),
-        Range::Slice { after, through } => {
-            (after.as_ref().map(|cut| Position::of(&cut.key)), through.as_ref().map(|cut| Position::of(&cut.key)))
-        }
+        Range::Slice { after, through } => (
+            after.as_ref().map(|cut| Position::of(&cut.key)),
+            through.as_ref().map(|cut| Position::of(&cut.key)),
+        ),
     };
     // A tree panics when told to begin beyond the end.
-    if from.as_ref().zip(through.as_ref()).is_some_and(|(from, through)| from > through) {
+    if from
+        .as_ref()
+        .zip(through.as_ref())
+        .is_some_and(|(from, through)| from > through)
+    {
         return None;
     }
-    Some((from.map_or(Bound::Unbounded, Bound::Included), through.map_or(Bound::Unbounded, Bound::Included)))
+    Some((
+        from.map_or(Bound::Unbounded, Bound::Included),
+        through.map_or(Bound::Unbounded, Bound::Included),
+    ))
 }

@@ -32,7 +32,10 @@ fn a_length_out_of_bounds_is_a_violation_before_any_body_comes() {
 
 #[test]
 fn parts_without_end_are_a_violation_at_the_bound() {
-    let mut deframer = Deframer { parts: BytesMut::zeroed(MESSAGE_BYTES_MAX - 3), ..Deframer::default() };
+    let mut deframer = Deframer {
+        parts: BytesMut::zeroed(MESSAGE_BYTES_MAX - 3),
+        ..Deframer::default()
+    };
     let mut stream = BytesMut::new();
     Header::Part.write(4, &mut stream);
     stream.extend_from_slice(&[0; 4]);

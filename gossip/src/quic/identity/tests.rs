@@ -9,8 +9,14 @@ fn both_survive_storage_and_hide_their_keys() {
     assert_eq!(again.fingerprint(), authority.fingerprint());
     let identity = again.identity(NodeId(7)).unwrap();
     let same = NodeIdentity::from_secret(&identity.to_secret()).unwrap();
-    assert_eq!((same.node(), same.cluster(), same.chain(), &same.key), (NodeId(7), 42, identity.chain(), &identity.key));
-    assert_eq!(format!("{identity:?}"), "NodeIdentity(node-7.0000000000000000000000000000002a.quorate, key hidden)");
+    assert_eq!(
+        (same.node(), same.cluster(), same.chain(), &same.key),
+        (NodeId(7), 42, identity.chain(), &identity.key)
+    );
+    assert_eq!(
+        format!("{identity:?}"),
+        "NodeIdentity(node-7.0000000000000000000000000000002a.quorate, key hidden)"
+    );
     assert!(format!("{authority:?} {:?}", authority.to_secret()).len() < 120);
 }
 
@@ -18,13 +24,20 @@ fn both_survive_storage_and_hide_their_keys() {
 fn one_is_not_read_as_the_other() {
     let authority = ClusterAuthority::generate(1).unwrap();
     assert!(NodeIdentity::from_secret(&authority.to_secret()).is_err());
-    assert!(ClusterAuthority::from_secret(&authority.identity(NodeId(1)).unwrap().to_secret()).is_err());
+    assert!(
+        ClusterAuthority::from_secret(&authority.identity(NodeId(1)).unwrap().to_secret()).is_err()
+    );
 }
 
 #[test]
 fn the_fingerprint_is_sha256() {
     let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-    assert_eq!(fingerprint(b"abc").map(|byte| format!("{byte:02x}")).concat(), expected);
+    assert_eq!(
+        fingerprint(b"abc")
+            .map(|byte| format!("{byte:02x}"))
+            .concat(),
+        expected
+    );
 }
 
 proptest! {

@@ -5,7 +5,11 @@ use crate::quic::frame::{Deframer, Frame};
 async fn a_batch_is_all_that_waits_in_order() {
     let outbox = Outbox::default();
     let large = Bytes::from(vec![7; COPY_BYTES_MAX + 1]);
-    for body in [Bytes::from_static(b"a"), large.clone(), Bytes::from_static(b"b")] {
+    for body in [
+        Bytes::from_static(b"a"),
+        large.clone(),
+        Bytes::from_static(b"b"),
+    ] {
         assert!(outbox.push(Header::OneWay, body));
     }
     let (chunks, bytes) = outbox.take().await.unwrap();
@@ -27,7 +31,10 @@ async fn what_is_being_written_counts_until_it_has_left() {
     assert!(outbox.push(Header::OneWay, frame.clone()));
     assert!(outbox.push(Header::OneWay, frame.clone()));
     let (_batch, bytes) = outbox.take().await.unwrap();
-    assert!(!outbox.push(Header::OneWay, frame.clone()), "the bound counts the batch in flight");
+    assert!(
+        !outbox.push(Header::OneWay, frame.clone()),
+        "the bound counts the batch in flight"
+    );
     outbox.written(bytes);
     assert!(outbox.push(Header::OneWay, frame));
 }
@@ -59,7 +66,11 @@ fn a_message_over_the_bound_is_refused() {
 #[tokio::test]
 async fn a_message_longer_than_a_frame_comes_in_parts_that_stay_together() {
     let outbox = Outbox::default();
-    let body = Bytes::from((0..FRAME_BYTES_MAX + 5).map(|at| (at % 251) as u8).collect::<Vec<_>>());
+    let body = Bytes::from(
+        (0..FRAME_BYTES_MAX + 5)
+            .map(|at| (at % 251) as u8)
+            .collect::<Vec<_>>(),
+    );
     assert!(outbox.push(Header::Call(7), body.clone()));
     assert!(outbox.push(Header::OneWay, Bytes::from_static(b"next")));
     let (chunks, bytes) = outbox.take().await.unwrap();
@@ -72,7 +83,12 @@ async fn a_message_longer_than_a_frame_comes_in_parts_that_stay_together() {
             seen.push(frame);
         }
     }
-    assert!(seen == [Frame::Call(7, body), Frame::OneWay(Bytes::from_static(b"next"))]);
+    assert!(
+        seen == [
+            Frame::Call(7, body),
+            Frame::OneWay(Bytes::from_static(b"next"))
+        ]
+    );
     outbox.written(bytes);
     assert_eq!(outbox.lock().bytes, 0);
 }

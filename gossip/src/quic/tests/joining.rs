@@ -1,7 +1,8 @@
 use super::*;
 use crate::token::{JoinToken, TokenError, TokenId};
 
-/// A member that lets one newcomer in by `token`, as node 2, and then no other; names and times as a control plane would check them.
+/// A member that lets one newcomer in by `token`, as node 2, and then no other; names and times as
+/// a control plane would check them.
 fn member() -> (Node, JoinToken, ClusterAuthority) {
     let authority = ClusterAuthority::generate(77).unwrap();
     let token = authority.token(TokenId(4)).unwrap();
@@ -16,20 +17,35 @@ fn member() -> (Node, JoinToken, ClusterAuthority) {
                 _ if *used => Err(JoinRefusal::UsedUp),
                 _ => {
                     *used = true;
-                    Ok(JoinGrant { node: NodeId(2), authority: secret.clone(), topology: Bytes::from_static(b"the topology") })
+                    Ok(JoinGrant {
+                        node: NodeId(2),
+                        authority: secret.clone(),
+                        topology: Bytes::from_static(b"the topology"),
+                    })
                 }
             }
         }
         _ => Err(JoinRefusal::UnknownToken),
     };
-    let node = Node::start_as(QuicConfig::new(loopback(0), authority.identity(NodeId(1)).unwrap()), decide);
+    let node = Node::start_as(
+        QuicConfig::new(loopback(0), authority.identity(NodeId(1)).unwrap()),
+        decide,
+    );
     (node, token, authority)
 }
 
 fn named(name: &str) -> JoinRequest {
     let nothing = TokenSecret([0; 16]);
     let (datacenter, rack, quic) = ("dc".into(), "r".into(), loopback(1));
-    JoinRequest { token: TokenId(0), secret: nothing, name: name.into(), datacenter, rack, quic, instance: 1 }
+    JoinRequest {
+        token: TokenId(0),
+        secret: nothing,
+        name: name.into(),
+        datacenter,
+        rack,
+        quic,
+        instance: 1,
+    }
 }
 
 use crate::token::TokenSecret;
@@ -39,7 +55,10 @@ async fn a_newcomer_becomes_a_member_once() {
     let (mut member, token, _authority) = member();
     let token: JoinToken = token.to_string().parse().unwrap();
     let joined = join(member.address(), &token, named("new")).await.unwrap();
-    assert_eq!((joined.identity.node(), joined.identity.cluster()), (NodeId(2), 77));
+    assert_eq!(
+        (joined.identity.node(), joined.identity.cluster()),
+        (NodeId(2), 77)
+    );
     assert_eq!(joined.topology, "the topology");
     // The identity survives the disk and is worth a connection.
     let identity = NodeIdentity::from_secret(&joined.identity.to_secret()).unwrap();
@@ -48,23 +67,40 @@ async fn a_newcomer_becomes_a_member_once() {
     member.know(&[(NodeId(2), newcomer.address())]);
     member.until_connection(NodeId(2), true).await;
     // The token is spent.
-    let again = join(member.address(), &token, named("second")).await.unwrap_err();
-    assert!(matches!(again, JoinError::Refused(JoinRefusal::UsedUp)), "{again:?}");
+    let again = join(member.address(), &token, named("second"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(again, JoinError::Refused(JoinRefusal::UsedUp)),
+        "{again:?}"
+    );
 }
 
 #[tokio::test]
 async fn each_wrong_token_is_told_what_is_wrong() {
     let (member, token, _authority) = member();
-    let wrong_secret = JoinToken { secret: TokenSecret([1; 16]), ..token.clone() };
-    let expired = JoinToken { id: TokenId(3), ..token.clone() };
-    let unknown = JoinToken { id: TokenId(99), ..token.clone() };
+    let wrong_secret = JoinToken {
+        secret: TokenSecret([1; 16]),
+        ..token.clone()
+    };
+    let expired = JoinToken {
+        id: TokenId(3),
+        ..token.clone()
+    };
+    let unknown = JoinToken {
+        id: TokenId(99),
+        ..token.clone()
+    };
     for (token, name, expected) in [
         (&wrong_secret, "new", JoinRefusal::UnknownToken),
         (&unknown, "new", JoinRefusal::UnknownToken),
         (&expired, "new", JoinRefusal::Expired),
         (&token, "taken", JoinRefusal::NameTaken),
     ] {
-        match join(member.address(), token, named(name)).await.unwrap_err() {
+        match join(member.address(), token, named(name))
+            .await
+            .unwrap_err()
+        {
             JoinError::Refused(refusal) => assert_eq!(refusal, expected),
             other => panic!("{other:?}"),
         }
@@ -79,7 +115,10 @@ async fn each_wrong_token_is_told_what_is_wrong() {
 async fn a_stranger_at_the_address_never_sees_the_secret() {
     let asked = Arc::new(Mutex::new(0));
     let start = |cluster, asked: Arc<Mutex<u32>>| {
-        let identity = ClusterAuthority::generate(cluster).unwrap().identity(NodeId(1)).unwrap();
+        let identity = ClusterAuthority::generate(cluster)
+            .unwrap()
+            .identity(NodeId(1))
+            .unwrap();
         Node::start_as(QuicConfig::new(loopback(0), identity), move |_| {
             *asked.lock().unwrap() += 1;
             Err(JoinRefusal::UnknownToken)
@@ -87,11 +126,31 @@ async fn a_stranger_at_the_address_never_sees_the_secret() {
     };
     let impostor = start(77, Arc::clone(&asked));
     let other = start(78, Arc::clone(&asked));
-    let token = ClusterAuthority::generate(77).unwrap().token(TokenId(1)).unwrap();
-    let error = join(impostor.address(), &token, named("new")).await.unwrap_err();
-    assert!(matches!(error, JoinError::ForeignAuthority { address } if address == impostor.address()), "{error:?}");
-    let error = join(other.address(), &token, named("new")).await.unwrap_err();
-    assert!(matches!(error, JoinError::AnotherCluster { found: 78, expected: 77, .. }), "{error:?}");
+    let token = ClusterAuthority::generate(77)
+        .unwrap()
+        .token(TokenId(1))
+        .unwrap();
+    let error = join(impostor.address(), &token, named("new"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, JoinError::ForeignAuthority { address } if address == impostor.address()),
+        "{error:?}"
+    );
+    let error = join(other.address(), &token, named("new"))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(
+            error,
+            JoinError::AnotherCluster {
+                found: 78,
+                expected: 77,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
     assert_eq!(*asked.lock().unwrap(), 0);
 }
 
@@ -101,18 +160,25 @@ async fn a_join_connection_can_do_nothing_else() {
     let endpoint = quinn::Endpoint::client(loopback(0)).unwrap();
     let dial = || {
         let config = quinn::ClientConfig::new(Arc::new(tls::client(None, tls::ALPN_JOIN).unwrap()));
-        endpoint.connect_with(config, member.address(), "join").unwrap()
+        endpoint
+            .connect_with(config, member.address(), "join")
+            .unwrap()
     };
     // Streams and datagrams as a member would send them, and then a question that is none.
     let connection = dial().await.unwrap();
     let mut control = connection.open_uni().await.unwrap();
     control.write_all(&[0, 2, 0, 0, 0, 0, 1]).await.unwrap();
-    connection.send_datagram(Bytes::from_static(b"probe")).unwrap();
+    connection
+        .send_datagram(Bytes::from_static(b"probe"))
+        .unwrap();
     let (mut ask, mut answer) = connection.open_bi().await.unwrap();
     ask.write_all(b"let me in").await.unwrap();
     ask.finish().unwrap();
     assert!(answer.read_to_end(1000).await.is_err());
-    assert_eq!(PeerError::from(&connection.closed().await), PeerError::RefusedByPeer(Refusal::Violation));
+    assert_eq!(
+        PeerError::from(&connection.closed().await),
+        PeerError::RefusedByPeer(Refusal::Violation)
+    );
     member.transport.shutdown().await;
     assert!(member.events.try_recv().is_err());
 }
@@ -124,5 +190,8 @@ async fn nobody_at_the_address_is_unreachable() {
     member.transport.shutdown().await;
     drop(member);
     let error = join(address, &token, named("new")).await.unwrap_err();
-    assert!(matches!(error, JoinError::Unreachable { address: dialled } if dialled == address), "{error:?}");
+    assert!(
+        matches!(error, JoinError::Unreachable { address: dialled } if dialled == address),
+        "{error:?}"
+    );
 }

@@ -6,22 +6,44 @@ const INFO: &str = "# Keyspaces\r\nkeyspace0:name=default,partitions=64,read=LOC
                     keyspace2:name=carts,partitions=4,read=ONE,write=R=1,W=2\r\n";
 
 fn pair(read: &str, write: &str) -> Pair {
-    Pair { read: read.into(), write: write.into() }
+    Pair {
+        read: read.into(),
+        write: write.into(),
+    }
 }
 
 #[test]
 fn what_names_no_level_is_recorded_with_the_one_it_has() {
-    assert_eq!(of_keyspace(INFO, None), Some(pair("LOCAL_QUORUM", "LOCAL_QUORUM")));
+    assert_eq!(
+        of_keyspace(INFO, None),
+        Some(pair("LOCAL_QUORUM", "LOCAL_QUORUM"))
+    );
     assert_eq!(of_keyspace(INFO, Some("2")), Some(pair("ONE", "R=1,W=2")));
-    assert_eq!(of_keyspace(INFO, Some("carts")), of_keyspace(INFO, Some("2")));
+    assert_eq!(
+        of_keyspace(INFO, Some("carts")),
+        of_keyspace(INFO, Some("2"))
+    );
     assert_eq!(of_keyspace(INFO, Some("none")), None);
-    assert_eq!(of_keyspace("# Keyspace\r\ndb0:keys=1,expires=0\r\n", None), None, "another server's");
+    assert_eq!(
+        of_keyspace("# Keyspace\r\ndb0:keys=1,expires=0\r\n", None),
+        None,
+        "another server's"
+    );
     let reply = |specs: [&str; 2]| {
         let words = ["read", specs[0], "write", specs[1]];
-        Value::Array(words.iter().map(|word| Value::Bulk(Bytes::copy_from_slice(word.as_bytes()))).collect())
+        Value::Array(
+            words
+                .iter()
+                .map(|word| Value::Bulk(Bytes::copy_from_slice(word.as_bytes())))
+                .collect(),
+        )
     };
     let keyspace = pair("LOCAL_QUORUM", "ALL");
-    let session = of_session(&reply(["DEFAULT,TIMEOUT=2000ms", "R=2,W=1,TIMEOUT=50ms"]), &keyspace).unwrap();
+    let session = of_session(
+        &reply(["DEFAULT,TIMEOUT=2000ms", "R=2,W=1,TIMEOUT=50ms"]),
+        &keyspace,
+    )
+    .unwrap();
     assert_eq!(session, pair("LOCAL_QUORUM", "R=2,W=1"));
     assert_eq!(of_session(&Value::Nil, &keyspace), None);
 
@@ -30,9 +52,20 @@ fn what_names_no_level_is_recorded_with_the_one_it_has() {
         (None, "LOCAL_QUORUM", "R=2,W=1"),
         (Some("TIMEOUT=1s"), "LOCAL_QUORUM", "R=2,W=1"),
         (Some("timeout=1s,default"), "LOCAL_QUORUM", "ALL"),
-        (Some("TIMEOUT=1s,QUORUM"), "TIMEOUT=1s,QUORUM", "TIMEOUT=1s,QUORUM"),
+        (
+            Some("TIMEOUT=1s,QUORUM"),
+            "TIMEOUT=1s,QUORUM",
+            "TIMEOUT=1s,QUORUM",
+        ),
         (Some("ONE"), "ONE", "ONE"),
     ] {
-        assert_eq!((&*levels.effective(asked, true), &*levels.effective(asked, false)), (read, write), "{asked:?}");
+        assert_eq!(
+            (
+                &*levels.effective(asked, true),
+                &*levels.effective(asked, false)
+            ),
+            (read, write),
+            "{asked:?}"
+        );
     }
 }

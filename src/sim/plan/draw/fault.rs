@@ -94,15 +94,29 @@ impl Incident {
     ];
 }
 
-/// Kinds that destroy a node's copy of the data. Of these one plan has one: a majority must keep what it acknowledged.
-const DESTRUCTIVE: [Incident; 4] = [Incident::Wipe, Incident::Restore, Incident::Rot, Incident::Remove];
+/// Kinds that destroy a node's copy of the data. Of these one plan has one: a majority must keep
+/// what it acknowledged.
+const DESTRUCTIVE: [Incident; 4] = [
+    Incident::Wipe,
+    Incident::Restore,
+    Incident::Rot,
+    Incident::Remove,
+];
 
 impl Draw {
     /// All incidents of a plan that ends at `until`.
     pub(super) fn faults(&mut self, shape: &Shape, until: u64, focus: Focus) {
-        let mut kinds = if focus.incidents.is_empty() { Incident::ALL.to_vec() } else { focus.incidents.to_vec() };
+        let mut kinds = if focus.incidents.is_empty() {
+            Incident::ALL.to_vec()
+        } else {
+            focus.incidents.to_vec()
+        };
         kinds.shuffle(&mut self.rng);
-        let most = if focus.incidents.is_empty() { 5 } else { kinds.len() };
+        let most = if focus.incidents.is_empty() {
+            5
+        } else {
+            kinds.len()
+        };
         let least = usize::from(!focus.incidents.is_empty());
         kinds.truncate(self.rng.random_range(least..=most));
         let mut destroyed = false;
@@ -111,7 +125,11 @@ impl Draw {
             if destructive && std::mem::replace(&mut destroyed, true) {
                 continue;
             }
-            let times = if destructive { 1 } else { self.rng.random_range(1..=3) };
+            let times = if destructive {
+                1
+            } else {
+                self.rng.random_range(1..=3)
+            };
             for _ in 0..times {
                 let from = self.rng.random_range(500..until - 2_000);
                 let to = self.rng.random_range(from + 100..until);
@@ -125,17 +143,28 @@ impl Draw {
     }
 
     fn incident(&mut self, kind: Incident, shape: &Shape, (from, to): (u64, u64)) {
-        let nodes: u64 = shape.datacenters.iter().map(|&nodes| u64::from(nodes)).sum();
+        let nodes: u64 = shape
+            .datacenters
+            .iter()
+            .map(|&nodes| u64::from(nodes))
+            .sum();
         let node = self.rng.random_range(1..=nodes);
         match kind {
-            Incident::Cut | Incident::Flap | Incident::Weather | Incident::Garble | Incident::DropFrames => {
+            Incident::Cut
+            | Incident::Flap
+            | Incident::Weather
+            | Incident::Garble
+            | Incident::DropFrames => {
                 self.network_incident(kind, nodes, (from, to));
             }
             Incident::Stop => {
                 self.push(from, Action::Stop(node));
                 self.push(to, Action::GoOn(node));
             }
-            Incident::Crash | Incident::CrashWhileStarting | Incident::CrashAll | Incident::CrashMost => {
+            Incident::Crash
+            | Incident::CrashWhileStarting
+            | Incident::CrashAll
+            | Incident::CrashMost => {
                 self.crash_incident(kind, nodes, (from, to));
             }
             Incident::SlowDisk
@@ -147,7 +176,9 @@ impl Draw {
             | Incident::Rot => {
                 self.disk_incident(kind, (node, nodes), (from, to));
             }
-            Incident::Jump | Incident::Drift | Incident::Freeze | Incident::WrongStart => self.clock_incident(kind, node, (from, to)),
+            Incident::Jump | Incident::Drift | Incident::Freeze | Incident::WrongStart => {
+                self.clock_incident(kind, node, (from, to))
+            }
             Incident::Keyspace | Incident::Join | Incident::Move | Incident::Remove => {
                 self.topology_incident(kind, shape, (node, nodes), (from, to));
             }
@@ -160,38 +191,109 @@ impl Draw {
         let inside = all.split_off(self.rng.random_range(0..all.len()));
         match kind {
             Incident::Weather => {
-                let (within_us, between_ms) = (self.rng.random_range(500..30_000), self.rng.random_range(20..300));
+                let (within_us, between_ms) = (
+                    self.rng.random_range(500..30_000),
+                    self.rng.random_range(20..300),
+                );
                 let loss = *[0.0, 0.05, 0.3].choose(&mut self.rng).unwrap_or(&0.0);
-                self.push(from, Action::Weather { within_us, between_ms, loss });
-                self.push(to, Action::Weather { within_us: 500, between_ms: 10, loss: 0.0 });
+                self.push(
+                    from,
+                    Action::Weather {
+                        within_us,
+                        between_ms,
+                        loss,
+                    },
+                );
+                self.push(
+                    to,
+                    Action::Weather {
+                        within_us: 500,
+                        between_ms: 10,
+                        loss: 0.0,
+                    },
+                );
             }
             Incident::Garble => {
                 let shares = [0.0, 0.05, 0.3];
                 let duplicated = *shares.choose(&mut self.rng).unwrap_or(&0.0);
                 let overtaken = *shares.choose(&mut self.rng).unwrap_or(&0.3);
-                self.push(from, Action::Garble { duplicated, overtaken });
-                self.push(to, Action::Garble { duplicated: 0.0, overtaken: 0.0 });
+                self.push(
+                    from,
+                    Action::Garble {
+                        duplicated,
+                        overtaken,
+                    },
+                );
+                self.push(
+                    to,
+                    Action::Garble {
+                        duplicated: 0.0,
+                        overtaken: 0.0,
+                    },
+                );
             }
             Incident::DropFrames => {
-                let (Some(&sender), Some(&receiver)) = (inside.first(), all.first()) else { return };
+                let (Some(&sender), Some(&receiver)) = (inside.first(), all.first()) else {
+                    return;
+                };
                 let share = *[0.1, 0.5, 1.0].choose(&mut self.rng).unwrap_or(&0.5);
-                self.push(from, Action::DropFrames { from: sender, to: receiver, share });
-                self.push(to, Action::DropFrames { from: sender, to: receiver, share: 0.0 });
+                self.push(
+                    from,
+                    Action::DropFrames {
+                        from: sender,
+                        to: receiver,
+                        share,
+                    },
+                );
+                self.push(
+                    to,
+                    Action::DropFrames {
+                        from: sender,
+                        to: receiver,
+                        share: 0.0,
+                    },
+                );
             }
             Incident::Flap => {
-                let (Some(&a), Some(&b)) = (inside.first(), all.first()) else { return };
+                let (Some(&a), Some(&b)) = (inside.first(), all.first()) else {
+                    return;
+                };
                 let period = self.rng.random_range(100..2_500);
                 for at in (from..to).step_by(2 * period as usize) {
-                    self.push(at, Action::Cut { from: vec![a], to: vec![b] });
-                    self.push(at, Action::Cut { from: vec![b], to: vec![a] });
+                    self.push(
+                        at,
+                        Action::Cut {
+                            from: vec![a],
+                            to: vec![b],
+                        },
+                    );
+                    self.push(
+                        at,
+                        Action::Cut {
+                            from: vec![b],
+                            to: vec![a],
+                        },
+                    );
                     self.push(at + period, Action::Heal);
                 }
             }
             _ => {
                 if self.rng.random_bool(0.7) {
-                    self.push(from, Action::Cut { from: all.clone(), to: inside.clone() });
+                    self.push(
+                        from,
+                        Action::Cut {
+                            from: all.clone(),
+                            to: inside.clone(),
+                        },
+                    );
                 }
-                self.push(from, Action::Cut { from: inside, to: all });
+                self.push(
+                    from,
+                    Action::Cut {
+                        from: inside,
+                        to: all,
+                    },
+                );
                 self.push(to, Action::Heal);
             }
         }
@@ -244,7 +346,14 @@ impl Draw {
                 self.push(to, Action::FullDisk(node, false));
             }
             Incident::FailDisk | Incident::Panic => {
-                self.push(from, if kind == Incident::Panic { Action::Panic(node) } else { Action::FailDisk(node) });
+                self.push(
+                    from,
+                    if kind == Incident::Panic {
+                        Action::Panic(node)
+                    } else {
+                        Action::FailDisk(node)
+                    },
+                );
                 self.push(to, Action::Crash(node));
                 self.push(to + 50, Action::Restart(node));
             }
@@ -258,14 +367,28 @@ impl Draw {
             Incident::Rot if nodes < 3 => {}
             kind => {
                 self.push(from, Action::Crash(node));
-                self.push(to, if kind == Incident::Wipe { Action::Wipe(node) } else { Action::Rot(node) });
+                self.push(
+                    to,
+                    if kind == Incident::Wipe {
+                        Action::Wipe(node)
+                    } else {
+                        Action::Rot(node)
+                    },
+                );
                 self.push(to, Action::Restart(node));
             }
         }
     }
 
     fn clock_incident(&mut self, kind: Incident, node: u64, (from, to): (u64, u64)) {
-        let mut jump = || Action::Jump(node, *[-3_600_000, -2_000, 300, 2_000, 3_600_000].choose(&mut self.rng).unwrap_or(&2_000));
+        let mut jump = || {
+            Action::Jump(
+                node,
+                *[-3_600_000, -2_000, 300, 2_000, 3_600_000]
+                    .choose(&mut self.rng)
+                    .unwrap_or(&2_000),
+            )
+        };
         let action = match kind {
             Incident::Jump => jump(),
             Incident::WrongStart => {
@@ -277,14 +400,25 @@ impl Draw {
                 self.push(to, Action::MendClock(node));
                 return;
             }
-            Incident::Drift => Action::Drift(node, *[-100_000, -1_000, 1_000, 100_000].choose(&mut self.rng).unwrap_or(&1_000)),
+            Incident::Drift => Action::Drift(
+                node,
+                *[-100_000, -1_000, 1_000, 100_000]
+                    .choose(&mut self.rng)
+                    .unwrap_or(&1_000),
+            ),
             _ => Action::Freeze(node, true),
         };
         self.push(from, action);
         self.push(to, Action::MendClock(node));
     }
 
-    fn topology_incident(&mut self, kind: Incident, shape: &Shape, (node, nodes): (u64, u64), (from, to): (u64, u64)) {
+    fn topology_incident(
+        &mut self,
+        kind: Incident,
+        shape: &Shape,
+        (node, nodes): (u64, u64),
+        (from, to): (u64, u64),
+    ) {
         match kind {
             Incident::Keyspace => {
                 let number = self.rng.random_range(2..=3);
@@ -310,9 +444,19 @@ impl Draw {
             _ => {
                 let mut replicas = BTreeMap::new();
                 for (&nodes, datacenter) in shape.datacenters.iter().zip(1..) {
-                    replicas.insert(datacenter, self.rng.random_range(u8::from(datacenter == 1)..=u8::min(nodes, 3)));
+                    replicas.insert(
+                        datacenter,
+                        self.rng
+                            .random_range(u8::from(datacenter == 1)..=u8::min(nodes, 3)),
+                    );
                 }
-                self.push(from, Action::Replicate { keyspace: 1, replicas });
+                self.push(
+                    from,
+                    Action::Replicate {
+                        keyspace: 1,
+                        replicas,
+                    },
+                );
             }
         }
     }

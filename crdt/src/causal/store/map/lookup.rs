@@ -18,8 +18,8 @@ pub(super) struct Lookup {
     dots: DotIndex,
 }
 
-/// The dots of entries with the slots that they are in, and whether each is alive once. Sorted first, because inserting them
-/// in an unfavourable order takes the square of their number.
+/// The dots of entries with the slots that they are in, and whether each is alive once. Sorted
+/// first, because inserting them in an unfavourable order takes the square of their number.
 pub(super) fn index<K, S: Crdt>(entries: &[(K, S)]) -> (DotIndex, bool) {
     let mut dots: Vec<(Dot, u32)> = Vec::new();
     for (slot, (_, store)) in entries.iter().enumerate() {
@@ -36,7 +36,11 @@ pub(super) fn index<K, S: Crdt>(entries: &[(K, S)]) -> (DotIndex, bool) {
 
 impl Lookup {
     pub(super) fn of<K: Hash, S: Crdt>(entries: &[(K, S)], dots: DotIndex) -> Self {
-        let mut lookup = Self { keys: HashTable::new(), hasher: RandomState::default(), dots };
+        let mut lookup = Self {
+            keys: HashTable::new(),
+            hasher: RandomState::default(),
+            dots,
+        };
         lookup.rehash(entries, entries.len());
         lookup
     }
@@ -54,18 +58,24 @@ impl Lookup {
         K: Borrow<Q>,
         Q: ?Sized + Eq + Hash,
     {
-        self.keys.find(self.hasher.hash_one(key), |&slot| entries[slot as usize].0.borrow() == key).copied()
+        self.keys
+            .find(self.hasher.hash_one(key), |&slot| {
+                entries[slot as usize].0.borrow() == key
+            })
+            .copied()
     }
 
     /// Takes in the key of the last entry.
     pub(super) fn add_last<K: Hash, S>(&mut self, entries: &[(K, S)]) {
         if self.keys.len() == self.keys.capacity() {
-            // One pass over the entries: left to itself, the table would visit them in the order of their hashes.
+            // One pass over the entries: left to itself, the table would visit them in the order of
+            // their hashes.
             return self.rehash(entries, entries.len());
         }
         let slot = entries.len() - 1;
         let hash = |slot: usize| self.hasher.hash_one(&entries[slot].0);
-        self.keys.insert_unique(hash(slot), slot as u32, |&slot| hash(slot as usize));
+        self.keys
+            .insert_unique(hash(slot), slot as u32, |&slot| hash(slot as usize));
     }
 
     /// Lets go of the key at `slot`, whose place the last entry is about to take.
@@ -81,7 +91,9 @@ impl Lookup {
         if let Some(at) = self.keys.find_mut(hash(last), |&at| at == last) {
             *at = slot;
         }
-        entries[last as usize].1.dots(&mut |dot: Dot| self.dots.insert(dot, slot));
+        entries[last as usize]
+            .1
+            .dots(&mut |dot: Dot| self.dots.insert(dot, slot));
     }
 
     /// Gives memory back once much less is used.
@@ -95,7 +107,8 @@ impl Lookup {
         let hash = |slot: u32| self.hasher.hash_one(&entries[slot as usize].0);
         self.keys = HashTable::with_capacity(capacity);
         for slot in 0..entries.len() as u32 {
-            self.keys.insert_unique(hash(slot), slot, |&slot| hash(slot));
+            self.keys
+                .insert_unique(hash(slot), slot, |&slot| hash(slot));
         }
     }
 

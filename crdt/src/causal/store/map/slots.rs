@@ -19,7 +19,11 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     {
         match &self.lookup {
             Some(lookup) => lookup.slot(&self.entries, key),
-            None => self.entries.iter().position(|(known, _)| known.borrow() == key).map(|slot| slot as u32),
+            None => self
+                .entries
+                .iter()
+                .position(|(known, _)| known.borrow() == key)
+                .map(|slot| slot as u32),
         }
     }
 
@@ -31,12 +35,14 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     }
 
     pub(super) fn slot_or_insert(&mut self, key: &K) -> u32 {
-        self.slot(key).unwrap_or_else(|| self.append(key.clone(), S::default()))
+        self.slot(key)
+            .unwrap_or_else(|| self.append(key.clone(), S::default()))
     }
 
     /// A new key. The dots of its store are left to the caller.
     pub(super) fn append(&mut self, key: K, store: S) -> u32 {
-        let slot = u32::try_from(self.entries.len()).expect("invariant: 2^32 keys do not fit in memory");
+        let slot =
+            u32::try_from(self.entries.len()).expect("invariant: 2^32 keys do not fit in memory");
         if self.entries.is_empty() {
             // Most deltas have one entry.
             self.entries.reserve_exact(1);
@@ -55,8 +61,12 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             for &dot in tx.ended_since(mark) {
                 index.remove(dot);
             }
-            // What was issued and is alive is indexed; what was issued and ended within the transaction is not.
-            for dot in tx.issued_since(mark).filter(|dot| self.entries[slot as usize].1.has_dot(*dot)) {
+            // What was issued and is alive is indexed; what was issued and ended within the
+            // transaction is not.
+            for dot in tx
+                .issued_since(mark)
+                .filter(|dot| self.entries[slot as usize].1.has_dot(*dot))
+            {
                 index.insert(dot, slot);
             }
         }
@@ -86,7 +96,10 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
 
     pub(super) fn look_up(&mut self) {
         if self.lookup.is_none() {
-            self.lookup = Some(Box::new(Lookup::of(&self.entries, lookup::index(&self.entries).0)));
+            self.lookup = Some(Box::new(Lookup::of(
+                &self.entries,
+                lookup::index(&self.entries).0,
+            )));
         }
     }
 
@@ -98,7 +111,11 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
 
     /// Closes the gap that an empty store leaves with the last entry.
     pub(super) fn drop_if_empty(&mut self, slot: u32) {
-        if self.entries.get(slot as usize).is_none_or(|(_, store)| !store.is_bottom()) {
+        if self
+            .entries
+            .get(slot as usize)
+            .is_none_or(|(_, store)| !store.is_bottom())
+        {
             return;
         }
         if let Some(lookup) = &mut self.lookup {
@@ -117,7 +134,12 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
                 lookup.shrink(&self.entries);
             }
         }
-        if len <= FEW / 2 && self.lookup.as_ref().is_some_and(|lookup| lookup.dots().len() <= FEW_DOTS / 2) {
+        if len <= FEW / 2
+            && self
+                .lookup
+                .as_ref()
+                .is_some_and(|lookup| lookup.dots().len() <= FEW_DOTS / 2)
+        {
             self.entries.shrink_to(FEW);
             self.lookup = None;
         }

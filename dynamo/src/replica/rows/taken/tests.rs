@@ -9,50 +9,105 @@ use crate::replica::{Cut, Payload, Range, Row, RowKey, RowKind, Within};
 
 fn any_name(rng: &mut StdRng) -> RowKey {
     let key = Bytes::from(format!("k{}", rng.random_range(0..3)));
-    let kind = *[RowKind::String, RowKind::Set, RowKind::Set, RowKind::Set, RowKind::Expiry].choose(rng).expect("not empty");
-    let field = if kind == RowKind::Set { rng.random_range(0..20).to_string().into() } else { Bytes::new() };
+    let kind = *[
+        RowKind::String,
+        RowKind::Set,
+        RowKind::Set,
+        RowKind::Set,
+        RowKind::Expiry,
+    ]
+    .choose(rng)
+    .expect("not empty");
+    let field = if kind == RowKind::Set {
+        rng.random_range(0..20).to_string().into()
+    } else {
+        Bytes::new()
+    };
     RowKey { key, kind, field }
 }
 
 fn any_cut(rng: &mut StdRng) -> Option<Cut> {
     let name = any_name(rng);
-    let within = [Within::Before, Within::Row(name.kind, name.field), Within::After].choose(rng).expect("not empty").clone();
-    Some(Cut { key: name.key, within }).filter(|_| rng.random_bool(0.8))
+    let within = [
+        Within::Before,
+        Within::Row(name.kind, name.field),
+        Within::After,
+    ]
+    .choose(rng)
+    .expect("not empty")
+    .clone();
+    Some(Cut {
+        key: name.key,
+        within,
+    })
+    .filter(|_| rng.random_bool(0.8))
 }
 
-/// Whatever is taken out at once leaves what would be left if it were removed row by row; also where the two ends of a slice are the wrong way round.
+/// Whatever is taken out at once leaves what would be left if it were removed row by row; also
+/// where the two ends of a slice are the wrong way round.
 #[test]
 fn what_is_taken_out_at_once_leaves_what_row_by_row_leaves() {
     for seed in 0..3_000 {
         let rng = &mut StdRng::seed_from_u64(seed);
         let mut rows = Rows::default();
         for counter in 1..=rng.random_range(1..60) {
-            let (name, dot) = (any_name(rng), Dot::new(ReplicaId::new(NodeId(1), 1), counter));
+            let (name, dot) = (
+                any_name(rng),
+                Dot::new(ReplicaId::new(NodeId(1), 1), counter),
+            );
             let payload = match name.kind {
-                RowKind::Expiry => Payload::Expiry { hlc: Hlc::default(), at: Some(counter) },
-                RowKind::String => Payload::Register { hlc: Hlc::default(), value: "v".into(), expires: Some(counter) },
+                RowKind::Expiry => Payload::Expiry {
+                    hlc: Hlc::default(),
+                    at: Some(counter),
+                },
+                RowKind::String => Payload::Register {
+                    hlc: Hlc::default(),
+                    value: "v".into(),
+                    expires: Some(counter),
+                },
                 _ => Payload::Member,
             };
             rows.update(&name, |row| row.insert(dot, payload));
         }
-        let slice = Range::Slice { after: any_cut(rng), through: any_cut(rng) };
-        let range = [slice.clone(), slice, Range::Key("k1".into()), Range::ALL].choose(rng).expect("not empty").clone();
+        let slice = Range::Slice {
+            after: any_cut(rng),
+            through: any_cut(rng),
+        };
+        let range = [slice.clone(), slice, Range::Key("k1".into()), Range::ALL]
+            .choose(rng)
+            .expect("not empty")
+            .clone();
         let odd = |row: &Row| row.iter().all(|(dot, _)| dot.counter % 2 == 1);
         let goes = Some(&odd as &dyn Fn(&Row) -> bool).filter(|_| rng.random_bool(0.5));
         let mut expected = rows.clone();
         let mut names = expected.names_in(&range);
         names.retain(|name| goes.is_none_or(|goes| goes(expected.get(name).expect("live"))));
         assert!(!rows.has_more(names.len(), &range, goes), "seed {seed}");
-        assert!(names.is_empty() || rows.has_more(names.len() - 1, &range, goes), "seed {seed}");
+        assert!(
+            names.is_empty() || rows.has_more(names.len() - 1, &range, goes),
+            "seed {seed}"
+        );
         for name in &names {
             expected.update(name, |row| drop(row.drain()));
         }
         let mut taken = rows.take(&range, goes);
-        let left = |rows: &Rows| (rows.copy_of(&Range::ALL), rows.count, rows.bytes, rows.digest, rows.due.clone());
+        let left = |rows: &Rows| {
+            (
+                rows.copy_of(&Range::ALL),
+                rows.count,
+                rows.bytes,
+                rows.digest,
+                rows.due.clone(),
+            )
+        };
         assert_eq!(left(&rows), left(&expected), "seed {seed}");
         for (position, kept) in &expected.keys {
             let other = &rows.keys[position];
-            assert_eq!((other.digest, other.bytes, other.counts), (kept.digest, kept.bytes, kept.counts), "seed {seed}");
+            assert_eq!(
+                (other.digest, other.bytes, other.counts),
+                (kept.digest, kept.bytes, kept.counts),
+                "seed {seed}"
+            );
         }
         assert_eq!(taken.len(), names.len(), "seed {seed}");
         let mut told = Vec::new();
