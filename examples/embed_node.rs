@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate::config::{NodeConfig, Sources};
-use quorate::data::Data;
+use quorate::doors::Data;
 use quorate::node::{Node, Options};
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;

@@ -28,8 +28,8 @@ pub use report::{Doubt, Harms, Healing, Report};
 pub use score::{Cell, LEVELS, SIDES, Side, Totals};
 pub use wan::DATACENTERS_MAX;
 
+use crate::faces::resp::client::ClientError;
 use crate::node::StartError;
-use crate::resp::client::ClientError;
 
 /// The most nodes in all datacenters together: they share one machine.
 pub const NODES_MAX: usize = 24;

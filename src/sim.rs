@@ -76,9 +76,9 @@ pub use plan::{Action, Ask, Deed, Focus, Incident, Key, Kind, Knobs, Plan, Shape
 pub use play::{Outcome, play};
 pub use trace::Trace;
 
-use crate::data::Data;
+use crate::doors::Data;
+use crate::doors::Status;
 use crate::node::{Queues, StartError};
-use crate::status::Status;
 use host::{Host, NodeSetting};
 
 /// How long a cluster may take to come together, or to settle. Virtual time costs nothing; beyond
@@ -424,10 +424,9 @@ impl Simulation {
         self.wake(node, None).await
     }
 
-    /// The status document as a node draws it; `None` when the node is dead.
+    /// The cluster as a node sees it; `None` when the node is dead.
     pub async fn status(&self, node: NodeId) -> Option<Status> {
-        let text = self.data(node)?.status().await.ok()?;
-        serde_json::from_str(&text).ok()
+        self.data(node)?.status().await.ok()
     }
 
     /// Lets so much virtual time pass.

@@ -22,7 +22,7 @@ use tokio::time::Instant;
 use super::Globals;
 use super::fail::Failure;
 use super::output::{self, Output};
-use crate::resp::client::Options;
+use crate::faces::resp::client::Options;
 use crate::table::Table;
 use load::Load;
 use pace::Pacer;

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::fail::Failure;
 use super::output::{self, Output};
 use super::{Globals, http, time};
-use crate::status::Status;
+use crate::doors::Status;
 use crate::table::Table;
 
 #[derive(Debug, Subcommand)]

@@ -11,8 +11,8 @@ use quorate_control::store::StoreError;
 use crate::check::{ReadError, Unusable};
 use crate::config::ConfigError;
 use crate::demo::DemoError;
+use crate::faces::resp::client::{ClientError, Refusal};
 use crate::node::StartError;
-use crate::resp::client::{ClientError, Refusal};
 use crate::sim::scenario::ScenarioError;
 
 /// Exit codes; 0 and 2 are clap's as well.

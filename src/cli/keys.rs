@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use super::fail::Failure;
 use super::output::{self, Output};
 use super::{Globals, time};
-use crate::resp::client::{Client, ClientError, Options, Value};
+use crate::faces::resp::client::{Client, ClientError, Options, Value};
 
 const DEFAULT_RESP: &str = "127.0.0.1:7379";
 

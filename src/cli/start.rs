@@ -17,10 +17,10 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use super::fail::Failure;
 use super::{Globals, output};
 use crate::config::{Durability, NodeConfig, Sources, Storage};
-use crate::http::{self, HttpConfig};
+use crate::faces::http::{self, HttpConfig};
+use crate::faces::resp::{self, RespConfig};
 use crate::limits::{self, Guests};
 use crate::node::{Node, Options};
-use crate::resp::{self, RespConfig};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -74,7 +74,7 @@ fn what_a_cause_only_repeats_is_said_once() {
 #[test]
 fn one_unknown_outcome_among_many_is_an_unknown_outcome() {
     let refused = |text: &str| {
-        Failure::Refused(crate::resp::client::Refusal {
+        Failure::Refused(crate::faces::resp::client::Refusal {
             text: text.to_owned(),
         })
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::DemoError;
 use super::ledger::{Held, Kind, Ledger, Reading};
-use crate::resp::client::{Client, ClientError, Options, Refusal, Value};
+use crate::faces::resp::client::{Client, ClientError, Options, Refusal, Value};
 
 /// For each exchange with the node.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
 use super::score::Scores;
-use crate::data::Data;
-use crate::status::Status;
+use crate::doors::Data;
+use crate::doors::Status;
 
 /// How long a node may take to draw up its status: a round trip, and the patience it has with nodes
 /// that do not answer.
@@ -96,8 +96,8 @@ pub(super) struct Board {
 impl View {
     fn of(status: &Status) -> Self {
         let all =
-            |equal: fn(&crate::status::KeyspaceStatus) -> bool| status.keyspaces.iter().all(equal);
-        let sum = |figure: fn(&crate::status::KeyspaceStatus) -> u64| {
+            |equal: fn(&crate::doors::KeyspaceStatus) -> bool| status.keyspaces.iter().all(equal);
+        let sum = |figure: fn(&crate::doors::KeyspaceStatus) -> u64| {
             status.keyspaces.iter().map(figure).sum()
         };
         Self {
@@ -236,12 +236,9 @@ impl Board {
                 .spawn(async move { (index, tokio::time::timeout(STATUS_PATIENCE, answer).await) });
         }
         while let Some(answer) = asked.join_next().await {
-            let Ok((index, Ok(Ok(text)))) = answer else {
-                continue;
-            };
-            views[index] = serde_json::from_str(&text)
-                .ok()
-                .map(|status: Status| View::of(&status));
+            if let Ok((index, Ok(Ok(status)))) = answer {
+                views[index] = Some(View::of(&status));
+            }
         }
         let mut picture = self.lock();
         picture

@@ -17,8 +17,8 @@ use super::board::{Board, Health, Seat};
 use super::wan::{self, Wan};
 use super::{DemoError, Plan};
 use crate::config::{Durability, Join, Listen, NodeConfig, Secret, Storage};
+use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
-use crate::resp::{self, RespConfig};
 
 /// Partitions of the keyspace: few, because every node of the demo shares two cores with all
 /// others.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::board::Board;
 use super::ledger::{Ledger, Outcome, Slot};
 use super::score::LEVELS;
-use crate::resp::client::{Client, ClientError, Options, Value};
+use crate::faces::resp::client::{Client, ClientError, Options, Value};
 
 /// The least time from one request of a client to its next. Guess: some hundred requests a second
 /// leave a small machine room to breathe.

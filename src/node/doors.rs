@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::meter::Readings;
 use super::running::Running;
 use super::shard::Work;
-use crate::data::{Admin, AdminError, Data, KeyspaceSpec, Pending, is_keyspace_name};
+use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Status, is_keyspace_name};
 
 /// The shortest life of a token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
@@ -79,7 +79,7 @@ impl Data for Doors {
         self.running.parts.node
     }
 
-    fn status(&self) -> Pending<String> {
+    fn status(&self) -> Pending<Status> {
         let (answer, pending) = oneshot::channel();
         let running = Arc::clone(&self.running);
         self.runtime

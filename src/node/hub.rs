@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::adopted::Adopted;
 use super::meter::{Meter, Sample};
 use super::shard::{Lane, Waiter, Work};
-use crate::data::Pending;
+use crate::doors::Pending;
 
 /// What a call is about: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::hub::{News, Sight};
 use super::running::Running;
-use crate::data::name_of;
+use crate::doors::name_of;
 
 /// How often connections and peers are looked at, beside the news of them.
 const LOOK_EVERY: Duration = Duration::from_millis(500);

@@ -19,7 +19,7 @@ use quorate_dynamo::op::{Answer, Op, PartitionOp, Request, RequestError};
 use quorate_dynamo::protocol::{Purpose, ReplicaSummary};
 use tokio::time::Instant;
 
-use crate::data::name_of;
+use crate::doors::name_of;
 
 /// Seconds: from a read of memory to a write over three continents.
 const LATENCY_BUCKETS: [f64; 14] = [

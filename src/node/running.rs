@@ -25,7 +25,7 @@ use super::hub::{Call, Hub, Sight, tagged};
 use super::release::Report;
 use super::shard::Work;
 use super::status::{self, Answers};
-use crate::data::name_of;
+use crate::doors::{Status, name_of};
 use crate::planted::{TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
 
 /// How long another node may take to tell its figures.
@@ -336,7 +336,7 @@ impl Running {
     }
 
     /// The status document, from what every node says now.
-    pub(super) async fn status(&self) -> String {
+    pub(super) async fn status(&self) -> Status {
         let topology = self.hub.topology();
         let answers = self.ask_all(&topology).await;
         let findings = status::draw(
@@ -347,8 +347,7 @@ impl Running {
         );
         let findings = findings.with_clocks(&topology, &self.hub.clocks.load());
         self.hub.meter.mismatches(findings.mismatches);
-        serde_json::to_string(&findings.status)
-            .expect("invariant: the document is a tree of texts and numbers")
+        findings.status
     }
 
     /// Waits until the node must stop, and says why.

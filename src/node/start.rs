@@ -33,7 +33,7 @@ use super::origin::{Origin, keep_identity};
 use super::running::Running;
 use super::watched::Queues;
 use crate::config::NodeConfig;
-use crate::data::{Admin, Data};
+use crate::doors::{Admin, Data};
 use crate::store::DataDirError;
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use quorate_control::topology::{
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
 
-use crate::status::{KeyspaceStatus, NodeState, NodeStatus, Status};
+use crate::doors::{KeyspaceStatus, NodeState, NodeStatus, Status};
 
 #[cfg(test)]
 mod tests;

@@ -23,7 +23,7 @@ use super::host::Door;
 use super::oracle::Oracle;
 use super::plan::{Ask, Deed, Key, padded};
 use super::promise::LAST;
-use crate::data::Data;
+use crate::doors::Data;
 
 /// What every client can reach.
 #[derive(Clone)]

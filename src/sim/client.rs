@@ -9,7 +9,7 @@ use quorate_control::topology::{Datacenter, KeyspaceId};
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
 
-use crate::data::Data;
+use crate::doors::Data;
 
 /// Talks to one node at one level, one request at a time.
 #[derive(Clone)]

@@ -16,7 +16,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::eye::Eye;
 use super::{Network, SimClock, SimDisk};
-use crate::data::Data;
+use crate::doors::Data;
 use crate::node::{
     Begun, DiskGauge, NodeParts, Queues, Setting, StartError, Started, keep_granted,
 };

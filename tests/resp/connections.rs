@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use quorate::config::Secret;
+use quorate::faces::resp::RespConfig;
 use quorate::limits::Guests;
-use quorate::resp::RespConfig;
 use tokio::io::AsyncWriteExt;
 
 use crate::wire::{Face, until};

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::data::{Data, Pending};
+use quorate::doors::{Data, Pending, Status};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
@@ -157,9 +157,17 @@ impl Data for Fake {
         NodeId(1)
     }
 
-    fn status(&self) -> Pending<String> {
+    fn status(&self) -> Pending<Status> {
         let (sender, receiver) = oneshot::channel();
-        sender.send("{\"node\":\"a\"}".to_owned()).ok();
+        let status = Status {
+            cluster: "7".to_owned(),
+            epoch: 3,
+            leader: None,
+            nodes: Vec::new(),
+            keyspaces: Vec::new(),
+            converged: true,
+        };
+        sender.send(status).ok();
         receiver
     }
 

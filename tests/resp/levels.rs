@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use quorate::config::Secret;
-use quorate::resp::RespConfig;
+use quorate::faces::resp::RespConfig;
 use quorate_control::topology::KeyspaceId;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;

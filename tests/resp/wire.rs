@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate::resp::client::{Client, Options};
-use quorate::resp::{RespConfig, serve};
+use quorate::faces::resp::client::{Client, Options};
+use quorate::faces::resp::{RespConfig, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;

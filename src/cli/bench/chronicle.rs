@@ -19,7 +19,7 @@ use crate::check::{Action, Call, History};
 use crate::cli::Globals;
 use crate::cli::fail::Failure;
 use crate::cli::output::{self, Output};
-use crate::resp::client::{Client, ClientError, Options, Refusal, Value};
+use crate::faces::resp::client::{Client, ClientError, Options, Refusal, Value};
 use crate::table::Table;
 
 /// How long a client waits before it dials again, and how often it is asked whether the cluster has

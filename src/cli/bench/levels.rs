@@ -1,7 +1,7 @@
 //! At which level a recorded request runs that names none: a checker must know.
 
-use crate::resp::client::{Client, ClientError, Value};
-use crate::resp::{Asked, Wanted};
+use crate::faces::resp::client::{Client, ClientError, Value};
+use crate::faces::resp::{Asked, Wanted};
 
 /// What is recorded where nobody says. No checker takes it for a level.
 const UNKNOWN: &str = "UNKNOWN";

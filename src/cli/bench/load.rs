@@ -6,7 +6,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::{Bench, Workload};
-use crate::resp::client::{Client, ClientError, Value};
+use crate::faces::resp::client::{Client, ClientError, Value};
 
 /// Elements or keys in one command or pipeline of the preload.
 const PRELOAD_BATCH: u32 = 100;

@@ -7,7 +7,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::check::Action;
-use crate::resp::client::{ClientError, Refusal};
+use crate::faces::resp::client::{ClientError, Refusal};
 
 #[derive(Parser)]
 struct Only {

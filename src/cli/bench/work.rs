@@ -13,7 +13,7 @@ use super::load::{Choices, Load};
 use super::pace::Pace;
 use super::record::Recorder;
 use crate::cli::fail::Failure;
-use crate::resp::client::{Client, ClientError, Options, Value};
+use crate::faces::resp::client::{Client, ClientError, Options, Value};
 
 /// How long a client waits before it dials again.
 const REDIAL: Duration = Duration::from_millis(100);

@@ -11,7 +11,6 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::config::{Durability, Join, Listen, Secret, Storage};
-use crate::status::Status;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -94,14 +93,13 @@ async fn members(node: &Node) -> Vec<bytes::Bytes> {
 async fn converged(node: &Node, nodes: usize) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let text = node.data().status().await.expect("the node runs");
-        let status: Status = serde_json::from_str(&text).expect("a status document");
+        let status = node.data().status().await.expect("the node runs");
         if status.converged && status.nodes.len() == nodes {
             return;
         }
         assert!(
             Instant::now() < deadline,
-            "not converged after {PATIENCE:?}: {text}"
+            "not converged after {PATIENCE:?}: {status}"
         );
         sleep(Duration::from_millis(50)).await;
     }
@@ -272,7 +270,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     .await
     .expect("joins");
     converged(&second, 2).await;
-    let spec = crate::data::KeyspaceSpec {
+    let spec = crate::doors::KeyspaceSpec {
         name: "later".into(),
         replication: quorate_control::topology::Replication::Auto,
         partitions: Some(8),

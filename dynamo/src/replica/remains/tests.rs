@@ -296,7 +296,8 @@ fn play(seed: u64) {
             }
             6 => told.push(other.delta(any_range(&mut rng))),
             7..=8 if !told.is_empty() => {
-                drop(replica.join(&told.swap_remove(rng.random_range(0..told.len()))))
+                let delta = told.swap_remove(rng.random_range(0..told.len()));
+                replica.join(&delta);
             }
             _ => drop(replica.clear_remains(rng.random_range(0..3))),
         }

@@ -1,7 +1,7 @@
 //! The entries. A new command is one line here and one function in `commands`.
 
 use super::{Flags, Group, Spec};
-use crate::resp::commands::{
+use crate::faces::resp::commands::{
     admin, client, command, connection, hashes, keys, own, scan, sets, strings,
 };
 

@@ -6,7 +6,7 @@ use quorate_dynamo::consistency::{Consistency, UnknownLevel};
 use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
 
-use crate::data::name_of;
+use crate::doors::name_of;
 
 /// A command that is refused by the face itself; nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -90,6 +90,11 @@ pub struct KeyspaceStatus {
 }
 
 impl Status {
+    /// The document in its JSON form.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("invariant: the document is a tree of texts and numbers")
+    }
+
     /// Draws the conclusion `converged` from the keyspaces.
     #[must_use]
     pub fn concluded(mut self) -> Self {

@@ -3,10 +3,10 @@
 use quorate_dynamo::op::{Mutation, Query};
 
 use super::{kept, mutate, query, shared};
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::session::Session;
-use crate::resp::work::{Shape, Work};
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::Session;
+use crate::faces::resp::work::{Shape, Work};
 
 type Translated = Result<Work, Refused>;
 

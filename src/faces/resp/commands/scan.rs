@@ -5,13 +5,13 @@ use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_dynamo::op::{Op, PartitionOp, Query, Reply, RequestError};
 
 use super::{integer, is};
-use crate::resp::encode::Encoder;
-use crate::resp::glob::Glob;
-use crate::resp::parse::Args;
-use crate::resp::refuse::{Extent, Refused, request_error};
-use crate::resp::session::Session;
-use crate::resp::table::RunFuture;
-use crate::resp::work::{REPLY_BYTES_MAX, kind_name};
+use crate::faces::resp::encode::Encoder;
+use crate::faces::resp::glob::Glob;
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::{Extent, Refused, request_error};
+use crate::faces::resp::session::Session;
+use crate::faces::resp::table::RunFuture;
+use crate::faces::resp::work::{REPLY_BYTES_MAX, kind_name};
 
 /// The most keys of one page, whatever `COUNT` says.
 const PAGE_KEYS_MAX: i64 = 10_000;

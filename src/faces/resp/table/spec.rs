@@ -5,11 +5,11 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 
-use crate::resp::encode::Encoder;
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::session::Session;
-use crate::resp::work::Work;
+use crate::faces::resp::encode::Encoder;
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::Session;
+use crate::faces::resp::work::Work;
 
 /// The rest of a command that takes several rounds.
 ///

@@ -1,7 +1,7 @@
 //! The Redis face: any Redis client speaks to the node through it.
 //!
 //! [`parse`] takes commands out of bytes; `table` says what each is; `commands` turns it into
-//! operations of [`crate::data::Data`] or answers at once; `connection` keeps replies in order;
+//! operations of [`crate::doors::Data`] or answers at once; `connection` keeps replies in order;
 //! [`serve`] accepts. [`client`] is the other side, for our own tools.
 
 pub mod client;

@@ -1,11 +1,11 @@
 //! `COMMAND …`: the table, as clients read it.
 
 use super::text;
-use crate::resp::encode::Encoder;
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::session::Session;
-use crate::resp::table::{self, Group, Spec};
+use crate::faces::resp::encode::Encoder;
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::Session;
+use crate::faces::resp::table::{self, Group, Spec};
 
 type Done = Result<(), Refused>;
 

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{is, text};
-use crate::resp::encode::Encoder;
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::server::ClientInfo;
-use crate::resp::session::{Asked, Level, Session};
+use crate::faces::resp::encode::Encoder;
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::server::ClientInfo;
+use crate::faces::resp::session::{Asked, Level, Session};
 
 type Done = Result<(), Refused>;
 

@@ -11,7 +11,7 @@ use quorate_dynamo::op::RequestError;
 use quorate_dynamo::protocol::Refusal;
 use serde::Serialize;
 
-use crate::data::{AdminError, name_of};
+use crate::doors::{AdminError, name_of};
 
 /// One refused request. `may_be_applied` is always there: it is what a client must know before it
 /// tries again.

@@ -4,10 +4,10 @@ use quorate_control::topology::KeyspaceId;
 
 use super::client::valid_name;
 use super::{arity, integer, is, text};
-use crate::resp::encode::{Encoder, Protocol};
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::session::Session;
+use crate::faces::resp::encode::{Encoder, Protocol};
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::Session;
 
 /// The version of Redis whose replies these are: clients choose features by it.
 pub(crate) const REDIS_VERSION: &str = "7.2.0";

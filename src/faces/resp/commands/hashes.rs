@@ -4,10 +4,10 @@ use bytes::Bytes;
 use quorate_dynamo::op::{Mutation, Query};
 
 use super::{arity, integer, kept, mutate, query, shared};
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::session::Session;
-use crate::resp::work::{Shape, Work};
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::Session;
+use crate::faces::resp::work::{Shape, Work};
 
 type Translated = Result<Work, Refused>;
 

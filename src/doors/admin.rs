@@ -1,54 +1,13 @@
-//! The one door between the faces (RESP, HTTP, CLI, Rust) and a node's data plane.
+//! What a face needs to change the cluster: keyspaces and join tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::state::PARTITIONS_MAX;
-use quorate_control::topology::{KeyspaceId, Replication, Topology};
-use quorate_crdt::NodeId;
+use quorate_control::topology::{KeyspaceId, Replication};
 use quorate_dynamo::consistency::Consistency;
-use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use tokio::sync::oneshot;
 
-/// The answer to come. A dropped sender means that the node is stopping.
-pub type Pending<T> = oneshot::Receiver<T>;
-
-/// What a face needs of a node. Cheap to clone behind an [`Arc`], callable from any task.
-pub trait Data: Send + Sync + 'static {
-    /// Hands the request to the shard that owns its partition, at once: requests that one task
-    /// submits for one key are executed in the order of submission. The receiver gets the answer;
-    /// it never waits much longer than the request's own timeout.
-    fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>>;
-
-    /// How many replicas besides the executing one are known to have every event of `receipts` (the
-    /// least over them), as soon as that is at least `replicas` or `timeout` is over.
-    fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32>;
-
-    /// What the node knows of the cluster now.
-    fn topology(&self) -> Arc<Topology>;
-
-    /// The node behind this door.
-    fn node(&self) -> NodeId;
-
-    /// The document behind `quorate status` and `GET /v1/status`, as JSON text.
-    fn status(&self) -> Pending<String>;
-
-    /// Metrics in Prometheus text form.
-    fn metrics(&self) -> String;
-
-    /// Whether the node can serve: it has a topology that holds itself and its partitions are
-    /// loaded.
-    fn ready(&self) -> bool;
-}
-
-/// How faces call a node: its name and its datacenter, or its number if the topology does not hold
-/// it.
-pub fn name_of(node: NodeId, topology: &Topology) -> String {
-    topology.nodes.get(&node).map_or_else(
-        || format!("n{node}"),
-        |info| format!("{}@{}", info.name, info.datacenter),
-    )
-}
+use super::data::Pending;
 
 /// What a face needs to administer the cluster. Every call goes through the control group, so it
 /// needs its quorum.

@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Secret;
-use crate::data::{Admin, Data};
+use crate::doors::{Admin, Data};
 use crate::limits::Guests;
 use doorman::{Doorman, Visitor};
 use problem::Problem;

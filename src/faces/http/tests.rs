@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::data::{AdminError, KeyspaceSpec, Pending};
+use crate::doors::{AdminError, KeyspaceSpec, Pending, Status};
 
 /// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
 /// it was asked.
@@ -110,8 +110,15 @@ impl Data for Fake {
         NodeId(1)
     }
 
-    fn status(&self) -> Pending<String> {
-        now("{\"epoch\":1}".to_owned())
+    fn status(&self) -> Pending<Status> {
+        now(Status {
+            cluster: String::new(),
+            epoch: 1,
+            leader: None,
+            nodes: Vec::new(),
+            keyspaces: Vec::new(),
+            converged: true,
+        })
     }
 
     fn metrics(&self) -> String {

@@ -5,12 +5,12 @@ use std::time::Duration;
 use quorate_dynamo::op::{Mutation, Query};
 
 use super::{integer, mutate, query};
-use crate::resp::encode::Encoder;
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::session::{Session, TIMEOUT_MS_MAX};
-use crate::resp::table::RunFuture;
-use crate::resp::work::{Shape, Work};
+use crate::faces::resp::encode::Encoder;
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::{Session, TIMEOUT_MS_MAX};
+use crate::faces::resp::table::RunFuture;
+use crate::faces::resp::work::{Shape, Work};
 
 pub(crate) fn ctx_get(_: &Session, args: Args<'_>) -> Result<Work, Refused> {
     query(args, Query::Siblings, Shape::Plain)
@@ -68,7 +68,7 @@ pub(crate) fn status<'a>(
 ) -> RunFuture<'a> {
     Box::pin(async move {
         match session.server.data.status().await {
-            Ok(document) => to.bulk(document.as_bytes()),
+            Ok(status) => to.bulk(status.to_json().as_bytes()),
             Err(_) => to.error("STOPPING the node is stopping"),
         }
         Ok(Vec::new())

@@ -7,11 +7,11 @@ use super::command::few;
 use super::connection::REDIS_VERSION;
 use super::{arity, is, text};
 use crate::config::Durability;
-use crate::resp::encode::Encoder;
-use crate::resp::glob::{Glob, PATTERNS_BYTES_MAX};
-use crate::resp::parse::{ARGUMENT_BYTES_MAX, Args};
-use crate::resp::refuse::Refused;
-use crate::resp::session::Session;
+use crate::faces::resp::encode::Encoder;
+use crate::faces::resp::glob::{Glob, PATTERNS_BYTES_MAX};
+use crate::faces::resp::parse::{ARGUMENT_BYTES_MAX, Args};
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::Session;
 
 type Writing = std::fmt::Result;
 type Section = fn(&Session, &mut String) -> Writing;

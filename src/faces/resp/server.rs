@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::cursors::Cursors;
 use super::encode::Protocol;
 use crate::config::{Durability, Secret};
-use crate::data::Data;
+use crate::doors::Data;
 use crate::limits::{self, Guests};
 
 /// How the Redis face behaves.

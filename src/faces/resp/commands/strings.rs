@@ -3,10 +3,10 @@
 use quorate_dynamo::op::{Mutation, Op, Query, SetExpiry};
 
 use super::{arity, integer, is, mutate, query};
-use crate::resp::parse::Args;
-use crate::resp::refuse::Refused;
-use crate::resp::session::Session;
-use crate::resp::work::{Shape, Work, now_ms};
+use crate::faces::resp::parse::Args;
+use crate::faces::resp::refuse::Refused;
+use crate::faces::resp::session::Session;
+use crate::faces::resp::work::{Shape, Work, now_ms};
 
 type Translated = Result<Work, Refused>;
 

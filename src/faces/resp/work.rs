@@ -9,7 +9,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::output::Output;
 use super::refuse::{Extent, Refused, request_error};
-use crate::data::Data;
+use crate::doors::Data;
 
 /// A data command, translated.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request as HttpRequest, StatusCode, header};
-use axum::response::{IntoResponse as _, Response};
+use axum::http::{Request as HttpRequest, StatusCode};
+use axum::response::Response;
 use quorate_control::topology::Replication;
 use quorate_dynamo::Consistency;
 use serde::Deserialize;
@@ -16,7 +16,7 @@ use serde_json::{Value, json as document};
 
 use super::problem::Problem;
 use super::{Face, Shared, json, read_body};
-use crate::data::{AdminError, KeyspaceSpec, Pending};
+use crate::doors::{AdminError, KeyspaceSpec, Pending};
 
 /// The longest administrative document; the largest real one names a few dozen datacenters.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -50,12 +50,12 @@ struct KeyspaceBody {
 }
 
 pub(super) async fn status(State(face): Shared) -> Result<Response, Problem> {
-    let text = face
+    let status = face
         .data
         .status()
         .await
         .map_err(|_node_stopped| Problem::stopping())?;
-    Ok(([(header::CONTENT_TYPE, "application/json")], text).into_response())
+    Ok(json(StatusCode::OK, &status))
 }
 
 pub(super) async fn create_token(

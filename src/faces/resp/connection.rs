@@ -23,7 +23,7 @@ use super::server::{Counters, Server};
 use super::session::{Asked, Level, Session, Wanted, observes, writes};
 use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
 use super::work::{Outcome, Outcomes, Shape, Work, answer};
-use crate::data::Pending;
+use crate::doors::Pending;
 
 /// What a read has room for.
 const READ_BYTES: usize = 16 * 1024;

@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{self, Connection};
 use super::refuse::Refused;
 use super::server::{Counters, RespConfig, Server};
-use crate::data::Data;
+use crate::doors::Data;
 use crate::limits::Guest;
 
 /// How long connections may take to finish what is under way when the server stops.
