@@ -81,44 +81,43 @@ use crate::doors::Status;
 use crate::node::{Queues, StartError};
 use host::{Host, NodeSetting};
 
-/// How long a cluster may take to come together, or to settle. Virtual time costs nothing; beyond
-/// this it never will.
+/// How long a cluster may take to form or to settle. Waiting costs nothing in virtual time; a
+/// cluster that needs longer will never get there.
 const PATIENCE: Duration = Duration::from_mins(2);
-/// How often a condition is looked at.
+/// How often a condition is checked.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// The join token of every simulated cluster.
 const TOKEN: (u64, [u8; 16]) = (1, [7; 16]);
 
-/// The founder's instance number; those of the others follow it.
+/// The founder's instance number. Later nodes count up from it.
 const INSTANCE_OF_FIRST: u128 = 1;
 
-/// What a simulated cluster looks like.
+/// The shape of a simulated cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
-    /// Name and number of nodes of each datacenter.
+    /// Name and node count of each datacenter.
     pub datacenters: Vec<(Arc<str>, usize)>,
-    /// The network.
+    /// Delays and losses of the network.
     pub conditions: Conditions,
-    /// Shards of each node.
+    /// Shards per node.
     pub cores: u8,
-    /// The wall clocks of two nodes differ by up to twice this much.
+    /// Each wall clock is off by at most this much, so two clocks differ by at most twice as much.
     pub skew: Duration,
-    /// What an operator may turn in the data plane.
+    /// The data plane's settings that an operator can change.
     pub data: Config,
-    /// Partitions of a keyspace that names no number.
+    /// Partitions of a keyspace that does not specify a number.
     pub partitions: u16,
-    /// Racks of each datacenter; 0: as many as it has nodes.
+    /// Racks per datacenter. 0 gives every node its own rack.
     pub racks: usize,
-    /// How often the leader of the control group is heard from, at least; `None`: as on a local
-    /// network.
+    /// Longest silence between two heartbeats of the control group's leader. `None` uses the
+    /// setting for a local network.
     pub heartbeat: Option<Duration>,
-    /// How much may wait in the drivers of shards.
+    /// Bounds on what may wait in the shards' drivers.
     pub queues: Queues,
 }
 
 impl Layout {
-    /// Datacenters `dc1`, `dc2`, … of so many nodes each, one shard per node, clocks up to 100 ms
-    /// wrong.
+    /// Datacenters `dc1`, `dc2`, … with `nodes` nodes each, one shard per node, and clocks that are
+    /// off by up to 100 ms.
     pub fn new(datacenters: usize, nodes: usize) -> Self {
         Self {
             datacenters: (1..=datacenters)
@@ -136,30 +135,30 @@ impl Layout {
     }
 }
 
-/// A simulation that could not go on.
+/// Why a simulation could not continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SimError {
-    /// The runtime could not be made.
-    #[error("no runtime")]
+    /// The Tokio runtime could not be built.
+    #[error("the runtime could not be built")]
     Runtime(#[from] std::io::Error),
-    /// A node did not start.
+    /// A node failed to start.
     #[error(transparent)]
     Start(Arc<StartError>),
-    /// A node was not admitted.
-    #[error("a node was not admitted")]
+    /// A node was refused admission.
+    #[error("a node was refused admission")]
     Join(#[from] JoinRefusal),
-    /// The cluster was not at rest after two minutes of virtual time.
+    /// The cluster was still not at rest after two minutes of virtual time.
     #[error("node {node} does not see the cluster at rest; it sees:\n{seen}")]
     Unsettled {
-        /// The first node that sees it so.
+        /// The first node that does not see it at rest.
         node: NodeId,
-        /// What it sees; `None` when it is dead.
+        /// What that node sees.
         seen: Seen,
     },
 }
 
-/// What a node sees of its cluster, for an error.
+/// A node's view of its cluster, for an error message. `None` when the node is dead.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen(pub Option<Box<Status>>);
 
@@ -167,12 +166,12 @@ impl fmt::Display for Seen {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Some(status) => status.fmt(f),
-            None => f.write_str("nothing, it is dead"),
+            None => f.write_str("nothing, because it is dead"),
         }
     }
 }
 
-/// A running cluster in virtual time.
+/// A cluster running in virtual time.
 #[derive(Debug)]
 pub struct Simulation {
     seed: u64,
@@ -181,17 +180,17 @@ pub struct Simulation {
     network: Network,
     hosts: BTreeMap<NodeId, Host>,
     chance: StdRng,
-    /// Nodes that asked to be let in while time went on.
+    /// Nodes that asked to join while the simulation was running.
     invited: Vec<JoinHandle<Option<join::Admitted>>>,
-    /// How many have asked so far: each has a name of its own.
+    /// How many nodes have asked to join so far. Each gets a name of its own from it.
     newcomers: usize,
 }
 
-/// Runs `scenario` on a fresh cluster of `layout`. All that happens follows from `seed`, `layout`
-/// and `scenario`.
+/// Starts a fresh cluster of `layout` and runs `scenario` on it. Everything that happens follows
+/// from `seed`, `layout` and `scenario`.
 ///
 /// # Errors
-/// [`SimError`] when the cluster does not come together.
+/// [`SimError`] when the cluster does not form.
 pub fn run<T>(
     seed: u64,
     layout: Layout,
@@ -227,7 +226,7 @@ impl Simulation {
             newcomers: 0,
         };
         let datacenters = simulation.layout.datacenters.clone();
-        // Round robin, so that the first voters stand in different datacenters.
+        // Round robin, so that the first voters are in different datacenters.
         let most = datacenters
             .iter()
             .map(|(_, nodes)| *nodes)
@@ -242,7 +241,7 @@ impl Simulation {
         Ok(simulation)
     }
 
-    /// Starts one more node: the first founds the cluster, the others join at the first.
+    /// Starts one more node. The first node founds the cluster; the others join through it.
     async fn add(&mut self, datacenter: &Arc<str>, number: usize) -> Result<NodeId, SimError> {
         let name: Arc<str> = format!("{datacenter}-{number}").into();
         let quic = ([10, 0, 0, self.hosts.len() as u8 + 1], 7381).into();
@@ -323,12 +322,12 @@ impl Simulation {
         match starting.await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(SimError::Start(error)),
-            // Only a crash aborts it, and nobody else crashes nodes meanwhile.
+            // Only a crash aborts it, and nothing else crashes nodes meanwhile.
             Err(_aborted) => Ok(()),
         }
     }
 
-    /// Starts the node's process, which may take its time, and may be crashed at any moment of it.
+    /// Starts the node's process. Startup takes time, and a crash can hit at any moment of it.
     fn start_process(
         &mut self,
         node: NodeId,
@@ -353,7 +352,7 @@ impl Simulation {
         Some(host.wake(&self.network, &setting, self.chance.random(), founding))
     }
 
-    /// All nodes, dead ones included, in ascending order.
+    /// All nodes in ascending order, including dead ones.
     pub fn nodes(&self) -> Vec<NodeId> {
         self.hosts.keys().copied().collect()
     }
@@ -367,24 +366,25 @@ impl Simulation {
             .collect()
     }
 
-    /// Whether the node runs.
+    /// Whether the node is serving.
     pub fn is_up(&self, node: NodeId) -> bool {
         self.hosts.get(&node).is_some_and(Host::is_up)
     }
 
-    /// The door to a node, if it runs.
+    /// The door to a node, if it is serving.
     pub fn data(&self, node: NodeId) -> Option<Arc<dyn Data>> {
         self.hosts.get(&node)?.data()
     }
 
-    /// A client of a node, at a level. While the node is dead the client is told so.
+    /// A client that talks to `node` at `level`. A client created while the node is dead gets an
+    /// error for every request.
     pub fn client(&self, node: NodeId, level: Option<Consistency>) -> Client {
         let host = self.hosts.get(&node);
         let datacenter = host.map_or_else(|| "".into(), |host| Arc::clone(&host.datacenter));
         Client::new(host.and_then(Host::data), datacenter, level)
     }
 
-    /// Cuts a datacenter off from all others, both ways.
+    /// Cuts a datacenter off from all others, in both directions.
     pub fn split(&mut self, datacenter: &str) {
         let inside = self.nodes_in(datacenter);
         let outside: Vec<NodeId> = self
@@ -396,24 +396,24 @@ impl Simulation {
         self.network.cut(&outside, &inside);
     }
 
-    /// From now on nothing that `from` sends reaches `to`; the other way stays open.
+    /// Blocks everything that `from` sends to `to`. The other direction stays open.
     pub fn cut(&mut self, from: &[NodeId], to: &[NodeId]) {
         self.network.cut(from, to);
     }
 
-    /// Takes all cuts away.
+    /// Removes all cuts.
     pub fn heal(&mut self) {
         self.network.heal();
     }
 
-    /// Kills a node: what its disk was not yet asked to keep is (mostly) lost.
+    /// Kills a node. Writes that its disk had not yet been asked to keep are (mostly) lost.
     pub fn crash(&mut self, node: NodeId) {
         if let Some(host) = self.hosts.get_mut(&node) {
             host.crash(&self.network);
         }
     }
 
-    /// Starts a dead node again, with what its disk has kept.
+    /// Starts a dead node again with what its disk kept.
     ///
     /// # Errors
     /// [`SimError::Start`].
@@ -424,17 +424,17 @@ impl Simulation {
         self.wake(node, None).await
     }
 
-    /// The cluster as a node sees it; `None` when the node is dead.
+    /// The cluster as a node sees it, or `None` when the node is dead.
     pub async fn status(&self, node: NodeId) -> Option<Status> {
         self.data(node)?.status().await.ok()
     }
 
-    /// Lets so much virtual time pass.
+    /// Lets `time` pass in virtual time.
     pub async fn pass(&self, time: Duration) {
         sleep(time).await;
     }
 
-    /// Waits until every node sees a converged cluster in which no replica keeps an event for
+    /// Waits until every node sees a converged cluster in which no replica still keeps an event for
     /// another.
     ///
     /// # Errors
@@ -471,8 +471,8 @@ fn at_rest(status: &Status, nodes: usize) -> bool {
     status.converged && quiet && status.nodes.len() == nodes && status.leader.is_some()
 }
 
-/// The command that makes a simulated cluster. Nobody checks certificates here, so the authority is
-/// a text.
+/// The command that founds a simulated cluster. Nobody checks certificates here, so the authority
+/// is a placeholder.
 fn founding(seed: u64, node: NodeSpec) -> Command {
     let secret = Secret(TOKEN.1.to_vec().into());
     Command::Found {

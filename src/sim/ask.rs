@@ -1,4 +1,4 @@
-//! Clients of a planned history: each asks one thing at a time and writes down what it is told.
+//! Clients of a planned history. Each makes one request at a time and records the answer.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -25,52 +25,50 @@ use super::plan::{Ask, Deed, Key, padded};
 use super::promise::LAST;
 use crate::doors::Data;
 
-/// What every client can reach.
+/// What all clients share.
 #[derive(Clone)]
 pub(super) struct Counter {
-    /// When time begins.
+    /// When the plan's time starts.
     pub(super) start: Instant,
-    /// When the wall clocks of the simulation began.
+    /// When the simulation's wall clocks started.
     pub(super) epoch: Instant,
     pub(super) record: Record,
     pub(super) oracle: Oracle,
-    /// Whether clients begin nothing more.
+    /// Set when clients must not start anything more.
     pub(super) dismissed: Arc<AtomicBool>,
 }
 
-/// One client.
 pub(super) struct Asker {
     counter: Counter,
-    /// Per key: the tokens it was given, the newest first, each with the requests whose values it
-    /// covers.
+    /// The causal tokens received for each key, newest first.
     tokens: BTreeMap<(u8, Key), VecDeque<Seen>>,
 }
 
-/// A causal token, and the requests whose values it covers.
+/// A causal token and the requests whose values it covers.
 type Seen = (Bytes, Vec<u32>);
 
-/// A request, with the doors that it goes through.
+/// A request and the doors it goes through.
 pub(super) struct Errand {
     pub(super) ask: Ask,
     pub(super) at: (NodeId, Door),
-    /// Where it is repeated while its outcome is open.
+    /// Where to repeat it while its outcome is unknown.
     pub(super) again: Vec<(NodeId, Door)>,
 }
 
-/// What came of one try.
+/// The result of one attempt.
 struct Tried {
     result: Result<Answer, RequestError>,
     need: Need,
 }
 
-/// How often, and after which time, a client asks again that is told in the end that a node has too
-/// much to do.
+/// How often, and how long apart, a client repeats a request of the last check that a node refused
+/// as overloaded.
 const OVERLOADED_TRIES: usize = 10;
 const OVERLOADED_PAUSE: Duration = Duration::from_millis(100);
-/// How many tokens a client remembers of each key.
+/// How many tokens a client remembers per key.
 const TOKENS: usize = 4;
 
-/// The keyspace that a plan calls by `number`.
+/// The keyspace that a plan refers to as `number`.
 pub(super) fn keyspace_of(topology: &Topology, number: u8) -> Option<KeyspaceId> {
     if number == 0 {
         Some(KeyspaceId(0))
@@ -89,7 +87,7 @@ impl Asker {
         }
     }
 
-    /// Does its errands, one after the other.
+    /// Runs its errands one after the other.
     pub(super) async fn work(mut self, mut errands: mpsc::UnboundedReceiver<Errand>) {
         while let Some(errand) = errands
             .recv()
@@ -125,12 +123,12 @@ impl Asker {
         }
     }
 
-    /// Asks, and asks again as long as it is not known what became of the change.
+    /// Sends a request, and repeats it while the outcome of the change is unknown.
     async fn ask(&self, ask: Ask, errand: &Errand) -> Told {
         let from = self.counter.start.elapsed();
         let (covers, op) = (self.seen(&ask).1, self.op(&ask));
         let mut told = self.try_at(&ask, &op, &errand.at).await;
-        // At rest nobody is refused for long.
+        // At rest, no request may be refused for long.
         for _ in 0..OVERLOADED_TRIES {
             if ask.id > LAST && told.result == Err(RequestError::Overloaded) {
                 tokio::time::sleep(OVERLOADED_PAUSE).await;
@@ -140,7 +138,7 @@ impl Asker {
         for at in &errand.again {
             if told.result.as_ref().is_err_and(may_be_applied) {
                 let tried = self.try_at(&ask, &op, at).await;
-                // That a repetition was refused says nothing of what came before it.
+                // A refused repetition says nothing about the attempt before it.
                 let refused = tried
                     .result
                     .as_ref()
@@ -201,7 +199,7 @@ impl Asker {
                 self.submit(ask, op, &*data, ((&topology, keyspace), &home))
                     .await
             }
-            // Nobody listens: the request was never sent.
+            // Nobody is listening, so the request was never sent.
             (None, ..) => Err(RequestError::Unavailable {
                 level: ask.level,
                 required: 1,
@@ -210,14 +208,16 @@ impl Asker {
             }),
             _ => Err(RequestError::NoKeyspace),
         };
-        // Whoever executes it may know more than the node that was asked.
+        // The node that executes the request may know a newer topology than the node that was
+        // asked.
         let after = self
             .counter
             .oracle
             .acted_on()
             .zip(keyspace)
             .map(|(topology, keyspace)| need(&topology, keyspace));
-        // Counted in whichever placement it was counted in: when that is not sure, in none.
+        // If the placement changed in between, it is unclear which one the answers were counted in:
+        // then claim nothing.
         let need = if after
             .as_ref()
             .is_none_or(|after| after.epoch == before.epoch)
@@ -229,7 +229,7 @@ impl Asker {
         Tried { result, need }
     }
 
-    /// The token that the request is made with.
+    /// The token that goes with the request.
     fn seen(&self, ask: &Ask) -> Seen {
         let Deed::SetSeen(before) = ask.deed else {
             return Seen::default();
@@ -364,11 +364,11 @@ fn query(deed: &Deed) -> Query {
     }
 }
 
-/// How many elements or fields there are.
+/// How many different elements or fields there are.
 pub(super) const NAMES: u8 = 6;
 
-/// The element or field of this number. The last has a name that is longer than what a store takes
-/// for a key.
+/// The element or field with this number. The last one has a name longer than the longest key a
+/// store takes.
 pub(super) fn name(number: u8) -> Bytes {
     let length = if number + 1 == NAMES { 60_100 } else { 0 };
     padded(format!("m{number}"), length)

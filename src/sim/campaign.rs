@@ -1,4 +1,4 @@
-//! Many histories, one seed after the other, on several threads.
+//! Plays many histories, one per seed, on several threads.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,43 +8,43 @@ use std::time::{Duration, Instant};
 use super::shrink::shrink;
 use super::{Outcome, Plan, Violation, panics, play};
 
-/// Which histories.
+/// Which histories to play, and when to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Campaign {
     /// The first seed.
     pub from: u64,
-    /// How many seeds; `None`: as many as there is time for.
+    /// How many seeds. `None` plays as many as time allows.
     pub seeds: Option<u64>,
-    /// After this no history is begun.
+    /// No history starts after this much real time.
     pub within: Option<Duration>,
-    /// Threads; at least 1.
+    /// Number of threads, at least 1.
     pub threads: usize,
-    /// Whether each seed is played twice, to see that both runs are the same.
+    /// Plays each seed twice and compares the traces.
     pub verify: bool,
-    /// How long a failure may be shrunk.
+    /// How long to spend shrinking one failure.
     pub shrink_for: Duration,
-    /// How many failures end the campaign.
+    /// Stop after this many failures.
     pub failures_max: usize,
 }
 
-/// What came of it.
+/// The results of a campaign.
 #[derive(Clone, Debug, Default)]
 pub struct Totals {
     /// Histories played.
     pub histories: u64,
-    /// Requests asked in them.
+    /// Requests made.
     pub operations: u64,
     /// Requests acknowledged.
     pub acknowledged: u64,
-    /// Faults, by kind.
+    /// Faults injected, by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Histories that broke a promise.
     pub failures: Vec<Failure>,
-    /// How much time has passed in all of them.
+    /// Virtual time, summed over all histories.
     pub virtual_time: Duration,
-    /// How long it took.
+    /// Real time.
     pub took: Duration,
-    /// A hash over the traces of all seeds, whatever their order.
+    /// A hash of the traces of all seeds, independent of their order.
     pub trace: u64,
 }
 
@@ -53,20 +53,20 @@ pub struct Totals {
 pub struct Failure {
     /// Its seed.
     pub seed: u64,
-    /// What was broken first: the plan was shrunk for it.
+    /// The first violation. The plan was shrunk to reproduce this one.
     pub violation: Violation,
-    /// Everything that was broken in the whole history, each check once.
+    /// Everything broken in the whole history, one violation per check.
     pub all: Vec<Violation>,
-    /// The shortest plan found that breaks it.
+    /// The shortest plan found that still breaks it.
     pub plan: Plan,
-    /// What came of that plan.
+    /// The outcome of that plan.
     pub outcome: Outcome,
-    /// How many steps the whole plan has.
+    /// Number of steps before shrinking.
     pub steps: usize,
 }
 
 impl Campaign {
-    /// Plays all of it. `progress` is told now and then, from any thread.
+    /// Plays the whole campaign. `progress` is called after each history, from any thread.
     pub fn run(self, progress: impl Fn(&Totals) + Sync) -> Totals {
         let begun = Instant::now();
         let (next, totals) = (AtomicU64::new(0), Mutex::new(Totals::default()));
@@ -132,7 +132,7 @@ impl Campaign {
     }
 }
 
-/// What is wrong with a history; `None`: nothing.
+/// The failure that a history shows, or `None` if nothing is wrong.
 fn fail(plan: &Plan, outcome: &Outcome, within: Duration) -> Option<Failure> {
     let first = outcome.violations.first()?;
     let mut all: Vec<Violation> = Vec::new();
@@ -161,7 +161,7 @@ fn locked(totals: &Mutex<Totals>) -> MutexGuard<'_, Totals> {
 }
 
 impl Totals {
-    /// Everything that was broken, with the seed of its history.
+    /// Every violation, with the seed of its history.
     pub fn violations(&self) -> impl Iterator<Item = (u64, &Violation)> {
         self.failures.iter().flat_map(|failure| {
             failure
@@ -171,7 +171,7 @@ impl Totals {
         })
     }
 
-    /// Takes in one history.
+    /// Adds the results of one history.
     pub fn add(&mut self, plan: &Plan, outcome: &Outcome) {
         self.histories += 1;
         self.operations += plan.operations() as u64;

@@ -1,4 +1,4 @@
-//! A client of one simulated node.
+//! A client of one simulated node, and a ledger of what it was promised.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,12 +14,12 @@ use crate::doors::Data;
 /// Talks to one node at one level, one request at a time.
 #[derive(Clone)]
 pub struct Client {
-    /// `None`: the node was dead when the client came.
+    /// `None` if the node was dead when the client was created.
     data: Option<Arc<dyn Data>>,
     datacenter: Datacenter,
-    /// The level of its requests; `None` takes the keyspace's.
+    /// The level of its requests. `None` uses the keyspace's default.
     pub level: Option<Consistency>,
-    /// How long it waits.
+    /// How long it waits for an answer.
     pub timeout: Duration,
 }
 
@@ -32,7 +32,8 @@ impl std::fmt::Debug for Client {
 }
 
 impl Client {
-    /// A client of the node behind `data`, if it runs, which stands in `datacenter`. Waits for 2 s.
+    /// A client in `datacenter` of the node behind `data`, if that node is running. Its timeout is
+    /// 2 s.
     pub fn new(
         data: Option<Arc<dyn Data>>,
         datacenter: Datacenter,
@@ -46,8 +47,8 @@ impl Client {
         }
     }
 
-    /// Asks, and waits for the answer. A node that crashes while it is asked answers
-    /// [`RequestError::Stopping`]: a write may be applied.
+    /// Sends a request and waits for the answer. If the node crashes meanwhile, the answer is
+    /// [`RequestError::Stopping`], and a write may be applied.
     ///
     /// # Errors
     /// [`RequestError`].
@@ -90,26 +91,27 @@ impl Client {
     }
 }
 
-/// Whether a write that failed so may nevertheless be, or become, visible. What a client may
-/// conclude from the error alone.
+/// Whether a write that failed with `error` may still be visible, now or later. This is all that a
+/// client can conclude from the error.
 pub fn may_be_applied(error: &RequestError) -> bool {
     error.may_be_applied()
 }
 
-/// What clients were told, and what must therefore be true in the end.
+/// What clients were told, and therefore what must be true in the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
     /// By set: elements whose addition was acknowledged.
     pub added: BTreeMap<String, BTreeSet<Bytes>>,
-    /// By set: elements whose addition may have happened.
+    /// By set: elements that may have been added.
     pub maybe_added: BTreeMap<String, BTreeSet<Bytes>>,
-    /// By counter: the sum of acknowledged increments, and of those that may have happened.
+    /// By counter: the sum of acknowledged increments, and the sum of increments that may have
+    /// happened.
     pub counted: BTreeMap<String, (i64, i64)>,
     /// Requests acknowledged.
     pub served: u64,
-    /// Requests refused, surely without effect.
+    /// Requests refused, with no effect.
     pub refused: u64,
-    /// Requests whose outcome is open.
+    /// Requests with an unknown outcome.
     pub open: u64,
 }
 
@@ -117,7 +119,7 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Broken {
-    /// An acknowledged addition is not there.
+    /// An acknowledged element is missing.
     #[error("set {key}: {missing} acknowledged elements are missing")]
     Lost {
         /// The set.
@@ -125,38 +127,38 @@ pub enum Broken {
         /// How many are missing.
         missing: usize,
     },
-    /// An element is there that nobody may have added.
+    /// An element is present that nobody tried to add.
     #[error("set {key}: {invented} elements were never added")]
     Invented {
         /// The set.
         key: String,
-        /// How many there are.
+        /// How many such elements there are.
         invented: usize,
     },
     /// A counter is not the sum of its increments.
-    #[error("counter {key} is {value}: {acked} were acknowledged, {open} more may be")]
+    #[error("counter {key} is {value}, but {acked} increments were acknowledged and {open} more are possible")]
     Miscounted {
         /// The counter.
         key: String,
-        /// What it says.
+        /// The value it shows.
         value: i64,
         /// The sum of acknowledged increments.
         acked: i64,
-        /// The sum of increments whose outcome is open.
+        /// The sum of increments with an unknown outcome.
         open: i64,
     },
-    /// The reply has not the shape that its query promises.
-    #[error("{key}: a reply of the wrong shape")]
+    /// The reply does not have the shape that the query promises.
+    #[error("{key}: the reply has the wrong shape")]
     Shape {
-        /// The key asked for.
+        /// The key that was read.
         key: String,
     },
-    /// The check itself could not be made.
+    /// The key could not be read, so it could not be checked.
     #[error("{key} cannot be read: {error}")]
     Unreadable {
-        /// The key asked for.
+        /// The key that was read.
         key: String,
-        /// Why not.
+        /// Why the read failed.
         error: RequestError,
     },
 }
@@ -179,7 +181,7 @@ impl Ledger {
         }
     }
 
-    /// Adds `element` to the set `key` and notes the outcome.
+    /// Adds `element` to the set `key` and records the outcome.
     pub async fn add(&mut self, client: &Client, key: &str, element: String) {
         let element = Bytes::from(element);
         let result = client
@@ -193,7 +195,7 @@ impl Ledger {
         side.entry(key.to_owned()).or_default().insert(element);
     }
 
-    /// Adds 1 to the counter `key` and notes the outcome.
+    /// Adds 1 to the counter `key` and records the outcome.
     pub async fn count(&mut self, client: &Client, key: &str) {
         let result = client.mutate(key, Mutation::Increment(1)).await;
         let outcome = self.outcome(&result);
@@ -205,7 +207,7 @@ impl Ledger {
         }
     }
 
-    /// Sets a string and notes only whether it was served.
+    /// Sets a string and records only whether the request was served.
     pub async fn set(&mut self, client: &Client, key: &str, value: String) {
         let result = client
             .mutate(
@@ -219,7 +221,7 @@ impl Ledger {
         self.outcome(&result);
     }
 
-    /// Takes over what another client was told.
+    /// Adds what another client was told.
     pub fn merge(&mut self, other: Self) {
         for (key, elements) in other.added {
             self.added.entry(key).or_default().extend(elements);
@@ -236,7 +238,7 @@ impl Ledger {
         self.open += other.open;
     }
 
-    /// Reads everything through `client` and compares.
+    /// Reads everything through `client` and compares it with the ledger.
     ///
     /// # Errors
     /// The first promise that was [`Broken`].
@@ -312,7 +314,7 @@ impl Ledger {
     }
 }
 
-/// What a client knows of its request.
+/// What a client knows about its request.
 enum Outcome {
     Done,
     Open,

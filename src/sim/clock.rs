@@ -1,4 +1,4 @@
-//! Clocks in virtual time.
+//! Node clocks in virtual time, which can be set wrong on purpose.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -8,32 +8,32 @@ use tokio::time::Instant;
 
 use crate::node::Clock;
 
-/// Where every wall clock of a simulation starts, before skew: 2027-01-15 08:00 UTC.
+/// Where every simulated wall clock starts, before skew: 2027-01-15 08:00 UTC.
 pub const START_UNIX_MILLIS: u64 = 1_800_000_000_000;
 
-/// A node's clocks: they run with the runtime's paused clock. The wall clock is wrong by its skew,
-/// and by whatever else is done to it. Cheap to clone; clones are the same clock.
+/// A node's clocks, driven by the runtime's paused clock. The wall clock is off by its skew and by
+/// any fault applied to it. Clones are cheap and share the same clock.
 #[derive(Clone, Debug)]
 pub struct SimClock {
     start: Instant,
     bent: Arc<Mutex<Bent>>,
 }
 
-/// How a wall clock is wrong.
+/// In what way a wall clock is wrong.
 #[derive(Clone, Copy, Debug)]
 struct Bent {
-    /// How far it is ahead, in milliseconds, whatever else is wrong with it.
+    /// Its constant offset in milliseconds.
     skew_millis: i64,
-    /// A jump, in milliseconds.
+    /// The sum of all jumps, in milliseconds.
     jump_millis: i64,
-    /// Millionths by which it runs too fast, and since when.
+    /// How much too fast it runs, in millionths, and since when.
     drift: (i64, Duration),
-    /// Where it stands still.
+    /// The time at which it stands still.
     frozen: Option<u64>,
 }
 
 impl SimClock {
-    /// A clock that stands at [`START_UNIX_MILLIS`] and its skew when `start` is now.
+    /// A clock that reads [`START_UNIX_MILLIS`] plus its skew at `start`.
     pub fn new(start: Instant, skew_millis: i64) -> Self {
         let bent = Bent {
             skew_millis,
@@ -53,23 +53,23 @@ impl SimClock {
             .expect("invariant: no code panics while it holds a clock")
     }
 
-    /// The wall clock is set by so much, from now on.
+    /// Sets the wall clock forward by `millis` (back, if negative).
     pub fn jump(&self, millis: i64) {
         self.lock().jump_millis += millis;
     }
 
-    /// From now on the wall clock runs too fast by so many millionths.
+    /// From now on the wall clock runs too fast by this many millionths.
     pub fn drift(&self, millionths: i64) {
         self.lock().drift = (millionths, self.start.elapsed());
     }
 
-    /// The wall clock stands still, or runs on from where it should be.
+    /// Stops the wall clock. Unfrozen, it continues from where it should be.
     pub fn freeze(&self, frozen: bool) {
         let now = self.now().unix_millis;
         self.lock().frozen = frozen.then_some(now);
     }
 
-    /// The wall clock is right again, up to its skew.
+    /// Makes the wall clock right again, except for its skew.
     pub fn mend(&self) {
         let mut bent = self.lock();
         *bent = Bent {
@@ -80,7 +80,7 @@ impl SimClock {
         };
     }
 
-    /// How far the wall clock is ahead of the right time now, in milliseconds.
+    /// How far the wall clock is ahead of the right time, in milliseconds.
     pub fn ahead_millis(&self) -> i64 {
         let right = START_UNIX_MILLIS + self.start.elapsed().as_millis() as u64;
         self.now().unix_millis.cast_signed() - right.cast_signed()

@@ -1,8 +1,8 @@
-//! Drills: what whole clusters meet too seldom, because the order of single messages decides it,
-//! played on the cores themselves.
+//! Drills: fixed schedules for situations that whole clusters meet too rarely, because the order of
+//! single messages decides them.
 //!
-//! A drill is a fixed schedule over real cores (see [`cores`]) or a real replica. It passes as long
-//! as its rule is upheld.
+//! A drill plays its schedule on real cores (see [`cores`]) or a real replica, without a network.
+//! It passes as long as its rule is upheld.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -33,17 +33,17 @@ const ALL: [Drills; 11] = [
     memory::DRILLS,
 ];
 
-/// Why a drill has failed.
+/// Why a drill failed.
 pub(super) type Verdict = Result<(), String>;
 
-/// A drill with the name of what it checks.
+/// A drill and the name of what it checks.
 pub(super) struct Drill {
     pub(super) check: &'static str,
     run: fn() -> Verdict,
 }
 
 impl Drill {
-    /// Whether its rule was upheld; a panic is a failure.
+    /// Whether the drill fails. A panic is a failure.
     pub(super) fn fails(&self) -> bool {
         let failed = !matches!(catch_unwind(AssertUnwindSafe(self.run)), Ok(Ok(())));
         drop(super::panics::taken());
@@ -51,7 +51,7 @@ impl Drill {
     }
 }
 
-/// The drill that is about the rule which this bug breaks.
+/// The drill for the rule that this bug breaks.
 pub(super) fn for_bug(bug: &str) -> Option<Drill> {
     let (_, check, run) = ALL
         .into_iter()
@@ -60,10 +60,10 @@ pub(super) fn for_bug(bug: &str) -> Option<Drill> {
     Some(Drill { check, run: *run })
 }
 
-/// Drills with the bug that each is about, and the name of what is checked.
+/// Drills, each with its planted bug and the name of its check.
 type Drills = &'static [(&'static str, &'static str, fn() -> Verdict)];
 
-/// That something is so.
+/// Fails with `otherwise` unless `so`.
 fn holds(so: bool, otherwise: impl Into<String>) -> Verdict {
     if so { Ok(()) } else { Err(otherwise.into()) }
 }

@@ -1,4 +1,4 @@
-//! The simulated disk: what was applied is visible, what was persisted survives a crash, and
+//! The simulated disk. Applied batches are visible at once; persisted batches survive a crash;
 //! nothing else is promised.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -20,10 +20,10 @@ use tokio::sync::Notify;
 use super::panics;
 use crate::node::last_kept;
 
-/// A node's disk in one of the node's lives, with its group commit.
+/// A node's disk during one of the node's lives, with its group commit.
 ///
-/// **Law:** after [`SimDisk::crash`] the surviving image holds every batch persisted, and of the
-/// later ones a prefix that the seed chooses.
+/// **Law:** after [`SimDisk::crash`] the surviving image holds every persisted batch, plus a prefix
+/// of the later ones that the seed chooses.
 #[derive(Clone)]
 pub struct SimDisk {
     shared: Arc<Shared>,
@@ -39,36 +39,35 @@ struct Shared {
 struct Inner {
     rng: StdRng,
     trouble: Trouble,
-    /// What a crash leaves.
+    /// What a crash leaves behind.
     durable: MemoryStore,
-    /// What was last read of it, as the oracle looks often and little changes in between; and
-    /// places that have changed since.
+    /// The replicas as last read from `durable`, and the places that have changed since. A cache:
+    /// the oracle looks often, and little changes in between.
     read: BTreeMap<At, Arc<Replica>>,
     unread: BTreeSet<At>,
-    /// Applied and not yet persisted, oldest first.
+    /// Batches applied but not yet persisted, oldest first.
     pending: VecDeque<Batch>,
     waiting: Vec<Done>,
-    /// The epoch of the topology that was written down last, and one that an older was written
-    /// over.
+    /// The epoch of the topology written last, and an epoch that was overwritten by an older one.
     kept: Epoch,
     gone_back: Option<Epoch>,
     crashed: bool,
-    /// Whether a synchronisation has failed.
+    /// Whether a sync has failed.
     failed: bool,
-    /// Whether a shard has panicked over it.
+    /// Whether a shard has panicked because of this disk.
     panicked: bool,
 }
 
-/// What is wrong with a disk.
+/// The faults of a disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Trouble {
-    /// How much longer a synchronisation takes.
+    /// How much longer a sync takes.
     slower: Duration,
-    /// The next synchronisation fails.
+    /// Whether syncs fail.
     failing: bool,
-    /// Whether there is no room left.
+    /// Whether the disk is full.
     full: bool,
-    /// Whoever writes rows next panics.
+    /// Whether the next write of rows panics.
     panics: bool,
 }
 
@@ -124,7 +123,7 @@ impl SimDisk {
         }
     }
 
-    /// The group commit, which never ends by itself. A synchronisation takes 0.2 to 3 ms.
+    /// The group commit. It never ends by itself. A sync takes 0.2 to 3 ms.
     pub(super) fn work(&self) -> impl Future<Output = ()> + Send + 'static {
         let shared = Arc::clone(&self.shared);
         async move {
@@ -158,8 +157,8 @@ impl SimDisk {
         }
     }
 
-    /// The node dies now: from here on the disk takes and promises nothing. Returns the disk of the
-    /// node's next life.
+    /// The node dies now: from here on this disk takes nothing and promises nothing. Returns the
+    /// disk for the node's next life.
     #[must_use]
     pub fn crash(&self) -> Self {
         let mut inner = self.shared.lock();
@@ -175,46 +174,45 @@ impl SimDisk {
         next
     }
 
-    /// The disk is as good as new. What it has failed to keep stays lost when the node that asked
-    /// for it ends.
+    /// Removes all faults. What the disk has already failed to keep stays lost once the node that
+    /// wrote it ends.
     pub fn mend(&self) {
         self.shared.lock().trouble = Trouble::default();
     }
 
-    /// A synchronisation takes so much longer from now on.
+    /// From now on a sync takes `by` longer.
     pub fn slow_down(&self, by: Duration) {
         self.shared.lock().trouble.slower = by;
     }
 
-    /// From now on every synchronisation fails: what was not persisted before may be lost.
+    /// From now on every sync fails. Anything not persisted before may be lost.
     pub fn fail(&self) {
         self.shared.lock().trouble.failing = true;
     }
 
-    /// Whether there is no room for more, as an operator would see it.
+    /// Fills the disk, or frees space on it, as an operator would see it.
     pub fn set_full(&self, full: bool) {
         self.shared.lock().trouble.full = full;
     }
 
-    /// The shard that writes rows next panics, as one that finds an invariant broken.
+    /// Makes the shard that next writes rows panic, as if it had found a broken invariant.
     pub fn set_panics(&self) {
         self.shared.lock().trouble.panics = true;
     }
 
-    /// Whether a synchronisation has failed in this life, or a shard has panicked: the node must
-    /// end.
+    /// Whether the node must end: a sync has failed or a shard has panicked during this life.
     pub fn has_failed(&self) -> bool {
         let inner = self.shared.lock();
         inner.failed || inner.panicked
     }
 
-    /// Whether there is no room for more.
+    /// Whether the disk is full.
     pub fn is_full(&self) -> bool {
         self.shared.lock().trouble.full
     }
 
-    /// The epoch of the topology with which the node would begin after a crash at this moment; 0
-    /// without one.
+    /// The epoch of the topology that the node would start with after a crash right now, or 0 if
+    /// there is none.
     ///
     /// # Errors
     /// [`StoreError`] when the record cannot be read.
@@ -222,14 +220,14 @@ impl SimDisk {
         kept_in(&self.shared.lock().durable)
     }
 
-    /// The epoch of a topology that was written down in this life and had an older one written over
-    /// it, with that one's.
+    /// If an older topology has overwritten a newer one during this life: the newer epoch and the
+    /// older.
     pub fn gone_back(&self) -> Option<(Epoch, Epoch)> {
         let inner = self.shared.lock();
         inner.gone_back.map(|before| (before, inner.kept))
     }
 
-    /// What a crash at this moment would surely leave of the data plane.
+    /// The replicas that would certainly survive a crash right now.
     ///
     /// # Errors
     /// [`StoreError`] when a record cannot be read.
@@ -237,8 +235,7 @@ impl SimDisk {
         self.shared.lock().replicas()
     }
 
-    /// How many records of rows and marks would be left of the data plane, beside those of the rows
-    /// that live.
+    /// How many row and mark records would survive a crash besides those of live rows.
     ///
     /// # Errors
     /// [`StoreError`] when a record cannot be read.
@@ -256,8 +253,8 @@ impl SimDisk {
         Ok(records - replicas.values().map(Replica::row_count).sum::<u64>())
     }
 
-    /// The durable image without what the control group keeps: a vote that is taken back breaks
-    /// what Raft stands on.
+    /// The durable image without the control group's records: Raft does not survive a vote that is
+    /// taken back.
     pub fn backup(&self) -> MemoryStore {
         copy_of(
             &self.shared.lock().durable,
@@ -265,8 +262,8 @@ impl SimDisk {
         )
     }
 
-    /// The disk with its data replaced by `backup`; of a node that is down. Of an empty backup only
-    /// the data plane is gone: the node still knows who it is.
+    /// The disk of a node that is down, with its data replaced by `backup`. An empty backup removes
+    /// only the data plane: the node still knows who it is.
     #[must_use]
     pub fn restored(&self, backup: &MemoryStore) -> Self {
         let mut inner = self.shared.lock();
@@ -277,8 +274,8 @@ impl SimDisk {
         Self::with(copy(&durable), durable, rng)
     }
 
-    /// One byte of a value in one row is another, as bit rot makes it; of a node that is down.
-    /// `None`: there is no such row.
+    /// The disk of a node that is down, with one byte of one row's value changed, as bit rot would.
+    /// `None` if there is no suitable row.
     #[must_use]
     pub fn rotten(&self) -> Option<Self> {
         let mut inner = self.shared.lock();
@@ -291,7 +288,8 @@ impl SimDisk {
             .durable
             .scan(Space::Rows, &[], None, &mut take)
             .expect("invariant: memory does not fail");
-        // The last byte of a register's row is the end of its value: the record keeps its shape.
+        // The last byte of a register's row is the end of its value, so the record stays
+        // well-formed.
         rows.retain(|(_, value)| value.last().is_some_and(u8::is_ascii_digit));
         if rows.is_empty() {
             return None;
@@ -313,10 +311,10 @@ impl SimDisk {
     }
 }
 
-/// A replica's place.
+/// The place of a replica.
 type At = (KeyspaceId, Partition);
 
-/// What the data plane keeps.
+/// The spaces of the data plane.
 const DATA: [Space; 4] = [Space::Rows, Space::Recent, Space::Causal, Space::Hints];
 
 fn failure() -> StoreError {

@@ -1,5 +1,5 @@
-//! Looks over the shoulders of a node's shards, at every turn: what they keep is within its bounds,
-//! and none acts on an older topology than before.
+//! Watches a node's shards at every turn: each keeps its memory within bounds, and none acts on an
+//! older topology than before.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,16 +16,15 @@ pub(super) struct Eye(Arc<Mutex<Sight>>);
 #[derive(Default)]
 struct Sight {
     cores: BTreeMap<u8, Core>,
-    /// What was wrong, and not told yet: the check, and what it found.
+    /// Findings not yet reported: the check, and what it found.
     found: Vec<(&'static str, String)>,
 }
 
-/// One shard.
 #[derive(Default)]
 struct Core {
-    /// The newest topology that it has acted on, in whichever life.
+    /// The newest topology it has acted on, in any life.
     epoch: Epoch,
-    /// What it kept when it was last looked at, of what passes.
+    /// What it held at the last look, of the kinds of memory that must drain to nothing.
     keeps: Vec<Kept>,
 }
 
@@ -36,17 +35,17 @@ impl Eye {
             .expect("invariant: no code panics while it looks")
     }
 
-    /// The node has lost its memory: it may act on what it acted on before.
+    /// The node has lost its memory, so it may act on old topologies again.
     pub(super) fn forget(&self) {
         self.lock().cores.clear();
     }
 
-    /// What was wrong since this was last asked.
+    /// What was found wrong since the last call.
     pub(super) fn found(&self) -> Vec<(&'static str, String)> {
         std::mem::take(&mut self.lock().found)
     }
 
-    /// What is kept that should be gone when all is at rest.
+    /// Something still held that should be gone when all is at rest.
     pub(super) fn keeps(&self) -> Option<Kept> {
         self.lock()
             .cores
@@ -66,7 +65,7 @@ impl Onlooker for Eye {
             found.push((
                 "topology-went-back",
                 format!(
-                    "shard {core} acts on epoch {}, and has acted on {}",
+                    "shard {core} acts on epoch {} after it acted on {}",
                     epoch.0, seen.epoch.0
                 ),
             ));
@@ -83,7 +82,7 @@ impl Onlooker for Eye {
         {
             found.push((
                 "memory-beyond-its-bound",
-                format!("shard {core} keeps {held} {what}, which may be {max} at most"),
+                format!("shard {core} keeps {held} {what}; the bound is {max}"),
             ));
         }
         let seen = cores.entry(core).or_default();

@@ -1,4 +1,4 @@
-//! What clients asked and were told, with what was then true of the cluster.
+//! What clients asked, what they were told, and what the cluster looked like at that moment.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -13,51 +13,51 @@ use quorate_dynamo::preference::{Access, groups};
 use super::may_be_applied;
 use super::plan::{Ask, Deed, Key};
 
-/// One request with its outcome.
+/// One request and its outcome.
 #[derive(Clone, Debug)]
 pub struct Told {
     /// The request.
     pub ask: Ask,
-    /// When it was sent, since the cluster was at rest for the first time.
+    /// When it was sent, counted from when the cluster was first at rest.
     pub from: Duration,
-    /// When it was answered.
+    /// When the answer came.
     pub to: Duration,
     /// The answer.
     pub result: Result<Reply, RequestError>,
-    /// The event that it made, if it made one.
+    /// The event that it created, if any.
     pub dot: Option<Dot>,
-    /// What its level asked for.
+    /// What its level required.
     pub need: Need,
     /// For a write with a causal token: the requests whose values the token covers.
     pub covers: Vec<u32>,
 }
 
-/// What a request's level asks of the replicas: enough in each datacenter, and enough altogether.
+/// What a request's level requires of the replicas: enough in each datacenter, and enough in total.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Need {
-    /// The placement it is counted in.
+    /// The placement in which answers are counted.
     pub epoch: Epoch,
-    /// Replicas of each datacenter, and how many of them.
+    /// Per datacenter: how many replicas it has, and how many must answer.
     each: BTreeMap<Arc<str>, (usize, usize)>,
-    /// Altogether.
+    /// How many must answer in total.
     total: usize,
 }
 
-/// How sure it is that a write happened.
+/// How certain it is that a write happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It was acknowledged.
     Done,
     /// It may be applied, now or later.
     Open,
-    /// It is not, and never will be.
+    /// It was not applied and never will be.
     Refused,
 }
 
 impl Need {
-    /// What `level` asks for when a client in `home` uses it on `keyspace`, in the placement of the
-    /// key: of a partition that moves, in the set that is read. Writes count in the other as well,
-    /// which no read can tell.
+    /// What `level` requires for a client in `home` that accesses `key` in `keyspace`. While a
+    /// partition is moving, this counts in the replica set that reads use. Writes count in the
+    /// other set too, but no read can tell.
     pub(super) fn of(
         topology: &Topology,
         keyspace: KeyspaceId,
@@ -106,7 +106,7 @@ impl Need {
         need
     }
 
-    /// So many copies of so many replicas in one datacenter.
+    /// `copies` of `replicas` in one datacenter.
     #[cfg(test)]
     pub(super) fn flat(replicas: usize, copies: usize) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Need {
         }
     }
 
-    /// Of each datacenter: how many replicas it has, and how many copies are asked of them.
+    /// For each datacenter: how many replicas it has, and how many copies are required there.
     #[cfg(test)]
     pub(super) fn local(epoch: u64, each: &[(usize, usize)]) -> Self {
         let named = each
@@ -129,19 +129,19 @@ impl Need {
         }
     }
 
-    /// How many copies it is sure to find, or make.
+    /// How many copies the request is certain to find, or make.
     pub fn copies(&self) -> usize {
         self.total
             .max(self.each.values().map(|(_, needed)| needed).sum())
     }
 
-    /// Replicas altogether.
+    /// Replicas in total.
     pub fn replicas(&self) -> usize {
         self.each.values().map(|(all, _)| all).sum()
     }
 
-    /// Whether every choice of replicas that suffices for the one shares more than `gone` replicas
-    /// with every choice that suffices for the other.
+    /// Whether every choice of replicas that satisfies one shares more than `gone` replicas with
+    /// every choice that satisfies the other.
     fn shares(&self, other: &Self, gone: usize) -> bool {
         let part =
             |datacenter: &Arc<str>| other.each.get(datacenter).map_or(0, |(_, needed)| *needed);
@@ -151,11 +151,13 @@ impl Need {
             || self.copies() + other.copies() > self.replicas() + gone
     }
 
-    /// Whether `later` surely finds what this one left, though `gone` of the replicas do not have
-    /// it any more. When the partition has moved between them, its new replicas were filled from a
-    /// majority of the old ones in each datacenter, so a majority finds what a majority has, of all
-    /// or of a datacenter, and everybody what all have; but `LOCAL_QUORUM` promises nothing of what
-    /// was written at `LOCAL_QUORUM` elsewhere.
+    /// Whether `later` certainly finds what this one left, even if `gone` of the replicas no longer
+    /// have it.
+    ///
+    /// If the partition has moved in between, its new replicas were filled from a majority of the
+    /// old ones in each datacenter. So a majority (of all replicas, or within a datacenter) finds
+    /// what a majority has, and everyone finds what all replicas have. But `LOCAL_QUORUM` promises
+    /// nothing about what was written at `LOCAL_QUORUM` in another datacenter.
     pub fn meets(&self, later: &Self, gone: usize) -> bool {
         if self.replicas() == 0 || later.replicas() == 0 {
             return false;
@@ -178,7 +180,7 @@ impl Need {
 }
 
 impl Told {
-    /// What became of it.
+    /// What the client knows about the outcome.
     pub fn fate(&self) -> Fate {
         match &self.result {
             Ok(_) => Fate::Done,
@@ -187,19 +189,19 @@ impl Told {
         }
     }
 
-    /// Of which keyspace and key it is.
+    /// Its keyspace and key.
     pub fn place(&self) -> (u8, Key) {
         (self.ask.keyspace, self.ask.key)
     }
 
-    /// When it was surely over: never, while it is not known what became of it.
+    /// When it was certainly over: never, as long as the outcome is unknown.
     pub fn over(&self) -> Option<Duration> {
         (self.fate() != Fate::Open).then_some(self.to)
     }
 }
 
 impl Deed {
-    /// After how long the key is gone, if this request gives it an expiry.
+    /// How long until the key expires, if this request sets an expiry.
     pub(super) fn life(&self) -> Option<Duration> {
         match self {
             Self::SetFor { ms } | Self::ExpireIn { ms } => Some(Duration::from_millis(*ms)),
@@ -225,7 +227,7 @@ impl Deed {
     }
 }
 
-/// Where clients write down what they were told. Cheap to clone.
+/// Where clients record what they were told. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Record(Arc<Mutex<Vec<Told>>>);
 
@@ -240,7 +242,7 @@ impl Record {
         self.lock().push(told);
     }
 
-    /// Everything so far, in the order of asking.
+    /// Takes everything recorded so far, in the order of asking.
     pub(super) fn take(&self) -> Vec<Told> {
         let mut all = std::mem::take(&mut *self.lock());
         all.sort_by_key(|told| (told.from, told.ask.id));
@@ -252,7 +254,7 @@ impl Record {
 mod tests {
     use super::*;
 
-    /// So many copies in each of two datacenters of two replicas, and so many altogether.
+    /// Two datacenters of two replicas, with the copies required in each and in total.
     fn need(epoch: u64, (here, there): (usize, usize), total: usize) -> Need {
         Need {
             epoch: Epoch(epoch),
@@ -283,7 +285,7 @@ mod tests {
                 && !here(1).meets(&there(2), 0)
                 && !one(1).meets(&quorum(2), 0)
         );
-        // One of the copies is an older one.
+        // One of the copies has been set back to an older state.
         assert!(
             !quorum(1).meets(&quorum(1), 2)
                 && !quorum(1).meets(&quorum(2), 2)

@@ -1,4 +1,4 @@
-//! One simulated machine: a disk that outlives the node's lives, and the life it is in.
+//! One simulated machine: a disk that outlives the node's lives, and the current life.
 
 use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -25,7 +25,7 @@ use crate::node::{
 pub(super) struct Host {
     node: NodeId,
     pub(super) datacenter: Datacenter,
-    /// With what it was admitted, until its disk has it.
+    /// The topology it was admitted with, until its disk has it.
     granted: Option<Arc<Topology>>,
     pub(super) clock: SimClock,
     pub(super) disk: Shelf,
@@ -50,7 +50,7 @@ impl Door {
     }
 }
 
-/// The disk that is in the machine now. Cheap to clone.
+/// The disk currently in the machine. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Shelf(Arc<Mutex<SimDisk>>);
 
@@ -68,7 +68,7 @@ impl Shelf {
     }
 }
 
-/// What a simulated node is set to, beside its machine.
+/// A simulated node's settings, apart from its machine.
 #[derive(Clone, Debug)]
 pub(super) struct NodeSetting {
     pub(super) data: Config,
@@ -78,29 +78,29 @@ pub(super) struct NodeSetting {
     pub(super) heartbeat: Option<Duration>,
 }
 
-/// A node with all its tasks, from the moment its process starts.
+/// A node and all its tasks, from the moment its process starts.
 struct Life {
     stage: Arc<Mutex<Stage>>,
     gate: Gate,
     tasks: Tasks,
 }
 
-/// How far a process is.
+/// How far a process has come.
 enum Stage {
     Starting,
     Up(Started),
     Failed(Arc<StartError>),
 }
 
-/// What must be aborted when the process dies.
+/// What to abort when the process dies.
 type Tasks = Arc<Mutex<Vec<AbortHandle>>>;
 
-/// Looks at the simulated disk from outside.
+/// Reads the simulated disk as an operating system would show it.
 struct SimGauge(SimDisk);
 
 impl DiskGauge for SimGauge {
     fn free_bytes(&self) -> Option<u64> {
-        // Too little for writes, and enough to go on.
+        // Too little for writes, enough to keep running.
         self.0.is_full().then_some(128 << 20)
     }
 
@@ -109,8 +109,8 @@ impl DiskGauge for SimGauge {
     }
 }
 
-/// Times that suit the network: an append that is not answered within three quarters of a heartbeat
-/// is given up.
+/// Election times that suit the network. An append that is not answered within three quarters of a
+/// heartbeat is given up.
 fn elections(
     node: NodeId,
     seed: u64,
@@ -164,7 +164,7 @@ impl Host {
         }
     }
 
-    /// Whether the node serves.
+    /// Whether the node is serving.
     pub(super) fn is_up(&self) -> bool {
         self.life
             .as_ref()
@@ -197,7 +197,7 @@ impl Host {
         self.eye.clone()
     }
 
-    /// What `read` finds at the node, if it serves.
+    /// Applies `read` to the node, if it is serving.
     pub(super) fn started<T>(&self, read: impl FnOnce(&Started) -> T) -> Option<T> {
         match &*locked(&self.life.as_ref()?.stage) {
             Stage::Up(started) => Some(read(started)),
@@ -205,7 +205,8 @@ impl Host {
         }
     }
 
-    /// Starts a process on the machine's disk. It serves when the returned task has ended well.
+    /// Starts a process on the machine's disk. The node is serving once the returned task ends with
+    /// `Ok`.
     pub(super) fn wake(
         &mut self,
         network: &Network,
@@ -272,7 +273,7 @@ impl Host {
         task
     }
 
-    /// Ends the node's life where it stands.
+    /// Kills the process wherever it is.
     pub(super) fn crash(&mut self, network: &Network) {
         let Some(Life { stage, tasks, .. }) = self.life.take() else {
             return;
@@ -283,12 +284,12 @@ impl Host {
         locked(&tasks).iter().for_each(AbortHandle::abort);
         let stage = std::mem::replace(&mut *locked(&stage), Stage::Starting);
         if let Stage::Up(started) = stage {
-            // It can neither send nor store any more; this only takes its tasks away.
+            // It can no longer send or store anything; this only cleans up its tasks.
             tokio::spawn(async move { started.end_control().await });
         }
     }
 
-    /// The process gets no processor for now, and is not heard from.
+    /// Suspends the process: it gets no CPU time and sends nothing.
     pub(super) fn stop(&self, network: &Network) {
         if let Some(life) = &self.life {
             life.gate.close();
@@ -296,7 +297,7 @@ impl Host {
         }
     }
 
-    /// A stopped process goes on.
+    /// Resumes a suspended process.
     pub(super) fn go_on(&self, network: &Network) {
         if let Some(life) = &self.life {
             life.gate.open();
@@ -305,7 +306,7 @@ impl Host {
     }
 }
 
-/// A process from its start until it serves.
+/// Runs a process from its start until it serves.
 async fn live(
     (parts, setting): (NodeParts, Setting),
     plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
@@ -327,7 +328,7 @@ async fn live(
     begun.run().await
 }
 
-/// Lets futures go on, or not: a process that is stopped does not run.
+/// Lets futures run, or not: a suspended process makes no progress.
 #[derive(Clone, Default)]
 struct Gate(Arc<Mutex<GateState>>);
 
@@ -351,7 +352,7 @@ impl Gate {
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    /// `inner`, while the gate is open.
+    /// Polls `inner` only while the gate is open.
     fn pass(
         &self,
         inner: impl Future<Output = ()> + Send + 'static,

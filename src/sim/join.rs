@@ -1,4 +1,4 @@
-//! Nodes that join while time goes on.
+//! Nodes that join while the simulation runs.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,12 +14,13 @@ use super::host::Host;
 use super::oracle::Oracle;
 use super::{INSTANCE_OF_FIRST, SimClock, Simulation, TOKEN};
 
-/// A node that was let in: its number, where it stands, and what it was told of the cluster.
+/// A node that was admitted: its id, its datacenter, and the topology it was given.
 pub(super) type Admitted = (NodeId, Arc<str>, Arc<Topology>);
 
 impl Simulation {
-    /// Lets one more node of `datacenter` ask every node in turn until it is let in: whoever starts
-    /// it again after a lost answer starts the same newcomer. Whether there is anybody to ask.
+    /// Starts the admission of one more node in `datacenter`. It asks every node in turn until it
+    /// is admitted; a retry after a lost answer is the same newcomer, not a second one. Returns
+    /// whether there was anybody to ask.
     pub(super) fn invite(&mut self, datacenter: &Arc<str>) -> bool {
         let members = self.nodes();
         self.newcomers += 1;
@@ -68,7 +69,7 @@ impl Simulation {
         true
     }
 
-    /// Starts the nodes that have been let in since the last call.
+    /// Starts the nodes that were admitted since the last call.
     pub(super) async fn take_newcomers(&mut self, oracle: &Oracle) {
         for asking in std::mem::take(&mut self.invited) {
             if !asking.is_finished() {

@@ -1,5 +1,5 @@
-//! The simulated network: latency by datacenter, jitter, loss, one-way cuts, connections that break
-//! and come back. One seed, one history.
+//! The simulated network: latency by datacenter, jitter, loss, one-way cuts, and connections that
+//! break and come back. A seed decides all of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -22,22 +22,22 @@ mod state;
 
 pub use port::Port;
 
-/// How often connections are looked at: broken ones given up, missing ones made.
+/// How often connections are checked: silent ones are given up, missing ones made.
 const SCAN_EVERY: Duration = Duration::from_millis(50);
 
-/// What the network is like. Delays are one way.
+/// Delays and losses of the network. Delays are one way.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Conditions {
-    /// Between two nodes of one datacenter.
+    /// Delay between two nodes in one datacenter.
     pub within: Duration,
-    /// Between two datacenters.
+    /// Delay between two datacenters.
     pub between: Duration,
-    /// A delay is lengthened by up to this share of itself.
+    /// Each delay is lengthened by up to this share of itself.
     pub jitter: f64,
-    /// The share of datagrams that are lost. A frame of a stream that is lost is sent again, so it
-    /// comes late and holds up those behind it.
+    /// The share of datagrams that are lost. A lost stream frame is sent again, so it arrives late
+    /// and holds up those behind it.
     pub loss: f64,
-    /// A connection breaks after this time without an answer.
+    /// A connection breaks after this long without an answer.
     pub idle: Duration,
 }
 
@@ -53,7 +53,7 @@ impl Default for Conditions {
     }
 }
 
-/// The one network of a simulation. Cheap to clone.
+/// The network of one simulation. Cheap to clone.
 #[derive(Clone)]
 pub struct Network {
     shared: Arc<Shared>,
@@ -61,7 +61,7 @@ pub struct Network {
 
 struct Shared {
     state: Mutex<State>,
-    /// Rings when an event was queued that may be the next.
+    /// Rings when an event has been queued that may be due first.
     changed: Notify,
 }
 
@@ -73,9 +73,9 @@ struct State {
     /// Directed pairs over which nothing passes.
     blocked: BTreeSet<(NodeId, NodeId)>,
     connections: BTreeMap<(NodeId, NodeId), Connection>,
-    /// When the last frame of a class arrives, by direction: order within a class.
+    /// When the last frame arrives, by direction and class. Keeps frames of one class in order.
     last: BTreeMap<(NodeId, NodeId, Class), Instant>,
-    /// What was sent over a blocked pair of a connection that has not broken yet.
+    /// Events held back by a cut, on a connection that has not broken yet.
     stalled: BTreeMap<(NodeId, NodeId), Vec<Event>>,
     queue: BTreeMap<(Instant, u64), Event>,
     calls: BTreeMap<u64, Call>,
@@ -83,17 +83,17 @@ struct State {
     trace: Trace,
 }
 
-/// What is wrong with the network beyond its [`Conditions`].
+/// Faults of the network beyond its [`Conditions`].
 #[derive(Default)]
 struct Trouble {
     /// The share of data frames that arrive twice.
     duplicated: f64,
     /// The share of data frames that later ones overtake.
     overtaken: f64,
-    /// The share of data frames that are dropped, by direction, while their connection stands: what
-    /// a full queue does.
+    /// The share of data frames dropped in each direction while the connection stays up, as a full
+    /// queue would.
     dropped: BTreeMap<(NodeId, NodeId), f64>,
-    /// Nodes that neither hear nor speak for now; what they would have said and heard waits.
+    /// Nodes that neither receive nor send for now, with the events that wait for them.
     stopped: BTreeMap<NodeId, Vec<Event>>,
 }
 
@@ -101,12 +101,12 @@ struct Host {
     inbound: Arc<dyn Inbound>,
     datacenter: Arc<str>,
     peers: BTreeSet<NodeId>,
-    /// Distinguishes the lives of a node that was restarted.
+    /// Tells the lives of a restarted node apart.
     life: u64,
 }
 
 struct Connection {
-    /// Never used again; what was sent on a broken connection finds it gone.
+    /// Never reused, so whatever was sent on a broken connection finds it gone.
     id: u64,
     lives: (u64, u64),
     silent_since: Option<Instant>,
@@ -118,7 +118,7 @@ struct Call {
     answer: oneshot::Sender<Result<Bytes, CallError>>,
 }
 
-/// Something under way.
+/// A message in transit.
 #[derive(Clone)]
 struct Event {
     from: NodeId,
@@ -167,13 +167,13 @@ impl Network {
         }
     }
 
-    /// Starts to deliver, on the current runtime, until the task is aborted.
+    /// Starts delivering on the current runtime, until the task is aborted.
     pub fn start(&self) -> JoinHandle<()> {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(shared.run())
     }
 
-    /// Plugs a node in. What a former life of it had under way is lost.
+    /// Plugs a node in. Whatever a former life of it had in transit is lost.
     pub fn plug(&self, node: NodeId, datacenter: Arc<str>, inbound: Arc<dyn Inbound>) -> Arc<Port> {
         let mut state = self.shared.lock();
         let life = state.number();
@@ -190,8 +190,7 @@ impl Network {
         Arc::new(Port::new(self.clone(), node, life))
     }
 
-    /// Pulls a node's plug. The others find out when their connections have been silent for long
-    /// enough.
+    /// Unplugs a node. The others find out once their connections have been silent for long enough.
     pub fn unplug(&self, node: NodeId) {
         let mut state = self.shared.lock();
         let host = state.hosts.remove(&node);
@@ -200,7 +199,7 @@ impl Network {
         drop((host, waiting));
     }
 
-    /// From now on nothing passes from any node of `from` to any node of `to` (one way).
+    /// Blocks everything from any node in `from` to any node in `to` (one way).
     pub fn cut(&self, from: &[NodeId], to: &[NodeId]) {
         let mut state = self.shared.lock();
         for &a in from {
@@ -210,7 +209,7 @@ impl Network {
         }
     }
 
-    /// Takes every cut away. What connections that are still up had to hold back arrives late.
+    /// Removes every cut. What connections that are still up have held back arrives late.
     pub fn heal(&self) {
         let mut state = self.shared.lock();
         state.blocked.clear();
@@ -221,30 +220,29 @@ impl Network {
         self.shared.changed.notify_one();
     }
 
-    /// From now on the network is like this.
+    /// Changes the network's conditions.
     pub fn set_conditions(&self, conditions: Conditions) {
         self.shared.lock().conditions = conditions;
     }
 
-    /// From now on these shares of all data frames arrive twice, and are overtaken by later ones.
+    /// From now on these shares of all data frames arrive twice and are overtaken by later ones.
     pub fn garble(&self, duplicated: f64, overtaken: f64) {
         let mut state = self.shared.lock();
         (state.trouble.duplicated, state.trouble.overtaken) = (duplicated, overtaken);
     }
 
-    /// From now on this share of the data frames from one node to another is dropped, without a
-    /// sign of it to either.
+    /// From now on this share of the data frames from one node to another is silently dropped.
     pub fn drop_frames(&self, from: NodeId, to: NodeId, share: f64) {
         self.shared.lock().trouble.dropped.insert((from, to), share);
     }
 
-    /// Nothing more reaches or leaves the node until it goes on: what is sent meanwhile waits, as
-    /// in the buffers of a stopped process.
+    /// Suspends all traffic of the node until it continues. What is sent meanwhile waits, as in the
+    /// buffers of a stopped process.
     pub fn stop(&self, node: NodeId) {
         self.shared.lock().trouble.stopped.entry(node).or_default();
     }
 
-    /// A stopped node goes on, with all that waited for it.
+    /// Resumes a suspended node and delivers everything that waited for it.
     pub fn go_on(&self, node: NodeId) {
         let mut state = self.shared.lock();
         for event in state.trouble.stopped.remove(&node).unwrap_or_default() {
@@ -254,7 +252,7 @@ impl Network {
         self.shared.changed.notify_one();
     }
 
-    /// Takes all trouble and all cuts away.
+    /// Removes all faults and all cuts.
     pub fn calm(&self) {
         let stopped: Vec<NodeId> = {
             let mut state = self.shared.lock();
@@ -272,12 +270,12 @@ impl Network {
         self.heal();
     }
 
-    /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC, after one
-    /// round trip of the longer kind.
+    /// Asks `member` to admit a newcomer, as the gossip crate's `join` does over QUIC. Takes one
+    /// round trip between datacenters.
     ///
     /// # Errors
-    /// What the member answers; [`JoinRefusal::NotReady`] when it is not plugged in, or not any
-    /// more when it answers.
+    /// What the member answers, or [`JoinRefusal::NotReady`] when it is not plugged in, or no
+    /// longer is by the time it answers.
     pub async fn join(
         &self,
         member: NodeId,
@@ -310,13 +308,13 @@ impl Network {
         }
     }
 
-    /// The longest round trip between two nodes, if nothing is lost.
+    /// The longest round trip between two nodes when nothing is lost.
     pub fn round_trip_max(&self) -> Duration {
         let conditions = self.shared.lock().conditions;
         (2 * conditions.between.max(conditions.within)).mul_f64(1.0 + conditions.jitter)
     }
 
-    /// The hash of everything that was delivered so far, with its time.
+    /// The hash of everything delivered so far, with its time.
     pub fn trace(&self) -> Trace {
         self.shared.lock().trace
     }
@@ -353,7 +351,7 @@ impl Shared {
         }
     }
 
-    /// The next event that has arrived and can be delivered.
+    /// Takes the next event that is due and can be delivered.
     fn take_due(&self, now: Instant) -> Option<(Event, Arc<dyn Inbound>)> {
         let mut state = self.lock();
         loop {
@@ -386,7 +384,7 @@ impl Shared {
         }
     }
 
-    /// Hands an event to its node. The lock is not held: the node may send at once.
+    /// Hands an event to its node. Does not hold the lock, because the node may send at once.
     fn deliver(self: &Arc<Self>, event: Event, inbound: &Arc<dyn Inbound>) {
         let Event {
             from,
@@ -419,7 +417,7 @@ impl Shared {
         }
     }
 
-    /// Queues an event and wakes the pump.
+    /// Queues an event and wakes the delivery loop.
     fn send(&self, event: Event) {
         self.lock().dispatch(event);
         self.changed.notify_one();

@@ -1,5 +1,5 @@
-//! Knows all nodes at once, and looks at what their disks hold: every invariant that no client
-//! could see broken before it is too late.
+//! Sees all nodes at once and what is on their disks. Checks every invariant whose violation no
+//! client could see before it is too late.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -21,33 +21,33 @@ use super::plan::Ask;
 
 type At = (KeyspaceId, Partition);
 
-/// How long a topology may take to be seen somewhere before what was done by it counts as done by
-/// nobody.
+/// How long a topology may take to show up on some node before an action based on it counts as
+/// unexplained.
 const UNEXPLAINED: Duration = Duration::from_secs(5);
 
 /// A promise that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
-    /// Which check found it.
+    /// The name of the check that found it.
     pub check: &'static str,
-    /// When, in milliseconds.
+    /// When, in milliseconds of the history.
     pub at: u64,
     /// What was found.
     pub what: String,
 }
 
-/// What a node's copies have suffered.
+/// The damage done to a node's copies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Harm {
     /// They are gone, and the node knows that it has nothing.
     Gone,
-    /// They are older ones, and the node cannot know it.
+    /// They are older copies, and the node has no way of knowing.
     SetBack,
-    /// One byte is another.
+    /// One byte has changed.
     Rotten,
 }
 
-/// When which node's copies were harmed.
+/// When a node's copies were damaged, and how.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Destruction {
     pub(super) at: Duration,
@@ -64,10 +64,11 @@ struct Knowledge {
     machines: BTreeMap<NodeId, Machine>,
     /// The newest topology that any node has shown.
     newest: Option<Arc<Topology>>,
-    /// What each event put where.
+    /// A hash of what each event wrote, and where.
     payloads: BTreeMap<(At, Dot), u64>,
     violations: Vec<Violation>,
-    /// Whether a disk shows what nobody wrote. Until the end that is nobody's fault but the disk's.
+    /// Whether some disk may show what nobody wrote. Until the end of the history only that disk is
+    /// to blame.
     rotten: bool,
 }
 
@@ -75,13 +76,13 @@ struct Machine {
     shelf: Shelf,
     door: Door,
     eye: Eye,
-    /// What each replica had when it was last looked at.
+    /// What each replica held at the last look.
     last: BTreeMap<At, Last>,
-    /// Replicas that are gone, or have gone back, without a decision that anybody has shown so far.
+    /// Replicas that disappeared or went back in time, and for which no decision has been seen yet.
     unexplained: BTreeMap<At, (Duration, Last, &'static str)>,
-    /// When its data were destroyed.
+    /// When its data was destroyed.
     destroyed: Vec<Destruction>,
-    /// The newest topology that it has shown, as its disk knows.
+    /// The newest topology it has shown since its disk was last replaced.
     acted_on: Epoch,
 }
 
@@ -124,7 +125,7 @@ impl Oracle {
         self.lock().machines.insert(number, machine);
     }
 
-    /// The node's copies are not what they were, and nobody but the disk is to blame.
+    /// Records that a node's copies were damaged on purpose, so that no check blames the node.
     pub(super) fn destroyed(&self, node: NodeId, harm: Harm) {
         let mut knowledge = self.lock();
         knowledge.forget(node);
@@ -138,7 +139,7 @@ impl Oracle {
         }
     }
 
-    /// When copies were destroyed.
+    /// When copies were destroyed, and how.
     pub(super) fn destructions(&self) -> Vec<Destruction> {
         self.lock()
             .machines
@@ -159,7 +160,7 @@ impl Oracle {
         self.lock().newest.clone()
     }
 
-    /// The newest topology that any node acts on at this moment.
+    /// The newest topology that any node is acting on right now.
     pub(super) fn acted_on(&self) -> Option<Arc<Topology>> {
         let knowledge = self.lock();
         let shown = knowledge
@@ -170,7 +171,7 @@ impl Oracle {
         shown.max_by_key(|topology| topology.epoch)
     }
 
-    /// A client was told that its write is done: so many replicas have it, for good.
+    /// A client was told that its write succeeded: check that enough replicas have it on disk.
     pub(super) fn acknowledged(&self, ask: &Ask, need: &Need, receipt: Option<Receipt>) {
         let Some(receipt) = receipt.filter(|_| need.replicas() > 0) else {
             return;
@@ -178,13 +179,13 @@ impl Oracle {
         self.lock().acknowledged(ask, need, receipt);
     }
 
-    /// A client was told that so many other replicas have its write: for good.
+    /// A client was told that `replicas` others have its write: check that they have it on disk.
     pub(super) fn waited(&self, ask: &Ask, (receipt, placed): (Receipt, Epoch), replicas: u32) {
         let at = (receipt.keyspace, receipt.partition);
         let now = self
             .acted_on()
             .and_then(|topology| Some(topology.keyspaces.get(&at.0)?.placement(at.1)?.epoch));
-        // Replicas that a decision has released since may have counted.
+        // Replicas that a later decision released may have been counted.
         if now == Some(placed) {
             self.lock().waited(ask, receipt, replicas as usize);
         }
@@ -204,7 +205,7 @@ impl Knowledge {
         }
     }
 
-    /// Events of `node` that only its own disk knew are as if they had never been.
+    /// Forgets events of `node` that only its own disk knew: they may be issued again.
     fn forget(&mut self, node: NodeId) {
         let others = self.machines.iter().filter(|(other, _)| **other != node);
         let elsewhere: Vec<_> = others
@@ -226,7 +227,7 @@ impl Knowledge {
         if holders.len() + destroyed < need.copies() {
             let (copies, held) = (need.copies(), holders.len());
             let what = format!(
-                "{ask} was acknowledged, which takes {copies} copies; {held} nodes have it on disk: {holders:?}"
+                "{ask} was acknowledged, which takes {copies} copies, but only {held} nodes have it on disk: {holders:?}"
             );
             self.found("acknowledged-not-durable", what);
         }
@@ -236,14 +237,14 @@ impl Knowledge {
         let (holders, destroyed) = self.holders(receipt);
         if holders.len() + destroyed < replicas {
             let what = format!(
-                "{ask} was said to be known by {replicas} others; these nodes have it on disk: {holders:?}"
+                "{ask} was reported to be on {replicas} other replicas, but only these nodes have it on disk: {holders:?}"
             );
             self.found("acknowledged-not-durable", what);
         }
     }
 
-    /// Which nodes have the event on disk, and of how many nodes a copy was destroyed since, or a
-    /// partition has moved: those may have counted.
+    /// The nodes that have the event on disk, and how many nodes lost a copy to destruction: those
+    /// may have been counted.
     fn holders(&self, receipt: Receipt) -> (Vec<u64>, usize) {
         let at = (receipt.keyspace, receipt.partition);
         let has = |machine: &Machine| {
@@ -281,8 +282,8 @@ impl Knowledge {
             );
             if let Some((before, now)) = machine.shelf.get().gone_back() {
                 let what = format!(
-                    "node {} has written down epoch {} over {}",
-                    node.0, now.0, before.0
+                    "node {} has overwritten the topology of epoch {} with that of epoch {}",
+                    node.0, before.0, now.0
                 );
                 found.push(("topology-went-back", what));
             }
@@ -290,7 +291,7 @@ impl Knowledge {
             if let Some(Epoch(epoch)) = shown.as_ref().map(|topology| topology.epoch) {
                 if epoch < machine.acted_on.0 {
                     let what = format!(
-                        "node {} shows epoch {epoch}, and has shown {}",
+                        "node {} shows epoch {epoch} after it showed {}",
                         node.0, machine.acted_on.0
                     );
                     found.push(("topology-went-back", what));
@@ -298,7 +299,7 @@ impl Knowledge {
                 if epoch > machine.acted_on.0 {
                     let kept = machine.shelf.get().kept_epoch().unwrap_or_default();
                     let what = format!(
-                        "node {} acts on epoch {epoch}, and would begin with {} after a crash",
+                        "node {} acts on epoch {epoch}, but after a crash it would start with {}",
                         node.0, kept.0
                     );
                     found.extend(
@@ -333,7 +334,7 @@ impl Knowledge {
         }
     }
 
-    /// What a node's disk holds, compared with what it held before.
+    /// Compares what a node's disk holds with what it held before.
     fn look_at(&mut self, node: NodeId) -> Result<BTreeMap<At, Arc<Replica>>, StoreError> {
         let Some(machine) = self.machines.get_mut(&node) else {
             return Ok(BTreeMap::new());
@@ -354,13 +355,13 @@ impl Knowledge {
             };
             let last = machine.last.entry(*at).or_insert(seen);
             match before.remove(at) {
-                // The same as when it was last looked at.
+                // Unchanged since the last look.
                 Some(same) if Arc::ptr_eq(&same.replica, replica) => continue,
                 Some(other) if !replica.context().covers(other.replica.context()) => {
                     machine
                         .unexplained
                         .entry(*at)
-                        .or_insert((now, other, "behind what it was"));
+                        .or_insert((now, other, "behind its earlier state"));
                 }
                 _ => {}
             }
@@ -379,7 +380,7 @@ impl Knowledge {
                     .is_some_and(|placement| placement.holds(node)),
             )
         };
-        // The placement has changed since: it was released, and perhaps made anew.
+        // The placement has changed since: the replica was released, and perhaps created again.
         machine.unexplained.retain(|at, (_, last, _)| {
             held(at) == Some(true) && epoch(at) == last.epoch && machine.destroyed.is_empty()
         });
@@ -389,11 +390,11 @@ impl Knowledge {
             .find(|(_, (since, ..))| now.saturating_sub(*since) > UNEXPLAINED);
         if let Some((at, (since, last, reason))) = overdue {
             let what = format!(
-                "node {}: since {} ms the replica of keyspace {} partition {} is {reason}, which knew {} events (digest {:x}), and no decision released it",
+                "node {}: the replica of keyspace {} partition {} has been {reason} since {} ms. It knew {} events (digest {:x}), and no decision released it",
                 node.0,
-                since.as_millis(),
                 at.0.0,
                 at.1.0,
+                since.as_millis(),
                 last.replica.context().event_count(),
                 last.replica.digest()
             );
@@ -405,7 +406,7 @@ impl Knowledge {
         Ok(replicas)
     }
 
-    /// No event has put two things anywhere.
+    /// Checks that no event stands for two different things.
     fn payloads_of(&mut self, node: NodeId, replicas: &[(At, Arc<Replica>)]) {
         let mut twice = None;
         for (at, replica) in replicas {
@@ -416,7 +417,7 @@ impl Knowledge {
                         if *self.payloads.entry((*at, dot)).or_insert(put) != put {
                             let what = format!("{key:?} {kind:?} {field:?} {payload:?}");
                             twice = Some(format!(
-                                "node {}: the event {dot:?} is {what}, and was something else",
+                                "node {}: event {dot:?} is {what}, but it was something else before",
                                 node.0
                             ));
                         }
@@ -429,7 +430,7 @@ impl Knowledge {
         }
     }
 
-    /// Replicas that have seen the same hold the same.
+    /// Checks that replicas that have seen the same events hold the same rows.
     fn compare(&mut self, at: At, replicas: &[(NodeId, Arc<Replica>)]) {
         let settled: Vec<_> = replicas
             .iter()
@@ -439,7 +440,7 @@ impl Knowledge {
             for (b, second) in &settled[i + 1..] {
                 if first.context() == second.context() && first.digest() != second.digest() {
                     let what = format!(
-                        "nodes {} and {} have seen the same of keyspace {} partition {} and differ",
+                        "nodes {} and {} have seen the same events of keyspace {} partition {} but hold different rows",
                         a.0, b.0, at.0.0, at.1.0
                     );
                     self.found("equal-contexts-differ", what);

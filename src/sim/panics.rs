@@ -1,18 +1,19 @@
-//! A task of a node that panics ends quietly: its runtime catches it. Here it is a violation.
+//! Collects panics. A task of a node that panics ends quietly, because its runtime catches it; here
+//! it counts as a violation.
 
 use std::cell::RefCell;
 use std::panic;
 use std::sync::Once;
 
-/// What a shard panics with because the plan says so.
+/// The payload of a panic that the plan asks for.
 struct Planned;
 
-/// Ends the task in which it is called, as a broken invariant would.
+/// Ends the current task as a broken invariant would.
 pub(super) fn planned() -> ! {
     panic::panic_any(Planned)
 }
 
-/// The check that finds them.
+/// The check that reports panics.
 pub const PANIC: &str = "panic";
 
 thread_local! {
@@ -20,7 +21,7 @@ thread_local! {
     static WATCHED: RefCell<bool> = const { RefCell::new(false) };
 }
 
-/// From now on panics of this thread are kept instead of printed.
+/// From now on panics on this thread are collected instead of printed.
 pub(super) fn watch() {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
@@ -41,7 +42,7 @@ pub(super) fn watch() {
     WATCHED.with_borrow_mut(|watched| *watched = true);
 }
 
-/// The first panic of this thread since the last call.
+/// The first panic on this thread since the last call.
 pub(super) fn taken() -> Option<String> {
     FIRST.with_borrow_mut(Option::take)
 }

@@ -1,5 +1,5 @@
-//! A schedule as plain data: what a cluster looks like, what is asked of it, and what is done to
-//! it, all with its time. A seed draws one; a failure is a shorter one.
+//! A plan is a schedule as plain data: what the cluster looks like, what is asked of it and what is
+//! done to it, each with its time. A seed draws one; shrinking a failure produces a shorter one.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,7 +18,7 @@ mod draw;
 
 pub use draw::{Focus, Incident};
 
-/// Everything that happens in one history. The same plan gives the same history.
+/// Everything that happens in one history. The same plan always gives the same history.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Plan {
     /// Decides what the plan leaves open: delays, losses, elections.
@@ -27,28 +27,27 @@ pub struct Plan {
     pub shape: Shape,
     /// Bounds and intervals of the data plane.
     pub knobs: Knobs,
-    /// How much the values of one key may come to.
+    /// Limits on the values of one key.
     pub limits: Limits,
-    /// Bounds of what drives it.
+    /// Bounds of the driver's queues.
     pub queues: Queues,
-    /// What happens, in the order of time.
+    /// What happens, in order of time.
     pub steps: Vec<Step>,
-    /// When everything that was broken is mended, in milliseconds. From then on the cluster must
-    /// come to rest.
+    /// When every fault is repaired, in milliseconds. From then on the cluster must come to rest.
     pub until: u64,
 }
 
 /// A cluster at its start.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shape {
-    /// Nodes of each datacenter; the first is `dc1`.
+    /// Nodes of each datacenter. The first is `dc1`.
     pub datacenters: Vec<u8>,
-    /// Racks of each datacenter; 0: as many as nodes.
+    /// Racks per datacenter. 0 gives every node its own rack.
     pub racks: u8,
-    /// Partitions of the keyspace `ks1`, which is made at the start, a power of two. That of
-    /// `default` is fixed, and large.
+    /// Partitions of the keyspace `ks1`, which is created at the start; a power of two. The
+    /// keyspace `default` has a fixed, large number.
     pub partitions: u16,
-    /// Shards of each node.
+    /// Shards per node.
     pub cores: u8,
     /// One-way delay within a datacenter, in microseconds.
     pub within_us: u64,
@@ -56,9 +55,9 @@ pub struct Shape {
     pub between_ms: u64,
     /// The share of datagrams that are lost.
     pub loss: f64,
-    /// Wall clocks are wrong by up to so many milliseconds either way.
+    /// Each wall clock is off by at most this many milliseconds.
     pub skew_ms: u64,
-    /// Interval of the control group's heartbeat in milliseconds.
+    /// The control group's heartbeat interval, in milliseconds.
     pub heartbeat_ms: u64,
 }
 
@@ -83,12 +82,12 @@ pub struct Knobs {
     pub drift_ms: u64,
 }
 
-/// Something that happens.
+/// An action and its time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
-    /// When, in milliseconds since the cluster was at rest for the first time.
+    /// Milliseconds since the cluster was first at rest.
     pub at: u64,
-    /// What.
+    /// What happens.
     pub action: Action,
 }
 
@@ -96,18 +95,18 @@ pub struct Step {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {
-    /// A client asks.
+    /// A client sends a request.
     Ask(Ask),
-    /// Nothing that the first send reaches the others any more.
+    /// Nothing that `from` sends reaches `to` any more.
     Cut {
-        /// Who is not heard.
+        /// The senders.
         from: Vec<u64>,
-        /// Who does not hear.
+        /// The receivers.
         to: Vec<u64>,
     },
     /// All cuts end.
     Heal,
-    /// The network becomes slower, or faster, and loses more, or less.
+    /// The network's delay and loss change.
     Weather {
         /// As [`Shape::within_us`].
         within_us: u64,
@@ -116,77 +115,77 @@ pub enum Action {
         /// As [`Shape::loss`].
         loss: f64,
     },
-    /// Shares of all data frames that arrive twice, and that are overtaken.
+    /// Some data frames arrive twice or are overtaken.
     Garble {
-        /// Arrive twice.
+        /// The share that arrives twice.
         duplicated: f64,
-        /// Are overtaken.
+        /// The share that is overtaken.
         overtaken: f64,
     },
-    /// A share of the data frames of one direction is dropped while the connection stands.
+    /// Some data frames in one direction are dropped while the connection stays up.
     DropFrames {
-        /// Who sends.
+        /// The sender.
         from: u64,
-        /// Who does not get them.
+        /// The receiver.
         to: u64,
-        /// How many of them.
+        /// The share that is dropped.
         share: f64,
     },
-    /// A process gets no processor, and is not heard.
+    /// A process is suspended: it gets no CPU time and sends nothing.
     Stop(u64),
-    /// A stopped process goes on.
+    /// A suspended process continues.
     GoOn(u64),
-    /// A process is killed at whatever it does.
+    /// A process is killed, whatever it is doing.
     Crash(u64),
-    /// A node that is dead starts.
+    /// A dead node starts.
     Restart(u64),
-    /// A synchronisation takes longer by so many milliseconds.
+    /// Syncs of a node take this many milliseconds longer.
     SlowDisk(u64, u64),
-    /// The disk is full, or has room again.
+    /// A disk fills up, or has room again.
     FullDisk(u64, bool),
-    /// Synchronisations fail from now on; the node must stop by itself.
+    /// Syncs fail from now on; the node must stop by itself.
     FailDisk(u64),
-    /// The shard that writes rows next panics; the node must stop by itself.
+    /// The shard that next writes rows panics; the node must stop by itself.
     Panic(u64),
-    /// The data of a node are copied aside.
+    /// A copy of a node's data is set aside.
     Backup(u64),
-    /// The data of a dead node are replaced by those copied aside.
+    /// A dead node's data is replaced by the copy set aside.
     Restore(u64),
-    /// The data of a dead node are gone.
+    /// A dead node's data is gone.
     Wipe(u64),
-    /// A byte of a value of a dead node is another.
+    /// One byte of a value on a dead node's disk changes.
     Rot(u64),
-    /// A wall clock is set by so many milliseconds.
+    /// A wall clock jumps by this many milliseconds.
     Jump(u64, i64),
-    /// A wall clock runs too fast by so many millionths.
+    /// A wall clock runs too fast by this many millionths.
     Drift(u64, i64),
     /// A wall clock stands still, or runs on.
     Freeze(u64, bool),
     /// A wall clock is right again.
     MendClock(u64),
-    /// Somebody makes a keyspace.
+    /// An administrator creates a keyspace.
     MakeKeyspace {
-        /// Called `ks` and this number.
+        /// Its name is `ks` and this number.
         number: u8,
-        /// How many partitions.
+        /// Its number of partitions.
         partitions: u16,
     },
-    /// Somebody drops a keyspace.
+    /// An administrator drops a keyspace.
     DropKeyspace(u8),
-    /// Somebody changes how many replicas each datacenter holds of a keyspace; 0 is `default`.
+    /// An administrator changes how many replicas of a keyspace each datacenter holds.
     Replicate {
-        /// Which.
+        /// The keyspace; 0 is `default`.
         keyspace: u8,
-        /// By datacenter number, from 1.
+        /// Replicas by datacenter number, counted from 1.
         replicas: BTreeMap<u8, u8>,
     },
-    /// One more node joins, in this datacenter.
+    /// One more node joins in this datacenter.
     Join(u8),
-    /// Somebody removes a node.
+    /// An administrator removes a node.
     Remove {
-        /// Which.
+        /// The node.
         node: u64,
-        /// Its disk will not come back.
+        /// Whether its disk is lost for good.
         lost: bool,
     },
 }
@@ -194,35 +193,37 @@ pub enum Action {
 /// One request of one client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Its number: what it writes can be told from what all others write by it.
+    /// Its number. What it writes carries this number, which makes every write distinct.
     pub id: u32,
-    /// Which client; a client has one request under way at a time.
+    /// The client. A client has one request under way at a time.
     pub client: u8,
-    /// The node it talks to.
+    /// The node that it talks to.
     pub node: u64,
     /// The level.
     pub level: Consistency,
-    /// Which keyspace: 0 is `default`, n is the one called `ks` and n.
+    /// The keyspace: 0 is `default`, n is `ks` followed by n.
     pub keyspace: u8,
-    /// Which key.
+    /// The key.
     pub key: Key,
-    /// What to do with it.
+    /// The operation.
     pub deed: Deed,
-    /// How long the client waits, in milliseconds.
+    /// How long the client waits for the answer, in milliseconds.
     pub timeout: u64,
-    /// Through which nodes it asks again, one after the other, while it does not know what became
-    /// of its change; if there are any, the change has a name.
+    /// The nodes through which the client repeats the request, one after the other, while it does
+    /// not know the outcome. A request that can be repeated carries a request id.
     pub again: Vec<u64>,
-    /// Once its change is done it waits until so many other replicas have it, as long as for the
-    /// answer; 0: it does not.
+    /// After a successful change the client waits until this many other replicas have it, for
+    /// `timeout` at most. 0: it does not wait.
     pub wait: u32,
 }
 
-/// A key: what is done with it, and its number among those. The higher numbers have long names.
+/// A key: what kind of operations it sees, and its number within the kind. Numbers from
+/// [`Key::LONG`] on have long names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key(pub Kind, pub u8);
 
-/// What is done with a key. Keys of one kind see only what their promises can be told from.
+/// What is done with a key. The keys of one kind see only operations whose promises can be checked
+/// together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -230,7 +231,7 @@ pub enum Kind {
     Register,
     /// Set and read, never deleted.
     Cell,
-    /// Set with an expiry.
+    /// Set, with and without an expiry.
     Expiring,
     /// Counted.
     Counter,
@@ -238,15 +239,15 @@ pub enum Kind {
     Text,
     /// Set with causal tokens.
     Siblings,
-    /// Elements are added and removed, and the whole may expire.
+    /// Elements are added and removed; the whole set may expire.
     Set,
-    /// Fields are set and removed, and the whole may expire.
+    /// Fields are set and removed; the whole hash may expire.
     Hash,
     /// Fields are counted.
     Tally,
-    /// Now a string, now a set.
+    /// A string at one time, a set at another.
     Turning,
-    /// Anything at all.
+    /// Any operation at all.
     Mixed,
 }
 
@@ -267,7 +268,7 @@ impl Kind {
     ];
 }
 
-/// What a client asks. What it writes is named by the number of the request.
+/// The operation of a request. The value it writes is derived from the request's number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(
@@ -287,7 +288,7 @@ pub enum Deed {
     Append,
     Count(i64),
     Delete,
-    /// The first two keys of the kind at once.
+    /// Deletes the first two keys of the kind at once.
     DeleteBoth,
     GetDelete,
     ExpireIn {
@@ -305,13 +306,13 @@ pub enum Deed {
     Entries,
     CountField(u8, i64),
     Siblings,
-    /// With the token that was given last, or so many before it.
+    /// Writes with the newest causal token, or with one this many before it.
     SetSeen(u8),
     Flush,
 }
 
 impl Plan {
-    /// When the last thing happens before all is mended.
+    /// How many requests the plan makes.
     pub fn operations(&self) -> usize {
         self.steps
             .iter()
@@ -319,7 +320,7 @@ impl Plan {
             .count()
     }
 
-    /// The cluster to start.
+    /// The layout of the cluster to start.
     pub(super) fn layout(&self) -> Layout {
         let Shape {
             datacenters,
@@ -353,7 +354,7 @@ impl Plan {
     }
 }
 
-/// The network as a plan describes it.
+/// Network conditions from a plan's numbers.
 pub(super) fn conditions(within_us: u64, between_ms: u64, loss: f64) -> Conditions {
     let (within, between) = (
         Duration::from_micros(within_us),
@@ -382,7 +383,8 @@ impl Knobs {
             hint_bytes_max: self.hint_bytes_max,
             flights_max: self.flights_max,
             flight_bytes_max: self.flight_bytes_max,
-            // With few at once, few wait: a history of some hundred rows meets the bound too.
+            // A small batch also gets a short queue, so that a history of a few hundred rows
+            // reaches that bound as well.
             removal: Removal {
                 rows_at_once: self.rows_at_once,
                 every: millis(self.rows_ms),
@@ -423,7 +425,7 @@ impl Default for Knobs {
 }
 
 impl Action {
-    /// The kind of fault, for counting; `None`: it is none.
+    /// The kind of fault, for statistics; `None` if it is no fault.
     pub fn fault(&self) -> Option<&'static str> {
         Some(match self {
             Self::Ask(_)
@@ -460,13 +462,13 @@ impl Action {
 }
 
 impl Key {
-    /// Numbers from here on stand for long names.
+    /// Key numbers from here on have long names.
     pub(super) const LONG: u8 = 250;
-    /// Bytes of the long names: longer than what a store takes for a key, as long as a name may be,
-    /// and too long.
+    /// Lengths of the long names: longer than the longest key a store takes, the longest name
+    /// allowed, and one byte too long.
     const LENGTHS: [usize; 3] = [60_100, KEY_BYTES_MAX, KEY_BYTES_MAX + 1];
 
-    /// What it is called.
+    /// The name of the key.
     pub(super) fn name(self) -> Bytes {
         let length = self
             .1
@@ -475,13 +477,13 @@ impl Key {
         padded(self.to_string(), length.copied().unwrap_or(0))
     }
 
-    /// Whether every request for it must be refused.
+    /// Whether every request for the key must be refused.
     pub(super) fn is_too_long(self) -> bool {
         self.name().len() > KEY_BYTES_MAX
     }
 }
 
-/// `name`, made so long at least.
+/// `name`, padded to at least `length` bytes.
 pub(super) fn padded(name: String, length: usize) -> Bytes {
     let mut bytes = name.into_bytes();
     bytes.resize(bytes.len().max(length), b'.');

@@ -1,5 +1,5 @@
-//! Every bug that can be planted must be found: what checks nothing finds nothing, and would look
-//! the same as a cluster without faults.
+//! Hunts planted bugs. Every bug that can be planted must be found: a check that finds nothing
+//! looks the same as a cluster without faults.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -12,35 +12,36 @@ use super::{Focus, Incident, Kind, Plan, direct, panics, play, scripted};
 /// Whether bugs can be planted in this build.
 pub const POSSIBLE: bool = cfg!(feature = "planted-bugs");
 
-/// How many histories of replicas without a network are tried for a bug of the library.
+/// How many histories of the library's replicas, without a network, are tried for a bug of the
+/// library.
 #[cfg(feature = "planted-bugs")]
 const LIBRARY_SEEDS: u64 = 500;
 
-/// How a hunt for one bug ended.
+/// How the hunt for one bug ended.
 #[derive(Clone, Debug)]
 pub struct Hunt {
-    /// Which bug.
+    /// The bug.
     pub bug: &'static Bug,
-    /// Which check found it; `None`: none did.
+    /// The check that found it, or `None`.
     pub found_by: Option<&'static str>,
-    /// In which history: the name of a script, a seed of the library, a drill, or a seed.
+    /// Where it was found: the name of a script, a library seed, a drill, or a seed.
     pub history: String,
-    /// Histories played until then.
+    /// Histories played until it was found.
     pub histories: u64,
-    /// How long it took.
+    /// Real time it took.
     pub took: Duration,
 }
 
-/// How bugs are hunted.
+/// How to hunt for bugs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hunting {
-    /// How long for each.
+    /// Time limit for each bug.
     pub within: Duration,
-    /// With so many random histories of whole clusters instead, and nothing else.
+    /// Play only this many random histories of whole clusters, with no scripts or drills.
     pub by_chance: Option<u64>,
 }
 
-/// Hunts for each of `bugs`, on several threads. `progress` is told of each.
+/// Hunts for each of `bugs` on several threads. `progress` is called after each.
 pub fn hunt(
     bugs: &[&'static Bug],
     hunting: Hunting,
@@ -73,8 +74,8 @@ fn locked(hunts: &Mutex<Vec<Hunt>>) -> MutexGuard<'_, Vec<Hunt>> {
         .expect("invariant: no code panics while it collects")
 }
 
-/// Tries one instrument after the other until one fails with the bug planted and passes without:
-/// scripts, what the library checks of itself, drills of the cores, random histories.
+/// Tries one instrument after another until one fails with the bug planted and passes without it:
+/// scripts, the library's own checks, drills of the cores, random histories.
 fn hunt_for(bug: &'static Bug, Hunting { within, by_chance }: Hunting) -> Hunt {
     let begun = Instant::now();
     let mut hunt = Hunt {
@@ -89,7 +90,7 @@ fn hunt_for(bug: &'static Bug, Hunting { within, by_chance }: Hunting) -> Hunt {
         .map(|(name, plan)| (format!("script: {name}"), plan));
     let found =
         by_chance.is_none() && (hunt.among(scripts) || hunt.in_library() || hunt.in_drill());
-    // The library alone has no clusters.
+    // A bug of the library alone never shows in a cluster.
     if !found && !is_of_library(bug) {
         let about = focus(bug.name);
         let goes_on = |seed: &u64| {
@@ -103,7 +104,7 @@ fn hunt_for(bug: &'static Bug, Hunting { within, by_chance }: Hunting) -> Hunt {
 }
 
 impl Hunt {
-    /// Plays these histories until a check fails in one that keeps every promise without the bug.
+    /// Plays histories until a check fails in one that keeps every promise without the bug.
     fn among(&mut self, histories: impl Iterator<Item = (String, Plan)>) -> bool {
         for (history, plan) in histories {
             self.histories += 1;
@@ -111,7 +112,7 @@ impl Hunt {
             let Some(violation) = outcome.violations.first() else {
                 continue;
             };
-            // What fails anyway says nothing about the bug.
+            // A history that also fails without the bug says nothing about it.
             if play(&plan).violations.is_empty() {
                 return self.found(violation.check, history);
             }
@@ -155,7 +156,7 @@ fn is_of_library(bug: &Bug) -> bool {
         .any(|other| other.name == bug.name)
 }
 
-/// Does `what` with `bug` planted on this thread.
+/// Runs `what` with `bug` planted on this thread.
 fn with<T>(bug: &'static Bug, what: impl FnOnce() -> T) -> T {
     #[cfg(feature = "planted-bugs")]
     {
@@ -172,7 +173,7 @@ fn with<T>(bug: &'static Bug, what: impl FnOnce() -> T) -> T {
     }
 }
 
-/// What a bug is about: random histories that have nothing to do with it are left out.
+/// Where to look for a bug: random histories that cannot show it are left out.
 fn focus(bug: &str) -> Focus {
     use Incident::{
         Crash, CrashAll, CrashWhileStarting, Cut, DropFrames, Flap, Garble, Join, Jump, Keyspace,

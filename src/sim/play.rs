@@ -1,5 +1,5 @@
-//! Plays a plan: starts the cluster, lets everything happen at its time, mends everything, waits
-//! for rest, and judges.
+//! Plays a plan: starts the cluster, carries out every step at its time, repairs everything, waits
+//! for rest, and judges the history.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,36 +23,36 @@ use super::plan::{Action, Ask, Plan};
 use super::{PANIC, Simulation, Trace, panics, promise, rest};
 use crate::sim;
 
-/// How often all disks are looked at.
+/// How often all disks are inspected.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How long the cluster may take to come to rest after everything is mended. Guess: several
+/// How long the cluster may take to come to rest after every fault is repaired. Guess: several
 /// detections, elections, streams and repairs.
 pub(super) const REST_WITHIN: Duration = Duration::from_mins(1);
-/// How long it takes at least until every node has noticed that it is mended: free space and round
-/// trips are looked at once a second.
+/// Minimum time until every node has noticed the repairs: free space and round trips are measured
+/// once a second.
 const NOTICED_WITHIN: Duration = Duration::from_millis(2_500);
-/// How long a client may go on with what it is at, all its repetitions and its `WAIT` included,
+/// How long a client may take to finish its current request, with all repetitions and its `WAIT`,
 /// once everything is at rest.
 const DISMISSED_WITHIN: Duration = Duration::from_secs(30);
 
-/// How much a clock may be off beyond the bound before it is surely noticed: half the longest round
-/// trip, and what rounds.
+/// By how much a clock may exceed the drift bound before the others are certain to notice: half the
+/// longest round trip, plus rounding.
 const HELD_OFF_SLACK_MS: u64 = 500;
 
-/// What came of a plan.
+/// The outcome of a plan.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// Every request with its answer.
     pub history: Vec<Told>,
-    /// What happened beside requests, and when, in milliseconds.
+    /// Everything else that happened, with its time in milliseconds.
     pub events: Vec<(u64, String)>,
-    /// Faults that were done, by kind.
+    /// Faults that took effect, by kind.
     pub faults: BTreeMap<&'static str, u64>,
     /// Promises that were broken.
     pub violations: Vec<Violation>,
-    /// Equal for equal runs: everything that was delivered and answered.
+    /// A hash of everything delivered and answered. Equal runs have equal traces.
     pub trace: u64,
-    /// How much time has passed in the simulation.
+    /// Virtual time from start to end.
     pub virtual_time: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Outcome {
     }
 }
 
-/// Plays `plan` to its end, on this thread.
+/// Plays `plan` to its end on this thread.
 pub fn play(plan: &Plan) -> Outcome {
     let begun = sim::run(plan.seed, plan.layout(), async |cluster| {
         let made = make_first(cluster, plan.shape.partitions).await;
@@ -74,7 +74,7 @@ pub fn play(plan: &Plan) -> Outcome {
         if !made {
             stage
                 .oracle()
-                .found("start", "the first keyspace was not made".to_owned());
+                .found("start", "the first keyspace was not created".to_owned());
         }
         stage.play().await
     });
@@ -82,7 +82,7 @@ pub fn play(plan: &Plan) -> Outcome {
     match begun {
         Ok((mut outcome, trace)) => {
             outcome.trace = fingerprint(&outcome, trace);
-            // In front: whatever else is wrong may follow from it.
+            // First in the list, because anything else that is wrong may follow from the panic.
             outcome.violations.splice(
                 0..0,
                 panicked.map(|what| Violation {
@@ -108,8 +108,8 @@ pub fn play(plan: &Plan) -> Outcome {
     }
 }
 
-/// Makes the keyspace that most requests are about, and waits until every node knows it. Whether it
-/// was made.
+/// Creates the keyspace that most requests use and waits until every node knows it. Returns whether
+/// that succeeded.
 async fn make_first(cluster: &Simulation, partitions: u16) -> bool {
     let proposal = cluster
         .hosts
@@ -146,7 +146,7 @@ fn fingerprint(outcome: &Outcome, trace: Trace) -> u64 {
     xxhash_rust::xxh3::xxh3_64_with_seed(told.collect::<String>().as_bytes(), trace.hash)
 }
 
-/// A cluster on which a plan is played.
+/// A running cluster and the state of the plan being played on it.
 pub(super) struct Stage<'a> {
     pub(super) plan: &'a Plan,
     pub(super) cluster: &'a mut Simulation,
@@ -157,9 +157,9 @@ pub(super) struct Stage<'a> {
     faults: BTreeMap<&'static str, u64>,
     events: Vec<(u64, String)>,
     removed: Vec<NodeId>,
-    /// Removals that were asked for, and whether the node is lost.
+    /// Removals that were requested, and whether the node's disk is lost.
     removals: Vec<(NodeId, bool)>,
-    /// Commands that may be under way.
+    /// Commands that may still be under way.
     proposals: Vec<JoinHandle<()>>,
 }
 
@@ -207,7 +207,7 @@ impl<'a> Stage<'a> {
         }
         self.look_until(self.start + Duration::from_millis(plan.until), look)
             .await;
-        self.note("everything is mended".to_owned());
+        self.note("every fault is repaired".to_owned());
         self.mend();
         self.rest().await;
         if self.dismiss_clients().await {
@@ -239,7 +239,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Lets time pass, and looks at the disks meanwhile.
+    /// Lets time pass, and inspects the disks meanwhile.
     async fn look_until(&mut self, due: Instant, mut look: Instant) -> Instant {
         while look <= due {
             sleep_until(look).await;
@@ -252,7 +252,7 @@ impl<'a> Stage<'a> {
         look
     }
 
-    /// A process that has given up is gone soon after.
+    /// Removes processes that have given up.
     fn bury(&mut self) {
         for node in self.cluster.nodes() {
             let Some(failure) = self.cluster.hosts.get(&node).and_then(Host::failure) else {
@@ -263,8 +263,8 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// A node has ended by itself. It may do so because of its disk, or because the plan made it
-    /// panic.
+    /// Records that a node ended by itself. It may do so because of its disk, or because the plan
+    /// made it panic; anything else is a violation.
     fn has_ended(&mut self, node: NodeId, failure: &str) {
         self.note(format!("node {} has ended: {failure}", node.0));
         let caused = self
@@ -275,7 +275,7 @@ impl<'a> Stage<'a> {
         if !caused {
             self.oracle().found(
                 "ended-without-cause",
-                format!("node {} has ended, and its disk is good: {failure}", node.0),
+                format!("node {} has ended although its disk is good: {failure}", node.0),
             );
         }
     }
@@ -298,7 +298,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Gives a client its errand.
+    /// Hands a client its next request.
     pub(super) fn send(&mut self, ask: Ask) {
         let door = |node: &u64| {
             Some((
@@ -320,13 +320,12 @@ impl<'a> Stage<'a> {
                 tokio::spawn(Asker::new(counter.clone()).work(errands)),
             )
         });
-        // A client works until it is dismissed.
+        // The channel stays open until the client is dismissed.
         drop(client.0.send(errand));
     }
 
-    /// Lets every client finish what it is at, and takes the rest off its hands: whoever looks at
-    /// everything at last must know of everything that was done. Whether any of them was still at
-    /// something.
+    /// Lets every client finish its current request and drops the rest, so that the last check
+    /// knows of every change. Returns whether any client was still busy.
     async fn dismiss_clients(&mut self) -> bool {
         let since = Instant::now();
         self.counter.dismissed.store(true, Ordering::Relaxed);
@@ -334,7 +333,7 @@ impl<'a> Stage<'a> {
             drop(errands);
             if tokio::time::timeout(DISMISSED_WITHIN, work).await.is_err() {
                 let what = format!(
-                    "client {client} was still waiting {} s after it had been dismissed",
+                    "client {client} was still waiting {} s after it was dismissed",
                     DISMISSED_WITHIN.as_secs()
                 );
                 self.oracle().found("client-waits-for-ever", what);
@@ -343,12 +342,12 @@ impl<'a> Stage<'a> {
         Instant::now() > since
     }
 
-    /// By how much two wall clocks may have differed at most, in milliseconds.
+    /// The most by which two wall clocks may have differed, in milliseconds.
     fn spread_of_clocks(&self) -> u64 {
         let held_off = self.plan.knobs.drift_ms + HELD_OFF_SLACK_MS;
         let one = self.one_node_is_touched();
         let bent = |step: &super::plan::Step| match step.action {
-            // Such a clock stamps nothing as long as there is somebody to say so.
+            // A clock that far off stamps nothing, as long as others are there to contradict it.
             Action::Jump(_, millis) if one && millis.unsigned_abs() > held_off => 0,
             Action::Jump(_, millis) => millis.unsigned_abs(),
             Action::Drift(_, millionths) => {
@@ -360,15 +359,15 @@ impl<'a> Stage<'a> {
         2 * self.plan.shape.skew_ms + self.plan.steps.iter().map(bent).sum::<u64>()
     }
 
-    /// Whether commands were under way when this was asked last. What they have changed is seen
-    /// from the next time on.
+    /// Whether any command was still under way at the last call. What such commands changed is only
+    /// visible from the next look on.
     fn commands(&mut self) -> bool {
         let any = !self.proposals.is_empty();
         self.proposals.retain(|proposal| !proposal.is_finished());
         any
     }
 
-    /// Whether one node at most is killed or has a wrong clock, and nothing else happens but
+    /// Whether at most one node is killed or has a wrong clock, and nothing else happens besides
     /// requests.
     fn one_node_is_touched(&self) -> bool {
         let touched = |step: &super::plan::Step| match step.action {
@@ -384,7 +383,7 @@ impl<'a> Stage<'a> {
         touched.len() <= 1 && !touched.contains(&0)
     }
 
-    /// Waits until all is quiet; notes everything that is not in the end.
+    /// Waits until everything is quiet, and reports whatever still is not at the deadline.
     async fn rest(&mut self) {
         let deadline = Instant::now() + REST_WITHIN;
         sleep(NOTICED_WITHIN).await;
@@ -400,13 +399,13 @@ impl<'a> Stage<'a> {
             let mut unrest = rest::unrest(self.cluster).await;
             unrest.extend(
                 self.commands()
-                    .then(|| ("command-does-not-end", "a command is under way".to_owned())),
+                    .then(|| ("command-does-not-end", "a command is still under way".to_owned())),
             );
             let asking = self.cluster.invited.len();
             unrest.extend((asking > 0).then(|| {
                 (
                     "join-does-not-end",
-                    format!("{asking} nodes still ask to be let in"),
+                    format!("{asking} nodes are still asking to join"),
                 )
             }));
             if unrest.is_empty() {
@@ -417,7 +416,7 @@ impl<'a> Stage<'a> {
                     self.oracle().found(
                         check,
                         format!(
-                            "{} s after everything is mended: {what}",
+                            "{} s after every fault was repaired: {what}",
                             REST_WITHIN.as_secs()
                         ),
                     );

@@ -1,6 +1,6 @@
-//! What clients were told, held against `docs/consistency.md`. Every check knows what was done to
-//! the cluster, and excuses exactly what that excuses: a write is gone with its disks only when as
-//! many disks were destroyed as its level had copies.
+//! Holds what clients were told against `docs/consistency.md`. Every check knows what was done to
+//! the cluster and excuses exactly what that explains: a write may be lost with its disks only if
+//! at least as many disks were destroyed as its level has copies.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,9 +23,9 @@ mod tests;
 mod text;
 mod turning;
 
-/// Several times what a request takes on the slowest network that is not in trouble.
+/// Several times what a request takes on the slowest network without faults.
 const LONG_ENOUGH_MS: u64 = 1_000;
-/// Slack for what rounds to a millisecond.
+/// Slack for rounding to milliseconds.
 const ROUNDING: Duration = Duration::from_millis(5);
 
 /// A history to judge.
@@ -37,22 +37,22 @@ pub(super) struct Judged<'a> {
     pub(super) last: &'a [Told],
     /// When nodes lost their copies.
     pub(super) destroyed: &'a [Destruction],
-    /// By how much two wall clocks may have differed, in milliseconds.
+    /// The most by which two wall clocks may have differed, in milliseconds.
     pub(super) spread: u64,
 }
 
-/// The requests of one key.
+/// The requests for one key.
 pub(super) struct OfKey<'a> {
     judged: &'a Judged<'a>,
     keyspace: u8,
     key: Key,
     all: Vec<&'a Told>,
     last: Vec<&'a Told>,
-    /// Requests that removed every key of a partition, this one perhaps included.
+    /// Requests that cleared a partition, perhaps that of this key.
     flushes: Vec<&'a Told>,
 }
 
-/// What is read at the end of a key of this kind.
+/// The reads of the last check for a key of this kind.
 pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
     match kind {
         Kind::Register | Kind::Cell | Kind::Counter | Kind::Text => vec![Deed::Get],
@@ -65,7 +65,7 @@ pub(super) fn last_reads(kind: Kind) -> Vec<Deed> {
     }
 }
 
-/// Every promise that the history shows broken, one of each kind.
+/// The promises that the history shows to be broken, at most one violation per check.
 pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
     let dropped = |keyspace: u8| {
         judged
@@ -75,7 +75,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             .any(|step| step.action == Action::DropKeyspace(keyspace))
     };
     let mut by_key: BTreeMap<(u8, Key), OfKey<'_>> = BTreeMap::new();
-    // What the last check itself removes is nothing that its reads could have missed.
+    // The last check's own deletions come after its reads, so the reads cannot have missed them.
     let last_reads = judged.last.iter().filter(|told| !told.ask.deed.writes());
     for told in judged
         .history
@@ -137,8 +137,8 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
     found
 }
 
-/// While nothing at all is done to a cluster, whoever cannot get what was asked for is told why,
-/// and not left to wait.
+/// While nothing is done to a cluster, a request that cannot be served must be refused with a
+/// reason, not left to time out.
 fn timed_out(judged: &Judged<'_>) -> Option<Violation> {
     let Plan { steps, shape, .. } = judged.plan;
     let calm = shape.loss == 0.0
@@ -151,7 +151,7 @@ fn timed_out(judged: &Judged<'_>) -> Option<Violation> {
     };
     let told = judged.history.iter().find(in_vain).filter(|_| calm)?;
     let what = format!(
-        "{} was not answered, and nothing is wrong: {:?}",
+        "{} timed out although nothing is wrong: {:?}",
         told.ask, told.result
     );
     Some(Violation {
@@ -175,7 +175,7 @@ impl<'a> OfKey<'a> {
         }
     }
 
-    /// Requests that can change the key, refused ones left out.
+    /// Requests that may have changed the key; refused ones are left out.
     fn writes(&self) -> impl Iterator<Item = &'a Told> {
         self.all
             .iter()
@@ -187,9 +187,9 @@ impl<'a> OfKey<'a> {
         self.all.iter().copied().find(|told| told.ask.id == number)
     }
 
-    /// Whether a byte that rotted explains the violation: it shows what nobody wrote until the
-    /// replica is found out, and at the end it must be. But two copies cannot tell which of them is
-    /// right, and what was made of a rotten value before stays.
+    /// Whether bit rot explains the violation. A rotten copy shows what nobody wrote until it is
+    /// detected, and by the end it must be. But two copies cannot tell which of them is right, and
+    /// whatever was computed from a rotten value stays.
     fn rotten(&self, violation: &Violation) -> bool {
         let rotten = self
             .judged
@@ -201,7 +201,7 @@ impl<'a> OfKey<'a> {
         rotten && (violation.at < self.judged.plan.until || undecided || derived)
     }
 
-    /// Whether `write` was surely kept by enough nodes for `read` to find it.
+    /// Whether enough nodes certainly kept `write` for `read` to find it.
     fn must_find(&self, write: &Told, read: &Told) -> bool {
         write.fate() == Fate::Done
             && write.to < read.from
@@ -214,7 +214,7 @@ impl<'a> OfKey<'a> {
         self.harmed(told, until, |_| true) < told.need.copies().min(self.fewest_copies(told, until))
     }
 
-    /// How many nodes' copies were harmed between the two.
+    /// How many nodes' copies were damaged between the two.
     fn harmed(&self, told: &Told, until: &Told, how: impl Fn(Harm) -> bool) -> usize {
         let between = |destruction: &&Destruction| {
             destruction.at >= told.from && destruction.at <= until.to && how(destruction.harm)
@@ -229,16 +229,16 @@ impl<'a> OfKey<'a> {
         nodes.len()
     }
 
-    /// Whether what `earlier` was told at its level is found at that of `later`. In the end, when
-    /// all have the same, everybody finds everything. A node that was set back shows what its copy
-    /// had until the others have told it more.
+    /// Whether `later` at its level finds what `earlier` was told at its own. At the end, when all
+    /// replicas are equal, every read finds everything. A node that was set back shows its old copy
+    /// until the others have told it more.
     fn meets(&self, earlier: &Told, later: &Told) -> bool {
         let set_back = self.harmed(earlier, later, |harm| harm == Harm::SetBack);
         later.ask.id > LAST && earlier.need.replicas() > 0
             || Need::meets(&earlier.need, &later.need, set_back)
     }
 
-    /// The fewest copies that an administrator has asked for between the two.
+    /// The fewest copies that an administrator asked for between the two.
     fn fewest_copies(&self, told: &Told, until: &Told) -> usize {
         let between = |step: &&Step| {
             let at = Duration::from_millis(step.at);
@@ -260,7 +260,7 @@ impl<'a> OfKey<'a> {
             .unwrap_or(usize::MAX)
     }
 
-    /// Whether `earlier` is surely older than `later` by the stamps of both.
+    /// Whether `earlier` certainly has the older stamp.
     fn older(&self, earlier: &Told, later: &Told) -> bool {
         let apart = Duration::from_millis(self.judged.spread) + ROUNDING;
         earlier.over().is_some_and(|over| over + apart < later.from)
@@ -273,7 +273,7 @@ impl<'a> OfKey<'a> {
         })
     }
 
-    /// Whether any clock has been wrong, were it the only one there is.
+    /// Whether any clock was ever wrong.
     fn clock_was_wrong(&self) -> bool {
         let bends = |action: &Action| {
             matches!(
@@ -288,13 +288,13 @@ impl<'a> OfKey<'a> {
             .any(|step| bends(&step.action))
     }
 
-    /// By how much the clocks of two nodes may have been apart.
+    /// The most by which two nodes' clocks may have differed.
     fn margin(&self) -> Duration {
         Duration::from_millis(self.judged.spread) + ROUNDING
     }
 
-    /// Whether the key may have expired for `read`. While a clock is wrong it may hide what it
-    /// takes for expired, and only until it is right again.
+    /// Whether the key may have expired for `read`. A wrong clock may hide a value that it
+    /// considers expired, but only until the clock is right again.
     fn may_have_expired(&self, read: &Told) -> bool {
         let clock_was_wrong = self.clock_was_wrong() && read.ask.id <= LAST;
         let ends = |told: &Told| told.ask.deed.life().map(|life| told.from + life);
@@ -303,8 +303,8 @@ impl<'a> OfKey<'a> {
             .any(|end| clock_was_wrong || end <= read.to + self.margin())
     }
 
-    /// The request whose expiry had surely come before `read`, if it was the last change of the key
-    /// and had seen all others.
+    /// The request whose expiry had certainly passed before `read`, if it was the last change of
+    /// the key and had seen all others.
     fn expired(&self, read: &Told) -> Option<&'a Told> {
         self.writes().find(|expiry| {
             let Some(life) = expiry
@@ -324,7 +324,7 @@ impl<'a> OfKey<'a> {
         })
     }
 
-    /// What has too long a name was never taken.
+    /// A key with too long a name must never be accepted.
     fn too_long(&self) -> Option<Violation> {
         let taken = self.all.iter().find(|told| {
             self.key.is_too_long() && told.ask.deed != Deed::Flush && told.result.is_ok()
@@ -332,11 +332,11 @@ impl<'a> OfKey<'a> {
         Some(self.broken(
             "took-too-much",
             taken,
-            format!("{} was taken, and the name is too long", taken.ask),
+            format!("{} was accepted although the name is too long", taken.ask),
         ))
     }
 
-    /// At the end every node shows the same.
+    /// At the end every node must show the same.
     fn same_everywhere(&self) -> Option<Violation> {
         let mut shown: BTreeMap<String, (&Told, String)> = BTreeMap::new();
         for told in self.last.iter().filter(|told| !told.ask.deed.writes()) {
@@ -347,12 +347,12 @@ impl<'a> OfKey<'a> {
             let (first, same) = shown
                 .entry(format!("{:?}", told.ask.deed))
                 .or_insert_with(|| (told, what.clone()));
-            // Near its expiry a key is there for one clock and not for another.
+            // Close to its expiry a key exists for one clock and not for another.
             let expires = self.key.0 == Kind::Mixed
                 || self.all.iter().any(|told| told.ask.deed.life().is_some());
             if *same != what && !expires {
                 let what = format!(
-                    "when all is quiet node {} shows {same} and node {} shows {what}",
+                    "at rest, node {} shows {same} but node {} shows {what}",
                     first.ask.node, told.ask.node
                 );
                 return Some(self.broken("diverged", told, what));
@@ -366,20 +366,20 @@ impl<'a> OfKey<'a> {
             "no-writes-at-all",
             refused,
             format!(
-                "when all is quiet {} is refused: {:?}",
+                "at rest, {} is refused: {:?}",
                 refused.ask, refused.result
             ),
         ))
     }
 }
 
-/// How long the moves after a change of the number of copies may take.
+/// How long the moves that follow a change of the replica count may take.
 const COPIES_CHANGE: Duration = Duration::from_secs(30);
 
-/// Requests with higher numbers are asked when all is at rest.
+/// Requests with higher numbers belong to the last check.
 pub(super) const LAST: u32 = 1_000_000;
 
-/// A reply whose order means nothing, in order.
+/// Sorts a reply whose order means nothing.
 fn sorted(reply: &Reply) -> Reply {
     match reply {
         Reply::List(list) => {

@@ -1,4 +1,4 @@
-//! What a person reads after a failure, and what a program reads after all.
+//! Reports for people after a failure, and for programs after every run.
 
 use std::fmt::Write as _;
 
@@ -9,12 +9,12 @@ use super::planted::Hunt;
 use super::{Action, Outcome, Plan, Told, Violation};
 use crate::table::Table;
 
-/// The command that plays one seed again.
+/// The command that replays one seed.
 pub fn replay(seed: u64) -> String {
     format!("quorate sim --seed {seed} --trace")
 }
 
-/// A failure in full: what broke, how to see it again, and what happened.
+/// A failure in full: what broke, how to replay it, and everything that happened.
 pub fn failure(failure: &Failure, commit: &str) -> String {
     let Failure {
         seed,
@@ -32,7 +32,7 @@ pub fn failure(failure: &Failure, commit: &str) -> String {
     }
     let _ = writeln!(
         text,
-        "seed {seed}, commit {commit}; replay the whole with: {}",
+        "seed {seed}, commit {commit}; replay the whole history with: {}",
         replay(*seed)
     );
     let _ = writeln!(text, "shrunk from {steps} steps to {}:", plan.steps.len());
@@ -40,7 +40,7 @@ pub fn failure(failure: &Failure, commit: &str) -> String {
     text
 }
 
-/// Everything that happened, in order, for a person.
+/// Everything that happened, in order, for people to read.
 pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
     let mut lines: Vec<(u64, String)> = outcome
         .events
@@ -64,7 +64,7 @@ pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
         plan.shape, plan.knobs, plan.limits, plan.queues
     );
     for (at, line) in lines {
-        // Values may have names of tens of thousands of bytes.
+        // Names can be tens of thousands of bytes long.
         let shown: String = line.chars().take(LINE).collect();
         let more = if shown.len() < line.len() { " …" } else { "" };
         let _ = writeln!(text, "{:>8.3} s {shown}{more}", at as f64 / 1000.0);
@@ -72,7 +72,7 @@ pub fn timeline(plan: &Plan, outcome: &Outcome) -> String {
     text
 }
 
-/// Characters of a line that are shown.
+/// Longest line shown, in characters.
 const LINE: usize = 2_000;
 
 fn answer(told: &Told) -> String {
@@ -85,7 +85,7 @@ fn answer(told: &Told) -> String {
     }
 }
 
-/// The steps of a plan, without what came of them.
+/// The steps of a plan, without their results.
 pub fn steps(plan: &Plan) -> String {
     plan.steps.iter().fold(String::new(), |mut text, step| {
         let mark = if matches!(step.action, Action::Ask(_)) {
@@ -126,7 +126,7 @@ pub fn hunts(hunts: &[Hunt]) -> String {
     table.to_string()
 }
 
-/// The last line for programs.
+/// The last line of output, for programs.
 pub fn json(totals: &Totals) -> Value {
     let violations = totals
         .violations()

@@ -1,4 +1,4 @@
-//! Whether a cluster is at rest, and if not, what is still to do.
+//! Decides whether a cluster is at rest, and if not, what is still to be done.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use super::Simulation;
 use super::host::Host;
 use crate::node::Started;
 
-/// What is not at rest: for each kind, the first sentence that tells of it.
+/// Whatever is not at rest: for each kind, the first description found.
 pub(super) type Unrest = BTreeMap<&'static str, String>;
 
 type Figures = BTreeMap<(NodeId, KeyspaceId, Partition), ReplicaSummary>;
 
-/// Everything that is still to be done: empty at rest. One kind of unrest hides no other.
+/// Everything that is still to be done; empty at rest. One kind of unrest does not hide another.
 pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
     let mut found = Unrest::new();
     let topologies: BTreeMap<NodeId, Arc<Topology>> = cluster
@@ -36,7 +36,8 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
     let mut figures = Figures::new();
     for &node in topology.nodes.keys() {
         let host = cluster.hosts.get(&node);
-        // A member without a machine was let in and has not been told yet: `join-does-not-end`.
+        // A member without a machine was admitted but does not know it yet: see
+        // `join-does-not-end`.
         if let Some((kind, what)) =
             host.and_then(|host| ails(host, topologies.get(&node), topology.epoch))
         {
@@ -62,7 +63,7 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
             }
         }
     }
-    // Costs more than the rest.
+    // Only now, because it costs more than the rest.
     if found.is_empty() {
         let left = topology
             .nodes
@@ -72,21 +73,21 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
         found.extend(left.map(|(node, records)| {
             (
                 "remains-stay",
-                format!("node {}: {records} records of rows that are gone", node.0),
+                format!("node {}: {records} records are left of rows that are gone", node.0),
             )
         }));
     }
     found
 }
 
-/// Why a node does not serve; with what it does in the control group, where that is the cause.
+/// Why a node does not serve, with its state in the control group where that is the cause.
 fn ails(
     host: &Host,
     knows: Option<&Arc<Topology>>,
     newest: Epoch,
 ) -> Option<(&'static str, String)> {
     if let Some(failure) = host.failure() {
-        return Some(("gave-up", format!("has given up: {failure}")));
+        return Some(("gave-up", format!("gave up: {failure}")));
     }
     let Some((knows, control)) = knows.zip(host.started(Started::control)) else {
         return Some(("does-not-start", "has not started".to_owned()));
@@ -95,14 +96,14 @@ fn ails(
     if role == Role::Stopped {
         return Some((
             "control-stopped",
-            "serves, and its part in the control group has ended".to_owned(),
+            "serves, but has stopped taking part in the control group".to_owned(),
         ));
     }
     if knows.epoch != newest {
         return Some((
             "topology-not-known",
             format!(
-                "knows epoch {} and not {}: {control:?}",
+                "knows epoch {} instead of {}: {control:?}",
                 knows.epoch.0, newest.0
             ),
         ));
@@ -118,17 +119,17 @@ fn ails(
     if let Some(NodeId(missed)) = missed {
         return Some((
             "not-reached",
-            format!("holds node {missed} for unreachable"),
+            format!("considers node {missed} unreachable"),
         ));
     }
     let kept = host.eye().keeps()?;
     Some((
         "memory-stays",
-        format!("keeps {} {}, though all is at rest", kept.held, kept.what),
+        format!("still keeps {} {} although all is at rest", kept.held, kept.what),
     ))
 }
 
-/// What a partition still waits for.
+/// What a partition is still waiting for.
 fn unsettled(
     keyspace: KeyspaceId,
     partition: Partition,
@@ -158,14 +159,14 @@ fn unsettled(
         } else if summary.residuals > 0 {
             ("residuals-stay", "has residuals")
         } else if summary.context != first.context {
-            ("contexts-differ", "has not seen what the others have")
+            ("contexts-differ", "has not seen the same events as the others")
         } else if summary.digest != first.digest {
             (
                 "digests-differ",
-                "has seen the same as the others and holds something else",
+                "has seen the same events as the others but holds different rows",
             )
         } else if summary.recent > 0 {
-            ("recent-stays", "remembers events that all know")
+            ("recent-stays", "still remembers events that all replicas know")
         } else {
             continue;
         };

@@ -1,5 +1,5 @@
-//! Scenario files: "these are my nodes; cut this line after ten seconds", and what is then served
-//! at which level.
+//! Scenario files: a user describes nodes and steps, such as "cut this link after ten seconds", and
+//! sees what was served at each level.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
@@ -14,7 +14,7 @@ use crate::config::parse_duration;
 use crate::node::Queues;
 use crate::table::Table;
 
-/// A scenario as it is written. Unknown keys are errors.
+/// A scenario file. Unknown keys are errors.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Written {
@@ -33,9 +33,9 @@ struct Written {
 #[serde(deny_unknown_fields)]
 struct WrittenStep {
     at: String,
-    /// The first is cut off from the others, both ways.
+    /// The first is cut off from the others, in both directions.
     cut: Option<Vec<String>>,
-    /// The first is not heard by the others any more.
+    /// The others no longer hear the first.
     mute: Option<Vec<String>>,
     heal: Option<bool>,
     crash: Option<String>,
@@ -45,69 +45,69 @@ struct WrittenStep {
     wipe: Option<String>,
 }
 
-/// A scenario that cannot be played.
+/// Why a scenario cannot be played.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ScenarioError {
-    /// It is no TOML, or has keys that mean nothing.
+    /// The file is not valid TOML, or has an unknown key.
     #[error(transparent)]
     Toml(#[from] toml::de::Error),
-    /// Neither a datacenter nor a node has the name.
+    /// No datacenter and no node has this name.
     #[error(
-        "there is no datacenter and no node {name:?}; nodes are called dc-1, dc-2, … after their datacenter"
+        "there is no datacenter or node called {name:?}; nodes are named dc-1, dc-2, … after their datacenter"
     )]
     NoSuchPlace {
-        /// What was written.
+        /// The name in the file.
         name: String,
     },
-    /// It is no time.
-    #[error("{text:?} is no time, such as 500ms or 10s")]
+    /// Not a duration.
+    #[error("{text:?} is not a duration such as 500ms or 10s")]
     BadTime {
-        /// What was written.
+        /// The text in the file.
         text: String,
     },
-    /// It is no level.
+    /// Not a consistency level.
     #[error(transparent)]
     BadLevel(#[from] quorate_dynamo::consistency::UnknownLevel),
-    /// A step does nothing, or two things, which would have one line of the table.
+    /// The step does nothing, or more than one thing. Each step starts one section of the table.
     #[error(
-        "the step at {at} must say one thing: cut, mute, heal, crash, restart, stop, go_on or wipe"
+        "the step at {at} must have exactly one of cut, mute, heal, crash, restart, stop, go_on and wipe"
     )]
     BadStep {
-        /// When it was to happen.
+        /// The time of the step.
         at: String,
     },
-    /// It happens when nothing is asked any more.
+    /// The step comes when no more requests are made.
     #[error(
-        "the step at {at} is not before the end: move it, or let the scenario last longer than {lasts}"
+        "the step at {at} comes too late: the scenario lasts {lasts}, so move the step or raise lasts"
     )]
     StepTooLate {
-        /// When it was to happen.
+        /// The time of the step.
         at: String,
-        /// When the scenario is over.
+        /// The length of the scenario.
         lasts: String,
     },
-    /// It cuts off nobody from nobody.
+    /// The step does not cut anybody off from anybody.
     #[error(
-        "the step at {at} must name who is cut off and from whom, such as cut = [\"dc1\", \"dc2\"]"
+        "the step at {at} must name who is cut off from whom, for example cut = [\"dc1\", \"dc2\"]"
     )]
     NobodyCut {
-        /// When it was to happen.
+        /// The time of the step.
         at: String,
     },
-    /// Nothing is asked.
-    #[error("levels = [] asks for nothing: name at least one, such as levels = [\"QUORUM\"]")]
+    /// The scenario makes no requests.
+    #[error("levels is empty: name at least one, for example levels = [\"QUORUM\"]")]
     NoLevels,
-    /// It is over before anything is asked.
+    /// The scenario ends before its first request.
     #[error("lasts = {lasts:?} is too short for one request: it must be longer than {least_ms}ms")]
     TooShort {
-        /// What was written.
+        /// The length in the file.
         lasts: String,
-        /// The longest that is too short.
+        /// The length must be greater than this.
         least_ms: u64,
     },
-    /// There is nobody to ask.
-    #[error("a scenario has 1 to 9 nodes in datacenters that each have one")]
+    /// There is no node to ask, or too many nodes.
+    #[error("a scenario needs 1 to 9 nodes, and at least one in each datacenter")]
     BadShape,
 }
 
@@ -149,7 +149,7 @@ impl Scenario {
             return Err(ScenarioError::NoLevels);
         }
         let until = millis(&written.lasts)?;
-        // What asks for nothing breaks no promise, and would be said to have kept all.
+        // A scenario without requests breaks no promise, and would be reported as keeping them all.
         if until <= FIRST_MS + LAST_MS {
             return Err(ScenarioError::TooShort {
                 lasts: written.lasts,
@@ -197,8 +197,8 @@ impl Scenario {
         })
     }
 
-    /// What was served in each datacenter at each level while all was well, and between any two
-    /// steps.
+    /// What was served in each datacenter at each level, in one section for every stretch between
+    /// two events.
     pub fn table(&self, outcome: &Outcome) -> String {
         let mut bounds: Vec<u64> = outcome
             .events
@@ -268,11 +268,11 @@ impl Scenario {
     }
 }
 
-/// When the first requests are made, and how long before the end the last.
+/// When the first requests are made, and how long before the end the last ones are.
 const FIRST_MS: u64 = 100;
 const LAST_MS: u64 = 50;
 
-/// A write and a read of every level from every node, again and again.
+/// A write and a read at every level from every node, again and again.
 fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<Step> {
     let mut steps = Vec::new();
     for at in (FIRST_MS..until.saturating_sub(LAST_MS)).step_by(every as usize) {
@@ -315,7 +315,7 @@ struct Places {
 }
 
 impl Places {
-    /// Nodes are numbered round robin over the datacenters, as they are started.
+    /// Numbers the nodes round robin over the datacenters, in the order in which they start.
     fn new(datacenters: &BTreeMap<String, u8>) -> Self {
         let (mut by_name, mut homes) = (BTreeMap::<String, Vec<u64>>::new(), Vec::new());
         let most = datacenters.values().copied().max().unwrap_or(0);

@@ -1,4 +1,4 @@
-//! Small histories, written by hand, for what chance seldom finds.
+//! Short histories written by hand, for what random ones rarely reach.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,8 @@ struct Script {
 }
 
 impl Script {
-    /// Nodes of each datacenter; one partition; a network without faults.
+    /// A cluster with these numbers of nodes per datacenter, one partition, and a network without
+    /// faults.
     fn new(datacenters: &[u8]) -> Self {
         let shape = Shape {
             datacenters: datacenters.to_vec(),
@@ -59,7 +60,7 @@ impl Script {
         self
     }
 
-    /// A request of the first keyspace; each node has a client of its own.
+    /// A request in the first keyspace. Each node has a client of its own.
     fn ask(mut self, at: u64, (node, level): (u64, Consistency), kind: Kind, deed: Deed) -> Self {
         self.asked += 1;
         let (client, key, again) = (node as u8, Key(kind, 0), Vec::new());
@@ -88,7 +89,7 @@ const QUORUM: Consistency = Consistency::Quorum;
 const ONE: Consistency = Consistency::One;
 const ALL: Consistency = Consistency::All;
 
-/// The scripts that may find the bug, with their names.
+/// The scripts that can find the bug, with their names.
 pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
     match bug {
         "reap-by-own-clock" | "reap-at-one" => vec![("a clock two hours ahead", clock_ahead())],
@@ -124,8 +125,8 @@ pub(super) fn for_bug(bug: &str) -> Vec<(&'static str, Plan)> {
     }
 }
 
-/// One clock after the other is two hours ahead for a while: nothing that expires in an hour is
-/// gone in the end.
+/// One clock after another runs two hours ahead for a while. A value that expires in an hour must
+/// still be there at the end.
 fn clock_ahead() -> Plan {
     let script = Script::new(&[3]).ask(
         200,
@@ -142,7 +143,8 @@ fn clock_ahead() -> Plan {
     (1..=3).fold(script, ahead).done()
 }
 
-/// A key is extended at a quorum; who removes by time has not heard of it.
+/// A key's expiry is extended at a quorum, but the node that removes expired values has not heard
+/// of it.
 fn extended() -> Plan {
     let script = Script::new(&[3]).ask(100, (1, ALL), Kind::Expiring, Deed::SetFor { ms: 1_500 });
     let script = (1..=3).fold(script, |script, other| {
@@ -174,7 +176,8 @@ fn extended() -> Plan {
         .done()
 }
 
-/// A value without an expiry over one with, by a node that has not heard of the one with: it stays.
+/// A node overwrites an expiring value with one that does not expire, without having heard of the
+/// first: the new value must stay.
 fn set_over_expiry() -> Plan {
     let deaf = |script: Script, at, share| {
         let drop = |from| Action::DropFrames { from, to: 2, share };
@@ -198,7 +201,7 @@ fn set_over_expiry() -> Plan {
         .done()
 }
 
-/// A node starts while its clock is an hour ahead, and then on a disk from before that, under a
+/// A node starts while its clock is an hour ahead, and later from a disk older than that, with a
 /// right clock.
 fn older_disk() -> Plan {
     let away = |script: Script, at, clock, disk: Option<Action>| {
@@ -219,7 +222,7 @@ fn older_disk() -> Plan {
     .done()
 }
 
-/// A node writes at `ONE` while nobody hears it; then its partition moves away from it.
+/// Each node writes at `ONE` while nobody hears it; then the partition moves away from all but one.
 fn leaving() -> Plan {
     let script = Script::new(&[3]);
     let mut all = (1..=3).fold(script, |script, node| {
@@ -250,7 +253,7 @@ fn leaving() -> Plan {
     all.done()
 }
 
-/// A partition leaves a node and comes back to it, and is written before and after.
+/// A partition leaves its nodes and comes back, with writes before and after.
 fn away_and_back() -> Plan {
     let replicas = |count| Action::Replicate {
         keyspace: 1,
@@ -277,7 +280,7 @@ fn away_and_back() -> Plan {
         .done()
 }
 
-/// A node loses its data and is filled over links that drop half of all frames.
+/// A node loses its data and is refilled over links that drop most frames.
 fn wiped() -> Plan {
     let script = Script::new(&[3]).knobs(|knobs| (knobs.recent_max, knobs.chunk_bytes) = (1, 1));
     let script = (1..=5).fold(script, |script, n| {
@@ -315,8 +318,8 @@ fn wiped() -> Plan {
         .done()
 }
 
-/// While one node is away others join, and only they can lead when it is back: the rest of those it
-/// knows start again as it does.
+/// While one node is away, others join, and once it is back only they can lead: the other nodes it
+/// knows are starting again just as it is.
 fn unknown_leader() -> Plan {
     let script = Script::new(&[3])
         .at(1_000, Action::Crash(1))
@@ -329,8 +332,8 @@ fn unknown_leader() -> Plan {
         .done()
 }
 
-/// A node starts some times, then once more with the disk that it had before. Of so many keys each
-/// node is to remove one in the end.
+/// A node restarts a few times, then once more with a disk from before. There are enough keys for
+/// each node to be asked to delete one at the end.
 fn set_back() -> Plan {
     let script = Script::new(&[3])
         .ask(200, (1, ALL), Kind::Cell, Deed::Set)
@@ -350,7 +353,7 @@ fn set_back() -> Plan {
         .done()
 }
 
-/// Disks fail while nothing is written to them but the votes that follow the leader's end.
+/// Two disks fail while nothing is written to them except the votes that follow the leader's death.
 fn control_disk() -> Plan {
     let script = Script::new(&[3])
         .at(500, Action::FailDisk(2))
@@ -366,11 +369,11 @@ fn many_elements() -> Plan {
         .done()
 }
 
-/// One value is asked for so often in one request that the answer is longer than a message may be,
-/// through a node that does not hold it.
+/// One request reads a value so often that the answer is longer than a message may be; one of the
+/// nodes asked does not hold the value.
 fn long_answer() -> Plan {
     let mut script = Script::new(&[4]).queues(|queues| queues.message_bytes_max = 1_500);
-    // What is written is named by the request, and long.
+    // A value is derived from its request's number, so a high number makes it long.
     script.asked = 900_000;
     let script = script.ask(200, (1, ALL), Kind::Hash, Deed::SetFields(vec![0]));
     (1..=4)
@@ -395,7 +398,7 @@ fn long_write() -> Plan {
         .done()
 }
 
-/// Something is decided while one node's disk takes seconds.
+/// A decision is made while one node's disk takes seconds to sync.
 fn slow_to_keep() -> Plan {
     let script = Script::new(&[3]).at(500, Action::SlowDisk(2, 4_000));
     script
@@ -410,7 +413,7 @@ fn slow_to_keep() -> Plan {
         .done()
 }
 
-/// A node that has acted on many decisions reads them all again when it starts.
+/// A node that has acted on many decisions replays them all when it starts.
 fn replayed() -> Plan {
     let replicas = |count| Action::Replicate {
         keyspace: 1,
@@ -428,7 +431,7 @@ fn replayed() -> Plan {
         .done()
 }
 
-/// What a node would say waits for its disk.
+/// A node's answers wait for its disk, which hangs.
 fn standing_disk() -> Plan {
     let script = Script::new(&[3])
         .queues(|queues| queues.unsynced_bytes_max = 500)

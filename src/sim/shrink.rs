@@ -1,11 +1,11 @@
-//! Makes a plan that fails shorter, while the same check fails.
+//! Shortens a failing plan for as long as the same check fails.
 
 use std::time::{Duration, Instant};
 
 use super::{Outcome, Plan, play};
 
-/// Plays shorter and shorter plans for at most `within` of real time. Returns the shortest in which
-/// `check` fails, with what came of it.
+/// Plays ever shorter plans for at most `within` of real time. Returns the shortest plan in which
+/// `check` still fails, and its outcome.
 pub(super) fn shrink(
     plan: &Plan,
     outcome: Outcome,
@@ -20,7 +20,7 @@ pub(super) fn shrink(
             .iter()
             .any(|violation| violation.check == check)
     };
-    // Nothing that comes after the violation can have caused it.
+    // Drops chunks of steps, from half of them at once down to single steps.
     let mut size = best.steps.len().div_ceil(2);
     while size > 0 && Instant::now() < deadline {
         let mut at = 0;

@@ -4,7 +4,7 @@ use quorate_crdt::NodeId;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// A running hash over everything that was delivered: when, from whom, to whom, which bytes.
+/// A running hash over every delivery: when, from whom, to whom, which bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace {
     start: Instant,
@@ -24,7 +24,7 @@ impl Trace {
         }
     }
 
-    /// Takes in one event at `now`.
+    /// Adds one event at `now`.
     pub fn event(&mut self, now: Instant, from: NodeId, to: NodeId, digest: u64) {
         let micros = (now - self.start).as_micros() as u64;
         let mut bytes = [0; 32];

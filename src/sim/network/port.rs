@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::{Body, Call, Event, Network};
 
-/// The [`Transport`] of one life of one node. After the node is pulled or restarted, the old port
-/// sends nothing any more.
+/// The [`Transport`] of one life of one node. Once the node is unplugged or restarted, the old port
+/// sends nothing more.
 #[derive(Debug)]
 pub struct Port {
     network: Network,

@@ -1,4 +1,4 @@
-//! What the network knows: who is plugged in, who is connected, what is under way.
+//! The network's state: who is plugged in, who is connected, what is in transit.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Body, Connection, Event, State};
 
-/// A connection that came up or went down, as one of its ends is told.
+/// A connection that came up or went down, as reported to one of its ends.
 pub(super) type Change = (Arc<dyn Inbound>, NodeId, bool);
 
 pub(super) fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
@@ -20,7 +20,7 @@ pub(super) fn pair(a: NodeId, b: NodeId) -> (NodeId, NodeId) {
 }
 
 impl Body {
-    /// What of it goes into the trace.
+    /// What the trace records of it.
     pub(super) fn digest(&self) -> u64 {
         let (kind, bytes) = match self {
             Self::Frame(class, bytes) => (*class as u64, bytes),
@@ -39,7 +39,7 @@ impl State {
         self.numbers
     }
 
-    /// The connection between two nodes, if `life` is still the life of `from`.
+    /// The connection between two nodes, provided that `life` is still the current life of `from`.
     pub(super) fn connection(&self, from: NodeId, life: u64, to: NodeId) -> Option<u64> {
         self.hosts.get(&from).filter(|host| host.life == life)?;
         self.connections
@@ -47,15 +47,14 @@ impl State {
             .map(|connection| connection.id)
     }
 
-    /// Whether the connection that the event was sent on still stands.
+    /// Whether the connection that the event was sent on is still up.
     pub(super) fn is_up(&self, event: &Event) -> bool {
         self.connections
             .get(&pair(event.from, event.to))
             .is_some_and(|connection| connection.id == event.connection)
     }
 
-    /// Holds an event back until the pair can talk again or its connection breaks. Datagrams are
-    /// lost instead.
+    /// Holds an event back until the cut ends or the connection breaks. Datagrams are lost instead.
     pub(super) fn stall(&mut self, event: Event) {
         if !matches!(event.body, Body::Datagram(_)) {
             self.stalled
@@ -65,7 +64,7 @@ impl State {
         }
     }
 
-    /// The event, unless one of its ends is stopped: then it waits there.
+    /// Returns the event, unless one of its ends is suspended: then it waits there.
     pub(super) fn unless_stopped(&mut self, event: Event) -> Option<Event> {
         let end = [event.to, event.from]
             .into_iter()
@@ -73,7 +72,7 @@ impl State {
         let Some(waiting) = end.and_then(|node| self.trouble.stopped.get_mut(&node)) else {
             return Some(event);
         };
-        // What nobody reads from a socket is dropped by the system when it is a datagram.
+        // An operating system drops datagrams that nobody reads.
         if !matches!(event.body, Body::Datagram(_)) {
             waiting.push(event);
         }
@@ -122,7 +121,7 @@ impl State {
             at += delay.mul_f64(4.0 * self.rng.random::<f64>());
         } else if let Some(class) = class {
             if lost {
-                // Found missing after a round trip, and sent again.
+                // Found missing after a round trip and sent again.
                 at += 2 * delay;
             }
             let previous = self.last.entry((event.from, event.to, class)).or_insert(at);
@@ -148,8 +147,8 @@ impl State {
         self.distance(from, to).mul_f64(jitter)
     }
 
-    /// Breaks what is silent for too long, not wanted or of a former life, and connects what is
-    /// wanted. Returns whom to tell.
+    /// Breaks connections that have been silent for too long, are not wanted or belong to a former
+    /// life, and connects wanted pairs. Returns the ends to notify.
     pub(super) fn reconnect(
         &mut self,
         now: Instant,
@@ -200,7 +199,7 @@ impl State {
 
     fn connect(&mut self, a: NodeId, b: NodeId, changes: &mut Vec<Change>) {
         let id = self.number();
-        // Either may have been pulled since the caller looked.
+        // Either may have been unplugged since the caller looked.
         let (Some(host_a), Some(host_b)) = (self.hosts.get(&a), self.hosts.get(&b)) else {
             return;
         };

@@ -1,5 +1,5 @@
-//! Draws a plan from a seed. Every seed takes a random part of all kinds of faults, keys and
-//! levels: what is left out lets the rest go further (swarm testing: Groce, Zhang, Eide, Chen,
+//! Draws a plan from a seed. Every seed uses a random subset of the kinds of faults, keys and
+//! levels: leaving some out lets the others go further (swarm testing: Groce, Zhang, Eide, Chen,
 //! Regehr, "Swarm testing", ISSTA 2012).
 
 use quorate_dynamo::Consistency;
@@ -15,22 +15,22 @@ mod fault;
 
 pub use fault::Incident;
 
-/// What a plan may be about, when not everything is wanted.
+/// Restricts what a plan is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Focus {
-    /// Only these kinds of incidents, if any are named.
+    /// If not empty, only these kinds of incidents.
     pub incidents: &'static [Incident],
-    /// Only these kinds of keys, if any are named.
+    /// If not empty, only these kinds of keys.
     pub kinds: &'static [Kind],
 }
 
 impl Plan {
-    /// The history that belongs to `seed`.
+    /// The plan that belongs to `seed`.
     pub fn from_seed(seed: u64) -> Self {
         Self::drawn(seed, Focus::default())
     }
 
-    /// As [`from_seed`](Self::from_seed), about `focus` only.
+    /// Like [`from_seed`](Self::from_seed), restricted to `focus`.
     pub fn drawn(seed: u64, focus: Focus) -> Self {
         let mut draw = Draw {
             rng: StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21),
@@ -65,24 +65,24 @@ struct Draw {
     habits: Habits,
 }
 
-/// What the clients of one seed do, beside what all do.
+/// What the clients of one seed do in addition to plain requests.
 #[derive(Clone, Copy, Default)]
 #[allow(
     clippy::struct_excessive_bools,
     reason = "a seed has any of them, whatever the others are"
 )]
 struct Habits {
-    /// They name their changes, and ask again.
+    /// They send request ids and repeat requests with an unknown outcome.
     names: bool,
     /// They use keys and elements with long names.
     long: bool,
-    /// They count in steps that are almost as long as the range of a counter.
+    /// They count in steps almost as large as a counter's range.
     far: bool,
     /// They let sets and hashes expire.
     expiries: bool,
-    /// They remove everything.
+    /// They clear whole keyspaces.
     flushes: bool,
-    /// They wait until others have what they wrote.
+    /// They wait until other replicas have what they wrote.
     waits: bool,
 }
 
@@ -149,8 +149,8 @@ impl Draw {
         }
     }
 
-    /// The longest message stays what it is: with a shorter one, what is accepted could not be told
-    /// to others.
+    /// The message limit stays at its default: with a lower one, accepted writes could not be
+    /// passed on to other nodes.
     fn queues(&mut self) -> Queues {
         let (rng, usual) = (&mut self.rng, Queues::default());
         let mut some = |small: &[usize], usual: usize| {
@@ -166,8 +166,8 @@ impl Draw {
         }
     }
 
-    /// How many rows are few, and how long the others stay on disk. Drawn last: what comes before
-    /// it stays what it was.
+    /// How many rows are removed at once, and how long the others stay on disk. Drawn last, so that
+    /// everything drawn before is unchanged.
     fn removals(&mut self, knobs: &mut Knobs) {
         if self.rng.random_bool(0.4) {
             knobs.rows_at_once = self.rng.random_range(0..3);
@@ -175,7 +175,7 @@ impl Draw {
         }
     }
 
-    /// All requests: a few clients on a few keys, at the levels of this seed.
+    /// All requests: a few clients on a few keys, at this seed's levels.
     fn work(&mut self, shape: &Shape, until: u64, focus: Focus) {
         let nodes: u64 = shape
             .datacenters
@@ -270,7 +270,7 @@ impl Draw {
         ];
         others.shuffle(&mut self.rng);
         others.truncate(self.rng.random_range(0..4));
-        // Most of what is promised is promised of majorities.
+        // Most promises are about majorities.
         let majorities = others.len() + 1;
         others.extend(std::iter::repeat_n(Consistency::Quorum, majorities));
         others
@@ -306,8 +306,8 @@ impl Draw {
         Key(kind, number)
     }
 
-    /// Where a change is asked for again that was given a name. What `GETDEL` answers is not kept,
-    /// and a flush is no change of one key.
+    /// The nodes through which a change with a request id is repeated. The reply of `GETDEL` is not
+    /// kept for repetitions, and a flush does not change a single key.
     fn again(&mut self, deed: &Deed, (node, nodes): (u64, u64)) -> Vec<u64> {
         let named = deed.writes() && !matches!(deed, Deed::GetDelete | Deed::Flush);
         if !(named && self.habits.names && self.rng.random_bool(0.6)) {
@@ -325,7 +325,7 @@ impl Draw {
             .collect()
     }
 
-    /// What a counter is changed by.
+    /// The amount by which a counter changes.
     fn step(&mut self, number: u8) -> i64 {
         if !self.habits.far || number == 0 {
             return self.rng.random_range(1..=3);
@@ -443,7 +443,7 @@ impl Draw {
         }
     }
 
-    /// Something about when a set or a hash is gone.
+    /// An operation on the expiry of a set or hash.
     fn expiry(&mut self) -> Deed {
         match self.rng.random_range(0..10) {
             0..7 => Deed::ExpireIn {

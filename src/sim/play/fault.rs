@@ -1,4 +1,4 @@
-//! Does to a cluster what a plan says, and takes it back at the end.
+//! Carries out a plan's faults on the cluster, and repairs them at the end.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::sim::ask::keyspace_of;
 use crate::sim::oracle::Harm;
 use crate::sim::plan::{Action, conditions};
 
-/// The command that makes the keyspace `ks` and this number.
+/// The command that creates the keyspace `ks` followed by this number.
 pub(super) fn keyspace(number: u8, partitions: u16) -> Command {
     Command::CreateKeyspace(NewKeyspace {
         name: format!("ks{number}").into(),
@@ -25,7 +25,7 @@ pub(super) fn keyspace(number: u8, partitions: u16) -> Command {
 }
 
 impl Stage<'_> {
-    /// Does what a plan says; whether there was anything to do.
+    /// Carries out one action. Returns whether there was anything to do.
     pub(super) fn fault(&mut self, action: &Action) -> bool {
         let network = self.cluster.network.clone();
         let nodes = |numbers: &[u64]| {
@@ -199,7 +199,7 @@ impl Stage<'_> {
         self.propose(&command)
     }
 
-    /// Whoever removes a node tries again until it is gone.
+    /// Repeats removals that have not taken effect, as an administrator would.
     pub(super) fn insist(&mut self) {
         let topology = self.oracle().newest();
         let stays = |node: &NodeId| {
@@ -218,7 +218,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Proposes through the first node that is up; the answer does not matter.
+    /// Proposes a command through the first node that is up. The answer does not matter.
     fn propose(&mut self, command: &Command) -> bool {
         let proposal = self
             .cluster
@@ -233,14 +233,14 @@ impl Stage<'_> {
         true
     }
 
-    /// A node asks to be let in, and starts when it is.
+    /// Lets a node ask to join. It starts once it is admitted.
     fn newcomer(&mut self, datacenter: u8) -> bool {
         let datacenter: Arc<str> = format!("dc{datacenter}").into();
         self.cluster.invite(&datacenter)
     }
 
-    /// Starts those again that have ended because their disk failed before it was mended, as
-    /// whatever watches a process does. Who gives up on a good disk stays down.
+    /// Restarts nodes that ended because their disk failed before it was repaired, as a process
+    /// supervisor would. A node that gives up on a good disk stays down.
     pub(super) fn start_again(&mut self) {
         for node in self.cluster.nodes() {
             let Some(host) = self
@@ -259,7 +259,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Ends every fault, and starts every node again that should run.
+    /// Ends every fault and starts every node that should be running.
     pub(super) fn mend(&mut self) {
         self.cluster.network.set_conditions(conditions(500, 5, 0.0));
         self.cluster.network.calm();
@@ -268,7 +268,7 @@ impl Stage<'_> {
                 continue;
             };
             host.clock.mend();
-            // Before anything starts on it: a dead node's disk can have failed too.
+            // Before anything starts on it: a dead node's disk may have failed too.
             host.disk.get().mend();
             host.go_on(&self.cluster.network);
             if let Some(failure) = host.failure() {

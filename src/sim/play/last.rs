@@ -1,4 +1,5 @@
-//! The last check: when all is at rest, every node tells everything, and everything can be written.
+//! The last check: once all is at rest, read everything through every node, then write to
+//! everything.
 
 use std::sync::Arc;
 
@@ -13,11 +14,11 @@ use crate::sim::host::Door;
 use crate::sim::plan::{Action, Ask, Deed, Key};
 use crate::sim::promise;
 
-/// How long a request of the last check may take.
+/// Timeout of a request of the last check.
 const LAST_TIMEOUT_MS: u64 = 2_000;
 
 impl Stage<'_> {
-    /// Every key through every node at `ONE`, and a write at `ALL` to every keyspace.
+    /// Reads every key through every node at `ONE`, then deletes every key at `ALL`.
     pub(super) async fn last_words(&mut self) -> Vec<Told> {
         let mut keys: Vec<(u8, Key)> = self
             .plan

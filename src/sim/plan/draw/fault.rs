@@ -1,4 +1,4 @@
-//! Draws incidents: what breaks, and when it is mended.
+//! Draws incidents: what breaks, and when it is repaired.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,28 @@ use rand::seq::{IndexedRandom, SliceRandom};
 use super::{Draw, Focus};
 use crate::sim::plan::{Action, Shape, Step};
 
-/// A kind of incident. One incident is one or several [`Action`]s.
+/// A kind of incident. An incident consists of one or more [`Action`]s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Incident {
-    /// Nodes are cut off, both ways or one way.
+    /// Nodes are cut off, in one direction or both.
     Cut,
-    /// One link comes and goes.
+    /// One link goes down and comes back, again and again.
     Flap,
     /// The network becomes slow and lossy.
     Weather,
-    /// Frames arrive twice and in another order.
+    /// Frames arrive twice or out of order.
     Garble,
-    /// Frames are dropped on connections that stand.
+    /// Frames are dropped while the connection stays up.
     DropFrames,
-    /// A process stands still.
+    /// A process is suspended.
     Stop,
-    /// A node is killed and started again.
+    /// A node is killed and restarted.
     Crash,
-    /// A node is killed again while it starts.
+    /// A node is killed again while it is starting.
     CrashWhileStarting,
-    /// All nodes are killed and started again.
+    /// All nodes are killed and restarted.
     CrashAll,
-    /// All but a minority are killed, and started again.
+    /// All but a minority are killed, and restarted.
     CrashMost,
     /// A shard panics.
     Panic,
@@ -37,11 +37,11 @@ pub enum Incident {
     SlowDisk,
     /// A disk is full.
     FullDisk,
-    /// A disk fails, and is replaced by what was synchronised.
+    /// A disk fails, and only what was synced survives.
     FailDisk,
-    /// A node's data are lost.
+    /// A node's data is lost.
     Wipe,
-    /// A node's data are put back to an earlier state.
+    /// A node's data is set back to an earlier state.
     Restore,
     /// A byte of a value changes.
     Rot,
@@ -51,20 +51,20 @@ pub enum Incident {
     Drift,
     /// A clock stands still.
     Freeze,
-    /// A node is killed, and starts again under a wrong clock.
+    /// A node is killed and restarted with a wrong clock.
     WrongStart,
-    /// A keyspace is made, and perhaps dropped.
+    /// A keyspace is created, and perhaps dropped.
     Keyspace,
     /// A node joins.
     Join,
-    /// The replication of a keyspace changes: partitions move.
+    /// The replication of a keyspace changes, so partitions move.
     Move,
     /// A node is removed.
     Remove,
 }
 
 impl Incident {
-    /// All kinds that a plan takes by default.
+    /// All kinds, which is what a plan draws from by default.
     pub const ALL: [Self; 25] = [
         Self::Cut,
         Self::Flap,
@@ -94,8 +94,8 @@ impl Incident {
     ];
 }
 
-/// Kinds that destroy a node's copy of the data. Of these one plan has one: a majority must keep
-/// what it acknowledged.
+/// Kinds that destroy a node's copy of the data. A plan has at most one of these, because a
+/// majority must keep what it acknowledged.
 const DESTRUCTIVE: [Incident; 4] = [
     Incident::Wipe,
     Incident::Restore,
@@ -104,7 +104,7 @@ const DESTRUCTIVE: [Incident; 4] = [
 ];
 
 impl Draw {
-    /// All incidents of a plan that ends at `until`.
+    /// Draws all incidents of a plan that ends at `until`.
     pub(super) fn faults(&mut self, shape: &Shape, until: u64, focus: Focus) {
         let mut kinds = if focus.incidents.is_empty() {
             Incident::ALL.to_vec()
@@ -363,7 +363,7 @@ impl Draw {
                 self.push(to, Action::Restore(node));
                 self.push(to, Action::Restart(node));
             }
-            // Where one copy cannot be outvoted, what rotted is what is kept.
+            // With fewer than three copies, a rotten one cannot be outvoted.
             Incident::Rot if nodes < 3 => {}
             kind => {
                 self.push(from, Action::Crash(node));
