@@ -1,5 +1,5 @@
-//! What is bounded: what comes of a request, what is kept for others, what a full disk takes; and
-//! what must not be taken for something else.
+//! Drills on bounds (what a request may cause, what is kept for others, what a full disk accepts)
+//! and on things that must not be mistaken for one another.
 
 use bytes::Bytes;
 use quorate_control::topology::{KeyspaceId, Partition};
@@ -52,7 +52,7 @@ fn incr() -> Op {
     Op::Mutate("c".into(), Mutation::Increment(1))
 }
 
-/// Rows of the writes that are under way.
+/// The rows in all writes under way.
 fn written(net: &Cores) -> Vec<(RowKey, Row)> {
     let parts = net.queue.iter().filter_map(|letter| {
         if let Message::Write { delta, .. } = &letter.2 {
@@ -67,19 +67,19 @@ fn written(net: &Cores) -> Vec<(RowKey, Row)> {
         .collect()
 }
 
-/// A hundred kilobytes that would make hundreds of megabytes.
+/// A request of a hundred kilobytes that would grow to hundreds of megabytes.
 fn outcome() -> Verdict {
     let mut net = Cores::new(1, 1, |_| {});
     let key = Bytes::from(vec![b'k'; KEY_BYTES_MAX]);
     let refused = net.ask(1, Op::Mutate(key, Mutation::Add(elements(2100))), C::One);
     holds(
         matches!(refused, Some(Err(RequestError::TooLarge { .. }))),
-        "taken",
+        "it was accepted",
     )?;
-    holds(net.rows(1) == 0, "applied in part")
+    holds(net.rows(1) == 0, "it was applied in part")
 }
 
-/// A set under a long key.
+/// The rows of a set under a long key must not each carry that key.
 fn key_once() -> Verdict {
     let mut net = Cores::three();
     net.settle();
@@ -107,10 +107,10 @@ fn flights() -> Verdict {
     net.cut(&[1], &[2, 3]);
     let value = "v".repeat(40_000);
     let tickets = ["a", "b", "c"].map(|key| net.submit(1, set(key, &value), C::Quorum, None));
-    holds(net.reply(tickets[1]).is_none(), "two fit")?;
+    holds(net.reply(tickets[1]).is_none(), "two fit within the bound")?;
     holds(
         net.reply(tickets[2]) == Some(Err(RequestError::Overloaded)),
-        "a third does not",
+        "a third does not fit",
     )
 }
 
@@ -133,19 +133,19 @@ fn recent() -> Verdict {
     )?;
     net.heal();
     net.run(secs(5));
-    holds(net.converged(), "what was forgotten one by one is streamed")
+    holds(net.converged(), "events no longer remembered must arrive by a stream")
 }
 
 fn bounded(beyond: Option<Kept>) -> Verdict {
     beyond.map_or(Ok(()), |kept| {
         Err(format!(
-            "{} {}, where {} are allowed",
+            "{} {}, but only {} are allowed",
             kept.held, kept.what, kept.max
         ))
     })
 }
 
-/// What one node alone had seen is lost with its disk, and the others declare it seen.
+/// Events that only one node had seen are lost with its disk, and the others declare them seen.
 fn lost_events() -> Verdict {
     let mut config = Config {
         persist: false,
@@ -165,7 +165,7 @@ fn lost_events() -> Verdict {
     bounded(net.noted.beyond)
 }
 
-/// A client fills and removes a set again and again, faster than its rows leave the disk.
+/// A client fills and deletes a set again and again, faster than its rows leave the disk.
 fn removed_rows() -> Verdict {
     let mut net = Cores::new(1, 1, |config| {
         config.persist = true;
@@ -190,7 +190,7 @@ fn removed_rows() -> Verdict {
     holds(stays.is_none(), format!("{stays:?} at rest"))
 }
 
-/// The coordinator takes a replica for dead that the fallback sees.
+/// The coordinator considers a replica dead that the fallback can reach.
 fn late_hint() -> Verdict {
     let mut net = Cores::new(4, 3, |_| {});
     net.run(secs(1));
@@ -203,11 +203,11 @@ fn late_hint() -> Verdict {
         .map(quorate_dynamo::Dynamo::hint_bytes);
     holds(
         kept == Some(0),
-        format!("{kept:?} bytes are kept for a node that is there"),
+        format!("{kept:?} bytes are kept for a node that is present"),
     )
 }
 
-/// A node counts named increments in one life after the other.
+/// In one life after another, a node counts increments with request ids.
 fn former_lives() -> Verdict {
     let mut net = Cores::new(2, 2, |_| {});
     let mut entries = 0;
@@ -237,7 +237,7 @@ fn former_lives() -> Verdict {
     holds(net.reads(2, "c", C::All, "240"), "each counted once")
 }
 
-/// A write is long under way, and no clock is off.
+/// A write takes long to arrive, although no clock is off.
 fn late() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
@@ -262,7 +262,7 @@ fn late() -> Verdict {
     )
 }
 
-/// Through a node whose disk is full.
+/// Removals go through a node whose disk is full.
 fn removals() -> Verdict {
     let mut net = Cores::three();
     holds(
@@ -280,10 +280,10 @@ fn removals() -> Verdict {
         cleared == Some(Ok(Reply::Done)) && net.rows(2) == 0,
         format!("FLUSHDB: {cleared:?}"),
     )?;
-    holds(!net.set(2, "a", "v", C::Quorum), "what grows is refused")
+    holds(!net.set(2, "a", "v", C::Quorum), "a write that needs space must be refused")
 }
 
-/// What a node with a full disk refuses comes another way.
+/// Writes that a node with a full disk refuses reach it by repair.
 fn growth() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(1));
@@ -320,7 +320,7 @@ fn own_key() -> Verdict {
     }
     holds(net.answer(ticket) == Some(Ok(Reply::Integer(1))), "healthy")?;
     let Some(own) = own else {
-        return Err("it is not remembered".to_owned());
+        return Err("the request is not remembered".to_owned());
     };
     for op in [
         Op::Mutate(own.clone(), Mutation::Increment(5)),
@@ -328,13 +328,13 @@ fn own_key() -> Verdict {
     ] {
         holds(
             net.ask(2, op, C::Quorum) == Some(Err(RequestError::ReservedKey)),
-            "taken for a client's",
+            "it was taken for a client's key",
         )?;
     }
     let again = net.submit(3, incr(), C::Quorum, Some("a"));
     holds(
         net.answer(again) == Some(Ok(Reply::Integer(1))),
-        "forgotten",
+        "the request was forgotten",
     )
 }
 
@@ -358,7 +358,7 @@ fn clear_unseen() -> Verdict {
     )
 }
 
-/// A delta of a life that is over comes late.
+/// A delta from a life that has ended arrives late.
 fn former_life() -> Verdict {
     let (old, new) = (ReplicaId::new(NodeId(2), 1), ReplicaId::new(NodeId(2), 2));
     let context: CausalContext = [Dot::new(old, 1)].into_iter().collect();
@@ -388,6 +388,6 @@ fn former_life() -> Verdict {
     );
     holds(
         !replica.knows(NodeId(2), Dot::new(old, 1)),
-        "the new life has not said that it knows",
+        "the new life has not said that it knows the event",
     )
 }

@@ -1,5 +1,5 @@
-//! Cores of the data plane joined by a queue, in virtual time: for schedules in which the order of
-//! single messages matters.
+//! Cores of the data plane, joined by a message queue in virtual time: a test bed for schedules in
+//! which the order of single messages matters.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,12 +29,12 @@ pub(super) const PLACE: Place = Place {
 /// How long clients wait.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// What picks a message.
+/// Selects messages.
 pub(super) type Picks = fn(&Message) -> bool;
-/// A message under way: from, to, what.
+/// A message under way: sender, receiver, content.
 pub(super) type Letter = (NodeId, NodeId, Message);
 
-/// Some cores, and all that is between them.
+/// Some cores and everything between them.
 pub(super) struct Cores {
     pub(super) at: BTreeMap<NodeId, Dynamo>,
     pub(super) queue: VecDeque<Letter>,
@@ -48,47 +48,46 @@ pub(super) struct Cores {
     replies: BTreeMap<u64, Result<Answer, RequestError>>,
     pub(super) topology: Topology,
     pub(super) noted: Noted,
-    /// Which message is lost, the one that is as many away among those that this picks; and the one
-    /// that was.
+    /// Which message to lose (the n-th of those that the function selects), and the one that was
+    /// lost.
     losing: (Option<(usize, Picks)>, Option<Letter>),
     pub(super) repairs: Repairs,
 }
 
-/// What lies between the nodes.
+/// The links between the nodes.
 pub(super) struct Links {
-    /// How long letters take that are sent from now on.
+    /// How long messages take that are sent from now on.
     pub(super) latency: fn(NodeId, NodeId) -> Duration,
-    /// What arrives when.
+    /// Messages in transit, by time of arrival.
     arriving: BTreeMap<Duration, Vec<Letter>>,
-    /// Pairs that do not hear each other.
+    /// Directed pairs that do not hear each other.
     cut: BTreeSet<(NodeId, NodeId)>,
 }
 
-/// What cores have shown.
+/// What the cores have shown so far.
 #[derive(Default)]
 pub(super) struct Noted {
-    /// Who has reported that its part of a move is done.
+    /// Nodes that reported their part of a move as done.
     pub(super) reports: BTreeSet<NodeId>,
-    /// What a core kept beyond its bound after it had done a tick.
+    /// Something a core kept beyond its bound at the end of a tick.
     pub(super) beyond: Option<Kept>,
 }
 
-/// What is known of repairs.
+/// What is known about repairs.
 #[derive(Default)]
 pub(super) struct Repairs {
-    /// Whose repairs never arrive.
+    /// Nodes whose repairs never arrive.
     pub(super) idle: BTreeSet<NodeId>,
     /// How many rows were sent in repairs.
     pub(super) rows: usize,
 }
 
-/// So many seconds.
 pub(super) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// `datacenters[i]` nodes in datacenter `dc<i+1>`, of which the first `held_by` hold the only
-/// partition.
+/// A topology with `datacenters[i]` nodes in datacenter `dc<i+1>`. The first `held_by` nodes hold
+/// the only partition.
 pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
     let mut nodes = BTreeMap::new();
     for (index, count) in datacenters.iter().enumerate() {
@@ -128,7 +127,7 @@ pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
     }
 }
 
-/// A request to set a key to a value.
+/// An operation that sets a key to a value.
 pub(super) fn set(key: &str, value: &str) -> Op {
     let value = Bytes::copy_from_slice(value.as_bytes());
     Op::Mutate(
@@ -140,7 +139,7 @@ pub(super) fn set(key: &str, value: &str) -> Op {
     )
 }
 
-/// What the core keeps beyond its bound.
+/// Something the core keeps beyond its bound.
 pub(super) fn beyond(core: &Dynamo) -> Option<Kept> {
     core.kept(true)
         .into_iter()
@@ -153,7 +152,7 @@ impl Cores {
         Self::of(topology(&[nodes], held_by), change)
     }
 
-    /// Three replicas.
+    /// Three nodes that all hold the partition.
     pub(super) fn three() -> Self {
         Self::new(3, 3, |_| {})
     }
@@ -185,12 +184,12 @@ impl Cores {
         for node in net.topology.nodes.keys().copied().collect::<Vec<_>>() {
             net.boot_with(node.0, false, config.clone());
         }
-        // They compare their clocks, and stamp from then on.
+        // The nodes compare their clocks; from then on they may stamp.
         net.settle();
         net
     }
 
-    /// A node begins a new life, with nothing in its memory; `wiped`: and knowing that it has lost
+    /// Starts a new life of a node with empty memory. If `wiped`, the node knows that it has lost
     /// its disk.
     pub(super) fn boot(&mut self, at: u64, wiped: bool) {
         self.boot_with(
@@ -216,13 +215,13 @@ impl Cores {
         self.put(at, Dynamo::new(config, seat));
     }
 
-    /// Takes a core into the place of a node.
+    /// Makes `core` the core of a node.
     pub(super) fn put(&mut self, at: u64, core: Dynamo) {
         self.at.insert(NodeId(at), core);
         self.input(at, Input::Topology(Arc::new(self.topology.clone())));
     }
 
-    /// What a node has kept since it was booted, taken once.
+    /// Takes what a node has written since it was booted, as a disk.
     pub(super) fn disk(&mut self, at: u64) -> Result<MemoryStore, String> {
         let store = MemoryStore::new();
         let kept = self
@@ -234,7 +233,7 @@ impl Cores {
         Ok(store)
     }
 
-    /// A node starts again, for the first time, on this disk.
+    /// Starts a node again, for the first time, on this disk.
     pub(super) fn start_on(&mut self, at: u64, disk: &MemoryStore) -> Result<(), String> {
         let seat = Seat {
             me: NodeId(at),
@@ -295,12 +294,12 @@ impl Cores {
         }
     }
 
-    /// A letter arrives, whatever is cut.
+    /// Delivers a letter, whatever is cut.
     pub(super) fn deliver(&mut self, (from, to, message): Letter) {
         self.input(to.0, Input::Message { from, message });
     }
 
-    /// Takes what is under way to `to` out of the queue.
+    /// Takes the letters under way to `to` out of the queue.
     pub(super) fn held_back(&mut self, to: u64) -> Vec<Letter> {
         let (held, rest) = std::mem::take(&mut self.queue)
             .into_iter()
@@ -309,7 +308,7 @@ impl Cores {
         held
     }
 
-    /// Nodes do, or do not, see another.
+    /// Tells `nodes` that another node is, or is not, reachable.
     pub(super) fn sees(&mut self, nodes: &[u64], other: u64, up: bool) {
         for at in nodes {
             self.input(
@@ -322,12 +321,12 @@ impl Cores {
         }
     }
 
-    /// Loses the `nth` of the messages that `which` picks, counted from now.
+    /// Loses the `nth` message from now on that `which` selects.
     pub(super) fn lose(&mut self, nth: usize, which: Picks) {
         self.losing = (Some((nth, which)), None);
     }
 
-    /// Runs until that message has been lost, and gives it.
+    /// Runs until that message has been lost, and returns it.
     pub(super) fn lost(&mut self) -> Option<Letter> {
         for _ in 0..200 {
             if self.losing.1.is_some() {
@@ -338,7 +337,7 @@ impl Cores {
         self.losing.1.take()
     }
 
-    /// Delivers everything under way, and what that causes.
+    /// Delivers everything under way and whatever that causes.
     pub(super) fn settle(&mut self) {
         while let Some(letter) = self.queue.pop_front() {
             if let Message::Repair { delta, .. } = &letter.2 {
@@ -366,7 +365,7 @@ impl Cores {
         }
     }
 
-    /// Whether a letter's way is open.
+    /// Whether the letter's path is open.
     pub(super) fn hears(&self, letter: &Letter) -> bool {
         !self.links.cut.contains(&(letter.0, letter.1))
     }
@@ -438,7 +437,7 @@ impl Cores {
         });
     }
 
-    /// Begins to move the partition to `to`.
+    /// Starts moving the partition to `to`.
     pub(super) fn begin_move(&mut self, to: &[u64]) {
         let to = to.iter().map(|n| NodeId(*n)).collect();
         self.set_placement(|placement| {
@@ -450,7 +449,7 @@ impl Cores {
         });
     }
 
-    /// The move goes on to its last phase, and ends.
+    /// Takes the move to its last phase; if `ends`, completes it.
     pub(super) fn switch(&mut self, ends: bool) {
         self.set_placement(|placement| {
             let Some(transition) = placement.transition.as_mut() else {
@@ -463,7 +462,7 @@ impl Cores {
         });
     }
 
-    /// Asks without waiting; with a name, if it has one.
+    /// Submits a request without waiting, with a request id if there is one.
     pub(super) fn submit(&mut self, at: u64, op: Op, level: Consistency, id: Option<&str>) -> u64 {
         self.numbers += 1;
         let id = id.and_then(|id| RequestId::new(Bytes::copy_from_slice(id.as_bytes())));
@@ -490,14 +489,15 @@ impl Cores {
         self.numbers
     }
 
-    /// What was answered until now.
+    /// The answer so far.
     pub(super) fn reply(&self, ticket: u64) -> Option<Result<Reply, RequestError>> {
         self.replies
             .get(&ticket)
             .map(|result| result.clone().map(|answer| answer.reply))
     }
 
-    /// Runs until there is an answer, or there should have been one; `None`: there was none.
+    /// Runs until there is an answer or the request should have timed out; `None` if there was no
+    /// answer.
     pub(super) fn answer(&mut self, ticket: u64) -> Option<Result<Reply, RequestError>> {
         self.settle();
         if !self.replies.contains_key(&ticket) {
@@ -544,28 +544,28 @@ impl Cores {
         )
     }
 
-    /// Sets a key; whether it was acknowledged.
+    /// Sets a key. Returns whether that was acknowledged.
     pub(super) fn set(&mut self, at: u64, key: &str, value: &str, level: Consistency) -> bool {
         matches!(self.ask(at, set(key, value), level), Some(Ok(_)))
     }
 
-    /// Whether a key reads as this at this level.
+    /// Whether a key reads as `value` at this level.
     pub(super) fn reads(&mut self, at: u64, key: &str, level: Consistency, value: &str) -> bool {
         self.query(at, key, Query::Get, level)
             == Some(Ok(Reply::Value(Bytes::copy_from_slice(value.as_bytes()))))
     }
 
-    /// The replica of a node, if it has one.
+    /// The summary of a node's replica, if it has one.
     pub(super) fn summary(&self, at: u64) -> Option<ReplicaSummary> {
         self.at.get(&NodeId(at))?.summaries().into_iter().next()
     }
 
-    /// Rows of a node's replica.
+    /// The number of rows in a node's replica.
     pub(super) fn rows(&self, at: u64) -> u64 {
         self.summary(at).map_or(0, |summary| summary.rows)
     }
 
-    /// Whether every replica has the same, and nothing left over.
+    /// Whether all replicas are equal and nothing is left to do.
     pub(super) fn converged(&self) -> bool {
         let all: Vec<_> = self
             .at

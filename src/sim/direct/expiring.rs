@@ -1,4 +1,4 @@
-//! Expiry, and wrong clocks.
+//! Drills on expiry and wrong clocks.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -73,7 +73,7 @@ fn done(answer: Option<&Result<Reply, RequestError>>) -> Verdict {
     holds(answer.is_some_and(Result::is_ok), format!("{answer:?}"))
 }
 
-/// A SET without an expiry after one with, at quorums that share one replica.
+/// A SET without an expiry follows one with, at quorums that share only one replica.
 fn set_over_expiry() -> Verdict {
     let mut net = Cores::three();
     net.cut(&[1], &[3]);
@@ -87,7 +87,7 @@ fn set_over_expiry() -> Verdict {
     )
 }
 
-/// An expiry that two of three know; a query about one element at the third.
+/// Two of three know the expiry; the third is asked about one element.
 fn one_row() -> Verdict {
     let mut net = Cores::three();
     let members: Vec<Bytes> = (0..100).map(|n| Bytes::from(format!("m{n}"))).collect();
@@ -112,7 +112,7 @@ fn one_row() -> Verdict {
     )
 }
 
-/// A key is of another kind by now, as two of three know.
+/// A key has changed its kind, but only two of three know.
 fn refused_unseen() -> Verdict {
     let mut net = Cores::three();
     holds(net.set(1, "k", "text", C::All), "healthy")?;
@@ -142,7 +142,7 @@ fn two_clocks() -> Verdict {
     holds(net.reads(2, "k", C::One, "v"), "an hour before it expires")
 }
 
-/// Two of three know that a key was extended; the third asks to remove it at a quorum.
+/// Two of three know that a key was extended; the third asks a quorum to remove it.
 fn extended() -> Verdict {
     let mut net = Cores::three();
     done(net.mutate(1, "k", set_until(2_000), C::All).as_ref())?;
@@ -161,7 +161,7 @@ fn extended() -> Verdict {
     holds(net.reads(1, "k", C::Quorum, "v"), "extended at a quorum")
 }
 
-/// An extension reaches n2 after n1 and n2 have agreed that the time is over, and before the
+/// An extension reaches n2 after n1 and n2 have agreed that the key has expired, but before the
 /// removal, which must see it.
 fn extended_late() -> Verdict {
     let mut net = Cores::three();
@@ -175,7 +175,7 @@ fn extended_late() -> Verdict {
         None,
     );
     let (mut late, mut answers) = (Vec::new(), Vec::new());
-    // n3 asks n1, in vain, then n2; then n1 asks both others whether the time is over.
+    // n3 asks n1 in vain, then n2. After that n1 asks both others whether the key has expired.
     for (millis, at, timer) in [(1_960, 3, Timer::Sweep), (3_050, 1, Timer::Reap)] {
         net.settle();
         net.now = Duration::from_millis(millis);
@@ -204,11 +204,11 @@ fn extended_late() -> Verdict {
     net.run(secs(3));
     holds(
         net.reads(1, "k", C::Quorum, "v"),
-        "two of three knew of the extension before it was removed",
+        "two of three knew of the extension before the removal",
     )
 }
 
-/// A clock was a day ahead before a restart, and is right after it.
+/// A clock was a day ahead before a restart and is right after it.
 fn restarted() -> Verdict {
     let (store, topology) = (MemoryStore::new(), Arc::new(topology(&[1], 1)));
     for (hours, key) in [(24_i64, "a"), (0, "b")] {
@@ -237,7 +237,7 @@ fn restarted() -> Verdict {
     )
 }
 
-/// One life of a node whose clock is off by so many hours; in it a key is set.
+/// One life of a node whose clock is off by `hours`. A key is set in it.
 fn write_at(store: &MemoryStore, topology: &Arc<Topology>, hours: i64, key: &str) -> Verdict {
     let now = Now {
         monotonic: secs(1),
@@ -280,7 +280,7 @@ fn write_at(store: &MemoryStore, topology: &Arc<Topology>, hours: i64, key: &str
     store.apply(core.drain()).map_err(|error| error.to_string())
 }
 
-/// One replica is told rows with stamps a day ahead.
+/// One replica receives rows with stamps a day ahead.
 fn from_the_future() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
@@ -316,11 +316,11 @@ fn from_the_future() -> Verdict {
     net.run(secs(5));
     holds(
         net.converged() && (1..=3).all(|at| net.reads(at, "k", C::One, "poison")),
-        "one replica has what the others have not",
+        "one replica has what the others lack",
     )
 }
 
-/// A node starts under a clock that is two hours behind, and sets a key for an hour.
+/// A node starts with a clock two hours behind and sets a key for an hour.
 fn behind() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
@@ -341,8 +341,8 @@ fn behind() -> Verdict {
     )
 }
 
-/// A node starts under a clock that is an hour ahead, and is asked for a SET at once; another is
-/// asked later.
+/// A node starts with a clock an hour ahead and immediately receives a SET; another node receives
+/// one later.
 fn started_under_a_wrong_clock() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
@@ -356,11 +356,11 @@ fn started_under_a_wrong_clock() -> Verdict {
     net.heal();
     holds(
         !acknowledged || net.reads(3, "k", C::All, "right"),
-        "what was written an hour ahead is above what was written later",
+        "a write stamped an hour ahead wins over a later write",
     )
 }
 
-/// Of two nodes one starts under a clock that is an hour ahead.
+/// One of two nodes starts with a clock an hour ahead.
 fn one_other_knows() -> Verdict {
     let mut net = Cores::new(2, 2, |_| {});
     net.run(secs(2));
@@ -378,7 +378,7 @@ fn one_other_knows() -> Verdict {
     )
 }
 
-/// A SET fails under a wrong clock; a later one succeeds under a right one.
+/// A SET fails under a wrong clock; a later one succeeds under a right clock.
 fn failed_under_a_wrong_clock() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(2));
@@ -396,11 +396,11 @@ fn failed_under_a_wrong_clock() -> Verdict {
     net.run(secs(5));
     holds(
         (1..=3).all(|at| net.reads(at, "k", C::All, "good")),
-        "what failed has replaced what was acknowledged later",
+        "a failed write has replaced one acknowledged later",
     )
 }
 
-/// The only node starts again under a clock that is two hours ahead, which is mended soon after.
+/// The only node restarts with a clock two hours ahead, which is corrected soon after.
 fn alone() -> Verdict {
     let mut net = Cores::new(1, 1, |config| config.persist = true);
     net.run(secs(1));
@@ -435,7 +435,7 @@ fn one_clock_wrong() -> Verdict {
     )
 }
 
-/// n1 has missed that a key expires, and sets it anew, keeping its expiry.
+/// n1 has missed that a key got an expiry, and sets it again with `KEEPTTL`.
 fn keeps_unseen() -> Verdict {
     let mut net = Cores::three();
     holds(net.set(1, "k", "v", C::All), "healthy")?;
@@ -467,7 +467,7 @@ fn keeps_unseen() -> Verdict {
     )
 }
 
-/// n1 has missed that a key expires, and adds to it when that time is over.
+/// n1 has missed that a key got an expiry, and increments it after that has passed.
 fn added_late() -> Verdict {
     let mut net = Cores::three();
     holds(net.set(1, "k", "5", C::All), "healthy")?;

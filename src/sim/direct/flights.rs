@@ -1,4 +1,4 @@
-//! Requests under way: whose answers count for which question.
+//! Drills on requests under way: which answer counts for which question.
 
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ pub(super) const DRILLS: Drills = &[
     ("hedge-ignores-distance", "sent-twice", far_away),
 ];
 
-/// Acknowledgements of a write come after its coordinator has begun a new life.
+/// Acknowledgements of a write arrive after its coordinator has begun a new life.
 fn former_life() -> Verdict {
     let mut net = Cores::three();
     net.settle();
@@ -62,11 +62,11 @@ fn former_life() -> Verdict {
     }
     holds(
         net.reply(ticket).is_none(),
-        "acknowledged, and nobody else has it",
+        "acknowledged although nobody else has it",
     )
 }
 
-/// A node acknowledges that was not sent the write.
+/// A node acknowledges a write that it was not sent.
 fn not_asked() -> Verdict {
     let mut net = Cores::three();
     net.sees(&[1], 2, false);
@@ -89,7 +89,7 @@ fn not_asked() -> Verdict {
     )
 }
 
-/// The topology changes under a write that was not sent to a node taken for dead.
+/// The topology changes during a write that was not sent to a node considered dead.
 fn rewrite() -> Verdict {
     let mut net = Cores::three();
     net.sees(&[1], 2, false);
@@ -101,7 +101,7 @@ fn rewrite() -> Verdict {
     net.set_placement(|_| {});
     holds(
         net.reply(ticket).is_none(),
-        "acknowledged, and one replica has it",
+        "acknowledged although only one replica has it",
     )?;
     net.heal();
     net.run(Duration::from_millis(400));
@@ -111,7 +111,7 @@ fn rewrite() -> Verdict {
     )
 }
 
-/// A keyspace is dropped under a write.
+/// A keyspace is dropped during a write.
 fn keyspace_gone() -> Verdict {
     let mut net = Cores::three();
     net.cut(&[1], &[2, 3]);
@@ -131,11 +131,11 @@ fn one_refusal() -> Verdict {
     net.input(2, Input::DiskFull(true));
     holds(
         net.set(1, "k", "v", C::Quorum),
-        "refused, and two replicas have room",
+        "refused although two replicas have room",
     )
 }
 
-/// As many writes as may be in flight are answered while one replica is silent.
+/// While one replica is silent, as many writes are answered as may be in flight.
 fn answered() -> Verdict {
     let mut net = Cores::new(3, 3, |config: &mut Config| config.flights_max = 200);
     net.settle();
@@ -175,7 +175,7 @@ fn read_during_move() -> Verdict {
     )
 }
 
-/// What two of three have is read at the third.
+/// What two of three have is read through the third.
 fn quorum_read() -> Verdict {
     let mut net = Cores::three();
     net.cut(&[3], &[1, 2]);
@@ -185,7 +185,8 @@ fn quorum_read() -> Verdict {
     holds(net.reads(3, "k", C::Quorum, "v"), "a quorum has it")
 }
 
-/// A node says that it has nothing either, and is heard when the asker has something.
+/// A node answers "I have nothing either", but by the time that arrives the asking node has
+/// something.
 fn earlier_question() -> Verdict {
     let mut net = Cores::three();
     net.settle();
@@ -203,7 +204,7 @@ fn earlier_question() -> Verdict {
     holds(net.reply(ticket).is_none(), "answered by one replica")
 }
 
-/// A write that must look at what others have, another that need not, and a read, all sent at once.
+/// Sent at once: a write that must first look at what others have, one that need not, and a read.
 fn pipeline() -> Verdict {
     let mut net = Cores::three();
     net.run(secs(1));
@@ -223,11 +224,11 @@ fn pipeline() -> Verdict {
     )?;
     holds(
         net.reads(2, "k", C::Quorum, "second"),
-        "the first write has come last",
+        "the first write was applied last",
     )
 }
 
-/// Writes over a wide area, counted within two round trips.
+/// Writes across a wide area, counted over two round trips.
 fn far_away() -> Verdict {
     let mut net = Cores::of(topology(&[1, 1, 1], 3), |_| {});
     for (node, rtt) in [(2, 80), (3, 160)] {

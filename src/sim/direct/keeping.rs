@@ -1,4 +1,4 @@
-//! Replicas that come and go, and the ids under which they write.
+//! Drills on replicas that come and go, and on the ids under which they write.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Solo {
         }
     }
 
-    /// Acts on a topology; whether a new life was asked for.
+    /// Applies a topology. Returns whether the core asked for a new life.
     fn act_on(&mut self, topology: &Topology) -> Result<bool, String> {
         let mut effects = Vec::new();
         let now = Now {
@@ -90,7 +90,7 @@ impl Solo {
     }
 }
 
-/// A node that holds a new partition is told topologies from before it was made.
+/// A node that holds a new partition receives topologies older than the partition.
 fn older_topology() -> Verdict {
     let old = topology(&[3], 3);
     let nothing = Topology {
@@ -127,7 +127,7 @@ fn older_topology() -> Verdict {
     Ok(())
 }
 
-/// A partition leaves a node and comes back to it, in one life.
+/// Within one life, a partition leaves a node and comes back.
 fn away_and_back() -> Verdict {
     let all = topology(&[3], 3);
     let at = |epoch, replicas: &[u64]| {
@@ -147,11 +147,12 @@ fn away_and_back() -> Verdict {
     solo.restart()?;
     holds(
         solo.act_on(&at(9, &[1, 2, 3]))?,
-        "it goes on in the life that was closed here",
+        "it continues in the life that was closed here",
     )
 }
 
-/// A keyspace is dropped, and a replica is wanted at its place before its rows have left the disk.
+/// A keyspace is dropped, and a replica is needed in its place before the old rows have left the
+/// disk.
 fn made_again() -> Verdict {
     let mut net = Cores::new(1, 1, |config| {
         config.persist = true;
@@ -189,14 +190,14 @@ fn made_again() -> Verdict {
         .iter()
         .filter(|answer| matches!(answer, Some(Ok(_))))
         .count() as u64;
-    holds(added > 0, "it is made in the end")?;
+    holds(added > 0, "the replica must be created in the end")?;
     holds(
         net.rows(1) == added,
         format!("{} of {added} rows after a start", net.rows(1)),
     )
 }
 
-/// A replica that alone has a write leaves.
+/// A replica leaves that alone has a write.
 fn leaves_alone() -> Verdict {
     let mut net = Cores::new(4, 3, |_| {});
     net.cut(&[1], &[2, 3, 4]);
@@ -210,22 +211,22 @@ fn leaves_alone() -> Verdict {
     net.run(secs(3));
     holds(
         !net.noted.reports.contains(&NodeId(1)),
-        "ready to leave, and it alone has the write",
+        "ready to leave although it alone has the write",
     )?;
     net.switch(true);
     net.run(secs(3));
-    holds(net.rows(1) == 1, "erased, and it alone had the write")
+    holds(net.rows(1) == 1, "erased although it alone had the write")
 }
 
-/// A disk is an older copy: of this life, without what it has issued. A write comes before anybody
-/// has spoken.
+/// A disk is an older copy from the same life, without the events issued since. A write arrives
+/// before anybody has told the node.
 fn copied() -> Verdict {
     let mut net = Cores::three();
     for n in 0..5 {
         holds(net.set(3, &format!("k{n}"), "v", C::All), "healthy")?;
     }
     net.cut(&[3], &[1, 2]);
-    // The third node of three was booted in the third of all lives.
+    // The third of the three nodes was booted in the third life of all.
     let seat = Seat {
         me: NodeId(3),
         incarnation: 1,
@@ -262,8 +263,8 @@ fn copied() -> Verdict {
     )
 }
 
-/// A node has forgotten its former events; the first it hears of them is a write that settles one
-/// of them.
+/// A node has forgotten its former events. It first hears of them in a write that settles one of
+/// them.
 fn former_events() -> Verdict {
     let mut net = Cores::three();
     for n in 0..3 {
@@ -287,8 +288,8 @@ fn former_events() -> Verdict {
     )
 }
 
-/// A row is told with all that its teller had seen, and the disk of that is destroyed before the
-/// rest is told.
+/// A node passes on one row together with its whole context, and its disk is destroyed before it
+/// passes on the rest.
 fn lost_events() -> Verdict {
     for leaves in [false, true] {
         let mut net = Cores::three();
@@ -311,7 +312,7 @@ fn lost_events() -> Verdict {
         holds(
             told == 1 && net.converged(),
             format!(
-                "{told} of 1 row, and what was lost with the disk is waited for: {:?}",
+                "{told} of 1 row; still waiting for what was lost with the disk: {:?}",
                 net.summary(2)
             ),
         )?;

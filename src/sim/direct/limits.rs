@@ -1,4 +1,4 @@
-//! Requests with names, and values, sums and names at their limits.
+//! Drills on requests with ids, and on values, sums and names at their limits.
 
 use bytes::Bytes;
 use quorate_control::store::Space;
@@ -28,7 +28,7 @@ pub(super) const DRILLS: Drills = &[
     ("parts-mixed-up", "message-torn", long_message),
 ];
 
-/// A message longer than a frame, between two that are not, over one stream.
+/// A message longer than a frame travels between two short ones on one stream.
 fn long_message() -> Verdict {
     let messages = [10, FRAME_BYTES_MAX + 1, 10]
         .map(|bytes| Bytes::from((0..bytes).map(|n| n as u8).collect::<Vec<_>>()));
@@ -42,7 +42,7 @@ fn long_message() -> Verdict {
     )
 }
 
-/// A named increment is executed by a node whose clock is behind, and asked again after some
+/// A node with a slow clock executes an increment with a request id, and is asked again after
 /// thousands of others.
 fn behind() -> Verdict {
     let mut net = Cores::new(1, 1, |_| {});
@@ -69,7 +69,7 @@ fn incr() -> Op {
     Op::Mutate("c".into(), Mutation::Increment(1))
 }
 
-/// An increment is asked again under its name, elsewhere.
+/// An increment is repeated with its request id through another node.
 fn retried() -> Verdict {
     let mut net = Cores::three();
     for (at, id, expected) in [(1, "a", 1), (2, "b", 2), (3, "a", 1)] {
@@ -86,7 +86,7 @@ fn retried() -> Verdict {
     )
 }
 
-/// An increment is executed by a node that is then cut off, and asked again elsewhere.
+/// A node executes an increment and is then cut off; the request is repeated elsewhere.
 fn twins() -> Verdict {
     let mut net = Cores::three();
     let ticket = net.submit(1, incr(), C::Quorum, Some("a"));
@@ -105,14 +105,14 @@ fn twins() -> Verdict {
     let again = net.submit(2, incr(), C::Quorum, Some("a"));
     holds(
         net.answer(again) == Some(Ok(Reply::Integer(1))),
-        "n2 and n3 do not know of the first try",
+        "n2 and n3 do not know of the first attempt",
     )?;
     net.heal();
     net.run(secs(5));
     holds(net.reads(3, "c", C::All, "1"), "one name, one increment")
 }
 
-/// What one replica adds to a counter is beyond 64 bits, the sum is not.
+/// What one replica adds to a counter exceeds 64 bits, but the sum does not.
 fn shares() -> Verdict {
     let mut net = Cores::three();
     holds(
@@ -133,7 +133,7 @@ fn shares() -> Verdict {
     )
 }
 
-/// A value grows by appends until it may not.
+/// A value grows by appends up to its limit.
 fn append() -> Verdict {
     let mut net = Cores::new(1, 1, |_| {});
     let bytes = VALUE_BYTES_MAX / 4 + 1;
@@ -145,7 +145,7 @@ fn append() -> Verdict {
     let refused = net.mutate(1, "big", Mutation::Append(part.clone()), C::One);
     holds(
         matches!(refused, Some(Err(RequestError::TooLarge { .. }))),
-        "a value longer than is allowed",
+        "a value longer than the limit was accepted",
     )?;
     let length = net.query(1, "big", Query::Length, C::One);
     holds(
@@ -154,7 +154,7 @@ fn append() -> Verdict {
     )
 }
 
-/// One old token after the other, none of which has seen what the others have set.
+/// One old token after another, none of which covers the values set so far.
 fn siblings() -> Verdict {
     let mut net = Cores::new(1, 1, |_| {});
     let with = |n: usize| Mutation::SetWith {
@@ -174,7 +174,7 @@ fn siblings() -> Verdict {
     )
 }
 
-/// A token covers what two of three have, and what one alone has; the write goes through a node
+/// A token covers what two of three have, then what only one has; the write goes through a node
 /// that has neither.
 fn covered() -> Verdict {
     for (level, may_apply) in [(C::Quorum, true), (C::One, false)] {
@@ -248,11 +248,11 @@ fn hints() -> Verdict {
     let kept: u64 = net.at.values().map(|core| core.counters().hints.kept).sum();
     holds(
         kept > 0 && kept * 5_000 <= 100_000,
-        format!("{kept} hints of 5,000 bytes in 100,000"),
+        format!("{kept} hints of 5,000 bytes within 100,000"),
     )
 }
 
-/// n3 has missed a hash of 30 MB, and is asked for it.
+/// n3 has missed a hash of 30 MB and is asked for it.
 fn large_key() -> Verdict {
     let mut net = Cores::three();
     net.cut(&[3], &[1, 2]);

@@ -1,4 +1,4 @@
-//! What a replica remembers, and what the others remember of it.
+//! Drills on what a replica remembers, and what the others remember about it.
 
 use std::time::Duration;
 
@@ -21,8 +21,8 @@ pub(super) const DRILLS: Drills = &[
     ("old-disk-overlooked", "older-disk-read", told_by_itself),
 ];
 
-/// A partition moves from n1, n2, n3 to n2, n3, n4. A write of n1 and n2 was lost at n2 with its
-/// disk, and came back from n1, which is gone.
+/// A partition moves from n1, n2, n3 to n2, n3, n4. A write held by n1 and n2 was lost with n2's
+/// disk, came back from n1, and n1 is gone.
 fn refilled() -> Verdict {
     let mut net = Cores::new(4, 3, |_| {});
     holds(net.set(1, "before", "v", C::All), "healthy")?;
@@ -50,8 +50,8 @@ fn refilled() -> Verdict {
     )
 }
 
-/// n3 is cut off, `through` has written what n1 and n2 acknowledged, and n2 starts again on its
-/// disk of before that.
+/// n3 is cut off, n1 and n2 acknowledge a write through `through`, and n2 restarts on its disk from
+/// before that.
 fn older_disk(through: u64) -> Result<Cores, String> {
     let mut net = Cores::new(3, 3, |config| config.persist = true);
     holds(net.set(2, "before", "v", C::All), "healthy")?;
@@ -64,7 +64,8 @@ fn older_disk(through: u64) -> Result<Cores, String> {
     Ok(net)
 }
 
-/// n1, the only one that has the write, goes. Nobody may say then that there is none.
+/// n1, the only node with the write, goes away. After that nobody may claim that the key does not
+/// exist.
 fn left_alone(mut net: Cores) -> Verdict {
     net.queue.clear();
     net.heal();
@@ -78,7 +79,7 @@ fn left_alone(mut net: Cores) -> Verdict {
     )
 }
 
-/// n3 asks n2 before n2 has heard anything.
+/// n3 asks n2 before n2 has heard from anybody.
 fn asked_at_once() -> Verdict {
     let mut net = older_disk(1)?;
     net.heal();

@@ -1,4 +1,4 @@
-//! Replicas that lag, and who helps them; requests that are handed on.
+//! Drills on replicas that lag and who helps them, and on forwarded requests.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(super) const DRILLS: Drills = &[
     ("residuals-unsaid", "came-back", large_and_removed),
 ];
 
-/// A write that was handed on arrives twice.
+/// A forwarded write arrives twice.
 fn forwarded_twice() -> Verdict {
     let mut net = Cores::new(4, 3, |_| {});
     net.run(secs(2));
@@ -53,7 +53,7 @@ fn forwarded_twice() -> Verdict {
         .position(|(_, _, message)| matches!(message, Message::Forward { .. }));
     let forward = at
         .and_then(|at| net.queue.remove(at))
-        .ok_or("it was not handed on")?;
+        .ok_or("it was not forwarded")?;
     net.deliver(forward.clone());
     net.deliver(forward);
     holds(
@@ -64,7 +64,7 @@ fn forwarded_twice() -> Verdict {
     holds(net.reads(1, "c", C::All, "1"), "one request, one increment")
 }
 
-/// The first write that a node hands on is lost once.
+/// The first write that a node forwards is lost once.
 fn first_forward_lost() -> Verdict {
     let mut net = Cores::new(4, 3, |_| {});
     net.run(secs(2));
@@ -74,7 +74,7 @@ fn first_forward_lost() -> Verdict {
     holds(net.reads(1, "c", C::All, "1"), "one request, one increment")
 }
 
-/// n5 has missed a hundred values; it is back, and nothing is delivered yet.
+/// n5 has missed a hundred values. It is back, but nothing has been delivered yet.
 fn one_was_absent() -> Result<Cores, String> {
     let mut net = Cores::new(5, 5, |_| {});
     net.run(secs(3));
@@ -90,7 +90,7 @@ fn one_was_absent() -> Result<Cores, String> {
     Ok(net)
 }
 
-/// How often a row was sent to n5.
+/// How often each row was sent to n5.
 fn sent_once() -> Verdict {
     let mut net = one_was_absent()?;
     net.repairs.rows = 0;
@@ -100,7 +100,7 @@ fn sent_once() -> Verdict {
     holds(sent < 150, format!("{sent} rows were sent for 100"))
 }
 
-/// How often a row was sent to n5 when a round trip takes five ticks.
+/// How often each row was sent to n5 when a round trip takes five ticks.
 fn sent_once_from_afar() -> Verdict {
     let mut net = one_was_absent()?;
     net.links.latency = |_, _| Duration::from_millis(500);
@@ -111,7 +111,7 @@ fn sent_once_from_afar() -> Verdict {
     holds(sent < 150, format!("{sent} rows were sent for 100"))
 }
 
-/// n5 hears of what n1 writes long before it comes.
+/// n5 hears of n1's writes long before they arrive.
 fn under_way() -> Verdict {
     let mut net = Cores::new(5, 5, |_| {});
     net.run(secs(3));
@@ -143,7 +143,7 @@ fn under_way() -> Verdict {
     )
 }
 
-/// n1 remembers nothing, n2 all that n3 lacks.
+/// n1 remembers nothing; n2 remembers everything that n3 lacks.
 fn remembered_by_one() -> Verdict {
     let mut net = Cores::new(3, 3, |_| {});
     net.boot_with(
@@ -178,7 +178,7 @@ fn remembered_by_one() -> Verdict {
     )
 }
 
-/// One of four helps, whichever.
+/// Only one of four nodes helps; each in turn.
 fn another_helps() -> Verdict {
     for helps in 1..=4 {
         let mut net = one_was_absent()?;
@@ -189,13 +189,13 @@ fn another_helps() -> Verdict {
         net.run(secs(8));
         holds(
             net.rows(5) == 100,
-            format!("{} of 100 rows, while n{helps} alone helps", net.rows(5)),
+            format!("{} of 100 rows while only n{helps} helps", net.rows(5)),
         )?;
     }
     Ok(())
 }
 
-/// Every bound of what is sent at once is the smallest.
+/// All bounds on what is sent at once are as small as possible.
 fn smallest_bounds() -> Verdict {
     let mut net = Cores::new(3, 3, |config| {
         (config.chunk_bytes, config.hint_bytes_max) = (1, 0)
@@ -209,7 +209,8 @@ fn smallest_bounds() -> Verdict {
     holds(net.rows(3) == 20, format!("{} of 20 rows", net.rows(3)))
 }
 
-/// n3 hears of a write from n1 alone, which then leaves; nobody remembers it event by event.
+/// n3 hears of a write only from n1, which then leaves. Nobody remembers the write as a single
+/// event.
 fn the_one_that_left() -> Verdict {
     let mut net = Cores::new(4, 3, |config| config.recent.bytes_max = 0);
     net.run(secs(1));
@@ -253,7 +254,7 @@ fn the_one_that_left() -> Verdict {
     holds(net.rows(3) == 1, "n3 still lacks what n2 and n4 have")
 }
 
-/// A request of n`at` of which nobody else gets what it writes.
+/// Executes a request at node `at` whose writes reach nobody else.
 fn applied_alone(net: &mut Cores, at: u64, op: Op, id: Option<&str>) {
     net.submit(at, op, C::Quorum, id);
     while let Some(letter) = net.queue.pop_front() {
@@ -265,7 +266,7 @@ fn applied_alone(net: &mut Cores, at: u64, op: Op, id: Option<&str>) {
     }
 }
 
-/// A removal that only the executing node knows of is asked for again; then that node is gone.
+/// A removal that only the executing node knows of is repeated; then that node goes away.
 fn removed_again() -> Verdict {
     let mut net = Cores::three();
     holds(net.set(1, "k", "v", C::All), "healthy")?;
@@ -281,7 +282,7 @@ fn removed_again() -> Verdict {
     )
 }
 
-/// n2 knows of the removal of one of many elements from a second try.
+/// n2 learns of the removal of one of many elements only from a second attempt.
 fn large_and_removed() -> Verdict {
     let mut net = Cores::three();
     let elements: Vec<Bytes> = (0..3000)
@@ -314,6 +315,6 @@ fn large_and_removed() -> Verdict {
     };
     holds(
         !members.contains(&elements[7]),
-        "an element is there whose removal was acknowledged",
+        "an element is present although its removal was acknowledged",
     )
 }

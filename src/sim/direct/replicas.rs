@@ -1,4 +1,4 @@
-//! What a replica does with what it is told, in whatever order.
+//! Drills on a single replica: what it does with deltas in whatever order they arrive.
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
@@ -20,7 +20,7 @@ fn replica(node: u64) -> Replica {
     Replica::new(ReplicaId::new(NodeId(node), 1))
 }
 
-/// Counts in a row, over all that the replica sees there.
+/// Writes a count to a row, replacing everything that the replica sees there.
 fn put(replica: &mut Replica, key: &str, count: i128) -> Delta {
     let mut write = replica.write();
     write.put(
@@ -31,14 +31,14 @@ fn put(replica: &mut Replica, key: &str, count: i128) -> Delta {
     write.finish().map(|(delta, _)| delta).unwrap_or_default()
 }
 
-/// Live entries of the row.
+/// The number of live entries of the row.
 fn entries(replica: &Replica, key: &str) -> usize {
     let rows = replica.key(&Bytes::copy_from_slice(key.as_bytes()));
     rows.and_then(|rows| rows.get(RowKind::String, &Bytes::new()))
         .map_or(0, quorate_crdt::DotFun::len)
 }
 
-/// A value comes after a piece of a stream that had the one that overwrote it.
+/// A value arrives after a piece of a stream that contained its successor.
 fn older_comes_behind_a_piece() -> Verdict {
     let (mut from, mut to) = (replica(1), replica(2));
     let older = put(&mut from, "k", 1);
@@ -52,7 +52,7 @@ fn older_comes_behind_a_piece() -> Verdict {
     )
 }
 
-/// Two values of which neither has seen the other.
+/// Two values, neither of which has seen the other.
 fn concurrent() -> Verdict {
     let (mut one, mut other) = (replica(1), replica(2));
     let (first, second) = (put(&mut one, "k", 1), put(&mut other, "k", 2));
@@ -65,7 +65,7 @@ fn concurrent() -> Verdict {
     )
 }
 
-/// Three events are remembered where two may be.
+/// Three events are remembered where two are allowed.
 fn beyond_the_bound() -> Verdict {
     let (mut high, mut low, mut holder) = (replica(9), replica(1), replica(5));
     for delta in [
@@ -81,6 +81,6 @@ fn beyond_the_bound() -> Verdict {
     let missing = holder.missing_at(&known, usize::MAX, usize::MAX);
     holds(
         missing.behind.is_none() && !missing.deltas.is_empty(),
-        "the second of three events was forgotten, and the first was older",
+        "the second of three events was forgotten although the first was older",
     )
 }

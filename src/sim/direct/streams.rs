@@ -1,4 +1,4 @@
-//! Replicas that are streamed to.
+//! Drills on replicas that are filled by a stream.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn keys(net: &mut Cores, at: u64, count: u32, level: C) -> Verdict {
     })
 }
 
-/// The only replica of a partition that moves loses its disk, while the node it moves to is away.
+/// A partition moves. Its only replica loses its disk while the node it is moving to is away.
 fn only_one_wiped() -> Verdict {
     let mut net = Cores::new(2, 1, |_| {});
     net.begin_move(&[1, 2]);
@@ -49,7 +49,7 @@ fn only_one_wiped() -> Verdict {
     net.sees(&[1], 2, true);
     holds(
         net.query(1, "k", Query::Get, C::One) != Some(Ok(Reply::Nil)),
-        "read before it has what was acknowledged",
+        "it was read before it had what was acknowledged",
     )?;
     net.run(secs(5));
     holds(
@@ -58,7 +58,7 @@ fn only_one_wiped() -> Verdict {
     )
 }
 
-/// n3 is so far behind that it must be streamed to; the third question or chunk is lost.
+/// n3 is so far behind that it needs a stream; the third question or chunk is lost.
 fn lost_on_the_way() -> Verdict {
     let picks: [Picks; 2] = [
         |message| matches!(message, Message::Pull { .. }),
@@ -82,7 +82,8 @@ fn lost_on_the_way() -> Verdict {
     Ok(())
 }
 
-/// n4 is being filled, and the last piece of a stream to it is held back.
+/// n4 is being filled, and the last piece of its stream is held back. Returns the source and the
+/// piece.
 fn held_back() -> Result<(Cores, u64, Letter), String> {
     let mut net = Cores::new(4, 3, |config| config.chunk_bytes = 600);
     net.queue.clear();
@@ -97,8 +98,8 @@ fn held_back() -> Result<(Cores, u64, Letter), String> {
     Ok((net, letter.0.0, letter))
 }
 
-/// A stream is abandoned, what it brought is overwritten, another begins; then the last piece of
-/// the first comes.
+/// A stream is abandoned, what it brought is overwritten, another stream begins; then the last
+/// piece of the first arrives.
 fn late_chunk() -> Verdict {
     let (mut net, source, letter) = held_back()?;
     (1..=3).for_each(|other| net.sees(&[4], other, false));
@@ -111,10 +112,10 @@ fn late_chunk() -> Verdict {
     net.queue.clear();
     net.deliver(letter);
     let filling = net.summary(4).is_some_and(|summary| summary.filling);
-    holds(filling, "filled by a stream that has brought nothing")
+    holds(filling, "it counts as filled by a stream that has brought nothing")
 }
 
-/// Two or three of three lose their disks at the same time.
+/// Two or three of three nodes lose their disks at the same time.
 fn wiped_together() -> Verdict {
     for wiped in [vec![2, 3], vec![1, 2, 3]] {
         let mut net = Cores::three();
@@ -136,8 +137,8 @@ fn wiped_together() -> Verdict {
     Ok(())
 }
 
-/// While a last piece is awaited, what has passed is overwritten, and the receiver hears nothing of
-/// it.
+/// While the last piece is awaited, rows already streamed are overwritten, and the receiver does
+/// not hear of it.
 fn written_behind() -> Verdict {
     let (mut net, source, _) = held_back()?;
     net.cut(&[1, 2, 3], &[4]);

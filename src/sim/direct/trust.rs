@@ -1,4 +1,4 @@
-//! Replicas that have seen the same and do not have the same.
+//! Drills on replicas that have seen the same events but do not hold the same rows.
 
 use std::ops::ControlFlow;
 
@@ -34,8 +34,7 @@ fn at_rest() -> Result<Cores, String> {
     Ok(net)
 }
 
-/// A node starts again on a disk that may have lost what it had of a key, with nothing else
-/// changed.
+/// Restarts a node on its own disk, from which the row of one key may have been lost.
 fn restart(net: &mut Cores, at: u64, lost: Option<&str>) -> Verdict {
     let disk = net.disk(at)?;
     if let Some(key_text) = lost {
@@ -52,7 +51,7 @@ fn restart(net: &mut Cores, at: u64, lost: Option<&str>) -> Verdict {
         });
         found.map_err(|error| error.to_string())?;
         let mut batch = Batch::default();
-        batch.delete(Space::Rows, row.ok_or("it was not kept")?);
+        batch.delete(Space::Rows, row.ok_or("the row was not on disk")?);
         disk.apply(batch).map_err(|error| error.to_string())?;
     }
     net.start_on(at, &disk)
@@ -75,7 +74,7 @@ fn lost_row() -> Verdict {
     all_have_ten(&net)
 }
 
-/// Two nodes have each lost another row, so that all three differ.
+/// Two nodes have each lost a different row, so that all three differ.
 fn two_lost_rows() -> Verdict {
     let mut net = at_rest()?;
     restart(&mut net, 1, Some("k1"))?;
@@ -84,12 +83,12 @@ fn two_lost_rows() -> Verdict {
     all_have_ten(&net)
 }
 
-/// Whoever mends goes away in the middle of it.
+/// The node that a replica is being repaired from goes away in the middle.
 fn source_gone() -> Verdict {
     let mut net = at_rest()?;
     restart(&mut net, 3, Some("k3"))?;
     net.lose(1, |message| matches!(message, Message::Chunk { .. }));
-    let (NodeId(source), ..) = net.lost().ok_or("nobody mends")?;
+    let (NodeId(source), ..) = net.lost().ok_or("nobody repairs it")?;
     let other = 3 - source;
     net.cut(&[source], &[other, 3]);
     net.sees(&[other, 3], source, false);
@@ -100,7 +99,7 @@ fn source_gone() -> Verdict {
     )
 }
 
-/// n2 is away, n3 has lost a row, and n1 and n3 have both started again.
+/// n2 is away, n3 has lost a row, and both n1 and n3 have restarted.
 fn in_doubt() -> Result<Cores, String> {
     let mut net = at_rest()?;
     net.cut(&[2], &[1, 3]);
@@ -110,7 +109,7 @@ fn in_doubt() -> Result<Cores, String> {
     net.sees(&[1, 3], 2, false);
     net.run(secs(3));
     let quarantined = [1, 3].map(|at| net.summary(at).is_some_and(|summary| summary.quarantined));
-    holds(quarantined == [true; 2], "it was not noticed").map(|()| net)
+    holds(quarantined == [true; 2], "the difference was not noticed").map(|()| net)
 }
 
 fn written_in_doubt() -> Verdict {
@@ -119,7 +118,7 @@ fn written_in_doubt() -> Verdict {
         net.set(3, "k5", "w", C::Quorum),
         "two of three can take a write",
     )?;
-    holds(net.reads(1, "k5", C::Quorum, "w"), "and have the same")
+    holds(net.reads(1, "k5", C::Quorum, "w"), "the two must hold the same")
 }
 
 fn read_in_doubt() -> Verdict {

@@ -1,4 +1,4 @@
-//! The control group's votes and log, on a disk that takes its time.
+//! Drills on the control group's votes and log, on a slow disk.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -20,11 +20,11 @@ pub(super) const DRILLS: Drills = &[
     ("log-unsynced", "committed-not-durable", entry),
 ];
 
-/// How long a synchronisation takes. The vote is written behind the first entry, so it takes two;
-/// an entry of the leader takes one more.
+/// How long a sync takes. The vote is written behind the first entry, so it takes two syncs; an
+/// entry of the leader takes one more.
 const SYNC: Duration = Duration::from_millis(400);
 
-/// There are no others.
+/// There are no other nodes.
 struct Alone;
 
 impl Link for Alone {
@@ -38,8 +38,8 @@ impl Link for Alone {
     }
 }
 
-/// Whether a group of one has a leader, and what it has applied, so long after it began to be
-/// founded.
+/// Whether a group of one has a leader, and what it has applied, at `time` after its founding
+/// began.
 fn after(time: Duration) -> Result<(bool, u64), String> {
     let runtime = Builder::new_current_thread()
         .enable_time()
@@ -82,21 +82,21 @@ fn after(time: Duration) -> Result<(bool, u64), String> {
     })
 }
 
-/// Nobody leads before his own vote is durable.
+/// A node must not lead before its own vote is durable.
 fn vote() -> Verdict {
     let (leads, _) = after(SYNC / 2)?;
     holds(
         !leads,
-        "a node leads whose own vote a power loss takes away",
+        "the node leads although a power loss would take away its own vote",
     )
 }
 
-/// Nothing is committed before it is durable; in the end it is.
+/// Nothing may be committed before it is durable; in the end it must be.
 fn entry() -> Verdict {
     let (_, applied) = after(SYNC * 5 / 2)?;
     holds(
         applied == 0,
-        format!("entry {applied} is committed, and a power loss takes it away"),
+        format!("entry {applied} is committed although a power loss would take it away"),
     )?;
     let (_, applied) = after(SYNC * 20)?;
     holds(applied > 0, "nothing is ever committed")

@@ -1,5 +1,5 @@
-//! Counters: no acknowledged increment is lost, none is counted twice, and none is refused that
-//! keeps the sum within 64 bits.
+//! Counters: no acknowledged increment is lost or counted twice, and no increment that keeps the
+//! sum within 64 bits is refused.
 
 use bytes::Bytes;
 use quorate_dynamo::op::{Reply, RequestError};
@@ -9,26 +9,25 @@ use crate::sim::ask::{NAMES, name};
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
-/// One counter.
 struct Sum<'a, 'b> {
     of_key: &'b OfKey<'a>,
-    /// What it is called in a report, if it is not the whole key.
+    /// Its name in a report, if it is not the whole key.
     called: String,
-    /// Requests to add to it, with what they add. Refused ones, too.
+    /// The requests that add to it, including refused ones, and what each adds.
     counts: Vec<(&'a Told, i128)>,
 }
 
-/// A counter that is not there.
+/// What a missing counter reads as.
 const NOTHING: Bytes = Bytes::from_static(b"0");
 
-/// The sum as one who has seen something may know it: all that is sure, and any of what is
+/// The range in which the sum must lie: everything that is certain, plus any part of what is
 /// possible.
 struct Bounds {
     least: i128,
     most: i128,
 }
 
-/// A string that is counted.
+/// A string used as a counter.
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
     let counts = of_key.all.iter().filter_map(|told| {
         if let Deed::Count(by) = told.ask.deed {
@@ -50,7 +49,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
     sum.judge(shown)
 }
 
-/// Every field of a hash as a counter.
+/// Each field of a hash as a counter.
 pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
     let judge_field = |field: u8| {
         let adds = |told: &Told| {
@@ -88,7 +87,7 @@ pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
 }
 
 impl Sum<'_, '_> {
-    /// `shown`: what a request shows of the counter, if it shows it.
+    /// `shown` tells what a request shows of the counter, if anything.
     fn judge(&self, shown: impl Fn(&Told) -> Option<Bytes>) -> Vec<Violation> {
         let reads = self
             .of_key
@@ -151,7 +150,7 @@ impl Sum<'_, '_> {
                 .map(|(count, _)| count.ask.id)
                 .collect();
             let what = format!(
-                "{} shows {value}, though it is {least} at least: {sure:?} were acknowledged before",
+                "{} shows {value}, but the count is at least {least}: {sure:?} were acknowledged before",
                 read.ask
             );
             return Some(self.broken("count-lost", read, &what));
@@ -163,7 +162,7 @@ impl Sum<'_, '_> {
                 .filter(|(count, _)| count.fate() == Fate::Refused)
                 .count();
             let what = format!(
-                "{} shows {value}, though it is {most} at most, with all that was asked for ({refused} were refused)",
+                "{} shows {value}, but the count is at most {most}, even with every open increment ({refused} were refused)",
                 read.ask
             );
             return Some(self.broken("counted-twice", read, &what));
@@ -179,7 +178,7 @@ impl Sum<'_, '_> {
             fits && told.result == Err(RequestError::Overflow) && told.need.replicas() > 0;
         let what = || {
             format!(
-                "{} was refused, though the sum is {} to {} with it",
+                "{} was refused, but the sum including it is between {} and {}",
                 told.ask,
                 least + by,
                 most + by

@@ -1,5 +1,5 @@
-//! Strings with an expiry: there before it, gone after it, and a wrong clock takes nothing for
-//! good.
+//! Strings with an expiry: present before it, gone after it. A wrong clock must not remove anything
+//! for good.
 
 use quorate_dynamo::op::Reply;
 
@@ -38,7 +38,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
             "invented",
             read,
             format!(
-                "{} shows what nobody has written: {:?}",
+                "{} shows what nobody wrote: {:?}",
                 read.ask, read.result
             ),
         ));
@@ -50,7 +50,8 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
             format!("{} shows v{}, which was refused", read.ask, write.ask.id),
         ));
     }
-    // What has expired is removed as it was seen: an older value that nobody had seen shows again.
+    // An expired value is removed as it was seen, so an older value that the removing node had not
+    // seen may show again.
     let stands = |later: &Told| !of_key.flushed(later) && !may_have_ended(of_key, later, read);
     let known = of_key.writes().filter(|later| {
         sets(later)
@@ -60,7 +61,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     });
     if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)) {
         let what = format!(
-            "{} shows v{}, though {} was acknowledged at {:?}",
+            "{} shows v{}, but {} was acknowledged at {:?}",
             read.ask, write.ask.id, later.ask, later.to
         );
         return Some(of_key.broken("stale", read, what));
@@ -68,7 +69,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     outlived(of_key, write, read)
 }
 
-/// The value is there: its own expiry is not over, or may have been taken away or moved.
+/// The value is there: its own expiry must not have passed, unless the expiry was removed or moved.
 fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> {
     let life = write.ask.deed.life()?;
     let over = write.to + life + of_key.margin();
@@ -79,7 +80,7 @@ fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> 
         return None;
     }
     let what = format!(
-        "{} shows v{}, which was to expire {} ms before",
+        "{} shows v{}, which should have expired {} ms earlier",
         read.ask,
         write.ask.id,
         read.from.saturating_sub(over).as_millis()
@@ -87,12 +88,12 @@ fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> 
     Some(of_key.broken("outlived-its-expiry", read, what))
 }
 
-/// Whether what `write` set may have expired when `read` was answered.
+/// Whether what `write` set may have expired by the time `read` was answered.
 fn may_have_ended(of_key: &OfKey<'_>, write: &Told, read: &Told) -> bool {
     let margin = of_key.margin();
     let last = |other: &Told| other.ask.id == write.ask.id || !of_key.older(other, write);
-    // An expiry that any write before had given may have been kept, by this one or by another in
-    // its place.
+    // `SetKeep` may have kept the expiry of any earlier write, in this write or in another that
+    // took its place.
     let kept = of_key
         .writes()
         .any(|other| other.ask.deed == Deed::SetKeep && last(other));
@@ -106,9 +107,9 @@ fn may_have_ended(of_key: &OfKey<'_>, write: &Told, read: &Told) -> bool {
     })
 }
 
-/// Nothing is there: every write that must be found may have expired by now.
+/// The key is missing: then every write that must be found may have expired by now.
 fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
-    // While a clock is wrong it may hide what it takes for expired, and only until it is right
+    // A wrong clock may hide a value that it considers expired, but only until the clock is right
     // again.
     if of_key.clock_was_wrong() && read.ask.id <= super::LAST {
         return None;
@@ -118,7 +119,7 @@ fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         .writes()
         .find(|write| sets(write) && of_key.must_find(write, read) && stays(write))?;
     let what = format!(
-        "{} shows nothing, though {} was acknowledged at {:?} and cannot have expired",
+        "{} shows nothing, but {} was acknowledged at {:?} and cannot have expired",
         read.ask, lost.ask, lost.to
     );
     Some(of_key.broken("lost", read, what))

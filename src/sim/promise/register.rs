@@ -1,4 +1,4 @@
-//! Strings, and the fields of hashes, which are strings of their own.
+//! Registers: strings, and the fields of hashes, each of which behaves like a string of its own.
 
 use bytes::Bytes;
 use quorate_dynamo::op::Reply;
@@ -11,29 +11,29 @@ use crate::sim::plan::{Deed, Kind};
 /// One register: what was done to it, and what was seen of it.
 pub(super) struct Register<'a, 'b> {
     of_key: &'b OfKey<'a>,
-    /// What it is called in a report, if it is not the whole key.
+    /// Its name in a report, if it is not the whole key.
     called: String,
-    /// What sets it.
+    /// Requests that set it.
     sets: Vec<&'a Told>,
-    /// What removes it.
+    /// Requests that remove it.
     removals: Vec<&'a Told>,
-    /// What was seen: the request that wrote it, or nothing.
+    /// What reads saw: the request whose value it was, or nothing.
     reads: Vec<(&'a Told, Option<u32>)>,
 }
 
 /// What a reply shows of a register.
 enum Shown {
-    /// It does not tell.
+    /// The reply does not say.
     Untold,
     Nothing,
-    /// What this request wrote.
+    /// The value that this request wrote.
     Value(u32),
-    /// What no request wrote.
+    /// A value that no request wrote.
     Strange(Bytes),
 }
 
 impl Register<'_, '_> {
-    /// Takes in what every request has seen.
+    /// Records what every request has seen. Returns the values that nobody wrote.
     fn read(&mut self, shown: impl Fn(&Told) -> Shown) -> Vec<Violation> {
         let mut found = Vec::new();
         for told in &self.of_key.all {
@@ -54,7 +54,7 @@ impl Register<'_, '_> {
     }
 }
 
-/// A string as a whole.
+/// A whole string as a register.
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
     let mut register = Register {
         of_key,
@@ -77,7 +77,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
     found
 }
 
-/// Every field of a hash as a register.
+/// Each field of a hash as a register.
 pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
     debug_assert_eq!(of_key.key.0, Kind::Hash);
     let mut found = Vec::new();
@@ -131,7 +131,7 @@ fn shown(value: &Bytes) -> Shown {
     request_of(value).map_or_else(|| Shown::Strange(value.clone()), Shown::Value)
 }
 
-/// Whether `removal` was perhaps done when `write` was.
+/// Whether `removal` may have happened after `write` began.
 fn may_remove(removal: &Told, write: &Told) -> bool {
     removal.over().is_none_or(|over| over >= write.from)
 }
@@ -154,8 +154,8 @@ impl Register<'_, '_> {
             .broken(check, at, format!("{}{what}", self.called))
     }
 
-    /// Whether `removal` surely removed what `write` wrote: it was told so at a level that finds
-    /// it.
+    /// Whether `removal` certainly removed what `write` wrote: it succeeded, at a level that finds
+    /// the write.
     fn removed_by(&self, write: &Told, removal: &Told) -> bool {
         self.of_key.must_find(write, removal) && removal.fate() == Fate::Done
     }
@@ -183,7 +183,8 @@ impl Register<'_, '_> {
                 &format!("{} shows v{number}, which was written later", read.ask),
             ));
         }
-        // A removal takes what it has seen: an older value that it has not seen shows again.
+        // A removal removes only what it has seen, so an older value that it has not seen may show
+        // again.
         let stands = |later: &Told| {
             !of_key.flushed(later)
                 && !self
@@ -200,7 +201,7 @@ impl Register<'_, '_> {
             .filter(|_| !of_key.may_have_expired(read))
         {
             let what = format!(
-                "{} shows v{number} (acknowledged at {:?}), though v{} of {:?}..{:?} was acknowledged at {}",
+                "{} shows v{number} (acknowledged at {:?}), but v{} of {:?}..{:?} was acknowledged at {}",
                 read.ask, write.to, later.ask.id, later.from, later.to, later.ask.level
             );
             return Some(self.broken("stale", read, &what));
@@ -210,7 +211,7 @@ impl Register<'_, '_> {
                 "outlived-its-expiry",
                 read,
                 &format!(
-                    "{} shows v{number}, though {} is over",
+                    "{} shows v{number}, but {} has passed",
                     read.ask, expiry.ask
                 ),
             ));
@@ -220,7 +221,7 @@ impl Register<'_, '_> {
             effective && self.removed_by(write, removal) && of_key.must_find(removal, read)
         })?;
         let what = format!(
-            "{} shows v{number}, though {} of {:?}..{:?} had removed it",
+            "{} shows v{number}, but {} of {:?}..{:?} had removed it",
             read.ask, removal.ask, removal.from, removal.to
         );
         Some(self.broken("came-back", read, &what))
@@ -239,13 +240,14 @@ impl Register<'_, '_> {
                 && !of_key.may_have_expired(read)
         })?;
         let what = format!(
-            "{} shows nothing, though {} was acknowledged at {:?}",
+            "{} shows nothing, but {} was acknowledged at {:?}",
             read.ask, lost.ask, lost.to
         );
         Some(self.broken("lost", read, &what))
     }
 
-    /// Once it was read that one value stands above another, no later read shows the other.
+    /// Once a read has shown that one value replaced another, no later read may show the replaced
+    /// one.
     fn judge_turns(&self) -> Option<Violation> {
         let of_key = self.of_key;
         let expires = of_key.all.iter().any(|told| told.ask.deed.life().is_some());

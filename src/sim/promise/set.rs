@@ -1,4 +1,4 @@
-//! Sets: what was added is there until somebody removes it, and what was removed does not come
+//! Sets: an added element is present until somebody removes it, and a removed element does not come
 //! back.
 
 use std::collections::BTreeSet;
@@ -19,7 +19,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
         .collect()
 }
 
-/// Elements that anybody has named.
+/// Elements that any request has named.
 fn named(of_key: &OfKey<'_>) -> BTreeSet<u8> {
     let of = |told: &&Told| match &told.ask.deed {
         Deed::Add(elements) | Deed::Remove(elements) | Deed::Contains(elements) => elements.clone(),
@@ -28,7 +28,7 @@ fn named(of_key: &OfKey<'_>) -> BTreeSet<u8> {
     of_key.all.iter().flat_map(of).collect()
 }
 
-/// Whether a reply shows the element; `None`: it does not tell.
+/// Whether a reply shows the element; `None` if it does not say.
 fn shows(told: &Told, element: u8) -> Option<bool> {
     match (&told.result, &told.ask.deed) {
         (Ok(Reply::List(members)), Deed::Members) => Some(members.contains(&name(element))),
@@ -83,7 +83,7 @@ fn removes(told: &Told, element: u8) -> bool {
     }
 }
 
-/// The element is not there: then no addition that the read must find was beyond every removal.
+/// The element is missing: then every addition that the read must find may have been removed.
 fn absent(
     of_key: &OfKey<'_>,
     (read, element): (&Told, u8),
@@ -100,13 +100,13 @@ fn absent(
             && !of_key.may_have_expired(read)
     })?;
     let what = format!(
-        "{} does not show m{element}, though {} was acknowledged at {:?}",
+        "{} does not show m{element}, but {} was acknowledged at {:?}",
         read.ask, lost.ask, lost.to
     );
     Some(of_key.broken("lost", read, what))
 }
 
-/// The element is there: then some addition was not surely removed.
+/// The element is present: then at least one addition was not certainly removed.
 fn present(
     of_key: &OfKey<'_>,
     (read, element): (&Told, u8),
@@ -122,7 +122,7 @@ fn present(
         return Some(of_key.broken(
             "invented",
             read,
-            format!("{} shows m{element}, which nobody has added", read.ask),
+            format!("{} shows m{element}, which nobody added", read.ask),
         ));
     }
     let gone = |add: &Told| {
@@ -134,7 +134,7 @@ fn present(
     };
     if possible.iter().all(|add| gone(add)) {
         let what = format!(
-            "{} shows m{element}, though every addition of it had been removed",
+            "{} shows m{element}, but every addition of it had been removed",
             read.ask
         );
         return Some(of_key.broken("came-back", read, what));
@@ -144,7 +144,7 @@ fn present(
         "outlived-its-expiry",
         read,
         format!(
-            "{} shows m{element}, though {} is over",
+            "{} shows m{element}, but {} has passed",
             read.ask, expiry.ask
         ),
     ))

@@ -1,4 +1,5 @@
-//! Concurrent values: each stays until a write covers it with a token that was given for it.
+//! Concurrent values (siblings): each stays until a write covers it with a causal token that was
+//! given out for it.
 
 use quorate_dynamo::op::{Reply, RequestError};
 
@@ -7,7 +8,7 @@ use crate::sim::ask::request_of;
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
-/// Of each value.
+/// Upper bound on the length of one value.
 const VALUE_BYTES: usize = 5;
 
 pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
@@ -26,7 +27,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
         .collect()
 }
 
-/// None is refused for the number of those beside it while there are surely fewer.
+/// No write is refused for too many siblings while there are certainly fewer.
 fn judge_refusal(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
     let Err(RequestError::Siblings { .. }) = told.result else {
         return None;
@@ -35,7 +36,7 @@ fn judge_refusal(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
     let writes = of_key.writes().filter(|write| {
         write.from <= told.to && matches!(write.ask.deed, Deed::SetSeen(_) | Deed::Set)
     });
-    // Whoever asked again may have been heard each time.
+    // Each repetition may have been applied as well.
     let most =
         writes.map(|write| 1 + write.ask.again.len()).sum::<usize>() + 1 + told.ask.again.len();
     let fits = most <= limits.siblings
@@ -43,15 +44,15 @@ fn judge_refusal(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
         && told.need.replicas() > 0;
     let what = || {
         format!(
-            "{} was refused for the values beside it, which are {most} at most, of {}",
+            "{} was refused for too many siblings, but there are at most {most}, and {} are allowed",
             told.ask, limits.siblings
         )
     };
     fits.then(|| of_key.broken("refused-without-cause", told, what()))
 }
 
-/// The last of the values shown was written where all that every replica had was seen: it left no
-/// more than is allowed.
+/// The newest of the values shown was written where everything on every replica was visible, so
+/// together with those it must not exceed the limit.
 fn judge_number(of_key: &OfKey<'_>, read: &Told, shown: &[&Told]) -> Option<Violation> {
     let max = of_key.judged.plan.limits.siblings;
     let last = shown
@@ -71,7 +72,7 @@ fn judge_number(of_key: &OfKey<'_>, read: &Told, shown: &[&Told]) -> Option<Viol
         .count();
     let what = || {
         format!(
-            "{} shows v{} beside {beside} that every replica had before it, of {max}",
+            "{} shows v{} beside {beside} values that every replica already had; {max} are allowed in total",
             read.ask, last.ask.id
         )
     };
@@ -92,7 +93,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
                 return Some(of_key.broken(
                     "invented",
                     read,
-                    format!("{} shows {value:?}, which nobody has written", read.ask),
+                    format!("{} shows {value:?}, which nobody wrote", read.ask),
                 ));
             }
             Some(write) if write.fate() == Fate::Refused => {
@@ -109,7 +110,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         return Some(number);
     }
     let shown: Vec<u32> = shown.into_iter().map(|write| write.ask.id).collect();
-    // A write without a token, or a removal, takes what its node sees.
+    // A write without a token, or a removal, removes whatever its node sees.
     let may_be_gone = |write: &Told| {
         let blunt = |other: &Told| {
             matches!(other.ask.deed, Deed::Set | Deed::Delete) && other.ask.id != write.ask.id
@@ -130,18 +131,18 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
     });
     if let Some(lost) = lost {
         let what = format!(
-            "{} does not show v{}, acknowledged at {:?}, which no token covered: {values:?}",
+            "{} does not show v{}, which was acknowledged at {:?} and not covered by any token: {values:?}",
             read.ask, lost.ask.id, lost.to
         );
         return Some(of_key.broken("lost", read, what));
     }
     let gone = |write: &Told| {
-        // What is put back under the lowest stamp is an event that no earlier token covers.
+        // A value restored under the lowest stamp is a new event, which no earlier token covers.
         if of_key.clock_was_wrong() {
             return false;
         }
-        // A write that was asked for again may have been done again, where nobody knew of the first
-        // time; the first may show when a node is back.
+        // A repeated write may have been applied twice, by nodes that did not know of the first
+        // time, and the first may show up when a node comes back.
         let covers =
             |other: &Told| other.covers.contains(&write.ask.id) && write.ask.again.is_empty();
         let removes =
@@ -154,7 +155,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         .into_iter()
         .find(|number| of_key.by_number(*number).is_some_and(gone))?;
     let what = format!(
-        "{} shows v{back}, which an acknowledged change had covered or seen: {values:?}",
+        "{} shows v{back}, which an acknowledged change had already covered or removed: {values:?}",
         read.ask
     );
     Some(of_key.broken("came-back", read, what))

@@ -1,5 +1,5 @@
-//! Every check must be able to fail: a history that keeps its promises passes, and one word changed
-//! in it does not.
+//! Every check must be able to fail: a history that keeps its promises passes, and the same history
+//! with one thing changed does not.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::sim::history::{Need, Told};
 use crate::sim::oracle::{Destruction, Harm};
 use crate::sim::{Action, Ask, Deed, Key, Kind, Plan, Step};
 
-/// A request of three replicas at a majority, answered after 10 ms.
+/// A request to three replicas at `QUORUM`, answered after 10 ms.
 fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, RequestError>) -> Told {
     let (level, key, again) = (Consistency::Quorum, Key(kind, 0), Vec::new());
     let ask = Ask {
@@ -39,12 +39,12 @@ fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, Requ
     }
 }
 
-/// What the first broken promise is, when nothing was destroyed before `destroyed`.
+/// The first broken promise in a plan without any other fault.
 fn verdict(history: &[Told], destroyed: &[Destruction]) -> Option<&'static str> {
     verdict_of(&calm(), history, destroyed)
 }
 
-/// Nothing happens in it, and the bounds are the usual ones.
+/// A plan in which nothing happens, with the default limits.
 fn calm() -> Plan {
     let mut plan = Plan::from_seed(1);
     plan.steps.clear();
@@ -63,7 +63,7 @@ fn verdict_of(plan: &Plan, history: &[Told], destroyed: &[Destruction]) -> Optio
     judge(&judged).first().map(|violation| violation.check)
 }
 
-/// A node's copies were harmed after 50 ms.
+/// Damage to a node's copies at 50 ms.
 fn harmed(node: u64, harm: Harm) -> Destruction {
     Destruction {
         at: Duration::from_millis(50),
@@ -94,7 +94,7 @@ fn a_register_that_forgets_is_found_and_a_removed_one_may() {
     assert_eq!(verdict(&[set.clone(), kept], &[]), None);
     let removal = told(3, 50, register(Deed::Delete), OPEN);
     assert_eq!(verdict(&[set.clone(), removal, lost.clone()], &[]), None);
-    // An open write promises nothing.
+    // A write with an unknown outcome promises nothing.
     let unsure = Told {
         result: OPEN,
         ..set
@@ -399,7 +399,7 @@ fn what_was_removed_at_a_majority_stays_away() {
         ),
         Some("came-back")
     );
-    // An addition that was made at the same time stays.
+    // A concurrent addition stays.
     let beside = told(4, 95, (Kind::Set, Deed::Add(vec![1])), ONE);
     let [add, removal, back] = history(Kind::Set, Deed::Add(vec![1]), Deed::Remove(vec![1]), back);
     assert_eq!(verdict(&[add, beside, removal, back], &[]), None);
@@ -481,7 +481,7 @@ fn a_text_keeps_every_part_and_each_once() {
         verdict(&[append(1, 0), append(2, 100), shown("[1][2][2]")], &[]),
         Some("counted-twice")
     );
-    // Two at the same time: one of them stands.
+    // Of two concurrent appends, either may win.
     assert_eq!(
         verdict(&[append(1, 0), append(2, 5), shown("[2]")], &[]),
         None
@@ -590,7 +590,7 @@ fn a_collection_is_gone_after_its_expiry_and_not_before() {
         verdict(&[add.clone(), expires(5_000), shown(1_000, &[])], &[]),
         Some("lost")
     );
-    // What was added beside the expiry is not surely under it.
+    // The expiry does not necessarily apply to an element added at the same time.
     let beside = told(4, 105, (Kind::Set, Deed::Add(vec![1])), ONE);
     assert_eq!(
         verdict(&[add, expires(500), beside, shown(1_000, &["m1"])], &[]),

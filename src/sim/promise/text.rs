@@ -1,4 +1,4 @@
-//! Strings that grow: an append builds on what its level has.
+//! Strings that grow: an append builds on what its level finds.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,8 @@ use crate::sim::ask::request_of;
 use crate::sim::history::{Fate, Told};
 use crate::sim::plan::Deed;
 
-/// The requests that wrote the parts of a text, in their order; `None`: nobody wrote it.
+/// The requests that wrote the parts of a text, in order; `None` if somebody else must have written
+/// it.
 fn parts(text: &[u8]) -> Option<Vec<u32>> {
     let text = std::str::from_utf8(text).ok()?;
     let (head, tail) = text.split_at(text.find('[').unwrap_or(text.len()));
@@ -39,7 +40,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
         .collect()
 }
 
-/// How long the part is that a request writes.
+/// The length of the part that a request writes.
 fn length(told: &Told) -> usize {
     match told.ask.deed {
         Deed::Append => format!("[{}]", told.ask.id).len(),
@@ -48,7 +49,7 @@ fn length(told: &Told) -> usize {
     }
 }
 
-/// Nothing is longer than is allowed, and nothing is refused for a length that surely fits.
+/// Nothing exceeds the length limit, and nothing that certainly fits is refused for its length.
 fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
     let max = of_key.judged.plan.limits.value_bytes;
     let long = match (&told.ask.deed, &told.result) {
@@ -57,7 +58,7 @@ fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
             usize::try_from(*length).unwrap_or(0)
         }
         (Deed::Append, Err(RequestError::TooLarge { .. })) => {
-            // Whoever asked again may have been heard each time.
+            // Each repetition may have been applied as well.
             let parts = of_key
                 .writes()
                 .filter(|write| write.from <= told.to)
@@ -65,7 +66,7 @@ fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
             let most = parts.sum::<usize>() + length(told) * (1 + told.ask.again.len());
             let what = || {
                 format!(
-                    "{} was refused for its length, which is {most} at most, of {max}",
+                    "{} was refused for its length, but that is at most {most}, and {max} bytes are allowed",
                     told.ask
                 )
             };
@@ -78,7 +79,7 @@ fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
         of_key.broken(
             "took-too-much",
             told,
-            format!("{} shows {long} bytes, of {max}", told.ask),
+            format!("{} shows {long} bytes; {max} are allowed", told.ask),
         )
     })
 }
@@ -111,7 +112,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
                     "invented",
                     read,
                     format!(
-                        "{} shows the part {part}, which nobody has written",
+                        "{} shows the part {part}, which nobody wrote",
                         read.ask
                     ),
                 ));
@@ -123,8 +124,8 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
                     format!("{} shows the part {part}, which was refused", read.ask),
                 ));
             }
-            // One that was asked for again may have been done again, where nobody asked remembered
-            // it, on top of the first.
+            // A repeated append may have been applied again on top of the first, by nodes that did
+            // not remember it.
             Some(_)
                 if !once.insert(*part) && write.is_some_and(|write| write.ask.again.is_empty()) =>
             {
@@ -148,14 +149,14 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
             .any(|other| may_hide(of_key, other, append, read))
     })?;
     let what = format!(
-        "{} does not show the part {}, acknowledged at {:?}: {shown:?}",
+        "{} does not show the part {}, which was acknowledged at {:?}: {shown:?}",
         read.ask, lost.ask.id, lost.to
     );
     Some(of_key.broken("lost", read, what))
 }
 
-/// Whether `other` may stand where `append` was: it replaced it, or neither has seen the other and
-/// the clocks do not tell them apart.
+/// Whether `other` may stand in the place of `append`: it replaced it, or neither has seen the
+/// other and their stamps are too close to order them.
 fn may_hide(of_key: &OfKey<'_>, other: &Told, append: &Told, read: &Told) -> bool {
     if other.ask.id == append.ask.id || other.from > read.to {
         return false;

@@ -1,4 +1,5 @@
-//! Keys that are now a string, now a set: nobody is refused for what has surely been removed.
+//! Keys that change between string and set: no request is refused as the wrong kind once everything
+//! of the other kind was certainly removed.
 
 use quorate_dynamo::op::RequestError;
 
@@ -37,7 +38,7 @@ fn judge_refusal(of_key: &OfKey<'_>, refused: &Told) -> Option<Violation> {
         return None;
     }
     let what = format!(
-        "{} was refused, though nothing of another kind is left",
+        "{} was refused although nothing of another kind is left",
         refused.ask
     );
     Some(of_key.broken("refused-without-cause", refused, what))
