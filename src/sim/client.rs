@@ -136,7 +136,9 @@ pub enum Broken {
         invented: usize,
     },
     /// A counter is not the sum of its increments.
-    #[error("counter {key} is {value}, but {acked} increments were acknowledged and {open} more are possible")]
+    #[error(
+        "counter {key} is {value}, but {acked} increments were acknowledged and {open} more are possible"
+    )]
     Miscounted {
         /// The counter.
         key: String,

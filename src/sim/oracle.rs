@@ -358,10 +358,11 @@ impl Knowledge {
                 // Unchanged since the last look.
                 Some(same) if Arc::ptr_eq(&same.replica, replica) => continue,
                 Some(other) if !replica.context().covers(other.replica.context()) => {
-                    machine
-                        .unexplained
-                        .entry(*at)
-                        .or_insert((now, other, "behind its earlier state"));
+                    machine.unexplained.entry(*at).or_insert((
+                        now,
+                        other,
+                        "behind its earlier state",
+                    ));
                 }
                 _ => {}
             }

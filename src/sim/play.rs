@@ -275,7 +275,10 @@ impl<'a> Stage<'a> {
         if !caused {
             self.oracle().found(
                 "ended-without-cause",
-                format!("node {} has ended although its disk is good: {failure}", node.0),
+                format!(
+                    "node {} has ended although its disk is good: {failure}",
+                    node.0
+                ),
             );
         }
     }
@@ -397,10 +400,12 @@ impl<'a> Stage<'a> {
             self.start_again();
             self.oracle().look();
             let mut unrest = rest::unrest(self.cluster).await;
-            unrest.extend(
-                self.commands()
-                    .then(|| ("command-does-not-end", "a command is still under way".to_owned())),
-            );
+            unrest.extend(self.commands().then(|| {
+                (
+                    "command-does-not-end",
+                    "a command is still under way".to_owned(),
+                )
+            }));
             let asking = self.cluster.invited.len();
             unrest.extend((asking > 0).then(|| {
                 (

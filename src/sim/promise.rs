@@ -365,10 +365,7 @@ impl<'a> OfKey<'a> {
         Some(self.broken(
             "no-writes-at-all",
             refused,
-            format!(
-                "at rest, {} is refused: {:?}",
-                refused.ask, refused.result
-            ),
+            format!("at rest, {} is refused: {:?}", refused.ask, refused.result),
         ))
     }
 }

@@ -73,7 +73,10 @@ pub(super) async fn unrest(cluster: &Simulation) -> Unrest {
         found.extend(left.map(|(node, records)| {
             (
                 "remains-stay",
-                format!("node {}: {records} records are left of rows that are gone", node.0),
+                format!(
+                    "node {}: {records} records are left of rows that are gone",
+                    node.0
+                ),
             )
         }));
     }
@@ -125,7 +128,10 @@ fn ails(
     let kept = host.eye().keeps()?;
     Some((
         "memory-stays",
-        format!("still keeps {} {} although all is at rest", kept.held, kept.what),
+        format!(
+            "still keeps {} {} although all is at rest",
+            kept.held, kept.what
+        ),
     ))
 }
 
@@ -159,14 +165,20 @@ fn unsettled(
         } else if summary.residuals > 0 {
             ("residuals-stay", "has residuals")
         } else if summary.context != first.context {
-            ("contexts-differ", "has not seen the same events as the others")
+            (
+                "contexts-differ",
+                "has not seen the same events as the others",
+            )
         } else if summary.digest != first.digest {
             (
                 "digests-differ",
                 "has seen the same events as the others but holds different rows",
             )
         } else if summary.recent > 0 {
-            ("recent-stays", "still remembers events that all replicas know")
+            (
+                "recent-stays",
+                "still remembers events that all replicas know",
+            )
         } else {
             continue;
         };

@@ -133,7 +133,10 @@ fn recent() -> Verdict {
     )?;
     net.heal();
     net.run(secs(5));
-    holds(net.converged(), "events no longer remembered must arrive by a stream")
+    holds(
+        net.converged(),
+        "events no longer remembered must arrive by a stream",
+    )
 }
 
 fn bounded(beyond: Option<Kept>) -> Verdict {
@@ -280,7 +283,10 @@ fn removals() -> Verdict {
         cleared == Some(Ok(Reply::Done)) && net.rows(2) == 0,
         format!("FLUSHDB: {cleared:?}"),
     )?;
-    holds(!net.set(2, "a", "v", C::Quorum), "a write that needs space must be refused")
+    holds(
+        !net.set(2, "a", "v", C::Quorum),
+        "a write that needs space must be refused",
+    )
 }
 
 /// Writes that a node with a full disk refuses reach it by repair.

@@ -112,7 +112,10 @@ fn late_chunk() -> Verdict {
     net.queue.clear();
     net.deliver(letter);
     let filling = net.summary(4).is_some_and(|summary| summary.filling);
-    holds(filling, "it counts as filled by a stream that has brought nothing")
+    holds(
+        filling,
+        "it counts as filled by a stream that has brought nothing",
+    )
 }
 
 /// Two or three of three nodes lose their disks at the same time.

@@ -118,7 +118,10 @@ fn written_in_doubt() -> Verdict {
         net.set(3, "k5", "w", C::Quorum),
         "two of three can take a write",
     )?;
-    holds(net.reads(1, "k5", C::Quorum, "w"), "the two must hold the same")
+    holds(
+        net.reads(1, "k5", C::Quorum, "w"),
+        "the two must hold the same",
+    )
 }
 
 fn read_in_doubt() -> Verdict {

@@ -37,10 +37,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         return Some(of_key.broken(
             "invented",
             read,
-            format!(
-                "{} shows what nobody wrote: {:?}",
-                read.ask, read.result
-            ),
+            format!("{} shows what nobody wrote: {:?}", read.ask, read.result),
         ));
     };
     if write.fate() == Fate::Refused {

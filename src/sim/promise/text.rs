@@ -111,10 +111,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
                 return Some(of_key.broken(
                     "invented",
                     read,
-                    format!(
-                        "{} shows the part {part}, which nobody wrote",
-                        read.ask
-                    ),
+                    format!("{} shows the part {part}, which nobody wrote", read.ask),
                 ));
             }
             Some(Fate::Refused) => {
