@@ -1,7 +1,7 @@
-//! What the data plane's core costs, without network, disk and Redis protocol: one core, one
-//! partition, this machine's one thread.
+//! The cost of the data plane's core alone, without network, disk or Redis protocol: one core, one
+//! partition, one thread.
 //!
-//! `cargo bench --bench data_plane`. Compare ratios within one run only.
+//! Run with `cargo bench --bench data_plane`. Compare ratios only within one run.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ fn one_node(c: &mut Criterion) {
     });
 }
 
-/// SADD of a new element to sets of two sizes: rows, not blobs.
+/// `SADD` of a new element to sets of two sizes: rows, not blobs.
 fn set_sizes(c: &mut Criterion) {
     for size in [10u64, 1_000_000] {
         let mut core = core(1, 1);
@@ -152,8 +152,7 @@ fn set_sizes(c: &mut Criterion) {
     }
 }
 
-/// The three ends of one replicated write: the coordinator, the replica that joins, the
-/// acknowledgement.
+/// Both ends of a replicated write: the coordinator, and a replica that joins and acknowledges.
 fn replicated(c: &mut Criterion) {
     let mut coordinator = core(1, 3);
     let mut replica = core(2, 3);

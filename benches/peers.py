@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Quorate beside Redis and etcd, all in one run on one machine. Prints a Markdown table.
+"""Compares Quorate with Redis and etcd in one run on one machine. Prints a Markdown table.
 
     cargo build --release && benches/peers.py [--seconds 4] [--clients 50]
 
-Starts every server itself, in a temporary directory on loopback, and stops it again. `quorate bench` is the client for everything that
-speaks RESP, so both sides are measured by the same program; etcd is asked through its JSON gateway by Python threads, which is a lower bound
-of what it can do. What is not installed (Debian: redis-server, etcd-server) is left out, and the table says so.
-Servers and client share the processors: compare rows of one run, never with figures from elsewhere."""
+Starts every server in a temporary directory on loopback, and stops it afterwards. `quorate bench` is the client of everything that speaks
+RESP, so both sides are measured by the same program. etcd is driven through its JSON gateway by Python threads, which gives a lower bound of
+what it can do. Servers that are not installed (Debian: redis-server, etcd-server) are left out, with a note on stderr.
+Servers and client share the processors: compare rows of one run only, never with figures from elsewhere."""
 import argparse, base64, http.client, json, pathlib, shutil, socket, subprocess, sys, tempfile, threading, time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -44,7 +44,7 @@ def wait_for(condition, what):
     deadline = time.monotonic() + 30
     while not condition():
         if time.monotonic() > deadline:
-            sys.exit(f"waited in vain for {what}")
+            sys.exit(f"timed out waiting for {what}")
         time.sleep(0.05)
 
 
@@ -119,7 +119,7 @@ def bench(targets, workload, *more):
 
 
 def bench_etcd(ports):
-    """Puts through the JSON gateway, from threads; the client is slower than the server."""
+    """Puts through the JSON gateway from threads. The client is slower than the server."""
     stop, counts, latencies = time.monotonic() + options.seconds, [], []
 
     def put(number):

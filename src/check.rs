@@ -35,13 +35,12 @@ pub use history::{Action, Call, Event, History, Kind, Process, ReadError, read};
 use linear::Machine;
 use operation::Operation;
 
-/// What a key is, and what is promised of it. Each model looks only at the keys that are of its
-/// kind.
+/// What a key is, and what is promised about it. Each model looks only at keys of its own kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Model {
     /// A value that is replaced: what was acknowledged at `QUORUM` is seen, and what was seen
-    /// stays. With [`Options::linearizable`], one operation after another.
+    /// stays. With [`Options::linearizable`], operations happen one after another.
     Register,
     /// Elements that are added and removed.
     Set,
@@ -50,16 +49,16 @@ pub enum Model {
     /// Fields, each of which is a register.
     Hash,
     /// Registers and fields as one session sees them: its own writes, and nothing older than it has
-    /// seen. A process without a session is one as far as its levels go.
+    /// seen. For a process without a session, this holds as far as its levels go.
     Session,
-    /// All nodes show the same in the end.
+    /// At the end all nodes show the same.
     Converge,
-    /// At most one holder: linearizable.
+    /// At most one holder at a time: linearizable.
     Lock,
 }
 
 impl Model {
-    /// All of them.
+    /// All models.
     pub const ALL: [Self; 7] = [
         Self::Register,
         Self::Set,
@@ -90,27 +89,29 @@ impl fmt::Display for Model {
 pub struct Options {
     /// Registers are linearizable (`SERIAL`).
     pub linearizable: bool,
-    /// By how many nanoseconds the clocks of two nodes may differ: two writes that are less than
-    /// this apart may be ordered either way.
+    /// By how many nanoseconds the clocks of two nodes may differ. Two writes closer than this may
+    /// be ordered either way.
     pub skew: u64,
     /// What a history must contain to be judged.
     pub least: Least,
 }
 
-/// With less than this a history shows nothing, and passing it would be a lie.
+/// The minimum content of a history. With less, a history shows nothing, and passing it would be
+/// misleading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Least {
     /// Operations that were done (guess: 100).
     pub operations: usize,
-    /// Operations at the same time as one of another process on the same key, of which at least one
-    /// changes it (guess: 10). The final reads of [`Model::Converge`] overlap nothing.
+    /// Operations that overlap one of another process on the same key, where at least one of the
+    /// two changes it (guess: 10). Does not apply to [`Model::Converge`], whose final reads overlap
+    /// nothing.
     pub overlaps: usize,
-    /// Lines that tell of faults between the first and the last operation.
+    /// Fault lines between the first and the last operation.
     pub faults: usize,
 }
 
 impl Least {
-    /// Everything is judged, even what shows nothing.
+    /// Judges everything, even a history that shows nothing.
     pub const NOTHING: Self = Self {
         operations: 0,
         overlaps: 0,
@@ -128,139 +129,139 @@ impl Default for Least {
     }
 }
 
-/// What was broken.
+/// The rule that was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Rule {
-    /// What was acknowledged is not there.
+    /// Something acknowledged is missing.
     Lost,
-    /// An older value is read than one that was known.
+    /// A read returned an older value than one it had to know.
     Stale,
     /// A later read shows an older state than an earlier one.
     Turned,
-    /// What is read was never written, or not yet, or not so often.
+    /// A read returned something that was never written, or not yet, or not that often.
     Invented,
-    /// What is read was refused as *not applied*.
+    /// A read returned something that was refused as *not applied*.
     Refused,
-    /// What was removed is there again.
+    /// Something that was removed is there again.
     CameBack,
-    /// A session does not see what it wrote.
+    /// A session does not see its own write.
     OwnWriteUnseen,
     /// A session sees something older than it saw before.
     SessionWentBack,
-    /// Nodes differ in the end.
+    /// Nodes differ at the end.
     Diverged,
     /// No order explains the operations.
     NotLinearizable,
 }
 
-/// The operations of one key that show what is wrong, and no others.
+/// The operations on one key that show what is wrong, and no others.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Counterexample {
-    /// What was broken.
+    /// The rule that was broken.
     pub rule: Rule,
-    /// Of what; a field of a hash follows its key after a slash.
+    /// The key. A field of a hash follows its key after a slash.
     pub key: Box<str>,
-    /// The same in a sentence.
+    /// The violation in a sentence.
     pub says: String,
     /// In how many keys something is broken.
     pub keys: usize,
-    /// The lines of the history, in their order.
+    /// The lines of the history, in order.
     pub history: Vec<Event>,
 }
 
 /// The verdict on a history.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
-    /// What it was held against.
+    /// The model it was checked against.
     pub model: Model,
     /// Operations that were done, on keys of the model's kind.
     pub operations: usize,
     /// Whether all promises were kept.
     pub ok: bool,
-    /// The shortest one that was found.
+    /// The shortest counterexample found.
     pub counterexample: Option<Counterexample>,
 }
 
-/// A history that cannot be judged. It has neither passed nor failed.
+/// Why a history cannot be judged. It has neither passed nor failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unusable {
-    /// The indices do not rise.
-    #[error("line {line}: its index is not above that of the line before")]
+    /// The indices do not increase.
+    #[error("line {line}: its index is not greater than that of the line before")]
     Order {
-        /// Which, from 1.
+        /// The line, counted from 1.
         line: usize,
     },
-    /// A client did what no model knows.
+    /// An operation that no model knows.
     #[error("line {line}: no model knows the operation {name}")]
     UnknownOperation {
-        /// Which, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What it did.
+        /// The name of the operation.
         name: Box<str>,
     },
-    /// Nobody can tell how many replicas were asked.
+    /// A level that does not say how many replicas were asked.
     #[error(
-        "line {line}: {level:?} does not tell how many replicas were asked; record a level as CL takes it, not DEFAULT, or none for QUORUM"
+        "line {line}: {level:?} does not say how many replicas were asked; record a level that CL accepts, but not DEFAULT, or none for QUORUM"
     )]
     UnknownLevel {
-        /// Which, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What stands there.
+        /// The level in the history.
         level: Box<str>,
     },
-    /// Nobody can tell by how much was counted.
-    #[error("line {line}: an increment is by a 64-bit integer, not by {value}")]
+    /// An increment without a number.
+    #[error("line {line}: an increment must be a 64-bit integer, not {value}")]
     NoIncrement {
-        /// Which, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What stands there.
+        /// The value in the history.
         value: Box<str>,
     },
-    /// A process began an operation before its last one had ended.
-    #[error("line {line}: the process has an operation under way")]
+    /// A process began an operation before its previous one had ended.
+    #[error("line {line}: the process already has an operation under way")]
     TwoAtOnce {
-        /// Which, from 1.
+        /// The line, counted from 1.
         line: usize,
     },
     /// An operation ended that had not begun.
     #[error("line {line}: the process has not begun this operation")]
     NotBegun {
-        /// Which, from 1.
+        /// The line, counted from 1.
         line: usize,
     },
     /// A key is used as two kinds of data.
     #[error("key {key} is used as a {one} and as a {other}")]
     Mixed {
-        /// Which.
+        /// The key.
         key: Box<str>,
-        /// As what.
+        /// One kind.
         one: Model,
-        /// And as what else.
+        /// The other kind.
         other: Model,
     },
-    /// It shows nothing.
+    /// The history shows too little.
     #[error("too little to judge: {found} {what}, at least {least} are needed")]
     TooLittle {
-        /// Of what.
+        /// What there is too little of.
         what: &'static str,
         /// How much there is.
         found: usize,
-        /// How much there must be.
+        /// How much is required.
         least: usize,
     },
     /// The search for an order was given up.
     #[error(
-        "key {key} has too many concurrent operations to search an order of them: spread them over more keys"
+        "key {key} has too many concurrent operations to find an order for them: spread them over more keys"
     )]
     TooHard {
-        /// Which.
+        /// The key.
         key: Box<str>,
     },
 }
 
-/// What a checker finds in one key.
+/// Something that a checker found wrong with one key.
 #[derive(Clone, Debug)]
 struct Violation<'h> {
     rule: Rule,
@@ -284,7 +285,7 @@ impl<'h> Violation<'h> {
     }
 }
 
-/// Holds `events` against what `model` promises.
+/// Checks `events` against what `model` promises.
 ///
 /// # Errors
 /// [`Unusable`] when the history is not well formed or shows too little.
@@ -315,7 +316,7 @@ pub fn check(events: &[Event], model: Model, options: &Options) -> Result<Report
     })
 }
 
-/// What is wrong about one key, at most one violation for each of its registers.
+/// What is wrong with one key, at most one violation for each of its registers.
 fn violations<'h>(
     key: &str,
     operations: &[Operation<'h>],

@@ -1,9 +1,10 @@
-//! `quorate demo`: a cluster over several datacenters on this machine, split, healed and proved to
-//! have converged.
+//! `quorate demo`: starts a cluster across several datacenters on this machine, splits it, heals it
+//! and proves that it converged.
 //!
-//! The nodes are real ([`crate::node::Node`]) and speak QUIC over loopback sockets; only distance
-//! is made up, below QUIC. The clients speak the Redis protocol and write down what they are told;
-//! in the end everything is read back at every node and compared with that.
+//! The nodes are real ([`crate::node::Node`]) and speak QUIC over loopback sockets. Only the
+//! distance between datacenters is simulated, below QUIC. The clients speak the Redis protocol and
+//! record what they are told. At the end everything is read back at every node and compared with
+//! that record.
 
 mod audit;
 mod board;
@@ -31,38 +32,38 @@ pub use wan::DATACENTERS_MAX;
 use crate::faces::resp::client::ClientError;
 use crate::node::StartError;
 
-/// The most nodes in all datacenters together: they share one machine.
+/// The most nodes in all datacenters together, because they share one machine.
 pub const NODES_MAX: usize = 24;
-/// The shortest workload that compares anything.
+/// The shortest demo in which the levels can be compared.
 pub const DURATION_MIN: Duration = Duration::from_secs(10);
 
-/// How large the demo is. [`Plan::new`] gives only plans that can be carried out.
+/// How large the demo is. [`Plan::new`] returns only plans that can be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     datacenters: usize,
-    /// In each datacenter.
+    /// Nodes in each datacenter.
     nodes: usize,
     duration: Duration,
 }
 
-/// A plan that cannot be carried out.
+/// Why a plan cannot be carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// One alone cannot be split, and there are only so many places to put them.
-    #[error("--datacenters is a number from 2 to {DATACENTERS_MAX}, not {0}")]
+    /// One datacenter alone cannot be split, and only [`DATACENTERS_MAX`] places are known.
+    #[error("--datacenters must be from 2 to {DATACENTERS_MAX}, not {0}")]
     Datacenters(usize),
-    /// None, or more than [`NODES_MAX`] in all.
+    /// No nodes, or more than [`NODES_MAX`] in total.
     #[error(
-        "--nodes is at least 1, and at most {NODES_MAX} in all datacenters together; {0} would run"
+        "--nodes must be at least 1, with at most {NODES_MAX} nodes in all datacenters together; this makes {0}"
     )]
     Nodes(usize),
     /// Shorter than [`DURATION_MIN`].
-    #[error("--duration is at least {DURATION_MIN:?}, not {0:?}")]
+    #[error("--duration must be at least {DURATION_MIN:?}, not {0:?}")]
     Duration(Duration),
 }
 
-/// A demo that has shown nothing. Its nodes have been ended and its directory removed, unless the
+/// Why a demo showed nothing. Its nodes have been stopped and its directory removed, unless the
 /// variant says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,54 +71,54 @@ pub enum DemoError {
     /// The plan cannot be carried out.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// Directories, sockets or the terminal. If the directory itself could not be removed, the
-    /// error names it.
+    /// An error with directories, sockets or the terminal. If the demo's directory could not be
+    /// removed, the error names it.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// A node did not start.
+    /// A node failed to start.
     #[error("{node} did not start")]
     Start {
-        /// Its name.
+        /// The node's name.
         node: String,
-        /// Why.
+        /// Why it failed.
         source: StartError,
     },
-    /// A node could not be asked.
-    #[error("a node could not be asked")]
+    /// A client's connection to a node failed.
+    #[error("a client's connection to a node failed")]
     Client(#[from] ClientError),
     /// Something did not happen in time.
     #[error("gave up waiting for {what} after {seconds} s")]
     Stuck {
         /// What was waited for.
         what: &'static str,
-        /// How long.
+        /// How long, in seconds.
         seconds: u64,
     },
-    /// A part of the demo has panicked, and said so on stderr.
-    #[error("a part of the demo has ended by itself")]
+    /// A task of the demo panicked; stderr has the message.
+    #[error("a task of the demo stopped unexpectedly")]
     Stopped,
-    /// Somebody wanted it to end.
+    /// The user ended the demo.
     #[error("interrupted before there was a verdict")]
     Interrupted,
-    /// It ran to its end and something did not hold.
-    #[error("the demo did not hold what it should show")]
+    /// The demo ran to its end, but something did not hold.
+    #[error("the demo did not show what it should")]
     NotHeld,
 }
 
-/// How the demo is shown.
+/// How to present the demo.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Show {
     /// As a story, line by line.
     Story(Voice),
-    /// On a live screen; `q` ends it.
+    /// On a live screen. `q` ends it.
     Screen,
 }
 
 impl Plan {
-    /// `nodes` in each of `datacenters`; `duration` is about how long the whole demo takes.
+    /// A demo with `nodes` in each of `datacenters`, which takes about `duration`.
     ///
     /// # Errors
-    /// [`PlanError`], with the bound that is broken.
+    /// [`PlanError`] names the bound that was violated.
     pub fn new(datacenters: usize, nodes: usize, duration: Duration) -> Result<Self, PlanError> {
         if !(2..=DATACENTERS_MAX).contains(&datacenters) {
             return Err(PlanError::Datacenters(datacenters));
@@ -140,7 +141,7 @@ impl Plan {
         self.datacenters * self.nodes
     }
 
-    /// Replicas of a key in each datacenter: those of `replication = auto`.
+    /// Replicas of a key in each datacenter, as `replication = auto` chooses them.
     fn replicas_each(self) -> usize {
         self.nodes.min(3)
     }
@@ -149,7 +150,7 @@ impl Plan {
 /// Runs the demo to its end, or until `stop`.
 ///
 /// # Errors
-/// [`DemoError`]. A demo that ran to its end is no error, whatever its [`Report::doubts`].
+/// [`DemoError`]. A demo that ran to its end is not an error, whatever its [`Report::doubts`].
 pub async fn run(
     plan: Plan,
     show: Show,
@@ -190,8 +191,8 @@ async fn run_on(
     Ok(report)
 }
 
-/// What is left to say when the demo is over: after a story the verdict and what speaks against it,
-/// after a screen also what it has shown.
+/// What remains to be printed after the demo: after a story the verdict and its reasons, after a
+/// screen also the figures.
 pub fn summary(report: &Report, show: Show) -> String {
     let doubts = report.doubts().iter().fold(String::new(), |lines, doubt| {
         lines + &format!("  - {doubt}\n")

@@ -1,4 +1,4 @@
-//! The built binary: what it prints where, and the exit codes that scripts decide by.
+//! The built binary: what it prints where, and the exit codes that scripts rely on.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot set up its servers has nothing else to say"
@@ -28,8 +28,8 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Serves one connection: gives `reply` to each request that `read` takes off it, and in the end
-/// all requests.
+/// Serves one connection: sends `reply` to each request that `read` takes from it. Returns all
+/// requests at the end.
 fn serve_once(
     read: fn(&mut BufReader<TcpStream>) -> Option<String>,
     reply: Option<String>,
@@ -75,7 +75,7 @@ fn resp_command(reader: &mut BufReader<TcpStream>) -> Option<String> {
     Some(found.join(" "))
 }
 
-/// One HTTP request: its first line, an `Authorization` header if there is one, and its body.
+/// One HTTP request: its first line, its `Authorization` header if there is one, and its body.
 fn http_request(reader: &mut BufReader<TcpStream>) -> Option<String> {
     let mut first = String::new();
     reader.read_line(&mut first).ok().filter(|read| *read > 0)?;
@@ -106,8 +106,8 @@ fn http_reply(status: &str, kind: &str, body: &str) -> String {
     )
 }
 
-/// Runs a command against a RESP server with one answer (`None`: it hangs up): exit code, stdout,
-/// and what the server was asked.
+/// Runs a command against a RESP server that gives one answer (`None`: it hangs up). Returns the
+/// exit code, stdout, and what the server was asked.
 fn over_resp(line: &str, reply: Option<&str>) -> (Option<i32>, String, Vec<String>) {
     let (address, served) = serve_once(resp_command, reply.map(str::to_owned));
     let output = quorate(&format!("{line} --resp {address}"));
@@ -390,7 +390,7 @@ fn check_says_whether_promises_were_kept() {
             .len(),
         4
     );
-    // Too little, no file, no history: nothing was shown, and nobody is told that all is well.
+    // Too little, or no file: nothing was shown, and nobody is told that all is well.
     for arguments in [
         format!("check {} --model register", history("7")),
         "check /nowhere --model set".to_owned(),
@@ -411,7 +411,7 @@ fn check_says_whether_promises_were_kept() {
     );
 }
 
-/// A node in a process of its own; it is killed if a test ends without stopping it.
+/// A node in its own process. It is killed if a test ends without stopping it.
 struct Node {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -456,7 +456,7 @@ impl Node {
         self.ready[face].as_str().unwrap()
     }
 
-    /// Sends SIGTERM; what the process still said on stdout, and how it ended.
+    /// Sends SIGTERM. Returns the rest of stdout and the exit status.
     fn stop(mut self) -> (String, ExitStatus) {
         assert!(
             Command::new("kill")
@@ -540,7 +540,7 @@ fn what_bench_records_of_a_healthy_node_is_as_promised() {
     let node = Node::start(&directory.path().join("data"), "--node solo");
     let file = directory.path().join("history.jsonl").display().to_string();
     let flags = "--clients 8 --seconds 2 --rate 800 --level QUORUM --level ONE --output json";
-    // Twice the same node: each time as a target of its own.
+    // The same node twice, each time as a separate target.
     let target = node.address("resp");
     let run = quorate(&format!(
         "bench --record {file} --target {target},{target} {flags}"
@@ -572,7 +572,7 @@ fn what_bench_records_of_a_healthy_node_is_as_promised() {
         "nothing went wrong, so nothing was shown"
     );
 
-    // Without a level each line has the one that the keyspace gives it.
+    // Without a level, each line records the one that the keyspace supplies.
     let run = quorate(&format!(
         "bench --record {file} --target {target} --clients 2 --seconds 1 --rate 200"
     ));

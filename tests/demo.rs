@@ -1,4 +1,5 @@
-//! The demo as its users run it: the built binary, its exit codes, and what it leaves behind.
+//! Runs the demo as users do, from the built binary: its exit codes, its output, and what it leaves
+//! behind.
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot start the binary has nothing else to say"
@@ -10,7 +11,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-/// The demo with these flags, its directories in `home`.
+/// The demo with these flags and its directories in `home`.
 fn demo(home: &Path, flags: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quorate"));
     command
@@ -49,7 +50,7 @@ fn a_small_demo_splits_heals_crashes_and_proves_it() {
         assert_eq!(report[nothing], 0, "{nothing} in {report}");
     }
     assert_eq!(report["converged"], true);
-    // Of two datacenters neither has more than half of all copies.
+    // With two datacenters, neither has more than half of all copies.
     for (level, ok) in [
         ("ONE", true),
         ("LOCAL_QUORUM", true),

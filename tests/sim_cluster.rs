@@ -1,5 +1,5 @@
-//! Whole clusters in virtual time: under a split, a crash and concurrent clients, every promise of
-//! the data plane is kept.
+//! Whole clusters in virtual time: through a split, a crash and concurrent clients, the data plane
+//! keeps every promise.
 //!
 //! `QUORATE_SIM_SEEDS` chooses the seeds, as a list (`7,8,9`) or a range (`0..100`).
 
@@ -11,7 +11,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Query, Reply, RequestError, SetExpiry};
 
-/// Keys that are written and deleted before the split; nobody touches them again.
+/// Number of keys that are written and deleted before the split. Nobody touches them again.
 const DOOMED: usize = 20;
 
 fn seeds(few: &[u64]) -> Vec<u64> {
@@ -29,7 +29,7 @@ fn seeds(few: &[u64]) -> Vec<u64> {
     }
 }
 
-/// Runs each seed twice; a failure says how to replay it.
+/// Runs each seed twice. A failure prints how to replay it.
 fn each_seed<T: PartialEq + std::fmt::Debug>(
     test: &str,
     few: &[u64],
@@ -59,11 +59,11 @@ fn each_seed<T: PartialEq + std::fmt::Debug>(
 fn simulate(seed: u64, layout: Layout) -> (Result<Ledger, String>, Trace) {
     match sim::run(seed, layout, scenario) {
         Ok((result, trace)) => (result, trace),
-        Err(error) => panic!("seed {seed}: the cluster did not come together: {error}"),
+        Err(error) => panic!("seed {seed}: the cluster did not form: {error}"),
     }
 }
 
-/// Clients at every node, each at the level of its turn, on shared sets and counters.
+/// Runs clients at every node and every level, all on the same sets and counters.
 async fn work(cluster: &Simulation, phase: &str, levels: &[Consistency], rounds: usize) -> Ledger {
     let mut running = Vec::new();
     for (turn, node) in cluster.nodes().into_iter().enumerate() {
@@ -139,8 +139,8 @@ async fn still_deleted(cluster: &Simulation, node: NodeId) -> Result<(), String>
     Ok(())
 }
 
-/// While `dc1` is cut off: its own quorum serves, the whole's does not, and the error tells the
-/// truth.
+/// While `dc1` is cut off: local quorums are served, a quorum of all replicas is not, and the error
+/// tells the truth.
 async fn minority(cluster: &Simulation) -> Result<(), String> {
     let node = cluster.nodes_in("dc1")[0];
     let add = || Mutation::Add(vec!["minority".into()]);
@@ -188,7 +188,7 @@ async fn scenario(cluster: &mut Simulation) -> Result<Ledger, String> {
     }
     cluster.split("dc1");
     ledger.merge(work(cluster, "cut", &levels, 4).await);
-    // By now everybody knows.
+    // By now every node has noticed.
     cluster.pass(Duration::from_secs(5)).await;
     minority(cluster).await?;
     let victim = *cluster.nodes_in("dc3").last().expect("dc3 has nodes");
@@ -203,9 +203,9 @@ async fn scenario(cluster: &mut Simulation) -> Result<Ledger, String> {
     cluster
         .settled()
         .await
-        .map_err(|error| format!("after all is healed: {error}"))?;
+        .map_err(|error| format!("after everything is healed: {error}"))?;
     for node in cluster.nodes() {
-        // Every single replica tells the whole truth now.
+        // Now every single replica must tell the whole truth.
         let reader = cluster.client(node, Some(Consistency::One));
         ledger
             .check(&reader)

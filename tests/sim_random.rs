@@ -1,4 +1,4 @@
-//! Random histories follow from their seeds, and from their plans alone.
+//! Random histories depend on their seeds and plans, and on nothing else.
 
 use quorate::sim::scenario::{Scenario, ScenarioError};
 use quorate::sim::{Action, Ask, Deed, Key, Kind, Plan, Step, play};
@@ -35,7 +35,8 @@ fn a_plan_that_was_written_down_gives_the_same_history() {
     assert_eq!(play(&plan).trace, play(&read).trace);
 }
 
-/// Nobody is there when the removal is asked for first: it is asked for again when all is mended.
+/// No node is up when the removal is first requested, so it is requested again once every fault is
+/// repaired.
 #[test]
 fn the_last_check_waits_for_a_removal_that_is_asked_for_again() {
     let mut plan = Plan::from_seed(3);
@@ -87,7 +88,7 @@ fn the_last_check_waits_for_a_removal_that_is_asked_for_again() {
             .history
             .iter()
             .all(|told| told.ask.id < 1_000_000 || told.ask.node != 4),
-        "the last check asks who is gone"
+        "the last check asks a node that is gone"
     );
 }
 
@@ -125,7 +126,7 @@ fn a_scenario_that_means_nothing_is_refused() {
         Scenario::read(&text("[[step]]\nat = \"soon\"\nheal = true")),
         Err(ScenarioError::BadTime { .. })
     ));
-    // Each of these would end with "every promise was kept".
+    // Each of these would otherwise end with "every promise was kept".
     let step = |rest: &str| Scenario::read(&text(&format!("[[step]]\nat = \"500ms\"\n{rest}")));
     assert!(step("heal = true").is_ok());
     assert!(matches!(

@@ -1,4 +1,4 @@
-//! What every engine must do, asked of every engine.
+//! The conformance suite that every storage engine must pass.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 type Entries = Vec<(Bytes, Bytes)>;
 
-/// A store and what it takes to open it again.
+/// A store, and what it takes to open it again.
 struct Bench {
     engine: Engine,
     dir: TempDir,
@@ -36,8 +36,8 @@ impl Bench {
         self.store.as_ref().unwrap()
     }
 
-    /// Drops the store, without `persist`, and opens it again. A memory store has nothing to open
-    /// again and stays.
+    /// Drops the store without `persist` and opens it again. A memory store cannot be reopened, so
+    /// it stays.
     fn reopen(&mut self) {
         if self.engine != Engine::Memory || self.store.is_none() {
             drop(self.store.take());
@@ -72,7 +72,7 @@ fn scan(store: &dyn Store, space: Space, from: &[u8], to: Option<&[u8]>, limit: 
     seen
 }
 
-/// The reference: an ordered map.
+/// The reference model: an ordered map.
 #[derive(Default)]
 struct Model(BTreeMap<(Space, Bytes), Bytes>);
 
@@ -114,7 +114,7 @@ enum Step {
     Reopen,
 }
 
-/// Few and short keys, so that they meet; with zero and 0xff bytes, where engines mark ends.
+/// Few, short keys, so that they collide, with zero and 0xff bytes, which engines use to mark ends.
 fn key() -> impl Strategy<Value = Bytes> {
     prop::collection::vec(prop::sample::select(vec![0_u8, 1, b'a', 0xff]), 0..4)
         .prop_map(Bytes::from)
@@ -176,7 +176,7 @@ fn follows_the_model(engine: Engine, cases: u32) {
     });
 }
 
-/// Empty keys and values, keys of every length around an engine's limits of inline storage, values
+/// Empty keys and values, keys of every length around an engine's inline-storage limits, and values
 /// of up to 3 MiB.
 fn keeps_any_size(engine: Engine) {
     let mut bench = Bench::new(engine);
@@ -215,7 +215,8 @@ fn keeps_any_size(engine: Engine) {
     assert!(bench.store().stats().bytes > 4 << 20);
 }
 
-/// What no engine could hold, none takes, and none takes harm: a cluster may be of several engines.
+/// No engine accepts what some engine could not hold, because a cluster may run several engines. A
+/// refused batch does no harm.
 fn refuses_what_no_engine_could_hold(engine: Engine) {
     let bench = Bench::new(engine);
     bench.put(Space::Rows, vec![1; KEY_BYTES_MAX], "longest");
@@ -240,8 +241,8 @@ fn refuses_what_no_engine_could_hold(engine: Engine) {
     );
 }
 
-/// What was applied is there after an orderly drop, even if nobody called `persist`, and so are the
-/// deletes.
+/// After an orderly drop everything applied is there, including deletes, even if nobody called
+/// `persist`.
 fn reopens_after_a_drop(engine: Engine) {
     let mut bench = Bench::new(engine);
     for round in 0..5_u32 {
@@ -277,9 +278,9 @@ fn reopens_after_a_drop(engine: Engine) {
     }
 }
 
-/// A writer sets keys in four spaces to the same number in one batch, while readers read them in
-/// turn: a reader that has seen a number somewhere never sees a smaller one elsewhere afterwards,
-/// and a new scan is not older than it either.
+/// A writer sets keys in four spaces to the same number in one batch while readers read them in
+/// turn. A reader that has seen a number anywhere must never see a smaller one elsewhere, and a new
+/// scan must not be older either.
 fn readers_see_whole_batches(engine: Engine) {
     const SPACES: [Space; 4] = [Space::Rows, Space::Recent, Space::Causal, Space::Meta];
     let bench = Bench::new(engine);
@@ -301,7 +302,7 @@ fn readers_see_whole_batches(engine: Engine) {
                 let (store, done) = (bench.store(), &done);
                 scope.spawn(move || {
                     let (mut seen, mut reads) = (0, 0_u64);
-                    // Whatever the scheduler does, each reader reads at least once around.
+                    // Whatever the scheduler does, each reader goes through all keys at least once.
                     while !done.load(Ordering::Acquire) || reads < 100 {
                         let space = SPACES[(reads as usize + reader) % SPACES.len()];
                         let value = store.get(space, &[(reads % 20) as u8]).unwrap().unwrap();
@@ -335,7 +336,7 @@ fn readers_see_whole_batches(engine: Engine) {
     });
 }
 
-/// Enough data to leave the engine's write buffers and caches, overwritten several times.
+/// Enough data to exceed the engine's write buffers and caches, overwritten several times.
 fn outgrows_its_memory(engine: Engine) {
     let mut bench = Bench::new(engine);
     for round in 0..4_u32 {

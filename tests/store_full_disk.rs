@@ -1,6 +1,6 @@
-//! A disk that fills up: a typed error, and nothing lost that was durable.
+//! A disk that fills up: the error is typed, and nothing durable is lost.
 //!
-//! Needs the right to mount a small tmpfs (root on Linux). Without it the tests say `not run` and
+//! Mounting a small tmpfs takes root on Linux. Without that right the tests print `not run` and
 //! pass.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
@@ -18,11 +18,11 @@ const CONFIG: StoreConfig = StoreConfig {
     files: 64,
 };
 
-/// One test at a time: between a fork and its `exec` the child that is to mount holds whatever file
-/// another test has locked.
+/// One test at a time: between fork and `exec`, a child that is about to mount would hold any file
+/// that another test has locked.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A small file system, until dropped.
+/// A small file system, mounted until dropped.
 struct SmallDisk(
     TempDir,
     #[expect(dead_code, reason = "held")] MutexGuard<'static, ()>,
@@ -40,7 +40,7 @@ impl SmallDisk {
             Ok(output) if output.status.success() => Some(Self(dir, alone)),
             Ok(output) => {
                 println!(
-                    "not run: a tmpfs may not be mounted here: {}",
+                    "not run: cannot mount a tmpfs here: {}",
                     String::from_utf8_lossy(&output.stderr).trim()
                 );
                 None
@@ -55,7 +55,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: an engine's threads may still hold files.
+        // Lazily, because an engine's threads may still hold files.
         let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status();
         assert!(
             unmounted.is_ok_and(|status| status.success()),
@@ -73,14 +73,14 @@ fn numbered(n: u32) -> Batch {
     batch
 }
 
-/// What a store that filled up had said.
+/// What a store had reported by the time it was full.
 struct Filled {
     applied: u32,
     durable: u32,
     error: StoreError,
 }
 
-/// Writes, and persists after every so many batches, until an error comes.
+/// Writes batches, persisting after every `persist_every`, until there is an error.
 fn fill(store: &dyn Store, persist_every: u32) -> Filled {
     let mut durable = 0;
     for n in 0.. {
@@ -105,7 +105,7 @@ fn fill(store: &dyn Store, persist_every: u32) -> Filled {
     unreachable!("the disk never filled up")
 }
 
-/// How many batches are there, all whole, without a gap.
+/// The number of batches in the store, all of them whole and without a gap.
 fn count_whole(store: &dyn Store) -> u32 {
     let counts = [Space::Rows, Space::Recent].map(|space| {
         let mut next = 0_u32;
@@ -122,9 +122,9 @@ fn count_whole(store: &dyn Store) -> u32 {
     counts[0]
 }
 
-/// Half of the disk is what the operator can free. An engine that sorts needs about that: it writes
-/// the tables of what it recovers while the journal still holds the same data (fjall, with an
-/// eighth of the disk freed, was full again in one of four runs).
+/// The operator can free half of the disk. An engine that sorts needs about that much: it writes
+/// the tables of what it recovers while the journal still holds the same data (with an eighth of
+/// the disk freed, fjall was full again in one of four runs).
 fn fills_up(engine: Engine, mebibytes: u64, persist_every: u32) {
     let Some(disk) = SmallDisk::mount(mebibytes) else {
         return;
@@ -148,14 +148,14 @@ fn fills_up(engine: Engine, mebibytes: u64, persist_every: u32) {
         free < 1 << 20,
         "{engine:?} called the disk full with {free} bytes free"
     );
-    // The error is final, and says the same again.
+    // The error is final: it comes again.
     assert!(matches!(
         store
             .apply(numbered(applied))
             .and_then(|()| store.persist()),
         Err(StoreError::Full)
     ));
-    // sled refuses even reads from then on.
+    // From then on sled refuses even reads.
     if engine == Engine::Fjall {
         assert_eq!(
             count_whole(&*store),

@@ -1,8 +1,8 @@
-//! `kill -9` in the middle of durable writes: what was acknowledged is there, whole and in order.
+//! `kill -9` in the middle of durable writes: everything acknowledged is there, whole and in order.
 //!
-//! The kernel and its page cache survive the kill, so this proves the engines' recovery and that
-//! nothing acknowledged waits in a buffer of the process. It cannot see a missing synchronisation
-//! of the disk.
+//! The kernel and its page cache survive the kill. So this tests the engines' recovery, and that
+//! nothing acknowledged waits in a buffer of the process. It cannot detect a missing sync of the
+//! disk.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{BufRead, BufReader, Write};
@@ -24,12 +24,12 @@ const CONFIG: StoreConfig = StoreConfig {
     cache_bytes: 4 << 20,
     files: 64,
 };
-/// Commits that wait for the disk at a time: enough that groups form.
+/// How many commits wait for the disk at a time: enough for groups to form.
 const IN_FLIGHT: usize = 32;
 const LAST: &[u8] = b"last";
 
-/// Every batch writes these, each with its own length of value, so that a torn one cannot look
-/// whole.
+/// Every batch writes to these spaces, each with a value of its own length, so that a torn batch
+/// cannot look whole.
 const PARTS: [Space; 3] = [Space::Rows, Space::Recent, Space::Causal];
 
 /// Long for every 64th batch, so that records cross the engines' buffers and segments.
@@ -60,7 +60,7 @@ fn last(store: &dyn Store) -> u64 {
     last.map_or(0, |last| u64::from_be_bytes(last[..].try_into().unwrap()))
 }
 
-/// The process that is killed: writes batches after those it finds, and prints each number once it
+/// The process that is killed: continues after the batches it finds, and prints each number once it
 /// is acknowledged.
 #[test]
 #[ignore = "the other tests of this file start it as a process of its own"]
@@ -96,8 +96,8 @@ impl Drop for Killed {
     }
 }
 
-/// Starts the child, kills it after a number of acknowledgements and a moment, both drawn; returns
-/// the last number it had acknowledged.
+/// Starts the child and kills it after a random number of acknowledgements and a random moment.
+/// Returns the last number that the child had acknowledged.
 fn run_and_kill(engine: Engine, dir: &Path, rng: &mut StdRng) -> u64 {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
@@ -124,11 +124,11 @@ fn run_and_kill(engine: Engine, dir: &Path, rng: &mut StdRng) -> u64 {
         acked = numbers.next().unwrap();
     }
     child.0.kill().unwrap();
-    // What it had written to the pipe before it died was acknowledged too.
+    // What the child had written to the pipe before it died was acknowledged too.
     numbers.last().map_or(acked, |last| last.max(acked))
 }
 
-/// Everything up to `last` is there whole, nothing of later batches is.
+/// Checks that everything up to `last` is there, whole, and that nothing of later batches is.
 fn check(store: &dyn Store, acked: u64) -> u64 {
     let last = last(store);
     assert!(
@@ -198,7 +198,7 @@ fn sled_survives_kills() {
     survives_kills(Engine::Sled, 6);
 }
 
-/// The check itself finds what it is there to find.
+/// The check itself must find what it is there to find.
 #[test]
 fn the_check_sees_losses_and_torn_batches() {
     let seen = |spoil: &dyn Fn(&dyn Store), acked: u64| {

@@ -1,4 +1,4 @@
-"""Nodes as real processes. Whatever is started here is stopped here, and nothing else is."""
+"""Nodes as real processes. This module stops every process that it started, and no other."""
 
 import json
 import os
@@ -16,13 +16,13 @@ from resp import Connection
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BINARY = pathlib.Path(os.environ.get("ACCEPTANCE_BINARY", ROOT / "target/release/quorate"))
 READY_SECONDS = 30
-# A node reads its settings from there, and refuses those that it does not know.
+# A node reads settings from QUORATE_… variables and refuses unknown ones, so tests must not leak any.
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("QUORATE_")}
 POLL_SECONDS = 0.05
 
 
 class Refused(Exception):
-    """A node ended instead of becoming ready; carries its exit code and what it said."""
+    """A node exited instead of becoming ready. Carries the exit code and what the node printed."""
 
     def __init__(self, code, said):
         super().__init__(f"exit code {code}: {said.strip()[-2000:]}")
@@ -30,7 +30,7 @@ class Refused(Exception):
 
 
 def wait_until(what, condition, seconds):
-    """The first true value of `condition()`; fails with `what` and the last error or value after `seconds`."""
+    """Returns the first true value of `condition()`. After `seconds` it fails with `what` and the last value or error."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -50,11 +50,11 @@ class Node:
     def __init__(self, name, data_dir, *arguments):
         self.name, self.data_dir, self.arguments = name, pathlib.Path(data_dir), arguments
         self.process, self.ready, self.log = None, None, self.data_dir.parent / f"{name}.log"
-        # What the process finds in its environment besides.
+        # Additional environment variables of the process.
         self.environment = {}
 
     def start(self, *more, seconds=READY_SECONDS):
-        """Starts the process and waits for its `ready` line. Raises `Refused` if it ends first."""
+        """Starts the process and waits for its `ready` line. Raises `Refused` if the process exits first."""
         self.spawn(*more)
         line = self._first_ready_line(seconds)
         if line is None:
@@ -65,7 +65,7 @@ class Node:
 
     def spawn(self, *more):
         addresses = ["--resp", "127.0.0.1:0", "--http", "127.0.0.1:0", "--quic", "127.0.0.1:0"]
-        # A node that comes back must be found where the others know it.
+        # A restarted node must listen at the addresses that the others know.
         if self.ready:
             addresses = [word for face in ("resp", "http", "quic") for word in (f"--{face}", self.ready[face])]
         given = list(self.arguments) + [str(word) for word in more]
@@ -94,7 +94,7 @@ class Node:
         return found[0] if found else None
 
     def _end(self):
-        """The exit code; a process that neither became ready nor ended is ended and counts as `hung`."""
+        """The exit code. A process that neither became ready nor exited is killed, and its code is `hung`."""
         try:
             return self.process.wait(timeout=2)
         except subprocess.TimeoutExpired:
@@ -118,7 +118,7 @@ class Node:
             return json.load(answer)
 
     def make_token(self, uses):
-        """A join token that admits so many nodes."""
+        """A join token that admits `uses` nodes."""
         body = json.dumps({"uses": uses, "expires_s": 600}).encode()
         request = urllib.request.Request(f"http://{self.ready['http']}/v1/tokens", body, {"Content-Type": "application/json"})
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -128,7 +128,7 @@ class Node:
         return self.process is not None and self.process.poll() is None
 
     def kill(self):
-        """SIGKILL, as a crash of the process would be."""
+        """SIGKILL, like a crash of the process."""
         self._signal(signal.SIGKILL)
 
     def stop(self):
@@ -154,10 +154,10 @@ class Node:
 
 
 class Cluster:
-    """Nodes that share a cluster, one datacenter each unless told otherwise. Use as a context manager."""
+    """The nodes of one cluster, by default each in a datacenter of its own. Use it as a context manager."""
 
     def __init__(self, size=3, arguments=(), environment=None):
-        """`environment(folder, name)` gives what a node finds in its environment besides."""
+        """`environment(folder, name)` returns additional environment variables of a node."""
         self.environment = environment or (lambda folder, name: {})
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="quorate-acceptance-"))
         self.arguments, self.nodes = list(arguments), []
@@ -179,7 +179,7 @@ class Cluster:
         return self.nodes[number]
 
     def make(self, name, datacenter="dc1", *more):
-        """A node of this cluster's folder that is not started; it is stopped with the cluster."""
+        """Prepares a node in this cluster's folder without starting it. It is stopped with the cluster."""
         node = Node(name, self.folder / name, "--datacenter", datacenter, *self.arguments, *more)
         node.environment = self.environment(self.folder, name)
         self.nodes.append(node)
@@ -190,7 +190,7 @@ class Cluster:
         self.make(name, datacenter).start(*join)
 
     def wait_complete(self, seconds=20):
-        """Until every node sees every other alive, and the default keyspace has a replica in each datacenter."""
+        """Waits until every node sees all others alive and the default keyspace has a replica in each datacenter."""
 
         def complete(node):
             status = node.status()
@@ -206,7 +206,7 @@ class Cluster:
             wait_until(f"{node.name} reports converged", lambda: node.status()["converged"], seconds)
 
     def make_keyspace(self, name):
-        """A keyspace with a replica in every datacenter; it is known to every node when this returns."""
+        """Creates a keyspace with a replica in every datacenter, and waits until every node knows it."""
         replication = ",".join(f"dc{number + 1}=1" for number in range(len(self.nodes)))
         made = quorate("keyspace", "create", name, "--replication", replication, "--http", self.nodes[0].ready["http"])
         assert made.returncode == 0, made.stderr
@@ -222,5 +222,5 @@ class Cluster:
 
 
 def quorate(*arguments, timeout=30):
-    """Runs the binary to its end."""
+    """Runs the binary until it exits."""
     return subprocess.run([str(BINARY), *map(str, arguments)], capture_output=True, text=True, timeout=timeout, env=ENVIRONMENT)

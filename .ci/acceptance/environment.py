@@ -1,4 +1,4 @@
-"""What the machine offers to the checks: other people's clients, and privileges."""
+"""What the machine provides for the checks: third-party clients, and privileges."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ TOOLS = ROOT / "target/acceptance"
 
 
 class NotPossible(Exception):
-    """This machine does not allow the check; it counts neither as passed nor as failed, and is named at the end."""
+    """The machine does not allow this check. It counts as neither passed nor failed, and is listed at the end."""
 
 
 def client(name):
-    """The path of a program that `.ci/acceptance/run` installs. Its absence is a failure, not an excuse."""
+    """The path of a program that `.ci/acceptance/run` installs. If it is missing, the check fails."""
     path = shutil.which(name)
     assert path, f"{name} is not installed: see what .ci/acceptance/run said about it"
     return path
@@ -30,7 +30,7 @@ def node_modules():
 
 
 def preload():
-    """The library that makes a node's clock wrong and its disk slow: see preload.c."""
+    """Builds the library that sets a node's clock wrong and slows its disk down: see preload.c."""
     built = TOOLS / "preload.so"
     source = ROOT / ".ci/acceptance/preload.c"
     if not built.exists() or built.stat().st_mtime < source.stat().st_mtime:
@@ -41,7 +41,7 @@ def preload():
 
 @contextlib.contextmanager
 def small_disk(megabytes):
-    """A folder on a file system of its own with so much space."""
+    """A folder on a file system of its own, `megabytes` large."""
     if os.geteuid() != 0:
         raise NotPossible("mounting a small file system needs root")
     folder = pathlib.Path(tempfile.mkdtemp(prefix="quorate-small-disk-"))

@@ -1,4 +1,4 @@
-"""Runs all checks, or those whose name contains an argument, and ends with the line `N passed, N failed`."""
+"""Runs all checks, or those whose name contains one of the arguments. The last line is `N passed, N failed`."""
 
 import importlib
 import pathlib
@@ -33,7 +33,7 @@ def main():
         except NotPossible as reason:
             verdict, detail = "NOT RUN", f"  {reason}\n"
             impossible.append(f"{name}: {reason}")
-        except Exception:  # noqa: BLE001 - whatever went wrong, the check did not pass
+        except Exception:  # noqa: BLE001 - any exception means that the check did not pass
             failed, verdict, detail = failed + 1, "FAILED", traceback.format_exc()
         print(f"{module}::{name} … {verdict} ({time.monotonic() - begun:.1f} s)\n{detail}", end="", flush=True)
     for line in impossible:

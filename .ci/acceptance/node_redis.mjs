@@ -1,4 +1,4 @@
-// node-redis 6 against the three addresses on the command line; prints `done` if everything was as expected.
+// Runs node-redis 6 against the three addresses on the command line. Prints `done` if everything was as expected.
 import assert from 'node:assert/strict';
 import { createClient } from 'redis';
 

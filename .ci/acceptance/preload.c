@@ -1,6 +1,6 @@
-/* Loaded before a node (LD_PRELOAD), it makes the wall clock wrong and the disk slow:
-   the seconds in the file WRONG_CLOCK are added to the wall clock, the monotonic clock stays;
-   every fsync and fdatasync takes SLOW_SYNC_MS longer. */
+/* Preloaded into a node (LD_PRELOAD), this sets the wall clock wrong and slows the disk down:
+   - the number of seconds in the file WRONG_CLOCK is added to the wall clock, not to the monotonic clock;
+   - every fsync and fdatasync takes SLOW_SYNC_MS longer. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdio.h>
@@ -19,7 +19,7 @@ __attribute__((constructor)) static void find(void) {
     next_fdatasync = next("fdatasync");
 }
 
-/* How many seconds the clock is wrong; looked up at most every 20 ms, by whichever thread comes first. */
+/* By how many seconds the clock is wrong. One thread reads the file, at most every 20 ms. */
 static long wrong_by(void) {
     static long seconds, looked_at_ms;
     struct timespec now;

@@ -1,14 +1,14 @@
-"""A RESP client of one page, so that the checks can pipeline, break off and send nonsense."""
+"""A one-page RESP client that lets checks pipeline, disconnect at any point and send nonsense."""
 
 import socket
 
 
 class ReplyError(Exception):
-    """The server answered with an error; its text is the message."""
+    """The server answered with an error, whose text is the message."""
 
 
 class Connection:
-    """One connection. Address as `host:port`; a server that is silent for `timeout` seconds raises."""
+    """One connection to `host:port`. Raises if the server is silent for `timeout` seconds."""
 
     def __init__(self, address, timeout=15.0):
         host, port = address.rsplit(":", 1)
@@ -37,7 +37,7 @@ class Connection:
         self.socket.sendall(b"".join(encode(command) for command in commands))
 
     def receive(self):
-        """The next answer; an error answer is returned, not raised."""
+        """Returns the next answer. An error answer is returned, not raised."""
         line = self.reader.readline()
         if not line.endswith(b"\r\n"):
             raise ConnectionError("the server closed the connection")
@@ -67,7 +67,7 @@ class Connection:
         return data[:-2]
 
     def call(self, *words):
-        """One command, one answer; raises if it is an error."""
+        """Sends one command and returns its answer. Raises if that is an error."""
         self.send(words)
         answer = self.receive()
         if isinstance(answer, ReplyError):
@@ -75,7 +75,7 @@ class Connection:
         return answer
 
     def pipeline(self, commands, batch=1000):
-        """All answers, in order, errors among them."""
+        """Returns all answers in order, including errors."""
         answers = []
         for start in range(0, len(commands), batch):
             part = commands[start : start + batch]

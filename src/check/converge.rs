@@ -1,4 +1,4 @@
-//! Convergence: in the end all nodes show the same.
+//! Convergence: at the end all nodes show the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ pub(super) fn final_reads<'a, 'h>(
         .filter(|operation| operation.call.f == Action::FinalRead && operation.done())
 }
 
-/// Through how many nodes they were made.
+/// How many different nodes answered them.
 pub(super) fn nodes(operations: &[Operation<'_>]) -> usize {
     final_reads(operations)
         .map(|read| read.call.node.as_deref())
@@ -25,7 +25,7 @@ pub(super) fn nodes(operations: &[Operation<'_>]) -> usize {
         .len()
 }
 
-/// What is compared: the elements of a set have no order.
+/// A comparable form of a value: the elements of a set have no order.
 fn comparable(value: &Value) -> String {
     match value {
         Value::Array(elements) => elements

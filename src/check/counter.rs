@@ -1,5 +1,5 @@
-//! Counters: a read lies between what was surely counted and what may have been counted, and does
-//! not fall by itself.
+//! Counters: a read lies between what was certainly counted and what may have been counted, and
+//! does not fall by itself.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::history::Action;
 use super::operation::{Operation, meets};
 use super::{Rule, Unusable, Violation};
 
-/// The number that a value is, or says in decimal digits; nothing is 0.
+/// The number that a value is or spells in decimal digits; nothing counts as 0.
 pub(super) fn number(value: &Value) -> Option<i128> {
     match value {
         Value::Null => Some(0),
@@ -17,8 +17,7 @@ pub(super) fn number(value: &Value) -> Option<i128> {
     }
 }
 
-/// By how much an increment counts. One that was left out would make what the others brought look
-/// like too much.
+/// The amount of an increment. Leaving out an invalid one would make the rest look like too much.
 fn by(increment: &Operation<'_>) -> Result<i128, Unusable> {
     let value = &increment.call.value;
     let by = if value.is_null() { None } else { number(value) };
@@ -36,7 +35,8 @@ fn by(increment: &Operation<'_>) -> Result<i128, Unusable> {
 pub(super) fn check<'h>(operations: &[Operation<'h>]) -> Result<Option<Violation<'h>>, Unusable> {
     let possible = |f: Action| of(operations, f).filter(|operation| operation.possible());
     let increments = possible(Action::Increment).map(|operation| Ok((operation, by(operation)?)));
-    // What a removal has seen is gone, and part of what it may have seen can be.
+    // A removal (or a write) removes what it has seen, and may remove part of what it may have
+    // seen.
     let changes = Changes {
         all: operations,
         increments: increments.collect::<Result<_, Unusable>>()?,
@@ -58,7 +58,7 @@ fn broken<'h>(reads: &[&Operation<'h>], changes: &Changes<'_, 'h>) -> Option<Vio
     let mut shown: Vec<(&Operation<'h>, i128)> = Vec::new();
     for &read in reads {
         let Some(value) = number(read.answer()) else {
-            let says = format!("{} reads no number", read.who());
+            let says = format!("{} reads something that is not a number", read.who());
             return Some(Violation::new(
                 Rule::Invented,
                 says,
@@ -92,14 +92,14 @@ fn broken<'h>(reads: &[&Operation<'h>], changes: &Changes<'_, 'h>) -> Option<Vio
     None
 }
 
-/// What was counted, and what of it a read had to know.
+/// An increment, and whether a read had to know of it.
 struct Term<'a, 'h> {
     increment: &'a Operation<'h>,
     by: i128,
     certain: bool,
 }
 
-/// What changed a counter, or may have.
+/// Everything that changed a counter, or may have.
 struct Changes<'a, 'h> {
     all: &'a [Operation<'h>],
     increments: Vec<(&'a Operation<'h>, i128)>,
@@ -177,7 +177,7 @@ fn out_of_bounds<'h>(
         "{} reads {value}, which must be at least {least}",
         read.who()
     );
-    // All that subtracts, and as much of the rest as it takes.
+    // Everything that subtracts, and as much of the rest as it takes.
     let mut sum: i128 = terms.iter().map(|term| term.by.min(0)).sum();
     let needed = terms.iter().filter(|term| {
         let needed = term.by < 0 || (term.certain && sum <= value);

@@ -1,4 +1,4 @@
-//! What clients saw, line by line: the format of `docs/history-format.md`.
+//! Histories of what clients saw, line by line, in the format of `docs/history-format.md`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Write};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The process of lines that tell of faults, as in Jepsen's histories.
+/// The process name of fault lines, as in Jepsen's histories.
 const NEMESIS: &str = "nemesis";
 
 /// Who a line is about.
@@ -16,7 +16,7 @@ const NEMESIS: &str = "nemesis";
 pub enum Process {
     /// A client. It has at most one operation under way.
     Client(u64),
-    /// Whoever makes the faults; written `"nemesis"`.
+    /// Whatever causes the faults; written `"nemesis"`.
     Nemesis,
 }
 
@@ -41,7 +41,7 @@ impl From<Process> for Value {
     }
 }
 
-/// What a line says of its operation.
+/// What a line says about its operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -51,17 +51,17 @@ pub enum Kind {
     Ok,
     /// It was not applied and never will be.
     Fail,
-    /// It may be applied, now or later. Faults are told so as well.
+    /// It may be applied, now or later. Fault lines have this kind too.
     Info,
 }
 
-/// What was asked for.
+/// The operation of a line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Box<str>", into = "Box<str>")]
 pub enum Action {
-    /// The value, number, elements or fields of a key.
+    /// Reads the value, number, elements or fields of a key.
     Read,
-    /// A read at the end, when the cluster says that it has converged; `node` tells through whom.
+    /// A read at the end, when the cluster says that it has converged, through the node in `node`.
     FinalRead,
     /// Sets a register or a field.
     Write,
@@ -133,36 +133,36 @@ impl fmt::Display for Action {
 }
 
 /// One line. The order of the lines is the order of the events; `time` is for people, and for
-/// [`super::Options::skew`].
+/// [`Options::skew`](super::Options::skew).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// Who.
+    /// Who the line is about.
     pub process: Process,
-    /// Whether the operation begins, and how it ended.
+    /// Whether the operation begins, or how it ended.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// What was asked for.
+    /// The operation.
     pub f: Action,
-    /// Of what; faults have none.
+    /// The key; faults have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Box<str>>,
     /// The field of a hash.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<Box<str>>,
-    /// What is written, and in the last line of a read what was read; null is nothing.
+    /// The value written, or, in the last line of a read, the value read. Null stands for nothing.
     #[serde(default)]
     pub value: Value,
     /// Nanoseconds since a moment that is the same for all lines.
     pub time: u64,
-    /// Rises from line to line.
+    /// Increases from line to line.
     pub index: u64,
-    /// The level of the request; without it the request counts as one at `QUORUM`.
+    /// The level of the request. Without one, it counts as `QUORUM`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub level: Option<Box<str>>,
-    /// Through whom it was asked, or whom the fault struck.
+    /// The node that was asked, or that the fault struck.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<Box<str>>,
-    /// The session whose token the client carries, and which promises it something at every level.
+    /// The session whose token the client carries. A session's promises hold at every level.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session: Option<u64>,
     /// What the client was told instead of an answer.
@@ -170,27 +170,27 @@ pub struct Event {
     pub error: Option<Box<str>>,
 }
 
-/// An operation as it is about to begin.
+/// An operation that is about to begin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Call {
     /// The client.
     pub process: u64,
-    /// What is asked for.
+    /// The operation.
     pub f: Action,
-    /// Of what.
+    /// The key.
     pub key: Box<str>,
     /// The field of a hash.
     pub field: Option<Box<str>>,
-    /// What is written; null for a read.
+    /// The value to write; null for a read.
     pub value: Value,
     /// The level of the request.
     pub level: Option<Box<str>>,
-    /// Through whom it is asked.
+    /// The node that is asked.
     pub node: Option<Box<str>>,
 }
 
 impl Call {
-    /// A call of `process` for `key`, at no level, through nobody in particular.
+    /// A call of `process` for `key`, without a level, field or node.
     pub fn new(process: u64, f: Action, key: impl Into<Box<str>>, value: impl Into<Value>) -> Self {
         Self {
             process,
@@ -204,16 +204,17 @@ impl Call {
     }
 }
 
-/// Records events in the order in which it is told of them.
+/// Records events in the order in which it learns of them.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     events: Vec<Event>,
-    /// By process, where its open operation began.
+    /// Where each process's open operation began.
     open: BTreeMap<u64, usize>,
 }
 
 impl History {
-    /// An operation begins. If its process had one open, nobody will learn how that one ended.
+    /// Records that an operation begins. If its process had one open, that one's outcome stays
+    /// unknown.
     pub fn invoke(&mut self, call: Call, time: u64) {
         self.info(call.process, "abandoned", time);
         self.open.insert(call.process, self.events.len());
@@ -233,8 +234,8 @@ impl History {
         });
     }
 
-    /// The open operation of `process` was done; `read` is what a read has read, and is not looked
-    /// at for anything else.
+    /// Records that the open operation of `process` was done. `read` is the value of a read and is
+    /// ignored for anything else.
     pub fn ok(&mut self, process: u64, read: Value, time: u64) {
         self.complete(process, Kind::Ok, time, |event| {
             if event.f.is_read() {
@@ -243,21 +244,21 @@ impl History {
         });
     }
 
-    /// The open operation of `process` was not applied.
+    /// Records that the open operation of `process` was not applied.
     pub fn fail(&mut self, process: u64, error: &str, time: u64) {
         self.complete(process, Kind::Fail, time, |event| {
             event.error = Some(error.into())
         });
     }
 
-    /// The open operation of `process` may be applied.
+    /// Records that the open operation of `process` may be applied.
     pub fn info(&mut self, process: u64, error: &str, time: u64) {
         self.complete(process, Kind::Info, time, |event| {
             event.error = Some(error.into())
         });
     }
 
-    /// A fault, or the end of one.
+    /// Records a fault, or the end of one.
     pub fn fault(&mut self, name: &str, node: Option<&str>, value: Value, time: u64) {
         self.push(Event {
             process: Process::Nemesis,
@@ -280,10 +281,10 @@ impl History {
         &self.events
     }
 
-    /// Writes a line for each event.
+    /// Writes one line per event.
     ///
     /// # Errors
-    /// What `to` says; a part may have been written.
+    /// Any error of `to`. Some lines may have been written.
     pub fn write(&self, to: &mut impl Write) -> io::Result<()> {
         for event in &self.events {
             serde_json::to_writer(&mut *to, event)?;
@@ -310,7 +311,7 @@ impl History {
     }
 }
 
-/// A history that cannot be read.
+/// Why a history cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
@@ -320,14 +321,14 @@ pub enum ReadError {
     /// A line is not an event.
     #[error("line {line}: {cause}")]
     Line {
-        /// Which, from 1.
+        /// The line, counted from 1.
         line: usize,
-        /// What it lacks.
+        /// What is wrong with it.
         cause: serde_json::Error,
     },
 }
 
-/// Reads the events of a file, one a line; empty lines are skipped.
+/// Reads events from a file with one event per line. Empty lines are skipped.
 ///
 /// # Errors
 /// [`ReadError`] names the first line that is not an event.

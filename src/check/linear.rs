@@ -1,11 +1,11 @@
-//! Linearizability: whether the operations on one key could have happened one after another, each
-//! between its beginning and its end.
+//! Linearizability: could the operations on one key have happened one after another, each between
+//! its beginning and its end?
 //!
-//! The search of Wing and Gong ("Testing and verifying concurrent objects", J. Parallel Distrib.
-//! Comput. 17, 1993) with the memory of Lowe ("Testing for linearizability", Concurrency Comput.
-//! Pract. Exper. 29(4), 2017, section 3): no pair of a set of operations and a state is looked at
-//! twice. An operation whose outcome is unknown may happen at any time after its beginning, or
-//! never. The problem is NP-complete, so the search has a budget.
+//! The search is that of Wing and Gong ("Testing and verifying concurrent objects", J. Parallel
+//! Distrib. Comput. 17, 1993) with the memory of Lowe ("Testing for linearizability", Concurrency
+//! Comput. Pract. Exper. 29(4), 2017, section 3): it never looks twice at the same pair of a set of
+//! operations and a state. An operation with an unknown outcome may happen at any time after its
+//! beginning, or never. The problem is NP-complete, so the search has a budget.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -15,19 +15,20 @@ use super::history::Action;
 use super::operation::Operation;
 use super::{Rule, Unusable, Violation};
 
-/// Steps of the search for one key (guess: a few seconds, and some hundred megabytes of memory).
+/// The budget of the search for one key, in steps (guess: a few seconds and a few hundred megabytes
+/// of memory).
 const STEPS_MAX: usize = 2_000_000;
 
-/// What a key is, one operation after another.
+/// The sequential behaviour of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Machine {
     /// Holds the last value written.
     Register,
-    /// Is held by at most one process; where grants carry a number, it rises.
+    /// Held by at most one process. Where grants carry a fencing token, it must rise.
     Lock,
 }
 
-/// The value of a register, or the holder of a lock; and the last fencing token.
+/// The value of a register or the holder of a lock, and the last fencing token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct State {
     value: Option<Box<str>>,
@@ -39,7 +40,7 @@ fn value(of: &Value) -> Option<Box<str>> {
 }
 
 impl Machine {
-    /// The state after `operation`; `None` if it cannot happen in `state`.
+    /// The state after `operation`, or `None` if it cannot happen in `state`.
     fn step(self, state: &State, operation: &Operation<'_>) -> Option<State> {
         match self {
             Self::Register => Self::register(state, operation),
@@ -108,7 +109,8 @@ pub(super) fn check<'h>(
     )))
 }
 
-/// What was refused did not happen, and a read without an answer says nothing.
+/// Leaves out what cannot matter: a refused operation did not happen, and a read without an answer
+/// says nothing.
 fn relevant(machine: Machine, operation: &Operation<'_>) -> bool {
     let mine = match machine {
         Machine::Register => !matches!(operation.call.f, Action::Acquire | Action::Release),
@@ -121,8 +123,8 @@ fn relevant(machine: Machine, operation: &Operation<'_>) -> bool {
     }
 }
 
-/// The search. Entries are beginnings and ends in their order; what was put into the order is taken
-/// out of the list.
+/// The search. The entries are beginnings and ends in their order; whatever has been put in order
+/// is taken out of the list.
 fn ordered(machine: Machine, operations: &[Operation<'_>]) -> Result<bool, Unusable> {
     let mut search = Search::new(operations);
     let mut state = State::default();
@@ -146,7 +148,7 @@ fn ordered(machine: Machine, operations: &[Operation<'_>]) -> Result<bool, Unusa
             }
             continue;
         }
-        // An end before its beginning was put into the order, or nothing left to try: the last
+        // An end comes before its beginning was put in order, or nothing is left to try: the last
         // choice was wrong.
         let Some((last, before)) = stack.pop() else {
             return Ok(false);
@@ -163,15 +165,15 @@ fn ordered(machine: Machine, operations: &[Operation<'_>]) -> Result<bool, Unusa
     })
 }
 
-/// A doubly linked list of entries, numbered from 1; 0 is both ends.
+/// A doubly linked list of entries, numbered from 1. 0 is both its ends.
 struct Search {
     entries: Vec<(usize, bool)>,
-    /// By operation: the entry of its end.
+    /// For each operation, the entry of its end.
     ends: Vec<Option<usize>>,
     next: Vec<usize>,
     before: Vec<usize>,
     taken: Box<[u64]>,
-    /// Operations that were done and are not in the order yet.
+    /// How many of the operations that were done are not in order yet.
     left: usize,
     done: Vec<bool>,
 }
@@ -215,7 +217,7 @@ impl Search {
         }
     }
 
-    /// What will be taken once `operation` is.
+    /// The set of taken operations after `operation` is taken.
     fn with(&self, operation: usize) -> Box<[u64]> {
         let mut taken = self.taken.clone();
         taken[operation / 64] |= 1 << (operation % 64);
@@ -255,11 +257,12 @@ impl Search {
     }
 }
 
-/// As few operations as still have no order: first a prefix, then without whatever can be left out.
+/// The smallest set of operations found that still has no order: first a prefix, then without
+/// everything that can be left out.
 ///
-/// A read can be left out of every history that has an order, and so can a write together with all
-/// reads of its value, and a grant of a lock together with its return: what is left has an order
-/// too. So what has none shows what is wrong with the whole.
+/// If a history has an order, then it still has one without any read, without a write together with
+/// all reads of its value, and without a grant of a lock together with its return. So whatever part
+/// has no order shows what is wrong with the whole.
 fn shortest(
     machine: Machine,
     mut operations: Vec<Operation<'_>>,
@@ -290,7 +293,7 @@ fn shortest(
             .filter(|(number, _)| !unit.contains(number))
             .map(|(_, kept)| *kept);
         let kept: Vec<_> = kept.collect();
-        // What is too hard to decide stays in.
+        // If leaving it out is too hard to decide, it stays in.
         if ordered(machine, &kept).is_ok_and(|ordered| !ordered) {
             operations = kept;
             at = at.min(operations.len());
@@ -299,7 +302,7 @@ fn shortest(
     Ok(operations)
 }
 
-/// What had begun by `end`; what had not ended then is unknown.
+/// Everything that had begun by `end`. What had not ended by then has an unknown outcome.
 fn until<'h>(operations: &[Operation<'h>], end: usize) -> Vec<Operation<'h>> {
     let begun = operations.iter().filter(|operation| {
         operation.begin < end && (operation.end <= end || !operation.call.f.is_read())
@@ -315,7 +318,7 @@ fn until<'h>(operations: &[Operation<'h>], end: usize) -> Vec<Operation<'h>> {
         .collect()
 }
 
-/// What can only be left out together.
+/// Operations that can only be left out together.
 fn unit(machine: Machine, operations: &[Operation<'_>], at: usize) -> BTreeSet<usize> {
     let chosen = &operations[at];
     let same = |other: &Operation<'_>| match (machine, &chosen.call.f) {

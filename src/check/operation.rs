@@ -1,4 +1,4 @@
-//! Lines paired to operations, and what one operation must know of another.
+//! Pairs lines into operations, and decides what one operation must know about another.
 
 use quorate_dynamo::Consistency;
 use serde_json::Value;
@@ -10,17 +10,17 @@ use super::history::{Action, Event, Kind, Process};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     Done,
-    /// Surely without effect.
+    /// Certainly without effect.
     Failed,
     /// It can take effect at any time after its beginning, or never.
     Unknown,
 }
 
-/// An operation from its beginning to its end, as positions in the history.
+/// An operation from its beginning to its end. Both are positions in the history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation<'h> {
     pub(super) call: &'h Event,
-    /// The last line, if there is one.
+    /// Its last line, if there is one.
     pub(super) last: Option<&'h Event>,
     pub(super) outcome: Outcome,
     pub(super) begin: usize,
@@ -30,8 +30,8 @@ pub(super) struct Operation<'h> {
     pub(super) strength: usize,
 }
 
-/// Strengths add up to this where a read must see a write: `ALL` counts 2, `QUORUM` 1, less counts
-/// 0.
+/// A read must see a write if their strengths add up to this: `ALL` counts 2, `QUORUM` 1, anything
+/// weaker 0.
 pub(super) const MEETS: usize = 2;
 
 impl<'h> Operation<'h> {
@@ -43,17 +43,17 @@ impl<'h> Operation<'h> {
         self.outcome == Outcome::Done
     }
 
-    /// Whether it can have had an effect, or will.
+    /// Whether it can have had an effect, or can still have one.
     pub(super) fn possible(&self) -> bool {
         self.outcome != Outcome::Failed
     }
 
-    /// What it was answered.
+    /// The answer.
     pub(super) fn answer(&self) -> &'h Value {
         self.last.map_or(&Value::Null, |last| &last.value)
     }
 
-    /// When it ended; for ever if it did not.
+    /// When it ended; `u64::MAX` if it did not.
     pub(super) fn ended(&self) -> u64 {
         if self.end == usize::MAX {
             u64::MAX
@@ -62,7 +62,7 @@ impl<'h> Operation<'h> {
         }
     }
 
-    /// Whose session it belongs to.
+    /// The session it belongs to.
     pub(super) fn session(&self) -> (bool, u64) {
         match (self.call.session, self.call.process) {
             (Some(session), _) => (true, session),
@@ -71,7 +71,7 @@ impl<'h> Operation<'h> {
         }
     }
 
-    /// Its lines.
+    /// Its lines in the history.
     pub(super) fn lines(&self) -> impl Iterator<Item = &'h Event> {
         [Some(self.call), self.last].into_iter().flatten()
     }
@@ -85,8 +85,8 @@ impl<'h> Operation<'h> {
     }
 }
 
-/// How many replicas a level asks, as far as its name alone tells; `None` if it does not tell. It
-/// is read as `CL` reads it: a deadline may stand before or after it, as in `QUORUM,TIMEOUT=1s`.
+/// How strong a level is, as far as its name alone tells; `None` if it does not tell. It is read as
+/// `CL` reads it, so a deadline may come before or after it, as in `QUORUM,TIMEOUT=1s`.
 fn strength(level: Option<&str>) -> Option<usize> {
     let Some(level) = level.map(str::to_ascii_uppercase) else {
         return Some(1);
@@ -110,15 +110,14 @@ fn strength(level: Option<&str>) -> Option<usize> {
 /// Faults that take from a node what it alone had acknowledged.
 const DESTROYERS: [&str; 3] = ["restore", "wipe", "power-loss"];
 
-/// Whether a line tells of a fault.
+/// Whether a line reports a fault.
 pub(super) fn is_fault(event: &Event) -> bool {
     event.process == Process::Nemesis
 }
 
-/// The operations of a history in the order of their beginnings.
+/// The operations of a history, in the order of their beginnings.
 ///
-/// What has been acknowledged by one replica alone must be in the final reads, unless a disk was
-/// destroyed.
+/// The final reads must show even what only one replica acknowledged, unless a disk was destroyed.
 pub(super) fn operations(events: &[Event]) -> Result<Vec<Operation<'_>>, Unusable> {
     let destroyed = events
         .iter()
@@ -190,13 +189,13 @@ pub(super) fn operations(events: &[Event]) -> Result<Vec<Operation<'_>>, Unusabl
     Ok(found)
 }
 
-/// Whether `read`, which begins after `seen` has ended, must know of it by its level.
+/// Whether `read`, which must begin after `seen` has ended, has to know of it by its level.
 pub(super) fn meets(seen: &Operation<'_>, read: &Operation<'_>) -> bool {
     seen.end < read.begin && seen.strength + read.strength >= MEETS
 }
 
 impl Operation<'_> {
-    /// The same with its end not yet seen.
+    /// The same operation before its end is seen.
     pub(super) fn left_open(self) -> Self {
         Self {
             last: None,

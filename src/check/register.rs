@@ -1,13 +1,13 @@
 //! Registers at `QUORUM`: what was acknowledged is seen, what was seen stays, and nothing else is
 //! ever read.
 //!
-//! Every write makes a version of its key. A version is *known* at a level from the end of the
+//! Every write creates a version of its key. A version is *known* at a level from the end of the
 //! first operation that wrote or read it there. Version `a` is before `b` when `a` was known before
 //! `b` was written, or before a read began that returned `b` and had to know of `a` by its level.
-//! Two versions that are before each other are a violation: with values that are written once this
-//! is what it takes, as Gibbons and Korach show for linearizability ("Testing shared memories",
-//! SIAM J. Comput. 26(4), 1997, section 4); here the levels say which operations count, and writes
-//! whose outcome is unknown may take effect whenever they like.
+//! Two versions that are each before the other are a violation. With values that are written only
+//! once this is sufficient, as Gibbons and Korach show for linearizability ("Testing shared
+//! memories", SIAM J. Comput. 26(4), 1997, section 4). Here the levels say which operations count,
+//! and writes with an unknown outcome may take effect at any time.
 
 use std::collections::BTreeMap;
 
@@ -29,7 +29,7 @@ pub(super) enum Act {
 pub(super) struct Access<'h> {
     pub(super) operation: Operation<'h>,
     pub(super) act: Act,
-    /// What was written or read; `None` is nothing.
+    /// The value written or read; `None` is nothing.
     pub(super) value: Option<Box<str>>,
 }
 
@@ -47,22 +47,22 @@ impl<'h> Access<'h> {
         self.value.as_deref().unwrap_or("nothing")
     }
 
-    /// Whether what it is about may be in a register: it was not refused.
+    /// Whether it may have changed the register: it is not a read and was not refused.
     fn update(&self) -> bool {
         self.act != Act::Read && self.operation.possible()
     }
 }
 
-/// Who returned a version, and since when it is known.
+/// A version: which operations returned it, and since when it is known.
 struct Version<'a, 'h> {
-    /// `None`: what was there before any write.
+    /// `None` for what was there before any write.
     write: Option<&'a Access<'h>>,
-    /// By strength: who knew it first, among those of at least that strength.
+    /// By strength: the access of at least that strength that knew it first.
     known: [Option<&'a Access<'h>>; MEETS + 1],
     /// By strength: the read of it that began last.
     read: [Option<&'a Access<'h>>; MEETS + 1],
-    /// From when on a removal may have taken it away. What it had hidden can then be seen again,
-    /// where the removal had not seen that too.
+    /// When a removal may first have taken it away. What it had hidden may then show again, if the
+    /// removal had not seen that too.
     removable: usize,
 }
 
@@ -97,7 +97,8 @@ impl<'a, 'h> Version<'a, 'h> {
         }
     }
 
-    /// Who shows that this version is older than `write`: it was known before `write` began.
+    /// The access that shows that this version is older than `write`: it was known before `write`
+    /// began.
     fn older_than_write(&self, write: &'a Access<'h>, options: &Options) -> Option<&'a Access<'h>> {
         // A removal removes what its level has seen; a write is ordered after what its clock has
         // seen.
@@ -117,13 +118,13 @@ impl<'a, 'h> Version<'a, 'h> {
             .then_some(known)
     }
 
-    /// Who shows that `read` must know of this version, or of a newer one.
+    /// The access that shows that `read` must know of this version or of a newer one.
     fn known_to(&self, read: &Operation<'_>) -> Option<&'a Access<'h>> {
         self.known[MEETS - read.strength]
             .filter(|known| known.operation.end < read.begin && self.removable > read.end)
     }
 
-    /// Two accesses which show that this version is before `other`.
+    /// Two accesses that show that this version is before `other`.
     fn before(&self, other: &Self, options: &Options) -> Option<[&'a Access<'h>; 2]> {
         if let Some(write) = other.write
             && let Some(known) = self.older_than_write(write, options)
@@ -138,7 +139,7 @@ impl<'a, 'h> Version<'a, 'h> {
     }
 }
 
-/// When the first removal began that can have taken away what `write` wrote.
+/// When the first removal began that can have removed what `write` wrote.
 fn removable(write: &Access<'_>, accesses: &[Access<'_>]) -> usize {
     let removes = accesses.iter().filter(|access| {
         write.act == Act::Write && access.act == Act::Remove && access.operation.possible()
@@ -150,7 +151,7 @@ fn removable(write: &Access<'_>, accesses: &[Access<'_>]) -> usize {
         .unwrap_or(usize::MAX)
 }
 
-/// The first violation among the accesses of one register, which are in the order of their
+/// The first violation among the accesses to one register, which are in the order of their
 /// beginnings.
 pub(super) fn check<'h>(accesses: &[Access<'h>], options: &Options) -> Option<Violation<'h>> {
     let reads = || {
@@ -188,7 +189,7 @@ pub(super) fn check<'h>(accesses: &[Access<'h>], options: &Options) -> Option<Vi
         .or_else(|| turned_back(&versions, options))
 }
 
-/// A value that no write which had begun can have put there.
+/// A value that no write begun so far can have put there.
 fn invented<'h>(read: &Access<'h>, accesses: &[Access<'h>]) -> Option<Violation<'h>> {
     read.value.as_ref()?;
     let mut writers = accesses
@@ -224,8 +225,8 @@ fn invented<'h>(read: &Access<'h>, accesses: &[Access<'h>]) -> Option<Violation<
     ))
 }
 
-/// A read of a value that several writes may have put there, all of them surely overwritten by what
-/// the read had to know.
+/// A read of a value that several writes may have put there, all of them certainly overwritten by
+/// something the read had to know.
 fn superseded<'h>(
     read: &Access<'h>,
     candidates: &[usize],
@@ -283,7 +284,8 @@ fn superseded<'h>(
     ))
 }
 
-/// Two versions that are before each other; of all, those that take the fewest lines to show.
+/// Two versions that are each before the other; among all such pairs, the one that takes the fewest
+/// lines to show.
 fn turned_back<'h>(versions: &[Version<'_, 'h>], options: &Options) -> Option<Violation<'h>> {
     let mut found: Option<Violation<'h>> = None;
     for (at, one) in versions.iter().enumerate() {
@@ -304,7 +306,7 @@ fn turned_back<'h>(versions: &[Version<'_, 'h>], options: &Options) -> Option<Vi
     found
 }
 
-/// [`Version::before`]; what was there before any write needs no proof.
+/// [`Version::before`]; the state before any write needs no proof.
 fn before<'a, 'h>(
     one: &Version<'a, 'h>,
     other: &Version<'a, 'h>,
@@ -316,7 +318,7 @@ fn before<'a, 'h>(
     }
 }
 
-/// Each version with who shows that it is the newer one.
+/// Takes each version with the accesses that show that it is the newer one.
 fn explain<'h>(shown: [(&Version<'_, 'h>, [&Access<'h>; 2]); 2]) -> Violation<'h> {
     // The last read is the one that should not have returned what it did.
     let reads = shown
@@ -332,7 +334,7 @@ fn explain<'h>(shown: [(&Version<'_, 'h>, [&Access<'h>; 2]); 2]) -> Violation<'h
         known.shown(),
         known.operation.who()
     );
-    // The writes themselves had no order: it was the reads that gave them one, and took it back.
+    // The writes themselves had no order: the reads gave them one, and then took it back.
     let turned = shown.iter().all(|(_, [_, second])| second.act == Act::Read)
         || (known.act == Act::Read && returned.write.is_some());
     let rule = if turned {
@@ -354,7 +356,8 @@ fn rule_of(returned: Option<&Access<'_>>) -> Rule {
     }
 }
 
-/// The accesses of one session, in its own order, against what it has written and read before.
+/// Checks the accesses of each session, in its own order, against what it has written and read
+/// before.
 pub(super) fn check_session<'h>(
     accesses: &[Access<'h>],
     options: &Options,
@@ -367,7 +370,7 @@ pub(super) fn check_session<'h>(
             .push(access);
     }
     sessions.values().find_map(|own| {
-        // By strength: the newest version that the session knows of, with how it learnt of it.
+        // By strength: the newest version that the session knows, and how it learnt of it.
         let mut newest: [Option<(&Access<'h>, &Access<'h>)>; MEETS + 1] = [None; MEETS + 1];
         own.iter().find_map(|access| {
             let read = access.act == Act::Read;
@@ -387,7 +390,7 @@ pub(super) fn check_session<'h>(
                         .older_than_write(write, options)
                         .is_some()
                 };
-                // Nothing was there before any write; what was written before may be, if it was not
+                // Nothing was there before any write. An older value may be there if it was not
                 // overwritten.
                 let explained = candidates.iter().any(|version| !older(version))
                     || (candidates.is_empty() && access.value.is_some());
@@ -407,8 +410,8 @@ pub(super) fn check_session<'h>(
     })
 }
 
-/// A client that carries its session is promised it at every level; others what their levels
-/// promise.
+/// A client that carries its session is promised it at every level; any other client, what its
+/// levels promise.
 fn session_strength(access: &Access<'_>) -> usize {
     if access.operation.call.session.is_some() {
         MEETS
@@ -417,7 +420,7 @@ fn session_strength(access: &Access<'_>) -> usize {
     }
 }
 
-/// What may have written the value that is read.
+/// The writes that may have put the read value there.
 fn writers<'a, 'h>(read: &Access<'h>, accesses: &'a [Access<'h>]) -> Vec<&'a Access<'h>> {
     let written = |access: &&Access<'h>| {
         access.update() && access.value == read.value && access.operation.begin < read.operation.end

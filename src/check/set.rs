@@ -1,5 +1,5 @@
 //! Sets: every acknowledged element is in every later read that must know of it, unless a removal
-//! may have seen it; nothing else is ever read, and what was removed stays away.
+//! may have seen it. Nothing else is ever read, and what was removed stays away.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,16 +7,16 @@ use super::history::Action;
 use super::operation::{MEETS, Operation, meets};
 use super::{Rule, Violation};
 
-/// What was done to one element.
+/// Everything done to one element.
 #[derive(Default)]
 struct Element<'a, 'h> {
     adds: Vec<&'a Operation<'h>>,
     removes: Vec<&'a Operation<'h>>,
-    /// The reads that showed it, by strength: those of at least that strength that ended first.
+    /// By strength: the first read to end, of at least that strength, that showed it.
     shown: [Option<&'a Operation<'h>>; MEETS + 1],
 }
 
-/// The elements of a read.
+/// The elements that a read returned.
 fn members(read: &Operation<'_>) -> BTreeSet<String> {
     read.answer()
         .as_array()
@@ -59,8 +59,7 @@ pub(super) fn check<'h>(operations: &[Operation<'h>]) -> Option<Violation<'h>> {
         .iter()
         .filter(|operation| operation.call.f.is_read() && operation.done())
         .collect();
-    // In the order of their ends, so that what a read shows is known to those that come later in
-    // the list.
+    // In the order of their ends, so that what a read shows is known to those later in the list.
     reads.sort_by_key(|read| read.end);
     let reads: Vec<_> = reads
         .into_iter()
@@ -100,7 +99,7 @@ impl<'a, 'h> Element<'a, 'h> {
         }
     }
 
-    /// What is wrong about a read that shows it.
+    /// What is wrong with a read that shows it.
     fn may_be_in(&self, name: &str, read: &Operation<'h>) -> Option<Violation<'h>> {
         let begun = |add: &&&Operation<'h>| add.begin < read.end;
         let possible: Vec<_> = self
@@ -129,7 +128,7 @@ impl<'a, 'h> Element<'a, 'h> {
         }
         let mut why = Vec::new();
         for add in possible {
-            // Gone for sure: acknowledged, then seen by an acknowledged removal that the read had
+            // Certainly gone: acknowledged, then seen by an acknowledged removal that the read had
             // to know of.
             let gone = self
                 .removes
@@ -146,7 +145,7 @@ impl<'a, 'h> Element<'a, 'h> {
         ))
     }
 
-    /// What is wrong about a read that does not show it.
+    /// What is wrong with a read that does not show it.
     fn must_be_in(&self, name: &str, read: &Operation<'h>) -> Option<Violation<'h>> {
         let seen_by_a_removal = |since: usize| {
             self.removes

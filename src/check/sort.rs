@@ -1,4 +1,4 @@
-//! Which operations a model looks at, and whether they are enough to judge.
+//! Sorts operations by key and kind for a model, and decides whether there is enough to judge.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::operation::{Operation, is_fault};
 use super::register::{Access, Act};
 use super::{Least, Model, Unusable, converge};
 
-/// What the answer of a read looks like, for keys that nobody changes.
+/// The kind suggested by the answer of a read, for keys that nobody changes.
 fn shape(operation: &Operation<'_>) -> Option<Model> {
     match operation.answer() {
         Value::Array(_) => Some(Model::Set),
@@ -18,7 +18,7 @@ fn shape(operation: &Operation<'_>) -> Option<Model> {
     }
 }
 
-/// What an operation takes its key for; reads and removals go with anything.
+/// The kind that an operation requires of its key. Reads and removals work on any kind.
 fn kind(operation: &Operation<'_>) -> Option<Model> {
     match operation.call.f {
         _ if operation.call.field.is_some() => Some(Model::Hash),
@@ -30,8 +30,8 @@ fn kind(operation: &Operation<'_>) -> Option<Model> {
     }
 }
 
-/// The operations of the model's keys, in the order of their beginnings. A key that is never
-/// changed is of the kind that its reads look like.
+/// The operations on the model's keys, in the order of their beginnings. A key that is never
+/// changed is of the kind that its reads suggest.
 pub(super) fn keys<'h>(
     operations: &[Operation<'h>],
     model: Model,
@@ -40,7 +40,7 @@ pub(super) fn keys<'h>(
     for operation in operations {
         if let Some(other) = kind(operation) {
             let one = *kinds.entry(operation.key()).or_insert(other);
-            // A counter may be set, which begins it anew.
+            // A counter may be set, which restarts it.
             let counter =
                 [one, other].contains(&Model::Counter) && operation.call.f == Action::Write;
             if one != other && !counter {
@@ -78,7 +78,7 @@ pub(super) fn keys<'h>(
     Ok(keys)
 }
 
-/// How many operations were done, if there is enough of everything.
+/// The number of operations that were done, if there is enough of everything.
 pub(super) fn enough(
     events: &[Event],
     keys: &BTreeMap<&str, Vec<Operation<'_>>>,
@@ -132,15 +132,15 @@ pub(super) fn enough(
         .filter(|(at, event)| is_fault(event) && between(*at))
         .count();
     need(
-        "faults between the first and the last of them",
+        "faults between the first and the last operation",
         faults,
         least.faults,
     )?;
     Ok(done)
 }
 
-/// How many operations of one key began while one of another process was under way, if one of the
-/// two changes the key.
+/// How many operations on one key began while one of another process was under way, where at least
+/// one of the two changes the key.
 fn overlaps(operations: &[Operation<'_>]) -> usize {
     let mut under_way: Vec<&Operation<'_>> = Vec::new();
     let mut count = 0;
@@ -154,7 +154,7 @@ fn overlaps(operations: &[Operation<'_>]) -> usize {
                 .filter(|other| other.call.process != operation.call.process)
                 .any(|other| changes(&other)),
         );
-        // What never ended says nothing about how much went on at once.
+        // An operation that never ended says nothing about how much went on at once.
         if operation.end != usize::MAX {
             under_way.push(operation);
         }
@@ -162,12 +162,12 @@ fn overlaps(operations: &[Operation<'_>]) -> usize {
     count
 }
 
-/// The accesses to each register behind a key: itself, or its fields.
+/// The accesses to each register behind a key: the key itself, or its fields.
 pub(super) fn registers<'h>(
     key: &str,
     operations: &[Operation<'h>],
 ) -> BTreeMap<Box<str>, Vec<Access<'h>>> {
-    // Also those that nobody wrote and somebody read.
+    // Includes fields that somebody read although nobody wrote them.
     let whole = |operation: &Operation<'h>| {
         operation
             .answer()
@@ -197,7 +197,7 @@ pub(super) fn registers<'h>(
     let mut registers: BTreeMap<Box<str>, Vec<Access<'h>>> = BTreeMap::new();
     for operation in operations {
         for field in &names {
-            // An operation without a field is about all of them.
+            // An operation without a field applies to all of them.
             let of_whole = operation.call.field.is_none();
             if !of_whole && operation.call.field.as_deref() != *field {
                 continue;

@@ -1,4 +1,4 @@
-//! The cases of `tests/check`: histories by hand, each with its verdict.
+//! Runs the cases of `tests/check`: hand-written histories, each with its verdict.
 
 use std::path::Path;
 
@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use super::*;
 
-/// `== name | model option… => verdict`, then lines
-/// `begin-end process f key value [LEVEL] [@node] [#session] [fail|info]`; without an end the
-/// operation stays open. `at nemesis f node` is a fault.
+/// A case starts with `== name | model option… => verdict`. Its lines are `begin-end process f key
+/// value [LEVEL] [@node] [#session] [fail|info]`; without an end the operation stays open. `at
+/// nemesis f node` is a fault.
 struct Case<'t> {
     name: &'t str,
     model: Model,
@@ -174,14 +174,14 @@ fn every_case(file: &str) {
             ..
         }) = check(&case.events, case.model, &case.options)
         {
-            // What is shown is enough to see it: it is a counterexample by itself.
+            // What is shown must be enough to see the violation: it is a counterexample by itself.
             let shown = if matches!(case.model, Model::Set | Model::Hash) {
                 of_one_element(&found)
             } else {
                 found.history.clone()
             };
             if (case.model, found.rule) == (Model::Counter, Rule::Turned) {
-                // Two reads say it; that they were of sums would take all terms.
+                // Two reads show it. To show that they were sums would take every term.
                 continue;
             }
             let again = check(
@@ -207,8 +207,8 @@ fn every_case(file: &str) {
     }
 }
 
-/// What is shown is about one element of a set or one field of a hash; the reads show others as
-/// well.
+/// Only what concerns the element of a set or the field of a hash in question: the reads show
+/// others as well.
 fn of_one_element(found: &Counterexample) -> Vec<Event> {
     let mut events = found.history.clone();
     let added: Vec<Value> = events
@@ -302,7 +302,7 @@ fn the_search_for_an_order_gives_up_instead_of_passing() {
     );
 }
 
-/// A read and a write of the register at these levels, of which the read sees nothing.
+/// A write and a later read of the register at this level, where the read sees nothing.
 fn at_levels(level: &str) -> Result<Option<Rule>, Unusable> {
     let mut history = History::default();
     for (process, f) in [(0, Action::Write), (1, Action::Read)] {

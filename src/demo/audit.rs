@@ -1,4 +1,4 @@
-//! Reads everything back, at one node, as any client would.
+//! Reads everything back from one node, as any client would.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,14 +8,14 @@ use super::DemoError;
 use super::ledger::{Held, Kind, Ledger, Reading};
 use crate::faces::resp::client::{Client, ClientError, Options, Refusal, Value};
 
-/// For each exchange with the node.
+/// Timeout of each exchange with the node.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Keys that are asked for to see which replicas can be reached: enough that every node holds some
-/// of them.
+/// How many keys are probed to see which replicas a node can reach: enough that every node holds
+/// some of them.
 const PROBES: usize = 8;
 
-/// What the node's own replicas hold (level `ONE`) for every key that was written to. A key that it
-/// refuses to read is missing.
+/// What the node's own replicas hold (level `ONE`) for every key that was written. A key that it
+/// refuses to read is missing from the result.
 pub(super) async fn read_back(address: SocketAddr, ledger: &Ledger) -> Result<Reading, DemoError> {
     let keys: Vec<(String, Kind)> = ledger
         .keys()
@@ -41,8 +41,8 @@ pub(super) async fn read_back(address: SocketAddr, ledger: &Ledger) -> Result<Re
     Ok(held.collect())
 }
 
-/// How many of `all` replicas a node reaches now: the least over some keys. It says so itself when
-/// it cannot reach all.
+/// How many of `all` replicas a node can reach now: the minimum over some keys. The node says so
+/// itself when it cannot reach all.
 pub(super) async fn replicas_in_reach(
     address: SocketAddr,
     all: usize,

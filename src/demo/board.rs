@@ -1,5 +1,5 @@
-//! What there is to see of a running demo: the scenario writes it, the narrative and the screen
-//! show it.
+//! The state of a running demo as a viewer sees it: the scenario updates it, the story and the
+//! screen show it.
 
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
@@ -12,24 +12,24 @@ use super::score::Scores;
 use crate::doors::Data;
 use crate::doors::Status;
 
-/// How long a node may take to draw up its status: a round trip, and the patience it has with nodes
-/// that do not answer.
+/// How long a node may take to answer a status request: a round trip, plus the time it waits for
+/// nodes that do not answer.
 const STATUS_PATIENCE: Duration = Duration::from_secs(5);
 /// How many paragraphs the screen remembers.
 const STORY_MAX: usize = 64;
 
-/// Where the story goes.
+/// Where the story is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Voice {
-    /// To stdout, for people.
+    /// On stdout, for people.
     Stdout,
-    /// To stderr, because stdout is for a program.
+    /// On stderr, because stdout is for a program.
     Stderr,
-    /// Nowhere but onto the screen.
+    /// Only on the screen.
     Screen,
 }
 
-/// The acts of the demo.
+/// The acts of the demo, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Phase {
     Start,
@@ -40,7 +40,6 @@ pub(super) enum Phase {
     Verdict,
 }
 
-/// Whether a node runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
     Starting,
@@ -48,7 +47,7 @@ pub(super) enum Health {
     Crashed,
 }
 
-/// What a node says of the whole cluster's replicas.
+/// What one node reports about the replicas of the whole cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct View {
     pub(super) contexts_equal: bool,
@@ -56,13 +55,13 @@ pub(super) struct View {
     pub(super) recent: u64,
     pub(super) residuals: u64,
     pub(super) rows: u64,
-    /// Its own conclusion, which needs every node's answer.
+    /// Its own conclusion, which takes an answer from every node.
     pub(super) converged: bool,
-    /// Nodes that it knows of.
+    /// How many nodes it knows.
     pub(super) nodes: usize,
 }
 
-/// One node.
+/// One node of the demo.
 #[derive(Clone)]
 pub(super) struct Seat {
     pub(super) name: String,
@@ -73,7 +72,7 @@ pub(super) struct Seat {
     pub(super) door: Option<Arc<dyn Data>>,
 }
 
-/// Everything at one moment.
+/// A snapshot of everything shown.
 #[derive(Clone)]
 pub(super) struct Picture {
     pub(super) phase: Phase,
@@ -85,7 +84,7 @@ pub(super) struct Picture {
     pub(super) elapsed: Duration,
 }
 
-/// The picture, shared.
+/// The picture, shared by the scenario and whoever shows it.
 pub(super) struct Board {
     started: Instant,
     voice: Voice,
@@ -111,7 +110,7 @@ impl View {
         }
     }
 
-    /// Equal contexts, equal digests, and nothing left to exchange.
+    /// Whether contexts and digests are equal and nothing is left to exchange.
     pub(super) fn settled(&self) -> bool {
         self.converged
             && self.contexts_equal
@@ -175,7 +174,7 @@ impl Board {
         self.tell(&format!("{title}\n{}", "-".repeat(title.len())));
     }
 
-    /// Tells a paragraph of the story. Nobody who closed the stream wants to hear about it.
+    /// Adds a paragraph to the story. A closed stdout or stderr is ignored.
     pub(super) fn tell(&self, paragraph: &str) {
         match self.voice {
             Voice::Stdout => drop(writeln!(io::stdout().lock(), "{paragraph}\n")),
@@ -190,7 +189,7 @@ impl Board {
         });
     }
 
-    /// What each node said last, for those who want to know why something did not happen.
+    /// What each node reported last, to explain why something did not happen.
     pub(super) fn views(&self) -> String {
         let line = |seat: &Seat| match seat.view {
             Some(View {
@@ -209,7 +208,7 @@ impl Board {
         self.lock().seats.iter().map(line).collect()
     }
 
-    /// Says what is being waited for.
+    /// Announces what the demo is waiting for.
     pub(super) fn wait_for(&self, what: &str, at_most: Duration) {
         let line = format!("waiting for {what} (at most {} s)", at_most.as_secs());
         if self.voice != Voice::Screen {
@@ -218,8 +217,8 @@ impl Board {
         self.change(|picture| picture.waiting = line);
     }
 
-    /// Asks every node that runs for its status, all at once, and shows what they say; `None` for
-    /// one that does not answer or does not run.
+    /// Asks every running node for its status, all at once, and shows the answers. `None` stands
+    /// for a node that is not running or did not answer.
     pub(super) async fn ask_all(&self) -> Vec<Option<View>> {
         let doors: Vec<_> = self
             .lock()
@@ -253,10 +252,10 @@ impl Board {
 impl Phase {
     pub(super) fn title(self) -> &'static str {
         match self {
-            Self::Start => "A cluster over several datacenters",
-            Self::Work => "Clients choose a consistency level per request",
+            Self::Start => "A cluster across several datacenters",
+            Self::Work => "Clients choose a consistency level for each request",
             Self::Split => "One datacenter is cut off",
-            Self::Heal => "The links heal, the replicas converge",
+            Self::Heal => "The links heal and the replicas converge",
             Self::Crash => "A node crashes and comes back",
             Self::Verdict => "Verdict",
         }

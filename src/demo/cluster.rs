@@ -1,5 +1,5 @@
-//! The nodes of a demo: real ones, in this process, each with its own directory, its own QUIC
-//! socket and its own Redis face.
+//! The nodes of a demo: real nodes in this process, each with its own directory, QUIC socket and
+//! Redis port.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
@@ -20,22 +20,21 @@ use crate::config::{Durability, Join, Listen, NodeConfig, Secret, Storage};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
 
-/// Partitions of the keyspace: few, because every node of the demo shares two cores with all
-/// others.
+/// Partitions of the keyspace: few, because all nodes of the demo share a few cores.
 const PARTITIONS: u16 = 16;
-/// How long a request may take. Longer than the longest round trip, short enough to see one fail.
+/// Request timeout: longer than the longest round trip, short enough to watch a request fail.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a node tries again, most often because the control group has other things to decide
-/// than to admit it.
+/// How often a node retries its start. The usual reason is that the control group is busy and
+/// cannot admit it yet.
 const START_ATTEMPTS: u32 = 20;
 const START_PAUSE: Duration = Duration::from_millis(200);
 
-/// All nodes.
+/// All nodes of the demo.
 pub(super) struct Cluster {
     members: Vec<Member>,
     pub(super) wan: Wan,
     board: Arc<Board>,
-    /// Nodes that are starting; here, so that nobody forgets them when the start is given up.
+    /// Nodes that are starting. Kept here so that they are stopped even when the start is given up.
     joining: JoinSet<(usize, Result<Running, DemoError>)>,
     /// Removed with everything in it when the cluster is dropped.
     home: TempDir,
@@ -53,11 +52,11 @@ struct Running {
 }
 
 impl Cluster {
-    /// Chooses addresses and directories; nothing runs yet.
+    /// Chooses addresses and directories. Nothing runs yet.
     pub(super) fn plan(plan: Plan, board: &Arc<Board>) -> Result<Self, DemoError> {
         let home = tempfile::Builder::new().prefix("quorate-demo-").tempdir()?;
         let any: SocketAddr = (Ipv4Addr::LOCALHOST, 0).into();
-        // All are held until all are known, so that no two are the same.
+        // All sockets are held until all addresses are known, so that no two are the same.
         let sockets: Vec<UdpSocket> = (0..plan.all_nodes())
             .map(|_| UdpSocket::bind(any))
             .collect::<io::Result<_>>()?;
@@ -126,7 +125,7 @@ impl Cluster {
         self.all_started().await
     }
 
-    /// Starts a node from what its directory says it is.
+    /// Starts a node from what is in its directory.
     pub(super) async fn start_one(&mut self, index: usize) -> Result<(), DemoError> {
         let (config, options) = (self.members[index].config.clone(), self.options());
         self.joining
@@ -142,7 +141,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Ends a node as a killed process ends.
+    /// Ends a node as if its process had been killed.
     pub(super) async fn crash(&mut self, index: usize) {
         self.board.seat(index, |seat| {
             seat.health = Health::Crashed;
@@ -157,8 +156,8 @@ impl Cluster {
         drop(stop);
     }
 
-    /// Ends all nodes and removes their directories. What they hold is not finished: nobody will
-    /// read it.
+    /// Ends all nodes and removes their directories. Nothing they hold is flushed, because nobody
+    /// will read it.
     pub(super) async fn end(mut self) -> Result<(), DemoError> {
         while let Some(joined) = self.joining.join_next().await {
             if let Ok((index, Ok(running))) = joined {
@@ -210,7 +209,7 @@ fn config(home: &Path, (site, number): (usize, usize), listen: Listen) -> NodeCo
     }
 }
 
-/// Starts a node and its Redis face.
+/// Starts a node and its Redis port.
 async fn launch(config: NodeConfig, options: Options) -> Result<Running, DemoError> {
     let address = config.listen.resp;
     let listener = TcpListener::bind(address)
@@ -223,7 +222,7 @@ async fn launch(config: NodeConfig, options: Options) -> Result<Running, DemoErr
     let node = loop {
         match Node::start(config.clone(), options.clone()).await {
             Ok(node) => break node,
-            // A node that was killed lets go of its socket when the last of its tasks has noticed.
+            // A killed node releases its socket only when the last of its tasks has noticed.
             Err(
                 StartError::Join(JoinError::Refused(JoinRefusal::NotReady)) | StartError::Bind(_),
             ) if attempts < START_ATTEMPTS => {

@@ -1,8 +1,9 @@
-//! What the demo's clients were told about each of their writes, and what must therefore be read at
-//! every node in the end.
+//! What the demo's clients were told about each of their writes, and what every node must therefore
+//! return at the end.
 //!
-//! The rules are those of an outside observer, who knows nothing of how the cluster works: an
-//! acknowledged write is there, a refused one is not, and one of unknown outcome may be either.
+//! The rules are those of an outside observer who knows nothing about the cluster's inner workings:
+//! an acknowledged write is there, a refused write is not, and a write with an unknown outcome may
+//! or may not be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,33 +16,32 @@ mod tests;
 pub(super) enum Outcome {
     /// Done at its level.
     Acknowledged,
-    /// Not applied, for sure.
+    /// Certainly not applied.
     Refused,
-    /// It may have been applied.
+    /// Perhaps applied.
     Unknown,
 }
 
 /// A place that holds one value: a string, an element of a set, or a field of a hash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Slot {
-    /// The key.
     pub(super) key: String,
     /// The element or field; `None` for a string.
     pub(super) part: Option<String>,
 }
 
-/// How a key is read.
+/// The command that reads a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// With `GET`.
+    /// `GET`.
     Text,
-    /// With `SMEMBERS`.
+    /// `SMEMBERS`.
     Set,
-    /// With `HGETALL`.
+    /// `HGETALL`.
     Hash,
 }
 
-/// What one node answered for one key.
+/// What one node returned for one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Held {
     Nothing,
@@ -50,22 +50,21 @@ pub(super) enum Held {
     Hash(BTreeMap<String, String>),
 }
 
-/// What one node answered for all keys. A key that is not in it was not read, which is itself a
-/// finding.
+/// What one node returned for all keys. A missing key could not be read, which is itself a finding.
 pub(super) type Reading = BTreeMap<String, Held>;
 
 /// How an answer contradicts what clients were told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Harm {
-    /// An acknowledged write is not there.
+    /// An acknowledged write is missing.
     Lost,
-    /// A counter has more than was ever added.
+    /// A counter is higher than everything ever added to it.
     DoubleCounted,
-    /// Something is there again after its removal was acknowledged.
+    /// Something is there again although its removal was acknowledged.
     Resurrected,
-    /// A write is there that was refused with the words that nothing was applied.
+    /// A write is there although the client was told that nothing was applied.
     Phantom,
-    /// The key was not read, so nothing is proved about it.
+    /// The key could not be read, so nothing is proved about it.
     Unread,
 }
 
@@ -86,15 +85,15 @@ struct Sum {
 #[derive(Debug, Default)]
 struct Last {
     acknowledged: Option<String>,
-    /// Sent later than that, outcome unknown.
+    /// Sent after the acknowledged one, outcome unknown.
     unknown: Vec<String>,
 }
 
-/// Something that is made once and removed at most once.
+/// Something that is created once and removed at most once.
 #[derive(Debug)]
 struct Thing {
     made: Outcome,
-    /// The most that is known of its removals; `None` while none was tried.
+    /// The most certain outcome of its removals; `None` if nobody tried to remove it.
     removed: Option<Outcome>,
 }
 
@@ -145,7 +144,7 @@ impl fmt::Display for Harm {
 }
 
 impl Ledger {
-    /// 1 was added to a counter.
+    /// Records that 1 was added to a counter.
     pub(super) fn counted(&mut self, key: &str, outcome: Outcome) {
         self.kinds.insert(key.to_owned(), Kind::Text);
         let sum = self.counters.entry(key.to_owned()).or_default();
@@ -156,8 +155,8 @@ impl Ledger {
         }
     }
 
-    /// A client, which does one thing after another, has overwritten a register with a value that
-    /// nobody else ever writes.
+    /// Records that `writer`, which does one thing at a time, overwrote a register with a value
+    /// that nobody else ever writes.
     pub(super) fn overwritten(
         &mut self,
         slot: &Slot,
@@ -191,8 +190,8 @@ impl Ledger {
         }
     }
 
-    /// An element was added to a set, or a string was set, that nobody else makes and nobody makes
-    /// again.
+    /// Records that an element was added to a set, or a string set, that nobody else creates and
+    /// nobody creates again.
     pub(super) fn made(&mut self, slot: &Slot, outcome: Outcome) {
         self.kinds.insert(
             slot.key.clone(),
@@ -211,9 +210,9 @@ impl Ledger {
         );
     }
 
-    /// Its removal was tried. An acknowledgement counts only when the cluster said that something
-    /// was removed (`found`): otherwise the node that executed it had not yet seen the thing, and
-    /// need not have removed it.
+    /// Records an attempt to remove something. An acknowledgement counts only when the cluster said
+    /// that something was removed (`found`). Otherwise the executing node had not seen the thing
+    /// yet and need not have removed it.
     pub(super) fn removed(&mut self, slot: &Slot, outcome: Outcome, found: bool) {
         let Some(thing) = self.things.get_mut(slot) else {
             return;
@@ -228,17 +227,17 @@ impl Ledger {
         }
     }
 
-    /// Every key that was written to, and how to read it.
+    /// Every key that was written, and how to read it.
     pub(super) fn keys(&self) -> impl Iterator<Item = (&str, Kind)> {
         self.kinds.iter().map(|(key, kind)| (key.as_str(), *kind))
     }
 
-    /// How many counters, registers and things there are to be wrong about.
+    /// How many counters, registers and things are compared.
     pub(super) fn facts(&self) -> usize {
         self.counters.len() + self.registers.len() + self.things.len()
     }
 
-    /// Removals that were acknowledged: without any, that nothing rose again would prove nothing.
+    /// Acknowledged removals. Without any, the absence of resurrected things would prove nothing.
     pub(super) fn removals(&self) -> usize {
         self.things
             .values()
@@ -282,7 +281,7 @@ impl Ledger {
     }
 }
 
-/// What the place holds; a key of another kind holds nothing there.
+/// What the place holds. A key of another kind holds nothing there.
 fn value_at<'a>(reading: &'a Reading, slot: &Slot) -> Option<&'a str> {
     match (reading.get(&slot.key)?, &slot.part) {
         (Held::Text(value), None) => Some(value),
@@ -297,7 +296,7 @@ impl Sum {
         let value = match held {
             None => return None,
             Some(Held::Nothing) => 0,
-            // A text that is no number has replaced the counter.
+            // A text that is not a number has replaced the counter.
             Some(Held::Text(text)) => text.parse().unwrap_or(i64::MIN),
             Some(_) => i64::MIN,
         };

@@ -1,4 +1,4 @@
-//! What a run of the demo has shown, for people and for programs.
+//! The result of a demo, for people and for programs.
 
 use std::fmt;
 
@@ -10,24 +10,24 @@ use crate::table::Table;
 #[cfg(test)]
 mod tests;
 
-/// Fewer requests than this at one level on one side prove nothing. Guess: enough that chance
-/// failures would show.
+/// Fewer requests than this at one level on one side prove nothing. Guess: enough for chance
+/// failures to show.
 const REQUESTS_MIN: u64 = 10;
-/// Fewer facts to be wrong about than this prove nothing.
+/// Comparing fewer facts than this proves nothing.
 const FACTS_MIN: usize = 50;
-/// The share of requests that may fail where a level is served, one in so many: a machine at its
-/// limit must not look like a lost quorum.
+/// One request in this many may fail where a level is served: a machine at its limit must not look
+/// like a lost quorum.
 const FAILED_SHARE: u64 = 20;
 
 /// How often the cluster contradicted what clients had been told. One contradiction counts once,
 /// however many nodes showed it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Harms {
-    /// Acknowledged writes that were not there.
+    /// Acknowledged writes that were missing.
     pub lost: u64,
-    /// Counters that had more than was ever added.
+    /// Counters that were higher than everything ever added to them.
     pub double_counted: u64,
-    /// Things that were there again after their removal was acknowledged.
+    /// Things that were there again although their removal was acknowledged.
     pub resurrected: u64,
     /// Writes that were there although they had been refused.
     pub phantom: u64,
@@ -38,39 +38,39 @@ pub struct Harms {
 /// How long the replicas took to become equal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Healing {
-    /// Whether every proof ended with equal contexts and digests and nothing left to exchange, seen
-    /// from every node.
+    /// Whether every proof ended with equal contexts, equal digests and nothing left to exchange,
+    /// as seen from every node.
     pub converged: bool,
-    /// From the moment the links were whole again, in milliseconds.
+    /// Milliseconds from the healing of the links until then.
     pub after_split_ms: u64,
-    /// From the end of the writes around the crash, in milliseconds.
+    /// Milliseconds from the last write around the crash until then.
     pub after_crash_ms: u64,
 }
 
 /// The result of a demo that ran to its end.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
-    /// Datacenters.
+    /// Number of datacenters.
     pub datacenters: usize,
-    /// Nodes in all of them together.
+    /// Number of nodes in all datacenters together.
     pub nodes: usize,
-    /// All requests of all phases.
+    /// All requests in all acts.
     pub totals: Totals,
-    /// For each of [`LEVELS`], its [`SIDES`].
+    /// One row per level of [`LEVELS`], one cell per side of [`SIDES`].
     pub table: [[Cell; 3]; 4],
-    /// Contradictions.
+    /// Contradictions found.
     pub harms: Harms,
     /// Counters, registers, elements and keys whose value was compared.
     pub facts: usize,
-    /// Acknowledged removals among them.
+    /// How many of them were removals that had been acknowledged.
     pub removals: usize,
-    /// Convergence.
+    /// Convergence after the split and after the crash.
     pub healing: Healing,
-    /// How long the demo took.
+    /// How long the demo took, in seconds.
     pub seconds: f64,
 }
 
-/// A reason not to believe that all held.
+/// A reason not to call the run a success.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Doubt {
@@ -78,13 +78,13 @@ pub enum Doubt {
     #[error("{0} acknowledged writes were lost")]
     Lost(u64),
     /// See [`Harms::double_counted`].
-    #[error("{0} counters had more than was ever added")]
+    #[error("{0} counters were higher than everything added to them")]
     DoubleCounted(u64),
     /// See [`Harms::resurrected`].
-    #[error("{0} removed things were there again")]
+    #[error("{0} removed things came back")]
     Resurrected(u64),
     /// See [`Harms::phantom`].
-    #[error("{0} writes were there although the cluster had said that nothing was applied")]
+    #[error("{0} writes were applied although the client was told that nothing was applied")]
     Phantom(u64),
     /// See [`Harms::unread`].
     #[error("{0} keys could not be read back")]
@@ -92,48 +92,48 @@ pub enum Doubt {
     /// See [`Healing::converged`].
     #[error("the replicas did not converge")]
     NotConverged,
-    /// Too little was done to prove anything.
-    #[error("only {facts} facts and {removals} removals were compared, which proves nothing")]
+    /// Too little was compared to prove anything.
+    #[error("only {facts} facts and {removals} removals were compared, too few to prove anything")]
     TooFewFacts {
         /// See [`Report::facts`].
         facts: usize,
         /// See [`Report::removals`].
         removals: usize,
     },
-    /// Too little was done at a level to compare it.
-    #[error("only {requests} requests were made at {level} {side}, which proves nothing")]
+    /// Too few requests were made at a level to compare it.
+    #[error("only {requests} requests were made at {level} {}, too few to prove anything", .side.place())]
     TooFewRequests {
         /// The level.
         level: quorate_dynamo::Consistency,
-        /// Where.
+        /// Where the requests were made.
         side: Side,
-        /// How many.
+        /// How many there were.
         requests: u64,
     },
-    /// A level was refused where there are enough replicas for it.
-    #[error("{level} failed {failed} times {side}, where there are replicas enough")]
+    /// A level failed where there are enough replicas for it.
+    #[error("{level} failed {failed} times {}, where there are enough replicas", .side.place())]
     NotServed {
         /// The level.
         level: quorate_dynamo::Consistency,
         /// Where.
         side: Side,
-        /// How often.
+        /// How many requests failed.
         failed: u64,
     },
     /// A level was answered where there are too few replicas for it.
-    #[error("{level} was answered {ok} times {side}, where there are too few replicas")]
+    #[error("{level} was answered {ok} times {}, where there are too few replicas", .side.place())]
     Overclaimed {
         /// The level.
         level: quorate_dynamo::Consistency,
         /// Where.
         side: Side,
-        /// How often.
+        /// How many requests were answered.
         ok: u64,
     },
 }
 
 impl Report {
-    /// Why the run does not count as a success; empty if it does.
+    /// The reasons why the run does not count as a success; empty if it does.
     pub fn doubts(&self) -> Vec<Doubt> {
         let Harms {
             lost,
@@ -199,7 +199,7 @@ impl Report {
         }
     }
 
-    /// The verdict, in one line.
+    /// The verdict in one line.
     pub fn verdict(&self) -> String {
         let doubts = self.doubts();
         if let Some(first) = doubts.first() {
@@ -217,7 +217,7 @@ impl Report {
         )
     }
 
-    /// What was counted, for people.
+    /// The totals, for people.
     pub(super) fn account(&self) -> String {
         let Totals {
             operations,
@@ -238,36 +238,32 @@ impl Report {
                 operations,
                 "requests that clients sent in all acts",
             ),
-            ("acknowledged", acknowledged, "done at their level"),
+            ("acknowledged", acknowledged, "answered at their level"),
             (
                 "refused",
                 refused,
-                "not done, and the client was told so at once",
+                "not applied, and the client was told so at once",
             ),
             (
                 "unknown",
                 unknown,
-                "without an answer when the links were cut or the node was killed",
+                "no answer, because a link was cut or the node was killed",
             ),
             (
                 "lost",
                 lost,
-                "acknowledged writes that were not there in the end",
+                "acknowledged writes that were missing at the end",
             ),
             (
                 "double counted",
                 double_counted,
-                "counters with more than was ever added",
+                "counters that were higher than everything added to them",
             ),
-            (
-                "resurrected",
-                resurrected,
-                "removed things that were there again",
-            ),
+            ("resurrected", resurrected, "removed things that came back"),
             (
                 "phantom",
                 phantom,
-                "refused writes that were there all the same",
+                "refused writes that were applied after all",
             ),
         ];
         let lines =
@@ -308,7 +304,7 @@ impl Report {
     }
 }
 
-/// The levels on these sides, as a table for people.
+/// A table of the levels on these sides, for people.
 pub(super) fn levels_table(table: &[[Cell; 3]; 4], sides: &[Side]) -> String {
     let mut text = Table::new(["LEVEL", "WHERE", "OK", "FAILED", "P50 MS", "P99 MS", ""]);
     for (level, row) in LEVELS.iter().zip(table) {
@@ -331,13 +327,24 @@ pub(super) fn levels_table(table: &[[Cell; 3]; 4], sides: &[Side]) -> String {
 }
 
 impl Cell {
-    /// What the numbers say in a word.
+    /// The figures in a word.
     pub(super) fn word(&self) -> &'static str {
         match (self.ok, self.failed) {
             (0, 0) => "",
             (_, 0) => "serves",
             (0, _) => "fails fast",
             _ => "serves in part",
+        }
+    }
+}
+
+impl Side {
+    /// Where the side is, for a sentence.
+    fn place(self) -> &'static str {
+        match self {
+            Self::Before => "before the cut",
+            Self::Majority => "on the majority side",
+            Self::Minority => "on the minority side",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The acts of the demo, in order. Every wait has a deadline and says what it waits for.
+//! The acts of the demo, in order. Every wait has a deadline and says what it is waiting for.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,21 +16,22 @@ use super::workload::{SharedLedger, Workload};
 use super::{DemoError, Plan, audit, wan};
 use crate::table::Table;
 
-/// Until the nodes of a machine under load have found each other.
+/// How long the nodes may take to find each other on a busy machine.
 const START_PATIENCE: Duration = Duration::from_mins(1);
-/// The wide-area failure detector takes about six seconds; five times that on a machine under load.
+/// How long both sides may take to notice a cut. The wide-area failure detector takes about six
+/// seconds; this is five times that, for a busy machine.
 const NOTICE_PATIENCE: Duration = Duration::from_secs(30);
-/// Until all replicas are equal.
+/// How long the replicas may take to become equal.
 const CONVERGE_PATIENCE: Duration = Duration::from_mins(1);
-/// Between two looks.
+/// Pause between two looks.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
-/// How much of the demo's duration is workload before the cut, and as much while it lasts; the rest
-/// goes to starting, noticing and proving.
+/// The share of the demo's duration for the workload before the cut, and again while it lasts. The
+/// rest goes to starting, noticing and proving.
 const WORK_SHARE: f64 = 0.2;
-/// The workload around the crash.
+/// The share of the duration for the workload around the crash.
 const CRASH_SHARE: f64 = 0.12;
 
-/// What the acts have in common.
+/// What the acts share.
 struct Play<'a> {
     plan: Plan,
     cluster: &'a mut Cluster,
@@ -74,17 +75,20 @@ impl Play<'_> {
         } = self.plan;
         self.board.enter(Phase::Start);
         self.board.tell(&format!(
-            "{} nodes run in this process: {nodes} in each of {datacenters} datacenters. Each has its own directory and its own\n\
-             sockets and talks to the others over QUIC; packets between datacenters are held back as long as they would\n\
-             travel. Each datacenter keeps {} of every key. There is no leader for data: any node takes any request.",
+            "{} nodes run in this process, {nodes} in each of {datacenters} datacenters. Every node has its\n\
+             own directory and sockets and talks to the others over QUIC. Packets between datacenters are\n\
+             delayed as if they had to travel the distance. Each datacenter keeps {} of every key. Data has\n\
+             no leader: any node takes any request.",
             self.plan.all_nodes(),
             match self.plan.replicas_each() {
                 1 => "one copy".to_owned(),
                 copies => format!("{copies} copies"),
             },
         ));
-        self.board
-            .wait_for("all nodes to join and share the partitions", START_PATIENCE);
+        self.board.wait_for(
+            "all nodes to join and to share out the partitions",
+            START_PATIENCE,
+        );
         let begun = Instant::now();
         let started = tokio::time::timeout(START_PATIENCE, self.cluster.start()).await;
         let stuck = DemoError::Stuck {
@@ -94,7 +98,7 @@ impl Play<'_> {
         started.map_err(|_elapsed| stuck)??;
         if self.settled(START_PATIENCE).await.is_none() {
             self.board.tell(&format!(
-                "The replicas do not become equal:\n{}",
+                "The replicas did not become equal:\n{}",
                 self.board.views()
             ));
             return Err(DemoError::Stuck {
@@ -105,8 +109,10 @@ impl Play<'_> {
         self.all_in_reach(self.plan.datacenters, "all nodes to reach each other")
             .await?;
         self.board.tell(&format!(
-            "All {} nodes serve after {:.1} s. Try them from another terminal while this runs:\n\n{}\nRound trips between datacenters in \
-             milliseconds:\n\n{}",
+            "All {} nodes are serving after {:.1} s. Try them from another terminal while the demo runs:\n\n\
+             {}\n\
+             Round trips between datacenters, in milliseconds:\n\n\
+             {}",
             self.plan.all_nodes(),
             begun.elapsed().as_secs_f64(),
             self.doors(),
@@ -115,13 +121,15 @@ impl Play<'_> {
         Ok(())
     }
 
-    /// Before the cut. The clients go on.
+    /// The act before the cut. Its clients keep running.
     async fn work(&mut self) -> Workload {
         self.board.enter(Phase::Work);
         self.board.tell(&format!(
-            "Clients in every datacenter now add to counters and sets, overwrite registers and fields, and remove things.\n\
-             Each request names how many copies must answer before the client is told that it is done:\n\n{}\n\
-             The more must answer, and the farther away they are, the longer it takes:",
+            "Clients in every datacenter now increment counters, add to sets, overwrite registers and hash\n\
+             fields, and remove things. Every request names a consistency level, which says how many copies\n\
+             must answer before the client is told that the request is done:\n\n\
+             {}\n\
+             The more copies must answer, and the farther away they are, the longer a request takes:",
             explained()
         ));
         let workload = Workload::start(self.board, &self.ledger, 1);
@@ -129,8 +137,8 @@ impl Play<'_> {
         self.board.tell(&format!(
             "{}\n{}",
             levels_table(&self.board.scores.table(), &SIDES[..1]),
-            "(The slowest one in a hundred are removals: they first look at what the others have, so that nothing stays\n\
-             which the client could have seen. That is a second round trip.)"
+            "(The slowest one percent are removals. A removal first looks at what the other copies have, so\n\
+             that it removes everything that the client could have seen. That takes a second round trip.)"
         ));
         workload
     }
@@ -139,8 +147,8 @@ impl Play<'_> {
         let cut = self.plan.datacenters - 1;
         self.board.enter(Phase::Split);
         self.board.tell(&format!(
-            "From now on no packet passes between {} and the rest. Nobody is told; each side has to notice by itself that\n\
-             the other does not answer. The clients go on all the time.",
+            "From now on no packet passes between {} and the other datacenters. Nobody is told: each side\n\
+             has to notice by itself that the other no longer answers. Meanwhile the clients keep going.",
             wan::name(cut)
         ));
         self.cluster.wan.cut_off(cut);
@@ -148,7 +156,7 @@ impl Play<'_> {
         let begun = Instant::now();
         self.all_in_reach(cut, "both sides to notice").await?;
         self.board.tell(&format!(
-            "Both sides have noticed after {:.1} s.",
+            "Both sides noticed after {:.1} s.",
             begun.elapsed().as_secs_f64()
         ));
         self.look_at(Window::Split(cut)).await;
@@ -156,9 +164,10 @@ impl Play<'_> {
         self.board.tell(&format!(
             "{}\n{}",
             levels_table(&self.board.scores.table(), &SIDES),
-            "A level that can be met is served as before, on both sides. A level that cannot be met fails at once, with\n\
-             NOTQUORATE and the names of the missing nodes, and nothing is applied: a client never waits for a side it cannot\n\
-             reach, and is never told that something is done which is not."
+            "A level that can still be met is served as before, on both sides. A level that cannot be met\n\
+             fails at once with NOTQUORATE and the names of the missing nodes, and nothing is applied. No\n\
+             client waits for a side that cannot be reached, and no client is told that something was done\n\
+             when it was not."
         ));
         Ok(())
     }
@@ -166,8 +175,9 @@ impl Play<'_> {
     async fn heal(&mut self) -> Result<(), DemoError> {
         self.board.enter(Phase::Heal);
         self.board.tell(
-            "The links work again. Both sides have taken writes that the other has not seen. Each replica knows exactly which\n\
-             events it has (its causal context), so the sides exchange what the other lacks and nothing else, and merge.",
+            "The links work again. Each side has accepted writes that the other has not seen. Every replica\n\
+             knows exactly which events it has (its causal context), so the sides exchange only what the\n\
+             other lacks, and merge it.",
         );
         self.cluster.wan.heal();
         self.board.change(|picture| picture.cut = None);
@@ -188,8 +198,9 @@ impl Play<'_> {
             .unwrap_or_default();
         self.board.enter(Phase::Crash);
         self.board.tell(&format!(
-            "The clients write again, and {name} is killed among it: nothing is finished, nothing is said. Its clients go to\n\
-             other nodes. Then it is started from what is on its disk, while the writes go on."
+            "The clients write again, and {name} is killed in the middle: it finishes nothing and tells\n\
+             nobody. Its clients switch to other nodes. Then it restarts from what is on its disk, while\n\
+             the writes go on."
         ));
         self.all_in_reach(self.plan.datacenters, "all nodes to reach each other again")
             .await?;
@@ -237,7 +248,7 @@ impl Play<'_> {
         report
     }
 
-    /// Compares the workload for its share of the time.
+    /// Counts the workload in `window` for its share of the time.
     async fn look_at(&self, window: Window) {
         self.board.scores.look_at(Some(window));
         let refresh = Duration::from_secs(1);
@@ -249,7 +260,7 @@ impl Play<'_> {
         self.board.scores.look_at(None);
     }
 
-    /// Waits for convergence, and compares what every node holds with what clients were told. Time
+    /// Waits for convergence, then compares what every node holds with what clients were told. Time
     /// counts from `since`.
     async fn prove(&mut self, after: &str, since: Instant) -> Result<(bool, u64), DemoError> {
         self.board.wait_for(
@@ -272,19 +283,20 @@ impl Play<'_> {
         };
         let nodes = self.plan.all_nodes();
         self.board.tell(&format!(
-            "Converged {:.1} s {after}: all {nodes} nodes say that every copy has the same context and the same digest over\n\
-             {rows} rows, and nothing is left to exchange. Then everything was read back at every node and compared with what\n\
-             the clients had been told: {facts} counters, registers, elements and keys, {removals} of them removed. {}",
+            "Converged {:.1} s {after}: all {nodes} nodes report that every copy has the same context and\n\
+             the same digest over {rows} rows, and that nothing is left to exchange. Then everything was\n\
+             read back at every node and compared with what the clients had been told: {facts} counters,\n\
+             registers, elements and keys, {removals} of them removed. {}",
             millis as f64 / 1000.0,
-            if found.is_empty() { "All are as they must be.".to_owned() } else { complain(&found) },
+            if found.is_empty() { "Everything is as it must be.".to_owned() } else { complain(&found) },
         ));
         self.findings.extend(found);
         Ok((true, millis))
     }
 
     async fn read_back_everywhere(&self) -> Result<BTreeSet<Finding>, DemoError> {
-        // Nobody writes any more, so a copy of the ledger is not needed; but it must not be locked
-        // while nodes are asked.
+        // Nobody writes any more, so the ledger can be taken instead of copied. It must not stay
+        // locked while nodes are asked.
         let ledger =
             std::mem::take(&mut *self.ledger.lock().unwrap_or_else(PoisonError::into_inner));
         let mut found = BTreeSet::new();
@@ -299,8 +311,8 @@ impl Play<'_> {
         result.map(|()| found)
     }
 
-    /// Waits until every node says of all replicas that they are equal and have nothing to
-    /// exchange; the rows there are.
+    /// Waits until every node reports that all replicas are equal and have nothing to exchange.
+    /// Returns the number of rows.
     async fn settled(&self, patience: Duration) -> Option<u64> {
         let deadline = Instant::now() + patience;
         let all = self.plan.all_nodes();
@@ -317,8 +329,8 @@ impl Play<'_> {
         None
     }
 
-    /// Waits until every node reaches the replicas on its own side, and no others. `whole`: how
-    /// many datacenters make the first side.
+    /// Waits until every node reaches the replicas on its own side and no others. `whole` is the
+    /// number of datacenters on the first side.
     async fn all_in_reach(&self, whole: usize, what: &'static str) -> Result<(), DemoError> {
         self.board.wait_for(what, NOTICE_PATIENCE);
         let deadline = Instant::now() + NOTICE_PATIENCE;
@@ -383,23 +395,26 @@ impl Play<'_> {
     }
 }
 
-/// A table of what each level asks for.
+/// A table of what each level requires and gives.
 fn explained() -> String {
-    let mut table = Table::new(["LEVEL", "WHO MUST ANSWER", "WHAT FOR"]);
+    let mut table = Table::new(["LEVEL", "WHO MUST ANSWER", "WHAT YOU GET"]);
     for level in LEVELS {
         let [who, why] = match level {
-            Consistency::One => ["any one copy", "fastest; the others follow"],
+            Consistency::One => [
+                "any one copy",
+                "the lowest latency; the other copies follow",
+            ],
             Consistency::LocalQuorum => [
-                "most copies of the client's datacenter",
-                "everybody here reads what was written here",
+                "a majority of the copies in the client's datacenter",
+                "everyone in this datacenter reads what was written in it",
             ],
             Consistency::Quorum => [
-                "most of all copies",
-                "everybody everywhere reads what was written",
+                "a majority of all copies",
+                "everyone everywhere reads what was written",
             ],
             _ => [
-                "most copies of every datacenter",
-                "no datacenter is behind when it is done",
+                "a majority of the copies in each datacenter",
+                "when a write is done, no datacenter lags behind",
             ],
         };
         table.push([level.to_string(), who.to_owned(), why.to_owned()]);
@@ -407,12 +422,12 @@ fn explained() -> String {
     table.to_string()
 }
 
-/// The first contradictions, by name.
+/// The first few contradictions, by name.
 fn complain(found: &BTreeSet<Finding>) -> String {
     let some: Vec<String> = found
         .iter()
         .take(5)
         .map(|finding| format!("{}: {}", finding.slot, finding.harm))
         .collect();
-    format!("{} ARE NOT: {}", found.len(), some.join(", "))
+    format!("{} ARE WRONG: {}", found.len(), some.join(", "))
 }

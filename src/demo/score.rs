@@ -1,4 +1,4 @@
-//! Who was served at which level, where, and how fast.
+//! Which requests were served at which level, where, and how fast.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,10 +18,10 @@ pub const LEVELS: [Consistency; 4] = [
     Consistency::Quorum,
     Consistency::EachQuorum,
 ];
-/// From which place, at which time a request was made.
+/// The columns of the comparison: from where and when requests were made.
 pub const SIDES: [Side; 3] = [Side::Before, Side::Majority, Side::Minority];
 
-/// The longest latency told apart, in microseconds: longer than any client of the demo waits.
+/// The longest latency that is measured, in microseconds: longer than any client of the demo waits.
 const LATENCY_MAX_US: u64 = 60_000_000;
 
 /// A column of the demo's table.
@@ -31,20 +31,20 @@ pub enum Side {
     Before,
     /// The datacenters that can still reach each other.
     Majority,
-    /// The datacenter that was cut off.
+    /// The datacenter that is cut off.
     Minority,
 }
 
-/// The requests of one level on one side.
+/// The requests at one level on one side.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Cell {
     /// Answered at the level.
     pub ok: u64,
-    /// Refused, or without an answer in time.
+    /// Refused, or not answered in time.
     pub failed: u64,
-    /// Half of all requests, served or not, were answered within this, in milliseconds.
+    /// Half of all requests, served or not, were answered within this many milliseconds.
     pub p50_ms: f64,
-    /// 99 of 100 requests, served or not, were answered within this, in milliseconds.
+    /// 99 % of all requests, served or not, were answered within this many milliseconds.
     pub p99_ms: f64,
 }
 
@@ -58,13 +58,13 @@ struct Count {
 /// All requests, whether or not they fall into a window that is compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
-    /// Requests that were sent.
+    /// Requests sent.
     pub operations: u64,
-    /// Those that were answered at their level.
+    /// Requests answered at their level.
     pub acknowledged: u64,
-    /// Those that were refused with nothing applied.
+    /// Requests refused with nothing applied.
     pub refused: u64,
-    /// Those of unknown outcome.
+    /// Requests with an unknown outcome.
     pub unknown: u64,
 }
 
@@ -73,11 +73,11 @@ struct Inner {
     counts: Vec<Vec<Count>>,
     totals: Totals,
     window: Option<Window>,
-    /// Changes with every change of the window.
+    /// Increases whenever the window changes.
     age: u64,
 }
 
-/// What is being compared now.
+/// Which requests are being compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Window {
     /// Before the cut.
@@ -90,7 +90,7 @@ pub(super) enum Window {
 #[derive(Debug)]
 pub(super) struct Scores(Mutex<Inner>);
 
-/// A request on its way, as the scores know it.
+/// A request under way, with the age of the window it began in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Begun {
     age: u64,
@@ -117,7 +117,7 @@ impl Scores {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares from now on, or no longer.
+    /// Starts comparing in a window, or stops.
     pub(super) fn look_at(&self, window: Option<Window>) {
         let mut inner = self.lock();
         inner.window = window;
@@ -130,8 +130,8 @@ impl Scores {
         Begun { age: inner.age }
     }
 
-    /// A request of a client in datacenter `site` has ended. It counts in a window only if it began
-    /// there.
+    /// Records that a request of a client in datacenter `site` has ended. It counts only in the
+    /// window in which it began.
     pub(super) fn end(
         &self,
         begun: Begun,
@@ -164,7 +164,7 @@ impl Scores {
         self.lock().totals
     }
 
-    /// For each of [`LEVELS`], its [`SIDES`].
+    /// One row per level of [`LEVELS`], one cell per side of [`SIDES`].
     pub(super) fn table(&self) -> [[Cell; 3]; 4] {
         let inner = self.lock();
         let millis =

@@ -1,4 +1,4 @@
-//! The live screen: one picture of the board, drawn a few times a second.
+//! The live screen: draws the board a few times a second.
 
 mod draw;
 
@@ -14,11 +14,10 @@ use tokio::sync::watch;
 
 use super::board::Board;
 
-/// How often the screen is drawn, and how soon a key is seen.
+/// How often the screen is drawn, and how soon a key press is noticed.
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// The terminal while the demo has it. It is given back as it was when this is dropped, and by the
-/// panic hook.
+/// The terminal while the demo uses it. It is restored when this is dropped, and by the panic hook.
 pub(super) struct Screen {
     over: Arc<AtomicBool>,
     quit: watch::Receiver<bool>,
@@ -26,7 +25,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Takes the terminal, on a thread of its own: reading keys blocks.
+    /// Takes over the terminal, on a separate thread because reading keys blocks.
     pub(super) fn open(board: &Arc<Board>) -> io::Result<Self> {
         let terminal = ratatui::try_init()?;
         let over = Arc::new(AtomicBool::new(false));
@@ -48,17 +47,17 @@ impl Screen {
         }
     }
 
-    /// Ends when somebody wants the demo to end, or the terminal is gone.
+    /// Completes when the user quits or the terminal is gone.
     pub(super) fn quit(&self) -> impl Future<Output = ()> + use<> {
         let mut quit = self.quit.clone();
         async move { drop(quit.wait_for(|quit| *quit).await) }
     }
 
-    /// Gives the terminal back.
+    /// Restores the terminal.
     pub(super) async fn close(mut self) {
         self.over.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // What went wrong with the terminal has already ended the demo.
+            // An error of the terminal has already ended the demo.
             drop(tokio::task::spawn_blocking(move || drop(thread.join())).await);
         }
     }
@@ -71,7 +70,7 @@ impl Drop for Screen {
     }
 }
 
-/// Draws and listens until told otherwise. The end of `quit`'s sender ends the demo as well.
+/// Draws and reads keys until `over` is set. Dropping the sender of `quit` ends the demo as well.
 fn run(
     mut terminal: ratatui::DefaultTerminal,
     board: &Board,
@@ -89,7 +88,7 @@ fn run(
     Ok(())
 }
 
-/// `q`, escape, or the key that would interrupt if the terminal did not hand over every key.
+/// `q`, escape, or control-C, which would interrupt if the terminal did not pass on every key.
 fn wants_out(event: &Event) -> bool {
     let Event::Key(key) = event else { return false };
     let interrupt = key.code == KeyCode::Char('c') && key.modifiers.contains(KeyModifiers::CONTROL);

@@ -1,4 +1,4 @@
-//! Where the datacenters are, and the wide-area links between their nodes.
+//! The places of the datacenters, and the wide-area links between their nodes.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,10 +9,10 @@ use quorate_gossip::quic::{LinkShape, LinkState};
 /// The most datacenters a demo can have.
 pub const DATACENTERS_MAX: usize = SITES.len();
 
-/// Names of the datacenters, in the order in which a demo takes them.
+/// Names of the datacenters, in the order in which a demo uses them.
 const SITES: [&str; 6] = ["virginia", "oregon", "paris", "tokyo", "sydney", "brazil"];
 
-/// Round trips in milliseconds: round numbers near what clouds have between these places.
+/// Round trips in milliseconds: round numbers close to those of cloud providers.
 const ROUND_TRIPS_MS: [[u64; 6]; 6] = [
     [0, 40, 80, 150, 200, 120],
     [40, 0, 120, 100, 140, 170],
@@ -27,12 +27,12 @@ pub(super) fn name(site: usize) -> &'static str {
     SITES[site]
 }
 
-/// What distance adds to a round trip between two datacenters; within one, nothing.
+/// The round trip between two datacenters that distance adds; zero within one.
 pub(super) fn round_trip(from: usize, to: usize) -> Duration {
     Duration::from_millis(ROUND_TRIPS_MS[from][to])
 }
 
-/// The links between all nodes, which lie below QUIC and know nothing of it.
+/// The links between all nodes. They lie below QUIC and know nothing about it.
 #[derive(Debug)]
 pub(super) struct Wan {
     shape: Arc<LinkShape>,
@@ -59,13 +59,13 @@ impl Wan {
         wan
     }
 
-    /// What the nodes' sockets are wrapped in.
+    /// The link layer that wraps the nodes' sockets.
     pub(super) fn shape(&self) -> Arc<LinkShape> {
         Arc::clone(&self.shape)
     }
 
     /// From now on every datagram between this datacenter and all others is lost, in both
-    /// directions, those under way included.
+    /// directions, including those in transit.
     pub(super) fn cut_off(&self, site: usize) {
         self.between(
             |a, b| (a == site) != (b == site),
@@ -73,7 +73,7 @@ impl Wan {
         );
     }
 
-    /// From now on datagrams arrive again.
+    /// Lets datagrams arrive again.
     pub(super) fn heal(&self) {
         self.between(|a, b| a != b, |link, _, _| link.cut = false);
     }

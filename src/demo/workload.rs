@@ -1,5 +1,5 @@
-//! The demo's clients: one per datacenter and level, each doing one thing after another over a
-//! Redis connection.
+//! The demo's clients: one per datacenter and level. Each does one thing after another over a Redis
+//! connection.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -15,16 +15,16 @@ use super::ledger::{Ledger, Outcome, Slot};
 use super::score::LEVELS;
 use crate::faces::resp::client::{Client, ClientError, Options, Value};
 
-/// The least time from one request of a client to its next. Guess: some hundred requests a second
-/// leave a small machine room to breathe.
+/// The minimum time from one request of a client to its next. Guess: a few hundred requests a
+/// second leave a small machine some headroom.
 const PACE: Duration = Duration::from_millis(40);
-/// Before a client tries the next node of its datacenter.
+/// Pause before a client tries the next node of its datacenter.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
-/// Longer than any request may take.
+/// Client timeout: longer than any request may take.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Counters, sets, registers and hashes that all clients share.
+/// Number of counters, sets, registers and hashes each, which all clients share.
 const SHARED_KEYS: usize = 8;
-/// How many of its own things a client keeps before it begins to remove the oldest.
+/// How many of its own things a client keeps before it starts removing the oldest.
 const KEPT: usize = 3;
 
 /// The ledger, shared by all clients.
@@ -36,7 +36,7 @@ pub(super) struct Workload {
     clients: JoinSet<()>,
 }
 
-/// What a request does, for the ledger.
+/// What a request changes, for the ledger.
 enum Effect {
     Count(String),
     Overwrite(Slot, String),
@@ -51,11 +51,12 @@ struct Request {
 }
 
 struct Worker {
-    /// Unique among the clients, the same in every run of the workload: the writer of a register.
+    /// Unique among the clients and the same in every run of the workload: the writer of a
+    /// register.
     id: usize,
     site: usize,
     level: usize,
-    /// Which run of the workload, so that no value is ever written twice.
+    /// Which run of the workload this is, so that no value is ever written twice.
     run: usize,
     /// The nodes of its datacenter.
     doors: Vec<SocketAddr>,
@@ -68,7 +69,7 @@ struct Worker {
 }
 
 impl Workload {
-    /// Starts the clients of every datacenter.
+    /// Starts the clients in every datacenter.
     pub(super) fn start(board: &Arc<Board>, ledger: &SharedLedger, run: usize) -> Self {
         let (stop, stopped) = watch::channel(false);
         let picture = board.picture();
@@ -100,7 +101,7 @@ impl Workload {
         Self { stop, clients }
     }
 
-    /// Lets every client finish the request it has begun.
+    /// Lets every client finish its current request.
     pub(super) async fn finish(mut self) {
         self.stop.send_replace(true);
         while self.clients.join_next().await.is_some() {}
@@ -122,13 +123,14 @@ impl Worker {
             }
             tokio::select! {
                 () = sleep_until(next) => {}
-                // A sender that is gone means the end as well.
+                // A dropped sender means the end as well.
                 _ = stopped.changed() => {}
             }
         }
     }
 
-    /// The connection, or a new one to another node of the same datacenter if the last was lost.
+    /// Returns the connection, or connects to another node of the same datacenter if the last
+    /// connection was lost.
     async fn connection(&mut self) -> Option<Client> {
         if let Some(connection) = self.connection.take() {
             return Some(connection);
@@ -149,7 +151,7 @@ impl Worker {
         connected.ok()
     }
 
-    /// Sends a request and writes down what came of it. Whether the connection is still good.
+    /// Sends a request and records the outcome. Returns whether the connection is still good.
     async fn carry_out(&mut self, connection: &mut Client, request: Request) -> bool {
         let level = LEVELS[self.level].to_string();
         let args: Vec<&[u8]> = ["CL", &level]
@@ -185,8 +187,8 @@ impl Worker {
         }
     }
 
-    /// Counters, elements, registers, fields, keys, reads and removals in turn, over keys that all
-    /// clients share.
+    /// The next request: counters, elements, registers, fields, keys, reads and removals take
+    /// turns, over keys that all clients share.
     fn next_request(&mut self) -> Request {
         let step = self.step;
         self.step += 1;
@@ -251,7 +253,7 @@ impl Worker {
     }
 }
 
-/// What an answer says about a write. When in doubt, it is unknown: that claims least.
+/// What an answer says about a write. In doubt the outcome is unknown, which claims the least.
 fn outcome_of(answer: &Result<Value, ClientError>) -> Outcome {
     let refusal = match answer {
         Ok(_) => return Outcome::Acknowledged,

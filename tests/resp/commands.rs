@@ -110,8 +110,8 @@ async fn sets_and_hashes() {
     raw.ask("GET none", "_/").await;
 }
 
-/// Its own clock may be an hour ahead: were what it takes for over a plain removal, no check of any
-/// clock would keep the key.
+/// The face's clock may be an hour ahead. If it turned a past time into a plain removal, no check
+/// of any clock could save the key.
 #[tokio::test]
 async fn the_face_does_not_judge_whether_a_time_is_over() {
     let face = Face::start().await;
@@ -303,7 +303,7 @@ async fn a_scan_shows_every_key_that_stays() {
             seen.extend(keys.iter().map(|key| key.bytes().unwrap().to_vec()));
             cursor = next.bytes().unwrap().to_vec();
             pages += 1;
-            // Keys that come and go under the scan do not hide the others.
+            // Keys that come and go during the scan do not hide the others.
             client
                 .command(&[b"SET", format!("new:{pages}").as_bytes(), b"v"])
                 .await

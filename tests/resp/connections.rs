@@ -1,4 +1,4 @@
-//! Connections: their number, their ends, and clients that speak nonsense.
+//! Connections: how many there may be, how they end, and clients that speak nonsense.
 
 use std::time::Duration;
 
@@ -139,7 +139,7 @@ async fn a_client_that_never_reads_is_cut_off() {
         .expect("the connection is dropped");
 }
 
-/// Bytes of memory that this process has.
+/// Resident memory of this process, in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/statm").unwrap();
     status.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
@@ -426,7 +426,7 @@ async fn a_value_over_the_limit_is_refused_in_words_that_arrive() {
         writer.write_all(b"\r\n").await.unwrap();
         writer
     };
-    // Nothing is read before all has been sent, as simple clients do.
+    // Reads nothing until everything has been sent, as simple clients do.
     let writer = sending.await;
     let mut answer = String::new();
     tokio::io::AsyncReadExt::read_to_string(&mut reader, &mut answer)

@@ -1,4 +1,5 @@
-//! A node without replication: every operation on one ordered map, every request remembered.
+//! A fake node without replication: it runs every operation on one ordered map and remembers every
+//! request.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,7 +17,7 @@ use quorate_dynamo::op::{
 };
 use tokio::sync::oneshot;
 
-/// How many partitions each keyspace has.
+/// Partitions of each keyspace.
 pub(crate) const PARTITIONS: u16 = 4;
 
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
-    /// Lets the client have its answer.
+    /// Sends the client its answer.
     pub(crate) fn release(self) {
         self.answer.send(self.outcome).ok();
     }
@@ -47,9 +48,9 @@ pub(crate) struct State {
     values: BTreeMap<(KeyspaceId, Bytes), Held>,
     expiries: BTreeMap<(KeyspaceId, Bytes), u64>,
     events: u64,
-    /// Everything that was submitted.
+    /// Every request submitted so far.
     pub(crate) log: Vec<Request>,
-    /// What the next requests are answered instead of being executed; `None` executes.
+    /// The errors that the next requests get instead of being executed; `None` executes one.
     pub(crate) script: VecDeque<Option<RequestError>>,
     /// Whether answers are held back in `kept`.
     pub(crate) hold: bool,

@@ -1,4 +1,4 @@
-//! Levels, profiles, tokens, `WAIT`, and the errors that say what is now true.
+//! Levels, profiles, tokens, `WAIT`, and errors that say what is now true.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use quorate_dynamo::protocol::RequestId;
 use crate::fake::partition;
 use crate::wire::Face;
 
-/// The level and timeout of the last request.
+/// The level and the timeout (in ms) of the last request.
 fn last(face: &Face) -> (Option<Consistency>, u64) {
     let state = face.fake.state();
     let request = state.log.last().unwrap();
@@ -360,7 +360,7 @@ async fn a_command_of_several_keys_says_first_what_is_not_known() {
         .script
         .extend([None, Some(RequestError::NoKeyspace)]);
     raw.ask("DEL a b", "-ERR there is no such keyspace any more; SELECT another; 1 of 2 keys were applied, 1 was not/").await;
-    // A read changes nothing, whatever became of it.
+    // A read changes nothing, whatever its outcome.
     face.fake
         .state()
         .script

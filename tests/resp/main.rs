@@ -1,5 +1,5 @@
-//! The Redis face over real sockets, before a node that keeps everything in one map: what is tested
-//! is the translation, the order of replies, the limits and the errors.
+//! The Redis face over real sockets, in front of a fake node that keeps everything in one map.
+//! Tests the translation, the order of replies, the limits and the errors.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The order of replies, how much is under way at one time, and what is not overtaken.
+//! The order of replies, how much is under way at a time, and what must not be overtaken.
 
 use quorate_dynamo::op::{Mutation, Op, Query};
 
@@ -59,8 +59,8 @@ async fn a_command_of_two_rounds_is_not_overtaken() {
     raw.expect(":1/:1/:1/").await;
 }
 
-/// How many requests are under way together, each time that all of the last have been answered; in
-/// the end `total` were.
+/// Answers all requests under way, again and again, until `total` are answered. Returns how many
+/// were under way each time.
 async fn windows(face: &Face, total: usize) -> Vec<usize> {
     let mut windows = Vec::new();
     while windows.iter().sum::<usize>() < total {
@@ -68,7 +68,7 @@ async fn windows(face: &Face, total: usize) -> Vec<usize> {
             !face.fake.state().kept.is_empty()
         })
         .await;
-        // What goes together is submitted in one turn.
+        // Requests that go together are submitted in one turn.
         tokio::task::yield_now().await;
         let kept: Vec<_> = face.fake.state().kept.drain(..).collect();
         assert!(
@@ -108,7 +108,7 @@ async fn a_long_answer_narrows_the_window_at_once() {
     raw.send("MGET absent".to_owned() + &" k".repeat(31) + &" absent".repeat(500) + "\r\n")
         .await;
     assert_eq!(windows(&face, 64).await, [64]);
-    // What fits in 256 MiB, and one more for each short answer since.
+    // As many as fit in 256 MiB, plus one for each short answer since.
     assert_eq!(windows(&face, 48).await, [16 + 32]);
 }
 
@@ -146,8 +146,8 @@ async fn a_client_that_reads_late_gets_everything() {
     assert!(replies.iter().all(|reply| reply.bytes() == Some(&value)));
 }
 
-/// How many of `commands`, sent together, had been run each time that others had their turn. A SET
-/// before each of them is how it is seen.
+/// Sends `commands` together and returns how many had run each time that other tasks got a turn.
+/// The SET before each command makes it visible.
 async fn turns(face: &Face, command: &str, commands: usize) -> Vec<usize> {
     let mut raw = face.raw().await;
     raw.send(format!("SET k v\r\n{command}\r\n").repeat(commands))
@@ -167,12 +167,11 @@ async fn turns(face: &Face, command: &str, commands: usize) -> Vec<usize> {
 #[tokio::test]
 async fn a_connection_gives_others_their_turn_after_what_costs_much() {
     let face = Face::start().await;
-    // 12 KB, which come in one read: the dearest patterns that are taken.
+    // 12 KB, which arrive in one read: the most expensive patterns that are accepted.
     let seen = turns(&face, &format!("CONFIG GET {}", "?".repeat(1024)), 12).await;
     assert!(seen.windows(2).all(|two| two[1] - two[0] <= 4), "{seen:?}");
     let face = Face::start().await;
-    // No more than the requests that are under way together may be, and what is cheap is not
-    // stopped at every step.
+    // No more than may be under way together, and cheap commands do not yield at every step.
     let seen = turns(&face, "NOPE", 600).await;
     assert!(
         seen.windows(2).all(|two| two[1] - two[0] <= 128),
@@ -198,7 +197,7 @@ async fn replies_of_the_node_itself_are_made_as_they_are_read() {
     let face = Face::start().await;
     let mut other = face.client().await;
     let mut raw = face.raw().await;
-    // One read of the server; 30 KB or so for each, which nobody takes.
+    // One read of the server. Each reply is about 30 KB, and nobody takes them.
     raw.send("COMMAND DOCS\r\n".repeat(1100)).await;
     for _ in 0..1000 {
         other.command(&[b"PING"]).await.unwrap();

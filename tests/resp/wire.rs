@@ -1,4 +1,4 @@
-//! A running face and raw connections to it.
+//! A running face, and raw connections to it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ impl Face {
     }
 }
 
-/// A connection that says exactly what the test says.
+/// A connection that sends exactly what the test says.
 pub(crate) struct Raw(pub(crate) TcpStream);
 
 impl Raw {
@@ -62,7 +62,7 @@ impl Raw {
         self.0.write_all(bytes.as_ref()).await.unwrap();
     }
 
-    /// Reads as many bytes as `expected` has, which must be those; `/` stands for CR LF.
+    /// Reads as many bytes as `expected` has and compares them; `/` stands for CR LF.
     pub(crate) async fn expect(&mut self, expected: &str) {
         let expected = expected.replace('/', "\r\n");
         let mut seen = Vec::new();
@@ -74,7 +74,7 @@ impl Raw {
                     length => seen.extend_from_slice(&chunk[..length]),
                 }
                 if !expected.as_bytes().starts_with(&seen) {
-                    // The rest of a wrong reply makes the message readable.
+                    // The rest of a wrong reply makes the failure readable.
                     self.0.try_read_buf(&mut seen).ok();
                     break;
                 }
@@ -89,13 +89,13 @@ impl Raw {
         );
     }
 
-    /// One inline command and its reply.
+    /// Sends one inline command and expects its reply.
     pub(crate) async fn ask(&mut self, command: &str, reply: &str) {
         self.send(format!("{command}\r\n")).await;
         self.expect(reply).await;
     }
 
-    /// The server has closed the connection, and there is nothing left to read.
+    /// Expects that the server has closed the connection and left nothing to read.
     pub(crate) async fn expect_end(&mut self) {
         let mut rest = Vec::new();
         match timeout(PATIENCE, self.0.read_to_end(&mut rest))
@@ -108,7 +108,7 @@ impl Raw {
     }
 }
 
-/// Gives other tasks turns until `condition` holds.
+/// Lets other tasks run until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let waiting = async {
         while !condition() {

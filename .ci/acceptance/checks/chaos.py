@@ -1,5 +1,5 @@
-"""Nodes are killed every two seconds under a recorded load; one is stopped for a while, one has a wrong clock and starts under it, one
-comes back with an older copy of its disk. Then `quorate check` judges the recording."""
+"""Nodes are killed every two seconds under a recorded load. One is suspended for a while, one gets a wrong clock and restarts with it,
+one comes back with an older copy of its disk. Then `quorate check` judges the recording."""
 
 import json
 import os
@@ -16,19 +16,19 @@ SECONDS = float(os.environ.get("QUORATE_CHAOS_SECONDS", "40"))
 SEED = int(os.environ.get("QUORATE_CHAOS_SEED", "1"))
 KILL_EVERY = 2.0
 SETTLE_SECONDS = 30
-# Faults to leave out, of copy, pause, clock and kill.
+# Faults to leave out: any of copy, pause, clock and kill.
 WITHOUT = set(os.environ.get("QUORATE_CHAOS_WITHOUT", "").split(","))
 LEVELS = ("QUORUM", "ONE")
 
 
 class Nemesis:
-    """Makes the faults of a plan at their times, and keeps what it did as lines of a history."""
+    """Causes the faults of a plan at their times, and records them as lines of a history."""
 
     def __init__(self, cluster, seconds, seed):
         self.cluster, self.seconds, self.random = cluster, seconds, random.Random(seed)
         self.lines, self.paused, self.copy = [], None, cluster.folder / "copy"
         a, b, c = cluster.nodes
-        # The copy is as old as the load allows, and a minute at most.
+        # The copy is as old as the length of the load allows, a minute at most.
         age = min(60.0, seconds * 0.5)
         pause, wrong = min(10.0, seconds * 0.15), min(10.0, seconds * 0.25)
         plan = [
@@ -47,7 +47,7 @@ class Nemesis:
         self.lines.append(line)
 
     def run(self):
-        """Until three quarters of the time are over; then every node runs again."""
+        """Runs for three quarters of the time. Afterwards every node is running again."""
         begun, next_kill = time.monotonic(), KILL_EVERY
         while (now := time.monotonic() - begun) < self.seconds * 0.75:
             if self.plan and self.plan[0][0] <= now:
@@ -115,7 +115,7 @@ def wrong_clock(folder, name):
 
 
 def record(cluster, file, seconds):
-    """The load of `quorate bench --record` against all nodes, as a process."""
+    """Starts `quorate bench --record` against all nodes."""
     targets = ",".join(f"resp://{node.resp}" for node in cluster.nodes)
     words = ["--record", file, "--keyspace", "later", "--target", targets, "--clients", 12, "--rate", 400, "--seconds", int(seconds)]
     words += ["--settle", SETTLE_SECONDS, "--timeout", "3s", "--output", "json", *[word for level in LEVELS for word in ("--level", level)]]
@@ -124,7 +124,7 @@ def record(cluster, file, seconds):
 
 
 def with_faults(file, faults, into):
-    """Sorts the faults into a recording by their time."""
+    """Merges the faults into a recording by their time."""
     events = [json.loads(line) for line in file.read_text().splitlines()]
     events = sorted(events + faults, key=lambda event: event["time"])
     with open(into, "w") as out:
@@ -134,7 +134,7 @@ def with_faults(file, faults, into):
 
 
 def judge(history, model):
-    """What `quorate check` says against the history; nothing if all is as promised."""
+    """What `quorate check` objects to in the history; empty if every promise was kept."""
     verdict = quorate("check", history, "--model", model, timeout=120)
     return "" if verdict.returncode == 0 else f"\n--- exit code {verdict.returncode}\n{verdict.stdout[:6000]}{verdict.stderr}"
 
@@ -161,7 +161,7 @@ def chaos(seconds, seed):
 
 
 def keep_if_asked(folder):
-    """Recordings and logs for whoever looks for the cause: QUORATE_CHAOS_KEEP names a folder that does not exist."""
+    """Keeps recordings and logs for debugging, in the folder QUORATE_CHAOS_KEEP, which must not exist yet."""
     if kept := os.environ.get("QUORATE_CHAOS_KEEP"):
         shutil.copytree(folder, kept)
 

@@ -1,4 +1,4 @@
-"""Other people's clients against any node of three in three datacenters."""
+"""Third-party clients against any node of a cluster of three nodes in three datacenters."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""Nothing is left of what was deleted, and nothing comes back."""
+"""Deleted data leaves nothing behind and does not come back."""
 
 from cluster import Cluster, wait_until
 

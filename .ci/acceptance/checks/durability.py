@@ -1,4 +1,4 @@
-"""kill -9 in the middle of writes loses nothing that was acknowledged."""
+"""`kill -9` in the middle of writes loses nothing acknowledged."""
 
 import random
 import threading
@@ -11,7 +11,7 @@ ROUNDS = 5
 
 
 class Writer(threading.Thread):
-    """Writes numbered keys over one connection, and remembers what was acknowledged, until the connection breaks."""
+    """Writes numbered keys over one connection until it breaks, and remembers what was acknowledged."""
 
     def __init__(self, address, name, level):
         super().__init__(daemon=True)
@@ -30,7 +30,7 @@ class Writer(threading.Thread):
 
 
 def lost(node, writers):
-    """Acknowledged keys that a quorum read through `node` does not show as they were written, with what it shows."""
+    """Acknowledged keys for which a quorum read through `node` returns something else, each with what it returns."""
     missing = []
     with node.connect() as connection:
         for writer in writers:
@@ -52,7 +52,7 @@ def killed_while_writing(cluster, victim, survivor, level):
         for writer in running:
             writer.join(20)
         victim.start()
-        # Writers that came before the others are connected again would only be refused.
+        # Writers that start before the nodes are connected again would only be refused.
         cluster.wait_complete()
     total = sum(writer.acknowledged for writer in writers)
     assert total > 100 * ROUNDS, f"only {total} writes were acknowledged: {[writer.refused for writer in writers]}"

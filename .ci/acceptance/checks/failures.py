@@ -1,4 +1,4 @@
-"""A node is killed; the others go on, say the truth, and the node catches up."""
+"""A node is killed: the others keep serving and tell the truth, and the node catches up."""
 
 import time
 

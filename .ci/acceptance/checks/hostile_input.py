@@ -1,4 +1,4 @@
-"""Bad input gives an error, never a crash, and never costs the others."""
+"""Bad input causes an error, never a crash, and never harms other clients."""
 
 import os
 import random
@@ -13,7 +13,7 @@ GROWTH_BYTES_MAX = 32 * MEGABYTE
 
 
 def refused(node, *more):
-    """What a node says that must not become ready."""
+    """Starts a node that must not become ready, and returns what it prints."""
     try:
         node.start(*more)
     except Refused as refusal:
@@ -24,7 +24,7 @@ def refused(node, *more):
 
 
 def answer_of(node, data):
-    """What the server says to `data` before it closes or falls silent."""
+    """What the server answers to `data` before it closes the connection or falls silent."""
     with Connection(node.resp, timeout=2) as connection:
         try:
             connection.socket.sendall(data)
@@ -82,7 +82,7 @@ def check_half_open_connections_do_not_stop_the_others():
 
 
 def check_a_short_request_for_a_long_reply_stops_nobody():
-    """Clients that ask for half a gigabyte in a few hundred bytes and read none of it."""
+    """Clients request half a gigabyte with a few hundred bytes and read none of it."""
     with Cluster(1) as cluster:
         node = cluster[0]
         assert node.call("SET", "big", b"x" * (16 * MEGABYTE)) == "OK"
@@ -150,7 +150,7 @@ def check_data_directory_that_cannot_be_written():
         assert str(node.data_dir) in refused(node)
 
 
-# What a node with a full disk answers, in small letters.
+# What a node with a full disk answers, in lower case.
 SAYS_FULL = "disk of the node is full; nothing was applied"
 
 
@@ -159,14 +159,14 @@ def check_a_full_disk_is_said_and_loses_nothing():
         node = cluster.make("a")
         node.data_dir = folder / "data"
         node.start()
-        # A file that the check can remove again, so that the node has room to start.
+        # A file that the check can remove later, so that the node has room to start.
         filler = folder / "filler"
         filler.write_bytes(b"x" * (24 * MEGABYTE))
         acknowledged, error = fill(node)
-        # It refuses, or it ends: then what was under way may be applied.
+        # It either refuses or exits. If it exits, the write under way may have been applied.
         if SAYS_FULL not in error:
             assert "applied" in error, error
-            wait_until(f"the node ends, having lost its disk (it said: {error})", lambda: not node.running(), 30)
+            wait_until(f"the node exits because of its disk (it said: {error})", lambda: not node.running(), 30)
             assert "no space left" in node.log.read_text(errors="replace")
         node.stop()
         filler.unlink()
@@ -177,7 +177,7 @@ def check_a_full_disk_is_said_and_loses_nothing():
 
 
 def fill(node):
-    """How many writes were acknowledged before the first that was not, and what was said to that one."""
+    """How many writes were acknowledged before the first that was not, and the answer to that one."""
     value = os.urandom(256 * 1024)
     with node.connect(30) as connection:
         for number in range(4096):
@@ -191,7 +191,7 @@ def fill(node):
 
 
 def set_however_slow_the_disk(connection, key, value):
-    """A disk that is late is not yet one that is full: the same value is written again until the node says that it is full, or ends."""
+    """A slow disk is not yet a full one: repeats the write until the node says that the disk is full, or exits."""
     deadline = time.monotonic() + 30
     while True:
         try:

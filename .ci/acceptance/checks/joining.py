@@ -1,4 +1,4 @@
-"""Who may become a member, and what the others are told."""
+"""Who may join, and what everyone else is told."""
 
 from checks.hostile_input import refused
 from cluster import Cluster

@@ -1,4 +1,4 @@
-"""The same commands, sent to Redis itself and to a node, have the same answers, byte for byte."""
+"""The same commands, sent to Redis and to a node, get the same answers, byte for byte."""
 
 import contextlib
 import shutil
@@ -9,7 +9,7 @@ from cluster import Cluster, wait_until
 from environment import client
 from resp import Connection, ReplyError
 
-# Answers without a defined order are compared sorted.
+# Answers without a defined order are sorted before they are compared.
 UNORDERED = {"SMEMBERS", "KEYS", "HKEYS", "HVALS", "SCAN", "HGETALL"}
 
 TRANSCRIPT = """
@@ -37,7 +37,7 @@ def commands():
 
 @contextlib.contextmanager
 def redis_server():
-    """Redis on a free port, without persistence; gives its address."""
+    """Runs Redis on a free port without persistence, and yields its address."""
     folder = tempfile.mkdtemp(prefix="quorate-redis-")
     socket = Connection.free_port()
     process = subprocess.Popen(

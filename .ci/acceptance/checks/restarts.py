@@ -1,4 +1,4 @@
-"""All nodes stop; two of the three come back: nothing that all had acknowledged is missing on either of them."""
+"""All three nodes stop and two come back: neither may lack anything that all had acknowledged."""
 
 import threading
 
@@ -13,7 +13,7 @@ def slow_disk(ms):
 
 
 def together(step, nodes):
-    """`step` for all nodes at once; the first thing that goes wrong is raised."""
+    """Runs `step` for all nodes at once and raises the first exception."""
     wrong = []
 
     def run(node):
@@ -41,7 +41,7 @@ def all_there(node, level):
 
 
 def ready(node, level):
-    """Waits until the node answers at that level at all; what it answers is judged by `all_there`."""
+    """Waits until the node answers at all at that level. `all_there` judges the answers."""
 
     def answers():
         with node.connect() as connection:
@@ -52,7 +52,7 @@ def ready(node, level):
 
 
 def two_of_three_come_back(stop, first, slow_sync_ms=0):
-    """`first` tells which of founder, joiner, joiner come back first; the third one follows."""
+    """`first` says which of founder, joiner and joiner come back first; the third follows."""
     with Cluster(3, ["--durability", "sync"], slow_disk(slow_sync_ms)) as cluster:
         cluster.make_keyspace("later")
         with cluster[0].connect() as connection:

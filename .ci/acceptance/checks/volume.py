@@ -1,6 +1,6 @@
-"""Large collections, many siblings, a node that is away for long: whatever was accepted travels in pieces and costs bounded memory.
+"""Large collections, many siblings, a node that is away for long: everything accepted travels in pieces, in bounded memory.
 
-The change profile runs them small; `QUORATE_CHECKS=nightly` at the sizes that docs/proof.md reports."""
+The change profile uses small sizes; `QUORATE_CHECKS=nightly` uses those that docs/proof.md reports."""
 
 import os
 import threading
@@ -26,7 +26,7 @@ def metric(node, name, *labels):
 
 
 def sent(node):
-    """Bytes that the node has sent to the others so far, by what they are for."""
+    """Bytes that the node has sent to others so far, by purpose."""
     return {purpose: metric(node, "quorate_frames_sent_bytes_total", purpose) for purpose in ("request", "report", "repair", "stream", "hint")}
 
 
@@ -58,7 +58,7 @@ def reads_in_full(node, level):
 
 def check_large_collections_are_read_streamed_and_deleted_everywhere():
     with Cluster(1) as cluster:
-        # Four nodes of one datacenter hold three replicas: one node always has to ask.
+        # Four nodes of one datacenter hold three replicas, so one node always has to ask the others.
         for name in ("b", "c"):
             cluster.add(name, "dc1")
         wait_until("three replicas", lambda: cluster[0].status()["keyspaces"][0]["replication"].get("dc1") == 3, 30)
@@ -81,7 +81,7 @@ def check_large_collections_are_read_streamed_and_deleted_everywhere():
 
 
 class Watch(threading.Thread):
-    """Another client, which asks a node for one key all the time, and how long it waited at most."""
+    """Another client, which reads one key from a node all the time and measures its longest wait."""
 
     def __init__(self, node, key):
         super().__init__(daemon=True)
@@ -105,7 +105,7 @@ def check_a_large_set_is_deleted_at_once():
     with Cluster(3) as cluster:
         a, _, c = cluster.nodes
         fill_set(a, MEMBERS)
-        # Of the same partition, so of the same shard.
+        # The same partition, so the same shard.
         a.call("CL", "ALL", "SET", "{set}other", "v")
         cluster.wait_converged(30)
         resident = [node.resident_bytes() for node in cluster.nodes]
@@ -116,11 +116,11 @@ def check_a_large_set_is_deleted_at_once():
         assert a.call("CL", "QUORUM", "DEL", "set") == 1
         took = time.monotonic() - begun
         assert a.call("CL", "ALL", "SADD", "set", "again", "member-7") == 2
-        # Most of the rows still lie on its disk.
+        # Most of the rows are still on its disk.
         watches[2].end()
         c.kill()
         c.start(seconds=120)
-        assert sorted(c.call("CL", "ONE", "SMEMBERS", "set")) == [b"again", b"member-7"], "it has brought something back, or lost something"
+        assert sorted(c.call("CL", "ONE", "SMEMBERS", "set")) == [b"again", b"member-7"], "it brought something back, or lost something"
 
         def small(node):
             return [keyspace["rows"] for keyspace in node.status()["keyspaces"]] == [3]
@@ -187,8 +187,8 @@ def check_a_node_that_is_away_for_long_costs_bounded_memory_and_catches_up():
               f"{sum(spent.values()) / rows:.2f} of the rows' own {rows / MIB:.1f} MiB: {({k: f'{v / MIB:.2f} MiB' for k, v in spent.items()})}; "
               f"it sent {({k: f'{v / MIB:.2f} MiB' for k, v in back.items()})}; {streams:.0f} streams", flush=True)
         assert all(growth < 400 * MIB for growth in grown), grown
-        # An event that has been overwritten costs its name.
+        # An overwritten event costs only its dot.
         overwritten = max(0, AWAY_WRITES - keys) * 3
         assert sum(spent.values()) <= 1.3 * (rows + overwritten), (spent, rows, overwritten)
-        assert streams == 0 or not remembered, f"{streams:.0f} streams, though all events are remembered"
+        assert streams == 0 or not remembered, f"{streams:.0f} streams although all events are remembered"
         assert c.call("CL", "ONE", "GET", "k7") == a.call("CL", "ALL", "GET", "k7")

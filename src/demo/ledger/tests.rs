@@ -1,4 +1,4 @@
-//! Planted harm: a verdict that cannot find it would be worth nothing.
+//! Planted contradictions: a verdict that cannot find them would be worthless.
 
 use Outcome::{Acknowledged, Refused, Unknown};
 

@@ -1,6 +1,6 @@
 use super::*;
 
-/// A run in which all held.
+/// A run in which everything held.
 fn good() -> Report {
     let served = Cell {
         ok: 100,

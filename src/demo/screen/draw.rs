@@ -1,4 +1,4 @@
-//! What is where on the screen. Pure: a picture in, cells out.
+//! The layout of the screen. Pure: takes a picture, fills cells.
 
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
@@ -14,10 +14,10 @@ const GOOD: Style = Style::new().fg(Color::Green);
 const BAD: Style = Style::new().fg(Color::Red);
 const BUSY: Style = Style::new().fg(Color::Yellow);
 const QUIET: Style = Style::new().fg(Color::DarkGray);
-/// Columns that the nodes take; the links get the rest.
+/// Width of the table of nodes, in columns. The links get the rest.
 const NODES_WIDTH: u16 = 58;
 
-/// The whole screen.
+/// Draws the whole screen.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     picture: &Picture,
@@ -66,14 +66,14 @@ fn headline(picture: &Picture, totals: Totals) -> Line<'static> {
     ])
 }
 
-/// Nodes with what each says of all replicas: the convergence strip.
+/// The nodes and what each reports about all replicas: the convergence strip.
 fn draw_nodes(frame: &mut Frame<'_>, area: Rect, picture: &Picture) {
     let rows = picture.seats.iter().map(|seat| node_row(seat, picture.cut));
     let widths = [12, 9, 7, 6, 6, 6, 5].map(Constraint::Length);
     let head = ["NODE", "STATE", "PORT", "CTX", "DIGEST", "RECENT", "LEFT"];
     let table = Table::new(rows, widths)
         .header(Row::new(head).style(QUIET))
-        .block(Block::bordered().title("nodes, and what each sees of all copies"));
+        .block(Block::bordered().title("nodes, and what each reports about all copies"));
     frame.render_widget(table, area);
 }
 
@@ -152,7 +152,7 @@ fn draw_levels(frame: &mut Frame<'_>, area: Rect, table: &[[Cell; 3]; 4]) {
         Constraint::Fill(1),
         Constraint::Fill(1),
     ];
-    let title = "served + refused, p50/p99 in ms";
+    let title = "served + failed, p50/p99 in ms";
     frame.render_widget(
         Table::new(rows, widths)
             .header(Row::new(head).style(QUIET))
@@ -171,7 +171,7 @@ fn figures(cell: &Cell) -> String {
     )
 }
 
-/// The last paragraph, and what is being waited for.
+/// The latest paragraph of the story, and what is being waited for.
 fn draw_story(frame: &mut Frame<'_>, area: Rect, picture: &Picture) {
     let last = picture.story.last().map(String::as_str).unwrap_or_default();
     let mut lines: Vec<Line<'_>> = Vec::new();
