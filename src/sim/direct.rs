@@ -4,10 +4,9 @@
 //! A drill plays its schedule on real cores (see [`cores`]) or a real replica, without a network.
 //! It passes as long as its rule is upheld.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 mod bounds;
 mod cores;
+mod drill;
 mod expiring;
 mod flights;
 mod keeping;
@@ -16,8 +15,11 @@ mod memory;
 mod repairs;
 mod replicas;
 mod streams;
+mod topology;
 mod trust;
 mod votes;
+
+use drill::{Drill, Drills};
 
 const ALL: [Drills; 11] = [
     bounds::DRILLS,
@@ -33,24 +35,6 @@ const ALL: [Drills; 11] = [
     memory::DRILLS,
 ];
 
-/// Why a drill failed.
-pub(super) type Verdict = Result<(), String>;
-
-/// A drill and the name of what it checks.
-pub(super) struct Drill {
-    pub(super) check: &'static str,
-    run: fn() -> Verdict,
-}
-
-impl Drill {
-    /// Whether the drill fails. A panic is a failure.
-    pub(super) fn fails(&self) -> bool {
-        let failed = !matches!(catch_unwind(AssertUnwindSafe(self.run)), Ok(Ok(())));
-        drop(super::panics::taken());
-        failed
-    }
-}
-
 /// The drill for the rule that this bug breaks.
 pub(super) fn for_bug(bug: &str) -> Option<Drill> {
     let (_, check, run) = ALL
@@ -58,14 +42,6 @@ pub(super) fn for_bug(bug: &str) -> Option<Drill> {
         .flatten()
         .find(|(about, ..)| *about == bug)?;
     Some(Drill { check, run: *run })
-}
-
-/// Drills, each with its planted bug and the name of its check.
-type Drills = &'static [(&'static str, &'static str, fn() -> Verdict)];
-
-/// Fails with `otherwise` unless `so`.
-fn holds(so: bool, otherwise: impl Into<String>) -> Verdict {
-    if so { Ok(()) } else { Err(otherwise.into()) }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use quorate_dynamo::{Consistency as C, Kept};
 use quorate_gossip::wire;
 
 use super::cores::{Cores, PLACE, beyond, secs, set};
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("outcome-unbounded", "outcome-too-large", outcome),

@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::store::{MemoryStore, Store};
-use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Phase, Placement, Replication,
-    Topology, Transition,
-};
+use quorate_control::topology::{Epoch, KeyspaceId, Partition, Topology};
 use quorate_crdt::{NodeId, Now};
-use quorate_dynamo::op::{Answer, Mutation, Op, Query, Reply, Request, RequestError, SetExpiry};
-use quorate_dynamo::protocol::{
-    Config, Effect, Input, Message, Place, ReplicaSummary, RequestId, Ticket, Timer,
-};
-use quorate_dynamo::{Consistency, Dynamo, Kept, Seat};
+use quorate_dynamo::op::{Answer, Mutation, Op, RequestError, SetExpiry};
+use quorate_dynamo::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Timer};
+use quorate_dynamo::{Dynamo, Kept, Seat};
 
-use crate::sim::START_UNIX_MILLIS;
+use super::topology::topology;
+use crate::sim::clock::START_UNIX_MILLIS;
+
+mod moves;
+mod requests;
 
 /// The only partition, as long as it does not move.
 pub(super) const PLACE: Place = Place {
@@ -26,9 +25,6 @@ pub(super) const PLACE: Place = Place {
     partition: Partition(0),
     epoch: Epoch(1),
 };
-/// How long clients wait.
-const TIMEOUT: Duration = Duration::from_millis(500);
-
 /// Selects messages.
 pub(super) type Picks = fn(&Message) -> bool;
 /// A message under way: sender, receiver, content.
@@ -84,47 +80,6 @@ pub(super) struct Repairs {
 
 pub(super) fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
-}
-
-/// A topology with `datacenters[i]` nodes in datacenter `dc<i+1>`. The first `held_by` nodes hold
-/// the only partition.
-pub(super) fn topology(datacenters: &[u64], held_by: usize) -> Topology {
-    let mut nodes = BTreeMap::new();
-    for (index, count) in datacenters.iter().enumerate() {
-        for _ in 0..*count {
-            let id = nodes.len() as u64 + 1;
-            let (name, datacenter) = (format!("n{id}").into(), format!("dc{}", index + 1).into());
-            let quic = ([127, 0, 0, 1], 1).into();
-            nodes.insert(
-                NodeId(id),
-                NodeInfo {
-                    name,
-                    datacenter,
-                    rack: "r1".into(),
-                    quic,
-                    voter: true,
-                },
-            );
-        }
-    }
-    let placement = vec![Placement::stable(
-        Epoch(1),
-        nodes.keys().copied().take(held_by).collect(),
-    )];
-    let (read, write) = ("QUORUM".into(), "QUORUM".into());
-    let keyspace = Keyspace {
-        name: "default".into(),
-        replication: Replication::Auto,
-        read,
-        write,
-        placement,
-    };
-    Topology {
-        cluster: ClusterId(1),
-        epoch: Epoch(1),
-        nodes,
-        keyspaces: BTreeMap::from([(KeyspaceId(0), keyspace)]),
-    }
 }
 
 /// An operation that sets a key to a value.
@@ -295,7 +250,8 @@ impl Cores {
     }
 
     /// Delivers a letter, whatever is cut.
-    pub(super) fn deliver(&mut self, (from, to, message): Letter) {
+    pub(super) fn deliver(&mut self, letter: Letter) {
+        let (from, to, message) = letter;
         self.input(to.0, Input::Message { from, message });
     }
 
@@ -406,153 +362,6 @@ impl Cores {
 
     pub(super) fn heal(&mut self) {
         self.links.cut.clear();
-    }
-
-    pub(super) fn set_topology(&mut self, change: impl FnOnce(&mut Topology)) {
-        change(&mut self.topology);
-        self.topology.epoch.0 += 1;
-        for at in self.at.keys().copied().collect::<Vec<_>>() {
-            self.input(at.0, Input::Topology(Arc::new(self.topology.clone())));
-        }
-    }
-
-    pub(super) fn set_placement(&mut self, change: impl FnOnce(&mut Placement)) {
-        self.set_topology(|topology| {
-            let epoch = Epoch(topology.epoch.0 + 1);
-            for placement in topology
-                .keyspaces
-                .values_mut()
-                .flat_map(|keyspace| keyspace.placement.iter_mut())
-            {
-                placement.epoch = epoch;
-            }
-            let first = topology
-                .keyspaces
-                .values_mut()
-                .next()
-                .and_then(|keyspace| keyspace.placement.first_mut());
-            if let Some(placement) = first {
-                change(placement);
-            }
-        });
-    }
-
-    /// Starts moving the partition to `to`.
-    pub(super) fn begin_move(&mut self, to: &[u64]) {
-        let to = to.iter().map(|n| NodeId(*n)).collect();
-        self.set_placement(|placement| {
-            placement.transition = Some(Transition {
-                to,
-                phase: Phase::Copying,
-                done: BTreeSet::new(),
-            })
-        });
-    }
-
-    /// Takes the move to its last phase; if `ends`, completes it.
-    pub(super) fn switch(&mut self, ends: bool) {
-        self.set_placement(|placement| {
-            let Some(transition) = placement.transition.as_mut() else {
-                return;
-            };
-            transition.phase = Phase::Switching;
-            if ends {
-                *placement = Placement::stable(placement.epoch, transition.to.clone());
-            }
-        });
-    }
-
-    /// Submits a request without waiting, with a request id if there is one.
-    pub(super) fn submit(&mut self, at: u64, op: Op, level: Consistency, id: Option<&str>) -> u64 {
-        self.numbers += 1;
-        let id = id.and_then(|id| RequestId::new(Bytes::copy_from_slice(id.as_bytes())));
-        let datacenter = self
-            .topology
-            .nodes
-            .get(&NodeId(at))
-            .map_or_else(|| "dc1".into(), |node| Arc::clone(&node.datacenter));
-        let request = Request {
-            keyspace: KeyspaceId(0),
-            op,
-            consistency: Some(level),
-            timeout: TIMEOUT,
-            datacenter,
-            id,
-        };
-        self.input(
-            at,
-            Input::Request {
-                ticket: Ticket(self.numbers),
-                request,
-            },
-        );
-        self.numbers
-    }
-
-    /// The answer so far.
-    pub(super) fn reply(&self, ticket: u64) -> Option<Result<Reply, RequestError>> {
-        self.replies
-            .get(&ticket)
-            .map(|result| result.clone().map(|answer| answer.reply))
-    }
-
-    /// Runs until there is an answer or the request should have timed out; `None` if there was no
-    /// answer.
-    pub(super) fn answer(&mut self, ticket: u64) -> Option<Result<Reply, RequestError>> {
-        self.settle();
-        if !self.replies.contains_key(&ticket) {
-            self.run(TIMEOUT + Duration::from_millis(100));
-        }
-        self.reply(ticket)
-    }
-
-    pub(super) fn ask(
-        &mut self,
-        at: u64,
-        op: Op,
-        level: Consistency,
-    ) -> Option<Result<Reply, RequestError>> {
-        let ticket = self.submit(at, op, level, None);
-        self.answer(ticket)
-    }
-
-    pub(super) fn mutate(
-        &mut self,
-        at: u64,
-        key: &str,
-        mutation: Mutation,
-        level: Consistency,
-    ) -> Option<Result<Reply, RequestError>> {
-        self.ask(
-            at,
-            Op::Mutate(Bytes::copy_from_slice(key.as_bytes()), mutation),
-            level,
-        )
-    }
-
-    pub(super) fn query(
-        &mut self,
-        at: u64,
-        key: &str,
-        query: Query,
-        level: Consistency,
-    ) -> Option<Result<Reply, RequestError>> {
-        self.ask(
-            at,
-            Op::Query(Bytes::copy_from_slice(key.as_bytes()), query),
-            level,
-        )
-    }
-
-    /// Sets a key. Returns whether that was acknowledged.
-    pub(super) fn set(&mut self, at: u64, key: &str, value: &str, level: Consistency) -> bool {
-        matches!(self.ask(at, set(key, value), level), Some(Ok(_)))
-    }
-
-    /// Whether a key reads as `value` at this level.
-    pub(super) fn reads(&mut self, at: u64, key: &str, level: Consistency, value: &str) -> bool {
-        self.query(at, key, Query::Get, level)
-            == Some(Ok(Reply::Value(Bytes::copy_from_slice(value.as_bytes()))))
     }
 
     /// The summary of a node's replica, if it has one.

@@ -12,9 +12,10 @@ use quorate_dynamo::protocol::{Config, Effect, Input, Message, Timer};
 use quorate_dynamo::replica::{self, Delta, Part, Payload, Range, Row, RowKey, RowKind};
 use quorate_dynamo::{Consistency as C, Dynamo, Seat};
 
-use super::cores::{Cores, PLACE, secs, set, topology};
-use super::{Drills, Verdict, holds};
-use crate::sim::START_UNIX_MILLIS;
+use super::cores::{Cores, PLACE, secs, set};
+use super::drill::{Drills, Verdict, holds};
+use super::topology::topology;
+use crate::sim::clock::START_UNIX_MILLIS;
 
 pub(super) const DRILLS: Drills = &[
     (

@@ -7,8 +7,9 @@ use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
 use quorate_dynamo::protocol::{Config, Input, Message, Timer};
 
-use super::cores::{Cores, secs, set, topology};
-use super::{Drills, Verdict, holds};
+use super::cores::{Cores, secs, set};
+use super::drill::{Drills, Verdict, holds};
+use super::topology::topology;
 
 pub(super) const DRILLS: Drills = &[
     (

@@ -10,9 +10,10 @@ use quorate_dynamo::op::{Mutation, Op};
 use quorate_dynamo::protocol::{Config, Effect, Input};
 use quorate_dynamo::{Consistency as C, Dynamo, Seat};
 
-use super::cores::{Cores, secs, topology};
-use super::{Drills, Verdict, holds};
-use crate::sim::START_UNIX_MILLIS;
+use super::cores::{Cores, secs};
+use super::drill::{Drills, Verdict, holds};
+use super::topology::topology;
+use crate::sim::clock::START_UNIX_MILLIS;
 
 pub(super) const DRILLS: Drills = &[
     (

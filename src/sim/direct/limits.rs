@@ -12,7 +12,7 @@ use quorate_gossip::quic::carry;
 use quorate_gossip::wire::FRAME_BYTES_MAX;
 
 use super::cores::{Cores, secs};
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("request-id-forgotten", "retry-counted", retried),

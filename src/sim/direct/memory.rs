@@ -8,7 +8,7 @@ use quorate_dynamo::op::Query;
 use quorate_dynamo::protocol::Message;
 
 use super::cores::{Cores, secs};
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     (

@@ -9,7 +9,7 @@ use quorate_dynamo::op::{Mutation, Op, Query, Reply};
 use quorate_dynamo::protocol::{Config, Input, Message, RecentBounds};
 
 use super::cores::{Cores, Letter, secs, set};
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("forward-twice", "executed-twice", forwarded_twice),

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use quorate_dynamo::replica::{Delta, Payload, Range, Replaces, Replica, RowKey, RowKind};
 
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     (

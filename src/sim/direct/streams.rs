@@ -8,7 +8,7 @@ use quorate_dynamo::op::{Query, Reply};
 use quorate_dynamo::protocol::{Input, Message, Timer};
 
 use super::cores::{Cores, Letter, Picks, secs};
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("chunk-of-any-stream", "late-chunk-ends-stream", late_chunk),

@@ -10,7 +10,7 @@ use quorate_dynamo::op::{Query, Reply, RequestError};
 use quorate_dynamo::protocol::{Message, Refusal};
 
 use super::cores::{Cores, secs};
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
     ("mismatch-ignored", "rows-stay-lost", lost_row),

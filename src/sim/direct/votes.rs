@@ -12,7 +12,7 @@ use quorate_crdt::NodeId;
 use tokio::runtime::Builder;
 use tokio::time::sleep;
 
-use super::{Drills, Verdict, holds};
+use super::drill::{Drills, Verdict, holds};
 use crate::sim::{SimDisk, founding};
 
 pub(super) const DRILLS: Drills = &[
