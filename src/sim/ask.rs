@@ -16,18 +16,16 @@ use quorate_dynamo::protocol::RequestId;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::client::may_be_applied;
 use super::clock::START_UNIX_MILLIS;
 use super::history::{Need, Record, Told};
 use super::host::Door;
 use super::oracle::Oracle;
-use super::plan::{Ask, Deed, Key, padded};
-use super::promise::LAST;
+use super::plan::request::{Ask, Deed, Key, LAST, name, request_of};
 use crate::doors::Data;
 
 /// What all clients share.
 #[derive(Clone)]
-pub(super) struct Counter {
+pub(super) struct Shared {
     /// When the plan's time starts.
     pub(super) start: Instant,
     /// When the simulation's wall clocks started.
@@ -39,7 +37,7 @@ pub(super) struct Counter {
 }
 
 pub(super) struct Asker {
-    counter: Counter,
+    shared: Shared,
     /// The causal tokens received for each key, newest first.
     tokens: BTreeMap<(u8, Key), VecDeque<Seen>>,
 }
@@ -80,9 +78,9 @@ pub(super) fn keyspace_of(topology: &Topology, number: u8) -> Option<KeyspaceId>
 }
 
 impl Asker {
-    pub(super) fn new(counter: Counter) -> Self {
+    pub(super) fn new(shared: Shared) -> Self {
         Self {
-            counter,
+            shared,
             tokens: BTreeMap::new(),
         }
     }
@@ -92,7 +90,7 @@ impl Asker {
         while let Some(errand) = errands
             .recv()
             .await
-            .filter(|_| !self.counter.dismissed.load(Ordering::Relaxed))
+            .filter(|_| !self.shared.dismissed.load(Ordering::Relaxed))
         {
             let ask = &errand.ask;
             if ask.deed == Deed::DeleteBoth {
@@ -103,8 +101,8 @@ impl Asker {
                 });
                 let (first, second) =
                     tokio::join!(self.ask(first, &errand), self.ask(second, &errand));
-                self.counter.record.push(first);
-                self.counter.record.push(second);
+                self.shared.record.push(first);
+                self.shared.record.push(second);
                 continue;
             }
             let told = self.ask(ask.clone(), &errand).await;
@@ -119,13 +117,13 @@ impl Asker {
                 tokens.push_front((token.clone(), covered));
                 tokens.truncate(TOKENS);
             }
-            self.counter.record.push(told);
+            self.shared.record.push(told);
         }
     }
 
     /// Sends a request, and repeats it while the outcome of the change is unknown.
     async fn ask(&self, ask: Ask, errand: &Errand) -> Told {
-        let from = self.counter.start.elapsed();
+        let from = self.shared.start.elapsed();
         let (covers, op) = (self.seen(&ask).1, self.op(&ask));
         let mut told = self.try_at(&ask, &op, &errand.at).await;
         // At rest, no request may be refused for long.
@@ -136,25 +134,29 @@ impl Asker {
             }
         }
         for at in &errand.again {
-            if told.result.as_ref().is_err_and(may_be_applied) {
+            if told
+                .result
+                .as_ref()
+                .is_err_and(RequestError::may_be_applied)
+            {
                 let tried = self.try_at(&ask, &op, at).await;
                 // A refused repetition says nothing about the attempt before it.
                 let refused = tried
                     .result
                     .as_ref()
-                    .is_err_and(|error| !may_be_applied(error));
+                    .is_err_and(|error| !error.may_be_applied());
                 told = if refused { told } else { tried };
             }
         }
         let Tried { result, need } = told;
         let receipt = result.as_ref().ok().and_then(|answer| answer.receipt);
-        let to = self.counter.start.elapsed();
-        self.counter.oracle.acknowledged(&ask, &need, receipt);
+        let to = self.shared.start.elapsed();
+        self.shared.oracle.acknowledged(&ask, &need, receipt);
         if let Some((receipt, data)) = receipt.zip(errand.at.1.get()).filter(|_| ask.wait > 0) {
             let known = data
                 .wait(vec![receipt], ask.wait, Duration::from_millis(ask.timeout))
                 .await;
-            self.counter
+            self.shared
                 .oracle
                 .waited(&ask, (receipt, need.epoch), known.unwrap_or(0));
         }
@@ -211,7 +213,7 @@ impl Asker {
         // The node that executes the request may know a newer topology than the node that was
         // asked.
         let after = self
-            .counter
+            .shared
             .oracle
             .acted_on()
             .zip(keyspace)
@@ -300,7 +302,7 @@ impl Asker {
     }
 
     fn op(&self, ask: &Ask) -> Op {
-        let now = START_UNIX_MILLIS + self.counter.epoch.elapsed().as_millis() as u64;
+        let now = START_UNIX_MILLIS + self.shared.epoch.elapsed().as_millis() as u64;
         let value = || Bytes::from(format!("v{}", ask.id));
         let names = |numbers: &[u8]| {
             numbers
@@ -362,23 +364,4 @@ fn query(deed: &Deed) -> Query {
         Deed::Siblings => Query::Siblings,
         _ => Query::Get,
     }
-}
-
-/// How many different elements or fields there are.
-pub(super) const NAMES: u8 = 6;
-
-/// The element or field with this number. The last one has a name longer than the longest key a
-/// store takes.
-pub(super) fn name(number: u8) -> Bytes {
-    let length = if number + 1 == NAMES { 60_100 } else { 0 };
-    padded(format!("m{number}"), length)
-}
-
-/// The request that wrote `value`.
-pub(super) fn request_of(value: &[u8]) -> Option<u32> {
-    std::str::from_utf8(value)
-        .ok()?
-        .strip_prefix('v')?
-        .parse()
-        .ok()
 }

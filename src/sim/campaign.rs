@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use super::oracle::Violation;
+use super::panics;
+use super::plan::Plan;
+use super::play::{Outcome, play};
 use super::shrink::shrink;
-use super::{Outcome, Plan, Violation, panics, play};
 
 /// Which histories to play, and when to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -91,12 +91,6 @@ impl Client {
     }
 }
 
-/// Whether a write that failed with `error` may still be visible, now or later. This is all that a
-/// client can conclude from the error.
-pub fn may_be_applied(error: &RequestError) -> bool {
-    error.may_be_applied()
-}
-
 /// What clients were told, and therefore what must be true in the end.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
@@ -172,7 +166,7 @@ impl Ledger {
                 self.served += 1;
                 Outcome::Done
             }
-            Err(error) if may_be_applied(error) => {
+            Err(error) if error.may_be_applied() => {
                 self.open += 1;
                 Outcome::Open
             }

@@ -10,8 +10,7 @@ use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Reply, RequestError};
 use quorate_dynamo::preference::{Access, groups};
 
-use super::may_be_applied;
-use super::plan::{Ask, Deed, Key};
+use super::plan::request::{Ask, Key};
 
 /// One request and its outcome.
 #[derive(Clone, Debug)]
@@ -184,7 +183,7 @@ impl Told {
     pub fn fate(&self) -> Fate {
         match &self.result {
             Ok(_) => Fate::Done,
-            Err(error) if may_be_applied(error) => Fate::Open,
+            Err(error) if error.may_be_applied() => Fate::Open,
             Err(_) => Fate::Refused,
         }
     }
@@ -197,33 +196,6 @@ impl Told {
     /// When it was certainly over: never, as long as the outcome is unknown.
     pub fn over(&self) -> Option<Duration> {
         (self.fate() != Fate::Open).then_some(self.to)
-    }
-}
-
-impl Deed {
-    /// How long until the key expires, if this request sets an expiry.
-    pub(super) fn life(&self) -> Option<Duration> {
-        match self {
-            Self::SetFor { ms } | Self::ExpireIn { ms } => Some(Duration::from_millis(*ms)),
-            _ => None,
-        }
-    }
-
-    /// Whether it changes anything.
-    pub fn writes(&self) -> bool {
-        !matches!(
-            self,
-            Self::Get
-                | Self::Length
-                | Self::Exists
-                | Self::Ttl
-                | Self::Members
-                | Self::Contains(_)
-                | Self::Cardinality
-                | Self::Fields(_)
-                | Self::Entries
-                | Self::Siblings
-        )
     }
 }
 

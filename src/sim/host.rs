@@ -14,8 +14,10 @@ use quorate_gossip::membership;
 use quorate_gossip::transport::{Inbound, Transport};
 use tokio::task::{AbortHandle, JoinHandle};
 
+use super::clock::SimClock;
+use super::disk::SimDisk;
 use super::eye::Eye;
-use super::{Network, SimClock, SimDisk};
+use super::network::Network;
 use crate::doors::Data;
 use crate::node::{
     Begun, DiskGauge, NodeParts, Queues, Setting, StartError, Started, keep_granted,

@@ -1,57 +1,26 @@
 //! The simulated network: latency by datacenter, jitter, loss, one-way cuts, and connections that
 //! break and come back. A seed decides all of it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bytes::Bytes;
 use quorate_crdt::NodeId;
-use quorate_gossip::transport::{CallError, Class, Inbound, JoinGrant, JoinRefusal, JoinRequest};
-use rand::SeedableRng;
-use rand::rngs::StdRng;
-use tokio::sync::{Notify, oneshot};
+use quorate_gossip::transport::{Inbound, JoinGrant, JoinRefusal, JoinRequest};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::trace::Trace;
 
-mod port;
-mod state;
+pub(super) mod port;
+pub(super) mod state;
 
-pub use port::Port;
+use state::{Body, Conditions, Event, State, Trouble};
 
 /// How often connections are checked: silent ones are given up, missing ones made.
 const SCAN_EVERY: Duration = Duration::from_millis(50);
-
-/// Delays and losses of the network. Delays are one way.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Conditions {
-    /// Delay between two nodes in one datacenter.
-    pub within: Duration,
-    /// Delay between two datacenters.
-    pub between: Duration,
-    /// Each delay is lengthened by up to this share of itself.
-    pub jitter: f64,
-    /// The share of datagrams that are lost. A lost stream frame is sent again, so it arrives late
-    /// and holds up those behind it.
-    pub loss: f64,
-    /// A connection breaks after this long without an answer.
-    pub idle: Duration,
-}
-
-impl Default for Conditions {
-    fn default() -> Self {
-        Self {
-            within: Duration::from_micros(250),
-            between: Duration::from_millis(20),
-            jitter: 0.3,
-            loss: 0.01,
-            idle: Duration::from_millis(1500),
-        }
-    }
-}
 
 /// The network of one simulation. Cheap to clone.
 #[derive(Clone)]
@@ -65,77 +34,6 @@ struct Shared {
     changed: Notify,
 }
 
-struct State {
-    rng: StdRng,
-    conditions: Conditions,
-    trouble: Trouble,
-    hosts: BTreeMap<NodeId, Host>,
-    /// Directed pairs over which nothing passes.
-    blocked: BTreeSet<(NodeId, NodeId)>,
-    connections: BTreeMap<(NodeId, NodeId), Connection>,
-    /// When the last frame arrives, by direction and class. Keeps frames of one class in order.
-    last: BTreeMap<(NodeId, NodeId, Class), Instant>,
-    /// Events held back by a cut, on a connection that has not broken yet.
-    stalled: BTreeMap<(NodeId, NodeId), Vec<Event>>,
-    queue: BTreeMap<(Instant, u64), Event>,
-    calls: BTreeMap<u64, Call>,
-    numbers: u64,
-    trace: Trace,
-}
-
-/// Faults of the network beyond its [`Conditions`].
-#[derive(Default)]
-struct Trouble {
-    /// The share of data frames that arrive twice.
-    duplicated: f64,
-    /// The share of data frames that later ones overtake.
-    overtaken: f64,
-    /// The share of data frames dropped in each direction while the connection stays up, as a full
-    /// queue would.
-    dropped: BTreeMap<(NodeId, NodeId), f64>,
-    /// Nodes that neither receive nor send for now, with the events that wait for them.
-    stopped: BTreeMap<NodeId, Vec<Event>>,
-}
-
-struct Host {
-    inbound: Arc<dyn Inbound>,
-    datacenter: Arc<str>,
-    peers: BTreeSet<NodeId>,
-    /// Tells the lives of a restarted node apart.
-    life: u64,
-}
-
-struct Connection {
-    /// Never reused, so whatever was sent on a broken connection finds it gone.
-    id: u64,
-    lives: (u64, u64),
-    silent_since: Option<Instant>,
-}
-
-struct Call {
-    connection: u64,
-    peer: NodeId,
-    answer: oneshot::Sender<Result<Bytes, CallError>>,
-}
-
-/// A message in transit.
-#[derive(Clone)]
-struct Event {
-    from: NodeId,
-    to: NodeId,
-    /// The connection it was sent on.
-    connection: u64,
-    body: Body,
-}
-
-#[derive(Clone)]
-enum Body {
-    Frame(Class, Bytes),
-    Datagram(Bytes),
-    Call(u64, Bytes),
-    Answer(u64, Bytes),
-}
-
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Network").finish_non_exhaustive()
@@ -145,20 +43,7 @@ impl fmt::Debug for Network {
 impl Network {
     /// An empty network. `seed` decides every delay and loss.
     pub fn new(seed: u64, conditions: Conditions) -> Self {
-        let state = State {
-            rng: StdRng::seed_from_u64(seed),
-            conditions,
-            trouble: Trouble::default(),
-            hosts: BTreeMap::new(),
-            blocked: BTreeSet::new(),
-            connections: BTreeMap::new(),
-            last: BTreeMap::new(),
-            stalled: BTreeMap::new(),
-            queue: BTreeMap::new(),
-            calls: BTreeMap::new(),
-            numbers: 0,
-            trace: Trace::start(),
-        };
+        let state = State::new(seed, conditions);
         Self {
             shared: Arc::new(Shared {
                 state: Mutex::new(state),
@@ -171,23 +56,6 @@ impl Network {
     pub fn start(&self) -> JoinHandle<()> {
         let shared = Arc::clone(&self.shared);
         tokio::spawn(shared.run())
-    }
-
-    /// Plugs a node in. Whatever a former life of it had in transit is lost.
-    pub fn plug(&self, node: NodeId, datacenter: Arc<str>, inbound: Arc<dyn Inbound>) -> Arc<Port> {
-        let mut state = self.shared.lock();
-        let life = state.number();
-        state.hosts.insert(
-            node,
-            Host {
-                inbound,
-                datacenter,
-                peers: BTreeSet::new(),
-                life,
-            },
-        );
-        drop(state);
-        Arc::new(Port::new(self.clone(), node, life))
     }
 
     /// Unplugs a node. The others find out once their connections have been silent for long enough.

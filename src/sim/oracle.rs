@@ -17,7 +17,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::eye::Eye;
 use super::history::Need;
 use super::host::{Door, Host, Shelf};
-use super::plan::Ask;
+use super::plan::request::Ask;
 
 type At = (KeyspaceId, Partition);
 

@@ -7,7 +7,12 @@ use std::time::{Duration, Instant};
 
 use quorate_crdt::planted::Bug;
 
-use super::{Focus, Incident, Kind, Plan, direct, panics, play, scripted};
+use super::draw::Focus;
+use super::draw::incident::Incident;
+use super::plan::Plan;
+use super::plan::request::Kind;
+use super::play::play;
+use super::{direct, panics, scripted};
 
 /// Whether bugs can be planted in this build.
 pub const POSSIBLE: bool = cfg!(feature = "planted-bugs");

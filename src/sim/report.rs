@@ -5,8 +5,12 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::campaign::{Failure, Totals};
+use super::history::Told;
+use super::oracle::Violation;
+use super::plan::Plan;
+use super::plan::action::Action;
 use super::planted::Hunt;
-use super::{Action, Outcome, Plan, Told, Violation};
+use super::play::Outcome;
 use crate::table::Table;
 
 /// The command that replays one seed.

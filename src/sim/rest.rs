@@ -8,7 +8,7 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition, Placement, Topolog
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
 
-use super::Simulation;
+use super::cluster::Simulation;
 use super::host::Host;
 use crate::node::Started;
 

@@ -9,7 +9,11 @@ use quorate_dynamo::op::Limits;
 use serde::Deserialize;
 
 use super::history::{Fate, Told};
-use super::{Action, Ask, Deed, Key, Kind, Knobs, Outcome, Plan, Shape, Step};
+use super::plan::action::Action;
+use super::plan::request::{Ask, Deed, Key, Kind};
+use super::plan::shape::{Knobs, Shape};
+use super::plan::{Plan, Step};
+use super::play::Outcome;
 use crate::config::parse_duration;
 use crate::node::Queues;
 use crate::table::Table;

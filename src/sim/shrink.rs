@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Outcome, Plan, play};
+use super::plan::Plan;
+use super::play::{Outcome, play};
 
 /// Plays ever shorter plans for at most `within` of real time. Returns the shortest plan in which
 /// `check` still fails, and its outcome.

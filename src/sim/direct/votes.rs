@@ -13,7 +13,8 @@ use tokio::runtime::Builder;
 use tokio::time::sleep;
 
 use super::drill::{Drills, Verdict, holds};
-use crate::sim::{SimDisk, founding};
+use crate::sim::cluster::founding;
+use crate::sim::disk::SimDisk;
 
 pub(super) const DRILLS: Drills = &[
     ("vote-unsynced", "leads-by-a-lost-vote", vote),

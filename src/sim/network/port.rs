@@ -1,16 +1,18 @@
 //! One node's plug in the simulated network.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_crdt::NodeId;
-use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Reply, Transport};
+use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Reply, Transport};
 use quorate_gossip::wire::MESSAGE_BYTES_MAX;
 use tokio::sync::oneshot;
 
-use super::{Body, Call, Event, Network};
+use super::Network;
+use super::state::{Body, Call, Event, Host};
 
 /// The [`Transport`] of one life of one node. Once the node is unplugged or restarted, the old port
 /// sends nothing more.
@@ -21,15 +23,30 @@ pub struct Port {
     life: u64,
 }
 
-impl Port {
-    pub(super) fn new(network: Network, node: NodeId, life: u64) -> Self {
-        Self {
-            network,
+impl Network {
+    /// Plugs a node in. Whatever a former life of it had in transit is lost.
+    pub fn plug(&self, node: NodeId, datacenter: Arc<str>, inbound: Arc<dyn Inbound>) -> Arc<Port> {
+        let mut state = self.shared.lock();
+        let life = state.number();
+        state.hosts.insert(
+            node,
+            Host {
+                inbound,
+                datacenter,
+                peers: BTreeSet::new(),
+                life,
+            },
+        );
+        drop(state);
+        Arc::new(Port {
+            network: self.clone(),
             node,
             life,
-        }
+        })
     }
+}
 
+impl Port {
     fn connection(&self, to: NodeId) -> Option<u64> {
         self.network
             .shared

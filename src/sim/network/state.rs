@@ -1,16 +1,118 @@
 //! The network's state: who is plugged in, who is connected, what is in transit.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use quorate_crdt::NodeId;
-use quorate_gossip::transport::{CallError, Inbound};
-use rand::RngExt;
+use quorate_gossip::transport::{CallError, Class, Inbound};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Body, Connection, Event, State};
+use crate::sim::trace::Trace;
+
+/// Delays and losses of the network. Delays are one way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Conditions {
+    /// Delay between two nodes in one datacenter.
+    pub within: Duration,
+    /// Delay between two datacenters.
+    pub between: Duration,
+    /// Each delay is lengthened by up to this share of itself.
+    pub jitter: f64,
+    /// The share of datagrams that are lost. A lost stream frame is sent again, so it arrives late
+    /// and holds up those behind it.
+    pub loss: f64,
+    /// A connection breaks after this long without an answer.
+    pub idle: Duration,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            within: Duration::from_micros(250),
+            between: Duration::from_millis(20),
+            jitter: 0.3,
+            loss: 0.01,
+            idle: Duration::from_millis(1500),
+        }
+    }
+}
+
+pub(super) struct State {
+    pub(super) rng: StdRng,
+    pub(super) conditions: Conditions,
+    pub(super) trouble: Trouble,
+    pub(super) hosts: BTreeMap<NodeId, Host>,
+    /// Directed pairs over which nothing passes.
+    pub(super) blocked: BTreeSet<(NodeId, NodeId)>,
+    pub(super) connections: BTreeMap<(NodeId, NodeId), Connection>,
+    /// When the last frame arrives, by direction and class. Keeps frames of one class in order.
+    pub(super) last: BTreeMap<(NodeId, NodeId, Class), Instant>,
+    /// Events held back by a cut, on a connection that has not broken yet.
+    pub(super) stalled: BTreeMap<(NodeId, NodeId), Vec<Event>>,
+    pub(super) queue: BTreeMap<(Instant, u64), Event>,
+    pub(super) calls: BTreeMap<u64, Call>,
+    pub(super) numbers: u64,
+    pub(super) trace: Trace,
+}
+
+/// Faults of the network beyond its [`Conditions`].
+#[derive(Default)]
+pub(super) struct Trouble {
+    /// The share of data frames that arrive twice.
+    pub(super) duplicated: f64,
+    /// The share of data frames that later ones overtake.
+    pub(super) overtaken: f64,
+    /// The share of data frames dropped in each direction while the connection stays up, as a full
+    /// queue would.
+    pub(super) dropped: BTreeMap<(NodeId, NodeId), f64>,
+    /// Nodes that neither receive nor send for now, with the events that wait for them.
+    pub(super) stopped: BTreeMap<NodeId, Vec<Event>>,
+}
+
+pub(super) struct Host {
+    pub(super) inbound: Arc<dyn Inbound>,
+    pub(super) datacenter: Arc<str>,
+    pub(super) peers: BTreeSet<NodeId>,
+    /// Tells the lives of a restarted node apart.
+    pub(super) life: u64,
+}
+
+pub(super) struct Connection {
+    /// Never reused, so whatever was sent on a broken connection finds it gone.
+    pub(super) id: u64,
+    pub(super) lives: (u64, u64),
+    pub(super) silent_since: Option<Instant>,
+}
+
+pub(super) struct Call {
+    pub(super) connection: u64,
+    pub(super) peer: NodeId,
+    pub(super) answer: oneshot::Sender<Result<Bytes, CallError>>,
+}
+
+/// A message in transit.
+#[derive(Clone)]
+pub(super) struct Event {
+    pub(super) from: NodeId,
+    pub(super) to: NodeId,
+    /// The connection it was sent on.
+    pub(super) connection: u64,
+    pub(super) body: Body,
+}
+
+#[derive(Clone)]
+pub(super) enum Body {
+    Frame(Class, Bytes),
+    Datagram(Bytes),
+    Call(u64, Bytes),
+    Answer(u64, Bytes),
+}
 
 /// A connection that came up or went down, as reported to one of its ends.
 pub(super) type Change = (Arc<dyn Inbound>, NodeId, bool);
@@ -33,6 +135,23 @@ impl Body {
 }
 
 impl State {
+    pub(super) fn new(seed: u64, conditions: Conditions) -> Self {
+        Self {
+            rng: StdRng::seed_from_u64(seed),
+            conditions,
+            trouble: Trouble::default(),
+            hosts: BTreeMap::new(),
+            blocked: BTreeSet::new(),
+            connections: BTreeMap::new(),
+            last: BTreeMap::new(),
+            stalled: BTreeMap::new(),
+            queue: BTreeMap::new(),
+            calls: BTreeMap::new(),
+            numbers: 0,
+            trace: Trace::start(),
+        }
+    }
+
     /// A number never given before.
     pub(super) fn number(&mut self) -> u64 {
         self.numbers += 1;
@@ -99,7 +218,7 @@ impl State {
             Body::Datagram(_) => None,
             Body::Frame(class, _) => Some(*class),
             // Calls and answers share the stream of the control class.
-            Body::Call(..) | Body::Answer(..) => Some(quorate_gossip::transport::Class::Control),
+            Body::Call(..) | Body::Answer(..) => Some(Class::Control),
         };
         let data = matches!(&event.body, Body::Frame(..));
         if data

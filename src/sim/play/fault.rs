@@ -8,10 +8,11 @@ use quorate_control::store::MemoryStore;
 use quorate_control::topology::Replication;
 use quorate_crdt::NodeId;
 
-use super::Stage;
+use super::stage::Stage;
 use crate::sim::ask::keyspace_of;
 use crate::sim::oracle::Harm;
-use crate::sim::plan::{Action, conditions};
+use crate::sim::plan::action::Action;
+use crate::sim::plan::shape::conditions;
 
 /// The command that creates the keyspace `ks` followed by this number.
 pub(super) fn keyspace(number: u8, partitions: u16) -> Command {

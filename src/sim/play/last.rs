@@ -7,11 +7,12 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use tokio::sync::mpsc;
 
-use super::Stage;
-use crate::sim::ask::{Asker, Counter, Errand, keyspace_of};
+use super::stage::Stage;
+use crate::sim::ask::{Asker, Errand, Shared, keyspace_of};
 use crate::sim::history::{Record, Told};
 use crate::sim::host::Door;
-use crate::sim::plan::{Action, Ask, Deed, Key};
+use crate::sim::plan::action::Action;
+use crate::sim::plan::request::{Ask, Deed, Key, LAST};
 use crate::sim::promise;
 
 /// Timeout of a request of the last check.
@@ -43,12 +44,12 @@ impl Stage<'_> {
                 .is_some_and(|topology| keyspace_of(topology, number).is_some())
         };
         keys.retain(|(keyspace, key)| there(*keyspace) && !key.is_too_long());
-        let counter = Counter {
+        let shared = Shared {
             record: Record::default(),
             dismissed: Arc::default(),
-            ..self.counter.clone()
+            ..self.shared.clone()
         };
-        let mut id = 1_000_000;
+        let mut id = LAST;
         let mut errands = Vec::new();
         let nodes: Vec<(NodeId, Door)> = self
             .cluster
@@ -61,13 +62,11 @@ impl Stage<'_> {
             for &(keyspace, key) in &keys {
                 for deed in promise::last_reads(key.0) {
                     id += 1;
-                    errands.push(errand(
-                        id,
-                        (*node, door),
-                        Consistency::One,
-                        (keyspace, key),
-                        deed,
-                    ));
+                    let ask = Ask {
+                        level: Consistency::One,
+                        ..ask(id, *node, keyspace, key, deed)
+                    };
+                    errands.push(errand(ask, door));
                 }
             }
         }
@@ -76,47 +75,35 @@ impl Stage<'_> {
                 continue;
             };
             id += 1;
-            errands.push(errand(
-                id,
-                (*node, door),
-                Consistency::All,
-                (keyspace, key),
-                Deed::Delete,
-            ));
+            let ask = Ask {
+                level: Consistency::All,
+                ..ask(id, *node, keyspace, key, Deed::Delete)
+            };
+            errands.push(errand(ask, door));
         }
         let (sender, receiver) = mpsc::unbounded_channel();
         for errand in errands {
             drop(sender.send(errand));
         }
         drop(sender);
-        Asker::new(counter.clone()).work(receiver).await;
-        counter.record.take()
+        Asker::new(shared.clone()).work(receiver).await;
+        shared.record.take()
     }
 }
 
-fn errand(
-    id: u32,
-    (node, door): (NodeId, &Door),
-    level: Consistency,
-    (keyspace, key): (u8, Key),
-    deed: Deed,
-) -> Errand {
-    let (client, timeout, again) = (0, LAST_TIMEOUT_MS, Vec::new());
-    let ask = Ask {
-        id,
-        client,
-        node: node.0,
-        level,
+fn ask(id: u32, node: NodeId, keyspace: u8, key: Key, deed: Deed) -> Ask {
+    Ask {
+        client: 0,
         keyspace,
-        key,
-        deed,
-        timeout,
-        again,
-        wait: 0,
-    };
+        timeout: LAST_TIMEOUT_MS,
+        ..Ask::new(id, node.0, key, deed)
+    }
+}
+
+fn errand(ask: Ask, door: &Door) -> Errand {
     Errand {
+        at: (NodeId(ask.node), door.clone()),
         ask,
-        at: (node, door.clone()),
         again: Vec::new(),
     }
 }

@@ -4,13 +4,13 @@
 use bytes::Bytes;
 use quorate_dynamo::op::{Reply, RequestError};
 
-use super::{OfKey, Violation};
-use crate::sim::ask::{NAMES, name};
+use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
-use crate::sim::plan::Deed;
+use crate::sim::oracle::Violation;
+use crate::sim::plan::request::{Deed, NAMES, name};
 
 struct Sum<'a, 'b> {
-    of_key: &'b OfKey<'a>,
+    of_key: &'b KeyHistory<'a>,
     /// Its name in a report, if it is not the whole key.
     called: String,
     /// The requests that add to it, including refused ones, and what each adds.
@@ -28,7 +28,7 @@ struct Bounds {
 }
 
 /// A string used as a counter.
-pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     let counts = of_key.all.iter().filter_map(|told| {
         if let Deed::Count(by) = told.ask.deed {
             Some((*told, i128::from(by)))
@@ -50,7 +50,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
 }
 
 /// Each field of a hash as a counter.
-pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     let judge_field = |field: u8| {
         let adds = |told: &Told| {
             if let Deed::CountField(at, by) = told.ask.deed {

@@ -3,12 +3,12 @@
 
 use quorate_dynamo::op::Reply;
 
-use super::{OfKey, Violation};
-use crate::sim::ask::request_of;
+use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
-use crate::sim::plan::Deed;
+use crate::sim::oracle::Violation;
+use crate::sim::plan::request::{Deed, LAST, request_of};
 
-pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     of_key
         .all
         .iter()
@@ -24,7 +24,7 @@ fn sets(told: &Told) -> bool {
     )
 }
 
-fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
+fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     let number = match read.result.as_ref().ok()? {
         Reply::Nil => return judge_nothing(of_key, read),
         Reply::Value(value) => request_of(value),
@@ -67,7 +67,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
 }
 
 /// The value is there: its own expiry must not have passed, unless the expiry was removed or moved.
-fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> {
+fn outlived(of_key: &KeyHistory<'_>, write: &Told, read: &Told) -> Option<Violation> {
     let life = write.ask.deed.life()?;
     let over = write.to + life + of_key.margin();
     let changed = of_key
@@ -86,7 +86,7 @@ fn outlived(of_key: &OfKey<'_>, write: &Told, read: &Told) -> Option<Violation> 
 }
 
 /// Whether what `write` set may have expired by the time `read` was answered.
-fn may_have_ended(of_key: &OfKey<'_>, write: &Told, read: &Told) -> bool {
+fn may_have_ended(of_key: &KeyHistory<'_>, write: &Told, read: &Told) -> bool {
     let margin = of_key.margin();
     let last = |other: &Told| other.ask.id == write.ask.id || !of_key.older(other, write);
     // `SetKeep` may have kept the expiry of any earlier write, in this write or in another that
@@ -105,10 +105,10 @@ fn may_have_ended(of_key: &OfKey<'_>, write: &Told, read: &Told) -> bool {
 }
 
 /// The key is missing: then every write that must be found may have expired by now.
-fn judge_nothing(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
+fn judge_nothing(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     // A wrong clock may hide a value that it considers expired, but only until the clock is right
     // again.
-    if of_key.clock_was_wrong() && read.ask.id <= super::LAST {
+    if of_key.clock_was_wrong() && read.ask.id <= LAST {
         return None;
     }
     let stays = |write: &Told| !of_key.flushed(write) && !may_have_ended(of_key, write, read);

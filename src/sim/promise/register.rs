@@ -3,14 +3,14 @@
 use bytes::Bytes;
 use quorate_dynamo::op::Reply;
 
-use super::{OfKey, Violation};
-use crate::sim::ask::{NAMES, name, request_of};
+use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
-use crate::sim::plan::{Deed, Kind};
+use crate::sim::oracle::Violation;
+use crate::sim::plan::request::{Deed, Kind, NAMES, name, request_of};
 
 /// One register: what was done to it, and what was seen of it.
 pub(super) struct Register<'a, 'b> {
-    of_key: &'b OfKey<'a>,
+    of_key: &'b KeyHistory<'a>,
     /// Its name in a report, if it is not the whole key.
     called: String,
     /// Requests that set it.
@@ -55,7 +55,7 @@ impl Register<'_, '_> {
 }
 
 /// A whole string as a register.
-pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     let mut register = Register {
         of_key,
         called: String::new(),
@@ -78,7 +78,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
 }
 
 /// Each field of a hash as a register.
-pub(super) fn judge_fields(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     debug_assert_eq!(of_key.key.0, Kind::Hash);
     let mut found = Vec::new();
     for field in 0..NAMES {

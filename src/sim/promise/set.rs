@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 
 use quorate_dynamo::op::Reply;
 
-use super::{OfKey, Violation};
-use crate::sim::ask::name;
+use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
-use crate::sim::plan::Deed;
+use crate::sim::oracle::Violation;
+use crate::sim::plan::request::{Deed, name};
 
-pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     let named = named(of_key);
     named
         .iter()
@@ -20,7 +20,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
 }
 
 /// Elements that any request has named.
-fn named(of_key: &OfKey<'_>) -> BTreeSet<u8> {
+fn named(of_key: &KeyHistory<'_>) -> BTreeSet<u8> {
     let of = |told: &&Told| match &told.ask.deed {
         Deed::Add(elements) | Deed::Remove(elements) | Deed::Contains(elements) => elements.clone(),
         _ => Vec::new(),
@@ -40,7 +40,7 @@ fn shows(told: &Told, element: u8) -> Option<bool> {
     }
 }
 
-fn judge_invented(of_key: &OfKey<'_>, named: &BTreeSet<u8>) -> Option<Violation> {
+fn judge_invented(of_key: &KeyHistory<'_>, named: &BTreeSet<u8>) -> Option<Violation> {
     of_key.all.iter().find_map(|told| match &told.result {
         Ok(Reply::List(members)) => {
             let strange = members
@@ -56,7 +56,7 @@ fn judge_invented(of_key: &OfKey<'_>, named: &BTreeSet<u8>) -> Option<Violation>
     })
 }
 
-fn judge_element(of_key: &OfKey<'_>, element: u8) -> Vec<Violation> {
+fn judge_element(of_key: &KeyHistory<'_>, element: u8) -> Vec<Violation> {
     let adds: Vec<&Told> = of_key
         .writes()
         .filter(|told| matches!(&told.ask.deed, Deed::Add(added) if added.contains(&element)))
@@ -85,7 +85,7 @@ fn removes(told: &Told, element: u8) -> bool {
 
 /// The element is missing: then every addition that the read must find may have been removed.
 fn absent(
-    of_key: &OfKey<'_>,
+    of_key: &KeyHistory<'_>,
     (read, element): (&Told, u8),
     adds: &[&Told],
     removals: &[&Told],
@@ -108,7 +108,7 @@ fn absent(
 
 /// The element is present: then at least one addition was not certainly removed.
 fn present(
-    of_key: &OfKey<'_>,
+    of_key: &KeyHistory<'_>,
     (read, element): (&Told, u8),
     adds: &[&Told],
     removals: &[&Told],

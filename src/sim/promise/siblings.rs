@@ -3,15 +3,15 @@
 
 use quorate_dynamo::op::{Reply, RequestError};
 
-use super::{OfKey, Violation};
-use crate::sim::ask::request_of;
+use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
-use crate::sim::plan::Deed;
+use crate::sim::oracle::Violation;
+use crate::sim::plan::request::{Deed, request_of};
 
 /// Upper bound on the length of one value.
 const VALUE_BYTES: usize = 5;
 
-pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     let shown = of_key
         .all
         .iter()
@@ -28,7 +28,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
 }
 
 /// No write is refused for too many siblings while there are certainly fewer.
-fn judge_refusal(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
+fn judge_refusal(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
     let Err(RequestError::Siblings { .. }) = told.result else {
         return None;
     };
@@ -53,7 +53,7 @@ fn judge_refusal(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
 
 /// The newest of the values shown was written where everything on every replica was visible, so
 /// together with those it must not exceed the limit.
-fn judge_number(of_key: &OfKey<'_>, read: &Told, shown: &[&Told]) -> Option<Violation> {
+fn judge_number(of_key: &KeyHistory<'_>, read: &Told, shown: &[&Told]) -> Option<Violation> {
     let max = of_key.judged.plan.limits.siblings;
     let last = shown
         .iter()
@@ -79,7 +79,7 @@ fn judge_number(of_key: &OfKey<'_>, read: &Told, shown: &[&Told]) -> Option<Viol
     (beside + 1 > max).then(|| of_key.broken("took-too-much", read, what()))
 }
 
-fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
+fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     let Ok(Reply::Siblings { values, .. }) = &read.result else {
         return None;
     };

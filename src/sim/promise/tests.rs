@@ -7,10 +7,13 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Limits, Reply, RequestError};
 
-use super::{Judged, LAST, judge};
+use super::judge;
+use super::key::Judged;
 use crate::sim::history::{Need, Told};
 use crate::sim::oracle::{Destruction, Harm};
-use crate::sim::{Action, Ask, Deed, Key, Kind, Plan, Step};
+use crate::sim::plan::action::Action;
+use crate::sim::plan::request::{Ask, Deed, Key, Kind, LAST};
+use crate::sim::plan::{Plan, Step};
 
 /// A request to three replicas at `QUORUM`, answered after 10 ms.
 fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, RequestError>) -> Told {

@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use quorate_dynamo::op::{Reply, RequestError};
 
-use super::{OfKey, Violation};
-use crate::sim::ask::request_of;
+use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
-use crate::sim::plan::Deed;
+use crate::sim::oracle::Violation;
+use crate::sim::plan::request::{Deed, request_of};
 
 /// The requests that wrote the parts of a text, in order; `None` if somebody else must have written
 /// it.
@@ -24,7 +24,7 @@ fn parts(text: &[u8]) -> Option<Vec<u32>> {
     Some(parts)
 }
 
-pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     let shown = of_key
         .all
         .iter()
@@ -50,7 +50,7 @@ fn length(told: &Told) -> usize {
 }
 
 /// Nothing exceeds the length limit, and nothing that certainly fits is refused for its length.
-fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
+fn judge_length(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
     let max = of_key.judged.plan.limits.value_bytes;
     let long = match (&told.ask.deed, &told.result) {
         (Deed::Get, Ok(Reply::Value(text))) => text.len(),
@@ -84,7 +84,7 @@ fn judge_length(of_key: &OfKey<'_>, told: &Told) -> Option<Violation> {
     })
 }
 
-fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
+fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     let shown = match read.result.as_ref().ok()? {
         Reply::Nil => Vec::new(),
         Reply::Value(text) => match parts(text) {
@@ -154,7 +154,7 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
 
 /// Whether `other` may stand in the place of `append`: it replaced it, or neither has seen the
 /// other and their stamps are too close to order them.
-fn may_hide(of_key: &OfKey<'_>, other: &Told, append: &Told, read: &Told) -> bool {
+fn may_hide(of_key: &KeyHistory<'_>, other: &Told, append: &Told, read: &Told) -> bool {
     if other.ask.id == append.ask.id || other.from > read.to {
         return false;
     }

@@ -3,11 +3,12 @@
 
 use quorate_dynamo::op::RequestError;
 
-use super::{OfKey, Violation};
+use super::key::KeyHistory;
 use crate::sim::history::{Fate, Told};
-use crate::sim::plan::Deed;
+use crate::sim::oracle::Violation;
+use crate::sim::plan::request::Deed;
 
-pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
+pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     of_key
         .all
         .iter()
@@ -16,7 +17,7 @@ pub(super) fn judge(of_key: &OfKey<'_>) -> Vec<Violation> {
         .collect()
 }
 
-fn judge_refusal(of_key: &OfKey<'_>, refused: &Told) -> Option<Violation> {
+fn judge_refusal(of_key: &KeyHistory<'_>, refused: &Told) -> Option<Violation> {
     let of_a_set = |told: &Told| matches!(told.ask.deed, Deed::Add(_));
     let asks_for_a_set = matches!(refused.ask.deed, Deed::Add(_) | Deed::Members);
     let others = || {

@@ -3,19 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::Topology;
-use quorate_crdt::NodeId;
 use quorate_gossip::token::{TokenId, TokenSecret};
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::sleep;
 
+use super::clock::SimClock;
+use super::cluster::{INSTANCE_OF_FIRST, Simulation, TOKEN};
 use super::host::Host;
 use super::oracle::Oracle;
-use super::{INSTANCE_OF_FIRST, SimClock, Simulation, TOKEN};
-
-/// A node that was admitted: its id, its datacenter, and the topology it was given.
-pub(super) type Admitted = (NodeId, Arc<str>, Arc<Topology>);
 
 impl Simulation {
     /// Starts the admission of one more node in `datacenter`. It asks every node in turn until it
@@ -95,6 +91,8 @@ impl Simulation {
 
 #[cfg(test)]
 mod tests {
+    use quorate_crdt::NodeId;
+
     use super::*;
     use crate::sim::{Layout, run};
 

@@ -1,0 +1,153 @@
+//! What can happen to a cluster: requests, and faults of processes, disks, clocks and the network.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::request::Ask;
+
+/// What can happen. Nodes are named by their numbers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// A client sends a request.
+    Ask(Ask),
+    /// Nothing that `from` sends reaches `to` any more.
+    Cut {
+        /// The senders.
+        from: Vec<u64>,
+        /// The receivers.
+        to: Vec<u64>,
+    },
+    /// All cuts end.
+    Heal,
+    /// The network's delay and loss change.
+    Weather {
+        /// As [`Shape::within_us`].
+        within_us: u64,
+        /// As [`Shape::between_ms`].
+        between_ms: u64,
+        /// As [`Shape::loss`].
+        loss: f64,
+    },
+    /// Some data frames arrive twice or are overtaken.
+    Garble {
+        /// The share that arrives twice.
+        duplicated: f64,
+        /// The share that is overtaken.
+        overtaken: f64,
+    },
+    /// Some data frames in one direction are dropped while the connection stays up.
+    DropFrames {
+        /// The sender.
+        from: u64,
+        /// The receiver.
+        to: u64,
+        /// The share that is dropped.
+        share: f64,
+    },
+    /// A process is suspended: it gets no CPU time and sends nothing.
+    Stop(u64),
+    /// A suspended process continues.
+    GoOn(u64),
+    /// A process is killed, whatever it is doing.
+    Crash(u64),
+    /// A dead node starts.
+    Restart(u64),
+    /// Syncs of a node take this many milliseconds longer.
+    SlowDisk(u64, u64),
+    /// A disk fills up, or has room again.
+    FullDisk(u64, bool),
+    /// Syncs fail from now on; the node must stop by itself.
+    FailDisk(u64),
+    /// The shard that next writes rows panics; the node must stop by itself.
+    Panic(u64),
+    /// A copy of a node's data is set aside.
+    Backup(u64),
+    /// A dead node's data is replaced by the copy set aside.
+    Restore(u64),
+    /// A dead node's data is gone.
+    Wipe(u64),
+    /// One byte of a value on a dead node's disk changes.
+    Rot(u64),
+    /// A wall clock jumps by this many milliseconds.
+    Jump(u64, i64),
+    /// A wall clock runs too fast by this many millionths.
+    Drift(u64, i64),
+    /// A wall clock stands still, or runs on.
+    Freeze(u64, bool),
+    /// A wall clock is right again.
+    MendClock(u64),
+    /// An administrator creates a keyspace.
+    MakeKeyspace {
+        /// Its name is `ks` and this number.
+        number: u8,
+        /// Its number of partitions.
+        partitions: u16,
+    },
+    /// An administrator drops a keyspace.
+    DropKeyspace(u8),
+    /// An administrator changes how many replicas of a keyspace each datacenter holds.
+    Replicate {
+        /// The keyspace; 0 is `default`.
+        keyspace: u8,
+        /// Replicas by datacenter number, counted from 1.
+        replicas: BTreeMap<u8, u8>,
+    },
+    /// One more node joins in this datacenter.
+    Join(u8),
+    /// An administrator removes a node.
+    Remove {
+        /// The node.
+        node: u64,
+        /// Whether its disk is lost for good.
+        lost: bool,
+    },
+}
+
+impl Action {
+    /// The kind of fault, for statistics; `None` if it is no fault.
+    pub fn fault(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Ask(_)
+            | Self::Heal
+            | Self::GoOn(_)
+            | Self::Restart(_)
+            | Self::MendClock(_)
+            | Self::Backup(_)
+            | Self::FullDisk(_, false)
+            | Self::Freeze(_, false) => return None,
+            Self::Cut { .. } => "cut",
+            Self::Weather { .. } => "weather",
+            Self::Garble { .. } => "garble",
+            Self::DropFrames { .. } => "drop-frames",
+            Self::Stop(_) => "stop",
+            Self::Crash(_) => "crash",
+            Self::SlowDisk(..) => "slow-disk",
+            Self::FullDisk(..) => "full-disk",
+            Self::FailDisk(_) => "fail-disk",
+            Self::Panic(_) => "panic",
+            Self::Restore(_) => "restore",
+            Self::Wipe(_) => "wipe",
+            Self::Rot(_) => "rot",
+            Self::Jump(..) => "clock-jump",
+            Self::Drift(..) => "clock-drift",
+            Self::Freeze(..) => "clock-freeze",
+            Self::MakeKeyspace { .. } => "make-keyspace",
+            Self::DropKeyspace(_) => "drop-keyspace",
+            Self::Replicate { .. } => "replicate",
+            Self::Join(_) => "join",
+            Self::Remove { .. } => "remove",
+        })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ask(ask) => ask.fmt(f),
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
