@@ -69,7 +69,8 @@ impl Cluster {
             let (quic, resp) = (socket.local_addr()?, face.local_addr()?);
             let config = config(
                 home.path(),
-                (site, number),
+                site,
+                number,
                 Listen {
                     resp,
                     http: any,
@@ -191,7 +192,7 @@ impl Cluster {
     }
 }
 
-fn config(home: &Path, (site, number): (usize, usize), listen: Listen) -> NodeConfig {
+fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig {
     let node = format!("{}-{number}", wan::name(site));
     NodeConfig {
         data_dir: home.join(&node),

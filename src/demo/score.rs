@@ -135,7 +135,8 @@ impl Scores {
     pub(super) fn end(
         &self,
         begun: Begun,
-        (site, level): (usize, usize),
+        site: usize,
+        level: usize,
         outcome: Outcome,
         took: Duration,
     ) {

@@ -164,7 +164,7 @@ impl Worker {
         let outcome = outcome_of(&answer);
         self.board
             .scores
-            .end(begun, (self.site, self.level), outcome, sent.elapsed());
+            .end(begun, self.site, self.level, outcome, sent.elapsed());
         self.write_down(request.effect, outcome, answer.as_ref().ok());
         matches!(answer, Ok(_) | Err(ClientError::Refused(_)))
     }

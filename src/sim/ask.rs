@@ -48,9 +48,15 @@ type Seen = (Bytes, Vec<u32>);
 /// A request and the doors it goes through.
 pub(super) struct Errand {
     pub(super) ask: Ask,
-    pub(super) at: (NodeId, Door),
+    pub(super) at: Target,
     /// Where to repeat it while its outcome is unknown.
-    pub(super) again: Vec<(NodeId, Door)>,
+    pub(super) again: Vec<Target>,
+}
+
+/// A node and the door to it.
+pub(super) struct Target {
+    pub(super) node: NodeId,
+    pub(super) door: Door,
 }
 
 /// The result of one attempt.
@@ -152,13 +158,13 @@ impl Asker {
         let receipt = result.as_ref().ok().and_then(|answer| answer.receipt);
         let to = self.shared.start.elapsed();
         self.shared.oracle.acknowledged(&ask, &need, receipt);
-        if let Some((receipt, data)) = receipt.zip(errand.at.1.get()).filter(|_| ask.wait > 0) {
+        if let Some((receipt, data)) = receipt.zip(errand.at.door.get()).filter(|_| ask.wait > 0) {
             let known = data
                 .wait(vec![receipt], ask.wait, Duration::from_millis(ask.timeout))
                 .await;
             self.shared
                 .oracle
-                .waited(&ask, (receipt, need.epoch), known.unwrap_or(0));
+                .waited(&ask, receipt, need.epoch, known.unwrap_or(0));
         }
         let dot = receipt.map(|Receipt { dot, .. }| dot);
         Told {
@@ -172,13 +178,13 @@ impl Asker {
         }
     }
 
-    async fn try_at(&self, ask: &Ask, op: &Op, (node, door): &(NodeId, Door)) -> Tried {
+    async fn try_at(&self, ask: &Ask, op: &Op, at: &Target) -> Tried {
         let key = ask.key.name();
-        let data = door.get();
+        let data = at.door.get();
         let topology = data.as_ref().map(|data| data.topology());
         let home = topology
             .as_deref()
-            .and_then(|topology| topology.datacenter_of(*node).cloned())
+            .and_then(|topology| topology.datacenter_of(at.node).cloned())
             .unwrap_or_else(|| "".into());
         let keyspace = topology
             .as_deref()
@@ -189,7 +195,7 @@ impl Asker {
             Access::Read
         };
         let need = |topology: &Topology, keyspace| {
-            Need::of(topology, keyspace, &key, (ask.level, access), &home)
+            Need::of(topology, keyspace, &key, ask.level, access, &home)
         };
         let before = topology
             .as_deref()
@@ -198,15 +204,19 @@ impl Asker {
             .unwrap_or_default();
         let result = match (data, topology, keyspace) {
             (Some(data), Some(topology), Some(keyspace)) => {
-                self.submit(ask, op, &*data, ((&topology, keyspace), &home))
-                    .await
+                let request = request(ask, op.clone(), keyspace, &home);
+                if ask.deed == Deed::Flush {
+                    flush(&*data, &topology, &request).await
+                } else {
+                    submit(&*data, request).await
+                }
             }
             // Nobody is listening, so the request was never sent.
             (None, ..) => Err(RequestError::Unavailable {
                 level: ask.level,
                 required: 1,
                 alive: 0,
-                missing: vec![*node],
+                missing: vec![at.node],
             }),
             _ => Err(RequestError::NoKeyspace),
         };
@@ -241,64 +251,6 @@ impl Asker {
             .and_then(|tokens| tokens.get(usize::from(before)).or(tokens.back()))
             .cloned()
             .unwrap_or_default()
-    }
-
-    async fn submit(
-        &self,
-        ask: &Ask,
-        op: &Op,
-        data: &dyn Data,
-        ((topology, keyspace), home): ((&Topology, KeyspaceId), &Arc<str>),
-    ) -> Result<Answer, RequestError> {
-        let timeout = Duration::from_millis(ask.timeout);
-        let id = if ask.again.is_empty() {
-            None
-        } else {
-            RequestId::new(format!("r{}", ask.id).into())
-        };
-        let request = |op: Op| Request {
-            keyspace,
-            op,
-            consistency: Some(ask.level),
-            timeout,
-            datacenter: Arc::clone(home),
-            id: id.clone(),
-        };
-        if ask.deed == Deed::Flush {
-            let partitions = topology
-                .keyspaces
-                .get(&keyspace)
-                .map_or(0, |keyspace| keyspace.placement.len() as u16);
-            let (mut answers, mut failed) = (Vec::new(), None);
-            for partition in (0..partitions).map(Partition) {
-                let op = Op::Partition(partition, PartitionOp::Clear);
-                match data
-                    .submit(request(op))
-                    .await
-                    .unwrap_or(Err(RequestError::Stopping))
-                {
-                    Ok(answer) => answers.push(answer),
-                    Err(error) => {
-                        failed = failed.filter(RequestError::may_be_applied).or(Some(error))
-                    }
-                }
-            }
-            return match (failed, answers.pop()) {
-                (Some(error), None) => Err(error),
-                (Some(error), Some(_)) if error.may_be_applied() => Err(error),
-                // Some partitions are cleared and some are not.
-                (Some(_), Some(_)) => Err(RequestError::Stopping),
-                (None, answer) => answer
-                    .map(|answer| Answer {
-                        receipt: None,
-                        ..answer
-                    })
-                    .ok_or(RequestError::NoKeyspace),
-            };
-        }
-        data.submit(request(op.clone()))
-            .await
-            .unwrap_or(Err(RequestError::Stopping))
     }
 
     fn op(&self, ask: &Ask) -> Op {
@@ -342,6 +294,65 @@ impl Asker {
             read => return Op::Query(key, query(read)),
         };
         Op::Mutate(key, mutation)
+    }
+}
+
+/// A request as the node takes it. One that can be repeated has a request id.
+fn request(ask: &Ask, op: Op, keyspace: KeyspaceId, home: &Arc<str>) -> Request {
+    let id = if ask.again.is_empty() {
+        None
+    } else {
+        RequestId::new(format!("r{}", ask.id).into())
+    };
+    Request {
+        keyspace,
+        op,
+        consistency: Some(ask.level),
+        timeout: Duration::from_millis(ask.timeout),
+        datacenter: Arc::clone(home),
+        id,
+    }
+}
+
+/// Submits a request. A node that crashes meanwhile answers that it is stopping.
+async fn submit(data: &dyn Data, request: Request) -> Result<Answer, RequestError> {
+    data.submit(request)
+        .await
+        .unwrap_or(Err(RequestError::Stopping))
+}
+
+/// Clears every partition of the keyspace of `request`, one after the other.
+async fn flush(
+    data: &dyn Data,
+    topology: &Topology,
+    request: &Request,
+) -> Result<Answer, RequestError> {
+    let partitions = topology
+        .keyspaces
+        .get(&request.keyspace)
+        .map_or(0, |keyspace| keyspace.placement.len() as u16);
+    let (mut answers, mut failed) = (Vec::new(), None);
+    for partition in (0..partitions).map(Partition) {
+        let clear = Request {
+            op: Op::Partition(partition, PartitionOp::Clear),
+            ..request.clone()
+        };
+        match submit(data, clear).await {
+            Ok(answer) => answers.push(answer),
+            Err(error) => failed = failed.filter(RequestError::may_be_applied).or(Some(error)),
+        }
+    }
+    match (failed, answers.pop()) {
+        (Some(error), None) => Err(error),
+        (Some(error), Some(_)) if error.may_be_applied() => Err(error),
+        // Some partitions are cleared and some are not.
+        (Some(_), Some(_)) => Err(RequestError::Stopping),
+        (None, answer) => answer
+            .map(|answer| Answer {
+                receipt: None,
+                ..answer
+            })
+            .ok_or(RequestError::NoKeyspace),
     }
 }
 

@@ -185,7 +185,8 @@ impl Simulation {
             node,
             Arc::clone(datacenter),
             granted,
-            (self.chance.random(), SimClock::new(self.start, skew)),
+            self.chance.random(),
+            SimClock::new(self.start, skew),
         );
         self.hosts.insert(node, host);
         self.wake(node, founding).await?;

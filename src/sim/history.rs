@@ -61,7 +61,8 @@ impl Need {
         topology: &Topology,
         keyspace: KeyspaceId,
         key: &[u8],
-        (level, access): (Consistency, Access),
+        level: Consistency,
+        access: Access,
         home: &str,
     ) -> Self {
         let Some(info) = topology.keyspaces.get(&keyspace) else {
@@ -227,7 +228,7 @@ mod tests {
     use super::*;
 
     /// Two datacenters of two replicas, with the copies required in each and in total.
-    fn need(epoch: u64, (here, there): (usize, usize), total: usize) -> Need {
+    fn need(epoch: u64, here: usize, there: usize, total: usize) -> Need {
         Need {
             epoch: Epoch(epoch),
             each: BTreeMap::from([("dc1".into(), (2, here)), ("dc2".into(), (2, there))]),
@@ -238,14 +239,11 @@ mod tests {
     #[test]
     fn a_majority_is_found_after_a_move_and_a_datacenter_is_not() {
         let (quorum, all, one) = (
-            |epoch| need(epoch, (0, 0), 3),
-            |epoch| need(epoch, (0, 0), 4),
-            |epoch| need(epoch, (0, 0), 1),
+            |epoch| need(epoch, 0, 0, 3),
+            |epoch| need(epoch, 0, 0, 4),
+            |epoch| need(epoch, 0, 0, 1),
         );
-        let (here, there) = (
-            |epoch| need(epoch, (2, 0), 0),
-            |epoch| need(epoch, (0, 2), 0),
-        );
+        let (here, there) = (|epoch| need(epoch, 2, 0, 0), |epoch| need(epoch, 0, 2, 0));
         assert!(
             quorum(1).meets(&quorum(2), 0)
                 && all(1).meets(&one(2), 0)

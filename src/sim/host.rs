@@ -116,7 +116,8 @@ impl DiskGauge for SimGauge {
 fn elections(
     node: NodeId,
     seed: u64,
-    (round_trip, heartbeat): (Duration, Option<Duration>),
+    round_trip: Duration,
+    heartbeat: Option<Duration>,
 ) -> ConsensusConfig {
     let near = ConsensusConfig::new(node, seed);
     let wanted = heartbeat.unwrap_or(near.heartbeat).max(3 * round_trip);
@@ -151,7 +152,8 @@ impl Host {
         node: NodeId,
         datacenter: Datacenter,
         granted: Option<Arc<Topology>>,
-        (seed, clock): (u64, SimClock),
+        seed: u64,
+        clock: SimClock,
     ) -> Self {
         Self {
             node,
@@ -236,11 +238,7 @@ impl Host {
         };
         self.woken += 1;
         let assembled = Setting {
-            consensus: elections(
-                self.node,
-                seed,
-                (network.round_trip_max(), setting.heartbeat),
-            ),
+            consensus: elections(self.node, seed, network.round_trip_max(), setting.heartbeat),
             gossip: membership::Config::lan(),
             gauge: Arc::new(SimGauge(disk)),
             partitions: setting.partitions,
@@ -250,10 +248,13 @@ impl Host {
         let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let live = live(
-            (parts, assembled),
+            parts,
+            assembled,
             plug,
-            (granted, founding),
-            (gate.clone(), Arc::clone(&tasks)),
+            granted,
+            founding,
+            gate.clone(),
+            Arc::clone(&tasks),
         );
         let (door, reached) = (self.door.clone(), Arc::clone(&stage));
         let task = tokio::spawn(async move {
@@ -310,10 +311,13 @@ impl Host {
 
 /// Runs a process from its start until it serves.
 async fn live(
-    (parts, setting): (NodeParts, Setting),
+    parts: NodeParts,
+    setting: Setting,
     plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
-    (granted, founding): (Option<Arc<Topology>>, Option<Command>),
-    (gate, tasks): (Gate, Tasks),
+    granted: Option<Arc<Topology>>,
+    founding: Option<Command>,
+    gate: Gate,
+    tasks: Tasks,
 ) -> Result<Started, StartError> {
     if let Some(granted) = granted {
         keep_granted(&*parts.store, &granted)?;

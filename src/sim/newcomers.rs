@@ -80,7 +80,8 @@ impl Simulation {
                 node,
                 datacenter,
                 Some(topology),
-                (seed, SimClock::new(self.start, skew)),
+                seed,
+                SimClock::new(self.start, skew),
             );
             oracle.watch(node, &host);
             self.hosts.insert(node, host);

@@ -180,7 +180,7 @@ impl Oracle {
     }
 
     /// A client was told that `replicas` others have its write: check that they have it on disk.
-    pub(super) fn waited(&self, ask: &Ask, (receipt, placed): (Receipt, Epoch), replicas: u32) {
+    pub(super) fn waited(&self, ask: &Ask, receipt: Receipt, placed: Epoch, replicas: u32) {
         let at = (receipt.keyspace, receipt.partition);
         let now = self
             .acted_on()

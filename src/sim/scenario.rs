@@ -171,7 +171,7 @@ impl Scenario {
                 });
             }
         }
-        steps.extend(load(nodes as u64, &levels, (every, until)));
+        steps.extend(load(nodes as u64, &levels, every, until));
         steps.sort_by_key(|step| step.at);
         let shape = Shape {
             datacenters: written.datacenters.values().copied().collect(),
@@ -231,14 +231,14 @@ impl Scenario {
                 )
                 .to_string(),
             );
-            text.push_str(&self.served(outcome, (from, to)).to_string());
+            text.push_str(&self.served(outcome, from, to).to_string());
             text.push('\n');
             from = to;
         }
         text
     }
 
-    fn served(&self, outcome: &Outcome, (from, to): (u64, u64)) -> Table {
+    fn served(&self, outcome: &Outcome, from: u64, to: u64) -> Table {
         let mut table = Table::new(["LEVEL", "DATACENTER", "WRITES", "READS"]);
         for level in &self.levels {
             for (number, datacenter) in self.datacenters.iter().enumerate() {
@@ -277,7 +277,7 @@ const FIRST_MS: u64 = 100;
 const LAST_MS: u64 = 50;
 
 /// A write and a read at every level from every node, again and again.
-fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<Step> {
+fn load(nodes: u64, levels: &[Consistency], every: u64, until: u64) -> Vec<Step> {
     let mut steps = Vec::new();
     for at in (FIRST_MS..until.saturating_sub(LAST_MS)).step_by(every as usize) {
         for node in 1..=nodes {
@@ -285,18 +285,12 @@ fn load(nodes: u64, levels: &[Consistency], (every, until): (u64, u64)) -> Vec<S
                 let client = (node * 10) as u8 + lane as u8;
                 for deed in [Deed::Set, Deed::Get] {
                     let id = steps.len() as u32 + 1;
-                    let (key, again) = (Key(Kind::Cell, lane as u8), Vec::new());
+                    let key = Key(Kind::Cell, lane as u8);
                     let ask = Ask {
-                        id,
                         client,
-                        node,
                         level,
-                        keyspace: 1,
-                        key,
-                        deed,
                         timeout: 400,
-                        again,
-                        wait: 0,
+                        ..Ask::new(id, node, key, deed)
                     };
                     steps.push(Step {
                         at,

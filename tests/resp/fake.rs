@@ -29,6 +29,13 @@ enum Held {
 
 type Outcome = Result<Answer, RequestError>;
 
+/// A key of a keyspace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct At {
+    keyspace: KeyspaceId,
+    key: Bytes,
+}
+
 /// A request whose answer the test holds back.
 pub(crate) struct Kept {
     pub(crate) request: Request,
@@ -45,8 +52,8 @@ impl Kept {
 
 #[derive(Default)]
 pub(crate) struct State {
-    values: BTreeMap<(KeyspaceId, Bytes), Held>,
-    expiries: BTreeMap<(KeyspaceId, Bytes), u64>,
+    values: BTreeMap<At, Held>,
+    expiries: BTreeMap<At, u64>,
     events: u64,
     /// Every request submitted so far.
     pub(crate) log: Vec<Request>,
@@ -186,14 +193,19 @@ impl State {
         let keyspace = request.keyspace;
         match &request.op {
             Op::Query(key, query) => {
-                let at = (keyspace, key.clone());
+                let key = key.clone();
+                let at = At { keyspace, key };
                 self.query(&at, query).map(|reply| Answer {
                     reply,
                     receipt: None,
                 })
             }
             Op::Mutate(key, mutation) => {
-                let reply = self.mutate(&(keyspace, key.clone()), mutation)?;
+                let at = At {
+                    keyspace,
+                    key: key.clone(),
+                };
+                let reply = self.mutate(&at, mutation)?;
                 self.events += 1;
                 let dot = Dot::new(ReplicaId::new(NodeId(1), 0), self.events);
                 Ok(Answer {
@@ -213,7 +225,7 @@ impl State {
     }
 
     fn partition(&mut self, keyspace: KeyspaceId, number: Partition, what: &PartitionOp) -> Reply {
-        let here = |key: &(KeyspaceId, Bytes)| key.0 == keyspace && partition(&key.1) == number;
+        let here = |at: &At| at.keyspace == keyspace && partition(&at.key) == number;
         match what {
             PartitionOp::Count => {
                 Reply::Integer(self.values.keys().filter(|key| here(key)).count() as i64)
@@ -227,7 +239,7 @@ impl State {
                     .values
                     .keys()
                     .filter(|key| here(key))
-                    .map(|key| key.1.clone());
+                    .map(|at| at.key.clone());
                 let mut keys: Vec<Bytes> = rest
                     .filter(|key| after.as_ref().is_none_or(|after| key > after))
                     .collect();
@@ -239,7 +251,7 @@ impl State {
         }
     }
 
-    fn query(&self, at: &(KeyspaceId, Bytes), query: &Query) -> Result<Reply, RequestError> {
+    fn query(&self, at: &At, query: &Query) -> Result<Reply, RequestError> {
         let held = self.values.get(at);
         let string = || match held {
             None => Ok(None),
@@ -289,7 +301,7 @@ impl State {
         })
     }
 
-    fn set(&self, at: &(KeyspaceId, Bytes)) -> Result<BTreeSet<Bytes>, RequestError> {
+    fn set(&self, at: &At) -> Result<BTreeSet<Bytes>, RequestError> {
         match self.values.get(at) {
             None => Ok(BTreeSet::new()),
             Some(Held::Set(set)) => Ok(set.clone()),
@@ -297,7 +309,7 @@ impl State {
         }
     }
 
-    fn hash(&self, at: &(KeyspaceId, Bytes)) -> Result<BTreeMap<Bytes, Bytes>, RequestError> {
+    fn hash(&self, at: &At) -> Result<BTreeMap<Bytes, Bytes>, RequestError> {
         match self.values.get(at) {
             None => Ok(BTreeMap::new()),
             Some(Held::Hash(hash)) => Ok(hash.clone()),
@@ -305,11 +317,7 @@ impl State {
         }
     }
 
-    fn mutate(
-        &mut self,
-        at: &(KeyspaceId, Bytes),
-        mutation: &Mutation,
-    ) -> Result<Reply, RequestError> {
+    fn mutate(&mut self, at: &At, mutation: &Mutation) -> Result<Reply, RequestError> {
         match mutation {
             Mutation::Set { value, expiry } => {
                 self.values.insert(at.clone(), Held::String(value.clone()));
@@ -353,11 +361,7 @@ impl State {
         }
     }
 
-    fn change_string(
-        &mut self,
-        at: &(KeyspaceId, Bytes),
-        mutation: &Mutation,
-    ) -> Result<Reply, RequestError> {
+    fn change_string(&mut self, at: &At, mutation: &Mutation) -> Result<Reply, RequestError> {
         let old = match self.query(at, &Query::Get)? {
             Reply::Value(value) => Some(value),
             _ => None,
@@ -378,11 +382,7 @@ impl State {
         Ok(Reply::Integer(number))
     }
 
-    fn change_set(
-        &mut self,
-        at: &(KeyspaceId, Bytes),
-        mutation: &Mutation,
-    ) -> Result<Reply, RequestError> {
+    fn change_set(&mut self, at: &At, mutation: &Mutation) -> Result<Reply, RequestError> {
         let mut set = self.set(at)?;
         let count = match mutation {
             Mutation::Add(elements) => elements
@@ -399,11 +399,7 @@ impl State {
         Ok(Reply::Integer(count as i64))
     }
 
-    fn change_hash(
-        &mut self,
-        at: &(KeyspaceId, Bytes),
-        mutation: &Mutation,
-    ) -> Result<Reply, RequestError> {
+    fn change_hash(&mut self, at: &At, mutation: &Mutation) -> Result<Reply, RequestError> {
         let mut hash = self.hash(at)?;
         let number = match mutation {
             Mutation::SetFields(pairs) => pairs

@@ -7,15 +7,15 @@ fn only_requests_that_lie_within_one_window_are_compared() {
     let scores = Scores::new();
     let outside = scores.begin();
     scores.look_at(Some(Window::Whole));
-    scores.end(outside, (0, 1), Outcome::Acknowledged, MS);
+    scores.end(outside, 0, 1, Outcome::Acknowledged, MS);
     let inside = scores.begin();
-    scores.end(inside, (0, 1), Outcome::Acknowledged, 4 * MS);
+    scores.end(inside, 0, 1, Outcome::Acknowledged, 4 * MS);
     let across = scores.begin();
     scores.look_at(Some(Window::Split(2)));
-    scores.end(across, (0, 1), Outcome::Unknown, MS);
+    scores.end(across, 0, 1, Outcome::Unknown, MS);
     for site in 0..3 {
         let begun = scores.begin();
-        scores.end(begun, (site, 1), Outcome::Refused, MS);
+        scores.end(begun, site, 1, Outcome::Refused, MS);
     }
     let table = scores.table();
     let [before, majority, minority] = table[1].map(|cell| (cell.ok, cell.failed));

@@ -8,7 +8,7 @@ use quorate_dynamo::Consistency;
 use tokio::sync::mpsc;
 
 use super::stage::Stage;
-use crate::sim::ask::{Asker, Errand, Shared, keyspace_of};
+use crate::sim::ask::{Asker, Errand, Shared, Target, keyspace_of};
 use crate::sim::history::{Record, Told};
 use crate::sim::host::Door;
 use crate::sim::plan::action::Action;
@@ -102,7 +102,10 @@ fn ask(id: u32, node: NodeId, keyspace: u8, key: Key, deed: Deed) -> Ask {
 
 fn errand(ask: Ask, door: &Door) -> Errand {
     Errand {
-        at: (NodeId(ask.node), door.clone()),
+        at: Target {
+            node: NodeId(ask.node),
+            door: door.clone(),
+        },
         ask,
         again: Vec::new(),
     }

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::sim::ask::{Asker, Errand, Shared};
+use crate::sim::ask::{Asker, Errand, Shared, Target};
 use crate::sim::cluster::Simulation;
 use crate::sim::history::Record;
 use crate::sim::oracle::Oracle;
@@ -95,10 +95,9 @@ impl<'a> Stage<'a> {
     /// Hands a client its next request.
     pub(super) fn send(&mut self, ask: Ask) {
         let door = |node: &u64| {
-            Some((
-                NodeId(*node),
-                self.cluster.hosts.get(&NodeId(*node))?.door(),
-            ))
+            let node = NodeId(*node);
+            let door = self.cluster.hosts.get(&node)?.door();
+            Some(Target { node, door })
         };
         let Some(at) = door(&ask.node) else { return };
         let errand = Errand {

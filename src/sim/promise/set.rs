@@ -68,8 +68,8 @@ fn judge_element(of_key: &KeyHistory<'_>, element: u8) -> Vec<Violation> {
     let mut found = Vec::new();
     for read in &of_key.all {
         match shows(read, element) {
-            Some(true) => found.extend(present(of_key, (read, element), &adds, &removals)),
-            Some(false) => found.extend(absent(of_key, (read, element), &adds, &removals)),
+            Some(true) => found.extend(present(of_key, read, element, &adds, &removals)),
+            Some(false) => found.extend(absent(of_key, read, element, &adds, &removals)),
             None => {}
         }
     }
@@ -86,7 +86,8 @@ fn removes(told: &Told, element: u8) -> bool {
 /// The element is missing: then every addition that the read must find may have been removed.
 fn absent(
     of_key: &KeyHistory<'_>,
-    (read, element): (&Told, u8),
+    read: &Told,
+    element: u8,
     adds: &[&Told],
     removals: &[&Told],
 ) -> Option<Violation> {
@@ -109,7 +110,8 @@ fn absent(
 /// The element is present: then at least one addition was not certainly removed.
 fn present(
     of_key: &KeyHistory<'_>,
-    (read, element): (&Told, u8),
+    read: &Told,
+    element: u8,
     adds: &[&Told],
     removals: &[&Told],
 ) -> Option<Violation> {

@@ -16,19 +16,11 @@ use crate::sim::plan::request::{Ask, Deed, Key, Kind, LAST};
 use crate::sim::plan::{Plan, Step};
 
 /// A request to three replicas at `QUORUM`, answered after 10 ms.
-fn told(id: u32, at: u64, (kind, deed): (Kind, Deed), result: Result<Reply, RequestError>) -> Told {
-    let (level, key, again) = (Consistency::Quorum, Key(kind, 0), Vec::new());
+fn told(id: u32, at: u64, kind: Kind, deed: Deed, result: Result<Reply, RequestError>) -> Told {
     let ask = Ask {
-        id,
         client: 0,
-        node: 1,
-        level,
         keyspace: 0,
-        key,
-        deed,
-        timeout: 1_000,
-        again,
-        wait: 0,
+        ..Ask::new(id, 1, Key(kind, 0), deed)
     };
     let (from, to) = (Duration::from_millis(at), Duration::from_millis(at + 10));
     Told {
@@ -84,18 +76,14 @@ const ONE: Result<Reply, RequestError> = Ok(Reply::Integer(1));
 const NIL: Result<Reply, RequestError> = Ok(Reply::Nil);
 const OPEN: Result<Reply, RequestError> = Err(RequestError::Stopping);
 
-fn register(deed: Deed) -> (Kind, Deed) {
-    (Kind::Register, deed)
-}
-
 #[test]
 fn a_register_that_forgets_is_found_and_a_removed_one_may() {
-    let set = told(1, 0, register(Deed::Set), DONE);
-    let lost = told(2, 100, register(Deed::Get), NIL);
+    let set = told(1, 0, Kind::Register, Deed::Set, DONE);
+    let lost = told(2, 100, Kind::Register, Deed::Get, NIL);
     assert_eq!(verdict(&[set.clone(), lost.clone()], &[]), Some("lost"));
-    let kept = told(2, 100, register(Deed::Get), Ok(value("v1")));
+    let kept = told(2, 100, Kind::Register, Deed::Get, Ok(value("v1")));
     assert_eq!(verdict(&[set.clone(), kept], &[]), None);
-    let removal = told(3, 50, register(Deed::Delete), OPEN);
+    let removal = told(3, 50, Kind::Register, Deed::Delete, OPEN);
     assert_eq!(verdict(&[set.clone(), removal, lost.clone()], &[]), None);
     // A write with an unknown outcome promises nothing.
     let unsure = Told {
@@ -110,8 +98,8 @@ fn a_text_is_as_long_as_is_allowed_and_none_is_refused_that_fits() {
     let mut plan = calm();
     plan.limits.value_bytes = 7;
     let (append, read) = (
-        |id, result| told(id, u64::from(id) * 20, (Kind::Text, Deed::Append), result),
-        (Kind::Text, Deed::Get),
+        |id, result| told(id, u64::from(id) * 20, Kind::Text, Deed::Append, result),
+        |text| told(12, 400, Kind::Text, Deed::Get, Ok(value(text))),
     );
     let grown = |length| {
         [
@@ -125,7 +113,7 @@ fn a_text_is_as_long_as_is_allowed_and_none_is_refused_that_fits() {
         [
             append(10, Ok(Reply::Integer(4))),
             append(11, OPEN),
-            told(12, 400, read.clone(), Ok(value(text))),
+            read(text),
         ]
     };
     assert_eq!(verdict_of(&plan, &shown("[10]"), &[]), None);
@@ -159,7 +147,8 @@ fn as_many_values_stand_beside_each_other_as_are_allowed() {
         let told = told(
             id,
             u64::from(id) * 20,
-            (Kind::Siblings, Deed::SetSeen(0)),
+            Kind::Siblings,
+            Deed::SetSeen(0),
             result,
         );
         Told {
@@ -175,7 +164,8 @@ fn as_many_values_stand_beside_each_other_as_are_allowed() {
         told(
             9,
             400,
-            (Kind::Siblings, Deed::Siblings),
+            Kind::Siblings,
+            Deed::Siblings,
             Ok(Reply::Siblings {
                 token: "".into(),
                 values,
@@ -221,7 +211,7 @@ fn who_waits_in_vain_is_excused_by_whatever_is_done_to_the_cluster() {
         missing: Vec::new(),
         may_be_applied: true,
     };
-    let history = [told(1, 0, register(Deed::Set), Err(late))];
+    let history = [told(1, 0, Kind::Register, Deed::Set, Err(late))];
     assert_eq!(verdict(&history, &[]), Some("timed-out-without-cause"));
     let mut plan = calm();
     plan.steps.push(Step {
@@ -234,8 +224,8 @@ fn who_waits_in_vain_is_excused_by_whatever_is_done_to_the_cluster() {
 #[test]
 fn a_write_is_excused_only_by_as_many_disks_as_it_had_copies() {
     let history = [
-        told(1, 0, register(Deed::Set), DONE),
-        told(2, 100, register(Deed::Get), NIL),
+        told(1, 0, Kind::Register, Deed::Set, DONE),
+        told(2, 100, Kind::Register, Deed::Get, NIL),
     ];
     let gone = |node| harmed(node, Harm::Gone);
     assert_eq!(verdict(&history, &[gone(1)]), Some("lost"));
@@ -247,11 +237,11 @@ fn a_write_is_excused_only_by_as_many_disks_as_it_had_copies() {
 fn what_one_datacenter_wrote_for_itself_is_promised_to_no_other() {
     let write = |need| Told {
         need,
-        ..told(1, 0, register(Deed::Set), DONE)
+        ..told(1, 0, Kind::Register, Deed::Set, DONE)
     };
     let read = |need| Told {
         need,
-        ..told(2, 100, register(Deed::Get), NIL)
+        ..told(2, 100, Kind::Register, Deed::Get, NIL)
     };
     let (west, both) = ([(1, 0), (1, 1)], [(1, 1), (1, 1)]);
     for epoch in 1..=2 {
@@ -289,8 +279,8 @@ fn what_one_datacenter_wrote_for_itself_is_promised_to_no_other() {
 
 #[test]
 fn a_copy_that_was_set_back_is_read_until_it_has_heard_more_and_not_at_the_end() {
-    let history = |read: Told| [told(1, 0, register(Deed::Set), DONE), read];
-    let read = told(2, 100, register(Deed::Get), NIL);
+    let history = |read: Told| [told(1, 0, Kind::Register, Deed::Set, DONE), read];
+    let read = told(2, 100, Kind::Register, Deed::Get, NIL);
     assert_eq!(
         verdict(&history(read.clone()), &[harmed(1, Harm::SetBack)]),
         None
@@ -319,7 +309,7 @@ fn a_copy_that_was_set_back_is_read_until_it_has_heard_more_and_not_at_the_end()
 #[test]
 fn a_rotten_value_is_excused_until_the_end_and_where_nobody_can_tell() {
     let rot = [harmed(1, Harm::Rotten)];
-    let read = |id, at| told(id, at, register(Deed::Get), Ok(value("w1")));
+    let read = |id, at| told(id, at, Kind::Register, Deed::Get, Ok(value("w1")));
     assert_eq!(verdict(&[read(1, 100)], &rot), None);
     assert_eq!(verdict(&[read(LAST + 1, 60_000)], &rot), Some("invented"));
 }
@@ -328,11 +318,11 @@ fn a_rotten_value_is_excused_until_the_end_and_where_nobody_can_tell() {
 fn an_older_value_that_a_removal_had_not_seen_shows_again() {
     let here = Told {
         need: Need::flat(3, 1),
-        ..told(1, 0, register(Deed::Set), DONE)
+        ..told(1, 0, Kind::Register, Deed::Set, DONE)
     };
-    let elsewhere = told(2, 100, register(Deed::Set), DONE);
-    let removal = told(3, 200, register(Deed::Delete), ONE);
-    let read = told(4, 300, register(Deed::Get), Ok(value("v1")));
+    let elsewhere = told(2, 100, Kind::Register, Deed::Set, DONE);
+    let removal = told(3, 200, Kind::Register, Deed::Delete, ONE);
+    let read = told(4, 300, Kind::Register, Deed::Get, Ok(value("v1")));
     assert_eq!(
         verdict(&[here.clone(), elsewhere.clone(), read.clone()], &[]),
         Some("stale")
@@ -342,11 +332,11 @@ fn an_older_value_that_a_removal_had_not_seen_shows_again() {
 
 #[test]
 fn an_older_value_is_stale_only_when_the_clocks_tell_them_apart() {
-    let read = told(3, 200, register(Deed::Get), Ok(value("v1")));
+    let read = told(3, 200, Kind::Register, Deed::Get, Ok(value("v1")));
     let history = |second: u64| {
         [
-            told(1, 0, register(Deed::Set), DONE),
-            told(2, second, register(Deed::Set), DONE),
+            told(1, 0, Kind::Register, Deed::Set, DONE),
+            told(2, second, Kind::Register, Deed::Set, DONE),
             read.clone(),
         ]
     };
@@ -356,16 +346,28 @@ fn an_older_value_is_stale_only_when_the_clocks_tell_them_apart() {
 
 #[test]
 fn a_refused_write_must_never_show() {
-    let refused = told(1, 0, register(Deed::Set), Err(RequestError::Overloaded));
+    let refused = told(
+        1,
+        0,
+        Kind::Register,
+        Deed::Set,
+        Err(RequestError::Overloaded),
+    );
     assert_eq!(
         verdict(
-            &[refused, told(2, 100, register(Deed::Get), Ok(value("v1")))],
+            &[
+                refused,
+                told(2, 100, Kind::Register, Deed::Get, Ok(value("v1")))
+            ],
             &[]
         ),
         Some("refused-but-applied")
     );
     assert_eq!(
-        verdict(&[told(2, 100, register(Deed::Get), Ok(value("v7")))], &[]),
+        verdict(
+            &[told(2, 100, Kind::Register, Deed::Get, Ok(value("v7")))],
+            &[]
+        ),
         Some("invented")
     );
 }
@@ -374,12 +376,12 @@ fn a_refused_write_must_never_show() {
 fn what_was_removed_at_a_majority_stays_away() {
     let history = |kind, add: Deed, remove: Deed, shown: Told| {
         [
-            told(1, 0, (kind, add), ONE),
-            told(2, 100, (kind, remove), ONE),
+            told(1, 0, kind, add, ONE),
+            told(2, 100, kind, remove, ONE),
             shown,
         ]
     };
-    let back = told(3, 200, register(Deed::Get), Ok(value("v1")));
+    let back = told(3, 200, Kind::Register, Deed::Get, Ok(value("v1")));
     assert_eq!(
         verdict(&history(Kind::Register, Deed::Set, Deed::Delete, back), &[]),
         Some("came-back")
@@ -387,7 +389,8 @@ fn what_was_removed_at_a_majority_stays_away() {
     let back = told(
         3,
         200,
-        (Kind::Set, Deed::Members),
+        Kind::Set,
+        Deed::Members,
         Ok(Reply::List(vec!["m1".into()])),
     );
     assert_eq!(
@@ -403,18 +406,19 @@ fn what_was_removed_at_a_majority_stays_away() {
         Some("came-back")
     );
     // A concurrent addition stays.
-    let beside = told(4, 95, (Kind::Set, Deed::Add(vec![1])), ONE);
+    let beside = told(4, 95, Kind::Set, Deed::Add(vec![1]), ONE);
     let [add, removal, back] = history(Kind::Set, Deed::Add(vec![1]), Deed::Remove(vec![1]), back);
     assert_eq!(verdict(&[add, beside, removal, back], &[]), None);
 }
 
 #[test]
 fn a_set_that_loses_an_element_is_found() {
-    let add = told(1, 0, (Kind::Set, Deed::Add(vec![1, 2])), ONE);
+    let add = told(1, 0, Kind::Set, Deed::Add(vec![1, 2]), ONE);
     let shown = told(
         2,
         100,
-        (Kind::Set, Deed::Members),
+        Kind::Set,
+        Deed::Members,
         Ok(Reply::List(vec!["m1".into()])),
     );
     assert_eq!(verdict(&[add, shown], &[]), Some("lost"));
@@ -422,8 +426,8 @@ fn a_set_that_loses_an_element_is_found() {
 
 #[test]
 fn a_counter_is_between_what_is_sure_and_what_is_possible() {
-    let count = |id, result| told(id, 0, (Kind::Counter, Deed::Count(2)), result);
-    let shown = |text| told(9, 100, (Kind::Counter, Deed::Get), Ok(value(text)));
+    let count = |id, result| told(id, 0, Kind::Counter, Deed::Count(2), result);
+    let shown = |text| told(9, 100, Kind::Counter, Deed::Get, Ok(value(text)));
     let history = |text| [count(1, ONE), count(2, OPEN), shown(text)];
     assert_eq!(verdict(&history("1"), &[]), Some("count-lost"));
     assert_eq!(verdict(&history("2"), &[]), None);
@@ -433,12 +437,13 @@ fn a_counter_is_between_what_is_sure_and_what_is_possible() {
 
 #[test]
 fn a_field_is_counted_for_itself_and_downwards_too() {
-    let count = |id, by, result| told(id, 0, (Kind::Tally, Deed::CountField(1, by)), result);
+    let count = |id, by, result| told(id, 0, Kind::Tally, Deed::CountField(1, by), result);
     let shown = |text| {
         told(
             9,
             100,
-            (Kind::Tally, Deed::Fields(vec![0, 1])),
+            Kind::Tally,
+            Deed::Fields(vec![0, 1]),
             Ok(Reply::Values(vec![None, Some(text)])),
         )
     };
@@ -452,7 +457,7 @@ fn a_field_is_counted_for_itself_and_downwards_too() {
 
 #[test]
 fn a_counter_refuses_only_what_may_leave_its_range() {
-    let count = |id, at, by, result| told(id, at, (Kind::Counter, Deed::Count(by)), result);
+    let count = |id, at, by, result| told(id, at, Kind::Counter, Deed::Count(by), result);
     let refused = |by| count(3, 200, by, Err(RequestError::Overflow));
     let full = count(1, 0, i64::MAX, ONE);
     assert_eq!(verdict(&[full.clone(), refused(1)], &[]), None);
@@ -470,8 +475,8 @@ fn a_counter_refuses_only_what_may_leave_its_range() {
 
 #[test]
 fn a_text_keeps_every_part_and_each_once() {
-    let append = |id, at| told(id, at, (Kind::Text, Deed::Append), ONE);
-    let shown = |text| told(9, 200, (Kind::Text, Deed::Get), Ok(value(text)));
+    let append = |id, at| told(id, at, Kind::Text, Deed::Append, ONE);
+    let shown = |text| told(9, 200, Kind::Text, Deed::Get, Ok(value(text)));
     assert_eq!(
         verdict(&[append(1, 0), append(2, 100), shown("[1][2]")], &[]),
         None
@@ -493,10 +498,10 @@ fn a_text_keeps_every_part_and_each_once() {
 
 #[test]
 fn a_sibling_goes_only_when_a_token_covered_it() {
-    let set = told(1, 0, (Kind::Siblings, Deed::SetSeen(0)), DONE);
+    let set = told(1, 0, Kind::Siblings, Deed::SetSeen(0), DONE);
     let over = |covers: Vec<u32>| Told {
         covers,
-        ..told(2, 100, (Kind::Siblings, Deed::SetSeen(0)), DONE)
+        ..told(2, 100, Kind::Siblings, Deed::SetSeen(0), DONE)
     };
     let shown = |values: &[&'static str]| {
         let values = values
@@ -506,7 +511,8 @@ fn a_sibling_goes_only_when_a_token_covered_it() {
         told(
             3,
             200,
-            (Kind::Siblings, Deed::Siblings),
+            Kind::Siblings,
+            Deed::Siblings,
             Ok(Reply::Siblings {
                 token: bytes::Bytes::new(),
                 values,
@@ -529,7 +535,7 @@ fn a_sibling_goes_only_when_a_token_covered_it() {
 
 #[test]
 fn a_sibling_goes_with_a_removal_that_saw_it_and_may_go_with_a_blunt_set() {
-    let set = |id, at, deed| told(id, at, (Kind::Siblings, deed), ONE);
+    let set = |id, at, deed| told(id, at, Kind::Siblings, deed, ONE);
     let shown = |values: &[&'static str]| {
         let values = values
             .iter()
@@ -538,7 +544,8 @@ fn a_sibling_goes_with_a_removal_that_saw_it_and_may_go_with_a_blunt_set() {
         told(
             3,
             200,
-            (Kind::Siblings, Deed::Siblings),
+            Kind::Siblings,
+            Deed::Siblings,
             Ok(Reply::Siblings {
                 token: bytes::Bytes::new(),
                 values,
@@ -568,14 +575,14 @@ fn a_sibling_goes_with_a_removal_that_saw_it_and_may_go_with_a_blunt_set() {
 
 #[test]
 fn a_collection_is_gone_after_its_expiry_and_not_before() {
-    let add = told(1, 0, (Kind::Set, Deed::Add(vec![1])), ONE);
-    let expires = |ms| told(2, 100, (Kind::Set, Deed::ExpireIn { ms }), ONE);
+    let add = told(1, 0, Kind::Set, Deed::Add(vec![1]), ONE);
+    let expires = |ms| told(2, 100, Kind::Set, Deed::ExpireIn { ms }, ONE);
     let shown = |at, members: &[&'static str]| {
         let members = members
             .iter()
             .map(|member| bytes::Bytes::from_static(member.as_bytes()))
             .collect();
-        told(3, at, (Kind::Set, Deed::Members), Ok(Reply::List(members)))
+        told(3, at, Kind::Set, Deed::Members, Ok(Reply::List(members)))
     };
     assert_eq!(
         verdict(&[add.clone(), expires(500), shown(1_000, &[])], &[]),
@@ -594,17 +601,18 @@ fn a_collection_is_gone_after_its_expiry_and_not_before() {
         Some("lost")
     );
     // The expiry does not necessarily apply to an element added at the same time.
-    let beside = told(4, 105, (Kind::Set, Deed::Add(vec![1])), ONE);
+    let beside = told(4, 105, Kind::Set, Deed::Add(vec![1]), ONE);
     assert_eq!(
         verdict(&[add, expires(500), beside, shown(1_000, &["m1"])], &[]),
         None
     );
-    let set = told(1, 0, (Kind::Hash, Deed::SetFields(vec![1])), ONE);
-    let expires = told(2, 100, (Kind::Hash, Deed::ExpireIn { ms: 500 }), ONE);
+    let set = told(1, 0, Kind::Hash, Deed::SetFields(vec![1]), ONE);
+    let expires = told(2, 100, Kind::Hash, Deed::ExpireIn { ms: 500 }, ONE);
     let shown = told(
         3,
         1_000,
-        (Kind::Hash, Deed::Fields(vec![1])),
+        Kind::Hash,
+        Deed::Fields(vec![1]),
         Ok(Reply::Values(vec![Some("v1".into())])),
     );
     assert_eq!(
@@ -619,12 +627,13 @@ fn a_key_is_of_another_kind_only_while_something_of_it_may_be_left() {
         let refused = told(
             3,
             200,
-            (Kind::Turning, Deed::Add(vec![1])),
+            Kind::Turning,
+            Deed::Add(vec![1]),
             Err(RequestError::WrongKind),
         );
         [
-            told(1, 0, (Kind::Turning, Deed::Set), DONE),
-            told(2, 100, (Kind::Turning, Deed::Delete), removed),
+            told(1, 0, Kind::Turning, Deed::Set, DONE),
+            told(2, 100, Kind::Turning, Deed::Delete, removed),
             refused,
         ]
     };
@@ -635,7 +644,7 @@ fn a_key_is_of_another_kind_only_while_something_of_it_may_be_left() {
 #[test]
 fn a_name_that_is_too_long_is_never_taken() {
     let taken = |number| {
-        let mut told = told(1, 0, register(Deed::Set), DONE);
+        let mut told = told(1, 0, Kind::Register, Deed::Set, DONE);
         told.ask.key.1 = number;
         verdict(&[told], &[])
     };
@@ -647,8 +656,8 @@ fn a_name_that_is_too_long_is_never_taken() {
 
 #[test]
 fn a_key_is_there_before_its_expiry_and_not_after() {
-    let set = |ms| told(1, 0, (Kind::Expiring, Deed::SetFor { ms }), DONE);
-    let shown = |at, result| told(2, at, (Kind::Expiring, Deed::Get), result);
+    let set = |ms| told(1, 0, Kind::Expiring, Deed::SetFor { ms }, DONE);
+    let shown = |at, result| told(2, at, Kind::Expiring, Deed::Get, result);
     assert_eq!(
         verdict(&[set(10_000), shown(1_000, NIL)], &[]),
         Some("lost")
@@ -662,8 +671,8 @@ fn a_key_is_there_before_its_expiry_and_not_after() {
 
 #[test]
 fn an_expiry_may_be_kept_in_place_of_a_later_one_by_a_write_at_the_same_time() {
-    let write = |id, at, deed| told(id, at, (Kind::Expiring, deed), DONE);
-    let read = told(9, 1_000, (Kind::Expiring, Deed::Get), NIL);
+    let write = |id, at, deed| told(id, at, Kind::Expiring, deed, DONE);
+    let read = told(9, 1_000, Kind::Expiring, Deed::Get, NIL);
     let [early, late] = [
         write(1, 0, Deed::SetFor { ms: 500 }),
         write(2, 100, Deed::SetFor { ms: 10_000 }),
@@ -680,12 +689,11 @@ fn an_expiry_may_be_kept_in_place_of_a_later_one_by_a_write_at_the_same_time() {
 
 #[test]
 fn a_reader_never_goes_back() {
-    let cell = |deed| (Kind::Cell, deed);
-    let read = |id, at, text| told(id, at, cell(Deed::Get), Ok(value(text)));
+    let read = |id, at, text| told(id, at, Kind::Cell, Deed::Get, Ok(value(text)));
     let sets = || {
         [
-            told(1, 0, cell(Deed::Set), DONE),
-            told(2, 5, cell(Deed::Set), DONE),
+            told(1, 0, Kind::Cell, Deed::Set, DONE),
+            told(2, 5, Kind::Cell, Deed::Set, DONE),
         ]
     };
     let [first, second] = sets();
