@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::history::Action;
 use super::operation::Operation;
-use super::{Rule, Violation};
+use super::report::Rule;
+use super::violation::Violation;
 
 /// The final reads that were answered.
 pub(super) fn final_reads<'a, 'h>(

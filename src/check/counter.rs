@@ -5,7 +5,9 @@ use serde_json::Value;
 
 use super::history::Action;
 use super::operation::{Operation, meets};
-use super::{Rule, Unusable, Violation};
+use super::report::Rule;
+use super::unusable::Unusable;
+use super::violation::Violation;
 
 /// The number that a value is or spells in decimal digits; nothing counts as 0.
 pub(super) fn number(value: &Value) -> Option<i128> {

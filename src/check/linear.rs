@@ -13,7 +13,9 @@ use serde_json::Value;
 
 use super::history::Action;
 use super::operation::Operation;
-use super::{Rule, Unusable, Violation};
+use super::report::Rule;
+use super::unusable::Unusable;
+use super::violation::Violation;
 
 /// The budget of the search for one key, in steps (guess: a few seconds and a few hundred megabytes
 /// of memory).

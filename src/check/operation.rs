@@ -3,8 +3,8 @@
 use quorate_dynamo::Consistency;
 use serde_json::Value;
 
-use super::Unusable;
 use super::history::{Action, Event, Kind, Process};
+use super::unusable::Unusable;
 
 /// How an operation ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

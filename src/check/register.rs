@@ -13,8 +13,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use super::model::Options;
 use super::operation::{MEETS, Operation};
-use super::{Options, Rule, Violation};
+use super::report::Rule;
+use super::violation::Violation;
 
 /// What an operation does to one register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

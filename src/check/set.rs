@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::history::Action;
 use super::operation::{MEETS, Operation, meets};
-use super::{Rule, Violation};
+use super::report::Rule;
+use super::violation::Violation;
 
 /// Everything done to one element.
 #[derive(Default)]

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use super::converge;
 use super::history::{Action, Event};
+use super::model::{Least, Model};
 use super::operation::{Operation, is_fault};
 use super::register::{Access, Act};
-use super::{Least, Model, Unusable, converge};
+use super::unusable::Unusable;
 
 /// The kind suggested by the answer of a read, for keys that nobody changes.
 fn shape(operation: &Operation<'_>) -> Option<Model> {

@@ -1,18 +1,26 @@
-//! Reads everything back from one node, as any client would.
+//! Reads everything back from one node, as any client would, and probes which replicas it reaches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::DemoError;
+use quorate_control::topology::KeyspaceId;
+use quorate_dynamo::Consistency;
+use quorate_dynamo::op::{Op, Query, Request, RequestError};
+
+use super::error::DemoError;
 use super::ledger::{Held, Kind, Ledger, Reading};
-use crate::faces::resp::client::{Client, ClientError, Options, Refusal, Value};
+use super::wan;
+use crate::doors::Data;
+use crate::faces::resp::client::{Client, Options, Value};
 
 /// Timeout of each exchange with the node.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How many keys are probed to see which replicas a node can reach: enough that every node holds
 /// some of them.
 const PROBES: usize = 8;
+/// Timeout of a probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the node's own replicas hold (level `ONE`) for every key that was written. A key that it
 /// refuses to read is missing from the result.
@@ -41,40 +49,26 @@ pub(super) async fn read_back(address: SocketAddr, ledger: &Ledger) -> Result<Re
     Ok(held.collect())
 }
 
-/// How many of `all` replicas a node can reach now: the minimum over some keys. The node says so
-/// itself when it cannot reach all.
-pub(super) async fn replicas_in_reach(
-    address: SocketAddr,
-    all: usize,
-) -> Result<Option<usize>, DemoError> {
-    let mut client = Client::connect(
-        address,
-        Options {
-            timeout: PATIENCE,
-            ..Options::default()
-        },
-    )
-    .await?;
-    let mut least = Some(all);
+/// How many of `all` replicas a node can reach now: the minimum over some keys. `None` if the node
+/// does not know yet, or is stopping.
+pub(super) async fn replicas_in_reach(door: &dyn Data, site: usize, all: usize) -> Option<usize> {
+    let mut least = all;
     for number in 0..PROBES {
-        let key = format!("probe:{number}");
-        let reached = match client
-            .command(&[b"CL", b"ALL,TIMEOUT=1s", b"GET", key.as_bytes()])
-            .await
-        {
-            Ok(_) => Some(all),
-            Err(ClientError::Refused(refusal)) => in_reach(&refusal),
-            Err(error) => return Err(error.into()),
-        };
-        least = least.and_then(|least| Some(least.min(reached?)));
+        let answer = door.submit(Request {
+            keyspace: KeyspaceId(0),
+            op: Op::Query(format!("probe:{number}").into(), Query::Get),
+            consistency: Some(Consistency::All),
+            timeout: PROBE_TIMEOUT,
+            datacenter: wan::name(site).into(),
+            id: None,
+        });
+        match answer.await.ok()? {
+            Ok(_) => {}
+            Err(RequestError::Unavailable { alive, .. }) => least = least.min(alive as usize),
+            Err(_) => return None,
+        }
     }
-    Ok(least)
-}
-
-/// The number in `NOTQUORATE ALL needs 9 replicas, 6 can be reached; missing …`.
-fn in_reach(refusal: &Refusal) -> Option<usize> {
-    let words = refusal.text.split_once(" replicas, ")?.1;
-    words.split_once(" can be reached")?.0.parse().ok()
+    Some(least)
 }
 
 impl Kind {

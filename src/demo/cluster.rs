@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::board::{Board, Health, Seat};
+use super::error::DemoError;
+use super::plan::Plan;
 use super::wan::{self, Wan};
-use super::{DemoError, Plan};
 use crate::config::{Durability, Join, Listen, NodeConfig, Secret, Storage};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};

@@ -7,13 +7,15 @@ use std::time::Duration;
 use quorate_dynamo::Consistency;
 use tokio::time::{Instant, sleep};
 
-use super::board::{Board, Phase};
+use super::board::{Board, Phase, Seat};
 use super::cluster::Cluster;
+use super::error::DemoError;
 use super::ledger::{Finding, Harm, Ledger};
+use super::plan::Plan;
 use super::report::{Harms, Healing, Report, levels_table};
 use super::score::{LEVELS, SIDES, Window};
 use super::workload::{SharedLedger, Workload};
-use super::{DemoError, Plan, audit, wan};
+use super::{audit, wan};
 use crate::table::Table;
 
 /// How long the nodes may take to find each other on a busy machine.
@@ -341,7 +343,7 @@ impl Play<'_> {
             } else {
                 sites - whole
             };
-            while audit::replicas_in_reach(seat.resp, sites * each).await? != Some(inside * each) {
+            while self.replicas_in_reach(&seat).await != Some(inside * each) {
                 if Instant::now() > deadline {
                     return Err(DemoError::Stuck {
                         what,
@@ -352,6 +354,11 @@ impl Play<'_> {
             }
         }
         Ok(())
+    }
+
+    async fn replicas_in_reach(&self, seat: &Seat) -> Option<usize> {
+        let all = self.plan.datacenters * self.plan.replicas_each();
+        audit::replicas_in_reach(&**seat.door.as_ref()?, seat.site, all).await
     }
 
     fn doors(&self) -> String {
