@@ -1,8 +1,8 @@
 //! Checks what clients saw against what is promised: `quorate check` as a library.
 //!
-//! A history is a list of [`Event`]s, recorded from a live cluster by `quorate bench --record` or by
-//! any other tool. [`check`] checks it against a [`Model`]. The checkers are pure: the same events
-//! always give the same verdict.
+//! A history is a list of [`Event`]s, recorded from a live cluster by `quorate bench --record` or
+//! by any other tool. [`check`] checks it against a [`Model`]. The checkers are pure: the same
+//! events always give the same verdict.
 //!
 //! ```
 //! use quorate::check::{self, Action, Call, History, Least, Model, Options};

@@ -134,8 +134,9 @@ fn change() -> impl Strategy<Value = Change> {
 
 fn step() -> impl Strategy<Value = Step> {
     let bounds = (space(), key(), prop::option::of(key()), 0..8_usize);
+    let changes = prop::collection::vec(change(), 0..12);
     prop_oneof![
-        10 => prop::collection::vec(change(), 0..12).prop_map(|changes| Step::Apply(Batch { changes })),
+        10 => changes.prop_map(|changes| Step::Apply(Batch { changes })),
         5 => (space(), key()).prop_map(|(space, key)| Step::Get(space, key)),
         5 => bounds.prop_map(|(space, from, to, limit)| Step::Scan { space, from, to, limit }),
         1 => Just(Step::Persist),
@@ -163,7 +164,8 @@ fn follows_the_model(engine: Engine, cases: u32) {
                 }
                 Step::Scan { space, from, to, limit } => {
                     let expected = model.scan(space, &from, to.as_deref(), limit);
-                    prop_assert_eq!(scan(&**bench.store(), space, &from, to.as_deref(), limit), expected);
+                    let found = scan(&**bench.store(), space, &from, to.as_deref(), limit);
+                    prop_assert_eq!(found, expected);
                 }
                 Step::Persist => bench.store().persist().unwrap(),
                 Step::Reopen => bench.reopen(),

@@ -273,8 +273,21 @@ impl Report {
 
     /// The document of `--output json`. Its fields are stable.
     pub fn json(&self) -> Value {
-        let cell = |cell: &Cell| json!({"ok": cell.ok, "failed": cell.failed, "p50_ms": cell.p50_ms, "p99_ms": cell.p99_ms});
-        let row = |row: &[Cell; 3]| json!({"before": cell(&row[0]), "majority_side": cell(&row[1]), "minority_side": cell(&row[2])});
+        let cell = |cell: &Cell| {
+            json!({
+                "ok": cell.ok,
+                "failed": cell.failed,
+                "p50_ms": cell.p50_ms,
+                "p99_ms": cell.p99_ms,
+            })
+        };
+        let row = |[before, majority, minority]: &[Cell; 3]| {
+            json!({
+                "before": cell(before),
+                "majority_side": cell(majority),
+                "minority_side": cell(minority),
+            })
+        };
         let levels: Map<String, Value> = LEVELS
             .iter()
             .zip(&self.table)

@@ -77,10 +77,10 @@ impl Play<'_> {
         } = self.plan;
         self.board.enter(Phase::Start);
         self.board.tell(&format!(
-            "{} nodes run in this process, {nodes} in each of {datacenters} datacenters. Every node has its\n\
-             own directory and sockets and talks to the others over QUIC. Packets between datacenters are\n\
-             delayed as if they had to travel the distance. Each datacenter keeps {} of every key. Data has\n\
-             no leader: any node takes any request.",
+            "{} nodes run in this process, {nodes} in each of {datacenters} datacenters. Every\n\
+             node has its own directory and sockets and talks to the others over QUIC. Packets\n\
+             between datacenters are delayed as if they had to travel the distance. Each\n\
+             datacenter keeps {} of every key. Data has no leader: any node takes any request.",
             self.plan.all_nodes(),
             match self.plan.replicas_each() {
                 1 => "one copy".to_owned(),
@@ -111,7 +111,8 @@ impl Play<'_> {
         self.all_in_reach(self.plan.datacenters, "all nodes to reach each other")
             .await?;
         self.board.tell(&format!(
-            "All {} nodes are serving after {:.1} s. Try them from another terminal while the demo runs:\n\n\
+            "All {} nodes are serving after {:.1} s. Try them from another terminal while the\n\
+             demo runs:\n\n\
              {}\n\
              Round trips between datacenters, in milliseconds:\n\n\
              {}",
@@ -127,11 +128,13 @@ impl Play<'_> {
     async fn work(&mut self) -> Workload {
         self.board.enter(Phase::Work);
         self.board.tell(&format!(
-            "Clients in every datacenter now increment counters, add to sets, overwrite registers and hash\n\
-             fields, and remove things. Every request names a consistency level, which says how many copies\n\
-             must answer before the client is told that the request is done:\n\n\
+            "Clients in every datacenter now increment counters, add to sets, overwrite\n\
+             registers and hash fields, and remove things. Every request names a consistency\n\
+             level, which says how many copies must answer before the client is told that the\n\
+             request is done:\n\n\
              {}\n\
-             The more copies must answer, and the farther away they are, the longer a request takes:",
+             The more copies must answer, and the farther away they are, the longer a request\n\
+             takes:",
             explained()
         ));
         let workload = Workload::start(self.board, &self.ledger, 1);
@@ -139,8 +142,9 @@ impl Play<'_> {
         self.board.tell(&format!(
             "{}\n{}",
             levels_table(&self.board.scores.table(), &SIDES[..1]),
-            "(The slowest one percent are removals. A removal first looks at what the other copies have, so\n\
-             that it removes everything that the client could have seen. That takes a second round trip.)"
+            "(The slowest one percent are removals. A removal first looks at what the other\n\
+             copies have, so that it removes everything that the client could have seen. That\n\
+             takes a second round trip.)"
         ));
         workload
     }
@@ -149,8 +153,9 @@ impl Play<'_> {
         let cut = self.plan.datacenters - 1;
         self.board.enter(Phase::Split);
         self.board.tell(&format!(
-            "From now on no packet passes between {} and the other datacenters. Nobody is told: each side\n\
-             has to notice by itself that the other no longer answers. Meanwhile the clients keep going.",
+            "From now on no packet passes between {} and the other datacenters. Nobody is told:\n\
+             each side has to notice by itself that the other no longer answers. Meanwhile the\n\
+             clients keep going.",
             wan::name(cut)
         ));
         self.cluster.wan.cut_off(cut);
@@ -166,10 +171,10 @@ impl Play<'_> {
         self.board.tell(&format!(
             "{}\n{}",
             levels_table(&self.board.scores.table(), &SIDES),
-            "A level that can still be met is served as before, on both sides. A level that cannot be met\n\
-             fails at once with NOTQUORATE and the names of the missing nodes, and nothing is applied. No\n\
-             client waits for a side that cannot be reached, and no client is told that something was done\n\
-             when it was not."
+            "A level that can still be met is served as before, on both sides. A level that\n\
+             cannot be met fails at once with NOTQUORATE and the names of the missing nodes, and\n\
+             nothing is applied. No client waits for a side that cannot be reached, and no\n\
+             client is told that something was done when it was not."
         ));
         Ok(())
     }
@@ -177,9 +182,9 @@ impl Play<'_> {
     async fn heal(&mut self) -> Result<(), DemoError> {
         self.board.enter(Phase::Heal);
         self.board.tell(
-            "The links work again. Each side has accepted writes that the other has not seen. Every replica\n\
-             knows exactly which events it has (its causal context), so the sides exchange only what the\n\
-             other lacks, and merge it.",
+            "The links work again. Each side has accepted writes that the other has not seen.\n\
+             Every replica knows exactly which events it has (its causal context), so the sides\n\
+             exchange only what the other lacks, and merge it.",
         );
         self.cluster.wan.heal();
         self.board.change(|picture| picture.cut = None);
@@ -200,9 +205,9 @@ impl Play<'_> {
             .unwrap_or_default();
         self.board.enter(Phase::Crash);
         self.board.tell(&format!(
-            "The clients write again, and {name} is killed in the middle: it finishes nothing and tells\n\
-             nobody. Its clients switch to other nodes. Then it restarts from what is on its disk, while\n\
-             the writes go on."
+            "The clients write again, and {name} is killed in the middle: it finishes nothing\n\
+             and tells nobody. Its clients switch to other nodes. Then it restarts from what is\n\
+             on its disk, while the writes go on."
         ));
         self.all_in_reach(self.plan.datacenters, "all nodes to reach each other again")
             .await?;
@@ -285,12 +290,17 @@ impl Play<'_> {
         };
         let nodes = self.plan.all_nodes();
         self.board.tell(&format!(
-            "Converged {:.1} s {after}: all {nodes} nodes report that every copy has the same context and\n\
-             the same digest over {rows} rows, and that nothing is left to exchange. Then everything was\n\
-             read back at every node and compared with what the clients had been told: {facts} counters,\n\
-             registers, elements and keys, {removals} of them removed. {}",
+            "Converged {:.1} s {after}: all {nodes} nodes report that every copy has the same\n\
+             context and the same digest over {rows} rows, and that nothing is left to exchange.\n\
+             Then everything was read back at every node and compared with what the clients had\n\
+             been told: {facts} counters, registers, elements and keys, {removals} of them\n\
+             removed. {}",
             millis as f64 / 1000.0,
-            if found.is_empty() { "Everything is as it must be.".to_owned() } else { complain(&found) },
+            if found.is_empty() {
+                "Everything is as it must be.".to_owned()
+            } else {
+                complain(&found)
+            },
         ));
         self.findings.extend(found);
         Ok((true, millis))
@@ -404,24 +414,21 @@ impl Play<'_> {
 
 /// A table of what each level requires and gives.
 fn explained() -> String {
-    let mut table = Table::new(["LEVEL", "WHO MUST ANSWER", "WHAT YOU GET"]);
+    let mut table = Table::new(["LEVEL", "WHICH COPIES MUST ANSWER", "WHAT YOU GET"]);
     for level in LEVELS {
         let [who, why] = match level {
-            Consistency::One => [
-                "any one copy",
-                "the lowest latency; the other copies follow",
-            ],
+            Consistency::One => ["any one copy", "the lowest latency; the others follow"],
             Consistency::LocalQuorum => [
-                "a majority of the copies in the client's datacenter",
-                "everyone in this datacenter reads what was written in it",
+                "a majority in the client's datacenter",
+                "everyone in that datacenter sees the write",
             ],
             Consistency::Quorum => [
                 "a majority of all copies",
-                "everyone everywhere reads what was written",
+                "everyone everywhere sees the write",
             ],
             _ => [
-                "a majority of the copies in each datacenter",
-                "when a write is done, no datacenter lags behind",
+                "a majority in every datacenter",
+                "no datacenter lags behind the write",
             ],
         };
         table.push([level.to_string(), who.to_owned(), why.to_owned()]);

@@ -134,7 +134,9 @@ pub fn hunts(hunts: &[Hunt]) -> String {
 pub fn json(totals: &Totals) -> Value {
     let violations = totals
         .violations()
-        .map(|(seed, Violation { check, what, .. })| json!({ "seed": seed, "check": check, "what": what, "replay": replay(seed) }));
+        .map(|(seed, Violation { check, what, .. })| {
+            json!({ "seed": seed, "check": check, "what": what, "replay": replay(seed) })
+        });
     json!({
         "histories": totals.histories,
         "operations": totals.operations,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use quorate_crdt::NodeId;
 use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::Query;
-use quorate_dynamo::protocol::Message;
+use quorate_dynamo::protocol::{Message, Seen};
 
 use super::cores::{Cores, secs};
 use super::drill::{Drills, Verdict, holds};
@@ -21,6 +21,11 @@ pub(super) const DRILLS: Drills = &[
     ("old-disk-overlooked", "older-disk-read", told_by_itself),
 ];
 
+/// Whether a message tells what such a replica has seen.
+fn tells_of(message: &Message, such: impl Fn(&Seen) -> bool) -> bool {
+    matches!(message, Message::Seen(all) if all.iter().any(such))
+}
+
 /// A partition moves from n1, n2, n3 to n2, n3, n4. A write held by n1 and n2 was lost with n2's
 /// disk, came back from n1, and n1 is gone.
 fn refilled() -> Verdict {
@@ -35,7 +40,11 @@ fn refilled() -> Verdict {
     net.begin_move(&[2, 3, 4]);
     net.settle();
     net.cut(&[2], &[3, 4]);
-    net.lose(1, |message| matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == NodeId(2) && !seen.filling)));
+    net.lose(1, |message| {
+        tells_of(message, |seen| {
+            seen.replica.node == NodeId(2) && !seen.filling
+        })
+    });
     let (from, _, word) = net.lost().ok_or("n2 is not filled")?;
     net.cut(&[1], &[2]);
     for at in [3, 4] {
@@ -98,7 +107,9 @@ fn told_by_another() -> Verdict {
 fn told_by_itself() -> Verdict {
     let mut net = older_disk(2)?;
     net.cut(&[1], &[2]);
-    net.lose(1, |message| matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == NodeId(1))));
+    net.lose(1, |message| {
+        tells_of(message, |seen| seen.replica.node == NodeId(1))
+    });
     let (from, _, word) = net.lost().ok_or("n1 does not speak")?;
     net.deliver((from, NodeId(2), word));
     left_alone(net)

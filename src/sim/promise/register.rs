@@ -82,7 +82,10 @@ pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
     debug_assert_eq!(of_key.key.0, Kind::Hash);
     let mut found = Vec::new();
     for field in 0..NAMES {
-        let sets = |told: &Told| matches!(&told.ask.deed, Deed::SetFields(fields) if fields.contains(&field));
+        let sets = |told: &Told| match &told.ask.deed {
+            Deed::SetFields(fields) => fields.contains(&field),
+            _ => false,
+        };
         let removes = |told: &Told| match &told.ask.deed {
             Deed::RemoveFields(fields) => fields.contains(&field),
             deed => *deed == Deed::Delete,
