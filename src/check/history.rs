@@ -41,7 +41,8 @@ impl From<Process> for Value {
     }
 }
 
-/// What a line says about its operation.
+/// What a line says about its operation. Unlike the `Kind` of `dynamo`, it is not the type of a
+/// value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
@@ -133,7 +134,7 @@ impl fmt::Display for Action {
 }
 
 /// One line. The order of the lines is the order of the events; `time` is for people, and for
-/// [`Options::skew`](super::Options::skew).
+/// [`Options::skew`](super::Options::skew). Unlike the `Event` of `crdt`, it is what a client saw.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Who the line is about.

@@ -53,7 +53,7 @@ impl fmt::Display for Model {
     }
 }
 
-/// How to check.
+/// How to check. Unlike other `Options`, they change what counts as a violation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
     /// Registers are linearizable (`SERIAL`).

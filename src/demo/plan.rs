@@ -9,7 +9,8 @@ pub const NODES_MAX: usize = 24;
 /// The shortest demo in which the levels can be compared.
 pub const DURATION_MIN: Duration = Duration::from_secs(10);
 
-/// How large the demo is. [`Plan::new`] returns only plans that can be carried out.
+/// How large the demo is. [`Plan::new`] returns only plans that can be carried out. Unlike the
+/// `Plan` of `sim`, it does not say what happens when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub(super) datacenters: usize,

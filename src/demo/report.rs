@@ -47,7 +47,8 @@ pub struct Healing {
     pub after_crash_ms: u64,
 }
 
-/// The result of a demo that ran to its end.
+/// The result of a demo that ran to its end. Unlike the `Report` of `check`, it also counts what
+/// was served.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     /// Number of datacenters.

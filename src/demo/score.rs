@@ -55,7 +55,8 @@ struct Count {
     latency: Histogram<u64>,
 }
 
-/// All requests, whether or not they fall into a window that is compared.
+/// All requests, whether or not they fall into a window that is compared. Unlike the `Totals` of
+/// `sim`, they count requests only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// Requests sent.

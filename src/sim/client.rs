@@ -11,7 +11,8 @@ use quorate_dynamo::op::{Answer, Mutation, Op, Query, Reply, Request, RequestErr
 
 use crate::doors::Data;
 
-/// Talks to one node at one level, one request at a time.
+/// Talks to one node at one level, one request at a time. Unlike the `Client` of `faces`, it calls
+/// the node directly and speaks no protocol.
 #[derive(Clone)]
 pub struct Client {
     /// `None` if the node was dead when the client was created.

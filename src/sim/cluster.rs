@@ -60,7 +60,8 @@ pub enum SimError {
     },
 }
 
-/// A node's view of its cluster, for an error message. `None` when the node is dead.
+/// A node's view of its cluster, for an error message. `None` when the node is dead. Unlike the
+/// `Seen` of `dynamo`, it is about the whole cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen(pub Option<Box<Status>>);
 

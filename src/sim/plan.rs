@@ -36,7 +36,7 @@ pub struct Plan {
     pub until: u64,
 }
 
-/// An action and its time.
+/// An action and its time. Unlike the `Step` of `crdt`, it changes a cluster, not a document.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Milliseconds since the cluster was first at rest.

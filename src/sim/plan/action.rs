@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::request::Ask;
 
-/// What can happen. Nodes are named by their numbers.
+/// What can happen: a request or a fault. Nodes are named by their numbers. Unlike the `Action` of
+/// `check`, it is carried out, not recorded.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Action {

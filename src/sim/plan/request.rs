@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 /// Requests with higher numbers belong to the last check.
 pub(in crate::sim) const LAST: u32 = 1_000_000;
 
-/// One request of one client.
+/// One request of one client. Unlike the `Ask` of `dynamo`, which one core asks another, it comes
+/// from outside the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ask {
     /// Its number. What it writes carries this number, which makes every write distinct.
@@ -39,12 +40,12 @@ pub struct Ask {
 }
 
 /// A key: what kind of operations it sees, and its number within the kind. Numbers from
-/// [`Key::LONG`] on have long names.
+/// 250 on have long names. Unlike the `Key` of `crdt`, it stands for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key(pub Kind, pub u8);
 
 /// What is done with a key. The keys of one kind see only operations whose promises can be checked
-/// together.
+/// together. Unlike the `Kind` of `dynamo`, it is not the type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
