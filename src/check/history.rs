@@ -248,14 +248,14 @@ impl History {
     /// Records that the open operation of `process` was not applied.
     pub fn fail(&mut self, process: u64, error: &str, time: u64) {
         self.complete(process, Kind::Fail, time, |event| {
-            event.error = Some(error.into())
+            event.error = Some(error.into());
         });
     }
 
     /// Records that the open operation of `process` may be applied.
     pub fn info(&mut self, process: u64, error: &str, time: u64) {
         self.complete(process, Kind::Info, time, |event| {
-            event.error = Some(error.into())
+            event.error = Some(error.into());
         });
     }
 

@@ -279,9 +279,9 @@ fn shortest(
     while low + 1 < high {
         let middle = usize::midpoint(low, high);
         if ordered(machine, &until(&operations, ends[middle - 1]))? {
-            low = middle
+            low = middle;
         } else {
-            high = middle
+            high = middle;
         }
     }
     operations = until(&operations, ends[high - 1]);

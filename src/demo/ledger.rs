@@ -258,7 +258,7 @@ impl Ledger {
             findings.extend(harm.map(|harm| Finding {
                 harm,
                 slot: slot.clone(),
-            }))
+            }));
         };
         for (key, sum) in &self.counters {
             find(sum.judge(reading.get(key)), &Slot::key(key));

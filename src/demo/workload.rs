@@ -181,7 +181,7 @@ impl Worker {
                 }
             }
             Effect::Remove(slot) => {
-                ledger.removed(&slot, outcome, reply.and_then(Value::integer) == Some(1))
+                ledger.removed(&slot, outcome, reply.and_then(Value::integer) == Some(1));
             }
             Effect::Read => {}
         }

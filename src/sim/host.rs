@@ -83,7 +83,6 @@ pub(super) struct NodeSetting {
 /// A node and all its tasks, from the moment its process starts.
 struct Life {
     stage: Arc<Mutex<Stage>>,
-    gate: Gate,
     tasks: Tasks,
 }
 
@@ -94,8 +93,25 @@ enum Stage {
     Failed(Arc<StartError>),
 }
 
-/// What to abort when the process dies.
-type Tasks = Arc<Mutex<Vec<AbortHandle>>>;
+/// The tasks of one life. They make progress only while its gate is open, and are aborted together
+/// when the process dies. Cheap to clone.
+#[derive(Clone, Default)]
+struct Tasks {
+    gate: Gate,
+    handles: Arc<Mutex<Vec<AbortHandle>>>,
+}
+
+impl Tasks {
+    /// Spawns a task that runs only while the gate is open.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let handle = tokio::spawn(self.gate.pass(task)).abort_handle();
+        locked(&self.handles).push(handle);
+    }
+
+    fn abort(&self) {
+        locked(&self.handles).iter().for_each(AbortHandle::abort);
+    }
+}
 
 /// Reads the simulated disk as an operating system would show it.
 struct SimGauge(SimDisk);
@@ -218,11 +234,9 @@ impl Host {
         seed: u64,
         founding: Option<Command>,
     ) -> JoinHandle<Result<(), Arc<StartError>>> {
-        let (gate, disk) = (Gate::default(), self.disk.get());
+        let (tasks, disk) = (Tasks::default(), self.disk.get());
         let granted = self.granted.clone();
-        let tasks: Tasks = Arc::new(Mutex::new(vec![
-            tokio::spawn(gate.pass(disk.work())).abort_handle(),
-        ]));
+        tasks.spawn(disk.work());
         let parts = NodeParts {
             node: self.node,
             datacenter: Arc::clone(&self.datacenter),
@@ -247,15 +261,7 @@ impl Host {
             (network.clone(), self.node, Arc::clone(&self.datacenter));
         let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
         let stage = Arc::new(Mutex::new(Stage::Starting));
-        let live = live(
-            parts,
-            assembled,
-            plug,
-            granted,
-            founding,
-            gate.clone(),
-            Arc::clone(&tasks),
-        );
+        let live = live(parts, assembled, plug, granted, founding, tasks.clone());
         let (door, reached) = (self.door.clone(), Arc::clone(&stage));
         let task = tokio::spawn(async move {
             let (next, result) = match live.await {
@@ -271,20 +277,20 @@ impl Host {
             *locked(&reached) = next;
             result
         });
-        locked(&tasks).push(task.abort_handle());
-        self.life = Some(Life { stage, gate, tasks });
+        locked(&tasks.handles).push(task.abort_handle());
+        self.life = Some(Life { stage, tasks });
         task
     }
 
     /// Kills the process wherever it is.
     pub(super) fn crash(&mut self, network: &Network) {
-        let Some(Life { stage, tasks, .. }) = self.life.take() else {
+        let Some(Life { stage, tasks }) = self.life.take() else {
             return;
         };
         network.unplug(self.node);
         self.door.set(None);
         self.disk.set(self.disk.get().crash());
-        locked(&tasks).iter().for_each(AbortHandle::abort);
+        tasks.abort();
         let stage = std::mem::replace(&mut *locked(&stage), Stage::Starting);
         if let Stage::Up(started) = stage {
             // It can no longer send or store anything; this only cleans up its tasks.
@@ -295,7 +301,7 @@ impl Host {
     /// Suspends the process: it gets no CPU time and sends nothing.
     pub(super) fn stop(&self, network: &Network) {
         if let Some(life) = &self.life {
-            life.gate.close();
+            life.tasks.gate.close();
             network.stop(self.node);
         }
     }
@@ -303,7 +309,7 @@ impl Host {
     /// Resumes a suspended process.
     pub(super) fn go_on(&self, network: &Network) {
         if let Some(life) = &self.life {
-            life.gate.open();
+            life.tasks.gate.open();
         }
         network.go_on(self.node);
     }
@@ -316,7 +322,6 @@ async fn live(
     plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
     granted: Option<Arc<Topology>>,
     founding: Option<Command>,
-    gate: Gate,
     tasks: Tasks,
 ) -> Result<Started, StartError> {
     if let Some(granted) = granted {
@@ -326,11 +331,9 @@ async fn live(
     if let Some(command) = founding {
         begun.found(command).await?;
     }
-    let shards = begun
-        .take_shards()
-        .into_iter()
-        .map(|shard| tokio::spawn(gate.pass(shard)).abort_handle());
-    locked(&tasks).extend(shards);
+    for shard in begun.take_shards() {
+        tasks.spawn(shard);
+    }
     begun.run().await
 }
 

@@ -322,7 +322,7 @@ impl Knowledge {
         for node in self.machines.keys().copied().collect::<Vec<_>>() {
             match self.look_at(node) {
                 Ok(replicas) => replicas.into_iter().for_each(|(at, replica)| {
-                    by_place.entry(at).or_default().push((node, replica))
+                    by_place.entry(at).or_default().push((node, replica));
                 }),
                 Err(error) => self.found("unreadable-disk", format!("node {}: {error}", node.0)),
             }

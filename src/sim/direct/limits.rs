@@ -148,9 +148,12 @@ fn append() -> Verdict {
         "a value longer than the limit was accepted",
     )?;
     let length = net.query(1, "big", Query::Length, C::One);
+    let Some(Ok(Reply::Integer(length))) = length else {
+        return Err(format!("{length:?}"));
+    };
     holds(
-        length == Some(Ok(Reply::Integer(3 * bytes as i64))),
-        format!("{length:?}"),
+        length.unsigned_abs() == 3 * bytes as u64,
+        format!("{length} bytes"),
     )
 }
 

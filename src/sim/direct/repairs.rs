@@ -198,7 +198,7 @@ fn another_helps() -> Verdict {
 /// All bounds on what is sent at once are as small as possible.
 fn smallest_bounds() -> Verdict {
     let mut net = Cores::new(3, 3, |config| {
-        (config.chunk_bytes, config.hint_bytes_max) = (1, 0)
+        (config.chunk_bytes, config.hint_bytes_max) = (1, 0);
     });
     net.cut(&[3], &[1, 2]);
     for n in 0..20 {

@@ -66,7 +66,7 @@ fn lost_on_the_way() -> Verdict {
     ];
     for lost in picks {
         let mut net = Cores::new(3, 3, |config| {
-            (config.recent.events_max, config.chunk_bytes) = (5, 600)
+            (config.recent.events_max, config.chunk_bytes) = (5, 600);
         });
         net.cut(&[3], &[1, 2]);
         keys(&mut net, 1, 50, C::Quorum)?;

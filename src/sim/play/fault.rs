@@ -49,7 +49,7 @@ impl Stage<'_> {
                 overtaken,
             } => network.garble(*duplicated, *overtaken),
             Action::DropFrames { from, to, share } => {
-                network.drop_frames(NodeId(*from), NodeId(*to), *share)
+                network.drop_frames(NodeId(*from), NodeId(*to), *share);
             }
             Action::Stop(node)
             | Action::GoOn(node)

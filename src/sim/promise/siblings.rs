@@ -1,6 +1,7 @@
 //! Concurrent values (siblings): each stays until a write covers it with a causal token that was
 //! given out for it.
 
+use bytes::Bytes;
 use quorate_dynamo::op::{Reply, RequestError};
 
 use super::key::KeyHistory;
@@ -79,33 +80,41 @@ fn judge_number(of_key: &KeyHistory<'_>, read: &Told, shown: &[&Told]) -> Option
     (beside + 1 > max).then(|| of_key.broken("took-too-much", read, what()))
 }
 
-fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
-    let Ok(Reply::Siblings { values, .. }) = &read.result else {
-        return None;
-    };
-    let mut shown = Vec::new();
-    for value in values {
+/// The writes whose values a read shows, or a value that it must not show.
+fn written<'a>(
+    of_key: &KeyHistory<'a>,
+    read: &Told,
+    values: &[Bytes],
+) -> Result<Vec<&'a Told>, Violation> {
+    let write = |value: &Bytes| {
         let write = request_of(value)
             .and_then(|number| of_key.by_number(number))
             .filter(|write| write.from <= read.to);
         match write {
-            None => {
-                return Some(of_key.broken(
-                    "invented",
-                    read,
-                    format!("{} shows {value:?}, which nobody wrote", read.ask),
-                ));
-            }
-            Some(write) if write.fate() == Fate::Refused => {
-                return Some(of_key.broken(
-                    "refused-but-applied",
-                    read,
-                    format!("{} shows {value:?}, which was refused", read.ask),
-                ));
-            }
-            Some(write) => shown.push(write),
+            None => Err(of_key.broken(
+                "invented",
+                read,
+                format!("{} shows {value:?}, which nobody wrote", read.ask),
+            )),
+            Some(write) if write.fate() == Fate::Refused => Err(of_key.broken(
+                "refused-but-applied",
+                read,
+                format!("{} shows {value:?}, which was refused", read.ask),
+            )),
+            Some(write) => Ok(write),
         }
-    }
+    };
+    values.iter().map(write).collect()
+}
+
+fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
+    let Ok(Reply::Siblings { values, .. }) = &read.result else {
+        return None;
+    };
+    let shown = match written(of_key, read, values) {
+        Ok(shown) => shown,
+        Err(violation) => return Some(violation),
+    };
     if let Some(number) = judge_number(of_key, read, &shown) {
         return Some(number);
     }

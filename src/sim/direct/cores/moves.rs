@@ -47,7 +47,7 @@ impl Cores {
                 to,
                 phase: Phase::Copying,
                 done: BTreeSet::new(),
-            })
+            });
         });
     }
 
