@@ -126,7 +126,7 @@ fn present(
         ));
     }
     let gone = |add: &Told| {
-        removals.iter().any(|removal| {
+        !add.may_have_a_twin() && removals.iter().any(|removal| {
             removal.fate() == Fate::Done
                 && of_key.must_find(add, removal)
                 && of_key.must_find(removal, read)
