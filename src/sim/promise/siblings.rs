@@ -150,10 +150,10 @@ fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
         if of_key.clock_was_wrong() {
             return false;
         }
-        // A repeated write may have been applied twice, by nodes that did not know of the first
-        // time, and the first may show up when a node comes back.
-        let covers =
-            |other: &Told| other.covers.contains(&write.ask.id) && write.ask.again.is_empty();
+        if write.may_have_a_twin() {
+            return false;
+        }
+        let covers = |other: &Told| other.covers.contains(&write.ask.id);
         let removes =
             |other: &Told| other.ask.deed == Deed::Delete && of_key.must_find(write, other);
         of_key
