@@ -59,7 +59,7 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
         .filter(|told| !dropped(told.ask.keyspace))
     {
         let place = told.place();
-        let of_key = by_key.entry(place).or_insert_with(|| KeyHistory {
+        let history = by_key.entry(place).or_insert_with(|| KeyHistory {
             judged,
             keyspace: place.0,
             key: place.1,
@@ -67,11 +67,11 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
             last: Vec::new(),
             flushes: Vec::new(),
         });
-        of_key.all.push(told);
+        history.all.push(told);
     }
     for told in judged.last {
-        if let Some(of_key) = by_key.get_mut(&told.place()) {
-            of_key.last.push(told);
+        if let Some(history) = by_key.get_mut(&told.place()) {
+            history.last.push(told);
         }
     }
     for told in judged
@@ -81,28 +81,28 @@ pub(super) fn judge(judged: &Judged<'_>) -> Vec<Violation> {
     {
         by_key
             .values_mut()
-            .filter(|of_key| of_key.keyspace == told.ask.keyspace)
-            .for_each(|of_key| of_key.flushes.push(told));
+            .filter(|history| history.keyspace == told.ask.keyspace)
+            .for_each(|history| history.flushes.push(told));
     }
     let mut found: Vec<Violation> = Vec::new();
-    for of_key in by_key.values() {
-        let shown = match of_key.key.0 {
-            Kind::Register | Kind::Cell => register::judge(of_key),
-            Kind::Expiring => expiring::judge(of_key),
-            Kind::Counter => counter::judge(of_key),
-            Kind::Text => text::judge(of_key),
-            Kind::Siblings => siblings::judge(of_key),
-            Kind::Set => set::judge(of_key),
-            Kind::Hash => register::judge_fields(of_key),
-            Kind::Tally => counter::judge_fields(of_key),
-            Kind::Turning => turning::judge(of_key),
+    for history in by_key.values() {
+        let shown = match history.key.0 {
+            Kind::Register | Kind::Cell => register::judge(history),
+            Kind::Expiring => expiring::judge(history),
+            Kind::Counter => counter::judge(history),
+            Kind::Text => text::judge(history),
+            Kind::Siblings => siblings::judge(history),
+            Kind::Set => set::judge(history),
+            Kind::Hash => register::judge_fields(history),
+            Kind::Tally => counter::judge_fields(history),
+            Kind::Turning => turning::judge(history),
             Kind::Mixed => Vec::new(),
         };
         let shown = shown
             .into_iter()
-            .chain(of_key.too_long())
-            .filter(|violation| !of_key.rotten(violation));
-        for violation in of_key.same_everywhere().into_iter().chain(shown) {
+            .chain(history.too_long())
+            .filter(|violation| !history.rotten(violation));
+        for violation in history.same_everywhere().into_iter().chain(shown) {
             if !found.iter().any(|known| known.check == violation.check) {
                 found.push(violation);
             }

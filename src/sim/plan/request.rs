@@ -202,7 +202,7 @@ impl Key {
 }
 
 /// `name`, padded to at least `length` bytes.
-pub(in crate::sim) fn padded(name: String, length: usize) -> Bytes {
+fn padded(name: String, length: usize) -> Bytes {
     let mut bytes = name.into_bytes();
     bytes.resize(bytes.len().max(length), b'.');
     bytes.into()

@@ -10,7 +10,7 @@ use crate::sim::oracle::Violation;
 use crate::sim::plan::request::{Deed, NAMES, name};
 
 struct Sum<'a, 'b> {
-    of_key: &'b KeyHistory<'a>,
+    history: &'b KeyHistory<'a>,
     /// Its name in a report, if it is not the whole key.
     called: String,
     /// The requests that add to it, including refused ones, and what each adds.
@@ -28,8 +28,8 @@ struct Bounds {
 }
 
 /// A string used as a counter.
-pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
-    let counts = of_key.all.iter().filter_map(|told| {
+pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
+    let counts = history.all.iter().filter_map(|told| {
         if let Deed::Count(by) = told.ask.deed {
             Some((*told, i128::from(by)))
         } else {
@@ -37,7 +37,7 @@ pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
         }
     });
     let sum = Sum {
-        of_key,
+        history,
         called: String::new(),
         counts: counts.collect(),
     };
@@ -50,7 +50,7 @@ pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
 }
 
 /// Each field of a hash as a counter.
-pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
+pub(super) fn judge_fields(history: &KeyHistory<'_>) -> Vec<Violation> {
     let judge_field = |field: u8| {
         let adds = |told: &Told| {
             if let Deed::CountField(at, by) = told.ask.deed {
@@ -59,7 +59,7 @@ pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
                 None
             }
         };
-        let counts = of_key
+        let counts = history
             .all
             .iter()
             .filter_map(|told| Some((*told, adds(told)?)))
@@ -77,7 +77,7 @@ pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
             _ => None,
         };
         Sum {
-            of_key,
+            history,
             called: format!("field m{field}, "),
             counts,
         }
@@ -90,7 +90,7 @@ impl Sum<'_, '_> {
     /// `shown` tells what a request shows of the counter, if anything.
     fn judge(&self, shown: impl Fn(&Told) -> Option<Bytes>) -> Vec<Violation> {
         let reads = self
-            .of_key
+            .history
             .all
             .iter()
             .filter_map(|read| self.judge_read(read, &shown(read)?));
@@ -104,12 +104,12 @@ impl Sum<'_, '_> {
     }
 
     fn broken(&self, check: &'static str, at: &Told, what: &str) -> Violation {
-        self.of_key
+        self.history
             .broken(check, at, format!("{}{what}", self.called))
     }
 
     fn sure(&self, count: &Told, read: &Told) -> bool {
-        self.of_key.must_find(count, read) && !self.of_key.flushed(count)
+        self.history.must_find(count, read) && !self.history.flushed(count)
     }
 
     fn bounds(&self, read: &Told) -> Bounds {

@@ -8,12 +8,12 @@ use crate::sim::history::{Fate, Told};
 use crate::sim::oracle::Violation;
 use crate::sim::plan::request::{Deed, LAST, request_of};
 
-pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
-    of_key
+pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
+    history
         .all
         .iter()
         .filter(|told| told.ask.deed == Deed::Get)
-        .filter_map(|told| judge_read(of_key, told))
+        .filter_map(|told| judge_read(history, told))
         .collect()
 }
 
@@ -24,24 +24,24 @@ fn sets(told: &Told) -> bool {
     )
 }
 
-fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
+fn judge_read(history: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     let number = match read.result.as_ref().ok()? {
-        Reply::Nil => return judge_nothing(of_key, read),
+        Reply::Nil => return judge_nothing(history, read),
         Reply::Value(value) => request_of(value),
         _ => None,
     };
     let write = number
-        .and_then(|number| of_key.by_number(number))
+        .and_then(|number| history.by_number(number))
         .filter(|write| sets(write) && write.from <= read.to);
     let Some(write) = write else {
-        return Some(of_key.broken(
+        return Some(history.broken(
             "invented",
             read,
             format!("{} shows what nobody wrote: {:?}", read.ask, read.result),
         ));
     };
     if write.fate() == Fate::Refused {
-        return Some(of_key.broken(
+        return Some(history.broken(
             "refused-but-applied",
             read,
             format!("{} shows v{}, which was refused", read.ask, write.ask.id),
@@ -49,28 +49,28 @@ fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     }
     // An expired value is removed as it was seen, so an older value that the removing node had not
     // seen may show again.
-    let stands = |later: &Told| !of_key.flushed(later) && !may_have_ended(of_key, later, read);
-    let known = of_key.writes().filter(|later| {
+    let stands = |later: &Told| !history.flushed(later) && !may_have_ended(history, later, read);
+    let known = history.writes().filter(|later| {
         sets(later)
             && later.ask.id != write.ask.id
-            && of_key.must_find(later, read)
+            && history.must_find(later, read)
             && stands(later)
     });
-    if let Some(later) = known.into_iter().find(|later| of_key.older(write, later)) {
+    if let Some(later) = known.into_iter().find(|later| history.older(write, later)) {
         let what = format!(
             "{} shows v{}, but {} was acknowledged at {:?}",
             read.ask, write.ask.id, later.ask, later.to
         );
-        return Some(of_key.broken("stale", read, what));
+        return Some(history.broken("stale", read, what));
     }
-    outlived(of_key, write, read)
+    outlived(history, write, read)
 }
 
 /// The value is there: its own expiry must not have passed, unless the expiry was removed or moved.
-fn outlived(of_key: &KeyHistory<'_>, write: &Told, read: &Told) -> Option<Violation> {
+fn outlived(history: &KeyHistory<'_>, write: &Told, read: &Told) -> Option<Violation> {
     let life = write.ask.deed.life()?;
-    let over = write.to + life + of_key.margin();
-    let changed = of_key
+    let over = write.to + life + history.margin();
+    let changed = history
         .writes()
         .any(|other| matches!(other.ask.deed, Deed::ExpireIn { .. } | Deed::Persist));
     if changed || read.from < over {
@@ -82,19 +82,19 @@ fn outlived(of_key: &KeyHistory<'_>, write: &Told, read: &Told) -> Option<Violat
         write.ask.id,
         read.from.saturating_sub(over).as_millis()
     );
-    Some(of_key.broken("outlived-its-expiry", read, what))
+    Some(history.broken("outlived-its-expiry", read, what))
 }
 
 /// Whether what `write` set may have expired by the time `read` was answered.
-fn may_have_ended(of_key: &KeyHistory<'_>, write: &Told, read: &Told) -> bool {
-    let margin = of_key.margin();
-    let last = |other: &Told| other.ask.id == write.ask.id || !of_key.older(other, write);
+fn may_have_ended(history: &KeyHistory<'_>, write: &Told, read: &Told) -> bool {
+    let margin = history.margin();
+    let last = |other: &Told| other.ask.id == write.ask.id || !history.older(other, write);
     // `SetKeep` may have kept the expiry of any earlier write, in this write or in another that
     // took its place.
-    let kept = of_key
+    let kept = history
         .writes()
         .any(|other| other.ask.deed == Deed::SetKeep && last(other));
-    of_key.writes().any(|other| {
+    history.writes().any(|other| {
         (kept || last(other))
             && other
                 .ask
@@ -105,19 +105,19 @@ fn may_have_ended(of_key: &KeyHistory<'_>, write: &Told, read: &Told) -> bool {
 }
 
 /// The key is missing: then every write that must be found may have expired by now.
-fn judge_nothing(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
+fn judge_nothing(history: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     // A wrong clock may hide a value that it considers expired, but only until the clock is right
     // again.
-    if of_key.clock_was_wrong() && read.ask.id <= LAST {
+    if history.clock_was_wrong() && read.ask.id <= LAST {
         return None;
     }
-    let stays = |write: &Told| !of_key.flushed(write) && !may_have_ended(of_key, write, read);
-    let lost = of_key
+    let stays = |write: &Told| !history.flushed(write) && !may_have_ended(history, write, read);
+    let lost = history
         .writes()
-        .find(|write| sets(write) && of_key.must_find(write, read) && stays(write))?;
+        .find(|write| sets(write) && history.must_find(write, read) && stays(write))?;
     let what = format!(
         "{} shows nothing, but {} was acknowledged at {:?} and cannot have expired",
         read.ask, lost.ask, lost.to
     );
-    Some(of_key.broken("lost", read, what))
+    Some(history.broken("lost", read, what))
 }

@@ -10,7 +10,7 @@ use crate::sim::plan::request::{Deed, Kind, NAMES, name, request_of};
 
 /// One register: what was done to it, and what was seen of it.
 pub(super) struct Register<'a, 'b> {
-    of_key: &'b KeyHistory<'a>,
+    history: &'b KeyHistory<'a>,
     /// Its name in a report, if it is not the whole key.
     called: String,
     /// Requests that set it.
@@ -36,7 +36,7 @@ impl Register<'_, '_> {
     /// Records what every request has seen. Returns the values that nobody wrote.
     fn read(&mut self, shown: impl Fn(&Told) -> Shown) -> Vec<Violation> {
         let mut found = Vec::new();
-        for told in &self.of_key.all {
+        for told in &self.history.all {
             match shown(told) {
                 Shown::Untold => {}
                 Shown::Nothing => self.reads.push((told, None)),
@@ -55,15 +55,15 @@ impl Register<'_, '_> {
 }
 
 /// A whole string as a register.
-pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
+pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
     let mut register = Register {
-        of_key,
+        history,
         called: String::new(),
-        sets: of_key
+        sets: history
             .writes()
             .filter(|told| matches!(told.ask.deed, Deed::Set))
             .collect(),
-        removals: of_key
+        removals: history
             .writes()
             .filter(|told| matches!(told.ask.deed, Deed::Delete | Deed::GetDelete))
             .collect(),
@@ -78,8 +78,8 @@ pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
 }
 
 /// Each field of a hash as a register.
-pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
-    debug_assert_eq!(of_key.key.0, Kind::Hash);
+pub(super) fn judge_fields(history: &KeyHistory<'_>) -> Vec<Violation> {
+    debug_assert_eq!(history.key.0, Kind::Hash);
     let mut found = Vec::new();
     for field in 0..NAMES {
         let sets = |told: &Told| match &told.ask.deed {
@@ -91,10 +91,10 @@ pub(super) fn judge_fields(of_key: &KeyHistory<'_>) -> Vec<Violation> {
             deed => *deed == Deed::Delete,
         };
         let mut register = Register {
-            of_key,
+            history,
             called: format!("field m{field}, "),
-            sets: of_key.writes().filter(|told| sets(told)).collect(),
-            removals: of_key.writes().filter(|told| removes(told)).collect(),
+            sets: history.writes().filter(|told| sets(told)).collect(),
+            removals: history.writes().filter(|told| removes(told)).collect(),
             reads: Vec::new(),
         };
         found.extend(register.read(|told| field_in(told, field)));
@@ -153,7 +153,7 @@ impl Register<'_, '_> {
     }
 
     fn broken(&self, check: &'static str, at: &Told, what: &str) -> Violation {
-        self.of_key
+        self.history
             .broken(check, at, format!("{}{what}", self.called))
     }
 
@@ -161,13 +161,13 @@ impl Register<'_, '_> {
     /// the write. A value whose stamp was too far ahead is restored as a new event under the lowest
     /// stamp, which a removal of the first event has not seen.
     fn removed_by(&self, write: &Told, removal: &Told) -> bool {
-        let seen_as_written = !write.may_have_a_twin() && !self.of_key.clock_was_wrong();
-        seen_as_written && self.of_key.must_find(write, removal) && removal.fate() == Fate::Done
+        let seen_as_written = !write.may_have_a_twin() && !self.history.clock_was_wrong();
+        seen_as_written && self.history.must_find(write, removal) && removal.fate() == Fate::Done
     }
 
     fn judge_value(&self, read: &Told, number: u32) -> Option<Violation> {
-        let of_key = self.of_key;
-        let Some(write) = of_key.by_number(number) else {
+        let history = self.history;
+        let Some(write) = history.by_number(number) else {
             return Some(self.broken(
                 "invented",
                 read,
@@ -191,19 +191,19 @@ impl Register<'_, '_> {
         // A removal removes only what it has seen, so an older value that it has not seen may show
         // again.
         let stands = |later: &Told| {
-            !of_key.flushed(later)
+            !history.flushed(later)
                 && !self
                     .removals
                     .iter()
                     .any(|removal| may_remove(removal, later))
         };
         let known = self.sets.iter().filter(|later| {
-            of_key.must_find(later, read) && later.ask.id != number && stands(later)
+            history.must_find(later, read) && later.ask.id != number && stands(later)
         });
         if let Some(later) = known
             .into_iter()
-            .find(|later| of_key.older(write, later))
-            .filter(|_| !of_key.may_have_expired(read))
+            .find(|later| history.older(write, later))
+            .filter(|_| !history.may_have_expired(read))
         {
             let what = format!(
                 "{} shows v{number} (acknowledged at {:?}), but v{} of {:?}..{:?} was acknowledged at {}",
@@ -211,7 +211,7 @@ impl Register<'_, '_> {
             );
             return Some(self.broken("stale", read, &what));
         }
-        if let Some(expiry) = of_key.expired(read) {
+        if let Some(expiry) = history.expired(read) {
             return Some(self.broken(
                 "outlived-its-expiry",
                 read,
@@ -223,7 +223,7 @@ impl Register<'_, '_> {
         }
         let removal = self.removals.iter().find(|removal| {
             let effective = !matches!(&removal.result, Ok(Reply::Integer(0) | Reply::Nil));
-            effective && self.removed_by(write, removal) && of_key.must_find(removal, read)
+            effective && self.removed_by(write, removal) && history.must_find(removal, read)
         })?;
         let what = format!(
             "{} shows v{number}, but {} of {:?}..{:?} had removed it",
@@ -233,16 +233,16 @@ impl Register<'_, '_> {
     }
 
     fn judge_nothing(&self, read: &Told) -> Option<Violation> {
-        let of_key = self.of_key;
+        let history = self.history;
         let lost = self.sets.iter().find(|write| {
             let removed = self
                 .removals
                 .iter()
                 .any(|removal| removal.ask.id != read.ask.id && may_remove(removal, write));
-            of_key.must_find(write, read)
-                && !of_key.flushed(write)
+            history.must_find(write, read)
+                && !history.flushed(write)
                 && !removed
-                && !of_key.may_have_expired(read)
+                && !history.may_have_expired(read)
         })?;
         let what = format!(
             "{} shows nothing, but {} was acknowledged at {:?}",
@@ -254,13 +254,16 @@ impl Register<'_, '_> {
     /// Once a read has shown that one value replaced another, no later read may show the replaced
     /// one.
     fn judge_turns(&self) -> Option<Violation> {
-        let of_key = self.of_key;
-        let expires = of_key.all.iter().any(|told| told.ask.deed.life().is_some());
-        if expires || !self.removals.is_empty() || !of_key.flushes.is_empty() {
+        let history = self.history;
+        let expires = history
+            .all
+            .iter()
+            .any(|told| told.ask.deed.life().is_some());
+        if expires || !self.removals.is_empty() || !history.flushes.is_empty() {
             return None;
         }
         let sees = |earlier: &Told, later: &Told| {
-            earlier.to < later.from && of_key.kept(earlier, later) && of_key.meets(earlier, later)
+            earlier.to < later.from && history.kept(earlier, later) && history.meets(earlier, later)
         };
         let reads: Vec<_> = self
             .reads

@@ -10,22 +10,22 @@ use crate::sim::history::{Fate, Told};
 use crate::sim::oracle::Violation;
 use crate::sim::plan::request::{Deed, name};
 
-pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
-    let named = named(of_key);
+pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
+    let named = named(history);
     named
         .iter()
-        .flat_map(|element| judge_element(of_key, *element))
-        .chain(judge_invented(of_key, &named))
+        .flat_map(|element| judge_element(history, *element))
+        .chain(judge_invented(history, &named))
         .collect()
 }
 
 /// Elements that any request has named.
-fn named(of_key: &KeyHistory<'_>) -> BTreeSet<u8> {
+fn named(history: &KeyHistory<'_>) -> BTreeSet<u8> {
     let of = |told: &&Told| match &told.ask.deed {
         Deed::Add(elements) | Deed::Remove(elements) | Deed::Contains(elements) => elements.clone(),
         _ => Vec::new(),
     };
-    of_key.all.iter().flat_map(of).collect()
+    history.all.iter().flat_map(of).collect()
 }
 
 /// Whether a reply shows the element; `None` if it does not say.
@@ -40,13 +40,13 @@ fn shows(told: &Told, element: u8) -> Option<bool> {
     }
 }
 
-fn judge_invented(of_key: &KeyHistory<'_>, named: &BTreeSet<u8>) -> Option<Violation> {
-    of_key.all.iter().find_map(|told| match &told.result {
+fn judge_invented(history: &KeyHistory<'_>, named: &BTreeSet<u8>) -> Option<Violation> {
+    history.all.iter().find_map(|told| match &told.result {
         Ok(Reply::List(members)) => {
             let strange = members
                 .iter()
                 .find(|member| !named.iter().any(|element| **member == name(*element)))?;
-            Some(of_key.broken(
+            Some(history.broken(
                 "invented",
                 told,
                 format!("{} shows {strange:?}, which nobody added", told.ask),
@@ -56,20 +56,20 @@ fn judge_invented(of_key: &KeyHistory<'_>, named: &BTreeSet<u8>) -> Option<Viola
     })
 }
 
-fn judge_element(of_key: &KeyHistory<'_>, element: u8) -> Vec<Violation> {
-    let adds: Vec<&Told> = of_key
+fn judge_element(history: &KeyHistory<'_>, element: u8) -> Vec<Violation> {
+    let adds: Vec<&Told> = history
         .writes()
         .filter(|told| matches!(&told.ask.deed, Deed::Add(added) if added.contains(&element)))
         .collect();
-    let removals: Vec<&Told> = of_key
+    let removals: Vec<&Told> = history
         .writes()
         .filter(|told| removes(told, element))
         .collect();
     let mut found = Vec::new();
-    for read in &of_key.all {
+    for read in &history.all {
         match shows(read, element) {
-            Some(true) => found.extend(present(of_key, read, element, &adds, &removals)),
-            Some(false) => found.extend(absent(of_key, read, element, &adds, &removals)),
+            Some(true) => found.extend(present(history, read, element, &adds, &removals)),
+            Some(false) => found.extend(absent(history, read, element, &adds, &removals)),
             None => {}
         }
     }
@@ -85,7 +85,7 @@ fn removes(told: &Told, element: u8) -> bool {
 
 /// The element is missing: then every addition that the read must find may have been removed.
 fn absent(
-    of_key: &KeyHistory<'_>,
+    history: &KeyHistory<'_>,
     read: &Told,
     element: u8,
     adds: &[&Told],
@@ -95,21 +95,21 @@ fn absent(
         let removable = removals
             .iter()
             .any(|removal| removal.over().is_none_or(|over| over >= add.from));
-        of_key.must_find(add, read)
+        history.must_find(add, read)
             && !removable
-            && !of_key.flushed(add)
-            && !of_key.may_have_expired(read)
+            && !history.flushed(add)
+            && !history.may_have_expired(read)
     })?;
     let what = format!(
         "{} does not show m{element}, but {} was acknowledged at {:?}",
         read.ask, lost.ask, lost.to
     );
-    Some(of_key.broken("lost", read, what))
+    Some(history.broken("lost", read, what))
 }
 
 /// The element is present: then at least one addition was not certainly removed.
 fn present(
-    of_key: &KeyHistory<'_>,
+    history: &KeyHistory<'_>,
     read: &Told,
     element: u8,
     adds: &[&Told],
@@ -121,7 +121,7 @@ fn present(
         .filter(|add| add.from <= read.to)
         .collect();
     if possible.is_empty() {
-        return Some(of_key.broken(
+        return Some(history.broken(
             "invented",
             read,
             format!("{} shows m{element}, which nobody added", read.ask),
@@ -131,8 +131,8 @@ fn present(
         !add.may_have_a_twin()
             && removals.iter().any(|removal| {
                 removal.fate() == Fate::Done
-                    && of_key.must_find(add, removal)
-                    && of_key.must_find(removal, read)
+                    && history.must_find(add, removal)
+                    && history.must_find(removal, read)
             })
     };
     if possible.iter().all(|add| gone(add)) {
@@ -140,10 +140,10 @@ fn present(
             "{} shows m{element}, but every addition of it had been removed",
             read.ask
         );
-        return Some(of_key.broken("came-back", read, what));
+        return Some(history.broken("came-back", read, what));
     }
-    let expiry = of_key.expired(read)?;
-    Some(of_key.broken(
+    let expiry = history.expired(read)?;
+    Some(history.broken(
         "outlived-its-expiry",
         read,
         format!(

@@ -12,29 +12,29 @@ use crate::sim::plan::request::{Deed, request_of};
 /// Upper bound on the length of one value.
 const VALUE_BYTES: usize = 5;
 
-pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
-    let shown = of_key
+pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
+    let shown = history
         .all
         .iter()
         .filter(|told| told.ask.deed == Deed::Siblings)
-        .filter_map(|told| judge_read(of_key, told));
+        .filter_map(|told| judge_read(history, told));
     shown
         .chain(
-            of_key
+            history
                 .all
                 .iter()
-                .filter_map(|told| judge_refusal(of_key, told)),
+                .filter_map(|told| judge_refusal(history, told)),
         )
         .collect()
 }
 
 /// No write is refused for too many siblings while there are certainly fewer.
-fn judge_refusal(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
+fn judge_refusal(history: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
     let Err(RequestError::Siblings { .. }) = told.result else {
         return None;
     };
-    let limits = of_key.judged.plan.limits;
-    let writes = of_key.writes().filter(|write| {
+    let limits = history.judged.plan.limits;
+    let writes = history.writes().filter(|write| {
         write.from <= told.to && matches!(write.ask.deed, Deed::SetSeen(_) | Deed::Set)
     });
     // Each repetition may have been applied as well.
@@ -49,13 +49,13 @@ fn judge_refusal(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
             told.ask, limits.siblings
         )
     };
-    fits.then(|| of_key.broken("refused-without-cause", told, what()))
+    fits.then(|| history.broken("refused-without-cause", told, what()))
 }
 
 /// The newest of the values shown was written where everything on every replica was visible, so
 /// together with those it must not exceed the limit.
-fn judge_number(of_key: &KeyHistory<'_>, read: &Told, shown: &[&Told]) -> Option<Violation> {
-    let max = of_key.judged.plan.limits.siblings;
+fn judge_number(history: &KeyHistory<'_>, read: &Told, shown: &[&Told]) -> Option<Violation> {
+    let max = history.judged.plan.limits.siblings;
     let last = shown
         .iter()
         .filter(|write| matches!(write.ask.deed, Deed::SetSeen(_)) && write.need.replicas() > 0)
@@ -65,7 +65,7 @@ fn judge_number(of_key: &KeyHistory<'_>, read: &Told, shown: &[&Told]) -> Option
             write.need.copies() == write.need.replicas() && write.need.epoch == last.need.epoch;
         all && write.fate() == Fate::Done
             && write.to < last.from
-            && of_key.harmed(write, last, |_| true) == 0
+            && history.harmed(write, last, |_| true) == 0
     };
     let beside = shown
         .iter()
@@ -77,26 +77,26 @@ fn judge_number(of_key: &KeyHistory<'_>, read: &Told, shown: &[&Told]) -> Option
             read.ask, last.ask.id
         )
     };
-    (beside + 1 > max).then(|| of_key.broken("took-too-much", read, what()))
+    (beside + 1 > max).then(|| history.broken("took-too-much", read, what()))
 }
 
 /// The writes whose values a read shows, or a value that it must not show.
 fn written<'a>(
-    of_key: &KeyHistory<'a>,
+    history: &KeyHistory<'a>,
     read: &Told,
     values: &[Bytes],
 ) -> Result<Vec<&'a Told>, Violation> {
     let write = |value: &Bytes| {
         let write = request_of(value)
-            .and_then(|number| of_key.by_number(number))
+            .and_then(|number| history.by_number(number))
             .filter(|write| write.from <= read.to);
         match write {
-            None => Err(of_key.broken(
+            None => Err(history.broken(
                 "invented",
                 read,
                 format!("{} shows {value:?}, which nobody wrote", read.ask),
             )),
-            Some(write) if write.fate() == Fate::Refused => Err(of_key.broken(
+            Some(write) if write.fate() == Fate::Refused => Err(history.broken(
                 "refused-but-applied",
                 read,
                 format!("{} shows {value:?}, which was refused", read.ask),
@@ -107,15 +107,15 @@ fn written<'a>(
     values.iter().map(write).collect()
 }
 
-fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
+fn judge_read(history: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     let Ok(Reply::Siblings { values, .. }) = &read.result else {
         return None;
     };
-    let shown = match written(of_key, read, values) {
+    let shown = match written(history, read, values) {
         Ok(shown) => shown,
         Err(violation) => return Some(violation),
     };
-    if let Some(number) = judge_number(of_key, read, &shown) {
+    if let Some(number) = judge_number(history, read, &shown) {
         return Some(number);
     }
     let shown: Vec<u32> = shown.into_iter().map(|write| write.ask.id).collect();
@@ -128,26 +128,26 @@ fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
             other.covers.contains(&write.ask.id)
                 || (blunt(other) && other.over().is_none_or(|over| over >= write.from))
         };
-        of_key.writes().any(takes) || of_key.flushed(write)
+        history.writes().any(takes) || history.flushed(write)
     };
     let writes = || {
-        of_key
+        history
             .writes()
             .filter(|told| matches!(told.ask.deed, Deed::SetSeen(_) | Deed::Set))
     };
     let lost = writes().find(|write| {
-        of_key.must_find(write, read) && !shown.contains(&write.ask.id) && !may_be_gone(write)
+        history.must_find(write, read) && !shown.contains(&write.ask.id) && !may_be_gone(write)
     });
     if let Some(lost) = lost {
         let what = format!(
             "{} does not show v{}, which was acknowledged at {:?} and not covered by any token: {values:?}",
             read.ask, lost.ask.id, lost.to
         );
-        return Some(of_key.broken("lost", read, what));
+        return Some(history.broken("lost", read, what));
     }
     let gone = |write: &Told| {
         // A value restored under the lowest stamp is a new event, which no earlier token covers.
-        if of_key.clock_was_wrong() {
+        if history.clock_was_wrong() {
             return false;
         }
         if write.may_have_a_twin() {
@@ -155,17 +155,17 @@ fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
         }
         let covers = |other: &Told| other.covers.contains(&write.ask.id);
         let removes =
-            |other: &Told| other.ask.deed == Deed::Delete && of_key.must_find(write, other);
-        of_key
+            |other: &Told| other.ask.deed == Deed::Delete && history.must_find(write, other);
+        history
             .writes()
-            .any(|other| (covers(other) || removes(other)) && of_key.must_find(other, read))
+            .any(|other| (covers(other) || removes(other)) && history.must_find(other, read))
     };
     let back = shown
         .into_iter()
-        .find(|number| of_key.by_number(*number).is_some_and(gone))?;
+        .find(|number| history.by_number(*number).is_some_and(gone))?;
     let what = format!(
         "{} shows v{back}, which an acknowledged change had already covered or removed: {values:?}",
         read.ask
     );
-    Some(of_key.broken("came-back", read, what))
+    Some(history.broken("came-back", read, what))
 }

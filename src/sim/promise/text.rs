@@ -24,18 +24,18 @@ fn parts(text: &[u8]) -> Option<Vec<u32>> {
     Some(parts)
 }
 
-pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
-    let shown = of_key
+pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
+    let shown = history
         .all
         .iter()
         .filter(|told| told.ask.deed == Deed::Get)
-        .filter_map(|told| judge_read(of_key, told));
+        .filter_map(|told| judge_read(history, told));
     shown
         .chain(
-            of_key
+            history
                 .all
                 .iter()
-                .filter_map(|told| judge_length(of_key, told)),
+                .filter_map(|told| judge_length(history, told)),
         )
         .collect()
 }
@@ -50,8 +50,8 @@ fn length(told: &Told) -> usize {
 }
 
 /// Nothing exceeds the length limit, and nothing that certainly fits is refused for its length.
-fn judge_length(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
-    let max = of_key.judged.plan.limits.value_bytes;
+fn judge_length(history: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
+    let max = history.judged.plan.limits.value_bytes;
     let long = match (&told.ask.deed, &told.result) {
         (Deed::Get, Ok(Reply::Value(text))) => text.len(),
         (Deed::Length | Deed::Append, Ok(Reply::Integer(length))) => {
@@ -59,7 +59,7 @@ fn judge_length(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
         }
         (Deed::Append, Err(RequestError::TooLarge { .. })) => {
             // Each repetition may have been applied as well.
-            let parts = of_key
+            let parts = history
                 .writes()
                 .filter(|write| write.from <= told.to)
                 .map(|write| length(write) * (1 + write.ask.again.len()));
@@ -70,13 +70,13 @@ fn judge_length(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
                     told.ask
                 )
             };
-            let fits = most <= max && !of_key.key.is_too_long() && told.need.replicas() > 0;
-            return fits.then(|| of_key.broken("refused-without-cause", told, what()));
+            let fits = most <= max && !history.key.is_too_long() && told.need.replicas() > 0;
+            return fits.then(|| history.broken("refused-without-cause", told, what()));
         }
         _ => return None,
     };
     (long > max).then(|| {
-        of_key.broken(
+        history.broken(
             "took-too-much",
             told,
             format!("{} shows {long} bytes; {max} are allowed", told.ask),
@@ -84,13 +84,13 @@ fn judge_length(of_key: &KeyHistory<'_>, told: &Told) -> Option<Violation> {
     })
 }
 
-fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
+fn judge_read(history: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
     let shown = match read.result.as_ref().ok()? {
         Reply::Nil => Vec::new(),
         Reply::Value(text) => match parts(text) {
             Some(parts) => parts,
             None => {
-                return Some(of_key.broken(
+                return Some(history.broken(
                     "invented",
                     read,
                     format!("{} shows {text:?}, which nobody wrote", read.ask),
@@ -98,24 +98,24 @@ fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
             }
         },
         other => {
-            return Some(of_key.broken("invented", read, format!("{} shows {other:?}", read.ask)));
+            return Some(history.broken("invented", read, format!("{} shows {other:?}", read.ask)));
         }
     };
     let mut once = BTreeSet::new();
     for part in &shown {
-        let write = of_key.by_number(*part).filter(|write| {
+        let write = history.by_number(*part).filter(|write| {
             write.from <= read.to && matches!(write.ask.deed, Deed::Append | Deed::Set)
         });
         match write.map(Told::fate) {
             None => {
-                return Some(of_key.broken(
+                return Some(history.broken(
                     "invented",
                     read,
                     format!("{} shows the part {part}, which nobody wrote", read.ask),
                 ));
             }
             Some(Fate::Refused) => {
-                return Some(of_key.broken(
+                return Some(history.broken(
                     "refused-but-applied",
                     read,
                     format!("{} shows the part {part}, which was refused", read.ask),
@@ -126,7 +126,7 @@ fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
             Some(_)
                 if !once.insert(*part) && write.is_some_and(|write| write.ask.again.is_empty()) =>
             {
-                return Some(of_key.broken(
+                return Some(history.broken(
                     "counted-twice",
                     read,
                     format!("{} shows the part {part} twice", read.ask),
@@ -135,30 +135,30 @@ fn judge_read(of_key: &KeyHistory<'_>, read: &Told) -> Option<Violation> {
             Some(_) => {}
         }
     }
-    let appends = of_key
+    let appends = history
         .writes()
         .filter(|told| told.ask.deed == Deed::Append && !once.contains(&told.ask.id));
     let mut sure =
-        appends.filter(|append| of_key.must_find(append, read) && !of_key.flushed(append));
+        appends.filter(|append| history.must_find(append, read) && !history.flushed(append));
     let lost = sure.find(|append| {
-        !of_key
+        !history
             .writes()
-            .any(|other| may_hide(of_key, other, append, read))
+            .any(|other| may_hide(history, other, append, read))
     })?;
     let what = format!(
         "{} does not show the part {}, which was acknowledged at {:?}: {shown:?}",
         read.ask, lost.ask.id, lost.to
     );
-    Some(of_key.broken("lost", read, what))
+    Some(history.broken("lost", read, what))
 }
 
 /// Whether `other` may stand in the place of `append`: it replaced it, or neither has seen the
 /// other and their stamps are too close to order them.
-fn may_hide(of_key: &KeyHistory<'_>, other: &Told, append: &Told, read: &Told) -> bool {
+fn may_hide(history: &KeyHistory<'_>, other: &Told, append: &Told, read: &Told) -> bool {
     if other.ask.id == append.ask.id || other.from > read.to {
         return false;
     }
-    let built_on_it = other.ask.deed == Deed::Append && of_key.must_find(append, other);
-    let seen_by_it = of_key.must_find(other, append);
-    !built_on_it && !seen_by_it && !of_key.older(other, append)
+    let built_on_it = other.ask.deed == Deed::Append && history.must_find(append, other);
+    let seen_by_it = history.must_find(other, append);
+    !built_on_it && !seen_by_it && !history.older(other, append)
 }

@@ -8,27 +8,28 @@ use crate::sim::history::{Fate, Told};
 use crate::sim::oracle::Violation;
 use crate::sim::plan::request::Deed;
 
-pub(super) fn judge(of_key: &KeyHistory<'_>) -> Vec<Violation> {
-    of_key
+pub(super) fn judge(history: &KeyHistory<'_>) -> Vec<Violation> {
+    history
         .all
         .iter()
         .filter(|told| told.result == Err(RequestError::WrongKind))
-        .filter_map(|told| judge_refusal(of_key, told))
+        .filter_map(|told| judge_refusal(history, told))
         .collect()
 }
 
-fn judge_refusal(of_key: &KeyHistory<'_>, refused: &Told) -> Option<Violation> {
+fn judge_refusal(history: &KeyHistory<'_>, refused: &Told) -> Option<Violation> {
     let of_a_set = |told: &Told| matches!(told.ask.deed, Deed::Add(_));
     let asks_for_a_set = matches!(refused.ask.deed, Deed::Add(_) | Deed::Members);
     let others = || {
-        of_key.writes().filter(|told| {
+        history.writes().filter(|told| {
             matches!(told.ask.deed, Deed::Set | Deed::Add(_)) && of_a_set(told) != asks_for_a_set
         })
     };
     let gone = |write: &Told| {
-        let surely =
-            |removal: &Told| of_key.must_find(write, removal) && of_key.must_find(removal, refused);
-        of_key.writes().any(|removal| {
+        let surely = |removal: &Told| {
+            history.must_find(write, removal) && history.must_find(removal, refused)
+        };
+        history.writes().any(|removal| {
             removal.ask.deed == Deed::Delete && removal.fate() == Fate::Done && surely(removal)
         })
     };
@@ -42,5 +43,5 @@ fn judge_refusal(of_key: &KeyHistory<'_>, refused: &Told) -> Option<Violation> {
         "{} was refused although nothing of another kind is left",
         refused.ask
     );
-    Some(of_key.broken("refused-without-cause", refused, what))
+    Some(history.broken("refused-without-cause", refused, what))
 }
