@@ -148,6 +148,75 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ask(ask) => ask.fmt(f),
+            Self::Cut { from, to } => write!(f, "nothing from nodes {from:?} reaches nodes {to:?}"),
+            Self::Heal => f.write_str("all cuts end"),
+            Self::Weather {
+                within_us,
+                between_ms,
+                loss,
+            } => write!(
+                f,
+                "delays are {within_us} us within and {between_ms} ms between datacenters, loss {loss}"
+            ),
+            Self::Garble {
+                duplicated,
+                overtaken,
+            } => write!(
+                f,
+                "frames arrive twice ({duplicated}) or are overtaken ({overtaken})"
+            ),
+            Self::DropFrames { from, to, share } => {
+                write!(
+                    f,
+                    "frames from node {from} to node {to} are dropped ({share})"
+                )
+            }
+            Self::Stop(node) => write!(f, "node {node} is suspended"),
+            Self::GoOn(node) => write!(f, "node {node} continues"),
+            Self::Crash(node) => write!(f, "node {node} is killed"),
+            Self::Restart(node) => write!(f, "node {node} restarts"),
+            Self::SlowDisk(node, millis) => {
+                write!(f, "syncs of node {node} take {millis} ms longer")
+            }
+            Self::FullDisk(node, true) => write!(f, "the disk of node {node} is full"),
+            Self::FullDisk(node, false) => write!(f, "the disk of node {node} has room again"),
+            Self::FailDisk(node) => write!(f, "the disk of node {node} fails"),
+            Self::Panic(node) => write!(f, "a shard of node {node} is made to panic"),
+            Self::Backup(node) => write!(f, "the data of node {node} is copied aside"),
+            Self::Restore(node) => write!(f, "node {node} gets back its older data"),
+            Self::Wipe(node) => write!(f, "the data of node {node} is wiped"),
+            Self::Rot(node) => write!(f, "a byte on the disk of node {node} changes"),
+            Self::Jump(node, millis) => write!(f, "the clock of node {node} jumps by {millis} ms"),
+            Self::Drift(node, millionths) => {
+                write!(f, "the clock of node {node} runs {millionths} ppm too fast")
+            }
+            Self::Freeze(node, true) => write!(f, "the clock of node {node} stands still"),
+            Self::Freeze(node, false) => write!(f, "the clock of node {node} runs on"),
+            Self::MendClock(node) => write!(f, "the clock of node {node} is right again"),
+            decision => decision.fmt_decision(f),
+        }
+    }
+}
+
+impl Action {
+    fn fmt_decision(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakeKeyspace { number, partitions } => {
+                write!(
+                    f,
+                    "keyspace ks{number} is created, partitions: {partitions}"
+                )
+            }
+            Self::DropKeyspace(number) => write!(f, "keyspace ks{number} is dropped"),
+            Self::Replicate { keyspace, replicas } => write!(
+                f,
+                "keyspace {keyspace} gets these replicas by datacenter: {replicas:?}"
+            ),
+            Self::Join(datacenter) => write!(f, "a node asks to join dc{datacenter}"),
+            Self::Remove { node, lost: true } => {
+                write!(f, "node {node} is removed, its disk is lost")
+            }
+            Self::Remove { node, .. } => write!(f, "node {node} is removed"),
             other => write!(f, "{other:?}"),
         }
     }
