@@ -1,3 +1,5 @@
+//! A run counts as a success only if everything held and enough was done to show it.
+
 use super::*;
 
 /// A run in which everything held.

@@ -1,3 +1,5 @@
+//! Requests count only within their window, and levels are served where the replicas suffice.
+
 use super::*;
 
 const MS: Duration = Duration::from_millis(1);

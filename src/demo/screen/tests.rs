@@ -1,3 +1,5 @@
+//! The screen shows every node, link and level, and ends on the right keys.
+
 use std::time::Duration;
 
 use ratatui::Terminal;

@@ -1,3 +1,5 @@
+//! Distances are symmetric, and cuts separate one datacenter from all others.
+
 use super::*;
 
 fn at(port: u16) -> SocketAddr {
