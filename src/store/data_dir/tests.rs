@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use quorate_control::topology::ClusterId;
 use quorate_crdt::NodeId;
 
-use super::{DataDir, DataDirError, Identity, free_bytes};
-use crate::store::{Engine, RecordError};
+use super::{DataDir, DataDirError, Identity};
+use crate::store::{Engine, RecordError, free_bytes};
 
 fn identity() -> Identity {
     Identity {
