@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use quorate_control::state::ControlState;
 use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
-use quorate_dynamo::protocol::{Input, Message, ReplicaSummary, Route};
+use quorate_dynamo::protocol::{Message, ReplicaSummary, Route};
 use quorate_gossip::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Reply};
 use quorate_gossip::wire;
 use tokio::sync::mpsc;
@@ -20,8 +19,8 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::adopted::Adopted;
+use super::inbox::{Lane, Sight, Waiter, Work};
 use super::meter::{Meter, Sample};
-use super::shard::{Lane, Waiter, Work};
 use crate::doors::Pending;
 
 /// What a call is about: its first byte.
@@ -53,27 +52,6 @@ pub(super) enum News {
     Datagram(NodeId, Bytes),
     /// A connection came up or went down.
     Connection,
-}
-
-/// What shards are told of the world. What they own they learn from [`Hub::publish`] alone.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Sight {
-    /// Another node can, or cannot, be reached.
-    Reachable { node: NodeId, up: bool },
-    /// How far another node is.
-    RoundTrip { node: NodeId, rtt: Duration },
-    /// Whether the disk has no room for writes.
-    DiskFull(bool),
-}
-
-impl From<Sight> for Input {
-    fn from(sight: Sight) -> Self {
-        match sight {
-            Sight::Reachable { node, up } => Self::Reachable { node, up },
-            Sight::RoundTrip { node, rtt } => Self::RoundTrip { node, rtt },
-            Sight::DiskFull(full) => Self::DiskFull(full),
-        }
-    }
 }
 
 /// The way to the control group, known once that has started.

@@ -9,22 +9,22 @@ use std::time::Duration;
 use quorate_control::store::{Commit, Store, StoreError};
 use quorate_crdt::NodeId;
 use quorate_crdt::Now;
-use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, ReplicaSummary, Ticket, Timer};
-use quorate_dynamo::{Counters, Dynamo};
-use tokio::sync::{mpsc, oneshot};
+use quorate_dynamo::Dynamo;
+use quorate_dynamo::op::{Answer, RequestError};
+use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, Ticket, Timer};
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::adopted::Adopted;
 use super::clock::Clock;
 use super::commits::Commits;
-use super::guard::{Failure, report};
-use super::hub::Sight;
-use super::meter::Sample;
-use super::release::{Outbox, Release};
-use super::watched::{Queues, Watched};
+use super::disk_guard::{Failure, report};
+use super::inbox::{Figures, Inbox, Waiter, Work};
+use super::outbox::{Outbox, Release};
+use super::world::{Queues, Watched};
 use crate::planted::{ACK_BEFORE_COMMIT, PANIC_UNNOTICED};
 use crate::store::Lives;
+
+mod shown;
 
 /// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small
 /// enough that none waits long.
@@ -39,111 +39,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A disk that has kept a batch for so long is what a request that timed out was waiting for.
 /// Guess: longer than a sync that is only busy.
 const DISK_SLOW: Duration = Duration::from_millis(100);
-/// Works that may wait for a shard; beyond it requests are refused and messages dropped.
-pub(super) const INBOX_MAX: usize = 32 * 1024;
-
-/// What a shard is given to do.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A client's request.
-    Request(Box<Request>, Waiter),
-    /// A client waits for its writes to spread.
-    Wait {
-        receipts: Vec<Receipt>,
-        replicas: u32,
-        timeout: Duration,
-        answer: oneshot::Sender<u32>,
-    },
-    /// What another node says, and how many bytes it was.
-    Messages(NodeId, Vec<Message>, usize),
-    /// What the core owns from now on.
-    Topology(Adopted),
-    /// What was seen of the world.
-    Sight(Sight),
-    /// Tell the figures of all replicas.
-    Summaries(oneshot::Sender<Figures>),
-    /// Refuse new requests, finish those under way, and end; say when all is released.
-    Stop(oneshot::Sender<()>),
-}
-
-impl Work {
-    /// Bytes of memory that it takes while it waits, if it is of those that others send.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Request(request, _) => request.op.weight(),
-            Self::Messages(_, _, bytes) => *bytes,
-            _ => 0,
-        }
-    }
-}
-
-/// What a core tells of itself.
-#[derive(Debug)]
-pub(super) struct Figures {
-    pub(super) summaries: Vec<ReplicaSummary>,
-    pub(super) counters: Counters,
-    /// By how many milliseconds the clock of each node is ahead.
-    pub(super) clocks: BTreeMap<NodeId, i64>,
-}
-
-/// A client that waits for its reply.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) reply: oneshot::Sender<Result<Answer, RequestError>>,
-    pub(super) sample: Sample,
-}
-
-/// The way into a shard. Cheap to use from any thread.
-#[derive(Debug)]
-pub(super) struct Lane {
-    sender: mpsc::Sender<Work>,
-    bytes: Arc<AtomicUsize>,
-    bytes_max: usize,
-}
-
-impl Lane {
-    /// A lane in which so many bytes may wait, and the end that the shard takes.
-    pub(super) fn new(bytes_max: usize) -> (Self, Inbox) {
-        let (sender, receiver) = mpsc::channel(INBOX_MAX);
-        let bytes = Arc::new(AtomicUsize::new(0));
-        (
-            Self {
-                sender,
-                bytes: Arc::clone(&bytes),
-                bytes_max,
-            },
-            Inbox { receiver, bytes },
-        )
-    }
-
-    /// Puts `work` in line; gives it back when the line is too long or the shard is gone.
-    pub(super) fn push(&self, work: Work) -> Result<(), mpsc::error::TrySendError<Work>> {
-        let bytes = work.bytes();
-        if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::Relaxed) >= self.bytes_max {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(mpsc::error::TrySendError::Full(work));
-        }
-        self.sender.try_send(work).inspect_err(|_| {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        })
-    }
-
-    /// Puts `work` in line, waiting for room: for what must not be lost. `false`: the shard is
-    /// gone.
-    pub(super) async fn push_surely(&self, work: Work) -> bool {
-        self.sender.send(work).await.is_ok()
-    }
-}
-
-/// The shard's end of a [`Lane`].
-#[derive(Debug)]
-pub(super) struct Inbox {
-    pub(super) receiver: mpsc::Receiver<Work>,
-    pub(super) bytes: Arc<AtomicUsize>,
-}
 
 /// What a shard shares with the rest of its node.
-#[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
@@ -153,7 +50,7 @@ pub(super) struct Surroundings {
     /// Set once, to the reason why the node must stop.
     pub(super) failure: Failure,
     pub(super) queues: Queues,
-    pub(super) watched: Watched,
+    pub(super) watched: Option<Watched>,
 }
 
 /// The driver of one core.

@@ -7,12 +7,14 @@ use quorate_control::store::{Done, MemoryStore};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology,
 };
-use quorate_dynamo::op::{Mutation, Op, Query, Reply, SetExpiry};
+use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, SetExpiry};
 use quorate_dynamo::protocol::{Config, Refusal};
 use quorate_dynamo::{Consistency, Seat};
 use quorate_gossip::transport::{CallError, Reply as Promised, Transport};
+use tokio::sync::mpsc;
 
-use super::super::meter::Meter;
+use super::super::inbox::{Lane, Sight};
+use super::super::meter::{Meter, Sample};
 use super::*;
 
 /// The time of the test.

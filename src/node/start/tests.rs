@@ -6,11 +6,13 @@ use std::time::Duration;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
+use quorate_gossip::quic::JoinError;
 use quorate_gossip::transport::JoinRefusal;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Durability, Join, Listen, Secret, Storage};
+use crate::config::{Join, Listen, Secret};
+use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -27,7 +29,7 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
             quic: any,
         },
         join,
-        storage: Storage::Fjall,
+        storage: Engine::Fjall,
         durability: Durability::Sync,
         password: None,
         request_timeout: Duration::from_secs(5),
@@ -197,13 +199,13 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
     );
 }
 
-/// Asks to be let in and is killed before the answer is written down: its directory holds no
+/// Asks to be admitted and is killed before the answer is written down: its directory holds no
 /// identity.
 async fn killed_while_it_joins(config: &NodeConfig) -> NodeId {
     let disk = Disk::open(config).expect("a fresh directory");
-    let origin = Origin::find(config, &disk).await.expect("is let in");
+    let start = StartAs::decide(config, &disk).await.expect("is admitted");
     std::fs::remove_file(config.data_dir.join("identity")).expect("the identity had been written");
-    origin.identity.node()
+    start.identity.node()
 }
 
 #[tokio::test]
@@ -458,6 +460,79 @@ async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
         }
     }
     for node in nodes {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
+/// Founds a cluster and is killed before the founder's identity is written down.
+fn killed_while_it_founds(config: NodeConfig) -> ClusterId {
+    // A thread and a runtime of its own, because a killed process takes all its tasks with it.
+    let process = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let disk = Disk::open(&config).expect("a fresh directory");
+            let start = StartAs::decide(&config, &disk).await.expect("may found");
+            let (mut boot, transport) = boot(&config, Options::default(), &disk, &start)
+                .await
+                .expect("boots");
+            let quic = transport.local_addr().expect("listens");
+            let founding = start.founding.as_ref().expect("has nobody to join");
+            found(&config, &disk, founding, &mut boot, quic)
+                .await
+                .expect("founds");
+            ClusterId(start.identity.cluster())
+        })
+    });
+    process.join().expect("the founder does not panic")
+}
+
+#[tokio::test]
+async fn a_founder_killed_before_it_knows_who_it_is_founds_the_same_cluster() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let founder = config(dir.path(), "a", None);
+    let cluster = killed_while_it_founds(founder.clone());
+
+    // The directory is not free for another cluster, nor for a founder of another place.
+    let other = Node::start(config(dir.path(), "other", None), Options::default())
+        .await
+        .expect("founds");
+    let joining = NodeConfig {
+        join: Some(entrance(&other)),
+        ..founder.clone()
+    };
+    let refused = Node::start(joining, Options::default()).await;
+    assert!(matches!(refused, Err(StartError::Founding)), "{refused:?}");
+    other.crash().await;
+    let elsewhere = NodeConfig {
+        rack: "r9".to_owned(),
+        ..founder.clone()
+    };
+    let refused = Node::start(elsewhere, Options::default()).await;
+    assert!(
+        matches!(refused, Err(StartError::Misplaced { what: "rack", .. })),
+        "{refused:?}"
+    );
+
+    let first = Node::start(founder.clone(), Options::default())
+        .await
+        .expect("goes on with the founding");
+    assert_eq!(first.cluster(), cluster);
+    let second = Node::start(
+        config(dir.path(), "b", Some(entrance(&first))),
+        Options::default(),
+    )
+    .await
+    .expect("joins: the founder has the keys of its cluster");
+    converged(&second, 2).await;
+    first.crash().await;
+    let first = Node::start(founder, Options::default())
+        .await
+        .expect("comes back as the node that it is");
+    assert_eq!(first.cluster(), cluster);
+    for node in [first, second] {
         node.shutdown().await.expect("stops cleanly");
     }
 }

@@ -11,8 +11,8 @@ use quorate_gossip::transport::{Class, Transport};
 use quorate_gossip::wire;
 use tokio::sync::{mpsc, oneshot};
 
+use super::inbox::Waiter;
 use super::meter::Meter;
-use super::shard::Waiter;
 use crate::planted::{
     OVERSIZE_FRAME_DROPPED, OVERSIZE_QUESTION_FORGOTTEN, OVERSIZE_REPLY_UNANSWERED,
 };
