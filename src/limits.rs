@@ -14,8 +14,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 mod tests;
 
 /// Descriptors for everything that is neither a client nor a file that the store keeps open for
-/// reading: journals and tables being written, sockets, runtimes, and files that the store opens for
-/// a moment beyond its cache. Guess.
+/// reading: journals and tables being written, sockets, runtimes, and files that the store opens
+/// for a moment beyond its cache. Guess.
 const RESERVE: usize = 64;
 /// The most clients, however many descriptors there are. The same number as in Redis.
 const CLIENTS_MAX: usize = 10_000;

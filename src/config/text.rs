@@ -10,8 +10,8 @@ pub(super) const DURATION: &str =
 pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 4096";
 const _: () = assert!(PARTITIONS_MAX == 4096);
 
-/// Whether the text can name a node, a datacenter or a rack. A name needs no quotes in a list, a path
-/// or a metric label.
+/// Whether the text can name a node, a datacenter or a rack. A name needs no quotes in a list, a
+/// path or a metric label.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len())
         && text
@@ -31,8 +31,8 @@ pub(super) fn is_host_and_port(text: &str) -> bool {
     })
 }
 
-/// Reads a whole number with one of the units us, ms, s, m, h, d. The result is more than 0 and less
-/// than about 500 000 years.
+/// Reads a whole number with one of the units us, ms, s, m, h, d. The result is more than 0 and
+/// less than about 500 000 years.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -49,8 +49,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (total > 0).then(|| Duration::from_micros(total))
 }
 
-/// The valid word with the least edit distance to `word`, the first if there are several. Empty only
-/// if `valid` is.
+/// The valid word with the least edit distance to `word`, the first if there are several. Empty
+/// only if `valid` is.
 pub(super) fn nearest(word: &str, valid: impl Iterator<Item = String>) -> String {
     valid
         .min_by_key(|candidate| distance(word, candidate))

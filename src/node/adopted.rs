@@ -2,9 +2,9 @@
 //!
 //! The topology decides which replicas are created and erased, which requests are fenced and which
 //! connections are accepted. A node that restarts with an older topology than it had would erase
-//! replicas that were placed later and serve requests that were fenced. So a topology is written and
-//! synchronised before anybody sees it, and every start begins with it. Older topologies, which a
-//! log replay, a snapshot or a grant can bring up, are never seen.
+//! replicas that were placed later and serve requests that were fenced. So a topology is written
+//! and synchronised before anybody sees it, and every start begins with it. Older topologies, which
+//! a log replay, a snapshot or a grant can bring up, are never seen.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ const DAMAGED: StoreError = StoreError::Damaged {
     what: "the node's topology",
 };
 
-/// A topology that this node has made durable, newer than any before it. Only this module makes one,
-/// so code that takes an `Adopted` cannot be given anything else.
+/// A topology that this node has made durable, newer than any before it. Only this module makes
+/// one, so code that takes an `Adopted` cannot be given anything else.
 #[derive(Clone, Debug)]
 pub(super) struct Adopted(Arc<Topology>);
 

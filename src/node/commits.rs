@@ -35,8 +35,8 @@ impl Commits {
         }
     }
 
-    /// Notes that a batch with `bytes` bytes of frames is handed to the commit. Its release must add
-    /// one to the counter that this returns.
+    /// Notes that a batch with `bytes` bytes of frames is handed to the commit. Its release must
+    /// add one to the counter that this returns.
     pub(super) fn hand_over(&mut self, bytes: usize) -> Arc<AtomicU64> {
         self.bytes += bytes;
         self.waiting.push_back((Instant::now(), bytes));

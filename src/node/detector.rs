@@ -63,7 +63,9 @@ pub(super) async fn run(
             biased;
             news = news.recv() => match news {
                 Some(News::Connection) => detector.tell_shards().await,
-                Some(News::Datagram(from, payload)) => detector.handle(Input::Datagram { from, payload }).await,
+                Some(News::Datagram(from, payload)) => {
+                    detector.handle(Input::Datagram { from, payload }).await;
+                }
                 None => return,
             },
             () = tokio::time::sleep_until(due) => {

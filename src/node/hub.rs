@@ -1,5 +1,5 @@
-//! The node's switchboard: takes what comes from other nodes and from faces to the right shard or to
-//! the control group.
+//! The node's switchboard: takes what comes from other nodes and from faces to the right shard or
+//! to the control group.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -32,8 +32,8 @@ pub(super) enum Call {
     /// Asks for the figures of all replicas of the node. No body; the answer is a list of
     /// [`ReplicaSummary`].
     Summaries = 1,
-    /// Asks for the topology that the node acts on. The body is an epoch; the answer is the topology
-    /// if it is newer, else empty.
+    /// Asks for the topology that the node acts on. The body is an epoch; the answer is the
+    /// topology if it is newer, else empty.
     Topology = 2,
 }
 
@@ -159,8 +159,8 @@ impl Hub {
         self.topology.load_full()
     }
 
-    /// Hands a topology to the shards first and then to everybody else, so that no request stands in
-    /// line before the topology by which it was routed.
+    /// Hands a topology to the shards first and then to everybody else, so that no request stands
+    /// in line before the topology by which it was routed.
     pub(super) async fn publish(&self, adopted: &Adopted) {
         for lane in &self.lanes {
             lane.push_surely(Work::Topology(adopted.clone())).await;
@@ -175,8 +175,8 @@ impl Hub {
         }
     }
 
-    /// How many other replicas of a partition can be reached, for the partition that has the fewest,
-    /// as far as the failure detector knows.
+    /// How many other replicas of a partition can be reached, for the partition that has the
+    /// fewest, as far as the failure detector knows.
     pub(super) fn reachable_replicas(&self) -> u32 {
         let (topology, unreachable) = (self.topology(), self.unreachable.load());
         let reached = |placement: &Placement| {

@@ -375,9 +375,9 @@ async fn announce(shared: Arc<Shared>, quic: SocketAddr) {
     }
 }
 
-/// An election timeout must be several round trips, and a heartbeat longer than one. The group gives
-/// up an append that is not answered within three quarters of a heartbeat, so nothing would ever be
-/// replicated to a node farther away than that.
+/// An election timeout must be several round trips, and a heartbeat longer than one. The group
+/// gives up an append that is not answered within three quarters of a heartbeat, so nothing would
+/// ever be replicated to a node farther away than that.
 fn consensus(node: NodeId, seed: u64, wide_area: bool) -> ConsensusConfig {
     let near = ConsensusConfig::new(node, seed);
     if !wide_area {

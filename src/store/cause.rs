@@ -1,5 +1,5 @@
-//! What the error of an engine means for a node: no space, no descriptors, a failed synchronisation,
-//! or something else.
+//! What the error of an engine means for a node: no space, no descriptors, a failed
+//! synchronisation, or something else.
 
 use std::io;
 

@@ -28,8 +28,8 @@ pub enum Durability {
     /// loses nothing.
     Interval(Duration),
     /// When the operating system has it. It becomes durable when the operating system writes it
-    /// back, and at an orderly shutdown. A machine that stops may lose everything since the start; a
-    /// process that is killed loses nothing.
+    /// back, and at an orderly shutdown. A machine that stops may lose everything since the start;
+    /// a process that is killed loses nothing.
     None,
 }
 

@@ -28,8 +28,8 @@ pub struct Identity {
     pub node: NodeId,
     /// Its name there.
     pub name: String,
-    /// The node's certificates and key, in the format of the code that wrote them. Only the owner of
-    /// the file can read it.
+    /// The node's certificates and key, in the format of the code that wrote them. Only the owner
+    /// of the file can read it.
     pub credentials: Vec<u8>,
 }
 
@@ -145,8 +145,8 @@ pub struct DataDir {
 }
 
 impl DataDir {
-    /// Takes the directory at `path` for this process. A directory that is not there is created, for
-    /// its owner only.
+    /// Takes the directory at `path` for this process. A directory that is not there is created,
+    /// for its owner only.
     ///
     /// # Errors
     /// [`DataDirError::Locked`], [`DataDirError::NotWritable`], [`DataDirError::Full`],
@@ -189,8 +189,8 @@ impl DataDir {
     /// Who the node is; `None` if it has not founded or joined a cluster yet.
     ///
     /// # Errors
-    /// [`DataDirError::File`] for a damaged or newer file: a node that cannot read who it is must not
-    /// start as another one.
+    /// [`DataDirError::File`] for a damaged or newer file: a node that cannot read who it is must
+    /// not start as another one.
     pub fn identity(&self) -> Result<Option<Identity>, DataDirError> {
         let found = record::read(&self.path)
             .map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))?;
@@ -241,8 +241,8 @@ impl DataDir {
     /// The directory for the store of `engine`. It may not exist yet.
     ///
     /// # Errors
-    /// [`DataDirError::OtherEngine`] if another engine wrote the node's data: the new one would start
-    /// empty beside it.
+    /// [`DataDirError::OtherEngine`] if another engine wrote the node's data: the new one would
+    /// start empty beside it.
     pub fn store_dir(&self, engine: Engine) -> Result<PathBuf, DataDirError> {
         let other = [Engine::Fjall, Engine::Sled]
             .into_iter()

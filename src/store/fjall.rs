@@ -1,12 +1,12 @@
 //! The default engine: a log-structured merge tree with one journal for all spaces (crate `fjall`).
 //!
 //! Promise: everything applied before [`persist`](Store::persist) returned survives power loss
-//! (measured on fjall 3.1.13: 30 of 30 crash images rebuilt from a record of writes and syncs opened
-//! with every acknowledged key). A batch is one journal record with a checksum, so it is there whole
-//! or not at all. The journal is cut at the first record that is not whole, so a prefix is left.
-//! Not promised: the engine cannot tell damage in the *middle* of the journal (bit rot) from a torn
-//! tail, and silently drops what follows it (fjall issue 311). Anti-entropy and the digests find
-//! such a loss; the engine does not.
+//! (measured on fjall 3.1.13: 30 of 30 crash images rebuilt from a record of writes and syncs
+//! opened with every acknowledged key). A batch is one journal record with a checksum, so it is
+//! there whole or not at all. The journal is cut at the first record that is not whole, so a prefix
+//! is left. Not promised: the engine cannot tell damage in the *middle* of the journal (bit rot)
+//! from a torn tail, and silently drops what follows it (fjall issue 311). Anti-entropy and the
+//! digests find such a loss; the engine does not.
 //!
 //! This store works around two properties of fjall 3.1.13. First, fjall synchronises its journal
 //! under the lock that every write takes, so no batch could be applied while the disk works.
@@ -229,9 +229,9 @@ const fn keyspace_name(space: Space) -> &'static str {
     }
 }
 
-/// The key as the engine stores it. The engine has no empty key, so the empty key and every key that
-/// starts with a zero byte get one zero byte in front. That keeps the order, and most keys stay as
-/// they are.
+/// The key as the engine stores it. The engine has no empty key, so the empty key and every key
+/// that starts with a zero byte get one zero byte in front. That keeps the order, and most keys
+/// stay as they are.
 fn stored_key(key: &[u8]) -> Cow<'_, [u8]> {
     if key.first().is_none_or(|first| *first == 0) {
         Cow::Owned([&[0], key].concat())
@@ -347,8 +347,8 @@ impl Store for FjallStore {
                 .fetch_or(matches!(error, StoreError::Full), Ordering::Relaxed);
             return Err(error);
         }
-        // If the journal was replaced meanwhile, the engine's own synchronisation of the old one may
-        // have failed. Then the engine refuses everything, and this call says so.
+        // If the journal was replaced meanwhile, the engine's own synchronisation of the old one
+        // may have failed. Then the engine refuses everything, and this call says so.
         flush()
     }
 

@@ -1,15 +1,16 @@
-//! The incarnation in a node's [`ReplicaId`](quorate_crdt::ReplicaId)s: a new number at every start.
+//! The incarnation in a node's [`ReplicaId`](quorate_crdt::ReplicaId)s: a new number at every
+//! start.
 //!
 //! A dot must never be issued twice. But a node cannot tell whether its disk is the newest one that
-//! it ever had: a restored snapshot of the disk, or a copy of it that is started elsewhere, is equal
-//! to the last bit. So no start goes on under an old number. Every start draws a new one, and so
-//! does every replica that learns in the middle of a life that it has forgotten something: 32 random
-//! bits, different from all numbers that this disk remembers, durable before anything is told under
-//! it.
+//! it ever had: a restored snapshot of the disk, or a copy of it that is started elsewhere, is
+//! equal to the last bit. So no start goes on under an old number. Every start draws a new one, and
+//! so does every replica that learns in the middle of a life that it has forgotten something: 32
+//! random bits, different from all numbers that this disk remembers, durable before anything is
+//! told under it.
 //!
 //! A restored disk remembers all lives but the `k` that came after the snapshot. The number that it
-//! draws is one of theirs with probability `k / 2^32` (for a hundred lives, one in forty million). A
-//! second copy of a disk draws its own numbers.
+//! draws is one of theirs with probability `k / 2^32` (for a hundred lives, one in forty million).
+//! A second copy of a disk draws its own numbers.
 //!
 //! The price: a partition's context has one entry for each life that wrote to it, and a counter has
 //! one share for each life that counted.
@@ -26,7 +27,8 @@ use crate::planted::LIFE_NUMBER_REUSED;
 #[cfg(test)]
 mod tests;
 
-/// The key of the record in [`Space::Meta`]. The value is a CRC-32 (LE), then the record in postcard.
+/// The key of the record in [`Space::Meta`]. The value is a CRC-32 (LE), then the record in
+/// postcard.
 const LIVES: &[u8] = b"lives";
 const DAMAGED: StoreError = StoreError::Damaged {
     what: "the node's lives",
@@ -42,9 +44,9 @@ const APPEARANCES_PER_LIFE: u64 = 1 << 16;
 pub struct Life {
     /// Part of every [`ReplicaId`](quorate_crdt::ReplicaId) of this node.
     pub incarnation: u32,
-    /// For the failure detector; rises from life to life. It is at least the wall clock at the start
-    /// in milliseconds, so that it rises on a restored disk too, and it is above the last one, so
-    /// that it rises although the clock was set back.
+    /// For the failure detector; rises from life to life. It is at least the wall clock at the
+    /// start in milliseconds, so that it rises on a restored disk too, and it is above the last
+    /// one, so that it rises although the clock was set back.
     pub appearance: u64,
 }
 

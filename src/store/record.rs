@@ -1,9 +1,9 @@
 //! Small files that are read and written as a whole and are never seen half written.
 //!
 //! Format: magic `QRUM`, version (u16 LE), length of the body (u32 LE), body (postcard), CRC-32 of
-//! everything before it (u32 LE). A new file is written beside the old one, synchronised and renamed
-//! into its place, and then the directory is synchronised: a crash leaves the old file or the new
-//! one.
+//! everything before it (u32 LE). A new file is written beside the old one, synchronised and
+//! renamed into its place, and then the directory is synchronised: a crash leaves the old file or
+//! the new one.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -43,7 +43,8 @@ pub enum RecordError {
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// Its name in the data directory.
     const FILE: &'static str;
-    /// Version of the body. An older one is refused as damaged until somebody writes a reader for it.
+    /// Version of the body. An older one is refused as damaged until somebody writes a reader for
+    /// it.
     const VERSION: u16;
 }
 

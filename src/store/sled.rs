@@ -3,19 +3,19 @@
 //! All spaces share one tree, and each key starts with the number of its space: a batch on one tree
 //! is one record group of sled's log and is recovered whole or not at all.
 //!
-//! Promise: everything applied before [`persist`](Store::persist) returned survives `kill -9` of the
-//! process (`tests/store_kill.rs`: 6 kills, 2169 batches, none lost, torn or out of order; the kernel
-//! keeps the page cache, so that says nothing about power loss). On Linux sled's own `flush` ends in
-//! `sync_file_range`, which does not synchronise, and sled never synchronises the files of large
-//! values. So `persist` adds an `fdatasync` of sled's file and an `fsync` of every large-value file.
-//! **Not promised:** that the store opens again after power loss. Of 40 crash images rebuilt from a
-//! record of writes and of exactly these synchronisations, 34 opened with every acknowledged key and
-//! 6 were refused as corrupt (a torn tail that nobody had been told about). Without the added
-//! synchronisations none of 30 was clean. A node whose sled store does not open must start empty
-//! under a new identity and be repaired by the other nodes, so acknowledgements under
-//! [`Durability::Sync`](crate::store::Durability::Sync) do not count as complete stops here. A store on
-//! sled also takes more memory and disk than its data (sled issues 1410, 1484), and after a full
-//! disk it refuses even to read until it is opened again.
+//! Promise: everything applied before [`persist`](Store::persist) returned survives `kill -9` of
+//! the process (`tests/store_kill.rs`: 6 kills, 2169 batches, none lost, torn or out of order; the
+//! kernel keeps the page cache, so that says nothing about power loss). On Linux sled's own `flush`
+//! ends in `sync_file_range`, which does not synchronise, and sled never synchronises the files of
+//! large values. So `persist` adds an `fdatasync` of sled's file and an `fsync` of every
+//! large-value file. **Not promised:** that the store opens again after power loss. Of 40 crash
+//! images rebuilt from a record of writes and of exactly these synchronisations, 34 opened with
+//! every acknowledged key and 6 were refused as corrupt (a torn tail that nobody had been told
+//! about). Without the added synchronisations none of 30 was clean. A node whose sled store does
+//! not open must start empty under a new identity and be repaired by the other nodes, so
+//! acknowledgements under [`Durability::Sync`](crate::store::Durability::Sync) do not count as
+//! complete stops here. A store on sled also takes more memory and disk than its data (sled issues
+//! 1410, 1484), and after a full disk it refuses even to read until it is opened again.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -103,8 +103,8 @@ impl SledStore {
     }
 }
 
-/// Waits at most two seconds until sled's file is free. sled's background threads keep its lock for a
-/// moment after the last handle in the same process is gone; other processes are kept out by the
+/// Waits at most two seconds until sled's file is free. sled's background threads keep its lock for
+/// a moment after the last handle in the same process is gone; other processes are kept out by the
 /// lock of the data directory.
 fn await_lock(log: &Path) -> io::Result<()> {
     let file = match File::open(log) {
