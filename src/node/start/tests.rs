@@ -61,8 +61,8 @@ async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestEr
         .map(|answer| answer.reply)
 }
 
-/// Asks until enough nodes can be reached: one that has just joined is not yet seen by all. What
-/// was refused for that was not applied.
+/// Repeats a request until enough nodes can be reached: not all nodes see one that has just joined.
+/// A request that is refused for that reason was not applied.
 async fn ask_when_reached(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -136,7 +136,7 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     );
     assert_eq!(members(&third).await, ["one"]);
 
-    // Killed without a word; the others go on.
+    // The third is killed; the others go on.
     third.crash().await;
     assert_eq!(
         ask_when_reached(&first, add("two"), Consistency::Quorum).await,
@@ -144,7 +144,7 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     );
     second.shutdown().await.expect("stops cleanly");
 
-    // Both come back from their directories, without a token.
+    // Both come back from their directories without a token.
     let second = Node::start(config(dir.path(), "b", None), Options::default())
         .await
         .expect("comes back from a stop");
@@ -307,8 +307,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         assert!(done.is_ok(), "{done:?}");
     }
     let epoch = second.data().topology().epoch;
-    // One stopped in order, one killed: the founder and a newcomer come back in turn, each alone at
-    // first.
+    // The newcomer is killed, the founder is shut down. They come back in turn, each alone at first.
     second.crash().await;
     first.shutdown().await.expect("stops cleanly");
     for name in ["b", "a"] {
@@ -335,7 +334,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     }
 }
 
-/// G2-DC-RENAME: half of the cluster would count quorums by one name and half by the other.
+/// If it started, half of the cluster would count quorums by one name and half by the other.
 #[tokio::test]
 async fn a_node_that_is_configured_elsewhere_is_refused_with_both_values() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -418,8 +417,8 @@ async fn wait_without_a_write_counts_who_can_be_reached() {
     first.crash().await;
 }
 
-/// G2-BIG-READ: what was accepted in pieces is read whole through every node, also the one that
-/// holds nothing of it.
+/// What was written in pieces is read as a whole through every node, also through the one that
+/// holds none of it.
 #[tokio::test]
 async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
     let dir = tempfile::tempdir().expect("a directory");
