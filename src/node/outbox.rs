@@ -70,7 +70,7 @@ impl Release {
                 self.frames.extend((!lost).then_some((to, purpose, frame)));
             } else if let Some(message) = messages.last() {
                 tracing::warn!(node = %to, bytes, "a message that is longer than a node can take was not sent");
-                self.refuse(to, purpose, message, (bytes, max));
+                self.refuse(to, purpose, message, bytes as u64, max as u64);
             }
             return;
         }
@@ -82,14 +82,7 @@ impl Release {
     /// Tells whoever waits for a message that is too long: who asked for it, if it is an answer;
     /// this node's own core, if it is a question. What nobody waits for is small, or comes again in
     /// pieces.
-    fn refuse(
-        &mut self,
-        to: NodeId,
-        purpose: Purpose,
-        message: &Message,
-        (bytes, max): (usize, usize),
-    ) {
-        let (bytes, max) = (bytes as u64, max as u64);
+    fn refuse(&mut self, to: NodeId, purpose: Purpose, message: &Message, bytes: u64, max: u64) {
         if let Some(refusal) = refusal(message, bytes, max) {
             self.frames
                 .push((to, purpose, wire::encode(&vec![refusal])));
