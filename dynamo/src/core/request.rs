@@ -466,8 +466,7 @@ impl Dynamo {
         effects.push(Effect::Send { to, message });
     }
 
-    /// Another node hands on what a client has asked of it. A read does no harm when it is executed
-    /// again.
+    /// Another node hands on what a client has asked of it.
     pub(super) fn on_forward(
         &mut self,
         now: Now,
@@ -484,6 +483,9 @@ impl Dynamo {
                 to: from,
                 message: *message,
             }));
+            return;
+        }
+        if !request.op.writes() && !self.flights.forwards.begin_read(from, id) {
             return;
         }
         if let Some(offset_ms) = self
