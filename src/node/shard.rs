@@ -25,6 +25,7 @@ use super::lines::{Lines, is_asked_again, waits};
 use super::meter::Sample;
 use super::release::{ALONE_BYTES, Outbox, Release};
 use super::watched::{Queues, Watched};
+use crate::doors::Room;
 use crate::planted::{ACK_BEFORE_COMMIT, ANSWERS_PILE_UP, PANIC_UNNOTICED, TURN_WITHOUT_BOUND};
 use crate::store::Lives;
 
@@ -96,6 +97,25 @@ pub(super) struct Figures {
 pub(super) struct Waiter {
     pub(super) reply: oneshot::Sender<Result<Answer, RequestError>>,
     pub(super) sample: Sample,
+    /// Where the answer counts until the client's task takes it.
+    pub(super) room: Option<Arc<Room>>,
+    /// Whether nothing is lost if the answer is not given.
+    pub(super) reads: bool,
+}
+
+impl Waiter {
+    /// What the client is told, once there is room for it.
+    fn admit(&self, result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
+        if let (Some(room), Ok(answer)) = (&self.room, &result) {
+            let bytes = answer.reply.weight();
+            if !self.reads {
+                room.add(bytes);
+            } else if !room.try_add(bytes) {
+                return Err(RequestError::Overloaded);
+            }
+        }
+        result
+    }
 }
 
 /// The way into a shard. Cheap to use from any thread.
@@ -525,7 +545,7 @@ impl Shard {
                 }
                 Effect::Reply { ticket, result } => {
                     if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
-                        let result = self.blame(result);
+                        let result = waiter.admit(self.blame(result));
                         let to = if result.as_ref().is_err_and(tells_no_change) {
                             &mut failed
                         } else {

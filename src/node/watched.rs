@@ -99,7 +99,7 @@ impl Shard {
                 self.commits.bytes_before_last(),
                 queues.unsynced_bytes_max,
             ),
-            Kept::passing(
+            Kept::lasting(
                 "bytes that a turn brings about before the last of its works",
                 self.pace.made_before_last,
                 queues.turn_bytes_max,
@@ -109,7 +109,7 @@ impl Shard {
                 self.lines.longest(),
                 queues.peer_bytes_max,
             ),
-            Kept::passing(
+            Kept::lasting(
                 "questions answered for a node that has too much to take",
                 self.pace.overfed,
                 0,
