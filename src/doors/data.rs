@@ -22,7 +22,8 @@ pub trait Data: Send + Sync + 'static {
 
     /// As [`submit`](Self::submit), for one of several requests of a client that may read slowly:
     /// the answer counts in `room` from the moment it is given, and the caller takes it out again. A
-    /// read whose answer finds no room is refused with [`RequestError::Overloaded`].
+    /// read whose answer finds no room is refused with [`RequestError::Overloaded`], and
+    /// [`Room::was_refused`] says that it may be asked for again.
     fn submit_into(
         &self,
         request: Request,

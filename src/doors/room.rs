@@ -14,7 +14,7 @@ pub struct Room {
     waiting: AtomicUsize,
     /// Taken, and not written to the client yet.
     taken: AtomicUsize,
-    /// Answers that found no room, and that nobody has asked for again yet.
+    /// Reads that were refused because too much is under way, and that nobody has asked for again.
     refused: AtomicUsize,
     all: Arc<AtomicUsize>,
 }
@@ -45,15 +45,18 @@ impl Room {
     pub fn try_add(&self, bytes: usize) -> bool {
         let waiting = self.waiting.load(Ordering::Relaxed);
         let too_much = waiting > 0 && (waiting + bytes > Self::BYTES || self.all_is_taken(bytes));
-        if too_much {
-            self.refused.fetch_add(1, Ordering::Relaxed);
-        } else {
+        if !too_much {
             self.add(bytes);
         }
         !too_much
     }
 
-    /// Whether an answer found no room; true once for each. It may be asked for again when those
+    /// A read is refused because too much is under way.
+    pub fn refuse(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a read was refused; true once for each. It may be asked for again when the answers
     /// before it are written.
     pub fn was_refused(&self) -> bool {
         let one_less = |refused: usize| refused.checked_sub(1);
@@ -96,6 +99,7 @@ mod tests {
         let (room, other) = (Room::new(&all), Room::new(&all));
         assert!(room.try_add(2 * Room::BYTES), "the first always fits");
         assert!(!room.try_add(1));
+        room.refuse();
         assert!(room.was_refused() && !room.was_refused());
         room.take(2 * Room::BYTES);
         assert!(room.try_add(Room::BYTES), "what was taken does not wait");

@@ -105,14 +105,20 @@ pub(super) struct Waiter {
 
 impl Waiter {
     /// What the client is told, once there is room for it.
-    fn admit(&self, result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
-        if let (Some(room), Ok(answer)) = (&self.room, &result) {
+    fn admit(&self, mut result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
+        let Some(room) = &self.room else {
+            return result;
+        };
+        if let Ok(answer) = &result {
             let bytes = answer.reply.weight();
             if !self.reads {
                 room.add(bytes);
             } else if !room.try_add(bytes) {
-                return Err(RequestError::Overloaded);
+                result = Err(RequestError::Overloaded);
             }
+        }
+        if self.reads && result == Err(RequestError::Overloaded) {
+            room.refuse();
         }
         result
     }

@@ -127,6 +127,7 @@ impl Fake {
                 room.add(bytes);
             } else if !room.try_add(bytes) {
                 outcome = Err(RequestError::Overloaded);
+                room.refuse();
             }
         }
         if state.hold {
