@@ -15,6 +15,7 @@
 //! | `commits` | batches of a shard on their way to the disk |
 //! | `world` | what a node is given: time, disk, chance, and its settings |
 //! | `inbox` | what a shard is given to do, and the line in which it waits |
+//! | `lines` | questions of other nodes that wait until those have taken earlier answers |
 //! | `outbox` | what leaves a shard once it is durable |
 //! | `shard` | the driver of one core: batch, handle, commit, release |
 //! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
@@ -42,6 +43,7 @@ mod error;
 mod hub;
 mod identity;
 mod inbox;
+mod lines;
 mod meter;
 mod outbox;
 mod shard;

@@ -27,6 +27,10 @@ quorate_crdt::bugs! {
     OVERSIZE_REPLY_UNANSWERED = "oversize-reply-unanswered": "an answer that is too long for any message is dropped instead of refused";
     /// While the disk is stuck, frames that wait for it pile up.
     FRAMES_WAIT_WITHOUT_BOUND = "frames-wait-without-bound": "while a disk is stuck, the frames that wait for it take all memory";
+    /// A turn builds everything that is to leave only after all its works are done.
+    TURN_WITHOUT_BOUND = "turn-without-bound": "a few short reads of long values make a node build all their answers before it sends one";
+    /// A node answers other nodes whether or not they have taken its earlier answers.
+    ANSWERS_PILE_UP = "answers-pile-up": "a node that asks faster than the network carries answers away fills another's memory with them";
     /// The other shards go on, and nobody is told.
     PANIC_UNNOTICED = "panic-unnoticed": "a node goes on without the partitions of a shard that has panicked";
     /// Whoever waits for the answer to it waits until the deadline, and it is sent again each time.

@@ -16,7 +16,9 @@ use tokio::sync::oneshot;
 use super::inbox::Work;
 use super::meter::Readings;
 use super::shared::Shared;
-use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Status, is_keyspace_name};
+use crate::doors::{
+    Admin, AdminError, Data, KeyspaceSpec, Pending, Room, Status, is_keyspace_name,
+};
 
 /// The shortest lifetime of a join token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
@@ -30,7 +32,15 @@ pub(crate) struct Doors {
 
 impl Data for Doors {
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>> {
-        self.shared.hub.submit(request)
+        self.shared.hub.submit(request, None)
+    }
+
+    fn submit_into(
+        &self,
+        request: Request,
+        room: &Arc<Room>,
+    ) -> Pending<Result<Answer, RequestError>> {
+        self.shared.hub.submit(request, Some(Arc::clone(room)))
     }
 
     fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32> {

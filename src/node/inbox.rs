@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::adopted::Adopted;
 use super::meter::Sample;
+use crate::doors::Room;
 
 /// How many works may wait for a shard. Beyond it requests are refused and messages dropped.
 pub(super) const INBOX_MAX: usize = 32 * 1024;
@@ -88,6 +89,34 @@ pub(super) struct Figures {
 pub(super) struct Waiter {
     pub(super) reply: oneshot::Sender<Result<Answer, RequestError>>,
     pub(super) sample: Sample,
+    /// Where the answer counts until the client's task takes it.
+    pub(super) room: Option<Arc<Room>>,
+    /// The request only reads: nothing is lost if its answer is not given.
+    pub(super) reads: bool,
+}
+
+impl Waiter {
+    /// What the client is told, once there is room for it. Without room a read is refused.
+    pub(super) fn admit(
+        &self,
+        mut result: Result<Answer, RequestError>,
+    ) -> Result<Answer, RequestError> {
+        let Some(room) = &self.room else {
+            return result;
+        };
+        if let Ok(answer) = &result {
+            let bytes = answer.reply.weight();
+            if !self.reads {
+                room.add(bytes);
+            } else if !room.try_add(bytes) {
+                result = Err(RequestError::Overloaded);
+            }
+        }
+        if self.reads && result == Err(RequestError::Overloaded) {
+            room.refuse();
+        }
+        result
+    }
 }
 
 /// The way into a shard. Cheap to use from any thread.

@@ -99,6 +99,13 @@ pub struct Queues {
     pub unsynced_bytes_max: usize,
     /// The longest message that is sent to another node.
     pub message_bytes_max: usize,
+    /// Once a turn of a shard has produced this much to send, it ends: what leaves is built before
+    /// the next turn begins. Default 4 MiB (guess: as much as a turn takes in).
+    pub turn_bytes_max: usize,
+    /// Once this much waits to be sent to a node, the questions of that node wait. Default 16 MiB
+    /// (guess: a quarter of an outbox, so that short messages still find room, and tens of
+    /// milliseconds of a fast network).
+    pub peer_bytes_max: usize,
 }
 
 impl Default for Queues {
@@ -108,6 +115,8 @@ impl Default for Queues {
             inbox_bytes_max: bytes,
             unsynced_bytes_max: bytes,
             message_bytes_max: wire::MESSAGE_BYTES_MAX,
+            turn_bytes_max: 4 * 1024 * 1024,
+            peer_bytes_max: 16 * 1024 * 1024,
         }
     }
 }

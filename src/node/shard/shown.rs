@@ -28,13 +28,15 @@ impl Shard {
         }
     }
 
-    /// After a turn, which is when all other bounds hold.
-    pub(super) fn show_turn(&mut self, inbox: &Inbox) {
+    /// After a turn, which is when all other bounds hold. `more` says that some of the works that
+    /// were taken are left.
+    pub(super) fn show_turn(&mut self, inbox: &Inbox, more: bool) {
         let Some(watched) = &self.around.watched else {
             return;
         };
         let mut kept = self.dynamo.kept(false);
-        let unread = if inbox.receiver.is_empty() {
+        let queues = self.around.queues;
+        let unread = if inbox.receiver.is_empty() && !more {
             inbox.bytes.load(Ordering::Relaxed)
         } else {
             0
@@ -50,7 +52,22 @@ impl Shard {
             Kept::passing(
                 "bytes that wait for the disk",
                 self.commits.bytes_before_last(),
-                self.around.queues.unsynced_bytes_max,
+                queues.unsynced_bytes_max,
+            ),
+            Kept::lasting(
+                "bytes that a turn brings about before the last of its works",
+                self.pace.made_before_last,
+                queues.turn_bytes_max,
+            ),
+            Kept::passing(
+                "bytes of questions in the longest line before the last",
+                self.lines.longest(),
+                queues.peer_bytes_max,
+            ),
+            Kept::lasting(
+                "questions answered for a node that has too much to take",
+                self.pace.overfed,
+                0,
             ),
         ]);
         watched.onlooker.keeps(watched.core, &kept);
