@@ -210,11 +210,11 @@ impl Shared {
             if let Some(error) = self.world.gauge.failure() {
                 return report(&self.failure, &error);
             }
-            let room = Room::of(self.world.gauge.free_bytes());
-            if room == Room::None {
+            let room = DiskRoom::of(self.world.gauge.free_bytes());
+            if room == DiskRoom::None {
                 return report(&self.failure, &Arc::new(StoreError::Full));
             }
-            let now_full = room == Room::Little;
+            let now_full = room == DiskRoom::Little;
             if now_full != full {
                 full = now_full;
                 tracing::warn!(
@@ -233,7 +233,7 @@ impl Shared {
 
 /// How much room the disk has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Room {
+enum DiskRoom {
     /// Enough for everything.
     Enough,
     /// Enough for removals only.
@@ -242,7 +242,7 @@ enum Room {
     None,
 }
 
-impl Room {
+impl DiskRoom {
     fn of(free: Option<u64>) -> Self {
         match free {
             Some(free) if free < FREE_BYTES_LAST => Self::None,
@@ -269,12 +269,12 @@ mod tests {
     fn a_disk_with_little_room_takes_removals_and_one_without_ends_the_node() {
         let megabyte = 1 << 20;
         assert_eq!(
-            Room::of(None),
-            Room::Enough,
+            DiskRoom::of(None),
+            DiskRoom::Enough,
             "a disk of which nothing is known"
         );
-        assert_eq!(Room::of(Some(300 * megabyte)), Room::Enough);
-        assert_eq!(Room::of(Some(100 * megabyte)), Room::Little);
-        assert_eq!(Room::of(Some(megabyte)), Room::None);
+        assert_eq!(DiskRoom::of(Some(300 * megabyte)), DiskRoom::Enough);
+        assert_eq!(DiskRoom::of(Some(100 * megabyte)), DiskRoom::Little);
+        assert_eq!(DiskRoom::of(Some(megabyte)), DiskRoom::None);
     }
 }

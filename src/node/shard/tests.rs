@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use super::super::inbox::{Lane, Sight};
 use super::super::meter::{Meter, Sample};
 use super::*;
+use crate::doors::Room;
 
 /// The time of the test.
 struct Virtual(Instant);
