@@ -1,9 +1,9 @@
-//! Questions of peers that wait until those have taken what they were answered before.
+//! Questions of other nodes that wait until those nodes have taken their earlier answers.
 //!
-//! A question is short and its answer may be long: who asks faster than the network carries answers
-//! away would fill this node's memory with them. So a question waits instead of its answer. Forwards
-//! and reads wait in one line for each peer, in the order in which they came; whatever brings no
-//! long answer (acknowledgements, answers, repairs, streams) passes.
+//! A question is short and its answer may be long. A node that asks faster than the network carries
+//! the answers away would fill this node's memory with them. So the question waits instead of its
+//! answer. The forwards and reads of a node wait in one line, in the order in which they came.
+//! Messages that bring no long answer (acknowledgements, answers, repairs, streams) do not wait.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::{Attempt, Message};
 use tokio::time::Instant;
 
-/// How long a read of another replica waits; whoever asks has asked again by then. Guess.
+/// How long a read from another replica waits. By then the node that asked has asked again. Guess.
 const READ_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The lines of one shard.
@@ -21,7 +21,7 @@ pub(super) struct Lines {
     by_peer: BTreeMap<NodeId, Line>,
 }
 
-/// What one peer has asked. Never empty.
+/// The questions of one node. Never empty.
 #[derive(Debug, Default)]
 struct Line {
     questions: VecDeque<(Instant, Message)>,
@@ -29,17 +29,17 @@ struct Line {
 }
 
 impl Lines {
-    /// Whether nobody waits.
+    /// Whether no question waits.
     pub(super) fn is_empty(&self) -> bool {
         self.by_peer.is_empty()
     }
 
-    /// Whether questions of this peer wait.
+    /// Whether questions of this node wait.
     pub(super) fn has(&self, peer: NodeId) -> bool {
         self.by_peer.contains_key(&peer)
     }
 
-    /// Bytes of the longest line, without its last question.
+    /// Bytes of the longest line without its last question.
     pub(super) fn longest(&self) -> usize {
         let before_last = |line: &Line| {
             let last = line.questions.back();
@@ -48,7 +48,7 @@ impl Lines {
         self.by_peer.values().map(before_last).max().unwrap_or(0)
     }
 
-    /// Puts a question in line. Gives it back if more than `bytes_max` wait there already.
+    /// Puts a question in line, or gives it back if more than `bytes_max` bytes wait there already.
     pub(super) fn push(
         &mut self,
         peer: NodeId,
@@ -64,8 +64,8 @@ impl Lines {
         Ok(())
     }
 
-    /// The next question of a peer for whom `may` holds. What has waited for too long is dropped:
-    /// whoever asked has given up, or has asked again.
+    /// The next question of a node for which `may` holds. A question that has waited too long is
+    /// dropped: the node that asked has given up or has asked again.
     pub(super) fn next(&mut self, may: impl Fn(NodeId) -> bool) -> Option<(NodeId, Message)> {
         loop {
             let (&peer, line) = self.by_peer.iter_mut().find(|(peer, _)| may(**peer))?;
@@ -90,8 +90,8 @@ pub(super) fn waits(message: &Message) -> bool {
     matches!(message, Message::Forward { .. } | Message::Read { .. })
 }
 
-/// Whether this is a read that was handed on before: its answer may be among what its sender has
-/// not taken yet.
+/// Whether this is a read that was forwarded before: its answer may be among those that the node
+/// has not taken yet.
 pub(super) fn is_asked_again(message: &Message) -> bool {
     matches!(
         message,

@@ -1,4 +1,5 @@
-//! What leaves a shard once it is durable.
+//! The effects of a shard's turn on their way out: gathered in a [`Release`], sent by the
+//! [`Outbox`] once the turn is durable.
 
 use std::sync::Arc;
 
@@ -17,33 +18,34 @@ use crate::planted::{
     OVERSIZE_FRAME_DROPPED, OVERSIZE_QUESTION_FORGOTTEN, OVERSIZE_REPLY_UNANSWERED,
 };
 
-/// Messages share a frame up to about this length. Guess: a stream shares its connection in turns
-/// of this size.
+/// Messages share a frame of up to about this length. Guess: streams take turns of this size on a
+/// connection.
 const FRAME_BYTES: usize = 1024 * 1024;
-/// A message of more than this travels alone, and is written straight into its frame.
+/// A longer message travels alone and is encoded straight into its frame.
 pub(super) const ALONE_BYTES: usize = FRAME_BYTES / 2;
-/// What one turn sends to one node for one purpose at most; the rest is dropped, as the network may
-/// do. As much as an outbox takes, so nothing is dropped here that would have arrived. Only timers
-/// bring so much about: they ask again for all that is late.
+/// The most that one turn sends to one node for one purpose. The rest is dropped, as the network
+/// may do. It is as much as an outbox takes, so nothing is dropped that would have arrived. Only
+/// timers produce this much: they ask again for everything that is late.
 const BURST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Beyond it a planted bug drops frames.
+/// A planted bug drops longer frames.
 const PLANTED_FRAME_BYTES: usize = 4 * 1024;
 
-/// Partitions of a keyspace whose phase this node has done, with the epoch of each.
+/// Partitions of a keyspace for which this node has finished the current phase of a move, each with
+/// the epoch of that phase.
 pub(super) type Report = (KeyspaceId, Vec<(Partition, Epoch)>);
 
-/// The effects of one turn of a shard, sorted by who gets them.
+/// The effects of one turn of a shard, sorted by receiver.
 #[derive(Default)]
 pub(super) struct Release {
     frames: Vec<(NodeId, Purpose, Bytes)>,
-    /// Bytes of the frames.
+    /// Bytes of all frames.
     bytes: usize,
     pub(super) replies: Vec<(Waiter, Result<Answer, RequestError>)>,
     pub(super) waited: Vec<(oneshot::Sender<u32>, u32)>,
     pub(super) reports: Vec<Report>,
-    /// Questions that are too long to be sent, with whom they were for: what the core is told in
-    /// place of an answer.
+    /// What the core is told in place of an answer to a question that is too long to be sent, with
+    /// the node that the question was for.
     pub(super) unsent: Vec<(NodeId, Message)>,
 }
 
@@ -55,15 +57,15 @@ impl Release {
             && self.reports.is_empty()
     }
 
-    /// Bytes of its frames.
+    /// Bytes of all its frames.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The messages of one wake-up for one peer and purpose share frames, but for long ones: what is
-    /// built at a time is a frame, never all that is to be sent. A single message travels however
-    /// long it is; beyond `max`, which is what a node can take, whoever waits for it is told. Gives
-    /// how many were left out because too much was sent at once.
+    /// Adds the messages of one turn for one node and purpose. Short ones share frames and each
+    /// long one has its own, so that one frame is built at a time, never all of them together. A
+    /// message longer than `max`, which no node accepts, is not sent, and the one that waits for it
+    /// is told. Returns how many messages were dropped because the turn sends too much.
     pub(super) fn add_frames(
         &mut self,
         to: NodeId,
@@ -80,7 +82,7 @@ impl Release {
         rest.len()
     }
 
-    /// These messages become one frame.
+    /// Makes one frame of these messages.
     fn add_frame(&mut self, to: NodeId, purpose: Purpose, messages: &[Message], max: usize) {
         let frame = match messages {
             [long] if long.weight() > ALONE_BYTES => wire::encode_within(messages, max),
@@ -98,7 +100,7 @@ impl Release {
             Err(WireError::TooLarge { bytes, .. }) => bytes,
             Err(_) => return,
         };
-        // Together they may be too long where each is not.
+        // Messages may be too long together although none is by itself.
         if let [message] = messages {
             tracing::warn!(node = %to, bytes, "a message that is longer than a node can take was not sent");
             self.refuse(to, purpose, message, bytes, max as u64);
@@ -114,9 +116,9 @@ impl Release {
         self.frames.push((to, purpose, frame));
     }
 
-    /// Tells whoever waits for a message that is too long: who asked for it, if it is an answer;
-    /// this node's own core, if it is a question. What nobody waits for is small, or comes again in
-    /// pieces.
+    /// Tells the one that waits for a message that is too long. For an answer that is the node that
+    /// asked, for a question it is this node's own core. Messages that nobody waits for are short
+    /// or are repeated in pieces.
     fn refuse(&mut self, to: NodeId, purpose: Purpose, message: &Message, bytes: u64, max: u64) {
         if let Some(refusal) = refusal(message, bytes, max) {
             self.push(to, purpose, wire::encode::<[Message]>(&[refusal]));
@@ -135,7 +137,7 @@ impl Release {
     }
 }
 
-/// How many of the messages, the first of which is one, go into a frame.
+/// How many of the messages fit into one frame; at least one.
 fn fitting(messages: &[Message]) -> usize {
     let mut bytes = 0;
     let fits = |message: &&Message| {
@@ -145,7 +147,7 @@ fn fitting(messages: &[Message]) -> usize {
     messages.iter().take_while(fits).count().max(1)
 }
 
-/// What is sent in place of an answer that is longer than a message may be.
+/// The refusal that is sent in place of an answer that is too long.
 fn refusal(message: &Message, bytes: u64, max: u64) -> Option<Message> {
     if OVERSIZE_REPLY_UNANSWERED.is_planted() {
         return None;
@@ -163,7 +165,7 @@ fn refusal(message: &Message, bytes: u64, max: u64) -> Option<Message> {
     }
 }
 
-/// The ways out of a node. Cheap to clone; used from the committer's thread, so nothing here
+/// The ways out of a node. It is cheap to clone. The committer's thread uses it, so nothing here
 /// blocks.
 #[derive(Clone)]
 pub(super) struct Outbox {
@@ -173,8 +175,8 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Lets everybody know. Frames that the transport does not take are lost, which the protocol
-    /// repairs; a client that gave up is not missed.
+    /// Sends everything. A frame that the transport refuses is lost, which the protocol repairs; a
+    /// reply to a client that has given up is dropped.
     pub(super) fn release(&self, release: Release) {
         for (to, purpose, frame) in release.frames {
             let bytes = frame.len();

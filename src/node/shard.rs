@@ -1,5 +1,5 @@
-//! One core's driver: takes what waits, lets the core handle it, makes it durable, and only then
-//! lets anybody know.
+//! The driver of one core: takes the work that waits, lets the core handle it, commits the changes,
+//! and only then releases the effects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,21 +28,21 @@ use crate::store::Lives;
 
 mod shown;
 
-/// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small
-/// enough that none waits long.
+/// The most works that are taken in one wake-up. Guess: large enough that one commit serves many,
+/// small enough that none waits long.
 const BATCH_MAX: usize = 512;
-/// Bytes of works handled in one wake-up at most, but for one.
+/// A turn ends after the work with which it has handled more bytes than this.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Entries for which the lists of a turn keep their memory until the next. Guess: a few for each
+/// The lists of a turn keep memory for this many entries until the next turn. Guess: a few for each
 /// work of a batch.
 const KEPT_MAX: usize = 2 * 1024;
-/// How soon it is looked whether those for whom questions wait have taken what they were sent.
-/// Guess: what a fast network carries meanwhile is less than may wait for one node.
+/// How often a shard looks whether nodes whose questions wait have taken what they were sent.
+/// Guess: in this time a fast network carries less than may wait for one node.
 const LINES_EVERY: Duration = Duration::from_millis(2);
-/// How long requests under way may take to finish when the node stops.
+/// How long requests under way may take when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
-/// A disk that has kept a batch for so long is what a request that timed out was waiting for.
-/// Guess: longer than a sync that is only busy.
+/// If the disk has kept a batch for this long, a request that timed out was waiting for the disk.
+/// Guess: longer than a sync on a busy disk.
 const DISK_SLOW: Duration = Duration::from_millis(100);
 
 /// What a shard shares with the rest of its node.
@@ -52,7 +52,7 @@ pub(super) struct Surroundings {
     pub(super) commit: Arc<dyn Commit>,
     pub(super) lives: Arc<Lives>,
     pub(super) outbox: Outbox,
-    /// Set once, to the reason why the node must stop.
+    /// The reason why the node must stop, once there is one.
     pub(super) failure: Failure,
     pub(super) queues: Queues,
     pub(super) watched: Option<Watched>,
@@ -67,32 +67,32 @@ pub(super) struct Shard {
     timers_armed: u64,
     pub(super) commits: Commits,
     effects: Vec<Effect>,
-    /// Messages of the turn, by whom they are for. Empty between turns; its lists keep their
+    /// Messages of the turn by receiver and purpose. Empty between turns; the lists keep their
     /// memory, as `effects` does.
     sends: BTreeMap<(NodeId, Purpose), Vec<Message>>,
-    /// Inputs that the driver itself owes the core.
+    /// Inputs from the driver itself, for the next turn.
     owed: Vec<Input>,
-    /// Questions of peers that have too much to take already.
+    /// Questions of nodes for which too much waits to be sent already.
     pub(super) lines: Lines,
     pub(super) pace: Pace,
-    /// Set when the shard is to end: at the latest when, and whom to tell.
+    /// Set when the shard is to end: the deadline, and the sender to tell.
     stopping: Option<(Instant, oneshot::Sender<()>)>,
 }
 
-/// How far the turn is.
+/// What a turn has done so far.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
-    /// Roughly the bytes of all that its works have brought about.
+    /// Roughly the bytes of all effects of its works.
     made: usize,
     /// The same, before the last of its works.
     pub(super) made_before_last: usize,
-    /// Questions that it has answered to a node that had too much to take.
+    /// Questions that it answered although too much waited for the node that asked.
     pub(super) overfed: usize,
-    /// What is left of a frame in the middle of which the last turn has ended.
+    /// The messages of a frame that are left, if the last turn ended in the middle of it.
     unread: Option<(NodeId, std::vec::IntoIter<Message>)>,
 }
 
-/// Who gets the effect that names a ticket.
+/// Where the effect that names a ticket goes.
 pub(super) enum Waiting {
     Request(Waiter),
     Wait(oneshot::Sender<u32>),
@@ -117,8 +117,8 @@ impl Shard {
         }
     }
 
-    /// Works until the node drops the lane, or the disk fails. Without it nobody would answer for
-    /// its partitions: if it panics, the node ends.
+    /// Runs until the node drops the lane or the disk fails. If it panics, the node ends, because
+    /// nobody else answers for its partitions.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let _watch = Watch(self.around.failure.clone());
         let mut works = Vec::with_capacity(BATCH_MAX);
@@ -155,8 +155,8 @@ impl Shard {
         }
     }
 
-    /// Whether a stop was asked for and nobody waits any more, or the grace is over. Then says so,
-    /// behind every release before.
+    /// Whether the shard is to stop and nobody waits any more, or the grace is over. If so, the
+    /// sender is told after all earlier releases.
     fn ended(&mut self) -> bool {
         let Some((deadline, done)) = self.stopping.take() else {
             return false;
@@ -171,8 +171,9 @@ impl Shard {
         true
     }
 
-    /// Handles timers that are due, what the driver owes, questions that have waited, and works, up
-    /// to the bounds in bytes of what comes in and of what goes out. Whether works are left.
+    /// Handles timers that are due, inputs from the driver, questions that have waited, and works,
+    /// up to the bounds on the bytes that come in and on those that go out. Returns whether works
+    /// are left.
     fn turn(&mut self, works: &mut impl Iterator<Item = Work>, queued: &AtomicUsize) -> bool {
         let now = self.around.clock.now();
         let instant = Instant::now();
@@ -212,7 +213,7 @@ impl Shard {
         true
     }
 
-    /// Lets the core handle what somebody outside has sent, and counts what that brings about.
+    /// Lets the core handle an input from outside, and counts the bytes of its effects.
     fn handle(&mut self, now: Now, input: Input) {
         let before = self.effects.len();
         self.dynamo.handle(now, input, &mut self.effects);
@@ -221,13 +222,13 @@ impl Shard {
         self.pace.made += brought.sum::<usize>();
     }
 
-    /// Whether what the turn has brought about must leave before more is.
+    /// Whether the effects of the turn must leave before it handles more.
     fn has_made_enough(&self) -> bool {
         self.pace.made > self.around.queues.turn_bytes_max && !TURN_WITHOUT_BOUND.is_planted()
     }
 
-    /// Handles what a peer says, until the turn has brought about enough; the rest is read in the
-    /// next.
+    /// Handles messages of another node until the turn has made enough effects; the next turn
+    /// handles the rest.
     fn messages(&mut self, now: Now, from: NodeId, mut messages: std::vec::IntoIter<Message>) {
         let answers_only = self.commits.too_much();
         while !self.has_made_enough() {
@@ -245,14 +246,15 @@ impl Shard {
         self.pace.unread = Some((from, messages));
     }
 
-    /// Handles a question, or puts it in line if whoever asks has too much to take already.
+    /// Handles a question, or puts it in line if too much waits for the node that asks.
     fn question(&mut self, now: Now, from: NodeId, message: Message) {
         let max = self.around.queues.peer_bytes_max;
         let backlog = self.around.outbox.transport.backlog(from, Class::Data);
         let (crowded, waiting) = (backlog > max, self.lines.has(from));
         let bounded = !ANSWERS_PILE_UP.is_planted();
         if bounded && is_asked_again(&message) && (waiting || backlog > ALONE_BYTES) {
-            // It waits, or its answer does. If the answer is lost, it will be asked for once more.
+            // The question or its answer is waiting. If the answer is lost, the node will ask
+            // again.
             self.around.outbox.meter.shed();
         } else if bounded && (crowded || waiting) {
             if let Err(message) = self.lines.push(from, message, max) {
@@ -264,8 +266,8 @@ impl Shard {
         }
     }
 
-    /// The line is too long. A client that reads is told so, at once; what changes something may
-    /// not be told that it did not, since a copy of it may still be under way.
+    /// Drops a question, because its line is too long. A read is refused at once. A write must not
+    /// be refused, because a copy of it may still be under way and be applied.
     fn turn_away(&mut self, from: NodeId, message: Message) {
         self.around.outbox.meter.shed();
         if let Message::Forward { id, request, .. } = message
@@ -281,7 +283,7 @@ impl Shard {
         }
     }
 
-    /// Those who have taken what they were sent are answered what they have asked since.
+    /// Handles the questions of nodes that have taken what they were sent.
     fn go_on_with_lines(&mut self, now: Now) {
         while !self.lines.is_empty() && !self.has_made_enough() && !self.commits.too_much() {
             let max = self.around.queues.peer_bytes_max;
@@ -299,8 +301,8 @@ impl Shard {
             Work::Request(_, waiter) if self.stopping.is_some() => {
                 drop(waiter.reply.send(Err(RequestError::Stopping)))
             }
-            // While the disk stands, what would have to wait for it is not begun: what others ask
-            // is lost, as the network may do.
+            // While the disk is stuck, nothing is begun that would have to wait for it. Messages of
+            // other nodes are dropped, as the network may do.
             Work::Request(_, waiter) if self.commits.too_much() => {
                 drop(waiter.reply.send(Err(RequestError::Overloaded)))
             }
@@ -353,9 +355,9 @@ impl Shard {
         }
     }
 
-    /// Makes what the turn changed visible, and releases the turn's effects once it is durable. A
-    /// turn that changed nothing is released at once, unless an earlier one of this shard is not:
-    /// it may have shown that one's changes.
+    /// Applies the changes of the turn to the store, and releases its effects once they are
+    /// durable. A turn that changed nothing is released at once, unless an earlier turn of this
+    /// shard is not released yet: it may show the changes of that one.
     fn commit(&mut self) -> Result<(), StoreError> {
         let changes = self.dynamo.drain();
         let (release, failed) = self.sort_effects();
@@ -380,8 +382,8 @@ impl Shard {
         let released = self.commits.hand_over(release.bytes());
         let outbox = self.around.outbox.clone();
         self.around.commit.commit(Box::new(move |result| {
-            // What was shown and is not durable stays uncommitted for ever: until the node ends, no
-            // later turn may tell of it either.
+            // After a failure the changes are visible in the store and never durable. So no later
+            // turn is released either, until the node ends.
             if result.is_ok() {
                 outbox.release(release);
                 released.fetch_add(1, Ordering::AcqRel);
@@ -390,9 +392,8 @@ impl Shard {
         Ok(())
     }
 
-    /// What a client is told of a request that got too few answers in time, while this node's own
-    /// disk has not taken what it was given: then nobody else was even asked, and none of them is
-    /// to blame.
+    /// Blames this node's own disk for a request that got too few answers in time, if the disk has
+    /// not taken the batch: then no other node was even asked.
     fn blame(&mut self, result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
         let lag = self.commits.lag().filter(|lag| *lag >= DISK_SLOW);
         match (result, lag) {
@@ -407,8 +408,9 @@ impl Shard {
         }
     }
 
-    /// Sorts the turn's effects by who gets them; apart, failures that tell nothing of any change
-    /// and need not wait for the disk. Timers are armed here: nobody outside can see them.
+    /// Sorts the effects of the turn by receiver. The second part holds refusals that tell nothing
+    /// of any change and need not wait for the disk. Timers are armed at once, because nobody
+    /// outside can see them.
     fn sort_effects(&mut self) -> (Release, Release) {
         let (mut release, mut failed) = (Release::default(), Release::default());
         let mut effects = std::mem::take(&mut self.effects);
@@ -454,10 +456,10 @@ impl Shard {
         }
         effects.shrink_to(KEPT_MAX);
         self.effects = effects;
-        // What is asked again while the disk stands would only wait beside what was asked before.
+        // While the disk is stuck, a repeated question would only wait beside the first one.
         let standing = self.commits.too_much();
         self.sends.retain(|&(to, purpose), messages| {
-            // A list that was empty is of somebody who has not been spoken to for a turn.
+            // An empty list is of a node to which this turn and the last one sent nothing.
             let spoken = !messages.is_empty();
             if spoken && !standing {
                 let max = self.around.queues.message_bytes_max;
@@ -479,7 +481,7 @@ impl Shard {
     }
 }
 
-/// Once for each change, on every node that notices.
+/// Logs a change of another node's clock. Every node that notices logs it once.
 fn say_clock(node: NodeId, offset_ms: Option<i64>) {
     if let Some(offset_ms) = offset_ms {
         tracing::warn!(%node, offset_ms, "a clock is off from the others' (less than 0: behind); while it is, that node stamps nothing");
@@ -488,7 +490,7 @@ fn say_clock(node: NodeId, offset_ms: Option<i64>) {
     }
 }
 
-/// Whether the error follows from who answered, not from what is stored.
+/// Whether the error says only who answered, and nothing about what is stored.
 fn tells_no_change(error: &RequestError) -> bool {
     matches!(
         error,
@@ -508,7 +510,7 @@ impl Surroundings {
     }
 }
 
-/// Ends the node if what holds it panics.
+/// Ends the node if the thread panics while it holds this.
 struct Watch(Failure);
 
 impl Drop for Watch {
@@ -519,7 +521,7 @@ impl Drop for Watch {
     }
 }
 
-/// Values under small numbers that are used again.
+/// Values under small numbers. A freed number is used again.
 pub(super) struct Slots<T> {
     slots: Vec<Option<T>>,
     free: Vec<u64>,

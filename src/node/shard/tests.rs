@@ -53,17 +53,17 @@ impl Commit for Held {
     }
 }
 
-/// A network that takes everything and brings nothing.
+/// A network that accepts everything and delivers nothing.
 #[derive(Default)]
 struct Nowhere {
     /// What waits for each node.
     backlog: AtomicUsize,
-    /// The frames of requests that it has taken.
+    /// The frames of requests that it has accepted.
     taken: Mutex<Vec<Bytes>>,
 }
 
 impl Nowhere {
-    /// The messages that it has taken since this was last asked.
+    /// The messages that it has accepted since the last call.
     fn messages(&self) -> Vec<Message> {
         let frames = std::mem::take(&mut *self.taken.lock().unwrap());
         let messages = |frame: &Bytes| wire::decode::<Vec<Message>>(frame).unwrap();
@@ -299,7 +299,8 @@ async fn a_request_that_waits_for_this_disk_blames_no_other_node_and_is_told_in_
         Op::Mutate("c".into(), Mutation::Increment(1)),
         Consistency::Quorum,
     );
-    // What must be stamped waits for the time, and the question for that waits for the disk.
+    // A write that needs a stamp waits for the time, and the question for the time waits for the
+    // disk.
     let mut written = bench.ask(set(), Consistency::Quorum);
     for _ in 0..100 {
         tokio::time::advance(Duration::from_millis(10)).await;
@@ -369,7 +370,7 @@ async fn a_write_that_is_too_long_to_be_sent_fails_at_once() {
     );
 }
 
-/// What leaves when the disk has answered takes memory until then.
+/// Effects that wait for the disk take memory until it answers.
 #[tokio::test]
 async fn what_waits_for_the_disk_is_bounded() {
     let mut bench = Bench::new(3);
@@ -448,7 +449,7 @@ fn length(message: &Message) -> usize {
     }
 }
 
-/// Node 2 asks, and its connection carries nothing away for a while.
+/// Node 2 asks, and for a while its connection carries nothing away.
 #[tokio::test(start_paused = true)]
 async fn questions_wait_while_their_asker_has_too_much_to_take() {
     let mut bench = Bench::new(3);
@@ -480,13 +481,13 @@ async fn questions_wait_while_their_asker_has_too_much_to_take() {
     );
     bench.network.backlog.store(10_000, Ordering::Relaxed);
     assert_eq!(bench.turn([]), (false, 3), "they go on by themselves");
-    // The line is bounded, and who reads is told so.
+    // The line is bounded, and a read is refused beyond the bound.
     bench.network.backlog.store(10_001, Ordering::Relaxed);
     let (_, refused) = bench.turn([reads(10..1010, Attempt::First)]);
     assert!((900..1000).contains(&refused), "{refused}");
     bench.network.backlog.store(0, Ordering::Relaxed);
     assert_eq!(bench.turn([]), (false, 1000 - refused));
-    // What nobody waits for any more is dropped.
+    // A question for which nobody waits any more is dropped.
     bench.network.backlog.store(10_001, Ordering::Relaxed);
     bench.turn([reads(2000..2001, Attempt::First)]);
     tokio::time::advance(Duration::from_millis(200)).await;
@@ -526,7 +527,7 @@ async fn a_read_whose_answer_finds_no_room_is_refused() {
     assert!(told(None).is_ok(), "one that is asked for alone");
 }
 
-/// Panics at the third look.
+/// Panics at the third call.
 struct Broken(AtomicUsize);
 
 impl Clock for Broken {
@@ -560,7 +561,7 @@ async fn a_shard_that_panics_ends_the_node() {
     ));
 }
 
-/// The rules of a shard, broken, are noticed by the tests above.
+/// Each planted bug of a shard makes one of the tests above fail.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn the_planted_bugs_of_a_shard_are_noticed() {
