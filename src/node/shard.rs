@@ -382,8 +382,7 @@ impl Shard {
         let (crowded, waiting) = (backlog > max, self.lines.has(from));
         let bounded = !ANSWERS_PILE_UP.is_planted();
         if bounded && is_asked_again(&message) && (waiting || backlog > ALONE_BYTES) {
-            // It waits, or its answer does. If the answer is lost, it will be asked for once more.
-            self.around.outbox.meter.shed();
+            // It waits, or its answer may. If that is lost, it will be asked for once more.
         } else if bounded && (crowded || waiting) {
             if let Err(message) = self.lines.push(from, message, max) {
                 self.turn_away(from, message);
