@@ -384,7 +384,7 @@ impl Shard {
         if bounded && is_asked_again(&message) && (waiting || backlog > ALONE_BYTES) {
             // It waits, or its answer may. If that is lost, it will be asked for once more.
         } else if bounded && (crowded || waiting) {
-            if let Err(message) = self.lines.push(from, message, max) {
+            if let Some(message) = self.lines.push(from, message, max) {
                 self.turn_away(from, message);
             }
         } else {
