@@ -17,6 +17,7 @@
 //! | `inbox` | what a shard is given to do, and the line in which it waits |
 //! | `lines` | questions of other nodes that wait until those have taken earlier answers |
 //! | `outbox` | what leaves a shard once it is durable |
+//! | `slots` | values under small numbers that are used again |
 //! | `shard` | the driver of one core: batch, handle, commit, release |
 //! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
 //! | `control` | the node's part in the control group, and the admission of new nodes |
@@ -48,6 +49,7 @@ mod meter;
 mod outbox;
 mod shard;
 mod shared;
+mod slots;
 mod start;
 mod status;
 mod tasks;

@@ -11,7 +11,7 @@ use quorate_crdt::NodeId;
 use quorate_crdt::Now;
 use quorate_dynamo::Dynamo;
 use quorate_dynamo::op::{Answer, RequestError};
-use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, Ticket, Timer};
+use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, Timer};
 use quorate_gossip::transport::Class;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -22,6 +22,7 @@ use super::disk_guard::{Failure, report};
 use super::inbox::{Figures, Inbox, Waiter, Work};
 use super::lines::{Lines, is_asked_again, waits};
 use super::outbox::{ALONE_BYTES, Outbox, Release};
+use super::slots::Slots;
 use super::world::{Queues, Watched};
 use crate::planted::{ACK_BEFORE_COMMIT, ANSWERS_PILE_UP, PANIC_UNNOTICED, TURN_WITHOUT_BOUND};
 use crate::store::Lives;
@@ -253,11 +254,10 @@ impl Shard {
         let (crowded, waiting) = (backlog > max, self.lines.has(from));
         let bounded = !ANSWERS_PILE_UP.is_planted();
         if bounded && is_asked_again(&message) && (waiting || backlog > ALONE_BYTES) {
-            // The question or its answer is waiting. If the answer is lost, the node will ask
+            // The question or its answer may be waiting. If the answer is lost, the node will ask
             // again.
-            self.around.outbox.meter.shed();
         } else if bounded && (crowded || waiting) {
-            if let Err(message) = self.lines.push(from, message, max) {
+            if let Some(message) = self.lines.push(from, message, max) {
                 self.turn_away(from, message);
             }
         } else {
@@ -518,42 +518,6 @@ impl Drop for Watch {
         if std::thread::panicking() && !PANIC_UNNOTICED.is_planted() {
             report(&self.0, &Arc::new(StoreError::Panicked));
         }
-    }
-}
-
-/// Values under small numbers. A freed number is used again.
-pub(super) struct Slots<T> {
-    slots: Vec<Option<T>>,
-    free: Vec<u64>,
-}
-
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
-    }
-}
-
-impl<T> Slots<T> {
-    pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    fn put(&mut self, value: T) -> Ticket {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() as u64 - 1
-        });
-        self.slots[slot as usize] = Some(value);
-        Ticket(slot)
-    }
-
-    fn take(&mut self, ticket: Ticket) -> Option<T> {
-        let value = self.slots.get_mut(ticket.0 as usize)?.take()?;
-        self.free.push(ticket.0);
-        Some(value)
     }
 }
 
