@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use quorate_control::state::PARTITIONS_MAX;
+use quorate_control::topology::PARTITIONS_MAX;
 
 pub(super) const NAME: &str = "a string of 1 to 64 letters, digits, '-', '_' or '.'";
 pub(super) const DURATION: &str =

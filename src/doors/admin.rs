@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::state::PARTITIONS_MAX;
+use quorate_control::topology::PARTITIONS_MAX;
 use quorate_control::topology::{KeyspaceId, Replication};
 use quorate_dynamo::consistency::Consistency;
 

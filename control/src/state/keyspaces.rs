@@ -1,14 +1,16 @@
-//! Keyspaces: making, altering, dropping.
+//! Making, altering and dropping keyspaces.
 
 use std::sync::Arc;
 
 use quorate_crdt::NodeId;
 
-use super::{
-    ControlState, DEFAULT_KEYSPACE, NewKeyspace, PARTITIONS_MAX, Refusal, Response, check_name,
+use super::command::{NewKeyspace, Refusal, Response};
+use super::decided::ControlState;
+use super::placement::place;
+use crate::topology::{
+    DEFAULT_KEYSPACE, Epoch, Keyspace, KeyspaceId, PARTITIONS_MAX, Partition, Placement,
+    Replication, is_keyspace_name, is_partition_count,
 };
-use crate::placement::place;
-use crate::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Replication};
 
 impl ControlState {
     pub(super) fn create_keyspace(
@@ -16,8 +18,10 @@ impl ControlState {
         epoch: Epoch,
         new: NewKeyspace,
     ) -> Result<Response, Refusal> {
-        check_name(&new.name)?;
-        if !new.partitions.is_power_of_two() || new.partitions > PARTITIONS_MAX {
+        if !is_keyspace_name(&new.name) {
+            return Err(Refusal::BadName);
+        }
+        if !is_partition_count(new.partitions) {
             return Err(Refusal::BadPartitions {
                 partitions: new.partitions,
                 max: PARTITIONS_MAX,
@@ -59,7 +63,8 @@ impl ControlState {
         epoch: Epoch,
         id: KeyspaceId,
         replication: Option<Replication>,
-        (read, write): (Option<Arc<str>>, Option<Arc<str>>),
+        read: Option<Arc<str>>,
+        write: Option<Arc<str>>,
     ) -> Result<Response, Refusal> {
         self.keyspace(id)?;
         if let Some(replication) = &replication
@@ -87,7 +92,7 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// The first keyspace that would have no replica anywhere if this node were not there.
+    /// The first keyspace that would be left without a replica if `node` were gone.
     pub(super) fn bare_without(&self, node: NodeId) -> Option<KeyspaceId> {
         let rest = self.staying().filter(|&(other, _)| other != node);
         let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| {

@@ -1,19 +1,22 @@
-//! Who is in: founding, tokens, admission, removal.
+//! Which nodes belong to the cluster: founding, join tokens, admission, removal.
+
+use std::net::SocketAddr;
 
 use quorate_crdt::NodeId;
 
-use super::{
-    ControlState, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, NewKeyspace, NewToken, NodeSpec, Refusal,
-    Response, Secret, Token, TokenId, check_name,
-};
+use super::command::{NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, TokenId};
+use super::decided::{ControlState, Token};
 use crate::planted::JOIN_RETRY_UNKNOWN;
-use crate::topology::{ClusterId, Epoch, NodeInfo, Replication};
+use crate::topology::{
+    ClusterId, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, Epoch, NodeInfo, Replication, is_name,
+};
 
 impl ControlState {
     pub(super) fn found(
         &mut self,
         epoch: Epoch,
-        (cluster, authority): (ClusterId, Secret),
+        cluster: ClusterId,
+        authority: Secret,
         token: NewToken,
         node: &NodeSpec,
     ) -> Result<Response, Refusal> {
@@ -53,12 +56,14 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// The token is judged first, so that a stranger learns nothing about names; a retry second,
-    /// because it must not find the token used up by its own first attempt.
+    /// Checks the token first, so that a stranger learns nothing about names. Recognises a retry
+    /// before it counts uses, so that a retry does not find the token used up by its own first
+    /// attempt.
     pub(super) fn admit(
         &mut self,
         epoch: Epoch,
-        (id, secret): (TokenId, &Secret),
+        id: TokenId,
+        secret: &Secret,
         node: &NodeSpec,
         at_ms: u64,
     ) -> Result<Response, Refusal> {
@@ -111,6 +116,18 @@ impl ControlState {
         node
     }
 
+    pub(super) fn move_node(
+        &mut self,
+        node: NodeId,
+        quic: SocketAddr,
+    ) -> Result<Response, Refusal> {
+        self.known(node)?;
+        if let Some(info) = self.topology_mut().nodes.get_mut(&node) {
+            info.quic = quic;
+        }
+        Ok(Response::Done)
+    }
+
     pub(super) fn remove_node(
         &mut self,
         epoch: Epoch,
@@ -133,34 +150,13 @@ impl ControlState {
         self.dismiss_leavers();
         Ok(Response::Done)
     }
-
-    /// Takes those out of the topology that hold nothing any more. Until then they stay: they are
-    /// what the move reads from.
-    pub(super) fn dismiss_leavers(&mut self) {
-        let free: Vec<_> = self
-            .leaving
-            .iter()
-            .copied()
-            .filter(|&node| !self.holds_anything(node))
-            .collect();
-        for node in free {
-            self.leaving.remove(&node);
-            self.instances.remove(&node);
-            self.topology_mut().nodes.remove(&node);
-        }
-    }
-
-    fn holds_anything(&self, node: NodeId) -> bool {
-        self.topology
-            .keyspaces
-            .values()
-            .flat_map(|keyspace| &keyspace.placement)
-            .any(|placement| placement.holds(node))
-    }
 }
 
 fn check_spec(spec: &NodeSpec) -> Result<(), Refusal> {
-    check_name(&spec.name)?;
-    check_name(&spec.datacenter)?;
-    check_name(&spec.rack)
+    let names = [&spec.name, &spec.datacenter, &spec.rack];
+    if names.into_iter().all(|name| is_name(name)) {
+        Ok(())
+    } else {
+        Err(Refusal::BadName)
+    }
 }

@@ -1,9 +1,14 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use quorate_crdt::NodeId;
 
 use super::*;
-use crate::topology::{Partition, Phase, Replication};
+use crate::topology::{
+    ClusterId, DEFAULT_KEYSPACE, Epoch, Keyspace, KeyspaceId, PARTITIONS_MAX, Partition, Phase,
+    Placement, Replication, Topology,
+};
 
 mod quorums;
 
