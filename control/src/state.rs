@@ -24,9 +24,7 @@ mod partitions;
 mod placement;
 mod voters;
 
-pub use command::{
-    Command, LogIndex, NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, TokenId,
-};
+pub use command::{Command, LogIndex, NewKeyspace, NewToken, NodeSpec, Refusal, Response, TokenId};
 pub use decided::{ControlState, Token};
 pub use placement::place;
 

@@ -5,16 +5,13 @@ use core::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use quorate_crdt::Secret;
 use serde::{Deserialize, Serialize};
 
 /// Says which format the rest of the text has.
 const PREFIX: &str = "qt1.";
 /// Cluster identifier, fingerprint, token identifier, secret.
 const TOKEN_BYTES: usize = 16 + 32 + 8 + 16;
-
-/// Names a token within its cluster; not secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TokenId(pub u64);
 
 /// What proves that a newcomer was given the token: 128 random bits. Equality takes the same time
 /// wherever the difference is.
@@ -31,8 +28,8 @@ pub struct JoinToken {
     pub cluster: u128,
     /// SHA-256 of the cluster authority's certificate (DER).
     pub fingerprint: [u8; 32],
-    /// Its name in the cluster.
-    pub id: TokenId,
+    /// Its number in the cluster: what the control group calls `TokenId`. Not secret.
+    pub id: u64,
     /// The proof.
     pub secret: TokenSecret,
 }
@@ -58,7 +55,7 @@ pub enum TokenError {
 impl JoinToken {
     /// A token for this cluster with a fresh secret from `random` (16 bytes from a cryptographic
     /// generator).
-    pub const fn new(cluster: u128, fingerprint: [u8; 32], id: TokenId, random: [u8; 16]) -> Self {
+    pub const fn new(cluster: u128, fingerprint: [u8; 32], id: u64, random: [u8; 16]) -> Self {
         Self {
             cluster,
             fingerprint,
@@ -73,7 +70,7 @@ impl fmt::Display for JoinToken {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES);
         bytes.extend_from_slice(&self.cluster.to_be_bytes());
         bytes.extend_from_slice(&self.fingerprint);
-        bytes.extend_from_slice(&self.id.0.to_be_bytes());
+        bytes.extend_from_slice(&self.id.to_be_bytes());
         bytes.extend_from_slice(&self.secret.0);
         write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -104,7 +101,7 @@ impl FromStr for JoinToken {
         Ok(Self {
             cluster: u128::from_be_bytes(part(&whole, 0)),
             fingerprint: part(&whole, 16),
-            id: TokenId(u64::from_be_bytes(part(&whole, 48))),
+            id: u64::from_be_bytes(part(&whole, 48)),
             secret: TokenSecret(part(&whole, 56)),
         })
     }
@@ -117,13 +114,15 @@ fn part<const N: usize>(whole: &[u8; TOKEN_BYTES], at: usize) -> [u8; N] {
         .expect("invariant: the parts lie within the token")
 }
 
+impl From<TokenSecret> for Secret {
+    fn from(secret: TokenSecret) -> Self {
+        Self::new(secret.0)
+    }
+}
+
 impl PartialEq for TokenSecret {
     fn eq(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .zip(&other.0)
-            .fold(0, |diff, (a, b)| diff | (a ^ b))
-            == 0
+        Secret::from(*self).matches(&other.0)
     }
 }
 

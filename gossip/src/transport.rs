@@ -2,7 +2,6 @@
 //! implements [`Transport`] over real sockets, the simulator implements it in virtual time; neither
 //! is visible to the cores.
 
-use core::fmt;
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
@@ -11,10 +10,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use serde::{Deserialize, Serialize};
 
-use crate::token::{TokenId, TokenSecret};
+use crate::token::TokenSecret;
 
 /// What a frame is for. Each class is one ordered stream per peer, so that a large repair never
 /// delays a vote.
@@ -137,8 +136,8 @@ pub enum CallError {
 /// What a newcomer says of itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinRequest {
-    /// Which token it holds.
-    pub token: TokenId,
+    /// The number of its token: [`JoinToken::id`](crate::token::JoinToken::id).
+    pub token: u64,
     /// The proof that it holds it.
     pub secret: TokenSecret,
     /// The operator's name for it; unique in the cluster.
@@ -185,40 +184,4 @@ pub enum JoinRefusal {
     /// The control group has no leader at the moment; the same token may be tried again.
     #[error("the control group cannot decide now")]
     NotReady,
-}
-
-/// Bytes that must not be printed. Equality takes time that depends on the length only.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Secret(Bytes);
-
-impl Secret {
-    /// Takes charge of `bytes`.
-    pub fn new(bytes: impl Into<Bytes>) -> Self {
-        Self(bytes.into())
-    }
-
-    /// The bytes, for storing and signing.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(other.0.iter())
-                .fold(0, |diff, (a, b)| diff | (a ^ b))
-                == 0
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Secret({} bytes)", self.0.len())
-    }
 }

@@ -9,14 +9,12 @@ use bytes::Bytes;
 use quorate_control::consensus::{
     ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
 };
-use quorate_control::state::{Command, NodeSpec, Refusal, Response, Secret, TokenId};
+use quorate_control::state::{Command, NodeSpec, Refusal, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{
-    self, CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport,
-};
+use quorate_gossip::transport::{CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport};
 use quorate_gossip::wire;
 use tokio::sync::watch;
 
@@ -95,9 +93,9 @@ impl Control {
     }
 
     /// The cluster authority's key, once this node has heard of it.
-    pub(super) fn authority(&self) -> Option<transport::Secret> {
-        let secret = self.group.read(|state| state.authority().0.clone());
-        (!secret.is_empty()).then(|| transport::Secret::new(secret))
+    pub(super) fn authority(&self) -> Option<Secret> {
+        let secret = self.group.read(|state| state.authority().clone());
+        (!secret.expose().is_empty()).then_some(secret)
     }
 
     /// A token that this cluster has recorded and that is worth something at `unix_millis`, if
@@ -110,13 +108,8 @@ impl Control {
                     && token.expires_ms.is_none_or(|expires| expires > unix_millis)
             });
             good.find_map(|(id, token)| {
-                let secret = token.secret.0.as_ref().try_into().ok()?;
-                Some(JoinToken::new(
-                    cluster,
-                    fingerprint,
-                    quorate_gossip::token::TokenId(id.0),
-                    secret,
-                ))
+                let secret = token.secret.expose().try_into().ok()?;
+                Some(JoinToken::new(cluster, fingerprint, id.0, secret))
             })
         })
     }
@@ -131,8 +124,8 @@ impl Control {
             ..
         } = request;
         let command = Command::Admit {
-            token: TokenId(request.token.0),
-            secret: Secret(Bytes::copy_from_slice(&request.secret.0)),
+            token: TokenId(request.token),
+            secret: request.secret.into(),
             node: NodeSpec {
                 name,
                 datacenter,

@@ -3,12 +3,12 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use quorate_control::state::{Command, NewToken, NodeSpec, Secret, TokenId};
+use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::quic::{ClusterAuthority, JoinError, NodeIdentity, join, random_bytes};
-use quorate_gossip::token::{self, JoinToken};
-use quorate_gossip::transport::{self, JoinRequest};
+use quorate_gossip::token::JoinToken;
+use quorate_gossip::transport::JoinRequest;
 use quorate_gossip::wire;
 use tokio::time::Instant;
 
@@ -71,8 +71,7 @@ impl Origin {
             last_kept(&*disk.store)?.as_ref(),
             (known.node, &known.name),
         )?;
-        let identity =
-            NodeIdentity::from_secret(&transport::Secret::new(known.credentials.clone()))?;
+        let identity = NodeIdentity::from_secret(&Secret::new(&known.credentials))?;
         let listen = again(config.listen.quic, disk.address()?);
         Ok(Self {
             identity,
@@ -122,7 +121,7 @@ impl Origin {
     fn found(config: &NodeConfig) -> Result<Self, StartError> {
         let authority = ClusterAuthority::generate(u128::from_le_bytes(random_bytes()?))?;
         let identity = authority.identity(NodeId(1))?;
-        let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes()?)))?;
+        let token = authority.token(u64::from_le_bytes(random_bytes()?))?;
         let founding = Founding {
             authority,
             token,
@@ -236,13 +235,12 @@ impl Founding {
             quic,
             instance: self.instance,
         };
-        let secret = Secret(self.token.secret.0.to_vec().into());
         Command::Found {
             cluster: ClusterId(self.authority.cluster()),
-            authority: Secret(self.authority.to_secret().expose().to_vec().into()),
+            authority: self.authority.to_secret(),
             token: NewToken {
-                id: TokenId(self.token.id.0),
-                secret,
+                id: TokenId(self.token.id),
+                secret: self.token.secret.into(),
                 uses: None,
                 expires_ms: None,
             },

@@ -4,8 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{ClusterId, Datacenter, Epoch, KeyspaceId, Partition, Replication};
@@ -20,31 +19,6 @@ pub struct LogIndex(pub u64);
 /// Names a join token within its cluster. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub u64);
-
-/// Bytes that never show in logs: `Debug` hides them. Equality takes the same time wherever the
-/// difference is.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Secret(pub Bytes);
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .fold(0, |diff, (a, b)| diff | (a ^ b))
-                == 0
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// What a node says about itself when it asks to join.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Refusal, Secret, TokenId};
+use super::command::{Refusal, TokenId};
 use crate::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Topology};
 
 /// Everything the control group has decided. [`apply`](Self::apply) is the only way to change it.

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 
-use super::command::{NewKeyspace, NewToken, NodeSpec, Refusal, Response, Secret, TokenId};
+use super::command::{NewKeyspace, NewToken, NodeSpec, Refusal, Response, TokenId};
 use super::decided::{ControlState, Token};
 use crate::planted::JOIN_RETRY_UNKNOWN;
 use crate::topology::{

@@ -1,8 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 
 use super::*;
 use crate::topology::{
@@ -41,7 +40,7 @@ fn token(id: u64, uses: Option<u32>, expires_ms: Option<u64>) -> NewToken {
 }
 
 fn secret(text: &'static str) -> Secret {
-    Secret(Bytes::from_static(text.as_bytes()))
+    Secret::new(text)
 }
 
 fn refused(refusal: Refusal) -> Response {

@@ -8,7 +8,7 @@
 use core::fmt;
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
@@ -16,8 +16,7 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
-use crate::token::{JoinToken, TokenId};
-use crate::transport::Secret;
+use crate::token::JoinToken;
 use crate::wire::{self, WireError};
 
 /// Bytes of an Ed25519 public key.
@@ -162,7 +161,7 @@ impl ClusterAuthority {
     ///
     /// # Errors
     /// [`IdentityError::Random`].
-    pub fn token(&self, id: TokenId) -> Result<JoinToken, IdentityError> {
+    pub fn token(&self, id: u64) -> Result<JoinToken, IdentityError> {
         Ok(JoinToken::new(
             self.cluster,
             self.fingerprint(),
