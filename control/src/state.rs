@@ -24,7 +24,9 @@ mod partitions;
 mod placement;
 mod voters;
 
-pub use command::{Command, LogIndex, NewKeyspace, NewToken, NodeSpec, Refusal, Response, TokenId};
+pub use command::{
+    Command, CommandRefusal, LogIndex, NewKeyspace, NewToken, NodeSpec, Response, TokenId,
+};
 pub use decided::{ControlState, Token};
 pub use placement::place;
 

@@ -9,12 +9,12 @@ use bytes::Bytes;
 use quorate_control::consensus::{
     ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
 };
-use quorate_control::state::{Command, NodeSpec, Refusal, Response, TokenId};
+use quorate_control::state::{Command, CommandRefusal, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
 use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport};
+use quorate_gossip::transport::{CallError, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 use quorate_gossip::wire;
 use tokio::sync::watch;
 
@@ -155,12 +155,12 @@ impl Control {
     }
 }
 
-fn refused(refusal: &Refusal) -> JoinRefusal {
+fn refused(refusal: &CommandRefusal) -> JoinRefusal {
     match refusal {
-        Refusal::Expired => JoinRefusal::Expired,
-        Refusal::UsedUp => JoinRefusal::UsedUp,
-        Refusal::NameTaken | Refusal::BadName => JoinRefusal::NameTaken,
-        Refusal::UnknownToken => JoinRefusal::UnknownToken,
+        CommandRefusal::Expired => JoinRefusal::Expired,
+        CommandRefusal::UsedUp => JoinRefusal::UsedUp,
+        CommandRefusal::NameTaken | CommandRefusal::BadName => JoinRefusal::NameTaken,
+        CommandRefusal::UnknownToken => JoinRefusal::UnknownToken,
         _ => JoinRefusal::NotReady,
     }
 }
@@ -170,14 +170,14 @@ fn refused(refusal: &Refusal) -> JoinRefusal {
 pub(super) struct Door(pub(super) Weak<Control>);
 
 impl ControlDoor for Door {
-    fn receive(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
+    fn receive(&self, from: NodeId, request: Bytes) -> Later<Bytes> {
         match self.0.upgrade() {
             Some(control) => control.group.serve(from, request),
             None => Box::pin(async { Bytes::new() }),
         }
     }
 
-    fn admit(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>> {
+    fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.upgrade() {
             Some(control) => Box::pin(control.let_in(request)),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::consensus::ProposeError;
-use quorate_control::state::{Command, NewKeyspace, NewToken, Refusal, Response, TokenId};
+use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId};
 use quorate_control::topology::{KeyspaceId, Replication, Topology, is_keyspace_name};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
@@ -220,9 +220,9 @@ impl Admin for Doors {
         });
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
-            Response::Refused(Refusal::NameTaken) => Err(AdminError::Exists),
-            Response::Refused(Refusal::BadName) => Err(AdminError::BadName),
-            Response::Refused(Refusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
+            Response::Refused(CommandRefusal::NameTaken) => Err(AdminError::Exists),
+            Response::Refused(CommandRefusal::BadName) => Err(AdminError::BadName),
+            Response::Refused(CommandRefusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
                 replicas: 1,
                 nodes: 0,
             }),

@@ -13,7 +13,7 @@ use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placemen
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::{Input, Message, ReplicaSummary, Route};
-use quorate_gossip::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Reply};
+use quorate_gossip::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later};
 use quorate_gossip::wire;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -79,10 +79,10 @@ impl From<Sight> for Input {
 /// The way to the control group, known once that has started.
 pub(super) trait ControlDoor: Send + Sync + 'static {
     /// A message of the group from a peer; answered in kind.
-    fn receive(&self, from: NodeId, request: Bytes) -> Reply<Bytes>;
+    fn receive(&self, from: NodeId, request: Bytes) -> Later<Bytes>;
 
     /// Admits a newcomer.
-    fn admit(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>>;
+    fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
 }
 
 /// Shared by everything that reaches the node from outside.
@@ -302,7 +302,7 @@ impl Inbound for Switchboard {
         drop(self.0.news.send(News::Datagram(from, payload)));
     }
 
-    fn call(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
+    fn call(&self, from: NodeId, request: Bytes) -> Later<Bytes> {
         let hub = Arc::clone(&self.0);
         match request.first() {
             Some(&tag) if tag == Call::Control as u8 => match hub.control.get() {
@@ -330,7 +330,7 @@ impl Inbound for Switchboard {
         }
     }
 
-    fn join(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>> {
+    fn join(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.control.get() {
             Some(control) => control.admit(request),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),

@@ -24,7 +24,7 @@ enum Attempt {
 impl ControlGroup {
     /// Makes a group of this node alone and founds the cluster in it. After a crash in between it
     /// may be called again. If the cluster has been founded already, the response is
-    /// [`Refusal::AlreadyFounded`](crate::state::Refusal::AlreadyFounded).
+    /// [`CommandRefusal::AlreadyFounded`](crate::state::CommandRefusal::AlreadyFounded).
     ///
     /// # Errors
     /// [`FoundError`].

@@ -7,7 +7,7 @@ use quorate_crdt::NodeId;
 
 use super::messages::{Reply, ServeError};
 use super::*;
-use crate::state::{Command, Refusal, Response};
+use crate::state::{Command, CommandRefusal, Response};
 use crate::store::StoreError;
 use crate::topology::Epoch;
 
@@ -35,7 +35,7 @@ fn one_node_founds_a_cluster_and_is_its_leader() {
         assert!(began.elapsed() < SECOND);
         assert_eq!(
             group.found(found()).await.unwrap(),
-            Response::Refused(Refusal::AlreadyFounded)
+            Response::Refused(CommandRefusal::AlreadyFounded)
         );
         assert_eq!(group.leader(), Some(NodeId(1)));
         let mut topology = group.state();
@@ -85,7 +85,7 @@ fn a_follower_forwards_to_the_leader() {
             .await;
         assert!(matches!(
             refused,
-            Ok(Response::Refused(Refusal::UnknownKeyspace { .. }))
+            Ok(Response::Refused(CommandRefusal::UnknownKeyspace { .. }))
         ));
     });
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::command::{Command, LogIndex, Refusal, Response};
+use super::command::{Command, CommandRefusal, LogIndex, Response};
 use super::decided::ControlState;
 use crate::topology::Epoch;
 
@@ -23,7 +23,7 @@ impl ControlState {
         }
     }
 
-    fn decide(&mut self, epoch: Epoch, command: Command) -> Result<Response, Refusal> {
+    fn decide(&mut self, epoch: Epoch, command: Command) -> Result<Response, CommandRefusal> {
         if let Command::Found {
             cluster,
             authority,
@@ -35,10 +35,10 @@ impl ControlState {
             return self.found(epoch, cluster, authority, token, &node);
         }
         if !self.founded() {
-            return Err(Refusal::NotFounded);
+            return Err(CommandRefusal::NotFounded);
         }
         match command {
-            Command::Found { .. } => Err(Refusal::AlreadyFounded),
+            Command::Found { .. } => Err(CommandRefusal::AlreadyFounded),
             Command::Admit {
                 token,
                 secret,

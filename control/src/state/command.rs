@@ -197,13 +197,13 @@ pub enum Response {
     /// Done; there is nothing more to say.
     Done,
     /// Nothing has changed.
-    Refused(Refusal),
+    Refused(CommandRefusal),
 }
 
-/// Why a command changed nothing.
+/// Why a command changed nothing. The state is as before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum CommandRefusal {
     /// There is a cluster already.
     #[error("the cluster has been founded already")]
     AlreadyFounded,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use quorate_crdt::{NodeId, Secret};
 use serde::{Deserialize, Serialize};
 
-use super::command::{Refusal, TokenId};
+use super::command::{CommandRefusal, TokenId};
 use crate::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Topology};
 
 /// Everything the control group has decided. [`apply`](Self::apply) is the only way to change it.
@@ -88,18 +88,18 @@ impl ControlState {
         &self.leaving
     }
 
-    pub(super) fn known(&self, node: NodeId) -> Result<&NodeInfo, Refusal> {
+    pub(super) fn known(&self, node: NodeId) -> Result<&NodeInfo, CommandRefusal> {
         self.topology
             .nodes
             .get(&node)
-            .ok_or(Refusal::UnknownNode { node })
+            .ok_or(CommandRefusal::UnknownNode { node })
     }
 
-    pub(super) fn keyspace(&self, keyspace: KeyspaceId) -> Result<&Keyspace, Refusal> {
+    pub(super) fn keyspace(&self, keyspace: KeyspaceId) -> Result<&Keyspace, CommandRefusal> {
         self.topology
             .keyspaces
             .get(&keyspace)
-            .ok_or(Refusal::UnknownKeyspace { keyspace })
+            .ok_or(CommandRefusal::UnknownKeyspace { keyspace })
     }
 
     pub(super) fn topology_mut(&mut self) -> &mut Topology {

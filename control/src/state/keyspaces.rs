@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quorate_crdt::NodeId;
 
-use super::command::{NewKeyspace, Refusal, Response};
+use super::command::{CommandRefusal, NewKeyspace, Response};
 use super::decided::ControlState;
 use super::placement::place;
 use crate::topology::{
@@ -17,22 +17,22 @@ impl ControlState {
         &mut self,
         epoch: Epoch,
         new: NewKeyspace,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         if !is_keyspace_name(&new.name) {
-            return Err(Refusal::BadName);
+            return Err(CommandRefusal::BadName);
         }
         if !is_partition_count(new.partitions) {
-            return Err(Refusal::BadPartitions {
+            return Err(CommandRefusal::BadPartitions {
                 partitions: new.partitions,
                 max: PARTITIONS_MAX,
             });
         }
         if self.topology.keyspace_named(&new.name).is_some() {
-            return Err(Refusal::NameTaken);
+            return Err(CommandRefusal::NameTaken);
         }
-        let keyspace = KeyspaceId(self.next_keyspace.ok_or(Refusal::Exhausted)?);
+        let keyspace = KeyspaceId(self.next_keyspace.ok_or(CommandRefusal::Exhausted)?);
         if place(self.staying(), &new.replication, keyspace, Partition(0)).is_empty() {
-            return Err(Refusal::NoReplicas { keyspace });
+            return Err(CommandRefusal::NoReplicas { keyspace });
         }
         self.next_keyspace = keyspace.0.checked_add(1);
         self.insert_keyspace(epoch, keyspace, new);
@@ -65,12 +65,12 @@ impl ControlState {
         replication: Option<Replication>,
         read: Option<Arc<str>>,
         write: Option<Arc<str>>,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         self.keyspace(id)?;
         if let Some(replication) = &replication
             && place(self.staying(), replication, id, Partition(0)).is_empty()
         {
-            return Err(Refusal::NoReplicas { keyspace: id });
+            return Err(CommandRefusal::NoReplicas { keyspace: id });
         }
         if let Some(keyspace) = self.topology_mut().keyspaces.get_mut(&id) {
             keyspace.read = read.unwrap_or_else(|| keyspace.read.clone());
@@ -82,10 +82,10 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    pub(super) fn drop_keyspace(&mut self, id: KeyspaceId) -> Result<Response, Refusal> {
+    pub(super) fn drop_keyspace(&mut self, id: KeyspaceId) -> Result<Response, CommandRefusal> {
         self.keyspace(id)?;
         if id == DEFAULT_KEYSPACE {
-            return Err(Refusal::DefaultKeyspace);
+            return Err(CommandRefusal::DefaultKeyspace);
         }
         self.topology_mut().keyspaces.remove(&id);
         self.dismiss_leavers();

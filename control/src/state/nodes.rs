@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use quorate_crdt::{NodeId, Secret};
 
-use super::command::{NewKeyspace, NewToken, NodeSpec, Refusal, Response, TokenId};
+use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
 use super::decided::{ControlState, Token};
 use crate::planted::JOIN_RETRY_UNKNOWN;
 use crate::topology::{
@@ -19,9 +19,9 @@ impl ControlState {
         authority: Secret,
         token: NewToken,
         node: &NodeSpec,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         if self.founded() {
-            return Err(Refusal::AlreadyFounded);
+            return Err(CommandRefusal::AlreadyFounded);
         }
         check_spec(node)?;
         self.topology_mut().cluster = cluster;
@@ -41,9 +41,9 @@ impl ControlState {
         Ok(Response::Admitted { node: first })
     }
 
-    pub(super) fn create_token(&mut self, token: NewToken) -> Result<Response, Refusal> {
+    pub(super) fn create_token(&mut self, token: NewToken) -> Result<Response, CommandRefusal> {
         if self.tokens.contains_key(&token.id) {
-            return Err(Refusal::TokenExists);
+            return Err(CommandRefusal::TokenExists);
         }
         self.tokens.insert(
             token.id,
@@ -66,12 +66,12 @@ impl ControlState {
         secret: &Secret,
         node: &NodeSpec,
         at_ms: u64,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         let token = self
             .tokens
             .get(&id)
             .filter(|token| &token.secret == secret)
-            .ok_or(Refusal::UnknownToken)?;
+            .ok_or(CommandRefusal::UnknownToken)?;
         check_spec(node)?;
         if let Some((known, _)) = self.topology.node_named(&node.name) {
             let same = self.instances.get(&known) == Some(&node.instance)
@@ -80,14 +80,14 @@ impl ControlState {
                 self.move_node(known, node.quic)
                     .map(|_| Response::Admitted { node: known })
             } else {
-                Err(Refusal::NameTaken)
+                Err(CommandRefusal::NameTaken)
             };
         }
         if token.expires_ms.is_some_and(|expires| at_ms >= expires) {
-            return Err(Refusal::Expired);
+            return Err(CommandRefusal::Expired);
         }
         let uses_left = match token.uses_left {
-            Some(uses) => Some(uses.checked_sub(1).ok_or(Refusal::UsedUp)?),
+            Some(uses) => Some(uses.checked_sub(1).ok_or(CommandRefusal::UsedUp)?),
             None => None,
         };
         if let Some(token) = self.tokens.get_mut(&id) {
@@ -120,7 +120,7 @@ impl ControlState {
         &mut self,
         node: NodeId,
         quic: SocketAddr,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         self.known(node)?;
         if let Some(info) = self.topology_mut().nodes.get_mut(&node) {
             info.quic = quic;
@@ -133,13 +133,13 @@ impl ControlState {
         epoch: Epoch,
         node: NodeId,
         lost: bool,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         self.known(node)?;
         if !self.staying().any(|(other, _)| other != node) {
-            return Err(Refusal::LastNode);
+            return Err(CommandRefusal::LastNode);
         }
         if let Some(keyspace) = self.bare_without(node) {
-            return Err(Refusal::NoReplicas { keyspace });
+            return Err(CommandRefusal::NoReplicas { keyspace });
         }
         self.leaving.insert(node);
         if lost {
@@ -152,11 +152,11 @@ impl ControlState {
     }
 }
 
-fn check_spec(spec: &NodeSpec) -> Result<(), Refusal> {
+fn check_spec(spec: &NodeSpec) -> Result<(), CommandRefusal> {
     let names = [&spec.name, &spec.datacenter, &spec.rack];
     if names.into_iter().all(|name| is_name(name)) {
         Ok(())
     } else {
-        Err(Refusal::BadName)
+        Err(CommandRefusal::BadName)
     }
 }

@@ -3,7 +3,7 @@
 
 use quorate_crdt::NodeId;
 
-use super::command::{Refusal, Response};
+use super::command::{CommandRefusal, Response};
 use super::decided::ControlState;
 use super::moves;
 use super::placement::place;
@@ -30,7 +30,7 @@ impl ControlState {
         keyspace: KeyspaceId,
         partitions: &[Partition],
         of: Epoch,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         self.known(node)?;
         self.keyspace(keyspace)?;
         for &partition in partitions {

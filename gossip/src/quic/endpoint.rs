@@ -26,7 +26,7 @@ use super::refusal::{PeerError, Refusal};
 use super::shape::{LinkShape, ShapedSocket};
 use super::tls::{self, Protocol};
 use super::tuning::{Profile, Tuning};
-use crate::transport::{CallError, Class, Inbound, Reply, Transport};
+use crate::transport::{CallError, Class, Inbound, Later, Transport};
 use crate::wire::VERSION;
 
 /// How long the first pause between two dials is, and how long the last. Guesses: a restart takes
@@ -252,7 +252,7 @@ impl Transport for QuicTransport {
         to: NodeId,
         request: Bytes,
         timeout: Duration,
-    ) -> Reply<Result<Bytes, CallError>> {
+    ) -> Later<Result<Bytes, CallError>> {
         let link = self.shared.links.get(&to).map(|link| Arc::clone(&link));
         let Some(link) = link else {
             return Box::pin(core::future::ready(Err(CallError::NotConnected(to))));

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::frame::{Deframer, Frame, Header};
 use super::outbox::Outbox;
 use super::refusal::Refusal;
-use crate::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Reply};
+use crate::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Later};
 use crate::wire::MESSAGE_BYTES_MAX;
 
 /// How many chunks one read takes off a stream at most.
@@ -106,7 +106,7 @@ impl Link {
         self: Arc<Self>,
         request: Bytes,
         timeout: Duration,
-    ) -> Reply<Result<Bytes, CallError>> {
+    ) -> Later<Result<Bytes, CallError>> {
         let node = self.node;
         let bytes = request.len();
         if bytes > MESSAGE_BYTES_MAX {
@@ -222,7 +222,7 @@ impl Link {
         Ok(())
     }
 
-    fn answer(self: &Arc<Self>, number: u64, reply: Reply<Bytes>) {
+    fn answer(self: &Arc<Self>, number: u64, reply: Later<Bytes>) {
         let link = Arc::clone(self);
         tokio::spawn(async move {
             let answer = reply.await;
