@@ -13,8 +13,8 @@ mod memory;
 pub use memory::MemoryStore;
 
 /// The longest key in bytes. It is the same for every engine, so that every node can hold what one
-/// has accepted: fjall's 65,535, less one byte that its escape of empty keys may add. A value has at
-/// most 4 GiB less one byte.
+/// has accepted: fjall's 65,535, less one byte that its escape of empty keys may add. A value has
+/// at most 4 GiB less one byte.
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize - 1;
 
 /// A part of the store with keys and an order of its own.
@@ -120,8 +120,8 @@ pub trait Store: Send + Sync + 'static {
     /// If `to` is `None`, there is no upper bound.
     ///
     /// The scan sees all batches applied before the call. It may or may not see a batch applied
-    /// while it runs; with memory and sled it may see only the part that is still ahead. `visit` may
-    /// call the store.
+    /// while it runs; with memory and sled it may see only the part that is still ahead. `visit`
+    /// may call the store.
     ///
     /// # Errors
     /// [`StoreError`]; nothing has changed.

@@ -79,8 +79,8 @@ pub struct Config {
 const THREE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 impl Config {
-    /// For round trips of up to a few milliseconds: a dead node is down after 3 s. Guess, checked by
-    /// simulation with nine members. The defaults of memberlist (1 s, 500 ms, 4 s) take twice as
+    /// For round trips of up to a few milliseconds: a dead node is down after 3 s. Guess, checked
+    /// by simulation with nine members. The defaults of memberlist (1 s, 500 ms, 4 s) take twice as
     /// long, and small packets on live connections cost little.
     pub const fn lan() -> Self {
         Self {
@@ -151,8 +151,8 @@ impl Config {
     }
 }
 
-/// How often one piece of news is passed on. It grows with the logarithm of the cluster's size (SWIM,
-/// section 4.1): four times the decimal logarithm, as in memberlist.
+/// How often one piece of news is passed on. It grows with the logarithm of the cluster's size
+/// (SWIM, section 4.1): four times the decimal logarithm, as in memberlist.
 fn transmissions(members: usize) -> NonZeroU8 {
     let count = 4 + 4 * (members + 1).ilog2() / 3;
     u8::try_from(count)

@@ -3,7 +3,7 @@
 
 quorate_crdt::bugs! {
     /// A node that comes back under an old number counts up from there.
-    RENEW_BY_ONE = "renew-by-one": "a node whose disk was set back is held for dead until it has counted through all that it has forgotten";
+    RENEW_BY_ONE = "renew-by-one": "a node whose disk was set back is considered dead until it has counted through all that it has forgotten";
     /// A large answer arrives without its beginning.
     PARTS_MIXED_UP = "parts-mixed-up": "the parts of a long message are not put before its end";
 }

@@ -13,9 +13,9 @@ const PREFIX: &str = "qt1.";
 /// The cluster's number, the fingerprint, the token's number and the secret.
 const TOKEN_BYTES: usize = 16 + 32 + 8 + 16;
 
-/// The proof that a newcomer was given the token: 128 random bits. Unlike [`Secret`], it has a fixed
-/// length, which is part of the token's text. Comparing takes the same time wherever the difference
-/// is.
+/// The proof that a newcomer was given the token: 128 random bits. Unlike [`Secret`], it has a
+/// fixed length, which is part of the token's text. Comparing takes the same time wherever the
+/// difference is.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct TokenSecret(pub [u8; 16]);
 

@@ -50,11 +50,12 @@ pub trait Transport: Send + Sync + 'static {
     /// holds up only its own class.
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool;
 
-    /// Sends `payload` unordered, if it fits one packet (at most [`DATAGRAM_BYTES_MAX`]) and `to` is
-    /// connected. Otherwise drops it.
+    /// Sends `payload` unordered, if it fits one packet (at most [`DATAGRAM_BYTES_MAX`]) and `to`
+    /// is connected. Otherwise drops it.
     fn datagram(&self, to: NodeId, payload: Bytes);
 
-    /// Sends `request` in [`Class::Control`] and waits for the peer's answer, for `timeout` at most.
+    /// Sends `request` in [`Class::Control`] and waits for the peer's answer, for `timeout` at
+    /// most.
     fn call(
         &self,
         to: NodeId,
@@ -70,7 +71,8 @@ pub trait Transport: Send + Sync + 'static {
     /// The smoothed round-trip time to `to`, while it is connected.
     fn rtt(&self, to: NodeId) -> Option<Duration>;
 
-    /// Whether a connection to `to` is up. It may be down by the time the caller acts on the answer.
+    /// Whether a connection to `to` is up. It may be down by the time the caller acts on the
+    /// answer.
     fn connected(&self, to: NodeId) -> bool;
 }
 
@@ -92,8 +94,8 @@ pub trait Inbound: Send + Sync + 'static {
     /// token and uses it up in the same committed step that admits the node.
     fn join(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
 
-    /// Whether `node` is in the topology. Asked before a connection of that node may send or receive
-    /// anything.
+    /// Whether `node` is in the topology. Asked before a connection of that node may send or
+    /// receive anything.
     fn admits(&self, node: NodeId) -> bool;
 
     /// Learns that the connection to `peer` came up or went down. The two alternate, beginning with

@@ -3,15 +3,15 @@
 //!
 //! A node also keeps its topology, its identity and the cluster's authority in this form. What must
 //! not depend on this crate, or must outlive its version, has a form of its own: replicated values
-//! (`quorate_crdt::codec`), messages and records of the control group, the rows of a replica, causal
-//! tokens of clients, and the small files of a data directory.
+//! (`quorate_crdt::codec`), messages and records of the control group, the rows of a replica,
+//! causal tokens of clients, and the small files of a data directory.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// The version that is written. A reader refuses any other, so a mixed cluster fails loudly instead
-/// of misreading. It rises with every change of what nodes say to each other. Two nodes of different
-/// versions find out during the handshake.
+/// of misreading. It rises with every change of what nodes say to each other. Two nodes of
+/// different versions find out during the handshake.
 pub const VERSION: u8 = 3;
 /// The longest frame in bytes: what a reader accepts at once unless it is told to accept more. A
 /// longer message travels in several frames.
@@ -57,8 +57,8 @@ pub fn encode<T: Serialize + ?Sized>(message: &T) -> Bytes {
     Bytes::from(out)
 }
 
-/// Reads a message that fills `bytes`, which may have up to [`FRAME_BYTES_MAX`]. `T` may borrow from
-/// `bytes`.
+/// Reads a message that fills `bytes`, which may have up to [`FRAME_BYTES_MAX`]. `T` may borrow
+/// from `bytes`.
 ///
 /// # Errors
 /// [`WireError`].

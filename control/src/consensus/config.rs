@@ -59,8 +59,8 @@ pub enum ConsensusConfigError {
 
 impl ConsensusConfig {
     /// For a local network: heartbeat 50 ms, elections 150 to 300 ms (measured: a failover takes
-    /// 0.42 to 0.56 s). Over a WAN all three should be at least that long, and the shortest election
-    /// timeout at least ten round trips. A snapshot every 1000 entries is a guess.
+    /// 0.42 to 0.56 s). Over a WAN all three should be at least that long, and the shortest
+    /// election timeout at least ten round trips. A snapshot every 1000 entries is a guess.
     pub const fn new(node: NodeId, seed: u64) -> Self {
         Self {
             node,

@@ -11,7 +11,7 @@ use crate::topology::{
 
 mod quorums;
 
-/// A state machine with its own log.
+/// A state machine with a log of its own.
 struct Machine {
     state: ControlState,
     index: u64,

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! found NAME DC/RACK               founds the cluster
-//! join NAME DC/RACK                the same name again is a retry; NAME* is another node of that name
-//! remove N | lose N                takes a node out; `lose`: its disk will not come back
+//! join NAME DC/RACK                a second time it is a retry; NAME* is another node of that name
+//! remove N | lose N                removes a node; `lose`: its disk will not come back
 //! keyspace NAME PARTITIONS auto    creates a keyspace (or with DC=N DC=N …)
 //! alter NAME auto                  changes its replication
 //! drop NAME                        drops it

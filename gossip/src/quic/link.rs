@@ -154,13 +154,14 @@ impl Link {
         for (class, stream) in streams.writers {
             tasks.spawn(write(Arc::clone(&self), class, stream));
         }
-        tasks.spawn(Arc::clone(&self).read(streams.first, Arc::clone(inbound)));
+        let (class, stream) = streams.first;
+        tasks.spawn(Arc::clone(&self).read(class, stream, Arc::clone(inbound)));
         tasks.spawn(read_datagrams(Arc::clone(&self), Arc::clone(inbound)));
         for _later in 1..Class::ALL.len() {
             let (link, inbound) = (Arc::clone(&self), Arc::clone(inbound));
             tasks.spawn(async move {
-                if let Ok(stream) = accept(&link.connection).await {
-                    link.read(stream, inbound).await;
+                if let Ok((class, stream)) = accept(&link.connection).await {
+                    link.read(class, stream, inbound).await;
                 }
             });
         }
@@ -176,7 +177,8 @@ impl Link {
 
     async fn read(
         self: Arc<Self>,
-        (class, mut stream): (Class, RecvStream),
+        class: Class,
+        mut stream: RecvStream,
         inbound: Arc<dyn Inbound>,
     ) {
         let mut deframer = Deframer::default();
