@@ -174,7 +174,7 @@ async fn a_join_connection_can_do_nothing_else() {
     assert!(answer.read_to_end(1000).await.is_err());
     assert_eq!(
         PeerError::from(&connection.closed().await),
-        PeerError::RefusedByPeer(Refusal::Violation)
+        PeerError::RefusedByPeer(CloseReason::Violation)
     );
     member.transport.shutdown().await;
     assert!(member.events.try_recv().is_err());
