@@ -10,7 +10,8 @@
 //!
 //! The first three are the ground: they know neither commands nor consensus, and they are all that
 //! `dynamo` uses. `state` is pure: it names neither openraft nor tokio, and `consensus` is the only
-//! module that does.
+//! module that does. The machine of another group, such as one for locks, belongs beside `state`
+//! and stands on the same ground.
 
 #[cfg(feature = "consensus")]
 pub mod consensus;

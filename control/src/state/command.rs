@@ -68,8 +68,9 @@ pub struct NewKeyspace {
     pub write: Arc<str>,
 }
 
-/// A proposal to the control group. Anything that depends on time, randomness or the outside world
-/// travels inside the command, so that every node applies it alike.
+/// A proposal to the control group, unlike the commands of Redis clients. Anything that depends on
+/// time, randomness or the outside world travels inside the command, so that every node applies it
+/// alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
     /// Founds the cluster, with its first node and the keyspace `default`. It must be the first

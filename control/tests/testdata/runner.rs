@@ -49,8 +49,13 @@ pub(crate) fn run<S>(
         if env::var_os("UPDATE").is_some() {
             fs::write(&path, printed).unwrap();
         } else {
-            writeln!(wrong, "{}:", path.display()).unwrap();
-            wrong += &differences(&text, &printed);
+            let list = differences(&text, &printed);
+            let list = if list.is_empty() {
+                "  its spacing\n"
+            } else {
+                &list
+            };
+            writeln!(wrong, "{}:\n{}", path.display(), list.trim_end()).unwrap();
         }
     }
     assert!(
