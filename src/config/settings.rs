@@ -67,8 +67,8 @@ pub struct Join {
     pub token: Secret,
 }
 
-/// A password or a join token as an operator writes it. Unlike the `Secret`s of the other crates,
-/// which are keys, it is text. It never appears in a log: its `Debug` form hides it.
+/// A password or a join token as an operator writes it. Unlike the `Secret` of `crdt`, which is
+/// bytes, it is text. It never appears in a log: its `Debug` form hides it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -2,27 +2,14 @@
 
 use std::time::Duration;
 
-use quorate_control::state::PARTITIONS_MAX;
+use quorate_control::topology::PARTITIONS_MAX;
+pub(super) use quorate_control::topology::{is_name, is_partition_count as is_partitions};
 
 pub(super) const NAME: &str = "a string of 1 to 64 letters, digits, '-', '_' or '.'";
 pub(super) const DURATION: &str =
     "a string with a number and a unit (us, ms, s, m, h, d), such as \"500ms\", and more than 0";
 pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 4096";
 const _: () = assert!(PARTITIONS_MAX == 4096);
-
-/// Whether the text can name a node, a datacenter or a rack. A name needs no quotes in a list, a
-/// path or a metric label.
-pub(super) fn is_name(text: &str) -> bool {
-    (1..=64).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-}
-
-/// Whether a keyspace can have `count` partitions.
-pub(super) fn is_partitions(count: u16) -> bool {
-    count.is_power_of_two() && count <= PARTITIONS_MAX
-}
 
 /// Whether the text is `host:port` with a port other than 0. The host is looked up later.
 pub(super) fn is_host_and_port(text: &str) -> bool {

@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use quorate_control::consensus::{ControlStatus, ProposeError};
-use quorate_control::state::{Command, Refusal, Response};
+use quorate_control::state::{Command, CommandRefusal, Response};
 use quorate_control::store::StoreError;
 use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
@@ -138,7 +138,7 @@ impl Boot {
             _ => None,
         };
         match self.shared.control.group().found(command).await? {
-            Response::Refused(Refusal::AlreadyFounded)
+            Response::Refused(CommandRefusal::AlreadyFounded)
                 if wanted == Some(self.shared.control.decided().cluster) =>
             {
                 Ok(())

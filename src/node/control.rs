@@ -10,14 +10,12 @@ use bytes::Bytes;
 use quorate_control::consensus::{
     ConsensusConfig, ControlGroup, Link, LinkError, OpenError, ProposeError,
 };
-use quorate_control::state::{Command, NodeSpec, Refusal, Response, Secret, TokenId};
+use quorate_control::state::{Command, CommandRefusal, NodeSpec, Response, TokenId};
 use quorate_control::store::{Commit, Store};
 use quorate_control::topology::Topology;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::token::JoinToken;
-use quorate_gossip::transport::{
-    self, CallError, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport,
-};
+use quorate_gossip::transport::{CallError, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 use quorate_gossip::wire;
 use tokio::sync::watch;
 
@@ -92,9 +90,9 @@ impl Control {
     }
 
     /// The key of the cluster authority, once this node has learnt it from the group.
-    pub(super) fn authority(&self) -> Option<transport::Secret> {
-        let secret = self.group.read(|state| state.authority().0.clone());
-        (!secret.is_empty()).then(|| transport::Secret::new(secret))
+    pub(super) fn authority(&self) -> Option<Secret> {
+        let secret = self.group.read(|state| state.authority().clone());
+        (!secret.expose().is_empty()).then_some(secret)
     }
 
     /// A token that this cluster has recorded and that still admits a node at `unix_millis`.
@@ -106,13 +104,8 @@ impl Control {
                     && token.expires_ms.is_none_or(|expires| expires > unix_millis)
             });
             good.find_map(|(id, token)| {
-                let secret = token.secret.0.as_ref().try_into().ok()?;
-                Some(JoinToken::new(
-                    cluster,
-                    fingerprint,
-                    quorate_gossip::token::TokenId(id.0),
-                    secret,
-                ))
+                let secret = token.secret.expose().try_into().ok()?;
+                Some(JoinToken::new(cluster, fingerprint, id.0, secret))
             })
         })
     }
@@ -128,8 +121,8 @@ impl Control {
             ..
         } = request;
         let command = Command::Admit {
-            token: TokenId(request.token.0),
-            secret: Secret(Bytes::copy_from_slice(&request.secret.0)),
+            token: TokenId(request.token),
+            secret: request.secret.into(),
             node: NodeSpec {
                 name,
                 datacenter,
@@ -159,12 +152,12 @@ impl Control {
     }
 }
 
-fn refused(refusal: &Refusal) -> JoinRefusal {
+fn refused(refusal: &CommandRefusal) -> JoinRefusal {
     match refusal {
-        Refusal::Expired => JoinRefusal::Expired,
-        Refusal::UsedUp => JoinRefusal::UsedUp,
-        Refusal::NameTaken | Refusal::BadName => JoinRefusal::NameTaken,
-        Refusal::UnknownToken => JoinRefusal::UnknownToken,
+        CommandRefusal::Expired => JoinRefusal::Expired,
+        CommandRefusal::UsedUp => JoinRefusal::UsedUp,
+        CommandRefusal::NameTaken | CommandRefusal::BadName => JoinRefusal::NameTaken,
+        CommandRefusal::UnknownToken => JoinRefusal::UnknownToken,
         _ => JoinRefusal::NotReady,
     }
 }
@@ -174,14 +167,14 @@ fn refused(refusal: &Refusal) -> JoinRefusal {
 pub(super) struct Door(pub(super) Weak<Control>);
 
 impl ControlDoor for Door {
-    fn receive(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
+    fn receive(&self, from: NodeId, request: Bytes) -> Later<Bytes> {
         match self.0.upgrade() {
             Some(control) => control.group.serve(from, request),
             None => Box::pin(async { Bytes::new() }),
         }
     }
 
-    fn admit(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>> {
+    fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.upgrade() {
             Some(control) => Box::pin(control.admit(request)),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use quorate_control::store::{Batch, Space, Store, StoreError};
+use quorate_crdt::Secret;
 use quorate_gossip::wire;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ const ADDRESS: &[u8] = b"quic-address";
 #[derive(Serialize, Deserialize)]
 pub(super) struct BegunFounding {
     /// The key of the cluster authority.
-    pub(super) authority: Vec<u8>,
+    pub(super) authority: Secret,
     /// The first join token, as text.
     pub(super) token: String,
     pub(super) instance: u128,

@@ -5,20 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::consensus::ProposeError;
-use quorate_control::state::{Command, NewKeyspace, NewToken, Refusal, Response, Secret, TokenId};
-use quorate_control::topology::{KeyspaceId, Replication, Topology};
+use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId};
+use quorate_control::topology::{KeyspaceId, Replication, Topology, is_keyspace_name};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::quic::{ClusterAuthority, random_bytes};
-use quorate_gossip::token;
 use tokio::sync::oneshot;
 
 use super::inbox::Work;
 use super::meter::Readings;
 use super::shared::Shared;
-use crate::doors::{
-    Admin, AdminError, Data, KeyspaceSpec, Pending, Room, Status, is_keyspace_name,
-};
+use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Room, Status};
 
 /// The shortest lifetime of a join token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
@@ -151,12 +148,12 @@ impl Doors {
     fn new_token(&self, uses: u32, expires: Duration) -> Option<(String, NewToken)> {
         let authority = ClusterAuthority::from_secret(&self.shared.control.authority()?).ok()?;
         let token = authority
-            .token(token::TokenId(u64::from_le_bytes(random_bytes().ok()?)))
+            .token(u64::from_le_bytes(random_bytes().ok()?))
             .ok()?;
         let now = self.shared.world.clock.now().unix_millis;
         let record = NewToken {
-            id: TokenId(token.id.0),
-            secret: Secret(token.secret.0.to_vec().into()),
+            id: TokenId(token.id),
+            secret: token.secret.into(),
             uses: Some(uses),
             expires_ms: Some(now.saturating_add(expires.as_millis() as u64)),
         };
@@ -229,9 +226,9 @@ impl Admin for Doors {
         });
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
-            Response::Refused(Refusal::NameTaken) => Err(AdminError::Exists),
-            Response::Refused(Refusal::BadName) => Err(AdminError::BadName),
-            Response::Refused(Refusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
+            Response::Refused(CommandRefusal::NameTaken) => Err(AdminError::Exists),
+            Response::Refused(CommandRefusal::BadName) => Err(AdminError::BadName),
+            Response::Refused(CommandRefusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
                 replicas: 1,
                 nodes: 0,
             }),

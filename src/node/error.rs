@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use quorate_control::consensus::{FoundError, OpenError};
-use quorate_control::state::Refusal;
+use quorate_control::state::CommandRefusal;
 use quorate_control::store::StoreError;
 use quorate_gossip::quic::{BindError, IdentityError, JoinError};
 use quorate_gossip::token::TokenError;
@@ -82,13 +82,13 @@ pub enum StartError {
     /// with it.
     #[error("the cluster could not be founded")]
     Found(#[from] FoundError),
-    /// The control group refused to found the cluster. [`Refusal::AlreadyFounded`] means that the
+    /// The control group refused to found the cluster. [`CommandRefusal::AlreadyFounded`] means that the
     /// store holds a cluster and the directory has lost the keys to it: only an empty directory can
     /// start again.
     #[error(
         "the cluster could not be founded ({0}): the data directory must be emptied before it can found or join one"
     )]
-    FoundRefused(Refusal),
+    FoundRefused(CommandRefusal),
     /// The operating system gave no thread or no runtime.
     #[error("the node's threads could not be started")]
     Threads(#[source] io::Error),

@@ -12,7 +12,7 @@ use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placemen
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::{Message, ReplicaSummary, Route};
-use quorate_gossip::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Reply};
+use quorate_gossip::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later};
 use quorate_gossip::wire;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -57,10 +57,10 @@ pub(super) enum News {
 /// The way to the control group. It is set once the group has started.
 pub(super) trait ControlDoor: Send + Sync + 'static {
     /// Takes a message that `from` sent to the group, and answers it.
-    fn receive(&self, from: NodeId, request: Bytes) -> Reply<Bytes>;
+    fn receive(&self, from: NodeId, request: Bytes) -> Later<Bytes>;
 
     /// Admits a newcomer, or says why not.
-    fn admit(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>>;
+    fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
 }
 
 /// Shared by everything that reaches a node from outside.
@@ -284,7 +284,7 @@ impl Inbound for Switchboard {
         drop(self.0.news.send(News::Datagram(from, payload)));
     }
 
-    fn call(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
+    fn call(&self, from: NodeId, request: Bytes) -> Later<Bytes> {
         let hub = Arc::clone(&self.0);
         match request.first() {
             Some(&tag) if tag == Call::Control as u8 => match hub.control.get() {
@@ -312,7 +312,7 @@ impl Inbound for Switchboard {
         }
     }
 
-    fn join(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>> {
+    fn join(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.control.get() {
             Some(control) => control.admit(request),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),

@@ -4,12 +4,12 @@
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use quorate_control::state::{Command, NewToken, NodeSpec, Secret, TokenId};
+use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use quorate_gossip::quic::{ClusterAuthority, JoinError, NodeIdentity, join, random_bytes};
-use quorate_gossip::token::{self, JoinToken};
-use quorate_gossip::transport::{self, JoinRequest};
+use quorate_gossip::token::JoinToken;
+use quorate_gossip::transport::JoinRequest;
 use quorate_gossip::wire;
 use tokio::time::Instant;
 
@@ -72,9 +72,8 @@ impl StartAs {
         }
         let kept = last_kept(&*disk.store)?;
         check_place(config, kept.as_ref(), known.node, &known.name)?;
-        let secret = transport::Secret::new(known.credentials.clone());
         Ok(Self {
-            identity: NodeIdentity::from_secret(&secret)?,
+            identity: NodeIdentity::from_secret(&Secret::new(&known.credentials))?,
             listen: again(config.listen.quic, disk.address()?),
             restarted: true,
             founding: None,
@@ -230,7 +229,7 @@ fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
 impl Founding {
     fn draw() -> Result<Self, StartError> {
         let authority = ClusterAuthority::generate(u128::from_le_bytes(random_bytes()?))?;
-        let token = authority.token(token::TokenId(u64::from_le_bytes(random_bytes()?)))?;
+        let token = authority.token(u64::from_le_bytes(random_bytes()?))?;
         Ok(Self {
             authority,
             token,
@@ -240,7 +239,7 @@ impl Founding {
 
     fn resume(begun: BegunFounding) -> Result<Self, StartError> {
         Ok(Self {
-            authority: ClusterAuthority::from_secret(&transport::Secret::new(begun.authority))?,
+            authority: ClusterAuthority::from_secret(&begun.authority)?,
             token: begun.token.parse()?,
             instance: begun.instance,
         })
@@ -254,7 +253,7 @@ impl Founding {
     /// [`StartError::Store`]; then nothing has been founded.
     pub(super) fn keep(&self, disk: &Disk) -> Result<(), StartError> {
         disk.keep_founding(&BegunFounding {
-            authority: self.authority.to_secret().expose().to_vec(),
+            authority: self.authority.to_secret(),
             token: self.token.to_string(),
             instance: self.instance,
         })
@@ -291,13 +290,12 @@ impl Founding {
             quic,
             instance: self.instance,
         };
-        let secret = Secret(self.token.secret.0.to_vec().into());
         Command::Found {
             cluster: ClusterId(self.authority.cluster()),
-            authority: Secret(self.authority.to_secret().expose().to_vec().into()),
+            authority: self.authority.to_secret(),
             token: NewToken {
-                id: TokenId(self.token.id.0),
-                secret,
+                id: TokenId(self.token.id),
+                secret: self.token.secret.into(),
                 uses: None,
                 expires_ms: None,
             },

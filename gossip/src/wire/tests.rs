@@ -84,7 +84,8 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _whatever = decode::<Sample>(&bytes);
-        let _whatever = decode::<Sample>(&[&[VERSION, (bytes.len() & 255) as u8, (bytes.len() >> 8) as u8, 0, 0], bytes.as_slice()].concat());
+        let header = [VERSION, (bytes.len() & 255) as u8, (bytes.len() >> 8) as u8, 0, 0];
+        let _whatever = decode::<Sample>(&[&header, bytes.as_slice()].concat());
     }
 }
 

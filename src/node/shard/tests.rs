@@ -10,7 +10,7 @@ use quorate_control::topology::{
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, SetExpiry};
 use quorate_dynamo::protocol::{Attempt, Config, FlightId, Place, Refusal};
 use quorate_dynamo::{Consistency, Seat};
-use quorate_gossip::transport::{CallError, Reply as Promised, Transport};
+use quorate_gossip::transport::{CallError, Later, Transport};
 use quorate_gossip::wire;
 use tokio::sync::mpsc;
 
@@ -85,7 +85,7 @@ impl Transport for Nowhere {
 
     fn datagram(&self, _: NodeId, _: Bytes) {}
 
-    fn call(&self, _: NodeId, _: Bytes, _: Duration) -> Promised<Result<Bytes, CallError>> {
+    fn call(&self, _: NodeId, _: Bytes, _: Duration) -> Later<Result<Bytes, CallError>> {
         Box::pin(std::future::pending())
     }
 

@@ -1,7 +1,6 @@
-//! What the nodes of the control group say to each other, and the way there.
+//! Calls to one other node, as openraft makes them.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,79 +14,13 @@ use openraft::raft::{
     TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 use quorate_crdt::NodeId;
-use serde::{Deserialize, Serialize};
 
 use super::codec::{decode, encode};
-use super::propose::ProposeError;
-use super::types::{Snapshot, SnapshotMeta, Types, Vote};
-use crate::state::{Command, Response};
+use super::link::{Link, LinkError};
+use super::messages::{Reply, Request, ServeError};
+use super::types::{Snapshot, Types, Vote};
 
-/// The way to other nodes, which the node's driver provides.
-///
-/// **Law:** an answer comes from the node that was called, over a channel on which it proved who it
-/// is. Requests and answers have up to 64 MiB; one call does not hold up another, or a snapshot
-/// would hold up heartbeats.
-pub trait Link: Send + Sync + 'static {
-    /// Sends `request` to `to`, whose [`ControlGroup::serve`](super::ControlGroup::serve) answers
-    /// it. Ends after `timeout` at the latest.
-    fn call(
-        &self,
-        to: NodeId,
-        request: Bytes,
-        timeout: Duration,
-    ) -> Pin<Box<dyn Future<Output = Result<Bytes, LinkError>> + Send>>;
-}
-
-/// There is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum LinkError {
-    /// The request has certainly not reached the node.
-    #[error("the node cannot be reached")]
-    Unreachable,
-    /// The request may have reached the node, and it may act on it.
-    #[error("the node did not answer in time")]
-    TimedOut,
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) enum Request {
-    Append(AppendEntriesRequest<Types>),
-    Vote(VoteRequest<Types>),
-    PreVote(VoteRequest<Types>),
-    Snapshot {
-        vote: Vote,
-        meta: SnapshotMeta,
-        state: Bytes,
-    },
-    Transfer(TransferLeaderRequest<Types>),
-    Propose {
-        command: Command,
-        timeout: Duration,
-    },
-}
-
-#[derive(Serialize, Deserialize)]
-pub(super) enum Reply {
-    Append(AppendEntriesResponse<Types>),
-    Vote(VoteResponse<Types>),
-    Snapshot(SnapshotResponse<Types>),
-    Transfer(TransferLeaderResponse<Types>),
-    Proposed(Result<Response, ProposeError>),
-    Failed(ServeError),
-}
-
-/// Why a node did not serve a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-pub(super) enum ServeError {
-    #[error("the request is not one of this version")]
-    Malformed,
-    #[error("the request speaks for another node than the one that sent it")]
-    Impostor,
-    #[error("the node is stopping")]
-    Stopping,
-}
-
-/// Why a call brought no reply of the right kind.
+/// Why a call got no reply of the right kind.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum CallError {
     #[error(transparent)]
@@ -104,8 +37,8 @@ pub(super) struct Peer {
     pub(super) link: Arc<dyn Link>,
     pub(super) me: NodeId,
     pub(super) target: NodeId,
-    /// How soon an unreachable node is tried again; a heartbeat's time, so that a healed link is
-    /// found as soon as it can matter.
+    /// How long to wait before an unreachable node is tried again: one heartbeat, so that a healed
+    /// link is found as soon as it can matter.
     pub(super) retry: Duration,
 }
 
@@ -127,7 +60,8 @@ impl Peer {
     async fn ask<T>(
         &self,
         request: Request,
-        (action, option): (RPCTypes, RPCOption),
+        action: RPCTypes,
+        option: RPCOption,
         pick: impl FnOnce(Reply) -> Option<T>,
     ) -> Result<T, RPCError<Types>> {
         let timeout = option.soft_ttl();
@@ -169,7 +103,8 @@ impl RaftNetworkV2<Types> for Peer {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         self.ask(
             Request::Append(rpc),
-            (RPCTypes::AppendEntries, option),
+            RPCTypes::AppendEntries,
+            option,
             |reply| match reply {
                 Reply::Append(reply) => Some(reply),
                 _ => None,
@@ -183,7 +118,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.ask(Request::Vote(rpc), (RPCTypes::Vote, option), vote_of)
+        self.ask(Request::Vote(rpc), RPCTypes::Vote, option, vote_of)
             .await
     }
 
@@ -192,7 +127,7 @@ impl RaftNetworkV2<Types> for Peer {
         rpc: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        self.ask(Request::PreVote(rpc), (RPCTypes::Vote, option), vote_of)
+        self.ask(Request::PreVote(rpc), RPCTypes::Vote, option, vote_of)
             .await
     }
 
@@ -210,13 +145,14 @@ impl RaftNetworkV2<Types> for Peer {
         };
         let sent = self.ask(
             request,
-            (RPCTypes::InstallSnapshot, option),
+            RPCTypes::InstallSnapshot,
+            option,
             |reply| match reply {
                 Reply::Snapshot(reply) => Some(reply),
                 _ => None,
             },
         );
-        // Biased, because an unbiased choice would draw from the scheduler's generator for nothing.
+        // Biased, because an unbiased choice would needlessly draw a random number.
         tokio::select! {
             biased;
             sent = sent => Ok(sent?),
@@ -231,7 +167,8 @@ impl RaftNetworkV2<Types> for Peer {
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
         self.ask(
             Request::Transfer(req),
-            (RPCTypes::TransferLeader, option),
+            RPCTypes::TransferLeader,
+            option,
             |reply| match reply {
                 Reply::Transfer(reply) => Some(reply),
                 _ => None,

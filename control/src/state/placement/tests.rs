@@ -101,16 +101,26 @@ fn replications() -> impl Strategy<Value = Replication> {
     prop_oneof![Just(Replication::Auto), fixed]
 }
 
+fn set(nodes: Vec<NodeId>) -> BTreeSet<NodeId> {
+    nodes.into_iter().collect()
+}
+
 proptest! {
     #[test]
-    fn each_datacenter_gets_its_number_in_different_racks(nodes in clusters(), replication in replications(), partition in 0u16..1024) {
+    fn each_datacenter_gets_its_number_in_different_racks(
+        nodes in clusters(),
+        replication in replications(),
+        partition in 0u16..1024,
+    ) {
         let list = placed(&nodes, &replication, partition);
-        prop_assert_eq!(list.iter().collect::<BTreeSet<_>>().len(), list.len(), "nobody twice");
+        prop_assert_eq!(set(list.clone()).len(), list.len(), "nobody twice");
         for datacenter in nodes.values().map(|info| &info.datacenter) {
-            let members: Vec<_> = nodes.values().filter(|info| &info.datacenter == datacenter).collect();
+            let here = |info: &&NodeInfo| &info.datacenter == datacenter;
+            let members: Vec<_> = nodes.values().filter(here).collect();
             let racks: BTreeSet<_> = members.iter().map(|info| &info.rack).collect();
-            let chosen: Vec<_> = list.iter().map(|node| &nodes[node]).filter(|info| &info.datacenter == datacenter).collect();
-            prop_assert_eq!(chosen.len(), replication.replicas_in(datacenter, members.len()));
+            let chosen: Vec<_> = list.iter().map(|node| &nodes[node]).filter(here).collect();
+            let wanted = replication.replicas_in(datacenter, members.len());
+            prop_assert_eq!(chosen.len(), wanted);
             let used: BTreeSet<_> = chosen.iter().map(|info| &info.rack).collect();
             prop_assert_eq!(used.len(), racks.len().min(chosen.len()));
         }
@@ -118,16 +128,21 @@ proptest! {
 
     #[test]
     fn a_joining_node_moves_only_what_it_gains(
-        nodes in clusters(), replication in replications(), joins in (200u64..300, 0u8..3, 0u8..5), partition in 0u16..1024,
+        nodes in clusters(),
+        replication in replications(),
+        newcomer in (200u64..300).prop_map(NodeId),
+        datacenter in 0u8..3,
+        rack in 0u8..5,
+        partition in 0u16..1024,
     ) {
-        let newcomer = NodeId(joins.0);
-        let before: BTreeSet<_> = placed(&nodes, &replication, partition).into_iter().collect();
+        let before = set(placed(&nodes, &replication, partition));
         let mut grown = nodes.clone();
-        grown.insert(newcomer, info(&format!("dc{}", joins.1), &format!("r{}", joins.2)));
-        let after: BTreeSet<_> = placed(&grown, &replication, partition).into_iter().collect();
+        grown.insert(newcomer, info(&format!("dc{datacenter}"), &format!("r{rack}")));
+        let after = set(placed(&grown, &replication, partition));
         prop_assert!(after.difference(&before).all(|&node| node == newcomer));
         prop_assert!(before.difference(&after).count() <= after.difference(&before).count());
         grown.remove(&newcomer);
-        prop_assert_eq!(placed(&grown, &replication, partition).into_iter().collect::<BTreeSet<_>>(), before, "and back when it leaves");
+        let back = set(placed(&grown, &replication, partition));
+        prop_assert_eq!(back, before, "and back when it leaves");
     }
 }

@@ -1,44 +1,45 @@
-//! Why two nodes do not talk. Each reason has a number, which is the application error code of the
-//! QUIC close.
+//! Why two nodes are not connected. Each reason for closing a connection has a number, which is the
+//! application error code of the QUIC close.
 
 use quinn::{ConnectionError, TransportErrorCode, VarInt};
 
 use crate::wire::VERSION;
 
 /// Why a node closes a connection. The other side reads the same value from the close frame.
+/// The numbers are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
 #[non_exhaustive]
 #[repr(u32)]
-pub enum Refusal {
-    /// No client certificate was shown.
+pub enum CloseReason {
+    /// The other side showed no client certificate.
     #[error("no certificate was shown")]
     NoCertificate = 1,
     /// The certificate names this cluster (or none), but this cluster's authority did not sign it.
     #[error("the certificate is not signed by this cluster's authority")]
     ForeignAuthority = 2,
     /// The certificate belongs to another Quorate cluster.
-    #[error("the certificate is of another cluster")]
+    #[error("the certificate belongs to another cluster")]
     OtherCluster = 3,
-    /// The node is certified but not in the topology: not yet, or no longer.
+    /// The node has a valid certificate but is not in the topology, not yet or no longer.
     #[error("the node is not in the topology")]
     NotAdmitted = 4,
-    /// Another node answers at the address of the one that was dialled.
+    /// A node other than the one dialled answers at its address.
     #[error("another node listens at this address")]
     WrongNode = 5,
-    /// A newer connection of the same pair took over, or the wrong side dialled (the lower
-    /// identifier dials).
-    #[error("there is another connection of this pair")]
+    /// A newer connection between the same two nodes took over, or the wrong side dialled: the node
+    /// with the lower number dials.
+    #[error("there is another connection between these two nodes")]
     Duplicate = 6,
-    /// The node stops.
+    /// The node is stopping.
     #[error("the node is shutting down")]
     Shutdown = 7,
-    /// A frame that no version of this protocol sends.
+    /// A frame arrived that no version of this protocol sends.
     #[error("the protocol was violated")]
     Violation = 8,
-    /// The peer is no longer among those that may be connected.
+    /// The peer is no longer among the nodes that may be connected.
     #[error("the node was removed from the peers")]
     Removed = 9,
-    /// A stream of this connection ended; a new connection starts afresh.
+    /// A stream of this connection ended. A new connection starts afresh.
     #[error("a stream of the connection ended")]
     StreamEnded = 10,
     /// A join exchange is over.
@@ -46,7 +47,7 @@ pub enum Refusal {
     JoinDone = 11,
 }
 
-impl Refusal {
+impl CloseReason {
     const ALL: [Self; 11] = [
         Self::NoCertificate,
         Self::ForeignAuthority,
@@ -67,8 +68,8 @@ impl Refusal {
             .find(|refusal| *refusal as u64 == code.into_inner())
     }
 
-    /// Closes `connection` for this reason, in words for whoever reads the other side's log. The
-    /// first reason of either side stays.
+    /// Closes `connection` for this reason, with words for the other side's log. If either side has
+    /// closed it already, the first reason stays.
     pub(super) fn close(self, connection: &quinn::Connection) {
         if connection.close_reason().is_none() {
             connection.close(VarInt::from_u32(self as u32), self.to_string().as_bytes());
@@ -76,27 +77,26 @@ impl Refusal {
     }
 }
 
-/// Why there is no connection to a node, or none any more.
+/// Why there is no connection to a node.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
     /// This node refused the other.
     #[error("refused here: {0}")]
-    Refused(Refusal),
+    Refused(CloseReason),
     /// The other node refused this one.
     #[error("refused by the other side: {0}")]
-    RefusedByPeer(Refusal),
-    /// Nothing answers, or answers stopped coming.
+    RefusedByPeer(CloseReason),
+    /// Nothing answers at the address, or answers have stopped.
     #[error("nothing answers")]
     Unreachable,
-    /// The other side is a node of another version of this program: it speaks another version of
-    /// the protocol.
+    /// The other side is a node that speaks another version of the protocol.
     #[error("the other side speaks another version of the protocol than {VERSION}")]
     OtherVersion,
-    /// The other side speaks something else: it is no Quorate node.
+    /// The handshake failed: the other side is probably not a Quorate node.
     #[error("the TLS or QUIC handshake failed with code {code:#x}")]
     Handshake {
-        /// The QUIC transport error; 0x100 plus the alert for TLS.
+        /// The QUIC transport error. A TLS alert is 0x100 plus its number.
         code: u64,
     },
     /// This node's own socket or configuration failed.
@@ -104,7 +104,7 @@ pub enum PeerError {
     Local,
 }
 
-/// TLS: no protocol is offered that this side speaks (RFC 7301, section 3.2).
+/// The TLS alert for "no protocol in common" (RFC 7301, section 3.2).
 const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 impl PeerError {
@@ -121,7 +121,7 @@ impl PeerError {
 impl From<&ConnectionError> for PeerError {
     fn from(error: &ConnectionError) -> Self {
         match error {
-            ConnectionError::ApplicationClosed(close) => Refusal::from_code(close.error_code)
+            ConnectionError::ApplicationClosed(close) => CloseReason::from_code(close.error_code)
                 .map_or(
                     Self::Handshake {
                         code: close.error_code.into_inner(),

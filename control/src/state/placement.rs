@@ -1,8 +1,8 @@
-//! Which nodes hold a partition: rendezvous hashing (Thaler and Ravishankar, 1998) per datacenter,
-//! over as many racks as there are.
+//! Which nodes should hold a partition: rendezvous hashing (Thaler and Ravishankar, 1998), once per
+//! datacenter and spread over its racks.
 //!
-//! Every node has a score for every partition, and the best scores win. No state is kept, so the
-//! outcome depends on the members alone and not on the order in which they came.
+//! Every node has a score for every partition, and the best scores win. Nothing is remembered, so
+//! the result depends only on which nodes there are, not on the order in which they joined.
 
 use std::collections::BTreeMap;
 
@@ -14,28 +14,12 @@ use crate::topology::{Datacenter, KeyspaceId, NodeInfo, Partition, Replication};
 #[cfg(test)]
 mod tests;
 
-/// How many replicas [`Replication::Auto`] puts into a datacenter that has the nodes for them.
-/// Default of Cassandra and Riak.
-pub const AUTO_REPLICAS_MAX: usize = 3;
-
-impl Replication {
-    /// How many replicas of each partition `datacenter` holds when it has `nodes` nodes; never more
-    /// than that.
-    pub fn replicas_in(&self, datacenter: &Datacenter, nodes: usize) -> usize {
-        let wanted = match self {
-            Self::Auto => AUTO_REPLICAS_MAX,
-            Self::Fixed(replicas) => replicas.get(datacenter).copied().map_or(0, usize::from),
-        };
-        wanted.min(nodes)
-    }
-}
-
-/// The nodes that should hold `partition`, in preference order: first the best node of every
-/// datacenter, then the second of every one, ….
+/// The nodes that should hold `partition`, in preference order: the best node of every datacenter,
+/// then the second best of every datacenter, and so on.
 ///
-/// **Laws:** a datacenter's replicas lie in as many different racks as it has; a node that joins
-/// displaces at most one other of its datacenter from each partition and brings nobody else in; a
-/// node that leaves is replaced and nobody else moves.
+/// **Laws:** the replicas of a datacenter lie in as many different racks as possible. A node that
+/// joins displaces at most one node of its datacenter from each partition and brings no third node
+/// in. When a node leaves, one other takes its place and no other replica moves.
 pub fn place<'a>(
     nodes: impl Iterator<Item = (NodeId, &'a NodeInfo)>,
     replication: &Replication,
@@ -76,8 +60,8 @@ struct Candidate<'a> {
     node: NodeId,
     rack: &'a str,
     score: u64,
-    /// How many nodes of the same rack score better. Racks take turns, so all first ones go before
-    /// any second one.
+    /// How many nodes of the same rack score better. Racks take turns: the best of every rack goes
+    /// before the second best of any.
     round: usize,
 }
 
@@ -93,8 +77,8 @@ fn rank(candidates: &mut [Candidate<'_>]) {
     candidates.sort_by_key(|candidate| candidate.round);
 }
 
-/// Part of the agreed state: every node computes the same, for ever. The little-endian keyspace,
-/// partition and node under XXH3-64.
+/// XXH3-64 of keyspace, partition and node, each little-endian. Part of the agreed state: every
+/// node and every later version must compute the same score.
 fn score(keyspace: KeyspaceId, partition: Partition, node: NodeId) -> u64 {
     let mut bytes = [0; 14];
     bytes[..4].copy_from_slice(&keyspace.0.to_le_bytes());
