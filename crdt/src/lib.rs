@@ -101,6 +101,8 @@ pub mod laws;
 pub mod planted;
 mod refused;
 mod replicated;
+#[doc(hidden)]
+pub mod secret;
 mod stamp;
 mod sync;
 pub mod types;
@@ -118,6 +120,8 @@ pub use id::{Dot, NodeId, ReplicaId};
 pub use quorate_crdt_derive::Crdt;
 pub use refused::Refused;
 pub use replicated::{Replicated, Tx};
+#[doc(hidden)]
+pub use secret::Secret;
 pub use stamp::{Hlc, Now, Stamp, StampOutOfRange};
 pub use sync::{Stable, Standing, Summary};
 pub use types::{Anchor, List, OutOfRange, SequenceEffect, Text};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::state::PARTITIONS_MAX;
+use quorate_control::topology::PARTITIONS_MAX;
 use quorate_control::topology::{KeyspaceId, Replication};
 use quorate_dynamo::consistency::Consistency;
 
@@ -17,15 +17,6 @@ pub trait Admin: Send + Sync + 'static {
 
     /// Makes a keyspace and places its partitions.
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
-}
-
-/// Whether a keyspace may have the name: it stands in paths, tables and metrics without quoting,
-/// and `SELECT` takes digits for a number.
-pub fn is_keyspace_name(name: &str) -> bool {
-    let plain = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-    plain && (1..=64).contains(&name.len()) && !name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A keyspace to make.

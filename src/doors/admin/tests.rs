@@ -1,3 +1,5 @@
+use quorate_control::topology::is_keyspace_name;
+
 use super::*;
 
 #[test]
