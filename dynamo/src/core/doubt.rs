@@ -6,88 +6,16 @@
 //! agrees: one round trip. It is over without that when nobody who can be reached has more to say,
 //! so that a node which is left alone goes on, at its own risk.
 
-use std::time::Duration;
-
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
 use super::clocks::{HOLD, base_of};
 use super::flight::{Flight, Next, Stage, Until};
+use super::worth::Worth;
 use crate::op::{Op, RequestError};
 use crate::planted;
 use crate::protocol::Effect;
 use crate::value;
-
-/// How long it takes until the failure detector knows who can be reached. Guess: two of its looks.
-const WHO_IS_THERE: Duration = Duration::from_secs(1);
-/// How long somebody who can be reached may keep a node waiting for the time. Guess: some round
-/// trips of the widest area.
-const LONGEST: Duration = Duration::from_secs(3);
-
-/// How much this node's clock is worth since the start. It never falls from the last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Worth {
-    /// Others are being asked: what must be stamped waits.
-    Doubted,
-    /// Nobody could be asked: it stamps, and has no say. In doubt again as soon as somebody can be
-    /// reached.
-    #[default]
-    Unheard,
-    /// It was compared, and either nobody can say which clock is right or this one is off.
-    Compared,
-    /// A majority of all clocks agreed with it, or one that others had confirmed, or there is no
-    /// other.
-    Confirmed,
-}
-
-/// What the clock is worth, and how that is being found out.
-#[derive(Debug, Default)]
-pub(super) struct Doubt {
-    pub(super) worth: Worth,
-    /// Since when.
-    since: Duration,
-    /// When the others are asked again, and how long to wait after that.
-    again: Duration,
-    patience: Duration,
-}
-
-impl Doubt {
-    fn begin(&mut self, now: Now, patience: Duration) {
-        *self = Self {
-            worth: Worth::Doubted,
-            since: now.monotonic,
-            again: now.monotonic + patience,
-            patience,
-        };
-    }
-
-    fn asks_again(&mut self, now: Now) -> bool {
-        let due = self.worth == Worth::Doubted && now.monotonic >= self.again;
-        if due {
-            self.patience *= 2;
-            self.again = now.monotonic + self.patience;
-        }
-        due
-    }
-
-    /// What the clock is worth if neither a majority nor a confirmed clock has spoken, of the
-    /// `reachable` nodes having `told` their time.
-    fn without_a_majority(&self, now: Now, reachable: usize, told: usize) -> Worth {
-        let waited = now.monotonic.saturating_sub(self.since);
-        let nobody_else = told == reachable && waited >= WHO_IS_THERE;
-        match self.worth {
-            Worth::Doubted if nobody_else || waited >= LONGEST => {
-                if told > 0 {
-                    Worth::Compared
-                } else {
-                    Worth::Unheard
-                }
-            }
-            Worth::Unheard if told > 0 => Worth::Compared,
-            worth => worth,
-        }
-    }
-}
 
 impl Dynamo {
     pub(super) fn is_in_doubt(&self) -> bool {
@@ -114,7 +42,7 @@ impl Dynamo {
     /// Somebody can be reached again.
     pub(super) fn meet_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         match self.clocks.doubt.worth {
-            Worth::Unheard if self.standing.started => self.doubt_clock(now, effects),
+            Worth::Unheard if self.routes.topology().is_some() => self.doubt_clock(now, effects),
             Worth::Doubted => self.compare_clocks(now, effects),
             _ => {}
         }

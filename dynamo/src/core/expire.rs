@@ -15,6 +15,7 @@ use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
+use super::lapse::Asked;
 use super::request::Start;
 use crate::consistency::Consistency;
 use crate::op::{Mutation, Op, Request};
@@ -31,15 +32,6 @@ const REAP_BYTES_MAX: usize = 1024 * 1024;
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a removal may take.
 const REAP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// A question to the holders of a partition: has the time of these keys passed?
-#[derive(Debug)]
-pub(super) struct Asked {
-    place: Place,
-    since: Duration,
-    /// The keys; `None` once that has been decided.
-    keys: Vec<(Bytes, Option<Tally>)>,
-}
 
 impl Dynamo {
     /// Asks about the expired keys of the partitions in which this node is the first that can be
@@ -164,7 +156,8 @@ impl Dynamo {
         &mut self,
         now: Now,
         from: NodeId,
-        (id, place): (FlightId, Place),
+        id: FlightId,
+        place: Place,
         keys: &[Bytes],
         effects: &mut Vec<Effect>,
     ) {

@@ -6,8 +6,9 @@ use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::flight::{Debt, Flight, Next, Reading, Stage, Told, Until};
-use super::ledger::Ledger;
+use super::flight::{Flight, Next, Reading, Stage, Told, Until};
+use super::flights::Debt;
+use super::ledger::{Blame, Ledger};
 use crate::op::RequestError;
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Place, Refusal};
@@ -164,7 +165,15 @@ impl Dynamo {
             if !asked {
                 return Next::Wait(id, stage);
             }
-            core.refused(now, (from, from, reason), (id, flight), stage, effects)
+            core.refused(
+                now,
+                from,
+                Blame { by: from, reason },
+                id,
+                flight,
+                stage,
+                effects,
+            )
         });
     }
 
@@ -172,18 +181,21 @@ impl Dynamo {
     pub(super) fn refused(
         &mut self,
         now: Now,
-        (from, by, reason): (NodeId, NodeId, Refusal),
-        (id, flight): (FlightId, &mut Flight),
+        from: NodeId,
+        blame: Blame,
+        id: FlightId,
+        flight: &mut Flight,
         mut stage: Stage,
         effects: &mut Vec<Effect>,
     ) -> Next {
-        if let Refusal::Epoch(epoch) = reason {
-            return self.out_of_step(now, (from, epoch), id, flight, stage);
+        if let Refusal::Epoch(epoch) = blame.reason {
+            return self.out_of_step(now, from, epoch, id, flight, stage);
         }
         match &mut stage {
             Stage::Forwarded(..) if !flight.retried => return Next::Again(vec![from]),
             Stage::Forwarded(..) => {
-                let (level, refused, missing) = (flight.level, vec![(by, reason)], Vec::new());
+                let (level, refused, missing) =
+                    (flight.level, vec![(blame.by, blame.reason)], Vec::new());
                 let error = RequestError::Refused {
                     level,
                     acked: 0,
@@ -194,9 +206,9 @@ impl Dynamo {
                 };
                 return Next::Done(Err(error));
             }
-            Stage::Reading(reading) => reading.refused(from, by, reason),
-            Stage::Repairing(repairing) => drop(repairing.ledger.refused(from, by, reason)),
-            Stage::Writing(writing) => drop(writing.ledger.refused(from, by, reason)),
+            Stage::Reading(reading) => reading.refused(from, blame),
+            Stage::Repairing(repairing) => drop(repairing.ledger.refused(from, blame)),
+            Stage::Writing(writing) => drop(writing.ledger.refused(from, blame)),
             Stage::Parked(_) => {}
         }
         if planted::REFUSED_IS_FAILED.is_planted() {
@@ -210,7 +222,8 @@ impl Dynamo {
     fn out_of_step(
         &mut self,
         now: Now,
-        (from, epoch): (NodeId, Epoch),
+        from: NodeId,
+        epoch: Epoch,
         id: FlightId,
         flight: &mut Flight,
         mut stage: Stage,
@@ -307,11 +320,11 @@ impl Reading {
     }
 
     /// A replica that is being filled cannot be read, but it can be brought up to what is returned.
-    fn refused(&mut self, node: NodeId, by: NodeId, reason: Refusal) {
-        self.ledger.refused(node, by, reason);
+    fn refused(&mut self, node: NodeId, blame: Blame) {
+        self.ledger.refused(node, blame);
         let Some(later) = &mut self.later else { return };
-        if reason != Refusal::Filling {
-            later.refused(node, by, reason);
+        if blame.reason != Refusal::Filling {
+            later.refused(node, blame);
         } else if later.answered(node) {
             self.told.push((
                 node,

@@ -24,9 +24,11 @@ use std::time::Duration;
 
 use quorate_control::quorum::majority;
 use quorate_control::topology::Placement;
-use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
+use quorate_crdt::{NodeId, Now};
 
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::healing::Pull;
+use super::places::At;
 use crate::planted;
 use crate::protocol::{Effect, Message, Piece, Place, StreamId};
 use crate::replica::{Cut, Delta, Mend, Range, Replica, Residual};
@@ -37,33 +39,18 @@ const PULL_AGAIN: Duration = Duration::from_millis(700);
 /// After so long without progress another source is tried.
 const PULL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A stream to this node.
-#[derive(Debug)]
-pub(super) struct Pull {
-    stream: StreamId,
-    source: NodeId,
-    /// What is streamed.
-    range: Range,
-    /// Whether what is streamed replaces what is here.
-    mends: Option<Mend>,
-    /// The replica that is streamed, and what it had seen at the start.
-    from: Option<(ReplicaId, CausalContext)>,
-    after: Option<Cut>,
-    asked_at: Duration,
-    /// When the last piece came, or the first was asked for.
-    moved_at: Duration,
-}
-
 impl Dynamo {
     /// On a full disk nothing is streamed before there is room again.
     pub(super) fn begin_stream(
         &mut self,
         now: Now,
         at: At,
-        (source, range, mends): (NodeId, Range, Option<Mend>),
+        source: NodeId,
+        range: Range,
+        mends: Option<Mend>,
         effects: &mut Vec<Effect>,
     ) {
-        if self.standing.disk_full {
+        if self.disk_full {
             return;
         }
         self.healing.streams += 1;
@@ -118,7 +105,9 @@ impl Dynamo {
         &mut self,
         from: NodeId,
         place: Place,
-        (stream, range, after): (StreamId, &Range, Option<Cut>),
+        stream: StreamId,
+        range: &Range,
+        after: Option<Cut>,
         effects: &mut Vec<Effect>,
     ) {
         let replica = self
@@ -151,11 +140,12 @@ impl Dynamo {
         now: Now,
         from: NodeId,
         place: Place,
-        (stream, piece): (StreamId, Box<Piece>),
+        stream: StreamId,
+        piece: Box<Piece>,
         effects: &mut Vec<Effect>,
     ) {
         let at = (place.keyspace, place.partition);
-        let full = self.standing.disk_full;
+        let full = self.disk_full;
         let Some(pull) = self
             .healing
             .pulls
@@ -184,7 +174,7 @@ impl Dynamo {
             return;
         }
         if *streamed != piece.replica {
-            self.begin_stream(now, at, (from, range, mend), effects);
+            self.begin_stream(now, at, from, range, mend, effects);
             return;
         }
         let first = first.clone();
@@ -241,14 +231,14 @@ impl Dynamo {
             return;
         };
         let reachable = self.routes.reachable(pull.source);
-        if planted::PULL_ONCE.is_planted() || self.standing.disk_full {
+        if planted::PULL_ONCE.is_planted() || self.disk_full {
             return;
         }
         if !reachable || now.monotonic.saturating_sub(pull.moved_at) > PULL_PATIENCE {
             let (tried, range, mends) = (pull.source, pull.range.clone(), pull.mends);
             self.healing.pulls.remove(&at);
             if let Some(source) = self.source(at, mends, Some(tried)) {
-                self.begin_stream(now, at, (source, range, mends), effects);
+                self.begin_stream(now, at, source, range, mends, effects);
             }
         } else if now.monotonic.saturating_sub(pull.asked_at) > PULL_AGAIN {
             self.ask_for_piece(now, at, effects);
@@ -274,7 +264,7 @@ impl Dynamo {
                 replica.finish_filling();
             }
         } else if let Some(source) = self.source(at, None, None) {
-            self.begin_stream(now, at, (source, Range::ALL, None), effects);
+            self.begin_stream(now, at, source, Range::ALL, None, effects);
         }
     }
 
@@ -290,7 +280,7 @@ impl Dynamo {
             self.healing.pulls.remove(&at);
         }
         if let Some(source) = mend.and_then(|_| self.source(at, mend, None)) {
-            self.begin_stream(now, at, (source, Range::ALL, mend), effects);
+            self.begin_stream(now, at, source, Range::ALL, mend, effects);
         }
     }
 

@@ -10,9 +10,9 @@ use std::collections::BTreeMap;
 
 use quorate_crdt::NodeId;
 
-use crate::op::Reply;
+use crate::op::{Reply, Request};
 use crate::planted;
-use crate::protocol::{FlightId, Message};
+use crate::protocol::{Attempt, FlightId, Message, Place};
 
 /// How many forwarded writes of one life are remembered. Guess: a sender gives up long before it
 /// has sent as many to one core.
@@ -51,9 +51,17 @@ enum Fate {
     Told(Option<Box<Message>>),
 }
 
+/// A request as another node hands it on: see [`Message::Forward`].
+pub(super) struct Forward {
+    pub(super) place: Place,
+    pub(super) request: Request,
+    pub(super) unix_millis: u64,
+    pub(super) attempt: Attempt,
+}
+
 /// Which copy of a forward has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Copy {
+pub(super) enum Delivery {
     /// Its sender sends it for the first time.
     First,
     /// Its sender has sent it before, and a former life of this core may have executed it.
@@ -75,7 +83,7 @@ impl Forwards {
     /// A forwarded write has come. One that was sent before may have been executed by a former life
     /// of this core, so it is new only to a life that was there then: one that its sender knew, or
     /// that has heard an earlier forward at first hand.
-    pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, copy: Copy) -> Arrival {
+    pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, delivery: Delivery) -> Arrival {
         if planted::FORWARD_TWICE.is_planted() {
             return Arrival::First;
         }
@@ -83,9 +91,9 @@ impl Forwards {
         let at = lives.iter().position(|life| life.name == id.life);
         let mut life = match at {
             Some(at) => lives.remove(at),
-            None if copy == Copy::Again => return Arrival::Repeat(None),
+            None if delivery == Delivery::Again => return Arrival::Repeat(None),
             // What was heard of that life of the sender may be forgotten.
-            None if copy == Copy::AgainToThisLife && lives.len() >= LIVES => {
+            None if delivery == Delivery::AgainToThisLife && lives.len() >= LIVES => {
                 return Arrival::Repeat(None);
             }
             None => Life {
@@ -95,7 +103,7 @@ impl Forwards {
                 seen: BTreeMap::new(),
             },
         };
-        let arrival = life.arrive(id.number, copy);
+        let arrival = life.arrive(id.number, delivery);
         lives.push(life);
         if lives.len() > LIVES {
             lives.remove(0);
@@ -125,11 +133,13 @@ impl Forwards {
 }
 
 impl Life {
-    fn arrive(&mut self, number: u64, copy: Copy) -> Arrival {
+    fn arrive(&mut self, number: u64, delivery: Delivery) -> Arrival {
         match self.seen.get(&number) {
             Some(Fate::Told(Some(message))) => return Arrival::Repeat(Some(message.clone())),
             Some(_) => return Arrival::Repeat(None),
-            None if number <= self.floor || (copy == Copy::Again && number < self.first) => {
+            None if number <= self.floor
+                || (delivery == Delivery::Again && number < self.first) =>
+            {
                 return Arrival::Repeat(None);
             }
             None => {}
@@ -180,10 +190,10 @@ mod tests {
     #[test]
     fn a_forward_is_new_once() {
         let mut forwards = Forwards::default();
-        assert!(is_first(&forwards.arrive(FROM, id(1, 5), Copy::First)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 5), Delivery::First)));
         assert!(
             matches!(
-                forwards.arrive(FROM, id(1, 5), Copy::First),
+                forwards.arrive(FROM, id(1, 5), Delivery::First),
                 Arrival::Repeat(None)
             ),
             "under way"
@@ -193,7 +203,7 @@ mod tests {
             reason: Refusal::Filling,
         };
         forwards.told(FROM, id(1, 5), &refused);
-        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), Copy::Again) else {
+        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), Delivery::Again) else {
             panic!("it was answered")
         };
         assert!(
@@ -201,15 +211,15 @@ mod tests {
             "refused as before"
         );
         assert!(
-            is_first(&forwards.arrive(FROM, id(2, 5), Copy::First)),
+            is_first(&forwards.arrive(FROM, id(2, 5), Delivery::First)),
             "another life"
         );
         assert!(
-            is_first(&forwards.arrive(FROM, id(1, 3), Copy::First)),
+            is_first(&forwards.arrive(FROM, id(1, 3), Delivery::First)),
             "an earlier one that comes late"
         );
         assert!(
-            is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)),
+            is_first(&forwards.arrive(FROM, id(1, 6), Delivery::Again)),
             "its first copy was lost"
         );
     }
@@ -217,10 +227,10 @@ mod tests {
     #[test]
     fn a_repeat_that_a_former_life_may_have_executed_is_not_new() {
         let mut forwards = Forwards::default();
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Copy::Again)));
-        assert!(is_first(&forwards.arrive(FROM, id(1, 7), Copy::First)));
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)));
-        assert!(is_first(&forwards.arrive(FROM, id(1, 8), Copy::Again)));
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Delivery::Again)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 7), Delivery::First)));
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 6), Delivery::Again)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 8), Delivery::Again)));
     }
 
     #[test]
@@ -229,23 +239,27 @@ mod tests {
         assert!(is_first(&forwards.arrive(
             FROM,
             id(1, 5),
-            Copy::AgainToThisLife
+            Delivery::AgainToThisLife
         )));
         assert!(!is_first(&forwards.arrive(
             FROM,
             id(1, 5),
-            Copy::AgainToThisLife
+            Delivery::AgainToThisLife
         )));
         assert!(is_first(&forwards.arrive(
             FROM,
             id(1, 4),
-            Copy::AgainToThisLife
+            Delivery::AgainToThisLife
         )));
         for life in 2..=1 + LIVES as u64 {
-            assert!(is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)));
+            assert!(is_first(&forwards.arrive(
+                FROM,
+                id(life, 1),
+                Delivery::First
+            )));
         }
         assert!(
-            !is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)),
+            !is_first(&forwards.arrive(FROM, id(1, 5), Delivery::AgainToThisLife)),
             "executed, and forgotten"
         );
     }
@@ -258,11 +272,11 @@ mod tests {
                 assert!(is_first(&forwards.arrive(
                     FROM,
                     id(life, number),
-                    Copy::First
+                    Delivery::First
                 )));
             }
             assert!(
-                !is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)),
+                !is_first(&forwards.arrive(FROM, id(life, 1), Delivery::First)),
                 "older than the window"
             );
         }

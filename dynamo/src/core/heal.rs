@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Phase};
 use quorate_crdt::{NodeId, Now};
 
-use super::fill::Pull;
-use super::help::Want;
-use super::hints::Hints;
-use super::wake::{Waking, former_lives};
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::places::At;
+use super::wake::former_lives;
 use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
 use crate::replica::Replica;
@@ -17,41 +15,6 @@ use crate::replica::Replica;
 /// A replica that has nothing new to tell still tells it every so many ticks, for those that missed
 /// it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
-
-/// State of the healings of one core.
-#[derive(Debug, Default)]
-pub(super) struct Healing {
-    pub(super) ticks: u64,
-    /// What each node was last told of each replica: events seen, placement, whether it was being
-    /// filled and partial.
-    told: BTreeMap<(NodeId, At), (u64, Epoch, bool, bool)>,
-    /// Partitions being streamed to this node.
-    pub(super) pulls: BTreeMap<At, Pull>,
-    /// What replicas lack that is not streamed to them.
-    pub(super) wants: BTreeMap<At, Want>,
-    /// The tick at which each node last answered a question about what was missed.
-    pub(super) helped_at: BTreeMap<NodeId, u64>,
-    /// The number of the last stream or conversation.
-    pub(super) streams: u64,
-    /// What is kept for absent primaries.
-    pub(super) hints: Hints,
-    /// Replicas whose memory nobody has confirmed yet.
-    pub(super) waking: Waking,
-}
-
-impl Healing {
-    pub(super) fn forget_told(&mut self, node: NodeId) {
-        self.told.retain(|(held, _), _| *held != node);
-    }
-
-    /// A replica has gone: nothing is streamed to it, and nobody has been told of it.
-    pub(super) fn forget_place(&mut self, at: At) {
-        self.pulls.remove(&at);
-        self.waking.forget(at);
-        self.wants.remove(&at);
-        self.told.retain(|(_, held), _| *held != at);
-    }
-}
 
 impl Dynamo {
     /// Every tick: forget what all know, tell what has been seen, go on with what is being filled
@@ -80,7 +43,7 @@ impl Dynamo {
             let leaving = self.is_leaving(at);
             let mut helped = false;
             if !leaving {
-                self.settle_lost(at, (&others, placement.epoch));
+                self.settle_lost(at, &others, placement.epoch);
                 self.go_on_streaming(now, at, effects);
                 self.go_on_mending(now, at, effects);
                 self.go_on_filling(now, at, &placement, effects);
@@ -132,7 +95,7 @@ impl Dynamo {
     }
 
     /// What a replica of this node knows to be lost is declared seen.
-    fn settle_lost(&mut self, at: At, (others, epoch): (&[NodeId], Epoch)) {
+    fn settle_lost(&mut self, at: At, others: &[NodeId], epoch: Epoch) {
         if self
             .replicas
             .get_mut(&at)
@@ -201,7 +164,7 @@ impl Dynamo {
                 self.dirty.insert(at);
             }
             if replica.is_spent() {
-                self.standing.renewal.want();
+                self.places.renewal.want();
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
             let Some(epoch) = self

@@ -7,13 +7,13 @@
 //! alone, and the next one is asked for what is lacking by then; what a late answer still brings is
 //! as true as ever.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_crdt::{CausalContext, NodeId, Now};
 
-use super::heal::Healing;
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::healing::{TALKS_AT_ONCE, Talk};
+use super::places::At;
 use crate::planted;
 use crate::protocol::{Answers, Ask, Effect, Message, Place, StreamId, Then};
 use crate::replica::{Delta, Missing, Range};
@@ -31,46 +31,6 @@ const PATIENCE_IN_LINE: u64 = 10;
 const PATIENCE_DOUBLED: u32 = 4;
 /// Deltas sent in answer to one question. Guess.
 const DELTAS_AT_ONCE: usize = 8;
-/// Conversations of one core at the same time. Guess: their answers of about 2 MiB each fit into a
-/// shard's inbox twice.
-pub(super) const TALKS_AT_ONCE: usize = 16;
-
-/// What one replica lacks, and what it does about it.
-#[derive(Debug, Default)]
-pub(super) struct Want {
-    /// What was lacking when that was noted last.
-    noted: CausalContext,
-    noted_at: Duration,
-    /// What was lacking at two times so far apart that it would have come if it were on its way.
-    overdue: CausalContext,
-    /// Whom of the helpers was asked last: the next one is asked next.
-    last: Option<NodeId>,
-    /// Who has said that it does not remember one by one what is asked for.
-    forgetful: BTreeSet<NodeId>,
-    talk: Option<Talk>,
-    /// How often in a row each helper was asked in vain.
-    in_vain: BTreeMap<NodeId, u32>,
-}
-
-/// A conversation with a helper.
-#[derive(Debug)]
-struct Talk {
-    name: StreamId,
-    helper: NodeId,
-    events: CausalContext,
-    /// The tick at which it last brought something, or began.
-    moved_at: u64,
-}
-
-impl Healing {
-    /// Conversations under way.
-    pub(super) fn talks(&self) -> usize {
-        self.wants
-            .values()
-            .filter(|want| want.talk.is_some())
-            .count()
-    }
-}
 
 impl Dynamo {
     /// Each tick: what has been lacking for a while is asked for. Whoever told of it may be near,
@@ -78,7 +38,7 @@ impl Dynamo {
     pub(super) fn go_on_asking(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) -> bool {
         let helpers = self.helpers(at);
         // A stream brings all that its source has. On a full disk there is no room for what comes.
-        let no_room = self.standing.disk_full && !planted::FULL_DISK_TAKES_REPAIRS.is_planted();
+        let no_room = self.disk_full && !planted::FULL_DISK_TAKES_REPAIRS.is_planted();
         if helpers.is_empty() || self.healing.pulls.contains_key(&at) || no_room {
             self.healing.wants.remove(&at);
             return false;
@@ -144,7 +104,7 @@ impl Dynamo {
         from: NodeId,
         effects: &mut Vec<Effect>,
     ) {
-        if self.healing.pulls.contains_key(&at) || self.standing.disk_full {
+        if self.healing.pulls.contains_key(&at) || self.disk_full {
             return;
         }
         let Some(replica) = self
@@ -211,7 +171,7 @@ impl Dynamo {
         if hopeful.is_empty()
             && let Some(source) = self.forgetful_source(at, &helpers)
         {
-            self.begin_stream(now, at, (source, Range::ALL, None), effects);
+            self.begin_stream(now, at, source, Range::ALL, None, effects);
             return;
         }
         let Some(want) = self.healing.wants.get_mut(&at) else {
@@ -322,13 +282,13 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) {
         let at = (place.keyspace, place.partition);
-        let bounds = (self.config.chunk_bytes, DELTAS_AT_ONCE);
+        let chunk_bytes = self.config.chunk_bytes;
         let replica = self
             .replicas
             .get(&at)
             .filter(|replica| !replica.is_outvoted() && self.others(at).contains(&from));
         let missing = replica.map_or_else(Missing::default, |replica| {
-            replica.missing_of(&ask.events, ask.after.as_ref(), bounds)
+            replica.missing_of(&ask.events, ask.after.as_ref(), chunk_bytes, DELTAS_AT_ONCE)
         });
         self.counters.repairs_sent += missing.deltas.len() as u64;
         if let Some(range) = missing.behind {
@@ -368,7 +328,8 @@ impl Dynamo {
         &mut self,
         now: Now,
         from: NodeId,
-        (place, delta): (Place, &Delta),
+        place: Place,
+        delta: &Delta,
         answers: Option<Answers>,
         effects: &mut Vec<Effect>,
     ) {
@@ -425,7 +386,8 @@ impl Dynamo {
         &mut self,
         now: Now,
         from: NodeId,
-        (place, range): (Place, Range),
+        place: Place,
+        range: Range,
         name: StreamId,
         effects: &mut Vec<Effect>,
     ) {
@@ -447,6 +409,6 @@ impl Dynamo {
             self.ask_for_help(now, at, effects);
             return;
         }
-        self.begin_stream(now, at, (from, range, None), effects);
+        self.begin_stream(now, at, from, range, None, effects);
     }
 }

@@ -8,6 +8,15 @@ use crate::op::RequestError;
 use crate::planted;
 use crate::protocol::Refusal;
 
+/// Why a node does not do its part of a request. The reason need not lie at the node that was
+/// asked: the node that asked may be unable to use the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blame {
+    /// The node where the reason lies.
+    pub(super) by: NodeId,
+    pub(super) reason: Refusal,
+}
+
 /// What became of the question at one node. A node that is not in the book was never asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
@@ -18,7 +27,7 @@ enum Entry {
     /// Answered that it cannot do so yet; it is asked again.
     Postponed(Refusal),
     /// Will not do its part, for a reason that lies at `by`.
-    Refused { by: NodeId, reason: Refusal },
+    Refused(Blame),
     /// Sent, and then the node went out of reach.
     Lost,
     /// Out of reach before it was sent.
@@ -27,7 +36,7 @@ enum Entry {
 
 impl Entry {
     fn fails(self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Lost | Self::Unreachable)
+        matches!(self, Self::Refused(_) | Self::Lost | Self::Unreachable)
     }
 }
 
@@ -122,7 +131,7 @@ impl Ledger {
         let awaited = match self.entry(node) {
             None | Some(Entry::Unreachable) => planted::ACK_OF_ANYONE.is_planted(),
             Some(Entry::Done) => false,
-            Some(Entry::Asked | Entry::Postponed(_) | Entry::Refused { .. } | Entry::Lost) => true,
+            Some(Entry::Asked | Entry::Postponed(_) | Entry::Refused(_) | Entry::Lost) => true,
         };
         if awaited {
             self.set(node, Entry::Done);
@@ -131,13 +140,13 @@ impl Ledger {
     }
 
     /// The node was asked and will not do its part. False if it was not asked.
-    pub(super) fn refused(&mut self, node: NodeId, by: NodeId, reason: Refusal) -> bool {
+    pub(super) fn refused(&mut self, node: NodeId, blame: Blame) -> bool {
         let awaited = matches!(
             self.entry(node),
             Some(Entry::Asked | Entry::Lost | Entry::Postponed(_))
         );
         if awaited {
-            self.set(node, Entry::Refused { by, reason });
+            self.set(node, Entry::Refused(blame));
         }
         awaited
     }
@@ -164,7 +173,7 @@ impl Ledger {
 
     /// Whether the node said that it will not do its part: there is no use in asking again.
     pub(super) fn has_refused(&self, node: NodeId) -> bool {
-        matches!(self.entry(node), Some(Entry::Refused { .. }))
+        matches!(self.entry(node), Some(Entry::Refused(_)))
     }
 
     /// Nodes whose answers count and that may still answer as asked, asked already or not.
@@ -194,7 +203,7 @@ impl Ledger {
     fn refusals(&self) -> Vec<(NodeId, Refusal)> {
         let reason = |(node, entry): &(NodeId, Entry)| match entry {
             Entry::Postponed(reason) => Some((*node, *reason)),
-            Entry::Refused { by, reason } => Some((*by, *reason)),
+            Entry::Refused(blame) => Some((blame.by, blame.reason)),
             _ => None,
         };
         let mut refusals: Vec<(NodeId, Refusal)> = self.book.iter().filter_map(reason).collect();

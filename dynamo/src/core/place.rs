@@ -10,56 +10,15 @@
 use std::collections::BTreeMap;
 
 use quorate_control::quorum::majority;
-use quorate_control::store::Batch;
-use quorate_control::topology::{Epoch, Placement, Topology};
+use quorate_control::topology::Placement;
 use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
+use super::Dynamo;
 use super::flight::{Next, Until};
-use super::{At, Dynamo, Renewal};
+use super::places::{At, Release, Renewal};
 use crate::planted;
 use crate::protocol::{Effect, Place};
-use crate::replica::{Closed, Known, Replica};
-
-/// The decision that this node no longer keeps a replica. Nothing else leads to an erasure, and
-/// only [`Release::by`] makes one.
-#[derive(Debug)]
-pub(super) struct Release {
-    at: At,
-    epoch: Epoch,
-}
-
-/// What a core remembers of the places it held or holds.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// What the disk says: ids closed by erasures, and up to which epoch this core has placed
-    /// replicas.
-    pub(super) known: Known,
-    /// Removals of replicas and what is remembered of places, not yet drained.
-    pub(super) disk: Batch,
-    /// Released replicas that have something the holders may lack, and what that is.
-    leaving: BTreeMap<At, (Release, CausalContext)>,
-    /// What a replica that is about to leave had when it stopped serving, by the epoch at which it
-    /// did.
-    fenced: BTreeMap<At, (Epoch, CausalContext)>,
-}
-
-impl Release {
-    /// Whether `topology` has decided that `me` does not keep the replica: it is newer than what
-    /// placed the replica, and does not name `me`.
-    fn by(topology: &Topology, at: At, replica: &Replica, me: NodeId) -> Option<Self> {
-        let newer =
-            topology.epoch > replica.placed() || planted::ERASE_WHAT_IS_NOT_NAMED.is_planted();
-        let named = placement_in(topology, at).is_some_and(|placement| placement.holds(me));
-        (newer && !named).then_some(Self {
-            at,
-            epoch: topology.epoch,
-        })
-    }
-}
-
-fn placement_in(topology: &Topology, (keyspace, partition): At) -> Option<&Placement> {
-    topology.keyspaces.get(&keyspace)?.placement(partition)
-}
+use crate::replica::{Closed, Replica};
 
 impl Dynamo {
     /// Makes the replicas that this core should hold by the topology and lets go of those that it
@@ -81,15 +40,15 @@ impl Dynamo {
             .filter_map(|(at, replica)| Release::by(&topology, *at, replica, self.seat.me))
             .collect();
         for release in releases {
-            let Some(replica) = self.replicas.get_mut(&release.at) else {
+            let Some(replica) = self.replicas.get_mut(&release.at()) else {
                 continue;
             };
             replica.settle_slices();
-            self.dirty.insert(release.at);
+            self.dirty.insert(release.at());
             let held = replica.context().clone();
             self.places
                 .leaving
-                .entry(release.at)
+                .entry(release.at())
                 .or_insert((release, held));
         }
         self.let_go();
@@ -152,7 +111,7 @@ impl Dynamo {
             .is_some_and(|closed| closed.incarnation >= self.seat.incarnation);
         if used && !planted::LIVES_REUSED.is_planted() {
             replica.spend_life();
-            self.standing.renewal.want();
+            self.places.renewal.want();
         }
         self.replicas.insert(at, replica);
         self.dirty.insert(at);
@@ -181,21 +140,21 @@ impl Dynamo {
 
     /// The only road to the removal of a replica.
     fn erase(&mut self, release: &Release) {
-        let Some(replica) = self.replicas.remove(&release.at) else {
+        let Some(replica) = self.replicas.remove(&release.at()) else {
             return;
         };
         let closed = Closed {
             incarnation: replica.id().incarnation,
-            epoch: release.epoch,
+            epoch: release.epoch(),
         };
         if let Some(erased) = replica.erase(&mut self.places.disk) {
-            self.places.known.erased.insert(release.at, erased);
-            self.standing.clearing.want();
+            self.places.known.erased.insert(release.at(), erased);
+            self.places.clearing.want();
         }
-        self.dirty.remove(&release.at);
-        self.healing.forget_place(release.at);
+        self.dirty.remove(&release.at());
+        self.healing.forget_place(release.at());
         let disk = self.config.persist.then_some(&mut self.places.disk);
-        self.places.known.close(release.at, closed, disk);
+        self.places.known.close(release.at(), closed, disk);
     }
 
     /// Released replicas that still have to hand on what they have.
@@ -282,7 +241,7 @@ impl Dynamo {
         replica.confirm_life(&others);
         let may = !replica.is_spent();
         if !may {
-            self.standing.renewal.want();
+            self.places.renewal.want();
         }
         may
     }
@@ -301,8 +260,8 @@ impl Dynamo {
 
     /// Asks for a new life if something in this turn has shown that one is needed.
     pub(super) fn ask_for_a_life(&mut self, effects: &mut Vec<Effect>) {
-        if self.standing.renewal == Renewal::Wanted {
-            self.standing.renewal = Renewal::Asked;
+        if self.places.renewal == Renewal::Wanted {
+            self.places.renewal = Renewal::Asked;
             effects.push(Effect::NewLife);
         }
     }
@@ -311,7 +270,7 @@ impl Dynamo {
     /// goes on under it.
     pub(super) fn on_incarnation(&mut self, now: Now, incarnation: u32, effects: &mut Vec<Effect>) {
         self.seat.incarnation = incarnation;
-        self.standing.renewal = Renewal::No;
+        self.places.renewal = Renewal::No;
         let id = ReplicaId::new(self.seat.me, incarnation);
         for (at, replica) in &mut self.replicas {
             if replica.needs_life() {
@@ -331,14 +290,6 @@ impl Dynamo {
     ) {
         for id in self.flights.parked(choose) {
             self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
-        }
-    }
-}
-
-impl Renewal {
-    pub(super) fn want(&mut self) {
-        if *self == Self::No {
-            *self = Self::Wanted;
         }
     }
 }

@@ -17,13 +17,12 @@ use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
 use super::flight::{Flight, Next, Reading, Repairing, Stage, Told, Until};
-use super::ledger::Ledger;
-use super::request::forward_to;
+use super::ledger::{Blame, Ledger};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Op, Reply, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
-use crate::protocol::{Attempt, Effect, FlightId, Message, Place, Refusal};
+use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
 use crate::value;
 
@@ -59,7 +58,7 @@ impl Dynamo {
             })));
         }
         let ranges = value::ranges_of(replica, key, query);
-        self.ask(now, flight, (ranges, Some(reply)), (ledger, later), effects)
+        self.ask(now, flight, ranges, Some(reply), ledger, later, effects)
     }
 
     /// While the partition is copied: the set that is read when that is over, as far as it must
@@ -108,8 +107,10 @@ impl Dynamo {
         &mut self,
         now: Now,
         flight: &mut Flight,
-        (ranges, eager): (Vec<Range>, Option<Result<Reply, RequestError>>),
-        (mut ledger, mut later): (Ledger, Option<Ledger>),
+        ranges: Vec<Range>,
+        eager: Option<Result<Reply, RequestError>>,
+        mut ledger: Ledger,
+        mut later: Option<Ledger>,
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let place = flight.place;
@@ -186,170 +187,11 @@ impl Dynamo {
         }
     }
 
-    /// Nobody has answered in time: asks the replicas that have not been asked, and again those
-    /// that have not answered; twice as patient from now on.
-    pub(super) fn hedge(
-        &mut self,
-        now: Now,
-        id: FlightId,
-        flight: &mut Flight,
-        mut stage: Stage,
-        effects: &mut Vec<Effect>,
-    ) -> Next {
-        flight.hedge.patience *= 2;
-        flight.hedge.at = now.monotonic + flight.hedge.patience;
-        match &mut stage {
-            Stage::Reading(reading) => self.ask_open(id, flight, reading, true, effects),
-            Stage::Repairing(repairing) => {
-                for to in repairing
-                    .ledger
-                    .open()
-                    .into_iter()
-                    .filter(|node| self.routes.reachable(*node))
-                {
-                    repairing.ledger.ask(to);
-                    let message = Message::Write {
-                        id,
-                        place: flight.place,
-                        delta: Arc::clone(&repairing.delta),
-                        stamped_at: None,
-                        adds: false,
-                    };
-                    effects.push(Effect::Send { to, message });
-                }
-            }
-            Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
-            // The question or its answer may be lost; whoever executes it knows it by its name.
-            Stage::Forwarded(handed) => effects.push(forward_to(
-                id,
-                flight,
-                *handed,
-                Attempt::Again { life: handed.life },
-            )),
-            Stage::Parked(_) => flight.hedge.at = flight.deadline,
-        }
-        Next::Wait(id, stage)
-    }
-
-    /// A replica will not answer: asks those that have not been asked.
-    pub(super) fn ask_others(
-        &mut self,
-        id: FlightId,
-        flight: &Flight,
-        mut stage: Stage,
-        effects: &mut Vec<Effect>,
-    ) -> Next {
-        if let Stage::Reading(reading) = &mut stage {
-            self.ask_open(id, flight, reading, false, effects);
-        }
-        Next::Wait(id, stage)
-    }
-
-    fn ask_open(
-        &mut self,
-        id: FlightId,
-        flight: &Flight,
-        reading: &mut Reading,
-        again: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(replica) = self
-            .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
-        else {
-            return;
-        };
-        let context = replica.context_for(&reading.ranges);
-        let mut open = reading.ledger.open();
-        open.extend(reading.later.iter().flat_map(Ledger::open));
-        open.sort_unstable();
-        open.dedup();
-        for to in open.into_iter().filter(|node| self.routes.reachable(*node)) {
-            let asked = reading.asked(to);
-            if asked && !again {
-                continue;
-            }
-            self.counters.hedged += u64::from(!asked);
-            reading.ledger.ask(to);
-            if let Some(later) = &mut reading.later {
-                later.ask(to);
-            }
-            let (ranges, digest, context) =
-                (reading.ranges.clone(), reading.digest, context.clone());
-            effects.push(Effect::Send {
-                to,
-                message: Message::Read {
-                    id,
-                    place: flight.place,
-                    ranges,
-                    digest,
-                    context,
-                },
-            });
-        }
-    }
-
-    /// Another node reads.
-    pub(super) fn on_read(
-        &mut self,
-        from: NodeId,
-        (id, place): (FlightId, Place),
-        (ranges, digest, context): (&[Range], u128, Option<&CausalContext>),
-        effects: &mut Vec<Effect>,
-    ) {
-        let message = match self.serving(place) {
-            Err(reason) => Message::Refused { id, reason },
-            Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
-                None => Message::Refused {
-                    id,
-                    reason: Refusal::NotServing,
-                },
-                Some(replica) if replica.filling() || self.is_waking(place) => Message::Refused {
-                    id,
-                    reason: Refusal::Filling,
-                },
-                Some(replica) if replica.is_outvoted() => Message::Refused {
-                    id,
-                    reason: Refusal::Quarantined,
-                },
-                Some(replica) => match replica.digest_of(ranges) {
-                    mine if mine == digest => Message::Same { id },
-                    _ if replica.is_doubted() => Message::Refused {
-                        id,
-                        reason: Refusal::Quarantined,
-                    },
-                    mine => match replica.difference(ranges, context) {
-                        Some(delta) => Message::Different {
-                            id,
-                            delta,
-                            digest: mine,
-                        },
-                        None => Message::Refused {
-                            id,
-                            reason: Refusal::NotServing,
-                        },
-                    },
-                },
-            },
-        };
-        effects.push(Effect::Send { to: from, message });
-    }
-
-    /// Whether this node holds the place at just this epoch.
-    pub(super) fn serving(&self, place: Place) -> Result<(), Refusal> {
-        match self.routes.placement(place.keyspace, place.partition) {
-            Some(placement) if placement.epoch != place.epoch => {
-                Err(Refusal::Epoch(placement.epoch))
-            }
-            Some(placement) if placement.holds(self.seat.me) => Ok(()),
-            _ => Err(Refusal::NotServing),
-        }
-    }
-
     pub(super) fn on_same(
         &mut self,
         now: Now,
-        (from, id): (NodeId, FlightId),
+        from: NodeId,
+        id: FlightId,
         effects: &mut Vec<Effect>,
     ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
@@ -368,14 +210,15 @@ impl Dynamo {
     pub(super) fn on_different(
         &mut self,
         now: Now,
-        (from, id): (NodeId, FlightId),
+        from: NodeId,
+        id: FlightId,
         delta: &Delta,
         digest: u128,
         effects: &mut Vec<Effect>,
     ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
             if let Stage::Writing(writing) = stage {
-                return core.added_to_expired(now, (from, delta), (id, flight), writing);
+                return core.added_to_expired(now, from, delta, id, flight, writing);
             }
             let Stage::Reading(reading) = &mut stage else {
                 return Next::Wait(id, stage);
@@ -387,22 +230,18 @@ impl Dynamo {
             if core.replica(flight.place).is_some_and(|held| {
                 held.is_doubted() || held.contradicts(delta, &reading.ranges, digest)
             }) {
-                return core.refused(
-                    now,
-                    (from, me, Refusal::Quarantined),
-                    (id, flight),
-                    stage,
-                    effects,
-                );
+                let blame = Blame {
+                    by: me,
+                    reason: Refusal::Quarantined,
+                };
+                return core.refused(now, from, blame, id, flight, stage, effects);
             }
             if !core.join(now, flight.place, delta) {
-                return core.refused(
-                    now,
-                    (from, me, Refusal::NotServing),
-                    (id, flight),
-                    stage,
-                    effects,
-                );
+                let blame = Blame {
+                    by: me,
+                    reason: Refusal::NotServing,
+                };
+                return core.refused(now, from, blame, id, flight, stage, effects);
             }
             reading.hear(
                 from,

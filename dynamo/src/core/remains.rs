@@ -13,7 +13,8 @@
 
 use quorate_crdt::Now;
 
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::places::{At, Clearing};
 use crate::planted;
 use crate::protocol::{Effect, Timer};
 use crate::replica::{Erased, FREED_AT_ONCE, Replica};
@@ -26,39 +27,20 @@ const ERASED_AT_LEAST: usize = 10;
 /// So many times as many go where a replica is wanted again. Guess: some 30 ms of work.
 const WANTED_FACTOR: usize = 10;
 
-/// Whether something that is gone still lies on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Clearing {
-    #[default]
-    Done,
-    /// Perhaps, and no timer runs.
-    Wanted,
-    /// The timer runs.
-    Armed,
-}
-
-impl Clearing {
-    pub(super) fn want(&mut self) {
-        if *self == Self::Done {
-            *self = Self::Wanted;
-        }
-    }
-}
-
 impl Dynamo {
     /// What a start has found on disk goes on leaving it.
     pub(super) fn find_remains(&mut self) {
-        self.standing.waiting_max = self.removed_rows();
+        self.places.removed_max = self.removed_rows();
         if self.replicas.values().any(Replica::has_remains) || !self.places.known.erased.is_empty()
         {
-            self.standing.clearing.want();
+            self.places.clearing.want();
         }
     }
 
     /// Arms the timer, if something waits for it.
     pub(super) fn go_on_clearing(&mut self, effects: &mut Vec<Effect>) {
-        if self.standing.clearing == Clearing::Wanted {
-            self.standing.clearing = Clearing::Armed;
+        if self.places.clearing == Clearing::Wanted {
+            self.places.clearing = Clearing::Armed;
             effects.push(Effect::Arm {
                 after: self.config.removal.every,
                 timer: Timer::Remains,
@@ -73,10 +55,7 @@ impl Dynamo {
 
     /// How many there may be now.
     pub(super) fn removed_rows_max(&self) -> usize {
-        self.config
-            .removal
-            .waiting_max
-            .max(self.standing.waiting_max)
+        self.config.removal.waiting_max.max(self.places.removed_max)
     }
 
     /// Rows may have gone that still lie on disk.
@@ -89,13 +68,13 @@ impl Dynamo {
             return;
         };
         let added = replica.new_remains();
-        self.standing.clearing.want();
+        self.places.clearing.want();
         if added == 0 {
             return;
         }
         let waiting = self.removed_rows();
         if waiting.saturating_sub(added) <= self.config.removal.waiting_max {
-            self.standing.waiting_max = waiting;
+            self.places.removed_max = waiting;
         } else if !planted::REMAINS_WITHOUT_BOUND.is_planted() {
             self.clear_rows(added);
         }
@@ -112,16 +91,16 @@ impl Dynamo {
             share
         };
         self.clear_rows(removal.rows_at_once.max(share).max(1));
-        self.standing.waiting_max = self.standing.waiting_max.min(self.removed_rows());
+        self.places.removed_max = self.places.removed_max.min(self.removed_rows());
         let mut left = FREED_AT_ONCE;
-        self.standing.clearing = Clearing::Done;
+        self.places.clearing = Clearing::Done;
         for replica in self
             .replicas
             .values_mut()
             .filter(|replica| replica.has_remains())
         {
             left -= replica.free_remains(left);
-            self.standing.clearing.want();
+            self.places.clearing.want();
         }
         if !self.places.known.erased.is_empty() {
             self.clear_erased(left);
@@ -157,9 +136,9 @@ impl Dynamo {
             .erased
             .retain(|_, erased| !erased.is_empty());
         if !self.places.known.erased.is_empty() {
-            self.standing.clearing.want();
+            self.places.clearing.want();
         }
-        if self.places.known.erased.len() == before || !self.standing.started {
+        if self.places.known.erased.len() == before || self.routes.topology().is_none() {
             return;
         }
         let replicas = self.replicas.len();

@@ -6,15 +6,14 @@ use quorate_control::quorum::{Unsatisfiable, Verdict};
 use quorate_crdt::{NodeId, Now};
 
 use super::clocks::base_of;
-use super::flight::{Flight, Handed, Hedge, Next, Origin, Stage, Until};
-use super::forwards::{Arrival, Copy};
+use super::flight::{Flight, Hedge, Next, Origin, Outcome, Stage, Until};
 use super::ledger::Ledger;
-use super::{Dynamo, Outcome, limits};
+use super::{Dynamo, limits};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Mutation, Op, PartitionOp, Request, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
-use crate::protocol::{Attempt, Effect, FlightId, Message, Place, Refusal, Ticket};
+use crate::protocol::{Effect, FlightId, Message, Place, Refusal, Ticket};
 use crate::replica::Replica;
 use crate::value;
 
@@ -48,7 +47,7 @@ impl Start {
         }
     }
 
-    pub(super) fn client(ticket: Ticket, request: Request) -> Self {
+    fn client(ticket: Ticket, request: Request) -> Self {
         Self::new(Origin::Client(ticket), request)
     }
 
@@ -78,6 +77,17 @@ impl Start {
 }
 
 impl Dynamo {
+    /// A client of this node asks.
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        request: Request,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.start(now, Start::client(ticket, request), effects);
+    }
+
     pub(super) fn start(&mut self, now: Now, start: Start, effects: &mut Vec<Effect>) {
         let Start {
             origin,
@@ -220,7 +230,7 @@ impl Dynamo {
             Next::Again(tried) => self.start(now, Start::again(flight, tried), effects),
             Next::GiveBack(reason) => match flight.origin {
                 Origin::Node(to, id) => {
-                    self.tell_back((to, id), Message::Refused { id, reason }, effects)
+                    self.tell_back(to, id, Message::Refused { id, reason }, effects)
                 }
                 origin => self.reply(origin, Err(RequestError::Moving), effects),
             },
@@ -252,10 +262,11 @@ impl Dynamo {
 
     /// Too few replicas can be reached: because of those, or because the one that is here may not
     /// be believed without them.
-    fn unavailable(
+    pub(super) fn unavailable(
         &self,
         flight: &Flight,
-        (required, alive): (u32, u32),
+        required: u32,
+        alive: u32,
         missing: Vec<NodeId>,
     ) -> RequestError {
         let level = flight.level;
@@ -278,70 +289,6 @@ impl Dynamo {
             refused,
             missing,
             may_be_applied: false,
-        }
-    }
-
-    /// Hands the request to the nearest primary that can be reached.
-    fn forward(
-        &mut self,
-        now: Now,
-        flight: &mut Flight,
-        tried: &[NodeId],
-        effects: &mut Vec<Effect>,
-    ) -> Result<Next, RequestError> {
-        // A forwarded request is not forwarded again: its sender thought that this node executes it
-        // and will look again.
-        if matches!(flight.origin, Origin::Node(..)) {
-            return Ok(Next::GiveBack(self.why_not_executed(flight.place)));
-        }
-        let placement = self
-            .routes
-            .placement_of(flight.place)
-            .ok_or(RequestError::Moving)?;
-        let readers: Vec<NodeId> = placement.readers().flatten().copied().collect();
-        let eligible = |node: &NodeId| {
-            *node != self.seat.me
-                && readers.contains(node)
-                && self.routes.reachable(*node)
-                && !tried.contains(node)
-        };
-        let Some(to) = self.routes.holders(placement).find(eligible) else {
-            if self
-                .places
-                .known
-                .erased
-                .contains_key(&(flight.place.keyspace, flight.place.partition))
-            {
-                // This node will have a replica once the former one is gone from its disk.
-                return Err(RequestError::Moving);
-            }
-            let missing = readers
-                .into_iter()
-                .filter(|node| !self.routes.reachable(*node))
-                .collect();
-            return Err(self.unavailable(flight, (1, 0), missing));
-        };
-        let id = self.flights.name(flight);
-        let handed = Handed {
-            to,
-            life: self.clocks.life_of(to),
-            unix_millis: now.unix_millis,
-        };
-        effects.push(forward_to(id, flight, handed, Attempt::First));
-        // Whoever executes it asks others in turn, and asks them again.
-        let Hedge { patience, .. } = self.hedge_from(now, &[to]);
-        flight.hedge = Hedge {
-            at: now.monotonic + patience * 2,
-            patience: patience * 2,
-        };
-        Ok(Next::Wait(id, Stage::Forwarded(handed)))
-    }
-
-    fn why_not_executed(&self, place: Place) -> Refusal {
-        match self.replica(place) {
-            Some(replica) if replica.filling() => Refusal::Filling,
-            Some(replica) if replica.is_quarantined() => Refusal::Quarantined,
-            _ => Refusal::NotServing,
         }
     }
 
@@ -407,28 +354,11 @@ impl Dynamo {
                 .filter(|node| !self.routes.reachable(*node))
                 .collect();
             let alive = (members.len() - missing.len()) as u32;
-            return Err(self.unavailable(
-                flight,
-                (worst.map_or(0, |group| group.needed) as u32, alive),
-                missing,
-            ));
+            let required = worst.map_or(0, |group| group.needed) as u32;
+            return Err(self.unavailable(flight, required, alive, missing));
         }
         ledger.has(self.seat.me);
         Ok(ledger)
-    }
-
-    /// From now on: how long to wait for `asked` before others are asked, or they are asked again.
-    pub(super) fn hedge_from(&self, now: Now, asked: &[NodeId]) -> Hedge {
-        let distance = if planted::HEDGE_IGNORES_DISTANCE.is_planted() {
-            Duration::ZERO
-        } else {
-            self.routes.round_trip(asked) * 2
-        };
-        let patience = self.config.hedge_after.max(distance);
-        Hedge {
-            at: now.monotonic + patience,
-            patience,
-        }
     }
 
     /// Tells whoever waits.
@@ -443,7 +373,8 @@ impl Dynamo {
                 result: outcome,
             }),
             Origin::Node(to, id) => self.tell_back(
-                (to, id),
+                to,
+                id,
                 Message::Forwarded {
                     id,
                     result: outcome,
@@ -452,105 +383,5 @@ impl Dynamo {
             ),
             Origin::Nobody => {}
         }
-    }
-
-    /// Tells the node that forwarded a request, and remembers it for when the same forward comes
-    /// again.
-    fn tell_back(
-        &mut self,
-        (to, id): (NodeId, FlightId),
-        message: Message,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.flights.forwards.told(to, id, &message);
-        effects.push(Effect::Send { to, message });
-    }
-
-    /// Another node hands on what a client has asked of it. A read does no harm when it is executed
-    /// again.
-    pub(super) fn on_forward(
-        &mut self,
-        now: Now,
-        (from, id): (NodeId, FlightId),
-        (place, request): (Place, Request),
-        (unix_millis, attempt): (u64, Attempt),
-        effects: &mut Vec<Effect>,
-    ) {
-        if request.op.writes()
-            && let Arrival::Repeat(told) =
-                self.flights.forwards.arrive(from, id, self.copy(attempt))
-        {
-            effects.extend(told.map(|message| Effect::Send {
-                to: from,
-                message: *message,
-            }));
-            return;
-        }
-        if let Some(offset_ms) = self
-            .clocks
-            .refuses(now, (from, id.life), unix_millis)
-            .filter(|_| request.op.names_time())
-        {
-            self.counters.drift_refused += 1;
-            self.tell_back(
-                (from, id),
-                Message::Refused {
-                    id,
-                    reason: Refusal::Clock { offset_ms },
-                },
-                effects,
-            );
-            return;
-        }
-        self.start(now, Start::forwarded(from, id, place, request), effects);
-    }
-
-    /// Which copy of a forward has come.
-    fn copy(&self, attempt: Attempt) -> Copy {
-        match attempt {
-            Attempt::First => Copy::First,
-            Attempt::Again { life }
-                if life == Some(self.seat.life) && !planted::LOST_FORWARD_IS_LOST.is_planted() =>
-            {
-                Copy::AgainToThisLife
-            }
-            Attempt::Again { .. } => Copy::Again,
-        }
-    }
-
-    pub(super) fn on_forwarded(
-        &mut self,
-        now: Now,
-        (from, id): (NodeId, FlightId),
-        result: Outcome,
-        effects: &mut Vec<Effect>,
-    ) {
-        if matches!(self.flights.get(id), Some((_, Stage::Forwarded(handed))) if handed.to == from)
-        {
-            self.resume(now, id, effects, |_, _, _, _| Next::Done(result));
-        }
-    }
-}
-
-/// Hands a request to a primary.
-pub(super) fn forward_to(
-    id: FlightId,
-    flight: &Flight,
-    handed: Handed,
-    attempt: Attempt,
-) -> Effect {
-    let Handed {
-        to, unix_millis, ..
-    } = handed;
-    let (place, request) = (flight.place, Box::new(flight.request.clone()));
-    Effect::Send {
-        to,
-        message: Message::Forward {
-            id,
-            place,
-            request,
-            unix_millis,
-            attempt,
-        },
     }
 }

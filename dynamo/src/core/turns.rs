@@ -15,16 +15,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate_crdt::Now;
 
-use super::flight::{Flight, Next, Origin, Stage, Until};
-use super::{At, Dynamo};
+use super::flight::{Flight, Origin, Stage, Until};
+use super::places::At;
 use crate::op::{Op, PartitionOp};
-use crate::planted;
-use crate::protocol::Effect;
 
 /// What takes turns: one key, or all keys of a partition.
-type Scope = (At, Option<Bytes>);
+pub(super) type Scope = (At, Option<Bytes>);
 
 /// Those that have not been executed and that others wait for, or would.
 #[derive(Debug, Default)]
@@ -80,7 +77,7 @@ impl Turns {
     }
 
     /// Whether somebody who came earlier than `turn` holds up what is about `scope`.
-    fn is_behind(&self, scope: &Scope, turn: u64) -> bool {
+    pub(super) fn is_behind(&self, scope: &Scope, turn: u64) -> bool {
         let earlier = |scope: Scope| {
             self.held
                 .range((scope.clone(), 0)..(scope, turn))
@@ -139,50 +136,11 @@ fn holds_up(flight: &Flight, stage: &Stage) -> bool {
     waits && !matches!(flight.origin, Origin::Nobody)
 }
 
-fn scope_of(flight: &Flight) -> Option<Scope> {
+pub(super) fn scope_of(flight: &Flight) -> Option<Scope> {
     let at = (flight.place.keyspace, flight.place.partition);
     match &flight.request.op {
         Op::Query(key, _) | Op::Mutate(key, _) => Some((at, Some(key.clone()))),
         Op::Partition(_, PartitionOp::Clear) => Some((at, None)),
         Op::Partition(..) => None,
-    }
-}
-
-impl Dynamo {
-    /// Whether an earlier mutation of the same key, or of all keys, has not been executed yet.
-    pub(super) fn is_behind(&self, flight: &Flight) -> bool {
-        let turns = &self.flights.turns;
-        if turns.is_empty()
-            || matches!(flight.origin, Origin::Nobody)
-            || planted::LATER_OVERTAKES.is_planted()
-        {
-            return false;
-        }
-        scope_of(flight).is_some_and(|scope| turns.is_behind(&scope, flight.turn))
-    }
-
-    /// Until the turn of the flight has come.
-    pub(super) fn wait_for_turn(&mut self, flight: &mut Flight) -> Next {
-        Next::Wait(
-            self.flights.name(flight),
-            Stage::Parked(Until::Turn(Vec::new())),
-        )
-    }
-
-    /// Those go on whose turn has come.
-    pub(super) fn go_on_in_turn(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some(id) = self.flights.whose_turn() {
-            self.resume(
-                now,
-                id,
-                effects,
-                |core, flight, stage, effects| match stage {
-                    Stage::Parked(Until::Turn(seen)) => {
-                        core.go_on_after(now, flight, &seen, effects)
-                    }
-                    stage => Next::Wait(id, stage),
-                },
-            );
-        }
     }
 }

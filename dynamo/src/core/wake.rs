@@ -10,48 +10,18 @@
 //! wakes then, or after a second: a node that starts must not wait long for one that nobody has
 //! noticed to be gone.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
+use super::Dynamo;
 use super::flight::Until;
-use super::{At, Dynamo};
-use crate::planted;
+use super::places::At;
 use crate::protocol::{Effect, Message, Place, Seen};
 
 /// After so long a replica no longer waits for those that have not answered. Guess: many round
 /// trips.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The replicas of this core that are waking.
-#[derive(Debug, Default)]
-pub(super) struct Waking {
-    /// When they wake, whoever has answered by then; `None`: nobody has been asked yet.
-    until: Option<Duration>,
-    /// Who has told each what it had known.
-    told: BTreeMap<At, BTreeSet<NodeId>>,
-}
-
-impl Waking {
-    /// A replica has been taken up from disk.
-    pub(super) fn begin(&mut self, at: At) {
-        self.told.insert(at, BTreeSet::new());
-    }
-
-    pub(super) fn forget(&mut self, at: At) {
-        self.told.remove(&at);
-    }
-
-    pub(super) fn contains(&self, at: At) -> bool {
-        self.told.contains_key(&at) && !planted::WAKES_AT_ONCE.is_planted()
-    }
-
-    /// Whether the replica still waits for `node`.
-    pub(super) fn awaits(&self, at: At, node: NodeId) -> bool {
-        self.told.get(&at).is_some_and(|told| !told.contains(&node))
-    }
-}
 
 /// What `to` is told when its replica asks what its former lives had said.
 pub(super) fn former_lives(to: NodeId, seen: &Seen, events: CausalContext) -> Effect {
@@ -79,7 +49,8 @@ impl Dynamo {
         now: Now,
         from: NodeId,
         place: Place,
-        (replica, events): (ReplicaId, &CausalContext),
+        replica: ReplicaId,
+        events: &CausalContext,
         effects: &mut Vec<Effect>,
     ) {
         let at = (place.keyspace, place.partition);

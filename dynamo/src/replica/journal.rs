@@ -239,7 +239,7 @@ pub fn restore(
     })?;
     read(store, Space::Rows, &mut |place, key, value| {
         if let Some(replica) = replicas.get_mut(&place) {
-            restore_row(replica, place, (key, value))?;
+            restore_row(replica, place, key, value)?;
         } else {
             erased(place, Space::Rows, key);
         }
@@ -262,7 +262,8 @@ pub fn restore(
 fn restore_row(
     replica: &mut Replica,
     place: (KeyspaceId, Partition),
-    (key, value): (&[u8], &[u8]),
+    key: &[u8],
+    value: &[u8],
 ) -> Result<(), StoreError> {
     let (name, mut row): (Bytes, Row) = match key.first() {
         Some(&LONG_ROW) => decode(value, "row")?,

@@ -45,7 +45,7 @@ impl Known {
     pub fn close(&mut self, at: (KeyspaceId, Partition), closed: Closed, disk: Option<&mut Batch>) {
         self.closed.insert(at, closed);
         if let Some(disk) = disk {
-            disk.put(Space::Causal, key(at, CLOSED), encode(&closed));
+            disk.put(Space::Causal, key(at.0, at.1, CLOSED), encode(&closed));
         }
     }
 
@@ -55,14 +55,14 @@ impl Known {
         if let Some(disk) = disk {
             disk.put(
                 Space::Causal,
-                key((NO_KEYSPACE, Partition(core.into())), PLACED),
+                key(NO_KEYSPACE, Partition(core.into()), PLACED),
                 encode(&epoch),
             );
         }
     }
 }
 
-fn key((keyspace, partition): (KeyspaceId, Partition), kind: u8) -> Bytes {
+fn key(keyspace: KeyspaceId, partition: Partition, kind: u8) -> Bytes {
     let mut bytes = prefix(keyspace, partition).to_vec();
     bytes.push(kind);
     bytes.into()

@@ -101,7 +101,7 @@ impl Replica {
         chunk_bytes: usize,
         chunks: usize,
     ) -> Missing {
-        self.missing_of(&self.context.without(context), None, (chunk_bytes, chunks))
+        self.missing_of(&self.context.without(context), None, chunk_bytes, chunks)
     }
 
     /// What of `events` this replica has, found in `recent`: range by range, each with all of the
@@ -111,7 +111,8 @@ impl Replica {
         &self,
         events: &CausalContext,
         after: Option<&Range>,
-        (chunk_bytes, chunks): (usize, usize),
+        chunk_bytes: usize,
+        chunks: usize,
     ) -> Missing {
         let events = events.intersection(&self.context);
         let mut missing = Missing::default();

@@ -46,13 +46,15 @@ pub(crate) fn mutate(
     replica: &mut Replica,
     key: &Bytes,
     mutation: &Mutation,
-    (clocked, once): (Clocked<'_>, Option<u128>),
+    clocked: Clocked<'_>,
+    once: Option<u128>,
 ) -> Result<Mutated, RequestError> {
     check(
         replica,
         key,
         mutation,
-        (clocked.now.unix_millis, clocked.limits),
+        clocked.now.unix_millis,
+        clocked.limits,
     )?;
     let exists = live(replica, key, clocked.now.unix_millis).is_some();
     let lapses = matches!(mutation, Mutation::Lapse { .. });
@@ -82,7 +84,8 @@ pub(super) fn must_see(
     replica: &Replica,
     key: &Bytes,
     mutation: &Mutation,
-    (unix_millis, limits): (u64, Limits),
+    unix_millis: u64,
+    limits: Limits,
 ) -> Option<Vec<Range>> {
     // Whoever removes all that is left removes the expiry too.
     let about = |kind: RowKind, names: &[Bytes]| {
@@ -119,7 +122,7 @@ pub(super) fn must_see(
             let looks = stale
                 || keeps
                 || counts
-                || check(replica, key, mutation, (unix_millis, limits)).is_err();
+                || check(replica, key, mutation, unix_millis, limits).is_err();
             looks.then(|| vec![Range::Key(key.clone())])
         }
     }
@@ -142,7 +145,8 @@ fn check(
     replica: &Replica,
     key: &Bytes,
     mutation: &Mutation,
-    (unix_millis, limits): (u64, Limits),
+    unix_millis: u64,
+    limits: Limits,
 ) -> Result<(), RequestError> {
     // What it covers and has not come yet would come as a sibling later.
     if let Mutation::SetWith { token, .. } = mutation
@@ -175,7 +179,8 @@ fn check(
     match mutation {
         Mutation::SetWith { value, token } => siblings_after(
             rows.get(RowKind::String, &Bytes::new()),
-            (value, &seen_by(token)?),
+            value,
+            &seen_by(token)?,
             limits,
         ),
         Mutation::Append(suffix) => {
@@ -207,7 +212,8 @@ fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(),
 /// Those that the token does not cover stay beside the new value.
 fn siblings_after(
     row: Option<&Row>,
-    (value, seen): (&Bytes, &CausalContext),
+    value: &Bytes,
+    seen: &CausalContext,
     limits: Limits,
 ) -> Result<(), RequestError> {
     let stay = row

@@ -113,11 +113,13 @@ fn touched(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
 /// As [`must_see`]; a request with a name also sees where it would be remembered.
 pub(crate) fn must_see_once(
     replica: &Replica,
-    (key, mutation): (&Bytes, &Mutation),
+    key: &Bytes,
+    mutation: &Mutation,
     once: Option<u128>,
-    (unix_millis, limits): (u64, Limits),
+    unix_millis: u64,
+    limits: Limits,
 ) -> Option<Vec<Range>> {
-    let ranges = must_see(replica, key, mutation, (unix_millis, limits));
+    let ranges = must_see(replica, key, mutation, unix_millis, limits);
     let Some(mark) = once else { return ranges };
     let mut ranges = ranges.unwrap_or_default();
     if let Some(row) =
@@ -132,7 +134,8 @@ pub(crate) fn must_see_once(
 /// What this replica remembers of the request.
 pub(crate) fn remembered(
     replica: &Replica,
-    (key, mutation): (&Bytes, &Mutation),
+    key: &Bytes,
+    mutation: &Mutation,
     mark: u128,
 ) -> Option<Remembered> {
     let row = |name: &RowKey| replica.key(&name.key)?.get(name.kind, &name.field);

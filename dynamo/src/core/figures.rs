@@ -1,0 +1,139 @@
+//! What a core tells of itself: figures for `status` and metrics, and what it keeps in memory, for
+//! whoever checks that memory follows the work.
+
+use quorate_control::topology::{KeyspaceId, Partition};
+use quorate_crdt::CausalContext;
+use xxhash_rust::xxh3::xxh3_128;
+
+use super::Dynamo;
+use super::counters::Counters;
+use super::forwards::REMEMBERED_MAX;
+use super::healing::TALKS_AT_ONCE;
+use super::kept::Kept;
+use crate::protocol::ReplicaSummary;
+use crate::replica::Replica;
+
+impl Dynamo {
+    /// What this core keeps. Of `recent` the bounds hold after each
+    /// [`Timer::AntiEntropy`](crate::protocol::Timer::AntiEntropy), of all else after each input.
+    pub fn kept(&self, recent: bool) -> Vec<Kept> {
+        let (config, flights, healing) = (&self.config, &self.flights, &self.healing);
+        // One alone may bring more than all may, or it could never be done.
+        let flight_bytes_max = if flights.len() > 1 {
+            config.flight_bytes_max
+        } else {
+            usize::MAX
+        };
+        let mut kept = vec![
+            Kept::passing("requests in flight", flights.len(), config.flights_max),
+            Kept::passing(
+                "bytes of requests in flight",
+                flights.weights(),
+                flight_bytes_max,
+            ),
+            Kept::lasting(
+                "writes whose acknowledgements nobody waits for",
+                flights.owed.len(),
+                self.owed_max(),
+            ),
+            Kept::lasting(
+                "forwarded writes of one sender",
+                flights.forwards.most(),
+                REMEMBERED_MAX,
+            ),
+            Kept::passing("waits for writes to spread", self.waiters.len(), usize::MAX),
+            Kept::passing(
+                "bytes of hints",
+                healing.hints.weights(),
+                config.hint_bytes_max,
+            ),
+            Kept::passing(
+                "partitions streamed to this core",
+                healing.pulls.len(),
+                self.replicas.len(),
+            ),
+            Kept::passing(
+                "conversations about what was missed",
+                healing.talks(),
+                TALKS_AT_ONCE,
+            ),
+            Kept::passing(
+                "removed rows that lie on disk",
+                self.removed_rows(),
+                self.removed_rows_max(),
+            ),
+            Kept::passing(
+                "records of erased replicas that lie on disk",
+                self.erased_records(),
+                usize::MAX,
+            ),
+        ];
+        if recent {
+            let (most, bytes) = self
+                .replicas
+                .values()
+                .fold((0, 0), |(most, bytes), replica| {
+                    (
+                        most.max(Replica::recent_count(replica)),
+                        bytes + replica.recent_bytes(),
+                    )
+                });
+            kept.push(Kept::passing(
+                "recent events of one partition",
+                most,
+                config.recent.events_max,
+            ));
+            kept.push(Kept::passing(
+                "bytes of recent events",
+                bytes,
+                config.recent.bytes_max,
+            ));
+        }
+        kept
+    }
+
+    /// Clients of this node that are owed an answer.
+    pub fn asked(&self) -> usize {
+        self.flights.of_clients() + self.waiters.len()
+    }
+
+    /// Figures of every replica of this core.
+    pub fn summaries(&self) -> Vec<ReplicaSummary> {
+        let summary = |(&(keyspace, partition), replica): (&(KeyspaceId, Partition), &Replica)| {
+            ReplicaSummary {
+                keyspace,
+                partition,
+                rows: replica.row_count(),
+                recent: replica.recent_count() as u64,
+                residuals: replica.residual_count() as u64,
+                context: context_hash(replica.context()),
+                digest: replica.digest(),
+                filling: replica.filling(),
+                quarantined: replica.is_quarantined(),
+            }
+        };
+        self.replicas.iter().map(summary).collect()
+    }
+
+    /// What this core has done so far.
+    pub fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Requests in flight now.
+    pub fn flights(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// Bytes kept for primaries that cannot be reached.
+    pub fn hint_bytes(&self) -> usize {
+        self.healing.hints.bytes()
+    }
+}
+
+/// Equal contexts have equal bytes, so equal hashes.
+fn context_hash(context: &CausalContext) -> u128 {
+    xxh3_128(
+        &postcard::to_stdvec(context).expect("invariant: a context always has a postcard form"),
+    )
+}

@@ -1,0 +1,189 @@
+//! Hands requests that this node does not execute to a primary, and executes those that other nodes
+//! hand to it.
+
+use quorate_crdt::{NodeId, Now};
+
+use super::Dynamo;
+use super::flight::{Flight, Handed, Hedge, Next, Origin, Outcome, Stage};
+use super::forwards::{Arrival, Delivery, Forward};
+use super::request::Start;
+use crate::op::RequestError;
+use crate::planted;
+use crate::protocol::{Attempt, Effect, FlightId, Message, Place, Refusal};
+
+impl Dynamo {
+    /// Hands the request to the nearest primary that can be reached.
+    pub(super) fn forward(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        tried: &[NodeId],
+        effects: &mut Vec<Effect>,
+    ) -> Result<Next, RequestError> {
+        // A forwarded request is not forwarded again: its sender thought that this node executes it
+        // and will look again.
+        if matches!(flight.origin, Origin::Node(..)) {
+            return Ok(Next::GiveBack(self.why_not_executed(flight.place)));
+        }
+        let placement = self
+            .routes
+            .placement_of(flight.place)
+            .ok_or(RequestError::Moving)?;
+        let readers: Vec<NodeId> = placement.readers().flatten().copied().collect();
+        let eligible = |node: &NodeId| {
+            *node != self.seat.me
+                && readers.contains(node)
+                && self.routes.reachable(*node)
+                && !tried.contains(node)
+        };
+        let Some(to) = self.routes.holders(placement).find(eligible) else {
+            if self
+                .places
+                .known
+                .erased
+                .contains_key(&(flight.place.keyspace, flight.place.partition))
+            {
+                // This node will have a replica once the former one is gone from its disk.
+                return Err(RequestError::Moving);
+            }
+            let missing = readers
+                .into_iter()
+                .filter(|node| !self.routes.reachable(*node))
+                .collect();
+            return Err(self.unavailable(flight, 1, 0, missing));
+        };
+        let id = self.flights.name(flight);
+        let handed = Handed {
+            to,
+            life: self.clocks.life_of(to),
+            unix_millis: now.unix_millis,
+        };
+        effects.push(forward_to(id, flight, handed, Attempt::First));
+        // Whoever executes it asks others in turn, and asks them again.
+        let Hedge { patience, .. } = self.hedge_from(now, &[to]);
+        flight.hedge = Hedge {
+            at: now.monotonic + patience * 2,
+            patience: patience * 2,
+        };
+        Ok(Next::Wait(id, Stage::Forwarded(handed)))
+    }
+
+    fn why_not_executed(&self, place: Place) -> Refusal {
+        match self.replica(place) {
+            Some(replica) if replica.filling() => Refusal::Filling,
+            Some(replica) if replica.is_quarantined() => Refusal::Quarantined,
+            _ => Refusal::NotServing,
+        }
+    }
+
+    /// Tells the node that forwarded a request, and remembers it for when the same forward comes
+    /// again.
+    pub(super) fn tell_back(
+        &mut self,
+        to: NodeId,
+        id: FlightId,
+        message: Message,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.flights.forwards.told(to, id, &message);
+        effects.push(Effect::Send { to, message });
+    }
+
+    /// Another node hands on what a client has asked of it. A read does no harm when it is executed
+    /// again.
+    pub(super) fn on_forward(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        id: FlightId,
+        forward: Forward,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Forward {
+            place,
+            request,
+            unix_millis,
+            attempt,
+        } = forward;
+        if request.op.writes()
+            && let Arrival::Repeat(told) =
+                self.flights
+                    .forwards
+                    .arrive(from, id, self.delivery(attempt))
+        {
+            effects.extend(told.map(|message| Effect::Send {
+                to: from,
+                message: *message,
+            }));
+            return;
+        }
+        if let Some(offset_ms) = self
+            .clocks
+            .refuses(now, from, id.life, unix_millis)
+            .filter(|_| request.op.names_time())
+        {
+            self.counters.drift_refused += 1;
+            self.tell_back(
+                from,
+                id,
+                Message::Refused {
+                    id,
+                    reason: Refusal::Clock { offset_ms },
+                },
+                effects,
+            );
+            return;
+        }
+        self.start(now, Start::forwarded(from, id, place, request), effects);
+    }
+
+    /// Which copy of a forward has come.
+    fn delivery(&self, attempt: Attempt) -> Delivery {
+        match attempt {
+            Attempt::First => Delivery::First,
+            Attempt::Again { life }
+                if life == Some(self.seat.life) && !planted::LOST_FORWARD_IS_LOST.is_planted() =>
+            {
+                Delivery::AgainToThisLife
+            }
+            Attempt::Again { .. } => Delivery::Again,
+        }
+    }
+
+    pub(super) fn on_forwarded(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        id: FlightId,
+        result: Outcome,
+        effects: &mut Vec<Effect>,
+    ) {
+        if matches!(self.flights.get(id), Some((_, Stage::Forwarded(handed))) if handed.to == from)
+        {
+            self.resume(now, id, effects, |_, _, _, _| Next::Done(result));
+        }
+    }
+}
+
+/// Hands a request to a primary.
+pub(super) fn forward_to(
+    id: FlightId,
+    flight: &Flight,
+    handed: Handed,
+    attempt: Attempt,
+) -> Effect {
+    let Handed {
+        to, unix_millis, ..
+    } = handed;
+    let (place, request) = (flight.place, Box::new(flight.request.clone()));
+    Effect::Send {
+        to,
+        message: Message::Forward {
+            id,
+            place,
+            request,
+            unix_millis,
+            attempt,
+        },
+    }
+}

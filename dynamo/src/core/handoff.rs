@@ -1,0 +1,82 @@
+//! Keeps hints for absent primaries, and hands them over when their owners can be reached again.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use quorate_control::topology::Epoch;
+use quorate_crdt::{CausalContext, NodeId, ReplicaId};
+
+use super::Dynamo;
+use crate::planted;
+use crate::protocol::{Effect, Message, Place};
+use crate::replica::Delta;
+
+impl Dynamo {
+    /// Keeps what an absent primary must join.
+    pub(super) fn on_hint(&mut self, owner: NodeId, place: Place, delta: &Arc<Delta>) {
+        if self.healing.hints.bytes() + delta.bytes() > self.config.hint_bytes_max {
+            self.counters.hints.dropped += 1;
+            return;
+        }
+        let at = (place.keyspace, place.partition);
+        self.healing
+            .hints
+            .join(owner, at, ReplicaId::new(self.seat.me, 0), delta);
+        // What it takes once it is joined is known only now. What was kept for the same replica
+        // before goes with it.
+        if self.healing.hints.bytes() > self.config.hint_bytes_max {
+            drop(
+                self.healing
+                    .hints
+                    .take(|node, place| (node, place) == (owner, at)),
+            );
+            self.counters.hints.dropped += 1;
+            return;
+        }
+        self.counters.hints.kept += 1;
+    }
+
+    /// Each tick: a hint for a primary that can be reached came after that was back, or before this
+    /// node knew that it was away.
+    pub(super) fn hand_off_late(&mut self, effects: &mut Vec<Effect>) {
+        if planted::HINTS_WAIT_FOR_A_RETURN.is_planted() {
+            return;
+        }
+        let owners = self.healing.hints.owners();
+        let back: BTreeSet<NodeId> = owners
+            .filter(|owner| self.routes.reachable(*owner))
+            .collect();
+        for owner in back {
+            self.hand_off(owner, effects);
+        }
+    }
+
+    /// The primary is back: it gets what was kept for it. What is lost on the way, anti-entropy
+    /// heals.
+    pub(super) fn hand_off(&mut self, owner: NodeId, effects: &mut Vec<Effect>) {
+        for (at, kept) in self.healing.hints.take(|node, _| node == owner) {
+            let epoch = self
+                .routes
+                .placement(at.0, at.1)
+                .map_or(Epoch::default(), |placement| placement.epoch);
+            let place = Place {
+                keyspace: at.0,
+                partition: at.1,
+                epoch,
+            };
+            for delta in kept
+                .missing_at(&CausalContext::new(), self.config.chunk_bytes, usize::MAX)
+                .deltas
+            {
+                effects.push(Effect::Send {
+                    to: owner,
+                    message: Message::Repair {
+                        place,
+                        delta,
+                        answers: None,
+                    },
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Asks further replicas, or the same again, when answers are late or refused.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quorate_crdt::{NodeId, Now};
+
+use super::Dynamo;
+use super::flight::{Flight, Hedge, Next, Reading, Stage};
+use super::forward::forward_to;
+use super::ledger::Ledger;
+use crate::planted;
+use crate::protocol::{Attempt, Effect, FlightId, Message};
+
+impl Dynamo {
+    /// From now on: how long to wait for `asked` before others are asked, or they are asked again.
+    pub(super) fn hedge_from(&self, now: Now, asked: &[NodeId]) -> Hedge {
+        let distance = if planted::HEDGE_IGNORES_DISTANCE.is_planted() {
+            Duration::ZERO
+        } else {
+            self.routes.round_trip(asked) * 2
+        };
+        let patience = self.config.hedge_after.max(distance);
+        Hedge {
+            at: now.monotonic + patience,
+            patience,
+        }
+    }
+
+    /// Nobody has answered in time: asks the replicas that have not been asked, and again those
+    /// that have not answered; twice as patient from now on.
+    pub(super) fn hedge(
+        &mut self,
+        now: Now,
+        id: FlightId,
+        flight: &mut Flight,
+        mut stage: Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
+        flight.hedge.patience *= 2;
+        flight.hedge.at = now.monotonic + flight.hedge.patience;
+        match &mut stage {
+            Stage::Reading(reading) => self.ask_open(id, flight, reading, true, effects),
+            Stage::Repairing(repairing) => {
+                for to in repairing
+                    .ledger
+                    .open()
+                    .into_iter()
+                    .filter(|node| self.routes.reachable(*node))
+                {
+                    repairing.ledger.ask(to);
+                    let message = Message::Write {
+                        id,
+                        place: flight.place,
+                        delta: Arc::clone(&repairing.delta),
+                        stamped_at: None,
+                        adds: false,
+                    };
+                    effects.push(Effect::Send { to, message });
+                }
+            }
+            Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
+            // The question or its answer may be lost; whoever executes it knows it by its name.
+            Stage::Forwarded(handed) => effects.push(forward_to(
+                id,
+                flight,
+                *handed,
+                Attempt::Again { life: handed.life },
+            )),
+            Stage::Parked(_) => flight.hedge.at = flight.deadline,
+        }
+        Next::Wait(id, stage)
+    }
+
+    /// A replica will not answer: asks those that have not been asked.
+    pub(super) fn ask_others(
+        &mut self,
+        id: FlightId,
+        flight: &Flight,
+        mut stage: Stage,
+        effects: &mut Vec<Effect>,
+    ) -> Next {
+        if let Stage::Reading(reading) = &mut stage {
+            self.ask_open(id, flight, reading, false, effects);
+        }
+        Next::Wait(id, stage)
+    }
+
+    fn ask_open(
+        &mut self,
+        id: FlightId,
+        flight: &Flight,
+        reading: &mut Reading,
+        again: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(replica) = self
+            .replicas
+            .get(&(flight.place.keyspace, flight.place.partition))
+        else {
+            return;
+        };
+        let context = replica.context_for(&reading.ranges);
+        let mut open = reading.ledger.open();
+        open.extend(reading.later.iter().flat_map(Ledger::open));
+        open.sort_unstable();
+        open.dedup();
+        for to in open.into_iter().filter(|node| self.routes.reachable(*node)) {
+            let asked = reading.asked(to);
+            if asked && !again {
+                continue;
+            }
+            self.counters.hedged += u64::from(!asked);
+            reading.ledger.ask(to);
+            if let Some(later) = &mut reading.later {
+                later.ask(to);
+            }
+            let (ranges, digest, context) =
+                (reading.ranges.clone(), reading.digest, context.clone());
+            effects.push(Effect::Send {
+                to,
+                message: Message::Read {
+                    id,
+                    place: flight.place,
+                    ranges,
+                    digest,
+                    context,
+                },
+            });
+        }
+    }
+}
