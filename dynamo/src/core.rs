@@ -203,6 +203,7 @@ impl Dynamo {
         self.go_on_clearing(effects);
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a message, nothing else")]
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
             Message::Write {
@@ -245,7 +246,7 @@ impl Dynamo {
             }
             Message::Same { id } => self.on_same(now, from, id, effects),
             Message::Different { id, delta, digest } => {
-                self.on_different(now, from, id, &delta, digest, effects)
+                self.on_different(now, from, id, &delta, digest, effects);
             }
             Message::Refused { id, reason } => self.on_refused(now, from, id, reason, effects),
             Message::Forward {
@@ -280,7 +281,7 @@ impl Dynamo {
                 self.on_repair(now, from, place, &delta, answers, effects);
             }
             Message::Behind { place, range, name } => {
-                self.on_behind(now, from, place, range, name, effects)
+                self.on_behind(now, from, place, range, name, effects);
             }
             Message::Pull {
                 place,
@@ -292,12 +293,12 @@ impl Dynamo {
                 place,
                 stream,
                 piece,
-            } => self.on_chunk(now, from, place, stream, piece, effects),
+            } => self.on_chunk(now, from, place, stream, &piece, effects),
             Message::Lapsed { id, place, keys } => {
-                self.on_lapsed(now, from, id, place, &keys, effects)
+                self.on_lapsed(now, from, id, place, &keys, effects);
             }
             Message::LapsedToo { id, lapsed } => {
-                self.on_lapsed_too(now, from, id, &lapsed, effects)
+                self.on_lapsed_too(now, from, id, &lapsed, effects);
             }
             Message::Hint {
                 owner,

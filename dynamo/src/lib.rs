@@ -14,6 +14,7 @@ pub mod preference;
 pub mod protocol;
 mod refusal;
 pub mod replica;
+mod seen;
 mod value;
 
 pub use crate::core::{Counters, Dynamo, HintCounters, Kept, Seat};

@@ -9,7 +9,8 @@ use quorate_crdt::{Dot, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::consistency::Consistency;
-use crate::protocol::{Refusal, RequestId};
+use crate::names::RequestId;
+use crate::refusal::Refusal;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 64 * 1024;

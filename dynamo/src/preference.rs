@@ -113,7 +113,7 @@ pub fn groups(
                     read
                 } else {
                     write
-                })))
+                })));
             }
             Consistency::LocalOne => groups.push(Group {
                 members: local(set),

@@ -11,7 +11,9 @@
 //! with residuals added: see `docs/adr/0003-one-context-per-partition-replica.md`.
 
 mod delta;
+mod disk;
 mod erased;
+mod heard;
 mod journal;
 mod known;
 mod life;
@@ -20,6 +22,7 @@ pub(crate) mod packed;
 mod range;
 mod recent;
 mod remains;
+mod removal;
 mod residuals;
 mod row;
 mod rows;
@@ -29,32 +32,31 @@ mod write;
 
 #[cfg(test)]
 mod model;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
-pub use delta::{Delta, Part, Residual};
+pub use delta::{Chunk, Delta, Missing, Part};
+pub use disk::{Held, place_of, restore};
+pub use erased::Erased;
+pub use heard::Mend;
+pub use known::{Closed, Known};
 pub use range::{Cut, Range, Within};
+pub(crate) use remains::{FREED_AT_ONCE, ROWS_AT_ONCE};
+pub use residuals::Residual;
 pub use row::{Payload, Row, RowKey, RowKind};
 pub use rows::KeyRows;
-pub use sync::{Chunk, Missing};
-pub use trust::Mend;
 pub use write::{Replaces, Write};
 
-pub use erased::Erased;
+use heard::{Heard, Trust};
 use journal::Journal;
-pub use journal::{Held, place_of, restore};
-pub use known::{Closed, Known};
-use life::Life;
 use recent::Recent;
 use remains::Remains;
-pub(crate) use remains::{FREED_AT_ONCE, ROWS_AT_ONCE};
 use residuals::Residuals;
 use rows::Rows;
-use sync::Heard;
-use trust::Trust;
 
 use crate::planted;
 
@@ -87,6 +89,19 @@ pub struct Replica {
     life: Life,
     journal: Journal,
     remains: Remains,
+}
+
+/// What is known of a replica's id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    /// Drawn anew, or confirmed: events may be issued.
+    #[default]
+    Sure,
+    /// Taken up from disk; others may know events of it that are not known here.
+    Continued,
+    /// Others know such events, or an erased replica has written under it: nothing is issued under
+    /// it any more.
+    Spent,
 }
 
 impl Replica {

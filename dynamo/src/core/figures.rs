@@ -69,27 +69,23 @@ impl Dynamo {
             ),
         ];
         if recent {
-            let (most, bytes) = self
-                .replicas
-                .values()
-                .fold((0, 0), |(most, bytes), replica| {
-                    (
-                        most.max(Replica::recent_count(replica)),
-                        bytes + replica.recent_bytes(),
-                    )
-                });
-            kept.push(Kept::passing(
-                "recent events of one partition",
-                most,
-                config.recent.events_max,
-            ));
-            kept.push(Kept::passing(
-                "bytes of recent events",
-                bytes,
-                config.recent.bytes_max,
-            ));
+            kept.extend(self.kept_of_recent());
         }
         kept
+    }
+
+    fn kept_of_recent(&self) -> [Kept; 2] {
+        let recent = self.config.recent;
+        let counts = self.replicas.values().map(Replica::recent_count);
+        let bytes = self.replicas.values().map(Replica::recent_bytes).sum();
+        [
+            Kept::passing(
+                "recent events of one partition",
+                counts.max().unwrap_or(0),
+                recent.events_max,
+            ),
+            Kept::passing("bytes of recent events", bytes, recent.bytes_max),
+        ]
     }
 
     /// Clients of this node that are owed an answer.

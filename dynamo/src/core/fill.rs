@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use quorate_control::quorum::majority;
 use quorate_control::topology::Placement;
-use quorate_crdt::{NodeId, Now};
+use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
 use super::healing::Pull;
@@ -141,7 +141,7 @@ impl Dynamo {
         from: NodeId,
         place: Place,
         stream: StreamId,
-        piece: Box<Piece>,
+        piece: &Piece,
         effects: &mut Vec<Effect>,
     ) {
         let at = (place.keyspace, place.partition);
@@ -191,7 +191,26 @@ impl Dynamo {
             self.ask_for_piece(now, at, effects);
             return;
         }
-        self.healing.pulls.remove(&at);
+        self.finish_stream(now, place, from, first, piece, effects);
+    }
+
+    /// The last piece has come. `first` is the context of the first.
+    fn finish_stream(
+        &mut self,
+        now: Now,
+        place: Place,
+        from: NodeId,
+        first: CausalContext,
+        piece: &Piece,
+        effects: &mut Vec<Effect>,
+    ) {
+        let at = (place.keyspace, place.partition);
+        let Some(Pull {
+            range, mends: mend, ..
+        }) = self.healing.pulls.remove(&at)
+        else {
+            return;
+        };
         self.counters.streams += 1;
         self.counters.mended += u64::from(mend.is_some());
         if let Some(held) = self.replica_mut(place) {

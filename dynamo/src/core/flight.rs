@@ -168,6 +168,7 @@ pub(super) struct Writing {
 
 /// What the coordinator of a write sends with it: see
 /// [`Message::Write`](crate::protocol::Message::Write).
+#[derive(Clone, Copy)]
 pub(super) struct Sent<'a> {
     pub(super) delta: &'a Delta,
     pub(super) stamped_at: Option<u64>,

@@ -372,29 +372,39 @@ impl Dynamo {
                 may_be_applied: false,
             }
         })?);
+        let repairing = Repairing {
+            reply,
+            delta,
+            ledger,
+        };
+        Ok(self.send_repairs(now, flight, repairing, &behind, effects))
+    }
+
+    /// Sends what is about to be returned to those that lack something of it.
+    fn send_repairs(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        mut repairing: Repairing,
+        behind: &[NodeId],
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         let id = self.flights.name(flight);
-        for to in &behind {
-            ledger.ask(*to);
+        for to in behind {
+            repairing.ledger.ask(*to);
             effects.push(Effect::Send {
                 to: *to,
                 message: Message::Write {
                     id,
-                    place,
-                    delta: Arc::clone(&delta),
+                    place: flight.place,
+                    delta: Arc::clone(&repairing.delta),
                     stamped_at: None,
                     adds: false,
                 },
             });
         }
-        flight.hedge = self.hedge_from(now, &behind);
-        Ok(Next::Wait(
-            id,
-            Stage::Repairing(Repairing {
-                reply,
-                delta,
-                ledger,
-            }),
-        ))
+        flight.hedge = self.hedge_from(now, behind);
+        Next::Wait(id, Stage::Repairing(repairing))
     }
 }
 

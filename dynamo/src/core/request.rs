@@ -230,7 +230,7 @@ impl Dynamo {
             Next::Again(tried) => self.start(now, Start::again(flight, tried), effects),
             Next::GiveBack(reason) => match flight.origin {
                 Origin::Node(to, id) => {
-                    self.tell_back(to, id, Message::Refused { id, reason }, effects)
+                    self.tell_back(to, id, Message::Refused { id, reason }, effects);
                 }
                 origin => self.reply(origin, Err(RequestError::Moving), effects),
             },

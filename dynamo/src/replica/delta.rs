@@ -2,7 +2,8 @@
 
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
-use super::range::Range;
+use super::range::{Cut, Range};
+use super::residuals::Residual;
 use super::row::{Row, RowKey};
 use super::rows::row_weight;
 use super::{recent, residuals};
@@ -34,15 +35,6 @@ pub struct Part {
     /// Events whose whole effect lies in the range: the receiver has seen them when it has joined
     /// this part. Those that live in rows of it need not be named, unless the range is a slice.
     pub settled: Vec<Dot>,
-}
-
-/// A context that is true in one range but not yet in the whole partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Residual {
-    /// Where.
-    pub range: Range,
-    /// What is the truth there.
-    pub context: CausalContext,
 }
 
 impl Part {
@@ -97,4 +89,27 @@ impl Delta {
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
+}
+
+/// What a replica that lacks some events must be sent.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    /// To join there.
+    pub deltas: Vec<Delta>,
+    /// After which range to go on, if this was not all.
+    pub next: Option<Range>,
+    /// What it must be streamed: the whole partition when some of what it lacks is no longer known
+    /// event by event, or the range of an event if that is too large for a message.
+    pub behind: Option<Range>,
+}
+
+/// A piece of a range that is streamed.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Everything live in the piece.
+    pub delta: Delta,
+    /// Where the piece ends, to go on after; `None` when the range ends with it.
+    pub next: Option<Cut>,
+    /// With the last piece: events whose effect lies in just the range.
+    pub settled: Vec<Dot>,
 }

@@ -8,16 +8,11 @@
 //! erased one. Nothing reads it as data, and no replica is made there until all of it is gone: what
 //! the new one wrote would have the same names. A start that finds some goes on removing it.
 
-#[cfg(test)]
-mod tests;
-
 use bytes::Bytes;
 use quorate_control::store::{Batch, Space};
 use quorate_control::topology::{KeyspaceId, Partition};
 
-use super::Replica;
 use super::journal::{self, PREFIX};
-use super::range::Range;
 use super::recent::Recent;
 use super::rows::Taken;
 
@@ -33,6 +28,20 @@ pub struct Erased {
 }
 
 impl Erased {
+    pub(super) fn new(
+        prefix: [u8; PREFIX],
+        rows: Vec<Taken>,
+        recent: Recent,
+        keys: Vec<(Space, Bytes)>,
+    ) -> Self {
+        Self {
+            prefix,
+            rows,
+            recent,
+            keys,
+        }
+    }
+
     /// Of a replica that was erased before this start.
     pub(super) fn at(keyspace: KeyspaceId, partition: Partition) -> Self {
         Self {
@@ -90,39 +99,5 @@ impl Erased {
             .pop()
             .map(|dot| (Space::Recent, journal::dot_key(self.prefix, dot)));
         event.or_else(|| self.keys.pop())
-    }
-}
-
-impl Replica {
-    /// Records that there is no replica here any more, behind what was changed in this turn: a row
-    /// that was deleted in it is still there. Returns what else lies on disk; `None`: nothing does.
-    pub fn erase(mut self, batch: &mut Batch) -> Option<Erased> {
-        let prefix = self.journal.place()?;
-        self.drain_into(batch);
-        batch.delete(Space::Causal, journal::meta_key(prefix));
-        let mut keys: Vec<(Space, Bytes)> = self
-            .residuals
-            .iter()
-            .map(|(range, _)| {
-                (
-                    Space::Causal,
-                    journal::residual_key(prefix, &journal::encode(range)),
-                )
-            })
-            .collect();
-        let (marks, mut rows) = self.remains.take();
-        keys.extend(
-            marks
-                .into_iter()
-                .map(|number| (Space::Causal, journal::mark_key(prefix, number))),
-        );
-        rows.push(self.rows.take(&Range::ALL, None));
-        let erased = Erased {
-            prefix,
-            rows,
-            recent: self.recent,
-            keys,
-        };
-        (!erased.is_empty()).then_some(erased)
     }
 }

@@ -8,23 +8,10 @@
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
-use super::Replica;
 use super::delta::Delta;
-use super::sync::Heard;
+use super::heard::Heard;
+use super::{Life, Replica};
 use crate::planted;
-
-/// What is known of a replica's id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Life {
-    /// Drawn anew, or confirmed: events may be issued.
-    #[default]
-    Sure,
-    /// Taken up from disk; others may know events of it that are not known here.
-    Continued,
-    /// Others know such events, or an erased replica has written under it: nothing is issued under
-    /// it any more.
-    Spent,
-}
 
 impl Replica {
     /// Goes on under another id: the old one is closed.

@@ -19,7 +19,8 @@ use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId};
 
-use super::{Range, Replica};
+use super::Replica;
+use super::range::Range;
 use crate::planted;
 
 impl Replica {

@@ -13,8 +13,9 @@ use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::delta::{Delta, Part, Residual};
+use super::delta::{Delta, Part};
 use super::range::Range;
+use super::residuals::Residual;
 use super::row::{Row, RowKey};
 use crate::planted;
 

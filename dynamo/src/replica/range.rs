@@ -4,8 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::row::{RowKey, RowKind};
-use super::rows::RowName;
+use super::row::{RowKey, RowKind, RowName};
 
 /// Where a key stands in its partition: by hash, then by bytes. The hash decides nearly every
 /// comparison without a look at the key's bytes, which lie elsewhere in memory. Part of what

@@ -17,9 +17,6 @@
 //! Their names are kept in memory until then. How many there may be is the business of the core,
 //! which removes more at a time the more there are.
 
-#[cfg(test)]
-mod tests;
-
 use std::collections::VecDeque;
 
 use quorate_crdt::CausalContext;
@@ -28,7 +25,6 @@ use super::journal::Journal;
 use super::range::Range;
 use super::row::{Row, RowKey};
 use super::rows::{Rows, Taken};
-use super::{Part, Replica};
 use crate::planted;
 
 /// Rows that an event removes from disk together with itself, and how many of the others are
@@ -41,21 +37,21 @@ pub(crate) const FREED_AT_ONCE: usize = 10_000;
 /// All of a replica, oldest first.
 #[derive(Clone, Debug)]
 pub(super) struct Remains {
-    marks: VecDeque<Mark>,
+    pub(super) marks: VecDeque<Mark>,
     /// The number of the last mark.
     last: u64,
-    at_once: usize,
+    pub(super) at_once: usize,
     /// How many rows events have left since that was last asked.
-    added: usize,
+    pub(super) added: usize,
 }
 
 /// What one event has left.
 #[derive(Clone, Debug)]
-struct Mark {
+pub(super) struct Mark {
     number: u64,
     range: Range,
     dead: CausalContext,
-    rows: Taken,
+    pub(super) rows: Taken,
 }
 
 impl Default for Remains {
@@ -101,6 +97,25 @@ impl Remains {
         row.len() < before
     }
 
+    /// An event has left these rows on disk.
+    pub(super) fn leave(
+        &mut self,
+        range: &Range,
+        dead: &CausalContext,
+        rows: Taken,
+        journal: &mut Journal,
+    ) {
+        self.added += rows.len();
+        self.last += 1;
+        journal.mark(self.last, range, dead);
+        self.marks.push_back(Mark {
+            number: self.last,
+            range: range.clone(),
+            dead: dead.clone(),
+            rows,
+        });
+    }
+
     /// What was seen and dead lives again.
     pub(super) fn revive(&mut self, name: &RowKey, dots: &CausalContext, journal: &mut Journal) {
         for mark in self
@@ -121,7 +136,7 @@ impl Remains {
             .unzip()
     }
 
-    fn clear(&mut self, max: usize, rows: &Rows, journal: &mut Journal) -> usize {
+    pub(super) fn clear(&mut self, max: usize, rows: &Rows, journal: &mut Journal) -> usize {
         let mut cleared = 0;
         while cleared < max
             && let Some(mark) = self.marks.front_mut()
@@ -137,102 +152,5 @@ impl Remains {
             }
         }
         cleared
-    }
-}
-
-impl Replica {
-    /// An event removes at most so many rows from disk together with itself; of more, the rest goes
-    /// with [`clear_remains`](Self::clear_remains).
-    pub fn remove_at_once(&mut self, rows: usize) {
-        self.remains.at_once = rows;
-    }
-
-    /// Whether rows that are gone still lie on disk.
-    pub fn has_remains(&self) -> bool {
-        !self.remains.marks.is_empty()
-    }
-
-    /// How many rows that are gone still lie on disk.
-    pub fn remains_count(&self) -> usize {
-        self.remains.marks.iter().map(|mark| mark.rows.len()).sum()
-    }
-
-    /// How many of them events have left since this was last called.
-    pub fn new_remains(&mut self) -> usize {
-        std::mem::take(&mut self.remains.added)
-    }
-
-    /// Frees what up to so many of them hold in memory beside their names. Returns how many.
-    pub fn free_remains(&mut self, rows: usize) -> usize {
-        self.remains
-            .marks
-            .iter_mut()
-            .fold(0, |freed, mark| freed + mark.rows.free(rows - freed))
-    }
-
-    /// Removes up to so many rows that are gone from disk, one at least. Returns how many.
-    pub fn clear_remains(&mut self, rows: usize) -> usize {
-        self.remains
-            .clear(rows.max(1), &self.rows, &mut self.journal)
-    }
-
-    /// Drops the rows that lie in `range`, which has many, and of which all entries are in `dead`,
-    /// if those are too many to be removed from disk at once. What is left is dropped row by row.
-    /// Returns whether there were so many.
-    fn drop_many(&mut self, range: &Range, dead: &CausalContext) -> bool {
-        let all_seen = |row: &Row| row.iter().all(|(dot, _)| dead.contains(dot));
-        // Whoever has seen all that this replica has seen has seen all that lives here.
-        let goes: Option<&dyn Fn(&Row) -> bool> = if self.is_exact() && dead.covers(&self.context) {
-            None
-        } else {
-            Some(&all_seen)
-        };
-        let most = self.remains.at_once;
-        if goes.is_some() && !self.rows.has_more(most, range, goes) {
-            return false;
-        }
-        let mut rows = self.rows.take(range, goes);
-        if self.journal.is_kept() {
-            rows.free(FREED_AT_ONCE);
-            self.remains.added += rows.len();
-            self.remains.last += 1;
-            let number = self.remains.last;
-            self.journal.mark(number, range, dead);
-            self.remains.marks.push_back(Mark {
-                number,
-                range: range.clone(),
-                dead: dead.clone(),
-                rows,
-            });
-        }
-        true
-    }
-
-    /// Drops all that is visible in `range` and has been seen, if that is much.
-    pub(super) fn wipe_many(&mut self, range: &Range) -> bool {
-        if matches!(range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, range, None)
-        {
-            return false;
-        }
-        let seen = self.context.clone();
-        self.drop_many(range, &seen)
-    }
-
-    /// Of a part that another replica says to be all that lives in its range: drops what has been
-    /// seen there and lives no more, if it is much.
-    pub(super) fn drop_seen(&mut self, part: &Part, context: &CausalContext) -> bool {
-        if matches!(part.range, Range::Row(_))
-            || !self.rows.has_more(self.remains.at_once, &part.range, None)
-        {
-            return false;
-        }
-        let rows = part
-            .rows
-            .iter()
-            .filter(|(name, _)| part.range.contains(name));
-        let live: CausalContext = rows
-            .flat_map(|(_, row)| row.iter().map(|(dot, _)| dot))
-            .collect();
-        self.drop_many(&part.range, &context.without(&live))
     }
 }

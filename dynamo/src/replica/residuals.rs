@@ -6,9 +6,17 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Observed};
 use smallvec::SmallVec;
 
-use super::delta::Residual;
 use super::range::Range;
 use super::row::RowKey;
+
+/// A context that is true in one range but not yet in the whole partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Residual {
+    /// Where.
+    pub range: Range,
+    /// What is the truth there.
+    pub context: CausalContext,
+}
 
 /// Contexts of ranges that are ahead of the replica's context. What stops an older event, arriving
 /// late by another path, from rising beside the one that overwrote it. Empty in the steady state.

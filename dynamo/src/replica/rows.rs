@@ -10,9 +10,8 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::range::{Cut, Position, Range, Within};
-use super::row::{Payload, Row, RowKey, RowKind, row_digest};
+use super::row::{Payload, Row, RowKey, RowKind, RowName, row_digest};
 use crate::planted;
-use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) use taken::Taken;
 
@@ -67,49 +66,6 @@ pub struct KeyRows {
     digest: u128,
     /// Roughly what they take.
     bytes: usize,
-}
-
-/// Orders the rows of a key: by kind, then by hash, then by field. The hash decides nearly every
-/// comparison without a look at the field's bytes, which lie elsewhere in memory; in a set of a
-/// million elements that is most of what a look-up costs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RowName {
-    /// Kind in the upper three bits, hash of the field in the others.
-    tag: u64,
-    field: Bytes,
-}
-
-const KINDS: [RowKind; RowKind::COUNT] = [
-    RowKind::String,
-    RowKind::Hash,
-    RowKind::Set,
-    RowKind::Expiry,
-    RowKind::Request,
-];
-
-impl RowName {
-    pub(super) fn new(kind: RowKind, field: &Bytes) -> Self {
-        let hash = if field.is_empty() {
-            0
-        } else {
-            xxh3_64(field) >> 3
-        };
-        Self {
-            tag: (kind as u64) << 61 | hash,
-            field: field.clone(),
-        }
-    }
-
-    const fn without_field(kind: RowKind) -> Self {
-        Self {
-            tag: (kind as u64) << 61,
-            field: Bytes::new(),
-        }
-    }
-
-    fn kind(&self) -> RowKind {
-        KINDS[(self.tag >> 61) as usize]
-    }
 }
 
 #[derive(Clone, Debug)]

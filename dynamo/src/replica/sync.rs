@@ -7,9 +7,11 @@ use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::Replica;
-use super::delta::Delta;
+use super::delta::{Chunk, Delta, Missing};
+use super::heard::Heard;
 use super::range::{Cut, Range};
 use crate::planted;
+use crate::seen::Seen;
 
 /// Up to this many bytes, a range is sent whole rather than as what is lacking of it.
 const RANGE_BYTES_SMALL: usize = 64 * 1024;
@@ -22,76 +24,6 @@ const RANGE_BYTES_MAX: usize = 256 * 1024 * 1024;
 const LARGE_CHUNKS: usize = 4;
 /// Rough cost of one event on the wire beside its rows.
 const EVENT_BYTES: usize = 3;
-
-/// What another primary last said that it knows.
-#[derive(Clone, Debug)]
-pub(super) struct Heard {
-    pub(super) replica: ReplicaId,
-    pub(super) context: CausalContext,
-    /// What it last said that it knows of in some ranges only.
-    pub(super) beyond: CausalContext,
-    pub(super) filling: bool,
-    /// The newest placement under which it has spoken, and what it said first under that, or first
-    /// when it was filled. Whoever has this has all that was written under older placements; what
-    /// came later comes by itself. `None`: it has not yet said all that it has.
-    pub(super) first: Option<(Epoch, CausalContext)>,
-    /// What its former lives have said, as long as this one has not said it too. Not empty: it has
-    /// forgotten something, and what it says first is not its memory.
-    pub(super) forgotten: CausalContext,
-}
-
-impl Heard {
-    /// This word of a node comes after what was heard of it before.
-    fn follow(&mut self, held: Self, epoch: Epoch) {
-        if held.replica == self.replica {
-            self.context.union(&held.context);
-            self.forgotten = held.forgotten;
-            // What it said while it was being filled was not its memory.
-            let remembers =
-                self.filling || !held.filling || planted::FIRST_KEPT_OVER_FILLING.is_planted();
-            if remembers
-                && held
-                    .first
-                    .as_ref()
-                    .is_some_and(|(since, _)| *since >= epoch)
-            {
-                self.first = held.first;
-            }
-        } else if !planted::FORMER_LIVES_FORGOTTEN.is_planted() {
-            self.forgotten = held.context;
-            self.forgotten.union(&held.forgotten);
-        }
-        // That it is being filled is on the disk that it has now. It may be set back to an older
-        // one again, which does not know that.
-        if self.context.covers(&self.forgotten) {
-            self.forgotten = CausalContext::new();
-        }
-        self.filling |= !self.forgotten.is_empty();
-    }
-}
-
-/// What a replica that lacks some events must be sent.
-#[derive(Clone, Debug, Default)]
-pub struct Missing {
-    /// To join there.
-    pub deltas: Vec<Delta>,
-    /// After which range to go on, if this was not all.
-    pub next: Option<Range>,
-    /// What it must be streamed: the whole partition when some of what it lacks is no longer known
-    /// event by event, or the range of an event if that is too large for a message.
-    pub behind: Option<Range>,
-}
-
-/// A piece of a range that is streamed.
-#[derive(Clone, Debug)]
-pub struct Chunk {
-    /// Everything live in the piece.
-    pub delta: Delta,
-    /// Where the piece ends, to go on after; `None` when the range ends with it.
-    pub next: Option<Cut>,
-    /// With the last piece: events whose effect lies in just the range.
-    pub settled: Vec<Dot>,
-}
 
 impl Replica {
     /// What a replica that has seen `context` lacks.
@@ -235,7 +167,7 @@ impl Replica {
     /// Another primary has told what it has seen. A replica that starts a new life is taken at its
     /// new word, however little that is; it must be told what its former lives had said if it asks,
     /// and for as long as it has not seen that. This returns it.
-    pub fn hear(&mut self, node: NodeId, seen: &crate::protocol::Seen) -> Option<CausalContext> {
+    pub fn hear(&mut self, node: NodeId, seen: &Seen) -> Option<CausalContext> {
         self.heed(&seen.context);
         self.heed_former_lives(&seen.context);
         let mut heard = Heard {

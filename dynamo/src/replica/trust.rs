@@ -14,48 +14,16 @@
 //! anywhere is dropped. Writes are joined and acknowledged all the time; they touch the rows they
 //! name.
 
-use std::collections::BTreeMap;
-
 use quorate_control::quorum::majority;
 use quorate_crdt::{CausalContext, Dot, NodeId};
 
 use super::Replica;
 use super::delta::{Delta, Part};
+use super::heard::{Mend, Verdict};
 use super::range::Range;
 use super::row::Payload;
 use crate::planted;
-use crate::protocol::Seen;
-
-/// What the comparisons with the others say of a replica.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trust {
-    verdict: Verdict,
-    /// What the digest of each has more than the one here, by the last comparison under equal
-    /// contexts. Events since then change both alike.
-    compared: BTreeMap<NodeId, u128>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Verdict {
-    /// Nobody differs, or a majority has the same.
-    #[default]
-    Sound,
-    /// Somebody differs, and not all have been compared.
-    Suspect,
-    /// All have been compared, and no majority has the same.
-    Tied,
-    /// A majority has the same, and that is by so much other than what is here.
-    Outvoted(u128),
-}
-
-/// How a replica is mended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mend {
-    /// What a majority has is put in the place of what is here.
-    Replace,
-    /// What has been lost here is taken back.
-    TakeBack,
-}
+use crate::seen::Seen;
 
 impl Replica {
     /// Another holder has spoken: if both have seen the same, they must have the same. Returns
@@ -241,8 +209,9 @@ impl Replica {
                     &mut self.journal,
                 );
                 self.change_row(name, |row| {
-                    lost.into_iter()
-                        .for_each(|(dot, payload)| drop(row.insert(dot, payload)))
+                    for (dot, payload) in lost {
+                        row.insert(dot, payload);
+                    }
                 });
             }
         }
@@ -269,13 +238,13 @@ impl Replica {
 
     /// Flips what one row says, as bit rot does: context and `recent` stay what they are.
     #[cfg(test)]
-    pub(crate) fn rot(&mut self, name: &super::RowKey) {
+    pub(crate) fn rot(&mut self, name: &super::row::RowKey) {
         self.change_row(name, |row| row.retain(|_, _| false));
     }
 
     /// What a new life knows: it has compared itself with nobody.
     #[cfg(test)]
     pub(crate) fn forget_comparisons(&mut self) {
-        self.trust = Trust::default();
+        self.trust = super::heard::Trust::default();
     }
 }

@@ -2,10 +2,11 @@
 
 use quorate_crdt::{CausalContext, Dot, NodeId};
 
+use super::Replica;
 use super::delta::Delta;
 use super::range::Range;
+use super::remains::ROWS_AT_ONCE;
 use super::row::{Payload, RowKey};
-use super::{ROWS_AT_ONCE, Replica};
 
 /// Which of a row's visible entries a put replaces.
 #[derive(Clone, Copy, Debug)]

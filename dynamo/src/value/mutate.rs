@@ -4,7 +4,8 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
-use super::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
+use super::fold::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
+use super::token::seen_by;
 use crate::op::{Kind, Limits, Mutation, Reply, RequestError, SetExpiry};
 use crate::planted;
 use crate::replica::{
@@ -259,28 +260,6 @@ fn sum(row: Option<&Row>, by: i64) -> Result<i128, RequestError> {
         Ok(total)
     } else {
         Err(RequestError::Overflow)
-    }
-}
-
-/// The opaque form of a context: a version and postcard.
-pub(super) fn token(seen: &CausalContext) -> Bytes {
-    let mut bytes = vec![TOKEN_VERSION];
-    bytes.extend(
-        postcard::to_stdvec(seen).expect("invariant: a context always has a postcard form"),
-    );
-    bytes.into()
-}
-
-const TOKEN_VERSION: u8 = 1;
-
-/// An empty token has seen nothing.
-fn seen_by(token: &Bytes) -> Result<CausalContext, RequestError> {
-    match token.split_first() {
-        None => Ok(CausalContext::new()),
-        Some((&TOKEN_VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|_shape| RequestError::BadToken)
-        }
-        Some(_) => Err(RequestError::BadToken),
     }
 }
 

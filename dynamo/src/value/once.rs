@@ -19,8 +19,9 @@
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot};
 
+use super::fold::{Scalar, scalar};
 use super::mutate::{Changing, must_see};
-use super::{Scalar, scalar};
+
 use crate::op::{Limits, Mutation, Reply};
 use crate::planted;
 use crate::replica::{Payload, Range, Replaces, Replica, Row, RowKey, RowKind};
@@ -163,26 +164,6 @@ pub(crate) fn remembered(
     let mut ranges = touched(key, mutation);
     ranges.push(Range::Row(name));
     Some(Remembered { reply, dot, ranges })
-}
-
-/// What named increments add to a counter, each name once; `None` if there are none.
-pub(super) fn counted(row: &Row) -> Option<i128> {
-    let counted = |(dot, payload): (Dot, &Payload)| {
-        if let Payload::Counted { mark, by } = payload {
-            Some((*mark, dot, *by))
-        } else {
-            None
-        }
-    };
-    let mut all: Vec<(u128, Dot, i64)> = row.iter().filter_map(counted).collect();
-    if all.is_empty() {
-        return None;
-    }
-    all.sort_unstable();
-    if !planted::TWINS_COUNT_TWICE.is_planted() {
-        all.dedup_by_key(|(mark, _, _)| *mark);
-    }
-    Some(all.iter().map(|(_, _, by)| i128::from(*by)).sum())
 }
 
 impl Changing<'_, '_> {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 
-use super::{Scalar, kind_of, live, number, ranges_about, scalar};
+use super::fold::{Scalar, kind_of, live, number, ranges_about, scalar};
+use super::token::token;
 use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
 use crate::replica::{KeyRows, Payload, Range, Replica, RowKind};
 
@@ -145,7 +146,7 @@ fn siblings(rows: &KeyRows) -> Reply {
         registers.into_iter().map(|(_, _, value)| value).collect()
     };
     Reply::Siblings {
-        token: super::mutate::token(&seen),
+        token: token(&seen),
         values,
     }
 }

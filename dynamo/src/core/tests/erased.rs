@@ -96,7 +96,7 @@ impl Alone {
                     self.input(Input::Incarnation(self.incarnation));
                 }
                 Effect::Reply { ticket, result } if ticket.0 == self.ticket => {
-                    self.reply = Some(result.map(|answer| answer.reply))
+                    self.reply = Some(result.map(|answer| answer.reply));
                 }
                 _ => {}
             }
@@ -274,6 +274,7 @@ const MANY: usize = 3_000;
 
 /// A partition leaves a node of four and comes back before its rows have left the disk there.
 #[test]
+#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn a_partition_comes_back_when_its_former_rows_are_gone() {
     let mut net = Net::three_of(4);
     net.config.persist = true;
@@ -302,7 +303,7 @@ fn a_partition_comes_back_when_its_former_rows_are_gone() {
         net.begin_move(to);
         net.run(secs(3));
         net.set_placement(|placement| {
-            placement.transition.as_mut().expect("moving").phase = Phase::Switching
+            placement.transition.as_mut().expect("moving").phase = Phase::Switching;
         });
         net.run(secs(3));
         net.set_placement(|placement| ended(placement, to));

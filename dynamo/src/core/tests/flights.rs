@@ -340,10 +340,10 @@ fn a_read_during_a_move_cannot_be_followed_by_one_that_sees_less() {
     );
     net.drop_all();
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)])
+        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)]);
     });
     net.drop_all();
     for at in [3, 4, 5] {

@@ -259,13 +259,13 @@ fn a_move_ends_when_what_the_leaving_replica_alone_has_has_spread() {
     net.run(secs(3));
     net.reports.clear();
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.run(secs(3));
     assert!(!net.reports.contains(&node(1)), "n1 alone has the write");
     // Whatever the control plane decides: the replica is kept until it has handed on what it has.
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)])
+        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)]);
     });
     net.run(secs(3));
     assert_eq!(net.summary(1).rows, 1);

@@ -31,7 +31,7 @@ fn a_partition_moves_while_it_is_written() {
         assert!(net.reports.contains(&node(to)), "n{to} has not reported");
     }
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.run(Duration::from_secs(1));
     assert_eq!(
@@ -40,7 +40,7 @@ fn a_partition_moves_while_it_is_written() {
         "n1 forwards now"
     );
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)])
+        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)]);
     });
     net.run(Duration::from_secs(3));
     assert!(
@@ -150,11 +150,11 @@ fn one_that_has_left_holds_up_nobody() {
     net.drop_all();
     apart(&mut net, false);
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.run(Duration::from_secs(2));
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)])
+        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)]);
     });
     net.run(Duration::from_secs(2));
     assert!(net.cores[&node(1)].summaries().is_empty(), "n1 has left");

@@ -302,7 +302,7 @@ impl Net {
                     "one reply a request"
                 ),
                 Effect::Waited { ticket, replicas } => {
-                    assert!(self.waited.insert(ticket.0, replicas).is_none())
+                    assert!(self.waited.insert(ticket.0, replicas).is_none());
                 }
                 Effect::Arm { after, timer } => self
                     .timers

@@ -363,7 +363,7 @@ fn nobody_waits_for_one_that_is_gone() {
                     node: node(2),
                     up: false,
                 },
-            )
+            );
         },
         |net| net.set_placement(|_| {}),
         |net| net.set_placement(|placement| placement.replicas = vec![node(2), node(3), node(4)]),

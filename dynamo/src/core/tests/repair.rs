@@ -202,7 +202,7 @@ fn nothing_is_streamed_that_somebody_remembers_event_by_event() {
                 node: node(3),
                 up: false,
             },
-        )
+        );
     });
     for n in 0..50 {
         net.set(2, &format!("k{n}"), "v", C::Quorum)
@@ -217,7 +217,7 @@ fn nothing_is_streamed_that_somebody_remembers_event_by_event() {
                 node: node(3),
                 up: true,
             },
-        )
+        );
     });
     net.run(Duration::from_secs(8));
     net.assert_converged();

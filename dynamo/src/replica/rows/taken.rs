@@ -9,9 +9,9 @@ use std::ops::Bound;
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
-use super::{KeyPart, KeyRows, RowMap, RowName, Rows, row_weight};
+use super::{KeyPart, KeyRows, RowMap, Rows, row_weight};
 use crate::replica::range::{Position, Range};
-use crate::replica::row::{Row, RowKey, row_digest};
+use crate::replica::row::{Row, RowKey, RowName, row_digest};
 
 /// Rows that were taken out, of which only the names are needed. Freeing what a million of them
 /// hold takes a while, so that is done a few at a time.

@@ -1,7 +1,10 @@
+mod erasure;
+
 use quorate_control::store::{Change, MemoryStore};
 use quorate_crdt::Hlc;
 
 use super::*;
+use crate::replica::journal::{NAME_MAX, encode, residual_key, row_key};
 use crate::replica::{Cut, Delta, Part, Payload, Replaces, Residual};
 
 /// What the engines take at most: fjall's bound.

@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::ROWS_AT_ONCE;
 #[cfg(feature = "planted-bugs")]
 use crate::planted;
+use crate::replica::ROWS_AT_ONCE;
 use crate::replica::{
     Cut, Delta, Mend, Part, Payload, Range, Replaces, Replica, Row, RowKey, Within, restore,
 };

@@ -3,7 +3,7 @@ use std::ops::ControlFlow;
 use quorate_control::store::{MemoryStore, Store};
 use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
-use super::*;
+use crate::replica::disk::*;
 use crate::replica::{Delta, Payload, Replaces, Residual, RowKey, restore};
 
 const PLACE: (KeyspaceId, Partition) = (KeyspaceId(7), Partition(3));
@@ -43,7 +43,7 @@ fn full() -> (Replica, MemoryStore) {
         put(
             &mut replica,
             RowKey::member("s".into(), n.to_string().into()),
-        )
+        );
     });
     (0..20).for_each(|n: u32| put(&mut replica, RowKey::string(n.to_string().into())));
     let mut batch = Batch::default();
