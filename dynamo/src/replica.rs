@@ -56,6 +56,7 @@ use journal::Journal;
 use recent::Recent;
 use remains::Remains;
 use residuals::Residuals;
+use row::join_entries;
 use rows::Rows;
 
 use crate::planted;
@@ -205,30 +206,10 @@ impl Replica {
             changed |= self.join_rows(part, delta);
         }
         for part in &delta.parts {
-            // What lives in a slice is known by the residual of the slice: settling it one by one
-            // would tear the context into as many runs.
-            if !matches!(part.range, Range::Slice { .. }) {
-                for (name, row) in part
-                    .rows
-                    .iter()
-                    .filter(|(name, _)| part.range.contains(name))
-                {
-                    row.iter()
-                        .for_each(|(dot, _)| self.settle(dot, || Range::Row(name.clone())));
-                }
-            }
-            part.settled
-                .iter()
-                .for_each(|dot| self.settle(*dot, || part.range.clone()));
+            self.settle_part(part);
         }
         for part in &delta.parts {
-            if planted::RESIDUAL_SKIPPED.is_planted()
-                || (planted::ADOPT_AT_THE_END.is_planted()
-                    && matches!(part.range, Range::Slice { .. }))
-            {
-                continue;
-            }
-            self.hold(&part.range, &delta.context);
+            self.hold_part(part, &delta.context);
         }
         for residual in &delta.residuals {
             self.hold(&residual.range, &residual.context);
@@ -236,11 +217,7 @@ impl Replica {
         if self.residuals.len() <= RESIDUALS_CHECKED_AT_ONCE {
             self.strip();
         }
-        if delta
-            .parts
-            .iter()
-            .any(|part| matches!(part.range, Range::Slice { .. }))
-        {
+        if delta.parts.iter().any(Part::is_slice) {
             self.residuals.unsettled = self.residuals.has_slices();
         }
         changed
@@ -253,11 +230,7 @@ impl Replica {
         let mut changed = self.drop_seen(part, &delta.context);
         // Then the part's own rows, and mine that it lacks; a row is joined on its own, so the
         // order does not matter.
-        for (name, theirs) in part
-            .rows
-            .iter()
-            .filter(|(name, _)| part.range.contains(name))
-        {
+        for (name, theirs) in part.rows_inside() {
             changed |= self.join_row(name, theirs, delta);
         }
         let alone = matches!(part.range, Range::Row(_)) && !part.rows.is_empty();
@@ -278,19 +251,28 @@ impl Replica {
         let remote = residuals::remote(&delta.context, &delta.residuals, name);
         let journal = &mut self.journal;
         self.rows.update(name, |row| {
-            let changed = row.join(theirs, &mine, &remote);
-            if planted::PAYLOAD_DECIDES.is_planted() {
-                let winner = row
-                    .iter()
-                    .map(|(dot, payload)| (format!("{payload:?}"), dot))
-                    .max();
-                row.retain(|dot, _| winner.as_ref().is_some_and(|(_, best)| *best == dot));
-            }
+            let changed = join_entries(row, theirs, &mine, &remote);
             if changed {
                 journal.row(name, row);
             }
             changed
         })
+    }
+
+    /// The live dots of a part and the events it settles have been seen, and where.
+    fn settle_part(&mut self, part: &Part) {
+        // What lives in a slice is known by the residual of the slice: settling it one by one
+        // would tear the context into as many runs.
+        if !part.is_slice() {
+            for (name, row) in part.rows_inside() {
+                for (dot, _) in row.iter() {
+                    self.settle(dot, || Range::Row(name.clone()));
+                }
+            }
+        }
+        for dot in &part.settled {
+            self.settle(*dot, || part.range.clone());
+        }
     }
 
     /// Whether joining this takes room: something lives in it that has not been seen here. What
@@ -383,6 +365,15 @@ impl Replica {
             self.residuals.strip(&self.context, &mut changed);
         }
         self.write_residuals(&changed);
+    }
+
+    /// The context of a part is true in its range.
+    fn hold_part(&mut self, part: &Part, context: &CausalContext) {
+        let skipped = planted::RESIDUAL_SKIPPED.is_planted()
+            || (planted::ADOPT_AT_THE_END.is_planted() && part.is_slice());
+        if !skipped {
+            self.hold(&part.range, context);
+        }
     }
 
     fn write_residuals(&mut self, changed: &[Range]) {

@@ -38,9 +38,21 @@ pub struct Part {
 }
 
 impl Part {
+    /// Whether the part is a piece of a stream, or of a large key.
+    pub(super) fn is_slice(&self) -> bool {
+        matches!(self.range, Range::Slice { .. })
+    }
+
+    /// The rows that lie in the part's range; whoever sends others means nothing by them.
+    pub(super) fn rows_inside(&self) -> impl Iterator<Item = &(RowKey, Row)> {
+        self.rows
+            .iter()
+            .filter(|(name, _)| self.range.contains(name))
+    }
+
     /// What whoever joins this has seen.
     pub fn events(&self) -> impl Iterator<Item = Dot> {
-        let rows = if matches!(self.range, Range::Slice { .. }) {
+        let rows = if self.is_slice() {
             [].as_slice()
         } else {
             &self.rows

@@ -2,10 +2,11 @@
 //! dotted entries.
 
 use bytes::Bytes;
-use quorate_crdt::Hlc;
-use quorate_crdt::{Dot, DotFun};
+use quorate_crdt::{Dot, DotFun, Hlc, Observed};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+use crate::planted;
 
 /// Names a row. Rows of one key lie together, kind by kind.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -169,6 +170,30 @@ impl RowKey {
             field: Bytes::new(),
         }
     }
+}
+
+/// Joins the live entries of a row: keeps those that both have, mine that they have not seen, and
+/// theirs that have not been seen here. Returns whether the row changed.
+pub(super) fn join_entries(
+    row: &mut Row,
+    theirs: &Row,
+    mine: &impl Observed,
+    remote: &impl Observed,
+) -> bool {
+    let changed = row.join(theirs, mine, remote);
+    if planted::PAYLOAD_DECIDES.is_planted() {
+        keep_greatest(row);
+    }
+    changed
+}
+
+/// What [`PAYLOAD_DECIDES`](planted::PAYLOAD_DECIDES) does wrong.
+fn keep_greatest(row: &mut Row) {
+    let winner = row
+        .iter()
+        .map(|(dot, payload)| (format!("{payload:?}"), dot))
+        .max();
+    row.retain(|dot, _| winner.as_ref().is_some_and(|(_, best)| *best == dot));
 }
 
 /// Sum of the hashes of all entries of `row`, modulo 2^128: independent of order, so digests of
