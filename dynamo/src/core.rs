@@ -1,11 +1,15 @@
-//! The data plane's core: requests in, effects out. One core owns the partitions whose number is
-//! its own modulo the cores of the node; cores of one node share nothing.
+//! The data plane's core: requests in, effects out. A node runs one or more cores. Each owns the
+//! partitions whose number, modulo the number of cores, is its own, and they share nothing.
 //!
-//! A write is one straight line: [`request`] finds the placement and the level, [`write`] executes
-//! it on this node's replica, sends the delta to the other writers and counts acknowledgements. A
-//! read is another: [`read`] answers from this node's replica once enough others have said that
-//! they have the same, or have been joined and brought up to it. [`heal`] does everything that
-//! nobody waits for.
+//! Follow a write: [`request`] finds its placement and level, [`execute`] applies it to this node's
+//! replica, and [`mod@write`] sends the delta to the other replicas and counts their
+//! acknowledgements. Follow a read: [`read`] answers from this node's replica as soon as enough
+//! others say that they have the same; if one has something else, both are joined first. [`answer`]
+//! is the other side of both: it answers the coordinators of other nodes. [`heal`] does the work
+//! that no client waits for.
+//!
+//! Each kind of state (flights, healing, places, clocks) stands in a file that does not know
+//! [`Dynamo`]; the other files extend [`Dynamo`] by one subject each.
 
 mod answer;
 mod clocks;
@@ -71,7 +75,7 @@ use places::Places;
 use routes::Routes;
 pub use seat::Seat;
 
-/// How often deadlines are looked at while requests are in flight.
+/// How often deadlines are checked while requests are in flight.
 const SWEEP_EVERY: Duration = Duration::from_millis(10);
 
 struct Waiter {
@@ -93,10 +97,10 @@ pub struct Dynamo {
     places: Places,
     waiters: Vec<Waiter>,
     counters: Counters,
-    /// Partitions that may have changes to drain.
+    /// Partitions whose replicas may have changes that [`drain`](Self::drain) must write.
     dirty: BTreeSet<(KeyspaceId, Partition)>,
-    /// There is no room on the disk: nothing is taken or asked for that grows, whoever says it,
-    /// except what a read returns.
+    /// The disk is full. The core then takes in nothing that grows a replica and asks for nothing
+    /// that would, except what a read is about to return.
     disk_full: bool,
 }
 
@@ -111,7 +115,7 @@ impl std::fmt::Debug for Dynamo {
 }
 
 impl Dynamo {
-    /// A core without replicas; the first [`Input::Topology`] makes those it should have.
+    /// A core without replicas. The first [`Input::Topology`] creates those that it should hold.
     pub fn new(config: Config, seat: Seat) -> Self {
         Self {
             routes: Routes::new(seat.me),
@@ -129,10 +133,10 @@ impl Dynamo {
         }
     }
 
-    /// Reads back the replicas this core owns; before the first input.
+    /// Reads the replicas that this core owns back from disk. Call it before the first input.
     ///
     /// # Errors
-    /// [`StoreError`]; the core must not be used.
+    /// [`StoreError`]: the core is unusable.
     pub fn restore(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         (self.replicas, self.places.known) =
             restore(store, |_, partition| self.seat.owns(partition))?;
@@ -152,9 +156,10 @@ impl Dynamo {
         Ok(())
     }
 
-    /// Takes one input and appends what must be done. Changes of replicas are collected for
-    /// [`drain`](Self::drain): effects may be released only when what was drained after them is
-    /// durable. Never fails and never panics on what a client or another node says.
+    /// Takes one input and appends the effects that the driver must perform. Changes of replicas
+    /// are collected for [`drain`](Self::drain); effects may be released only after everything
+    /// drained behind them is durable. Never fails or panics, whatever a client or another node
+    /// sends.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.look_at_clock(now, effects);
         match input {
@@ -341,7 +346,7 @@ impl Dynamo {
             self.healing.forget_told(node);
             self.hand_off(node, effects);
             self.meet_clock(now, effects);
-            // Neither waits for the next tick to hear what the other has.
+            // So neither node has to wait for the next tick to hear what the other has.
             self.on_anti_entropy(now, effects);
         } else {
             self.fail_flights(now, node, effects);
@@ -418,9 +423,9 @@ impl Dynamo {
         Some(replica)
     }
 
-    /// Joins what another node says; false if there is no such replica here. What is data of some
-    /// replica must become data of all, so nothing is refused for its stamp: a stamp from the
-    /// future moves no clock, and any write that sees it takes its place.
+    /// Joins a delta from another node. Returns false if this node has no such replica. No delta is
+    /// refused for its stamps: what one replica holds must reach all of them. A stamp from the
+    /// future does not move the clock, and any write that sees it replaces it.
     fn join(&mut self, now: Now, place: Place, delta: &Delta) -> bool {
         let far_ahead = latest_stamp(delta)
             .is_some_and(|latest| self.clocks.hybrid.observe(now, latest).is_err());
@@ -438,7 +443,7 @@ impl Dynamo {
         joined.is_some()
     }
 
-    /// Whether there is room for what another node says: on a full disk only for what removes.
+    /// Whether the disk has room for this delta. A full disk still takes deltas that only remove.
     fn has_room_for(&self, place: Place, delta: &Delta) -> bool {
         let grows = || {
             self.replicas
@@ -448,8 +453,8 @@ impl Dynamo {
         !self.disk_full || !grows()
     }
 
-    /// All changes of replicas since the last call, to be applied to the store as one batch before
-    /// the effects so far are released.
+    /// All changes of replicas since the last call. The driver applies them to the store as one
+    /// batch before it releases the effects made so far.
     pub fn drain(&mut self) -> Batch {
         let mut batch = std::mem::take(&mut self.places.disk);
         for place in std::mem::take(&mut self.dirty) {
@@ -461,7 +466,6 @@ impl Dynamo {
     }
 }
 
-/// The latest stamp in a delta.
 fn latest_stamp(delta: &Delta) -> Option<Hlc> {
     let rows = delta.parts.iter().flat_map(|part| &part.rows);
     rows.flat_map(|(_, row)| row.iter())

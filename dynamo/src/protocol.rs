@@ -1,5 +1,5 @@
-//! The five nouns of the data plane's core: [`Config`], [`Input`], [`Message`], [`Timer`],
-//! [`Effect`]. The verb is [`Dynamo::handle`](crate::Dynamo::handle).
+//! The five nouns of the data plane's core: [`Config`], [`Input`], [`Message`], [`Timer`] and
+//! [`Effect`]. Its one verb is [`Dynamo::handle`](crate::Dynamo::handle).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,64 +15,66 @@ pub use crate::refusal::Refusal;
 use crate::replica::{Cut, Delta, ROWS_AT_ONCE, Range};
 pub use crate::seen::{Place, Seen};
 
-/// What an operator may turn. Every default says where it comes from.
+/// What an operator may tune. Each default says whether it comes from a paper, a measurement or a
+/// guess.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// How often a replica tells the others what it has seen, and what it can forget. Default 200
-    /// ms (guess: below what a person notices).
+    /// How often a replica tells the others what it has seen and forgets what all of them know.
+    /// Default 200 ms (guess: below what a person notices).
     pub anti_entropy_every: Duration,
-    /// How long a read waits for the replicas it asked before it asks the others too. Default 50
-    /// ms, or twice the round trip when that is known to be longer (guess).
+    /// How long a read waits for the replicas that it asked before it asks the others too. Default
+    /// 50 ms, or twice the round trip if that is longer (guess).
     pub hedge_after: Duration,
     /// How often expired keys are looked for and removed. Default 1 s (guess).
     pub reap_every: Duration,
-    /// What is kept for replicas that lag.
+    /// How many events are remembered for replicas that lag.
     pub recent: RecentBounds,
-    /// Bytes of one chunk when a partition is streamed, and of one repair message. Default 256 KiB
-    /// (guess: well below the frame limit, large against a header).
+    /// Bytes in one chunk of a stream and in one repair message. Default 256 KiB (guess: well below
+    /// the frame limit, large compared to a header).
     pub chunk_bytes: usize,
-    /// Bytes of hints kept for all absent primaries; beyond it hints are dropped and anti-entropy
-    /// does the work. Default 64 MiB (guess).
+    /// Bytes of hints kept for all unreachable primaries. Beyond it hints are dropped and
+    /// anti-entropy does the work. Default 64 MiB (guess).
     pub hint_bytes_max: usize,
-    /// Requests in flight; beyond it requests are refused as overloaded. Default 100 000 (guess).
+    /// Requests in flight. Beyond it requests are refused as overloaded. Default 100 000 (guess).
     pub flights_max: usize,
-    /// Bytes that requests in flight may have brought; beyond it requests are refused as
+    /// Bytes that the requests in flight may have brought. Beyond it requests are refused as
     /// overloaded. Default 256 MiB (guess).
     pub flight_bytes_max: usize,
-    /// How many rows leave the disk at a time.
+    /// How fast removed rows leave the disk.
     pub removal: Removal,
-    /// How much the values of one key may come to.
+    /// How large the values of one key may become.
     pub limits: Limits,
-    /// How far a remote clock may be ahead. Default 500 ms (what `CockroachDB` takes).
+    /// How far a remote clock may be ahead. Default 500 ms (as in `CockroachDB`).
     pub drift_max: Duration,
-    /// Whether changes are recorded for a disk ([`Dynamo::drain`](crate::Dynamo::drain)). Off for
-    /// memory-only nodes.
+    /// Whether changes are recorded for [`Dynamo::drain`](crate::Dynamo::drain). Off for nodes that
+    /// keep everything in memory.
     pub persist: bool,
 }
 
-/// How many events are kept for replicas that lag.
+/// How many events are remembered for replicas that lag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecentBounds {
-    /// Per partition; beyond it a lagging replica is filled by streaming. Default 1 000 000
+    /// Events per partition. Beyond it a lagging replica is filled by streaming. Default 1 000 000
     /// (guess).
     pub events_max: usize,
-    /// Bytes of those of all partitions of this core; beyond it the partitions with the most forget
-    /// their oldest. Default 128 MiB (guess).
+    /// Bytes of the events of all partitions of this core. Beyond it the partitions with the most
+    /// events forget their oldest. Default 128 MiB (guess).
     pub bytes_max: usize,
 }
 
-/// How rows leave the disk.
+/// How removed rows leave the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Removal {
-    /// Rows that an event removes together with itself; if it removes more, it leaves a mark, and
-    /// so many rows go at a time. Default 1 000 (measured: some 3 ms).
+    /// How many rows an event may delete from disk in its own batch. An event that removes more
+    /// leaves a mark, and the rows then go this many at a time. Default 1 000 (measured: about 3
+    /// ms).
     pub rows_at_once: usize,
-    /// How long it takes until the next of them go. Default 10 ms (guess: a shard spends a third of
-    /// its time on it).
+    /// The pause between two such batches. Default 10 ms (guess: a shard then spends a third of its
+    /// time on it).
     pub every: Duration,
-    /// Rows of a core that are gone and lie on disk: the more there are, the more go at a time, ten
-    /// times as many in the end; beyond it, an event that removes many takes as many from disk as
-    /// it adds. Default 1 000 000 (guess: some 100 MB of names).
+    /// How many removed rows of a core may still lie on disk. The more there are, the more go at a
+    /// time, up to ten times as many. Beyond this bound, an event that removes many rows first
+    /// deletes as many as it adds. Default 1 000 000 (guess: about 100 MB of names).
     pub waiting_max: usize,
 }
 
@@ -102,309 +104,308 @@ impl Default for Config {
     }
 }
 
-/// What happens to a core.
+/// What can happen to a core.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A client asks. Answered by exactly one [`Effect::Reply`], at the latest a little after the
-    /// request's timeout.
+    /// A client's request. Answered by exactly one [`Effect::Reply`], at the latest a little after
+    /// the request's timeout.
     Request {
         /// Comes back in the reply.
         ticket: Ticket,
-        /// What is asked.
+        /// The request.
         request: Request,
     },
-    /// A client waits until its writes are known elsewhere. Answered by exactly one
+    /// A client waits until other replicas have its writes. Answered by exactly one
     /// [`Effect::Waited`].
     Wait {
         /// Comes back in the answer.
         ticket: Ticket,
-        /// The writes; all of partitions that this core owns.
+        /// The writes, all to partitions that this core owns.
         receipts: Vec<Receipt>,
-        /// How many other replicas must know them.
+        /// How many other replicas must have them.
         replicas: u32,
-        /// How long to wait.
+        /// How long the client waits.
         timeout: Duration,
     },
-    /// Another core says something.
+    /// A message from another core.
     Message {
-        /// The node it runs on, as the transport authenticated it.
+        /// The node that sent it, as the transport authenticated it.
         from: NodeId,
-        /// What it says.
+        /// The message.
         message: Message,
     },
-    /// A timer of [`Effect::Arm`] has come.
+    /// A timer that [`Effect::Arm`] set has fired.
     Timer(Timer),
-    /// The control plane has decided. Also the first input of every core.
+    /// A decision of the control plane. The first input of every core is one of these.
     Topology(Arc<Topology>),
-    /// The failure detector has changed its mind. Nodes are taken as reachable until it says
+    /// The failure detector's news about a node. A node counts as reachable until the detector says
     /// otherwise.
     Reachable {
-        /// Which node.
+        /// The node.
         node: NodeId,
         /// Whether it can be reached.
         up: bool,
     },
     /// The transport's estimate of a round trip.
     RoundTrip {
-        /// To which node.
+        /// The node at the other end.
         node: NodeId,
-        /// How long it takes.
+        /// The estimate.
         rtt: Duration,
     },
     /// Whether the disk is too full for writes.
     DiskFull(bool),
-    /// The answer to [`Effect::NewLife`]: a life number never used before.
+    /// The answer to [`Effect::NewLife`]: a life number that was never used before.
     Incarnation(u32),
 }
 
-/// What a core arms and gets back.
+/// The timers that a core sets with [`Effect::Arm`] and gets back as [`Input::Timer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
-    /// Look for requests past their hedge time or deadline.
+    /// Check requests that are due for a hedge or past their deadline.
     Sweep,
-    /// Tell the others what has been seen; forget what all know.
+    /// Tell the other replicas what has been seen, and forget what all of them know.
     AntiEntropy,
     /// Remove expired keys.
     Reap,
-    /// Remove more of the rows that are gone and still lie on disk.
+    /// Delete more of the removed rows that still lie on disk.
     Remains,
 }
 
-/// What the driver must do after the batch's changes are durable, in order.
+/// What the driver must do, in order, once the batch's changes are durable.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Tell another node; may be lost.
+    /// Send a message to another node. It may be lost.
     Send {
-        /// Whom.
+        /// The receiving node.
         to: NodeId,
-        /// What.
+        /// The message.
         message: Message,
     },
     /// Answer a client.
     Reply {
-        /// Which.
+        /// The ticket of the request.
         ticket: Ticket,
         /// The answer.
         result: Result<Answer, RequestError>,
     },
     /// Answer an [`Input::Wait`].
     Waited {
-        /// Which.
+        /// The ticket of the wait.
         ticket: Ticket,
-        /// Replicas besides the executing one that know all of the writes.
+        /// How many replicas besides the executing one have all of the writes.
         replicas: u32,
     },
-    /// Give the timer back after this time.
+    /// Fire a timer once.
     Arm {
-        /// When.
+        /// After how long.
         after: Duration,
-        /// What.
+        /// The timer to give back.
         timer: Timer,
     },
     /// Tell the control plane that this node has finished a phase of a move
-    /// (`Command::ReportMove`); repeated until the topology shows it.
+    /// (`Command::ReportMove`). Repeated until the topology shows it.
     Report {
-        /// The keyspace.
+        /// The keyspace that moves.
         keyspace: KeyspaceId,
-        /// Partitions and the placement epoch each report is about.
+        /// The partitions, each with the placement epoch that the report is about.
         partitions: Vec<(Partition, Epoch)>,
     },
-    /// A replica must not issue events under its id any more: draw a new life number and answer
-    /// with [`Input::Incarnation`]. Writes to it wait until then.
+    /// A replica may no longer issue events under its id: draw a new life number and answer with
+    /// [`Input::Incarnation`]. Writes to the replica wait for it.
     NewLife,
-    /// A node's clock, this one's included, has come to be off from the others' by so many
-    /// milliseconds, or is right again: for the log. Only the first core of a node says so, once
-    /// for each change.
+    /// For the log: the clock of a node, possibly this one, now differs from the others' by more
+    /// than the bound, or is right again. Only core 0 of a node reports it, once per change.
     ClockOff {
-        /// Whose clock.
+        /// The node whose clock it is.
         node: NodeId,
-        /// By how much it is ahead; `None`: it is right again.
+        /// How many milliseconds it is ahead (negative: behind); `None` if it is right again.
         offset_ms: Option<i64>,
     },
 }
 
-/// What cores say to each other.
+/// What cores send to each other.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Message {
-    /// Join this and acknowledge: a write, or the repair of a read.
+    /// Asks the receiver to join a delta and acknowledge it: a write, or the repair of a read.
     Write {
         /// Comes back in the answer.
         id: FlightId,
-        /// Fence.
+        /// The replica; refused under another epoch.
         place: Place,
         /// What to join.
         delta: Arc<Delta>,
-        /// The coordinator's wall clock when it stamped a new write. Of what is data of some
-        /// replica already, and of writes without stamps, `None`.
+        /// The coordinator's wall clock when it stamped a new write. `None` for writes without
+        /// stamps and for data that some replica already had.
         stamped_at: Option<u64>,
-        /// Whether it adds to a key what the coordinator did not look at with others: a receiver
-        /// that knows the key to have expired, which the coordinator did not know, answers
-        /// [`Different`](Self::Different) with what it has, and joins nothing.
+        /// Whether the write adds to a key without having seen what other replicas hold. If the
+        /// receiver knows that the key has expired and the coordinator did not, it joins nothing
+        /// and answers [`Different`](Self::Different) with what it has.
         adds: bool,
     },
-    /// The delta of `Write` is joined and durable at `replica`.
+    /// Acknowledges a `Write`: `replica` has joined the delta and made it durable.
     Written {
         /// From the question.
         id: FlightId,
-        /// Who has it.
+        /// The replica that has it.
         replica: ReplicaId,
     },
-    /// Tell what you have in this range, unless it is what I have.
+    /// Asks what the receiver has in some ranges, unless it is what the sender has.
     Read {
         /// Comes back in the answer.
         id: FlightId,
-        /// Fence.
+        /// The replica; refused under another epoch.
         place: Place,
-        /// What is read.
+        /// The ranges that are read.
         #[serde(with = "crate::replica::packed")]
         ranges: Vec<Range>,
-        /// Sum of the digests of the live rows that the asking replica has there.
+        /// Sum of the digests of the asking replica's live rows in the ranges.
         digest: u128,
-        /// What the asking replica has seen, if the ranges are large: then only what it lacks is
-        /// sent.
+        /// What the asking replica has seen, if the ranges are large: the answer is then only what
+        /// it lacks.
         context: Option<CausalContext>,
     },
-    /// What I have is what you have.
+    /// Answers `Read`: the digests are equal.
     Same {
         /// From the question.
         id: FlightId,
     },
-    /// What I have.
+    /// Answers `Read`: the digests differ.
     Different {
         /// From the question.
         id: FlightId,
-        /// Everything live in the ranges, or what the asking replica lacks of it.
+        /// Everything live in the ranges, or the part of it that the asking replica lacks.
         delta: Delta,
-        /// Sum of the digests of the live rows that the answering replica has there.
+        /// Sum of the digests of the answering replica's live rows in the ranges.
         digest: u128,
     },
-    /// Not answered.
+    /// Refuses a question.
     Refused {
         /// From the question.
         id: FlightId,
-        /// Why.
+        /// The reason.
         reason: Refusal,
     },
-    /// Execute this for my client: you are a primary and I am not.
+    /// Asks a primary to execute a client's request, because the sender holds no replica that can.
     Forward {
         /// Comes back in the answer.
         id: FlightId,
-        /// Fence.
+        /// The replica; refused under another epoch.
         place: Place,
-        /// What is asked.
+        /// The client's request.
         request: Box<Request>,
-        /// The sender's wall clock: a time in the request was computed from it.
+        /// The sender's wall clock, from which any time in the request was computed.
         unix_millis: u64,
-        /// Whether it was sent before, under the same name.
+        /// Whether it was sent before under the same name.
         attempt: Attempt,
     },
-    /// The outcome of `Forward`.
+    /// Answers `Forward`.
     Forwarded {
         /// From the question.
         id: FlightId,
         /// The outcome.
         result: Result<Answer, RequestError>,
     },
-    /// What my replicas have seen. Unacknowledged, repeated.
+    /// What the sender's replicas have seen. Not acknowledged, but repeated.
     Seen(Vec<Seen>),
-    /// Send me what I have missed.
+    /// Asks for events that the sender has missed.
     Ask {
-        /// Which partition.
+        /// The partition.
         place: Place,
-        /// What.
+        /// The events.
         ask: Box<Ask>,
     },
-    /// Join this; no answer is expected: anti-entropy and handoff.
+    /// Brings data for anti-entropy or handoff. Not acknowledged.
     Repair {
-        /// Which partition.
+        /// The partition.
         place: Place,
         /// What to join.
         delta: Delta,
-        /// Which question this answers; `None`: it was kept for the receiver.
+        /// The question that this answers; `None` for a hint that was kept for the receiver.
         answers: Option<Box<Answers>>,
     },
-    /// You lack events that I do not remember one by one, or whose range is too large for a
-    /// message: pull that range from me.
+    /// Answers `Ask`: the sender no longer remembers the events one by one, or their range is too
+    /// large for a message. The receiver must pull that range.
     Behind {
-        /// Which partition.
+        /// The partition.
         place: Place,
-        /// What to pull.
+        /// The range to pull.
         range: Range,
         /// From the question.
         name: StreamId,
     },
-    /// Send the next piece of a range.
+    /// Asks for the next piece of a range.
     Pull {
-        /// Which partition.
+        /// The partition.
         place: Place,
         /// Comes back in the answer.
         stream: StreamId,
-        /// What is streamed: the whole partition, or a key.
+        /// The range that is streamed: the whole partition, or a key.
         range: Range,
         /// Where the previous piece ended; `None` for the first.
         after: Option<Cut>,
     },
-    /// A piece of a range, in the order of the rows.
+    /// Answers `Pull` with a piece of the range, in the order of the rows.
     Chunk {
-        /// Which partition.
+        /// The partition.
         place: Place,
         /// From the question.
         stream: StreamId,
-        /// The answer.
+        /// The piece.
         piece: Box<Piece>,
     },
-    /// What time is it?
+    /// Asks what time it is.
     Clock {
         /// Comes back in the answer.
         id: FlightId,
     },
-    /// The answer to `Clock`.
+    /// Answers `Clock`.
     Time {
         /// From the question.
         id: FlightId,
         /// The wall clock, in milliseconds since 1970.
         unix_millis: u64,
-        /// The life of the node that tells it: within one, a node notices by itself when its clock
+        /// The life of the answering node. Within one life a node notices itself when its clock
         /// jumps.
         life: u64,
-        /// Whether others have confirmed it since that node started.
+        /// Whether other nodes have confirmed this clock since that node started.
         confirmed: bool,
     },
-    /// Has the time of these keys passed by your clock and your rows? Asked before anything is
-    /// removed because of the time.
+    /// Asks whether these keys have expired by the receiver's clock and rows. Nothing is removed
+    /// because of time before enough holders have agreed.
     Lapsed {
         /// Comes back in the answer.
         id: FlightId,
-        /// Fence.
+        /// The replica; ignored under another epoch.
         place: Place,
         /// The keys.
         keys: Vec<Bytes>,
     },
-    /// The answer to `Lapsed`. Whoever is being filled, or does not trust its clock, does not
-    /// answer.
+    /// Answers `Lapsed`. A replica that is being filled, or a node that does not trust its clock,
+    /// does not answer.
     LapsedToo {
         /// From the question.
         id: FlightId,
-        /// For each key.
+        /// The verdict on each key, in the order of the question.
         lapsed: Vec<bool>,
     },
-    /// Keep this for a primary that cannot be reached.
+    /// Asks a node to keep a delta for a primary that cannot be reached.
     Hint {
-        /// Whom it is for.
+        /// The primary.
         owner: NodeId,
-        /// Which partition.
+        /// The partition.
         place: Place,
-        /// What the owner must join.
+        /// What the primary must join.
         delta: Arc<Delta>,
     },
-    /// This is what your former lives have told me that they had seen, and you have not said. If
-    /// you have not seen it, your disk is an older one.
+    /// Tells a replica what its former lives had reported and its present one has not. If the
+    /// replica has not seen that, its disk is an older copy.
     Former {
-        /// Which partition.
+        /// The partition.
         place: Place,
-        /// Which replica is told.
+        /// The replica that is told.
         replica: ReplicaId,
-        /// What its former lives had seen, as far as it has not said so.
+        /// The events.
         events: CausalContext,
     },
 }
@@ -412,91 +413,91 @@ pub enum Message {
 /// Which copy of a forwarded request this is, as far as its sender knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attempt {
-    /// It is sent for the first time.
+    /// The first.
     First,
-    /// It was sent before.
+    /// A repetition.
     Again {
-        /// The life that the receiving node was in, as far as was known, when it was sent first. No
-        /// earlier life of that node has seen a copy.
+        /// The life of the receiving node, if known, when the first copy was sent. No earlier life
+        /// of that node can have seen a copy.
         life: Option<u64>,
     },
 }
 
-/// Names a stream of chunks, or a conversation about what was missed: who asks, in which life, and
-/// which of these. An answer to any other is ignored, or is at least no answer.
+/// Names a stream, or a conversation about missed events. Answers that carry another name belong to
+/// an earlier one and are not taken for answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamId {
-    /// The life that the asking node is in: [`Seat::life`](crate::Seat::life).
+    /// The life of the asking node: [`Seat::life`](crate::Seat::life).
     pub life: u64,
-    /// Counts the streams and conversations of this core in this life.
+    /// Counts this core's streams and conversations in this life.
     pub number: u64,
 }
 
-/// Events that a replica lacks, though others have had them for a while.
+/// Asks for events that a replica lacks although others have had them for a while.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
-    /// Comes back in the answers. The same for all questions of one conversation, in which nothing
-    /// but `after` changes.
+    /// Comes back in the answers. All questions of one conversation share it and differ only in
+    /// `after`.
     pub name: StreamId,
-    /// What is lacking of what the receiver has said that it has.
+    /// The events that the sender lacks and the receiver has reported.
     pub events: CausalContext,
     /// Where the last answer ended.
     pub after: Option<Range>,
 }
 
-/// What a repair answers.
+/// Links a repair to its question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answers {
     /// From the question.
     pub name: StreamId,
-    /// What comes after this.
+    /// What follows.
     pub then: Then,
 }
 
-/// What comes after one of several answers.
+/// What follows one of several answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Then {
-    /// Another one.
+    /// Another answer to the same question.
     More,
-    /// The next question, about what comes after this range.
+    /// The asker must ask again, for what comes after this range.
     GoOn(Range),
-    /// Nothing: that was all.
+    /// Nothing: this was the last answer.
     End,
 }
 
-/// What answers a [`Message::Pull`].
+/// The content of a [`Message::Chunk`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Piece {
-    /// The sender's replica; a change means: start again.
+    /// The sender's replica. If it changes during a stream, the stream starts again.
     pub replica: ReplicaId,
     /// From the question.
     pub after: Option<Cut>,
     /// Everything live in the piece.
     pub delta: Delta,
-    /// Where the piece ends; `None` when the range ends with it.
+    /// Where the piece ends; `None` if it ends the range.
     pub next: Option<Cut>,
-    /// With the last piece: events whose effect lies in just the range.
+    /// In the last piece: events whose effect lies in exactly this range.
     pub settled: Vec<Dot>,
 }
 
-/// What messages are for. Whatever is not for a request is bulk that may wait behind requests (the
+/// What a message is for. Everything but `Request` is bulk that may wait behind requests (the
 /// transport's repair class).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Purpose {
-    /// Somebody waits for it.
+    /// A client's request waits for it.
     Request,
-    /// What replicas say of themselves.
+    /// Reports between replicas.
     Report,
-    /// Events that were missed, one by one.
+    /// Missed events, one by one.
     Repair,
     /// Partitions and keys, piece by piece.
     Stream,
-    /// What is kept for absent primaries.
+    /// Hints for unreachable primaries.
     Hint,
 }
 
 impl Purpose {
-    /// How it is called in metrics.
+    /// Its name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Request => "request",
@@ -515,12 +516,12 @@ pub enum Route {
     Partition(KeyspaceId, Partition),
     /// The core with this number.
     Core(u8),
-    /// Each core that owns one of the partitions; split by [`Message::split`].
+    /// Every core that owns one of the partitions; see [`Message::split`].
     Many,
 }
 
 impl Message {
-    /// Which core this message is for.
+    /// The core that this message is for.
     pub fn route(&self) -> Route {
         match self {
             Self::Write { place, .. }
@@ -541,14 +542,14 @@ impl Message {
             | Self::LapsedToo { id, .. }
             | Self::Time { id, .. }
             | Self::Forwarded { id, .. } => Route::Core(id.core),
-            // Every core of a node reads the same clock.
+            // Every core of a node reads the same clock, so any of them can answer.
             Self::Clock { .. } => Route::Core(0),
             Self::Seen(_) => Route::Many,
         }
     }
 
-    /// Splits a [`Route::Many`] message by core; `core_of` tells the core of a partition. Any other
-    /// message goes to core 0.
+    /// Splits a [`Route::Many`] message into one per core; `core_of` maps a partition to its core.
+    /// Any other message goes to core 0.
     pub fn split(self, core_of: impl Fn(KeyspaceId, Partition) -> u8) -> Vec<(u8, Self)> {
         let Self::Seen(all) = self else {
             return vec![(0, self)];
@@ -567,7 +568,7 @@ impl Message {
             .collect()
     }
 
-    /// The question that this is, if somebody waits for its answer.
+    /// The name of the question, if the sender waits for an answer to this message.
     pub fn question(&self) -> Option<FlightId> {
         match self {
             Self::Write { id, .. } | Self::Read { id, .. } | Self::Forward { id, .. } => Some(*id),
@@ -575,7 +576,7 @@ impl Message {
         }
     }
 
-    /// Whether it answers a question of the node that it is for.
+    /// Whether this answers a question of the receiving node.
     pub fn is_answer(&self) -> bool {
         matches!(
             self,
@@ -589,7 +590,7 @@ impl Message {
         )
     }
 
-    /// What it is for.
+    /// What this message is for.
     pub fn purpose(&self) -> Purpose {
         match self {
             Self::Write { .. }
@@ -621,17 +622,17 @@ pub struct ReplicaSummary {
     pub partition: Partition,
     /// Live rows.
     pub rows: u64,
-    /// Events some primary may not know yet.
+    /// Events that some primary may not know yet.
     pub recent: u64,
-    /// Ranges whose truth is ahead of the replica's context.
+    /// Ranges in which the replica knows more than its context says.
     pub residuals: u64,
-    /// Hash of the context: equal contexts, equal hashes.
+    /// Hash of the context: equal contexts have equal hashes.
     pub context: u128,
     /// Digest of the live rows.
     pub digest: u128,
     /// Whether it is still being filled.
     pub filling: bool,
-    /// Whether another holder with an equal context has other rows, and no majority agrees with
-    /// this one: it is not read.
+    /// Whether the replica differs from another holder with an equal context and no majority agrees
+    /// with it. Then its word alone does not count.
     pub quarantined: bool,
 }

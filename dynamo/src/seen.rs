@@ -1,18 +1,18 @@
-//! What replicas tell each other of themselves.
+//! What replicas tell each other about themselves.
 
 use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::{CausalContext, ReplicaId};
 use serde::{Deserialize, Serialize};
 
-/// Where a message belongs, and the placement it assumes.
+/// The replica that a message is for, and the placement under which it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
     /// The keyspace.
     pub keyspace: KeyspaceId,
     /// The partition.
     pub partition: Partition,
-    /// The epoch of the partition's placement as the sender knows it; a replica that knows another
-    /// refuses.
+    /// The epoch of the partition's placement as the sender knows it. A node that knows another
+    /// epoch refuses.
     pub epoch: Epoch,
 }
 
@@ -23,24 +23,24 @@ pub struct Place {
     reason = "five facts that are true or not, each on its own"
 )]
 pub struct Seen {
-    /// Which partition, and the placement the replica is fenced by.
+    /// The partition, and the placement that the replica acts under.
     pub place: Place,
-    /// The reporting replica.
+    /// The replica that reports.
     pub replica: ReplicaId,
-    /// Everything it has seen.
+    /// All events that it has seen.
     pub context: CausalContext,
-    /// Events that it knows of in some ranges only, and that no stream under way may bring. Empty
-    /// in the steady state.
+    /// Events that it knows of in some ranges only and that no stream in progress may still bring.
+    /// Empty in the steady state.
     pub beyond: CausalContext,
     /// Digest of its live rows.
     pub digest: u128,
-    /// Whether it is still being filled: it has what it says, but may have forgotten what it
+    /// Whether it is still being filled: it has what it reports, but may have lost what it once
     /// acknowledged.
     pub filling: bool,
-    /// Whether it has more than it says: slices of a stream that is under way.
+    /// Whether it has more than it reports: slices of a stream in progress.
     pub partial: bool,
-    /// Whether its rows say just what its context says, so that one with the same context must have
-    /// the same digest.
+    /// Whether its rows are exactly what its context says. Two such replicas with equal contexts
+    /// must have equal digests.
     pub exact: bool,
     /// Whether it asks the receiver what its former lives had seen.
     pub waking: bool,
