@@ -1,4 +1,4 @@
-//! What rows mean: folding live entries into Redis's values, and turning mutations into events.
+//! What rows mean: folds live entries into Redis's values, and turns mutations into events.
 
 mod fold;
 mod mutate;

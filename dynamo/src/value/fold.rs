@@ -1,4 +1,4 @@
-//! What rows mean: folds live entries into the values that Redis knows.
+//! Folds the live entries of rows into the values that clients see.
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
@@ -7,20 +7,20 @@ use crate::op::Kind;
 use crate::planted;
 use crate::replica::{KeyRows, Payload, Range, Replica, Row, RowKey, RowKind};
 
-/// The live rows of a key that exists and has not expired.
+/// The live rows of a key that exists and has not expired; `None` if it does not exist.
 pub(crate) fn live<'a>(replica: &'a Replica, key: &Bytes, unix_millis: u64) -> Option<&'a KeyRows> {
     replica.key(key).filter(|rows| {
         kind_of(rows).is_some() && rows.expires_at().is_none_or(|at| at > unix_millis)
     })
 }
 
-/// Whether something is left of a key that is gone: it has expired, or has nothing but an expiry.
+/// Whether a key that no longer exists has left something behind: it has expired, or only its
+/// expiry is left.
 pub(crate) fn is_stale(replica: &Replica, key: &Bytes, unix_millis: u64) -> bool {
     replica.key(key).is_some() && live(replica, key, unix_millis).is_none()
 }
 
-/// Whether the key's expiry was more than `margin` milliseconds ago, or nothing but an expiry is
-/// left of it.
+/// Whether the key expired more than `margin` milliseconds ago, or only its expiry is left.
 pub(crate) fn lapsed(replica: &Replica, key: &Bytes, unix_millis: u64, margin: u64) -> bool {
     replica.key(key).is_none_or(|rows| {
         !rows.has_value()
@@ -30,7 +30,7 @@ pub(crate) fn lapsed(replica: &Replica, key: &Bytes, unix_millis: u64, margin: u
     })
 }
 
-/// Whether the key's time is over by an entry that is here and not in `seen`.
+/// Whether the key has expired because of an entry here that is not in `seen`.
 pub(crate) fn expired_unseen(
     replica: &Replica,
     key: &Bytes,
@@ -59,13 +59,13 @@ pub(crate) fn expired_unseen(
     says_when.any(|(dot, _)| !seen.contains(dot))
 }
 
-/// A collection with more rows than this is asked about row by row. Guess: below it, a key costs no
-/// more than a handful of rows.
+/// A larger collection is asked about row by row; a smaller key is asked about as a whole. Guess:
+/// below this a key costs no more than a handful of rows.
 const ROWS_ASKED_WHOLE: usize = 16;
 
-/// The ranges that tell about some rows of a collection: those rows, and the two that decide kind
-/// and expiry; or the whole key, while it is small or what is here is not simply a collection of
-/// that kind.
+/// The ranges to compare when only some rows of a collection matter: those rows, and the two rows
+/// that decide the key's kind and expiry. If the key is small, or is not simply a collection of
+/// this kind, the whole key.
 pub(super) fn ranges_about(
     replica: &Replica,
     key: &Bytes,
@@ -116,8 +116,8 @@ pub(crate) enum Scalar {
     Number(i128),
 }
 
-/// Folds a row of registers and counts: the greatest register by `(hlc, dot)` is the base, and all
-/// counts are added to it. If the base is no integer (a `SET` concurrent with an `INCR`), it wins
+/// Folds a row of registers and counts. The greatest register by `(hlc, dot)` is the base, and all
+/// counts are added to it. A base that is no integer (from a `SET` concurrent with an `INCR`) wins
 /// over the counts.
 pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
     let mut base: Option<(Hlc, Dot, &Bytes)> = None;
@@ -146,7 +146,7 @@ pub(crate) fn scalar(row: &Row) -> Option<Scalar> {
     }
 }
 
-/// What named increments add to a counter, each name once; `None` if there are none.
+/// The sum of the named increments in a row, each name counted once; `None` if there are none.
 pub(super) fn counted(row: &Row) -> Option<i128> {
     let counted = |(dot, payload): (Dot, &Payload)| {
         if let Payload::Counted { mark, by } = payload {
@@ -167,7 +167,7 @@ pub(super) fn counted(row: &Row) -> Option<i128> {
 }
 
 impl Scalar {
-    /// The value as a client sees it.
+    /// The value as clients see it.
     pub(crate) fn into_bytes(self) -> Bytes {
         match self {
             Self::Bytes(value) => value,
@@ -176,12 +176,13 @@ impl Scalar {
     }
 }
 
-/// A count or length as a client is told it.
+/// A count or length as clients see it.
 pub(super) fn number(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-/// A 64-bit integer in the only form that Redis takes: no sign but `-`, no leading zero, no space.
+/// Parses a 64-bit integer in the only form that Redis accepts: no `+`, no leading zeros, no
+/// spaces.
 pub(crate) fn integer(text: &[u8]) -> Option<i64> {
     let digits = text.strip_prefix(b"-").unwrap_or(text);
     let canonical = match digits {

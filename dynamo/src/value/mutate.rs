@@ -1,4 +1,4 @@
-//! Changes.
+//! Turns mutations into events on a replica.
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
@@ -12,7 +12,8 @@ use crate::replica::{
     Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write,
 };
 
-/// What the executing node goes by: its clock, read once for the mutation, and its limits.
+/// What a mutation takes from the executing node: its clock, its reading of the time, and its
+/// limits.
 pub(crate) struct Clocked<'a> {
     pub(crate) clock: &'a mut HybridClock,
     pub(crate) now: Now,
@@ -20,8 +21,8 @@ pub(crate) struct Clocked<'a> {
 }
 
 impl Clocked<'_> {
-    /// A stamp above those of all entries in `rows`, as far as they are not from the future: those
-    /// it replaces by its event alone.
+    /// A stamp above those of all entries in `rows`, except entries stamped in the future. Those
+    /// are replaced by causality alone.
     fn above<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Hlc {
         let stamps = rows
             .into_iter()
@@ -34,8 +35,8 @@ impl Clocked<'_> {
     }
 }
 
-/// What a mutation did: the answer, and what the other replicas must join (nothing, if it changed
-/// nothing).
+/// What a mutation did: the answer, and what the other replicas must join (`None` if nothing
+/// changed).
 pub(crate) type Mutated = (Reply, Option<(Delta, Dot)>);
 
 /// Executes a mutation on this replica.
@@ -68,7 +69,8 @@ pub(crate) fn mutate(
     };
     if stale {
         // What is left of an expired key, or the expiry of a key that lost its last row, must not
-        // touch what is written now. What a quorum knows of it has been looked at: see `must_see`.
+        // affect what is written now. `must_see` has made sure that a quorum's view of it was
+        // looked at.
         change.write.wipe(Range::Key(key.clone()));
     }
     let reply = change.apply(mutation)?;
@@ -78,9 +80,9 @@ pub(crate) fn mutate(
     Ok((reply, change.write.finish()))
 }
 
-/// The ranges that a mutation must see at its level before it is executed: because its meaning lies
-/// in what it drops, or because what this replica has would make it refuse, or drop a key that
-/// seems to have expired.
+/// The ranges that a mutation must see at its level before it is executed. It must look if its
+/// meaning lies in what it drops, or if this replica alone would make it fail or treat the key as
+/// expired.
 pub(super) fn must_see(
     replica: &Replica,
     key: &Bytes,
@@ -88,7 +90,7 @@ pub(super) fn must_see(
     unix_millis: u64,
     limits: Limits,
 ) -> Option<Vec<Range>> {
-    // Whoever removes all that is left removes the expiry too.
+    // Removing everything that is left also removes the expiry.
     let about = |kind: RowKind, names: &[Bytes]| {
         let all = replica
             .key(key)
@@ -111,11 +113,13 @@ pub(super) fn must_see(
         } => None,
         _ => {
             let stale = is_stale(replica, key, unix_millis);
-            // What it keeps is the expiry that its level has, whether this replica has one or not.
+            // A write that keeps the expiry keeps the one that its level knows, whether this
+            // replica has it or not.
             let here = replica.key(key).and_then(KeyRows::expires_at).is_some()
                 || !planted::KEPT_UNSEEN.is_planted();
             let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && here;
-            // It goes on from what this replica has counted, which must not be lost.
+            // An increment continues from what this replica has counted so far, so that must not
+            // have been lost.
             let counts = matches!(
                 mutation,
                 Mutation::Increment(_) | Mutation::IncrementField(..)
@@ -129,8 +133,8 @@ pub(super) fn must_see(
     }
 }
 
-/// Whether the mutation is stamped, or drops a key because its time is over by this node's clock:
-/// what a clock that is off must not do.
+/// Whether the mutation depends on this node's clock: it stamps an entry, or removes a key because
+/// it has expired. A node whose clock is off must do neither.
 pub(crate) fn needs_time(
     replica: &Replica,
     key: &Bytes,
@@ -141,7 +145,7 @@ pub(crate) fn needs_time(
     mutation.stamps() || (!asked_for && is_stale(replica, key, unix_millis))
 }
 
-/// Refuses before anything is written.
+/// Refuses a mutation before anything is written.
 fn check(
     replica: &Replica,
     key: &Bytes,
@@ -149,7 +153,7 @@ fn check(
     unix_millis: u64,
     limits: Limits,
 ) -> Result<(), RequestError> {
-    // What it covers and has not come yet would come as a sibling later.
+    // What the token covers and has not arrived yet would later appear as a sibling.
     if let Mutation::SetWith { token, .. } = mutation
         && !replica.has_seen(&RowKey::string(key.clone()), &seen_by(token)?)
         && !planted::TOKEN_UNSEEN.is_planted()
@@ -193,7 +197,7 @@ fn check(
     }
 }
 
-/// A limit holds for what comes out, not only for what is brought.
+/// The limit applies to the result, not only to what the request brings.
 fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(), RequestError> {
     let held = row
         .and_then(scalar)
@@ -210,7 +214,7 @@ fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(),
     }
 }
 
-/// Those that the token does not cover stay beside the new value.
+/// Entries that the token does not cover stay beside the new value.
 fn siblings_after(
     row: Option<&Row>,
     value: &Bytes,
@@ -243,8 +247,8 @@ fn siblings_after(
     })
 }
 
-/// What a counter would be after adding `by`. One that a split has pushed out of the range may be
-/// brought back towards it.
+/// The value of a counter after adding `by`. If a split has pushed the counter out of the 64-bit
+/// range, an increment may bring it back towards the range.
 fn sum(row: Option<&Row>, by: i64) -> Result<i128, RequestError> {
     let now = match row.and_then(scalar) {
         None => 0,
@@ -267,7 +271,7 @@ pub(super) struct Changing<'a, 'b> {
     pub(super) write: Write<'a>,
     pub(super) key: &'b Bytes,
     pub(super) clocked: Clocked<'b>,
-    /// What is remembered of the request, if its client has named it.
+    /// Set if the client has named the request: the mark under which it is remembered.
     once: Option<u128>,
 }
 
@@ -305,8 +309,8 @@ impl Changing<'_, '_> {
         self.rows()?.get(name.kind, &name.field)
     }
 
-    /// A stamp above what is said of the key's string and of its expiry, which are one register to
-    /// whoever asks when the key expires.
+    /// A stamp above the key's string and its expiry. Together they form the one register that
+    /// decides when the key expires.
     fn stamp(&mut self) -> Hlc {
         let rows = self.write.replica().key(self.key);
         let rows = [RowKind::String, RowKind::Expiry]
@@ -352,7 +356,7 @@ impl Changing<'_, '_> {
         );
     }
 
-    /// The expiry as it stands, for a write that leaves it.
+    /// The present expiry, for writes that keep it.
     fn kept(&self) -> Option<u64> {
         self.rows().and_then(KeyRows::expires_at)
     }
@@ -391,8 +395,8 @@ impl Changing<'_, '_> {
         Reply::Integer(length)
     }
 
-    /// One entry per replica carries all it has added since the last reset it has seen, so a
-    /// counter of any age is as large as its writers are many.
+    /// Each replica has one entry, which carries everything it has added since the last reset that
+    /// it has seen. So the size of a counter depends on the number of its writers, not on its age.
     fn increment(&mut self, name: RowKey, by: i64) -> Result<Reply, RequestError> {
         let row = self.row(&name);
         let total = sum(row, by)?;
@@ -455,8 +459,8 @@ impl Changing<'_, '_> {
         held
     }
 
-    /// Drops what is visible of the key if its time is over by more than the margin, and nothing
-    /// that is not visible.
+    /// Drops what is visible of the key, and nothing else, if the key expired more than the margin
+    /// ago.
     fn lapse(&mut self, margin: u64) -> bool {
         let over = lapsed(
             self.write.replica(),
@@ -467,8 +471,8 @@ impl Changing<'_, '_> {
         (over || planted::REAP_WITHOUT_A_LOOK.is_planted()) && self.delete()
     }
 
-    /// An element that is there already is added again: the new event survives a concurrent removal
-    /// of the old one.
+    /// An element that is already there is added again, so that the new event survives a concurrent
+    /// removal of the old one.
     fn add(&mut self, elements: &[Bytes]) -> Reply {
         let mut new = 0;
         for element in elements {
@@ -488,7 +492,7 @@ impl Changing<'_, '_> {
         Reply::Integer(new)
     }
 
-    /// A key that loses its last row loses its expiry too.
+    /// A key that loses its last row loses its expiry as well.
     fn remove(&mut self, kind: RowKind, names: &[Bytes]) -> Reply {
         let mut removed = 0;
         for field in names {

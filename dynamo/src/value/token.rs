@@ -1,4 +1,5 @@
-//! The causal token that a client is given with a value and hands back with the next.
+//! The causal token: a client gets it with the values it reads and passes it back with its next
+//! write.
 
 use bytes::Bytes;
 use quorate_crdt::CausalContext;
@@ -7,7 +8,7 @@ use crate::op::RequestError;
 
 const VERSION: u8 = 1;
 
-/// The opaque form of a context: a version and postcard.
+/// Encodes a context: one version byte, then postcard.
 pub(super) fn token(seen: &CausalContext) -> Bytes {
     let mut bytes = vec![VERSION];
     bytes.extend(
@@ -16,7 +17,7 @@ pub(super) fn token(seen: &CausalContext) -> Bytes {
     bytes.into()
 }
 
-/// An empty token has seen nothing.
+/// Decodes a token. An empty token has seen nothing.
 pub(super) fn seen_by(token: &Bytes) -> Result<CausalContext, RequestError> {
     match token.split_first() {
         None => Ok(CausalContext::new()),
