@@ -1,5 +1,5 @@
-//! Writes replicas to disk, reads them back at a start, and erases them. [`journal`](super::journal)
-//! says under which keys.
+//! Writes replicas to disk, reads them back when a node starts, and erases them. See [`journal`]
+//! for the keys.
 
 #[cfg(test)]
 mod tests;
@@ -24,7 +24,7 @@ use super::row::{Row, RowKey, RowKind};
 use super::{Life, Replica};
 use crate::planted;
 
-/// With a context that is borrowed when it is written and owned when it is read.
+/// The record of a replica. The context is borrowed for writing and owned after reading.
 #[derive(Serialize, Deserialize)]
 struct Meta<C> {
     id: ReplicaId,
@@ -40,8 +40,8 @@ impl Replica {
         self.journal.touch();
     }
 
-    /// Moves all changes since the last call into `batch`: rows, `recent` and context together, so
-    /// that a crash never separates them.
+    /// Moves all changes since the last call into `batch`. Rows, `recent` and context go together,
+    /// so that no crash can separate them.
     pub fn drain_into(&mut self, batch: &mut Batch) {
         let Some(prefix) = self.journal.prefix else {
             return;
@@ -58,8 +58,9 @@ impl Replica {
         }
     }
 
-    /// Records that there is no replica here any more, behind what was changed in this turn: a row
-    /// that was deleted in it is still there. Returns what else lies on disk; `None`: nothing does.
+    /// Records that there is no replica here any more. This comes after the changes of this turn,
+    /// because rows that they delete are still on disk. Returns what is left on disk; `None` if
+    /// nothing is.
     pub fn erase(mut self, batch: &mut Batch) -> Option<Erased> {
         let prefix = self.journal.place()?;
         self.drain_into(batch);
@@ -86,14 +87,14 @@ impl Replica {
     }
 }
 
-/// Replicas by the place they stand at.
+/// Replicas by their partition.
 pub type Held = BTreeMap<(KeyspaceId, Partition), Replica>;
 
-/// Reads back every replica of the partitions that `owned` names, and what else is remembered of
-/// them; what erased replicas have left is only named.
+/// Reads every replica of the partitions that `owned` names, and what else is remembered about
+/// them. Of what erased replicas have left, only the keys are read.
 ///
 /// # Errors
-/// [`StoreError`] of the engine, or `Damaged` when a record has not the shape it was written in.
+/// [`StoreError`] of the engine, or `Damaged` if a record cannot be decoded.
 pub fn restore(
     store: &dyn Store,
     owned: impl Fn(KeyspaceId, Partition) -> bool,
@@ -155,7 +156,7 @@ pub fn restore(
     Ok((replicas, known))
 }
 
-/// Reads back a residual or a mark.
+/// Reads a residual or a mark.
 fn restore_causal(replica: &mut Replica, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
     match key.split_first() {
         Some((&RESIDUAL, range)) => {
@@ -181,7 +182,7 @@ fn restore_causal(replica: &mut Replica, key: &[u8], value: &[u8]) -> Result<(),
     Ok(())
 }
 
-/// Reads back a row, less what is dead of it.
+/// Reads a row, without the entries that marks call dead.
 fn restore_row(
     replica: &mut Replica,
     place: (KeyspaceId, Partition),
@@ -195,7 +196,8 @@ fn restore_row(
     let name = row_name(&name)?;
     let mut moved = replica.remains.bury(&name, &mut row) && !row.is_empty();
     if key.first() != Some(&LONG_ROW) && is_long(key) {
-        // Written before long names were hashed, by an engine that takes them: it moves.
+        // Written before long names were hashed, on an engine that accepts them. It moves to its
+        // hashed name.
         replica
             .journal
             .batch
@@ -231,8 +233,7 @@ fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), 
     outcome
 }
 
-/// The place of the replica that a key of the store belongs to; `None` for no key of the data
-/// plane.
+/// The partition that a key of the store belongs to; `None` if it is not a key of the data plane.
 pub fn place_of(key: &[u8]) -> Option<(KeyspaceId, Partition)> {
     key.first_chunk().map(|prefix| place_at(*prefix))
 }

@@ -1,12 +1,13 @@
 //! What an erased replica has left on disk.
 //!
-//! The erasure itself is a small batch: the id is closed, and the record goes by which a start
-//! knows that there is a replica. All else that it had, its rows, recent events, residuals and
-//! marks, leaves the disk a few at a time.
+//! The erasure itself is one small batch: it closes the replica's id and deletes the record that
+//! says there is a replica. Everything else (rows, recent events, residuals, marks) is deleted a
+//! few records at a time.
 //!
-//! **Law:** where there is no record of a replica, whatever else lies at its place is left of an
-//! erased one. Nothing reads it as data, and no replica is made there until all of it is gone: what
-//! the new one wrote would have the same names. A start that finds some goes on removing it.
+//! **Law:** where there is no record of a replica, everything else on disk belongs to an erased
+//! one. It is never read as data, and no replica is created there until all of it is gone, because
+//! a new replica would write under the same keys. A node that finds such records when it starts
+//! continues to delete them.
 
 use bytes::Bytes;
 use quorate_control::store::{Batch, Space};
@@ -20,10 +21,10 @@ use super::rows::Taken;
 #[derive(Clone, Debug)]
 pub struct Erased {
     prefix: [u8; PREFIX],
-    /// Its rows, those among them that it had removed and that still lay there.
+    /// Its rows, including those that it had removed and that were still on disk.
     rows: Vec<Taken>,
     recent: Recent,
-    /// Keys of the store: of residuals and marks, and of all that a start has found.
+    /// Keys of the store: of residuals and marks, and of everything that was found at a start.
     keys: Vec<(Space, Bytes)>,
 }
 
@@ -42,7 +43,7 @@ impl Erased {
         }
     }
 
-    /// Of a replica that was erased before this start.
+    /// For a replica that was erased before this start.
     pub(super) fn at(keyspace: KeyspaceId, partition: Partition) -> Self {
         Self {
             prefix: journal::prefix(keyspace, partition),
@@ -52,30 +53,31 @@ impl Erased {
         }
     }
 
-    /// Adds what was found in a space, under a key without the prefix of the place.
+    /// Adds a record that was found; `key` lacks the prefix of the partition.
     pub(super) fn find(&mut self, space: Space, key: &[u8]) {
         self.keys
             .push((space, [&self.prefix[..], key].concat().into()));
     }
 
-    /// Records that still lie on disk.
+    /// How many records are still on disk.
     pub fn len(&self) -> usize {
         self.rows.iter().map(Taken::len).sum::<usize>() + self.recent.len() + self.keys.len()
     }
 
-    /// Whether nothing lies there any more.
+    /// Whether nothing is left on disk.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Frees what up to so many of the rows hold in memory beside their names. Returns how many.
+    /// Frees the memory that up to `max` of the rows hold beside their names. Returns how many were
+    /// freed.
     pub fn free(&mut self, max: usize) -> usize {
         self.rows
             .iter_mut()
             .fold(0, |freed, rows| freed + rows.free(max - freed))
     }
 
-    /// Removes up to so many records. Returns how many.
+    /// Deletes up to `max` records. Returns how many.
     pub fn clear(&mut self, max: usize, batch: &mut Batch) -> usize {
         let mut cleared = 0;
         while cleared < max

@@ -1,5 +1,5 @@
-//! What the other holders of a partition have said: what they have seen, and whether they have the
-//! same rows.
+//! What the other holders of a partition have reported: what they have seen, and whether they have
+//! the same rows.
 
 use std::collections::BTreeMap;
 
@@ -8,30 +8,31 @@ use quorate_crdt::{CausalContext, NodeId, ReplicaId};
 
 use crate::planted;
 
-/// What another primary last said that it knows.
+/// The last report of another holder.
 #[derive(Clone, Debug)]
 pub(super) struct Heard {
     pub(super) replica: ReplicaId,
     pub(super) context: CausalContext,
-    /// What it last said that it knows of in some ranges only.
+    /// Events that it last said it knows of in some ranges only.
     pub(super) beyond: CausalContext,
     pub(super) filling: bool,
-    /// The newest placement under which it has spoken, and what it said first under that, or first
-    /// when it was filled. Whoever has this has all that was written under older placements; what
-    /// came later comes by itself. `None`: it has not yet said all that it has.
+    /// The newest placement under which it has reported, and its first report under that placement
+    /// (or its first since it was filled). Whoever has seen that report has everything that was
+    /// written under older placements; later writes arrive anyway. `None` while it has not yet
+    /// reported all that it has.
     pub(super) first: Option<(Epoch, CausalContext)>,
-    /// What its former lives have said, as long as this one has not said it too. Not empty: it has
-    /// forgotten something, and what it says first is not its memory.
+    /// What its former lives reported and its present one has not. If this is not empty, it has
+    /// forgotten something, and its first report is not a complete memory.
     pub(super) forgotten: CausalContext,
 }
 
 impl Heard {
-    /// This word of a node comes after what was heard of it before.
+    /// Carries over what is still true from the report before this one.
     pub(super) fn follow(&mut self, held: Self, epoch: Epoch) {
         if held.replica == self.replica {
             self.context.union(&held.context);
             self.forgotten = held.forgotten;
-            // What it said while it was being filled was not its memory.
+            // What it said while it was being filled was not a complete memory.
             let remembers =
                 self.filling || !held.filling || planted::FIRST_KEPT_OVER_FILLING.is_planted();
             if remembers
@@ -46,8 +47,8 @@ impl Heard {
             self.forgotten = held.context;
             self.forgotten.union(&held.forgotten);
         }
-        // That it is being filled is on the disk that it has now. It may be set back to an older
-        // one again, which does not know that.
+        // The replica's disk now says that it is being filled. But the disk may be set back once
+        // more to a copy that does not say so, so this is remembered here as well.
         if self.context.covers(&self.forgotten) {
             self.forgotten = CausalContext::new();
         }
@@ -55,33 +56,33 @@ impl Heard {
     }
 }
 
-/// What the comparisons with the others say of a replica.
+/// What comparisons with the other holders say about a replica.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Trust {
     pub(super) verdict: Verdict,
-    /// What the digest of each has more than the one here, by the last comparison under equal
-    /// contexts. Events since then change both alike.
+    /// For each holder, its digest minus the digest here at the last comparison under equal
+    /// contexts. Later events change both digests alike.
     pub(super) compared: BTreeMap<NodeId, u128>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nobody differs, or a majority has the same.
+    /// Nobody differs, or a majority has the same rows.
     #[default]
     Sound,
-    /// Somebody differs, and not all have been compared.
+    /// Somebody differs, and not everybody has been compared.
     Suspect,
-    /// All have been compared, and no majority has the same.
+    /// Everybody has been compared, and no majority has the same rows.
     Tied,
-    /// A majority has the same, and that is by so much other than what is here.
+    /// A majority has the same rows, and its digest differs from the one here by this much.
     Outvoted(u128),
 }
 
 /// How a replica is mended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mend {
-    /// What a majority has is put in the place of what is here.
+    /// Its rows are replaced by those of a majority.
     Replace,
-    /// What has been lost here is taken back.
+    /// It takes back from others what it has lost.
     TakeBack,
 }

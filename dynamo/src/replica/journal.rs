@@ -1,14 +1,18 @@
-//! What a replica's changes are on disk, and reading them back.
+//! Records the changes of a replica for the disk, and defines the keys under which everything is
+//! stored.
 //!
-//! Key layouts, all behind a prefix of keyspace (u32) and partition (u16), big-endian: `Rows`: key
-//! length (u32), key, kind (u8), field → row; a longer name than any store takes: `0xff`, SHA-256
-//! of it → name, row. `Recent`: node (u64), incarnation (u32), counter (u64) → arrival, range.
-//! `Causal`: `m` → id, context, filling, placed; `r` and the range → residual context, or `R` and
-//! SHA-256 of a long range → range, residual context; `d` and number (u64) of a mark → range, dead
-//! events (see `remains`); see also `known`. Values are postcard.
+//! Every key begins with the keyspace (u32) and the partition (u16), big-endian. Values are
+//! postcard.
 //!
-//! **Invariant:** whatever a client may name, no key of the store is longer than [`NAME_MAX`] and
-//! the prefix: every engine takes it.
+//! - `Rows`: key length (u32), key, kind (u8), field → row. If that name is longer than every store
+//!   accepts: `0xff`, SHA-256 of the name → name, row.
+//! - `Recent`: node (u64), incarnation (u32), counter (u64) → arrival, range.
+//! - `Causal`: `m` → id, context, filling, placed. `r`, range → the residual's context; if the
+//!   range is long, `R`, SHA-256 of the range → range, context. `d`, number of a mark (u64) →
+//!   range, dead events (see `remains`). For the others see `known`.
+//!
+//! **Invariant:** whatever names clients choose, no key of the store is longer than the prefix plus
+//! [`NAME_MAX`], so every engine accepts it.
 
 use bytes::Bytes;
 use quorate_control::store::{Batch, Space};
@@ -26,19 +30,19 @@ pub(super) const META: u8 = b'm';
 pub(super) const RESIDUAL: u8 = b'r';
 pub(super) const LONG_RESIDUAL: u8 = b'R';
 pub(super) const MARK: u8 = b'd';
-/// The first byte of a hashed row name; that of any other is 0, the top of a length.
+/// The first byte of a hashed row name. Other names begin with 0, the highest byte of a length.
 pub(super) const LONG_ROW: u8 = 0xff;
-/// The longest name that is a key of the store itself. fjall takes keys of 65,535 bytes; the rest
-/// is reserve.
+/// The longest name that is used as a key directly. fjall accepts keys of 65,535 bytes; the rest is
+/// reserve.
 pub(super) const NAME_MAX: usize = 60_000;
 
-/// Changes of a replica since they were last drained. Records nothing until the replica is given a
+/// A replica's changes since the last drain. Records nothing until the replica has been given a
 /// place on disk.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Journal {
     pub(super) prefix: Option<[u8; PREFIX]>,
     pub(super) batch: Batch,
-    /// Whether id, context or filling have changed.
+    /// Whether the record of the replica itself must be written.
     pub(super) touched: bool,
     scratch: Vec<u8>,
 }
@@ -61,7 +65,7 @@ impl Journal {
         }
     }
 
-    /// As [`encode`], in one allocation.
+    /// Like [`encode`], with a single allocation.
     pub(super) fn encode(&mut self, value: &impl Serialize) -> Bytes {
         self.scratch.clear();
         encode_to(&mut self.scratch, value);
@@ -96,7 +100,7 @@ impl Journal {
         self.prefix.is_some()
     }
 
-    /// What the keys of all its records begin with; `None`: nothing is recorded.
+    /// The prefix of all keys of this replica; `None` if nothing is recorded.
     pub(super) fn place(&self) -> Option<[u8; PREFIX]> {
         self.prefix
     }
@@ -133,14 +137,14 @@ pub(super) fn is_long(name: &[u8]) -> bool {
     name.len() > NAME_MAX && !planted::LONG_STORE_KEYS.is_planted()
 }
 
-/// In place of a name that is too long.
+/// The key that replaces a name that is too long.
 fn hashed_key(prefix: [u8; PREFIX], marker: u8, name: &[u8]) -> Bytes {
     [&prefix[..], &[marker], &Sha256::digest(name)[..]]
         .concat()
         .into()
 }
 
-/// The row's key in the store; and its name, if that is not the key itself.
+/// The row's key in the store, and its name if the key does not contain it.
 pub(super) fn row_key(prefix: [u8; PREFIX], name: &RowKey) -> (Bytes, Option<Bytes>) {
     let mut bytes = Vec::with_capacity(PREFIX + 5 + name.key.len() + name.field.len());
     bytes.extend_from_slice(&prefix);
@@ -195,7 +199,7 @@ fn encode_to(bytes: &mut Vec<u8>, value: &impl Serialize) {
         .expect("invariant: rows, ranges and contexts always have a postcard form");
 }
 
-/// Where postcard writes to.
+/// Lets postcard append to a vector.
 struct Append<'a>(&'a mut Vec<u8>);
 
 impl postcard::ser_flavors::Flavor for Append<'_> {

@@ -1,4 +1,5 @@
-//! Removes many rows at once: from memory with the event that removes them, from disk afterwards.
+//! Removes many rows at once: from memory together with the event that removes them, from disk
+//! afterwards.
 
 #[cfg(test)]
 mod tests;
@@ -12,28 +13,29 @@ use super::remains::FREED_AT_ONCE;
 use super::row::Row;
 
 impl Replica {
-    /// An event removes at most so many rows from disk together with itself; of more, the rest goes
-    /// with [`clear_remains`](Self::clear_remains).
+    /// Sets how many rows an event may delete from disk in its own batch. If it removes more,
+    /// [`clear_remains`](Self::clear_remains) deletes them later.
     pub fn remove_at_once(&mut self, rows: usize) {
         self.remains.at_once = rows;
     }
 
-    /// Whether rows that are gone still lie on disk.
+    /// Whether removed rows still lie on disk.
     pub fn has_remains(&self) -> bool {
         !self.remains.marks.is_empty()
     }
 
-    /// How many rows that are gone still lie on disk.
+    /// How many removed rows still lie on disk.
     pub fn remains_count(&self) -> usize {
         self.remains.marks.iter().map(|mark| mark.rows.len()).sum()
     }
 
-    /// How many of them events have left since this was last called.
+    /// How many rows events have left on disk since the last call.
     pub fn new_remains(&mut self) -> usize {
         std::mem::take(&mut self.remains.added)
     }
 
-    /// Frees what up to so many of them hold in memory beside their names. Returns how many.
+    /// Frees the memory that up to `rows` removed rows hold beside their names. Returns how many
+    /// were freed.
     pub fn free_remains(&mut self, rows: usize) -> usize {
         self.remains
             .marks
@@ -41,18 +43,18 @@ impl Replica {
             .fold(0, |freed, mark| freed + mark.rows.free(rows - freed))
     }
 
-    /// Removes up to so many rows that are gone from disk, one at least. Returns how many.
+    /// Deletes up to `rows` removed rows from disk, at least one. Returns how many.
     pub fn clear_remains(&mut self, rows: usize) -> usize {
         self.remains
             .clear(rows.max(1), &self.rows, &mut self.journal)
     }
 
-    /// Drops the rows that lie in `range`, which has many, and of which all entries are in `dead`,
-    /// if those are too many to be removed from disk at once. What is left is dropped row by row.
-    /// Returns whether there were so many.
+    /// Drops those rows of `range` whose entries are all in `dead`, if they are too many to be
+    /// deleted from disk in one batch. Returns whether they were. Rows that it leaves are dropped
+    /// one by one.
     fn drop_many(&mut self, range: &Range, dead: &CausalContext) -> bool {
         let all_seen = |row: &Row| row.iter().all(|(dot, _)| dead.contains(dot));
-        // Whoever has seen all that this replica has seen has seen all that lives here.
+        // A context that covers this replica's covers everything that lives here.
         let goes: Option<&dyn Fn(&Row) -> bool> = if self.is_exact() && dead.covers(&self.context) {
             None
         } else {
@@ -70,7 +72,7 @@ impl Replica {
         true
     }
 
-    /// Drops all that is visible in `range` and has been seen, if that is much.
+    /// Drops everything visible in `range`, if that is many rows. Returns whether it was.
     pub(super) fn wipe_many(&mut self, range: &Range) -> bool {
         if matches!(range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, range, None)
         {
@@ -80,8 +82,8 @@ impl Replica {
         self.drop_many(range, &seen)
     }
 
-    /// Of a part that another replica says to be all that lives in its range: drops what has been
-    /// seen there and lives no more, if it is much.
+    /// For a part that says what lives in its range at another replica: drops what that replica has
+    /// seen and no longer has, if that is many rows. Returns whether it was.
     pub(super) fn drop_seen(&mut self, part: &Part, context: &CausalContext) -> bool {
         if matches!(part.range, Range::Row(_))
             || !self.rows.has_more(self.remains.at_once, &part.range, None)
