@@ -1,5 +1,5 @@
-//! Answers the coordinators of other nodes, which ask this node's replicas to write and to tell what
-//! they have.
+//! Answers the coordinators of other nodes: they ask this node's replicas what they have, and give
+//! them writes to join.
 
 use quorate_crdt::{CausalContext, NodeId, Now};
 
@@ -60,12 +60,15 @@ impl Dynamo {
         effects.push(Effect::Send { to: from, message });
     }
 
-    /// Another node writes, or repairs what it is about to return. A replica that is still being
-    /// filled joins it and says so: see [`read`](super::read) for why nothing of that can be lost
-    /// again. It does not answer reads, so every read quorum that meets it meets a filled replica.
+    /// Another node writes, or repairs a replica before it returns a read.
     ///
-    /// A new write that was stamped by a clock which is off is refused here, at the door; what is
-    /// data of some replica is joined whatever its stamps.
+    /// A replica that is still being filled joins the delta and acknowledges it;
+    /// [`read`](super::read) explains why the stream that fills it cannot lose it again. Such a
+    /// replica does not answer reads, so every read quorum that includes it also includes a filled
+    /// one.
+    ///
+    /// A new write that carries the stamp of a wrong clock is refused here, at the door. Data that
+    /// some replica already holds is joined whatever its stamps.
     pub(super) fn on_write(
         &mut self,
         now: Now,
@@ -124,8 +127,9 @@ impl Dynamo {
         effects.push(Effect::Send { to: from, message });
     }
 
-    /// What is here of a key that `delta` adds to and that has expired by what its writer had not
-    /// seen. Joined, what is added would go with the key.
+    /// If `delta` adds to a key that has expired here, for a reason that its writer had not seen:
+    /// what this replica has of the key, with its digest. Joined, the addition would disappear
+    /// together with the key.
     fn expired_unseen(&self, now: Now, place: Place, delta: &Delta) -> Option<(Delta, u128)> {
         let replica = self
             .replica(place)
@@ -141,7 +145,7 @@ impl Dynamo {
         ))
     }
 
-    /// Whether this node holds the place at just this epoch.
+    /// Whether this node holds the partition under exactly this epoch.
     pub(super) fn serving(&self, place: Place) -> Result<(), Refusal> {
         match self.routes.placement(place.keyspace, place.partition) {
             Some(placement) if placement.epoch != place.epoch => {

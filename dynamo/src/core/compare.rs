@@ -1,4 +1,5 @@
-//! Compares the clocks of all nodes, and withdraws what this one stamped while its own was wrong.
+//! Exchanges the time with the other nodes, and withdraws what this node stamped while its own
+//! clock was wrong.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ impl Dynamo {
             .map_or(1, |topology| topology.nodes.len())
     }
 
-    /// Before anything else at every input: a jump of the wall clock is noticed before anything is
+    /// Comes first with every input, so that a jump of the wall clock is noticed before anything is
     /// stamped.
     pub(super) fn look_at_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let alone = self.clocks_there_are() <= 1;
@@ -81,9 +82,9 @@ impl Dynamo {
         self.weigh_clock(now, effects);
     }
 
-    /// What this node stamped under a wrong clock must not win against what is written under right
-    /// ones. Only a majority of clocks can say so: a clock that is behind takes all its own past
-    /// for the future.
+    /// What this node stamped under a wrong clock must not win over what is written under right
+    /// ones. Only a majority of clocks can say which is which: a clock that is behind would take
+    /// its own past for the future.
     fn withdraw_stamps(&mut self, now: Now) {
         let Some(unix_millis) = self.clocks.agreed_time(now, self.clocks_there_are()) else {
             return;
@@ -103,7 +104,7 @@ impl Dynamo {
                 epoch,
             })
         }) {
-            // Looked at again at the next comparison.
+            // Tried again at the next comparison.
             return;
         }
         self.clocks.hybrid.let_go(right);
@@ -117,9 +118,9 @@ impl Dynamo {
         }
     }
 
-    /// By how many milliseconds the wall clock of each node, this one included, is ahead of what
-    /// this node takes for right: its own clock, or the majority's if its own is off. Nodes that
-    /// have not been compared for a minute are not named.
+    /// How many milliseconds each node's wall clock, this one's included, is ahead of what this
+    /// node takes for the right time: its own clock, or the majority's if its own is off. Nodes
+    /// that have not been compared for a minute are left out.
     pub fn clock_offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
         let off = self.clocks.off.unwrap_or(0);
         let others = self

@@ -1,40 +1,40 @@
 //! What a core counts for metrics.
 
-/// What a core has done, for metrics. Monotone.
+/// What a core has done, for metrics. Every counter only grows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// Reads that found a replica with something else and repaired it.
+    /// Reads that found another replica with other data and repaired it.
     pub read_repairs: u64,
     /// Deltas sent to replicas that lagged.
     pub repairs_sent: u64,
-    /// Deltas of anti-entropy that were joined.
+    /// Deltas joined through anti-entropy.
     pub repairs_joined: u64,
-    /// Partitions filled by streaming from another replica.
+    /// Partitions filled by a stream from another replica.
     pub streams: u64,
-    /// Deltas for primaries that could not be reached.
+    /// Hints for unreachable primaries.
     pub hints: HintCounters,
-    /// Equal contexts with different digests: a bug or bit rot.
+    /// Times that a replica with an equal context had a different digest: a bug or bit rot.
     pub digest_mismatches: u64,
-    /// Partitions replaced or united by a stream because of one.
+    /// Partitions that a stream has mended after such a mismatch.
     pub mended: u64,
-    /// New writes refused because they were or would have been stamped by a clock that is off.
+    /// New writes refused because the clock that stamped them, or would have, was off.
     pub drift_refused: u64,
-    /// Questions refused because asker and asked knew different placements.
+    /// Questions refused because the two nodes knew different placements.
     pub epoch_refused: u64,
-    /// Requests that asked further replicas because the first were slow.
+    /// Questions to further replicas because the first ones were slow.
     pub hedged: u64,
     /// Expired keys removed.
     pub expired: u64,
-    /// Entries that this node stamped under a wrong clock and has replaced by the same under the
-    /// lowest stamp.
+    /// Entries that this node had stamped under a wrong clock and has replaced by the same values
+    /// with the lowest stamp.
     pub stamps_withdrawn: u64,
 }
 
-/// What has become of hints.
+/// What happened to hints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HintCounters {
-    /// Kept.
+    /// Hints kept.
     pub kept: u64,
-    /// Dropped because there were too many.
+    /// Hints dropped because there were too many.
     pub dropped: u64,
 }

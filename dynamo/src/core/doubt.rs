@@ -1,10 +1,10 @@
-//! A clock that nobody has confirmed. A node that starts has only its own word for the time, and
-//! its clock may have been set wrong while it was down: until others have told theirs it stamps
-//! nothing, and what it would have to stamp waits.
+//! Doubts a clock that nobody has confirmed. A node that starts has only its own word for the time,
+//! and its clock may have been set wrong while it was down. Until other nodes have told their time
+//! it stamps nothing, and requests that need a stamp wait.
 //!
-//! It is over with the first node that is sure of its own clock, or when a majority of all clocks
-//! agrees: one round trip. It is over without that when nobody who can be reached has more to say,
-//! so that a node which is left alone goes on, at its own risk.
+//! The doubt ends, after one round trip, with the first answer from a node that is sure of its own
+//! clock, or when a majority of all clocks agrees. It also ends when no reachable node has more to
+//! say: a node that is left alone continues at its own risk.
 
 use quorate_crdt::{NodeId, Now};
 
@@ -22,16 +22,17 @@ impl Dynamo {
         self.clocks.doubt.worth == Worth::Doubted
     }
 
-    /// The node has started, or meets somebody after it had met nobody: asks for the time at once.
+    /// Asks for the time at once: the node has started, or it can reach somebody after having met
+    /// nobody.
     pub(super) fn doubt_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.clocks.doubt.begin(now, self.config.hedge_after);
         self.compare_clocks(now, effects);
         self.keep_sweeping(effects);
     }
 
-    /// Whether this is the only node there is, and its clock has not stood by its time for long
-    /// since the start: nobody can say that it was set wrong while the node was down, and somebody
-    /// may be about to mend it.
+    /// Whether this is the only node, and its clock has not yet held its time for long since the
+    /// start. Nobody else can say whether the clock was set wrong while the node was down, and
+    /// somebody may be about to correct it.
     pub(super) fn is_new_and_alone(&self, now: Now) -> bool {
         let stood = now.monotonic.saturating_sub(self.clocks.doubt.since);
         self.clocks_there_are() <= 1
@@ -39,7 +40,7 @@ impl Dynamo {
             && !planted::LONE_CLOCK_REMOVES_AT_ONCE.is_planted()
     }
 
-    /// Somebody can be reached again.
+    /// A node can be reached again.
     pub(super) fn meet_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         match self.clocks.doubt.worth {
             Worth::Unheard if self.routes.topology().is_some() => self.doubt_clock(now, effects),
@@ -48,8 +49,7 @@ impl Dynamo {
         }
     }
 
-    /// Asks for what has not been answered, more and more patiently, and looks whether that is
-    /// over.
+    /// Asks again, more and more patiently, and checks whether the doubt is over.
     pub(super) fn go_on_doubting(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.clocks.doubt.asks_again(now) {
             self.compare_clocks(now, effects);
@@ -58,8 +58,8 @@ impl Dynamo {
         }
     }
 
-    /// Decides by all that is known what this node's clock is worth, and lets those go on who
-    /// waited for that.
+    /// Decides from all that is known what this node's clock is worth, and resumes the requests
+    /// that waited for that.
     pub(super) fn weigh_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let before = self.clocks.doubt.worth;
         let Some(topology) = self
@@ -105,7 +105,7 @@ impl Dynamo {
         stage: &Stage,
         effects: &mut Vec<Effect>,
     ) -> Next {
-        // A time in the request was computed from what the clock said then.
+        // A time in the request was computed from what the clock said when it came.
         let moved = matches!(stage, Stage::Parked(Until::Timed(base)) if self.clocks.is_apart(base_of(now), *base));
         if moved && flight.request.op.names_time() {
             return Next::Done(Err(RequestError::ClockUnconfirmed));
@@ -113,8 +113,8 @@ impl Dynamo {
         self.begin(now, flight, None, &[], effects).into()
     }
 
-    /// Whether the request must wait until this node knows what its clock is worth: here it would
-    /// be stamped, or depend on the time.
+    /// Whether the request must wait until this node knows what its clock is worth, because it
+    /// would be stamped here or depends on the time.
     pub(super) fn must_wait_for_clock(&self, now: Now, flight: &Flight) -> bool {
         if !self.is_in_doubt() || planted::STAMPS_BEFORE_ASKING.is_planted() {
             return false;
@@ -131,8 +131,8 @@ impl Dynamo {
         flight.request.op.names_time() || (stamped && !self.remembers(flight))
     }
 
-    /// Those whose time is worth asking for. A node that has just started does not know yet who can
-    /// be reached, and asks all.
+    /// The nodes whose time is worth asking for. A node that has just started does not know yet who
+    /// is reachable, and asks everybody.
     pub(super) fn clocks_to_ask(&self) -> Vec<NodeId> {
         self.others_there_are()
             .filter(|node| self.is_in_doubt() || self.routes.reachable(*node))

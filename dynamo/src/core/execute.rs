@@ -1,5 +1,5 @@
-//! Executes mutations on this node's replica, once they have seen what they must and their turn has
-//! come.
+//! Executes mutations on this node's replica, once they have seen what they must see and their turn
+//! has come.
 
 use bytes::Bytes;
 use quorate_control::quorum::Verdict;
@@ -28,7 +28,7 @@ impl Dynamo {
             return Err(RequestError::DiskFull);
         }
         if !self.may_issue(flight.place) {
-            // Until the new life that its replica needs has come.
+            // The request waits until its replica has a new life.
             return Ok(Next::Wait(
                 self.flights.name(flight),
                 Stage::Parked(Until::Renewed),
@@ -47,7 +47,7 @@ impl Dynamo {
         self.execute(now, flight, enough, &[], effects)
     }
 
-    /// What the mutation must see before it is executed, by what is here now.
+    /// What the mutation must see before it is executed, judged by what is here now.
     fn must_see(&self, now: Now, flight: &Flight) -> Option<Vec<Range>> {
         let replica = self.replica(flight.place)?;
         match &flight.request.op {
@@ -64,8 +64,8 @@ impl Dynamo {
         }
     }
 
-    /// Goes on with a mutation whose turn has come. What was executed before it, and time, may have
-    /// changed what it must look at.
+    /// Resumes a mutation whose turn has come. What it must see may have changed meanwhile, through
+    /// mutations before it or through time.
     pub(super) fn go_on_after(
         &mut self,
         now: Now,
@@ -86,15 +86,15 @@ impl Dynamo {
                 .must_see(now, flight)
                 .is_none_or(|ranges| ranges.iter().all(known));
         if enough && !seen.is_empty() {
-            // Whether those who were looked at lack something of it was not kept.
+            // Whether other replicas lack some of it was not recorded, so all of it is sent along.
             self.execute_observed(now, flight, seen, effects)
         } else {
             self.begin(now, flight, None, &[], effects).into()
         }
     }
 
-    /// The mutation has seen what it had to: whether enough writers can still be reached is looked
-    /// at again. In the ranges `behind`, some of them lack what this replica has.
+    /// The mutation has seen what it must. Checks again that enough writers can be reached.
+    /// `behind` names the ranges in which some replica lacks what this one has.
     pub(super) fn execute_observed(
         &mut self,
         now: Now,
@@ -107,10 +107,12 @@ impl Dynamo {
             .into()
     }
 
-    /// Applies the mutation here and sends it on. From here on the write may be applied, whatever
-    /// happens. What this replica has of the ranges `behind` goes with it, and counts as the write
-    /// does: what is removed here already is removed at the level only when that many have heard of
-    /// it.
+    /// Applies the mutation here and sends it to the other replicas. From here on the write may be
+    /// applied, whatever happens.
+    ///
+    /// What this replica has in the ranges `behind` is sent along and counts like the write:
+    /// something that is already removed here is removed at the level only once enough replicas
+    /// know of it.
     fn execute(
         &mut self,
         now: Now,
@@ -216,9 +218,8 @@ impl Dynamo {
         })
     }
 
-    /// The request was executed before. It may not have got further than this replica, so it is
-    /// sent to the others as it is and counted anew: the answer says that it is applied at its
-    /// level.
+    /// The request was executed before, but may have reached no other replica. Its effect is sent
+    /// to the others and counted again, so the answer again means that it is applied at its level.
     fn say_again(
         &self,
         flight: &Flight,
@@ -243,7 +244,7 @@ impl Dynamo {
     }
 }
 
-/// What is remembered of a request that its client has named.
+/// The mark under which a named request is remembered.
 fn mark(request: &Request, key: &Bytes) -> Option<u128> {
     let id = request
         .id
@@ -252,8 +253,8 @@ fn mark(request: &Request, key: &Bytes) -> Option<u128> {
     Some(id.mark(key))
 }
 
-/// The level at which a mutation looks before it drops: one that meets every write acknowledged at
-/// its own level.
+/// The level at which a mutation looks before it drops something. It meets every write acknowledged
+/// at the mutation's own level.
 fn observing(level: Consistency) -> Consistency {
     match level {
         Consistency::Numeric { write, .. } => Consistency::Numeric { read: write, write },
@@ -261,7 +262,7 @@ fn observing(level: Consistency) -> Consistency {
     }
 }
 
-/// What a client that wrote is told, with the receipt of the write.
+/// The answer to a client's write, with its receipt.
 fn written(reply: Reply, place: Place, dot: Dot) -> Answer {
     Answer {
         reply,

@@ -1,10 +1,10 @@
-//! Removal by time. Readers hide what has expired by their own clock, which a mended clock undoes;
-//! what is removed stays removed, so it takes the agreement of a quorum's clocks, and then a
-//! removal that sees what a quorum has.
+//! Removes expired keys. Reading is different from removing: readers hide expired keys by their own
+//! clocks, and a corrected clock undoes that. What is removed stays removed, so a removal first
+//! needs the agreement of a quorum's clocks and then sees what a quorum has.
 //!
-//! **Invariant:** nothing is removed because of one clock. A key goes only if a majority of its
-//! holders say that its time passed by more than the margin, by their clocks and their rows; and
-//! then exactly that goes which the removal has seen.
+//! **Invariant:** no single clock removes anything. A key is removed only if a majority of its
+//! holders say, by their own clocks and rows, that it expired more than the margin ago. The removal
+//! then drops exactly what it has seen.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -24,18 +24,18 @@ use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place};
 use crate::value;
 
-/// Expired keys removed in one go, per partition.
+/// How many expired keys of a partition are removed at a time.
 const REAP_MAX: usize = 256;
-/// Their bytes; far below what a message may carry.
+/// How many bytes their names may have; far below what a message may carry.
 const REAP_BYTES_MAX: usize = 1024 * 1024;
-/// How long an answer may take before the question is asked again.
+/// How long to wait for an answer before the question is asked again.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a removal may take.
 const REAP_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Dynamo {
-    /// Asks about the expired keys of the partitions in which this node is the first that can be
-    /// reached, one question a partition at a time.
+    /// Asks about expired keys in the partitions whose first reachable holder is this node, with
+    /// one question per partition at a time.
     pub(super) fn on_reap(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.clocks
             .lapses
@@ -66,8 +66,8 @@ impl Dynamo {
         else {
             return;
         };
-        // One whose clock is known to be off, which this one's is not, removes nothing: the next
-        // does.
+        // If this node's clock is right, a holder whose clock is known to be off is skipped, so
+        // that the next one does the work.
         let may = |node: &&NodeId| {
             self.routes.reachable(**node)
                 && (**node == self.seat.me || !self.clocks.disagrees(now, **node))
@@ -90,8 +90,8 @@ impl Dynamo {
             budget = budget.saturating_sub(key.len());
             budget > 0
         };
-        // Of an expiry that is left alone, what belongs to it may still be on its way: then all
-        // must say that there is nothing.
+        // If only an expiry is left, the key's rows may still be on their way. Then all holders
+        // must agree.
         let level = |key: &Bytes| {
             if replica
                 .key(key)
@@ -145,8 +145,8 @@ impl Dynamo {
         Tally::new(&groups(level, Access::Write, placement, topology, "")).ok()
     }
 
-    /// How long ago a key must have expired before it is removed: two clocks that trust each other
-    /// can be twice the bound apart.
+    /// How long ago, in milliseconds, a key must have expired before it is removed. Two clocks that
+    /// trust each other may differ by twice the bound.
     fn margin(&self) -> u64 {
         self.config.drift_max.as_millis() as u64 * 2
     }

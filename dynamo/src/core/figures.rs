@@ -1,5 +1,5 @@
-//! What a core tells of itself: figures for `status` and metrics, and what it keeps in memory, for
-//! whoever checks that memory follows the work.
+//! What a core tells about itself: figures for `status` and metrics, and what it keeps in memory,
+//! so that checks can show that memory follows the work.
 
 use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::CausalContext;
@@ -14,11 +14,12 @@ use crate::protocol::ReplicaSummary;
 use crate::replica::Replica;
 
 impl Dynamo {
-    /// What this core keeps. Of `recent` the bounds hold after each
-    /// [`Timer::AntiEntropy`](crate::protocol::Timer::AntiEntropy), of all else after each input.
+    /// What this core keeps. The bounds on `recent` hold after each
+    /// [`Timer::AntiEntropy`](crate::protocol::Timer::AntiEntropy); all others hold after every
+    /// input.
     pub fn kept(&self, recent: bool) -> Vec<Kept> {
         let (config, flights, healing) = (&self.config, &self.flights, &self.healing);
-        // One alone may bring more than all may, or it could never be done.
+        // A single request may exceed the bound, or it could never be executed.
         let flight_bytes_max = if flights.len() > 1 {
             config.flight_bytes_max
         } else {
@@ -88,7 +89,7 @@ impl Dynamo {
         ]
     }
 
-    /// Clients of this node that are owed an answer.
+    /// How many clients of this node are waiting for an answer.
     pub fn asked(&self) -> usize {
         self.flights.of_clients() + self.waiters.len()
     }
@@ -121,13 +122,13 @@ impl Dynamo {
         self.flights.len()
     }
 
-    /// Bytes kept for primaries that cannot be reached.
+    /// Bytes of the hints kept for unreachable primaries.
     pub fn hint_bytes(&self) -> usize {
         self.healing.hints.bytes()
     }
 }
 
-/// Equal contexts have equal bytes, so equal hashes.
+/// Equal contexts have equal encodings, and so equal hashes.
 fn context_hash(context: &CausalContext) -> u128 {
     xxh3_128(
         &postcard::to_stdvec(context).expect("invariant: a context always has a postcard form"),

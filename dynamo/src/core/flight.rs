@@ -1,4 +1,4 @@
-//! Requests in flight, as values.
+//! One request in flight: who waits for it, how far it is, and what it waits for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use crate::op::{Answer, Reply, Request, RequestError};
 use crate::protocol::{FlightId, Place, Refusal, Ticket};
 use crate::replica::{Delta, Range};
 
-/// What becomes of a request, as its client is told.
+/// The outcome of a request, as its client is told.
 pub(super) type Outcome = Result<Answer, RequestError>;
 
-/// Who is waiting for the outcome. It cannot be copied: whoever holds it owes the one answer.
+/// Who waits for the outcome. It cannot be copied: whoever holds it owes exactly one answer.
 #[derive(Debug)]
 pub(super) enum Origin {
     /// A client of this node.
     Client(Ticket),
     /// A node that forwarded its client's request.
     Node(NodeId, FlightId),
-    /// Nobody: the reaper.
+    /// Nobody: the reaper's own requests.
     Nobody,
 }
 
-/// One request on its way.
+/// A request in flight.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) origin: Origin,
@@ -34,25 +34,26 @@ pub(super) struct Flight {
     pub(super) place: Place,
     pub(super) level: Consistency,
     pub(super) deadline: Duration,
-    /// Its place among all that have come: it stays the same, whatever the flight is called.
+    /// Its position among all requests that have come. It does not change when the flight is
+    /// renamed.
     pub(super) turn: u64,
     pub(super) hedge: Hedge,
-    /// Bytes that it brought.
+    /// The bytes that it brought.
     pub(super) weight: usize,
-    /// Whether a change of the topology has already made it start again.
+    /// Whether it has already started again once.
     pub(super) retried: bool,
-    /// Its name until now. Kept for a planted bug: a new question takes a new name.
+    /// Its last name. Kept for a planted bug only: every new question takes a new name.
     pub(super) last: Option<FlightId>,
 }
 
-/// When to ask further replicas, or ask again, and how long to wait after that.
+/// When to ask further replicas, or the same again, and how long to wait after that.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hedge {
     pub(super) at: Duration,
     pub(super) patience: Duration,
 }
 
-/// What becomes of a request that somebody looked at. Whatever is done with a flight ends in one of
+/// What becomes of a flight that was taken up. Everything that is done with a flight ends in one of
 /// these, so none ends without an answer.
 #[derive(Debug)]
 #[must_use = "somebody waits for this request"]
@@ -61,13 +62,13 @@ pub(super) struct Hedge {
     reason = "made and taken apart within one call"
 )]
 pub(super) enum Next {
-    /// Whoever waits is told.
+    /// It ends with this outcome.
     Done(Outcome),
-    /// It waits for answers under this name, at the latest until its deadline.
+    /// It waits for answers under this name, at most until its deadline.
     Wait(FlightId, Stage),
-    /// It starts again, for the only time, without these nodes.
+    /// It starts again, without these nodes. This happens only once.
     Again(Vec<NodeId>),
-    /// It is given back to the node that forwarded it; nothing was done.
+    /// It goes back to the node that forwarded it; nothing was done.
     GiveBack(Refusal),
 }
 
@@ -80,15 +81,15 @@ impl From<Result<Next, RequestError>> for Next {
 /// How far a request is.
 #[derive(Debug)]
 pub(super) enum Stage {
-    /// Collecting what others have.
+    /// Collecting what other replicas have.
     Reading(Reading),
-    /// Replicas that gave the answer a reader is about to get are being brought up to it.
+    /// Bringing other replicas up to the answer that the reader is about to get.
     Repairing(Repairing),
-    /// Applied here; collecting acknowledgements.
+    /// Applied here, and collecting acknowledgements.
     Writing(Writing),
-    /// Being executed by a primary.
+    /// Handed to a primary, which executes it.
     Forwarded(Handed),
-    /// Nothing was done; it goes on when this has come.
+    /// Nothing has been done yet; it continues when this has come.
     Parked(Until),
 }
 
@@ -96,26 +97,26 @@ pub(super) enum Stage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handed {
     pub(super) to: NodeId,
-    /// The life that node was in then, as far as is known.
+    /// The life of that node at the time, if known.
     pub(super) life: Option<u64>,
-    /// When, by this node's wall clock.
+    /// This node's wall clock at the time.
     pub(super) unix_millis: u64,
 }
 
-/// What a request waits for before it can do anything.
+/// What a request waits for before anything can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Until {
-    /// The newer topology by which it was refused.
+    /// The newer topology because of which it was refused.
     Placed,
-    /// The new life that its replica needs.
+    /// A new life for its replica.
     Renewed,
-    /// What others remember of this replica's former lives.
+    /// What other nodes remember of this replica's former lives.
     Awake(At),
-    /// Others have told the time; with what this node's wall clock said beyond its monotonic one
-    /// when the request came.
+    /// Other nodes' time. Holds this node's wall clock minus its monotonic one when the request
+    /// came.
     Timed(i64),
-    /// The execution of what came earlier for the same key; with what it has looked at meanwhile of
-    /// what others have.
+    /// Its turn: earlier requests for the same key must be executed first. Holds the ranges in
+    /// which it has meanwhile looked at what other replicas have.
     Turn(Vec<Range>),
 }
 
@@ -124,24 +125,24 @@ pub(super) struct Reading {
     pub(super) ranges: Vec<Range>,
     /// Digest of the ranges here when the others were asked.
     pub(super) digest: u128,
-    /// The answer at that time: good if enough others have the same. `None` for a mutation that
-    /// must first see what they have.
+    /// The answer at that time; it is good if enough others have the same. `None` for a mutation
+    /// that must first see what others have.
     pub(super) eager: Option<Result<Reply, RequestError>>,
-    /// Whose answers the level counts.
+    /// Counts the answers for the level.
     pub(super) ledger: Ledger,
-    /// While a partition is copied: those that later reads will count. What is returned must be
-    /// there too.
+    /// While the partition is copied: counts the replicas that later reads will ask. They, too,
+    /// must have what is returned.
     pub(super) later: Option<Ledger>,
-    /// What each of those that answered has.
+    /// What each replica that answered has.
     pub(super) told: Vec<(NodeId, Told)>,
 }
 
-/// What a replica said that it has.
+/// What a replica said it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
-    /// Its digest of the ranges; `None` from one that is still being filled.
+    /// Its digest of the ranges; `None` if it is still being filled.
     pub(super) digest: Option<u128>,
-    /// Its context, if it told.
+    /// Its context, if it sent one.
     pub(super) context: Option<CausalContext>,
 }
 
@@ -157,17 +158,16 @@ pub(super) struct Writing {
     /// What the client will be told.
     pub(super) answer: Answer,
     pub(super) delta: Arc<Delta>,
-    /// The events of the write, which an acknowledgement is about.
+    /// The events of the write, which every acknowledgement confirms.
     pub(super) events: CausalContext,
     /// This node's wall clock when it stamped the write.
     pub(super) stamped_at: Option<u64>,
-    /// Whether it adds to a key what was not looked at with others.
+    /// Whether it adds to a key without having seen what others hold.
     pub(super) adds: bool,
     pub(super) ledger: Ledger,
 }
 
-/// What the coordinator of a write sends with it: see
-/// [`Message::Write`](crate::protocol::Message::Write).
+/// What travels with a write: see [`Message::Write`](crate::protocol::Message::Write).
 #[derive(Clone, Copy)]
 pub(super) struct Sent<'a> {
     pub(super) delta: &'a Delta,

@@ -1,4 +1,5 @@
-//! All requests in flight at one core, when to look at each, and who still owes what.
+//! All requests in flight at one core: when each must be looked at next, and who still owes an
+//! acknowledgement.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -20,32 +21,32 @@ struct Held {
 }
 
 impl Held {
-    /// When somebody must look at it.
+    /// When the flight must be looked at next.
     fn due(&self) -> Duration {
         self.flight.hedge.at.min(self.flight.deadline)
     }
 }
 
-/// All requests in flight at one core, and when to look at each.
+/// All requests in flight at one core.
 ///
-/// **Invariants:** every flight is in the queue at or before its hedge time and deadline. A flight
-/// is taken out only by [`Dynamo::resume`](super::Dynamo::resume), which must say what becomes of
-/// it.
+/// **Invariants:** every flight stands in the queue no later than its hedge time and its deadline.
+/// A flight is taken out only by [`Dynamo::resume`](super::Dynamo::resume), which must say what
+/// becomes of it.
 #[derive(Debug)]
 pub(super) struct Flights {
     core: u8,
     life: u64,
-    /// Boxed: the nodes of the tree would be pages.
+    /// Boxed, because the nodes of the tree would otherwise be as large as pages.
     by_number: BTreeMap<u64, Box<Held>>,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
     last: u64,
-    /// What all of them brought.
+    /// The bytes that all of them brought.
     bytes: usize,
     pub(super) owed: Owed,
     pub(super) turns: Turns,
-    /// What others have handed to this core.
+    /// Writes that other nodes have forwarded to this core.
     pub(super) forwards: Forwards,
-    /// Whether the timer that looks at them is armed.
+    /// Whether the sweep timer is armed.
     pub(super) sweeping: bool,
 }
 
@@ -71,7 +72,7 @@ impl Flights {
         self.by_number.len()
     }
 
-    /// Bytes that the requests in flight have brought.
+    /// The bytes that the requests in flight have brought.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -84,7 +85,7 @@ impl Flights {
             .sum()
     }
 
-    /// How many of them a client of this node waits for.
+    /// How many of them come from clients of this node.
     pub(super) fn of_clients(&self) -> usize {
         self.by_number
             .values()
@@ -92,7 +93,7 @@ impl Flights {
             .count()
     }
 
-    /// A name for a new question of this flight.
+    /// A new name for the next question of this flight.
     pub(super) fn name(&mut self, flight: &mut Flight) -> FlightId {
         if let Some(last) = flight
             .last
@@ -114,7 +115,7 @@ impl Flights {
         }
     }
 
-    /// Whether the name was given by this core in this life.
+    /// Whether this core has given the name in its present life.
     pub(super) fn is_mine(&self, id: FlightId) -> bool {
         id.core == self.core
             && (id.life == self.life || planted::FLIGHT_ID_WITHOUT_LIFE.is_planted())
@@ -155,7 +156,7 @@ impl Flights {
         Some((held.flight, held.stage))
     }
 
-    /// Names of the flights for which `choose` holds, oldest first.
+    /// The names of the flights for which `choose` holds, oldest first.
     pub(super) fn select(&self, choose: impl Fn(&Flight) -> bool) -> Vec<FlightId> {
         let chosen = self
             .by_number
@@ -170,7 +171,7 @@ impl Flights {
             .collect()
     }
 
-    /// The name of one that waits for its turn, which has come.
+    /// The name of a flight that waits for its turn and whose turn has come.
     pub(super) fn whose_turn(&mut self) -> Option<FlightId> {
         let number = self.turns.next()?;
         Some(FlightId {
@@ -180,7 +181,7 @@ impl Flights {
         })
     }
 
-    /// Names of the flights that wait for this before they can do anything, oldest first.
+    /// The names of the parked flights for which `choose` holds, oldest first.
     pub(super) fn parked(&self, choose: impl Fn(&Until) -> bool) -> Vec<FlightId> {
         let chosen = self
             .by_number
@@ -195,8 +196,8 @@ impl Flights {
             .collect()
     }
 
-    /// Names of the flights past their hedge time or deadline, in the order of those times. Costs
-    /// what is due, not what is in flight.
+    /// The names of the flights past their hedge time or deadline, in the order of those times. The
+    /// cost depends on what is due, not on what is in flight.
     pub(super) fn due(&mut self, now: Duration) -> Vec<FlightId> {
         let mut due = Vec::new();
         while let Some(Reverse((at, number))) = self
@@ -211,8 +212,8 @@ impl Flights {
                 life: self.life,
                 number,
             };
-            // An entry of another time was left by an earlier stage of the flight, or by a flight
-            // that is gone.
+            // An entry with another time belongs to an earlier stage of the flight, or to a flight
+            // that has ended.
             if self
                 .by_number
                 .get(&number)
@@ -226,15 +227,15 @@ impl Flights {
     }
 }
 
-/// Acknowledgements that nobody waits for any more: of writes that have been answered. They are
-/// worth knowing for `WAIT` and for forgetting events; what is not known here, anti-entropy tells.
+/// Acknowledgements that nobody waits for any more, because their writes have been answered. They
+/// still matter for `WAIT` and for forgetting events; anti-entropy tells what is missed here.
 /// Bounded: the oldest is dropped.
 #[derive(Debug, Default)]
 pub(super) struct Owed {
     by_number: BTreeMap<u64, Debt>,
 }
 
-/// Who still owes the acknowledgement of one write.
+/// Who still owes an acknowledgement of one write.
 #[derive(Debug)]
 pub(super) struct Debt {
     pub(super) place: Place,
@@ -257,7 +258,8 @@ impl Owed {
         self.by_number.len()
     }
 
-    /// `node` has acknowledged the write; returns its place and events if it owed that.
+    /// `node` has acknowledged a write. Returns the write's place and events if the node still owed
+    /// it.
     pub(super) fn paid(&mut self, id: FlightId, node: NodeId) -> Option<(Place, CausalContext)> {
         let debt = self.by_number.get_mut(&id.number)?;
         let at = debt.owing.iter().position(|owing| *owing == node)?;

@@ -1,5 +1,5 @@
-//! Hands requests that this node does not execute to a primary, and executes those that other nodes
-//! hand to it.
+//! Hands requests that this node cannot execute to a primary, and executes those that other nodes
+//! hand over.
 
 use quorate_crdt::{NodeId, Now};
 
@@ -20,8 +20,8 @@ impl Dynamo {
         tried: &[NodeId],
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
-        // A forwarded request is not forwarded again: its sender thought that this node executes it
-        // and will look again.
+        // A forwarded request is not forwarded again: its sender believed that this node could
+        // execute it, and will look again.
         if matches!(flight.origin, Origin::Node(..)) {
             return Ok(Next::GiveBack(self.why_not_executed(flight.place)));
         }
@@ -43,7 +43,7 @@ impl Dynamo {
                 .erased
                 .contains_key(&(flight.place.keyspace, flight.place.partition))
             {
-                // This node will have a replica once the former one is gone from its disk.
+                // This node will have a replica again once the former one is gone from its disk.
                 return Err(RequestError::Moving);
             }
             let missing = readers
@@ -59,7 +59,8 @@ impl Dynamo {
             unix_millis: now.unix_millis,
         };
         effects.push(forward_to(id, flight, handed, Attempt::First));
-        // Whoever executes it asks others in turn, and asks them again.
+        // The executing node waits for others in turn, and asks them again, so this node is twice
+        // as patient.
         let Hedge { patience, .. } = self.hedge_from(now, &[to]);
         flight.hedge = Hedge {
             at: now.monotonic + patience * 2,
@@ -76,8 +77,8 @@ impl Dynamo {
         }
     }
 
-    /// Tells the node that forwarded a request, and remembers it for when the same forward comes
-    /// again.
+    /// Answers the node that forwarded a request, and remembers the answer in case the same forward
+    /// comes again.
     pub(super) fn tell_back(
         &mut self,
         to: NodeId,
@@ -89,8 +90,7 @@ impl Dynamo {
         effects.push(Effect::Send { to, message });
     }
 
-    /// Another node hands on what a client has asked of it. A read does no harm when it is executed
-    /// again.
+    /// Another node hands over a client's request. Executing a read twice does no harm.
     pub(super) fn on_forward(
         &mut self,
         now: Now,
@@ -137,7 +137,7 @@ impl Dynamo {
         self.start(now, Start::forwarded(from, id, place, request), effects);
     }
 
-    /// Which copy of a forward has come.
+    /// Which copy of a forward this is.
     fn delivery(&self, attempt: Attempt) -> Delivery {
         match attempt {
             Attempt::First => Delivery::First,
@@ -165,7 +165,7 @@ impl Dynamo {
     }
 }
 
-/// Hands a request to a primary.
+/// The message that hands a request to a primary.
 pub(super) fn forward_to(
     id: FlightId,
     flight: &Flight,

@@ -1,10 +1,10 @@
-//! Writes that other nodes forward here. Each is executed at most once, however often the network
-//! delivers it or its sender sends it.
+//! Remembers the writes that other nodes forward here, so that each is executed at most once,
+//! however often the network delivers it or its sender sends it.
 //!
-//! A forward is known by its [`FlightId`]. What is remembered is bounded: the latest [`WINDOW`]
-//! writes of each of the latest [`LIVES`] lives of a sending core. A repeat is answered as before.
-//! One of which nothing is remembered any more is not answered, since nobody can say whether it is
-//! applied: its client is told so at its deadline.
+//! A forward is known by its [`FlightId`]. A repeated forward gets the same answer as the first.
+//! What is remembered is bounded: the latest [`WINDOW`] writes of each of the latest [`LIVES`]
+//! lives of a sending core. A repeat that is no longer remembered gets no answer, because nobody
+//! can say whether it was applied; its client is told so at its deadline.
 
 use std::collections::BTreeMap;
 
@@ -15,12 +15,12 @@ use crate::planted;
 use crate::protocol::{Attempt, FlightId, Message, Place};
 
 /// How many forwarded writes of one life are remembered. Guess: a sender gives up long before it
-/// has sent as many to one core.
+/// has sent that many to one core.
 const WINDOW: usize = 1024;
-/// How many lives of one sending core are remembered. Guess: what is under way of an earlier one is
-/// late by as many restarts.
+/// How many lives of a sending core are remembered. Guess: what is still on its way from an earlier
+/// life is then that many restarts late.
 const LIVES: usize = 4;
-/// The longest answer that is kept to be given again, in bytes of its value. Others are given once.
+/// The longest value, in bytes, that is kept to be answered again. Longer answers are given once.
 const ANSWER_BYTES_MAX: usize = 64;
 /// How many forwarded writes of one sending core are remembered.
 pub(super) const REMEMBERED_MAX: usize = WINDOW * LIVES;
@@ -28,7 +28,7 @@ pub(super) const REMEMBERED_MAX: usize = WINDOW * LIVES;
 /// The forwarded writes that one core remembers.
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
-    /// By sending core; the life that was heard last is last.
+    /// By sending core. The life that was heard from last is last.
     by_sender: BTreeMap<(NodeId, u8), Vec<Life>>,
 }
 
@@ -36,8 +36,8 @@ pub(super) struct Forwards {
 #[derive(Debug)]
 struct Life {
     name: u64,
-    /// The lowest number of which this life of the receiving core was on when the sender counted
-    /// it: that came as it was sent first, or to this life.
+    /// The lowest number from which on this life of the receiving core has heard the sender: a
+    /// forward with that number arrived as it was first sent, or was sent to this life.
     first: u64,
     /// Numbers up to here are no longer remembered.
     floor: u64,
@@ -47,11 +47,11 @@ struct Life {
 #[derive(Debug)]
 enum Fate {
     UnderWay,
-    /// Answered, and how, if that can be said again.
+    /// Answered; with the answer, if it can be given again.
     Told(Option<Box<Message>>),
 }
 
-/// A request as another node hands it on: see [`Message::Forward`].
+/// A request that another node hands over: see [`Message::Forward`].
 pub(super) struct Forward {
     pub(super) place: Place,
     pub(super) request: Request,
@@ -59,30 +59,30 @@ pub(super) struct Forward {
     pub(super) attempt: Attempt,
 }
 
-/// Which copy of a forward has come.
+/// Which copy of a forward has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// Its sender sends it for the first time.
+    /// The first one.
     First,
-    /// Its sender has sent it before, and a former life of this core may have executed it.
+    /// A repeat that a former life of this core may already have executed.
     Again,
-    /// Its sender has sent it before, and no earlier life of this core has seen it.
+    /// A repeat that no earlier life of this core can have seen.
     AgainToThisLife,
 }
 
-/// What a forward that has just come is.
+/// What to do with a forward that has arrived.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// Never seen: to be executed or refused.
+    /// It is new: execute or refuse it.
     First,
-    /// Seen, or perhaps seen. To be answered with this, if with anything.
+    /// It has been seen, or may have been. Send this answer, if there is one.
     Repeat(Option<Box<Message>>),
 }
 
 impl Forwards {
-    /// A forwarded write has come. One that was sent before may have been executed by a former life
-    /// of this core, so it is new only to a life that was there then: one that its sender knew, or
-    /// that has heard an earlier forward at first hand.
+    /// A forwarded write has arrived. A repeat may have been executed by a former life of this
+    /// core. It is new only to a life that already existed when it was first sent: one that the
+    /// sender knew, or that has received an earlier forward first-hand.
     pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, delivery: Delivery) -> Arrival {
         if planted::FORWARD_TWICE.is_planted() {
             return Arrival::First;
@@ -92,7 +92,7 @@ impl Forwards {
         let mut life = match at {
             Some(at) => lives.remove(at),
             None if delivery == Delivery::Again => return Arrival::Repeat(None),
-            // What was heard of that life of the sender may be forgotten.
+            // What was heard of that life of the sender may have been forgotten.
             None if delivery == Delivery::AgainToThisLife && lives.len() >= LIVES => {
                 return Arrival::Repeat(None);
             }
@@ -111,7 +111,7 @@ impl Forwards {
         arrival
     }
 
-    /// The sender is being told this. Nothing is noted of what is not remembered, reads among it.
+    /// Notes the answer to a forward. Forwards that are not remembered, such as reads, are ignored.
     pub(super) fn told(&mut self, to: NodeId, id: FlightId, message: &Message) {
         let lives = self.by_sender.get_mut(&(to, id.core));
         let life = lives.and_then(|lives| lives.iter_mut().find(|life| life.name == id.life));
@@ -120,7 +120,7 @@ impl Forwards {
         }
     }
 
-    /// The most that is remembered of one sender.
+    /// The number of writes remembered of the sender with the most.
     pub(super) fn most(&self) -> usize {
         let of = |lives: &Vec<Life>| lives.iter().map(|life| life.seen.len()).sum();
         self.by_sender.values().map(of).max().unwrap_or(0)

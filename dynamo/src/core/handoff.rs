@@ -1,4 +1,4 @@
-//! Keeps hints for absent primaries, and hands them over when their owners can be reached again.
+//! Keeps hints for primaries that cannot be reached, and hands them over when they can be.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::protocol::{Effect, Message, Place};
 use crate::replica::Delta;
 
 impl Dynamo {
-    /// Keeps what an absent primary must join.
+    /// Keeps a delta that an unreachable primary must join.
     pub(super) fn on_hint(&mut self, owner: NodeId, place: Place, delta: &Arc<Delta>) {
         if self.healing.hints.bytes() + delta.bytes() > self.config.hint_bytes_max {
             self.counters.hints.dropped += 1;
@@ -22,8 +22,8 @@ impl Dynamo {
         self.healing
             .hints
             .join(owner, at, ReplicaId::new(self.seat.me, 0), delta);
-        // What it takes once it is joined is known only now. What was kept for the same replica
-        // before goes with it.
+        // Its size is known only after it was joined. Everything kept for the same replica is
+        // dropped with it.
         if self.healing.hints.bytes() > self.config.hint_bytes_max {
             drop(
                 self.healing
@@ -36,8 +36,8 @@ impl Dynamo {
         self.counters.hints.kept += 1;
     }
 
-    /// Each tick: a hint for a primary that can be reached came after that was back, or before this
-    /// node knew that it was away.
+    /// Each tick: hands over hints whose owner is already reachable. They came after the owner was
+    /// back, or before this node knew that it had been away.
     pub(super) fn hand_off_late(&mut self, effects: &mut Vec<Effect>) {
         if planted::HINTS_WAIT_FOR_A_RETURN.is_planted() {
             return;
@@ -51,8 +51,7 @@ impl Dynamo {
         }
     }
 
-    /// The primary is back: it gets what was kept for it. What is lost on the way, anti-entropy
-    /// heals.
+    /// Hands over the hints for a primary that is back. Anti-entropy heals what is lost on the way.
     pub(super) fn hand_off(&mut self, owner: NodeId, effects: &mut Vec<Effect>) {
         for (at, kept) in self.healing.hints.take(|node, _| node == owner) {
             let epoch = self

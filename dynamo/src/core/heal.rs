@@ -1,4 +1,5 @@
-//! What nobody waits for: telling what has been seen, sending what others lack.
+//! The work that no client waits for: replicas report what they have seen, forget what all know,
+//! and ask for what they lack.
 
 use std::collections::BTreeMap;
 
@@ -12,13 +13,13 @@ use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
 use crate::replica::Replica;
 
-/// A replica that has nothing new to tell still tells it every so many ticks, for those that missed
-/// it.
+/// After this many ticks a replica repeats its report even if there is nothing new, for nodes that
+/// missed it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
 
 impl Dynamo {
-    /// Every tick: forget what all know, tell what has been seen, go on with what is being filled
-    /// or leaves, report finished moves.
+    /// Each tick: forgets what all holders know, reports what has been seen, continues what is
+    /// being filled or is leaving, and reports finished moves.
     pub(super) fn on_anti_entropy(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.healing.ticks += 1;
         let reminder = self.healing.ticks.is_multiple_of(TICKS_BETWEEN_REMINDERS);
@@ -49,8 +50,8 @@ impl Dynamo {
                 self.go_on_filling(now, at, &placement, effects);
                 helped = self.go_on_asking(now, at, effects);
             }
-            // What has been seen while much is coming is torn to pieces, and long; it is told when
-            // that is over, or in reminders.
+            // While many events are arriving, the context is fragmented and long. It is reported
+            // when that is over, or with the reminders.
             for node in others {
                 if !self.routes.reachable(node) {
                     continue;
@@ -71,14 +72,14 @@ impl Dynamo {
         self.let_go();
         self.wake(now, effects);
         self.report_moves(effects);
-        // At the end: what this tick itself has brought counts.
+        // Last, so that what this tick itself has brought is counted.
         if !planted::TICK_BEYOND_BOUND.is_planted() {
             self.forget_beyond_bound();
         }
     }
 
-    /// What is remembered event by event is bounded in each partition and over all of them, whoever
-    /// is away and for how long: those with the most forget first.
+    /// Bounds what is remembered event by event, per partition and over all of them, whoever is
+    /// away and for however long. The partitions with the most events forget first.
     fn forget_beyond_bound(&mut self) {
         let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
         let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() {
@@ -94,7 +95,7 @@ impl Dynamo {
         }
     }
 
-    /// What a replica of this node knows to be lost is declared seen.
+    /// Declares events seen that a replica of this node knows to be lost.
     fn settle_lost(&mut self, at: At, others: &[NodeId], epoch: Epoch) {
         if self
             .replicas
@@ -105,7 +106,7 @@ impl Dynamo {
         }
     }
 
-    /// Reports what a replica has seen, unless `to` was told just that and need not be reminded.
+    /// Adds a replica's report for `to`, unless it was told exactly this and needs no reminder.
     fn tell(
         &mut self,
         at: At,
@@ -143,8 +144,8 @@ impl Dynamo {
         }
     }
 
-    /// Another node has told what its replicas have seen. One that leaves asks for nothing, but
-    /// must learn what is known here.
+    /// Another node reports what its replicas have seen. One that leaves asks for nothing, but must
+    /// learn what is known here.
     pub(super) fn on_seen(
         &mut self,
         now: Now,
@@ -174,8 +175,8 @@ impl Dynamo {
             else {
                 continue;
             };
-            // Whoever begins to listen, or has begun a new life, may have lost what it had: neither
-            // waits for the other's next tick.
+            // A node that begins to listen, or has begun a new life, may have lost what it had.
+            // Neither waits for the other's next tick.
             if new {
                 self.want_at_once(now, at, from, effects);
             }
@@ -199,8 +200,8 @@ impl Dynamo {
         self.look_after_waiters(now, effects);
     }
 
-    /// Tells the control plane which phases of moves are done here; again each tick until the
-    /// topology shows it.
+    /// Tells the control plane which phases of moves this node has finished. Repeated each tick
+    /// until the topology shows it.
     fn report_moves(&self, effects: &mut Vec<Effect>) {
         let mut done: BTreeMap<KeyspaceId, Vec<(Partition, Epoch)>> = BTreeMap::new();
         for (at, replica) in &self.replicas {
@@ -236,8 +237,7 @@ impl Dynamo {
     }
 }
 
-/// How much each may have so that all together have at most `max`; `None`: all may keep what they
-/// have.
+/// The most that each may keep so that all together stay within `max`; `None` if they already do.
 fn share(mut sizes: Vec<usize>, max: usize) -> Option<usize> {
     sizes.sort_unstable();
     let mut left = max;

@@ -1,5 +1,5 @@
-//! What a core remembers about healing its replicas: what is streamed to them, what they lack, who
-//! is asked for it, what is kept for others, and whose memory is still unconfirmed.
+//! What a core remembers about healing its replicas: streams to them, what they lack and who is
+//! asked for it, hints for others, and replicas whose memory is still unconfirmed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,26 +13,26 @@ use crate::planted;
 use crate::protocol::StreamId;
 use crate::replica::{Cut, Mend, Range};
 
-/// Conversations of one core at the same time. Guess: their answers of about 2 MiB each fit into a
+/// Conversations of one core at the same time. Guess: answers of about 2 MiB each fit into a
 /// shard's inbox twice.
 pub(super) const TALKS_AT_ONCE: usize = 16;
 
-/// State of the healings of one core.
+/// The state of all healing at one core.
 #[derive(Debug, Default)]
 pub(super) struct Healing {
     pub(super) ticks: u64,
-    /// What each node was last told of each replica: events seen, placement, whether it was being
-    /// filled and partial.
+    /// What each node was last told about each replica: the number of events seen, the placement,
+    /// and whether it was being filled or partial.
     pub(super) told: BTreeMap<(NodeId, At), (u64, Epoch, bool, bool)>,
-    /// Partitions being streamed to this node.
+    /// Streams to this node, by partition.
     pub(super) pulls: BTreeMap<At, Pull>,
-    /// What replicas lack that is not streamed to them.
+    /// What replicas lack that is not being streamed to them.
     pub(super) wants: BTreeMap<At, Want>,
-    /// The tick at which each node last answered a question about what was missed.
+    /// The tick at which each node last answered a question about missed events.
     pub(super) helped_at: BTreeMap<NodeId, u64>,
     /// The number of the last stream or conversation.
     pub(super) streams: u64,
-    /// What is kept for absent primaries.
+    /// Hints for unreachable primaries.
     pub(super) hints: Hints,
     /// Replicas whose memory nobody has confirmed yet.
     pub(super) waking: Waking,
@@ -43,7 +43,7 @@ impl Healing {
         self.told.retain(|(held, _), _| *held != node);
     }
 
-    /// A replica has gone: nothing is streamed to it, and nobody has been told of it.
+    /// Forgets a replica that is gone.
     pub(super) fn forget_place(&mut self, at: At) {
         self.pulls.remove(&at);
         self.waking.forget(at);
@@ -51,7 +51,7 @@ impl Healing {
         self.told.retain(|(_, held), _| *held != at);
     }
 
-    /// Conversations under way.
+    /// Conversations in progress.
     pub(super) fn talks(&self) -> usize {
         self.wants
             .values()
@@ -65,29 +65,29 @@ impl Healing {
 pub(super) struct Pull {
     pub(super) stream: StreamId,
     pub(super) source: NodeId,
-    /// What is streamed.
+    /// The range that is streamed.
     pub(super) range: Range,
-    /// Whether what is streamed replaces what is here.
+    /// How the stream mends the replica; `None` if it only fills it.
     pub(super) mends: Option<Mend>,
-    /// The replica that is streamed, and what it had seen at the start.
+    /// The replica that is streamed, and its context at the start.
     pub(super) from: Option<(ReplicaId, CausalContext)>,
     pub(super) after: Option<Cut>,
     pub(super) asked_at: Duration,
-    /// When the last piece came, or the first was asked for.
+    /// When the last piece came or, before the first, when the stream began.
     pub(super) moved_at: Duration,
 }
 
 /// What one replica lacks, and what it does about it.
 #[derive(Debug, Default)]
 pub(super) struct Want {
-    /// What was lacking when that was noted last.
+    /// What was lacking when this was last noted.
     pub(super) noted: CausalContext,
     pub(super) noted_at: Duration,
-    /// What was lacking at two times so far apart that it would have come if it were on its way.
+    /// What was lacking at two times so far apart that it would have arrived if it were on its way.
     pub(super) overdue: CausalContext,
-    /// Whom of the helpers was asked last: the next one is asked next.
+    /// The helper that was asked last; the next one is asked next.
     pub(super) last: Option<NodeId>,
-    /// Who has said that it does not remember one by one what is asked for.
+    /// Helpers that have said they do not remember the missing events one by one.
     pub(super) forgetful: BTreeSet<NodeId>,
     pub(super) talk: Option<Talk>,
     /// How often in a row each helper was asked in vain.
@@ -107,14 +107,14 @@ pub(super) struct Talk {
 /// The replicas of this core that are waking.
 #[derive(Debug, Default)]
 pub(super) struct Waking {
-    /// When they wake, whoever has answered by then; `None`: nobody has been asked yet.
+    /// When they wake, even if answers are missing; `None` if nobody has been asked yet.
     pub(super) until: Option<Duration>,
-    /// Who has told each what it had known.
+    /// For each replica, the nodes that have told it what they had heard.
     pub(super) told: BTreeMap<At, BTreeSet<NodeId>>,
 }
 
 impl Waking {
-    /// A replica has been taken up from disk.
+    /// A replica has been read from disk.
     pub(super) fn begin(&mut self, at: At) {
         self.told.insert(at, BTreeSet::new());
     }

@@ -13,7 +13,7 @@ use crate::planted;
 use crate::protocol::{Attempt, Effect, FlightId, Message};
 
 impl Dynamo {
-    /// From now on: how long to wait for `asked` before others are asked, or they are asked again.
+    /// How long, from now on, to wait for `asked` before asking others, or the same again.
     pub(super) fn hedge_from(&self, now: Now, asked: &[NodeId]) -> Hedge {
         let distance = if planted::HEDGE_IGNORES_DISTANCE.is_planted() {
             Duration::ZERO
@@ -27,8 +27,8 @@ impl Dynamo {
         }
     }
 
-    /// Nobody has answered in time: asks the replicas that have not been asked, and again those
-    /// that have not answered; twice as patient from now on.
+    /// No answer has come in time. Asks the replicas that have not been asked, and again those that
+    /// have not answered; from now on twice as patiently.
     pub(super) fn hedge(
         &mut self,
         now: Now,
@@ -60,7 +60,8 @@ impl Dynamo {
                 }
             }
             Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
-            // The question or its answer may be lost; whoever executes it knows it by its name.
+            // The request or its answer may have been lost. The executing node recognises the
+            // request by its name.
             Stage::Forwarded(handed) => effects.push(forward_to(
                 id,
                 flight,

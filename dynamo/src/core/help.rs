@@ -1,11 +1,11 @@
-//! Asking for what was missed, event by event.
+//! Asks for missed events, one by one.
 //!
-//! A replica learns from what the others say of themselves which events it lacks. Most of them are
-//! on their way; what is still lacking a while later is asked for by name, of one helper at a time,
-//! in one conversation that goes on until nothing is left or nothing comes. So each event that was
-//! missed travels once, however long a round trip takes. Whoever does not answer in time is left
-//! alone, and the next one is asked for what is lacking by then; what a late answer still brings is
-//! as true as ever.
+//! From the reports of the others a replica learns which events it lacks. Most of them are on their
+//! way. Those still missing a while later are asked for by name: from one helper at a time, in a
+//! single conversation that continues until nothing is missing or nothing more comes. So each
+//! missed event travels once, however long a round trip takes. A helper that does not answer in
+//! time is dropped, and the next one is asked for what is missing by then. A late answer does no
+//! harm: it is still true.
 
 use std::time::Duration;
 
@@ -18,26 +18,27 @@ use crate::planted;
 use crate::protocol::{Answers, Ask, Effect, Message, Place, StreamId, Then};
 use crate::replica::{Delta, Missing, Range};
 
-/// After so long without any answer of a helper the rest is taken for lost. It is counted in ticks,
-/// which come no faster than this node handles what has come. Guess: many times what one answer
+/// How long a helper may stay silent before the rest of its answer is taken for lost. Counted in
+/// ticks, which come no faster than this node handles its inputs. Guess: many times what one answer
 /// takes on a slow link.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Or so many round trips, if one is known to take long. Guess.
+/// Or this many round trips, if one is known to take long. Guess.
 const PATIENCE_ROUND_TRIPS: u32 = 4;
-/// So many times as long is waited for an answer behind those about other partitions. Guess.
+/// An answer may queue behind answers about other partitions for this many times as long. Guess.
 const PATIENCE_IN_LINE: u64 = 10;
-/// Patience doubles each time that it was in vain, so often at the most: what was taken for lost
-/// may only be slow. Guess.
+/// Patience doubles each time it was in vain, up to this many times: what was taken for lost may
+/// only be slow. Guess.
 const PATIENCE_DOUBLED: u32 = 4;
 /// Deltas sent in answer to one question. Guess.
 const DELTAS_AT_ONCE: usize = 8;
 
 impl Dynamo {
-    /// Each tick: what has been lacking for a while is asked for. Whoever told of it may be near,
-    /// and whoever sends it far away. Returns whether an answer is under way.
+    /// Each tick: asks for what has been missing for a while. (The node that reported an event may
+    /// be near, and the node that sends it far away.) Returns whether an answer is on its way.
     pub(super) fn go_on_asking(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) -> bool {
         let helpers = self.helpers(at);
-        // A stream brings all that its source has. On a full disk there is no room for what comes.
+        // A stream brings everything that its source has. On a full disk there is no room for
+        // answers.
         let no_room = self.disk_full && !planted::FULL_DISK_TAKES_REPAIRS.is_planted();
         if helpers.is_empty() || self.healing.pulls.contains_key(&at) || no_room {
             self.healing.wants.remove(&at);
@@ -95,7 +96,7 @@ impl Dynamo {
             .is_some_and(|want| want.talk.is_some())
     }
 
-    /// A replica speaks for the first time since this one began to listen: what that has and this
+    /// A replica reports for the first time since this one began to listen. What it has and this
     /// one lacks is hardly on its way.
     pub(super) fn want_at_once(
         &mut self,
@@ -123,8 +124,8 @@ impl Dynamo {
         }
     }
 
-    /// Those that can be reached and have said that they have something that is lacking here, in
-    /// order: holders, and replicas that leave.
+    /// The reachable nodes that have reported something missing here, in order. They may be holders
+    /// or replicas that leave.
     fn helpers(&self, at: At) -> Vec<NodeId> {
         let Some(replica) = self.replicas.get(&at) else {
             return Vec::new();
@@ -140,10 +141,10 @@ impl Dynamo {
             .collect()
     }
 
-    /// Begins a conversation with the next helper about what is overdue and still lacking. If none
-    /// is left that may remember it event by event, the partition is streamed from one that has
-    /// said that it does not; those that were asked in vain are asked again only if there is no
-    /// such.
+    /// Begins a conversation with the next helper about what is overdue and still missing. If no
+    /// helper is left that may remember it event by event, the partition is streamed from one that
+    /// has said it does not. Helpers that were asked in vain are asked again only if there is no
+    /// such source.
     fn ask_for_help(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         if self.healing.talks() >= TALKS_AT_ONCE {
             return;
@@ -213,8 +214,7 @@ impl Dynamo {
         }
     }
 
-    /// The nearest of the helpers that have said that they do not remember event by event what is
-    /// overdue.
+    /// The nearest helper that has said it does not remember the overdue events one by one.
     fn forgetful_source(&self, at: At, helpers: &[NodeId]) -> Option<NodeId> {
         let (want, replica, placement) = (
             self.healing.wants.get(&at)?,
@@ -236,7 +236,7 @@ impl Dynamo {
             .find(has_some)
     }
 
-    /// Asks the helper for the first piece of its answer, or for the one after `after`.
+    /// Asks the helper for the first part of its answer, or for the part after `after`.
     fn ask_on(&self, at: At, after: Option<Range>, effects: &mut Vec<Effect>) {
         let Some(talk) = self
             .healing
@@ -272,8 +272,8 @@ impl Dynamo {
         });
     }
 
-    /// Another holder lacks events. It is always answered, even if there is nothing to say: this
-    /// replica may have left, or not be believed.
+    /// Another holder lacks events. It always gets an answer, even if there is nothing to send,
+    /// because this replica may be leaving or in doubt.
     pub(super) fn on_ask(
         &mut self,
         from: NodeId,
@@ -323,7 +323,7 @@ impl Dynamo {
         }));
     }
 
-    /// What was missed comes: as asked for, or from somebody who kept it.
+    /// Missed events arrive: as asked for, or as a hint that somebody kept.
     pub(super) fn on_repair(
         &mut self,
         now: Now,
@@ -345,8 +345,8 @@ impl Dynamo {
             return;
         };
         let Some(answers) = answers else {
-            // There may be more where it came from: what is lacking is noted anew, and nothing else
-            // asked for until that is overdue.
+            // More may come from the same source. What is missing is noted anew, and nothing else
+            // is asked for until that is overdue.
             want.noted_at = now.monotonic;
             want.overdue = CausalContext::new();
             return;
@@ -380,8 +380,8 @@ impl Dynamo {
         }
     }
 
-    /// This node lacks what `from` can only stream. A whole partition is streamed only when nobody
-    /// remembers what is lacking event by event.
+    /// `from` can only stream what this node lacks. The whole partition is streamed only when
+    /// nobody remembers the missing events one by one.
     pub(super) fn on_behind(
         &mut self,
         now: Now,

@@ -1,4 +1,5 @@
-//! Hints: what absent primaries must join, kept by nodes that are none.
+//! Hints: deltas kept for primaries that cannot be reached, by nodes that do not hold the
+//! partition.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +10,12 @@ use super::places::At;
 use crate::planted;
 use crate::replica::{Delta, Replica};
 
-/// All hints of a core: for each absent primary of a partition a replica that never writes, so that
-/// many deltas of one range become one.
+/// All hints of a core. For each unreachable primary of a partition there is a replica that never
+/// writes, so that many deltas of one range become one.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     kept: BTreeMap<(NodeId, At), Replica>,
-    /// What all of them take.
+    /// The memory that all of them take.
     bytes: usize,
 }
 
@@ -43,7 +44,7 @@ impl Hints {
         self.bytes
     }
 
-    /// Hints for nodes that no longer hold the partition will never be asked for.
+    /// Drops hints for nodes that no longer hold the partition.
     pub(super) fn drop_those_of_strangers(&mut self, topology: &Topology) {
         drop(self.take(|owner, (keyspace, partition)| {
             let placement = topology
@@ -54,12 +55,12 @@ impl Hints {
         }));
     }
 
-    /// Whose hints are kept.
+    /// The nodes for which hints are kept, once per partition.
     pub(super) fn owners(&self) -> impl Iterator<Item = NodeId> {
         self.kept.keys().map(|(owner, _)| *owner)
     }
 
-    /// What all of them take, counted anew.
+    /// The memory that all of them take, counted anew.
     pub(super) fn weights(&self) -> usize {
         self.kept.values().map(Replica::held_bytes).sum()
     }

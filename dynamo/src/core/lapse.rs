@@ -1,4 +1,4 @@
-//! Questions under way to the holders of a partition: has the time of these keys passed?
+//! Questions to the holders of a partition, in progress, about keys that may have expired.
 
 use std::time::Duration;
 
@@ -7,11 +7,11 @@ use quorate_control::quorum::Tally;
 
 use crate::protocol::Place;
 
-/// A question to the holders of a partition: has the time of these keys passed?
+/// A question to the holders of a partition: have these keys expired?
 #[derive(Debug)]
 pub(super) struct Asked {
     pub(super) place: Place,
     pub(super) since: Duration,
-    /// The keys; `None` once that has been decided.
+    /// The keys, each with the count of the holders that agree; `None` once that is decided.
     pub(super) keys: Vec<(Bytes, Option<Tally>)>,
 }

@@ -1,4 +1,4 @@
-//! What a request may bring, and what may come of it. Looked at before anything is built.
+//! Checks what a request brings, and what would result from it, before anything is built.
 
 use bytes::Bytes;
 
@@ -6,11 +6,11 @@ use crate::op::{KEY_BYTES_MAX, Limits, Mutation, OUTCOME_BYTES_MAX, Op, Query, R
 use crate::planted;
 use crate::value::is_reserved;
 
-/// What a row costs beside its key and what it holds: events, numbers, its place in the store.
+/// What a row costs beside its key and its content: events, numbers, its place in the store.
 const ROW_BYTES: usize = 64;
 
-/// Refuses what is longer than it may be, as it comes or as what it would make: each row that a
-/// request makes, removes or asks about has the key in its name.
+/// Refuses a request that is too long itself or would make too much: the key is part of the name of
+/// every row that a request makes, removes or asks about.
 pub(super) fn check(op: &Op, limits: Limits) -> Result<(), RequestError> {
     let (Op::Query(key, _) | Op::Mutate(key, _)) = op else {
         return Ok(());
@@ -38,7 +38,7 @@ fn within(bytes: usize, max: usize) -> Result<(), RequestError> {
     }
 }
 
-/// How many rows the request names, and the bytes of what it brings beside the key.
+/// How many rows the request names, and how many bytes it brings beside the key.
 fn brought(op: &Op) -> (usize, usize) {
     let names = |names: &[Bytes]| (names.len(), names.iter().map(Bytes::len).sum());
     match op {
@@ -69,7 +69,7 @@ fn brought(op: &Op) -> (usize, usize) {
 }
 
 impl Op {
-    /// Roughly the bytes of memory that this takes while it waits or is under way.
+    /// Roughly the bytes of memory that the operation takes while it is in flight.
     pub fn weight(&self) -> usize {
         let (Self::Query(key, _) | Self::Mutate(key, _)) = self else {
             return ROW_BYTES;

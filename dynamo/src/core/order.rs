@@ -1,5 +1,5 @@
-//! Lets requests for one key take effect in the order in which they came: see [`turns`](super::turns)
-//! for what that order is.
+//! Makes requests for one key take effect in the order in which they came. [`turns`](super::turns)
+//! keeps that order.
 
 use quorate_crdt::Now;
 
@@ -22,7 +22,7 @@ impl Dynamo {
         scope_of(flight).is_some_and(|scope| turns.is_behind(&scope, flight.turn))
     }
 
-    /// Until the turn of the flight has come.
+    /// Parks the flight until its turn has come.
     pub(super) fn wait_for_turn(&mut self, flight: &mut Flight) -> Next {
         Next::Wait(
             self.flights.name(flight),
@@ -30,7 +30,7 @@ impl Dynamo {
         )
     }
 
-    /// Those go on whose turn has come.
+    /// Resumes the flights whose turn has come.
     pub(super) fn go_on_in_turn(&mut self, now: Now, effects: &mut Vec<Effect>) {
         while let Some(id) = self.flights.whose_turn() {
             self.resume(

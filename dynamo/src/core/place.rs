@@ -1,11 +1,13 @@
-//! Which replicas this core keeps, and under which ids they write.
+//! Decides which replicas this core keeps and under which ids they write.
 //!
 //! **Destruction needs a decision.** A replica remembers the epoch at which a topology last placed
-//! it here. Only a topology that is newer and does not name this node releases it: see [`Release`].
-//! An empty topology, the one granted when the node joined, or a prefix of the decisions that is
-//! being replayed says nothing about a replica that was placed later. A released replica is erased
-//! only when the holders have all that it has. What it leaves on disk goes a few records at a time,
-//! and none is made at its place before.
+//! it here. Only a newer topology that does not name this node releases it: see [`Release`]. A
+//! topology that is empty, or that was granted when the node joined, or that comes from replaying
+//! the first decisions again, says nothing about a replica that was placed later.
+//!
+//! A released replica is erased only when the holders have everything that it has. What it leaves
+//! on disk is deleted a few records at a time, and no new replica is created in its place until
+//! that is done.
 
 use std::collections::BTreeMap;
 
@@ -21,8 +23,8 @@ use crate::protocol::{Effect, Place};
 use crate::replica::{Closed, Replica};
 
 impl Dynamo {
-    /// Makes the replicas that this core should hold by the topology and lets go of those that it
-    /// has released.
+    /// Creates the replicas that this core should hold under the topology, and lets go of those
+    /// that it releases.
     pub(super) fn place_replicas(&mut self) {
         let Some(topology) = self.routes.topology().cloned() else {
             return;
@@ -53,8 +55,8 @@ impl Dynamo {
         }
         self.let_go();
         self.note_fences();
-        // A node that comes back with nothing cannot tell what it has lost from what is new, now or
-        // after the next start.
+        // A node that comes back with nothing cannot tell what it has lost from what is new,
+        // neither now nor after its next start.
         let lost_all = self.seat.restarted && self.places.known.placed.is_none();
         if !lost_all && self.places.known.placed < Some(topology.epoch) {
             let disk = self.config.persist.then_some(&mut self.places.disk);
@@ -73,7 +75,7 @@ impl Dynamo {
             }
             return;
         }
-        // What was erased by a newer decision is not made again by an older one.
+        // A replica that a newer decision has erased is not created again by an older one.
         if self
             .places
             .known
@@ -83,8 +85,8 @@ impl Dynamo {
         {
             return;
         }
-        // What an erased replica has left here leaves the disk by name, and a new one would write
-        // under the same names.
+        // What an erased replica has left on disk is deleted by key, and a new replica would write
+        // under the same keys.
         if self.places.known.erased.contains_key(&at) && !planted::MADE_OVER_REMAINS.is_planted() {
             return;
         }
@@ -117,8 +119,8 @@ impl Dynamo {
         self.dirty.insert(at);
     }
 
-    /// Erases the released replicas whose holders have all that they had; those of a dropped
-    /// keyspace at once.
+    /// Erases the released replicas whose holders have everything they had. Replicas of a dropped
+    /// keyspace are erased at once.
     pub(super) fn let_go(&mut self) {
         let ready: Vec<At> = self
             .places
@@ -138,7 +140,7 @@ impl Dynamo {
         }
     }
 
-    /// The only road to the removal of a replica.
+    /// The only way in which a replica is removed.
     fn erase(&mut self, release: &Release) {
         let Some(replica) = self.replicas.remove(&release.at()) else {
             return;
@@ -157,12 +159,12 @@ impl Dynamo {
         self.places.known.close(release.at(), closed, disk);
     }
 
-    /// Released replicas that still have to hand on what they have.
+    /// Whether a released replica is still here because it has something to hand on.
     pub(super) fn is_leaving(&self, at: At) -> bool {
         self.places.leaving.contains_key(&at)
     }
 
-    /// Whether those of `heirs` that can be reached, and a majority of them, have all of `held`.
+    /// Whether a majority of `heirs`, and all of them that can be reached, have all of `held`.
     fn has_spread(
         &self,
         at: At,
@@ -184,7 +186,7 @@ impl Dynamo {
                 && others().all(|node| have(node) || !self.routes.reachable(*node)))
     }
 
-    /// A replica that is about to leave no longer serves from now on: what it has is all that it
+    /// A replica that is about to leave stops serving now, so its present content is all that it
     /// alone can have.
     fn note_fences(&mut self) {
         let mut fenced = BTreeMap::new();
@@ -211,8 +213,8 @@ impl Dynamo {
         self.places.fenced = fenced;
     }
 
-    /// Whether a member of the old set may say that it refuses requests of older epochs: at once if
-    /// it stays, else when the new set has what it alone may have.
+    /// Whether a member of the old set may report that it refuses requests of older epochs: at once
+    /// if it stays, otherwise when the new set has everything that it alone may have.
     pub(super) fn may_leave(&self, at: At, placement: &Placement, to: &[NodeId]) -> bool {
         let staying = to.contains(&self.seat.me);
         staying
@@ -223,8 +225,7 @@ impl Dynamo {
                 .is_some_and(|(_, held)| self.has_spread(at, placement, to, held))
     }
 
-    /// Whether the replica may issue events under its id now. If not, a new life has been asked
-    /// for.
+    /// Whether the replica may issue events under its id now. If not, this asks for a new life.
     pub(super) fn may_issue(&mut self, place: Place) -> bool {
         let at = (place.keyspace, place.partition);
         if self
@@ -246,7 +247,7 @@ impl Dynamo {
         may
     }
 
-    /// The other holders of a place.
+    /// The other holders of the partition.
     pub(super) fn others(&self, at: At) -> Vec<NodeId> {
         let holders = self
             .routes
@@ -258,7 +259,7 @@ impl Dynamo {
             .collect()
     }
 
-    /// Asks for a new life if something in this turn has shown that one is needed.
+    /// Asks for a new life if this turn has shown that one is needed.
     pub(super) fn ask_for_a_life(&mut self, effects: &mut Vec<Effect>) {
         if self.places.renewal == Renewal::Wanted {
             self.places.renewal = Renewal::Asked;
@@ -266,8 +267,8 @@ impl Dynamo {
         }
     }
 
-    /// A number never used before: every replica whose id is spent, or not confirmed by the others,
-    /// goes on under it.
+    /// A number that was never used before. Every replica whose id is spent, or not confirmed by
+    /// the others, continues under it.
     pub(super) fn on_incarnation(&mut self, now: Now, incarnation: u32, effects: &mut Vec<Effect>) {
         self.seat.incarnation = incarnation;
         self.places.renewal = Renewal::No;
@@ -281,7 +282,7 @@ impl Dynamo {
         self.unpark(now, |until| *until == Until::Renewed, effects);
     }
 
-    /// Flights that wait for this start again.
+    /// Restarts the flights that wait for this.
     pub(super) fn unpark(
         &mut self,
         now: Now,

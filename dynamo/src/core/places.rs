@@ -1,4 +1,5 @@
-//! What a core remembers of the places it holds or held, and the decision that ends a replica.
+//! What a core remembers about the partitions that it holds or held, and the decision that ends a
+//! replica.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +10,32 @@ use quorate_crdt::{CausalContext, NodeId};
 use crate::planted;
 use crate::replica::{Known, Replica};
 
-/// A partition of a keyspace: where a replica stands.
+/// A partition of a keyspace, as the key of maps.
 pub(super) type At = (KeyspaceId, Partition);
 
-/// What a core remembers of the places it held or holds.
+/// What a core remembers about the partitions that it holds or held.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// What the disk says: ids closed by erasures, and up to which epoch this core has placed
-    /// replicas.
+    /// What the disk says: ids that erasures have closed, and up to which epoch this core has
+    /// placed replicas.
     pub(super) known: Known,
-    /// Removals of replicas and what is remembered of places, not yet drained.
+    /// Changes for the disk about erased replicas and placements, not yet drained.
     pub(super) disk: Batch,
-    /// Released replicas that have something the holders may lack, and what that is.
+    /// Released replicas whose holders may still lack something, with what the replica had.
     pub(super) leaving: BTreeMap<At, (Release, CausalContext)>,
-    /// What a replica that is about to leave had when it stopped serving, by the epoch at which it
-    /// did.
+    /// What replicas that are about to leave had when they stopped serving, with the epoch at which
+    /// they did.
     pub(super) fenced: BTreeMap<At, (Epoch, CausalContext)>,
-    /// Whether a new life is under way.
+    /// Whether a new life is needed.
     pub(super) renewal: Renewal,
-    /// Whether something that is gone still lies on disk.
+    /// Whether removed data still lies on disk.
     pub(super) clearing: Clearing,
-    /// How many rows that are gone may lie on disk, if that is more than the configured bound: one
-    /// event may bring so many, or the disk had them.
+    /// How many removed rows may lie on disk, if that is more than the configured bound: a single
+    /// event may leave more, or a start may find more.
     pub(super) removed_max: usize,
 }
 
-/// Whether a new life is under way, for replicas that must not issue events under the ids they
-/// have.
+/// Whether a new life is needed, for replicas that may not issue events under their present ids.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Renewal {
     #[default]
@@ -52,14 +52,14 @@ impl Renewal {
     }
 }
 
-/// Whether something that is gone still lies on disk.
+/// Whether removed data still lies on disk.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Clearing {
     #[default]
     Done,
-    /// Perhaps, and no timer runs.
+    /// Perhaps, and no timer is armed.
     Wanted,
-    /// The timer runs.
+    /// The timer is armed.
     Armed,
 }
 
@@ -71,8 +71,8 @@ impl Clearing {
     }
 }
 
-/// The decision that this node no longer keeps a replica. Nothing else leads to an erasure, and
-/// only [`Release::by`] makes one.
+/// The decision that this node no longer keeps a replica. An erasure needs one, and only
+/// [`Release::by`] makes it.
 #[derive(Debug)]
 pub(super) struct Release {
     at: At,
@@ -80,8 +80,8 @@ pub(super) struct Release {
 }
 
 impl Release {
-    /// Whether `topology` has decided that `me` does not keep the replica: it is newer than what
-    /// placed the replica, and does not name `me`.
+    /// Makes the decision if `topology` is newer than the placement of the replica and does not
+    /// name `me`.
     pub(super) fn by(topology: &Topology, at: At, replica: &Replica, me: NodeId) -> Option<Self> {
         let newer =
             topology.epoch > replica.placed() || planted::ERASE_WHAT_IS_NOT_NAMED.is_planted();
@@ -92,12 +92,12 @@ impl Release {
         })
     }
 
-    /// The place that is released.
+    /// The partition of the replica.
     pub(super) fn at(&self) -> At {
         self.at
     }
 
-    /// The epoch of the topology that released it.
+    /// The epoch of the topology that releases it.
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }

@@ -1,13 +1,16 @@
-//! Reads: answered from this node's replica once enough others have said that they have the same;
-//! if one has something else, both are first brought to what they have together.
+//! Reads: answered from this node's replica once enough others have said that they have the same.
+//! If one has something else, the data is joined and the replicas that lack it are repaired before
+//! the client is answered.
 //!
-//! While a partition is copied, later reads will count another set of replicas. What a read above
-//! `ONE` returns is therefore left on as many of that set as well, so that the next read cannot see
-//! less when the reads have switched. A replica of that set that is still being filled takes part:
-//! it joins what is sent, and nothing that it joins can be lost to the stream that fills it, since
-//! a slice of the stream drops only entries that its source had seen and no longer has, which is to
-//! say entries that some event has overwritten. It does not count among those that are *read*: it
-//! may have the same rows as a stale reader and lack what it acknowledged before it lost its disk.
+//! **During a move.** While a partition is being copied, later reads will count another set of
+//! replicas. So what a read above `ONE` returns is left on enough replicas of that set as well;
+//! otherwise the next read, after the switch, could see less.
+//!
+//! A replica of that set that is still being filled takes part in this: it joins what it is sent,
+//! and the stream that fills it cannot lose it again. (A slice of the stream drops only entries
+//! that its source had seen and no longer has, which means entries that some event has
+//! overwritten.) But such a replica does not count among those that are *read*: it may have the
+//! same rows as a stale reader and lack what it acknowledged before it lost its disk.
 
 use std::sync::Arc;
 
@@ -61,9 +64,9 @@ impl Dynamo {
         self.ask(now, flight, ranges, Some(reply), ledger, later, effects)
     }
 
-    /// While the partition is copied: the set that is read when that is over, as far as it must
-    /// have what this read returns. Levels that one replica satisfies promise nothing about the
-    /// next read.
+    /// While the partition is being copied: the set that will be read afterwards, as far as it must
+    /// have what this read returns. Levels that a single replica satisfies promise nothing about
+    /// the next read.
     fn later_readers(&self, flight: &Flight) -> Option<Ledger> {
         let placement = self.routes.placement_of(flight.place)?;
         placement
@@ -102,7 +105,7 @@ impl Dynamo {
         ))
     }
 
-    /// Asks the nearest replicas that suffice for what they have in `ranges`.
+    /// Asks the nearest replicas that suffice what they have in `ranges`.
     pub(super) fn ask(
         &mut self,
         now: Now,
@@ -159,7 +162,7 @@ impl Dynamo {
         ))
     }
 
-    /// As many of the nearest reachable members of each group as it needs beside this node.
+    /// Adds the nearest reachable members of each group, as many as it needs beside this node.
     fn choose_nearest(&self, place: Place, groups: &[Group], chosen: &mut Vec<NodeId>) {
         let Some(placement) = self.routes.placement_of(place) else {
             return;
@@ -290,9 +293,9 @@ impl Dynamo {
         }
     }
 
-    /// What was looked at before a mutation, if one of those that told what they have there lacks
-    /// something that is here now: then a mutation that changes nothing here may still change what
-    /// is there.
+    /// The ranges that were looked at before a mutation, if some replica that answered lacks what
+    /// is here now; otherwise none. A mutation that changes nothing here may then still change
+    /// something there.
     fn told_otherwise(&self, place: Place, reading: &Reading) -> Vec<Range> {
         let digest = self
             .replica(place)
@@ -306,8 +309,8 @@ impl Dynamo {
         }
     }
 
-    /// Brings enough replicas to what is about to be returned, so that the next reader cannot see
-    /// less.
+    /// Brings enough replicas up to what is about to be returned, so that the next reader cannot
+    /// see less.
     fn repair(
         &mut self,
         now: Now,
@@ -351,8 +354,8 @@ impl Dynamo {
                 receipt: None,
             })));
         }
-        // Those that lack something are sent everything in the ranges, or what the one that told
-        // its context lacks.
+        // If a single replica lags and has sent its context, it is sent what it lacks; otherwise
+        // everything in the ranges is sent.
         let delta = replica.difference(
             &reading.ranges,
             least.as_ref().filter(|_| behind.len() == 1),
@@ -380,7 +383,7 @@ impl Dynamo {
         Ok(self.send_repairs(now, flight, repairing, &behind, effects))
     }
 
-    /// Sends what is about to be returned to those that lack something of it.
+    /// Sends what is about to be returned to the replicas that lack some of it.
     fn send_repairs(
         &mut self,
         now: Now,
@@ -409,7 +412,7 @@ impl Dynamo {
 }
 
 impl Reading {
-    /// Takes what `node` said that it has, if it was asked and had not said so before.
+    /// Takes a replica's answer, if it was asked and has not answered before.
     fn hear(&mut self, node: NodeId, told: Told) {
         let counted = self.ledger.answered(node)
             | self

@@ -1,4 +1,4 @@
-//! From a request to a flight: limits, placement, level, and who executes it.
+//! Turns a request into a flight: limits, placement, level, and who executes it.
 
 use std::time::Duration;
 
@@ -17,18 +17,18 @@ use crate::protocol::{Effect, FlightId, Message, Place, Refusal, Ticket};
 use crate::replica::Replica;
 use crate::value;
 
-/// A request about to be executed or forwarded.
+/// A request that is about to be executed or forwarded.
 pub(super) struct Start {
     origin: Origin,
     request: Request,
-    /// The place that the forwarding node believes in.
+    /// The placement that the forwarding node assumes.
     fence: Option<Place>,
     retried: bool,
-    /// Primaries that have been tried in vain.
+    /// Primaries that were tried in vain.
     tried: Vec<NodeId>,
-    /// When the client gives up; `None`: count from now.
+    /// When the client gives up; `None` if that counts from now.
     deadline: Option<Duration>,
-    /// `None`: it comes now, after all others.
+    /// Its position in the order; `None` if it has just come and is behind all others.
     turn: Option<u64>,
     last: Option<FlightId>,
 }
@@ -62,7 +62,7 @@ impl Start {
         Self::new(Origin::Nobody, request)
     }
 
-    /// The flight starts again, for the only time.
+    /// Starts a flight again. This happens only once.
     fn again(flight: Flight, tried: Vec<NodeId>) -> Self {
         let (deadline, turn) = (Some(flight.deadline), Some(flight.turn));
         Self {
@@ -130,7 +130,7 @@ impl Dynamo {
         self.keep_sweeping(effects);
     }
 
-    /// Where the request belongs, if it can be taken.
+    /// The place of the request, if it can be accepted.
     fn admit(&self, request: &Request) -> Result<Place, RequestError> {
         limits::check(&request.op, self.config.limits)?;
         let takes_none = matches!(request.op, Op::Mutate(_, Mutation::GetDelete));
@@ -155,7 +155,7 @@ impl Dynamo {
         self.routes.place(request)
     }
 
-    /// What is done with a request first; nothing of it has been done yet.
+    /// The first step of a request of which nothing has been done yet.
     pub(super) fn begin(
         &mut self,
         now: Now,
@@ -180,8 +180,8 @@ impl Dynamo {
             ));
         }
         let executes = self.executes(place, &flight.request.op);
-        // A mutation that is executed here may have to look at what others have, and does so
-        // meanwhile.
+        // A mutation that is executed here may have to look at what other replicas have, and does
+        // so while it waits for its turn.
         if !(executes && flight.request.op.writes()) && self.is_behind(flight) {
             return Ok(self.wait_for_turn(flight));
         }
@@ -207,8 +207,8 @@ impl Dynamo {
         }
     }
 
-    /// Goes on with a flight. The only way to take one out of those that wait: what is done with it
-    /// says what becomes of it.
+    /// Continues a flight. This is the only way to take out a waiting flight, and `go_on` must say
+    /// what becomes of it.
     pub(super) fn resume(
         &mut self,
         now: Now,
@@ -237,8 +237,8 @@ impl Dynamo {
         }
     }
 
-    /// Whether this node has a replica that executes the request. What looks at the whole partition
-    /// asks nobody else, so it takes one that vouches.
+    /// Whether this node has a replica that can execute the request. An operation on the whole
+    /// partition asks no other replica, so it needs one whose word counts by itself.
     pub(super) fn executes(&self, place: Place, op: &Op) -> bool {
         let scans = matches!(op, Op::Partition(_, op) if *op != PartitionOp::Clear);
         let able = self.replica(place).is_some_and(|replica| {
@@ -254,14 +254,14 @@ impl Dynamo {
             .is_some_and(|placement| self.routes.executes(placement))
     }
 
-    /// Whether the replica here counts only as one of a majority.
+    /// Whether the replica here counts only as part of a majority.
     fn doubts(&self, place: Place) -> bool {
         self.replica(place).is_some_and(Replica::is_doubted)
             && !planted::DOUBT_ASKS_NOBODY.is_planted()
     }
 
-    /// Too few replicas can be reached: because of those, or because the one that is here may not
-    /// be believed without them.
+    /// Too few replicas can be reached; or the replica here is in quarantine and does not count
+    /// without them.
     pub(super) fn unavailable(
         &self,
         flight: &Flight,
@@ -292,12 +292,12 @@ impl Dynamo {
         }
     }
 
-    /// The book of a question at `level`, with those that cannot be reached counted out and this
-    /// node counted in.
+    /// The ledger for a question at `level`. This node is counted in, unreachable nodes are counted
+    /// out.
     ///
     /// # Errors
-    /// `Unsatisfiable` if the topology can never satisfy the level, `Unavailable` if too few can be
-    /// reached now.
+    /// `Unsatisfiable` if the topology can never satisfy the level; `Unavailable` if too few
+    /// replicas can be reached now.
     pub(super) fn ledger(
         &self,
         flight: &Flight,
@@ -338,7 +338,7 @@ impl Dynamo {
             ledger.lost(node);
         }
         if ledger.verdict() == Verdict::Impossible {
-            // The group that cannot be reached is the one to tell about.
+            // The error reports the group that is furthest from what it needs.
             let worst = ledger.groups().iter().max_by_key(|group| {
                 let alive = group
                     .members
@@ -361,7 +361,7 @@ impl Dynamo {
         Ok(ledger)
     }
 
-    /// Tells whoever waits.
+    /// Gives the outcome to whoever waits for it.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "the one answer uses up the one who waits"

@@ -1,4 +1,5 @@
-//! What a core knows of the cluster: the topology, who can be reached, and how far away they are.
+//! What a core knows about the cluster: the topology, who can be reached, and how far away they
+//! are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::op::{Op, Request, RequestError};
 use crate::preference::{fallbacks, nearest};
 use crate::protocol::Place;
 
-/// Levels of requests that name none and of keyspaces whose default cannot be read.
+/// The level of requests that name none, where the keyspace's default cannot be read.
 const LEVEL_FALLBACK: Consistency = Consistency::LocalQuorum;
 
 /// The cluster as one core sees it.
@@ -20,11 +21,11 @@ const LEVEL_FALLBACK: Consistency = Consistency::LocalQuorum;
 pub(super) struct Routes {
     pub(super) me: NodeId,
     topology: Option<Arc<Topology>>,
-    /// Default levels of reads and writes.
+    /// The default levels of reads and writes.
     defaults: BTreeMap<KeyspaceId, (Consistency, Consistency)>,
     unreachable: BTreeSet<NodeId>,
     round_trips: BTreeMap<NodeId, Duration>,
-    /// Every node of the topology, nearest first.
+    /// All nodes of the topology, nearest first.
     nearest: Vec<NodeId>,
 }
 
@@ -41,7 +42,7 @@ impl Routes {
         }
     }
 
-    /// Takes a newer topology; returns false for one that is not newer.
+    /// Adopts a newer topology. Returns false if it is not newer.
     pub(super) fn adopt(&mut self, topology: &Arc<Topology>) -> bool {
         if self
             .topology
@@ -56,8 +57,8 @@ impl Routes {
             .iter()
             .map(|(id, keyspace)| (*id, (parse(&keyspace.read), parse(&keyspace.write))))
             .collect();
-        // Who has left is awaited no more. A node that this topology does not have yet may be in
-        // the next.
+        // Nodes that have left are forgotten. A node that this topology does not contain yet may be
+        // in the next one.
         for gone in self
             .topology
             .iter()
@@ -93,7 +94,7 @@ impl Routes {
             .filter(|placement| placement.epoch == place.epoch)
     }
 
-    /// Where a request belongs.
+    /// The place of a request.
     pub(super) fn place(&self, request: &Request) -> Result<Place, RequestError> {
         let topology = self.topology.as_ref().ok_or(RequestError::Moving)?;
         let keyspace = topology
@@ -126,7 +127,7 @@ impl Routes {
         })
     }
 
-    /// Records what the failure detector says; returns whether that is news.
+    /// Records what the failure detector says. Returns whether that is news.
     pub(super) fn set_reachable(&mut self, node: NodeId, up: bool) -> bool {
         if up {
             self.unreachable.remove(&node)
@@ -139,7 +140,7 @@ impl Routes {
         node == self.me || !self.unreachable.contains(&node)
     }
 
-    /// Whether no node is known to be out of reach.
+    /// Whether no node is known to be unreachable.
     pub(super) fn all_reachable(&self) -> bool {
         self.unreachable.is_empty()
     }
@@ -152,7 +153,7 @@ impl Routes {
         }
     }
 
-    /// The longest known round trip to any of these.
+    /// The longest known round trip to any of these nodes.
     pub(super) fn round_trip(&self, nodes: &[NodeId]) -> Duration {
         nodes
             .iter()
@@ -173,14 +174,14 @@ impl Routes {
             .filter(|node| placement.holds(*node))
     }
 
-    /// Who may keep a hint for a node that holds the partition, best first.
+    /// The nodes that may keep a hint for an unreachable holder of the partition, best first.
     pub(super) fn fallbacks(&self, placement: &Placement) -> Vec<NodeId> {
         self.topology.as_ref().map_or_else(Vec::new, |topology| {
             fallbacks(topology, placement, self.me, &self.nearest)
         })
     }
 
-    /// Whether this node executes requests for the partition: it is one of those that are read.
+    /// Whether this node executes requests for the partition: it is in a set that is read.
     pub(super) fn executes(&self, placement: &Placement) -> bool {
         placement.readers().any(|set| set.contains(&self.me))
     }

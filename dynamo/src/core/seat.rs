@@ -3,22 +3,22 @@
 use quorate_control::topology::Partition;
 use quorate_crdt::NodeId;
 
-/// Which core of which node this is, in which life.
+/// Which core of which node this is, and in which life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seat {
     /// The node.
     pub me: NodeId,
-    /// The life it is in: a number under which it has never written before, unless its last stop
-    /// was provably complete.
+    /// The number under which the node's replicas issue events. The node has never written under it
+    /// before, unless its last stop was provably complete.
     pub incarnation: u32,
     /// The number of this core, from 0.
     pub core: u8,
     /// How many cores the node has.
     pub cores: u8,
-    /// A number that no other start of any node's process has drawn: it tells the questions of this
-    /// life from those of all others.
+    /// A number that no other start of any node has drawn. It distinguishes the questions of this
+    /// life from all others.
     pub life: u64,
-    /// Whether the node comes back to a cluster that knows it: a partition it should hold and has
+    /// Whether the node returns to a cluster that knows it. A partition that it should hold and has
     /// nothing of must then be filled again.
     pub restarted: bool,
 }

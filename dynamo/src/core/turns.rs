@@ -1,16 +1,17 @@
-//! Whose turn it is. Commands of one connection take effect in the order in which they were sent,
-//! and a core executes what it is given at once; but some mutations must wait before they are
-//! executed: for what others have, for the time, for a life. What comes later for the same key
-//! waits behind them.
+//! Keeps the order of requests for one key.
 //!
-//! A mutation that must look at what others have does so while it waits, since an answer that comes
-//! after it was asked for is none too old. So what many clients ask of one key takes no longer than
-//! the longest look among what came earlier, and not the sum of them; unless what it must look at
-//! has changed when its turn comes: then it looks again.
+//! Commands of one connection must take effect in the order in which they were sent. A core
+//! executes what it is given at once, but some mutations have to wait first: for what other
+//! replicas have, for the time, or for a new life. Later requests for the same key then wait behind
+//! them.
 //!
-//! **Invariant:** whoever waits here waits for requests that came earlier, so the first of all
-//! waits for nobody; and what an earlier one leaves behind, in whatever way it ends, is looked at
-//! before the next input.
+//! A mutation that must look at other replicas does so while it waits, because an answer that comes
+//! after its question is never too old. So many requests for one key together take as long as the
+//! longest look among those before them, not the sum of all looks. If what a mutation must look at
+//! has changed when its turn comes, it looks again.
+//!
+//! **Invariant:** a request waits only for requests that came earlier, so the first of all never
+//! waits. Requests that waited for one are looked at before the next input, however that one ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,17 +24,17 @@ use crate::op::{Op, PartitionOp};
 /// What takes turns: one key, or all keys of a partition.
 pub(super) type Scope = (At, Option<Bytes>);
 
-/// Those that have not been executed and that others wait for, or would.
+/// Requests that have not been executed, and that others wait for or would have to.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// The last turn that was given out.
     last: u64,
-    /// By what they are about and in the order in which they came; with the number of the flight if
-    /// it waits for its turn itself.
+    /// Requests by scope and turn; with the flight's number if the request itself waits for its
+    /// turn.
     held: BTreeMap<(Scope, u64), Option<u64>>,
     /// How many wait for their turn.
     waiting: usize,
-    /// Where somebody has left since it was last looked whose turn it is.
+    /// Scopes in which a request has left since turns were last checked.
     freed: BTreeSet<Scope>,
 }
 
@@ -76,7 +77,7 @@ impl Turns {
         self.freed.extend([scope, (at, None)]);
     }
 
-    /// Whether somebody who came earlier than `turn` holds up what is about `scope`.
+    /// Whether a request with an earlier turn holds up `scope`.
     pub(super) fn is_behind(&self, scope: &Scope, turn: u64) -> bool {
         let earlier = |scope: Scope| {
             self.held
@@ -90,16 +91,15 @@ impl Turns {
         }
     }
 
-    /// Whether nobody holds up anybody.
+    /// Whether no request holds up any other.
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// The number of a flight that waits for its turn and whose turn has come. It must be taken out
-    /// before the next is asked for.
+    /// The number of a flight whose turn has come. It must be taken out before the next call.
     pub(super) fn next(&mut self) -> Option<u64> {
         while let Some(scope) = self.freed.first() {
-            // Of one scope the first is enough: as long as it is there, the others are behind it.
+            // The first of a scope is enough: as long as it is there, the others are behind it.
             let first = self
                 .held
                 .range((scope.clone(), 0)..)
@@ -124,8 +124,8 @@ fn of_partition(
         .take_while(move |(scope, _)| scope.0 == at)
 }
 
-/// Whether what comes later must wait for this one: a mutation that has not been executed, or
-/// whoever waits for its turn. Nobody is promised any order with what a client has not asked for.
+/// Whether later requests must wait for this one: a mutation that has not been executed, or a
+/// request that itself waits for its turn. Requests that no client has sent promise no order.
 fn holds_up(flight: &Flight, stage: &Stage) -> bool {
     let waits = match stage {
         Stage::Parked(Until::Turn(_)) => true,

@@ -1,14 +1,15 @@
-//! A node that starts again may stand on an older disk than it had: a restored backup, a snapshot
-//! of the machine, a disk that lied about a sync. Nothing on that disk says so. Only the others
-//! know, by what they have heard of its former lives; so it asks them, by speaking, before its
-//! replicas count in a majority. Until then a replica is *waking*: it takes and executes writes,
-//! answers `ONE`, and leaves the rest waiting.
+//! Asks the other holders, when a node starts, whether its disk is up to date. It may be an older
+//! one: a restored backup, a snapshot of the machine, a disk that lied about a sync. Nothing on the
+//! disk shows that. Only the others know, from what they have heard of the node's former lives.
 //!
-//! Whoever hears a waking replica answers with what its former lives had said
-//! ([`Message::Former`]). One that lacks some of it has lost part of its memory, and is filled as
-//! one that has lost all. It speaks at each tick until all have answered that can be reached, and
-//! wakes then, or after a second: a node that starts must not wait long for one that nobody has
-//! noticed to be gone.
+//! **Waking.** Until they have answered, a replica is *waking*: it takes and executes writes and
+//! answers `ONE`, but lets everything else wait and counts in no majority. Its reports ask the
+//! question, and each holder answers with what the former lives had reported ([`Message::Former`]).
+//! A replica that lacks some of that has lost part of its memory, and is filled as if it had lost
+//! everything.
+//!
+//! It asks at each tick and wakes when all reachable holders have answered, or after a second: a
+//! starting node must not wait long for a node whose absence nobody has noticed yet.
 
 use std::time::Duration;
 
@@ -19,11 +20,10 @@ use super::flight::Until;
 use super::places::At;
 use crate::protocol::{Effect, Message, Place, Seen};
 
-/// After so long a replica no longer waits for those that have not answered. Guess: many round
-/// trips.
+/// How long a replica waits for holders that do not answer. Guess: many round trips.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What `to` is told when its replica asks what its former lives had said.
+/// The answer to a waking replica.
 pub(super) fn former_lives(to: NodeId, seen: &Seen, events: CausalContext) -> Effect {
     Effect::Send {
         to,
@@ -43,7 +43,7 @@ impl Dynamo {
             .contains((place.keyspace, place.partition))
     }
 
-    /// Another holder tells what it had heard of the former lives of a replica.
+    /// Another holder tells what it had heard of a replica's former lives.
     pub(super) fn on_former(
         &mut self,
         now: Now,
@@ -72,7 +72,7 @@ impl Dynamo {
         }
     }
 
-    /// Wakes the replicas that have waited for all that can be reached, or long enough.
+    /// Wakes the replicas that have heard from all reachable holders, or have waited long enough.
     pub(super) fn wake(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let until = *self
             .healing

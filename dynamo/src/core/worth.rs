@@ -1,28 +1,28 @@
-//! How much this node's clock is worth since the start, and how that is being found out.
+//! What this node's clock is worth since the start, and how that is being found out.
 
 use std::time::Duration;
 
 use quorate_crdt::Now;
 
-/// How long it takes until the failure detector knows who can be reached. Guess: two of its looks.
+/// How long the failure detector may take to find out who is reachable. Guess: two of its rounds.
 const WHO_IS_THERE: Duration = Duration::from_secs(1);
-/// How long somebody who can be reached may keep a node waiting for the time. Guess: some round
-/// trips of the widest area.
+/// How long a reachable node may keep this one waiting for the time. Guess: a few round trips of
+/// the widest network.
 const LONGEST: Duration = Duration::from_secs(3);
 
-/// How much this node's clock is worth since the start. It never falls from the last.
+/// What this node's clock is worth since the start. Once confirmed, it stays so.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Worth {
-    /// Others are being asked: what must be stamped waits.
+    /// Other nodes are being asked. Requests that need a stamp wait.
     Doubted,
-    /// Nobody could be asked: it stamps, and has no say. In doubt again as soon as somebody can be
-    /// reached.
+    /// Nobody could be asked. The clock stamps, but has no say. It is doubted again as soon as a
+    /// node can be reached.
     #[default]
     Unheard,
-    /// It was compared, and either nobody can say which clock is right or this one is off.
+    /// It was compared, and either nobody can say which clock is right, or this one is off.
     Compared,
-    /// A majority of all clocks agreed with it, or one that others had confirmed, or there is no
-    /// other.
+    /// A majority of all clocks agreed with it, or a clock did that others had confirmed, or there
+    /// is no other clock.
     Confirmed,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Worth {
 #[derive(Debug, Default)]
 pub(super) struct Doubt {
     pub(super) worth: Worth,
-    /// Since when.
+    /// When the doubt began.
     pub(super) since: Duration,
     /// When the others are asked again, and how long to wait after that.
     pub(super) again: Duration,
@@ -56,8 +56,8 @@ impl Doubt {
         due
     }
 
-    /// What the clock is worth if neither a majority nor a confirmed clock has spoken, of the
-    /// `reachable` nodes having `told` their time.
+    /// What the clock is worth if neither a majority nor a confirmed clock has spoken. `told` of
+    /// the `reachable` nodes have told their time.
     pub(super) fn without_a_majority(&self, now: Now, reachable: usize, told: usize) -> Worth {
         let waited = now.monotonic.saturating_sub(self.since);
         let nobody_else = told == reachable && waited >= WHO_IS_THERE;

@@ -1,5 +1,5 @@
-//! Writes: executed on this node's replica, sent to every other writer, done when the level's
-//! acknowledgements are in.
+//! Writes: sent to every other replica after this node's replica has executed them, and answered
+//! when the level's acknowledgements are in.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ use crate::protocol::{Effect, FlightId, Message, Place};
 use crate::replica::Delta;
 
 impl Dynamo {
-    /// Sends the delta to every other writer, or to a fallback for one that cannot be reached, and
-    /// starts to count.
+    /// Sends the delta to every other writer, or a hint to a fallback for a writer that cannot be
+    /// reached, and begins to count.
     pub(super) fn spread(
         &mut self,
         now: Now,
@@ -80,7 +80,7 @@ impl Dynamo {
             .collect()
     }
 
-    /// Sends the delta to every writer that can be reached and has not acknowledged it.
+    /// Sends the delta to every reachable writer that has not acknowledged it.
     pub(super) fn send_to_writers(
         &mut self,
         id: FlightId,
@@ -121,9 +121,9 @@ impl Dynamo {
             .find(|node| self.routes.reachable(*node))
     }
 
-    /// The topology has changed under a write that is applied here. It counts in the sets of today
-    /// and from nothing: an acknowledgement belongs to the placement under which it was asked for,
-    /// since a replica may have been erased and made again in between.
+    /// The topology has changed under a write that is already applied here. It is counted from zero
+    /// in the present replica sets: an acknowledgement belongs to the placement under which it was
+    /// asked for, because a replica may have been erased and created again since.
     pub(super) fn rewrite(
         &mut self,
         now: Now,
@@ -178,9 +178,9 @@ impl Dynamo {
         self.go_on_writing(id, flight, writing)
     }
 
-    /// A replica knows that the key has expired to which this write has added, and tells how. The
-    /// mutation is executed once more, and sees that: what it added before goes with the expired
-    /// key.
+    /// A replica knows that the key to which this write has added had expired, and says how. What
+    /// the write added disappears with the expired key, so the mutation is executed once more and
+    /// sees the expiry.
     pub(super) fn added_to_expired(
         &mut self,
         now: Now,
@@ -200,7 +200,7 @@ impl Dynamo {
         Next::Again(Vec::new())
     }
 
-    /// A replica has joined what it was sent, durably.
+    /// A replica has joined what it was sent and made it durable.
     pub(super) fn on_written(
         &mut self,
         now: Now,
@@ -243,7 +243,7 @@ impl Dynamo {
         }
     }
 
-    /// Nobody waits for it any more, but it tells what that replica knows.
+    /// Nobody waits for this acknowledgement any longer, but it tells what that replica has.
     fn on_late_acknowledgement(&mut self, from: NodeId, id: FlightId, replica: ReplicaId) {
         if self.flights.is_mine(id)
             && let Some((place, events)) = self.flights.owed.paid(id, from)
@@ -253,8 +253,8 @@ impl Dynamo {
         }
     }
 
-    /// A write is answered as soon as its level is decided, and is then no longer in flight: who
-    /// still owes an acknowledgement is remembered apart.
+    /// Answers a write as soon as its level is decided. It is then no longer in flight; who still
+    /// owes an acknowledgement is remembered separately.
     fn go_on_writing(&mut self, id: FlightId, flight: &Flight, writing: Writing) -> Next {
         match writing.ledger.verdict() {
             Verdict::Pending => Next::Wait(id, Stage::Writing(writing)),
