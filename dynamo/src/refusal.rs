@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 )]
 pub enum Refusal {
     /// The node knows another placement of the partition, with this epoch.
-    #[error("it knows another placement, of epoch {}", .0.0)]
+    #[error("it knows another placement, with epoch {}", .0.0)]
     Epoch(Epoch),
     /// The replica is still being filled and cannot be read.
     #[error("its replica is still being filled")]
@@ -19,7 +19,7 @@ pub enum Refusal {
     DiskFull,
     /// By the refusing node's clock, which other nodes have confirmed, the write was stamped by a
     /// clock that is off.
-    #[error("it says that the clock of the node which executed this is {}", off(*.offset_ms))]
+    #[error("by its clock, the clock of the node that executed this is {}", off(*.offset_ms))]
     Clock {
         /// How many milliseconds the executing node's clock was ahead; negative if it was behind.
         offset_ms: i64,
@@ -29,7 +29,7 @@ pub enum Refusal {
     #[error("its replica is in quarantine")]
     Quarantined,
     /// The message for this node would be longer than a message may be, and was not sent.
-    #[error("what it lacks is {bytes} bytes, more than a message may have")]
+    #[error("the message for it has {bytes} bytes, more than is allowed")]
     TooLong {
         /// The length of the message in bytes.
         bytes: u64,

@@ -1,4 +1,4 @@
-//! What an erased replica leaves on disk, and the one that is made at its place later.
+//! What an erased replica leaves on disk, and the replica that is created in its place later.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -20,20 +20,21 @@ use crate::{Dynamo, Seat};
 
 const AT: (KeyspaceId, Partition) = (KeyspaceId(0), Partition(0));
 
-/// The live rows of a replica; `None`: there is no replica.
+/// The live rows of a replica; `None` if there is no replica.
 type Held = Option<Vec<(RowKey, Row)>>;
 
-/// The only node, which holds a partition or does not, and is killed now and then.
+/// A single node that sometimes holds the partition and sometimes does not, and is killed now and
+/// then.
 struct Alone {
     core: Dynamo,
     store: MemoryStore,
     config: Config,
     topology: Topology,
     incarnation: u32,
-    /// The last request, and what was answered.
+    /// The last request, and its answer.
     ticket: u64,
     reply: Option<Result<Reply, RequestError>>,
-    /// What is on disk.
+    /// The content of the disk.
     saved: Held,
 }
 
@@ -107,7 +108,7 @@ impl Alone {
         self.input(Input::Topology(Arc::new(self.topology.clone())));
     }
 
-    /// The keyspace is dropped, or made again.
+    /// Drops the keyspace, or creates it again.
     fn toggle(&mut self) {
         self.topology.epoch.0 += 1;
         if self.topology.keyspaces.remove(&AT.0).is_none() {
@@ -159,7 +160,7 @@ impl Alone {
         changes
     }
 
-    /// Is killed and starts again, with what was on disk.
+    /// Kills the node and starts it again with what was on disk.
     fn crash(&mut self) {
         self.incarnation += 1;
         self.core = Dynamo::new(self.config.clone(), Self::seat(self.incarnation));
@@ -169,7 +170,7 @@ impl Alone {
         match (held, self.topology.keyspaces.is_empty()) {
             (None, _) => {}
             (Some(_), true) => panic!("not placed here"),
-            // One that is made anew is empty.
+            // A newly created replica is empty.
             (Some(held), false) => assert_eq!(held, saved.unwrap_or_default()),
         }
         self.saved = None;
@@ -177,7 +178,7 @@ impl Alone {
     }
 }
 
-/// Writes, removes, erases, makes anew and is killed at any moment.
+/// Writes, removes, erases, creates anew, and kills at any moment.
 fn play(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut alone = Alone::new(rng.random_range(0..4));
@@ -378,7 +379,7 @@ fn a_dropped_keyspace_leaves_the_disk_in_small_batches() {
     net.start_on(node(1), &disk);
     for _ in 0..12 {
         net.run(Duration::from_millis(10));
-        // The timer of the life before goes off too.
+        // The timer of the previous life fires too.
         assert!(save(&mut net) <= 2_010);
     }
     assert_eq!(

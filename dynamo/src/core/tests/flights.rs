@@ -34,7 +34,7 @@ fn holders(net: &Net, nodes: &[u64]) -> usize {
     nodes.iter().filter(|at| net.summary(**at).rows > 0).count()
 }
 
-/// Takes what is under way to `to` out of the net.
+/// Takes the messages on their way to `to` out of the net.
 fn held_back(net: &mut Net, to: u64) -> Vec<(quorate_crdt::NodeId, Message)> {
     let (held, rest) = std::mem::take(&mut net.queue)
         .into_iter()
@@ -378,7 +378,7 @@ fn a_forwarded_read_goes_to_another_primary_when_the_first_refuses() {
     );
 }
 
-/// Each rule of flights, broken, is noticed by a test above.
+/// Each broken rule of flights is noticed by a test above.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_flights_is_noticed() {

@@ -1,4 +1,5 @@
-//! What removes many rows at once: one record on every disk, and the rows go by and by.
+//! Removals of many rows at once: a single record on every disk, and the rows leave little by
+//! little.
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -32,7 +33,7 @@ fn filled(strings: bool) -> (Net, Vec<MemoryStore>) {
     (net, disks)
 }
 
-/// What every node has to write, and the most that one of them had.
+/// Writes every node's changes to disk. Returns the largest number of changes of one node.
 fn save(net: &mut Net, disks: &[MemoryStore]) -> usize {
     let mut most = 0;
     for (core, disk) in net.cores.values_mut().zip(disks) {
@@ -229,8 +230,8 @@ fn a_full_disk_takes_a_large_removal() {
     );
 }
 
-/// n3 was away while a set was filled and removed, or joins when the others have long forgotten the
-/// events.
+/// n3 was away while a set was filled and removed, or joins long after the others have forgotten
+/// the events.
 #[test]
 fn a_replica_that_was_away_learns_of_a_large_removal_in_small_batches() {
     for forgotten in [false, true] {

@@ -51,7 +51,7 @@ fn wipe(replica: &mut Replica, range: Range) -> Delta {
     write.finish().expect("something was written").0
 }
 
-/// Applies what has changed; returns it.
+/// Applies the changes to the store and returns them.
 fn save(replica: &mut Replica, store: &MemoryStore) -> Vec<Change> {
     let mut batch = Batch::default();
     replica.drain_into(&mut batch);
@@ -67,7 +67,7 @@ fn read_back(store: &MemoryStore) -> Replica {
         .expect("the replica")
 }
 
-/// How many records lie in a space, of those that begin so behind their place.
+/// How many records of a space begin with `with` after the partition's prefix.
 fn records(store: &MemoryStore, space: Space, with: &[u8]) -> usize {
     let mut count = 0;
     let mut visit = |key: &[u8], _: &[u8]| {
@@ -92,7 +92,7 @@ fn assert_same(left: &Replica, right: &Replica, when: &str) {
     assert_eq!(left.context(), right.context(), "{when}");
 }
 
-/// A set of many elements on disk, that all replicas know.
+/// A set of many elements on disk that all replicas know.
 fn filled(members: usize) -> (Replica, Replica, MemoryStore) {
     let (mut replica, mut other, store) = (persisted(ROWS_AT_ONCE), peer(), MemoryStore::new());
     for n in 0..members {
@@ -207,7 +207,7 @@ fn what_is_taken_back_is_no_longer_dead() {
     let written = put(&mut replica, member(1));
     wipe(&mut replica, Range::Key("s".into()));
     save(&mut replica, &store);
-    // Another has seen the same, and there it lives.
+    // Another replica has seen the same, and there the element lives.
     let part = Part {
         range: Range::ALL,
         rows: written.parts[0].rows.clone(),
@@ -265,7 +265,7 @@ fn any_range(rng: &mut StdRng) -> Range {
     .clone()
 }
 
-/// A replica that writes, hears another, removes and is killed at any moment.
+/// A replica that writes, hears from another, removes, and is killed at any moment.
 fn play(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let at_once = *[0, 1, 3].choose(&mut rng).expect("not empty");
@@ -283,7 +283,7 @@ fn play(seed: u64) {
                 names().choose(&mut rng).expect("not empty").clone(),
             )),
             5 => {
-                // A slice is never wiped by anybody.
+                // Nobody ever wipes a slice.
                 let range = Some(any_range(&mut rng))
                     .filter(|range| !matches!(range, Range::Slice { .. }))
                     .unwrap_or(Range::ALL);

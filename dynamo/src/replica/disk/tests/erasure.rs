@@ -32,8 +32,8 @@ fn put(replica: &mut Replica, name: RowKey) {
     );
 }
 
-/// A replica with some of everything on disk: rows, those that are gone, a mark, recent events and
-/// a residual.
+/// A replica with some of everything on disk: rows, removed rows, a mark, recent events and a
+/// residual.
 fn full() -> (Replica, MemoryStore) {
     let store = MemoryStore::new();
     let mut replica = Replica::new(ReplicaId::new(NodeId(1), 1));
@@ -86,7 +86,7 @@ fn an_erasure_is_a_small_batch_and_the_rest_goes_in_pieces_also_after_a_start() 
             assert!(held.is_empty(), "nothing is read as data");
             let found = known.erased.get(&PLACE).expect("more is left");
             assert_eq!(found.len(), left);
-            // A row that lives again is named by what was removed as well.
+            // A row that lives again is also among the removed ones.
             assert!(
                 (left..=left + 1).contains(&erased.len()),
                 "{} of {left}",
