@@ -9,6 +9,8 @@
 mod core;
 
 pub mod consistency;
+#[cfg(test)]
+mod fixture;
 mod names;
 pub mod op;
 pub mod planted;

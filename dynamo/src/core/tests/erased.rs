@@ -1,6 +1,5 @@
 //! What an erased replica leaves on disk, and the replica that is created in its place later.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use rand::{RngExt, SeedableRng};
 
 use super::net::{Net, START_UNIX_MILLIS, node, secs, topology};
 use crate::consistency::Consistency as C;
+use crate::fixture::records;
 use crate::op::{Mutation, Op, PartitionOp, Reply, Request, RequestError};
 use crate::protocol::{Config, Effect, Input, Ticket, Timer};
 use crate::replica::{Range, Row, RowKey};
@@ -36,16 +36,6 @@ struct Alone {
     reply: Option<Result<Reply, RequestError>>,
     /// The content of the disk.
     saved: Held,
-}
-
-fn records(store: &MemoryStore, space: Space) -> usize {
-    let mut count = 0;
-    let mut visit = |_: &[u8], _: &[u8]| {
-        count += 1;
-        ControlFlow::Continue(())
-    };
-    store.scan(space, &[], None, &mut visit).expect("memory");
-    count
 }
 
 impl Alone {
@@ -222,15 +212,19 @@ fn play(seed: u64) {
         (held.row_count(), held.recent_count(), true)
     });
     assert_eq!(
-        records(&alone.store, Space::Rows) as u64,
+        records(&alone.store, Space::Rows, b"") as u64,
         rows,
         "seed {seed}"
     );
-    assert_eq!(records(&alone.store, Space::Recent), recent, "seed {seed}");
+    assert_eq!(
+        records(&alone.store, Space::Recent, b""),
+        recent,
+        "seed {seed}"
+    );
     let known = &alone.core.places.known;
     let remembered = known.closed.len() + usize::from(known.placed.is_some());
     assert_eq!(
-        records(&alone.store, Space::Causal),
+        records(&alone.store, Space::Causal, b""),
         usize::from(is) + remembered,
         "seed {seed}"
     );
@@ -251,7 +245,7 @@ fn no_replica_is_made_over_what_is_left_of_the_former() {
     alone.toggle();
     alone.save();
     assert_eq!(
-        (alone.held(), records(&alone.store, Space::Rows)),
+        (alone.held(), records(&alone.store, Space::Rows, b"")),
         (None, 300)
     );
     assert_eq!(alone.add(3), Some(Err(RequestError::Moving)));
@@ -320,9 +314,9 @@ fn a_partition_comes_back_when_its_former_rows_are_gone() {
         net.run(Duration::from_millis(10));
     }
     assert!(
-        net.cores[&node(1)].summaries().is_empty() && records(&disk, Space::Rows) > MANY / 2,
+        net.cores[&node(1)].summaries().is_empty() && records(&disk, Space::Rows, b"") > MANY / 2,
         "{}",
-        records(&disk, Space::Rows)
+        records(&disk, Space::Rows, b"")
     );
     net.begin_move(&[1, 2, 3]);
     net.settle();
@@ -344,7 +338,7 @@ fn a_partition_comes_back_when_its_former_rows_are_gone() {
     go(&mut net, &[1, 2, 3]);
     net.run(secs(3));
     save(&mut net);
-    assert_eq!(records(&disk, Space::Rows), MANY + 1);
+    assert_eq!(records(&disk, Space::Rows, b""), MANY + 1);
     net.start_on(node(1), &disk);
     net.run(secs(3));
     assert_eq!(
@@ -374,7 +368,7 @@ fn a_dropped_keyspace_leaves_the_disk_in_small_batches() {
         topology.epoch = Epoch(topology.epoch.0 + 1);
     });
     assert!(save(&mut net) < 10, "the decision alone");
-    assert_eq!(records(&disk, Space::Rows), 5_000);
+    assert_eq!(records(&disk, Space::Rows, b""), 5_000);
     net.run(Duration::from_millis(10));
     net.start_on(node(1), &disk);
     for _ in 0..12 {
@@ -383,7 +377,10 @@ fn a_dropped_keyspace_leaves_the_disk_in_small_batches() {
         assert!(save(&mut net) <= 2_010);
     }
     assert_eq!(
-        (records(&disk, Space::Rows), records(&disk, Space::Recent)),
+        (
+            records(&disk, Space::Rows, b""),
+            records(&disk, Space::Recent, b"")
+        ),
         (0, 0)
     );
     let kept = net.cores[&node(1)].kept(true);

@@ -1,7 +1,6 @@
 //! Removals of many rows at once: a single record on every disk, and the rows leave little by
 //! little.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,7 @@ use quorate_control::topology::Partition;
 
 use super::net::{Net, START_UNIX_MILLIS, node, secs};
 use crate::consistency::Consistency as C;
+use crate::fixture::records;
 use crate::op::{Mutation, Op, PartitionOp, Query, Reply, SetExpiry};
 use crate::protocol::Input;
 
@@ -45,14 +45,7 @@ fn save(net: &mut Net, disks: &[MemoryStore]) -> usize {
 }
 
 fn rows_on(disk: &MemoryStore) -> usize {
-    let mut rows = 0;
-    let mut visit = |_: &[u8], _: &[u8]| {
-        rows += 1;
-        ControlFlow::Continue(())
-    };
-    disk.scan(Space::Rows, &[], None, &mut visit)
-        .expect("memory");
-    rows
+    records(disk, Space::Rows, b"")
 }
 
 #[test]

@@ -1,5 +1,3 @@
-use std::ops::ControlFlow;
-
 use quorate_control::store::{Batch, Change, MemoryStore, Space, Store};
 use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{Hlc, NodeId, ReplicaId};
@@ -7,6 +5,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
+use crate::fixture::records;
 #[cfg(feature = "planted-bugs")]
 use crate::planted;
 use crate::replica::ROWS_AT_ONCE;
@@ -65,17 +64,6 @@ fn read_back(store: &MemoryStore) -> Replica {
         .0
         .remove(&PLACE)
         .expect("the replica")
-}
-
-/// How many records of a space begin with `with` after the partition's prefix.
-fn records(store: &MemoryStore, space: Space, with: &[u8]) -> usize {
-    let mut count = 0;
-    let mut visit = |key: &[u8], _: &[u8]| {
-        count += usize::from(key[6..].starts_with(with));
-        ControlFlow::Continue(())
-    };
-    store.scan(space, &[], None, &mut visit).expect("memory");
-    count
 }
 
 fn rows(replica: &Replica) -> Vec<(RowKey, Row)> {
