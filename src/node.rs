@@ -13,6 +13,7 @@ mod doors;
 mod embed;
 mod guard;
 mod hub;
+mod lines;
 mod membership;
 mod meter;
 mod origin;

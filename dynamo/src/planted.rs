@@ -43,6 +43,8 @@ quorate_crdt::bugs! {
     LOST_FORWARD_IS_LOST = "lost-forward-is-lost": "the first write that a node forwards after its start times out if a single frame is lost";
     /// A repeated forward of a write is executed again.
     FORWARD_TWICE = "forward-twice": "a forwarded write that the network delivers twice is counted twice";
+    /// A repeated forward of a read is executed again, even while the first is in flight.
+    FORWARDED_READ_AGAIN = "forwarded-read-again": "a forwarded read whose answer is late is executed and answered as often as it is repeated";
     /// A ledger does not check whom its question was sent to.
     ACK_OF_ANYONE = "ack-of-anyone": "an acknowledgement counts from a node that was never asked";
     /// After a change of the topology, a node that owes nothing counts as having acknowledged.

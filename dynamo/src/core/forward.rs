@@ -90,7 +90,7 @@ impl Dynamo {
         effects.push(Effect::Send { to, message });
     }
 
-    /// Another node hands over a client's request. Executing a read twice does no harm.
+    /// Another node hands over a client's request.
     pub(super) fn on_forward(
         &mut self,
         now: Now,
@@ -115,6 +115,9 @@ impl Dynamo {
                 to: from,
                 message: *message,
             }));
+            return;
+        }
+        if !request.op.writes() && !self.flights.forwards.begin_read(from, id) {
             return;
         }
         if let Some(offset_ms) = self

@@ -1,12 +1,13 @@
-//! Remembers the writes that other nodes forward here, so that each is executed at most once,
-//! however often the network delivers it or its sender sends it.
+//! Remembers what other nodes forward here. Each write is executed at most once, however often the
+//! network delivers it or its sender sends it. A read may be executed again, but not while it is
+//! still being executed: its answer can be long, and its sender asks again and again.
 //!
-//! A forward is known by its [`FlightId`]. A repeated forward gets the same answer as the first.
+//! A forward is known by its [`FlightId`]. A repeated write gets the same answer as the first.
 //! What is remembered is bounded: the latest [`WINDOW`] writes of each of the latest [`LIVES`]
 //! lives of a sending core. A repeat that is no longer remembered gets no answer, because nobody
 //! can say whether it was applied; its client is told so at its deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_crdt::NodeId;
 
@@ -25,11 +26,13 @@ const ANSWER_BYTES_MAX: usize = 64;
 /// How many forwarded writes of one sending core are remembered.
 pub(super) const REMEMBERED_MAX: usize = WINDOW * LIVES;
 
-/// The forwarded writes that one core remembers.
+/// The forwarded writes that one core remembers, and the forwarded reads that it is executing.
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
     /// By sending core. The life that was heard from last is last.
     by_sender: BTreeMap<(NodeId, u8), Vec<Life>>,
+    /// Reads that are in flight here; never more than there are flights.
+    reading: BTreeSet<(NodeId, FlightId)>,
 }
 
 /// What one life of a sending core has forwarded.
@@ -111,8 +114,21 @@ impl Forwards {
         arrival
     }
 
-    /// Notes the answer to a forward. Forwards that are not remembered, such as reads, are ignored.
+    /// A forwarded read has arrived. Returns false if it is already being executed; then it gets
+    /// that one answer.
+    pub(super) fn begin_read(&mut self, from: NodeId, id: FlightId) -> bool {
+        self.reading.insert((from, id)) || planted::FORWARDED_READ_AGAIN.is_planted()
+    }
+
+    /// How many forwarded reads are being executed here.
+    pub(super) fn reads(&self) -> usize {
+        self.reading.len()
+    }
+
+    /// Notes the answer to a forward. An answered read is forgotten, and may be executed again,
+    /// because the answer may be lost.
     pub(super) fn told(&mut self, to: NodeId, id: FlightId, message: &Message) {
+        self.reading.remove(&(to, id));
         let lives = self.by_sender.get_mut(&(to, id.core));
         let life = lives.and_then(|lives| lives.iter_mut().find(|life| life.name == id.life));
         if let Some(fate) = life.and_then(|life| life.seen.get_mut(&id.number)) {

@@ -1,13 +1,19 @@
-//! Checks what a request brings, and what would result from it, before anything is built.
+//! Weighs what goes in and out: checks what a request brings and what would result from it, before
+//! anything is built, and says how much memory messages and answers take.
 
 use bytes::Bytes;
 
-use crate::op::{KEY_BYTES_MAX, Limits, Mutation, OUTCOME_BYTES_MAX, Op, Query, RequestError};
+use crate::op::{
+    Answer, KEY_BYTES_MAX, Limits, Mutation, OUTCOME_BYTES_MAX, Op, Query, Reply, RequestError,
+};
 use crate::planted;
+use crate::protocol::{Effect, Message};
 use crate::value::is_reserved;
 
 /// What a row costs beside its key and its content: events, numbers, its place in the store.
 const ROW_BYTES: usize = 64;
+/// What each string of an answer costs beside its bytes: its place in a list.
+const STRING_BYTES: usize = 32;
 
 /// Refuses a request that is too long itself or would make too much: the key is part of the name of
 /// every row that a request makes, removes or asks about.
@@ -76,5 +82,63 @@ impl Op {
         };
         let (rows, bytes) = brought(self);
         key.len() + bytes + rows * ROW_BYTES
+    }
+}
+
+impl Reply {
+    /// Roughly the bytes of memory that the answer takes while it waits to be sent.
+    pub fn weight(&self) -> usize {
+        let sum = |strings: &[Bytes]| strings.iter().map(|one| STRING_BYTES + one.len()).sum();
+        match self {
+            Self::Done | Self::Nil | Self::Integer(_) | Self::Kind(_) | Self::Expiry(_) => 0,
+            Self::Integers(numbers) => numbers.len() * size_of::<i64>(),
+            Self::Value(value) => value.len(),
+            Self::Values(values) => values
+                .iter()
+                .map(|value| STRING_BYTES + value.as_ref().map_or(0, Bytes::len))
+                .sum(),
+            Self::List(values) | Self::Keys { keys: values, .. } => sum(values),
+            Self::Siblings { token, values } => token.len() + sum(values),
+            Self::Pairs(pairs) => pairs
+                .iter()
+                .map(|(field, value)| 2 * STRING_BYTES + field.len() + value.len())
+                .sum(),
+        }
+    }
+}
+
+impl Message {
+    /// Roughly the bytes that the message has on the wire.
+    pub fn weight(&self) -> usize {
+        ROW_BYTES
+            + match self {
+                Self::Write { delta, .. } | Self::Hint { delta, .. } => delta.sent_bytes(),
+                Self::Different { delta, .. } | Self::Repair { delta, .. } => delta.sent_bytes(),
+                Self::Chunk { piece, .. } => piece.delta.sent_bytes(),
+                Self::Forward { request, .. } => request.op.weight(),
+                Self::Forwarded {
+                    result: Ok(Answer { reply, .. }),
+                    ..
+                } => reply.weight(),
+                Self::Read { ranges, .. } => ranges.len() * ROW_BYTES,
+                Self::Seen(all) => all.len() * ROW_BYTES,
+                Self::Lapsed { keys, .. } => keys.iter().map(Bytes::len).sum(),
+                _ => 0,
+            }
+    }
+}
+
+impl Effect {
+    /// Roughly the bytes that leave with this effect. It bounds how much one batch of inputs may
+    /// produce.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Send { message, .. } => message.weight(),
+            Self::Reply {
+                result: Ok(Answer { reply, .. }),
+                ..
+            } => ROW_BYTES + reply.weight(),
+            _ => ROW_BYTES,
+        }
     }
 }
