@@ -140,12 +140,12 @@ impl Dynamo {
     pub fn restore(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         (self.replicas, self.places.known) =
             restore(store, |_, partition| self.seat.owns(partition))?;
-        let (me, incarnation) = (self.seat.me, self.seat.incarnation);
+        let id = ReplicaId::new(self.seat.me, self.seat.incarnation);
         let mut latest = Hlc::default();
         for ((keyspace, partition), replica) in &mut self.replicas {
             latest = latest.max(replica.latest_stamp());
-            if replica.id() != ReplicaId::new(me, incarnation) {
-                replica.reincarnate(ReplicaId::new(me, incarnation));
+            if replica.id() != id {
+                replica.reincarnate(id);
                 self.dirty.insert((*keyspace, *partition));
             }
             replica.remove_at_once(self.config.removal.rows_at_once);

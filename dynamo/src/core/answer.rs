@@ -22,42 +22,43 @@ impl Dynamo {
         context: Option<&CausalContext>,
         effects: &mut Vec<Effect>,
     ) {
-        let message = match self.serving(place) {
-            Err(reason) => Message::Refused { id, reason },
-            Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
-                None => Message::Refused {
-                    id,
-                    reason: Refusal::NotServing,
-                },
-                Some(replica) if replica.filling() || self.is_waking(place) => Message::Refused {
-                    id,
-                    reason: Refusal::Filling,
-                },
-                Some(replica) if replica.is_outvoted() => Message::Refused {
-                    id,
-                    reason: Refusal::Quarantined,
-                },
-                Some(replica) => match replica.digest_of(ranges) {
-                    mine if mine == digest => Message::Same { id },
-                    _ if replica.is_doubted() => Message::Refused {
-                        id,
-                        reason: Refusal::Quarantined,
-                    },
-                    mine => match replica.difference(ranges, context) {
-                        Some(delta) => Message::Different {
-                            id,
-                            delta,
-                            digest: mine,
-                        },
-                        None => Message::Refused {
-                            id,
-                            reason: Refusal::NotServing,
-                        },
-                    },
-                },
-            },
-        };
+        let message = self
+            .read_here(id, place, ranges, digest, context)
+            .unwrap_or_else(|reason| Message::Refused { id, reason });
         effects.push(Effect::Send { to: from, message });
+    }
+
+    fn read_here(
+        &self,
+        id: FlightId,
+        place: Place,
+        ranges: &[Range],
+        digest: u128,
+        context: Option<&CausalContext>,
+    ) -> Result<Message, Refusal> {
+        self.serving(place)?;
+        let replica = self.replica(place).ok_or(Refusal::NotServing)?;
+        if replica.filling() || self.is_waking(place) {
+            return Err(Refusal::Filling);
+        }
+        if replica.is_outvoted() {
+            return Err(Refusal::Quarantined);
+        }
+        let mine = replica.digest_of(ranges);
+        if mine == digest {
+            return Ok(Message::Same { id });
+        }
+        if replica.is_doubted() {
+            return Err(Refusal::Quarantined);
+        }
+        let delta = replica
+            .difference(ranges, context)
+            .ok_or(Refusal::NotServing)?;
+        Ok(Message::Different {
+            id,
+            delta,
+            digest: mine,
+        })
     }
 
     /// Another node writes, or repairs a replica before it returns a read.
@@ -78,53 +79,47 @@ impl Dynamo {
         sent: Sent<'_>,
         effects: &mut Vec<Effect>,
     ) {
-        let Sent {
-            delta,
-            stamped_at,
-            adds,
-        } = sent;
-        if let Some((delta, digest)) = self.expired_unseen(now, place, delta).filter(|_| adds) {
-            effects.push(Effect::Send {
-                to: from,
-                message: Message::Different { id, delta, digest },
-            });
-            return;
-        }
-        let off = stamped_at.and_then(|at| self.clocks.refuses(now, from, id.life, at));
-        let message = match self.serving(place) {
-            Err(reason) => {
-                self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
-                Message::Refused { id, reason }
-            }
-            Ok(()) if !self.has_room_for(place, delta) => Message::Refused {
-                id,
-                reason: Refusal::DiskFull,
-            },
-            Ok(()) if off.is_some() => {
-                self.counters.drift_refused += 1;
-                Message::Refused {
-                    id,
-                    reason: Refusal::Clock {
-                        offset_ms: off.unwrap_or_default(),
-                    },
-                }
-            }
-            Ok(()) if !self.join(now, place, delta) => Message::Refused {
-                id,
-                reason: Refusal::NotServing,
-            },
-            Ok(()) => {
-                let Some(replica) = self.replica_mut(place) else {
-                    return;
-                };
-                replica.overheard(from, delta);
-                Message::Written {
-                    id,
-                    replica: replica.id(),
-                }
-            }
-        };
+        let message = self
+            .write_here(now, from, id, place, sent)
+            .unwrap_or_else(|reason| Message::Refused { id, reason });
         effects.push(Effect::Send { to: from, message });
+    }
+
+    fn write_here(
+        &mut self,
+        now: Now,
+        from: NodeId,
+        id: FlightId,
+        place: Place,
+        sent: Sent<'_>,
+    ) -> Result<Message, Refusal> {
+        let delta = sent.delta;
+        if sent.adds
+            && let Some((delta, digest)) = self.expired_unseen(now, place, delta)
+        {
+            return Ok(Message::Different { id, delta, digest });
+        }
+        if let Err(reason) = self.serving(place) {
+            self.counters.epoch_refused += u64::from(matches!(reason, Refusal::Epoch(_)));
+            return Err(reason);
+        }
+        if !self.has_room_for(place, delta) {
+            return Err(Refusal::DiskFull);
+        }
+        let refuses = |at| self.clocks.refuses(now, from, id.life, at);
+        if let Some(offset_ms) = sent.stamped_at.and_then(refuses) {
+            self.counters.drift_refused += 1;
+            return Err(Refusal::Clock { offset_ms });
+        }
+        if !self.join(now, place, delta) {
+            return Err(Refusal::NotServing);
+        }
+        let replica = self.replica_mut(place).ok_or(Refusal::NotServing)?;
+        replica.overheard(from, delta);
+        Ok(Message::Written {
+            id,
+            replica: replica.id(),
+        })
     }
 
     /// If `delta` adds to a key that has expired here, for a reason that its writer had not seen:

@@ -141,7 +141,8 @@ impl Dynamo {
         if planted::REAP_BY_OWN_CLOCK.is_planted() {
             return Tally::new(&[]).ok();
         }
-        let (placement, topology) = (self.routes.placement_of(place)?, self.routes.topology()?);
+        let placement = self.routes.placement_of(place)?;
+        let topology = self.routes.topology()?;
         Tally::new(&groups(level, Access::Write, placement, topology, "")).ok()
     }
 

@@ -195,17 +195,14 @@ impl Dynamo {
         match &mut stage {
             Stage::Forwarded(..) if !flight.retried => return Next::Again(vec![from]),
             Stage::Forwarded(..) => {
-                let (level, refused, missing) =
-                    (flight.level, vec![(blame.by, blame.reason)], Vec::new());
-                let error = RequestError::Refused {
-                    level,
+                return Next::Done(Err(RequestError::Refused {
+                    level: flight.level,
                     acked: 0,
                     required: 1,
-                    refused,
-                    missing,
+                    refused: vec![(blame.by, blame.reason)],
+                    missing: Vec::new(),
                     may_be_applied: false,
-                };
-                return Next::Done(Err(error));
+                }));
             }
             Stage::Reading(reading) => reading.refused(from, blame),
             Stage::Repairing(repairing) => drop(repairing.ledger.refused(from, blame)),
@@ -230,7 +227,8 @@ impl Dynamo {
         flight: &mut Flight,
         mut stage: Stage,
     ) -> Next {
-        let (reason, newer) = (Refusal::Epoch(epoch), epoch > flight.place.epoch);
+        let reason = Refusal::Epoch(epoch);
+        let newer = epoch > flight.place.epoch;
         match &mut stage {
             Stage::Writing(writing) => writing.ledger.postponed(from, reason),
             Stage::Repairing(repairing) => repairing.ledger.postponed(from, reason),

@@ -52,18 +52,16 @@ pub(super) struct Flights {
 
 impl Flights {
     pub(super) fn new(seat: &Seat) -> Self {
-        let (by_number, queue) = (BTreeMap::new(), BinaryHeap::new());
-        let (owed, turns, forwards) = (Owed::default(), Turns::default(), Forwards::default());
         Self {
             core: seat.core,
             life: seat.life,
-            by_number,
-            queue,
+            by_number: BTreeMap::new(),
+            queue: BinaryHeap::new(),
             last: 0,
             bytes: 0,
-            owed,
-            turns,
-            forwards,
+            owed: Owed::default(),
+            turns: Turns::default(),
+            forwards: Forwards::default(),
             sweeping: false,
         }
     }

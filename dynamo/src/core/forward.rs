@@ -178,13 +178,12 @@ pub(super) fn forward_to(
     let Handed {
         to, unix_millis, ..
     } = handed;
-    let (place, request) = (flight.place, Box::new(flight.request.clone()));
     Effect::Send {
         to,
         message: Message::Forward {
             id,
-            place,
-            request,
+            place: flight.place,
+            request: Box::new(flight.request.clone()),
             unix_millis,
             attempt,
         },

@@ -160,7 +160,8 @@ impl Dynamo {
                 continue;
             };
             let new = replica.is_new(from, seen.replica);
-            let (filling, former) = (replica.filling(), replica.hear(from, &seen));
+            let filling = replica.filling();
+            let former = replica.hear(from, &seen);
             if replica.filling() != filling {
                 self.dirty.insert(at);
             }

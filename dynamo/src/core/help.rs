@@ -70,14 +70,13 @@ impl Dynamo {
             let patience = patience.as_nanos() / self.config.anti_entropy_every.as_nanos().max(1);
             let in_vain = want.in_vain.entry(talk.helper).or_default();
             let patience = (patience as u64) << (*in_vain).min(PATIENCE_DOUBLED);
-            let (quiet, moved) = (
-                self.healing.ticks - talk.moved_at,
-                self.healing
-                    .helped_at
-                    .get(&talk.helper)
-                    .copied()
-                    .unwrap_or(0),
-            );
+            let quiet = self.healing.ticks - talk.moved_at;
+            let moved = self
+                .healing
+                .helped_at
+                .get(&talk.helper)
+                .copied()
+                .unwrap_or(0);
             let silent = quiet.min(self.healing.ticks - moved) > patience
                 || quiet > patience * PATIENCE_IN_LINE;
             if helpers.contains(&talk.helper)
@@ -216,11 +215,9 @@ impl Dynamo {
 
     /// The nearest helper that has said it does not remember the overdue events one by one.
     fn forgetful_source(&self, at: At, helpers: &[NodeId]) -> Option<NodeId> {
-        let (want, replica, placement) = (
-            self.healing.wants.get(&at)?,
-            self.replicas.get(&at)?,
-            self.routes.placement(at.0, at.1)?,
-        );
+        let want = self.healing.wants.get(&at)?;
+        let replica = self.replicas.get(&at)?;
+        let placement = self.routes.placement(at.0, at.1)?;
         let has_some = |node: &NodeId| {
             helpers.contains(node)
                 && !replica

@@ -215,8 +215,10 @@ impl Ledger {
     /// The error for a question without enough answers: who refused and why; or else who was asked
     /// and did not answer.
     pub(super) fn failure(&self, level: Consistency, may_be_applied: bool) -> RequestError {
-        let (acked, required) = (self.tally.acked() as u32, self.tally.required() as u32);
-        let (refused, mut missing) = (self.refusals(), self.owing());
+        let acked = self.tally.acked() as u32;
+        let required = self.tally.required() as u32;
+        let refused = self.refusals();
+        let mut missing = self.owing();
         missing.sort_unstable();
         if !refused.is_empty() {
             RequestError::Refused {

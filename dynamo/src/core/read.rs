@@ -125,7 +125,8 @@ impl Dynamo {
             .replicas
             .get(&(place.keyspace, place.partition))
             .ok_or(RequestError::Moving)?;
-        let (digest, context) = (replica.digest_of(&ranges), replica.context_for(&ranges));
+        let digest = replica.digest_of(&ranges);
+        let context = replica.context_for(&ranges);
         let mut asked = Vec::new();
         self.choose_nearest(place, ledger.groups(), &mut asked);
         self.choose_nearest(

@@ -64,12 +64,11 @@ impl Start {
 
     /// Starts a flight again. This happens only once.
     fn again(flight: Flight, tried: Vec<NodeId>) -> Self {
-        let (deadline, turn) = (Some(flight.deadline), Some(flight.turn));
         Self {
             retried: true,
             tried,
-            deadline,
-            turn,
+            deadline: Some(flight.deadline),
+            turn: Some(flight.turn),
             last: flight.last,
             ..Self::new(flight.origin, flight.request)
         }

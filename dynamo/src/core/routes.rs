@@ -31,13 +31,12 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn new(me: NodeId) -> Self {
-        let (unreachable, round_trips) = (BTreeSet::new(), BTreeMap::new());
         Self {
             me,
             topology: None,
             defaults: BTreeMap::new(),
-            unreachable,
-            round_trips,
+            unreachable: BTreeSet::new(),
+            round_trips: BTreeMap::new(),
             nearest: Vec::new(),
         }
     }

@@ -70,10 +70,9 @@ impl Part {
 impl Default for Delta {
     /// An empty delta of no replica.
     fn default() -> Self {
-        let (replica, context) = (ReplicaId::new(NodeId(0), 0), CausalContext::new());
         Self {
-            replica,
-            context,
+            replica: ReplicaId::new(NodeId(0), 0),
+            context: CausalContext::new(),
             parts: Vec::new(),
             residuals: Vec::new(),
         }
