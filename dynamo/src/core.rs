@@ -56,13 +56,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::store::{Batch, Store, StoreError};
-use quorate_control::topology::{KeyspaceId, Partition, Topology};
+use quorate_control::topology::Topology;
 use quorate_crdt::{Hlc, NodeId, Now, ReplicaId};
 
 use crate::op::Receipt;
 use crate::planted;
 use crate::protocol::{Config, Effect, Input, Message, Place, Ticket, Timer};
 use crate::replica::{Delta, Held, Replica, restore};
+use crate::seen::At;
 
 use clocks::{Clocks, Telling};
 pub use counters::{Counters, HintCounters};
@@ -98,7 +99,7 @@ pub struct Dynamo {
     waiters: Vec<Waiter>,
     counters: Counters,
     /// Partitions whose replicas may have changes that [`drain`](Self::drain) must write.
-    dirty: BTreeSet<(KeyspaceId, Partition)>,
+    dirty: BTreeSet<At>,
     /// The disk is full. The core then takes in nothing that grows a replica and asks for nothing
     /// that would, except what a read is about to return.
     disk_full: bool,
@@ -402,7 +403,7 @@ impl Dynamo {
         };
         let holders = self
             .routes
-            .placement(receipt.keyspace, receipt.partition)
+            .placement((receipt.keyspace, receipt.partition))
             .map_or_else(Vec::new, quorate_control::topology::Placement::holders);
         holders
             .into_iter()
@@ -412,12 +413,12 @@ impl Dynamo {
 
     /// The replica of a place.
     fn replica(&self, place: Place) -> Option<&Replica> {
-        self.replicas.get(&(place.keyspace, place.partition))
+        self.replicas.get(&place.at())
     }
 
     /// The replica of a place, marked as changed.
     fn replica_mut(&mut self, place: Place) -> Option<&mut Replica> {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let replica = self.replicas.get_mut(&at)?;
         self.dirty.insert(at);
         Some(replica)
@@ -439,7 +440,7 @@ impl Dynamo {
         if joined == Some(true) {
             self.places.renewal.want();
         }
-        self.note_remains((place.keyspace, place.partition));
+        self.note_remains(place.at());
         joined.is_some()
     }
 
@@ -447,7 +448,7 @@ impl Dynamo {
     fn has_room_for(&self, place: Place, delta: &Delta) -> bool {
         let grows = || {
             self.replicas
-                .get(&(place.keyspace, place.partition))
+                .get(&place.at())
                 .is_some_and(|replica| replica.grows_by(delta))
         };
         !self.disk_full || !grows()

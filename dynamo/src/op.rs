@@ -25,7 +25,9 @@ pub const OUTCOME_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// they may be no longer than a single value. Riak refuses at the same number.
 pub const SIBLINGS_MAX: usize = 100;
 
-/// How large the values of one key may become. All nodes of a cluster use the same limits.
+/// How large the values of one key may become. All nodes of a cluster use the same limits. Unlike
+/// the `Limits` of `quorate_crdt`, which bound what a decoder takes, they bound what clients may
+/// store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of a value, an element or a field, and of everything that one request brings beside
@@ -64,7 +66,8 @@ pub struct Request {
     pub id: Option<RequestId>,
 }
 
-/// The operations.
+/// What a request asks for. Unlike the `Op` of `quorate_crdt`'s laws, which is one step of a test,
+/// it comes from a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// Reads a key.
@@ -229,7 +232,8 @@ pub enum PartitionOp {
 }
 
 /// What a key holds. If concurrent writers gave a key several kinds, all of them are kept, and the
-/// first in this order is shown.
+/// first in this order is shown. Unlike a [`RowKind`](crate::replica::RowKind), it is what clients
+/// see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A register or counter.
@@ -240,7 +244,8 @@ pub enum Kind {
     Set,
 }
 
-/// The answer to a successful request.
+/// The answer to a successful request. Unlike a `Reply` of the transport, which is a future, it is
+/// a value for a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
     /// Success, with nothing to report.

@@ -13,7 +13,7 @@ pub use crate::names::{FlightId, RequestId, Ticket};
 use crate::op::{Answer, Limits, Receipt, Request, RequestError};
 pub use crate::refusal::Refusal;
 use crate::replica::{Cut, Delta, ROWS_AT_ONCE, Range};
-pub use crate::seen::{Place, Seen};
+pub use crate::seen::{At, Place, Seen};
 
 /// What an operator may tune. Each default says whether it comes from a paper, a measurement or a
 /// guess.
@@ -433,7 +433,8 @@ pub struct StreamId {
     pub number: u64,
 }
 
-/// Asks for events that a replica lacks although others have had them for a while.
+/// Asks for events that a replica lacks although others have had them for a while. Unlike a
+/// [`Message::Pull`], which asks for a range, it names the events.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ask {
     /// Comes back in the answers. All questions of one conversation share it and differ only in

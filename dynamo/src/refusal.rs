@@ -3,7 +3,8 @@
 use quorate_control::topology::Epoch;
 use serde::{Deserialize, Serialize};
 
-/// Why a question was refused. Nothing was changed at the node that refused.
+/// Why a question was refused. Nothing was changed at the node that refused. Unlike the refusals of
+/// commands and of connections, it is about one question of the data plane.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
 )]

@@ -4,6 +4,9 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::{CausalContext, ReplicaId};
 use serde::{Deserialize, Serialize};
 
+/// A partition of a keyspace: where a replica stands, whatever the placement.
+pub type At = (KeyspaceId, Partition);
+
 /// The replica that a message is for, and the placement under which it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Place {
@@ -16,7 +19,24 @@ pub struct Place {
     pub epoch: Epoch,
 }
 
-/// One replica's report of what it has seen.
+impl Place {
+    /// The partition under the placement of `epoch`.
+    pub fn new(at: At, epoch: Epoch) -> Self {
+        Self {
+            keyspace: at.0,
+            partition: at.1,
+            epoch,
+        }
+    }
+
+    /// The partition, whatever its placement.
+    pub fn at(self) -> At {
+        (self.keyspace, self.partition)
+    }
+}
+
+/// One replica's report of what it has seen. Unlike `Heard`, which a receiver keeps, it says what
+/// is true when it is sent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(
     clippy::struct_excessive_bools,

@@ -142,7 +142,7 @@ impl Dynamo {
 
     /// Whether this node holds the partition under exactly this epoch.
     pub(super) fn serving(&self, place: Place) -> Result<(), Refusal> {
-        match self.routes.placement(place.keyspace, place.partition) {
+        match self.routes.placement(place.at()) {
             Some(placement) if placement.epoch != place.epoch => {
                 Err(Refusal::Epoch(placement.epoch))
             }

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
 use super::clocks::Telling;
 use crate::planted;
-use crate::protocol::{Effect, FlightId, Message, Place};
+use crate::protocol::{Effect, FlightId, Message};
+use crate::seen::At;
 
 impl Dynamo {
     /// How many nodes have a clock to compare.
@@ -95,15 +95,8 @@ impl Dynamo {
         if self.disk_full || all_right || planted::STAMPS_NOT_WITHDRAWN.is_planted() {
             return;
         }
-        let places: Vec<(KeyspaceId, Partition)> = self.replicas.keys().copied().collect();
-        let epoch = Epoch::default();
-        if !places.into_iter().all(|(keyspace, partition)| {
-            self.may_issue(Place {
-                keyspace,
-                partition,
-                epoch,
-            })
-        }) {
+        let places: Vec<At> = self.replicas.keys().copied().collect();
+        if !places.into_iter().all(|at| self.may_issue(at)) {
             // Tried again at the next comparison.
             return;
         }

@@ -124,7 +124,7 @@ impl Dynamo {
         };
         let replica = self
             .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
+            .get(&flight.place.at())
             .filter(|_| self.executes(flight.place, &flight.request.op));
         let stamped = replica
             .is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis));

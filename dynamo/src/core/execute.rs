@@ -27,7 +27,7 @@ impl Dynamo {
         if self.disk_full && !removes {
             return Err(RequestError::DiskFull);
         }
-        if !self.may_issue(flight.place) {
+        if !self.may_issue(flight.place.at()) {
             // The request waits until its replica has a new life.
             return Ok(Next::Wait(
                 self.flights.name(flight),
@@ -121,7 +121,7 @@ impl Dynamo {
         behind: &[Range],
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
-        let at = (flight.place.keyspace, flight.place.partition);
+        let at = flight.place.at();
         let applied = self.apply(now, flight);
         self.note_remains(at);
         let (reply, changed) = applied?;
@@ -163,10 +163,10 @@ impl Dynamo {
         now: Now,
         flight: &Flight,
     ) -> Result<(Reply, Option<(Delta, Dot)>), RequestError> {
-        if !self.may_issue(flight.place) {
+        if !self.may_issue(flight.place.at()) {
             return Err(RequestError::Moving);
         }
-        let at = (flight.place.keyspace, flight.place.partition);
+        let at = flight.place.at();
         let replica = self.replicas.get_mut(&at).ok_or(RequestError::Moving)?;
         self.dirty.insert(at);
         match &flight.request.op {
@@ -209,9 +209,7 @@ impl Dynamo {
         let Op::Mutate(key, mutation) = &flight.request.op else {
             return false;
         };
-        let replica = self
-            .replicas
-            .get(&(flight.place.keyspace, flight.place.partition));
+        let replica = self.replicas.get(&flight.place.at());
         let once = mark(&flight.request, key);
         replica.zip(once).is_some_and(|(replica, once)| {
             value::remembered(replica, key, mutation, once).is_some()
@@ -228,7 +226,7 @@ impl Dynamo {
         let Remembered { reply, dot, ranges } = again;
         let replica = self
             .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
+            .get(&flight.place.at())
             .ok_or(RequestError::Moving)?;
         let delta = replica
             .difference(&ranges, None)

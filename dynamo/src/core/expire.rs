@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::quorum::{Tally, Verdict};
-use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
@@ -22,6 +21,7 @@ use crate::op::{Mutation, Op, Request};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place};
+use crate::seen::At;
 use crate::value;
 
 /// How many expired keys of a partition are removed at a time.
@@ -47,9 +47,9 @@ impl Dynamo {
             .clocks
             .lapses
             .values()
-            .map(|asked| (asked.place.keyspace, asked.place.partition))
+            .map(|asked| asked.place.at())
             .collect();
-        let places: Vec<(KeyspaceId, Partition)> = self
+        let places: Vec<At> = self
             .replicas
             .keys()
             .copied()
@@ -60,9 +60,8 @@ impl Dynamo {
         }
     }
 
-    fn ask_lapsed(&mut self, now: Now, at: (KeyspaceId, Partition), effects: &mut Vec<Effect>) {
-        let (Some(replica), Some(placement)) =
-            (self.replicas.get(&at), self.routes.placement(at.0, at.1))
+    fn ask_lapsed(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+        let (Some(replica), Some(placement)) = (self.replicas.get(&at), self.routes.placement(at))
         else {
             return;
         };
@@ -76,11 +75,7 @@ impl Dynamo {
         if first != Some(&self.seat.me) || !replica.vouches() || self.healing.waking.contains(at) {
             return;
         }
-        let place = Place {
-            keyspace: at.0,
-            partition: at.1,
-            epoch: placement.epoch,
-        };
+        let place = Place::new(at, placement.epoch);
         let mut budget = REAP_BYTES_MAX;
         let due = replica
             .expired(now.unix_millis)
@@ -167,7 +162,7 @@ impl Dynamo {
         }
         let Some(replica) = self
             .replicas
-            .get(&(place.keyspace, place.partition))
+            .get(&place.at())
             .filter(|replica| replica.vouches())
         else {
             return;

@@ -252,7 +252,7 @@ impl Dynamo {
     pub(super) fn reroute_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let current = |place: Place| {
             self.routes
-                .placement(place.keyspace, place.partition)
+                .placement(place.at())
                 .map(|placement| placement.epoch)
         };
         for id in self

@@ -1,7 +1,6 @@
 //! What a core tells about itself: figures for `status` and metrics, and what it keeps in memory,
 //! so that checks can show that memory follows the work.
 
-use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::CausalContext;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -12,6 +11,7 @@ use super::healing::TALKS_AT_ONCE;
 use super::kept::Kept;
 use crate::protocol::ReplicaSummary;
 use crate::replica::Replica;
+use crate::seen::At;
 
 impl Dynamo {
     /// What this core keeps. The bounds on `recent` hold after each
@@ -101,18 +101,16 @@ impl Dynamo {
 
     /// Figures of every replica of this core.
     pub fn summaries(&self) -> Vec<ReplicaSummary> {
-        let summary = |(&(keyspace, partition), replica): (&(KeyspaceId, Partition), &Replica)| {
-            ReplicaSummary {
-                keyspace,
-                partition,
-                rows: replica.row_count(),
-                recent: replica.recent_count() as u64,
-                residuals: replica.residual_count() as u64,
-                context: context_hash(replica.context()),
-                digest: replica.digest(),
-                filling: replica.filling(),
-                quarantined: replica.is_quarantined(),
-            }
+        let summary = |(&(keyspace, partition), replica): (&At, &Replica)| ReplicaSummary {
+            keyspace,
+            partition,
+            rows: replica.row_count(),
+            recent: replica.recent_count() as u64,
+            residuals: replica.residual_count() as u64,
+            context: context_hash(replica.context()),
+            digest: replica.digest(),
+            filling: replica.filling(),
+            quarantined: replica.is_quarantined(),
         };
         self.replicas.iter().map(summary).collect()
     }

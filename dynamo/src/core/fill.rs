@@ -33,10 +33,10 @@ use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
 use super::healing::Pull;
-use super::places::At;
 use crate::planted;
 use crate::protocol::{Effect, Message, Piece, Place, StreamId};
 use crate::replica::{Cut, Delta, Mend, Range, Replica, Residual};
+use crate::seen::At;
 
 /// How long to wait for a piece before asking for it again. Guess: several round trips around the
 /// world.
@@ -81,17 +81,13 @@ impl Dynamo {
     fn ask_for_piece(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         let epoch = self
             .routes
-            .placement(at.0, at.1)
+            .placement(at)
             .map_or_else(Default::default, |placement| placement.epoch);
         let Some(pull) = self.healing.pulls.get_mut(&at) else {
             return;
         };
         pull.asked_at = now.monotonic;
-        let place = Place {
-            keyspace: at.0,
-            partition: at.1,
-            epoch,
-        };
+        let place = Place::new(at, epoch);
         let message = Message::Pull {
             place,
             stream: pull.stream,
@@ -118,7 +114,7 @@ impl Dynamo {
     ) {
         let replica = self
             .replicas
-            .get(&(place.keyspace, place.partition))
+            .get(&place.at())
             .filter(|_| !matches!(range, Range::Row(_)));
         let Some(replica) = replica.filter(|replica| replica.may_be_copied_by(from)) else {
             return;
@@ -150,7 +146,7 @@ impl Dynamo {
         piece: &Piece,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let full = self.disk_full;
         let Some(pull) = self
             .healing
@@ -210,7 +206,7 @@ impl Dynamo {
         piece: &Piece,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let Some(Pull {
             range, mends: mend, ..
         }) = self.healing.pulls.remove(&at)
@@ -239,11 +235,7 @@ impl Dynamo {
                 });
             }
         }
-        if let Some(placement) = self
-            .routes
-            .placement(place.keyspace, place.partition)
-            .cloned()
-        {
+        if let Some(placement) = self.routes.placement(place.at()).cloned() {
             self.go_on_filling(now, at, &placement, effects);
         }
     }
@@ -326,7 +318,7 @@ impl Dynamo {
     /// are not being filled come first, then the nearest; `tried` is chosen only if there is no
     /// other.
     fn source(&self, at: At, mends: Option<Mend>, tried: Option<NodeId>) -> Option<NodeId> {
-        let placement = self.routes.placement(at.0, at.1)?;
+        let placement = self.routes.placement(at)?;
         let replica = self.replicas.get(&at)?;
         let near = self.routes.holders(placement);
         let helps = |node: &NodeId| {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use quorate_crdt::{CausalContext, NodeId};
 
 use super::ledger::Ledger;
-use super::places::At;
 use crate::consistency::Consistency;
 use crate::op::{Answer, Reply, Request, RequestError};
 use crate::protocol::{FlightId, Place, Refusal, Ticket};
 use crate::replica::{Delta, Range};
+use crate::seen::At;
 
 /// The outcome of a request, as its client is told.
 pub(super) type Outcome = Result<Answer, RequestError>;

@@ -37,12 +37,7 @@ impl Dynamo {
                 && !tried.contains(node)
         };
         let Some(to) = self.routes.holders(placement).find(eligible) else {
-            if self
-                .places
-                .known
-                .erased
-                .contains_key(&(flight.place.keyspace, flight.place.partition))
-            {
+            if self.places.known.erased.contains_key(&flight.place.at()) {
                 // This node will have a replica again once the former one is gone from its disk.
                 return Err(RequestError::Moving);
             }

@@ -18,7 +18,7 @@ impl Dynamo {
             self.counters.hints.dropped += 1;
             return;
         }
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         self.healing
             .hints
             .join(owner, at, ReplicaId::new(self.seat.me, 0), delta);
@@ -56,13 +56,9 @@ impl Dynamo {
         for (at, kept) in self.healing.hints.take(|node, _| node == owner) {
             let epoch = self
                 .routes
-                .placement(at.0, at.1)
+                .placement(at)
                 .map_or(Epoch::default(), |placement| placement.epoch);
-            let place = Place {
-                keyspace: at.0,
-                partition: at.1,
-                epoch,
-            };
+            let place = Place::new(at, epoch);
             for delta in kept
                 .missing_at(&CausalContext::new(), self.config.chunk_bytes, usize::MAX)
                 .deltas

@@ -7,11 +7,11 @@ use quorate_control::topology::{Epoch, KeyspaceId, Partition, Phase};
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
-use super::places::At;
 use super::wake::former_lives;
 use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
 use crate::replica::Replica;
+use crate::seen::At;
 
 /// After this many ticks a replica repeats its report even if there is nothing new, for nodes that
 /// missed it.
@@ -29,7 +29,7 @@ impl Dynamo {
         }
         let places: Vec<At> = self.replicas.keys().copied().collect();
         for at in places {
-            let Some(placement) = self.routes.placement(at.0, at.1).cloned() else {
+            let Some(placement) = self.routes.placement(at).cloned() else {
                 continue;
             };
             let others = self.others(at);
@@ -127,11 +127,7 @@ impl Dynamo {
         let told = self.healing.told.insert((to, at), state);
         if remind || told != Some(state) {
             reports.entry(to).or_default().push(Seen {
-                place: Place {
-                    keyspace: at.0,
-                    partition: at.1,
-                    epoch,
-                },
+                place: Place::new(at, epoch),
                 replica: replica.id(),
                 context: replica.context().clone(),
                 beyond: replica.beyond(),
@@ -155,7 +151,7 @@ impl Dynamo {
     ) {
         let mut answers = BTreeMap::new();
         for seen in all {
-            let at = (seen.place.keyspace, seen.place.partition);
+            let at = seen.place.at();
             let Some(replica) = self.replicas.get_mut(&at) else {
                 continue;
             };
@@ -169,11 +165,7 @@ impl Dynamo {
                 self.places.renewal.want();
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
-            let Some(epoch) = self
-                .routes
-                .placement(at.0, at.1)
-                .map(|placement| placement.epoch)
-            else {
+            let Some(epoch) = self.routes.placement(at).map(|placement| placement.epoch) else {
                 continue;
             };
             // A node that begins to listen, or has begun a new life, may have lost what it had.
@@ -206,7 +198,7 @@ impl Dynamo {
     fn report_moves(&self, effects: &mut Vec<Effect>) {
         let mut done: BTreeMap<KeyspaceId, Vec<(Partition, Epoch)>> = BTreeMap::new();
         for (at, replica) in &self.replicas {
-            let Some(placement) = self.routes.placement(at.0, at.1) else {
+            let Some(placement) = self.routes.placement(*at) else {
                 continue;
             };
             let Some(transition) = placement

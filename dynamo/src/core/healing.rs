@@ -8,10 +8,10 @@ use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, ReplicaId};
 
 use super::hints::Hints;
-use super::places::At;
 use crate::planted;
 use crate::protocol::StreamId;
 use crate::replica::{Cut, Mend, Range};
+use crate::seen::At;
 
 /// Conversations of one core at the same time. Guess: answers of about 2 MiB each fit into a
 /// shard's inbox twice.

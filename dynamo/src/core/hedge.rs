@@ -95,10 +95,7 @@ impl Dynamo {
         again: bool,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(replica) = self
-            .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
-        else {
+        let Some(replica) = self.replicas.get(&flight.place.at()) else {
             return;
         };
         let context = replica.context_for(&reading.ranges);

@@ -13,10 +13,10 @@ use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
 use super::healing::{TALKS_AT_ONCE, Talk};
-use super::places::At;
 use crate::planted;
 use crate::protocol::{Answers, Ask, Effect, Message, Place, StreamId, Then};
 use crate::replica::{Delta, Missing, Range};
+use crate::seen::At;
 
 /// How long a helper may stay silent before the rest of its answer is taken for lost. Counted in
 /// ticks, which come no faster than this node handles its inputs. Guess: many times what one answer
@@ -217,7 +217,7 @@ impl Dynamo {
     fn forgetful_source(&self, at: At, helpers: &[NodeId]) -> Option<NodeId> {
         let want = self.healing.wants.get(&at)?;
         let replica = self.replicas.get(&at)?;
-        let placement = self.routes.placement(at.0, at.1)?;
+        let placement = self.routes.placement(at)?;
         let has_some = |node: &NodeId| {
             helpers.contains(node)
                 && !replica
@@ -243,18 +243,10 @@ impl Dynamo {
         else {
             return;
         };
-        let Some(epoch) = self
-            .routes
-            .placement(at.0, at.1)
-            .map(|placement| placement.epoch)
-        else {
+        let Some(epoch) = self.routes.placement(at).map(|placement| placement.epoch) else {
             return;
         };
-        let place = Place {
-            keyspace: at.0,
-            partition: at.1,
-            epoch,
-        };
+        let place = Place::new(at, epoch);
         let ask = Ask {
             name: talk.name,
             events: talk.events.clone(),
@@ -278,7 +270,7 @@ impl Dynamo {
         ask: &Ask,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let chunk_bytes = self.config.chunk_bytes;
         let replica = self
             .replicas
@@ -330,7 +322,7 @@ impl Dynamo {
         answers: Option<Answers>,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let room = self.has_room_for(place, delta) || planted::FULL_DISK_TAKES_REPAIRS.is_planted();
         if !delta.is_empty() && room && self.join(now, place, delta) {
             self.counters.repairs_joined += 1;
@@ -388,7 +380,7 @@ impl Dynamo {
         name: StreamId,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let Some(want) = self.healing.wants.get_mut(&at) else {
             return;
         };

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use quorate_control::topology::Topology;
 use quorate_crdt::{NodeId, ReplicaId};
 
-use super::places::At;
 use crate::planted;
 use crate::replica::{Delta, Replica};
+use crate::seen::At;
 
 /// All hints of a core. For each unreachable primary of a partition there is a replica that never
 /// writes, so that many deltas of one range become one.

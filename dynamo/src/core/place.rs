@@ -17,10 +17,11 @@ use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
 use super::Dynamo;
 use super::flight::{Next, Until};
-use super::places::{At, Release, Renewal};
+use super::places::{Release, Renewal};
 use crate::planted;
-use crate::protocol::{Effect, Place};
+use crate::protocol::Effect;
 use crate::replica::{Closed, Replica};
+use crate::seen::At;
 
 impl Dynamo {
     /// Creates the replicas that this core should hold under the topology, and lets go of those
@@ -127,7 +128,7 @@ impl Dynamo {
             .leaving
             .iter()
             .filter(|(at, (_, held))| {
-                self.routes.placement(at.0, at.1).is_none_or(|placement| {
+                self.routes.placement(**at).is_none_or(|placement| {
                     self.has_spread(**at, placement, &placement.holders(), held)
                 })
             })
@@ -193,7 +194,7 @@ impl Dynamo {
         for (at, replica) in &mut self.replicas {
             let Some(placement) = self
                 .routes
-                .placement(at.0, at.1)
+                .placement(*at)
                 .filter(|placement| placement.owes(self.seat.me).is_some())
             else {
                 continue;
@@ -226,8 +227,7 @@ impl Dynamo {
     }
 
     /// Whether the replica may issue events under its id now. If not, this asks for a new life.
-    pub(super) fn may_issue(&mut self, place: Place) -> bool {
-        let at = (place.keyspace, place.partition);
+    pub(super) fn may_issue(&mut self, at: At) -> bool {
         if self
             .replicas
             .get(&at)
@@ -251,7 +251,7 @@ impl Dynamo {
     pub(super) fn others(&self, at: At) -> Vec<NodeId> {
         let holders = self
             .routes
-            .placement(at.0, at.1)
+            .placement(at)
             .map_or_else(Vec::new, Placement::holders);
         holders
             .into_iter()

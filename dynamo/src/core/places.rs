@@ -4,14 +4,12 @@
 use std::collections::BTreeMap;
 
 use quorate_control::store::Batch;
-use quorate_control::topology::{Epoch, KeyspaceId, Partition, Placement, Topology};
+use quorate_control::topology::{Epoch, Placement, Topology};
 use quorate_crdt::{CausalContext, NodeId};
 
 use crate::planted;
 use crate::replica::{Known, Replica};
-
-/// A partition of a keyspace, as the key of maps.
-pub(super) type At = (KeyspaceId, Partition);
+use crate::seen::At;
 
 /// What a core remembers about the partitions that it holds or held.
 #[derive(Debug, Default)]

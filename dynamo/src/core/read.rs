@@ -39,7 +39,7 @@ impl Dynamo {
         let ledger = self.ledger(flight, flight.level, Access::Read)?;
         let replica = self
             .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
+            .get(&flight.place.at())
             .ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else {
             return Err(RequestError::Moving);
@@ -47,7 +47,7 @@ impl Dynamo {
         if self.is_waking(flight.place)
             && !matches!(flight.level, Consistency::One | Consistency::LocalOne)
         {
-            let until = Until::Awake((flight.place.keyspace, flight.place.partition));
+            let until = Until::Awake(flight.place.at());
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
         let reply = value::query(replica, key, query, now.unix_millis);
@@ -118,13 +118,10 @@ impl Dynamo {
     ) -> Result<Next, RequestError> {
         let place = flight.place;
         if self.is_waking(place) {
-            let until = Until::Awake((place.keyspace, place.partition));
+            let until = Until::Awake(place.at());
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
-        let replica = self
-            .replicas
-            .get(&(place.keyspace, place.partition))
-            .ok_or(RequestError::Moving)?;
+        let replica = self.replicas.get(&place.at()).ok_or(RequestError::Moving)?;
         let digest = replica.digest_of(&ranges);
         let context = replica.context_for(&ranges);
         let mut asked = Vec::new();
@@ -321,10 +318,7 @@ impl Dynamo {
     ) -> Result<Next, RequestError> {
         self.counters.read_repairs += 1;
         let place = flight.place;
-        let replica = self
-            .replicas
-            .get(&(place.keyspace, place.partition))
-            .ok_or(RequestError::Moving)?;
+        let replica = self.replicas.get(&place.at()).ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else {
             return Err(RequestError::Moving);
         };

@@ -15,10 +15,11 @@
 use quorate_crdt::Now;
 
 use super::Dynamo;
-use super::places::{At, Clearing};
+use super::places::Clearing;
 use crate::planted;
 use crate::protocol::{Effect, Timer};
 use crate::replica::{Erased, FREED_AT_ONCE, Replica};
+use crate::seen::At;
 
 /// One in this many of the waiting rows is deleted at a time.
 const SHARE: usize = 100;
@@ -121,7 +122,7 @@ impl Dynamo {
         for (at, erased) in &mut self.places.known.erased {
             let wanted = self
                 .routes
-                .placement(at.0, at.1)
+                .placement(*at)
                 .is_some_and(|placement| placement.holds(self.seat.me));
             let most = if wanted { pace * WANTED_FACTOR } else { pace };
             cleared += erased.clear(most.saturating_sub(cleared), &mut self.places.disk);

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{KeyspaceId, Partition, Placement, Topology};
+use quorate_control::topology::{KeyspaceId, Placement, Topology};
 use quorate_crdt::NodeId;
 
 use crate::consistency::Consistency;
 use crate::op::{Op, Request, RequestError};
 use crate::preference::{fallbacks, nearest};
 use crate::protocol::Place;
+use crate::seen::At;
 
 /// The level of requests that name none, where the keyspace's default cannot be read.
 const LEVEL_FALLBACK: Consistency = Consistency::LocalQuorum;
@@ -76,20 +77,13 @@ impl Routes {
         self.topology.as_ref()
     }
 
-    pub(super) fn placement(
-        &self,
-        keyspace: KeyspaceId,
-        partition: Partition,
-    ) -> Option<&Placement> {
-        self.topology
-            .as_ref()?
-            .keyspaces
-            .get(&keyspace)?
-            .placement(partition)
+    pub(super) fn placement(&self, at: At) -> Option<&Placement> {
+        let keyspaces = &self.topology.as_ref()?.keyspaces;
+        keyspaces.get(&at.0)?.placement(at.1)
     }
 
     pub(super) fn placement_of(&self, place: Place) -> Option<&Placement> {
-        self.placement(place.keyspace, place.partition)
+        self.placement(place.at())
             .filter(|placement| placement.epoch == place.epoch)
     }
 

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 
 use super::flight::{Flight, Origin, Stage, Until};
-use super::places::At;
 use crate::op::{Op, PartitionOp};
+use crate::seen::At;
 
 /// What takes turns: one key, or all keys of a partition.
 pub(super) type Scope = (At, Option<Bytes>);
@@ -137,7 +137,7 @@ fn holds_up(flight: &Flight, stage: &Stage) -> bool {
 }
 
 pub(super) fn scope_of(flight: &Flight) -> Option<Scope> {
-    let at = (flight.place.keyspace, flight.place.partition);
+    let at = flight.place.at();
     match &flight.request.op {
         Op::Query(key, _) | Op::Mutate(key, _) => Some((at, Some(key.clone()))),
         Op::Partition(_, PartitionOp::Clear) => Some((at, None)),

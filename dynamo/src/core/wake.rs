@@ -17,8 +17,8 @@ use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
 use super::Dynamo;
 use super::flight::Until;
-use super::places::At;
 use crate::protocol::{Effect, Message, Place, Seen};
+use crate::seen::At;
 
 /// How long a replica waits for holders that do not answer. Guess: many round trips.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -38,9 +38,7 @@ pub(super) fn former_lives(to: NodeId, seen: &Seen, events: CausalContext) -> Ef
 impl Dynamo {
     /// Whether nobody has confirmed yet that the replica has all that it had.
     pub(super) fn is_waking(&self, place: Place) -> bool {
-        self.healing
-            .waking
-            .contains((place.keyspace, place.partition))
+        self.healing.waking.contains(place.at())
     }
 
     /// Another holder tells what it had heard of a replica's former lives.
@@ -53,7 +51,7 @@ impl Dynamo {
         events: &CausalContext,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let is_other = self.others(at).contains(&from);
         let Some(held) = self
             .replicas

@@ -134,7 +134,7 @@ impl Dynamo {
         let place = flight.place;
         let today = self
             .routes
-            .placement(place.keyspace, place.partition)
+            .placement(place.at())
             .cloned()
             .zip(self.routes.topology().cloned());
         let Some((placement, topology)) = today else {
@@ -164,7 +164,7 @@ impl Dynamo {
                 .ledger
                 .believe_all_but_owing(&owing, |node| self.routes.reachable(node));
         }
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         if self
             .replicas
             .get(&at)
@@ -214,7 +214,7 @@ impl Dynamo {
                 if !writing.ledger.answered(from) {
                     return;
                 }
-                let at = (flight.place.keyspace, flight.place.partition);
+                let at = flight.place.at();
                 if let Some(held) = self.replicas.get_mut(&at) {
                     held.acknowledged(from, replica, &writing.events);
                 }
@@ -247,7 +247,7 @@ impl Dynamo {
     fn on_late_acknowledgement(&mut self, from: NodeId, id: FlightId, replica: ReplicaId) {
         if self.flights.is_mine(id)
             && let Some((place, events)) = self.flights.owed.paid(id, from)
-            && let Some(held) = self.replicas.get_mut(&(place.keyspace, place.partition))
+            && let Some(held) = self.replicas.get_mut(&place.at())
         {
             held.acknowledged(from, replica, &events);
         }

@@ -14,7 +14,8 @@ pub(super) const RUN_WEIGHT: usize = 24;
 
 /// Parts of a partition under one context. Each part holds everything that is live in its range,
 /// and the context says which events this accounts for. On the wire each key appears once: see
-/// `packed`.
+/// `packed`. Unlike the `Delta` of `quorate_crdt`, which is a change of one value, it covers ranges
+/// of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
     /// The replica that speaks. What the delta says of its knowledge holds for this life of it

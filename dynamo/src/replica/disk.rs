@@ -23,6 +23,7 @@ use super::range::Range;
 use super::row::{Row, RowKey, RowKind};
 use super::{Life, Replica};
 use crate::planted;
+use crate::seen::At;
 
 /// The record of a replica. The context is borrowed for writing and owned after reading.
 #[derive(Serialize, Deserialize)]
@@ -88,7 +89,7 @@ impl Replica {
 }
 
 /// Replicas by their partition.
-pub type Held = BTreeMap<(KeyspaceId, Partition), Replica>;
+pub type Held = BTreeMap<At, Replica>;
 
 /// Reads every replica of the partitions that `owned` names, and what else is remembered about
 /// them. Of what erased replicas have left, only the keys are read.
@@ -118,7 +119,7 @@ pub fn restore(
         Ok(())
     })?;
     let mut left = BTreeMap::new();
-    let mut erased = |place: (KeyspaceId, Partition), space, key: &[u8]| {
+    let mut erased = |place: At, space, key: &[u8]| {
         if owned(place.0, place.1) {
             left.entry(place)
                 .or_insert_with(|| Erased::at(place.0, place.1))
@@ -185,7 +186,7 @@ fn restore_causal(replica: &mut Replica, key: &[u8], value: &[u8]) -> Result<(),
 /// Reads a row, without the entries that marks call dead.
 fn restore_row(
     replica: &mut Replica,
-    place: (KeyspaceId, Partition),
+    place: At,
     key: &[u8],
     value: &[u8],
 ) -> Result<(), StoreError> {
@@ -213,7 +214,7 @@ fn restore_row(
     Ok(())
 }
 
-type Record<'a> = dyn FnMut((KeyspaceId, Partition), &[u8], &[u8]) -> Result<(), StoreError> + 'a;
+type Record<'a> = dyn FnMut(At, &[u8], &[u8]) -> Result<(), StoreError> + 'a;
 
 fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), StoreError> {
     let mut outcome = Ok(());
@@ -234,11 +235,11 @@ fn read(store: &dyn Store, space: Space, record: &mut Record<'_>) -> Result<(), 
 }
 
 /// The partition that a key of the store belongs to; `None` if it is not a key of the data plane.
-pub fn place_of(key: &[u8]) -> Option<(KeyspaceId, Partition)> {
+pub fn place_of(key: &[u8]) -> Option<At> {
     key.first_chunk().map(|prefix| place_at(*prefix))
 }
 
-fn place_at(bytes: [u8; PREFIX]) -> (KeyspaceId, Partition) {
+fn place_at(bytes: [u8; PREFIX]) -> At {
     let keyspace = u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
     (
         KeyspaceId(keyspace),

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::erased::Erased;
 use super::journal::{encode, prefix};
 
+use crate::seen::At;
+
 pub(super) const CLOSED: u8 = b'c';
 pub(super) const PLACED: u8 = b'p';
 /// A keyspace id that is never assigned.
@@ -26,9 +28,9 @@ pub struct Known {
     /// say, because it is new or was lost.
     pub placed: Option<Epoch>,
     /// The partitions where a replica has been erased.
-    pub closed: BTreeMap<(KeyspaceId, Partition), Closed>,
+    pub closed: BTreeMap<At, Closed>,
     /// What erased replicas have left on disk and is not deleted yet.
-    pub erased: BTreeMap<(KeyspaceId, Partition), Erased>,
+    pub erased: BTreeMap<At, Erased>,
 }
 
 /// The last replica that was erased at a partition. No later replica there writes under its id or
@@ -43,7 +45,7 @@ pub struct Closed {
 
 impl Known {
     /// Records that a replica is being erased.
-    pub fn close(&mut self, at: (KeyspaceId, Partition), closed: Closed, disk: Option<&mut Batch>) {
+    pub fn close(&mut self, at: At, closed: Closed, disk: Option<&mut Batch>) {
         self.closed.insert(at, closed);
         if let Some(disk) = disk {
             disk.put(Space::Causal, key(at.0, at.1, CLOSED), encode(&closed));

@@ -21,7 +21,8 @@ pub enum Replaces<'a> {
 
 /// Events that become visible together and travel as one delta. A put concerns one row. A wipe puts
 /// nothing and drops everything visible in its range. (A single event that did both would lose its
-/// drops wherever only its row is passed on.)
+/// drops wherever only its row is passed on.) Unlike the `Write` of `quorate_crdt`'s documents,
+/// which is one change at a path, it may concern many rows.
 #[derive(Debug)]
 pub struct Write<'a> {
     replica: &'a mut Replica,
