@@ -123,8 +123,7 @@ impl Dynamo {
             return false;
         };
         let replica = self
-            .replicas
-            .get(&flight.place.at())
+            .replica(flight.place)
             .filter(|_| self.executes(flight.place, &flight.request.op));
         let stamped = replica
             .is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis));

@@ -209,7 +209,7 @@ impl Dynamo {
         let Op::Mutate(key, mutation) = &flight.request.op else {
             return false;
         };
-        let replica = self.replicas.get(&flight.place.at());
+        let replica = self.replica(flight.place);
         let once = mark(&flight.request, key);
         replica.zip(once).is_some_and(|(replica, once)| {
             value::remembered(replica, key, mutation, once).is_some()
@@ -224,10 +224,7 @@ impl Dynamo {
         again: Remembered,
     ) -> Result<(Reply, Option<(Delta, Dot)>), RequestError> {
         let Remembered { reply, dot, ranges } = again;
-        let replica = self
-            .replicas
-            .get(&flight.place.at())
-            .ok_or(RequestError::Moving)?;
+        let replica = self.replica(flight.place).ok_or(RequestError::Moving)?;
         let delta = replica
             .difference(&ranges, None)
             .ok_or_else(|| RequestError::Refused {

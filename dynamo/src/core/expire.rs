@@ -160,11 +160,7 @@ impl Dynamo {
         if self.serving(place).is_err() || !self.clocks.is_trusted() || self.is_waking(place) {
             return;
         }
-        let Some(replica) = self
-            .replicas
-            .get(&place.at())
-            .filter(|replica| replica.vouches())
-        else {
+        let Some(replica) = self.replica(place).filter(|replica| replica.vouches()) else {
             return;
         };
         let lapsed = keys

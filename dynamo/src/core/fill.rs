@@ -113,8 +113,7 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) {
         let replica = self
-            .replicas
-            .get(&place.at())
+            .replica(place)
             .filter(|_| !matches!(range, Range::Row(_)));
         let Some(replica) = replica.filter(|replica| replica.may_be_copied_by(from)) else {
             return;

@@ -95,7 +95,7 @@ impl Dynamo {
         again: bool,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(replica) = self.replicas.get(&flight.place.at()) else {
+        let Some(replica) = self.replica(flight.place) else {
             return;
         };
         let context = replica.context_for(&reading.ranges);

@@ -37,10 +37,7 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let ledger = self.ledger(flight, flight.level, Access::Read)?;
-        let replica = self
-            .replicas
-            .get(&flight.place.at())
-            .ok_or(RequestError::Moving)?;
+        let replica = self.replica(flight.place).ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else {
             return Err(RequestError::Moving);
         };
@@ -121,7 +118,7 @@ impl Dynamo {
             let until = Until::Awake(place.at());
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
-        let replica = self.replicas.get(&place.at()).ok_or(RequestError::Moving)?;
+        let replica = self.replica(place).ok_or(RequestError::Moving)?;
         let digest = replica.digest_of(&ranges);
         let context = replica.context_for(&ranges);
         let mut asked = Vec::new();
@@ -318,7 +315,7 @@ impl Dynamo {
     ) -> Result<Next, RequestError> {
         self.counters.read_repairs += 1;
         let place = flight.place;
-        let replica = self.replicas.get(&place.at()).ok_or(RequestError::Moving)?;
+        let replica = self.replica(place).ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else {
             return Err(RequestError::Moving);
         };

@@ -193,7 +193,7 @@ impl Dynamo {
                 self.start_mutation(now, flight, effects)
             }
             Op::Partition(_, op) => {
-                let replica = self.replicas.get(&place.at()).ok_or(RequestError::Moving)?;
+                let replica = self.replica(place).ok_or(RequestError::Moving)?;
                 let reply = value::partition(replica, op, now.unix_millis);
                 Ok(Next::Done(Ok(Answer {
                     reply,
