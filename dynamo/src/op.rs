@@ -304,6 +304,16 @@ pub struct Answer {
     pub receipt: Option<Receipt>,
 }
 
+impl From<Reply> for Answer {
+    /// An answer without a receipt.
+    fn from(reply: Reply) -> Self {
+        Self {
+            reply,
+            receipt: None,
+        }
+    }
+}
+
 /// Names the event that a write made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Receipt {

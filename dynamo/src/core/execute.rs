@@ -135,18 +135,9 @@ impl Dynamo {
         };
         let (answer, delta) = match (changed, known) {
             (None, None) => {
-                return Ok(Next::Done(Ok(Answer {
-                    reply,
-                    receipt: None,
-                })));
+                return Ok(Next::Done(Ok(reply.into())));
             }
-            (None, Some(known)) => (
-                Answer {
-                    reply,
-                    receipt: None,
-                },
-                known,
-            ),
+            (None, Some(known)) => (Answer::from(reply), known),
             (Some((mut delta, dot)), known) => {
                 if let Some(known) = known {
                     delta.parts.extend(known.parts);

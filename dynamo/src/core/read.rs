@@ -52,10 +52,7 @@ impl Dynamo {
         if (ledger.verdict() == Verdict::Reached && later.is_none())
             || planted::READ_QUORUM_OF_ONE.is_planted()
         {
-            return Ok(Next::Done(reply.map(|reply| Answer {
-                reply,
-                receipt: None,
-            })));
+            return Ok(Next::Done(reply.map(Answer::from)));
         }
         let ranges = value::ranges_of(replica, key, query);
         self.ask(now, flight, ranges, Some(reply), ledger, later, effects)
@@ -279,10 +276,7 @@ impl Dynamo {
                     .iter()
                     .all(|(_, told)| told.digest == Some(reading.digest)) =>
             {
-                Next::Done(eager.clone().map(|reply| Answer {
-                    reply,
-                    receipt: None,
-                }))
+                Next::Done(eager.clone().map(Answer::from))
             }
             Some(_) => self.repair(now, flight, reading, effects).into(),
         }
@@ -341,10 +335,7 @@ impl Dynamo {
             }
         }
         if ledger.verdict() == Verdict::Reached {
-            return Ok(Next::Done(reply.map(|reply| Answer {
-                reply,
-                receipt: None,
-            })));
+            return Ok(Next::Done(reply.map(Answer::from)));
         }
         // If a single replica lags and has sent its context, it is sent what it lacks; otherwise
         // everything in the ranges is sent.

@@ -10,7 +10,7 @@ use super::flight::{Flight, Hedge, Next, Origin, Outcome, Stage, Until};
 use super::ledger::Ledger;
 use super::{Dynamo, limits};
 use crate::consistency::Consistency;
-use crate::op::{Answer, Mutation, Op, PartitionOp, Request, RequestError};
+use crate::op::{Mutation, Op, PartitionOp, Request, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place, Refusal, Ticket};
@@ -195,10 +195,7 @@ impl Dynamo {
             Op::Partition(_, op) => {
                 let replica = self.replica(place).ok_or(RequestError::Moving)?;
                 let reply = value::partition(replica, op, now.unix_millis);
-                Ok(Next::Done(Ok(Answer {
-                    reply,
-                    receipt: None,
-                })))
+                Ok(Next::Done(Ok(reply.into())))
             }
         }
     }

@@ -234,10 +234,7 @@ impl Dynamo {
         if decided {
             self.resume(now, id, effects, |core, flight, stage, _| match stage {
                 Stage::Writing(writing) => core.go_on_writing(id, flight, writing),
-                Stage::Repairing(repairing) => Next::Done(repairing.reply.map(|reply| Answer {
-                    reply,
-                    receipt: None,
-                })),
+                Stage::Repairing(repairing) => Next::Done(repairing.reply.map(Answer::from)),
                 stage => Next::Wait(id, stage),
             });
         }
