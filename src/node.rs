@@ -20,6 +20,7 @@ mod origin;
 mod release;
 mod running;
 mod shard;
+mod slots;
 mod start;
 mod status;
 mod watched;

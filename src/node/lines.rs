@@ -54,14 +54,14 @@ impl Lines {
         peer: NodeId,
         question: Message,
         bytes_max: usize,
-    ) -> Result<(), Message> {
+    ) -> Option<Message> {
         let line = self.by_peer.entry(peer).or_default();
         if line.bytes > bytes_max {
-            return Err(question);
+            return Some(question);
         }
         line.bytes += question.weight();
         line.questions.push_back((Instant::now(), question));
-        Ok(())
+        None
     }
 
     /// The next question of a peer for whom `may` holds. What has waited for too long is dropped:

@@ -10,7 +10,7 @@ use quorate_control::store::{Commit, Store, StoreError};
 use quorate_crdt::NodeId;
 use quorate_crdt::Now;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, ReplicaSummary, Ticket, Timer};
+use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, ReplicaSummary, Timer};
 use quorate_dynamo::{Counters, Dynamo};
 use quorate_gossip::transport::Class;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,7 @@ use super::hub::Sight;
 use super::lines::{Lines, is_asked_again, waits};
 use super::meter::Sample;
 use super::release::{ALONE_BYTES, Outbox, Release};
+use super::slots::Slots;
 use super::watched::{Queues, Watched};
 use crate::doors::Room;
 use crate::planted::{ACK_BEFORE_COMMIT, ANSWERS_PILE_UP, PANIC_UNNOTICED, TURN_WITHOUT_BOUND};
@@ -381,10 +382,9 @@ impl Shard {
         let (crowded, waiting) = (backlog > max, self.lines.has(from));
         let bounded = !ANSWERS_PILE_UP.is_planted();
         if bounded && is_asked_again(&message) && (waiting || backlog > ALONE_BYTES) {
-            // It waits, or its answer does. If the answer is lost, it will be asked for once more.
-            self.around.outbox.meter.shed();
+            // It waits, or its answer may. If that is lost, it will be asked for once more.
         } else if bounded && (crowded || waiting) {
-            if let Err(message) = self.lines.push(from, message, max) {
+            if let Some(message) = self.lines.push(from, message, max) {
                 self.turn_away(from, message);
             }
         } else {
@@ -645,42 +645,6 @@ impl Drop for Watch {
         if std::thread::panicking() && !PANIC_UNNOTICED.is_planted() {
             report(&self.0, &Arc::new(StoreError::Panicked));
         }
-    }
-}
-
-/// Values under small numbers that are used again.
-pub(super) struct Slots<T> {
-    slots: Vec<Option<T>>,
-    free: Vec<u64>,
-}
-
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
-    }
-}
-
-impl<T> Slots<T> {
-    pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    fn put(&mut self, value: T) -> Ticket {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() as u64 - 1
-        });
-        self.slots[slot as usize] = Some(value);
-        Ticket(slot)
-    }
-
-    fn take(&mut self, ticket: Ticket) -> Option<T> {
-        let value = self.slots.get_mut(ticket.0 as usize)?.take()?;
-        self.free.push(ticket.0);
-        Some(value)
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Flight {
     /// renamed.
     pub(super) turn: u64,
     pub(super) hedge: Hedge,
-    /// The bytes that it brought.
+    /// The bytes that it brought, and those of the list that it may be answered with.
     pub(super) weight: usize,
     /// Whether it has already started again once.
     pub(super) retried: bool,

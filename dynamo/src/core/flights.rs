@@ -77,10 +77,7 @@ impl Flights {
 
     /// The same, counted anew.
     pub(super) fn weights(&self) -> usize {
-        self.by_number
-            .values()
-            .map(|held| held.flight.request.op.weight())
-            .sum()
+        self.by_number.values().map(|held| held.flight.weight).sum()
     }
 
     /// How many of them come from clients of this node.

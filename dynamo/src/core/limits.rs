@@ -88,21 +88,37 @@ impl Op {
 impl Reply {
     /// Roughly the bytes of memory that the answer takes while it waits to be sent.
     pub fn weight(&self) -> usize {
-        let sum = |strings: &[Bytes]| strings.iter().map(|one| STRING_BYTES + one.len()).sum();
-        match self {
-            Self::Done | Self::Nil | Self::Integer(_) | Self::Kind(_) | Self::Expiry(_) => 0,
-            Self::Integers(numbers) => numbers.len() * size_of::<i64>(),
+        let sum = |strings: &[Bytes]| strings.iter().map(Bytes::len).sum();
+        let strings: usize = match self {
             Self::Value(value) => value.len(),
-            Self::Values(values) => values
-                .iter()
-                .map(|value| STRING_BYTES + value.as_ref().map_or(0, Bytes::len))
-                .sum(),
+            Self::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
             Self::List(values) | Self::Keys { keys: values, .. } => sum(values),
             Self::Siblings { token, values } => token.len() + sum(values),
             Self::Pairs(pairs) => pairs
                 .iter()
-                .map(|(field, value)| 2 * STRING_BYTES + field.len() + value.len())
+                .map(|(field, value)| field.len() + value.len())
                 .sum(),
+            _ => 0,
+        };
+        strings + self.own_weight()
+    }
+
+    /// The same without the bytes of the strings: at the answering replica they are shared with its
+    /// rows.
+    pub(super) fn own_weight(&self) -> usize {
+        match self {
+            Self::Done
+            | Self::Nil
+            | Self::Integer(_)
+            | Self::Kind(_)
+            | Self::Expiry(_)
+            | Self::Value(_) => 0,
+            Self::Integers(numbers) => numbers.len() * size_of::<i64>(),
+            Self::Values(values) => values.len() * STRING_BYTES,
+            Self::List(values)
+            | Self::Keys { keys: values, .. }
+            | Self::Siblings { values, .. } => values.len() * STRING_BYTES,
+            Self::Pairs(pairs) => 2 * pairs.len() * STRING_BYTES,
         }
     }
 }

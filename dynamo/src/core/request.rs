@@ -146,12 +146,17 @@ impl Dynamo {
             } else {
                 0
             };
-        let heavy = self.flights.bytes() + request.op.weight() > self.config.flight_bytes_max
-            && !planted::FLIGHTS_UNWEIGHED.is_planted();
+        let heavy = !self.has_room_in_flight(request.op.weight());
         if held >= self.config.flights_max || (held > 0 && heavy) {
             return Err(RequestError::Overloaded);
         }
         self.routes.place(request)
+    }
+
+    /// Whether this many more bytes may be in flight.
+    pub(super) fn has_room_in_flight(&self, bytes: usize) -> bool {
+        self.flights.bytes() + bytes <= self.config.flight_bytes_max
+            || planted::FLIGHTS_UNWEIGHED.is_planted()
     }
 
     /// The first step of a request of which nothing has been done yet.
