@@ -1,23 +1,14 @@
-use std::ops::ControlFlow;
-
 use quorate_control::store::{MemoryStore, Store};
 use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
-use super::*;
+use crate::fixture::records;
+use crate::replica::disk::*;
 use crate::replica::{Delta, Payload, Replaces, Residual, RowKey, restore};
 
 const PLACE: (KeyspaceId, Partition) = (KeyspaceId(7), Partition(3));
 
-fn records(store: &MemoryStore) -> [usize; 6] {
-    Space::ALL.map(|space| {
-        let mut count = 0;
-        let mut visit = |_: &[u8], _: &[u8]| {
-            count += 1;
-            ControlFlow::Continue(())
-        };
-        store.scan(space, &[], None, &mut visit).expect("memory");
-        count
-    })
+fn counts(store: &MemoryStore) -> [usize; 6] {
+    Space::ALL.map(|space| records(store, space, b""))
 }
 
 fn put(replica: &mut Replica, name: RowKey) {
@@ -32,8 +23,8 @@ fn put(replica: &mut Replica, name: RowKey) {
     );
 }
 
-/// A replica with some of everything on disk: rows, those that are gone, a mark, recent events and
-/// a residual.
+/// A replica with some of everything on disk: rows, removed rows, a mark, recent events and a
+/// residual.
 fn full() -> (Replica, MemoryStore) {
     let store = MemoryStore::new();
     let mut replica = Replica::new(ReplicaId::new(NodeId(1), 1));
@@ -43,7 +34,7 @@ fn full() -> (Replica, MemoryStore) {
         put(
             &mut replica,
             RowKey::member("s".into(), n.to_string().into()),
-        )
+        );
     });
     (0..20).for_each(|n: u32| put(&mut replica, RowKey::string(n.to_string().into())));
     let mut batch = Batch::default();
@@ -69,7 +60,7 @@ fn full() -> (Replica, MemoryStore) {
 fn an_erasure_is_a_small_batch_and_the_rest_goes_in_pieces_also_after_a_start() {
     for started in [false, true] {
         let (mut replica, store) = full();
-        let before = records(&store);
+        let before = counts(&store);
         assert_eq!(
             (before[Space::Rows as usize], before[Space::Causal as usize]),
             (70, 3),
@@ -81,12 +72,12 @@ fn an_erasure_is_a_small_batch_and_the_rest_goes_in_pieces_also_after_a_start() 
         assert!(batch.changes.len() <= 4, "{} changes", batch.changes.len());
         store.apply(batch).expect("memory");
         while !erased.is_empty() {
-            let left = records(&store).iter().sum::<usize>();
+            let left = counts(&store).iter().sum::<usize>();
             let (held, known) = restore(&store, |_, _| true).expect("readable");
             assert!(held.is_empty(), "nothing is read as data");
             let found = known.erased.get(&PLACE).expect("more is left");
             assert_eq!(found.len(), left);
-            // A row that lives again is named by what was removed as well.
+            // A row that lives again is also among the removed ones.
             assert!(
                 (left..=left + 1).contains(&erased.len()),
                 "{} of {left}",
@@ -105,7 +96,7 @@ fn an_erasure_is_a_small_batch_and_the_rest_goes_in_pieces_also_after_a_start() 
             );
             store.apply(batch).expect("memory");
         }
-        assert_eq!(records(&store), [0; 6]);
+        assert_eq!(counts(&store), [0; 6]);
         assert!(
             restore(&store, |_, _| true)
                 .expect("readable")

@@ -1,5 +1,3 @@
-use std::ops::ControlFlow;
-
 use quorate_control::store::{Batch, Change, MemoryStore, Space, Store};
 use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{Hlc, NodeId, ReplicaId};
@@ -7,9 +5,10 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 
-use super::ROWS_AT_ONCE;
+use crate::fixture::records;
 #[cfg(feature = "planted-bugs")]
 use crate::planted;
+use crate::replica::ROWS_AT_ONCE;
 use crate::replica::{
     Cut, Delta, Mend, Part, Payload, Range, Replaces, Replica, Row, RowKey, Within, restore,
 };
@@ -51,7 +50,7 @@ fn wipe(replica: &mut Replica, range: Range) -> Delta {
     write.finish().expect("something was written").0
 }
 
-/// Applies what has changed; returns it.
+/// Applies the changes to the store and returns them.
 fn save(replica: &mut Replica, store: &MemoryStore) -> Vec<Change> {
     let mut batch = Batch::default();
     replica.drain_into(&mut batch);
@@ -65,17 +64,6 @@ fn read_back(store: &MemoryStore) -> Replica {
         .0
         .remove(&PLACE)
         .expect("the replica")
-}
-
-/// How many records lie in a space, of those that begin so behind their place.
-fn records(store: &MemoryStore, space: Space, with: &[u8]) -> usize {
-    let mut count = 0;
-    let mut visit = |key: &[u8], _: &[u8]| {
-        count += usize::from(key[6..].starts_with(with));
-        ControlFlow::Continue(())
-    };
-    store.scan(space, &[], None, &mut visit).expect("memory");
-    count
 }
 
 fn rows(replica: &Replica) -> Vec<(RowKey, Row)> {
@@ -92,7 +80,7 @@ fn assert_same(left: &Replica, right: &Replica, when: &str) {
     assert_eq!(left.context(), right.context(), "{when}");
 }
 
-/// A set of many elements on disk, that all replicas know.
+/// A set of many elements on disk that all replicas know.
 fn filled(members: usize) -> (Replica, Replica, MemoryStore) {
     let (mut replica, mut other, store) = (persisted(ROWS_AT_ONCE), peer(), MemoryStore::new());
     for n in 0..members {
@@ -207,7 +195,7 @@ fn what_is_taken_back_is_no_longer_dead() {
     let written = put(&mut replica, member(1));
     wipe(&mut replica, Range::Key("s".into()));
     save(&mut replica, &store);
-    // Another has seen the same, and there it lives.
+    // Another replica has seen the same, and there the element lives.
     let part = Part {
         range: Range::ALL,
         rows: written.parts[0].rows.clone(),
@@ -265,7 +253,7 @@ fn any_range(rng: &mut StdRng) -> Range {
     .clone()
 }
 
-/// A replica that writes, hears another, removes and is killed at any moment.
+/// A replica that writes, hears from another, removes, and is killed at any moment.
 fn play(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let at_once = *[0, 1, 3].choose(&mut rng).expect("not empty");
@@ -283,7 +271,7 @@ fn play(seed: u64) {
                 names().choose(&mut rng).expect("not empty").clone(),
             )),
             5 => {
-                // A slice is never wiped by anybody.
+                // Nobody ever wipes a slice.
                 let range = Some(any_range(&mut rng))
                     .filter(|range| !matches!(range, Range::Slice { .. }))
                     .unwrap_or(Range::ALL);

@@ -1,10 +1,13 @@
+mod erasure;
+
 use quorate_control::store::{Change, MemoryStore};
 use quorate_crdt::Hlc;
 
 use super::*;
+use crate::replica::journal::{NAME_MAX, encode, residual_key, row_key};
 use crate::replica::{Cut, Delta, Part, Payload, Replaces, Residual};
 
-/// What the engines take at most: fjall's bound.
+/// The longest key that the engines accept: fjall's bound.
 const ENGINE_MAX: usize = 65_535;
 const PLACE: (KeyspaceId, Partition) = (KeyspaceId(7), Partition(3));
 
@@ -41,7 +44,7 @@ fn key_of(change: &Change) -> &Bytes {
     }
 }
 
-/// Drains to the store, as an engine would take it.
+/// Drains to the store and checks keys as an engine would.
 fn save(replica: &mut Replica, store: &MemoryStore) {
     let mut batch = Batch::default();
     replica.drain_into(&mut batch);
@@ -178,7 +181,7 @@ fn a_long_name_from_before_is_read_and_moves() {
     put(&mut replica, name.clone());
     let mut batch = Batch::default();
     replica.drain_into(&mut batch);
-    // As it was written before: the whole name is the key, and the row alone the value.
+    // In the old form, the whole name is the key and the value is the row alone.
     let (hashed, whole) = row_key(prefix(PLACE.0, PLACE.1), &name);
     let old = Bytes::from([&prefix(PLACE.0, PLACE.1)[..], &whole.expect("long")].concat());
     for change in &mut batch.changes {
@@ -231,6 +234,6 @@ fn without_another_holder_an_event_is_not_remembered() {
     };
     assert_eq!(recent_after(&mut replica, &[]), (0, 0));
     assert_eq!(recent_after(&mut replica, &[NodeId(2)]), (1, 1));
-    // Nor is what the other did not know while it was a holder.
+    // Nor do events that the other did not know while it was a holder.
     assert_eq!(recent_after(&mut replica, &[]), (0, 0));
 }
