@@ -104,7 +104,9 @@ quorate_crdt::laws! {
     board: Board<u8>, |board, tx, op| match op.action % 3 {
         0 => board.cards.add(tx, op.argument),
         1 => board.held.set(tx, op.argument),
-        _ => board.flags.update(tx, op.argument, |flag, tx| if op.action < 170 { flag.enable(tx) } else { flag.disable(tx) }),
+        _ => board.flags.update(tx, op.argument, |flag, tx| {
+            if op.action < 170 { flag.enable(tx) } else { flag.disable(tx) }
+        }),
     };
 }
 

@@ -223,7 +223,9 @@ fn the_forms_of_a_field_are_refused_unless_they_are_the_canonical_ones() {
     let mut amy = replica::<New>(1);
     let bottom = amy.state().encode();
     let word = amy.update(|new, tx| new.words.add(tx, 3)).encode();
-    let at = word.len() - 7; // how many fields; number and form; a set; which dots; the length; none has more dots; the word
+    // What comes last: how many fields; number and form; a set; which dots; the length; that none
+    // has more dots; the word.
+    let at = word.len() - 7;
     assert_eq!(word[at..], [1, 8, 7, 0, 2, 0, 3]);
     let refused = |tail: &[u8]| {
         let bytes = [&word[..at], tail].concat();
@@ -351,7 +353,9 @@ proptest! {
     /// Whatever older replicas have seen, they hold what a newer one would hold that has seen just
     /// that.
     #[test]
-    fn an_older_replica_holds_what_a_newer_one_would(steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30)) {
+    fn an_older_replica_holds_what_a_newer_one_would(
+        steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30),
+    ) {
         let all = Cluster::after(&steps);
         for (old, shadow) in all.olds.iter().zip(&all.shadows) {
             let bytes = old.state().encode();
@@ -364,7 +368,9 @@ proptest! {
     /// Full states through older replicas alone bring everybody to what all deltas make; the older
     /// ones to the same bytes.
     #[test]
-    fn replicas_of_both_versions_converge(steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30)) {
+    fn replicas_of_both_versions_converge(
+        steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30),
+    ) {
         let mut all = Cluster::after(&steps);
         for _ in 0..2 {
             for new in 0..2 {
@@ -380,7 +386,8 @@ proptest! {
             let sent = all.olds[1 - old].state().clone();
             all.olds[old].merge(&sent).unwrap();
         }
-        let settled = all.deltas.iter().fold(Causal::<NewState>::new(), |mut all, delta| { all.merge(delta); all });
+        let mut settled = Causal::<NewState>::new();
+        all.deltas.iter().for_each(|delta| drop(settled.merge(delta)));
         prop_assert_eq!(all.news[0].state(), &settled);
         prop_assert_eq!(all.news[1].state(), &settled);
         prop_assert_eq!(all.olds[0].state(), all.olds[1].state());

@@ -177,10 +177,19 @@ where
 /// One test for each scope; the number of histories is a property of the alphabet and the length
 /// alone.
 macro_rules! scopes {
-    ($($name:ident: $type:ty, $ops:expr, $length:expr, $change:path, $spec:path, $view:path, $histories:expr;)+) => {$(
+    ($(
+        $name:ident: $type:ty, $ops:expr, $length:expr,
+        $change:path, $spec:path, $view:path, $histories:expr;
+    )+) => {$(
         #[test]
         fn $name() {
-            let scope = Scope::<$type, _> { ops: $ops, length: $length, change: $change, spec: $spec, view: $view };
+            let scope = Scope::<$type, _> {
+                ops: $ops,
+                length: $length,
+                change: $change,
+                spec: $spec,
+                view: $view,
+            };
             let histories = scope.explore();
             println!("{}: {histories} histories", stringify!($name));
             assert_eq!(histories, $histories, "the enumeration has lost or gained histories");
@@ -194,13 +203,23 @@ const ELEMENTS: &[Op] = &[op(PUT, 0), op(PUT, 1), op(TAKE, 0), op(CLEAR, 0)];
 const KEYS: &[Op] = &[op(PUT, 0), op(PUT, 2), op(INNER_TAKE, 0), op(TAKE, 0)];
 
 scopes! {
-    or_sets_of_one_element: OrSet<u8>, TWO, 5, specs::change_set, specs::set, specs::view_set, 114_351;
-    or_sets_of_two_elements: OrSet<u8>, ELEMENTS, 4, specs::change_set, specs::set, specs::view_set, 58_165;
-    registers: MvRegister<u8>, TWO, 5, specs::change_register, specs::register, specs::view_register, 114_351;
-    flags_that_rise: EwFlag, TWO, 5, specs::change_ew_flag, specs::ew_flag, specs::view_ew_flag, 114_351;
-    flags_that_fall: DwFlag, TWO, 5, specs::change_dw_flag, specs::dw_flag, specs::view_dw_flag, 114_351;
-    counters: ResetCounter, TWO, 5, specs::change_reset_counter, specs::reset_counter, specs::view_reset_counter, 114_351;
-    maps_of_flags_under_two_keys: OrMap<u8, EwFlag>, ELEMENTS, 4, specs::change_map_of_flags, specs::map_of_flags, specs::view_map_of_flags, 58_165;
-    maps_of_counters: OrMap<u8, ResetCounter>, KEYS, 4, specs::change_map_of_counters, specs::map_of_counters, specs::view_map_of_counters, 58_165;
-    maps_of_registers: OrMap<u8, MvRegister<u8>>, KEYS, 4, specs::change_map_of_registers, specs::map_of_registers, specs::view_map_of_registers, 58_165;
+    or_sets_of_one_element: OrSet<u8>, TWO, 5,
+        specs::change_set, specs::set, specs::view_set, 114_351;
+    or_sets_of_two_elements: OrSet<u8>, ELEMENTS, 4,
+        specs::change_set, specs::set, specs::view_set, 58_165;
+    registers: MvRegister<u8>, TWO, 5,
+        specs::change_register, specs::register, specs::view_register, 114_351;
+    flags_that_rise: EwFlag, TWO, 5,
+        specs::change_ew_flag, specs::ew_flag, specs::view_ew_flag, 114_351;
+    flags_that_fall: DwFlag, TWO, 5,
+        specs::change_dw_flag, specs::dw_flag, specs::view_dw_flag, 114_351;
+    counters: ResetCounter, TWO, 5,
+        specs::change_reset_counter, specs::reset_counter, specs::view_reset_counter, 114_351;
+    maps_of_flags_under_two_keys: OrMap<u8, EwFlag>, ELEMENTS, 4,
+        specs::change_map_of_flags, specs::map_of_flags, specs::view_map_of_flags, 58_165;
+    maps_of_counters: OrMap<u8, ResetCounter>, KEYS, 4,
+        specs::change_map_of_counters, specs::map_of_counters, specs::view_map_of_counters, 58_165;
+    maps_of_registers: OrMap<u8, MvRegister<u8>>, KEYS, 4,
+        specs::change_map_of_registers, specs::map_of_registers, specs::view_map_of_registers,
+        58_165;
 }

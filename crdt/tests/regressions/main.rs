@@ -1,0 +1,20 @@
+//! Faults that this library had, each by the name of its case. Faults of other libraries are in
+//! `defects.rs`.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of the tests fail like the tests"
+)]
+
+mod decoding;
+mod documents;
+mod exchange;
+mod identities;
+mod values;
+
+use quorate_crdt::laws::replica;
+use quorate_crdt::{Replicated, Schema};
+
+fn at<T: Schema>(n: usize) -> Replicated<T> {
+    Replicated::new(replica(n))
+}
