@@ -1,5 +1,5 @@
-//! What is fuzzed, one line per decoder with what is edited of it. The fuzzer (`src/decode.rs`) and
-//! the replay of its corpus (`tests/corpus.rs`) share this file.
+//! The fuzz targets: one line per decoder, with the edits to make to what decodes. The fuzzer
+//! (`src/decode.rs`) and the replay of its corpus (`tests/corpus.rs`) share this file.
 
 use core::fmt::Debug;
 
@@ -11,7 +11,7 @@ use quorate_crdt::{
     Summary, Text, TopK, Tree, TwoPhaseSet, Tx,
 };
 
-/// A value of a map with two fields that have dots.
+/// A value in a map, with two fields that have dots.
 #[derive(Crdt)]
 #[crdt(causal)]
 struct Card {
@@ -19,7 +19,7 @@ struct Card {
     tags: OrSet<u8>,
 }
 
-/// Everything that a struct can hold.
+/// A struct with every kind of field.
 #[derive(Crdt)]
 struct Board {
     cards: OrMap<u8, Card>,
@@ -31,7 +31,7 @@ struct Board {
     mood: u8,
 }
 
-/// What is fuzzed.
+/// One decoder to fuzz.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     /// Takes any bytes, must return, and says whether they were a value.
@@ -57,7 +57,7 @@ macro_rules! edited {
     }};
 }
 
-/// Every decoder. What the fuzzer finds beyond the seeds is committed: `crdt/fuzz/run 30 its_name`.
+/// Every decoder. To commit what the fuzzer finds beyond the seeds: `crdt/fuzz/run 30 its_name`.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     (
         "summary",
@@ -79,7 +79,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
         edited!(OrSet<(String, Option<u8>)>, |set, tx, n| set
             .add(tx, (n.to_string(), Some(n)))),
     ),
-    // Elements that take no bytes: only what is counted bounds how many there are.
+    // Elements that take no bytes: only counting them bounds how many there are.
     (
         "or_set_of_nothing",
         edited!(OrSet<()>, |set, tx, n| set.add(tx, ())),
@@ -305,23 +305,23 @@ fn change_tree(tree: &mut <Tree<u8> as Crdt>::Edit<'_>, tx: &mut Tx<'_>, n: u8) 
     tree.remove(tx, first);
 }
 
-/// What a fuzzed decoder may cost.
+/// What decoding under test may cost.
 pub(crate) const LIMITS: Limits = Limits {
     bytes: 1 << 16,
     elements: 1 << 12,
     depth: 8,
 };
 
-/// What decoding within [`LIMITS`] and all that follows may hold in memory at one time, in bytes: a
-/// dozen copies of 2^12 elements, each with up to 100 bytes around it, and the 1 MiB that serde
-/// reserves at most on the word of a length field.
+/// How many bytes decoding within [`LIMITS`], and everything after it, may hold in memory at one
+/// time: a dozen copies of 2^12 elements with up to 100 bytes around each, plus the 1 MiB that
+/// serde reserves at most on the word of a length field.
 pub(crate) const MEMORY: usize = 24 << 20;
 
-/// Changes a value by some number.
+/// Changes a value, guided by a number.
 type Change<'a, T> = &'a dyn Fn(&mut <T as Crdt>::Edit<'_>, &mut Tx<'_>, u8);
 
-/// One value, or two: a first byte that is no version says where the second begins. What decodes
-/// must survive its own bytes; it can be merged, read, changed, sent and saved, here and there.
+/// One value, or two: a first byte that is not a version says where the second begins. What decodes
+/// must survive its own bytes and can be merged, read, changed, sent and saved, here and there.
 fn causal<T: Crdt + Debug + 'static>(bytes: &[u8], change: Change<'_, T>) -> bool {
     let Some((&first, rest)) = bytes.split_first() else {
         return false;
@@ -347,7 +347,7 @@ fn causal<T: Crdt + Debug + 'static>(bytes: &[u8], change: Change<'_, T>) -> boo
     true
 }
 
-/// A delta, a small value and a large one, and two values that parted.
+/// A delta, a small value, a large value, and two values that diverged.
 fn seeds<T: Crdt + 'static>(change: Change<'_, T>) -> Vec<Vec<u8>> {
     let mut here = Replicated::<T>::new(ReplicaId::new(NodeId(2), 1));
     let mut seeds = vec![here.update(|edit, tx| change(edit, tx, 3)).encode()];
@@ -370,8 +370,8 @@ fn seeds<T: Crdt + 'static>(change: Change<'_, T>) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A replica that starts from the value, and one that has issued nothing and takes it: both change
-/// it and tell each other.
+/// Two replicas: one resumes from the value, the other has issued nothing and merges it. Both
+/// change it and tell each other.
 fn goes_on<T: Crdt + Debug + 'static>(value: &Causal<T>, other: &Causal<T>, change: Change<'_, T>) {
     let mut there = Replicated::<T>::new(ReplicaId::new(NodeId(1), 0));
     let _taken = there.merge(value).map(drop);

@@ -1,8 +1,8 @@
-//! Finds planted bugs: random histories of replicas, and the promises of this library checked on
-//! each.
+//! Finds planted bugs: plays random histories of replicas and checks the promises of this library
+//! on each.
 //!
-//! For the command that plants each bug in turn. A run is a function of its seed. Without a planted
-//! bug [`find`] finds nothing, or there is a real one.
+//! A command plants each bug in turn and calls [`find`]. A run is a function of its seed. If
+//! [`find`] reports something without a planted bug, that is a real one.
 
 mod checks;
 
@@ -16,18 +16,18 @@ use crate::{
     Standing, Text,
 };
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
-    /// Which check broke.
+    /// The check that failed.
     pub check: &'static str,
-    /// The seed that makes it break again.
+    /// The seed that makes it fail again.
     pub seed: u64,
-    /// What was seen in place of what was promised.
+    /// What was seen instead of what was promised.
     pub seen: String,
 }
 
-/// Plants the bug, or none, and runs every check with each of the seeds until one breaks.
+/// Plants the bug, or none, and runs every check with each of the seeds until one fails.
 pub fn find(bug: Option<&Bug>, seeds: Range<u64>) -> Option<Finding> {
     let before = planted::plant(bug);
     let found = seeds.into_iter().find_map(|seed| {
@@ -40,11 +40,10 @@ pub fn find(bug: Option<&Bug>, seeds: Range<u64>) -> Option<Finding> {
     found
 }
 
-/// What the replicas hold: a type of each kind.
+/// The type of the replicas' value: one type of each kind.
 type Value = Pair<OrSet<u8>, Pair<PnCounter, Pair<Text, RwSet<u8>>>>;
 
-/// Numbers that look random (Steele et al., "Fast splittable pseudorandom number generators",
-/// 2014).
+/// Pseudo-random numbers (Steele et al., "Fast splittable pseudorandom number generators", 2014).
 struct Random(u64);
 
 impl Random {
@@ -57,7 +56,7 @@ impl Random {
     }
 }
 
-/// Three replicas, and the deltas between them, which are lost, repeated and reordered.
+/// Three replicas and the deltas between them, which get lost, repeated and reordered.
 struct World {
     random: Random,
     replicas: Vec<Replicated<Value>>,
@@ -80,7 +79,7 @@ impl World {
         self.random.below(bound as u64) as usize
     }
 
-    /// One replica changes something.
+    /// One replica changes its value.
     fn change(&mut self) {
         let (at, what, n) = (self.pick(3), self.pick(8), self.random.below(4) as u8);
         let place = self.pick(4);
@@ -113,7 +112,7 @@ impl World {
         self.sent.push(delta);
     }
 
-    /// A delta arrives somewhere, whichever and wherever.
+    /// Some delta arrives at some replica.
     fn deliver(&mut self) -> Result<(), String> {
         if self.sent.is_empty() {
             return Ok(());
@@ -145,7 +144,7 @@ impl World {
         self.deliver()
     }
 
-    /// Everybody hears by summaries alone.
+    /// All replicas synchronise by summaries alone.
     fn synchronise(&mut self) -> Result<(), String> {
         for _ in 0..2 {
             for (a, b) in [(0, 1), (1, 2), (2, 0)] {

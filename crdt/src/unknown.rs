@@ -1,12 +1,12 @@
-//! What `#[derive(Crdt)]` stands on: the layout of the fields of a struct, and the fields of a
-//! newer version, which an older one keeps and merges without understanding them.
+//! The base of `#[derive(Crdt)]`: the layout of a struct's fields, and the fields of a newer
+//! version, which an older one keeps and merges without understanding them.
 //!
 //! A struct is written as the number of its fields that are not bottom, then each of them,
-//! ascending by number. A field in the plain form is `number * 2`, the [tag](crate::codec::Tag) of
-//! its type, and the field, [scoped](crate::codec::Writer::scoped) to its live dots. In the form of
-//! pieces it is `number * 2 + 1`, the tag and, scoped to the live dots, the count of pieces and
-//! each of them: which live dots it holds, which others, and its bytes, in which dots are places in
-//! the union of both.
+//! ascending by number. A field in plain form is `number * 2`, the [tag](crate::codec::Tag) of its
+//! type, and the field, [scoped](crate::codec::Writer::scoped) to its live dots. A field in pieces
+//! is `number * 2 + 1`, the tag and, scoped to the live dots, the number of pieces and each piece:
+//! which live dots it holds, which others, and its bytes, in which dots are places in the union of
+//! both.
 
 mod fields;
 
@@ -18,32 +18,34 @@ pub use self::fields::{FieldReader, FieldWriter};
 use crate::codec::{DecodeError, Reader, Tag, Writer};
 use crate::{CausalContext, Changed, Contexts, Dot, Undotted};
 
-/// So many pieces of one field are many.
+/// More pieces of one field than this are too many.
 const CROWD: usize = 64;
 
-/// Which field: its number and its type.
+/// A field: its number and its type.
 type Field = (u64, Tag);
 
-/// The fields of a newer version of a struct: a replica that does not know a field passes on
-/// whatever others wrote to it, and removes of it what others removed.
+/// The fields of a newer version of a struct. A replica that does not know a field forwards what
+/// others wrote to it, and removes from it what others removed.
 ///
-/// What is alive of a field merges by the rule of [`DotSet`](crate::DotSet). Its content is kept in
-/// the pieces in which it came. A piece with dots goes when everything alive in it is in other
-/// pieces too, or gone. A piece without dots (counters, last-writer-wins registers, places of
-/// characters) says of which events it tells all, and goes when another one tells all of more.
+/// What is alive in a field merges by the rule of [`DotSet`](crate::DotSet). The content stays in
+/// the pieces in which it came. A piece with dots is dropped when everything alive in it is also in
+/// other pieces, or gone. A piece without dots (counters, last-writer-wins registers, places of
+/// characters) says which events it covers completely, and is dropped when another piece covers
+/// more.
 ///
-/// **Law:** the live dots merge as a semilattice; so whoever knows the field reads the same from
-/// all replicas that have seen the same events. The pieces depend on how they came; replicas that
-/// merge each other's full states end with the same pieces and so the same bytes, unless the struct
-/// is a value of a map, which does not join what has the same live dots.
+/// **Law:** the live dots merge as a semilattice, so a replica that knows the field reads the same
+/// from all replicas that have seen the same events. The pieces depend on how they arrived.
+/// Replicas that merge each other's full states end with the same pieces, and so with the same
+/// bytes, unless the struct is a value of a map, which does not join values with the same live
+/// dots.
 ///
-/// What grows: one piece per write to a field without dots, until a whole state comes, for which
-/// the replica [asks](crate::Crdt::wants_whole) when there are many; else at most one piece per
+/// What grows: one piece per write to a field without dots, until a whole state comes; the replica
+/// [asks](crate::Crdt::wants_whole) for one when there are many. Otherwise at most one piece per
 /// live dot.
 #[derive(Clone, Default, PartialEq, Debug)]
 pub struct Unknown {
-    /// By number and type: two newer versions may disagree on what a number means, and each gets
-    /// back what it wrote.
+    /// By number and type. If two newer versions disagree on what a number means, each gets back
+    /// what it wrote.
     fields: BTreeMap<Field, Pieces>,
 }
 
@@ -113,27 +115,27 @@ impl Unknown {
 
 /// What is kept of one field.
 ///
-/// **Invariants:** the pieces ascend; each live dot is in some piece, and each piece that has dots
-/// is the greatest that has some live dot. So there are no pieces with dots once nothing is alive.
+/// **Invariants:** the pieces ascend. Each live dot is in some piece, and each piece that has dots
+/// is the greatest one for some live dot, so there are no pieces with dots once nothing is alive.
 #[derive(Clone, Default, PartialEq, Debug)]
 struct Pieces {
     live: CausalContext,
     pieces: Vec<Piece>,
 }
 
-/// What a field was when somebody who knows it wrote it: its dots, all alive then, and its bytes.
-/// It consists of dots alone, or has none.
+/// A field as it was when a replica that knows it wrote it: its dots, all alive at the time, and
+/// its bytes. It consists of dots alone, or has none.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Piece {
     dots: CausalContext,
-    /// Of a piece without dots: the events of which it tells all that came with them. It may tell
-    /// more.
+    /// For a piece without dots, the events that it covers completely. It may contain more.
     of: CausalContext,
     bytes: Vec<u8>,
 }
 
 impl Piece {
-    /// Whether it tells all that the other one tells, both being without dots, and is not the same.
+    /// Whether it contains everything that the other piece contains; both have no dots and are
+    /// different.
     fn outdates(&self, other: &Self) -> bool {
         self.of != other.of && self.of.covers(&other.of)
     }
@@ -143,8 +145,8 @@ impl Piece {
         self.dots.without(&self.dots.without(live))
     }
 
-    /// Grows with the events of every replica and with what the piece holds, so that a later full
-    /// state mostly is above the pieces it replaces.
+    /// Grows with the events of every replica and with the contents of the piece, so a later full
+    /// state usually outweighs the pieces that it replaces.
     fn weight(&self) -> (u128, u64) {
         (
             self.dots
@@ -156,7 +158,7 @@ impl Piece {
     }
 }
 
-/// Any fixed total order makes replicas choose the same pieces; pieces without dots come first.
+/// Any fixed total order makes replicas choose the same pieces. Pieces without dots come first.
 impl Ord for Piece {
     fn cmp(&self, other: &Self) -> Ordering {
         let runs = |dots: &'_ CausalContext| -> Vec<_> {
@@ -234,8 +236,8 @@ impl Pieces {
         }
     }
 
-    /// Whether somebody who knows the field may have written it just so, in a value with this
-    /// context: then it has the plain form.
+    /// Whether a replica that knows the field may have written exactly this, in a value with this
+    /// context. If so, the piece has the plain form.
     fn is_plain(&self, context: &CausalContext) -> bool {
         let [only] = self.pieces.as_slice() else {
             return false;
@@ -270,7 +272,7 @@ impl Pieces {
         }
     }
 
-    /// Reads a field in the plain form.
+    /// Reads a field in plain form.
     fn decode_plain(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let live = input.dots()?;
         let bytes = input.bytes()?.to_vec();
@@ -339,9 +341,9 @@ impl Pieces {
 }
 
 /// Which of the ascending `pieces` must be kept for what is `live`: from the greatest down, those
-/// that hold something that no greater one holds; and those without dots, if they are kept at all.
-/// Then, whether all that is live is held by some. O(log) per run and live dot of a piece, so that
-/// forged pieces cost no more than their bytes.
+/// that hold something that no greater one holds, and those without dots, if these are kept at all.
+/// The second result is whether the pieces hold everything that is live. O(log) per run and live
+/// dot of a piece, so forged pieces cost no more than their bytes.
 fn needed(pieces: &[Piece], live: &CausalContext, undotted: Undotted<'_>) -> (Vec<bool>, bool) {
     let dots: Vec<Dot> = live.missing(&CausalContext::new()).collect();
     let mut held = alloc::vec![false; dots.len()];

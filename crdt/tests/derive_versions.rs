@@ -1,5 +1,5 @@
-//! Versions of a derived struct: an older one keeps and merges the fields it does not know, and
-//! loses nothing of them.
+//! Versions of a derived struct: an older one keeps and merges the fields that it does not know,
+//! and loses nothing.
 #![deny(warnings)]
 
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ struct Old {
     tags: OrSet<u8>,
 }
 
-/// The second one, which has more fields, before and after, of every kind: of dots, without dots,
+/// The second version, with more fields before and after, of every kind: with dots, without dots,
 /// and mixed.
 #[derive(Crdt)]
 struct New {
@@ -39,7 +39,7 @@ struct Inner {
     members: OrSet<u8>,
 }
 
-/// A value of a map, which the second version knows in full.
+/// A value in a map, which the second version knows in full.
 #[derive(Crdt)]
 #[crdt(causal)]
 struct Cell {
@@ -138,7 +138,7 @@ fn an_older_version_removes_what_newer_ones_remove() {
     let back = as_version::<Old, New>(ben.state());
     assert_eq!(back.words.sorted(), [&4]);
     assert!(back == *amy.state());
-    // And so does one that only has a piece in which more was alive.
+    // So does one that has only a piece in which more was alive.
     let mut carl = replica::<Old>(3);
     carl.merge(&hit).unwrap();
     carl.merge(&as_version::<New, Old>(&{
@@ -223,8 +223,8 @@ fn the_forms_of_a_field_are_refused_unless_they_are_the_canonical_ones() {
     let mut amy = replica::<New>(1);
     let bottom = amy.state().encode();
     let word = amy.update(|new, tx| new.words.add(tx, 3)).encode();
-    // What comes last: how many fields; number and form; a set; which dots; the length; that none
-    // has more dots; the word.
+    // What comes last: how many fields; number and form; a set; which dots; the length; that no
+    // others have dots; the word.
     let at = word.len() - 7;
     assert_eq!(word[at..], [1, 8, 7, 0, 2, 0, 3]);
     let refused = |tail: &[u8]| {
@@ -293,7 +293,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// After so many steps: (what, who and with whom, which).
+    /// After these steps: (what, who and with whom, which).
     fn after(steps: &[(u8, u8, u8)]) -> Self {
         let (news, olds) = ([1, 2].map(replica).into(), [3, 4].map(replica).into());
         let mut all = Self {
@@ -350,8 +350,7 @@ impl Cluster {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever older replicas have seen, they hold what a newer one would hold that has seen just
-    /// that.
+    /// Older replicas hold what a newer one would hold that has seen the same.
     #[test]
     fn an_older_replica_holds_what_a_newer_one_would(
         steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30),
@@ -365,8 +364,8 @@ proptest! {
         }
     }
 
-    /// Full states through older replicas alone bring everybody to what all deltas make; the older
-    /// ones to the same bytes.
+    /// Exchanging full states through older replicas alone gives everyone what all deltas give, and
+    /// gives the older ones the same bytes.
     #[test]
     fn replicas_of_both_versions_converge(
         steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30),
@@ -395,7 +394,8 @@ proptest! {
         prop_assert_eq!(&as_version::<Old, New>(all.olds[0].state()), &settled);
     }
 
-    /// Damaged bytes are refused by both versions, or are values that go on.
+    /// Both versions refuse damaged bytes, or decode them to values that can be used like any
+    /// other.
     #[test]
     fn damaged_fields_do_no_harm(
         steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..20),
@@ -422,7 +422,7 @@ proptest! {
     }
 }
 
-/// What the test above compares is not empty: an MV register is a field like any other.
+/// The test above does not compare empty values: an MV register is a field like any other.
 #[test]
 fn siblings_survive_the_passage() {
     let (mut amy, mut ben, mut old) = (replica::<New>(1), replica::<New>(2), replica::<Old>(3));

@@ -1,4 +1,4 @@
-//! Counters beside `crdts::PNCounter`.
+//! Counters compared with `crdts::PNCounter`.
 
 use std::hint::black_box;
 
@@ -19,7 +19,7 @@ fn replica(actor: u64) -> ReplicaId {
     ReplicaId::new(NodeId(actor), 0)
 }
 
-/// A counter to which each actor has added and from which it has taken away.
+/// A counter that each actor has added to and taken from.
 fn ours() -> Causal<PnCounter> {
     let mut state = Causal::new();
     for actor in 1..=ACTORS {
@@ -42,8 +42,8 @@ fn peer() -> PNCounter<u64> {
     counter
 }
 
-/// The gate compares what each side needs for one increment that can be sent: a transaction with
-/// its delta, an operation that is made and applied.
+/// The gate compares the work for one increment that can be sent: here a transaction with its
+/// delta, there an operation that is made and applied.
 fn incrementing() {
     let mut counter = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();
     let mut batched = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();

@@ -1,6 +1,7 @@
-//! Maps, registers and counters beside the document libraries: no gates, since a document is made
-//! for another purpose than one value. The documents write all in one transaction, which is their
-//! best case; ours as well, and once more with a transaction and a delta for each write.
+//! Maps, registers and counters compared with document libraries. There are no gates, because a
+//! document serves another purpose than one value. The documents write everything in one
+//! transaction, which is their best case. Ours do so too, and once more with a transaction and a
+//! delta for each write.
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, Automerge, ROOT, ScalarValue};
@@ -15,7 +16,7 @@ type Registers = OrMap<String, MvRegister<i64>>;
 
 const KEYS: usize = 10_000;
 const WRITES: i64 = 10_000;
-/// automerge takes as long for an increment as there were increments before.
+/// In automerge, an increment takes time proportional to the number of increments before it.
 const INCREMENTS: i64 = 2_000;
 const ROUNDS: usize = 3;
 
@@ -175,8 +176,8 @@ fn counting() {
     row("counter, increment", &[("ours", batch), ("ours with a delta each", each), ("automerge", automerge), ("loro", loro)]);
 }
 
-/// What it takes to be up to date with another replica that has written one key in a hundred since:
-/// applying its delta, its changes or its update. Making them is not counted.
+/// The work to catch up with another replica that has since written one key in a hundred: applying
+/// its delta, its changes or its update, without the work of making them.
 fn merging() {
     let keys = keys();
     let some: Vec<&String> = keys.iter().step_by(100).collect();

@@ -1,4 +1,4 @@
-//! Sets beside `crdts::Orswot`.
+//! Sets compared with `crdts::Orswot`.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ type Peer = Orswot<u64, u64>;
 
 const ELEMENTS: usize = 100_000;
 const ACTORS: u64 = 16;
-/// How many elements an actor adds before the next one goes on.
+/// How many elements an actor adds before the next one takes over.
 const TURN: usize = 16;
 
 pub(crate) fn run() {
@@ -37,8 +37,7 @@ fn replica(actor: u64) -> ReplicaId {
     ReplicaId::new(NodeId(actor), 0)
 }
 
-/// Adds all elements, actor by actor, each in a transaction of its own whose delta is there to be
-/// sent.
+/// Adds all elements, actor by actor, each in a transaction of its own with a delta ready to send.
 fn ours(elements: &[u64]) -> Ours {
     let mut state = Ours::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
@@ -51,7 +50,7 @@ fn ours(elements: &[u64]) -> Ours {
     state
 }
 
-/// The same, with one transaction and one delta for each turn.
+/// The same with one transaction and one delta per turn.
 fn ours_by_turn(elements: &[u64]) -> Ours {
     let mut state = Ours::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
@@ -62,7 +61,7 @@ fn ours_by_turn(elements: &[u64]) -> Ours {
     state
 }
 
-/// The same, with an operation for each element that is there to be sent.
+/// The same with one operation per element, ready to send.
 fn peer(elements: &[u64]) -> Peer {
     let mut set = Peer::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
@@ -84,7 +83,8 @@ fn adding() {
     println!("      with one transaction for {TURN} adds: {}, {:.2} times", Nanos(by_turn), theirs / by_turn);
 }
 
-/// Takes one in 200 out at the first replica and adds as many at the second; which, `round` says.
+/// Removes one element in 200 at the first replica and adds as many at the second; `round` chooses
+/// which.
 fn diverge_ours(a: &mut Replicated<OrSet<u64>>, b: &mut Replicated<OrSet<u64>>, elements: &[u64], round: usize) {
     for element in elements.iter().skip(round).step_by(200) {
         a.update(|set, tx| _ = set.remove(tx, element));
@@ -105,9 +105,9 @@ fn diverge_peer(a: &mut Peer, b: &mut Peer, elements: &[u64], round: usize) {
     }
 }
 
-/// Two replicas that part and meet again, round after round; measured is what the first needs to
-/// take in the second. The peer's merge consumes its argument: a replica that goes on after it was
-/// merged elsewhere has to be cloned, so the clone counts.
+/// Two replicas diverge and merge, round after round; this measures what the first needs to merge
+/// the second. The peer's merge consumes its argument, and a replica that continues after the merge
+/// must be cloned for it, so the clone counts.
 fn merging() {
     const ROUNDS: usize = 9;
     let elements = elements();
@@ -192,8 +192,8 @@ fn sizes() {
     println!("      by a node whose id is any number of 64 bits, not one allocated in turn: {}", largest_delta(u64::MAX - 7));
 }
 
-/// Two round trips: A's summary, B's against it, A's delta with its summary against that, B's
-/// delta.
+/// Two round trips: A's summary; B's summary against it; A's delta with its summary against that;
+/// B's delta.
 fn syncing() {
     let elements = elements();
     let both = ours(&elements);

@@ -1,8 +1,9 @@
-//! Text beside the libraries for documents and text: a writer's 260,000 edits, made at home, taken
-//! in elsewhere, loaded.
+//! Text compared with libraries for documents and text: a writer's 260,000 edits, made locally,
+//! merged elsewhere, loaded.
 //!
-//! Each library makes them in the way that costs it least: all in one transaction where there are
-//! transactions; yrs, whose transactions slow down as they grow, in one for each edit.
+//! Each library makes the edits in its cheapest way: all in one transaction where there are
+//! transactions. The exception is yrs, whose transactions slow down as they grow; it uses one per
+//! edit.
 
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, ObjId, ObjType, ROOT};
@@ -16,7 +17,7 @@ use yrs::{Doc, ReadTxn, Transact, Update};
 use crate::measure::{Nanos, gate_faster, medians, row, time};
 use crate::trace::{Patch, editing_trace};
 
-/// Few, because some of the peers take seconds.
+/// Few, because some peers take seconds.
 const ROUNDS: usize = 2;
 
 pub(crate) fn run() {
@@ -103,7 +104,7 @@ fn write_yrs(patches: &[Patch]) -> Doc {
     doc
 }
 
-/// What others need for the same text: to take it in as an update, and to load it from bytes.
+/// What other replicas need for the same text: merging it as an update, and loading it from bytes.
 fn elsewhere(patches: &[Patch]) {
     let ours = write_ours(patches);
     let expected = ours.to_string();

@@ -1,4 +1,4 @@
-//! What the user gets: the types made of the struct, and their traits.
+//! Generates the types that the derive adds, and their trait implementations.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -119,8 +119,8 @@ fn effects(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream {
     }
 }
 
-/// The struct itself only says what is replicated. This is its use, so that the compiler does not
-/// ask for one.
+/// The struct itself only declares what is replicated. This uses it, so that the compiler does not
+/// call it unused.
 fn used(schema: &Schema) -> TokenStream {
     let name = &schema.name;
     let (generics, arguments, where_clause) = schema.generics.split_for_impl();
@@ -150,7 +150,7 @@ fn value_traits(
         .map(|field| &field.name)
         .collect();
     let [state_name, edit_name, effects_name] = [state, edit, effects].map(Ident::to_string);
-    // Only where it depends on a parameter can it be in doubt whether a field can be printed.
+    // Whether a field can be printed is uncertain only if it depends on a parameter.
     let mut printed = schema.generics.clone();
     if !schema.type_parameters().is_empty() {
         for field in &schema.fields {
@@ -278,7 +278,7 @@ fn crdt(
     }
 }
 
-/// What is asked of the fields one by one.
+/// The hooks that ask each field in turn.
 fn hooks(schema: &Schema) -> TokenStream {
     let library = &schema.library;
     let fields: Vec<_> = schema
@@ -377,8 +377,8 @@ fn effects_traits(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream
 
         #[allow(dead_code, unreachable_pub)]
         impl #generics #effects #arguments #where_clause {
-            /// The names of the fields that changed. Empty with effects that are not, if a field of
-            /// a newer version changed.
+            /// The names of the fields that changed. It can be empty although the effects are not:
+            /// then a field of a newer version changed.
             pub fn paths(&self) -> #library::unknown::Vec<&'static str> {
                 let fields = [#((::core::stringify!(#names), #library::Effects::is_empty(&self.#names)),)*];
                 fields.into_iter().filter(|(_, unchanged)| !unchanged).map(|(name, _)| name).collect()

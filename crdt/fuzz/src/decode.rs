@@ -1,4 +1,4 @@
-//! Feeds the decoder that `FUZZ_TARGET` names.
+//! Feeds the decoder that `FUZZ_TARGET` names with the fuzzer's inputs.
 
 #![no_main]
 
@@ -15,7 +15,7 @@ mod targets;
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 static TARGET: LazyLock<targets::Target> = LazyLock::new(|| {
-    // Telling where a panic came from takes more memory than decoding may.
+    // Reporting the origin of a panic takes more memory than decoding may.
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         MEMORY.set_limit(usize::MAX).expect("invariant: no limit is no limit below what is allocated");
@@ -29,7 +29,7 @@ static TARGET: LazyLock<targets::Target> = LazyLock::new(|| {
 static TELL: LazyLock<bool> = LazyLock::new(|| std::env::var_os("FUZZ_TELL").is_some());
 
 fuzz_target!(|bytes: &[u8]| {
-    // Beyond this an allocation fails, which ends the process: libFuzzer's own limit needs a
+    // An allocation beyond this fails, which ends the process: libFuzzer's own limit needs a
     // sanitizer.
     let target = *TARGET;
     let limit = MEMORY.allocated() + targets::MEMORY;

@@ -1,12 +1,12 @@
-//! Dots in any order, brought together as a set.
+//! A collector of dots that arrive in any order.
 
 use smallvec::SmallVec;
 
 use super::CausalContext;
 use crate::{Dot, ReplicaId};
 
-/// Collects dots in any order. O(n log n) whatever the order, and O(runs) memory where they come in
-/// order, while inserting them one by one moves all that is above each.
+/// Collects dots in any order. O(n log n) whatever the order, and O(runs) memory if they come in
+/// order. Inserting them one by one into a context would move everything above each.
 #[derive(Default)]
 pub(super) struct Runs(SmallVec<[(ReplicaId, u64, u64); 2]>);
 
@@ -23,7 +23,7 @@ impl Runs {
         }
     }
 
-    /// The set, and whether each dot came once.
+    /// The set of the dots, and whether each came only once.
     pub(super) fn into_context(mut self) -> (CausalContext, bool) {
         self.0.sort_unstable();
         let once = self

@@ -193,8 +193,8 @@ fn numbers_beyond_the_range_do_not_decode() {
 }
 
 proptest! {
-    /// Any mixture of walls and remote stamps: what is given increases and is above what was
-    /// believed.
+    /// Any mixture of wall clocks and remote stamps: stamps increase and are above everything
+    /// accepted.
     #[test]
     fn stamps_only_increase(steps in prop::collection::vec((0..3_u8, 0..2_000_u64, 0..1_500_u64, prop::sample::select(vec![0, 1, FULL - 1, FULL])), 1..60)) {
         let mut clock = clock();

@@ -36,9 +36,9 @@ pub fn is_a_semilattice<S: Subject>() {
     });
 }
 
-/// Merging the delta of a mutation is as good as performing it; what was merged adds nothing when
-/// it comes again; effects are told only of values that changed; and of live dots only such as the
-/// context has seen, each once.
+/// Merging the delta of a mutation is the same as performing it; merging it again adds nothing;
+/// effects name only values that changed; and every live dot is in the context, and is visited
+/// once.
 pub fn deltas_do_what_mutations_did<S: Subject>() {
     check(histories(), |history| watch::<S>(&history));
 }
@@ -128,8 +128,8 @@ fn well_formed<T: Crdt + Debug>(state: &Causal<T>) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// All deltas, shuffled and each twice, make of nothing what merging the full states makes; and a
-/// full state makes up for deltas that were lost.
+/// All deltas, shuffled and doubled, give what merging the full states gives; and a full state
+/// makes up for lost deltas.
 pub fn converges<S: Subject>() {
     let order = prop::collection::vec(any::<u8>(), 2 * super::EVENTS);
     check(

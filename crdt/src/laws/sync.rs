@@ -1,4 +1,4 @@
-//! The laws of synchronisation without a log, and of the parts it sends.
+//! The laws of synchronisation without a log, and of the parts that it sends.
 
 use alloc::vec::Vec;
 
@@ -8,8 +8,8 @@ use super::history::{World, histories, merged};
 use super::{Subject, check};
 use crate::{Causal, CausalContext, Crdt, Dot, Undotted};
 
-/// Whatever two replicas have missed, two round trips make them equal; and the answer to a first
-/// summary, which has only hashes, already brings all that its sender lacks.
+/// Whatever two replicas have missed, two round trips make them equal. The answer to a first
+/// summary, which has only hashes, already brings everything that its sender lacks.
 pub fn two_round_trips_synchronise<S: Subject>() {
     check((histories(), any::<bool>()), |(history, at_once)| {
         let world = World::after::<S>(&history);
@@ -46,8 +46,8 @@ pub fn two_round_trips_synchronise<S: Subject>() {
     });
 }
 
-/// The part of all dots is the value, the part of none of them is nothing, and a part and the rest
-/// join to the value.
+/// The part of all dots is the value, the part of no dots is empty, and a part and the rest join to
+/// the value.
 pub fn is_the_sum_of_its_parts<S: Subject>() {
     check(
         (histories(), any::<u8>(), any::<u64>()),

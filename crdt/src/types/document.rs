@@ -1,4 +1,4 @@
-//! JSON documents that are edited together.
+//! JSON documents that several writers edit at once.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
@@ -31,30 +31,31 @@ type Changes = BTreeMap<ChangeHash, Arc<Change>>;
 
 const DEPTH: usize = 64;
 
-/// A JSON document: objects, lists, texts and counters, as deep as one likes, for when the shape of
-/// the data is not known when the program is written. What is known is better a field of its own
-/// type: sets, counters and maps of this crate cost a hundredth of the time.
+/// A JSON document: objects, lists, texts and counters, nested to any depth up to
+/// [`DEPTH`](Self::DEPTH). It is for data whose shape the program does not know in advance. Give
+/// what you do know a field of its own type: the sets, counters and maps of this crate cost a
+/// hundredth of the time.
 ///
 /// | concurrently | result |
 /// |---|---|
-/// | put and put of one key | one of them, the same at every replica; the other is gone |
-/// | put of an object and put of an object | one of them **with all that was put into it**; so make objects once, early |
+/// | put and put of one key | one of them, the same at every replica; the other is lost |
+/// | put of an object and put of an object | one of them **with everything in it**; so create objects once, early |
 /// | put and delete | the put stays |
 /// | insert and insert into a list or text | both, side by side, never interleaved character by character within one edit |
 /// | increment and increment of a counter | both count |
 ///
-/// What is merged is the set of changes, each addressed by its hash: a replica that stores and
-/// forwards documents runs no engine. A change that arrives before what it builds on waits for it.
-/// A transaction is one change. The [`Engine`] is started when the document is first read or
-/// written, and from then on takes each merge in one batch.
+/// Replicas merge sets of changes, each addressed by its hash, so a replica that only stores and
+/// forwards documents runs no engine. A change that arrives before the changes it builds on waits
+/// for them. A transaction is one change. The [`Engine`] starts when the document is first read or
+/// written and then takes each merge in one batch.
 ///
-/// What grows: the history, for ever; automerge cannot forget. In memory about 150 bytes for a
-/// change and its operations, twice if the document is read; as bytes about 50 for a change of one
-/// keystroke.
+/// What grows: the history, for ever, because automerge cannot forget. A change takes about 150
+/// bytes in memory with its operations, twice that once the document has been read, and about 50
+/// encoded bytes for a single keystroke.
 ///
-/// [`DotStore`](crate::DotStore) it is not, so it cannot be a value of a map whose keys can be
-/// removed. [`Replicated::delta_since`](crate::Replicated::delta_since) sends the whole document if
-/// it differs at all; [`changes_since`](Self::changes_since) sends what is new.
+/// A document is not a [`DotStore`](crate::DotStore), so it cannot be a value in a map whose keys
+/// can be removed. [`Replicated::delta_since`](crate::Replicated::delta_since) sends the whole
+/// document if it differs at all; [`changes_since`](Self::changes_since) sends only what is new.
 pub struct Document<E: Engine = Automerge> {
     changes: Changes,
     operations: u64,
@@ -63,21 +64,21 @@ pub struct Document<E: Engine = Automerge> {
 }
 
 impl Document {
-    /// How many bytes the changes of a document may take before no more are made here. A guess.
-    /// What others have made is merged in any case, so that replicas never part over a limit.
+    /// Once the changes of a document take this many bytes, this replica makes no more. A guess.
+    /// Changes made elsewhere are merged in any case, so a limit never makes replicas diverge.
     pub const BYTES: usize = 16 << 20;
-    /// How many operations a document may have before no more are made here. A guess.
+    /// Once a document has this many operations, this replica makes no more. A guess.
     pub const OPERATIONS: u64 = 1 << 20;
-    /// How deep a document may be nested, for writing and for reading.
+    /// The greatest nesting depth of a document, for writing and for reading.
     pub const DEPTH: usize = DEPTH;
 }
 
 impl<E: Engine> Document<E> {
-    /// What is at the end of the path, as JSON; nothing if it leads nowhere. Texts are strings,
-    /// counters numbers.
+    /// The value at the end of the path, as JSON; `None` if the path leads nowhere. Texts become
+    /// strings and counters numbers.
     ///
     /// # Errors
-    /// Too deep, or the engine fails.
+    /// The value is nested too deeply, or the engine fails.
     pub fn get<'p, S: Copy + Into<Step<'p>>>(
         &self,
         path: &[S],
@@ -87,16 +88,16 @@ impl<E: Engine> Document<E> {
         contained(|| view.engine.view(&path, DEPTH))
     }
 
-    /// The whole document.
+    /// The whole document as JSON. Starts the engine if it is not running.
     ///
     /// # Errors
-    /// Too deep, or the engine fails.
+    /// The document is nested too deeply, or the engine fails.
     pub fn to_json(&self) -> Result<Value, DocumentError> {
         self.get::<Step<'_>>(&[]).map(Option::unwrap_or_default)
     }
 
-    /// The changes that no other change builds on, ascending: a digest of all that was ever
-    /// written. Equal documents have equal heads; documents with equal heads are equal unless
+    /// The changes that no other change builds on, ascending. They identify everything ever
+    /// written: equal documents have equal heads, and documents with equal heads are equal unless
     /// changes are [missing](Self::missing).
     pub fn heads(&self) -> Vec<ChangeHash> {
         let mut heads: BTreeSet<ChangeHash> = self.changes.keys().copied().collect();
@@ -110,8 +111,8 @@ impl<E: Engine> Document<E> {
         heads.into_iter().collect()
     }
 
-    /// The heads of what is complete here: of the changes that have arrived with all that they
-    /// build on. What somebody else has [since](Self::changes_since) these fills every hole.
+    /// The heads of the changes that are here together with everything they build on. The changes
+    /// [since](Self::changes_since) these heads fill every hole.
     pub fn complete_heads(&self) -> Vec<ChangeHash> {
         let mut complete: BTreeSet<ChangeHash> = BTreeSet::new();
         let mut heads = BTreeSet::new();
@@ -131,8 +132,8 @@ impl<E: Engine> Document<E> {
         heads.into_iter().collect()
     }
 
-    /// Those of the changes that are here, as a document to merge
-    /// ([`Causal::of`](crate::Causal::of)): the answer to [`missing`](Self::missing).
+    /// The changes with these hashes, as far as they are here, as a document to merge
+    /// ([`Causal::of`](crate::Causal::of)). This is the answer to [`missing`](Self::missing).
     #[must_use]
     pub fn changes_of(&self, hashes: &[ChangeHash]) -> Self {
         let found = hashes.iter().filter_map(|hash| self.changes.get(hash));
@@ -143,10 +144,10 @@ impl<E: Engine> Document<E> {
         )
     }
 
-    /// What somebody lacks whose document has these [complete heads](Self::complete_heads), as a
-    /// document to merge ([`Causal::of`](crate::Causal::of)). Heads that are not known here are
-    /// passed over, so too much is sent at worst. After other heads than complete ones, what is
-    /// missing below them stays missing.
+    /// The changes that another replica lacks, given its [complete heads](Self::complete_heads), as
+    /// a document to merge ([`Causal::of`](crate::Causal::of)). Unknown heads are ignored; the
+    /// answer is then larger than necessary. Given heads that are not complete, holes below them
+    /// stay open.
     #[must_use]
     pub fn changes_since(&self, heads: &[ChangeHash]) -> Self {
         let mut new = self.changes.clone();
@@ -159,7 +160,7 @@ impl<E: Engine> Document<E> {
         Self::from(new)
     }
 
-    /// Changes that others here build on and that have not arrived, ascending.
+    /// Changes that others here build on and that have not arrived, ascending. O(changes).
     pub fn missing(&self) -> Vec<ChangeHash> {
         let all = self
             .changes
@@ -174,9 +175,8 @@ impl<E: Engine> Document<E> {
         missing
     }
 
-    /// Changes that were left out because the engine cannot apply them or because of a writer whose
-    /// id was used twice, with the reason. They are kept and sent on like others; what builds on
-    /// them waits.
+    /// Changes that are left out, with the reason: the engine cannot apply them, or two writers
+    /// used one id. They are kept and forwarded like others; changes that build on them wait.
     pub fn quarantined(&self) -> Vec<(ChangeHash, DocumentError)> {
         self.view()
             .quarantined
@@ -185,21 +185,21 @@ impl<E: Engine> Document<E> {
             .collect()
     }
 
-    /// How many changes there are.
+    /// How many changes the document has, quarantined ones included.
     pub fn len(&self) -> usize {
         self.changes.len()
     }
 
-    /// Whether nothing was ever written.
+    /// Whether the document has no changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// The history in the compressed form of the engine, for programs that read that: automerge's
-    /// file format. Not canonical, and without what is quarantined.
+    /// The history in the engine's own compressed form, for programs that read it; for automerge
+    /// this is its file format. It is not canonical and leaves out quarantined changes.
     ///
     /// # Errors
-    /// The engine fails.
+    /// The engine fails. The document is unchanged.
     pub fn compact(&self) -> Result<Vec<u8>, DocumentError> {
         let mut engine = self.view().engine.clone();
         contained(|| Ok(engine.compact()))
@@ -277,7 +277,7 @@ impl<E: Engine> Crdt for Document<E> {
         !self.is_bottom()
     }
 
-    /// Whether there are changes of this replica there that are not here.
+    /// Whether `theirs` has changes of this replica that are not here.
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let me = Actor::from(replica);
         theirs
@@ -327,7 +327,7 @@ impl<E: Engine> Default for Document<E> {
     }
 }
 
-/// The engine is shared until one of both changes.
+/// Both share the engine until one of them changes.
 impl<E: Engine> Clone for Document<E> {
     fn clone(&self) -> Self {
         Self {
@@ -339,7 +339,7 @@ impl<E: Engine> Clone for Document<E> {
     }
 }
 
-/// The same changes.
+/// Two documents are equal if they have the same changes.
 impl<E: Engine> PartialEq for Document<E> {
     fn eq(&self, other: &Self) -> bool {
         self.changes.len() == other.changes.len() && self.changes.keys().eq(other.changes.keys())

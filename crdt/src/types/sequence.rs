@@ -1,14 +1,15 @@
 //! The engine of [`List`](super::List) and [`Text`](super::Text): Fugue in its form `FugueMax`
 //! (Weidner and Kleppmann, "The Art of the Fugue", arXiv 2305.00583, section 5).
 //!
-//! Each element is a node of a tree: a left or a right child of an element that stood next to it
-//! when it was made. The order is the in-order walk of the tree. Left siblings stand by their dots;
-//! right siblings by their right origins, what stood behind them when they were made, in reverse,
-//! and then by their dots. So the order follows from the set of the elements alone, whoever met
-//! whom and when, and what two writers insert at one place does not interleave.
+//! Each element is a node of a tree: a left or right child of an element that stood next to it when
+//! it was inserted. The in-order walk of the tree is the order. Left siblings are ordered by their
+//! dots. Right siblings are ordered by their right origins (the element that stood behind them when
+//! they were inserted), in reverse, and then by their dots. So the order follows from the set of
+//! elements alone, whoever merged with whom and when, and what two writers insert at one place does
+//! not interleave.
 //!
-//! An element that is removed keeps its node, because others refer to it: the tree without content
-//! is the **skeleton**. Elements that one replica made one after the other, each the right child of
+//! A removed element keeps its node, because others refer to it: the tree without content is the
+//! **skeleton**. Elements that one replica inserted one after the other, each the right child of
 //! the one before, are one run of the skeleton.
 
 mod content;
@@ -38,31 +39,31 @@ use self::piece::{EDGE, Id, Piece};
 use self::tree::{Origin, Peers, Side, Span};
 use crate::{CausalContext, Dot, Effects, ReplicaId, Undotted};
 
-/// A position, or the end of a range, lies behind the end of the sequence. Nothing was changed.
+/// A position, or the end of a range, is past the end of the sequence. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 #[error("position {at} in a sequence of length {len}")]
 pub struct OutOfRange {
-    /// Where it lies.
+    /// The position.
     pub at: usize,
-    /// How long the sequence is.
+    /// The length of the sequence.
     pub len: usize,
 }
 
-/// A position that moves along with the text around it: behind one element, or at the start. The
-/// same everywhere, so it can be sent to other replicas, for instance as the cursor of a user.
+/// A position that moves along with the text around it: behind one element, or at the start. It
+/// means the same at every replica, so it can be sent to others, for instance as a user's cursor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct Anchor(Option<Dot>);
 
-/// One range that a merge changed. Applied to the former elements in the order given, the effects
-/// of a merge yield the new ones: in place of the `deleted` elements from `at` on come `inserted`
-/// ones, which now are at `at`.
+/// One range that a merge changed: at `at`, `deleted` elements were replaced by `inserted` new
+/// ones. Applied to the old elements in the order given, the effects of a merge yield the new
+/// elements.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct SequenceEffect {
-    /// Where the range is after the merge.
+    /// Where the range starts after the merge.
     pub at: usize,
-    /// How many elements came.
+    /// How many elements were inserted.
     pub inserted: usize,
-    /// How many elements went.
+    /// How many elements were deleted.
     pub deleted: usize,
 }
 
@@ -74,32 +75,32 @@ impl Effects for Vec<SequenceEffect> {
 
 /// Elements in an order that all replicas agree on.
 ///
-/// **Invariants:** what is in `order` is what has a run in `peers`; an element is there once the
-/// elements it refers to are there, and waits in `pending` before.
+/// **Invariants:** the elements in `order` are those that have a run in `peers`. An element is in
+/// `order` once the elements that it refers to are; until then it waits in `pending`.
 #[derive(Clone, Debug)]
 pub(crate) struct Sequence<C> {
-    /// What the visible elements hold, in no order, and between it what removed ones held.
+    /// The content of the visible elements, in no order, with that of removed ones in between.
     content: C,
-    /// How many units of the content nobody refers to.
+    /// How many units of the content no element refers to.
     garbage: usize,
     peers: Peers,
     order: Order,
-    /// The last element that came; none once anything else has changed.
+    /// The last inserted element; `None` once anything else has changed.
     cursor: Option<Cursor>,
-    /// Children other than the next of their run, as siblings stand.
+    /// The children except the next element of the run, in the order of siblings.
     children: BTreeMap<(Id, Side), SmallVec<[Id; 1]>>,
-    /// By their first elements: what refers to elements that are not here yet.
+    /// Elements that refer to elements that are not here yet, by the first element.
     pending: BTreeMap<Id, Span>,
-    /// By a missing element: what waits for it.
+    /// What waits for a missing element, by that element.
     waiting: BTreeMap<Id, SmallVec<[Id; 1]>>,
 }
 
-/// An element that came last: it has no right children yet.
+/// The last inserted element: it has no right children yet.
 #[derive(Clone, Copy, Debug)]
 struct Cursor {
     id: Id,
     place: Place,
-    /// How many visible elements there are up to and with this one, if it was inserted here.
+    /// How many visible elements there are up to and including this one, if it was inserted here.
     end: Option<usize>,
 }
 
@@ -168,7 +169,7 @@ impl<C: Content> Sequence<C> {
         })))
     }
 
-    /// Where the anchor is; none if its element is not here yet.
+    /// Where the anchor is; `None` if its element is not here yet.
     pub(crate) fn resolve(&self, anchor: Anchor) -> Option<usize> {
         let Some(dot) = anchor.0 else { return Some(0) };
         let place = self.order.locate(self.peers.id(dot)?)?;
@@ -205,8 +206,8 @@ impl<C: Content> Sequence<C> {
             .any(|piece| piece.alive)
     }
 
-    /// The highest counter of the replica that is named, be it of an element here or of one that is
-    /// only referred to.
+    /// The highest counter of the replica that is named here, by an element or by a reference to
+    /// one.
     pub(crate) fn named(&self, replica: ReplicaId) -> u64 {
         let Some(of) = self.peers.find(replica) else {
             return 0;
@@ -230,8 +231,8 @@ impl<C: Content> Sequence<C> {
         runs.chain(pending).max().unwrap_or(0)
     }
 
-    /// The live ones of the dots with all they hold, and as much of the skeleton as `undotted`
-    /// says.
+    /// Those of the dots that are alive, with their content, and as much of the skeleton as
+    /// `undotted` says.
     pub(crate) fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self {
         match undotted {
             Undotted::Kept => self.part_with_skeleton(dots),
@@ -296,7 +297,8 @@ impl<C: Content> Sequence<C> {
         part
     }
 
-    /// The live ones of the dots, and the places of those others for which `wanted` holds.
+    /// Those of the dots that are alive, and the places of those other elements for which `wanted`
+    /// holds.
     fn part_with_places(&self, dots: &CausalContext, wanted: impl Fn(Dot) -> bool) -> Self {
         let mut part = Self::default();
         for replica in self.peers.all() {
@@ -338,7 +340,7 @@ impl<C: Content> Sequence<C> {
         inner
     }
 
-    /// Adds elements of another sequence, none of which is known here.
+    /// Adds elements of another sequence, none of which is here.
     fn add_from(&mut self, other: &Self, piece: &Piece) {
         let origin = other
             .origin(piece.id())
@@ -354,7 +356,7 @@ impl<C: Content> Sequence<C> {
         );
     }
 
-    /// What is called `id` at the other one.
+    /// The local id of an element that the other sequence calls `id`.
     fn adopt(&mut self, others: &Peers, id: Id) -> Id {
         if id == EDGE {
             EDGE
@@ -376,7 +378,7 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// The pieces of a replica that reach into `first..=last`, ascending, pending ones among them.
+    /// The pieces of a replica that reach into `first..=last`, ascending, including pending ones.
     fn pieces_of(&self, replica: u32, first: u64, last: u64) -> impl Iterator<Item = &Piece> {
         let mut placed = self.placed_pieces(replica, first, last).peekable();
         let from = self
@@ -434,8 +436,7 @@ impl<C: Content> Sequence<C> {
         })
     }
 
-    /// Writes the content anew once most of it is garbage: linear, and paid for by what was
-    /// removed.
+    /// Rewrites the content once most of it is garbage. Linear, and paid for by the removals.
     fn collect_garbage(&mut self) {
         if self.garbage <= 1024 || self.garbage <= self.content.size() / 2 {
             return;
@@ -454,7 +455,7 @@ impl<C: Content> Sequence<C> {
     }
 }
 
-/// The same elements, alive and dead, at the same places, holding the same.
+/// Equal if they have the same elements, alive and dead, at the same places, with the same content.
 impl<C: Content> PartialEq for Sequence<C> {
     fn eq(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.skeleton(), other.skeleton());

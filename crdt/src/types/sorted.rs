@@ -17,26 +17,27 @@ use crate::{
     Undotted,
 };
 
-/// Elements with scores, in the order of their scores: leaderboards, priorities, deadlines. The
-/// rule is that of Redis Active-Active's sorted sets: membership is an [`OrSet`](crate::OrSet), the
-/// score a base that is overwritten plus a counter.
+/// Elements with scores, in the order of the scores: leaderboards, priorities, deadlines. The merge
+/// rule is that of the sorted sets of Redis Active-Active: membership is an
+/// [`OrSet`](crate::OrSet), and a score is a base that can be overwritten plus a counter. For
+/// example, Amy sets a score to 100 while Ben increments the old score by 1: both see 101.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | increment and increment of one element | both count |
-/// | set and set of its score | the one with the greater stamp; increments that had not been seen by it count on top |
+/// | set and set of its score | the one with the greater stamp; increments that it had not seen are added |
 /// | set and increment | the set score plus the increment |
-/// | increment or set, and remove | it stays, with only what the removal had not seen: an increment counts from zero |
+/// | increment or set, and remove | the element stays, with only what the removal had not seen: an increment starts from zero |
 ///
-/// Scores are `i64`, so that sums do not depend on their order, as sums of floating-point numbers
-/// do; a sum beyond `i64` shows as the nearest `i64`. Between equal scores elements ascend.
+/// Scores are `i64`, because a sum of floating-point numbers depends on the order of its terms. A
+/// sum beyond `i64` shows as the nearest `i64`. Elements with equal scores ascend.
 ///
-/// The anomaly of [`ResetCounter`](crate::ResetCounter) holds for increments: one replaces the
-/// earlier ones of its replica by the sum, so a concurrent set or removal reaches none of them.
-/// What grows: nothing but the context; an element holds one entry per replica that has incremented
-/// it since its score was set, and one per concurrent set.
+/// The anomaly of [`ResetCounter`](crate::ResetCounter) applies to increments: an increment
+/// replaces the earlier ones of its replica by the sum, so a concurrent set or removal reaches none
+/// of them. What grows: nothing but the context. An element holds one entry per replica that has
+/// incremented it since its score was set, and one per concurrent set.
 ///
-/// **Invariant:** the order holds each element once, under its score.
+/// **Invariant:** the order holds each element once, under its current score.
 #[derive(Clone)]
 pub struct SortedSet<T> {
     scores: DotMap<T, Entries<Part>>,
@@ -46,9 +47,9 @@ pub struct SortedSet<T> {
 /// A part of a score.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 enum Part {
-    /// What one replica has added in total, since it last saw the score set.
+    /// What one replica has added in total since it last saw the score set.
     Added(i128),
-    /// To what the score was set.
+    /// The value that the score was set to.
     Base(Stamp, i64),
 }
 
@@ -91,31 +92,30 @@ fn latest(parts: &DotFun<Part>) -> Option<(Stamp, i64)> {
 }
 
 impl<T> SortedSet<T> {
-    /// How many elements there are. O(1).
+    /// How many elements the set has. O(1).
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// Elements with their scores, ascending by score and between equal scores by element: the same
-    /// at every replica.
+    /// Elements with their scores, ascending by score, then by element: the same at every replica.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&T, i64)> + ExactSizeIterator {
         self.order.iter().map(|(score, element)| (element, *score))
     }
 
-    /// The elements from rank `first`, counted from 0 at the lowest score, at most `count`. O(first
-    /// + count).
+    /// At most `count` elements from rank `first` on; rank 0 has the lowest score. O(first +
+    /// count).
     pub fn range_by_rank(&self, first: usize, count: usize) -> impl Iterator<Item = (&T, i64)> {
         self.iter().skip(first).take(count)
     }
 }
 
 impl<T: Key> SortedSet<T> {
-    /// The score of the element, if it is there. O(1).
+    /// The score of the element, if it is present. O(1).
     pub fn score<Q>(&self, element: &Q) -> Option<i64>
     where
         T: Borrow<Q>,
@@ -124,7 +124,7 @@ impl<T: Key> SortedSet<T> {
         self.scores.get(element).and_then(Entries::view)
     }
 
-    /// Whether the element is there.
+    /// Whether the element is present. O(1).
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -133,7 +133,7 @@ impl<T: Key> SortedSet<T> {
         self.scores.contains_key(element)
     }
 
-    /// How many elements stand before this one. O(rank).
+    /// How many elements rank below this one. O(rank).
     pub fn rank<Q>(&self, element: &Q) -> Option<usize>
     where
         T: Borrow<Q>,
@@ -145,7 +145,7 @@ impl<T: Key> SortedSet<T> {
             .position(|(at, other)| *at == score && other.borrow() == element)
     }
 
-    /// The elements whose score is in the range, in order. O(n).
+    /// The elements with a score in the range, in order. O(n).
     pub fn range_by_score(
         &self,
         scores: impl RangeBounds<i64>,
@@ -153,7 +153,7 @@ impl<T: Key> SortedSet<T> {
         self.iter().filter(move |(_, score)| scores.contains(score))
     }
 
-    /// Brings the order up to date with what changed under an element.
+    /// Brings the order up to date after a change of one element.
     fn reorder(&mut self, element: T, before: Option<i64>) {
         let after = self.score(&element);
         if before == after {
@@ -179,7 +179,8 @@ impl<T: Key> SortedSet<T> {
 }
 
 impl<T: Key> Edit<'_, SortedSet<T>> {
-    /// Adds the element with this score, or sets its score: over all that was seen of it here.
+    /// Sets the score of the element, and adds the element if it is absent. Replaces everything
+    /// that this replica has seen of the score.
     pub fn set(&mut self, tx: &mut Tx<'_>, element: T, score: i64) {
         let seen = self
             .scores
@@ -192,7 +193,8 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         });
     }
 
-    /// Adds `by`, which may be negative, to the score of the element; to zero if it is not there.
+    /// Adds `by`, which may be negative, to the score of the element. An absent element starts from
+    /// zero.
     pub fn increment(&mut self, tx: &mut Tx<'_>, element: T, by: i64) {
         self.change(element, |(scores, delta), element| {
             DotMap::update(&mut Edit::new(scores, delta), tx, element, |parts, tx| {
@@ -214,7 +216,7 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         });
     }
 
-    /// Removes the element, as far as it was seen here, and says whether it was there.
+    /// Removes what this replica has seen of the element, and says whether it was present.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -227,7 +229,7 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         there
     }
 
-    /// Removes every element seen here.
+    /// Removes every element that this replica has seen.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         DotMap::clear(&mut Edit::new(&mut state.scores, &mut delta.scores), tx);
@@ -235,7 +237,7 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         delta.order.clear();
     }
 
-    /// Changes what is known of the element, and brings both orders up to date.
+    /// Changes the entries of the element, and brings both orders up to date.
     fn change(&mut self, element: T, change: impl FnOnce(Both<'_, T, Part>, T)) {
         let (state, delta) = self.parts();
         let before = (state.score(&element), delta.score(&element));
@@ -250,7 +252,7 @@ impl<T: Key> Crdt for SortedSet<T> {
         = Edit<'a, Self>
     where
         Self: 'a;
-    /// Updated elements come with the score that they now have.
+    /// Updated elements come with their new scores.
     type Effects = MapEffects<T, i64>;
 
     fn tag(tag: &mut Tag) {

@@ -1,4 +1,4 @@
-//! Counters.
+//! Counters that only grow, that go both ways, that can be reset, and that have a bound.
 
 use quorate_crdt::laws::{Op, replica};
 use quorate_crdt::{BoundedCounter, Edit, GCounter, PnCounter, ResetCounter, Tx};

@@ -28,7 +28,7 @@ quorate_crdt::laws! {
             }
         }
     };
-    // Several changes in one transaction, also of what it has itself issued.
+    // Several changes in one transaction, also of what the transaction itself has issued.
     transactions: specs::Nested, |map, tx, op| {
         let other = Op { action: op.action / 8, argument: op.argument.rotate_left(1) };
         specs::change_nested(map, tx, other);

@@ -1,4 +1,4 @@
-//! Sketches.
+//! Sketches, in small sizes so that cells collide.
 
 use quorate_crdt::{Bloom, CountMin, HyperLogLog, TopK};
 

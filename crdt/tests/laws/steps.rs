@@ -1,4 +1,4 @@
-//! Operations of values that grow only: which of them change anything.
+//! Which operations on growing values have an effect.
 
 use quorate_crdt::laws::SeenOp;
 

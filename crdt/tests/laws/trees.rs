@@ -1,4 +1,4 @@
-//! Trees.
+//! Trees whose nodes are created, moved, removed and described.
 
 use quorate_crdt::laws::Op;
 use quorate_crdt::{Edit, NodeKey, OrMap, Tree, Tx};

@@ -1,10 +1,10 @@
-//! Documents with holes, with forged changes, with numbers beyond any length.
+//! Documents with holes and with forged changes.
 
 use quorate_crdt::{Causal, Document};
 
 use crate::at;
 
-/// Case 13: a replica with the first and the third change waited for the second for ever.
+/// Case 13: a replica with the first and the third change waited for ever for the second.
 #[test]
 fn a_hole_in_a_document_is_filled() {
     let mut a = at::<Document>(0);
@@ -36,8 +36,7 @@ fn a_hole_in_a_document_is_filled() {
     }
 }
 
-/// Case 3: one forged change under a number that was used hid everything that was built on the true
-/// one.
+/// Case 3: one forged change under a used number hid everything that was built on the true one.
 #[test]
 fn a_reused_change_number_hides_nothing_that_others_have_built_on() {
     for forged in 0..8 {

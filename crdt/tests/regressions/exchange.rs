@@ -1,10 +1,10 @@
-//! Exchanges between replicas: answers that go stale, versions that part, removals forgotten.
+//! Exchanges between replicas: stale answers, different versions, forgotten removals.
 
 use quorate_crdt::{Causal, Crdt, GCounter, OrSet, Replicated, RwSet, Text};
 
 use crate::at;
 
-/// The first version of a struct, and a second one with a text.
+/// The first version of a struct. The second one has a text and a counter too.
 #[derive(Crdt)]
 struct First {
     set: OrSet<u8>,
@@ -17,8 +17,8 @@ struct Second {
     hits: GCounter,
 }
 
-/// Two round trips between the versions; how many bytes the deltas of the old and of the new one
-/// took.
+/// Two round trips between the versions. Returns how many bytes the deltas of the old one and of
+/// the new one took.
 fn exchange(old: &mut Replicated<First>, new: &mut Replicated<Second>) -> (usize, usize) {
     let first = old.summary();
     let (answer, for_old) = (
@@ -75,7 +75,7 @@ fn versions_that_exchange_for_long_do_not_grow_and_send_what_is_new() {
     assert!(back == *new.state());
 }
 
-/// Case 15: setting a title sent the places of the whole text.
+/// Case 15: setting a title sent the places of the whole text again.
 #[test]
 fn a_change_beside_a_text_does_not_send_the_text_again() {
     #[derive(Crdt)]
@@ -102,7 +102,8 @@ fn a_change_beside_a_text_does_not_send_the_text_again() {
     assert!(here == there);
 }
 
-/// Case 11: a replica has seen the removal that another removal ended, and not what that had ended.
+/// Case 11: a replica has seen a removal that another removal ended, but not what the first one had
+/// ended.
 #[test]
 fn forgetting_waits_for_what_the_removals_had_ended() {
     let (mut a, mut b, mut c) = (at::<RwSet<u8>>(0), at::<RwSet<u8>>(1), at::<RwSet<u8>>(2));
@@ -134,7 +135,7 @@ fn forgetting_waits_for_what_the_removals_had_ended() {
     );
 }
 
-/// Case 12: between question and answer the asker hears of an addition that the other one has, and
+/// Case 12: between question and answer, the asker hears of an addition that the other one has, and
 /// of its removal.
 #[test]
 fn an_answer_to_a_summary_does_not_go_stale() {

@@ -1,4 +1,4 @@
-//! Replica ids that two replicas use, or that are used again, and stamps that nobody should have.
+//! Replica ids that are used twice, and forged stamps.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use quorate_crdt::{
 
 use crate::at;
 
-/// Case G3-CLONE: two copies with one id write different things; each hears of it when they meet.
+/// Case G3-CLONE: two copies with one id write different things; each notices when they meet.
 fn clone_is_noticed<T: Crdt + std::fmt::Debug>(write: impl Fn(&mut T::Edit<'_>, &mut Tx<'_>, u8)) {
     let mut here = at::<T>(0);
     here.update(|edit, tx| write(edit, tx, 1));
@@ -45,7 +45,7 @@ fn a_clone_that_writes_is_noticed_by_every_type() {
     clone_is_noticed::<Document>(|document, tx, n| document.put(tx, &["n"], n).unwrap());
 }
 
-/// Case G3-CLONE: a third one that has heard of both cannot know who is right, but sees that
+/// Case G3-CLONE: a third replica that has heard of both cannot tell who is right, but sees that
 /// something is wrong.
 #[test]
 fn replicas_that_hold_different_values_of_the_same_events_are_told_apart() {
@@ -65,8 +65,8 @@ fn replicas_that_hold_different_values_of_the_same_events_are_told_apart() {
     assert_eq!(one.compare(&other.summary()), Standing::Equal);
 }
 
-/// Case G3-WIPED: a device that was installed anew hears that it must go on under the next
-/// incarnation, and then does.
+/// Case G3-WIPED: a reinstalled device is told to continue under the next incarnation, and then
+/// can.
 #[test]
 fn a_wiped_replica_is_told_to_go_on_under_the_next_incarnation() {
     fn wiped<T: Crdt + std::fmt::Debug>(write: impl Fn(&mut T::Edit<'_>, &mut Tx<'_>, u8)) {
@@ -107,8 +107,8 @@ fn a_wiped_replica_is_told_to_go_on_under_the_next_incarnation() {
     });
 }
 
-/// Case 2: whoever resumes under an id whose events somebody has claimed to the last takes another
-/// one.
+/// Case 2: if somebody has claimed all events of an id, a replica cannot resume under it and takes
+/// another.
 #[test]
 fn an_id_whose_events_are_used_up_is_not_resumed() {
     let mut context = CausalContext::new();
@@ -131,7 +131,7 @@ fn an_id_whose_events_are_used_up_is_not_resumed() {
     );
 }
 
-/// Case 14: one clock in the far future, and the last of all stamps.
+/// Case 14: a clock in the far future, and the last of all stamps.
 #[test]
 fn a_stamp_from_the_future_is_refused_and_the_last_one_does_no_harm() {
     let now = Now {
@@ -154,7 +154,7 @@ fn a_stamp_from_the_future_is_refused_and_the_last_one_does_no_harm() {
     assert_eq!(here.get(), None);
     here.merge_at(late, Duration::from_millis(500), &delta)
         .unwrap();
-    // The last millisecond that has stamps: what stands there shows the same everywhere.
+    // The last millisecond that has stamps: a value stamped there shows the same everywhere.
     let end = Now {
         unix_millis: (1 << 42) - 1,
         ..now

@@ -1,4 +1,4 @@
-//! Faults that this library had, each by the name of its case. Faults of other libraries are in
+//! Faults that this library had, each with the name of its case. Defects of other libraries are in
 //! `defects.rs`.
 
 #![expect(

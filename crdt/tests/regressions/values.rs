@@ -10,7 +10,7 @@ struct Plain {
     set: OrSet<u8>,
 }
 
-/// Case 9: a deletion of more than any number counts, and a replica of a struct that can neither be
+/// Case 9: a deletion longer than any number counts, and a replica of a struct that can be neither
 /// copied nor printed.
 #[test]
 fn extreme_numbers_and_plain_schemas_are_no_obstacle() {
@@ -28,7 +28,7 @@ fn extreme_numbers_and_plain_schemas_are_no_obstacle() {
     assert!(first.clone() == first && format!("{first:?}").starts_with("Replicated"));
 }
 
-/// Case 9: what is replicated cannot be written beside a transaction.
+/// Case 9: replicated fields cannot be written outside a transaction.
 #[test]
 fn only_what_is_local_can_be_changed_beside_a_transaction() {
     #[derive(Crdt)]
@@ -43,7 +43,7 @@ fn only_what_is_local_can_be_changed_beside_a_transaction() {
     assert!(*window.scroll == 7 && window.state().encode() == before && window.tags.is_empty());
 }
 
-/// Case G3-UTF16: positions of an editor that counts UTF-16 units, or bytes.
+/// Case G3-UTF16: the positions of editors that count UTF-16 units or bytes.
 #[test]
 fn positions_of_editors_are_converted_and_none_lies_within_a_character() {
     let plain = "A📊B👨\u{200d}👩\u{200d}👧Привет e\u{301}";

@@ -11,7 +11,7 @@ fn at<T: Schema>(n: usize) -> Replicated<T> {
     Replicated::new(replica(n))
 }
 
-/// A counter's value against the plain sum of what was added.
+/// The value of a counter compared with the plain sum of its additions.
 #[test]
 fn counters_sum_what_was_counted() {
     let mut elsewhere = at::<PnCounter>(REPLICAS);

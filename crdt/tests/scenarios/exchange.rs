@@ -1,4 +1,4 @@
-//! Replicas for the scenarios, and how two of them meet.
+//! Replicas for the scenarios, and an exchange between two of them.
 
 use quorate_crdt::{Crdt, NodeId, Now, ReplicaId, Replicated};
 

@@ -1,4 +1,4 @@
-//! What the types do in the situations that their documentation names.
+//! The types in the situations that their documentation describes.
 
 mod counters;
 mod exchange;

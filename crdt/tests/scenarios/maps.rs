@@ -1,4 +1,4 @@
-//! Maps whose last write wins, and values that a later version replaces.
+//! Maps in which the last write wins, and values that a later version replaces.
 
 use quorate_crdt::{Crdt, GCounter, Lex, LwwMap};
 
@@ -16,7 +16,7 @@ fn in_an_lww_map_the_last_write_wins_be_it_a_removal() {
     assert_eq!(b.merge(&removal).unwrap().removed, ["k"]);
     exchange(&mut a, &mut b);
     assert!(a.get("k").is_none() && a.is_empty() && a.removed_len() == 1);
-    // The clock stands behind what was seen: it is written all the same.
+    // The clock is behind what was seen, and the write succeeds all the same.
     b.update_at(at(0), |map, tx| map.set(tx, "k".into(), 4));
     exchange(&mut a, &mut b);
     assert_eq!(a.sorted(), [(&"k".to_owned(), &4)]);

@@ -1,4 +1,4 @@
-//! Merging and synchronising sets: contexts of deltas, forged events, many ranges.
+//! Merging and synchronising: the contexts of deltas, forged events, many ranges.
 
 use quorate_crdt::laws::replica;
 use quorate_crdt::{Causal, CausalContext, Delta, OrSet, Refused, Replicated, Schema, Summary};
@@ -40,7 +40,7 @@ fn forged_events_are_refused_and_change_nothing() {
 }
 
 /// A replica that has lost its memory issues a dot again, for another element. Where the two meet,
-/// one of them ends; the set stays one that encodes and changes.
+/// one of them ends; the set can still be encoded and changed.
 #[test]
 fn a_dot_under_two_elements_does_not_break_a_set() {
     let (mut before, mut after, mut other, mut here): (Sets, Sets, Sets, Sets) =
@@ -85,7 +85,7 @@ fn a_forged_summary_is_answered_like_any() {
     assert_eq!(Summary::decode(&answer.encode()).as_ref(), Ok(&answer));
 }
 
-/// Counts the ranges of 1,024 events that a summary hashes one by one.
+/// More events than fit into one range of 1,024, which a summary hashes as one.
 #[test]
 fn many_ranges_of_events_synchronise_exactly() {
     let (mut here, mut there): (Sets, Sets) = (at(0), at(1));

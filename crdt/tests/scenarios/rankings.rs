@@ -1,4 +1,4 @@
-//! Scores in sorted sets: set, incremented, removed, read by rank.
+//! Sorted sets: scores that are set, incremented and removed, and ranks.
 
 use quorate_crdt::{Crdt, Replicated, SortedSet};
 

@@ -1,4 +1,4 @@
-//! Sets that only grow, that remember removals, and that count them.
+//! Sets that only grow, that remember removals, and that count steps.
 
 use quorate_crdt::{ClSet, Crdt, GSet, Replicated, RwSet, Stable, TwoPhaseSet};
 

@@ -72,7 +72,7 @@ fn top_k_misses_no_frequent_element_and_keeps_its_bounds() {
     let (mut a, mut b) = pair::<TopK<u64, 20>>();
     let mut truth = std::collections::BTreeMap::<u64, u128>::new();
     for n in 0..20_000_u64 {
-        // Harmonic frequencies: element 0 half as often as all, and so on.
+        // Geometric frequencies: element 0 is half of all, element 1 a quarter, and so on.
         let element = (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32)
             .trailing_ones()
             .into();

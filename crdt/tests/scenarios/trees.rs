@@ -1,4 +1,4 @@
-//! Trees whose nodes are moved and removed at the same time.
+//! Trees whose nodes are moved and removed concurrently.
 
 use quorate_crdt::{NodeKey, Tree};
 

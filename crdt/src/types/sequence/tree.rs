@@ -1,5 +1,5 @@
-//! The skeleton: who is whose child, where that puts an element, and what waits for an element that
-//! is not here yet.
+//! The skeleton: parents and children, where that puts an element, and what waits for a missing
+//! element.
 
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -12,20 +12,21 @@ use super::piece::{EDGE, Id, PIECE, Piece};
 use super::{Content, Cursor, Sequence};
 use crate::{Dot, ReplicaId};
 
-/// Which child of its parent an element is.
+/// On which side of its parent an element is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Side {
     Left,
     Right,
 }
 
-/// Where an element belongs; for a run, its first one.
+/// Where an element belongs. For a run, this is the origin of its first element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Origin {
     /// [`EDGE`] for the start.
     pub(super) parent: Id,
     pub(super) side: Side,
-    /// What stood behind when it was made; [`EDGE`] for the end. For a left child its parent.
+    /// The element that stood behind it when it was inserted; [`EDGE`] for the end. For a left
+    /// child this is its parent.
     pub(super) right: Id,
 }
 
@@ -38,7 +39,8 @@ impl Origin {
         }
     }
 
-    /// Of the element behind the one with this origin and the id `before`, in one run.
+    /// The origin of the next element of a run, given this origin and the id `before` of the
+    /// previous element.
     #[inline]
     pub(super) fn next_of(self, before: Id) -> Self {
         Self {
@@ -49,7 +51,7 @@ impl Origin {
     }
 }
 
-/// Elements with consecutive dots, each the right child of the one before and with the same right
+/// Elements with consecutive dots, each the right child of the previous one, with the same right
 /// origin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Run {
@@ -58,25 +60,25 @@ pub(super) struct Run {
     pub(super) origin: Origin,
 }
 
-/// Elements of one run, all alive or none, that are not in the tree yet.
+/// Elements of one run, all alive or all dead, that are not in the tree yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Span {
     pub(super) piece: Piece,
     pub(super) origin: Origin,
 }
 
-/// The replicas whose elements are known or referred to, in the order of their appearance.
+/// The replicas whose elements are known or referred to, in order of appearance.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peers {
     peers: Vec<Peer>,
-    /// The places in `peers`, ascending by replica.
+    /// Indexes into `peers`, ascending by replica.
     sorted: Vec<u32>,
 }
 
 #[derive(Clone, Debug)]
 struct Peer {
     id: ReplicaId,
-    /// What is in the tree, ascending; no run continues the one before.
+    /// The elements in the tree, ascending; no run continues the one before.
     runs: Vec<Run>,
 }
 
@@ -165,7 +167,7 @@ impl Peers {
         }
     }
 
-    /// The next of an element in its run.
+    /// The element after this one in its run.
     #[inline]
     pub(super) fn next_in_run(&self, id: Id) -> Option<Id> {
         self.run(id)
@@ -173,7 +175,7 @@ impl Peers {
             .map(|_| id.plus(1))
     }
 
-    /// Notes elements and says whether they continue the run before them.
+    /// Records elements and says whether they continue the run before them.
     #[inline]
     pub(super) fn note(&mut self, id: Id, len: u64, origin: Origin) -> bool {
         let runs = &mut self.peers[id.replica as usize].runs;
@@ -232,8 +234,8 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Adds elements none of which is known, visible ones with what they hold. What becomes visible
-    /// is noted in `changed`.
+    /// Adds elements that are all unknown here, the visible ones with their content. Records in
+    /// `changed` what becomes visible.
     pub(super) fn add(
         &mut self,
         mut id: Id,
@@ -259,7 +261,7 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Adds elements whose content is in place.
+    /// Adds elements whose content is already in the buffer.
     pub(super) fn add_piece(&mut self, span: Span, changed: &mut Changed) {
         let mut ready: SmallVec<[Span; 2]> = SmallVec::new();
         ready.push(span);
@@ -292,7 +294,7 @@ impl<C: Content> Sequence<C> {
             .find(|&id| !known(id))
     }
 
-    /// Keeps the span until what is missing comes.
+    /// Keeps the span until the missing element comes.
     pub(super) fn wait(&mut self, span: Span, missing: Id) {
         let id = span.piece.id();
         let before = self
@@ -309,7 +311,7 @@ impl<C: Content> Sequence<C> {
         self.waiting.entry(missing).or_default().push(id);
     }
 
-    /// Puts the span, whose origins are in the tree, where it belongs.
+    /// Puts a span whose origins are in the tree where it belongs.
     fn place(&mut self, span: &Span, known: Option<Place>) {
         let (id, origin) = (span.piece.id(), span.origin);
         let before = known.or_else(|| self.find_place(id, origin));
@@ -327,7 +329,7 @@ impl<C: Content> Sequence<C> {
         });
     }
 
-    /// The place of a span that continues the run of the element that came last.
+    /// The place of a span that continues the run of the last inserted element.
     fn behind_cursor(&self, span: &Span) -> Option<Place> {
         let cursor = self
             .cursor
@@ -342,7 +344,7 @@ impl<C: Content> Sequence<C> {
         })
     }
 
-    /// Notes elements in the tree, and says whether they continue a run.
+    /// Records elements in the tree, and says whether they continue a run.
     pub(super) fn register(&mut self, id: Id, len: u64, origin: Origin) -> bool {
         let continues = self.peers.note(id, len, origin);
         if !continues {
@@ -397,7 +399,7 @@ impl<C: Content> Sequence<C> {
         self.compare(self.origin(other), one, other) == Ordering::Less
     }
 
-    /// How `one` stands to its sibling `other`, which has the origin given.
+    /// How `one` compares with its sibling `other`, which has the given origin.
     fn compare(&self, others: Origin, one: Id, other: Id) -> Ordering {
         let by_right = match others.side {
             Side::Left => Ordering::Equal,
@@ -419,7 +421,7 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// The first element of what is below this one.
+    /// The first element in the subtree of this one.
     fn leftmost(&self, mut id: Id) -> Id {
         while let Some(children) = self.children.get(&(id, Side::Left)) {
             id = children[0];
@@ -427,7 +429,7 @@ impl<C: Content> Sequence<C> {
         id
     }
 
-    /// The last element of what is below this one. Whole runs are passed at once.
+    /// The last element in the subtree of this one. Skips whole runs at once.
     fn rightmost(&self, mut id: Id) -> Id {
         'below: loop {
             let Some(run) = self.peers.run(id) else {
@@ -468,7 +470,7 @@ impl<C: Content> Sequence<C> {
 }
 
 impl Span {
-    /// Whether `next` can become part of this span.
+    /// Whether `next` can be joined to this span.
     pub(super) fn continues(&self, next: &Self) -> bool {
         let (mine, theirs) = (&self.piece, &next.piece);
         mine.joins(theirs)
@@ -479,7 +481,7 @@ impl Span {
                 })
     }
 
-    /// Cuts off and returns what follows the first `count` elements.
+    /// Cuts off and returns everything behind the first `count` elements.
     pub(super) fn split_off<C: Content>(&mut self, content: &C, count: u32) -> Self {
         let piece = self.piece.split_off(content, count);
         Self {

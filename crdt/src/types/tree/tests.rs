@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{NodeKey, Op, Tree};
 use crate::{Causal, NodeId, Now, ReplicaId, Replicated};
 
-/// What happens: at which replica, what, and three numbers to choose by.
+/// A step of a history: the replica, the kind of step, and three numbers to choose by.
 type Step = (usize, u8, u8, u8, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -16,7 +16,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Whatever a mutator says, the test looks elsewhere.
+/// Drops what a mutator returns, where the test is about something else.
 fn ignore<T>(_: T) {}
 
 struct World {
@@ -25,7 +25,7 @@ struct World {
 }
 
 impl World {
-    /// With a few nodes that all know, or moves would seldom meet.
+    /// Starts with a few nodes that all replicas know, or moves would seldom meet.
     fn new() -> Self {
         let replicas = (1..4)
             .map(|n| Replicated::new(ReplicaId::new(NodeId(n), 0)))
@@ -91,7 +91,7 @@ fn parents(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
         .collect()
 }
 
-/// All moves in their order, from the start.
+/// All moves in order, replayed from the start.
 fn replayed(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
     let mut moves = Vec::new();
     for (&node, ops) in tree.nodes.iter() {
