@@ -31,7 +31,12 @@ struct Writer {
 
 /// The edits, in order. Every call returns the same.
 pub fn editing_trace() -> Vec<Patch> {
-    let mut writer = Writer { state: 0x9e37_79b9_7f4a_7c15, cursor: 0, len: 0, patches: Vec::with_capacity(PATCHES) };
+    let mut writer = Writer {
+        state: 0x9e37_79b9_7f4a_7c15,
+        cursor: 0,
+        len: 0,
+        patches: Vec::with_capacity(PATCHES),
+    };
     while writer.patches.len() < PATCHES {
         match writer.below(100) {
             0..50 => writer.type_passage(),
@@ -55,7 +60,11 @@ impl Writer {
     fn type_passage(&mut self) {
         for _ in 0..1 + self.below(14) {
             let letter = b" etaoinshrdlucmfwypvbgkqjxz"[self.below(27).min(self.below(27))];
-            self.patches.push(Patch { at: self.cursor, delete: 0, insert: char::from(letter).to_string() });
+            self.patches.push(Patch {
+                at: self.cursor,
+                delete: 0,
+                insert: char::from(letter).to_string(),
+            });
             self.cursor += 1;
             self.len += 1;
         }
@@ -65,14 +74,22 @@ impl Writer {
         for _ in 0..(1 + self.below(10)).min(self.cursor) {
             self.cursor -= 1;
             self.len -= 1;
-            self.patches.push(Patch { at: self.cursor, delete: 1, insert: String::new() });
+            self.patches.push(Patch {
+                at: self.cursor,
+                delete: 1,
+                insert: String::new(),
+            });
         }
     }
 
     fn delete_forwards(&mut self) {
         for _ in 0..(1 + self.below(6)).min(self.len - self.cursor) {
             self.len -= 1;
-            self.patches.push(Patch { at: self.cursor, delete: 1, insert: String::new() });
+            self.patches.push(Patch {
+                at: self.cursor,
+                delete: 1,
+                insert: String::new(),
+            });
         }
     }
 
@@ -80,7 +97,9 @@ impl Writer {
     fn jump(&mut self) {
         self.cursor = match self.below(8) {
             0..2 => self.len,
-            2..7 => (self.cursor + self.below(400)).saturating_sub(200).min(self.len),
+            2..7 => (self.cursor + self.below(400))
+                .saturating_sub(200)
+                .min(self.len),
             _ => self.below(self.len + 1),
         };
     }

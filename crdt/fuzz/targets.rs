@@ -131,7 +131,9 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "map_of_counters",
-        edited!(OrMap<u8, ResetCounter>, |map, tx, n| map.update(tx, n, |counter, tx| counter.add(tx, 1))),
+        edited!(OrMap<u8, ResetCounter>, |map, tx, n| {
+            map.update(tx, n, |counter, tx| counter.add(tx, 1))
+        }),
     ),
     (
         "map_of_maps_of_sets",
@@ -186,7 +188,10 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "lww_map",
-        edited!(LwwMap<u8, u8>, |map, tx, n| { map.remove(tx, &(n / 2)); map.set(tx, n, n) }),
+        edited!(LwwMap<u8, u8>, |map, tx, n| {
+            map.remove(tx, &(n / 2));
+            map.set(tx, n, n)
+        }),
     ),
     (
         "sorted_set",
@@ -197,7 +202,9 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "map_of_sorted_sets",
-        edited!(OrMap<u8, SortedSet<u8>>, |map, tx, n| map.update(tx, n, |set, tx| set.increment(tx, n, 1))),
+        edited!(OrMap<u8, SortedSet<u8>>, |map, tx, n| {
+            map.update(tx, n, |set, tx| set.increment(tx, n, 1))
+        }),
     ),
     (
         "list",
@@ -228,7 +235,9 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "map_of_trees",
-        edited!(OrMap<u8, Tree<u8>>, |map, tx, n| map.update(tx, n, |tree, tx| change_tree(tree, tx, n))),
+        edited!(OrMap<u8, Tree<u8>>, |map, tx, n| {
+            map.update(tx, n, |tree, tx| change_tree(tree, tx, n))
+        }),
     ),
     ("max", edited!(Max<u8>, |max, tx, n| max.raise(tx, n))),
     (
@@ -245,7 +254,10 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "lex",
-        edited!(Lex<u8, GSet<u8>>, |lex, tx, n| { lex.advance(tx, n); lex.update(tx, |set, tx| set.add(tx, n)) }),
+        edited!(Lex<u8, GSet<u8>>, |lex, tx, n| {
+            lex.advance(tx, n);
+            lex.update(tx, |set, tx| set.add(tx, n))
+        }),
     ),
     (
         "option",

@@ -32,7 +32,7 @@ pub enum ClockConfigError {
 
 /// A remote stamp was refused. The clock has not changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("remote stamp is {ahead:?} ahead of the wall clock, more than {bound:?}")]
+#[error("the remote stamp is {ahead:?} ahead of the wall clock; the bound is {bound:?}")]
 pub struct DriftTooLarge {
     /// How far the stamp is ahead of this node's wall clock.
     pub ahead: Duration,

@@ -56,16 +56,16 @@ pub enum DecodeError {
     #[error("{0} bytes follow the value")]
     Trailing(usize),
     /// The bytes are of another type; they begin with its tag.
-    #[error("the bytes of another type")]
+    #[error("the bytes are of another type")]
     OtherType,
     /// The bytes stand for a value whose encoding is different; no honest sender writes them.
-    #[error("not the one form of its value")]
+    #[error("the bytes are not the canonical form of their value")]
     NotCanonical,
     /// This version was written by an incompatible release.
     #[error("version {0} is unknown; this release reads version {VERSION}")]
     Version(u8),
     /// The input is longer than [`Limits::bytes`].
-    #[error("{bytes} bytes, {limit} are allowed")]
+    #[error("{bytes} bytes; the limit is {limit}")]
     TooLong {
         /// The length of the input.
         bytes: usize,

@@ -70,7 +70,10 @@ pub trait Subject {
 /// [`Subject::mutate`](crate::laws::Subject::mutate).
 #[macro_export]
 macro_rules! laws {
-    ($($name:ident: $type:ty, |$edit:ident, $tx:ident, $op:ident| $mutate:expr $(, spec: $spec:expr, view: $view:expr)?);+ $(;)?) => {$(
+    ($(
+        $name:ident: $type:ty, |$edit:ident, $tx:ident, $op:ident| $mutate:expr
+        $(, spec: $spec:expr, view: $view:expr)?
+    );+ $(;)?) => {$(
         #[cfg(test)]
         mod $name {
             #[allow(unused_imports, reason = "the type may be named by its path")]
@@ -82,7 +85,11 @@ macro_rules! laws {
                 type State = <$type as $crate::Schema>::State;
 
                 #[allow(unused_variables, reason = "a type may have one operation only")]
-                fn mutate($edit: &mut <Self::State as $crate::Crdt>::Edit<'_>, $tx: &mut $crate::Tx<'_>, $op: $crate::laws::Op) {
+                fn mutate(
+                    $edit: &mut <Self::State as $crate::Crdt>::Edit<'_>,
+                    $tx: &mut $crate::Tx<'_>,
+                    $op: $crate::laws::Op,
+                ) {
                     $mutate;
                 }
             }

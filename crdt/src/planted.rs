@@ -55,7 +55,13 @@ pub fn plant(bug: Option<&Bug>) -> Option<&'static str> {
 #[macro_export]
 macro_rules! bugs {
     ($($(#[$doc:meta])* $bug:ident = $name:literal : $breaks:literal;)*) => {
-        $($(#[$doc])* pub const $bug: $crate::planted::Bug = $crate::planted::Bug { name: $name, breaks: $breaks };)*
+        $(
+            $(#[$doc])*
+            pub const $bug: $crate::planted::Bug = $crate::planted::Bug {
+                name: $name,
+                breaks: $breaks,
+            };
+        )*
         /// Every bug declared in this module.
         pub const ALL: &[$crate::planted::Bug] = &[$($bug),*];
     };

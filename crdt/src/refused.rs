@@ -13,7 +13,7 @@ pub enum Refused {
     /// replica has lost its memory (a new installation, a restored backup) and must continue under
     /// the next incarnation. Merging it would hide the next events that this replica issues.
     #[error(
-        "claims event {claimed} of {replica:?}, which has issued {issued}: after a loss of memory, go on under the next incarnation"
+        "claims event {claimed} of {replica:?}, which has issued {issued}: after a loss of memory, continue under the next incarnation"
     )]
     Unissued {
         /// This replica.
@@ -26,7 +26,7 @@ pub enum Refused {
     /// It contains writes of this replica that this replica did not make: another one, for instance
     /// a copy, writes under the same id. One of them must continue under the next incarnation and
     /// repeat what it has written since they parted.
-    #[error("{replica:?} has not written this: its id is used twice")]
+    #[error("{replica:?} did not write this: its id is used twice")]
     Reused {
         /// This replica.
         replica: ReplicaId,
@@ -40,7 +40,7 @@ pub enum Refused {
     },
     /// The clock of its sender is wrong, or it is forged. If it were merged, its writes would win
     /// for that long.
-    #[error("a stamp of {replica:?} is {ahead:?} ahead of the clock here, more than {bound:?}", replica = .stamp.replica)]
+    #[error("a stamp of {replica:?} is {ahead:?} ahead of the local clock; the bound is {bound:?}", replica = .stamp.replica)]
     FromTheFuture {
         /// The latest stamp in it.
         stamp: Stamp,

@@ -51,7 +51,7 @@ pub struct Stamp {
 
 /// This number is not a stamp: it is beyond the year 2109.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("{0:#x} lies beyond the last stamp")]
+#[error("{0:#x} is beyond the last stamp")]
 pub struct StampOutOfRange(pub u64);
 
 impl Hlc {

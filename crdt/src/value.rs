@@ -46,7 +46,7 @@ pub struct Contexts<'a> {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a replicated type",
     label = "neither replicated nor marked as a plain value",
-    note = "mark a field that holds a plain value with `#[crdt(lww)]`, `#[crdt(mv)]` or `#[crdt(max)]`, a field that each replica has for itself with `#[crdt(skip)]`, or name the replicated type that stands for it with `#[crdt(with = \"…\")]`",
+    note = "mark a field that holds a plain value with `#[crdt(lww)]`, `#[crdt(mv)]` or `#[crdt(max)]`, a field that is local to each replica with `#[crdt(skip)]`, or name the replicated type that stands for it with `#[crdt(with = \"…\")]`",
     note = "a struct of replicated fields needs `#[derive(Crdt)]`"
 )]
 pub trait Crdt: Clone + Default + PartialEq {
@@ -156,7 +156,7 @@ pub trait Crdt: Clone + Default + PartialEq {
 /// values in a map whose keys can be removed, because a removal names the dots that it has
 /// observed.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be removed by its dots, so it cannot be a value of a map",
+    message = "`{Self}` cannot be removed by its dots, so it cannot be a value in a map",
     label = "not known to consist of dots alone",
     note = "a struct with `#[derive(Crdt)]` needs `#[crdt(causal)]`, and in it fields that consist of dots: `#[crdt(mv)]` in place of `#[crdt(lww)]`, `ResetCounter` in place of `PnCounter`"
 )]
@@ -345,7 +345,9 @@ macro_rules! dot_store_by_field {
                 $crate::Crdt::encode(&self.0, out);
             }
 
-            fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+            fn decode(
+                input: &mut $crate::codec::Reader<'_>,
+            ) -> Result<Self, $crate::codec::DecodeError> {
                 $crate::Crdt::decode(input).map(Self)
             }
         }
@@ -395,10 +397,16 @@ macro_rules! undotted {
                 out.value(self);
             }
 
-            fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+            fn decode(
+                input: &mut $crate::codec::Reader<'_>,
+            ) -> Result<Self, $crate::codec::DecodeError> {
                 let value: Self = input.value()?;
                 let valid: fn(&Self) -> bool = $valid;
-                if valid(&value) { Ok(value) } else { Err($crate::codec::DecodeError::Invalid(stringify!($type))) }
+                if valid(&value) {
+                    Ok(value)
+                } else {
+                    Err($crate::codec::DecodeError::Invalid(stringify!($type)))
+                }
             }
         }
     };

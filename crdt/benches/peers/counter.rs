@@ -51,8 +51,22 @@ fn incrementing() {
     let [each, batch, op] = medians(
         9,
         [
-            &mut || time(|| (0..TIMES).for_each(|_| drop(black_box(counter.update(|counter, tx| counter.increment(tx, 1)))))),
-            &mut || time(|| batched.update(|counter, tx| (0..TIMES).for_each(|_| black_box(&mut *counter).increment(tx, 1)))),
+            &mut || {
+                time(|| {
+                    (0..TIMES).for_each(|_| {
+                        drop(black_box(
+                            counter.update(|counter, tx| counter.increment(tx, 1)),
+                        ))
+                    })
+                })
+            },
+            &mut || {
+                time(|| {
+                    batched.update(|counter, tx| {
+                        (0..TIMES).for_each(|_| black_box(&mut *counter).increment(tx, 1))
+                    })
+                })
+            },
             &mut || {
                 time(|| {
                     for _ in 0..TIMES {
@@ -66,7 +80,11 @@ fn incrementing() {
     )
     .map(|taken| taken / f64::from(TIMES));
     gate_faster("counter-increment", each, op, 3.0);
-    println!("      within one transaction: {}, {:.2} times", Nanos(batch), op / batch);
+    println!(
+        "      within one transaction: {}, {:.2} times",
+        Nanos(batch),
+        op / batch
+    );
 }
 
 fn merging() {
@@ -84,5 +102,8 @@ fn merging() {
     )
     .map(|taken| taken / f64::from(TIMES));
     gate_faster("counter-merge", merge, merge_theirs, 10.0);
-    row("counter of 16 actors, read", &[("ours", read), ("crdts", read_theirs)]);
+    row(
+        "counter of 16 actors, read",
+        &[("ours", read), ("crdts", read_theirs)],
+    );
 }

@@ -25,8 +25,16 @@ use cap::Cap;
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 fn main() {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let parts: [(&str, fn()); 4] = [("set", set::run), ("counter", counter::run), ("text", text::run), ("documents", documents::run)];
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let parts: [(&str, fn()); 4] = [
+        ("set", set::run),
+        ("counter", counter::run),
+        ("text", text::run),
+        ("documents", documents::run),
+    ];
     for (name, run) in parts {
         if chosen.is_empty() || chosen.iter().any(|choice| choice == name) {
             run();

@@ -22,7 +22,10 @@ pub(crate) fn time<R>(work: impl FnOnce() -> R) -> f64 {
 
 /// Runs the works in turn for `rounds` rounds and returns the median of each. The first round warms
 /// up and does not count.
-pub(crate) fn medians<const N: usize>(rounds: usize, mut works: [&mut dyn FnMut() -> f64; N]) -> [f64; N] {
+pub(crate) fn medians<const N: usize>(
+    rounds: usize,
+    mut works: [&mut dyn FnMut() -> f64; N],
+) -> [f64; N] {
     let mut taken: [Vec<f64>; N] = std::array::from_fn(|_| Vec::new());
     for round in 0..=rounds {
         for (work, taken) in works.iter_mut().zip(&mut taken) {
@@ -55,20 +58,29 @@ impl fmt::Display for Nanos {
 pub(crate) fn gate_faster(name: &str, ours: f64, peer: f64, target: f64) {
     let ratio = peer / ours;
     let met = if ratio >= target { "met" } else { "short" };
-    println!("gate {name} ours={} peer={} ratio={ratio:.2} target=>={target} {met}", Nanos(ours), Nanos(peer));
+    println!(
+        "gate {name} ours={} peer={} ratio={ratio:.2} target=>={target} {met}",
+        Nanos(ours),
+        Nanos(peer)
+    );
 }
 
 /// A gate on size: this crate may take at most `target`. The peer's figure is printed beside it if
 /// there is one.
 pub(crate) fn gate_at_most(name: &str, ours: f64, peer: Option<f64>, target: f64) {
     let met = if ours <= target { "met" } else { "short" };
-    let (peer, ratio) = peer.map_or(("-".to_owned(), "-".to_owned()), |peer| (format!("{peer:.2}"), format!("{:.2}", peer / ours)));
+    let (peer, ratio) = peer.map_or(("-".to_owned(), "-".to_owned()), |peer| {
+        (format!("{peer:.2}"), format!("{:.2}", peer / ours))
+    });
     println!("gate {name} ours={ours:.2} peer={peer} ratio={ratio} target=<={target:.2} {met}");
 }
 
 /// A row of the table of further comparisons.
 pub(crate) fn row(name: &str, cells: &[(&str, f64)]) {
-    let cells: Vec<String> = cells.iter().map(|(who, nanos)| format!("{who} {}", Nanos(*nanos))).collect();
+    let cells: Vec<String> = cells
+        .iter()
+        .map(|(who, nanos)| format!("{who} {}", Nanos(*nanos)))
+        .collect();
     println!("      {name}: {}", cells.join(" | "));
 }
 

@@ -146,7 +146,7 @@ impl Schema {
         for (at, field) in self.fields.iter().enumerate() {
             if let Some(first) = self.fields[..at].iter().find(|other| other.id == field.id) {
                 let message = format!(
-                    "fields `{}` and `{}` have both the number {}: give one of them a free `#[crdt(id = …)]`",
+                    "fields `{}` and `{}` both have the number {}: give one of them a free `#[crdt(id = …)]`",
                     first.name, field.name, field.id
                 );
                 return Err(Error::new(field.name.span(), message));
@@ -241,7 +241,7 @@ fn struct_options(attributes: &[Attribute]) -> Result<(bool, Path)> {
 
 fn set<T>(option: &mut Option<T>, value: T, meta: &ParseNestedMeta<'_>) -> Result<()> {
     if option.replace(value).is_some() {
-        Err(meta.error("said twice, or against another option"))
+        Err(meta.error("given twice, or in conflict with another option"))
     } else {
         Ok(())
     }

@@ -192,11 +192,17 @@ fn numbers_beyond_the_range_do_not_decode() {
     );
 }
 
+/// What happens, the wall clock, how far ahead the remote stamp is, and its counter.
+fn step() -> impl Strategy<Value = (u8, u64, u64, u64)> {
+    let counter = prop::sample::select(vec![0, 1, FULL - 1, FULL]);
+    (0..3_u8, 0..2_000_u64, 0..1_500_u64, counter)
+}
+
 proptest! {
     /// Any mixture of wall clocks and remote stamps: stamps increase and are above everything
     /// accepted.
     #[test]
-    fn stamps_only_increase(steps in prop::collection::vec((0..3_u8, 0..2_000_u64, 0..1_500_u64, prop::sample::select(vec![0, 1, FULL - 1, FULL])), 1..60)) {
+    fn stamps_only_increase(steps in prop::collection::vec(step(), 1..60)) {
         let mut clock = clock();
         let mut above = clock.tick(at(TODAY));
         for (kind, wall, ahead, counter) in steps {

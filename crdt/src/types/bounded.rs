@@ -43,7 +43,7 @@ pub struct BoundedCounter {
 /// This replica does not have the rights to take away or transfer that much. Nothing has changed.
 /// Other replicas may have the rights: ask one of them for a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("needs the right to take {wanted}, has {available}")]
+#[error("this replica may take away {available}, not {wanted}")]
 pub struct NotEnoughRights {
     /// The amount asked for.
     pub wanted: u64,

@@ -41,7 +41,7 @@ use crate::{CausalContext, Dot, Effects, ReplicaId, Undotted};
 
 /// A position, or the end of a range, is past the end of the sequence. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("position {at} in a sequence of length {len}")]
+#[error("position {at} is past the end of a sequence of length {len}")]
 pub struct OutOfRange {
     /// The position.
     pub at: usize,

@@ -72,27 +72,27 @@ pub enum Write<'a> {
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum DocumentError {
     /// Nothing exists at this step of the path.
-    #[error("there is nothing at step {0} of the path")]
+    #[error("nothing exists at step {0} of the path")]
     Missing(usize),
     /// The value at this step of the path has another type than the operation needs.
-    #[error("step {0} of the path is of another type")]
+    #[error("the value at step {0} of the path has another type")]
     OtherType(usize),
     /// The document would have more bytes than [`Document::BYTES`](super::Document::BYTES). Nothing
     /// was written.
-    #[error("a document may have {limit} bytes")]
+    #[error("the document would have more than {limit} bytes")]
     TooLarge {
         /// The limit, in bytes.
         limit: usize,
     },
     /// The document would have more operations than
     /// [`Document::OPERATIONS`](super::Document::OPERATIONS). Nothing was written.
-    #[error("a document may have {limit} operations")]
+    #[error("the document would have more than {limit} operations")]
     TooManyOperations {
         /// The limit, in operations.
         limit: u64,
     },
     /// The value is nested deeper than [`Document::DEPTH`](super::Document::DEPTH).
-    #[error("a document may be nested {limit} deep")]
+    #[error("the value is nested more than {limit} levels deep")]
     TooDeep {
         /// The limit, in levels.
         limit: usize,
@@ -100,17 +100,17 @@ pub enum DocumentError {
     /// Two changes claim the same number of one writer, because its id was used twice. The one that
     /// more changes build on counts; if equally many do, the one with the lesser hash. If the id is
     /// that of this replica, it must continue under the next incarnation.
-    #[error("two different changes are number {number} of one writer")]
+    #[error("two different changes claim number {number} of one writer")]
     Reused {
         /// The number that both changes claim.
         number: u64,
     },
     /// Changes of this very replica wait for others that have not arrived, so it cannot know where
     /// to continue. Merge what is missing first.
-    #[error("changes of this replica wait for others")]
+    #[error("changes of this replica wait for changes that have not arrived")]
     Incomplete,
     /// The engine refused the operation, for a reason that it gives.
-    #[error("refused: {0}")]
+    #[error("the engine refused: {0}")]
     Refused(String),
     /// The engine panicked. It is discarded; the message is that of the panic.
     #[error("the engine panicked: {0}")]

@@ -1,3 +1,5 @@
+//! Lists and texts against a slow model of the paper, and their special cases.
+
 use std::collections::BTreeSet;
 use std::string::String;
 use std::vec::Vec;
@@ -250,7 +252,11 @@ fn applied(before: &str, effects: &[SequenceEffect], after: &Text) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_order_and_the_effects_are_those_of_the_tree_in_the_paper(steps in steps(24)) {
