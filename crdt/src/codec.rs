@@ -12,6 +12,7 @@
 //! set. So in the steady state a dot costs no byte, and a decoded dot is always one that the
 //! value's context has seen.
 
+mod parts;
 mod tag;
 
 use alloc::sync::Arc;
@@ -23,8 +24,8 @@ use thiserror::Error;
 
 pub(crate) use self::tag::Kind;
 pub use self::tag::Tag;
-use crate::causal::{Ranks, alive, live_dots};
-use crate::{CausalContext, Crdt, Dot};
+use crate::causal::Ranks;
+use crate::{CausalContext, Dot};
 
 /// What decoding may cost. The defaults are guesses at what a server accepts from another machine;
 /// an app needs far less.
@@ -106,7 +107,7 @@ impl Default for Limits {
     }
 }
 
-/// Collects the bytes of one value. [`Crdt::encode`] writes to it.
+/// Collects the bytes of one value. [`Crdt::encode`](crate::Crdt::encode) writes to it.
 #[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
@@ -204,12 +205,6 @@ impl Writer {
         }
     }
 
-    /// Writes a replicated value that is part of this one, with its own dots in front;
-    /// [`Reader::inner`] reads it.
-    pub fn inner<T: Crdt>(&mut self, value: &T) {
-        self.scoped(&live_dots(value), |out| value.encode(out));
-    }
-
     /// Writes a value whose dots are `some` of the live dots, in a form that can be stored without
     /// being understood.
     pub fn scoped(&mut self, some: &CausalContext, write: impl FnOnce(&mut Self)) {
@@ -240,7 +235,7 @@ fn place_runs(dots: &Ranks, some: &CausalContext) -> Vec<(u128, u128)> {
     runs
 }
 
-/// Reads the bytes of one value, within [`Limits`]. [`Crdt::decode`] reads from it.
+/// Reads the bytes of one value, within [`Limits`]. [`Crdt::decode`](crate::Crdt::decode) reads from it.
 #[derive(Debug)]
 pub struct Reader<'a> {
     input: &'a [u8],
@@ -428,30 +423,6 @@ impl<'a> Reader<'a> {
             end = last + 2;
         }
         Ok(some)
-    }
-
-    /// Reads a replicated value that is part of this one, as [`Writer::inner`] writes it.
-    ///
-    /// **Law:** its live dots are exactly those announced for it, each once, so the caller need not
-    /// check.
-    ///
-    /// # Errors
-    /// Its decoder fails, or its dots are not those announced.
-    pub fn inner<T: Crdt>(&mut self) -> Result<T, DecodeError> {
-        self.scoped(Reader::exactly)
-    }
-
-    /// Reads a value that has exactly these live dots, each once.
-    pub(crate) fn exactly<T: Crdt>(&mut self, live: &CausalContext) -> Result<T, DecodeError> {
-        let value = T::decode(self)?;
-        let (found, once) = alive(&value);
-        if once && found == *live {
-            Ok(value)
-        } else {
-            Err(DecodeError::Invalid(
-                "dots that stand for nothing, or for two things",
-            ))
-        }
     }
 
     /// Reads a value whose dots are some of the live dots; `read` must consume all of it. See

@@ -37,31 +37,16 @@
 mod history;
 mod lattice;
 mod refinement;
+mod subject;
 mod sync;
 mod wire;
 
-use core::fmt::Debug;
-
-use proptest::strategy::Strategy;
-use proptest::test_runner::{Config, TestCaseError, TestError, TestRunner};
-
-pub use self::history::{EVENTS, Event, Op, REPLICAS, replica};
+pub use self::history::{EVENTS, Event, REPLICAS, replica};
 pub use self::lattice::{converges, deltas_do_what_mutations_did, is_a_semilattice};
 pub use self::refinement::{SeenOp, alive, refines};
+pub use self::subject::{Op, Subject};
 pub use self::sync::{is_the_sum_of_its_parts, two_round_trips_synchronise};
 pub use self::wire::{decodes_anything, has_one_encoding};
-use crate::{Crdt, Tx};
-
-/// A replicated type under test, and what a random operation does to it. The macro
-/// [`laws!`](crate::laws!) implements this.
-pub trait Subject {
-    /// The type under test.
-    type State: Crdt + Debug;
-
-    /// Performs an operation. It must depend on nothing but its arguments, or failures cannot be
-    /// reproduced.
-    fn mutate(edit: &mut <Self::State as Crdt>::Edit<'_>, tx: &mut Tx<'_>, op: Op);
-}
 
 /// Makes a module of tests for each type, which check the [laws](mod@crate::laws).
 ///
@@ -137,20 +122,4 @@ macro_rules! laws {
             )?
         }
     )+};
-}
-
-/// Runs a law on random inputs and panics with the smallest one found that breaks it.
-fn check<I: Debug>(inputs: impl Strategy<Value = I>, law: impl Fn(I) -> Result<(), TestCaseError>) {
-    // The failing input is printed; nothing is written next to the sources.
-    let mut runner = TestRunner::new(Config {
-        failure_persistence: None,
-        ..Config::default()
-    });
-    match runner.run(&inputs, law) {
-        Ok(()) => {}
-        Err(TestError::Fail(reason, input)) => {
-            panic!("{reason}\nsmallest failing input: {input:#?}")
-        }
-        Err(TestError::Abort(reason)) => panic!("the test itself failed: {reason}"),
-    }
 }

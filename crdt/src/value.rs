@@ -9,7 +9,6 @@ use core::ops::{Deref, DerefMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::causal::live_dots;
 use crate::codec::{DecodeError, Reader, Tag, Writer};
 use crate::{CausalContext, Dot, ReplicaId, Stamp};
 
@@ -119,7 +118,9 @@ pub trait Crdt: Clone + Default + PartialEq {
             return false;
         }
         let mine = self.part(&own.into_iter().collect(), Undotted::Dropped);
-        theirs.part(&live_dots(&mine), Undotted::Dropped) != mine
+        let mut both = Vec::new();
+        mine.dots(&mut |dot| both.push(dot));
+        theirs.part(&both.into_iter().collect(), Undotted::Dropped) != mine
     }
 
     /// Visits the stamps of its writes.

@@ -12,7 +12,6 @@ use core::ops::RangeInclusive;
 use smallvec::SmallVec;
 
 use self::seen::{Run, Seen};
-use super::runs::Runs;
 use crate::{Dot, ReplicaId};
 
 /// An exact set of [`Dot`]s: for each replica a prefix `1..=n` and the sorted runs above it.
@@ -314,23 +313,6 @@ impl<T: Observed> Observed for &T {
 impl<A: Observed, B: Observed> Observed for (A, B) {
     fn has_seen(&self, dot: Dot) -> bool {
         self.0.has_seen(dot) || self.1.has_seen(dot)
-    }
-}
-
-impl FromIterator<Dot> for CausalContext {
-    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
-        let mut context = Self::new();
-        context.extend(dots);
-        context
-    }
-}
-
-impl Extend<Dot> for CausalContext {
-    /// O(n log n), whatever the order of the dots.
-    fn extend<I: IntoIterator<Item = Dot>>(&mut self, dots: I) {
-        let mut runs = Runs::default();
-        dots.into_iter().for_each(|dot| runs.push(dot));
-        self.union(&runs.into_context().0);
     }
 }
 

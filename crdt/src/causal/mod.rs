@@ -8,6 +8,7 @@
 
 mod context;
 mod index;
+mod live;
 mod pair;
 mod ranks;
 mod runs;
@@ -15,7 +16,7 @@ mod store;
 
 pub(crate) use context::Place;
 pub use context::{CausalContext, Observed};
+pub(crate) use live::{alive, live_dots};
 pub use pair::{Causal, Delta};
-pub(crate) use pair::{alive, live_dots};
 pub use ranks::Ranks;
 pub use store::{DotFun, DotMap, DotSet, MapEffects};

@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-use super::CausalContext;
-use super::runs::Runs;
+use super::context::CausalContext;
+use super::live::live_dots;
 use crate::codec::{DecodeError, Limits, Reader, Tag, VERSION, Writer};
 use crate::{Contexts, Crdt, Lattice, bugs};
 
@@ -142,18 +142,6 @@ impl<T: Crdt + Lattice> Causal<T> {
             context: CausalContext::new(),
         }
     }
-}
-
-/// The dots that are alive in a value.
-pub(crate) fn live_dots(value: &impl Crdt) -> CausalContext {
-    alive(value).0
-}
-
-/// The dots that are alive in a value, and whether each was visited exactly once.
-pub(crate) fn alive(value: &impl Crdt) -> (CausalContext, bool) {
-    let mut runs = Runs::default();
-    value.dots(&mut |dot| runs.push(dot));
-    runs.into_context()
 }
 
 impl<T> Deref for Causal<T> {

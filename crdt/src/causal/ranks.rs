@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::CausalContext;
+use super::context::CausalContext;
 use crate::{Dot, ReplicaId};
 
 /// The dots of a set in ascending order; each is known by its rank.

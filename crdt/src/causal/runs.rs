@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::CausalContext;
+use super::context::CausalContext;
 use crate::{Dot, ReplicaId};
 
 /// Collects dots in any order. O(n log n) whatever the order, and O(runs) memory if they come in
@@ -35,5 +35,22 @@ impl Runs {
             context.insert_run(replica, first, last);
         }
         (context, once)
+    }
+}
+
+impl FromIterator<Dot> for CausalContext {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut context = Self::new();
+        context.extend(dots);
+        context
+    }
+}
+
+impl Extend<Dot> for CausalContext {
+    /// O(n log n), whatever the order of the dots.
+    fn extend<I: IntoIterator<Item = Dot>>(&mut self, dots: I) {
+        let mut runs = Runs::default();
+        dots.into_iter().for_each(|dot| runs.push(dot));
+        self.union(&runs.into_context().0);
     }
 }

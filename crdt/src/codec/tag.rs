@@ -4,8 +4,6 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use crate::{Crdt, bugs};
-
 /// Which replicated type the bytes are of. A decoder reads it first, so that bytes of one type
 /// never decode as another.
 ///
@@ -74,17 +72,6 @@ const LONG: u8 = 128;
 const LONGEST: usize = 127;
 
 impl Tag {
-    /// The tag of a type, including what it contains.
-    pub fn of<T: Crdt>() -> Self {
-        let mut tag = Self::default();
-        if bugs::ANY_TYPE.is_planted() {
-            tag.structure();
-        } else {
-            T::tag(&mut tag);
-        }
-        tag
-    }
-
     pub(crate) fn kind(&mut self, kind: Kind) {
         self.0.push(kind as u8);
     }

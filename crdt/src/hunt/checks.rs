@@ -5,10 +5,10 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Random, Stable, World, view};
+use super::world::{Random, World, view};
 use crate::{
     Causal, DwFlag, EwFlag, GCounter, LwwRegister, NodeId, Now, OrSet, PnCounter, Refused,
-    ReplicaId, Replicated, Standing, Summary,
+    ReplicaId, Replicated, Stable, Standing, Summary,
 };
 
 type Check = fn(u64) -> Result<(), String>;

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::Subject;
+use super::subject::{Op, Subject};
 use crate::{Causal, Contexts, Crdt, Delta, Effects, NodeId, Now, ReplicaId, Replicated};
 
 /// The number of replicas in a history.
@@ -15,15 +15,6 @@ pub const EVENTS: usize = 20;
 
 /// The time of the first event, in milliseconds since 1970.
 const START: u64 = 1_800_000_000_000;
-
-/// A random operation. The [`Subject`] decides what it means.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Op {
-    /// Chooses the mutator. Any number, so take the remainder.
-    pub action: u8,
-    /// Chooses the argument. Below 4 in three of four operations, so that they collide.
-    pub argument: u8,
-}
 
 /// One event of a history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -5,8 +5,8 @@ use core::fmt::Debug;
 
 use proptest::prelude::*;
 
-use super::history::{World, histories, merged, tells};
-use super::{Event, Subject, check};
+use super::history::{Event, World, histories, merged, tells};
+use super::subject::{Subject, check};
 use crate::{Causal, Crdt, Effects};
 
 /// Merging is idempotent, commutative and associative, and the default value is the bottom.

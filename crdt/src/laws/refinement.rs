@@ -7,8 +7,8 @@ use core::fmt::Debug;
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 
-use super::history::{World, histories};
-use super::{Event, Op, REPLICAS, Subject, check};
+use super::history::{Event, REPLICAS, World, histories};
+use super::subject::{Op, Subject, check};
 use crate::Effects;
 
 /// An operation, with the operations that its replica had seen before it. Deltas arrive in any

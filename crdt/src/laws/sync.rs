@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use proptest::prelude::*;
 
 use super::history::{World, histories, merged};
-use super::{Subject, check};
+use super::subject::{Subject, check};
 use crate::{Causal, CausalContext, Crdt, Dot, Undotted};
 
 /// Whatever two replicas have missed, two round trips make them equal. The answer to a first

@@ -6,7 +6,7 @@ use core::fmt::Debug;
 use proptest::prelude::*;
 
 use super::history::{World, histories, merged, replica};
-use super::{Op, Subject, check};
+use super::subject::{Op, Subject, check};
 use crate::codec::VERSION;
 use crate::{Causal, Crdt, Limits, NodeId, ReplicaId, Replicated, Summary};
 

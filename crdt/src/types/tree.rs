@@ -1,6 +1,7 @@
 //! A tree whose nodes can be moved.
 
 mod log;
+mod node;
 #[cfg(test)]
 mod tests;
 
@@ -10,12 +11,13 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::log::{Log, New};
+pub use self::node::NodeKey;
 use super::delegate::by_field;
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{
-    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, NodeId, Plain, ReplicaId, Stamp,
-    Tx, Undotted,
+    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Plain, ReplicaId, Stamp, Tx,
+    Undotted,
 };
 
 /// A tree of nodes that can be created, moved, removed and described by an `M`, for instance
@@ -43,41 +45,6 @@ pub struct Tree<M> {
     nodes: DotMap<NodeKey, Ops<M>>,
     /// Computed from `nodes`.
     log: Log,
-}
-
-/// A node of a [`Tree`]: the same at every replica, and never reused.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct NodeKey(Place);
-
-/// Lowest in the order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-enum Place {
-    Root,
-    Trash,
-    /// Named by the event that created it.
-    Node(Dot),
-}
-
-impl NodeKey {
-    /// The root. Every tree has it, and it cannot be moved.
-    pub const ROOT: Self = Self(Place::Root);
-    /// The parent of removed nodes.
-    const TRASH: Self = Self(Place::Trash);
-    /// No node is higher.
-    const LAST: Self = Self(Place::Node(Dot::new(
-        ReplicaId::new(NodeId(u64::MAX), u32::MAX),
-        u64::MAX,
-    )));
-}
-
-impl fmt::Debug for NodeKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Place::Root => f.write_str("root"),
-            Place::Trash => f.write_str("trash"),
-            Place::Node(dot) => dot.fmt(f),
-        }
-    }
 }
 
 /// What was done to a node.
@@ -278,7 +245,7 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
     /// parent is moved back or arrives.
     pub fn create(&mut self, tx: &mut Tx<'_>, parent: NodeKey, meta: M) -> NodeKey {
         let dot = tx.issue();
-        let node = NodeKey(Place::Node(dot));
+        let node = NodeKey::created_by(dot);
         let stamp = tx.stamp_after(self.log.last());
         self.note(node, dot, &Op::Move(stamp, parent));
         let dot = tx.issue();
@@ -432,13 +399,7 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
     }
 
     fn named(&self, replica: ReplicaId) -> u64 {
-        let of = |node: NodeKey| {
-            if let Place::Node(dot) = node.0 {
-                Some(dot).filter(|dot| dot.replica == replica)
-            } else {
-                None
-            }
-        };
+        let of = |node: NodeKey| node.creation().filter(|dot| dot.replica == replica);
         let to = |op: &Op<M>| {
             if let Op::Move(_, to) = op {
                 of(*to)
@@ -476,9 +437,7 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let nodes: DotMap<NodeKey, Ops<M>> = DotMap::decode(input)?;
-        let moved = nodes
-            .iter()
-            .all(|(node, _)| matches!(node.0, Place::Node(_)));
+        let moved = nodes.iter().all(|(node, _)| node.creation().is_some());
         if moved {
             Ok(Self::of(nodes))
         } else {

@@ -4,7 +4,7 @@ use alloc::collections::btree_map;
 use alloc::vec::Vec;
 use core::iter::Peekable;
 
-use super::{Field, Piece, Pieces, Unknown};
+use super::pieces::{Field, Piece, Pieces, Unknown};
 use crate::causal::{alive, live_dots};
 use crate::codec::{DecodeError, Reader, Tag, Writer};
 use crate::{CausalContext, Contexts, Crdt, Undotted};

@@ -4,7 +4,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::DotFun;
+use super::fun::DotFun;
 use crate::Dot;
 use crate::causal::Observed;
 use crate::codec::Kind;

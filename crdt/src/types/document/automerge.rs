@@ -12,8 +12,8 @@ use automerge::{
 };
 use serde_json::{Map, Value};
 
+use super::change::{Change, ChangeHash};
 use super::engine::{DocumentError, Engine, Step, Write};
-use super::{Change, ChangeHash};
 
 /// The engine built on [automerge](https://automerge.org) (Kleppmann & Beresford, "A conflict-free
 /// replicated JSON datatype", arXiv 1608.03960). It takes changes in batches: one by one they would
@@ -291,7 +291,7 @@ impl Automerge {
         let scalar = match item {
             Item::Object(kind) => {
                 let depth = depth.checked_sub(1).ok_or(DocumentError::TooDeep {
-                    limit: super::DEPTH,
+                    limit: super::engine::DEPTH,
                 })?;
                 return self.object(id, *kind, depth);
             }

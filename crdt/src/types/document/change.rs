@@ -1,6 +1,8 @@
 //! One change of a document: addressed by its hash, and parsed only as far as a replica that just
 //! stores it needs.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -43,6 +45,9 @@ impl From<ReplicaId> for Actor {
         Self(actor)
     }
 }
+
+/// Changes by their hashes.
+pub(super) type Changes = BTreeMap<ChangeHash, Arc<Change>>;
 
 /// A change as it is stored and sent.
 ///

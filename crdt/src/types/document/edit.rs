@@ -8,9 +8,10 @@ use core::ops::Deref;
 
 use serde_json::Value;
 
-use super::change::Actor;
-use super::engine::contained;
-use super::{Automerge, Change, DEPTH, Document, DocumentError, Engine, Step, Write};
+use super::automerge::Automerge;
+use super::change::{Actor, Change};
+use super::engine::{DEPTH, DocumentError, Engine, Step, Write, contained};
+use super::set::Document;
 use crate::{Edit, Tx};
 
 /// A document open for writing. Reads see the writes before them. When the transaction ends, all of

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Change, ChangeHash};
+use super::change::{Change, ChangeHash};
 
 // The engine panics on some forged changes, and only unwinding contains that. With `panic =
 // "abort"`, anyone who sends such a change would end the program, so this does not build.
@@ -18,6 +18,9 @@ use super::{Change, ChangeHash};
 compile_error!(
     "feature `document` needs `panic = \"unwind\"`: a forged change of a document would end the process otherwise"
 );
+
+/// The greatest nesting depth of a document.
+pub(super) const DEPTH: usize = 64;
 
 /// One step of a path into a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

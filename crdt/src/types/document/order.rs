@@ -5,8 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Changes;
-use super::change::{Actor, Change, ChangeHash, read_hash};
+use super::change::{Actor, Change, ChangeHash, Changes, read_hash};
 use crate::codec::{DecodeError, Reader, Writer};
 
 /// For each change, those that build directly on it.

@@ -1,12 +1,15 @@
 //! Documents over automerge, and over an engine that breaks down on demand.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::change::Changes;
+use super::engine::DEPTH;
 use super::*;
-use crate::codec::{Kind, VERSION};
-use crate::{Causal, NodeId, Refused, ReplicaId, Replicated};
+use crate::codec::{DecodeError, Kind, Reader, VERSION, Writer};
+use crate::{Causal, CausalContext, Lattice, NodeId, Refused, ReplicaId, Replicated};
 use Step::{Index, Key};
 
 type Replica<E = Automerge> = Replicated<Document<E>>;

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::mem;
 
-use super::change::{Actor, Change, ChangeHash};
+use super::change::{Actor, Change, ChangeHash, Changes};
 use super::engine::{DocumentError, Engine, contained};
-use super::{Changes, order};
+use super::order;
 
 /// An engine with all changes of a set except the quarantined ones.
 ///

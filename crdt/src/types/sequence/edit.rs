@@ -2,11 +2,11 @@
 
 use core::ops::Range;
 
-use super::join::Changed;
+use super::content::Content;
 use super::order::Place;
-use super::piece::{EDGE, Id, PIECE, Piece};
-use super::tree::{Origin, Side};
-use super::{Content, Cursor, OutOfRange, Sequence};
+use super::piece::{Changed, EDGE, Id, PIECE, Piece};
+use super::skeleton::{Origin, Side};
+use super::state::{Cursor, OutOfRange, Sequence};
 use crate::{CausalContext, Tx, bugs};
 
 impl<C: Content> Sequence<C> {

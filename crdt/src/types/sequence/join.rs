@@ -4,8 +4,9 @@ use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::piece::{Id, Piece};
-use super::{Content, Sequence, SequenceEffect};
+use super::content::Content;
+use super::piece::{Changed, Id, Piece};
+use super::state::{Sequence, SequenceEffect};
 use crate::{CausalContext, Contexts};
 
 /// Visits the maximal parts of `0..len` for which the test gives the same answer, with start,
@@ -25,9 +26,6 @@ pub(super) fn parts<T: Copy + PartialEq>(
         from = end;
     }
 }
-
-/// Elements that became visible or stopped being visible.
-pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
 
 impl<C: Content> Sequence<C> {
     pub(crate) fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Vec<SequenceEffect> {

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::Content;
+use super::content::Content;
 use super::leaves::Leaves;
 use super::piece::{EDGE, Id, Piece};
 

@@ -1,6 +1,8 @@
 //! Elements, and pieces of consecutive elements.
 
-use super::Content;
+use smallvec::SmallVec;
+
+use super::content::Content;
 
 /// The most elements that a piece holds, which bounds the search for a character in it.
 pub(super) const PIECE: usize = 1024;
@@ -29,6 +31,9 @@ impl Id {
         }
     }
 }
+
+/// Elements that became visible or stopped being visible.
+pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
 
 /// Elements that one replica inserted one after the other and that stand next to each other, either
 /// all visible or all not.

@@ -9,10 +9,10 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::join::Changed;
-use super::piece::{EDGE, Id, PIECE, Piece};
-use super::tree::{Origin, Run, Side, Span};
-use super::{Content, Sequence};
+use super::content::Content;
+use super::piece::{Changed, EDGE, Id, PIECE, Piece};
+use super::skeleton::{Origin, Run, Side, Span};
+use super::state::Sequence;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::{Dot, ReplicaId};
 

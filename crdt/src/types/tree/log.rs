@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::NodeKey;
+use super::node::NodeKey;
 use crate::{Dot, Stamp};
 
 /// The position of a move in the order of moves, with the node that it moves. Unique, because dots
