@@ -149,7 +149,7 @@ impl<T: Crdt> Causal<T> {
                 .filter(|alive| alive.is(&dots.intersection(&theirs.context)))
             {
                 Some(agreed) => agreed.clone(),
-                None => Alive::Dots(runs(range, &dots)),
+                None => Alive::Dots(runs(range.1, &dots)),
             };
             (range, alive)
         });
@@ -200,7 +200,7 @@ impl<T: Crdt> Causal<T> {
                 // What is alive there, and known but not alive here, was removed.
                 Alive::Dots(there) => {
                     covers.union(
-                        &dots(range, there)
+                        &dots(range.0, range.1, there)
                             .intersection(&self.context)
                             .without(&live),
                     );
@@ -208,7 +208,7 @@ impl<T: Crdt> Causal<T> {
                 // Everything known in the range: more than is needed, never less.
                 Alive::Hash(_) => {
                     send.union(&here);
-                    covers.union(&whole(range).intersection(&self.context));
+                    covers.union(&whole(range.0, range.1).intersection(&self.context));
                 }
             }
         }
@@ -313,10 +313,10 @@ impl Alive {
         match self {
             Self::Hash(theirs) => *theirs == hash(dots_here),
             Self::Dots(there) => {
-                let Some((replica, run)) = dots_here.runs().next() else {
+                let Some((_, run)) = dots_here.runs().next() else {
                     return there.is_empty();
                 };
-                *there == runs((replica, run.start() / RANGE), dots_here)
+                *there == runs(run.start() / RANGE, dots_here)
             }
         }
     }
@@ -340,7 +340,7 @@ fn by_range(live: &CausalContext) -> BTreeMap<(ReplicaId, u64), CausalContext> {
     ranges
 }
 
-fn whole((replica, range): (ReplicaId, u64)) -> CausalContext {
+fn whole(replica: ReplicaId, range: u64) -> CausalContext {
     let mut all = CausalContext::new();
     if let Some(first) = range.checked_mul(RANGE) {
         all.insert_run(replica, first, first + (RANGE - 1));
@@ -357,7 +357,7 @@ fn hash(dots: &CausalContext) -> [u8; 8] {
     xxh3_64(&out.finish()).to_le_bytes()
 }
 
-fn runs((_, range): (ReplicaId, u64), dots: &CausalContext) -> Vec<(u16, u16)> {
+fn runs(range: u64, dots: &CausalContext) -> Vec<(u16, u16)> {
     // A forged range may lie beyond all counters; nothing is alive in it.
     let mut end = range.saturating_mul(RANGE);
     dots.runs()
@@ -369,7 +369,7 @@ fn runs((_, range): (ReplicaId, u64), dots: &CausalContext) -> Vec<(u16, u16)> {
         .collect()
 }
 
-fn dots((replica, range): (ReplicaId, u64), runs: &[(u16, u16)]) -> CausalContext {
+fn dots(replica: ReplicaId, range: u64, runs: &[(u16, u16)]) -> CausalContext {
     let mut dots = CausalContext::new();
     let Some(mut end) = range.checked_mul(RANGE) else {
         return dots;
@@ -381,5 +381,5 @@ fn dots((replica, range): (ReplicaId, u64), runs: &[(u16, u16)]) -> CausalContex
         end = last.saturating_add(1);
     }
     // Dots that a forged run claims beyond the range are ignored.
-    dots.intersection(&whole((replica, range)))
+    dots.intersection(&whole(replica, range))
 }

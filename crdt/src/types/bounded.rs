@@ -93,7 +93,7 @@ impl Edit<'_, BoundedCounter> {
             .copied()
             .unwrap_or(0)
             .saturating_add(by);
-        self.grant((me, me), total);
+        self.grant(me, me, total);
     }
 
     /// Takes `by` away. O(pairs of replicas).
@@ -125,7 +125,7 @@ impl Edit<'_, BoundedCounter> {
         let pair = (tx.replica(), to);
         let total = self.spend(pair.0, by, self.rights.get(&pair).copied().unwrap_or(0))?;
         if pair.0 != to {
-            self.grant(pair, total);
+            self.grant(pair.0, to, total);
         }
         Ok(())
     }
@@ -143,11 +143,11 @@ impl Edit<'_, BoundedCounter> {
         }
     }
 
-    fn grant(&mut self, pair: (ReplicaId, ReplicaId), total: u64) {
+    fn grant(&mut self, from: ReplicaId, to: ReplicaId, total: u64) {
         if total > 0 {
             let (state, delta) = self.parts();
-            state.rights.insert(pair, total);
-            delta.rights.insert(pair, total);
+            state.rights.insert((from, to), total);
+            delta.rights.insert((from, to), total);
         }
     }
 }

@@ -87,12 +87,14 @@ impl<E: Entry> Crdt for Entries<E> {
 
 impl<E: Entry> DotStore for Entries<E> {}
 
-/// A map and its delta, which change alike.
-pub(super) type Both<'a, K, E> = (&'a mut DotMap<K, Entries<E>>, &'a mut DotMap<K, Entries<E>>);
-
 /// Overwrites what this replica has seen under the key.
-pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: K, entry: E) {
-    let (state, delta) = maps;
+pub(super) fn put<K: Key, E: Entry>(
+    state: &mut DotMap<K, Entries<E>>,
+    delta: &mut DotMap<K, Entries<E>>,
+    tx: &mut Tx<'_>,
+    key: K,
+    entry: E,
+) {
     let dot = tx.issue();
     state.replace(
         key.clone(),
@@ -104,13 +106,17 @@ pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: 
 }
 
 /// Removes what this replica has seen under the key.
-pub(super) fn take<K, E, Q>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: &Q) -> bool
+pub(super) fn take<K, E, Q>(
+    state: &mut DotMap<K, Entries<E>>,
+    delta: &mut DotMap<K, Entries<E>>,
+    tx: &mut Tx<'_>,
+    key: &Q,
+) -> bool
 where
     K: Key + Borrow<Q>,
     E: Entry,
     Q: ?Sized + Eq + Hash,
 {
-    let (state, delta) = maps;
     delta.take(key, &mut |_| {});
     state.take(key, &mut |dot| tx.end(dot))
 }

@@ -156,7 +156,7 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
             .collect();
         let (state, delta) = self.parts();
         for key in &gone {
-            entries::take((&mut state.0, &mut delta.0), tx, key);
+            entries::take(&mut state.0, &mut delta.0, tx, key);
         }
         gone.len()
     }
@@ -167,7 +167,7 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
             value,
         };
         let (state, delta) = self.parts();
-        entries::put((&mut state.0, &mut delta.0), tx, key, write);
+        entries::put(&mut state.0, &mut delta.0, tx, key, write);
     }
 }
 

@@ -96,7 +96,7 @@ impl<T: Key> Edit<'_, RwSet<T>> {
     /// removal elsewhere wins over it.
     pub fn add(&mut self, tx: &mut Tx<'_>, element: T) {
         let (state, delta) = self.parts();
-        entries::put((&mut state.0, &mut delta.0), tx, element, Vote::In);
+        entries::put(&mut state.0, &mut delta.0, tx, element, Vote::In);
     }
 
     /// Removes the element, with all concurrent additions, and says whether it was in.
@@ -108,7 +108,8 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         let there = self.contains(element);
         let (state, delta) = self.parts();
         entries::put(
-            (&mut state.0, &mut delta.0),
+            &mut state.0,
+            &mut delta.0,
             tx,
             element.to_owned(),
             Vote::Out,
@@ -136,7 +137,7 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         let gone: Vec<T> = gone.map(|(element, _)| element.clone()).collect();
         let (state, delta) = self.parts();
         for element in &gone {
-            entries::take((&mut state.0, &mut delta.0), tx, element);
+            entries::take(&mut state.0, &mut delta.0, tx, element);
         }
         gone.len()
     }

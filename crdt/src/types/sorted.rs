@@ -9,7 +9,7 @@ use core::ops::RangeBounds;
 
 use serde::{Deserialize, Serialize};
 
-use super::entries::{self, Both, Entries, Entry};
+use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{
@@ -40,9 +40,12 @@ use crate::{
 /// **Invariant:** the order holds each element once, under its current score.
 #[derive(Clone)]
 pub struct SortedSet<T> {
-    scores: DotMap<T, Entries<Part>>,
+    scores: Scores<T>,
     order: BTreeSet<(i64, T)>,
 }
+
+/// The parts of the score of each element.
+type Scores<T> = DotMap<T, Entries<Part>>;
 
 /// A part of a score.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
@@ -169,7 +172,7 @@ impl<T: Key> SortedSet<T> {
         }
     }
 
-    fn of(scores: DotMap<T, Entries<Part>>) -> Self {
+    fn of(scores: Scores<T>) -> Self {
         let order = scores
             .iter()
             .filter_map(|(element, parts)| Some((parts.view()?, element.clone())))
@@ -188,15 +191,15 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
             .and_then(|parts| latest(&parts.0))
             .map(|(stamp, _)| stamp);
         let base = Part::Base(tx.stamp_after(seen), score);
-        self.change(element, |maps, element| {
-            entries::put(maps, tx, element, base)
+        self.change(element, |scores, delta, element| {
+            entries::put(scores, delta, tx, element, base)
         });
     }
 
     /// Adds `by`, which may be negative, to the score of the element. An absent element starts from
     /// zero.
     pub fn increment(&mut self, tx: &mut Tx<'_>, element: T, by: i64) {
-        self.change(element, |(scores, delta), element| {
+        self.change(element, |scores, delta, element| {
             DotMap::update(&mut Edit::new(scores, delta), tx, element, |parts, tx| {
                 let (me, mut total) = (tx.replica(), i128::from(by));
                 let (state, delta) = parts.parts();
@@ -223,8 +226,8 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         Q: ?Sized + Ord + Hash + ToOwned<Owned = T>,
     {
         let there = self.contains(element);
-        self.change(element.to_owned(), |maps, _| {
-            entries::take(maps, tx, element);
+        self.change(element.to_owned(), |scores, delta, _| {
+            entries::take(scores, delta, tx, element);
         });
         there
     }
@@ -238,10 +241,10 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
     }
 
     /// Changes the entries of the element, and brings both orders up to date.
-    fn change(&mut self, element: T, change: impl FnOnce(Both<'_, T, Part>, T)) {
+    fn change(&mut self, element: T, change: impl FnOnce(&mut Scores<T>, &mut Scores<T>, T)) {
         let (state, delta) = self.parts();
         let before = (state.score(&element), delta.score(&element));
-        change((&mut state.scores, &mut delta.scores), element.clone());
+        change(&mut state.scores, &mut delta.scores, element.clone());
         state.reorder(element.clone(), before.0);
         delta.reorder(element, before.1);
     }

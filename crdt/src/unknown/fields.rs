@@ -32,15 +32,15 @@ impl<'a> FieldWriter<'a> {
 
     /// Writes a field, unless it is bottom.
     pub fn field<T: Crdt>(&mut self, id: u64, field: &T) {
-        while let Some((unknown, pieces)) = self.unknown.next_if(|(unknown, _)| unknown.0 < id) {
-            pieces.encode(unknown, self.out);
+        while let Some(((other, tag), pieces)) = self.unknown.next_if(|(other, _)| other.0 < id) {
+            pieces.encode(*other, tag, self.out);
         }
         if field.is_bottom() {
             return;
         }
         let (live, tag) = (live_dots(field), Tag::of::<T>());
         if let Some(pieces) = mixed(field, &live, &self.out.context()) {
-            return pieces.encode(&(id, tag), self.out);
+            return pieces.encode(id, &tag, self.out);
         }
         self.out.number(id * 2);
         self.out.tag(&tag);
@@ -49,8 +49,8 @@ impl<'a> FieldWriter<'a> {
 
     /// Writes the remaining unknown fields, whose numbers are above all known ones.
     pub fn finish(self) {
-        for (id, unknown) in self.unknown {
-            unknown.encode(id, self.out);
+        for ((id, tag), unknown) in self.unknown {
+            unknown.encode(*id, tag, self.out);
         }
     }
 }

@@ -234,8 +234,7 @@ impl Pieces {
         only.dots == self.live && (!only.dots.is_empty() || only.of == *context)
     }
 
-    pub(super) fn encode(&self, field: &Field, out: &mut Writer) {
-        let (id, tag) = field;
+    pub(super) fn encode(&self, id: u64, tag: &Tag, out: &mut Writer) {
         let context = out.context();
         if self.is_plain(&context) {
             out.number(id * 2);

@@ -40,14 +40,14 @@ impl<E: Engine> View<E> {
         } else {
             BTreeMap::new()
         };
-        for (number, mut claimants) in claims {
+        for ((actor, number), mut claimants) in claims {
             if claimants.len() > 1 {
                 claimants.sort_by_cached_key(|&hash| {
                     (Reverse(order::count_above(hash, &followers)), hash)
                 });
             }
             for hash in claimants {
-                view.claim(hash, number);
+                view.claim(hash, actor, number);
             }
         }
         let sound: Vec<Arc<Change>> = order::in_order(changes)
@@ -72,7 +72,7 @@ impl<E: Engine> View<E> {
         let mut sound = Vec::with_capacity(fresh.len());
         for change in fresh {
             // Where an id was used twice, each new change can tip the balance.
-            if !self.claim(change.hash, (change.actor, change.number)) {
+            if !self.claim(change.hash, change.actor, change.number) {
                 return false;
             }
             sound.push(Arc::clone(change));
@@ -111,11 +111,11 @@ impl<E: Engine> View<E> {
 
     /// Whether the change is the one that counts under its writer's number; otherwise it is
     /// quarantined.
-    fn claim(&mut self, hash: ChangeHash, number: (Actor, u64)) -> bool {
-        let holder = *self.numbers.entry(number).or_insert(hash);
+    fn claim(&mut self, hash: ChangeHash, actor: Actor, number: u64) -> bool {
+        let holder = *self.numbers.entry((actor, number)).or_insert(hash);
         if holder != hash {
             self.quarantined
-                .insert(hash, DocumentError::Reused { number: number.1 });
+                .insert(hash, DocumentError::Reused { number });
         }
         holder == hash
     }

@@ -315,10 +315,9 @@ impl<C: Content> PartialEq for Sequence<C> {
     fn eq(&self, other: &Self) -> bool {
         let (mine, theirs) = (self.skeleton(), other.skeleton());
         mine.len() == theirs.len()
-            && mine
-                .iter()
-                .zip(&theirs)
-                .all(|(a, b)| self.run_dots(a) == other.run_dots(b))
+            && mine.iter().zip(&theirs).all(|((mine, a), (theirs, b))| {
+                self.run_dots(*mine, a) == other.run_dots(*theirs, b)
+            })
             && self.live_content_is(other)
     }
 }

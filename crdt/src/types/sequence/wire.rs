@@ -66,7 +66,7 @@ impl<C: Content> Sequence<C> {
         all
     }
 
-    pub(super) fn run_dots(&self, (replica, run): &(u32, Run)) -> RunDots {
+    pub(super) fn run_dots(&self, replica: u32, run: &Run) -> RunDots {
         let dot = |id: Id| (id != EDGE).then(|| self.peers.dot(id));
         let Origin {
             parent,
@@ -74,7 +74,7 @@ impl<C: Content> Sequence<C> {
             right,
         } = run.origin;
         (
-            Dot::new(self.peers.replica(*replica), run.first),
+            Dot::new(self.peers.replica(replica), run.first),
             run.len,
             dot(parent),
             side,
