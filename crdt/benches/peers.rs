@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("cargo cannot be run: {error}");
+            eprintln!("cargo does not start: {error}");
             ExitCode::FAILURE
         }
     }

@@ -45,7 +45,7 @@ macro_rules! edited {
         #[allow(
             unused_variables,
             clippy::semicolon_if_nothing_returned,
-            reason = "a type may have one change only"
+            reason = "a type may have only one kind of change"
         )]
         fn change($edit: &mut <$type as Crdt>::Edit<'_>, $tx: &mut Tx<'_>, $n: u8) {
             let _done = $change;
@@ -364,7 +364,7 @@ fn seeds<T: Crdt + 'static>(change: Change<'_, T>) -> Vec<Vec<u8>> {
     let mut here = Replicated::<T>::new(ReplicaId::new(NodeId(2), 1));
     let mut seeds = vec![here.update(|edit, tx| change(edit, tx, 3)).encode()];
     let there = Replicated::<T>::resume(ReplicaId::new(NodeId(700), 0), here.state().clone());
-    let mut there = there.expect("invariant: another id, of which nothing was heard");
+    let mut there = there.expect("invariant: a new id that nothing was heard of");
     there.update(|edit, tx| change(edit, tx, 8));
     seeds.push(there.state().encode());
     here.update(|edit, tx| change(edit, tx, 5));
@@ -412,7 +412,7 @@ fn one<T: Crdt>(bytes: &[u8]) -> Option<Causal<T>> {
 
 fn intact<T: Crdt>(value: &Causal<T>) {
     let bytes = value.encode();
-    let again = Causal::<T>::decode(&bytes).expect("invariant: a value encodes to what decodes");
+    let again = Causal::<T>::decode(&bytes).expect("invariant: an encoded value decodes");
     assert!(
         again == *value && again.encode() == bytes,
         "a value does not survive its own bytes"
@@ -448,7 +448,7 @@ fn summary(bytes: &[u8]) -> bool {
     let delta = here.delta_since(&theirs);
     assert!(
         here.state().context().covers(delta.context()),
-        "a delta claims what its sender has not seen"
+        "a delta claims events that its sender has not seen"
     );
     intact(&delta);
     let answer = here.summary_against(&theirs);

@@ -23,7 +23,7 @@
 //! | `has_one_encoding` | equal values have equal bytes, however they came about, and decode to themselves |
 //! | `decodes_anything_without_panic` | damaged and random bytes are refused, or they are the encoding of a value that can be merged, changed and encoded |
 //! | `two_round_trips_synchronise` | [`Summary`](crate::Summary) and [`delta_since`](crate::Replicated::delta_since) make diverged replicas equal |
-//! | `is_the_sum_of_its_parts` | [`Crdt::part`] of all dots is the value; a part and the rest join to the value |
+//! | `is_the_sum_of_its_parts` | [`Crdt::part`](crate::Crdt::part) of all dots is the value; a part and the rest join to the value |
 //! | `is_what_its_operations_say` | with `spec` and `view`: what readers see is a function of the operations seen, and no merge changes it without reporting effects |
 //!
 //! The last test needs a specification: `…, spec: specification, view: view;` with `specification:
@@ -69,7 +69,7 @@ macro_rules! laws {
             impl $crate::laws::Subject for Case {
                 type State = <$type as $crate::Schema>::State;
 
-                #[allow(unused_variables, reason = "a type may have one operation only")]
+                #[allow(unused_variables, reason = "a type may have only one kind of operation")]
                 fn mutate(
                     $edit: &mut <Self::State as $crate::Crdt>::Edit<'_>,
                     $tx: &mut $crate::Tx<'_>,

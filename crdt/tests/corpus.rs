@@ -51,10 +51,10 @@ fn inputs_of_the_corpus_are_refused_or_are_values_and_take_bounded_memory() {
 fn within_memory(target: targets::Target, input: &[u8]) -> bool {
     ALLOCATOR
         .set_limit(ALLOCATOR.allocated() + targets::MEMORY)
-        .expect("the limit lies above what is allocated");
+        .expect("the limit is above what is allocated");
     let is_value = (target.run)(input);
     ALLOCATOR
         .set_limit(usize::MAX)
-        .expect("no limit lies above what is allocated");
+        .expect("no limit is above what is allocated");
     is_value
 }

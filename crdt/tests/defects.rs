@@ -1,10 +1,7 @@
 //! Defects that other CRDT libraries have or had, each as a test that passes here. Faults of this
 //! library are in `regressions`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of the tests fail like the tests"
-)]
+#![expect(clippy::unwrap_used, reason = "test helpers may panic like the tests")]
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -74,7 +71,7 @@ fn equal_stamps_with_different_values_converge() {
     assert_eq!(
         before.merge(&b),
         Err(reused),
-        "who hears of what it has not written says so"
+        "a replica reports a write of its own that it did not make"
     );
     let (mut one, mut other) = (at::<LwwRegister<u8>>(1), at::<LwwRegister<u8>>(2));
     for (register, deltas) in [(&mut one, [&a, &b]), (&mut other, [&b, &a])] {
@@ -86,7 +83,7 @@ fn equal_stamps_with_different_values_converge() {
     assert_eq!(
         one.get(),
         Some(&2),
-        "between equal stamps the greater value"
+        "if stamps are equal, the greater value wins"
     );
 }
 
@@ -231,7 +228,7 @@ fn a_hostile_stamp_does_not_stop_the_clock() {
     }
     assert!(
         clock.tick(now(1)) > within,
-        "a stamp within the bound is followed"
+        "the clock follows a stamp within the bound"
     );
     let next = clock.tick(now(1));
     assert!(clock.tick(now(1)) > next);
@@ -258,7 +255,7 @@ fn flipped_bits_are_refused_or_valid_and_nothing_in_between() {
             Err(_) => refused += 1,
             Ok(value) => {
                 valid += 1;
-                assert_ne!(&value, map.state(), "bit {bit} means nothing");
+                assert_ne!(&value, map.state(), "bit {bit} has no effect");
                 assert_eq!(
                     Causal::decode(&value.encode()).as_ref(),
                     Ok(&value),
@@ -292,14 +289,14 @@ fn a_delta_with_gaps_removes_nothing_that_was_not_sent() {
     assert_eq!(there.merge(&last).unwrap().removed, [0_u8; 0]);
     assert_eq!(there.sorted(), [&0, &1, &2, &3, &4, &5, &9]);
     there.merge(&deltas[3]).unwrap();
-    assert_eq!(there.len(), 7, "an old delta covers only itself");
+    assert_eq!(there.len(), 7, "an old delta covers only its own events");
     assert_eq!(there.merge(&removal).unwrap().removed, [2]);
     let mut late: Sets = at(2);
     late.merge(&last).unwrap();
     late.merge(&deltas[5]).unwrap();
     assert!(
         there.merge(late.state()).unwrap().removed.is_empty(),
-        "nor does the state of whoever has seen only some"
+        "nor does the state of a replica that has seen only some of them"
     );
     there.merge(here.state()).unwrap();
     assert_eq!(there, here);
@@ -331,7 +328,7 @@ fn removing_a_key_resets_its_value_and_spares_concurrent_updates() {
     );
     assert!(
         here.get(&ben).unwrap().contains("soap"),
-        "the other key is not touched"
+        "the other key does not change"
     );
 }
 

@@ -151,7 +151,7 @@ fn what_is_skipped_stays_where_it_is() {
     assert_eq!((*amy.selected, *ben.selected), (2, 5));
     assert!(
         amy == ben,
-        "replicas do not differ by what is not replicated"
+        "local fields make no difference between replicas"
     );
     assert_eq!(
         *amy.delta_since(&Causal::<CartState>::new().summary())
@@ -184,7 +184,7 @@ fn removing_a_key_resets_the_struct_under_it_and_spares_what_it_had_not_seen() {
     amy.update(|lines, tx| lines.update(tx, 1, |line, tx| line.comment.clear(tx)));
     assert!(
         !amy.contains_key(&1),
-        "a struct of which nothing is alive is no value"
+        "a struct with nothing alive is not a value"
     );
 }
 

@@ -174,7 +174,7 @@ fn a_full_state_replaces_the_pieces_that_it_covers() {
     assert_eq!(ben.state().encode(), amy.state().encode());
     assert!(
         in_pieces > 2 * ben.state().encode().len(),
-        "else the test shows nothing"
+        "otherwise the test shows nothing"
     );
 }
 
@@ -189,7 +189,10 @@ fn removing_a_key_removes_what_an_older_version_does_not_know_under_it() {
         amy.state(),
     ))
     .unwrap();
-    assert!(ben.contains_key(&1), "it is not empty, if it looks so");
+    assert!(
+        ben.contains_key(&1),
+        "it is not empty, although it looks so"
+    );
     let removal = ben.update(|map, tx| {
         map.remove(tx, &1);
     });

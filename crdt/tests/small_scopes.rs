@@ -7,10 +7,7 @@
 //! Deltas arrive alternately oldest first and newest first, and at the end of each history
 //! everything known anywhere is merged in three ways.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of the tests fail like the tests"
-)]
+#![expect(clippy::unwrap_used, reason = "test helpers may panic like the tests")]
 
 mod specs;
 

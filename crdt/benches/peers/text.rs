@@ -225,7 +225,7 @@ fn elsewhere(patches: &[Patch]) {
     );
     gate_faster("text-load-faster-than-automerge", load, load_automerge, 1.0);
     row(
-        "text, taken in elsewhere",
+        "text, merged elsewhere",
         &[
             ("ours", remote),
             ("automerge", remote_automerge),

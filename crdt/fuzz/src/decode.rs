@@ -20,7 +20,7 @@ static TARGET: LazyLock<targets::Target> = LazyLock::new(|| {
     std::panic::set_hook(Box::new(move |panic| {
         MEMORY
             .set_limit(usize::MAX)
-            .expect("invariant: no limit is no limit below what is allocated");
+            .expect("invariant: no limit is above what is allocated");
         tell(panic);
     }));
     let name = std::env::var("FUZZ_TARGET").unwrap_or_default();
@@ -39,11 +39,11 @@ fuzz_target!(|bytes: &[u8]| {
     let limit = MEMORY.allocated() + targets::MEMORY;
     MEMORY
         .set_limit(limit)
-        .expect("invariant: the limit lies above what is allocated");
+        .expect("invariant: the limit is above what is allocated");
     let is_value = (target.run)(bytes);
     MEMORY
         .set_limit(usize::MAX)
-        .expect("invariant: no limit is no limit below what is allocated");
+        .expect("invariant: no limit is above what is allocated");
     // For `run`, which chooses inputs to commit.
     if is_value && *TELL {
         println!("a value");

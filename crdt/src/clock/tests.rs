@@ -67,7 +67,7 @@ fn what_a_wrong_clock_left_behind_is_let_go() {
     let poison = clock.tick(at(TODAY + 3_600_000));
     assert!(
         !clock.let_go(at(TODAY + 3_599_500)),
-        "within the bound it stays"
+        "it stays if it is within the bound"
     );
     let above = clock.tick_near(at(TODAY), [poison, hlc(TODAY + 300, 7)]);
     assert!(hlc(TODAY + 300, 7) < above && above < hlc(TODAY + 301, 0));

@@ -15,14 +15,14 @@ type Check = fn(u64) -> Result<(), String>;
 
 pub(super) const ALL: &[(&str, Check)] = &[
     (
-        "replicas that synchronise by summaries hold the same",
+        "replicas that synchronise by summaries become equal",
         converges,
     ),
     (
-        "an answer to a summary holds though more was heard since",
+        "an answer to a summary stays right although the asker has heard more since",
         answers_hold,
     ),
-    ("what is forgotten does not come back", nothing_comes_back),
+    ("forgotten elements do not come back", nothing_comes_back),
     ("a value has one form", one_form),
     ("bytes of one type are refused by another", own_type),
     ("a copy of a replica is noticed", copies_are_noticed),
@@ -160,7 +160,7 @@ fn own_type(seed: u64) -> Result<(), String> {
     counter.update(|counter, tx| counter.increment(tx, seed));
     let foreign = Causal::<DwFlag>::decode(&flag.state().encode()).is_ok();
     if foreign || Causal::<LwwRegister<u32>>::decode(&counter.state().encode()).is_ok() {
-        return Err("the bytes of one type are a value of another".into());
+        return Err("the bytes of one type decode as another".into());
     }
     Ok(())
 }

@@ -98,7 +98,7 @@ impl World {
         let after = view(self.replicas[to].state());
         if before != after && effects.is_empty() {
             return Err(alloc::format!(
-                "readers see {after:?} instead of {before:?}, and no effect tells"
+                "readers see {after:?} instead of {before:?}, but the merge reports no effect"
             ));
         }
         Ok(())

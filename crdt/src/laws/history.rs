@@ -129,7 +129,7 @@ impl<T: Crdt> World<T> {
     pub(super) fn merge(&mut self, to: usize, other: &Causal<T>) -> T::Effects {
         self.replicas[to]
             .merge(other)
-            .expect("invariant: what comes from a history claims only events that were issued")
+            .expect("invariant: the deltas of a history claim only events that were issued")
     }
 
     /// The index of the delta that an event means, if there is one yet.

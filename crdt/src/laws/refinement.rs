@@ -133,7 +133,7 @@ fn follow<S: Subject, V: PartialEq + Debug>(
         );
         prop_assert!(
             told || before == after,
-            "a merge tells nothing and readers see {:?} instead of {:?}",
+            "a merge reports no effects, but readers see {:?} instead of {:?}",
             after,
             before
         );

@@ -67,7 +67,7 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
             );
             prop_assert!(
                 whole.value.part(&nothing, Undotted::Dropped).is_bottom(),
-                "a part of nothing"
+                "the part of no dots is not empty"
             );
             let undotted = |which| Causal {
                 value: whole.value.part(&nothing, which),
@@ -80,7 +80,7 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
                     &undotted(Undotted::Beyond(seen))
                 ),
                 &undotted(Undotted::Kept),
-                "what came with some events and what came with others are not all"
+                "what came with some events and what came with the others do not make the value"
             );
             let all: Vec<Dot> = live.missing(&CausalContext::new()).collect();
             let chosen: CausalContext = all
@@ -96,7 +96,7 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
             prop_assert_eq!(
                 &some.live(),
                 &chosen,
-                "the part has other dots than those asked for"
+                "the part does not have the dots that were asked for"
             );
             let rest = live.without(&chosen);
             let rest = Causal {

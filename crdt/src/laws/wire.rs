@@ -29,12 +29,12 @@ pub fn has_one_encoding<S: Subject>() {
             prop_assert_eq!(
                 decoded.as_ref(),
                 Ok(value),
-                "not the value that was encoded"
+                "the decoded value is not the encoded one"
             );
             prop_assert_eq!(
                 decoded.map(|value| value.encode()),
                 Ok(value.encode()),
-                "other bytes after a round trip"
+                "the bytes differ after a round trip"
             );
         }
         let forwards = world
@@ -53,7 +53,7 @@ pub fn has_one_encoding<S: Subject>() {
         prop_assert_eq!(
             a == b,
             a.encode() == b.encode(),
-            "equality is not equality of bytes"
+            "equal values do not have equal bytes, or unequal values do"
         );
         let (left, right) = (merged(&merged(a, b), c), merged(c, &merged(b, a)));
         prop_assert_eq!(

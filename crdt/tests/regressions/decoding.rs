@@ -144,7 +144,7 @@ fn what_encode_gives_decodes_within_the_default_limits() {
     text.update(|text, tx| text.delete(tx, 100..1_000).unwrap());
     assert!(text.state().encode().len() < Limits::default().bytes);
     let decoded =
-        Causal::<Text>::decode(&text.state().encode()).expect("what was accepted can be sent");
+        Causal::<Text>::decode(&text.state().encode()).expect("an accepted value can be sent");
     assert!(decoded == *text.state());
 }
 

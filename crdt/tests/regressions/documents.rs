@@ -52,7 +52,7 @@ fn a_reused_change_number_hides_nothing_that_others_have_built_on() {
         assert_eq!(
             reader.to_json().unwrap(),
             writer.to_json().unwrap(),
-            "all of twenty keys"
+            "all twenty keys"
         );
         assert_eq!(reader.quarantined().len(), 1, "the forged change");
     }

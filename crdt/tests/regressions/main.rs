@@ -1,10 +1,7 @@
 //! Faults that this library had, each with the name of its case. Defects of other libraries are in
 //! `defects.rs`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of the tests fail like the tests"
-)]
+#![expect(clippy::unwrap_used, reason = "test helpers may panic like the tests")]
 
 mod decoding;
 mod documents;

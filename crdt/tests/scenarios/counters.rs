@@ -30,7 +30,7 @@ fn counters_sum_what_was_counted() {
     assert_eq!(
         elsewhere.value(),
         21 - i128::from(u64::MAX),
-        "what one replica takes in total stops at the end of its range"
+        "the total that one replica takes away stops at the end of its range"
     );
 }
 
@@ -74,7 +74,7 @@ fn who_has_no_rights_is_refused_until_they_are_handed_over() {
                 wanted: 7,
                 available: 6
             }),
-            "what was handed over is gone"
+            "the transferred rights are gone"
         );
         counter.decrement(tx, 6).unwrap();
         counter.transfer(tx, id(1), 0).unwrap();

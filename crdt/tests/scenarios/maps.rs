@@ -32,7 +32,11 @@ fn a_removed_key_is_forgotten_once_its_removal_is_stable() {
     a.update_at(at(3), |map, tx| {
         assert!(map.remove(tx, &1));
         assert!(!map.remove(tx, &1), "it is gone");
-        assert_eq!(map.forget(tx, &before), 0, "not seen by all yet");
+        assert_eq!(
+            map.forget(tx, &before),
+            0,
+            "not all replicas have seen it yet"
+        );
     });
     exchange(&mut a, &mut b);
     let stable = a.stable(&[b.summary()]);

@@ -35,7 +35,7 @@ fn forged_events_are_refused_and_change_nothing() {
     assert_eq!(
         at::<OrSet<u8>>(1).merge(&forged).unwrap().added,
         [9],
-        "only about its own events can a replica tell"
+        "a replica can only check claims about its own events"
     );
 }
 

@@ -17,7 +17,7 @@ fn the_delta_of_a_growing_set_holds_only_what_is_new() {
 #[test]
 fn what_left_a_two_phase_set_never_comes_back() {
     let (mut a, mut b) = pair::<TwoPhaseSet<u8>>();
-    a.update(|set, tx| assert!(!set.remove(tx, &1), "it was not there"));
+    a.update(|set, tx| assert!(!set.remove(tx, &1), "it was not present"));
     a.update(|set, tx| assert!(set.add(tx, 1)));
     exchange(&mut a, &mut b);
     let removal = a.update(|set, tx| assert!(set.remove(tx, &1)));
@@ -53,7 +53,12 @@ fn the_longer_causal_length_wins() {
 fn removing_wins_over_a_concurrent_addition_until_it_is_seen() {
     let (mut a, mut b) = pair::<RwSet<u8>>();
     a.update(|set, tx| set.add(tx, 1));
-    b.update(|set, tx| assert!(!set.remove(tx, &1), "not seen, and removed all the same"));
+    b.update(|set, tx| {
+        assert!(
+            !set.remove(tx, &1),
+            "it had not been seen and is removed all the same"
+        )
+    });
     exchange(&mut a, &mut b);
     assert!(!a.contains(&1) && a.removed_len() == 1);
     let again = b.update(|set, tx| set.add(tx, 1));

@@ -51,7 +51,7 @@ fn a_count_min_sketch_is_never_too_low_and_rarely_too_high() {
     for delta in &deltas {
         assert!(
             !a.merge(delta).unwrap().0,
-            "what arrives again is not counted again"
+            "a repeated delta does not count again"
         );
     }
     assert_eq!(a.total(), 500_500);

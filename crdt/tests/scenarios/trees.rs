@@ -15,17 +15,17 @@ fn concurrent_moves_below_each_other_make_no_cycle() {
     exchange(&mut a, &mut b);
     a.update_at(at(1), |tree, tx| {
         assert!(tree.move_to(tx, x, y));
-        assert!(!tree.move_to(tx, y, x), "it would stand below itself");
+        assert!(!tree.move_to(tx, y, x), "it would be below itself");
     });
     let second = b.update_at(at(2), |tree, tx| assert!(tree.move_to(tx, y, x)));
     assert!(
         a.merge(&second).unwrap().moved.is_empty(),
-        "the later move counts for nothing"
+        "the later move has no effect"
     );
     assert_eq!(
         b.merge(a.state()).unwrap().moved,
         [x, y],
-        "and is undone where it was made"
+        "and it is undone where it was made"
     );
     assert!(a == b && b.parent(x) == Some(y) && b.parent(y) == Some(NodeKey::ROOT));
 }

@@ -4,7 +4,7 @@
 #![allow(dead_code, reason = "each test uses some of them")]
 #![allow(
     clippy::redundant_closure_for_method_calls,
-    reason = "the closures say on what: many types have such a mutator"
+    reason = "the closures name the type: many types have such a mutator"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -72,7 +72,7 @@ proptest! {
             prop_assert!(context.insert(*dot));
             prop_assert!(!context.insert(*dot));
         }
-        prop_assert_eq!(&context, &self::context(&model), "the order of insertion shows");
+        prop_assert_eq!(&context, &self::context(&model), "the order of insertion has an effect");
         let sorted: Vec<Dot> = model.iter().copied().collect();
         prop_assert_eq!(missing(&context, &CausalContext::new()), sorted);
         let probe = Dot::new(replica(probe.0), probe.1);
@@ -206,10 +206,7 @@ fn bytes_that_claim_too_much_are_refused() {
     let refused = |value: &[wire::Entry]| {
         postcard::from_bytes::<CausalContext>(&postcard::to_stdvec(value).unwrap()).is_err()
     };
-    assert!(
-        refused(&[(1, 0, 0, vec![])]),
-        "a replica of which nothing was seen"
-    );
+    assert!(refused(&[(1, 0, 0, vec![])]), "a replica without events");
     assert!(
         refused(&[(1, 0, u64::MAX, vec![(0, 0)])]),
         "a run above the last counter"

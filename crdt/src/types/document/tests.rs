@@ -163,7 +163,10 @@ fn a_change_waits_for_what_it_builds_on() {
     b.merge(&second).unwrap();
     assert_eq!((json(&b), b.missing()), (json!({}), first.heads()));
     let reread: Causal<Document> = Causal::decode(&b.state().encode()).unwrap();
-    assert!(reread == *b.state(), "it waits as bytes as well");
+    assert!(
+        reread == *b.state(),
+        "it still waits after encoding and decoding"
+    );
     b.merge(&first).unwrap();
     assert_eq!(
         (json(&b), b.missing(), b.heads()),
@@ -502,12 +505,12 @@ fn a_change_on_which_the_engine_breaks_down_is_quarantined_and_the_others_are_no
     all.merge(b.state());
     assert!(
         c.merge(&all).unwrap().0,
-        "the set of changes takes all of them"
+        "the set of changes contains all of them"
     );
     assert_eq!(
         json(&c),
         json!({"mine": 0, "x": 1}),
-        "w builds on what is quarantined, so it waits"
+        "w builds on a quarantined change, so it waits"
     );
     let mut reasons = vec![
         (boom.heads()[0], DocumentError::Panicked("boom".into())),

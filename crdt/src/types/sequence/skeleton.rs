@@ -16,10 +16,10 @@ pub(super) enum Side {
 /// Where an element belongs. For a run, this is the origin of its first element.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Origin {
-    /// [`EDGE`] for the start.
+    /// [`EDGE`](super::piece::EDGE) for the start.
     pub(super) parent: Id,
     pub(super) side: Side,
-    /// The element that stood behind it when it was inserted; [`EDGE`] for the end. For a left
+    /// The element that stood behind it when it was inserted; [`EDGE`](super::piece::EDGE) for the end. For a left
     /// child this is its parent.
     pub(super) right: Id,
 }

@@ -325,10 +325,14 @@ fn an_insertion_waits_for_what_it_was_typed_next_to() {
         let decoded = Causal::<Text>::decode(&bytes).unwrap();
         assert!(
             decoded == *there.state() && decoded.encode() == bytes,
-            "what waits is encoded"
+            "waiting elements are encoded"
         );
     }
-    assert_eq!(there.state().live().event_count(), 2, "what waits is alive");
+    assert_eq!(
+        there.state().live().event_count(),
+        2,
+        "waiting elements are alive"
+    );
     assert_eq!(
         there.merge(&one).unwrap(),
         [SequenceEffect {
@@ -379,7 +383,7 @@ fn what_is_deleted_while_it_waits_stays_deleted() {
 #[test]
 fn a_delta_holds_what_was_inserted_and_names_what_was_deleted() {
     let mut here = text(0);
-    insert(&mut here, 0, "a long text that does not travel again");
+    insert(&mut here, 0, "a long text that is not sent again");
     let small = insert(&mut here, 6, "er");
     assert!(small.encode().len() < 24, "{}", small.encode().len());
     assert_eq!(small.live().event_count(), 2);
@@ -423,7 +427,7 @@ fn a_part_has_the_elements_asked_for_and_the_places_of_all() {
     assert_eq!(
         (without.len(), without.dot_count()),
         (0, 2),
-        "without the places they wait for them"
+        "without the places, they wait for them"
     );
 }
 

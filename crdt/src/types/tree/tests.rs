@@ -140,13 +140,13 @@ fn truncating_keeps_the_newest_move_even_if_it_counts_for_nothing() {
         assert_eq!(
             tree.truncate(tx, &stable),
             1,
-            "the creation of what was moved"
+            "the creation of the moved node"
         )
     });
     assert_eq!(
         amy.log.last(),
         newest,
-        "what is moved next is stamped above all that was seen"
+        "the next move is stamped above everything seen"
     );
 }
 
