@@ -130,8 +130,8 @@ impl<T: Schema> Replicated<T> {
         );
         if delta.value.has_undotted() && !bugs::SILENT_CHANGE.is_planted() {
             // Every change is an event, so that replicas that have seen the same events hold the
-            // same value. This event is never alive, so nobody concludes that it was seen from the
-            // end of what it made.
+            // same value. This event itself is never alive, so the end of what the change made does
+            // not make anyone count it as seen.
             tx.issue();
         }
         tx.cover(&mut delta.context);
@@ -206,7 +206,8 @@ impl<T: Schema> Replicated<T> {
     }
 
     /// The [`summary`](Self::summary), with the live dots of those ranges in which `theirs`
-    /// differs. It is the answer to a summary; [`delta_since`](Self::delta_since) it is exact.
+    /// differs. It is the answer to a summary: with it, the asker computes an exact
+    /// [`delta_since`](Self::delta_since).
     pub fn summary_against(&self, theirs: &Summary) -> Summary {
         self.state.summary_against(theirs)
     }

@@ -177,7 +177,7 @@ impl<T: Crdt> Causal<T> {
     /// See [`Replicated::delta_since`](crate::Replicated::delta_since).
     #[must_use]
     pub fn delta_since(&self, theirs: &Summary) -> Delta<T> {
-        // A pair that no history produces is sent as a whole, so that whatever can merge does.
+        // A state that no history explains is sent as a whole, so that whatever can merge does.
         if self.compare(theirs) == Standing::Forked || theirs.whole {
             return self.clone();
         }

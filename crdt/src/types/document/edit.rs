@@ -24,7 +24,8 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// together, see [`put_text`](Self::put_text).
     ///
     /// # Errors
-    /// The path leads nowhere, or a limit would be exceeded. Nothing was written.
+    /// [`DocumentError`] gives the reason, for instance a path that leads nowhere. Nothing was
+    /// written.
     pub fn put<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -65,7 +66,8 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// Removes the value at the end of the path. A concurrent put of it elsewhere stays.
     ///
     /// # Errors
-    /// The path leads nowhere. Nothing was removed.
+    /// [`DocumentError`] gives the reason, for instance a path that leads nowhere. Nothing was
+    /// removed.
     pub fn delete<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -77,7 +79,8 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// Adds to the counter at the end of the path. Concurrent increments all count.
     ///
     /// # Errors
-    /// The path does not lead to a counter. Nothing was added.
+    /// [`DocumentError`] gives the reason, for instance a value that is not a counter. Nothing was
+    /// added.
     pub fn increment<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -90,7 +93,7 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// Inserts into a list before the place at the end of the path, which may be one past the last.
     ///
     /// # Errors
-    /// The path does not lead to such a place, or a limit would be exceeded. Nothing was inserted.
+    /// [`DocumentError`] gives the reason, for instance a place past the end. Nothing was inserted.
     pub fn insert<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -103,7 +106,8 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// Appends to the list at the end of the path.
     ///
     /// # Errors
-    /// The path does not lead to a list, or a limit would be exceeded. Nothing was appended.
+    /// [`DocumentError`] gives the reason, for instance a value that is not a list. Nothing was
+    /// appended.
     pub fn push<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -126,8 +130,7 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// Replaces `delete` characters of a text, starting at character `at`, with `insert`.
     ///
     /// # Errors
-    /// The path does not lead to a text with these characters, or a limit would be exceeded.
-    /// Nothing was replaced.
+    /// [`DocumentError`] gives the reason, for instance a range past the end. Nothing was replaced.
     pub fn splice<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -215,8 +218,8 @@ impl<E: Engine> Deref for DocumentEdit<'_, E> {
     }
 }
 
-/// Ends the transaction. If it panicked, it made no change; what it merged into the value before
-/// stays.
+/// Ends the transaction: everything written becomes one change. If the thread is panicking, the
+/// engine is discarded with the writes, and no change is made.
 impl<E: Engine> Drop for DocumentEdit<'_, E> {
     fn drop(&mut self) {
         if std::thread::panicking() {

@@ -144,7 +144,8 @@ impl<E: Engine> Document<E> {
         Self::from(new)
     }
 
-    /// Changes that others here build on and that have not arrived, ascending. O(changes).
+    /// Changes that others here build on and that have not arrived, ascending. O(n log n) for n
+    /// changes.
     pub fn missing(&self) -> Vec<ChangeHash> {
         let all = self
             .changes

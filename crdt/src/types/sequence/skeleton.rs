@@ -19,8 +19,8 @@ pub(super) struct Origin {
     /// [`EDGE`](super::piece::EDGE) for the start.
     pub(super) parent: Id,
     pub(super) side: Side,
-    /// The element that stood behind it when it was inserted; [`EDGE`](super::piece::EDGE) for the end. For a left
-    /// child this is its parent.
+    /// The element that stood behind it when it was inserted; [`EDGE`](super::piece::EDGE) for the
+    /// end. For a left child this is its parent.
     pub(super) right: Id,
 }
 
