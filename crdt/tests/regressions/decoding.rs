@@ -1,12 +1,14 @@
-//! Faults that this library had, each by the name of its case: what a decoder accepts can be
-//! merged, read, edited, saved, sent.
+//! Decoding: what is accepted can be merged, read, edited, saved and sent.
 
 use quorate_crdt::codec::VERSION;
 use quorate_crdt::laws::replica;
 use quorate_crdt::{
     Causal, CausalContext, ClSet, Crdt, DecodeError, Dot, DwFlag, EwFlag, GCounter, GSet, Limits,
-    LwwRegister, NodeId, OrMap, OrSet, PnCounter, ReplicaId, Replicated, Text, TwoPhaseSet,
+    LwwRegister, NodeId, NodeKey, OrMap, OrSet, PnCounter, ReplicaId, Replicated, Text, Tree,
+    TwoPhaseSet,
 };
+
+use crate::at;
 
 /// A value of a map with two fields that have dots.
 #[derive(Crdt)]
@@ -16,7 +18,7 @@ struct Card {
     tags: OrSet<u8>,
 }
 
-/// More than eight keys, so that the map looks dots up.
+/// More than eight keys, so that the map builds its index.
 fn cards() -> Replicated<OrMap<u8, Card>> {
     let mut cards = Replicated::<OrMap<u8, Card>>::new(ReplicaId::new(NodeId(1), 0));
     cards.update(|cards, tx| {
@@ -30,8 +32,8 @@ fn cards() -> Replicated<OrMap<u8, Card>> {
     cards
 }
 
-/// Case 1: one byte made the decoder index a slot before it was there, because a store named a dot
-/// twice.
+/// Case 1: with one changed byte, the decoder used a slot before it existed, because a store named
+/// a dot twice.
 #[test]
 fn decoding_with_one_changed_byte_never_panics() {
     let bytes = cards().state().encode();
@@ -56,7 +58,7 @@ fn decoding_with_one_changed_byte_never_panics() {
 #[test]
 fn a_dot_that_a_store_names_twice_is_refused() {
     let mut bytes = cards().state().encode();
-    // The last value: two fields; the first holds the first of two dots, the second the second one.
+    // The last value has two fields; the first holds the first of two dots, the second the second.
     let at = bytes.len() - 5;
     assert_eq!(
         bytes[at - 1..],
@@ -67,8 +69,7 @@ fn a_dot_that_a_store_names_twice_is_refused() {
     assert!(Causal::<OrMap<u8, Card>>::decode(&bytes).is_err());
 }
 
-/// Case 2: sixteen bytes that claim 2^63 events, after which nothing could be saved or sent any
-/// more.
+/// Case 2: sixteen bytes that claim 2^63 events, after which nothing could be saved or sent.
 #[test]
 fn sixteen_bytes_that_claim_all_events_do_not_stop_a_victim_from_saving() {
     let claims = u64::MAX >> 1;
@@ -100,7 +101,7 @@ fn sixteen_bytes_that_claim_all_events_do_not_stop_a_victim_from_saving() {
     );
 }
 
-/// Case 7: `[1, 0, 1, 0]`, and numbers with bytes that they do not need.
+/// Case 7: `[1, 0, 1, 0]`, and numbers with more bytes than they need.
 #[test]
 fn a_value_has_one_form_and_nothing_else_decodes() {
     type Sets = Causal<OrSet<u8>>;
@@ -120,7 +121,7 @@ fn a_value_has_one_form_and_nothing_else_decodes() {
             "{other:?} is the empty set in another form"
         );
     }
-    // By serde, which takes numbers in any length.
+    // By serde, which accepts numbers of any length.
     let mut counter = Replicated::<GCounter>::new(replica(0));
     counter.update(|counter, tx| counter.increment(tx, 1));
     let bytes = counter.state().encode();
@@ -135,7 +136,7 @@ fn a_value_has_one_form_and_nothing_else_decodes() {
     );
 }
 
-/// Case 8: a text that was accepted here was more than others accept.
+/// Case 8: one side accepted a text that others refused.
 #[test]
 fn what_encode_gives_decodes_within_the_default_limits() {
     let mut text = Replicated::<Text>::new(replica(0));
@@ -143,7 +144,7 @@ fn what_encode_gives_decodes_within_the_default_limits() {
     text.update(|text, tx| text.delete(tx, 100..1_000).unwrap());
     assert!(text.state().encode().len() < Limits::default().bytes);
     let decoded =
-        Causal::<Text>::decode(&text.state().encode()).expect("what was accepted can be sent");
+        Causal::<Text>::decode(&text.state().encode()).expect("an accepted value can be sent");
     assert!(decoded == *text.state());
 }
 
@@ -183,7 +184,7 @@ fn bytes_of_one_type_never_decode_as_another() {
     );
 }
 
-/// Case 15: a context whose replicas come in descending order, decoded as the dots of a map.
+/// Case 15: a context with replicas in descending order, decoded as the dots of a map.
 #[test]
 fn dots_in_an_unfavourable_order_are_sorted_and_not_inserted_one_by_one() {
     let dots = (0..200_000)
@@ -191,4 +192,14 @@ fn dots_in_an_unfavourable_order_are_sorted_and_not_inserted_one_by_one() {
         .map(|node| Dot::new(ReplicaId::new(NodeId(node), 0), 1));
     let context: CausalContext = dots.collect();
     assert_eq!(context.event_count(), 200_000);
+}
+
+/// Case 15: decoding a chain of nodes took quadratic time, 12 s for 16,000 nodes.
+#[test]
+fn a_deep_tree_is_decoded_in_proportion_to_its_size() {
+    let mut tree = at::<Tree<u8>>(0);
+    let mut parent = NodeKey::ROOT;
+    tree.update(|tree, tx| (0..50_000).for_each(|_| parent = tree.create(tx, parent, 0)));
+    let decoded = Causal::<Tree<u8>>::decode(&tree.state().encode()).unwrap();
+    assert!(decoded == *tree.state() && decoded.contains(parent));
 }

@@ -1,4 +1,4 @@
-//! The laws of replicated types, for lists and texts.
+//! Lists and texts, edited at random positions.
 
 use quorate_crdt::laws::Op;
 use quorate_crdt::{Edit, List, Text, Tx};
