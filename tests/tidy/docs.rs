@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use crate::Finding;
-use crate::tree::{Tree, is_test_path};
+use crate::tree::{Tree, is_test_path, positions};
 
 const GUARANTEES: &str = "docs/consistency.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
+/// Sections of the architecture that lead through the code.
+const FOLLOWED: [&str; 2] = ["Follow a write", "Follow a read"];
 const METRICS: &str = "docs/metrics.md";
 
 /// Relative links to files that do not exist, and to headings that do not.
@@ -133,6 +135,91 @@ pub(crate) fn metrics(tree: &Tree) -> Vec<Finding> {
     silent.chain(gone).chain(nothing).collect()
 }
 
+/// Files of which the first paragraph does not say what they are for: it is not there, or has no
+/// three words besides articles and the name of the file.
+pub(crate) fn purposes(tree: &Tree) -> Vec<Finding> {
+    let bare = |word: &str| word.to_lowercase().trim_end_matches('s').to_owned();
+    let says_something = |path: &str, text: &str| {
+        let stem = bare(
+            path.rsplit('/')
+                .next()
+                .unwrap_or(path)
+                .trim_end_matches(".rs"),
+        );
+        let paragraph = text.lines().map_while(|line| line.strip_prefix("//! "));
+        let words = paragraph
+            .flat_map(|line| line.split(|c: char| !c.is_alphanumeric()))
+            .map(bare);
+        let telling = words.filter(|word| !["", "a", "an", "the", &stem].contains(&word.as_str()));
+        telling.count() >= 3
+    };
+    tree.production()
+        .filter(|(path, file)| !says_something(path, &file.text))
+        .map(|(path, _)| format!("{path}: the first line does not say what it is for"))
+        .collect()
+}
+
+/// What "Follow a write" and "Follow a read" name that is not in the sources: of what stands in
+/// backticks, every `Type::function` and `module::function`, and every `folder/file.rs`.
+pub(crate) fn followed(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for heading in FOLLOWED {
+        let names = section(tree.text(ARCHITECTURE), heading)
+            .split('`')
+            .skip(1)
+            .step_by(2);
+        let named = names
+            .filter(|name| name.contains("::") || name.ends_with(".rs"))
+            .collect::<Vec<_>>();
+        if named.is_empty() {
+            findings.push(format!(
+                "{ARCHITECTURE}: {heading} names nothing in the sources"
+            ));
+        }
+        let missing = named.iter().filter(|name| !is_declared(tree, name));
+        findings.extend(
+            missing.map(|name| format!("{ARCHITECTURE}: {heading}: no {name} in the sources")),
+        );
+    }
+    findings
+}
+
+/// The text under the heading with this title, its sections below included.
+fn section<'a>(text: &'a str, title: &str) -> &'a str {
+    let level = |line: &str| line.len() - line.trim_start_matches('#').len();
+    let is_heading = |line: &str| level(line) > 0 && line.trim_start_matches('#').trim() == title;
+    let Some(heading) = text.lines().find(|line| is_heading(line)) else {
+        return "";
+    };
+    let behind = text.split_once(heading).map_or("", |(_, behind)| behind);
+    let next = behind
+        .lines()
+        .find(|line| (1..=level(heading)).contains(&level(line)));
+    next.and_then(|next| behind.split_once(&format!("\n{next}")))
+        .map_or(behind, |(section, _)| section)
+}
+
+/// Whether the sources have a file that ends in `name`, or declare it in a type or a module.
+fn is_declared(tree: &Tree, name: &str) -> bool {
+    if name.ends_with(".rs") {
+        return tree
+            .sources()
+            .any(|(path, _)| format!("/{path}").ends_with(&format!("/{name}")));
+    }
+    let name = name.split(['(', '<']).next().unwrap_or(name);
+    let mut parts = name.rsplit("::");
+    let (item, owner) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
+    let method = format!("{owner}::{item}");
+    tree.production().any(|(path, file)| {
+        let in_module = path.rsplit('/').next() == Some(&format!("{owner}.rs"));
+        let is_it = |declared: &String| *declared == method || in_module && declared == item;
+        file.items.names.iter().any(is_it)
+    })
+}
+
 /// Names of metrics that stand alone between two `quote`s.
 fn metric_names(text: &str, quote: char) -> impl Iterator<Item = &str> {
     let name = |part: &&str| {
@@ -183,12 +270,19 @@ fn backed(
 fn is_test(tree: &Tree, name: &str) -> bool {
     let name = name.rsplit("::").next().unwrap_or(name);
     let rust = tree.sources().any(|(_, file)| {
-        file.code
-            .match_indices(&format!("fn {name}("))
-            .any(|(at, _)| {
-                let before = &file.code[..at];
-                let attributes = &before[before.rfind(['}', ';']).map_or(0, |n| n + 1)..];
-                attributes.contains("test]") || attributes.contains("test(")
+        positions(&file.code, &format!("fn {name} ("))
+            .into_iter()
+            .any(|at| {
+                let before = file.code[..at]
+                    .iter()
+                    .rev()
+                    .map(|token| token.text.as_str());
+                let attributes = before
+                    .take_while(|text| ![";", "}"].contains(text))
+                    .collect::<Vec<_>>();
+                attributes
+                    .windows(2)
+                    .any(|pair| [["]", "test"], ["(", "test"]].contains(&[pair[0], pair[1]]))
             })
     });
     let check = format!("def {name}(");
@@ -322,6 +416,47 @@ fn an_invariant_without_a_guard_is_found() {
         invariants(&tree("**Architecture Invariant:** x Upheld by: `wishes`")).len(),
         1
     );
+}
+
+#[test]
+fn a_file_that_does_not_say_what_it_is_for_is_found() {
+    let found = |text: &str| purposes(&Tree::of("src/flags.rs", text)).len();
+    for silent in [
+        "fn a() {}",
+        "//! Flags.\nfn a() {}",
+        "//!\n//! The flags of a row.\nfn a() {}",
+    ] {
+        assert_eq!(found(silent), 1, "{silent}");
+    }
+    assert_eq!(
+        found("//! A flag: enabled as long as\n//! anyone wants it.\nfn a() {}"),
+        0
+    );
+    assert_eq!(purposes(&Tree::of("src/a/tests.rs", "fn a() {}")), [""; 0]);
+}
+
+#[test]
+fn a_hop_that_does_not_exist_is_found() {
+    let found = |read: &str| {
+        let page = format!(
+            "## Follow a write\n\n`Dynamo::on_write`\n\n## Follow a read\n\n{read}\n\n## Time\n\n`gone::now`\n"
+        );
+        let code = "impl Dynamo { fn on_write(&self) {} }\nfn plan() {}\nenum Step { First }";
+        followed(&Tree::new([
+            (ARCHITECTURE.to_owned(), page),
+            ("dynamo/src/core/write.rs".to_owned(), code.to_owned()),
+        ]))
+    };
+    let real = "`QUORUM`, `core/write.rs`, `write::plan`, `core::write::plan()` and\n### More\n`Step::First`";
+    assert_eq!(found(real), [""; 0]);
+    for gone in [
+        "`Dynamo::on_read`",
+        "`read::plan`",
+        "`ore/write.rs`",
+        "`on_write`",
+    ] {
+        assert_eq!(found(gone).len(), 1, "{gone}");
+    }
 }
 
 #[test]
