@@ -161,6 +161,16 @@ fn invariants_of_the_architecture_name_what_upholds_them() {
 }
 
 #[test]
+fn files_that_documents_name_exist() {
+    holds(&docs::named_files(&REPOSITORY));
+}
+
+#[test]
+fn sizes_in_the_style_are_those_that_are_checked() {
+    holds(&docs::sizes(&REPOSITORY));
+}
+
+#[test]
 fn what_the_architecture_follows_exists() {
     holds(&docs::followed(&REPOSITORY));
 }
