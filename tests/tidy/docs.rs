@@ -6,7 +6,7 @@ use toml::{Table, Value};
 
 use crate::Finding;
 use crate::caps::{COLUMNS_MAX, FILE_LINES_MAX, STRUCT_FIELDS_MAX};
-use crate::tree::{Tree, is_test_path, positions};
+use crate::tree::{Tree, is_test_path};
 
 const GUARANTEES: &str = "docs/consistency.md";
 const STYLE: &str = "docs/style.md";
@@ -282,11 +282,8 @@ fn is_file(tree: &Tree, name: &str) -> bool {
 /// Whether the sources declare `name`: a type, or something in a type or a module.
 fn is_declared(tree: &Tree, name: &str) -> bool {
     let name = name.split(['(', '<']).next().unwrap_or(name);
-    let mut parts = name.rsplit("::");
-    let (item, owner) = (
-        parts.next().unwrap_or_default(),
-        parts.next().unwrap_or_default(),
-    );
+    let (owner, item) = name.rsplit_once("::").unwrap_or(("", name));
+    let owner = owner.rsplit("::").next().unwrap_or_default();
     tree.production().any(|(path, file)| {
         let in_module = path.rsplit('/').next() == Some(&format!("{owner}.rs"));
         let names = &file.items.names;
@@ -344,22 +341,7 @@ fn backed(
 /// Whether `name` is a test function in Rust, or a check of the acceptance run.
 fn is_test(tree: &Tree, name: &str) -> bool {
     let name = name.rsplit("::").next().unwrap_or(name);
-    let rust = tree.sources().any(|(_, file)| {
-        positions(&file.code, &format!("fn {name} ("))
-            .into_iter()
-            .any(|at| {
-                let before = file.code[..at]
-                    .iter()
-                    .rev()
-                    .map(|token| token.text.as_str());
-                let attributes = before
-                    .take_while(|text| ![";", "}"].contains(text))
-                    .collect::<Vec<_>>();
-                attributes
-                    .windows(2)
-                    .any(|pair| [["]", "test"], ["(", "test"]].contains(&[pair[0], pair[1]]))
-            })
-    });
+    let rust = tree.sources().any(|(_, file)| file.tests.contains(name));
     let check = format!("def {name}(");
     rust || tree.all().any(|(path, file)| {
         path.starts_with(".ci/acceptance/")

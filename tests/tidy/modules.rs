@@ -47,12 +47,7 @@ pub(crate) fn rooms(tree: &Tree) -> Vec<Finding> {
             findings.push(format!("{path}: {room} is in no table of rooms"));
             continue;
         };
-        let imports = file
-            .items
-            .uses
-            .iter()
-            .map(|used| (used.line, used.path.clone()));
-        for (line, named) in imports.chain(paths(&file.production)) {
+        for (line, named) in named(file, |_| true) {
             let target = absolute(&module, &named).and_then(|path| path.first().cloned());
             if let Some(target) = target
                 && target != *room
@@ -95,15 +90,14 @@ pub(crate) fn circles(tree: &Tree) -> Vec<Finding> {
 fn modules<'a>(tree: &'a Tree, root: &str) -> Modules<'a> {
     let in_crate = |(path, file)| {
         let inner = str::strip_prefix(path, root)?.strip_suffix(".rs")?;
-        let module = inner
-            .split('/')
-            .filter(|part| !["lib", "main"].contains(part));
-        Some((module.map(str::to_owned).collect(), (path, file)))
+        let module = inner.split('/').filter(|_| inner != "lib");
+        // A program is a crate of its own.
+        (inner != "main").then(|| (module.map(str::to_owned).collect(), (path, file)))
     };
     tree.production().filter_map(in_crate).collect()
 }
 
-/// Paths of two segments or more outside `use` declarations.
+/// Paths of two segments or more outside `use`.
 fn paths(code: &[Token]) -> impl Iterator<Item = (usize, Vec<String>)> {
     let is_word = |token: &Token| {
         token
@@ -153,26 +147,28 @@ fn absolute(module: &[String], path: &[String]) -> Option<Vec<String>> {
     Some(from)
 }
 
+/// The imports of `file` that count, and its paths of two segments or more, with their lines.
+fn named(file: &File, counts: impl Fn(&Use) -> bool) -> Vec<(usize, Vec<String>)> {
+    let imports = file.items.uses.iter().filter(|used| counts(used));
+    let imports = imports.map(|used| (used.line, used.path.clone()));
+    imports.chain(paths(&file.production)).collect()
+}
+
 /// What `module` names in the other files of its crate.
 fn edges<'a>(modules: &Modules<'a>, module: &[String], file: &File) -> Edges<'a> {
-    let is_used = |used: &&Use| {
-        let is_name = |token: &&Token| token.text == used.name;
-        !used.reexports || file.production.iter().filter(is_name).count() > 1
+    let is_used = |used: &Use| {
+        let named = file
+            .production
+            .iter()
+            .filter(|token| token.text == used.name);
+        !used.reexports || named.count() > 1
     };
-    let imports = file
-        .items
-        .uses
-        .iter()
-        .filter(is_used)
-        .map(|used| (used.line, used.path.clone()));
     let mut edges = Edges::new();
-    for (line, path) in imports.chain(paths(&file.production)) {
-        if let Some(target) =
-            resolve(modules, module, &path, HOPS_MAX).filter(|target| target != module)
-        {
-            edges
-                .entry(modules[&target].0)
-                .or_insert_with(|| (line, path.join("::")));
+    for (line, path) in named(file, is_used) {
+        let target = resolve(modules, module, &path, HOPS_MAX);
+        if let Some(target) = target.filter(|target| target != module) {
+            let first = || (line, path.join("::"));
+            edges.entry(modules[&target].0).or_insert_with(first);
         }
     }
     edges

@@ -96,6 +96,23 @@ pub(crate) fn tokens(stream: TokenStream) -> Vec<Token> {
     found
 }
 
+/// The names of the test functions in `code`, those that a macro such as `proptest!` makes included.
+pub(crate) fn tests(code: &[Token]) -> BTreeSet<String> {
+    let text = |at: usize| code[at].text.as_str();
+    let is_test = |at: &usize| {
+        let before = (0..*at)
+            .rev()
+            .take_while(|at| ![";", "}"].contains(&text(*at)));
+        let mut attributes = before.filter(|at| text(*at) == "test");
+        attributes.any(|at| ["]", "("].contains(&text(at + 1)))
+    };
+    let functions = (0..code.len().saturating_sub(1)).filter(|at| text(*at) == "fn");
+    functions
+        .filter(is_test)
+        .map(|at| text(at + 1).to_owned())
+        .collect()
+}
+
 /// The items of `stream`, which must be a whole file.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! The files of the repository as the rules see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -25,6 +25,8 @@ pub(crate) struct File {
     pub(crate) text: String,
     /// All tokens.
     pub(crate) code: Vec<Token>,
+    /// The names of its test functions.
+    pub(crate) tests: BTreeSet<String>,
     /// The tokens that are not for tests only.
     pub(crate) production: Vec<Token>,
     /// What those declare.
@@ -120,9 +122,11 @@ impl File {
         let production = rust::without_tests(stream.clone(), &mut modules);
         let folder = children_of(path);
         tests.extend(modules.iter().map(|module| format!("{folder}/{module}")));
+        let code = rust::tokens(stream);
         Self {
             text,
-            code: rust::tokens(stream),
+            tests: rust::tests(&code),
+            code,
             production: rust::tokens(production.clone()),
             items: rust::items(production).unwrap_or_else(|error| panic!("{path}: {error}")),
         }
