@@ -48,6 +48,7 @@ fn imports_run_one_way() {
 #[test]
 fn rooms_name_only_those_they_stand_on() {
     holds(&modules::rooms(&REPOSITORY));
+    holds(&modules::idle_doors(&REPOSITORY));
 }
 
 #[test]
