@@ -114,7 +114,13 @@ const HASHES: &[Spec] = &[
     .flags(SLOW_READ),
     Spec::read("hkeys", 2, "key", "Returns all fields.", hashes::hkeys).flags(SLOW_READ),
     Spec::read("hvals", 2, "key", "Returns all values.", hashes::hvals).flags(SLOW_READ),
-    Spec::read("hlen", 2, "key", "Returns the number of fields.", hashes::hlen),
+    Spec::read(
+        "hlen",
+        2,
+        "key",
+        "Returns the number of fields.",
+        hashes::hlen,
+    ),
     Spec::read(
         "hexists",
         3,
@@ -161,7 +167,13 @@ const SETS: &[Spec] = &[
         "Returns 1 or 0 for each member.",
         sets::smismember,
     ),
-    Spec::read("scard", 2, "key", "Returns the number of members.", sets::scard),
+    Spec::read(
+        "scard",
+        2,
+        "key",
+        "Returns the number of members.",
+        sets::scard,
+    ),
 ];
 
 const GENERIC: &[Spec] = &[
@@ -286,7 +298,13 @@ const HELP: Spec = Spec::local("help", 2, "", "Lists the subcommands.", command:
 
 const CLIENT: &[Spec] = &[
     HELP,
-    Spec::local("id", 2, "", "Returns the number of this connection.", client::id),
+    Spec::local(
+        "id",
+        2,
+        "",
+        "Returns the number of this connection.",
+        client::id,
+    ),
     Spec::local(
         "setname",
         3,
@@ -340,7 +358,13 @@ const CLIENT: &[Spec] = &[
 ];
 
 const SERVER: &[Spec] = &[
-    Spec::local("info", -1, "[section …]", "Returns information about this node.", admin::info),
+    Spec::local(
+        "info",
+        -1,
+        "[section …]",
+        "Returns information about this node.",
+        admin::info,
+    ),
     Spec::local(
         "config",
         -2,
@@ -375,7 +399,13 @@ const SERVER: &[Spec] = &[
     )
     .subcommands(&[
         HELP,
-        Spec::local("count", 2, "", "Returns the number of commands.", command::count),
+        Spec::local(
+            "count",
+            2,
+            "",
+            "Returns the number of commands.",
+            command::count,
+        ),
         Spec::local(
             "info",
             -2,
@@ -383,8 +413,20 @@ const SERVER: &[Spec] = &[
             "Describes some commands, in the form that client libraries read.",
             command::info,
         ),
-        Spec::local("docs", -2, "[name …]", "Says what commands do.", command::docs),
-        Spec::local("list", 2, "", "Lists the names of all commands.", command::list),
+        Spec::local(
+            "docs",
+            -2,
+            "[name …]",
+            "Says what commands do.",
+            command::docs,
+        ),
+        Spec::local(
+            "list",
+            2,
+            "",
+            "Lists the names of all commands.",
+            command::list,
+        ),
         Spec::local(
             "getkeys",
             -3,
