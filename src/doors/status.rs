@@ -34,7 +34,7 @@ pub struct Status {
 pub struct NodeStatus {
     /// The operator's name for it.
     pub name: String,
-    /// Its number, as logs of others may call it.
+    /// Its number, which the logs of other nodes may use.
     #[serde(default)]
     pub number: u64,
     /// Its datacenter.
@@ -43,14 +43,14 @@ pub struct NodeStatus {
     pub rack: String,
     /// How the answering node sees it.
     pub state: NodeState,
-    /// By how many milliseconds its wall clock is ahead of what the answering node takes for right
-    /// (less than 0: behind); absent while it has not been compared.
+    /// By how many milliseconds its wall clock is ahead of what the answering node considers right
+    /// (negative: behind); absent while it has not been compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
 }
 
-/// A clock that is off by more than this is named in the form for people. As far as stamps are
-/// believed: `Config::drift_max`.
+/// A clock that is off by more than this is named in the form for people. Equals the bound within
+/// which stamps are believed: `Config::drift_max`.
 const CLOCK_OFF_MS: u64 = 500;
 
 /// How a node is seen by another.
@@ -61,7 +61,7 @@ pub enum NodeState {
     Alive,
     /// It has missed probes and has not yet refuted.
     Suspect,
-    /// It is held for unreachable.
+    /// It is considered unreachable.
     Down,
 }
 
@@ -131,7 +131,7 @@ impl fmt::Display for Status {
             "leader     {}",
             self.leader
                 .as_deref()
-                .unwrap_or("none: the control group has no quorum in sight")
+                .unwrap_or("none: this node sees no quorum of the control group")
         )?;
         writeln!(f, "nodes      {alive} of {} alive", self.nodes.len())?;
         writeln!(
@@ -150,7 +150,7 @@ impl fmt::Display for Status {
                 let direction = if offset < 0 { "behind" } else { "ahead" };
                 writeln!(
                     f,
-                    "clock      {} is {seconds}.{millis:03} s {direction}: it refuses what it would have to stamp",
+                    "clock      {} is {seconds}.{millis:03} s {direction}: the node refuses writes that need a stamp until the clock is right",
                     node.name
                 )?;
             }

@@ -236,7 +236,7 @@ async fn a_stranger_keeps_no_place() {
     busy.ask("PING", "-NOAUTH Authentication required./").await;
     for stranger in [&mut silent, &mut half, &mut busy] {
         stranger
-            .expect("-NOAUTH the time to authenticate is over/")
+            .expect("-NOAUTH you did not authenticate in time; the connection is closed/")
             .await;
         stranger.expect_end().await;
     }
@@ -260,7 +260,7 @@ async fn a_client_that_resets_has_time_to_authenticate_again() {
     known.ask("AUTH pw", "+OK/").await;
     known.ask("RESET", "+RESET/").await;
     known
-        .expect("-NOAUTH the time to authenticate is over/")
+        .expect("-NOAUTH you did not authenticate in time; the connection is closed/")
         .await;
     known.expect_end().await;
 }
