@@ -1,4 +1,4 @@
-//! Hashes.
+//! Commands on hashes.
 
 use bytes::Bytes;
 use quorate_dynamo::op::{Mutation, Query};
