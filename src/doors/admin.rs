@@ -1,4 +1,4 @@
-//! What a face needs to change the cluster: keyspaces and join tokens.
+//! The door for changes to the cluster: keyspaces and join tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,11 @@ pub trait Admin: Send + Sync + 'static {
     /// Makes a join token that admits `uses` nodes and is invalid after `expires`.
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>>;
 
-    /// Makes a keyspace and places its partitions.
+    /// Creates a keyspace and places its partitions.
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
 }
 
-/// Whether a keyspace may have the name: it stands in paths, tables and metrics without quoting,
+/// Whether a keyspace may have the name. It appears in paths, tables and metrics without quoting,
 /// and `SELECT` takes digits for a number.
 pub fn is_keyspace_name(name: &str) -> bool {
     let plain = name
@@ -28,14 +28,14 @@ pub fn is_keyspace_name(name: &str) -> bool {
     plain && (1..=64).contains(&name.len()) && !name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A keyspace to make.
+/// A keyspace to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyspaceSpec {
     /// Its name, unique in the cluster.
     pub name: Arc<str>,
     /// How many replicas each datacenter holds.
     pub replication: Replication,
-    /// How many partitions, a power of two; `None` takes the node's default.
+    /// The number of partitions, a power of two; `None` takes the node's default.
     pub partitions: Option<u16>,
     /// The level of a read that names none; `None` takes that of the keyspace `default`.
     pub read: Option<Consistency>,
@@ -43,8 +43,7 @@ pub struct KeyspaceSpec {
     pub write: Option<Consistency>,
 }
 
-/// An administrative request that was not done. Unless the variant says otherwise, nothing has
-/// changed.
+/// Why an administrative request failed. Unless the variant says otherwise, nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
@@ -59,11 +58,11 @@ pub enum AdminError {
     /// The name is in use.
     #[error("a keyspace with this name exists already")]
     Exists,
-    /// The name is empty, too long, holds something else than letters, digits, `-` and `_`, or
-    /// would be taken for a number.
+    /// The name is empty, too long, contains something other than letters, digits, `-` and `_`, or
+    /// could be taken for a number.
     #[error("a keyspace name has 1 to 64 letters, digits, - or _, and is not just digits")]
     BadName,
-    /// The number of partitions is no power of two, or out of bounds.
+    /// The number of partitions is not a power of two, or out of bounds.
     #[error(
         "the number of partitions must be a power of two from 1 to {PARTITIONS_MAX}, not {partitions}"
     )]
@@ -79,7 +78,7 @@ pub enum AdminError {
         /// Nodes it has.
         nodes: u32,
     },
-    /// A token must admit at least one node and live for at least a second.
+    /// A token must admit at least one node and be valid for at least a second.
     #[error("a token must admit at least one node and be valid for at least one second")]
     BadToken,
     /// The node is stopping; the change may still happen.

@@ -1,5 +1,5 @@
-//! The document behind `quorate status` and `GET /v1/status`: what the answering node knows of its
-//! cluster.
+//! The document behind `quorate status` and `GET /v1/status`: what the answering node knows about
+//! its cluster.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::table::Table;
 #[cfg(test)]
 mod tests;
 
-/// The cluster as one node sees it. Its JSON form is stable: other people's scripts read it.
+/// The cluster as one node sees it. Its JSON form is stable, because scripts read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The cluster's id, 32 hexadecimal digits.
     pub cluster: String,
-    /// The epoch of the topology that the node has.
+    /// The epoch of the node's topology.
     pub epoch: u64,
     /// The name of the control group's leader; `None` while the node knows none.
     pub leader: Option<String>,
@@ -32,7 +32,7 @@ pub struct Status {
 /// One admitted node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// The operator's name for it.
+    /// The name that the operator gave it.
     pub name: String,
     /// Its number, which the logs of other nodes may use.
     #[serde(default)]
@@ -59,18 +59,18 @@ const CLOCK_OFF_MS: u64 = 500;
 pub enum NodeState {
     /// It answers probes.
     Alive,
-    /// It has missed probes and has not yet refuted.
+    /// It has missed probes and has not refuted the suspicion yet.
     Suspect,
     /// It is considered unreachable.
     Down,
 }
 
-/// One keyspace, over all its partitions.
+/// One keyspace, summed up over all its partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyspaceStatus {
     /// Its name.
     pub name: String,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub partitions: u32,
     /// How many replicas each datacenter holds.
     pub replication: BTreeMap<String, u8>,
@@ -95,7 +95,7 @@ impl Status {
         serde_json::to_string(self).expect("invariant: the document is a tree of texts and numbers")
     }
 
-    /// Draws the conclusion `converged` from the keyspaces.
+    /// Sets `converged` to what the keyspaces say.
     #[must_use]
     pub fn concluded(mut self) -> Self {
         self.converged = self
@@ -116,7 +116,7 @@ impl fmt::Display for NodeState {
     }
 }
 
-/// The form for people: a headline, then the nodes, then the keyspaces.
+/// The form for people: a summary, then the nodes, then the keyspaces.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let alive = self

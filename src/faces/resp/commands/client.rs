@@ -1,4 +1,5 @@
-//! The `CLIENT …` commands.
+//! The `CLIENT …` commands: what a connection is called, at which levels it runs, and who else is
+//! connected.
 
 use std::fmt::Write as _;
 

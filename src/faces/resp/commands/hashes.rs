@@ -1,4 +1,4 @@
-//! Commands on hashes.
+//! The commands that read and change hashes.
 
 use bytes::Bytes;
 use quorate_dynamo::op::{Mutation, Query};

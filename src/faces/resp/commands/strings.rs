@@ -1,4 +1,4 @@
-//! Commands on strings and counters.
+//! The commands that read and change strings and counters.
 
 use quorate_dynamo::op::{Mutation, Op, Query, SetExpiry};
 
