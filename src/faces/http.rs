@@ -229,7 +229,7 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// The whole body if it has at most `max` bytes and comes before `wait` is over.
+/// Reads the whole body if it has at most `max` bytes and arrives within `wait`.
 async fn read_body(
     request: HttpRequest<Body>,
     max: usize,
