@@ -357,7 +357,7 @@ async fn clients_see_each_other() {
 async fn after_a_refused_multi_nothing_is_applied_up_to_exec() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    let held = "-ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied/";
+    let held = "-ERR not run: MULTI was refused, and so is everything up to EXEC or DISCARD; nothing was applied/";
     for (end, answer) in [
         (
             "EXEC",
