@@ -6,8 +6,10 @@
 
 mod admin;
 mod data;
+mod room;
 mod status;
 
 pub use admin::{Admin, AdminError, KeyspaceSpec, is_keyspace_name};
 pub use data::{Data, Pending, name_of};
+pub use room::Room;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

@@ -26,6 +26,10 @@ quorate_crdt::bugs! {
     OVERSIZE_REPLY_UNANSWERED = "oversize-reply-unanswered": "an answer that is too long for any message is dropped instead of refused";
     /// While the disk stands, what is to leave when it has answered piles up.
     FRAMES_WAIT_WITHOUT_BOUND = "frames-wait-without-bound": "a disk that stands still makes a node take all memory";
+    /// What is to leave is built when all works that were taken are done.
+    TURN_WITHOUT_BOUND = "turn-without-bound": "a few short reads of long values make a node build all their answers before it sends one";
+    /// A node answers whoever asks, whether that has taken what it was answered before or not.
+    ANSWERS_PILE_UP = "answers-pile-up": "a node that asks faster than the network carries answers away fills another's memory with them";
     /// The other shards go on, and nobody is told.
     PANIC_UNNOTICED = "panic-unnoticed": "a node whose shard has panicked goes on without the partitions of that";
     /// Whoever waits for the answer to it waits until the deadline, and it is sent again each time.

@@ -51,6 +51,10 @@ pub trait Transport: Send + Sync + 'static {
     /// holds up its own class only.
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool;
 
+    /// Bytes that were taken for `to` in this class and have not left yet; 0 when it is not
+    /// connected. What may be left out while much waits, a node leaves out by this.
+    fn backlog(&self, to: NodeId, class: Class) -> usize;
+
     /// Sends `payload` outside of all order, if it fits one packet (at most [`DATAGRAM_BYTES_MAX`])
     /// and `to` is connected; otherwise it is dropped.
     fn datagram(&self, to: NodeId, payload: Bytes);

@@ -16,7 +16,9 @@ use tokio::sync::oneshot;
 use super::meter::Readings;
 use super::running::Running;
 use super::shard::Work;
-use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Status, is_keyspace_name};
+use crate::doors::{
+    Admin, AdminError, Data, KeyspaceSpec, Pending, Room, Status, is_keyspace_name,
+};
 
 /// The shortest life of a token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
@@ -32,7 +34,15 @@ pub(crate) struct Doors {
 
 impl Data for Doors {
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>> {
-        self.running.hub.submit(request)
+        self.running.hub.submit(request, None)
+    }
+
+    fn submit_into(
+        &self,
+        request: Request,
+        room: &Arc<Room>,
+    ) -> Pending<Result<Answer, RequestError>> {
+        self.running.hub.submit(request, Some(Arc::clone(room)))
     }
 
     fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32> {

@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 use super::adopted::Adopted;
 use super::meter::{Meter, Sample};
 use super::shard::{Lane, Waiter, Work};
-use crate::doors::Pending;
+use crate::doors::{Pending, Room};
 
 /// What a call is about: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,10 +141,12 @@ impl Hub {
         self.peers.load(Ordering::Relaxed) as u64
     }
 
-    /// Puts a client's request in line at the shard of its partition.
+    /// Puts a client's request in line at the shard of its partition. What it is answered counts in
+    /// `room`.
     pub(super) fn submit(
         &self,
         request: Request,
+        room: Option<Arc<Room>>,
     ) -> Pending<Result<quorate_dynamo::op::Answer, RequestError>> {
         let (reply, pending) = oneshot::channel();
         let partition = match &request.op {
@@ -159,6 +161,8 @@ impl Hub {
         let waiter = Waiter {
             reply,
             sample: Sample::of(&request),
+            room,
+            reads: !request.op.writes(),
         };
         let lane = &self.lanes[usize::from(self.core_of(partition))];
         if let Err(refused) = lane.push(Work::Request(Box::new(request), waiter)) {

@@ -8,7 +8,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, RequestError};
 use quorate_dynamo::protocol::{Message, Purpose, Refusal};
 use quorate_gossip::transport::{Class, Transport};
-use quorate_gossip::wire;
+use quorate_gossip::wire::{self, WireError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::meter::Meter;
@@ -17,9 +17,15 @@ use crate::planted::{
     OVERSIZE_FRAME_DROPPED, OVERSIZE_QUESTION_FORGOTTEN, OVERSIZE_REPLY_UNANSWERED,
 };
 
-/// A frame longer than this is split, if it carries several messages. Guess: a stream shares its
-/// connection in turns of this size.
+/// Messages share a frame up to about this length. Guess: a stream shares its connection in turns
+/// of this size.
 const FRAME_BYTES: usize = 1024 * 1024;
+/// A message of more than this travels alone, and is written straight into its frame.
+pub(super) const ALONE_BYTES: usize = FRAME_BYTES / 2;
+/// What one turn sends to one node for one purpose at most; the rest is dropped, as the network may
+/// do. As much as an outbox takes, so nothing is dropped here that would have arrived. Only timers
+/// bring so much about: they ask again for all that is late.
+const BURST_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Beyond it a planted bug drops frames.
 const PLANTED_FRAME_BYTES: usize = 4 * 1024;
@@ -30,7 +36,9 @@ pub(super) type Report = (KeyspaceId, Vec<(Partition, Epoch)>);
 /// The effects of one turn of a shard, sorted by who gets them.
 #[derive(Default)]
 pub(super) struct Release {
-    pub(super) frames: Vec<(NodeId, Purpose, Bytes)>,
+    frames: Vec<(NodeId, Purpose, Bytes)>,
+    /// Bytes of the frames.
+    bytes: usize,
     pub(super) replies: Vec<(Waiter, Result<Answer, RequestError>)>,
     pub(super) waited: Vec<(oneshot::Sender<u32>, u32)>,
     pub(super) reports: Vec<Report>,
@@ -49,34 +57,61 @@ impl Release {
 
     /// Bytes of its frames.
     pub(super) fn bytes(&self) -> usize {
-        self.frames.iter().map(|(_, _, frame)| frame.len()).sum()
+        self.bytes
     }
 
-    /// All messages of one wake-up for one peer and purpose become one frame, unless that would be
-    /// huge. A single message travels however long it is; beyond `max`, which is what a node can
-    /// take, whoever waits for it is told.
+    /// The messages of one wake-up for one peer and purpose share frames, but for long ones: what is
+    /// built at a time is a frame, never all that is to be sent. A single message travels however
+    /// long it is; beyond `max`, which is what a node can take, whoever waits for it is told. Gives
+    /// how many were left out because too much was sent at once.
     pub(super) fn add_frames(
         &mut self,
         to: NodeId,
         purpose: Purpose,
         messages: &[Message],
         max: usize,
-    ) {
-        let frame = wire::encode(messages);
-        if frame.len() <= FRAME_BYTES || messages.len() == 1 {
-            let bytes = frame.len();
-            if bytes <= max {
-                let lost = bytes > PLANTED_FRAME_BYTES && OVERSIZE_FRAME_DROPPED.is_planted();
-                self.frames.extend((!lost).then_some((to, purpose, frame)));
-            } else if let Some(message) = messages.last() {
-                tracing::warn!(node = %to, bytes, "a message that is longer than a node can take was not sent");
-                self.refuse(to, purpose, message, (bytes, max));
-            }
-            return;
+    ) -> usize {
+        let (mut rest, before) = (messages, self.bytes);
+        while !rest.is_empty() && self.bytes - before < BURST_BYTES_MAX {
+            let (together, later) = rest.split_at(fitting(rest));
+            self.add_frame(to, purpose, together, max);
+            rest = later;
         }
-        let (first, second) = messages.split_at(messages.len() / 2);
-        self.add_frames(to, purpose, first, max);
-        self.add_frames(to, purpose, second, max);
+        rest.len()
+    }
+
+    /// These messages become one frame.
+    fn add_frame(&mut self, to: NodeId, purpose: Purpose, messages: &[Message], max: usize) {
+        let frame = match messages {
+            [long] if long.weight() > ALONE_BYTES => wire::encode_within(messages, max),
+            _ => Ok(wire::encode(messages)),
+        };
+        let bytes = match frame {
+            Ok(frame) if frame.len() <= max => {
+                let lost = frame.len() > PLANTED_FRAME_BYTES && OVERSIZE_FRAME_DROPPED.is_planted();
+                if !lost {
+                    self.push(to, purpose, frame);
+                }
+                return;
+            }
+            Ok(frame) => frame.len() as u64,
+            Err(WireError::TooLarge { bytes, .. }) => bytes,
+            Err(_) => return,
+        };
+        // Together they may be too long where each is not.
+        if let [message] = messages {
+            tracing::warn!(node = %to, bytes, "a message that is longer than a node can take was not sent");
+            self.refuse(to, purpose, message, (bytes, max as u64));
+        } else {
+            let (first, second) = messages.split_at(messages.len() / 2);
+            self.add_frame(to, purpose, first, max);
+            self.add_frame(to, purpose, second, max);
+        }
+    }
+
+    fn push(&mut self, to: NodeId, purpose: Purpose, frame: Bytes) {
+        self.bytes += frame.len();
+        self.frames.push((to, purpose, frame));
     }
 
     /// Tells whoever waits for a message that is too long: who asked for it, if it is an answer;
@@ -87,12 +122,10 @@ impl Release {
         to: NodeId,
         purpose: Purpose,
         message: &Message,
-        (bytes, max): (usize, usize),
+        (bytes, max): (u64, u64),
     ) {
-        let (bytes, max) = (bytes as u64, max as u64);
         if let Some(refusal) = refusal(message, bytes, max) {
-            self.frames
-                .push((to, purpose, wire::encode(&vec![refusal])));
+            self.push(to, purpose, wire::encode::<[Message]>(&[refusal]));
         } else if let Some(id) = message
             .question()
             .filter(|_| !OVERSIZE_QUESTION_FORGOTTEN.is_planted())
@@ -106,6 +139,16 @@ impl Release {
             ));
         }
     }
+}
+
+/// How many of the messages, the first of which is one, go into a frame.
+fn fitting(messages: &[Message]) -> usize {
+    let mut bytes = 0;
+    let fits = |message: &&Message| {
+        bytes += message.weight();
+        bytes <= FRAME_BYTES
+    };
+    messages.iter().take_while(fits).count().max(1)
 }
 
 /// What is sent in place of an answer that is longer than a message may be.

@@ -10,8 +10,9 @@ use quorate_control::store::{Commit, Store, StoreError};
 use quorate_crdt::NodeId;
 use quorate_crdt::Now;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, ReplicaSummary, Ticket, Timer};
+use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, ReplicaSummary, Timer};
 use quorate_dynamo::{Counters, Dynamo};
+use quorate_gossip::transport::Class;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -20,10 +21,13 @@ use super::clock::Clock;
 use super::commits::Commits;
 use super::guard::{Failure, report};
 use super::hub::Sight;
+use super::lines::{Lines, is_asked_again, waits};
 use super::meter::Sample;
-use super::release::{Outbox, Release};
+use super::release::{ALONE_BYTES, Outbox, Release};
+use super::slots::Slots;
 use super::watched::{Queues, Watched};
-use crate::planted::{ACK_BEFORE_COMMIT, PANIC_UNNOTICED};
+use crate::doors::Room;
+use crate::planted::{ACK_BEFORE_COMMIT, ANSWERS_PILE_UP, PANIC_UNNOTICED, TURN_WITHOUT_BOUND};
 use crate::store::Lives;
 
 /// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small
@@ -34,6 +38,9 @@ const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Entries for which the lists of a turn keep their memory until the next. Guess: a few for each
 /// work of a batch.
 const KEPT_MAX: usize = 2 * 1024;
+/// How soon it is looked whether those for whom questions wait have taken what they were sent.
+/// Guess: what a fast network carries meanwhile is less than may wait for one node.
+const LINES_EVERY: Duration = Duration::from_millis(2);
 /// How long requests under way may take to finish when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
 /// A disk that has kept a batch for so long is what a request that timed out was waiting for.
@@ -91,6 +98,31 @@ pub(super) struct Figures {
 pub(super) struct Waiter {
     pub(super) reply: oneshot::Sender<Result<Answer, RequestError>>,
     pub(super) sample: Sample,
+    /// Where the answer counts until the client's task takes it.
+    pub(super) room: Option<Arc<Room>>,
+    /// Whether nothing is lost if the answer is not given.
+    pub(super) reads: bool,
+}
+
+impl Waiter {
+    /// What the client is told, once there is room for it.
+    fn admit(&self, mut result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
+        let Some(room) = &self.room else {
+            return result;
+        };
+        if let Ok(answer) = &result {
+            let bytes = answer.reply.weight();
+            if !self.reads {
+                room.add(bytes);
+            } else if !room.try_add(bytes) {
+                result = Err(RequestError::Overloaded);
+            }
+        }
+        if self.reads && result == Err(RequestError::Overloaded) {
+            room.refuse();
+        }
+        result
+    }
 }
 
 /// The way into a shard. Cheap to use from any thread.
@@ -170,8 +202,24 @@ pub(super) struct Shard {
     sends: BTreeMap<(NodeId, Purpose), Vec<Message>>,
     /// Inputs that the driver itself owes the core.
     owed: Vec<Input>,
+    /// Questions of peers that have too much to take already.
+    pub(super) lines: Lines,
+    pub(super) pace: Pace,
     /// Set when the shard is to end: at the latest when, and whom to tell.
     stopping: Option<(Instant, oneshot::Sender<()>)>,
+}
+
+/// How far the turn is.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Roughly the bytes of all that its works have brought about.
+    made: usize,
+    /// The same, before the last of its works.
+    pub(super) made_before_last: usize,
+    /// Questions that it has answered to a node that had too much to take.
+    pub(super) overfed: usize,
+    /// What is left of a frame in the middle of which the last turn has ended.
+    unread: Option<(NodeId, std::vec::IntoIter<Message>)>,
 }
 
 /// Who gets the effect that names a ticket.
@@ -193,6 +241,8 @@ impl Shard {
             effects: Vec::new(),
             sends: BTreeMap::new(),
             owed: Vec::new(),
+            lines: Lines::default(),
+            pace: Pace::default(),
             stopping: None,
         }
     }
@@ -208,7 +258,8 @@ impl Shard {
             }
             let timer = self.timers.first_key_value().map(|(&(at, _), _)| at);
             let end = self.stopping.as_ref().map(|&(at, _)| at);
-            let taken = match timer.into_iter().chain(end).min() {
+            let look = (!self.lines.is_empty()).then(|| Instant::now() + LINES_EVERY);
+            let taken = match timer.into_iter().chain(end).chain(look).min() {
                 Some(at) => tokio::select! {
                     biased;
                     taken = inbox.receiver.recv_many(&mut works, BATCH_MAX) => Some(taken),
@@ -226,7 +277,7 @@ impl Shard {
                     self.around.fail(error);
                     return;
                 }
-                self.show_turn(&inbox);
+                self.show_turn(&inbox, more);
                 if !more && self.owed.is_empty() {
                     break;
                 }
@@ -250,8 +301,8 @@ impl Shard {
         true
     }
 
-    /// Handles timers that are due, what the driver owes, and works up to the bound in bytes.
-    /// Whether works are left.
+    /// Handles timers that are due, what the driver owes, questions that have waited, and works, up
+    /// to the bounds in bytes of what comes in and of what goes out. Whether works are left.
     fn turn(&mut self, works: &mut impl Iterator<Item = Work>, queued: &AtomicUsize) -> bool {
         let now = self.around.clock.now();
         let instant = Instant::now();
@@ -270,17 +321,106 @@ impl Shard {
         for input in std::mem::take(&mut self.owed) {
             self.dynamo.handle(now, input, &mut self.effects);
         }
+        let unread = std::mem::take(&mut self.pace).unread;
+        self.go_on_with_lines(now);
+        if let Some((from, messages)) = unread {
+            self.messages(now, from, messages);
+        }
         let mut bytes = 0;
-        for work in works {
+        while !self.has_made_enough() {
+            let Some(work) = works.next() else {
+                return false;
+            };
             let size = work.bytes();
             queued.fetch_sub(size, Ordering::Relaxed);
             bytes += size;
             self.work(now, work);
             if bytes > BATCH_BYTES_MAX {
-                return true;
+                break;
             }
         }
-        false
+        true
+    }
+
+    /// Lets the core handle what somebody outside has sent, and counts what that brings about.
+    fn handle(&mut self, now: Now, input: Input) {
+        let before = self.effects.len();
+        self.dynamo.handle(now, input, &mut self.effects);
+        let brought = self.effects[before..].iter().map(Effect::weight);
+        self.pace.made_before_last = self.pace.made;
+        self.pace.made += brought.sum::<usize>();
+    }
+
+    /// Whether what the turn has brought about must leave before more is.
+    fn has_made_enough(&self) -> bool {
+        self.pace.made > self.around.queues.turn_bytes_max && !TURN_WITHOUT_BOUND.is_planted()
+    }
+
+    /// Handles what a peer says, until the turn has brought about enough; the rest is read in the
+    /// next.
+    fn messages(&mut self, now: Now, from: NodeId, mut messages: std::vec::IntoIter<Message>) {
+        let answers_only = self.commits.too_much();
+        while !self.has_made_enough() {
+            let Some(message) = messages.next() else {
+                return;
+            };
+            if answers_only && !message.is_answer() {
+                self.around.outbox.meter.shed();
+            } else if waits(&message) {
+                self.question(now, from, message);
+            } else {
+                self.handle(now, Input::Message { from, message });
+            }
+        }
+        self.pace.unread = Some((from, messages));
+    }
+
+    /// Handles a question, or puts it in line if whoever asks has too much to take already.
+    fn question(&mut self, now: Now, from: NodeId, message: Message) {
+        let max = self.around.queues.peer_bytes_max;
+        let backlog = self.around.outbox.transport.backlog(from, Class::Data);
+        let (crowded, waiting) = (backlog > max, self.lines.has(from));
+        let bounded = !ANSWERS_PILE_UP.is_planted();
+        if bounded && is_asked_again(&message) && (waiting || backlog > ALONE_BYTES) {
+            // It waits, or its answer may. If that is lost, it will be asked for once more.
+        } else if bounded && (crowded || waiting) {
+            if let Some(message) = self.lines.push(from, message, max) {
+                self.turn_away(from, message);
+            }
+        } else {
+            self.pace.overfed += usize::from(crowded);
+            self.handle(now, Input::Message { from, message });
+        }
+    }
+
+    /// The line is too long. A client that reads is told so, at once; what changes something may
+    /// not be told that it did not, since a copy of it may still be under way.
+    fn turn_away(&mut self, from: NodeId, message: Message) {
+        self.around.outbox.meter.shed();
+        if let Message::Forward { id, request, .. } = message
+            && !request.op.writes()
+        {
+            self.effects.push(Effect::Send {
+                to: from,
+                message: Message::Forwarded {
+                    id,
+                    result: Err(RequestError::Overloaded),
+                },
+            });
+        }
+    }
+
+    /// Those who have taken what they were sent are answered what they have asked since.
+    fn go_on_with_lines(&mut self, now: Now) {
+        while !self.lines.is_empty() && !self.has_made_enough() && !self.commits.too_much() {
+            let max = self.around.queues.peer_bytes_max;
+            let transport = &self.around.outbox.transport;
+            let may = |peer| transport.backlog(peer, Class::Data) <= max;
+            let Some((from, message)) = self.lines.next(may) else {
+                return;
+            };
+            self.handle(now, Input::Message { from, message });
+        }
     }
 
     fn work(&mut self, now: Now, work: Work) {
@@ -295,13 +435,12 @@ impl Shard {
             }
             Work::Request(request, waiter) => {
                 let ticket = self.waiters.put(Waiting::Request(waiter));
-                self.dynamo.handle(
+                self.handle(
                     now,
                     Input::Request {
                         ticket,
                         request: *request,
                     },
-                    &mut self.effects,
                 );
             }
             Work::Wait {
@@ -323,15 +462,7 @@ impl Shard {
                 );
             }
             Work::Messages(from, messages, _) => {
-                let answers_only = self.commits.too_much();
-                for message in messages {
-                    if answers_only && !message.is_answer() {
-                        self.around.outbox.meter.shed();
-                        continue;
-                    }
-                    self.dynamo
-                        .handle(now, Input::Message { from, message }, &mut self.effects);
-                }
+                self.messages(now, from, messages.into_iter());
             }
             Work::Topology(adopted) => {
                 self.show_topology(adopted.epoch);
@@ -420,7 +551,7 @@ impl Shard {
                 }
                 Effect::Reply { ticket, result } => {
                     if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
-                        let result = self.blame(result);
+                        let result = waiter.admit(self.blame(result));
                         let to = if result.as_ref().is_err_and(tells_no_change) {
                             &mut failed
                         } else {
@@ -458,7 +589,10 @@ impl Shard {
             // A list that was empty is of somebody who has not been spoken to for a turn.
             let spoken = !messages.is_empty();
             if spoken && !standing {
-                release.add_frames(to, purpose, messages, self.around.queues.message_bytes_max);
+                let max = self.around.queues.message_bytes_max;
+                for _ in 0..release.add_frames(to, purpose, messages, max) {
+                    self.around.outbox.meter.shed();
+                }
             }
             messages.clear();
             messages.shrink_to(KEPT_MAX);
@@ -511,42 +645,6 @@ impl Drop for Watch {
         if std::thread::panicking() && !PANIC_UNNOTICED.is_planted() {
             report(&self.0, &Arc::new(StoreError::Panicked));
         }
-    }
-}
-
-/// Values under small numbers that are used again.
-pub(super) struct Slots<T> {
-    slots: Vec<Option<T>>,
-    free: Vec<u64>,
-}
-
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
-    }
-}
-
-impl<T> Slots<T> {
-    pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    fn put(&mut self, value: T) -> Ticket {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() as u64 - 1
-        });
-        self.slots[slot as usize] = Some(value);
-        Ticket(slot)
-    }
-
-    fn take(&mut self, ticket: Ticket) -> Option<T> {
-        let value = self.slots.get_mut(ticket.0 as usize)?.take()?;
-        self.free.push(ticket.0);
-        Some(value)
     }
 }
 

@@ -22,6 +22,13 @@ pub struct Queues {
     pub unsynced_bytes_max: usize,
     /// The longest message that is sent to another node.
     pub message_bytes_max: usize,
+    /// Once a turn of a shard has brought about so much that is to be sent, it ends: what leaves is
+    /// built before the next begins. Default 4 MiB (guess: as much as it takes in).
+    pub turn_bytes_max: usize,
+    /// Once so much waits to be sent to a node, its questions wait. Default 16 MiB (guess: a quarter
+    /// of an outbox, so that what is short still finds room, and tens of milliseconds of a fast
+    /// network).
+    pub peer_bytes_max: usize,
 }
 
 impl Default for Queues {
@@ -31,6 +38,8 @@ impl Default for Queues {
             inbox_bytes_max: bytes,
             unsynced_bytes_max: bytes,
             message_bytes_max: wire::MESSAGE_BYTES_MAX,
+            turn_bytes_max: 4 * 1024 * 1024,
+            peer_bytes_max: 16 * 1024 * 1024,
         }
     }
 }
@@ -65,13 +74,14 @@ impl Shard {
         }
     }
 
-    /// All else is after each turn.
-    pub(super) fn show_turn(&mut self, inbox: &Inbox) {
+    /// All else is after each turn; `more`: of the works that it has taken, some are left.
+    pub(super) fn show_turn(&mut self, inbox: &Inbox, more: bool) {
         let Some((core, onlooker)) = &self.around.watched else {
             return;
         };
         let mut kept = self.dynamo.kept(false);
-        let unread = if inbox.receiver.is_empty() {
+        let queues = self.around.queues;
+        let unread = if inbox.receiver.is_empty() && !more {
             inbox.bytes.load(Ordering::Relaxed)
         } else {
             0
@@ -87,7 +97,22 @@ impl Shard {
             Kept::passing(
                 "bytes that wait for the disk",
                 self.commits.bytes_before_last(),
-                self.around.queues.unsynced_bytes_max,
+                queues.unsynced_bytes_max,
+            ),
+            Kept::lasting(
+                "bytes that a turn brings about before the last of its works",
+                self.pace.made_before_last,
+                queues.turn_bytes_max,
+            ),
+            Kept::passing(
+                "bytes of questions in the longest line before the last",
+                self.lines.longest(),
+                queues.peer_bytes_max,
+            ),
+            Kept::lasting(
+                "questions answered for a node that has too much to take",
+                self.pace.overfed,
+                0,
             ),
         ]);
         onlooker.keeps(*core, &kept);

@@ -110,6 +110,11 @@ impl Outbox {
         self.lock().take()
     }
 
+    /// Bytes that wait or are being written.
+    pub(super) fn backlog(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Makes room: the batch that [`take`](Self::take) gave has left.
     pub(super) fn written(&self, bytes: usize) {
         self.lock().bytes -= bytes;
