@@ -611,7 +611,7 @@ fn a_node_that_cannot_start_says_why() {
         ("--config /nowhere", "cannot read /nowhere"),
         (
             "--consistency ONE",
-            "--consistency means nothing to this command",
+            "--consistency has no effect on this command",
         ),
     ] {
         let output = start(flags);

@@ -1,4 +1,4 @@
-//! `status`, `node`, `keyspace`: over HTTP.
+//! `quorate status`, `node` and `keyspace`: requests to the HTTP face of a node.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -16,17 +16,17 @@ use crate::table::Table;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Node {
-    /// Make a token that lets nodes join the cluster, and print it.
+    /// Make a token with which nodes can join the cluster, and print it.
     #[command(after_help = "Example: quorate node token --uses 3 --expires 1h")]
     Token(Token),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Token {
-    /// How many nodes it admits.
+    /// How many nodes may join with it.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
-    /// After which time it is worth nothing.
+    /// How long it is valid.
     #[arg(long, default_value = "24h", value_name = "TIME", value_parser = time)]
     expires: Duration,
 }
@@ -46,16 +46,16 @@ pub(super) enum Keyspace {
 pub(super) struct Create {
     /// Its name.
     name: String,
-    /// How many replicas each datacenter holds, such as berlin=3,oslo=2 [default: automatic].
+    /// Replicas per datacenter, such as berlin=3,oslo=2 [default: automatic].
     #[arg(long, value_name = "DC=N", value_delimiter = ',', value_parser = replicas)]
     replication: Vec<(String, u8)>,
-    /// How many partitions, a power of two [default: the node's].
+    /// Number of partitions, a power of two [default: the node's setting].
     #[arg(long)]
     partitions: Option<u16>,
-    /// Level of a read that names none [default: that of the keyspace `default`].
+    /// Level of reads that name none [default: that of the keyspace `default`].
     #[arg(long, value_name = "LEVEL")]
     read: Option<Consistency>,
-    /// Level of a write that names none.
+    /// Level of writes that name none [default: that of the keyspace `default`].
     #[arg(long, value_name = "LEVEL")]
     write: Option<Consistency>,
 }
@@ -66,7 +66,7 @@ fn replicas(text: &str) -> Result<(String, u8), &'static str> {
         .and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
     counted
         .filter(|(name, _)| !name.is_empty())
-        .ok_or("a datacenter and how many replicas it holds, such as berlin=3")
+        .ok_or("use DATACENTER=REPLICAS, such as berlin=3")
 }
 
 #[derive(Deserialize, Serialize)]
@@ -107,7 +107,7 @@ impl Node {
         let Self::Token(Token { uses, expires }) = self;
         let expires_s = expires.as_secs();
         if expires_s == 0 {
-            return Err(Failure::Usage("a token lives at least one second"));
+            return Err(Failure::Usage("--expires must be at least one second"));
         }
         let made: TokenMade = http::post(
             globals,
@@ -119,7 +119,7 @@ impl Node {
             Output::Json => print_json(&made)?,
         }
         output::note(format_args!(
-            "start a node with: quorate start --join HOST:PORT --token TOKEN   (HOST:PORT: QUIC address of a member)"
+            "to join a node, run: quorate start --join HOST:PORT --token TOKEN   (HOST:PORT is the QUIC address of a member)"
         ));
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Calls of a node's HTTP face.
+//! Calls to the HTTP face of a node, for the verbs that need it.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use super::fail::Failure;
 
 const DEFAULT_HTTP: &str = "127.0.0.1:7380";
 
-/// What the CLI needs of a problem document.
+/// The fields of a problem document that the CLI uses.
 #[derive(Deserialize)]
 struct Problem {
     code: Box<str>,
@@ -18,12 +18,12 @@ struct Problem {
     may_be_applied: bool,
 }
 
-/// Asks for a document.
+/// Gets a document.
 pub(super) fn get<T: DeserializeOwned>(globals: &Globals, path: &str) -> Result<T, Failure> {
     call(globals, path, None)
 }
 
-/// Has the node do something, and gives the document that it answers.
+/// Sends a command to the node and returns the document that it answers.
 pub(super) fn post<T: DeserializeOwned>(
     globals: &Globals,
     path: &str,

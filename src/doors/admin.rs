@@ -1,4 +1,4 @@
-//! What a face needs to change the cluster: keyspaces and join tokens.
+//! The door for changes to the cluster: keyspaces and join tokens.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +12,21 @@ use super::data::Pending;
 /// What a face needs to administer the cluster. Every call goes through the control group, so it
 /// needs its quorum.
 pub trait Admin: Send + Sync + 'static {
-    /// Makes a join token that admits `uses` nodes and is worth nothing after `expires`.
+    /// Makes a join token that admits `uses` nodes and is invalid after `expires`.
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>>;
 
-    /// Makes a keyspace and places its partitions.
+    /// Creates a keyspace and places its partitions.
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
 }
 
-/// A keyspace to make.
+/// A keyspace to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyspaceSpec {
     /// Its name, unique in the cluster.
     pub name: Arc<str>,
     /// How many replicas each datacenter holds.
     pub replication: Replication,
-    /// How many partitions, a power of two; `None` takes the node's default.
+    /// The number of partitions, a power of two; `None` takes the node's default.
     pub partitions: Option<u16>,
     /// The level of a read that names none; `None` takes that of the keyspace `default`.
     pub read: Option<Consistency>,
@@ -34,42 +34,43 @@ pub struct KeyspaceSpec {
     pub write: Option<Consistency>,
 }
 
-/// An administrative request that was not done. Unless the variant says otherwise, nothing has
-/// changed.
+/// Why an administrative request failed. Unless the variant says otherwise, nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
     /// The control group has no leader that this node can reach.
-    #[error("the control group has no quorum")]
+    #[error(
+        "the control group has no quorum; try again when a majority of its voters can be reached"
+    )]
     NoQuorum,
     /// The control group did not answer in time; the change may still happen.
     #[error("the control group did not answer in time; the change may still happen")]
     TimedOut,
-    /// The name is taken.
-    #[error("a keyspace of this name exists")]
+    /// The name is in use.
+    #[error("a keyspace with this name exists already")]
     Exists,
-    /// The name is empty, too long, holds something else than letters, digits, `-` and `_`, or
-    /// would be taken for a number.
-    #[error("a name is 1 to 64 letters, digits, - or _, and not digits alone")]
+    /// The name is empty, too long, contains something other than letters, digits, `-` and `_`, or
+    /// could be taken for a number.
+    #[error("a keyspace name has 1 to 64 letters, digits, - or _, and is not just digits")]
     BadName,
-    /// The number of partitions is no power of two, or out of bounds.
+    /// The number of partitions is not a power of two, or out of bounds.
     #[error(
-        "{partitions} is not a number of partitions: a power of two from 1 to {PARTITIONS_MAX}"
+        "the number of partitions must be a power of two from 1 to {PARTITIONS_MAX}, not {partitions}"
     )]
     BadPartitions {
         /// What was asked for.
         partitions: u16,
     },
-    /// A datacenter has too few nodes, or none, for the replicas it shall hold.
-    #[error("a datacenter has {nodes} nodes but shall hold {replicas} replicas")]
+    /// A datacenter has too few nodes, or none, for the replicas it is to hold.
+    #[error("a datacenter with {nodes} nodes cannot hold {replicas} replicas")]
     TooFewNodes {
-        /// Replicas it shall hold.
+        /// Replicas it is to hold.
         replicas: u8,
         /// Nodes it has.
         nodes: u32,
     },
-    /// A token must admit at least one node and live for at least a second.
-    #[error("a token admits at least one node and lives at least one second")]
+    /// A token must admit at least one node and be valid for at least a second.
+    #[error("a token must admit at least one node and be valid for at least one second")]
     BadToken,
     /// The node is stopping; the change may still happen.
     #[error("the node is stopping")]

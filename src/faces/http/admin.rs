@@ -1,4 +1,4 @@
-//! Status, join tokens and keyspaces.
+//! The handlers for status, join tokens and keyspaces.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -126,7 +126,7 @@ pub(super) async fn keyspaces(State(face): Shared) -> Response {
     json(StatusCode::OK, &list)
 }
 
-/// The control group answers within the node's timeout, or the outcome is unknown.
+/// Waits for the control group. After the node's timeout the outcome is unknown.
 async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Result<T, Problem> {
     match tokio::time::timeout(face.config.timeout, pending).await {
         Ok(Ok(result)) => result.map_err(Problem::from),
@@ -135,7 +135,7 @@ async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Resu
     }
 }
 
-/// An empty body stands for an empty document.
+/// Reads a JSON document. An empty body counts as an empty document.
 async fn read_document<T: DeserializeOwned>(
     face: &Face,
     request: HttpRequest<Body>,
