@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The format written. A reader refuses any other, so that a mixed cluster fails loudly instead of
 /// misreading. It rises with every change of what nodes say to each other; two nodes of different
 /// versions find that out while they shake hands.
-pub const VERSION: u8 = 3;
+pub const VERSION: u8 = 4;
 /// The longest frame in bytes: what a reader takes at once unless it is told to take more. A longer
 /// message travels in several.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;

@@ -18,10 +18,10 @@ const INSTANCE: &[u8] = b"instance";
 /// In which form everything in the store is written.
 const FORMAT: &[u8] = b"format";
 /// The form that this program writes and reads. It rises with every change of what a space holds.
-const FORMAT_NOW: u16 = 3;
+const FORMAT_NOW: u16 = 4;
 /// The topology that a node acts on is kept as it travels: another form on the wire is another form
 /// of the store.
-const _: () = assert!(wire::VERSION == 3, "raise FORMAT_NOW with it");
+const _: () = assert!(wire::VERSION == 4, "raise FORMAT_NOW with it");
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 

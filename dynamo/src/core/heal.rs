@@ -140,6 +140,7 @@ impl Dynamo {
                 partial: replica.is_partial(),
                 exact: replica.is_exact(),
                 waking: self.healing.waking.awaits(at, to),
+                former: replica.former().clone(),
             });
         }
     }

@@ -19,9 +19,9 @@ use crate::token::JoinToken;
 use crate::wire::VERSION;
 
 /// What members speak; a client certificate is needed. Ends in the wire's [`VERSION`].
-pub(super) const ALPN: &[u8] = b"quorate/3";
+pub(super) const ALPN: &[u8] = b"quorate/4";
 /// What newcomers speak: one exchange, no certificate. Ends in the wire's [`VERSION`].
-pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/3";
+pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/4";
 
 const _: () = assert!(
     ALPN[ALPN.len() - 1] == b'0' + VERSION && ALPN_JOIN[ALPN_JOIN.len() - 1] == b'0' + VERSION
