@@ -88,6 +88,9 @@ pub struct Replica {
     /// epoch decide nothing about it.
     placed: Epoch,
     life: Life,
+    /// What others have told since this replica was taken up that this node's former lives had
+    /// seen, and it has not.
+    former: CausalContext,
     journal: Journal,
     remains: Remains,
 }
@@ -120,6 +123,7 @@ impl Replica {
             filling: false,
             placed: Epoch::default(),
             life: Life::default(),
+            former: CausalContext::new(),
             journal: Journal::default(),
             remains: Remains::default(),
         }
@@ -389,6 +393,9 @@ impl Replica {
 
     /// Drops residuals that the context now covers.
     pub fn strip(&mut self) {
+        if self.context.covers(&self.former) {
+            self.former = CausalContext::new();
+        }
         let mut changed = Vec::new();
         self.residuals.strip(&self.context, &mut changed);
         self.write_residuals(&changed);

@@ -49,7 +49,7 @@ pub struct Seen {
     pub replica: ReplicaId,
     /// All events that it has seen.
     pub context: CausalContext,
-    /// Events that it knows of in some ranges only and that no stream in progress may still bring.
+    /// Events that it knows of and has not seen, and that no stream in progress may still bring.
     /// Empty in the steady state.
     pub beyond: CausalContext,
     /// Digest of its live rows.
@@ -64,4 +64,7 @@ pub struct Seen {
     pub exact: bool,
     /// Whether it asks the receiver what its former lives had seen.
     pub waking: bool,
+    /// What others have told it that its former lives had seen and it has not, as long as it has
+    /// not. Empty in the steady state.
+    pub former: CausalContext,
 }

@@ -122,16 +122,18 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let at = flight.place.at();
+        let told = |core: &Self| core.replicas.get(&at)?.difference(behind, None);
+        if !behind.is_empty() && told(self).is_none() {
+            return Err(RequestError::Moving);
+        }
         let applied = self.apply(now, flight);
         self.note_remains(at);
         let (reply, changed) = applied?;
-        let known = match self.replicas.get(&at).filter(|_| !behind.is_empty()) {
-            Some(replica) => Some(
-                replica
-                    .difference(behind, None)
-                    .ok_or(RequestError::Moving)?,
-            ),
-            None => None,
+        let known = if behind.is_empty() {
+            None
+        } else {
+            // The change itself may have made it too long to be sent along.
+            Some(told(self).ok_or_else(|| ledger.failure(flight.level, true))?)
         };
         let (answer, delta) = match (changed, known) {
             (None, None) => {

@@ -100,6 +100,15 @@ impl Dynamo {
             unix_millis,
             attempt,
         } = forward;
+        // What a removed node has forwarded is forgotten with it, so a late copy would pass for new.
+        // Its sender must not be told that it was refused either: it may have been executed.
+        let is_member = self
+            .routes
+            .topology()
+            .is_none_or(|topology| topology.nodes.contains_key(&from));
+        if request.op.writes() && !is_member && !planted::FORWARD_OF_A_STRANGER.is_planted() {
+            return;
+        }
         if request.op.writes()
             && let Arrival::Repeat(told) =
                 self.flights

@@ -136,6 +136,7 @@ impl Dynamo {
                 partial: replica.is_partial(),
                 exact: replica.is_exact(),
                 waking: self.healing.waking.awaits(at, to),
+                former: replica.former().clone(),
             });
         }
     }

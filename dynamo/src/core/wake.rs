@@ -60,8 +60,7 @@ impl Dynamo {
         else {
             return;
         };
-        if !held.filling() && !held.context().covers(events) {
-            held.start_filling();
+        if held.hear_of_former_lives(events) {
             self.dirty.insert(at);
         }
         if let Some(told) = self.healing.waking.told.get_mut(&at) {

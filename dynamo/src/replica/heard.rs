@@ -13,7 +13,7 @@ use crate::planted;
 pub(super) struct Heard {
     pub(super) replica: ReplicaId,
     pub(super) context: CausalContext,
-    /// Events that it last said it knows of in some ranges only.
+    /// Events that it last said it knows of and has not seen.
     pub(super) beyond: CausalContext,
     pub(super) filling: bool,
     /// The newest placement under which it has reported, and its first report under that placement
@@ -28,7 +28,10 @@ pub(super) struct Heard {
 
 impl Heard {
     /// Carries over what is still true from the report before this one.
-    pub(super) fn follow(&mut self, held: Self, epoch: Epoch) {
+    ///
+    /// `former` is what it has been told of its former lives. Once it knows and has been filled,
+    /// what it still lacks of that is with nobody, and is not waited for.
+    pub(super) fn follow(&mut self, held: Self, epoch: Epoch, former: &CausalContext) {
         if held.replica == self.replica {
             self.context.union(&held.context);
             self.forgotten = held.forgotten;
@@ -49,7 +52,9 @@ impl Heard {
         }
         // The replica's disk now says that it is being filled. But the disk may be set back once
         // more to a copy that does not say so, so this is remembered here as well.
-        if self.context.covers(&self.forgotten) {
+        let lacking = self.forgotten.without(&self.context);
+        let filled = !self.filling && former.covers(&lacking);
+        if lacking.is_empty() || filled {
             self.forgotten = CausalContext::new();
         }
         self.filling |= !self.forgotten.is_empty();

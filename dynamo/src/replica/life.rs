@@ -97,6 +97,27 @@ impl Replica {
         }
     }
 
+    /// Another holder tells what it had heard from this node's former lives. If some of that is
+    /// lacking here, the disk is an older copy, and the replica is filled. What it lacks after that
+    /// is with nobody, and being filled once more would not bring it: only news starts it again.
+    /// Returns whether it starts to be filled.
+    pub fn hear_of_former_lives(&mut self, events: &CausalContext) -> bool {
+        let lacking = events.without(&self.context);
+        let starts = !self.former.covers(&lacking) && !self.filling;
+        if !planted::LOST_MEMORY_AWAITED.is_planted() {
+            self.former.union(&lacking);
+        }
+        if starts {
+            self.start_filling();
+        }
+        starts
+    }
+
+    /// What [`hear_of_former_lives`](Self::hear_of_former_lives) was told and is still lacking.
+    pub fn former(&self) -> &CausalContext {
+        &self.former
+    }
+
     pub(super) fn heed_own_events(&mut self, delta: &Delta) {
         self.heed(&delta.context);
         for residual in &delta.residuals {

@@ -25,10 +25,12 @@ use super::range::Range;
 use crate::planted;
 
 impl Replica {
-    /// Events known of in some ranges only. Empty while a stream may still bring them.
+    /// Events known of and not seen: in some ranges only, or by what others remember of this node's
+    /// former lives. Empty while a stream may still bring them.
     pub fn beyond(&self) -> CausalContext {
         let mut beyond = CausalContext::new();
         if !self.filling && !self.is_partial() {
+            beyond.union(&self.former.without(&self.context));
             for (_, residual) in self.residuals.iter() {
                 beyond.union(&residual.without(&self.context));
             }

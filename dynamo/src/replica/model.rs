@@ -469,6 +469,7 @@ fn seen(replica: &Replica) -> Seen {
         partial: replica.is_partial(),
         beyond: replica.beyond(),
         waking: false,
+        former: replica.former().clone(),
         exact: replica.is_exact(),
     }
 }

@@ -178,7 +178,7 @@ impl Replica {
             forgotten: CausalContext::new(),
         };
         if let Some(held) = self.heard.remove(&node) {
-            heard.follow(held, seen.place.epoch);
+            heard.follow(held, seen.place.epoch, &seen.former);
         }
         let untold = (seen.waking || !heard.forgotten.is_empty()).then(|| heard.forgotten.clone());
         self.heard.insert(node, heard);

@@ -350,6 +350,7 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
         partial,
         exact,
         waking: false,
+        former: CausalContext::new(),
     };
     replica.hear(node(2), &seen);
     replica.overheard(

@@ -204,6 +204,21 @@ fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
     assert_eq!(net.get(1, "t", C::All), Ok(Some("x".into())));
 }
 
+/// The sender is removed, and what was remembered of it is forgotten.
+#[test]
+fn a_late_copy_of_what_a_removed_node_had_forwarded_is_not_executed() {
+    let mut net = four();
+    net.submit(4, append(), C::Quorum);
+    let (to, forward) = intercept(&mut net);
+    deliver(&mut net, to, &forward);
+    net.set_topology(|topology| {
+        topology.nodes.remove(&node(4));
+    });
+    deliver(&mut net, to, &forward);
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.get(1, "t", C::All), Ok(Some("x".into())));
+}
+
 /// The broken rule of forwarded writes is noticed by a test above.
 #[cfg(feature = "planted-bugs")]
 #[test]
@@ -212,6 +227,10 @@ fn the_planted_bug_of_forwards_is_noticed() {
         (
             &crate::planted::FORWARD_TWICE,
             a_forward_that_is_delivered_twice_is_executed_once,
+        ),
+        (
+            &crate::planted::FORWARD_OF_A_STRANGER,
+            a_late_copy_of_what_a_removed_node_had_forwarded_is_not_executed,
         ),
         (
             &crate::planted::LOST_FORWARD_IS_LOST,

@@ -218,6 +218,44 @@ fn a_replica_that_hears_of_its_own_former_writes_knows_that_its_disk_is_an_older
     without_the_only_one_that_has_it(&mut net);
 }
 
+/// n1 has been told that n2 had an event, which was lost with n2's disk and is nowhere.
+#[test]
+fn what_is_nowhere_any_more_fills_a_replica_once() {
+    let mut net = Net::new(&[3]);
+    net.config.persist = true;
+    net.boot_all();
+    net.set(2, "before", "v", C::All).expect("healthy");
+    net.run(secs(2));
+    let disk = MemoryStore::new();
+    disk.apply(net.cores.get_mut(&node(2)).expect("a node").drain())
+        .expect("in memory");
+    net.cut(&[2], &[1, 3]);
+    net.set(2, "lost", "v", C::One).expect("n2 alone");
+    net.lose(1, |message| {
+        matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == node(2)))
+    });
+    net.run_until_lost();
+    let (from, _, message) = net.last_lost.clone().expect("n2 reports");
+    net.input(node(1), Input::Message { from, message });
+    net.drop_all();
+    net.cores.remove(&node(2));
+    net.start_on(node(2), &disk);
+    net.heal();
+    net.run(secs(3));
+    assert!(!net.summary(2).filling, "nobody has what it lacks");
+    net.last_lost = None;
+    net.lose(1, |message| matches!(message, Message::Former { .. }));
+    for n in 0..10 {
+        net.set(2, "k", &n.to_string(), C::All).expect("healthy");
+        net.run(secs(1));
+    }
+    assert!(
+        net.last_lost.is_none(),
+        "it is told again and again, and filled each time"
+    );
+    net.assert_converged();
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_memories_are_noticed() {
@@ -226,6 +264,10 @@ fn planted_bugs_of_memories_are_noticed() {
         (
             &planted::FIRST_KEPT_OVER_FILLING,
             what_a_replica_said_while_it_was_filled_is_not_its_memory,
+        ),
+        (
+            &planted::LOST_MEMORY_AWAITED,
+            what_is_nowhere_any_more_fills_a_replica_once,
         ),
         (
             &planted::FORMER_LIVES_FORGOTTEN,
