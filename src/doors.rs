@@ -8,6 +8,8 @@ mod admin;
 mod data;
 mod status;
 
-pub use admin::{Admin, AdminError, KeyspaceSpec, is_keyspace_name};
+pub use admin::{
+    Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo, is_keyspace_name,
+};
 pub use data::{Data, Pending, name_of};
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

@@ -13,6 +13,7 @@ mod doors;
 mod embed;
 mod guard;
 mod hub;
+mod members;
 mod membership;
 mod meter;
 mod origin;

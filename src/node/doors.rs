@@ -13,10 +13,14 @@ use quorate_gossip::quic::{ClusterAuthority, random_bytes};
 use quorate_gossip::token;
 use tokio::sync::oneshot;
 
+use super::members;
 use super::meter::Readings;
 use super::running::Running;
 use super::shard::Work;
-use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Status, is_keyspace_name};
+use crate::doors::{
+    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Status,
+    TokenInfo, is_keyspace_name,
+};
 
 /// The shortest life of a token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
@@ -80,11 +84,8 @@ impl Data for Doors {
     }
 
     fn status(&self) -> Pending<Status> {
-        let (answer, pending) = oneshot::channel();
         let running = Arc::clone(&self.running);
-        self.runtime
-            .spawn(async move { drop(answer.send(running.status().await)) });
-        pending
+        self.later(async move { running.status().await })
     }
 
     fn metrics(&self) -> String {
@@ -105,38 +106,26 @@ impl Data for Doors {
 }
 
 impl Doors {
+    /// Answers when `answer` is known.
+    fn later<T: Send + 'static>(
+        &self,
+        answer: impl Future<Output = T> + Send + 'static,
+    ) -> Pending<T> {
+        let (sender, pending) = oneshot::channel();
+        // Whoever asked may have gone.
+        self.runtime
+            .spawn(async move { drop(sender.send(answer.await)) });
+        pending
+    }
+
     /// Proposes and answers later.
     fn propose<T: Send + 'static>(
         &self,
         command: Command,
         read: impl FnOnce(Response) -> Result<T, AdminError> + Send + 'static,
     ) -> Pending<Result<T, AdminError>> {
-        let (answer, pending) = oneshot::channel();
         let running = Arc::clone(&self.running);
-        self.runtime.spawn(async move {
-            let result = match running.control.propose(command).await {
-                Ok(response) => {
-                    // Whoever made a keyspace may use it here at once.
-                    if let Response::Created { keyspace } = response {
-                        running
-                            .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
-                            .await;
-                    }
-                    read(response)
-                }
-                Err(
-                    ProposeError::NoLeader
-                    | ProposeError::TimedOut {
-                        may_be_applied: false,
-                    },
-                ) => Err(AdminError::NoQuorum),
-                Err(ProposeError::Stopping) => Err(AdminError::Stopping),
-                Err(_) => Err(AdminError::TimedOut),
-            };
-            // Whoever asked may have gone.
-            drop(answer.send(result));
-        });
-        pending
+        self.later(async move { decide(&running, command).await.and_then(read) })
     }
 
     /// A token with a fresh secret, as text and as the command that records it.
@@ -156,8 +145,31 @@ impl Doors {
     }
 }
 
-/// The first datacenter that cannot hold what it shall.
-fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<AdminError> {
+/// Has the control group decide.
+async fn decide(running: &Running, command: Command) -> Result<Response, AdminError> {
+    match running.control.propose(command).await {
+        Ok(response) => {
+            // Whoever made a keyspace may use it here at once.
+            if let Response::Created { keyspace } = response {
+                running
+                    .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
+                    .await;
+            }
+            Ok(response)
+        }
+        Err(
+            ProposeError::NoLeader
+            | ProposeError::TimedOut {
+                may_be_applied: false,
+            },
+        ) => Err(AdminError::NoQuorum),
+        Err(ProposeError::Stopping) => Err(AdminError::Stopping),
+        Err(_) => Err(AdminError::TimedOut),
+    }
+}
+
+/// The first datacenter that cannot hold what it should.
+fn impossible(topology: &Topology, replication: &Replication) -> Option<AdminError> {
     let Replication::Fixed(wanted) = replication else {
         return None;
     };
@@ -167,8 +179,50 @@ fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<Admin
             .values()
             .filter(|info| info.datacenter == *datacenter)
             .count() as u32;
-        (nodes < u32::from(replicas)).then_some(AdminError::TooFewNodes { replicas, nodes })
+        if nodes == 0 {
+            let known: Vec<&str> = topology
+                .datacenters()
+                .into_iter()
+                .map(|name| &**name)
+                .collect();
+            return Some(AdminError::UnknownDatacenter {
+                datacenter: (&**datacenter).into(),
+                known: known.join(", ").into(),
+            });
+        }
+        (nodes < u32::from(replicas)).then(|| AdminError::TooFewNodes {
+            datacenter: (&**datacenter).into(),
+            replicas,
+            nodes,
+        })
     })
+}
+
+/// What a refused command means to whoever administers the object `name`.
+fn refused(refusal: &Refusal, name: &str) -> AdminError {
+    let name = || Box::from(name);
+    match refusal {
+        Refusal::UnknownNode { .. } => AdminError::UnknownNode(name()),
+        Refusal::LastNode => AdminError::LastNode(name()),
+        Refusal::UnknownKeyspace { .. } => AdminError::UnknownKeyspace(name()),
+        Refusal::DefaultKeyspace => AdminError::DefaultKeyspace,
+        Refusal::NameTaken => AdminError::Exists,
+        Refusal::BadName => AdminError::BadName,
+        Refusal::BadPartitions { partitions, .. } => AdminError::BadPartitions {
+            partitions: *partitions,
+        },
+        Refusal::NoReplicas { .. } => AdminError::NoReplicas { keyspace: name() },
+        // Nothing else is answered to what is proposed here.
+        _ => AdminError::TimedOut,
+    }
+}
+
+/// A response that has nothing to tell.
+fn done(response: Response, name: &str) -> Result<(), AdminError> {
+    match response {
+        Response::Refused(refusal) => Err(refused(&refusal, name)),
+        _ => Ok(()),
+    }
 }
 
 /// An answer that is known at once.
@@ -200,7 +254,7 @@ impl Admin for Doors {
             return at_once(Err(AdminError::BadName));
         }
         let topology = self.topology();
-        if let Some(error) = too_few_nodes(&topology, &spec.replication) {
+        if let Some(error) = impossible(&topology, &spec.replication) {
             return at_once(Err(error));
         }
         let default = topology.keyspaces.get(&KeyspaceId(0));
@@ -212,6 +266,7 @@ impl Admin for Doors {
                     .unwrap_or_else(|| "ONE".into())
             };
         let partitions = spec.partitions.unwrap_or(self.partitions);
+        let name = Arc::clone(&spec.name);
         let command = Command::CreateKeyspace(NewKeyspace {
             name: spec.name,
             replication: spec.replication,
@@ -221,13 +276,88 @@ impl Admin for Doors {
         });
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
-            Response::Refused(Refusal::NameTaken) => Err(AdminError::Exists),
-            Response::Refused(Refusal::BadName) => Err(AdminError::BadName),
-            Response::Refused(Refusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
-                replicas: 1,
-                nodes: 0,
-            }),
-            _ => Err(AdminError::BadPartitions { partitions }),
+            Response::Refused(refusal) => Err(refused(&refusal, &name)),
+            _ => Err(AdminError::TimedOut),
+        })
+    }
+
+    fn alter_keyspace(
+        &self,
+        name: &str,
+        change: KeyspaceChange,
+    ) -> Pending<Result<(), AdminError>> {
+        let topology = self.topology();
+        let Some((keyspace, _)) = topology.keyspace_named(name) else {
+            return at_once(Err(AdminError::UnknownKeyspace(name.into())));
+        };
+        if let Some(error) = change
+            .replication
+            .as_ref()
+            .and_then(|replication| impossible(&topology, replication))
+        {
+            return at_once(Err(error));
+        }
+        let text = |level: Option<quorate_dynamo::Consistency>| {
+            level.map(|level| level.to_string().into())
+        };
+        let command = Command::AlterKeyspace {
+            keyspace,
+            replication: change.replication,
+            read: text(change.read),
+            write: text(change.write),
+        };
+        let name = name.to_owned();
+        self.propose(command, move |response| done(response, &name))
+    }
+
+    fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>> {
+        let Some((keyspace, _)) = self.topology().keyspace_named(name) else {
+            return at_once(Err(AdminError::UnknownKeyspace(name.into())));
+        };
+        let name = name.to_owned();
+        self.propose(Command::DropKeyspace(keyspace), move |response| {
+            done(response, &name)
+        })
+    }
+
+    fn tokens(&self) -> Vec<TokenInfo> {
+        let now = self.running.parts.clock.now().unix_millis;
+        self.running.control.group().read(|state| {
+            let good = state.tokens().iter().filter(|(_, token)| {
+                token.uses_left != Some(0) && token.expires_ms.is_none_or(|expires| expires > now)
+            });
+            good.map(|(id, token)| TokenInfo {
+                id: format!("{:016x}", id.0),
+                uses_left: token.uses_left,
+                expires: token.expires_ms,
+            })
+            .collect()
+        })
+    }
+
+    fn revoke_token(&self, id: u64) -> Pending<Result<(), AdminError>> {
+        self.propose(Command::RevokeToken(TokenId(id)), |response| {
+            done(response, "")
+        })
+    }
+
+    fn members(&self) -> Pending<Vec<Member>> {
+        let running = Arc::clone(&self.running);
+        self.later(async move { members::list(&running).await })
+    }
+
+    fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>> {
+        let Some((node, _)) = self.topology().node_named(name) else {
+            return at_once(Err(AdminError::UnknownNode(name.into())));
+        };
+        let (running, name) = (Arc::clone(&self.running), name.to_owned());
+        self.later(async move {
+            let lost = lost == Lost::Yes;
+            if lost && members::answers(&running, node).await {
+                return Err(AdminError::NotLost(name.into()));
+            }
+            let response = decide(&running, Command::RemoveNode { node, lost }).await?;
+            done(response, &name)
         })
     }
 }

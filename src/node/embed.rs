@@ -152,7 +152,13 @@ impl Started {
 
     /// Whom the failure detector holds for unreachable.
     pub(crate) fn unreachable(&self) -> Vec<NodeId> {
-        self.running.hub.unreachable.load().to_vec()
+        self.running
+            .hub
+            .unreachable
+            .load()
+            .keys()
+            .copied()
+            .collect()
     }
 
     /// What this node does in the control group.

@@ -148,12 +148,16 @@ impl Detector {
             self.told.values().filter(|up| **up).count(),
             Ordering::Release,
         );
-        let suspects = self
+        let (before, now) = (
+            self.running.hub.unreachable.load(),
+            self.running.parts.clock.now().unix_millis,
+        );
+        let unreachable = self
             .told
             .iter()
             .filter(|(_, up)| !**up)
-            .map(|(&node, _)| node)
+            .map(|(&node, _)| (node, before.get(&node).copied().unwrap_or(now)))
             .collect();
-        self.running.hub.unreachable.store(Arc::new(suspects));
+        self.running.hub.unreachable.store(Arc::new(unreachable));
     }
 }

@@ -29,7 +29,7 @@ use crate::doors::{Status, name_of};
 use crate::planted::{TOPOLOGY_FROM_THE_LEADER_ALONE, TOPOLOGY_GOES_BACK};
 
 /// How long another node may take to tell its figures.
-const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const STATUS_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a node waits for its control group to catch up before it serves on the topology that it
 /// has kept.
 const CATCH_UP: Duration = Duration::from_secs(5);
@@ -433,7 +433,7 @@ impl Running {
             .hub
             .unreachable
             .load()
-            .iter()
+            .keys()
             .map(|node| name_of(*node, &topology))
             .collect();
         tracing::warn!(

@@ -56,7 +56,7 @@ pub(super) fn draw(
     topology: &Topology,
     leader: Option<NodeId>,
     answers: &Answers,
-    suspects: &[NodeId],
+    suspects: &BTreeMap<NodeId, u64>,
 ) -> Findings {
     let figures: Figures<'_> = answers
         .iter()
@@ -109,10 +109,10 @@ fn node_status(
     node: NodeId,
     info: &NodeInfo,
     answers: &Answers,
-    suspects: &[NodeId],
+    suspects: &BTreeMap<NodeId, u64>,
 ) -> NodeStatus {
     let state = match answers.get(&node) {
-        Some(Some(_)) if suspects.contains(&node) => NodeState::Suspect,
+        Some(Some(_)) if suspects.contains_key(&node) => NodeState::Suspect,
         Some(Some(_)) => NodeState::Alive,
         Some(None) | None => NodeState::Down,
     };
