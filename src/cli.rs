@@ -8,6 +8,7 @@ mod demo;
 mod fail;
 mod http;
 mod keys;
+mod node;
 mod output;
 mod sim;
 mod start;
@@ -98,12 +99,12 @@ enum Command {
     /// Remove keys of any kind and print how many existed.
     #[command(after_help = "Example: quorate del cart:7 cart:8")]
     Del(keys::Del),
-    /// List or create keyspaces.
+    /// List, describe, create, alter or drop keyspaces.
     #[command(subcommand)]
     Keyspace(cluster::Keyspace),
-    /// Make tokens that let nodes join.
+    /// List or remove nodes, and make, list or revoke join tokens.
     #[command(subcommand)]
-    Node(cluster::Node),
+    Node(node::Node),
     /// Measure a node, or anything that speaks RESP.
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Bench),

@@ -9,7 +9,7 @@ mod data;
 mod room;
 mod status;
 
-pub use admin::{Admin, AdminError, KeyspaceSpec};
+pub use admin::{Admin, AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, TokenInfo};
 pub use data::{Data, Pending, name_of};
 pub use room::Room;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

@@ -70,6 +70,11 @@ pub(super) enum Failure {
     /// Flags that contradict each other or cannot be met.
     #[error("{0}")]
     Usage(&'static str),
+    /// A removal was begun and is not over.
+    #[error(
+        "{name} still holds {partitions} partitions; its removal goes on, `quorate node list` shows how far it is"
+    )]
+    StillLeaving { name: Box<str>, partitions: u32 },
     /// The bench has nothing to report.
     #[error("no request succeeded, so nothing was measured")]
     NothingMeasured,
@@ -155,7 +160,8 @@ impl Failure {
                 may_be_applied: true,
                 ..
             }
-            | Self::OutcomeUnknown(_) => UNKNOWN_OUTCOME,
+            | Self::OutcomeUnknown(_)
+            | Self::StillLeaving { .. } => UNKNOWN_OUTCOME,
             Self::Problem { code, .. } => match &**code {
                 "not_quorate" => NOT_QUORATE,
                 "timeout" => UNKNOWN_OUTCOME,

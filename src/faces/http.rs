@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
@@ -166,10 +166,19 @@ fn router(face: Arc<Face>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/status", get(admin::status))
-        .route("/v1/tokens", post(admin::create_token))
+        .route("/v1/nodes", get(admin::nodes))
+        .route("/v1/nodes/{name}", delete(admin::remove_node))
+        .route("/v1/tokens", get(admin::tokens).post(admin::create_token))
+        .route("/v1/tokens/{id}", delete(admin::revoke_token))
         .route(
             "/v1/keyspaces",
             get(admin::keyspaces).post(admin::create_keyspace),
+        )
+        .route(
+            "/v1/keyspaces/{name}",
+            get(admin::keyspace)
+                .patch(admin::alter_keyspace)
+                .delete(admin::drop_keyspace),
         )
         .route(
             "/v1/kv/{keyspace}/{*key}",

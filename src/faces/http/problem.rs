@@ -192,6 +192,13 @@ impl From<AdminError> for Problem {
             AdminError::BadName => (StatusCode::BAD_REQUEST, "bad_name"),
             AdminError::BadPartitions { .. } => (StatusCode::BAD_REQUEST, "bad_partitions"),
             AdminError::TooFewNodes { .. } => (StatusCode::CONFLICT, "too_few_nodes"),
+            AdminError::UnknownDatacenter { .. } => (StatusCode::BAD_REQUEST, "no_datacenter"),
+            AdminError::NoReplicas { .. } => (StatusCode::CONFLICT, "no_replicas"),
+            AdminError::UnknownKeyspace(_) => (StatusCode::NOT_FOUND, "no_keyspace"),
+            AdminError::DefaultKeyspace => (StatusCode::CONFLICT, "default_keyspace"),
+            AdminError::UnknownNode(_) => (StatusCode::NOT_FOUND, "no_node"),
+            AdminError::LastNode(_) => (StatusCode::CONFLICT, "last_node"),
+            AdminError::NotLost(_) => (StatusCode::CONFLICT, "not_lost"),
             AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
             AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
