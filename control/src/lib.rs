@@ -1,8 +1,20 @@
-//! The Raft group of Quorate and what it decides.
+//! What a cluster agrees on, and the Raft group by which it agrees.
+//!
+//! | module | what it is | who uses it |
+//! |---|---|---|
+//! | [`topology`] | the decided facts: nodes, keyspaces, who holds each partition; limits and names | everybody |
+//! | [`quorum`] | counting answers, also over two replica sets at once | `dynamo`, and `state` |
+//! | [`store`] | the disk as the cores see it | everybody who keeps something |
+//! | [`state`] | the state machine: commands in, a new topology out | `consensus`, the node |
+//! | `consensus` | the Raft group that agrees on the commands (feature `consensus`) | the node |
+//!
+//! The first three are the ground: they know neither commands nor consensus, and they are all that
+//! `dynamo` uses. `state` is pure: it names neither openraft nor tokio, and `consensus` is the only
+//! module that does. The machine of another group, such as one for locks, belongs beside `state`
+//! and stands on the same ground.
 
 #[cfg(feature = "consensus")]
 pub mod consensus;
-pub mod placement;
 pub mod planted;
 pub mod quorum;
 pub mod state;

@@ -1,4 +1,5 @@
-//! Bugs of this crate that can be planted: see [`quorate_crdt::planted`].
+//! Bugs that can be planted in this crate, so that checks can show that they notice: see
+//! [`quorate_crdt::planted`].
 
 quorate_crdt::bugs! {
     /// After a power loss the node votes twice in one term.

@@ -1,57 +1,70 @@
-//! Counting answers: one [`Tally`] serves reads, writes, moves (old and new replicas at once) and
-//! levels that ask every datacenter.
+//! Counting answers. One [`Tally`] serves reads, writes, moves (which count in the old and the new
+//! replicas at once) and levels that ask every datacenter.
+//!
+//! ```
+//! use quorate_control::quorum::{Group, Tally, Verdict, majority};
+//! use quorate_crdt::NodeId;
+//!
+//! let members = vec![NodeId(1), NodeId(2), NodeId(3)];
+//! let needed = majority(members.len());
+//! let mut tally = Tally::new(&[Group { members, needed }])?;
+//! assert_eq!(tally.ack(NodeId(1)), Verdict::Pending);
+//! assert_eq!(tally.fail(NodeId(2)), Verdict::Pending);
+//! assert_eq!(tally.ack(NodeId(3)), Verdict::Reached);
+//! # Ok::<(), quorate_control::quorum::Unsatisfiable>(())
+//! ```
 
 use quorate_crdt::NodeId;
 
 #[cfg(test)]
 mod tests;
 
-/// `needed` of `members` must answer. A member listed twice counts once.
+/// A demand: `needed` of `members` must answer. A member listed twice counts once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The nodes whose answers count.
     pub members: Vec<NodeId>,
-    /// How many of them must answer; 0 is reached from the start.
+    /// How many of them must answer. With 0 the group is reached from the start.
     pub needed: usize,
 }
 
-/// What the answers so far decide. Once it is not `Pending` it never changes.
+/// What the answers so far decide. Once it is `Reached` or `Impossible`, it never changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// More answers can still decide either way.
+    /// Further answers decide.
     Pending,
     /// Every group has the answers it needs.
     Reached,
-    /// Some group can no longer get them.
+    /// Some group can no longer get the answers it needs.
     Impossible,
 }
 
-/// A group asks for more members than it has: no answer could ever satisfy it.
+/// A group needs more answers than it has members, so no answers could ever satisfy it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{needed} answers are needed but only {members} nodes count")]
 pub struct Unsatisfiable {
-    /// Answers the group needs.
+    /// How many answers the group needs.
     pub needed: usize,
-    /// Distinct members it has.
+    /// How many different members it has.
     pub members: usize,
 }
 
-/// More than half of `n`: any two majorities of the same `n` nodes share a node. `majority(0)` is
-/// 1, which no group without members can reach.
+/// The least number that is more than half of `n`. Any two majorities of the same `n` nodes share a
+/// node. `majority(0)` is 1, so a group without members can never reach it.
 pub const fn majority(n: usize) -> usize {
     n / 2 + 1
 }
 
-/// Counts answers over several groups at once: reached when every group is, impossible when one
-/// cannot be any more.
+/// Counts answers over several groups at once. It is reached when every group is, and impossible as
+/// soon as one group cannot be reached any more.
 ///
-/// **Law:** the verdict does not depend on the order of answers of different nodes; of several
-/// answers of one node the first counts; an answer of a node that is in no group changes nothing.
-/// Answering does not allocate.
+/// **Laws:** the order in which different nodes answer does not matter. Of several answers of one
+/// node the first counts. The answer of a node that is in no group changes nothing. Counting an
+/// answer does not allocate.
 #[derive(Clone, Debug)]
 pub struct Tally {
     groups: Vec<Count>,
-    /// Sorted by node and then group; a node has one entry for each group it is in.
+    /// Sorted by node and then by group. A node has one entry for each group that it is in.
     members: Vec<Member>,
 }
 
@@ -78,7 +91,7 @@ enum Answer {
 }
 
 impl Tally {
-    /// Starts to count. Without any group it is reached from the start.
+    /// Starts to count. A tally without groups is reached from the start.
     ///
     /// # Errors
     /// [`Unsatisfiable`] for the first group that needs more answers than it has members.
@@ -115,12 +128,12 @@ impl Tally {
         }
     }
 
-    /// `node` answered as it was asked to.
+    /// Counts an answer of `node` that is as asked.
     pub fn ack(&mut self, node: NodeId) -> Verdict {
         self.answer(node, Answer::Acked)
     }
 
-    /// `node` will not answer as it was asked to: it refused, or it is known to be out of reach.
+    /// Counts `node` as failed: it refused, or it is known to be out of reach.
     pub fn fail(&mut self, node: NodeId) -> Verdict {
         self.answer(node, Answer::Failed)
     }
@@ -159,7 +172,7 @@ impl Tally {
         }
     }
 
-    /// The group that lacks most answers; of equals the first.
+    /// The group that lacks the most answers; the first of several.
     fn tightest(&self) -> Option<&Count> {
         self.groups
             .iter()
@@ -167,25 +180,25 @@ impl Tally {
             .max_by_key(|count| count.needed.saturating_sub(count.acked))
     }
 
-    /// Positive answers in the group that lacks most; with [`required`](Self::required) it is the
-    /// "1 of 2" of an error.
+    /// How many members of the group that lacks the most answers have acked. Together with
+    /// [`required`](Self::required) it is the "1 of 2" of an error message.
     pub fn acked(&self) -> usize {
         self.tightest().map_or(0, |count| count.acked)
     }
 
-    /// Answers that the group which lacks most needs.
+    /// How many answers the group that lacks the most answers needs.
     pub fn required(&self) -> usize {
         self.tightest().map_or(0, |count| count.needed)
     }
 
-    /// Whether `node`'s answer counts in any group.
+    /// Whether `node` is a member of any group.
     pub fn counts(&self, node: NodeId) -> bool {
         self.members
             .binary_search_by_key(&node, |member| member.node)
             .is_ok()
     }
 
-    /// Every node whose answer counts, once each, in ascending order.
+    /// Every member of any group, once each, in ascending order.
     pub fn members(&self) -> impl Iterator<Item = NodeId> {
         self.distinct(|_| true)
     }
@@ -195,7 +208,7 @@ impl Tally {
         self.distinct(|answer| answer == Answer::None)
     }
 
-    /// Members that have not acked, failed ones included, once each, in ascending order.
+    /// Members that have not acked, including failed ones, once each, in ascending order.
     pub fn missing(&self) -> Vec<NodeId> {
         self.distinct(|answer| answer != Answer::Acked).collect()
     }

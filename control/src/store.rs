@@ -1,8 +1,7 @@
-//! The node's one disk, as the cores see it: a synchronous ordered key-value store with atomic
-//! batches.
+//! The node's disk as the cores see it: a synchronous, ordered key-value store with atomic batches.
 //!
-//! Engines live in the root crate; [`MemoryStore`] lives here because simulation and tests need no
-//! engine.
+//! The engines are in the root crate. [`MemoryStore`] is here, because simulations and tests need
+//! no engine.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,12 +12,12 @@ mod memory;
 
 pub use memory::MemoryStore;
 
-/// Longest key in bytes, the same for every engine, so that what one node has accepted every other
-/// can hold. fjall's 65 535, less the one that its escape of empty keys may add. Values have at
-/// most 4 GiB less one byte.
+/// The longest key in bytes. It is the same for every engine, so that every node can hold what one
+/// has accepted: fjall's 65,535, less one byte that its escape of empty keys may add. A value has
+/// at most 4 GiB less one byte.
 pub const KEY_BYTES_MAX: usize = u16::MAX as usize - 1;
 
-/// A separate ordered key range of the store.
+/// A part of the store with keys and an order of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Space {
@@ -28,16 +27,16 @@ pub enum Space {
     Control = 1,
     /// Live rows of partition replicas.
     Rows = 2,
-    /// Events some primary may not know yet.
+    /// Events that some primary may not know yet.
     Recent = 3,
     /// Contexts, counters and residuals of partition replicas.
     Causal = 4,
-    /// What is kept for absent primaries.
+    /// Writes kept for absent primaries.
     Hints = 5,
 }
 
 impl Space {
-    /// All spaces, in the order of their numbers.
+    /// All spaces, in ascending order of their numbers.
     pub const ALL: [Self; 6] = [
         Self::Meta,
         Self::Control,
@@ -48,24 +47,25 @@ impl Space {
     ];
 }
 
-/// One change of a [`Batch`].
+/// One change in a [`Batch`] (unlike the document type's `Change`, which is one of automerge's).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Binds the key to the value.
+    /// Sets the key to the value.
     Put(Space, Bytes, Bytes),
-    /// Removes the key, if it is there.
+    /// Removes the key, if there is one.
     Delete(Space, Bytes),
 }
 
-/// Changes that become visible together or not at all, in order (a later change of a key wins).
+/// Changes that become visible together or not at all. They apply in order: the last change of a
+/// key wins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
-    /// The changes.
+    /// The changes, in order.
     pub changes: Vec<Change>,
 }
 
 impl Batch {
-    /// Binds `key` to `value` in `space`.
+    /// Sets `key` to `value` in `space`.
     pub fn put(&mut self, space: Space, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.changes
             .push(Change::Put(space, key.into(), value.into()));
@@ -76,10 +76,10 @@ impl Batch {
         self.changes.push(Change::Delete(space, key.into()));
     }
 
-    /// Whether every engine can hold it.
+    /// Checks that every engine can hold the batch.
     ///
     /// # Errors
-    /// [`StoreError::TooLong`], the first entry that is.
+    /// [`StoreError::TooLong`] for the first entry that is too long.
     pub fn check(&self) -> Result<(), StoreError> {
         for change in &self.changes {
             let (key, value) = match change {
@@ -93,22 +93,22 @@ impl Batch {
         Ok(())
     }
 
-    /// Whether applying this batch would change nothing.
+    /// Whether the batch holds no change.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 }
 
-/// What `scan` shows: a key and its value, borrowed for the call.
+/// Called by `scan` with each key and its value, which are borrowed for the call.
 pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
 
 /// An ordered key-value store with atomic batches.
 ///
-/// **Law:** after [`apply`](Store::apply) returns, every `get` and `scan` sees the whole batch;
-/// after [`persist`](Store::persist) returns, everything applied before its call survives power
-/// loss (an engine that cannot promise this says so in its own documentation); after a kill at any
-/// point the store opens again and holds each batch whole or not at all, in order: if a batch is
-/// there, so are all before it.
+/// **Laws:** after [`apply`](Store::apply) returns, every `get` and `scan` sees the whole batch.
+/// After [`persist`](Store::persist) returns, everything applied before the call survives a power
+/// loss; an engine that cannot promise this says so in its documentation. After a kill at any
+/// moment the store opens again and holds each batch whole or not at all, and if it holds a batch,
+/// it holds all batches before it.
 pub trait Store: Send + Sync + 'static {
     /// The value of `key`, if any.
     ///
@@ -116,11 +116,11 @@ pub trait Store: Send + Sync + 'static {
     /// [`StoreError`]; nothing has changed.
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError>;
 
-    /// Shows all entries with `from <= key < to` (no bound above when `to` is `None`), in key
-    /// order, until `visit` breaks.
+    /// Calls `visit` with every entry with `from <= key < to`, in key order, until `visit` breaks.
+    /// If `to` is `None`, there is no upper bound.
     ///
-    /// Batches applied before the call are all seen. A batch applied while the scan runs may be
-    /// seen, not seen, or (memory, sled) seen in the part of the range that is still ahead. `visit`
+    /// The scan sees all batches applied before the call. It may or may not see a batch applied
+    /// while it runs; with memory and sled it may see only the part that is still ahead. `visit`
     /// may call the store.
     ///
     /// # Errors
@@ -133,32 +133,32 @@ pub trait Store: Send + Sync + 'static {
         visit: &mut Visitor<'_>,
     ) -> Result<(), StoreError>;
 
-    /// Makes all changes of `batch`, atomically. Not durable yet.
+    /// Makes all changes of `batch`, atomically. They are not durable yet.
     ///
     /// # Errors
-    /// [`StoreError`]; then the batch is not visible and will not be after a restart.
-    /// [`StoreError::TooLong`] by [`Batch::check`].
+    /// [`StoreError`]: the batch is not visible, and will not be after a restart. What
+    /// [`Batch::check`] refuses is [`StoreError::TooLong`].
     fn apply(&self, batch: Batch) -> Result<(), StoreError>;
 
-    /// Makes everything applied so far durable. Costs a disk synchronisation: one task per node
-    /// calls it, for many batches at once.
+    /// Makes everything applied so far durable. It costs a disk synchronisation, so one task per
+    /// node calls it for many batches at once.
     ///
     /// # Errors
-    /// [`StoreError`]; what was applied may or may not be durable, and the node must stop (a second
-    /// try could succeed without having written anything).
+    /// [`StoreError`]: what was applied may or may not be durable. The node must stop, because a
+    /// second attempt could succeed without having written anything.
     fn persist(&self) -> Result<(), StoreError>;
 
-    /// Hands everything applied so far to the operating system: the end of the process does not
-    /// lose it, that of the machine may. Costs no synchronisation. For engines that keep nothing
-    /// back there is nothing to do.
+    /// Hands everything applied so far to the operating system, so that it survives the end of the
+    /// process, though perhaps not of the machine. It costs no synchronisation. Engines that buffer
+    /// nothing have nothing to do.
     ///
     /// # Errors
-    /// [`StoreError`]; as for [`persist`](Self::persist), the node must stop.
+    /// [`StoreError`]: the node must stop, as after [`persist`](Self::persist).
     fn hand_over(&self) -> Result<(), StoreError> {
         Ok(())
     }
 
-    /// How large the store is now.
+    /// The present size of the store.
     fn stats(&self) -> StoreStats;
 }
 
@@ -169,18 +169,17 @@ pub struct StoreStats {
     pub bytes: u64,
 }
 
-/// What the disk, or the engine on it, said. Each variant is its own cause: only some of them mean
-/// that the disk has failed.
+/// An error of the disk or of the engine. Only some variants mean that the disk has failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
     /// The device has no space left. What was applied before stays.
     #[error("no space left on the device of the data directory")]
     Full,
-    /// No engine has a format for an entry this long. Nothing was written; the store is as good as
-    /// before.
+    /// An entry is longer than every engine can hold. Nothing was written, and the store still
+    /// works.
     #[error(
-        "a key of {key} bytes with a value of {value} bytes; the largest are {KEY_BYTES_MAX} and {}",
+        "a key of {key} bytes with a value of {value} bytes is too long: the limits are {KEY_BYTES_MAX} and {}",
         u32::MAX
     )]
     TooLong {
@@ -189,17 +188,17 @@ pub enum StoreError {
         /// Bytes of the value.
         value: usize,
     },
-    /// The process, or the machine, has no file descriptor left: clients hold them all, and the
-    /// engine could not open a file of its own.
-    #[error("{operation} failed in the {engine} store for want of a file descriptor")]
+    /// The engine could not open a file, because the process or the machine has no file descriptor
+    /// left. Clients usually hold them all.
+    #[error("{operation} failed in the {engine} store: no file descriptor is left")]
     Descriptors {
         /// Which engine.
         engine: &'static str,
         /// What it was asked to do.
         operation: &'static str,
     },
-    /// The disk did not confirm that it holds what was written: it may be lost, whatever a second
-    /// try says.
+    /// The disk did not confirm that it holds what was written. It may be lost, even if a second
+    /// attempt succeeds.
     #[error("the disk under the {engine} store failed to synchronise")]
     Sync {
         /// Which engine.
@@ -208,7 +207,7 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The engine or the operating system failed otherwise.
+    /// The engine or the operating system failed in another way.
     #[error("{operation} failed in the {engine} store")]
     Engine {
         /// Which engine.
@@ -219,35 +218,35 @@ pub enum StoreError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A record does not have its checksum or shape.
+    /// A record has a wrong checksum or the wrong shape.
     #[error("a record of {what} is damaged")]
     Damaged {
         /// What kind of record.
         what: &'static str,
     },
-    /// A thread of the node panicked: nobody answers for its part any more, so the node ends.
+    /// A thread of the node panicked. Nothing does its work any more, so the node stops.
     #[error("a thread of the node panicked")]
     Panicked,
-    /// The node's group commit has ended: nothing becomes durable any more. What was applied may or
-    /// may not be.
+    /// The node's group commit has ended, so nothing more becomes durable. What was applied may or
+    /// may not be durable.
     #[error("the node has stopped writing")]
     Stopped,
 }
 
-/// Calls back when what has been applied is durable: the one group commit of the node.
+/// The node's group commit: it calls back when what has been applied is durable.
 ///
-/// A core applies its batch to the [`Store`] and then calls [`commit`](Commit::commit); whatever
-/// may be told to others only after the batch is safe goes into `done`.
+/// A core applies its batch to the [`Store`] and then calls [`commit`](Commit::commit). Anything
+/// that others may learn only once the batch is safe belongs in `done`.
 pub trait Commit: Send + Sync + 'static {
     /// Runs `done` once everything applied before this call is as durable as the node's setting
-    /// asks. `done` runs on the committer's thread: it must not block.
+    /// asks. `done` runs on the committer's thread, so it must not block.
     fn commit(&self, done: Done);
 
     /// Runs `done` once everything applied before this call is durable, whatever the node's setting
-    /// asks: for what the whole cluster relies on (votes, the control group's log, the topology
-    /// that a node acts on). `done` runs as that of [`commit`](Commit::commit) does.
+    /// is. It is for what the whole cluster relies on: votes, the control group's log, the topology
+    /// that a node acts on. `done` runs as for [`commit`](Commit::commit).
     fn commit_durably(&self, done: Done);
 }
 
-/// Told when a commit is done, or why it is not.
+/// Called when a commit is done, or with the reason why it failed.
 pub type Done = Box<dyn FnOnce(Result<(), Arc<StoreError>>) + Send>;

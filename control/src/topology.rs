@@ -1,5 +1,5 @@
-//! What the control plane has decided about nodes, keyspaces and placement. Plain data; `state`
-//! changes it.
+//! What the control group has decided about nodes, keyspaces and placement: plain data that every
+//! node routes by. It knows no commands; the state machine changes it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -8,6 +8,13 @@ use std::sync::Arc;
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
+
+mod limits;
+
+pub use limits::{
+    DEFAULT_PARTITIONS, NAME_BYTES_MAX, PARTITIONS_MAX, is_keyspace_name, is_name,
+    is_partition_count,
+};
 
 #[cfg(test)]
 mod tests;
@@ -19,39 +26,43 @@ mod tests;
 )]
 pub struct Epoch(pub u64);
 
-/// Names a cluster for ever: drawn at random when it is made.
+/// Names a cluster for ever; drawn at random when the cluster is founded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ClusterId(pub u128);
 
-/// A failure domain that holds racks; replicas are counted per datacenter.
+/// The name of a datacenter: a failure domain that holds racks. Replicas are counted per
+/// datacenter.
 pub type Datacenter = Arc<str>;
 
-/// Names a keyspace; the default keyspace is 0. `SELECT n` takes this number.
+/// Names a keyspace. `SELECT n` takes this number. Never reused after a keyspace is dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct KeyspaceId(pub u32);
+
+/// The keyspace `default`, which exists from the founding and cannot be dropped.
+pub const DEFAULT_KEYSPACE: KeyspaceId = KeyspaceId(0);
 
 /// One of a keyspace's fixed 2^k hash slices, counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Partition(pub u16);
 
-/// Everything a node must know to route a request. Immutable once published; shared as
-/// `Arc<Topology>`.
+/// Everything a node must know to route a request. It never changes once published, and is shared
+/// as `Arc<Topology>`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     /// The cluster this is the topology of.
     pub cluster: ClusterId,
-    /// The version of this topology.
+    /// Its version.
     pub epoch: Epoch,
-    /// All admitted nodes.
+    /// All admitted nodes, including those that are being removed.
     pub nodes: BTreeMap<NodeId, NodeInfo>,
     /// All keyspaces.
     pub keyspaces: BTreeMap<KeyspaceId, Keyspace>,
 }
 
-/// An admitted node: where it stands and where it listens.
+/// An admitted node: its place in the cluster and its address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeInfo {
-    /// The operator's name for it, unique in the cluster.
+    /// The operator's name for it, unique in the cluster; see [`is_name`].
     pub name: Arc<str>,
     /// Its datacenter.
     pub datacenter: Datacenter,
@@ -59,55 +70,59 @@ pub struct NodeInfo {
     pub rack: Arc<str>,
     /// Where other nodes reach it.
     pub quic: SocketAddr,
-    /// Whether it votes in the control group; the others are learners.
+    /// Whether it votes in the control group. Nodes that do not vote are learners.
     pub voter: bool,
 }
 
 /// A named set of keys with its own replication and default levels.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keyspace {
-    /// Its name, unique in the cluster.
+    /// Its name, unique in the cluster; see [`is_keyspace_name`].
     pub name: Arc<str>,
     /// How many replicas each datacenter holds.
     pub replication: Replication,
-    /// The level of a read that names none, as text that `dynamo::Consistency` parses, for example
-    /// `LOCAL_QUORUM`.
+    /// The level of a read that names none, for example `LOCAL_QUORUM`; `dynamo::Consistency`
+    /// parses it.
     pub read: Arc<str>,
     /// The level of a write that names none.
     pub write: Arc<str>,
-    /// Who holds each partition, by partition number; its length is the number of partitions, a
-    /// power of two.
+    /// The nodes that hold each partition, by partition number. Its length is the number of
+    /// partitions, a power of two.
     pub placement: Vec<Placement>,
 }
 
 /// How many replicas of each partition a datacenter holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Replication {
-    /// Up to three per datacenter, growing as nodes join.
+    /// Up to [`AUTO_REPLICAS_MAX`] per datacenter; the number grows as nodes join.
     Auto,
-    /// Exactly these; a datacenter that is not named holds none.
+    /// Exactly these, if there are enough nodes. A datacenter that is not named holds none.
     Fixed(BTreeMap<Datacenter, u8>),
 }
 
-/// The replicas of one partition, and the move they are in, if any.
+/// How many replicas [`Replication::Auto`] puts into a datacenter that has the nodes for them. The
+/// default of Cassandra and Riak.
+pub const AUTO_REPLICAS_MAX: usize = 3;
+
+/// The replicas of one partition, and its move, if it is moving.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Placement {
-    /// The epoch at which this placement last changed: what requests for the partition are fenced
-    /// by.
+    /// The epoch at which this placement last changed. A replica refuses requests for the
+    /// partition that carry an older one.
     pub epoch: Epoch,
     /// The primaries, in preference order.
     pub replicas: Vec<NodeId>,
-    /// Where the partition is going.
+    /// Where the partition is going; `None` when it is stable.
     pub transition: Option<Transition>,
 }
 
-/// A partition on its way from `Placement::replicas` to `to`. Writes need a quorum in both sets all
-/// the way.
+/// A partition on its way from `Placement::replicas` to `to`. Writes need a quorum in both sets
+/// until the move is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Transition {
     /// The primaries after the move, in preference order.
     pub to: Vec<NodeId>,
-    /// How far the move is.
+    /// How far the move has come.
     pub phase: Phase,
     /// The nodes that have reported this phase done.
     pub done: BTreeSet<NodeId>,
@@ -116,24 +131,36 @@ pub struct Transition {
 /// The phases of a move between two stable placements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Phase {
-    /// Write both sets, read the old one; new replicas are being filled.
+    /// Write both sets, read the old one, while the new replicas are filled.
     ///
-    /// Every member of `to` reports, each when it has joined what all live members of `replicas`
-    /// (at least a majority in each datacenter) had after they knew this epoch.
+    /// Every member of `to` reports once it has joined everything that all live members of
+    /// `replicas` (at least a majority in each datacenter) had after they knew this epoch.
     Copying,
-    /// Write both sets, read the new one; waiting until nobody reads the old one any more.
+    /// Write both sets, read the new one, until nobody reads the old one any more.
     ///
-    /// Every member of `replicas` reports, each when it refuses all requests for the partition that
-    /// carry an older epoch.
+    /// Every member of `replicas` reports once it refuses all requests for the partition that carry
+    /// an older epoch.
     Switching,
 }
 
-/// One or two replica sets. A quorum of a request must be reached in each of them.
+/// One or two replica sets. A request needs its quorum in each of them.
 pub type Groups<'a> =
     std::iter::Chain<std::iter::Once<&'a [NodeId]>, std::option::IntoIter<&'a [NodeId]>>;
 
+impl Replication {
+    /// How many replicas of each partition `datacenter` holds when it has `nodes` nodes; never more
+    /// than that.
+    pub fn replicas_in(&self, datacenter: &Datacenter, nodes: usize) -> usize {
+        let wanted = match self {
+            Self::Auto => AUTO_REPLICAS_MAX,
+            Self::Fixed(replicas) => replicas.get(datacenter).copied().map_or(0, usize::from),
+        };
+        wanted.min(nodes)
+    }
+}
+
 impl Topology {
-    /// The node that the operator calls `name`, if it is admitted.
+    /// The admitted node of this name.
     pub fn node_named(&self, name: &str) -> Option<(NodeId, &NodeInfo)> {
         self.nodes
             .iter()
@@ -141,12 +168,12 @@ impl Topology {
             .map(|(&node, info)| (node, info))
     }
 
-    /// Where `node` stands, if it is admitted.
+    /// The datacenter of `node`, if it is admitted.
     pub fn datacenter_of(&self, node: NodeId) -> Option<&Datacenter> {
         self.nodes.get(&node).map(|info| &info.datacenter)
     }
 
-    /// The keyspace called `name`, if there is one.
+    /// The keyspace of this name.
     pub fn keyspace_named(&self, name: &str) -> Option<(KeyspaceId, &Keyspace)> {
         self.keyspaces
             .iter()
@@ -154,7 +181,7 @@ impl Topology {
             .map(|(&id, keyspace)| (id, keyspace))
     }
 
-    /// The voters of the control group, as decided; the group itself follows within a few round
+    /// The voters of the control group, as decided. The group itself follows within a few round
     /// trips.
     pub fn voters(&self) -> impl Iterator<Item = NodeId> {
         self.nodes
@@ -163,26 +190,26 @@ impl Topology {
             .map(|(&node, _)| node)
     }
 
-    /// Every datacenter that has a node, in the order of their names.
+    /// Every datacenter that has a node, sorted by name.
     pub fn datacenters(&self) -> BTreeSet<&Datacenter> {
         self.nodes.values().map(|info| &info.datacenter).collect()
     }
 }
 
 impl Keyspace {
-    /// How many partitions the keyspace has: a power of two, at most
-    /// [`PARTITIONS_MAX`](crate::state::PARTITIONS_MAX), fixed when the keyspace is created.
+    /// How many partitions the keyspace has: a power of two, at most [`PARTITIONS_MAX`], fixed when
+    /// the keyspace is created.
     pub fn partition_count(&self) -> usize {
         self.placement.len()
     }
 
-    /// Who holds `partition`; `None` if the keyspace has no such partition.
+    /// The nodes that hold `partition`; `None` if the keyspace has no such partition.
     pub fn placement(&self, partition: Partition) -> Option<&Placement> {
         self.placement.get(usize::from(partition.0))
     }
 
-    /// The slice that holds `key`: the top bits of its XXH3-64 hash (seed 0). Part of the storage
-    /// format; it never changes.
+    /// The partition of `key`: the top bits of the key's XXH3-64 hash (seed 0). Part of the storage
+    /// format, so it never changes.
     pub fn partition_of(&self, key: &[u8]) -> Partition {
         Partition(match self.partition_count().trailing_zeros() {
             0 => 0,
@@ -190,7 +217,7 @@ impl Keyspace {
         })
     }
 
-    /// All partitions, in order.
+    /// All partitions in ascending order.
     pub fn partitions(&self) -> impl Iterator<Item = (Partition, &Placement)> {
         (0u16..).map(Partition).zip(&self.placement)
     }
@@ -206,8 +233,8 @@ impl Placement {
         }
     }
 
-    /// The set that reads count in: the old one until the new one has been filled, then the new
-    /// one. Always one set.
+    /// The set that reads count in: the old one until the new one is filled, then the new one.
+    /// Always one set.
     pub fn readers(&self) -> Groups<'_> {
         let set = match &self.transition {
             Some(Transition {
@@ -220,9 +247,9 @@ impl Placement {
         std::iter::once(set.as_slice()).chain(None)
     }
 
-    /// The sets that writes count in: both of them all the way through a move. So every write
-    /// quorum intersects every read quorum of the phase before, of this phase and of the phase
-    /// after, whichever of them a reader still believes in.
+    /// The sets that writes count in: both of them throughout a move. So every write quorum
+    /// intersects every read quorum of the previous, this and the next phase, whichever of these a
+    /// reader still believes in.
     pub fn writers(&self) -> Groups<'_> {
         std::iter::once(self.replicas.as_slice()).chain(
             self.transition
@@ -231,8 +258,8 @@ impl Placement {
         )
     }
 
-    /// Every node that keeps a copy now: the replicas, then those the partition is going to, each
-    /// once.
+    /// Every node that keeps a copy now, each once: the replicas, then the nodes that the partition
+    /// is going to.
     pub fn holders(&self) -> Vec<NodeId> {
         let mut holders = self.replicas.clone();
         for node in self.transition.iter().flat_map(|transition| &transition.to) {
@@ -243,8 +270,8 @@ impl Placement {
         holders
     }
 
-    /// The phase that `node` has still to report done, if any. Reported again after a restart, in
-    /// case the report was lost.
+    /// The phase that `node` has yet to report done, if any. A node reports again after a restart,
+    /// in case the report was lost.
     pub fn owes(&self, node: NodeId) -> Option<Phase> {
         let transition = self
             .transition

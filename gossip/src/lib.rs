@@ -1,8 +1,15 @@
-//! Membership, the transport between nodes, and the one codec of the workspace.
+//! Which nodes are alive, and how nodes talk to each other.
 //!
-//! [`transport`] says what a node needs from a network, and what a network needs from a node; the
-//! simulator and the QUIC transport (feature `quic`) both implement it. [`wire`] is the codec,
-//! [`token`] the text that lets a newcomer in. All but `quic` is pure.
+//! | module | what it is |
+//! |---|---|
+//! | [`membership`] | the failure detector, as a pure state machine |
+//! | [`transport`] | what a node needs from a network, and a network from a node: the simulator implements it too |
+//! | [`wire`] | messages as bytes |
+//! | [`token`] | the text that lets a newcomer join |
+//! | `quic` | the transport over real sockets, with certificates (feature `quic`) |
+//!
+//! Everything but `quic` is pure. Gossip only suggests: nothing here decides who belongs to the
+//! cluster.
 
 pub mod membership;
 pub mod planted;

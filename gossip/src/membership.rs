@@ -1,11 +1,12 @@
-//! Who is alive: SWIM (Das, Gupta, Motivala 2002) by foca, as a pure state machine.
+//! Which nodes are alive: SWIM (Das, Gupta, Motivala 2002) by foca, as a pure state machine.
 //!
-//! What it says are suspicions, good for choosing whom to ask first and when to give up waiting.
-//! Nothing may be decided by it: a node that is down here stays in the topology, and only the
-//! control group takes it out.
+//! Its results are suspicions. They help a node to choose whom to ask first and when to give up
+//! waiting, but nothing may be decided by them: a node that is down here stays in the topology, and
+//! only the control group removes it.
 //!
-//! On top of foca: a member can speak only for itself (the transport proves who sent a packet), and
-//! whoever is missing is sought for ever, so that halves of a split find each other again.
+//! Two things are added to foca. A member can speak only for itself, because the transport proves
+//! who sent a packet. And absent members are sought for ever, so the two sides of a split find each
+//! other again.
 
 use core::num::{NonZeroU8, NonZeroUsize};
 use core::time::Duration;
@@ -22,14 +23,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::planted::RENEW_BY_ONE;
 
-/// A node in one of its appearances. A node that was declared down appears again under the next
-/// incarnation, by itself.
+/// A node in one of its appearances. A node that has been declared down appears again by itself,
+/// under the next incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The node.
     pub node: NodeId,
-    /// Counts its appearances; the greater one is the later one. Starting again with a number that
-    /// is too low by `n` costs `log2(n)` round trips.
+    /// Counts its appearances; a later one has a greater number. A node that starts with a number
+    /// that is too low by `n` needs `log2(n)` round trips to be believed.
     pub incarnation: u64,
 }
 
@@ -52,35 +53,35 @@ impl Identity for Member {
     }
 }
 
-/// The pace. A member that dies is noticed by someone after about `1.6 × probe_period` and reported
-/// down `probe_period + suspicion` later.
+/// The pace of probing and gossip. Some member notices a dead member after about
+/// `1.6 × probe_period`; it is reported down `probe_period + suspicion` later.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Every member probes one other per period, in shuffled turns. Longer than twice
-    /// `probe_timeout`.
+    /// How often every member probes one other; the others take turns in a shuffled order. Must be
+    /// longer than twice `probe_timeout`.
     pub probe_period: Duration,
-    /// How long a direct answer may take before others are asked to try.
+    /// How long a direct answer may take before other members are asked to probe.
     pub probe_timeout: Duration,
-    /// How many others are asked.
+    /// How many other members are asked to probe.
     pub indirect_probes: NonZeroUsize,
-    /// How long a suspected member has to object.
+    /// How long a suspected member has to object before it counts as down.
     pub suspicion: Duration,
-    /// How often news are passed on.
+    /// How often a member passes news on.
     pub gossip_period: Duration,
-    /// To how many members at a time.
+    /// To how many members it passes news on at a time.
     pub gossip_fanout: NonZeroUsize,
-    /// How often absent members are looked for.
+    /// How often a member looks for absent members.
     pub seek_period: Duration,
-    /// How many at a time.
+    /// How many absent members it looks for at a time.
     pub seek_fanout: NonZeroUsize,
 }
 
 const THREE: NonZeroUsize = NonZeroUsize::new(3).unwrap();
 
 impl Config {
-    /// Round trips below a few milliseconds: a dead node is down after 3 s. Guess, checked by
-    /// simulation with nine members; memberlist's defaults (1 s, 500 ms, 4 s) take twice as long,
-    /// and small packets on live connections cost little.
+    /// For round trips of up to a few milliseconds: a dead node is down after 3 s. Guess, checked
+    /// by simulation with nine members. The defaults of memberlist (1 s, 500 ms, 4 s) take twice as
+    /// long, and small packets on live connections cost little.
     pub const fn lan() -> Self {
         Self {
             probe_period: Duration::from_millis(200),
@@ -94,7 +95,7 @@ impl Config {
         }
     }
 
-    /// Round trips up to 400 ms. Guess: a dead node is down after about 6 s.
+    /// For round trips of up to 400 ms: a dead node is down after about 6 s. Guess.
     pub const fn wan() -> Self {
         Self {
             probe_period: Duration::from_secs(1),
@@ -108,8 +109,8 @@ impl Config {
         }
     }
 
-    /// For tests in real time on one machine. Guess: down after about half a second; not for
-    /// machines that work.
+    /// For tests in real time on one machine: a dead node is down after about half a second. Guess.
+    /// Not for machines under load.
     pub const fn test() -> Self {
         Self {
             probe_period: Duration::from_millis(50),
@@ -130,8 +131,8 @@ impl Config {
             num_indirect_probes: self.indirect_probes,
             max_transmissions: transmissions(members),
             suspect_to_down_after: self.suspicion,
-            // Never: one entry per node that ever was, and a forgotten death would let an old
-            // incarnation rise.
+            // Never: it costs one entry per node that ever existed, and a forgotten death would
+            // let an old incarnation come back to life.
             remove_down_after: None,
             max_packet_size: NonZeroUsize::new(crate::transport::DATAGRAM_BYTES_MAX)
                 .unwrap_or(NonZeroUsize::MIN),
@@ -140,7 +141,7 @@ impl Config {
                 frequency: 30 * self.seek_period,
                 num_members: NonZeroUsize::MIN,
             }),
-            // Seeking does this too, and also when nobody at all is left.
+            // Seeking does this too, and it also works when no member at all is up.
             periodic_announce_to_down_members: None,
             periodic_gossip: Some(PeriodicParams {
                 frequency: self.gossip_period,
@@ -150,8 +151,8 @@ impl Config {
     }
 }
 
-/// How often one piece of news is passed on: grows with the logarithm of the cluster (SWIM, section
-/// 4.1), four times decimal as in memberlist.
+/// How often one piece of news is passed on. It grows with the logarithm of the cluster's size
+/// (SWIM, section 4.1): four times the decimal logarithm, as in memberlist.
 fn transmissions(members: usize) -> NonZeroU8 {
     let count = 4 + 4 * (members + 1).ilog2() / 3;
     u8::try_from(count)
@@ -160,50 +161,50 @@ fn transmissions(members: usize) -> NonZeroU8 {
         .unwrap_or(NonZeroU8::MAX)
 }
 
-/// What goes in.
+/// What the state machine is told.
 #[derive(Clone, Debug)]
 pub enum Input {
-    /// A packet. `from` must be proved by the transport.
+    /// A packet has arrived.
     Datagram {
-        /// Who sent it.
+        /// The sender, as the transport has proved it.
         from: NodeId,
-        /// What another member's [`Effect::Datagram`] held.
+        /// The payload of another member's [`Effect::Datagram`].
         payload: Bytes,
     },
     /// An armed timer is due.
     Timer(Timer),
-    /// Who belongs to the cluster, this node or not. Nobody else is listened to or spoken of. The
-    /// first one starts the machine.
+    /// The nodes of the cluster, with or without this node. Nodes that are not listed are neither
+    /// listened to nor reported on. The first list starts the machine.
     Peers(Vec<NodeId>),
-    /// This node is going: tells a few members, and is silent from then on.
+    /// This node is leaving. It tells a few members and is silent from then on.
     Leave,
 }
 
-/// What comes out, in order.
+/// What the state machine asks for, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Send this, unordered; it may be lost.
+    /// Send a packet. It may be lost or reordered.
     Datagram {
-        /// To whom.
+        /// The receiver.
         to: NodeId,
-        /// What; at most [`DATAGRAM_BYTES_MAX`](crate::transport::DATAGRAM_BYTES_MAX).
+        /// At most [`DATAGRAM_BYTES_MAX`](crate::transport::DATAGRAM_BYTES_MAX) bytes.
         payload: Bytes,
     },
-    /// Give `timer` back after this time. Timers that are no longer needed are ignored when they
-    /// come.
+    /// Give `timer` back later, as [`Input::Timer`]. A timer that is no longer needed is ignored
+    /// when it comes.
     Arm {
         /// How long from now.
         after: Duration,
-        /// What to give back.
+        /// The timer to give back.
         timer: Timer,
     },
-    /// The node is alive, as far as anyone knows. Alternates with `Down`, beginning with `Up`.
+    /// The node is believed alive. Alternates with `Down`, beginning with `Up`.
     Up(NodeId),
-    /// The node is suspected dead, has left, or is no longer a peer.
+    /// The node is believed dead, has left, or is no longer a peer.
     Down(NodeId),
 }
 
-/// A moment this machine asked for.
+/// A timer that the state machine has armed; opaque to its caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timer(Kind);
 
@@ -213,17 +214,19 @@ enum Kind {
     Seek,
 }
 
-/// What is believed of a peer.
+/// What is believed about a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Liveness {
     /// Whether it is up.
     pub up: bool,
-    /// Since when, on the caller's monotonic clock; for a node never heard of, since it became a
-    /// peer.
+    /// Since when, on the caller's monotonic clock. For a node that was never heard of: since it
+    /// became a peer.
     pub since: Duration,
 }
 
-/// The membership of one node. Same seed and same inputs give the same effects.
+/// One node's view of which nodes are alive.
+///
+/// **Law:** the same seed and the same inputs give the same effects.
 pub struct Membership {
     foca: Foca<Member, PostcardCodec, StdRng, NoCustomBroadcast>,
     config: Config,
@@ -236,21 +239,20 @@ pub struct Membership {
     climb: Climb,
 }
 
-/// Renewals that follow each other closely: this node has begun under a number below one that the
-/// others remember, and have seen down.
+/// Renewals in quick succession. They mean that this node has started under a lower number than one
+/// that the others remember and have seen down.
 #[derive(Clone, Copy, Debug, Default)]
 struct Climb {
     steps: u32,
     last: Duration,
 }
 
-/// Renewals farther apart than this have nothing to do with each other.
+/// Renewals further apart than this are unrelated. Guess.
 const CLIMB_PAUSE: Duration = Duration::from_secs(10);
-/// The last step that is twice as long as the one before. Guess: more than any two clocks differ,
-/// in milliseconds.
+/// How many steps double. Guess: 2^44 milliseconds is more than any two clocks differ.
 const CLIMB_STEPS: u32 = 44;
 
-/// What the caller has been told of each peer; its keys are the peers.
+/// What the caller has been told about each peer. The keys are all peers.
 type View = BTreeMap<NodeId, Liveness>;
 
 impl core::fmt::Debug for Membership {
@@ -263,7 +265,7 @@ impl core::fmt::Debug for Membership {
 }
 
 impl Membership {
-    /// Knows nobody, and is silent before the first [`Input::Peers`].
+    /// A membership without peers. It is silent until the first [`Input::Peers`].
     pub fn new(config: Config, me: Member, seed: u64) -> Self {
         let mut dice = StdRng::seed_from_u64(seed);
         let foca = Foca::new(
@@ -286,7 +288,7 @@ impl Membership {
         }
     }
 
-    /// Takes one input; appends what is to be done.
+    /// Takes one input, and appends what is to be done to `effects`.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         let now = now.monotonic;
         match input {
@@ -301,30 +303,30 @@ impl Membership {
                     view: &mut self.view,
                     effects,
                 };
-                // Fails only if a member cannot be encoded, which the fixed shape of `Member` rules
-                // out.
+                // Fails only if a `Member` cannot be encoded, which its fixed shape rules out.
                 let _never = self.foca.leave_cluster(&mut out);
             }
         }
     }
 
-    /// All peers and what is believed of them, in order.
+    /// All peers and what is believed about them, in ascending order.
     pub fn peers_seen(&self) -> impl Iterator<Item = (NodeId, Liveness)> + '_ {
         self.view.iter().map(|(node, liveness)| (*node, *liveness))
     }
 
-    /// Whether `node` is believed alive; false for strangers. This node is not its own peer.
+    /// Whether `node` is believed alive. `false` for strangers and for this node, which is not its
+    /// own peer.
     pub fn is_up(&self, node: NodeId) -> bool {
         self.view.get(&node).is_some_and(|liveness| liveness.up)
     }
 
-    /// How many packets were dropped because they came from a stranger, spoke for another, or were
-    /// malformed.
+    /// How many packets were dropped because they came from a stranger, spoke for another node or
+    /// were malformed.
     pub fn rejected(&self) -> u64 {
         self.rejected
     }
 
-    /// This node's present appearance: keep its incarnation for the next start.
+    /// This node's present appearance. Keep its incarnation for the next start.
     pub fn me(&self) -> Member {
         *self.foca.identity()
     }
@@ -347,19 +349,15 @@ impl Membership {
             self.rejected += 1;
         }
         if self.me() != before && !RENEW_BY_ONE.is_planted() {
-            self.climb(now, (before, from), effects);
+            self.climb(now, before, from, effects);
         }
     }
 
-    /// `from` takes this node's last appearance for a former one: the next is twice as far ahead as
-    /// the one before, and `from` is told it at once. So a node whose disk was set back is not held
-    /// for dead until it has counted through all that it has forgotten.
-    fn climb(
-        &mut self,
-        now: Duration,
-        (before, from): (Member, NodeId),
-        effects: &mut Vec<Effect>,
-    ) {
+    /// `from` knows a later appearance of this node than its present one, so this node takes a
+    /// greater number and tells `from` at once. Each step is twice as long as the one before.
+    /// Otherwise a node whose disk was set back would be considered dead until it had counted
+    /// through every number that it has forgotten.
+    fn climb(&mut self, now: Duration, before: Member, from: NodeId, effects: &mut Vec<Effect>) {
         let steps = if now.saturating_sub(self.climb.last) > CLIMB_PAUSE {
             0
         } else {
@@ -380,7 +378,7 @@ impl Membership {
             effects,
         };
         if farther {
-            // Fails only for the identity that it has.
+            // Fails only for the identity that it has already.
             let _never = self.foca.change_identity(next, &mut out);
         }
         // An announcement reaches every incarnation of the node. Encoding cannot fail.
@@ -402,8 +400,8 @@ impl Membership {
                     view: &mut self.view,
                     effects,
                 };
-                // The errors are timers that no longer matter, and probes cut short by a late
-                // timer, after which foca goes on by itself.
+                // Errors are timers that no longer matter, and probes that a late timer cut short;
+                // foca continues by itself.
                 let _goes_on = self.foca.handle_timer(timer, &mut out);
             }
         }
@@ -432,7 +430,7 @@ impl Membership {
                 Liveness { up, since: now }
             });
         }
-        // Only the number of transmissions differs, which foca lets change.
+        // Only the number of transmissions differs, which foca allows to change.
         let _allowed = self
             .foca
             .set_config(self.config.for_foca(self.view.len() + 1));
@@ -442,8 +440,8 @@ impl Membership {
         }
     }
 
-    /// Calls out to some of the peers that are not up: they may be new, back, or on the other side
-    /// of a split that has healed.
+    /// Announces this node to some of the peers that are not up. They may be new, back again, or on
+    /// the other side of a split that has healed.
     fn seek(&mut self, now: Duration, effects: &mut Vec<Effect>) {
         let absent = self
             .view
@@ -474,7 +472,7 @@ impl Membership {
     }
 }
 
-/// Turns what foca wants into effects, as far as it concerns peers.
+/// Turns foca's requests into effects, as far as they concern peers.
 struct Out<'a> {
     now: Duration,
     view: &'a mut View,
@@ -504,7 +502,7 @@ impl foca::Runtime<Member> for Out<'_> {
         match notification {
             Notification::MemberUp(member) => self.set(member.node, true),
             Notification::MemberDown(member) => self.set(member.node, false),
-            // Another appearance of a node whose liveness stays, or news of this node itself.
+            // A new appearance of a node that stays as it was, or news about this node itself.
             Notification::Rename(..)
             | Notification::Active
             | Notification::Idle

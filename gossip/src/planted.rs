@@ -1,8 +1,9 @@
-//! Bugs of this crate that can be planted: see [`quorate_crdt::planted`].
+//! Bugs that can be planted in this crate, so that checks can show that they notice: see
+//! [`quorate_crdt::planted`].
 
 quorate_crdt::bugs! {
     /// A node that comes back under an old number counts up from there.
-    RENEW_BY_ONE = "renew-by-one": "a node whose disk was set back is held for dead until it has counted through all that it has forgotten";
+    RENEW_BY_ONE = "renew-by-one": "a node whose disk was set back is considered dead until it has counted through all that it has forgotten";
     /// A large answer arrives without its beginning.
     PARTS_MIXED_UP = "parts-mixed-up": "the parts of a long message are not put before its end";
 }

@@ -1,9 +1,24 @@
-//! Members over QUIC: certificates, joining, and the [`Transport`](crate::transport::Transport) of
-//! real nodes.
+//! The [`Transport`](crate::transport::Transport) of real nodes, over QUIC, with certificates and
+//! joining.
 //!
-//! A pair of nodes shares one connection, dialled by the lower identifier. Both sides prove the key
-//! of a certificate that the cluster's own authority signed; a connection carries nothing before
-//! both have accepted the other.
+//! Two nodes share one connection, which the node with the lower number dials. Each side proves
+//! that it holds the key of a certificate signed by the cluster's own authority, and a connection
+//! carries nothing before both sides have accepted each other.
+//!
+//! ```text
+//! reasons    why a connection is closed or missing
+//! identity   the cluster's authority and the certificates it signs
+//! tls        the handshake, and who may pass it
+//! tuning     settings of QUIC for each kind of network
+//! shape      simulated delays and cuts below QUIC
+//! frame      frames on a stream
+//! outbox     what waits to be written to one stream
+//! link       one live connection
+//! join       how a newcomer becomes a member
+//! endpoint   the node's socket: dials, accepts, keeps one link for each peer
+//! ```
+//!
+//! Each file uses only files above it.
 
 mod endpoint;
 mod frame;
@@ -11,7 +26,7 @@ mod identity;
 mod join;
 mod link;
 mod outbox;
-mod refusal;
+mod reasons;
 mod shape;
 mod tls;
 mod tuning;
@@ -19,15 +34,15 @@ mod tuning;
 pub use endpoint::{BindError, QuicConfig, QuicTransport};
 pub use identity::{ClusterAuthority, IdentityError, NodeIdentity, random_bytes};
 pub use join::{JoinError, Joined, join};
-pub use refusal::{PeerError, Refusal};
+pub use reasons::{CloseReason, PeerError};
 pub use shape::{LinkShape, LinkState};
 pub use tuning::Profile;
 
 use bytes::Bytes;
 
-/// What arrives of messages that travel over one stream, one after the other: cut into frames and
-/// parts as they are sent, and put together as they are received. For checks that have no
-/// connection.
+/// Returns what arrives of messages that travel over one stream one after the other: cut into
+/// frames and parts as a sender does it, and put together as a receiver does. For checks that have
+/// no connection.
 pub fn carry(messages: impl IntoIterator<Item = Bytes>) -> Vec<Bytes> {
     let (outbox, mut deframer, mut arrived) = (
         outbox::Outbox::default(),

@@ -1,39 +1,38 @@
-//! Join tokens: what an operator copies from a member to a newcomer.
+//! Join tokens: the text that an operator copies from a member of the cluster to a newcomer.
 
 use core::fmt;
 use core::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use quorate_crdt::Secret;
 use serde::{Deserialize, Serialize};
 
-/// Says which format the rest of the text has.
+/// Names the format of the rest of the text.
 const PREFIX: &str = "qt1.";
-/// Cluster identifier, fingerprint, token identifier, secret.
+/// The cluster's number, the fingerprint, the token's number and the secret.
 const TOKEN_BYTES: usize = 16 + 32 + 8 + 16;
 
-/// Names a token within its cluster; not secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct TokenId(pub u64);
-
-/// What proves that a newcomer was given the token: 128 random bits. Equality takes the same time
-/// wherever the difference is.
+/// The proof that a newcomer was given the token: 128 random bits. Unlike [`Secret`], it has a
+/// fixed length, which is part of the token's text. Comparing takes the same time wherever the
+/// difference is.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct TokenSecret(pub [u8; 16]);
 
-/// Lets a newcomer in and lets it know its cluster: `qt1.` and 96 characters of base64url.
+/// Lets a newcomer join, and lets it recognise its cluster. The text is `qt1.` and 96 characters of
+/// base64url.
 ///
-/// It carries the fingerprint of the cluster's certificate authority, so that a newcomer never
-/// tells its secret to a stranger.
+/// It carries the fingerprint of the cluster's certificate authority, so a newcomer never gives its
+/// secret to a stranger.
 #[derive(Clone, PartialEq, Eq)]
 pub struct JoinToken {
-    /// The cluster it opens.
+    /// The cluster that it opens.
     pub cluster: u128,
     /// SHA-256 of the cluster authority's certificate (DER).
     pub fingerprint: [u8; 32],
-    /// Its name in the cluster.
-    pub id: TokenId,
-    /// The proof.
+    /// Its number in the cluster: what the control group calls `TokenId`. Not secret.
+    pub id: u64,
+    /// The proof that the newcomer was given the token.
     pub secret: TokenSecret,
 }
 
@@ -41,24 +40,23 @@ pub struct JoinToken {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
-    /// It does not begin with `qt1.`: another version, or something else altogether.
+    /// It does not begin with `qt1.`: it is of another version, or not a token at all.
     #[error("a join token begins with qt1.")]
     Prefix,
-    /// A character outside the base64url alphabet.
-    #[error("the join token has a character that no token has")]
+    /// It has a character outside the base64url alphabet.
+    #[error("the join token has a character that no join token has")]
     Alphabet,
-    /// Cut off, or with something appended.
-    #[error("the join token holds {bytes} bytes where {TOKEN_BYTES} belong: was it cut off?")]
+    /// It is cut off, or something was appended.
+    #[error("the join token has {bytes} bytes instead of {TOKEN_BYTES}: was it cut off?")]
     Length {
-        /// What it holds.
+        /// How many bytes it has.
         bytes: usize,
     },
 }
 
 impl JoinToken {
-    /// A token for this cluster with a fresh secret from `random` (16 bytes from a cryptographic
-    /// generator).
-    pub const fn new(cluster: u128, fingerprint: [u8; 32], id: TokenId, random: [u8; 16]) -> Self {
+    /// A token for this cluster whose secret is `random`: 16 bytes from a cryptographic generator.
+    pub const fn new(cluster: u128, fingerprint: [u8; 32], id: u64, random: [u8; 16]) -> Self {
         Self {
             cluster,
             fingerprint,
@@ -73,7 +71,7 @@ impl fmt::Display for JoinToken {
         let mut bytes = Vec::with_capacity(TOKEN_BYTES);
         bytes.extend_from_slice(&self.cluster.to_be_bytes());
         bytes.extend_from_slice(&self.fingerprint);
-        bytes.extend_from_slice(&self.id.0.to_be_bytes());
+        bytes.extend_from_slice(&self.id.to_be_bytes());
         bytes.extend_from_slice(&self.secret.0);
         write!(f, "{PREFIX}{}", URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -104,26 +102,28 @@ impl FromStr for JoinToken {
         Ok(Self {
             cluster: u128::from_be_bytes(part(&whole, 0)),
             fingerprint: part(&whole, 16),
-            id: TokenId(u64::from_be_bytes(part(&whole, 48))),
+            id: u64::from_be_bytes(part(&whole, 48)),
             secret: TokenSecret(part(&whole, 56)),
         })
     }
 }
 
-/// `N` bytes of a token from `at`.
+/// `N` bytes of a token, starting at `at`.
 fn part<const N: usize>(whole: &[u8; TOKEN_BYTES], at: usize) -> [u8; N] {
     whole[at..at + N]
         .try_into()
         .expect("invariant: the parts lie within the token")
 }
 
+impl From<TokenSecret> for Secret {
+    fn from(secret: TokenSecret) -> Self {
+        Self::new(secret.0)
+    }
+}
+
 impl PartialEq for TokenSecret {
     fn eq(&self, other: &Self) -> bool {
-        self.0
-            .iter()
-            .zip(&other.0)
-            .fold(0, |diff, (a, b)| diff | (a ^ b))
-            == 0
+        Secret::from(*self).matches(&other.0)
     }
 }
 

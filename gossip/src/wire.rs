@@ -1,23 +1,25 @@
-//! The workspace's only codec: a version byte, the length of the body as a little-endian `u32`, and
-//! the body in postcard.
+//! Messages between nodes as bytes: a version byte, the length of the body as a little-endian
+//! `u32`, and the body in postcard.
 //!
-//! What crosses a socket or a disk between two versions of the program goes through here and
-//! nowhere else.
+//! A node also keeps its topology, its identity and the cluster's authority in this form. What must
+//! not depend on this crate, or must outlive its version, has a form of its own: replicated values
+//! (`quorate_crdt::codec`), messages and records of the control group, the rows of a replica,
+//! causal tokens of clients, and the small files of a data directory.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// The format written. A reader refuses any other, so that a mixed cluster fails loudly instead of
-/// misreading. It rises with every change of what nodes say to each other; two nodes of different
-/// versions find that out while they shake hands.
-pub const VERSION: u8 = 3;
-/// The longest frame in bytes: what a reader takes at once unless it is told to take more. A longer
-/// message travels in several.
+/// The version that is written. A reader refuses any other, so a mixed cluster fails loudly instead
+/// of misreading. It rises with every change of what nodes say to each other. Two nodes of
+/// different versions find out during the handshake.
+pub const VERSION: u8 = 4;
+/// The longest frame in bytes: what a reader accepts at once unless it is told to accept more. A
+/// longer message travels in several frames.
 pub const FRAME_BYTES_MAX: usize = 32 * 1024 * 1024;
-/// The longest message between two nodes in bytes, header included; one from each peer and class
-/// may be under way at a time. Guess: what a node can spare for a reader of one key.
+/// The longest message between two nodes in bytes, header included. One message from each peer and
+/// class may be in flight at a time. Guess: what a node can spare for a reader of one key.
 pub const MESSAGE_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// Version and length.
+/// The version byte and the length.
 const HEADER_BYTES: usize = 5;
 
 /// Bytes that are not a message. Nothing was decoded.
@@ -30,22 +32,22 @@ pub enum WireError {
         /// The version byte.
         found: u8,
     },
-    /// Longer than the reader allows. Found before anything is allocated.
-    #[error("a message of {bytes} bytes, at most {max} are allowed")]
+    /// Longer than the reader allows. Detected before anything is allocated.
+    #[error("a message of {bytes} bytes is too long: the limit is {max}")]
     TooLarge {
-        /// What it claims or has.
+        /// The length that it has or claims.
         bytes: u64,
-        /// The bound.
+        /// The limit.
         max: u64,
     },
-    /// The body is cut off, has bytes left over, or is not of this type.
+    /// The body is cut off, has bytes left over, or is of another type.
     #[error("the message is malformed")]
     Malformed,
 }
 
 /// Writes `message` with its header. Cannot fail: the types sent are trees of sized values.
 ///
-/// The result may be longer than [`MESSAGE_BYTES_MAX`]; then no transport takes it.
+/// The result may be longer than [`MESSAGE_BYTES_MAX`]. No transport accepts it then.
 pub fn encode<T: Serialize + ?Sized>(message: &T) -> Bytes {
     let mut out = vec![VERSION, 0, 0, 0, 0];
     out = postcard::to_extend(message, out)
@@ -55,8 +57,31 @@ pub fn encode<T: Serialize + ?Sized>(message: &T) -> Bytes {
     Bytes::from(out)
 }
 
-/// Reads one message that fills `bytes`, of at most [`FRAME_BYTES_MAX`]. `T` may borrow from
-/// `bytes`.
+/// As [`encode`], for a message that may be long: its length is found first, so that it is written
+/// once, into just the memory that it needs.
+///
+/// # Errors
+/// [`WireError::TooLarge`] if it is longer than `max`; nothing was written.
+pub fn encode_within<T: Serialize + ?Sized>(message: &T, max: usize) -> Result<Bytes, WireError> {
+    let body = postcard::experimental::serialized_size(message)
+        .expect("invariant: wire types have no sequence of unknown length");
+    let bytes = body + HEADER_BYTES;
+    if bytes > max {
+        return Err(WireError::TooLarge {
+            bytes: bytes as u64,
+            max: max as u64,
+        });
+    }
+    let mut out = Vec::with_capacity(bytes);
+    out.push(VERSION);
+    out.extend_from_slice(&u32::try_from(body).unwrap_or(u32::MAX).to_le_bytes());
+    out = postcard::to_extend(message, out)
+        .expect("invariant: wire types have no sequence of unknown length");
+    Ok(Bytes::from(out))
+}
+
+/// Reads a message that fills `bytes`, which may have up to [`FRAME_BYTES_MAX`]. `T` may borrow
+/// from `bytes`.
 ///
 /// # Errors
 /// [`WireError`].
@@ -64,7 +89,7 @@ pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, WireError> {
     decode_within(bytes, FRAME_BYTES_MAX)
 }
 
-/// As [`decode`], with a bound of the caller's: for doors at which strangers knock.
+/// As [`decode`], with a limit of the caller's choice, for bytes that strangers send.
 ///
 /// # Errors
 /// [`WireError`].
@@ -92,8 +117,8 @@ pub fn decode_within<'a, T: Deserialize<'a>>(bytes: &'a [u8], max: usize) -> Res
     if length as usize != body.len() {
         return Err(WireError::Malformed);
     }
-    // Length prefixes inside the body are checked by postcard against the bytes at hand; for
-    // sequences serde reserves at most 1 MiB ahead.
+    // postcard checks the length prefixes inside the body against the bytes at hand, and serde
+    // reserves at most 1 MiB in advance for a sequence.
     match postcard::take_from_bytes(body) {
         Ok((message, [])) => Ok(message),
         Ok(_) | Err(_) => Err(WireError::Malformed),

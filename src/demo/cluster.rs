@@ -17,7 +17,7 @@ use super::board::{Board, Health, Seat};
 use super::error::DemoError;
 use super::plan::Plan;
 use super::wan::{self, Wan};
-use crate::config::{Durability, Join, Listen, NodeConfig, Secret, Storage};
+use crate::config::{Durability, Engine, Join, Listen, NodeConfig, Secret};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
 
@@ -202,7 +202,7 @@ fn config(home: &Path, site: usize, number: usize, listen: Listen) -> NodeConfig
         rack: format!("r{number}"),
         listen,
         join: None,
-        storage: Storage::Fjall,
+        storage: Engine::Fjall,
         durability: Durability::Sync,
         password: None,
         request_timeout: REQUEST_TIMEOUT,

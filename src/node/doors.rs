@@ -1,43 +1,52 @@
-//! The doors that faces use: [`Data`] and [`Admin`].
+//! A shared node as faces see it: its [`Data`] and [`Admin`] doors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::consensus::ProposeError;
-use quorate_control::state::{Command, NewKeyspace, NewToken, Refusal, Response, Secret, TokenId};
-use quorate_control::topology::{KeyspaceId, Replication, Topology};
+use quorate_control::state::{Command, CommandRefusal, NewKeyspace, NewToken, Response, TokenId};
+use quorate_control::topology::{KeyspaceId, Replication, Topology, is_keyspace_name};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::quic::{ClusterAuthority, random_bytes};
-use quorate_gossip::token;
 use tokio::sync::oneshot;
 
+use super::inbox::Work;
+use super::members;
 use super::meter::Readings;
-use super::running::Running;
-use super::shard::Work;
-use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Status, is_keyspace_name};
+use super::shared::Shared;
+use crate::doors::{
+    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room, Status,
+    TokenInfo,
+};
 
-/// The shortest life of a token.
+/// The shortest lifetime of a join token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
 
 /// The doors of a running node.
 pub(crate) struct Doors {
-    pub(super) running: Arc<Running>,
+    pub(super) shared: Arc<Shared>,
     /// Where the doors' own tasks run.
     pub(super) runtime: tokio::runtime::Handle,
-    /// Partitions of a keyspace that names no number.
-    pub(super) partitions: u16,
 }
 
 impl Data for Doors {
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>> {
-        self.running.hub.submit(request)
+        self.shared.hub.submit(request, None)
+    }
+
+    fn submit_into(
+        &self,
+        request: Request,
+        room: &Arc<Room>,
+    ) -> Pending<Result<Answer, RequestError>> {
+        self.shared.hub.submit(request, Some(Arc::clone(room)))
     }
 
     fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32> {
         let (answer, pending) = oneshot::channel();
-        let hub = Arc::clone(&self.running.hub);
+        let hub = Arc::clone(&self.shared.hub);
         let mut by_core: BTreeMap<u8, Vec<Receipt>> = BTreeMap::new();
         for receipt in receipts {
             by_core
@@ -65,90 +74,75 @@ impl Data for Doors {
                 let known = part.await.unwrap_or(0);
                 least = Some(least.map_or(known, |least| least.min(known)));
             }
-            // Who has written nothing asks who is there.
+            // A client that has written nothing asks how many replicas can be reached.
             let _gone = answer.send(least.unwrap_or_else(|| hub.reachable_replicas()));
         });
         pending
     }
 
     fn topology(&self) -> Arc<Topology> {
-        self.running.hub.topology()
+        self.shared.hub.topology()
     }
 
     fn node(&self) -> NodeId {
-        self.running.parts.node
+        self.shared.settings.node
     }
 
     fn status(&self) -> Pending<Status> {
-        let (answer, pending) = oneshot::channel();
-        let running = Arc::clone(&self.running);
-        self.runtime
-            .spawn(async move { drop(answer.send(running.status().await)) });
-        pending
+        let shared = Arc::clone(&self.shared);
+        self.later(async move { shared.status().await })
     }
 
     fn metrics(&self) -> String {
-        let running = &self.running;
-        let (commits, syncs) = running.gauge.commits_and_syncs();
-        running.hub.meter.text(Readings {
-            disk_bytes: running.parts.store.stats().bytes,
+        let shared = &self.shared;
+        let (commits, syncs) = shared.world.gauge.commits_and_syncs();
+        shared.hub.meter.text(Readings {
+            disk_bytes: shared.world.store.stats().bytes,
             commits,
             syncs,
-            peers: running.hub.connected_peers(),
-            raft_term: running.control.group().status().term,
+            peers: shared.hub.connected_peers(),
+            raft_term: shared.control.group().status().term,
         })
     }
 
     fn ready(&self) -> bool {
-        self.running.failure.borrow().is_none() && self.running.is_placed()
+        self.shared.failure.borrow().is_none() && self.shared.is_placed()
     }
 }
 
 impl Doors {
+    /// Answers when `answer` is known.
+    fn later<T: Send + 'static>(
+        &self,
+        answer: impl Future<Output = T> + Send + 'static,
+    ) -> Pending<T> {
+        let (sender, pending) = oneshot::channel();
+        // Whoever asked may have gone.
+        self.runtime
+            .spawn(async move { drop(sender.send(answer.await)) });
+        pending
+    }
+
     /// Proposes and answers later.
     fn propose<T: Send + 'static>(
         &self,
         command: Command,
         read: impl FnOnce(Response) -> Result<T, AdminError> + Send + 'static,
     ) -> Pending<Result<T, AdminError>> {
-        let (answer, pending) = oneshot::channel();
-        let running = Arc::clone(&self.running);
-        self.runtime.spawn(async move {
-            let result = match running.control.propose(command).await {
-                Ok(response) => {
-                    // Whoever made a keyspace may use it here at once.
-                    if let Response::Created { keyspace } = response {
-                        running
-                            .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
-                            .await;
-                    }
-                    read(response)
-                }
-                Err(
-                    ProposeError::NoLeader
-                    | ProposeError::TimedOut {
-                        may_be_applied: false,
-                    },
-                ) => Err(AdminError::NoQuorum),
-                Err(ProposeError::Stopping) => Err(AdminError::Stopping),
-                Err(_) => Err(AdminError::TimedOut),
-            };
-            // Whoever asked may have gone.
-            drop(answer.send(result));
-        });
-        pending
+        let shared = Arc::clone(&self.shared);
+        self.later(async move { decide(&shared, command).await.and_then(read) })
     }
 
     /// A token with a fresh secret, as text and as the command that records it.
     fn new_token(&self, uses: u32, expires: Duration) -> Option<(String, NewToken)> {
-        let authority = ClusterAuthority::from_secret(&self.running.control.authority()?).ok()?;
+        let authority = ClusterAuthority::from_secret(&self.shared.control.authority()?).ok()?;
         let token = authority
-            .token(token::TokenId(u64::from_le_bytes(random_bytes().ok()?)))
+            .token(u64::from_le_bytes(random_bytes().ok()?))
             .ok()?;
-        let now = self.running.parts.clock.now().unix_millis;
+        let now = self.shared.world.clock.now().unix_millis;
         let record = NewToken {
-            id: TokenId(token.id.0),
-            secret: Secret(token.secret.0.to_vec().into()),
+            id: TokenId(token.id),
+            secret: token.secret.into(),
             uses: Some(uses),
             expires_ms: Some(now.saturating_add(expires.as_millis() as u64)),
         };
@@ -156,8 +150,31 @@ impl Doors {
     }
 }
 
-/// The first datacenter that cannot hold what it shall.
-fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<AdminError> {
+/// Has the control group decide.
+async fn decide(shared: &Shared, command: Command) -> Result<Response, AdminError> {
+    match shared.control.propose(command).await {
+        Ok(response) => {
+            // Whoever made a keyspace may use it here at once.
+            if let Response::Created { keyspace } = response {
+                shared
+                    .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
+                    .await;
+            }
+            Ok(response)
+        }
+        Err(
+            ProposeError::NoLeader
+            | ProposeError::TimedOut {
+                may_be_applied: false,
+            },
+        ) => Err(AdminError::NoQuorum),
+        Err(ProposeError::Stopping) => Err(AdminError::Stopping),
+        Err(_) => Err(AdminError::TimedOut),
+    }
+}
+
+/// The first datacenter that cannot hold what it should.
+fn impossible(topology: &Topology, replication: &Replication) -> Option<AdminError> {
     let Replication::Fixed(wanted) = replication else {
         return None;
     };
@@ -167,8 +184,50 @@ fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<Admin
             .values()
             .filter(|info| info.datacenter == *datacenter)
             .count() as u32;
-        (nodes < u32::from(replicas)).then_some(AdminError::TooFewNodes { replicas, nodes })
+        if nodes == 0 {
+            let known: Vec<&str> = topology
+                .datacenters()
+                .into_iter()
+                .map(|name| &**name)
+                .collect();
+            return Some(AdminError::UnknownDatacenter {
+                datacenter: (&**datacenter).into(),
+                known: known.join(", ").into(),
+            });
+        }
+        (nodes < u32::from(replicas)).then(|| AdminError::TooFewNodes {
+            datacenter: (&**datacenter).into(),
+            replicas,
+            nodes,
+        })
     })
+}
+
+/// What a refused command means to whoever administers the object `name`.
+fn refused(refusal: &CommandRefusal, name: &str) -> AdminError {
+    let name = || Box::from(name);
+    match refusal {
+        CommandRefusal::UnknownNode { .. } => AdminError::UnknownNode(name()),
+        CommandRefusal::LastNode => AdminError::LastNode(name()),
+        CommandRefusal::UnknownKeyspace { .. } => AdminError::UnknownKeyspace(name()),
+        CommandRefusal::DefaultKeyspace => AdminError::DefaultKeyspace,
+        CommandRefusal::NameTaken => AdminError::Exists,
+        CommandRefusal::BadName => AdminError::BadName,
+        CommandRefusal::BadPartitions { partitions, .. } => AdminError::BadPartitions {
+            partitions: *partitions,
+        },
+        CommandRefusal::NoReplicas { .. } => AdminError::NoReplicas { keyspace: name() },
+        // Nothing else is answered to what is proposed here.
+        _ => AdminError::TimedOut,
+    }
+}
+
+/// A response that has nothing to tell.
+fn done(response: Response, name: &str) -> Result<(), AdminError> {
+    match response {
+        Response::Refused(refusal) => Err(refused(&refusal, name)),
+        _ => Ok(()),
+    }
 }
 
 /// An answer that is known at once.
@@ -200,7 +259,7 @@ impl Admin for Doors {
             return at_once(Err(AdminError::BadName));
         }
         let topology = self.topology();
-        if let Some(error) = too_few_nodes(&topology, &spec.replication) {
+        if let Some(error) = impossible(&topology, &spec.replication) {
             return at_once(Err(error));
         }
         let default = topology.keyspaces.get(&KeyspaceId(0));
@@ -211,7 +270,8 @@ impl Admin for Doors {
                     .or_else(|| default.cloned())
                     .unwrap_or_else(|| "ONE".into())
             };
-        let partitions = spec.partitions.unwrap_or(self.partitions);
+        let partitions = spec.partitions.unwrap_or(self.shared.settings.partitions);
+        let name = Arc::clone(&spec.name);
         let command = Command::CreateKeyspace(NewKeyspace {
             name: spec.name,
             replication: spec.replication,
@@ -221,13 +281,88 @@ impl Admin for Doors {
         });
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
-            Response::Refused(Refusal::NameTaken) => Err(AdminError::Exists),
-            Response::Refused(Refusal::BadName) => Err(AdminError::BadName),
-            Response::Refused(Refusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
-                replicas: 1,
-                nodes: 0,
-            }),
-            _ => Err(AdminError::BadPartitions { partitions }),
+            Response::Refused(refusal) => Err(refused(&refusal, &name)),
+            _ => Err(AdminError::TimedOut),
+        })
+    }
+
+    fn alter_keyspace(
+        &self,
+        name: &str,
+        change: KeyspaceChange,
+    ) -> Pending<Result<(), AdminError>> {
+        let topology = self.topology();
+        let Some((keyspace, _)) = topology.keyspace_named(name) else {
+            return at_once(Err(AdminError::UnknownKeyspace(name.into())));
+        };
+        if let Some(error) = change
+            .replication
+            .as_ref()
+            .and_then(|replication| impossible(&topology, replication))
+        {
+            return at_once(Err(error));
+        }
+        let text = |level: Option<quorate_dynamo::Consistency>| {
+            level.map(|level| level.to_string().into())
+        };
+        let command = Command::AlterKeyspace {
+            keyspace,
+            replication: change.replication,
+            read: text(change.read),
+            write: text(change.write),
+        };
+        let name = name.to_owned();
+        self.propose(command, move |response| done(response, &name))
+    }
+
+    fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>> {
+        let Some((keyspace, _)) = self.topology().keyspace_named(name) else {
+            return at_once(Err(AdminError::UnknownKeyspace(name.into())));
+        };
+        let name = name.to_owned();
+        self.propose(Command::DropKeyspace(keyspace), move |response| {
+            done(response, &name)
+        })
+    }
+
+    fn tokens(&self) -> Vec<TokenInfo> {
+        let now = self.shared.world.clock.now().unix_millis;
+        self.shared.control.group().read(|state| {
+            let good = state.tokens().iter().filter(|(_, token)| {
+                token.uses_left != Some(0) && token.expires_ms.is_none_or(|expires| expires > now)
+            });
+            good.map(|(id, token)| TokenInfo {
+                id: format!("{:016x}", id.0),
+                uses_left: token.uses_left,
+                expires: token.expires_ms,
+            })
+            .collect()
+        })
+    }
+
+    fn revoke_token(&self, id: u64) -> Pending<Result<(), AdminError>> {
+        self.propose(Command::RevokeToken(TokenId(id)), |response| {
+            done(response, "")
+        })
+    }
+
+    fn members(&self) -> Pending<Vec<Member>> {
+        let shared = Arc::clone(&self.shared);
+        self.later(async move { members::list(&shared).await })
+    }
+
+    fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>> {
+        let Some((node, _)) = self.topology().node_named(name) else {
+            return at_once(Err(AdminError::UnknownNode(name.into())));
+        };
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        self.later(async move {
+            let lost = lost == Lost::Yes;
+            if lost && members::answers(&shared, node).await {
+                return Err(AdminError::NotLost(name.into()));
+            }
+            let response = decide(&shared, Command::RemoveNode { node, lost }).await?;
+            done(response, &name)
         })
     }
 }

@@ -5,11 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::state::{Command, NewToken, NodeSpec, Secret, TokenId};
+use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
 use quorate_control::topology::{ClusterId, Topology};
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use quorate_dynamo::Consistency;
-use quorate_gossip::token::{self, TokenSecret};
+use quorate_gossip::token::TokenSecret;
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use rand::rngs::StdRng;
@@ -159,7 +159,7 @@ impl Simulation {
         let rack: Arc<str> = format!("rack{rack}").into();
         let instance = INSTANCE_OF_FIRST + self.hosts.len() as u128;
         let (node, granted, founding) = if let Some(&member) = self.hosts.keys().next() {
-            let (token, secret) = (token::TokenId(TOKEN.0), TokenSecret(TOKEN.1));
+            let (token, secret) = (TOKEN.0, TokenSecret(TOKEN.1));
             let request = JoinRequest {
                 token,
                 secret,
@@ -381,10 +381,10 @@ fn at_rest(status: &Status, nodes: usize) -> bool {
 /// The command that founds a simulated cluster. Nobody checks certificates here, so the authority
 /// is a placeholder.
 pub(super) fn founding(seed: u64, node: NodeSpec) -> Command {
-    let secret = Secret(TOKEN.1.to_vec().into());
+    let secret = Secret::new(TOKEN.1);
     Command::Found {
         cluster: ClusterId(u128::from(seed) + 1),
-        authority: Secret("simulated".into()),
+        authority: Secret::new("simulated"),
         token: NewToken {
             id: TokenId(TOKEN.0),
             secret,

@@ -37,11 +37,12 @@ impl Plan {
     pub fn drawn(seed: u64, focus: Focus) -> Self {
         let rng = &mut StdRng::seed_from_u64(seed ^ 0x5157_4152_4d21);
         let shape = shape(rng);
-        let (mut knobs, limits, queues) = (knobs(rng), limits(rng), queues(rng));
+        let (mut knobs, limits, mut queues) = (knobs(rng), limits(rng), queues(rng));
         let until = rng.random_range(8_000..25_000);
         let mut steps = incident::steps(rng, &shape, until, focus.incidents);
         steps.extend(request::steps(rng, &shape, until, focus.kinds, &steps));
         removals(rng, &mut knobs);
+        answers(rng, &mut queues);
         steps.sort_by_key(|step| step.at);
         Self {
             seed,
@@ -120,4 +121,10 @@ fn removals(rng: &mut StdRng, knobs: &mut Knobs) {
         knobs.rows_at_once = rng.random_range(0..3);
         knobs.rows_ms = pick(rng, [10, 100, 300]);
     }
+}
+
+/// How much is answered at a time. Also drawn last.
+fn answers(rng: &mut StdRng, queues: &mut Queues) {
+    queues.turn_bytes_max = sometimes(rng, 0.2, &[0, 300, 3_000], queues.turn_bytes_max);
+    queues.peer_bytes_max = sometimes(rng, 0.2, &[0, 300], queues.peer_bytes_max);
 }

@@ -19,9 +19,7 @@ use super::disk::SimDisk;
 use super::eye::Eye;
 use super::network::Network;
 use crate::doors::Data;
-use crate::node::{
-    Begun, DiskGauge, NodeParts, Queues, Setting, StartError, Started, keep_granted,
-};
+use crate::node::{Boot, DiskGauge, Queues, Settings, StartError, Started, World, keep_granted};
 
 /// A machine and the node on it.
 pub(super) struct Host {
@@ -237,31 +235,30 @@ impl Host {
         let (tasks, disk) = (Tasks::default(), self.disk.get());
         let granted = self.granted.clone();
         tasks.spawn(disk.work());
-        let parts = NodeParts {
-            node: self.node,
-            datacenter: Arc::clone(&self.datacenter),
-            restarted: self.woken > 0,
-            cores: setting.cores,
-            config: setting.data.clone(),
+        let world = World {
             clock: Arc::new(self.clock.clone()),
             store: Arc::new(disk.clone()),
             commit: Arc::new(disk.clone()),
-            queues: setting.queues,
+            gauge: Arc::new(SimGauge(disk)),
             onlooker: Some(Arc::new(self.eye.clone())),
             seed,
         };
-        self.woken += 1;
-        let assembled = Setting {
+        let settings = Settings {
+            node: self.node,
+            restarted: self.woken > 0,
+            cores: setting.cores,
+            partitions: setting.partitions,
+            queues: setting.queues,
+            data: setting.data.clone(),
             consensus: elections(self.node, seed, network.round_trip_max(), setting.heartbeat),
             gossip: membership::Config::lan(),
-            gauge: Arc::new(SimGauge(disk)),
-            partitions: setting.partitions,
         };
+        self.woken += 1;
         let (plugged, node, datacenter) =
             (network.clone(), self.node, Arc::clone(&self.datacenter));
         let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
         let stage = Arc::new(Mutex::new(Stage::Starting));
-        let live = live(parts, assembled, plug, granted, founding, tasks.clone());
+        let live = live(settings, world, plug, granted, founding, tasks.clone());
         let (door, reached) = (self.door.clone(), Arc::clone(&stage));
         let task = tokio::spawn(async move {
             let (next, result) = match live.await {
@@ -317,24 +314,24 @@ impl Host {
 
 /// Runs a process from its start until it serves.
 async fn live(
-    parts: NodeParts,
-    setting: Setting,
+    settings: Settings,
+    world: World,
     plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
     granted: Option<Arc<Topology>>,
     founding: Option<Command>,
     tasks: Tasks,
 ) -> Result<Started, StartError> {
     if let Some(granted) = granted {
-        keep_granted(&*parts.store, &granted)?;
+        keep_granted(&*world.store, &granted)?;
     }
-    let mut begun = Begun::new(parts, setting, plug).await?;
+    let mut boot = Boot::new(settings, world, plug).await?;
     if let Some(command) = founding {
-        begun.found(command).await?;
+        boot.found(command).await?;
     }
-    for shard in begun.take_shards() {
+    for shard in boot.take_shards() {
         tasks.spawn(shard);
     }
-    begun.run().await
+    boot.run().await
 }
 
 /// Lets futures run, or not: a suspended process makes no progress.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_gossip::token::{TokenId, TokenSecret};
+use quorate_gossip::token::TokenSecret;
 use quorate_gossip::transport::{JoinRefusal, JoinRequest};
 use quorate_gossip::wire;
 use tokio::time::sleep;
@@ -30,7 +30,7 @@ impl Simulation {
             - 1;
         let quic = ([10, 0, 0, number as u8 + 1], 7381).into();
         let (token, secret, name) = (
-            TokenId(TOKEN.0),
+            TOKEN.0,
             TokenSecret(TOKEN.1),
             format!("late-{number}").into(),
         );

@@ -77,19 +77,13 @@ struct Machine {
     door: Door,
     eye: Eye,
     /// What each replica held at the last look.
-    last: BTreeMap<At, Last>,
+    last: BTreeMap<At, Arc<Replica>>,
     /// Replicas that disappeared or went back in time, and for which no decision has been seen yet.
-    unexplained: BTreeMap<At, (Duration, Last, &'static str)>,
+    unexplained: BTreeMap<At, (Duration, Arc<Replica>, &'static str)>,
     /// When its data was destroyed.
     destroyed: Vec<Destruction>,
     /// The newest topology it has shown since its disk was last replaced.
     acted_on: Epoch,
-}
-
-#[derive(Clone)]
-struct Last {
-    replica: Arc<Replica>,
-    epoch: Option<Epoch>,
 }
 
 impl Oracle {
@@ -349,15 +343,11 @@ impl Knowledge {
         let mut before = std::mem::take(&mut machine.last);
         let mut changed = Vec::new();
         for (at, replica) in &replicas {
-            let seen = Last {
-                replica: Arc::clone(replica),
-                epoch: epoch(at),
-            };
-            let last = machine.last.entry(*at).or_insert(seen);
+            machine.last.insert(*at, Arc::clone(replica));
             match before.remove(at) {
                 // Unchanged since the last look.
-                Some(same) if Arc::ptr_eq(&same.replica, replica) => continue,
-                Some(other) if !replica.context().covers(other.replica.context()) => {
+                Some(same) if Arc::ptr_eq(&same, replica) => continue,
+                Some(other) if !replica.context().covers(other.context()) => {
                     machine.unexplained.entry(*at).or_insert((
                         now,
                         other,
@@ -366,7 +356,7 @@ impl Knowledge {
                 }
                 _ => {}
             }
-            changed.push((*at, Arc::clone(&last.replica)));
+            changed.push((*at, Arc::clone(replica)));
         }
         for (at, last) in before {
             machine.unexplained.entry(at).or_insert((now, last, "gone"));
@@ -381,9 +371,11 @@ impl Knowledge {
                     .is_some_and(|placement| placement.holds(node)),
             )
         };
-        // The placement has changed since: the replica was released, and perhaps created again.
+        // The placement has changed since the replica was placed: a decision in between may have
+        // released it, and it may have been created again.
         machine.unexplained.retain(|at, (_, last, _)| {
-            held(at) == Some(true) && epoch(at) == last.epoch && machine.destroyed.is_empty()
+            let unchanged = epoch(at) == Some(last.placed());
+            held(at) == Some(true) && unchanged && machine.destroyed.is_empty()
         });
         let overdue = machine
             .unexplained
@@ -396,8 +388,8 @@ impl Knowledge {
                 at.0.0,
                 at.1.0,
                 since.as_millis(),
-                last.replica.context().event_count(),
-                last.replica.digest()
+                last.context().event_count(),
+                last.digest()
             );
             self.found("erased-without-decision", what);
         }

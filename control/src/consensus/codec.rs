@@ -1,5 +1,8 @@
-//! How messages and records of the control group look: a version byte, then postcard; records have
-//! a CRC32 of key and value before it.
+//! Messages and records of the control group as bytes: a version byte, then postcard. A record has
+//! a CRC32 of its key and value in front.
+//!
+//! It is not `gossip::wire`, because this crate does not know gossip: to the transport a message of
+//! the group is the body of a call, and it needs no length of its own.
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -7,9 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::store::StoreError;
 
-/// The format that is written; any other is refused.
+/// The version that is written. Any other is refused.
 const VERSION: u8 = 1;
-/// The longest message or record. A snapshot is the longest there is: 100 keyspaces of 4096
+/// The longest message or record in bytes. The longest are snapshots: 100 keyspaces of 4096
 /// partitions take some 10 MB. Guess.
 pub(super) const BYTES_MAX: usize = 64 * 1024 * 1024;
 const CRC_BYTES: usize = 4;
@@ -17,11 +20,11 @@ const CRC_BYTES: usize = 4;
 /// The bytes are not a message of this version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum CodecError {
-    #[error("{bytes} bytes are more than the {BYTES_MAX} allowed")]
+    #[error("{bytes} bytes are too long: the limit is {BYTES_MAX}")]
     TooLong { bytes: usize },
-    #[error("version {found:?} is not known")]
+    #[error("unknown version {found:?}")]
     Version { found: Option<u8> },
-    #[error("the bytes are no such message")]
+    #[error("the bytes are not a message of this kind")]
     Malformed,
 }
 
@@ -50,8 +53,8 @@ pub(super) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError>
     }
 }
 
-/// A record under its checksum. The key is part of the sum, so that a record found under another
-/// key is damage too.
+/// A record with its checksum. The sum covers the key, so a record under the wrong key counts as
+/// damaged.
 pub(super) fn seal<T: Serialize>(key: &[u8], value: &T) -> Result<Bytes, CodecError> {
     let body = encode(value)?;
     let mut record = Vec::with_capacity(CRC_BYTES + body.len());

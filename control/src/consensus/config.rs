@@ -1,66 +1,66 @@
-//! The settings of the control group.
+//! Times and sizes of the control group.
 
 use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 use quorate_crdt::NodeId;
 
-/// How this node takes part. All nodes of a cluster should have the same times.
+/// How this node takes part. All nodes of a cluster should use the same times.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsensusConfig {
-    /// This node, by the number it was admitted under; 1 for the node that founds the cluster. A
-    /// node that lost its disk must come back under a new number.
+    /// This node's number: the one it was admitted under, or 1 for the node that founds the
+    /// cluster. A node that has lost its disk must come back under a new number.
     pub node: NodeId,
-    /// What election timeouts are drawn from. Draw it at random; in a simulation, from the
+    /// The seed of the election timeouts. Draw it at random, or in a simulation from the
     /// simulation's seed.
     pub seed: u64,
-    /// How often a leader says that it is there.
+    /// How often a leader sends a sign of life.
     pub heartbeat: Duration,
     /// The shortest election timeout.
     pub election_min: Duration,
-    /// The longest one, and how long a follower refuses to vote after it heard its leader. A
-    /// failover takes 1.5 to 2 times that.
+    /// The longest election timeout, and how long a follower refuses to vote after it has heard
+    /// from its leader. A failover takes 1.5 to 2 times as long.
     pub election_max: Duration,
-    /// How many log entries after the last snapshot the next one is made.
+    /// A snapshot is made after this many log entries since the last one.
     pub snapshot_every: u64,
-    /// How many log entries that a snapshot already contains are kept for slow followers.
+    /// How many log entries are kept for slow followers although the snapshot contains them.
     pub keep: u64,
 }
 
 /// The settings cannot work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum ConfigError {
-    /// A follower must be able to miss two heartbeats without an election.
+pub enum ConsensusConfigError {
+    /// A follower must be able to miss two heartbeats without starting an election.
     #[error(
         "the longest election timeout ({election_max:?}) is less than three heartbeats ({heartbeat:?})"
     )]
     Heartbeat {
-        /// As given.
+        /// The heartbeat given.
         heartbeat: Duration,
-        /// As given.
+        /// The longest election timeout given.
         election_max: Duration,
     },
-    /// Timeouts are drawn between the two, and must lie above a heartbeat.
+    /// Election timeouts are drawn between the two, which must be longer than a heartbeat.
     #[error("election timeouts from {min:?} to {max:?} are not a range above the heartbeat")]
     Election {
-        /// As given.
+        /// The shortest one given.
         min: Duration,
-        /// As given.
+        /// The longest one given.
         max: Duration,
     },
     /// Times are counted in whole milliseconds.
     #[error("the heartbeat is shorter than one millisecond")]
     TooShort,
     /// A snapshot needs at least one entry.
-    #[error("a snapshot after every 0 entries cannot be")]
+    #[error("a snapshot cannot be made after every 0 entries")]
     Snapshot,
 }
 
 impl ConsensusConfig {
-    /// For a local network: heartbeat 50 ms, elections 150 to 300 ms (measured: a failover in 0.42
-    /// to 0.56 s). Over a WAN all three should be at least that and the shortest election timeout
-    /// at least ten round trips. A snapshot every 1000 entries: guess.
+    /// For a local network: heartbeat 50 ms, elections 150 to 300 ms (measured: a failover takes
+    /// 0.42 to 0.56 s). Over a WAN all three should be at least that long, and the shortest
+    /// election timeout at least ten round trips. A snapshot every 1000 entries is a guess.
     pub const fn new(node: NodeId, seed: u64) -> Self {
         Self {
             node,
@@ -76,8 +76,8 @@ impl ConsensusConfig {
     /// Whether the settings can work.
     ///
     /// # Errors
-    /// [`ConfigError`], the first thing that is wrong.
-    pub fn validate(&self) -> Result<(), ConfigError> {
+    /// [`ConsensusConfigError`] for the first thing that is wrong.
+    pub fn validate(&self) -> Result<(), ConsensusConfigError> {
         let Self {
             heartbeat,
             election_min: min,
@@ -85,24 +85,24 @@ impl ConsensusConfig {
             ..
         } = *self;
         if heartbeat < Duration::from_millis(1) {
-            Err(ConfigError::TooShort)
+            Err(ConsensusConfigError::TooShort)
         } else if max < heartbeat * 3 {
-            Err(ConfigError::Heartbeat {
+            Err(ConsensusConfigError::Heartbeat {
                 heartbeat,
                 election_max: max,
             })
         } else if min <= heartbeat || min >= max {
-            Err(ConfigError::Election { min, max })
+            Err(ConsensusConfigError::Election { min, max })
         } else if self.snapshot_every == 0 {
-            Err(ConfigError::Snapshot)
+            Err(ConsensusConfigError::Snapshot)
         } else {
             Ok(())
         }
     }
 
-    /// What openraft is told. Pre-vote keeps an isolated node's term from rising; a restarted
-    /// leader must be elected again; and a follower whose log went back (a lost disk) is never
-    /// silently fed again.
+    /// The settings for openraft. Pre-vote keeps the term of an isolated node from rising, a
+    /// restarted leader must be elected again, and a follower whose log has gone back (because it
+    /// lost its disk) is never silently filled again.
     pub(super) fn engine(&self) -> openraft::Config {
         let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         openraft::Config {
@@ -110,7 +110,7 @@ impl ConsensusConfig {
             heartbeat_interval: ms(self.heartbeat),
             election_timeout_min: ms(self.election_min),
             election_timeout_max: ms(self.election_max),
-            // A snapshot is one message; it gets what a slow link needs for some megabytes. Guess.
+            // A snapshot is one message of some megabytes: time for a slow link. Guess.
             install_snapshot_timeout: 10_000,
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
             max_in_snapshot_log_to_keep: self.keep,

@@ -1,5 +1,5 @@
-//! The log, the vote and the markers of the control group in the node's store. There is no second
-//! write-ahead log and no second disk synchronisation: every promise waits for the node's one group
+//! The log, the vote and the markers of the control group, in the node's store. There is no second
+//! write-ahead log and no second disk synchronisation: every promise waits for the node's group
 //! commit.
 
 use std::fmt::Debug;
@@ -34,8 +34,7 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Reads every record once, so that damage is found at the start and not in the middle of an
-    /// election.
+    /// Reads every record once, so that damage is found at the start and not during an election.
     pub(super) fn check(&self) -> Result<(), StoreError> {
         self.read::<Vote>(VOTE, "the control vote")?;
         self.read::<Option<LogId>>(COMMITTED, "the control commit marker")?;
@@ -99,8 +98,8 @@ impl Disk {
         found
     }
 
-    /// Where the log begins and ends. A gap is damage: what follows it was never promised by this
-    /// node's past self.
+    /// Where the log begins and ends. A gap is damage: this node never promised the entries after
+    /// it.
     fn state(&self) -> Result<LogState<Types>, StoreError> {
         let last_purged_log_id: Option<LogId> = self.read(PURGED, "the control purge marker")?;
         let entries = self.entries(&..)?;
@@ -121,7 +120,7 @@ impl Disk {
         })
     }
 
-    /// Deletes the entries of the range, after `first` in the same batch.
+    /// Deletes the entries of the range, in one batch with what `batch` already holds.
     fn delete(&self, range: &impl RangeBounds<u64>, mut batch: Batch) -> io::Result<()> {
         let (from, to) = bounds(range);
         let listed = self
@@ -142,10 +141,10 @@ fn entry_key(index: u64) -> [u8; 9] {
     key
 }
 
-/// The keys of a range of indices: from the first, to before the second.
+/// The keys of a range of indices: from the first key, up to but not including the second.
 fn bounds(range: &impl RangeBounds<u64>) -> (Vec<u8>, Vec<u8>) {
     let key = |index: u64| entry_key(index).to_vec();
-    // Index 2^64 - 1 is never reached; its successor is the first key behind all entries.
+    // Index 2^64 - 1 is never reached. Its successor would be the first key after all entries.
     let after = |index: u64| index.checked_add(1).map_or_else(|| vec![ENTRY + 1], key);
     let from = match range.start_bound() {
         Bound::Included(&index) => key(index),
@@ -193,8 +192,8 @@ impl RaftLogStorage<Types> for Disk {
         self.durable().await
     }
 
-    /// Not waited for: what follows from a commit is published only when the marker is durable (see
-    /// [`super::machine`]).
+    /// Does not wait for the disk: what follows from a commit is published only once this marker is
+    /// durable.
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         self.write(COMMITTED, &committed)
     }

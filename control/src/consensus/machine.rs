@@ -1,4 +1,4 @@
-//! Joins the pure [`ControlState`] to the log: applies what is committed, makes and installs
+//! Connects the pure [`ControlState`] to the log: applies committed entries, makes and installs
 //! snapshots, publishes topologies.
 
 use std::future::poll_fn;
@@ -20,14 +20,16 @@ use super::types::{LogId, Membership, Snapshot, SnapshotMeta, Types};
 use crate::state::{ControlState, LogIndex, Response};
 use crate::topology::Topology;
 
-/// What handles read and the state machine writes.
+pub(super) type Raft = openraft::Raft<Types, StateMachine>;
+
+/// What the state machine writes and every handle of the group reads.
 #[derive(Debug)]
 pub(super) struct Shared {
-    /// As applied; after a power loss a node may start from a little before it.
+    /// The state as applied. After a power loss a node may restart from a little before it.
     pub(super) state: watch::Sender<ControlState>,
-    /// As published. **Invariant:** a restart never falls behind it, because it is set only when
-    /// the commit marker that leads to it is durable. So a replica that has fenced an epoch has
-    /// fenced it for good.
+    /// The topology as published. **Invariant:** a restart never falls behind it, because it is set
+    /// only once the commit marker that leads to it is durable. So a replica that has fenced an
+    /// epoch has fenced it for good.
     pub(super) topology: watch::Sender<Arc<Topology>>,
 }
 
@@ -47,8 +49,8 @@ pub(super) struct StateMachine {
     shared: Arc<Shared>,
     applied: Option<LogId>,
     membership: Membership,
-    /// Serialises who writes the snapshot record: a slow builder must not overwrite a newer one
-    /// that was installed meanwhile.
+    /// Held while the snapshot record is written: a slow builder must not overwrite a newer
+    /// snapshot that was installed meanwhile.
     writing: Arc<Mutex<()>>,
 }
 
@@ -172,8 +174,8 @@ fn stored(disk: &Disk) -> io::Result<Option<StoredSnapshot>> {
         .map_err(io::Error::other)
 }
 
-/// Stores the snapshot unless a newer one is there, and waits until it is durable: the log before
-/// it may be purged next.
+/// Stores the snapshot unless there is a newer one, and waits until it is durable, because the log
+/// before it may be purged next.
 async fn keep(disk: &Disk, writing: &Mutex<()>, snapshot: StoredSnapshot) -> io::Result<()> {
     {
         let _alone = writing.lock().await;
@@ -184,7 +186,7 @@ async fn keep(disk: &Disk, writing: &Mutex<()>, snapshot: StoredSnapshot) -> io:
     disk.durable().await
 }
 
-/// A view of the state at one index, on its way to the store.
+/// The state at one index, on its way to the store.
 pub(super) struct Builder {
     disk: Disk,
     state: ControlState,

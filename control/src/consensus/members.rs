@@ -1,5 +1,5 @@
-//! Keeps the membership of the Raft group what the topology says: the leader does it, one change at
-//! a time.
+//! Keeps the membership of the Raft group equal to what the topology says. The leader does it, one
+//! change at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,16 +10,15 @@ use openraft::{ChangeMembers, EmptyNode, RaftMetrics};
 use quorate_crdt::NodeId;
 use tokio::time::sleep;
 
-use super::machine::Shared;
-use super::types::{Raft, Types};
+use super::machine::{Raft, Shared};
+use super::types::Types;
 use crate::topology::Topology;
 
-/// How far behind the leader's log a learner may be to become a voter: so little that it does not
-/// hold up commits. Guess.
+/// How many entries behind the leader's log a learner may be and still become a voter: few enough
+/// that it does not hold up commits. Guess.
 const LAG_MAX: u64 = 64;
 
-/// Runs until the group stops. `pause` is how soon a change that could not be made yet is tried
-/// again.
+/// Runs until the group stops. A change that cannot be made yet is tried again after `pause`.
 pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) {
     let mut metrics = raft.metrics();
     let mut topology = shared.topology.subscribe();
@@ -40,7 +39,7 @@ pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) 
                 }
             }
             Next::Wait => sleep(pause).await,
-            // Biased for the sake of equal runs.
+            // Biased, so that two runs of one seed are equal.
             Next::Settled => tokio::select! {
                 biased;
                 changed = topology.changed() => if changed.is_err() { return },
@@ -52,14 +51,14 @@ pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) 
 
 enum Next {
     Change(ChangeMembers<NodeId, EmptyNode>),
-    /// Something is to be done, but somebody has to catch up first.
+    /// There is a change to make, but a node has to catch up first.
     Wait,
-    /// Nothing to do for this node.
+    /// There is nothing to do for this node.
     Settled,
 }
 
-/// First everybody is in as a learner, then the right ones vote, then those go that the topology
-/// does not have any more.
+/// In this order: add every node of the topology as a learner, make the right ones voters, remove
+/// the nodes that have left the topology.
 fn next_change(metrics: &RaftMetrics<Types>, topology: &Topology) -> Next {
     let membership = metrics.membership_config.membership();
     if !metrics.state.is_leader() || topology.nodes.is_empty() {

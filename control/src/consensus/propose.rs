@@ -1,52 +1,61 @@
-//! Proposing: here if this node leads, at the leader otherwise.
+//! Proposing a command: to this node if it leads, to the leader otherwise.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use openraft::errors::{ClientWriteError, RaftError};
+use openraft::errors::{ClientWriteError, InitializeError, RaftError};
 use quorate_crdt::NodeId;
-use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::network::{CallError, LinkError, Reply, Request};
-use super::{Boxed, ControlGroup};
+use super::error::{FoundError, ProposeError};
+use super::group::{Boxed, ControlGroup};
+use super::link::LinkError;
+use super::messages::{Reply, Request};
+use super::peer::CallError;
 use crate::state::{Command, Response};
 
-/// A proposal without an answer. Every variant says what is now true.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProposeError {
-    /// No leader was found in time: this side has no majority of the voters. Not applied.
-    #[error("the control group has no leader on this side")]
-    NoLeader,
-    /// No answer came in time.
-    #[error("the control group did not decide in time")]
-    TimedOut {
-        /// Whether the command may have been applied, or may be later.
-        may_be_applied: bool,
-    },
-    /// The leader was replaced while the command was on its way. It may have been applied, or may
-    /// be later.
-    #[error("the leader of the control group changed while it was deciding")]
-    LeaderChanged,
-    /// The node that took the command is stopping, or its disk has failed. It may have been
-    /// applied, or may be later.
-    #[error("the control group's node is stopping")]
-    Stopping,
-}
-
-/// One try.
+/// What one try came to.
 enum Attempt {
     Done(Result<Response, ProposeError>),
-    /// Certainly not applied: it may be tried again.
+    /// Certainly not applied, so it may be tried again.
     NotApplied,
 }
 
 impl ControlGroup {
-    /// Has the group decide on a command and answers what became of it. A command that may have
-    /// been taken is never sent twice, so it is applied at most once.
+    /// Makes a group of this node alone and founds the cluster in it. After a crash in between it
+    /// may be called again. If the cluster has been founded already, the response is
+    /// [`CommandRefusal::AlreadyFounded`](crate::state::CommandRefusal::AlreadyFounded).
     ///
     /// # Errors
-    /// [`ProposeError`], after `timeout` at the latest. A refusal is no error but a
+    /// [`FoundError`].
+    pub fn found(&self, command: Command) -> Boxed<'_, Result<Response, FoundError>> {
+        Box::pin(self.found_once(command))
+    }
+
+    async fn found_once(&self, command: Command) -> Result<Response, FoundError> {
+        let node = self.node();
+        if node != NodeId(1) {
+            return Err(FoundError::NotFirst { node });
+        }
+        #[expect(
+            clippy::zero_sized_map_values,
+            reason = "the engine's form of a set of nodes"
+        )]
+        let alone = BTreeMap::from([(node, openraft::EmptyNode::default())]);
+        match self.inner.raft.initialize(alone).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => {}
+            Err(error) => return Err(FoundError::Engine(Box::new(error))),
+        }
+        Ok(self
+            .propose(command, self.inner.config.election_max * 20)
+            .await?)
+    }
+
+    /// Has the group decide on a command, and returns the outcome. A command that may have been
+    /// taken is never sent again, so it is applied at most once.
+    ///
+    /// # Errors
+    /// [`ProposeError`], after `timeout` at the latest. A refusal is not an error but a
     /// [`Response::Refused`].
     pub fn propose(
         &self,
@@ -81,7 +90,8 @@ impl ControlGroup {
         }
     }
 
-    /// What a node answers to whom it leads: one try, because only the first proposer may repeat.
+    /// The leader's side of a forwarded proposal: one try, because only the node that first took
+    /// the proposal may repeat it.
     pub(super) async fn propose_once(
         &self,
         command: &Command,

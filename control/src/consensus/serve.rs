@@ -1,17 +1,34 @@
-//! Answering other nodes of the group.
+//! Answers requests of other nodes of the group.
+
+use std::future::Future;
+use std::pin::Pin;
 
 use bytes::Bytes;
 use openraft::vote::RaftLeaderId;
 use quorate_crdt::NodeId;
 
-use super::ControlGroup;
 use super::codec::{decode, encode};
-use super::network::{Reply, Request, ServeError};
+use super::group::{ControlGroup, Purpose, seeded};
+use super::messages::{Reply, Request, ServeError};
 use super::types::{Snapshot, Vote};
 use crate::state::ControlState;
 
 impl ControlGroup {
-    pub(super) async fn answer(&self, from: NodeId, request: &[u8]) -> Bytes {
+    /// Answers a request that `from` sent over its [`Link`](super::link::Link). Garbage gets an
+    /// answer that says so.
+    pub fn serve(
+        &self,
+        from: NodeId,
+        request: Bytes,
+    ) -> Pin<Box<dyn Future<Output = Bytes> + Send>> {
+        let group = self.clone();
+        Box::pin(async move {
+            let answering = group.answer(from, &request);
+            seeded(&group.inner.config, Purpose::Serve, answering).await
+        })
+    }
+
+    async fn answer(&self, from: NodeId, request: &[u8]) -> Bytes {
         let reply = match decode::<Request>(request) {
             Ok(request) if speaks_for(&request).is_none_or(|node| node == from) => {
                 self.handle(request).await
@@ -42,8 +59,8 @@ impl ControlGroup {
                     .map_err(|_fatal| ServeError::Stopping)?,
             ),
             Request::Snapshot { vote, meta, state } => {
-                // Looked into here, because the engine stops for good over a snapshot that its
-                // state machine cannot read.
+                // Checked here, because the engine stops for good over a snapshot that its state
+                // machine cannot read.
                 decode::<ControlState>(&state).map_err(|_codec| ServeError::Malformed)?;
                 let installed = raft
                     .install_full_snapshot(
@@ -68,8 +85,8 @@ impl ControlGroup {
     }
 }
 
-/// In whose name the request speaks. The link has proved who sent it: nobody leads or campaigns for
-/// another.
+/// The node that the request speaks for. The link has proved who sent it, and no node may lead or
+/// campaign for another.
 fn speaks_for(request: &Request) -> Option<NodeId> {
     let node = |vote: &Vote| Some(*vote.leader_id().node_id());
     match request {

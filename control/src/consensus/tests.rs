@@ -1,11 +1,14 @@
 //! Whole groups in one thread and virtual time.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
 
+use super::messages::{Reply, ServeError};
 use super::*;
-use crate::state::{Command, Refusal, Response};
+use crate::state::{Command, CommandRefusal, Response};
+use crate::store::StoreError;
 use crate::topology::Epoch;
 
 mod world;
@@ -32,7 +35,7 @@ fn one_node_founds_a_cluster_and_is_its_leader() {
         assert!(began.elapsed() < SECOND);
         assert_eq!(
             group.found(found()).await.unwrap(),
-            Response::Refused(Refusal::AlreadyFounded)
+            Response::Refused(CommandRefusal::AlreadyFounded)
         );
         assert_eq!(group.leader(), Some(NodeId(1)));
         let mut topology = group.state();
@@ -82,7 +85,7 @@ fn a_follower_forwards_to_the_leader() {
             .await;
         assert!(matches!(
             refused,
-            Ok(Response::Refused(Refusal::UnknownKeyspace { .. }))
+            Ok(Response::Refused(CommandRefusal::UnknownKeyspace { .. }))
         ));
     });
 }
@@ -254,7 +257,7 @@ fn garbage_is_answered_with_an_error() {
             assert!(
                 matches!(
                     codec::decode(&answer),
-                    Ok(network::Reply::Failed(network::ServeError::Malformed))
+                    Ok(Reply::Failed(ServeError::Malformed))
                 ),
                 "cut at {cut}"
             );
@@ -266,7 +269,7 @@ fn garbage_is_answered_with_an_error() {
         let answer = group.serve(NodeId(77), genuine).await;
         assert!(matches!(
             codec::decode(&answer),
-            Ok(network::Reply::Failed(network::ServeError::Impostor))
+            Ok(Reply::Failed(ServeError::Impostor))
         ));
         assert_eq!(
             world.group(1).propose(admit(9), SECOND).await,
@@ -323,7 +326,7 @@ fn bad_settings_are_refused() {
     };
     assert!(matches!(
         slow.validate(),
-        Err(ConfigError::Heartbeat { .. })
+        Err(ConsensusConfigError::Heartbeat { .. })
     ));
     let inverted = ConsensusConfig {
         election_min: Duration::from_millis(300),
@@ -331,7 +334,7 @@ fn bad_settings_are_refused() {
     };
     assert!(matches!(
         inverted.validate(),
-        Err(ConfigError::Election { .. })
+        Err(ConsensusConfigError::Election { .. })
     ));
     assert_eq!(
         ConsensusConfig {
@@ -339,7 +342,7 @@ fn bad_settings_are_refused() {
             ..good.clone()
         }
         .validate(),
-        Err(ConfigError::Snapshot)
+        Err(ConsensusConfigError::Snapshot)
     );
     let engine = good.engine();
     assert_eq!(

@@ -1,19 +1,18 @@
-//! What openraft is instantiated with, once, here.
+//! The types that openraft is instantiated with. It happens once, here.
 
 use openraft::alias::{LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
 use openraft_rt::deterministic_rng::DeterministicRng;
 use openraft_rt_tokio::TokioRuntime;
 use quorate_crdt::NodeId;
 
-use super::machine::StateMachine;
 use crate::state::{Command, Response};
 
-/// Tokio with a seeded generator: under a paused clock two runs of one seed are equal.
+/// Tokio with a seeded generator: under a paused clock, two runs of one seed are equal.
 pub(super) type Runtime = DeterministicRng<TokioRuntime>;
 
 openraft::declare_raft_types!(
-    /// Nodes are known by their number alone; where they listen is in the topology, which the link
-    /// looks up.
+    /// Nodes are known by their number alone. Their addresses are in the topology, where the link
+    /// looks them up.
     pub(super) Types:
         D = Command,
         R = Response,
@@ -22,7 +21,6 @@ openraft::declare_raft_types!(
         AsyncRuntime = Runtime,
 );
 
-pub(super) type Raft = openraft::Raft<Types, StateMachine>;
 pub(super) type LogId = LogIdOf<Types>;
 pub(super) type Vote = VoteOf<Types>;
 pub(super) type Membership = StoredMembershipOf<Types>;

@@ -89,16 +89,39 @@ fn nothing_needed_is_reached_at_once() {
     );
 }
 
+fn groups() -> impl Strategy<Value = Vec<Group>> {
+    let group = (prop::collection::btree_set(0u64..10, 1..8), 0usize..8);
+    let group = group.prop_map(|(members, needed)| Group {
+        needed: needed.min(members.len()),
+        members: members.into_iter().map(NodeId).collect(),
+    });
+    prop::collection::vec(group, 0..4)
+}
+
+/// How many members of the group are in the set.
+fn count(set: &BTreeSet<NodeId>, group: &Group) -> usize {
+    group.members.iter().filter(|n| set.contains(n)).count()
+}
+
+/// The definition of a verdict.
+fn counted(groups: &[Group], acked: &BTreeSet<NodeId>, failed: &BTreeSet<NodeId>) -> Verdict {
+    let lost = |group: &Group| group.members.len() - count(failed, group) < group.needed;
+    if groups.iter().any(lost) {
+        Verdict::Impossible
+    } else if groups.iter().all(|g| count(acked, g) >= g.needed) {
+        Verdict::Reached
+    } else {
+        Verdict::Pending
+    }
+}
+
 proptest! {
     /// The tally against its definition, recounted from scratch after each answer.
     #[test]
     fn agrees_with_counting_from_scratch(
-        groups in prop::collection::vec((prop::collection::btree_set(0u64..10, 1..8), 0usize..8), 0..4),
+        groups in groups(),
         answers in prop::collection::vec((0u64..12, any::<bool>()), 0..30),
     ) {
-        let groups: Vec<_> = groups.into_iter()
-            .map(|(members, needed)| Group { needed: needed.min(members.len()), members: members.into_iter().map(NodeId).collect() })
-            .collect();
         let mut tally = Tally::new(&groups).unwrap();
         let (mut acked, mut failed) = (BTreeSet::new(), BTreeSet::new());
         for (node, ack) in answers {
@@ -106,20 +129,13 @@ proptest! {
             if !acked.contains(&node) && !failed.contains(&node) {
                 if ack { acked.insert(node) } else { failed.insert(node) };
             }
-            let count = |set: &BTreeSet<NodeId>, group: &Group| group.members.iter().filter(|n| set.contains(n)).count();
-            let expected = if groups.iter().any(|g| g.members.len() - count(&failed, g) < g.needed) {
-                Verdict::Impossible
-            } else if groups.iter().all(|g| count(&acked, g) >= g.needed) {
-                Verdict::Reached
-            } else {
-                Verdict::Pending
-            };
             let verdict = if ack { tally.ack(node) } else { tally.fail(node) };
-            prop_assert_eq!(verdict, expected);
+            prop_assert_eq!(verdict, counted(&groups, &acked, &failed));
         }
-        let members: BTreeSet<_> = groups.iter().flat_map(|g| g.members.iter().copied()).collect();
-        prop_assert_eq!(tally.missing(), members.difference(&acked).copied().collect::<Vec<_>>());
-        let silent: Vec<_> = members.iter().copied().filter(|n| !acked.contains(n) && !failed.contains(n)).collect();
+        let members = groups.iter().flat_map(|g| g.members.iter().copied());
+        let missing: BTreeSet<_> = members.filter(|n| !acked.contains(n)).collect();
+        let silent: Vec<_> = missing.difference(&failed).copied().collect();
+        prop_assert_eq!(tally.missing(), missing.into_iter().collect::<Vec<_>>());
         prop_assert_eq!(tally.silent().collect::<Vec<_>>(), silent);
     }
 }

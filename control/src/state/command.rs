@@ -1,56 +1,30 @@
-//! What may be asked of the control group and what it answers.
+//! What may be asked of the control group, and its answers.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use serde::{Deserialize, Serialize};
 
 use crate::topology::{ClusterId, Datacenter, Epoch, KeyspaceId, Partition, Replication};
 
-/// Position in the control group's log. Strictly increasing, never reused: it is the source of
-/// every [`Epoch`] and fencing token.
+/// A position in the control group's log. Strictly increasing and never reused, so every [`Epoch`]
+/// and fencing token is made from one.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct LogIndex(pub u64);
 
-/// Names a join token within its cluster; not secret.
+/// Names a join token within its cluster. Not secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TokenId(pub u64);
 
-/// Bytes that never show in logs: `Debug` hides them. Equality takes the same time wherever the
-/// difference is.
-#[derive(Clone, Default, Serialize, Deserialize)]
-pub struct Secret(pub Bytes);
-
-impl PartialEq for Secret {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.len() == other.0.len()
-            && self
-                .0
-                .iter()
-                .zip(&other.0)
-                .fold(0, |diff, (a, b)| diff | (a ^ b))
-                == 0
-    }
-}
-
-impl Eq for Secret {}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
-
-/// What a node says of itself when it asks to be let in.
+/// What a node says about itself when it asks to join.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeSpec {
-    /// Its name, unique in the cluster: 1 to 64 bytes without control characters or blanks, as the
-    /// two below.
+    /// Its name, unique in the cluster. This and the two names below must satisfy
+    /// [`is_name`](crate::topology::is_name).
     pub name: Arc<str>,
     /// Its datacenter.
     pub datacenter: Datacenter,
@@ -58,46 +32,49 @@ pub struct NodeSpec {
     pub rack: Arc<str>,
     /// Where other nodes reach it.
     pub quic: SocketAddr,
-    /// Drawn at random once per data directory. A retry of the same node is recognised by it; a
-    /// wiped node is not mistaken for the old one, which could issue an event twice.
+    /// Drawn at random once per data directory. It tells a retry of the same node from a wiped
+    /// node under the same name, which must not pass for the old one: it could issue an event
+    /// twice.
     pub instance: u128,
 }
 
-/// A token that lets nodes join.
+/// A join token to record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewToken {
     /// Its name; drawn at random by the proposer.
     pub id: TokenId,
     /// What a newcomer must show.
     pub secret: Secret,
-    /// How many nodes it lets in; `None`: any number.
+    /// How many nodes it admits; `None` means any number.
     pub uses: Option<u32>,
-    /// From this Unix time in milliseconds on it lets nobody in; `None`: it does not expire.
+    /// The Unix time in milliseconds from which it admits nobody; `None` means it never expires.
     pub expires_ms: Option<u64>,
 }
 
-/// What a new keyspace is to be.
+/// A keyspace to create.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewKeyspace {
-    /// Its name, unique in the cluster; bounds as for [`NodeSpec::name`].
+    /// Its name, unique in the cluster. It must satisfy
+    /// [`is_keyspace_name`](crate::topology::is_keyspace_name).
     pub name: Arc<str>,
     /// How many replicas each datacenter holds.
     pub replication: Replication,
-    /// How many partitions: a power of two, at most [`PARTITIONS_MAX`](super::PARTITIONS_MAX).
-    /// Never changes.
+    /// How many partitions: a power of two, at most
+    /// [`PARTITIONS_MAX`](crate::topology::PARTITIONS_MAX). Never changes.
     pub partitions: u16,
-    /// The level of a read that names none. The proposer has checked that it is one.
+    /// The level of a read that names none. The proposer has checked that it is a level.
     pub read: Arc<str>,
     /// The level of a write that names none.
     pub write: Arc<str>,
 }
 
-/// A proposal to the control group. All that depends on time, chance or the outside is in it, so
-/// that every node applies it alike.
+/// A proposal to the control group, unlike the commands of Redis clients. Anything that depends on
+/// time, randomness or the outside world travels inside the command, so that every node applies it
+/// alike.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Makes the cluster, with its first node and the keyspace `default`. Only ever the first
-    /// command: [`Response::Admitted`].
+    /// Founds the cluster, with its first node and the keyspace `default`. It must be the first
+    /// command. Answer: [`Response::Admitted`].
     Found {
         /// Drawn at random.
         cluster: ClusterId,
@@ -110,42 +87,44 @@ pub enum Command {
         /// Unix time in milliseconds, by the proposer's clock.
         at_ms: u64,
     },
-    /// Lets a node in that shows a valid token: [`Response::Admitted`]. The same instance asking
-    /// again gets the same answer.
+    /// Admits a node that shows a valid token. The same instance gets the same answer when it asks
+    /// again. Answer: [`Response::Admitted`].
     Admit {
-        /// Which token it shows.
+        /// The token it shows.
         token: TokenId,
-        /// What proves that it has it.
+        /// The proof that it holds the token.
         secret: Secret,
         /// The node.
         node: NodeSpec,
-        /// Unix time in milliseconds, by the proposer's clock; what expiry is judged by.
+        /// Unix time in milliseconds, by the proposer's clock. The token's expiry is compared with
+        /// it.
         at_ms: u64,
     },
-    /// A node listens elsewhere now: [`Response::Done`].
+    /// Records that a node listens at another address now. Answer: [`Response::Done`].
     MoveNode {
-        /// Which.
+        /// The node that moved.
         node: NodeId,
-        /// Where it listens.
+        /// Its new address.
         quic: SocketAddr,
     },
-    /// Takes a node out: [`Response::Done`] when it is on its way. It stays in the topology until
-    /// its partitions have moved; then its name is free, its number never.
+    /// Begins to remove a node. It stays in the topology until its partitions have moved; then its
+    /// name is free again, but its number is never reused. Answer: [`Response::Done`].
     RemoveNode {
-        /// Which.
+        /// The node to remove.
         node: NodeId,
-        /// Its disk will not come back: nothing waits for it, and what only it held is given up.
+        /// Whether its disk will never come back. Then nothing waits for it, and what only it held
+        /// is given up.
         lost: bool,
     },
-    /// Makes a join token: [`Response::Done`].
+    /// Records a join token. Answer: [`Response::Done`].
     CreateToken(NewToken),
-    /// Makes a join token worthless: [`Response::Done`], also when there is none.
+    /// Revokes a join token, if there is such a token. Answer: [`Response::Done`].
     RevokeToken(TokenId),
-    /// Makes a keyspace: [`Response::Created`].
+    /// Creates a keyspace. Answer: [`Response::Created`].
     CreateKeyspace(NewKeyspace),
-    /// Changes what is given: [`Response::Done`].
+    /// Changes those settings of a keyspace that are given. Answer: [`Response::Done`].
     AlterKeyspace {
-        /// Which.
+        /// The keyspace to change.
         keyspace: KeyspaceId,
         /// The new replication; partitions move until it holds.
         replication: Option<Replication>,
@@ -154,27 +133,26 @@ pub enum Command {
         /// The new default level of writes.
         write: Option<Arc<str>>,
     },
-    /// Removes a keyspace and all that is in it: [`Response::Done`]. Its number is never used
-    /// again. Not the keyspace 0.
+    /// Removes a keyspace and everything in it; not the keyspace `default`. Its number is never
+    /// reused. Answer: [`Response::Done`].
     DropKeyspace(KeyspaceId),
-    /// `node` has done its part of the phase that these partitions are in at `epoch`:
-    /// [`Response::Done`]. Partitions that are not (or no longer) at that epoch are passed over, so
-    /// that late and repeated reports do no harm. What a report promises:
-    /// [`Phase`](crate::topology::Phase).
+    /// Reports that `node` has done its part of the phase that these partitions are in at `epoch`;
+    /// [`Phase`](crate::topology::Phase) says what that promises. Partitions at another epoch are
+    /// passed over, so late and repeated reports do no harm. Answer: [`Response::Done`].
     ReportMove {
-        /// Who reports.
+        /// The node that reports.
         node: NodeId,
-        /// Of which keyspace.
+        /// The keyspace of the partitions.
         keyspace: KeyspaceId,
-        /// Of which partitions.
+        /// The partitions it reports on.
         partitions: Vec<Partition>,
-        /// The [`Placement::epoch`](crate::topology::Placement::epoch) of what it has done.
+        /// The [`Placement::epoch`](crate::topology::Placement::epoch) that it acted on.
         epoch: Epoch,
     },
 }
 
 impl fmt::Display for Command {
-    /// The kind of command and whom it is about, for logs; never a secret.
+    /// The kind of command and its subject, for logs. Never a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Found { node, .. } => write!(f, "found by {}", node.name),
@@ -204,86 +182,90 @@ impl fmt::Display for Command {
     }
 }
 
-/// What became of a command.
+/// The outcome of a command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Response {
-    /// The node is in, under this number.
+    /// The node belongs to the cluster.
     Admitted {
-        /// Its number from now on.
+        /// Its number from now on; the same for a retry.
         node: NodeId,
     },
-    /// The keyspace exists now, under this number.
+    /// The keyspace exists.
     Created {
         /// Its number from now on.
         keyspace: KeyspaceId,
     },
-    /// Done; there is nothing to tell.
+    /// Done; there is nothing more to say.
     Done,
-    /// Nothing has changed, for this reason.
-    Refused(Refusal),
+    /// Nothing has changed.
+    Refused(CommandRefusal),
 }
 
-/// Why a command changed nothing.
+/// Why a command changed nothing. The state is as before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
-    /// The cluster exists already.
+pub enum CommandRefusal {
+    /// There is a cluster already.
     #[error("the cluster has been founded already")]
     AlreadyFounded,
     /// There is no cluster yet.
     #[error("the cluster has not been founded")]
     NotFounded,
-    /// No such token, or the wrong secret: it is not told which.
+    /// There is no such token, or the secret is wrong. The answer does not say which, so that a
+    /// guesser learns nothing.
     #[error("the join token is not known")]
     UnknownToken,
-    /// The token's time is over.
+    /// The token has expired.
     #[error("the join token has expired")]
     Expired,
-    /// The token has let in as many nodes as it may.
+    /// The token has admitted as many nodes as it may.
     #[error("the join token is used up")]
     UsedUp,
-    /// A token of that name exists.
-    #[error("there is such a token already")]
+    /// There is a token of this number already.
+    #[error("a join token of this number exists already")]
     TokenExists,
-    /// Another node or keyspace has the name. A node's name is free again when it has been removed.
+    /// Another node or keyspace has the name. A node's name is free again once it is removed.
     #[error("the name is taken")]
     NameTaken,
-    /// A name is empty, longer than 64 bytes, or has blanks or control characters.
-    #[error("names have 1 to 64 bytes and neither blanks nor control characters")]
+    /// A name that [`is_name`](crate::topology::is_name), or for a keyspace
+    /// [`is_keyspace_name`](crate::topology::is_keyspace_name), does not allow.
+    #[error(
+        "a name is 1 to 64 letters, digits, '-', '_' or '.'; a keyspace's has no '.' and is not digits alone"
+    )]
     BadName,
-    /// No such node.
+    /// There is no such node.
     #[error("there is no node {node}")]
     UnknownNode {
-        /// What was asked for.
+        /// The node asked for.
         node: NodeId,
     },
-    /// No such keyspace.
+    /// There is no such keyspace.
     #[error("there is no keyspace {}", keyspace.0)]
     UnknownKeyspace {
-        /// What was asked for.
+        /// The keyspace asked for.
         keyspace: KeyspaceId,
     },
-    /// A keyspace has 2^k partitions, up to a bound.
-    #[error("{partitions} is not a power of two up to {max}")]
+    /// The number of partitions is not a power of two, or is over the limit.
+    #[error("the number of partitions is a power of two up to {max}, not {partitions}")]
     BadPartitions {
-        /// What was asked for.
+        /// The number asked for.
         partitions: u16,
-        /// The bound.
+        /// The limit.
         max: u16,
     },
-    /// The replication would leave the keyspace without any replica.
+    /// The keyspace would be left without any replica.
     #[error("no node of the cluster would hold keyspace {}", keyspace.0)]
     NoReplicas {
-        /// Which.
+        /// The keyspace that would lose its last replica.
         keyspace: KeyspaceId,
     },
-    /// A cluster has at least one node.
+    /// A cluster keeps at least one node.
     #[error("the last node cannot be removed")]
     LastNode,
-    /// The keyspace `default` stays.
+    /// The keyspace `default` always exists.
     #[error("the default keyspace cannot be dropped")]
     DefaultKeyspace,
-    /// All numbers have been given out.
-    #[error("there are no more numbers for keyspaces")]
+    /// All 2^32 keyspace numbers have been used.
+    #[error("all numbers for keyspaces have been used")]
     Exhausted,
 }

@@ -1,34 +1,38 @@
-//! Keyspaces: making, altering, dropping.
+//! Making, altering and dropping keyspaces.
 
 use std::sync::Arc;
 
 use quorate_crdt::NodeId;
 
-use super::{
-    ControlState, DEFAULT_KEYSPACE, NewKeyspace, PARTITIONS_MAX, Refusal, Response, check_name,
+use super::command::{CommandRefusal, NewKeyspace, Response};
+use super::decided::ControlState;
+use super::placement::place;
+use crate::topology::{
+    DEFAULT_KEYSPACE, Epoch, Keyspace, KeyspaceId, PARTITIONS_MAX, Partition, Placement,
+    Replication, is_keyspace_name, is_partition_count,
 };
-use crate::placement::place;
-use crate::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Replication};
 
 impl ControlState {
     pub(super) fn create_keyspace(
         &mut self,
         epoch: Epoch,
         new: NewKeyspace,
-    ) -> Result<Response, Refusal> {
-        check_name(&new.name)?;
-        if !new.partitions.is_power_of_two() || new.partitions > PARTITIONS_MAX {
-            return Err(Refusal::BadPartitions {
+    ) -> Result<Response, CommandRefusal> {
+        if !is_keyspace_name(&new.name) {
+            return Err(CommandRefusal::BadName);
+        }
+        if !is_partition_count(new.partitions) {
+            return Err(CommandRefusal::BadPartitions {
                 partitions: new.partitions,
                 max: PARTITIONS_MAX,
             });
         }
         if self.topology.keyspace_named(&new.name).is_some() {
-            return Err(Refusal::NameTaken);
+            return Err(CommandRefusal::NameTaken);
         }
-        let keyspace = KeyspaceId(self.next_keyspace.ok_or(Refusal::Exhausted)?);
+        let keyspace = KeyspaceId(self.next_keyspace.ok_or(CommandRefusal::Exhausted)?);
         if place(self.staying(), &new.replication, keyspace, Partition(0)).is_empty() {
-            return Err(Refusal::NoReplicas { keyspace });
+            return Err(CommandRefusal::NoReplicas { keyspace });
         }
         self.next_keyspace = keyspace.0.checked_add(1);
         self.insert_keyspace(epoch, keyspace, new);
@@ -59,13 +63,14 @@ impl ControlState {
         epoch: Epoch,
         id: KeyspaceId,
         replication: Option<Replication>,
-        (read, write): (Option<Arc<str>>, Option<Arc<str>>),
-    ) -> Result<Response, Refusal> {
+        read: Option<Arc<str>>,
+        write: Option<Arc<str>>,
+    ) -> Result<Response, CommandRefusal> {
         self.keyspace(id)?;
         if let Some(replication) = &replication
             && place(self.staying(), replication, id, Partition(0)).is_empty()
         {
-            return Err(Refusal::NoReplicas { keyspace: id });
+            return Err(CommandRefusal::NoReplicas { keyspace: id });
         }
         if let Some(keyspace) = self.topology_mut().keyspaces.get_mut(&id) {
             keyspace.read = read.unwrap_or_else(|| keyspace.read.clone());
@@ -77,17 +82,17 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    pub(super) fn drop_keyspace(&mut self, id: KeyspaceId) -> Result<Response, Refusal> {
+    pub(super) fn drop_keyspace(&mut self, id: KeyspaceId) -> Result<Response, CommandRefusal> {
         self.keyspace(id)?;
         if id == DEFAULT_KEYSPACE {
-            return Err(Refusal::DefaultKeyspace);
+            return Err(CommandRefusal::DefaultKeyspace);
         }
         self.topology_mut().keyspaces.remove(&id);
         self.dismiss_leavers();
         Ok(Response::Done)
     }
 
-    /// The first keyspace that would have no replica anywhere if this node were not there.
+    /// The first keyspace that would be left without a replica if `node` were gone.
     pub(super) fn bare_without(&self, node: NodeId) -> Option<KeyspaceId> {
         let rest = self.staying().filter(|&(other, _)| other != node);
         let bare = |(id, keyspace): &(&KeyspaceId, &Keyspace)| {

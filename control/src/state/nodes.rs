@@ -1,24 +1,27 @@
-//! Who is in: founding, tokens, admission, removal.
+//! Which nodes belong to the cluster: founding, join tokens, admission, removal.
 
-use quorate_crdt::NodeId;
+use std::net::SocketAddr;
 
-use super::{
-    ControlState, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, NewKeyspace, NewToken, NodeSpec, Refusal,
-    Response, Secret, Token, TokenId, check_name,
-};
+use quorate_crdt::{NodeId, Secret};
+
+use super::command::{CommandRefusal, NewKeyspace, NewToken, NodeSpec, Response, TokenId};
+use super::decided::{ControlState, Token};
 use crate::planted::JOIN_RETRY_UNKNOWN;
-use crate::topology::{ClusterId, Epoch, NodeInfo, Replication};
+use crate::topology::{
+    ClusterId, DEFAULT_KEYSPACE, DEFAULT_PARTITIONS, Epoch, NodeInfo, Replication, is_name,
+};
 
 impl ControlState {
     pub(super) fn found(
         &mut self,
         epoch: Epoch,
-        (cluster, authority): (ClusterId, Secret),
+        cluster: ClusterId,
+        authority: Secret,
         token: NewToken,
         node: &NodeSpec,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         if self.founded() {
-            return Err(Refusal::AlreadyFounded);
+            return Err(CommandRefusal::AlreadyFounded);
         }
         check_spec(node)?;
         self.topology_mut().cluster = cluster;
@@ -38,9 +41,9 @@ impl ControlState {
         Ok(Response::Admitted { node: first })
     }
 
-    pub(super) fn create_token(&mut self, token: NewToken) -> Result<Response, Refusal> {
+    pub(super) fn create_token(&mut self, token: NewToken) -> Result<Response, CommandRefusal> {
         if self.tokens.contains_key(&token.id) {
-            return Err(Refusal::TokenExists);
+            return Err(CommandRefusal::TokenExists);
         }
         self.tokens.insert(
             token.id,
@@ -53,20 +56,22 @@ impl ControlState {
         Ok(Response::Done)
     }
 
-    /// The token is judged first, so that a stranger learns nothing about names; a retry second,
-    /// because it must not find the token used up by its own first attempt.
+    /// Checks the token first, so that a stranger learns nothing about names. Recognises a retry
+    /// before it counts uses, so that a retry does not find the token used up by its own first
+    /// attempt.
     pub(super) fn admit(
         &mut self,
         epoch: Epoch,
-        (id, secret): (TokenId, &Secret),
+        id: TokenId,
+        secret: &Secret,
         node: &NodeSpec,
         at_ms: u64,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         let token = self
             .tokens
             .get(&id)
             .filter(|token| &token.secret == secret)
-            .ok_or(Refusal::UnknownToken)?;
+            .ok_or(CommandRefusal::UnknownToken)?;
         check_spec(node)?;
         if let Some((known, _)) = self.topology.node_named(&node.name) {
             let same = self.instances.get(&known) == Some(&node.instance)
@@ -75,14 +80,14 @@ impl ControlState {
                 self.move_node(known, node.quic)
                     .map(|_| Response::Admitted { node: known })
             } else {
-                Err(Refusal::NameTaken)
+                Err(CommandRefusal::NameTaken)
             };
         }
         if token.expires_ms.is_some_and(|expires| at_ms >= expires) {
-            return Err(Refusal::Expired);
+            return Err(CommandRefusal::Expired);
         }
         let uses_left = match token.uses_left {
-            Some(uses) => Some(uses.checked_sub(1).ok_or(Refusal::UsedUp)?),
+            Some(uses) => Some(uses.checked_sub(1).ok_or(CommandRefusal::UsedUp)?),
             None => None,
         };
         if let Some(token) = self.tokens.get_mut(&id) {
@@ -111,18 +116,30 @@ impl ControlState {
         node
     }
 
+    pub(super) fn move_node(
+        &mut self,
+        node: NodeId,
+        quic: SocketAddr,
+    ) -> Result<Response, CommandRefusal> {
+        self.known(node)?;
+        if let Some(info) = self.topology_mut().nodes.get_mut(&node) {
+            info.quic = quic;
+        }
+        Ok(Response::Done)
+    }
+
     pub(super) fn remove_node(
         &mut self,
         epoch: Epoch,
         node: NodeId,
         lost: bool,
-    ) -> Result<Response, Refusal> {
+    ) -> Result<Response, CommandRefusal> {
         self.known(node)?;
         if !self.staying().any(|(other, _)| other != node) {
-            return Err(Refusal::LastNode);
+            return Err(CommandRefusal::LastNode);
         }
         if let Some(keyspace) = self.bare_without(node) {
-            return Err(Refusal::NoReplicas { keyspace });
+            return Err(CommandRefusal::NoReplicas { keyspace });
         }
         self.leaving.insert(node);
         if lost {
@@ -133,34 +150,13 @@ impl ControlState {
         self.dismiss_leavers();
         Ok(Response::Done)
     }
-
-    /// Takes those out of the topology that hold nothing any more. Until then they stay: they are
-    /// what the move reads from.
-    pub(super) fn dismiss_leavers(&mut self) {
-        let free: Vec<_> = self
-            .leaving
-            .iter()
-            .copied()
-            .filter(|&node| !self.holds_anything(node))
-            .collect();
-        for node in free {
-            self.leaving.remove(&node);
-            self.instances.remove(&node);
-            self.topology_mut().nodes.remove(&node);
-        }
-    }
-
-    fn holds_anything(&self, node: NodeId) -> bool {
-        self.topology
-            .keyspaces
-            .values()
-            .flat_map(|keyspace| &keyspace.placement)
-            .any(|placement| placement.holds(node))
-    }
 }
 
-fn check_spec(spec: &NodeSpec) -> Result<(), Refusal> {
-    check_name(&spec.name)?;
-    check_name(&spec.datacenter)?;
-    check_name(&spec.rack)
+fn check_spec(spec: &NodeSpec) -> Result<(), CommandRefusal> {
+    let names = [&spec.name, &spec.datacenter, &spec.rack];
+    if names.into_iter().all(|name| is_name(name)) {
+        Ok(())
+    } else {
+        Err(CommandRefusal::BadName)
+    }
 }

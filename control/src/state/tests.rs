@@ -1,13 +1,17 @@
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use bytes::Bytes;
+use quorate_crdt::{NodeId, Secret};
 
 use super::*;
-use crate::topology::{Partition, Phase, Replication};
+use crate::topology::{
+    ClusterId, DEFAULT_KEYSPACE, Epoch, Keyspace, KeyspaceId, PARTITIONS_MAX, Partition, Phase,
+    Placement, Replication, Topology,
+};
 
 mod quorums;
 
-/// A state machine with its own log.
+/// A state machine with a log of its own.
 struct Machine {
     state: ControlState,
     index: u64,
@@ -36,10 +40,10 @@ fn token(id: u64, uses: Option<u32>, expires_ms: Option<u64>) -> NewToken {
 }
 
 fn secret(text: &'static str) -> Secret {
-    Secret(Bytes::from_static(text.as_bytes()))
+    Secret::new(text)
 }
 
-fn refused(refusal: Refusal) -> Response {
+fn refused(refusal: CommandRefusal) -> Response {
     Response::Refused(refusal)
 }
 
@@ -160,7 +164,7 @@ impl Machine {
                     assert!(
                         matches!(
                             reply,
-                            Response::Done | Response::Refused(Refusal::UnknownNode { .. })
+                            Response::Done | Response::Refused(CommandRefusal::UnknownNode { .. })
                         ),
                         "{reply:?}"
                     );
@@ -193,7 +197,7 @@ fn nothing_happens_before_the_founding_and_it_happens_once() {
     };
     assert_eq!(
         machine.admit(1, "open", spec("n1", "a"), 0),
-        refused(Refusal::NotFounded)
+        refused(CommandRefusal::NotFounded)
     );
     let mut machine = Machine::founded();
     let default = machine.default_keyspace();
@@ -220,7 +224,10 @@ fn nothing_happens_before_the_founding_and_it_happens_once() {
         node: spec("m", "a"),
         at_ms: 0,
     };
-    assert_eq!(machine.apply(again), refused(Refusal::AlreadyFounded));
+    assert_eq!(
+        machine.apply(again),
+        refused(CommandRefusal::AlreadyFounded)
+    );
 }
 
 #[test]
@@ -232,19 +239,19 @@ fn a_token_opens_until_it_expires_or_is_used_up() {
     );
     assert_eq!(
         machine.apply(Command::CreateToken(token(2, None, None))),
-        refused(Refusal::TokenExists)
+        refused(CommandRefusal::TokenExists)
     );
     assert_eq!(
         machine.admit(3, "open", spec("n2", "a"), 0),
-        refused(Refusal::UnknownToken)
+        refused(CommandRefusal::UnknownToken)
     );
     assert_eq!(
         machine.admit(2, "guess", spec("n2", "a"), 0),
-        refused(Refusal::UnknownToken)
+        refused(CommandRefusal::UnknownToken)
     );
     assert_eq!(
         machine.admit(2, "open", spec("n2", "a"), 5000),
-        refused(Refusal::Expired)
+        refused(CommandRefusal::Expired)
     );
     assert_eq!(machine.admit(2, "open", spec("n2", "a"), 4999), admitted(2));
     assert_eq!(
@@ -255,7 +262,7 @@ fn a_token_opens_until_it_expires_or_is_used_up() {
     assert_eq!(machine.admit(2, "open", spec("n3", "a"), 0), admitted(3));
     assert_eq!(
         machine.admit(2, "open", spec("n4", "a"), 0),
-        refused(Refusal::UsedUp)
+        refused(CommandRefusal::UsedUp)
     );
     assert_eq!(
         machine.admit(2, "open", spec("n3", "a"), 0),
@@ -268,7 +275,7 @@ fn a_token_opens_until_it_expires_or_is_used_up() {
     );
     assert_eq!(
         machine.admit(1, "open", spec("n4", "a"), 0),
-        refused(Refusal::UnknownToken)
+        refused(CommandRefusal::UnknownToken)
     );
 }
 
@@ -282,15 +289,15 @@ fn a_name_belongs_to_one_node_until_it_is_removed() {
     };
     assert_eq!(
         machine.admit(1, "open", wiped.clone(), 0),
-        refused(Refusal::NameTaken)
+        refused(CommandRefusal::NameTaken)
     );
     assert_eq!(
         machine.admit(1, "open", spec("", "a"), 0),
-        refused(Refusal::BadName)
+        refused(CommandRefusal::BadName)
     );
     assert_eq!(
         machine.admit(1, "open", spec("a b", "a"), 0),
-        refused(Refusal::BadName)
+        refused(CommandRefusal::BadName)
     );
     assert_eq!(machine.remove(2, true), Response::Done);
     assert_eq!(
@@ -300,7 +307,7 @@ fn a_name_belongs_to_one_node_until_it_is_removed() {
     );
     assert_eq!(
         machine.remove(2, false),
-        refused(Refusal::UnknownNode { node: NodeId(2) })
+        refused(CommandRefusal::UnknownNode { node: NodeId(2) })
     );
 }
 
@@ -513,7 +520,7 @@ fn a_lost_node_is_struck_at_once() {
     machine.settle();
     assert_eq!(machine.remove(3, true), Response::Done);
     machine.settle();
-    assert_eq!(machine.remove(1, true), refused(Refusal::LastNode));
+    assert_eq!(machine.remove(1, true), refused(CommandRefusal::LastNode));
 }
 
 #[test]
@@ -533,25 +540,25 @@ fn keyspaces_are_made_altered_and_dropped() {
     };
     assert_eq!(
         machine.apply(new("k", 12, "b")),
-        refused(Refusal::BadPartitions {
+        refused(CommandRefusal::BadPartitions {
             partitions: 12,
             max: PARTITIONS_MAX
         })
     );
     assert_eq!(
         machine.apply(new("k", 8192, "b")),
-        refused(Refusal::BadPartitions {
+        refused(CommandRefusal::BadPartitions {
             partitions: 8192,
             max: PARTITIONS_MAX
         })
     );
     assert_eq!(
         machine.apply(new("default", 8, "b")),
-        refused(Refusal::NameTaken)
+        refused(CommandRefusal::NameTaken)
     );
     assert_eq!(
         machine.apply(new("k", 8, "z")),
-        refused(Refusal::NoReplicas {
+        refused(CommandRefusal::NoReplicas {
             keyspace: KeyspaceId(1)
         })
     );
@@ -569,7 +576,7 @@ fn keyspaces_are_made_altered_and_dropped() {
     );
     assert_eq!(
         machine.remove(2, false),
-        refused(Refusal::NoReplicas {
+        refused(CommandRefusal::NoReplicas {
             keyspace: KeyspaceId(1)
         })
     );
@@ -593,7 +600,7 @@ fn keyspaces_are_made_altered_and_dropped() {
     );
     assert_eq!(
         machine.apply(Command::DropKeyspace(DEFAULT_KEYSPACE)),
-        refused(Refusal::DefaultKeyspace)
+        refused(CommandRefusal::DefaultKeyspace)
     );
     assert_eq!(
         machine.apply(Command::DropKeyspace(KeyspaceId(1))),
@@ -601,7 +608,7 @@ fn keyspaces_are_made_altered_and_dropped() {
     );
     assert_eq!(
         machine.apply(alter(None)),
-        refused(Refusal::UnknownKeyspace {
+        refused(CommandRefusal::UnknownKeyspace {
             keyspace: KeyspaceId(1)
         })
     );

@@ -1,18 +1,18 @@
-//! Who votes in the control group.
+//! Which nodes vote in the control group: an odd number, spread over datacenters and racks.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use quorate_crdt::NodeId;
 
-use super::ControlState;
+use super::decided::ControlState;
 use crate::topology::{Datacenter, NodeInfo};
 
-/// The most voters: more make every decision slower and none safer.
+/// The most voters. More would slow every decision down and make none safer.
 pub(super) const VOTERS_MAX: usize = 7;
 
-/// How many of `nodes` vote: an odd number, because one more voter than that adds a copy to wait
-/// for but no failure to survive.
+/// How many of `nodes` nodes vote: an odd number, because an even one has one more voter to wait
+/// for and survives no more failures.
 pub(super) const fn voters_of(nodes: usize) -> usize {
     match nodes {
         0 => 0,
@@ -23,9 +23,9 @@ pub(super) const fn voters_of(nodes: usize) -> usize {
 }
 
 impl ControlState {
-    /// Sets the voter flags: as many as the number of nodes allows, spread over datacenters and
-    /// then racks. Who votes goes on voting unless it leaves, there are too many, or its datacenter
-    /// has at least two more voters than another that could have one.
+    /// Sets the voter flags: as many voters as the number of nodes allows, spread over datacenters
+    /// and then over racks. A voter keeps its vote unless it leaves, there are too many voters, or
+    /// its datacenter has at least two more voters than another datacenter that could have one.
     pub(super) fn choose_voters(&mut self) {
         let mut roll = Roll {
             nodes: self
@@ -44,7 +44,7 @@ impl ControlState {
             let Some(node) = roll.candidate() else { break };
             roll.set(node, true);
         }
-        // Each swap makes the spread smaller, so this ends.
+        // Each swap makes the spread smaller, so the loop ends.
         while let (Some(out), Some(into)) = (roll.dispensable(), roll.candidate()) {
             if roll.votes_beside(out) < roll.votes_beside(into) + 2 {
                 break;
@@ -73,6 +73,7 @@ impl ControlState {
     }
 }
 
+/// The nodes that may vote, while voters are being chosen.
 struct Roll {
     nodes: BTreeMap<NodeId, NodeInfo>,
 }
@@ -105,8 +106,8 @@ impl Roll {
         }
     }
 
-    /// Who should vote next: in the datacenter and then the rack with the fewest voters, the
-    /// oldest.
+    /// The node to vote next: the oldest one in the datacenter, and then the rack, with the fewest
+    /// voters.
     fn candidate(&self) -> Option<NodeId> {
         let others = self.nodes.iter().filter(|(_, info)| !info.voter);
         others
@@ -120,7 +121,8 @@ impl Roll {
             .map(|(&node, _)| node)
     }
 
-    /// Who should stop first: in the datacenter and then the rack with the most voters, the newest.
+    /// The voter to stop first: the newest one in the datacenter, and then the rack, with the most
+    /// voters.
     fn dispensable(&self) -> Option<NodeId> {
         let voters = self.nodes.iter().filter(|(_, info)| info.voter);
         voters

@@ -1,4 +1,4 @@
-//! A store without a disk.
+//! A store in memory, for simulations and tests.
 #![expect(
     clippy::disallowed_types,
     reason = "the engine's own lock behind `&self`; no protocol state is in it"
@@ -12,15 +12,15 @@ use bytes::Bytes;
 
 use super::{Batch, Change, Space, Store, StoreError, StoreStats, Visitor};
 
-/// How many entries a scan takes per look under the lock: few enough that a writer hardly waits,
-/// many enough that the new descent of the tree does not count. Guess.
+/// How many entries a scan copies each time it holds the lock: few enough that a writer hardly
+/// waits, many enough that descending the tree again costs little. Guess.
 const CHUNK: usize = 64;
 
-/// An ordered store in memory, for tests, caches and simulation.
+/// An ordered store in memory, for tests, caches and simulations.
 ///
-/// **Law:** exactly [`Store`]'s, with nothing to survive: `persist` is free and a dropped store is
-/// gone. It keeps the [`Bytes`] it is given, so a small slice of a large buffer keeps the whole
-/// buffer alive.
+/// **Law:** that of [`Store`], except that nothing survives: `persist` is free, and dropping the
+/// store loses everything. It keeps the [`Bytes`] that it is given, so a small slice of a large
+/// buffer keeps the whole buffer alive.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     state: RwLock<State>,
@@ -58,8 +58,8 @@ impl MemoryStore {
         Self::default()
     }
 
-    /// A panic inside `apply` is impossible short of memory exhaustion, and each change is whole: a
-    /// poisoned lock is as good as any.
+    /// Ignores poisoning: `apply` cannot panic unless memory runs out, and each change is made
+    /// whole.
     fn read(&self) -> RwLockReadGuard<'_, State> {
         self.state.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -83,7 +83,7 @@ impl Store for MemoryStore {
         let upper = to.map_or(Bound::Unbounded, Bound::Excluded);
         let mut chunk: Vec<(Bytes, Bytes)> = Vec::new();
         loop {
-            // The visitor runs without the lock: it may call the store, and it may be slow.
+            // The visitor runs without the lock, because it may call the store or be slow.
             let last = chunk.pop().map(|(key, _)| key);
             let lower = last
                 .as_deref()

@@ -396,18 +396,22 @@ fn nobody_speaks_for_another() {
 
 proptest! {
     #[test]
-    fn random_packets_never_panic(packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20)) {
+    fn random_packets_never_panic(
+        packets in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20),
+    ) {
         let mut world = World::settled(2, 1);
+        let (me, from) = (NodeId(1), NodeId(2));
         for packet in packets {
-            world.input(NodeId(1), Input::Datagram { from: NodeId(2), payload: packet.clone().into() });
+            world.input(me, Input::Datagram { from, payload: packet.clone().into() });
             // A header that is believed, with a random rest.
             let header = postcard::to_stdvec(&foca::Header {
-                src: Member { node: NodeId(2), incarnation: 0 },
+                src: Member { node: from, incarnation: 0 },
                 src_incarnation: 0,
-                dst: Member { node: NodeId(1), incarnation: 0 },
+                dst: Member { node: me, incarnation: 0 },
                 message: foca::Message::Gossip,
             }).unwrap();
-            world.input(NodeId(1), Input::Datagram { from: NodeId(2), payload: [header, packet].concat().into() });
+            let payload = [header, packet].concat().into();
+            world.input(me, Input::Datagram { from, payload });
         }
         world.run(Duration::from_secs(1));
     }

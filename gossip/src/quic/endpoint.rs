@@ -1,4 +1,4 @@
-//! The transport of a node: its one socket, and what becomes of its peers.
+//! The transport of a node: its one socket, and dialling and accepting its peers.
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -22,36 +22,36 @@ use tokio::task::AbortHandle;
 use super::identity::{IdentityError, NodeIdentity, name_of, random_bytes};
 use super::join;
 use super::link::{Link, establish};
-use super::refusal::{PeerError, Refusal};
+use super::reasons::{CloseReason, PeerError};
 use super::shape::{LinkShape, ShapedSocket};
 use super::tls::{self, Protocol};
 use super::tuning::{Profile, Tuning};
-use crate::transport::{CallError, Class, Inbound, Reply, Transport};
+use crate::transport::{CallError, Class, Inbound, Later, Transport};
 use crate::wire::VERSION;
 
-/// How long the first pause between two dials is, and how long the last. Guesses: a restart takes
-/// longer than the first.
+/// The shortest and the longest pause between two dials. Guesses: a restart takes longer than the
+/// shortest.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
-/// How long a dial may take; short, because packets lost in a cut are repeated ever more slowly,
-/// and a new dial begins afresh. A guess.
+/// How long a dial may take. Short, because packets that were lost in a cut are repeated more and
+/// more slowly, whereas a new dial starts afresh. A guess.
 const DIAL: Duration = Duration::from_millis(1500);
-/// How many connections may be open or opening. Above half of it strangers must prove their address
-/// first (QUIC retry).
+/// How many connections may be open or opening. Above half of that, strangers must first prove
+/// their address (QUIC retry).
 const CONNECTIONS_MAX: u32 = 8192;
-/// How long a shutdown waits for connections to end.
+/// How long a shutdown waits for connections to close.
 const FAREWELL: Duration = Duration::from_secs(3);
 
-/// How a node listens.
+/// How a node listens, and with which identity.
 #[derive(Clone, Debug)]
 pub struct QuicConfig {
     /// The address of its socket; port 0 chooses one.
     pub listen: SocketAddr,
-    /// Who it is.
+    /// What it proves its identity with.
     pub identity: NodeIdentity,
-    /// Wide-area behaviour for demonstrations and tests; `listen` must then not be the unspecified
-    /// address.
+    /// Simulated delays and cuts, for demonstrations and tests. `listen` must then not be the
+    /// unspecified address.
     pub shape: Option<Arc<LinkShape>>,
-    /// What network it is on.
+    /// The kind of network it is on.
     pub profile: Profile,
 }
 
@@ -67,26 +67,26 @@ impl QuicConfig {
     }
 }
 
-/// A node that cannot listen. Nothing is left open.
+/// Why a node cannot listen. Nothing is left open.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BindError {
-    /// There is no tokio runtime around the caller.
+    /// The caller is not inside a tokio runtime.
     #[error("a QUIC endpoint needs a tokio runtime")]
     NoRuntime,
     /// The socket cannot be opened.
     #[error("cannot listen at {address}")]
     Socket {
-        /// What was asked for.
+        /// The address asked for.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
-    /// The identity does not work for TLS.
+    /// TLS does not accept the identity.
     #[error("the identity is not usable")]
     Identity(#[source] rustls::Error),
-    /// No randomness.
+    /// There are no random bytes.
     #[error(transparent)]
     Random(#[from] IdentityError),
 }
@@ -96,7 +96,7 @@ pub struct QuicTransport {
     shared: Arc<Shared>,
 }
 
-/// What all tasks of a transport know.
+/// What all tasks of a transport share.
 struct Shared {
     identity: NodeIdentity,
     endpoint: Endpoint,
@@ -105,7 +105,7 @@ struct Shared {
     inbound: Arc<dyn Inbound>,
     runtime: Handle,
     links: DashMap<NodeId, Arc<Link>>,
-    /// One connection of a node at a time is anything but a handshake.
+    /// At most one connection of a node at a time is past its handshake.
     turns: DashMap<NodeId, Arc<Mutex<()>>>,
     dialers: DashMap<NodeId, Dialer>,
     troubles: DashMap<NodeId, PeerError>,
@@ -119,7 +119,7 @@ struct Dialer {
 }
 
 impl QuicTransport {
-    /// Opens the socket and begins to accept. Dials nobody before
+    /// Opens the socket and starts to accept connections. It dials nobody before
     /// [`set_peers`](Transport::set_peers).
     ///
     /// # Errors
@@ -165,28 +165,28 @@ impl QuicTransport {
         Ok(Arc::new(Self { shared }))
     }
 
-    /// Where it listens: what other nodes dial.
+    /// The address it listens on, which other nodes dial.
     ///
     /// # Errors
-    /// Whatever the operating system says of the socket.
+    /// The operating system's error for the socket.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.shared.endpoint.local_addr()
     }
 
-    /// Why the last attempt to connect with `node` failed or its last connection ended; `None`
-    /// while connected, or if none was tried.
+    /// Why the last attempt to connect to `node` failed, or why its last connection ended. `None`
+    /// while connected, or before the first attempt.
     pub fn trouble(&self, node: NodeId) -> Option<PeerError> {
         self.shared.troubles.get(&node).map(|error| error.clone())
     }
 
     /// How many connections this node has refused for this reason so far.
-    pub fn refused(&self, reason: Refusal) -> u64 {
+    pub fn refused(&self, reason: CloseReason) -> u64 {
         self.shared.refused[reason as usize].load(Ordering::Relaxed)
     }
 
-    /// Tells all peers, closes all connections and waits until they are gone, at most a few
-    /// seconds. The transport is dead afterwards; its address is free soon after it has been
-    /// dropped.
+    /// Tells all peers, closes all connections and waits until they are closed, for a few seconds
+    /// at most. The transport cannot be used afterwards. Its address is free soon after the
+    /// transport is dropped.
     pub async fn shutdown(&self) {
         self.shared.stop();
         let gone = async {
@@ -241,6 +241,13 @@ impl Transport for QuicTransport {
             .is_some_and(|link| link.send(class, frame))
     }
 
+    fn backlog(&self, to: NodeId, class: Class) -> usize {
+        self.shared
+            .links
+            .get(&to)
+            .map_or(0, |link| link.backlog(class))
+    }
+
     fn datagram(&self, to: NodeId, payload: Bytes) {
         if let Some(link) = self.shared.links.get(&to) {
             link.datagram(payload);
@@ -252,7 +259,7 @@ impl Transport for QuicTransport {
         to: NodeId,
         request: Bytes,
         timeout: Duration,
-    ) -> Reply<Result<Bytes, CallError>> {
+    ) -> Later<Result<Bytes, CallError>> {
         let link = self.shared.links.get(&to).map(|link| Arc::clone(&link));
         let Some(link) = link else {
             return Box::pin(core::future::ready(Err(CallError::NotConnected(to))));
@@ -275,7 +282,7 @@ impl Transport for QuicTransport {
                 && !self.shared.dialers.contains_key(link.key())
                 && self.shared.dials(*link.key());
             if moved || !peers.contains_key(link.key()) {
-                Refusal::Removed.close(&link.connection);
+                CloseReason::Removed.close(&link.connection);
             }
         }
         for (node, address) in peers {
@@ -304,7 +311,7 @@ impl Transport for QuicTransport {
 }
 
 impl Shared {
-    /// Of each pair the lower identifier dials.
+    /// Of two nodes the one with the lower number dials.
     fn dials(&self, node: NodeId) -> bool {
         self.identity.node() < node
     }
@@ -315,8 +322,8 @@ impl Shared {
             false
         });
         self.endpoint.close(
-            quinn::VarInt::from_u32(Refusal::Shutdown as u32),
-            Refusal::Shutdown.to_string().as_bytes(),
+            quinn::VarInt::from_u32(CloseReason::Shutdown as u32),
+            CloseReason::Shutdown.to_string().as_bytes(),
         );
     }
 
@@ -324,7 +331,7 @@ impl Shared {
         while let Some(incoming) = self.endpoint.accept().await {
             let open = self.endpoint.open_connections();
             if open > CONNECTIONS_MAX as usize / 2 && !incoming.remote_address_validated() {
-                // Cannot fail for an address that is not validated.
+                // Cannot fail, because the address is not validated yet.
                 let _retried = incoming.retry();
             } else if let Ok(permit) = Arc::clone(&self.sessions).try_acquire_owned() {
                 tokio::spawn(Arc::clone(&self).admit(incoming, permit));
@@ -351,18 +358,18 @@ impl Shared {
                     self.session(node, connection).await;
                 }
             }
-            None => Refusal::Violation.close(&connection),
+            None => CloseReason::Violation.close(&connection),
         }
     }
 
     /// Decides whether `connection` may carry anything; closes it if not.
     fn vet(&self, connection: &Connection, dialled: Option<NodeId>) -> Option<NodeId> {
         let verdict = tls::vet(connection, &self.identity).and_then(|node| match dialled {
-            Some(expected) if expected != node => Err((Some(node), Refusal::WrongNode)),
+            Some(expected) if expected != node => Err((Some(node), CloseReason::WrongNode)),
             None if node == self.identity.node() || self.dials(node) => {
-                Err((Some(node), Refusal::Duplicate))
+                Err((Some(node), CloseReason::Duplicate))
             }
-            _ if !self.inbound.admits(node) => Err((Some(node), Refusal::NotAdmitted)),
+            _ if !self.inbound.admits(node) => Err((Some(node), CloseReason::NotAdmitted)),
             _ => Ok(node),
         });
         verdict
@@ -372,23 +379,23 @@ impl Shared {
             .ok()
     }
 
-    fn refuse(&self, connection: &Connection, node: Option<NodeId>, refusal: Refusal) {
+    fn refuse(&self, connection: &Connection, node: Option<NodeId>, refusal: CloseReason) {
         refusal.close(connection);
         self.refused[refusal as usize].fetch_add(1, Ordering::Relaxed);
         tracing::warn!(remote = %connection.remote_address(), ?node, %refusal, "refused a connection");
-        // A claim that no authority stands for must not fill the table.
+        // A claim that no authority has signed must not fill the table.
         if let Some(node) = node.filter(|node| self.inbound.admits(*node)) {
             self.troubles.insert(node, PeerError::Refused(refusal));
         }
     }
 
-    /// One connection between two members who accept each other, until it ends. `true` if it ever
-    /// was up.
+    /// Runs a connection between two members that accept each other, until it ends. Returns whether
+    /// it was ever up.
     async fn session(self: Arc<Self>, node: NodeId, connection: Connection) -> bool {
-        // A peer that connects again has lost its former connection, even if this side has not
-        // noticed yet.
+        // A peer that connects again has lost its previous connection, even if this side has not
+        // noticed.
         if let Some(former) = self.links.get(&node) {
-            Refusal::Duplicate.close(&former.connection);
+            CloseReason::Duplicate.close(&former.connection);
         }
         let turn = Arc::clone(&self.turns.entry(node).or_default());
         let _turn = turn.lock().await;
@@ -399,9 +406,9 @@ impl Shared {
                 self.troubles.remove(&node);
                 self.inbound.connection(node, true);
                 if !self.inbound.admits(node) {
-                    // It was removed between `vet` and here, when `set_peers` did not see this
-                    // connection.
-                    Refusal::NotAdmitted.close(&connection);
+                    // The peer was removed after `vet`, when `set_peers` could not see this
+                    // connection yet.
+                    CloseReason::NotAdmitted.close(&connection);
                 }
                 let error = link.run(streams, &self.inbound).await;
                 self.links.remove(&node);
@@ -410,7 +417,7 @@ impl Shared {
             }
             Err(error) => (false, error),
         };
-        Refusal::StreamEnded.close(&connection);
+        CloseReason::StreamEnded.close(&connection);
         let error = PeerError::from(&error);
         tracing::info!(%node, %error, "a connection ended");
         self.troubles.insert(node, error);
@@ -431,8 +438,8 @@ impl Shared {
                             return;
                         };
                         let shared = Arc::clone(&self);
-                        // A task of its own: when this dialer is aborted, the session must still
-                        // tell the node that it ended.
+                        // In a task of its own: if this dialer is aborted, the session must still
+                        // tell the node that it has ended.
                         let session = tokio::spawn(async move {
                             let _permit = permit;
                             shared.session(node, connection).await

@@ -1,5 +1,5 @@
-//! How frames lie on a stream: a little-endian `u32` length, a kind, and for calls and answers a
-//! correlation number.
+//! The form of frames on a stream: a little-endian `u32` length, a kind, for calls and answers a
+//! correlation number, then the body.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -22,9 +22,9 @@ const PART: u8 = 3;
 pub(super) enum Frame {
     /// From [`send`](crate::transport::Transport::send).
     OneWay(Bytes),
-    /// From [`call`](crate::transport::Transport::call); the number comes back in the answer.
+    /// From [`call`](crate::transport::Transport::call). The answer carries the same number.
     Call(u64, Bytes),
-    /// The answer to the call of this number.
+    /// The answer to the call with this number.
     Answer(u64, Bytes),
 }
 
@@ -32,19 +32,20 @@ pub(super) enum Frame {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Violation;
 
-/// What stands before the body of a frame.
+/// What comes before the body of a frame.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Header {
     OneWay,
     Call(u64),
     Answer(u64),
-    /// A part of the body of the next frame that is none. The parts of a body follow each other
-    /// directly.
+    /// A part of a body that is longer than a frame. It belongs to the next frame of another kind;
+    /// the parts of one body follow each other directly.
     Part,
 }
 
 impl Header {
-    /// Writes length, kind and number for a body of `bytes`, which is at most [`FRAME_BYTES_MAX`].
+    /// Writes the length, the kind and the number for a body of `bytes`, at most
+    /// [`FRAME_BYTES_MAX`].
     pub(super) fn write(self, bytes: usize, out: &mut BytesMut) {
         let (kind, number) = match self {
             Self::OneWay => (ONE_WAY, None),
@@ -67,22 +68,22 @@ impl Header {
     }
 }
 
-/// Cuts a stream into frames, and puts those together that came in parts. Holds no more than what
-/// has arrived: a length alone reserves nothing.
+/// Cuts a stream into frames and joins those that came in parts. It holds only what has arrived: a
+/// length alone reserves no memory.
 #[derive(Debug, Default)]
 pub(super) struct Deframer {
     buffer: BytesMut,
-    /// The parts so far of a body that is not yet complete: at most [`MESSAGE_BYTES_MAX`].
+    /// The parts so far of a body that is not complete yet: at most [`MESSAGE_BYTES_MAX`].
     parts: BytesMut,
 }
 
 impl Deframer {
-    /// Takes what a read brought.
+    /// Adds what a read has brought.
     pub(super) fn push(&mut self, chunk: &[u8]) {
         self.buffer.extend_from_slice(chunk);
     }
 
-    /// The next whole frame, if it is here. After a violation the stream cannot be read on.
+    /// The next whole frame, if it has arrived. After a violation the stream is useless.
     pub(super) fn next(&mut self) -> Result<Option<Frame>, Violation> {
         loop {
             let Some(mut frame) = self.cut()? else {
@@ -113,7 +114,7 @@ impl Deframer {
         }
     }
 
-    /// The next frame as it lies on the stream, without its length; it has at least a kind.
+    /// The next frame as it is on the stream, without its length. It has at least a kind.
     fn cut(&mut self) -> Result<Option<Bytes>, Violation> {
         let Some(length) = self.buffer.first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);

@@ -1,14 +1,14 @@
-//! Who a node is: a certificate of the cluster's own authority, in which its number and its cluster
-//! are written.
+//! The identity of a node: a certificate that the cluster's own authority has signed. It names the
+//! node and its cluster.
 //!
-//! Certificates of a cluster do not expire. What ends a membership is the topology, which every
-//! node asks before it talks to a peer; an authority that expires by a forgotten date takes the
-//! whole cluster down at once.
+//! The certificates of a cluster do not expire. Membership ends when the topology says so, and
+//! every node checks the topology before it talks to a peer. An authority that expired on a
+//! forgotten date would take the whole cluster down at once.
 
 use core::fmt;
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
@@ -16,24 +16,24 @@ use rcgen::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde::{Deserialize, Serialize};
 
-use crate::token::{JoinToken, TokenId};
-use crate::transport::Secret;
+use crate::token::JoinToken;
 use crate::wire::{self, WireError};
 
 /// Bytes of an Ed25519 public key.
 pub(super) const PUBLIC_KEY_BYTES: usize = 32;
 
-/// The cluster's certificate authority: whoever holds it can make members.
+/// The cluster's certificate authority. Anyone who holds it can make members.
 ///
-/// The first node makes it; the control plane keeps its [`Secret`], so that any node which leads
-/// can sign.
+/// The first node creates it. The control plane keeps it as a [`Secret`], so that any member can
+/// sign.
 pub struct ClusterAuthority {
     cluster: u128,
     certificate: CertificateDer<'static>,
     key: KeyPair,
 }
 
-/// What one node proves itself with. Belongs in the data directory, readable by the node alone.
+/// What a node proves its identity with. It belongs in the data directory, readable by the node
+/// alone.
 #[derive(Clone)]
 pub struct NodeIdentity {
     node: NodeId,
@@ -43,28 +43,28 @@ pub struct NodeIdentity {
     key: Secret,
 }
 
-/// Stored bytes that are not an authority or identity.
+/// An authority or identity cannot be made or read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum IdentityError {
-    /// Not written by this program, or damaged.
+    /// The stored bytes were not written by this program, or are damaged.
     #[error("the stored identity cannot be read")]
     Wire(#[from] WireError),
-    /// A key or certificate does not have its shape.
+    /// A key or certificate has the wrong form.
     #[error("the stored identity holds an invalid key")]
     Crypto(#[from] rcgen::Error),
     /// A public key that is not 32 bytes long.
-    #[error("an Ed25519 public key has 32 bytes, this one {bytes}")]
+    #[error("an Ed25519 public key has 32 bytes, but this one has {bytes}")]
     PublicKey {
-        /// Its length.
+        /// The length of the key.
         bytes: usize,
     },
-    /// The operating system gave no randomness.
+    /// The operating system gave no random bytes.
     #[error("the operating system gives no random bytes")]
     Random,
 }
 
-/// What is stored of either; the authority has no node.
+/// The stored form of both. An authority has no node.
 #[derive(Serialize, Deserialize)]
 struct Stored {
     cluster: u128,
@@ -73,11 +73,11 @@ struct Stored {
     key: Secret,
 }
 
-/// `N` bytes from the operating system's cryptographic generator: for cluster identifiers and token
+/// `N` bytes from the operating system's cryptographic generator, for cluster numbers and token
 /// secrets.
 ///
 /// # Errors
-/// [`IdentityError::Random`]; the buffer is not handed out.
+/// [`IdentityError::Random`].
 pub fn random_bytes<const N: usize>() -> Result<[u8; N], IdentityError> {
     let mut bytes = [0; N];
     rustls::crypto::ring::default_provider()
@@ -133,10 +133,10 @@ impl rcgen::PublicKeyData for PublicKey {
 }
 
 impl ClusterAuthority {
-    /// Makes the authority of a new cluster.
+    /// Creates the authority of a new cluster.
     ///
     /// # Errors
-    /// [`IdentityError::Crypto`] when no key can be made; nothing is left behind.
+    /// [`IdentityError::Crypto`] if no key can be made; nothing is left behind.
     pub fn generate(cluster: u128) -> Result<Self, IdentityError> {
         let key = KeyPair::generate_for(&rcgen::PKCS_ED25519)?;
         let certificate = authority_params(cluster).self_signed(&key)?.into();
@@ -147,22 +147,22 @@ impl ClusterAuthority {
         })
     }
 
-    /// The cluster this is the authority of.
+    /// The cluster that it belongs to.
     pub fn cluster(&self) -> u128 {
         self.cluster
     }
 
-    /// SHA-256 of the certificate: what join tokens pin.
+    /// SHA-256 of the certificate. Join tokens carry it.
     pub fn fingerprint(&self) -> [u8; 32] {
         fingerprint(&self.certificate)
     }
 
-    /// A token with a fresh secret. The caller records it in the control plane; unrecorded it opens
-    /// nothing.
+    /// A token with a fresh secret. The caller must record it in the control plane; a token that is
+    /// not recorded admits nobody.
     ///
     /// # Errors
     /// [`IdentityError::Random`].
-    pub fn token(&self, id: TokenId) -> Result<JoinToken, IdentityError> {
+    pub fn token(&self, id: u64) -> Result<JoinToken, IdentityError> {
         Ok(JoinToken::new(
             self.cluster,
             self.fingerprint(),
@@ -171,8 +171,8 @@ impl ClusterAuthority {
         ))
     }
 
-    /// Makes the identity of `node` with a new key: for the node that makes the cluster. Others
-    /// keep their keys and [`join`](super::join).
+    /// Makes the identity of `node` with a new key, for the node that founds the cluster. Other
+    /// nodes make their own keys and join.
     ///
     /// # Errors
     /// [`IdentityError::Crypto`].
@@ -182,7 +182,7 @@ impl ClusterAuthority {
         Ok(key.into_identity(node, self.cluster, [certificate, self.certificate.clone()]))
     }
 
-    /// Signs a certificate that says: the holder of `public_key` is `node`.
+    /// Signs a certificate which says that the holder of `public_key` is `node`.
     pub(super) fn certify(
         &self,
         node: NodeId,
@@ -207,7 +207,7 @@ impl ClusterAuthority {
             .into())
     }
 
-    /// All of it, key included, for keeping in the control plane.
+    /// The whole authority with its key, for the control plane to keep.
     pub fn to_secret(&self) -> Secret {
         store(
             self.cluster,
@@ -236,8 +236,8 @@ impl ClusterAuthority {
     }
 }
 
-/// What the authority's certificate says; the same at every call, because issued certificates
-/// repeat parts of it.
+/// What the authority's certificate says. It must be the same at every call, because issued
+/// certificates repeat parts of it.
 fn authority_params(cluster: u128) -> CertificateParams {
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
@@ -260,7 +260,7 @@ impl NodeIdentity {
         self.cluster
     }
 
-    /// All of it, key included, for the data directory.
+    /// The whole identity with its key, for the data directory.
     pub fn to_secret(&self) -> Secret {
         store(
             self.cluster,
@@ -285,23 +285,23 @@ impl NodeIdentity {
         })
     }
 
-    /// What TLS shows to a peer.
+    /// The certificates that TLS shows to a peer.
     pub(super) fn chain(&self) -> Vec<CertificateDer<'static>> {
         self.chain.to_vec()
     }
 
-    /// The authority that this node and its peers were certified by.
+    /// The certificate of the authority that has certified this node and its peers.
     pub(super) fn authority(&self) -> &CertificateDer<'static> {
         &self.chain[1]
     }
 
-    /// What TLS signs with.
+    /// The key that TLS signs with.
     pub(super) fn key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key.expose().to_vec()).into()
     }
 }
 
-/// A key that has no certificate yet.
+/// A newcomer's key, which has no certificate yet.
 pub(super) struct NewKey(KeyPair);
 
 impl NewKey {

@@ -1,8 +1,8 @@
 //! How a newcomer becomes a member: one exchange, over a connection that can do nothing else.
 //!
-//! The newcomer makes its key, checks that the other side is certified by the authority its token
-//! names, and only then shows the token's secret. The member asks the control plane; on a grant it
-//! signs the newcomer's key.
+//! The newcomer makes a key and checks that the authority named by its token has certified the
+//! other side. Only then does it show the token's secret. The member asks the control plane and, if
+//! the join is granted, signs the newcomer's key.
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
@@ -15,63 +15,63 @@ use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{ClusterAuthority, IdentityError, NewKey, NodeIdentity, PUBLIC_KEY_BYTES};
-use super::refusal::{PeerError, Refusal};
+use super::reasons::{CloseReason, PeerError};
 use super::tls;
 use super::tuning::{Profile, Tuning};
 use crate::token::JoinToken;
 use crate::transport::{Inbound, JoinGrant, JoinRefusal, JoinRequest};
 use crate::wire::{self, FRAME_BYTES_MAX, WireError};
 
-/// The longest question of a stranger, in bytes.
+/// The longest request of a stranger, in bytes.
 const HELLO_BYTES_MAX: usize = 16 * 1024;
-/// How long a stranger may take to ask, and half of how long a member may take to answer: the
-/// control group may have to elect a leader.
+/// How long a stranger may take to send its request. A member may take twice as long to answer,
+/// because the control group may have to elect a leader.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long the first handshake may take.
+/// How long the handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// What a newcomer has become.
+/// What a newcomer receives when it has become a member.
 #[derive(Clone, Debug)]
 pub struct Joined {
-    /// Store it before anything else: the token may be used up now.
+    /// Its identity. Store it before anything else, because the token may be used up now.
     pub identity: NodeIdentity,
     /// The topology that contains this node, as the control plane wrote it.
     pub topology: Bytes,
 }
 
-/// Why a newcomer did not become a member. Unless the variant says otherwise the cluster is
-/// unchanged and the token as good as before.
+/// Why a newcomer did not become a member. Unless the variant says otherwise, the cluster is
+/// unchanged and the token can still be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JoinError {
-    /// The cluster said no.
+    /// The cluster refused.
     #[error("the cluster refused: {0}")]
     Refused(#[from] JoinRefusal),
-    /// Whoever listens there is not certified by the authority that the token names. The secret was
-    /// not shown.
+    /// The node at the address is not certified by the authority that the token names. The secret
+    /// was not shown.
     #[error("the node at {address} is not certified by the token's cluster")]
     ForeignAuthority {
         /// Where it listens.
         address: SocketAddr,
     },
-    /// A node of another cluster listens there. The secret was not shown.
+    /// The node at the address belongs to another cluster. The secret was not shown.
     #[error("the node at {address} belongs to cluster {found:032x}, the token to {expected:032x}")]
     AnotherCluster {
         /// Where it listens.
         address: SocketAddr,
-        /// The cluster it claims.
+        /// The cluster that it claims to belong to.
         found: u128,
-        /// The token's cluster.
+        /// The cluster of the token.
         expected: u128,
     },
-    /// Nothing answers.
+    /// Nothing answers at the address.
     #[error("nothing answers at {address}")]
     Unreachable {
         /// What was dialled.
         address: SocketAddr,
     },
-    /// The connection failed. After the question was sent the node may have been admitted: it asks
-    /// again as the same instance.
+    /// The connection failed. If the request had been sent, the node may have been admitted. It may
+    /// ask again as the same instance.
     #[error("the connection to {address} failed")]
     Connection {
         /// What was dialled.
@@ -80,24 +80,25 @@ pub enum JoinError {
         #[source]
         source: PeerError,
     },
-    /// The answer cannot be read, or the certificate in it is not for this node's key. It may ask
+    /// The answer cannot be read, or its certificate is not for this node's key. The node may ask
     /// again as the same instance.
     #[error("the answer is not valid")]
     Answer(#[from] WireError),
-    /// The member was granted the join but could not sign. It may ask again as the same instance.
+    /// The join was granted, but the member could not sign the certificate. The node may ask again
+    /// as the same instance.
     #[error("the cluster could not sign this node's certificate")]
     Signing,
     /// No key could be made.
-    #[error("no key for this node could be made")]
+    #[error("could not make a key for this node")]
     Identity(#[from] IdentityError),
-    /// No socket could be opened or TLS not be set up.
-    #[error("no local socket")]
+    /// No socket could be opened, or TLS could not be set up.
+    #[error("could not open a local socket")]
     Socket(#[from] std::io::Error),
 }
 
 impl JoinError {
-    /// Whether the node may have been admitted: then it must ask again as the same instance to
-    /// know.
+    /// Whether the node may have been admitted. To find out, it must ask again as the same
+    /// instance.
     pub fn may_be_let_in(&self) -> bool {
         match self {
             Self::Connection { source, .. } => !matches!(
@@ -127,13 +128,13 @@ enum Answer {
     NotSigned,
 }
 
-/// Asks the member at `address` to let this node in. `request` carries what the node says of
-/// itself; its token fields are set from `token`.
+/// Asks the member at `address` to admit this node. `request` is what the node says about itself;
+/// its token fields are set from `token`.
 ///
 /// Must run inside a tokio runtime with I/O and time.
 ///
 /// # Errors
-/// [`JoinError`], which says whether the token may be used.
+/// [`JoinError`], which says whether the token may be used up.
 pub async fn join(
     address: SocketAddr,
     token: &JoinToken,
@@ -166,7 +167,7 @@ pub async fn join(
         Err(_elapsed) => return Err(unreachable()),
     };
     let authority = tls::vet_for_join(&connection, token).map_err(|claimed| {
-        Refusal::ForeignAuthority.close(&connection);
+        CloseReason::ForeignAuthority.close(&connection);
         match claimed {
             Some(found) if found != token.cluster => JoinError::AnotherCluster {
                 address,
@@ -185,7 +186,7 @@ pub async fn join(
     let answer = tokio::time::timeout(2 * PATIENCE, ask(&connection, &hello))
         .await
         .unwrap_or(None);
-    Refusal::JoinDone.close(&connection);
+    CloseReason::JoinDone.close(&connection);
     let joined = match answer {
         Some(answer) => read_answer(&answer, key, token, authority),
         None => Err(JoinError::Connection {
@@ -243,13 +244,12 @@ fn read_answer(
     }
 }
 
-/// The member's side: reads one question, answers it, closes. A stranger who asks nothing is closed
-/// on after a while.
+/// The member's side: reads one request, answers it and closes. Also closes if no request comes in
+/// time.
 pub(super) async fn serve(connection: Connection, inbound: Arc<dyn Inbound>) {
     match tokio::time::timeout(PATIENCE, hear(&connection)).await {
         Ok(Some((mut send, hello))) => {
-            // No limit here: only the control plane knows whether a join that takes long has been
-            // granted.
+            // No time limit: only the control plane knows whether a slow join was granted.
             let answer = match inbound.join(hello.request).await {
                 Ok(grant) => sign(grant, &hello.public_key),
                 Err(refusal) => Answer::Refused(refusal),
@@ -257,13 +257,13 @@ pub(super) async fn serve(connection: Connection, inbound: Arc<dyn Inbound>) {
             let whole =
                 send.write_all(&wire::encode(&answer)).await.is_ok() && send.finish().is_ok();
             if whole {
-                // The newcomer closes when it has read all; this side waits so that the answer is
-                // not cut off.
+                // The newcomer closes once it has read everything. This side waits for that, so
+                // that the answer is not cut off.
                 let _gone = tokio::time::timeout(PATIENCE, connection.closed()).await;
             }
-            Refusal::JoinDone.close(&connection);
+            CloseReason::JoinDone.close(&connection);
         }
-        Ok(None) | Err(_) => Refusal::Violation.close(&connection),
+        Ok(None) | Err(_) => CloseReason::Violation.close(&connection),
     }
 }
 
@@ -271,7 +271,7 @@ async fn hear(connection: &Connection) -> Option<(quinn::SendStream, Hello)> {
     let (send, mut receive) = connection.accept_bi().await.ok()?;
     let hello = receive.read_to_end(HELLO_BYTES_MAX).await.ok()?;
     let hello: Hello = wire::decode_within(&hello, HELLO_BYTES_MAX).ok()?;
-    // Checked before the control plane is asked, because a grant uses the token up.
+    // Checked before the control plane is asked, because a granted join uses the token.
     (hello.public_key.len() == PUBLIC_KEY_BYTES).then_some((send, hello))
 }
 

@@ -1,5 +1,5 @@
-//! One live connection between two members: three streams each way, datagrams, and the calls that
-//! wait for an answer.
+//! One live connection between two members: three streams each way, datagrams, and calls that wait
+//! for their answer.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -14,16 +14,16 @@ use tokio::task::JoinSet;
 
 use super::frame::{Deframer, Frame, Header};
 use super::outbox::Outbox;
-use super::refusal::Refusal;
-use crate::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Reply};
+use super::reasons::CloseReason;
+use crate::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Later};
 use crate::wire::MESSAGE_BYTES_MAX;
 
-/// How many chunks one read takes off a stream at most.
+/// The most chunks that one read takes from a stream.
 const CHUNKS_PER_READ: usize = 32;
 /// How long the other side may take to open its streams once TLS is done.
 const ESTABLISH: Duration = Duration::from_secs(4);
 
-/// The sending half of a connection, and what its receiving half needs to find.
+/// The sending half of a connection, and the calls that its receiving half answers.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) node: NodeId,
@@ -33,22 +33,22 @@ pub(super) struct Link {
     next_call: AtomicU64,
 }
 
-/// The streams of a connection, as far as they are open when it counts as up.
+/// The streams of a connection that are open when it counts as up.
 #[derive(Debug)]
 pub(super) struct Streams {
     writers: Vec<(Class, SendStream)>,
     first: (Class, RecvStream),
 }
 
-/// Opens this side's streams and waits for the first of the other side: proof that it, too, has
-/// accepted the certificate it was shown.
+/// Opens this side's streams and waits for the first stream of the other side, which proves that
+/// the other side has accepted this side's certificate.
 pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn::ConnectionError> {
     let opened = async {
         let mut writers = Vec::with_capacity(Class::ALL.len());
         for class in Class::ALL {
             let mut stream = connection.open_uni().await?;
-            // Cannot fail on a stream just opened, unless the connection is gone; then the next
-            // step says so.
+            // These cannot fail on a new stream unless the connection is gone, which the next step
+            // reports.
             let _gone = stream.set_priority(-(class as i32));
             let _gone = stream.write_all(&[class as u8]).await;
             writers.push((class, stream));
@@ -61,7 +61,7 @@ pub(super) async fn establish(connection: &Connection) -> Result<Streams, quinn:
         .unwrap_or(Err(quinn::ConnectionError::TimedOut))
 }
 
-/// The other side's next stream and its class.
+/// The next stream that the other side opens, and its class.
 async fn accept(connection: &Connection) -> Result<(Class, RecvStream), quinn::ConnectionError> {
     let mut stream = connection.accept_uni().await?;
     let mut class = [0];
@@ -72,7 +72,7 @@ async fn accept(connection: &Connection) -> Result<(Class, RecvStream), quinn::C
     if let (Ok(()), Some(class)) = (read, found) {
         return Ok((class, stream));
     }
-    Refusal::Violation.close(connection);
+    CloseReason::Violation.close(connection);
     Err(connection.closed().await)
 }
 
@@ -92,21 +92,25 @@ impl Link {
         self.outbox(class).push(Header::OneWay, frame)
     }
 
+    pub(super) fn backlog(&self, class: Class) -> usize {
+        self.outbox(class).backlog()
+    }
+
     pub(super) fn datagram(&self, payload: Bytes) {
         if payload.len() <= DATAGRAM_BYTES_MAX {
-            // A full buffer drops the oldest datagram, a closed connection this one: both are what
-            // a datagram may suffer.
+            // A full buffer drops the oldest datagram, and a closed connection drops this one.
+            // Datagrams may be lost.
             let _dropped = self.connection.send_datagram(payload);
         }
     }
 
-    /// Sends at once; the reply may be awaited anywhere. The caller holds the runtime whose timer
-    /// is to be used.
+    /// Sends the request at once; the answer may be awaited anywhere. Must be called inside the
+    /// runtime whose timer is used.
     pub(super) fn call(
         self: Arc<Self>,
         request: Bytes,
         timeout: Duration,
-    ) -> Reply<Result<Bytes, CallError>> {
+    ) -> Later<Result<Bytes, CallError>> {
         let node = self.node;
         let bytes = request.len();
         if bytes > MESSAGE_BYTES_MAX {
@@ -143,8 +147,8 @@ impl Link {
         })
     }
 
-    /// Moves frames both ways until the connection ends, however it ends; then no task of it is
-    /// left and all calls have failed.
+    /// Moves frames both ways until the connection ends for any reason. Afterwards none of its
+    /// tasks is left, and all its calls have failed.
     pub(super) async fn run(
         self: Arc<Self>,
         streams: Streams,
@@ -154,20 +158,21 @@ impl Link {
         for (class, stream) in streams.writers {
             tasks.spawn(write(Arc::clone(&self), class, stream));
         }
-        tasks.spawn(Arc::clone(&self).read(streams.first, Arc::clone(inbound)));
+        let (class, stream) = streams.first;
+        tasks.spawn(Arc::clone(&self).read(class, stream, Arc::clone(inbound)));
         tasks.spawn(read_datagrams(Arc::clone(&self), Arc::clone(inbound)));
         for _later in 1..Class::ALL.len() {
             let (link, inbound) = (Arc::clone(&self), Arc::clone(inbound));
             tasks.spawn(async move {
-                if let Ok(stream) = accept(&link.connection).await {
-                    link.read(stream, inbound).await;
+                if let Ok((class, stream)) = accept(&link.connection).await {
+                    link.read(class, stream, inbound).await;
                 }
             });
         }
-        // The streams of a healthy connection never end: the first task that does ends the
+        // The streams of a healthy connection never end, so the first task that ends also ends the
         // connection.
         let _first = tasks.join_next().await;
-        Refusal::StreamEnded.close(&self.connection);
+        CloseReason::StreamEnded.close(&self.connection);
         tasks.shutdown().await;
         self.outboxes.iter().for_each(Outbox::close);
         self.calls.clear();
@@ -176,7 +181,8 @@ impl Link {
 
     async fn read(
         self: Arc<Self>,
-        (class, mut stream): (Class, RecvStream),
+        class: Class,
+        mut stream: RecvStream,
         inbound: Arc<dyn Inbound>,
     ) {
         let mut deframer = Deframer::default();
@@ -186,7 +192,7 @@ impl Link {
                 deframer.push(&core::mem::take(chunk));
             }
             if self.deliver(class, &mut deframer, &inbound).is_err() {
-                Refusal::Violation.close(&self.connection);
+                CloseReason::Violation.close(&self.connection);
                 return;
             }
         }
@@ -210,7 +216,7 @@ impl Link {
                 }
                 Frame::Answer(number, answer) => {
                     if let Some((_, waiting)) = self.calls.remove(&number) {
-                        // The caller may have stopped waiting.
+                        // Fails if the caller has stopped waiting.
                         let _nobody = waiting.send(answer);
                     }
                 }
@@ -222,7 +228,7 @@ impl Link {
         Ok(())
     }
 
-    fn answer(self: &Arc<Self>, number: u64, reply: Reply<Bytes>) {
+    fn answer(self: &Arc<Self>, number: u64, reply: Later<Bytes>) {
         let link = Arc::clone(self);
         tokio::spawn(async move {
             let answer = reply.await;
@@ -240,7 +246,7 @@ impl Link {
     }
 }
 
-/// A call whose answer is awaited; dropping it forgets the call.
+/// A call that waits for its answer. Dropping it forgets the call.
 struct Waiting {
     link: Arc<Link>,
     number: u64,

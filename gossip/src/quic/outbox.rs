@@ -1,6 +1,6 @@
-//! What waits to be written to one stream. Callers append under a short lock; the stream's writer
-//! takes all of it at once, so that a batch is as large as the last write was long, and no timer is
-//! needed.
+//! What waits to be written to one stream. Callers append under a short lock, and the stream's
+//! writer takes everything at once. So a batch grows with the time that the last write took, and no
+//! timer is needed.
 
 #![expect(
     clippy::disallowed_types,
@@ -15,13 +15,13 @@ use tokio::sync::Notify;
 use super::frame::{HEADER_BYTES_MAX, Header};
 use crate::wire::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 
-/// Once so much waits in one outbox, in bytes, counting what is being written, nothing more is
-/// taken. A guess: two of the longest frames. What is taken below may itself be longer, or a long
-/// message would never be sent.
+/// When this many bytes wait in one outbox, including those being written, it accepts nothing more.
+/// A guess: two of the longest frames. A message that is accepted below the limit may itself be
+/// longer; otherwise a long message could never be sent.
 pub(super) const OUTBOX_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Frames up to this length are copied together; longer ones are passed on as they are. A guess.
+/// Frames up to this length are copied together; longer ones are passed on without a copy. A guess.
 const COPY_BYTES_MAX: usize = 4 * 1024;
-/// How long the parts are of a body that is longer than a frame. A guess.
+/// The length of the parts into which a body is cut that is longer than a frame. A guess.
 const PART_BYTES: usize = 1024 * 1024;
 
 /// A bounded queue of frames for one stream.
@@ -36,7 +36,7 @@ struct State {
     /// Whole chunks, in order; then `tail`.
     chunks: Vec<Bytes>,
     tail: BytesMut,
-    /// Queued and being written.
+    /// Bytes that are queued or being written.
     bytes: usize,
     closed: bool,
 }
@@ -63,8 +63,8 @@ impl State {
 }
 
 impl Outbox {
-    /// Appends a frame, in parts if it must be. `false`: closed, full, or too long; then nothing is
-    /// queued.
+    /// Appends a frame, in parts if it is long. Returns `false`, with nothing queued, if the outbox
+    /// is closed or full or the frame is too long.
     pub(super) fn push(&self, header: Header, mut body: Bytes) -> bool {
         if body.len() > MESSAGE_BYTES_MAX {
             return false;
@@ -87,8 +87,8 @@ impl Outbox {
         true
     }
 
-    /// Waits for frames and takes them all, with the number of bytes to give back to
-    /// [`written`](Self::written). `None` once closed.
+    /// Waits for frames and takes them all, with the number of bytes to pass to
+    /// [`written`](Self::written) later. `None` once the outbox is closed.
     pub(super) async fn take(&self) -> Option<(Vec<Bytes>, usize)> {
         loop {
             {
@@ -105,17 +105,22 @@ impl Outbox {
         }
     }
 
-    /// All frames that wait now.
+    /// Takes all frames that wait now.
     pub(super) fn waiting(&self) -> Vec<Bytes> {
         self.lock().take()
     }
 
-    /// Makes room: the batch that [`take`](Self::take) gave has left.
+    /// Bytes that wait or are being written.
+    pub(super) fn backlog(&self) -> usize {
+        self.lock().bytes
+    }
+
+    /// Makes room for as many bytes: the batch from [`take`](Self::take) has been written.
     pub(super) fn written(&self, bytes: usize) {
         self.lock().bytes -= bytes;
     }
 
-    /// Refuses all further frames and drops those that wait.
+    /// Refuses all further frames, and drops those that wait.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;

@@ -1,5 +1,5 @@
-//! Wide-area behaviour on one machine: delays and cuts between UDP addresses, below QUIC, so that
-//! everything above it is real.
+//! A wide-area network on one machine: delays and cuts between UDP addresses. They act below QUIC,
+//! so everything above is real.
 
 use core::fmt;
 use core::pin::Pin;
@@ -16,41 +16,42 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// How many datagrams one socket's links hold back at most; more are dropped, as a router drops
-/// what its queue cannot hold. A guess.
+/// How many delayed datagrams the links of one socket hold at most. Further ones are dropped, as a
+/// router drops what its queue cannot hold. A guess.
 const DELAYED_MAX: usize = 16 * 1024;
 
 /// What happens to datagrams on the way from one address to another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkState {
-    /// How much later they arrive: half of what this direction adds to the round trip of both.
+    /// How much later they arrive. If both directions have the same delay, it is half of what they
+    /// add to the round trip.
     pub delay: Duration,
-    /// Whether they are lost, those under way included.
+    /// Whether they are lost, including those in flight.
     pub cut: bool,
 }
 
-/// The links of all shaped endpoints of a process, by (from, to). May change at any time; a link
-/// not set is a plain one.
+/// The links of all shaped endpoints of a process, by (from, to). They may change at any time. A
+/// link that is not set is unshaped.
 ///
-/// Addresses are those that endpoints listen on: an endpoint also dials from there, if it does not
-/// listen on the unspecified address.
+/// The addresses are those that endpoints listen on. An endpoint also dials from its address,
+/// unless it listens on the unspecified one.
 #[derive(Debug, Default)]
 pub struct LinkShape {
     links: DashMap<(SocketAddr, SocketAddr), LinkState>,
 }
 
 impl LinkShape {
-    /// No link is shaped yet.
+    /// A network in which no link is shaped.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
-    /// Sets one direction.
+    /// Sets the state of one direction.
     pub fn set(&self, from: SocketAddr, to: SocketAddr, state: LinkState) {
         self.links.insert((from, to), state);
     }
 
-    /// Changes one direction: `change` sees its present state.
+    /// Changes the state of one direction; `change` sees the present one.
     pub fn update(&self, from: SocketAddr, to: SocketAddr, change: impl FnOnce(&mut LinkState)) {
         change(&mut self.links.entry((from, to)).or_default());
     }
@@ -64,7 +65,7 @@ impl LinkShape {
     }
 }
 
-/// A datagram on its way.
+/// A datagram that is being delayed.
 struct Delayed {
     due: Instant,
     destination: SocketAddr,
@@ -81,7 +82,7 @@ pub(super) struct ShapedSocket {
 }
 
 impl ShapedSocket {
-    /// Wraps `inner`. Runs inside a tokio runtime; its task ends with the socket.
+    /// Wraps `inner`. Must be called inside a tokio runtime; the socket's task ends with it.
     pub(super) fn wrap(
         inner: Arc<dyn AsyncUdpSocket>,
         shape: Arc<LinkShape>,
@@ -131,7 +132,7 @@ impl AsyncUdpSocket for ShapedSocket {
             ecn: transmit.ecn,
             contents: transmit.contents.into(),
         };
-        // A full queue loses the datagram, as a network does.
+        // If the queue is full the datagram is lost, as in a network.
         let _lost = self.delayed.try_send(delayed);
         Ok(())
     }
@@ -149,8 +150,8 @@ impl AsyncUdpSocket for ShapedSocket {
         Ok(self.local)
     }
 
-    // One datagram per transmit (the default of `max_transmit_segments`), so that each has its own
-    // fate.
+    // One datagram per transmit (the default of `max_transmit_segments`), so each is delayed or
+    // lost on its own.
 
     fn max_receive_segments(&self) -> usize {
         self.inner.max_receive_segments()
@@ -161,7 +162,7 @@ impl AsyncUdpSocket for ShapedSocket {
     }
 }
 
-/// Holds datagrams back until they are due. Equal delays keep their order.
+/// Holds datagrams until they are due. Datagrams with equal delays keep their order.
 async fn deliver_when_due(
     socket: Arc<dyn AsyncUdpSocket>,
     shape: Arc<LinkShape>,

@@ -14,7 +14,7 @@ use quorate_crdt::NodeId;
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Reply, Transport};
+use crate::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later, Transport};
 
 mod identity;
 mod joining;
@@ -49,7 +49,7 @@ impl Inbound for Recorder {
         let _over = self.events.send(Event::Datagram(from, payload));
     }
 
-    fn call(&self, from: NodeId, request: Bytes) -> Reply<Bytes> {
+    fn call(&self, from: NodeId, request: Bytes) -> Later<Bytes> {
         match request.as_ref() {
             b"never" => Box::pin(core::future::pending()),
             _ => Box::pin(core::future::ready(Bytes::from(
@@ -58,7 +58,7 @@ impl Inbound for Recorder {
         }
     }
 
-    fn join(&self, request: JoinRequest) -> Reply<Result<JoinGrant, JoinRefusal>> {
+    fn join(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         Box::pin(core::future::ready((self.decide)(&request)))
     }
 

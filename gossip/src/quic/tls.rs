@@ -1,6 +1,6 @@
-//! TLS 1.3 between nodes. The handshake proves that each side holds the key of the certificate it
-//! shows; whether that certificate is good enough is decided here too, but right after the
-//! handshake and before any stream: only then can the other side be told why.
+//! TLS 1.3 between nodes. The handshake proves that each side holds the key of its certificate.
+//! Whether the certificate is good enough is decided here too, but after the handshake and before
+//! any stream, because only then can the other side be told why it is refused.
 
 use std::sync::Arc;
 
@@ -14,27 +14,27 @@ use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use webpki::{EndEntityCert, KeyUsage};
 
 use super::identity::{NodeIdentity, fingerprint, parse_name};
-use super::refusal::Refusal;
+use super::reasons::CloseReason;
 use crate::token::JoinToken;
 use crate::wire::VERSION;
 
-/// What members speak; a client certificate is needed. Ends in the wire's [`VERSION`].
-pub(super) const ALPN: &[u8] = b"quorate/3";
-/// What newcomers speak: one exchange, no certificate. Ends in the wire's [`VERSION`].
-pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/3";
+/// The protocol of members. It needs a client certificate. Ends in the wire's [`VERSION`].
+pub(super) const ALPN: &[u8] = b"quorate/4";
+/// The protocol of newcomers: one exchange, without a certificate. Ends in the wire's [`VERSION`].
+pub(super) const ALPN_JOIN: &[u8] = b"quorate-join/4";
 
 const _: () = assert!(
     ALPN[ALPN.len() - 1] == b'0' + VERSION && ALPN_JOIN[ALPN_JOIN.len() - 1] == b'0' + VERSION
 );
 
-/// Which of the two protocols a finished handshake agreed on.
+/// The protocol that a finished handshake has agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Protocol {
     Member,
     Join,
 }
 
-/// Whom a certificate names, whether or not it is good.
+/// The node and cluster that a certificate names, valid or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Claim {
     pub(super) node: NodeId,
@@ -57,7 +57,7 @@ pub(super) fn protocol(connection: &quinn::Connection) -> Option<Protocol> {
     }
 }
 
-/// The certificates the other side showed; its own comes first.
+/// The certificates that the other side has shown, its own first.
 fn shown(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
     connection
         .peer_identity()
@@ -66,25 +66,27 @@ fn shown(connection: &quinn::Connection) -> Vec<CertificateDer<'static>> {
         .unwrap_or_default()
 }
 
-/// Decides whether the other side is a member of `identity`'s cluster. On refusal, says whom its
-/// certificate claims to be.
+/// Decides whether the other side is a member of `identity`'s cluster. If not, also says which node
+/// its certificate claims to be.
 pub(super) fn vet(
     connection: &quinn::Connection,
     identity: &NodeIdentity,
-) -> Result<NodeId, (Option<NodeId>, Refusal)> {
+) -> Result<NodeId, (Option<NodeId>, CloseReason)> {
     let chain = shown(connection);
-    let leaf = chain.first().ok_or((None, Refusal::NoCertificate))?;
+    let leaf = chain.first().ok_or((None, CloseReason::NoCertificate))?;
     let claim = claim(leaf);
     let node = claim.map(|claim| claim.node);
     match claim {
-        Some(claim) if claim.cluster != identity.cluster() => Err((node, Refusal::OtherCluster)),
+        Some(claim) if claim.cluster != identity.cluster() => {
+            Err((node, CloseReason::OtherCluster))
+        }
         Some(claim) if signed_by(leaf, identity.authority()) => Ok(claim.node),
-        _ => Err((node, Refusal::ForeignAuthority)),
+        _ => Err((node, CloseReason::ForeignAuthority)),
     }
 }
 
-/// Decides whether the other side is a member of the cluster that `token` is for. On refusal, says
-/// which cluster it claims.
+/// Decides whether the other side is a member of the cluster that `token` is for. If not, also says
+/// which cluster it claims to belong to.
 pub(super) fn vet_for_join(
     connection: &quinn::Connection,
     token: &JoinToken,
@@ -130,7 +132,8 @@ pub(super) fn signed_by(leaf: &CertificateDer<'_>, authority: &CertificateDer<'_
         .is_ok()
 }
 
-/// The listening side: asks for a certificate, resumes no session, takes no early data.
+/// The settings of the listening side: asks for a certificate, resumes no session, accepts no early
+/// data.
 pub(super) fn server(identity: &NodeIdentity) -> Result<QuicServerConfig, rustls::Error> {
     let mut config = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -143,7 +146,7 @@ pub(super) fn server(identity: &NodeIdentity) -> Result<QuicServerConfig, rustls
     QuicServerConfig::try_from(config).map_err(|error| rustls::Error::General(error.to_string()))
 }
 
-/// The dialling side: a member with its identity, or a newcomer without.
+/// The settings of the dialling side: a member with its identity, or a newcomer without one.
 pub(super) fn client(
     identity: Option<&NodeIdentity>,
     alpn: &[u8],
@@ -162,12 +165,12 @@ pub(super) fn client(
     QuicClientConfig::try_from(config).map_err(|error| rustls::Error::General(error.to_string()))
 }
 
-/// Checks that the other side holds the key of its certificate, and no more: [`vet`] and
+/// Checks that the other side holds the key of its certificate, and nothing else. [`vet`] and
 /// [`vet_for_join`] do the rest.
 #[derive(Debug)]
 struct KeyProof(Arc<CryptoProvider>);
 
-/// TLS 1.2 is not offered, so that this signature never comes.
+/// For TLS 1.2, which is not offered, so this is never called.
 fn no_tls12() -> Result<HandshakeSignatureValid, rustls::Error> {
     Err(rustls::Error::PeerIncompatible(
         rustls::PeerIncompatible::Tls12NotOffered,
@@ -216,7 +219,7 @@ impl ServerCertVerifier for KeyProof {
 
 impl ClientCertVerifier for KeyProof {
     fn client_auth_mandatory(&self) -> bool {
-        // A newcomer has none yet; `vet` refuses a member without.
+        // A newcomer has none yet; `vet` refuses a member that has none.
         false
     }
 

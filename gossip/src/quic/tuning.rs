@@ -1,5 +1,5 @@
-//! Settings of QUIC connections. Labels: measured = on two cores over loopback, two processes;
-//! guess = to be measured.
+//! Settings of QUIC connections. "Measured" means on two cores over loopback, between two
+//! processes; a guess is yet to be measured.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -9,29 +9,30 @@ use quinn::{
     AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt,
 };
 
-/// Largest UDP payload on loopback and jumbo links. Measured: 0.6 times the CPU per KiB of the
-/// default; not larger, because ten such segments must stay within the 64 KiB of one
-/// segmentation-offload send, beyond which every batch is lost.
+/// The largest UDP payload on loopback and jumbo links. Measured: 0.6 times the CPU per KiB of the
+/// default. It is not larger, because ten such segments must fit into the 64 KiB of one
+/// segmentation-offload send: beyond that, every batch is lost.
 const JUMBO_BYTES: u16 = 6500;
-/// What QUIC lets every path carry.
+/// The UDP payload that every path must carry, according to QUIC.
 const SMALLEST_BYTES: u16 = 1200;
-/// Bytes in flight on short links. Measured: larger windows lose packets in socket buffers (2.5
-/// against 0.9 CPU seconds per GiB).
+/// Bytes in flight on short links. Measured: larger windows lose packets in socket buffers, and
+/// cost 2.5 instead of 0.9 CPU seconds per GiB.
 const NEAR_WINDOW: u32 = 1024 * 1024;
 /// Bytes in flight on long links: 8 MiB is 80 ms at 100 MB/s.
 const FAR_WINDOW: u32 = 8 * 1024 * 1024;
 /// Packets per acknowledgement. Measured: 0.66 times the CPU at 1 KiB frames.
 const ACK_EVERY: u32 = 10;
-/// Silence after which a connection is dead; membership is faster, this is for its resources. A
-/// guess.
+/// A connection that is silent for this long is closed. Membership notices a dead node sooner; this
+/// frees the resources. A guess.
 const IDLE: Duration = Duration::from_secs(4);
-/// A quarter of [`IDLE`], so that three packets may be lost.
+/// How often an idle connection sends something: a quarter of [`IDLE`], so three packets may be
+/// lost.
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
-/// What the first retransmission is timed by: it fires after three of these. A guess between a rack
-/// and an ocean.
+/// The assumed round trip before any is measured: the first retransmission comes after three of
+/// these. A guess between a rack and an ocean.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
-/// What kind of network the nodes are joined by.
+/// The kind of network between the nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
     /// Large packets and small windows between addresses of this machine, ordinary ones elsewhere.
@@ -39,18 +40,18 @@ pub enum Profile {
     Auto,
     /// Ordinary packets (found by probing, up to 1452 bytes) and large windows everywhere.
     Wan,
-    /// Packets up to 6500 bytes, found by probing, and small windows: for links that an operator
-    /// knows to carry them.
+    /// Packets up to 6500 bytes, found by probing, and small windows. For links that an operator
+    /// knows can carry them.
     Jumbo,
 }
 
-/// How connections from one endpoint are set.
+/// How the connections of one endpoint are set up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tuning {
     pub(super) profile: Profile,
-    /// This endpoint listens on a loopback address.
+    /// Whether this endpoint listens on a loopback address.
     pub(super) local: bool,
-    /// Datagrams are delayed and cut one by one.
+    /// Whether datagrams are delayed and cut one by one.
     pub(super) shaped: bool,
 }
 
@@ -70,7 +71,7 @@ impl Tuning {
         config
     }
 
-    /// The settings of a connection with `remote`.
+    /// The settings of a connection to `remote`.
     pub(super) fn transport(self, remote: SocketAddr) -> Arc<TransportConfig> {
         let near = self.jumbo() && (self.profile == Profile::Jumbo || remote.ip().is_loopback());
         let window = if near { NEAR_WINDOW } else { FAR_WINDOW };

@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn a_cut_token_says_so_and_a_foreign_text_says_so() {
-    let text = JoinToken::new(7, [3; 32], TokenId(9), [5; 16]).to_string();
+    let text = JoinToken::new(7, [3; 32], 9, [5; 16]).to_string();
     assert!(matches!(
         text[..text.len() - 4].parse::<JoinToken>(),
         Err(TokenError::Length { bytes: 69 })
@@ -23,7 +23,7 @@ fn a_cut_token_says_so_and_a_foreign_text_says_so() {
 
 #[test]
 fn debug_hides_the_secret() {
-    let token = JoinToken::new(7, [3; 32], TokenId(9), [0xAB; 16]);
+    let token = JoinToken::new(7, [3; 32], 9, [0xAB; 16]);
     let shown = format!("{token:?} {:?}", token.secret);
     assert!(
         !shown.contains("171") && !shown.to_lowercase().contains("abab"),
@@ -34,7 +34,7 @@ fn debug_hides_the_secret() {
 proptest! {
     #[test]
     fn text_form_round_trips(cluster: u128, fingerprint: [u8; 32], id: u64, secret: [u8; 16]) {
-        let token = JoinToken::new(cluster, fingerprint, TokenId(id), secret);
+        let token = JoinToken::new(cluster, fingerprint, id, secret);
         let text = token.to_string();
         prop_assert_eq!(text.len(), 4 + 96);
         prop_assert_eq!(text.parse::<JoinToken>(), Ok(token));

@@ -84,6 +84,20 @@ proptest! {
     #[test]
     fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let _whatever = decode::<Sample>(&bytes);
-        let _whatever = decode::<Sample>(&[&[VERSION, (bytes.len() & 255) as u8, (bytes.len() >> 8) as u8, 0, 0], bytes.as_slice()].concat());
+        let header = [VERSION, (bytes.len() & 255) as u8, (bytes.len() >> 8) as u8, 0, 0];
+        let _whatever = decode::<Sample>(&[&header, bytes.as_slice()].concat());
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_message_whose_length_is_found_first_is_the_same(message in sample()) {
+        let encoded = encode(&message);
+        prop_assert_eq!(encode_within(&message, encoded.len()), Ok(encoded.clone()));
+        let bytes = encoded.len() as u64;
+        prop_assert_eq!(
+            encode_within(&message, encoded.len() - 1),
+            Err(WireError::TooLarge { bytes, max: bytes - 1 })
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_crdt::NodeId;
-use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Reply, Transport};
+use quorate_gossip::transport::{CallError, Class, DATAGRAM_BYTES_MAX, Inbound, Later, Transport};
 use quorate_gossip::wire::MESSAGE_BYTES_MAX;
 use tokio::sync::oneshot;
 
@@ -73,6 +73,10 @@ impl Transport for Port {
         frame.len() <= MESSAGE_BYTES_MAX && self.send_body(to, Body::Frame(class, frame))
     }
 
+    fn backlog(&self, to: NodeId, class: Class) -> usize {
+        self.network.shared.lock().backlog(self.node, to, class)
+    }
+
     fn datagram(&self, to: NodeId, payload: Bytes) {
         if payload.len() <= DATAGRAM_BYTES_MAX {
             self.send_body(to, Body::Datagram(payload));
@@ -84,7 +88,7 @@ impl Transport for Port {
         to: NodeId,
         request: Bytes,
         timeout: Duration,
-    ) -> Reply<Result<Bytes, CallError>> {
+    ) -> Later<Result<Bytes, CallError>> {
         if request.len() > MESSAGE_BYTES_MAX {
             let bytes = request.len();
             return Box::pin(async move { Err(CallError::TooLarge { bytes }) });

@@ -198,6 +198,19 @@ impl State {
         None
     }
 
+    /// Bytes of frames that are on their way from one node to another.
+    pub(super) fn backlog(&self, from: NodeId, to: NodeId, class: Class) -> usize {
+        let stalled = self.stalled.get(&(from, to)).into_iter().flatten();
+        let under_way = self.queue.values().chain(stalled);
+        under_way
+            .filter(|event| event.from == from && event.to == to)
+            .filter_map(|event| match &event.body {
+                Body::Frame(of, bytes) if *of == class => Some(bytes.len()),
+                _ => None,
+            })
+            .sum()
+    }
+
     /// Gives the event its delay and queues it.
     pub(super) fn dispatch(&mut self, event: Event) {
         if !self.is_up(&event) {

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use quorate_crdt::NodeId;
+use quorate_crdt::{NodeId, Secret};
 use tokio::time::{Instant, sleep};
 
 use super::super::{ConsensusConfig, ControlGroup, Link, LinkError, OpenError};
 use super::{Command, Response, WAIT};
-use crate::state::{NewToken, NodeSpec, Secret, TokenId};
+use crate::state::{NewToken, NodeSpec, TokenId};
 use crate::store::{Batch, Commit, Done, MemoryStore, Space, Store};
 use crate::topology::ClusterId;
 
@@ -151,7 +151,7 @@ fn spec(node: u64) -> NodeSpec {
 }
 
 fn secret() -> Secret {
-    Secret(Bytes::from_static(b"open"))
+    Secret::new("open")
 }
 
 pub(super) fn found() -> Command {

@@ -1,6 +1,6 @@
-//! Quorums against moves: nodes learn topologies late, coordinators use old ones, replicas fence,
-//! dismissed nodes never hear of it. Whatever the interleaving, a majority read that succeeds sees
-//! every write that a majority acknowledged before.
+//! Quorums against moves. Nodes learn topologies late, coordinators use old ones, replicas fence,
+//! and dismissed nodes never hear that they were dismissed. In every interleaving, a majority read
+//! that succeeds sees every write that a majority acknowledged before.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::quorum::majority;
 
 struct World {
     machine: Machine,
-    /// Every topology there was; coordinators may use any that some node still believes in.
+    /// Every topology so far. Coordinators may use any that some node still believes in.
     history: Vec<Arc<Topology>>,
     nodes: BTreeMap<NodeId, Copy>,
     acknowledged: BTreeSet<u32>,
@@ -56,7 +56,7 @@ impl World {
         self.history.push(topology);
     }
 
-    /// A node takes in a newer topology, and gives its copy up if it is not a holder any more.
+    /// A node learns a newer topology, and gives up its copy if it is not a holder any more.
     fn learn(&mut self, node: NodeId, topology: &Arc<Topology>) {
         let copy = self.nodes.get_mut(&node).unwrap();
         if copy.knows.epoch < topology.epoch {
@@ -67,7 +67,7 @@ impl World {
         }
     }
 
-    /// Those of `set` that do not fence this request.
+    /// The nodes of `set` that do not fence this request.
     fn accepting(&mut self, set: &[NodeId], topology: &Arc<Topology>) -> Vec<NodeId> {
         for &node in set {
             self.learn(node, topology);
@@ -85,7 +85,7 @@ impl World {
             let mut accepting = self.accepting(set, topology);
             let rotation = luck as usize % accepting.len().max(1);
             accepting.rotate_left(rotation);
-            // The least that suffices, so that the test sees the worst case.
+            // The least number that suffices: the worst case.
             for node in accepting.iter().take(majority(set.len())) {
                 self.nodes.get_mut(node).unwrap().has.insert(self.writes);
             }
@@ -116,7 +116,7 @@ impl World {
         }
     }
 
-    /// `node` does what it owes by the topology it knows, and reports it.
+    /// `node` does what it owes according to the topology that it knows, and reports it.
     fn work(&mut self, node: NodeId, luck: u64) {
         let topology = Arc::clone(&self.nodes[&node].knows);
         let place = placement(&topology).clone();
@@ -182,7 +182,9 @@ impl World {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
     #[test]
-    fn a_majority_read_sees_every_majority_write(steps in prop::collection::vec((0u8..15, any::<u64>()), 1..150)) {
+    fn a_majority_read_sees_every_majority_write(
+        steps in prop::collection::vec((0u8..15, any::<u64>()), 1..150),
+    ) {
         let mut world = World::new();
         for (kind, luck) in steps {
             world.step(kind, luck);

@@ -45,7 +45,10 @@ fn parts_without_end_are_a_violation_at_the_bound() {
 
 proptest! {
     #[test]
-    fn a_body_in_parts_is_that_body(bodies in prop::collection::vec(frame(), 1..8), part in 1usize..20) {
+    fn a_body_in_parts_is_that_body(
+        bodies in prop::collection::vec(frame(), 1..8),
+        part in 1usize..20,
+    ) {
         let mut stream = BytesMut::new();
         for frame in &bodies {
             let (header, mut body) = match frame.clone() {
@@ -69,7 +72,10 @@ proptest! {
     }
 
     #[test]
-    fn frames_survive_any_cutting(frames in prop::collection::vec(frame(), 0..20), cuts in prop::collection::vec(1usize..50, 1..20)) {
+    fn frames_survive_any_cutting(
+        frames in prop::collection::vec(frame(), 0..20),
+        cuts in prop::collection::vec(1usize..50, 1..20),
+    ) {
         let mut stream = BytesMut::new();
         for frame in &frames {
             write(frame, &mut stream);
@@ -89,7 +95,9 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20)) {
+    fn random_bytes_never_panic(
+        chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..20),
+    ) {
         let mut deframer = Deframer::default();
         for chunk in chunks {
             deframer.push(&chunk);

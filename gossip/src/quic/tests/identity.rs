@@ -20,7 +20,7 @@ fn member() -> (ClusterAuthority, Node) {
 async fn refused(
     mut member: Node,
     identity: NodeIdentity,
-    seen_by_member: Refusal,
+    seen_by_member: CloseReason,
     seen_by_stranger: PeerError,
 ) {
     let stranger = Node::start(identity);
@@ -48,8 +48,8 @@ async fn a_node_that_was_not_admitted_is_told_so() {
     refused(
         member,
         identity,
-        Refusal::NotAdmitted,
-        PeerError::RefusedByPeer(Refusal::NotAdmitted),
+        CloseReason::NotAdmitted,
+        PeerError::RefusedByPeer(CloseReason::NotAdmitted),
     )
     .await;
 }
@@ -65,8 +65,8 @@ async fn a_forged_authority_of_the_same_cluster_name_is_refused_by_both_sides() 
     refused(
         member,
         forged,
-        Refusal::ForeignAuthority,
-        PeerError::Refused(Refusal::ForeignAuthority),
+        CloseReason::ForeignAuthority,
+        PeerError::Refused(CloseReason::ForeignAuthority),
     )
     .await;
 }
@@ -81,8 +81,8 @@ async fn a_node_of_another_cluster_is_refused_by_both_sides() {
     refused(
         member,
         other,
-        Refusal::OtherCluster,
-        PeerError::Refused(Refusal::OtherCluster),
+        CloseReason::OtherCluster,
+        PeerError::Refused(CloseReason::OtherCluster),
     )
     .await;
 }
@@ -114,7 +114,7 @@ async fn another_node_at_the_address_is_noticed() {
     dialler.know(&[(NodeId(7), member.address())]);
     dialler
         .until(|transport| {
-            transport.trouble(NodeId(7)) == Some(PeerError::Refused(Refusal::WrongNode))
+            transport.trouble(NodeId(7)) == Some(PeerError::Refused(CloseReason::WrongNode))
         })
         .await;
 }
@@ -147,9 +147,9 @@ async fn whoever_does_not_look_is_refused_by_the_member() {
         .identity(NodeId(1))
         .unwrap();
     for (identity, reason) in [
-        (None, Refusal::NoCertificate),
-        (Some(&forged), Refusal::ForeignAuthority),
-        (Some(&other), Refusal::OtherCluster),
+        (None, CloseReason::NoCertificate),
+        (Some(&forged), CloseReason::ForeignAuthority),
+        (Some(&other), CloseReason::OtherCluster),
     ] {
         assert_eq!(
             attack(&member, identity).await,
@@ -170,6 +170,6 @@ async fn the_higher_identifier_may_not_dial() {
     let higher = authority.identity(NodeId(6)).unwrap();
     assert_eq!(
         attack(&member, Some(&higher)).await,
-        PeerError::RefusedByPeer(Refusal::Duplicate)
+        PeerError::RefusedByPeer(CloseReason::Duplicate)
     );
 }

@@ -1,16 +1,16 @@
 use super::*;
-use crate::token::{JoinToken, TokenError, TokenId};
+use crate::token::{JoinToken, TokenError};
 
 /// A member that lets one newcomer in by `token`, as node 2, and then no other; names and times as
 /// a control plane would check them.
 fn member() -> (Node, JoinToken, ClusterAuthority) {
     let authority = ClusterAuthority::generate(77).unwrap();
-    let token = authority.token(TokenId(4)).unwrap();
+    let token = authority.token(4).unwrap();
     let (known, secret) = (token.clone(), authority.to_secret());
     let used = Mutex::new(false);
     let decide = move |request: &JoinRequest| match request.token {
-        TokenId(3) => Err(JoinRefusal::Expired),
-        TokenId(4) if request.secret == known.secret => {
+        3 => Err(JoinRefusal::Expired),
+        4 if request.secret == known.secret => {
             let mut used = used.lock().unwrap();
             match request.name.as_ref() {
                 "taken" => Err(JoinRefusal::NameTaken),
@@ -38,7 +38,7 @@ fn named(name: &str) -> JoinRequest {
     let nothing = TokenSecret([0; 16]);
     let (datacenter, rack, quic) = ("dc".into(), "r".into(), loopback(1));
     JoinRequest {
-        token: TokenId(0),
+        token: 0,
         secret: nothing,
         name: name.into(),
         datacenter,
@@ -84,11 +84,11 @@ async fn each_wrong_token_is_told_what_is_wrong() {
         ..token.clone()
     };
     let expired = JoinToken {
-        id: TokenId(3),
+        id: 3,
         ..token.clone()
     };
     let unknown = JoinToken {
-        id: TokenId(99),
+        id: 99,
         ..token.clone()
     };
     for (token, name, expected) in [
@@ -126,10 +126,7 @@ async fn a_stranger_at_the_address_never_sees_the_secret() {
     };
     let impostor = start(77, Arc::clone(&asked));
     let other = start(78, Arc::clone(&asked));
-    let token = ClusterAuthority::generate(77)
-        .unwrap()
-        .token(TokenId(1))
-        .unwrap();
+    let token = ClusterAuthority::generate(77).unwrap().token(1).unwrap();
     let error = join(impostor.address(), &token, named("new"))
         .await
         .unwrap_err();
@@ -177,7 +174,7 @@ async fn a_join_connection_can_do_nothing_else() {
     assert!(answer.read_to_end(1000).await.is_err());
     assert_eq!(
         PeerError::from(&connection.closed().await),
-        PeerError::RefusedByPeer(Refusal::Violation)
+        PeerError::RefusedByPeer(CloseReason::Violation)
     );
     member.transport.shutdown().await;
     assert!(member.events.try_recv().is_err());

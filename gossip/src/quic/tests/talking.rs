@@ -166,7 +166,7 @@ async fn a_restarted_peer_is_connected_again_and_nothing_of_before_comes() {
         nodes[0].until_connection(NodeId(2), false).await;
         assert_eq!(
             nodes[0].transport.trouble(NodeId(2)),
-            Some(PeerError::RefusedByPeer(Refusal::Shutdown))
+            Some(PeerError::RefusedByPeer(CloseReason::Shutdown))
         );
     });
     assert!(

@@ -1,0 +1,190 @@
+//! Calls to one other node, as openraft makes them.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use openraft::errors::{
+    NetworkError, RPCError, ReplicationClosed, StreamingError, Timeout, Unreachable,
+};
+use openraft::network::{Backoff, RPCOption, RPCTypes, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use quorate_crdt::NodeId;
+
+use super::codec::{decode, encode};
+use super::link::{Link, LinkError};
+use super::messages::{Reply, Request, ServeError};
+use super::types::{Snapshot, Types, Vote};
+
+/// Why a call got no reply of the right kind.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error(transparent)]
+    Served(#[from] ServeError),
+    #[error("the answer is of another kind than the question")]
+    Mismatch,
+}
+
+/// Calls one node.
+#[derive(Clone)]
+pub(super) struct Peer {
+    pub(super) link: Arc<dyn Link>,
+    pub(super) me: NodeId,
+    pub(super) target: NodeId,
+    /// How long to wait before an unreachable node is tried again: one heartbeat, so that a healed
+    /// link is found as soon as it can matter.
+    pub(super) retry: Duration,
+}
+
+impl Peer {
+    pub(super) async fn call(
+        &self,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<Reply, CallError> {
+        let bytes = encode(request).map_err(|_codec| ServeError::Malformed)?;
+        let reply = self.link.call(self.target, bytes, timeout).await?;
+        match decode(&reply) {
+            Ok(Reply::Failed(error)) => Err(error.into()),
+            Ok(reply) => Ok(reply),
+            Err(_codec) => Err(CallError::Mismatch),
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        request: Request,
+        action: RPCTypes,
+        option: RPCOption,
+        pick: impl FnOnce(Reply) -> Option<T>,
+    ) -> Result<T, RPCError<Types>> {
+        let timeout = option.soft_ttl();
+        match self.call(&request, timeout).await {
+            Ok(reply) => pick(reply).ok_or_else(|| NetworkError::new(&CallError::Mismatch).into()),
+            Err(CallError::Link(LinkError::TimedOut)) => Err(Timeout {
+                action,
+                id: self.me,
+                target: self.target,
+                timeout,
+            }
+            .into()),
+            Err(error) => Err(Unreachable::new(&error).into()),
+        }
+    }
+}
+
+/// Makes a [`Peer`] for every node that openraft talks to.
+pub(super) struct Peers(pub(super) Peer);
+
+impl RaftNetworkFactory<Types> for Peers {
+    type Network = Peer;
+
+    async fn new_client(&mut self, target: NodeId, _: &openraft::EmptyNode) -> Peer {
+        Peer {
+            target,
+            ..self.0.clone()
+        }
+    }
+}
+
+impl RaftNetworkV2<Types> for Peer {
+    type SnapshotData = Bytes;
+
+    async fn append_entries(
+        &mut self,
+        rpc: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        self.ask(
+            Request::Append(rpc),
+            RPCTypes::AppendEntries,
+            option,
+            |reply| match reply {
+                Reply::Append(reply) => Some(reply),
+                _ => None,
+            },
+        )
+        .await
+    }
+
+    async fn vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(Request::Vote(rpc), RPCTypes::Vote, option, vote_of)
+            .await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        rpc: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        self.ask(Request::PreVote(rpc), RPCTypes::Vote, option, vote_of)
+            .await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: Snapshot,
+        cancel: impl Future<Output = ReplicationClosed> + Send + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let request = Request::Snapshot {
+            vote,
+            meta: snapshot.meta,
+            state: snapshot.snapshot,
+        };
+        let sent = self.ask(
+            request,
+            RPCTypes::InstallSnapshot,
+            option,
+            |reply| match reply {
+                Reply::Snapshot(reply) => Some(reply),
+                _ => None,
+            },
+        );
+        // Biased, because an unbiased choice would needlessly draw a random number.
+        tokio::select! {
+            biased;
+            sent = sent => Ok(sent?),
+            closed = cancel => Err(closed.into()),
+        }
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        req: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        self.ask(
+            Request::Transfer(req),
+            RPCTypes::TransferLeader,
+            option,
+            |reply| match reply {
+                Reply::Transfer(reply) => Some(reply),
+                _ => None,
+            },
+        )
+        .await
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        Some(Backoff::new(std::iter::repeat(self.retry)))
+    }
+}
+
+fn vote_of(reply: Reply) -> Option<VoteResponse<Types>> {
+    match reply {
+        Reply::Vote(reply) => Some(reply),
+        _ => None,
+    }
+}

@@ -1,0 +1,71 @@
+//! Gives each command to the file that decides about it.
+
+use std::sync::Arc;
+
+use super::command::{Command, CommandRefusal, LogIndex, Response};
+use super::decided::ControlState;
+use crate::topology::Epoch;
+
+impl ControlState {
+    /// Carries out the command at this position of the log. Indices are strictly increasing; the
+    /// first is at least 1.
+    pub fn apply(&mut self, index: LogIndex, command: Command) -> Response {
+        let before = Arc::clone(&self.topology);
+        let epoch = Epoch(index.0);
+        match self.decide(epoch, command) {
+            Ok(response) => {
+                if self.topology != before {
+                    self.topology_mut().epoch = epoch;
+                }
+                response
+            }
+            Err(refusal) => Response::Refused(refusal),
+        }
+    }
+
+    fn decide(&mut self, epoch: Epoch, command: Command) -> Result<Response, CommandRefusal> {
+        if let Command::Found {
+            cluster,
+            authority,
+            token,
+            node,
+            at_ms: _,
+        } = command
+        {
+            return self.found(epoch, cluster, authority, token, &node);
+        }
+        if !self.founded() {
+            return Err(CommandRefusal::NotFounded);
+        }
+        match command {
+            Command::Found { .. } => Err(CommandRefusal::AlreadyFounded),
+            Command::Admit {
+                token,
+                secret,
+                node,
+                at_ms,
+            } => self.admit(epoch, token, &secret, &node, at_ms),
+            Command::MoveNode { node, quic } => self.move_node(node, quic),
+            Command::RemoveNode { node, lost } => self.remove_node(epoch, node, lost),
+            Command::CreateToken(token) => self.create_token(token),
+            Command::RevokeToken(token) => {
+                self.tokens.remove(&token);
+                Ok(Response::Done)
+            }
+            Command::CreateKeyspace(keyspace) => self.create_keyspace(epoch, keyspace),
+            Command::AlterKeyspace {
+                keyspace,
+                replication,
+                read,
+                write,
+            } => self.alter_keyspace(epoch, keyspace, replication, read, write),
+            Command::DropKeyspace(keyspace) => self.drop_keyspace(keyspace),
+            Command::ReportMove {
+                node,
+                keyspace,
+                partitions,
+                epoch: of,
+            } => self.report_move(epoch, node, keyspace, &partitions, of),
+        }
+    }
+}

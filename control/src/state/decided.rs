@@ -1,0 +1,149 @@
+//! Everything the control group has decided, and how to look at it. The other files of this folder
+//! change it, one subject each.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use quorate_crdt::{NodeId, Secret};
+use serde::{Deserialize, Serialize};
+
+use super::command::{CommandRefusal, TokenId};
+use crate::topology::{ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Topology};
+
+/// Everything the control group has decided. [`apply`](Self::apply) is the only way to change it.
+///
+/// **Law:** the state is a function of the commands and their log indices alone: no clock, no
+/// randomness, no iteration over a hash map. A refused command changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ControlState {
+    pub(super) topology: Arc<Topology>,
+    pub(super) authority: Secret,
+    pub(super) tokens: BTreeMap<TokenId, Token>,
+    /// Tells the retry of a node from another node of the same name.
+    pub(super) instances: BTreeMap<NodeId, u128>,
+    /// Nodes that are being removed. They stay in the topology while partitions move away from
+    /// them.
+    pub(super) leaving: BTreeSet<NodeId>,
+    /// The last number given to a node.
+    pub(super) last_node: u64,
+    /// The next number for a keyspace; `None` when all have been given out.
+    pub(super) next_keyspace: Option<u32>,
+}
+
+/// A join token as the state keeps it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Token {
+    /// What a newcomer must show.
+    pub secret: Secret,
+    /// How many more nodes it admits; `None` means any number.
+    pub uses_left: Option<u32>,
+    /// The Unix time in milliseconds from which it admits nobody; `None` means it never expires.
+    pub expires_ms: Option<u64>,
+}
+
+impl Default for ControlState {
+    /// Before the founding: a topology of epoch 0 and cluster 0 without nodes and keyspaces.
+    fn default() -> Self {
+        let topology = Topology {
+            cluster: ClusterId(0),
+            epoch: Epoch(0),
+            nodes: BTreeMap::new(),
+            keyspaces: BTreeMap::new(),
+        };
+        Self {
+            topology: Arc::new(topology),
+            authority: Secret::default(),
+            tokens: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            last_node: 0,
+            next_keyspace: Some(1),
+        }
+    }
+}
+
+impl ControlState {
+    /// What every node routes by. A cheap clone; it never changes once handed out.
+    pub fn topology(&self) -> &Arc<Topology> {
+        &self.topology
+    }
+
+    /// Whether the cluster has been founded.
+    pub fn founded(&self) -> bool {
+        self.last_node > 0
+    }
+
+    /// The cluster authority's key and certificate, as given at the founding; empty before it.
+    pub fn authority(&self) -> &Secret {
+        &self.authority
+    }
+
+    /// All join tokens, including used-up and expired ones.
+    pub fn tokens(&self) -> &BTreeMap<TokenId, Token> {
+        &self.tokens
+    }
+
+    /// Nodes on their way out: still in the topology, but nothing new is placed on them.
+    pub fn leaving(&self) -> &BTreeSet<NodeId> {
+        &self.leaving
+    }
+
+    pub(super) fn known(&self, node: NodeId) -> Result<&NodeInfo, CommandRefusal> {
+        self.topology
+            .nodes
+            .get(&node)
+            .ok_or(CommandRefusal::UnknownNode { node })
+    }
+
+    pub(super) fn keyspace(&self, keyspace: KeyspaceId) -> Result<&Keyspace, CommandRefusal> {
+        self.topology
+            .keyspaces
+            .get(&keyspace)
+            .ok_or(CommandRefusal::UnknownKeyspace { keyspace })
+    }
+
+    pub(super) fn topology_mut(&mut self) -> &mut Topology {
+        Arc::make_mut(&mut self.topology)
+    }
+
+    /// Nodes that partitions may be placed on.
+    pub(super) fn staying(&self) -> impl Iterator<Item = (NodeId, &NodeInfo)> + Clone {
+        self.topology
+            .nodes
+            .iter()
+            .filter(|(node, _)| !self.leaving.contains(node))
+            .map(|(&node, info)| (node, info))
+    }
+
+    /// All placements of all keyspaces, to change.
+    pub(super) fn placements_mut(&mut self) -> impl Iterator<Item = &mut Placement> {
+        self.topology_mut()
+            .keyspaces
+            .values_mut()
+            .flat_map(|keyspace| &mut keyspace.placement)
+    }
+
+    /// Removes leaving nodes that hold nothing any more from the topology. Until then they stay in
+    /// it, because moves read from them.
+    pub(super) fn dismiss_leavers(&mut self) {
+        let free: Vec<_> = self
+            .leaving
+            .iter()
+            .copied()
+            .filter(|&node| !self.holds_anything(node))
+            .collect();
+        for node in free {
+            self.leaving.remove(&node);
+            self.instances.remove(&node);
+            self.topology_mut().nodes.remove(&node);
+        }
+    }
+
+    fn holds_anything(&self, node: NodeId) -> bool {
+        self.topology
+            .keyspaces
+            .values()
+            .flat_map(|keyspace| &keyspace.placement)
+            .any(|placement| placement.holds(node))
+    }
+}

@@ -1,0 +1,160 @@
+//! How the merged texts become a [`NodeConfig`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::error::ConfigError;
+use super::layers::{Given, Sources};
+use super::settings::{
+    Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
+};
+use super::text::{self, parse_duration};
+use crate::store::{Durability, Engine};
+
+/// Makes the configuration from what was given, with defaults for the rest.
+pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, ConfigError> {
+    if let Some(origin) = given.origin_of("etcd") {
+        return Err(ConfigError::EtcdNotServed { origin });
+    }
+    let address = |name, port| {
+        given
+            .take(name, parse_address)
+            .map(|found| found.unwrap_or(SocketAddr::from(([127, 0, 0, 1], port))))
+    };
+    let name = |name, default: &str| {
+        given
+            .take(name, parse_name)
+            .map(|found| found.unwrap_or_else(|| default.to_owned()))
+    };
+    Ok(NodeConfig {
+        data_dir: match given.take("data_dir", parse_path)? {
+            Some(path) => path,
+            None => default_data_dir(sources).ok_or(ConfigError::NoDataDir)?,
+        },
+        node: match given.take("node", parse_name)? {
+            Some(name) => name,
+            None => host_name(),
+        },
+        datacenter: name("datacenter", "dc1")?,
+        rack: name("rack", "r1")?,
+        listen: Listen {
+            resp: address("resp", 7379)?,
+            http: address("http", 7380)?,
+            quic: address("quic", 7381)?,
+        },
+        join: join(given)?,
+        storage: given
+            .take("storage", parse_storage)?
+            .unwrap_or(Engine::Fjall),
+        durability: durability(given)?,
+        password: given.take("password", parse_secret)?,
+        request_timeout: given
+            .take("request_timeout", parse_duration)?
+            .unwrap_or(REQUEST_TIMEOUT),
+        wide_area: given.take("network", parse_network)?.unwrap_or(false),
+        partitions: given
+            .take("partitions", |text| {
+                text.parse().ok().filter(|n| text::is_partitions(*n))
+            })?
+            .unwrap_or(PARTITIONS),
+    })
+}
+
+fn parse_network(text: &str) -> Option<bool> {
+    match text {
+        "local" => Some(false),
+        "wide" => Some(true),
+        _ => None,
+    }
+}
+
+fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
+    let address = given.take("join", |text| {
+        text::is_host_and_port(text).then(|| text.to_owned())
+    })?;
+    match (address, given.take("token", parse_secret)?) {
+        (Some(address), Some(token)) => Ok(Some(Join { address, token })),
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(ConfigError::Alone {
+            origin: given.origin("join"),
+            key: "join",
+            other: "token",
+        }),
+        (None, Some(_)) => Err(ConfigError::Alone {
+            origin: given.origin("token"),
+            key: "token",
+            other: "join",
+        }),
+    }
+}
+
+/// An interval with another durability is refused: the operator would expect a promise that the
+/// node does not give.
+fn durability(given: &Given) -> Result<Durability, ConfigError> {
+    let interval = given.take("durability_interval", parse_duration)?;
+    let mode = given.take("durability", |text| match text {
+        "sync" => Some(Durability::Sync),
+        "interval" => Some(Durability::Interval(interval.unwrap_or(SYNC_INTERVAL))),
+        "none" => Some(Durability::None),
+        _ => None,
+    })?;
+    match (mode.unwrap_or(Durability::Sync), interval) {
+        (Durability::Sync | Durability::None, Some(_)) => Err(ConfigError::Alone {
+            origin: given.origin("durability_interval"),
+            key: "durability_interval",
+            other: "durability = \"interval\"",
+        }),
+        (durability, _) => Ok(durability),
+    }
+}
+
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    text.parse().ok()
+}
+
+fn parse_name(text: &str) -> Option<String> {
+    text::is_name(text).then(|| text.to_owned())
+}
+
+fn parse_path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| PathBuf::from(text))
+}
+
+fn parse_secret(text: &str) -> Option<Secret> {
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
+fn parse_storage(text: &str) -> Option<Engine> {
+    match text {
+        "fjall" => Some(Engine::Fjall),
+        "sled" => Some(Engine::Sled),
+        "memory" => Some(Engine::Memory),
+        _ => None,
+    }
+}
+
+/// Where this platform keeps a user's data.
+fn default_data_dir(sources: &Sources) -> Option<PathBuf> {
+    let variable = |name| {
+        sources
+            .variable(name)
+            .filter(|path| !path.is_empty())
+            .map(PathBuf::from)
+    };
+    if cfg!(target_os = "macos") {
+        return Some(variable("HOME")?.join("Library/Application Support/quorate"));
+    }
+    // The XDG base directory specification says to ignore a relative XDG_DATA_HOME.
+    let base = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
+    Some(
+        base.or_else(|| Some(variable("HOME")?.join(".local/share")))?
+            .join("quorate"),
+    )
+}
+
+/// The host's name up to its first dot, or "node" if that is not a valid name.
+fn host_name() -> String {
+    let system = rustix::system::uname();
+    let name = system.nodename().to_str().unwrap_or_default();
+    parse_name(name.split('.').next().unwrap_or_default()).unwrap_or_else(|| "node".to_owned())
+}

@@ -1,0 +1,309 @@
+//! Who a starting node is: the founder of a cluster, a newcomer to one, or the node that it was
+//! before.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+use quorate_control::state::{Command, NewToken, NodeSpec, TokenId};
+use quorate_control::topology::{ClusterId, Topology};
+use quorate_crdt::{NodeId, Secret};
+use quorate_gossip::quic::{ClusterAuthority, JoinError, NodeIdentity, join, random_bytes};
+use quorate_gossip::token::JoinToken;
+use quorate_gossip::transport::JoinRequest;
+use quorate_gossip::wire;
+use tokio::time::Instant;
+
+use super::adopted::{keep_granted, last_kept};
+use super::disk::{BegunFounding, Disk};
+use super::error::StartError;
+use crate::config::{Join, NodeConfig};
+use crate::store::Identity;
+
+/// How long a newcomer keeps asking once it may have been admitted. Guess: by then a member that
+/// was killed is back, or the control group has a leader.
+const INSIST: Duration = Duration::from_secs(15);
+/// How long it waits before it asks again.
+const INSIST_PAUSE: Duration = Duration::from_millis(500);
+
+/// As whom a node starts.
+pub(super) struct StartAs {
+    /// Its number, its cluster and its keys.
+    pub(super) identity: NodeIdentity,
+    /// Where to listen. Port 0 only if nobody has been told a port yet.
+    pub(super) listen: SocketAddr,
+    /// The cluster knows the node from an earlier life.
+    pub(super) restarted: bool,
+    /// Set if the cluster is still to be founded.
+    pub(super) founding: Option<Founding>,
+}
+
+/// What the founder of a cluster draws at random.
+pub(super) struct Founding {
+    authority: ClusterAuthority,
+    token: JoinToken,
+    instance: u128,
+}
+
+impl StartAs {
+    /// Decides by the data directory and, if that holds no identity, by the configuration.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub(super) async fn decide(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
+        let known = disk
+            .dir
+            .as_ref()
+            .map(|dir| dir.identity())
+            .transpose()?
+            .flatten();
+        match (known, &config.join) {
+            (Some(identity), _) => Self::resume(config, disk, &identity),
+            (None, Some(entrance)) => Self::join(config, disk, entrance).await,
+            (None, None) => Self::found(config, disk),
+        }
+    }
+
+    fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
+        // A token is not needed any more. One of another cluster says that this is not the
+        // directory that was meant.
+        if let (Some(entrance), Some(dir)) = (&config.join, &disk.dir) {
+            let token: JoinToken = entrance.token.reveal().parse()?;
+            dir.expect_cluster(known, ClusterId(token.cluster))?;
+        }
+        let kept = last_kept(&*disk.store)?;
+        check_place(config, kept.as_ref(), known.node, &known.name)?;
+        Ok(Self {
+            identity: NodeIdentity::from_secret(&Secret::new(&known.credentials))?,
+            listen: again(config.listen.quic, disk.address()?),
+            restarted: true,
+            founding: None,
+        })
+    }
+
+    async fn join(config: &NodeConfig, disk: &Disk, entrance: &Join) -> Result<Self, StartError> {
+        if disk.begun_founding()?.is_some() {
+            return Err(StartError::Founding);
+        }
+        let token: JoinToken = entrance.token.reveal().parse()?;
+        let listen = with_port(config.listen.quic)?;
+        let address = entrance
+            .resolve()
+            .ok()
+            .and_then(|all| all.first().copied())
+            .ok_or(StartError::NoAddress)?;
+        let request = JoinRequest {
+            token: token.id,
+            secret: token.secret,
+            name: config.node.as_str().into(),
+            datacenter: config.datacenter.as_str().into(),
+            rack: config.rack.as_str().into(),
+            quic: listen,
+            instance: disk.instance(u128::from_le_bytes(random_bytes()?))?,
+        };
+        let joined = insist(async || join(address, &token, request.clone()).await).await?;
+        let topology = wire::decode(&joined.topology)?;
+        // An earlier attempt may have been admitted with other settings.
+        check_place(
+            config,
+            Some(&topology),
+            joined.identity.node(),
+            &config.node,
+        )?;
+        // The topology first, because a node with an identity starts with the topology that it has
+        // kept.
+        keep_granted(&*disk.store, &topology)?;
+        keep_identity(config, disk, &joined.identity)?;
+        Ok(Self {
+            identity: joined.identity,
+            listen,
+            restarted: false,
+            founding: None,
+        })
+    }
+
+    /// Goes on with the founding that an earlier start began, or draws a new one. A new one is not
+    /// written before [`Founding::keep`].
+    fn found(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
+        let founding = match disk.begun_founding()? {
+            Some(begun) => Founding::resume(begun)?,
+            None => Founding::draw()?,
+        };
+        Ok(Self {
+            identity: founding.authority.identity(NodeId(1))?,
+            listen: again(config.listen.quic, disk.address()?),
+            restarted: false,
+            founding: Some(founding),
+        })
+    }
+}
+
+/// Asks to be admitted until it is clear whether the node was: asking again as the same instance
+/// gives the same answer. A node that stores in memory is another instance at its next start, so it
+/// must not give up while it may already be a member.
+async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result<T, JoinError> {
+    let until = Instant::now() + INSIST;
+    let mut in_doubt = false;
+    loop {
+        let error = match ask().await {
+            Ok(joined) => return Ok(joined),
+            Err(error) => error,
+        };
+        in_doubt |= error.may_be_let_in();
+        let open = error.may_be_let_in() || matches!(error, JoinError::Unreachable { .. });
+        if !in_doubt || !open || Instant::now() >= until {
+            return Err(error);
+        }
+        tracing::info!(%error, "it is not known whether this node was admitted; it asks again");
+        tokio::time::sleep(INSIST_PAUSE).await;
+    }
+}
+
+/// Checks that the configuration gives `node` the name, datacenter and rack that the topology gives
+/// it. Under another name or in another datacenter it would count quorums differently from all
+/// other nodes.
+fn check_place(
+    config: &NodeConfig,
+    topology: Option<&Topology>,
+    node: NodeId,
+    name: &str,
+) -> Result<(), StartError> {
+    let info = topology.and_then(|topology| topology.nodes.get(&node));
+    let mut kept = vec![("name", name, config.node.as_str())];
+    if let Some(info) = info {
+        kept.push(("datacenter", &info.datacenter, &config.datacenter));
+        kept.push(("rack", &info.rack, &config.rack));
+    }
+    match kept
+        .into_iter()
+        .find(|(_, kept, configured)| kept != configured)
+    {
+        Some((what, kept, configured)) => Err(StartError::Misplaced {
+            what,
+            kept: kept.into(),
+            configured: configured.into(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Writes down who the node is, durably.
+fn keep_identity(
+    config: &NodeConfig,
+    disk: &Disk,
+    identity: &NodeIdentity,
+) -> Result<(), StartError> {
+    let Some(dir) = &disk.dir else { return Ok(()) };
+    let credentials = identity.to_secret().expose().to_vec();
+    Ok(dir.set_identity(&Identity {
+        cluster: ClusterId(identity.cluster()),
+        node: identity.node(),
+        name: config.node.clone(),
+        credentials,
+    })?)
+}
+
+/// Where to listen. If any port will do, the last one is taken if it is free, because the other
+/// nodes know it.
+fn again(listen: SocketAddr, last: Option<SocketAddr>) -> SocketAddr {
+    match last {
+        Some(last)
+            if listen.port() == 0 && last.ip() == listen.ip() && UdpSocket::bind(last).is_ok() =>
+        {
+            last
+        }
+        _ => listen,
+    }
+}
+
+/// `listen` with a port that was free a moment ago: a newcomer must say where it listens before it
+/// has the certificate that it needs to listen.
+fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
+    if listen.port() != 0 {
+        return Ok(listen);
+    }
+    UdpSocket::bind(listen)
+        .and_then(|socket| socket.local_addr())
+        .map_err(StartError::Port)
+}
+
+impl Founding {
+    fn draw() -> Result<Self, StartError> {
+        let authority = ClusterAuthority::generate(u128::from_le_bytes(random_bytes()?))?;
+        let token = authority.token(u64::from_le_bytes(random_bytes()?))?;
+        Ok(Self {
+            authority,
+            token,
+            instance: u128::from_le_bytes(random_bytes()?),
+        })
+    }
+
+    fn resume(begun: BegunFounding) -> Result<Self, StartError> {
+        Ok(Self {
+            authority: ClusterAuthority::from_secret(&begun.authority)?,
+            token: begun.token.parse()?,
+            instance: begun.instance,
+        })
+    }
+
+    /// Writes down what was drawn, durably: a founder that is killed before its identity is written
+    /// down founds the same cluster at its next start. Without this record the next start would
+    /// draw the keys of another cluster and could not use the one in its store.
+    ///
+    /// # Errors
+    /// [`StartError::Store`]; then nothing has been founded.
+    pub(super) fn keep(&self, disk: &Disk) -> Result<(), StartError> {
+        disk.keep_founding(&BegunFounding {
+            authority: self.authority.to_secret(),
+            token: self.token.to_string(),
+            instance: self.instance,
+        })
+    }
+
+    /// Writes down the founder's identity in place of the record of [`keep`](Self::keep). `founded`
+    /// is the topology that the control group has: an earlier start may have founded it with other
+    /// settings.
+    ///
+    /// # Errors
+    /// [`StartError::Misplaced`], and those of writing. The next start of the directory goes on
+    /// from here.
+    pub(super) fn finish(
+        config: &NodeConfig,
+        disk: &Disk,
+        identity: &NodeIdentity,
+        founded: &Topology,
+    ) -> Result<(), StartError> {
+        let node = identity.node();
+        if let Some(info) = founded.nodes.get(&node) {
+            check_place(config, Some(founded), node, &info.name)?;
+        }
+        keep_identity(config, disk, identity)?;
+        disk.forget_founding()
+    }
+
+    /// The command that makes the cluster, with a token that admits any number of nodes and does
+    /// not expire.
+    pub(super) fn command(&self, config: &NodeConfig, quic: SocketAddr, at_ms: u64) -> Command {
+        let node = NodeSpec {
+            name: config.node.as_str().into(),
+            datacenter: config.datacenter.as_str().into(),
+            rack: config.rack.as_str().into(),
+            quic,
+            instance: self.instance,
+        };
+        Command::Found {
+            cluster: ClusterId(self.authority.cluster()),
+            authority: self.authority.to_secret(),
+            token: NewToken {
+                id: TokenId(self.token.id),
+                secret: self.token.secret.into(),
+                uses: None,
+                expires_ms: None,
+            },
+            node,
+            at_ms,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
