@@ -6,8 +6,10 @@
 
 mod admin;
 mod data;
+mod room;
 mod status;
 
 pub use admin::{Admin, AdminError, KeyspaceSpec};
 pub use data::{Data, Pending, name_of};
+pub use room::Room;
 pub use status::{KeyspaceStatus, NodeState, NodeStatus, Status};

@@ -1,8 +1,8 @@
-//! File descriptors: how many this process may have, and who gets how many.
+//! File descriptors: how many this process may have, and how they are shared out.
 //!
-//! Whoever opens one too many is refused, whoever it is. If clients could take them all, the store
-//! would be refused next, in the middle of a write, and an engine does not recover from that. So
-//! clients get what is left when the store and the network have theirs.
+//! When a process has opened as many files as it may, the next open fails, whoever asks. If clients
+//! could take all descriptors, the store could be refused next, in the middle of a write, and an
+//! engine does not recover from that. So clients get what the store and the network leave.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,20 +13,20 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 #[cfg(test)]
 mod tests;
 
-/// Descriptors for all that is neither a client nor a file the store keeps open for reading:
-/// journals and tables being written, sockets, runtimes, and what the store holds open for a moment
-/// beyond its cache. Guess.
+/// Descriptors for everything that is neither a client nor a file that the store keeps open for
+/// reading: journals and tables being written, sockets, runtimes, and files that the store opens
+/// for a moment beyond its cache. Guess.
 const RESERVE: usize = 64;
-/// Clients at most, however many descriptors there are, as in Redis.
+/// The most clients, however many descriptors there are. The same number as in Redis.
 const CLIENTS_MAX: usize = 10_000;
-/// Files a store keeps open for reading at most. What fjall takes by itself.
+/// The most files that a store keeps open for reading. fjall's own default.
 const STORE_FILES_MAX: usize = 900;
 
 /// How often the log says that clients are refused.
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
-/// Raises the soft limit of descriptors to the hard one, where the system lets it. Returns the
-/// limit before and now.
+/// Raises the soft limit of descriptors to the hard one if the system allows it. Returns the limit
+/// before and after.
 pub fn raise_descriptors() -> (usize, usize) {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let before = descriptors();
@@ -59,7 +59,7 @@ pub fn store_files() -> usize {
     store_share(descriptors())
 }
 
-/// How many clients this process can take.
+/// How many clients this process can serve.
 pub fn clients_max() -> usize {
     clients_share(descriptors())
 }
@@ -80,16 +80,16 @@ pub struct Guests {
     max: usize,
     open: AtomicUsize,
     refused: AtomicUsize,
-    /// When it was last said that there is no room.
+    /// When the log last said that there is no room.
     complained: Mutex<Option<Instant>>,
 }
 
-/// One connection that was let in. Dropping it makes room.
+/// The place of one connection. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Guest(Arc<Guests>);
 
 impl Guests {
-    /// Room for `max`.
+    /// Places for `max` connections.
     pub fn new(max: usize) -> Arc<Self> {
         Arc::new(Self {
             max,
@@ -99,22 +99,22 @@ impl Guests {
         })
     }
 
-    /// How many there may be.
+    /// How many connections there may be.
     pub fn max(&self) -> usize {
         self.max
     }
 
-    /// How many there are.
+    /// How many connections there are.
     pub fn open(&self) -> usize {
         self.open.load(Ordering::Acquire)
     }
 
-    /// How many were not let in since the start.
+    /// How many connections were refused since the start.
     pub fn refused(&self) -> usize {
         self.refused.load(Ordering::Relaxed)
     }
 
-    /// Lets one in, if there is room. That there is none is logged, once a minute at most.
+    /// Takes a place, if one is free. If none is, the log says so, at most once a minute.
     pub fn admit(self: &Arc<Self>) -> Option<Guest> {
         let room = |open: usize| (open < self.max).then_some(open + 1);
         if self
@@ -134,7 +134,7 @@ impl Guests {
             tracing::warn!(
                 places = self.max,
                 refused,
-                "all places for clients are taken; those who come are refused"
+                "all places for clients are taken; further connections are refused"
             );
         }
         None

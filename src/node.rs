@@ -1,32 +1,64 @@
-//! A whole node: shards, planes and disk, put together.
+//! A whole node: shards, control group, failure detector and disk, put together.
 //!
-//! Production starts nodes with [`Node::start`]; the simulator assembles the same parts over a
-//! network, disk and clock of its own.
+//! Production starts nodes with [`Node::start`]. The simulator boots the same parts on a network, a
+//! disk and clocks of its own.
+//!
+//! The files, each of which names only files above it:
+//!
+//! | file | what it is for |
+//! |---|---|
+//! | `error` | why a node does not start |
+//! | `clock` | where a node reads the time |
+//! | `adopted` | the topology that a node acts on: the newest that it has made durable |
+//! | `disk_guard` | a failed disk stops the whole node, whoever notices |
+//! | `meter` | what a node counts about itself |
+//! | `commits` | batches of a shard on their way to the disk |
+//! | `world` | what a node is given: time, disk, chance, and its settings |
+//! | `inbox` | what a shard is given to do, and the line in which it waits |
+//! | `lines` | questions of other nodes that wait until those have taken earlier answers |
+//! | `outbox` | what leaves a shard once it is durable |
+//! | `slots` | values under small numbers that are used again |
+//! | `shard` | the driver of one core: batch, handle, commit, release |
+//! | `hub` | takes what comes from peers and faces to the right shard or to the control group |
+//! | `control` | the node's part in the control group, and the admission of new nodes |
+//! | `shared` | what tasks and doors share |
+//! | `detector` | drives the failure detector |
+//! | `status` | the status document |
+//! | `tasks` | what runs beside the shards |
+//! | `doors` | the node as faces see it |
+//! | `boot` | the steps from a world to a node at work |
+//! | `disk` | the disk of a real node |
+//! | `identity` | who a real node is: founder, newcomer, or the one it was before |
+//! | `start` | a real node, on threads of its own |
 
 mod adopted;
-mod assembly;
+mod boot;
 mod clock;
 mod commits;
 mod control;
+mod detector;
 mod disk;
+mod disk_guard;
 mod doors;
-mod embed;
-mod guard;
+mod error;
 mod hub;
-mod membership;
+mod identity;
+mod inbox;
+mod lines;
 mod meter;
-mod origin;
-mod release;
-mod running;
+mod outbox;
 mod shard;
+mod shared;
+mod slots;
 mod start;
 mod status;
-mod watched;
+mod tasks;
+mod world;
 
 pub(crate) use adopted::{keep_granted, last_kept};
-pub use assembly::{NodeParts, ShardRun};
+pub(crate) use boot::{Boot, Started};
 pub use clock::{Clock, SystemClock};
-pub(crate) use embed::{Begun, Setting, Started};
-pub use running::DiskGauge;
-pub use start::{Node, Options, StartError};
-pub use watched::{Onlooker, Queues};
+pub use error::StartError;
+pub use start::{Node, Options};
+pub use world::Queues;
+pub(crate) use world::{DiskGauge, Onlooker, Settings, World};

@@ -1,8 +1,8 @@
-//! Columns of text for people.
+//! Tables of text in aligned columns, for people to read.
 
 use std::fmt;
 
-/// Rows under a headline, each column as wide as its widest cell.
+/// A table with a headline. Each column is as wide as its widest cell.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     rows: Vec<Vec<String>>,

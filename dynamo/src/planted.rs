@@ -43,6 +43,8 @@ quorate_crdt::bugs! {
     LOST_FORWARD_IS_LOST = "lost-forward-is-lost": "the first write that a node hands on after its start times out if one frame is lost";
     /// A forwarded write that comes again is executed again.
     FORWARD_TWICE = "forward-twice": "a forwarded write that the network delivers twice is counted twice";
+    /// A forwarded read that comes again is executed again, even while the first is under way.
+    FORWARDED_READ_AGAIN = "forwarded-read-again": "a forwarded read whose answer is late is executed and answered as often as it is asked for";
     /// The book of a question: whom it was sent to is not looked at.
     ACK_OF_ANYONE = "ack-of-anyone": "an acknowledgement is counted of a node that was never asked";
     /// A change of the topology under a write.

@@ -50,6 +50,10 @@ pub trait Transport: Send + Sync + 'static {
     /// holds up only its own class.
     fn send(&self, to: NodeId, class: Class, frame: Bytes) -> bool;
 
+    /// Bytes that were accepted for `to` in this class and have not left yet; 0 if it is not
+    /// connected. While much waits, a node uses this to hold back what can wait.
+    fn backlog(&self, to: NodeId, class: Class) -> usize;
+
     /// Sends `payload` unordered, if it fits one packet (at most [`DATAGRAM_BYTES_MAX`]) and `to`
     /// is connected. Otherwise drops it.
     fn datagram(&self, to: NodeId, payload: Bytes);

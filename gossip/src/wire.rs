@@ -57,6 +57,29 @@ pub fn encode<T: Serialize + ?Sized>(message: &T) -> Bytes {
     Bytes::from(out)
 }
 
+/// As [`encode`], for a message that may be long: its length is found first, so that it is written
+/// once, into just the memory that it needs.
+///
+/// # Errors
+/// [`WireError::TooLarge`] if it is longer than `max`; nothing was written.
+pub fn encode_within<T: Serialize + ?Sized>(message: &T, max: usize) -> Result<Bytes, WireError> {
+    let body = postcard::experimental::serialized_size(message)
+        .expect("invariant: wire types have no sequence of unknown length");
+    let bytes = body + HEADER_BYTES;
+    if bytes > max {
+        return Err(WireError::TooLarge {
+            bytes: bytes as u64,
+            max: max as u64,
+        });
+    }
+    let mut out = Vec::with_capacity(bytes);
+    out.push(VERSION);
+    out.extend_from_slice(&u32::try_from(body).unwrap_or(u32::MAX).to_le_bytes());
+    out = postcard::to_extend(message, out)
+        .expect("invariant: wire types have no sequence of unknown length");
+    Ok(Bytes::from(out))
+}
+
 /// Reads a message that fills `bytes`, which may have up to [`FRAME_BYTES_MAX`]. `T` may borrow
 /// from `bytes`.
 ///

@@ -16,7 +16,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::fail::Failure;
 use super::{Globals, output};
-use crate::config::{Durability, NodeConfig, Sources, Storage};
+use crate::config::{Durability, Engine, NodeConfig, Sources};
 use crate::faces::http::{self, HttpConfig};
 use crate::faces::resp::{self, RespConfig};
 use crate::limits::{self, Guests};
@@ -231,9 +231,9 @@ async fn say_when_ready(
 /// When a write is really on disk: sled's flush does not sync, and memory keeps nothing.
 fn kept(config: &NodeConfig) -> Option<Durability> {
     match config.storage {
-        Storage::Fjall => Some(config.durability),
-        Storage::Sled => Some(Durability::None),
-        Storage::Memory => None,
+        Engine::Fjall => Some(config.durability),
+        Engine::Sled => Some(Durability::None),
+        Engine::Memory => None,
     }
 }
 

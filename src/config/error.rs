@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::Origin;
+use super::origin::Origin;
 
-/// A configuration that no node can start with. Nothing has been started or written.
+/// A configuration that no node can start with. Nothing was started or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -14,7 +14,7 @@ pub enum ConfigError {
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
     /// The file is not TOML.
@@ -22,38 +22,37 @@ pub enum ConfigError {
     Syntax {
         /// File and line.
         origin: Origin,
-        /// What the parser says.
+        /// The error of the parser.
         cause: toml::de::Error,
     },
     /// There is no such key.
     #[error("{origin}: no such key: {key}; did you mean {nearest}?")]
     UnknownKey {
-        /// Where it stands.
+        /// Where it was given.
         origin: Origin,
         /// The key as it was written.
         key: Box<str>,
-        /// The valid one with the least edit distance, spelled as that source spells it.
+        /// The valid key with the least edit distance, spelled as that source spells it.
         nearest: Box<str>,
     },
-    /// The value is of another type, or not one that the key takes. The value is not repeated: it
-    /// may be a secret.
+    /// The key does not take the value. The value is not repeated, because it may be a secret.
     #[error("{origin}: {key} must be {expected}")]
     BadValue {
-        /// Where it stands.
+        /// Where it was given.
         origin: Origin,
         /// The key.
         key: &'static str,
         /// What the key takes.
         expected: &'static str,
     },
-    /// A face would be open to everybody who reaches this machine.
+    /// A face would be open to anybody who can reach this machine.
     #[error(
         "{origin}: {key} = {address} can be reached from other machines, but no password is set; \
          set one (QUORATE_PASSWORD, or password in the file) or listen on a loopback address such as 127.0.0.1:{}",
         address.port()
     )]
     Unprotected {
-        /// Where the address stands.
+        /// Where the address was given.
         origin: Origin,
         /// Which face: `resp` or `http`.
         key: &'static str,
@@ -63,20 +62,20 @@ pub enum ConfigError {
     /// This version does not serve the etcd protocol.
     #[error("{origin}: this version does not serve the etcd protocol yet; leave etcd out")]
     EtcdNotServed {
-        /// Where the key stands.
+        /// Where the key was given.
         origin: Origin,
     },
-    /// One key says nothing without the other.
+    /// One key means nothing without the other.
     #[error("{origin}: {key} needs {other} as well")]
     Alone {
-        /// Where the key stands.
+        /// Where the key was given.
         origin: Origin,
-        /// The key that is there.
+        /// The key that was given.
         key: &'static str,
         /// The one that is missing.
         other: &'static str,
     },
-    /// No `data_dir` is given, and neither `XDG_DATA_HOME` nor `HOME` says where this user keeps
+    /// No `data_dir` was given, and neither `XDG_DATA_HOME` nor `HOME` says where this user keeps
     /// data.
     #[error("no data_dir is given, and neither XDG_DATA_HOME nor HOME is set; use --data-dir DIR")]
     NoDataDir,

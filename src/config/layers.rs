@@ -1,64 +1,35 @@
-//! The three sources, and which of them a value came from.
+//! The three sources, and how a later one replaces what an earlier one gave.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::ConfigError;
-use super::keys::{KEYS, Key};
+use super::error::ConfigError;
+use super::origin::Origin;
+use super::table::{KEYS, Key};
 use super::text::nearest;
 
 const PREFIX: &str = "QUORATE_";
-/// Variables with the prefix that are no keys of the file: where the file is, and what is logged.
+/// Variables with the prefix that are not keys of the file: the path of the file, and what to log.
 const OTHER_VARIABLES: [&str; 2] = ["QUORATE_CONFIG", "QUORATE_LOG"];
 
-/// What the process was given, before anybody has read it. Only [`Sources::of_process`] looks at
-/// the process itself.
+/// The raw input of a configuration. Only [`Sources::of_process`] looks at the process itself.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    /// The file named by `--config`; else `QUORATE_CONFIG` may name one.
+    /// The file named by `--config`. Without one, `QUORATE_CONFIG` may name it.
     pub file: Option<PathBuf>,
-    /// The environment. Variables without the prefix `QUORATE_` matter only for the default data
-    /// directory.
+    /// The environment. Of the variables without the prefix `QUORATE_` only those matter that say
+    /// where the default data directory is.
     pub environment: Vec<(OsString, OsString)>,
-    /// The flags given, by key of the file (`data_dir` for `--data-dir`).
+    /// The flags, by key of the file: `data_dir` for `--data-dir`.
     pub flags: Vec<(&'static str, String)>,
 }
 
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Nobody gave it.
-    Default,
-    /// The file, at this line, from 1.
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-    },
-    /// An environment variable.
-    Variable(Box<str>),
-    /// A flag.
-    Flag(Box<str>),
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default => f.write_str("default"),
-            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
-            Self::Variable(name) | Self::Flag(name) => f.write_str(name),
-        }
-    }
-}
-
 impl Sources {
-    /// The environment of this process with these flags.
+    /// The environment of this process, with `file` and `flags`.
     pub fn of_process(file: Option<PathBuf>, flags: Vec<(&'static str, String)>) -> Self {
         Self {
             file,
@@ -75,7 +46,7 @@ impl Sources {
     }
 }
 
-/// The texts that hold after merging, each with its origin.
+/// The merged texts, each with its origin.
 #[derive(Debug, Default)]
 pub(super) struct Given(BTreeMap<&'static str, (String, Origin)>);
 
@@ -88,7 +59,7 @@ impl Given {
         self.origin_of(key).unwrap_or(Origin::Default)
     }
 
-    /// The value of `key`, if it was given.
+    /// The value of `key`, if a source gave one.
     pub(super) fn take<T>(
         &self,
         key: &'static str,
@@ -115,7 +86,7 @@ fn expected(name: &str) -> &'static str {
         .expected
 }
 
-/// Reads all sources; a later one replaces what an earlier one gave.
+/// Reads all sources. A later one replaces what an earlier one gave.
 pub(super) fn merge(sources: &Sources) -> Result<Given, ConfigError> {
     let mut given = Given::default();
     let named = sources
@@ -174,7 +145,7 @@ fn merge_file(given: &mut Given, path: &Path, text: &str) -> Result<(), ConfigEr
     Ok(())
 }
 
-/// The value as text if it is of the key's type.
+/// The value as text, if it has the key's type.
 fn scalar(key: &Key, value: &Spanned<DeValue<'_>>) -> Option<String> {
     match value.get_ref() {
         DeValue::String(text) if !key.number => Some(text.clone().into_owned()),

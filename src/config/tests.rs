@@ -1,6 +1,7 @@
 use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 
@@ -51,7 +52,7 @@ fn nothing_given_is_a_useful_node() {
     );
     assert_eq!(
         (config.storage, config.durability, config.partitions),
-        (Storage::Fjall, Durability::Sync, PARTITIONS)
+        (Engine::Fjall, Durability::Sync, PARTITIONS)
     );
     assert!(!config.node.is_empty() && config.join.is_none() && config.password.is_none());
 }

@@ -1,4 +1,4 @@
-//! The text forms of values, and the distance between words.
+//! The text forms of values, and the nearest valid word to a mistyped one.
 
 use std::time::Duration;
 
@@ -11,15 +11,15 @@ pub(super) const DURATION: &str =
 pub(super) const PARTITIONS: &str = "a number that is a power of two, from 1 to 4096";
 const _: () = assert!(PARTITIONS_MAX == 4096);
 
-/// `host:port` with a port that can be dialled; the name is looked up later.
+/// Whether the text is `host:port` with a port other than 0. The host is looked up later.
 pub(super) fn is_host_and_port(text: &str) -> bool {
     text.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && port.parse().is_ok_and(|port: u16| port > 0)
     })
 }
 
-/// A whole number with one of the units us, ms, s, m, h, d; more than 0 and less than about 500 000
-/// years.
+/// Reads a whole number with one of the units us, ms, s, m, h, d. The result is more than 0 and
+/// less than about 500 000 years.
 pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
@@ -36,8 +36,8 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
     (total > 0).then(|| Duration::from_micros(total))
 }
 
-/// The valid word with the least edit distance to `word`; the first of several, and empty only if
-/// there is none.
+/// The valid word with the least edit distance to `word`, the first if there are several. Empty
+/// only if `valid` is.
 pub(super) fn nearest(word: &str, valid: impl Iterator<Item = String>) -> String {
     valid
         .min_by_key(|candidate| distance(word, candidate))

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::board::{Board, Health, Seat};
 use super::wan::{self, Wan};
 use super::{DemoError, Plan};
-use crate::config::{Durability, Join, Listen, NodeConfig, Secret, Storage};
+use crate::config::{Durability, Engine, Join, Listen, NodeConfig, Secret};
 use crate::faces::resp::{self, RespConfig};
 use crate::node::{Node, Options, StartError};
 
@@ -201,7 +201,7 @@ fn config(home: &Path, (site, number): (usize, usize), listen: Listen) -> NodeCo
         rack: format!("r{number}"),
         listen,
         join: None,
-        storage: Storage::Fjall,
+        storage: Engine::Fjall,
         durability: Durability::Sync,
         password: None,
         request_timeout: REQUEST_TIMEOUT,

@@ -8,7 +8,7 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use tokio::sync::oneshot;
 
-use super::Status;
+use super::{Room, Status};
 
 /// The answer to come. A dropped sender means that the node is stopping.
 pub type Pending<T> = oneshot::Receiver<T>;
@@ -19,6 +19,16 @@ pub trait Data: Send + Sync + 'static {
     /// submits for one key are executed in the order of submission. The receiver gets the answer;
     /// it never waits much longer than the request's own timeout.
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>>;
+
+    /// As [`submit`](Self::submit), for one of several requests of a client that may read slowly:
+    /// the answer counts in `room` from the moment it is given, and the caller takes it out again. A
+    /// read whose answer finds no room is refused with [`RequestError::Overloaded`], and
+    /// [`Room::was_refused`] says that it may be asked for again.
+    fn submit_into(
+        &self,
+        request: Request,
+        room: &Arc<Room>,
+    ) -> Pending<Result<Answer, RequestError>>;
 
     /// How many replicas besides the executing one are known to have every event of `receipts` (the
     /// least over them), as soon as that is at least `replicas` or `timeout` is over.

@@ -1,10 +1,10 @@
-//! The topology that a node acts on: the newest that it has written down.
+//! The topology that a node acts on: the newest one that it has made durable.
 //!
-//! Replicas are made and erased, requests fenced and connections accepted by what the topology
-//! says. A node that after a restart acted on an older one than before would erase what was decided
-//! later and serve what was fenced. So a topology is written and synchronised before anybody sees
-//! it, and every start begins with it. What replay, a snapshot or a grant says of the past is never
-//! seen.
+//! The topology decides which replicas are created and erased, which requests are fenced and which
+//! connections are accepted. A node that restarts with an older topology than it had would erase
+//! replicas that were placed later and serve requests that were fenced. So a topology is written
+//! and synchronised before anybody sees it, and every start begins with it. Older topologies, which
+//! a log replay, a snapshot or a grant can bring up, are never seen.
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -21,14 +21,15 @@ use crate::planted::{
 #[cfg(test)]
 mod tests;
 
-/// Where the topology is kept, in [`Space::Meta`]: CRC-32 (LE), then the topology as on the wire.
+/// The key of the topology in [`Space::Meta`]. The value is a CRC-32 (LE), then the topology in its
+/// wire format.
 const KEPT: &[u8] = b"topology";
 const DAMAGED: StoreError = StoreError::Damaged {
     what: "the node's topology",
 };
 
-/// A topology that this node has made durable, and none older after it. Only this module makes one:
-/// whoever takes an `Adopted` cannot be handed anything else.
+/// A topology that this node has made durable, newer than any before it. Only this module makes
+/// one, so code that takes an `Adopted` cannot be given anything else.
 #[derive(Clone, Debug)]
 pub(super) struct Adopted(Arc<Topology>);
 
@@ -47,7 +48,7 @@ impl Deref for Adopted {
     }
 }
 
-/// Keeps the topology of a node.
+/// Makes the topologies of a node durable, each newer than the one before.
 pub(super) struct Keeper {
     store: Arc<dyn Store>,
     commit: Arc<dyn Commit>,
@@ -55,14 +56,14 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Looks for the topology that this node acted on last, and makes sure that it stays.
+    /// Reads the topology that this node acted on last, and makes sure that it is durable.
     ///
     /// # Errors
-    /// [`StoreError`]; a damaged record is one: the node must not go on with less than it knew.
+    /// [`StoreError`], also for a damaged record: the node must not go on with less than it knew.
     pub(super) fn open(store: Arc<dyn Store>, commit: Arc<dyn Commit>) -> Result<Self, StoreError> {
         let kept = read(&*store)?;
         if kept.is_some() {
-            // Read back is not yet durable: the process before may have been killed before it
+            // What can be read need not be durable: the last process may have been killed before it
             // synchronised.
             store.persist()?;
         }
@@ -73,16 +74,16 @@ impl Keeper {
         })
     }
 
-    /// The topology to begin with. Without one the node is no replica of anything and admits
-    /// nobody.
+    /// The topology to begin with. Without one the node holds no replica and admits nobody.
     pub(super) fn kept(&self) -> Option<Adopted> {
         self.kept.clone()
     }
 
-    /// Makes `decided` durable and adopts it. `None`: what is kept is as new, or newer.
+    /// Makes `decided` durable and adopts it. Returns `None` if it is not newer than the topology
+    /// that is kept.
     ///
     /// # Errors
-    /// [`StoreError`]; nothing was adopted.
+    /// [`StoreError`]; then nothing was adopted.
     pub(super) async fn keep(
         &mut self,
         decided: &Arc<Topology>,
@@ -115,8 +116,8 @@ impl Keeper {
     }
 }
 
-/// Writes down the topology with which a newcomer was admitted, durably: its first start begins
-/// with it. Not over a newer one of the same cluster.
+/// Writes down the topology that a newcomer was given with its admission, durably: its first start
+/// begins with it. A newer one of the same cluster is left in place.
 ///
 /// # Errors
 /// [`StoreError`]; the newcomer can ask to be admitted again.
@@ -129,7 +130,7 @@ pub(crate) fn keep_granted(store: &dyn Store, granted: &Topology) -> Result<(), 
     store.persist()
 }
 
-/// The topology that this node acted on last, to be looked at before it starts.
+/// The topology that this node acted on last, for checks before it starts.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -161,6 +162,6 @@ fn read(store: &dyn Store) -> Result<Option<Topology>, StoreError> {
 async fn durable(commit: &dyn Commit) -> Result<(), Arc<StoreError>> {
     let (done, waiting) = oneshot::channel();
     commit.commit_durably(Box::new(move |result| drop(done.send(result))));
-    // A committer that drops its callback has died with its node.
+    // A committer that drops the callback has died with its node.
     waiting.await.unwrap_or(Err(Arc::new(StoreError::Stopped)))
 }

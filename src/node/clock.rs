@@ -4,9 +4,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use quorate_crdt::Now;
 
-/// A node's clocks. The only place where a node reads them, so that the simulator can bend them.
+/// A node's clocks. A node reads them nowhere else, so the simulator can bend them.
 pub trait Clock: Send + Sync + 'static {
-    /// Both clocks now. The monotonic one never goes back; the wall clock may jump.
+    /// Reads both clocks. The monotonic one never goes back; the wall clock may jump.
     fn now(&self) -> Now;
 }
 
@@ -17,7 +17,7 @@ pub struct SystemClock {
 }
 
 impl SystemClock {
-    /// Counts monotonic time from now.
+    /// A clock whose monotonic time starts at 0 now.
     pub fn start() -> Self {
         Self {
             start: Instant::now(),
@@ -34,8 +34,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// The wall clock, in milliseconds since 1970; 0 if it stands before that.
-pub(super) fn unix_millis() -> u64 {
+/// The wall clock in milliseconds since 1970; 0 if it is set to an earlier time.
+fn unix_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)

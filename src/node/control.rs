@@ -1,4 +1,5 @@
-//! The node's part in the control group: its link over the transport, and how newcomers are let in.
+//! The node's part in the control group: its link over the transport, and the admission of new
+//! nodes.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -21,16 +22,16 @@ use tokio::sync::watch;
 use super::clock::Clock;
 use super::hub::{Call, ControlDoor, tagged};
 
-/// How long a proposal may take: several elections.
+/// How long a proposal may take: enough for several elections.
 const PROPOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The node's control group and what it takes to let others in.
+/// The node's control group, and the clock by which join tokens expire.
 pub(super) struct Control {
     group: ControlGroup,
     clock: Arc<dyn Clock>,
 }
 
-/// The group's way to other nodes.
+/// The group's [`Link`]: calls over the node's transport.
 struct Calls(Arc<dyn Transport>);
 
 impl Link for Calls {
@@ -52,31 +53,20 @@ impl Link for Calls {
     }
 }
 
-/// What the group needs of the node.
-pub(super) struct ControlParts {
-    pub(super) store: Arc<dyn Store>,
-    pub(super) commit: Arc<dyn Commit>,
-    pub(super) transport: Arc<dyn Transport>,
-    pub(super) clock: Arc<dyn Clock>,
-}
-
 impl Control {
     /// Goes on from what the store holds.
+    ///
+    /// # Errors
+    /// [`OpenError`]; nothing runs then.
     pub(super) async fn open(
         config: ConsensusConfig,
-        parts: ControlParts,
+        store: Arc<dyn Store>,
+        commit: Arc<dyn Commit>,
+        transport: Arc<dyn Transport>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Arc<Self>, OpenError> {
-        let group = ControlGroup::open(
-            config,
-            parts.store,
-            parts.commit,
-            Arc::new(Calls(parts.transport)),
-        )
-        .await?;
-        Ok(Arc::new(Self {
-            group,
-            clock: parts.clock,
-        }))
+        let group = ControlGroup::open(config, store, commit, Arc::new(Calls(transport))).await?;
+        Ok(Arc::new(Self { group, clock }))
     }
 
     /// The group itself.
@@ -84,22 +74,28 @@ impl Control {
         &self.group
     }
 
+    /// The topologies that the group decides, as they come.
     pub(super) fn topology(&self) -> watch::Receiver<Arc<Topology>> {
         self.group.state()
     }
 
+    /// The newest topology that this node's part of the group has applied.
+    pub(super) fn decided(&self) -> Arc<Topology> {
+        self.group.read(|state| Arc::clone(state.topology()))
+    }
+
+    /// Proposes `command` and waits at most [`PROPOSE_TIMEOUT`] for what comes of it.
     pub(super) async fn propose(&self, command: Command) -> Result<Response, ProposeError> {
         self.group.propose(command, PROPOSE_TIMEOUT).await
     }
 
-    /// The cluster authority's key, once this node has heard of it.
+    /// The key of the cluster authority, once this node has learnt it from the group.
     pub(super) fn authority(&self) -> Option<Secret> {
         let secret = self.group.read(|state| state.authority().clone());
         (!secret.expose().is_empty()).then_some(secret)
     }
 
-    /// A token that this cluster has recorded and that is worth something at `unix_millis`, if
-    /// there is one.
+    /// A token that this cluster has recorded and that still admits a node at `unix_millis`.
     pub(super) fn token(&self, fingerprint: [u8; 32], unix_millis: u64) -> Option<JoinToken> {
         self.group.read(|state| {
             let cluster = state.topology().cluster.0;
@@ -114,7 +110,8 @@ impl Control {
         })
     }
 
-    async fn let_in(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
+    /// Admits a node if its token is good. The answer waits until the topology names the node.
+    async fn admit(self: Arc<Self>, request: JoinRequest) -> Result<JoinGrant, JoinRefusal> {
         let JoinRequest {
             name,
             datacenter,
@@ -165,8 +162,8 @@ fn refused(refusal: &CommandRefusal) -> JoinRefusal {
     }
 }
 
-/// The hub's way in. Weak, because the group itself reaches the network through the transport,
-/// which holds the hub: a node that was killed would else never let go of its socket and its disk.
+/// The hub's way to the control group. Weak, because the group holds the transport, which holds the
+/// hub: with a strong reference a node that was killed would never release its socket and its disk.
 pub(super) struct Door(pub(super) Weak<Control>);
 
 impl ControlDoor for Door {
@@ -179,7 +176,7 @@ impl ControlDoor for Door {
 
     fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>> {
         match self.0.upgrade() {
-            Some(control) => Box::pin(control.let_in(request)),
+            Some(control) => Box::pin(control.admit(request)),
             None => Box::pin(async { Err(JoinRefusal::NotReady) }),
         }
     }

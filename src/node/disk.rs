@@ -1,31 +1,45 @@
-//! The real disk of a node: its data directory, store, group commit and lives.
+//! The disk of a real node: its data directory, its store, the group commit, and the records that a
+//! start needs before there is a node.
 
 use std::net::SocketAddr;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use quorate_control::store::{Batch, Space, Store, StoreError};
-
+use quorate_crdt::Secret;
 use quorate_gossip::wire;
+use serde::{Deserialize, Serialize};
 
-use super::running::DiskGauge;
-use super::start::StartError;
-use crate::config::{self, NodeConfig, Storage};
-use crate::store::{DataDir, Durability, Engine, GroupCommit, StoreConfig, free_bytes, open};
+use super::error::StartError;
+use super::world::DiskGauge;
+use crate::config::NodeConfig;
+use crate::store::{DataDir, Engine, GroupCommit, StoreConfig, free_bytes, open};
 
-/// Which newcomer this is, to those whom it asks to let it in.
+/// The number by which a newcomer is recognised when it asks again to be admitted.
 const INSTANCE: &[u8] = b"instance";
-/// In which form everything in the store is written.
+/// The founding of a cluster that was begun and is not finished.
+const FOUNDING: &[u8] = b"founding";
+/// The format of everything in the store.
 const FORMAT: &[u8] = b"format";
-/// The form that this program writes and reads. It rises with every change of what a space holds.
+/// The format that this program writes and reads. It rises with every change of what a space holds.
 const FORMAT_NOW: u16 = 3;
-/// The topology that a node acts on is kept as it travels: another form on the wire is another form
-/// of the store.
+/// The topology that a node acts on is kept in its wire format, so a new wire format is a new
+/// format of the store.
 const _: () = assert!(wire::VERSION == 3, "raise FORMAT_NOW with it");
 /// Where the node listened last.
 const ADDRESS: &[u8] = b"quic-address";
 
-/// A node's disk, opened. A node that stores in memory has no directory: it is a new node at every
+/// What the founder of a cluster has drawn, kept until its identity is written down.
+#[derive(Serialize, Deserialize)]
+pub(super) struct BegunFounding {
+    /// The key of the cluster authority.
+    pub(super) authority: Secret,
+    /// The first join token, as text.
+    pub(super) token: String,
+    pub(super) instance: u128,
+}
+
+/// A node's disk, opened. A node that stores in memory has no directory and is a new node at every
 /// start.
 pub(super) struct Disk {
     pub(super) dir: Option<Arc<DataDir>>,
@@ -34,17 +48,12 @@ pub(super) struct Disk {
 }
 
 impl Disk {
+    /// Takes the data directory for this process and opens the store in it.
+    ///
+    /// # Errors
+    /// [`StartError::DataDir`], [`StartError::Store`], [`StartError::Format`].
     pub(super) fn open(config: &NodeConfig) -> Result<Self, StartError> {
-        let engine = match config.storage {
-            Storage::Fjall => Engine::Fjall,
-            Storage::Sled => Engine::Sled,
-            Storage::Memory => Engine::Memory,
-        };
-        let durability = match config.durability {
-            config::Durability::Sync => Durability::Sync,
-            config::Durability::Interval(every) => Durability::Interval(every),
-            config::Durability::None => Durability::None,
-        };
+        let engine = config.storage;
         let dir = if engine == Engine::Memory {
             None
         } else {
@@ -56,13 +65,17 @@ impl Disk {
         };
         let store = open(engine, &path, StoreConfig::default())?;
         check_format(&*store)?;
-        let commit = Arc::new(GroupCommit::start(Arc::clone(&store), engine, durability)?);
-        Ok(Self { dir, store, commit })
+        let commit = GroupCommit::start(Arc::clone(&store), engine, config.durability)?;
+        Ok(Self {
+            dir,
+            store,
+            commit: Arc::new(commit),
+        })
     }
 
-    /// Which newcomer this is: `drawn`, unless another number has been kept. Durable before anybody
-    /// hears of it, so that a node which is killed, or whose answer is lost, between being let in
-    /// and writing down who it is is recognised when it asks again.
+    /// The instance number of a newcomer: `drawn`, unless a number has been kept. It is durable
+    /// before anybody is told. So a node that is killed, or loses the answer, after it was admitted
+    /// and before it has written down its identity is recognised when it asks again.
     pub(super) fn instance(&self, drawn: u128) -> Result<u128, StartError> {
         let kept = self.store.get(Space::Meta, INSTANCE)?;
         if let Some(kept) = kept.and_then(|bytes| bytes.as_ref().try_into().ok()) {
@@ -75,8 +88,35 @@ impl Disk {
         Ok(drawn)
     }
 
-    /// Notes where the node listens, for [`Disk::address`]; becomes durable with whatever is
-    /// committed next.
+    /// The founding that an earlier start began and did not finish.
+    pub(super) fn begun_founding(&self) -> Result<Option<BegunFounding>, StartError> {
+        let Some(kept) = self.store.get(Space::Meta, FOUNDING)? else {
+            return Ok(None);
+        };
+        let begun = wire::decode(&kept).map_err(|_unreadable| StoreError::Damaged {
+            what: "the founding that was begun",
+        })?;
+        Ok(Some(begun))
+    }
+
+    /// Writes down that a founding has begun, durably.
+    pub(super) fn keep_founding(&self, begun: &BegunFounding) -> Result<(), StartError> {
+        let mut batch = Batch::default();
+        batch.put(Space::Meta, FOUNDING, wire::encode(begun).to_vec());
+        self.store.apply(batch)?;
+        Ok(self.store.persist()?)
+    }
+
+    /// Removes what [`Disk::keep_founding`] wrote. The removal becomes durable with the next
+    /// commit.
+    pub(super) fn forget_founding(&self) -> Result<(), StartError> {
+        let mut batch = Batch::default();
+        batch.delete(Space::Meta, FOUNDING);
+        Ok(self.store.apply(batch)?)
+    }
+
+    /// Notes where the node listens, for [`Disk::address`]. The note becomes durable with the next
+    /// commit.
     pub(super) fn keep_address(&self, quic: SocketAddr) -> Result<(), StartError> {
         let mut batch = Batch::default();
         batch.put(Space::Meta, ADDRESS, quic.to_string().into_bytes());
@@ -90,8 +130,8 @@ impl Disk {
     }
 }
 
-/// Whether this program reads what is in the store, before anything of it is read. An empty store
-/// is marked, durably, before anything is written.
+/// Checks the format of the store before anything else is read. An empty store is marked with the
+/// current format, durably, before anything else is written.
 pub(super) fn check_format(store: &dyn Store) -> Result<(), StartError> {
     let found = match store.get(Space::Meta, FORMAT)? {
         Some(kept) => kept.as_ref().try_into().map(u16::from_le_bytes).ok(),
@@ -124,7 +164,7 @@ fn is_empty(store: &dyn Store) -> Result<bool, StoreError> {
     Ok(empty)
 }
 
-/// Looks at a [`Disk`] from outside.
+/// The [`DiskGauge`] of a real disk.
 pub(super) struct Gauge {
     pub(super) dir: Option<Arc<DataDir>>,
     pub(super) commit: Arc<GroupCommit>,

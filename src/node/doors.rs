@@ -1,4 +1,4 @@
-//! The doors that faces use: [`Data`] and [`Admin`].
+//! A running node as faces see it: its [`Data`] and [`Admin`] doors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,31 +12,37 @@ use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
 use quorate_gossip::quic::{ClusterAuthority, random_bytes};
 use tokio::sync::oneshot;
 
+use super::inbox::Work;
 use super::meter::Readings;
-use super::running::Running;
-use super::shard::Work;
-use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Status};
+use super::shared::Shared;
+use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Room, Status};
 
-/// The shortest life of a token.
+/// The shortest lifetime of a join token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
 
 /// The doors of a running node.
 pub(crate) struct Doors {
-    pub(super) running: Arc<Running>,
+    pub(super) shared: Arc<Shared>,
     /// Where the doors' own tasks run.
     pub(super) runtime: tokio::runtime::Handle,
-    /// Partitions of a keyspace that names no number.
-    pub(super) partitions: u16,
 }
 
 impl Data for Doors {
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>> {
-        self.running.hub.submit(request)
+        self.shared.hub.submit(request, None)
+    }
+
+    fn submit_into(
+        &self,
+        request: Request,
+        room: &Arc<Room>,
+    ) -> Pending<Result<Answer, RequestError>> {
+        self.shared.hub.submit(request, Some(Arc::clone(room)))
     }
 
     fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32> {
         let (answer, pending) = oneshot::channel();
-        let hub = Arc::clone(&self.running.hub);
+        let hub = Arc::clone(&self.shared.hub);
         let mut by_core: BTreeMap<u8, Vec<Receipt>> = BTreeMap::new();
         for receipt in receipts {
             by_core
@@ -64,60 +70,60 @@ impl Data for Doors {
                 let known = part.await.unwrap_or(0);
                 least = Some(least.map_or(known, |least| least.min(known)));
             }
-            // Who has written nothing asks who is there.
+            // A client that has written nothing asks how many replicas can be reached.
             let _gone = answer.send(least.unwrap_or_else(|| hub.reachable_replicas()));
         });
         pending
     }
 
     fn topology(&self) -> Arc<Topology> {
-        self.running.hub.topology()
+        self.shared.hub.topology()
     }
 
     fn node(&self) -> NodeId {
-        self.running.parts.node
+        self.shared.settings.node
     }
 
     fn status(&self) -> Pending<Status> {
         let (answer, pending) = oneshot::channel();
-        let running = Arc::clone(&self.running);
+        let shared = Arc::clone(&self.shared);
         self.runtime
-            .spawn(async move { drop(answer.send(running.status().await)) });
+            .spawn(async move { drop(answer.send(shared.status().await)) });
         pending
     }
 
     fn metrics(&self) -> String {
-        let running = &self.running;
-        let (commits, syncs) = running.gauge.commits_and_syncs();
-        running.hub.meter.text(Readings {
-            disk_bytes: running.parts.store.stats().bytes,
+        let shared = &self.shared;
+        let (commits, syncs) = shared.world.gauge.commits_and_syncs();
+        shared.hub.meter.text(Readings {
+            disk_bytes: shared.world.store.stats().bytes,
             commits,
             syncs,
-            peers: running.hub.connected_peers(),
-            raft_term: running.control.group().status().term,
+            peers: shared.hub.connected_peers(),
+            raft_term: shared.control.group().status().term,
         })
     }
 
     fn ready(&self) -> bool {
-        self.running.failure.borrow().is_none() && self.running.is_placed()
+        self.shared.failure.borrow().is_none() && self.shared.is_placed()
     }
 }
 
 impl Doors {
-    /// Proposes and answers later.
+    /// Proposes `command`; `read` makes the answer of the control group's response.
     fn propose<T: Send + 'static>(
         &self,
         command: Command,
         read: impl FnOnce(Response) -> Result<T, AdminError> + Send + 'static,
     ) -> Pending<Result<T, AdminError>> {
         let (answer, pending) = oneshot::channel();
-        let running = Arc::clone(&self.running);
+        let shared = Arc::clone(&self.shared);
         self.runtime.spawn(async move {
-            let result = match running.control.propose(command).await {
+            let result = match shared.control.propose(command).await {
                 Ok(response) => {
-                    // Whoever made a keyspace may use it here at once.
+                    // The client that created a keyspace can use it here at once.
                     if let Response::Created { keyspace } = response {
-                        running
+                        shared
                             .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
                             .await;
                     }
@@ -132,7 +138,7 @@ impl Doors {
                 Err(ProposeError::Stopping) => Err(AdminError::Stopping),
                 Err(_) => Err(AdminError::TimedOut),
             };
-            // Whoever asked may have gone.
+            // The caller may have gone.
             drop(answer.send(result));
         });
         pending
@@ -140,11 +146,11 @@ impl Doors {
 
     /// A token with a fresh secret, as text and as the command that records it.
     fn new_token(&self, uses: u32, expires: Duration) -> Option<(String, NewToken)> {
-        let authority = ClusterAuthority::from_secret(&self.running.control.authority()?).ok()?;
+        let authority = ClusterAuthority::from_secret(&self.shared.control.authority()?).ok()?;
         let token = authority
             .token(u64::from_le_bytes(random_bytes().ok()?))
             .ok()?;
-        let now = self.running.parts.clock.now().unix_millis;
+        let now = self.shared.world.clock.now().unix_millis;
         let record = NewToken {
             id: TokenId(token.id),
             secret: token.secret.into(),
@@ -155,7 +161,7 @@ impl Doors {
     }
 }
 
-/// The first datacenter that cannot hold what it shall.
+/// An error for the first datacenter with fewer nodes than `replication` puts replicas there.
 fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<AdminError> {
     let Replication::Fixed(wanted) = replication else {
         return None;
@@ -170,7 +176,7 @@ fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<Admin
     })
 }
 
-/// An answer that is known at once.
+/// An answer that is already known.
 fn at_once<T>(result: Result<T, AdminError>) -> Pending<Result<T, AdminError>> {
     let (answer, pending) = oneshot::channel();
     drop(answer.send(result));
@@ -210,7 +216,7 @@ impl Admin for Doors {
                     .or_else(|| default.cloned())
                     .unwrap_or_else(|| "ONE".into())
             };
-        let partitions = spec.partitions.unwrap_or(self.partitions);
+        let partitions = spec.partitions.unwrap_or(self.shared.settings.partitions);
         let command = Command::CreateKeyspace(NewKeyspace {
             name: spec.name,
             replication: spec.replication,

@@ -1,10 +1,9 @@
-//! The node's switchboard: what comes from peers and faces goes to the shard, or the plane, that it
-//! is for.
+//! The node's switchboard: takes what comes from other nodes and from faces to the right shard or
+//! to the control group.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use quorate_control::state::ControlState;
 use quorate_control::topology::{Epoch, Keyspace, KeyspaceId, Partition, Placement, Topology};
 use quorate_crdt::NodeId;
 use quorate_dynamo::op::{Op, Request, RequestError};
-use quorate_dynamo::protocol::{Input, Message, ReplicaSummary, Route};
+use quorate_dynamo::protocol::{Message, ReplicaSummary, Route};
 use quorate_gossip::transport::{Class, Inbound, JoinGrant, JoinRefusal, JoinRequest, Later};
 use quorate_gossip::wire;
 use tokio::sync::mpsc;
@@ -20,25 +19,25 @@ use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::oneshot;
 
 use super::adopted::Adopted;
+use super::inbox::{Lane, Sight, Waiter, Work};
 use super::meter::{Meter, Sample};
-use super::shard::{Lane, Waiter, Work};
-use crate::doors::Pending;
+use crate::doors::{Pending, Room};
 
-/// What a call is about: its first byte.
+/// The subject of a call between nodes: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Call {
     /// A message of the control group.
     Control = 0,
-    /// Asks for the figures of all replicas of the node: no body; answered by a list of
+    /// Asks for the figures of all replicas of the node. No body; the answer is a list of
     /// [`ReplicaSummary`].
     Summaries = 1,
-    /// Asks for the topology that the node acts on: an epoch; answered by it if it is newer, else
-    /// by nothing.
+    /// Asks for the topology that the node acts on. The body is an epoch; the answer is the
+    /// topology if it is newer, else empty.
     Topology = 2,
 }
 
-/// `body` as a call of this kind.
+/// A call of this kind with this body.
 pub(super) fn tagged(call: Call, body: &[u8]) -> Bytes {
     let mut bytes = Vec::with_capacity(1 + body.len());
     bytes.push(call as u8);
@@ -46,61 +45,40 @@ pub(super) fn tagged(call: Call, body: &[u8]) -> Bytes {
     bytes.into()
 }
 
-/// What the failure detector's driver is told by the network.
+/// What the network tells the driver of the failure detector.
 #[derive(Debug)]
 pub(super) enum News {
-    /// An unordered payload of a peer.
+    /// A datagram from another node.
     Datagram(NodeId, Bytes),
     /// A connection came up or went down.
     Connection,
 }
 
-/// What shards are told of the world. What they own they learn from [`Hub::publish`] alone.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Sight {
-    /// Another node can, or cannot, be reached.
-    Reachable { node: NodeId, up: bool },
-    /// How far another node is.
-    RoundTrip { node: NodeId, rtt: Duration },
-    /// Whether the disk has no room for writes.
-    DiskFull(bool),
-}
-
-impl From<Sight> for Input {
-    fn from(sight: Sight) -> Self {
-        match sight {
-            Sight::Reachable { node, up } => Self::Reachable { node, up },
-            Sight::RoundTrip { node, rtt } => Self::RoundTrip { node, rtt },
-            Sight::DiskFull(full) => Self::DiskFull(full),
-        }
-    }
-}
-
-/// The way to the control group, known once that has started.
+/// The way to the control group. It is set once the group has started.
 pub(super) trait ControlDoor: Send + Sync + 'static {
-    /// A message of the group from a peer; answered in kind.
+    /// Takes a message that `from` sent to the group, and answers it.
     fn receive(&self, from: NodeId, request: Bytes) -> Later<Bytes>;
 
-    /// Admits a newcomer.
+    /// Admits a newcomer, or says why not.
     fn admit(&self, request: JoinRequest) -> Later<Result<JoinGrant, JoinRefusal>>;
 }
 
-/// Shared by everything that reaches the node from outside.
+/// Shared by everything that reaches a node from outside.
 pub(super) struct Hub {
     me: NodeId,
     pub(super) lanes: Vec<Lane>,
-    /// What faces route by and connections are admitted by: set by [`publish`](Self::publish)
-    /// alone.
+    /// The topology by which faces route and connections are admitted. Only
+    /// [`publish`](Self::publish) sets it.
     topology: ArcSwap<Topology>,
     pub(super) meter: Arc<Meter>,
     pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) control: OnceLock<Arc<dyn ControlDoor>>,
     pub(super) peers: AtomicUsize,
-    /// Nodes that the failure detector holds for unreachable.
+    /// Nodes that the failure detector considers unreachable.
     pub(super) unreachable: ArcSwap<Vec<NodeId>>,
-    /// How many nodes the failure detector has found reachable; 0 before it has looked.
+    /// How many nodes the failure detector has found reachable; 0 before its first look.
     pub(super) reached: AtomicUsize,
-    /// By how many milliseconds the clock of each node is ahead, as the first shard last said.
+    /// How many milliseconds the clock of each node is ahead, as the first shard last said.
     pub(super) clocks: ArcSwap<BTreeMap<NodeId, i64>>,
 }
 
@@ -126,25 +104,27 @@ impl Hub {
         }
     }
 
-    /// The shard that owns a partition, of whatever keyspace.
+    /// The shard that owns a partition; the same for every keyspace.
     pub(super) fn core_of(&self, partition: Partition) -> u8 {
         (usize::from(partition.0) % self.lanes.len()) as u8
     }
 
-    /// Lets calls and newcomers through to the control group. Once; a second door is ignored.
+    /// Opens the way to the control group. Only the first call counts.
     pub(super) fn open_control(&self, door: Arc<dyn ControlDoor>) {
         drop(self.control.set(door));
     }
 
-    /// How many nodes there is a connection to.
+    /// How many nodes this one is connected to.
     pub(super) fn connected_peers(&self) -> u64 {
         self.peers.load(Ordering::Relaxed) as u64
     }
 
-    /// Puts a client's request in line at the shard of its partition.
+    /// Puts a client's request in line at the shard of its partition. What it is answered counts in
+    /// `room`.
     pub(super) fn submit(
         &self,
         request: Request,
+        room: Option<Arc<Room>>,
     ) -> Pending<Result<quorate_dynamo::op::Answer, RequestError>> {
         let (reply, pending) = oneshot::channel();
         let partition = match &request.op {
@@ -159,6 +139,8 @@ impl Hub {
         let waiter = Waiter {
             reply,
             sample: Sample::of(&request),
+            room,
+            reads: !request.op.writes(),
         };
         let lane = &self.lanes[usize::from(self.core_of(partition))];
         if let Err(refused) = lane.push(Work::Request(Box::new(request), waiter)) {
@@ -176,13 +158,13 @@ impl Hub {
         pending
     }
 
-    /// The topology that this node acts on; one without nodes before there is any.
+    /// The topology that this node acts on. Before there is one, it is a topology without nodes.
     pub(super) fn topology(&self) -> Arc<Topology> {
         self.topology.load_full()
     }
 
-    /// Hands a topology to the shards and then to everybody else, so that no request is in line
-    /// before the topology that it was routed by.
+    /// Hands a topology to the shards first and then to everybody else, so that no request stands
+    /// in line before the topology by which it was routed.
     pub(super) async fn publish(&self, adopted: &Adopted) {
         for lane in &self.lanes {
             lane.push_surely(Work::Topology(adopted.clone())).await;
@@ -190,15 +172,15 @@ impl Hub {
         self.topology.store(adopted.share());
     }
 
-    /// Tells every shard what was seen.
+    /// Tells every shard a piece of news.
     pub(super) async fn tell_shards(&self, sight: Sight) {
         for lane in &self.lanes {
             lane.push_surely(Work::Sight(sight)).await;
         }
     }
 
-    /// How many other replicas can be reached of the partition that has the fewest, as far as the
-    /// failure detector knows.
+    /// How many other replicas of a partition can be reached, for the partition that has the
+    /// fewest, as far as the failure detector knows.
     pub(super) fn reachable_replicas(&self) -> u32 {
         let (topology, unreachable) = (self.topology(), self.unreachable.load());
         let reached = |placement: &Placement| {
@@ -217,7 +199,7 @@ impl Hub {
             .unwrap_or(0)
     }
 
-    /// The figures of all replicas of this node; a shard that has stopped tells nothing.
+    /// The figures of all replicas of this node. A shard that has stopped is left out.
     pub(super) async fn summaries(&self) -> Vec<ReplicaSummary> {
         let (mut all, mut counters, mut clocks) = (Vec::new(), Vec::new(), None);
         for lane in &self.lanes {
@@ -252,7 +234,7 @@ impl Hub {
         for message in messages {
             match message.route() {
                 Route::Partition(_, partition) => put(self.core_of(partition), message),
-                // A node that was restarted with fewer cores has forgotten what the others asked.
+                // This node was restarted with fewer cores, and the core that asked is gone.
                 Route::Core(core) if core >= cores => {}
                 Route::Core(core) => put(core, message),
                 Route::Many => {
@@ -270,7 +252,7 @@ impl Hub {
     fn frame(&self, from: NodeId, frame: &[u8]) {
         let Ok(messages) = wire::decode_within::<Vec<Message>>(frame, wire::MESSAGE_BYTES_MAX)
         else {
-            tracing::warn!(%from, bytes = frame.len(), "a frame that is no list of messages was ignored");
+            tracing::warn!(%from, bytes = frame.len(), "a frame that is not a list of messages was ignored");
             self.meter.malformed();
             return;
         };
@@ -287,7 +269,7 @@ impl Hub {
     }
 }
 
-/// What an [`Inbound`] is to the transport. Separate from [`Hub`], which faces hold for longer.
+/// The transport's [`Inbound`]. Separate from the [`Hub`], which faces hold for longer.
 pub(super) struct Switchboard(pub(super) Arc<Hub>);
 
 impl Inbound for Switchboard {

@@ -1,4 +1,4 @@
-//! What a node counts about itself, in Prometheus form. No label ever holds a key.
+//! The metrics of a node, in Prometheus form. No label ever holds a key.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::doors::name_of;
 
-/// Seconds: from a read of memory to a write over three continents.
+/// In seconds, from a read from memory to a write over three continents.
 const LATENCY_BUCKETS: [f64; 14] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
@@ -48,7 +48,7 @@ const OUTCOMES: [&str; 6] = [
 ];
 const SERIES: usize = OPS.len() * LEVELS.len() * OUTCOMES.len();
 
-/// What is known of a request before its reply.
+/// What the metrics need to know of a request when its reply comes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sample {
     op: usize,
@@ -117,7 +117,7 @@ struct PurposeLabel {
     purpose: &'static str,
 }
 
-/// Traffic between the data planes of nodes, by what it is for.
+/// Traffic between the data planes of nodes, by purpose.
 #[derive(Clone, Default)]
 struct Traffic {
     frames: Family<PurposeLabel, Counter>,
@@ -125,7 +125,7 @@ struct Traffic {
     dropped: Family<PurposeLabel, Counter>,
 }
 
-/// What the cores of the node have done, summed.
+/// What the cores of the node have done, summed over the cores.
 #[derive(Clone, Default)]
 struct Healing([Counter; HEALING.len()]);
 
@@ -165,7 +165,7 @@ const HEALING: [(&str, &str); 12] = [
     ),
     (
         "quorate_epoch_refused",
-        "Questions refused because asker and asked knew different placements",
+        "Questions refused because the two nodes knew different placements",
     ),
     (
         "quorate_hedged_requests",
@@ -178,7 +178,8 @@ const HEALING: [(&str, &str); 12] = [
     ),
 ];
 
-/// Figures of the node's own replicas, summed, and of what lies under them.
+/// Figures of the node's own replicas, summed, and of the disk, the network and the control group
+/// under them.
 #[derive(Clone, Default)]
 struct State {
     clocks: Family<NodeLabel, Gauge<f64, AtomicU64>>,
@@ -199,7 +200,7 @@ struct State {
 pub(super) struct Meter {
     registry: Registry,
     requests: Family<RequestLabels, Counter>,
-    /// The members of `requests`, found without a lookup.
+    /// The members of `requests` by index, to find them without a lookup.
     series: [OnceLock<Counter>; SERIES],
     latency: [Histogram; OPS.len()],
     traffic: Traffic,
@@ -209,16 +210,16 @@ pub(super) struct Meter {
     shed: Counter,
 }
 
-/// What a node can read of its surroundings at the moment it is scraped.
+/// Figures that are read at the moment the metrics are scraped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Readings {
     /// Bytes of the store.
     pub(super) disk_bytes: u64,
-    /// Commits asked of the disk since the start.
+    /// Commits requested since the start.
     pub(super) commits: u64,
     /// Synchronisations of the disk since the start.
     pub(super) syncs: u64,
-    /// Connected peers.
+    /// Connected nodes.
     pub(super) peers: u64,
     /// Term of the control group.
     pub(super) raft_term: u64,
@@ -292,7 +293,7 @@ impl Meter {
         self.latency[sample.op].observe(sample.started.elapsed().as_secs_f64());
     }
 
-    /// A frame was given to the transport, which took it or did not.
+    /// Counts a frame that the transport took or refused.
     pub(super) fn sent(&self, purpose: Purpose, bytes: usize, taken: bool) {
         let label = PurposeLabel {
             purpose: purpose.name(),
@@ -308,7 +309,7 @@ impl Meter {
         }
     }
 
-    /// Takes in what the cores have done so far.
+    /// Sets the counters to what the cores have done so far.
     pub(super) fn counted(&self, cores: &[Counters]) {
         let sum = |of: fn(&Counters) -> u64| cores.iter().map(of).sum();
         let totals: [u64; HEALING.len()] = [
@@ -342,13 +343,13 @@ impl Meter {
         self.state.leader_changes.inc();
     }
 
-    /// How many partitions the last status had whose replicas have equal contexts and different
-    /// digests.
+    /// Sets the number of partitions whose replicas have equal contexts and different digests, as
+    /// the last status found it.
     pub(super) fn mismatches(&self, partitions: usize) {
         self.state.mismatches.set(signed(partitions as u64));
     }
 
-    /// Takes in by how many milliseconds the clock of each node is ahead.
+    /// Sets how many milliseconds the clock of each node is ahead.
     pub(super) fn clocks(&self, offsets: &BTreeMap<NodeId, i64>, topology: &Topology) {
         self.state.clocks.clear();
         for (node, offset) in offsets {
@@ -361,7 +362,7 @@ impl Meter {
         }
     }
 
-    /// Takes in the figures of all own replicas.
+    /// Sets the sums over all replicas of this node.
     pub(super) fn summarised<'a>(&self, summaries: impl Iterator<Item = &'a ReplicaSummary>) {
         let (mut rows, mut recent, mut residuals, mut filling) = (0, 0, 0, 0);
         for summary in summaries {
@@ -376,7 +377,7 @@ impl Meter {
         self.state.filling.set(filling);
     }
 
-    /// The text form, with `readings` taken just now.
+    /// The metrics as text, with `readings` taken just now.
     pub(super) fn text(&self, readings: Readings) -> String {
         self.state.disk_bytes.set(signed(readings.disk_bytes));
         self.state.peers.set(signed(readings.peers));
@@ -390,12 +391,12 @@ impl Meter {
     }
 }
 
-/// A gauge's form of a number.
+/// A number as a gauge takes it.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// Brings a counter up to a total that is kept elsewhere.
+/// Raises a counter to a total that is kept elsewhere.
 fn raise(counter: &Counter, total: u64) {
     counter.inc_by(total.saturating_sub(counter.get()));
 }
@@ -405,17 +406,17 @@ impl Traffic {
         let traffic = Self::default();
         registry.register(
             "quorate_frames_sent",
-            "Frames taken by the transport",
+            "Frames that the transport accepted",
             traffic.frames.clone(),
         );
         registry.register(
             "quorate_frames_sent_bytes",
-            "Bytes of frames taken by the transport",
+            "Bytes of frames that the transport accepted",
             traffic.bytes.clone(),
         );
         registry.register(
             "quorate_frames_dropped",
-            "Frames that the transport did not take",
+            "Frames that the transport refused",
             traffic.dropped.clone(),
         );
         traffic
@@ -437,7 +438,7 @@ impl State {
         let state = Self::default();
         registry.register(
             "quorate_clock_offset_seconds",
-            "By how much the wall clock of a node is ahead of what this node takes for right",
+            "How far the wall clock of a node is ahead of what this node considers the right time",
             state.clocks.clone(),
         );
         registry.register(
@@ -487,7 +488,7 @@ impl State {
         );
         registry.register(
             "quorate_store_commits",
-            "Commits asked of the store",
+            "Commits requested from the store",
             state.commits.clone(),
         );
         registry.register(

@@ -1,5 +1,5 @@
-//! One core's driver: takes what waits, lets the core handle it, makes it durable, and only then
-//! lets anybody know.
+//! The driver of one core: takes the work that waits, lets the core handle it, commits the changes,
+//! and only then releases the effects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,151 +9,54 @@ use std::time::Duration;
 use quorate_control::store::{Commit, Store, StoreError};
 use quorate_crdt::NodeId;
 use quorate_crdt::Now;
-use quorate_dynamo::op::{Answer, Receipt, Request, RequestError};
-use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, ReplicaSummary, Ticket, Timer};
-use quorate_dynamo::{Counters, Dynamo};
-use tokio::sync::{mpsc, oneshot};
+use quorate_dynamo::Dynamo;
+use quorate_dynamo::op::{Answer, RequestError};
+use quorate_dynamo::protocol::{Effect, Input, Message, Purpose, Timer};
+use quorate_gossip::transport::Class;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::adopted::Adopted;
 use super::clock::Clock;
 use super::commits::Commits;
-use super::guard::{Failure, report};
-use super::hub::Sight;
-use super::meter::Sample;
-use super::release::{Outbox, Release};
-use super::watched::{Queues, Watched};
-use crate::planted::{ACK_BEFORE_COMMIT, PANIC_UNNOTICED};
+use super::disk_guard::{Failure, report};
+use super::inbox::{Figures, Inbox, Waiter, Work};
+use super::lines::{Lines, is_asked_again, waits};
+use super::outbox::{ALONE_BYTES, Outbox, Release};
+use super::slots::Slots;
+use super::world::{Queues, Watched};
+use crate::planted::{ACK_BEFORE_COMMIT, ANSWERS_PILE_UP, PANIC_UNNOTICED, TURN_WITHOUT_BOUND};
 use crate::store::Lives;
 
-/// Works taken in one wake-up at most. Guess: large enough that one commit serves many, small
-/// enough that none waits long.
+mod shown;
+
+/// The most works that are taken in one wake-up. Guess: large enough that one commit serves many,
+/// small enough that none waits long.
 const BATCH_MAX: usize = 512;
-/// Bytes of works handled in one wake-up at most, but for one.
+/// A turn ends after the work with which it has handled more bytes than this.
 const BATCH_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Entries for which the lists of a turn keep their memory until the next. Guess: a few for each
+/// The lists of a turn keep memory for this many entries until the next turn. Guess: a few for each
 /// work of a batch.
 const KEPT_MAX: usize = 2 * 1024;
-/// How long requests under way may take to finish when the node stops.
+/// How often a shard looks whether nodes whose questions wait have taken what they were sent.
+/// Guess: in this time a fast network carries less than may wait for one node.
+const LINES_EVERY: Duration = Duration::from_millis(2);
+/// How long requests under way may take when the node stops.
 const GRACE: Duration = Duration::from_secs(2);
-/// A disk that has kept a batch for so long is what a request that timed out was waiting for.
-/// Guess: longer than a sync that is only busy.
+/// If the disk has kept a batch for this long, a request that timed out was waiting for the disk.
+/// Guess: longer than a sync on a busy disk.
 const DISK_SLOW: Duration = Duration::from_millis(100);
-/// Works that may wait for a shard; beyond it requests are refused and messages dropped.
-pub(super) const INBOX_MAX: usize = 32 * 1024;
-
-/// What a shard is given to do.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// A client's request.
-    Request(Box<Request>, Waiter),
-    /// A client waits for its writes to spread.
-    Wait {
-        receipts: Vec<Receipt>,
-        replicas: u32,
-        timeout: Duration,
-        answer: oneshot::Sender<u32>,
-    },
-    /// What another node says, and how many bytes it was.
-    Messages(NodeId, Vec<Message>, usize),
-    /// What the core owns from now on.
-    Topology(Adopted),
-    /// What was seen of the world.
-    Sight(Sight),
-    /// Tell the figures of all replicas.
-    Summaries(oneshot::Sender<Figures>),
-    /// Refuse new requests, finish those under way, and end; say when all is released.
-    Stop(oneshot::Sender<()>),
-}
-
-impl Work {
-    /// Bytes of memory that it takes while it waits, if it is of those that others send.
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Request(request, _) => request.op.weight(),
-            Self::Messages(_, _, bytes) => *bytes,
-            _ => 0,
-        }
-    }
-}
-
-/// What a core tells of itself.
-#[derive(Debug)]
-pub(super) struct Figures {
-    pub(super) summaries: Vec<ReplicaSummary>,
-    pub(super) counters: Counters,
-    /// By how many milliseconds the clock of each node is ahead.
-    pub(super) clocks: BTreeMap<NodeId, i64>,
-}
-
-/// A client that waits for its reply.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    pub(super) reply: oneshot::Sender<Result<Answer, RequestError>>,
-    pub(super) sample: Sample,
-}
-
-/// The way into a shard. Cheap to use from any thread.
-#[derive(Debug)]
-pub(super) struct Lane {
-    sender: mpsc::Sender<Work>,
-    bytes: Arc<AtomicUsize>,
-    bytes_max: usize,
-}
-
-impl Lane {
-    /// A lane in which so many bytes may wait, and the end that the shard takes.
-    pub(super) fn new(bytes_max: usize) -> (Self, Inbox) {
-        let (sender, receiver) = mpsc::channel(INBOX_MAX);
-        let bytes = Arc::new(AtomicUsize::new(0));
-        (
-            Self {
-                sender,
-                bytes: Arc::clone(&bytes),
-                bytes_max,
-            },
-            Inbox { receiver, bytes },
-        )
-    }
-
-    /// Puts `work` in line; gives it back when the line is too long or the shard is gone.
-    pub(super) fn push(&self, work: Work) -> Result<(), mpsc::error::TrySendError<Work>> {
-        let bytes = work.bytes();
-        if bytes > 0 && self.bytes.fetch_add(bytes, Ordering::Relaxed) >= self.bytes_max {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-            return Err(mpsc::error::TrySendError::Full(work));
-        }
-        self.sender.try_send(work).inspect_err(|_| {
-            self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        })
-    }
-
-    /// Puts `work` in line, waiting for room: for what must not be lost. `false`: the shard is
-    /// gone.
-    pub(super) async fn push_surely(&self, work: Work) -> bool {
-        self.sender.send(work).await.is_ok()
-    }
-}
-
-/// The shard's end of a [`Lane`].
-#[derive(Debug)]
-pub(super) struct Inbox {
-    pub(super) receiver: mpsc::Receiver<Work>,
-    pub(super) bytes: Arc<AtomicUsize>,
-}
 
 /// What a shard shares with the rest of its node.
-#[derive(Clone)]
 pub(super) struct Surroundings {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) store: Arc<dyn Store>,
     pub(super) commit: Arc<dyn Commit>,
     pub(super) lives: Arc<Lives>,
     pub(super) outbox: Outbox,
-    /// Set once, to the reason why the node must stop.
+    /// The reason why the node must stop, once there is one.
     pub(super) failure: Failure,
     pub(super) queues: Queues,
-    pub(super) watched: Watched,
+    pub(super) watched: Option<Watched>,
 }
 
 /// The driver of one core.
@@ -165,16 +68,32 @@ pub(super) struct Shard {
     timers_armed: u64,
     pub(super) commits: Commits,
     effects: Vec<Effect>,
-    /// Messages of the turn, by whom they are for. Empty between turns; its lists keep their
+    /// Messages of the turn by receiver and purpose. Empty between turns; the lists keep their
     /// memory, as `effects` does.
     sends: BTreeMap<(NodeId, Purpose), Vec<Message>>,
-    /// Inputs that the driver itself owes the core.
+    /// Inputs from the driver itself, for the next turn.
     owed: Vec<Input>,
-    /// Set when the shard is to end: at the latest when, and whom to tell.
+    /// Questions of nodes for which too much waits to be sent already.
+    pub(super) lines: Lines,
+    pub(super) pace: Pace,
+    /// Set when the shard is to end: the deadline, and the sender to tell.
     stopping: Option<(Instant, oneshot::Sender<()>)>,
 }
 
-/// Who gets the effect that names a ticket.
+/// What a turn has done so far.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    /// Roughly the bytes of all effects of its works.
+    made: usize,
+    /// The same, before the last of its works.
+    pub(super) made_before_last: usize,
+    /// Questions that it answered although too much waited for the node that asked.
+    pub(super) overfed: usize,
+    /// The messages of a frame that are left, if the last turn ended in the middle of it.
+    unread: Option<(NodeId, std::vec::IntoIter<Message>)>,
+}
+
+/// Where the effect that names a ticket goes.
 pub(super) enum Waiting {
     Request(Waiter),
     Wait(oneshot::Sender<u32>),
@@ -193,12 +112,14 @@ impl Shard {
             effects: Vec::new(),
             sends: BTreeMap::new(),
             owed: Vec::new(),
+            lines: Lines::default(),
+            pace: Pace::default(),
             stopping: None,
         }
     }
 
-    /// Works until the node drops the lane, or the disk fails. Without it nobody would answer for
-    /// its partitions: if it panics, the node ends.
+    /// Runs until the node drops the lane or the disk fails. If it panics, the node ends, because
+    /// nobody else answers for its partitions.
     pub(super) async fn run(mut self, mut inbox: Inbox) {
         let _watch = Watch(self.around.failure.clone());
         let mut works = Vec::with_capacity(BATCH_MAX);
@@ -208,7 +129,8 @@ impl Shard {
             }
             let timer = self.timers.first_key_value().map(|(&(at, _), _)| at);
             let end = self.stopping.as_ref().map(|&(at, _)| at);
-            let taken = match timer.into_iter().chain(end).min() {
+            let look = (!self.lines.is_empty()).then(|| Instant::now() + LINES_EVERY);
+            let taken = match timer.into_iter().chain(end).chain(look).min() {
                 Some(at) => tokio::select! {
                     biased;
                     taken = inbox.receiver.recv_many(&mut works, BATCH_MAX) => Some(taken),
@@ -226,7 +148,7 @@ impl Shard {
                     self.around.fail(error);
                     return;
                 }
-                self.show_turn(&inbox);
+                self.show_turn(&inbox, more);
                 if !more && self.owed.is_empty() {
                     break;
                 }
@@ -234,8 +156,8 @@ impl Shard {
         }
     }
 
-    /// Whether a stop was asked for and nobody waits any more, or the grace is over. Then says so,
-    /// behind every release before.
+    /// Whether the shard is to stop and nobody waits any more, or the grace is over. If so, the
+    /// sender is told after all earlier releases.
     fn ended(&mut self) -> bool {
         let Some((deadline, done)) = self.stopping.take() else {
             return false;
@@ -250,8 +172,9 @@ impl Shard {
         true
     }
 
-    /// Handles timers that are due, what the driver owes, and works up to the bound in bytes.
-    /// Whether works are left.
+    /// Handles timers that are due, inputs from the driver, questions that have waited, and works,
+    /// up to the bounds on the bytes that come in and on those that go out. Returns whether works
+    /// are left.
     fn turn(&mut self, works: &mut impl Iterator<Item = Work>, queued: &AtomicUsize) -> bool {
         let now = self.around.clock.now();
         let instant = Instant::now();
@@ -270,17 +193,107 @@ impl Shard {
         for input in std::mem::take(&mut self.owed) {
             self.dynamo.handle(now, input, &mut self.effects);
         }
+        let unread = std::mem::take(&mut self.pace).unread;
+        self.go_on_with_lines(now);
+        if let Some((from, messages)) = unread {
+            self.messages(now, from, messages);
+        }
         let mut bytes = 0;
-        for work in works {
+        while !self.has_made_enough() {
+            let Some(work) = works.next() else {
+                return false;
+            };
             let size = work.bytes();
             queued.fetch_sub(size, Ordering::Relaxed);
             bytes += size;
             self.work(now, work);
             if bytes > BATCH_BYTES_MAX {
-                return true;
+                break;
             }
         }
-        false
+        true
+    }
+
+    /// Lets the core handle an input from outside, and counts the bytes of its effects.
+    fn handle(&mut self, now: Now, input: Input) {
+        let before = self.effects.len();
+        self.dynamo.handle(now, input, &mut self.effects);
+        let brought = self.effects[before..].iter().map(Effect::weight);
+        self.pace.made_before_last = self.pace.made;
+        self.pace.made += brought.sum::<usize>();
+    }
+
+    /// Whether the effects of the turn must leave before it handles more.
+    fn has_made_enough(&self) -> bool {
+        self.pace.made > self.around.queues.turn_bytes_max && !TURN_WITHOUT_BOUND.is_planted()
+    }
+
+    /// Handles messages of another node until the turn has made enough effects; the next turn
+    /// handles the rest.
+    fn messages(&mut self, now: Now, from: NodeId, mut messages: std::vec::IntoIter<Message>) {
+        let answers_only = self.commits.too_much();
+        while !self.has_made_enough() {
+            let Some(message) = messages.next() else {
+                return;
+            };
+            if answers_only && !message.is_answer() {
+                self.around.outbox.meter.shed();
+            } else if waits(&message) {
+                self.question(now, from, message);
+            } else {
+                self.handle(now, Input::Message { from, message });
+            }
+        }
+        self.pace.unread = Some((from, messages));
+    }
+
+    /// Handles a question, or puts it in line if too much waits for the node that asks.
+    fn question(&mut self, now: Now, from: NodeId, message: Message) {
+        let max = self.around.queues.peer_bytes_max;
+        let backlog = self.around.outbox.transport.backlog(from, Class::Data);
+        let (crowded, waiting) = (backlog > max, self.lines.has(from));
+        let bounded = !ANSWERS_PILE_UP.is_planted();
+        if bounded && is_asked_again(&message) && (waiting || backlog > ALONE_BYTES) {
+            // The question or its answer may be waiting. If the answer is lost, the node will ask
+            // again.
+        } else if bounded && (crowded || waiting) {
+            if let Some(message) = self.lines.push(from, message, max) {
+                self.turn_away(from, message);
+            }
+        } else {
+            self.pace.overfed += usize::from(crowded);
+            self.handle(now, Input::Message { from, message });
+        }
+    }
+
+    /// Drops a question, because its line is too long. A read is refused at once. A write must not
+    /// be refused, because a copy of it may still be under way and be applied.
+    fn turn_away(&mut self, from: NodeId, message: Message) {
+        self.around.outbox.meter.shed();
+        if let Message::Forward { id, request, .. } = message
+            && !request.op.writes()
+        {
+            self.effects.push(Effect::Send {
+                to: from,
+                message: Message::Forwarded {
+                    id,
+                    result: Err(RequestError::Overloaded),
+                },
+            });
+        }
+    }
+
+    /// Handles the questions of nodes that have taken what they were sent.
+    fn go_on_with_lines(&mut self, now: Now) {
+        while !self.lines.is_empty() && !self.has_made_enough() && !self.commits.too_much() {
+            let max = self.around.queues.peer_bytes_max;
+            let transport = &self.around.outbox.transport;
+            let may = |peer| transport.backlog(peer, Class::Data) <= max;
+            let Some((from, message)) = self.lines.next(may) else {
+                return;
+            };
+            self.handle(now, Input::Message { from, message });
+        }
     }
 
     fn work(&mut self, now: Now, work: Work) {
@@ -288,20 +301,19 @@ impl Shard {
             Work::Request(_, waiter) if self.stopping.is_some() => {
                 drop(waiter.reply.send(Err(RequestError::Stopping)))
             }
-            // While the disk stands, what would have to wait for it is not begun: what others ask
-            // is lost, as the network may do.
+            // While the disk is stuck, nothing is begun that would have to wait for it. Messages of
+            // other nodes are dropped, as the network may do.
             Work::Request(_, waiter) if self.commits.too_much() => {
                 drop(waiter.reply.send(Err(RequestError::Overloaded)))
             }
             Work::Request(request, waiter) => {
                 let ticket = self.waiters.put(Waiting::Request(waiter));
-                self.dynamo.handle(
+                self.handle(
                     now,
                     Input::Request {
                         ticket,
                         request: *request,
                     },
-                    &mut self.effects,
                 );
             }
             Work::Wait {
@@ -323,15 +335,7 @@ impl Shard {
                 );
             }
             Work::Messages(from, messages, _) => {
-                let answers_only = self.commits.too_much();
-                for message in messages {
-                    if answers_only && !message.is_answer() {
-                        self.around.outbox.meter.shed();
-                        continue;
-                    }
-                    self.dynamo
-                        .handle(now, Input::Message { from, message }, &mut self.effects);
-                }
+                self.messages(now, from, messages.into_iter());
             }
             Work::Topology(adopted) => {
                 self.show_topology(adopted.epoch);
@@ -351,9 +355,9 @@ impl Shard {
         }
     }
 
-    /// Makes what the turn changed visible, and releases the turn's effects once it is durable. A
-    /// turn that changed nothing is released at once, unless an earlier one of this shard is not:
-    /// it may have shown that one's changes.
+    /// Applies the changes of the turn to the store, and releases its effects once they are
+    /// durable. A turn that changed nothing is released at once, unless an earlier turn of this
+    /// shard is not released yet: it may show the changes of that one.
     fn commit(&mut self) -> Result<(), StoreError> {
         let changes = self.dynamo.drain();
         let (release, failed) = self.sort_effects();
@@ -378,8 +382,8 @@ impl Shard {
         let released = self.commits.hand_over(release.bytes());
         let outbox = self.around.outbox.clone();
         self.around.commit.commit(Box::new(move |result| {
-            // What was shown and is not durable stays uncommitted for ever: until the node ends, no
-            // later turn may tell of it either.
+            // After a failure the changes are visible in the store and never durable. So no later
+            // turn is released either, until the node ends.
             if result.is_ok() {
                 outbox.release(release);
                 released.fetch_add(1, Ordering::AcqRel);
@@ -388,9 +392,8 @@ impl Shard {
         Ok(())
     }
 
-    /// What a client is told of a request that got too few answers in time, while this node's own
-    /// disk has not taken what it was given: then nobody else was even asked, and none of them is
-    /// to blame.
+    /// Blames this node's own disk for a request that got too few answers in time, if the disk has
+    /// not taken the batch: then no other node was even asked.
     fn blame(&mut self, result: Result<Answer, RequestError>) -> Result<Answer, RequestError> {
         let lag = self.commits.lag().filter(|lag| *lag >= DISK_SLOW);
         match (result, lag) {
@@ -405,8 +408,9 @@ impl Shard {
         }
     }
 
-    /// Sorts the turn's effects by who gets them; apart, failures that tell nothing of any change
-    /// and need not wait for the disk. Timers are armed here: nobody outside can see them.
+    /// Sorts the effects of the turn by receiver. The second part holds refusals that tell nothing
+    /// of any change and need not wait for the disk. Timers are armed at once, because nobody
+    /// outside can see them.
     fn sort_effects(&mut self) -> (Release, Release) {
         let (mut release, mut failed) = (Release::default(), Release::default());
         let mut effects = std::mem::take(&mut self.effects);
@@ -420,7 +424,7 @@ impl Shard {
                 }
                 Effect::Reply { ticket, result } => {
                     if let Some(Waiting::Request(waiter)) = self.waiters.take(ticket) {
-                        let result = self.blame(result);
+                        let result = waiter.admit(self.blame(result));
                         let to = if result.as_ref().is_err_and(tells_no_change) {
                             &mut failed
                         } else {
@@ -452,13 +456,16 @@ impl Shard {
         }
         effects.shrink_to(KEPT_MAX);
         self.effects = effects;
-        // What is asked again while the disk stands would only wait beside what was asked before.
+        // While the disk is stuck, a repeated question would only wait beside the first one.
         let standing = self.commits.too_much();
         self.sends.retain(|&(to, purpose), messages| {
-            // A list that was empty is of somebody who has not been spoken to for a turn.
+            // An empty list is of a node to which this turn and the last one sent nothing.
             let spoken = !messages.is_empty();
             if spoken && !standing {
-                release.add_frames(to, purpose, messages, self.around.queues.message_bytes_max);
+                let max = self.around.queues.message_bytes_max;
+                for _ in 0..release.add_frames(to, purpose, messages, max) {
+                    self.around.outbox.meter.shed();
+                }
             }
             messages.clear();
             messages.shrink_to(KEPT_MAX);
@@ -474,7 +481,7 @@ impl Shard {
     }
 }
 
-/// Once for each change, on every node that notices.
+/// Logs a change of another node's clock. Every node that notices logs it once.
 fn say_clock(node: NodeId, offset_ms: Option<i64>) {
     if let Some(offset_ms) = offset_ms {
         tracing::warn!(%node, offset_ms, "a clock is off from the others' (less than 0: behind); while it is, that node stamps nothing");
@@ -483,7 +490,7 @@ fn say_clock(node: NodeId, offset_ms: Option<i64>) {
     }
 }
 
-/// Whether the error follows from who answered, not from what is stored.
+/// Whether the error says only who answered, and nothing about what is stored.
 fn tells_no_change(error: &RequestError) -> bool {
     matches!(
         error,
@@ -503,7 +510,7 @@ impl Surroundings {
     }
 }
 
-/// Ends the node if what holds it panics.
+/// Ends the node if the thread panics while it holds this.
 struct Watch(Failure);
 
 impl Drop for Watch {
@@ -511,42 +518,6 @@ impl Drop for Watch {
         if std::thread::panicking() && !PANIC_UNNOTICED.is_planted() {
             report(&self.0, &Arc::new(StoreError::Panicked));
         }
-    }
-}
-
-/// Values under small numbers that are used again.
-pub(super) struct Slots<T> {
-    slots: Vec<Option<T>>,
-    free: Vec<u64>,
-}
-
-impl<T> Default for Slots<T> {
-    fn default() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-        }
-    }
-}
-
-impl<T> Slots<T> {
-    pub(super) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
-    }
-
-    fn put(&mut self, value: T) -> Ticket {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            self.slots.len() as u64 - 1
-        });
-        self.slots[slot as usize] = Some(value);
-        Ticket(slot)
-    }
-
-    fn take(&mut self, ticket: Ticket) -> Option<T> {
-        let value = self.slots.get_mut(ticket.0 as usize)?.take()?;
-        self.free.push(ticket.0);
-        Some(value)
     }
 }
 

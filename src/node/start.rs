@@ -1,5 +1,5 @@
-//! A real node: on its own threads, its own disk and its own socket. Many of them live in one
-//! process without knowing each other.
+//! A real node, on threads, a disk and a socket of its own. One process can run many of them; they
+//! share nothing.
 
 use std::fmt;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use quorate_control::consensus::{ConsensusConfig, FoundError, OpenError};
+use quorate_control::consensus::ConsensusConfig;
 use quorate_control::state::Command;
 use quorate_control::store::StoreError;
 use quorate_control::topology::ClusterId;
@@ -16,123 +16,46 @@ use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::Config;
 use quorate_gossip::membership;
 use quorate_gossip::quic::{
-    BindError, ClusterAuthority, IdentityError, JoinError, LinkShape, Profile, QuicConfig,
-    QuicTransport, random_bytes,
+    ClusterAuthority, LinkShape, Profile, QuicConfig, QuicTransport, random_bytes,
 };
-use quorate_gossip::token::TokenError;
-use quorate_gossip::wire::WireError;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
 
-use super::assembly::{NodeParts, ShardRun};
+use super::boot::{Boot, ShardRun, Started};
 use super::clock::{Clock, SystemClock};
 use super::disk::{Disk, Gauge};
 use super::doors::Doors;
-use super::embed::{Begun, Setting, Started};
-use super::origin::{Origin, keep_identity};
-use super::running::Running;
-use super::watched::Queues;
+use super::error::StartError;
+use super::identity::{Founding, StartAs};
+use super::shared::Shared;
+use super::world::{Queues, Settings, World};
 use crate::config::NodeConfig;
 use crate::doors::{Admin, Data};
-use crate::store::DataDirError;
 
 #[cfg(test)]
 mod tests;
 
-/// Most shards a node runs. Guess: beyond it the network thread is the bottleneck.
+/// The most shards that a node runs by default. Guess: with more, the network thread is the
+/// bottleneck.
 const CORES_MAX: usize = 4;
 
-/// What a program that starts nodes may choose beside their configuration.
+/// What a program that starts nodes can choose in addition to their configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// Wide-area behaviour on one machine, for demonstrations and tests.
     pub shape: Option<Arc<LinkShape>>,
-    /// What network the nodes are on.
+    /// The network that connects the nodes.
     pub profile: Profile,
-    /// Whether round trips are those of a continent or more: elections and failure detection then
-    /// take longer. Alike on all nodes.
+    /// Whether round trips span a continent or more: then elections and failure detection take
+    /// longer. All nodes of a cluster need the same value.
     pub wide_area: bool,
-    /// How many shards; `None`: one less than the machine has processors, from 1 to 4.
+    /// Number of shards. `None` means one less than the machine has processors, from 1 to 4.
     pub cores: Option<u8>,
-    /// What an operator may turn in the data plane.
+    /// Settings of the data plane. `persist` is ignored: the storage engine decides it.
     pub data: Config,
 }
 
-/// A node that did not start. Unless the variant says otherwise it has left nothing behind that
-/// would stop a second try.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The data directory cannot be used.
-    #[error(transparent)]
-    DataDir(#[from] DataDirError),
-    /// The data was written by a version of the program that writes it in another form. Nothing of
-    /// it was read or changed.
-    #[error(
-        "the data is in form {}, this program reads form {supported}: start the version that wrote it, or let the node join anew with an empty directory",
-        .found.map_or_else(|| "0 (unnumbered)".to_owned(), |found| found.to_string())
-    )]
-    Format {
-        /// The form, if it is said.
-        found: Option<u16>,
-        /// What this program reads.
-        supported: u16,
-    },
-    /// The configuration means another node, or another place, than the data directory.
-    #[error(
-        "the data directory belongs to a node whose {what} is {kept}; the configuration says {configured}"
-    )]
-    Misplaced {
-        /// What differs.
-        what: &'static str,
-        /// In the directory.
-        kept: Box<str>,
-        /// In the configuration.
-        configured: Box<str>,
-    },
-    /// The disk failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The node's or the cluster's keys cannot be made or read.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The join token is none.
-    #[error(transparent)]
-    Token(#[from] TokenError),
-    /// The address to join at stands for none.
-    #[error("the address to join at cannot be resolved")]
-    NoAddress,
-    /// The cluster did not admit the node.
-    #[error("the node could not join")]
-    Join(#[from] JoinError),
-    /// The topology in a grant cannot be read: another version of the program wrote it.
-    #[error("the cluster's topology cannot be read")]
-    Topology(#[from] WireError),
-    /// The operating system gives no port.
-    #[error("no port to listen at")]
-    Port(#[source] io::Error),
-    /// The node cannot listen.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The control group did not start.
-    #[error(transparent)]
-    Control(#[from] OpenError),
-    /// The cluster was not founded. A data directory that was empty must be emptied before the next
-    /// try.
-    #[error("the cluster could not be founded")]
-    Found(#[from] FoundError),
-    /// The operating system gives no thread or runtime.
-    #[error("the node's threads could not be started")]
-    Threads(#[source] io::Error),
-    /// The disk failed while the node started.
-    #[error(transparent)]
-    Failed(Arc<StoreError>),
-    /// The node's thread ended before the node was up.
-    #[error("the node ended while it started")]
-    Ended,
-}
-
-/// How a node's thread is told to end.
+/// How the node's thread is to end.
 enum Order {
     /// Finish what was begun and make it durable.
     Stop,
@@ -142,10 +65,7 @@ enum Order {
 
 /// A running node. Dropping it is a crash: nothing is finished.
 pub struct Node {
-    doors: Arc<Doors>,
-    quic: SocketAddr,
-    cluster: ClusterId,
-    join_token: Option<String>,
+    up: Up,
     runtime: Handle,
     order: Option<oneshot::Sender<Order>>,
     thread: Option<JoinHandle<Result<(), Arc<StoreError>>>>,
@@ -154,13 +74,13 @@ pub struct Node {
 impl fmt::Debug for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Node")
-            .field("node", &self.doors.node())
-            .field("quic", &self.quic)
+            .field("node", &self.up.doors.node())
+            .field("quic", &self.up.quic)
             .finish_non_exhaustive()
     }
 }
 
-/// What the node's thread hands out when the node is up.
+/// What the node's thread hands to the outside when the node is up.
 struct Up {
     doors: Arc<Doors>,
     quic: SocketAddr,
@@ -168,9 +88,8 @@ struct Up {
     join_token: Option<String>,
 }
 
-/// What the node's thread keeps.
+/// What the node's thread keeps while the node is up.
 struct Launched {
-    up: Up,
     started: Started,
     transport: Arc<QuicTransport>,
     disk: Disk,
@@ -180,8 +99,9 @@ struct Launched {
 }
 
 impl Node {
-    /// Starts a node and waits until it can serve: it founds a cluster, joins one, or goes on as
-    /// the node its directory says.
+    /// Starts a node and waits until it can serve. If its data directory knows who it is, it comes
+    /// back as that node. Otherwise it joins the cluster that the configuration names, or founds
+    /// one.
     ///
     /// # Errors
     /// [`StartError`].
@@ -193,79 +113,87 @@ impl Node {
             .build()
             .map_err(StartError::Threads)?;
         let handle = runtime.handle().clone();
-        let body = move || {
-            let result = runtime.block_on(live(config, options, up_sender, ordered));
-            runtime.shutdown_background();
-            result
+        let body = move || match runtime.block_on(launch(&config, options)) {
+            Ok((up, launched)) => {
+                let result = runtime.block_on(async move {
+                    match up_sender.send(Ok(up)) {
+                        Ok(()) => live(launched, ordered).await,
+                        // Nobody waits for the node any more.
+                        Err(_) => Ok(()),
+                    }
+                });
+                runtime.shutdown_background();
+                result
+            }
+            Err(error) => {
+                // First the tasks end, so that nothing holds the data directory when the caller
+                // tries again.
+                runtime.shutdown_background();
+                drop(up_sender.send(Err(error)));
+                Ok(())
+            }
         };
         let thread = std::thread::Builder::new()
             .name("node".to_owned())
             .spawn(body)
             .map_err(StartError::Threads)?;
-        let Up {
-            doors,
-            quic,
-            cluster,
-            join_token,
-        } = up.await.map_err(|_ended| StartError::Ended)??;
+        let up = up.await.map_err(|_ended| StartError::Ended)??;
         Ok(Self {
-            doors,
-            quic,
-            cluster,
-            join_token,
+            up,
             runtime: handle,
             order: Some(order),
             thread: Some(thread),
         })
     }
 
-    /// Where other nodes reach it; with the port that was chosen.
+    /// Where other nodes reach it, with the port that was chosen.
     pub fn quic(&self) -> SocketAddr {
-        self.quic
+        self.up.quic
     }
 
     /// The cluster it is a member of.
     pub fn cluster(&self) -> ClusterId {
-        self.cluster
+        self.up.cluster
     }
 
-    /// A token with which nodes may join; `None` when all that the cluster has made are spent.
+    /// A token with which other nodes can join; `None` if all tokens of the cluster are used up or
+    /// expired.
     pub fn join_token(&self) -> Option<&str> {
-        self.join_token.as_deref()
+        self.up.join_token.as_deref()
     }
 
-    /// The door to its data.
+    /// The door for reads and writes.
     pub fn data(&self) -> Arc<dyn Data> {
-        Arc::clone(&self.doors) as Arc<dyn Data>
+        Arc::clone(&self.up.doors) as Arc<dyn Data>
     }
 
-    /// The door to the cluster's administration.
+    /// The door for the administration of the cluster.
     pub fn admin(&self) -> Arc<dyn Admin> {
-        Arc::clone(&self.doors) as Arc<dyn Admin>
+        Arc::clone(&self.up.doors) as Arc<dyn Admin>
     }
 
-    /// The runtime of the node's own thread, for its faces: what they spawn there ends with the
-    /// node.
+    /// The runtime of the node's own thread. Faces spawn their tasks there, so that they end with
+    /// the node.
     pub fn runtime(&self) -> &Handle {
         &self.runtime
     }
 
-    /// Waits until the node stops by itself, which it does only when its disk has failed, and says
-    /// why.
+    /// Waits until the node stops by itself, and says why. It stops by itself only if its disk has
+    /// failed.
     pub async fn failed(&self) -> Arc<StoreError> {
-        self.doors.running.failed().await
+        self.up.doors.shared.failed().await
     }
 
-    /// Finishes what was begun, makes all durable, and ends all threads.
+    /// Finishes what was begun, makes everything durable, and ends all threads.
     ///
     /// # Errors
-    /// What the disk said; what was not durable before may be lost.
+    /// The failure of the disk. What was not durable before may be lost.
     pub async fn shutdown(mut self) -> Result<(), Arc<StoreError>> {
         self.end(Order::Stop).await
     }
 
-    /// Ends as if the process had been killed: nothing is finished, nothing is flushed that was not
-    /// promised.
+    /// Ends as if the process had been killed: nothing is finished, and nothing is flushed beyond
+    /// what was promised.
     pub async fn crash(mut self) {
         // A crash has nothing to say.
         drop(self.end(Order::Crash).await);
@@ -273,7 +201,7 @@ impl Node {
 
     async fn end(&mut self, order: Order) -> Result<(), Arc<StoreError>> {
         if let Some(sender) = self.order.take() {
-            // The thread has ended by itself if it does not listen; its result tells why.
+            // A thread that does not listen has ended by itself; its result tells why.
             drop(sender.send(order));
         }
         let Some(thread) = self.thread.take() else {
@@ -288,42 +216,29 @@ impl Node {
     }
 }
 
-/// The node's thread.
+/// Keeps the node up until it is ordered to end or its disk fails.
 async fn live(
-    config: NodeConfig,
-    options: Options,
-    up: oneshot::Sender<Result<Up, StartError>>,
+    launched: Launched,
     ordered: oneshot::Receiver<Order>,
 ) -> Result<(), Arc<StoreError>> {
-    let launched = match launch(&config, options).await {
-        Ok(launched) => launched,
-        Err(error) => {
-            drop(up.send(Err(error)));
-            return Ok(());
-        }
-    };
     let Launched {
-        up: handed,
         started,
         transport,
         disk,
         shards,
         alive,
     } = launched;
-    let Started { running, tasks, .. } = started;
-    if up.send(Ok(handed)).is_err() {
-        return Ok(());
-    }
+    let shared = Arc::clone(started.shared());
     let order = tokio::select! {
         order = ordered => order.unwrap_or(Order::Crash),
-        error = running.failed() => return Err(error),
+        error = shared.failed() => return Err(error),
     };
     if let Order::Crash = order {
         return Ok(());
     }
-    running.stop_shards().await;
-    drop(tasks);
-    running.control.group().shutdown().await;
+    shared.stop_shards().await;
+    drop(started);
+    shared.control.group().shutdown().await;
     transport.shutdown().await;
     drop(alive);
     for shard in shards {
@@ -335,120 +250,134 @@ async fn live(
     disk.commit.shutdown()
 }
 
-async fn launch(config: &NodeConfig, options: Options) -> Result<Launched, StartError> {
+/// Starts the node that the data directory and the configuration describe.
+async fn launch(config: &NodeConfig, options: Options) -> Result<(Up, Launched), StartError> {
     let disk = Disk::open(config)?;
-    let origin = Origin::find(config, &disk).await?;
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let start = StartAs::decide(config, &disk).await?;
+    let (mut boot, transport) = boot(config, options, &disk, &start).await?;
+    let quic = transport.local_addr().map_err(StartError::Port)?;
+    disk.keep_address(quic)?;
+    if let Some(founding) = &start.founding {
+        found(config, &disk, founding, &mut boot, quic).await?;
+        Founding::finish(config, &disk, &start.identity, &boot.decided())?;
+    }
+    let (alive, watching) = watch::channel(());
+    let shards = spawn_shards(boot.take_shards(), &watching)?;
+    let started = boot.run().await?;
+    tokio::spawn(announce(Arc::clone(started.shared()), quic));
+    started.shared().meet_others().await;
+    let launched = Launched {
+        started,
+        transport,
+        disk,
+        shards,
+        alive,
+    };
+    Ok((hand_out(&launched.started, quic), launched))
+}
+
+/// Boots a node over QUIC.
+async fn boot(
+    config: &NodeConfig,
+    options: Options,
+    disk: &Disk,
+    start: &StartAs,
+) -> Result<(Boot, Arc<QuicTransport>), StartError> {
     let seed = u64::from_le_bytes(random_bytes()?);
-    let node = origin.identity.node();
-    let parts = NodeParts {
-        node,
-        datacenter: config.datacenter.as_str().into(),
-        restarted: origin.restarted,
-        cores: options.cores.unwrap_or_else(default_cores),
-        config: Config {
-            persist: disk.dir.is_some(),
-            ..options.data
-        },
-        clock: Arc::clone(&clock),
+    let node = start.identity.node();
+    let world = World {
+        clock: Arc::new(SystemClock::start()),
         store: Arc::clone(&disk.store),
         commit: Arc::clone(&disk.commit) as _,
-        queues: Queues::default(),
+        gauge: Arc::new(Gauge {
+            dir: disk.dir.clone(),
+            commit: Arc::clone(&disk.commit),
+        }),
         onlooker: None,
         seed,
     };
-    let setting = Setting {
+    let settings = Settings {
+        node,
+        restarted: start.restarted,
+        cores: options.cores.unwrap_or_else(default_cores),
+        partitions: config.partitions,
+        queues: Queues::default(),
+        data: Config {
+            persist: disk.dir.is_some(),
+            ..options.data
+        },
         consensus: consensus(node, seed, options.wide_area),
         gossip: if options.wide_area {
             membership::Config::wan()
         } else {
             membership::Config::lan()
         },
-        gauge: Arc::new(Gauge {
-            dir: disk.dir.clone(),
-            commit: Arc::clone(&disk.commit),
-        }),
-        partitions: config.partitions,
     };
     let listen = QuicConfig {
-        listen: origin.listen,
-        identity: origin.identity.clone(),
+        listen: start.listen,
+        identity: start.identity.clone(),
         shape: options.shape,
         profile: options.profile,
     };
     let mut bound = None;
-    let mut begun = Begun::new(parts, setting, |inbound| {
+    let boot = Boot::new(settings, world, |inbound| {
         let transport = QuicTransport::bind(listen, inbound)?;
         bound = Some(Arc::clone(&transport));
         Ok(transport)
     })
     .await?;
-    let transport = bound.expect("invariant: a node has begun only with its transport");
-    let quic = transport.local_addr().map_err(StartError::Port)?;
-    disk.keep_address(quic)?;
-    if let Some(founding) = &origin.founding {
-        begun.found(founding.command(config, quic)).await?;
-        keep_identity(config, &disk, &origin.identity)?;
-    }
-    let (alive, watching) = watch::channel(());
-    let shards = spawn_shards(begun.take_shards(), &watching)?;
-    let started = begun.run().await?;
-    tokio::spawn(announce(Arc::clone(&started.running), quic));
-    started.running.meet_others().await;
-    let up = hand_out(&started, quic);
-    Ok(Launched {
-        up,
-        started,
-        transport,
-        disk,
-        shards,
-        alive,
-    })
+    let transport = bound.expect("invariant: a node boots only with its transport");
+    Ok((boot, transport))
+}
+
+/// Founds the cluster, once what was drawn for it is durable.
+async fn found(
+    config: &NodeConfig,
+    disk: &Disk,
+    founding: &Founding,
+    boot: &mut Boot,
+    quic: SocketAddr,
+) -> Result<(), StartError> {
+    founding.keep(disk)?;
+    let at_ms = SystemClock::start().now().unix_millis;
+    boot.found(founding.command(config, quic, at_ms)).await
 }
 
 fn hand_out(started: &Started, quic: SocketAddr) -> Up {
-    let running = &started.running;
-    let authority = running
+    let shared = started.shared();
+    let authority = shared
         .control
         .authority()
         .and_then(|secret| ClusterAuthority::from_secret(&secret).ok());
-    let now = running.parts.clock.now().unix_millis;
-    let token = authority.and_then(|authority| running.control.token(authority.fingerprint(), now));
-    let cluster = running.hub.topology().cluster;
+    let now = shared.world.clock.now().unix_millis;
+    let token = authority.and_then(|authority| shared.control.token(authority.fingerprint(), now));
     Up {
         doors: started.doors(),
         quic,
-        cluster,
+        cluster: shared.hub.topology().cluster,
         join_token: token.map(|token| token.to_string()),
     }
 }
 
-/// Tells the cluster where the node listens now, if it has another address on record.
-async fn announce(running: Arc<Running>, quic: SocketAddr) {
-    let node = running.parts.node;
-    let known = || {
-        running
-            .hub
-            .topology()
-            .nodes
-            .get(&node)
-            .map(|info| info.quic)
-    };
+/// Tells the cluster where the node listens now, if the topology has another address for it.
+async fn announce(shared: Arc<Shared>, quic: SocketAddr) {
+    let node = shared.settings.node;
+    let known = || shared.hub.topology().nodes.get(&node).map(|info| info.quic);
     while known() != Some(quic) {
-        if let Err(error) = running
+        if let Err(error) = shared
             .control
             .propose(Command::MoveNode { node, quic })
             .await
         {
-            tracing::debug!(%error, "the node's new address was not taken; it will be proposed again");
+            tracing::debug!(%error, "the node's new address was not accepted; it will be proposed again");
         }
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
-/// Election timeouts must be several round trips, and a heartbeat longer than one: the group gives
-/// up an append that has not been answered within three quarters of a heartbeat, so that to a node
-/// farther away than that nothing would ever be replicated.
+/// An election timeout must be several round trips, and a heartbeat longer than one. The group
+/// gives up an append that is not answered within three quarters of a heartbeat, so nothing would
+/// ever be replicated to a node farther away than that.
 fn consensus(node: NodeId, seed: u64, wide_area: bool) -> ConsensusConfig {
     let near = ConsensusConfig::new(node, seed);
     if !wide_area {
@@ -468,7 +397,8 @@ fn default_cores() -> u8 {
     processors.saturating_sub(1).clamp(1, CORES_MAX) as u8
 }
 
-/// Gives every shard its own thread, until it ends by itself or `alive` is gone.
+/// Runs every shard on a thread of its own until it ends by itself or the sender of `alive` is
+/// dropped.
 fn spawn_shards(
     shards: Vec<ShardRun>,
     alive: &watch::Receiver<()>,

@@ -1,35 +1,78 @@
-//! Draws the status document from what every node says of its replicas.
+//! The status document, drawn from what every node says about its replicas.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use quorate_control::topology::{
     Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
 use quorate_crdt::NodeId;
 use quorate_dynamo::protocol::ReplicaSummary;
+use quorate_gossip::wire;
+use tokio::task::JoinSet;
 
+use super::hub::{Call, tagged};
+use super::shared::Shared;
 use crate::doors::{KeyspaceStatus, NodeState, NodeStatus, Status};
 
 #[cfg(test)]
 mod tests;
 
-/// What each node answered; `None`: it did not.
-pub(super) type Answers = BTreeMap<NodeId, Option<Vec<ReplicaSummary>>>;
+/// How long another node may take to tell its figures.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What was drawn, and what only the metrics tell.
-pub(super) struct Findings {
-    pub(super) status: Status,
+/// What each node answered; `None` if it did not.
+type Answers = BTreeMap<NodeId, Option<Vec<ReplicaSummary>>>;
+
+impl Shared {
+    /// The status document, from what every node says now.
+    pub(super) async fn status(&self) -> Status {
+        let topology = self.hub.topology();
+        let answers = self.ask_all(&topology).await;
+        let findings = draw(
+            &topology,
+            self.control.group().leader(),
+            &answers,
+            &self.hub.unreachable.load(),
+        );
+        let findings = findings.with_clocks(&topology, &self.hub.clocks.load());
+        self.hub.meter.mismatches(findings.mismatches);
+        findings.status
+    }
+
+    /// Asks every node for its figures, all at once.
+    async fn ask_all(&self, topology: &Topology) -> Answers {
+        let me = self.settings.node;
+        let mut asked = JoinSet::new();
+        for &node in topology.nodes.keys().filter(|&&node| node != me) {
+            let call = self
+                .transport
+                .call(node, tagged(Call::Summaries, &[]), ASK_TIMEOUT);
+            asked.spawn(async move {
+                let answer = call.await.ok();
+                let figures =
+                    answer.and_then(|answer| wire::decode::<Vec<ReplicaSummary>>(&answer).ok());
+                (node, figures)
+            });
+        }
+        let mut answers = Answers::from([(me, Some(self.hub.summaries().await))]);
+        while let Some(answer) = asked.join_next().await {
+            answers.extend(answer);
+        }
+        answers
+    }
+}
+
+/// The status, and a figure that only the metrics show.
+struct Findings {
+    status: Status,
     /// Partitions whose replicas have equal contexts and different digests: a bug, or bit rot.
-    pub(super) mismatches: usize,
+    mismatches: usize,
 }
 
 impl Findings {
-    /// Adds by how many milliseconds the clock of each node is ahead, as far as that is known.
-    pub(super) fn with_clocks(
-        mut self,
-        topology: &Topology,
-        clocks: &BTreeMap<NodeId, i64>,
-    ) -> Self {
+    /// Adds how many milliseconds the clock of each node is ahead, as far as that is known.
+    fn with_clocks(mut self, topology: &Topology, clocks: &BTreeMap<NodeId, i64>) -> Self {
         for (status, node) in self.status.nodes.iter_mut().zip(topology.nodes.keys()) {
             status.clock_offset_ms = clocks.get(node).copied();
         }
@@ -37,7 +80,7 @@ impl Findings {
     }
 }
 
-/// The figures of one keyspace, as they add up.
+/// The figures of one keyspace, summed over its partitions.
 struct Sum {
     rows: u64,
     recent: u64,
@@ -50,9 +93,9 @@ struct Sum {
 
 type Figures<'a> = BTreeMap<(NodeId, KeyspaceId, Partition), &'a ReplicaSummary>;
 
-/// The cluster as it answered. `suspects` are nodes that answered but are held for unreachable by
-/// the failure detector.
-pub(super) fn draw(
+/// The cluster as it answered. `suspects` are nodes that answered although the failure detector
+/// considers them unreachable.
+fn draw(
     topology: &Topology,
     leader: Option<NodeId>,
     answers: &Answers,

@@ -17,9 +17,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 use super::eye::Eye;
 use super::{Network, SimClock, SimDisk};
 use crate::doors::Data;
-use crate::node::{
-    Begun, DiskGauge, NodeParts, Queues, Setting, StartError, Started, keep_granted,
-};
+use crate::node::{Boot, DiskGauge, Queues, Settings, StartError, Started, World, keep_granted};
 
 /// A machine and the node on it.
 pub(super) struct Host {
@@ -218,36 +216,35 @@ impl Host {
         let tasks: Tasks = Arc::new(Mutex::new(vec![
             tokio::spawn(gate.pass(disk.work())).abort_handle(),
         ]));
-        let parts = NodeParts {
-            node: self.node,
-            datacenter: Arc::clone(&self.datacenter),
-            restarted: self.woken > 0,
-            cores: setting.cores,
-            config: setting.data.clone(),
+        let world = World {
             clock: Arc::new(self.clock.clone()),
             store: Arc::new(disk.clone()),
             commit: Arc::new(disk.clone()),
-            queues: setting.queues,
+            gauge: Arc::new(SimGauge(disk)),
             onlooker: Some(Arc::new(self.eye.clone())),
             seed,
         };
-        self.woken += 1;
-        let assembled = Setting {
+        let settings = Settings {
+            node: self.node,
+            restarted: self.woken > 0,
+            cores: setting.cores,
+            partitions: setting.partitions,
+            queues: setting.queues,
+            data: setting.data.clone(),
             consensus: elections(
                 self.node,
                 seed,
                 (network.round_trip_max(), setting.heartbeat),
             ),
             gossip: membership::Config::lan(),
-            gauge: Arc::new(SimGauge(disk)),
-            partitions: setting.partitions,
         };
+        self.woken += 1;
         let (plugged, node, datacenter) =
             (network.clone(), self.node, Arc::clone(&self.datacenter));
         let plug = move |inbound| Ok(plugged.plug(node, datacenter, inbound) as _);
         let stage = Arc::new(Mutex::new(Stage::Starting));
         let live = live(
-            (parts, assembled),
+            (settings, world),
             plug,
             (granted, founding),
             (gate.clone(), Arc::clone(&tasks)),
@@ -307,24 +304,24 @@ impl Host {
 
 /// A process from its start until it serves.
 async fn live(
-    (parts, setting): (NodeParts, Setting),
+    (settings, world): (Settings, World),
     plug: impl FnOnce(Arc<dyn Inbound>) -> Result<Arc<dyn Transport>, StartError>,
     (granted, founding): (Option<Arc<Topology>>, Option<Command>),
     (gate, tasks): (Gate, Tasks),
 ) -> Result<Started, StartError> {
     if let Some(granted) = granted {
-        keep_granted(&*parts.store, &granted)?;
+        keep_granted(&*world.store, &granted)?;
     }
-    let mut begun = Begun::new(parts, setting, plug).await?;
+    let mut boot = Boot::new(settings, world, plug).await?;
     if let Some(command) = founding {
-        begun.found(command).await?;
+        boot.found(command).await?;
     }
-    let shards = begun
+    let shards = boot
         .take_shards()
         .into_iter()
         .map(|shard| tokio::spawn(gate.pass(shard)).abort_handle());
     locked(&tasks).extend(shards);
-    begun.run().await
+    boot.run().await
 }
 
 /// Lets futures go on, or not: a process that is stopped does not run.

@@ -1,4 +1,4 @@
-//! The directory of one node: who it is, and its store.
+//! The data directory of one node: its lock, its identity and its store.
 //!
 //! ```text
 //! LOCK       held while a process uses the directory
@@ -14,20 +14,22 @@ use quorate_control::topology::ClusterId;
 use quorate_crdt::NodeId;
 use serde::{Deserialize, Serialize};
 
+use super::cause::out_of_space;
+use super::engine::Engine;
+use super::files::sync_dir;
 use super::record::{self, Record, RecordError};
-use super::{Engine, out_of_space, sync_dir};
 
-/// Who the node of this directory is. Written when it joins a cluster, then kept.
+/// Who the node of this directory is. Written when it founds or joins a cluster, then kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
-    /// The cluster it belongs to; a directory never changes its cluster.
+    /// The cluster of the node. A directory never changes its cluster.
     pub cluster: ClusterId,
     /// Its number there.
     pub node: NodeId,
     /// Its name there.
     pub name: String,
-    /// Certificate, key and what else proves it, in the form of whoever wrote it. The file is
-    /// readable by its owner only.
+    /// The node's certificates and key, in the format of the code that wrote them. Only the owner
+    /// of the file can read it.
     pub credentials: Vec<u8>,
 }
 
@@ -36,7 +38,7 @@ impl Record for Identity {
     const VERSION: u16 = 1;
 }
 
-/// The data directory cannot be used as asked. Nothing in it was changed.
+/// Why a data directory cannot be used as asked. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataDirError {
@@ -76,7 +78,7 @@ pub enum DataDirError {
         /// The engine whose data is there.
         found: Engine,
     },
-    /// A file of it cannot be used: damaged, or written by a later version.
+    /// A file in it cannot be used: it is damaged, or a later version wrote it.
     #[error("{} cannot be used", file.display())]
     File {
         /// The file.
@@ -85,12 +87,12 @@ pub enum DataDirError {
         #[source]
         source: RecordError,
     },
-    /// This user may not write there.
+    /// This user may not write to it.
     #[error("{} is not writable", dir.display())]
     NotWritable {
         /// The directory.
         dir: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -100,12 +102,12 @@ pub enum DataDirError {
         /// The directory.
         dir: PathBuf,
     },
-    /// The operating system failed otherwise.
+    /// Any other failure of the operating system.
     #[error("{} failed", dir.display())]
     Io {
         /// The directory.
         dir: PathBuf,
-        /// What the operating system said.
+        /// The error of the operating system.
         #[source]
         source: io::Error,
     },
@@ -134,17 +136,17 @@ impl DataDirError {
     }
 }
 
-/// A data directory that this process alone uses, until dropped.
+/// A data directory that only this process uses, until the value is dropped.
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
-    /// The lock goes with the open file, and with the process, however it ends.
+    /// The lock ends with the open file, and so with the process, however that ends.
     _lock: File,
 }
 
 impl DataDir {
-    /// Takes the directory at `path` for this process, creating it (for its owner only) if it is
-    /// not there.
+    /// Takes the directory at `path` for this process. A directory that is not there is created,
+    /// for its owner only.
     ///
     /// # Errors
     /// [`DataDirError::Locked`], [`DataDirError::NotWritable`], [`DataDirError::Full`],
@@ -179,16 +181,16 @@ impl DataDir {
         }
     }
 
-    /// Where it is.
+    /// The path of the directory.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Who the node is, or nothing if it has not joined a cluster yet.
+    /// Who the node is; `None` if it has not founded or joined a cluster yet.
     ///
     /// # Errors
-    /// [`DataDirError::File`] for a damaged or newer file: a node that does not know who it is must
-    /// not start as somebody else.
+    /// [`DataDirError::File`] for a damaged or newer file: a node that cannot read who it is must
+    /// not start as another one.
     pub fn identity(&self) -> Result<Option<Identity>, DataDirError> {
         let found = record::read(&self.path)
             .map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))?;
@@ -199,8 +201,9 @@ impl DataDir {
     /// not.
     ///
     /// # Errors
-    /// [`DataDirError::OtherCluster`], [`DataDirError::OtherNode`] if it is already somebody else,
-    /// and those of [`identity`](Self::identity) and of writing; the old identity stays.
+    /// [`DataDirError::OtherCluster`] or [`DataDirError::OtherNode`] if the directory belongs to
+    /// another node, the errors of [`identity`](Self::identity), and those of writing. The old
+    /// identity stays.
     pub fn set_identity(&self, identity: &Identity) -> Result<(), DataDirError> {
         if let Some(present) = self.identity()? {
             self.expect_cluster(&present, identity.cluster)?;
@@ -216,7 +219,7 @@ impl DataDir {
             .map_err(|error| DataDirError::record(&self.path, Identity::FILE, error))
     }
 
-    /// Whether `identity`, read from here, is one of `cluster`.
+    /// Checks that `identity`, which was read from here, belongs to `cluster`.
     ///
     /// # Errors
     /// [`DataDirError::OtherCluster`].
@@ -235,10 +238,10 @@ impl DataDir {
         })
     }
 
-    /// Where the store of `engine` goes. It may not be there yet.
+    /// The directory for the store of `engine`. It may not exist yet.
     ///
     /// # Errors
-    /// [`DataDirError::OtherEngine`] if the node's data was written by another engine: it would
+    /// [`DataDirError::OtherEngine`] if another engine wrote the node's data: the new one would
     /// start empty beside it.
     pub fn store_dir(&self, engine: Engine) -> Result<PathBuf, DataDirError> {
         let other = [Engine::Fjall, Engine::Sled]
@@ -253,16 +256,6 @@ impl DataDir {
             None => Ok(self.path.join(engine.name())),
         }
     }
-}
-
-/// Bytes that an ordinary user can still write on the device of `path`, so that a node can refuse
-/// writes before its engine fails.
-///
-/// # Errors
-/// What the operating system said.
-pub fn free_bytes(path: &Path) -> io::Result<u64> {
-    let figures = rustix::fs::statvfs(path)?;
-    Ok(figures.f_bavail.saturating_mul(figures.f_frsize))
 }
 
 #[cfg(test)]

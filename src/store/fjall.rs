@@ -1,21 +1,21 @@
 //! The default engine: a log-structured merge tree with one journal for all spaces (crate `fjall`).
 //!
-//! Promise: what [`persist`](Store::persist) returned for survives power loss (measured on fjall
-//! 3.1.13: 30 of 30 crash images rebuilt from a record of writes and syncs opened with every
-//! acknowledged key). A batch is one journal record with a checksum, so it is there whole or not at
-//! all, and the journal is cut at the first record that is not whole, so what is left is a prefix.
-//! Not promised: damage in the *middle* of the journal (bit rot) is not told from a torn tail; what
-//! follows it is dropped silently (fjall issue 311). Anti-entropy and the digests find the loss,
-//! the engine does not.
+//! Promise: everything applied before [`persist`](Store::persist) returned survives power loss
+//! (measured on fjall 3.1.13: 30 of 30 crash images rebuilt from a record of writes and syncs
+//! opened with every acknowledged key). A batch is one journal record with a checksum, so it is
+//! there whole or not at all. The journal is cut at the first record that is not whole, so a prefix
+//! is left. Not promised: the engine cannot tell damage in the *middle* of the journal (bit rot)
+//! from a torn tail, and silently drops what follows it (fjall issue 311). Anti-entropy and the
+//! digests find such a loss; the engine does not.
 //!
-//! Two things of fjall 3.1.13 are worked around here. It synchronises its journal under the lock
-//! that every write takes, so no batch could be applied while the disk works: `persist` hands the
-//! journal's buffer to the operating system under that lock and synchronises the file itself. And
-//! the end of a background flush or compaction can show a snapshot the part of a batch that is
-//! applied at that moment (it publishes a later sequence number than the batch's): snapshots are
-//! not opened while a batch is being applied.
+//! This store works around two properties of fjall 3.1.13. First, fjall synchronises its journal
+//! under the lock that every write takes, so no batch could be applied while the disk works.
+//! `persist` hands the journal's buffer to the operating system under that lock and then
+//! synchronises the file itself. Second, the end of a background flush or compaction can show a
+//! snapshot a part of the batch that is being applied at that moment, because it publishes a later
+//! sequence number than the batch's. So no snapshot is opened while a batch is being applied.
 //!
-//! After a failed write or sync fjall refuses every later write; so does this store, with the same
+//! After a failed write or sync fjall refuses every later write. So does this store, with the same
 //! kind of error.
 
 use std::borrow::Cow;
@@ -36,15 +36,15 @@ use quorate_control::store::{
     Batch, Change, KEY_BYTES_MAX, Space, Store, StoreError, StoreStats, Visitor,
 };
 
-use super::{
-    Engine, StoreConfig, engine_error, free_bytes, out_of_descriptors, sync_dir, sync_error,
-};
+use super::cause::{engine_error, out_of_descriptors, sync_error};
+use super::engine::{Engine, StoreConfig};
+use super::files::{free_bytes, sync_dir};
 
-/// Below this many free bytes a store that refuses writes without saying why (fjall forgets the
-/// cause when a background flush failed) is taken to be full.
+/// A store that refuses writes without saying why is considered full if fewer bytes than this are
+/// free. (fjall forgets the cause when a background flush fails.)
 const FULL_BELOW: u64 = 1 << 20;
 
-/// How long a synchronisation waits for a file descriptor, and how often it looks. Guess: clients
+/// How long a synchronisation waits for a file descriptor, and how often it tries. Guess: clients
 /// that were refused give up sooner.
 const DESCRIPTOR_PATIENCE: Duration = Duration::from_secs(10);
 const DESCRIPTOR_PAUSE: Duration = Duration::from_millis(10);
@@ -55,17 +55,17 @@ pub struct FjallStore {
     database: Database,
     spaces: Vec<Keyspace>,
     dir: PathBuf,
-    /// Written while a batch is being applied, read while a snapshot is being opened.
+    /// Locked for writing while a batch is applied, for reading while a snapshot is opened.
     applying: RwLock<()>,
     journal: Mutex<Option<Journal>>,
     full: AtomicBool,
-    /// A synchronisation has failed: nothing more is written, as by the engine itself after a
+    /// A synchronisation has failed: nothing more is written. The engine does the same after a
     /// failure of its own.
     failed: AtomicBool,
 }
 
-/// The file that the engine appends to, opened a second time to be synchronised without the
-/// engine's lock.
+/// The file that the engine appends to, opened a second time so that it can be synchronised without
+/// the engine's lock.
 struct Journal {
     number: u64,
     file: File,
@@ -75,7 +75,7 @@ impl FjallStore {
     /// Opens or creates the store in `dir`.
     ///
     /// # Errors
-    /// [`StoreError`]; a store that was there is left as it was found.
+    /// [`StoreError`]; an existing store is left as it was.
     pub fn open(dir: &Path, config: StoreConfig) -> Result<Self, StoreError> {
         if !dir.exists() {
             create(dir, config)?;
@@ -97,20 +97,20 @@ impl FjallStore {
         &self.spaces[space as usize]
     }
 
-    /// A view of whole batches.
+    /// A view that shows each batch whole or not at all.
     fn snapshot(&self) -> Snapshot {
         let _whole = self.applying.read().unwrap_or_else(PoisonError::into_inner);
         self.database.snapshot()
     }
 
-    /// Synchronises the newest journal, which is where everything is that the engine has not
-    /// synchronised itself: it begins a new journal only after it has synchronised the one before,
-    /// and drops one only when its data is in tables that it has synchronised.
+    /// Synchronises the newest journal. Everything that the engine has not synchronised itself is
+    /// there: the engine begins a new journal only after it has synchronised the one before, and
+    /// drops a journal only when its data is in tables that it has synchronised.
     fn sync_journal(&self) -> Result<(), StoreError> {
         let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let mut waited = Duration::ZERO;
         while let Err(error) = self.open_newest(&mut journal) {
-            // Nothing has been synchronised, so nothing has failed: somebody will close a file.
+            // No synchronisation has been tried, so none has failed. Somebody will close a file.
             if !out_of_descriptors(&error) || waited >= DESCRIPTOR_PATIENCE {
                 return Err(engine_error(Engine::Fjall, "opening of the journal", error));
             }
@@ -123,7 +123,7 @@ impl FjallStore {
             .map_err(|error| sync_error(Engine::Fjall, error))
     }
 
-    /// Makes `journal` the newest one. Kept open, so that an error of writing back between two
+    /// Makes `journal` the newest one. It stays open, so that a write-back error between two
     /// synchronisations is reported to this handle.
     fn open_newest(&self, journal: &mut Option<Journal>) -> io::Result<()> {
         let mut newest = None;
@@ -175,8 +175,8 @@ impl FjallStore {
     }
 }
 
-/// Creates the store beside its place and moves it there whole: fjall cannot open what a kill
-/// during its own creation leaves.
+/// Creates the store beside its place and then renames it. fjall itself cannot open what is left
+/// when it is killed while it creates a database.
 fn create(dir: &Path, config: StoreConfig) -> Result<(), StoreError> {
     let error = |error| engine_error(Engine::Fjall, "create", error);
     let mut unfinished = dir.as_os_str().to_owned();
@@ -195,8 +195,8 @@ fn create(dir: &Path, config: StoreConfig) -> Result<(), StoreError> {
 
 fn open_at(dir: &Path, config: StoreConfig) -> ::fjall::Result<(Database, Vec<Keyspace>)> {
     let cache = config.cache_bytes.max(1 << 20);
-    // Two of the six spaces take nearly all writes, and a full buffer is kept until it is on disk:
-    // a quarter each.
+    // A quarter each: two of the six spaces take nearly all writes, and a full buffer is kept until
+    // it is on disk.
     let write_buffer = (cache / 4).clamp(1 << 20, 64 << 20);
     let workers = if cache < 32 << 20 { 1 } else { 2 };
     let files = config.files.max(16);
@@ -217,7 +217,7 @@ fn open_at(dir: &Path, config: StoreConfig) -> ::fjall::Result<(Database, Vec<Ke
     Ok((database, spaces))
 }
 
-/// Part of the format on disk.
+/// The engine's name for a space. Part of the format on disk.
 const fn keyspace_name(space: Space) -> &'static str {
     match space {
         Space::Meta => "meta",
@@ -229,8 +229,9 @@ const fn keyspace_name(space: Space) -> &'static str {
     }
 }
 
-/// The key as the engine, which has no empty key, stores it: one zero byte before the empty key and
-/// before every key that starts with a zero byte. Keeps the order, and most keys stay as they are.
+/// The key as the engine stores it. The engine has no empty key, so the empty key and every key
+/// that starts with a zero byte get one zero byte in front. That keeps the order, and most keys
+/// stay as they are.
 fn stored_key(key: &[u8]) -> Cow<'_, [u8]> {
     if key.first().is_none_or(|first| *first == 0) {
         Cow::Owned([&[0], key].concat())
@@ -250,12 +251,12 @@ fn place(change: &Change) -> (Space, &[u8]) {
     }
 }
 
-/// One change per key, the last. All changes of one batch get one sequence number in the engine,
-/// where a key must not come twice.
+/// Keeps the last change of each key. The engine gives all changes of a batch one sequence number,
+/// and a key must not occur twice under it.
 fn last_per_key(mut changes: Vec<Change>) -> Vec<Change> {
     changes.sort_by(|a, b| place(a).cmp(&place(b)));
-    // `dedup_by` removes the later of two neighbours, which is the one to keep: it is swapped into
-    // the earlier place first.
+    // `dedup_by` removes the later of two neighbours, but that is the one to keep. So it is swapped
+    // into the earlier place first.
     changes.dedup_by(|later, earlier| {
         let same = place(later) == place(earlier);
         if same {
@@ -271,7 +272,7 @@ impl Store for FjallStore {
         if key.len() > KEY_BYTES_MAX {
             return Ok(None);
         }
-        // Through a snapshot, because a plain read may see a batch that is half applied.
+        // Through a snapshot, because a plain read can see a batch that is half applied.
         let value = self.snapshot().get(self.space(space), stored_key(key));
         Ok(value
             .map_err(|error| self.error("get", error))?
@@ -310,8 +311,8 @@ impl Store for FjallStore {
         let mut write = OwnedWriteBatch::with_capacity(self.database.clone(), changes.len());
         for change in &changes {
             match change {
-                // Copied: a slice of a network buffer would keep the whole buffer in memory until
-                // the next flush.
+                // The value is copied. A slice of a network buffer would keep the whole buffer in
+                // memory until the next flush.
                 Change::Put(space, key, value) => {
                     write.insert(self.space(*space), &*stored_key(key), &value[..])
                 }
@@ -346,8 +347,8 @@ impl Store for FjallStore {
                 .fetch_or(matches!(error, StoreError::Full), Ordering::Relaxed);
             return Err(error);
         }
-        // The engine's own synchronisation of a journal that was replaced meanwhile may have
-        // failed; then it refuses everything.
+        // If the journal was replaced meanwhile, the engine's own synchronisation of the old one
+        // may have failed. Then the engine refuses everything, and this call says so.
         flush()
     }
 

@@ -1,8 +1,9 @@
-//! Small files that are read whole, written whole, and never seen half written.
+//! Small files that are read and written as a whole and are never seen half written.
 //!
 //! Format: magic `QRUM`, version (u16 LE), length of the body (u32 LE), body (postcard), CRC-32 of
-//! all before it (u32 LE). A file is written beside its place, synchronised, renamed into place,
-//! and the directory synchronised: a crash leaves the old or the new.
+//! everything before it (u32 LE). A new file is written beside the old one, synchronised and
+//! renamed into its place, and then the directory is synchronised: a crash leaves the old file or
+//! the new one.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -11,26 +12,26 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::sync_dir;
+use super::files::sync_dir;
 
 const MAGIC: [u8; 4] = *b"QRUM";
 const HEADER: usize = 10;
-/// Largest file that is read: these records hold a certificate and a key at most.
+/// The largest file that is read. The records hold certificates and a key at most.
 const MAX_FILE: u64 = 1 << 20;
 
-/// A small file could not be read or written. The file is as it was.
+/// Why a small file could not be read or written. The file is as it was.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RecordError {
-    /// Not the shape or not the checksum.
+    /// It has the wrong shape or the wrong checksum.
     #[error("it is damaged")]
     Damaged,
-    /// Written by a later version of the program.
+    /// A later version of the program wrote it.
     #[error("it has format {found}; this program knows formats up to {supported}")]
     Newer {
-        /// Its format.
+        /// The format of the file.
         found: u16,
-        /// The latest known here.
+        /// The latest format that this program knows.
         supported: u16,
     },
     /// The operating system failed.
@@ -42,7 +43,8 @@ pub enum RecordError {
 pub(super) trait Record: Serialize + DeserializeOwned {
     /// Its name in the data directory.
     const FILE: &'static str;
-    /// Version of its body. An older one is refused as damaged until a reader for it is written.
+    /// Version of the body. An older one is refused as damaged until somebody writes a reader for
+    /// it.
     const VERSION: u16;
 }
 
@@ -86,7 +88,7 @@ fn decode<R: Record>(bytes: &[u8]) -> Result<R, RecordError> {
     }
 }
 
-/// The record in `dir`, or nothing if there is no such file.
+/// The record in `dir`; `None` if there is no such file.
 pub(super) fn read<R: Record>(dir: &Path) -> Result<Option<R>, RecordError> {
     let file = match File::open(dir.join(R::FILE)) {
         Ok(file) => file,
@@ -98,11 +100,11 @@ pub(super) fn read<R: Record>(dir: &Path) -> Result<Option<R>, RecordError> {
     decode(&bytes).map(Some)
 }
 
-/// Puts the record in place of the old one, durably.
+/// Replaces the record in `dir`, durably.
 pub(super) fn write<R: Record>(dir: &Path, record: &R) -> Result<(), RecordError> {
     let place = dir.join(R::FILE);
     let unfinished = place.with_extension("new");
-    // An earlier attempt may have left one.
+    // An earlier attempt may have left a file.
     match fs::remove_file(&unfinished) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
@@ -114,7 +116,7 @@ pub(super) fn write<R: Record>(dir: &Path, record: &R) -> Result<(), RecordError
     Ok(sync_dir(dir)?)
 }
 
-/// A new file that only its owner may read: it may hold a key.
+/// A new file that only its owner may read, because it may hold a key.
 fn private_file(path: &Path) -> io::Result<File> {
     let mut options = File::options();
     options.write(true).create_new(true);

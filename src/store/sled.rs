@@ -1,21 +1,21 @@
-//! Crate `sled` 0.34, for those who have it already.
+//! The engine on crate `sled` 0.34, for users who have it already.
 //!
-//! All spaces share one tree, each key behind the number of its space: a batch over one tree is one
-//! record group of sled's log and is recovered whole or not at all.
+//! All spaces share one tree, and each key starts with the number of its space: a batch on one tree
+//! is one record group of sled's log and is recovered whole or not at all.
 //!
-//! Promise: what [`persist`](Store::persist) returned for survives `kill -9` of the process
-//! (`tests/store_kill.rs`: 6 kills, 2169 batches, none lost, torn or out of order; the kernel keeps
-//! the page cache, so that says nothing about power loss). sled's own `flush` ends in
-//! `sync_file_range` on Linux, which is no synchronisation, and it never synchronises the files of
-//! large values; `persist` therefore adds an `fdatasync` of sled's file and an `fsync` of every
-//! large-value file. **Not promised:** to open again after power loss. Of 40 crash images rebuilt
-//! from a record of writes and of just these synchronisations, 34 opened with every acknowledged
-//! key and 6 were refused as corrupt (a torn tail that nobody had been told about); without them
-//! none of 30 was clean. A node whose sled store does not open must start empty under a new
-//! identity and be repaired by its peers, so acknowledgements under
-//! [`Durability::Sync`](super::Durability::Sync) do not count as complete stops here. A store on
-//! sled also takes more memory and disk than its data (sled issues 1410, 1484), and after a full
-//! disk it refuses even to read until it is opened again.
+//! Promise: everything applied before [`persist`](Store::persist) returned survives `kill -9` of
+//! the process (`tests/store_kill.rs`: 6 kills, 2169 batches, none lost, torn or out of order; the
+//! kernel keeps the page cache, so that says nothing about power loss). On Linux sled's own `flush`
+//! ends in `sync_file_range`, which does not synchronise, and sled never synchronises the files of
+//! large values. So `persist` adds an `fdatasync` of sled's file and an `fsync` of every
+//! large-value file. **Not promised:** that the store opens again after power loss. Of 40 crash
+//! images rebuilt from a record of writes and of exactly these synchronisations, 34 opened with
+//! every acknowledged key and 6 were refused as corrupt (a torn tail that nobody had been told
+//! about). Without the added synchronisations none of 30 was clean. A node whose sled store does
+//! not open must start empty under a new identity and be repaired by the other nodes, so
+//! acknowledgements under [`Durability::Sync`](crate::store::Durability::Sync) do not count as
+//! complete stops here. A store on sled also takes more memory and disk than its data (sled issues
+//! 1410, 1484), and after a full disk it refuses even to read until it is opened again.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -29,15 +29,17 @@ use std::time::Duration;
 use bytes::Bytes;
 use quorate_control::store::{Batch, Change, Space, Store, StoreError, StoreStats, Visitor};
 
-use super::{Engine, StoreConfig, engine_error, sync_dir, sync_error};
+use super::cause::{engine_error, sync_error};
+use super::engine::{Engine, StoreConfig};
+use super::files::sync_dir;
 
 /// A store on sled.
 pub struct SledStore {
     database: ::sled::Db,
-    /// sled's log, opened a second time for the synchronisation that sled leaves out.
+    /// sled's log, opened a second time for the synchronisation that sled omits.
     log: File,
     blobs: PathBuf,
-    /// Large-value files known to be durable. sled writes each once and never changes it.
+    /// Large-value files that are known to be durable. sled writes each once and never changes it.
     synced_blobs: Mutex<BTreeSet<OsString>>,
 }
 
@@ -59,7 +61,7 @@ impl SledStore {
             .write(true)
             .open(dir.join("db"))
             .map_err(io_error)?;
-        // The names of sled's files, which sled itself does not synchronise.
+        // sled itself does not synchronise the names of its files.
         sync_dir(dir).map_err(io_error)?;
         dir.parent().map_or(Ok(()), sync_dir).map_err(io_error)?;
         Ok(Self {
@@ -70,8 +72,8 @@ impl SledStore {
         })
     }
 
-    /// Synchronises the large-value files that are new since the last call: O(files in the
-    /// directory), usually none.
+    /// Synchronises the large-value files that are new since the last call. O(files in the
+    /// directory); there are usually none.
     fn sync_blobs(&self) -> io::Result<()> {
         let mut synced = self
             .synced_blobs
@@ -85,7 +87,7 @@ impl SledStore {
             if !synced.contains(&name) {
                 match File::open(entry.path()) {
                     Ok(file) => file.sync_all()?,
-                    // Collected by sled meanwhile.
+                    // sled has removed it meanwhile.
                     Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                     Err(error) => return Err(error),
                 }
@@ -101,8 +103,8 @@ impl SledStore {
     }
 }
 
-/// Waits, at most two seconds, until sled's file is free: its background threads keep the lock for
-/// a moment after the last handle of the same process is gone. Other processes are kept away by the
+/// Waits at most two seconds until sled's file is free. sled's background threads keep its lock for
+/// a moment after the last handle in the same process is gone; other processes are kept out by the
 /// lock of the data directory.
 fn await_lock(log: &Path) -> io::Result<()> {
     let file = match File::open(log) {
@@ -112,7 +114,7 @@ fn await_lock(log: &Path) -> io::Result<()> {
     };
     for _ in 0..400 {
         match file.try_lock() {
-            // Given back with the file; sled takes it for itself.
+            // Released with the file; sled then takes it for itself.
             Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
             Err(TryLockError::Error(error)) => return Err(error),
@@ -121,7 +123,7 @@ fn await_lock(log: &Path) -> io::Result<()> {
     Err(io::ErrorKind::WouldBlock.into())
 }
 
-/// sled's error type does not name its cause, so an io error is passed on bare.
+/// sled's error type does not expose its cause, so an I/O error is passed on by itself.
 fn sled_error(operation: &'static str, error: ::sled::Error) -> StoreError {
     match error {
         ::sled::Error::Io(error) => engine_error(Engine::Sled, operation, error),

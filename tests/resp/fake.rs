@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use quorate::doors::{Data, Pending, Status};
+use quorate::doors::{Data, Pending, Room, Status};
 use quorate_control::topology::{
     ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
@@ -57,6 +57,8 @@ pub(crate) struct State {
     /// The receipts and arguments of every `wait`.
     pub(crate) waits: Vec<(Vec<Receipt>, u32, Duration)>,
     pub(crate) loading: bool,
+    /// Whether reads whose answers find no room are refused.
+    pub(crate) bounded: bool,
 }
 
 pub(crate) struct Fake {
@@ -108,6 +110,37 @@ impl Fake {
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
+
+    /// Executes or refuses, and answers now or when it is released.
+    fn give(&self, request: Request, room: Option<&Arc<Room>>) -> Pending<Outcome> {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = self.state();
+        state.log.push(request.clone());
+        let outcome = match state.script.pop_front().flatten() {
+            Some(error) => Err(error),
+            None => state.execute(&request),
+        };
+        let bytes = outcome.as_ref().map_or(0, |answer| answer.reply.weight());
+        let mut outcome = outcome;
+        if let Some(room) = room {
+            if !state.bounded || request.op.writes() {
+                room.add(bytes);
+            } else if !room.try_add(bytes) {
+                outcome = Err(RequestError::Overloaded);
+                room.refuse();
+            }
+        }
+        if state.hold {
+            state.kept.push_back(Kept {
+                request,
+                outcome,
+                answer: sender,
+            });
+        } else {
+            sender.send(outcome).ok();
+        }
+        receiver
+    }
 }
 
 pub(crate) fn partition(key: &[u8]) -> Partition {
@@ -123,23 +156,11 @@ fn now() -> u64 {
 
 impl Data for Fake {
     fn submit(&self, request: Request) -> Pending<Outcome> {
-        let (sender, receiver) = oneshot::channel();
-        let mut state = self.state();
-        state.log.push(request.clone());
-        let outcome = match state.script.pop_front().flatten() {
-            Some(error) => Err(error),
-            None => state.execute(&request),
-        };
-        if state.hold {
-            state.kept.push_back(Kept {
-                request,
-                outcome,
-                answer: sender,
-            });
-        } else {
-            sender.send(outcome).ok();
-        }
-        receiver
+        self.give(request, None)
+    }
+
+    fn submit_into(&self, request: Request, room: &Arc<Room>) -> Pending<Outcome> {
+        self.give(request, Some(room))
     }
 
     fn wait(&self, receipts: Vec<Receipt>, replicas: u32, timeout: Duration) -> Pending<u32> {

@@ -108,8 +108,38 @@ async fn a_long_answer_narrows_the_window_at_once() {
     raw.send("MGET absent".to_owned() + &" k".repeat(31) + &" absent".repeat(500) + "\r\n")
         .await;
     assert_eq!(windows(&face, 64).await, [64]);
-    // What fits in 256 MiB, and one more for each short answer since.
-    assert_eq!(windows(&face, 48).await, [16 + 32]);
+    // What fits in 64 MiB, and one more for each short answer since.
+    assert_eq!(windows(&face, 36).await, [4 + 32]);
+}
+
+/// After short answers come more long ones than there is room for.
+#[tokio::test]
+async fn what_finds_no_room_is_asked_for_again_unless_it_was_overtaken() {
+    let face = Face::start().await;
+    let mut client = face.client().await;
+    let value = vec![b'x'; 16 * 1024 * 1024];
+    client.command(&[b"SET", b"k", &value]).await.unwrap();
+    face.fake.state().bounded = true;
+    let before = face.fake.state().log.len();
+    let mut raw = face.raw().await;
+    raw.send("STRLEN k\r\n".to_owned() + &"GET k\r\n".repeat(10) + "PING\r\n")
+        .await;
+    raw.expect(":16777216/").await;
+    for _ in 0..10 {
+        raw.expect("$16777216/").await;
+        raw.skip(value.len() + 2).await;
+    }
+    raw.expect("+PONG/").await;
+    assert_eq!(face.fake.state().log.len() - before, 11 + 6, "four fit");
+    let mut raw = face.raw().await;
+    raw.send("GET k\r\n".repeat(5) + "SET k v\r\nPING\r\n")
+        .await;
+    for _ in 0..4 {
+        raw.expect("$16777216/").await;
+        raw.skip(value.len() + 2).await;
+    }
+    raw.expect("-OVERLOADED the node has too much to do/+OK/+PONG/")
+        .await;
 }
 
 #[tokio::test]

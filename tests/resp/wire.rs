@@ -89,6 +89,13 @@ impl Raw {
         );
     }
 
+    /// Reads so many bytes, whatever they are.
+    pub(crate) async fn skip(&mut self, bytes: usize) {
+        let mut skipped = vec![0; bytes];
+        let reading = timeout(PATIENCE, self.0.read_exact(&mut skipped));
+        reading.await.expect("no reply").unwrap();
+    }
+
     /// One inline command and its reply.
     pub(crate) async fn ask(&mut self, command: &str, reply: &str) {
         self.send(format!("{command}\r\n")).await;

@@ -39,7 +39,7 @@ pub(super) struct Flight {
     /// Its place among all that have come: it stays the same, whatever the flight is called.
     pub(super) turn: u64,
     pub(super) hedge: Hedge,
-    /// Bytes that it brought.
+    /// Bytes that it brought, and those of the list that it may be answered with.
     pub(super) weight: usize,
     /// Whether a change of the topology has already made it start again.
     pub(super) retried: bool,
@@ -230,10 +230,7 @@ impl Flights {
 
     /// The same, counted anew.
     pub(super) fn weights(&self) -> usize {
-        self.by_number
-            .values()
-            .map(|held| held.flight.request.op.weight())
-            .sum()
+        self.by_number.values().map(|held| held.flight.weight).sum()
     }
 
     /// How many of them a client of this node waits for.

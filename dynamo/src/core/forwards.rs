@@ -1,12 +1,13 @@
-//! Writes that other nodes forward here. Each is executed at most once, however often the network
-//! delivers it or its sender sends it.
+//! What other nodes forward here. Each write is executed at most once, however often the network
+//! delivers it or its sender sends it. A read may be executed again, but not while it is being
+//! executed: its answer can be long, and whoever waits for it asks again and again.
 //!
 //! A forward is known by its [`FlightId`]. What is remembered is bounded: the latest [`WINDOW`]
 //! writes of each of the latest [`LIVES`] lives of a sending core. A repeat is answered as before.
 //! One of which nothing is remembered any more is not answered, since nobody can say whether it is
 //! applied: its client is told so at its deadline.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_crdt::NodeId;
 
@@ -25,11 +26,13 @@ const ANSWER_BYTES_MAX: usize = 64;
 /// How many forwarded writes of one sending core are remembered.
 pub(super) const REMEMBERED_MAX: usize = WINDOW * LIVES;
 
-/// The forwarded writes that one core remembers.
+/// The forwarded writes that one core remembers, and the forwarded reads that it executes.
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
     /// By sending core; the life that was heard last is last.
     by_sender: BTreeMap<(NodeId, u8), Vec<Life>>,
+    /// Reads that are in flight here: never more than flights.
+    reading: BTreeSet<(NodeId, FlightId)>,
 }
 
 /// What one life of a sending core has forwarded.
@@ -103,8 +106,20 @@ impl Forwards {
         arrival
     }
 
-    /// The sender is being told this. Nothing is noted of what is not remembered, reads among it.
+    /// A forwarded read has come. `false`: it is being executed, and its one answer will come.
+    pub(super) fn begin_read(&mut self, from: NodeId, id: FlightId) -> bool {
+        self.reading.insert((from, id)) || planted::FORWARDED_READ_AGAIN.is_planted()
+    }
+
+    /// How many forwarded reads are in flight here.
+    pub(super) fn reads(&self) -> usize {
+        self.reading.len()
+    }
+
+    /// The sender is being told this. Of a read nothing is remembered from then on: it may be
+    /// executed again, since the answer may be lost.
     pub(super) fn told(&mut self, to: NodeId, id: FlightId, message: &Message) {
+        self.reading.remove(&(to, id));
         let lives = self.by_sender.get_mut(&(to, id.core));
         let life = lives.and_then(|lives| lives.iter_mut().find(|life| life.name == id.life));
         if let Some(fate) = life.and_then(|life| life.seen.get_mut(&id.number)) {

@@ -70,6 +70,11 @@ impl Dynamo {
                 flights.forwards.most(),
                 REMEMBERED_MAX,
             ),
+            Kept::passing(
+                "forwarded reads in flight",
+                flights.forwards.reads(),
+                flights.len(),
+            ),
             Kept::passing("waits for writes to spread", self.waiters.len(), usize::MAX),
             Kept::passing(
                 "bytes of hints",

@@ -2,12 +2,17 @@
 
 use bytes::Bytes;
 
-use crate::op::{KEY_BYTES_MAX, Limits, Mutation, OUTCOME_BYTES_MAX, Op, Query, RequestError};
+use crate::op::{
+    Answer, KEY_BYTES_MAX, Limits, Mutation, OUTCOME_BYTES_MAX, Op, Query, Reply, RequestError,
+};
 use crate::planted;
+use crate::protocol::{Effect, Message};
 use crate::value::is_reserved;
 
 /// What a row costs beside its key and what it holds: events, numbers, its place in the store.
 const ROW_BYTES: usize = 64;
+/// What each string of an answer costs beside its bytes: its place in a list.
+const STRING_BYTES: usize = 32;
 
 /// Refuses what is longer than it may be, as it comes or as what it would make: each row that a
 /// request makes, removes or asks about has the key in its name.
@@ -76,5 +81,79 @@ impl Op {
         };
         let (rows, bytes) = brought(self);
         key.len() + bytes + rows * ROW_BYTES
+    }
+}
+
+impl Reply {
+    /// Roughly the bytes of memory that this takes while it waits for whoever asked.
+    pub fn weight(&self) -> usize {
+        let sum = |strings: &[Bytes]| strings.iter().map(Bytes::len).sum();
+        let strings: usize = match self {
+            Self::Value(value) => value.len(),
+            Self::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
+            Self::List(values) | Self::Keys { keys: values, .. } => sum(values),
+            Self::Siblings { token, values } => token.len() + sum(values),
+            Self::Pairs(pairs) => pairs
+                .iter()
+                .map(|(field, value)| field.len() + value.len())
+                .sum(),
+            _ => 0,
+        };
+        strings + self.own_weight()
+    }
+
+    /// The same without the bytes of the strings, which at the replica that answers are those of
+    /// its rows.
+    pub(super) fn own_weight(&self) -> usize {
+        match self {
+            Self::Done
+            | Self::Nil
+            | Self::Integer(_)
+            | Self::Kind(_)
+            | Self::Expiry(_)
+            | Self::Value(_) => 0,
+            Self::Integers(numbers) => numbers.len() * size_of::<i64>(),
+            Self::Values(values) => values.len() * STRING_BYTES,
+            Self::List(values)
+            | Self::Keys { keys: values, .. }
+            | Self::Siblings { values, .. } => values.len() * STRING_BYTES,
+            Self::Pairs(pairs) => 2 * pairs.len() * STRING_BYTES,
+        }
+    }
+}
+
+impl Message {
+    /// Roughly the bytes that this has on its way to another node.
+    pub fn weight(&self) -> usize {
+        ROW_BYTES
+            + match self {
+                Self::Write { delta, .. } | Self::Hint { delta, .. } => delta.sent_bytes(),
+                Self::Different { delta, .. } | Self::Repair { delta, .. } => delta.sent_bytes(),
+                Self::Chunk { piece, .. } => piece.delta.sent_bytes(),
+                Self::Forward { request, .. } => request.op.weight(),
+                Self::Forwarded {
+                    result: Ok(Answer { reply, .. }),
+                    ..
+                } => reply.weight(),
+                Self::Read { ranges, .. } => ranges.len() * ROW_BYTES,
+                Self::Seen(all) => all.len() * ROW_BYTES,
+                Self::Lapsed { keys, .. } => keys.iter().map(Bytes::len).sum(),
+                _ => 0,
+            }
+    }
+}
+
+impl Effect {
+    /// Roughly the bytes that leave with this: what bounds how much one batch of inputs may bring
+    /// about.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Send { message, .. } => message.weight(),
+            Self::Reply {
+                result: Ok(Answer { reply, .. }),
+                ..
+            } => ROW_BYTES + reply.weight(),
+            _ => ROW_BYTES,
+        }
     }
 }

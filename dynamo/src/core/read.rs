@@ -59,6 +59,13 @@ impl Dynamo {
             })));
         }
         let ranges = value::ranges_of(replica, key, query);
+        // A few bytes can ask for a list of millions, which is kept until others have answered.
+        let list = reply.as_ref().map_or(0, Reply::own_weight);
+        let weight = flight.request.op.weight() + list;
+        if self.flights.len() > 0 && !self.has_room_in_flight(weight) {
+            return Err(RequestError::Overloaded);
+        }
+        flight.weight = weight;
         self.ask(now, flight, (ranges, Some(reply)), (ledger, later), effects)
     }
 

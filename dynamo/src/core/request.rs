@@ -137,12 +137,17 @@ impl Dynamo {
             } else {
                 0
             };
-        let heavy = self.flights.bytes() + request.op.weight() > self.config.flight_bytes_max
-            && !planted::FLIGHTS_UNWEIGHED.is_planted();
+        let heavy = !self.has_room_in_flight(request.op.weight());
         if held >= self.config.flights_max || (held > 0 && heavy) {
             return Err(RequestError::Overloaded);
         }
         self.routes.place(request)
+    }
+
+    /// Whether so many bytes more may be in flight.
+    pub(super) fn has_room_in_flight(&self, bytes: usize) -> bool {
+        self.flights.bytes() + bytes <= self.config.flight_bytes_max
+            || planted::FLIGHTS_UNWEIGHED.is_planted()
     }
 
     /// What is done with a request first; nothing of it has been done yet.
@@ -466,8 +471,7 @@ impl Dynamo {
         effects.push(Effect::Send { to, message });
     }
 
-    /// Another node hands on what a client has asked of it. A read does no harm when it is executed
-    /// again.
+    /// Another node hands on what a client has asked of it.
     pub(super) fn on_forward(
         &mut self,
         now: Now,
@@ -484,6 +488,9 @@ impl Dynamo {
                 to: from,
                 message: *message,
             }));
+            return;
+        }
+        if !request.op.writes() && !self.flights.forwards.begin_read(from, id) {
             return;
         }
         if let Some(offset_ms) = self

@@ -93,6 +93,13 @@ impl Delta {
         self.parts.iter().map(of_part).sum::<usize>() + residuals
     }
 
+    /// Roughly the bytes that its rows have on their way. Cheap: it is asked of all that is sent.
+    pub(crate) fn sent_bytes(&self) -> usize {
+        let rows = self.parts.iter().flat_map(|part| &part.rows);
+        rows.map(|(name, row)| row_weight(name, row)).sum::<usize>()
+            + (self.parts.len() + self.residuals.len()) * RUN_WEIGHT
+    }
+
     /// Whether there is nothing to join.
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()

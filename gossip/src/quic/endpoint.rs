@@ -241,6 +241,13 @@ impl Transport for QuicTransport {
             .is_some_and(|link| link.send(class, frame))
     }
 
+    fn backlog(&self, to: NodeId, class: Class) -> usize {
+        self.shared
+            .links
+            .get(&to)
+            .map_or(0, |link| link.backlog(class))
+    }
+
     fn datagram(&self, to: NodeId, payload: Bytes) {
         if let Some(link) = self.shared.links.get(&to) {
             link.datagram(payload);

@@ -92,6 +92,10 @@ impl Link {
         self.outbox(class).push(Header::OneWay, frame)
     }
 
+    pub(super) fn backlog(&self, class: Class) -> usize {
+        self.outbox(class).backlog()
+    }
+
     pub(super) fn datagram(&self, payload: Bytes) {
         if payload.len() <= DATAGRAM_BYTES_MAX {
             // A full buffer drops the oldest datagram, and a closed connection drops this one.

@@ -110,6 +110,11 @@ impl Outbox {
         self.lock().take()
     }
 
+    /// Bytes that wait or are being written.
+    pub(super) fn backlog(&self) -> usize {
+        self.lock().bytes
+    }
+
     /// Makes room for as many bytes: the batch from [`take`](Self::take) has been written.
     pub(super) fn written(&self, bytes: usize) {
         self.lock().bytes -= bytes;

@@ -88,3 +88,16 @@ proptest! {
         let _whatever = decode::<Sample>(&[&header, bytes.as_slice()].concat());
     }
 }
+
+proptest! {
+    #[test]
+    fn a_message_whose_length_is_found_first_is_the_same(message in sample()) {
+        let encoded = encode(&message);
+        prop_assert_eq!(encode_within(&message, encoded.len()), Ok(encoded.clone()));
+        let bytes = encoded.len() as u64;
+        prop_assert_eq!(
+            encode_within(&message, encoded.len() - 1),
+            Err(WireError::TooLarge { bytes, max: bytes - 1 })
+        );
+    }
+}

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::doors::{AdminError, KeyspaceSpec, Pending, Status};
+use crate::doors::{AdminError, KeyspaceSpec, Pending, Room, Status};
 
 /// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
 /// it was asked.
@@ -76,6 +76,14 @@ impl Data for Fake {
             reply,
             receipt: None,
         }))
+    }
+
+    fn submit_into(
+        &self,
+        request: Request,
+        _room: &Arc<Room>,
+    ) -> Pending<Result<Answer, RequestError>> {
+        self.submit(request)
     }
 
     fn wait(&self, _receipts: Vec<Receipt>, _replicas: u32, _timeout: Duration) -> Pending<u32> {

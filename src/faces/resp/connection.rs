@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use quorate_dynamo::Consistency;
-use quorate_dynamo::op::RequestError;
+use quorate_dynamo::op::{Op, Request, RequestError};
 use quorate_dynamo::protocol::RequestId;
 use smallvec::SmallVec;
 use tokio::io::AsyncWriteExt;
@@ -23,7 +23,7 @@ use super::server::{Counters, Server};
 use super::session::{Asked, Level, Session, Wanted, observes, writes};
 use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
 use super::work::{Outcome, Outcomes, Shape, Work, answer};
-use crate::doors::Pending;
+use crate::doors::{Pending, Room};
 
 /// What a read has room for.
 const READ_BYTES: usize = 16 * 1024;
@@ -38,20 +38,29 @@ const ECHO_BYTES: usize = 128;
 struct InFlight {
     shape: Shape,
     writes: bool,
-    answers: SmallVec<[Pending<Outcome>; 1]>,
+    answers: SmallVec<[UnderWay; 1]>,
+}
+
+/// A request that is under way.
+#[derive(Debug)]
+struct UnderWay {
+    answer: Pending<Outcome>,
+    /// The same once more, if it reads: for when its answer finds no room.
+    again: Option<Request>,
 }
 
 /// How many requests of one connection may be under way together: one more for every short answer,
 /// and at once no more than fit after a long one. An answer waits in memory until those before it
-/// are written, and nobody knows its length before it is there.
+/// are written, and nobody knows its length before it is there: after short answers long ones can
+/// be more than fit. Then [`Room`] refuses some, and they are asked for again one by one.
 #[derive(Debug)]
 struct Window(usize);
 
 impl Window {
     const START: usize = 64;
     const MAX: usize = 1024;
-    /// What the answers of a whole window may take. Guess.
-    const BYTES: usize = 256 * 1024 * 1024;
+    /// What the answers of a whole window may take.
+    const BYTES: usize = Room::BYTES;
 
     fn saw(&mut self, bytes: usize) {
         let fitting = Self::BYTES / bytes.max(1);
@@ -97,6 +106,8 @@ pub(crate) struct Connection {
     /// Requests of all commands in `in_flight`.
     requests: usize,
     window: Window,
+    /// What the answers that are under way take.
+    room: Arc<Room>,
     turn: Turn,
     /// When a client that has not authenticated is sent away.
     strangers_until: Instant,
@@ -115,6 +126,7 @@ impl Connection {
             in_flight: VecDeque::new(),
             requests: 0,
             window: Window(Window::START),
+            room: Room::new(&session.server.answers),
             turn: Turn::default(),
             strangers_until: Instant::now() + config.greeting,
             broken: false,
@@ -291,14 +303,7 @@ impl Connection {
         }
         self.requests += ops.len();
         let answers = ops.into_iter().enumerate();
-        let answers = answers
-            .map(|(part, op)| {
-                self.session
-                    .server
-                    .data
-                    .submit(self.session.request(op, part))
-            })
-            .collect();
+        let answers = answers.map(|(part, op)| self.under_way(op, part)).collect();
         self.in_flight.push_back(InFlight {
             shape,
             writes,
@@ -311,23 +316,16 @@ impl Connection {
     /// long already asks for no more.
     async fn submit_in_windows(
         &mut self,
-        ops: Vec<quorate_dynamo::op::Op>,
+        ops: Vec<Op>,
         shape: Shape,
         writes: bool,
     ) -> io::Result<()> {
         self.settle().await?;
         let mut outcomes = Outcomes::with_capacity(ops.len());
         let mut ops = ops.into_iter().enumerate().peekable();
-        while ops.peek().is_some() && !outcomes.too_long() {
+        while ops.peek().is_some() && !outcomes.too_much() {
             let window = ops.by_ref().take(self.window.0);
-            let pending: Vec<_> = window
-                .map(|(part, op)| {
-                    self.session
-                        .server
-                        .data
-                        .submit(self.session.request(op, part))
-                })
-                .collect();
+            let pending: Vec<_> = window.map(|(part, op)| self.under_way(op, part)).collect();
             self.gather(pending, &mut outcomes).await;
         }
         answer(
@@ -337,7 +335,18 @@ impl Connection {
             &*self.session.server.data,
             &mut self.output,
         )
-        .await
+        .await?;
+        self.room.clear();
+        Ok(())
+    }
+
+    /// Submits one request of a command.
+    fn under_way(&self, op: Op, part: usize) -> UnderWay {
+        let again = !writes(&op);
+        let request = self.session.request(op, part);
+        let again = again.then(|| request.clone());
+        let answer = self.session.server.data.submit_into(request, &self.room);
+        UnderWay { answer, again }
     }
 
     /// Waits for everything under way and answers it in order.
@@ -360,19 +369,36 @@ impl Connection {
             )
             .await?;
             self.output.write_if_full().await?;
+            self.room.clear();
         }
         Ok(())
     }
 
-    /// Waits for these answers.
+    /// Waits for these answers. All before them are written, so what found no room is asked for
+    /// again; but not if a change is under way behind it, which it must not see.
     async fn gather(
         &mut self,
-        answers: impl IntoIterator<Item = Pending<Outcome>>,
+        answers: impl IntoIterator<Item = UnderWay>,
         outcomes: &mut Outcomes,
     ) {
-        for answer in answers {
-            let outcome = outcome(&mut self.session, answer).await;
-            self.window.saw(outcomes.push(outcome));
+        for UnderWay { answer, again } in answers {
+            let mut outcome = outcome(&mut self.session, answer).await;
+            if outcome == Err(RequestError::Overloaded)
+                && self.room.was_refused()
+                && !self.in_flight.iter().any(|later| later.writes)
+                && let Some(again) = again
+            {
+                let answer = self.session.server.data.submit(again);
+                outcome = answer.await.unwrap_or(Err(RequestError::Stopping));
+                self.room.add(weight(&outcome));
+            }
+            let bytes = weight(&outcome);
+            self.room.take(bytes);
+            self.window.saw(bytes);
+            outcomes.push(outcome);
+            if self.room.all_is_taken(0) {
+                outcomes.bound(Room::BYTES);
+            }
         }
     }
 }
@@ -381,6 +407,11 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.session.server.clients.leave(self.session.id);
     }
+}
+
+/// The bytes of an answer while it waits.
+fn weight(outcome: &Outcome) -> usize {
+    outcome.as_ref().map_or(0, |answer| answer.reply.weight())
 }
 
 /// The answer of one request; a node that is gone has dropped it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,8 @@ pub(crate) struct Server {
     pub cursors: Cursors,
     /// For `INFO stats`.
     pub counters: Counters,
+    /// Bytes of answers that clients have not taken yet.
+    pub answers: Arc<AtomicUsize>,
     /// When the face began to serve.
     pub started: Instant,
 }
@@ -77,6 +79,7 @@ impl Server {
             clients,
             cursors,
             counters,
+            answers: Arc::default(),
             started: Instant::now(),
         }
     }

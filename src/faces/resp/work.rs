@@ -86,6 +86,8 @@ pub(crate) struct Outcomes {
     list: SmallVec<[Outcome; 1]>,
     /// Bytes of the values that the command named one by one.
     named: usize,
+    /// The node holds too many answers already to wait for the rest of these.
+    overloaded: bool,
 }
 
 impl Outcomes {
@@ -93,54 +95,42 @@ impl Outcomes {
         Self {
             list: SmallVec::with_capacity(requests),
             named: 0,
+            overloaded: false,
         }
     }
 
-    /// Adds the next; returns how many bytes its answer has. Once they are too much for one reply,
-    /// none is kept.
-    pub(crate) fn push(&mut self, outcome: Outcome) -> usize {
-        let bytes = outcome.as_ref().map_or(0, |answer| weight(&answer.reply));
-        if matches!(
-            &outcome,
-            Ok(Answer {
-                reply: Reply::Value(_) | Reply::Values(_),
-                ..
-            })
-        ) {
-            self.named += bytes;
+    /// Adds the next. Once they are too much for one reply, none is kept.
+    pub(crate) fn push(&mut self, outcome: Outcome) {
+        if let Ok(Answer { reply, .. }) = &outcome {
+            self.named += match reply {
+                Reply::Value(value) => value.len(),
+                Reply::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
+                _ => 0,
+            };
         }
         self.list.push(outcome);
-        if self.too_long() {
+        if self.too_much() {
             self.list = SmallVec::new();
         }
-        bytes
     }
 
-    /// Whether the reply is refused for its length, whatever the other requests are answered.
+    /// The node holds so many answers that those of one command may be no more than `bytes`, but
+    /// for one: beyond it the command is refused.
+    pub(crate) fn bound(&mut self, bytes: usize) {
+        self.overloaded |= self.list.len() > 1 && self.named > bytes;
+        if self.too_much() {
+            self.list = SmallVec::new();
+        }
+    }
+
+    /// Whether the command is refused, whatever the other requests are answered.
+    pub(crate) fn too_much(&self) -> bool {
+        self.overloaded || self.too_long()
+    }
+
+    /// Whether it is refused for the length of the reply.
     pub(crate) fn too_long(&self) -> bool {
         self.named > REPLY_BYTES_MAX
-    }
-}
-
-/// The bytes of the values of a reply.
-fn weight(reply: &Reply) -> usize {
-    let sum = |values: &[Bytes]| values.iter().map(Bytes::len).sum();
-    match reply {
-        Reply::Value(value) => value.len(),
-        Reply::Values(values) => values.iter().flatten().map(Bytes::len).sum(),
-        Reply::List(values) | Reply::Siblings { values, .. } | Reply::Keys { keys: values, .. } => {
-            sum(values)
-        }
-        Reply::Pairs(pairs) => pairs
-            .iter()
-            .map(|(field, value)| field.len() + value.len())
-            .sum(),
-        Reply::Done
-        | Reply::Nil
-        | Reply::Integer(_)
-        | Reply::Integers(_)
-        | Reply::Kind(_)
-        | Reply::Expiry(_) => 0,
     }
 }
 
@@ -179,7 +169,8 @@ pub(crate) async fn answer(
         );
         return Ok(());
     }
-    if let Some(error) = failed(shape, writes, &outcomes.list) {
+    let overloaded = outcomes.overloaded.then_some(&RequestError::Overloaded);
+    if let Some(error) = overloaded.or_else(|| failed(shape, writes, &outcomes.list)) {
         let extent = Extent {
             writes,
             keys: outcomes.list.len(),

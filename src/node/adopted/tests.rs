@@ -68,7 +68,7 @@ impl Disk {
         Keeper::open(Arc::clone(&self.store) as _, Arc::clone(&self.commit) as _)
     }
 
-    /// Keeps a topology; the disk is synchronised as soon as anybody waits for it.
+    /// Keeps a topology. The disk is synchronised as soon as somebody waits for it.
     fn keep(&self, keeper: &mut Keeper, decided: &Arc<Topology>) -> Option<Epoch> {
         let mut keeping = pin!(keeper.keep(decided));
         let mut context = Context::from_waker(Waker::noop());
@@ -132,7 +132,7 @@ fn a_restart_begins_with_the_newest_topology_and_never_adopts_an_older_one() {
     assert_eq!(disk.keep(&mut keeper, &topology(1, 9)), Some(Epoch(9)));
     let mut keeper = disk.open().unwrap();
     assert_eq!(epoch(keeper.kept()), Some(9));
-    // What the control group's log shows while it is replayed.
+    // What a replay of the control group's log shows.
     for past in [1, 5, 9] {
         assert_eq!(disk.keep(&mut keeper, &topology(1, past)), None);
     }

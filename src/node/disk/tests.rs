@@ -22,7 +22,10 @@ fn a_store_of_another_form_is_refused_and_not_read() {
         put(&store, Space::Meta, FORMAT, mark);
         let refused = check_format(&store);
         assert!(
-            matches!(refused, Err(StartError::Format { found, supported: FORMAT_NOW }) if found == expected),
+            matches!(
+                refused,
+                Err(StartError::Format { found, supported: FORMAT_NOW }) if found == expected
+            ),
             "{refused:?}"
         );
     }

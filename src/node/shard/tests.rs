@@ -5,15 +5,19 @@ use std::sync::Mutex;
 use bytes::Bytes;
 use quorate_control::store::{Done, MemoryStore};
 use quorate_control::topology::{
-    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Placement, Replication, Topology,
+    ClusterId, Epoch, Keyspace, KeyspaceId, NodeInfo, Partition, Placement, Replication, Topology,
 };
-use quorate_dynamo::op::{Mutation, Op, Query, Reply, SetExpiry};
-use quorate_dynamo::protocol::{Config, Refusal};
+use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, SetExpiry};
+use quorate_dynamo::protocol::{Attempt, Config, FlightId, Place, Refusal};
 use quorate_dynamo::{Consistency, Seat};
 use quorate_gossip::transport::{CallError, Later, Transport};
+use quorate_gossip::wire;
+use tokio::sync::mpsc;
 
-use super::super::meter::Meter;
+use super::super::inbox::{Lane, Sight};
+use super::super::meter::{Meter, Sample};
 use super::*;
+use crate::doors::Room;
 
 /// The time of the test.
 struct Virtual(Instant);
@@ -49,12 +53,34 @@ impl Commit for Held {
     }
 }
 
-/// A network that takes everything and brings nothing.
-struct Nowhere;
+/// A network that accepts everything and delivers nothing.
+#[derive(Default)]
+struct Nowhere {
+    /// What waits for each node.
+    backlog: AtomicUsize,
+    /// The frames of requests that it has accepted.
+    taken: Mutex<Vec<Bytes>>,
+}
+
+impl Nowhere {
+    /// The messages that it has accepted since the last call.
+    fn messages(&self) -> Vec<Message> {
+        let frames = std::mem::take(&mut *self.taken.lock().unwrap());
+        let messages = |frame: &Bytes| wire::decode::<Vec<Message>>(frame).unwrap();
+        frames.iter().flat_map(messages).collect()
+    }
+}
 
 impl Transport for Nowhere {
-    fn send(&self, _: NodeId, _: quorate_gossip::transport::Class, _: Bytes) -> bool {
+    fn send(&self, _: NodeId, class: Class, frame: Bytes) -> bool {
+        if class == Class::Data {
+            self.taken.lock().unwrap().push(frame);
+        }
         true
+    }
+
+    fn backlog(&self, _: NodeId, _: Class) -> usize {
+        self.backlog.load(Ordering::Relaxed)
     }
 
     fn datagram(&self, _: NodeId, _: Bytes) {}
@@ -104,6 +130,7 @@ fn topology(nodes: u64) -> Topology {
 struct Bench {
     shard: Shard,
     disk: Arc<Held>,
+    network: Arc<Nowhere>,
 }
 
 type Told = oneshot::Receiver<Result<Answer, RequestError>>;
@@ -113,8 +140,9 @@ impl Bench {
         let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
         let disk = Arc::new(Held::default());
         let (reports, _) = mpsc::unbounded_channel();
+        let network = Arc::new(Nowhere::default());
         let outbox = Outbox {
-            transport: Arc::new(Nowhere),
+            transport: Arc::clone(&network) as _,
             reports,
             meter: Arc::new(Meter::new()),
         };
@@ -155,22 +183,25 @@ impl Bench {
         // Its timers are armed with the next turn.
         let mut shard = Shard::new(dynamo, around);
         shard.effects = effects;
-        Self { shard, disk }
+        Self {
+            shard,
+            disk,
+            network,
+        }
     }
 
     fn ask(&mut self, op: Op, consistency: Consistency) -> Told {
-        let request = Request {
-            keyspace: KeyspaceId(0),
-            op,
-            consistency: Some(consistency),
-            timeout: Duration::from_millis(200),
-            datacenter: "dc1".into(),
-            id: None,
-        };
+        self.ask_into(op, consistency, None)
+    }
+
+    fn ask_into(&mut self, op: Op, consistency: Consistency, room: Option<&Arc<Room>>) -> Told {
+        let request = request(op, consistency);
         let (reply, told) = oneshot::channel();
         let waiter = Waiter {
             reply,
             sample: Sample::of(&request),
+            room: room.cloned(),
+            reads: !request.op.writes(),
         };
         let now = self.shard.around.clock.now();
         self.shard
@@ -178,6 +209,53 @@ impl Bench {
         self.shard.commit().unwrap();
         told
     }
+
+    /// A turn with these works; whether some are left, and the answers to forwards that left.
+    fn turn(&mut self, works: impl IntoIterator<Item = Work>) -> (bool, usize) {
+        let more = self
+            .shard
+            .turn(&mut works.into_iter(), &AtomicUsize::new(0));
+        self.shard.commit().unwrap();
+        self.disk.sync();
+        let messages = self.network.messages();
+        let is_answer = |message: &&Message| matches!(message, Message::Forwarded { .. });
+        (more, messages.iter().filter(is_answer).count())
+    }
+}
+
+fn request(op: Op, consistency: Consistency) -> Request {
+    Request {
+        keyspace: KeyspaceId(0),
+        op,
+        consistency: Some(consistency),
+        timeout: Duration::from_millis(200),
+        datacenter: "dc1".into(),
+        id: None,
+    }
+}
+
+/// Reads of `k` at `ONE` that node 2 hands on, under these numbers.
+fn reads(numbers: std::ops::Range<u64>, attempt: Attempt) -> Work {
+    let read = |number| Message::Forward {
+        id: FlightId {
+            core: 0,
+            life: 7,
+            number,
+        },
+        place: Place {
+            keyspace: KeyspaceId(0),
+            partition: Partition(0),
+            epoch: Epoch(1),
+        },
+        request: Box::new(request(members(), Consistency::One)),
+        unix_millis: 1_800_000_000_000,
+        attempt,
+    };
+    Work::Messages(NodeId(2), numbers.map(read).collect(), 0)
+}
+
+fn members() -> Op {
+    Op::Query("k".into(), Query::Members)
 }
 
 fn set() -> Op {
@@ -221,7 +299,8 @@ async fn a_request_that_waits_for_this_disk_blames_no_other_node_and_is_told_in_
         Op::Mutate("c".into(), Mutation::Increment(1)),
         Consistency::Quorum,
     );
-    // What must be stamped waits for the time, and the question for that waits for the disk.
+    // A write that needs a stamp waits for the time, and the question for the time waits for the
+    // disk.
     let mut written = bench.ask(set(), Consistency::Quorum);
     for _ in 0..100 {
         tokio::time::advance(Duration::from_millis(10)).await;
@@ -291,7 +370,7 @@ async fn a_write_that_is_too_long_to_be_sent_fails_at_once() {
     );
 }
 
-/// What leaves when the disk has answered takes memory until then.
+/// Effects that wait for the disk take memory until it answers.
 #[tokio::test]
 async fn what_waits_for_the_disk_is_bounded() {
     let mut bench = Bench::new(3);
@@ -311,7 +390,144 @@ async fn what_waits_for_the_disk_is_bounded() {
     assert!(last.try_recv().unwrap().is_ok(), "the disk has answered");
 }
 
-/// Panics at the third look.
+/// Ten short questions in one frame, each of which is answered with a megabyte.
+#[tokio::test]
+async fn a_turn_ends_when_what_it_brings_about_is_enough() {
+    let mut bench = Bench::new(3);
+    let queues = &mut bench.shard.around.queues;
+    (queues.message_bytes_max, queues.turn_bytes_max) = (usize::MAX, 3_500_000);
+    drop(bench.ask(add_long(1_000_000), Consistency::One));
+    assert_eq!(bench.turn([]), (false, 0));
+    assert_eq!(bench.turn([reads(1..11, Attempt::First)]), (true, 4));
+    assert_eq!(
+        bench.turn([]),
+        (true, 4),
+        "the rest of the frame is read on"
+    );
+    assert_eq!(bench.turn([]), (false, 2));
+}
+
+#[tokio::test]
+async fn long_messages_have_frames_of_their_own_and_short_ones_share_them() {
+    let long = |bytes: usize| Message::Forwarded {
+        id: FlightId {
+            core: 0,
+            life: 7,
+            number: 1,
+        },
+        result: Ok(Answer {
+            reply: Reply::Value(vec![b'v'; bytes].into()),
+            receipt: None,
+        }),
+    };
+    let messages = [10, 20, 3_000_000, 2_000_000, 30, 40, 600_000].map(long);
+    let mut release = Release::default();
+    let (to, purpose) = (NodeId(2), messages[0].purpose());
+    assert_eq!(release.add_frames(to, purpose, &messages, 2_500_000), 0);
+    let network = Arc::new(Nowhere::default());
+    let bench = Bench::new(1);
+    let outbox = Outbox {
+        transport: Arc::clone(&network) as _,
+        ..bench.shard.around.outbox
+    };
+    outbox.release(release);
+    let lengths = |frame: &Bytes| {
+        let messages = wire::decode::<Vec<Message>>(frame).unwrap();
+        messages.iter().map(length).collect::<Vec<_>>()
+    };
+    let frames: Vec<_> = network.taken.lock().unwrap().iter().map(lengths).collect();
+    let (two, six) = (vec![30, 40, 600_000], vec![2_000_000]);
+    assert_eq!(frames, [vec![10, 20], vec![0], six, two], "one is too long");
+}
+
+fn length(message: &Message) -> usize {
+    match message {
+        Message::Forwarded {
+            result: Ok(answer), ..
+        } => answer.reply.weight(),
+        _ => 0,
+    }
+}
+
+/// Node 2 asks, and for a while its connection carries nothing away.
+#[tokio::test(start_paused = true)]
+async fn questions_wait_while_their_asker_has_too_much_to_take() {
+    let mut bench = Bench::new(3);
+    bench.shard.around.queues.peer_bytes_max = 10_000;
+    drop(bench.ask(add_long(100), Consistency::One));
+    bench.turn([]);
+    bench.network.backlog.store(10_001, Ordering::Relaxed);
+    let written = Work::Messages(
+        NodeId(2),
+        vec![Message::Clock {
+            id: FlightId {
+                core: 0,
+                life: 7,
+                number: 99,
+            },
+        }],
+        0,
+    );
+    let works = [reads(1..4, Attempt::First), written];
+    let more = bench
+        .shard
+        .turn(&mut works.into_iter(), &AtomicUsize::new(0));
+    bench.shard.commit().unwrap();
+    bench.disk.sync();
+    let messages = bench.network.messages();
+    assert!(
+        !more && matches!(messages[..], [Message::Time { .. }]),
+        "others pass"
+    );
+    bench.network.backlog.store(10_000, Ordering::Relaxed);
+    assert_eq!(bench.turn([]), (false, 3), "they go on by themselves");
+    // The line is bounded, and a read is refused beyond the bound.
+    bench.network.backlog.store(10_001, Ordering::Relaxed);
+    let (_, refused) = bench.turn([reads(10..1010, Attempt::First)]);
+    assert!((900..1000).contains(&refused), "{refused}");
+    bench.network.backlog.store(0, Ordering::Relaxed);
+    assert_eq!(bench.turn([]), (false, 1000 - refused));
+    // A question for which nobody waits any more is dropped.
+    bench.network.backlog.store(10_001, Ordering::Relaxed);
+    bench.turn([reads(2000..2001, Attempt::First)]);
+    tokio::time::advance(Duration::from_millis(200)).await;
+    bench.network.backlog.store(0, Ordering::Relaxed);
+    assert_eq!(bench.turn([]), (false, 0));
+}
+
+#[tokio::test]
+async fn a_read_is_not_executed_again_while_its_answer_may_be_on_its_way() {
+    let mut bench = Bench::new(3);
+    drop(bench.ask(add_long(100), Consistency::One));
+    bench.turn([]);
+    let again = Attempt::Again { life: Some(1) };
+    bench
+        .network
+        .backlog
+        .store(ALONE_BYTES + 1, Ordering::Relaxed);
+    assert_eq!(bench.turn([reads(1..2, Attempt::First)]), (false, 1));
+    assert_eq!(bench.turn([reads(1..2, again)]), (false, 0));
+    bench.network.backlog.store(0, Ordering::Relaxed);
+    assert_eq!(bench.turn([reads(1..2, again)]), (false, 1), "it was lost");
+}
+
+#[tokio::test]
+async fn a_read_whose_answer_finds_no_room_is_refused() {
+    let mut bench = Bench::new(1);
+    drop(bench.ask(add_long(Room::BYTES / 8), Consistency::One));
+    bench.disk.sync();
+    let room = Room::new(&Arc::default());
+    let mut told = |room| {
+        let mut told = bench.ask_into(members(), Consistency::One, room);
+        told.try_recv().unwrap()
+    };
+    let answered = (0..10).filter(|_| told(Some(&room)).is_ok()).count();
+    assert_eq!(answered, 7);
+    assert_eq!(told(Some(&room)), Err(RequestError::Overloaded));
+    assert!(told(None).is_ok(), "one that is asked for alone");
+}
+
+/// Panics at the third call.
 struct Broken(AtomicUsize);
 
 impl Clock for Broken {
@@ -345,12 +561,20 @@ async fn a_shard_that_panics_ends_the_node() {
     ));
 }
 
-/// The rules of a shard, broken, are noticed by the tests above.
+/// Each planted bug of a shard makes one of the tests above fail.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn the_planted_bugs_of_a_shard_are_noticed() {
     use crate::planted::{FRAMES_WAIT_WITHOUT_BOUND, OVERSIZE_QUESTION_FORGOTTEN};
-    let noticed_by: [(_, fn()); 4] = [
+    let noticed_by: [(_, fn()); 6] = [
+        (
+            &TURN_WITHOUT_BOUND,
+            a_turn_ends_when_what_it_brings_about_is_enough,
+        ),
+        (
+            &ANSWERS_PILE_UP,
+            questions_wait_while_their_asker_has_too_much_to_take,
+        ),
         (&ACK_BEFORE_COMMIT, nothing_is_told_before_it_is_durable),
         (
             &OVERSIZE_QUESTION_FORGOTTEN,

@@ -6,11 +6,13 @@ use std::time::Duration;
 use quorate_control::topology::KeyspaceId;
 use quorate_dynamo::Consistency;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, Request, RequestError};
+use quorate_gossip::quic::JoinError;
 use quorate_gossip::transport::JoinRefusal;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::config::{Durability, Join, Listen, Secret, Storage};
+use crate::config::{Join, Listen, Secret};
+use crate::store::{Durability, Engine};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -27,7 +29,7 @@ fn config(dir: &Path, name: &str, join: Option<Join>) -> NodeConfig {
             quic: any,
         },
         join,
-        storage: Storage::Fjall,
+        storage: Engine::Fjall,
         durability: Durability::Sync,
         password: None,
         request_timeout: Duration::from_secs(5),
@@ -59,8 +61,8 @@ async fn ask(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestEr
         .map(|answer| answer.reply)
 }
 
-/// Asks until enough nodes can be reached: one that has just joined is not yet seen by all. What
-/// was refused for that was not applied.
+/// Repeats a request until enough nodes can be reached: not all nodes see one that has just joined.
+/// A request that is refused for that reason was not applied.
 async fn ask_when_reached(node: &Node, op: Op, level: Consistency) -> Result<Reply, RequestError> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -134,7 +136,7 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     );
     assert_eq!(members(&third).await, ["one"]);
 
-    // Killed without a word; the others go on.
+    // The third is killed; the others go on.
     third.crash().await;
     assert_eq!(
         ask_when_reached(&first, add("two"), Consistency::Quorum).await,
@@ -142,7 +144,7 @@ async fn three_real_nodes_join_replicate_and_come_back() {
     );
     second.shutdown().await.expect("stops cleanly");
 
-    // Both come back from their directories, without a token.
+    // Both come back from their directories without a token.
     let second = Node::start(config(dir.path(), "b", None), Options::default())
         .await
         .expect("comes back from a stop");
@@ -197,13 +199,13 @@ async fn a_wrong_token_is_refused_and_leaves_nothing() {
     );
 }
 
-/// Asks to be let in and is killed before the answer is written down: its directory holds no
+/// Asks to be admitted and is killed before the answer is written down: its directory holds no
 /// identity.
 async fn killed_while_it_joins(config: &NodeConfig) -> NodeId {
     let disk = Disk::open(config).expect("a fresh directory");
-    let origin = Origin::find(config, &disk).await.expect("is let in");
+    let start = StartAs::decide(config, &disk).await.expect("is admitted");
     std::fs::remove_file(config.data_dir.join("identity")).expect("the identity had been written");
-    origin.identity.node()
+    start.identity.node()
 }
 
 #[tokio::test]
@@ -305,8 +307,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         assert!(done.is_ok(), "{done:?}");
     }
     let epoch = second.data().topology().epoch;
-    // One stopped in order, one killed: the founder and a newcomer come back in turn, each alone at
-    // first.
+    // The newcomer is killed, the founder is shut down. They come back in turn, each alone at first.
     second.crash().await;
     first.shutdown().await.expect("stops cleanly");
     for name in ["b", "a"] {
@@ -333,7 +334,7 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
     }
 }
 
-/// G2-DC-RENAME: half of the cluster would count quorums by one name and half by the other.
+/// If it started, half of the cluster would count quorums by one name and half by the other.
 #[tokio::test]
 async fn a_node_that_is_configured_elsewhere_is_refused_with_both_values() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -416,8 +417,8 @@ async fn wait_without_a_write_counts_who_can_be_reached() {
     first.crash().await;
 }
 
-/// G2-BIG-READ: what was accepted in pieces is read whole through every node, also the one that
-/// holds nothing of it.
+/// What was written in pieces is read as a whole through every node, also through the one that
+/// holds none of it.
 #[tokio::test]
 async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -458,6 +459,79 @@ async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
         }
     }
     for node in nodes {
+        node.shutdown().await.expect("stops cleanly");
+    }
+}
+
+/// Founds a cluster and is killed before the founder's identity is written down.
+fn killed_while_it_founds(config: NodeConfig) -> ClusterId {
+    // A thread and a runtime of its own, because a killed process takes all its tasks with it.
+    let process = std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let disk = Disk::open(&config).expect("a fresh directory");
+            let start = StartAs::decide(&config, &disk).await.expect("may found");
+            let (mut boot, transport) = boot(&config, Options::default(), &disk, &start)
+                .await
+                .expect("boots");
+            let quic = transport.local_addr().expect("listens");
+            let founding = start.founding.as_ref().expect("has nobody to join");
+            found(&config, &disk, founding, &mut boot, quic)
+                .await
+                .expect("founds");
+            ClusterId(start.identity.cluster())
+        })
+    });
+    process.join().expect("the founder does not panic")
+}
+
+#[tokio::test]
+async fn a_founder_killed_before_it_knows_who_it_is_founds_the_same_cluster() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let founder = config(dir.path(), "a", None);
+    let cluster = killed_while_it_founds(founder.clone());
+
+    // The directory is not free for another cluster, nor for a founder of another place.
+    let other = Node::start(config(dir.path(), "other", None), Options::default())
+        .await
+        .expect("founds");
+    let joining = NodeConfig {
+        join: Some(entrance(&other)),
+        ..founder.clone()
+    };
+    let refused = Node::start(joining, Options::default()).await;
+    assert!(matches!(refused, Err(StartError::Founding)), "{refused:?}");
+    other.crash().await;
+    let elsewhere = NodeConfig {
+        rack: "r9".to_owned(),
+        ..founder.clone()
+    };
+    let refused = Node::start(elsewhere, Options::default()).await;
+    assert!(
+        matches!(refused, Err(StartError::Misplaced { what: "rack", .. })),
+        "{refused:?}"
+    );
+
+    let first = Node::start(founder.clone(), Options::default())
+        .await
+        .expect("goes on with the founding");
+    assert_eq!(first.cluster(), cluster);
+    let second = Node::start(
+        config(dir.path(), "b", Some(entrance(&first))),
+        Options::default(),
+    )
+    .await
+    .expect("joins: the founder has the keys of its cluster");
+    converged(&second, 2).await;
+    first.crash().await;
+    let first = Node::start(founder, Options::default())
+        .await
+        .expect("comes back as the node that it is");
+    assert_eq!(first.cluster(), cluster);
+    for node in [first, second] {
         node.shutdown().await.expect("stops cleanly");
     }
 }

@@ -7,7 +7,7 @@ use quorate_dynamo::Consistency as C;
 use quorate_dynamo::op::{Mutation, Op, Query, Reply, RequestError, SetExpiry};
 use quorate_dynamo::protocol::{Config, Input, Message, Timer};
 
-use super::cores::{Cores, secs, set, topology};
+use super::cores::{Cores, Letter, secs, set, topology};
 use super::{Drills, Verdict, holds};
 
 pub(super) const DRILLS: Drills = &[
@@ -42,6 +42,7 @@ pub(super) const DRILLS: Drills = &[
     ),
     ("later-overtakes", "out-of-order", pipeline),
     ("hedge-ignores-distance", "sent-twice", far_away),
+    ("forwarded-read-again", "answered-twice", asked_again),
 ];
 
 /// Acknowledgements of a write come after its coordinator has begun a new life.
@@ -251,4 +252,31 @@ fn far_away() -> Verdict {
         .filter(|(_, _, message)| matches!(message, Message::Write { .. }))
         .count();
     holds(sent == 2, format!("{sent} writes to two nodes"))
+}
+
+/// A read is handed on, its answer is late, and it is handed on again.
+fn asked_again() -> Verdict {
+    let mut net = Cores::new(4, 3, |_| {});
+    net.run(secs(2));
+    holds(net.set(1, "k", "v", C::All), "healthy")?;
+    let ticket = net.submit(4, Op::Query("k".into(), Query::Get), C::Quorum, None);
+    let is_forward = |letter: &&Letter| matches!(letter.2, Message::Forward { .. });
+    let forward = net.queue.iter().find(is_forward).cloned();
+    let forward = forward.ok_or("it is not handed on")?;
+    net.queue.clear();
+    let to = forward.1.0;
+    let others: Vec<u64> = (1..=3).filter(|other| *other != to).collect();
+    net.cut(&[to], &others);
+    net.lose(2, |message| matches!(message, Message::Forwarded { .. }));
+    for _ in 0..3 {
+        net.deliver(forward.clone());
+        net.settle();
+    }
+    net.heal();
+    holds(
+        net.answer(ticket) == Some(Ok(Reply::Value("v".into()))),
+        "healed",
+    )?;
+    net.run(secs(1));
+    holds(net.lost().is_none(), "there was a second answer")
 }

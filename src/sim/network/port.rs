@@ -56,6 +56,10 @@ impl Transport for Port {
         frame.len() <= MESSAGE_BYTES_MAX && self.send_body(to, Body::Frame(class, frame))
     }
 
+    fn backlog(&self, to: NodeId, class: Class) -> usize {
+        self.network.shared.lock().backlog(self.node, to, class)
+    }
+
     fn datagram(&self, to: NodeId, payload: Bytes) {
         if payload.len() <= DATAGRAM_BYTES_MAX {
             self.send_body(to, Body::Datagram(payload));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
-use quorate_gossip::transport::{CallError, Inbound};
+use quorate_gossip::transport::{CallError, Class, Inbound};
 use rand::RngExt;
 use tokio::time::Instant;
 use xxhash_rust::xxh3::xxh3_64;
@@ -80,6 +80,19 @@ impl State {
         None
     }
 
+    /// Bytes of frames that are on their way from one node to another.
+    pub(super) fn backlog(&self, from: NodeId, to: NodeId, class: Class) -> usize {
+        let stalled = self.stalled.get(&(from, to)).into_iter().flatten();
+        let under_way = self.queue.values().chain(stalled);
+        under_way
+            .filter(|event| event.from == from && event.to == to)
+            .filter_map(|event| match &event.body {
+                Body::Frame(of, bytes) if *of == class => Some(bytes.len()),
+                _ => None,
+            })
+            .sum()
+    }
+
     /// Gives the event its delay and queues it.
     pub(super) fn dispatch(&mut self, event: Event) {
         if !self.is_up(&event) {
@@ -100,7 +113,7 @@ impl State {
             Body::Datagram(_) => None,
             Body::Frame(class, _) => Some(*class),
             // Calls and answers share the stream of the control class.
-            Body::Call(..) | Body::Answer(..) => Some(quorate_gossip::transport::Class::Control),
+            Body::Call(..) | Body::Answer(..) => Some(Class::Control),
         };
         let data = matches!(&event.body, Body::Frame(..));
         if data

@@ -39,11 +39,12 @@ impl Plan {
             habits: Habits::default(),
         };
         let shape = draw.shape();
-        let (mut knobs, limits, queues) = (draw.knobs(), draw.limits(), draw.queues());
+        let (mut knobs, limits, mut queues) = (draw.knobs(), draw.limits(), draw.queues());
         let until = draw.rng.random_range(8_000..25_000);
         draw.faults(&shape, until, focus);
         draw.work(&shape, until, focus);
         draw.removals(&mut knobs);
+        draw.answers(&mut queues);
         let mut steps = draw.steps;
         steps.sort_by_key(|step| step.at);
         Self {
@@ -173,6 +174,19 @@ impl Draw {
             knobs.rows_at_once = self.rng.random_range(0..3);
             knobs.rows_ms = *[10, 100, 300].choose(&mut self.rng).unwrap_or(&10);
         }
+    }
+
+    /// How much is answered at a time. Drawn last, as the above.
+    fn answers(&mut self, queues: &mut Queues) {
+        let rng = &mut self.rng;
+        let mut some = |small: &[usize], usual: usize| {
+            *small
+                .choose(rng)
+                .filter(|_| rng.random_bool(0.2))
+                .unwrap_or(&usual)
+        };
+        queues.turn_bytes_max = some(&[0, 300, 3_000], queues.turn_bytes_max);
+        queues.peer_bytes_max = some(&[0, 300], queues.peer_bytes_max);
     }
 
     /// All requests: a few clients on a few keys, at the levels of this seed.

@@ -9,7 +9,7 @@ use quorate_control::store::{Batch, Commit, Space, Store, StoreError, StoreStats
 use super::{Durability, GroupCommit};
 use crate::store::Engine;
 
-/// A disk whose synchronisations the test lets pass one by one, and can make fail.
+/// A disk whose synchronisations the test lets through one by one and can make fail.
 struct SlowDisk {
     begun: Mutex<Sender<()>>,
     may_end: Mutex<Receiver<()>>,
@@ -36,7 +36,7 @@ impl Store for SlowDisk {
     fn persist(&self) -> Result<(), StoreError> {
         self.persists.fetch_add(1, Ordering::SeqCst);
         self.begun.lock().unwrap().send(()).ok();
-        // A test that has hung up its end lets everything pass.
+        // A test that has dropped its end lets everything through.
         self.may_end.lock().unwrap().recv().ok();
         if self.fails.load(Ordering::SeqCst) {
             Err(StoreError::Full)
@@ -182,7 +182,7 @@ fn an_interval_synchronises_after_commits_and_not_when_idle() {
             std::thread::yield_now();
         }
     }
-    // Twenty intervals: a thread that synchronises without need is caught.
+    // Over twenty intervals a thread that synchronises without need is noticed.
     assert!(
         begun.recv_timeout(Duration::from_millis(20)).is_err(),
         "synchronised although nothing was committed"

@@ -4,8 +4,8 @@ use std::os::unix::fs::PermissionsExt;
 use quorate_control::topology::ClusterId;
 use quorate_crdt::NodeId;
 
-use super::{DataDir, DataDirError, Identity, free_bytes};
-use crate::store::{Engine, RecordError};
+use super::{DataDir, DataDirError, Identity};
+use crate::store::{Engine, RecordError, free_bytes};
 
 fn identity() -> Identity {
     Identity {
@@ -193,7 +193,7 @@ fn a_place_that_cannot_be_a_directory_is_a_typed_error() {
         DataDir::open(&file.join("below")),
         Err(DataDirError::Io { .. })
     ));
-    // /proc takes no directories from anybody, root included.
+    // Nobody can create a directory in /proc, not even root.
     let refused = DataDir::open("/proc/quorate".as_ref());
     assert!(
         matches!(

@@ -95,7 +95,7 @@ fn an_entry_without_a_format_is_refused_and_nothing_of_its_batch_is_there() {
     assert_eq!(store.get(Space::Rows, &largest).unwrap().unwrap(), "1");
 }
 
-/// The files as they are while the store is open are what a killed process leaves.
+/// A copy of the files while the store is open: what a killed process leaves behind.
 #[test]
 fn what_was_handed_over_survives_the_process() {
     let dir = tempfile::tempdir().unwrap();

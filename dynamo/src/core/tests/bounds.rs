@@ -102,6 +102,30 @@ fn requests_in_flight_are_bounded_by_their_bytes() {
     );
 }
 
+/// A few bytes ask for each.
+#[test]
+fn lists_that_wait_for_others_count_as_in_flight() {
+    let mut net = Net::new(&[3]);
+    net.config.flight_bytes_max = 100_000;
+    net.boot_all();
+    net.mutate(1, "s", Mutation::Add(elements(2_000)), C::All)
+        .expect("healthy");
+    net.cut(&[1], &[2, 3]);
+    let members = || Op::Query("s".into(), Query::Members);
+    let tickets = [(); 3].map(|()| net.submit(1, members(), C::Quorum));
+    assert!(!net.replies.contains_key(&tickets[0]));
+    for refused in &tickets[1..] {
+        assert_eq!(
+            net.replies.get(refused),
+            Some(&Err(RequestError::Overloaded))
+        );
+    }
+    net.run(secs(1));
+    net.heal();
+    let listed = net.ask(1, members(), C::Quorum);
+    assert!(matches!(listed, Ok(Reply::List(all)) if all.len() == 2_000));
+}
+
 #[test]
 fn what_is_remembered_for_others_is_bounded_in_bytes() {
     let mut net = Net::new(&[3]);

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::net::{Net, node};
 use crate::consistency::Consistency as C;
-use crate::op::{Mutation, Op, Reply};
+use crate::op::{Mutation, Op, Query, Reply};
 use crate::protocol::{Input, Message};
 
 /// Three nodes that hold the partition and one that hands on what it is asked.
@@ -145,6 +145,25 @@ fn a_lost_forward_is_sent_again_before_the_deadline() {
     }
 }
 
+/// Its answer can be long, and whoever waits for it asks again and again.
+#[test]
+fn a_forwarded_read_is_answered_once_however_often_it_is_asked_for() {
+    let mut net = four();
+    net.set(1, "k", "v", C::All).expect("healthy");
+    let ticket = net.submit(4, Op::Query("k".into(), Query::Get), C::Quorum);
+    let (to, forward) = intercept(&mut net);
+    let others: Vec<u64> = (1..=3).filter(|other| *other != to).collect();
+    net.cut(&[to], &others);
+    net.lose(2, |message| matches!(message, Message::Forwarded { .. }));
+    for _ in 0..3 {
+        deliver(&mut net, to, &forward);
+    }
+    net.heal();
+    assert_eq!(net.answer(ticket), Ok(Reply::Value("v".into())));
+    net.run(Duration::from_secs(1));
+    assert!(net.last_lost.is_none(), "there was a second answer");
+}
+
 /// Nothing was handed on before: the primary has never heard of the one that sends it again.
 #[test]
 fn the_first_forward_of_all_may_be_lost() {
@@ -196,6 +215,10 @@ fn the_planted_bug_of_forwards_is_noticed() {
         (
             &crate::planted::LOST_FORWARD_IS_LOST,
             the_first_forward_of_all_may_be_lost,
+        ),
+        (
+            &crate::planted::FORWARDED_READ_AGAIN,
+            a_forwarded_read_is_answered_once_however_often_it_is_asked_for,
         ),
     ]);
 }

@@ -35,7 +35,9 @@ async fn what_is_being_written_counts_until_it_has_left() {
         !outbox.push(Header::OneWay, frame.clone()),
         "the bound counts the batch in flight"
     );
+    assert_eq!(outbox.backlog(), bytes, "and so does the backlog");
     outbox.written(bytes);
+    assert_eq!(outbox.backlog(), 0);
     assert!(outbox.push(Header::OneWay, frame));
 }
 

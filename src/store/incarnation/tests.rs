@@ -13,7 +13,7 @@ fn begin(store: &Arc<MemoryStore>, seed: u64, unix_millis: u64) -> Life {
         .0
 }
 
-/// The same disk to the last bit.
+/// A copy of the disk, equal to the last bit.
 fn snapshot(store: &MemoryStore) -> Arc<MemoryStore> {
     let mut batch = Batch::default();
     store
@@ -48,7 +48,7 @@ fn every_start_is_a_new_life_and_so_is_every_number_drawn_later() {
 #[test]
 fn a_number_that_comes_up_again_is_not_taken() {
     let store = Arc::new(MemoryStore::new());
-    // The same seed draws the same numbers: only the record keeps them apart.
+    // The same seed draws the same numbers; only the record keeps them apart.
     let numbers: BTreeSet<u32> = (0..20)
         .map(|_| begin(&store, 7, 1000).incarnation)
         .collect();

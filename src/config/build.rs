@@ -1,63 +1,17 @@
-//! The one table of keys, and how their texts become a [`NodeConfig`].
+//! How the merged texts become a [`NodeConfig`].
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::error::ConfigError;
 use super::layers::{Given, Sources};
-use super::text::{self, parse_duration};
-use super::{
-    ConfigError, Durability, Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL,
-    Secret, Storage,
+use super::settings::{
+    Join, Listen, NodeConfig, PARTITIONS, REQUEST_TIMEOUT, SYNC_INTERVAL, Secret,
 };
+use super::text::{self, parse_duration};
+use crate::store::{Durability, Engine};
 
-/// A key of the file; `QUORATE_` and capitals make it a variable, `--` and dashes a flag.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Key {
-    pub(super) name: &'static str,
-    /// What it takes, as the end of a sentence.
-    pub(super) expected: &'static str,
-    /// Whether the file has it as a number instead of a string.
-    pub(super) number: bool,
-}
-
-const fn key(name: &'static str, expected: &'static str) -> Key {
-    Key {
-        name,
-        expected,
-        number: false,
-    }
-}
-
-const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
-
-pub(super) const KEYS: [Key; 17] = [
-    key("data_dir", "a string with a path"),
-    key("node", text::NAME),
-    key("datacenter", text::NAME),
-    key("rack", text::NAME),
-    key("resp", ADDRESS),
-    key("http", ADDRESS),
-    key("quic", ADDRESS),
-    key("etcd", ADDRESS),
-    key(
-        "join",
-        "a string with host and port of a member, such as \"10.0.0.1:7381\"",
-    ),
-    key("token", "a string with a join token"),
-    key("storage", "\"fjall\", \"sled\" or \"memory\""),
-    key("durability", "\"sync\", \"interval\" or \"none\""),
-    key("durability_interval", text::DURATION),
-    key("password", "a string that is not empty"),
-    key("request_timeout", text::DURATION),
-    key("network", NETWORK),
-    Key {
-        name: "partitions",
-        expected: text::PARTITIONS,
-        number: true,
-    },
-];
-
-/// Makes the configuration of what was given, with defaults for the rest.
+/// Makes the configuration from what was given, with defaults for the rest.
 pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, ConfigError> {
     if let Some(origin) = given.origin_of("etcd") {
         return Err(ConfigError::EtcdNotServed { origin });
@@ -91,7 +45,7 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
         join: join(given)?,
         storage: given
             .take("storage", parse_storage)?
-            .unwrap_or(Storage::Fjall),
+            .unwrap_or(Engine::Fjall),
         durability: durability(given)?,
         password: given.take("password", parse_secret)?,
         request_timeout: given
@@ -105,8 +59,6 @@ pub(super) fn build(given: &Given, sources: &Sources) -> Result<NodeConfig, Conf
             .unwrap_or(PARTITIONS),
     })
 }
-
-const NETWORK: &str = "\"local\" or \"wide\"";
 
 fn parse_network(text: &str) -> Option<bool> {
     match text {
@@ -136,8 +88,8 @@ fn join(given: &Given) -> Result<Option<Join>, ConfigError> {
     }
 }
 
-/// An interval beside another mode is refused: whoever wrote it believes in a promise that the node
-/// does not give.
+/// An interval with another durability is refused: the operator would expect a promise that the
+/// node does not give.
 fn durability(given: &Given) -> Result<Durability, ConfigError> {
     let interval = given.take("durability_interval", parse_duration)?;
     let mode = given.take("durability", |text| match text {
@@ -172,16 +124,16 @@ fn parse_secret(text: &str) -> Option<Secret> {
     (!text.is_empty()).then(|| Secret::new(text))
 }
 
-fn parse_storage(text: &str) -> Option<Storage> {
+fn parse_storage(text: &str) -> Option<Engine> {
     match text {
-        "fjall" => Some(Storage::Fjall),
-        "sled" => Some(Storage::Sled),
-        "memory" => Some(Storage::Memory),
+        "fjall" => Some(Engine::Fjall),
+        "sled" => Some(Engine::Sled),
+        "memory" => Some(Engine::Memory),
         _ => None,
     }
 }
 
-/// The platform's place for a user's data.
+/// Where this platform keeps a user's data.
 fn default_data_dir(sources: &Sources) -> Option<PathBuf> {
     let variable = |name| {
         sources
@@ -192,7 +144,7 @@ fn default_data_dir(sources: &Sources) -> Option<PathBuf> {
     if cfg!(target_os = "macos") {
         return Some(variable("HOME")?.join("Library/Application Support/quorate"));
     }
-    // The XDG base directory specification: a relative XDG_DATA_HOME is to be ignored.
+    // The XDG base directory specification says to ignore a relative XDG_DATA_HOME.
     let base = variable("XDG_DATA_HOME").filter(|path| path.is_absolute());
     Some(
         base.or_else(|| Some(variable("HOME")?.join(".local/share")))?
@@ -200,7 +152,7 @@ fn default_data_dir(sources: &Sources) -> Option<PathBuf> {
     )
 }
 
-/// The host's name up to its first dot, or "node" if it is no valid name.
+/// The host's name up to its first dot, or "node" if that is not a valid name.
 fn host_name() -> String {
     let system = rustix::system::uname();
     let name = system.nodename().to_str().unwrap_or_default();

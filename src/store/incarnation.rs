@@ -1,16 +1,18 @@
-//! Which of its lives a node is in: the incarnation of its [`ReplicaId`](quorate_crdt::ReplicaId)s.
+//! The incarnation in a node's [`ReplicaId`](quorate_crdt::ReplicaId)s: a new number at every
+//! start.
 //!
-//! A dot must never be issued twice. A node cannot tell whether its disk is the newest that it ever
-//! had: a snapshot of the whole disk brought back, or a copy started elsewhere, is the same to the
-//! last bit. So no start goes on under an old number. Every start, and every replica that learns in
-//! the middle of a life that it has forgotten something, draws a new one: 32 random bits, other
-//! than all that this disk remembers, durable before anything is told under it.
+//! A dot must never be issued twice. But a node cannot tell whether its disk is the newest one that
+//! it ever had: a restored snapshot of the disk, or a copy of it that is started elsewhere, is
+//! equal to the last bit. So no start goes on under an old number. Every start draws a new one, and
+//! so does every replica that learns in the middle of a life that it has forgotten something: 32
+//! random bits, different from all numbers that this disk remembers, durable before anything is
+//! told under it.
 //!
-//! A disk brought back remembers all lives but the `k` that came after the snapshot; the number
-//! drawn then is one of theirs with probability `k / 2^32` (a hundred lives: one in forty million).
-//! A second copy of one disk draws for itself.
+//! A restored disk remembers all lives but the `k` that came after the snapshot. The number that it
+//! draws is one of theirs with probability `k / 2^32` (for a hundred lives, one in forty million).
+//! A second copy of a disk draws its own numbers.
 //!
-//! What it costs: a partition's context has one entry for each life that wrote to it, and a counter
+//! The price: a partition's context has one entry for each life that wrote to it, and a counter has
 //! one share for each life that counted.
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,25 +27,26 @@ use crate::planted::LIFE_NUMBER_REUSED;
 #[cfg(test)]
 mod tests;
 
-/// Where the record is, in [`Space::Meta`]: CRC-32 (LE), then the record in postcard.
+/// The key of the record in [`Space::Meta`]. The value is a CRC-32 (LE), then the record in
+/// postcard.
 const LIVES: &[u8] = b"lives";
 const DAMAGED: StoreError = StoreError::Damaged {
     what: "the node's lives",
 };
-/// Numbers remembered at most; older ones are forgotten first, each at the price of a chance of
-/// `2^-32` to draw it again. Guess: sixteen kilobytes.
+/// The most numbers that are remembered. The oldest are forgotten first; each forgotten one may be
+/// drawn again with probability `2^-32`. Guess: sixteen kilobytes.
 const NUMBERS_MAX: usize = 4096;
-/// How many times a node may be declared down, and appear again, within one life.
+/// How many times a node can be declared down and appear again within one life.
 const APPEARANCES_PER_LIFE: u64 = 1 << 16;
 
 /// One life of a node, from its start to its stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Life {
-    /// Goes into every [`ReplicaId`](quorate_crdt::ReplicaId) of this node.
+    /// Part of every [`ReplicaId`](quorate_crdt::ReplicaId) of this node.
     pub incarnation: u32,
-    /// Rises from life to life, for the failure detector: at least the wall clock at the start, in
-    /// milliseconds, so that it rises on a disk brought back as well, and above the last one, so
-    /// that it rises when the clock was set back.
+    /// For the failure detector; rises from life to life. It is at least the wall clock at the
+    /// start in milliseconds, so that it rises on a restored disk too, and it is above the last
+    /// one, so that it rises although the clock was set back.
     pub appearance: u64,
 }
 
@@ -54,7 +57,7 @@ struct Record {
     numbers: Vec<u32>,
 }
 
-/// The lives of a node on its store.
+/// Draws the incarnations of a node and remembers them in its store.
 pub struct Lives {
     store: Arc<dyn Store>,
     chance: Mutex<StdRng>,
@@ -67,7 +70,7 @@ impl std::fmt::Debug for Lives {
 }
 
 impl Lives {
-    /// Begins a life: once per start, before anything is told. `seed` must be another at every
+    /// Begins a life. Call it once per start, before anything is told. `seed` must differ at every
     /// start.
     ///
     /// # Errors
@@ -94,8 +97,8 @@ impl Lives {
         ))
     }
 
-    /// A number that this node has never lived under, durable before this returns: for a replica
-    /// that has forgotten events of its own.
+    /// A number under which this node has never issued an event, durable before this returns: for a
+    /// replica that has forgotten events of its own.
     ///
     /// # Errors
     /// [`StoreError`]; then the node must stop.
@@ -104,8 +107,8 @@ impl Lives {
     }
 
     fn draw(&self, begin: impl FnOnce(&mut Record)) -> Result<(u32, Record), StoreError> {
-        // Held from reading to writing: two shards may draw at once. The generator is whole after
-        // every step.
+        // Held from reading to writing, because two shards may draw at once. A panic in between
+        // leaves the generator intact.
         let mut chance = self.chance.lock().unwrap_or_else(PoisonError::into_inner);
         let mut record = read(&*self.store)?;
         begin(&mut record);

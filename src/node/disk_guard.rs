@@ -1,9 +1,8 @@
-//! The node's disk, with an eye on it: whoever in the node learns that it has failed, the whole
-//! node is told and stops.
+//! A wrapper around the node's disk: when it fails for one part of the node, the whole node stops.
 //!
-//! After a failed write or synchronisation nothing that any plane says can be relied on. A plane
-//! that stopped alone would leave a node that answers for the one half and is silent for the other,
-//! for ever.
+//! After a failed write or synchronisation nothing that the node says can be relied on. If only the
+//! part that noticed stopped, the node would answer for the other part for ever, and be silent for
+//! this one.
 
 use std::sync::Arc;
 
@@ -13,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::planted::PLANE_FAILS_ALONE;
 
-/// Why the node must stop, once it must.
+/// Holds the reason why the node must stop, once there is one.
 pub(super) type Failure = watch::Sender<Option<Arc<StoreError>>>;
 
-/// A disk that reports what fails on it.
+/// A disk that reports its failures.
 pub(super) struct Guarded<T: ?Sized> {
     disk: Arc<T>,
     failure: Failure,
@@ -31,7 +30,7 @@ impl<T: ?Sized> Guarded<T> {
     }
 }
 
-/// Stops the node: after a failed write nothing it says can be relied on. The first reason stays.
+/// Stops the node because of `error`. If there is a reason already, that one stays.
 pub(super) fn report(failure: &Failure, error: &Arc<StoreError>) {
     let first = failure.send_if_modified(|held| {
         let first = held.is_none();
@@ -65,7 +64,7 @@ impl Commit for Guarded<dyn Commit> {
     }
 }
 
-/// For the control group, whose engine ends on a failed write and tells nobody why.
+/// For the control group, whose engine ends after a failed write without saying why.
 impl Store for Guarded<dyn Store> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         self.disk.get(space, key)

@@ -1,4 +1,5 @@
-//! Who a starting node is: the founder of a cluster, a newcomer, or the one it was before.
+//! Who a starting node is: the founder of a cluster, a newcomer to one, or the node that it was
+//! before.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
@@ -13,39 +14,42 @@ use quorate_gossip::wire;
 use tokio::time::Instant;
 
 use super::adopted::{keep_granted, last_kept};
-use super::clock::unix_millis;
-use super::disk::Disk;
-use super::start::StartError;
+use super::disk::{BegunFounding, Disk};
+use super::error::StartError;
 use crate::config::{Join, NodeConfig};
 use crate::store::Identity;
 
-/// How long a newcomer goes on asking when it may have been let in. Guess: a member that was killed
-/// is back by then, or the control group has a leader.
+/// How long a newcomer keeps asking once it may have been admitted. Guess: by then a member that
+/// was killed is back, or the control group has a leader.
 const INSIST: Duration = Duration::from_secs(15);
 /// How long it waits before it asks again.
 const INSIST_PAUSE: Duration = Duration::from_millis(500);
 
-/// A node's origin.
-pub(super) struct Origin {
+/// As whom a node starts.
+pub(super) struct StartAs {
+    /// Its number, its cluster and its keys.
     pub(super) identity: NodeIdentity,
-    /// Where to listen: with a port, if the others have already been told one.
+    /// Where to listen. Port 0 only if nobody has been told a port yet.
     pub(super) listen: SocketAddr,
-    /// The cluster knows the node from before.
+    /// The cluster knows the node from an earlier life.
     pub(super) restarted: bool,
-    /// The cluster is still to be founded.
+    /// Set if the cluster is still to be founded.
     pub(super) founding: Option<Founding>,
 }
 
-/// What the founder of a cluster has drawn.
+/// What the founder of a cluster draws at random.
 pub(super) struct Founding {
     authority: ClusterAuthority,
     token: JoinToken,
     instance: u128,
 }
 
-impl Origin {
-    /// The directory decides; without an identity in it, the configuration does.
-    pub(super) async fn find(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
+impl StartAs {
+    /// Decides by the data directory and, if that holds no identity, by the configuration.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub(super) async fn decide(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
         let known = disk
             .dir
             .as_ref()
@@ -53,35 +57,33 @@ impl Origin {
             .transpose()?
             .flatten();
         match (known, &config.join) {
-            (Some(identity), _) => Self::return_as(config, disk, &identity),
+            (Some(identity), _) => Self::resume(config, disk, &identity),
             (None, Some(entrance)) => Self::join(config, disk, entrance).await,
-            (None, None) => Self::found(config),
+            (None, None) => Self::found(config, disk),
         }
     }
 
-    fn return_as(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
-        // A token is not needed any more, but one of another cluster says that this directory is
-        // not the one that was meant.
+    fn resume(config: &NodeConfig, disk: &Disk, known: &Identity) -> Result<Self, StartError> {
+        // A token is not needed any more. One of another cluster says that this is not the
+        // directory that was meant.
         if let (Some(entrance), Some(dir)) = (&config.join, &disk.dir) {
             let token: JoinToken = entrance.token.reveal().parse()?;
             dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
-        check_place(
-            config,
-            last_kept(&*disk.store)?.as_ref(),
-            (known.node, &known.name),
-        )?;
-        let identity = NodeIdentity::from_secret(&Secret::new(&known.credentials))?;
-        let listen = again(config.listen.quic, disk.address()?);
+        let kept = last_kept(&*disk.store)?;
+        check_place(config, kept.as_ref(), known.node, &known.name)?;
         Ok(Self {
-            identity,
-            listen,
+            identity: NodeIdentity::from_secret(&Secret::new(&known.credentials))?,
+            listen: again(config.listen.quic, disk.address()?),
             restarted: true,
             founding: None,
         })
     }
 
     async fn join(config: &NodeConfig, disk: &Disk, entrance: &Join) -> Result<Self, StartError> {
+        if disk.begun_founding()?.is_some() {
+            return Err(StartError::Founding);
+        }
         let token: JoinToken = entrance.token.reveal().parse()?;
         let listen = with_port(config.listen.quic)?;
         let address = entrance
@@ -100,13 +102,15 @@ impl Origin {
         };
         let joined = insist(async || join(address, &token, request.clone()).await).await?;
         let topology = wire::decode(&joined.topology)?;
-        // It may have been let in before, by what it was set to then.
+        // An earlier attempt may have been admitted with other settings.
         check_place(
             config,
             Some(&topology),
-            (joined.identity.node(), &config.node),
+            joined.identity.node(),
+            &config.node,
         )?;
-        // First, because a node with an identity begins with the topology that it has kept.
+        // The topology first, because a node with an identity starts with the topology that it has
+        // kept.
         keep_granted(&*disk.store, &topology)?;
         keep_identity(config, disk, &joined.identity)?;
         Ok(Self {
@@ -117,28 +121,25 @@ impl Origin {
         })
     }
 
-    /// Nothing is written before the cluster is founded.
-    fn found(config: &NodeConfig) -> Result<Self, StartError> {
-        let authority = ClusterAuthority::generate(u128::from_le_bytes(random_bytes()?))?;
-        let identity = authority.identity(NodeId(1))?;
-        let token = authority.token(u64::from_le_bytes(random_bytes()?))?;
-        let founding = Founding {
-            authority,
-            token,
-            instance: u128::from_le_bytes(random_bytes()?),
+    /// Goes on with the founding that an earlier start began, or draws a new one. A new one is not
+    /// written before [`Founding::keep`].
+    fn found(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
+        let founding = match disk.begun_founding()? {
+            Some(begun) => Founding::resume(begun)?,
+            None => Founding::draw()?,
         };
         Ok(Self {
-            identity,
-            listen: config.listen.quic,
+            identity: founding.authority.identity(NodeId(1))?,
+            listen: again(config.listen.quic, disk.address()?),
             restarted: false,
             founding: Some(founding),
         })
     }
 }
 
-/// Asks to be let in until it is clear whether it was: whoever asks again as the same instance gets
-/// the same answer. A node that stores in memory is another instance after its next start, so it
-/// must not end while it may be a member already.
+/// Asks to be admitted until it is clear whether the node was: asking again as the same instance
+/// gives the same answer. A node that stores in memory is another instance at its next start, so it
+/// must not give up while it may already be a member.
 async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result<T, JoinError> {
     let until = Instant::now() + INSIST;
     let mut in_doubt = false;
@@ -152,18 +153,19 @@ async fn insist<T>(mut ask: impl AsyncFnMut() -> Result<T, JoinError>) -> Result
         if !in_doubt || !open || Instant::now() >= until {
             return Err(error);
         }
-        tracing::info!(%error, "whether this node was let in is not known; it asks again");
+        tracing::info!(%error, "it is not known whether this node was admitted; it asks again");
         tokio::time::sleep(INSIST_PAUSE).await;
     }
 }
 
-/// Whether the configuration means the node that this directory is, where it stands. It is counted
-/// by what the topology says of it: by another name or in another datacenter it would count quorums
-/// differently from everybody else.
+/// Checks that the configuration gives `node` the name, datacenter and rack that the topology gives
+/// it. Under another name or in another datacenter it would count quorums differently from all
+/// other nodes.
 fn check_place(
     config: &NodeConfig,
     topology: Option<&Topology>,
-    (node, name): (NodeId, &str),
+    node: NodeId,
+    name: &str,
 ) -> Result<(), StartError> {
     let info = topology.and_then(|topology| topology.nodes.get(&node));
     let mut kept = vec![("name", name, config.node.as_str())];
@@ -184,8 +186,8 @@ fn check_place(
     }
 }
 
-/// Writes down who the node is.
-pub(super) fn keep_identity(
+/// Writes down who the node is, durably.
+fn keep_identity(
     config: &NodeConfig,
     disk: &Disk,
     identity: &NodeIdentity,
@@ -200,8 +202,8 @@ pub(super) fn keep_identity(
     })?)
 }
 
-/// Where to listen when any port will do: at the last one, if it is free, because that is the one
-/// that the others know.
+/// Where to listen. If any port will do, the last one is taken if it is free, because the other
+/// nodes know it.
 fn again(listen: SocketAddr, last: Option<SocketAddr>) -> SocketAddr {
     match last {
         Some(last)
@@ -213,8 +215,8 @@ fn again(listen: SocketAddr, last: Option<SocketAddr>) -> SocketAddr {
     }
 }
 
-/// `listen` with a port that was free just now: a newcomer must say where it listens before it has
-/// the certificate to listen with.
+/// `listen` with a port that was free a moment ago: a newcomer must say where it listens before it
+/// has the certificate that it needs to listen.
 fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
     if listen.port() != 0 {
         return Ok(listen);
@@ -225,9 +227,62 @@ fn with_port(listen: SocketAddr) -> Result<SocketAddr, StartError> {
 }
 
 impl Founding {
-    /// The command that makes the cluster, with a token for any number of nodes that does not
-    /// expire.
-    pub(super) fn command(&self, config: &NodeConfig, quic: SocketAddr) -> Command {
+    fn draw() -> Result<Self, StartError> {
+        let authority = ClusterAuthority::generate(u128::from_le_bytes(random_bytes()?))?;
+        let token = authority.token(u64::from_le_bytes(random_bytes()?))?;
+        Ok(Self {
+            authority,
+            token,
+            instance: u128::from_le_bytes(random_bytes()?),
+        })
+    }
+
+    fn resume(begun: BegunFounding) -> Result<Self, StartError> {
+        Ok(Self {
+            authority: ClusterAuthority::from_secret(&begun.authority)?,
+            token: begun.token.parse()?,
+            instance: begun.instance,
+        })
+    }
+
+    /// Writes down what was drawn, durably: a founder that is killed before its identity is written
+    /// down founds the same cluster at its next start. Without this record the next start would
+    /// draw the keys of another cluster and could not use the one in its store.
+    ///
+    /// # Errors
+    /// [`StartError::Store`]; then nothing has been founded.
+    pub(super) fn keep(&self, disk: &Disk) -> Result<(), StartError> {
+        disk.keep_founding(&BegunFounding {
+            authority: self.authority.to_secret(),
+            token: self.token.to_string(),
+            instance: self.instance,
+        })
+    }
+
+    /// Writes down the founder's identity in place of the record of [`keep`](Self::keep). `founded`
+    /// is the topology that the control group has: an earlier start may have founded it with other
+    /// settings.
+    ///
+    /// # Errors
+    /// [`StartError::Misplaced`], and those of writing. The next start of the directory goes on
+    /// from here.
+    pub(super) fn finish(
+        config: &NodeConfig,
+        disk: &Disk,
+        identity: &NodeIdentity,
+        founded: &Topology,
+    ) -> Result<(), StartError> {
+        let node = identity.node();
+        if let Some(info) = founded.nodes.get(&node) {
+            check_place(config, Some(founded), node, &info.name)?;
+        }
+        keep_identity(config, disk, identity)?;
+        disk.forget_founding()
+    }
+
+    /// The command that makes the cluster, with a token that admits any number of nodes and does
+    /// not expire.
+    pub(super) fn command(&self, config: &NodeConfig, quic: SocketAddr, at_ms: u64) -> Command {
         let node = NodeSpec {
             name: config.node.as_str().into(),
             datacenter: config.datacenter.as_str().into(),
@@ -245,7 +300,7 @@ impl Founding {
                 expires_ms: None,
             },
             node,
-            at_ms: unix_millis(),
+            at_ms,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Drives the failure detector: its datagrams, its timers, and what it finds out.
+//! Drives the failure detector: sends its datagrams, fires its timers, and tells the shards what it
+//! finds.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,42 +7,45 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use quorate_crdt::NodeId;
-use quorate_gossip::membership::{Config, Effect, Input, Member, Membership, Timer};
+use quorate_gossip::membership::{Effect, Input, Member, Membership, Timer};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::hub::{News, Sight};
-use super::running::Running;
+use super::hub::News;
+use super::inbox::Sight;
+use super::shared::Shared;
 use crate::doors::name_of;
 
-/// How often connections and peers are looked at, beside the news of them.
+/// How often connections and peers are looked at, in addition to the news about them.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
-/// The failure detector of a node, with what its driver has to remember.
+/// The failure detector of a node, and what its driver has to remember.
 struct Detector {
-    running: Arc<Running>,
+    shared: Arc<Shared>,
     membership: Membership,
     effects: Vec<Effect>,
     timers: BTreeMap<(Instant, u64), Timer>,
     armed: u64,
     peers: Vec<NodeId>,
-    /// What the shards were told of each node.
+    /// Whether the shards were last told that a node can be reached.
     told: BTreeMap<NodeId, bool>,
 }
 
-/// Runs until the node stops.
+/// Runs until the node stops. `appearance` is the incarnation under which this node appears to the
+/// failure detectors of others; it rises from start to start.
 pub(super) async fn run(
-    running: Arc<Running>,
-    (config, appearance): (Config, u64),
+    shared: Arc<Shared>,
+    appearance: u64,
     mut news: mpsc::UnboundedReceiver<News>,
 ) {
     let me = Member {
-        node: running.parts.node,
+        node: shared.settings.node,
         incarnation: appearance,
     };
-    let membership = Membership::new(config, me, running.parts.seed ^ me.node.0);
+    let config = shared.settings.gossip.clone();
+    let membership = Membership::new(config, me, shared.world.seed ^ me.node.0);
     let mut detector = Detector {
-        running,
+        shared,
         membership,
         effects: Vec::new(),
         timers: BTreeMap::new(),
@@ -59,7 +63,9 @@ pub(super) async fn run(
             biased;
             news = news.recv() => match news {
                 Some(News::Connection) => detector.tell_shards().await,
-                Some(News::Datagram(from, payload)) => detector.handle(Input::Datagram { from, payload }).await,
+                Some(News::Datagram(from, payload)) => {
+                    detector.handle(Input::Datagram { from, payload }).await;
+                }
                 None => return,
             },
             () = tokio::time::sleep_until(due) => {
@@ -75,12 +81,12 @@ pub(super) async fn run(
 
 impl Detector {
     async fn handle(&mut self, input: Input) {
-        let now = self.running.parts.clock.now();
+        let now = self.shared.world.clock.now();
         self.membership.handle(now, input, &mut self.effects);
         let mut changed = false;
         for effect in std::mem::take(&mut self.effects) {
             match effect {
-                Effect::Datagram { to, payload } => self.running.transport.datagram(to, payload),
+                Effect::Datagram { to, payload } => self.shared.transport.datagram(to, payload),
                 Effect::Arm { after, timer } => {
                     self.armed += 1;
                     self.timers
@@ -107,44 +113,44 @@ impl Detector {
     }
 
     async fn look(&mut self) {
-        let topology = self.running.hub.topology();
+        let topology = self.shared.hub.topology();
         let peers: Vec<NodeId> = topology
             .nodes
             .keys()
             .copied()
-            .filter(|&node| node != self.running.parts.node)
+            .filter(|&node| node != self.shared.settings.node)
             .collect();
         if peers != self.peers {
             self.peers.clone_from(&peers);
             self.told.retain(|node, _| peers.contains(node));
             self.handle(Input::Peers(peers)).await;
-            // Nobody can have answered yet; the next look tells.
+            // Nobody can have answered yet. The next look tells the shards.
             return;
         }
         self.tell_shards().await;
     }
 
-    /// Tells the shards what is new. A node can be reached when it is alive and there is a
-    /// connection to it: without the one nobody answers, without the other nothing gets there. The
-    /// shards take a node for reachable until they are told otherwise.
+    /// Tells the shards what is new. A node can be reached if it is alive and there is a connection
+    /// to it: a dead node does not answer, and without a connection nothing arrives there. The
+    /// shards assume that a node can be reached until they are told otherwise.
     async fn tell_shards(&mut self) {
         for &node in &self.peers {
-            let up = self.membership.is_up(node) && self.running.transport.connected(node);
+            let up = self.membership.is_up(node) && self.shared.transport.connected(node);
             if self.told.insert(node, up).unwrap_or(true) != up {
-                let name = name_of(node, &self.running.hub.topology());
+                let name = name_of(node, &self.shared.hub.topology());
                 tracing::info!(
                     node = name,
                     number = node.0,
                     up,
                     "a node's reachability changed"
                 );
-                self.running
+                self.shared
                     .hub
                     .tell_shards(Sight::Reachable { node, up })
                     .await;
             }
         }
-        self.running.hub.reached.store(
+        self.shared.hub.reached.store(
             self.told.values().filter(|up| **up).count(),
             Ordering::Release,
         );
@@ -154,6 +160,6 @@ impl Detector {
             .filter(|(_, up)| !**up)
             .map(|(&node, _)| node)
             .collect();
-        self.running.hub.unreachable.store(Arc::new(suspects));
+        self.shared.hub.unreachable.store(Arc::new(suspects));
     }
 }

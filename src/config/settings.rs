@@ -1,0 +1,110 @@
+//! The configuration of a node, as the rest of the program sees it.
+
+use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::store::{Durability, Engine};
+
+/// How long a request may take by default. Guess: longer than a WAN round trip with one retry.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Partitions of a keyspace by default. Guess: they spread well over a dozen nodes, and idle ones
+/// cost little.
+pub const PARTITIONS: u16 = 64;
+/// Time between two syncs under [`Durability::Interval`] by default, as in Redis' `everysec`.
+pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The configuration that `quorate start` takes. One from [`NodeConfig::load`] is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeConfig {
+    /// Where the node keeps its data. A directory belongs to one node.
+    pub data_dir: PathBuf,
+    /// The operator's name for the node, unique in the cluster.
+    pub node: String,
+    /// Its datacenter.
+    pub datacenter: String,
+    /// Its rack within the datacenter.
+    pub rack: String,
+    /// Addresses to listen at.
+    pub listen: Listen,
+    /// The cluster to join. `None` founds a cluster, or goes on with the one in the data directory.
+    pub join: Option<Join>,
+    /// The storage engine.
+    pub storage: Engine,
+    /// When a write may be acknowledged.
+    pub durability: Durability,
+    /// The password that RESP and HTTP clients must present. Without one both listen on loopback
+    /// addresses only.
+    pub password: Option<Secret>,
+    /// Timeout of a request that names none.
+    pub request_timeout: Duration,
+    /// Whether round trips between nodes may exceed about 30 ms: then elections and failure
+    /// detection take longer. All nodes of a cluster need the same value.
+    pub wide_area: bool,
+    /// Partitions of a keyspace that is created without a number: a power of two. The keyspace
+    /// `default` always has 64.
+    pub partitions: u16,
+}
+
+/// The addresses that a node listens at. Port 0 lets the system choose one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// For Redis clients.
+    pub resp: SocketAddr,
+    /// For HTTP clients.
+    pub http: SocketAddr,
+    /// For other nodes. Connections are always authenticated, so it may be reachable from anywhere.
+    pub quic: SocketAddr,
+}
+
+/// How to join an existing cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// The QUIC address of any member, `host:port`.
+    pub address: String,
+    /// A join token that the cluster has issued.
+    pub token: Secret,
+}
+
+/// A password or a join token as an operator writes it. Unlike the `Secret` of `crdt`, which is
+/// bytes, it is text. It never appears in a log: its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, to compare it or to send it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `guess` equals the text. The time it takes depends only on the length of `guess`.
+    pub fn matches(&self, guess: &[u8]) -> bool {
+        let own = self.0.as_bytes();
+        let differing = guess.iter().enumerate().fold(0u8, |seen, (at, byte)| {
+            seen | (byte ^ own.get(at).unwrap_or(&!byte))
+        });
+        differing == 0 && guess.len() == own.len()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+impl Join {
+    /// Looks the address up. A name may have several addresses.
+    ///
+    /// # Errors
+    /// The error of the resolver.
+    pub fn resolve(&self) -> std::io::Result<Vec<SocketAddr>> {
+        self.address.to_socket_addrs().map(Iterator::collect)
+    }
+}

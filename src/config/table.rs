@@ -1,0 +1,52 @@
+//! The one table of keys: their names and what they take.
+
+use super::text;
+
+/// A key of the file. The variable is `QUORATE_` and the name in capitals; the flag is `--` and the
+/// name with dashes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// What it takes, as the end of the sentence "… must be …".
+    pub(super) expected: &'static str,
+    /// Whether its value in the file is a number instead of a string.
+    pub(super) number: bool,
+}
+
+const fn key(name: &'static str, expected: &'static str) -> Key {
+    Key {
+        name,
+        expected,
+        number: false,
+    }
+}
+
+const NETWORK: &str = "\"local\" or \"wide\"";
+const ADDRESS: &str = "a string with an IP address and a port, such as \"127.0.0.1:7379\"";
+
+pub(super) const KEYS: [Key; 17] = [
+    key("data_dir", "a string with a path"),
+    key("node", text::NAME),
+    key("datacenter", text::NAME),
+    key("rack", text::NAME),
+    key("resp", ADDRESS),
+    key("http", ADDRESS),
+    key("quic", ADDRESS),
+    key("etcd", ADDRESS),
+    key(
+        "join",
+        "a string with host and port of a member, such as \"10.0.0.1:7381\"",
+    ),
+    key("token", "a string with a join token"),
+    key("storage", "\"fjall\", \"sled\" or \"memory\""),
+    key("durability", "\"sync\", \"interval\" or \"none\""),
+    key("durability_interval", text::DURATION),
+    key("password", "a string that is not empty"),
+    key("request_timeout", text::DURATION),
+    key("network", NETWORK),
+    Key {
+        name: "partitions",
+        expected: text::PARTITIONS,
+        number: true,
+    },
+];
