@@ -1,6 +1,6 @@
-//! Two people prepare a meeting on two devices, offline: a text that both edit and a document for
-//! all else. Then the devices exchange bytes, by whatever carries bytes, and show the same. No
-//! cluster, no I/O: only `quorate-crdt`.
+//! Two people prepare a meeting on two devices, offline. Both edit one text and one document. Then
+//! the devices exchange bytes, over any transport, and show the same. There is no cluster and no
+//! I/O: only `quorate-crdt`.
 //!
 //! `cargo run --example collaborative_document`
 
@@ -17,8 +17,8 @@ struct Device {
 }
 
 impl Device {
-    /// Every device needs a number that no other one has; from then on it can write without asking
-    /// anyone.
+    /// Every device needs a number that no other device has. From then on it can write without
+    /// asking anyone.
     fn new(number: u64) -> Self {
         let me = ReplicaId::new(NodeId(number), 0);
         Self {
@@ -27,12 +27,12 @@ impl Device {
         }
     }
 
-    /// All there is, to send to anyone.
+    /// The whole state, to send to any other device.
     fn bytes(&self) -> [Vec<u8>; 2] {
         [self.minutes.state().encode(), self.agenda.state().encode()]
     }
 
-    /// Takes in what another device has sent. Doing it twice, or in another order, changes nothing.
+    /// Merges what another device has sent. Doing it twice, or in another order, changes nothing.
     fn receive(&mut self, [minutes, agenda]: &[Vec<u8>; 2]) -> Result<(), Box<dyn Error>> {
         self.minutes.merge(&Causal::decode(minutes)?)?;
         self.agenda.merge(&Causal::decode(agenda)?)?;
@@ -43,8 +43,8 @@ impl Device {
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut phone, mut laptop) = (Device::new(1), Device::new(2));
 
-    // Once, at one of them: what both will build on. A transaction is one change, whatever is in
-    // it.
+    // One device creates what both will build on. A transaction is one change, whatever it
+    // contains.
     let mut written = Ok(());
     phone.agenda.update(|doc, tx| {
         written = doc
@@ -78,7 +78,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             .expect("0 is within any text")
     });
 
-    // They meet. Who sends first does not matter.
+    // They meet. It does not matter which one sends first.
     let (from_phone, from_laptop) = (phone.bytes(), laptop.bytes());
     laptop.receive(&from_phone)?;
     phone.receive(&from_laptop)?;

@@ -1,4 +1,4 @@
-//! Two devices edit a shopping cart, offline, and exchange bytes. Only `quorate-crdt`:
+//! Two devices edit a shopping cart offline and exchange bytes. This needs only `quorate-crdt`:
 //! `cargo run --example embed_crdt`.
 
 use quorate_crdt::{Crdt, Delta, NodeId, OrSet, PnCounter, ReplicaId, Replicated};
@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         cart.budget.decrement(tx, 8);
     });
 
-    // They meet. Order and repetition do not matter; a merge says what changed.
+    // They meet. Order and repetition do not matter, and a merge says what changed.
     let changed = phone.merge(&Delta::decode(&from_laptop.encode())?)?;
     for _ in 0..2 {
         laptop.merge(&Delta::decode(&from_phone.encode())?)?;
@@ -52,8 +52,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(changed.paths(), ["budget", "note"]);
     assert!(phone == laptop, "both devices hold the same");
 
-    // The removal had not seen the second addition. Both notes are there; whoever decides
-    // overwrites them.
+    // The removal had not seen the second addition, so the bread stays. Both notes are there;
+    // whoever decides overwrites them.
     assert_eq!(laptop.items.sorted(), ["bread", "milk"]);
     assert_eq!((laptop.budget.value(), laptop.note.values().len()), (30, 2));
     phone.merge(&laptop.update(|cart, tx| cart.note.set(tx, "organic if on sale".to_owned())))?;

@@ -1,5 +1,5 @@
-//! A node inside a program: start it, write and read at a level, stop it, and find everything again
-//! after a restart. `cargo run --example embed_node`.
+//! Runs a node inside a program: starts it, writes and reads at a level, stops it, and finds
+//! everything again after a restart. `cargo run --example embed_node`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -17,7 +17,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let data_dir = directory.path().join("node").display().to_string();
 
-    // The same keys as in the file of `quorate start`. Port 0 takes any free one.
+    // The same keys as in the configuration file of `quorate start`. Port 0 stands for any free
+    // port.
     let flags = vec![
         ("data_dir", data_dir),
         ("node", "embedded".to_owned()),
@@ -28,8 +29,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         ..Sources::default()
     })?;
 
-    // An empty directory founds a cluster of one. With `join` and `token` in the configuration it
-    // would join another.
+    // With an empty directory, the node founds a cluster of its own. With `join` and `token` in the
+    // configuration it would join another.
     let node = Node::start(config.clone(), Options::default()).await?;
     println!(
         "others could join at {}, with node.join_token()",
@@ -47,7 +48,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     .await?;
     assert_eq!(colours, Reply::Integer(2), "both were new");
 
-    // Every error says what is now true. One node can never give two answers, so nothing was
+    // Every error says what is now true. A single node can never give two answers, so nothing was
     // written.
     let refused = ask(
         &node,
@@ -68,7 +69,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     println!("refused: {error}");
 
-    // Finishes what is under way and makes all of it durable. Dropping the node instead is a crash.
+    // Finishes what is under way and makes it durable. Dropping the node instead would be like a
+    // crash.
     node.shutdown().await.map_err(|error| error.to_string())?;
 
     let node = Node::start(config, Options::default()).await?;
@@ -88,7 +90,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One request to the keyspace `default`, at `level`.
+/// Sends one request to the keyspace `default`, at `level`.
 async fn ask(node: &Node, level: Consistency, op: Op) -> Result<Reply, RequestError> {
     let data: Arc<dyn Data> = node.data();
     let request = Request {
@@ -96,11 +98,11 @@ async fn ask(node: &Node, level: Consistency, op: Op) -> Result<Reply, RequestEr
         op,
         consistency: Some(level),
         timeout: Duration::from_secs(1),
-        // What `LOCAL_QUORUM` and `LOCAL_ONE` are counted in: the node's own.
+        // The datacenter in which `LOCAL_QUORUM` and `LOCAL_ONE` count: the node's own.
         datacenter: "dc1".into(),
         id: None,
     };
-    // The answer fails to come only from a node that is stopping.
+    // Only a node that is stopping does not answer.
     data.submit(request)
         .await
         .unwrap_or(Err(RequestError::Stopping))

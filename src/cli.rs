@@ -1,5 +1,5 @@
-//! The command line. Data goes to stdout, notes go to stderr, and the exit code says what is now
-//! true.
+//! The command line: parses the verbs and runs them. Data goes to stdout, notes go to stderr, and
+//! the exit code says what is now true.
 
 mod bench;
 mod check;
@@ -8,6 +8,7 @@ mod demo;
 mod fail;
 mod http;
 mod keys;
+mod node;
 mod output;
 mod sim;
 mod start;
@@ -36,8 +37,8 @@ Examples:
   quorate get cart:7 --resp 10.0.0.2:7379 --output json
   quorate bench --workload mixed --clients 50 --seconds 10
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 not quorate (nothing was applied),
-            4 timed out with the outcome unknown";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 not quorate (nothing was applied),
+            4 timed out, and the outcome is unknown";
 
 /// Replicated data that stays available, with a consistency level per request.
 #[derive(Debug, Parser)]
@@ -49,29 +50,30 @@ struct Cli {
     command: Command,
 }
 
-/// Which node to ask, and how to print what it says.
+/// Which node to ask, and how to print its answer.
 #[derive(Debug, Args)]
 struct Globals {
-    /// How to print the result; nothing to `start`.
+    /// How to print the result; not for `start`.
     #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
     output: Output,
-    /// For start, get, put, incr and del: RESP address of the node to ask, or at which `start`
-    /// listens [default: 127.0.0.1:7379].
+    /// RESP address: where `start` listens; the node that get, put, incr and del ask [default:
+    /// 127.0.0.1:7379].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     resp: Option<String>,
-    /// For start, status, keyspace and node: HTTP address of the node to ask, or at which `start`
-    /// listens [default: 127.0.0.1:7380].
+    /// HTTP address: where `start` listens; the node that status, keyspace and node ask [default:
+    /// 127.0.0.1:7380].
     #[arg(long, global = true, value_name = "HOST:PORT")]
     http: Option<String>,
-    /// Password of the node; better given in the environment as `QUORATE_PASSWORD`.
+    /// Password of the node. Prefer the environment variable `QUORATE_PASSWORD`: other users of this
+    /// machine can see flags.
     #[arg(long, global = true)]
     password: Option<String>,
-    /// For get, put, incr and del: level of this request, such as ONE, `LOCAL_QUORUM`, ALL or
-    /// R=2,W=2 [default: the keyspace's].
+    /// Consistency level of get, put, incr and del, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2
+    /// [default: the keyspace's].
     #[arg(long, global = true, value_name = "LEVEL")]
     consistency: Option<Consistency>,
-    /// For all that ask a node: how long this request may take, such as 500ms [default: the node's
-    /// for the request, 5s for the whole command].
+    /// How long a request to a node may take, such as 500ms [default: the node's setting for the
+    /// request, 5s for the whole command].
     #[arg(long, global = true, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
 }
@@ -81,11 +83,11 @@ enum Command {
     /// Run a node: the first one founds a cluster, the others join it.
     #[command(after_help = start::EXAMPLES)]
     Start(Box<start::Start>),
-    /// Show the cluster as the node sees it: nodes, keyspaces, and whether all replicas have
+    /// Show the cluster as one node sees it: nodes, keyspaces, and whether all replicas have
     /// converged.
     #[command(after_help = "Example: quorate status --output json | jq .converged")]
     Status,
-    /// Read a string or counter. Exit code 1 if there is none.
+    /// Read a string or counter. The exit code is 1 if the key does not exist.
     #[command(after_help = "Example: quorate get cart:7 --consistency QUORUM")]
     Get(keys::Get),
     /// Write a string.
@@ -94,36 +96,36 @@ enum Command {
     /// Add to a counter and print its new value.
     #[command(after_help = "Examples: quorate incr visits\n          quorate incr stock -5")]
     Incr(keys::Incr),
-    /// Remove keys, whatever they hold, and print how many there were.
+    /// Remove keys of any kind and print how many existed.
     #[command(after_help = "Example: quorate del cart:7 cart:8")]
     Del(keys::Del),
-    /// List or create keyspaces.
+    /// List, describe, create, alter or drop keyspaces.
     #[command(subcommand)]
     Keyspace(cluster::Keyspace),
-    /// Administer nodes.
+    /// List or remove nodes, and make, list or revoke join tokens.
     #[command(subcommand)]
-    Node(cluster::Node),
+    Node(node::Node),
     /// Measure a node, or anything that speaks RESP.
     #[command(after_help = bench::EXAMPLES)]
     Bench(bench::Bench),
-    /// Hold a recorded history against what is promised.
+    /// Check a recorded history against the promises of each consistency level.
     #[command(after_help = check::EXAMPLES)]
     Check(check::Check),
-    /// Run a cluster over several datacenters on this machine, split it, heal it, and prove that
+    /// Run a cluster across several datacenters on this machine, split it, heal it, and prove that
     /// nothing was lost.
     #[command(after_help = demo::EXAMPLES)]
     Demo(demo::Demo),
-    /// Play random histories of whole clusters in virtual time, with every kind of fault, and check
-    /// every promise.
+    /// Simulate random histories of whole clusters in virtual time, with every kind of fault, and
+    /// check every promise.
     #[command(after_help = sim::EXAMPLES)]
     Sim(sim::Sim),
 }
 
-/// Runs the command that the process was given, to its end.
+/// Parses the arguments of the process and runs its command to the end.
 pub fn run() -> ExitCode {
     let cli = Cli::parse();
     if let Some(flag) = cli.misplaced() {
-        let text = format!("{flag} means nothing to this command");
+        let text = format!("{flag} has no effect on this command; leave it out");
         Cli::command()
             .error(clap::error::ErrorKind::ArgumentConflict, text)
             .exit();
@@ -156,7 +158,7 @@ impl Cli {
         }
     }
 
-    /// The first global flag given that the command has no use for: ignoring it would be a lie.
+    /// The first global flag given that the command does not use. Ignoring it silently would mislead.
     fn misplaced(&self) -> Option<&'static str> {
         let useful: &[&str] = match self.command {
             Command::Start(_) => &["--resp", "--http", "--password"],
@@ -181,7 +183,7 @@ impl Cli {
             ("--consistency", globals.consistency.is_some()),
             ("--timeout", globals.timeout.is_some()),
         ];
-        // `--output` is of use to all but one.
+        // Every command except `start` uses `--output`.
         given
             .into_iter()
             .find(|(flag, given)| *given && !useful.contains(flag))
@@ -198,7 +200,7 @@ impl Globals {
     }
 
     /// How long the command waits for its answer: a little longer than the request may take, so
-    /// that the node's own words arrive.
+    /// that the node's own error arrives first.
     fn patience(&self) -> Duration {
         self.timeout.unwrap_or(crate::config::REQUEST_TIMEOUT) + Duration::from_secs(1)
     }
@@ -213,11 +215,10 @@ fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Fa
 }
 
 fn time(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text)
-        .ok_or("a time is a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
+    parse_duration(text).ok_or("use a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
 }
 
-/// What `QUORATE_LOG` asks to be logged, such as `warn,quorate=debug`; `None` if it is unset.
+/// The log filter in `QUORATE_LOG`, such as `warn,quorate=debug`; `None` if it is unset.
 fn log_asked_for() -> Result<Option<Targets>, Failure> {
     let asked = std::env::var("QUORATE_LOG")
         .ok()
@@ -227,10 +228,10 @@ fn log_asked_for() -> Result<Option<Targets>, Failure> {
         .transpose()
 }
 
-const LOG_FORM: &str = "QUORATE_LOG must be a level (off, error, warn, info, debug, trace) or TARGET=LEVEL, several with commas";
+const LOG_FORM: &str = "QUORATE_LOG must be a level (off, error, warn, info, debug, trace) or TARGET=LEVEL; separate several with commas";
 
-/// A word that is no level would be taken for a target, and everything else would fall silent: it
-/// is refused.
+/// Refuses a word that is not a level: it would be read as a target, and everything else would fall
+/// silent.
 fn log_targets(text: &str) -> Option<Targets> {
     let known = |directive: &str| {
         directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok()
@@ -241,14 +242,14 @@ fn log_targets(text: &str) -> Option<Targets> {
         .flatten()
 }
 
-/// Logs to stderr what `filter` lets through: in colours for people, without for files.
+/// Logs to stderr what `filter` lets through, in colour if stderr is a terminal.
 fn log(filter: Targets) {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
     let colours = std::io::stderr().is_terminal() && !plain;
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(colours)
         .with_writer(std::io::stderr);
-    // It fails only if somebody has set one already, who then gets the logs.
+    // Fails only if a subscriber is installed already; then that one gets the logs.
     drop(
         tracing_subscriber::registry()
             .with(lines.with_filter(filter))

@@ -1,4 +1,4 @@
-//! How other people's tools reach a node: the Redis protocol and HTTP. A face speaks to
+//! The faces: how other tools reach a node, over the Redis protocol and HTTP. A face speaks to
 //! [`crate::doors`] and never to a node.
 
 pub mod http;

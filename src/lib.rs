@@ -1,10 +1,14 @@
-//! The facade library behind the `quorate` binary: whole nodes, what stands in front of them, and
-//! the tools around them.
+//! The library behind the `quorate` binary: whole nodes, the faces in front of them, and the tools
+//! around them.
 //!
-//! - [`doors`]: what a node offers, as traits; [`faces`]: Redis and HTTP on top of them
-//! - [`node`]: a node put together from the protocol crates; [`store`]: its engines
-//! - [`config`]: every setting and where it may come from; [`cli`]: the commands
-//! - [`sim`]: whole clusters in virtual time; [`check`]: histories against their promises
+//! - [`doors`]: what a node offers, as traits
+//! - [`faces`]: the Redis and HTTP servers on top of the doors
+//! - [`node`]: a node, put together from the protocol crates
+//! - [`store`]: its storage engines and the group commit
+//! - [`config`]: every setting, and where it may come from
+//! - [`cli`]: the verbs of the command line
+//! - [`sim`]: whole clusters in virtual time
+//! - [`check`]: compares recorded histories with what is promised
 //! - [`demo`]: three datacenters on one machine, split and healed
 
 pub mod check;

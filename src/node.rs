@@ -24,6 +24,7 @@
 //! | `shared` | what tasks and doors share |
 //! | `detector` | drives the failure detector |
 //! | `status` | the status document |
+//! | `members` | the nodes as an operator sees them |
 //! | `tasks` | what runs beside the shards |
 //! | `doors` | the node as faces see it |
 //! | `boot` | the steps from a world to a node at work |
@@ -45,6 +46,7 @@ mod hub;
 mod identity;
 mod inbox;
 mod lines;
+mod members;
 mod meter;
 mod outbox;
 mod shard;

@@ -300,6 +300,74 @@ fn keyspaces_are_made_and_listed() {
 }
 
 #[test]
+fn keyspaces_are_altered_and_dropped() {
+    let nothing = || Some("HTTP/1.1 204 No Content\r\n\r\n".to_owned());
+    let (output, asked) = over_http(
+        "keyspace alter carts --replication oslo=3,rome=2 --read QUORUM",
+        nothing(),
+    );
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "altered keyspace carts\n")
+    );
+    assert_eq!(
+        asked,
+        [
+            r#"PATCH /v1/keyspaces/carts HTTP/1.1  {"read":"QUORUM","replication":{"oslo":3,"rome":2}}"#
+        ]
+    );
+    let (output, asked) = over_http("keyspace drop a/b --output json", nothing());
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "{}\n")
+    );
+    assert_eq!(asked, ["DELETE /v1/keyspaces/a%2Fb HTTP/1.1  "]);
+    for wrong in [
+        "keyspace alter carts",
+        "keyspace alter carts --replication oslo",
+        "keyspace alter carts --replication oslo=1,oslo=2",
+        "keyspace create carts --replication oslo=1,auto",
+    ] {
+        assert_eq!(quorate(wrong).status.code(), Some(2), "{wrong}");
+    }
+}
+
+#[test]
+fn a_removal_waits_until_the_node_is_out_and_refuses_what_answers() {
+    let gone = || {
+        Some(http_reply(
+            "200 OK",
+            "application/json",
+            r#"{"nodes":[],"name":"c","state":"leaving"}"#,
+        ))
+    };
+    let (output, asked) = over_http("node remove c", gone());
+    assert_eq!(
+        (output.status.code(), text(&output.stdout)),
+        (Some(0), "c is leaving\n")
+    );
+    assert_eq!(asked, ["DELETE /v1/nodes/c?lost=false HTTP/1.1  "]);
+    let refusal = r#"{"code":"not_lost","detail":"c answers, so it is not lost"}"#;
+    let (output, _) = over_http(
+        "node remove c --lost --wait",
+        Some(http_reply(
+            "409 Conflict",
+            "application/problem+json",
+            refusal,
+        )),
+    );
+    assert_eq!(
+        (output.status.code(), text(&output.stderr)),
+        (Some(1), "quorate: c answers, so it is not lost\n")
+    );
+    let (output, _) = over_http("node list", gone());
+    assert!(text(&output.stdout).starts_with("NODE"));
+    let revoked = Some("HTTP/1.1 204 No Content\r\n\r\n".to_owned());
+    let (_, asked) = over_http("node token revoke 00ff", revoked);
+    assert_eq!(asked, ["DELETE /v1/tokens/00ff HTTP/1.1  "]);
+}
+
+#[test]
 fn problems_become_exit_codes() {
     for (code, may_be_applied, exit) in [
         ("not_quorate", false, 3),
@@ -611,7 +679,7 @@ fn a_node_that_cannot_start_says_why() {
         ("--config /nowhere", "cannot read /nowhere"),
         (
             "--consistency ONE",
-            "--consistency means nothing to this command",
+            "--consistency has no effect on this command",
         ),
     ] {
         let output = start(flags);

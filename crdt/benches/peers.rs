@@ -1,8 +1,8 @@
-//! Compares the values of this crate with other people's:
-//! `cargo bench -p quorate-crdt --bench peers [-- NAME…]`.
+//! Compares the types of this crate with those of other libraries: `cargo bench -p quorate-crdt
+//! --bench peers [-- NAME…]`.
 //!
-//! The comparison is a crate of its own, outside the workspace, so that nobody who only builds or
-//! tests this one has to compile five other libraries. This runs it, in its release profile.
+//! The comparison is a crate of its own, outside the workspace, so that building or testing this
+//! one does not compile five other libraries. This program runs it in its release profile.
 
 use std::process::{Command, ExitCode};
 
@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("cargo cannot be run: {error}");
+            eprintln!("cargo does not start: {error}");
             ExitCode::FAILURE
         }
     }

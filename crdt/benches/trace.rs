@@ -1,37 +1,42 @@
-//! A writer at work: the edits by which a text of some 105,000 characters comes about, always the
-//! same ones.
+//! A synthetic editing trace: the edits, always the same, that produce a text of about 105,000
+//! characters.
 //!
-//! The model: words are typed character by character; typing errors are noticed soon and taken back
-//! with the backspace key; now and then the cursor jumps, mostly not far, and a stretch is deleted
-//! or a passage written there. The shares (some 260,000 patches, four insertions for one deletion
-//! or less) are those of the `automerge-paper` trace (`josephg/editing-traces`).
+//! The model: words are typed character by character, and typing errors are soon noticed and
+//! removed with the backspace key. Now and then the cursor jumps, usually not far, and a passage is
+//! deleted or written there. The shares (about 260,000 patches, at least four insertions per
+//! deletion) are those of the `automerge-paper` trace (`josephg/editing-traces`).
 
-/// One edit: at character `at`, `delete` characters go and `insert` comes.
+/// One edit: at character `at`, `delete` characters are replaced by `insert`.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Patch {
-    /// Counts characters, all ASCII, so bytes as well.
+    /// Counts characters; all are ASCII, so it also counts bytes.
     pub at: usize,
-    /// How many characters go.
+    /// How many characters are removed.
     pub delete: usize,
-    /// What comes in their place.
+    /// The text that replaces them.
     pub insert: String,
 }
 
-/// How many patches there are.
+/// The number of patches in the trace.
 const PATCHES: usize = 260_000;
 
-/// The writer.
+/// The state of the writer.
 struct Writer {
-    /// Of an xorshift generator (Marsaglia, "Xorshift RNGs", 2003).
+    /// State of an xorshift generator (Marsaglia, "Xorshift RNGs", 2003).
     state: u64,
     cursor: usize,
     len: usize,
     patches: Vec<Patch>,
 }
 
-/// The edits in order. The same at every call.
+/// The edits, in order. Every call returns the same.
 pub fn editing_trace() -> Vec<Patch> {
-    let mut writer = Writer { state: 0x9e37_79b9_7f4a_7c15, cursor: 0, len: 0, patches: Vec::with_capacity(PATCHES) };
+    let mut writer = Writer {
+        state: 0x9e37_79b9_7f4a_7c15,
+        cursor: 0,
+        len: 0,
+        patches: Vec::with_capacity(PATCHES),
+    };
     while writer.patches.len() < PATCHES {
         match writer.below(100) {
             0..50 => writer.type_passage(),
@@ -55,7 +60,11 @@ impl Writer {
     fn type_passage(&mut self) {
         for _ in 0..1 + self.below(14) {
             let letter = b" etaoinshrdlucmfwypvbgkqjxz"[self.below(27).min(self.below(27))];
-            self.patches.push(Patch { at: self.cursor, delete: 0, insert: char::from(letter).to_string() });
+            self.patches.push(Patch {
+                at: self.cursor,
+                delete: 0,
+                insert: char::from(letter).to_string(),
+            });
             self.cursor += 1;
             self.len += 1;
         }
@@ -65,22 +74,32 @@ impl Writer {
         for _ in 0..(1 + self.below(10)).min(self.cursor) {
             self.cursor -= 1;
             self.len -= 1;
-            self.patches.push(Patch { at: self.cursor, delete: 1, insert: String::new() });
+            self.patches.push(Patch {
+                at: self.cursor,
+                delete: 1,
+                insert: String::new(),
+            });
         }
     }
 
     fn delete_forwards(&mut self) {
         for _ in 0..(1 + self.below(6)).min(self.len - self.cursor) {
             self.len -= 1;
-            self.patches.push(Patch { at: self.cursor, delete: 1, insert: String::new() });
+            self.patches.push(Patch {
+                at: self.cursor,
+                delete: 1,
+                insert: String::new(),
+            });
         }
     }
 
-    /// Mostly back to the end, else near by, else anywhere.
+    /// Jumps, mostly back to the end, otherwise nearby, otherwise anywhere.
     fn jump(&mut self) {
         self.cursor = match self.below(8) {
             0..2 => self.len,
-            2..7 => (self.cursor + self.below(400)).saturating_sub(200).min(self.len),
+            2..7 => (self.cursor + self.below(400))
+                .saturating_sub(200)
+                .min(self.len),
             _ => self.below(self.len + 1),
         };
     }

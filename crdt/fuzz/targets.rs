@@ -1,5 +1,5 @@
-//! What is fuzzed, one line per decoder with what is edited of it. The fuzzer (`src/decode.rs`) and
-//! the replay of its corpus (`tests/corpus.rs`) share this file.
+//! The fuzz targets: one line per decoder, with the edits to make to what decodes. The fuzzer
+//! (`src/decode.rs`) and the replay of its corpus (`tests/corpus.rs`) share this file.
 
 use core::fmt::Debug;
 
@@ -11,7 +11,7 @@ use quorate_crdt::{
     Summary, Text, TopK, Tree, TwoPhaseSet, Tx,
 };
 
-/// A value of a map with two fields that have dots.
+/// A value in a map, with two fields that have dots.
 #[derive(Crdt)]
 #[crdt(causal)]
 struct Card {
@@ -19,7 +19,7 @@ struct Card {
     tags: OrSet<u8>,
 }
 
-/// Everything that a struct can hold.
+/// A struct with every kind of field.
 #[derive(Crdt)]
 struct Board {
     cards: OrMap<u8, Card>,
@@ -31,7 +31,7 @@ struct Board {
     mood: u8,
 }
 
-/// What is fuzzed.
+/// One decoder to fuzz.
 #[derive(Clone, Copy)]
 pub(crate) struct Target {
     /// Takes any bytes, must return, and says whether they were a value.
@@ -45,7 +45,7 @@ macro_rules! edited {
         #[allow(
             unused_variables,
             clippy::semicolon_if_nothing_returned,
-            reason = "a type may have one change only"
+            reason = "a type may have only one kind of change"
         )]
         fn change($edit: &mut <$type as Crdt>::Edit<'_>, $tx: &mut Tx<'_>, $n: u8) {
             let _done = $change;
@@ -57,7 +57,7 @@ macro_rules! edited {
     }};
 }
 
-/// Every decoder. What the fuzzer finds beyond the seeds is committed: `crdt/fuzz/run 30 its_name`.
+/// Every decoder. To commit what the fuzzer finds beyond the seeds: `crdt/fuzz/run 30 its_name`.
 pub(crate) const TARGETS: &[(&str, Target)] = &[
     (
         "summary",
@@ -79,7 +79,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
         edited!(OrSet<(String, Option<u8>)>, |set, tx, n| set
             .add(tx, (n.to_string(), Some(n)))),
     ),
-    // Elements that take no bytes: only what is counted bounds how many there are.
+    // Elements that take no bytes: only counting them bounds how many there are.
     (
         "or_set_of_nothing",
         edited!(OrSet<()>, |set, tx, n| set.add(tx, ())),
@@ -131,7 +131,9 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "map_of_counters",
-        edited!(OrMap<u8, ResetCounter>, |map, tx, n| map.update(tx, n, |counter, tx| counter.add(tx, 1))),
+        edited!(OrMap<u8, ResetCounter>, |map, tx, n| {
+            map.update(tx, n, |counter, tx| counter.add(tx, 1))
+        }),
     ),
     (
         "map_of_maps_of_sets",
@@ -186,7 +188,10 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "lww_map",
-        edited!(LwwMap<u8, u8>, |map, tx, n| { map.remove(tx, &(n / 2)); map.set(tx, n, n) }),
+        edited!(LwwMap<u8, u8>, |map, tx, n| {
+            map.remove(tx, &(n / 2));
+            map.set(tx, n, n)
+        }),
     ),
     (
         "sorted_set",
@@ -197,7 +202,9 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "map_of_sorted_sets",
-        edited!(OrMap<u8, SortedSet<u8>>, |map, tx, n| map.update(tx, n, |set, tx| set.increment(tx, n, 1))),
+        edited!(OrMap<u8, SortedSet<u8>>, |map, tx, n| {
+            map.update(tx, n, |set, tx| set.increment(tx, n, 1))
+        }),
     ),
     (
         "list",
@@ -228,7 +235,9 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "map_of_trees",
-        edited!(OrMap<u8, Tree<u8>>, |map, tx, n| map.update(tx, n, |tree, tx| change_tree(tree, tx, n))),
+        edited!(OrMap<u8, Tree<u8>>, |map, tx, n| {
+            map.update(tx, n, |tree, tx| change_tree(tree, tx, n))
+        }),
     ),
     ("max", edited!(Max<u8>, |max, tx, n| max.raise(tx, n))),
     (
@@ -245,7 +254,10 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     ),
     (
         "lex",
-        edited!(Lex<u8, GSet<u8>>, |lex, tx, n| { lex.advance(tx, n); lex.update(tx, |set, tx| set.add(tx, n)) }),
+        edited!(Lex<u8, GSet<u8>>, |lex, tx, n| {
+            lex.advance(tx, n);
+            lex.update(tx, |set, tx| set.add(tx, n))
+        }),
     ),
     (
         "option",
@@ -305,23 +317,23 @@ fn change_tree(tree: &mut <Tree<u8> as Crdt>::Edit<'_>, tx: &mut Tx<'_>, n: u8) 
     tree.remove(tx, first);
 }
 
-/// What a fuzzed decoder may cost.
+/// What decoding under test may cost.
 pub(crate) const LIMITS: Limits = Limits {
     bytes: 1 << 16,
     elements: 1 << 12,
     depth: 8,
 };
 
-/// What decoding within [`LIMITS`] and all that follows may hold in memory at one time, in bytes: a
-/// dozen copies of 2^12 elements, each with up to 100 bytes around it, and the 1 MiB that serde
-/// reserves at most on the word of a length field.
+/// How many bytes decoding within [`LIMITS`], and everything after it, may hold in memory at one
+/// time: a dozen copies of 2^12 elements with up to 100 bytes around each, plus the 1 MiB that
+/// serde reserves at most on the word of a length field.
 pub(crate) const MEMORY: usize = 24 << 20;
 
-/// Changes a value by some number.
+/// Changes a value, guided by a number.
 type Change<'a, T> = &'a dyn Fn(&mut <T as Crdt>::Edit<'_>, &mut Tx<'_>, u8);
 
-/// One value, or two: a first byte that is no version says where the second begins. What decodes
-/// must survive its own bytes; it can be merged, read, changed, sent and saved, here and there.
+/// One value, or two: a first byte that is not a version says where the second begins. What decodes
+/// must survive its own bytes and can be merged, read, changed, sent and saved, here and there.
 fn causal<T: Crdt + Debug + 'static>(bytes: &[u8], change: Change<'_, T>) -> bool {
     let Some((&first, rest)) = bytes.split_first() else {
         return false;
@@ -347,12 +359,12 @@ fn causal<T: Crdt + Debug + 'static>(bytes: &[u8], change: Change<'_, T>) -> boo
     true
 }
 
-/// A delta, a small value and a large one, and two values that parted.
+/// A delta, a small value, a large value, and two values that diverged.
 fn seeds<T: Crdt + 'static>(change: Change<'_, T>) -> Vec<Vec<u8>> {
     let mut here = Replicated::<T>::new(ReplicaId::new(NodeId(2), 1));
     let mut seeds = vec![here.update(|edit, tx| change(edit, tx, 3)).encode()];
     let there = Replicated::<T>::resume(ReplicaId::new(NodeId(700), 0), here.state().clone());
-    let mut there = there.expect("invariant: another id, of which nothing was heard");
+    let mut there = there.expect("invariant: a new id that nothing was heard of");
     there.update(|edit, tx| change(edit, tx, 8));
     seeds.push(there.state().encode());
     here.update(|edit, tx| change(edit, tx, 5));
@@ -370,8 +382,8 @@ fn seeds<T: Crdt + 'static>(change: Change<'_, T>) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A replica that starts from the value, and one that has issued nothing and takes it: both change
-/// it and tell each other.
+/// Two replicas: one resumes from the value, the other has issued nothing and merges it. Both
+/// change it and tell each other.
 fn goes_on<T: Crdt + Debug + 'static>(value: &Causal<T>, other: &Causal<T>, change: Change<'_, T>) {
     let mut there = Replicated::<T>::new(ReplicaId::new(NodeId(1), 0));
     let _taken = there.merge(value).map(drop);
@@ -400,7 +412,7 @@ fn one<T: Crdt>(bytes: &[u8]) -> Option<Causal<T>> {
 
 fn intact<T: Crdt>(value: &Causal<T>) {
     let bytes = value.encode();
-    let again = Causal::<T>::decode(&bytes).expect("invariant: a value encodes to what decodes");
+    let again = Causal::<T>::decode(&bytes).expect("invariant: an encoded value decodes");
     assert!(
         again == *value && again.encode() == bytes,
         "a value does not survive its own bytes"
@@ -436,7 +448,7 @@ fn summary(bytes: &[u8]) -> bool {
     let delta = here.delta_since(&theirs);
     assert!(
         here.state().context().covers(delta.context()),
-        "a delta claims what its sender has not seen"
+        "a delta claims events that its sender has not seen"
     );
     intact(&delta);
     let answer = here.summary_against(&theirs);

@@ -3,7 +3,7 @@
 //! 1. [Merging](merging): dots, contexts, and why a removal needs no tombstone.
 //! 2. [Syncing](syncing): deltas while you are connected, summaries when you come back.
 //! 3. [Bytes](bytes): the encoding, its limits, and structs of different versions.
-//! 4. [Own types](own_types): what a replicated type must hold to, and how to check that it does.
+//! 4. [Own types](own_types): what a replicated type must guarantee, and how to check that it does.
 
 #[doc = include_str!("book/merging.md")]
 pub mod merging {}

@@ -1,8 +1,8 @@
-//! Time: the clock that gives stamps which never go back.
+//! The hybrid logical clock of a node: stamps that never go back.
 //!
 //! Nothing here reads a clock. A hybrid logical clock (Kulkarni et al., "Logical Physical Clocks",
-//! 2014) follows the wall clock when it can and counts when it cannot. It orders writes only where
-//! causality does not: last-writer-wins and expiry.
+//! 2014) follows the wall clock while it can and counts when it cannot. It orders writes only where
+//! causality does not: for last-writer-wins and for expiry.
 
 #[cfg(test)]
 mod tests;
@@ -16,38 +16,39 @@ use thiserror::Error;
 
 use crate::{Hlc, Now};
 
-/// How far ahead of this node's wall clock a remote stamp may be before it is refused. A guess: NTP
-/// keeps machines within tens of milliseconds, and a longer bound lets one broken clock win longer.
+/// How far a remote stamp may be ahead of this node's wall clock before it is refused. A guess: NTP
+/// keeps machines within tens of milliseconds, and a longer bound lets a broken clock win for
+/// longer.
 pub const DRIFT_DEFAULT: Duration = Duration::from_millis(500);
 
 /// Why a clock was not created.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum ClockConfigError {
-    /// hlc-gen takes a bound of 0 for "no bound", after which one hostile stamp stops the clock for
-    /// good.
+    /// hlc-gen takes a bound of 0 for "no bound"; a single hostile stamp would then stop the clock
+    /// for good.
     #[error("the drift bound must be at least one millisecond")]
     NoDriftBound,
 }
 
-/// A remote stamp was refused, and the clock is as it was.
+/// A remote stamp was refused. The clock has not changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("remote stamp is {ahead:?} ahead of the wall clock, more than {bound:?}")]
+#[error("the remote stamp is {ahead:?} ahead of the wall clock; the bound is {bound:?}")]
 pub struct DriftTooLarge {
     /// How far the stamp is ahead of this node's wall clock.
     pub ahead: Duration,
-    /// How far it may be.
+    /// The largest lead that is accepted.
     pub bound: Duration,
 }
 
 /// The source of a node's stamps.
 ///
-/// **Law:** every stamp it gives is greater than all it gave before, all it was
-/// [restored](Self::restore) to and all it [observed](Self::observe), whatever the wall clock does;
-/// at the last stamp, in 2109, it stands still.
+/// **Law:** every stamp it gives is greater than all that it gave before, all that it was
+/// [restored](Self::restore) to and all that it [observed](Self::observe), whatever the wall clock
+/// does. At the last stamp, in 2109, it stands still.
 ///
-/// Wraps hlc-gen's generator, which does not hand out a stamp when its counter is full. This one
-/// carries into the milliseconds instead, so neither a frozen wall clock nor a peer that sends a
-/// full counter can stop writes.
+/// It wraps hlc-gen's generator, which gives no stamp while its counter is full. This one carries
+/// into the milliseconds instead, so neither a frozen wall clock nor a sender with a full counter
+/// can stop writes.
 pub struct HybridClock {
     generator: HlcGenerator<ManualClock>,
     bound: Duration,
@@ -62,11 +63,11 @@ fn from_generator(stamp: HlcTimestamp) -> Hlc {
 }
 
 impl HybridClock {
-    /// A clock that has seen nothing. `max_drift` bounds what it believes of others; usually
-    /// [`DRIFT_DEFAULT`].
+    /// A clock that has seen nothing. `max_drift` bounds how far ahead a remote stamp may be;
+    /// usually [`DRIFT_DEFAULT`].
     ///
     /// # Errors
-    /// A bound below one millisecond, which hlc-gen would take for none.
+    /// The bound is below one millisecond, which hlc-gen would take for no bound.
     pub fn new(max_drift: Duration) -> Result<Self, ClockConfigError> {
         match usize::try_from(max_drift.as_millis()).unwrap_or(usize::MAX) {
             0 => Err(ClockConfigError::NoDriftBound),
@@ -77,8 +78,8 @@ impl HybridClock {
         }
     }
 
-    /// The stamp of a local event: the wall clock if it is ahead of everything so far, else the
-    /// next number.
+    /// The stamp of a local event: the wall clock if it is ahead of every stamp so far, otherwise
+    /// the next stamp.
     pub fn tick(&mut self, now: Now) -> Hlc {
         self.set_wall(now.unix_millis);
         self.generator
@@ -86,12 +87,12 @@ impl HybridClock {
             .map_or_else(|| self.carry(), from_generator)
     }
 
-    /// The stamp of a write that overwrites `observed`: above all of them, however far ahead of the
-    /// wall clock they are.
+    /// The stamp of a write that overwrites `observed`: above all of them, however far they are
+    /// ahead of the wall clock.
     ///
-    /// A stored stamp is in the past even if the wall clock has stepped back behind it since; were
-    /// it not exceeded, the overwrite would lose to what it overwrites. What comes from others must
-    /// have passed [`observe`](Self::observe) when it was stored.
+    /// A stored stamp may be ahead of the wall clock if the wall clock has stepped back. Without a
+    /// stamp above it, the overwrite would lose to what it overwrites. Stamps from other nodes must
+    /// have passed [`observe`](Self::observe) when they were stored.
     pub fn tick_after(&mut self, now: Now, observed: impl IntoIterator<Item = Hlc>) -> Hlc {
         if let Some(highest) = observed.into_iter().max() {
             self.restore(highest);
@@ -99,13 +100,13 @@ impl HybridClock {
         self.tick(now)
     }
 
-    /// The stamp of a write that is ordered by its event, so that its stamp need not be unique:
-    /// above `observed` and above this clock's own past, as far as either lies within the bound of
-    /// the wall clock. What lies beyond is the trace of a clock that was wrong, and is let go: once
+    /// The stamp of a write that is ordered by its event, so that the stamp need not be unique:
+    /// above `observed` and above this clock's own past, where these are within the bound of the
+    /// wall clock. Anything further ahead is left over from a wrong clock and is forgotten: once
     /// the wall clock is right, so are the stamps.
     ///
-    /// Not for [`Stamp`](crate::Stamp)s, which name writes: after a mark was let go, a stamp can be
-    /// given again.
+    /// Not for [`Stamp`](crate::Stamp)s, which name writes: after the clock forgets a mark, it can
+    /// give the same stamp again.
     pub fn tick_near(&mut self, now: Now, observed: impl IntoIterator<Item = Hlc>) -> Hlc {
         self.let_go(now);
         let near = |stamp: &Hlc| !self.is_too_far(now, *stamp);
@@ -113,7 +114,8 @@ impl HybridClock {
         self.tick_after(now, highest)
     }
 
-    /// Forgets what lies more than the bound ahead of the wall clock. Returns whether it did.
+    /// Forgets a past that is further ahead of the wall clock than the bound. Returns whether there
+    /// was one.
     pub fn let_go(&mut self, now: Now) -> bool {
         let beyond = self.is_beyond(now);
         if beyond {
@@ -123,7 +125,7 @@ impl HybridClock {
         beyond
     }
 
-    /// Whether this clock's past lies more than the bound ahead of the wall clock.
+    /// Whether this clock's past is further ahead of the wall clock than the bound.
     fn is_beyond(&self, now: Now) -> bool {
         self.is_too_far(now, self.last())
     }
@@ -132,13 +134,14 @@ impl HybridClock {
         u128::from(stamp.unix_millis().saturating_sub(now.unix_millis)) > self.bound.as_millis()
     }
 
-    /// Learns of a remote stamp, so that what happens here from now on is stamped above it.
+    /// Takes note of a remote stamp, so that later local stamps are above it.
     ///
-    /// A stamp this clock has already passed is harmless and accepted, even after a backward step.
+    /// A stamp that this clock has already passed is harmless and accepted, even after a backward
+    /// step.
     ///
     /// # Errors
-    /// One that is both ahead of this clock and more than the bound ahead of the wall clock; the
-    /// clock is as it was.
+    /// The stamp is ahead of this clock and further ahead of the wall clock than the bound. The
+    /// clock has not changed.
     pub fn observe(&mut self, now: Now, remote: Hlc) -> Result<(), DriftTooLarge> {
         if remote <= self.last() {
             return Ok(());
@@ -152,19 +155,19 @@ impl HybridClock {
         }
         self.set_wall(now.unix_millis);
         if self.generator.update(&to_generator(remote)).is_err() {
-            // Only a full counter is left as the reason; hlc-gen has changed nothing.
+            // The only reason left is a full counter; hlc-gen has changed nothing.
             self.restore(remote);
         }
         Ok(())
     }
 
-    /// The last stamp given or believed; the one to store as a high-water mark.
+    /// The last stamp given or accepted. Store it as the high-water mark.
     pub fn last(&self) -> Hlc {
         from_generator(self.generator.timestamp())
     }
 
-    /// Goes on above `high_water`, unconditionally: the mark this node stored before it stopped.
-    /// Never goes back.
+    /// Continues above `high_water`, the mark that this node stored before it stopped, without
+    /// checking the bound. Never goes back.
     pub fn restore(&mut self, high_water: Hlc) {
         if high_water > self.last() {
             // With the wall clock at the mark itself there is no drift to refuse.
@@ -180,8 +183,7 @@ impl HybridClock {
         self.carry_from(last)
     }
 
-    /// The first stamp of the millisecond after `full`, which hlc-gen gives when it is told that
-    /// this is the time.
+    /// The first stamp of the millisecond after `full`, from hlc-gen told that this is the time.
     fn carry_from(&mut self, full: Hlc) -> Hlc {
         self.set_wall(full.unix_millis() + 1);
         self.generator

@@ -1,17 +1,18 @@
-//! Replicated values as bytes: canonical, versioned, bounded.
+//! The encoding of replicated values: canonical, versioned, bounded.
 //!
-//! **Law:** equal values have equal bytes; nothing else decodes: any bytes are those of a valid
-//! value of this type, or a [`DecodeError`]. No panic, no recursion deeper than [`Limits::depth`],
-//! no allocation on the word of a length field.
+//! **Law:** equal values have equal bytes, and any bytes are those of a valid value of this type or
+//! give a [`DecodeError`]. Decoding never panics, never recurses deeper than [`Limits::depth`], and
+//! never allocates on the word of a length field.
 //!
-//! What has been read is written again and compared, so that no type can have two forms by an
-//! oversight of its decoder ([`Causal::decode`](crate::Causal::decode)). The first two bytes or so
-//! say the version and the type ([`Tag`]).
+//! A decoded value is encoded again and compared with the input, so a careless decoder cannot give
+//! a type two forms ([`Causal::decode`](crate::Causal::decode)). The first bytes, about two, give
+//! the version and the type ([`Tag`]).
 //!
-//! A value is written with the set of its live dots in front; whatever names a dot then writes its
-//! place in that set. So in the steady state a dot costs no byte at all, and a decoded dot is
-//! always one that the value's context has seen.
+//! A value is preceded by the set of its live dots, and a dot in it is written as its place in that
+//! set. So in the steady state a dot costs no byte, and a decoded dot is always one that the
+//! value's context has seen.
 
+mod parts;
 mod tag;
 
 use alloc::sync::Arc;
@@ -23,52 +24,53 @@ use thiserror::Error;
 
 pub(crate) use self::tag::Kind;
 pub use self::tag::Tag;
-use crate::causal::{Ranks, alive, live_dots};
-use crate::{CausalContext, Crdt, Dot};
+use crate::causal::Ranks;
+use crate::{CausalContext, Dot};
 
-/// What decoding may cost. The defaults are guesses: what a server accepts from a peer, far above
-/// what an app needs.
+/// What decoding may cost. The defaults are guesses at what a server accepts from another machine;
+/// an app needs far less.
 ///
-/// **Law:** each element is counted once, and takes at least one byte unless it is a plain value
-/// that serde writes as nothing. So what [`encode`](crate::Causal::encode) gives is decoded within
-/// the defaults if it has no more bytes and no more than 16 million elements; for a larger value
-/// that this program has written itself there are [`OWN`](Self::OWN).
+/// **Law:** each element counts once and takes at least one byte, unless it is a plain value that
+/// serde writes as nothing. So the output of [`encode`](crate::Causal::encode) decodes within the
+/// defaults if it has at most 64 MiB and 16 million elements. For a larger value that this program
+/// has saved itself, use [`OWN`](Self::OWN).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Limits {
-    /// How many bytes the input may have.
+    /// The most bytes that the input may have.
     pub bytes: usize,
-    /// How many elements and entries it may hold, all levels together. Of dots, characters and
-    /// places of removed elements each run counts, or each thousand of it. Decoding allocates a
-    /// small multiple of `bytes` plus about 100 bytes and the size of an element for each of them.
+    /// The most elements and entries that the input may hold, on all levels together. Of dots,
+    /// characters and places of removed elements, each run counts, or each thousand of a run.
+    /// Decoding allocates a small multiple of `bytes`, plus about 100 bytes and the size of an
+    /// element for each.
     pub elements: usize,
-    /// How deep values may be nested.
+    /// The deepest nesting of values.
     pub depth: usize,
 }
 
-/// Why bytes were not taken for a replicated value. Nothing was changed.
+/// Why bytes were refused. Nothing was changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
 pub enum DecodeError {
     /// The input ends within a value.
     #[error("the bytes end within a value")]
     Truncated,
-    /// The input goes on after the value.
+    /// This many bytes follow the value.
     #[error("{0} bytes follow the value")]
     Trailing(usize),
-    /// The bytes of another type: what they are of is said in front of them.
-    #[error("the bytes of another type")]
+    /// The bytes are of another type; they begin with its tag.
+    #[error("the bytes are of another type")]
     OtherType,
-    /// The bytes mean a value that is written otherwise; no sound sender writes them.
-    #[error("not the one form of its value")]
+    /// The bytes stand for a value whose encoding is different; no honest sender writes them.
+    #[error("the bytes are not the canonical form of their value")]
     NotCanonical,
-    /// Written by an incompatible release.
+    /// This version was written by an incompatible release.
     #[error("version {0} is unknown; this release reads version {VERSION}")]
     Version(u8),
     /// The input is longer than [`Limits::bytes`].
-    #[error("{bytes} bytes, {limit} are allowed")]
+    #[error("{bytes} bytes; the limit is {limit}")]
     TooLong {
-        /// How long it is.
+        /// The length of the input.
         bytes: usize,
-        /// How long it may be.
+        /// The longest input allowed.
         limit: usize,
     },
     /// The input holds more than [`Limits::elements`].
@@ -77,16 +79,17 @@ pub enum DecodeError {
     /// The input is nested deeper than [`Limits::depth`].
     #[error("nested deeper than the limit allows")]
     TooDeep,
-    /// The bytes break an invariant of the type; no sound sender writes them.
+    /// The bytes break an invariant of the type; no honest sender writes them.
     #[error("not a value: {0}")]
     Invalid(&'static str),
 }
 
-/// The version of the encoding, the first byte of every encoded value.
+/// The version of the encoding: the first byte of every encoded value.
 pub const VERSION: u8 = 2;
 
 impl Limits {
-    /// None but the depth: for what this program has written itself, as its last saved state.
+    /// No limits but the depth, for what this program has written itself, such as its last saved
+    /// state.
     pub const OWN: Self = Self {
         bytes: usize::MAX,
         elements: usize::MAX,
@@ -104,7 +107,7 @@ impl Default for Limits {
     }
 }
 
-/// Collects the bytes of one value.
+/// Collects the bytes of one value. [`Crdt::encode`](crate::Crdt::encode) writes to it.
 #[derive(Debug)]
 pub struct Writer {
     out: Vec<u8>,
@@ -113,13 +116,12 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Writes a value whose live dots are `dots`.
+    /// For a value whose live dots are `dots`.
     pub fn new(dots: &CausalContext) -> Self {
         Self::within(&CausalContext::new(), dots)
     }
 
-    /// Writes a value whose live dots are `dots`, in a message that tells of the events in
-    /// `context`.
+    /// For a value whose live dots are `dots`, in a message about the events in `context`.
     pub(crate) fn within(context: &CausalContext, dots: &CausalContext) -> Self {
         Self {
             out: Vec::new(),
@@ -128,32 +130,32 @@ impl Writer {
         }
     }
 
-    /// The events of which the whole message tells.
+    /// The events that the whole message is about.
     pub(crate) fn context(&self) -> Arc<CausalContext> {
         Arc::clone(&self.context)
     }
 
-    /// The bytes so far.
+    /// The bytes written so far.
     pub fn finish(self) -> Vec<u8> {
         self.out
     }
 
-    /// One byte.
+    /// Writes one byte.
     pub fn byte(&mut self, byte: u8) {
         self.out.push(byte);
     }
 
-    /// What another writer has written.
+    /// Appends the bytes of another writer.
     pub fn append(&mut self, written: &[u8]) {
         self.out.extend_from_slice(written);
     }
 
-    /// A number in as few bytes as it needs.
+    /// Writes a number in the fewest bytes (LEB128).
     pub fn number(&mut self, number: u64) {
         self.place(u128::from(number));
     }
 
-    /// A place among dots, of which a context can claim more than 2^64.
+    /// Writes a place among dots. A context can claim more than 2^64 dots.
     fn place(&mut self, mut place: u128) {
         while place >= 0x80 {
             self.out.push(place as u8 | 0x80);
@@ -162,24 +164,24 @@ impl Writer {
         self.out.push(place as u8);
     }
 
-    /// Which type it is.
+    /// Writes the tag of a type.
     pub fn tag(&mut self, tag: &Tag) {
         tag.write(&mut self.out);
     }
 
-    /// Bytes behind their length.
+    /// Writes the length of the bytes, then the bytes.
     pub fn bytes(&mut self, bytes: &[u8]) {
         self.number(bytes.len() as u64);
         self.out.extend_from_slice(bytes);
     }
 
-    /// A plain value, by serde.
+    /// Writes a plain value with serde, in postcard's format.
     pub fn value(&mut self, value: &impl Serialize) {
         self.out = postcard::to_extend(value, core::mem::take(&mut self.out))
             .expect("invariant: replicated values are plain data");
     }
 
-    /// A live dot, by its place.
+    /// Writes a live dot as its place among the live dots.
     pub fn dot(&mut self, dot: Dot) {
         self.place(
             self.dots
@@ -188,7 +190,7 @@ impl Writer {
         );
     }
 
-    /// Some of the live dots, ascending.
+    /// Writes a subset of the live dots, as runs.
     pub fn dots(&mut self, some: &CausalContext) {
         let runs = place_runs(&self.dots, some);
         if runs.iter().map(|run| run.1).sum::<u128>() == self.dots.len() {
@@ -203,13 +205,8 @@ impl Writer {
         }
     }
 
-    /// A replicated value that is a part of this one, with the dots that are its own: what
-    /// [`Reader::inner`] reads.
-    pub fn inner<T: Crdt>(&mut self, value: &T) {
-        self.scoped(&live_dots(value), |out| value.encode(out));
-    }
-
-    /// A value whose dots are `some` of the live dots: it can be kept without being understood.
+    /// Writes a value whose dots are `some` of the live dots, in a form that can be stored without
+    /// being understood.
     pub fn scoped(&mut self, some: &CausalContext, write: impl FnOnce(&mut Self)) {
         self.dots(some);
         let mut inner = Self {
@@ -222,7 +219,7 @@ impl Writer {
     }
 }
 
-/// The places of `some` as maximal runs (first, length).
+/// The places of `some` as maximal runs of (first, length).
 fn place_runs(dots: &Ranks, some: &CausalContext) -> Vec<(u128, u128)> {
     let mut runs: Vec<(u128, u128)> = Vec::new();
     for (replica, run) in some.runs() {
@@ -238,22 +235,22 @@ fn place_runs(dots: &Ranks, some: &CausalContext) -> Vec<(u128, u128)> {
     runs
 }
 
-/// Takes the bytes of one value apart, within [`Limits`].
+/// Reads the bytes of one value, within [`Limits`]. [`Crdt::decode`](crate::Crdt::decode) reads from it.
 #[derive(Debug)]
 pub struct Reader<'a> {
     input: &'a [u8],
     dots: Ranks,
     limits: Limits,
-    /// Whether something was in a form that only older versions of a struct write.
+    /// Whether something had a form that only older versions of a struct write.
     older: bool,
     context: Arc<CausalContext>,
 }
 
 impl<'a> Reader<'a> {
-    /// Reads a value whose live dots are `dots`.
+    /// For a value whose live dots are `dots`.
     ///
     /// # Errors
-    /// More bytes than `limits` allow.
+    /// The input has more bytes than `limits` allow.
     pub fn new(input: &'a [u8], dots: &CausalContext, limits: Limits) -> Result<Self, DecodeError> {
         if input.len() > limits.bytes {
             return Err(DecodeError::TooLong {
@@ -270,7 +267,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// The same, in a message that tells of the events in `context`.
+    /// The same reader, in a message about the events in `context`.
     pub(crate) fn within(self, context: &Arc<CausalContext>) -> Self {
         Self {
             context: Arc::clone(context),
@@ -278,15 +275,15 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The events of which the whole message tells.
+    /// The events that the whole message is about.
     pub(crate) fn context(&self) -> Arc<CausalContext> {
         Arc::clone(&self.context)
     }
 
-    /// A number in the fewest bytes; a longer form of the same number is refused.
+    /// Reads a number. A longer form of the same number is refused.
     ///
     /// # Errors
-    /// The input ends, or this is no number of 64 bits in its shortest form.
+    /// The input ends, or this is not a 64-bit number in its shortest form.
     pub fn number(&mut self) -> Result<u64, DecodeError> {
         u64::try_from(self.place()?)
             .map_err(|_error| DecodeError::Invalid("a number above 64 bits"))
@@ -294,7 +291,7 @@ impl<'a> Reader<'a> {
 
     fn place(&mut self) -> Result<u128, DecodeError> {
         let mut place = 0_u128;
-        // 18 bytes hold 126 bits, and there are fewer events in any memory.
+        // 18 bytes hold 126 bits, and no memory holds that many events.
         for shift in (0..126).step_by(7) {
             let byte = self.byte()?;
             place |= u128::from(byte & 0x7f) << shift;
@@ -310,10 +307,10 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Invalid("a number above 126 bits"))
     }
 
-    /// Reads which type the bytes are of, and goes on if it is this one.
+    /// Reads the tag of a type and continues if it is the given one.
     ///
     /// # Errors
-    /// It is another one.
+    /// It is another tag.
     pub fn expect_tag(&mut self, tag: &Tag) -> Result<(), DecodeError> {
         if self.tag()? == *tag {
             Ok(())
@@ -322,7 +319,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Which type the bytes are of.
+    /// Reads the tag of a type.
     ///
     /// # Errors
     /// The input ends.
@@ -332,7 +329,7 @@ impl<'a> Reader<'a> {
         Ok(tag)
     }
 
-    /// One byte.
+    /// Reads one byte.
     ///
     /// # Errors
     /// The input ends.
@@ -342,7 +339,7 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    /// Bytes behind their length.
+    /// Reads a length and that many bytes, without copying them.
     ///
     /// # Errors
     /// The input ends.
@@ -356,7 +353,7 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
-    /// A plain value, by serde.
+    /// Reads a plain value with serde.
     ///
     /// # Errors
     /// The bytes are not such a value.
@@ -369,20 +366,20 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// How many elements follow, each of which takes from the allowance, and none of which is
-    /// believed before it is read.
+    /// Reads how many elements follow and takes them from the allowance. Do not allocate for them
+    /// before they are read.
     ///
     /// # Errors
-    /// More than the limit.
+    /// More than the limit allows.
     pub fn count(&mut self) -> Result<usize, DecodeError> {
         let count = self.number()?;
         self.take_elements(count)
     }
 
-    /// Takes `count` from the allowance of elements.
+    /// Takes `count` elements from the allowance.
     ///
     /// # Errors
-    /// More than is left of it.
+    /// Fewer are left.
     pub fn take_elements(&mut self, count: u64) -> Result<usize, DecodeError> {
         let count = usize::try_from(count)
             .ok()
@@ -392,7 +389,7 @@ impl<'a> Reader<'a> {
         Ok(count)
     }
 
-    /// A live dot, by its place.
+    /// Reads a live dot by its place.
     ///
     /// # Errors
     /// There is no such place.
@@ -403,10 +400,10 @@ impl<'a> Reader<'a> {
             .ok_or(DecodeError::Invalid("a dot that is not alive"))
     }
 
-    /// Some of the live dots. An element is taken from the allowance for each run of them.
+    /// Reads a subset of the live dots. Each run takes one element from the allowance.
     ///
     /// # Errors
-    /// They are not among the live dots, or too many runs.
+    /// They are not live dots, or there are too many runs.
     pub fn dots(&mut self) -> Result<CausalContext, DecodeError> {
         const NOT_ALIVE: DecodeError = DecodeError::Invalid("a dot that is not alive");
         let mut some = CausalContext::new();
@@ -428,35 +425,11 @@ impl<'a> Reader<'a> {
         Ok(some)
     }
 
-    /// Reads what [`Writer::inner`] wrote: a replicated value that is a part of this one.
-    ///
-    /// **Law:** its live dots are those that were announced for it, each once; so whoever holds the
-    /// parts need not ask.
-    ///
-    /// # Errors
-    /// Those of its decoder, and other dots than were announced.
-    pub fn inner<T: Crdt>(&mut self) -> Result<T, DecodeError> {
-        self.scoped(Reader::exactly)
-    }
-
-    /// A value that has exactly these live dots, each once.
-    pub(crate) fn exactly<T: Crdt>(&mut self, live: &CausalContext) -> Result<T, DecodeError> {
-        let value = T::decode(self)?;
-        let (found, once) = alive(&value);
-        if once && found == *live {
-            Ok(value)
-        } else {
-            Err(DecodeError::Invalid(
-                "dots that stand for nothing, or for two things",
-            ))
-        }
-    }
-
-    /// A value whose dots are some of the live dots, read by `read` to its end; see
+    /// Reads a value whose dots are some of the live dots; `read` must consume all of it. See
     /// [`Writer::scoped`].
     ///
     /// # Errors
-    /// Those of `read`, a value that is shorter than its length says, or nesting beyond the limit.
+    /// `read` fails, the value is shorter than its length says, or it is nested beyond the limit.
     pub fn scoped<T>(
         &mut self,
         read: impl FnOnce(&mut Reader<'a>, &CausalContext) -> Result<T, DecodeError>,
@@ -466,11 +439,11 @@ impl<'a> Reader<'a> {
         self.nested(input, &some, |input| read(input, &some))
     }
 
-    /// A value whose dots are `dots`, be they alive here or not, read from `input` by `read` to its
-    /// end: one level deeper, and within what is left of the limits.
+    /// Reads a value whose dots are `dots`, alive here or not, from `input`; `read` must consume
+    /// all of it. It is one level deeper and stays within what is left of the limits.
     ///
     /// # Errors
-    /// Those of `read`, a value that is shorter than `input`, or nesting beyond the limit.
+    /// `read` fails, the value is shorter than `input`, or it is nested beyond the limit.
     pub(crate) fn nested<'b, T>(
         &mut self,
         input: &'b [u8],
@@ -498,10 +471,11 @@ impl<'a> Reader<'a> {
         Ok(value)
     }
 
-    /// All live dots, to be visited one by one: as many elements are taken from the allowance.
+    /// All live dots, for a caller that visits them one by one: each takes an element from the
+    /// allowance.
     ///
     /// # Errors
-    /// Too many.
+    /// There are too many.
     pub fn live_set(&mut self) -> Result<CausalContext, DecodeError> {
         let count =
             u64::try_from(self.dots.len()).map_err(|_error| DecodeError::TooManyElements)?;
@@ -509,11 +483,11 @@ impl<'a> Reader<'a> {
         Ok(self.all_live())
     }
 
-    /// All live dots, to be visited run by run: an element is taken from the allowance for each
-    /// run.
+    /// All live dots, for a caller that visits them run by run: each run takes an element from the
+    /// allowance.
     ///
     /// # Errors
-    /// Too many.
+    /// There are too many.
     pub fn live_runs(&mut self) -> Result<CausalContext, DecodeError> {
         self.take_elements(self.dots.runs_len() as u64)?;
         Ok(self.all_live())
@@ -527,23 +501,23 @@ impl<'a> Reader<'a> {
         all
     }
 
-    /// Says that something is in a form that older versions of a struct write and this one does
+    /// Records that something has a form that older versions of a struct write and this one does
     /// not.
     pub(crate) fn note_older(&mut self) {
         self.older = true;
     }
 
-    /// Whether something was in such a form.
+    /// Whether something had such a form.
     pub(crate) fn was_older(&self) -> bool {
         self.older
     }
 
-    /// All that is left.
+    /// Takes all the bytes that are left.
     pub fn rest(&mut self) -> &'a [u8] {
         core::mem::take(&mut self.input)
     }
 
-    /// Whether nothing is left.
+    /// Whether no bytes are left.
     pub fn is_empty(&self) -> bool {
         self.input.is_empty()
     }
@@ -556,7 +530,7 @@ impl<'a> Reader<'a> {
     /// Ends the value.
     ///
     /// # Errors
-    /// Something follows.
+    /// Bytes follow it.
     pub fn finish(self) -> Result<(), DecodeError> {
         if self.input.is_empty() {
             Ok(())

@@ -1,33 +1,31 @@
-//! Finds planted bugs: random histories of replicas, and the promises of this library checked on
-//! each.
+//! Finds planted bugs: plays random histories of replicas and checks the promises of this library
+//! on each.
 //!
-//! For the command that plants each bug in turn. A run is a function of its seed. Without a planted
-//! bug [`find`] finds nothing, or there is a real one.
+//! A command plants each bug in turn and calls [`find`]. A run is a function of its seed. If
+//! [`find`] reports something without a planted bug, that is a real one.
 
 mod checks;
+#[cfg(test)]
+mod tests;
+mod world;
 
-use alloc::string::{String, ToString};
-use alloc::vec::Vec;
+use alloc::string::String;
 use core::ops::Range;
 
 use crate::planted::{self, Bug};
-use crate::{
-    Causal, Delta, Effects, NodeId, OrSet, Pair, PnCounter, ReplicaId, Replicated, RwSet, Stable,
-    Standing, Text,
-};
 
-/// A promise that was broken.
+/// A broken promise.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Finding {
-    /// Which check broke.
+    /// The check that failed.
     pub check: &'static str,
-    /// The seed that makes it break again.
+    /// The seed that makes it fail again.
     pub seed: u64,
-    /// What was seen in place of what was promised.
+    /// What was seen instead of what was promised.
     pub seen: String,
 }
 
-/// Plants the bug, or none, and runs every check with each of the seeds until one breaks.
+/// Plants the bug, or none, and runs every check with each of the seeds until one fails.
 pub fn find(bug: Option<&Bug>, seeds: Range<u64>) -> Option<Finding> {
     let before = planted::plant(bug);
     let found = seeds.into_iter().find_map(|seed| {
@@ -39,161 +37,3 @@ pub fn find(bug: Option<&Bug>, seeds: Range<u64>) -> Option<Finding> {
     planted::plant(before);
     found
 }
-
-/// What the replicas hold: a type of each kind.
-type Value = Pair<OrSet<u8>, Pair<PnCounter, Pair<Text, RwSet<u8>>>>;
-
-/// Numbers that look random (Steele et al., "Fast splittable pseudorandom number generators",
-/// 2014).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound
-    }
-}
-
-/// Three replicas, and the deltas between them, which are lost, repeated and reordered.
-struct World {
-    random: Random,
-    replicas: Vec<Replicated<Value>>,
-    sent: Vec<Delta<Value>>,
-}
-
-impl World {
-    fn new(seed: u64) -> Self {
-        let replicas = (1..=3)
-            .map(|node| Replicated::new(ReplicaId::new(NodeId(node), 0)))
-            .collect();
-        Self {
-            random: Random(seed),
-            replicas,
-            sent: Vec::new(),
-        }
-    }
-
-    fn pick(&mut self, bound: usize) -> usize {
-        self.random.below(bound as u64) as usize
-    }
-
-    /// One replica changes something.
-    fn change(&mut self) {
-        let (at, what, n) = (self.pick(3), self.pick(8), self.random.below(4) as u8);
-        let place = self.pick(4);
-        let delta = self.replicas[at].update(|value, tx| match what {
-            0 | 1 => value.first_mut(tx, |set, tx| set.add(tx, n)),
-            2 => value.first_mut(tx, |set, tx| {
-                set.remove(tx, &n);
-            }),
-            3 => value.second_mut(tx, |rest, tx| {
-                rest.first_mut(tx, |counter, tx| counter.increment(tx, 1))
-            }),
-            _ => value.second_mut(tx, |rest, tx| {
-                rest.second_mut(tx, |rest, tx| match what {
-                    4 => rest.first_mut(tx, |text, tx| {
-                        let at = place.min(text.len());
-                        text.insert(tx, at, "ab").unwrap_or_default();
-                    }),
-                    5 => rest.first_mut(tx, |text, tx| {
-                        let at = place.min(text.len());
-                        let end = text.len().min(at + 2);
-                        text.delete(tx, at..end).unwrap_or_default();
-                    }),
-                    6 => rest.second_mut(tx, |banned, tx| banned.add(tx, n)),
-                    _ => rest.second_mut(tx, |banned, tx| {
-                        banned.remove(tx, &n);
-                    }),
-                });
-            }),
-        });
-        self.sent.push(delta);
-    }
-
-    /// A delta arrives somewhere, whichever and wherever.
-    fn deliver(&mut self) -> Result<(), String> {
-        if self.sent.is_empty() {
-            return Ok(());
-        }
-        let (which, to) = (self.pick(self.sent.len()), self.pick(3));
-        let delta = self.sent[which].clone();
-        self.merge(to, &delta)
-    }
-
-    fn merge(&mut self, to: usize, delta: &Delta<Value>) -> Result<(), String> {
-        let before = view(self.replicas[to].state());
-        let effects = self.replicas[to]
-            .merge(delta)
-            .map_err(|refused| alloc::format!("refused without a reason: {refused}"))?;
-        let after = view(self.replicas[to].state());
-        if before != after && effects.is_empty() {
-            return Err(alloc::format!(
-                "readers see {after:?} instead of {before:?}, and no effect tells"
-            ));
-        }
-        Ok(())
-    }
-
-    fn step(&mut self) -> Result<(), String> {
-        if self.random.below(2) == 0 {
-            self.change();
-            return Ok(());
-        }
-        self.deliver()
-    }
-
-    /// Everybody hears by summaries alone.
-    fn synchronise(&mut self) -> Result<(), String> {
-        for _ in 0..2 {
-            for (a, b) in [(0, 1), (1, 2), (2, 0)] {
-                let first = self.replicas[a].summary();
-                let answer = self.replicas[b].summary_against(&first);
-                let (for_a, for_b) = (
-                    self.replicas[b].delta_since(&first),
-                    self.replicas[a].delta_since(&answer),
-                );
-                let third = self.replicas[a].summary_against(&answer);
-                self.merge(b, &for_b)?;
-                self.merge(a, &for_a)?;
-                let rest = self.replicas[b].delta_since(&third);
-                self.merge(a, &rest)?;
-                let standing = self.replicas[a].compare(&self.replicas[b].summary());
-                if standing != Standing::Equal {
-                    return Err(alloc::format!("{standing:?} after two round trips"));
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What readers see.
-#[derive(PartialEq, Eq, Debug)]
-struct View {
-    set: Vec<u8>,
-    count: i128,
-    text: String,
-    banned: Vec<u8>,
-}
-
-fn view(state: &Causal<Value>) -> View {
-    let (set, rest) = (state.first(), state.second());
-    View {
-        set: set.sorted().into_iter().copied().collect(),
-        count: rest.first().value(),
-        text: rest.second().first().to_string(),
-        banned: rest
-            .second()
-            .second()
-            .sorted()
-            .into_iter()
-            .copied()
-            .collect(),
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,38 +1,38 @@
-//! Who did it and what it was: the identifiers every other module is written in.
+//! Identifiers of nodes, replicas and events, which every other module uses.
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A member of the cluster. Allocated by the control plane, never reused; an embedder without a
-/// cluster picks any number that no other writer of the same data uses.
+/// A member of the cluster. The control plane allocates ids and never reuses one. Without a
+/// cluster, pick any number that no other writer of the same data uses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct NodeId(pub u64);
 
 /// One writer of dots: a node in one of its lives.
 ///
 /// **Invariant:** two different histories never share a `ReplicaId`. A node whose last stop was not
-/// provably complete goes on under the next incarnation, because it may have issued dots that it
+/// provably complete continues under the next incarnation, because it may have issued dots that it
 /// has forgotten.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct ReplicaId {
     /// The node that writes.
     pub node: NodeId,
-    /// Which of its lives this is.
+    /// The number of the node's life, from 0.
     pub incarnation: u32,
 }
 
-/// One event: the `counter`-th of `replica`. Counters start at 1 and have no gaps at their origin.
+/// One event: the `counter`-th of `replica`. At their origin, counters start at 1 and have no gaps.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Dot {
-    /// Who issued it.
+    /// The replica that issued it.
     pub replica: ReplicaId,
-    /// Its position in that replica's history, from 1.
+    /// Its number among the events of that replica, from 1.
     pub counter: u64,
 }
 
 impl ReplicaId {
-    /// The writer `node` in its life number `incarnation`.
+    /// The writer `node` in its life `incarnation`.
     pub const fn new(node: NodeId, incarnation: u32) -> Self {
         Self { node, incarnation }
     }

@@ -1,5 +1,5 @@
-//! Values that replicas change at any time, on their own, and that agree again once the replicas
-//! have heard of each other.
+//! Convergent replicated values: replicas change them at any time, on their own, and agree again
+//! once they have exchanged their changes.
 //!
 //! ```
 //! use quorate_crdt::{Crdt, Delta, NodeId, OrMap, OrSet, ReplicaId, Replicated, ResetCounter};
@@ -28,25 +28,25 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! No I/O, no async, no clock reads, no randomness in what is replicated; `no_std` with `alloc`
-//! without the default features. Bytes may be lost, repeated and reordered between replicas;
-//! nothing is lost of the data, and no bytes make decoding panic.
+//! The library does no I/O, is not async, reads no clock, and uses no randomness in what is
+//! replicated; without the default features it is `no_std` with `alloc`. Messages between replicas
+//! may be lost, repeated and reordered without loss of data, and no bytes make decoding panic.
 //!
 //! # Four words
 //!
-//! - A **lattice** is a type whose values merge: commutatively, associatively, idempotently. The
-//!   order and number of merges then cannot matter.
-//! - A **dot** ([`Dot`]) names one event: the n-th of one replica. Every change but a removal is
-//!   one, so whoever has seen the same events, of which the same are alive, holds the same. A
-//!   replica never issues a dot twice; whoever loses its memory goes on under a new incarnation of
-//!   its [`ReplicaId`], and is told so if it does not ([`Refused`]).
+//! - A **lattice** is a type whose values merge commutatively, associatively and idempotently, so
+//!   the order and the number of merges do not matter.
+//! - A **dot** ([`Dot`]) names one event: the n-th of one replica. Every change except a removal is
+//!   one. Replicas that have seen the same events, of which the same are alive, hold the same
+//!   value. A replica never issues a dot twice: one that loses its memory continues under a new
+//!   incarnation of its [`ReplicaId`], and gets an error ([`Refused`]) if it does not.
 //! - A **context** ([`CausalContext`]) is the exact set of dots seen. What is in the context and
-//!   not alive in the value was overwritten or removed, so removals need no tombstones and are
-//!   never undone by an old message.
+//!   not alive in the value was overwritten or removed. So removals need no tombstones, and no old
+//!   message undoes them.
 //! - A **delta** ([`Delta`]) is a small value of the same type as the state, under the exact dots
-//!   that it covers. Every transaction returns one; merging it is as good as having made the
-//!   change. Send deltas as they arise, and what [`Replicated::delta_since`] gives to a replica
-//!   that has been away.
+//!   that it covers. Every transaction returns one, and merging it equals making the change. Send
+//!   deltas as they arise; to a replica that has been away, send what [`Replicated::delta_since`]
+//!   returns.
 //!
 //! # Which type to choose
 //!
@@ -59,25 +59,25 @@
 //! | a set where what is removed never returns | [`TwoPhaseSet`] | removing wins, for ever |
 //! | a number that only grows | [`GCounter`] | all count |
 //! | a number that goes up and down | [`PnCounter`] | all count |
-//! | a number inside a map, or one to be reset | [`ResetCounter`] | all count; a reset ends what it has seen |
-//! | stock, seats, money: never below zero | [`BoundedCounter`] | rights are spent, and handed over |
+//! | a number inside a map, or one to be reset | [`ResetCounter`] | all count; a reset removes what it has seen |
+//! | stock, seats, money: never below zero | [`BoundedCounter`] | rights are used up and transferred |
 //! | one value, the latest counts | [`LwwRegister`] | the later stamp wins, one write is lost |
-//! | one value, no write may be lost | [`MvRegister`] | all are kept until somebody decides |
+//! | one value, no write may be lost | [`MvRegister`] | all are kept until a later write decides |
 //! | on or off | [`EwFlag`], [`DwFlag`] | on wins, off wins |
-//! | a map of any of these that can be removed | [`OrMap`] | updating wins over removing; values merge |
+//! | a map of any of these, with removable keys | [`OrMap`] | updating wins over removing; values merge |
 //! | a map of plain values | [`LwwMap`] | the later stamp wins, per key |
 //! | a ranking | [`SortedSet`] | increments add up; setting a score overwrites |
 //! | an ordered list | [`List`] | insertions never interleave |
 //! | text that people edit together | [`Text`] | the same, by character |
 //! | folders, outlines, org charts | [`Tree`] | moves never make a cycle |
-//! | a whole JSON document with its history | [`Document`](types), feature `document` | automerge's |
-//! | the highest, the lowest, pairs, versions | [`Max`], [`Min`], [`Pair`], [`Lex`] | the greater, the smaller, by part |
-//! | how many different, whether seen, how often | [`HyperLogLog`], [`Bloom`], [`CountMin`], [`TopK`] | estimates that merge |
+//! | a whole JSON document with its history | [`Document`](types), feature `document` | automerge's rules |
+//! | the highest, the lowest, pairs, versions | [`Max`], [`Min`], [`Pair`], [`Lex`] | the greater, the smaller, by part, the later version |
+//! | how many different ones, whether added, how often | [`HyperLogLog`], [`Bloom`], [`CountMin`], [`TopK`] | estimates that merge |
 //!
-//! Several of them together are a struct with [`#[derive(Crdt)]`](macro@Crdt). Each type's page
-//! states what concurrent changes give, what grows for ever and what is collected.
+//! Several of them together form a struct with [`#[derive(Crdt)]`](macro@Crdt). The page of each
+//! type says what concurrent changes result in and what grows, and when it is collected.
 //!
-//! # To read on
+//! # Read on
 //!
 //! [`book`] explains the library in four short chapters: [how values merge](book::merging), [how
 //! replicas find out what they lack](book::syncing), [what is stored and sent](book::bytes), [how

@@ -1,9 +1,9 @@
 //! Bugs put back on purpose, to show that a check finds them.
 //!
-//! Every rule of the data plane has one: a switch, at the place where the rule is upheld, that
-//! breaks it. `plant` turns one on for the current thread; `quorate sim --planted` does so for each
-//! in turn and names the check that found it. Without the feature `planted-bugs` no switch can be
-//! turned on and the compiler removes them all.
+//! Every rule of the data plane has a switch at the place where the rule is upheld; turned on, it
+//! breaks the rule. `plant` turns one on for the current thread. `quorate sim --planted` does so
+//! for each in turn and names the check that found it. Without the feature `planted-bugs`, no
+//! switch can be turned on, and the compiler removes them all.
 //!
 //! ```
 //! quorate_crdt::bugs! {
@@ -17,7 +17,7 @@
 /// A bug that can be planted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bug {
-    /// Its name on the command line.
+    /// The name on the command line.
     pub name: &'static str,
     /// What goes wrong, as one clause.
     pub breaks: &'static str,
@@ -44,7 +44,8 @@ impl Bug {
     }
 }
 
-/// Activates a bug on the current thread, or none. Returns the one that was active before.
+/// Activates a bug on the current thread, or none, and returns the name of the one that was active
+/// before.
 #[cfg(feature = "planted-bugs")]
 pub fn plant(bug: Option<&Bug>) -> Option<&'static str> {
     PLANTED.replace(bug.map(|bug| bug.name))
@@ -54,8 +55,14 @@ pub fn plant(bug: Option<&Bug>) -> Option<&'static str> {
 #[macro_export]
 macro_rules! bugs {
     ($($(#[$doc:meta])* $bug:ident = $name:literal : $breaks:literal;)*) => {
-        $($(#[$doc])* pub const $bug: $crate::planted::Bug = $crate::planted::Bug { name: $name, breaks: $breaks };)*
-        /// Every bug declared here.
+        $(
+            $(#[$doc])*
+            pub const $bug: $crate::planted::Bug = $crate::planted::Bug {
+                name: $name,
+                breaks: $breaks,
+            };
+        )*
+        /// Every bug declared in this module.
         pub const ALL: &[$crate::planted::Bug] = &[$($bug),*];
     };
 }

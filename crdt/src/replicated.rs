@@ -1,5 +1,4 @@
-//! A replica of a value: who writes is bound once, and every change is a transaction that yields
-//! one delta.
+//! A replica of a value: it knows who writes, and each change is a transaction with one delta.
 
 use core::fmt;
 use core::ops::Deref;
@@ -11,7 +10,8 @@ use crate::causal::{Causal, CausalContext, Delta, Place};
 use crate::sync::{Stable, Standing, Summary};
 use crate::{Crdt, Dot, Hlc, Now, Refused, ReplicaId, Schema, Stamp, bugs};
 
-/// One replica of a `T`: any type here, or a struct with [`#[derive(Crdt)]`](macro@crate::Crdt).
+/// One replica of a `T`: any type of this crate, or a struct with
+/// [`#[derive(Crdt)]`](macro@crate::Crdt).
 ///
 /// ```
 /// use quorate_crdt::{NodeId, OrSet, ReplicaId, Replicated};
@@ -25,21 +25,22 @@ use crate::{Crdt, Dot, Hlc, Now, Refused, ReplicaId, Schema, Stamp, bugs};
 /// ```
 ///
 /// Reads go through [`Deref`] to the value. A replica that has lost events it has sent (a lost
-/// disk, a restored backup) must go on under the next incarnation: [`resume`](Self::resume).
+/// disk, a restored backup) must continue under the next incarnation: see [`resume`](Self::resume).
 ///
-/// A clone is the same replica a second time. It may be read, compared and thrown away; before it
+/// A clone is the same replica a second time. You may read it, compare it and drop it. Before it
 /// writes, take its [state](Self::into_state) and [`resume`](Self::resume) it under an id of its
-/// own. If that is forgotten, [`merge`](Self::merge) notices it as soon as one of the two hears
-/// what the other has written, and [`compare`](Self::compare) wherever their writes have met.
+/// own. If you forget, [`merge`](Self::merge) notices as soon as one of the two hears what the
+/// other has written, and [`compare`](Self::compare) notices wherever both have been merged.
 pub struct Replicated<T: Schema> {
     replica: ReplicaId,
     state: Causal<T::State>,
-    /// The last stamp given here. Stamps that were merged are exceeded when they are overwritten.
+    /// The last stamp given here. Merged stamps are not in it; a write exceeds those that it
+    /// overwrites.
     last_stamp: Hlc,
 }
 
-/// The last event that a replica may have issued when it resumes. What it issues from then on, in
-/// any run of a program, decodes: that ends at 2^63.
+/// The last event that a replica may have issued when it resumes. Encoded counters end at 2^63, so
+/// everything it issues from then on decodes, in any run of a program.
 const LAST_RESUMED: u64 = 1 << 62;
 
 impl<T: Schema> Replicated<T> {
@@ -52,12 +53,12 @@ impl<T: Schema> Replicated<T> {
         }
     }
 
-    /// A replica that goes on with a value from a disk or from another replica. `replica` must be
-    /// either the id under which this very state was saved last, or one that was never used.
+    /// A replica that continues with a saved state, or with the state of another replica. `replica`
+    /// must be the id under which this very state was last saved, or an id that was never used.
     ///
     /// # Errors
-    /// The state names events of this id that it has not seen, or leaves it none to issue: take
-    /// another id.
+    /// The state names events of this id that it has not seen, or leaves the id no events to issue.
+    /// Take another id.
     pub fn resume(replica: ReplicaId, state: Causal<T::State>) -> Result<Self, Refused> {
         let (issued, claimed) = (state.context.max(replica), state.value.named(replica));
         if claimed > issued {
@@ -77,27 +78,28 @@ impl<T: Schema> Replicated<T> {
         })
     }
 
-    /// Who writes here.
+    /// The id under which this replica writes.
     pub fn replica(&self) -> ReplicaId {
         self.replica
     }
 
-    /// The whole state: to save, to send to a new replica, to compare. As good as every delta so
-    /// far in one.
+    /// The whole state, to save, to send to a new replica, to compare. Merging it equals merging
+    /// every delta so far.
     pub fn state(&self) -> &Causal<T::State> {
         &self.state
     }
 
-    /// Takes the replica apart: what [`resume`](Self::resume) goes on with.
+    /// Takes the replica apart, for [`resume`](Self::resume).
     pub fn into_state(self) -> Causal<T::State> {
         self.state
     }
 
-    /// Changes the value and returns what to send to the others. Ignore it if full states or
-    /// [`delta_since`](Self::delta_since) are exchanged instead.
+    /// Changes the value and returns the delta to send to the others. Ignore the delta if you
+    /// exchange full states or [`delta_since`](Self::delta_since) instead.
     ///
-    /// Last-writer-wins stamps count from what they overwrite: between concurrent writes the one
-    /// with the longer history wins. With a wall clock, use [`update_at`](Self::update_at).
+    /// Without a wall clock, a last-writer-wins stamp counts on from what it overwrites, so of two
+    /// concurrent writes the one with the longer history wins. To use a wall clock, call
+    /// [`update_at`](Self::update_at).
     pub fn update(
         &mut self,
         change: impl FnOnce(&mut <T::State as Crdt>::Edit<'_>, &mut Tx<'_>),
@@ -105,11 +107,11 @@ impl<T: Schema> Replicated<T> {
         self.update_at(Now::default(), change)
     }
 
-    /// Changes the value, stamping last-writer-wins writes with the wall clock, unless what they
-    /// overwrite has a later stamp.
+    /// Changes the value and stamps last-writer-wins writes with the wall clock, or with a later
+    /// stamp if they overwrite one.
     ///
-    /// Should `change` panic, throw the replica away or resume it from the last saved state under a
-    /// new incarnation: part of the change has been made, and its delta is lost.
+    /// If `change` panics, part of the change has been made and its delta is lost. Drop the
+    /// replica, or resume it from the last saved state under a new incarnation.
     pub fn update_at(
         &mut self,
         now: Now,
@@ -127,19 +129,20 @@ impl<T: Schema> Replicated<T> {
             &mut tx,
         );
         if delta.value.has_undotted() && !bugs::SILENT_CHANGE.is_planted() {
-            // Every change is an event, so that whoever has seen the same events holds the same. It
-            // is never alive, so nobody takes it for seen because what it made has ended.
+            // Every change is an event, so that replicas that have seen the same events hold the
+            // same value. This event itself is never alive, so the end of what the change made does
+            // not make anyone count it as seen.
             tx.issue();
         }
         tx.cover(&mut delta.context);
         delta
     }
 
-    /// Merges a delta or a state of another replica and says what readers see differently.
+    /// Merges a delta or a state of another replica and returns what readers see differently.
     ///
     /// # Errors
-    /// It tells of this replica what it has not written, so its id is in use elsewhere or was
-    /// before a loss of memory.
+    /// It contains writes of this replica that this replica did not make: its id is in use
+    /// elsewhere, or was before this replica lost its memory. Nothing has changed.
     pub fn merge(
         &mut self,
         delta: &Delta<T::State>,
@@ -166,12 +169,12 @@ impl<T: Schema> Replicated<T> {
         Ok(self.state.merge(delta))
     }
 
-    /// [`merge`](Self::merge), unless a stamp is more than `bound` ahead of the wall clock: for
-    /// data whose writers have wall clocks ([`update_at`](Self::update_at)). One wrong clock then
-    /// cannot make its values win until their time has come.
+    /// Like [`merge`](Self::merge), but refuses a stamp that is more than `bound` ahead of the wall
+    /// clock. Use it where writers have wall clocks ([`update_at`](Self::update_at)): a wrong clock
+    /// then cannot make its values win until their time has come.
     ///
     /// # Errors
-    /// Those of [`merge`](Self::merge), and a stamp from the future.
+    /// As for [`merge`](Self::merge), or a stamp is from the future. Nothing has changed.
     pub fn merge_at(
         &mut self,
         now: Now,
@@ -196,40 +199,43 @@ impl<T: Schema> Replicated<T> {
         self.merge(delta)
     }
 
-    /// What this replica knows, briefly: what another one needs for
+    /// A short description of what this replica knows, from which another one computes
     /// [`delta_since`](Self::delta_since).
     pub fn summary(&self) -> Summary {
         self.state.summary()
     }
 
-    /// The [`summary`](Self::summary) with the live dots of those ranges in which `theirs` differs:
-    /// the answer to a summary, after which [`delta_since`](Self::delta_since) there is exact.
+    /// The [`summary`](Self::summary), with the live dots of those ranges in which `theirs`
+    /// differs. It is the answer to a summary: with it, the asker computes an exact
+    /// [`delta_since`](Self::delta_since).
     pub fn summary_against(&self, theirs: &Summary) -> Summary {
         self.state.summary_against(theirs)
     }
 
-    /// What whoever sent the summary lacks: what was added since, and what was removed. Needs no
-    /// log: what is alive here and what has been seen here say all.
+    /// What the sender of the summary lacks: everything added since, and everything removed. Needs
+    /// no log: it follows from what is alive here and what has been seen here.
     pub fn delta_since(&self, theirs: &Summary) -> Delta<T::State> {
         self.state.delta_since(theirs)
     }
 
-    /// Which events are [`Stable`], going by the [`summary`](Self::summary) of every other replica:
-    /// those that all have seen, if each holds of what it has seen just what is alive here, and
-    /// this one has seen all that they have. None otherwise; try again after the next exchange. A
-    /// replica that joins later must start from a state that covers them.
+    /// The events that are [`Stable`], given the [`summary`](Self::summary) of every other replica:
+    /// those that all replicas have seen, provided that each has alive exactly what is alive here
+    /// and that this replica has seen everything they have. Otherwise there are none; try again
+    /// after the next exchange. A replica that joins later must start from a state that covers
+    /// these events.
     pub fn stable(&self, others: &[Summary]) -> Stable {
         self.state.stable(others)
     }
 
-    /// Whether whoever sent the summary can hold something else than this replica although both
-    /// have seen the same events: then an id is in use twice, or a disk has lied.
+    /// How this replica relates to the sender of the summary. It can tell that both have seen the
+    /// same events and hold different values, which means that an id is used twice or a disk has
+    /// lied.
     pub fn compare(&self, theirs: &Summary) -> Standing {
         self.state.compare(theirs)
     }
 
-    /// Changes what is not replicated: fields marked `#[crdt(skip)]`. Others can only be read,
-    /// because every change of them takes a transaction.
+    /// Changes what is not replicated: fields marked `#[crdt(skip)]`. Other fields are read-only
+    /// here, because changing them takes a transaction.
     pub fn local_mut<R>(
         &mut self,
         change: impl FnOnce(&mut <T::State as Crdt>::Edit<'_>) -> R,
@@ -269,26 +275,26 @@ impl<T: Schema> Deref for Replicated<T> {
     }
 }
 
-/// Two replicas are equal if they hold the same, whoever writes there.
+/// Two replicas are equal if they hold the same value under the same context, whoever writes there.
 impl<T: Schema> PartialEq for Replicated<T> {
     fn eq(&self, other: &Self) -> bool {
         self.state == other.state
     }
 }
 
-/// A change in progress: issues its dots and stamps, and notes what it overwrites. For users a
-/// token that mutators take; implementors of mutators find the rest here.
+/// A change in progress. It issues the dots and stamps of the change and records what it
+/// overwrites. Users only pass it to mutators; the methods are for those who implement mutators.
 #[derive(Debug)]
 pub struct Tx<'a> {
     replica: ReplicaId,
     context: &'a mut CausalContext,
-    /// Where the replica stands in the context.
+    /// The place of the replica in the context.
     place: Place,
     last_stamp: &'a mut Hlc,
     now: Now,
     /// The first counter that this transaction may issue.
     first: u64,
-    /// The last that it has issued: the context learns of them all at its end.
+    /// The last counter issued. The context learns of all of them when the transaction ends.
     last: u64,
     ended: SmallVec<[Dot; 4]>,
 }
@@ -322,7 +328,7 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Who writes.
+    /// The replica that writes.
     #[inline]
     pub fn replica(&self) -> ReplicaId {
         self.replica
@@ -334,7 +340,7 @@ impl<'a> Tx<'a> {
         self.issue_run(1)
     }
 
-    /// Issues so many events in a row, at least one, and returns the first.
+    /// Issues `count` consecutive events, at least one, and returns the first.
     #[inline]
     pub fn issue_run(&mut self, count: u64) -> Dot {
         let first = self.last + 1;
@@ -345,13 +351,13 @@ impl<'a> Tx<'a> {
         Dot::new(self.replica, first)
     }
 
-    /// Says that the change overwrites or removes the event.
+    /// Records that the change overwrites or removes the event.
     #[inline]
     pub fn end(&mut self, dot: Dot) {
         self.ended.push(dot);
     }
 
-    /// A stamp above all that were given here, above `overwritten`, and at or above the time of the
+    /// A stamp above all that were given here, above `overwritten`, and not before the time of the
     /// transaction.
     pub fn stamp_after(&mut self, overwritten: Option<Stamp>) -> Stamp {
         let wall = Hlc::from_parts(self.now.unix_millis, 0).unwrap_or_default();
@@ -379,8 +385,8 @@ impl<'a> Tx<'a> {
         (mark.issued + 1..=self.last).map(move |counter| Dot::new(replica, counter))
     }
 
-    /// Ends the transaction: what it issued has been seen here, and its delta covers that and what
-    /// it ended.
+    /// Ends the transaction: this replica has seen what it issued, and its delta covers that and
+    /// what it ended.
     #[inline]
     fn cover(&mut self, covered: &mut CausalContext) {
         if self.last >= self.first {
@@ -388,7 +394,7 @@ impl<'a> Tx<'a> {
                 .insert_run_at(self.place, self.replica, self.first, self.last);
             covered.insert_run(self.replica, self.first, self.last);
         }
-        // Ascending, each goes to the end of what is there.
+        // In ascending order, each dot is appended at the end.
         self.ended.sort_unstable();
         for dot in &self.ended {
             covered.insert(*dot);

@@ -1,4 +1,5 @@
-//! Time: the instant the driver hands to every core, and the stamps that writes carry.
+//! Time as data: the instant that the driver passes to every core, and the stamps that writes
+//! carry.
 
 use core::fmt;
 use core::time::Duration;
@@ -8,7 +9,7 @@ use thiserror::Error;
 
 use crate::ReplicaId;
 
-/// Milliseconds from 1970 to 2024, where stamps begin.
+/// Stamps begin in 2024: milliseconds since 1970.
 pub(crate) const EPOCH: u64 = 1_704_067_200_000;
 /// The last millisecond since 1970 that has a stamp, in the year 2109.
 const LAST_MILLI: u64 = (1 << 42) - 1;
@@ -21,58 +22,59 @@ const LAST: u64 = ((LAST_MILLI - EPOCH) << COUNTER_BITS) | ((1 << COUNTER_BITS) 
 /// directions.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Now {
-    /// Since an arbitrary start that stays fixed for the life of the process; never decreases.
+    /// The time since an arbitrary start that stays fixed for the life of the process; never
+    /// decreases.
     pub monotonic: Duration,
-    /// The wall clock, in milliseconds since 1970 UTC; only ever the basis of an [`Hlc`].
+    /// The wall clock, in milliseconds since 1970 UTC. Only an [`Hlc`] is ever derived from it.
     pub unix_millis: u64,
 }
 
 /// A hybrid logical stamp: 42 bits of milliseconds since 2024 and a 22-bit counter.
 ///
-/// **Invariant:** at or below the last stamp, in the year 2109; anything above does not decode. Not
-/// unique: two nodes may produce the same one, see [`Stamp`].
+/// **Invariant:** at or below the last stamp, in the year 2109; anything above does not decode. Two
+/// nodes may produce the same one; a [`Stamp`] is unique.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u64", into = "u64")]
 pub struct Hlc(u64);
 
-/// A stamp that is unique, because a replica gives each of its stamps to one write only.
+/// A unique stamp: a replica gives each of its stamps to one write only.
 ///
-/// **Law:** totally ordered, first by time and then by replica, and so are two writes of the same
-/// millisecond.
+/// **Law:** totally ordered, by time and then by replica, so two writes of the same millisecond are
+/// ordered too.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 pub struct Stamp {
-    /// When, as far as clocks and causality tell.
+    /// The time, as far as clocks and causality tell.
     pub hlc: Hlc,
-    /// By whom; decides between equal times.
+    /// The writer; it decides between equal times.
     pub replica: ReplicaId,
 }
 
-/// A number that is not a stamp: it lies beyond the year 2109.
+/// This number is not a stamp: it is beyond the year 2109.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("{0:#x} lies beyond the last stamp")]
+#[error("{0:#x} is beyond the last stamp")]
 pub struct StampOutOfRange(pub u64);
 
 impl Hlc {
-    /// The stamp of that millisecond (since 1970) with that counter; `None` before 2024, after 2109
-    /// or above 2^22 - 1.
+    /// The stamp with this counter in this millisecond since 1970; `None` before 2024, after 2109,
+    /// or if the counter is above 2^22 - 1.
     pub fn from_parts(unix_millis: u64, counter: u64) -> Option<Self> {
         let since = unix_millis.checked_sub(EPOCH)?;
         (unix_millis <= LAST_MILLI && counter < 1 << COUNTER_BITS)
             .then_some(Self((since << COUNTER_BITS) | counter))
     }
 
-    /// Its time in milliseconds since 1970: the wall clock of whoever was furthest ahead among
-    /// those it depends on.
+    /// Its time in milliseconds since 1970: the most advanced wall clock among the writes that it
+    /// depends on.
     pub fn unix_millis(self) -> u64 {
         (self.0 >> COUNTER_BITS) + EPOCH
     }
 
-    /// Its place among the stamps of one millisecond.
+    /// Its number among the stamps of one millisecond, below 2^22.
     pub fn counter(self) -> u64 {
         self.0 & ((1 << COUNTER_BITS) - 1)
     }
 
-    /// The stamp as a number with the same order: fit for a sorted key.
+    /// The stamp as a number with the same order, for use in sorted keys.
     pub fn as_u64(self) -> u64 {
         self.0
     }

@@ -1,17 +1,18 @@
-//! Anti-entropy without a log: what one replica lacks of another follows from what each has seen
-//! and what is alive.
+//! Anti-entropy without a log: what a replica lacks follows from what each side has seen and has
+//! alive.
 //!
-//! Two round trips bring two replicas together, whatever happened since they last met:
+//! Two round trips make two replicas equal, whatever happened since they last met:
 //!
-//! 1. A sends its [`summary`](crate::Replicated::summary): its context, and for each range of 1,024
-//!    events of a replica a hash of those that are alive. B answers with its own, in which the
-//!    ranges that differ are spelled out ([`summary_against`](crate::Replicated::summary_against)),
-//!    and with the delta of what A has never seen.
-//! 2. A answers the same way, now exactly: with [`delta_since`](crate::Replicated::delta_since) for
-//!    B and its own live events in those ranges, to which B answers with the removals that A lacks.
+//! 1. A sends its [`summary`](crate::Replicated::summary): its context and, for each range of 1,024
+//!    events of a replica, a hash of those that are alive. B answers with its own summary, in which
+//!    the ranges that differ are spelled out
+//!    ([`summary_against`](crate::Replicated::summary_against)), and with the delta of everything
+//!    that A has not seen.
+//! 2. A answers in the same way, now exactly: with [`delta_since`](crate::Replicated::delta_since)
+//!    for B and with its own live events in those ranges. B replies with the removals that A lacks.
 //!
-//! The idea of exchanging what is alive per range in place of a log of removals: Gonçalves et al.,
-//! "`DottedDB`", SRDS 2017.
+//! Exchanging what is alive per range instead of keeping a log of removals is the idea of Gonçalves
+//! et al., "`DottedDB`", SRDS 2017.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -23,39 +24,39 @@ use crate::causal::live_dots;
 use crate::codec::{DecodeError, Limits, Reader, Tag, VERSION, Writer};
 use crate::{Causal, CausalContext, Crdt, Delta, Dot, ReplicaId, Undotted, bugs};
 
-/// How many events one hash stands for.
+/// The number of events that one hash stands for.
 const RANGE: u64 = 1024;
 
-/// What a replica knows, briefly. As bytes: a few per replica, and 9 for each range of 1,024 events
-/// in which something is alive.
+/// A short description of what a replica knows. Encoded, it takes a few bytes per replica, and 9
+/// for each range of 1,024 events in which something is alive.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct Summary {
     context: CausalContext,
-    /// In an answer: the events that the asker had seen. Where its hashes agreed, that is said of
-    /// those events alone, for it may have seen more since.
+    /// In an answer, the events that the asker had seen. Where its hashes agreed, the answer holds
+    /// for those events alone, because the asker may have seen more since.
     asked: Option<CausalContext>,
-    /// A hash of all that has no dots; in an answer, of what came with the events that both have
-    /// seen.
+    /// A hash of everything that has no dots; in an answer, of what came with the events that both
+    /// have seen.
     undotted: u64,
-    /// What is alive, per range; nothing in a range that is not listed.
+    /// What is alive, per range. In a range that is not listed, nothing is.
     ranges: BTreeMap<(ReplicaId, u64), Alive>,
-    /// A hash of the whole value, where every byte of it is understood.
+    /// A hash of the whole value, if every byte of it is understood.
     content: Option<u64>,
-    /// Whether a whole state should be sent in any case.
+    /// Whether the receiver should send its whole state in any case.
     whole: bool,
 }
 
-/// How two replicas stand to each other.
+/// How two replicas relate to each other.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Standing {
-    /// They have seen the same events, and hold the same.
+    /// They have seen the same events and hold the same values.
     Equal,
-    /// One of them knows what the other one does not: they have to synchronise.
+    /// One of them knows something that the other does not: they must synchronise.
     Apart,
-    /// They have seen the same events, of which the same are alive, and hold different values,
-    /// which no history does: an id is in use twice, or a disk has lied. Synchronising does not
-    /// mend it. Find the id, let one side go on under the next incarnation, and write anew what it
-    /// has alone.
+    /// They have seen the same events and have the same alive, but hold different values. No
+    /// history does that: an id is used twice, or a disk has lied. Synchronising does not repair
+    /// it. Find the id, let one side continue under the next incarnation, and write again what only
+    /// that side has.
     Forked,
 }
 
@@ -68,17 +69,19 @@ enum Alive {
     Dots(Vec<(u16, u16)>),
 }
 
-/// Events after which nothing can come that they have ended: of those, tombstones can be forgotten.
+/// Events that are so widely known that nothing they have ended can still arrive. Tombstones for
+/// those can be forgotten.
 ///
-/// That every replica has *seen* a removal is not enough. A removal ends another one without what
-/// that had ended; who has heard of the later one alone has seen both, and still holds the element.
-/// So this is made of [summaries](crate::Replicated::stable), which say what is alive.
+/// It is not enough that every replica has *seen* a removal. A later removal can end an earlier one
+/// without ending the addition that the earlier one had ended. A replica that has heard only of the
+/// later one has seen both removals and still holds the element. So this is computed from
+/// [summaries](crate::Replicated::stable), which say what is alive.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Stable(CausalContext);
 
 impl Stable {
-    /// The events as they are, whatever anybody holds. For protocols that know better, and for
-    /// tests.
+    /// These events, unchecked. For protocols that know that the events are stable by other means,
+    /// and for tests.
     pub fn unchecked(events: CausalContext) -> Self {
         Self(events)
     }
@@ -90,7 +93,7 @@ impl Stable {
 }
 
 impl Summary {
-    /// The summary as bytes.
+    /// The summary as bytes: canonical, with version and tag like a value.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::new(&CausalContext::new());
         out.byte(VERSION);
@@ -102,7 +105,7 @@ impl Summary {
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Anything else.
+    /// The bytes are not a summary. No bytes make this panic.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(bytes, &CausalContext::new(), Limits::default())?;
         let version = input.byte()?;
@@ -133,19 +136,20 @@ impl<T: Crdt> Causal<T> {
     /// See [`Replicated::summary_against`](crate::Replicated::summary_against).
     pub fn summary_against(&self, theirs: &Summary) -> Summary {
         let mut mine = by_range(&live_dots(&self.value));
-        // A range where nothing is alive here is spelled out as well if something is there.
+        // A range in which nothing is alive here is spelled out as well if something is alive
+        // there.
         for range in theirs.ranges.keys() {
             mine.entry(*range).or_default();
         }
         let ranges = mine.into_iter().map(|(range, dots)| {
-            // What is new here they will get in any case: only what they know is compared.
+            // They get what is new here in any case: only what they know is compared.
             let alive = match theirs
                 .ranges
                 .get(&range)
                 .filter(|alive| alive.is(&dots.intersection(&theirs.context)))
             {
                 Some(agreed) => agreed.clone(),
-                None => Alive::Dots(runs(range, &dots)),
+                None => Alive::Dots(runs(range.1, &dots)),
             };
             (range, alive)
         });
@@ -173,7 +177,7 @@ impl<T: Crdt> Causal<T> {
     /// See [`Replicated::delta_since`](crate::Replicated::delta_since).
     #[must_use]
     pub fn delta_since(&self, theirs: &Summary) -> Delta<T> {
-        // What no history makes is sent as a whole: what can merge does.
+        // A state that no history explains is sent as a whole, so that whatever can merge does.
         if self.compare(theirs) == Standing::Forked || theirs.whole {
             return self.clone();
         }
@@ -186,30 +190,30 @@ impl<T: Crdt> Causal<T> {
             let here = mine.get(&range).cloned().unwrap_or_default();
             let known = here.intersection(&theirs.context);
             match alive {
-                // Agreed on what they knew of what I knew when I asked.
+                // We agreed about what they knew of what I knew when I asked.
                 Alive::Hash(_)
                     if theirs
                         .asked
                         .as_ref()
                         .is_some_and(|asked| alive.is(&known.intersection(asked))) => {}
                 alive if theirs.asked.is_none() && (alive.is(&here) || alive.is(&known)) => {}
-                // What is alive there, known here and not alive here was removed.
+                // What is alive there, and known but not alive here, was removed.
                 Alive::Dots(there) => {
                     covers.union(
-                        &dots(range, there)
+                        &dots(range.0, range.1, there)
                             .intersection(&self.context)
                             .without(&live),
                     );
                 }
-                // All that is known of the range: more than is needed, and never less.
+                // Everything known in the range: more than is needed, never less.
                 Alive::Hash(_) => {
                     send.union(&here);
-                    covers.union(&whole(range).intersection(&self.context));
+                    covers.union(&whole(range.0, range.1).intersection(&self.context));
                 }
             }
         }
         if let Some(asked) = &theirs.asked {
-            // What I have heard of since I asked, they may hold although it has ended.
+            // They may still hold what I have heard of since I asked, even if it has ended.
             covers.union(
                 &theirs
                     .context
@@ -218,9 +222,9 @@ impl<T: Crdt> Causal<T> {
                     .without(&live),
             );
         }
-        // Whoever has seen an event has what came with it. Of what ends now, the places are told
-        // again: who does not know the type counts on a message to tell all of the events that it
-        // covers.
+        // A replica that has seen an event has what came with it. But the places of what ends now
+        // are sent again: a replica that does not know the type relies on a message to include
+        // everything about the events that it covers.
         let seen = theirs.context.without(&covers);
         let agreed =
             nothing_new || theirs.undotted == self.undotted(Undotted::Within(&theirs.context));
@@ -237,7 +241,7 @@ impl<T: Crdt> Causal<T> {
 
     /// See [`Replicated::compare`](crate::Replicated::compare).
     pub fn compare(&self, theirs: &Summary) -> Standing {
-        // A removal is no event of its own: what is alive has to be the same, too.
+        // A removal is no event of its own, so the live dots must be the same, too.
         let mine = by_range(&live_dots(&self.value));
         let alive_alike = mine.len()
             == theirs
@@ -283,8 +287,8 @@ impl<T: Crdt> Causal<T> {
         Stable(stable)
     }
 
-    /// 128 bits that differ whenever the states differ, up to collisions of xxh3: of the canonical
-    /// bytes. O(state).
+    /// 128 bits that differ whenever the states differ, up to collisions of xxh3: the hash of the
+    /// canonical bytes. O(state).
     pub fn digest(&self) -> u128 {
         xxhash_rust::xxh3::xxh3_128(&self.encode())
     }
@@ -309,16 +313,16 @@ impl Alive {
         match self {
             Self::Hash(theirs) => *theirs == hash(dots_here),
             Self::Dots(there) => {
-                let Some((replica, run)) = dots_here.runs().next() else {
+                let Some((_, run)) = dots_here.runs().next() else {
                     return there.is_empty();
                 };
-                *there == runs((replica, run.start() / RANGE), dots_here)
+                *there == runs(run.start() / RANGE, dots_here)
             }
         }
     }
 }
 
-/// The dots by replica and range.
+/// The dots, by replica and range.
 fn by_range(live: &CausalContext) -> BTreeMap<(ReplicaId, u64), CausalContext> {
     let mut ranges: BTreeMap<(ReplicaId, u64), CausalContext> = BTreeMap::new();
     for (replica, run) in live.runs() {
@@ -336,7 +340,7 @@ fn by_range(live: &CausalContext) -> BTreeMap<(ReplicaId, u64), CausalContext> {
     ranges
 }
 
-fn whole((replica, range): (ReplicaId, u64)) -> CausalContext {
+fn whole(replica: ReplicaId, range: u64) -> CausalContext {
     let mut all = CausalContext::new();
     if let Some(first) = range.checked_mul(RANGE) {
         all.insert_run(replica, first, first + (RANGE - 1));
@@ -353,7 +357,7 @@ fn hash(dots: &CausalContext) -> [u8; 8] {
     xxh3_64(&out.finish()).to_le_bytes()
 }
 
-fn runs((_, range): (ReplicaId, u64), dots: &CausalContext) -> Vec<(u16, u16)> {
+fn runs(range: u64, dots: &CausalContext) -> Vec<(u16, u16)> {
     // A forged range may lie beyond all counters; nothing is alive in it.
     let mut end = range.saturating_mul(RANGE);
     dots.runs()
@@ -365,7 +369,7 @@ fn runs((_, range): (ReplicaId, u64), dots: &CausalContext) -> Vec<(u16, u16)> {
         .collect()
 }
 
-fn dots((replica, range): (ReplicaId, u64), runs: &[(u16, u16)]) -> CausalContext {
+fn dots(replica: ReplicaId, range: u64, runs: &[(u16, u16)]) -> CausalContext {
     let mut dots = CausalContext::new();
     let Some(mut end) = range.checked_mul(RANGE) else {
         return dots;
@@ -376,6 +380,6 @@ fn dots((replica, range): (ReplicaId, u64), runs: &[(u16, u16)]) -> CausalContex
         dots.insert_run(replica, first, last);
         end = last.saturating_add(1);
     }
-    // What a forged run claims beyond the range is not believed.
-    dots.intersection(&whole((replica, range)))
+    // Dots that a forged run claims beyond the range are ignored.
+    dots.intersection(&whole(replica, range))
 }

@@ -1,4 +1,4 @@
-//! The replicated values: each a thin reading of a dot store, or a lattice of its own.
+//! The replicated types: each is a thin reading of a dot store, or a lattice of its own.
 
 mod bounded;
 mod clset;

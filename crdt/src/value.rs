@@ -1,4 +1,5 @@
-//! What a replicated type is: the traits that every type here implements, and yours may.
+//! What makes a type replicated: the traits that every type of this crate implements, and that
+//! yours can.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -8,7 +9,6 @@ use core::ops::{Deref, DerefMut};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::causal::live_dots;
 use crate::codec::{DecodeError, Reader, Tag, Writer};
 use crate::{CausalContext, Dot, ReplicaId, Stamp};
 
@@ -16,39 +16,40 @@ use crate::{CausalContext, Dot, ReplicaId, Stamp};
 pub trait Lattice {
     /// Makes `self` the least upper bound of both and says whether that changed it.
     ///
-    /// **Laws**, over values that stem from one history (no two writers share a replica id):
-    /// commutative, associative, idempotent; monotone, which is to say that merging either operand
-    /// again changes nothing; and merging the delta of a mutation equals performing it. So deltas
-    /// may be lost, repeated and reordered, and any of them may be replaced by a full state.
+    /// **Laws**, for values of one history (no two writers share a replica id): commutative,
+    /// associative, idempotent; monotone, so merging either operand again changes nothing; and
+    /// merging the delta of a mutation equals performing it. So deltas may be lost, repeated and
+    /// reordered, and a full state can replace any of them.
     fn merge(&mut self, other: &Self) -> bool;
 }
 
-/// The contexts of the two sides of a join: what each has seen, be its effect still visible or not.
+/// The contexts of the two sides of a join: the events that each has seen, whether or not their
+/// effect is still visible.
 #[derive(Clone, Copy, Debug)]
 pub struct Contexts<'a> {
-    /// What the value that is changed has seen so far.
+    /// The events that the changed value has seen so far.
     pub mine: &'a CausalContext,
-    /// What the other one has seen.
+    /// The events that the other value has seen.
     pub theirs: &'a CausalContext,
 }
 
-/// A replicated type: what is alive of it under a context, and how two of them become one.
+/// A replicated type: what is alive of it under a context, and how two values of it become one.
 ///
-/// A value never says on its own that something is gone: it is gone when its dot has been seen and
-/// is not here. So a value is complete only together with the context it is true in
+/// A value never says by itself that something is gone: it is gone if its dot has been seen and is
+/// not here. So a value is complete only with the context that it is true in
 /// ([`Causal`](crate::Causal)), and [`join`](Self::join) takes both contexts. Types without
 /// removals need no dots and ignore the contexts.
 ///
-/// The value of a replica and a delta have the same type. Implementations for own types are checked
-/// by the macro `laws!`, with feature `laws`.
+/// The value of a replica and a delta have the same type. The macro `laws!`, with the feature
+/// `laws`, checks implementations for your own types.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a replicated type",
     label = "neither replicated nor marked as a plain value",
-    note = "mark a field that holds a plain value with `#[crdt(lww)]`, `#[crdt(mv)]` or `#[crdt(max)]`, a field that each replica has for itself with `#[crdt(skip)]`, or name the replicated type that stands for it with `#[crdt(with = \"…\")]`",
+    note = "mark a field that holds a plain value with `#[crdt(lww)]`, `#[crdt(mv)]` or `#[crdt(max)]`, a field that is local to each replica with `#[crdt(skip)]`, or name the replicated type that stands for it with `#[crdt(with = \"…\")]`",
     note = "a struct of replicated fields needs `#[derive(Crdt)]`"
 )]
 pub trait Crdt: Clone + Default + PartialEq {
-    /// What a transaction writes through: reads like the value and has its mutators. Usually
+    /// What a transaction writes through. It reads like the value and has the mutators. Usually
     /// [`Edit<Self>`](Edit).
     type Edit<'a>
     where
@@ -57,60 +58,59 @@ pub trait Crdt: Clone + Default + PartialEq {
     /// What a join changed, as readers see it.
     type Effects: Effects;
 
-    /// Says which type this is; what holds other types says which. See [`Tag`]; types of your own
-    /// take [`Tag::own`].
+    /// Adds the tag of this type, and for a container the tags of what it contains. See [`Tag`];
+    /// your own types use [`Tag::own`].
     fn tag(tag: &mut Tag);
 
-    /// Whether this is the default value, which is as good as an absent one.
+    /// Whether this is the default value, which means the same as an absent one.
     fn is_bottom(&self) -> bool;
 
     /// Keeps what both have, what is mine and they have not seen, and what is theirs and I have not
     /// seen. The caller unites the contexts afterwards.
     ///
     /// **Law:** with the contexts united, a join semilattice (commutative, associative, idempotent)
-    /// over states that stem from one history, which is to say: the same dot always stands for the
-    /// same value.
+    /// over states of one history, in which the same dot always stands for the same value.
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Self::Effects;
 
     /// Visits every live dot once, in any order.
     fn dots(&self, visit: &mut dyn FnMut(Dot));
 
-    /// How many dots are alive. Maps ask their values at each join, so a type that knows without
-    /// counting should say so.
+    /// How many dots are alive. Maps ask their values at each join, so a type that knows the number
+    /// should override this.
     fn dot_count(&self) -> usize {
         let mut count = 0;
         self.dots(&mut |_| count += 1);
         count
     }
 
-    /// Whether the dot is alive. Maps ask their values after each change of one, so a type that
-    /// knows without visiting all should say so.
+    /// Whether the dot is alive. Maps ask their values after each change of one, so a type with a
+    /// faster way than visiting all dots should override this.
     fn has_dot(&self, dot: Dot) -> bool {
         let mut found = false;
         self.dots(&mut |alive| found |= alive == dot);
         found
     }
 
-    /// What is alive of the `dots`, and of what has no dots as much as `undotted` says.
+    /// What is alive among the `dots`, and as much of what has no dots as `undotted` says.
     #[must_use]
     fn part(&self, dots: &CausalContext, undotted: Undotted<'_>) -> Self;
 
-    /// Whether it holds something that has no dots, and that came with an event of its own for that
-    /// reason. Characters and list elements have the dots of their insertions, even when they are
+    /// Whether it holds something without dots, whose changes therefore come with an event of their
+    /// own. Characters and list elements have the dots of their insertions, even when they are
     /// gone.
     fn has_undotted(&self) -> bool {
         false
     }
 
-    /// The highest counter of this replica that the value names beside its live dots, as the places
-    /// of removed characters do; 0 if none.
+    /// The highest counter of this replica that the value names besides its live dots, as the
+    /// places of removed characters do; 0 if none.
     fn named(&self, _replica: ReplicaId) -> u64 {
         0
     }
 
-    /// Whether `theirs` holds something of this replica that this value, which is where it writes,
-    /// shows that it has not written: another value under a dot that is alive in both, a greater
-    /// count.
+    /// Whether `theirs` contains a write of `replica` that `replica` did not make. `self` is the
+    /// value at the replica itself, so the proof is another value under a dot that is alive in
+    /// both, or a greater count.
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let mut own = Vec::new();
         theirs.dots(&mut |dot| own.extend((dot.replica == replica).then_some(dot)));
@@ -118,7 +118,9 @@ pub trait Crdt: Clone + Default + PartialEq {
             return false;
         }
         let mine = self.part(&own.into_iter().collect(), Undotted::Dropped);
-        theirs.part(&live_dots(&mine), Undotted::Dropped) != mine
+        let mut both = Vec::new();
+        mine.dots(&mut |dot| both.push(dot));
+        theirs.part(&both.into_iter().collect(), Undotted::Dropped) != mine
     }
 
     /// Visits the stamps of its writes.
@@ -129,59 +131,58 @@ pub trait Crdt: Clone + Default + PartialEq {
         false
     }
 
-    /// Whether something of it is kept without being understood: then its bytes depend on how it
-    /// came.
+    /// Whether it keeps something without understanding it; its bytes then depend on how that
+    /// arrived.
     fn is_opaque(&self) -> bool {
         false
     }
 
-    /// Opens the value for a transaction that collects its changes in `delta`, which starts as the
+    /// Opens the value for a transaction, which collects its changes in `delta`, at first the
     /// default value.
     fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a>;
 
-    /// Writes the value; its dots are among those that `out` was made for. Equal values write equal
+    /// Writes the value. Its dots are among those that `out` was made for. Equal values write equal
     /// bytes.
     fn encode(&self, out: &mut Writer);
 
     /// Reads what [`encode`](Self::encode) wrote.
     ///
     /// # Errors
-    /// Bytes that break an invariant of the type. Must not panic, nor allocate what it has not
-    /// [counted](Reader::count), whatever the bytes are.
+    /// The bytes break an invariant of the type. Whatever they are, this must not panic, and must
+    /// not allocate what it has not [counted](Reader::count).
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError>;
 }
 
-/// Marks types that consist of dots alone: removing all dots removes everything. Only such can be
-/// values of a map whose keys can be removed, because a removal names the dots that it has
+/// Marks types that consist of dots alone: removing all dots removes everything. Only these can be
+/// values in a map whose keys can be removed, because a removal names the dots that it has
 /// observed.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be removed by its dots, so it cannot be a value of a map",
+    message = "`{Self}` cannot be removed by its dots, so it cannot be a value in a map",
     label = "not known to consist of dots alone",
     note = "a struct with `#[derive(Crdt)]` needs `#[crdt(causal)]`, and in it fields that consist of dots: `#[crdt(mv)]` in place of `#[crdt(lww)]`, `ResetCounter` in place of `PnCounter`"
 )]
 pub trait DotStore: Crdt {}
 
-/// What becomes of the parts of a value that have no dots of their own, and so do not end with
-/// them.
+/// What happens to the parts of a value that have no dots of their own and so do not end with them.
 ///
-/// **Law:** what is [`Within`](Self::Within) and what is [`Beyond`](Self::Beyond) join to what is
-/// [`Kept`](Self::Kept).
+/// **Law:** what [`Within`](Self::Within) keeps and what [`Beyond`](Self::Beyond) keeps join to
+/// what [`Kept`](Self::Kept) keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Undotted<'a> {
     /// They stay.
     Kept,
     /// They are left out.
     Dropped,
-    /// What came with these events stays. Most types cannot tell, and keep all.
+    /// Keeps what came with these events. Most types cannot tell, and keep everything.
     Within(&'a CausalContext),
-    /// What came with these events is left out. Types that cannot tell leave all out.
+    /// Leaves out what came with these events. Types that cannot tell leave out everything.
     Beyond(&'a CausalContext),
-    /// The same, but types that cannot tell keep all.
+    /// As [`Beyond`](Self::Beyond), but types that cannot tell keep everything.
     Since(&'a CausalContext),
 }
 
 impl Undotted<'_> {
-    /// Whether they stay, where nobody can tell which events they came with.
+    /// Whether a type that cannot tell which events its parts came with keeps them.
     pub fn stay(self) -> bool {
         matches!(self, Self::Kept | Self::Within(_) | Self::Since(_))
     }
@@ -193,15 +194,15 @@ pub trait Effects: Default + Debug {
     fn is_empty(&self) -> bool;
 }
 
-/// Names the replicated type that stands for a plain one: itself, or for a struct with
-/// `#[derive(Crdt)]` the type that the derive made for it.
+/// Names the replicated type that stands for this one: the type itself, or for a struct with
+/// `#[derive(Crdt)]` the one that the derive made for it.
 #[diagnostic::on_unimplemented(
     message = "nothing says how `{Self}` is replicated",
     label = "neither replicated nor marked as a plain value",
     note = "use a replicated type, or a struct with `#[derive(Crdt)]`; in such a struct, mark a plain field with `#[crdt(lww)]`, `#[crdt(mv)]`, `#[crdt(max)]` or `#[crdt(skip)]`"
 )]
 pub trait Schema {
-    /// What is replicated.
+    /// The replicated type.
     type State: Crdt;
 }
 
@@ -209,22 +210,22 @@ impl<T: Crdt> Schema for T {
     type State = T;
 }
 
-/// What can be an element or a value: plain data that serde can write and that equals only itself.
+/// Data that can be an element or a value: plain data that serde can write, equal only to itself.
 ///
 /// **Bound:** where bytes from strangers are decoded, no sequence in it should have elements that
-/// take no bytes (`Vec<()>`): serde believes its length and counts up to it. The elements of the
-/// types here are counted by [`Limits`](crate::Limits), whatever they are.
+/// take no bytes (`Vec<()>`): serde believes the length and counts up to it.
+/// [`Limits`](crate::Limits) count the elements of the types of this crate, whatever they are.
 pub trait Plain: Clone + Eq + Debug + Serialize + DeserializeOwned {}
 
 impl<T: Clone + Eq + Debug + Serialize + DeserializeOwned> Plain for T {}
 
-/// What can be a key or the element of a set.
+/// Data that can be a key or the element of a set.
 pub trait Key: Plain + Ord + Hash {}
 
 impl<T: Plain + Ord + Hash> Key for T {}
 
-/// A value open for writing: reads like the value; its mutators change it and the delta of the
-/// transaction alike.
+/// A value open for writing. It reads like the value; its mutators change the value and the delta
+/// of the transaction alike.
 #[derive(Debug)]
 pub struct Edit<'a, T> {
     state: &'a mut T,
@@ -251,7 +252,7 @@ impl<T> Deref for Edit<'_, T> {
     }
 }
 
-/// The effect of a merge on a value that has no parts.
+/// The effect of a merge on a value without parts: whether it changed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Changed(pub bool);
 
@@ -265,7 +266,7 @@ impl Effects for Changed {
 #[derive(Clone, Debug, Default)]
 pub struct Local<T>(pub T);
 
-/// Replicas never differ by what is not replicated.
+/// Always equal: a field that is not replicated makes no difference between replicas.
 impl<T> PartialEq for Local<T> {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -286,7 +287,7 @@ impl<T> DerefMut for Local<T> {
     }
 }
 
-/// Implements [`Crdt`] and [`DotStore`] for a newtype by its only field, which is a dot store.
+/// Implements [`Crdt`] and [`DotStore`] for a newtype whose only field is a dot store.
 macro_rules! dot_store_by_field {
     ([$($generics:tt)*] $type:ty, $field:ty, |$tag:ident| $write_tag:expr) => {
         impl<$($generics)*> $crate::Crdt for $type {
@@ -345,7 +346,9 @@ macro_rules! dot_store_by_field {
                 $crate::Crdt::encode(&self.0, out);
             }
 
-            fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+            fn decode(
+                input: &mut $crate::codec::Reader<'_>,
+            ) -> Result<Self, $crate::codec::DecodeError> {
                 $crate::Crdt::decode(input).map(Self)
             }
         }
@@ -355,8 +358,8 @@ macro_rules! dot_store_by_field {
 }
 pub(crate) use dot_store_by_field;
 
-/// Implements [`Crdt`] for a [`Lattice`] that has no dots: `encode` and `decode` by serde, `decode`
-/// refusing what `valid` does not hold for.
+/// Implements [`Crdt`] for a [`Lattice`] without dots: `encode` and `decode` use serde, and
+/// `decode` refuses values for which `valid` does not hold.
 macro_rules! undotted {
     ([$($generics:tt)*] $type:ty, kind: $kind:ident, valid: $valid:expr $(, $($more:item)*)?) => {
         impl<$($generics)*> $crate::Crdt for $type {
@@ -395,10 +398,16 @@ macro_rules! undotted {
                 out.value(self);
             }
 
-            fn decode(input: &mut $crate::codec::Reader<'_>) -> Result<Self, $crate::codec::DecodeError> {
+            fn decode(
+                input: &mut $crate::codec::Reader<'_>,
+            ) -> Result<Self, $crate::codec::DecodeError> {
                 let value: Self = input.value()?;
                 let valid: fn(&Self) -> bool = $valid;
-                if valid(&value) { Ok(value) } else { Err($crate::codec::DecodeError::Invalid(stringify!($type))) }
+                if valid(&value) {
+                    Ok(value)
+                } else {
+                    Err($crate::codec::DecodeError::Invalid(stringify!($type)))
+                }
             }
         }
     };

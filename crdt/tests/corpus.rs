@@ -1,5 +1,5 @@
-//! Replays the seeds of the fuzzer, with each byte changed, and what it has found
-//! (`crdt/fuzz/run`): in bounded memory.
+//! Replays the fuzzer's seeds, with each byte changed, and its findings (`crdt/fuzz/run`), in
+//! bounded memory.
 
 use std::alloc::System;
 use std::fs;
@@ -13,7 +13,7 @@ mod targets;
 #[global_allocator]
 static ALLOCATOR: Cap<System> = Cap::new(System, usize::MAX);
 
-/// One test, so that no other one allocates meanwhile.
+/// A single test, so that no other test allocates meanwhile.
 #[test]
 fn inputs_of_the_corpus_are_refused_or_are_values_and_take_bounded_memory() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
@@ -33,7 +33,7 @@ fn inputs_of_the_corpus_are_refused_or_are_values_and_take_bounded_memory() {
             println!("{}", file.display());
             within_memory(*target, &fs::read(file).unwrap());
         }
-        // Each byte of the seeds changed; documents, which take long, only here and there.
+        // Each byte of the seeds is changed; for documents, which are slow, only a sample.
         let step = if *name == "document" { 37 } else { 1 };
         let mut refused = 0;
         for seed in &seeds {
@@ -51,10 +51,10 @@ fn inputs_of_the_corpus_are_refused_or_are_values_and_take_bounded_memory() {
 fn within_memory(target: targets::Target, input: &[u8]) -> bool {
     ALLOCATOR
         .set_limit(ALLOCATOR.allocated() + targets::MEMORY)
-        .expect("the limit lies above what is allocated");
+        .expect("the limit is above what is allocated");
     let is_value = (target.run)(input);
     ALLOCATOR
         .set_limit(usize::MAX)
-        .expect("no limit lies above what is allocated");
+        .expect("no limit is above what is allocated");
     is_value
 }

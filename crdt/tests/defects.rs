@@ -1,9 +1,7 @@
-//! Defects that other CRDT libraries have or had, each as a test that passes here.
+//! Defects that other CRDT libraries have or had, each as a test that passes here. Faults of this
+//! library are in `regressions`.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of the tests fail like the tests"
-)]
+#![expect(clippy::unwrap_used, reason = "test helpers may panic like the tests")]
 
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -35,8 +33,8 @@ fn remove(set: &mut Sets, element: u8) -> Delta<OrSet<u8>> {
     })
 }
 
-/// rust-crdt's `Orswot`, whose clock is a version vector: the second add overtakes the first, which
-/// is then taken for seen, and even a full state does not bring it back.
+/// rust-crdt's `Orswot`, whose clock is a version vector: the second addition overtakes the first,
+/// which then counts as seen, and even a full state does not bring it back.
 #[test]
 fn an_add_that_is_overtaken_is_not_lost() {
     let (mut origin, mut by_delta): (Sets, Sets) = (at(0), at(1));
@@ -55,8 +53,8 @@ fn an_add_that_is_overtaken_is_not_lost() {
     }
 }
 
-/// rust-crdt's `LWWReg`, which compares stamps alone: two values under one stamp stay apart for
-/// ever. One replica that has lost its memory writes a second time under the same stamp.
+/// rust-crdt's `LWWReg`, which compares only stamps: two values under one stamp stay different for
+/// ever. Here, a replica that has lost its memory writes a second time under the same stamp.
 #[test]
 fn equal_stamps_with_different_values_converge() {
     let now = Now {
@@ -73,7 +71,7 @@ fn equal_stamps_with_different_values_converge() {
     assert_eq!(
         before.merge(&b),
         Err(reused),
-        "who hears of what it has not written says so"
+        "a replica reports a write of its own that it did not make"
     );
     let (mut one, mut other) = (at::<LwwRegister<u8>>(1), at::<LwwRegister<u8>>(2));
     for (register, deltas) in [(&mut one, [&a, &b]), (&mut other, [&b, &a])] {
@@ -85,7 +83,7 @@ fn equal_stamps_with_different_values_converge() {
     assert_eq!(
         one.get(),
         Some(&2),
-        "between equal stamps the greater value"
+        "if stamps are equal, the greater value wins"
     );
 }
 
@@ -136,8 +134,8 @@ fn looks(work: impl FnOnce()) -> u64 {
     LOOKS.get()
 }
 
-/// How many elements are looked at: to decode and merge a set of so many, and then to merge one
-/// more.
+/// How many elements are looked at: to decode and merge a set of this size, and then to merge one
+/// more element.
 fn work(elements: u32) -> (u64, u64) {
     let (mut from, mut to) = (at::<OrSet<Watched>>(0), at::<OrSet<Watched>>(1));
     from.update(|set, tx| (0..elements).for_each(|n| set.add(tx, Watched(n))));
@@ -152,8 +150,8 @@ fn work(elements: u32) -> (u64, u64) {
     (whole, one_more)
 }
 
-/// rust-crdt's `validate_merge` compares each element with each: 196 ms for 4,000 of them, minutes
-/// for 100,000.
+/// rust-crdt's `validate_merge` compares each element with every other: 196 ms for 4,000 elements,
+/// minutes for 100,000.
 #[test]
 fn checking_and_merging_cost_what_differs() {
     let ((small, small_more), (large, large_more)) = (work(1_000), work(4_000));
@@ -167,7 +165,7 @@ fn checking_and_merging_cost_what_differs() {
     );
 }
 
-/// rust-crdt with a JSON coder: "key must be a string" for elements that are tuples, and for
+/// rust-crdt with a JSON encoder: "key must be a string" for elements that are tuples, and for
 /// removals that wait.
 #[test]
 fn composite_keys_and_elements_encode() {
@@ -188,7 +186,7 @@ fn composite_keys_and_elements_encode() {
     assert!(grid.get(&key).unwrap().contains(&(-300, vec!['a', 'ß'])));
 }
 
-/// Sets that collect their tombstones: whoever still holds the element brings it back.
+/// Sets that collect their tombstones: a replica that still holds the element brings it back.
 #[test]
 fn a_stale_peer_does_not_bring_a_removed_element_back() {
     let mut here: Sets = at(0);
@@ -210,7 +208,7 @@ fn a_stale_peer_does_not_bring_a_removed_element_back() {
     );
 }
 
-/// hlc-gen: after one stamp from the far future, no stamp is given any more.
+/// hlc-gen: after one stamp from the far future, it gives no stamp any more.
 #[test]
 fn a_hostile_stamp_does_not_stop_the_clock() {
     let now = |millis| Now {
@@ -224,21 +222,21 @@ fn a_hostile_stamp_does_not_stop_the_clock() {
         Hlc::try_from(u64::from(within) + (1 << 40)).unwrap(),
         within,
     ] {
-        // Refused or taken, the clock goes on.
+        // Refused or accepted, the clock continues.
         let _taken = clock.observe(now(0), hostile);
         assert!(clock.tick(now(1)) > before);
     }
     assert!(
         clock.tick(now(1)) > within,
-        "a stamp within the bound is followed"
+        "the clock follows a stamp within the bound"
     );
     let next = clock.tick(now(1));
     assert!(clock.tick(now(1)) > next);
 }
 
-/// loro, yrs and automerge after some releases: damaged bytes are silently taken for others, or
-/// loading stops half way and says nothing. There is no checksum here: each single flipped bit is
-/// refused or is a value as good as any.
+/// loro, yrs and automerge after some releases: damaged bytes silently decode to something else, or
+/// loading stops half way without an error. There is no checksum here: each single flipped bit is
+/// refused, or gives a value as good as any other.
 #[test]
 fn flipped_bits_are_refused_or_valid_and_nothing_in_between() {
     let mut map = at::<OrMap<u8, OrSet<u16>>>(0);
@@ -257,7 +255,7 @@ fn flipped_bits_are_refused_or_valid_and_nothing_in_between() {
             Err(_) => refused += 1,
             Ok(value) => {
                 valid += 1;
-                assert_ne!(&value, map.state(), "bit {bit} means nothing");
+                assert_ne!(&value, map.state(), "bit {bit} has no effect");
                 assert_eq!(
                     Causal::decode(&value.encode()).as_ref(),
                     Ok(&value),
@@ -291,21 +289,21 @@ fn a_delta_with_gaps_removes_nothing_that_was_not_sent() {
     assert_eq!(there.merge(&last).unwrap().removed, [0_u8; 0]);
     assert_eq!(there.sorted(), [&0, &1, &2, &3, &4, &5, &9]);
     there.merge(&deltas[3]).unwrap();
-    assert_eq!(there.len(), 7, "an old delta covers only itself");
+    assert_eq!(there.len(), 7, "an old delta covers only its own events");
     assert_eq!(there.merge(&removal).unwrap().removed, [2]);
     let mut late: Sets = at(2);
     late.merge(&last).unwrap();
     late.merge(&deltas[5]).unwrap();
     assert!(
         there.merge(late.state()).unwrap().removed.is_empty(),
-        "nor does the state of whoever has seen only some"
+        "nor does the state of a replica that has seen only some of them"
     );
     there.merge(here.state()).unwrap();
     assert_eq!(there, here);
 }
 
-/// Akka's `ORMap` #22606, #22648: a removed key comes back with what it held, or a delta of one key
-/// takes another away.
+/// Akka's `ORMap` #22606, #22648: a removed key comes back with its old contents, or a delta of one
+/// key removes another.
 #[test]
 fn removing_a_key_resets_its_value_and_spares_concurrent_updates() {
     type Carts = OrMap<String, OrSet<String>>;
@@ -330,11 +328,12 @@ fn removing_a_key_resets_its_value_and_spares_concurrent_updates() {
     );
     assert!(
         here.get(&ben).unwrap().contains("soap"),
-        "the other key is not touched"
+        "the other key does not change"
     );
 }
 
-/// riak's map of counters before 2.0: removing a key and adding again goes on from the old sum.
+/// riak's map of counters before 2.0: a counter under a key that was removed and added again
+/// continues from the old sum.
 #[test]
 fn a_counter_under_a_removed_key_starts_again_from_zero() {
     type Hits = OrMap<u8, ResetCounter>;

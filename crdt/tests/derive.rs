@@ -24,11 +24,11 @@ struct Cart {
     address: Address,
 }
 
-/// What can be a value of a map.
+/// A struct that can be a value in a map.
 #[derive(Crdt)]
 #[crdt(causal)]
 pub(crate) struct Line {
-    /// How many.
+    /// The number of items.
     pub(crate) count: ResetCounter,
     #[crdt(mv)]
     comment: u8,
@@ -36,13 +36,13 @@ pub(crate) struct Line {
     unfolded: bool,
 }
 
-/// A struct within a struct, which has parts with dots and parts without.
+/// A struct within a struct, with parts that have dots and parts that do not.
 #[derive(Crdt, Debug)]
 pub struct Address {
-    /// Where.
+    /// The street number.
     #[crdt(lww)]
     pub street: u8,
-    /// Who.
+    /// Who lives there.
     pub names: OrSet<u8>,
 }
 
@@ -53,12 +53,12 @@ pub struct Address {
 pub struct Board<T: Key, V: Schema<State: DotStore> = EwFlag> {
     /// The cards.
     pub cards: OrSet<T>,
-    /// The card that is held up, if one is.
+    /// The card that is held up, if there is one.
     #[crdt(mv)]
     pub held: T,
     /// Flags by card.
     pub flags: OrMap<T, V>,
-    /// Where the cursor is.
+    /// The position of the cursor.
     #[crdt(skip)]
     pub cursor: Option<T>,
 }
@@ -104,7 +104,9 @@ quorate_crdt::laws! {
     board: Board<u8>, |board, tx, op| match op.action % 3 {
         0 => board.cards.add(tx, op.argument),
         1 => board.held.set(tx, op.argument),
-        _ => board.flags.update(tx, op.argument, |flag, tx| if op.action < 170 { flag.enable(tx) } else { flag.disable(tx) }),
+        _ => board.flags.update(tx, op.argument, |flag, tx| {
+            if op.action < 170 { flag.enable(tx) } else { flag.disable(tx) }
+        }),
     };
 }
 
@@ -149,7 +151,7 @@ fn what_is_skipped_stays_where_it_is() {
     assert_eq!((*amy.selected, *ben.selected), (2, 5));
     assert!(
         amy == ben,
-        "replicas do not differ by what is not replicated"
+        "local fields make no difference between replicas"
     );
     assert_eq!(
         *amy.delta_since(&Causal::<CartState>::new().summary())
@@ -182,7 +184,7 @@ fn removing_a_key_resets_the_struct_under_it_and_spares_what_it_had_not_seen() {
     amy.update(|lines, tx| lines.update(tx, 1, |line, tx| line.comment.clear(tx)));
     assert!(
         !amy.contains_key(&1),
-        "a struct of which nothing is alive is no value"
+        "a struct with nothing alive is not a value"
     );
 }
 
@@ -200,8 +202,7 @@ fn a_struct_costs_little_more_than_its_fields() {
     );
 }
 
-/// The debug output of a state names its fields, and neither what it does not know nor its own
-/// machinery.
+/// The debug output of a state names its fields, but not the unknown ones or its own machinery.
 #[test]
 fn states_print_by_field() {
     let mut board = Replicated::<Board<u8>>::new(replica(1));

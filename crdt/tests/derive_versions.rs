@@ -1,5 +1,5 @@
-//! Versions of a derived struct: an older one keeps and merges the fields it does not know, and
-//! loses nothing of them.
+//! Versions of a derived struct: an older one keeps and merges the fields that it does not know,
+//! and loses nothing.
 #![deny(warnings)]
 
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ struct Old {
     tags: OrSet<u8>,
 }
 
-/// The second one, which has more fields, before and after, of every kind: of dots, without dots,
+/// The second version, with more fields before and after, of every kind: with dots, without dots,
 /// and mixed.
 #[derive(Crdt)]
 struct New {
@@ -39,7 +39,7 @@ struct Inner {
     members: OrSet<u8>,
 }
 
-/// A value of a map, which the second version knows in full.
+/// A value in a map, which the second version knows in full.
 #[derive(Crdt)]
 #[crdt(causal)]
 struct Cell {
@@ -138,7 +138,7 @@ fn an_older_version_removes_what_newer_ones_remove() {
     let back = as_version::<Old, New>(ben.state());
     assert_eq!(back.words.sorted(), [&4]);
     assert!(back == *amy.state());
-    // And so does one that only has a piece in which more was alive.
+    // So does one that has only a piece in which more was alive.
     let mut carl = replica::<Old>(3);
     carl.merge(&hit).unwrap();
     carl.merge(&as_version::<New, Old>(&{
@@ -174,7 +174,7 @@ fn a_full_state_replaces_the_pieces_that_it_covers() {
     assert_eq!(ben.state().encode(), amy.state().encode());
     assert!(
         in_pieces > 2 * ben.state().encode().len(),
-        "else the test shows nothing"
+        "otherwise the test shows nothing"
     );
 }
 
@@ -189,7 +189,10 @@ fn removing_a_key_removes_what_an_older_version_does_not_know_under_it() {
         amy.state(),
     ))
     .unwrap();
-    assert!(ben.contains_key(&1), "it is not empty, if it looks so");
+    assert!(
+        ben.contains_key(&1),
+        "it is not empty, although it looks so"
+    );
     let removal = ben.update(|map, tx| {
         map.remove(tx, &1);
     });
@@ -223,7 +226,9 @@ fn the_forms_of_a_field_are_refused_unless_they_are_the_canonical_ones() {
     let mut amy = replica::<New>(1);
     let bottom = amy.state().encode();
     let word = amy.update(|new, tx| new.words.add(tx, 3)).encode();
-    let at = word.len() - 7; // how many fields; number and form; a set; which dots; the length; none has more dots; the word
+    // What comes last: how many fields; number and form; a set; which dots; the length; that no
+    // others have dots; the word.
+    let at = word.len() - 7;
     assert_eq!(word[at..], [1, 8, 7, 0, 2, 0, 3]);
     let refused = |tail: &[u8]| {
         let bytes = [&word[..at], tail].concat();
@@ -291,7 +296,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// After so many steps: (what, who and with whom, which).
+    /// After these steps: (what, who and with whom, which).
     fn after(steps: &[(u8, u8, u8)]) -> Self {
         let (news, olds) = ([1, 2].map(replica).into(), [3, 4].map(replica).into());
         let mut all = Self {
@@ -348,10 +353,11 @@ impl Cluster {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Whatever older replicas have seen, they hold what a newer one would hold that has seen just
-    /// that.
+    /// Older replicas hold what a newer one would hold that has seen the same.
     #[test]
-    fn an_older_replica_holds_what_a_newer_one_would(steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30)) {
+    fn an_older_replica_holds_what_a_newer_one_would(
+        steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30),
+    ) {
         let all = Cluster::after(&steps);
         for (old, shadow) in all.olds.iter().zip(&all.shadows) {
             let bytes = old.state().encode();
@@ -361,10 +367,12 @@ proptest! {
         }
     }
 
-    /// Full states through older replicas alone bring everybody to what all deltas make; the older
-    /// ones to the same bytes.
+    /// Exchanging full states through older replicas alone gives everyone what all deltas give, and
+    /// gives the older ones the same bytes.
     #[test]
-    fn replicas_of_both_versions_converge(steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30)) {
+    fn replicas_of_both_versions_converge(
+        steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..30),
+    ) {
         let mut all = Cluster::after(&steps);
         for _ in 0..2 {
             for new in 0..2 {
@@ -380,7 +388,8 @@ proptest! {
             let sent = all.olds[1 - old].state().clone();
             all.olds[old].merge(&sent).unwrap();
         }
-        let settled = all.deltas.iter().fold(Causal::<NewState>::new(), |mut all, delta| { all.merge(delta); all });
+        let mut settled = Causal::<NewState>::new();
+        all.deltas.iter().for_each(|delta| drop(settled.merge(delta)));
         prop_assert_eq!(all.news[0].state(), &settled);
         prop_assert_eq!(all.news[1].state(), &settled);
         prop_assert_eq!(all.olds[0].state(), all.olds[1].state());
@@ -388,7 +397,8 @@ proptest! {
         prop_assert_eq!(&as_version::<Old, New>(all.olds[0].state()), &settled);
     }
 
-    /// Damaged bytes are refused by both versions, or are values that go on.
+    /// Both versions refuse damaged bytes, or decode them to values that can be used like any
+    /// other.
     #[test]
     fn damaged_fields_do_no_harm(
         steps in prop::collection::vec(any::<(u8, u8, u8)>(), 1..20),
@@ -415,7 +425,7 @@ proptest! {
     }
 }
 
-/// What the test above compares is not empty: an MV register is a field like any other.
+/// The test above does not compare empty values: an MV register is a field like any other.
 #[test]
 fn siblings_survive_the_passage() {
     let (mut amy, mut ben, mut old) = (replica::<New>(1), replica::<New>(2), replica::<Old>(3));

@@ -1,4 +1,4 @@
-//! The laws for documents. A case takes some hundred times as long as for other types, because
+//! The laws for documents. A case takes a few hundred times as long as for other types, because
 //! states start engines.
 
 #![cfg(feature = "document")]
@@ -8,7 +8,8 @@ use quorate_crdt::Document;
 quorate_crdt::laws! {
     document: Document, |doc, tx, op| {
         let key = ["a", "b"][usize::from(op.argument % 2)];
-        // What is not there or of another type is refused: that is an outcome like another.
+        // An operation on something missing or of another type is refused, which is an outcome like
+        // any other.
         let _outcome = match op.action % 8 {
             0 | 1 => doc.put(tx, &[key], op.argument),
             2 => doc.put_text(tx, &[key], "text"),

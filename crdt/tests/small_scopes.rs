@@ -1,16 +1,13 @@
-//! Every history of three replicas with a few operations, not a sample of them.
+//! Checks every short history of three replicas instead of a random sample.
 //!
-//! What a replica holds is a function of the set of operations it has seen. So a history is fully
-//! described by who performs which operation and which earlier operations reach it just before;
-//! deliveries elsewhere change nothing. Replicas are interchangeable: the first to act is the
-//! first, the next new one the second. What is left is enumerated depth first, deltas arriving
-//! alternately oldest first and newest first; and at the end of each history all that is known
-//! anywhere meets in three ways.
+//! The value of a replica is a function of the set of operations that it has seen. So a history is
+//! fully described by which replica performs which operation and which earlier operations reach it
+//! just before; deliveries elsewhere change nothing. Replicas are interchangeable, so the first to
+//! act is the first replica and the next new one the second. The rest is enumerated depth first.
+//! Deltas arrive alternately oldest first and newest first, and at the end of each history
+//! everything known anywhere is merged in three ways.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers of the tests fail like the tests"
-)]
+#![expect(clippy::unwrap_used, reason = "test helpers may panic like the tests")]
 
 mod specs;
 
@@ -33,7 +30,7 @@ const fn op(action: u8, argument: u8) -> Op {
     Op { action, argument }
 }
 
-/// What is enumerated, and against what it is checked.
+/// What is enumerated, and what it is checked against.
 struct Scope<T: Crdt, V> {
     ops: &'static [Op],
     length: usize,
@@ -42,10 +39,10 @@ struct Scope<T: Crdt, V> {
     view: fn(&T) -> V,
 }
 
-/// A place in the tree of histories; the way back restores it.
+/// A node in the tree of histories; on the way back, it is restored.
 struct Node<T: Crdt> {
     replicas: [Replicated<T>; REPLICAS],
-    /// Which operations each has seen, a bit for each.
+    /// Which operations each replica has seen, one bit per operation.
     seen: [u32; REPLICAS],
     ops: Vec<Rc<SeenOp>>,
     deltas: Vec<Delta<T>>,
@@ -147,8 +144,8 @@ where
         );
     }
 
-    /// All deltas, oldest first and newest first, and all states make the same, and it is what all
-    /// operations say.
+    /// All deltas, oldest first and newest first, and all states give the same value, and it is
+    /// what all operations say.
     fn meets(&self, node: &Node<T>) {
         let mut by_states = Causal::<T>::new();
         for replica in &node.replicas {
@@ -174,13 +171,21 @@ where
     }
 }
 
-/// One test for each scope; the number of histories is a property of the alphabet and the length
-/// alone.
+/// One test per scope. The number of histories depends only on the alphabet and the length.
 macro_rules! scopes {
-    ($($name:ident: $type:ty, $ops:expr, $length:expr, $change:path, $spec:path, $view:path, $histories:expr;)+) => {$(
+    ($(
+        $name:ident: $type:ty, $ops:expr, $length:expr,
+        $change:path, $spec:path, $view:path, $histories:expr;
+    )+) => {$(
         #[test]
         fn $name() {
-            let scope = Scope::<$type, _> { ops: $ops, length: $length, change: $change, spec: $spec, view: $view };
+            let scope = Scope::<$type, _> {
+                ops: $ops,
+                length: $length,
+                change: $change,
+                spec: $spec,
+                view: $view,
+            };
             let histories = scope.explore();
             println!("{}: {histories} histories", stringify!($name));
             assert_eq!(histories, $histories, "the enumeration has lost or gained histories");
@@ -190,17 +195,27 @@ macro_rules! scopes {
 
 const TWO: &[Op] = &[op(PUT, 3), op(CLEAR, 3)];
 const ELEMENTS: &[Op] = &[op(PUT, 0), op(PUT, 1), op(TAKE, 0), op(CLEAR, 0)];
-/// On keys 0 and 1 with different values, and with an operation below the key.
+/// Keys 0 and 1 with different values, and an operation below the key.
 const KEYS: &[Op] = &[op(PUT, 0), op(PUT, 2), op(INNER_TAKE, 0), op(TAKE, 0)];
 
 scopes! {
-    or_sets_of_one_element: OrSet<u8>, TWO, 5, specs::change_set, specs::set, specs::view_set, 114_351;
-    or_sets_of_two_elements: OrSet<u8>, ELEMENTS, 4, specs::change_set, specs::set, specs::view_set, 58_165;
-    registers: MvRegister<u8>, TWO, 5, specs::change_register, specs::register, specs::view_register, 114_351;
-    flags_that_rise: EwFlag, TWO, 5, specs::change_ew_flag, specs::ew_flag, specs::view_ew_flag, 114_351;
-    flags_that_fall: DwFlag, TWO, 5, specs::change_dw_flag, specs::dw_flag, specs::view_dw_flag, 114_351;
-    counters: ResetCounter, TWO, 5, specs::change_reset_counter, specs::reset_counter, specs::view_reset_counter, 114_351;
-    maps_of_flags_under_two_keys: OrMap<u8, EwFlag>, ELEMENTS, 4, specs::change_map_of_flags, specs::map_of_flags, specs::view_map_of_flags, 58_165;
-    maps_of_counters: OrMap<u8, ResetCounter>, KEYS, 4, specs::change_map_of_counters, specs::map_of_counters, specs::view_map_of_counters, 58_165;
-    maps_of_registers: OrMap<u8, MvRegister<u8>>, KEYS, 4, specs::change_map_of_registers, specs::map_of_registers, specs::view_map_of_registers, 58_165;
+    or_sets_of_one_element: OrSet<u8>, TWO, 5,
+        specs::change_set, specs::set, specs::view_set, 114_351;
+    or_sets_of_two_elements: OrSet<u8>, ELEMENTS, 4,
+        specs::change_set, specs::set, specs::view_set, 58_165;
+    registers: MvRegister<u8>, TWO, 5,
+        specs::change_register, specs::register, specs::view_register, 114_351;
+    flags_that_rise: EwFlag, TWO, 5,
+        specs::change_ew_flag, specs::ew_flag, specs::view_ew_flag, 114_351;
+    flags_that_fall: DwFlag, TWO, 5,
+        specs::change_dw_flag, specs::dw_flag, specs::view_dw_flag, 114_351;
+    counters: ResetCounter, TWO, 5,
+        specs::change_reset_counter, specs::reset_counter, specs::view_reset_counter, 114_351;
+    maps_of_flags_under_two_keys: OrMap<u8, EwFlag>, ELEMENTS, 4,
+        specs::change_map_of_flags, specs::map_of_flags, specs::view_map_of_flags, 58_165;
+    maps_of_counters: OrMap<u8, ResetCounter>, KEYS, 4,
+        specs::change_map_of_counters, specs::map_of_counters, specs::view_map_of_counters, 58_165;
+    maps_of_registers: OrMap<u8, MvRegister<u8>>, KEYS, 4,
+        specs::change_map_of_registers, specs::map_of_registers, specs::view_map_of_registers,
+        58_165;
 }

@@ -1,14 +1,14 @@
-//! Consistency levels: what a request asks of its replicas.
+//! Consistency levels: how many replicas a request needs.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The per-request level, with Cassandra's names.
+/// The level of one request, with Cassandra's names.
 ///
-/// Text form, which [`fmt::Display`] and [`FromStr`] share: `ONE`, `LOCAL_QUORUM`, …; numeric
-/// `R=2`, `W=3` or `R=2,W=2`. Case does not matter.
+/// Its text form, shared by [`fmt::Display`] and [`FromStr`], is a name such as `ONE` or
+/// `LOCAL_QUORUM`, or numbers: `R=2`, `W=3`, `R=2,W=2`. Case does not matter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Consistency {
     /// One replica, anywhere.
@@ -27,7 +27,7 @@ pub enum Consistency {
     LocalQuorum,
     /// A majority of the replicas in every datacenter.
     EachQuorum,
-    /// So many replicas: `read` of them for reads, `write` of them for writes; at least 1 each.
+    /// Explicit numbers of replicas, each at least 1.
     Numeric {
         /// Replicas that a read needs.
         read: u8,
@@ -36,13 +36,13 @@ pub enum Consistency {
     },
 }
 
-/// The text names no level.
+/// The text is not a level.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "no such consistency level: {text:?}; use ONE, TWO, THREE, QUORUM, ALL, LOCAL_ONE, LOCAL_QUORUM, EACH_QUORUM or R=n,W=n"
 )]
 pub struct UnknownLevel {
-    /// What was given.
+    /// The text, cut to 64 characters.
     pub text: String,
 }
 
@@ -73,7 +73,6 @@ impl FromStr for Consistency {
     }
 }
 
-/// The levels that have a name.
 const NAMED: [(&str, Consistency); 8] = [
     ("ONE", Consistency::One),
     ("TWO", Consistency::Two),
@@ -85,7 +84,7 @@ const NAMED: [(&str, Consistency); 8] = [
     ("EACH_QUORUM", Consistency::EachQuorum),
 ];
 
-/// `R=n`, `W=n` or both in either order; the one not given is 1.
+/// Parses `R=n`, `W=n` or both in either order. A number that is missing is 1.
 fn parse_numeric(text: &str) -> Option<Consistency> {
     let (mut read, mut write) = (None, None);
     for part in text.split(',') {

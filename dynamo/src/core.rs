@@ -1,32 +1,51 @@
-//! The data plane's core: requests in, effects out. One core owns the partitions whose number is
-//! its own modulo the cores of the node; cores of one node share nothing.
+//! The data plane's core: requests in, effects out. A node runs one or more cores. Each owns the
+//! partitions whose number, modulo the number of cores, is its own, and they share nothing.
 //!
-//! A write is one straight line: [`request`] finds the placement and the level, [`write`] executes
-//! it on this node's replica, sends the delta to the other writers and counts acknowledgements. A
-//! read is another: [`read`] answers from this node's replica once enough others have said that
-//! they have the same, or have been joined and brought up to it. [`heal`] does everything that
-//! nobody waits for.
+//! Follow a write: [`request`] finds its placement and level, [`execute`] applies it to this node's
+//! replica, and [`mod@write`] sends the delta to the other replicas and counts their
+//! acknowledgements. Follow a read: [`read`] answers from this node's replica as soon as enough
+//! others say that they have the same; if one has something else, both are joined first. [`answer`]
+//! is the other side of both: it answers the coordinators of other nodes. [`heal`] does the work
+//! that no client waits for.
+//!
+//! Each kind of state (flights, healing, places, clocks) stands in a file that does not know
+//! [`Dynamo`]; the other files extend [`Dynamo`] by one subject each.
 
+mod answer;
 mod clocks;
+mod compare;
+mod counters;
 mod doubt;
+mod execute;
 mod expire;
 mod failing;
+mod figures;
 mod fill;
 mod flight;
+mod flights;
+mod forward;
 mod forwards;
+mod handoff;
 mod heal;
+mod healing;
+mod hedge;
 mod help;
 mod hints;
 mod kept;
+mod lapse;
 mod ledger;
 mod limits;
+mod order;
 mod place;
+mod places;
 mod read;
 mod remains;
 mod request;
 mod routes;
+mod seat;
 mod turns;
 mod wake;
+mod worth;
 mod write;
 
 #[cfg(test)]
@@ -37,92 +56,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quorate_control::store::{Batch, Store, StoreError};
-use quorate_control::topology::{KeyspaceId, Partition, Topology};
-use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, Now, ReplicaId};
-use xxhash_rust::xxh3::xxh3_128;
+use quorate_control::topology::Topology;
+use quorate_crdt::{Hlc, NodeId, Now, ReplicaId};
 
-use crate::op::{Answer, Receipt, RequestError};
+use crate::op::Receipt;
 use crate::planted;
-use crate::protocol::{Config, Effect, Input, Message, Place, ReplicaSummary, Ticket, Timer};
+use crate::protocol::{Config, Effect, Input, Message, Place, Ticket, Timer};
 use crate::replica::{Delta, Held, Replica, restore};
+use crate::seen::At;
 
 use clocks::{Clocks, Telling};
-use flight::Flights;
-use heal::Healing;
+pub use counters::{Counters, HintCounters};
+use flight::Sent;
+use flights::Flights;
+use forwards::Forward;
+use healing::Healing;
 pub use kept::Kept;
-use place::Places;
-use remains::Clearing;
-use request::Start;
+use places::Places;
 use routes::Routes;
+pub use seat::Seat;
 
-/// How often deadlines are looked at while requests are in flight.
+/// How often deadlines are checked while requests are in flight.
 const SWEEP_EVERY: Duration = Duration::from_millis(10);
-
-/// Which core of which node this is, in which life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// The node.
-    pub me: NodeId,
-    /// The life it is in: a number under which it has never written before, unless its last stop
-    /// was provably complete.
-    pub incarnation: u32,
-    /// The number of this core, from 0.
-    pub core: u8,
-    /// How many cores the node has.
-    pub cores: u8,
-    /// A number that no other start of any node's process has drawn: it tells the questions of this
-    /// life from those of all others.
-    pub life: u64,
-    /// Whether the node comes back to a cluster that knows it: a partition it should hold and has
-    /// nothing of must then be filled again.
-    pub restarted: bool,
-}
-
-impl Seat {
-    /// Whether this core owns the partition.
-    pub fn owns(&self, partition: Partition) -> bool {
-        partition.0 % u16::from(self.cores.max(1)) == u16::from(self.core)
-    }
-}
-
-/// What a core has done, for metrics. Monotone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Reads that found a replica with something else and repaired it.
-    pub read_repairs: u64,
-    /// Deltas sent to replicas that lagged.
-    pub repairs_sent: u64,
-    /// Deltas of anti-entropy that were joined.
-    pub repairs_joined: u64,
-    /// Partitions filled by streaming from another replica.
-    pub streams: u64,
-    /// Deltas for primaries that could not be reached.
-    pub hints: HintCounters,
-    /// Equal contexts with different digests: a bug or bit rot.
-    pub digest_mismatches: u64,
-    /// Partitions replaced or united by a stream because of one.
-    pub mended: u64,
-    /// New writes refused because they were or would have been stamped by a clock that is off.
-    pub drift_refused: u64,
-    /// Questions refused because asker and asked knew different placements.
-    pub epoch_refused: u64,
-    /// Requests that asked further replicas because the first were slow.
-    pub hedged: u64,
-    /// Expired keys removed.
-    pub expired: u64,
-    /// Entries that this node stamped under a wrong clock and has replaced by the same under the
-    /// lowest stamp.
-    pub stamps_withdrawn: u64,
-}
-
-/// What has become of hints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct HintCounters {
-    /// Kept.
-    pub kept: u64,
-    /// Dropped because there were too many.
-    pub dropped: u64,
-}
 
 struct Waiter {
     ticket: Ticket,
@@ -130,8 +85,6 @@ struct Waiter {
     replicas: u32,
     deadline: Duration,
 }
-
-type At = (KeyspaceId, Partition);
 
 /// One core of a node's data plane. Pure: see [`handle`](Self::handle).
 pub struct Dynamo {
@@ -145,36 +98,11 @@ pub struct Dynamo {
     places: Places,
     waiters: Vec<Waiter>,
     counters: Counters,
-    /// Partitions that may have changes to drain.
-    dirty: BTreeSet<(KeyspaceId, Partition)>,
-    standing: Standing,
-}
-
-/// Whether this core may write now, and which timers run.
-#[derive(Clone, Copy, Debug, Default)]
-struct Standing {
-    /// There is no room on the disk: nothing is taken or asked for that grows, whoever says it,
-    /// except what a read returns.
+    /// Partitions whose replicas may have changes that [`drain`](Self::drain) must write.
+    dirty: BTreeSet<At>,
+    /// The disk is full. The core then takes in nothing that grows a replica and asks for nothing
+    /// that would, except what a read is about to return.
     disk_full: bool,
-    renewal: Renewal,
-    /// Whether the timer of the sweep runs.
-    sweeping: bool,
-    clearing: Clearing,
-    /// How many rows that are gone may lie on disk, if that is more than the bound: one event may
-    /// bring so many, or the disk had them.
-    waiting_max: usize,
-    /// Whether the first topology has come.
-    started: bool,
-}
-
-/// Whether a new life is under way, for replicas that must not issue events under the ids they
-/// have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Renewal {
-    #[default]
-    No,
-    Wanted,
-    Asked,
 }
 
 impl std::fmt::Debug for Dynamo {
@@ -188,7 +116,7 @@ impl std::fmt::Debug for Dynamo {
 }
 
 impl Dynamo {
-    /// A core without replicas; the first [`Input::Topology`] makes those it should have.
+    /// A core without replicas. The first [`Input::Topology`] creates those that it should hold.
     pub fn new(config: Config, seat: Seat) -> Self {
         Self {
             routes: Routes::new(seat.me),
@@ -200,25 +128,25 @@ impl Dynamo {
             waiters: Vec::new(),
             counters: Counters::default(),
             dirty: BTreeSet::new(),
-            standing: Standing::default(),
+            disk_full: false,
             config,
             seat,
         }
     }
 
-    /// Reads back the replicas this core owns; before the first input.
+    /// Reads the replicas that this core owns back from disk. Call it before the first input.
     ///
     /// # Errors
-    /// [`StoreError`]; the core must not be used.
+    /// [`StoreError`]: the core is unusable.
     pub fn restore(&mut self, store: &dyn Store) -> Result<(), StoreError> {
         (self.replicas, self.places.known) =
             restore(store, |_, partition| self.seat.owns(partition))?;
-        let (me, incarnation) = (self.seat.me, self.seat.incarnation);
+        let id = ReplicaId::new(self.seat.me, self.seat.incarnation);
         let mut latest = Hlc::default();
         for ((keyspace, partition), replica) in &mut self.replicas {
             latest = latest.max(replica.latest_stamp());
-            if replica.id() != ReplicaId::new(me, incarnation) {
-                replica.reincarnate(ReplicaId::new(me, incarnation));
+            if replica.id() != id {
+                replica.reincarnate(id);
                 self.dirty.insert((*keyspace, *partition));
             }
             replica.remove_at_once(self.config.removal.rows_at_once);
@@ -229,15 +157,14 @@ impl Dynamo {
         Ok(())
     }
 
-    /// Takes one input and appends what must be done. Changes of replicas are collected for
-    /// [`drain`](Self::drain): effects may be released only when what was drained after them is
-    /// durable. Never fails and never panics on what a client or another node says.
+    /// Takes one input and appends the effects that the driver must perform. Changes of replicas
+    /// are collected for [`drain`](Self::drain); effects may be released only after everything
+    /// drained behind them is durable. Never fails or panics, whatever a client or another node
+    /// sends.
     pub fn handle(&mut self, now: Now, input: Input, effects: &mut Vec<Effect>) {
         self.look_at_clock(now, effects);
         match input {
-            Input::Request { ticket, request } => {
-                self.start(now, Start::client(ticket, request), effects)
-            }
+            Input::Request { ticket, request } => self.on_request(now, ticket, request, effects),
             Input::Wait {
                 ticket,
                 receipts,
@@ -274,7 +201,7 @@ impl Dynamo {
             Input::Topology(topology) => self.on_topology(now, &topology, effects),
             Input::Reachable { node, up } => self.on_reachable(now, node, up, effects),
             Input::RoundTrip { node, rtt } => self.routes.set_round_trip(node, rtt),
-            Input::DiskFull(full) => self.standing.disk_full = full,
+            Input::DiskFull(full) => self.disk_full = full,
             Input::Incarnation(incarnation) => self.on_incarnation(now, incarnation, effects),
         }
         self.go_on_in_turn(now, effects);
@@ -282,6 +209,7 @@ impl Dynamo {
         self.go_on_clearing(effects);
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a message, nothing else")]
     fn on_message(&mut self, now: Now, from: NodeId, message: Message, effects: &mut Vec<Effect>) {
         match message {
             Message::Write {
@@ -291,7 +219,12 @@ impl Dynamo {
                 stamped_at,
                 adds,
             } => {
-                self.on_write(now, from, (id, place), (&delta, stamped_at, adds), effects);
+                let sent = Sent {
+                    delta: &delta,
+                    stamped_at,
+                    adds,
+                };
+                self.on_write(now, from, id, place, sent, effects);
             }
             Message::Clock { id } => self.tell_time(now, from, id, effects),
             Message::Time {
@@ -300,21 +233,14 @@ impl Dynamo {
                 life,
                 confirmed,
             } => {
-                self.on_time(
-                    now,
-                    from,
-                    (
-                        id,
-                        Telling {
-                            unix_millis,
-                            life,
-                            confirmed,
-                        },
-                    ),
-                    effects,
-                );
+                let telling = Telling {
+                    unix_millis,
+                    life,
+                    confirmed,
+                };
+                self.on_time(now, from, id, telling, effects);
             }
-            Message::Written { id, replica } => self.on_written(now, (from, id), replica, effects),
+            Message::Written { id, replica } => self.on_written(now, from, id, replica, effects),
             Message::Read {
                 id,
                 place,
@@ -322,16 +248,11 @@ impl Dynamo {
                 digest,
                 context,
             } => {
-                self.on_read(
-                    from,
-                    (id, place),
-                    (&ranges, digest, context.as_ref()),
-                    effects,
-                );
+                self.on_read(from, id, place, &ranges, digest, context.as_ref(), effects);
             }
-            Message::Same { id } => self.on_same(now, (from, id), effects),
+            Message::Same { id } => self.on_same(now, from, id, effects),
             Message::Different { id, delta, digest } => {
-                self.on_different(now, (from, id), &delta, digest, effects)
+                self.on_different(now, from, id, &delta, digest, effects);
             }
             Message::Refused { id, reason } => self.on_refused(now, from, id, reason, effects),
             Message::Forward {
@@ -341,56 +262,49 @@ impl Dynamo {
                 unix_millis,
                 attempt,
             } => {
-                self.on_forward(
-                    now,
-                    (from, id),
-                    (place, *request),
-                    (unix_millis, attempt),
-                    effects,
-                );
+                let forward = Forward {
+                    place,
+                    request: *request,
+                    unix_millis,
+                    attempt,
+                };
+                self.on_forward(now, from, id, forward, effects);
             }
-            Message::Forwarded { id, result } => {
-                self.on_forwarded(now, (from, id), result, effects)
-            }
+            Message::Forwarded { id, result } => self.on_forwarded(now, from, id, result, effects),
             Message::Seen(all) => self.on_seen(now, from, all, effects),
             Message::Former {
                 place,
                 replica,
                 events,
-            } => self.on_former(now, from, place, (replica, &events), effects),
+            } => self.on_former(now, from, place, replica, &events, effects),
             Message::Ask { place, ask } => self.on_ask(from, place, &ask, effects),
             Message::Repair {
                 place,
                 delta,
                 answers,
             } => {
-                self.on_repair(
-                    now,
-                    from,
-                    (place, &delta),
-                    answers.map(|answers| *answers),
-                    effects,
-                );
+                let answers = answers.map(|answers| *answers);
+                self.on_repair(now, from, place, &delta, answers, effects);
             }
             Message::Behind { place, range, name } => {
-                self.on_behind(now, from, (place, range), name, effects)
+                self.on_behind(now, from, place, range, name, effects);
             }
             Message::Pull {
                 place,
                 stream,
                 range,
                 after,
-            } => self.on_pull(from, place, (stream, &range, after), effects),
+            } => self.on_pull(from, place, stream, &range, after, effects),
             Message::Chunk {
                 place,
                 stream,
                 piece,
-            } => self.on_chunk(now, from, place, (stream, piece), effects),
+            } => self.on_chunk(now, from, place, stream, &piece, effects),
             Message::Lapsed { id, place, keys } => {
-                self.on_lapsed(now, from, (id, place), &keys, effects)
+                self.on_lapsed(now, from, id, place, &keys, effects);
             }
             Message::LapsedToo { id, lapsed } => {
-                self.on_lapsed_too(now, from, id, &lapsed, effects)
+                self.on_lapsed_too(now, from, id, &lapsed, effects);
             }
             Message::Hint {
                 owner,
@@ -401,16 +315,17 @@ impl Dynamo {
     }
 
     fn on_topology(&mut self, now: Now, topology: &Arc<Topology>, effects: &mut Vec<Effect>) {
+        let first = self.routes.topology().is_none();
         if !self.routes.adopt(topology) {
             return;
         }
         self.place_replicas();
-        self.healing.drop_hints_of_strangers(topology);
+        self.healing.hints.drop_those_of_strangers(topology);
         self.flights
             .forwards
             .keep(|node| topology.nodes.contains_key(node));
         self.reroute_flights(now, effects);
-        if !std::mem::replace(&mut self.standing.started, true) {
+        if first {
             effects.push(Effect::Arm {
                 after: self.config.anti_entropy_every,
                 timer: Timer::AntiEntropy,
@@ -432,7 +347,7 @@ impl Dynamo {
             self.healing.forget_told(node);
             self.hand_off(node, effects);
             self.meet_clock(now, effects);
-            // Neither waits for the next tick to hear what the other has.
+            // So neither node has to wait for the next tick to hear what the other has.
             self.on_anti_entropy(now, effects);
         } else {
             self.fail_flights(now, node, effects);
@@ -440,7 +355,7 @@ impl Dynamo {
     }
 
     fn on_sweep(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.standing.sweeping = false;
+        self.flights.sweeping = false;
         self.go_on_doubting(now, effects);
         self.expire_flights(now, effects);
         self.look_after_waiters(now, effects);
@@ -449,7 +364,7 @@ impl Dynamo {
 
     fn keep_sweeping(&mut self, effects: &mut Vec<Effect>) {
         let wanted = self.flights.len() > 0 || !self.waiters.is_empty() || self.is_in_doubt();
-        if wanted && !std::mem::replace(&mut self.standing.sweeping, true) {
+        if wanted && !std::mem::replace(&mut self.flights.sweeping, true) {
             effects.push(Effect::Arm {
                 after: SWEEP_EVERY,
                 timer: Timer::Sweep,
@@ -488,7 +403,7 @@ impl Dynamo {
         };
         let holders = self
             .routes
-            .placement(receipt.keyspace, receipt.partition)
+            .placement((receipt.keyspace, receipt.partition))
             .map_or_else(Vec::new, quorate_control::topology::Placement::holders);
         holders
             .into_iter()
@@ -498,20 +413,20 @@ impl Dynamo {
 
     /// The replica of a place.
     fn replica(&self, place: Place) -> Option<&Replica> {
-        self.replicas.get(&(place.keyspace, place.partition))
+        self.replicas.get(&place.at())
     }
 
     /// The replica of a place, marked as changed.
     fn replica_mut(&mut self, place: Place) -> Option<&mut Replica> {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let replica = self.replicas.get_mut(&at)?;
         self.dirty.insert(at);
         Some(replica)
     }
 
-    /// Joins what another node says; false if there is no such replica here. What is data of some
-    /// replica must become data of all, so nothing is refused for its stamp: a stamp from the
-    /// future moves no clock, and any write that sees it takes its place.
+    /// Joins a delta from another node. Returns false if this node has no such replica. No delta is
+    /// refused for its stamps: what one replica holds must reach all of them. A stamp from the
+    /// future does not move the clock, and any write that sees it replaces it.
     fn join(&mut self, now: Now, place: Place, delta: &Delta) -> bool {
         let far_ahead = latest_stamp(delta)
             .is_some_and(|latest| self.clocks.hybrid.observe(now, latest).is_err());
@@ -523,24 +438,24 @@ impl Dynamo {
             replica.is_spent()
         });
         if joined == Some(true) {
-            self.standing.renewal.want();
+            self.places.renewal.want();
         }
-        self.note_remains((place.keyspace, place.partition));
+        self.note_remains(place.at());
         joined.is_some()
     }
 
-    /// Whether there is room for what another node says: on a full disk only for what removes.
+    /// Whether the disk has room for this delta. A full disk still takes deltas that only remove.
     fn has_room_for(&self, place: Place, delta: &Delta) -> bool {
         let grows = || {
             self.replicas
-                .get(&(place.keyspace, place.partition))
+                .get(&place.at())
                 .is_some_and(|replica| replica.grows_by(delta))
         };
-        !self.standing.disk_full || !grows()
+        !self.disk_full || !grows()
     }
 
-    /// All changes of replicas since the last call, to be applied to the store as one batch before
-    /// the effects so far are released.
+    /// All changes of replicas since the last call. The driver applies them to the store as one
+    /// batch before it releases the effects made so far.
     pub fn drain(&mut self) -> Batch {
         let mut batch = std::mem::take(&mut self.places.disk);
         for place in std::mem::take(&mut self.dirty) {
@@ -550,66 +465,11 @@ impl Dynamo {
         }
         batch
     }
-
-    /// Figures of every replica of this core.
-    pub fn summaries(&self) -> Vec<ReplicaSummary> {
-        let summary = |(&(keyspace, partition), replica): (&(KeyspaceId, Partition), &Replica)| {
-            ReplicaSummary {
-                keyspace,
-                partition,
-                rows: replica.row_count(),
-                recent: replica.recent_count() as u64,
-                residuals: replica.residual_count() as u64,
-                context: context_hash(replica.context()),
-                digest: replica.digest(),
-                filling: replica.filling(),
-                quarantined: replica.is_quarantined(),
-            }
-        };
-        self.replicas.iter().map(summary).collect()
-    }
-
-    /// What this core has done so far.
-    pub fn counters(&self) -> Counters {
-        self.counters
-    }
-
-    /// Requests in flight now.
-    pub fn flights(&self) -> usize {
-        self.flights.len()
-    }
-
-    /// Bytes kept for primaries that cannot be reached.
-    pub fn hint_bytes(&self) -> usize {
-        self.healing.hint_bytes()
-    }
 }
 
-/// The latest stamp in a delta.
 fn latest_stamp(delta: &Delta) -> Option<Hlc> {
     let rows = delta.parts.iter().flat_map(|part| &part.rows);
     rows.flat_map(|(_, row)| row.iter())
         .filter_map(|(_, payload)| payload.stamp())
         .max()
 }
-
-/// Equal contexts have equal bytes, so equal hashes.
-fn context_hash(context: &CausalContext) -> u128 {
-    xxh3_128(
-        &postcard::to_stdvec(context).expect("invariant: a context always has a postcard form"),
-    )
-}
-
-/// What a client that wrote is told, with the receipt of the write.
-fn written(reply: crate::op::Reply, place: Place, dot: Dot) -> Answer {
-    Answer {
-        reply,
-        receipt: Some(Receipt {
-            keyspace: place.keyspace,
-            partition: place.partition,
-            dot,
-        }),
-    }
-}
-
-type Outcome = Result<Answer, RequestError>;

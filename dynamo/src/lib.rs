@@ -1,12 +1,16 @@
-//! Partitions, quorums and repair: the leaderless data plane of Quorate, pure.
+//! The leaderless data plane of Quorate: partitions, quorums and repair. Pure: no I/O, no clock, no
+//! randomness of its own.
 //!
-//! [`Dynamo`] is the core: [`Input`](protocol::Input)s in, [`Effect`](protocol::Effect)s out, time
-//! as an argument, the disk as batches to apply. [`replica::Replica`] is what it replicates,
-//! [`preference`] decides whom a request asks, [`op`] is what clients may say.
+//! [`Dynamo`] is the core. It takes [`Input`](protocol::Input)s and returns
+//! [`Effect`](protocol::Effect)s; time comes in as an argument, and changes for the disk go out as
+//! batches. [`replica::Replica`] is the data that it replicates, [`preference`] decides which nodes
+//! a request asks, and [`op`] is what clients can ask for.
 
 mod core;
 
 pub mod consistency;
+#[cfg(test)]
+mod fixture;
 mod names;
 pub mod op;
 pub mod planted;
@@ -14,6 +18,7 @@ pub mod preference;
 pub mod protocol;
 mod refusal;
 pub mod replica;
+mod seen;
 mod value;
 
 pub use crate::core::{Counters, Dynamo, HintCounters, Kept, Seat};

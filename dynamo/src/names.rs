@@ -1,47 +1,48 @@
-//! What requests and questions are called.
+//! Names of requests and of questions between cores.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::Xxh3Default;
 
-/// Names a request of this node's own faces; the driver chooses it and finds it in
+/// Names a request that a face of this node has made. The driver chooses it and gets it back in
 /// [`Effect::Reply`](crate::protocol::Effect::Reply).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(pub u64);
 
-/// Names one question between two cores; the answer carries it back. **Invariant:** no two
-/// questions have the same name, whatever life they were asked in, so an answer to any other
-/// question is recognised. A flight that asks something else takes another name.
+/// Names one question from one core to another; the answer carries it back.
+///
+/// **Invariant:** no two questions ever share a name, even across restarts, so an answer to an
+/// earlier question is recognised as such. A flight that asks something new takes a new name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FlightId {
-    /// The asking core's number within its node, by which the driver of a node with several cores
-    /// routes the answer.
+    /// The number of the asking core within its node. The driver routes the answer by it.
     pub core: u8,
-    /// The life that the asking node is in: [`Seat::life`](crate::Seat::life).
+    /// The life of the asking node: [`Seat::life`](crate::Seat::life).
     pub life: u64,
-    /// Counts the questions of this core in this life.
+    /// Counts this core's questions in this life.
     pub number: u64,
 }
 
-/// A client's own name for one change, given again when it asks again because it does not know what
-/// became of the first time. 1 to [`BYTES_MAX`](Self::BYTES_MAX) bytes of any kind that no other
-/// change of any client has: sixteen random ones, or a client's own sixteen with a sequence number
-/// behind them.
+/// A client's own name for one change. A client that does not know what became of its request sends
+/// the same name again, and the change is executed once.
+///
+/// Any 1 to [`BYTES_MAX`](Self::BYTES_MAX) bytes that no other change of any client uses: 16 random
+/// bytes, for example, or a client's own 16 bytes followed by a sequence number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RequestId(Bytes);
 
 impl RequestId {
-    /// The longest name.
+    /// The longest id, in bytes.
     pub const BYTES_MAX: usize = 32;
 
-    /// `None` if there are too many bytes, or none.
+    /// Returns `None` if `bytes` is empty or too long.
     pub fn new(bytes: Bytes) -> Option<Self> {
         let id = Self(bytes);
         id.is_valid().then_some(id)
     }
 
-    /// The name of the part `number` of a command that makes several changes, so that two of one
-    /// key are two. The first has the command's own.
+    /// The id of part `number` of a command that makes several changes, so that two changes of the
+    /// same key count as two. Part 0 has the command's own id.
     #[must_use]
     pub fn part(&self, number: usize) -> Self {
         if number == 0 {
@@ -53,12 +54,13 @@ impl RequestId {
         Self(Bytes::copy_from_slice(&hasher.digest128().to_le_bytes()))
     }
 
-    /// What another core sent has not gone through [`new`](Self::new).
+    /// Checks an id that another core sent: decoding does not go through [`new`](Self::new).
     pub(crate) fn is_valid(&self) -> bool {
         (1..=Self::BYTES_MAX).contains(&self.0.len())
     }
 
-    /// What is remembered of the request: a command on several keys is one change of each.
+    /// What replicas remember of the request, per key: a command on several keys is one change of
+    /// each.
     pub(crate) fn mark(&self, key: &Bytes) -> u128 {
         let mut hasher = Xxh3Default::new();
         hasher.update(&[self.0.len() as u8]);

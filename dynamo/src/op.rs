@@ -1,5 +1,5 @@
-//! What a client may ask of the data plane, and what it is told. The faces translate their own
-//! words into these.
+//! What clients can ask of the data plane, and the answers they get. The faces translate their own
+//! commands into these types.
 
 use std::time::Duration;
 
@@ -9,28 +9,31 @@ use quorate_crdt::{Dot, NodeId};
 use serde::{Deserialize, Serialize};
 
 use crate::consistency::Consistency;
-use crate::protocol::{Refusal, RequestId};
+use crate::names::RequestId;
+use crate::refusal::Refusal;
 
 /// The longest key, in bytes.
 pub const KEY_BYTES_MAX: usize = 64 * 1024;
 /// The longest value, element or field, in bytes.
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// The most bytes that the rows which one request makes, removes or asks about may have together,
-/// each with the key in its name. Guess: a million short elements go in one command, and what comes
-/// of them stays far below what a message may carry.
+/// The most bytes that all rows of one request may have, whether it writes, removes or asks about
+/// them. Each row counts the key, because the key is part of its name. Guess: a million short
+/// elements fit into one command, and the result stays far below the message limit.
 pub const OUTCOME_BYTES_MAX: usize = 128 * 1024 * 1024;
 
-/// The most concurrent values of one string that a write with a token may leave. Together they are
-/// no longer than one value may be. Riak refuses at as many.
+/// The most concurrent values that a write with a token may leave behind in one string. Together
+/// they may be no longer than a single value. Riak refuses at the same number.
 pub const SIBLINGS_MAX: usize = 100;
 
-/// How much the values of one key may come to. Nodes of one cluster have the same.
+/// How large the values of one key may become. All nodes of a cluster use the same limits. Unlike
+/// the `Limits` of `quorate_crdt`, which bound what a decoder takes, they bound what clients may
+/// store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Bytes of a value, an element, a field, and of all that one request brings beside its key.
-    /// Default [`VALUE_BYTES_MAX`], and no more.
+    /// Bytes of a value, an element or a field, and of everything that one request brings beside
+    /// its key. Default [`VALUE_BYTES_MAX`], which is also the most.
     pub value_bytes: usize,
-    /// Concurrent values that a write with a token may leave. Default [`SIBLINGS_MAX`].
+    /// Concurrent values that a write with a token may leave behind. Default [`SIBLINGS_MAX`].
     pub siblings: usize,
 }
 
@@ -46,30 +49,32 @@ impl Default for Limits {
 /// One request of one client, for one key or one partition.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Request {
-    /// Where the key lives.
+    /// The keyspace of the key.
     pub keyspace: KeyspaceId,
-    /// What is asked for.
+    /// The operation.
     pub op: Op,
-    /// The level; `None` takes the keyspace's default for reads or writes.
+    /// The level; `None` means the keyspace's default for reads or writes.
     pub consistency: Option<Consistency>,
     /// How long the client waits.
     pub timeout: Duration,
-    /// The datacenter that `LOCAL_*` levels mean: that of the node which the client talks to.
+    /// The datacenter that `LOCAL_*` levels refer to: the one of the node that the client is
+    /// connected to.
     pub datacenter: Datacenter,
-    /// The client's name for the change, if it wants it done once however often it asks; of no
-    /// meaning for reads and for whole partitions. Not possible for [`Mutation::GetDelete`], whose
+    /// The client's name for this change, if it must be executed once however often it is sent.
+    /// Ignored for reads and for whole partitions. Refused for [`Mutation::GetDelete`], whose
     /// answer is not kept.
     pub id: Option<RequestId>,
 }
 
-/// What a request asks for.
+/// What a request asks for. Unlike the `Op` of `quorate_crdt`'s laws, which is one step of a test,
+/// it comes from a client.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// Reads a key.
     Query(Bytes, Query),
     /// Changes a key.
     Mutate(Bytes, Mutation),
-    /// Reads or clears one partition of the keyspace, at the replica that executes it.
+    /// Reads or clears one partition of the keyspace at the replica that executes the request.
     Partition(Partition, PartitionOp),
 }
 
@@ -78,16 +83,16 @@ pub enum Op {
 pub enum Query {
     /// The string or counter: [`Reply::Value`] or [`Reply::Nil`].
     Get,
-    /// Bytes of the string, 0 if there is none: [`Reply::Integer`].
+    /// The length of the string in bytes, 0 if there is none: [`Reply::Integer`].
     Length,
-    /// 1 if the key has any live row, else 0: [`Reply::Integer`].
+    /// 1 if the key exists, else 0: [`Reply::Integer`].
     Exists,
-    /// [`Reply::Kind`].
+    /// What the key holds: [`Reply::Kind`].
     Kind,
     /// When the key expires: [`Reply::Expiry`].
     Expiry,
-    /// All elements of the set, in an order of the replica's own that equal replicas share:
-    /// [`Reply::List`].
+    /// All elements of the set: [`Reply::List`]. Replicas with the same elements list them in the
+    /// same order.
     Members,
     /// How many elements the set has: [`Reply::Integer`].
     Cardinality,
@@ -95,12 +100,12 @@ pub enum Query {
     Contains(Vec<Bytes>),
     /// The value of each of these fields of the hash: [`Reply::Values`].
     Fields(Vec<Bytes>),
-    /// All fields and values of the hash, in an order of the replica's own that equal replicas
-    /// share: [`Reply::Pairs`].
+    /// All fields and values of the hash: [`Reply::Pairs`]. Replicas with the same fields list them
+    /// in the same order.
     Entries,
     /// How many fields the hash has: [`Reply::Integer`].
     FieldCount,
-    /// All concurrent values of the string with the causal token that covers them:
+    /// All concurrent values of the string, with the causal token that covers them:
     /// [`Reply::Siblings`].
     Siblings,
 }
@@ -108,14 +113,14 @@ pub enum Query {
 /// Changes of one key. Each is one atomic event at the replica that executes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Mutation {
-    /// Replaces whatever the key holds by a string: [`Reply::Done`].
+    /// Replaces whatever the key holds with a string: [`Reply::Done`].
     Set {
         /// The new value.
         value: Bytes,
-        /// What becomes of the key's expiry.
+        /// What happens to the key's expiry.
         expiry: SetExpiry,
     },
-    /// As `Set`, but drops only what `token` covers, so that concurrent values stay as siblings:
+    /// Like `Set`, but drops only what `token` covers; concurrent values stay as siblings:
     /// [`Reply::Done`].
     SetWith {
         /// The new value.
@@ -123,41 +128,43 @@ pub enum Mutation {
         /// A token from [`Reply::Siblings`].
         token: Bytes,
     },
-    /// Appends to the string: [`Reply::Integer`], its new length.
+    /// Appends to the string: [`Reply::Integer`], the new length.
     Append(Bytes),
-    /// Adds to the counter: [`Reply::Integer`], its new value as this replica sees it, or the end
-    /// of the range that it lies beyond: replicas that counted apart can have pushed the sum out of
-    /// it.
+    /// Adds to the counter: [`Reply::Integer`], the new value as the executing replica sees it. If
+    /// replicas that counted apart have pushed the sum out of the 64-bit range, the answer is the
+    /// nearest end of the range.
     Increment(i64),
-    /// Removes the key, all kinds: [`Reply::Integer`], 1 if something was there.
+    /// Removes the key, whatever it holds: [`Reply::Integer`], 1 if something was there.
     Delete,
-    /// Removes the string and answers what it was: [`Reply::Value`] or [`Reply::Nil`].
+    /// Removes the string and returns it: [`Reply::Value`] or [`Reply::Nil`].
     GetDelete,
-    /// Lets the key expire at this Unix time in milliseconds: [`Reply::Integer`], 1 if the key
+    /// Sets the key to expire at this Unix time in milliseconds: [`Reply::Integer`], 1 if the key
     /// exists.
     ExpireAt(u64),
-    /// Takes the expiry away: [`Reply::Integer`], 1 if there was one.
+    /// Removes the expiry: [`Reply::Integer`], 1 if there was one.
     Persist,
-    /// Removes the key if its expiry was more than this many milliseconds ago: [`Reply::Integer`].
-    /// Only the reaper says this, after a quorum's clocks have agreed.
+    /// Removes the key if it expired more than `margin` milliseconds ago: [`Reply::Integer`]. Only
+    /// the reaper sends this, once the clocks of a quorum have agreed.
     Lapse {
-        /// How far the clocks of those that agreed may be apart.
+        /// How far apart the clocks that agreed may be, in milliseconds.
         margin: u64,
     },
-    /// Adds to the set: [`Reply::Integer`], how many were new to this replica.
+    /// Adds to the set: [`Reply::Integer`], how many elements were new to the executing replica.
     Add(Vec<Bytes>),
-    /// Removes from the set: [`Reply::Integer`], how many were there.
+    /// Removes from the set: [`Reply::Integer`], how many elements were there.
     Remove(Vec<Bytes>),
-    /// Sets fields of the hash: [`Reply::Integer`], how many were new to this replica.
+    /// Sets fields of the hash: [`Reply::Integer`], how many fields were new to the executing
+    /// replica.
     SetFields(Vec<(Bytes, Bytes)>),
-    /// Removes fields of the hash: [`Reply::Integer`], how many were there.
+    /// Removes fields of the hash: [`Reply::Integer`], how many fields were there.
     RemoveFields(Vec<Bytes>),
-    /// Adds to a field of the hash: [`Reply::Integer`], its new value as this replica sees it.
+    /// Adds to a field of the hash: [`Reply::Integer`], the new value as the executing replica sees
+    /// it.
     IncrementField(Bytes, i64),
 }
 
 impl Mutation {
-    /// Whether what it writes is stamped by the executing node's clock.
+    /// Whether its entries carry a stamp of the executing node's clock.
     pub fn stamps(&self) -> bool {
         matches!(
             self,
@@ -170,7 +177,7 @@ impl Mutation {
         )
     }
 
-    /// Whether it adds to what a key holds, without a look at what others have of it.
+    /// Whether it adds to a key without looking at what other replicas hold.
     pub fn adds(&self) -> bool {
         matches!(
             self,
@@ -178,8 +185,8 @@ impl Mutation {
         )
     }
 
-    /// Whether the mutation's meaning lies in what it drops, so that it must first see what a
-    /// quorum has (two rounds instead of one).
+    /// Whether its meaning lies in what it drops. Such a mutation first looks at what a quorum
+    /// holds, and so takes two rounds instead of one.
     pub fn observes(&self) -> bool {
         matches!(
             self,
@@ -195,12 +202,12 @@ impl Mutation {
     }
 }
 
-/// What `SET` does to an expiry.
+/// What a `SET` does to the key's expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SetExpiry {
-    /// Takes it away.
+    /// Removes it.
     Clear,
-    /// Leaves it.
+    /// Keeps it.
     Keep,
     /// Sets it to this Unix time in milliseconds.
     At(u64),
@@ -209,23 +216,24 @@ pub enum SetExpiry {
 /// Operations on a whole partition at one replica.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PartitionOp {
-    /// Up to `count` live keys after `after`, in an order of the partition's own that never
-    /// changes: [`Reply::Keys`].
+    /// Up to `count` live keys after `after`, in the partition's own order, which never changes:
+    /// [`Reply::Keys`].
     Scan {
-        /// The last key already seen.
+        /// The last key of the previous page.
         after: Option<Bytes>,
-        /// How many at most.
+        /// The size of the page.
         count: u32,
     },
-    /// How many live keys: [`Reply::Integer`].
+    /// The number of live keys: [`Reply::Integer`].
     Count,
-    /// Removes every key that this replica has seen, once it has what the replicas of the level
-    /// have: [`Reply::Done`].
+    /// Removes every key. The executing replica first learns what the replicas of the level hold,
+    /// and removes that too: [`Reply::Done`].
     Clear,
 }
 
-/// What a key holds. When concurrent writers made different kinds, all stay, and the first in this
-/// order is the one shown.
+/// What a key holds. If concurrent writers gave a key several kinds, all of them are kept, and the
+/// first in this order is shown. Unlike a [`RowKind`](crate::replica::RowKind), it is what clients
+/// see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
     /// A register or counter.
@@ -236,12 +244,13 @@ pub enum Kind {
     Set,
 }
 
-/// The answer to a request that was done.
+/// The answer to a successful request. Unlike a `Reply` of the transport, which is a future, it is
+/// a value for a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reply {
-    /// Done; there is nothing to tell.
+    /// Success, with nothing to report.
     Done,
-    /// Nothing is there.
+    /// There is no such value.
     Nil,
     /// A number.
     Integer(i64),
@@ -249,11 +258,11 @@ pub enum Reply {
     Integers(Vec<i64>),
     /// A value.
     Value(Bytes),
-    /// A value or nothing for each argument.
+    /// A value, or nothing, for each argument.
     Values(Vec<Option<Bytes>>),
     /// Elements.
     List(Vec<Bytes>),
-    /// Fields and their values.
+    /// Fields with their values.
     Pairs(Vec<(Bytes, Bytes)>),
     /// What the key holds.
     Kind(Option<Kind>),
@@ -261,21 +270,21 @@ pub enum Reply {
     Expiry(Expiry),
     /// Concurrent values and the token that covers them.
     Siblings {
-        /// Hand it back in [`Mutation::SetWith`].
+        /// Pass it to [`Mutation::SetWith`].
         token: Bytes,
-        /// All values that no other has overwritten; empty if there is none.
+        /// The values that no other has overwritten; empty if there are none.
         values: Vec<Bytes>,
     },
-    /// A page of keys; `next` is the last of them when there may be more.
+    /// A page of keys.
     Keys {
         /// The keys.
         keys: Vec<Bytes>,
-        /// What to pass as `after` for the next page.
+        /// What to pass as `after` for the next page; `None` after the last page.
         next: Option<Bytes>,
     },
 }
 
-/// The expiry of a key.
+/// When a key expires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Expiry {
     /// There is no such key.
@@ -286,16 +295,26 @@ pub enum Expiry {
     At(u64),
 }
 
-/// A request that was done at its level.
+/// A request that succeeded at its level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// What the client is told.
+    /// The answer for the client.
     pub reply: Reply,
-    /// For a mutation that changed something: the event it made, for `WAIT`.
+    /// The event that the mutation made, for `WAIT`; `None` if it changed nothing.
     pub receipt: Option<Receipt>,
 }
 
-/// Names the event of one write.
+impl From<Reply> for Answer {
+    /// An answer without a receipt.
+    fn from(reply: Reply) -> Self {
+        Self {
+            reply,
+            receipt: None,
+        }
+    }
+}
+
+/// Names the event that a write made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Receipt {
     /// The keyspace written to.
@@ -306,11 +325,11 @@ pub struct Receipt {
     pub dot: Dot,
 }
 
-/// A request that was not done at its level. Every variant says what is now true.
+/// A request that did not succeed at its level. Every variant says what is true now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum RequestError {
-    /// The key holds another kind. Not applied.
+    /// The key holds another kind of value. Not applied.
     #[error("the key holds another kind of value")]
     WrongKind,
     /// The value is not a 64-bit integer. Not applied.
@@ -319,39 +338,39 @@ pub enum RequestError {
     /// The sum would leave the 64-bit range. Not applied.
     #[error("the increment would overflow")]
     Overflow,
-    /// Key, value or the list of them is longer than the bound. Not applied.
+    /// The key, the value, or all that the request brings is longer than allowed. Not applied.
     #[error("{bytes} bytes is more than the {max} allowed")]
     TooLarge {
-        /// What was sent.
+        /// The length that was sent, or that would have resulted.
         bytes: u64,
-        /// The bound.
+        /// The limit.
         max: u64,
     },
-    /// So many concurrent values would stay beside the new one. Not applied: read, resolve, and
-    /// write with the token that came with them; a write without a token takes the place of all.
+    /// Too many concurrent values would stay beside the new one. Not applied. Read them, resolve
+    /// them, and write with the token that came with them; a write without a token replaces all of
+    /// them.
     #[error(
         "{count} concurrent values of {bytes} bytes are more than is allowed: read and resolve them first"
     )]
     Siblings {
-        /// How many there would be.
+        /// How many values there would be.
         count: u64,
-        /// Bytes of all of them.
+        /// Their bytes together.
         bytes: u64,
     },
-    /// The causal token is not one that this cluster made. Not applied.
+    /// The causal token was not made by this cluster. Not applied.
     #[error("the causal token is not valid")]
     BadToken,
-    /// The replicas that the level asks have not seen all that the token covers, so it cannot be
-    /// overwritten yet. Not applied.
+    /// The replicas of this level have not yet seen all that the token covers. Not applied.
     #[error(
         "the replicas of this level have not seen all that the token covers; try again, or read again"
     )]
     Unseen,
-    /// The request id is empty or longer than [`RequestId::BYTES_MAX`], or the change is one that
-    /// takes none. Not applied.
+    /// The request id is empty or longer than [`RequestId::BYTES_MAX`], or the operation does not
+    /// take one. Not applied.
     #[error("a request id is 1 to 32 bytes, and GETDEL takes none")]
     BadRequestId,
-    /// The key begins as those do under which nodes remember requests. Not applied.
+    /// The key begins like those under which nodes remember requests. Not applied.
     #[error("a key may not begin with \\0request")]
     ReservedKey,
     /// There is no such keyspace. Not applied.
@@ -362,21 +381,21 @@ pub enum RequestError {
     Unsatisfiable {
         /// The level asked for.
         level: Consistency,
-        /// Replicas it needs.
+        /// How many replicas it needs.
         required: u32,
-        /// Replicas there are.
+        /// How many the keyspace has.
         replicas: u32,
     },
-    /// Too few replicas can be reached now. Not applied.
+    /// Too few replicas can be reached. Not applied.
     #[error("{level} cannot be reached: {required} replicas are needed, {alive} can be reached")]
     Unavailable {
         /// The level asked for.
         level: Consistency,
-        /// Replicas it needs.
+        /// How many replicas it needs.
         required: u32,
-        /// Of those that count, how many can be reached.
+        /// How many of those that count can be reached.
         alive: u32,
-        /// The replicas that cannot.
+        /// The replicas that cannot be reached.
         missing: Vec<NodeId>,
     },
     /// Too few replicas answered in time.
@@ -384,9 +403,9 @@ pub enum RequestError {
     TimedOut {
         /// The level asked for.
         level: Consistency,
-        /// Replicas that answered.
+        /// How many replicas answered.
         acked: u32,
-        /// Replicas it needs.
+        /// How many it needs.
         required: u32,
         /// The replicas that were asked and did not answer.
         missing: Vec<NodeId>,
@@ -394,16 +413,17 @@ pub enum RequestError {
         /// writes that never began.
         may_be_applied: bool,
     },
-    /// Nodes said that they would not do their part, and why.
+    /// Too few replicas did their part, because some refused.
     #[error("{level} was not reached: {acked} of {required} replicas did their part, {} refused", refused.len())]
     Refused {
         /// The level asked for.
         level: Consistency,
-        /// Replicas that did their part.
+        /// How many replicas did their part.
         acked: u32,
-        /// Replicas it needs.
+        /// How many it needs.
         required: u32,
-        /// Who refused, and why. The executing node itself is named when the reason lies there.
+        /// The nodes that refused, with their reasons. The executing node is named itself if the
+        /// reason lies there.
         refused: Vec<(NodeId, Refusal)>,
         /// The replicas that were asked and did not answer.
         missing: Vec<NodeId>,
@@ -411,11 +431,11 @@ pub enum RequestError {
         /// writes that never began.
         may_be_applied: bool,
     },
-    /// The keyspace was dropped while the write was under way. It may be applied where the drop is
-    /// not known yet, and goes with the keyspace.
+    /// The keyspace was dropped while the write was in progress. It may be applied where the drop
+    /// is not known yet, and disappears with the keyspace.
     #[error("the keyspace was dropped meanwhile")]
     KeyspaceDropped,
-    /// The topology changed twice under the request. Not applied.
+    /// The topology changed twice during the request. Not applied.
     #[error("the topology is changing; try again")]
     Moving,
     /// The node has too much to do. Not applied.
@@ -424,25 +444,24 @@ pub enum RequestError {
     /// The node is stopping or its disk failed. A write may be applied.
     #[error("the node is stopping")]
     Stopping,
-    /// The clock of the executing node is off from the others' by more than the bound, and the
-    /// write would have been stamped by it, or would have taken a key for expired. Counters and
-    /// sets go on, and so do all writes through other nodes. Not applied.
+    /// The executing node's clock differs from the others' by more than the bound, and the write
+    /// would carry its stamp or treat a key as expired. Not applied. Counters and sets still work
+    /// here, and all writes work through other nodes.
     #[error("the clock of this node is {} of the others'", crate::refusal::off(*.offset_ms))]
     Clock {
-        /// By how many milliseconds it is ahead; less than 0: behind.
+        /// How many milliseconds the clock is ahead; negative if it is behind.
         offset_ms: i64,
     },
-    /// The node that the client talks to, or the executing one, has just started, and too few
-    /// others have told the time to say whether its clock is right. Not applied.
+    /// The node that the client is connected to, or the executing one, has just started, and too
+    /// few other nodes have told the time to say whether its clock is right. Not applied.
     #[error(
         "this node has just started and has not yet learned from the others whether its clock is right"
     )]
     ClockUnconfirmed,
-    /// The disk of the executing node did not take what it was given in time; nobody else was
-    /// asked.
+    /// The executing node's disk did not finish earlier work in time. No other node was asked.
     #[error("the disk of the node has not answered for {millis} ms")]
     DiskSlow {
-        /// How long it has kept what it was given first.
+        /// How long the oldest unfinished batch has waited.
         millis: u64,
         /// Whether the write may have taken effect and may still spread. False for reads and for
         /// writes that never began.
@@ -454,8 +473,8 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// Whether a write that failed so may nevertheless be, or become, visible. For reads it says
-    /// nothing.
+    /// Whether a write that failed like this may nevertheless be visible, or become so. Meaningless
+    /// for reads.
     pub fn may_be_applied(&self) -> bool {
         match self {
             Self::TimedOut { may_be_applied, .. }
@@ -468,8 +487,8 @@ impl RequestError {
 }
 
 impl Op {
-    /// Whether it names a time that was computed from the clock of the node which the client talks
-    /// to.
+    /// Whether it contains a time that was computed from the clock of the node that the client is
+    /// connected to.
     pub fn names_time(&self) -> bool {
         matches!(
             self,
@@ -483,7 +502,7 @@ impl Op {
         )
     }
 
-    /// Whether it only removes, which is how room is made on a full disk.
+    /// Whether it only removes. Such operations are allowed on a full disk, because they make room.
     pub fn frees(&self) -> bool {
         use Mutation::{Delete, GetDelete, Lapse, Remove, RemoveFields};
         matches!(
@@ -495,8 +514,7 @@ impl Op {
         )
     }
 
-    /// Whether the operation changes anything: it counts in write levels, and its outcome may be
-    /// unknown.
+    /// Whether it changes anything: it then counts as a write, and its outcome may be unknown.
     pub fn writes(&self) -> bool {
         matches!(
             self,

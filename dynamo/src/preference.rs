@@ -1,5 +1,4 @@
-//! Whom a request asks: the replicas of a partition in order of nearness, and what a level needs of
-//! them.
+//! Which nodes a request asks, and in which order; and how many answers a level needs from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,17 +9,18 @@ use quorate_crdt::NodeId;
 
 use crate::consistency::Consistency;
 
-/// Whether a request reads or writes: numeric levels differ, and so do the replica sets during a
-/// move.
+/// Whether a request reads or writes. The two count in different replica sets while a partition
+/// moves, and numeric levels give each a number of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Counts in the set that is read now.
+    /// Counts in the replica set that is read now.
     Read,
-    /// Counts in every set that is written now.
+    /// Counts in every replica set that is written now: the old one and, during a move, the new
+    /// one.
     Write,
 }
 
-/// Every node of the topology, in the order in which `me` asks them: itself, then its own
+/// All nodes of the topology in the order in which `me` asks them: itself first, then its own
 /// datacenter before others, then by round trip, then by id.
 pub fn nearest(
     topology: &Topology,
@@ -41,9 +41,9 @@ pub fn nearest(
     nodes
 }
 
-/// The nodes that may keep a hint for one that holds a partition and cannot be reached, best first:
-/// of those that do not hold it themselves, which come `nearest` first, the ones in the own
-/// datacenter before others, and in each those in racks where nobody holds it.
+/// The nodes that may keep a hint for an unreachable holder of the partition, best first. Nodes in
+/// `me`'s datacenter come before others; within each group, racks without a holder come first; ties
+/// keep the order of `nearest`. Holders themselves are left out.
 pub fn fallbacks(
     topology: &Topology,
     placement: &Placement,
@@ -73,8 +73,9 @@ pub fn fallbacks(
     others
 }
 
-/// What `level` needs, in each replica set that counts: `QUORUM` is one group a set, `EACH_QUORUM`
-/// one a datacenter of each set. `LOCAL_*` means `home`.
+/// The groups of answers that `level` needs, for each replica set that counts. `QUORUM` makes one
+/// group per set, `EACH_QUORUM` one per datacenter of each set. `LOCAL_*` levels mean the
+/// datacenter `home`.
 pub fn groups(
     level: Consistency,
     access: Access,
@@ -113,7 +114,7 @@ pub fn groups(
                     read
                 } else {
                     write
-                })))
+                })));
             }
             Consistency::LocalOne => groups.push(Group {
                 members: local(set),

@@ -1,46 +1,46 @@
-//! Why one core does not do what another asks.
+//! Why one core refuses what another asks.
 
 use quorate_control::topology::Epoch;
 use serde::{Deserialize, Serialize};
 
-/// Why a question was refused. Nothing was changed.
+/// Why a question was refused. Nothing was changed at the node that refused. Unlike the refusals of
+/// commands and of connections, it is about one question of the data plane.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, thiserror::Error,
 )]
 pub enum Refusal {
-    /// The placement has another epoch here.
-    #[error("it knows another placement, of epoch {}", .0.0)]
+    /// The node knows another placement of the partition, with this epoch.
+    #[error("it knows another placement, with epoch {}", .0.0)]
     Epoch(Epoch),
     /// The replica is still being filled and cannot be read.
     #[error("its replica is still being filled")]
     Filling,
-    /// There is no room on the node's disk.
+    /// The node's disk is full.
     #[error("its disk is full")]
     DiskFull,
-    /// The write was stamped by a clock that is off by the node's own, which the others confirm.
-    /// Milliseconds; less than 0: behind.
-    #[error("it says that the clock of the node which executed this is {}", off(*.offset_ms))]
+    /// By the refusing node's clock, which other nodes have confirmed, the write was stamped by a
+    /// clock that is off.
+    #[error("by its clock, the clock of the node that executed this is {}", off(*.offset_ms))]
     Clock {
-        /// By how much the executing node's clock was ahead.
+        /// How many milliseconds the executing node's clock was ahead; negative if it was behind.
         offset_ms: i64,
     },
-    /// The replica differs from others that have seen the same, and is neither read nor written
-    /// until that is mended.
+    /// The replica has other rows than replicas that have seen the same events. It is not read
+    /// until it is mended.
     #[error("its replica is in quarantine")]
     Quarantined,
-    /// What it was to do its part of is longer than a message between nodes may be, and was not
-    /// sent to it.
-    #[error("what it lacks is {bytes} bytes, more than a message may have")]
+    /// The message for this node would be longer than a message may be, and was not sent.
+    #[error("the message for it has {bytes} bytes, more than is allowed")]
     TooLong {
-        /// How long.
+        /// The length of the message in bytes.
         bytes: u64,
     },
-    /// The node has no replica there, or what was asked for is too large for one answer.
+    /// The node has no such replica, or the answer would be too large for one message.
     #[error("it does not serve this")]
     NotServing,
 }
 
-/// `1.500 s ahead` or `1.500 s behind`.
+/// Formats an offset: `1.500 s ahead`, `1.500 s behind`.
 pub(crate) fn off(millis: i64) -> String {
     let size = millis.unsigned_abs();
     format!(

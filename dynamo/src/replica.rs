@@ -1,17 +1,19 @@
 //! One node's copy of one partition: a causal map from rows to dotted entries under one context.
 //!
-//! Everything that changes a replica from outside goes through [`Replica::join`]: replication, read
-//! repair, handoff, anti-entropy, filling of a new replica. Everything that a client changes goes
-//! through a [`Write`], whose delta the other replicas join.
+//! There are two ways to change a replica. Everything from outside (replication, read repair,
+//! handoff, anti-entropy, filling a new replica) goes through [`Replica::join`]. Everything that a
+//! client changes here goes through a [`Write`], whose delta the other replicas then join.
 //!
 //! The rules are those of node-wide dotted clocks (Gonçalves, Almeida, Baquero, Fonte: "Concise
 //! server-wide causality management for eventually consistent data stores", 2015; "`DottedDB`:
 //! anti-entropy without Merkle trees, deletes without tombstones", SRDS 2017) and of dot stores
-//! (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7),
-//! with residuals added: see `docs/adr/0003-one-context-per-partition-replica.md`.
+//! (Almeida, Shoker, Baquero: "Delta state replicated data types", arXiv 1603.01529, section 7).
+//! Residuals are an addition: see `docs/adr/0003-one-context-per-partition-replica.md`.
 
 mod delta;
+mod disk;
 mod erased;
+mod heard;
 mod journal;
 mod known;
 mod life;
@@ -20,6 +22,7 @@ pub(crate) mod packed;
 mod range;
 mod recent;
 mod remains;
+mod removal;
 mod residuals;
 mod row;
 mod rows;
@@ -29,68 +32,85 @@ mod write;
 
 #[cfg(test)]
 mod model;
+
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, Hlc, NodeId, ReplicaId};
 
-pub use delta::{Delta, Part, Residual};
+pub use delta::{Chunk, Delta, Missing, Part};
+pub use disk::{Held, place_of, restore};
+pub use erased::Erased;
+pub use heard::Mend;
+pub use known::{Closed, Known};
 pub use range::{Cut, Range, Within};
+pub(crate) use remains::{FREED_AT_ONCE, ROWS_AT_ONCE};
+pub use residuals::Residual;
 pub use row::{Payload, Row, RowKey, RowKind};
 pub use rows::KeyRows;
-pub use sync::{Chunk, Missing};
-pub use trust::Mend;
 pub use write::{Replaces, Write};
 
-pub use erased::Erased;
+use heard::{Heard, Trust};
 use journal::Journal;
-pub use journal::{Held, place_of, restore};
-pub use known::{Closed, Known};
-use life::Life;
 use recent::Recent;
 use remains::Remains;
-pub(crate) use remains::{FREED_AT_ONCE, ROWS_AT_ONCE};
 use residuals::Residuals;
+use row::join_entries;
 use rows::Rows;
-use sync::Heard;
-use trust::Trust;
 
 use crate::planted;
 
-/// While no more residuals than this are held, each join looks whether they are still needed;
-/// beyond it, only ticks do. Guess.
+/// Up to this many residuals, every join checks whether they are still needed. With more, only
+/// ticks check. Guess.
 const RESIDUALS_CHECKED_AT_ONCE: usize = 8;
 
 /// A partition replica. Pure: no clock, no disk, no network.
 ///
-/// **Invariants:** every live entry's dot is in the context or in a residual over its row; a dot of
-/// `recent` is in the context; own dots have no gaps. **Law:** two replicas with equal contexts and
-/// no residuals have equal rows.
+/// **Invariants:** the dot of every live entry is in the context or in a residual over its row;
+/// every dot of `recent` is in the context; the replica's own dots have no gaps. **Law:** two
+/// replicas with equal contexts and no residuals have equal rows.
 #[derive(Clone, Debug)]
 pub struct Replica {
     id: ReplicaId,
     context: CausalContext,
     rows: Rows,
-    /// Events that some primary may not know yet, and where their effect lies.
+    /// Events that some primary may not know yet, with the range that each one affects.
     recent: Recent,
     residuals: Residuals,
-    /// What the other primaries have said that they know.
+    /// What the other primaries have reported.
     heard: BTreeMap<NodeId, Heard>,
-    /// Whether they have the same.
+    /// Whether they have the same rows.
     trust: Trust,
-    /// Whether the replica is still being filled: it must neither be read nor copied from.
+    /// Whether the replica is still being filled and must not be read.
     filling: bool,
-    /// The placement's epoch when this replica was last placed here. No topology up to it says
-    /// anything about the replica.
+    /// The epoch of the placement when this replica was last placed here. Topologies up to this
+    /// epoch decide nothing about it.
     placed: Epoch,
     life: Life,
+    /// What others have told since this replica was taken up that this node's former lives had
+    /// seen, and it has not.
+    former: CausalContext,
     journal: Journal,
     remains: Remains,
 }
 
+/// Whether a replica may issue events under its id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Life {
+    /// Yes: the id is new, or confirmed.
+    #[default]
+    Sure,
+    /// Not yet: the id was read from disk, and other nodes may know events of it that this replica
+    /// does not.
+    Continued,
+    /// Never again: others do know such events, or a replica that was erased here has written under
+    /// the id.
+    Spent,
+}
+
 impl Replica {
-    /// An empty replica that writes as `id`.
+    /// An empty replica that writes under `id`.
     pub fn new(id: ReplicaId) -> Self {
         Self {
             id,
@@ -103,6 +123,7 @@ impl Replica {
             filling: false,
             placed: Epoch::default(),
             life: Life::default(),
+            former: CausalContext::new(),
             journal: Journal::default(),
             remains: Remains::default(),
         }
@@ -123,7 +144,7 @@ impl Replica {
         self.rows.digest()
     }
 
-    /// Sum of the digests of the live rows in each of the ranges.
+    /// Sum of the digests of the live rows in the ranges.
     pub fn digest_of(&self, ranges: &[Range]) -> u128 {
         ranges
             .iter()
@@ -150,7 +171,7 @@ impl Replica {
         self.recent.len()
     }
 
-    /// Ranges whose truth is ahead of the context.
+    /// Ranges in which the replica knows more than its context says.
     pub fn residual_count(&self) -> usize {
         self.residuals.len()
     }
@@ -160,29 +181,28 @@ impl Replica {
         self.filling
     }
 
-    /// The live rows of a key, those of an expired key included.
+    /// The live rows of a key, even if the key has expired.
     pub fn key(&self, key: &Bytes) -> Option<&KeyRows> {
         self.rows.key(key)
     }
 
-    /// Whether what is known of the row has all of `events`.
+    /// Whether all of `events` have been seen, as far as they concern this row.
     pub fn has_seen(&self, name: &RowKey, events: &CausalContext) -> bool {
         self.residuals.filled(&self.context, name).covers(events)
     }
 
-    /// Keys after `after`, in order, with their live rows.
+    /// The keys after `after`, in order, with their live rows.
     pub fn keys_after(&self, after: Option<&Bytes>) -> impl Iterator<Item = (&Bytes, &KeyRows)> {
         self.rows.keys_after(after)
     }
 
-    /// Keys whose expiry is at or before `unix_millis`, and those of which nothing but an expiry is
-    /// left.
+    /// Keys that expire at or before `unix_millis`, and keys of which only an expiry is left.
     pub fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
         self.rows.expired(unix_millis)
     }
 
-    /// The one door: takes in what another replica says. Idempotent, commutative and associative
-    /// with every other delta. Returns whether rows changed.
+    /// The one door: joins what another replica says. Idempotent, and commutative and associative
+    /// with every other join. Returns whether rows changed.
     pub fn join(&mut self, delta: &Delta) -> bool {
         self.heed_own_events(delta);
         let mut changed = false;
@@ -190,30 +210,10 @@ impl Replica {
             changed |= self.join_rows(part, delta);
         }
         for part in &delta.parts {
-            // What lives in a slice is known by the residual of the slice: settling it one by one
-            // would tear the context into as many runs.
-            if !matches!(part.range, Range::Slice { .. }) {
-                for (name, row) in part
-                    .rows
-                    .iter()
-                    .filter(|(name, _)| part.range.contains(name))
-                {
-                    row.iter()
-                        .for_each(|(dot, _)| self.settle(dot, || Range::Row(name.clone())));
-                }
-            }
-            part.settled
-                .iter()
-                .for_each(|dot| self.settle(*dot, || part.range.clone()));
+            self.settle_part(part);
         }
         for part in &delta.parts {
-            if planted::RESIDUAL_SKIPPED.is_planted()
-                || (planted::ADOPT_AT_THE_END.is_planted()
-                    && matches!(part.range, Range::Slice { .. }))
-            {
-                continue;
-            }
-            self.hold(&part.range, &delta.context);
+            self.hold_part(part, &delta.context);
         }
         for residual in &delta.residuals {
             self.hold(&residual.range, &residual.context);
@@ -221,28 +221,20 @@ impl Replica {
         if self.residuals.len() <= RESIDUALS_CHECKED_AT_ONCE {
             self.strip();
         }
-        if delta
-            .parts
-            .iter()
-            .any(|part| matches!(part.range, Range::Slice { .. }))
-        {
+        if delta.parts.iter().any(Part::is_slice) {
             self.residuals.unsettled = self.residuals.has_slices();
         }
         changed
     }
 
-    /// Row by row in the part's range: keep what both have, keep mine that they have not seen, take
-    /// theirs that I have not seen.
+    /// Joins row by row within the part's range: keeps what both have, keeps mine that they have
+    /// not seen, takes theirs that I have not seen.
     fn join_rows(&mut self, part: &Part, delta: &Delta) -> bool {
         let empty = Row::new();
         let mut changed = self.drop_seen(part, &delta.context);
-        // Then the part's own rows, and mine that it lacks; a row is joined on its own, so the
+        // First the rows of the part, then mine that it lacks. Each row is joined by itself, so the
         // order does not matter.
-        for (name, theirs) in part
-            .rows
-            .iter()
-            .filter(|(name, _)| part.range.contains(name))
-        {
+        for (name, theirs) in part.rows_inside() {
             changed |= self.join_row(name, theirs, delta);
         }
         let alone = matches!(part.range, Range::Row(_)) && !part.rows.is_empty();
@@ -263,14 +255,7 @@ impl Replica {
         let remote = residuals::remote(&delta.context, &delta.residuals, name);
         let journal = &mut self.journal;
         self.rows.update(name, |row| {
-            let changed = row.join(theirs, &mine, &remote);
-            if planted::PAYLOAD_DECIDES.is_planted() {
-                let winner = row
-                    .iter()
-                    .map(|(dot, payload)| (format!("{payload:?}"), dot))
-                    .max();
-                row.retain(|dot, _| winner.as_ref().is_some_and(|(_, best)| *best == dot));
-            }
+            let changed = join_entries(row, theirs, &mine, &remote);
             if changed {
                 journal.row(name, row);
             }
@@ -278,8 +263,25 @@ impl Replica {
         })
     }
 
-    /// Whether joining this takes room: something lives in it that has not been seen here. What
-    /// remembers requests is bounded and not counted.
+    /// Marks the live dots of a part, and the events that it settles, as seen, and remembers where
+    /// they lie.
+    fn settle_part(&mut self, part: &Part) {
+        // What lives in a slice is known through the slice's residual. Settling it dot by dot would
+        // break the context into that many runs.
+        if !part.is_slice() {
+            for (name, row) in part.rows_inside() {
+                for (dot, _) in row.iter() {
+                    self.settle(dot, || Range::Row(name.clone()));
+                }
+            }
+        }
+        for dot in &part.settled {
+            self.settle(*dot, || part.range.clone());
+        }
+    }
+
+    /// Whether joining this delta needs room, because something in it is new here. Rows that
+    /// remember requests are bounded and do not count.
     pub fn grows_by(&self, delta: &Delta) -> bool {
         let mut rows = delta
             .parts
@@ -295,8 +297,8 @@ impl Replica {
         })
     }
 
-    /// Everything live in these ranges with the events to settle there, under the context as it is
-    /// now.
+    /// Captures everything live in these ranges, and the events to settle there, under the present
+    /// context.
     fn capture(&self, ranges: Vec<(Range, Vec<Dot>)>) -> Delta {
         let parts = Vec::with_capacity(ranges.len());
         let mut delta = Delta {
@@ -308,7 +310,8 @@ impl Replica {
         for (range, mut settled) in ranges {
             delta.residuals.extend(self.residuals.within(&range));
             let rows = self.rows.copy_of(&range);
-            // What lives in a row is settled by it. Most parts are one row with one event.
+            // A live entry settles its own dot in a range that is a row. Most parts are one row
+            // with one event.
             if let (Range::Row(_), [(_, row)]) = (&range, rows.as_slice()) {
                 settled.retain(|dot| row.get(*dot).is_none());
             }
@@ -322,7 +325,7 @@ impl Replica {
         delta
     }
 
-    /// Everything live in `range`, settling nothing by itself.
+    /// A delta of everything live in `range`. It settles nothing but the live dots.
     pub fn delta(&self, range: Range) -> Delta {
         self.capture(vec![(range, Vec::new())])
     }
@@ -343,7 +346,7 @@ impl Replica {
         self.recent.insert(dot, arrival, range);
     }
 
-    /// Changes one row here and on disk.
+    /// Changes one row here and in the journal.
     fn change_row<R>(&mut self, name: &RowKey, change: impl FnOnce(&mut Row) -> R) -> R {
         let journal = &mut self.journal;
         self.rows.update(name, |row| {
@@ -353,8 +356,8 @@ impl Replica {
         })
     }
 
-    /// Remembers that `context` is the truth in `range`. When that has become the whole partition,
-    /// it has been seen.
+    /// Remembers that `context` is the whole truth in `range`. Once such ranges together cover the
+    /// partition, the context has been seen.
     fn hold(&mut self, range: &Range, context: &CausalContext) {
         if self.context.covers(context) {
             return;
@@ -370,6 +373,15 @@ impl Replica {
         self.write_residuals(&changed);
     }
 
+    /// Holds the context of a part for the part's range.
+    fn hold_part(&mut self, part: &Part, context: &CausalContext) {
+        let skipped = planted::RESIDUAL_SKIPPED.is_planted()
+            || (planted::ADOPT_AT_THE_END.is_planted() && part.is_slice());
+        if !skipped {
+            self.hold(&part.range, context);
+        }
+    }
+
     fn write_residuals(&mut self, changed: &[Range]) {
         for range in changed {
             match self.residuals.get(range) {
@@ -379,21 +391,24 @@ impl Replica {
         }
     }
 
-    /// Forgets the residuals that the context covers by now.
+    /// Drops residuals that the context now covers.
     pub fn strip(&mut self) {
+        if self.context.covers(&self.former) {
+            self.former = CausalContext::new();
+        }
         let mut changed = Vec::new();
         self.residuals.strip(&self.context, &mut changed);
         self.write_residuals(&changed);
     }
 
-    /// Whether live entries of slices are known by the residuals only, so that the context says
-    /// less than is here.
+    /// Whether slices have brought live entries that only residuals know of, so that the replica
+    /// has more than its context says.
     pub fn is_partial(&self) -> bool {
         self.residuals.unsettled
     }
 
-    /// No stream goes on with the slices that have come: what lives in them is settled entry by
-    /// entry, so that the others learn of it.
+    /// Settles the live entries of slices one by one, so that other replicas learn of them. Called
+    /// when no stream continues with these slices.
     pub fn settle_slices(&mut self) {
         if !std::mem::take(&mut self.residuals.unsettled) {
             return;
@@ -408,7 +423,7 @@ impl Replica {
                 );
             }
         }
-        // In order, the context grows at its ends.
+        // In this order the context grows at the ends of its runs.
         live.sort_unstable_by_key(|(dot, _)| *dot);
         self.context
             .union(&live.iter().map(|(dot, _)| *dot).collect());
@@ -419,7 +434,7 @@ impl Replica {
         self.strip();
     }
 
-    /// These events lie in `range`: they have been seen if what is known of all of it has them.
+    /// Settles events that lie in `range`, if everything known about the range includes them.
     pub fn settle_in(&mut self, range: &Range, dots: &[Dot]) {
         for dot in dots {
             if self.residuals.has_seen_in(range, *dot) {

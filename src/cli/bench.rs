@@ -1,5 +1,5 @@
-//! `quorate bench`: a load generator for anything that speaks RESP, whose percentiles do not leave
-//! out the requests that a stall kept back.
+//! `quorate bench`: a load generator for anything that speaks RESP. Its percentiles include the
+//! requests that a stall held back.
 
 mod chronicle;
 mod levels;
@@ -35,46 +35,48 @@ Examples:
   quorate bench --target resp://a:7379,resp://b:7379 --workload sadd --set-size 1000000
   quorate bench --target resp://a:7379,resp://b:7379 --record history.jsonl --level QUORUM --level ONE --rate 500
 
-Latency: with --rate, from the moment at which the request was due, whether or not a connection was free to send
-it; requests still unsent at the end count with the time they have waited. Without --rate each connection waits for
-its answers before it sends again, so a stall hides the requests that would have met it: the histogram is corrected
-by the mean time between two pipelines of one connection (HdrHistogram's correction for coordinated omission).
-The warm-up is measured by nothing. With --wait each write counts when its WAIT is answered.
+Latency with --rate is measured from the moment at which the request was due, whether or not a
+connection was free to send it; requests still unsent at the end count with the time they have
+waited. Without --rate, each connection waits for its answers before it sends again, so a stall hides
+the requests that would have met it. The histogram is corrected by the mean time between two
+pipelines of one connection (HdrHistogram's correction for coordinated omission).
+The warm-up is not measured. With --wait, each write counts when its WAIT is answered.
 
-With --record nothing is measured: the history of what the clients saw is for `quorate check` (docs/history-format.md).";
+With --record nothing is measured: the file gets the history of what the clients saw, for
+`quorate check` (docs/history-format.md).";
 
 /// What to measure.
 #[derive(Clone, Debug, Args)]
 pub(super) struct Bench {
-    /// Where: resp://HOST:PORT, several with commas; connections are spread over them.
-    /// `resp://USER@HOST:PORT` takes USER's level.
+    /// Servers to load, as resp://HOST:PORT; separate several with commas. The connections are spread
+    /// over them. `resp://USER@HOST:PORT` logs in as USER, the name of a level.
     #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "resp://127.0.0.1:7379", value_parser = target)]
     target: Vec<Target>,
     /// What the clients do.
     #[arg(long, value_enum, default_value_t = Workload::Mixed)]
     workload: Workload,
-    /// How many connections.
+    /// Number of connections.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     clients: u32,
-    /// How many requests a connection has under way at most.
+    /// The most requests that a connection has under way.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pipeline: u32,
-    /// How long to measure, after the warm-up.
+    /// Seconds to measure, after the warm-up.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
-    /// How long to warm up.
+    /// Seconds to warm up.
     #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=3_600))]
     warmup: u32,
-    /// Level of every request, such as `LOCAL_QUORUM` or R=2,W=2; of several, each request takes
-    /// one. Without it the command is plain Redis.
+    /// Level of the requests, such as `LOCAL_QUORUM` or R=2,W=2. If given several times, each request
+    /// takes one of them. Without it the commands are plain Redis.
     #[arg(long)]
     level: Vec<String>,
-    /// Requests per second over all connections [default: as many as go].
+    /// Requests per second over all connections [default: as many as possible].
     #[arg(long, value_name = "OPS", value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: Option<u32>,
     #[command(flatten)]
     shape: Shape,
-    /// Send WAIT for so many replicas after each write; fewer count as an error [default: no WAIT].
+    /// Send WAIT for this many replicas after each write; fewer count as an error [default: no WAIT].
     #[arg(long, value_name = "REPLICAS", default_value_t = 0)]
     wait: u32,
     #[command(flatten)]
@@ -84,7 +86,7 @@ pub(super) struct Bench {
 /// How much data.
 #[derive(Clone, Copy, Debug, Args)]
 struct Shape {
-    /// Over how many keys the requests are spread evenly.
+    /// Number of keys, over which the requests are spread evenly.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     keys: u32,
     /// Bytes of a value.
@@ -95,17 +97,17 @@ struct Shape {
     set_size: u32,
 }
 
-/// What a recording needs besides.
+/// The options of a recording.
 #[derive(Clone, Debug, Args)]
 struct Recording {
-    /// Record what the clients see, for `quorate check`, instead of measuring: short-lived keys,
-    /// values that are written once, and in the end what each target shows.
+    /// Record what the clients see, for `quorate check`, instead of measuring. Keys are short-lived,
+    /// values are written once, and at the end each target is read back.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["pipeline", "warmup", "keys", "value_bytes", "set_size", "wait"])]
     record: Option<PathBuf>,
     /// Record in this keyspace [default: the default one].
     #[arg(long, value_name = "NAME", requires = "record")]
     keyspace: Option<String>,
-    /// How long to wait in the end until every target says that the cluster has converged.
+    /// Seconds to wait at the end until every target reports that the cluster has converged.
     #[arg(
         long,
         value_name = "SECONDS",
@@ -124,12 +126,12 @@ enum Workload {
     Get,
     /// INCR of random counters.
     Incr,
-    /// SADD of random elements that one set of --set-size elements already holds, so that its size
-    /// stays.
+    /// SADD of random elements that one set of --set-size elements already holds, so its size does
+    /// not change.
     Sadd,
     /// HSET of random fields of random hashes.
     Hset,
-    /// One half SET, one half GET; recorded, everything.
+    /// Half SET, half GET; with --record, all kinds of operations.
     Mixed,
 }
 
@@ -140,7 +142,7 @@ struct Target {
     address: String,
 }
 
-/// What is printed; the JSON form has exactly these fields.
+/// What is printed. The JSON form has exactly these fields.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 struct Report {
     ops_per_second: f64,
@@ -169,7 +171,7 @@ fn target(text: &str) -> Result<Target, &'static str> {
             .is_some_and(|user| user.is_empty() || user.contains(':'))
     {
         return Err(
-            "a target is resp://HOST:PORT or resp://USER@HOST:PORT; the password goes into QUORATE_PASSWORD",
+            "use resp://HOST:PORT or resp://USER@HOST:PORT; the password goes into QUORATE_PASSWORD",
         );
     }
     Ok(Target {
@@ -190,7 +192,7 @@ impl Bench {
             }
             Output::Table => output::line(report.table(&self).to_string().trim_end())?,
         }
-        // The report is printed all the same: its errors are what there is to know.
+        // The report is printed in any case: its errors are worth knowing.
         if report.ops_per_second > 0.0 {
             Ok(())
         } else {
@@ -198,8 +200,8 @@ impl Bench {
         }
     }
 
-    /// Connects everything, fills what the workload reads, then measures. A connection lost on the
-    /// way is an error of the report.
+    /// Connects everything, writes what the workload reads, then measures. A connection lost on the
+    /// way counts as an error in the report.
     async fn measure(
         &self,
         password: Option<String>,
@@ -240,7 +242,7 @@ impl Bench {
         }
         let progress = Rc::clone(&recorder);
         let shown = async move { record::show_progress(&progress).await };
-        // The workers end by themselves; the progress line goes on until they have.
+        // The workers end by themselves; the progress line continues until then.
         tokio::select! {
             () = tasks => {},
             () = shown => {},

@@ -1,4 +1,4 @@
-//! `quorate check`: a history against what is promised.
+//! `quorate check`: compares a recorded history with what is promised.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -19,37 +19,38 @@ use crate::table::Table;
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate bench --record history.jsonl --level QUORUM --level ONE --seconds 60
-  quorate check history.jsonl --model register --min-faults 0     (or sort in a line for each fault that you made meanwhile)
+  quorate check history.jsonl --model register --min-faults 0     (no faults were injected)
   quorate check history.jsonl --model set --output json | jq .counterexample
 
-The format is that of docs/history-format.md, close to Jepsen's: one event a line. Exit codes: 0 all that is promised
-was kept, 1 it was not, 2 the history cannot be read or shows too little to judge.";
+docs/history-format.md describes the format. It is close to Jepsen's, with one event per line; add a
+line for each fault that you inject. Exit codes: 0 every promise was kept, 1 one was broken, 2 the
+history cannot be read or shows too little to judge.";
 
-/// Lines of a counterexample that people are shown.
+/// The most lines of a counterexample in the form for people.
 const LINES_MAX: usize = 60;
 
 /// What to check.
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// The history: a file of JSON lines.
+    /// The history, a file of JSON lines.
     file: PathBuf,
-    /// What the keys are, and what is promised of them.
+    /// What the keys hold, and so what is promised about them.
     #[arg(long, value_parser = model)]
     model: Model,
-    /// Check registers for one operation after another, as SERIAL promises it.
+    /// Check that registers are linearizable, as SERIAL promises.
     #[arg(long)]
     linearizable: bool,
-    /// By how much the clocks of two nodes may differ: writes closer together than this may be
-    /// ordered either way [default: not at all].
+    /// How much the clocks of two nodes may differ: writes closer together than this may be ordered
+    /// either way [default: not at all].
     #[arg(long, value_name = "TIME", value_parser = time)]
     clock_skew: Option<Duration>,
-    /// Operations that must have been done for the history to be judged.
+    /// Completed operations that a history must have to be judged.
     #[arg(long, value_name = "N", default_value_t = Least::default().operations)]
     min_operations: usize,
-    /// Operations that must have overlapped others of the same key.
+    /// Operations that must have overlapped others on the same key.
     #[arg(long, value_name = "N", default_value_t = Least::default().overlaps)]
     min_overlaps: usize,
-    /// Faults that must have happened meanwhile.
+    /// Faults that must have happened during the history.
     #[arg(long, value_name = "N", default_value_t = Least::default().faults)]
     min_faults: usize,
 }
@@ -59,10 +60,10 @@ fn model(name: &str) -> Result<Model, String> {
     Model::ALL
         .into_iter()
         .find(|model| model.to_string() == name)
-        .ok_or_else(|| format!("the models are {}", known.join(", ")))
+        .ok_or_else(|| format!("use one of {}", known.join(", ")))
 }
 
-/// What is printed of a history that cannot be judged: `ok` is false, because nothing was shown.
+/// What is printed about a history that cannot be judged: `ok` is false, because nothing was shown.
 #[derive(Serialize)]
 struct NoVerdict {
     model: Model,

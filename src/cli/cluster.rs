@@ -1,7 +1,6 @@
-//! `status`, `node`, `keyspace`: over HTTP.
+//! `quorate status` and `keyspace`: requests to the HTTP face of a node.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use quorate_dynamo::Consistency;
@@ -10,49 +9,60 @@ use serde_json::{Value, json};
 
 use super::fail::Failure;
 use super::output::{self, Output};
-use super::{Globals, http, time};
+use super::{Globals, http};
 use crate::doors::Status;
 use crate::table::Table;
-
-#[derive(Debug, Subcommand)]
-pub(super) enum Node {
-    /// Make a token that lets nodes join the cluster, and print it.
-    #[command(after_help = "Example: quorate node token --uses 3 --expires 1h")]
-    Token(Token),
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Token {
-    /// How many nodes it admits.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    uses: u32,
-    /// After which time it is worth nothing.
-    #[arg(long, default_value = "24h", value_name = "TIME", value_parser = time)]
-    expires: Duration,
-}
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Keyspace {
     /// List all keyspaces.
     List,
+    /// Show one keyspace.
+    Describe {
+        /// Its name.
+        name: String,
+    },
     /// Create a keyspace.
     #[command(
         after_help = "Example: quorate keyspace create carts --replication berlin=3,oslo=3 --write LOCAL_QUORUM"
     )]
     Create(Create),
+    /// Change a keyspace. With another replication its partitions move while they serve.
+    #[command(after_help = "Example: quorate keyspace alter carts --replication berlin=3,oslo=3")]
+    Alter(Alter),
+    /// Drop a keyspace and all that is in it. Nothing brings it back.
+    Drop {
+        /// Its name.
+        name: String,
+    },
 }
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// Its name.
     name: String,
-    /// How many replicas each datacenter holds, such as berlin=3,oslo=2 [default: automatic].
-    #[arg(long, value_name = "DC=N", value_delimiter = ',', value_parser = replicas)]
-    replication: Vec<(String, u8)>,
-    /// How many partitions, a power of two [default: the node's].
+    /// Replicas per datacenter, such as berlin=3,oslo=2, or auto: up to three in each [default:
+    /// auto].
+    #[arg(long, value_name = "DC=N,…|auto", value_parser = replication)]
+    replication: Option<Replication>,
+    /// Number of partitions, a power of two [default: the node's setting].
     #[arg(long)]
     partitions: Option<u16>,
-    /// Level of a read that names none [default: that of the keyspace `default`].
+    /// Level of reads that name none [default: that of the keyspace `default`].
+    #[arg(long, value_name = "LEVEL")]
+    read: Option<Consistency>,
+    /// Level of writes that name none [default: that of the keyspace `default`].
+    #[arg(long, value_name = "LEVEL")]
+    write: Option<Consistency>,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct Changes {
+    /// Replicas per datacenter, such as berlin=3,oslo=2, or auto.
+    #[arg(long, value_name = "DC=N,…|auto", value_parser = replication)]
+    replication: Option<Replication>,
+    /// Level of a read that names none.
     #[arg(long, value_name = "LEVEL")]
     read: Option<Consistency>,
     /// Level of a write that names none.
@@ -60,20 +70,31 @@ pub(super) struct Create {
     write: Option<Consistency>,
 }
 
-fn replicas(text: &str) -> Result<(String, u8), &'static str> {
-    let counted = text
-        .split_once('=')
-        .and_then(|(name, count)| Some((name.to_owned(), count.parse().ok()?)));
-    counted
-        .filter(|(name, _)| !name.is_empty())
-        .ok_or("a datacenter and how many replicas it holds, such as berlin=3")
+#[derive(Debug, Args)]
+pub(super) struct Alter {
+    /// Its name.
+    name: String,
+    #[command(flatten)]
+    changes: Changes,
 }
 
-#[derive(Deserialize, Serialize)]
-struct TokenMade {
-    token: String,
-    uses: u32,
-    expires_s: u64,
+fn replication(text: &str) -> Result<Replication, String> {
+    if text == "auto" {
+        return Ok(Replication::Named(text.to_owned()));
+    }
+    let mut counts = BTreeMap::new();
+    for part in text.split(',') {
+        let counted = part
+            .split_once('=')
+            .and_then(|(name, count)| Some((name, count.parse().ok()?)));
+        let (name, count) = counted.filter(|(name, _)| !name.is_empty()).ok_or(
+            "auto, or each datacenter and how many replicas it holds, such as berlin=3,oslo=2",
+        )?;
+        if counts.insert(name.to_owned(), count).is_some() {
+            return Err(format!("{name} is named twice"));
+        }
+    }
+    Ok(Replication::Counted(counts))
 }
 
 #[derive(Deserialize, Serialize)]
@@ -84,9 +105,11 @@ struct KeyspaceInfo {
     replication: Replication,
     read: String,
     write: String,
+    #[serde(default)]
+    moving: u32,
 }
 
-#[derive(Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(untagged)]
 enum Replication {
     Named(String),
@@ -102,34 +125,17 @@ pub(super) fn status(globals: &Globals) -> Result<(), Failure> {
     Ok(())
 }
 
-impl Node {
-    pub(super) fn run(self, globals: &Globals) -> Result<(), Failure> {
-        let Self::Token(Token { uses, expires }) = self;
-        let expires_s = expires.as_secs();
-        if expires_s == 0 {
-            return Err(Failure::Usage("a token lives at least one second"));
-        }
-        let made: TokenMade = http::post(
-            globals,
-            "/v1/tokens",
-            &json!({ "uses": uses, "expires_s": expires_s }),
-        )?;
-        match globals.output {
-            Output::Table => output::line(&made.token)?,
-            Output::Json => print_json(&made)?,
-        }
-        output::note(format_args!(
-            "start a node with: quorate start --join HOST:PORT --token TOKEN   (HOST:PORT: QUIC address of a member)"
-        ));
-        Ok(())
-    }
-}
-
 impl Keyspace {
     pub(super) fn run(self, globals: &Globals) -> Result<(), Failure> {
         match self {
             Self::List => list(globals),
+            Self::Describe { name } => describe(globals, &name),
             Self::Create(create) => create.run(globals),
+            Self::Alter(alter) => alter.run(globals),
+            Self::Drop { name } => {
+                http::delete(globals, &keyspace_path(&name))?;
+                done(globals, format_args!("dropped keyspace {name}"))
+            }
         }
     }
 }
@@ -137,16 +143,10 @@ impl Keyspace {
 impl Create {
     fn run(self, globals: &Globals) -> Result<(), Failure> {
         let mut body = json!({ "name": self.name, "partitions": self.partitions });
-        if !self.replication.is_empty() {
-            body["replication"] = self
-                .replication
-                .into_iter()
-                .map(|(dc, count)| (dc, Value::from(count)))
-                .collect();
+        if let Some(replication) = &self.replication {
+            body["replication"] = json!(replication);
         }
-        for (name, level) in [("read", self.read), ("write", self.write)] {
-            body[name] = level.map(|level| level.to_string()).into();
-        }
+        put_levels(&mut body, self.read, self.write);
         let made: Value = http::post(globals, "/v1/keyspaces", &body)?;
         match globals.output {
             Output::Table => output::line(format_args!(
@@ -159,11 +159,54 @@ impl Create {
     }
 }
 
+impl Alter {
+    fn run(self, globals: &Globals) -> Result<(), Failure> {
+        let Self { name, changes } = self;
+        let mut body = json!({});
+        if let Some(replication) = &changes.replication {
+            body["replication"] = json!(replication);
+        }
+        put_levels(&mut body, changes.read, changes.write);
+        http::patch(globals, &keyspace_path(&name), &body)?;
+        done(globals, format_args!("altered keyspace {name}"))?;
+        if changes.replication.is_some() {
+            output::note(format_args!(
+                "its partitions move while they serve; `quorate keyspace describe {name}` counts those that still do"
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn keyspace_path(name: &str) -> String {
+    format!("/v1/keyspaces/{}", http::segment(name))
+}
+
+fn put_levels(body: &mut Value, read: Option<Consistency>, write: Option<Consistency>) {
+    for (name, level) in [("read", read), ("write", write)] {
+        if let Some(level) = level {
+            body[name] = level.to_string().into();
+        }
+    }
+}
+
 fn list(globals: &Globals) -> Result<(), Failure> {
     let list: Vec<KeyspaceInfo> = http::get(globals, "/v1/keyspaces")?;
-    if globals.output == Output::Json {
-        return Ok(print_json(&list)?);
+    match globals.output {
+        Output::Table => print_keyspaces(list),
+        Output::Json => Ok(print_json(&list)?),
     }
+}
+
+fn describe(globals: &Globals, name: &str) -> Result<(), Failure> {
+    let keyspace: KeyspaceInfo = http::get(globals, &keyspace_path(name))?;
+    match globals.output {
+        Output::Table => print_keyspaces(vec![keyspace]),
+        Output::Json => Ok(print_json(&keyspace)?),
+    }
+}
+
+fn print_keyspaces(keyspaces: Vec<KeyspaceInfo>) -> Result<(), Failure> {
     let mut table = Table::new([
         "NUMBER",
         "NAME",
@@ -171,8 +214,9 @@ fn list(globals: &Globals) -> Result<(), Failure> {
         "REPLICATION",
         "READ",
         "WRITE",
+        "MOVING",
     ]);
-    for keyspace in list {
+    for keyspace in keyspaces {
         let replication = match keyspace.replication {
             Replication::Named(name) => name,
             Replication::Counted(counts) => counts
@@ -188,11 +232,21 @@ fn list(globals: &Globals) -> Result<(), Failure> {
             replication,
             keyspace.read,
             keyspace.write,
+            keyspace.moving.to_string(),
         ]);
     }
     Ok(output::line(table.to_string().trim_end())?)
 }
 
-fn print_json(document: &impl Serialize) -> std::io::Result<()> {
+/// Says what was done; an empty document to programs.
+pub(super) fn done(globals: &Globals, what: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    match globals.output {
+        Output::Table => output::line(what)?,
+        Output::Json => output::line("{}")?,
+    }
+    Ok(())
+}
+
+pub(super) fn print_json(document: &impl Serialize) -> std::io::Result<()> {
     output::line(serde_json::to_string(document)?)
 }

@@ -1,4 +1,5 @@
-//! `quorate demo`: a cluster over several datacenters on this machine, shown and proved.
+//! `quorate demo`: runs a cluster across several datacenters on this machine and proves that it
+//! kept its promises.
 
 use std::io::{self, IsTerminal as _};
 use std::time::Duration;
@@ -14,26 +15,27 @@ use crate::demo::{self, DemoError, Plan, Show, Voice};
 pub(super) const EXAMPLES: &str = "\
 Examples:
   quorate demo                                a live screen: three datacenters with three nodes each
-  quorate demo --plain                        the same as a story, line by line
+  quorate demo --plain                        the same as text, line by line
   quorate demo --datacenters 5 --nodes 1      another shape
-  quorate demo --output json | jq .lost       for scripts; the story goes to stderr
+  quorate demo --output json | jq .lost       for scripts; the text goes to stderr
 
-Exit code 0 only if no acknowledged write was lost, none was counted twice, nothing removed rose again, every level was
-served where it can be and nowhere else, and all copies converged.";
+The exit code is 0 only if no acknowledged write was lost or counted twice, nothing that was removed
+came back, every level was served where it can be and nowhere else, and all copies converged.";
 
-/// How large, and how to show it.
+/// The size of the cluster, and how to show it.
 #[derive(Debug, Args)]
 pub(super) struct Demo {
-    /// Datacenters, 2 to 6; the last one is cut off.
+    /// Number of datacenters, 2 to 6; the last one is cut off.
     #[arg(long, default_value_t = 3, value_name = "N")]
     datacenters: usize,
-    /// Nodes in each datacenter.
+    /// Nodes per datacenter.
     #[arg(long, default_value_t = 3, value_name = "N")]
     nodes: usize,
-    /// Tell a story instead of drawing a screen, as is done anyway when stdout is not a terminal.
+    /// Print text line by line instead of drawing a screen. This is the default if stdout is not a
+    /// terminal.
     #[arg(long)]
     plain: bool,
-    /// About how long it takes, at least 10s.
+    /// Approximate duration, at least 10s.
     #[arg(long, default_value = "60s", value_name = "TIME", value_parser = time)]
     duration: Duration,
 }
@@ -77,8 +79,7 @@ impl Demo {
     }
 }
 
-/// The nodes of the demo have much to say that would spoil the story; who wants to hear it sets
-/// `QUORATE_LOG`.
+/// The nodes log a lot that would clutter the demo, so they do so only if `QUORATE_LOG` is set.
 fn log_if_asked() -> Result<(), Failure> {
     if let Some(filter) = super::log_asked_for()? {
         super::log(filter);

@@ -1,4 +1,4 @@
-//! Why a command ends without success, and the exit code that says so.
+//! The reasons why a command fails, and the exit code of each.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,7 +21,7 @@ const USAGE: u8 = 2;
 const NOT_QUORATE: u8 = 3;
 const UNKNOWN_OUTCOME: u8 = 4;
 
-/// A command that did not do what it was asked.
+/// Why a command did not do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     /// The node refused, over RESP.
@@ -34,46 +34,51 @@ pub(super) enum Failure {
         detail: Box<str>,
         may_be_applied: bool,
     },
-    /// Nothing had been asked yet.
+    /// No connection, so nothing was sent.
     #[error("cannot reach {address}: {cause}")]
     Unreachable {
         address: Box<str>,
         cause: ClientError,
     },
-    /// A read brought no answer.
+    /// A read got no answer.
     #[error("{0}")]
     Unanswered(ClientError),
-    /// A write was sent and brought no answer.
-    #[error("{0}; whether it was applied is unknown")]
+    /// A write was sent and got no answer.
+    #[error("{0}; the write may have been applied")]
     OutcomeUnknown(ClientError),
-    /// A command that changes key after key came no further.
+    /// A command that changes one key after another stopped at this one.
     #[error(
-        "{cause}; that was key {at} of {keys}: those before it were applied, those after it were not tried"
+        "{cause}; this was key {at} of {keys}: the keys before it were applied, the keys after it were not tried"
     )]
     OfSeveral {
         cause: Box<Self>,
         at: usize,
         keys: usize,
     },
-    /// The HTTP call brought no answer.
+    /// The HTTP call got no answer.
     #[error("{address}: {}", in_words(cause))]
     Call {
         address: Box<str>,
         cause: ureq::Error,
         sent_write: bool,
     },
-    /// What came is not what a node answers.
-    #[error("{address} gives no answer that a node would give")]
+    /// The answer is not one that a node gives.
+    #[error("{address} does not answer like a Quorate node; check the address")]
     Strange { address: Box<str> },
     #[error("no such key")]
     NoSuchKey,
     /// Flags that contradict each other or cannot be met.
     #[error("{0}")]
     Usage(&'static str),
+    /// A removal was begun and is not over.
+    #[error(
+        "{name} still holds {partitions} partitions; its removal goes on, `quorate node list` shows how far it is"
+    )]
+    StillLeaving { name: Box<str>, partitions: u32 },
     /// The bench has nothing to report.
-    #[error("not one request was answered without an error")]
+    #[error("no request succeeded, so nothing was measured")]
     NothingMeasured,
-    /// The configuration is refused; nothing was started.
+    /// The configuration is invalid; nothing was started.
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error("cannot listen at {address}: {cause}")]
@@ -83,32 +88,32 @@ pub(super) enum Failure {
     },
     #[error("the node did not start")]
     Start(#[from] StartError),
-    /// The node had to stop.
+    /// The node had to stop because its disk failed.
     #[error("the disk failed")]
     Disk(#[source] Arc<StoreError>),
-    /// The history shows that something promised was not kept.
-    #[error("what is promised was not kept")]
+    /// The history shows a broken promise.
+    #[error("the history breaks a promise")]
     NotAsPromised,
-    /// The history shows nothing.
+    /// The history shows too little, or contradicts itself.
     #[error("the history cannot be judged: {0}")]
     Unusable(Unusable),
     #[error("{}: {cause}", file.display())]
     History { file: PathBuf, cause: ReadError },
-    /// The demo has shown nothing, or not what it should.
+    /// The demo could not show what it should.
     #[error(transparent)]
     Demo(#[from] DemoError),
-    /// The simulator has found something.
+    /// The simulator found violations.
     #[error("{0} promises were broken")]
     PromisesBroken(usize),
-    /// What was not played shows nothing.
+    /// Time ran out before all histories were played.
     #[error(
-        "{played} of {asked} histories were played in time; allow more --minutes or ask for fewer --seeds"
+        "only {played} of {asked} histories were played in time; allow more --minutes or ask for fewer --seeds"
     )]
     TooFewHistories { played: u64, asked: u64 },
-    /// The scenario says nothing that can be played.
+    /// The scenario cannot be played.
     #[error(transparent)]
     Scenario(#[from] ScenarioError),
-    /// The simulator is blind to something.
+    /// The simulator missed planted bugs.
     #[error("{0} planted bugs were not found")]
     BugsMissed(usize),
     #[error(transparent)]
@@ -129,7 +134,7 @@ impl Failure {
         let mut cause = std::error::Error::source(self);
         while let Some(found) = cause {
             let words = found.to_string();
-            // Some causes say no more than what they caused.
+            // Some causes repeat the message of the error that they caused.
             if !text.ends_with(&words) {
                 text = format!("{text}: {words}");
             }
@@ -155,13 +160,14 @@ impl Failure {
                 may_be_applied: true,
                 ..
             }
-            | Self::OutcomeUnknown(_) => UNKNOWN_OUTCOME,
+            | Self::OutcomeUnknown(_)
+            | Self::StillLeaving { .. } => UNKNOWN_OUTCOME,
             Self::Problem { code, .. } => match &**code {
                 "not_quorate" => NOT_QUORATE,
                 "timeout" => UNKNOWN_OUTCOME,
                 _ => FAILED,
             },
-            // A connection that was never made carried nothing.
+            // Without a connection, nothing was sent.
             Self::Call {
                 cause: ureq::Error::ConnectionFailed | ureq::Error::HostNotFound,
                 ..
@@ -173,7 +179,7 @@ impl Failure {
             Self::Call {
                 sent_write: true, ..
             } => UNKNOWN_OUTCOME,
-            // A history that cannot be judged was neither kept nor broken.
+            // A history that cannot be judged neither keeps nor breaks a promise.
             Self::Unusable(_)
             | Self::History { .. }
             | Self::Usage(_)

@@ -1,4 +1,4 @@
-//! Calls of a node's HTTP face.
+//! Calls to the HTTP face of a node, for the verbs that need it.
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +9,7 @@ use super::fail::Failure;
 
 const DEFAULT_HTTP: &str = "127.0.0.1:7380";
 
-/// What the CLI needs of a problem document.
+/// The fields of a problem document that the CLI uses.
 #[derive(Deserialize)]
 struct Problem {
     code: Box<str>,
@@ -18,25 +18,52 @@ struct Problem {
     may_be_applied: bool,
 }
 
-/// Asks for a document.
+/// Gets a document.
 pub(super) fn get<T: DeserializeOwned>(globals: &Globals, path: &str) -> Result<T, Failure> {
-    call(globals, path, None)
+    call(globals, path, Method::Get)
 }
 
-/// Has the node do something, and gives the document that it answers.
+/// Sends a command to the node and returns the document that it answers.
 pub(super) fn post<T: DeserializeOwned>(
     globals: &Globals,
     path: &str,
     body: &Value,
 ) -> Result<T, Failure> {
-    call(globals, path, Some(body.to_string()))
+    call(globals, path, Method::Post(body.to_string()))
 }
 
-fn call<T: DeserializeOwned>(
-    globals: &Globals,
-    path: &str,
-    body: Option<String>,
-) -> Result<T, Failure> {
+/// Has the node change something.
+pub(super) fn patch(globals: &Globals, path: &str, body: &Value) -> Result<(), Failure> {
+    call::<Option<Value>>(globals, path, Method::Patch(body.to_string())).map(drop)
+}
+
+/// Has the node remove something.
+pub(super) fn delete(globals: &Globals, path: &str) -> Result<(), Failure> {
+    call::<Option<Value>>(globals, path, Method::Delete).map(drop)
+}
+
+/// A name as one segment of a path.
+pub(super) fn segment(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+/// What is asked, with the document sent along.
+enum Method {
+    Get,
+    Post(String),
+    Patch(String),
+    Delete,
+}
+
+fn call<T: DeserializeOwned>(globals: &Globals, path: &str, method: Method) -> Result<T, Failure> {
     let address: Box<str> = globals
         .http
         .as_deref()
@@ -53,10 +80,15 @@ fn call<T: DeserializeOwned>(
     let bearer = globals
         .password()
         .map(|password| format!("Bearer {password}"));
-    let sent_write = body.is_some();
-    let answer = match body {
-        None => authorized(agent.get(&url), bearer.as_deref()).call(),
-        Some(body) => authorized(agent.post(&url), bearer.as_deref())
+    let bearer = bearer.as_deref();
+    let sent_write = !matches!(method, Method::Get);
+    let answer = match method {
+        Method::Get => authorized(agent.get(&url), bearer).call(),
+        Method::Delete => authorized(agent.delete(&url), bearer).call(),
+        Method::Post(body) => authorized(agent.post(&url), bearer)
+            .header("Content-Type", "application/json")
+            .send(body),
+        Method::Patch(body) => authorized(agent.patch(&url), bearer)
             .header("Content-Type", "application/json")
             .send(body),
     };
@@ -68,7 +100,9 @@ fn call<T: DeserializeOwned>(
     let mut answer = answer.map_err(failed)?;
     let text = answer.body_mut().read_to_string().map_err(failed)?;
     if answer.status().is_success() {
-        return serde_json::from_str(&text).map_err(|_not_the_document| Failure::Strange {
+        // An answer without a document is `null` to whoever asked for none.
+        let text = if text.is_empty() { "null" } else { &text };
+        return serde_json::from_str(text).map_err(|_not_the_document| Failure::Strange {
             address: address.clone(),
         });
     }

@@ -1,4 +1,4 @@
-//! `get`, `put`, `incr`, `del`: over RESP, as any Redis client would.
+//! `quorate get`, `put`, `incr` and `del`: one request over RESP, as any Redis client would send it.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ const DEFAULT_RESP: &str = "127.0.0.1:7379";
 
 #[derive(Debug, Args)]
 struct In {
-    /// Name or number of the keyspace.
+    /// Name or number of the keyspace [default: default].
     #[arg(long, value_name = "NAME")]
     keyspace: Option<String>,
 }
 
 #[derive(Debug, Args)]
 struct Named {
-    /// A name of 1 to 32 bytes for this change: given again after an unknown outcome, it is done
-    /// once.
+    /// Name for this change, 1 to 32 bytes. If the outcome is unknown, repeat the command with the
+    /// same name: the change is done only once.
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }
@@ -41,7 +41,7 @@ pub(super) struct Put {
     key: String,
     /// The value.
     value: String,
-    /// Let the key expire after so long, such as 10m.
+    /// Time to live of the key, such as 10m.
     #[arg(long, value_name = "TIME", value_parser = time)]
     expires: Option<Duration>,
     #[command(flatten)]
@@ -137,8 +137,7 @@ impl Incr {
 }
 
 impl Del {
-    /// One command for each key: the keys live in different partitions, and each has its own
-    /// outcome.
+    /// Sends one command per key: the keys are in different partitions, and each has its own outcome.
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let mut session = Session::open(globals, &self.within)
             .await?
@@ -168,7 +167,7 @@ fn say(globals: &Globals, text: impl std::fmt::Display, document: &Json) -> Resu
     Ok(())
 }
 
-/// A connection to the node that was chosen, at the level that was chosen.
+/// A connection to the chosen node, at the chosen level.
 struct Session {
     client: Client,
     address: Box<str>,

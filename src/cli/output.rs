@@ -1,4 +1,4 @@
-//! Stdout for data, stderr for notes.
+//! Prints results: data to stdout, notes to stderr.
 
 use std::fmt;
 use std::io::{self, Write as _};
@@ -15,12 +15,12 @@ pub(super) enum Output {
     Json,
 }
 
-/// One line of data.
+/// Prints one line of data.
 pub(super) fn line(text: impl fmt::Display) -> io::Result<()> {
     bytes(text.to_string().as_bytes())
 }
 
-/// Data as it is, and a line end.
+/// Prints data unchanged, and a line end.
 pub(super) fn bytes(data: &[u8]) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(data)?;
@@ -28,13 +28,13 @@ pub(super) fn bytes(data: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
-/// A line for the reader at the terminal. Nobody who closed stderr wants to hear about it.
+/// Prints a line for the reader at the terminal. A closed stderr is not an error.
 pub(super) fn note(text: fmt::Arguments<'_>) {
     drop(writeln!(io::stderr().lock(), "{text}"));
 }
 
-/// Bytes in a JSON document: text where they are text, else base64 under another name, so that no
-/// byte is lost.
+/// Bytes in a JSON document: as text if they are UTF-8, otherwise as base64 under another name, so
+/// that no byte is lost.
 pub(super) fn value_field(data: &[u8]) -> (&'static str, Value) {
     use base64::Engine as _;
     match std::str::from_utf8(data) {

@@ -1,5 +1,4 @@
-//! `quorate sim`: random histories of whole clusters in virtual time, held against what is
-//! promised.
+//! `quorate sim`: plays random histories of whole clusters in virtual time and checks every promise.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -24,48 +23,49 @@ Examples:
   quorate sim --scenario examples/split.toml  your own cluster, with faults at your times
   quorate sim --planted                       break every rule on purpose, and see that a check notices
 
-Exit code 0 only if no promise was broken. A history that breaks one is shrunk and shown; the same seed shows it again.";
+The exit code is 0 only if no promise was broken. A history that breaks one is shrunk and shown; the
+same seed reproduces it.";
 
-/// How often a long run says how far it is.
+/// How often a long run reports its progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(10);
 
-/// Which histories, and how much is shown of them.
+/// Which histories to play, and how much of them to show.
 #[derive(Debug, Args)]
 pub(super) struct Sim {
-    /// How many histories [default: 1000, or as many as --minutes allows].
+    /// Number of histories [default: 1000, or as many as --minutes allows].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     seeds: Option<u64>,
     /// The first seed.
     #[arg(long, value_name = "SEED", default_value_t = 0)]
     from: u64,
-    /// Begin no history after this.
+    /// Start no new history after this many minutes.
     #[arg(long, value_name = "M", value_parser = minutes)]
     minutes: Option<f64>,
-    /// Play the scenario in this file and show what was served at which level.
+    /// Play the scenario in this file, and show what was served at which level.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["seeds", "from", "minutes", "seed", "planted"])]
     scenario: Option<PathBuf>,
-    /// Play this seed alone.
+    /// Play only this seed.
     #[arg(long, value_name = "SEED", conflicts_with_all = ["seeds", "from", "minutes"])]
     seed: Option<u64>,
-    /// Show everything that happens; with --seed.
+    /// Show everything that happens; needs --seed.
     #[arg(long, requires = "seed")]
     trace: bool,
-    /// Play every seed twice and compare.
+    /// Play every seed twice and compare the runs.
     #[arg(long)]
     verify: bool,
-    /// Histories at the same time [default: one for each processor].
+    /// Number of histories played at the same time [default: one per processor].
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
     #[command(flatten)]
     bugs: Bugs,
-    /// Seconds for which a failure is shrunk.
+    /// Seconds to spend on shrinking a failure.
     #[arg(long, value_name = "S", default_value_t = 30)]
     shrink: u64,
-    /// Show these findings (`SEED:CHECK`), or that these planted bugs are missed (`BUG`), without
-    /// failing for it: what is known and not yet mended.
+    /// Known findings that do not fail the run: `SEED:CHECK`, or with --planted the name of a bug
+    /// that is missed.
     #[arg(long, value_name = "FINDING", value_delimiter = ',')]
     known: Vec<String>,
-    /// Stop after so many failures.
+    /// Stop after this many failures.
     #[arg(long, value_name = "N", default_value_t = 10)]
     failures: usize,
 }
@@ -73,27 +73,27 @@ pub(super) struct Sim {
 /// Which bugs to plant.
 #[derive(Debug, Args)]
 struct Bugs {
-    /// Plant this bug, or all of them one after the other, and see which check finds it.
+    /// Plant this bug, or all bugs one after another, and see which check finds it.
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["seeds", "from", "seed"])]
     planted: Option<String>,
-    /// Name all bugs that can be planted.
+    /// List all bugs that can be planted.
     #[arg(long)]
     list_planted: bool,
-    /// Seconds for which one planted bug is hunted.
+    /// Seconds to spend on hunting one planted bug.
     #[arg(long, value_name = "S", default_value_t = 60)]
     hunt: u64,
-    /// Hunt with so many random histories of whole clusters alone: no scripts, no drills, however
-    /// long it takes.
+    /// Hunt only with this many random histories of whole clusters, without scripts and drills,
+    /// however long it takes.
     #[arg(long, value_name = "N")]
     by_chance: Option<u64>,
 }
 
-/// No time at all would play nothing and find nothing wrong.
+/// Parses `--minutes`. Zero is refused: it would play nothing and find nothing wrong.
 fn minutes(text: &str) -> Result<f64, &'static str> {
     text.parse()
         .ok()
         .filter(|minutes: &f64| minutes.is_finite() && *minutes > 0.0)
-        .ok_or("a number of minutes, more than 0")
+        .ok_or("use a number of minutes greater than 0")
 }
 
 impl Sim {
@@ -168,7 +168,7 @@ impl Sim {
     fn hunt(&self, name: &str, globals: &Globals) -> Result<(), Failure> {
         if !planted::POSSIBLE {
             return Err(Failure::Usage(
-                "this build has no bugs to plant; build one that has: cargo run --release --features planted-bugs -- sim --planted",
+                "this build cannot plant bugs; use: cargo run --release --features planted-bugs -- sim --planted",
             ));
         }
         let bugs: Vec<_> = crate::planted::everywhere()
@@ -176,7 +176,7 @@ impl Sim {
             .collect();
         if bugs.is_empty() {
             return Err(Failure::Usage(
-                "there is no such bug; quorate sim --list-planted names all",
+                "there is no such bug; quorate sim --list-planted lists all of them",
             ));
         }
         let Bugs {
@@ -238,7 +238,7 @@ fn scenario(file: &Path, globals: &Globals) -> Result<(), Failure> {
     } else {
         output::line(scenario.table(&outcome))?;
         output::line(if broken.is_empty() {
-            "lost: nothing; every promise was kept".to_owned()
+            "nothing was lost, and every promise was kept".to_owned()
         } else {
             broken.join("\n")
         })?;
@@ -270,7 +270,7 @@ fn trace(seed: u64) -> Result<(), Failure> {
     }
 }
 
-/// Says how far it is, now and then, and shows every failure as soon as there is one.
+/// Reports progress now and then, and shows every failure as soon as it is found.
 fn say(totals: &Totals, said: &Mutex<(Instant, usize)>) {
     let mut said = said
         .lock()
@@ -289,7 +289,7 @@ fn say(totals: &Totals, said: &Mutex<(Instant, usize)>) {
     }
 }
 
-/// The commit that the program was built from, if whoever built it said so.
+/// The commit that the program was built from, if the build set it.
 fn commit() -> &'static str {
     option_env!("QUORATE_COMMIT").unwrap_or(env!("CARGO_PKG_VERSION"))
 }

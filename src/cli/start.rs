@@ -1,4 +1,4 @@
-//! `quorate start`: one node with its faces, until it is told to stop.
+//! `quorate start`: runs one node with its faces until it is told to stop.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -29,23 +29,27 @@ Examples:
                 --join 127.0.0.1:7381 --token TOKEN       a second node on the same machine
   QUORATE_PASSWORD=… quorate start --resp 0.0.0.0:7379    open to other machines: needs a password
 
-When it serves, it prints one line on stdout: ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}.
---resp and --http are where it listens. Every flag is also a key of the file (data_dir) and a variable (QUORATE_DATA_DIR);
-flags win over variables, variables over the file. QUORATE_LOG sets what is logged to stderr, such as info or quorate=debug.";
+Once the node serves, it prints one line on stdout:
+  ready {\"node\",\"datacenter\",\"resp\",\"http\",\"quic\",\"etcd\",\"cluster\",\"join_token\"}
+The join_token lets other nodes join; keep it secret.
 
-/// How often a starting node is asked whether it is ready.
+Every flag is also a key of the file (data_dir) and an environment variable (QUORATE_DATA_DIR). Flags
+override variables, and variables override the file. QUORATE_LOG sets what is logged to stderr, such
+as info or quorate=debug.";
+
+/// How often a starting node is polled for readiness.
 const READY_POLL: Duration = Duration::from_millis(5);
 
-/// What the operator says about the node; everything has a default.
+/// The operator's settings for the node. Everything has a default.
 #[derive(Debug, Args)]
 pub(super) struct Start {
-    /// TOML file to read; `QUORATE_CONFIG` names it as well.
+    /// TOML file with settings; may also be given as `QUORATE_CONFIG`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where the node keeps its data.
+    /// Directory for the node's data.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<String>,
-    /// Name of the node, unique in the cluster [default: the host's].
+    /// Name of the node, unique in the cluster [default: the host name].
     #[arg(long, value_name = "NAME")]
     node: Option<String>,
     /// Its datacenter [default: dc1].
@@ -54,17 +58,17 @@ pub(super) struct Start {
     /// Its rack [default: r1].
     #[arg(long)]
     rack: Option<String>,
-    /// Where it listens for other nodes [default: 127.0.0.1:7381].
+    /// Address for other nodes. They must be able to reach it [default: 127.0.0.1:7381].
     #[arg(long, value_name = "ADDRESS")]
     quic: Option<String>,
-    /// Where it listens for etcd clients; this version does not serve them yet and says so.
+    /// Address for etcd clients. This version does not serve them yet and says so.
     #[arg(long, value_name = "ADDRESS")]
     etcd: Option<String>,
-    /// QUIC address of any member of the cluster to join; without it the node founds a cluster, or
-    /// goes on with its own.
+    /// QUIC address of any member of the cluster to join. Without it the node founds a cluster, or
+    /// resumes the one in its data directory.
     #[arg(long, value_name = "HOST:PORT")]
     join: Option<String>,
-    /// Token that the cluster made for joining.
+    /// Join token of the cluster, from its `ready` line or `quorate node token`.
     #[arg(long)]
     token: Option<String>,
     #[command(flatten)]
@@ -76,27 +80,28 @@ struct Tuning {
     /// Storage engine: fjall, sled or memory [default: fjall].
     #[arg(long)]
     storage: Option<String>,
-    /// When a write is on disk: sync (before it is acknowledged), interval or none [default: sync].
+    /// When a write is synced to disk: sync (before it is acknowledged), interval (regularly) or none
+    /// (when the operating system does it) [default: sync].
     #[arg(long)]
     durability: Option<String>,
-    /// Time between two syncs with --durability interval [default: 1s].
+    /// Time between syncs with --durability interval [default: 1s].
     #[arg(long, value_name = "TIME")]
     durability_interval: Option<String>,
     /// How long a request that names no timeout may take [default: 5s].
     #[arg(long, value_name = "TIME")]
     request_timeout: Option<String>,
-    /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Alike on all
-    /// nodes [default: local].
+    /// Round trips between nodes: local (up to about 30 ms) or wide (up to 450 ms). Use the same
+    /// setting on all nodes [default: local].
     #[arg(long)]
     network: Option<String>,
-    /// Partitions of a keyspace that names no number: a power of two, up to 4096. The keyspace
+    /// Partitions of a new keyspace that names no number: a power of two, up to 4096. The keyspace
     /// `default` always has 64 [default: 64].
     #[arg(long, value_name = "N")]
     partitions: Option<String>,
 }
 
-/// The line on stdout that says that the node serves. Its fields are stable: other people's scripts
-/// read it.
+/// The line on stdout that says that the node serves. Its fields are stable, because scripts read
+/// it.
 #[derive(Serialize)]
 struct Ready<'a> {
     node: &'a str,
@@ -114,7 +119,7 @@ impl Start {
         let config = NodeConfig::load(&self.sources(globals))?;
         log_to_stderr()?;
         let limit = limits::raise_descriptors();
-        // Before the node: a port that is taken must not leave a founded cluster behind.
+        // Before the node starts: a port that is in use must not leave a founded cluster behind.
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
         let addresses = (resp.local_addr()?, http.local_addr()?);
@@ -179,8 +184,8 @@ fn log_to_stderr() -> Result<(), Failure> {
     Ok(())
 }
 
-/// Says how many clients the file descriptors leave room for; of a node that runs, so that one that
-/// cannot start says that alone.
+/// Logs how many clients the file descriptors leave room for. Called once the node runs, so that a
+/// node that cannot start reports only that.
 fn say_how_many_clients((before, descriptors): (usize, usize)) {
     let clients = limits::clients_max();
     if descriptors > before {
@@ -194,7 +199,7 @@ fn say_how_many_clients((before, descriptors): (usize, usize)) {
         tracing::info!(
             descriptors,
             clients,
-            "clients get what the store and the network leave of the file descriptors"
+            "clients get the file descriptors that the store and the network leave free"
         );
     }
 }
@@ -205,7 +210,7 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
     bound.map_err(|cause| Failure::Listen { address, cause })
 }
 
-/// The line means what `/readyz` means: whoever reads it may send requests.
+/// Prints the `ready` line when `/readyz` would succeed: from then on requests are served.
 async fn say_when_ready(
     node: &Node,
     config: &NodeConfig,
@@ -228,7 +233,7 @@ async fn say_when_ready(
     output::line(format_args!("ready {}", serde_json::to_string(&ready)?))
 }
 
-/// When a write is really on disk: sled's flush does not sync, and memory keeps nothing.
+/// The durability that clients really get: sled's flush does not sync, and memory keeps nothing.
 fn kept(config: &NodeConfig) -> Option<Durability> {
     match config.storage {
         Engine::Fjall => Some(config.durability),
@@ -237,7 +242,7 @@ fn kept(config: &NodeConfig) -> Option<Durability> {
     }
 }
 
-/// The servers of one node. They run on the node's own thread, beside its network.
+/// The RESP and HTTP servers of one node. They run on the node's own thread, beside its network.
 struct Faces {
     stop: watch::Sender<bool>,
     resp: JoinHandle<io::Result<()>>,
@@ -247,7 +252,7 @@ struct Faces {
 impl Faces {
     fn open(node: &Node, config: &NodeConfig, (resp, http): (TcpListener, TcpListener)) -> Self {
         let (stop, stopped) = watch::channel(false);
-        // Shared, because they share the descriptors that are left.
+        // Shared, because both faces draw on the same file descriptors.
         let guests = Guests::new(limits::clients_max());
         let resp_config = RespConfig {
             guests: Arc::clone(&guests),
@@ -271,7 +276,7 @@ impl Faces {
         });
         let http = node.runtime().spawn(async move {
             let listener = tokio::net::TcpListener::from_std(http)?;
-            // A sender that is gone means the end as well.
+            // A dropped sender means shutdown as well.
             let told = async move { drop(http_stopped.wait_for(|stop| *stop).await) };
             http::serve(listener, data, admin, http_config, told).await;
             Ok(())
@@ -279,7 +284,7 @@ impl Faces {
         Self { stop, resp, http }
     }
 
-    /// Until a signal comes, or the node ends by itself.
+    /// Waits until a signal comes or the node ends by itself.
     async fn until_told(&self, node: &Node) -> Result<(), Failure> {
         let (mut interrupt, mut terminate) = (
             signal(SignalKind::interrupt())?,

@@ -100,6 +100,6 @@ fn one_unknown_outcome_among_many_is_an_unknown_outcome() {
     };
     assert_eq!(code(&second), ExitCode::from(3));
     assert!(second.explain().ends_with(
-        "; that was key 2 of 3: those before it were applied, those after it were not tried"
+        "; this was key 2 of 3: the keys before it were applied, the keys after it were not tried"
     ));
 }

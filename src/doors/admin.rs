@@ -1,4 +1,4 @@
-//! What a face needs to change the cluster: keyspaces and join tokens.
+//! The door for changes to the cluster: its nodes, join tokens and keyspaces.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,27 +6,109 @@ use std::time::Duration;
 use quorate_control::topology::PARTITIONS_MAX;
 use quorate_control::topology::{KeyspaceId, Replication};
 use quorate_dynamo::consistency::Consistency;
+use serde::{Deserialize, Serialize};
 
 use super::data::Pending;
+use super::status::NodeState;
 
 /// What a face needs to administer the cluster. Every call goes through the control group, so it
 /// needs its quorum.
 pub trait Admin: Send + Sync + 'static {
-    /// Makes a join token that admits `uses` nodes and is worth nothing after `expires`.
+    /// Makes a join token that admits `uses` nodes and is invalid after `expires`.
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>>;
 
-    /// Makes a keyspace and places its partitions.
+    /// All tokens that may still admit somebody, as this node has heard of them. Needs no quorum.
+    fn tokens(&self) -> Vec<TokenInfo>;
+
+    /// Makes a token worthless, also if there is none of that id.
+    fn revoke_token(&self, id: u64) -> Pending<Result<(), AdminError>>;
+
+    /// Creates a keyspace and places its partitions.
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
+
+    /// Changes a keyspace. With another replication its partitions move while they serve.
+    fn alter_keyspace(&self, name: &str, change: KeyspaceChange)
+    -> Pending<Result<(), AdminError>>;
+
+    /// Removes a keyspace and all that is in it.
+    fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>>;
+
+    /// The cluster's nodes, each asked whether it answers.
+    fn members(&self) -> Pending<Vec<Member>>;
+
+    /// Begins to take a node out of the cluster: its partitions move to the others, and when it
+    /// holds none it is no longer a member. Done when it has begun; [`members`](Self::members)
+    /// shows how far it is.
+    ///
+    /// A `lost` node is struck from all placements at once. What it alone held is given up, so this
+    /// is refused while the node answers.
+    fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>>;
 }
 
-/// A keyspace to make.
+/// Whether the disk of a node to be removed will come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It may: what it holds is moved from it as far as that is needed.
+    No,
+    /// It will not: nothing waits for it.
+    Yes,
+}
+
+/// One node as an operator sees it: `quorate node list`, `GET /v1/nodes`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The operator's name for it.
+    pub name: String,
+    /// Its datacenter.
+    pub datacenter: String,
+    /// Its rack.
+    pub rack: String,
+    /// Where other nodes reach it over QUIC.
+    pub address: String,
+    /// The version of the program that it runs; `None` if it did not answer.
+    pub version: Option<String>,
+    /// How the answering node sees it.
+    pub state: NodeState,
+    /// Whether it votes in the control group.
+    pub voter: bool,
+    /// Since when the answering node cannot reach it, in milliseconds since 1970.
+    pub down_since: Option<u64>,
+    /// How many partitions it holds or is being given, over all keyspaces.
+    pub partitions: u32,
+    /// Whether it is being removed.
+    pub leaving: bool,
+}
+
+/// A token that may still admit somebody. Its secret is not told again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenInfo {
+    /// Its id, 16 hexadecimal digits, by which it is revoked.
+    pub id: String,
+    /// How many more nodes it admits; `None`: any number.
+    pub uses_left: Option<u32>,
+    /// From when on it admits nobody, in milliseconds since 1970; `None`: never.
+    pub expires: Option<u64>,
+}
+
+/// What is to be different about a keyspace; `None` leaves it as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KeyspaceChange {
+    /// How many replicas each datacenter holds.
+    pub replication: Option<Replication>,
+    /// The level of a read that names none.
+    pub read: Option<Consistency>,
+    /// The level of a write that names none.
+    pub write: Option<Consistency>,
+}
+
+/// A keyspace to create.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyspaceSpec {
     /// Its name, unique in the cluster.
     pub name: Arc<str>,
     /// How many replicas each datacenter holds.
     pub replication: Replication,
-    /// How many partitions, a power of two; `None` takes the node's default.
+    /// The number of partitions, a power of two; `None` takes the node's default.
     pub partitions: Option<u16>,
     /// The level of a read that names none; `None` takes that of the keyspace `default`.
     pub read: Option<Consistency>,
@@ -34,42 +116,74 @@ pub struct KeyspaceSpec {
     pub write: Option<Consistency>,
 }
 
-/// An administrative request that was not done. Unless the variant says otherwise, nothing has
-/// changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why an administrative request failed. Unless the variant says otherwise, nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AdminError {
     /// The control group has no leader that this node can reach.
-    #[error("the control group has no quorum")]
+    #[error(
+        "the control group has no quorum; try again when a majority of its voters can be reached"
+    )]
     NoQuorum,
     /// The control group did not answer in time; the change may still happen.
     #[error("the control group did not answer in time; the change may still happen")]
     TimedOut,
-    /// The name is taken.
-    #[error("a keyspace of this name exists")]
+    /// The name is in use.
+    #[error("a keyspace with this name exists already")]
     Exists,
-    /// The name is empty, too long, holds something else than letters, digits, `-` and `_`, or
-    /// would be taken for a number.
-    #[error("a name is 1 to 64 letters, digits, - or _, and not digits alone")]
+    /// The name is empty, too long, contains something other than letters, digits, `-` and `_`, or
+    /// could be taken for a number.
+    #[error("a keyspace name has 1 to 64 letters, digits, - or _, and is not just digits")]
     BadName,
-    /// The number of partitions is no power of two, or out of bounds.
+    /// The number of partitions is not a power of two, or out of bounds.
     #[error(
-        "{partitions} is not a number of partitions: a power of two from 1 to {PARTITIONS_MAX}"
+        "the number of partitions must be a power of two from 1 to {PARTITIONS_MAX}, not {partitions}"
     )]
     BadPartitions {
         /// What was asked for.
         partitions: u16,
     },
-    /// A datacenter has too few nodes, or none, for the replicas it shall hold.
-    #[error("a datacenter has {nodes} nodes but shall hold {replicas} replicas")]
+    /// A datacenter has too few nodes for the replicas it should hold.
+    #[error("datacenter {datacenter} has {nodes} nodes and cannot hold {replicas} replicas")]
     TooFewNodes {
-        /// Replicas it shall hold.
+        /// Which.
+        datacenter: Box<str>,
+        /// Replicas it should hold.
         replicas: u8,
         /// Nodes it has.
         nodes: u32,
     },
-    /// A token must admit at least one node and live for at least a second.
-    #[error("a token admits at least one node and lives at least one second")]
+    /// No node is in the datacenter.
+    #[error("there is no datacenter {datacenter}; there are {known}")]
+    UnknownDatacenter {
+        /// What was asked for.
+        datacenter: Box<str>,
+        /// Those that exist, separated by commas.
+        known: Box<str>,
+    },
+    /// The keyspace would have no replica anywhere.
+    #[error("no node would hold a replica of keyspace {keyspace}")]
+    NoReplicas {
+        /// Which.
+        keyspace: Box<str>,
+    },
+    /// There is no keyspace of the name.
+    #[error("there is no keyspace {0}")]
+    UnknownKeyspace(Box<str>),
+    /// The keyspace `default` cannot be dropped.
+    #[error("the keyspace default cannot be dropped")]
+    DefaultKeyspace,
+    /// There is no node of the name.
+    #[error("there is no node {0}")]
+    UnknownNode(Box<str>),
+    /// A cluster has at least one node.
+    #[error("{0} is the last node and cannot be removed")]
+    LastNode(Box<str>),
+    /// A node that answers is not lost.
+    #[error("{0} answers, so it is not lost: remove it without --lost, or stop it first")]
+    NotLost(Box<str>),
+    /// A token must admit at least one node and be valid for at least a second.
+    #[error("a token must admit at least one node and be valid for at least one second")]
     BadToken,
     /// The node is stopping; the change may still happen.
     #[error("the node is stopping")]

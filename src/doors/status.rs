@@ -1,5 +1,5 @@
-//! The document behind `quorate status` and `GET /v1/status`: what the answering node knows of its
-//! cluster.
+//! The document behind `quorate status` and `GET /v1/status`: what the answering node knows about
+//! its cluster.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,12 +11,12 @@ use crate::table::Table;
 #[cfg(test)]
 mod tests;
 
-/// The cluster as one node sees it. Its JSON form is stable: other people's scripts read it.
+/// The cluster as one node sees it. Its JSON form is stable, because scripts read it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
     /// The cluster's id, 32 hexadecimal digits.
     pub cluster: String,
-    /// The epoch of the topology that the node has.
+    /// The epoch of the node's topology.
     pub epoch: u64,
     /// The name of the control group's leader; `None` while the node knows none.
     pub leader: Option<String>,
@@ -32,9 +32,9 @@ pub struct Status {
 /// One admitted node.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeStatus {
-    /// The operator's name for it.
+    /// The name that the operator gave it.
     pub name: String,
-    /// Its number, as logs of others may call it.
+    /// Its number, which the logs of other nodes may use.
     #[serde(default)]
     pub number: u64,
     /// Its datacenter.
@@ -43,14 +43,14 @@ pub struct NodeStatus {
     pub rack: String,
     /// How the answering node sees it.
     pub state: NodeState,
-    /// By how many milliseconds its wall clock is ahead of what the answering node takes for right
-    /// (less than 0: behind); absent while it has not been compared.
+    /// By how many milliseconds its wall clock is ahead of what the answering node considers right
+    /// (negative: behind); absent while it has not been compared.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock_offset_ms: Option<i64>,
 }
 
-/// A clock that is off by more than this is named in the form for people. As far as stamps are
-/// believed: `Config::drift_max`.
+/// A clock that is off by more than this is named in the form for people. Equals the bound within
+/// which stamps are believed: `Config::drift_max`.
 const CLOCK_OFF_MS: u64 = 500;
 
 /// How a node is seen by another.
@@ -59,18 +59,18 @@ const CLOCK_OFF_MS: u64 = 500;
 pub enum NodeState {
     /// It answers probes.
     Alive,
-    /// It has missed probes and has not yet refuted.
+    /// It has missed probes and has not refuted the suspicion yet.
     Suspect,
-    /// It is held for unreachable.
+    /// It is considered unreachable.
     Down,
 }
 
-/// One keyspace, over all its partitions.
+/// One keyspace, summed up over all its partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyspaceStatus {
     /// Its name.
     pub name: String,
-    /// How many partitions it has.
+    /// The number of its partitions.
     pub partitions: u32,
     /// How many replicas each datacenter holds.
     pub replication: BTreeMap<String, u8>,
@@ -95,7 +95,7 @@ impl Status {
         serde_json::to_string(self).expect("invariant: the document is a tree of texts and numbers")
     }
 
-    /// Draws the conclusion `converged` from the keyspaces.
+    /// Sets `converged` to what the keyspaces say.
     #[must_use]
     pub fn concluded(mut self) -> Self {
         self.converged = self
@@ -116,7 +116,7 @@ impl fmt::Display for NodeState {
     }
 }
 
-/// The form for people: a headline, then the nodes, then the keyspaces.
+/// The form for people: a summary, then the nodes, then the keyspaces.
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let alive = self
@@ -131,7 +131,7 @@ impl fmt::Display for Status {
             "leader     {}",
             self.leader
                 .as_deref()
-                .unwrap_or("none: the control group has no quorum in sight")
+                .unwrap_or("none: this node sees no quorum of the control group")
         )?;
         writeln!(f, "nodes      {alive} of {} alive", self.nodes.len())?;
         writeln!(
@@ -150,7 +150,7 @@ impl fmt::Display for Status {
                 let direction = if offset < 0 { "behind" } else { "ahead" };
                 writeln!(
                     f,
-                    "clock      {} is {seconds}.{millis:03} s {direction}: it refuses what it would have to stamp",
+                    "clock      {} is {seconds}.{millis:03} s {direction}: the node refuses writes that need a stamp until the clock is right",
                     node.name
                 )?;
             }

@@ -1,5 +1,5 @@
 //! The HTTP face: health, metrics, status, administration and plain key-value access, for tools
-//! that speak no RESP.
+//! that do not speak RESP.
 
 mod admin;
 mod doorman;
@@ -17,7 +17,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request as HttpRequest, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{any, delete, get};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
@@ -34,7 +34,7 @@ use problem::Problem;
 /// How long open requests may finish after the shutdown signal; then they are cut.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// What the face is told.
+/// The settings of the face.
 #[derive(Clone, Debug)]
 pub struct HttpConfig {
     /// What clients must present, as bearer token or as the password of basic authentication (any
@@ -42,7 +42,7 @@ pub struct HttpConfig {
     pub password: Option<Secret>,
     /// The timeout of requests that name none.
     pub timeout: Duration,
-    /// How many connections there may be, over all faces that share it.
+    /// Admits connections up to a bound, over all faces that share it.
     pub guests: Arc<Guests>,
     /// How long a client may take to send the head of a request, the silence before it included.
     pub head: Duration,
@@ -51,8 +51,8 @@ pub struct HttpConfig {
 /// [`HttpConfig::head`] of a node. Guess.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// The same for those who come when all places are taken: they have one thing to ask, and there are
-/// few places for them. Guess.
+/// The same for a probe that comes when all places are taken: it has one thing to ask, and there are
+/// few places for probes. Guess.
 const PROBE_HEAD_TIME: Duration = Duration::from_secs(1);
 
 /// What every handler needs.
@@ -108,7 +108,7 @@ pub async fn serve(
     );
 }
 
-/// Answers the requests of one connection. One that came for want of a better place asks once.
+/// Answers the requests of one connection. A connection in a probe's place may ask once.
 async fn converse(
     visitor: Visitor,
     router: Router,
@@ -138,8 +138,8 @@ async fn converse(
     }
 }
 
-/// What is answered even when all places are taken: what operators and orchestrators ask to find
-/// out why.
+/// The paths that answer even when all places are taken, so that operators and orchestrators can
+/// find out why.
 fn probes(face: Arc<Face>) -> Router {
     let full = async || {
         Problem::new(
@@ -166,10 +166,19 @@ fn router(face: Arc<Face>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/v1/status", get(admin::status))
-        .route("/v1/tokens", post(admin::create_token))
+        .route("/v1/nodes", get(admin::nodes))
+        .route("/v1/nodes/{name}", delete(admin::remove_node))
+        .route("/v1/tokens", get(admin::tokens).post(admin::create_token))
+        .route("/v1/tokens/{id}", delete(admin::revoke_token))
         .route(
             "/v1/keyspaces",
             get(admin::keyspaces).post(admin::create_keyspace),
+        )
+        .route(
+            "/v1/keyspaces/{name}",
+            get(admin::keyspace)
+                .patch(admin::alter_keyspace)
+                .delete(admin::drop_keyspace),
         )
         .route(
             "/v1/kv/{keyspace}/{*key}",
@@ -186,14 +195,14 @@ fn router(face: Arc<Face>) -> Router {
             Problem::new(
                 StatusCode::NOT_FOUND,
                 "no_such_path",
-                "there is nothing at this path",
+                "there is no such path",
             )
         })
         .method_not_allowed_fallback(async || {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "this path does not take this method",
+                "this path does not accept this method",
             )
         })
         .with_state(face)
@@ -206,7 +215,7 @@ async fn readyz(State(face): Shared) -> Response {
     Problem::new(
         StatusCode::SERVICE_UNAVAILABLE,
         "not_ready",
-        "the node has not joined a topology or is loading its partitions",
+        "the node has no topology yet, or its partitions are still loading",
     )
     .into_response()
 }
@@ -229,7 +238,7 @@ fn json(status: StatusCode, document: &impl Serialize) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
-/// The whole body if it has at most `max` bytes and comes before `wait` is over.
+/// Reads the whole body if it has at most `max` bytes and arrives within `wait`.
 async fn read_body(
     request: HttpRequest<Body>,
     max: usize,
@@ -237,7 +246,7 @@ async fn read_body(
 ) -> Result<axum::body::Bytes, Problem> {
     match tokio::time::timeout(wait, axum::body::to_bytes(request.into_body(), max)).await {
         Ok(Ok(bytes)) => Ok(bytes),
-        // The connection has no fault to find with a body that is merely too long.
+        // A body that is merely too long is no error of the connection.
         Ok(Err(error)) if is_of_connection(&error) => Err(Problem::new(
             StatusCode::BAD_REQUEST,
             "bad_body",
@@ -246,17 +255,17 @@ async fn read_body(
         Ok(Err(_too_long)) => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "too_large",
-            format!("the body has more than {max} bytes"),
+            format!("the body has more than {max} bytes; nothing was applied"),
         )),
         Err(_elapsed) => Err(Problem::new(
             StatusCode::REQUEST_TIMEOUT,
             "slow_body",
-            "the body did not come in time; nothing was applied",
+            "the body did not arrive in time; nothing was applied",
         )),
     }
 }
 
-/// Whether the connection itself found fault with the body.
+/// Whether the error comes from the connection itself.
 fn is_of_connection(error: &(dyn Error + 'static)) -> bool {
     error.is::<hyper::Error>() || error.source().is_some_and(is_of_connection)
 }

@@ -1,8 +1,8 @@
-//! The Redis face: any Redis client speaks to the node through it.
+//! The Redis face, through which any Redis client talks to the node.
 //!
-//! [`parse`] takes commands out of bytes; `table` says what each is; `commands` turns it into
-//! operations of [`crate::doors::Data`] or answers at once; `connection` keeps replies in order;
-//! [`serve`] accepts. [`client`] is the other side, for our own tools.
+//! [`parse`] cuts commands out of bytes; `table` describes every command; `commands` turns one into
+//! operations of [`crate::doors::Data`], or answers it at once; `connection` keeps replies in
+//! order; [`serve`] accepts connections. [`client`] is the other side, for our own tools.
 
 pub mod client;
 #[expect(

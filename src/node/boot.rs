@@ -249,7 +249,13 @@ impl Started {
 
     /// The nodes that the failure detector considers unreachable.
     pub(crate) fn unreachable(&self) -> Vec<NodeId> {
-        self.shared().hub.unreachable.load().to_vec()
+        self.shared()
+            .hub
+            .unreachable
+            .load()
+            .keys()
+            .copied()
+            .collect()
     }
 
     /// How the control group looks from this node.

@@ -154,12 +154,16 @@ impl Detector {
             self.told.values().filter(|up| **up).count(),
             Ordering::Release,
         );
-        let suspects = self
+        let (before, now) = (
+            self.shared.hub.unreachable.load(),
+            self.shared.world.clock.now().unix_millis,
+        );
+        let unreachable = self
             .told
             .iter()
             .filter(|(_, up)| !**up)
-            .map(|(&node, _)| node)
+            .map(|(&node, _)| (node, before.get(&node).copied().unwrap_or(now)))
             .collect();
-        self.shared.hub.unreachable.store(Arc::new(suspects));
+        self.shared.hub.unreachable.store(Arc::new(unreachable));
     }
 }

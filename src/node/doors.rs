@@ -1,4 +1,4 @@
-//! A running node as faces see it: its [`Data`] and [`Admin`] doors.
+//! A shared node as faces see it: its [`Data`] and [`Admin`] doors.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,9 +13,13 @@ use quorate_gossip::quic::{ClusterAuthority, random_bytes};
 use tokio::sync::oneshot;
 
 use super::inbox::Work;
+use super::members;
 use super::meter::Readings;
 use super::shared::Shared;
-use crate::doors::{Admin, AdminError, Data, KeyspaceSpec, Pending, Room, Status};
+use crate::doors::{
+    Admin, AdminError, Data, KeyspaceChange, KeyspaceSpec, Lost, Member, Pending, Room, Status,
+    TokenInfo,
+};
 
 /// The shortest lifetime of a join token.
 const TOKEN_LIFE_MIN: Duration = Duration::from_secs(1);
@@ -85,11 +89,8 @@ impl Data for Doors {
     }
 
     fn status(&self) -> Pending<Status> {
-        let (answer, pending) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
-        self.runtime
-            .spawn(async move { drop(answer.send(shared.status().await)) });
-        pending
+        self.later(async move { shared.status().await })
     }
 
     fn metrics(&self) -> String {
@@ -110,38 +111,26 @@ impl Data for Doors {
 }
 
 impl Doors {
-    /// Proposes `command`; `read` makes the answer of the control group's response.
+    /// Answers when `answer` is known.
+    fn later<T: Send + 'static>(
+        &self,
+        answer: impl Future<Output = T> + Send + 'static,
+    ) -> Pending<T> {
+        let (sender, pending) = oneshot::channel();
+        // Whoever asked may have gone.
+        self.runtime
+            .spawn(async move { drop(sender.send(answer.await)) });
+        pending
+    }
+
+    /// Proposes and answers later.
     fn propose<T: Send + 'static>(
         &self,
         command: Command,
         read: impl FnOnce(Response) -> Result<T, AdminError> + Send + 'static,
     ) -> Pending<Result<T, AdminError>> {
-        let (answer, pending) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
-        self.runtime.spawn(async move {
-            let result = match shared.control.propose(command).await {
-                Ok(response) => {
-                    // The client that created a keyspace can use it here at once.
-                    if let Response::Created { keyspace } = response {
-                        shared
-                            .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
-                            .await;
-                    }
-                    read(response)
-                }
-                Err(
-                    ProposeError::NoLeader
-                    | ProposeError::TimedOut {
-                        may_be_applied: false,
-                    },
-                ) => Err(AdminError::NoQuorum),
-                Err(ProposeError::Stopping) => Err(AdminError::Stopping),
-                Err(_) => Err(AdminError::TimedOut),
-            };
-            // The caller may have gone.
-            drop(answer.send(result));
-        });
-        pending
+        self.later(async move { decide(&shared, command).await.and_then(read) })
     }
 
     /// A token with a fresh secret, as text and as the command that records it.
@@ -161,8 +150,31 @@ impl Doors {
     }
 }
 
-/// An error for the first datacenter with fewer nodes than `replication` puts replicas there.
-fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<AdminError> {
+/// Has the control group decide.
+async fn decide(shared: &Shared, command: Command) -> Result<Response, AdminError> {
+    match shared.control.propose(command).await {
+        Ok(response) => {
+            // Whoever made a keyspace may use it here at once.
+            if let Response::Created { keyspace } = response {
+                shared
+                    .acts_on(|topology| topology.keyspaces.contains_key(&keyspace))
+                    .await;
+            }
+            Ok(response)
+        }
+        Err(
+            ProposeError::NoLeader
+            | ProposeError::TimedOut {
+                may_be_applied: false,
+            },
+        ) => Err(AdminError::NoQuorum),
+        Err(ProposeError::Stopping) => Err(AdminError::Stopping),
+        Err(_) => Err(AdminError::TimedOut),
+    }
+}
+
+/// The first datacenter that cannot hold what it should.
+fn impossible(topology: &Topology, replication: &Replication) -> Option<AdminError> {
     let Replication::Fixed(wanted) = replication else {
         return None;
     };
@@ -172,11 +184,53 @@ fn too_few_nodes(topology: &Topology, replication: &Replication) -> Option<Admin
             .values()
             .filter(|info| info.datacenter == *datacenter)
             .count() as u32;
-        (nodes < u32::from(replicas)).then_some(AdminError::TooFewNodes { replicas, nodes })
+        if nodes == 0 {
+            let known: Vec<&str> = topology
+                .datacenters()
+                .into_iter()
+                .map(|name| &**name)
+                .collect();
+            return Some(AdminError::UnknownDatacenter {
+                datacenter: (&**datacenter).into(),
+                known: known.join(", ").into(),
+            });
+        }
+        (nodes < u32::from(replicas)).then(|| AdminError::TooFewNodes {
+            datacenter: (&**datacenter).into(),
+            replicas,
+            nodes,
+        })
     })
 }
 
-/// An answer that is already known.
+/// What a refused command means to whoever administers the object `name`.
+fn refused(refusal: &CommandRefusal, name: &str) -> AdminError {
+    let name = || Box::from(name);
+    match refusal {
+        CommandRefusal::UnknownNode { .. } => AdminError::UnknownNode(name()),
+        CommandRefusal::LastNode => AdminError::LastNode(name()),
+        CommandRefusal::UnknownKeyspace { .. } => AdminError::UnknownKeyspace(name()),
+        CommandRefusal::DefaultKeyspace => AdminError::DefaultKeyspace,
+        CommandRefusal::NameTaken => AdminError::Exists,
+        CommandRefusal::BadName => AdminError::BadName,
+        CommandRefusal::BadPartitions { partitions, .. } => AdminError::BadPartitions {
+            partitions: *partitions,
+        },
+        CommandRefusal::NoReplicas { .. } => AdminError::NoReplicas { keyspace: name() },
+        // Nothing else is answered to what is proposed here.
+        _ => AdminError::TimedOut,
+    }
+}
+
+/// A response that has nothing to tell.
+fn done(response: Response, name: &str) -> Result<(), AdminError> {
+    match response {
+        Response::Refused(refusal) => Err(refused(&refusal, name)),
+        _ => Ok(()),
+    }
+}
+
+/// An answer that is known at once.
 fn at_once<T>(result: Result<T, AdminError>) -> Pending<Result<T, AdminError>> {
     let (answer, pending) = oneshot::channel();
     drop(answer.send(result));
@@ -205,7 +259,7 @@ impl Admin for Doors {
             return at_once(Err(AdminError::BadName));
         }
         let topology = self.topology();
-        if let Some(error) = too_few_nodes(&topology, &spec.replication) {
+        if let Some(error) = impossible(&topology, &spec.replication) {
             return at_once(Err(error));
         }
         let default = topology.keyspaces.get(&KeyspaceId(0));
@@ -217,6 +271,7 @@ impl Admin for Doors {
                     .unwrap_or_else(|| "ONE".into())
             };
         let partitions = spec.partitions.unwrap_or(self.shared.settings.partitions);
+        let name = Arc::clone(&spec.name);
         let command = Command::CreateKeyspace(NewKeyspace {
             name: spec.name,
             replication: spec.replication,
@@ -226,13 +281,88 @@ impl Admin for Doors {
         });
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
-            Response::Refused(CommandRefusal::NameTaken) => Err(AdminError::Exists),
-            Response::Refused(CommandRefusal::BadName) => Err(AdminError::BadName),
-            Response::Refused(CommandRefusal::NoReplicas { .. }) => Err(AdminError::TooFewNodes {
-                replicas: 1,
-                nodes: 0,
-            }),
-            _ => Err(AdminError::BadPartitions { partitions }),
+            Response::Refused(refusal) => Err(refused(&refusal, &name)),
+            _ => Err(AdminError::TimedOut),
+        })
+    }
+
+    fn alter_keyspace(
+        &self,
+        name: &str,
+        change: KeyspaceChange,
+    ) -> Pending<Result<(), AdminError>> {
+        let topology = self.topology();
+        let Some((keyspace, _)) = topology.keyspace_named(name) else {
+            return at_once(Err(AdminError::UnknownKeyspace(name.into())));
+        };
+        if let Some(error) = change
+            .replication
+            .as_ref()
+            .and_then(|replication| impossible(&topology, replication))
+        {
+            return at_once(Err(error));
+        }
+        let text = |level: Option<quorate_dynamo::Consistency>| {
+            level.map(|level| level.to_string().into())
+        };
+        let command = Command::AlterKeyspace {
+            keyspace,
+            replication: change.replication,
+            read: text(change.read),
+            write: text(change.write),
+        };
+        let name = name.to_owned();
+        self.propose(command, move |response| done(response, &name))
+    }
+
+    fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>> {
+        let Some((keyspace, _)) = self.topology().keyspace_named(name) else {
+            return at_once(Err(AdminError::UnknownKeyspace(name.into())));
+        };
+        let name = name.to_owned();
+        self.propose(Command::DropKeyspace(keyspace), move |response| {
+            done(response, &name)
+        })
+    }
+
+    fn tokens(&self) -> Vec<TokenInfo> {
+        let now = self.shared.world.clock.now().unix_millis;
+        self.shared.control.group().read(|state| {
+            let good = state.tokens().iter().filter(|(_, token)| {
+                token.uses_left != Some(0) && token.expires_ms.is_none_or(|expires| expires > now)
+            });
+            good.map(|(id, token)| TokenInfo {
+                id: format!("{:016x}", id.0),
+                uses_left: token.uses_left,
+                expires: token.expires_ms,
+            })
+            .collect()
+        })
+    }
+
+    fn revoke_token(&self, id: u64) -> Pending<Result<(), AdminError>> {
+        self.propose(Command::RevokeToken(TokenId(id)), |response| {
+            done(response, "")
+        })
+    }
+
+    fn members(&self) -> Pending<Vec<Member>> {
+        let shared = Arc::clone(&self.shared);
+        self.later(async move { members::list(&shared).await })
+    }
+
+    fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>> {
+        let Some((node, _)) = self.topology().node_named(name) else {
+            return at_once(Err(AdminError::UnknownNode(name.into())));
+        };
+        let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
+        self.later(async move {
+            let lost = lost == Lost::Yes;
+            if lost && members::answers(&shared, node).await {
+                return Err(AdminError::NotLost(name.into()));
+            }
+            let response = decide(&shared, Command::RemoveNode { node, lost }).await?;
+            done(response, &name)
         })
     }
 }

@@ -35,6 +35,8 @@ pub(super) enum Call {
     /// Asks for the topology that the node acts on. The body is an epoch; the answer is the
     /// topology if it is newer, else empty.
     Topology = 2,
+    /// Asks for the version of the program: no body; answered by its text.
+    Version = 3,
 }
 
 /// A call of this kind with this body.
@@ -74,8 +76,9 @@ pub(super) struct Hub {
     pub(super) news: mpsc::UnboundedSender<News>,
     pub(super) control: OnceLock<Arc<dyn ControlDoor>>,
     pub(super) peers: AtomicUsize,
-    /// Nodes that the failure detector considers unreachable.
-    pub(super) unreachable: ArcSwap<Vec<NodeId>>,
+    /// Nodes that the failure detector considers unreachable, each with the wall clock's
+    /// milliseconds since 1970 at which it found so.
+    pub(super) unreachable: ArcSwap<BTreeMap<NodeId, u64>>,
     /// How many nodes the failure detector has found reachable; 0 before its first look.
     pub(super) reached: AtomicUsize,
     /// How many milliseconds the clock of each node is ahead, as the first shard last said.
@@ -98,7 +101,7 @@ impl Hub {
             news,
             control: OnceLock::new(),
             peers: AtomicUsize::new(0),
-            unreachable: ArcSwap::from_pointee(Vec::new()),
+            unreachable: ArcSwap::from_pointee(BTreeMap::new()),
             reached: AtomicUsize::new(0),
             clocks: ArcSwap::from_pointee(BTreeMap::new()),
         }
@@ -187,7 +190,7 @@ impl Hub {
             let others = placement
                 .holders()
                 .into_iter()
-                .filter(|node| *node != self.me && !unreachable.contains(node));
+                .filter(|node| *node != self.me && !unreachable.contains_key(node));
             others.count() as u32
         };
         topology
@@ -304,6 +307,9 @@ impl Inbound for Switchboard {
             }
             Some(&tag) if tag == Call::Summaries as u8 => {
                 Box::pin(async move { wire::encode(&hub.summaries().await) })
+            }
+            Some(&tag) if tag == Call::Version as u8 => {
+                Box::pin(async { Bytes::from_static(super::members::VERSION.as_bytes()) })
             }
             _ => {
                 hub.meter.malformed();

@@ -124,7 +124,7 @@ impl Shared {
             .hub
             .unreachable
             .load()
-            .iter()
+            .keys()
             .map(|node| name_of(*node, &topology))
             .collect();
         tracing::warn!(

@@ -19,7 +19,7 @@ use crate::doors::{KeyspaceStatus, NodeState, NodeStatus, Status};
 mod tests;
 
 /// How long another node may take to tell its figures.
-const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What each node answered; `None` if it did not.
 type Answers = BTreeMap<NodeId, Option<Vec<ReplicaSummary>>>;
@@ -99,7 +99,7 @@ fn draw(
     topology: &Topology,
     leader: Option<NodeId>,
     answers: &Answers,
-    suspects: &[NodeId],
+    suspects: &BTreeMap<NodeId, u64>,
 ) -> Findings {
     let figures: Figures<'_> = answers
         .iter()
@@ -152,10 +152,10 @@ fn node_status(
     node: NodeId,
     info: &NodeInfo,
     answers: &Answers,
-    suspects: &[NodeId],
+    suspects: &BTreeMap<NodeId, u64>,
 ) -> NodeStatus {
     let state = match answers.get(&node) {
-        Some(Some(_)) if suspects.contains(&node) => NodeState::Suspect,
+        Some(Some(_)) if suspects.contains_key(&node) => NodeState::Suspect,
         Some(Some(_)) => NodeState::Alive,
         Some(None) | None => NodeState::Down,
     };

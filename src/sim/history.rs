@@ -187,6 +187,13 @@ impl Told {
         }
     }
 
+    /// Whether it may have been executed twice, as two concurrent changes: a client asked again,
+    /// and whoever executed it then did not know of the first time. A removal takes the one that it
+    /// has seen, and the other shows when its node is back.
+    pub(super) fn may_have_a_twin(&self) -> bool {
+        !self.ask.again.is_empty()
+    }
+
     /// Of which keyspace and key it is.
     pub fn place(&self) -> (u8, Key) {
         (self.ask.keyspace, self.ask.key)

@@ -76,19 +76,13 @@ struct Machine {
     door: Door,
     eye: Eye,
     /// What each replica had when it was last looked at.
-    last: BTreeMap<At, Last>,
+    last: BTreeMap<At, Arc<Replica>>,
     /// Replicas that are gone, or have gone back, without a decision that anybody has shown so far.
-    unexplained: BTreeMap<At, (Duration, Last, &'static str)>,
+    unexplained: BTreeMap<At, (Duration, Arc<Replica>, &'static str)>,
     /// When its data were destroyed.
     destroyed: Vec<Destruction>,
     /// The newest topology that it has shown, as its disk knows.
     acted_on: Epoch,
-}
-
-#[derive(Clone)]
-struct Last {
-    replica: Arc<Replica>,
-    epoch: Option<Epoch>,
 }
 
 impl Oracle {
@@ -348,15 +342,11 @@ impl Knowledge {
         let mut before = std::mem::take(&mut machine.last);
         let mut changed = Vec::new();
         for (at, replica) in &replicas {
-            let seen = Last {
-                replica: Arc::clone(replica),
-                epoch: epoch(at),
-            };
-            let last = machine.last.entry(*at).or_insert(seen);
+            machine.last.insert(*at, Arc::clone(replica));
             match before.remove(at) {
                 // The same as when it was last looked at.
-                Some(same) if Arc::ptr_eq(&same.replica, replica) => continue,
-                Some(other) if !replica.context().covers(other.replica.context()) => {
+                Some(same) if Arc::ptr_eq(&same, replica) => continue,
+                Some(other) if !replica.context().covers(other.context()) => {
                     machine
                         .unexplained
                         .entry(*at)
@@ -364,7 +354,7 @@ impl Knowledge {
                 }
                 _ => {}
             }
-            changed.push((*at, Arc::clone(&last.replica)));
+            changed.push((*at, Arc::clone(replica)));
         }
         for (at, last) in before {
             machine.unexplained.entry(at).or_insert((now, last, "gone"));
@@ -379,9 +369,11 @@ impl Knowledge {
                     .is_some_and(|placement| placement.holds(node)),
             )
         };
-        // The placement has changed since: it was released, and perhaps made anew.
+        // The placement has changed since the replica was placed: it may have been released by a
+        // decision in between, and made anew.
         machine.unexplained.retain(|at, (_, last, _)| {
-            held(at) == Some(true) && epoch(at) == last.epoch && machine.destroyed.is_empty()
+            let unchanged = epoch(at) == Some(last.placed());
+            held(at) == Some(true) && unchanged && machine.destroyed.is_empty()
         });
         let overdue = machine
             .unexplained
@@ -394,8 +386,8 @@ impl Knowledge {
                 since.as_millis(),
                 at.0.0,
                 at.1.0,
-                last.replica.context().event_count(),
-                last.replica.digest()
+                last.context().event_count(),
+                last.digest()
             );
             self.found("erased-without-decision", what);
         }

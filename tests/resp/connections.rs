@@ -236,7 +236,7 @@ async fn a_stranger_keeps_no_place() {
     busy.ask("PING", "-NOAUTH Authentication required./").await;
     for stranger in [&mut silent, &mut half, &mut busy] {
         stranger
-            .expect("-NOAUTH the time to authenticate is over/")
+            .expect("-NOAUTH you did not authenticate in time; the connection is closed/")
             .await;
         stranger.expect_end().await;
     }
@@ -260,7 +260,7 @@ async fn a_client_that_resets_has_time_to_authenticate_again() {
     known.ask("AUTH pw", "+OK/").await;
     known.ask("RESET", "+RESET/").await;
     known
-        .expect("-NOAUTH the time to authenticate is over/")
+        .expect("-NOAUTH you did not authenticate in time; the connection is closed/")
         .await;
     known.expect_end().await;
 }
@@ -357,7 +357,7 @@ async fn clients_see_each_other() {
 async fn after_a_refused_multi_nothing_is_applied_up_to_exec() {
     let face = Face::start().await;
     let mut raw = face.raw().await;
-    let held = "-ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied/";
+    let held = "-ERR not run: MULTI was refused, and so is everything up to EXEC or DISCARD; nothing was applied/";
     for (end, answer) in [
         (
             "EXEC",

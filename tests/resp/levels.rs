@@ -42,12 +42,12 @@ async fn a_level_for_one_command() {
     let mut raw = face.raw().await;
     raw.ask(
         "CL ALL PING",
-        "-ERR CL goes before a command on data, not before 'ping'/",
+        "-ERR CL must precede a command on data, not 'ping'/",
     )
     .await;
     raw.ask(
         "CL ALL CL ONE GET k",
-        "-ERR CL goes before a command on data, not before 'cl'/",
+        "-ERR CL must precede a command on data, not 'cl'/",
     )
     .await;
     raw.ask(
@@ -84,22 +84,22 @@ async fn a_name_for_one_command() {
     assert_eq!(name(0), None, "the name was for one command");
     raw.ask(
         "REQ \"\" INCR c",
-        "-ERR the name of a request is 1 to 32 bytes/",
+        "-ERR a request name must have 1 to 32 bytes/",
     )
     .await;
     raw.ask(
         "REQ 123456789012345678901234567890123 INCR c",
-        "-ERR the name of a request is 1 to 32 bytes/",
+        "-ERR a request name must have 1 to 32 bytes/",
     )
     .await;
     raw.ask(
         "REQ a PING",
-        "-ERR REQ goes before a command on data, not before 'ping'/",
+        "-ERR REQ must precede a command on data, not 'ping'/",
     )
     .await;
     raw.ask(
         "REQ a CL ONE REQ b INCR c",
-        "-ERR REQ goes before a command on data, not before 'req'/",
+        "-ERR REQ must precede a command on data, not 'req'/",
     )
     .await;
 }
@@ -117,7 +117,7 @@ async fn a_name_goes_only_before_what_is_done_once() {
         ("MGET k", "mget"),
     ] {
         let refused = format!(
-            "-ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied/"
+            "-ERR REQ cannot precede '{name}': only commands that change keys can be named; nothing was applied/"
         );
         raw.ask(&format!("REQ a {command}"), &refused).await;
         raw.ask(&format!("REQ a CL ONE {command}"), &refused).await;
@@ -305,7 +305,7 @@ async fn errors_say_what_is_now_true() {
     next(
         RequestError::DiskFull,
         "SET k v",
-        "-OOM disk of the node is full; nothing was applied/",
+        "-OOM the disk of the node is full; nothing was applied/",
     )
     .await;
     next(

@@ -1,13 +1,15 @@
 //! Caps on size and on what code may do.
 
+use std::collections::BTreeSet;
+
 use crate::Finding;
-use crate::lexer::item_end;
-use crate::tree::{File, Tree, line_of};
+use crate::rust::{Struct, Token};
+use crate::tree::{File, Tree, positions};
 
 /// Lines of code in one file, without tests, comments and blank lines.
-const FILE_LINES_MAX: usize = 550;
+pub(crate) const FILE_LINES_MAX: usize = 550;
 /// Fields of one struct: above this it is no longer one idea.
-const STRUCT_FIELDS_MAX: usize = 12;
+pub(crate) const STRUCT_FIELDS_MAX: usize = 12;
 /// The crates whose code takes time and randomness as arguments.
 const CORES: [&str; 4] = ["crdt/src/", "control/src/", "gossip/src/", "dynamo/src/"];
 /// The module of those crates that drives the consensus engine.
@@ -15,31 +17,80 @@ pub(crate) const CONSENSUS: &str = "control/src/consensus";
 /// The module of those crates that is the transport.
 pub(crate) const QUIC: &str = "gossip/src/quic";
 
+/// Columns of a line.
+pub(crate) const COLUMNS_MAX: usize = 100;
+
 /// Files over the cap.
 pub(crate) fn file_lines(tree: &Tree) -> Vec<Finding> {
     let lines = |file: &File| {
-        file.production
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .count()
+        let covered = file
+            .production
+            .iter()
+            .flat_map(|token| token.line..=token.end);
+        covered.collect::<BTreeSet<_>>().len()
     };
-    let long = tree
-        .sources()
+    tree.production()
         .map(|(path, file)| (path, lines(file)))
-        .filter(|(_, lines)| *lines > FILE_LINES_MAX);
-    long.map(|(path, lines)| format!("{path}: {lines} lines of code, at most {FILE_LINES_MAX}"))
+        .filter(|(_, lines)| *lines > FILE_LINES_MAX)
+        .map(|(path, lines)| format!("{path}: {lines} lines of code, at most {FILE_LINES_MAX}"))
         .collect()
 }
 
 /// Structs over the cap.
 pub(crate) fn struct_fields(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, file) in tree.sources() {
-        for (at, name, fields) in structs(&file.production) {
-            if fields > STRUCT_FIELDS_MAX {
-                let line = line_of(&file.text, at);
+    for (path, file) in tree.production() {
+        let wide = file
+            .items
+            .structs
+            .iter()
+            .filter(|found| found.fields > STRUCT_FIELDS_MAX);
+        findings.extend(wide.map(|Struct { line, name, fields }| {
+            format!("{path}:{line}: struct {name} has {fields} fields, at most {STRUCT_FIELDS_MAX}")
+        }));
+    }
+    findings
+}
+
+/// Functions that pack arguments into a tuple. What a foreign trait dictates is exempt, and so are
+/// closures, which take what their caller has.
+pub(crate) fn packed_arguments(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, file) in tree.production() {
+        let packing = file.items.packing.iter();
+        findings.extend(
+            packing.map(|(line, name)| format!("{path}:{line}: {name} takes a tuple of arguments")),
+        );
+    }
+    findings
+}
+
+/// Lines over the cap: of Rust without the strings on them, of Markdown without tables, fenced
+/// blocks and what cannot be broken.
+pub(crate) fn columns(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for (path, file) in tree.all() {
+        let is_prose = path.strip_suffix(".md").is_some();
+        if !is_prose && file.code.is_empty() {
+            continue;
+        }
+        let mut is_fenced = false;
+        for (at, line) in file.text.lines().enumerate() {
+            let text = line
+                .trim_start()
+                .trim_start_matches(['/', '!'])
+                .trim_start();
+            is_fenced ^= is_prose && text.starts_with("```");
+            let in_table =
+                (is_prose || text.len() < line.trim_start().len()) && text.starts_with('|');
+            let unbroken = !text.trim_start_matches("- ").contains(' ');
+            if line.chars().count() > COLUMNS_MAX
+                && !(is_fenced || in_table || unbroken)
+                && without_strings(file, at + 1, line) > COLUMNS_MAX
+            {
                 findings.push(format!(
-                    "{path}:{line}: struct {name} has {fields} fields, at most {STRUCT_FIELDS_MAX}"
+                    "{path}:{}: more than {COLUMNS_MAX} columns",
+                    at + 1
                 ));
             }
         }
@@ -47,28 +98,43 @@ pub(crate) fn struct_fields(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
+/// The length of `line` without what its strings contain.
+fn without_strings(file: &File, number: usize, line: &str) -> usize {
+    let on_line = file
+        .code
+        .iter()
+        .filter(|token| token.line <= number && token.end >= number);
+    let mut length = line.chars().count();
+    for token in on_line.filter(|token| token.text.ends_with(['"', '#']) && token.text.len() > 1) {
+        if token.line < token.end {
+            return 0;
+        }
+        length -= token.text.chars().count();
+    }
+    length
+}
+
 /// Locks, clocks and random sources in the pure parts of the protocol crates. (`clippy.toml` bans
 /// the types; this sees through imports and macros, and through an `expect` that lifts the lint.)
 pub(crate) fn pure_cores(tree: &Tree) -> Vec<Finding> {
     let banned = [
-        "Arc<Mutex",
-        "Arc<RwLock",
-        "Instant::now",
-        "SystemTime::now",
-        "UNIX_EPOCH.elapsed",
-        "rand::rng(",
-        "thread_rng(",
-        "from_os_rng(",
+        "Arc < Mutex",
+        "Arc < RwLock",
+        "Instant :: now",
+        "SystemTime :: now",
+        "UNIX_EPOCH . elapsed",
+        "rand :: rng (",
+        "thread_rng (",
+        "from_os_rng (",
     ];
-    let core = |path: &str| {
+    let is_core = |path: &str| {
         CORES.iter().any(|core| path.starts_with(core))
             && ![CONSENSUS, QUIC]
                 .iter()
                 .any(|outer| path.starts_with(outer))
     };
-    find(tree, &banned, |path, file| {
-        if core(path) { &file.production } else { "" }
-    })
+    let cores = tree.production().filter(|(path, _)| is_core(path));
+    find(cores, |file| &file.production, &banned)
 }
 
 /// Code that says it is not done, and tests that are switched off or pass by failing.
@@ -76,107 +142,62 @@ pub(crate) fn pure_cores(tree: &Tree) -> Vec<Finding> {
 /// A test that its own file starts as a process of its own (with `--ignored`, to kill it) is not
 /// switched off.
 pub(crate) fn unfinished(tree: &Tree) -> Vec<Finding> {
-    let mut findings = find(
-        tree,
-        &["todo!", "unimplemented!", "should_panic"],
-        |_, file| &file.code,
-    );
-    findings.extend(find(tree, &["#[ignore"], |_, file| {
-        if file.text.contains("\"--ignored\"") {
-            ""
-        } else {
-            &file.code
-        }
-    }));
+    let banned = ["todo !", "unimplemented !", "should_panic"];
+    let mut findings = find(tree.sources(), |file| &file.code, &banned);
+    let silent = tree
+        .sources()
+        .filter(|(_, file)| !file.text.contains("\"--ignored\""));
+    findings.extend(find(silent, |file| &file.code, &["# [ ignore"]));
     findings
 }
 
 /// `unwrap`, and every `expect` that does not name the invariant which makes it unreachable.
 pub(crate) fn panics(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, file) in tree.sources() {
-        for (at, _) in file.production.match_indices(".unwrap()") {
-            // In the value of a constant it is the compiler that would panic.
-            let statement = file.production[..at]
-                .rfind([';', '}', '{'])
-                .map_or(0, |n| n + 1);
-            if !file.production[statement..at].contains("const ") {
-                findings.push(format!("{path}:{}: .unwrap()", line_of(&file.text, at)));
-            }
-        }
-        for (at, call) in file.production.match_indices(".expect(") {
-            let message = file.text[at + call.len()..].trim_start();
-            if message.starts_with('"')
+    for (path, file) in tree.production() {
+        let code = &file.production;
+        // In the value of a constant it is the compiler that would panic.
+        let in_constant = |at: &usize| {
+            let before = code[..*at].iter().rev().map(|token| token.text.as_str());
+            before
+                .take_while(|text| ![";", "{", "}"].contains(text))
+                .any(|text| text == "const")
+        };
+        let unwraps = positions(code, ". unwrap ( )")
+            .into_iter()
+            .filter(|at| !in_constant(at));
+        findings.extend(unwraps.map(|at| format!("{path}:{}: .unwrap()", code[at].line)));
+        let unfounded = |at: &usize| {
+            let message = code.get(at + 3).map_or("", |token| &token.text);
+            message.starts_with('"')
                 && !message.starts_with("\"invariant: ")
                 && !path.starts_with("examples/")
-            {
-                findings.push(format!(
-                    "{path}:{}: expect without the invariant that it relies on",
-                    line_of(&file.text, at)
-                ));
-            }
-        }
+        };
+        let expects = positions(code, ". expect (").into_iter().filter(unfounded);
+        findings.extend(expects.map(|at| {
+            format!(
+                "{path}:{}: expect without the invariant that it relies on",
+                code[at].line
+            )
+        }));
     }
     findings
 }
 
 fn find<'a>(
-    tree: &'a Tree,
+    files: impl Iterator<Item = (&'a str, &'a File)>,
+    code: impl Fn(&File) -> &[Token],
     banned: &[&str],
-    code: impl Fn(&str, &'a File) -> &'a str,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, file) in tree.sources() {
-        for word in banned {
-            let found = code(path, file).match_indices(word);
-            findings
-                .extend(found.map(|(at, _)| format!("{path}:{}: {word}", line_of(&file.text, at))));
+    for (path, file) in files {
+        for words in banned {
+            let found = positions(code(file), words).into_iter();
+            let name = words.replace(' ', "");
+            findings.extend(found.map(|at| format!("{path}:{}: {name}", code(file)[at].line)));
         }
     }
     findings
-}
-
-/// Every struct with its position, name and number of fields.
-fn structs(code: &str) -> Vec<(usize, &str, usize)> {
-    let keyword = code.match_indices("struct ").filter(|(at, _)| {
-        code[..*at]
-            .chars()
-            .next_back()
-            .is_none_or(char::is_whitespace)
-    });
-    keyword
-        .map(|(at, keyword)| {
-            let item = &code[at + keyword.len()..item_end(code.as_bytes(), at)];
-            let name = item
-                .split(|c: char| !c.is_alphanumeric() && c != '_')
-                .next()
-                .unwrap_or_default();
-            (at, name, fields(item))
-        })
-        .collect()
-}
-
-/// The number of pieces between the outermost commas of the outermost braces, or else parentheses.
-fn fields(item: &str) -> usize {
-    let Some(open) = item.find('{').or_else(|| item.find('(')) else {
-        return 0;
-    };
-    let (mut depth, mut count, mut filled, mut before) = (0_i32, 0, false, ' ');
-    for c in item[open + 1..].chars() {
-        match c {
-            '{' | '(' | '[' | '<' => depth += 1,
-            '}' | ')' | ']' if depth == 0 => break,
-            '>' if before == '-' => {}
-            '}' | ')' | ']' | '>' => depth -= 1,
-            ',' if depth == 0 => {
-                count += usize::from(filled);
-                filled = false;
-            }
-            _ => filled |= !c.is_whitespace(),
-        }
-        before = c;
-    }
-    count + usize::from(filled)
 }
 
 #[test]
@@ -208,6 +229,53 @@ fn a_wide_struct_is_found() {
     );
     assert_eq!(found(&wide(11)), [""; 0]);
     assert_eq!(found(&format!("struct T({});", "u8, ".repeat(13))).len(), 1);
+}
+
+#[test]
+fn packed_arguments_are_found() {
+    let found = |text: &str| packed_arguments(&Tree::of("src/a.rs", text)).len();
+    assert_eq!(found("fn a((b, c): (u8, u8)) {}"), 1);
+    assert_eq!(found("struct S; impl S { fn a(&self, b: (u8, u8)) {} }"), 1);
+    assert_eq!(found("trait T { fn a(b: (u8, u8, u8)); }"), 1);
+    for honest in [
+        "fn a(b: &(u8, u8), c: (u8,), d: ()) -> (u8, u8) { e.map(|(f, g): (u8, u8)| f + g) }",
+        "impl Extend<(u8, u8)> for S { fn a(&self, b: (u8, u8)) {} }",
+        "#[cfg(test)] mod tests { fn a(b: (u8, u8)) {} }",
+    ] {
+        assert_eq!(found(honest), 0, "{honest}");
+    }
+}
+
+#[test]
+fn a_long_line_is_found_but_for_strings_and_tables() {
+    let found = |path: &str, text: &str| columns(&Tree::of(path, text)).len();
+    let long = "long ".repeat(20);
+    assert_eq!(found("src/a.rs", &format!("// {long}")), 1);
+    assert_eq!(
+        found(
+            "src/a.rs",
+            &format!("fn a() {{ b({}\"\") }}", "1 + ".repeat(30))
+        ),
+        1
+    );
+    assert_eq!(found("docs/a.md", &format!("Some {long}")), 1);
+    assert_eq!(
+        found("src/a.rs", &format!("const A: &str = \"{long}\";")),
+        0
+    );
+    assert_eq!(
+        found("src/a.rs", &format!("const A: &str = \"\n{long} b\";")),
+        0
+    );
+    assert_eq!(found("src/a.rs", &format!("//! | a | {long} |")), 0);
+    assert_eq!(
+        found(
+            "docs/a.md",
+            &format!("| a | {long} |\n```\n$ {long}\n```\n")
+        ),
+        0
+    );
+    assert_eq!(found("docs/a.md", &format!("[a]({})", "b".repeat(100))), 0);
 }
 
 #[test]

@@ -2,11 +2,17 @@
 
 use std::collections::BTreeSet;
 
+use toml::{Table, Value};
+
 use crate::Finding;
+use crate::caps::{COLUMNS_MAX, FILE_LINES_MAX, STRUCT_FIELDS_MAX};
 use crate::tree::{Tree, is_test_path};
 
 const GUARANTEES: &str = "docs/consistency.md";
+const STYLE: &str = "docs/style.md";
 const ARCHITECTURE: &str = "docs/architecture.md";
+/// Sections of the architecture that lead through the code.
+const FOLLOWED: [&str; 2] = ["Follow a write", "Follow a read"];
 const METRICS: &str = "docs/metrics.md";
 
 /// Relative links to files that do not exist, and to headings that do not.
@@ -133,6 +139,159 @@ pub(crate) fn metrics(tree: &Tree) -> Vec<Finding> {
     silent.chain(gone).chain(nothing).collect()
 }
 
+/// Files of which the first paragraph does not say what they are for: it is not there, or has no
+/// three words besides articles and the name of the file.
+pub(crate) fn purposes(tree: &Tree) -> Vec<Finding> {
+    let bare = |word: &str| word.to_lowercase().trim_end_matches('s').to_owned();
+    let says_something = |path: &str, text: &str| {
+        let stem = bare(
+            path.rsplit('/')
+                .next()
+                .unwrap_or(path)
+                .trim_end_matches(".rs"),
+        );
+        let paragraph = text.lines().map_while(|line| line.strip_prefix("//! "));
+        let words = paragraph
+            .flat_map(|line| line.split(|c: char| !c.is_alphanumeric()))
+            .map(bare);
+        let telling = words.filter(|word| !["", "a", "an", "the", &stem].contains(&word.as_str()));
+        telling.count() >= 3
+    };
+    tree.production()
+        .filter(|(path, file)| !says_something(path, &file.text))
+        .map(|(path, _)| format!("{path}: the first line does not say what it is for"))
+        .collect()
+}
+
+/// What "Follow a write" and "Follow a read" name in backticks and the sources do not have: paths of
+/// files and folders, `Type::function` and `module::function`, and types.
+pub(crate) fn followed(tree: &Tree) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for heading in FOLLOWED {
+        let quoted = section(tree.text(ARCHITECTURE), heading)
+            .split('`')
+            .skip(1)
+            .step_by(2);
+        let named = quoted
+            .filter(|name| is_path(name) || is_name(name))
+            .collect::<Vec<_>>();
+        if named.is_empty() {
+            findings.push(format!(
+                "{ARCHITECTURE}: {heading} names nothing in the sources"
+            ));
+        }
+        let missing = named
+            .iter()
+            .filter(|name| !is_file(tree, name) && !is_declared(tree, name));
+        findings.extend(
+            missing.map(|name| format!("{ARCHITECTURE}: {heading}: no {name} in the sources")),
+        );
+    }
+    findings
+}
+
+/// Rust files that a document names in backticks and that do not exist. Histories may name what is
+/// gone: the changelogs and the decisions.
+pub(crate) fn named_files(tree: &Tree) -> Vec<Finding> {
+    let is_current = |path: &str| {
+        path.strip_suffix(".md").is_some()
+            && !path.contains("CHANGELOG")
+            && !path.contains("docs/adr/")
+    };
+    let mut findings = Vec::new();
+    for (path, file) in tree.all().filter(|(path, _)| is_current(path)) {
+        for line in file.text.lines() {
+            let quoted = line.split('`').skip(1).step_by(2);
+            let missing = quoted
+                .filter(|name| is_path(name) && name.ends_with(".rs") && !is_file(tree, name));
+            findings.extend(missing.map(|name| format!("{path}: no file {name}")));
+        }
+    }
+    findings
+}
+
+/// Rows of the table of sizes that say another number than what is checked.
+pub(crate) fn sizes(tree: &Tree) -> Vec<Finding> {
+    let set = |path: &str, key: &str| {
+        let table = tree.text(path).parse::<Table>().unwrap_or_default();
+        let value = table.get(key).and_then(Value::as_integer);
+        value.unwrap_or_default().to_string()
+    };
+    let rows = [
+        ("columns of a line", COLUMNS_MAX.to_string()),
+        ("columns of a line", set("rustfmt.toml", "max_width")),
+        (
+            "lines of a function",
+            set("clippy.toml", "too-many-lines-threshold"),
+        ),
+        (
+            "arguments of a function",
+            set("clippy.toml", "too-many-arguments-threshold"),
+        ),
+        ("fields of a struct", STRUCT_FIELDS_MAX.to_string()),
+        ("lines of code in a file", FILE_LINES_MAX.to_string()),
+    ];
+    let missing = rows.into_iter().filter_map(|(of, most)| {
+        let row = format!("| {of} | {most} |");
+        (!tree.text(STYLE).contains(&row)).then(|| format!("{STYLE}: no row {row}"))
+    });
+    missing.collect()
+}
+
+/// Whether it looks like the path of a file or a folder.
+fn is_path(name: &str) -> bool {
+    name.contains('/') && !name.contains([' ', '{', '…', ':', '*', '<']) && !name.starts_with('/')
+}
+
+/// Whether it looks like something that Rust code declares.
+fn is_name(name: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    name.contains("::")
+        || (name.chars().all(is_word)
+            && name.starts_with(char::is_uppercase)
+            && name.contains(char::is_lowercase))
+}
+
+/// The text under the heading with this title, its sections below included.
+fn section<'a>(text: &'a str, title: &str) -> &'a str {
+    let level = |line: &str| line.len() - line.trim_start_matches('#').len();
+    let is_heading = |line: &str| level(line) > 0 && line.trim_start_matches('#').trim() == title;
+    let Some(heading) = text.lines().find(|line| is_heading(line)) else {
+        return "";
+    };
+    let behind = text.split_once(heading).map_or("", |(_, behind)| behind);
+    let next = behind
+        .lines()
+        .find(|line| (1..=level(heading)).contains(&level(line)));
+    next.and_then(|next| behind.split_once(&format!("\n{next}")))
+        .map_or(behind, |(section, _)| section)
+}
+
+/// Whether there is a file or a folder whose path ends in `name`.
+fn is_file(tree: &Tree, name: &str) -> bool {
+    let (file, folder) = (
+        format!("/{name}"),
+        format!("/{}/", name.trim_end_matches('/')),
+    );
+    tree.all().any(|(path, _)| {
+        let path = format!("/{path}");
+        path.ends_with(&file) || path.contains(&folder)
+    })
+}
+
+/// Whether the sources declare `name`: a type, or something in a type or a module.
+fn is_declared(tree: &Tree, name: &str) -> bool {
+    let name = name.split(['(', '<']).next().unwrap_or(name);
+    let (owner, item) = name.rsplit_once("::").unwrap_or(("", name));
+    let owner = owner.rsplit("::").next().unwrap_or_default();
+    tree.production().any(|(path, file)| {
+        let in_module = path.rsplit('/').next() == Some(&format!("{owner}.rs"));
+        let names = &file.items.names;
+        let is_alone = in_module || owner.is_empty();
+        names.contains(&format!("{owner}::{item}")) || (is_alone && names.contains(item))
+    })
+}
+
 /// Names of metrics that stand alone between two `quote`s.
 fn metric_names(text: &str, quote: char) -> impl Iterator<Item = &str> {
     let name = |part: &&str| {
@@ -182,15 +341,7 @@ fn backed(
 /// Whether `name` is a test function in Rust, or a check of the acceptance run.
 fn is_test(tree: &Tree, name: &str) -> bool {
     let name = name.rsplit("::").next().unwrap_or(name);
-    let rust = tree.sources().any(|(_, file)| {
-        file.code
-            .match_indices(&format!("fn {name}("))
-            .any(|(at, _)| {
-                let before = &file.code[..at];
-                let attributes = &before[before.rfind(['}', ';']).map_or(0, |n| n + 1)..];
-                attributes.contains("test]") || attributes.contains("test(")
-            })
-    });
+    let rust = tree.sources().any(|(_, file)| file.tests.contains(name));
     let check = format!("def {name}(");
     rust || tree.all().any(|(path, file)| {
         path.starts_with(".ci/acceptance/")
@@ -321,6 +472,96 @@ fn an_invariant_without_a_guard_is_found() {
     assert_eq!(
         invariants(&tree("**Architecture Invariant:** x Upheld by: `wishes`")).len(),
         1
+    );
+}
+
+#[test]
+fn a_file_that_does_not_say_what_it_is_for_is_found() {
+    let found = |text: &str| purposes(&Tree::of("src/flags.rs", text)).len();
+    for silent in [
+        "fn a() {}",
+        "//! Flags.\nfn a() {}",
+        "//!\n//! The flags of a row.\nfn a() {}",
+    ] {
+        assert_eq!(found(silent), 1, "{silent}");
+    }
+    assert_eq!(
+        found("//! A flag: enabled as long as\n//! anyone wants it.\nfn a() {}"),
+        0
+    );
+    assert_eq!(purposes(&Tree::of("src/a/tests.rs", "fn a() {}")), [""; 0]);
+}
+
+#[test]
+fn a_hop_that_does_not_exist_is_found() {
+    let found = |read: &str| {
+        let page = format!(
+            "## Follow a write\n\n`Dynamo::on_write`\n\n## Follow a read\n\n{read}\n\n## Time\n\n`gone::now`\n"
+        );
+        let code = "impl Dynamo { fn on_write(&self) {} }\nfn plan() {}\nenum Step { First }";
+        followed(&Tree::new([
+            (ARCHITECTURE.to_owned(), page),
+            ("dynamo/src/core/write.rs".to_owned(), code.to_owned()),
+        ]))
+    };
+    let real = "`QUORUM`, `CL LOCAL_QUORUM SET k v`, `+OK`, `core/write.rs`, `dynamo/src`, \
+                `write::plan`, `core::write::plan()` and\n### More\n`Step::First`, `Step`";
+    assert_eq!(found(real), [""; 0]);
+    for gone in [
+        "`Dynamo::on_read`",
+        "`read::plan`",
+        "`ore/write.rs`",
+        "`src/node`",
+        "`Ledger`",
+        "`k`",
+    ] {
+        assert_eq!(found(gone).len(), 1, "{gone}");
+    }
+}
+
+#[test]
+fn a_document_that_names_a_file_which_is_gone_is_found() {
+    let found = |path: &str, text: &str| {
+        let code = ("src/sim/plan.rs".to_owned(), String::new());
+        named_files(&Tree::new([code, (path.to_owned(), text.to_owned())])).len()
+    };
+    assert_eq!(
+        found("CONTRIBUTING.md", "see `src/sim/draw.rs` and `sim/plan.rs`"),
+        1
+    );
+    assert_eq!(
+        found(
+            "CONTRIBUTING.md",
+            "see `src/sim/plan.rs`, `resp/*.rs` and `src/sim`"
+        ),
+        0
+    );
+    assert_eq!(found("docs/adr/0001.md", "was `src/sim/draw.rs`"), 0);
+}
+
+#[test]
+fn a_size_that_the_style_does_not_say_is_found() {
+    let row = |of: &str, most: usize| format!("| {of} | {most} | tidy |\n");
+    let found = |arguments: usize| {
+        let style = row("columns of a line", COLUMNS_MAX)
+            + &row("lines of a function", 70)
+            + &row("arguments of a function", arguments)
+            + &row("fields of a struct", STRUCT_FIELDS_MAX)
+            + &row("lines of code in a file", FILE_LINES_MAX);
+        let clippy = "too-many-lines-threshold = 70\ntoo-many-arguments-threshold = 6";
+        sizes(&Tree::new([
+            (STYLE.to_owned(), style),
+            ("clippy.toml".to_owned(), clippy.to_owned()),
+            (
+                "rustfmt.toml".to_owned(),
+                format!("max_width = {COLUMNS_MAX}"),
+            ),
+        ]))
+    };
+    assert_eq!(found(6), [""; 0]);
+    assert_eq!(
+        found(7),
+        ["docs/style.md: no row | arguments of a function | 6 |"]
     );
 }
 

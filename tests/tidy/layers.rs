@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use crate::Finding;
 use crate::caps::{CONSENSUS, QUIC};
-use crate::tree::{Tree, line_of};
+use crate::tree::{Tree, positions};
 
 /// The crates of the workspace with those of them that each may use.
 const LAYERS: [(&str, &[&str]); 6] = [
@@ -68,21 +68,12 @@ pub(crate) fn edges(tree: &Tree) -> Vec<Finding> {
 /// Places outside an engine's own module that name it.
 pub(crate) fn confined(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, file) in tree
-        .sources()
-        .filter(|(path, _)| !path.starts_with("src/") && path.contains("/src/"))
-    {
+    for (path, file) in tree.production().filter(|(path, _)| path.contains("/src/")) {
         for (engine, homes) in CONFINED {
-            let found = file
-                .production
-                .match_indices(&format!("{engine}::"))
-                .map(|(at, _)| at)
-                .collect::<Vec<_>>();
             if !homes.iter().any(|home| path.starts_with(home)) {
+                let found = positions(&file.production, &format!("{engine} ::")).into_iter();
                 findings.extend(
-                    found
-                        .iter()
-                        .map(|at| format!("{path}:{}: {engine}", line_of(&file.text, *at))),
+                    found.map(|at| format!("{path}:{}: {engine}", file.production[at].line)),
                 );
             }
         }

@@ -6,24 +6,29 @@
 
 mod caps;
 mod docs;
+mod known;
 mod layers;
-mod lexer;
+mod modules;
 mod names;
+mod rust;
 mod tree;
+
+use std::sync::LazyLock;
 
 use tree::Tree;
 
 /// One broken rule: where, and what about it.
 type Finding = String;
 
-fn repository() -> Tree {
+/// Read once, because every rule looks at all of it.
+static REPOSITORY: LazyLock<Tree> = LazyLock::new(|| {
     let tree = Tree::read(env!("CARGO_MANIFEST_DIR").as_ref());
     assert!(
-        tree.sources().count() > 10,
+        tree.production().count() > 10,
         "the sources of the repository were not found"
     );
     tree
-}
+});
 
 #[track_caller]
 fn holds(findings: &[Finding]) {
@@ -37,22 +42,33 @@ fn holds(findings: &[Finding]) {
 
 #[test]
 fn imports_run_one_way() {
-    holds(&layers::edges(&repository()));
+    holds(&layers::edges(&REPOSITORY));
+}
+
+#[test]
+fn rooms_name_only_those_they_stand_on() {
+    holds(&modules::rooms(&REPOSITORY));
+    holds(&modules::idle_doors(&REPOSITORY));
+}
+
+#[test]
+fn files_of_a_crate_are_in_no_circles() {
+    holds(&known::but(modules::circles(&REPOSITORY), known::CIRCLES));
 }
 
 #[test]
 fn engines_stay_behind_their_modules() {
-    holds(&layers::confined(&repository()));
+    holds(&layers::confined(&REPOSITORY));
 }
 
 #[test]
 fn versions_stand_in_one_list() {
-    holds(&layers::one_dependency_list(&repository()));
+    holds(&layers::one_dependency_list(&REPOSITORY));
 }
 
 #[test]
 fn protocol_crates_share_one_clippy_configuration() {
-    holds(&layers::equal_clippy(&repository()));
+    holds(&layers::equal_clippy(&REPOSITORY));
 }
 
 #[test]
@@ -64,65 +80,103 @@ fn pure_crates_resolve_without_runtime_consensus_or_transport() {
 
 #[test]
 fn files_are_short() {
-    holds(&caps::file_lines(&repository()));
+    holds(&caps::file_lines(&REPOSITORY));
 }
 
 #[test]
 fn structs_have_few_fields() {
-    holds(&caps::struct_fields(&repository()));
+    holds(&caps::struct_fields(&REPOSITORY));
+}
+
+#[test]
+fn functions_take_arguments_and_no_tuples_of_them() {
+    holds(&known::but(
+        caps::packed_arguments(&REPOSITORY),
+        known::PACKED,
+    ));
+}
+
+#[test]
+fn lines_fit_beside_a_diff() {
+    holds(&known::but(caps::columns(&REPOSITORY), known::LONG_LINES));
 }
 
 #[test]
 fn cores_hold_no_locks_clocks_or_random_sources() {
-    holds(&caps::pure_cores(&repository()));
+    holds(&caps::pure_cores(&REPOSITORY));
 }
 
 #[test]
 fn nothing_is_unfinished_or_silenced() {
-    holds(&caps::unfinished(&repository()));
+    holds(&caps::unfinished(&REPOSITORY));
 }
 
 #[test]
 fn production_code_panics_only_for_broken_invariants() {
-    holds(&caps::panics(&repository()));
+    holds(&caps::panics(&REPOSITORY));
 }
 
 #[test]
 fn files_are_named_for_what_they_hold() {
-    holds(&names::files(&repository()));
+    holds(&names::files(&REPOSITORY));
 }
 
 #[test]
 fn public_names_keep_to_the_vocabulary() {
-    holds(&names::vocabulary(&repository()));
+    holds(&names::vocabulary(&REPOSITORY));
+}
+
+#[test]
+fn public_types_of_one_name_say_what_they_are_unlike() {
+    holds(&known::but(names::namesakes(&REPOSITORY), known::NAMESAKES));
+}
+
+#[test]
+fn every_file_says_what_it_is_for() {
+    holds(&known::but(docs::purposes(&REPOSITORY), known::SILENT));
 }
 
 #[test]
 fn nothing_names_a_private_machine() {
-    holds(&names::machine_paths(&repository()));
+    holds(&names::machine_paths(&REPOSITORY));
 }
 
 #[test]
 fn links_between_documents_resolve() {
-    holds(&docs::links(&repository()));
+    holds(&docs::links(&REPOSITORY));
 }
 
 #[test]
 fn code_shown_in_the_readme_is_run() {
-    holds(&docs::shown_code(&repository()));
+    holds(&docs::shown_code(&REPOSITORY));
 }
 
 #[test]
 fn guarantees_name_tests_that_exist() {
-    holds(&docs::guarantees(&repository()));
+    holds(&docs::guarantees(&REPOSITORY));
 }
 
 #[test]
 fn invariants_of_the_architecture_name_what_upholds_them() {
-    holds(&docs::invariants(&repository()));
+    holds(&docs::invariants(&REPOSITORY));
+}
+
+#[test]
+fn files_that_documents_name_exist() {
+    holds(&docs::named_files(&REPOSITORY));
+}
+
+#[test]
+fn sizes_in_the_style_are_those_that_are_checked() {
+    holds(&docs::sizes(&REPOSITORY));
+}
+
+#[test]
+fn what_the_architecture_follows_exists() {
+    holds(&docs::followed(&REPOSITORY));
 }
 
 #[test]
 fn every_metric_is_explained_and_every_explained_metric_exists() {
-    holds(&docs::metrics(&repository()));
+    holds(&docs::metrics(&REPOSITORY));
 }

@@ -1,6 +1,9 @@
 //! One word per thing, in names that others see.
 
+use std::collections::BTreeMap;
+
 use crate::Finding;
+use crate::rust::{PublicType, Token};
 use crate::tree::{Tree, is_test_path, line_of};
 
 /// File names that say nothing about what is inside.
@@ -35,6 +38,9 @@ const FOREIGN_PAIRS: [(&str, &str); 4] = [
     ("quorum_tracker", "tally"),
 ];
 
+/// What each protocol crate has: the shape of a core.
+const SHAPE: [&str; 5] = ["Config", "Input", "Message", "Timer", "Effect"];
+
 /// Files whose name could stand on any content.
 pub(crate) fn files(tree: &Tree) -> Vec<Finding> {
     let empty = |path: &str| EMPTY_NAMES.contains(&path.rsplit('/').next().unwrap_or(path));
@@ -47,22 +53,43 @@ pub(crate) fn files(tree: &Tree) -> Vec<Finding> {
 /// Public identifiers that use another system's word.
 pub(crate) fn vocabulary(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for (path, file) in tree.sources() {
-        for (at, name) in public_names(&file.production) {
-            let snake = snake_case(name);
-            let word = FOREIGN_WORDS
-                .iter()
-                .find(|(word, _)| snake.split('_').any(|part| part == *word));
+    for (path, file) in tree.production() {
+        for Token { text, line, .. } in public_names(&file.production) {
+            let snake = snake_case(text);
+            let is_part = |word: &str| snake.split('_').any(|part| part == word);
+            let word = FOREIGN_WORDS.iter().find(|(word, _)| is_part(word));
             let pair = FOREIGN_PAIRS.iter().find(|(pair, _)| snake.contains(pair));
             if let Some((foreign, ours)) = word.or(pair) {
-                findings.push(format!(
-                    "{path}:{}: {name}: say {ours}, not {foreign}",
-                    line_of(&file.text, at)
-                ));
+                findings.push(format!("{path}:{line}: {text}: say {ours}, not {foreign}"));
             }
         }
     }
     findings
+}
+
+/// Public types that share a name, if more than one of them does not say in its documentation what
+/// it is unlike. The names of [`SHAPE`] are shared on purpose.
+pub(crate) fn namesakes(tree: &Tree) -> Vec<Finding> {
+    let mut unexplained = BTreeMap::<&str, Vec<String>>::new();
+    for (path, file) in tree
+        .production()
+        .filter(|(path, _)| format!("/{path}").contains("/src/"))
+    {
+        for PublicType { line, name, doc } in &file.items.public_types {
+            if !SHAPE.contains(&name.as_str()) && !doc.to_lowercase().contains("unlike") {
+                unexplained
+                    .entry(name)
+                    .or_default()
+                    .push(format!("{path}:{line}"));
+            }
+        }
+    }
+    let several = unexplained
+        .into_iter()
+        .filter(|(_, places)| places.len() > 1);
+    several
+        .map(|(name, places)| format!("{name}: {}", places.join(", ")))
+        .collect()
 }
 
 /// Absolute paths of somebody's machine.
@@ -95,19 +122,20 @@ pub(crate) fn machine_paths(tree: &Tree) -> Vec<Finding> {
     findings
 }
 
-/// Names of items, fields and methods behind a plain `pub`, with their positions.
-fn public_names(code: &str) -> impl Iterator<Item = (usize, &str)> {
+/// Names of items, fields and methods behind a plain `pub`.
+fn public_names(code: &[Token]) -> impl Iterator<Item = &Token> {
     let keywords = [
         "fn", "struct", "enum", "trait", "type", "const", "static", "mod", "async", "unsafe", "use",
     ];
-    code.match_indices("pub ").filter_map(move |(at, found)| {
-        let mut words = code[at + found.len()..]
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .filter(|word| !word.is_empty());
-        words
-            .find(|word| !keywords.contains(word))
-            .map(|name| (at, name))
-    })
+    let is_name = move |token: &&Token| {
+        !keywords.contains(&token.text.as_str())
+            && token.text.starts_with(|c: char| c.is_alphabetic())
+    };
+    let public = code
+        .windows(2)
+        .enumerate()
+        .filter(|(_, pair)| pair[0].text == "pub" && pair[1].text != "(");
+    public.filter_map(move |(at, _)| code[at + 1..].iter().find(is_name))
 }
 
 fn snake_case(name: &str) -> String {
@@ -147,6 +175,29 @@ fn another_systems_word_is_found() {
     assert_eq!(
         found("fn vnode() {} pub fn plan() {} pub struct Regional; // pub fn tablet()"),
         0
+    );
+}
+
+#[test]
+fn namesakes_without_a_reason_are_found() {
+    let found = |doc: &str| {
+        let first = (
+            "crdt/src/a.rs".to_owned(),
+            "pub struct Delta; pub enum Effect {}".to_owned(),
+        );
+        let second = (
+            "dynamo/src/b.rs".to_owned(),
+            format!("pub enum Effect {{}}\n/// {doc}\npub struct Delta;"),
+        );
+        namesakes(&Tree::new([first, second]))
+    };
+    assert_eq!(
+        found("A change."),
+        ["Delta: crdt/src/a.rs:1, dynamo/src/b.rs:3"]
+    );
+    assert_eq!(
+        found("Unlike the `Delta` of `crdt`, it holds rows."),
+        [""; 0]
     );
 }
 

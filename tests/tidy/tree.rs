@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use crate::lexer;
+use proc_macro2::TokenStream;
+
+use crate::rust::{self, Items, Token};
 
 /// What is never looked into: build output, history, editors' folders.
 const SKIPPED: [&str; 4] = ["target", ".git", "node_modules", "__pycache__"];
@@ -16,14 +18,19 @@ pub(crate) struct Tree {
     files: BTreeMap<String, File>,
 }
 
-/// One file, and if it is Rust, its code.
+/// One file, and if it is Rust, what it says; the rest is empty for other files.
+#[derive(Default)]
 pub(crate) struct File {
     /// Everything.
     pub(crate) text: String,
-    /// Without comments and literals; empty if the file is not Rust.
-    pub(crate) code: String,
-    /// `code` without what only tests see.
-    pub(crate) production: String,
+    /// All tokens.
+    pub(crate) code: Vec<Token>,
+    /// The names of its test functions.
+    pub(crate) tests: BTreeSet<String>,
+    /// The tokens that are not for tests only.
+    pub(crate) production: Vec<Token>,
+    /// What those declare.
+    pub(crate) items: Items,
 }
 
 impl Tree {
@@ -34,45 +41,31 @@ impl Tree {
         Self::new(found)
     }
 
-    /// A tree of these paths and texts.
+    /// A tree of these paths and texts. Panics if a Rust file does not parse.
     pub(crate) fn new(files: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut tests = BTreeSet::new();
-        let mut read: BTreeMap<String, File> = BTreeMap::new();
-        for (path, text) in files {
-            let code = if is_rust(&path) {
-                lexer::code_only(&text)
-            } else {
-                String::new()
-            };
-            let (production, modules) = lexer::without_tests(&code);
-            tests.extend(
-                modules
-                    .iter()
-                    .map(|module| format!("{}/{module}", children_of(&path))),
-            );
-            read.insert(
-                path,
-                File {
-                    text,
-                    code,
-                    production,
-                },
-            );
-        }
-        for (path, file) in &mut read {
+        let mut tests = Vec::new();
+        let mut files: BTreeMap<_, _> = files
+            .into_iter()
+            .map(|(path, text)| {
+                let file = File::parse(&path, text, &mut tests);
+                (path, file)
+            })
+            .collect();
+        for (path, file) in &mut files {
             let stem = path.trim_end_matches(".rs");
-            let declared = tests
-                .iter()
-                .any(|module| stem == module || path.starts_with(&format!("{module}/")));
-            if declared || is_test_path(path) {
+            let is_declared = |module: &String| {
+                let below = stem.strip_prefix(module.as_str());
+                below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if is_test_path(path) || tests.iter().any(is_declared) {
                 file.production.clear();
+                file.items = Items::default();
             }
         }
-        Self { files: read }
+        Self { files }
     }
 
     /// A tree of one file, for planted violations.
-    #[cfg(test)]
     pub(crate) fn of(path: &str, text: &str) -> Self {
         Self::new([(path.to_owned(), text.to_owned())])
     }
@@ -80,6 +73,12 @@ impl Tree {
     /// All files.
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &File)> {
         self.files.iter().map(|(path, file)| (path.as_str(), file))
+    }
+
+    /// The Rust files that hold more than tests.
+    pub(crate) fn production(&self) -> impl Iterator<Item = (&str, &File)> {
+        self.sources()
+            .filter(|(_, file)| !file.production.is_empty())
     }
 
     /// The Rust files.
@@ -105,6 +104,49 @@ impl Tree {
                 .keys()
                 .any(|file| file.starts_with(&format!("{}/", path.trim_end_matches('/'))))
     }
+}
+
+impl File {
+    /// Adds the modules that only tests see, as paths without `.rs`, to `tests`.
+    fn parse(path: &str, text: String, tests: &mut Vec<String>) -> Self {
+        if !is_rust(path) {
+            return Self {
+                text,
+                ..Self::default()
+            };
+        }
+        let stream: TokenStream = text
+            .parse()
+            .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mut modules = Vec::new();
+        let production = rust::without_tests(stream.clone(), &mut modules);
+        let folder = children_of(path);
+        tests.extend(modules.iter().map(|module| format!("{folder}/{module}")));
+        let code = rust::tokens(stream);
+        Self {
+            text,
+            tests: rust::tests(&code),
+            code,
+            production: rust::tokens(production.clone()),
+            items: rust::items(production).unwrap_or_else(|error| panic!("{path}: {error}")),
+        }
+    }
+}
+
+/// Where `wanted`, a sequence of tokens with a blank between each, begins in `code`.
+pub(crate) fn positions(code: &[Token], wanted: &str) -> Vec<usize> {
+    let wanted = wanted.split(' ').collect::<Vec<_>>();
+    let same = |window: &[Token]| {
+        window
+            .iter()
+            .map(|token| token.text.as_str())
+            .eq(wanted.iter().copied())
+    };
+    let windows = code.windows(wanted.len()).enumerate();
+    windows
+        .filter(|(_, window)| same(window))
+        .map(|(at, _)| at)
+        .collect()
 }
 
 /// The line of a byte position, from 1.
@@ -173,12 +215,34 @@ fn modules_declared_for_tests_hold_no_production_code() {
         ("a/src/laws/more.rs".to_owned(), "fn c() {}".to_owned()),
         ("a/src/d.rs".to_owned(), "fn d() {}".to_owned()),
     ]);
-    let with_code = tree
-        .sources()
-        .filter(|(_, file)| !file.production.trim().is_empty());
     assert_eq!(
-        with_code.map(|(path, _)| path).collect::<Vec<_>>(),
+        tree.production().map(|(path, _)| path).collect::<Vec<_>>(),
         ["a/src/d.rs", "a/src/lib.rs"]
     );
     assert!(tree.has("a/src") && tree.has("a/src/d.rs") && !tree.has("a/sr"));
+}
+
+#[test]
+fn code_is_told_from_comments_and_tests() {
+    let text = "/// todo!()\nfn a(x: &'a str) { \"b.unwrap()\"; r#\"c::d\"# } // e::f\n\
+                /// Attributes go with their item.\n#[derive(Debug)]\n#[cfg(test)]\nstruct G;\n\
+                #[cfg(test)] mod h { fn i() {} }\n#[cfg(unix)] fn j() -> k::l { m() }";
+    let tree = Tree::of("src/a.rs", text);
+    let file = &tree.files["src/a.rs"];
+    let all = |code: &[Token]| {
+        code.iter()
+            .map(|token| token.text.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(
+        all(&file.production),
+        "fn a ( x : & ' a str ) { \"b.unwrap()\" ; r#\"c::d\"# } # [ cfg ( unix ) ] fn j ( ) -> k :: l { m ( ) }"
+    );
+    assert!(all(&file.code).contains("struct G ; # [ cfg ( test ) ] mod h {"));
+    assert!(file.items.names.iter().eq(["a", "j"]));
+    let lines = positions(&file.production, "k :: l")
+        .into_iter()
+        .map(|at| file.production[at].line);
+    assert_eq!(lines.collect::<Vec<_>>(), [7]);
 }

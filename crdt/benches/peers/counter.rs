@@ -1,4 +1,4 @@
-//! Counters beside `crdts::PNCounter`.
+//! Counters compared with `crdts::PNCounter`.
 
 use std::hint::black_box;
 
@@ -19,7 +19,7 @@ fn replica(actor: u64) -> ReplicaId {
     ReplicaId::new(NodeId(actor), 0)
 }
 
-/// A counter to which each actor has added and from which it has taken away.
+/// A counter that each actor has added to and taken from.
 fn ours() -> Causal<PnCounter> {
     let mut state = Causal::new();
     for actor in 1..=ACTORS {
@@ -42,8 +42,8 @@ fn peer() -> PNCounter<u64> {
     counter
 }
 
-/// The gate compares what each side needs for one increment that can be sent: a transaction with
-/// its delta, an operation that is made and applied.
+/// The gate compares the work for one increment that can be sent: here a transaction with its
+/// delta, there an operation that is made and applied.
 fn incrementing() {
     let mut counter = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();
     let mut batched = Replicated::<PnCounter>::resume(replica(8), ours()).unwrap();
@@ -51,8 +51,22 @@ fn incrementing() {
     let [each, batch, op] = medians(
         9,
         [
-            &mut || time(|| (0..TIMES).for_each(|_| drop(black_box(counter.update(|counter, tx| counter.increment(tx, 1)))))),
-            &mut || time(|| batched.update(|counter, tx| (0..TIMES).for_each(|_| black_box(&mut *counter).increment(tx, 1)))),
+            &mut || {
+                time(|| {
+                    (0..TIMES).for_each(|_| {
+                        drop(black_box(
+                            counter.update(|counter, tx| counter.increment(tx, 1)),
+                        ))
+                    })
+                })
+            },
+            &mut || {
+                time(|| {
+                    batched.update(|counter, tx| {
+                        (0..TIMES).for_each(|_| black_box(&mut *counter).increment(tx, 1))
+                    })
+                })
+            },
             &mut || {
                 time(|| {
                     for _ in 0..TIMES {
@@ -66,7 +80,11 @@ fn incrementing() {
     )
     .map(|taken| taken / f64::from(TIMES));
     gate_faster("counter-increment", each, op, 3.0);
-    println!("      within one transaction: {}, {:.2} times", Nanos(batch), op / batch);
+    println!(
+        "      within one transaction: {}, {:.2} times",
+        Nanos(batch),
+        op / batch
+    );
 }
 
 fn merging() {
@@ -84,5 +102,8 @@ fn merging() {
     )
     .map(|taken| taken / f64::from(TIMES));
     gate_faster("counter-merge", merge, merge_theirs, 10.0);
-    row("counter of 16 actors, read", &[("ours", read), ("crdts", read_theirs)]);
+    row(
+        "counter of 16 actors, read",
+        &[("ours", read), ("crdts", read_theirs)],
+    );
 }

@@ -1,6 +1,7 @@
-//! Maps, registers and counters beside the document libraries: no gates, since a document is made
-//! for another purpose than one value. The documents write all in one transaction, which is their
-//! best case; ours as well, and once more with a transaction and a delta for each write.
+//! Maps, registers and counters compared with document libraries. There are no gates, because a
+//! document serves another purpose than one value. The documents write everything in one
+//! transaction, which is their best case. Ours do so too, and once more with a transaction and a
+//! delta for each write.
 
 use automerge::transaction::Transactable;
 use automerge::{ActorId, Automerge, ROOT, ScalarValue};
@@ -15,7 +16,7 @@ type Registers = OrMap<String, MvRegister<i64>>;
 
 const KEYS: usize = 10_000;
 const WRITES: i64 = 10_000;
-/// automerge takes as long for an increment as there were increments before.
+/// In automerge, an increment takes time proportional to the number of increments before it.
 const INCREMENTS: i64 = 2_000;
 const ROUNDS: usize = 3;
 
@@ -27,7 +28,9 @@ pub(crate) fn run() {
 }
 
 fn keys() -> Vec<String> {
-    (0..KEYS).map(|number| format!("{:016x}", number as u64 * 0x9e37_79b9_7f4a_7c15)).collect()
+    (0..KEYS)
+        .map(|number| format!("{:016x}", number as u64 * 0x9e37_79b9_7f4a_7c15))
+        .collect()
 }
 
 fn replica(node: u64) -> ReplicaId {
@@ -47,7 +50,11 @@ fn ours(keys: &[String], value: i64) -> Replicated<Registers> {
 fn ours_one_by_one(keys: &[String], value: i64) -> Replicated<Registers> {
     let mut map = Replicated::<Registers>::new(replica(1));
     for key in keys {
-        std::hint::black_box(map.update(|map, tx| map.update(tx, key.clone(), |register, tx| register.set(tx, value))));
+        std::hint::black_box(
+            map.update(|map, tx| {
+                map.update(tx, key.clone(), |register, tx| register.set(tx, value))
+            }),
+        );
     }
     map
 }
@@ -56,7 +63,8 @@ fn automerge(keys: &[String], value: i64) -> Automerge {
     let mut doc = Automerge::new().with_actor(ActorId::from([1; 16]));
     let mut tx = doc.transaction();
     for key in keys {
-        tx.put(ROOT, key.as_str(), value).expect("a put at the root");
+        tx.put(ROOT, key.as_str(), value)
+            .expect("a put at the root");
     }
     tx.commit();
     doc
@@ -115,12 +123,29 @@ fn overwriting() {
     let taken = medians(
         ROUNDS,
         [
-            &mut || time(|| (0..WRITES).for_each(|value| drop(std::hint::black_box(each.update(|register, tx| register.set(tx, value)))))),
-            &mut || time(|| batch.update(|register, tx| (0..WRITES).for_each(|value| register.set(tx, value)))),
+            &mut || {
+                time(|| {
+                    (0..WRITES).for_each(|value| {
+                        drop(std::hint::black_box(
+                            each.update(|register, tx| register.set(tx, value)),
+                        ))
+                    })
+                })
+            },
+            &mut || {
+                time(|| {
+                    batch.update(|register, tx| {
+                        (0..WRITES).for_each(|value| register.set(tx, value))
+                    })
+                })
+            },
             &mut || {
                 let mut doc = Automerge::new();
                 let mut tx = doc.transaction();
-                let taken = time(|| (0..WRITES).for_each(|value| tx.put(ROOT, "value", value).expect("a put at the root")));
+                let taken = time(|| {
+                    (0..WRITES)
+                        .for_each(|value| tx.put(ROOT, "value", value).expect("a put at the root"))
+                });
                 taken + time(|| tx.commit())
             },
             &mut || {
@@ -152,13 +177,31 @@ fn counting() {
     let [each, batch, automerge, loro] = medians(
         ROUNDS,
         [
-            &mut || time(|| (0..INCREMENTS).for_each(|_| drop(std::hint::black_box(each.update(|counter, tx| counter.increment(tx, 1)))))),
-            &mut || time(|| batch.update(|counter, tx| (0..INCREMENTS).for_each(|_| counter.increment(tx, 1)))),
+            &mut || {
+                time(|| {
+                    (0..INCREMENTS).for_each(|_| {
+                        drop(std::hint::black_box(
+                            each.update(|counter, tx| counter.increment(tx, 1)),
+                        ))
+                    })
+                })
+            },
+            &mut || {
+                time(|| {
+                    batch.update(|counter, tx| {
+                        (0..INCREMENTS).for_each(|_| counter.increment(tx, 1))
+                    })
+                })
+            },
             &mut || {
                 let mut doc = Automerge::new();
                 let mut tx = doc.transaction();
-                tx.put(ROOT, "count", ScalarValue::counter(0)).expect("a put at the root");
-                let taken = time(|| (0..INCREMENTS).for_each(|_| tx.increment(ROOT, "count", 1).expect("there is a counter")));
+                tx.put(ROOT, "count", ScalarValue::counter(0))
+                    .expect("a put at the root");
+                let taken = time(|| {
+                    (0..INCREMENTS)
+                        .for_each(|_| tx.increment(ROOT, "count", 1).expect("there is a counter"))
+                });
                 taken + time(|| tx.commit())
             },
             &mut || {
@@ -172,17 +215,28 @@ fn counting() {
         ],
     )
     .map(|taken| taken / INCREMENTS as f64);
-    row("counter, increment", &[("ours", batch), ("ours with a delta each", each), ("automerge", automerge), ("loro", loro)]);
+    row(
+        "counter, increment",
+        &[
+            ("ours", batch),
+            ("ours with a delta each", each),
+            ("automerge", automerge),
+            ("loro", loro),
+        ],
+    );
 }
 
-/// What it takes to be up to date with another replica that has written one key in a hundred since:
-/// applying its delta, its changes or its update. Making them is not counted.
+/// The work to catch up with another replica that has since written one key in a hundred: applying
+/// its delta, its changes or its update, without the work of making them.
 fn merging() {
     let keys = keys();
     let some: Vec<&String> = keys.iter().step_by(100).collect();
     let base = ours(&keys, 1);
     let mut written = Replicated::<Registers>::resume(replica(2), base.state().clone()).unwrap();
-    let delta = written.update(|map, tx| some.iter().for_each(|key| map.update(tx, (*key).clone(), |register, tx| register.set(tx, 2))));
+    let delta = written.update(|map, tx| {
+        some.iter()
+            .for_each(|key| map.update(tx, (*key).clone(), |register, tx| register.set(tx, 2)))
+    });
     let automerge_base = automerge(&keys, 1);
     let mut fork = automerge_base.fork();
     let mut tx = fork.transaction();
@@ -196,11 +250,17 @@ fn merging() {
     for key in &some {
         fork.get_map("map").insert(key, 2).expect("an insertion");
     }
-    let update = fork.export(ExportMode::updates(&loro_base.oplog_vv())).expect("an export");
-    let yrs_base = yrs(&keys, 1).transact().encode_state_as_update_v1(&yrs::StateVector::default());
+    let update = fork
+        .export(ExportMode::updates(&loro_base.oplog_vv()))
+        .expect("an export");
+    let yrs_base = yrs(&keys, 1)
+        .transact()
+        .encode_state_as_update_v1(&yrs::StateVector::default());
     let yrs_doc = |client| {
         let doc = Doc::with_client_id(client);
-        doc.transact_mut().apply_update(Update::decode_v1(&yrs_base).expect("own bytes")).expect("own bytes");
+        doc.transact_mut()
+            .apply_update(Update::decode_v1(&yrs_base).expect("own bytes"))
+            .expect("own bytes");
         doc
     };
     let fork = yrs_doc(2);
@@ -228,9 +288,20 @@ fn merging() {
             },
             &mut || {
                 let base = yrs_doc(3);
-                time(|| base.transact_mut().apply_update(Update::decode_v1(&diff).expect("own bytes")))
+                time(|| {
+                    base.transact_mut()
+                        .apply_update(Update::decode_v1(&diff).expect("own bytes"))
+                })
             },
         ],
     );
-    row("map of 10,000 keys, merge of 100 writes", &[("ours", ours), ("automerge", automerge), ("loro", loro), ("yrs", yrs)]);
+    row(
+        "map of 10,000 keys, merge of 100 writes",
+        &[
+            ("ours", ours),
+            ("automerge", automerge),
+            ("loro", loro),
+            ("yrs", yrs),
+        ],
+    );
 }

@@ -1,10 +1,10 @@
-//! The values of this crate beside other people's, in one run:
-//! `cargo bench -p quorate-crdt --bench peers [-- NAME…]`.
+//! Compares the types of this crate with those of other libraries, in one run: `cargo bench -p
+//! quorate-crdt --bench peers [-- NAME…]`.
 //!
-//! Prints one line for each gate (`gate NAME ours=… peer=… ratio=… target=… met|short`) and a table
-//! of further comparisons. Times are CPU time of the thread, medians of interleaved rounds; a ratio
-//! is one of medians. Every allocation is counted, which costs both sides two uncontended atomic
-//! additions each. Names given as arguments choose among the parts: `set`, `counter`, `text`,
+//! Prints one line per gate (`gate NAME ours=… peer=… ratio=… target=… met|short`) and a table of
+//! further comparisons. Times are CPU times of the thread, as medians of interleaved rounds; a
+//! ratio is one of medians. Every allocation is counted, which costs both sides two uncontended
+//! atomic additions each. Arguments choose among the parts `set`, `counter`, `text` and
 //! `documents`.
 
 mod counter;
@@ -20,13 +20,21 @@ use std::alloc::System;
 
 use cap::Cap;
 
-/// Counts what is allocated.
+/// Counts allocated bytes.
 #[global_allocator]
 static MEMORY: Cap<System> = Cap::new(System, usize::MAX);
 
 fn main() {
-    let chosen: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
-    let parts: [(&str, fn()); 4] = [("set", set::run), ("counter", counter::run), ("text", text::run), ("documents", documents::run)];
+    let chosen: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let parts: [(&str, fn()); 4] = [
+        ("set", set::run),
+        ("counter", counter::run),
+        ("text", text::run),
+        ("documents", documents::run),
+    ];
     for (name, run) in parts {
         if chosen.is_empty() || chosen.iter().any(|choice| choice == name) {
             run();

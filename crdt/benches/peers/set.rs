@@ -1,4 +1,4 @@
-//! Sets beside `crdts::Orswot`.
+//! Sets compared with `crdts::Orswot`.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ type Peer = Orswot<u64, u64>;
 
 const ELEMENTS: usize = 100_000;
 const ACTORS: u64 = 16;
-/// How many elements an actor adds before the next one goes on.
+/// How many elements an actor adds before the next one takes over.
 const TURN: usize = 16;
 
 pub(crate) fn run() {
@@ -37,8 +37,7 @@ fn replica(actor: u64) -> ReplicaId {
     ReplicaId::new(NodeId(actor), 0)
 }
 
-/// Adds all elements, actor by actor, each in a transaction of its own whose delta is there to be
-/// sent.
+/// Adds all elements, actor by actor, each in a transaction of its own with a delta ready to send.
 fn ours(elements: &[u64]) -> Ours {
     let mut state = Ours::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
@@ -51,7 +50,7 @@ fn ours(elements: &[u64]) -> Ours {
     state
 }
 
-/// The same, with one transaction and one delta for each turn.
+/// The same with one transaction and one delta per turn.
 fn ours_by_turn(elements: &[u64]) -> Ours {
     let mut state = Ours::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
@@ -62,7 +61,7 @@ fn ours_by_turn(elements: &[u64]) -> Ours {
     state
 }
 
-/// The same, with an operation for each element that is there to be sent.
+/// The same with one operation per element, ready to send.
 fn peer(elements: &[u64]) -> Peer {
     let mut set = Peer::new();
     for (turn, elements) in elements.chunks(TURN).enumerate() {
@@ -77,15 +76,31 @@ fn peer(elements: &[u64]) -> Peer {
 
 fn adding() {
     let elements = elements();
-    let [each, by_turn, theirs] =
-        medians(5, [&mut || time(|| ours(&elements)), &mut || time(|| ours_by_turn(&elements)), &mut || time(|| peer(&elements))])
-            .map(|taken| taken / ELEMENTS as f64);
+    let [each, by_turn, theirs] = medians(
+        5,
+        [
+            &mut || time(|| ours(&elements)),
+            &mut || time(|| ours_by_turn(&elements)),
+            &mut || time(|| peer(&elements)),
+        ],
+    )
+    .map(|taken| taken / ELEMENTS as f64);
     gate_faster("set-add", each, theirs, 5.0);
-    println!("      with one transaction for {TURN} adds: {}, {:.2} times", Nanos(by_turn), theirs / by_turn);
+    println!(
+        "      with one transaction for {TURN} adds: {}, {:.2} times",
+        Nanos(by_turn),
+        theirs / by_turn
+    );
 }
 
-/// Takes one in 200 out at the first replica and adds as many at the second; which, `round` says.
-fn diverge_ours(a: &mut Replicated<OrSet<u64>>, b: &mut Replicated<OrSet<u64>>, elements: &[u64], round: usize) {
+/// Removes one element in 200 at the first replica and adds as many at the second; `round` chooses
+/// which.
+fn diverge_ours(
+    a: &mut Replicated<OrSet<u64>>,
+    b: &mut Replicated<OrSet<u64>>,
+    elements: &[u64],
+    round: usize,
+) {
     for element in elements.iter().skip(round).step_by(200) {
         a.update(|set, tx| _ = set.remove(tx, element));
     }
@@ -105,14 +120,17 @@ fn diverge_peer(a: &mut Peer, b: &mut Peer, elements: &[u64], round: usize) {
     }
 }
 
-/// Two replicas that part and meet again, round after round; measured is what the first needs to
-/// take in the second. The peer's merge consumes its argument: a replica that goes on after it was
-/// merged elsewhere has to be cloned, so the clone counts.
+/// Two replicas diverge and merge, round after round; this measures what the first needs to merge
+/// the second. The peer's merge consumes its argument, and a replica that continues after the merge
+/// must be cloned for it, so the clone counts.
 fn merging() {
     const ROUNDS: usize = 9;
     let elements = elements();
     let both = ours(&elements);
-    let (mut a, mut b) = (Replicated::<OrSet<u64>>::resume(replica(1), both.clone()).unwrap(), Replicated::<OrSet<u64>>::resume(replica(2), both).unwrap());
+    let (mut a, mut b) = (
+        Replicated::<OrSet<u64>>::resume(replica(1), both.clone()).unwrap(),
+        Replicated::<OrSet<u64>>::resume(replica(2), both).unwrap(),
+    );
     let mut c = peer(&elements);
     let mut d = c.clone();
     let (mut round, mut peer_round, mut moved) = (0, 0, Vec::new());
@@ -123,7 +141,10 @@ fn merging() {
                 diverge_ours(&mut a, &mut b, &elements, round);
                 round += 1;
                 let taken = time(|| a.merge(b.state()));
-                assert!(b.merge(a.state()).is_ok() && a.len() == ELEMENTS, "both hold the same");
+                assert!(
+                    b.merge(a.state()).is_ok() && a.len() == ELEMENTS,
+                    "both hold the same"
+                );
                 taken
             },
             &mut || {
@@ -141,7 +162,10 @@ fn merging() {
     );
     gate_faster("set-merge", taken, theirs, 300.0);
     moved.sort_by(f64::total_cmp);
-    println!("      should the peer's argument be of no further use, so that it need not be cloned: {}", Nanos(moved[ROUNDS / 2]));
+    println!(
+        "      should the peer's argument be of no further use, so that it need not be cloned: {}",
+        Nanos(moved[ROUNDS / 2])
+    );
 }
 
 fn memory() {
@@ -151,7 +175,11 @@ fn memory() {
     let mut theirs = peer(&elements);
     let peer_dense = held(before, ELEMENTS);
     let mut order = SplitMix(3);
-    let gone: Vec<u64> = elements.iter().copied().filter(|_| order.by_ref().next().is_some_and(|number| number % 10 != 0)).collect();
+    let gone: Vec<u64> = elements
+        .iter()
+        .copied()
+        .filter(|_| order.by_ref().next().is_some_and(|number| number % 10 != 0))
+        .collect();
     let left = ELEMENTS - gone.len();
     for element in &gone {
         let op = theirs.rm(*element, theirs.contains(element).derive_rm_ctx());
@@ -162,18 +190,30 @@ fn memory() {
     drop(theirs);
     let before = MEMORY.allocated();
     let state = ours(&elements);
-    gate_at_most("set-memory-dense-bytes", held(before, ELEMENTS), Some(peer_dense), 70.0);
+    gate_at_most(
+        "set-memory-dense-bytes",
+        held(before, ELEMENTS),
+        Some(peer_dense),
+        70.0,
+    );
     let mut set = Replicated::<OrSet<u64>>::resume(replica(1), state).unwrap();
     for element in &gone {
         set.update(|set, tx| _ = set.remove(tx, element));
     }
     assert_eq!(set.len(), left, "one in ten is left");
-    gate_at_most("set-memory-sparse-bytes", held(before, left), Some(peer_sparse), 120.0);
+    gate_at_most(
+        "set-memory-sparse-bytes",
+        held(before, left),
+        Some(peer_sparse),
+        120.0,
+    );
 }
 
 /// The bytes of the elements alone.
 fn plain_bytes(elements: impl Iterator<Item = u64>) -> usize {
-    elements.map(|element| postcard::to_allocvec(&element).map_or(0, |bytes| bytes.len())).sum()
+    elements
+        .map(|element| postcard::to_allocvec(&element).map_or(0, |bytes| bytes.len()))
+        .sum()
 }
 
 fn sizes() {
@@ -182,31 +222,66 @@ fn sizes() {
     let encoded = ours(&elements).encode().len();
     let theirs = postcard::to_allocvec(&peer(&elements)).map_or(0, |bytes| bytes.len());
     let per_element = |bytes: usize| bytes.saturating_sub(plain) as f64 / ELEMENTS as f64;
-    gate_at_most("set-encoded-metadata-bytes", per_element(encoded), Some(per_element(theirs)), 0.5);
+    gate_at_most(
+        "set-encoded-metadata-bytes",
+        per_element(encoded),
+        Some(per_element(theirs)),
+        0.5,
+    );
     let largest_delta = |node| {
-        let mut set = Replicated::<OrSet<u64>>::resume(ReplicaId::new(NodeId(node), 0), ours(&elements)).unwrap();
-        let deltas = SplitMix(4).take(1000).map(|element| (element, set.update(|set, tx| set.add(tx, element))));
-        deltas.map(|(element, delta)| delta.encode().len() - plain_bytes([element].into_iter())).max().unwrap_or(0)
+        let mut set =
+            Replicated::<OrSet<u64>>::resume(ReplicaId::new(NodeId(node), 0), ours(&elements))
+                .unwrap();
+        let deltas = SplitMix(4)
+            .take(1000)
+            .map(|element| (element, set.update(|set, tx| set.add(tx, element))));
+        deltas
+            .map(|(element, delta)| delta.encode().len() - plain_bytes([element].into_iter()))
+            .max()
+            .unwrap_or(0)
     };
     gate_at_most("set-delta-bytes", largest_delta(7) as f64, None, 12.0);
-    println!("      by a node whose id is any number of 64 bits, not one allocated in turn: {}", largest_delta(u64::MAX - 7));
+    println!(
+        "      by a node whose id is any number of 64 bits, not one allocated in turn: {}",
+        largest_delta(u64::MAX - 7)
+    );
 }
 
-/// Two round trips: A's summary, B's against it, A's delta with its summary against that, B's
-/// delta.
+/// Two round trips: A's summary; B's summary against it; A's delta with its summary against that;
+/// B's delta.
 fn syncing() {
     let elements = elements();
     let both = ours(&elements);
-    let (mut a, mut b) = (Replicated::<OrSet<u64>>::resume(replica(1), both.clone()).unwrap(), Replicated::<OrSet<u64>>::resume(replica(2), both).unwrap());
+    let (mut a, mut b) = (
+        Replicated::<OrSet<u64>>::resume(replica(1), both.clone()).unwrap(),
+        Replicated::<OrSet<u64>>::resume(replica(2), both).unwrap(),
+    );
     diverge_ours(&mut a, &mut b, &elements, 0);
     let first = a.summary();
     let second = b.summary_against(&first);
     let (third, for_b) = (a.summary_against(&second), a.delta_since(&second));
     let for_a = b.delta_since(&third);
-    let sizes = [first.encode().len(), second.encode().len(), third.encode().len(), for_b.encode().len(), for_a.encode().len()];
+    let sizes = [
+        first.encode().len(),
+        second.encode().len(),
+        third.encode().len(),
+        for_b.encode().len(),
+        for_a.encode().len(),
+    ];
     let merged = b.merge(&for_b).and_then(|_| a.merge(&for_a).map(|_| ()));
     assert!(merged.is_ok() && a == b, "two round trips are enough");
-    let differing = plain_bytes(elements.iter().copied().step_by(200).chain(SplitMix(2).take(ELEMENTS / 200)));
-    gate_at_most("set-sync-bytes", sizes.iter().sum::<usize>() as f64, None, 1.5 * differing as f64 + 4096.0);
+    let differing = plain_bytes(
+        elements
+            .iter()
+            .copied()
+            .step_by(200)
+            .chain(SplitMix(2).take(ELEMENTS / 200)),
+    );
+    gate_at_most(
+        "set-sync-bytes",
+        sizes.iter().sum::<usize>() as f64,
+        None,
+        1.5 * differing as f64 + 4096.0,
+    );
     println!("      messages: {sizes:?}; the differing elements alone: {differing}");
 }

@@ -1,8 +1,9 @@
-//! Text beside the libraries for documents and text: a writer's 260,000 edits, made at home, taken
-//! in elsewhere, loaded.
+//! Text compared with libraries for documents and text: a writer's 260,000 edits, made locally,
+//! merged elsewhere, loaded.
 //!
-//! Each library makes them in the way that costs it least: all in one transaction where there are
-//! transactions; yrs, whose transactions slow down as they grow, in one for each edit.
+//! Each library makes the edits in its cheapest way: all in one transaction where there are
+//! transactions. The exception is yrs, whose transactions slow down as they grow; it uses one per
+//! edit.
 
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, ObjId, ObjType, ROOT};
@@ -16,7 +17,7 @@ use yrs::{Doc, ReadTxn, Transact, Update};
 use crate::measure::{Nanos, gate_faster, medians, row, time};
 use crate::trace::{Patch, editing_trace};
 
-/// Few, because some of the peers take seconds.
+/// Few, because some peers take seconds.
 const ROUNDS: usize = 2;
 
 pub(crate) fn run() {
@@ -31,10 +32,27 @@ pub(crate) fn run() {
         ],
     );
     let [automerge] = medians(ROUNDS, [&mut || time(|| write_automerge(&patches))]);
-    gate_faster("text-local-within-3x-of-diamond-types", ours, diamond, 1.0 / 3.0);
+    gate_faster(
+        "text-local-within-3x-of-diamond-types",
+        ours,
+        diamond,
+        1.0 / 3.0,
+    );
     gate_faster("text-local-faster-than-automerge", ours, automerge, 1.0);
-    println!("      with a transaction and a delta for each of the {} edits: {}", patches.len(), Nanos(each));
-    row("text, local", &[("ours", ours), ("automerge", automerge), ("diamond-types", diamond), ("loro", loro)]);
+    println!(
+        "      with a transaction and a delta for each of the {} edits: {}",
+        patches.len(),
+        Nanos(each)
+    );
+    row(
+        "text, local",
+        &[
+            ("ours", ours),
+            ("automerge", automerge),
+            ("diamond-types", diamond),
+            ("loro", loro),
+        ],
+    );
     elsewhere(&patches);
 }
 
@@ -42,7 +60,8 @@ fn write_ours(patches: &[Patch]) -> Replicated<Text> {
     let mut text = Replicated::<Text>::new(ReplicaId::new(NodeId(1), 0));
     text.update(|text, tx| {
         for patch in patches {
-            text.splice(tx, patch.at..patch.at + patch.delete, &patch.insert).expect("a trace");
+            text.splice(tx, patch.at..patch.at + patch.delete, &patch.insert)
+                .expect("a trace");
         }
     });
     text
@@ -51,16 +70,22 @@ fn write_ours(patches: &[Patch]) -> Replicated<Text> {
 fn write_ours_one_by_one(patches: &[Patch]) -> Replicated<Text> {
     let mut text = Replicated::<Text>::new(ReplicaId::new(NodeId(1), 0));
     for patch in patches {
-        std::hint::black_box(text.update(|text, tx| text.splice(tx, patch.at..patch.at + patch.delete, &patch.insert).expect("a trace")));
+        std::hint::black_box(text.update(|text, tx| {
+            text.splice(tx, patch.at..patch.at + patch.delete, &patch.insert)
+                .expect("a trace")
+        }));
     }
     text
 }
 
 fn write_automerge(patches: &[Patch]) -> (AutoCommit, ObjId) {
     let mut doc = AutoCommit::new();
-    let text = doc.put_object(ROOT, "text", ObjType::Text).expect("a put at the root");
+    let text = doc
+        .put_object(ROOT, "text", ObjType::Text)
+        .expect("a put at the root");
     for patch in patches {
-        doc.splice_text(&text, patch.at, patch.delete.cast_signed(), &patch.insert).expect("a trace");
+        doc.splice_text(&text, patch.at, patch.delete.cast_signed(), &patch.insert)
+            .expect("a trace");
     }
     doc.commit();
     (doc, text)
@@ -103,23 +128,39 @@ fn write_yrs(patches: &[Patch]) -> Doc {
     doc
 }
 
-/// What others need for the same text: to take it in as an update, and to load it from bytes.
+/// What other replicas need for the same text: merging it as an update, and loading it from bytes.
 fn elsewhere(patches: &[Patch]) {
     let ours = write_ours(patches);
     let expected = ours.to_string();
     let saved = ours.state().encode();
     let (mut automerge, text) = write_automerge(patches);
     let (changes, automerge_saved) = (automerge.get_changes(&[]), automerge.save());
-    assert_eq!(automerge::ReadDoc::text(&automerge, &text).as_ref(), Ok(&expected), "the same text everywhere");
+    assert_eq!(
+        automerge::ReadDoc::text(&automerge, &text).as_ref(),
+        Ok(&expected),
+        "the same text everywhere"
+    );
     let diamond = write_diamond(patches);
     let diamond_saved = diamond.oplog.encode(EncodeOptions::default());
-    assert!(diamond.branch.content().to_string() == expected, "the same text everywhere");
+    assert!(
+        diamond.branch.content().to_string() == expected,
+        "the same text everywhere"
+    );
     let loro = write_loro(patches);
-    let (update, snapshot) =
-        (loro.export(ExportMode::all_updates()).expect("an export"), loro.export(ExportMode::Snapshot).expect("an export"));
+    let (update, snapshot) = (
+        loro.export(ExportMode::all_updates()).expect("an export"),
+        loro.export(ExportMode::Snapshot).expect("an export"),
+    );
     let mut yrs = Vec::new();
-    let once = time(|| yrs = write_yrs(patches).transact().encode_state_as_update_v2(&yrs::StateVector::default()));
-    row("text, local, a single run because it takes so long", &[("yrs", once)]);
+    let once = time(|| {
+        yrs = write_yrs(patches)
+            .transact()
+            .encode_state_as_update_v2(&yrs::StateVector::default())
+    });
+    row(
+        "text, local, a single run because it takes so long",
+        &[("yrs", once)],
+    );
     println!(
         "      text, bytes: ours {} | automerge {} | diamond-types {} | loro {} | yrs {}",
         saved.len(),
@@ -131,10 +172,22 @@ fn elsewhere(patches: &[Patch]) {
     let take_yrs = || {
         let doc = Doc::new();
         doc.get_or_insert_text("text");
-        doc.transact_mut().apply_update(Update::decode_v2(&yrs).expect("own bytes")).expect("own bytes");
+        doc.transact_mut()
+            .apply_update(Update::decode_v2(&yrs).expect("own bytes"))
+            .expect("own bytes");
         doc
     };
-    let [remote, remote_automerge, remote_diamond, remote_loro, load, load_automerge, load_diamond, load_loro, load_yrs] = medians(
+    let [
+        remote,
+        remote_automerge,
+        remote_diamond,
+        remote_loro,
+        load,
+        load_automerge,
+        load_diamond,
+        load_loro,
+        load_yrs,
+    ] = medians(
         ROUNDS,
         [
             &mut || {
@@ -156,18 +209,38 @@ fn elsewhere(patches: &[Patch]) {
             &mut || time(|| Causal::<Text>::decode(&saved)),
             &mut || time(|| AutoCommit::load(&automerge_saved)),
             &mut || time(|| ListCRDT::load_from(&diamond_saved).map(drop)),
-            &mut || time(|| LoroDoc::from_snapshot(&snapshot).map(|doc| doc.get_text("text").to_string())),
+            &mut || {
+                time(|| {
+                    LoroDoc::from_snapshot(&snapshot).map(|doc| doc.get_text("text").to_string())
+                })
+            },
             &mut || time(take_yrs),
         ],
     );
-    gate_faster("text-remote-faster-than-automerge", remote, remote_automerge, 1.0);
+    gate_faster(
+        "text-remote-faster-than-automerge",
+        remote,
+        remote_automerge,
+        1.0,
+    );
     gate_faster("text-load-faster-than-automerge", load, load_automerge, 1.0);
     row(
-        "text, taken in elsewhere",
-        &[("ours", remote), ("automerge", remote_automerge), ("diamond-types", remote_diamond), ("loro", remote_loro)],
+        "text, merged elsewhere",
+        &[
+            ("ours", remote),
+            ("automerge", remote_automerge),
+            ("diamond-types", remote_diamond),
+            ("loro", remote_loro),
+        ],
     );
     row(
         "text, loaded and read",
-        &[("ours", load), ("automerge", load_automerge), ("diamond-types", load_diamond), ("loro", load_loro), ("yrs", load_yrs)],
+        &[
+            ("ours", load),
+            ("automerge", load_automerge),
+            ("diamond-types", load_diamond),
+            ("loro", load_loro),
+            ("yrs", load_yrs),
+        ],
     );
 }

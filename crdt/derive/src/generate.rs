@@ -1,4 +1,4 @@
-//! What the user gets: the types made of the struct, and their traits.
+//! Generates the types that the derive adds, and their trait implementations.
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
@@ -47,7 +47,7 @@ fn state(schema: &Schema, Names { state, .. }: &Names) -> TokenStream {
         ..
     } = schema;
     let where_clause = &generics.where_clause;
-    let summary = format!("What is replicated of [`{name}`].");
+    let summary = format!("The replicated state of a [`{name}`].");
     let docs = &schema.docs;
     let fields = schema.fields.iter().map(|field| {
         let (docs, name, state) = (field.docs(), &field.name, schema.state_of(field));
@@ -119,8 +119,8 @@ fn effects(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream {
     }
 }
 
-/// The struct itself only says what is replicated. This is its use, so that the compiler does not
-/// ask for one.
+/// The struct itself only declares what is replicated. This uses it, so that the compiler does not
+/// call it unused.
 fn used(schema: &Schema) -> TokenStream {
     let name = &schema.name;
     let (generics, arguments, where_clause) = schema.generics.split_for_impl();
@@ -150,7 +150,7 @@ fn value_traits(
         .map(|field| &field.name)
         .collect();
     let [state_name, edit_name, effects_name] = [state, edit, effects].map(Ident::to_string);
-    // Only where it depends on a parameter can it be in doubt whether a field can be printed.
+    // Whether a field can be printed is uncertain only if it depends on a parameter.
     let mut printed = schema.generics.clone();
     if !schema.type_parameters().is_empty() {
         for field in &schema.fields {
@@ -171,13 +171,19 @@ fn value_traits(
 
         impl #generics ::core::clone::Clone for #state #arguments #where_clause {
             fn clone(&self) -> Self {
-                Self { #(#fields: ::core::clone::Clone::clone(&self.#fields),)* __unknown: ::core::clone::Clone::clone(&self.__unknown) }
+                Self {
+                    #(#fields: ::core::clone::Clone::clone(&self.#fields),)*
+                    __unknown: ::core::clone::Clone::clone(&self.__unknown),
+                }
             }
         }
 
         impl #generics ::core::default::Default for #state #arguments #where_clause {
             fn default() -> Self {
-                Self { #(#fields: ::core::default::Default::default(),)* __unknown: ::core::default::Default::default() }
+                Self {
+                    #(#fields: ::core::default::Default::default(),)*
+                    __unknown: ::core::default::Default::default(),
+                }
             }
         }
 
@@ -189,7 +195,9 @@ fn value_traits(
 
         impl #generics ::core::fmt::Debug for #state #arguments #where_printed {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(#state_name) #(.field(::core::stringify!(#fields), &self.#fields))* .finish_non_exhaustive()
+                f.debug_struct(#state_name)
+                    #(.field(::core::stringify!(#fields), &self.#fields))*
+                    .finish_non_exhaustive()
             }
         }
 
@@ -201,7 +209,9 @@ fn value_traits(
 
         impl #generics ::core::fmt::Debug for #effects #arguments #where_clause {
             fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
-                f.debug_struct(#effects_name) #(.field(::core::stringify!(#compared), &self.#compared))* .finish_non_exhaustive()
+                f.debug_struct(#effects_name)
+                    #(.field(::core::stringify!(#compared), &self.#compared))*
+                    .finish_non_exhaustive()
             }
         }
     }
@@ -241,7 +251,11 @@ fn crdt(
 
             fn join(&mut self, theirs: &Self, contexts: #library::Contexts<'_>) -> Self::Effects {
                 #effects {
-                    #(#replicated: #library::Crdt::join(&mut self.#replicated, &theirs.#replicated, contexts),)*
+                    #(#replicated: #library::Crdt::join(
+                        &mut self.#replicated,
+                        &theirs.#replicated,
+                        contexts,
+                    ),)*
                     __unknown: self.__unknown.join(&theirs.__unknown, contexts),
                     __of: ::core::marker::PhantomData,
                 }
@@ -258,7 +272,11 @@ fn crdt(
 
             #hooks
 
-            fn part(&self, dots: &#library::CausalContext, undotted: #library::Undotted<'_>) -> Self {
+            fn part(
+                &self,
+                dots: &#library::CausalContext,
+                undotted: #library::Undotted<'_>,
+            ) -> Self {
                 Self {
                     #(#replicated: #library::Crdt::part(&self.#replicated, dots, undotted),)*
                     #(#skipped: ::core::default::Default::default(),)*
@@ -268,7 +286,10 @@ fn crdt(
 
             fn edit<'a>(state: &'a mut Self, delta: &'a mut Self) -> Self::Edit<'a> {
                 #edit {
-                    #(#replicated: #library::Crdt::edit(&mut state.#replicated, &mut delta.#replicated),)*
+                    #(#replicated: #library::Crdt::edit(
+                        &mut state.#replicated,
+                        &mut delta.#replicated,
+                    ),)*
                     #(#skipped: &mut state.#skipped.0,)*
                 }
             }
@@ -278,7 +299,7 @@ fn crdt(
     }
 }
 
-/// What is asked of the fields one by one.
+/// The hooks that ask each field in turn.
 fn hooks(schema: &Schema) -> TokenStream {
     let library = &schema.library;
     let fields: Vec<_> = schema
@@ -330,13 +351,16 @@ fn bytes(schema: &Schema) -> TokenStream {
         .unzip();
     quote! {
         fn encode(&self, out: &mut #library::codec::Writer) {
-            let known = [#(#library::Crdt::is_bottom(&self.#names),)*].into_iter().filter(|bottom| !bottom).count();
+            let bottoms = [#(#library::Crdt::is_bottom(&self.#names),)*];
+            let known = bottoms.into_iter().filter(|bottom| !bottom).count();
             let mut fields = #library::unknown::FieldWriter::new(out, known, &self.__unknown);
             #(fields.field(#ids, &self.#names);)*
             fields.finish();
         }
 
-        fn decode(input: &mut #library::codec::Reader<'_>) -> ::core::result::Result<Self, #library::codec::DecodeError> {
+        fn decode(
+            input: &mut #library::codec::Reader<'_>,
+        ) -> ::core::result::Result<Self, #library::codec::DecodeError> {
             let mut state: Self = ::core::default::Default::default();
             let mut fields = #library::unknown::FieldReader::new(input)?;
             while let ::core::option::Option::Some(id) = fields.id()? {
@@ -371,17 +395,22 @@ fn effects_traits(schema: &Schema, Names { effects, .. }: &Names) -> TokenStream
 
         impl #generics #library::Effects for #effects #arguments #where_clause {
             fn is_empty(&self) -> bool {
-                #(#library::Effects::is_empty(&self.#names) &&)* #library::Effects::is_empty(&self.__unknown)
+                #(#library::Effects::is_empty(&self.#names) &&)*
+                    #library::Effects::is_empty(&self.__unknown)
             }
         }
 
         #[allow(dead_code, unreachable_pub)]
         impl #generics #effects #arguments #where_clause {
-            /// The names of the fields that changed. Empty with effects that are not, if a field of
-            /// a newer version changed.
+            /// The names of the fields that changed. It can be empty although the effects are not:
+            /// then a field of a newer version changed.
             pub fn paths(&self) -> #library::unknown::Vec<&'static str> {
-                let fields = [#((::core::stringify!(#names), #library::Effects::is_empty(&self.#names)),)*];
-                fields.into_iter().filter(|(_, unchanged)| !unchanged).map(|(name, _)| name).collect()
+                let fields = [#((
+                    ::core::stringify!(#names),
+                    #library::Effects::is_empty(&self.#names),
+                ),)*];
+                let changed = fields.into_iter().filter(|(_, unchanged)| !unchanged);
+                changed.map(|(name, _)| name).collect()
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `#[derive(Crdt)]` of `quorate-crdt`, which re-exports it.
+//! The derive macro `Crdt`, which `quorate-crdt` re-exports.
 
 mod generate;
 mod schema;
@@ -6,8 +6,8 @@ mod schema;
 use proc_macro::TokenStream;
 use syn::DeriveInput;
 
-/// Makes a replicated type of a struct. The documentation, with examples, is where `quorate-crdt`
-/// re-exports it.
+/// Makes a replicated type from a struct. The documentation, with examples, is at the re-export in
+/// `quorate-crdt`.
 #[proc_macro_derive(Crdt, attributes(crdt))]
 pub fn derive_crdt(input: TokenStream) -> TokenStream {
     let input = syn::parse_macro_input!(input as DeriveInput);

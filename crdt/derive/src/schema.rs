@@ -1,4 +1,4 @@
-//! What the user wrote: the struct and its attributes, checked.
+//! Parses and checks the input of the derive: the struct and its attributes.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -15,14 +15,14 @@ pub(crate) struct Schema {
     pub(crate) visibility: Visibility,
     pub(crate) docs: Vec<Attribute>,
     pub(crate) generics: Generics,
-    /// Its own state can be a value of a map.
+    /// Whether its state can be a value in a map.
     pub(crate) causal: bool,
-    /// Where the generated code finds the library.
+    /// The path under which the generated code finds the library.
     pub(crate) library: Path,
     pub(crate) fields: Vec<Part>,
 }
 
-/// A field of it.
+/// A field of the struct.
 pub(crate) struct Part {
     pub(crate) name: Ident,
     pub(crate) docs: Vec<Attribute>,
@@ -31,15 +31,15 @@ pub(crate) struct Part {
     pub(crate) id: u64,
 }
 
-/// What stands for a field.
+/// Which replicated type stands for a field.
 pub(crate) enum Kind {
-    /// What the type of the field says by itself.
+    /// The one that the field's own type names.
     Schema,
-    /// A type of the library over the type of the field.
+    /// A type of the library over the field's type.
     Over(&'static str),
-    /// Another type.
+    /// Another type, as given.
     With(Box<Type>),
-    /// It is not replicated.
+    /// None: the field is not replicated.
     Skip,
 }
 
@@ -86,7 +86,7 @@ impl Schema {
         Ok(schema)
     }
 
-    /// The fields that are replicated, ascending by number: the order of the encoding.
+    /// The replicated fields, ascending by number, which is the order of the encoding.
     pub(crate) fn replicated(&self) -> Vec<&Part> {
         let mut fields: Vec<&Part> = self
             .fields
@@ -103,7 +103,7 @@ impl Schema {
             .filter(|field| matches!(field.kind, Kind::Skip))
     }
 
-    /// The type that the state has for the field, with the place of the field's type.
+    /// The type of the field in the state, with the span of the field's type.
     pub(crate) fn state_of(&self, field: &Part) -> TokenStream {
         let (library, plain) = (&self.library, &field.plain);
         let span = plain.span();
@@ -118,7 +118,7 @@ impl Schema {
         }
     }
 
-    /// The type parameters, for what must mention all of them.
+    /// The type parameters, for code that must mention all of them.
     pub(crate) fn type_parameters(&self) -> Vec<&Ident> {
         self.generics
             .type_params()
@@ -146,7 +146,7 @@ impl Schema {
         for (at, field) in self.fields.iter().enumerate() {
             if let Some(first) = self.fields[..at].iter().find(|other| other.id == field.id) {
                 let message = format!(
-                    "fields `{}` and `{}` have both the number {}: give one of them a free `#[crdt(id = …)]`",
+                    "fields `{}` and `{}` both have the number {}: give one of them a free `#[crdt(id = …)]`",
                     first.name, field.name, field.id
                 );
                 return Err(Error::new(field.name.span(), message));
@@ -180,7 +180,7 @@ impl Part {
         })
     }
 
-    /// The documentation of the field, or a stand-in: the fields made of it are public.
+    /// The documentation of the field, or a stand-in, because the generated fields are public.
     pub(crate) fn docs(&self) -> TokenStream {
         if self.docs.is_empty() {
             let text = format!("The field `{}`.", self.name);
@@ -241,7 +241,7 @@ fn struct_options(attributes: &[Attribute]) -> Result<(bool, Path)> {
 
 fn set<T>(option: &mut Option<T>, value: T, meta: &ParseNestedMeta<'_>) -> Result<()> {
     if option.replace(value).is_some() {
-        Err(meta.error("said twice, or against another option"))
+        Err(meta.error("given twice, or in conflict with another option"))
     } else {
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The exact set of events a replica has seen: a vector with exceptions.
+//! The exact set of events that a replica has seen: a version vector with exceptions.
 
 mod seen;
 mod wire;
@@ -12,41 +12,40 @@ use core::ops::RangeInclusive;
 use smallvec::SmallVec;
 
 use self::seen::{Run, Seen};
-use super::runs::Runs;
 use crate::{Dot, ReplicaId};
 
 /// An exact set of [`Dot`]s: for each replica a prefix `1..=n` and the sorted runs above it.
 ///
-/// **Invariants:** canonical, so equal sets are equal values with equal hashes and equal bytes;
-/// replicas ascend; runs ascend, are disjoint and do not touch; a replica of which nothing was seen
+/// **Invariants:** canonical, so equal sets are equal values with equal hashes and equal bytes.
+/// Replicas ascend. Runs ascend, are disjoint and do not touch. A replica of which nothing was seen
 /// has no entry. A counter of 0 names no event: it is never contained, and inserting it changes
 /// nothing.
 ///
-/// Unlike a version vector, it can say "event 7 but not 6". That is what lets deltas arrive in any
-/// order, or not at all, without an event being taken for seen that never came.
+/// Unlike a version vector, it can say "event 7 but not 6". So deltas may arrive in any order, or
+/// not at all, and an event that never came never counts as seen.
 ///
-/// As bytes: canonical, every number relative to the one before it; counters from 2^63 on do not
-/// decode, so that no sender can use up a replica's counters.
+/// The encoding is canonical, with every number relative to the one before it. Counters from 2^63
+/// on do not decode, so that no sender can use up a replica's counters.
 ///
-/// One replica, the writer of a delta, is held without an allocation. `insert` of the next counter
-/// never allocates.
+/// A single replica, such as the writer of a delta, is held without an allocation. Inserting the
+/// next counter never allocates.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct CausalContext {
     replicas: SmallVec<[Seen; 1]>,
 }
 
-/// Where a replica stands, or would stand.
+/// The index of a replica (`Ok`), or the index to insert it at (`Err`).
 pub(crate) type Place = Result<usize, usize>;
 
 /// Something that knows which events have been seen: a context, or the union of two without
 /// building it.
 pub trait Observed {
-    /// Whether the event `dot` is known here, be its effect still visible or not.
+    /// Whether the event `dot` is known here, whether or not its effect is still visible.
     fn has_seen(&self, dot: Dot) -> bool;
 
-    /// Visits what has been seen, run by run, and returns true; or visits nothing and returns
-    /// false, if it can only be asked dot by dot. With the runs of a small delta, a large store
-    /// need not be searched.
+    /// Visits the events seen, run by run, and returns true; or visits nothing and returns false,
+    /// if this can only be asked dot by dot. With the runs of a small delta, a join need not search
+    /// all of a large store.
     fn visit_runs(&self, _visit: &mut impl FnMut(ReplicaId, RangeInclusive<u64>)) -> bool {
         false
     }
@@ -83,7 +82,8 @@ impl CausalContext {
         self.insert_run_at(self.place(replica), replica, first, last)
     }
 
-    /// [`insert_run`](Self::insert_run), knowing the [`place`](Self::place) of the replica.
+    /// [`insert_run`](Self::insert_run) with the [`place`](Self::place) of the replica already
+    /// known.
     #[inline]
     pub(crate) fn insert_run_at(
         &mut self,
@@ -106,20 +106,20 @@ impl CausalContext {
         }
     }
 
-    /// Where the replica stands, until another one is inserted or removed.
+    /// The place of the replica; valid until another replica is inserted or removed.
     #[inline]
     pub(crate) fn place(&self, replica: ReplicaId) -> Place {
         self.replicas
             .binary_search_by(|seen| seen.replica.cmp(&replica))
     }
 
-    /// [`max`](Self::max), knowing the [`place`](Self::place) of the replica.
+    /// [`max`](Self::max) with the [`place`](Self::place) of the replica already known.
     #[inline]
     pub(crate) fn max_at(&self, place: Place) -> u64 {
         place.map_or(0, |at| self.replicas[at].max())
     }
 
-    /// Adds all that `other` has seen and says whether anything was new.
+    /// Adds all events that `other` has seen and says whether any was new.
     ///
     /// **Law:** the least upper bound under [`covers`](Self::covers): commutative, associative,
     /// idempotent. Linear in both.
@@ -168,9 +168,9 @@ impl CausalContext {
         })
     }
 
-    /// The events seen here that `other` has not seen, one by one, ascending. May be astronomically
-    /// many: a hostile context can claim 2^64 events in a few bytes. Take a bounded number, or use
-    /// [`missing_runs`](Self::missing_runs).
+    /// The events seen here that `other` has not seen, one by one, ascending. There may be
+    /// astronomically many: a hostile context can claim 2^64 events in a few bytes. Take a bounded
+    /// number, or use [`missing_runs`](Self::missing_runs).
     pub fn missing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Dot> + 'a {
         self.missing_runs(other)
             .flat_map(|(replica, run)| run.map(move |counter| Dot::new(replica, counter)))
@@ -181,13 +181,14 @@ impl CausalContext {
         self.of(replica).map_or(0, |seen| seen.prefix)
     }
 
-    /// The largest counter of this replica that was seen, gaps below it or not; 0 if none.
+    /// The largest counter of this replica that was seen, whether or not there are gaps below it; 0
+    /// if none.
     #[inline]
     pub fn max(&self, replica: ReplicaId) -> u64 {
         self.max_at(self.place(replica))
     }
 
-    /// All that was seen, as maximal runs, ascending.
+    /// All events seen, as maximal runs, ascending.
     pub fn runs(&self) -> impl Iterator<Item = (ReplicaId, RangeInclusive<u64>)> + '_ {
         self.replicas.iter().flat_map(|seen| {
             seen.intervals()
@@ -195,7 +196,7 @@ impl CausalContext {
         })
     }
 
-    /// All that was seen of one replica, as maximal runs, ascending.
+    /// All events seen of one replica, as maximal runs, ascending.
     pub fn runs_of(&self, replica: ReplicaId) -> impl Iterator<Item = RangeInclusive<u64>> + '_ {
         self.of(replica)
             .into_iter()
@@ -203,7 +204,7 @@ impl CausalContext {
             .map(|run| run.first..=run.last)
     }
 
-    /// Which of the 64 counters `64 * word ..` of this replica were seen, lowest bit first.
+    /// Which of the 64 counters from `64 * word` on were seen of this replica, lowest bit first.
     pub fn word(&self, replica: ReplicaId, word: u64) -> u64 {
         self.of(replica).map_or(0, |seen| seen.word(word))
     }
@@ -239,7 +240,7 @@ impl CausalContext {
         both
     }
 
-    /// The events seen here that `other` has not seen, as a set.
+    /// The events seen here that `other` has not seen, as a set. Linear in the runs of both.
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         let mut rest = Self::new();
@@ -254,14 +255,14 @@ impl CausalContext {
         self.replicas.iter().map(|seen| seen.replica)
     }
 
-    /// Whether some event is missing below one that was seen. Without gaps the context is a plain
+    /// Whether some event is missing below one that was seen. Without gaps, the context is a plain
     /// version vector.
     pub fn has_gaps(&self) -> bool {
         self.replicas.iter().any(Seen::has_gaps)
     }
 
-    /// Forgets a replica and says whether it was known. Only for a closed id that every replica
-    /// covers: a forgotten event that comes back is taken for new.
+    /// Forgets a replica and says whether it was known. Only for a closed id whose events every
+    /// replica has seen: a forgotten event that comes back counts as new.
     pub fn remove_replica(&mut self, replica: ReplicaId) -> bool {
         self.place(replica)
             .map(|at| self.replicas.remove(at))
@@ -312,23 +313,6 @@ impl<T: Observed> Observed for &T {
 impl<A: Observed, B: Observed> Observed for (A, B) {
     fn has_seen(&self, dot: Dot) -> bool {
         self.0.has_seen(dot) || self.1.has_seen(dot)
-    }
-}
-
-impl FromIterator<Dot> for CausalContext {
-    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
-        let mut context = Self::new();
-        context.extend(dots);
-        context
-    }
-}
-
-impl Extend<Dot> for CausalContext {
-    /// O(n log n) whatever the order of the dots.
-    fn extend<I: IntoIterator<Item = Dot>>(&mut self, dots: I) {
-        let mut runs = Runs::default();
-        dots.into_iter().for_each(|dot| runs.push(dot));
-        self.union(&runs.into_context().0);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Live dots by bitmap: which are alive, and in which slot of a table each one stands.
+//! An index of live dots as bitmaps: which dots are alive, and the slot of each in a table.
 
 use alloc::vec::Vec;
 
@@ -7,11 +7,11 @@ use smallvec::SmallVec;
 use crate::{CausalContext, Dot, ReplicaId};
 
 /// A map from live dots to slots, in words of 64 consecutive counters of one replica: a bitmap of
-/// the live ones, and their slots in order. What differs between two of them is found word by word,
-/// without looking at what they agree on.
+/// the live ones, and their slots in order. Comparing two indexes works word by word, without
+/// looking at the dots that they agree on.
 ///
-/// **Invariant:** replicas and words ascend; a chunk has as many slots as bits. About 5 bytes for
-/// each of many dots in a row, about 60 for one that is alone.
+/// **Invariant:** replicas and words ascend; a chunk has as many slots as bits. A dot takes about 5
+/// bytes in a long row, about 60 alone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DotIndex {
     replicas: SmallVec<[Chunks; 1]>,
@@ -22,7 +22,7 @@ pub(super) struct DotIndex {
 struct Chunks {
     replica: ReplicaId,
     words: SmallVec<[Chunk; 1]>,
-    /// How many of the chunks are empty: they are swept once they are the majority.
+    /// The number of empty chunks, which are swept once they are the majority.
     empty: usize,
 }
 
@@ -63,7 +63,7 @@ impl DotIndex {
         self.len
     }
 
-    /// Where the dot stands, if it is alive.
+    /// The slot of the dot, if it is alive.
     pub(super) fn get(&self, dot: Dot) -> Option<u32> {
         let (word, bit) = split(dot.counter);
         let chunk = self.chunks(dot.replica)?.find(word)?;
@@ -101,7 +101,7 @@ impl DotIndex {
         }
     }
 
-    /// Ends the dot and says in which slot it stood.
+    /// Removes the dot and returns its slot.
     pub(super) fn remove(&mut self, dot: Dot) -> Option<u32> {
         let (word, bit) = split(dot.counter);
         let at = self
@@ -141,7 +141,7 @@ impl DotIndex {
     }
 
     /// My dots that `theirs` does not have although `their_context` has seen them: what a join
-    /// ends.
+    /// removes.
     pub(super) fn ended_by(&self, theirs: &Self, their_context: &CausalContext) -> Vec<(Dot, u32)> {
         let mut found = Vec::new();
         for mine in &self.replicas {
@@ -228,7 +228,7 @@ impl Chunks {
 
     fn position(&self, word: u64) -> Result<usize, usize> {
         match self.words.last() {
-            // Counters grow, so the last chunk is the usual one.
+            // Counters grow, so it is usually the last chunk.
             Some(last) if last.word == word => Ok(self.words.len() - 1),
             Some(last) if last.word < word => Err(self.words.len()),
             _ => self.words.binary_search_by_key(&word, |chunk| chunk.word),

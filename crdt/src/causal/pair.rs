@@ -1,16 +1,16 @@
-//! A value together with the context it is true in.
+//! A value together with the context that it is true in.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Deref;
 
-use super::CausalContext;
-use super::runs::Runs;
+use super::context::CausalContext;
+use super::live::live_dots;
 use crate::codec::{DecodeError, Limits, Reader, Tag, VERSION, Writer};
 use crate::{Contexts, Crdt, Lattice, bugs};
 
-/// A causal value: what is alive, and all that was ever seen. The state of a replica and a delta
-/// are the same type.
+/// A causal value: what is alive, and everything ever seen. The state of a replica and a delta have
+/// this same type.
 ///
 /// **Invariant:** every live dot is in the context; bytes that say otherwise do not decode. Equal
 /// values have equal bytes.
@@ -23,36 +23,35 @@ pub struct Causal<T> {
     pub(crate) context: CausalContext,
 }
 
-/// What a transaction changed, or what one replica lacks of another: a [`Causal`] value that holds
-/// this alone, under the exact events that it covers. Merging it is as good as having made the
-/// change.
+/// The changes of a transaction, or what one replica lacks of another: a [`Causal`] value that
+/// holds nothing else, under the exact events that it covers. Merging it equals making the changes.
 pub type Delta<T> = Causal<T>;
 
 impl<T: Crdt> Causal<T> {
-    /// Nothing alive, nothing seen: the bottom of the lattice.
+    /// Nothing alive and nothing seen: the bottom of the lattice.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// All events this value knows of, visible or not.
+    /// All events that this value knows of, visible or not.
     pub fn context(&self) -> &CausalContext {
         &self.context
     }
 
-    /// Whether merging it changes nothing anywhere.
+    /// Whether merging it would change no value.
     pub fn is_bottom(&self) -> bool {
         self.context.is_empty() && self.value.is_bottom()
     }
 
-    /// Takes the value apart, for instance to keep many under one context.
+    /// Takes the value apart, for instance to keep many values under one context.
     pub fn into_parts(self) -> (T, CausalContext) {
         (self.value, self.context)
     }
 
-    /// Makes this the least upper bound of both and says what readers will see differently.
+    /// Makes this the least upper bound of both and returns what readers will see differently.
     ///
     /// **Laws:** those of [`Lattice::merge`](crate::Lattice::merge): deltas may be lost, repeated
-    /// and reordered, and any of them may be replaced by a full state.
+    /// and reordered, and a full state can replace any of them.
     pub fn merge(&mut self, other: &Self) -> T::Effects {
         let effects = self.value.join(
             &other.value,
@@ -65,13 +64,12 @@ impl<T: Crdt> Causal<T> {
         effects
     }
 
-    /// The dots that are alive: their effect is visible.
+    /// The dots that are alive, that is, whose effect is visible. O(live dots).
     pub fn live(&self) -> CausalContext {
         live_dots(&self.value)
     }
 
-    /// The value as bytes: canonical, which is to say that equal values have equal bytes, and
-    /// versioned.
+    /// The value as bytes. The encoding is versioned and canonical: equal values have equal bytes.
     pub fn encode(&self) -> Vec<u8> {
         let live = self.live();
         let mut out = Writer::new(&self.context);
@@ -88,7 +86,7 @@ impl<T: Crdt> Causal<T> {
     /// Reads what [`encode`](Self::encode) wrote, within the default [`Limits`].
     ///
     /// # Errors
-    /// Anything else. No bytes make this panic.
+    /// The bytes are anything else. No bytes make this panic.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         Self::decode_within(bytes, Limits::default())
     }
@@ -96,10 +94,10 @@ impl<T: Crdt> Causal<T> {
     /// Reads what [`encode`](Self::encode) wrote, within `limits`.
     ///
     /// # Errors
-    /// Anything else. No bytes make this panic.
+    /// The bytes are anything else, or exceed `limits`. No bytes make this panic.
     pub fn decode_within(bytes: &[u8], limits: Limits) -> Result<Self, DecodeError> {
         let (decoded, older) = Self::decode_leniently(bytes, limits)?;
-        // One form for each value: what would not be written like this was not written by this.
+        // Each value has one form: bytes that this would not write were not written by this.
         if older || bugs::ANY_FORM.is_planted() || decoded.encode() == bytes {
             Ok(decoded)
         } else {
@@ -136,26 +134,14 @@ impl<T: Crdt> Causal<T> {
 }
 
 impl<T: Crdt + Lattice> Causal<T> {
-    /// A value without dots as a delta that claims no events: to merge what came by another way
-    /// than a delta, as the changes of a document do that were asked for by their hashes.
+    /// Makes a delta that claims no events from a value without dots. Use it to merge what did not
+    /// come in a delta, such as the changes of a document that were requested by hash.
     pub fn of(value: T) -> Self {
         Self {
             value,
             context: CausalContext::new(),
         }
     }
-}
-
-/// The dots that are alive in a value.
-pub(crate) fn live_dots(value: &impl Crdt) -> CausalContext {
-    alive(value).0
-}
-
-/// The dots that are alive in a value, and whether each was visited once.
-pub(crate) fn alive(value: &impl Crdt) -> (CausalContext, bool) {
-    let mut runs = Runs::default();
-    value.dots(&mut |dot| runs.push(dot));
-    runs.into_context()
 }
 
 impl<T> Deref for Causal<T> {

@@ -1,14 +1,14 @@
-//! Dots as numbers: the place of each in a sorted set, which takes fewer bytes than the dot.
+//! Dots as numbers: the rank of a dot in a sorted set takes fewer bytes than the dot.
 
 use alloc::vec::Vec;
 
-use super::CausalContext;
+use super::context::CausalContext;
 use crate::{Dot, ReplicaId};
 
-/// The dots of a set in ascending order, each known by its place.
+/// The dots of a set in ascending order; each is known by its rank.
 ///
 /// **Law:** `nth` and `rank` are inverses, and both are monotone. A number below [`len`](Self::len)
-/// always names a dot of the set, which is why bytes that hold ranks cannot name an event that
+/// always names a dot of the set, which is why bytes that contain ranks cannot name an event that
 /// their context has not seen.
 #[derive(Clone, Debug, Default)]
 pub struct Ranks {
@@ -25,8 +25,8 @@ struct Span {
 }
 
 impl Ranks {
-    /// The ranks of the dots of `set`. They have 128 bits, because a forged set can claim more than
-    /// 2^64 events, and what was accepted must be written again.
+    /// The ranks of the dots of `set`. A rank has 128 bits, because a forged set can claim more
+    /// than 2^64 events, and what was accepted must be encoded again.
     pub fn of(set: &CausalContext) -> Self {
         let mut ranks = Self::default();
         for (replica, run) in set.runs() {
@@ -41,22 +41,22 @@ impl Ranks {
         ranks
     }
 
-    /// How many dots there are.
+    /// How many dots the set has.
     pub fn len(&self) -> u128 {
         self.len
     }
 
-    /// How many runs they make.
+    /// How many runs the dots form.
     pub(crate) fn runs_len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set has no dots.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The place of the dot, from 0. O(log runs).
+    /// The rank of the dot, from 0. O(log runs).
     pub fn rank(&self, dot: Dot) -> Option<u128> {
         let at = self
             .spans
@@ -68,7 +68,7 @@ impl Ranks {
         Some(span.before + u128::from(dot.counter - span.first))
     }
 
-    /// The dot at that place. O(log runs).
+    /// The dot with that rank. O(log runs).
     pub fn nth(&self, rank: u128) -> Option<Dot> {
         let at = self
             .spans
@@ -81,7 +81,7 @@ impl Ranks {
         Some(Dot::new(span.replica, counter))
     }
 
-    /// The dots at the places `first..=last` as runs; what lies beyond the end is left out.
+    /// Inserts the dots with ranks `first..=last` into a set; ranks beyond the end are ignored.
     pub(crate) fn insert_range(&self, first: u128, last: u128, into: &mut CausalContext) {
         let from = self
             .spans

@@ -1,12 +1,12 @@
-//! Dots in any order, brought together as a set.
+//! A collector of dots that arrive in any order.
 
 use smallvec::SmallVec;
 
-use super::CausalContext;
+use super::context::CausalContext;
 use crate::{Dot, ReplicaId};
 
-/// Collects dots in any order. O(n log n) whatever the order, and O(runs) memory where they come in
-/// order, while inserting them one by one moves all that is above each.
+/// Collects dots in any order. O(n log n) whatever the order, and O(runs) memory if they come in
+/// order. Inserting them one by one into a context would move everything above each.
 #[derive(Default)]
 pub(super) struct Runs(SmallVec<[(ReplicaId, u64, u64); 2]>);
 
@@ -23,7 +23,7 @@ impl Runs {
         }
     }
 
-    /// The set, and whether each dot came once.
+    /// The set of the dots, and whether each came only once.
     pub(super) fn into_context(mut self) -> (CausalContext, bool) {
         self.0.sort_unstable();
         let once = self
@@ -35,5 +35,22 @@ impl Runs {
             context.insert_run(replica, first, last);
         }
         (context, once)
+    }
+}
+
+impl FromIterator<Dot> for CausalContext {
+    fn from_iter<I: IntoIterator<Item = Dot>>(dots: I) -> Self {
+        let mut context = Self::new();
+        context.extend(dots);
+        context
+    }
+}
+
+impl Extend<Dot> for CausalContext {
+    /// O(n log n), whatever the order of the dots.
+    fn extend<I: IntoIterator<Item = Dot>>(&mut self, dots: I) {
+        let mut runs = Runs::default();
+        dots.into_iter().for_each(|dot| runs.push(dot));
+        self.union(&runs.into_context().0);
     }
 }

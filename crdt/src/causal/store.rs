@@ -1,4 +1,4 @@
-//! Dot stores: what is alive under a context.
+//! Dot stores: the parts of a value that are alive under a context.
 
 mod fun;
 mod map;

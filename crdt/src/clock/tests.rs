@@ -67,7 +67,7 @@ fn what_a_wrong_clock_left_behind_is_let_go() {
     let poison = clock.tick(at(TODAY + 3_600_000));
     assert!(
         !clock.let_go(at(TODAY + 3_599_500)),
-        "within the bound it stays"
+        "it stays if it is within the bound"
     );
     let above = clock.tick_near(at(TODAY), [poison, hlc(TODAY + 300, 7)]);
     assert!(hlc(TODAY + 300, 7) < above && above < hlc(TODAY + 301, 0));
@@ -192,11 +192,17 @@ fn numbers_beyond_the_range_do_not_decode() {
     );
 }
 
+/// What happens, the wall clock, how far ahead the remote stamp is, and its counter.
+fn step() -> impl Strategy<Value = (u8, u64, u64, u64)> {
+    let counter = prop::sample::select(vec![0, 1, FULL - 1, FULL]);
+    (0..3_u8, 0..2_000_u64, 0..1_500_u64, counter)
+}
+
 proptest! {
-    /// Any mixture of walls and remote stamps: what is given increases and is above what was
-    /// believed.
+    /// Any mixture of wall clocks and remote stamps: stamps increase and are above everything
+    /// accepted.
     #[test]
-    fn stamps_only_increase(steps in prop::collection::vec((0..3_u8, 0..2_000_u64, 0..1_500_u64, prop::sample::select(vec![0, 1, FULL - 1, FULL])), 1..60)) {
+    fn stamps_only_increase(steps in prop::collection::vec(step(), 1..60)) {
         let mut clock = clock();
         let mut above = clock.tick(at(TODAY));
         for (kind, wall, ahead, counter) in steps {

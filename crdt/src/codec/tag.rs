@@ -1,22 +1,20 @@
-//! Which type bytes are of.
+//! Tags: which type the bytes are of.
 
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use crate::{Crdt, bugs};
-
-/// Which replicated type bytes are of: what a decoder asks first, so that bytes of one type never
-/// decode as another.
+/// Which replicated type the bytes are of. A decoder reads it first, so that bytes of one type
+/// never decode as another.
 ///
-/// **Law:** no tag begins another, and no two types of this library have the same. Types that hold
-/// others continue with the tags of those; a struct does not, because each of its fields brings its
-/// own, and a newer version may have more of them. What plain elements are (`u8` or `String`) a tag
-/// does not say.
+/// **Law:** no tag is a prefix of another, and no two types of this library have the same tag. The
+/// tag of a container continues with the tags of what it contains. The tag of a struct does not:
+/// each field brings its own, and a newer version may have more fields. A tag does not say what the
+/// plain elements are (`u8` or `String`).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Tag(SmallVec<[u8; 6]>);
 
-/// The types of this library; a number is never given to another one.
+/// The types of this library. A number is never reused for another type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u8)]
 pub(crate) enum Kind {
@@ -68,33 +66,23 @@ pub(crate) enum Kind {
 
 /// The first byte of the tags of types that this library does not know.
 const OWN: u8 = 127;
-/// A tag of one byte is written as it is; a longer one behind this and its length.
+/// A one-byte tag is written as it is; a longer one follows this plus its length.
 const LONG: u8 = 128;
-/// How long a tag can be, so that its length fits into the byte before it.
+/// The longest tag, so that its length fits into the byte before it.
 const LONGEST: usize = 127;
 
 impl Tag {
-    /// The tag of a type.
-    pub fn of<T: Crdt>() -> Self {
-        let mut tag = Self::default();
-        if bugs::ANY_TYPE.is_planted() {
-            tag.structure();
-        } else {
-            T::tag(&mut tag);
-        }
-        tag
-    }
-
     pub(crate) fn kind(&mut self, kind: Kind) {
         self.0.push(kind as u8);
     }
 
-    /// What tells sizes of one type apart.
+    /// Distinguishes sizes of one type.
     pub(crate) fn size(&mut self, size: usize) {
         self.0.extend_from_slice(&(size as u64).to_le_bytes());
     }
 
-    /// A type of your own, by a name that no other type in use has; at most 100 bytes of it count.
+    /// Makes the tag of your own type, from a name that no other type uses. At most the first 100
+    /// bytes of it count.
     pub fn own(&mut self, name: &str) {
         let name = &name.as_bytes()[..name.len().min(100)];
         self.0.push(OWN);
@@ -108,7 +96,7 @@ impl Tag {
         tag
     }
 
-    /// What the derive makes.
+    /// Makes the tag of a derived struct.
     #[doc(hidden)]
     pub fn structure(&mut self) {
         self.kind(Kind::Struct);
@@ -124,7 +112,7 @@ impl Tag {
         }
     }
 
-    /// Reads a tag and returns what follows it; `None` if the bytes end within it.
+    /// Reads a tag and returns it with the bytes behind it; `None` if the bytes end within it.
     pub(super) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (&first, rest) = bytes.split_first()?;
         if first < LONG {

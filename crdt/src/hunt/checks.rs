@@ -1,28 +1,28 @@
-//! The promises, each on a random history.
+//! The promises of the library, each checked on a random history.
 
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::{Random, Stable, World, view};
+use super::world::{Random, World, view};
 use crate::{
     Causal, DwFlag, EwFlag, GCounter, LwwRegister, NodeId, Now, OrSet, PnCounter, Refused,
-    ReplicaId, Replicated, Standing, Summary,
+    ReplicaId, Replicated, Stable, Standing, Summary,
 };
 
 type Check = fn(u64) -> Result<(), String>;
 
 pub(super) const ALL: &[(&str, Check)] = &[
     (
-        "replicas that synchronise by summaries hold the same",
+        "replicas that synchronise by summaries become equal",
         converges,
     ),
     (
-        "an answer to a summary holds though more was heard since",
+        "an answer to a summary stays right although the asker has heard more since",
         answers_hold,
     ),
-    ("what is forgotten does not come back", nothing_comes_back),
+    ("forgotten elements do not come back", nothing_comes_back),
     ("a value has one form", one_form),
     ("bytes of one type are refused by another", own_type),
     ("a copy of a replica is noticed", copies_are_noticed),
@@ -55,7 +55,7 @@ fn converges(seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Between question and use of the answer, the asker hears of what a third one has done.
+/// Between question and answer, the asker hears of what a third replica has done.
 fn answers_hold(seed: u64) -> Result<(), String> {
     let mut world = World::new(seed);
     for _ in 0..12 {
@@ -65,7 +65,7 @@ fn answers_hold(seed: u64) -> Result<(), String> {
     for _ in 0..8 {
         world.change();
     }
-    // The second one knows what the third one does, the first one only later.
+    // The second replica knows what the third does; the first learns of it later.
     let third = world.replicas[2].state().clone();
     world.merge(1, &third)?;
     let first = world.replicas[0].summary();
@@ -98,7 +98,7 @@ fn nothing_comes_back(seed: u64) -> Result<(), String> {
         .iter()
         .map(Replicated::summary)
         .collect();
-    // Whoever forgets must have heard all that the others have issued.
+    // A replica that forgets must have heard everything that the others have issued.
     for other in 1..3 {
         let state = world.replicas[other].state().clone();
         world.merge(0, &state)?;
@@ -124,7 +124,7 @@ fn nothing_comes_back(seed: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Bytes with a number in a longer form, a bit flipped, or an empty run more.
+/// Changes the bytes: a number in a longer form, a flipped bit, or an extra empty run.
 fn one_form(seed: u64) -> Result<(), String> {
     let mut random = Random(seed);
     let mut counter = Replicated::<GCounter>::new(id(1));
@@ -160,13 +160,13 @@ fn own_type(seed: u64) -> Result<(), String> {
     counter.update(|counter, tx| counter.increment(tx, seed));
     let foreign = Causal::<DwFlag>::decode(&flag.state().encode()).is_ok();
     if foreign || Causal::<LwwRegister<u32>>::decode(&counter.state().encode()).is_ok() {
-        return Err("the bytes of one type are a value of another".into());
+        return Err("the bytes of one type decode as another".into());
     }
     Ok(())
 }
 
-/// Who has changed something has seen more than who has not; else the two look like copies that
-/// have parted.
+/// A replica that has changed something must have seen more than one that has not, or the two look
+/// like diverged copies.
 fn changes_are_events(seed: u64) -> Result<(), String> {
     let mut world = World::new(seed);
     for _ in 0..6 {
@@ -198,7 +198,7 @@ fn copies_are_noticed(seed: u64) -> Result<(), String> {
     let theirs = copy.update(|set, tx| set.add(tx, 1));
     here.update(|set, tx| set.add(tx, 2));
     let set = here.merge(&theirs).err();
-    // The counter of a device that was installed anew.
+    // The counter of a reinstalled device.
     let (mut before, mut after) = (
         Replicated::<PnCounter>::new(id(1)),
         Replicated::<PnCounter>::new(id(1)),

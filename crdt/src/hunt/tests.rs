@@ -8,6 +8,6 @@ fn every_planted_bug_is_found_and_sound_code_is_not_accused() {
     for bug in crate::bugs::ALL {
         let found = find(Some(bug), 0..500);
         assert!(found.is_some(), "{} is not found: {}", bug.name, bug.breaks);
-        assert!(!bug.is_planted(), "it is planted for the search alone");
+        assert!(!bug.is_planted(), "it is planted only during the search");
     }
 }

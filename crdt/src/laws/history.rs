@@ -1,60 +1,51 @@
-//! Random histories, and what they make of three replicas.
+//! Random histories of three replicas, and the states and deltas that they produce.
 
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::Subject;
+use super::subject::{Op, Subject};
 use crate::{Causal, Contexts, Crdt, Delta, Effects, NodeId, Now, ReplicaId, Replicated};
 
-/// How many replicas take part.
+/// The number of replicas in a history.
 pub const REPLICAS: usize = 3;
 
-/// The longest history.
+/// The most events in a history.
 pub const EVENTS: usize = 20;
 
 /// The time of the first event, in milliseconds since 1970.
 const START: u64 = 1_800_000_000_000;
 
-/// A random operation: what to do with it is up to the [`Subject`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Op {
-    /// Which mutator: any number, so take the remainder.
-    pub action: u8,
-    /// On what: below 4 in three of four operations, so that they collide.
-    pub argument: u8,
-}
-
-/// What happens in a history.
+/// One event of a history.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Event {
-    /// A replica changes its value, at a wall clock `clock` milliseconds after the start: clocks
-    /// jump both ways.
+    /// A replica changes its value while its wall clock shows `clock` milliseconds after the start.
+    /// Clocks jump both ways.
     Mutate {
-        /// Which replica, below [`REPLICAS`].
+        /// The replica that changes, below [`REPLICAS`].
         at: usize,
-        /// What it does.
+        /// The operation that it performs.
         op: Op,
-        /// Milliseconds.
+        /// Its wall clock, in milliseconds after the start.
         clock: u64,
     },
     /// One of the deltas so far arrives: late, early, again, or at its origin.
     Deliver {
-        /// Which replica it reaches.
+        /// The replica that receives it.
         to: usize,
-        /// Which delta, modulo the number of deltas.
+        /// The number of the delta, modulo the number of deltas so far.
         delta: usize,
     },
     /// A full state arrives.
     Exchange {
-        /// Whose.
+        /// The replica that sends its state.
         from: usize,
-        /// At which replica.
+        /// The replica that receives it.
         to: usize,
     },
 }
 
-/// The id under which the `at`-th replica writes.
+/// The id under which replica number `at` writes.
 pub fn replica(at: usize) -> ReplicaId {
     ReplicaId::new(NodeId(at as u64 + 1), 0)
 }
@@ -88,7 +79,7 @@ pub(super) fn histories() -> impl Strategy<Value = Vec<Event>> {
     prop::collection::vec(event, 1..=EVENTS)
 }
 
-/// What a history has made.
+/// The replicas and the deltas that a history has produced.
 pub(super) struct World<T: Crdt> {
     pub(super) replicas: Vec<Replicated<T>>,
     pub(super) deltas: Vec<Delta<T>>,
@@ -104,7 +95,7 @@ impl<T: Crdt> World<T> {
         }
     }
 
-    /// Plays a history without looking.
+    /// Plays a history without checking anything.
     pub(super) fn after<S: Subject<State = T>>(history: &[Event]) -> Self {
         let mut world = Self::new();
         for event in history {
@@ -125,7 +116,7 @@ impl<T: Crdt> World<T> {
         world
     }
 
-    /// Performs an operation; its delta is the last one.
+    /// Performs an operation and appends its delta.
     pub(super) fn mutate<S: Subject<State = T>>(&mut self, at: usize, op: Op, clock: u64) {
         let now = Now {
             unix_millis: START + clock,
@@ -138,10 +129,10 @@ impl<T: Crdt> World<T> {
     pub(super) fn merge(&mut self, to: usize, other: &Causal<T>) -> T::Effects {
         self.replicas[to]
             .merge(other)
-            .expect("invariant: what comes from a history claims only events that were issued")
+            .expect("invariant: the deltas of a history claim only events that were issued")
     }
 
-    /// Which delta an event means, if there is one yet.
+    /// The index of the delta that an event means, if there is one yet.
     pub(super) fn delta(&self, index: usize) -> Option<usize> {
         index.checked_rem(self.deltas.len())
     }
@@ -154,7 +145,7 @@ impl<T: Crdt> World<T> {
             .chain(&self.deltas)
     }
 
-    /// One of the states and deltas, by any number.
+    /// Any one of the states and deltas.
     pub(super) fn pick(&self, index: u8) -> &Causal<T> {
         let count = self.replicas.len() + self.deltas.len();
         self.all()
@@ -162,7 +153,7 @@ impl<T: Crdt> World<T> {
             .expect("invariant: the remainder is below the count")
     }
 
-    /// What every replica ends with once all have seen all.
+    /// The state of every replica once all have seen everything.
     pub(super) fn settled(&self) -> Causal<T> {
         self.replicas
             .iter()
@@ -176,7 +167,7 @@ pub(super) fn merged<T: Crdt>(a: &Causal<T>, b: &Causal<T>) -> Causal<T> {
     both
 }
 
-/// Whether joining `other` tells readers anything.
+/// Whether joining `other` reports effects.
 pub(super) fn tells<T: Crdt>(state: &Causal<T>, other: &Causal<T>) -> bool {
     !state
         .value

@@ -5,8 +5,8 @@ use core::fmt::Debug;
 
 use proptest::prelude::*;
 
-use super::history::{World, histories, merged, tells};
-use super::{Event, Subject, check};
+use super::history::{Event, World, histories, merged, tells};
+use super::subject::{Subject, check};
 use crate::{Causal, Crdt, Effects};
 
 /// Merging is idempotent, commutative and associative, and the default value is the bottom.
@@ -15,7 +15,7 @@ pub fn is_a_semilattice<S: Subject>() {
         let world = World::after::<S>(&history);
         let [a, b, c] = picks.map(|pick| world.pick(pick));
         prop_assert_eq!(&merged(a, a), a, "not idempotent");
-        prop_assert!(!tells(a, a), "effects of a merge with itself");
+        prop_assert!(!tells(a, a), "a merge with itself reports effects");
         prop_assert_eq!(merged(a, b), merged(b, a), "not commutative");
         prop_assert_eq!(
             merged(&merged(a, b), c),
@@ -36,9 +36,9 @@ pub fn is_a_semilattice<S: Subject>() {
     });
 }
 
-/// Merging the delta of a mutation is as good as performing it; what was merged adds nothing when
-/// it comes again; effects are told only of values that changed; and of live dots only such as the
-/// context has seen, each once.
+/// Merging the delta of a mutation is the same as performing it; merging it again adds nothing;
+/// effects name only values that changed; and every live dot is in the context, and is visited
+/// once.
 pub fn deltas_do_what_mutations_did<S: Subject>() {
     check(histories(), |history| watch::<S>(&history));
 }
@@ -65,7 +65,7 @@ fn watch<S: Subject>(history: &[Event]) -> Result<(), TestCaseError> {
                 prop_assert_eq!(
                     &merged(delta, &before),
                     after,
-                    "merging what stood before into the delta is not performing the mutation"
+                    "merging the former state into the delta is not performing the mutation"
                 );
                 well_formed(after)?;
                 well_formed(delta)?;
@@ -95,7 +95,7 @@ fn merge_watched<T: Crdt + Debug>(
     let after = world.replicas[to].state();
     prop_assert!(
         !told || before.value != after.value,
-        "effects of a merge that changed nothing"
+        "a merge that changed nothing reports effects"
     );
     prop_assert_eq!(
         &merged(after, other),
@@ -105,7 +105,7 @@ fn merge_watched<T: Crdt + Debug>(
     prop_assert_eq!(
         &merged(after, &before),
         after,
-        "merging what stood before changes the result: not monotone"
+        "merging the former state changes the result: not monotone"
     );
     well_formed(after)
 }
@@ -116,7 +116,7 @@ fn well_formed<T: Crdt + Debug>(state: &Causal<T>) -> Result<(), TestCaseError> 
     prop_assert_eq!(visited, live.event_count(), "a live dot is visited twice");
     prop_assert!(
         state.context.covers(&live),
-        "alive and not seen: {:?} of {:?}",
+        "alive but not seen: {:?} of {:?}",
         live,
         state.context
     );
@@ -128,8 +128,8 @@ fn well_formed<T: Crdt + Debug>(state: &Causal<T>) -> Result<(), TestCaseError> 
     Ok(())
 }
 
-/// All deltas, shuffled and each twice, make of nothing what merging the full states makes; and a
-/// full state makes up for deltas that were lost.
+/// All deltas, shuffled and doubled, give what merging the full states gives; and a full state
+/// makes up for lost deltas.
 pub fn converges<S: Subject>() {
     let order = prop::collection::vec(any::<u8>(), 2 * super::EVENTS);
     check(
@@ -163,7 +163,7 @@ pub fn converges<S: Subject>() {
             prop_assert_eq!(
                 &merged(&settled, &some),
                 &settled,
-                "late deltas change what a full state has told"
+                "late deltas change the value of a full state"
             );
             Ok(())
         },

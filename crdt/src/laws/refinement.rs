@@ -1,4 +1,4 @@
-//! The law that says which value it is: a function of the operations seen.
+//! The law of refinement: a value is a function of the operations seen.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -7,21 +7,21 @@ use core::fmt::Debug;
 use proptest::test_runner::TestCaseError;
 use proptest::{prop_assert, prop_assert_eq};
 
-use super::history::{World, histories};
-use super::{Event, Op, REPLICAS, Subject, check};
+use super::history::{Event, REPLICAS, World, histories};
+use super::subject::{Op, Subject, check};
 use crate::Effects;
 
-/// An operation, with the operations that had been seen where it was performed. Deltas arrive in
-/// any order, so an operation may be known where its past is not.
+/// An operation, with the operations that its replica had seen before it. Deltas arrive in any
+/// order, so an operation may be known where its past is not.
 #[derive(Debug)]
 pub struct SeenOp {
-    /// What was done.
+    /// The operation itself.
     pub op: Op,
-    /// By which replica, below [`REPLICAS`].
+    /// The replica that performed it, below [`REPLICAS`].
     pub by: usize,
-    /// Its place in the history: unique, above all in its past, and below 64.
+    /// Its number in the history: unique, above all in its past, and below 64.
     pub id: usize,
-    /// What it had seen, ascending by id.
+    /// The operations that it had seen, ascending by id.
     pub past: Vec<Rc<SeenOp>>,
 }
 
@@ -35,12 +35,12 @@ impl SeenOp {
 }
 
 /// The operations among `known` that no known operation has ended. An operation ends those that
-/// were alive where it was performed and for which `ends(it, other)` holds. What most values with
-/// dots show is a function of these; whether an operation writes something or only ends others is
-/// for the caller to tell.
+/// were alive where it was performed and for which `ends(it, other)` holds. What readers see of
+/// most values with dots is a function of these. The caller must know which operations write
+/// something and which only end others.
 pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> Vec<&SeenOp> {
     // An operation of the past may be unknown here, so it is looked up there. Ids ascend along
-    // pasts: pasts come first.
+    // pasts, so pasts come first.
     let (mut all, mut open) = ([None; 64], known.iter().collect::<Vec<_>>());
     while let Some(op) = open.pop() {
         if all[op.id].replace(op).is_none() {
@@ -57,7 +57,8 @@ pub fn alive(known: &[Rc<SeenOp>], ends: impl Fn(&SeenOp, &SeenOp) -> bool) -> V
     left(known, &ended).collect()
 }
 
-/// Those that none of them has ended; what each has ended is a bit for each id.
+/// The operations that none of them has ended; `ended` has, per operation, a bit for each id that
+/// it ended.
 fn left<'a>(known: &'a [Rc<SeenOp>], ended: &[u64; 64]) -> impl Iterator<Item = &'a SeenOp> {
     let gone = known.iter().fold(0, |gone, op| gone | ended[op.id]);
     known
@@ -66,9 +67,9 @@ fn left<'a>(known: &'a [Rc<SeenOp>], ended: &[u64; 64]) -> impl Iterator<Item = 
         .filter(move |op| gone >> op.id & 1 == 0)
 }
 
-/// What readers see of a value (`view`) is what the operations seen say (`spec`, given them
-/// ascending by id), at every replica and at every time; and whenever it changes by a merge, the
-/// merge tells effects.
+/// At every replica and at every time, what readers see of a value (`view`) equals what the
+/// operations seen say (`spec`, which gets them ascending by id). And whenever a merge changes the
+/// view, it reports effects.
 pub fn refines<S: Subject, V: PartialEq + Debug>(
     spec: fn(&[Rc<SeenOp>]) -> V,
     view: fn(&S::State) -> V,
@@ -132,7 +133,7 @@ fn follow<S: Subject, V: PartialEq + Debug>(
         );
         prop_assert!(
             told || before == after,
-            "a merge tells nothing and readers see {:?} instead of {:?}",
+            "a merge reports no effects, but readers see {:?} instead of {:?}",
             after,
             before
         );

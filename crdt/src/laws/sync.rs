@@ -1,15 +1,15 @@
-//! The laws of synchronisation without a log, and of the parts it sends.
+//! The laws of synchronisation without a log, and of the parts that it sends.
 
 use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
 use super::history::{World, histories, merged};
-use super::{Subject, check};
+use super::subject::{Subject, check};
 use crate::{Causal, CausalContext, Crdt, Dot, Undotted};
 
-/// Whatever two replicas have missed, two round trips make them equal; and the answer to a first
-/// summary, which has only hashes, already brings all that its sender lacks.
+/// Whatever two replicas have missed, two round trips make them equal. The answer to a first
+/// summary, which has only hashes, already brings everything that its sender lacks.
 pub fn two_round_trips_synchronise<S: Subject>() {
     check((histories(), any::<bool>()), |(history, at_once)| {
         let world = World::after::<S>(&history);
@@ -46,8 +46,8 @@ pub fn two_round_trips_synchronise<S: Subject>() {
     });
 }
 
-/// The part of all dots is the value, the part of none of them is nothing, and a part and the rest
-/// join to the value.
+/// The part of all dots is the value, the part of no dots is empty, and a part and the rest join to
+/// the value.
 pub fn is_the_sum_of_its_parts<S: Subject>() {
     check(
         (histories(), any::<u8>(), any::<u64>()),
@@ -67,7 +67,7 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
             );
             prop_assert!(
                 whole.value.part(&nothing, Undotted::Dropped).is_bottom(),
-                "a part of nothing"
+                "the part of no dots is not empty"
             );
             let undotted = |which| Causal {
                 value: whole.value.part(&nothing, which),
@@ -80,7 +80,7 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
                     &undotted(Undotted::Beyond(seen))
                 ),
                 &undotted(Undotted::Kept),
-                "what came with some events and what came with others are not all"
+                "what came with some events and what came with the others do not make the value"
             );
             let all: Vec<Dot> = live.missing(&CausalContext::new()).collect();
             let chosen: CausalContext = all
@@ -96,7 +96,7 @@ pub fn is_the_sum_of_its_parts<S: Subject>() {
             prop_assert_eq!(
                 &some.live(),
                 &chosen,
-                "the part has other dots than those asked for"
+                "the part does not have the dots that were asked for"
             );
             let rest = live.without(&chosen);
             let rest = Causal {

@@ -1,4 +1,4 @@
-//! The laws of values as bytes.
+//! The laws of the encoding.
 
 use alloc::vec::Vec;
 use core::fmt::Debug;
@@ -6,11 +6,11 @@ use core::fmt::Debug;
 use proptest::prelude::*;
 
 use super::history::{World, histories, merged, replica};
-use super::{Op, Subject, check};
+use super::subject::{Op, Subject, check};
 use crate::codec::VERSION;
 use crate::{Causal, Crdt, Limits, NodeId, ReplicaId, Replicated, Summary};
 
-/// What decoding may cost here: small, so that what bytes merely claim costs the test no time.
+/// What decoding may cost here: little, so that false claims in the bytes cost the test no time.
 const LIMITS: Limits = Limits {
     bytes: 1 << 16,
     elements: 1 << 12,
@@ -20,7 +20,7 @@ const LIMITS: Limits = Limits {
 /// The highest counter that decodes; an event issued after it cannot be sent.
 const HIGHEST_COUNTER: u64 = u64::MAX >> 1;
 
-/// Every value decodes to itself, and equal values have equal bytes whichever way they came about.
+/// Every value decodes to itself, and equal values have equal bytes, however they came about.
 pub fn has_one_encoding<S: Subject>() {
     check((histories(), any::<[u8; 3]>()), |(history, picks)| {
         let world = World::after::<S>(&history);
@@ -29,12 +29,12 @@ pub fn has_one_encoding<S: Subject>() {
             prop_assert_eq!(
                 decoded.as_ref(),
                 Ok(value),
-                "not the value that was encoded"
+                "the decoded value is not the encoded one"
             );
             prop_assert_eq!(
                 decoded.map(|value| value.encode()),
                 Ok(value.encode()),
-                "other bytes after a round trip"
+                "the bytes differ after a round trip"
             );
         }
         let forwards = world
@@ -53,7 +53,7 @@ pub fn has_one_encoding<S: Subject>() {
         prop_assert_eq!(
             a == b,
             a.encode() == b.encode(),
-            "equality is not equality of bytes"
+            "equal values do not have equal bytes, or unequal values do"
         );
         let (left, right) = (merged(&merged(a, b), c), merged(c, &merged(b, a)));
         prop_assert_eq!(
@@ -66,7 +66,7 @@ pub fn has_one_encoding<S: Subject>() {
 }
 
 /// Damaged and random bytes are refused, or they decode to a value that can be merged, changed and
-/// encoded; and so it is with damaged summaries.
+/// encoded. The same holds for damaged summaries.
 pub fn decodes_anything<S: Subject>() {
     let flips = prop::collection::vec((any::<u16>(), any::<u8>()), 1..4);
     let noise = prop::collection::vec(any::<u8>(), 0..40);
@@ -85,7 +85,7 @@ pub fn decodes_anything<S: Subject>() {
             let random: Vec<u8> = core::iter::once(VERSION).chain(noise).collect();
             for bytes in [damaged(bytes, &flips), continued, random] {
                 if let Ok((value, older)) = Causal::<S::State>::decode_leniently(&bytes, LIMITS) {
-                    // Of two forms the decoder refuses one.
+                    // The decoder refuses one of two forms.
                     let refused = Causal::<S::State>::decode_within(&bytes, LIMITS).is_err();
                     prop_assert!(
                         older || refused == (value.encode() != bytes),
@@ -111,8 +111,8 @@ fn damaged(mut bytes: Vec<u8>, flips: &[(u16, u8)]) -> Vec<u8> {
     bytes
 }
 
-/// What was decoded may lie about history, so no two replicas need agree on it; but each goes on
-/// with it.
+/// A decoded value may lie about history, so no two replicas need agree on it; but each can
+/// continue with it.
 fn survives<S: Subject>(
     value: &Causal<S::State>,
     other: &Causal<S::State>,
@@ -120,7 +120,8 @@ fn survives<S: Subject>(
     intact(value)?;
     for both in [merged(value, other), merged(other, value)] {
         intact(&both)?;
-        // Whose events are claimed to be used up, or to be others than are known, takes another id.
+        // A replica whose events are claimed to be used up, or to be others than it knows, takes
+        // another id.
         let here = Replicated::<S::State>::resume(replica(0), both.clone());
         let Some(mut here) = here
             .or_else(|_| Replicated::resume(ReplicaId::new(NodeId(u64::MAX), 9), both))
@@ -150,7 +151,7 @@ fn survives<S: Subject>(
     Ok(())
 }
 
-/// That a value survives its own bytes shows that its invariants hold.
+/// A value that survives its own bytes has its invariants.
 fn intact<T: Crdt + Debug>(value: &Causal<T>) -> Result<(), TestCaseError> {
     if value
         .context

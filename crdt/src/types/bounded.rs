@@ -1,4 +1,4 @@
-//! A number that never goes below zero.
+//! A counter that never goes below zero.
 
 use alloc::collections::BTreeMap;
 
@@ -8,50 +8,52 @@ use super::delegate::without_dots;
 use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, ReplicaId, Tx};
 
-/// A counter that no replica can take below zero, without asking the others (escrow: O'Neil, "The
+/// A counter that never goes below zero and needs no coordination for that (escrow: O'Neil, "The
 /// escrow transactional method", TODS 1986; Balegas et al., "Extending eventually consistent cloud
-/// databases for enforcing numeric invariants", SRDS 2015).
+/// databases for enforcing numeric invariants", SRDS 2015). Typical uses are stock, quotas and
+/// seats.
 ///
-/// What a replica adds it may take away again; the right to do so can be handed to another replica.
-/// Who has too few rights is refused, even if others have enough: stock, quotas and seats are
-/// typical uses.
+/// Adding gives the replica the right to take the same amount away, and a replica can transfer
+/// rights to another. For example, the warehouse adds 10 and transfers 4 to the shop. The shop can
+/// then sell 4 while offline; its fifth sale is refused although the counter still shows 6.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | add and add, add and take | all count |
-/// | two takes | both count, or one was refused where it was made |
-/// | transfer and take at its origin | both count: the replica had the rights for both, or refused the later one |
+/// | two takes | both count; a replica without the rights has already refused its own |
+/// | transfer and take at its origin | both count: the replica had the rights for both, or it refused the later one |
 ///
-/// **Invariant:** rows of a replica are written by it alone and only grow: what it has added, what
-/// it has used, what it has handed to each other one. Merging takes the maximum of each. What
-/// grows: two numbers per replica that ever counted and one per pair of replicas between which
-/// rights ever went.
+/// **Invariant:** only a replica writes its own rows, and they only grow: what it has added, what
+/// it has used, and what it has transferred to each other replica. Merging takes the maximum of
+/// each. What grows: two numbers per replica that ever counted, and one per pair of replicas that
+/// ever transferred rights.
 ///
-/// **Bound:** the guarantee is per [`ReplicaId`]: whoever loses its memory goes on under a new one,
-/// and the rights of the old id are lost to all, as are those of a replica that leaves without a
-/// [`transfer`](Edit::transfer).
+/// **Bound:** the guarantee holds per [`ReplicaId`]. A replica that loses its memory continues
+/// under a new id, and nobody can use the rights of the old one any more. The same happens to the
+/// rights of a replica that leaves without a [`transfer`](Edit::transfer).
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct BoundedCounter {
-    /// From, to: rights handed over; on the diagonal what the replica has added itself. No zeros.
+    /// (From, to): rights transferred. The diagonal holds what the replica itself has added. No
+    /// zeros.
     rights: BTreeMap<(ReplicaId, ReplicaId), u64>,
     /// What each replica has taken away. No zeros.
     used: BTreeMap<ReplicaId, u64>,
 }
 
-/// This replica may not take or hand over so much. Others may have the rights: ask them for a
-/// transfer.
+/// This replica does not have the rights to take away or transfer that much. Nothing has changed.
+/// Other replicas may have the rights: ask one of them for a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Error)]
-#[error("needs the right to take {wanted}, has {available}")]
+#[error("this replica may take away {available}, not {wanted}")]
 pub struct NotEnoughRights {
-    /// How much was asked for.
+    /// The amount asked for.
     pub wanted: u64,
-    /// How much this replica may take.
+    /// The amount this replica may take away.
     pub available: u64,
 }
 
 impl BoundedCounter {
-    /// All that was added less all that was taken. Never below zero: a replica that has heard of a
-    /// use and not yet of the additions behind it shows zero until it has.
+    /// Everything added less everything taken away. A replica that has heard of a use but not yet
+    /// of the additions behind it shows zero. O(pairs of replicas).
     pub fn value(&self) -> u128 {
         let added: u128 = self
             .rights
@@ -62,8 +64,8 @@ impl BoundedCounter {
         added.saturating_sub(self.used.values().map(|&n| u128::from(n)).sum())
     }
 
-    /// How much the replica may take away, as far as is known here: exact for the replica itself.
-    /// O(pairs of replicas).
+    /// How much the replica may take away, as far as this replica knows; exact for the replica
+    /// itself. O(pairs of replicas).
     pub fn rights(&self, replica: ReplicaId) -> u64 {
         let (mut held, mut spent) = (
             0_u128,
@@ -81,8 +83,8 @@ impl BoundedCounter {
 }
 
 impl Edit<'_, BoundedCounter> {
-    /// Adds `by`, and with it the right of this replica to take as much away. What one replica adds
-    /// in total stops at `u64::MAX`.
+    /// Adds `by`, and with it the right of this replica to take the same amount away. The total
+    /// that one replica adds stops at `u64::MAX`.
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
         let me = tx.replica();
         let total = self
@@ -91,13 +93,13 @@ impl Edit<'_, BoundedCounter> {
             .copied()
             .unwrap_or(0)
             .saturating_add(by);
-        self.grant((me, me), total);
+        self.grant(me, me, total);
     }
 
-    /// Takes `by` away.
+    /// Takes `by` away. O(pairs of replicas).
     ///
     /// # Errors
-    /// This replica has not the rights. Nothing has changed.
+    /// This replica does not have the rights. Nothing has changed.
     pub fn decrement(&mut self, tx: &mut Tx<'_>, by: u64) -> Result<(), NotEnoughRights> {
         let me = tx.replica();
         let total = self.spend(me, by, self.used.get(&me).copied().unwrap_or(0))?;
@@ -109,10 +111,11 @@ impl Edit<'_, BoundedCounter> {
         Ok(())
     }
 
-    /// Hands the right to take `by` away to another replica. To itself it changes nothing.
+    /// Transfers the right to take `by` away to another replica. A transfer to itself changes
+    /// nothing.
     ///
     /// # Errors
-    /// This replica has not the rights. Nothing has changed.
+    /// This replica does not have the rights. Nothing has changed.
     pub fn transfer(
         &mut self,
         tx: &mut Tx<'_>,
@@ -122,12 +125,12 @@ impl Edit<'_, BoundedCounter> {
         let pair = (tx.replica(), to);
         let total = self.spend(pair.0, by, self.rights.get(&pair).copied().unwrap_or(0))?;
         if pair.0 != to {
-            self.grant(pair, total);
+            self.grant(pair.0, to, total);
         }
         Ok(())
     }
 
-    /// What a growing total becomes once `by` of the rights have gone into it.
+    /// The new value of a growing total after it takes `by` of the rights.
     fn spend(&self, me: ReplicaId, by: u64, total: u64) -> Result<u64, NotEnoughRights> {
         let available = self.rights(me).min(u64::MAX - total);
         if by > available {
@@ -140,11 +143,11 @@ impl Edit<'_, BoundedCounter> {
         }
     }
 
-    fn grant(&mut self, pair: (ReplicaId, ReplicaId), total: u64) {
+    fn grant(&mut self, from: ReplicaId, to: ReplicaId, total: u64) {
         if total > 0 {
             let (state, delta) = self.parts();
-            state.rights.insert(pair, total);
-            delta.rights.insert(pair, total);
+            state.rights.insert((from, to), total);
+            delta.rights.insert((from, to), total);
         }
     }
 }

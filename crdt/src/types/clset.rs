@@ -1,4 +1,4 @@
-//! A set without replica ids.
+//! A set that stores one number per element and no replica ids.
 
 use alloc::borrow::ToOwned;
 use alloc::collections::BTreeMap;
@@ -8,29 +8,31 @@ use super::delegate::without_dots;
 use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
-/// A set that counts how often each element went in and out (Yu & Rostad, "A low-cost set CRDT
-/// based on causal lengths", `PaPoC` 2020). An element is in while its causal length is odd.
+/// A set that counts how often each element was added and removed (Yu & Rostad, "A low-cost set
+/// CRDT based on causal lengths", `PaPoC` 2020). An element is in the set while its count, the
+/// causal length, is odd.
 ///
 /// | concurrently | result |
 /// |---|---|
-/// | add and add | it is in: both made the same step |
-/// | remove and remove | it is out: both made the same step |
-/// | add and remove of one element | only one of them is possible where both replicas agree: the other one is no step. A replica that takes more steps wins over one that takes fewer |
+/// | add and add | it is in: both took the same step |
+/// | remove and remove | it is out: both took the same step |
+/// | add and remove of one element | where both replicas agree, only one of them is a step. If they disagree, the replica that has taken more steps wins |
 ///
-/// The last row is where it differs from [`OrSet`](crate::OrSet): removing and adding again (two
-/// steps) wins over a concurrent removal (one step), but so does removing, adding and removing
-/// (three) win over a concurrent removing and adding (two).
+/// This is where it differs from [`OrSet`](crate::OrSet). Amy removes an element and adds it again
+/// (two steps) while Ben removes it (one step): the element stays. But if Amy removes, adds and
+/// removes it (three steps) while Ben removes and adds it (two), the element is gone, although Ben
+/// added it last.
 ///
-/// **Law:** per element the greater length. What grows: one number per element that was ever added,
-/// removed or not, and a few bytes of context per writer. No replica ids by element: the set of
-/// choice for very many writers.
+/// **Law:** merging takes the greater length per element. What grows: one number per element ever
+/// added, even if it was removed, and a few bytes of context per writer. Elements store no replica
+/// ids, so this is the set for a very large number of writers.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ClSet<T> {
     lengths: BTreeMap<T, u64>,
 }
 
 impl<T> ClSet<T> {
-    /// The elements that are in, ascending. O(elements ever added).
+    /// The elements in the set, ascending. O(elements ever added).
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.lengths
             .iter()
@@ -38,19 +40,19 @@ impl<T> ClSet<T> {
             .map(|(element, _)| element)
     }
 
-    /// How many elements are in. O(elements ever added).
+    /// How many elements are in the set. O(elements ever added).
     pub fn len(&self) -> usize {
         self.iter().count()
     }
 
-    /// Whether none is in.
+    /// Whether no element is in the set. O(elements ever added).
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 }
 
 impl<T: Key> ClSet<T> {
-    /// Whether the element is in.
+    /// Whether the element is in the set. O(log elements ever added).
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -59,7 +61,8 @@ impl<T: Key> ClSet<T> {
         is_in(self.causal_length(element))
     }
 
-    /// How often the element went in or out; 0 for one never seen.
+    /// How often the element was added and removed; 0 if it was never seen. Odd means that it is
+    /// in.
     pub fn causal_length<Q>(&self, element: &Q) -> u64
     where
         T: Borrow<Q>,
@@ -86,7 +89,7 @@ impl<T: Key> ClSet<T> {
 }
 
 impl<T: Key> Edit<'_, ClSet<T>> {
-    /// Puts the element in and says whether it was out.
+    /// Adds the element and says whether it was out. If it was in, there is nothing to send.
     pub fn add(&mut self, _: &mut Tx<'_>, element: T) -> bool {
         let length = self.causal_length(&element);
         if !is_in(length) {
@@ -95,7 +98,7 @@ impl<T: Key> Edit<'_, ClSet<T>> {
         !is_in(length)
     }
 
-    /// Takes the element out and says whether it was in.
+    /// Removes the element and says whether it was in. If it was out, there is nothing to send.
     pub fn remove<Q>(&mut self, _: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -104,7 +107,7 @@ impl<T: Key> Edit<'_, ClSet<T>> {
         let Some(length) = Some(self.causal_length(element)).filter(|length| is_in(*length)) else {
             return false;
         };
-        // No history is as long as `u64::MAX`; a forged one ends there.
+        // No real history reaches `u64::MAX`; a forged one ends there.
         self.step(element.to_owned(), length.saturating_add(1));
         true
     }

@@ -1,4 +1,4 @@
-//! Numbers that many replicas add to.
+//! Counters: growing, up and down, and resettable.
 
 use alloc::vec::Vec;
 
@@ -13,7 +13,7 @@ use crate::{Edit, Lattice, ReplicaId, Tx};
 
 /// What one replica has counted. Only grows.
 trait Count: Copy + Default + Eq {
-    /// The larger of both, number by number.
+    /// The larger of both, component by component.
     fn most(self, other: Self) -> Self;
 }
 
@@ -23,21 +23,21 @@ impl Count for u64 {
     }
 }
 
-/// Added, taken.
+/// (Added, taken away).
 impl Count for (u64, u64) {
     fn most(self, other: Self) -> Self {
         (self.0.max(other.0), self.1.max(other.1))
     }
 }
 
-/// What each replica has counted. The delta of one replica is held without an allocation.
+/// How much each replica has counted. The delta of one replica is held without an allocation.
 ///
-/// **Invariant:** ascending by replica; nobody who has counted nothing.
+/// **Invariant:** ascending by replica, and no entry for a replica that has counted nothing.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize)]
 #[serde(transparent)]
 struct Tallies<C>(SmallVec<[(ReplicaId, C); 1]>);
 
-/// Up to so many entries are searched one by one.
+/// Up to this many entries are searched one by one.
 const FEW: usize = 32;
 
 impl<C: Count> Tallies<C> {
@@ -45,7 +45,8 @@ impl<C: Count> Tallies<C> {
         self.0.iter().map(|tally| tally.1)
     }
 
-    /// Changes the count of a replica to no less, and says what it is then.
+    /// Raises the count of a replica with `change`, which must not lower it, and returns the new
+    /// count.
     #[inline]
     fn raise(&mut self, replica: ReplicaId, change: impl FnOnce(C) -> C) -> C {
         match self.position(replica) {
@@ -64,7 +65,7 @@ impl<C: Count> Tallies<C> {
         }
     }
 
-    /// Whether the replica, which counts here, has counted more there.
+    /// Whether `theirs` holds a higher count for `replica`, which writes here.
     fn contradicts(&self, theirs: &Self, replica: ReplicaId) -> bool {
         let counted = |tallies: &Self| {
             tallies
@@ -77,7 +78,7 @@ impl<C: Count> Tallies<C> {
 
     #[inline]
     fn position(&self, replica: ReplicaId) -> Result<usize, usize> {
-        // A few are passed faster, always in the same way, than halved.
+        // In a short list, a predictable linear scan beats a binary search.
         if self.0.len() <= FEW
             && let Some(at) = self.0.iter().position(|tally| tally.0 == replica)
         {
@@ -87,7 +88,7 @@ impl<C: Count> Tallies<C> {
     }
 }
 
-/// The delta carries the replica's total and is therefore safe to repeat.
+/// The delta carries the replica's total, so merging it twice does no harm.
 #[inline]
 fn count<C: Count>(
     state: &mut Tallies<C>,
@@ -103,7 +104,7 @@ fn count<C: Count>(
 impl<C: Count> Lattice for Tallies<C> {
     fn merge(&mut self, other: &Self) -> bool {
         let mut changed = false;
-        // Replicas of one cluster mostly know the same writers: then both ascend in step.
+        // Replicas of one cluster mostly know the same writers: both lists then ascend in step.
         let mut in_step = 0;
         for (mine, &(replica, count)) in self.0.iter_mut().zip(&other.0) {
             if mine.0 != replica {
@@ -138,9 +139,11 @@ impl<'de, C: Count + Deserialize<'de>> Deserialize<'de> for Tallies<C> {
     }
 }
 
-/// Counts up: per replica what it has added (Shapiro et al. 2011, specification 6).
+/// Counts up. It holds what each replica has added (Shapiro et al. 2011, specification 6). For
+/// example, if two replicas that have seen 10 add 1 and 2, both end at 13.
 ///
-/// What grows: one entry per replica that ever added.
+/// **Law:** merging takes the maximum per replica, so a delta that arrives twice counts once. What
+/// grows: one entry per replica that ever added.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GCounter(Tallies<u64>);
@@ -152,7 +155,7 @@ undotted! { [] GCounter, kind: GCounter, valid: |_| true,
 }
 
 impl GCounter {
-    /// The sum over all replicas.
+    /// The sum over all replicas. O(replicas).
     pub fn value(&self) -> u128 {
         self.0.counts().map(u128::from).sum()
     }
@@ -175,12 +178,13 @@ impl Lattice for GCounter {
     }
 }
 
-/// Counts up and down: per replica what it has added and what it has taken away, both growing
-/// (Shapiro et al. 2011, specification 7).
+/// Counts up and down. It holds what each replica has added and what it has taken away; both only
+/// grow (Shapiro et al. 2011, specification 7). For example, if one replica adds 5 while another
+/// takes 2 away, both end 3 higher.
 ///
 /// **Law:** merging takes the maximum per replica and direction, so nothing is counted twice. It
-/// cannot be reset; for that see [`ResetCounter`]. Smaller and faster than that one: its context
-/// only says how often each replica has counted. What grows: one entry per replica that ever
+/// cannot be reset; [`ResetCounter`] can, but this one is smaller and faster, because its context
+/// only records how often each replica has counted. What grows: one entry per replica that ever
 /// counted.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -193,7 +197,7 @@ undotted! { [] PnCounter, kind: PnCounter, valid: |_| true,
 }
 
 impl PnCounter {
-    /// The sum over all replicas.
+    /// The sum over all replicas. O(replicas).
     pub fn value(&self) -> i128 {
         // Each is below 2^64, and there are fewer than 2^63 replicas.
         self.0
@@ -204,7 +208,7 @@ impl PnCounter {
 }
 
 impl Edit<'_, PnCounter> {
-    /// Adds `by`. What one replica adds in total stops at `u64::MAX`.
+    /// Adds `by`. The total that one replica adds stops at `u64::MAX`.
     #[inline]
     pub fn increment(&mut self, tx: &mut Tx<'_>, by: u64) {
         let (state, delta) = self.parts();
@@ -216,7 +220,7 @@ impl Edit<'_, PnCounter> {
         );
     }
 
-    /// Takes `by` away. What one replica takes away in total stops at `u64::MAX`.
+    /// Takes `by` away. The total that one replica takes away stops at `u64::MAX`.
     #[inline]
     pub fn decrement(&mut self, tx: &mut Tx<'_>, by: u64) {
         let (state, delta) = self.parts();
@@ -235,27 +239,29 @@ impl Lattice for PnCounter {
     }
 }
 
-/// A counter that can be reset, and can therefore live in a map whose keys can be removed.
+/// A counter that can be reset. That makes it usable in a map whose keys can be removed.
 ///
-/// One live entry per replica, holding what that replica has added since it last saw a reset. A
-/// reset ends the entries it has seen.
+/// It holds one live entry per replica, with what that replica has added since it last saw a reset.
+/// A reset removes the entries that it has seen.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | add and add | both count |
-/// | add and reset | the addition survives, together with what its replica had added before: see below |
+/// | add and reset | the addition survives, together with what its replica had added before; see below |
 ///
-/// The anomaly: Baquero, Almeida, Lerche, "The problem with embedded CRDT counters and a solution",
-/// 2016. An addition replaces its replica's entry by one that holds the sum, so a concurrent reset,
-/// which has seen only the old entry, does not reach it. What grows: nothing but the context; a
-/// reset leaves nothing.
+/// **Anomaly** (Baquero, Almeida, Lerche, "The problem with embedded CRDT counters and a solution",
+/// 2016): an addition replaces its replica's entry by one with the new sum, and a concurrent reset,
+/// which has seen only the old entry, does not reach the new one. For example, Amy has added 5 and
+/// adds 1 while Ben resets: the counter ends at 6, not at 1.
+///
+/// What grows: nothing but the context. A reset leaves nothing behind.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Debug)]
 pub struct ResetCounter(DotFun<i128>);
 
 dot_store_by_field! { [] ResetCounter, DotFun<i128>, |tag| tag.kind(Kind::ResetCounter) }
 
 impl ResetCounter {
-    /// The sum over all replicas; saturates only on forged totals.
+    /// The sum over all replicas. Saturates, which only forged totals can cause.
     pub fn value(&self) -> i128 {
         self.0
             .iter()
@@ -264,7 +270,7 @@ impl ResetCounter {
 }
 
 impl Edit<'_, ResetCounter> {
-    /// Adds `by`, which may be negative.
+    /// Adds `by`, which may be negative. O(live entries).
     pub fn add(&mut self, tx: &mut Tx<'_>, by: i64) {
         let replica = tx.replica();
         let mut total = i128::from(by);
@@ -283,7 +289,7 @@ impl Edit<'_, ResetCounter> {
         delta.0.insert(dot, total);
     }
 
-    /// Back to zero, as far as seen here.
+    /// Removes everything that this replica has seen; additions that it has not seen stay.
     pub fn reset(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         state.0.drain().for_each(|(dot, _)| tx.end(dot));

@@ -1,6 +1,6 @@
-//! The parts of [`Crdt`](crate::Crdt) that many types implement alike.
+//! Macros for the parts of [`Crdt`](crate::Crdt) that many types implement alike.
 
-/// The items of a type without dots that do not depend on what it holds.
+/// The items of a type without dots that do not depend on its contents.
 macro_rules! without_dots {
     (|$tag:ident| $write_tag:expr) => {
         fn tag($tag: &mut $crate::codec::Tag) {
@@ -37,7 +37,7 @@ macro_rules! without_dots {
 }
 pub(super) use without_dots;
 
-/// All items but `Effects` and `join`, by the only field of a newtype.
+/// All items but `Effects` and `join`, delegated to the only field of a newtype.
 macro_rules! by_field {
     ($kind:ident) => {
         fn tag(tag: &mut $crate::codec::Tag) {

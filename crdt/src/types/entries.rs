@@ -1,5 +1,5 @@
-//! What several keyed types are made of: under each key a few live entries, of which readers see
-//! one summary.
+//! The base of several keyed types: a few live entries under each key, of which readers see one
+//! summary.
 
 use core::borrow::Borrow;
 use core::fmt::Debug;
@@ -9,7 +9,7 @@ use super::delegate::by_field;
 use crate::causal::{DotFun, DotMap};
 use crate::{Contexts, Crdt, Dot, DotStore, Effects, Key, MapEffects, Plain, Stamp, Tx};
 
-/// What one write leaves under a key, and what readers make of those that are alive.
+/// What one write leaves under a key, and how readers see the entries that are alive.
 pub(super) trait Entry: Plain {
     /// What readers see.
     type View: PartialEq + Debug;
@@ -21,7 +21,8 @@ pub(super) trait Entry: Plain {
     fn stamp(&self) -> Option<Stamp>;
 }
 
-/// The live entries under a key, telling on a merge what readers saw before and see now.
+/// The live entries under a key. A merge tells what readers saw before it and what they see after
+/// it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Entries<E>(pub(super) DotFun<E>);
 
@@ -41,7 +42,7 @@ impl<E> Default for Entries<E> {
     }
 }
 
-/// What readers saw and see under one key.
+/// What readers saw under one key, and what they see now.
 #[derive(Debug)]
 pub(super) struct Shift<V> {
     pub(super) before: Option<V>,
@@ -86,12 +87,14 @@ impl<E: Entry> Crdt for Entries<E> {
 
 impl<E: Entry> DotStore for Entries<E> {}
 
-/// A map and its delta, which change alike.
-pub(super) type Both<'a, K, E> = (&'a mut DotMap<K, Entries<E>>, &'a mut DotMap<K, Entries<E>>);
-
-/// Overwrites what was seen under the key.
-pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: K, entry: E) {
-    let (state, delta) = maps;
+/// Overwrites what this replica has seen under the key.
+pub(super) fn put<K: Key, E: Entry>(
+    state: &mut DotMap<K, Entries<E>>,
+    delta: &mut DotMap<K, Entries<E>>,
+    tx: &mut Tx<'_>,
+    key: K,
+    entry: E,
+) {
     let dot = tx.issue();
     state.replace(
         key.clone(),
@@ -102,19 +105,23 @@ pub(super) fn put<K: Key, E: Entry>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: 
     delta.replace(key, dot, Entries::one(dot, entry), &mut |_| {});
 }
 
-/// Ends what was seen under the key, leaving nothing.
-pub(super) fn take<K, E, Q>(maps: Both<'_, K, E>, tx: &mut Tx<'_>, key: &Q) -> bool
+/// Removes what this replica has seen under the key.
+pub(super) fn take<K, E, Q>(
+    state: &mut DotMap<K, Entries<E>>,
+    delta: &mut DotMap<K, Entries<E>>,
+    tx: &mut Tx<'_>,
+    key: &Q,
+) -> bool
 where
     K: Key + Borrow<Q>,
     E: Entry,
     Q: ?Sized + Eq + Hash,
 {
-    let (state, delta) = maps;
     delta.take(key, &mut |_| {});
     state.take(key, &mut |dot| tx.end(dot))
 }
 
-/// Joins, and tells the keys under which readers see something else.
+/// Joins, and reports the keys under which readers see something else.
 pub(super) fn join<K: Key, E: Entry>(
     mine: &mut DotMap<K, Entries<E>>,
     theirs: &DotMap<K, Entries<E>>,

@@ -1,12 +1,13 @@
-//! Flags.
+//! Flags: on wins, or off wins.
 
 use crate::causal::DotSet;
 use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 use crate::{Edit, Tx};
 
-/// A flag that is up if some raising of it was not seen by a lowering: raising wins over a
-/// concurrent lowering (delta paper, section 7.2).
+/// A flag for which on wins: it is on if some call of `enable` was not seen by any `disable`
+/// (Almeida, Shoker, Baquero, arXiv 1603.01529, section 7.2). For example, Amy enables it while Ben
+/// disables it: it is on, because Ben had not seen Amy's change. It starts off.
 ///
 /// What grows: nothing but the context.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -15,28 +16,28 @@ pub struct EwFlag(DotSet);
 dot_store_by_field! { [] EwFlag, DotSet, |tag| tag.kind(Kind::EwFlag) }
 
 impl EwFlag {
-    /// Whether it is up.
+    /// Whether the flag is on. False at first.
     pub fn is_enabled(&self) -> bool {
         !self.0.is_empty()
     }
 }
 
 impl Edit<'_, EwFlag> {
-    /// Raises the flag.
+    /// Turns the flag on.
     pub fn enable(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         replace(&mut state.0, &mut delta.0, tx);
     }
 
-    /// Lowers the flag, as far as it was seen up here.
+    /// Turns the flag off, unless it was turned on elsewhere and this replica has not seen that.
     pub fn disable(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         clear(&mut state.0, &mut delta.0, tx);
     }
 }
 
-/// A flag that is down if some lowering of it was not seen by a raising: lowering wins over a
-/// concurrent raising. It starts up.
+/// A flag for which off wins: it is off if some call of `disable` was not seen by any `enable`. For
+/// example, Amy enables it while Ben disables it: it is off. It starts on.
 ///
 /// What grows: nothing but the context.
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
@@ -45,20 +46,20 @@ pub struct DwFlag(DotSet);
 dot_store_by_field! { [] DwFlag, DotSet, |tag| tag.kind(Kind::DwFlag) }
 
 impl DwFlag {
-    /// Whether it is up.
+    /// Whether the flag is on. True at first.
     pub fn is_enabled(&self) -> bool {
         self.0.is_empty()
     }
 }
 
 impl Edit<'_, DwFlag> {
-    /// Lowers the flag.
+    /// Turns the flag off.
     pub fn disable(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         replace(&mut state.0, &mut delta.0, tx);
     }
 
-    /// Raises the flag, as far as it was seen down here.
+    /// Turns the flag on, unless it was turned off elsewhere and this replica has not seen that.
     pub fn enable(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         clear(&mut state.0, &mut delta.0, tx);

@@ -1,4 +1,4 @@
-//! Sets that only grow, and sets that forget each element once and for good.
+//! Sets that only grow, and sets in which a removal is final.
 
 use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -8,20 +8,21 @@ use super::delegate::without_dots;
 use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::{Contexts, Crdt, Edit, Key, Lattice, SetEffects, Tx};
 
-/// A set that only grows (Shapiro et al. 2011, specification 11).
+/// A set that only grows (Shapiro et al. 2011, specification 11). For example, Amy adds 1 while Ben
+/// adds 2: both end with {1, 2}.
 ///
-/// **Law:** merging is the union. There is no removal, hence no conflict, and no replica ids by
-/// element: a writer costs a few bytes of context. What grows: the set itself.
+/// **Law:** merging is the union. Nothing can be removed, so nothing conflicts, and elements store
+/// no replica ids: a writer costs a few bytes of context. What grows: the set itself.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct GSet<T>(BTreeSet<T>);
 
 impl<T> GSet<T> {
-    /// How many elements there are. O(1).
+    /// How many elements the set has. O(1).
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -33,7 +34,7 @@ impl<T> GSet<T> {
 }
 
 impl<T: Key> GSet<T> {
-    /// Whether the element was ever added.
+    /// Whether the element was ever added. O(log n).
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -53,7 +54,7 @@ impl<T: Key> GSet<T> {
 }
 
 impl<T: Key> Edit<'_, GSet<T>> {
-    /// Adds the element and says whether it was not there; if it was, the delta does not name it.
+    /// Adds the element and says whether it is new. If it is not, the delta does not name it.
     pub fn add(&mut self, _: &mut Tx<'_>, element: T) -> bool {
         let (state, delta) = self.parts();
         let new = state.0.insert(element.clone());
@@ -107,24 +108,24 @@ impl<T> Default for GSet<T> {
 }
 
 /// A set in which a removed element never comes back (2P-set; Shapiro et al. 2011, specification
-/// 12).
+/// 12). Use it for ids that are never reused.
 ///
 /// | concurrently | result |
 /// |---|---|
-/// | add and remove of one element | it is gone, for good |
-/// | remove, then add anywhere | it stays gone: an element is added once in its life |
+/// | add and remove of one element | it is gone for good |
+/// | remove, then add anywhere | it stays gone: an element can be added only once |
 ///
-/// **Law:** per element absent < there < removed; merging takes the maximum. What grows: one entry
-/// per element that was ever added, removed or not. For elements that come and go see
+/// **Law:** per element, absent < present < removed, and merging takes the maximum. What grows: one
+/// entry per element ever added, even if it was removed. For elements that come and go, see
 /// [`OrSet`](crate::OrSet).
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TwoPhaseSet<T> {
-    /// Whether the element is still there.
+    /// Whether the element is still in the set.
     phases: BTreeMap<T, bool>,
 }
 
 impl<T> TwoPhaseSet<T> {
-    /// The elements that are there, ascending. O(elements ever added).
+    /// The elements in the set, ascending. O(elements ever added).
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
         self.phases
             .iter()
@@ -132,19 +133,19 @@ impl<T> TwoPhaseSet<T> {
             .map(|(element, _)| element)
     }
 
-    /// How many elements are there. O(elements ever added).
+    /// How many elements the set has. O(elements ever added).
     pub fn len(&self) -> usize {
         self.iter().count()
     }
 
-    /// Whether none is there.
+    /// Whether the set is empty. O(elements ever added).
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 }
 
 impl<T: Key> TwoPhaseSet<T> {
-    /// Whether the element was added and not removed.
+    /// Whether the element was added and not removed. O(log elements ever added).
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -153,7 +154,7 @@ impl<T: Key> TwoPhaseSet<T> {
         self.phases.get(element).is_some_and(|there| *there)
     }
 
-    /// Whether the element was removed, and can therefore never be added again.
+    /// Whether the element was removed and can therefore never be added again.
     pub fn is_removed<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -180,8 +181,8 @@ impl<T: Key> TwoPhaseSet<T> {
 }
 
 impl<T: Key> Edit<'_, TwoPhaseSet<T>> {
-    /// Adds the element and says whether it is new; one that is there or was removed stays what it
-    /// is.
+    /// Adds the element and says whether it is new. An element that is present or was removed stays
+    /// as it is.
     pub fn add(&mut self, _: &mut Tx<'_>, element: T) -> bool {
         let (state, delta) = self.parts();
         let Entry::Vacant(entry) = state.phases.entry(element.clone()) else {
@@ -192,8 +193,8 @@ impl<T: Key> Edit<'_, TwoPhaseSet<T>> {
         true
     }
 
-    /// Removes the element for good and says whether it was there. One that was not seen here is
-    /// not removed.
+    /// Removes the element for good and says whether it was present. An element that this replica
+    /// has not seen is not removed.
     pub fn remove<Q>(&mut self, _: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -229,7 +230,7 @@ impl<T: Key> Crdt for TwoPhaseSet<T> {
         self.absorb(theirs, |element, before, after| match (before, after) {
             (None, true) => effects.added.push(element.clone()),
             (Some(_), _) => effects.removed.push(element.clone()),
-            // Never seen here, and gone already: readers see no difference.
+            // Never seen here and already removed: readers see no difference.
             (None, false) => {}
         });
         effects

@@ -1,5 +1,5 @@
-//! Lattices to build others from (the algebra of Conway et al., "Logic and lattices for distributed
-//! programming", 2012).
+//! Small lattices to build others from (the algebra of Conway et al., "Logic and lattices for
+//! distributed programming", 2012).
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +11,8 @@ use crate::{
     ReplicaId, Stamp, Tx, Undotted,
 };
 
-/// The greatest value written. Nothing yet is below every value, so that no value of `T` has to
-/// serve as the least.
+/// The greatest value ever written. "No value yet" is below every value, so `T` needs no least
+/// value. For example, Amy raises it to 3 while Ben raises it to 5: both see 5.
 ///
 /// **Law:** merging takes the greater one. What grows: nothing.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -21,15 +21,15 @@ pub struct Max<T>(Option<T>);
 undotted! { [T: Plain + Ord] Max<T>, kind: Max, valid: |_| true }
 
 impl<T> Max<T> {
-    /// The greatest value; `None` only before the first.
+    /// The greatest value; `None` only before the first write.
     pub fn get(&self) -> Option<&T> {
         self.0.as_ref()
     }
 }
 
 impl<T: Plain + Ord> Edit<'_, Max<T>> {
-    /// Writes the value and says whether it is greater than all before; if not, there is nothing to
-    /// send.
+    /// Writes the value and says whether it is greater than all before. If it is not, there is
+    /// nothing to send.
     pub fn raise(&mut self, _: &mut Tx<'_>, value: T) -> bool {
         let (state, delta) = self.parts();
         let raises = Some(&value) > state.0.as_ref();
@@ -57,8 +57,8 @@ impl<T> Default for Max<T> {
     }
 }
 
-/// The least value written. Nothing yet is the bottom of the lattice, so that no value of `T` has
-/// to serve as the greatest.
+/// The least value ever written. "No value yet" is the bottom of the lattice, so `T` needs no
+/// greatest value. For example, Amy lowers it to 3 while Ben lowers it to 5: both see 3.
 ///
 /// **Law:** merging takes the lesser one. What grows: nothing.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -67,15 +67,15 @@ pub struct Min<T>(Option<T>);
 undotted! { [T: Plain + Ord] Min<T>, kind: Min, valid: |_| true }
 
 impl<T> Min<T> {
-    /// The least value; `None` only before the first.
+    /// The least value; `None` only before the first write.
     pub fn get(&self) -> Option<&T> {
         self.0.as_ref()
     }
 }
 
 impl<T: Plain + Ord> Edit<'_, Min<T>> {
-    /// Writes the value and says whether it is less than all before; if not, there is nothing to
-    /// send.
+    /// Writes the value and says whether it is less than all before. If it is not, there is nothing
+    /// to send.
     pub fn lower(&mut self, _: &mut Tx<'_>, value: T) -> bool {
         let (state, delta) = self.parts();
         let lowers = state.0.as_ref().is_none_or(|least| value < *least);
@@ -104,7 +104,7 @@ impl<T> Default for Min<T> {
     }
 }
 
-/// Whether it has ever happened: once true, always true. For a flag that can be lowered see
+/// Whether something has ever happened: once true, always true. For a flag that can be lowered, see
 /// [`EwFlag`](crate::EwFlag).
 ///
 /// **Law:** merging is the disjunction. What grows: nothing.
@@ -121,7 +121,7 @@ impl Bool {
 }
 
 impl Edit<'_, Bool> {
-    /// It happens.
+    /// Makes it true, for good.
     pub fn raise(&mut self, _: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         delta.0 |= !state.0;
@@ -137,10 +137,10 @@ impl Lattice for Bool {
     }
 }
 
-/// Two replicated values side by side, each by its own rule; a struct with names is
-/// `#[derive(Crdt)]`.
+/// Two replicated values side by side, each merged by its own rule. For named parts, derive
+/// [`Crdt`](macro@crate::Crdt) for a struct.
 ///
-/// **Law:** the product: merging merges each part. What grows: what the parts grow by.
+/// **Law:** the product: merging merges each part. What grows: whatever the parts grow by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Pair<A, B> {
     first: A,
@@ -150,26 +150,26 @@ pub struct Pair<A, B> {
 /// What a merge changed in each part.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct PairEffects<A, B> {
-    /// In the first part.
+    /// What changed in the first part.
     pub first: A,
-    /// In the second part.
+    /// What changed in the second part.
     pub second: B,
 }
 
 impl<A, B> Pair<A, B> {
-    /// The first part.
+    /// The first part, for reading.
     pub fn first(&self) -> &A {
         &self.first
     }
 
-    /// The second part.
+    /// The second part, for reading.
     pub fn second(&self) -> &B {
         &self.second
     }
 }
 
 impl<A: Crdt, B: Crdt> Edit<'_, Pair<A, B>> {
-    /// Changes the first part.
+    /// Changes the first part, in the same transaction and delta as the second.
     pub fn first_mut<R>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -179,7 +179,7 @@ impl<A: Crdt, B: Crdt> Edit<'_, Pair<A, B>> {
         change(&mut A::edit(&mut state.first, &mut delta.first), tx)
     }
 
-    /// Changes the second part.
+    /// Changes the second part, in the same transaction and delta as the first.
     pub fn second_mut<R>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -291,17 +291,18 @@ impl<A: Effects, B: Effects> Effects for PairEffects<A, B> {
     }
 }
 
-/// A lattice under a version: a later version replaces the whole value, values of one version
-/// merge.
+/// A lattice under a version: a later version replaces the whole value, and values of one version
+/// merge. For example, a configuration whose migration starts a new version discards edits to the
+/// old one.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | a change, and the step to a later version | the later version, without the change |
 /// | two steps to the same version | both values, merged |
 ///
-/// **Law:** the lexicographic product. That is a lattice only because versions are totally ordered
-/// (`A: Ord`). Nothing yet is below every version, so that no version has to serve as the least.
-/// What grows: what the value grows by, since the last step.
+/// **Law:** the lexicographic product. It is a lattice only because versions are totally ordered
+/// (`A: Ord`). "No version yet" is below every version, so `A` needs no least value. What grows:
+/// what the value grows by within one version.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Lex<A, B>(Option<(A, B)>);
 
@@ -311,15 +312,15 @@ impl<A, B> Lex<A, B> {
         self.0.as_ref().map(|(version, _)| version)
     }
 
-    /// The value under the latest version.
+    /// The value under the latest version; `None` before the first.
     pub fn get(&self) -> Option<&B> {
         self.0.as_ref().map(|(_, value)| value)
     }
 }
 
 impl<A: Plain + Ord, B: Crdt + Lattice> Edit<'_, Lex<A, B>> {
-    /// Goes on to a later version, starting from an empty value, and says so; to an equal or
-    /// earlier one it does not.
+    /// Advances to a later version with an empty value and returns true. An equal or earlier
+    /// version changes nothing and returns false.
     pub fn advance(&mut self, _: &mut Tx<'_>, version: A) -> bool {
         let (state, delta) = self.parts();
         let later = Some(&version) > state.version();
@@ -330,7 +331,8 @@ impl<A: Plain + Ord, B: Crdt + Lattice> Edit<'_, Lex<A, B>> {
         later
     }
 
-    /// Changes the value under the latest version. `None` if there is no version yet.
+    /// Changes the value under the latest version. Returns `None`, without calling `change`, if
+    /// there is no version yet.
     pub fn update<R>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -403,7 +405,7 @@ impl<A, B> Default for Lex<A, B> {
     }
 }
 
-/// A lattice with a new bottom: nothing yet, which is below even the empty value.
+/// A lattice with a new bottom: `None` is below even the empty value.
 impl<L: Lattice + Clone> Lattice for Option<L> {
     fn merge(&mut self, other: &Self) -> bool {
         match (self, other) {
@@ -418,7 +420,7 @@ impl<L: Lattice + Clone> Lattice for Option<L> {
 }
 
 impl<L: Crdt + Lattice> Edit<'_, Option<L>> {
-    /// Changes the value, starting from an empty one if there is none.
+    /// Changes the value; if there is none, `change` gets an empty one.
     pub fn update<R>(
         &mut self,
         tx: &mut Tx<'_>,

@@ -1,4 +1,4 @@
-//! A map of last-writer-wins values.
+//! A map in which the last write per key wins.
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
@@ -13,22 +13,23 @@ use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::{Contexts, Crdt, DotStore, Edit, Key, MapEffects, Plain, Stable, Stamp, Tx};
 
-/// A map in which for each key the last writer wins, be it a value or a removal (Johnson & Thomas,
-/// RFC 677, with their deletion flag).
+/// A map in which the last writer of a key wins, with a value or with a removal (Johnson & Thomas,
+/// RFC 677, with their deletion flag). For example, Amy sets `color` to red while Ben, a moment
+/// later, sets it to blue: both see blue, and red is lost.
 ///
 /// | concurrently | result |
 /// |---|---|
-/// | set and set of one key | the one with the greater stamp; between equal stamps the greater value |
-/// | set and remove | the one with the greater stamp; a removal loses between equal stamps |
+/// | set and set of one key | the one with the greater stamp; if stamps are equal, the greater value |
+/// | set and remove | the one with the greater stamp; if stamps are equal, the value |
 ///
-/// A write is stamped above all that it has seen under its key and ends it. So there is one entry
-/// per key, except after concurrent writes: then each is kept until the next write, although only
-/// the greatest is seen. What grows: one entry per removed key, until it is set again or
+/// A write gets a stamp above everything it has seen under its key, and replaces it. So a key has
+/// one entry, except after concurrent writes: all of them are kept until the next write, although
+/// readers see only the greatest. What grows: one entry per removed key, until it is set again or
 /// [forgotten](Edit::forget).
 #[derive(Clone)]
 pub struct LwwMap<K, T>(DotMap<K, Entries<Write<T>>>);
 
-/// Ordered as writes win. No value is a removal.
+/// Ordered as writes win. `None` is a removal.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 struct Write<T> {
     stamp: Stamp,
@@ -52,7 +53,7 @@ fn latest<T: Plain + Ord>(writes: &DotFun<Write<T>>) -> Option<&Write<T>> {
 }
 
 impl<K: Key, T: Plain + Ord> LwwMap<K, T> {
-    /// The value under the key, if the last write there was not a removal.
+    /// The value under the key; `None` if the last write was a removal. O(1).
     pub fn get<Q>(&self, key: &Q) -> Option<&T>
     where
         K: Borrow<Q>,
@@ -61,7 +62,7 @@ impl<K: Key, T: Plain + Ord> LwwMap<K, T> {
         self.latest(key)?.value.as_ref()
     }
 
-    /// Whether the last write to the key was not a removal.
+    /// Whether the key has a value. O(1).
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -70,7 +71,7 @@ impl<K: Key, T: Plain + Ord> LwwMap<K, T> {
         self.get(key).is_some()
     }
 
-    /// The stamp of the last write to the key, be it a removal that is not forgotten yet.
+    /// The stamp of the last write to the key; also that of a removal, until it is forgotten.
     pub fn stamp<Q>(&self, key: &Q) -> Option<Stamp>
     where
         K: Borrow<Q>,
@@ -98,12 +99,12 @@ impl<K: Key, T: Plain + Ord> LwwMap<K, T> {
         self.iter().count()
     }
 
-    /// Whether no key has a value.
+    /// Whether no key has a value. O(keys and removed keys).
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// How many removed keys still take room.
+    /// How many removed keys still take space.
     pub fn removed_len(&self) -> usize {
         self.0.len() - self.len()
     }
@@ -118,12 +119,12 @@ impl<K: Key, T: Plain + Ord> LwwMap<K, T> {
 }
 
 impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
-    /// Writes the value, above all that stands under the key here.
+    /// Writes the value, with a stamp above everything under the key here.
     pub fn set(&mut self, tx: &mut Tx<'_>, key: K, value: T) {
         self.write(tx, key, Some(value));
     }
 
-    /// Removes the key and says whether it was there; an absent one is left as it is.
+    /// Removes the key and says whether it had a value. An absent key stays as it is.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -136,12 +137,12 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
         there
     }
 
-    /// Frees the room of removed keys whose removal is [`Stable`], and says how many.
+    /// Frees the space of removed keys whose removal is [`Stable`], and says how many.
     ///
-    /// Nothing that readers see changes, and replicas converge whatever is passed. Called too early
-    /// ([`Stable::unchecked`]), a write shows that was concurrent with a forgotten removal, lost
-    /// against it, and arrives after it, or that a replica still holds because what had ended it
-    /// has not arrived.
+    /// Readers see no change, and replicas converge whatever is passed. Called too early
+    /// ([`Stable::unchecked`]), it brings back a write that lost against a forgotten removal, if
+    /// that write arrives later or if a replica still holds it because what replaced it has not
+    /// arrived.
     pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &Stable) -> usize {
         let settled = |writes: &DotFun<Write<T>>| {
             let last = writes.iter().max_by(|a, b| a.1.cmp(b.1));
@@ -155,7 +156,7 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
             .collect();
         let (state, delta) = self.parts();
         for key in &gone {
-            entries::take((&mut state.0, &mut delta.0), tx, key);
+            entries::take(&mut state.0, &mut delta.0, tx, key);
         }
         gone.len()
     }
@@ -166,7 +167,7 @@ impl<K: Key, T: Plain + Ord> Edit<'_, LwwMap<K, T>> {
             value,
         };
         let (state, delta) = self.parts();
-        entries::put((&mut state.0, &mut delta.0), tx, key, write);
+        entries::put(&mut state.0, &mut delta.0, tx, key, write);
     }
 }
 
@@ -177,7 +178,7 @@ impl<K: Key, T: Plain + Ord> Crdt for LwwMap<K, T> {
         self.0.stamps(visit);
     }
 
-    /// Updated keys come with the value that they now have.
+    /// Updated keys come with their new values.
     type Effects = MapEffects<K, T>;
 
     fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> MapEffects<K, T> {

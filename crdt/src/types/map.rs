@@ -1,4 +1,4 @@
-//! Maps.
+//! A map whose values merge.
 
 use alloc::vec::Vec;
 use core::borrow::Borrow;
@@ -10,17 +10,18 @@ use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 use crate::{Crdt, DotStore, Edit, Key, Schema, Tx};
 
-/// A map from keys to causal values, all under one context. Removing a key resets exactly what was
-/// observed of its value, at any depth; an update that the removal had not seen survives it (riak's
-/// map; delta paper, section 7.4).
+/// A map from keys to causal values, all under one context. Removing a key resets exactly what the
+/// remover has seen of its value, at any depth; an update that the removal had not seen survives
+/// (riak's map; Almeida, Shoker, Baquero, arXiv 1603.01529, section 7.4). For example, Amy adds
+/// milk to the list `shop` while Ben removes `shop`: the key stays, with milk alone.
 ///
 /// | concurrently | result |
 /// |---|---|
-/// | update and remove of one key | the update stays, and only it: what the removal had seen of the value is gone |
-/// | update and update | the two merge by the rule of the value |
+/// | update and remove of one key | the update stays, and nothing else: whatever the removal had seen of the value is gone |
+/// | update and update | the values merge by their own rule |
 ///
-/// `V` is any causal type here, or a struct with `#[derive(Crdt)]` and `#[crdt(causal)]`. What
-/// grows: nothing but the context and what the values keep.
+/// `V` is any causal type of this crate, or a struct with `#[derive(Crdt)]` and `#[crdt(causal)]`.
+/// What grows: nothing but the context and whatever the values keep.
 pub struct OrMap<K, V: Schema>(DotMap<K, V::State>);
 
 dot_store_by_field! { [K: Key, V: Schema<State: DotStore>] OrMap<K, V>, DotMap<K, V::State>, |tag| {
@@ -29,7 +30,7 @@ dot_store_by_field! { [K: Key, V: Schema<State: DotStore>] OrMap<K, V>, DotMap<K
 } }
 
 impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
-    /// The value under the key, if something of it is alive.
+    /// The value under the key, if anything of it is alive. O(1).
     pub fn get<Q>(&self, key: &Q) -> Option<&V::State>
     where
         K: Borrow<Q>,
@@ -38,7 +39,7 @@ impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
         self.0.get(key)
     }
 
-    /// Whether something is alive under the key.
+    /// Whether anything is alive under the key. O(1).
     pub fn contains_key<Q>(&self, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -47,12 +48,12 @@ impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
         self.0.contains_key(key)
     }
 
-    /// How many keys there are. O(1).
+    /// How many keys the map has. O(1).
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the map has no keys.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -70,8 +71,8 @@ impl<K: Key, V: Schema<State: DotStore>> OrMap<K, V> {
 }
 
 impl<K: Key, V: Schema<State: DotStore>> Edit<'_, OrMap<K, V>> {
-    /// Changes the value under the key, starting from an empty one. A key whose value ends up empty
-    /// is gone.
+    /// Changes the value under the key, or an empty value if there is none. If the value ends up
+    /// empty, the key is gone.
     pub fn update<R>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -82,7 +83,7 @@ impl<K: Key, V: Schema<State: DotStore>> Edit<'_, OrMap<K, V>> {
         DotMap::update(&mut Edit::new(&mut state.0, &mut delta.0), tx, key, change)
     }
 
-    /// Removes the key, as far as its value was seen here, and says whether it was there.
+    /// Removes what this replica has seen of the key, and says whether the key was present.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, key: &Q) -> bool
     where
         K: Borrow<Q>,
@@ -93,7 +94,7 @@ impl<K: Key, V: Schema<State: DotStore>> Edit<'_, OrMap<K, V>> {
         state.0.take(key, &mut |dot| tx.end(dot))
     }
 
-    /// Removes every key seen here.
+    /// Removes every key that this replica has seen.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         DotMap::clear(&mut Edit::new(&mut state.0, &mut delta.0), tx);

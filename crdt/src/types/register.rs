@@ -1,4 +1,4 @@
-//! One value, overwritten.
+//! Registers: one value, overwritten.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,15 +7,16 @@ use crate::codec::Kind;
 use crate::value::{dot_store_by_field, undotted};
 use crate::{Edit, Lattice, Plain, ReplicaId, Stamp, Tx};
 
-/// The last writer wins: the value with the greatest [`Stamp`]; between equal stamps the greater
-/// value (Johnson & Thomas, RFC 677).
+/// A register in which the last writer wins: the value with the greatest [`Stamp`], and among equal
+/// stamps the greatest value (Johnson & Thomas, RFC 677). For example, Amy writes 1 and Ben, a
+/// moment later, writes 2 without having seen it: both see 2, and 1 is lost.
 ///
-/// **Law:** a total order on (stamp, value), so replicas agree even on two values under one stamp
-/// (which a replica that lost its memory can produce). A write is stamped above what it overwrites,
-/// so it wins over all it has seen, whatever the clocks say; of concurrent writes one is lost. What
-/// grows: nothing.
+/// **Law:** (stamp, value) is totally ordered, so replicas agree even on two values under one
+/// stamp, which a replica that lost its memory can produce. A write gets a stamp above what it
+/// overwrites, so it wins over everything it has seen, whatever the clocks say. Of concurrent
+/// writes, all but one are lost. What grows: nothing.
 ///
-/// It has no dots and can therefore not be removed from a map; see [`LwwMap`](crate::LwwMap) and
+/// The register has no dots, so it cannot be removed from a map; see [`LwwMap`](crate::LwwMap) and
 /// [`MvRegister`].
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub struct LwwRegister<T> {
@@ -33,25 +34,25 @@ undotted! { [T: Plain + Ord] LwwRegister<T>, kind: LwwRegister, valid: |_| true,
 }
 
 impl<T> LwwRegister<T> {
-    /// The value that stands; `None` only before the first write.
+    /// The current value; `None` only before the first write.
     pub fn get(&self) -> Option<&T> {
         self.latest.as_ref().map(|(_, value)| value)
     }
 
-    /// The stamp under which it was written.
+    /// The stamp of the current value.
     pub fn stamp(&self) -> Option<Stamp> {
         self.latest.as_ref().map(|(stamp, _)| *stamp)
     }
 }
 
 impl<T: Plain + Ord> Edit<'_, LwwRegister<T>> {
-    /// Writes the value, above all that stands here, unless that has the last of all stamps, in the
-    /// year 2109, as only a forger gives it: see
+    /// Writes the value, above everything here. The one exception: nothing can be stamped above the
+    /// last of all stamps, in the year 2109, which only a forger gives; see
     /// [`Replicated::merge_at`](crate::Replicated::merge_at).
     pub fn set(&mut self, tx: &mut Tx<'_>, value: T) {
         let (state, delta) = self.parts();
         let written = Some((tx.stamp_after(state.stamp()), value));
-        // Above the last of all stamps there is none: then the greater value stands, here as
+        // Above the last of all stamps there is none: then the greater value wins, here as
         // everywhere.
         if written > state.latest {
             state.latest = written;
@@ -76,24 +77,25 @@ impl<T: Ord + Clone> Lattice for LwwRegister<T> {
     }
 }
 
-/// Keeps concurrent values side by side until a write that has seen them replaces them (delta
-/// paper, section 7.3).
+/// A register that keeps concurrent values side by side, as siblings, until a write that has seen
+/// them replaces them (Almeida, Shoker, Baquero, arXiv 1603.01529, section 7.3). For example, Amy
+/// writes 1 while Ben writes 2: both see the siblings 1 and 2, and the next write replaces both.
 ///
-/// What grows: nothing but the context; there are as many siblings as concurrent writes that
-/// nothing has seen yet.
+/// What grows: nothing but the context. There are as many siblings as concurrent writes that no
+/// later write has seen.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct MvRegister<T>(DotFun<T>);
 
 dot_store_by_field! { [T: Plain] MvRegister<T>, DotFun<T>, |tag| tag.kind(Kind::MvRegister) }
 
 impl<T: Clone> MvRegister<T> {
-    /// The siblings, in an order that is the same at every replica: none before the first write,
-    /// several only after concurrent ones.
+    /// The siblings, in an order that is the same at every replica. There are none before the first
+    /// write and several only after concurrent ones.
     pub fn values(&self) -> impl ExactSizeIterator<Item = &T> {
         self.0.iter().map(|(_, value)| value)
     }
 
-    /// The value, if there is one and only one.
+    /// The value, if there is exactly one.
     pub fn get(&self) -> Option<&T> {
         let mut values = self.values();
         values.next().filter(|_| values.len() == 0)
@@ -101,7 +103,7 @@ impl<T: Clone> MvRegister<T> {
 }
 
 impl<T: Plain> Edit<'_, MvRegister<T>> {
-    /// Replaces all siblings seen here.
+    /// Replaces all siblings that this replica has seen.
     pub fn set(&mut self, tx: &mut Tx<'_>, value: T) {
         self.clear(tx);
         let dot = tx.issue();
@@ -110,7 +112,7 @@ impl<T: Plain> Edit<'_, MvRegister<T>> {
         delta.0.insert(dot, value);
     }
 
-    /// Removes all siblings seen here. Values written concurrently elsewhere stay.
+    /// Removes all siblings that this replica has seen. Values written concurrently elsewhere stay.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         state.0.drain().for_each(|(dot, _)| tx.end(dot));

@@ -1,4 +1,4 @@
-//! A set where removing wins.
+//! A set in which removing wins.
 
 use alloc::borrow::ToOwned;
 use alloc::vec::Vec;
@@ -11,18 +11,19 @@ use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::{Contexts, Crdt, DotStore, Edit, Key, SetEffects, Stable, Stamp, Tx};
 
-/// A set where removing wins over a concurrent addition (the remove-wins OR-set of Almeida, Shoker,
-/// Baquero, "Delta state replicated data types", 2018, section 7 and their reference library).
+/// A set in which removing wins over a concurrent addition (the remove-wins OR-set of Almeida,
+/// Shoker, Baquero, "Delta state replicated data types", 2018, section 7 and their reference
+/// library). For example, Amy grants Carl a right while Ben revokes it: Carl does not have it.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | add and remove of one element | it is out, until an addition that has seen the removal |
 /// | add and add | it is in |
-/// | remove of an element not seen, and add | it is out: a removal needs not have seen what it removes |
+/// | remove of an element not seen, and add | it is out: a removal need not have seen what it removes |
 ///
-/// Each element holds the dots of its additions and removals that nothing has overwritten; it is in
-/// if there is an addition and no removal. What grows: one entry per removed element, until it is
-/// added again or [forgotten](Edit::forget).
+/// Each element holds the dots of those of its additions and removals that nothing has overwritten.
+/// It is in if it has an addition and no removal. What grows: one entry per removed element, until
+/// it is added again or [forgotten](Edit::forget).
 #[derive(Clone)]
 pub struct RwSet<T>(DotMap<T, Entries<Vote>>);
 
@@ -54,24 +55,24 @@ impl<T> RwSet<T> {
             .map(|(element, _)| element)
     }
 
-    /// How many elements there are. O(elements and removed elements).
+    /// How many elements the set has. O(elements and removed elements).
     pub fn len(&self) -> usize {
         self.iter().count()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty. O(elements and removed elements).
     pub fn is_empty(&self) -> bool {
         self.iter().next().is_none()
     }
 
-    /// How many removed elements still take room.
+    /// How many removed elements still take space.
     pub fn removed_len(&self) -> usize {
         self.0.len() - self.len()
     }
 }
 
 impl<T: Key> RwSet<T> {
-    /// Whether the element was added and no removal is left that the addition has not seen.
+    /// Whether the element was added, and the addition has seen every removal. O(1).
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -91,14 +92,14 @@ impl<T: Key> RwSet<T> {
 }
 
 impl<T: Key> Edit<'_, RwSet<T>> {
-    /// Adds the element, over all removals seen here; a concurrent removal elsewhere wins over it.
+    /// Adds the element and overrides every removal that this replica has seen. A concurrent
+    /// removal elsewhere wins over it.
     pub fn add(&mut self, tx: &mut Tx<'_>, element: T) {
         let (state, delta) = self.parts();
-        entries::put((&mut state.0, &mut delta.0), tx, element, Vote::In);
+        entries::put(&mut state.0, &mut delta.0, tx, element, Vote::In);
     }
 
-    /// Removes the element, over all additions seen here and all concurrent ones, and says whether
-    /// it was there.
+    /// Removes the element, with all concurrent additions, and says whether it was in.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -107,7 +108,8 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         let there = self.contains(element);
         let (state, delta) = self.parts();
         entries::put(
-            (&mut state.0, &mut delta.0),
+            &mut state.0,
+            &mut delta.0,
             tx,
             element.to_owned(),
             Vote::Out,
@@ -115,11 +117,12 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         there
     }
 
-    /// Frees the room of removed elements whose removals are all [`Stable`], and says how many.
+    /// Frees the space of removed elements whose removals are all [`Stable`], and says how many.
     ///
-    /// Nothing that readers see changes, and replicas converge whatever is passed. Called too early
-    /// ([`Stable::unchecked`]), an addition wins that was concurrent with a forgotten removal and
-    /// arrives after it, or that a replica still holds because what had ended it has not arrived.
+    /// Readers see no change, and replicas converge whatever is passed. Called too early
+    /// ([`Stable::unchecked`]), it brings back an addition that lost against a forgotten removal,
+    /// if that addition arrives later or if a replica still holds it because what replaced it has
+    /// not arrived.
     pub fn forget(&mut self, tx: &mut Tx<'_>, stable: &Stable) -> usize {
         let settled = |votes: &Entries<Vote>| {
             votes
@@ -134,7 +137,7 @@ impl<T: Key> Edit<'_, RwSet<T>> {
         let gone: Vec<T> = gone.map(|(element, _)| element.clone()).collect();
         let (state, delta) = self.parts();
         for element in &gone {
-            entries::take((&mut state.0, &mut delta.0), tx, element);
+            entries::take(&mut state.0, &mut delta.0, tx, element);
         }
         gone.len()
     }
@@ -173,7 +176,7 @@ impl<T: Key> PartialEq for RwSet<T> {
 
 impl<T: Key> Eq for RwSet<T> {}
 
-/// The elements that are in; of those that are out only how many take room.
+/// The elements in the set; of those that are out, only how many take space.
 impl<T: fmt::Debug + Ord> fmt::Debug for RwSet<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut elements: Vec<&T> = self.iter().collect();

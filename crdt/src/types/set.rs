@@ -1,4 +1,4 @@
-//! Sets.
+//! A set in which adding wins.
 
 use alloc::vec::Vec;
 use core::borrow::Borrow;
@@ -10,8 +10,9 @@ use crate::{
     CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Key, ReplicaId, Tx, Undotted, bugs,
 };
 
-/// A set where adding wins over a concurrent removal, without tombstones (Bieniusa et al., "An
-/// optimized conflict-free replicated set", RR-8083).
+/// A set in which adding wins over a concurrent removal, without tombstones (Bieniusa et al., "An
+/// optimized conflict-free replicated set", RR-8083). For example, Ben removes `bread` while Amy
+/// adds it again: it stays, because Ben's removal had not seen Amy's new addition.
 ///
 /// | concurrently | result |
 /// |---|---|
@@ -20,8 +21,9 @@ use crate::{
 ///
 /// What grows: nothing but the context. A removed element leaves nothing.
 ///
-/// Each element holds the dots of its additions; adding again replaces those seen by one new dot.
-/// An operation costs O(1), a merge what differs between both sides, not what they hold.
+/// Each element holds the dots of its additions; adding it again replaces the dots seen so far by a
+/// new one. An operation costs O(1), and a merge costs what differs between the sides, not what
+/// they hold.
 #[derive(Clone)]
 pub struct OrSet<T>(DotMap<T, DotSet>);
 
@@ -30,17 +32,17 @@ pub struct OrSet<T>(DotMap<T, DotSet>);
 pub struct SetEffects<T> {
     /// Elements that were not there before.
     pub added: Vec<T>,
-    /// Elements that are not there any more.
+    /// Elements that are no longer there.
     pub removed: Vec<T>,
 }
 
 impl<T> OrSet<T> {
-    /// How many elements there are. O(1).
+    /// How many elements the set has. O(1).
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -52,7 +54,7 @@ impl<T> OrSet<T> {
 }
 
 impl<T: Key> OrSet<T> {
-    /// Whether some addition of the element has not been seen by a removal.
+    /// Whether the set has the element: some addition of it has not been seen by a removal. O(1).
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -68,7 +70,7 @@ impl<T: Key> OrSet<T> {
 }
 
 impl<T: Key> Edit<'_, OrSet<T>> {
-    /// Adds the element; adding one that is there renews it, so that concurrent removals do not
+    /// Adds the element. Adding one that is present renews it, so that concurrent removals do not
     /// take it away.
     pub fn add(&mut self, tx: &mut Tx<'_>, element: T) {
         let dot = tx.issue();
@@ -81,8 +83,8 @@ impl<T: Key> Edit<'_, OrSet<T>> {
         delta.0.replace(element, dot, DotSet::one(dot), &mut |_| {});
     }
 
-    /// Removes the element, as far as it was added here or seen, and says whether it was there. An
-    /// absent element is no error: there is nothing to remove of what was not seen.
+    /// Removes the element, as far as this replica has seen its additions, and says whether it was
+    /// present. To remove an absent element is no error, and changes nothing.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -93,7 +95,7 @@ impl<T: Key> Edit<'_, OrSet<T>> {
         state.0.take(element, &mut |dot| tx.end(dot))
     }
 
-    /// Removes every element seen here.
+    /// Removes every element that this replica has seen.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         DotMap::clear(&mut Edit::new(&mut state.0, &mut delta.0), tx);
@@ -154,8 +156,8 @@ impl<T: Key> Crdt for OrSet<T> {
         Edit::new(state, delta)
     }
 
-    /// The elements in the order of their first dots; where an element has more dots, the others
-    /// point back.
+    /// The elements in the order of their first dots. Where an element has more dots, the others
+    /// refer back to it.
     fn encode(&self, out: &mut Writer) {
         let mut later: Vec<(Dot, Dot)> = Vec::new();
         self.0.each_by_dot(|dot, _, dots| {

@@ -1,17 +1,17 @@
-//! Sketches: answers about very many elements in little room, at the price of a known error.
+//! Sketches: approximate answers about very many elements in little space, with a known error.
 //!
-//! Each is a lattice: replicas agree exactly, on the same estimate. What is estimated says each
-//! type.
+//! Each sketch is a lattice, so replicas agree exactly, on the same estimate. Each type says which
+//! of its answers are estimates.
 //!
 //! | sketch | question | merge | error |
 //! |---|---|---|---|
 //! | [`HyperLogLog`] | how many different elements? | the greater of each register | standard error 1.04 / √(2^P) |
-//! | [`Bloom`] | was this one added? | the union of the bits | yes for one that was not: (1 - e^(-KEYS·n / bits))^KEYS |
-//! | [`CountMin`] | how often was this one counted? | per replica the greater of each cell, and replicas are added up | too high by e·n / WIDTH, with probability 1 - e^-DEPTH |
-//! | [`TopK`] | which ones were counted most often? | per replica the later summary | each count within bounds that are told |
+//! | [`Bloom`] | was this element added? | the union of the bits | an absent element is reported as present with probability (1 - e^(-KEYS·n / bits))^KEYS |
+//! | [`CountMin`] | how often was this element counted? | per replica, the greater of each cell; the replicas are summed | too high by at most e·n / WIDTH, with probability 1 - e^-DEPTH |
+//! | [`TopK`] | which elements were counted most often? | per replica, the later summary | each count comes with its bounds |
 //!
-//! Elements are hashed as xxh3 of their postcard bytes, under a fixed seed: part of the format, so
-//! that replicas agree.
+//! An element is hashed as the xxh3 of its postcard bytes with a fixed seed. The seed is part of
+//! the format, so that replicas agree.
 
 mod bloom;
 mod cells;
@@ -29,15 +29,15 @@ pub use count_min::CountMin;
 pub use hyper_log_log::HyperLogLog;
 pub use top_k::{Counted, TopK};
 
-/// Any number, but always the same.
+/// Arbitrary, but fixed for ever.
 const SEED: u64 = 0x7175_6f72_6174_6531;
 
 fn hash(element: &(impl Serialize + ?Sized)) -> u64 {
     xxh3_64_with_seed(&bytes(element), SEED)
 }
 
-/// As many places below `size` as are asked for, from two hashes (Kirsch & Mitzenmacher, "Less
-/// hashing, same performance", 2008).
+/// An endless series of places below `size`, from two hashes (Kirsch & Mitzenmacher, "Less hashing,
+/// same performance", 2008).
 fn places(element: &(impl Serialize + ?Sized), size: usize) -> impl Iterator<Item = usize> {
     let both = xxh3_128_with_seed(&bytes(element), SEED);
     let (first, step) = (both as u64, (both >> 64) as u64 | 1);

@@ -9,7 +9,7 @@ use core::ops::RangeBounds;
 
 use serde::{Deserialize, Serialize};
 
-use super::entries::{self, Both, Entries, Entry};
+use super::entries::{self, Entries, Entry};
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{
@@ -17,38 +17,42 @@ use crate::{
     Undotted,
 };
 
-/// Elements with scores, in the order of their scores: leaderboards, priorities, deadlines. The
-/// rule is that of Redis Active-Active's sorted sets: membership is an [`OrSet`](crate::OrSet), the
-/// score a base that is overwritten plus a counter.
+/// Elements with scores, in the order of the scores: leaderboards, priorities, deadlines. The merge
+/// rule is that of the sorted sets of Redis Active-Active: membership is an
+/// [`OrSet`](crate::OrSet), and a score is a base that can be overwritten plus a counter. For
+/// example, Amy sets a score to 100 while Ben increments the old score by 1: both see 101.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | increment and increment of one element | both count |
-/// | set and set of its score | the one with the greater stamp; increments that had not been seen by it count on top |
+/// | set and set of its score | the one with the greater stamp; increments that it had not seen are added |
 /// | set and increment | the set score plus the increment |
-/// | increment or set, and remove | it stays, with only what the removal had not seen: an increment counts from zero |
+/// | increment or set, and remove | the element stays, with only what the removal had not seen: an increment starts from zero |
 ///
-/// Scores are `i64`, so that sums do not depend on their order, as sums of floating-point numbers
-/// do; a sum beyond `i64` shows as the nearest `i64`. Between equal scores elements ascend.
+/// Scores are `i64`, because a sum of floating-point numbers depends on the order of its terms. A
+/// sum beyond `i64` shows as the nearest `i64`. Elements with equal scores ascend.
 ///
-/// The anomaly of [`ResetCounter`](crate::ResetCounter) holds for increments: one replaces the
-/// earlier ones of its replica by the sum, so a concurrent set or removal reaches none of them.
-/// What grows: nothing but the context; an element holds one entry per replica that has incremented
-/// it since its score was set, and one per concurrent set.
+/// The anomaly of [`ResetCounter`](crate::ResetCounter) applies to increments: an increment
+/// replaces the earlier ones of its replica by the sum, so a concurrent set or removal reaches none
+/// of them. What grows: nothing but the context. An element holds one entry per replica that has
+/// incremented it since its score was set, and one per concurrent set.
 ///
-/// **Invariant:** the order holds each element once, under its score.
+/// **Invariant:** the order holds each element once, under its current score.
 #[derive(Clone)]
 pub struct SortedSet<T> {
-    scores: DotMap<T, Entries<Part>>,
+    scores: Scores<T>,
     order: BTreeSet<(i64, T)>,
 }
+
+/// The parts of the score of each element.
+type Scores<T> = DotMap<T, Entries<Part>>;
 
 /// A part of a score.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 enum Part {
-    /// What one replica has added in total, since it last saw the score set.
+    /// What one replica has added in total since it last saw the score set.
     Added(i128),
-    /// To what the score was set.
+    /// The value that the score was set to.
     Base(Stamp, i64),
 }
 
@@ -91,31 +95,30 @@ fn latest(parts: &DotFun<Part>) -> Option<(Stamp, i64)> {
 }
 
 impl<T> SortedSet<T> {
-    /// How many elements there are. O(1).
+    /// How many elements the set has. O(1).
     pub fn len(&self) -> usize {
         self.order.len()
     }
 
-    /// Whether there are none.
+    /// Whether the set is empty.
     pub fn is_empty(&self) -> bool {
         self.order.is_empty()
     }
 
-    /// Elements with their scores, ascending by score and between equal scores by element: the same
-    /// at every replica.
+    /// Elements with their scores, ascending by score, then by element: the same at every replica.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&T, i64)> + ExactSizeIterator {
         self.order.iter().map(|(score, element)| (element, *score))
     }
 
-    /// The elements from rank `first`, counted from 0 at the lowest score, at most `count`. O(first
-    /// + count).
+    /// At most `count` elements from rank `first` on; rank 0 has the lowest score. O(first +
+    /// count).
     pub fn range_by_rank(&self, first: usize, count: usize) -> impl Iterator<Item = (&T, i64)> {
         self.iter().skip(first).take(count)
     }
 }
 
 impl<T: Key> SortedSet<T> {
-    /// The score of the element, if it is there. O(1).
+    /// The score of the element, if it is present. O(1).
     pub fn score<Q>(&self, element: &Q) -> Option<i64>
     where
         T: Borrow<Q>,
@@ -124,7 +127,7 @@ impl<T: Key> SortedSet<T> {
         self.scores.get(element).and_then(Entries::view)
     }
 
-    /// Whether the element is there.
+    /// Whether the element is present. O(1).
     pub fn contains<Q>(&self, element: &Q) -> bool
     where
         T: Borrow<Q>,
@@ -133,7 +136,7 @@ impl<T: Key> SortedSet<T> {
         self.scores.contains_key(element)
     }
 
-    /// How many elements stand before this one. O(rank).
+    /// How many elements rank below this one. O(rank).
     pub fn rank<Q>(&self, element: &Q) -> Option<usize>
     where
         T: Borrow<Q>,
@@ -145,7 +148,7 @@ impl<T: Key> SortedSet<T> {
             .position(|(at, other)| *at == score && other.borrow() == element)
     }
 
-    /// The elements whose score is in the range, in order. O(n).
+    /// The elements with a score in the range, in order. O(n).
     pub fn range_by_score(
         &self,
         scores: impl RangeBounds<i64>,
@@ -153,7 +156,7 @@ impl<T: Key> SortedSet<T> {
         self.iter().filter(move |(_, score)| scores.contains(score))
     }
 
-    /// Brings the order up to date with what changed under an element.
+    /// Brings the order up to date after a change of one element.
     fn reorder(&mut self, element: T, before: Option<i64>) {
         let after = self.score(&element);
         if before == after {
@@ -169,7 +172,7 @@ impl<T: Key> SortedSet<T> {
         }
     }
 
-    fn of(scores: DotMap<T, Entries<Part>>) -> Self {
+    fn of(scores: Scores<T>) -> Self {
         let order = scores
             .iter()
             .filter_map(|(element, parts)| Some((parts.view()?, element.clone())))
@@ -179,7 +182,8 @@ impl<T: Key> SortedSet<T> {
 }
 
 impl<T: Key> Edit<'_, SortedSet<T>> {
-    /// Adds the element with this score, or sets its score: over all that was seen of it here.
+    /// Sets the score of the element, and adds the element if it is absent. Replaces everything
+    /// that this replica has seen of the score.
     pub fn set(&mut self, tx: &mut Tx<'_>, element: T, score: i64) {
         let seen = self
             .scores
@@ -187,14 +191,15 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
             .and_then(|parts| latest(&parts.0))
             .map(|(stamp, _)| stamp);
         let base = Part::Base(tx.stamp_after(seen), score);
-        self.change(element, |maps, element| {
-            entries::put(maps, tx, element, base)
+        self.change(element, |scores, delta, element| {
+            entries::put(scores, delta, tx, element, base)
         });
     }
 
-    /// Adds `by`, which may be negative, to the score of the element; to zero if it is not there.
+    /// Adds `by`, which may be negative, to the score of the element. An absent element starts from
+    /// zero.
     pub fn increment(&mut self, tx: &mut Tx<'_>, element: T, by: i64) {
-        self.change(element, |(scores, delta), element| {
+        self.change(element, |scores, delta, element| {
             DotMap::update(&mut Edit::new(scores, delta), tx, element, |parts, tx| {
                 let (me, mut total) = (tx.replica(), i128::from(by));
                 let (state, delta) = parts.parts();
@@ -214,20 +219,20 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         });
     }
 
-    /// Removes the element, as far as it was seen here, and says whether it was there.
+    /// Removes what this replica has seen of the element, and says whether it was present.
     pub fn remove<Q>(&mut self, tx: &mut Tx<'_>, element: &Q) -> bool
     where
         T: Borrow<Q>,
         Q: ?Sized + Ord + Hash + ToOwned<Owned = T>,
     {
         let there = self.contains(element);
-        self.change(element.to_owned(), |maps, _| {
-            entries::take(maps, tx, element);
+        self.change(element.to_owned(), |scores, delta, _| {
+            entries::take(scores, delta, tx, element);
         });
         there
     }
 
-    /// Removes every element seen here.
+    /// Removes every element that this replica has seen.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let (state, delta) = self.parts();
         DotMap::clear(&mut Edit::new(&mut state.scores, &mut delta.scores), tx);
@@ -235,11 +240,11 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
         delta.order.clear();
     }
 
-    /// Changes what is known of the element, and brings both orders up to date.
-    fn change(&mut self, element: T, change: impl FnOnce(Both<'_, T, Part>, T)) {
+    /// Changes the entries of the element, and brings both orders up to date.
+    fn change(&mut self, element: T, change: impl FnOnce(&mut Scores<T>, &mut Scores<T>, T)) {
         let (state, delta) = self.parts();
         let before = (state.score(&element), delta.score(&element));
-        change((&mut state.scores, &mut delta.scores), element.clone());
+        change(&mut state.scores, &mut delta.scores, element.clone());
         state.reorder(element.clone(), before.0);
         delta.reorder(element, before.1);
     }
@@ -250,7 +255,7 @@ impl<T: Key> Crdt for SortedSet<T> {
         = Edit<'a, Self>
     where
         Self: 'a;
-    /// Updated elements come with the score that they now have.
+    /// Updated elements come with their new scores.
     type Effects = MapEffects<T, i64>;
 
     fn tag(tag: &mut Tag) {

@@ -1,4 +1,4 @@
-//! Text.
+//! Text that several writers edit at once.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -10,27 +10,28 @@ use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{CausalContext, Contexts, Crdt, Dot, Edit, ReplicaId, Tx, Undotted};
 
 /// A text that several writers edit at once (`FugueMax`: Weidner and Kleppmann, "The Art of the
-/// Fugue", arXiv 2305.00583).
+/// Fugue", arXiv 2305.00583). For example, Amy types `milk` at the end while Ben types `eggs`
+/// there: both see `milkeggs` or both see `eggsmilk`, never a mixture.
 ///
 /// | concurrently | result |
 /// |---|---|
-/// | two insertions at one place | one behind the other, neither torn apart, typed forwards or backwards |
-/// | insertion into a range that is deleted | what was inserted stays, without its surroundings |
-/// | two deletions of one range | it is gone, once |
+/// | two insertions at one place | one after the other, whether typed forwards or backwards; neither is torn apart |
+/// | insertion into a range that is deleted | the inserted text stays, without its surroundings |
+/// | two deletions of one range | it is gone |
 ///
-/// What grows: each character ever typed leaves its place, because others may stand next to it;
-/// without its content, and in memory and on the wire per run of characters typed one after the
-/// other, not per character. A text is therefore no [`DotStore`](crate::DotStore) and cannot be the
-/// value of a map whose keys can be removed.
+/// What grows: each character ever typed leaves its place, because others may refer to it. A place
+/// holds no content, and a run of characters typed one after the other takes one place, in memory
+/// and encoded. A text is therefore not a [`DotStore`](crate::DotStore) and cannot be a value in a
+/// map whose keys can be removed.
 ///
-/// Positions count Unicode scalar values. A change costs O(log n), and so does finding a position;
-/// a merge costs what is sent. In the delta of a transaction are what it inserted and the dots of
-/// what it deleted. Should an insertion arrive before what it was typed next to, it waits unseen
-/// until that comes.
+/// Positions count Unicode scalar values. A change and finding a position cost O(log n); a merge
+/// costs what is sent. The delta of a transaction holds the insertions and the dots of the
+/// deletions. An insertion that arrives before the text that it was typed next to waits, unseen,
+/// until that arrives.
 ///
-/// A [`delta_since`](crate::Replicated::delta_since) brings the places of what its receiver has not
-/// seen. Only should the receiver turn out to lack others (there is a hash of them in its summary)
-/// does it bring all places.
+/// A [`delta_since`](crate::Replicated::delta_since) includes the places of those events that its
+/// receiver has not seen. The summary of the receiver contains a hash of all its places; only if
+/// that shows that others are missing does the delta include all places.
 ///
 /// ```
 /// use quorate_crdt::{NodeId, ReplicaId, Replicated, Text};
@@ -48,12 +49,12 @@ use crate::{CausalContext, Contexts, Crdt, Dot, Edit, ReplicaId, Tx, Undotted};
 pub struct Text(Sequence<String>);
 
 impl Text {
-    /// How many characters (Unicode scalar values) there are. O(1).
+    /// How many characters (Unicode scalar values) the text has. O(1).
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are none.
+    /// Whether the text has no characters.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -68,64 +69,65 @@ impl Text {
         self.0.stretches()
     }
 
-    /// The character number `at`. O(log n).
+    /// The character at index `at`. O(log n).
     pub fn char_at(&self, at: usize) -> Option<char> {
         let mut one = self.0.range(at..at.checked_add(1)?).ok()?;
         one.next()?.chars().next()
     }
 
-    /// The characters in `range`; none if it ends before it starts. O(log n) and what is returned.
+    /// The characters in `range`, which is empty if it ends before it starts. O(log n + length of
+    /// the range).
     ///
     /// # Errors
-    /// It ends behind the end.
+    /// The range ends past the end of the text.
     pub fn slice(&self, range: Range<usize>) -> Result<String, OutOfRange> {
         Ok(self.0.range(range)?.collect())
     }
 
-    /// A position that moves along with the text: it stays behind the character that it is behind
+    /// A position that moves along with the text: it stays behind the character that precedes it
     /// now.
     ///
     /// # Errors
-    /// The position lies behind the end.
+    /// The position is past the end of the text.
     pub fn anchor(&self, at: usize) -> Result<Anchor, OutOfRange> {
         self.0.anchor(at)
     }
 
-    /// Where the anchor is now: behind its character, or where that was. None if this replica has
-    /// not seen it yet.
+    /// Where the anchor is now: behind its character, or where that character was. `None` if this
+    /// replica has not seen the character yet.
     pub fn resolve(&self, anchor: &Anchor) -> Option<usize> {
         self.0.resolve(*anchor)
     }
 }
 
-/// Positions here count characters (Unicode scalar values); editors and browsers count UTF-16
-/// units, files bytes.
+/// Positions count characters (Unicode scalar values). Editors and browsers count UTF-16 units,
+/// files count bytes; these convert between them.
 impl Text {
-    /// The position in UTF-16 units, as JavaScript counts, of the character number `at`.
-    /// O(characters before it).
+    /// The position, in UTF-16 units as in JavaScript, of the character at index `at`. O(characters
+    /// before it).
     ///
     /// # Errors
-    /// `at` lies behind the end.
+    /// `at` is past the end of the text.
     pub fn to_utf16(&self, at: usize) -> Result<usize, OutOfRange> {
         self.measure(at, char::len_utf16)
     }
 
-    /// The position in bytes of UTF-8 of the character number `at`. O(characters before it).
+    /// The position, in bytes of UTF-8, of the character at index `at`. O(characters before it).
     ///
     /// # Errors
-    /// `at` lies behind the end.
+    /// `at` is past the end of the text.
     pub fn to_bytes(&self, at: usize) -> Result<usize, OutOfRange> {
         self.measure(at, char::len_utf8)
     }
 
-    /// The character that begins at so many UTF-16 units; `None` within a character and behind the
-    /// end. O(units).
+    /// The index of the character that begins at this UTF-16 unit; `None` within a character or
+    /// past the end. O(units).
     pub fn from_utf16(&self, units: usize) -> Option<usize> {
         self.number_at(units, char::len_utf16)
     }
 
-    /// The character that begins at so many bytes; `None` within a character and behind the end.
-    /// O(bytes).
+    /// The index of the character that begins at this byte; `None` within a character or past the
+    /// end. O(bytes).
     pub fn from_bytes(&self, bytes: usize) -> Option<usize> {
         self.number_at(bytes, char::len_utf8)
     }
@@ -148,35 +150,35 @@ impl Text {
 }
 
 impl Edit<'_, Text> {
-    /// Inserts characters so that the first is number `at`.
+    /// Inserts characters; the first gets index `at`. O(log n).
     ///
     /// # Errors
-    /// `at` lies behind the end. Nothing is inserted then.
+    /// `at` is past the end of the text. Nothing is inserted.
     pub fn insert(&mut self, tx: &mut Tx<'_>, at: usize, text: &str) -> Result<(), OutOfRange> {
         let (state, delta) = self.parts();
         state.0.insert(&mut delta.0, tx, at, text)
     }
 
-    /// Appends characters.
+    /// Appends characters. O(log n).
     pub fn push(&mut self, tx: &mut Tx<'_>, text: &str) {
         let end = self.len();
         self.insert(tx, end, text)
             .expect("invariant: the end is within the text");
     }
 
-    /// Deletes the characters in `range`; none if it ends before it starts.
+    /// Deletes the characters in `range`, which is empty if it ends before it starts.
     ///
     /// # Errors
-    /// It ends behind the end. Nothing is deleted then.
+    /// The range ends past the end of the text. Nothing is deleted.
     pub fn delete(&mut self, tx: &mut Tx<'_>, range: Range<usize>) -> Result<(), OutOfRange> {
         let (state, delta) = self.parts();
         state.0.delete(&mut delta.0, tx, range)
     }
 
-    /// Puts `text` in place of what is in `range`.
+    /// Replaces the characters in `range` by `text`.
     ///
     /// # Errors
-    /// The range does not lie within the text. Nothing is changed then.
+    /// The range does not lie within the text. Nothing is changed.
     pub fn splice(
         &mut self,
         tx: &mut Tx<'_>,
@@ -194,7 +196,7 @@ impl Edit<'_, Text> {
         self.insert(tx, start, text)
     }
 
-    /// Deletes all characters seen here.
+    /// Deletes all characters that this replica has seen. Characters inserted concurrently stay.
     pub fn clear(&mut self, tx: &mut Tx<'_>) {
         let all = 0..self.len();
         self.delete(tx, all)

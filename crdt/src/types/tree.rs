@@ -1,6 +1,7 @@
 //! A tree whose nodes can be moved.
 
 mod log;
+mod node;
 #[cfg(test)]
 mod tests;
 
@@ -10,80 +11,46 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use self::log::{Log, New};
+pub use self::node::NodeKey;
 use super::delegate::by_field;
 use crate::causal::{DotFun, DotMap};
 use crate::codec::{DecodeError, Kind, Reader, Tag, Writer};
 use crate::{
-    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, NodeId, Plain, ReplicaId, Stamp,
-    Tx, Undotted,
+    CausalContext, Contexts, Crdt, Dot, DotStore, Edit, Effects, Plain, ReplicaId, Stamp, Tx,
+    Undotted,
 };
 
-/// A tree of nodes that can be created, moved, removed and described by an `M`: folders, outlines,
-/// scenes (Kleppmann, Mulligan, Gomes, Beresford, "A highly-available move operation for replicated
-/// trees", TPDS 2022).
+/// A tree of nodes that can be created, moved, removed and described by an `M`, for instance
+/// folders, outlines or scenes (Kleppmann, Mulligan, Gomes, Beresford, "A highly-available move
+/// operation for replicated trees", TPDS 2022). For example, Amy moves `a` into `b` while Ben, a
+/// moment later, moves `b` into `a`: only Amy's move takes effect.
 ///
 /// | concurrently | result |
 /// |---|---|
 /// | two moves of one node | the one with the greater stamp |
-/// | a under b and b under a | only the one with the lower stamp: the other would make a cycle, and counts for nothing |
+/// | a under b and b under a | only the one with the lower stamp; the other would make a cycle and has no effect |
 /// | move and remove of one node | the one with the greater stamp |
-/// | create or move below a node, and remove of that node | it is gone with the node, until the node is moved back |
+/// | create or move below a node, and remove of that node | it disappears with the node, until the node is moved back |
 /// | two descriptions of one node | the one with the greater stamp |
 ///
-/// **Law:** the tree is what all moves make of it in the order of their stamps, those left out that
-/// would make a cycle at their turn. So it is always a tree, whatever the network did. A move that
-/// arrives late is put in its place: the later ones are undone and done again, O(moves after it),
-/// and O(moves of the node).
+/// **Law:** the tree is the result of all moves, applied in the order of their stamps; a move that
+/// would make a cycle is skipped. So it is always a tree, whatever the network does. For a move
+/// that arrives late, the later ones are undone and redone: O(later moves + moves of the node).
 ///
 /// What grows: one entry per creation, move and removal, until [`truncate`](Edit::truncate), and
-/// one description per node, removed ones included.
+/// one description per node, even if it was removed.
 #[derive(Clone)]
 pub struct Tree<M> {
     /// What was done to each node.
     nodes: DotMap<NodeKey, Ops<M>>,
-    /// Follows from the nodes.
+    /// Computed from `nodes`.
     log: Log,
-}
-
-/// A node of a [`Tree`]: the same at every replica, and never used again.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct NodeKey(Place);
-
-/// The root comes first in the order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-enum Place {
-    Root,
-    Trash,
-    /// Named by the event that created it.
-    Node(Dot),
-}
-
-impl NodeKey {
-    /// The root, which every tree has and nothing moves.
-    pub const ROOT: Self = Self(Place::Root);
-    /// Where removed nodes go.
-    const TRASH: Self = Self(Place::Trash);
-    /// No node comes after it.
-    const LAST: Self = Self(Place::Node(Dot::new(
-        ReplicaId::new(NodeId(u64::MAX), u32::MAX),
-        u64::MAX,
-    )));
-}
-
-impl fmt::Debug for NodeKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Place::Root => f.write_str("root"),
-            Place::Trash => f.write_str("trash"),
-            Place::Node(dot) => dot.fmt(f),
-        }
-    }
 }
 
 /// What was done to a node.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize, Deserialize)]
 enum Op<M> {
-    /// Put below another node; the first time this is its creation.
+    /// Put below another node; the first move is the creation.
     Move(Stamp, NodeKey),
     Describe(Stamp, M),
 }
@@ -96,7 +63,7 @@ impl<M> Op<M> {
     }
 }
 
-/// What was done to one node: all moves, and the descriptions that none has overwritten.
+/// What was done to one node: all moves, and the descriptions that nothing has overwritten.
 #[derive(Clone, PartialEq, Eq, Debug)]
 struct Ops<M>(DotFun<Op<M>>);
 
@@ -121,11 +88,11 @@ impl<M: Plain + Ord> Ops<M> {
     }
 }
 
-/// What a merge changed of one node's operations.
+/// What a merge changed in the operations of one node.
 #[derive(Debug, Default)]
 struct Turn {
     ended: Vec<(Stamp, Dot)>,
-    /// With where the node was put.
+    /// Stamp and dot of each new move, with the new parent.
     new: Vec<(Stamp, Dot, NodeKey)>,
     described: bool,
 }
@@ -183,10 +150,10 @@ impl<M: Plain + Ord> DotStore for Ops<M> {}
 /// What a merge changed in a tree, ascending by node.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TreeEffects {
-    /// Nodes that stand under another parent than before, or now stand somewhere: created, moved,
-    /// removed. What is below them went with them.
+    /// Nodes that have a parent for the first time, or another parent than before: created, moved
+    /// or removed. The nodes below them went with them.
     pub moved: Vec<NodeKey>,
-    /// Nodes that are described differently.
+    /// Nodes with a new description.
     pub described: Vec<NodeKey>,
 }
 
@@ -197,26 +164,26 @@ impl Effects for TreeEffects {
 }
 
 impl<M> Tree<M> {
-    /// Where the node stands. `None` for the root, for removed nodes and for unknown ones.
+    /// The parent of the node. `None` for the root, for removed nodes and for unknown ones.
     pub fn parent(&self, node: NodeKey) -> Option<NodeKey> {
         self.log
             .parent(node)
             .filter(|parent| *parent != NodeKey::TRASH)
     }
 
-    /// The nodes below, ascending: the same at every replica.
+    /// The children of the node, ascending: the same at every replica.
     pub fn children(&self, node: NodeKey) -> impl DoubleEndedIterator<Item = NodeKey> + '_ {
         self.log.children(node)
     }
 
-    /// Whether the node can be reached from the root: it was created, and neither it nor what it is
-    /// in was removed. O(depth).
+    /// Whether the node can be reached from the root: neither it nor anything it is in was removed.
+    /// O(depth).
     pub fn contains(&self, node: NodeKey) -> bool {
         self.log.is_within(node, NodeKey::ROOT)
     }
 
-    /// The nodes that can be reached from the root, which is left out, each after its parent, with
-    /// their depth from 1 on.
+    /// The nodes that can be reached from the root, without the root, each after its parent, with
+    /// their depths from 1 on.
     pub fn walk(&self) -> Vec<(usize, NodeKey)> {
         let mut found = Vec::new();
         let mut open: Vec<(usize, NodeKey)> = self
@@ -231,27 +198,27 @@ impl<M> Tree<M> {
         found
     }
 
-    /// The nodes that were removed, without those that went with them, ascending:
-    /// [`move_to`](Edit::move_to) brings them back.
+    /// The removed nodes, without those that disappeared with them, ascending.
+    /// [`move_to`](Edit::move_to) brings one back.
     pub fn removed(&self) -> impl DoubleEndedIterator<Item = NodeKey> + '_ {
         self.log.children(NodeKey::TRASH)
     }
 
-    /// How many moves are kept, creations and removals among them: what
-    /// [`truncate`](Edit::truncate) frees.
+    /// How many moves are stored, creations and removals included. [`truncate`](Edit::truncate)
+    /// frees them.
     pub fn moves_len(&self) -> usize {
         self.log.len()
     }
 }
 
 impl<M: Plain + Ord> Tree<M> {
-    /// What the node is described by. `None` for the root, for unknown nodes, and while its
-    /// creation has not arrived.
+    /// The description of the node. `None` for the root, for unknown nodes, and while the creation
+    /// has not arrived.
     pub fn meta(&self, node: NodeKey) -> Option<&M> {
         self.nodes.get(&node)?.description().map(|(_, meta)| meta)
     }
 
-    /// All nodes of which something is known, removed ones included, ascending. O(n log n).
+    /// All nodes that anything is known of, removed ones included, ascending. O(n log n).
     pub fn nodes(&self) -> Vec<NodeKey> {
         self.nodes.sorted_keys().into_iter().copied().collect()
     }
@@ -274,11 +241,11 @@ impl<M: Plain + Ord> Tree<M> {
 }
 
 impl<M: Plain + Ord> Edit<'_, Tree<M>> {
-    /// Creates a node. Below a removed or unknown one it is not seen until that is moved back or
-    /// arrives.
+    /// Creates a node. If the parent was removed or is unknown, the node is not visible until the
+    /// parent is moved back or arrives.
     pub fn create(&mut self, tx: &mut Tx<'_>, parent: NodeKey, meta: M) -> NodeKey {
         let dot = tx.issue();
-        let node = NodeKey(Place::Node(dot));
+        let node = NodeKey::created_by(dot);
         let stamp = tx.stamp_after(self.log.last());
         self.note(node, dot, &Op::Move(stamp, parent));
         let dot = tx.issue();
@@ -286,9 +253,9 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         node
     }
 
-    /// Moves the node with all below it and says whether it did. It does not if the node is the
-    /// root or unknown, or if it would stand below itself, or if a forged move has the last of all
-    /// stamps, after which none counts. A removed node comes back.
+    /// Moves the node, with everything below it, and says whether it did. It does not if the node
+    /// is the root or unknown, if it would end up below itself, or if a forged move holds the last
+    /// of all stamps, above which no move counts. Moving a removed node brings it back.
     pub fn move_to(&mut self, tx: &mut Tx<'_>, node: NodeKey, parent: NodeKey) -> bool {
         let stamp = tx.stamp_after(self.log.last());
         let possible = self.log.parent(node).is_some()
@@ -301,13 +268,13 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         possible
     }
 
-    /// Removes the node with all below it and says whether it was there.
+    /// Removes the node, with everything below it, and says whether it was present.
     pub fn remove(&mut self, tx: &mut Tx<'_>, node: NodeKey) -> bool {
         node != NodeKey::ROOT && self.contains(node) && self.move_to(tx, node, NodeKey::TRASH)
     }
 
-    /// Describes the node anew and says whether it did: it does not if the node is the root or
-    /// unknown.
+    /// Replaces the description of the node and says whether it did. It does not if the node is the
+    /// root or unknown.
     pub fn set_meta(&mut self, tx: &mut Tx<'_>, node: NodeKey, meta: M) -> bool {
         let Some(ops) = self.nodes.get(&node) else {
             return false;
@@ -325,17 +292,17 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         true
     }
 
-    /// Frees the room of moves that have no effect any more, and says how many: of all moves up to
-    /// the first one that is not in `stable`, those that later ones have overwritten, and those
-    /// that would have made a cycle, except for the newest move of all.
+    /// Frees the space of moves that no longer have an effect, and says how many. It looks at all
+    /// moves before the first one that is not in `stable` and drops those that later ones have
+    /// overwritten and those that would have made a cycle, but never the newest move of all.
     ///
-    /// Replicas converge whatever is passed, and it stays a tree. No node moves if every replica
-    /// has seen the events in `stable`, and this one has seen all that each of them had issued
-    /// before that. (For instance: the intersection of the contexts that all other replicas have
-    /// reported, once this one covers each report; a replica that joins later starts from a state
-    /// that covers `stable`.) For then no move can arrive that counts before those in `stable`:
-    /// every replica stamps above all it has seen. Called too early, such a move may be judged
-    /// otherwise than before. O(moves).
+    /// Replicas converge to a tree whatever is passed. No node moves if every replica has seen the
+    /// events in `stable`, and this replica has seen everything that each of them had issued before
+    /// that. For instance, take the intersection of the contexts that all other replicas have
+    /// reported, once this replica covers each report; a replica that joins later must start from a
+    /// state that covers `stable`. Then no move can arrive that counts before those in `stable`,
+    /// because every replica stamps above everything it has seen. If it is called too early, such a
+    /// move may be judged differently than before. O(moves).
     pub fn truncate(&mut self, tx: &mut Tx<'_>, stable: &CausalContext) -> usize {
         let obsolete = self.log.obsolete(|dot| stable.contains(dot));
         for &(_, dot, node) in &obsolete {
@@ -366,7 +333,7 @@ impl<M: Plain + Ord> Edit<'_, Tree<M>> {
         }
     }
 
-    /// Ends operations of a node in the state and the delta, but for the log.
+    /// Ends operations of a node in the state and the delta, except in the log.
     fn end(&mut self, tx: &mut Tx<'_>, node: NodeKey, dots: &[Dot]) {
         let (state, delta) = self.parts();
         for &dot in dots {
@@ -432,13 +399,7 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
     }
 
     fn named(&self, replica: ReplicaId) -> u64 {
-        let of = |node: NodeKey| {
-            if let Place::Node(dot) = node.0 {
-                Some(dot).filter(|dot| dot.replica == replica)
-            } else {
-                None
-            }
-        };
+        let of = |node: NodeKey| node.creation().filter(|dot| dot.replica == replica);
         let to = |op: &Op<M>| {
             if let Op::Move(_, to) = op {
                 of(*to)
@@ -476,9 +437,7 @@ impl<M: Plain + Ord> Crdt for Tree<M> {
 
     fn decode(input: &mut Reader<'_>) -> Result<Self, DecodeError> {
         let nodes: DotMap<NodeKey, Ops<M>> = DotMap::decode(input)?;
-        let moved = nodes
-            .iter()
-            .all(|(node, _)| matches!(node.0, Place::Node(_)));
+        let moved = nodes.iter().all(|(node, _)| node.creation().is_some());
         if moved {
             Ok(Self::of(nodes))
         } else {
@@ -498,7 +457,7 @@ impl<M> Default for Tree<M> {
     }
 }
 
-/// The same operations, and therefore the same tree.
+/// Equal if they have the same operations, and therefore the same tree.
 impl<M: Plain + Ord> PartialEq for Tree<M> {
     fn eq(&self, other: &Self) -> bool {
         self.nodes == other.nodes

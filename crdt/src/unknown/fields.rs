@@ -4,15 +4,15 @@ use alloc::collections::btree_map;
 use alloc::vec::Vec;
 use core::iter::Peekable;
 
-use super::{Field, Piece, Pieces, Unknown};
+use super::pieces::{Field, Piece, Pieces, Unknown};
 use crate::causal::{alive, live_dots};
 use crate::codec::{DecodeError, Reader, Tag, Writer};
 use crate::{CausalContext, Contexts, Crdt, Undotted};
 
-/// The highest number a field can have.
+/// The highest number that a field can have.
 const HIGHEST_ID: u64 = u32::MAX as u64;
 
-/// Writes the fields of a struct: those it knows, ascending by number, and between them those it
+/// Writes the fields of a struct, ascending by number: those it knows and, in between, those it
 /// does not know.
 #[derive(Debug)]
 pub struct FieldWriter<'a> {
@@ -21,7 +21,7 @@ pub struct FieldWriter<'a> {
 }
 
 impl<'a> FieldWriter<'a> {
-    /// Begins a struct of which so many `known` fields are not bottom.
+    /// Begins a struct in which `known` of the known fields are not bottom.
     pub fn new(out: &'a mut Writer, known: usize, unknown: &'a Unknown) -> Self {
         out.number((known + unknown.fields.len()) as u64);
         Self {
@@ -32,31 +32,31 @@ impl<'a> FieldWriter<'a> {
 
     /// Writes a field, unless it is bottom.
     pub fn field<T: Crdt>(&mut self, id: u64, field: &T) {
-        while let Some((unknown, pieces)) = self.unknown.next_if(|(unknown, _)| unknown.0 < id) {
-            pieces.encode(unknown, self.out);
+        while let Some(((other, tag), pieces)) = self.unknown.next_if(|(other, _)| other.0 < id) {
+            pieces.encode(*other, tag, self.out);
         }
         if field.is_bottom() {
             return;
         }
         let (live, tag) = (live_dots(field), Tag::of::<T>());
         if let Some(pieces) = mixed(field, &live, &self.out.context()) {
-            return pieces.encode(&(id, tag), self.out);
+            return pieces.encode(id, &tag, self.out);
         }
         self.out.number(id * 2);
         self.out.tag(&tag);
         self.out.scoped(&live, |out| field.encode(out));
     }
 
-    /// Writes what is left: the fields above all that are known.
+    /// Writes the remaining unknown fields, whose numbers are above all known ones.
     pub fn finish(self) {
-        for (id, unknown) in self.unknown {
-            unknown.encode(id, self.out);
+        for ((id, tag), unknown) in self.unknown {
+            unknown.encode(*id, tag, self.out);
         }
     }
 }
 
-/// A piece has dots or has none. A field that has both kinds of parts is written as two, so that an
-/// older version can let one go and keep the other.
+/// A piece has dots or has none. A field with both kinds of parts is written as two pieces, so that
+/// an older version can drop one and keep the other.
 fn mixed<T: Crdt>(field: &T, live: &CausalContext, context: &CausalContext) -> Option<Pieces> {
     if live.is_empty() {
         return None;
@@ -88,13 +88,13 @@ fn encoded(part: &impl Crdt, dots: &CausalContext, context: &CausalContext) -> V
     out.finish()
 }
 
-/// Reads what [`FieldWriter`] wrote: after each [`id`](Self::id) either [`known`](Self::known) or
-/// [`unknown`](Self::unknown).
+/// Reads what [`FieldWriter`] wrote. After each [`id`](Self::id), call either
+/// [`known`](Self::known) or [`unknown`](Self::unknown).
 #[derive(Debug)]
 pub struct FieldReader<'r, 'a> {
     input: &'r mut Reader<'a>,
     left: usize,
-    /// The field that is read, and that before it.
+    /// The current field, and the one before it.
     field: Field,
     before: Field,
     in_pieces: bool,
@@ -104,7 +104,7 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     /// Begins a struct.
     ///
     /// # Errors
-    /// More fields than the limit.
+    /// There are more fields than the limit allows.
     pub fn new(input: &'r mut Reader<'a>) -> Result<Self, DecodeError> {
         let left = input.count()?;
         Ok(Self {
@@ -116,10 +116,10 @@ impl<'r, 'a> FieldReader<'r, 'a> {
         })
     }
 
-    /// The number of the next field, if there is one.
+    /// Reads the number of the next field, if there is one.
     ///
     /// # Errors
-    /// The input ends, or numbers do not ascend.
+    /// The input ends, or the numbers do not ascend.
     pub fn id(&mut self) -> Result<Option<u64>, DecodeError> {
         let Some(left) = self.left.checked_sub(1) else {
             return Ok(None);
@@ -135,10 +135,10 @@ impl<'r, 'a> FieldReader<'r, 'a> {
         Ok(Some(id))
     }
 
-    /// Reads the field as what it is, from the pieces of older versions too.
+    /// Reads a known field, also from the pieces of older versions.
     ///
     /// # Errors
-    /// It is no such value.
+    /// The bytes are not such a value.
     pub fn known<T: Crdt>(&mut self) -> Result<T, DecodeError> {
         if self.field.1 != Tag::of::<T>() || self.before.0 == self.field.0 {
             return Err(DecodeError::OtherType);
@@ -156,11 +156,11 @@ impl<'r, 'a> FieldReader<'r, 'a> {
         })
     }
 
-    /// Keeps the field without understanding it. Where a struct consists of `dots_alone`, its newer
-    /// versions do so too.
+    /// Keeps a field without understanding it. If a struct consists of `dots_alone`, so do its
+    /// newer versions.
     ///
     /// # Errors
-    /// It is no field, or one without dots against the rule.
+    /// It is not a field, or it breaks the rule because it has no dots.
     pub fn unknown(&mut self, unknown: &mut Unknown, dots_alone: bool) -> Result<(), DecodeError> {
         let field = if self.in_pieces {
             self.input.scoped(Pieces::decode)?
@@ -177,7 +177,8 @@ impl<'r, 'a> FieldReader<'r, 'a> {
     }
 }
 
-/// Makes a field of its pieces: all of them, as if nothing had ended; then what is not alive ends.
+/// Builds a field from its pieces: all of them are joined as if nothing had ended, then what is not
+/// alive is removed.
 fn together<T: Crdt>(input: &mut Reader<'_>, live: &CausalContext) -> Result<T, DecodeError> {
     let read = Pieces::decode(input, live)?;
     let (mut field, mut seen) = (T::default(), CausalContext::new());

@@ -1,10 +1,10 @@
-//! What the types must show, computed from the operations seen and what each of them had seen; and
-//! the operations.
+//! Specifications: what each type must show, computed from the operations seen and what each of
+//! them had seen. Also the operations themselves.
 
 #![allow(dead_code, reason = "each test uses some of them")]
 #![allow(
     clippy::redundant_closure_for_method_calls,
-    reason = "the closures say on what: many types have such a mutator"
+    reason = "the closures name the type: many types have such a mutator"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,11 +20,11 @@ type Known = [Rc<SeenOp>];
 /// What an operation does to a value, or to the value under a key.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Change {
-    /// Adds, sets, raises: leaves something that can be alive.
+    /// Adds, sets or raises: leaves something that can be alive.
     Put,
     /// Ends what it has seen of its argument.
     Take,
-    /// Ends all it has seen.
+    /// Ends everything it has seen.
     Clear,
 }
 
@@ -52,8 +52,8 @@ pub(crate) fn change_set(set: &mut Edit<'_, OrSet<u8>>, tx: &mut Tx<'_>, op: Op)
     }
 }
 
-/// An element is in iff an addition of it is alive: each operation ends what it has seen of its
-/// element, a clear all.
+/// An element is present iff an addition of it is alive. An operation ends what it has seen of its
+/// element, a clear ends everything.
 pub(crate) fn set(known: &Known) -> BTreeSet<u8> {
     let ends = |op: &SeenOp, other: &SeenOp| {
         change(op.op) == Change::Clear || op.op.argument == other.op.argument
@@ -72,7 +72,7 @@ pub(crate) fn change_register(register: &mut Edit<'_, MvRegister<u8>>, tx: &mut 
     }
 }
 
-/// The siblings are the writes alive, where each operation ends all it has seen.
+/// The siblings are the live writes; each operation ends everything it has seen.
 pub(crate) fn register(known: &Known) -> Vec<u8> {
     let mut values: Vec<u8> = puts(known, |_, _| true).map(|op| op.op.argument).collect();
     values.sort_unstable();
@@ -131,8 +131,8 @@ fn amount(op: Op) -> i64 {
     i64::from(op.argument) * 2 - 3
 }
 
-/// The sum over the additions alive, each with what its replica had alive; an addition ends that, a
-/// reset all.
+/// The sum over the live additions, each with what its replica had alive. An addition ends that; a
+/// reset ends everything.
 pub(crate) fn reset_counter(known: &Known) -> i128 {
     counter_alive(known).map(total).sum()
 }
@@ -166,7 +166,8 @@ pub(crate) fn change_g_counter(counter: &mut Edit<'_, GCounter>, tx: &mut Tx<'_>
     counter.increment(tx, op.argument.into());
 }
 
-/// Per replica, the last operation known and all before it there: deltas carry totals, both ways.
+/// Per replica, the last operation known and all before it there: deltas carry totals, for both
+/// directions.
 pub(crate) fn pn_counter(known: &Known) -> i128 {
     let up = |op: &SeenOp| change(op.op) == Change::Put;
     counted(known, up) - counted(known, |op| !up(op))
@@ -199,7 +200,7 @@ pub(crate) fn view_g_counter(counter: &GCounter) -> i128 {
     counter.value().cast_signed()
 }
 
-/// The key of an operation on a map; what is left of it goes to the value.
+/// The key of an operation on a map, and the operation that is left for the value.
 pub(crate) fn key(op: Op) -> (u8, Op) {
     (
         op.argument % 2,
@@ -210,12 +211,12 @@ pub(crate) fn key(op: Op) -> (u8, Op) {
     )
 }
 
-/// The operations that reach the value under each key: those on the key, and the clears.
+/// The keys that the operations name.
 fn by_key(known: &Known) -> BTreeSet<u8> {
     known.iter().map(|op| key(op.op).0).collect()
 }
 
-/// On registers under keys: a take removes the key.
+/// Operations on registers under keys: a take removes the key.
 pub(crate) fn change_map_of_registers(
     map: &mut Edit<'_, OrMap<u8, MvRegister<u8>>>,
     tx: &mut Tx<'_>,
@@ -232,7 +233,8 @@ pub(crate) fn change_map_of_registers(
     }
 }
 
-/// Each operation ends what it has seen of its key, a clear all; what is alive are the siblings.
+/// Each operation ends what it has seen of its key, a clear ends everything; the live writes are
+/// the siblings.
 pub(crate) fn map_of_registers(known: &Known) -> BTreeMap<u8, Vec<u8>> {
     let ends = |op: &SeenOp, other: &SeenOp| {
         change(op.op) == Change::Clear || key(op.op).0 == key(other.op).0
@@ -254,7 +256,7 @@ pub(crate) fn view_map_of_registers(map: &OrMap<u8, MvRegister<u8>>) -> BTreeMap
         .collect()
 }
 
-/// On flags under keys.
+/// Operations on flags under keys.
 pub(crate) fn change_map_of_flags(map: &mut Edit<'_, OrMap<u8, EwFlag>>, tx: &mut Tx<'_>, op: Op) {
     match op.action % 8 {
         0..4 => map.update(tx, op.argument, |flag, tx| flag.enable(tx)),
@@ -266,7 +268,7 @@ pub(crate) fn change_map_of_flags(map: &mut Edit<'_, OrMap<u8, EwFlag>>, tx: &mu
     }
 }
 
-/// A map of flags that wins for raising is a set that wins for adding.
+/// A map of enable-wins flags is an add-wins set.
 pub(crate) fn map_of_flags(known: &Known) -> BTreeSet<u8> {
     set(known)
 }
@@ -278,7 +280,7 @@ pub(crate) fn view_map_of_flags(map: &OrMap<u8, EwFlag>) -> BTreeSet<u8> {
         .collect()
 }
 
-/// On counters under keys.
+/// Operations on counters under keys.
 pub(crate) fn change_map_of_counters(
     map: &mut Edit<'_, OrMap<u8, ResetCounter>>,
     tx: &mut Tx<'_>,
@@ -295,7 +297,7 @@ pub(crate) fn change_map_of_counters(
     }
 }
 
-/// Per key a counter of its own; removing the key is a reset of it.
+/// A separate counter per key; removing the key resets it.
 pub(crate) fn map_of_counters(known: &Known) -> BTreeMap<u8, i128> {
     let keys = by_key(known);
     keys.into_iter()
@@ -333,12 +335,12 @@ pub(crate) fn view_map_of_counters(map: &OrMap<u8, ResetCounter>) -> BTreeMap<u8
 
 pub(crate) type Nested = OrMap<u8, OrMap<u8, OrSet<u8>>>;
 
-/// On sets in maps in a map: outer key, inner key, element.
+/// The path of an operation on sets in maps in a map: outer key, inner key, element.
 fn path(op: Op) -> [u8; 3] {
     [op.argument % 2, op.argument / 2 % 2, op.argument / 4 % 3]
 }
 
-/// How much of the path an operation that ends others has in common with all it ends.
+/// How many steps of the path an operation shares with everything that it ends.
 fn depth(op: Op) -> usize {
     match op.action % 8 {
         0..5 => 3,
@@ -369,8 +371,8 @@ pub(crate) fn change_nested(map: &mut Edit<'_, Nested>, tx: &mut Tx<'_>, op: Op)
     }
 }
 
-/// What is alive are the elements with their paths: each operation ends what it has seen under its
-/// path.
+/// What is alive is a set of elements with their paths; each operation ends what it has seen under
+/// its path.
 pub(crate) fn nested(known: &Known) -> BTreeSet<[u8; 3]> {
     let ends =
         |op: &SeenOp, other: &SeenOp| path(op.op)[..depth(op.op)] == path(other.op)[..depth(op.op)];

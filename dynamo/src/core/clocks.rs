@@ -1,33 +1,31 @@
-//! Wall clocks, compared. Every core measures how far the others' wall clocks are from its own, and
-//! keeps each as a difference to its own *monotonic* clock, so that a jump of its own wall clock
-//! shows at once, against all of them.
+//! Compares wall clocks. Every core measures the other nodes' wall clocks against its own
+//! *monotonic* clock. So a jump of its own wall clock shows at once, against all of them.
 //!
-//! A clock is *off* when more than half of the witnesses disagree with it by more than the bound:
-//! the others, and what it said itself before it jumped. While it is off, nothing is stamped and
-//! nothing is removed by time; as soon as it is right again, everything goes on. With two nodes
-//! that disagree nobody can say which is wrong, unless one of them jumped.
+//! A clock is *off* when more than half of the witnesses disagree with it by more than the bound.
+//! Witnesses are the other nodes, and this node's own clock before it jumped. While its clock is
+//! off, a node stamps nothing and removes nothing because of time; once the clock is right again,
+//! it continues at once. If only two nodes disagree, nobody can say which one is wrong, unless one
+//! of them jumped.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_control::quorum::majority;
-use quorate_control::topology::{Epoch, KeyspaceId, Partition};
 use quorate_crdt::{Hlc, HybridClock, NodeId, Now};
 
-use super::Dynamo;
-use super::doubt::{Doubt, Worth};
-use super::expire::Asked;
+use super::lapse::Asked;
+use super::worth::{Doubt, Worth};
 use crate::planted;
-use crate::protocol::{Effect, FlightId, Message, Place};
+use crate::protocol::FlightId;
 
-/// How long a measured clock is taken to go on as it went. Guess: quartz drifts by some
-/// milliseconds in that time.
+/// How long a measurement of another clock counts. Guess: quartz drifts by a few milliseconds in
+/// that time.
 const FRESH: Duration = Duration::from_mins(1);
-/// How long a clock that jumped, or has just started, must stand by its time when there is nobody
-/// to ask. Guess.
+/// How long a clock that has jumped or just started must hold its time if there is nobody to ask.
+/// Guess.
 pub(super) const HOLD: Duration = Duration::from_mins(1);
-/// How late a write may arrive from a node whose clock has not been compared in this life of it,
-/// and that clock still be taken for right. Guess.
+/// How late a write may arrive from a node whose clock has not been compared in its present life,
+/// without that clock being taken for wrong. Guess.
 const LATE_MILLIS: i64 = 5000;
 
 /// The clocks of one core.
@@ -35,23 +33,23 @@ const LATE_MILLIS: i64 = 5000;
 pub(super) struct Clocks {
     /// Stamps what is written here.
     pub(super) hybrid: HybridClock,
-    /// The highest stamp given or restored since a majority of clocks last found all of them right.
-    /// The hybrid clock itself forgets what is far ahead.
-    highest: Hlc,
-    /// Questions whether keys have expired, under way.
+    /// The highest stamp that was given or restored since a majority of clocks last found all
+    /// stamps right. The hybrid clock itself forgets stamps from the far future.
+    pub(super) highest: Hlc,
+    /// Questions to other holders, in progress, about keys that may have expired.
     pub(super) lapses: BTreeMap<FlightId, Asked>,
-    /// Milliseconds that two clocks may be apart.
+    /// How many milliseconds two clocks may differ.
     bound: i64,
-    /// What this node's wall clock said beyond its monotonic one when it was last believed.
+    /// This node's wall clock minus its monotonic one, when it was last believed.
     believed: Option<i64>,
-    /// A jump that nobody has confirmed: where to, and since when.
+    /// A jump that nobody has confirmed yet: the new difference, and since when.
     jumped: Option<(i64, Duration)>,
     others: BTreeMap<NodeId, Other>,
     asked: BTreeMap<NodeId, (FlightId, Duration)>,
-    /// By how many milliseconds this node's clock is ahead of the majority's, if that is more than
-    /// the bound.
-    off: Option<i64>,
-    /// Nodes whose clocks were last said to be off.
+    /// How many milliseconds this node's clock is ahead of the majority's, if that is more than the
+    /// bound.
+    pub(super) off: Option<i64>,
+    /// Nodes whose clocks were last reported to be off.
     said: BTreeMap<NodeId, i64>,
     pub(super) doubt: Doubt,
 }
@@ -59,24 +57,24 @@ pub(super) struct Clocks {
 /// Another node's wall clock.
 #[derive(Clone, Copy, Debug)]
 struct Other {
-    /// What it says beyond this node's monotonic clock.
+    /// That clock minus this node's monotonic one.
     base: i64,
-    /// By how much that may be wrong: half the round trip.
+    /// The error of `base`: half the round trip.
     slack: i64,
     measured: Duration,
-    /// In which life of that node.
+    /// The life of that node when it answered.
     life: u64,
-    /// Whether others had confirmed it when it told.
+    /// Whether other nodes had confirmed it by then.
     confirmed: bool,
 }
 
-/// What another node says of the time.
+/// Another node's answer about the time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Telling {
     pub(super) unix_millis: u64,
-    /// In which life of that node.
+    /// The life of that node.
     pub(super) life: u64,
-    /// Whether others have confirmed its clock.
+    /// Whether other nodes have confirmed its clock.
     pub(super) confirmed: bool,
 }
 
@@ -84,7 +82,7 @@ fn millis(time: Duration) -> i64 {
     i64::try_from(time.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// What the wall clock says beyond the monotonic one.
+/// The wall clock minus the monotonic one.
 pub(super) fn base_of(now: Now) -> i64 {
     i64::try_from(now.unix_millis)
         .unwrap_or(i64::MAX)
@@ -110,19 +108,19 @@ impl Clocks {
         }
     }
 
-    /// By how many milliseconds this node's clock is ahead of the majority's (behind: less than 0),
-    /// if that is more than the bound.
+    /// How many milliseconds this node's clock is ahead of the majority's (negative: behind), if
+    /// that is more than the bound.
     pub(super) fn off(&self) -> Option<i64> {
         self.off.filter(|_| !planted::NO_CLOCK_CHECK.is_planted())
     }
 
-    /// Whether this clock may take part in a decision that cannot be undone.
+    /// Whether this clock may take part in decisions that cannot be undone.
     pub(super) fn is_trusted(&self) -> bool {
         self.off().is_none() && self.jumped.is_none() && self.doubt.worth >= Worth::Compared
     }
 
-    /// Whether others have confirmed this clock, and nothing has happened to it since.
-    fn is_confirmed(&self) -> bool {
+    /// Whether other nodes have confirmed this clock, and it has not jumped since.
+    pub(super) fn is_confirmed(&self) -> bool {
         self.is_trusted() && self.doubt.worth == Worth::Confirmed
     }
 
@@ -131,17 +129,17 @@ impl Clocks {
         (one - other).abs() > self.bound
     }
 
-    /// Whether this clock is as it was when it was last believed.
+    /// Whether this clock has not jumped since it was last believed.
     pub(super) fn stands(&self) -> bool {
         self.jumped.is_none()
     }
 
-    /// Whether the node has told its time lately.
+    /// Whether the node has told its time recently.
     pub(super) fn is_fresh(&self, now: Now, node: NodeId) -> bool {
         self.fresh(now).any(|(other, _)| other == node)
     }
 
-    fn offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
+    pub(super) fn offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
         self.fresh(now)
             .map(|(node, other)| (node, other.base - base_of(now)))
             .collect()
@@ -154,13 +152,13 @@ impl Clocks {
             .map(|(node, other)| (*node, *other))
     }
 
-    /// Notices a jump of this node's own wall clock, and its end. Returns whether there was one:
-    /// then [`judge`](Self::judge).
+    /// Notices when this node's own wall clock jumps and when that ends. Returns true if something
+    /// changed; then call [`judge`](Self::judge).
     pub(super) fn look(&mut self, now: Now, alone: bool) -> bool {
         self.highest = self.highest.max(self.hybrid.last());
         let base = base_of(now);
         let near = |held: i64| !self.is_apart(base, held);
-        // What nobody has compared with anything is as good after a jump as before.
+        // A clock that was never compared with another is as good after a jump as before.
         let unheard = self.doubt.worth <= Worth::Unheard;
         if unheard || self.believed.is_none_or(near) {
             let moved = self
@@ -189,11 +187,11 @@ impl Clocks {
         true
     }
 
-    /// Decides anew whether this clock is off, by all that is known.
+    /// Decides again, from all that is known, whether this clock is off.
     pub(super) fn judge(&mut self, now: Now, alone: bool) {
         let base = base_of(now);
         let mut apart: Vec<i64> = Vec::new();
-        // A clock that nobody has confirmed is no witness where one has been that others have.
+        // If some other clock has been confirmed, an unconfirmed clock of this node is no witness.
         let unconfirmed =
             self.doubt.worth < Worth::Confirmed && !planted::EVERY_CLOCK_A_WITNESS.is_planted();
         let guided = unconfirmed && self.fresh(now).any(|(_, other)| other.confirmed);
@@ -214,9 +212,9 @@ impl Clocks {
             (against * 2 > witnesses && !alone).then(|| measured.or(jump).unwrap_or_default());
     }
 
-    /// What time it is by a majority of `nodes`, this node's own clock among them, or by one whose
-    /// clock others had confirmed while nobody has confirmed this one; `None` while so many have
-    /// not been compared or do not agree.
+    /// The time on which a majority of `nodes` agrees, this node's clock included. While nobody has
+    /// confirmed this node's clock, one other clock that has been confirmed is enough. `None` if
+    /// not enough clocks have been compared, or they disagree.
     pub(super) fn agreed_time(&self, now: Now, nodes: usize) -> Option<u64> {
         let base = base_of(now);
         let off = self.off.unwrap_or(0);
@@ -231,8 +229,8 @@ impl Clocks {
         agreed.then(|| now.unix_millis.saturating_add_signed(-off))
     }
 
-    /// Nodes whose clocks have newly come to be off, or right again (`None`), this node's own
-    /// included. Each change is told once.
+    /// Nodes, this one included, whose clocks are newly off, or right again (`None`). Each change
+    /// is returned once.
     pub(super) fn news(&mut self, now: Now, me: NodeId) -> Vec<(NodeId, Option<i64>)> {
         let mut today: BTreeMap<NodeId, i64> = self.off.iter().map(|off| (me, *off)).collect();
         if today.is_empty() {
@@ -256,12 +254,13 @@ impl Clocks {
         news
     }
 
-    /// Another node was asked for its time.
+    /// Another node has been asked for its time.
     pub(super) fn asked(&mut self, now: Now, node: NodeId, id: FlightId) {
         self.asked.insert(node, (id, now.monotonic));
     }
 
-    /// Another node has told its time. Of two measurements that agree the sharper is kept.
+    /// Another node has told its time. Of two measurements that agree, the more precise one is
+    /// kept.
     pub(super) fn told(&mut self, now: Now, node: NodeId, id: FlightId, telling: Telling) {
         let Some((_, since)) = self
             .asked
@@ -304,7 +303,7 @@ impl Clocks {
         }
     }
 
-    /// Whether the node's clock is further from this one than the bound.
+    /// Whether the node's clock differs from this one by more than the bound.
     pub(super) fn disagrees(&self, now: Now, node: NodeId) -> bool {
         let apart = |other: Other| (base_of(now) - other.base).abs() > self.bound + other.slack;
         self.fresh(now)
@@ -312,7 +311,7 @@ impl Clocks {
             && !planted::FIRST_HOLDER_HAS_A_VETO.is_planted()
     }
 
-    /// The life in which a node has last told its time.
+    /// The life of the node when it last told its time.
     pub(super) fn life_of(&self, node: NodeId) -> Option<u64> {
         self.others.get(&node).map(|other| other.life)
     }
@@ -323,16 +322,17 @@ impl Clocks {
         self.asked.retain(|node, _| member(node));
     }
 
-    /// By how many milliseconds the coordinator of a new write was ahead when it stamped it, if a
-    /// clock that is right must say so.
+    /// Whether a clock that is right must object to the stamp of a new write; if so, how many
+    /// milliseconds its coordinator was ahead.
     ///
-    /// A stamp from the future says so by itself. One from the past does not: the write may have
-    /// been long under way. Of that the last comparison tells, if it was in the life of the node
-    /// that stamped it.
+    /// A stamp from the future speaks for itself. A stamp from the past does not, because the write
+    /// may simply have been slow to arrive. Then the last comparison decides, if it was made in the
+    /// same life of the node that stamped it.
     pub(super) fn refuses(
         &self,
         now: Now,
-        (from, life): (NodeId, u64),
+        from: NodeId,
+        life: u64,
         stamped_at: u64,
     ) -> Option<i64> {
         let ahead = i64::try_from(stamped_at)
@@ -346,125 +346,5 @@ impl Clocks {
             && (!compared || planted::LATE_IS_BEHIND.is_planted());
         let wrong = ahead > self.bound || late;
         (wrong && self.is_trusted() && !planted::NO_CLOCK_CHECK.is_planted()).then_some(ahead)
-    }
-}
-
-impl Dynamo {
-    /// How many nodes have a clock to compare.
-    pub(super) fn clocks_there_are(&self) -> usize {
-        self.routes
-            .topology()
-            .map_or(1, |topology| topology.nodes.len())
-    }
-
-    /// Before anything else at every input: a jump of the wall clock is noticed before anything is
-    /// stamped.
-    pub(super) fn look_at_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let alone = self.clocks_there_are() <= 1;
-        if self.clocks.look(now, alone) {
-            self.judge_clock(now, effects);
-        }
-    }
-
-    /// Asks every other node for its time.
-    pub(super) fn compare_clocks(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let Some(topology) = self.routes.topology().cloned() else {
-            return;
-        };
-        self.clocks.keep(|node| topology.nodes.contains_key(node));
-        for to in self.clocks_to_ask() {
-            let id = self.flights.new_name();
-            self.clocks.asked(now, to, id);
-            effects.push(Effect::Send {
-                to,
-                message: Message::Clock { id },
-            });
-        }
-        self.judge_clock(now, effects);
-    }
-
-    /// Another node asks for the time.
-    pub(super) fn tell_time(&self, now: Now, to: NodeId, id: FlightId, effects: &mut Vec<Effect>) {
-        let message = Message::Time {
-            id,
-            unix_millis: now.unix_millis,
-            life: self.seat.life,
-            confirmed: self.clocks.is_confirmed(),
-        };
-        effects.push(Effect::Send { to, message });
-    }
-
-    pub(super) fn on_time(
-        &mut self,
-        now: Now,
-        from: NodeId,
-        (id, telling): (FlightId, Telling),
-        effects: &mut Vec<Effect>,
-    ) {
-        self.clocks.told(now, from, id, telling);
-        self.look_at_clock(now, effects);
-        self.judge_clock(now, effects);
-    }
-
-    fn judge_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        self.clocks.judge(now, self.clocks_there_are() <= 1);
-        if self.seat.core == 0 {
-            let news = self.clocks.news(now, self.seat.me);
-            effects.extend(
-                news.into_iter()
-                    .map(|(node, offset_ms)| Effect::ClockOff { node, offset_ms }),
-            );
-        }
-        self.withdraw_stamps(now);
-        self.weigh_clock(now, effects);
-    }
-
-    /// What this node stamped under a wrong clock must not win against what is written under right
-    /// ones. Only a majority of clocks can say so: a clock that is behind takes all its own past
-    /// for the future.
-    fn withdraw_stamps(&mut self, now: Now) {
-        let Some(unix_millis) = self.clocks.agreed_time(now, self.clocks_there_are()) else {
-            return;
-        };
-        let right = Now { unix_millis, ..now };
-        let latest = unix_millis.saturating_add(self.config.drift_max.as_millis() as u64);
-        let all_right = self.clocks.highest.unix_millis() <= latest;
-        if self.standing.disk_full || all_right || planted::STAMPS_NOT_WITHDRAWN.is_planted() {
-            return;
-        }
-        let places: Vec<(KeyspaceId, Partition)> = self.replicas.keys().copied().collect();
-        let epoch = Epoch::default();
-        if !places.into_iter().all(|(keyspace, partition)| {
-            self.may_issue(Place {
-                keyspace,
-                partition,
-                epoch,
-            })
-        }) {
-            // Looked at again at the next comparison.
-            return;
-        }
-        self.clocks.hybrid.let_go(right);
-        self.clocks.highest = self.clocks.hybrid.last();
-        for (place, replica) in &mut self.replicas {
-            let withdrawn = replica.withdraw_stamps(self.seat.me, latest);
-            if withdrawn > 0 {
-                self.counters.stamps_withdrawn += withdrawn as u64;
-                self.dirty.insert(*place);
-            }
-        }
-    }
-
-    /// By how many milliseconds the wall clock of each node, this one included, is ahead of what
-    /// this node takes for right: its own clock, or the majority's if its own is off. Nodes that
-    /// have not been compared for a minute are not named.
-    pub fn clock_offsets(&self, now: Now) -> BTreeMap<NodeId, i64> {
-        let off = self.clocks.off.unwrap_or(0);
-        let others = self
-            .clocks
-            .offsets(now)
-            .into_iter()
-            .map(|(node, ahead)| (node, ahead + off));
-        others.chain([(self.seat.me, off)]).collect()
     }
 }

@@ -1,109 +1,38 @@
-//! A clock that nobody has confirmed. A node that starts has only its own word for the time, and
-//! its clock may have been set wrong while it was down: until others have told theirs it stamps
-//! nothing, and what it would have to stamp waits.
+//! Doubts a clock that nobody has confirmed. A node that starts has only its own word for the time,
+//! and its clock may have been set wrong while it was down. Until other nodes have told their time
+//! it stamps nothing, and requests that need a stamp wait.
 //!
-//! It is over with the first node that is sure of its own clock, or when a majority of all clocks
-//! agrees: one round trip. It is over without that when nobody who can be reached has more to say,
-//! so that a node which is left alone goes on, at its own risk.
-
-use std::time::Duration;
+//! The doubt ends, after one round trip, with the first answer from a node that is sure of its own
+//! clock, or when a majority of all clocks agrees. It also ends when no reachable node has more to
+//! say: a node that is left alone continues at its own risk.
 
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
 use super::clocks::{HOLD, base_of};
 use super::flight::{Flight, Next, Stage, Until};
+use super::worth::Worth;
 use crate::op::{Op, RequestError};
 use crate::planted;
 use crate::protocol::Effect;
 use crate::value;
-
-/// How long it takes until the failure detector knows who can be reached. Guess: two of its looks.
-const WHO_IS_THERE: Duration = Duration::from_secs(1);
-/// How long somebody who can be reached may keep a node waiting for the time. Guess: some round
-/// trips of the widest area.
-const LONGEST: Duration = Duration::from_secs(3);
-
-/// How much this node's clock is worth since the start. It never falls from the last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Worth {
-    /// Others are being asked: what must be stamped waits.
-    Doubted,
-    /// Nobody could be asked: it stamps, and has no say. In doubt again as soon as somebody can be
-    /// reached.
-    #[default]
-    Unheard,
-    /// It was compared, and either nobody can say which clock is right or this one is off.
-    Compared,
-    /// A majority of all clocks agreed with it, or one that others had confirmed, or there is no
-    /// other.
-    Confirmed,
-}
-
-/// What the clock is worth, and how that is being found out.
-#[derive(Debug, Default)]
-pub(super) struct Doubt {
-    pub(super) worth: Worth,
-    /// Since when.
-    since: Duration,
-    /// When the others are asked again, and how long to wait after that.
-    again: Duration,
-    patience: Duration,
-}
-
-impl Doubt {
-    fn begin(&mut self, now: Now, patience: Duration) {
-        *self = Self {
-            worth: Worth::Doubted,
-            since: now.monotonic,
-            again: now.monotonic + patience,
-            patience,
-        };
-    }
-
-    fn asks_again(&mut self, now: Now) -> bool {
-        let due = self.worth == Worth::Doubted && now.monotonic >= self.again;
-        if due {
-            self.patience *= 2;
-            self.again = now.monotonic + self.patience;
-        }
-        due
-    }
-
-    /// What the clock is worth if neither a majority nor a confirmed clock has spoken, of the
-    /// `reachable` nodes having `told` their time.
-    fn without_a_majority(&self, now: Now, reachable: usize, told: usize) -> Worth {
-        let waited = now.monotonic.saturating_sub(self.since);
-        let nobody_else = told == reachable && waited >= WHO_IS_THERE;
-        match self.worth {
-            Worth::Doubted if nobody_else || waited >= LONGEST => {
-                if told > 0 {
-                    Worth::Compared
-                } else {
-                    Worth::Unheard
-                }
-            }
-            Worth::Unheard if told > 0 => Worth::Compared,
-            worth => worth,
-        }
-    }
-}
 
 impl Dynamo {
     pub(super) fn is_in_doubt(&self) -> bool {
         self.clocks.doubt.worth == Worth::Doubted
     }
 
-    /// The node has started, or meets somebody after it had met nobody: asks for the time at once.
+    /// Asks for the time at once: the node has started, or it can reach somebody after having met
+    /// nobody.
     pub(super) fn doubt_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.clocks.doubt.begin(now, self.config.hedge_after);
         self.compare_clocks(now, effects);
         self.keep_sweeping(effects);
     }
 
-    /// Whether this is the only node there is, and its clock has not stood by its time for long
-    /// since the start: nobody can say that it was set wrong while the node was down, and somebody
-    /// may be about to mend it.
+    /// Whether this is the only node, and its clock has not yet held its time for long since the
+    /// start. Nobody else can say whether the clock was set wrong while the node was down, and
+    /// somebody may be about to correct it.
     pub(super) fn is_new_and_alone(&self, now: Now) -> bool {
         let stood = now.monotonic.saturating_sub(self.clocks.doubt.since);
         self.clocks_there_are() <= 1
@@ -111,17 +40,16 @@ impl Dynamo {
             && !planted::LONE_CLOCK_REMOVES_AT_ONCE.is_planted()
     }
 
-    /// Somebody can be reached again.
+    /// A node can be reached again.
     pub(super) fn meet_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         match self.clocks.doubt.worth {
-            Worth::Unheard if self.standing.started => self.doubt_clock(now, effects),
+            Worth::Unheard if self.routes.topology().is_some() => self.doubt_clock(now, effects),
             Worth::Doubted => self.compare_clocks(now, effects),
             _ => {}
         }
     }
 
-    /// Asks for what has not been answered, more and more patiently, and looks whether that is
-    /// over.
+    /// Asks again, more and more patiently, and checks whether the doubt is over.
     pub(super) fn go_on_doubting(&mut self, now: Now, effects: &mut Vec<Effect>) {
         if self.clocks.doubt.asks_again(now) {
             self.compare_clocks(now, effects);
@@ -130,8 +58,8 @@ impl Dynamo {
         }
     }
 
-    /// Decides by all that is known what this node's clock is worth, and lets those go on who
-    /// waited for that.
+    /// Decides from all that is known what this node's clock is worth, and resumes the requests
+    /// that waited for that.
     pub(super) fn weigh_clock(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let before = self.clocks.doubt.worth;
         let Some(topology) = self
@@ -177,7 +105,7 @@ impl Dynamo {
         stage: &Stage,
         effects: &mut Vec<Effect>,
     ) -> Next {
-        // A time in the request was computed from what the clock said then.
+        // A time in the request was computed from what the clock said when it came.
         let moved = matches!(stage, Stage::Parked(Until::Timed(base)) if self.clocks.is_apart(base_of(now), *base));
         if moved && flight.request.op.names_time() {
             return Next::Done(Err(RequestError::ClockUnconfirmed));
@@ -185,8 +113,8 @@ impl Dynamo {
         self.begin(now, flight, None, &[], effects).into()
     }
 
-    /// Whether the request must wait until this node knows what its clock is worth: here it would
-    /// be stamped, or depend on the time.
+    /// Whether the request must wait until this node knows what its clock is worth, because it
+    /// would be stamped here or depends on the time.
     pub(super) fn must_wait_for_clock(&self, now: Now, flight: &Flight) -> bool {
         if !self.is_in_doubt() || planted::STAMPS_BEFORE_ASKING.is_planted() {
             return false;
@@ -195,16 +123,15 @@ impl Dynamo {
             return false;
         };
         let replica = self
-            .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
+            .replica(flight.place)
             .filter(|_| self.executes(flight.place, &flight.request.op));
         let stamped = replica
             .is_some_and(|replica| value::needs_time(replica, key, mutation, now.unix_millis));
         flight.request.op.names_time() || (stamped && !self.remembers(flight))
     }
 
-    /// Those whose time is worth asking for. A node that has just started does not know yet who can
-    /// be reached, and asks all.
+    /// The nodes whose time is worth asking for. A node that has just started does not know yet who
+    /// is reachable, and asks everybody.
     pub(super) fn clocks_to_ask(&self) -> Vec<NodeId> {
         self.others_there_are()
             .filter(|node| self.is_in_doubt() || self.routes.reachable(*node))

@@ -1,49 +1,41 @@
-//! Removal by time. Readers hide what has expired by their own clock, which a mended clock undoes;
-//! what is removed stays removed, so it takes the agreement of a quorum's clocks, and then a
-//! removal that sees what a quorum has.
+//! Removes expired keys. Reading is different from removing: readers hide expired keys by their own
+//! clocks, and a corrected clock undoes that. What is removed stays removed, so a removal first
+//! needs the agreement of a quorum's clocks and then sees what a quorum has.
 //!
-//! **Invariant:** nothing is removed because of one clock. A key goes only if a majority of its
-//! holders say that its time passed by more than the margin, by their clocks and their rows; and
-//! then exactly that goes which the removal has seen.
+//! **Invariant:** no single clock removes anything. A key is removed only if a majority of its
+//! holders say, by their own clocks and rows, that it expired more than the margin ago. The removal
+//! then drops exactly what it has seen.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use quorate_control::quorum::{Tally, Verdict};
-use quorate_control::topology::{KeyspaceId, Partition};
 use quorate_crdt::{NodeId, Now};
 
 use super::Dynamo;
+use super::lapse::Asked;
 use super::request::Start;
 use crate::consistency::Consistency;
 use crate::op::{Mutation, Op, Request};
 use crate::planted;
 use crate::preference::{Access, groups};
 use crate::protocol::{Effect, FlightId, Message, Place};
+use crate::seen::At;
 use crate::value;
 
-/// Expired keys removed in one go, per partition.
+/// How many expired keys of a partition are removed at a time.
 const REAP_MAX: usize = 256;
-/// Their bytes; far below what a message may carry.
+/// How many bytes their names may have; far below what a message may carry.
 const REAP_BYTES_MAX: usize = 1024 * 1024;
-/// How long an answer may take before the question is asked again.
+/// How long to wait for an answer before the question is asked again.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a removal may take.
 const REAP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A question to the holders of a partition: has the time of these keys passed?
-#[derive(Debug)]
-pub(super) struct Asked {
-    place: Place,
-    since: Duration,
-    /// The keys; `None` once that has been decided.
-    keys: Vec<(Bytes, Option<Tally>)>,
-}
-
 impl Dynamo {
-    /// Asks about the expired keys of the partitions in which this node is the first that can be
-    /// reached, one question a partition at a time.
+    /// Asks about expired keys in the partitions whose first reachable holder is this node, with
+    /// one question per partition at a time.
     pub(super) fn on_reap(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.clocks
             .lapses
@@ -55,9 +47,9 @@ impl Dynamo {
             .clocks
             .lapses
             .values()
-            .map(|asked| (asked.place.keyspace, asked.place.partition))
+            .map(|asked| asked.place.at())
             .collect();
-        let places: Vec<(KeyspaceId, Partition)> = self
+        let places: Vec<At> = self
             .replicas
             .keys()
             .copied()
@@ -68,14 +60,13 @@ impl Dynamo {
         }
     }
 
-    fn ask_lapsed(&mut self, now: Now, at: (KeyspaceId, Partition), effects: &mut Vec<Effect>) {
-        let (Some(replica), Some(placement)) =
-            (self.replicas.get(&at), self.routes.placement(at.0, at.1))
+    fn ask_lapsed(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
+        let (Some(replica), Some(placement)) = (self.replicas.get(&at), self.routes.placement(at))
         else {
             return;
         };
-        // One whose clock is known to be off, which this one's is not, removes nothing: the next
-        // does.
+        // If this node's clock is right, a holder whose clock is known to be off is skipped, so
+        // that the next one does the work.
         let may = |node: &&NodeId| {
             self.routes.reachable(**node)
                 && (**node == self.seat.me || !self.clocks.disagrees(now, **node))
@@ -84,11 +75,7 @@ impl Dynamo {
         if first != Some(&self.seat.me) || !replica.vouches() || self.healing.waking.contains(at) {
             return;
         }
-        let place = Place {
-            keyspace: at.0,
-            partition: at.1,
-            epoch: placement.epoch,
-        };
+        let place = Place::new(at, placement.epoch);
         let mut budget = REAP_BYTES_MAX;
         let due = replica
             .expired(now.unix_millis)
@@ -98,8 +85,8 @@ impl Dynamo {
             budget = budget.saturating_sub(key.len());
             budget > 0
         };
-        // Of an expiry that is left alone, what belongs to it may still be on its way: then all
-        // must say that there is nothing.
+        // If only an expiry is left, the key's rows may still be on their way. Then all holders
+        // must agree.
         let level = |key: &Bytes| {
             if replica
                 .key(key)
@@ -149,12 +136,13 @@ impl Dynamo {
         if planted::REAP_BY_OWN_CLOCK.is_planted() {
             return Tally::new(&[]).ok();
         }
-        let (placement, topology) = (self.routes.placement_of(place)?, self.routes.topology()?);
+        let placement = self.routes.placement_of(place)?;
+        let topology = self.routes.topology()?;
         Tally::new(&groups(level, Access::Write, placement, topology, "")).ok()
     }
 
-    /// How long ago a key must have expired before it is removed: two clocks that trust each other
-    /// can be twice the bound apart.
+    /// How long ago, in milliseconds, a key must have expired before it is removed. Two clocks that
+    /// trust each other may differ by twice the bound.
     fn margin(&self) -> u64 {
         self.config.drift_max.as_millis() as u64 * 2
     }
@@ -164,18 +152,15 @@ impl Dynamo {
         &mut self,
         now: Now,
         from: NodeId,
-        (id, place): (FlightId, Place),
+        id: FlightId,
+        place: Place,
         keys: &[Bytes],
         effects: &mut Vec<Effect>,
     ) {
         if self.serving(place).is_err() || !self.clocks.is_trusted() || self.is_waking(place) {
             return;
         }
-        let Some(replica) = self
-            .replicas
-            .get(&(place.keyspace, place.partition))
-            .filter(|replica| replica.vouches())
-        else {
+        let Some(replica) = self.replica(place).filter(|replica| replica.vouches()) else {
             return;
         };
         let lapsed = keys

@@ -1,19 +1,20 @@
-//! What becomes of requests that do not get what they wait for: refusals, nodes out of reach, time,
-//! and changes of the topology.
+//! What happens to requests that do not get what they wait for: refusals, unreachable nodes,
+//! deadlines, and changes of the topology.
 
 use quorate_control::quorum::Verdict;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
-use super::flight::{Debt, Flight, Next, Reading, Stage, Told, Until};
-use super::ledger::Ledger;
+use super::flight::{Flight, Next, Reading, Stage, Told, Until};
+use super::flights::Debt;
+use super::ledger::{Blame, Ledger};
 use crate::op::RequestError;
 use crate::planted;
 use crate::protocol::{Effect, FlightId, Place, Refusal};
 
 impl Dynamo {
-    /// Requests past their deadline fail; those past their hedge time ask further.
+    /// Ends requests past their deadline, and asks further for those past their hedge time.
     pub(super) fn expire_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
         for id in self.flights.due(now.monotonic) {
             self.resume(now, id, effects, |core, flight, stage, effects| {
@@ -26,7 +27,7 @@ impl Dynamo {
         }
     }
 
-    /// The client is told that its request did not get enough answers, and why.
+    /// Tells the client that its request did not get enough answers, and why.
     pub(super) fn give_up(&mut self, id: FlightId, flight: &Flight, stage: Stage) -> Next {
         let level = flight.level;
         Next::Done(Err(match stage {
@@ -35,8 +36,8 @@ impl Dynamo {
                 self.remember_owing(id, flight.place, writing.events, writing.ledger.owing());
                 error
             }
-            // A request that was asked for before and is remembered here has been applied here,
-            // whatever becomes of this try.
+            // If this replica remembers the request from an earlier try, it has been applied here,
+            // whatever becomes of this one.
             Stage::Reading(reading) => reading.blamed().failure(level, self.remembers(flight)),
             Stage::Repairing(repairing) => repairing.ledger.failure(level, false),
             Stage::Forwarded(handed) => {
@@ -50,7 +51,7 @@ impl Dynamo {
                 }
             }
             Stage::Parked(Until::Timed(_)) => RequestError::ClockUnconfirmed,
-            // Nobody is to blame for it but what came earlier.
+            // No replica is to blame: requests that came earlier took too long.
             Stage::Parked(Until::Turn(_)) => {
                 let may_be_applied = self.remembers(flight);
                 RequestError::TimedOut {
@@ -65,7 +66,8 @@ impl Dynamo {
         }))
     }
 
-    /// Acknowledgements of an answered write are still worth knowing, but nobody waits for them.
+    /// Nobody waits any longer for the missing acknowledgements of this write, but they are still
+    /// worth knowing.
     pub(super) fn remember_owing(
         &mut self,
         id: FlightId,
@@ -86,12 +88,12 @@ impl Dynamo {
         self.flights.owed.remember(id, debt, max);
     }
 
-    /// Of how many answered writes the missing acknowledgements are remembered.
+    /// For how many answered writes the missing acknowledgements are remembered.
     pub(super) fn owed_max(&self) -> usize {
         self.config.flights_max / OWED_SHARE
     }
 
-    /// The node cannot be reached: it will not answer.
+    /// The node has become unreachable and will not answer.
     pub(super) fn fail_flights(&mut self, now: Now, node: NodeId, effects: &mut Vec<Effect>) {
         for id in self.flights.select(|_| true) {
             self.resume(now, id, effects, |core, flight, mut stage, effects| {
@@ -119,7 +121,7 @@ impl Dynamo {
         }
     }
 
-    /// One node fewer: is there still a way, and whom to ask instead?
+    /// A node has dropped out. Decides whether the request can still succeed, and asks other nodes.
     fn after_failure(
         &mut self,
         now: Now,
@@ -164,39 +166,47 @@ impl Dynamo {
             if !asked {
                 return Next::Wait(id, stage);
             }
-            core.refused(now, (from, from, reason), (id, flight), stage, effects)
+            core.refused(
+                now,
+                from,
+                Blame { by: from, reason },
+                id,
+                flight,
+                stage,
+                effects,
+            )
         });
     }
 
-    /// `from` was asked and will not do its part, for a reason that lies at `by`.
+    /// `from` was asked and will not do its part.
     pub(super) fn refused(
         &mut self,
         now: Now,
-        (from, by, reason): (NodeId, NodeId, Refusal),
-        (id, flight): (FlightId, &mut Flight),
+        from: NodeId,
+        blame: Blame,
+        id: FlightId,
+        flight: &mut Flight,
         mut stage: Stage,
         effects: &mut Vec<Effect>,
     ) -> Next {
-        if let Refusal::Epoch(epoch) = reason {
-            return self.out_of_step(now, (from, epoch), id, flight, stage);
+        if let Refusal::Epoch(epoch) = blame.reason {
+            return self.out_of_step(now, from, epoch, id, flight, stage);
         }
         match &mut stage {
             Stage::Forwarded(..) if !flight.retried => return Next::Again(vec![from]),
             Stage::Forwarded(..) => {
-                let (level, refused, missing) = (flight.level, vec![(by, reason)], Vec::new());
-                let error = RequestError::Refused {
-                    level,
+                return Next::Done(Err(RequestError::Refused {
+                    level: flight.level,
                     acked: 0,
                     required: 1,
-                    refused,
-                    missing,
+                    refused: vec![(blame.by, blame.reason)],
+                    missing: Vec::new(),
                     may_be_applied: false,
-                };
-                return Next::Done(Err(error));
+                }));
             }
-            Stage::Reading(reading) => reading.refused(from, by, reason),
-            Stage::Repairing(repairing) => drop(repairing.ledger.refused(from, by, reason)),
-            Stage::Writing(writing) => drop(writing.ledger.refused(from, by, reason)),
+            Stage::Reading(reading) => reading.refused(from, blame),
+            Stage::Repairing(repairing) => drop(repairing.ledger.refused(from, blame)),
+            Stage::Writing(writing) => drop(writing.ledger.refused(from, blame)),
             Stage::Parked(_) => {}
         }
         if planted::REFUSED_IS_FAILED.is_planted() {
@@ -205,17 +215,20 @@ impl Dynamo {
         self.after_failure(now, id, flight, stage, effects)
     }
 
-    /// Asker and asked know different placements. What is applied here already is sent again, when
-    /// one of the two has caught up; what is not waits for the newer topology and starts again.
+    /// The two nodes know different placements. A write that is already applied here is sent again
+    /// once one of them has caught up; any other request waits for the newer topology and starts
+    /// again.
     fn out_of_step(
         &mut self,
         now: Now,
-        (from, epoch): (NodeId, Epoch),
+        from: NodeId,
+        epoch: Epoch,
         id: FlightId,
         flight: &mut Flight,
         mut stage: Stage,
     ) -> Next {
-        let (reason, newer) = (Refusal::Epoch(epoch), epoch > flight.place.epoch);
+        let reason = Refusal::Epoch(epoch);
+        let newer = epoch > flight.place.epoch;
         match &mut stage {
             Stage::Writing(writing) => writing.ledger.postponed(from, reason),
             Stage::Repairing(repairing) => repairing.ledger.postponed(from, reason),
@@ -234,12 +247,12 @@ impl Dynamo {
         Next::Wait(id, stage)
     }
 
-    /// A new topology: requests that have not been executed start again, those that have go to
-    /// whoever must have them now.
+    /// The topology has changed. Requests that have not been executed start again; those that have
+    /// been go to the replicas that must have them now.
     pub(super) fn reroute_flights(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let current = |place: Place| {
             self.routes
-                .placement(place.keyspace, place.partition)
+                .placement(place.at())
                 .map(|placement| placement.epoch)
         };
         for id in self
@@ -261,8 +274,7 @@ impl Dynamo {
     }
 }
 
-/// Of `flights_max`, the part that answered writes may take while others still owe their
-/// acknowledgement.
+/// Which part of `flights_max` answered writes may use for acknowledgements that are still missing.
 const OWED_SHARE: usize = 8;
 
 impl Reading {
@@ -279,7 +291,7 @@ impl Reading {
         }
     }
 
-    /// The book that says why the read fails.
+    /// The ledger that explains why the read fails.
     fn blamed(&self) -> &Ledger {
         match &self.later {
             Some(later) if self.ledger.verdict() == Verdict::Reached => later,
@@ -306,12 +318,12 @@ impl Reading {
         }
     }
 
-    /// A replica that is being filled cannot be read, but it can be brought up to what is returned.
-    fn refused(&mut self, node: NodeId, by: NodeId, reason: Refusal) {
-        self.ledger.refused(node, by, reason);
+    /// A replica that is being filled cannot be read, but it can still be given what is returned.
+    fn refused(&mut self, node: NodeId, blame: Blame) {
+        self.ledger.refused(node, blame);
         let Some(later) = &mut self.later else { return };
-        if reason != Refusal::Filling {
-            later.refused(node, by, reason);
+        if blame.reason != Refusal::Filling {
+            later.refused(node, blame);
         } else if later.answered(node) {
             self.told.push((
                 node,

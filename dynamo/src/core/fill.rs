@@ -1,69 +1,61 @@
-//! Streams: a replica that lacks more than others remember event by event is sent the partition
-//! piece by piece.
+//! Streams a partition, piece by piece, to a replica that lacks more than others remember event by
+//! event.
 //!
-//! **When a replica that is being filled may be read.** It has lost, or never had, what it
-//! acknowledged. Say R is the set that was read until now. It is ready when it has all that each
-//! member of R that can be reached had when that first spoke under this placement (or, if it was
-//! being filled then, when it first said that it is filled), and either (a) a majority of R in each
-//! datacenter, none of them being filled, is among these; the replica counts as such a one itself
-//! only if it is not being filled, and leaves itself out of the count if it is; or (b) every member
-//! of R, and every node that the partition moves to, is among these, filled or not.
+//! **When may a replica that is being filled be read?** It has lost, or never had, what it
+//! acknowledged. Let R be the set of replicas that was read until now. The replica is ready when it
+//! has all that every reachable member of R had at its first report under this placement (or, if
+//! that member was itself being filled then, at its first report after it was filled), and if one
+//! of these holds:
 //!
-//! No acknowledged majority write that is left anywhere in R is missed. By (a): let Q be the
-//! majority that acknowledged it. If the replica itself is in R and has lost its copy, the others
-//! of Q still meet every majority of the others; so one member of Q that has not lost its memory
-//! has been heard, had the write before it spoke, and now the replica has it. By (b): whoever has
-//! the write has been heard, also when all that is left of R is this replica, and what was written
-//! during the move is left on those it moves to. A member that is being filled has what it has, and
-//! truthfully: a replica can be copied from and can help at any time, only its memory cannot stand
-//! for a majority. So replicas that lost their disks together do not wait for each other longer
-//! than until all have spoken.
+//! - (a) Such reports have come from a majority of R in each datacenter, not counting members that
+//!   are being filled. The replica counts itself only if it is not being filled, and otherwise
+//!   leaves itself out of the count.
+//! - (b) Such reports have come from every member of R and every node that the partition moves to,
+//!   filled or not.
+//!
+//! **Why no acknowledged majority write is missed** that is left anywhere in R. With (a): let Q be
+//! the majority that acknowledged the write. Even if the replica itself is in R and has lost its
+//! copy, the others of Q meet every majority of the others. So one member of Q that has not lost
+//! its memory has reported, had the write before it reported, and now the replica has it. With (b):
+//! whoever has the write has reported. This covers the case that this replica is all that is left
+//! of R, because what was written during the move is also on the nodes that the partition moves to.
+//!
+//! A member that is being filled tells the truth about what it has. So it can be copied from and
+//! can help at any time; only its memory cannot stand for a majority. Replicas that lost their
+//! disks together therefore wait for each other only until all have reported.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use quorate_control::quorum::majority;
 use quorate_control::topology::Placement;
-use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
+use quorate_crdt::{CausalContext, NodeId, Now};
 
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::healing::Pull;
 use crate::planted;
 use crate::protocol::{Effect, Message, Piece, Place, StreamId};
 use crate::replica::{Cut, Delta, Mend, Range, Replica, Residual};
+use crate::seen::At;
 
-/// After so long without an answer the same question is asked again. Guess: several round trips
-/// round the world.
+/// How long to wait for a piece before asking for it again. Guess: several round trips around the
+/// world.
 const PULL_AGAIN: Duration = Duration::from_millis(700);
-/// After so long without progress another source is tried.
+/// How long a stream may stand still before another source is tried.
 const PULL_PATIENCE: Duration = Duration::from_secs(2);
 
-/// A stream to this node.
-#[derive(Debug)]
-pub(super) struct Pull {
-    stream: StreamId,
-    source: NodeId,
-    /// What is streamed.
-    range: Range,
-    /// Whether what is streamed replaces what is here.
-    mends: Option<Mend>,
-    /// The replica that is streamed, and what it had seen at the start.
-    from: Option<(ReplicaId, CausalContext)>,
-    after: Option<Cut>,
-    asked_at: Duration,
-    /// When the last piece came, or the first was asked for.
-    moved_at: Duration,
-}
-
 impl Dynamo {
-    /// On a full disk nothing is streamed before there is room again.
+    /// Starts a stream, unless the disk is full.
     pub(super) fn begin_stream(
         &mut self,
         now: Now,
         at: At,
-        (source, range, mends): (NodeId, Range, Option<Mend>),
+        source: NodeId,
+        range: Range,
+        mends: Option<Mend>,
         effects: &mut Vec<Effect>,
     ) {
-        if self.standing.disk_full {
+        if self.disk_full {
             return;
         }
         self.healing.streams += 1;
@@ -85,21 +77,17 @@ impl Dynamo {
         self.ask_for_piece(now, at, effects);
     }
 
-    /// Asks for the next piece, or for the same again.
+    /// Asks for the next piece, or for the same piece again.
     fn ask_for_piece(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         let epoch = self
             .routes
-            .placement(at.0, at.1)
+            .placement(at)
             .map_or_else(Default::default, |placement| placement.epoch);
         let Some(pull) = self.healing.pulls.get_mut(&at) else {
             return;
         };
         pull.asked_at = now.monotonic;
-        let place = Place {
-            keyspace: at.0,
-            partition: at.1,
-            epoch,
-        };
+        let place = Place::new(at, epoch);
         let message = Message::Pull {
             place,
             stream: pull.stream,
@@ -112,18 +100,20 @@ impl Dynamo {
         });
     }
 
-    /// Any replica answers, one that is being filled too: what it says is true, only not all.
-    /// Unless it is in quarantine: see `may_be_copied_by`.
+    /// Any replica answers, even one that is being filled: what it says is true, only incomplete.
+    /// For replicas in quarantine see
+    /// [`may_be_copied_by`](crate::replica::Replica::may_be_copied_by).
     pub(super) fn on_pull(
         &mut self,
         from: NodeId,
         place: Place,
-        (stream, range, after): (StreamId, &Range, Option<Cut>),
+        stream: StreamId,
+        range: &Range,
+        after: Option<Cut>,
         effects: &mut Vec<Effect>,
     ) {
         let replica = self
-            .replicas
-            .get(&(place.keyspace, place.partition))
+            .replica(place)
             .filter(|_| !matches!(range, Range::Row(_)));
         let Some(replica) = replica.filter(|replica| replica.may_be_copied_by(from)) else {
             return;
@@ -151,11 +141,12 @@ impl Dynamo {
         now: Now,
         from: NodeId,
         place: Place,
-        (stream, piece): (StreamId, Box<Piece>),
+        stream: StreamId,
+        piece: &Piece,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
-        let full = self.standing.disk_full;
+        let at = place.at();
+        let full = self.disk_full;
         let Some(pull) = self
             .healing
             .pulls
@@ -179,12 +170,12 @@ impl Dynamo {
                 .get(&at)
                 .is_some_and(|replica| replica.has_heard(from, piece.replica))
         {
-            // It has not been compared in the life that it is in.
+            // That replica has not been compared in its present life.
             self.healing.pulls.remove(&at);
             return;
         }
         if *streamed != piece.replica {
-            self.begin_stream(now, at, (from, range, mend), effects);
+            self.begin_stream(now, at, from, range, mend, effects);
             return;
         }
         let first = first.clone();
@@ -201,7 +192,26 @@ impl Dynamo {
             self.ask_for_piece(now, at, effects);
             return;
         }
-        self.healing.pulls.remove(&at);
+        self.finish_stream(now, place, from, first, piece, effects);
+    }
+
+    /// The last piece has come. `first` is the context of the first piece.
+    fn finish_stream(
+        &mut self,
+        now: Now,
+        place: Place,
+        from: NodeId,
+        first: CausalContext,
+        piece: &Piece,
+        effects: &mut Vec<Effect>,
+    ) {
+        let at = place.at();
+        let Some(Pull {
+            range, mends: mend, ..
+        }) = self.healing.pulls.remove(&at)
+        else {
+            return;
+        };
         self.counters.streams += 1;
         self.counters.mended += u64::from(mend.is_some());
         if let Some(held) = self.replica_mut(place) {
@@ -209,8 +219,8 @@ impl Dynamo {
                 held.finish_mending(from, mend);
             }
             held.settle_in(&range, &piece.settled);
-            // The rule is that what every piece says is what has been seen, which the joins have
-            // worked out already.
+            // The rule: what all pieces say together has been seen. The joins have already worked
+            // that out.
             let believed = planted::CHUNK_OF_ANY_STREAM.is_planted().then_some(first);
             let believed = believed.or_else(|| {
                 planted::ADOPT_LAST_CONTEXT
@@ -224,38 +234,34 @@ impl Dynamo {
                 });
             }
         }
-        if let Some(placement) = self
-            .routes
-            .placement(place.keyspace, place.partition)
-            .cloned()
-        {
+        if let Some(placement) = self.routes.placement(place.at()).cloned() {
             self.go_on_filling(now, at, &placement, effects);
         }
     }
 
-    /// Each tick: a stream that does not move is asked for again, or begun anew from another
-    /// source; one that nobody can go on with ends.
+    /// Each tick: asks again for a piece that does not come, or begins again at another source. A
+    /// stream that nobody can continue ends.
     pub(super) fn go_on_streaming(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         let Some(pull) = self.healing.pulls.get(&at) else {
             self.settle_slices(at);
             return;
         };
         let reachable = self.routes.reachable(pull.source);
-        if planted::PULL_ONCE.is_planted() || self.standing.disk_full {
+        if planted::PULL_ONCE.is_planted() || self.disk_full {
             return;
         }
         if !reachable || now.monotonic.saturating_sub(pull.moved_at) > PULL_PATIENCE {
             let (tried, range, mends) = (pull.source, pull.range.clone(), pull.mends);
             self.healing.pulls.remove(&at);
             if let Some(source) = self.source(at, mends, Some(tried)) {
-                self.begin_stream(now, at, (source, range, mends), effects);
+                self.begin_stream(now, at, source, range, mends, effects);
             }
         } else if now.monotonic.saturating_sub(pull.asked_at) > PULL_AGAIN {
             self.ask_for_piece(now, at, effects);
         }
     }
 
-    /// Ends the filling of a replica that has all it needs, or begins its next stream.
+    /// Finishes the filling of a replica that has all it needs, or begins its next stream.
     pub(super) fn go_on_filling(
         &mut self,
         now: Now,
@@ -274,12 +280,12 @@ impl Dynamo {
                 replica.finish_filling();
             }
         } else if let Some(source) = self.source(at, None, None) {
-            self.begin_stream(now, at, (source, Range::ALL, None), effects);
+            self.begin_stream(now, at, source, Range::ALL, None, effects);
         }
     }
 
-    /// A replica that must be mended is streamed the partition, whatever else was being streamed to
-    /// it, for as long as it must be.
+    /// Streams the partition to a replica that must be mended, for as long as it must be, in place
+    /// of any other stream.
     pub(super) fn go_on_mending(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         let mend = self.replicas.get(&at).and_then(Replica::mend);
         let mends = self.healing.pulls.get(&at).and_then(|pull| pull.mends);
@@ -290,11 +296,12 @@ impl Dynamo {
             self.healing.pulls.remove(&at);
         }
         if let Some(source) = mend.and_then(|_| self.source(at, mend, None)) {
-            self.begin_stream(now, at, (source, Range::ALL, mend), effects);
+            self.begin_stream(now, at, source, Range::ALL, mend, effects);
         }
     }
 
-    /// No stream is under way: what the pieces of the last have brought is told to the others.
+    /// No stream is in progress: what the pieces of the last one brought is settled, so that the
+    /// others learn of it.
     fn settle_slices(&mut self, at: At) {
         if let Some(replica) = self
             .replicas
@@ -306,10 +313,11 @@ impl Dynamo {
         }
     }
 
-    /// The best holder that has something this replica lacks, or by which it is mended: one that is
-    /// not being filled, then the nearest; `tried` only if there is no other.
+    /// The best holder that has something this replica lacks, or that can mend it. Replicas that
+    /// are not being filled come first, then the nearest; `tried` is chosen only if there is no
+    /// other.
     fn source(&self, at: At, mends: Option<Mend>, tried: Option<NodeId>) -> Option<NodeId> {
-        let placement = self.routes.placement(at.0, at.1)?;
+        let placement = self.routes.placement(at)?;
         let replica = self.replicas.get(&at)?;
         let near = self.routes.holders(placement);
         let helps = |node: &NodeId| {
@@ -330,7 +338,7 @@ impl Dynamo {
         fit.min_by_key(|node| (Some(*node) == tried, replica.heard_filling(*node)))
     }
 
-    /// Whether this replica has what the replicas that were read until now had: the rule at the
+    /// Whether this replica has what the replicas that were read until now had. The rule is at the
     /// head of this module.
     pub(super) fn has_caught_up(&self, at: At, placement: &Placement) -> bool {
         let (Some(replica), Some(topology)) = (self.replicas.get(&at), self.routes.topology())

@@ -1,37 +1,37 @@
-//! What other nodes forward here. Each write is executed at most once, however often the network
-//! delivers it or its sender sends it. A read may be executed again, but not while it is being
-//! executed: its answer can be long, and whoever waits for it asks again and again.
+//! Remembers what other nodes forward here. Each write is executed at most once, however often the
+//! network delivers it or its sender sends it. A read may be executed again, but not while it is
+//! still being executed: its answer can be long, and its sender asks again and again.
 //!
-//! A forward is known by its [`FlightId`]. What is remembered is bounded: the latest [`WINDOW`]
-//! writes of each of the latest [`LIVES`] lives of a sending core. A repeat is answered as before.
-//! One of which nothing is remembered any more is not answered, since nobody can say whether it is
-//! applied: its client is told so at its deadline.
+//! A forward is known by its [`FlightId`]. A repeated write gets the same answer as the first.
+//! What is remembered is bounded: the latest [`WINDOW`] writes of each of the latest [`LIVES`]
+//! lives of a sending core. A repeat that is no longer remembered gets no answer, because nobody
+//! can say whether it was applied; its client is told so at its deadline.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quorate_crdt::NodeId;
 
-use crate::op::Reply;
+use crate::op::{Reply, Request};
 use crate::planted;
-use crate::protocol::{FlightId, Message};
+use crate::protocol::{Attempt, FlightId, Message, Place};
 
 /// How many forwarded writes of one life are remembered. Guess: a sender gives up long before it
-/// has sent as many to one core.
+/// has sent that many to one core.
 const WINDOW: usize = 1024;
-/// How many lives of one sending core are remembered. Guess: what is under way of an earlier one is
-/// late by as many restarts.
+/// How many lives of a sending core are remembered. Guess: what is still on its way from an earlier
+/// life is then that many restarts late.
 const LIVES: usize = 4;
-/// The longest answer that is kept to be given again, in bytes of its value. Others are given once.
+/// The longest value, in bytes, that is kept to be answered again. Longer answers are given once.
 const ANSWER_BYTES_MAX: usize = 64;
 /// How many forwarded writes of one sending core are remembered.
 pub(super) const REMEMBERED_MAX: usize = WINDOW * LIVES;
 
-/// The forwarded writes that one core remembers, and the forwarded reads that it executes.
+/// The forwarded writes that one core remembers, and the forwarded reads that it is executing.
 #[derive(Debug, Default)]
 pub(super) struct Forwards {
-    /// By sending core; the life that was heard last is last.
+    /// By sending core. The life that was heard from last is last.
     by_sender: BTreeMap<(NodeId, u8), Vec<Life>>,
-    /// Reads that are in flight here: never more than flights.
+    /// Reads that are in flight here; never more than there are flights.
     reading: BTreeSet<(NodeId, FlightId)>,
 }
 
@@ -39,8 +39,8 @@ pub(super) struct Forwards {
 #[derive(Debug)]
 struct Life {
     name: u64,
-    /// The lowest number of which this life of the receiving core was on when the sender counted
-    /// it: that came as it was sent first, or to this life.
+    /// The lowest number from which on this life of the receiving core has heard the sender: a
+    /// forward with that number arrived as it was first sent, or was sent to this life.
     first: u64,
     /// Numbers up to here are no longer remembered.
     floor: u64,
@@ -50,35 +50,43 @@ struct Life {
 #[derive(Debug)]
 enum Fate {
     UnderWay,
-    /// Answered, and how, if that can be said again.
+    /// Answered; with the answer, if it can be given again.
     Told(Option<Box<Message>>),
 }
 
-/// Which copy of a forward has come.
+/// A request that another node hands over: see [`Message::Forward`].
+pub(super) struct Forward {
+    pub(super) place: Place,
+    pub(super) request: Request,
+    pub(super) unix_millis: u64,
+    pub(super) attempt: Attempt,
+}
+
+/// Which copy of a forward has arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Copy {
-    /// Its sender sends it for the first time.
+pub(super) enum Delivery {
+    /// The first one.
     First,
-    /// Its sender has sent it before, and a former life of this core may have executed it.
+    /// A repeat that a former life of this core may already have executed.
     Again,
-    /// Its sender has sent it before, and no earlier life of this core has seen it.
+    /// A repeat that no earlier life of this core can have seen.
     AgainToThisLife,
 }
 
-/// What a forward that has just come is.
+/// What to do with a forward that has arrived.
 #[derive(Debug)]
 pub(super) enum Arrival {
-    /// Never seen: to be executed or refused.
+    /// It is new: execute or refuse it.
     First,
-    /// Seen, or perhaps seen. To be answered with this, if with anything.
+    /// It has been seen, or may have been. Send this answer, if there is one.
     Repeat(Option<Box<Message>>),
 }
 
 impl Forwards {
-    /// A forwarded write has come. One that was sent before may have been executed by a former life
-    /// of this core, so it is new only to a life that was there then: one that its sender knew, or
-    /// that has heard an earlier forward at first hand.
-    pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, copy: Copy) -> Arrival {
+    /// A forwarded write has arrived. A repeat may have been executed by a former life of this
+    /// core. It is new only to a life that already existed when it was first sent: one that the
+    /// sender knew, or that has received an earlier forward first-hand.
+    pub(super) fn arrive(&mut self, from: NodeId, id: FlightId, delivery: Delivery) -> Arrival {
         if planted::FORWARD_TWICE.is_planted() {
             return Arrival::First;
         }
@@ -86,9 +94,9 @@ impl Forwards {
         let at = lives.iter().position(|life| life.name == id.life);
         let mut life = match at {
             Some(at) => lives.remove(at),
-            None if copy == Copy::Again => return Arrival::Repeat(None),
-            // What was heard of that life of the sender may be forgotten.
-            None if copy == Copy::AgainToThisLife && lives.len() >= LIVES => {
+            None if delivery == Delivery::Again => return Arrival::Repeat(None),
+            // What was heard of that life of the sender may have been forgotten.
+            None if delivery == Delivery::AgainToThisLife && lives.len() >= LIVES => {
                 return Arrival::Repeat(None);
             }
             None => Life {
@@ -98,7 +106,7 @@ impl Forwards {
                 seen: BTreeMap::new(),
             },
         };
-        let arrival = life.arrive(id.number, copy);
+        let arrival = life.arrive(id.number, delivery);
         lives.push(life);
         if lives.len() > LIVES {
             lives.remove(0);
@@ -106,18 +114,19 @@ impl Forwards {
         arrival
     }
 
-    /// A forwarded read has come. `false`: it is being executed, and its one answer will come.
+    /// A forwarded read has arrived. Returns false if it is already being executed; then it gets
+    /// that one answer.
     pub(super) fn begin_read(&mut self, from: NodeId, id: FlightId) -> bool {
         self.reading.insert((from, id)) || planted::FORWARDED_READ_AGAIN.is_planted()
     }
 
-    /// How many forwarded reads are in flight here.
+    /// How many forwarded reads are being executed here.
     pub(super) fn reads(&self) -> usize {
         self.reading.len()
     }
 
-    /// The sender is being told this. Of a read nothing is remembered from then on: it may be
-    /// executed again, since the answer may be lost.
+    /// Notes the answer to a forward. An answered read is forgotten, and may be executed again,
+    /// because the answer may be lost.
     pub(super) fn told(&mut self, to: NodeId, id: FlightId, message: &Message) {
         self.reading.remove(&(to, id));
         let lives = self.by_sender.get_mut(&(to, id.core));
@@ -127,7 +136,7 @@ impl Forwards {
         }
     }
 
-    /// The most that is remembered of one sender.
+    /// The number of writes remembered of the sender with the most.
     pub(super) fn most(&self) -> usize {
         let of = |lives: &Vec<Life>| lives.iter().map(|life| life.seen.len()).sum();
         self.by_sender.values().map(of).max().unwrap_or(0)
@@ -140,11 +149,13 @@ impl Forwards {
 }
 
 impl Life {
-    fn arrive(&mut self, number: u64, copy: Copy) -> Arrival {
+    fn arrive(&mut self, number: u64, delivery: Delivery) -> Arrival {
         match self.seen.get(&number) {
             Some(Fate::Told(Some(message))) => return Arrival::Repeat(Some(message.clone())),
             Some(_) => return Arrival::Repeat(None),
-            None if number <= self.floor || (copy == Copy::Again && number < self.first) => {
+            None if number <= self.floor
+                || (delivery == Delivery::Again && number < self.first) =>
+            {
                 return Arrival::Repeat(None);
             }
             None => {}
@@ -195,10 +206,10 @@ mod tests {
     #[test]
     fn a_forward_is_new_once() {
         let mut forwards = Forwards::default();
-        assert!(is_first(&forwards.arrive(FROM, id(1, 5), Copy::First)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 5), Delivery::First)));
         assert!(
             matches!(
-                forwards.arrive(FROM, id(1, 5), Copy::First),
+                forwards.arrive(FROM, id(1, 5), Delivery::First),
                 Arrival::Repeat(None)
             ),
             "under way"
@@ -208,7 +219,7 @@ mod tests {
             reason: Refusal::Filling,
         };
         forwards.told(FROM, id(1, 5), &refused);
-        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), Copy::Again) else {
+        let Arrival::Repeat(Some(again)) = forwards.arrive(FROM, id(1, 5), Delivery::Again) else {
             panic!("it was answered")
         };
         assert!(
@@ -216,15 +227,15 @@ mod tests {
             "refused as before"
         );
         assert!(
-            is_first(&forwards.arrive(FROM, id(2, 5), Copy::First)),
+            is_first(&forwards.arrive(FROM, id(2, 5), Delivery::First)),
             "another life"
         );
         assert!(
-            is_first(&forwards.arrive(FROM, id(1, 3), Copy::First)),
+            is_first(&forwards.arrive(FROM, id(1, 3), Delivery::First)),
             "an earlier one that comes late"
         );
         assert!(
-            is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)),
+            is_first(&forwards.arrive(FROM, id(1, 6), Delivery::Again)),
             "its first copy was lost"
         );
     }
@@ -232,10 +243,10 @@ mod tests {
     #[test]
     fn a_repeat_that_a_former_life_may_have_executed_is_not_new() {
         let mut forwards = Forwards::default();
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Copy::Again)));
-        assert!(is_first(&forwards.arrive(FROM, id(1, 7), Copy::First)));
-        assert!(!is_first(&forwards.arrive(FROM, id(1, 6), Copy::Again)));
-        assert!(is_first(&forwards.arrive(FROM, id(1, 8), Copy::Again)));
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 5), Delivery::Again)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 7), Delivery::First)));
+        assert!(!is_first(&forwards.arrive(FROM, id(1, 6), Delivery::Again)));
+        assert!(is_first(&forwards.arrive(FROM, id(1, 8), Delivery::Again)));
     }
 
     #[test]
@@ -244,23 +255,27 @@ mod tests {
         assert!(is_first(&forwards.arrive(
             FROM,
             id(1, 5),
-            Copy::AgainToThisLife
+            Delivery::AgainToThisLife
         )));
         assert!(!is_first(&forwards.arrive(
             FROM,
             id(1, 5),
-            Copy::AgainToThisLife
+            Delivery::AgainToThisLife
         )));
         assert!(is_first(&forwards.arrive(
             FROM,
             id(1, 4),
-            Copy::AgainToThisLife
+            Delivery::AgainToThisLife
         )));
         for life in 2..=1 + LIVES as u64 {
-            assert!(is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)));
+            assert!(is_first(&forwards.arrive(
+                FROM,
+                id(life, 1),
+                Delivery::First
+            )));
         }
         assert!(
-            !is_first(&forwards.arrive(FROM, id(1, 5), Copy::AgainToThisLife)),
+            !is_first(&forwards.arrive(FROM, id(1, 5), Delivery::AgainToThisLife)),
             "executed, and forgotten"
         );
     }
@@ -273,11 +288,11 @@ mod tests {
                 assert!(is_first(&forwards.arrive(
                     FROM,
                     id(life, number),
-                    Copy::First
+                    Delivery::First
                 )));
             }
             assert!(
-                !is_first(&forwards.arrive(FROM, id(life, 1), Copy::First)),
+                !is_first(&forwards.arrive(FROM, id(life, 1), Delivery::First)),
                 "older than the window"
             );
         }

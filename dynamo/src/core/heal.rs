@@ -1,61 +1,25 @@
-//! What nobody waits for: telling what has been seen, sending what others lack.
+//! The work that no client waits for: replicas report what they have seen, forget what all know,
+//! and ask for what they lack.
 
 use std::collections::BTreeMap;
 
 use quorate_control::topology::{Epoch, KeyspaceId, Partition, Phase};
 use quorate_crdt::{NodeId, Now};
 
-use super::fill::Pull;
-use super::help::Want;
-use super::hints::Hints;
-use super::wake::{Waking, former_lives};
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::wake::former_lives;
 use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
 use crate::replica::Replica;
+use crate::seen::At;
 
-/// A replica that has nothing new to tell still tells it every so many ticks, for those that missed
-/// it.
+/// After this many ticks a replica repeats its report even if there is nothing new, for nodes that
+/// missed it.
 const TICKS_BETWEEN_REMINDERS: u64 = 10;
 
-/// State of the healings of one core.
-#[derive(Debug, Default)]
-pub(super) struct Healing {
-    pub(super) ticks: u64,
-    /// What each node was last told of each replica: events seen, placement, whether it was being
-    /// filled and partial.
-    told: BTreeMap<(NodeId, At), (u64, Epoch, bool, bool)>,
-    /// Partitions being streamed to this node.
-    pub(super) pulls: BTreeMap<At, Pull>,
-    /// What replicas lack that is not streamed to them.
-    pub(super) wants: BTreeMap<At, Want>,
-    /// The tick at which each node last answered a question about what was missed.
-    pub(super) helped_at: BTreeMap<NodeId, u64>,
-    /// The number of the last stream or conversation.
-    pub(super) streams: u64,
-    /// What is kept for absent primaries.
-    pub(super) hints: Hints,
-    /// Replicas whose memory nobody has confirmed yet.
-    pub(super) waking: Waking,
-}
-
-impl Healing {
-    pub(super) fn forget_told(&mut self, node: NodeId) {
-        self.told.retain(|(held, _), _| *held != node);
-    }
-
-    /// A replica has gone: nothing is streamed to it, and nobody has been told of it.
-    pub(super) fn forget_place(&mut self, at: At) {
-        self.pulls.remove(&at);
-        self.waking.forget(at);
-        self.wants.remove(&at);
-        self.told.retain(|(_, held), _| *held != at);
-    }
-}
-
 impl Dynamo {
-    /// Every tick: forget what all know, tell what has been seen, go on with what is being filled
-    /// or leaves, report finished moves.
+    /// Each tick: forgets what all holders know, reports what has been seen, continues what is
+    /// being filled or is leaving, and reports finished moves.
     pub(super) fn on_anti_entropy(&mut self, now: Now, effects: &mut Vec<Effect>) {
         self.healing.ticks += 1;
         let reminder = self.healing.ticks.is_multiple_of(TICKS_BETWEEN_REMINDERS);
@@ -65,7 +29,7 @@ impl Dynamo {
         }
         let places: Vec<At> = self.replicas.keys().copied().collect();
         for at in places {
-            let Some(placement) = self.routes.placement(at.0, at.1).cloned() else {
+            let Some(placement) = self.routes.placement(at).cloned() else {
                 continue;
             };
             let others = self.others(at);
@@ -80,14 +44,14 @@ impl Dynamo {
             let leaving = self.is_leaving(at);
             let mut helped = false;
             if !leaving {
-                self.settle_lost(at, (&others, placement.epoch));
+                self.settle_lost(at, &others, placement.epoch);
                 self.go_on_streaming(now, at, effects);
                 self.go_on_mending(now, at, effects);
                 self.go_on_filling(now, at, &placement, effects);
                 helped = self.go_on_asking(now, at, effects);
             }
-            // What has been seen while much is coming is torn to pieces, and long; it is told when
-            // that is over, or in reminders.
+            // While many events are arriving, the context is fragmented and long. It is reported
+            // when that is over, or with the reminders.
             for node in others {
                 if !self.routes.reachable(node) {
                     continue;
@@ -108,14 +72,14 @@ impl Dynamo {
         self.let_go();
         self.wake(now, effects);
         self.report_moves(effects);
-        // At the end: what this tick itself has brought counts.
+        // Last, so that what this tick itself has brought is counted.
         if !planted::TICK_BEYOND_BOUND.is_planted() {
             self.forget_beyond_bound();
         }
     }
 
-    /// What is remembered event by event is bounded in each partition and over all of them, whoever
-    /// is away and for how long: those with the most forget first.
+    /// Bounds what is remembered event by event, per partition and over all of them, whoever is
+    /// away and for however long. The partitions with the most events forget first.
     fn forget_beyond_bound(&mut self) {
         let sizes: Vec<usize> = self.replicas.values().map(Replica::recent_bytes).collect();
         let bytes_max = if planted::RECENT_BOUNDED_BY_PARTITION.is_planted() {
@@ -131,8 +95,8 @@ impl Dynamo {
         }
     }
 
-    /// What a replica of this node knows to be lost is declared seen.
-    fn settle_lost(&mut self, at: At, (others, epoch): (&[NodeId], Epoch)) {
+    /// Declares events seen that a replica of this node knows to be lost.
+    fn settle_lost(&mut self, at: At, others: &[NodeId], epoch: Epoch) {
         if self
             .replicas
             .get_mut(&at)
@@ -142,7 +106,7 @@ impl Dynamo {
         }
     }
 
-    /// Reports what a replica has seen, unless `to` was told just that and need not be reminded.
+    /// Adds a replica's report for `to`, unless it was told exactly this and needs no reminder.
     fn tell(
         &mut self,
         at: At,
@@ -163,11 +127,7 @@ impl Dynamo {
         let told = self.healing.told.insert((to, at), state);
         if remind || told != Some(state) {
             reports.entry(to).or_default().push(Seen {
-                place: Place {
-                    keyspace: at.0,
-                    partition: at.1,
-                    epoch,
-                },
+                place: Place::new(at, epoch),
                 replica: replica.id(),
                 context: replica.context().clone(),
                 beyond: replica.beyond(),
@@ -176,12 +136,13 @@ impl Dynamo {
                 partial: replica.is_partial(),
                 exact: replica.is_exact(),
                 waking: self.healing.waking.awaits(at, to),
+                former: replica.former().clone(),
             });
         }
     }
 
-    /// Another node has told what its replicas have seen. One that leaves asks for nothing, but
-    /// must learn what is known here.
+    /// Another node reports what its replicas have seen. One that leaves asks for nothing, but must
+    /// learn what is known here.
     pub(super) fn on_seen(
         &mut self,
         now: Now,
@@ -191,28 +152,25 @@ impl Dynamo {
     ) {
         let mut answers = BTreeMap::new();
         for seen in all {
-            let at = (seen.place.keyspace, seen.place.partition);
+            let at = seen.place.at();
             let Some(replica) = self.replicas.get_mut(&at) else {
                 continue;
             };
             let new = replica.is_new(from, seen.replica);
-            let (filling, former) = (replica.filling(), replica.hear(from, &seen));
+            let filling = replica.filling();
+            let former = replica.hear(from, &seen);
             if replica.filling() != filling {
                 self.dirty.insert(at);
             }
             if replica.is_spent() {
-                self.standing.renewal.want();
+                self.places.renewal.want();
             }
             self.counters.digest_mismatches += u64::from(replica.compare(from, &seen));
-            let Some(epoch) = self
-                .routes
-                .placement(at.0, at.1)
-                .map(|placement| placement.epoch)
-            else {
+            let Some(epoch) = self.routes.placement(at).map(|placement| placement.epoch) else {
                 continue;
             };
-            // Whoever begins to listen, or has begun a new life, may have lost what it had: neither
-            // waits for the other's next tick.
+            // A node that begins to listen, or has begun a new life, may have lost what it had.
+            // Neither waits for the other's next tick.
             if new {
                 self.want_at_once(now, at, from, effects);
             }
@@ -236,12 +194,12 @@ impl Dynamo {
         self.look_after_waiters(now, effects);
     }
 
-    /// Tells the control plane which phases of moves are done here; again each tick until the
-    /// topology shows it.
+    /// Tells the control plane which phases of moves this node has finished. Repeated each tick
+    /// until the topology shows it.
     fn report_moves(&self, effects: &mut Vec<Effect>) {
         let mut done: BTreeMap<KeyspaceId, Vec<(Partition, Epoch)>> = BTreeMap::new();
         for (at, replica) in &self.replicas {
-            let Some(placement) = self.routes.placement(at.0, at.1) else {
+            let Some(placement) = self.routes.placement(*at) else {
                 continue;
             };
             let Some(transition) = placement
@@ -273,8 +231,7 @@ impl Dynamo {
     }
 }
 
-/// How much each may have so that all together have at most `max`; `None`: all may keep what they
-/// have.
+/// The most that each may keep so that all together stay within `max`; `None` if they already do.
 fn share(mut sizes: Vec<usize>, max: usize) -> Option<usize> {
     sizes.sort_unstable();
     let mut left = max;

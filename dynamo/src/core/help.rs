@@ -1,84 +1,45 @@
-//! Asking for what was missed, event by event.
+//! Asks for missed events, one by one.
 //!
-//! A replica learns from what the others say of themselves which events it lacks. Most of them are
-//! on their way; what is still lacking a while later is asked for by name, of one helper at a time,
-//! in one conversation that goes on until nothing is left or nothing comes. So each event that was
-//! missed travels once, however long a round trip takes. Whoever does not answer in time is left
-//! alone, and the next one is asked for what is lacking by then; what a late answer still brings is
-//! as true as ever.
+//! From the reports of the others a replica learns which events it lacks. Most of them are on their
+//! way. Those still missing a while later are asked for by name: from one helper at a time, in a
+//! single conversation that continues until nothing is missing or nothing more comes. So each
+//! missed event travels once, however long a round trip takes. A helper that does not answer in
+//! time is dropped, and the next one is asked for what is missing by then. A late answer does no
+//! harm: it is still true.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_crdt::{CausalContext, NodeId, Now};
 
-use super::heal::Healing;
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::healing::{TALKS_AT_ONCE, Talk};
 use crate::planted;
 use crate::protocol::{Answers, Ask, Effect, Message, Place, StreamId, Then};
 use crate::replica::{Delta, Missing, Range};
+use crate::seen::At;
 
-/// After so long without any answer of a helper the rest is taken for lost. It is counted in ticks,
-/// which come no faster than this node handles what has come. Guess: many times what one answer
+/// How long a helper may stay silent before the rest of its answer is taken for lost. Counted in
+/// ticks, which come no faster than this node handles its inputs. Guess: many times what one answer
 /// takes on a slow link.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Or so many round trips, if one is known to take long. Guess.
+/// Or this many round trips, if one is known to take long. Guess.
 const PATIENCE_ROUND_TRIPS: u32 = 4;
-/// So many times as long is waited for an answer behind those about other partitions. Guess.
+/// An answer may queue behind answers about other partitions for this many times as long. Guess.
 const PATIENCE_IN_LINE: u64 = 10;
-/// Patience doubles each time that it was in vain, so often at the most: what was taken for lost
-/// may only be slow. Guess.
+/// Patience doubles each time it was in vain, up to this many times: what was taken for lost may
+/// only be slow. Guess.
 const PATIENCE_DOUBLED: u32 = 4;
 /// Deltas sent in answer to one question. Guess.
 const DELTAS_AT_ONCE: usize = 8;
-/// Conversations of one core at the same time. Guess: their answers of about 2 MiB each fit into a
-/// shard's inbox twice.
-pub(super) const TALKS_AT_ONCE: usize = 16;
-
-/// What one replica lacks, and what it does about it.
-#[derive(Debug, Default)]
-pub(super) struct Want {
-    /// What was lacking when that was noted last.
-    noted: CausalContext,
-    noted_at: Duration,
-    /// What was lacking at two times so far apart that it would have come if it were on its way.
-    overdue: CausalContext,
-    /// Whom of the helpers was asked last: the next one is asked next.
-    last: Option<NodeId>,
-    /// Who has said that it does not remember one by one what is asked for.
-    forgetful: BTreeSet<NodeId>,
-    talk: Option<Talk>,
-    /// How often in a row each helper was asked in vain.
-    in_vain: BTreeMap<NodeId, u32>,
-}
-
-/// A conversation with a helper.
-#[derive(Debug)]
-struct Talk {
-    name: StreamId,
-    helper: NodeId,
-    events: CausalContext,
-    /// The tick at which it last brought something, or began.
-    moved_at: u64,
-}
-
-impl Healing {
-    /// Conversations under way.
-    pub(super) fn talks(&self) -> usize {
-        self.wants
-            .values()
-            .filter(|want| want.talk.is_some())
-            .count()
-    }
-}
 
 impl Dynamo {
-    /// Each tick: what has been lacking for a while is asked for. Whoever told of it may be near,
-    /// and whoever sends it far away. Returns whether an answer is under way.
+    /// Each tick: asks for what has been missing for a while. (The node that reported an event may
+    /// be near, and the node that sends it far away.) Returns whether an answer is on its way.
     pub(super) fn go_on_asking(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) -> bool {
         let helpers = self.helpers(at);
-        // A stream brings all that its source has. On a full disk there is no room for what comes.
-        let no_room = self.standing.disk_full && !planted::FULL_DISK_TAKES_REPAIRS.is_planted();
+        // A stream brings everything that its source has. On a full disk there is no room for
+        // answers.
+        let no_room = self.disk_full && !planted::FULL_DISK_TAKES_REPAIRS.is_planted();
         if helpers.is_empty() || self.healing.pulls.contains_key(&at) || no_room {
             self.healing.wants.remove(&at);
             return false;
@@ -109,14 +70,13 @@ impl Dynamo {
             let patience = patience.as_nanos() / self.config.anti_entropy_every.as_nanos().max(1);
             let in_vain = want.in_vain.entry(talk.helper).or_default();
             let patience = (patience as u64) << (*in_vain).min(PATIENCE_DOUBLED);
-            let (quiet, moved) = (
-                self.healing.ticks - talk.moved_at,
-                self.healing
-                    .helped_at
-                    .get(&talk.helper)
-                    .copied()
-                    .unwrap_or(0),
-            );
+            let quiet = self.healing.ticks - talk.moved_at;
+            let moved = self
+                .healing
+                .helped_at
+                .get(&talk.helper)
+                .copied()
+                .unwrap_or(0);
             let silent = quiet.min(self.healing.ticks - moved) > patience
                 || quiet > patience * PATIENCE_IN_LINE;
             if helpers.contains(&talk.helper)
@@ -135,7 +95,7 @@ impl Dynamo {
             .is_some_and(|want| want.talk.is_some())
     }
 
-    /// A replica speaks for the first time since this one began to listen: what that has and this
+    /// A replica reports for the first time since this one began to listen. What it has and this
     /// one lacks is hardly on its way.
     pub(super) fn want_at_once(
         &mut self,
@@ -144,7 +104,7 @@ impl Dynamo {
         from: NodeId,
         effects: &mut Vec<Effect>,
     ) {
-        if self.healing.pulls.contains_key(&at) || self.standing.disk_full {
+        if self.healing.pulls.contains_key(&at) || self.disk_full {
             return;
         }
         let Some(replica) = self
@@ -163,8 +123,8 @@ impl Dynamo {
         }
     }
 
-    /// Those that can be reached and have said that they have something that is lacking here, in
-    /// order: holders, and replicas that leave.
+    /// The reachable nodes that have reported something missing here, in order. They may be holders
+    /// or replicas that leave.
     fn helpers(&self, at: At) -> Vec<NodeId> {
         let Some(replica) = self.replicas.get(&at) else {
             return Vec::new();
@@ -180,10 +140,10 @@ impl Dynamo {
             .collect()
     }
 
-    /// Begins a conversation with the next helper about what is overdue and still lacking. If none
-    /// is left that may remember it event by event, the partition is streamed from one that has
-    /// said that it does not; those that were asked in vain are asked again only if there is no
-    /// such.
+    /// Begins a conversation with the next helper about what is overdue and still missing. If no
+    /// helper is left that may remember it event by event, the partition is streamed from one that
+    /// has said it does not. Helpers that were asked in vain are asked again only if there is no
+    /// such source.
     fn ask_for_help(&mut self, now: Now, at: At, effects: &mut Vec<Effect>) {
         if self.healing.talks() >= TALKS_AT_ONCE {
             return;
@@ -211,7 +171,7 @@ impl Dynamo {
         if hopeful.is_empty()
             && let Some(source) = self.forgetful_source(at, &helpers)
         {
-            self.begin_stream(now, at, (source, Range::ALL, None), effects);
+            self.begin_stream(now, at, source, Range::ALL, None, effects);
             return;
         }
         let Some(want) = self.healing.wants.get_mut(&at) else {
@@ -253,14 +213,11 @@ impl Dynamo {
         }
     }
 
-    /// The nearest of the helpers that have said that they do not remember event by event what is
-    /// overdue.
+    /// The nearest helper that has said it does not remember the overdue events one by one.
     fn forgetful_source(&self, at: At, helpers: &[NodeId]) -> Option<NodeId> {
-        let (want, replica, placement) = (
-            self.healing.wants.get(&at)?,
-            self.replicas.get(&at)?,
-            self.routes.placement(at.0, at.1)?,
-        );
+        let want = self.healing.wants.get(&at)?;
+        let replica = self.replicas.get(&at)?;
+        let placement = self.routes.placement(at)?;
         let has_some = |node: &NodeId| {
             helpers.contains(node)
                 && !replica
@@ -276,7 +233,7 @@ impl Dynamo {
             .find(has_some)
     }
 
-    /// Asks the helper for the first piece of its answer, or for the one after `after`.
+    /// Asks the helper for the first part of its answer, or for the part after `after`.
     fn ask_on(&self, at: At, after: Option<Range>, effects: &mut Vec<Effect>) {
         let Some(talk) = self
             .healing
@@ -286,18 +243,10 @@ impl Dynamo {
         else {
             return;
         };
-        let Some(epoch) = self
-            .routes
-            .placement(at.0, at.1)
-            .map(|placement| placement.epoch)
-        else {
+        let Some(epoch) = self.routes.placement(at).map(|placement| placement.epoch) else {
             return;
         };
-        let place = Place {
-            keyspace: at.0,
-            partition: at.1,
-            epoch,
-        };
+        let place = Place::new(at, epoch);
         let ask = Ask {
             name: talk.name,
             events: talk.events.clone(),
@@ -312,8 +261,8 @@ impl Dynamo {
         });
     }
 
-    /// Another holder lacks events. It is always answered, even if there is nothing to say: this
-    /// replica may have left, or not be believed.
+    /// Another holder lacks events. It always gets an answer, even if there is nothing to send,
+    /// because this replica may be leaving or in doubt.
     pub(super) fn on_ask(
         &mut self,
         from: NodeId,
@@ -321,14 +270,14 @@ impl Dynamo {
         ask: &Ask,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
-        let bounds = (self.config.chunk_bytes, DELTAS_AT_ONCE);
+        let at = place.at();
+        let chunk_bytes = self.config.chunk_bytes;
         let replica = self
             .replicas
             .get(&at)
             .filter(|replica| !replica.is_outvoted() && self.others(at).contains(&from));
         let missing = replica.map_or_else(Missing::default, |replica| {
-            replica.missing_of(&ask.events, ask.after.as_ref(), bounds)
+            replica.missing_of(&ask.events, ask.after.as_ref(), chunk_bytes, DELTAS_AT_ONCE)
         });
         self.counters.repairs_sent += missing.deltas.len() as u64;
         if let Some(range) = missing.behind {
@@ -363,16 +312,17 @@ impl Dynamo {
         }));
     }
 
-    /// What was missed comes: as asked for, or from somebody who kept it.
+    /// Missed events arrive: as asked for, or as a hint that somebody kept.
     pub(super) fn on_repair(
         &mut self,
         now: Now,
         from: NodeId,
-        (place, delta): (Place, &Delta),
+        place: Place,
+        delta: &Delta,
         answers: Option<Answers>,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let room = self.has_room_for(place, delta) || planted::FULL_DISK_TAKES_REPAIRS.is_planted();
         if !delta.is_empty() && room && self.join(now, place, delta) {
             self.counters.repairs_joined += 1;
@@ -384,8 +334,8 @@ impl Dynamo {
             return;
         };
         let Some(answers) = answers else {
-            // There may be more where it came from: what is lacking is noted anew, and nothing else
-            // asked for until that is overdue.
+            // More may come from the same source. What is missing is noted anew, and nothing else
+            // is asked for until that is overdue.
             want.noted_at = now.monotonic;
             want.overdue = CausalContext::new();
             return;
@@ -419,17 +369,18 @@ impl Dynamo {
         }
     }
 
-    /// This node lacks what `from` can only stream. A whole partition is streamed only when nobody
-    /// remembers what is lacking event by event.
+    /// `from` can only stream what this node lacks. The whole partition is streamed only when
+    /// nobody remembers the missing events one by one.
     pub(super) fn on_behind(
         &mut self,
         now: Now,
         from: NodeId,
-        (place, range): (Place, Range),
+        place: Place,
+        range: Range,
         name: StreamId,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let Some(want) = self.healing.wants.get_mut(&at) else {
             return;
         };
@@ -447,6 +398,6 @@ impl Dynamo {
             self.ask_for_help(now, at, effects);
             return;
         }
-        self.begin_stream(now, at, (from, range, None), effects);
+        self.begin_stream(now, at, from, range, None, effects);
     }
 }

@@ -1,4 +1,4 @@
-//! Who was asked one question, and what became of it.
+//! Records who was asked one question, what each answered, and what that decides.
 
 use quorate_control::quorum::{Group, Tally, Unsatisfiable, Verdict};
 use quorate_crdt::NodeId;
@@ -8,33 +8,42 @@ use crate::op::RequestError;
 use crate::planted;
 use crate::protocol::Refusal;
 
-/// What became of the question at one node. A node that is not in the book was never asked.
+/// Why a node does not do its part of a request. The reason need not lie at the node that was
+/// asked: the coordinator itself may be unable to use the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Blame {
+    /// The node where the reason lies.
+    pub(super) by: NodeId,
+    pub(super) reason: Refusal,
+}
+
+/// What happened at one node. A node without an entry was never asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Entry {
-    /// Sent; no answer yet.
+    /// Asked; no answer yet.
     Asked,
-    /// Answered as it was asked to.
+    /// It did its part.
     Done,
-    /// Answered that it cannot do so yet; it is asked again.
+    /// It cannot do its part yet, and is asked again.
     Postponed(Refusal),
-    /// Will not do its part, for a reason that lies at `by`.
-    Refused { by: NodeId, reason: Refusal },
-    /// Sent, and then the node went out of reach.
+    /// It will not do its part.
+    Refused(Blame),
+    /// Asked, but it became unreachable before it answered.
     Lost,
-    /// Out of reach before it was sent.
+    /// Unreachable before it could be asked.
     Unreachable,
 }
 
 impl Entry {
     fn fails(self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Lost | Self::Unreachable)
+        matches!(self, Self::Refused(_) | Self::Lost | Self::Unreachable)
     }
 }
 
-/// The book of one question: whom it was sent to, who has answered, and what that decides.
+/// The record of one question: whom it was sent to, who has answered, and what that decides.
 ///
-/// **Invariant:** an acknowledgement is counted only of a node that was sent this question and has
-/// answered it; the [`Tally`] follows from the book and from nothing else.
+/// **Invariant:** an acknowledgement counts only if its node was sent this question and has
+/// answered it. The [`Tally`] follows from the entries and from nothing else.
 #[derive(Debug)]
 pub(super) struct Ledger {
     groups: Vec<Group>,
@@ -87,8 +96,8 @@ impl Ledger {
         }
     }
 
-    /// The tally keeps the first answer of a node; one that failed and is asked again gets a new
-    /// chance.
+    /// A tally keeps the first answer of each node. A node that failed and is asked again needs a
+    /// new count.
     fn recount(&mut self) {
         let Ok(tally) = Tally::new(&self.groups) else {
             return;
@@ -103,26 +112,26 @@ impl Ledger {
         }
     }
 
-    /// The node has, or has done, what the question is about: this node itself, or one that has
-    /// told so before it was asked.
+    /// The node already has what the question is about: it is this node, or it has said so before
+    /// it was asked.
     pub(super) fn has(&mut self, node: NodeId) {
         self.set(node, Entry::Done);
     }
 
-    /// The question is sent to the node, again perhaps.
+    /// The question is sent to the node, possibly again.
     pub(super) fn ask(&mut self, node: NodeId) {
         if self.entry(node) != Some(Entry::Done) {
             self.set(node, Entry::Asked);
         }
     }
 
-    /// The node answered as it was asked to. False if it had answered before or was never asked:
-    /// then nothing has changed.
+    /// The node did its part. Returns false, and changes nothing, if it had answered before or was
+    /// never asked.
     pub(super) fn answered(&mut self, node: NodeId) -> bool {
         let awaited = match self.entry(node) {
             None | Some(Entry::Unreachable) => planted::ACK_OF_ANYONE.is_planted(),
             Some(Entry::Done) => false,
-            Some(Entry::Asked | Entry::Postponed(_) | Entry::Refused { .. } | Entry::Lost) => true,
+            Some(Entry::Asked | Entry::Postponed(_) | Entry::Refused(_) | Entry::Lost) => true,
         };
         if awaited {
             self.set(node, Entry::Done);
@@ -130,14 +139,14 @@ impl Ledger {
         awaited
     }
 
-    /// The node was asked and will not do its part. False if it was not asked.
-    pub(super) fn refused(&mut self, node: NodeId, by: NodeId, reason: Refusal) -> bool {
+    /// The node was asked and will not do its part. Returns false if it was not asked.
+    pub(super) fn refused(&mut self, node: NodeId, blame: Blame) -> bool {
         let awaited = matches!(
             self.entry(node),
             Some(Entry::Asked | Entry::Lost | Entry::Postponed(_))
         );
         if awaited {
-            self.set(node, Entry::Refused { by, reason });
+            self.set(node, Entry::Refused(blame));
         }
         awaited
     }
@@ -149,7 +158,7 @@ impl Ledger {
         }
     }
 
-    /// The node is out of reach.
+    /// The node has become unreachable.
     pub(super) fn lost(&mut self, node: NodeId) {
         match self.entry(node) {
             None => self.set(node, Entry::Unreachable),
@@ -162,12 +171,12 @@ impl Ledger {
         self.entry(node) == Some(Entry::Done)
     }
 
-    /// Whether the node said that it will not do its part: there is no use in asking again.
+    /// Whether the node has refused, so that asking again is pointless.
     pub(super) fn has_refused(&self, node: NodeId) -> bool {
-        matches!(self.entry(node), Some(Entry::Refused { .. }))
+        matches!(self.entry(node), Some(Entry::Refused(_)))
     }
 
-    /// Nodes whose answers count and that may still answer as asked, asked already or not.
+    /// The nodes that count and may still do their part, whether they have been asked or not.
     pub(super) fn open(&self) -> Vec<NodeId> {
         self.tally
             .members()
@@ -183,7 +192,7 @@ impl Ledger {
         matches!(self.entry(node), Some(Entry::Asked | Entry::Lost))
     }
 
-    /// Nodes that were asked and have not answered.
+    /// The nodes that were asked and have not answered.
     pub(super) fn owing(&self) -> Vec<NodeId> {
         let owes = |(node, entry): &(NodeId, Entry)| {
             matches!(entry, Entry::Asked | Entry::Lost).then_some(*node)
@@ -194,7 +203,7 @@ impl Ledger {
     fn refusals(&self) -> Vec<(NodeId, Refusal)> {
         let reason = |(node, entry): &(NodeId, Entry)| match entry {
             Entry::Postponed(reason) => Some((*node, *reason)),
-            Entry::Refused { by, reason } => Some((*by, *reason)),
+            Entry::Refused(blame) => Some((blame.by, blame.reason)),
             _ => None,
         };
         let mut refusals: Vec<(NodeId, Refusal)> = self.book.iter().filter_map(reason).collect();
@@ -203,11 +212,13 @@ impl Ledger {
         refusals
     }
 
-    /// Why the question did not get the answers it needs: who refused and why, or else who was
-    /// asked and did not answer.
+    /// The error for a question without enough answers: who refused and why; or else who was asked
+    /// and did not answer.
     pub(super) fn failure(&self, level: Consistency, may_be_applied: bool) -> RequestError {
-        let (acked, required) = (self.tally.acked() as u32, self.tally.required() as u32);
-        let (refused, mut missing) = (self.refusals(), self.owing());
+        let acked = self.tally.acked() as u32;
+        let required = self.tally.required() as u32;
+        let refused = self.refusals();
+        let mut missing = self.owing();
         missing.sort_unstable();
         if !refused.is_empty() {
             RequestError::Refused {
@@ -236,8 +247,8 @@ impl Ledger {
         }
     }
 
-    /// The old way of counting after a change of the topology: whoever does not owe has
-    /// acknowledged. For the planted bug only.
+    /// For a planted bug only: after a change of the topology, takes every reachable node that does
+    /// not owe an answer for one that has acknowledged.
     pub(super) fn believe_all_but_owing(
         &mut self,
         owing: &[NodeId],

@@ -1,4 +1,5 @@
-//! What a request may bring, and what may come of it. Looked at before anything is built.
+//! Weighs what goes in and out: checks what a request brings and what would result from it, before
+//! anything is built, and says how much memory messages and answers take.
 
 use bytes::Bytes;
 
@@ -9,13 +10,13 @@ use crate::planted;
 use crate::protocol::{Effect, Message};
 use crate::value::is_reserved;
 
-/// What a row costs beside its key and what it holds: events, numbers, its place in the store.
+/// What a row costs beside its key and its content: events, numbers, its place in the store.
 const ROW_BYTES: usize = 64;
 /// What each string of an answer costs beside its bytes: its place in a list.
 const STRING_BYTES: usize = 32;
 
-/// Refuses what is longer than it may be, as it comes or as what it would make: each row that a
-/// request makes, removes or asks about has the key in its name.
+/// Refuses a request that is too long itself or would make too much: the key is part of the name of
+/// every row that a request makes, removes or asks about.
 pub(super) fn check(op: &Op, limits: Limits) -> Result<(), RequestError> {
     let (Op::Query(key, _) | Op::Mutate(key, _)) = op else {
         return Ok(());
@@ -43,7 +44,7 @@ fn within(bytes: usize, max: usize) -> Result<(), RequestError> {
     }
 }
 
-/// How many rows the request names, and the bytes of what it brings beside the key.
+/// How many rows the request names, and how many bytes it brings beside the key.
 fn brought(op: &Op) -> (usize, usize) {
     let names = |names: &[Bytes]| (names.len(), names.iter().map(Bytes::len).sum());
     match op {
@@ -74,7 +75,7 @@ fn brought(op: &Op) -> (usize, usize) {
 }
 
 impl Op {
-    /// Roughly the bytes of memory that this takes while it waits or is under way.
+    /// Roughly the bytes of memory that the operation takes while it is in flight.
     pub fn weight(&self) -> usize {
         let (Self::Query(key, _) | Self::Mutate(key, _)) = self else {
             return ROW_BYTES;
@@ -85,7 +86,7 @@ impl Op {
 }
 
 impl Reply {
-    /// Roughly the bytes of memory that this takes while it waits for whoever asked.
+    /// Roughly the bytes of memory that the answer takes while it waits to be sent.
     pub fn weight(&self) -> usize {
         let sum = |strings: &[Bytes]| strings.iter().map(Bytes::len).sum();
         let strings: usize = match self {
@@ -102,8 +103,8 @@ impl Reply {
         strings + self.own_weight()
     }
 
-    /// The same without the bytes of the strings, which at the replica that answers are those of
-    /// its rows.
+    /// The same without the bytes of the strings: at the answering replica they are shared with its
+    /// rows.
     pub(super) fn own_weight(&self) -> usize {
         match self {
             Self::Done
@@ -123,7 +124,7 @@ impl Reply {
 }
 
 impl Message {
-    /// Roughly the bytes that this has on its way to another node.
+    /// Roughly the bytes that the message has on the wire.
     pub fn weight(&self) -> usize {
         ROW_BYTES
             + match self {
@@ -144,8 +145,8 @@ impl Message {
 }
 
 impl Effect {
-    /// Roughly the bytes that leave with this: what bounds how much one batch of inputs may bring
-    /// about.
+    /// Roughly the bytes that leave with this effect. It bounds how much one batch of inputs may
+    /// produce.
     pub fn weight(&self) -> usize {
         match self {
             Self::Send { message, .. } => message.weight(),

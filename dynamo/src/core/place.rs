@@ -1,69 +1,31 @@
-//! Which replicas this core keeps, and under which ids they write.
+//! Decides which replicas this core keeps and under which ids they write.
 //!
 //! **Destruction needs a decision.** A replica remembers the epoch at which a topology last placed
-//! it here. Only a topology that is newer and does not name this node releases it: see [`Release`].
-//! An empty topology, the one granted when the node joined, or a prefix of the decisions that is
-//! being replayed says nothing about a replica that was placed later. A released replica is erased
-//! only when the holders have all that it has. What it leaves on disk goes a few records at a time,
-//! and none is made at its place before.
+//! it here. Only a newer topology that does not name this node releases it: see [`Release`]. A
+//! topology that is empty, or that was granted when the node joined, or that comes from replaying
+//! the first decisions again, says nothing about a replica that was placed later.
+//!
+//! A released replica is erased only when the holders have everything that it has. What it leaves
+//! on disk is deleted a few records at a time, and no new replica is created in its place until
+//! that is done.
 
 use std::collections::BTreeMap;
 
 use quorate_control::quorum::majority;
-use quorate_control::store::Batch;
-use quorate_control::topology::{Epoch, Placement, Topology};
+use quorate_control::topology::Placement;
 use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
+use super::Dynamo;
 use super::flight::{Next, Until};
-use super::{At, Dynamo, Renewal};
+use super::places::{Release, Renewal};
 use crate::planted;
-use crate::protocol::{Effect, Place};
-use crate::replica::{Closed, Known, Replica};
-
-/// The decision that this node no longer keeps a replica. Nothing else leads to an erasure, and
-/// only [`Release::by`] makes one.
-#[derive(Debug)]
-pub(super) struct Release {
-    at: At,
-    epoch: Epoch,
-}
-
-/// What a core remembers of the places it held or holds.
-#[derive(Debug, Default)]
-pub(super) struct Places {
-    /// What the disk says: ids closed by erasures, and up to which epoch this core has placed
-    /// replicas.
-    pub(super) known: Known,
-    /// Removals of replicas and what is remembered of places, not yet drained.
-    pub(super) disk: Batch,
-    /// Released replicas that have something the holders may lack, and what that is.
-    leaving: BTreeMap<At, (Release, CausalContext)>,
-    /// What a replica that is about to leave had when it stopped serving, by the epoch at which it
-    /// did.
-    fenced: BTreeMap<At, (Epoch, CausalContext)>,
-}
-
-impl Release {
-    /// Whether `topology` has decided that `me` does not keep the replica: it is newer than what
-    /// placed the replica, and does not name `me`.
-    fn by(topology: &Topology, at: At, replica: &Replica, me: NodeId) -> Option<Self> {
-        let newer =
-            topology.epoch > replica.placed() || planted::ERASE_WHAT_IS_NOT_NAMED.is_planted();
-        let named = placement_in(topology, at).is_some_and(|placement| placement.holds(me));
-        (newer && !named).then_some(Self {
-            at,
-            epoch: topology.epoch,
-        })
-    }
-}
-
-fn placement_in(topology: &Topology, (keyspace, partition): At) -> Option<&Placement> {
-    topology.keyspaces.get(&keyspace)?.placement(partition)
-}
+use crate::protocol::Effect;
+use crate::replica::{Closed, Replica};
+use crate::seen::At;
 
 impl Dynamo {
-    /// Makes the replicas that this core should hold by the topology and lets go of those that it
-    /// has released.
+    /// Creates the replicas that this core should hold under the topology, and lets go of those
+    /// that it releases.
     pub(super) fn place_replicas(&mut self) {
         let Some(topology) = self.routes.topology().cloned() else {
             return;
@@ -81,21 +43,21 @@ impl Dynamo {
             .filter_map(|(at, replica)| Release::by(&topology, *at, replica, self.seat.me))
             .collect();
         for release in releases {
-            let Some(replica) = self.replicas.get_mut(&release.at) else {
+            let Some(replica) = self.replicas.get_mut(&release.at()) else {
                 continue;
             };
             replica.settle_slices();
-            self.dirty.insert(release.at);
+            self.dirty.insert(release.at());
             let held = replica.context().clone();
             self.places
                 .leaving
-                .entry(release.at)
+                .entry(release.at())
                 .or_insert((release, held));
         }
         self.let_go();
         self.note_fences();
-        // A node that comes back with nothing cannot tell what it has lost from what is new, now or
-        // after the next start.
+        // A node that comes back with nothing cannot tell what it has lost from what is new,
+        // neither now nor after its next start.
         let lost_all = self.seat.restarted && self.places.known.placed.is_none();
         if !lost_all && self.places.known.placed < Some(topology.epoch) {
             let disk = self.config.persist.then_some(&mut self.places.disk);
@@ -114,7 +76,7 @@ impl Dynamo {
             }
             return;
         }
-        // What was erased by a newer decision is not made again by an older one.
+        // A replica that a newer decision has erased is not created again by an older one.
         if self
             .places
             .known
@@ -124,8 +86,8 @@ impl Dynamo {
         {
             return;
         }
-        // What an erased replica has left here leaves the disk by name, and a new one would write
-        // under the same names.
+        // What an erased replica has left on disk is deleted by key, and a new replica would write
+        // under the same keys.
         if self.places.known.erased.contains_key(&at) && !planted::MADE_OVER_REMAINS.is_planted() {
             return;
         }
@@ -152,21 +114,21 @@ impl Dynamo {
             .is_some_and(|closed| closed.incarnation >= self.seat.incarnation);
         if used && !planted::LIVES_REUSED.is_planted() {
             replica.spend_life();
-            self.standing.renewal.want();
+            self.places.renewal.want();
         }
         self.replicas.insert(at, replica);
         self.dirty.insert(at);
     }
 
-    /// Erases the released replicas whose holders have all that they had; those of a dropped
-    /// keyspace at once.
+    /// Erases the released replicas whose holders have everything they had. Replicas of a dropped
+    /// keyspace are erased at once.
     pub(super) fn let_go(&mut self) {
         let ready: Vec<At> = self
             .places
             .leaving
             .iter()
             .filter(|(at, (_, held))| {
-                self.routes.placement(at.0, at.1).is_none_or(|placement| {
+                self.routes.placement(**at).is_none_or(|placement| {
                     self.has_spread(**at, placement, &placement.holders(), held)
                 })
             })
@@ -179,31 +141,31 @@ impl Dynamo {
         }
     }
 
-    /// The only road to the removal of a replica.
+    /// The only way in which a replica is removed.
     fn erase(&mut self, release: &Release) {
-        let Some(replica) = self.replicas.remove(&release.at) else {
+        let Some(replica) = self.replicas.remove(&release.at()) else {
             return;
         };
         let closed = Closed {
             incarnation: replica.id().incarnation,
-            epoch: release.epoch,
+            epoch: release.epoch(),
         };
         if let Some(erased) = replica.erase(&mut self.places.disk) {
-            self.places.known.erased.insert(release.at, erased);
-            self.standing.clearing.want();
+            self.places.known.erased.insert(release.at(), erased);
+            self.places.clearing.want();
         }
-        self.dirty.remove(&release.at);
-        self.healing.forget_place(release.at);
+        self.dirty.remove(&release.at());
+        self.healing.forget_place(release.at());
         let disk = self.config.persist.then_some(&mut self.places.disk);
-        self.places.known.close(release.at, closed, disk);
+        self.places.known.close(release.at(), closed, disk);
     }
 
-    /// Released replicas that still have to hand on what they have.
+    /// Whether a released replica is still here because it has something to hand on.
     pub(super) fn is_leaving(&self, at: At) -> bool {
         self.places.leaving.contains_key(&at)
     }
 
-    /// Whether those of `heirs` that can be reached, and a majority of them, have all of `held`.
+    /// Whether a majority of `heirs`, and all of them that can be reached, have all of `held`.
     fn has_spread(
         &self,
         at: At,
@@ -225,14 +187,14 @@ impl Dynamo {
                 && others().all(|node| have(node) || !self.routes.reachable(*node)))
     }
 
-    /// A replica that is about to leave no longer serves from now on: what it has is all that it
+    /// A replica that is about to leave stops serving now, so its present content is all that it
     /// alone can have.
     fn note_fences(&mut self) {
         let mut fenced = BTreeMap::new();
         for (at, replica) in &mut self.replicas {
             let Some(placement) = self
                 .routes
-                .placement(at.0, at.1)
+                .placement(*at)
                 .filter(|placement| placement.owes(self.seat.me).is_some())
             else {
                 continue;
@@ -252,8 +214,8 @@ impl Dynamo {
         self.places.fenced = fenced;
     }
 
-    /// Whether a member of the old set may say that it refuses requests of older epochs: at once if
-    /// it stays, else when the new set has what it alone may have.
+    /// Whether a member of the old set may report that it refuses requests of older epochs: at once
+    /// if it stays, otherwise when the new set has everything that it alone may have.
     pub(super) fn may_leave(&self, at: At, placement: &Placement, to: &[NodeId]) -> bool {
         let staying = to.contains(&self.seat.me);
         staying
@@ -264,10 +226,8 @@ impl Dynamo {
                 .is_some_and(|(_, held)| self.has_spread(at, placement, to, held))
     }
 
-    /// Whether the replica may issue events under its id now. If not, a new life has been asked
-    /// for.
-    pub(super) fn may_issue(&mut self, place: Place) -> bool {
-        let at = (place.keyspace, place.partition);
+    /// Whether the replica may issue events under its id now. If not, this asks for a new life.
+    pub(super) fn may_issue(&mut self, at: At) -> bool {
         if self
             .replicas
             .get(&at)
@@ -282,16 +242,16 @@ impl Dynamo {
         replica.confirm_life(&others);
         let may = !replica.is_spent();
         if !may {
-            self.standing.renewal.want();
+            self.places.renewal.want();
         }
         may
     }
 
-    /// The other holders of a place.
+    /// The other holders of the partition.
     pub(super) fn others(&self, at: At) -> Vec<NodeId> {
         let holders = self
             .routes
-            .placement(at.0, at.1)
+            .placement(at)
             .map_or_else(Vec::new, Placement::holders);
         holders
             .into_iter()
@@ -299,19 +259,19 @@ impl Dynamo {
             .collect()
     }
 
-    /// Asks for a new life if something in this turn has shown that one is needed.
+    /// Asks for a new life if this turn has shown that one is needed.
     pub(super) fn ask_for_a_life(&mut self, effects: &mut Vec<Effect>) {
-        if self.standing.renewal == Renewal::Wanted {
-            self.standing.renewal = Renewal::Asked;
+        if self.places.renewal == Renewal::Wanted {
+            self.places.renewal = Renewal::Asked;
             effects.push(Effect::NewLife);
         }
     }
 
-    /// A number never used before: every replica whose id is spent, or not confirmed by the others,
-    /// goes on under it.
+    /// A number that was never used before. Every replica whose id is spent, or not confirmed by
+    /// the others, continues under it.
     pub(super) fn on_incarnation(&mut self, now: Now, incarnation: u32, effects: &mut Vec<Effect>) {
         self.seat.incarnation = incarnation;
-        self.standing.renewal = Renewal::No;
+        self.places.renewal = Renewal::No;
         let id = ReplicaId::new(self.seat.me, incarnation);
         for (at, replica) in &mut self.replicas {
             if replica.needs_life() {
@@ -322,7 +282,7 @@ impl Dynamo {
         self.unpark(now, |until| *until == Until::Renewed, effects);
     }
 
-    /// Flights that wait for this start again.
+    /// Restarts the flights that wait for this.
     pub(super) fn unpark(
         &mut self,
         now: Now,
@@ -331,14 +291,6 @@ impl Dynamo {
     ) {
         for id in self.flights.parked(choose) {
             self.resume(now, id, effects, |_, _, _, _| Next::Again(Vec::new()));
-        }
-    }
-}
-
-impl Renewal {
-    pub(super) fn want(&mut self) {
-        if *self == Self::No {
-            *self = Self::Wanted;
         }
     }
 }

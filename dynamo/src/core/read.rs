@@ -1,13 +1,16 @@
-//! Reads: answered from this node's replica once enough others have said that they have the same;
-//! if one has something else, both are first brought to what they have together.
+//! Reads: answered from this node's replica once enough others have said that they have the same.
+//! If one has something else, the data is joined and the replicas that lack it are repaired before
+//! the client is answered.
 //!
-//! While a partition is copied, later reads will count another set of replicas. What a read above
-//! `ONE` returns is therefore left on as many of that set as well, so that the next read cannot see
-//! less when the reads have switched. A replica of that set that is still being filled takes part:
-//! it joins what is sent, and nothing that it joins can be lost to the stream that fills it, since
-//! a slice of the stream drops only entries that its source had seen and no longer has, which is to
-//! say entries that some event has overwritten. It does not count among those that are *read*: it
-//! may have the same rows as a stale reader and lack what it acknowledged before it lost its disk.
+//! **During a move.** While a partition is being copied, later reads will count another set of
+//! replicas. So what a read above `ONE` returns is left on enough replicas of that set as well;
+//! otherwise the next read, after the switch, could see less.
+//!
+//! A replica of that set that is still being filled takes part in this: it joins what it is sent,
+//! and the stream that fills it cannot lose it again. (A slice of the stream drops only entries
+//! that its source had seen and no longer has, which means entries that some event has
+//! overwritten.) But such a replica does not count among those that are *read*: it may have the
+//! same rows as a stale reader and lack what it acknowledged before it lost its disk.
 
 use std::sync::Arc;
 
@@ -17,13 +20,12 @@ use quorate_crdt::{CausalContext, NodeId, Now};
 
 use super::Dynamo;
 use super::flight::{Flight, Next, Reading, Repairing, Stage, Told, Until};
-use super::ledger::Ledger;
-use super::request::forward_to;
+use super::ledger::{Blame, Ledger};
 use crate::consistency::Consistency;
 use crate::op::{Answer, Op, Reply, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
-use crate::protocol::{Attempt, Effect, FlightId, Message, Place, Refusal};
+use crate::protocol::{Effect, FlightId, Message, Place, Refusal};
 use crate::replica::{Delta, Range};
 use crate::value;
 
@@ -35,17 +37,14 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let ledger = self.ledger(flight, flight.level, Access::Read)?;
-        let replica = self
-            .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
-            .ok_or(RequestError::Moving)?;
+        let replica = self.replica(flight.place).ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else {
             return Err(RequestError::Moving);
         };
         if self.is_waking(flight.place)
             && !matches!(flight.level, Consistency::One | Consistency::LocalOne)
         {
-            let until = Until::Awake((flight.place.keyspace, flight.place.partition));
+            let until = Until::Awake(flight.place.at());
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
         let reply = value::query(replica, key, query, now.unix_millis);
@@ -53,10 +52,7 @@ impl Dynamo {
         if (ledger.verdict() == Verdict::Reached && later.is_none())
             || planted::READ_QUORUM_OF_ONE.is_planted()
         {
-            return Ok(Next::Done(reply.map(|reply| Answer {
-                reply,
-                receipt: None,
-            })));
+            return Ok(Next::Done(reply.map(Answer::from)));
         }
         let ranges = value::ranges_of(replica, key, query);
         // A few bytes can ask for a list of millions, which is kept until others have answered.
@@ -66,12 +62,12 @@ impl Dynamo {
             return Err(RequestError::Overloaded);
         }
         flight.weight = weight;
-        self.ask(now, flight, (ranges, Some(reply)), (ledger, later), effects)
+        self.ask(now, flight, ranges, Some(reply), ledger, later, effects)
     }
 
-    /// While the partition is copied: the set that is read when that is over, as far as it must
-    /// have what this read returns. Levels that one replica satisfies promise nothing about the
-    /// next read.
+    /// While the partition is being copied: the set that will be read afterwards, as far as it must
+    /// have what this read returns. Levels that a single replica satisfies promise nothing about
+    /// the next read.
     fn later_readers(&self, flight: &Flight) -> Option<Ledger> {
         let placement = self.routes.placement_of(flight.place)?;
         placement
@@ -110,25 +106,25 @@ impl Dynamo {
         ))
     }
 
-    /// Asks the nearest replicas that suffice for what they have in `ranges`.
+    /// Asks the nearest replicas that suffice what they have in `ranges`.
     pub(super) fn ask(
         &mut self,
         now: Now,
         flight: &mut Flight,
-        (ranges, eager): (Vec<Range>, Option<Result<Reply, RequestError>>),
-        (mut ledger, mut later): (Ledger, Option<Ledger>),
+        ranges: Vec<Range>,
+        eager: Option<Result<Reply, RequestError>>,
+        mut ledger: Ledger,
+        mut later: Option<Ledger>,
         effects: &mut Vec<Effect>,
     ) -> Result<Next, RequestError> {
         let place = flight.place;
         if self.is_waking(place) {
-            let until = Until::Awake((place.keyspace, place.partition));
+            let until = Until::Awake(place.at());
             return Ok(Next::Wait(self.flights.name(flight), Stage::Parked(until)));
         }
-        let replica = self
-            .replicas
-            .get(&(place.keyspace, place.partition))
-            .ok_or(RequestError::Moving)?;
-        let (digest, context) = (replica.digest_of(&ranges), replica.context_for(&ranges));
+        let replica = self.replica(place).ok_or(RequestError::Moving)?;
+        let digest = replica.digest_of(&ranges);
+        let context = replica.context_for(&ranges);
         let mut asked = Vec::new();
         self.choose_nearest(place, ledger.groups(), &mut asked);
         self.choose_nearest(
@@ -165,7 +161,7 @@ impl Dynamo {
         ))
     }
 
-    /// As many of the nearest reachable members of each group as it needs beside this node.
+    /// Adds the nearest reachable members of each group, as many as it needs beside this node.
     fn choose_nearest(&self, place: Place, groups: &[Group], chosen: &mut Vec<NodeId>) {
         let Some(placement) = self.routes.placement_of(place) else {
             return;
@@ -193,170 +189,11 @@ impl Dynamo {
         }
     }
 
-    /// Nobody has answered in time: asks the replicas that have not been asked, and again those
-    /// that have not answered; twice as patient from now on.
-    pub(super) fn hedge(
-        &mut self,
-        now: Now,
-        id: FlightId,
-        flight: &mut Flight,
-        mut stage: Stage,
-        effects: &mut Vec<Effect>,
-    ) -> Next {
-        flight.hedge.patience *= 2;
-        flight.hedge.at = now.monotonic + flight.hedge.patience;
-        match &mut stage {
-            Stage::Reading(reading) => self.ask_open(id, flight, reading, true, effects),
-            Stage::Repairing(repairing) => {
-                for to in repairing
-                    .ledger
-                    .open()
-                    .into_iter()
-                    .filter(|node| self.routes.reachable(*node))
-                {
-                    repairing.ledger.ask(to);
-                    let message = Message::Write {
-                        id,
-                        place: flight.place,
-                        delta: Arc::clone(&repairing.delta),
-                        stamped_at: None,
-                        adds: false,
-                    };
-                    effects.push(Effect::Send { to, message });
-                }
-            }
-            Stage::Writing(writing) => self.send_to_writers(id, flight.place, writing, effects),
-            // The question or its answer may be lost; whoever executes it knows it by its name.
-            Stage::Forwarded(handed) => effects.push(forward_to(
-                id,
-                flight,
-                *handed,
-                Attempt::Again { life: handed.life },
-            )),
-            Stage::Parked(_) => flight.hedge.at = flight.deadline,
-        }
-        Next::Wait(id, stage)
-    }
-
-    /// A replica will not answer: asks those that have not been asked.
-    pub(super) fn ask_others(
-        &mut self,
-        id: FlightId,
-        flight: &Flight,
-        mut stage: Stage,
-        effects: &mut Vec<Effect>,
-    ) -> Next {
-        if let Stage::Reading(reading) = &mut stage {
-            self.ask_open(id, flight, reading, false, effects);
-        }
-        Next::Wait(id, stage)
-    }
-
-    fn ask_open(
-        &mut self,
-        id: FlightId,
-        flight: &Flight,
-        reading: &mut Reading,
-        again: bool,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(replica) = self
-            .replicas
-            .get(&(flight.place.keyspace, flight.place.partition))
-        else {
-            return;
-        };
-        let context = replica.context_for(&reading.ranges);
-        let mut open = reading.ledger.open();
-        open.extend(reading.later.iter().flat_map(Ledger::open));
-        open.sort_unstable();
-        open.dedup();
-        for to in open.into_iter().filter(|node| self.routes.reachable(*node)) {
-            let asked = reading.asked(to);
-            if asked && !again {
-                continue;
-            }
-            self.counters.hedged += u64::from(!asked);
-            reading.ledger.ask(to);
-            if let Some(later) = &mut reading.later {
-                later.ask(to);
-            }
-            let (ranges, digest, context) =
-                (reading.ranges.clone(), reading.digest, context.clone());
-            effects.push(Effect::Send {
-                to,
-                message: Message::Read {
-                    id,
-                    place: flight.place,
-                    ranges,
-                    digest,
-                    context,
-                },
-            });
-        }
-    }
-
-    /// Another node reads.
-    pub(super) fn on_read(
-        &mut self,
-        from: NodeId,
-        (id, place): (FlightId, Place),
-        (ranges, digest, context): (&[Range], u128, Option<&CausalContext>),
-        effects: &mut Vec<Effect>,
-    ) {
-        let message = match self.serving(place) {
-            Err(reason) => Message::Refused { id, reason },
-            Ok(()) => match self.replicas.get(&(place.keyspace, place.partition)) {
-                None => Message::Refused {
-                    id,
-                    reason: Refusal::NotServing,
-                },
-                Some(replica) if replica.filling() || self.is_waking(place) => Message::Refused {
-                    id,
-                    reason: Refusal::Filling,
-                },
-                Some(replica) if replica.is_outvoted() => Message::Refused {
-                    id,
-                    reason: Refusal::Quarantined,
-                },
-                Some(replica) => match replica.digest_of(ranges) {
-                    mine if mine == digest => Message::Same { id },
-                    _ if replica.is_doubted() => Message::Refused {
-                        id,
-                        reason: Refusal::Quarantined,
-                    },
-                    mine => match replica.difference(ranges, context) {
-                        Some(delta) => Message::Different {
-                            id,
-                            delta,
-                            digest: mine,
-                        },
-                        None => Message::Refused {
-                            id,
-                            reason: Refusal::NotServing,
-                        },
-                    },
-                },
-            },
-        };
-        effects.push(Effect::Send { to: from, message });
-    }
-
-    /// Whether this node holds the place at just this epoch.
-    pub(super) fn serving(&self, place: Place) -> Result<(), Refusal> {
-        match self.routes.placement(place.keyspace, place.partition) {
-            Some(placement) if placement.epoch != place.epoch => {
-                Err(Refusal::Epoch(placement.epoch))
-            }
-            Some(placement) if placement.holds(self.seat.me) => Ok(()),
-            _ => Err(Refusal::NotServing),
-        }
-    }
-
     pub(super) fn on_same(
         &mut self,
         now: Now,
-        (from, id): (NodeId, FlightId),
+        from: NodeId,
+        id: FlightId,
         effects: &mut Vec<Effect>,
     ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
@@ -375,14 +212,15 @@ impl Dynamo {
     pub(super) fn on_different(
         &mut self,
         now: Now,
-        (from, id): (NodeId, FlightId),
+        from: NodeId,
+        id: FlightId,
         delta: &Delta,
         digest: u128,
         effects: &mut Vec<Effect>,
     ) {
         self.resume(now, id, effects, |core, flight, mut stage, effects| {
             if let Stage::Writing(writing) = stage {
-                return core.added_to_expired(now, (from, delta), (id, flight), writing);
+                return core.added_to_expired(now, from, delta, id, flight, writing);
             }
             let Stage::Reading(reading) = &mut stage else {
                 return Next::Wait(id, stage);
@@ -394,22 +232,18 @@ impl Dynamo {
             if core.replica(flight.place).is_some_and(|held| {
                 held.is_doubted() || held.contradicts(delta, &reading.ranges, digest)
             }) {
-                return core.refused(
-                    now,
-                    (from, me, Refusal::Quarantined),
-                    (id, flight),
-                    stage,
-                    effects,
-                );
+                let blame = Blame {
+                    by: me,
+                    reason: Refusal::Quarantined,
+                };
+                return core.refused(now, from, blame, id, flight, stage, effects);
             }
             if !core.join(now, flight.place, delta) {
-                return core.refused(
-                    now,
-                    (from, me, Refusal::NotServing),
-                    (id, flight),
-                    stage,
-                    effects,
-                );
+                let blame = Blame {
+                    by: me,
+                    reason: Refusal::NotServing,
+                };
+                return core.refused(now, from, blame, id, flight, stage, effects);
             }
             reading.hear(
                 from,
@@ -449,18 +283,15 @@ impl Dynamo {
                     .iter()
                     .all(|(_, told)| told.digest == Some(reading.digest)) =>
             {
-                Next::Done(eager.clone().map(|reply| Answer {
-                    reply,
-                    receipt: None,
-                }))
+                Next::Done(eager.clone().map(Answer::from))
             }
             Some(_) => self.repair(now, flight, reading, effects).into(),
         }
     }
 
-    /// What was looked at before a mutation, if one of those that told what they have there lacks
-    /// something that is here now: then a mutation that changes nothing here may still change what
-    /// is there.
+    /// The ranges that were looked at before a mutation, if some replica that answered lacks what
+    /// is here now; otherwise none. A mutation that changes nothing here may then still change
+    /// something there.
     fn told_otherwise(&self, place: Place, reading: &Reading) -> Vec<Range> {
         let digest = self
             .replica(place)
@@ -474,8 +305,8 @@ impl Dynamo {
         }
     }
 
-    /// Brings enough replicas to what is about to be returned, so that the next reader cannot see
-    /// less.
+    /// Brings enough replicas up to what is about to be returned, so that the next reader cannot
+    /// see less.
     fn repair(
         &mut self,
         now: Now,
@@ -485,10 +316,7 @@ impl Dynamo {
     ) -> Result<Next, RequestError> {
         self.counters.read_repairs += 1;
         let place = flight.place;
-        let replica = self
-            .replicas
-            .get(&(place.keyspace, place.partition))
-            .ok_or(RequestError::Moving)?;
+        let replica = self.replica(place).ok_or(RequestError::Moving)?;
         let Op::Query(key, query) = &flight.request.op else {
             return Err(RequestError::Moving);
         };
@@ -514,13 +342,10 @@ impl Dynamo {
             }
         }
         if ledger.verdict() == Verdict::Reached {
-            return Ok(Next::Done(reply.map(|reply| Answer {
-                reply,
-                receipt: None,
-            })));
+            return Ok(Next::Done(reply.map(Answer::from)));
         }
-        // Those that lack something are sent everything in the ranges, or what the one that told
-        // its context lacks.
+        // If a single replica lags and has sent its context, it is sent what it lacks; otherwise
+        // everything in the ranges is sent.
         let delta = replica.difference(
             &reading.ranges,
             least.as_ref().filter(|_| behind.len() == 1),
@@ -540,34 +365,44 @@ impl Dynamo {
                 may_be_applied: false,
             }
         })?);
+        let repairing = Repairing {
+            reply,
+            delta,
+            ledger,
+        };
+        Ok(self.send_repairs(now, flight, repairing, &behind, effects))
+    }
+
+    /// Sends what is about to be returned to the replicas that lack some of it.
+    fn send_repairs(
+        &mut self,
+        now: Now,
+        flight: &mut Flight,
+        mut repairing: Repairing,
+        behind: &[NodeId],
+        effects: &mut Vec<Effect>,
+    ) -> Next {
         let id = self.flights.name(flight);
-        for to in &behind {
-            ledger.ask(*to);
+        for to in behind {
+            repairing.ledger.ask(*to);
             effects.push(Effect::Send {
                 to: *to,
                 message: Message::Write {
                     id,
-                    place,
-                    delta: Arc::clone(&delta),
+                    place: flight.place,
+                    delta: Arc::clone(&repairing.delta),
                     stamped_at: None,
                     adds: false,
                 },
             });
         }
-        flight.hedge = self.hedge_from(now, &behind);
-        Ok(Next::Wait(
-            id,
-            Stage::Repairing(Repairing {
-                reply,
-                delta,
-                ledger,
-            }),
-        ))
+        flight.hedge = self.hedge_from(now, behind);
+        Next::Wait(id, Stage::Repairing(repairing))
     }
 }
 
 impl Reading {
-    /// Takes what `node` said that it has, if it was asked and had not said so before.
+    /// Takes a replica's answer, if it was asked and has not answered before.
     fn hear(&mut self, node: NodeId, told: Told) {
         let counted = self.ledger.answered(node)
             | self

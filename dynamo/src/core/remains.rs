@@ -1,64 +1,48 @@
-//! Removes from disk what is gone already.
+//! Deletes from disk what has already been removed.
 //!
-//! Rows that an event has removed, and whose names are all that is left of them in memory, leave
-//! the disk a few at a time. **Bound:** there are never more of them than
-//! [`waiting_max`](crate::protocol::Removal::waiting_max), unless a single event brings more, or a
-//! start finds more; then no later event makes them more. The more there are, the more go at a
-//! time; and beyond the bound an event clears with its own turn as many as it adds, so that whoever
-//! removes faster than a disk does pays for it.
+//! Rows that an event has removed are known in memory by name only, and leave the disk a few at a
+//! time.
 //!
-//! What erased replicas have left goes the same way, always at the same pace: nobody can make it
-//! grow. Where the topology wants a replica again, ten times as much goes at a time, because there
-//! is none until it is gone.
+//! **Bound:** there are at most [`waiting_max`](crate::protocol::Removal::waiting_max) of them. A
+//! single event may leave more, or a start may find more; then no later event adds to that number.
+//! The more there are, the more are deleted at a time. Beyond the bound, an event deletes in its
+//! own turn as many rows as it adds, so that whoever removes faster than the disk pays for it.
+//!
+//! What erased replicas have left is deleted in the same way, always at the same pace, because no
+//! client can make it grow. Where the topology wants a replica again, it goes ten times as fast,
+//! because the new replica has to wait for it.
 
 use quorate_crdt::Now;
 
-use super::{At, Dynamo};
+use super::Dynamo;
+use super::places::Clearing;
 use crate::planted;
 use crate::protocol::{Effect, Timer};
 use crate::replica::{Erased, FREED_AT_ONCE, Replica};
+use crate::seen::At;
 
-/// Of how many of the rows that may wait one goes at a time.
+/// One in this many of the waiting rows is deleted at a time.
 const SHARE: usize = 100;
-/// So many records of erased replicas go at a time at least, however few rows do. Guess: as many as
-/// a turn does not notice.
+/// The fewest records of erased replicas that are deleted at a time, however few rows are. Guess: a
+/// turn does not notice that many.
 const ERASED_AT_LEAST: usize = 10;
-/// So many times as many go where a replica is wanted again. Guess: some 30 ms of work.
+/// How many times as many are deleted where a replica is wanted again. Guess: about 30 ms of work.
 const WANTED_FACTOR: usize = 10;
 
-/// Whether something that is gone still lies on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Clearing {
-    #[default]
-    Done,
-    /// Perhaps, and no timer runs.
-    Wanted,
-    /// The timer runs.
-    Armed,
-}
-
-impl Clearing {
-    pub(super) fn want(&mut self) {
-        if *self == Self::Done {
-            *self = Self::Wanted;
-        }
-    }
-}
-
 impl Dynamo {
-    /// What a start has found on disk goes on leaving it.
+    /// Continues to delete what a start has found on disk.
     pub(super) fn find_remains(&mut self) {
-        self.standing.waiting_max = self.removed_rows();
+        self.places.removed_max = self.removed_rows();
         if self.replicas.values().any(Replica::has_remains) || !self.places.known.erased.is_empty()
         {
-            self.standing.clearing.want();
+            self.places.clearing.want();
         }
     }
 
-    /// Arms the timer, if something waits for it.
+    /// Arms the timer if something waits for it.
     pub(super) fn go_on_clearing(&mut self, effects: &mut Vec<Effect>) {
-        if self.standing.clearing == Clearing::Wanted {
-            self.standing.clearing = Clearing::Armed;
+        if self.places.clearing == Clearing::Wanted {
+            self.places.clearing = Clearing::Armed;
             effects.push(Effect::Arm {
                 after: self.config.removal.every,
                 timer: Timer::Remains,
@@ -66,20 +50,17 @@ impl Dynamo {
         }
     }
 
-    /// How many rows of all replicas are gone and lie on disk.
+    /// How many removed rows of all replicas still lie on disk.
     pub(super) fn removed_rows(&self) -> usize {
         self.replicas.values().map(Replica::remains_count).sum()
     }
 
     /// How many there may be now.
     pub(super) fn removed_rows_max(&self) -> usize {
-        self.config
-            .removal
-            .waiting_max
-            .max(self.standing.waiting_max)
+        self.config.removal.waiting_max.max(self.places.removed_max)
     }
 
-    /// Rows may have gone that still lie on disk.
+    /// Notes that a change may have left removed rows on disk.
     pub(super) fn note_remains(&mut self, at: At) {
         let Some(replica) = self
             .replicas
@@ -89,20 +70,20 @@ impl Dynamo {
             return;
         };
         let added = replica.new_remains();
-        self.standing.clearing.want();
+        self.places.clearing.want();
         if added == 0 {
             return;
         }
         let waiting = self.removed_rows();
         if waiting.saturating_sub(added) <= self.config.removal.waiting_max {
-            self.standing.waiting_max = waiting;
+            self.places.removed_max = waiting;
         } else if !planted::REMAINS_WITHOUT_BOUND.is_planted() {
             self.clear_rows(added);
         }
     }
 
-    /// The next rows leave the disk, and more the more there are. Beyond the bound it is no longer
-    /// this that keeps them from growing: a turn stays short.
+    /// Deletes the next rows, more of them the more there are. Beyond the bound it is the events
+    /// themselves that stop the growth, so a turn of this stays short.
     pub(super) fn clear_remains(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let removal = self.config.removal;
         let share = self.removed_rows().min(removal.waiting_max) / SHARE;
@@ -112,16 +93,16 @@ impl Dynamo {
             share
         };
         self.clear_rows(removal.rows_at_once.max(share).max(1));
-        self.standing.waiting_max = self.standing.waiting_max.min(self.removed_rows());
+        self.places.removed_max = self.places.removed_max.min(self.removed_rows());
         let mut left = FREED_AT_ONCE;
-        self.standing.clearing = Clearing::Done;
+        self.places.clearing = Clearing::Done;
         for replica in self
             .replicas
             .values_mut()
             .filter(|replica| replica.has_remains())
         {
             left -= replica.free_remains(left);
-            self.standing.clearing.want();
+            self.places.clearing.want();
         }
         if !self.places.known.erased.is_empty() {
             self.clear_erased(left);
@@ -129,19 +110,19 @@ impl Dynamo {
         }
     }
 
-    /// How many records of erased replicas lie on disk.
+    /// How many records of erased replicas still lie on disk.
     pub(super) fn erased_records(&self) -> usize {
         self.places.known.erased.values().map(Erased::len).sum()
     }
 
-    /// The next records of erased replicas leave the disk; of so many rows memory is freed.
+    /// Deletes the next records of erased replicas, and frees the memory of up to `left` rows.
     fn clear_erased(&mut self, mut left: usize) {
         let pace = self.config.removal.rows_at_once.max(ERASED_AT_LEAST);
         let mut cleared = 0;
         for (at, erased) in &mut self.places.known.erased {
             let wanted = self
                 .routes
-                .placement(at.0, at.1)
+                .placement(*at)
                 .is_some_and(|placement| placement.holds(self.seat.me));
             let most = if wanted { pace * WANTED_FACTOR } else { pace };
             cleared += erased.clear(most.saturating_sub(cleared), &mut self.places.disk);
@@ -149,7 +130,7 @@ impl Dynamo {
         }
     }
 
-    /// Replicas are made that had to wait until what others had left at their places was gone.
+    /// Creates replicas that had to wait until the records of their erased predecessors were gone.
     fn look_at_places_again(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let before = self.places.known.erased.len();
         self.places
@@ -157,9 +138,9 @@ impl Dynamo {
             .erased
             .retain(|_, erased| !erased.is_empty());
         if !self.places.known.erased.is_empty() {
-            self.standing.clearing.want();
+            self.places.clearing.want();
         }
-        if self.places.known.erased.len() == before || !self.standing.started {
+        if self.places.known.erased.len() == before || self.routes.topology().is_none() {
             return;
         }
         let replicas = self.replicas.len();
@@ -169,7 +150,7 @@ impl Dynamo {
         }
     }
 
-    /// Removes so many rows that are gone from disk, of one replica after the other.
+    /// Deletes up to `left` removed rows from disk, one replica after the other.
     fn clear_rows(&mut self, mut left: usize) {
         for (at, replica) in self
             .replicas

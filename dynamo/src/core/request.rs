@@ -1,4 +1,4 @@
-//! From a request to a flight: limits, placement, level, and who executes it.
+//! Turns a request into a flight: limits, placement, level, and who executes it.
 
 use std::time::Duration;
 
@@ -6,30 +6,29 @@ use quorate_control::quorum::{Unsatisfiable, Verdict};
 use quorate_crdt::{NodeId, Now};
 
 use super::clocks::base_of;
-use super::flight::{Flight, Handed, Hedge, Next, Origin, Stage, Until};
-use super::forwards::{Arrival, Copy};
+use super::flight::{Flight, Hedge, Next, Origin, Outcome, Stage, Until};
 use super::ledger::Ledger;
-use super::{Dynamo, Outcome, limits};
+use super::{Dynamo, limits};
 use crate::consistency::Consistency;
-use crate::op::{Answer, Mutation, Op, PartitionOp, Request, RequestError};
+use crate::op::{Mutation, Op, PartitionOp, Request, RequestError};
 use crate::planted;
 use crate::preference::{Access, groups};
-use crate::protocol::{Attempt, Effect, FlightId, Message, Place, Refusal, Ticket};
+use crate::protocol::{Effect, FlightId, Message, Place, Refusal, Ticket};
 use crate::replica::Replica;
 use crate::value;
 
-/// A request about to be executed or forwarded.
+/// A request that is about to be executed or forwarded.
 pub(super) struct Start {
     origin: Origin,
     request: Request,
-    /// The place that the forwarding node believes in.
+    /// The placement that the forwarding node assumes.
     fence: Option<Place>,
     retried: bool,
-    /// Primaries that have been tried in vain.
+    /// Primaries that were tried in vain.
     tried: Vec<NodeId>,
-    /// When the client gives up; `None`: count from now.
+    /// When the client gives up; `None` if that counts from now.
     deadline: Option<Duration>,
-    /// `None`: it comes now, after all others.
+    /// Its position in the order; `None` if it has just come and is behind all others.
     turn: Option<u64>,
     last: Option<FlightId>,
 }
@@ -48,7 +47,7 @@ impl Start {
         }
     }
 
-    pub(super) fn client(ticket: Ticket, request: Request) -> Self {
+    fn client(ticket: Ticket, request: Request) -> Self {
         Self::new(Origin::Client(ticket), request)
     }
 
@@ -63,14 +62,13 @@ impl Start {
         Self::new(Origin::Nobody, request)
     }
 
-    /// The flight starts again, for the only time.
+    /// Starts a flight again. This happens only once.
     fn again(flight: Flight, tried: Vec<NodeId>) -> Self {
-        let (deadline, turn) = (Some(flight.deadline), Some(flight.turn));
         Self {
             retried: true,
             tried,
-            deadline,
-            turn,
+            deadline: Some(flight.deadline),
+            turn: Some(flight.turn),
             last: flight.last,
             ..Self::new(flight.origin, flight.request)
         }
@@ -78,6 +76,17 @@ impl Start {
 }
 
 impl Dynamo {
+    /// A client of this node asks.
+    pub(super) fn on_request(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        request: Request,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.start(now, Start::client(ticket, request), effects);
+    }
+
     pub(super) fn start(&mut self, now: Now, start: Start, effects: &mut Vec<Effect>) {
         let Start {
             origin,
@@ -120,7 +129,7 @@ impl Dynamo {
         self.keep_sweeping(effects);
     }
 
-    /// Where the request belongs, if it can be taken.
+    /// The place of the request, if it can be accepted.
     fn admit(&self, request: &Request) -> Result<Place, RequestError> {
         limits::check(&request.op, self.config.limits)?;
         let takes_none = matches!(request.op, Op::Mutate(_, Mutation::GetDelete));
@@ -144,13 +153,13 @@ impl Dynamo {
         self.routes.place(request)
     }
 
-    /// Whether so many bytes more may be in flight.
+    /// Whether this many more bytes may be in flight.
     pub(super) fn has_room_in_flight(&self, bytes: usize) -> bool {
         self.flights.bytes() + bytes <= self.config.flight_bytes_max
             || planted::FLIGHTS_UNWEIGHED.is_planted()
     }
 
-    /// What is done with a request first; nothing of it has been done yet.
+    /// The first step of a request of which nothing has been done yet.
     pub(super) fn begin(
         &mut self,
         now: Now,
@@ -175,8 +184,8 @@ impl Dynamo {
             ));
         }
         let executes = self.executes(place, &flight.request.op);
-        // A mutation that is executed here may have to look at what others have, and does so
-        // meanwhile.
+        // A mutation that is executed here may have to look at what other replicas have, and does
+        // so while it waits for its turn.
         if !(executes && flight.request.op.writes()) && self.is_behind(flight) {
             return Ok(self.wait_for_turn(flight));
         }
@@ -189,21 +198,15 @@ impl Dynamo {
                 self.start_mutation(now, flight, effects)
             }
             Op::Partition(_, op) => {
-                let replica = self
-                    .replicas
-                    .get(&(place.keyspace, place.partition))
-                    .ok_or(RequestError::Moving)?;
+                let replica = self.replica(place).ok_or(RequestError::Moving)?;
                 let reply = value::partition(replica, op, now.unix_millis);
-                Ok(Next::Done(Ok(Answer {
-                    reply,
-                    receipt: None,
-                })))
+                Ok(Next::Done(Ok(reply.into())))
             }
         }
     }
 
-    /// Goes on with a flight. The only way to take one out of those that wait: what is done with it
-    /// says what becomes of it.
+    /// Continues a flight. This is the only way to take out a waiting flight, and `go_on` must say
+    /// what becomes of it.
     pub(super) fn resume(
         &mut self,
         now: Now,
@@ -225,15 +228,15 @@ impl Dynamo {
             Next::Again(tried) => self.start(now, Start::again(flight, tried), effects),
             Next::GiveBack(reason) => match flight.origin {
                 Origin::Node(to, id) => {
-                    self.tell_back((to, id), Message::Refused { id, reason }, effects)
+                    self.tell_back(to, id, Message::Refused { id, reason }, effects);
                 }
                 origin => self.reply(origin, Err(RequestError::Moving), effects),
             },
         }
     }
 
-    /// Whether this node has a replica that executes the request. What looks at the whole partition
-    /// asks nobody else, so it takes one that vouches.
+    /// Whether this node has a replica that can execute the request. An operation on the whole
+    /// partition asks no other replica, so it needs one whose word counts by itself.
     pub(super) fn executes(&self, place: Place, op: &Op) -> bool {
         let scans = matches!(op, Op::Partition(_, op) if *op != PartitionOp::Clear);
         let able = self.replica(place).is_some_and(|replica| {
@@ -249,18 +252,19 @@ impl Dynamo {
             .is_some_and(|placement| self.routes.executes(placement))
     }
 
-    /// Whether the replica here counts only as one of a majority.
+    /// Whether the replica here counts only as part of a majority.
     fn doubts(&self, place: Place) -> bool {
         self.replica(place).is_some_and(Replica::is_doubted)
             && !planted::DOUBT_ASKS_NOBODY.is_planted()
     }
 
-    /// Too few replicas can be reached: because of those, or because the one that is here may not
-    /// be believed without them.
-    fn unavailable(
+    /// Too few replicas can be reached; or the replica here is in quarantine and does not count
+    /// without them.
+    pub(super) fn unavailable(
         &self,
         flight: &Flight,
-        (required, alive): (u32, u32),
+        required: u32,
+        alive: u32,
         missing: Vec<NodeId>,
     ) -> RequestError {
         let level = flight.level;
@@ -286,76 +290,12 @@ impl Dynamo {
         }
     }
 
-    /// Hands the request to the nearest primary that can be reached.
-    fn forward(
-        &mut self,
-        now: Now,
-        flight: &mut Flight,
-        tried: &[NodeId],
-        effects: &mut Vec<Effect>,
-    ) -> Result<Next, RequestError> {
-        // A forwarded request is not forwarded again: its sender thought that this node executes it
-        // and will look again.
-        if matches!(flight.origin, Origin::Node(..)) {
-            return Ok(Next::GiveBack(self.why_not_executed(flight.place)));
-        }
-        let placement = self
-            .routes
-            .placement_of(flight.place)
-            .ok_or(RequestError::Moving)?;
-        let readers: Vec<NodeId> = placement.readers().flatten().copied().collect();
-        let eligible = |node: &NodeId| {
-            *node != self.seat.me
-                && readers.contains(node)
-                && self.routes.reachable(*node)
-                && !tried.contains(node)
-        };
-        let Some(to) = self.routes.holders(placement).find(eligible) else {
-            if self
-                .places
-                .known
-                .erased
-                .contains_key(&(flight.place.keyspace, flight.place.partition))
-            {
-                // This node will have a replica once the former one is gone from its disk.
-                return Err(RequestError::Moving);
-            }
-            let missing = readers
-                .into_iter()
-                .filter(|node| !self.routes.reachable(*node))
-                .collect();
-            return Err(self.unavailable(flight, (1, 0), missing));
-        };
-        let id = self.flights.name(flight);
-        let handed = Handed {
-            to,
-            life: self.clocks.life_of(to),
-            unix_millis: now.unix_millis,
-        };
-        effects.push(forward_to(id, flight, handed, Attempt::First));
-        // Whoever executes it asks others in turn, and asks them again.
-        let Hedge { patience, .. } = self.hedge_from(now, &[to]);
-        flight.hedge = Hedge {
-            at: now.monotonic + patience * 2,
-            patience: patience * 2,
-        };
-        Ok(Next::Wait(id, Stage::Forwarded(handed)))
-    }
-
-    fn why_not_executed(&self, place: Place) -> Refusal {
-        match self.replica(place) {
-            Some(replica) if replica.filling() => Refusal::Filling,
-            Some(replica) if replica.is_quarantined() => Refusal::Quarantined,
-            _ => Refusal::NotServing,
-        }
-    }
-
-    /// The book of a question at `level`, with those that cannot be reached counted out and this
-    /// node counted in.
+    /// The ledger for a question at `level`. This node is counted in, unreachable nodes are counted
+    /// out.
     ///
     /// # Errors
-    /// `Unsatisfiable` if the topology can never satisfy the level, `Unavailable` if too few can be
-    /// reached now.
+    /// `Unsatisfiable` if the topology can never satisfy the level; `Unavailable` if too few
+    /// replicas can be reached now.
     pub(super) fn ledger(
         &self,
         flight: &Flight,
@@ -396,7 +336,7 @@ impl Dynamo {
             ledger.lost(node);
         }
         if ledger.verdict() == Verdict::Impossible {
-            // The group that cannot be reached is the one to tell about.
+            // The error reports the group that is furthest from what it needs.
             let worst = ledger.groups().iter().max_by_key(|group| {
                 let alive = group
                     .members
@@ -412,31 +352,14 @@ impl Dynamo {
                 .filter(|node| !self.routes.reachable(*node))
                 .collect();
             let alive = (members.len() - missing.len()) as u32;
-            return Err(self.unavailable(
-                flight,
-                (worst.map_or(0, |group| group.needed) as u32, alive),
-                missing,
-            ));
+            let required = worst.map_or(0, |group| group.needed) as u32;
+            return Err(self.unavailable(flight, required, alive, missing));
         }
         ledger.has(self.seat.me);
         Ok(ledger)
     }
 
-    /// From now on: how long to wait for `asked` before others are asked, or they are asked again.
-    pub(super) fn hedge_from(&self, now: Now, asked: &[NodeId]) -> Hedge {
-        let distance = if planted::HEDGE_IGNORES_DISTANCE.is_planted() {
-            Duration::ZERO
-        } else {
-            self.routes.round_trip(asked) * 2
-        };
-        let patience = self.config.hedge_after.max(distance);
-        Hedge {
-            at: now.monotonic + patience,
-            patience,
-        }
-    }
-
-    /// Tells whoever waits.
+    /// Gives the outcome to whoever waits for it.
     #[allow(
         clippy::needless_pass_by_value,
         reason = "the one answer uses up the one who waits"
@@ -448,7 +371,8 @@ impl Dynamo {
                 result: outcome,
             }),
             Origin::Node(to, id) => self.tell_back(
-                (to, id),
+                to,
+                id,
                 Message::Forwarded {
                     id,
                     result: outcome,
@@ -457,107 +381,5 @@ impl Dynamo {
             ),
             Origin::Nobody => {}
         }
-    }
-
-    /// Tells the node that forwarded a request, and remembers it for when the same forward comes
-    /// again.
-    fn tell_back(
-        &mut self,
-        (to, id): (NodeId, FlightId),
-        message: Message,
-        effects: &mut Vec<Effect>,
-    ) {
-        self.flights.forwards.told(to, id, &message);
-        effects.push(Effect::Send { to, message });
-    }
-
-    /// Another node hands on what a client has asked of it.
-    pub(super) fn on_forward(
-        &mut self,
-        now: Now,
-        (from, id): (NodeId, FlightId),
-        (place, request): (Place, Request),
-        (unix_millis, attempt): (u64, Attempt),
-        effects: &mut Vec<Effect>,
-    ) {
-        if request.op.writes()
-            && let Arrival::Repeat(told) =
-                self.flights.forwards.arrive(from, id, self.copy(attempt))
-        {
-            effects.extend(told.map(|message| Effect::Send {
-                to: from,
-                message: *message,
-            }));
-            return;
-        }
-        if !request.op.writes() && !self.flights.forwards.begin_read(from, id) {
-            return;
-        }
-        if let Some(offset_ms) = self
-            .clocks
-            .refuses(now, (from, id.life), unix_millis)
-            .filter(|_| request.op.names_time())
-        {
-            self.counters.drift_refused += 1;
-            self.tell_back(
-                (from, id),
-                Message::Refused {
-                    id,
-                    reason: Refusal::Clock { offset_ms },
-                },
-                effects,
-            );
-            return;
-        }
-        self.start(now, Start::forwarded(from, id, place, request), effects);
-    }
-
-    /// Which copy of a forward has come.
-    fn copy(&self, attempt: Attempt) -> Copy {
-        match attempt {
-            Attempt::First => Copy::First,
-            Attempt::Again { life }
-                if life == Some(self.seat.life) && !planted::LOST_FORWARD_IS_LOST.is_planted() =>
-            {
-                Copy::AgainToThisLife
-            }
-            Attempt::Again { .. } => Copy::Again,
-        }
-    }
-
-    pub(super) fn on_forwarded(
-        &mut self,
-        now: Now,
-        (from, id): (NodeId, FlightId),
-        result: Outcome,
-        effects: &mut Vec<Effect>,
-    ) {
-        if matches!(self.flights.get(id), Some((_, Stage::Forwarded(handed))) if handed.to == from)
-        {
-            self.resume(now, id, effects, |_, _, _, _| Next::Done(result));
-        }
-    }
-}
-
-/// Hands a request to a primary.
-pub(super) fn forward_to(
-    id: FlightId,
-    flight: &Flight,
-    handed: Handed,
-    attempt: Attempt,
-) -> Effect {
-    let Handed {
-        to, unix_millis, ..
-    } = handed;
-    let (place, request) = (flight.place, Box::new(flight.request.clone()));
-    Effect::Send {
-        to,
-        message: Message::Forward {
-            id,
-            place,
-            request,
-            unix_millis,
-            attempt,
-        },
     }
 }

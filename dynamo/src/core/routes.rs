@@ -1,18 +1,20 @@
-//! What a core knows of the cluster: the topology, who can be reached, and how far away they are.
+//! What a core knows about the cluster: the topology, who can be reached, and how far away they
+//! are.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{KeyspaceId, Partition, Placement, Topology};
+use quorate_control::topology::{KeyspaceId, Placement, Topology};
 use quorate_crdt::NodeId;
 
 use crate::consistency::Consistency;
 use crate::op::{Op, Request, RequestError};
 use crate::preference::{fallbacks, nearest};
 use crate::protocol::Place;
+use crate::seen::At;
 
-/// Levels of requests that name none and of keyspaces whose default cannot be read.
+/// The level of requests that name none, where the keyspace's default cannot be read.
 const LEVEL_FALLBACK: Consistency = Consistency::LocalQuorum;
 
 /// The cluster as one core sees it.
@@ -20,28 +22,27 @@ const LEVEL_FALLBACK: Consistency = Consistency::LocalQuorum;
 pub(super) struct Routes {
     pub(super) me: NodeId,
     topology: Option<Arc<Topology>>,
-    /// Default levels of reads and writes.
+    /// The default levels of reads and writes.
     defaults: BTreeMap<KeyspaceId, (Consistency, Consistency)>,
     unreachable: BTreeSet<NodeId>,
     round_trips: BTreeMap<NodeId, Duration>,
-    /// Every node of the topology, nearest first.
+    /// All nodes of the topology, nearest first.
     nearest: Vec<NodeId>,
 }
 
 impl Routes {
     pub(super) fn new(me: NodeId) -> Self {
-        let (unreachable, round_trips) = (BTreeSet::new(), BTreeMap::new());
         Self {
             me,
             topology: None,
             defaults: BTreeMap::new(),
-            unreachable,
-            round_trips,
+            unreachable: BTreeSet::new(),
+            round_trips: BTreeMap::new(),
             nearest: Vec::new(),
         }
     }
 
-    /// Takes a newer topology; returns false for one that is not newer.
+    /// Adopts a newer topology. Returns false if it is not newer.
     pub(super) fn adopt(&mut self, topology: &Arc<Topology>) -> bool {
         if self
             .topology
@@ -56,8 +57,8 @@ impl Routes {
             .iter()
             .map(|(id, keyspace)| (*id, (parse(&keyspace.read), parse(&keyspace.write))))
             .collect();
-        // Who has left is awaited no more. A node that this topology does not have yet may be in
-        // the next.
+        // Nodes that have left are forgotten. A node that this topology does not contain yet may be
+        // in the next one.
         for gone in self
             .topology
             .iter()
@@ -76,24 +77,17 @@ impl Routes {
         self.topology.as_ref()
     }
 
-    pub(super) fn placement(
-        &self,
-        keyspace: KeyspaceId,
-        partition: Partition,
-    ) -> Option<&Placement> {
-        self.topology
-            .as_ref()?
-            .keyspaces
-            .get(&keyspace)?
-            .placement(partition)
+    pub(super) fn placement(&self, at: At) -> Option<&Placement> {
+        let keyspaces = &self.topology.as_ref()?.keyspaces;
+        keyspaces.get(&at.0)?.placement(at.1)
     }
 
     pub(super) fn placement_of(&self, place: Place) -> Option<&Placement> {
-        self.placement(place.keyspace, place.partition)
+        self.placement(place.at())
             .filter(|placement| placement.epoch == place.epoch)
     }
 
-    /// Where a request belongs.
+    /// The place of a request.
     pub(super) fn place(&self, request: &Request) -> Result<Place, RequestError> {
         let topology = self.topology.as_ref().ok_or(RequestError::Moving)?;
         let keyspace = topology
@@ -126,7 +120,7 @@ impl Routes {
         })
     }
 
-    /// Records what the failure detector says; returns whether that is news.
+    /// Records what the failure detector says. Returns whether that is news.
     pub(super) fn set_reachable(&mut self, node: NodeId, up: bool) -> bool {
         if up {
             self.unreachable.remove(&node)
@@ -139,7 +133,7 @@ impl Routes {
         node == self.me || !self.unreachable.contains(&node)
     }
 
-    /// Whether no node is known to be out of reach.
+    /// Whether no node is known to be unreachable.
     pub(super) fn all_reachable(&self) -> bool {
         self.unreachable.is_empty()
     }
@@ -152,7 +146,7 @@ impl Routes {
         }
     }
 
-    /// The longest known round trip to any of these.
+    /// The longest known round trip to any of these nodes.
     pub(super) fn round_trip(&self, nodes: &[NodeId]) -> Duration {
         nodes
             .iter()
@@ -173,14 +167,14 @@ impl Routes {
             .filter(|node| placement.holds(*node))
     }
 
-    /// Who may keep a hint for a node that holds the partition, best first.
+    /// The nodes that may keep a hint for an unreachable holder of the partition, best first.
     pub(super) fn fallbacks(&self, placement: &Placement) -> Vec<NodeId> {
         self.topology.as_ref().map_or_else(Vec::new, |topology| {
             fallbacks(topology, placement, self.me, &self.nearest)
         })
     }
 
-    /// Whether this node executes requests for the partition: it is one of those that are read.
+    /// Whether this node executes requests for the partition: it is in a set that is read.
     pub(super) fn executes(&self, placement: &Placement) -> bool {
         placement.readers().any(|set| set.contains(&self.me))
     }

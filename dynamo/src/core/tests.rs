@@ -1,5 +1,5 @@
 //! A handful of cores that talk through a queue: what each level needs and gives, what a removal
-//! sees, what heals.
+//! sees, and what heals.
 
 mod bounds;
 mod clocks;
@@ -21,7 +21,7 @@ mod repair;
 mod streams;
 mod trust;
 
-/// Each bug, planted, makes its test fail.
+/// Plants each bug and checks that its test then fails.
 #[cfg(feature = "planted-bugs")]
 fn noticed(bugs: &[(&quorate_crdt::planted::Bug, fn())]) {
     for (bug, test) in bugs {

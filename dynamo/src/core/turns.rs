@@ -1,42 +1,40 @@
-//! Whose turn it is. Commands of one connection take effect in the order in which they were sent,
-//! and a core executes what it is given at once; but some mutations must wait before they are
-//! executed: for what others have, for the time, for a life. What comes later for the same key
-//! waits behind them.
+//! Keeps the order of requests for one key.
 //!
-//! A mutation that must look at what others have does so while it waits, since an answer that comes
-//! after it was asked for is none too old. So what many clients ask of one key takes no longer than
-//! the longest look among what came earlier, and not the sum of them; unless what it must look at
-//! has changed when its turn comes: then it looks again.
+//! Commands of one connection must take effect in the order in which they were sent. A core
+//! executes what it is given at once, but some mutations have to wait first: for what other
+//! replicas have, for the time, or for a new life. Later requests for the same key then wait behind
+//! them.
 //!
-//! **Invariant:** whoever waits here waits for requests that came earlier, so the first of all
-//! waits for nobody; and what an earlier one leaves behind, in whatever way it ends, is looked at
-//! before the next input.
+//! A mutation that must look at other replicas does so while it waits, because an answer that comes
+//! after its question is never too old. So many requests for one key together take as long as the
+//! longest look among those before them, not the sum of all looks. If what a mutation must look at
+//! has changed when its turn comes, it looks again.
+//!
+//! **Invariant:** a request waits only for requests that came earlier, so the first of all never
+//! waits. Requests that waited for one are looked at before the next input, however that one ends.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use quorate_crdt::Now;
 
-use super::flight::{Flight, Next, Origin, Stage, Until};
-use super::{At, Dynamo};
+use super::flight::{Flight, Origin, Stage, Until};
 use crate::op::{Op, PartitionOp};
-use crate::planted;
-use crate::protocol::Effect;
+use crate::seen::At;
 
 /// What takes turns: one key, or all keys of a partition.
-type Scope = (At, Option<Bytes>);
+pub(super) type Scope = (At, Option<Bytes>);
 
-/// Those that have not been executed and that others wait for, or would.
+/// Requests that have not been executed, and that others wait for or would have to.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
     /// The last turn that was given out.
     last: u64,
-    /// By what they are about and in the order in which they came; with the number of the flight if
-    /// it waits for its turn itself.
+    /// Requests by scope and turn; with the flight's number if the request itself waits for its
+    /// turn.
     held: BTreeMap<(Scope, u64), Option<u64>>,
     /// How many wait for their turn.
     waiting: usize,
-    /// Where somebody has left since it was last looked whose turn it is.
+    /// Scopes in which a request has left since turns were last checked.
     freed: BTreeSet<Scope>,
 }
 
@@ -79,8 +77,8 @@ impl Turns {
         self.freed.extend([scope, (at, None)]);
     }
 
-    /// Whether somebody who came earlier than `turn` holds up what is about `scope`.
-    fn is_behind(&self, scope: &Scope, turn: u64) -> bool {
+    /// Whether a request with an earlier turn holds up `scope`.
+    pub(super) fn is_behind(&self, scope: &Scope, turn: u64) -> bool {
         let earlier = |scope: Scope| {
             self.held
                 .range((scope.clone(), 0)..(scope, turn))
@@ -93,16 +91,15 @@ impl Turns {
         }
     }
 
-    /// Whether nobody holds up anybody.
+    /// Whether no request holds up any other.
     pub(super) fn is_empty(&self) -> bool {
         self.held.is_empty()
     }
 
-    /// The number of a flight that waits for its turn and whose turn has come. It must be taken out
-    /// before the next is asked for.
+    /// The number of a flight whose turn has come. It must be taken out before the next call.
     pub(super) fn next(&mut self) -> Option<u64> {
         while let Some(scope) = self.freed.first() {
-            // Of one scope the first is enough: as long as it is there, the others are behind it.
+            // The first of a scope is enough: as long as it is there, the others are behind it.
             let first = self
                 .held
                 .range((scope.clone(), 0)..)
@@ -127,8 +124,8 @@ fn of_partition(
         .take_while(move |(scope, _)| scope.0 == at)
 }
 
-/// Whether what comes later must wait for this one: a mutation that has not been executed, or
-/// whoever waits for its turn. Nobody is promised any order with what a client has not asked for.
+/// Whether later requests must wait for this one: a mutation that has not been executed, or a
+/// request that itself waits for its turn. Requests that no client has sent promise no order.
 fn holds_up(flight: &Flight, stage: &Stage) -> bool {
     let waits = match stage {
         Stage::Parked(Until::Turn(_)) => true,
@@ -139,50 +136,11 @@ fn holds_up(flight: &Flight, stage: &Stage) -> bool {
     waits && !matches!(flight.origin, Origin::Nobody)
 }
 
-fn scope_of(flight: &Flight) -> Option<Scope> {
-    let at = (flight.place.keyspace, flight.place.partition);
+pub(super) fn scope_of(flight: &Flight) -> Option<Scope> {
+    let at = flight.place.at();
     match &flight.request.op {
         Op::Query(key, _) | Op::Mutate(key, _) => Some((at, Some(key.clone()))),
         Op::Partition(_, PartitionOp::Clear) => Some((at, None)),
         Op::Partition(..) => None,
-    }
-}
-
-impl Dynamo {
-    /// Whether an earlier mutation of the same key, or of all keys, has not been executed yet.
-    pub(super) fn is_behind(&self, flight: &Flight) -> bool {
-        let turns = &self.flights.turns;
-        if turns.is_empty()
-            || matches!(flight.origin, Origin::Nobody)
-            || planted::LATER_OVERTAKES.is_planted()
-        {
-            return false;
-        }
-        scope_of(flight).is_some_and(|scope| turns.is_behind(&scope, flight.turn))
-    }
-
-    /// Until the turn of the flight has come.
-    pub(super) fn wait_for_turn(&mut self, flight: &mut Flight) -> Next {
-        Next::Wait(
-            self.flights.name(flight),
-            Stage::Parked(Until::Turn(Vec::new())),
-        )
-    }
-
-    /// Those go on whose turn has come.
-    pub(super) fn go_on_in_turn(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        while let Some(id) = self.flights.whose_turn() {
-            self.resume(
-                now,
-                id,
-                effects,
-                |core, flight, stage, effects| match stage {
-                    Stage::Parked(Until::Turn(seen)) => {
-                        core.go_on_after(now, flight, &seen, effects)
-                    }
-                    stage => Next::Wait(id, stage),
-                },
-            );
-        }
     }
 }

@@ -1,59 +1,29 @@
-//! A node that starts again may stand on an older disk than it had: a restored backup, a snapshot
-//! of the machine, a disk that lied about a sync. Nothing on that disk says so. Only the others
-//! know, by what they have heard of its former lives; so it asks them, by speaking, before its
-//! replicas count in a majority. Until then a replica is *waking*: it takes and executes writes,
-//! answers `ONE`, and leaves the rest waiting.
+//! Asks the other holders, when a node starts, whether its disk is up to date. It may be an older
+//! one: a restored backup, a snapshot of the machine, a disk that lied about a sync. Nothing on the
+//! disk shows that. Only the others know, from what they have heard of the node's former lives.
 //!
-//! Whoever hears a waking replica answers with what its former lives had said
-//! ([`Message::Former`]). One that lacks some of it has lost part of its memory, and is filled as
-//! one that has lost all. It speaks at each tick until all have answered that can be reached, and
-//! wakes then, or after a second: a node that starts must not wait long for one that nobody has
-//! noticed to be gone.
+//! **Waking.** Until they have answered, a replica is *waking*: it takes and executes writes and
+//! answers `ONE`, but lets everything else wait and counts in no majority. Its reports ask the
+//! question, and each holder answers with what the former lives had reported ([`Message::Former`]).
+//! A replica that lacks some of that has lost part of its memory, and is filled as if it had lost
+//! everything.
+//!
+//! It asks at each tick and wakes when all reachable holders have answered, or after a second: a
+//! starting node must not wait long for a node whose absence nobody has noticed yet.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use quorate_crdt::{CausalContext, NodeId, Now, ReplicaId};
 
+use super::Dynamo;
 use super::flight::Until;
-use super::{At, Dynamo};
-use crate::planted;
 use crate::protocol::{Effect, Message, Place, Seen};
+use crate::seen::At;
 
-/// After so long a replica no longer waits for those that have not answered. Guess: many round
-/// trips.
+/// How long a replica waits for holders that do not answer. Guess: many round trips.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The replicas of this core that are waking.
-#[derive(Debug, Default)]
-pub(super) struct Waking {
-    /// When they wake, whoever has answered by then; `None`: nobody has been asked yet.
-    until: Option<Duration>,
-    /// Who has told each what it had known.
-    told: BTreeMap<At, BTreeSet<NodeId>>,
-}
-
-impl Waking {
-    /// A replica has been taken up from disk.
-    pub(super) fn begin(&mut self, at: At) {
-        self.told.insert(at, BTreeSet::new());
-    }
-
-    pub(super) fn forget(&mut self, at: At) {
-        self.told.remove(&at);
-    }
-
-    pub(super) fn contains(&self, at: At) -> bool {
-        self.told.contains_key(&at) && !planted::WAKES_AT_ONCE.is_planted()
-    }
-
-    /// Whether the replica still waits for `node`.
-    pub(super) fn awaits(&self, at: At, node: NodeId) -> bool {
-        self.told.get(&at).is_some_and(|told| !told.contains(&node))
-    }
-}
-
-/// What `to` is told when its replica asks what its former lives had said.
+/// The answer to a waking replica.
 pub(super) fn former_lives(to: NodeId, seen: &Seen, events: CausalContext) -> Effect {
     Effect::Send {
         to,
@@ -68,21 +38,20 @@ pub(super) fn former_lives(to: NodeId, seen: &Seen, events: CausalContext) -> Ef
 impl Dynamo {
     /// Whether nobody has confirmed yet that the replica has all that it had.
     pub(super) fn is_waking(&self, place: Place) -> bool {
-        self.healing
-            .waking
-            .contains((place.keyspace, place.partition))
+        self.healing.waking.contains(place.at())
     }
 
-    /// Another holder tells what it had heard of the former lives of a replica.
+    /// Another holder tells what it had heard of a replica's former lives.
     pub(super) fn on_former(
         &mut self,
         now: Now,
         from: NodeId,
         place: Place,
-        (replica, events): (ReplicaId, &CausalContext),
+        replica: ReplicaId,
+        events: &CausalContext,
         effects: &mut Vec<Effect>,
     ) {
-        let at = (place.keyspace, place.partition);
+        let at = place.at();
         let is_other = self.others(at).contains(&from);
         let Some(held) = self
             .replicas
@@ -91,8 +60,7 @@ impl Dynamo {
         else {
             return;
         };
-        if !held.filling() && !held.context().covers(events) {
-            held.start_filling();
+        if held.hear_of_former_lives(events) {
             self.dirty.insert(at);
         }
         if let Some(told) = self.healing.waking.told.get_mut(&at) {
@@ -101,7 +69,7 @@ impl Dynamo {
         }
     }
 
-    /// Wakes the replicas that have waited for all that can be reached, or long enough.
+    /// Wakes the replicas that have heard from all reachable holders, or have waited long enough.
     pub(super) fn wake(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let until = *self
             .healing

@@ -1,26 +1,32 @@
-//! What [`Replica::join`](super::Replica::join) takes.
+//! What [`Replica::join`](super::Replica::join) takes, and what replicas send each other to be
+//! joined.
 
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
-use super::range::Range;
+use super::range::{Cut, Range};
+use super::residuals::Residual;
 use super::row::{Row, RowKey};
 use super::rows::row_weight;
 use super::{recent, residuals};
 
-/// Bytes of one more run in a context.
+/// Bytes of memory that a run in a context takes.
 pub(super) const RUN_WEIGHT: usize = 24;
 
-/// Parts of a partition under one context: everything live in each part's range, and the context in
-/// which that is the whole truth there. It travels with each key once: see `packed`.
+/// Parts of a partition under one context. Each part holds everything that is live in its range,
+/// and the context says which events this accounts for. On the wire each key appears once: see
+/// `packed`. Unlike the `Delta` of `quorate_crdt`, which is a change of one value, it covers ranges
+/// of a partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
-    /// The replica that says so: what it had seen is known of this life of it, and of no other.
+    /// The replica that speaks. What the delta says of its knowledge holds for this life of it
+    /// only.
     pub replica: ReplicaId,
-    /// What the sender had seen. It speaks for the ranges of the parts only.
+    /// What the sender had seen. It speaks only for the ranges of the parts.
     pub context: CausalContext,
     /// The parts.
     pub parts: Vec<Part>,
-    /// Where the sender knew more than its context: the context of that range is this one too.
+    /// Ranges in which the sender knew more than its context: the residual's context holds there
+    /// too.
     pub residuals: Vec<Residual>,
 }
 
@@ -29,26 +35,29 @@ pub struct Delta {
 pub struct Part {
     /// The range.
     pub range: Range,
-    /// All its rows that have live entries.
+    /// All rows of the range that have live entries.
     pub rows: Vec<(RowKey, Row)>,
-    /// Events whose whole effect lies in the range: the receiver has seen them when it has joined
-    /// this part. Those that live in rows of it need not be named, unless the range is a slice.
+    /// Events whose whole effect lies in the range: whoever has joined the part has seen them. Dots
+    /// that live in its rows are settled without being listed, unless the range is a slice.
     pub settled: Vec<Dot>,
 }
 
-/// A context that is true in one range but not yet in the whole partition.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Residual {
-    /// Where.
-    pub range: Range,
-    /// What is the truth there.
-    pub context: CausalContext,
-}
-
 impl Part {
-    /// What whoever joins this has seen.
+    /// Whether the range is a slice: a piece of a stream.
+    pub(super) fn is_slice(&self) -> bool {
+        matches!(self.range, Range::Slice { .. })
+    }
+
+    /// The rows that lie in the part's range. Any others are ignored.
+    pub(super) fn rows_inside(&self) -> impl Iterator<Item = &(RowKey, Row)> {
+        self.rows
+            .iter()
+            .filter(|(name, _)| self.range.contains(name))
+    }
+
+    /// The events that have been seen once this part is joined.
     pub fn events(&self) -> impl Iterator<Item = Dot> {
-        let rows = if matches!(self.range, Range::Slice { .. }) {
+        let rows = if self.is_slice() {
             [].as_slice()
         } else {
             &self.rows
@@ -60,12 +69,11 @@ impl Part {
 }
 
 impl Default for Delta {
-    /// Nothing, said by nobody.
+    /// An empty delta of no replica.
     fn default() -> Self {
-        let (replica, context) = (ReplicaId::new(NodeId(0), 0), CausalContext::new());
         Self {
-            replica,
-            context,
+            replica: ReplicaId::new(NodeId(0), 0),
+            context: CausalContext::new(),
             parts: Vec::new(),
             residuals: Vec::new(),
         }
@@ -73,8 +81,8 @@ impl Default for Delta {
 }
 
 impl Delta {
-    /// Roughly the bytes of memory that this takes where it is kept, and no less: as
-    /// [`Replica::held_bytes`](super::Replica::held_bytes) counts.
+    /// An upper estimate of the memory that the delta takes where it is kept, counted like
+    /// [`Replica::held_bytes`](super::Replica::held_bytes).
     pub fn bytes(&self) -> usize {
         let event = |range: &Range| recent::EVENT_WEIGHT + RUN_WEIGHT + recent::weight(range);
         let of_row = |(name, row): &(RowKey, Row)| {
@@ -93,7 +101,7 @@ impl Delta {
         self.parts.iter().map(of_part).sum::<usize>() + residuals
     }
 
-    /// Roughly the bytes that its rows have on their way. Cheap: it is asked of all that is sent.
+    /// Roughly the bytes that its rows have on the wire. Cheap, because every message is asked.
     pub(crate) fn sent_bytes(&self) -> usize {
         let rows = self.parts.iter().flat_map(|part| &part.rows);
         rows.map(|(name, row)| row_weight(name, row)).sum::<usize>()
@@ -104,4 +112,27 @@ impl Delta {
     pub fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
+}
+
+/// What to send to a replica that lacks some events.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    /// The deltas to join there.
+    pub deltas: Vec<Delta>,
+    /// The range after which to continue, if this was not everything.
+    pub next: Option<Range>,
+    /// What must be streamed instead: the whole partition if some of the events are no longer
+    /// remembered one by one, or the range of an event if it is too large for a message.
+    pub behind: Option<Range>,
+}
+
+/// A piece of a range that is being streamed.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    /// Everything live in the piece.
+    pub delta: Delta,
+    /// Where the piece ends and the next one begins; `None` if it ends the range.
+    pub next: Option<Cut>,
+    /// In the last piece: events whose effect lies in exactly this range.
+    pub settled: Vec<Dot>,
 }

@@ -1,23 +1,19 @@
 //! What an erased replica has left on disk.
 //!
-//! The erasure itself is a small batch: the id is closed, and the record goes by which a start
-//! knows that there is a replica. All else that it had, its rows, recent events, residuals and
-//! marks, leaves the disk a few at a time.
+//! The erasure itself is one small batch: it closes the replica's id and deletes the record that
+//! says there is a replica. Everything else (rows, recent events, residuals, marks) is deleted a
+//! few records at a time.
 //!
-//! **Law:** where there is no record of a replica, whatever else lies at its place is left of an
-//! erased one. Nothing reads it as data, and no replica is made there until all of it is gone: what
-//! the new one wrote would have the same names. A start that finds some goes on removing it.
-
-#[cfg(test)]
-mod tests;
+//! **Law:** where there is no record of a replica, everything else on disk belongs to an erased
+//! one. It is never read as data, and no replica is created there until all of it is gone, because
+//! a new replica would write under the same keys. A node that finds such records when it starts
+//! continues to delete them.
 
 use bytes::Bytes;
 use quorate_control::store::{Batch, Space};
 use quorate_control::topology::{KeyspaceId, Partition};
 
-use super::Replica;
 use super::journal::{self, PREFIX};
-use super::range::Range;
 use super::recent::Recent;
 use super::rows::Taken;
 
@@ -25,15 +21,29 @@ use super::rows::Taken;
 #[derive(Clone, Debug)]
 pub struct Erased {
     prefix: [u8; PREFIX],
-    /// Its rows, those among them that it had removed and that still lay there.
+    /// Its rows, including those that it had removed and that were still on disk.
     rows: Vec<Taken>,
     recent: Recent,
-    /// Keys of the store: of residuals and marks, and of all that a start has found.
+    /// Keys of the store: of residuals and marks, and of everything that was found at a start.
     keys: Vec<(Space, Bytes)>,
 }
 
 impl Erased {
-    /// Of a replica that was erased before this start.
+    pub(super) fn new(
+        prefix: [u8; PREFIX],
+        rows: Vec<Taken>,
+        recent: Recent,
+        keys: Vec<(Space, Bytes)>,
+    ) -> Self {
+        Self {
+            prefix,
+            rows,
+            recent,
+            keys,
+        }
+    }
+
+    /// For a replica that was erased before this start.
     pub(super) fn at(keyspace: KeyspaceId, partition: Partition) -> Self {
         Self {
             prefix: journal::prefix(keyspace, partition),
@@ -43,30 +53,31 @@ impl Erased {
         }
     }
 
-    /// Adds what was found in a space, under a key without the prefix of the place.
+    /// Adds a record that was found; `key` lacks the prefix of the partition.
     pub(super) fn find(&mut self, space: Space, key: &[u8]) {
         self.keys
             .push((space, [&self.prefix[..], key].concat().into()));
     }
 
-    /// Records that still lie on disk.
+    /// How many records are still on disk.
     pub fn len(&self) -> usize {
         self.rows.iter().map(Taken::len).sum::<usize>() + self.recent.len() + self.keys.len()
     }
 
-    /// Whether nothing lies there any more.
+    /// Whether nothing is left on disk.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Frees what up to so many of the rows hold in memory beside their names. Returns how many.
+    /// Frees the memory that up to `max` of the rows hold beside their names. Returns how many were
+    /// freed.
     pub fn free(&mut self, max: usize) -> usize {
         self.rows
             .iter_mut()
             .fold(0, |freed, rows| freed + rows.free(max - freed))
     }
 
-    /// Removes up to so many records. Returns how many.
+    /// Deletes up to `max` records. Returns how many.
     pub fn clear(&mut self, max: usize, batch: &mut Batch) -> usize {
         let mut cleared = 0;
         while cleared < max
@@ -90,39 +101,5 @@ impl Erased {
             .pop()
             .map(|dot| (Space::Recent, journal::dot_key(self.prefix, dot)));
         event.or_else(|| self.keys.pop())
-    }
-}
-
-impl Replica {
-    /// Records that there is no replica here any more, behind what was changed in this turn: a row
-    /// that was deleted in it is still there. Returns what else lies on disk; `None`: nothing does.
-    pub fn erase(mut self, batch: &mut Batch) -> Option<Erased> {
-        let prefix = self.journal.place()?;
-        self.drain_into(batch);
-        batch.delete(Space::Causal, journal::meta_key(prefix));
-        let mut keys: Vec<(Space, Bytes)> = self
-            .residuals
-            .iter()
-            .map(|(range, _)| {
-                (
-                    Space::Causal,
-                    journal::residual_key(prefix, &journal::encode(range)),
-                )
-            })
-            .collect();
-        let (marks, mut rows) = self.remains.take();
-        keys.extend(
-            marks
-                .into_iter()
-                .map(|number| (Space::Causal, journal::mark_key(prefix, number))),
-        );
-        rows.push(self.rows.take(&Range::ALL, None));
-        let erased = Erased {
-            prefix,
-            rows,
-            recent: self.recent,
-            keys,
-        };
-        (!erased.is_empty()).then_some(erased)
     }
 }

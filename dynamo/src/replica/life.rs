@@ -1,57 +1,44 @@
-//! Under which id a replica writes, and whether it still may.
+//! Decides whether a replica may still issue events under its id.
 //!
-//! An id is good for new events only while this replica knows every event of it. A disk that was
-//! restored from an older copy breaks that without a trace on the disk itself: only the others
-//! know. So whatever others say is looked at for own events in one place, and an id taken up from
-//! disk issues nothing before every other holder has spoken.
+//! It may only while it knows every event ever issued under that id. A disk that was restored from
+//! an older copy breaks this, and nothing on the disk shows it: only the other nodes know. So every
+//! message from outside is checked for events under the own id, and an id that was read from disk
+//! issues nothing before every other holder has reported.
 
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
-use super::Replica;
 use super::delta::Delta;
-use super::sync::Heard;
+use super::heard::Heard;
+use super::{Life, Replica};
 use crate::planted;
 
-/// What is known of a replica's id.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Life {
-    /// Drawn anew, or confirmed: events may be issued.
-    #[default]
-    Sure,
-    /// Taken up from disk; others may know events of it that are not known here.
-    Continued,
-    /// Others know such events, or an erased replica has written under it: nothing is issued under
-    /// it any more.
-    Spent,
-}
-
 impl Replica {
-    /// Goes on under another id: the old one is closed.
+    /// Continues under another id. The old one is closed.
     pub fn reincarnate(&mut self, id: ReplicaId) {
         self.id = id;
         self.life = Life::Sure;
         self.journal.touch();
     }
 
-    /// Nothing more may be issued under the id.
+    /// Forbids new events under the present id.
     pub fn spend_life(&mut self) {
         self.life = Life::Spent;
     }
 
-    /// Whether nothing may be issued under the id.
+    /// Whether the present id may issue no more events.
     pub fn is_spent(&self) -> bool {
         self.life == Life::Spent
     }
 
-    /// Whether a new life is wanted or would do no harm: the id is spent, or not confirmed.
+    /// Whether the id is spent or unconfirmed, so that a new life is needed or at least harmless.
     pub fn needs_life(&self) -> bool {
         self.life != Life::Sure
     }
 
-    /// An event is about to be issued. An id taken up from disk is good if all of `others`, the
-    /// other holders, have spoken in this life of the node; otherwise it is given up rather than
-    /// waited for.
+    /// Called before an event is issued. An id from disk is good if all of `others`, the other
+    /// holders, have reported since this node started. Otherwise it is given up: the replica does
+    /// not wait for them.
     pub fn confirm_life(&mut self, others: &[NodeId]) {
         if self.life == Life::Continued {
             let all_have_spoken = others.iter().all(|node| self.heard.contains_key(node))
@@ -64,9 +51,9 @@ impl Replica {
         }
     }
 
-    /// Whether this replica may put another entry of its own in place of this one: its own of this
-    /// life; of a life that is over, what all holders know, if none of them knows more of that life
-    /// than is known here.
+    /// Whether this replica may replace the entry of `dot` by one of its own. It may if the entry
+    /// belongs to its present life; or to a former life of this node, if all holders know the entry
+    /// and none knows more of that life than this replica does.
     pub fn may_take_over(&self, dot: Dot) -> bool {
         let life = dot.replica;
         let knows_more = |heard: &Heard| heard.context.without(&self.context).max(life) > 0;
@@ -74,7 +61,7 @@ impl Replica {
         life == self.id || (is_former && !self.heard.values().any(knows_more))
     }
 
-    /// The placement of this replica at `epoch` names this node. Returns whether that is news.
+    /// Notes that the placement at `epoch` names this node. Returns whether that is news.
     pub fn place_at(&mut self, epoch: Epoch) -> bool {
         let news = epoch > self.placed;
         if news {
@@ -84,13 +71,12 @@ impl Replica {
         news
     }
 
-    /// The epoch at which this replica was last placed here.
+    /// The epoch of the placement when this replica was last placed here.
     pub fn placed(&self) -> Epoch {
         self.placed
     }
 
-    /// Whatever comes from outside is looked at for events under the own id that are not known
-    /// here.
+    /// Looks for events under the own id that are unknown here.
     pub(super) fn heed(&mut self, context: &CausalContext) {
         if context.max(self.id) > self.context.max(self.id)
             && !planted::OWN_EVENTS_OVERLOOKED.is_planted()
@@ -99,9 +85,9 @@ impl Replica {
         }
     }
 
-    /// What this node has written in whichever life, its replica has known. If it does not know it
-    /// now, its disk is an older one: it has lost part of what it acknowledged, and is filled as
-    /// one that has lost all.
+    /// Looks for events of this node's former lives that are unknown here. The replica must have
+    /// known them once, so its disk is an older copy. It has lost part of what it acknowledged, and
+    /// is filled as if it had lost everything.
     pub(super) fn heed_former_lives(&mut self, context: &CausalContext) {
         let lost = context
             .missing_runs(&self.context)
@@ -109,6 +95,27 @@ impl Replica {
         if lost && !self.filling && !planted::OLD_DISK_OVERLOOKED.is_planted() {
             self.start_filling();
         }
+    }
+
+    /// Another holder tells what it had heard from this node's former lives. If some of that is
+    /// lacking here, the disk is an older copy, and the replica is filled. What it lacks after that
+    /// is with nobody, and being filled once more would not bring it: only news starts it again.
+    /// Returns whether it starts to be filled.
+    pub fn hear_of_former_lives(&mut self, events: &CausalContext) -> bool {
+        let lacking = events.without(&self.context);
+        let starts = !self.former.covers(&lacking) && !self.filling;
+        if !planted::LOST_MEMORY_AWAITED.is_planted() {
+            self.former.union(&lacking);
+        }
+        if starts {
+            self.start_filling();
+        }
+        starts
+    }
+
+    /// What [`hear_of_former_lives`](Self::hear_of_former_lives) was told and is still lacking.
+    pub fn former(&self) -> &CausalContext {
+        &self.former
     }
 
     pub(super) fn heed_own_events(&mut self, delta: &Delta) {

@@ -1,32 +1,36 @@
-//! Events that are lost: known of, and seen by no replica.
+//! Events that are lost: known to exist, but seen by no replica.
 //!
-//! A replica that is told one row by another is told with it all that the other had seen, and keeps
-//! what it lacks of that as a residual of the row. If the other's disk is destroyed before the rest
-//! has come, some of these events are nowhere any more, and no replica would ever cover the
-//! residual.
+//! How they arise: a replica that gets one row from another also gets the other's context, and
+//! keeps what it has not seen of it as a residual of the row. If the other's disk is destroyed
+//! before the rest arrives, some of those events exist nowhere any more, and no replica would ever
+//! cover the residual.
 //!
-//! **An event is lost** when the life that issued it is over and no holder has seen it. Then its
-//! effect lies nowhere, and whoever can know that declares it seen, with an empty range; the others
-//! learn of it as of any event. The life is over, and was over before those spoke whom it takes for
-//! witnesses, in two cases: (a) it was a former life of this very node, and every other holder has
-//! spoken in this one; (b) its node is no holder any more, and every other holder has spoken under
-//! this placement, so refuses what was written under older ones.
+//! **An event is lost** when the life that issued it is over and no holder has seen it. It then has
+//! no effect anywhere. A replica that can prove this declares the event seen, with an empty range,
+//! and the others learn of it as of any event. The proof needs that the life ended before the
+//! witnesses reported. That is certain in two cases: (a) it was a former life of this node, and
+//! every other holder has reported since this life began; (b) its node is no longer a holder, and
+//! every other holder has reported under the present placement, so that it refuses writes under
+//! older ones.
 //!
-//! Nothing that was acknowledged is declared lost while it is left anywhere: a holder that
-//! acknowledged it had seen it before the life was over, and says so when it speaks.
+//! Nothing acknowledged is declared lost while any holder still has it: a holder that acknowledged
+//! an event had seen it before the life ended, and reports it.
 
 use bytes::Bytes;
 use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, NodeId};
 
-use super::{Range, Replica};
+use super::Replica;
+use super::range::Range;
 use crate::planted;
 
 impl Replica {
-    /// Events known of in some ranges only; none while a stream may still bring them.
+    /// Events known of and not seen: in some ranges only, or by what others remember of this node's
+    /// former lives. Empty while a stream may still bring them.
     pub fn beyond(&self) -> CausalContext {
         let mut beyond = CausalContext::new();
         if !self.filling && !self.is_partial() {
+            beyond.union(&self.former.without(&self.context));
             for (_, residual) in self.residuals.iter() {
                 beyond.union(&residual.without(&self.context));
             }

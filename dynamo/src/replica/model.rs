@@ -1,11 +1,11 @@
-//! A small cluster of replicas against the reference of the executable model: an event's entry is
-//! live unless some event that had observed it dropped it. Each seed plays random puts, deletes,
-//! wipes of keys, loss, duplication, reordering, anti-entropy, stability, guests, and a replica
-//! whose disk is lost and which is filled while traffic goes on; then everything is delivered, and
-//! all replicas must have equal contexts, equal digests, no residuals, nothing recent, and exactly
-//! the rows of the reference.
+//! A small cluster of replicas, checked against the reference of the executable model: the entry of
+//! an event is live unless some event that had observed it dropped it.
 //!
-//! `each_broken_rule_is_caught` shows that this test would see a broken rule.
+//! Each seed plays random puts, deletes, wipes of keys, loss, duplication, reordering,
+//! anti-entropy, stability, guests, and a replica that loses its disk and is filled while traffic
+//! continues. Then everything is delivered, and all replicas must have equal contexts, equal
+//! digests, no residuals, nothing recent, and exactly the rows of the reference.
+//! `each_broken_rule_is_caught` shows that this test notices a broken rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,13 +21,13 @@ use super::{Cut, Delta, Payload, Range, Replaces, Replica, Row, RowKey, Within};
 use crate::planted;
 use crate::protocol::{Place, Seen};
 
-/// Guests are made by this model only.
+/// Guests exist in this model only.
 const GUEST_FORGETS: Bug = Bug {
     name: "guest-forgets",
     breaks: "a guest drops its rows after handoff but goes on under the same id",
 };
 
-/// What the replicas must come to, computed from the events alone.
+/// What the replicas must arrive at, computed from the events alone.
 #[derive(Default)]
 struct Reference {
     put: BTreeMap<Dot, RowKey>,
@@ -48,12 +48,12 @@ impl Reference {
     }
 }
 
-/// A replica being filled from another.
+/// A replica that is being filled from another.
 struct Filling {
     target: ReplicaId,
     source: ReplicaId,
     context: CausalContext,
-    /// Ranges still to come, in any order.
+    /// The ranges still to come, in any order.
     todo: Vec<Range>,
 }
 
@@ -78,7 +78,7 @@ fn names() -> Vec<RowKey> {
         .collect()
 }
 
-/// Slices that make up the whole partition, cut before, in and behind keys.
+/// Slices that together make up the partition, cut before, inside and behind keys.
 fn slices(rng: &mut StdRng) -> Vec<Range> {
     let mut cuts: Vec<Cut> = names()
         .into_iter()
@@ -237,8 +237,8 @@ impl Cluster {
         self.primaries.push(replica);
     }
 
-    /// Sends what the one behind lacks, or starts to fill it when the other no longer knows it
-    /// event by event.
+    /// Sends what the replica behind lacks, or starts to fill it if the other no longer remembers
+    /// it event by event.
     fn anti_entropy(&mut self, behind: usize, ahead: usize) {
         if self.primaries[ahead].filling() {
             return;
@@ -317,8 +317,8 @@ impl Cluster {
         self.primaries.push(replica);
     }
 
-    /// A disk is lost. Only events that some other primary has can survive, so this waits for such
-    /// a moment.
+    /// Destroys a disk. Only events that some other primary has can survive, so this waits for a
+    /// moment when that holds for all.
     fn lose_a_disk(&mut self) {
         let at = self.rng.random_range(0..3);
         let covered = |other: &Replica| {
@@ -469,6 +469,7 @@ fn seen(replica: &Replica) -> Seen {
         partial: replica.is_partial(),
         beyond: replica.beyond(),
         waking: false,
+        former: replica.former().clone(),
         exact: replica.is_exact(),
     }
 }
@@ -482,7 +483,7 @@ fn run(seed: u64) -> Result<(), &'static str> {
     cluster.verdict()
 }
 
-/// More with `QUORATE_MODEL_SEEDS=n`.
+/// The number of seeds. `QUORATE_MODEL_SEEDS=n` plays more.
 fn seeds() -> u64 {
     std::env::var("QUORATE_MODEL_SEEDS")
         .ok()

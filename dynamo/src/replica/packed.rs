@@ -1,9 +1,9 @@
-//! Deltas and ranges as they travel: each key once, however many rows and ranges name it, and in
-//! the memory of whoever takes them as well.
+//! Deltas and ranges on the wire: each key appears once, however many rows and ranges name it. The
+//! receiver keeps each key once in memory, too.
 //!
-//! A table of keys comes first; all else names a key by its place in that. Rows of one key lie
-//! together, so only the last key is compared. The one row of a range that is a row has no name of
-//! its own, and events are named by how far each is from the one before.
+//! A table of keys comes first, and everything else refers to keys by index. Rows of one key are
+//! adjacent, so the encoder compares only with the last key. The row of a range that is a row is
+//! not named again. Events are encoded as distances from the one before.
 
 #[cfg(test)]
 mod tests;
@@ -13,12 +13,13 @@ use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::delta::{Delta, Part, Residual};
+use super::delta::{Delta, Part};
 use super::range::Range;
+use super::residuals::Residual;
 use super::row::{Row, RowKey};
 use crate::planted;
 
-/// Keys in the order in which they were first named.
+/// The table of keys, in order of first use.
 #[derive(Debug, Default)]
 struct Keys(Vec<Bytes>);
 
@@ -48,7 +49,7 @@ impl Keys {
     }
 }
 
-/// [`Delta`], of what is borrowed when it is written and owned when it is read.
+/// A [`Delta`] on the wire: borrowed for writing, owned after reading.
 #[derive(Serialize, Deserialize)]
 struct PackedDelta<C, R, S> {
     replica: ReplicaId,
@@ -65,8 +66,8 @@ struct PackedPart<R, S> {
     settled: S,
 }
 
-/// Events of one replica: its node and incarnation, the first counter, and how far each next one is
-/// from the one before.
+/// Runs of events of one replica: its node, its incarnation, the first counter, and the distance
+/// from each event to the next.
 type Dots = Vec<(u64, u32, u64, Vec<u64>)>;
 
 fn named(dots: &[Dot]) -> Dots {
@@ -174,14 +175,14 @@ impl<'de> Deserialize<'de> for Delta {
     }
 }
 
-/// For `#[serde(with)]` on ranges.
+/// Serializes ranges, for `#[serde(with)]`.
 pub(crate) fn serialize<S: Serializer>(ranges: &[Range], serializer: S) -> Result<S::Ok, S::Error> {
     let mut keys = Keys::default();
     let ranges: Vec<Range<u32>> = ranges.iter().map(|range| keys.range(range)).collect();
     (keys.0, ranges).serialize(serializer)
 }
 
-/// The other way.
+/// Deserializes ranges, for `#[serde(with)]`.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<Range>, D::Error> {

@@ -1,15 +1,14 @@
-//! Parts of a partition that one event or one delta is about.
+//! The parts of a partition that an event or a delta can be about.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::row::{RowKey, RowKind};
-use super::rows::RowName;
+use super::row::{RowKey, RowKind, RowName};
 
-/// Where a key stands in its partition: by hash, then by bytes. The hash decides nearly every
-/// comparison without a look at the key's bytes, which lie elsewhere in memory. Part of what
-/// replicas say to each other: it never changes.
+/// A key's position in its partition: by hash, then by bytes. The hash decides nearly every
+/// comparison without reading the key, which lies elsewhere in memory. Replicas exchange ranges in
+/// this order, so it must never change.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) hash: u64,
@@ -25,28 +24,28 @@ impl Position {
     }
 }
 
-/// A place between two rows of a partition, in the order of positions and, within a key, of its
-/// rows.
+/// A point between two rows of a partition. Rows are ordered by their keys' positions and, within a
+/// key, by kind and field.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cut<K = Bytes> {
-    /// The key that is cut, or beside which.
+    /// The key that the point lies in or next to.
     pub key: K,
-    /// Where.
+    /// Where in the key.
     pub within: Within,
 }
 
-/// Where a [`Cut`] stands in its key.
+/// Where a [`Cut`] lies in its key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Within {
-    /// Before all its rows.
+    /// Before all rows of the key.
     Before,
-    /// After this row of it.
+    /// Right after this row of the key.
     Row(RowKind, Bytes),
-    /// After all its rows.
+    /// After all rows of the key.
     After,
 }
 
-/// A [`Cut`] or a row, as it compares.
+/// A [`Cut`] or a row in comparable form.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Point {
     key: Position,
@@ -61,7 +60,7 @@ enum Depth {
 }
 
 impl Cut {
-    /// Before all rows of the key.
+    /// The point before all rows of the key.
     pub fn before(key: Bytes) -> Self {
         Self {
             key,
@@ -69,7 +68,7 @@ impl Cut {
         }
     }
 
-    /// After all rows of the key.
+    /// The point after all rows of the key.
     pub fn behind(key: Bytes) -> Self {
         Self {
             key,
@@ -99,19 +98,19 @@ impl Point {
     }
 }
 
-/// A row, all rows of a key, or all rows between two cuts. Two ranges nest or are disjoint, except
-/// that slices may overlap, each other or a key.
+/// A row, all rows of a key, or all rows between two cuts. Two ranges are nested or disjoint,
+/// except that slices may overlap each other or a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Range<K = Bytes> {
     /// One row.
     Row(RowKey<K>),
-    /// Every row of this key, of every kind.
+    /// All rows of this key, of every kind.
     Key(K),
-    /// Every row after one cut and up to another.
+    /// All rows after one cut and up to another.
     Slice {
-        /// Where it begins; `None`: with the first row.
+        /// Where it begins; `None` means at the first row.
         after: Option<Cut<K>>,
-        /// Where it ends; `None`: with the last row.
+        /// Where it ends; `None` means at the last row.
         through: Option<Cut<K>>,
     },
 }
@@ -126,7 +125,7 @@ impl<K> Cut<K> {
 }
 
 impl<K> Range<K> {
-    /// The same with other names for the keys, unless one has none.
+    /// Maps the keys; `None` if `name` has none for one of them.
     pub(super) fn rename<L>(self, name: &mut impl FnMut(K) -> Option<L>) -> Option<Range<L>> {
         let mut cut = |cut: Option<Cut<K>>| match cut {
             Some(cut) => cut.rename(name).map(Some),
@@ -150,7 +149,7 @@ impl Range {
         through: None,
     };
 
-    /// The same rows as a slice; a row stays what it is.
+    /// The same rows as a slice. A row stays a row.
     #[must_use]
     pub fn as_slice(&self) -> Self {
         match self {
@@ -201,7 +200,7 @@ impl Range {
         }
     }
 
-    /// What both have in common, if anything.
+    /// The intersection of two ranges; `None` if it is empty.
     pub fn clip(&self, other: &Self) -> Option<Self> {
         match (self, other) {
             (Self::Row(row), _) => other.contains(row).then(|| self.clone()),
@@ -236,7 +235,7 @@ impl Range {
         (!empty).then_some(Self::Slice { after, through })
     }
 
-    /// Whether this slice holds all of the other.
+    /// Whether this slice contains all of the other.
     pub(super) fn encloses(&self, other: &Self) -> bool {
         let (
             Self::Slice {
@@ -259,8 +258,7 @@ impl Range {
                 .is_none_or(|b| d.as_ref().is_some_and(|d| d.point() <= b.point()))
     }
 
-    /// The slice that holds just what two slices hold that overlap or touch; `None` if there is
-    /// something between them.
+    /// The union of two slices that overlap or touch; `None` if there is a gap between them.
     pub(super) fn joined(&self, other: &Self) -> Option<Self> {
         let (
             Self::Slice {
@@ -293,7 +291,7 @@ impl Range {
         Some(Self::Slice { after, through })
     }
 
-    /// The smallest of all row ranges of this key, for ordered maps keyed by range.
+    /// The smallest row range of this key, for ordered maps keyed by range.
     pub(super) fn first_row_of(key: Bytes) -> Self {
         Self::Row(RowKey {
             key,

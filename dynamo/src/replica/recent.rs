@@ -1,4 +1,4 @@
-//! Events that some primary may not know yet, and where their effect lies.
+//! Events that some primary may not know yet, each with the range that it affects.
 
 #[cfg(test)]
 mod tests;
@@ -15,26 +15,27 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::range::{Cut, Range, Within};
 use crate::planted;
 
-/// The events, oldest first by when they came here: beyond its bound a replica forgets those,
-/// whoever issued them, because most replicas have had the longest time to learn them. Also range
-/// by range, so that whoever lacks several events of one range is sent it once.
+/// Recent events, indexed by dot and by range.
+///
+/// By arrival: a replica that must forget some forgets those that arrived first, whoever issued
+/// them, because the others have had the longest time to learn them. By range: a replica that lacks
+/// several events of one range is sent the range once.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Recent {
-    /// Whether no other node holds the partition: then all know whatever is known here, and nothing
-    /// needs to be remembered.
+    /// Whether no other node holds the partition. Then nothing needs to be remembered.
     pub(super) alone: bool,
     by_dot: BTreeMap<Dot, (u64, Arc<Range>)>,
     by_range: BTreeMap<Name, Dots>,
     /// The number of the last event to arrive.
     arrivals: u64,
     bytes: usize,
-    /// What was known by all the last time that was looked at. None of it is kept.
+    /// What all holders knew at the last check. None of these events are kept.
     known_by_all: CausalContext,
 }
 
-/// A range, shared by its events. Ordered by hashes of what it names, which decide nearly every
-/// comparison without a look at its bytes, and then by itself: the rows of a key stay together, and
-/// every replica has the same order.
+/// A range, shared by its events. It is ordered by hashes of its key and field, which decide nearly
+/// every comparison without reading their bytes, and then by the range itself. So the rows of a key
+/// are adjacent, and every replica has the same order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Name {
     key: u64,
@@ -55,7 +56,7 @@ impl Name {
     }
 }
 
-/// The events of one range, nearly always one. What has become many stays a set.
+/// The events of one range, nearly always one. Once there have been several, it stays a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Dots {
     One(Dot),
@@ -70,7 +71,7 @@ impl Dots {
         }
     }
 
-    /// Takes one out; returns whether none is left.
+    /// Removes an event. Returns whether none is left.
     fn remove(&mut self, dot: Dot) -> bool {
         match self {
             Self::One(one) => *one == dot,
@@ -90,11 +91,12 @@ impl Dots {
     }
 }
 
-/// Roughly what an event takes beside its range, in trees that are half full.
+/// Roughly the memory that an event takes beside its range, in trees that are half full.
 pub(super) const EVENT_WEIGHT: usize = 100;
-/// Roughly what a range takes beside itself.
+/// Roughly the memory that a range takes beside its own bytes.
 const NAME_WEIGHT: usize = 60;
-/// Once there are too many, one in so many is forgotten as well. Guess.
+/// When events must be forgotten, one in this many of the allowed number goes as well, so that the
+/// search is rarely repeated. Guess.
 const SPARE: usize = 16;
 
 pub(super) fn weight(range: &Range) -> usize {
@@ -123,7 +125,7 @@ impl Recent {
         self.by_dot.len()
     }
 
-    /// Roughly what all of them take.
+    /// Roughly the memory that all events take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -132,7 +134,7 @@ impl Recent {
         self.by_dot.get(dot).map(|(_, range)| &**range)
     }
 
-    /// Whether all of the events are remembered.
+    /// Whether all of `events` are remembered.
     pub(super) fn has_all(&self, events: &CausalContext) -> bool {
         events.runs().all(|(replica, run)| {
             let (from, to) = (
@@ -147,8 +149,8 @@ impl Recent {
         })
     }
 
-    /// The ranges after `after` of the events, in their order, each with those of the events that
-    /// lie in it.
+    /// The ranges of these events, in order, after the range `after`, each with those of the events
+    /// that lie in it.
     pub(super) fn ranges_of<'a>(
         &'a self,
         events: &'a CausalContext,
@@ -165,15 +167,14 @@ impl Recent {
             })
     }
 
-    /// Events whose effect lies in just this range.
+    /// Events whose effect lies in exactly this range.
     pub(super) fn within(&self, range: &Range) -> Vec<Dot> {
         self.by_range
             .get(&Name::of(Arc::new(range.clone())))
             .map_or_else(Vec::new, |dots| dots.iter().collect())
     }
 
-    /// Some of the events whose effect lies in one row of a key or of the whole partition, `max` at
-    /// the most.
+    /// Up to `max` of the events that affect a single row of this key, or of the whole partition.
     pub(super) fn some_within(&self, range: &Range, max: usize) -> Vec<Dot> {
         let least = |key| Name {
             key,
@@ -232,15 +233,15 @@ impl Recent {
         }
     }
 
-    /// Forgets one event, whichever.
+    /// Forgets an arbitrary event.
     pub(super) fn pop(&mut self) -> Option<Dot> {
         let dot = *self.by_dot.first_key_value()?.0;
         self.remove(&dot);
         Some(dot)
     }
 
-    /// Forgets what has become known by all since the last time; returns it. A gap in what is known
-    /// of one life holds nothing else.
+    /// Forgets and returns the events that all holders have come to know since the last call. Only
+    /// events that were unknown then can be among them.
     pub(super) fn forget_known(&mut self, known_by_all: CausalContext) -> Vec<Dot> {
         let mut dots = Vec::new();
         for (replica, run) in known_by_all.missing_runs(&self.known_by_all) {
@@ -257,13 +258,13 @@ impl Recent {
         dots
     }
 
-    /// Whether all were known to know the event the last time that was looked at.
+    /// Whether all holders knew the event at the last check.
     pub(super) fn is_known_by_all(&self, dot: Dot) -> bool {
         self.known_by_all.contains(dot)
     }
 
-    /// Forgets the oldest beyond so many and so many bytes, and some more, so that it need not look
-    /// for them each time; returns them.
+    /// Forgets and returns the oldest events beyond `max` events or `bytes_max` bytes, and a few
+    /// more, so that it need not search each time.
     pub(super) fn forget_oldest(&mut self, max: usize, bytes_max: usize) -> Vec<Dot> {
         if self.len() <= max && self.bytes <= bytes_max {
             return Vec::new();

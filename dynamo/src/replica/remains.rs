@@ -1,24 +1,21 @@
-//! Rows that are gone and still lie on disk.
+//! Rows that have been removed and still lie on disk.
 //!
-//! An event that removes a million rows is one record on disk: a *mark*, which says that of what
-//! lies in a range the entries with certain dots are dead. It is written together with the event.
-//! The rows themselves are removed a few at a time, and the mark with the last of them; a start
-//! that finds a mark reads no row that it calls dead, and goes on removing.
+//! An event that removes a million rows writes one record, a *mark*. It says that within a range,
+//! entries with certain dots are dead. The mark is written together with the event. The rows are
+//! deleted a few at a time, and the mark goes with the last of them. A node that finds a mark when
+//! it starts reads none of the entries that it calls dead, and continues to delete.
 //!
-//! **Law:** what is on disk is what its rows say, less what its marks call dead. A mark calls dead
-//! what the event had seen and what does not live on in the range: of a row that is put there later
-//! no entry is dead, because a dot is never given twice, and one that has been seen is never taken
-//! again. Only a replica that is mended takes back what it had seen; then it is no longer called
-//! dead.
+//! **Law:** the content of the disk is what its rows say, less what its marks call dead. A mark
+//! calls dead what the event had seen and what does not live on in the range. It never hits a row
+//! that is put there later: a dot is never issued twice, and a dot that has been seen is never
+//! taken in again. The one exception is a replica that is being mended and takes back what it had
+//! seen; those dots are then removed from the mark.
 //!
-//! A row of a mark is removed from disk only as long as it is not live again: then the live one
-//! lies there in its place.
+//! A row of a mark is deleted from disk only if it is not live again by then, because the live row
+//! has the same key.
 //!
-//! Their names are kept in memory until then. How many there may be is the business of the core,
-//! which removes more at a time the more there are.
-
-#[cfg(test)]
-mod tests;
+//! The names of the rows stay in memory until they are deleted. The core bounds their number: the
+//! more there are, the more it deletes at a time.
 
 use std::collections::VecDeque;
 
@@ -28,34 +25,32 @@ use super::journal::Journal;
 use super::range::Range;
 use super::row::{Row, RowKey};
 use super::rows::{Rows, Taken};
-use super::{Part, Replica};
 use crate::planted;
 
-/// Rows that an event removes from disk together with itself, and how many of the others are
-/// removed at a time, unless told otherwise.
+/// How many rows an event may delete from disk in its own batch, and how many of the remaining ones
+/// are deleted at a time, unless configured otherwise.
 pub(crate) const ROWS_AT_ONCE: usize = 1_000;
-/// Of so many rows what they hold is freed at a time, when they are removed and afterwards. Guess:
-/// a millisecond or two.
+/// How many removed rows have their memory freed at a time. Guess: one or two milliseconds.
 pub(crate) const FREED_AT_ONCE: usize = 10_000;
 
-/// All of a replica, oldest first.
+/// All remains of one replica, oldest first.
 #[derive(Clone, Debug)]
 pub(super) struct Remains {
-    marks: VecDeque<Mark>,
+    pub(super) marks: VecDeque<Mark>,
     /// The number of the last mark.
     last: u64,
-    at_once: usize,
-    /// How many rows events have left since that was last asked.
-    added: usize,
+    pub(super) at_once: usize,
+    /// How many rows have been left since this was last asked.
+    pub(super) added: usize,
 }
 
 /// What one event has left.
 #[derive(Clone, Debug)]
-struct Mark {
+pub(super) struct Mark {
     number: u64,
     range: Range,
     dead: CausalContext,
-    rows: Taken,
+    pub(super) rows: Taken,
 }
 
 impl Default for Remains {
@@ -70,7 +65,7 @@ impl Default for Remains {
 }
 
 impl Remains {
-    /// Puts back what was written down.
+    /// Restores a mark that was read from disk. Its rows follow with [`bury`](Self::bury).
     pub(super) fn restore(&mut self, number: u64, range: Range, dead: CausalContext) {
         self.last = self.last.max(number);
         self.marks.push_back(Mark {
@@ -81,8 +76,8 @@ impl Remains {
         });
     }
 
-    /// A row has been read from disk: what is dead of it goes, and the row with its last entry.
-    /// Returns whether any did.
+    /// Drops the dead entries of a row that was just read from disk. A row that loses its last
+    /// entry becomes one of the mark's. Returns whether anything was dropped.
     pub(super) fn bury(&mut self, name: &RowKey, row: &mut Row) -> bool {
         let before = row.len();
         for mark in self
@@ -101,7 +96,26 @@ impl Remains {
         row.len() < before
     }
 
-    /// What was seen and dead lives again.
+    /// Records what one event has left on disk.
+    pub(super) fn leave(
+        &mut self,
+        range: &Range,
+        dead: &CausalContext,
+        rows: Taken,
+        journal: &mut Journal,
+    ) {
+        self.added += rows.len();
+        self.last += 1;
+        journal.mark(self.last, range, dead);
+        self.marks.push_back(Mark {
+            number: self.last,
+            range: range.clone(),
+            dead: dead.clone(),
+            rows,
+        });
+    }
+
+    /// Takes dots that live again out of the marks that call them dead.
     pub(super) fn revive(&mut self, name: &RowKey, dots: &CausalContext, journal: &mut Journal) {
         for mark in self
             .marks
@@ -113,7 +127,8 @@ impl Remains {
         }
     }
 
-    /// Takes out everything that lies on disk and is gone: the numbers of the marks, and the rows.
+    /// Takes out everything that has been removed and is still on disk: the numbers of the marks,
+    /// and the rows.
     pub(super) fn take(&mut self) -> (Vec<u64>, Vec<Taken>) {
         std::mem::take(&mut self.marks)
             .into_iter()
@@ -121,7 +136,7 @@ impl Remains {
             .unzip()
     }
 
-    fn clear(&mut self, max: usize, rows: &Rows, journal: &mut Journal) -> usize {
+    pub(super) fn clear(&mut self, max: usize, rows: &Rows, journal: &mut Journal) -> usize {
         let mut cleared = 0;
         while cleared < max
             && let Some(mark) = self.marks.front_mut()
@@ -137,102 +152,5 @@ impl Remains {
             }
         }
         cleared
-    }
-}
-
-impl Replica {
-    /// An event removes at most so many rows from disk together with itself; of more, the rest goes
-    /// with [`clear_remains`](Self::clear_remains).
-    pub fn remove_at_once(&mut self, rows: usize) {
-        self.remains.at_once = rows;
-    }
-
-    /// Whether rows that are gone still lie on disk.
-    pub fn has_remains(&self) -> bool {
-        !self.remains.marks.is_empty()
-    }
-
-    /// How many rows that are gone still lie on disk.
-    pub fn remains_count(&self) -> usize {
-        self.remains.marks.iter().map(|mark| mark.rows.len()).sum()
-    }
-
-    /// How many of them events have left since this was last called.
-    pub fn new_remains(&mut self) -> usize {
-        std::mem::take(&mut self.remains.added)
-    }
-
-    /// Frees what up to so many of them hold in memory beside their names. Returns how many.
-    pub fn free_remains(&mut self, rows: usize) -> usize {
-        self.remains
-            .marks
-            .iter_mut()
-            .fold(0, |freed, mark| freed + mark.rows.free(rows - freed))
-    }
-
-    /// Removes up to so many rows that are gone from disk, one at least. Returns how many.
-    pub fn clear_remains(&mut self, rows: usize) -> usize {
-        self.remains
-            .clear(rows.max(1), &self.rows, &mut self.journal)
-    }
-
-    /// Drops the rows that lie in `range`, which has many, and of which all entries are in `dead`,
-    /// if those are too many to be removed from disk at once. What is left is dropped row by row.
-    /// Returns whether there were so many.
-    fn drop_many(&mut self, range: &Range, dead: &CausalContext) -> bool {
-        let all_seen = |row: &Row| row.iter().all(|(dot, _)| dead.contains(dot));
-        // Whoever has seen all that this replica has seen has seen all that lives here.
-        let goes: Option<&dyn Fn(&Row) -> bool> = if self.is_exact() && dead.covers(&self.context) {
-            None
-        } else {
-            Some(&all_seen)
-        };
-        let most = self.remains.at_once;
-        if goes.is_some() && !self.rows.has_more(most, range, goes) {
-            return false;
-        }
-        let mut rows = self.rows.take(range, goes);
-        if self.journal.is_kept() {
-            rows.free(FREED_AT_ONCE);
-            self.remains.added += rows.len();
-            self.remains.last += 1;
-            let number = self.remains.last;
-            self.journal.mark(number, range, dead);
-            self.remains.marks.push_back(Mark {
-                number,
-                range: range.clone(),
-                dead: dead.clone(),
-                rows,
-            });
-        }
-        true
-    }
-
-    /// Drops all that is visible in `range` and has been seen, if that is much.
-    pub(super) fn wipe_many(&mut self, range: &Range) -> bool {
-        if matches!(range, Range::Row(_)) || !self.rows.has_more(self.remains.at_once, range, None)
-        {
-            return false;
-        }
-        let seen = self.context.clone();
-        self.drop_many(range, &seen)
-    }
-
-    /// Of a part that another replica says to be all that lives in its range: drops what has been
-    /// seen there and lives no more, if it is much.
-    pub(super) fn drop_seen(&mut self, part: &Part, context: &CausalContext) -> bool {
-        if matches!(part.range, Range::Row(_))
-            || !self.rows.has_more(self.remains.at_once, &part.range, None)
-        {
-            return false;
-        }
-        let rows = part
-            .rows
-            .iter()
-            .filter(|(name, _)| part.range.contains(name));
-        let live: CausalContext = rows
-            .flat_map(|(_, row)| row.iter().map(|(dot, _)| dot))
-            .collect();
-        self.drop_many(&part.range, &context.without(&live))
     }
 }

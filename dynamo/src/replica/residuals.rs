@@ -1,4 +1,4 @@
-//! Where a replica knows more than its context says.
+//! Ranges in which a replica knows more than its context says.
 
 use std::collections::BTreeMap;
 
@@ -6,23 +6,31 @@ use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Observed};
 use smallvec::SmallVec;
 
-use super::delta::Residual;
 use super::range::Range;
 use super::row::RowKey;
 
-/// Contexts of ranges that are ahead of the replica's context. What stops an older event, arriving
-/// late by another path, from rising beside the one that overwrote it. Empty in the steady state.
+/// A context that holds in one range but not yet in the whole partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Residual {
+    /// The range.
+    pub range: Range,
+    /// The context that holds there.
+    pub context: CausalContext,
+}
+
+/// All residuals of a replica. They stop an older event that arrives late, by another path, from
+/// reappearing beside the one that overwrote it. Empty in the steady state.
 ///
-/// Slices that overlap or touch are merged: what both say holds for the slice that they make
-/// together, and the rest for each alone. So the slices of one stream become one slice that grows,
-/// whatever the order in which they come, and a slice that is the whole partition says what the
-/// replica has seen. Nothing else makes a replica adopt what it was streamed; a piece that is
-/// missing, late or of another stream leaves a gap, or says less.
+/// **Merging.** Slices that overlap or touch are merged: events known in both are known in their
+/// union, and the rest stays with each. So the slices of one stream grow into a single slice,
+/// whatever their order of arrival, and a slice that spans the partition is what the replica has
+/// seen of the whole. This is the only way in which a replica adopts the context of a stream: a
+/// piece that is missing, late or from another stream leaves a gap, or a smaller common context.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Residuals {
     by_range: BTreeMap<Range, CausalContext>,
     bytes: usize,
-    /// Whether live entries under slices have been left out of the replica's context: they are
+    /// Whether slices have brought live entries that are not yet in the replica's context. They are
     /// settled when the slice is.
     pub(super) unsettled: bool,
 }
@@ -38,8 +46,8 @@ pub(super) fn weight(range: &Range, context: &CausalContext) -> usize {
     128 + name + context.runs().count() * 24
 }
 
-/// The context of one row: the replica's and every residual over the row, without building the
-/// union.
+/// Everything known about one row: the replica's context and every residual over the row, without
+/// building their union.
 pub(super) struct Filled<'a> {
     context: &'a CausalContext,
     residuals: SmallVec<[&'a CausalContext; 2]>,
@@ -52,8 +60,8 @@ impl Observed for Filled<'_> {
 }
 
 impl Filled<'_> {
-    /// Whether all of `events` have been seen. Costs the runs of events, not the events: a client
-    /// may name as many as it likes.
+    /// Whether all of `events` have been seen. The cost depends on the runs of `events`, not on
+    /// their number, which a client can make as large as it likes.
     pub(super) fn covers(&self, events: &CausalContext) -> bool {
         let rest = events.without(self.context);
         self.residuals
@@ -72,13 +80,13 @@ impl Residuals {
         self.by_range.iter()
     }
 
-    /// Roughly what all of them take.
+    /// Roughly the memory that all residuals take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Remembers that `context`, which the replica's own lacks, is the truth in `range`. Notes the
-    /// ranges whose residuals have changed.
+    /// Remembers that `context`, which the replica's own context lacks, holds in `range`. Appends
+    /// the ranges whose residuals have changed.
     pub(super) fn add(&mut self, range: Range, context: CausalContext, changed: &mut Vec<Range>) {
         if !matches!(range, Range::Slice { .. }) {
             let mut all = context;
@@ -130,8 +138,8 @@ impl Residuals {
         }
     }
 
-    /// A slice that overlaps or touches `range`, neither holding the other, and says something of
-    /// what `context` says.
+    /// A slice that overlaps or touches `range`, without either containing the other, and knows
+    /// some of the events in `context`; with those events.
     fn neighbour(&self, range: &Range, context: &CausalContext) -> Option<(Range, CausalContext)> {
         self.slices()
             .filter(|(held, _)| {
@@ -156,13 +164,13 @@ impl Residuals {
         }
     }
 
-    /// Puts back what was written down.
+    /// Restores a residual from disk.
     pub(super) fn restore(&mut self, range: Range, context: CausalContext) {
         self.unsettled |= matches!(range, Range::Slice { .. });
         self.set(range, context, &mut Vec::new());
     }
 
-    /// What is said of the whole partition: the replica has seen it.
+    /// Takes the residual of the whole partition, if there is one: the replica has seen it.
     pub(super) fn take_whole(&mut self, changed: &mut Vec<Range>) -> Option<CausalContext> {
         let whole = self.by_range.get(&Range::ALL).cloned()?;
         self.set(Range::ALL, CausalContext::new(), changed);
@@ -173,7 +181,7 @@ impl Residuals {
         self.by_range.get(range)
     }
 
-    /// Whether what is known of all of `range` has the event.
+    /// Whether the event is known in all of `range`.
     pub(super) fn has_seen_in(&self, range: &Range, dot: Dot) -> bool {
         let slice = range.as_slice();
         self.slices()
@@ -181,7 +189,7 @@ impl Residuals {
             || self.get(range).is_some_and(|held| held.contains(dot))
     }
 
-    /// Forgets what the replica's context covers by now. Notes the ranges.
+    /// Drops residuals that the replica's context now covers. Appends their ranges.
     pub(super) fn strip(&mut self, context: &CausalContext, changed: &mut Vec<Range>) {
         let covered: Vec<Range> = self
             .by_range
@@ -195,7 +203,7 @@ impl Residuals {
         self.unsettled = self.unsettled && self.has_slices();
     }
 
-    /// `context` and every residual over the row.
+    /// Everything known about the row: `context` and every residual over it.
     pub(super) fn filled<'a>(&'a self, context: &'a CausalContext, row: &RowKey) -> Filled<'a> {
         let mut residuals = SmallVec::new();
         if !self.by_range.is_empty() {
@@ -210,7 +218,7 @@ impl Residuals {
         Filled { context, residuals }
     }
 
-    /// What is to be told along with a delta of `range`: every residual that touches it, cut to it.
+    /// The residuals to send with a delta of `range`: every one that touches the range, cut to it.
     pub(super) fn within(&self, range: &Range) -> Vec<Residual> {
         if self.by_range.is_empty() {
             return Vec::new();
@@ -257,7 +265,8 @@ fn is_row_of(range: &Range, key: &Bytes) -> bool {
     matches!(range, Range::Row(row) if row.key == *key)
 }
 
-/// Whether any residual that came with a delta, or its context, has seen a dot of `row`.
+/// Everything that the sender of a delta knew about `row`: the delta's context and its residuals
+/// over the row.
 pub(super) fn remote<'a>(
     context: &'a CausalContext,
     residuals: &'a [Residual],

@@ -1,5 +1,5 @@
-//! The live rows of a partition replica, ordered by hash and then bytes of the key, with their
-//! digests and counts.
+//! The live rows of a partition replica, with their digests and counts. Keys are ordered by hash,
+//! then by bytes.
 
 mod taken;
 
@@ -10,17 +10,16 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use super::range::{Cut, Position, Range, Within};
-use super::row::{Payload, Row, RowKey, RowKind, row_digest};
+use super::row::{Payload, Row, RowKey, RowKind, RowName, row_digest};
 use crate::planted;
-use xxhash_rust::xxh3::xxh3_64;
 
 pub(super) use taken::Taken;
 
-/// Above this many rows a key's rows move from a sorted vector into a tree. Guess: a vector of so
-/// few is as fast and far smaller.
+/// A key with more rows than this keeps them in a tree instead of a sorted vector. Guess: for so
+/// few, a vector is as fast and far smaller.
 const FEW: usize = 8;
 
-/// Rough cost of a row on the wire beside its own bytes.
+/// Roughly what a row costs on the wire beside its own bytes.
 const ROW_BYTES: usize = 64;
 
 fn row_bytes(row: &Row) -> usize {
@@ -37,7 +36,7 @@ fn row_bytes(row: &Row) -> usize {
             .sum::<usize>()
 }
 
-/// Roughly the bytes of memory that a row takes; none if it is not live.
+/// Roughly the memory that a row takes; 0 if it is not live.
 pub(super) fn row_weight(name: &RowKey, row: &Row) -> usize {
     if row.is_empty() {
         0
@@ -50,10 +49,10 @@ pub(super) fn row_weight(name: &RowKey, row: &Row) -> usize {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     keys: BTreeMap<Position, KeyRows>,
-    /// When keys are due, for the reaper.
+    /// Keys by the time at which the reaper must look at them.
     due: BTreeSet<(u64, Bytes)>,
     count: u64,
-    /// Roughly what all of them take.
+    /// Roughly the memory that all rows take.
     bytes: usize,
     digest: u128,
     scratch: Vec<u8>,
@@ -65,51 +64,8 @@ pub struct KeyRows {
     rows: RowMap,
     counts: [u32; RowKind::COUNT],
     digest: u128,
-    /// Roughly what they take.
+    /// Roughly the memory that they take.
     bytes: usize,
-}
-
-/// Orders the rows of a key: by kind, then by hash, then by field. The hash decides nearly every
-/// comparison without a look at the field's bytes, which lie elsewhere in memory; in a set of a
-/// million elements that is most of what a look-up costs.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct RowName {
-    /// Kind in the upper three bits, hash of the field in the others.
-    tag: u64,
-    field: Bytes,
-}
-
-const KINDS: [RowKind; RowKind::COUNT] = [
-    RowKind::String,
-    RowKind::Hash,
-    RowKind::Set,
-    RowKind::Expiry,
-    RowKind::Request,
-];
-
-impl RowName {
-    pub(super) fn new(kind: RowKind, field: &Bytes) -> Self {
-        let hash = if field.is_empty() {
-            0
-        } else {
-            xxh3_64(field) >> 3
-        };
-        Self {
-            tag: (kind as u64) << 61 | hash,
-            field: field.clone(),
-        }
-    }
-
-    const fn without_field(kind: RowKind) -> Self {
-        Self {
-            tag: (kind as u64) << 61,
-            field: Bytes::new(),
-        }
-    }
-
-    fn kind(&self) -> RowKind {
-        KINDS[(self.tag >> 61) as usize]
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -135,7 +91,7 @@ impl RowMap {
         }
     }
 
-    /// The row of that name; an empty one is made if there is none.
+    /// The row of this name. If there is none, an empty one is inserted.
     fn get_or_make(&mut self, name: RowName) -> &mut Row {
         if let Self::Few(rows) = self
             && rows.len() >= FEW
@@ -200,27 +156,27 @@ impl RowMap {
 }
 
 impl KeyRows {
-    /// The row of a kind and field, if it is live.
+    /// A row, if it is live.
     pub fn get(&self, kind: RowKind, field: &Bytes) -> Option<&Row> {
         self.rows.get(&RowName::new(kind, field))
     }
 
-    /// How many live rows of a kind there are. O(1).
+    /// The number of live rows of a kind. O(1).
     pub fn count(&self, kind: RowKind) -> usize {
         self.counts[kind as usize] as usize
     }
 
-    /// How many live rows there are, of all kinds. O(1).
+    /// The number of live rows of all kinds. O(1).
     pub fn len(&self) -> usize {
         self.counts.iter().map(|count| *count as usize).sum()
     }
 
-    /// Whether no row is live.
+    /// Whether the key has no live row.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// All live rows, kind by kind, in an order that is the same at every replica.
+    /// All live rows, ordered by kind and then in an order that all replicas share.
     pub fn iter(&self) -> impl Iterator<Item = (RowKind, &Bytes, &Row)> {
         self.rows
             .iter()
@@ -234,11 +190,11 @@ impl KeyRows {
             .map(|(_, field, row)| (field, row))
     }
 
-    /// When the key expires: what the greatest by `(hlc, dot)` of the registers of its string and
-    /// its live expiries says.
+    /// When the key expires. Registers of its string and live expiries count together; the greatest
+    /// by `(hlc, dot)` decides.
     ///
-    /// **Law:** it depends on the live entries alone, so equal replicas agree; a `SET` takes an
-    /// earlier expiry with it.
+    /// **Law:** this depends on the live entries alone, so equal replicas agree. A `SET` overrides
+    /// an earlier expiry.
     pub fn expires_at(&self) -> Option<u64> {
         let mut last = None;
         for kind in [RowKind::String, RowKind::Expiry] {
@@ -257,13 +213,12 @@ impl KeyRows {
         last.and_then(|(_, _, at)| at)
     }
 
-    /// Whether there is anything that makes the key exist.
+    /// Whether any row makes the key exist.
     pub fn has_value(&self) -> bool {
         self.len() > self.count(RowKind::Expiry) + self.count(RowKind::Request)
     }
 
-    /// When the reaper must look at the key: when it expires, or at once if nothing but an expiry
-    /// is left of it.
+    /// When the reaper must look at the key: when it expires, or at once if only an expiry is left.
     fn due(&self) -> Option<u64> {
         if self.has_value() {
             self.expires_at()
@@ -278,7 +233,7 @@ impl Rows {
         self.count
     }
 
-    /// Roughly what all rows take.
+    /// Roughly the memory that all rows take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -295,7 +250,7 @@ impl Rows {
         self.key(&row.key)?.get(row.kind, &row.field)
     }
 
-    /// The next keys after `after`, in the order of their positions.
+    /// The keys after `after`, by position.
     pub(super) fn keys_after(
         &self,
         after: Option<&Bytes>,
@@ -308,8 +263,8 @@ impl Rows {
             .map(|(position, rows)| (&position.key, rows))
     }
 
-    /// Keys whose expiry is at or before `unix_millis`, earliest first, after those of which
-    /// nothing but an expiry is left.
+    /// Keys that expire at or before `unix_millis`, earliest first. Keys of which only an expiry is
+    /// left come before them.
     pub(super) fn expired(&self, unix_millis: u64) -> impl Iterator<Item = &Bytes> {
         self.due
             .iter()
@@ -317,7 +272,8 @@ impl Rows {
             .map(|(_, key)| key)
     }
 
-    /// Changes one row, which is empty if it was not live; if it is empty afterwards it is removed.
+    /// Changes one row. `change` gets an empty row if it was not live; a row that is empty
+    /// afterwards is removed.
     pub(super) fn update<R>(&mut self, name: &RowKey, change: impl FnOnce(&mut Row) -> R) -> R {
         let position = Position::of(&name.key);
         let rows = self.keys.entry(position).or_default();
@@ -350,7 +306,7 @@ impl Rows {
         result
     }
 
-    /// Names of all live rows in the range, key by key.
+    /// The names of all live rows in the range, key by key.
     pub(super) fn names_in(&self, range: &Range) -> Vec<RowKey> {
         let mut names = Vec::new();
         self.visit(range, &mut |name, _| names.push(name));
@@ -364,8 +320,8 @@ impl Rows {
         rows
     }
 
-    /// Digest of the live rows in the range. A whole key's is kept, and the whole partition's;
-    /// other rows are hashed one by one.
+    /// Digest of the live rows in the range. Those of whole keys and of the whole partition are
+    /// kept; other rows are hashed one by one.
     pub(super) fn digest_of(&self, range: &Range) -> u128 {
         match range {
             Range::Slice {
@@ -398,7 +354,7 @@ impl Rows {
         }
     }
 
-    /// Roughly what the live rows in the range cost on the wire; stops counting beyond `enough`.
+    /// Roughly what the live rows in the range cost on the wire. Stops counting beyond `enough`.
     pub(super) fn bytes_in(&self, range: &Range, enough: usize) -> usize {
         match range {
             Range::Row(name) => {
@@ -420,7 +376,8 @@ impl Rows {
         }
     }
 
-    /// Where about `bytes_max` bytes of the slice end, one row at least; `None` if that is its end.
+    /// Where a piece of about `bytes_max` bytes of the slice ends, after at least one row; `None`
+    /// if it reaches the slice's end.
     pub(super) fn end_of_piece(&self, slice: &Range, bytes_max: usize) -> Option<Cut> {
         let (mut total, mut last, mut end) = (0, None, None);
         self.walk(slice, &mut |key, name, row| {
@@ -454,7 +411,7 @@ impl Rows {
         });
     }
 
-    /// Visits the live rows in the range, in their order, until told to stop.
+    /// Visits the live rows in the range in order, until told to stop.
     fn walk(&self, range: &Range, see: &mut dyn FnMut(&Bytes, &RowName, &Row) -> ControlFlow<()>) {
         let _: ControlFlow<()> = match range {
             Range::Row(name) => match self.get(name) {
@@ -480,7 +437,7 @@ impl Rows {
         };
     }
 
-    /// The keys that have rows in the slice, each with the part of it that lies there.
+    /// The keys with rows in the slice, each with the part of it that lies there.
     fn slice<'a>(
         &'a self,
         range: &'a Range,
@@ -489,7 +446,7 @@ impl Rows {
             unreachable!("invariant: only slices are walked key by key")
         };
         let end = through.as_ref().map(|cut| Position::of(&cut.key));
-        // A tree range panics when its start lies beyond its end, so the end is tested key by key.
+        // A tree range panics if its start lies beyond its end, so the end is tested key by key.
         let from = after.as_ref().map_or(Bound::Unbounded, |cut| {
             Bound::Included(Position::of(&cut.key))
         });
@@ -504,7 +461,7 @@ impl Rows {
     }
 }
 
-/// The rows of one key that lie in a slice: those after one and up to another.
+/// The rows of one key that lie in a slice: after one row and up to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct KeyPart {
     after: Option<RowName>,

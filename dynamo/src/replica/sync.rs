@@ -1,5 +1,5 @@
-//! Healing between replicas of one partition: who lacks what, what can be forgotten, and filling an
-//! empty replica.
+//! Healing between the replicas of a partition: who lacks what, what can be forgotten, and the
+//! pieces that fill an empty replica.
 
 use std::collections::BTreeMap;
 
@@ -7,91 +7,22 @@ use quorate_control::topology::Epoch;
 use quorate_crdt::{CausalContext, Dot, NodeId, ReplicaId};
 
 use super::Replica;
-use super::delta::Delta;
+use super::delta::{Chunk, Delta, Missing};
+use super::heard::Heard;
 use super::range::{Cut, Range};
 use crate::planted;
+use crate::seen::Seen;
 
-/// Up to this many bytes, a range is sent whole rather than as what is lacking of it.
+/// A range up to this size is sent whole; of a larger one only what the other side lacks.
 const RANGE_BYTES_SMALL: usize = 64 * 1024;
-/// The most that is sent in one answer to a question that somebody waits for. Half of what a
-/// message may be, since what rows cost on the wire is counted roughly. What nobody waits for comes
-/// in pieces.
+/// The most that one answer to a waiting question may carry. Half of the message limit, because the
+/// wire cost of rows is only estimated. What nobody waits for is sent in pieces.
 const RANGE_BYTES_MAX: usize = 256 * 1024 * 1024;
-/// From so many chunks on, a range is streamed in pieces. Guess: far below what a message may
+/// A range of at least this many chunks is streamed in pieces. Guess: far below what a message may
 /// carry.
 const LARGE_CHUNKS: usize = 4;
-/// Rough cost of one event on the wire beside its rows.
+/// Roughly what one event costs on the wire beside its rows.
 const EVENT_BYTES: usize = 3;
-
-/// What another primary last said that it knows.
-#[derive(Clone, Debug)]
-pub(super) struct Heard {
-    pub(super) replica: ReplicaId,
-    pub(super) context: CausalContext,
-    /// What it last said that it knows of in some ranges only.
-    pub(super) beyond: CausalContext,
-    pub(super) filling: bool,
-    /// The newest placement under which it has spoken, and what it said first under that, or first
-    /// when it was filled. Whoever has this has all that was written under older placements; what
-    /// came later comes by itself. `None`: it has not yet said all that it has.
-    pub(super) first: Option<(Epoch, CausalContext)>,
-    /// What its former lives have said, as long as this one has not said it too. Not empty: it has
-    /// forgotten something, and what it says first is not its memory.
-    pub(super) forgotten: CausalContext,
-}
-
-impl Heard {
-    /// This word of a node comes after what was heard of it before.
-    fn follow(&mut self, held: Self, epoch: Epoch) {
-        if held.replica == self.replica {
-            self.context.union(&held.context);
-            self.forgotten = held.forgotten;
-            // What it said while it was being filled was not its memory.
-            let remembers =
-                self.filling || !held.filling || planted::FIRST_KEPT_OVER_FILLING.is_planted();
-            if remembers
-                && held
-                    .first
-                    .as_ref()
-                    .is_some_and(|(since, _)| *since >= epoch)
-            {
-                self.first = held.first;
-            }
-        } else if !planted::FORMER_LIVES_FORGOTTEN.is_planted() {
-            self.forgotten = held.context;
-            self.forgotten.union(&held.forgotten);
-        }
-        // That it is being filled is on the disk that it has now. It may be set back to an older
-        // one again, which does not know that.
-        if self.context.covers(&self.forgotten) {
-            self.forgotten = CausalContext::new();
-        }
-        self.filling |= !self.forgotten.is_empty();
-    }
-}
-
-/// What a replica that lacks some events must be sent.
-#[derive(Clone, Debug, Default)]
-pub struct Missing {
-    /// To join there.
-    pub deltas: Vec<Delta>,
-    /// After which range to go on, if this was not all.
-    pub next: Option<Range>,
-    /// What it must be streamed: the whole partition when some of what it lacks is no longer known
-    /// event by event, or the range of an event if that is too large for a message.
-    pub behind: Option<Range>,
-}
-
-/// A piece of a range that is streamed.
-#[derive(Clone, Debug)]
-pub struct Chunk {
-    /// Everything live in the piece.
-    pub delta: Delta,
-    /// Where the piece ends, to go on after; `None` when the range ends with it.
-    pub next: Option<Cut>,
-    /// With the last piece: events whose effect lies in just the range.
-    pub settled: Vec<Dot>,
-}
 
 impl Replica {
     /// What a replica that has seen `context` lacks.
@@ -101,17 +32,18 @@ impl Replica {
         chunk_bytes: usize,
         chunks: usize,
     ) -> Missing {
-        self.missing_of(&self.context.without(context), None, (chunk_bytes, chunks))
+        self.missing_of(&self.context.without(context), None, chunk_bytes, chunks)
     }
 
-    /// What of `events` this replica has, found in `recent`: range by range, each with all of the
-    /// events that lie in it, so that no row comes twice; after the range `after`, in deltas of
-    /// about `chunk_bytes`, `chunks` of them at the most.
+    /// What this replica has of `events`, found through `recent`. Each range comes once, with all
+    /// of the events that lie in it. It starts after the range `after` and makes at most `chunks`
+    /// deltas of about `chunk_bytes`.
     pub fn missing_of(
         &self,
         events: &CausalContext,
         after: Option<&Range>,
-        (chunk_bytes, chunks): (usize, usize),
+        chunk_bytes: usize,
+        chunks: usize,
     ) -> Missing {
         let events = events.intersection(&self.context);
         let mut missing = Missing::default();
@@ -132,7 +64,7 @@ impl Replica {
                 .rows
                 .bytes_in(range, budget)
                 .saturating_add(dots.len() * EVENT_BYTES);
-            // However small the bound was chosen, one range goes, or nothing ever would.
+            // However small the bound, one range must go, or nothing ever would.
             if planted::BOUND_OF_NOTHING.is_planted() && bytes > chunk_bytes {
                 continue;
             }
@@ -156,9 +88,9 @@ impl Replica {
         missing
     }
 
-    /// What another replica needs to have what this one has in `ranges`: everything live there, or,
-    /// if that is much and the other's context is known, only the events it lacks. `None` if even
-    /// that is too much for one message; anti-entropy will heal it.
+    /// What another replica needs in order to have what this one has in `ranges`: everything live
+    /// there or, if that is much and the other's context is known, only the events that it lacks.
+    /// `None` if even that is too much for one message; anti-entropy then heals it.
     pub fn difference(&self, ranges: &[Range], context: Option<&CausalContext>) -> Option<Delta> {
         let most = if planted::RANGES_FIT_A_FRAME.is_planted() {
             24 * 1024 * 1024
@@ -180,7 +112,7 @@ impl Replica {
         if bytes <= RANGE_BYTES_SMALL {
             return Some(whole());
         }
-        // What is known of a range only is not among the events that are gone through here.
+        // Events known in part of the partition only are not among those listed below.
         let has =
             |residual: &CausalContext| context.is_some_and(|context| context.covers(residual));
         let known_in_part = ranges.iter().any(|range| {
@@ -222,8 +154,8 @@ impl Replica {
         })
     }
 
-    /// The context to ask with, so that others answer only what is lacking: worth its bytes when
-    /// the ranges are large.
+    /// The context to ask with. It is worth its bytes only if the ranges are large: the others then
+    /// answer only with what is lacking.
     pub fn context_for(&self, ranges: &[Range]) -> Option<CausalContext> {
         let large = ranges
             .iter()
@@ -231,10 +163,10 @@ impl Replica {
         large.then(|| self.context.clone())
     }
 
-    /// Another primary has told what it has seen. A replica that starts a new life is taken at its
-    /// new word, however little that is; it must be told what its former lives had said if it asks,
-    /// and for as long as it has not seen that. This returns it.
-    pub fn hear(&mut self, node: NodeId, seen: &crate::protocol::Seen) -> Option<CausalContext> {
+    /// Takes the report of another primary. If that replica has started a new life, its new word
+    /// counts, however little it says. Returns what its former lives had reported and it has not
+    /// seen, if it must be told: because it asks, or as long as it lacks any of it.
+    pub fn hear(&mut self, node: NodeId, seen: &Seen) -> Option<CausalContext> {
         self.heed(&seen.context);
         self.heed_former_lives(&seen.context);
         let mut heard = Heard {
@@ -246,7 +178,7 @@ impl Replica {
             forgotten: CausalContext::new(),
         };
         if let Some(held) = self.heard.remove(&node) {
-            heard.follow(held, seen.place.epoch);
+            heard.follow(held, seen.place.epoch, &seen.former);
         }
         let untold = (seen.waking || !heard.forgotten.is_empty()).then(|| heard.forgotten.clone());
         self.heard.insert(node, heard);
@@ -264,8 +196,8 @@ impl Replica {
         }
     }
 
-    /// A delta has come from the primary on `node`, and says what that had seen; in the life that
-    /// it was in then, which may be over.
+    /// Learns from a delta what the primary on `node` had seen. This counts only if it is still in
+    /// the life in which it sent the delta.
     pub fn overheard(&mut self, node: NodeId, delta: &Delta) {
         let same = |heard: &&mut Heard| {
             heard.replica == delta.replica || planted::FORMER_LIFE_VOUCHES.is_planted()
@@ -275,7 +207,7 @@ impl Replica {
         }
     }
 
-    /// Whether the replica that has last spoken for `node` is this one.
+    /// Whether the last report from `node` was by this replica.
     pub fn has_heard(&self, node: NodeId, replica: ReplicaId) -> bool {
         self.heard
             .get(&node)
@@ -289,14 +221,15 @@ impl Replica {
             .is_some_and(|heard| heard.context.contains(dot))
     }
 
-    /// Whether this replica has all that `node` had when it first spoke at `epoch` or later.
+    /// Whether this replica has everything that `node` had at its first report under `epoch` or
+    /// later.
     pub fn has_all_of(&self, node: NodeId, epoch: Epoch) -> bool {
         let heard = self.heard.get(&node).and_then(|heard| heard.first.as_ref());
         heard.is_some_and(|(since, context)| *since >= epoch && self.context.covers(context))
     }
 
-    /// Whether `node`, which is not being filled, has said at `epoch` or later that it has seen all
-    /// of `context`.
+    /// Whether `node` is not being filled and has reported, under `epoch` or later, that it has
+    /// seen all of `context`.
     pub fn has_told_all(&self, node: NodeId, epoch: Epoch, context: &CausalContext) -> bool {
         self.heard.get(&node).is_some_and(|heard| {
             let spoke = heard
@@ -307,21 +240,21 @@ impl Replica {
         })
     }
 
-    /// Whether `replica` on `node` has never spoken since this replica began to listen.
+    /// Whether `replica` on `node` has not reported before.
     pub fn is_new(&self, node: NodeId, replica: ReplicaId) -> bool {
         self.heard
             .get(&node)
             .is_none_or(|heard| heard.replica != replica)
     }
 
-    /// Whether `node` has said something that this replica has not seen.
+    /// Whether `node` has reported something that this replica has not seen.
     pub fn lacks_some_of(&self, node: NodeId) -> bool {
         self.heard
             .get(&node)
             .is_some_and(|heard| !self.context.covers(&heard.context))
     }
 
-    /// Those that have said something that this replica has not seen.
+    /// The nodes that have reported something that this replica has not seen.
     pub fn ahead(&self) -> impl Iterator<Item = NodeId> {
         self.heard
             .iter()
@@ -329,7 +262,7 @@ impl Replica {
             .map(|(node, _)| *node)
     }
 
-    /// What `node` has said that this replica has not seen.
+    /// What `node` has reported and this replica has not seen.
     pub fn lacking_of(&self, node: NodeId) -> CausalContext {
         self.heard
             .get(&node)
@@ -337,15 +270,15 @@ impl Replica {
             .unwrap_or_default()
     }
 
-    /// Whether `node` has said that it is still being filled.
+    /// Whether `node` has reported that it is still being filled.
     pub fn heard_filling(&self, node: NodeId) -> bool {
         self.heard.get(&node).is_some_and(|heard| heard.filling)
     }
 
-    /// One tick: forgets the events that all of `others` (the other primaries) know, and the
-    /// residuals that are covered.
+    /// One tick: forgets the events that all of `others` (the other primaries) know, and residuals
+    /// that are covered.
     pub fn tick(&mut self, others: &[NodeId]) {
-        // One that leaves is heard as long as it has something that is lacking here.
+        // A node that leaves stays heard for as long as it has something that this replica lacks.
         self.recent.alone = others.is_empty();
         self.heard
             .retain(|node, heard| others.contains(node) || !self.context.covers(&heard.context));
@@ -364,12 +297,13 @@ impl Replica {
         }
     }
 
-    /// Bytes of the events that are remembered one by one.
+    /// Roughly the memory of the events that are remembered one by one.
     pub fn recent_bytes(&self) -> usize {
         self.recent.bytes()
     }
 
-    /// Forgets the oldest events beyond so many and so many bytes. Returns whether there were any.
+    /// Forgets the oldest events beyond `max` events or `bytes_max` bytes. Returns whether there
+    /// were any.
     pub fn forget_beyond(&mut self, max: usize, bytes_max: usize) -> bool {
         let gone = self.recent.forget_oldest(max, bytes_max);
         for dot in &gone {
@@ -378,7 +312,7 @@ impl Replica {
         !gone.is_empty()
     }
 
-    /// The piece of `range` after a cut, about `bytes_max` bytes of it (one row at least).
+    /// The piece of `range` after a cut: about `bytes_max` bytes, but at least one row.
     pub fn chunk(&self, range: &Range, after: Option<&Cut>, bytes_max: usize) -> Chunk {
         let Range::Slice {
             after: from,
@@ -412,14 +346,14 @@ impl Replica {
         }
     }
 
-    /// Starts to be filled: until [`finish_filling`](Self::finish_filling), the replica is not
-    /// read.
+    /// The replica is being filled from now on, and not read until
+    /// [`finish_filling`](Self::finish_filling).
     pub fn start_filling(&mut self) {
         self.filling = true;
         self.journal.touch();
     }
 
-    /// The replica may be read.
+    /// The replica has been filled and may be read.
     pub fn finish_filling(&mut self) {
         self.filling = false;
         self.journal.touch();

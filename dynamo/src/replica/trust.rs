@@ -1,65 +1,36 @@
-//! Equal contexts must mean equal rows. Where they do not, a bug or bit rot has struck, and nobody
-//! can say whom by looking at one replica.
+//! Equal contexts must mean equal rows. Where they do not, a bug or bit rot has struck, and one
+//! replica alone cannot tell which copy is damaged.
 //!
-//! Each replica keeps, for every other holder, by how much its digest differed at the last
-//! comparison under equal contexts. A majority is so many that have one and the same; that others
-//! differ from this replica says nothing as long as they differ from each other as well. One that
-//! is being filled has no voice.
+//! **Comparing.** Each replica keeps, for every other holder, the difference between their digests
+//! at the last comparison under equal contexts. Replicas agree if they differ from this one by the
+//! same amount. That others differ from this replica proves nothing as long as they also differ
+//! from each other. A replica that is being filled has no vote.
 //!
-//! A replica that differs from somebody and has no majority on its side is *doubted*: its word
-//! alone counts for nothing, and it answers what a majority of the holders has as it has it. One
-//! that a majority contradicts is *outvoted*: it answers nothing until one of that majority has
-//! streamed it the partition, and what it held is replaced. If all have been compared and no
-//! majority has the same, each takes back from the others what it has lost: nothing that is left
-//! anywhere is dropped. Writes are joined and acknowledged all the time; they touch the rows they
-//! name.
-
-use std::collections::BTreeMap;
+//! **Doubted.** A replica that differs from somebody and has no majority on its side. Its word
+//! alone does not count: it answers only what a majority of the holders has exactly as it does.
+//!
+//! **Outvoted.** A replica that a majority contradicts. It answers nothing until one of that
+//! majority has streamed it the partition and replaced what it held.
+//!
+//! **Tied.** If all have been compared and no majority agrees, each takes back from the others what
+//! it has lost. Nothing that is left anywhere is dropped.
+//!
+//! Writes are joined and acknowledged all the time; they affect only the rows they name.
 
 use quorate_control::quorum::majority;
 use quorate_crdt::{CausalContext, Dot, NodeId};
 
 use super::Replica;
 use super::delta::{Delta, Part};
+use super::heard::{Mend, Verdict};
 use super::range::Range;
 use super::row::Payload;
 use crate::planted;
-use crate::protocol::Seen;
-
-/// What the comparisons with the others say of a replica.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Trust {
-    verdict: Verdict,
-    /// What the digest of each has more than the one here, by the last comparison under equal
-    /// contexts. Events since then change both alike.
-    compared: BTreeMap<NodeId, u128>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Verdict {
-    /// Nobody differs, or a majority has the same.
-    #[default]
-    Sound,
-    /// Somebody differs, and not all have been compared.
-    Suspect,
-    /// All have been compared, and no majority has the same.
-    Tied,
-    /// A majority has the same, and that is by so much other than what is here.
-    Outvoted(u128),
-}
-
-/// How a replica is mended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mend {
-    /// What a majority has is put in the place of what is here.
-    Replace,
-    /// What has been lost here is taken back.
-    TakeBack,
-}
+use crate::seen::Seen;
 
 impl Replica {
-    /// Another holder has spoken: if both have seen the same, they must have the same. Returns
-    /// whether they have not.
+    /// Compares digests with another holder that has reported. Returns whether the contexts are
+    /// equal and the digests are not.
     pub fn compare(&mut self, node: NodeId, seen: &Seen) -> bool {
         if seen.filling {
             self.trust.compared.remove(&node);
@@ -79,7 +50,7 @@ impl Replica {
         difference != 0
     }
 
-    /// Works out who is right among this replica and the `others` that hold the partition.
+    /// Decides who is right among this replica and the `others` that hold the partition.
     pub fn judge(&mut self, others: &[NodeId]) {
         self.trust.compared.retain(|node, _| others.contains(node));
         let voices: Vec<NodeId> = others
@@ -118,7 +89,7 @@ impl Replica {
         };
     }
 
-    /// How this replica must be mended, if it is decided that it must.
+    /// How this replica must be mended; `None` if it need not be, or that is not decided yet.
     pub fn mend(&self) -> Option<Mend> {
         match self.trust.verdict {
             Verdict::Sound | Verdict::Suspect => None,
@@ -127,7 +98,7 @@ impl Replica {
         }
     }
 
-    /// Whether this replica can be mended by what `node` has.
+    /// Whether the rows of `node` can mend this replica.
     pub fn is_mended_by(&self, node: NodeId) -> bool {
         let difference = self.trust.compared.get(&node).copied().unwrap_or_default();
         match self.trust.verdict {
@@ -139,12 +110,12 @@ impl Replica {
         }
     }
 
-    /// Whether what this replica has may be contradicted by the others.
+    /// Whether some holder differs and no majority has the same rows as this replica.
     pub fn is_quarantined(&self) -> bool {
         self.trust.verdict != Verdict::Sound
     }
 
-    /// Whether what this replica has is contradicted by a majority.
+    /// Whether a majority contradicts this replica.
     pub fn is_outvoted(&self) -> bool {
         matches!(self.trust.verdict, Verdict::Outvoted(_))
     }
@@ -161,8 +132,8 @@ impl Replica {
         !self.filling && !stopped
     }
 
-    /// Whether `node` may copy what is here, which may lack what this replica says it has seen: in
-    /// doubt, only one that compares itself with this.
+    /// Whether `node` may copy this replica. It may have lost rows that its context covers, so
+    /// while it is in doubt, only a node that compares itself with it may.
     pub fn may_be_copied_by(&self, node: NodeId) -> bool {
         match self.trust.verdict {
             Verdict::Sound => true,
@@ -176,9 +147,8 @@ impl Replica {
         !self.filling && !self.is_quarantined()
     }
 
-    /// Whether another replica that has seen just what this one has seen, and says so with `delta`,
-    /// has something else in `ranges`: one of them has lost something, and to join would be to lose
-    /// it here too.
+    /// Whether another replica with exactly the same context has other rows in `ranges`. One of the
+    /// two has lost something, and joining its delta would lose it here as well.
     pub fn contradicts(&self, delta: &Delta, ranges: &[Range], digest: u128) -> bool {
         let both_exact = self.is_exact() && delta.residuals.is_empty();
         both_exact
@@ -187,7 +157,7 @@ impl Replica {
             && !planted::MISMATCH_IGNORED.is_planted()
     }
 
-    /// A piece of the stream that mends this replica.
+    /// Takes a piece of the stream that mends this replica.
     pub fn take_mending(&mut self, delta: &Delta, mend: Mend) {
         for part in &delta.parts {
             self.take_back(part, &delta.context, mend);
@@ -197,9 +167,9 @@ impl Replica {
         }
     }
 
-    /// What the source has, what this replica has seen and has no longer, has been lost here:
-    /// unless some event that the source has not seen has removed it, and of those it is known
-    /// where their effect lies.
+    /// Takes back entries that the source has and this replica has seen but no longer has: they
+    /// were lost here. Entries that an event unknown to the source may have removed are left alone;
+    /// it must be known where all those events lie.
     fn take_back(&mut self, part: &Part, theirs: &CausalContext, mend: Mend) {
         let unseen: Option<Vec<Range>> = self
             .context
@@ -222,7 +192,8 @@ impl Replica {
                 here.and_then(|here| here.iter().find(|(other, _)| *other == dot))
                     .map(|(_, payload)| payload)
             };
-            // Of two payloads of one event nobody can say which is right; all must take the same.
+            // If two payloads of one event differ, nobody can say which is right, but everybody
+            // must choose the same.
             let right = |payload: &Payload, held: &Payload| {
                 mend == Mend::Replace || format!("{payload:?}") < format!("{held:?}")
             };
@@ -241,15 +212,16 @@ impl Replica {
                     &mut self.journal,
                 );
                 self.change_row(name, |row| {
-                    lost.into_iter()
-                        .for_each(|(dot, payload)| drop(row.insert(dot, payload)))
+                    for (dot, payload) in lost {
+                        row.insert(dot, payload);
+                    }
                 });
             }
         }
     }
 
-    /// The stream that mends has brought all that `source` has. What others have is yet to be
-    /// compared.
+    /// The stream has brought everything that `source` has. The other holders must be compared
+    /// again.
     pub fn finish_mending(&mut self, source: NodeId, mend: Mend) {
         match mend {
             Mend::Replace => self.trust.compared.clear(),
@@ -262,20 +234,20 @@ impl Replica {
         };
     }
 
-    /// Whether this replica's rows say just what its context says.
+    /// Whether this replica's rows are exactly what its context says.
     pub fn is_exact(&self) -> bool {
         self.residuals.len() == 0
     }
 
-    /// Flips what one row says, as bit rot does: context and `recent` stay what they are.
+    /// Loses a row as bit rot does: context and `recent` do not change.
     #[cfg(test)]
-    pub(crate) fn rot(&mut self, name: &super::RowKey) {
+    pub(crate) fn rot(&mut self, name: &super::row::RowKey) {
         self.change_row(name, |row| row.retain(|_, _| false));
     }
 
-    /// What a new life knows: it has compared itself with nobody.
+    /// Forgets all comparisons, as a new life does.
     #[cfg(test)]
     pub(crate) fn forget_comparisons(&mut self) {
-        self.trust = Trust::default();
+        self.trust = super::heard::Trust::default();
     }
 }

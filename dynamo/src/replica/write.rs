@@ -1,26 +1,28 @@
-//! Events of this replica's own.
+//! Writes: events that this replica issues itself.
 
 use quorate_crdt::{CausalContext, Dot, NodeId};
 
+use super::Replica;
 use super::delta::Delta;
 use super::range::Range;
+use super::remains::ROWS_AT_ONCE;
 use super::row::{Payload, RowKey};
-use super::{ROWS_AT_ONCE, Replica};
 
 /// Which of a row's visible entries a put replaces.
 #[derive(Clone, Copy, Debug)]
 pub enum Replaces<'a> {
     /// All of them.
     All,
-    /// The counts that this replica wrote in this life: what it has added itself.
+    /// The counts that this replica wrote in its present life.
     OwnCount,
-    /// Those that this context has seen.
+    /// The entries that this context has seen.
     Seen(&'a CausalContext),
 }
 
-/// Events that become visible together and travel as one delta. A put is about one row; a wipe puts
-/// nothing and drops everything visible in its range. (One event that did both would lose its drops
-/// where only its row is passed on.)
+/// Events that become visible together and travel as one delta. A put concerns one row. A wipe puts
+/// nothing and drops everything visible in its range. (A single event that did both would lose its
+/// drops wherever only its row is passed on.) Unlike the `Write` of `quorate_crdt`'s documents,
+/// which is one change at a path, it may concern many rows.
 #[derive(Debug)]
 pub struct Write<'a> {
     replica: &'a mut Replica,
@@ -29,8 +31,8 @@ pub struct Write<'a> {
 }
 
 impl Replica {
-    /// Starts a write. Its events take effect one by one; [`Write::finish`] gives what the others
-    /// must join.
+    /// Starts a write. Its events take effect one by one; [`Write::finish`] returns the delta for
+    /// the other replicas.
     pub fn write(&mut self) -> Write<'_> {
         Write {
             replica: self,
@@ -39,9 +41,9 @@ impl Replica {
         }
     }
 
-    /// Replaces what `node` wrote here under stamps after `unix_millis` by the same under the
-    /// lowest: its clock was wrong, and what it stamped must not win against what others have
-    /// written meanwhile. Returns how many entries there were.
+    /// Replaces every entry that `node` wrote here with a stamp after `unix_millis` by the same
+    /// value with the lowest stamp. The node's clock was wrong, and what it stamped must not win
+    /// over what others have written since. Returns the number of entries.
     pub fn withdraw_stamps(&mut self, node: NodeId, unix_millis: u64) -> usize {
         let ahead = |dot: &Dot, payload: &Payload| {
             dot.replica.node == node
@@ -78,13 +80,13 @@ impl Replica {
 }
 
 impl Write<'_> {
-    /// The replica as it is now, events of this write included.
+    /// The replica as it is now, including the events of this write.
     pub fn replica(&self) -> &Replica {
         self.replica
     }
 
-    /// Puts a payload into a row in place of the entries it replaces. Returns whether the row was
-    /// live before.
+    /// Puts a payload into a row and drops the entries that it replaces. Returns whether the row
+    /// was live before.
     pub fn put(&mut self, name: RowKey, payload: Payload, replaces: Replaces<'_>) -> bool {
         let own = self.replica.id;
         let dot = self.replica.next_dot();
@@ -114,7 +116,8 @@ impl Write<'_> {
     /// Drops everything visible in the range.
     pub fn wipe(&mut self, range: Range) {
         let many = self.replica.wipe_many(&range);
-        // What the others lack of so many, they learn as they learn of what they have missed.
+        // With so many dropped dots, not all are listed. The other replicas learn of the rest as of
+        // any event that they have missed.
         let mut dropped = if many {
             self.replica.recent.some_within(&range, ROWS_AT_ONCE)
         } else {
@@ -129,14 +132,14 @@ impl Write<'_> {
     }
 
     fn event(&mut self, dot: Dot, range: Range, mut settled: Vec<Dot>) {
-        // What has been forgotten was known by all.
+        // Events that have been forgotten were known to all holders.
         settled.retain(|dot| {
             self.replica.recent.get(dot).is_some() || !self.replica.context.contains(*dot)
         });
         self.replica.remember(dot, range.clone());
         settled.push(dot);
-        // A row inside a range that travels anyway needs no part of its own: its live dot settles
-        // it.
+        // A row inside the last range travels with it and needs no part of its own: its live dot
+        // settles it.
         match self
             .touched
             .last_mut()
@@ -148,7 +151,7 @@ impl Write<'_> {
         self.last = Some(dot);
     }
 
-    /// What the other replicas must join, and the last event; `None` if nothing was written.
+    /// The delta for the other replicas and the last event; `None` if nothing was written.
     pub fn finish(self) -> Option<(Delta, Dot)> {
         let Self {
             replica,

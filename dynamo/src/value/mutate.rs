@@ -1,17 +1,19 @@
-//! Changes.
+//! Turns mutations into events on a replica.
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot, Hlc};
 use quorate_crdt::{HybridClock, Now};
 
-use super::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
+use super::fold::{Scalar, integer, is_stale, kind_of, lapsed, live, number, ranges_about, scalar};
+use super::token::seen_by;
 use crate::op::{Kind, Limits, Mutation, Reply, RequestError, SetExpiry};
 use crate::planted;
 use crate::replica::{
     Delta, KeyRows, Payload, Range, Replaces, Replica, Row, RowKey, RowKind, Write,
 };
 
-/// What the executing node goes by: its clock, read once for the mutation, and its limits.
+/// What a mutation takes from the executing node: its clock, its reading of the time, and its
+/// limits.
 pub(crate) struct Clocked<'a> {
     pub(crate) clock: &'a mut HybridClock,
     pub(crate) now: Now,
@@ -19,8 +21,8 @@ pub(crate) struct Clocked<'a> {
 }
 
 impl Clocked<'_> {
-    /// A stamp above those of all entries in `rows`, as far as they are not from the future: those
-    /// it replaces by its event alone.
+    /// A stamp above those of all entries in `rows`, except entries stamped in the future. Those
+    /// are replaced by causality alone.
     fn above<'r>(&mut self, rows: impl IntoIterator<Item = &'r Row>) -> Hlc {
         let stamps = rows
             .into_iter()
@@ -33,8 +35,8 @@ impl Clocked<'_> {
     }
 }
 
-/// What a mutation did: the answer, and what the other replicas must join (nothing, if it changed
-/// nothing).
+/// What a mutation did: the answer, and what the other replicas must join (`None` if nothing
+/// changed).
 pub(crate) type Mutated = (Reply, Option<(Delta, Dot)>);
 
 /// Executes a mutation on this replica.
@@ -46,13 +48,15 @@ pub(crate) fn mutate(
     replica: &mut Replica,
     key: &Bytes,
     mutation: &Mutation,
-    (clocked, once): (Clocked<'_>, Option<u128>),
+    clocked: Clocked<'_>,
+    once: Option<u128>,
 ) -> Result<Mutated, RequestError> {
     check(
         replica,
         key,
         mutation,
-        (clocked.now.unix_millis, clocked.limits),
+        clocked.now.unix_millis,
+        clocked.limits,
     )?;
     let exists = live(replica, key, clocked.now.unix_millis).is_some();
     let lapses = matches!(mutation, Mutation::Lapse { .. });
@@ -65,7 +69,8 @@ pub(crate) fn mutate(
     };
     if stale {
         // What is left of an expired key, or the expiry of a key that lost its last row, must not
-        // touch what is written now. What a quorum knows of it has been looked at: see `must_see`.
+        // affect what is written now. `must_see` has made sure that a quorum's view of it was
+        // looked at.
         change.write.wipe(Range::Key(key.clone()));
     }
     let reply = change.apply(mutation)?;
@@ -75,16 +80,17 @@ pub(crate) fn mutate(
     Ok((reply, change.write.finish()))
 }
 
-/// The ranges that a mutation must see at its level before it is executed: because its meaning lies
-/// in what it drops, or because what this replica has would make it refuse, or drop a key that
-/// seems to have expired.
+/// The ranges that a mutation must see at its level before it is executed. It must look if its
+/// meaning lies in what it drops, or if this replica alone would make it fail or treat the key as
+/// expired.
 pub(super) fn must_see(
     replica: &Replica,
     key: &Bytes,
     mutation: &Mutation,
-    (unix_millis, limits): (u64, Limits),
+    unix_millis: u64,
+    limits: Limits,
 ) -> Option<Vec<Range>> {
-    // Whoever removes all that is left removes the expiry too.
+    // Removing everything that is left also removes the expiry.
     let about = |kind: RowKind, names: &[Bytes]| {
         let all = replica
             .key(key)
@@ -107,11 +113,13 @@ pub(super) fn must_see(
         } => None,
         _ => {
             let stale = is_stale(replica, key, unix_millis);
-            // What it keeps is the expiry that its level has, whether this replica has one or not.
+            // A write that keeps the expiry keeps the one that its level knows, whether this
+            // replica has it or not.
             let here = replica.key(key).and_then(KeyRows::expires_at).is_some()
                 || !planted::KEPT_UNSEEN.is_planted();
             let keeps = matches!(mutation, Mutation::Set { .. } | Mutation::SetWith { .. }) && here;
-            // It goes on from what this replica has counted, which must not be lost.
+            // An increment continues from what this replica has counted so far, so that must not
+            // have been lost.
             let counts = matches!(
                 mutation,
                 Mutation::Increment(_) | Mutation::IncrementField(..)
@@ -119,14 +127,14 @@ pub(super) fn must_see(
             let looks = stale
                 || keeps
                 || counts
-                || check(replica, key, mutation, (unix_millis, limits)).is_err();
+                || check(replica, key, mutation, unix_millis, limits).is_err();
             looks.then(|| vec![Range::Key(key.clone())])
         }
     }
 }
 
-/// Whether the mutation is stamped, or drops a key because its time is over by this node's clock:
-/// what a clock that is off must not do.
+/// Whether the mutation depends on this node's clock: it stamps an entry, or removes a key because
+/// it has expired. A node whose clock is off must do neither.
 pub(crate) fn needs_time(
     replica: &Replica,
     key: &Bytes,
@@ -137,14 +145,15 @@ pub(crate) fn needs_time(
     mutation.stamps() || (!asked_for && is_stale(replica, key, unix_millis))
 }
 
-/// Refuses before anything is written.
+/// Refuses a mutation before anything is written.
 fn check(
     replica: &Replica,
     key: &Bytes,
     mutation: &Mutation,
-    (unix_millis, limits): (u64, Limits),
+    unix_millis: u64,
+    limits: Limits,
 ) -> Result<(), RequestError> {
-    // What it covers and has not come yet would come as a sibling later.
+    // What the token covers and has not arrived yet would later appear as a sibling.
     if let Mutation::SetWith { token, .. } = mutation
         && !replica.has_seen(&RowKey::string(key.clone()), &seen_by(token)?)
         && !planted::TOKEN_UNSEEN.is_planted()
@@ -175,7 +184,8 @@ fn check(
     match mutation {
         Mutation::SetWith { value, token } => siblings_after(
             rows.get(RowKind::String, &Bytes::new()),
-            (value, &seen_by(token)?),
+            value,
+            &seen_by(token)?,
             limits,
         ),
         Mutation::Append(suffix) => {
@@ -187,7 +197,7 @@ fn check(
     }
 }
 
-/// A limit holds for what comes out, not only for what is brought.
+/// The limit applies to the result, not only to what the request brings.
 fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(), RequestError> {
     let held = row
         .and_then(scalar)
@@ -204,10 +214,11 @@ fn length_after(row: Option<&Row>, suffix: &Bytes, limits: Limits) -> Result<(),
     }
 }
 
-/// Those that the token does not cover stay beside the new value.
+/// Entries that the token does not cover stay beside the new value.
 fn siblings_after(
     row: Option<&Row>,
-    (value, seen): (&Bytes, &CausalContext),
+    value: &Bytes,
+    seen: &CausalContext,
     limits: Limits,
 ) -> Result<(), RequestError> {
     let stay = row
@@ -236,8 +247,8 @@ fn siblings_after(
     })
 }
 
-/// What a counter would be after adding `by`. One that a split has pushed out of the range may be
-/// brought back towards it.
+/// The value of a counter after adding `by`. If a split has pushed the counter out of the 64-bit
+/// range, an increment may bring it back towards the range.
 fn sum(row: Option<&Row>, by: i64) -> Result<i128, RequestError> {
     let now = match row.and_then(scalar) {
         None => 0,
@@ -256,33 +267,11 @@ fn sum(row: Option<&Row>, by: i64) -> Result<i128, RequestError> {
     }
 }
 
-/// The opaque form of a context: a version and postcard.
-pub(super) fn token(seen: &CausalContext) -> Bytes {
-    let mut bytes = vec![TOKEN_VERSION];
-    bytes.extend(
-        postcard::to_stdvec(seen).expect("invariant: a context always has a postcard form"),
-    );
-    bytes.into()
-}
-
-const TOKEN_VERSION: u8 = 1;
-
-/// An empty token has seen nothing.
-fn seen_by(token: &Bytes) -> Result<CausalContext, RequestError> {
-    match token.split_first() {
-        None => Ok(CausalContext::new()),
-        Some((&TOKEN_VERSION, rest)) => {
-            postcard::from_bytes(rest).map_err(|_shape| RequestError::BadToken)
-        }
-        Some(_) => Err(RequestError::BadToken),
-    }
-}
-
 pub(super) struct Changing<'a, 'b> {
     pub(super) write: Write<'a>,
     pub(super) key: &'b Bytes,
     pub(super) clocked: Clocked<'b>,
-    /// What is remembered of the request, if its client has named it.
+    /// Set if the client has named the request: the mark under which it is remembered.
     once: Option<u128>,
 }
 
@@ -320,8 +309,8 @@ impl Changing<'_, '_> {
         self.rows()?.get(name.kind, &name.field)
     }
 
-    /// A stamp above what is said of the key's string and of its expiry, which are one register to
-    /// whoever asks when the key expires.
+    /// A stamp above the key's string and its expiry. Together they form the one register that
+    /// decides when the key expires.
     fn stamp(&mut self) -> Hlc {
         let rows = self.write.replica().key(self.key);
         let rows = [RowKind::String, RowKind::Expiry]
@@ -367,7 +356,7 @@ impl Changing<'_, '_> {
         );
     }
 
-    /// The expiry as it stands, for a write that leaves it.
+    /// The present expiry, for writes that keep it.
     fn kept(&self) -> Option<u64> {
         self.rows().and_then(KeyRows::expires_at)
     }
@@ -406,8 +395,8 @@ impl Changing<'_, '_> {
         Reply::Integer(length)
     }
 
-    /// One entry per replica carries all it has added since the last reset it has seen, so a
-    /// counter of any age is as large as its writers are many.
+    /// Each replica has one entry, which carries everything it has added since the last reset that
+    /// it has seen. So the size of a counter depends on the number of its writers, not on its age.
     fn increment(&mut self, name: RowKey, by: i64) -> Result<Reply, RequestError> {
         let row = self.row(&name);
         let total = sum(row, by)?;
@@ -470,8 +459,8 @@ impl Changing<'_, '_> {
         held
     }
 
-    /// Drops what is visible of the key if its time is over by more than the margin, and nothing
-    /// that is not visible.
+    /// Drops what is visible of the key, and nothing else, if the key expired more than the margin
+    /// ago.
     fn lapse(&mut self, margin: u64) -> bool {
         let over = lapsed(
             self.write.replica(),
@@ -482,8 +471,8 @@ impl Changing<'_, '_> {
         (over || planted::REAP_WITHOUT_A_LOOK.is_planted()) && self.delete()
     }
 
-    /// An element that is there already is added again: the new event survives a concurrent removal
-    /// of the old one.
+    /// An element that is already there is added again, so that the new event survives a concurrent
+    /// removal of the old one.
     fn add(&mut self, elements: &[Bytes]) -> Reply {
         let mut new = 0;
         for element in elements {
@@ -503,7 +492,7 @@ impl Changing<'_, '_> {
         Reply::Integer(new)
     }
 
-    /// A key that loses its last row loses its expiry too.
+    /// A key that loses its last row loses its expiry as well.
     fn remove(&mut self, kind: RowKind, names: &[Bytes]) -> Reply {
         let mut removed = 0;
         for field in names {

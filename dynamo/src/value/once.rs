@@ -1,54 +1,57 @@
-//! Requests that their clients have named, so that one which is asked again is executed once.
+//! Executes a request that its client has named only once, even if the client sends it again.
 //!
-//! A replica remembers what it has executed in rows of its partition, written in the same delta as
-//! the change: they are replicated, repaired, streamed and kept on disk as all rows are. A request
-//! with a name first sees what the replicas of its level remember, as a removal does, and is
-//! executed only if none remembers it.
+//! **How it is remembered.** A replica remembers the requests it has executed in rows of the same
+//! partition, written in the same delta as the change. So they are replicated, repaired, streamed
+//! and stored like all rows. Before a named request is executed, it looks at what the replicas of
+//! its level remember, just as a removal looks before it removes, and is executed only if none of
+//! them remembers it.
 //!
-//! That alone does not do for a counter: the first try may have reached one replica that now cannot
-//! be asked, and the second is then executed elsewhere. So what a named increment adds is an entry
-//! of its own, under its name, and a read counts each name once. **Invariant:** of increments with
-//! one name, however many replicas executed them, one is counted as soon as they have met, unless
-//! one of them had been folded before. (`APPEND` needs no more: two that did not know of each other
-//! are concurrent values, of which one wins.)
+//! **Why counters need more.** The first try may have reached a single replica that cannot be asked
+//! now, and the second try is then executed elsewhere. So a named increment is an entry of its own
+//! under its name, and a read counts each name once. `APPEND` needs nothing more: two executions
+//! that did not know of each other are concurrent values, and one of them wins.
 //!
-//! Bounds, a partition: [`SLOTS`] rows remember [`KEPT`] requests each, the oldest going first; a
-//! counter keeps up to [`APART`] named increments of each replica apart before it folds the older
-//! half into that replica's share.
+//! **Invariant:** of all executions of one named increment, one is counted once they have met,
+//! unless one of them had been folded before.
+//!
+//! **Bounds**, per partition: [`SLOTS`] rows remember [`KEPT`] requests each and forget the oldest
+//! first. A counter keeps up to [`APART`] named increments of each replica apart; beyond that, the
+//! older half is folded into that replica's share.
 
 use bytes::Bytes;
 use quorate_crdt::{CausalContext, Dot};
 
+use super::fold::{Scalar, scalar};
 use super::mutate::{Changing, must_see};
-use super::{Scalar, scalar};
+
 use crate::op::{Limits, Mutation, Reply};
 use crate::planted;
 use crate::replica::{Payload, Range, Replaces, Replica, Row, RowKey, RowKind};
 
-/// Rows of a partition that remember requests. Guess: with [`KEPT`], sixteen thousand requests, and
-/// a megabyte if all are taken.
+/// Rows per partition that remember requests. Guess: with [`KEPT`], 16 384 requests, about 1 MB if
+/// all are taken.
 const SLOTS: u128 = 2048;
-/// Requests that one row remembers; each write sends the whole row. Guess: some hundreds of bytes.
+/// Requests remembered per row. Each write sends the whole row. Guess: a few hundred bytes.
 const KEPT: usize = 8;
-/// Named increments of one replica that a counter keeps apart; each write sends the whole row.
-/// Guess: some kilobytes at the most.
+/// Named increments of one replica that a counter keeps apart. Each write sends the whole row.
+/// Guess: a few kilobytes at most.
 const APART: usize = 64;
 
 /// A request that was executed before.
 #[derive(Debug)]
 pub(crate) struct Remembered {
-    /// What its client is told.
+    /// The answer that its client gets again.
     pub(crate) reply: Reply,
-    /// Its event.
+    /// The event it made.
     pub(crate) dot: Dot,
-    /// What it changed, and where it is remembered.
+    /// What it changed, and the row that remembers it.
     pub(crate) ranges: Vec<Range>,
 }
 
-/// How the keys begin whose rows remember requests. No client may use one.
+/// The prefix of the keys whose rows remember requests. Clients may not use it.
 const SLOT: &[u8] = b"\0request";
 
-/// Whether the key is not a client's.
+/// Whether clients may not use this key.
 pub(crate) fn is_reserved(key: &Bytes) -> bool {
     key.starts_with(SLOT) && !planted::REQUESTS_UNDER_CLIENT_KEYS.is_planted()
 }
@@ -64,7 +67,7 @@ fn slot(mark: u128) -> RowKey {
     }
 }
 
-/// The row of a counter that the mutation adds to.
+/// The counter row that the mutation adds to, if any.
 fn counter(key: &Bytes, mutation: &Mutation) -> Option<RowKey> {
     match mutation {
         Mutation::Increment(_) => Some(RowKey::string(key.clone())),
@@ -73,7 +76,7 @@ fn counter(key: &Bytes, mutation: &Mutation) -> Option<RowKey> {
     }
 }
 
-/// What a mutation changes, as far as it can be told without it.
+/// The ranges that a mutation changes, as far as its arguments tell.
 fn touched(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
     let row = |kind: RowKind, field: &Bytes| {
         Range::Row(RowKey {
@@ -110,14 +113,16 @@ fn touched(key: &Bytes, mutation: &Mutation) -> Vec<Range> {
     }
 }
 
-/// As [`must_see`]; a request with a name also sees where it would be remembered.
+/// Like [`must_see`]. A named request must also see the row that would remember it.
 pub(crate) fn must_see_once(
     replica: &Replica,
-    (key, mutation): (&Bytes, &Mutation),
+    key: &Bytes,
+    mutation: &Mutation,
     once: Option<u128>,
-    (unix_millis, limits): (u64, Limits),
+    unix_millis: u64,
+    limits: Limits,
 ) -> Option<Vec<Range>> {
-    let ranges = must_see(replica, key, mutation, (unix_millis, limits));
+    let ranges = must_see(replica, key, mutation, unix_millis, limits);
     let Some(mark) = once else { return ranges };
     let mut ranges = ranges.unwrap_or_default();
     if let Some(row) =
@@ -129,10 +134,11 @@ pub(crate) fn must_see_once(
     Some(ranges)
 }
 
-/// What this replica remembers of the request.
+/// Looks for the request among those that this replica remembers.
 pub(crate) fn remembered(
     replica: &Replica,
-    (key, mutation): (&Bytes, &Mutation),
+    key: &Bytes,
+    mutation: &Mutation,
     mark: u128,
 ) -> Option<Remembered> {
     let row = |name: &RowKey| replica.key(&name.key)?.get(name.kind, &name.field);
@@ -146,7 +152,7 @@ pub(crate) fn remembered(
             } if *held == mark => Some((dot, answer.map_or(Reply::Done, Reply::Integer))),
             _ => None,
         });
-    // What it added may have come without the memory of it.
+    // The increment itself may have arrived here without the row that remembers it.
     let (dot, reply) = executed.or_else(|| {
         let row = row(&counter(key, mutation)?)?;
         let (dot, _) = row.iter().find(
@@ -162,30 +168,10 @@ pub(crate) fn remembered(
     Some(Remembered { reply, dot, ranges })
 }
 
-/// What named increments add to a counter, each name once; `None` if there are none.
-pub(super) fn counted(row: &Row) -> Option<i128> {
-    let counted = |(dot, payload): (Dot, &Payload)| {
-        if let Payload::Counted { mark, by } = payload {
-            Some((*mark, dot, *by))
-        } else {
-            None
-        }
-    };
-    let mut all: Vec<(u128, Dot, i64)> = row.iter().filter_map(counted).collect();
-    if all.is_empty() {
-        return None;
-    }
-    all.sort_unstable();
-    if !planted::TWINS_COUNT_TWICE.is_planted() {
-        all.dedup_by_key(|(mark, _, _)| *mark);
-    }
-    Some(all.iter().map(|(_, _, by)| i128::from(*by)).sum())
-}
-
 impl Changing<'_, '_> {
-    /// Adds under a name of its own. Of too many that this replica has added, the older half
-    /// becomes part of its share, except those that another replica has executed too: of the two,
-    /// one would then count beside the share.
+    /// Adds an increment under its own name. If this replica has too many of them, the older half
+    /// is folded into its share. Increments that another replica executed too stay apart: folded,
+    /// one of the two would count a second time.
     pub(super) fn count_once(&mut self, name: RowKey, mark: u128, by: i64) {
         if let Some((share, seen)) = self.row(&name).and_then(|row| self.folded(row)) {
             self.write
@@ -198,9 +184,10 @@ impl Changing<'_, '_> {
         );
     }
 
-    /// The share of this replica with the older half of its named increments, and the entries that
-    /// it replaces. Those of its former lives are its own as well, once all holders know them and
-    /// none knows more of that life, which might have taken them over itself.
+    /// This replica's new share with the older half of its named increments folded in, and the
+    /// entries that the share replaces. Entries of its former lives are included once all holders
+    /// know them and none knows more of that life; otherwise that life might have folded them
+    /// itself.
     fn folded(&self, row: &Row) -> Option<(i128, CausalContext)> {
         let id = self.write.replica().id();
         let of_this_node = |(dot, held): &(Dot, &Payload)| {
@@ -249,7 +236,7 @@ impl Changing<'_, '_> {
         Some((sum, mine.iter().map(|(dot, _)| *dot).collect()))
     }
 
-    /// Remembers that the request has been executed, in place of the oldest that its row remembers.
+    /// Remembers that the request was executed. The oldest requests in the row are forgotten.
     pub(super) fn remember(&mut self, mark: u128, reply: &Reply) {
         let name = slot(mark);
         let row = self
@@ -269,7 +256,7 @@ impl Changing<'_, '_> {
             })
             .collect();
         held.sort_unstable();
-        // Whatever the clocks of those said who executed them: this one is the youngest.
+        // This request is the youngest, whatever the clocks of the earlier executing nodes said.
         let youngest = held.last().map_or(0, |(at, _)| at.saturating_add(1));
         let at = if planted::REMEMBERED_BY_WALL_CLOCK.is_planted() {
             0

@@ -1,8 +1,9 @@
-//! Reads.
+//! Answers queries from a replica.
 
 use bytes::Bytes;
 
-use super::{Scalar, kind_of, live, number, ranges_about, scalar};
+use super::fold::{Scalar, kind_of, live, number, ranges_about, scalar};
+use super::token::token;
 use crate::op::{Expiry, Kind, PartitionOp, Query, Reply, RequestError};
 use crate::replica::{KeyRows, Payload, Range, Replica, RowKind};
 
@@ -34,14 +35,14 @@ pub(crate) fn query(
     Ok(present(rows, query))
 }
 
-/// The ranges that a query reads: what other replicas are asked for. The key's kind and expiry are
-/// part of every answer.
+/// The ranges that a query reads, which other replicas are asked about. The key's kind and expiry
+/// are part of every answer.
 pub(crate) fn ranges_of(replica: &Replica, key: &Bytes, query: &Query) -> Vec<Range> {
     match query {
-        // Questions about some rows of what may be a large collection.
+        // Queries about some rows of a collection that may be large.
         Query::Contains(names) => ranges_about(replica, key, RowKind::Set, names),
         Query::Fields(names) => ranges_about(replica, key, RowKind::Hash, names),
-        // The digest of a whole key costs nothing.
+        // The digest of a whole key is kept and costs nothing.
         _ => vec![Range::Key(key.clone())],
     }
 }
@@ -115,8 +116,8 @@ fn present(rows: &KeyRows, query: &Query) -> Reply {
     }
 }
 
-/// All concurrent registers, oldest first, and a token for the events they are. Counts, if there
-/// are any, make one value.
+/// All concurrent registers, oldest first, with a token that covers their events. Counts, if there
+/// are any, make a single value.
 fn siblings(rows: &KeyRows) -> Reply {
     let Some(row) = rows.get(RowKind::String, &Bytes::new()) else {
         return absent(&Query::Siblings);
@@ -145,7 +146,7 @@ fn siblings(rows: &KeyRows) -> Reply {
         registers.into_iter().map(|(_, _, value)| value).collect()
     };
     Reply::Siblings {
-        token: super::mutate::token(&seen),
+        token: token(&seen),
         values,
     }
 }

@@ -1,4 +1,4 @@
-//! A recorded run: what each client saw, and in the end what each node shows.
+//! Records a run: what each client saw, and at the end what each node shows.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -22,17 +22,16 @@ use crate::cli::output::{self, Output};
 use crate::faces::resp::client::{Client, ClientError, Options, Refusal, Value};
 use crate::table::Table;
 
-/// How long a client waits before it dials again, and how often it is asked whether the cluster has
-/// converged.
+/// How long a client waits before it reconnects, and how often convergence is polled.
 const AGAIN: Duration = Duration::from_millis(100);
-/// How long the keys of one generation are in use: a checker's work grows with the square of what
-/// is done to one key (guess).
+/// How long the keys of one generation are in use. A checker's work grows with the square of the
+/// number of operations on one key (guess).
 const GENERATION: Duration = Duration::from_secs(4);
-/// Operations per second of a run that is not told otherwise (guess: enough overlaps, and files
-/// that can be mailed).
+/// Operations per second unless the run says otherwise (guess: enough overlaps, and files that can
+/// be mailed).
 const RATE: u32 = 500;
 
-/// What is printed; the JSON form has exactly these fields.
+/// What is printed. The JSON form has exactly these fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 struct Summary {
     /// Operations that were acknowledged or answered.
@@ -41,34 +40,34 @@ struct Summary {
     refused: u64,
     /// Updates that may be applied.
     unknown: u64,
-    /// Seconds until every target said that the cluster has converged; null if some did not within
-    /// `--settle`.
+    /// Seconds until every target reported convergence; null if some did not within `--settle`.
     settled_s: Option<f64>,
 }
 
-/// What all clients of a run share.
+/// State shared by all clients of a run.
 struct Run {
     history: RefCell<History>,
     script: RefCell<Script>,
     summary: RefCell<Summary>,
     start: Instant,
-    /// Unix time at `start`, in nanoseconds: recordings of several programs are put together by it.
+    /// Unix time at `start`, in nanoseconds, by which recordings of several programs can be
+    /// combined.
     epoch: u64,
     end: Instant,
-    /// Between two operations of one client.
+    /// The time between two operations of one client.
     pause: Duration,
     options: Options,
     keyspace: Option<String>,
 }
 
-/// Records until the time is over, then waits for the cluster to converge, and reads everything
-/// through every target.
+/// Records until time is up, then waits for the cluster to converge, and reads everything through
+/// every target.
 pub(super) async fn run(bench: &Bench, file: &Path, globals: &Globals) -> Result<(), Failure> {
     let unwritable = |cause: std::io::Error| Failure::History {
         file: file.to_owned(),
         cause: cause.into(),
     };
-    // Before the run rather than after it.
+    // Fail before the run rather than after it.
     let mut to = BufWriter::new(File::create(file).map_err(unwritable)?);
     let run = Rc::new(Run::new(bench, globals));
     let tasks = LocalSet::new();
@@ -163,13 +162,13 @@ impl Run {
         Ok((client, levels))
     }
 
-    /// One client at its target, which may go and come back.
+    /// Runs one client at its target, which may go away and come back.
     async fn client(&self, number: u64, target: &Target) {
         let mut connection = None;
         let mut due = self.start + self.pause.mul_f64(number as f64 / 16.0 % 1.0);
         while Instant::now() < self.end {
             sleep_until(due.min(self.end)).await;
-            // Who was held up does not hurry afterwards.
+            // A client that was held up does not catch up afterwards.
             due = (due + self.pause).max(Instant::now());
             let Some((client, levels)) = &mut connection else {
                 connection = self.connect_knowing(target).await.ok();
@@ -200,7 +199,7 @@ impl Run {
         }
     }
 
-    /// Asks once, and records it; whether the connection goes on.
+    /// Sends one operation and records it. Returns whether the connection can still be used.
     async fn ask(&self, client: &mut Client, call: Call, words: &[String]) -> bool {
         let (process, read, whole) = (
             call.process,
@@ -236,7 +235,7 @@ impl Run {
         matches!(answer, Ok(_) | Err(ClientError::Refused(_)))
     }
 
-    /// Waits until every target says that the cluster has converged: how many seconds it took.
+    /// Waits until every target reports convergence, and returns how many seconds it took.
     async fn settle(&self, targets: &[Target], patience: Duration) -> Option<f64> {
         let begun = Instant::now();
         for target in targets {
@@ -263,7 +262,7 @@ impl Run {
         serde_json::from_slice::<Json>(&text).is_ok_and(|status| status["converged"] == true)
     }
 
-    /// Reads every key at `ONE` through every target, each as a process of its own.
+    /// Reads every key at `ONE` through every target, each as a separate process.
     async fn final_reads(&self, first: u64, targets: &[Target]) {
         let keys: Vec<(Kind, Box<str>)> = self.script.borrow().keys().collect();
         for (process, target) in (first..).zip(targets) {
@@ -286,7 +285,7 @@ impl Run {
     }
 }
 
-/// Whether the error says that nothing was changed and nothing will be. Silence says nothing.
+/// Whether the error says that nothing was changed and nothing will be. Silence does not say so.
 pub(super) fn not_applied(cause: &ClientError) -> bool {
     let claims = |refusal: &Refusal| match refusal.code() {
         "TIMEOUT" => refusal.text.contains("nothing was applied"),
@@ -305,7 +304,7 @@ fn json(value: &Value) -> Json {
     }
 }
 
-/// Fields and values by turns.
+/// Reads an array of alternating fields and values.
 fn fields(value: &Value) -> Json {
     let Value::Array(values) = value else {
         return json(value);

@@ -1,9 +1,9 @@
-//! At which level a recorded request runs that names none: a checker must know.
+//! Finds out at which level a request runs that names none. A checker must know.
 
 use crate::faces::resp::client::{Client, ClientError, Value};
 use crate::faces::resp::{Asked, Wanted};
 
-/// What is recorded where nobody says. No checker takes it for a level.
+/// Recorded if nobody says which level applies. No checker takes it for a level.
 const UNKNOWN: &str = "UNKNOWN";
 
 /// The levels of reads and writes.
@@ -22,20 +22,20 @@ impl Pair {
     }
 }
 
-/// What a connection asks of its replicas where a request does not say.
+/// The levels that apply if a request names none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Levels {
-    /// Of the connection: its user can have chosen one.
+    /// From the connection; its user may have chosen one.
     session: Pair,
-    /// Of its keyspace.
+    /// From its keyspace.
     keyspace: Pair,
 }
 
 impl Levels {
-    /// Asks the server, which need not be one of ours.
+    /// Asks the server, which need not be Quorate.
     ///
     /// # Errors
-    /// The connection is of no more use.
+    /// The connection cannot be used any further.
     pub(super) async fn of(
         client: &mut Client,
         keyspace: Option<&str>,
@@ -54,7 +54,7 @@ impl Levels {
         Ok(Self { session, keyspace })
     }
 
-    /// The level of a request before which `CL asked` stands, or nothing.
+    /// The level of a request with the prefix `CL asked`, or without a prefix.
     pub(super) fn effective(&self, asked: Option<&str>, reads: bool) -> Box<str> {
         let of = |pair: &Pair| {
             if reads {
@@ -69,13 +69,13 @@ impl Levels {
         match Asked::parse(text.as_bytes()).map(|asked| asked.consistency) {
             Ok(Wanted::Same) => of(&self.session),
             Ok(Wanted::Default) => of(&self.keyspace),
-            // What is refused was at no level.
+            // A refused request ran at no level.
             Ok(Wanted::Level(_)) | Err(_) => text.into(),
         }
     }
 }
 
-/// What the server answered; nothing if it does not know the question.
+/// The answer of the server; nothing if it does not know the question.
 fn unless_refused(answer: Result<Value, ClientError>) -> Result<Option<Value>, ClientError> {
     match answer {
         Ok(value) => Ok(Some(value)),
@@ -84,7 +84,7 @@ fn unless_refused(answer: Result<Value, ClientError>) -> Result<Option<Value>, C
     }
 }
 
-/// Out of `INFO keyspaces`: `keyspace2:name=carts,partitions=64,read=ONE,write=R=1,W=2`. A keyspace
+/// Parses `INFO keyspaces`: `keyspace2:name=carts,partitions=64,read=ONE,write=R=1,W=2`. A keyspace
 /// is named as for `SELECT`.
 fn of_keyspace(info: &str, wanted: Option<&str>) -> Option<Pair> {
     let wanted = wanted.unwrap_or("0");
@@ -104,7 +104,7 @@ fn of_keyspace(info: &str, wanted: Option<&str>) -> Option<Pair> {
     })
 }
 
-/// Out of `CLIENT CONSISTENCY`: the names of both sides, each with its level, which may be the
+/// Parses `CLIENT CONSISTENCY`: the names of both sides, each with its level, which may be the
 /// keyspace's.
 fn of_session(reply: &Value, keyspace: &Pair) -> Option<Pair> {
     let Value::Array(parts) = reply else {

@@ -1,4 +1,4 @@
-//! The requests of a workload, and what is there before they begin.
+//! The requests of a workload, and the data that must exist before it begins.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ const FIELDS: [&[u8]; 4] = [b"one", b"two", b"three", b"four"];
 /// How long `WAIT` may wait, in milliseconds.
 const WAIT_MS: &[u8] = b"1000";
 
-/// What all clients of a run share.
+/// State shared by all clients of a run.
 #[derive(Debug)]
 pub(super) struct Load {
     workload: Workload,
@@ -28,7 +28,7 @@ pub(super) struct Load {
     pipeline: u32,
 }
 
-/// One client's random choices; the same client number chooses the same in every run.
+/// One client's random choices. The same client number makes the same choices in every run.
 #[derive(Debug)]
 pub(super) struct Choices {
     rng: StdRng,
@@ -58,8 +58,8 @@ impl Load {
         }
     }
 
-    /// Queues the next request; gives how many replies it has. The last of them is that of `WAIT`,
-    /// if there are two.
+    /// Queues the next request and returns its number of replies. If there are two, the last is
+    /// that of `WAIT`.
     pub(super) fn queue(&self, client: &mut Client, choices: &mut Choices) -> u32 {
         let Choices { rng, name } = choices;
         name.clear();
@@ -107,7 +107,7 @@ impl Load {
         1
     }
 
-    /// Whether the reply of this number (from 1) of a request is a good one.
+    /// Whether the reply with this number (from 1) of a request is a success.
     pub(super) fn accepts(&self, reply: &Value, number: u32) -> bool {
         match reply {
             Value::Error(_) => false,
@@ -118,7 +118,7 @@ impl Load {
         }
     }
 
-    /// How many requests one connection has under way at most.
+    /// The most requests that one connection has under way.
     pub(super) fn pipeline(&self) -> u32 {
         self.pipeline
     }
@@ -134,8 +134,7 @@ impl Load {
         }
     }
 
-    /// Puts what the workload reads where it reads it. A set that already has its size is left
-    /// alone.
+    /// Writes the data that the workload reads. A set that already has its size is left alone.
     pub(super) async fn preload(&self, client: &mut Client) -> Result<(), ClientError> {
         match self.workload {
             Workload::Get | Workload::Mixed => self.preload_keys(client).await,

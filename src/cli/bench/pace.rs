@@ -1,4 +1,4 @@
-//! When requests are due under `--rate`: a schedule that no slow answer delays.
+//! Decides when requests are due under `--rate`: a schedule that no slow answer delays.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +9,12 @@ use tokio::time::Instant;
 
 use super::record::{Recorder, Window};
 
-/// The thread sleeps at least so long; requests due within it are released together. Linux' own
+/// The shortest sleep of the thread; requests due within it are released together. Linux's own
 /// timer slack is 50 us.
 const TICK: Duration = Duration::from_micros(50);
 
-/// Releases requests when they are due, from a thread of its own: the runtime's timers round to
-/// whole milliseconds.
+/// Releases requests when they are due, from its own thread: the runtime's timers round to whole
+/// milliseconds.
 #[derive(Debug)]
 pub(super) struct Pacer {
     pace: Arc<Pace>,
@@ -25,9 +25,9 @@ pub(super) struct Pacer {
 pub(super) struct Pace {
     window: Window,
     rate: u32,
-    /// How many are due and not yet taken.
+    /// Requests that are due and not yet taken.
     due: Semaphore,
-    /// How many have been taken.
+    /// Requests that have been taken.
     taken: AtomicU64,
 }
 
@@ -48,8 +48,8 @@ impl Pacer {
         Arc::clone(&self.pace)
     }
 
-    /// Requests that were due and that no connection was free to send have waited until the end at
-    /// least.
+    /// Counts requests that were due but not sent because no connection was free: they have waited
+    /// at least until the end.
     pub(super) fn count_unsent(&self, recorder: &mut Recorder) {
         let pace = &self.pace;
         for number in
@@ -61,12 +61,12 @@ impl Pacer {
 }
 
 impl Pace {
-    /// How many requests are due so long after the start.
+    /// The number of requests due this long after the start.
     fn due_after(&self, elapsed: Duration) -> u64 {
         (elapsed.as_nanos() * u128::from(self.rate) / 1_000_000_000) as u64
     }
 
-    /// When the request of this number was due.
+    /// When the request with this number was due.
     fn intended(&self, number: u64) -> Instant {
         self.window.start
             + Duration::from_nanos(
@@ -95,13 +95,13 @@ impl Pace {
         }
     }
 
-    /// Waits for a due request and takes it: when it was due. `None` at the end of the run.
+    /// Waits for a due request, takes it and returns when it was due. `None` at the end of the run.
     pub(super) async fn take(&self) -> Option<Instant> {
         self.due.acquire().await.ok()?.forget();
         Some(self.number_taken())
     }
 
-    /// Takes a request if one is due.
+    /// Takes a request if one is due, and returns when it was.
     pub(super) fn try_take(&self) -> Option<Instant> {
         self.due.try_acquire().ok()?.forget();
         Some(self.number_taken())

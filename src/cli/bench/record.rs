@@ -1,4 +1,4 @@
-//! What was measured: counts and a histogram, over the window after the warm-up.
+//! Records what was measured: counts and a histogram, over the window after the warm-up.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::Report;
 
-/// The longest latency that is told from longer ones, in nanoseconds: an hour.
+/// The longest latency that can be distinguished, in nanoseconds: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;
 
 /// When the run starts, when measuring begins, and when both end.
@@ -39,11 +39,11 @@ pub(super) struct Recorder {
     latencies: Histogram<u64>,
     done: u64,
     errors: u64,
-    /// What went wrong how often, in the words of the server; bounded in number.
+    /// How often each error occurred, in the words of the server; bounded in number.
     words: BTreeMap<String, u64>,
 }
 
-/// How many different errors are told.
+/// The most distinct errors recorded.
 const WORDS_MAX: usize = 5;
 
 impl Recorder {
@@ -59,8 +59,8 @@ impl Recorder {
         }
     }
 
-    /// A request that was done: it counts as throughput if it ended within the window, and its
-    /// latency if it also began there.
+    /// Records a completed request. It counts as throughput if it ended within the window, and its
+    /// latency counts if it also began there.
     pub(super) fn done(&mut self, began: Instant, ended: Instant) {
         if ended >= self.window.measured && ended < self.window.end {
             self.done += 1;
@@ -68,7 +68,7 @@ impl Recorder {
         self.waited(began, ended);
     }
 
-    /// A latency by itself.
+    /// Records a latency alone.
     pub(super) fn waited(&mut self, began: Instant, ended: Instant) {
         if began >= self.window.measured && began < self.window.end {
             self.latencies
@@ -76,14 +76,14 @@ impl Recorder {
         }
     }
 
-    /// Requests that failed.
+    /// Records failed requests.
     pub(super) fn failed(&mut self, requests: u64, ended: Instant) {
         if ended >= self.window.measured {
             self.errors += requests;
         }
     }
 
-    /// What the server said of a request that failed.
+    /// Records the error of a failed request.
     pub(super) fn heard(&mut self, words: &str) {
         if let Some(count) = self.words.get_mut(words) {
             *count += 1;
@@ -92,14 +92,14 @@ impl Recorder {
         }
     }
 
-    /// What went wrong how often, the first few.
+    /// How often each error occurred, for the first few errors.
     pub(super) fn words(&self) -> impl Iterator<Item = (&str, u64)> {
         self.words
             .iter()
             .map(|(words, count)| (words.as_str(), *count))
     }
 
-    /// Adds the requests that a stall kept back, for connections that wait for their answers before
+    /// Adds the requests that a stall held back, for connections that wait for their answers before
     /// they send again.
     pub(super) fn correct(&mut self, clients: u32, pipeline: u32) {
         let measured = (self.window.end - self.window.measured).as_nanos()
@@ -110,7 +110,7 @@ impl Recorder {
         }
     }
 
-    /// All numbers but the errors are 0 if nothing was done.
+    /// The report. All numbers except the errors are 0 if no request completed.
     pub(super) fn report(&self) -> Report {
         let seconds = (self.window.end - self.window.measured).as_secs_f64();
         let micros = |quantile| tenths(self.latencies.value_at_quantile(quantile) as f64 / 1_000.0);
@@ -124,12 +124,12 @@ impl Recorder {
     }
 }
 
-/// Rounds to what the measurement can mean.
+/// Rounds to the precision of the measurement.
 fn tenths(number: f64) -> f64 {
     (number * 10.0).round() / 10.0
 }
 
-/// One line a second for somebody who watches; waits for ever if nobody does.
+/// Prints one line per second if a person watches; otherwise waits for ever.
 pub(super) async fn show_progress(recorder: &RefCell<Recorder>) {
     if !std::io::stderr().is_terminal() {
         return std::future::pending().await;

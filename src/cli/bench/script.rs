@@ -1,5 +1,5 @@
-//! What a recorded client asks for, so that a checker sees the most: values that are written once,
-//! keys that many use for a short time, and now and then one of long ago.
+//! Chooses the operations of a recorded client so that a checker sees the most: values that are
+//! written once, keys that many clients use for a short time, and now and then a key from long ago.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ const FIELDS: u32 = 4;
 /// Elements of a set that a removal chooses from.
 const RECENT: usize = 16;
 
-/// What a key is.
+/// The kind of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Kind {
     Register,
@@ -58,12 +58,12 @@ impl Kind {
     }
 }
 
-/// All that has been asked for in a run.
+/// Everything that was requested in a run.
 #[derive(Debug)]
 pub(super) struct Script {
     workload: Workload,
     levels: Vec<String>,
-    /// Begins the name of every key, so that no other run has used it.
+    /// The prefix of every key, so that no other run has used it.
     run: String,
     rng: StdRng,
     written: u64,
@@ -83,7 +83,7 @@ impl Script {
         }
     }
 
-    /// Every key that was asked for.
+    /// Every key that was used.
     pub(super) fn keys(&self) -> impl Iterator<Item = (Kind, Box<str>)> {
         self.keys
             .iter()
@@ -93,7 +93,7 @@ impl Script {
     /// The next operation of `process`, with the words of its command; `generation` rises slowly.
     pub(super) fn next(&mut self, process: u64, generation: u32) -> (Call, Vec<String>) {
         let kind = Kind::of(self.workload, &mut self.rng);
-        // Some go back to keys that were left long ago.
+        // Some operations return to keys from long ago.
         let generation = if self.rng.random_ratio(1, 8) {
             self.rng.random_range(0..=generation)
         } else {

@@ -1,4 +1,4 @@
-//! One connection at work, in a closed loop (as fast as answers come) or an open one (as fast as
+//! Runs one connection, in a closed loop (as fast as answers come) or an open one (as fast as
 //! requests are due).
 
 use std::cell::RefCell;
@@ -15,7 +15,7 @@ use super::record::Recorder;
 use crate::cli::fail::Failure;
 use crate::faces::resp::client::{Client, ClientError, Options, Value};
 
-/// How long a client waits before it dials again.
+/// How long a client waits before it reconnects.
 const REDIAL: Duration = Duration::from_millis(100);
 
 pub(super) struct Worker {
@@ -30,9 +30,9 @@ pub(super) struct Worker {
 
 struct UnderWay {
     began: Instant,
-    /// How many replies it has.
+    /// The number of its replies.
     replies: u32,
-    /// How many of them have come.
+    /// The replies received so far.
     come: u32,
     failed: bool,
 }
@@ -74,7 +74,7 @@ impl Worker {
             })
     }
 
-    /// Sends a pipeline, waits for all its answers, and again.
+    /// Sends a pipeline, waits for all its answers, and repeats.
     pub(super) async fn closed_loop(mut self, recorder: &RefCell<Recorder>) {
         let (pipeline, end) = (self.load.pipeline(), recorder.borrow().window.end);
         while Instant::now() < end {
@@ -96,7 +96,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Sends each request when it is due, or as soon after that as fewer than `pipeline` are under
+    /// Sends each request when it is due, or afterwards as soon as fewer than `pipeline` are under
     /// way.
     pub(super) async fn open_loop(mut self, pace: Arc<Pace>, recorder: &RefCell<Recorder>) {
         let end = recorder.borrow().window.end;
@@ -161,7 +161,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Counts a reply; a request is over with its last one.
+    /// Counts a reply. A request is complete with its last reply.
     fn note(&mut self, reply: &Value, recorder: &RefCell<Recorder>) {
         let Some(request) = self.under_way.front_mut() else {
             return;
@@ -183,7 +183,7 @@ impl Worker {
         self.under_way.pop_front();
     }
 
-    /// What was under way is lost; dials until somebody answers or the run is over.
+    /// Reconnects until a server answers or the run is over. Requests that were under way are lost.
     async fn recover(&mut self, cause: &ClientError, recorder: &RefCell<Recorder>, end: Instant) {
         recorder
             .borrow_mut()

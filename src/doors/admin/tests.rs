@@ -23,6 +23,6 @@ fn the_name_of_a_keyspace_is_what_the_refusal_says() {
     let said = AdminError::BadPartitions { partitions: 8192 }.to_string();
     assert_eq!(
         said,
-        "8192 is not a number of partitions: a power of two from 1 to 4096"
+        "the number of partitions must be a power of two from 1 to 4096, not 8192"
     );
 }

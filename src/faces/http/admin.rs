@@ -1,22 +1,22 @@
-//! Status, join tokens and keyspaces.
+//! The handlers for status, nodes, join tokens and keyspaces.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::State;
-use axum::http::{Request as HttpRequest, StatusCode};
-use axum::response::Response;
-use quorate_control::topology::Replication;
+use axum::extract::{Path, State};
+use axum::http::{Request as HttpRequest, StatusCode, Uri};
+use axum::response::{IntoResponse as _, Response};
+use quorate_control::topology::{Keyspace, KeyspaceId, Replication};
 use quorate_dynamo::Consistency;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json as document};
 
 use super::problem::Problem;
-use super::{Face, Shared, json, read_body};
-use crate::doors::{AdminError, KeyspaceSpec, Pending};
+use super::{Face, Shared, json, read_body, uri};
+use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec, Lost, Pending};
 
 /// The longest administrative document; the largest real one names a few dozen datacenters.
 const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
@@ -42,11 +42,55 @@ fn a_day() -> u64 {
 #[serde(deny_unknown_fields)]
 struct KeyspaceBody {
     name: String,
-    /// Absent: automatic.
-    replication: Option<BTreeMap<String, u8>>,
+    #[serde(default)]
+    replication: ReplicationBody,
     partitions: Option<u16>,
     read: Option<String>,
     write: Option<String>,
+}
+
+/// What is to be different; absent: as it is.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChangeBody {
+    replication: Option<ReplicationBody>,
+    read: Option<String>,
+    write: Option<String>,
+}
+
+/// `"auto"`, or how many replicas each datacenter holds.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Automatic {
+    #[default]
+    Auto,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ReplicationBody {
+    Named(Automatic),
+    Counted(BTreeMap<String, u8>),
+}
+
+impl Default for ReplicationBody {
+    fn default() -> Self {
+        Self::Named(Automatic::Auto)
+    }
+}
+
+impl From<ReplicationBody> for Replication {
+    fn from(body: ReplicationBody) -> Self {
+        match body {
+            ReplicationBody::Named(Automatic::Auto) => Self::Auto,
+            ReplicationBody::Counted(counts) => Self::Fixed(
+                counts
+                    .into_iter()
+                    .map(|(datacenter, count)| (Arc::from(datacenter), count))
+                    .collect(),
+            ),
+        }
+    }
 }
 
 pub(super) async fn status(State(face): Shared) -> Result<Response, Problem> {
@@ -80,22 +124,9 @@ pub(super) async fn create_keyspace(
     request: HttpRequest<Body>,
 ) -> Result<Response, Problem> {
     let body: KeyspaceBody = read_document(&face, request).await?;
-    let level = |text: Option<String>| {
-        text.map(|text| text.parse::<Consistency>())
-            .transpose()
-            .map_err(|error| bad_document(error.to_string()))
-    };
     let spec = KeyspaceSpec {
         name: body.name.as_str().into(),
-        replication: match body.replication {
-            None => Replication::Auto,
-            Some(counts) => Replication::Fixed(
-                counts
-                    .into_iter()
-                    .map(|(datacenter, count)| (Arc::from(datacenter), count))
-                    .collect(),
-            ),
-        },
+        replication: body.replication.into(),
         partitions: body.partitions,
         read: level(body.read)?,
         write: level(body.write)?,
@@ -107,26 +138,133 @@ pub(super) async fn create_keyspace(
     ))
 }
 
+pub(super) async fn alter_keyspace(
+    State(face): Shared,
+    Path(name): Path<String>,
+    request: HttpRequest<Body>,
+) -> Result<Response, Problem> {
+    let body: ChangeBody = read_document(&face, request).await?;
+    let change = KeyspaceChange {
+        replication: body.replication.map(Replication::from),
+        read: level(body.read)?,
+        write: level(body.write)?,
+    };
+    answer(&face, face.admin.alter_keyspace(&name, change)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+pub(super) async fn drop_keyspace(
+    State(face): Shared,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    answer(&face, face.admin.drop_keyspace(&name)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 pub(super) async fn keyspaces(State(face): Shared) -> Response {
     let topology = face.data.topology();
     let list: Vec<Value> = topology
         .keyspaces
         .iter()
-        .map(|(id, keyspace)| {
-            let replication = match &keyspace.replication {
-                Replication::Auto => document!("auto"),
-                Replication::Fixed(counts) => counts.iter().map(|(dc, count)| (dc.to_string(), Value::from(*count))).collect(),
-            };
-            document!({
-                "id": id.0, "name": &*keyspace.name, "partitions": keyspace.placement.len(), "replication": replication,
-                "read": &*keyspace.read, "write": &*keyspace.write,
-            })
-        })
+        .map(|(id, keyspace)| described(*id, keyspace))
         .collect();
     json(StatusCode::OK, &list)
 }
 
-/// The control group answers within the node's timeout, or the outcome is unknown.
+pub(super) async fn keyspace(
+    State(face): Shared,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let topology = face.data.topology();
+    let (id, keyspace) = topology
+        .keyspace_named(&name)
+        .ok_or_else(|| AdminError::UnknownKeyspace(name.into()))?;
+    Ok(json(StatusCode::OK, &described(id, keyspace)))
+}
+
+fn described(id: KeyspaceId, keyspace: &Keyspace) -> Value {
+    let replication = match &keyspace.replication {
+        Replication::Auto => document!("auto"),
+        Replication::Fixed(counts) => counts
+            .iter()
+            .map(|(dc, count)| (dc.to_string(), Value::from(*count)))
+            .collect(),
+    };
+    let moving = keyspace
+        .partitions()
+        .filter(|(_, placement)| placement.transition.is_some())
+        .count();
+    document!({
+        "id": id.0,
+        "name": &*keyspace.name,
+        "partitions": keyspace.placement.len(),
+        "replication": replication,
+        "read": &*keyspace.read,
+        "write": &*keyspace.write,
+        "moving": moving,
+    })
+}
+
+pub(super) async fn nodes(State(face): Shared) -> Result<Response, Problem> {
+    let members = face
+        .admin
+        .members()
+        .await
+        .map_err(|_node_stopped| Problem::stopping())?;
+    Ok(json(StatusCode::OK, &document!({ "nodes": members })))
+}
+
+pub(super) async fn remove_node(
+    State(face): Shared,
+    Path(name): Path<String>,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let [lost] = uri::parameters(&uri, ["lost"])?;
+    let lost = match lost.as_deref() {
+        None | Some("false") => Lost::No,
+        Some("true") => Lost::Yes,
+        Some(_) => {
+            let detail = "lost is true or false";
+            return Err(Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad_parameter",
+                detail,
+            ));
+        }
+    };
+    answer(&face, face.admin.remove_node(&name, lost)).await?;
+    Ok(json(
+        StatusCode::ACCEPTED,
+        &document!({ "name": name, "state": "leaving" }),
+    ))
+}
+
+pub(super) async fn tokens(State(face): Shared) -> Response {
+    json(
+        StatusCode::OK,
+        &document!({ "tokens": face.admin.tokens() }),
+    )
+}
+
+pub(super) async fn revoke_token(
+    State(face): Shared,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    let id = u64::from_str_radix(&id, 16).map_err(|_not_an_id| {
+        let detail = "a token's id is up to 16 hexadecimal digits; GET /v1/tokens lists them";
+        Problem::new(StatusCode::BAD_REQUEST, "bad_token", detail)
+    })?;
+    answer(&face, face.admin.revoke_token(id)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn level(text: Option<String>) -> Result<Option<Consistency>, Problem> {
+    text.map(|text| text.parse::<Consistency>())
+        .transpose()
+        .map_err(|error| bad_document(error.to_string()))
+}
+
+/// Waits for the control group. After the node's timeout the outcome is unknown.
 async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Result<T, Problem> {
     match tokio::time::timeout(face.config.timeout, pending).await {
         Ok(Ok(result)) => result.map_err(Problem::from),
@@ -135,7 +273,7 @@ async fn answer<T>(face: &Face, pending: Pending<Result<T, AdminError>>) -> Resu
     }
 }
 
-/// An empty body stands for an empty document.
+/// Reads a JSON document. An empty body counts as an empty document.
 async fn read_document<T: DeserializeOwned>(
     face: &Face,
     request: HttpRequest<Body>,

@@ -1,5 +1,5 @@
-//! The listener of the face: who is let in as a guest, who in one of the few places for probes, and
-//! who not at all.
+//! The listener of the HTTP face. It admits a connection as a guest, in one of the few places for
+//! probes, or not at all.
 
 use std::io;
 use std::pin::Pin;
@@ -16,20 +16,20 @@ use tokio::time::{Sleep, sleep};
 use super::problem::Problem;
 use crate::limits::{Guest, Guests};
 
-/// How many may come in beyond the guests, to ask how the node is. Guess.
+/// Connections admitted beyond the guests, to ask how the node is. Guess.
 const PROBES_MAX: usize = 16;
 /// How long a client may leave an answer unread before it is cut off. Guess.
 const STALL: Duration = Duration::from_mins(1);
-/// How long to wait after an accept failed, most likely for want of file descriptors.
+/// How long to wait after a failed accept, which most likely means that file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Accepts connections.
 pub(super) struct Doorman {
     listener: TcpListener,
     guests: Arc<Guests>,
-    /// Places that clients of data never take: who watches the node is let in when nobody else is.
+    /// Places that data clients never take, so that probes are admitted when nobody else is.
     probes: Arc<Semaphore>,
-    /// What is said to whom there is no place for at all.
+    /// The answer for a connection that gets no place at all.
     full: String,
 }
 
@@ -54,7 +54,7 @@ impl Doorman {
         }
     }
 
-    /// The next connection that there is a place for.
+    /// Waits for the next connection that gets a place.
     pub(super) async fn accept(&mut self) -> Visitor {
         loop {
             let stream = match self.listener.accept().await {
@@ -72,7 +72,7 @@ impl Doorman {
                 Arc::clone(&self.probes).try_acquire_owned().ok()
             };
             if guest.is_some() || probe.is_some() {
-                // A connection on which Nagle's algorithm stays on is slower, not wrong.
+                // If Nagle's algorithm stays on, the connection is slower, not wrong.
                 drop(stream.set_nodelay(true));
                 return Visitor {
                     stream,
@@ -81,13 +81,13 @@ impl Doorman {
                     stalled: None,
                 };
             }
-            // Heard by whoever has not sent anything yet.
+            // Reaches clients that have not sent anything yet.
             drop(stream.try_write(self.full.as_bytes()));
         }
     }
 }
 
-/// A connection with its place. One whose client reads nothing for a while breaks.
+/// A connection with its place. It breaks if its client reads nothing for a while.
 pub(super) struct Visitor {
     stream: TcpStream,
     /// The place of a client, or else that of a probe.
@@ -103,7 +103,7 @@ impl Visitor {
         self.guest.is_some()
     }
 
-    /// Passes on what became of writing, and counts the time while nothing does.
+    /// Passes on the result of a write, and limits how long nothing may be written.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,

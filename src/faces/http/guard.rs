@@ -1,5 +1,5 @@
-//! Who may come in: the password, and that no web page of somebody else uses the reader's browser
-//! as a way in.
+//! Decides which requests are admitted: checks the password, and keeps foreign web pages from using
+//! the reader's browser as a way in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ pub(super) async fn check(
 
 fn admitted(headers: &HeaderMap, password: Option<&Secret>) -> Result<(), Problem> {
     let host = text(headers, header::HOST).unwrap_or_default();
-    // As bytes: an origin that is no text is a foreign one as well.
+    // As bytes: an origin that is not text is foreign too.
     let origin = headers
         .get(header::ORIGIN)
         .map(axum::http::HeaderValue::as_bytes);
@@ -47,7 +47,7 @@ fn admitted(headers: &HeaderMap, password: Option<&Secret>) -> Result<(), Proble
         ));
     }
     let Some(password) = password else {
-        // Without a password the face listens on loopback only, and every page can let its own name
+        // Without a password the face listens on loopback only, but a web page can make its own name
         // point there (DNS rebinding).
         if is_local(host) {
             return Ok(());
@@ -67,7 +67,7 @@ fn admitted(headers: &HeaderMap, password: Option<&Secret>) -> Result<(), Proble
     Err(Problem::new(
         StatusCode::UNAUTHORIZED,
         "unauthorized",
-        "send the password as bearer token or by basic authentication",
+        "send the password as a bearer token or with basic authentication",
     ))
 }
 
@@ -89,8 +89,8 @@ fn credentials(value: &str) -> Option<Vec<u8>> {
     Some(pair[colon + 1..].to_vec())
 }
 
-/// Whether a `Host` header holds what no stranger's DNS can answer for: `localhost` or an IP
-/// address. An HTTP/1.0 client sends none.
+/// Whether a `Host` header names something that a stranger's DNS cannot control: `localhost` or an
+/// IP address. An HTTP/1.0 client sends no such header.
 fn is_local(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

@@ -23,13 +23,13 @@ use super::problem::Problem;
 use super::{Face, Shared, json, read_body, uri};
 use crate::config::parse_duration;
 
-/// The causal token of the values of a key, in base64: out of a read with `siblings=true`, back in
-/// with a write that replaces them.
+/// The causal token of the values of a key, in base64. A read with `siblings=true` returns it; a
+/// write that replaces those values sends it back.
 const CONTEXT: HeaderName = HeaderName::from_static("quorate-context");
-/// The client's name for a change, so that it is done once however often it is asked for.
+/// The client's name for a change, so that it is done once however often it is sent.
 const REQUEST: HeaderName = HeaderName::from_static("quorate-request");
 
-/// What the URI says: where, and at which level.
+/// What the URI asks for: the key, and the level.
 struct Target {
     keyspace: KeyspaceId,
     key: Bytes,
@@ -139,12 +139,12 @@ fn target(face: &Face, uri: &Uri) -> Result<Target, Problem> {
     let timeout = match timeout {
         None => face.config.timeout,
         Some(text) => parse_duration(&text)
-            .ok_or_else(|| bad("timeout is a number with a unit, such as 500ms".to_owned()))?,
+            .ok_or_else(|| bad("timeout must be a number with a unit, such as 500ms".to_owned()))?,
     };
     let siblings = match siblings.as_deref() {
         None | Some("false") => false,
         Some("true") => true,
-        Some(_) => return Err(bad("siblings is true or false".to_owned())),
+        Some(_) => return Err(bad("siblings must be true or false".to_owned())),
     };
     match found {
         Some((id, _)) => Ok(Target {
@@ -173,7 +173,7 @@ async fn submit(
     id: Option<RequestId>,
 ) -> Result<Reply, Problem> {
     let topology = face.data.topology();
-    // A node that no topology holds serves nothing yet.
+    // A node that is not in the topology serves nothing yet.
     let node = topology
         .nodes
         .get(&face.data.node())

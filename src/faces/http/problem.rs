@@ -1,5 +1,5 @@
-//! Errors as `application/problem+json` (RFC 9457), with what a program needs to decide what to do
-//! next.
+//! Renders errors as `application/problem+json` (RFC 9457), with what a program needs to decide what
+//! to do next.
 
 use std::borrow::Cow;
 
@@ -13,14 +13,14 @@ use serde::Serialize;
 
 use crate::doors::{AdminError, name_of};
 
-/// One refused request. `may_be_applied` is always there: it is what a client must know before it
+/// One failed request. `may_be_applied` is always present, because a client must know it before it
 /// tries again.
 #[derive(Debug, Serialize)]
 pub(super) struct Problem {
     title: &'static str,
     status: u16,
     detail: Cow<'static, str>,
-    /// Stable, for programs.
+    /// A stable word for programs.
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     required: Option<u32>,
@@ -31,7 +31,7 @@ pub(super) struct Problem {
     /// The nodes that are missing, as `name@datacenter`.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     missing: Box<[String]>,
-    /// The nodes that said no, and why.
+    /// The nodes that refused, and why.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     refused: Box<[Refused]>,
     may_be_applied: bool,
@@ -68,7 +68,7 @@ impl Problem {
         serde_json::to_string(self).expect("invariant: a problem has string keys and serialises")
     }
 
-    /// The node went away with the answer.
+    /// The node stopped before it answered.
     pub(super) fn stopping() -> Self {
         Self {
             may_be_applied: true,
@@ -138,7 +138,7 @@ impl From<RequestError> for Problem {
 }
 
 impl Problem {
-    /// A request that was not done, with the numbers and the nodes that its error speaks of.
+    /// A request that failed, with the numbers and the nodes in its error.
     pub(super) fn of(error: RequestError, topology: &Topology) -> Self {
         let names = |nodes: &[NodeId]| nodes.iter().map(|node| name_of(*node, topology)).collect();
         let mut problem = Self::from(error.clone());
@@ -192,6 +192,13 @@ impl From<AdminError> for Problem {
             AdminError::BadName => (StatusCode::BAD_REQUEST, "bad_name"),
             AdminError::BadPartitions { .. } => (StatusCode::BAD_REQUEST, "bad_partitions"),
             AdminError::TooFewNodes { .. } => (StatusCode::CONFLICT, "too_few_nodes"),
+            AdminError::UnknownDatacenter { .. } => (StatusCode::BAD_REQUEST, "no_datacenter"),
+            AdminError::NoReplicas { .. } => (StatusCode::CONFLICT, "no_replicas"),
+            AdminError::UnknownKeyspace(_) => (StatusCode::NOT_FOUND, "no_keyspace"),
+            AdminError::DefaultKeyspace => (StatusCode::CONFLICT, "default_keyspace"),
+            AdminError::UnknownNode(_) => (StatusCode::NOT_FOUND, "no_node"),
+            AdminError::LastNode(_) => (StatusCode::CONFLICT, "last_node"),
+            AdminError::NotLost(_) => (StatusCode::CONFLICT, "not_lost"),
             AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
             AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };

@@ -16,7 +16,10 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
-use crate::doors::{AdminError, KeyspaceSpec, Pending, Room, Status};
+use crate::doors::{
+    AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending, Room, Status,
+    TokenInfo,
+};
 
 /// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
 /// it was asked.
@@ -24,6 +27,8 @@ struct Fake {
     ready: bool,
     map: Mutex<BTreeMap<Bytes, Bytes>>,
     asked: Mutex<Vec<Request>>,
+    /// What was administered.
+    done: Mutex<Vec<String>>,
 }
 
 fn now<T>(value: T) -> Pending<T> {
@@ -138,7 +143,67 @@ impl Data for Fake {
     }
 }
 
+/// Whoever administers `c` is told that it answers.
 impl Admin for Fake {
+    fn tokens(&self) -> Vec<TokenInfo> {
+        vec![TokenInfo {
+            id: "00000000000000ff".into(),
+            uses_left: Some(2),
+            expires: None,
+        }]
+    }
+
+    fn revoke_token(&self, id: u64) -> Pending<Result<(), AdminError>> {
+        self.done.lock().unwrap().push(format!("revoke {id:x}"));
+        now(Ok(()))
+    }
+
+    fn alter_keyspace(
+        &self,
+        name: &str,
+        change: KeyspaceChange,
+    ) -> Pending<Result<(), AdminError>> {
+        if name == "carts" {
+            self.done.lock().unwrap().push(format!("{change:?}"));
+            return now(Ok(()));
+        }
+        now(Err(AdminError::UnknownKeyspace(name.into())))
+    }
+
+    fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>> {
+        if name == "default" {
+            return now(Err(AdminError::DefaultKeyspace));
+        }
+        self.done.lock().unwrap().push(format!("drop {name}"));
+        now(Ok(()))
+    }
+
+    fn members(&self) -> Pending<Vec<Member>> {
+        now(vec![Member {
+            name: "a".into(),
+            datacenter: "oslo".into(),
+            rack: "r1".into(),
+            address: "127.0.0.1:1".into(),
+            version: None,
+            state: NodeState::Down,
+            voter: true,
+            down_since: Some(7),
+            partitions: 3,
+            leaving: false,
+        }])
+    }
+
+    fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>> {
+        if name == "c" && lost == Lost::Yes {
+            return now(Err(AdminError::NotLost(name.into())));
+        }
+        self.done
+            .lock()
+            .unwrap()
+            .push(format!("remove {name} {lost:?}"));
+        now(Ok(()))
+    }
+
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>> {
         now(if uses == 0 {
             Err(AdminError::BadToken)
@@ -193,6 +258,7 @@ async fn start_patient(
         ready,
         map: Mutex::default(),
         asked: Mutex::default(),
+        done: Mutex::default(),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -478,6 +544,73 @@ async fn siblings_and_their_context_go_around() {
         asked.last().unwrap().op,
         Op::Mutate(Bytes::from_static(b"k"), written)
     );
+}
+
+#[tokio::test]
+async fn nodes_tokens_and_keyspaces_are_administered_by_name() {
+    let server = start(None, true).await;
+    let nodes = server.get("/v1/nodes").await.document();
+    assert_eq!(
+        nodes,
+        serde_json::json!({"nodes": [{
+            "name": "a", "datacenter": "oslo", "rack": "r1", "address": "127.0.0.1:1",
+            "version": null, "state": "down", "voter": true, "down_since": 7,
+            "partitions": 3, "leaving": false,
+        }]})
+    );
+    let tokens = server.get("/v1/tokens").await.document();
+    assert_eq!(tokens["tokens"][0]["id"], "00000000000000ff");
+    for (method, path, body, status) in [
+        ("DELETE", "/v1/nodes/b", "", 202),
+        ("DELETE", "/v1/nodes/b%2Fc?lost=true", "", 202),
+        ("DELETE", "/v1/tokens/00ff", "", 204),
+        (
+            "PATCH",
+            "/v1/keyspaces/carts",
+            r#"{"replication":"auto","read":"all"}"#,
+            204,
+        ),
+        ("DELETE", "/v1/keyspaces/carts", "", 204),
+    ] {
+        let reply = server.call(method, path, "", body.as_bytes()).await;
+        assert_eq!(reply.status, status, "{method} {path}");
+    }
+    assert_eq!(
+        *server.fake.done.lock().unwrap(),
+        [
+            "remove b No",
+            "remove b/c Yes",
+            "revoke ff",
+            "KeyspaceChange { replication: Some(Auto), read: Some(All), write: None }",
+            "drop carts",
+        ]
+    );
+    for (method, path, body, code) in [
+        ("DELETE", "/v1/nodes/c?lost=true", "", "not_lost"),
+        ("DELETE", "/v1/tokens/xyz", "", "bad_token"),
+        ("DELETE", "/v1/keyspaces/default", "", "default_keyspace"),
+        ("PATCH", "/v1/keyspaces/x", "{}", "no_keyspace"),
+        (
+            "PATCH",
+            "/v1/keyspaces/carts",
+            r#"{"level":1}"#,
+            "bad_document",
+        ),
+        (
+            "PATCH",
+            "/v1/keyspaces/carts",
+            r#"{"replication":"all"}"#,
+            "bad_document",
+        ),
+    ] {
+        let refused = server.call(method, path, "", body.as_bytes()).await;
+        assert_eq!(refused.document()["code"], code, "{method} {path}");
+    }
+    assert_eq!(
+        server.get("/v1/keyspaces/default").await.document()["write"],
+        "QUORUM"
+    );
+    assert_eq!(server.get("/v1/keyspaces/x").await.status, 404);
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Keys and query parameters out of a URI. Keys are bytes, not text, so they are decoded here and
-//! not by the router.
+//! Reads keys and query parameters from a URI. Keys are bytes, not text, so they are decoded here
+//! and not by the router.
 
 use axum::http::Uri;
 
@@ -18,16 +18,16 @@ pub(super) fn keyspace_and_key(uri: &Uri) -> Result<(String, Vec<u8>), Problem> 
     }
 }
 
-/// There is no key in the path, or none that can be read.
+/// The path has no key, or one that cannot be decoded.
 pub(super) fn bad_path() -> Problem {
     Problem::new(
         StatusCode::BAD_REQUEST,
         "bad_path",
-        "the path is /v1/kv/{keyspace}/{key} with a key and valid %-escapes",
+        "the path must be /v1/kv/{keyspace}/{key}, with a key and valid %-escapes",
     )
 }
 
-/// The parameters of the query; each must be one of `known` and stand there once.
+/// The parameters of the query. Each must be one of `known` and appear at most once.
 pub(super) fn parameters<const N: usize>(
     uri: &Uri,
     known: [&'static str; N],
@@ -42,8 +42,7 @@ pub(super) fn parameters<const N: usize>(
     {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let at = known.iter().position(|known| *known == name);
-        let at =
-            at.ok_or_else(|| bad(format!("no such parameter; there are {}", known.join(", "))))?;
+        let at = at.ok_or_else(|| bad(format!("unknown parameter; use {}", known.join(", "))))?;
         let value = decode(value, true).and_then(|bytes| String::from_utf8(bytes).ok());
         let value =
             value.ok_or_else(|| bad(format!("{} is not valid %-escaped UTF-8", known[at])))?;

@@ -1,8 +1,7 @@
 //! A small client of the Redis face, for the command line, the bench and the demo.
 //!
-//! It speaks RESP2, pipelines, and never has more than one thing to say about a reply: a server's
-//! error is a value ([`Value::Error`]) inside a pipeline and an [`ClientError::Refused`] for a
-//! single command.
+//! It speaks RESP2 and can pipeline. An error of the server is a value ([`Value::Error`]) inside a
+//! pipeline, and a [`ClientError::Refused`] for a single command.
 
 mod decode;
 
@@ -19,15 +18,15 @@ use decode::Decoder;
 /// A reply. Simple and bulk strings are both [`Value::Bulk`]: no caller needs to tell them apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
-    /// Nothing is there: a null bulk string or null array.
+    /// Nothing: a null bulk string or null array.
     Nil,
     /// A number.
     Integer(i64),
     /// A string of any kind.
     Bulk(Bytes),
-    /// Replies within a reply.
+    /// An array of replies.
     Array(Vec<Value>),
-    /// The server refused; only the sender of a pipeline sees this variant.
+    /// The server refused. Only the sender of a pipeline sees this variant.
     Error(Refusal),
 }
 
@@ -59,36 +58,37 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The first word, which programs decide by: `ERR`, `WRONGTYPE`, `NOTQUORATE`, `TIMEOUT`, ….
+    /// The first word, on which programs decide: `ERR`, `WRONGTYPE`, `NOTQUORATE`, `TIMEOUT`, ….
     pub fn code(&self) -> &str {
         self.text.split(' ').next().unwrap_or_default()
     }
 
-    /// Whether the server says that it does not know the outcome of a change, be it of one key
-    /// among many.
+    /// Whether the server says that the outcome of a change is unknown, even if only for one key of
+    /// many.
     pub fn may_have_been_applied(&self) -> bool {
         self.text.contains("may have been applied")
     }
 }
 
-/// A command that brought no reply to use.
+/// A command that got no usable reply.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ClientError {
-    /// The server understood and refused; the connection goes on.
+    /// The server refused the command; the connection can still be used.
     #[error("{0}")]
     Refused(Refusal),
-    /// The connection could not be made or is lost; a write that was under way may have been
+    /// The connection could not be made, or was lost. A write that was under way may have been
     /// applied.
     #[error("connection: {0}")]
     Io(#[from] std::io::Error),
-    /// The server closed the connection before it had answered; a write may have been applied.
+    /// The server closed the connection before it answered. A write may have been applied.
     #[error("the server closed the connection")]
     Closed,
-    /// What came is not RESP2; the connection is of no more use.
+    /// The answer is not RESP2. The connection cannot be used any further.
     #[error("protocol: {0}")]
     Decode(#[from] DecodeError),
-    /// Nothing came in time; a write may have been applied and the connection is of no more use.
+    /// No answer came in time. A write may have been applied, and the connection cannot be used any
+    /// further.
     #[error("no answer within {waited:?}")]
     TimedOut {
         /// How long the client waited.
@@ -99,7 +99,7 @@ pub enum ClientError {
 /// How to connect.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The user for `AUTH`; the name of a level (`quorum`) makes it the connection's level.
+    /// The user for `AUTH`. The name of a level (`quorum`) makes it the connection's level.
     pub user: Option<String>,
     /// The password for `AUTH`.
     pub password: Option<String>,
@@ -132,8 +132,8 @@ impl Client {
     /// Connects, and authenticates if `options` names a user or a password.
     ///
     /// # Errors
-    /// [`ClientError::Refused`] for a wrong password, else what kept the connection from being
-    /// made.
+    /// [`ClientError::Refused`] for a wrong password, otherwise the reason why the connection
+    /// failed.
     pub async fn connect(
         address: impl ToSocketAddrs,
         options: Options,
@@ -168,7 +168,8 @@ impl Client {
     /// Sends one command and waits for its reply.
     ///
     /// # Errors
-    /// After [`ClientError::Refused`] the connection goes on; after any other it is of no more use.
+    /// After [`ClientError::Refused`] the connection can still be used; after any other error it
+    /// cannot.
     pub async fn command(&mut self, args: &[&[u8]]) -> Result<Value, ClientError> {
         self.queue(args);
         self.flush().await?;
@@ -178,13 +179,13 @@ impl Client {
         }
     }
 
-    /// Sends all commands at once and gives their replies in the same order; refusals are
+    /// Sends all commands at once and returns their replies in the same order; refusals are
     /// [`Value::Error`].
     ///
     /// Reads while it writes, so a pipeline of any length cannot lock both sides.
     ///
     /// # Errors
-    /// The connection is of no more use, and any of the commands may have been executed.
+    /// The connection cannot be used any further, and any of the commands may have been executed.
     pub async fn pipeline<'a, C>(&mut self, commands: &[C]) -> Result<Vec<Value>, ClientError>
     where
         C: AsRef<[&'a [u8]]>,
@@ -212,10 +213,10 @@ impl Client {
         }
     }
 
-    /// Sends what is queued. Each queued command must be met by one [`Client::receive`].
+    /// Sends what is queued. Each queued command needs one [`Client::receive`].
     ///
     /// # Errors
-    /// The connection is of no more use, and any of the commands may have been executed.
+    /// The connection cannot be used any further, and any of the commands may have been executed.
     pub async fn flush(&mut self) -> Result<(), ClientError> {
         while !self.output.is_empty() {
             self.exchange().await?;
@@ -226,7 +227,7 @@ impl Client {
     /// The next reply; a refusal is [`Value::Error`].
     ///
     /// # Errors
-    /// The connection is of no more use.
+    /// The connection cannot be used any further.
     pub async fn receive(&mut self) -> Result<Value, ClientError> {
         loop {
             if let Some(value) = self.decoder.next(&mut self.input)? {
@@ -236,7 +237,8 @@ impl Client {
         }
     }
 
-    /// Moves bytes once: reads what is there and writes what is queued, whichever can go first.
+    /// Moves bytes once: reads what is available or writes what is queued, whichever is possible
+    /// first.
     async fn exchange(&mut self) -> Result<(), ClientError> {
         let (mut reader, mut writer) = self.stream.split();
         let (input, output, waited) = (&mut self.input, &mut self.output, self.timeout);

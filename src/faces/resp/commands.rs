@@ -1,4 +1,4 @@
-//! What each command does: its arguments into operations, or its reply at once.
+//! What each command does: turns its arguments into operations, or answers at once.
 
 pub(crate) mod admin;
 pub(crate) mod client;
@@ -28,12 +28,12 @@ fn mutate(args: Args<'_>, mutation: Mutation, shape: Shape) -> Result<Work, Refu
     Ok(Work::one(Op::Mutate(args.kept(1), mutation), shape))
 }
 
-/// The arguments from number `from` on, for keeping.
+/// The arguments from number `from` on, to be kept.
 fn kept(args: Args<'_>, from: usize) -> Vec<Bytes> {
     (from..args.len()).map(|index| args.kept(index)).collect()
 }
 
-/// The arguments from number `from` on, for the time of the request.
+/// The arguments from number `from` on, for use during the request.
 fn shared(args: Args<'_>, from: usize) -> Vec<Bytes> {
     (from..args.len()).map(|index| args.shared(index)).collect()
 }
@@ -63,12 +63,12 @@ fn arity(holds: bool, name: &'static str) -> Result<(), Refused> {
     }
 }
 
-/// What a client sent, for a message.
+/// What a client sent, as text for an error message.
 fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Whether two words are the same but for case.
+/// Whether two words are equal except for case.
 fn is(word: &[u8], name: &str) -> bool {
     word.eq_ignore_ascii_case(name.as_bytes())
 }

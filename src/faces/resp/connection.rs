@@ -1,4 +1,5 @@
-//! One connection: bytes to commands, commands to requests, answers to bytes, all in order.
+//! Serves one connection: turns bytes into commands, commands into requests and answers into bytes,
+//! all in order.
 
 use std::collections::VecDeque;
 use std::io;
@@ -25,12 +26,12 @@ use super::table::{self, Flags, NEEDS_SERIAL, Run, Spec};
 use super::work::{Outcome, Outcomes, Shape, Work, answer};
 use crate::doors::{Pending, Room};
 
-/// What a read has room for.
+/// The room for one read.
 const READ_BYTES: usize = 16 * 1024;
-/// How long a client that broke the protocol may go on sending before it is cut off. Guess: 16 MiB
-/// on a slow link.
+/// How long a client that broke the protocol may continue to send before it is cut off. Guess: 16
+/// MiB on a slow link.
 const FAREWELL: Duration = Duration::from_secs(5);
-/// How much of the arguments of an unknown command is repeated to the client. Redis: 128.
+/// How many bytes of an unknown command's arguments are repeated to the client. Redis: 128.
 const ECHO_BYTES: usize = 128;
 
 /// A command whose requests are under way.
@@ -45,21 +46,21 @@ struct InFlight {
 #[derive(Debug)]
 struct UnderWay {
     answer: Pending<Outcome>,
-    /// The same once more, if it reads: for when its answer finds no room.
+    /// A copy, if it is a read, for the case that its answer finds no room.
     again: Option<Request>,
 }
 
-/// How many requests of one connection may be under way together: one more for every short answer,
-/// and at once no more than fit after a long one. An answer waits in memory until those before it
-/// are written, and nobody knows its length before it is there: after short answers long ones can
-/// be more than fit. Then [`Room`] refuses some, and they are asked for again one by one.
+/// The most requests of one connection under way together: one more after every short answer, and
+/// no more than fit after a long one. An answer waits in memory until those before it are written,
+/// and nobody knows its length before it is there: if long answers follow short ones, they may not
+/// all fit. Then [`Room`] refuses some, and they are asked for again one by one.
 #[derive(Debug)]
 struct Window(usize);
 
 impl Window {
     const START: usize = 64;
     const MAX: usize = 1024;
-    /// What the answers of a whole window may take.
+    /// The most bytes that the answers of a whole window may take.
     const BYTES: usize = Room::BYTES;
 
     fn saw(&mut self, bytes: usize) {
@@ -68,25 +69,25 @@ impl Window {
     }
 }
 
-/// What has been done for a connection since others had their turn, in steps of about a nanosecond.
-/// The faces share their thread with the network: who sends much at once must not hold up
+/// The work done for a connection since others had their turn, in steps of about a nanosecond. The
+/// faces share their thread with the network: a client that sends a lot at once must not hold up
 /// everybody.
 #[derive(Debug, Default)]
 struct Turn(usize);
 
 impl Turn {
-    /// When it is over; about a quarter of a millisecond. Guess.
+    /// The length of a turn; about a quarter of a millisecond. Guess.
     const STEPS: usize = 256 * 1024;
-    /// What a command costs at least.
+    /// The least cost of a command.
     const COMMAND: usize = 1024;
-    /// What a byte of a command can cost: in a pattern it is compiled for each byte that a text may
-    /// have there.
+    /// The most that a byte of a command can cost: a pattern is compiled for each byte that a text
+    /// may have at that place.
     const INPUT: usize = 64;
-    /// What a byte of a reply costs.
+    /// The cost of a byte of a reply.
     const OUTPUT: usize = 4;
 
-    /// Whether it is over with a command of `input` bytes whose reply has `output`; then the next
-    /// begins.
+    /// Whether the turn is over after a command of `input` bytes whose reply has `output` bytes. If
+    /// so, the next turn begins.
     fn is_over(&mut self, input: usize, output: usize) -> bool {
         self.0 += Self::COMMAND + Self::INPUT * input + Self::OUTPUT * output;
         let over = self.0 >= Self::STEPS;
@@ -103,20 +104,20 @@ pub(crate) struct Connection {
     input: BytesMut,
     output: Output,
     in_flight: VecDeque<InFlight>,
-    /// Requests of all commands in `in_flight`.
+    /// The requests of all commands in `in_flight`.
     requests: usize,
     window: Window,
-    /// What the answers that are under way take.
+    /// The room for the answers that are under way.
     room: Arc<Room>,
     turn: Turn,
-    /// When a client that has not authenticated is sent away.
+    /// When a client that has not authenticated is disconnected.
     strangers_until: Instant,
-    /// What the client sent last is no request.
+    /// The client broke the protocol.
     broken: bool,
 }
 
 impl Connection {
-    /// A connection that has been accepted and entered.
+    /// A connection that has been accepted and registered.
     pub(crate) fn new(stream: TcpStream, session: Session) -> Self {
         let config = &session.server.config;
         Self {
@@ -134,8 +135,8 @@ impl Connection {
         }
     }
 
-    /// Serves until the client goes, breaks the protocol or does not read, or the server stops;
-    /// what was submitted is answered first.
+    /// Serves until the client leaves, breaks the protocol or does not read, or until the server
+    /// stops. Everything that was submitted is answered first.
     pub(crate) async fn run(mut self) -> io::Result<()> {
         loop {
             self.serve_buffered().await?;
@@ -150,21 +151,21 @@ impl Connection {
         }
     }
 
-    /// Ends the connection. A client that is still sending is listened to for a while without being
-    /// heard: closing at once would take back the error that tells it why.
+    /// Ends the connection. If the client is still sending, its bytes are read and dropped for a
+    /// while: closing at once would discard the error that tells it why.
     async fn close(&mut self) -> io::Result<()> {
         let stream = &mut self.output.stream;
         stream.shutdown().await?;
         if self.broken {
             let rest = async { tokio::io::copy(stream, &mut tokio::io::sink()).await };
-            // Whether the client heard it is its own affair.
+            // Whether the client reads it is up to the client.
             drop(timeout(FAREWELL, rest).await);
         }
         Ok(())
     }
 
-    /// Waits for bytes; false when there will be none. An idle connection holds no buffer, and one
-    /// that nobody has authenticated no place for long.
+    /// Waits for bytes; false if there will be none. An idle connection holds no buffer, and one
+    /// that has not authenticated holds its place only for a while.
     async fn read(&mut self) -> io::Result<bool> {
         if self.input.is_empty() {
             self.input = BytesMut::new();
@@ -189,7 +190,7 @@ impl Connection {
         }
     }
 
-    /// Runs every whole command in the input buffer.
+    /// Runs every complete command in the input buffer.
     async fn serve_buffered(&mut self) -> io::Result<()> {
         while !self.session.closing {
             self.parser.trust(self.session.authenticated);
@@ -198,8 +199,8 @@ impl Connection {
                     let before = self.output.encoder.out.len();
                     self.serve(&command).await?;
                     let grown = self.output.encoder.out.len().saturating_sub(before);
-                    // Before the next command has its reply: what a reader does not take must not
-                    // pile up.
+                    // Before the next command gets its reply, so that replies to a slow reader do
+                    // not pile up.
                     self.output.write_if_full().await?;
                     if self.turn.is_over(command.bytes(), grown) {
                         yield_now().await;
@@ -271,8 +272,8 @@ impl Connection {
                 self.session.named = None;
                 let known = self.session.authenticated;
                 let result = run(&mut self.session, args, &mut self.output.encoder);
-                // After `RESET` the client has its time again. Who never authenticated has not: a
-                // stranger would keep its place by resetting.
+                // `RESET` restarts the time to authenticate, but not for a client that never did: a
+                // stranger could keep its place by resetting.
                 if known && !self.session.authenticated {
                     self.strangers_until = Instant::now() + self.session.server.config.greeting;
                 }
@@ -292,7 +293,7 @@ impl Connection {
     /// the next, so it is answered first.
     async fn submit(&mut self, work: Work) -> io::Result<()> {
         let (writes, alone) = (work.ops.iter().any(writes), work.ops.iter().any(observes));
-        // A change with a name takes two rounds too.
+        // A named change takes two rounds too.
         let alone = alone || (writes && self.session.named.is_some());
         let Work { ops, shape } = work;
         if ops.len() > self.window.0 {
@@ -312,8 +313,8 @@ impl Connection {
         if alone { self.settle().await } else { Ok(()) }
     }
 
-    /// A command of so many keys that not all may be under way together. One whose reply is too
-    /// long already asks for no more.
+    /// Runs a command with more keys than may be under way together. If its reply is already too
+    /// long, it asks for no more.
     async fn submit_in_windows(
         &mut self,
         ops: Vec<Op>,
@@ -374,8 +375,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits for these answers. All before them are written, so what found no room is asked for
-    /// again; but not if a change is under way behind it, which it must not see.
+    /// Waits for these answers. Everything before them is written, so a read whose answer found no
+    /// room is asked for again, unless a later change is under way, which it must not see.
     async fn gather(
         &mut self,
         answers: impl IntoIterator<Item = UnderWay>,
@@ -409,12 +410,12 @@ impl Drop for Connection {
     }
 }
 
-/// The bytes of an answer while it waits.
+/// The bytes that an answer takes while it waits.
 fn weight(outcome: &Outcome) -> usize {
     outcome.as_ref().map_or(0, |answer| answer.reply.weight())
 }
 
-/// The answer of one request; a node that is gone has dropped it.
+/// Waits for the answer of one request. A node that is stopping drops it.
 async fn outcome(session: &mut Session, answer: Pending<Outcome>) -> Outcome {
     let outcome = answer.await.unwrap_or(Err(RequestError::Stopping));
     if let Ok(answer) = &outcome {
@@ -433,7 +434,7 @@ struct Admitted<'a> {
     named: Option<RequestId>,
 }
 
-/// Finds the command and checks all that is the same for every one: name, number of arguments,
+/// Finds the command and makes the checks that are the same for all: name, number of arguments,
 /// authentication, readiness.
 fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refused> {
     let mut admitted = Admitted {
@@ -509,7 +510,7 @@ fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
     }
 }
 
-/// The entry of the table for these words, which are as many as it takes.
+/// The table entry for these words, if there are as many as it takes.
 fn find(session: &mut Session, args: Args<'_>) -> Result<&'static Spec, Refused> {
     let name = args.get(0);
     let Some(spec) = table::find(name) else {
@@ -532,7 +533,8 @@ fn find(session: &mut Session, args: Args<'_>) -> Result<&'static Spec, Refused>
     }
 }
 
-/// Why there is no such command. A browser that was made to post to this port is sent away at once.
+/// The error for an unknown command. A browser that was made to post to this port is disconnected
+/// at once.
 fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
     let name = args.get(0);
     if let Some(&(name, reason)) = NEEDS_SERIAL
@@ -557,7 +559,7 @@ fn unknown(session: &mut Session, args: Args<'_>) -> Refused {
     Refused::UnknownCommand { name, args: shown }
 }
 
-/// Enters a new connection; it leaves the list when it is dropped.
+/// Registers a new connection. It leaves the list when it is dropped.
 pub(crate) fn open(
     stream: TcpStream,
     server: &Arc<Server>,

@@ -1,9 +1,10 @@
-//! Positions of scans, behind the decimal numbers that clients know as cursors.
+//! Maps the decimal numbers that clients know as cursors to positions of scans.
 //!
-//! A cursor is `partition << 37 | entry`, below 2^53 so that clients which keep numbers as doubles
-//! do not spoil it. Entry 0 is the beginning of the partition; any other names a key in a bounded
-//! table, oldest out first. A cursor whose entry is gone, or that another node gave, means the
-//! beginning of its partition: the scan shows some keys twice and misses none.
+//! A cursor is `partition << 37 | entry`, which is below 2^53, so that clients that keep numbers as
+//! doubles do not spoil it. Entry 0 is the beginning of the partition. Any other entry names a key
+//! in a bounded table; the oldest are dropped first. A cursor whose entry was dropped, or that
+//! comes from another node, means the beginning of its partition: the scan then shows some keys
+//! twice but misses none.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -14,9 +15,9 @@ use quorate_control::topology::{KeyspaceId, Partition};
 
 const ENTRY_BITS: u32 = 37;
 const ENTRY_MASK: u64 = (1 << ENTRY_BITS) - 1;
-/// How many positions are kept.
+/// The most positions kept.
 const POSITIONS_MAX: usize = 65_536;
-/// How many bytes of keys are kept.
+/// The most bytes of keys kept.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The positions that cursors name.
@@ -32,7 +33,7 @@ struct Table {
 }
 
 impl Default for Cursors {
-    /// Numbers begin at random, so that a cursor of another node or of an earlier life meets no
+    /// Numbers start at random, so that a cursor of another node or of an earlier life matches no
     /// entry of this one.
     fn default() -> Self {
         let next = RandomState::new().hash_one(0u8) & ENTRY_MASK;
@@ -46,7 +47,7 @@ impl Default for Cursors {
 }
 
 impl Cursors {
-    /// The cursor that goes on in `partition` after the key `after`.
+    /// The cursor that continues in `partition` after the key `after`.
     pub(crate) fn save(
         &self,
         keyspace: KeyspaceId,
@@ -74,7 +75,7 @@ impl Cursors {
         head | entry
     }
 
-    /// Where `cursor` goes on. `None` when it is no cursor at all.
+    /// Where `cursor` continues. `None` if it is not a cursor at all.
     pub(crate) fn find(
         &self,
         keyspace: KeyspaceId,

@@ -1,14 +1,14 @@
-//! Replies into a byte buffer, in RESP2 or RESP3. No reply but the buffer's own growth allocates.
+//! Encodes replies into a byte buffer, in RESP2 or RESP3. Only the growth of the buffer allocates.
 
 use bytes::{BufMut, BytesMut};
 
-/// The two protocol versions; a connection starts in RESP2 and changes by `HELLO`.
+/// The two protocol versions. A connection starts in RESP2 and switches with `HELLO`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
-    /// Arrays stand for maps and sets.
+    /// RESP2: arrays stand for maps and sets.
     #[default]
     Resp2,
-    /// Maps, sets and one null have types of their own.
+    /// RESP3: maps, sets and null have types of their own.
     Resp3,
 }
 
@@ -27,12 +27,12 @@ impl Protocol {
 pub(crate) struct Encoder {
     /// The encoded bytes.
     pub out: BytesMut,
-    /// The version of all replies from now on.
+    /// The protocol version of all replies from now on.
     pub protocol: Protocol,
 }
 
 impl Encoder {
-    /// A status line. `text` holds no line end.
+    /// A status line. `text` must not contain a line end.
     pub(crate) fn simple(&mut self, text: &str) {
         self.line(b'+', text.as_bytes());
     }
@@ -70,17 +70,17 @@ impl Encoder {
         self.bulk_end();
     }
 
-    /// What stands before a string of so many bytes.
+    /// The head of a string of this many bytes.
     pub(crate) fn bulk_head(&mut self, length: usize) {
         self.header(b'$', length);
     }
 
-    /// What stands behind a string.
+    /// The end of a string.
     pub(crate) fn bulk_end(&mut self) {
         self.out.put_slice(b"\r\n");
     }
 
-    /// Nothing.
+    /// A null.
     pub(crate) fn null(&mut self) {
         self.out.put_slice(match self.protocol {
             Protocol::Resp2 => b"$-1\r\n",

@@ -1,8 +1,8 @@
 //! Redis's glob patterns: `*`, `?`, `[a-z]`, `[^a]`, `\x`.
 //!
 //! A pattern is compiled into an automaton whose state is a row of bits, one for each place in the
-//! pattern that a text may have reached. A text costs one step for each of its bytes, whatever the
-//! pattern: nothing is ever tried again.
+//! pattern that a text may have reached. A text costs one step per byte, whatever the pattern:
+//! there is no backtracking.
 
 use smallvec::{SmallVec, smallvec};
 
@@ -11,21 +11,21 @@ use super::refuse::Refused;
 #[cfg(test)]
 mod tests;
 
-/// The longest pattern, in bytes. Guess: far beyond what anybody types, and its automaton is 34 KB.
+/// The longest pattern, in bytes. Guess: far beyond what anybody types; its automaton takes 34 KB.
 pub(crate) const PATTERN_BYTES_MAX: usize = 1024;
 
-/// The most bytes of all patterns of one command together: compiling them costs 256 steps a byte at
-/// worst, a quarter of a millisecond.
+/// The most bytes of all patterns of one command together. Compiling them costs at worst 256 steps
+/// per byte, a quarter of a millisecond in all.
 pub(crate) const PATTERNS_BYTES_MAX: usize = 1024;
 
-/// A pattern, ready to be held against texts.
+/// A compiled pattern.
 #[derive(Debug)]
 pub(crate) struct Glob {
-    /// For each byte, the symbols that take it and lead one place on; `words` words for each byte.
+    /// For each byte, the symbols that accept it and lead one place on; `words` words per byte.
     takes: Vec<u64>,
-    /// The places where a `*` stands: whatever comes, one may stay there.
+    /// The places of `*`: whatever byte comes, the automaton may stay there.
     stays: Vec<u64>,
-    /// How many symbols there are; the place behind the last is the end.
+    /// The number of symbols; the place after the last one is the end.
     symbols: usize,
 }
 
@@ -81,7 +81,7 @@ impl Glob {
         (places[self.symbols / 64] >> (self.symbols % 64)) & 1 == 1
     }
 
-    /// How much work `text` is, in steps of about a nanosecond.
+    /// The cost of matching `text`, in steps of about a nanosecond.
     pub(crate) fn steps(&self, text: &[u8]) -> usize {
         text.len() * self.stays.len()
     }
@@ -92,7 +92,8 @@ impl Glob {
 struct ByteSet([u64; 4]);
 
 impl ByteSet {
-    /// Adds all from `low` to `high`, which is not below it, in four steps however many they are.
+    /// Adds all bytes from `low` to `high`, which must not be below it, in four steps however many
+    /// they are.
     fn add(&mut self, low: u8, high: u8) {
         for (number, word) in (0..).zip(&mut self.0) {
             let (first, last) = (64 * number, 64 * number + 63);
@@ -117,9 +118,9 @@ impl ByteSet {
     }
 }
 
-/// What the head of `pattern`, which is not `*`, takes, and how long that head is. Each of its
-/// bytes is looked at once: a client chooses them, and the faces share their thread with the
-/// network.
+/// The bytes that the head of `pattern`, which is not `*`, accepts, and the length of that head.
+/// Each byte is looked at once, because a client chooses them and the faces share their thread with
+/// the network.
 fn head(pattern: &[u8]) -> (ByteSet, usize) {
     let mut set = ByteSet::default();
     let length = match pattern {
@@ -141,8 +142,8 @@ fn head(pattern: &[u8]) -> (ByteSet, usize) {
     (set, length)
 }
 
-/// `class` begins after the bracket; a class without its closing bracket runs to the end of the
-/// pattern.
+/// Parses a class that begins after its bracket. A class without a closing bracket runs to the end
+/// of the pattern.
 fn class_head(class: &[u8]) -> (ByteSet, usize) {
     let negated = class.first() == Some(&b'^');
     let mut at = usize::from(negated);

@@ -1,37 +1,38 @@
-//! What a connection does not run because of what was refused to it before.
+//! Keeps a connection from running commands that depend on one that was refused.
 //!
-//! Clients send first and read later. One whose `MULTI` was refused has already sent the commands
-//! after it, and one whose `SELECT` was refused at connect often never looks: running what follows
-//! would apply what the client takes for refused, or put it where it did not want it.
+//! Clients send first and read later. A client whose `MULTI` was refused has already sent the
+//! commands after it, and one whose `SELECT` was refused at connect often never looks. Running what
+//! follows would apply commands that the client believes refused, or put data where the client did
+//! not want it.
 
 use super::parse::Args;
 use super::refuse::Refused;
 use super::table::{Flags, Spec};
 
-/// What a connection is held back from.
+/// Why a connection's commands are held back.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Holds {
-    /// A `MULTI` was refused, and neither `EXEC` nor `DISCARD` has come since.
+    /// A `MULTI` was refused, and no `EXEC` or `DISCARD` has come since.
     transaction: bool,
     /// The last `SELECT` was refused.
     pub unselected: bool,
 }
 
-/// What becomes of a command in a transaction that was refused.
+/// What happens to a command after a refusal.
 pub(crate) enum Held {
-    /// Nothing was queued, and nothing is now.
+    /// The transaction ends: nothing was queued, and nothing is applied.
     Discarded,
-    /// It is not run.
+    /// The command does not run.
     Refused(Refused),
 }
 
 impl Holds {
-    /// A command that is not offered was refused: if it is `MULTI`, what follows it is refused too.
+    /// A command that is not offered was refused. If it is `MULTI`, what follows it is refused too.
     pub(crate) fn begin_transaction(&mut self, name: &str) {
         self.transaction |= name.eq_ignore_ascii_case("multi");
     }
 
-    /// What becomes of the command, if it is held back. `EXEC` and `DISCARD` end that.
+    /// What happens to the command, if it is held back. `EXEC` and `DISCARD` end that.
     pub(crate) fn take(&mut self, args: Args<'_>) -> Option<Held> {
         if !self.transaction {
             return None;
@@ -52,7 +53,7 @@ impl Holds {
         })
     }
 
-    /// Whether a command may run where the connection is.
+    /// Refuses a command on data if the last `SELECT` was refused.
     pub(crate) fn keyspace(self, spec: &Spec) -> Result<(), Refused> {
         let data = spec.flags.has(Flags::WRITE) || spec.flags.has(Flags::READONLY);
         if self.unselected && data {

@@ -1,8 +1,8 @@
-//! What goes back to a client, at the client's pace.
+//! Writes replies to a client, at the client's pace.
 //!
-//! Replies are encoded into a buffer that is written as soon as it is full, in the middle of a
-//! reply if need be. So a client that reads slowly, or asks for much with few words, holds up
-//! itself and makes nobody pay for it in memory.
+//! Replies are encoded into a buffer that is written as soon as it is full, even in the middle of a
+//! reply. So a client that reads slowly, or asks for a lot with a short request, holds up only
+//! itself, and nobody pays for it in memory.
 
 use std::io;
 use std::time::Duration;
@@ -17,18 +17,18 @@ use super::encode::Encoder;
 
 /// Replies are written once they are this many bytes, even when more follow.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
-/// A string this long is written from where it is and not copied first. Guess: a copy of less costs
-/// less than a system call.
+/// A string at least this long is written in place instead of being copied first. Guess: copying
+/// less is cheaper than a system call.
 const BORROWED_BYTES_MIN: usize = 64 * 1024;
 
-/// The way back to one client.
+/// The replies to one client.
 #[derive(Debug)]
 pub(crate) struct Output {
     /// The connection.
     pub stream: TcpStream,
     /// Replies that wait to be written.
     pub encoder: Encoder,
-    /// How long the client may read nothing.
+    /// How long the client may leave replies unread.
     stall: Duration,
 }
 
@@ -54,7 +54,7 @@ impl Output {
         Ok(())
     }
 
-    /// A string, or a null when there is none.
+    /// A string, or a null if there is none.
     pub(crate) async fn bulk_or_null(&mut self, bytes: Option<Bytes>) -> io::Result<()> {
         if let Some(bytes) = bytes {
             return self.bulk(bytes).await;
@@ -63,7 +63,7 @@ impl Output {
         self.write_if_full().await
     }
 
-    /// Strings, one after the other; each is let go as soon as it is written.
+    /// Strings, one after another. Each is dropped as soon as it is written.
     pub(crate) async fn bulks(
         &mut self,
         strings: impl IntoIterator<Item = Bytes>,
@@ -82,7 +82,7 @@ impl Output {
         }
     }
 
-    /// Writes all replies so far. A client that does not read is cut off after a while.
+    /// Writes all replies so far. A client that does not read is disconnected after a while.
     pub(crate) async fn write(&mut self) -> io::Result<()> {
         if self.encoder.out.is_empty() {
             return Ok(());
@@ -93,8 +93,8 @@ impl Output {
     }
 }
 
-/// Writes all of `bytes`. Between two pieces others have their turn: the faces share their thread
-/// with the network.
+/// Writes all of `bytes`. Others get their turn between two pieces, because the faces share their
+/// thread with the network.
 async fn send(stream: &mut TcpStream, bytes: &mut impl Buf, stall: Duration) -> io::Result<()> {
     while bytes.has_remaining() {
         let mut piece = bytes.take(OUTPUT_BYTES_MAX);

@@ -1,25 +1,26 @@
-//! Requests out of a byte stream: arrays of bulk strings, and the inline form that people type.
+//! Parses requests from a byte stream: arrays of bulk strings, and the inline form that people
+//! type.
 //!
-//! The parser keeps where it is inside a request, so no byte but an unfinished line is looked at
-//! twice, and the same bytes give the same commands and the same error however they are cut. A
-//! length is checked before anything is reserved for it; the buffer grows only as bytes really
-//! arrive.
+//! The parser remembers its position inside a request. So only the bytes of an unfinished line are
+//! looked at twice, and the same bytes give the same commands and the same error however they are
+//! split. A length is checked before anything is reserved for it; the buffer grows only as bytes
+//! really arrive.
 
 mod inline;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
-/// The most arguments of one command. Guess: an eighth of what Redis takes; each is a request of
-/// its own, or a row.
+/// The most arguments of one command. Guess: an eighth of Redis's limit, because each is a request
+/// of its own, or a row.
 pub const ARGUMENTS_MAX: i64 = 128 * 1024;
-/// The most arguments that Redis takes.
+/// The most arguments that Redis accepts.
 const REDIS_ARGUMENTS_MAX: i64 = 1024 * 1024;
-/// The longest argument, in bytes: the longest value the data plane takes.
+/// The longest argument, in bytes: the longest value that the data plane accepts.
 pub const ARGUMENT_BYTES_MAX: i64 = 16 * 1024 * 1024;
 const _: () =
     assert!(ARGUMENT_BYTES_MAX.unsigned_abs() == quorate_dynamo::op::VALUE_BYTES_MAX as u64);
-/// The longest argument that Redis takes (`proto-max-bulk-len`), in bytes.
+/// The longest argument that Redis accepts (`proto-max-bulk-len`), in bytes.
 const REDIS_ARGUMENT_BYTES_MAX: i64 = 512 * 1024 * 1024;
 /// The longest request, in bytes, over all its arguments.
 pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -29,20 +30,21 @@ pub const INLINE_BYTES_MAX: usize = 64 * 1024;
 pub const STRANGER_ARGUMENTS_MAX: i64 = 10;
 /// The longest argument before the client has authenticated. Redis: 16384.
 pub const STRANGER_ARGUMENT_BYTES_MAX: i64 = 16 * 1024;
-/// A length line that is longer than this holds no length.
+/// A length line longer than this is invalid.
 const LENGTH_LINE_BYTES_MAX: usize = 32;
-/// Arguments up to this size are copied when they are to be kept, so that a small value does not
-/// pin the whole read buffer.
+/// Arguments up to this size are copied when they are kept, so that a small value does not pin the
+/// whole read buffer.
 const COPY_BYTES_MAX: usize = 16 * 1024;
 
-/// Bytes that are not a request. The texts are Redis's own. The connection is of no more use.
+/// The bytes are not a request. The texts are Redis's own. The connection cannot be used any
+/// further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProtocolError {
-    /// The number of arguments is not a number or beyond what Redis takes.
+    /// The number of arguments is not a number, or more than Redis accepts.
     #[error("invalid multibulk length")]
     ArgumentCount,
-    /// As many arguments as Redis would take, but more than [`ARGUMENTS_MAX`].
+    /// More arguments than [`ARGUMENTS_MAX`], although Redis would accept them.
     #[error(
         "invalid multibulk length: {arguments} arguments are more than the {ARGUMENTS_MAX} allowed; nothing was applied"
     )]
@@ -53,10 +55,10 @@ pub enum ProtocolError {
     /// More arguments than a client may send before it has authenticated.
     #[error("unauthenticated multibulk length")]
     StrangerArgumentCount,
-    /// The length of an argument is not a number or beyond what Redis takes.
+    /// The length of an argument is not a number, or more than Redis accepts.
     #[error("invalid bulk length")]
     ArgumentLength,
-    /// An argument that Redis would take, but longer than [`ARGUMENT_BYTES_MAX`].
+    /// An argument longer than [`ARGUMENT_BYTES_MAX`], although Redis would accept it.
     #[error(
         "invalid bulk length: {bytes} bytes is more than the {ARGUMENT_BYTES_MAX} allowed; nothing was applied"
     )]
@@ -67,25 +69,25 @@ pub enum ProtocolError {
     /// A longer argument than a client may send before it has authenticated.
     #[error("unauthenticated bulk length")]
     StrangerArgumentLength,
-    /// Something else stands where a bulk string must: RESP3 aggregates, nested arrays, garbage.
+    /// Something other than a bulk string: RESP3 aggregates, nested arrays, garbage.
     #[error("expected '$', got '{}'", .byte.escape_ascii())]
     NotBulk {
-        /// What stands there.
+        /// The byte found instead.
         byte: u8,
     },
     /// A request begins with a type that is not an array.
     #[error("expected '*', got '{}'", .byte.escape_ascii())]
     NotArray {
-        /// What it begins with.
+        /// The byte it begins with.
         byte: u8,
     },
     /// An argument is not followed by CR LF.
     #[error("expected CR LF after the bulk string")]
     Unterminated,
-    /// The whole request is beyond [`REQUEST_BYTES_MAX`].
+    /// The whole request is longer than [`REQUEST_BYTES_MAX`].
     #[error("too big request")]
     TooBig,
-    /// An inline request is beyond [`INLINE_BYTES_MAX`].
+    /// An inline request is longer than [`INLINE_BYTES_MAX`].
     #[error("too big inline request")]
     TooBigInline,
     /// An inline request has a quote without its partner, or text directly after a closing quote.
@@ -120,12 +122,12 @@ pub struct Command {
 }
 
 impl Command {
-    /// How many bytes it had on the wire.
+    /// Its length on the wire, in bytes.
     pub fn bytes(&self) -> usize {
         self.frame.len()
     }
 
-    /// The arguments after the first `from`; `from` is below the number of arguments.
+    /// The arguments after the first `from`, which must be less than the number of arguments.
     pub fn args(&self, from: usize) -> Args<'_> {
         Args {
             frame: &self.frame,
@@ -142,17 +144,17 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    /// How many arguments there are, the name included.
+    /// The number of arguments, including the name.
     pub fn len(self) -> usize {
         self.spans.len()
     }
 
-    /// Whether not even a name is there; a parsed command never is.
+    /// Whether there is not even a name; never true of a parsed command.
     pub fn is_empty(self) -> bool {
         self.spans.is_empty()
     }
 
-    /// The same command without its first `count` arguments, of which there must be as many.
+    /// The same command without its first `count` arguments. There must be at least that many.
     #[must_use]
     pub fn skip(self, count: usize) -> Self {
         Self {
@@ -161,7 +163,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// An argument that the arity check has promised. Panics beyond [`Args::len`].
+    /// An argument whose existence the arity check guarantees. Panics beyond [`Args::len`].
     pub fn get(self, index: usize) -> &'a [u8] {
         let span = self.spans[index];
         &self.frame[span.start as usize..span.end as usize]
@@ -172,14 +174,14 @@ impl<'a> Args<'a> {
         (from.min(self.len())..self.len()).map(move |index| self.get(index))
     }
 
-    /// The argument without a copy, for use while the request lasts: it holds the read buffer.
+    /// The argument without a copy, for use during the request: it pins the read buffer.
     pub fn shared(self, index: usize) -> Bytes {
         let span = self.spans[index];
         self.frame.slice(span.start as usize..span.end as usize)
     }
 
-    /// The argument for keeping: a small one is copied, so that it does not pin the read buffer it
-    /// arrived in.
+    /// The argument to be kept. A small one is copied, so that it does not pin the read buffer in
+    /// which it arrived.
     pub fn kept(self, index: usize) -> Bytes {
         let text = self.get(index);
         if text.len() <= COPY_BYTES_MAX {
@@ -190,12 +192,12 @@ impl<'a> Args<'a> {
     }
 }
 
-/// How far the request at the head of the buffer has been read.
+/// Parses requests, and remembers how far it has come in the one at the head of the buffer.
 #[derive(Debug, Default)]
 pub struct Parser {
     /// Whether the limits are those of an authenticated client.
     trusted: bool,
-    /// Bytes of the buffer that need no second look.
+    /// Bytes of the buffer that need not be looked at again.
     at: usize,
     /// Arguments still to come; 0 between requests.
     missing: u32,
@@ -205,16 +207,17 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Lifts the limits for strangers, or sets them again. Call it between two commands.
+    /// Lifts the limits for unauthenticated clients, or sets them again. Call it between two
+    /// commands.
     pub fn trust(&mut self, trusted: bool) {
         self.trusted = trusted;
     }
 
-    /// Takes the next whole command off `input`; `None` asks for more bytes. After an error the
-    /// connection must be closed.
+    /// Takes the next complete command off `input`; `None` means that more bytes are needed. After
+    /// an error the connection must be closed.
     ///
     /// # Errors
-    /// The first bytes that are no request; every command before them has been given.
+    /// The bytes are not a request; every command before them has been returned.
     pub fn next(&mut self, input: &mut BytesMut) -> Result<Option<Command>, ProtocolError> {
         loop {
             if self.missing > 0 {
@@ -239,7 +242,8 @@ impl Parser {
         }
     }
 
-    /// Reads `*n`; an empty array is skipped, as Redis does. False when the line is not whole.
+    /// Reads `*n`. An empty array is skipped, as Redis does. Returns false if the line is
+    /// incomplete.
     fn header(&mut self, input: &mut BytesMut) -> Result<bool, ProtocolError> {
         let Some((count, end)) = number(input, 1).map_err(|_bad| ProtocolError::ArgumentCount)?
         else {
@@ -322,11 +326,11 @@ impl Parser {
     }
 }
 
-/// What stands in a length line is not a number.
+/// The content of a length line is not a number.
 struct NotANumber;
 
-/// The number from `start` to the next CR LF, and where the following line begins; `None` when the
-/// line is not whole.
+/// The number from `start` to the next CR LF, and where the following line begins; `None` if the
+/// line is incomplete.
 fn number(input: &[u8], start: usize) -> Result<Option<(i64, usize)>, NotANumber> {
     let line = &input[start..];
     let window = &line[..line.len().min(LENGTH_LINE_BYTES_MAX)];
@@ -345,7 +349,7 @@ fn number(input: &[u8], start: usize) -> Result<Option<(i64, usize)>, NotANumber
         .ok_or(NotANumber)
 }
 
-/// A decimal number of at most 18 digits with an optional minus sign: no plus sign, no blanks.
+/// A decimal number of at most 18 digits with an optional minus sign; no plus sign and no blanks.
 fn decimal(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text.strip_prefix(b"-") {
         Some(digits) => (true, digits),

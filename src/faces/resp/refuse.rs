@@ -1,4 +1,4 @@
-//! Everything a client can be refused with, in Redis's own words where Redis has them.
+//! Every error that a Redis client can get, in Redis's own words where Redis has them.
 
 use quorate_control::topology::Topology;
 use quorate_crdt::NodeId;
@@ -8,17 +8,17 @@ use quorate_dynamo::protocol::Refusal;
 
 use crate::doors::name_of;
 
-/// A command that is refused by the face itself; nothing was applied.
+/// A command that the face itself refuses; nothing was applied.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refused {
-    /// No such command. The text is Redis's, with its blank at the end.
+    /// No such command. The text is Redis's, including the blank at its end.
     #[error("ERR unknown command '{name}', with args beginning with: {args}")]
     UnknownCommand { name: String, args: String },
     #[error("ERR unknown subcommand '{name}'. Try {command} HELP.")]
     UnknownSubcommand { command: String, name: String },
     #[error("ERR wrong number of arguments for '{name}' command")]
     Arity { name: String },
-    /// A command of Redis that leaderless data cannot answer honestly.
+    /// A Redis command that leaderless data cannot answer honestly.
     #[error("ERR '{name}' needs CL SERIAL, which this version does not offer: {reason}")]
     NeedsSerial {
         name: &'static str,
@@ -26,7 +26,7 @@ pub(crate) enum Refused {
     },
     /// After a refused `MULTI`.
     #[error(
-        "ERR not run: MULTI was refused, and with it everything up to EXEC or DISCARD; nothing was applied"
+        "ERR not run: MULTI was refused, and so is everything up to EXEC or DISCARD; nothing was applied"
     )]
     InRefusedTransaction,
     #[error("EXECABORT Transaction discarded because MULTI was refused; nothing was applied")]
@@ -58,21 +58,21 @@ pub(crate) enum Refused {
     LevelNotOffered { level: &'static str },
     #[error("ERR TIMEOUT must be a time such as 50ms or 2s, from 1ms to {max_ms}ms")]
     LevelTimeout { max_ms: u64 },
-    #[error("ERR {prefix} goes before a command on data, not before '{name}'")]
+    #[error("ERR {prefix} must precede a command on data, not '{name}'")]
     Prefix {
         prefix: &'static str,
         name: &'static str,
     },
-    #[error("ERR the name of a request is 1 to 32 bytes")]
+    #[error("ERR a request name must have 1 to 32 bytes")]
     RequestName,
-    /// What a name would promise does not hold for the command.
+    /// A named command that could not be promised to run only once.
     #[error(
-        "ERR REQ does not go before '{name}': only a change of keys is done once under its name; nothing was applied"
+        "ERR REQ cannot precede '{name}': only commands that change keys can be named; nothing was applied"
     )]
     Unnamed { name: &'static str },
-    /// A level was asked for that the command does not keep.
+    /// The command cannot keep the level that was asked for.
     #[error(
-        "ERR '{name}' asks one replica of each partition and cannot run at {level}; leave CL out, or say ONE or LOCAL_ONE"
+        "ERR '{name}' asks one replica of each partition and cannot run at {level}; leave out CL, or use ONE or LOCAL_ONE"
     )]
     OneReplica {
         name: &'static str,
@@ -86,8 +86,8 @@ pub(crate) enum Refused {
     PatternsTooLong { bytes: usize, max: usize },
     #[error("ERR at most {max} names or patterns at a time")]
     TooManyNames { max: usize },
-    /// The time to authenticate is over; the connection is closed.
-    #[error("NOAUTH the time to authenticate is over")]
+    /// The client did not authenticate in time; the connection is closed.
+    #[error("NOAUTH you did not authenticate in time; the connection is closed")]
     Stranger,
     #[error("NOAUTH Authentication required.")]
     NoAuth,
@@ -128,12 +128,12 @@ pub(crate) enum Refused {
         "LOADING the node is not ready: it has no topology yet, or its partitions are still loading"
     )]
     Loading,
-    /// Beyond the number of connections; the connection is closed.
+    /// All places for connections are taken; the connection is closed.
     #[error("ERR max number of clients reached")]
     Clients,
 }
 
-/// How much of a command of several keys an error speaks of.
+/// What happened to the keys of a command, for its one error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Extent {
     /// Whether the command changes data.
@@ -147,7 +147,7 @@ pub(crate) struct Extent {
 }
 
 impl Extent {
-    /// What is now true of the key that failed, and of the others.
+    /// Says what is now true of the key that failed, and of the others.
     fn describe(self, may_be_applied: bool) -> String {
         let Self {
             writes,
@@ -160,7 +160,7 @@ impl Extent {
             (false, ..) => String::new(),
             (true, 0 | 1, true) => "; the write may have been applied".to_owned(),
             (true, 0 | 1, false) => "; nothing was applied".to_owned(),
-            // Each key is a request of its own: one error is for all of them, so it counts them.
+            // Each key is a request of its own, and one error stands for all of them: so it counts.
             (true, ..) if refused == keys => "; nothing was applied".to_owned(),
             (true, ..) => {
                 let unknown = if unknown > 0 {
@@ -180,7 +180,7 @@ impl Extent {
     }
 }
 
-/// The error line for a request that was not done: its code, what is wrong, who is missing, and
+/// The error line for a request that failed: its code, what is wrong, which nodes are missing, and
 /// what is now true.
 pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Topology) -> String {
     let nothing = || extent.describe(false);
@@ -197,14 +197,14 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
             nothing()
         ),
         RequestError::BadToken => {
-            "ERR the causal token is not one that CTX.GET of this key gave".to_owned()
+            "ERR the causal token does not come from CTX.GET of this key".to_owned()
         }
         RequestError::Unseen => format!("TRYAGAIN {error}{}", nothing()),
         RequestError::BadRequestId => {
-            "ERR REQ does not go before this command: what it answers is not kept".to_owned()
+            "ERR REQ cannot precede this command: its answer is not kept".to_owned()
         }
         RequestError::NoKeyspace => format!(
-            "ERR there is no such keyspace any more; SELECT another{}",
+            "ERR the keyspace no longer exists; SELECT another{}",
             nothing()
         ),
         RequestError::Unsatisfiable {
@@ -255,7 +255,7 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
         ),
         RequestError::KeyspaceDropped => {
             format!(
-                "ERR the keyspace was dropped meanwhile{}; it goes with the keyspace",
+                "ERR the keyspace was dropped meanwhile{}; it is erased with the keyspace",
                 extent.describe(true)
             )
         }
@@ -275,14 +275,14 @@ pub(crate) fn request_error(error: &RequestError, extent: Extent, topology: &Top
                 extent.describe(*may_be_applied)
             )
         }
-        RequestError::DiskFull => format!("OOM disk of the node is full{}", nothing()),
+        RequestError::DiskFull => format!("OOM the disk of the node is full{}", nothing()),
         other => format!("ERR {other}"),
     };
     line.retain(|symbol| symbol != '\r' && symbol != '\n');
     line
 }
 
-/// `; missing a@east, b@west`, or nothing when nobody is.
+/// `; missing a@east, b@west`, or nothing if no node is missing.
 fn names(missing: &[NodeId], topology: &Topology) -> String {
     let mut text = String::new();
     for (index, id) in missing.iter().enumerate() {

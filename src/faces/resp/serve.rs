@@ -1,4 +1,4 @@
-//! The listener: accepts, counts, and stops.
+//! The listener of the Redis face: accepts and counts connections, and stops.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -19,18 +19,18 @@ use crate::limits::Guest;
 
 /// How long connections may take to finish what is under way when the server stops.
 const GRACE: Duration = Duration::from_secs(10);
-/// How long to wait after an accept failed, most likely for want of file descriptors.
+/// How long to wait after a failed accept, which most likely means that file descriptors ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How many unanswered probes end a connection.
 const KEEPALIVE_PROBES: u32 = 3;
 
-/// Serves the Redis protocol on `listener` until `stop` is true or its sender is gone.
+/// Serves the Redis protocol on `listener` until `stop` is true or its sender is dropped.
 ///
-/// Then it takes no more connections or commands, answers what has been submitted, and returns once
-/// all connections are closed, after ten seconds at most.
+/// Then it accepts no more connections or commands, answers what has been submitted, and returns
+/// once all connections are closed, after ten seconds at most.
 ///
 /// # Errors
-/// Only when the listener cannot tell its own address. A failed accept is logged and tried again.
+/// Only if the listener does not know its own address. A failed accept is logged and retried.
 pub async fn serve(
     listener: TcpListener,
     data: Arc<dyn Data>,
@@ -74,7 +74,7 @@ pub async fn serve(
     Ok(())
 }
 
-/// Prepares a connection, or turns it away: in Redis's words when there are too many.
+/// Prepares a connection, or turns it away, in Redis's words, if there are too many.
 fn admit(
     stream: TcpStream,
     server: &Arc<Server>,
@@ -83,7 +83,7 @@ fn admit(
     Counters::add(&server.counters.connections, 1);
     let Some(guest) = server.config.guests.admit() else {
         Counters::add(&server.counters.rejected, 1);
-        // A socket that takes not even one line at once is closed without it.
+        // A socket that does not accept even one line at once is closed without it.
         stream
             .try_write(format!("-{}\r\n", Refused::Clients).as_bytes())
             .ok();
@@ -96,7 +96,7 @@ fn admit(
     Some((prepared.ok()?, guest))
 }
 
-/// No delay for small replies; probes that find a client which vanished without a word.
+/// Sends small replies without delay, and sets up probes that detect clients which vanished.
 fn prepare(stream: &TcpStream, keepalive: Duration) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = stream.as_fd();

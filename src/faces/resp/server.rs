@@ -1,4 +1,4 @@
-//! What all connections of one face share.
+//! State shared by all connections of the Redis face.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,17 +13,17 @@ use crate::config::{Durability, Secret};
 use crate::doors::Data;
 use crate::limits::{self, Guests};
 
-/// How the Redis face behaves.
+/// The settings of the Redis face.
 #[derive(Clone, Debug)]
 pub struct RespConfig {
-    /// What clients must give in `AUTH` or `HELLO`; `None` lets everyone in.
+    /// The password that clients must give in `AUTH` or `HELLO`; `None` admits everybody.
     pub password: Option<Secret>,
-    /// The time a request may take when the client names none. Default: 2 s (guess).
+    /// The timeout of requests that name none. Default: 2 s (guess).
     pub timeout: Duration,
-    /// How many connections there may be, over all faces that share it. Default: as many as the
-    /// file descriptors allow, at most 10 000 (Redis).
+    /// Admits connections up to a bound, over all faces that share it. Default: as many as the file
+    /// descriptors allow, at most 10 000 (Redis).
     pub guests: Arc<Guests>,
-    /// When a write is on disk: what `CONFIG GET append…` says. `None` when nothing outlives the
+    /// When a write is on disk, as reported by `CONFIG GET append…`. `None` if nothing outlives the
     /// process.
     pub durability: Option<Durability>,
     /// How long a client may take to authenticate, if there is a password. Default: 10 s (guess).
@@ -48,23 +48,23 @@ impl Default for RespConfig {
     }
 }
 
-/// The shared half of the face.
+/// The part of the face that all connections share.
 pub(crate) struct Server {
-    /// The node.
+    /// The door to the node.
     pub data: Arc<dyn Data>,
-    /// How to behave.
+    /// The settings.
     pub config: RespConfig,
-    /// Where clients connect.
+    /// The address at which clients connect.
     pub address: SocketAddr,
-    /// The connections there are.
+    /// All open connections.
     pub clients: Clients,
     /// Positions of scans under way.
     pub cursors: Cursors,
-    /// For `INFO stats`.
+    /// The totals shown by `INFO stats`.
     pub counters: Counters,
-    /// Bytes of answers that clients have not taken yet.
+    /// The bytes of answers that clients have not taken yet.
     pub answers: Arc<AtomicUsize>,
-    /// When the face began to serve.
+    /// When the face started.
     pub started: Instant,
 }
 
@@ -97,7 +97,7 @@ impl fmt::Debug for Server {
 /// Totals since the start.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    /// Commands parsed, refused ones included.
+    /// Commands parsed, including refused ones.
     pub commands: AtomicU64,
     /// Connections accepted.
     pub connections: AtomicU64,
@@ -112,12 +112,12 @@ impl Counters {
     }
 }
 
-/// What `CLIENT LIST` tells of a connection.
+/// What `CLIENT LIST` shows about a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ClientInfo {
-    /// Where it comes from.
+    /// The client's address.
     pub address: SocketAddr,
-    /// When it came.
+    /// When it was accepted.
     pub since: Instant,
     /// Set by `CLIENT SETNAME`.
     pub name: String,
@@ -133,8 +133,7 @@ pub(crate) struct ClientInfo {
     pub protocol: Protocol,
 }
 
-/// The connections there are, by number. Locked only at connect, at close and by commands about
-/// clients.
+/// The open connections, by number. Locked only at connect, at close and by commands about clients.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
     by_id: Mutex<BTreeMap<u64, ClientInfo>>,
@@ -142,7 +141,7 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Enters a connection and gives it its number.
+    /// Adds a connection and returns its number.
     pub(crate) fn enter(&self, address: SocketAddr) -> u64 {
         let id = self.last.fetch_add(1, Ordering::Relaxed) + 1;
         let info = ClientInfo {
@@ -159,17 +158,17 @@ impl Clients {
         id
     }
 
-    /// Forgets a connection.
+    /// Removes a connection.
     pub(crate) fn leave(&self, id: u64) {
         self.with(|clients| clients.remove(&id));
     }
 
-    /// Changes what is known of a connection.
+    /// Changes what is known about a connection.
     pub(crate) fn update(&self, id: u64, change: impl FnOnce(&mut ClientInfo)) {
         self.with(|clients| clients.get_mut(&id).map(change));
     }
 
-    /// What is known of a connection.
+    /// What is known about a connection.
     pub(crate) fn find(&self, id: u64) -> Option<ClientInfo> {
         self.with(|clients| clients.get(&id).cloned())
     }
@@ -184,12 +183,13 @@ impl Clients {
         })
     }
 
-    /// How many connections there are.
+    /// The number of connections.
     pub(crate) fn count(&self) -> usize {
         self.with(|clients| clients.len())
     }
 
-    /// The map is valid after every step of every closure, so a panic elsewhere does not spoil it.
+    /// Ignores poisoning: the map is valid after every step of every closure, so a panic elsewhere
+    /// does not spoil it.
     fn with<T>(&self, act: impl FnOnce(&mut BTreeMap<u64, ClientInfo>) -> T) -> T {
         act(&mut self.by_id.lock().unwrap_or_else(PoisonError::into_inner))
     }

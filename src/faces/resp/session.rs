@@ -1,4 +1,4 @@
-//! What one connection is: who it is, what it has chosen, what it has written.
+//! The state of one connection: who the client is, what it has chosen, what it has written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::work::Outcome;
 /// The longest time a request may be given, in milliseconds.
 pub(crate) const TIMEOUT_MS_MAX: u64 = 60_000;
 
-/// What a connection asks of its replicas.
+/// The level and timeout of a connection's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Level {
     /// `None` takes the keyspace's default.
@@ -27,10 +27,10 @@ pub(crate) struct Level {
     pub timeout: Duration,
 }
 
-/// What a client names of a level; the rest stays as it is.
+/// The parts of a level that a client has named; the rest stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Asked {
-    /// Which level.
+    /// The level.
     pub consistency: Wanted,
     /// How long a request may take.
     pub timeout: Option<Duration>,
@@ -39,7 +39,7 @@ pub(crate) struct Asked {
 /// Which level a client names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Wanted {
-    /// None: as before.
+    /// None was named: keep the one before.
     #[default]
     Same,
     /// The keyspace's default.
@@ -51,7 +51,7 @@ pub(crate) enum Wanted {
 impl Asked {
     /// Reads `LOCAL_QUORUM`, `R=2,W=2,TIMEOUT=50ms`, `TIMEOUT=1s` or `DEFAULT`.
     pub(crate) fn parse(spec: &[u8]) -> Result<Self, Refused> {
-        // Nearly always it is one name; this runs for every command behind `CL`.
+        // Usually this is a single name, and it runs for every command after `CL`.
         if let Some(level) = std::str::from_utf8(spec)
             .ok()
             .and_then(|name| name.parse().ok())
@@ -85,7 +85,7 @@ impl Asked {
         Ok(asked)
     }
 
-    /// The level, where nothing else is named as in `base`.
+    /// The level; whatever was not named is taken from `base`.
     pub(crate) fn over(self, base: Level) -> Level {
         let consistency = match self.consistency {
             Wanted::Same => base.consistency,
@@ -118,34 +118,34 @@ fn timeout(text: &str) -> Result<Duration, Refused> {
 /// The state of one connection. Commands change it only while none of its requests is under way.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// What all connections share.
+    /// State shared by all connections.
     pub server: Arc<Server>,
-    /// The number of this connection, from 1, never used twice by one process.
+    /// The number of this connection. Numbers start at 1 and are never reused by a process.
     pub id: u64,
     /// Whether it may run commands on data.
     pub authenticated: bool,
-    /// Where its keys live.
+    /// The keyspace of its keys.
     pub keyspace: KeyspaceId,
     /// The level of its reads.
     pub read: Level,
     /// The level of its writes.
     pub write: Level,
-    /// The name that the client has given to the command under way.
+    /// The request name that the client has given to the current command.
     pub named: Option<RequestId>,
-    /// The last event of this connection in each partition: what `WAIT` waits for.
+    /// The last event that this connection wrote in each partition: what `WAIT` waits for.
     pub receipts: BTreeMap<(KeyspaceId, Partition), Receipt>,
-    /// True once the server is to stop.
+    /// Becomes true when the server is to stop.
     pub stop: watch::Receiver<bool>,
-    /// What is not run because of what was refused before.
+    /// Commands that must not run because an earlier one was refused.
     pub held: Holds,
-    /// Close after the replies so far.
+    /// Close the connection after the replies so far.
     pub closing: bool,
     /// The datacenter of the node, once the node knows it.
     datacenter: Option<Datacenter>,
 }
 
 impl Session {
-    /// A connection as it is before its first command.
+    /// A connection before its first command.
     pub(crate) fn new(server: Arc<Server>, id: u64, stop: watch::Receiver<bool>) -> Self {
         let level = Level {
             consistency: None,
@@ -167,16 +167,16 @@ impl Session {
         }
     }
 
-    /// Puts everything that a command can change back to how it was before the first command;
-    /// written events stay known to `WAIT`.
+    /// Resets everything that a command can change to its initial state. Written events stay known
+    /// to `WAIT`.
     pub(crate) fn reset(&mut self) {
         let fresh = Self::new(Arc::clone(&self.server), self.id, self.stop.clone());
         let receipts = std::mem::take(&mut self.receipts);
         *self = Self { receipts, ..fresh };
     }
 
-    /// Checks a password and takes on the profile that the user name is. Nothing is changed by a
-    /// refusal.
+    /// Checks a password and adopts the level that the user name stands for. A refusal changes
+    /// nothing.
     pub(crate) fn authenticate(
         &mut self,
         user: Option<&[u8]>,
@@ -199,7 +199,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether the node can take requests; learns the datacenter on the way.
+    /// Whether the node can take requests. Learns the datacenter on the way.
     pub(crate) fn ready(&mut self) -> bool {
         if !self.server.data.ready() {
             return false;
@@ -214,7 +214,7 @@ impl Session {
         self.datacenter.is_some()
     }
 
-    /// How many partitions the keyspace has; 0 when it is gone.
+    /// The number of partitions of the keyspace; 0 if it no longer exists.
     pub(crate) fn partitions(&self) -> u16 {
         self.server
             .data
@@ -224,7 +224,8 @@ impl Session {
             .map_or(0, |keyspace| keyspace.placement.len() as u16)
     }
 
-    /// The request for `op`, the change number `part` of its command, at this connection's level.
+    /// The request for `op`, which is change number `part` of its command, at this connection's
+    /// level.
     pub(crate) fn request(&self, op: Op, part: usize) -> Request {
         let level = if writes(&op) { self.write } else { self.read };
         let datacenter = self.datacenter.clone().unwrap_or_else(|| Arc::from(""));
@@ -248,7 +249,7 @@ impl Session {
             .unwrap_or(Err(RequestError::Stopping))
     }
 
-    /// Remembers what a write made, for `WAIT`.
+    /// Remembers the event of a write, for `WAIT`.
     pub(crate) fn remember(&mut self, answer: &Answer) {
         if let Some(receipt) = answer.receipt {
             self.receipts
@@ -257,7 +258,7 @@ impl Session {
     }
 }
 
-/// The level that a user name stands for; `default` stands for the keyspace's own.
+/// The level that a user name stands for; `default` stands for the keyspace's own level.
 fn profile(user: &[u8]) -> Result<Option<Consistency>, Refused> {
     if user == b"default" {
         return Ok(None);
@@ -273,8 +274,8 @@ pub(crate) fn writes(op: &Op) -> bool {
     matches!(op, Op::Mutate(..) | Op::Partition(_, PartitionOp::Clear))
 }
 
-/// Whether the operation must be answered before the connection's next is submitted: it takes two
-/// rounds and could be overtaken.
+/// Whether the operation must be answered before the connection's next one is submitted, because it
+/// takes two rounds and could be overtaken.
 pub(crate) fn observes(op: &Op) -> bool {
     match op {
         Op::Mutate(_, mutation) => mutation.observes(),

@@ -1,5 +1,5 @@
-//! The one table of commands: dispatch, arity errors, `COMMAND …` and `docs/commands.md` all come
-//! from it.
+//! The table of commands, from which dispatch, arity errors, `COMMAND …` and `docs/commands.md` are
+//! derived.
 
 mod entries;
 #[cfg(test)]
@@ -21,7 +21,7 @@ static INDEX: LazyLock<Vec<&'static Spec>> = LazyLock::new(|| {
     index
 });
 
-/// The command of this name, in any case.
+/// Finds a command by name, ignoring case.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Spec> {
     let mut buffer = [0u8; NAME_BYTES_MAX];
     let lower = buffer.get_mut(..name.len())?;

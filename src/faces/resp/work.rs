@@ -1,4 +1,4 @@
-//! What a data command becomes: requests, and how their answers become one reply.
+//! Turns a data command into requests, and their answers into one reply.
 
 use std::io;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,10 +11,10 @@ use super::output::Output;
 use super::refuse::{Extent, Refused, request_error};
 use crate::doors::Data;
 
-/// A data command, translated.
+/// A data command, translated into requests.
 #[derive(Debug)]
 pub(crate) struct Work {
-    /// One request for each key, submitted together.
+    /// One operation per key, submitted together.
     pub ops: SmallVec<[Op; 1]>,
     /// How the answers become a reply.
     pub shape: Shape,
@@ -33,15 +33,15 @@ impl Work {
 /// How answers become a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
-    /// As the answer is.
+    /// The answer itself.
     Plain,
     /// `+OK`, whatever the answers say.
     Ok,
-    /// The only one of a list of one.
+    /// The only element of a list of one.
     First,
-    /// 1 if the only one of a list of one is there.
+    /// 1 if the only element of a list of one is there, otherwise 0.
     Present,
-    /// A list that is a set in RESP3.
+    /// The list, which becomes a set in RESP3.
     Set,
     /// The fields of pairs.
     Fields,
@@ -59,12 +59,11 @@ pub(crate) enum Shape {
     Sum,
     /// The values of all requests; a key of another kind counts as absent, as in Redis.
     Each,
-    /// The number in a field of a hash, about which Redis has an error of its own.
+    /// The number in a field of a hash, for which Redis has an error of its own.
     FieldNumber,
 }
 
-/// Milliseconds since 1970, by this machine's clock: what relative expiries of clients are counted
-/// from.
+/// Milliseconds since 1970 by this machine's clock, the origin of clients' relative expiries.
 pub(crate) fn now_ms() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -74,13 +73,12 @@ pub(crate) fn now_ms() -> u64 {
 /// The result of one request.
 pub(crate) type Outcome = Result<Answer, RequestError>;
 
-/// The most bytes of values that a command may name one by one, be it the same value many times: as
-/// much as one answer between nodes. Collections are not counted: they are stored once and answered
-/// whole.
+/// The most bytes of values that a command may name one by one, even if it names the same value
+/// many times: as much as one answer between nodes. Collections do not count, because they are
+/// stored once and returned whole.
 pub(crate) const REPLY_BYTES_MAX: usize = 512 * 1024 * 1024;
 
-/// The results of the requests of one command, in the order of its keys, as long as they are not
-/// too much for one reply.
+/// The results of a command's requests, in the order of its keys, as long as they fit in one reply.
 #[derive(Debug)]
 pub(crate) struct Outcomes {
     list: SmallVec<[Outcome; 1]>,
@@ -99,7 +97,7 @@ impl Outcomes {
         }
     }
 
-    /// Adds the next. Once they are too much for one reply, none is kept.
+    /// Adds the next result. Once they exceed one reply, none is kept.
     pub(crate) fn push(&mut self, outcome: Outcome) {
         if let Ok(Answer { reply, .. }) = &outcome {
             self.named += match reply {
@@ -114,8 +112,8 @@ impl Outcomes {
         }
     }
 
-    /// The node holds so many answers that those of one command may be no more than `bytes`, but
-    /// for one: beyond it the command is refused.
+    /// Limits the answers of this command to `bytes`, except for one answer, because the node holds
+    /// too many already. Beyond it the command is refused.
     pub(crate) fn bound(&mut self, bytes: usize) {
         self.overloaded |= self.list.len() > 1 && self.named > bytes;
         if self.too_much() {
@@ -123,7 +121,7 @@ impl Outcomes {
         }
     }
 
-    /// Whether the command is refused, whatever the other requests are answered.
+    /// Whether the command is refused, whatever the other requests answer.
     pub(crate) fn too_much(&self) -> bool {
         self.overloaded || self.too_long()
     }
@@ -151,7 +149,7 @@ fn failed(shape: Shape, writes: bool, outcomes: &[Outcome]) -> Option<&RequestEr
     open.or_else(|| errors.next())
 }
 
-/// Writes the reply for the outcomes of all requests of one command, element by element: the
+/// Writes the reply for the results of all requests of one command, element by element: the
 /// client's pace bounds what waits for it.
 pub(crate) async fn answer(
     shape: Shape,
@@ -194,7 +192,7 @@ pub(crate) async fn answer(
         to.encoder.error(&line);
         return Ok(());
     }
-    // What is left of the errors is what the shape takes for nothing.
+    // Only errors that the shape treats as absent are left.
     let replies: SmallVec<[Reply; 1]> = outcomes
         .list
         .into_iter()
@@ -224,7 +222,7 @@ fn number(reply: &Reply) -> i64 {
     }
 }
 
-/// The reply of a command with one request.
+/// The reply to a command with one request.
 async fn single(shape: Shape, reply: Reply, to: &mut Output) -> io::Result<()> {
     match (shape, reply) {
         (Shape::First, Reply::Values(values)) => {
@@ -259,8 +257,8 @@ async fn single(shape: Shape, reply: Reply, to: &mut Output) -> io::Result<()> {
     }
 }
 
-/// `-2` for no key, `-1` for no expiry, else the time in the unit of `shape`; seconds are rounded
-/// to the nearest, as Redis does.
+/// `-2` if there is no key, `-1` if it has no expiry, otherwise the time in the unit of `shape`.
+/// Seconds are rounded to the nearest, as in Redis.
 fn expiry_number(shape: Shape, expiry: Expiry, now: u64) -> i64 {
     let at = match expiry {
         Expiry::NoKey => return -2,
@@ -277,7 +275,7 @@ fn expiry_number(shape: Shape, expiry: Expiry, now: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// The reply that the answer is by its own type.
+/// The reply that corresponds to the type of the answer.
 async fn plain(reply: Reply, to: &mut Output) -> io::Result<()> {
     match reply {
         Reply::Done => to.encoder.ok(),

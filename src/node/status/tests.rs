@@ -49,7 +49,7 @@ fn drawn(first: Option<Vec<ReplicaSummary>>, second: Option<Vec<ReplicaSummary>>
         &topology(),
         Some(NodeId(2)),
         &[(NodeId(1), first), (NodeId(2), second)].into(),
-        &[],
+        &BTreeMap::new(),
     )
 }
 

@@ -376,6 +376,7 @@ fn former_life() -> Verdict {
             partial,
             exact,
             waking: false,
+            former: CausalContext::new(),
         },
     );
     replica.overheard(

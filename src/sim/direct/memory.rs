@@ -17,6 +17,7 @@ pub(super) const DRILLS: Drills = &[
         refilled,
     ),
     ("former-lives-forgotten", "older-disk-read", told_by_another),
+    ("lost-memory-awaited", "filled-again", lost_with_its_disk),
     ("wakes-at-once", "older-disk-read", asked_at_once),
     ("old-disk-overlooked", "older-disk-read", told_by_itself),
 ];
@@ -62,6 +63,29 @@ fn older_disk(through: u64) -> Result<Cores, String> {
     net.queue.clear();
     net.start_on(2, &disk)?;
     Ok(net)
+}
+
+/// n1 was told that n2 had an event, which is nowhere any more since n2's disk was lost.
+fn lost_with_its_disk() -> Verdict {
+    let mut net = Cores::new(3, 3, |config| config.persist = true);
+    holds(net.set(2, "before", "v", C::All), "healthy")?;
+    net.run(secs(2));
+    let disk = net.disk(2)?;
+    net.cut(&[2], &[1, 3]);
+    holds(net.set(2, "lost", "v", C::One), "n2 alone")?;
+    net.lose(1, |message| matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == NodeId(2))));
+    let (from, _, word) = net.lost().ok_or("n2 does not report")?;
+    net.deliver((from, NodeId(1), word));
+    net.queue.clear();
+    net.start_on(2, &disk)?;
+    net.heal();
+    net.run(secs(3));
+    net.lose(1, |message| matches!(message, Message::Former { .. }));
+    holds(net.set(2, "k", "v", C::All), "healthy")?;
+    holds(
+        net.lost().is_none(),
+        "told once more of what is nowhere, and filled again",
+    )
 }
 
 /// n1, the only one that has the write, goes. Nobody may say then that there is none.

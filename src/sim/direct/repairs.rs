@@ -14,6 +14,11 @@ use super::{Drills, Verdict, holds};
 pub(super) const DRILLS: Drills = &[
     ("forward-twice", "executed-twice", forwarded_twice),
     (
+        "forward-of-a-stranger",
+        "executed-twice",
+        forwarded_before_its_removal,
+    ),
+    (
         "lost-forward-is-lost",
         "forward-never-executed",
         first_forward_lost,
@@ -62,6 +67,27 @@ fn forwarded_twice() -> Verdict {
     )?;
     net.run(secs(2));
     holds(net.reads(1, "c", C::All, "1"), "one request, one increment")
+}
+
+/// A write that a node handed on before it was removed arrives once more after that.
+fn forwarded_before_its_removal() -> Verdict {
+    let mut net = Cores::new(4, 3, |_| {});
+    net.run(secs(2));
+    let append = Op::Mutate("t".into(), Mutation::Append("x".into()));
+    net.submit(4, append, C::Quorum, None);
+    let at = net
+        .queue
+        .iter()
+        .position(|(_, _, message)| matches!(message, Message::Forward { .. }));
+    let forward = at
+        .and_then(|at| net.queue.remove(at))
+        .ok_or("it was not handed on")?;
+    net.deliver(forward.clone());
+    net.settle();
+    net.set_topology(|topology| drop(topology.nodes.remove(&NodeId(4))));
+    net.deliver(forward);
+    net.run(secs(2));
+    holds(net.reads(1, "t", C::All, "x"), "one request, one part")
 }
 
 /// The first write that a node hands on is lost once.

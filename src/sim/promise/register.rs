@@ -155,9 +155,11 @@ impl Register<'_, '_> {
     }
 
     /// Whether `removal` surely removed what `write` wrote: it was told so at a level that finds
-    /// it.
+    /// it. A value whose stamp was too far ahead is put back as a new event, under the lowest stamp,
+    /// which a removal of the first has not seen.
     fn removed_by(&self, write: &Told, removal: &Told) -> bool {
-        self.of_key.must_find(write, removal) && removal.fate() == Fate::Done
+        let seen_as_written = !write.may_have_a_twin() && !self.of_key.clock_was_wrong();
+        seen_as_written && self.of_key.must_find(write, removal) && removal.fate() == Fate::Done
     }
 
     fn judge_value(&self, read: &Told, number: u32) -> Option<Violation> {

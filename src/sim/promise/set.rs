@@ -126,11 +126,12 @@ fn present(
         ));
     }
     let gone = |add: &Told| {
-        removals.iter().any(|removal| {
-            removal.fate() == Fate::Done
-                && of_key.must_find(add, removal)
-                && of_key.must_find(removal, read)
-        })
+        !add.may_have_a_twin()
+            && removals.iter().any(|removal| {
+                removal.fate() == Fate::Done
+                    && of_key.must_find(add, removal)
+                    && of_key.must_find(removal, read)
+            })
     };
     if possible.iter().all(|add| gone(add)) {
         let what = format!(

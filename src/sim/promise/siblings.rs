@@ -140,10 +140,10 @@ fn judge_read(of_key: &OfKey<'_>, read: &Told) -> Option<Violation> {
         if of_key.clock_was_wrong() {
             return false;
         }
-        // A write that was asked for again may have been done again, where nobody knew of the first
-        // time; the first may show when a node is back.
-        let covers =
-            |other: &Told| other.covers.contains(&write.ask.id) && write.ask.again.is_empty();
+        if write.may_have_a_twin() {
+            return false;
+        }
+        let covers = |other: &Told| other.covers.contains(&write.ask.id);
         let removes =
             |other: &Told| other.ask.deed == Deed::Delete && of_key.must_find(write, other);
         of_key

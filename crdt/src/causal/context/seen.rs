@@ -1,4 +1,4 @@
-//! What was seen of one replica: a prefix and the runs above it.
+//! The events seen of one replica: a prefix and the runs above it.
 
 use core::iter;
 
@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use crate::ReplicaId;
 
-/// Up to this many foreign runs are inserted one by one; more are merged in one linear pass.
+/// Up to this many runs of another context are inserted one by one; more are merged in one linear
+/// pass.
 const FEW_RUNS: usize = 4;
 
 /// The counters `first..=last`; never empty, never 0.
@@ -16,8 +17,8 @@ pub(super) struct Run {
     pub(super) last: u64,
 }
 
-/// **Invariant:** every run starts at least two above what ends before it (else it would belong to
-/// it), and prefix and runs are not both empty once the entry stands in a context.
+/// **Invariant:** every run starts at least two above the end of what precedes it, or it would be
+/// part of it. Prefix and runs are not both empty once the entry is in a context.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Seen {
     pub(super) replica: ReplicaId,
@@ -26,7 +27,7 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// One run, of at least one event.
+    /// One run of at least one event.
     #[inline]
     pub(super) fn only(replica: ReplicaId, run: Run) -> Self {
         if run.first == 1 {
@@ -93,7 +94,7 @@ impl Seen {
         prefix.into_iter().chain(self.runs.iter().copied())
     }
 
-    /// Needs `1 <= first <= last`.
+    /// Needs `1 <= first <= last`. Says whether any of the events is new.
     #[inline]
     pub(super) fn insert_run(&mut self, first: u64, last: u64) -> bool {
         if last <= self.prefix {
@@ -159,8 +160,7 @@ impl Seen {
         true
     }
 
-    /// A run cannot straddle two of ours with a hole between, so each of theirs must lie inside one
-    /// of ours.
+    /// Their runs are maximal and so are ours, so each of theirs must lie inside one of ours.
     pub(super) fn covers(&self, other: &Self) -> bool {
         if other.prefix > self.prefix {
             return false;
@@ -176,7 +176,7 @@ impl Seen {
             })
     }
 
-    /// Restores the invariant after the prefix has grown: runs it reaches become part of it.
+    /// Restores the invariant after the prefix has grown: runs that it reaches become part of it.
     fn absorb(&mut self) {
         let mut reached = 0;
         for run in &self.runs {

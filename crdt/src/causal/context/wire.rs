@@ -1,10 +1,10 @@
 //! The context as bytes: one tuple per replica, every number relative to the one before it.
 //!
-//! `(node, incarnation, prefix, [(gap, length)])`, where `node` is the distance from the node
-//! before; for another incarnation of the same node (distance 0) `incarnation` is the distance
-//! minus one. `gap` is the first counter of a run minus the smallest it could be, `length` is its
-//! last minus its first. So every number is as small as it can be (a varint coder writes few bytes)
-//! and almost every disorder cannot even be written down.
+//! The tuple is `(node, incarnation, prefix, [(gap, length)])`. `node` is the distance from the
+//! node before; for another incarnation of the same node (distance 0), `incarnation` is the
+//! distance minus one. `gap` is the first counter of a run minus the smallest that it could be, and
+//! `length` is the last minus the first. So every number is as small as possible, which a varint
+//! writes in few bytes, and almost no disorder can even be expressed.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! From dot to value.
+//! A store with a value for each dot.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -28,7 +28,7 @@ impl<V: Clone> DotFun<V> {
         Self::default()
     }
 
-    /// One write alive.
+    /// One live write.
     #[inline]
     pub fn one(dot: Dot, value: V) -> Self {
         Self {
@@ -41,8 +41,8 @@ impl<V: Clone> DotFun<V> {
         self.entries.is_empty()
     }
 
-    /// How many entries are alive: more than one only while concurrent writes have not been
-    /// overwritten.
+    /// How many entries are alive: more than one only while no write has overwritten concurrent
+    /// ones.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -62,8 +62,8 @@ impl<V: Clone> DotFun<V> {
         self.position(dot).is_ok()
     }
 
-    /// Makes `dot` alive and returns the value it had. In a replicated store a dot never changes
-    /// its value.
+    /// Makes `dot` alive and returns the value it had before. In a replicated store, a dot never
+    /// changes its value.
     pub fn insert(&mut self, dot: Dot, value: V) -> Option<V> {
         match self.position(dot) {
             Ok(at) => Some(core::mem::replace(&mut self.entries[at].1, value)),
@@ -74,8 +74,8 @@ impl<V: Clone> DotFun<V> {
         }
     }
 
-    /// Ends `dot` and returns its value. That it is gone follows only from a context that contains
-    /// it.
+    /// Removes `dot` and returns its value. Other replicas learn of it only from a context that
+    /// contains the dot.
     pub fn remove(&mut self, dot: Dot) -> Option<V> {
         self.position(dot).ok().map(|at| self.entries.remove(at).1)
     }
@@ -85,7 +85,7 @@ impl<V: Clone> DotFun<V> {
         self.entries.retain(|(dot, value)| keep(*dot, value));
     }
 
-    /// Ends all entries and returns them, ascending by dot.
+    /// Removes all entries and returns them, ascending by dot.
     pub fn drain(&mut self) -> impl Iterator<Item = (Dot, V)> + '_ {
         self.entries.drain(..)
     }
@@ -93,7 +93,8 @@ impl<V: Clone> DotFun<V> {
     /// Keeps what both have; keeps mine that `their_context` has not seen; takes theirs that
     /// `my_context` has not seen. Returns whether `self` changed.
     ///
-    /// **Law:** see [`Crdt::join`]. Same dot means same value: mine is kept.
+    /// **Law:** see [`Crdt::join`]. One dot always stands for one value, so for a dot that both
+    /// have, mine is kept.
     pub fn join(
         &mut self,
         theirs: &Self,
@@ -105,8 +106,8 @@ impl<V: Clone> DotFun<V> {
             .retain(|(dot, _)| theirs.contains(*dot) || !their_context.has_seen(*dot));
         let kept = self.len();
         for (dot, value) in &theirs.entries {
-            // Only the first `kept` are sorted while others are appended, and no dot of theirs
-            // comes twice.
+            // Only the first `kept` entries are sorted while others are appended, and no dot of
+            // theirs comes twice.
             let mine = self.entries[..kept].binary_search_by(|(d, _)| d.cmp(dot));
             if mine.is_err() && !my_context.has_seen(*dot) {
                 self.entries.push((*dot, value.clone()));

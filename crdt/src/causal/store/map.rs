@@ -1,4 +1,4 @@
-//! From key to store.
+//! A store with another store for each key.
 
 mod lookup;
 mod slots;
@@ -17,43 +17,43 @@ use crate::{
     Undotted,
 };
 
-/// Up to so many keys are searched one by one.
+/// Up to this many keys, a linear search finds a key.
 const FEW: usize = 8;
-/// Up to so many live dots too.
+/// Up to this many live dots, a linear search finds a dot.
 const FEW_DOTS: usize = 16;
 
-/// A map from keys to stores that all live under one context, so that removing a key removes
-/// exactly what was observed of it, at any depth.
+/// A map from keys to stores that all live under one context, so removing a key removes exactly
+/// what was observed of it, at any depth.
 ///
-/// Keys are found by hash and by the dots alive under them: a join costs what differs, not what is
-/// held. A small map, as most deltas are, is a list.
+/// Keys are found by hash and by the dots alive under them: a join costs what differs, not what the
+/// map holds. A small map, as most deltas are, is a list.
 ///
-/// **Invariant:** no key maps to an empty store: absent and empty are the same. No dot is alive
+/// **Invariant:** no key maps to an empty store: absent and empty mean the same. No dot is alive
 /// under two keys.
 #[derive(Clone)]
 pub struct DotMap<K, S> {
     entries: Vec<(K, S)>,
-    /// None while there is little to look for.
+    /// `None` while the map is small.
     lookup: Option<Box<Lookup>>,
 }
 
-/// What a merge changed in a map: the keys with what changed under them, and the keys that are
-/// gone. In no order.
+/// What a merge changed in a map: the changed keys, with what changed under them, and the removed
+/// keys. In no order.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MapEffects<K, E> {
     /// Keys that are new or whose value changed.
     pub updated: Vec<(K, E)>,
-    /// Keys that were there and are not any more.
+    /// Keys that are no longer there.
     pub removed: Vec<K>,
 }
 
 impl<K, S> DotMap<K, S> {
-    /// How many keys have something alive.
+    /// How many keys have something alive. O(1).
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no key.
+    /// Whether no key has anything alive.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -82,7 +82,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         }
     }
 
-    /// Keys and stores by ascending dot: a key appears once for each of its dots.
+    /// Visits keys and stores by ascending dot; a key appears once for each of its dots.
     pub(crate) fn each_by_dot<'a>(&'a self, mut visit: impl FnMut(Dot, &'a K, &'a S)) {
         for (dot, slot) in self.index().iter() {
             let (key, store) = &self.entries[slot as usize];
@@ -90,7 +90,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         }
     }
 
-    /// What the dot is alive under.
+    /// The key and the store that the dot is alive under.
     pub(crate) fn at(&self, dot: Dot) -> Option<(&K, &S)> {
         let slot = match &self.lookup {
             Some(lookup) => lookup.dots().get(dot)? as usize,
@@ -129,7 +129,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
     }
 
     /// Changes what is alive under `key`, in the value and in the delta of the transaction alike. A
-    /// key under which nothing is left is dropped.
+    /// key under which nothing is left is removed.
     pub fn update<R>(
         edit: &mut Edit<'_, Self>,
         tx: &mut Tx<'_>,
@@ -150,15 +150,15 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         result
     }
 
-    /// Ends all that was seen here.
+    /// Removes everything that this replica has seen.
     pub fn clear(edit: &mut Edit<'_, Self>, tx: &mut Tx<'_>) {
         let (state, delta) = edit.parts();
         *delta = Self::default();
         mem::take(state).dots(&mut |dot| tx.end(dot));
     }
 
-    /// Joins what differs and tells `changed` the key, whether it was there, its store after the
-    /// join and the effects.
+    /// Joins what differs. Tells `changed`, for each key concerned, whether it was there before,
+    /// its store after the join, and the effects.
     pub(crate) fn join_with(
         &mut self,
         theirs: &Self,
@@ -175,7 +175,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         if self.entries.len() + taken.len() > FEW {
             self.look_up();
         }
-        // (my slot, their slot) of what has to be joined; a key of mine alone has no slot there.
+        // (My slot, their slot) of what must be joined; a key that only I have has no slot there.
         let mut touched: Vec<(u32, Option<u32>)> = Vec::with_capacity(ended.len() + taken.len());
         for &(dot, slot) in &ended {
             self.unindex(dot);
@@ -207,14 +207,14 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             alive += mine.dot_count();
             changed(key, slot < fresh, mine, effects);
         }
-        // Under one key here and under another there, a dot is forged, and ends where a join comes
-        // upon it.
+        // A dot that is under one key here and under another there is forged. It ends where a join
+        // comes across it.
         if alive != expected
             && let Some(lookup) = &mut self.lookup
         {
             lookup.reindex(lookup::index(&self.entries).0);
         }
-        // From the last slot down, so that no slot that is still to be looked at moves.
+        // From the last slot down, so that no slot still to be looked at moves.
         for &(slot, _) in touched.iter().rev() {
             self.drop_if_empty(slot);
         }
@@ -243,8 +243,8 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         self.look_up_if_many();
     }
 
-    /// Ends a dot under a key and changes the store there, the opposite of [`start`](Self::start);
-    /// a key under which nothing is left is dropped.
+    /// Removes a dot under a key and changes the store there, the opposite of
+    /// [`start`](Self::start). A key under which nothing is left is removed.
     pub(crate) fn end(&mut self, key: &K, dot: Dot, change: impl FnOnce(&mut S)) {
         let Some(slot) = self.slot(key) else { return };
         self.unindex(dot);
@@ -252,7 +252,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         self.drop_if_empty(slot);
     }
 
-    /// Takes the key with its store out, telling each of its dots.
+    /// Removes the key with its store and reports each of its dots. Says whether the key was there.
     pub(crate) fn take<Q>(&mut self, key: &Q, ended: &mut dyn FnMut(Dot)) -> bool
     where
         K: Borrow<Q>,
@@ -281,7 +281,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             self.append(key, store)
         };
         self.index_at(dot, slot);
-        // No need to count dots: there is one under the key.
+        // No need to count dots: only one is alive under the key.
         if self.entries.len() > FEW {
             self.look_up();
         }
@@ -428,7 +428,7 @@ impl<K, S> Default for DotMap<K, S> {
     }
 }
 
-/// The same keys with the same stores, whatever the order in which they came.
+/// Two maps are equal if they have the same keys with the same stores, whatever the order.
 impl<K: Key, S: DotStore> PartialEq for DotMap<K, S> {
     fn eq(&self, other: &Self) -> bool {
         self.len() == other.len()

@@ -1,16 +1,16 @@
-//! Dots without values.
+//! A store of dots without values.
 
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::DotFun;
+use super::fun::DotFun;
 use crate::Dot;
 use crate::causal::Observed;
 use crate::codec::Kind;
 use crate::value::dot_store_by_field;
 
-/// A set of live dots: the presence of an element, or a flag that is up.
+/// A set of live dots: the presence of an element, or a raised flag.
 ///
 /// **Invariant:** ascending, each dot once. One dot is held without an allocation.
 #[derive(Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ impl DotSet {
         Self::default()
     }
 
-    /// One dot alive.
+    /// One live dot.
     #[inline]
     pub fn one(dot: Dot) -> Self {
         Self(DotFun::one(dot, ()))
@@ -54,18 +54,18 @@ impl DotSet {
         self.0.contains(dot)
     }
 
-    /// Makes `dot` alive and says whether it was not.
+    /// Makes `dot` alive and says whether it was not alive before.
     pub fn insert(&mut self, dot: Dot) -> bool {
         self.0.insert(dot, ()).is_none()
     }
 
-    /// Ends `dot` and says whether it was alive. That it is gone follows only from a context that
-    /// contains it.
+    /// Removes `dot` and says whether it was alive. Other replicas learn of it only from a context
+    /// that contains the dot.
     pub fn remove(&mut self, dot: Dot) -> bool {
         self.0.remove(dot).is_some()
     }
 
-    /// Ends all dots and returns them, ascending.
+    /// Removes all dots and returns them, ascending.
     pub fn drain(&mut self) -> impl Iterator<Item = Dot> + '_ {
         self.0.drain().map(|(dot, ())| dot)
     }

@@ -32,7 +32,7 @@ fn join_keeps_the_common_and_the_unseen_and_drops_the_seen() {
     );
     assert!(
         !mine.join(&theirs, &(&my_context, &their_context), &their_context),
-        "a second time nothing changes"
+        "nothing changes the second time"
     );
 }
 
@@ -56,7 +56,7 @@ fn a_map_drops_a_key_with_its_last_dot() {
     assert_eq!(ended, [dot(1, 2)]);
     assert!(
         mine.is_empty() && mine.dot_count() == 0,
-        "no key is left with nothing under it"
+        "no key is left without dots"
     );
 }
 

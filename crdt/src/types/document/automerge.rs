@@ -1,4 +1,4 @@
-//! The engine by automerge.
+//! The document engine built on automerge.
 
 use alloc::borrow::ToOwned;
 use alloc::string::{String, ToString};
@@ -12,12 +12,12 @@ use automerge::{
 };
 use serde_json::{Map, Value};
 
+use super::change::{Change, ChangeHash};
 use super::engine::{DocumentError, Engine, Step, Write};
-use super::{Change, ChangeHash};
 
-/// The engine by [automerge](https://automerge.org) (Kleppmann & Beresford, "A conflict-free
-/// replicated JSON datatype", arXiv 1608.03960). Changes are taken in batches: one by one they cost
-/// about 75 times as much.
+/// The engine built on [automerge](https://automerge.org) (Kleppmann & Beresford, "A conflict-free
+/// replicated JSON datatype", arXiv 1608.03960). It takes changes in batches: one by one they would
+/// cost about 75 times as much.
 #[derive(Clone, Default, Debug)]
 pub struct Automerge(AutoCommit);
 
@@ -120,7 +120,7 @@ impl Engine for Automerge {
     }
 }
 
-/// Whether the step is one that can be made from such an object.
+/// Whether this step can be taken from an object of this kind.
 fn fits(step: Step<'_>, kind: ObjType) -> bool {
     match step {
         Step::Key(_) => matches!(kind, ObjType::Map | ObjType::Table),
@@ -233,7 +233,7 @@ impl Automerge {
         }
     }
 
-    /// Puts the content of a value into a new object. The depth was checked before.
+    /// Puts the contents of a value into a new object. The caller has checked the depth.
     fn fill(&mut self, object: &ObjId, value: &Value) -> Result<(), DocumentError> {
         if let Value::Array(items) = value {
             for (at, item) in items.iter().enumerate() {
@@ -291,7 +291,7 @@ impl Automerge {
         let scalar = match item {
             Item::Object(kind) => {
                 let depth = depth.checked_sub(1).ok_or(DocumentError::TooDeep {
-                    limit: super::DEPTH,
+                    limit: super::engine::DEPTH,
                 })?;
                 return self.object(id, *kind, depth);
             }

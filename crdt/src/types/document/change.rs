@@ -1,6 +1,8 @@
-//! One change of a document: addressed by its hash, understood no further than replicas need that
-//! only store it.
+//! One change of a document: addressed by its hash, and parsed only as far as a replica that just
+//! stores it needs.
 
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -9,15 +11,15 @@ use sha2::{Digest, Sha256};
 use crate::codec::{DecodeError, Limits, Reader, Writer};
 use crate::{CausalContext, ReplicaId};
 
-/// What a chunk of automerge's format begins with, before its checksum.
+/// The first bytes of a chunk in automerge's format; the checksum follows.
 const MAGIC: [u8; 4] = [0x85, 0x6f, 0x4a, 0x83];
-/// The kind of chunk that holds one change, not compressed.
+/// The kind of chunk that holds one uncompressed change.
 const CHANGE: u8 = 1;
-/// The column that has one value for each operation.
+/// The column that has one value per operation.
 const ACTIONS: u64 = 4 << 4 | 2;
 
-/// The name of a change: the SHA-256 of its content. Ascending order is the order in which equals
-/// are told apart.
+/// The name of a change: the SHA-256 hash of its content. Ascending order breaks ties between
+/// changes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ChangeHash(pub [u8; 32]);
 
@@ -29,9 +31,9 @@ impl fmt::Debug for ChangeHash {
     }
 }
 
-/// Who makes changes, as automerge writes it.
+/// The author of changes, as automerge writes it.
 ///
-/// **Invariant:** one replica is one actor, so actors do not multiply with each start of a program.
+/// **Invariant:** one replica is one actor, so a restart of the program adds no actor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub(super) struct Actor(pub(super) [u8; 16]);
 
@@ -44,35 +46,39 @@ impl From<ReplicaId> for Actor {
     }
 }
 
+/// Changes by their hashes.
+pub(super) type Changes = BTreeMap<ChangeHash, Arc<Change>>;
+
 /// A change as it is stored and sent.
 ///
 /// **Invariant:** the hash is that of the content, and the content claims no more operations than
-/// were counted. Whether the engine takes the operations is known only to who applies them.
+/// were counted. Only a replica that applies the change learns whether the engine accepts the
+/// operations.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Change {
     pub(super) hash: ChangeHash,
     /// The changes that this one builds on.
     pub(super) dependencies: Vec<ChangeHash>,
     pub(super) actor: Actor,
-    /// The n-th change of its actor.
+    /// Its number among the changes of its actor, from 1.
     pub(super) number: u64,
     pub(super) operations: u64,
-    /// What follows the actor in the content.
+    /// The content behind the actor.
     pub(super) rest: Vec<u8>,
 }
 
 impl Change {
-    /// Which change this is.
+    /// The hash that names this change. O(1).
     pub fn hash(&self) -> ChangeHash {
         self.hash
     }
 
-    /// How many operations it has.
+    /// How many operations it has, counted when it was read.
     pub fn operations(&self) -> u64 {
         self.operations
     }
 
-    /// The change in automerge's format, as one chunk that is not compressed.
+    /// The change in automerge's format, as one uncompressed chunk.
     pub fn chunk(&self) -> Vec<u8> {
         let content = self.content();
         let mut out = Writer::new(&CausalContext::new());
@@ -83,7 +89,7 @@ impl Change {
         out.finish()
     }
 
-    /// Reads a chunk of automerge's format that holds one change, not compressed.
+    /// Reads a chunk of automerge's format that holds one uncompressed change.
     pub(super) fn from_chunk(chunk: &[u8]) -> Result<Self, DecodeError> {
         let mut input = Reader::new(chunk, &CausalContext::new(), Limits::default())?;
         for expected in MAGIC {
@@ -116,7 +122,7 @@ impl Change {
         }
     }
 
-    /// Puts a change together, taking its operations from the allowance of `input`.
+    /// Assembles a change and takes its operations from the allowance of `input`.
     pub(super) fn new(
         dependencies: Vec<ChangeHash>,
         actor: Actor,
@@ -157,7 +163,7 @@ impl Change {
         out.finish()
     }
 
-    /// How many bytes it takes in memory, roughly.
+    /// Roughly how many bytes it takes in memory.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.dependencies.len() * size_of::<ChangeHash>() + self.rest.len()
     }
@@ -171,9 +177,9 @@ pub(super) fn read_hash(input: &mut Reader<'_>) -> Result<ChangeHash, DecodeErro
     Ok(ChangeHash(hash))
 }
 
-/// The number of the change and how many operations it has. A column may say in a few bytes that a
-/// value is repeated 2^60 times; the engine would believe it, so repetitions are taken from the
-/// allowance of `budget` here.
+/// The number of the change and its count of operations. A column can say in a few bytes that a
+/// value repeats 2^60 times, and the engine would believe it, so this takes repetitions from the
+/// allowance of `budget`.
 fn inspect(rest: &[u8], budget: &mut Reader<'_>) -> Result<(u64, u64), DecodeError> {
     let mut input = Reader::new(rest, &CausalContext::new(), budget.limits())?;
     let number = input.number()?;
@@ -207,7 +213,7 @@ fn inspect(rest: &[u8], budget: &mut Reader<'_>) -> Result<(u64, u64), DecodeErr
     Ok((number, operations))
 }
 
-/// How many values a column holds, strings weighed by their length.
+/// How many values a column holds; a string weighs as much as its length.
 fn repetitions(kind: u64, mut column: Reader<'_>) -> Result<u64, DecodeError> {
     const OVERFLOW: DecodeError = DecodeError::TooManyElements;
     let (mut total, kind) = (0_u64, kind & 0b1111);
@@ -238,7 +244,7 @@ fn repetitions(kind: u64, mut column: Reader<'_>) -> Result<u64, DecodeError> {
     Ok(total)
 }
 
-/// Reads one value of a column and says how much it weighs.
+/// Reads one value of a column and returns its weight.
 fn value(kind: u64, column: &mut Reader<'_>) -> Result<u64, DecodeError> {
     match kind {
         5 => Ok(1 + column.bytes()?.len() as u64 / 16),
@@ -247,7 +253,7 @@ fn value(kind: u64, column: &mut Reader<'_>) -> Result<u64, DecodeError> {
     }
 }
 
-/// A signed number in LEB128, which only has to be read past and compared with zero.
+/// A signed number in LEB128. Callers only skip it or compare it with zero.
 fn signed(input: &mut Reader<'_>) -> Result<i64, DecodeError> {
     let mut number = 0_i64;
     for shift in (0..64).step_by(7) {

@@ -1,4 +1,5 @@
-//! Writing a document: each write is weighed first, and all of a transaction become one change.
+//! Writing a document: each write is weighed first, and all writes of a transaction become one
+//! change.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -7,22 +8,24 @@ use core::ops::Deref;
 
 use serde_json::Value;
 
-use super::change::Actor;
-use super::engine::contained;
-use super::{Automerge, Change, DEPTH, Document, DocumentError, Engine, Step, Write};
+use super::automerge::Automerge;
+use super::change::{Actor, Change};
+use super::engine::{DEPTH, DocumentError, Engine, Step, Write, contained};
+use super::set::Document;
 use crate::{Edit, Tx};
 
-/// A document open for writing; reads see what was written. When the transaction ends, all of it is
-/// one change.
+/// A document open for writing. Reads see the writes before them. When the transaction ends, all of
+/// it becomes one change.
 pub struct DocumentEdit<'a, E: Engine = Automerge>(pub(super) Edit<'a, Document<E>>);
 
 impl<E: Engine> DocumentEdit<'_, E> {
-    /// Overwrites what is at the end of the path. A key is made if it is not there; what leads to
-    /// it must be. Strings are overwritten as a whole: for those edited together see
-    /// [`put_text`](Self::put_text).
+    /// Overwrites the value at the end of the path. A missing key is created, but everything that
+    /// leads to it must exist. A string is overwritten as a whole; for a text that people edit
+    /// together, see [`put_text`](Self::put_text).
     ///
     /// # Errors
-    /// Nothing was written.
+    /// [`DocumentError`] gives the reason, for instance a path that leads nowhere. Nothing was
+    /// written.
     pub fn put<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -32,10 +35,11 @@ impl<E: Engine> DocumentEdit<'_, E> {
         self.write(tx, path, &Write::Put(value.into()))
     }
 
-    /// Puts a text that can be edited together.
+    /// Puts a text that several writers can edit at once. Concurrent puts of a text under one key
+    /// keep only one of them, so create it once, early.
     ///
     /// # Errors
-    /// Nothing was written.
+    /// As for [`put`](Self::put). Nothing was written.
     pub fn put_text<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -45,11 +49,11 @@ impl<E: Engine> DocumentEdit<'_, E> {
         self.write(tx, path, &Write::Text(text))
     }
 
-    /// Puts a counter. An increment takes as long as there were increments before, so it is for
-    /// few.
+    /// Puts a counter. An increment takes time proportional to the number of increments before it,
+    /// so use it for few.
     ///
     /// # Errors
-    /// Nothing was written.
+    /// As for [`put`](Self::put). Nothing was written.
     pub fn put_counter<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -59,10 +63,11 @@ impl<E: Engine> DocumentEdit<'_, E> {
         self.write(tx, path, &Write::Counter(start))
     }
 
-    /// Removes what is at the end of the path.
+    /// Removes the value at the end of the path. A concurrent put of it elsewhere stays.
     ///
     /// # Errors
-    /// Nothing was removed.
+    /// [`DocumentError`] gives the reason, for instance a path that leads nowhere. Nothing was
+    /// removed.
     pub fn delete<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -71,10 +76,11 @@ impl<E: Engine> DocumentEdit<'_, E> {
         self.write(tx, path, &Write::Delete)
     }
 
-    /// Adds to a counter.
+    /// Adds to the counter at the end of the path. Concurrent increments all count.
     ///
     /// # Errors
-    /// Nothing was added.
+    /// [`DocumentError`] gives the reason, for instance a value that is not a counter. Nothing was
+    /// added.
     pub fn increment<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -84,11 +90,10 @@ impl<E: Engine> DocumentEdit<'_, E> {
         self.write(tx, path, &Write::Increment(by))
     }
 
-    /// Inserts into a list before the place at the end of the path, which may be the one after the
-    /// last.
+    /// Inserts into a list before the place at the end of the path, which may be one past the last.
     ///
     /// # Errors
-    /// Nothing was inserted.
+    /// [`DocumentError`] gives the reason, for instance a place past the end. Nothing was inserted.
     pub fn insert<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -101,7 +106,8 @@ impl<E: Engine> DocumentEdit<'_, E> {
     /// Appends to the list at the end of the path.
     ///
     /// # Errors
-    /// Nothing was appended.
+    /// [`DocumentError`] gives the reason, for instance a value that is not a list. Nothing was
+    /// appended.
     pub fn push<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -121,10 +127,10 @@ impl<E: Engine> DocumentEdit<'_, E> {
         self.write(tx, &path, &Write::Insert(value.into()))
     }
 
-    /// Replaces `delete` characters of a text from the character `at` on.
+    /// Replaces `delete` characters of a text, starting at character `at`, with `insert`.
     ///
     /// # Errors
-    /// Nothing was replaced.
+    /// [`DocumentError`] gives the reason, for instance a range past the end. Nothing was replaced.
     pub fn splice<'p, S: Copy + Into<Step<'p>>>(
         &mut self,
         tx: &mut Tx<'_>,
@@ -178,7 +184,7 @@ impl<E: Engine> DocumentEdit<'_, E> {
         written
     }
 
-    /// Makes one change of all that was written.
+    /// Turns everything written so far into one change.
     fn commit(&mut self) {
         let (state, delta) = self.0.parts();
         if state
@@ -193,7 +199,7 @@ impl<E: Engine> DocumentEdit<'_, E> {
         let Ok(Some(change)) =
             chunk.map(|chunk| chunk.and_then(|chunk| Change::from_chunk(&chunk).ok()))
         else {
-            // What the engine has written and cannot hand out must not be seen here either.
+            // Readers must not see what the engine has written but cannot hand out.
             state.view.take();
             return;
         };
@@ -212,8 +218,8 @@ impl<E: Engine> Deref for DocumentEdit<'_, E> {
     }
 }
 
-/// The end of a transaction. One that panics is not made, but for what was merged into the others
-/// before: nothing.
+/// Ends the transaction: everything written becomes one change. If the thread is panicking, the
+/// engine is discarded with the writes, and no change is made.
 impl<E: Engine> Drop for DocumentEdit<'_, E> {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -231,7 +237,7 @@ struct Weight {
 }
 
 fn weigh(write: &Write<'_>, depth: usize) -> Result<Weight, DocumentError> {
-    // A caller may ask for more to be deleted than any number can count.
+    // A caller may ask to delete more than any number can count.
     let text = |text: &str, more: usize| Weight {
         operations: (text.chars().count() as u64 + 1).saturating_add(more as u64),
         bytes: text.len(),

@@ -1,4 +1,4 @@
-//! What a document needs of the library that understands changes.
+//! What a document needs from the library that understands changes.
 
 use alloc::borrow::ToOwned;
 use alloc::string::String;
@@ -10,21 +10,24 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Change, ChangeHash};
+use super::change::{Change, ChangeHash};
 
-// The engine panics on some forged changes, and only unwinding contains that. A program that aborts
-// instead would end for whoever sends it one, so it does not build.
+// The engine panics on some forged changes, and only unwinding contains that. With `panic =
+// "abort"`, anyone who sends such a change would end the program, so this does not build.
 #[cfg(panic = "abort")]
 compile_error!(
     "feature `document` needs `panic = \"unwind\"`: a forged change of a document would end the process otherwise"
 );
 
-/// One step into a document.
+/// The greatest nesting depth of a document.
+pub(super) const DEPTH: usize = 64;
+
+/// One step of a path into a document.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Step<'a> {
-    /// To what stands under a key of an object.
+    /// To the value under a key of an object.
     Key(&'a str),
-    /// To what stands at a place of a list, from 0.
+    /// To the element at an index of a list, from 0.
     Index(usize),
 }
 
@@ -43,85 +46,86 @@ impl From<usize> for Step<'_> {
 /// One change to make at the end of a path.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Write<'a> {
-    /// Overwrites it with a value; objects and lists become such.
+    /// Overwrites it with a value. JSON objects and arrays become objects and lists.
     Put(Value),
-    /// Overwrites it with a text that can be edited together.
+    /// Overwrites it with a text that several writers can edit at once.
     Text(&'a str),
-    /// Overwrites it with a number to which increments add.
+    /// Overwrites it with a number that increments add to.
     Counter(i64),
     /// Removes it.
     Delete,
-    /// Adds to the counter that is there.
+    /// Adds to the counter at this place.
     Increment(i64),
-    /// Inserts a value before it, in a list.
+    /// Inserts a value before this place of a list.
     Insert(Value),
-    /// Takes so many characters out of the text that is there, and puts others in their place.
+    /// Replaces characters of the text at this place.
     Splice {
-        /// Before which character, from 0.
+        /// The character to start at, from 0.
         at: usize,
-        /// How many characters go.
+        /// How many characters to remove.
         delete: usize,
-        /// What comes.
+        /// The characters to insert.
         insert: &'a str,
     },
 }
 
-/// Why a document was not changed or could not be read. What was written before in the same
-/// transaction stays, except after [`Panicked`](Self::Panicked): then it is lost, as is the engine,
-/// which is made anew from the changes when it is next needed.
+/// Why a document was not changed or could not be read. Earlier writes of the same transaction
+/// stay, except after [`Panicked`](Self::Panicked): then they are lost together with the engine,
+/// which is rebuilt from the changes when it is next needed.
 #[derive(Clone, PartialEq, Eq, Debug, Error)]
 pub enum DocumentError {
-    /// There is nothing at this step of the path.
-    #[error("there is nothing at step {0} of the path")]
+    /// Nothing exists at this step of the path.
+    #[error("nothing exists at step {0} of the path")]
     Missing(usize),
-    /// What is at this step of the path is of another type than the operation needs.
-    #[error("step {0} of the path is of another type")]
+    /// The value at this step of the path has another type than the operation needs.
+    #[error("the value at step {0} of the path has another type")]
     OtherType(usize),
-    /// The document would have more bytes than [`Document::BYTES`](super::Document::BYTES).
-    #[error("a document may have {limit} bytes")]
+    /// The document would have more bytes than [`Document::BYTES`](super::Document::BYTES). Nothing
+    /// was written.
+    #[error("the document would have more than {limit} bytes")]
     TooLarge {
-        /// How many it may have.
+        /// The limit, in bytes.
         limit: usize,
     },
     /// The document would have more operations than
-    /// [`Document::OPERATIONS`](super::Document::OPERATIONS).
-    #[error("a document may have {limit} operations")]
+    /// [`Document::OPERATIONS`](super::Document::OPERATIONS). Nothing was written.
+    #[error("the document would have more than {limit} operations")]
     TooManyOperations {
-        /// How many it may have.
+        /// The limit, in operations.
         limit: u64,
     },
-    /// Nested deeper than [`Document::DEPTH`](super::Document::DEPTH).
-    #[error("a document may be nested {limit} deep")]
+    /// The value is nested deeper than [`Document::DEPTH`](super::Document::DEPTH).
+    #[error("the value is nested more than {limit} levels deep")]
     TooDeep {
-        /// How deep it may be.
+        /// The limit, in levels.
         limit: usize,
     },
-    /// Two changes claim to be the same one of a writer, because its id was used twice. The one on
-    /// which more changes build counts; between equals the one with the lesser hash. If the id is
-    /// that of this replica, it must go on under the next incarnation.
-    #[error("two different changes are number {number} of one writer")]
+    /// Two changes claim the same number of one writer, because its id was used twice. The one that
+    /// more changes build on counts; if equally many do, the one with the lesser hash. If the id is
+    /// that of this replica, it must continue under the next incarnation.
+    #[error("two different changes claim number {number} of one writer")]
     Reused {
-        /// Which change of the writer.
+        /// The number that both changes claim.
         number: u64,
     },
-    /// Changes of this very replica are waiting for others that have not arrived, so it cannot know
-    /// how to go on.
-    #[error("changes of this replica wait for others")]
+    /// Changes of this very replica wait for others that have not arrived, so it cannot know where
+    /// to continue. Merge what is missing first.
+    #[error("changes of this replica wait for changes that have not arrived")]
     Incomplete,
-    /// The engine says no.
-    #[error("refused: {0}")]
+    /// The engine refused the operation, for a reason that it gives.
+    #[error("the engine refused: {0}")]
     Refused(String),
-    /// The engine broke down.
+    /// The engine panicked. It is discarded; the message is that of the panic.
     #[error("the engine panicked: {0}")]
     Panicked(String),
 }
 
-/// The library that understands changes. Behind this trait another one can stand in; the default is
+/// The library that understands changes. Implement this trait to replace the default,
 /// [`Automerge`](super::Automerge).
 ///
-/// The set of changes, its heads and what is new since others are known without it: see
-/// [`Document::changes_since`](super::Document::changes_since). A panic in here is contained, and
-/// the engine thrown away; the feature does not build where panics abort.
+/// The document itself knows the set of changes, its heads and what is new since others: see
+/// [`Document::changes_since`](super::Document::changes_since). A panic in here is contained and
+/// discards the engine; the feature does not build with `panic = "abort"`.
 pub trait Engine: Clone + Default + Debug {
     /// Takes all these changes at once. Those that build on changes that have not come wait for
     /// them.
@@ -129,16 +133,16 @@ pub trait Engine: Clone + Default + Debug {
     /// **Law:** the view depends on the set of changes alone.
     ///
     /// # Errors
-    /// One of them cannot be applied; the engine is then thrown away.
+    /// One of them cannot be applied. The caller then discards the engine.
     fn apply_changes(&mut self, changes: &[Arc<Change>]) -> Result<(), DocumentError>;
 
-    /// Whether the change has been applied and is not waiting.
+    /// Whether the change has been applied and does not wait.
     fn has(&self, change: ChangeHash) -> bool;
 
-    /// What is at the end of the path; nothing if the path leads nowhere.
+    /// The value at the end of the path; `None` if the path leads nowhere.
     ///
     /// # Errors
-    /// Nested deeper than `depth`.
+    /// The value is nested deeper than `depth`.
     fn view(&self, path: &[Step<'_>], depth: usize) -> Result<Option<Value>, DocumentError>;
 
     /// The whole history in the engine's own compressed form. Not canonical.
@@ -147,7 +151,7 @@ pub trait Engine: Clone + Default + Debug {
     /// Writes for an actor, as part of the change that [`commit`](Self::commit) ends.
     ///
     /// # Errors
-    /// The path does not lead to what the write needs; nothing was written.
+    /// The path does not lead to what the write needs. Nothing was written.
     fn write(
         &mut self,
         actor: [u8; 16],
@@ -158,12 +162,12 @@ pub trait Engine: Clone + Default + Debug {
     /// How many operations have been written since the last commit.
     fn pending(&self) -> u64;
 
-    /// Ends the change and returns it as a chunk, if something was written.
+    /// Ends the change and returns it as a chunk; `None` if nothing was written.
     fn commit(&mut self) -> Option<Vec<u8>>;
 }
 
-/// Runs the engine; should it panic, that is an error like another. What it has changed must then
-/// be thrown away.
+/// Runs the engine and turns a panic into an error. The caller must then discard whatever the
+/// engine has changed.
 pub(super) fn contained<R>(
     work: impl FnOnce() -> Result<R, DocumentError>,
 ) -> Result<R, DocumentError> {

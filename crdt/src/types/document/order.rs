@@ -1,15 +1,14 @@
-//! A set of changes as bytes: in one order that only the set determines, so that equal sets have
+//! A set of changes as bytes, in an order that only the set determines, so that equal sets have
 //! equal bytes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Changes;
-use super::change::{Actor, Change, ChangeHash, read_hash};
+use super::change::{Actor, Change, ChangeHash, Changes, read_hash};
 use crate::codec::{DecodeError, Reader, Writer};
 
-/// By change: those that build directly on it.
+/// For each change, those that build directly on it.
 pub(super) fn followers(changes: &Changes) -> BTreeMap<ChangeHash, Vec<ChangeHash>> {
     let mut followers: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
     for (&hash, change) in changes {
@@ -21,7 +20,7 @@ pub(super) fn followers(changes: &Changes) -> BTreeMap<ChangeHash, Vec<ChangeHas
     followers
 }
 
-/// How many changes build on this one, directly or not.
+/// How many changes build on this one, directly or indirectly.
 pub(super) fn count_above(
     hash: ChangeHash,
     followers: &BTreeMap<ChangeHash, Vec<ChangeHash>>,
@@ -34,7 +33,7 @@ pub(super) fn count_above(
     seen.len()
 }
 
-/// The changes, each after all it builds on, otherwise ascending by hash.
+/// The changes, each after everything it builds on, otherwise ascending by hash.
 pub(super) fn in_order(changes: &Changes) -> Vec<&Arc<Change>> {
     let mut waiting: BTreeMap<ChangeHash, usize> = BTreeMap::new();
     let mut followers: BTreeMap<ChangeHash, Vec<ChangeHash>> = BTreeMap::new();
@@ -70,8 +69,8 @@ pub(super) fn in_order(changes: &Changes) -> Vec<&Arc<Change>> {
     order
 }
 
-/// Each change with what it builds on by distance where that is part of the set, and its actor by
-/// number.
+/// Writes each change with its actor as a number, and with those it builds on as distances where
+/// the set contains them.
 pub(super) fn encode(changes: &Changes, out: &mut Writer) {
     let mut places: BTreeMap<ChangeHash, usize> = BTreeMap::new();
     let mut actors: BTreeMap<Actor, usize> = BTreeMap::new();
@@ -97,7 +96,7 @@ pub(super) fn encode(changes: &Changes, out: &mut Writer) {
     }
 }
 
-/// Reads what [`encode`] wrote. That it is in order is for the caller to check.
+/// Reads what [`encode`] wrote. The caller checks that the order is right.
 pub(super) fn decode(input: &mut Reader<'_>) -> Result<Changes, DecodeError> {
     let mut order: Vec<ChangeHash> = Vec::new();
     let mut actors: Vec<Actor> = Vec::new();

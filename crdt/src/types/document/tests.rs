@@ -1,12 +1,15 @@
-//! The engine behind the trait is automerge, or one that breaks down on demand.
+//! Documents over automerge, and over an engine that breaks down on demand.
 
 use std::cell::Cell;
+use std::sync::Arc;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::change::Changes;
+use super::engine::DEPTH;
 use super::*;
-use crate::codec::{Kind, VERSION};
-use crate::{Causal, NodeId, Refused, ReplicaId, Replicated};
+use crate::codec::{DecodeError, Kind, Reader, VERSION, Writer};
+use crate::{Causal, CausalContext, Lattice, NodeId, Refused, ReplicaId, Replicated};
 use Step::{Index, Key};
 
 type Replica<E = Automerge> = Replicated<Document<E>>;
@@ -27,7 +30,7 @@ fn json<E: Engine>(at: &Replica<E>) -> Value {
     at.to_json().unwrap()
 }
 
-/// Numbers that look random.
+/// Pseudo-random numbers.
 fn random(seed: &mut u64) -> usize {
     *seed = seed
         .wrapping_mul(6_364_136_223_846_793_005)
@@ -133,7 +136,7 @@ fn replicas_converge_whatever_is_repeated_reordered_or_lost() {
                 }
             }
         }
-        // What was lost is in the full states.
+        // The full states contain what was lost.
         for (from, to) in [(0, 1), (1, 2), (2, 1), (1, 0)] {
             let state = all[from].state().clone();
             all[to].merge(&state).unwrap();
@@ -160,7 +163,10 @@ fn a_change_waits_for_what_it_builds_on() {
     b.merge(&second).unwrap();
     assert_eq!((json(&b), b.missing()), (json!({}), first.heads()));
     let reread: Causal<Document> = Causal::decode(&b.state().encode()).unwrap();
-    assert!(reread == *b.state(), "it waits as bytes as well");
+    assert!(
+        reread == *b.state(),
+        "it still waits after encoding and decoding"
+    );
     b.merge(&first).unwrap();
     assert_eq!(
         (json(&b), b.missing(), b.heads()),
@@ -197,7 +203,7 @@ fn a_writer_whose_id_was_used_twice_is_found_out_and_stopped() {
     other.merge(&one).unwrap();
     json(&other);
     other.merge(&two).unwrap();
-    // Each of the two hears of it at once.
+    // Each of the two notices it at once.
     let reused = Err(Refused::Reused {
         replica: a.replica(),
     });
@@ -269,7 +275,7 @@ fn limits_are_kept_with_typed_errors() {
 fn what_others_nested_too_deep_is_an_error_to_read_and_no_overflow() {
     let mut doc: Replica = replica(1);
     let mut path = Vec::new();
-    // Past the limit, as another program might.
+    // Past the limit, as another program might write.
     let mut engine = Automerge::default();
     for _ in 0..2 * DEPTH {
         path.push("x");
@@ -417,7 +423,7 @@ fn a_value_that_is_said_to_be_repeated_too_often_is_refused() {
     };
     assert_eq!(refused(&change.rest, &mut input), Ok(1));
     // Number 1, first operation 1, no time, no message, no actors, one column of actions: 2^50
-    // times a zero, or nothing.
+    // zeros, or none.
     for run in [
         &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01, 0][..],
         &[0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01],
@@ -434,8 +440,7 @@ thread_local! {
     static BATCHES: Cell<usize> = const { Cell::new(0) };
 }
 
-/// Panics when it meets a change in which "boom" is written, refuses one with "bust", and counts
-/// how often it is called.
+/// Panics on a change that contains "boom", refuses one that contains "bust", and counts its calls.
 #[derive(Clone, Default, Debug)]
 struct Brittle(Automerge);
 
@@ -500,12 +505,12 @@ fn a_change_on_which_the_engine_breaks_down_is_quarantined_and_the_others_are_no
     all.merge(b.state());
     assert!(
         c.merge(&all).unwrap().0,
-        "the set of changes takes all of them"
+        "the set of changes contains all of them"
     );
     assert_eq!(
         json(&c),
         json!({"mine": 0, "x": 1}),
-        "w builds on what is quarantined, so it waits"
+        "w builds on a quarantined change, so it waits"
     );
     let mut reasons = vec![
         (boom.heads()[0], DocumentError::Panicked("boom".into())),

@@ -1,4 +1,4 @@
-//! What the changes amount to, kept up to date by the engine, and which of them are left out.
+//! What the changes amount to, kept up to date by the engine, and which changes are left out.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -6,16 +6,16 @@ use alloc::vec::Vec;
 use core::cmp::Reverse;
 use core::mem;
 
-use super::change::{Actor, Change, ChangeHash};
+use super::change::{Actor, Change, ChangeHash, Changes};
 use super::engine::{DocumentError, Engine, contained};
-use super::{Changes, order};
+use super::order;
 
-/// An engine with all changes of a set but those that are quarantined.
+/// An engine with all changes of a set except the quarantined ones.
 ///
-/// **Invariant:** of several changes that claim to be the same one of a writer, that counts on
-/// which most others build, and between equals that with the least hash: whatever the order in
-/// which they came. So a forged change hides nothing that people have gone on working with, unless
-/// as many changes are forged.
+/// **Invariant:** of several changes that claim the same number of one writer, the one that most
+/// others build on counts, and among equals the one with the least hash, whatever the order of
+/// their arrival. So a forged change hides nothing that people have built on, unless as many
+/// changes are forged.
 #[derive(Clone, Default, Debug)]
 pub(super) struct View<E> {
     pub(super) engine: E,
@@ -24,8 +24,8 @@ pub(super) struct View<E> {
 }
 
 impl<E: Engine> View<E> {
-    /// The view of all changes, from nothing. Never fails: what the engine does not take is
-    /// quarantined.
+    /// The view of all changes, built from nothing. Never fails: changes that the engine refuses
+    /// are quarantined.
     pub(super) fn of(changes: &Changes) -> Self {
         let mut view = Self::default();
         let mut claims: BTreeMap<(Actor, u64), Vec<ChangeHash>> = BTreeMap::new();
@@ -40,14 +40,14 @@ impl<E: Engine> View<E> {
         } else {
             BTreeMap::new()
         };
-        for (number, mut claimants) in claims {
+        for ((actor, number), mut claimants) in claims {
             if claimants.len() > 1 {
                 claimants.sort_by_cached_key(|&hash| {
                     (Reverse(order::count_above(hash, &followers)), hash)
                 });
             }
             for hash in claimants {
-                view.claim(hash, number);
+                view.claim(hash, actor, number);
             }
         }
         let sound: Vec<Arc<Change>> = order::in_order(changes)
@@ -59,8 +59,8 @@ impl<E: Engine> View<E> {
         view
     }
 
-    /// Takes more changes, all at once. If that is not possible, the answer is no and the view has
-    /// to be made anew.
+    /// Takes more changes, all at once. Returns `false` if that is not possible and the view must
+    /// be rebuilt.
     pub(super) fn add(&mut self, fresh: &[Arc<Change>]) -> bool {
         if self
             .quarantined
@@ -71,8 +71,8 @@ impl<E: Engine> View<E> {
         }
         let mut sound = Vec::with_capacity(fresh.len());
         for change in fresh {
-            // Where an id was used twice, each change can turn the scale.
-            if !self.claim(change.hash, (change.actor, change.number)) {
+            // Where an id was used twice, each new change can tip the balance.
+            if !self.claim(change.hash, change.actor, change.number) {
                 return false;
             }
             sound.push(Arc::clone(change));
@@ -91,7 +91,7 @@ impl<E: Engine> View<E> {
             .insert((change.actor, change.number), change.hash);
     }
 
-    /// Why the actor cannot write here, if so.
+    /// Why the actor must not write here, if there is a reason.
     pub(super) fn objection(&self, actor: Actor, changes: &Changes) -> Option<DocumentError> {
         let reused = self.quarantined.iter().find_map(|(hash, error)| {
             let mine = matches!(error, DocumentError::Reused { .. })
@@ -109,18 +109,19 @@ impl<E: Engine> View<E> {
         reused.or_else(|| waits.then_some(DocumentError::Incomplete))
     }
 
-    /// Whether the change is the one of its writer under this number; otherwise it is quarantined.
-    fn claim(&mut self, hash: ChangeHash, number: (Actor, u64)) -> bool {
-        let holder = *self.numbers.entry(number).or_insert(hash);
+    /// Whether the change is the one that counts under its writer's number; otherwise it is
+    /// quarantined.
+    fn claim(&mut self, hash: ChangeHash, actor: Actor, number: u64) -> bool {
+        let holder = *self.numbers.entry((actor, number)).or_insert(hash);
         if holder != hash {
             self.quarantined
-                .insert(hash, DocumentError::Reused { number: number.1 });
+                .insert(hash, DocumentError::Reused { number });
         }
         holder == hash
     }
 
-    /// Applies the changes in one batch; where that fails, in halves, until those are found that
-    /// make it fail.
+    /// Applies the changes in one batch. If that fails, halves the batch until the failing changes
+    /// are found.
     fn take(&mut self, changes: &[Arc<Change>]) {
         if changes.is_empty() {
             return;

@@ -1,4 +1,4 @@
-//! What a sequence holds, in one buffer: elements, or characters as UTF-8.
+//! The content of a sequence in one buffer: elements, or characters as UTF-8.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,16 +8,16 @@ use core::ops::Range;
 use crate::Plain;
 use crate::codec::{DecodeError, Reader, Writer};
 
-/// A buffer of elements. An element takes one or more units of it: bytes of a string, or exactly
-/// one slot.
+/// A buffer of elements. An element takes one or more units of it: the bytes of a character, or one
+/// slot.
 pub(crate) trait Content: Clone + Default + PartialEq + Debug {
     /// Borrowed elements.
     type Slice: ?Sized;
 
-    /// How many units there are.
+    /// The number of units in the buffer.
     fn size(&self) -> usize;
 
-    /// How many units the elements take.
+    /// The number of units that the elements take.
     fn units(elements: &Self::Slice) -> usize;
 
     /// Appends elements.
@@ -26,19 +26,19 @@ pub(crate) trait Content: Clone + Default + PartialEq + Debug {
     /// The elements in these units.
     fn slice(&self, units: Range<usize>) -> &Self::Slice;
 
-    /// Drops what is beyond so many units.
+    /// Drops everything beyond this many units.
     fn truncate(&mut self, size: usize);
 
-    /// How many elements there are in a slice.
+    /// The number of elements in a slice.
     fn count(elements: &Self::Slice) -> usize;
 
-    /// How many units the first `count` elements take; all, if there are not more.
+    /// The number of units that the first `count` elements take; all of them, if there are no more.
     fn offset(elements: &Self::Slice, count: usize) -> usize;
 
     /// A part of a slice, in units.
     fn part(elements: &Self::Slice, units: Range<usize>) -> &Self::Slice;
 
-    /// Writes all elements; how many there are is known to the reader.
+    /// Writes all elements. The reader knows how many there are.
     fn write(&self, out: &mut Writer);
 
     /// Reads `count` elements.

@@ -1,16 +1,16 @@
-//! Local changes, made in the value and in the delta of the transaction alike.
+//! Local changes, applied to the value and to the delta of the transaction alike.
 
 use core::ops::Range;
 
-use super::join::Changed;
+use super::content::Content;
 use super::order::Place;
-use super::piece::{EDGE, Id, PIECE, Piece};
-use super::tree::{Origin, Side};
-use super::{Content, Cursor, OutOfRange, Sequence};
+use super::piece::{Changed, EDGE, Id, PIECE, Piece};
+use super::skeleton::{Origin, Side};
+use super::state::{Cursor, OutOfRange, Sequence};
 use crate::{CausalContext, Tx, bugs};
 
 impl<C: Content> Sequence<C> {
-    /// Inserts elements so that the first one is number `at`.
+    /// Inserts elements; the first gets index `at`.
     pub(crate) fn insert(
         &mut self,
         delta: &mut Self,
@@ -61,8 +61,8 @@ impl<C: Content> Sequence<C> {
         Ok(())
     }
 
-    /// Issues dots that no element here has. An element that was never issued can only have come
-    /// from a forger.
+    /// Issues dots that no element here has. An element with a dot that was never issued can only
+    /// be forged.
     fn issue(&mut self, tx: &mut Tx<'_>, count: u64) -> Id {
         let id = self.peers.intern(tx.issue_run(count));
         let forged = self
@@ -88,7 +88,8 @@ impl<C: Content> Sequence<C> {
         id.plus(first.counter - id.counter + skipped)
     }
 
-    /// Inserts elements behind a visible one, or at the start; returns where the last one is.
+    /// Inserts elements behind a visible one, or at the start, and returns the place of the last
+    /// one.
     fn insert_behind(
         &mut self,
         place: Option<Place>,
@@ -117,9 +118,9 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// The origin of what is inserted behind the element at `place`. It never gets a sibling that
-    /// stands next to it: a right child has none yet, and before a left child's parent there is
-    /// nothing.
+    /// The origin of an insertion behind the element at `place`. The insertion never gets a sibling
+    /// next to it: a right child has none yet, and nothing stands before the parent of a left
+    /// child.
     fn origin_behind(&self, place: Option<Place>, is_last_made: bool) -> Origin {
         let Some(place) = place else {
             let first = self.order.first();
@@ -182,7 +183,8 @@ impl<C: Content> Sequence<C> {
             if let Some(there) = delta.peers.id(dot) {
                 delta.kill(there, count as u64, &mut Changed::new());
             }
-            // Whoever hears of the end of elements has seen them, so it must know their places too.
+            // A replica that hears of the end of elements has seen them, so it must know their
+            // places too.
             if !bugs::PLACELESS_DELETION.is_planted() {
                 delta.take(
                     self,

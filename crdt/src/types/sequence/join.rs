@@ -1,16 +1,16 @@
-//! How two sequences become one: the skeletons are united, and what is alive follows the rule of
-//! all dots.
+//! How two sequences become one: the skeletons are united, and dots decide what is alive.
 
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-use super::piece::{Id, Piece};
-use super::{Content, Sequence, SequenceEffect};
+use super::content::Content;
+use super::piece::{Changed, Id, Piece};
+use super::state::{Sequence, SequenceEffect};
 use crate::{CausalContext, Contexts};
 
-/// Visits the maximal parts of `0..len` for which the test says the same: their start, their
-/// length, what it says.
+/// Visits the maximal parts of `0..len` for which the test gives the same answer, with start,
+/// length and answer.
 pub(super) fn parts<T: Copy + PartialEq>(
     len: u64,
     test: impl Fn(u64) -> T,
@@ -26,9 +26,6 @@ pub(super) fn parts<T: Copy + PartialEq>(
         from = end;
     }
 }
-
-/// Elements that became visible or ceased to be.
-pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
 
 impl<C: Content> Sequence<C> {
     pub(crate) fn join(&mut self, theirs: &Self, contexts: Contexts<'_>) -> Vec<SequenceEffect> {
@@ -52,7 +49,7 @@ impl<C: Content> Sequence<C> {
         self.effects(&changed)
     }
 
-    /// Ends what they have seen and what is not alive there.
+    /// Removes what they have seen and no longer have alive.
     fn end_seen(&mut self, theirs: &Self, seen: &CausalContext, changed: &mut Changed) {
         for (replica, run) in seen.runs() {
             let Some(mine) = self.peers.find(replica) else {
@@ -95,14 +92,14 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Where the run ends in which a piece starts. A removed piece can span several.
+    /// The end of the run in which a piece starts. A removed piece can span several runs.
     pub(super) fn run_end(&self, piece: &Piece) -> u64 {
         self.peers
             .run(piece.id())
             .map_or(piece.end(), |run| run.first + run.len)
     }
 
-    /// Takes what is new of a piece of theirs, which lies in one run.
+    /// Takes what is new in a piece of theirs, which lies in one run.
     pub(super) fn take(
         &mut self,
         theirs: &Self,
@@ -161,7 +158,7 @@ impl<C: Content> Sequence<C> {
         );
     }
 
-    /// Makes those alive that are known here only as part of the skeleton, and have not ended here.
+    /// Makes elements alive that are here only as part of the skeleton and were not removed here.
     fn revive(
         &mut self,
         theirs: &Self,
@@ -218,7 +215,7 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Ends those of the elements that are alive here.
+    /// Removes those of the elements that are alive here.
     pub(super) fn kill(&mut self, id: Id, len: u64, changed: &mut Changed) {
         self.cursor = None;
         let end = id.counter.saturating_add(len);
@@ -239,7 +236,7 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Gives back what a removed piece held.
+    /// Releases the content of a removed piece.
     pub(super) fn free(&mut self, piece: &Piece) {
         if piece.at + piece.size as usize == self.content.size() {
             self.content.truncate(piece.at);
@@ -279,8 +276,8 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Lets a pending span start with `id` and end at most `count` elements later; returns how many
-    /// it has.
+    /// Makes a pending span start at `id` and end at most `count` elements later; returns its
+    /// length.
     fn isolate_pending(&mut self, id: Id, count: u32) -> (Id, u32) {
         if let Some((&first, span)) = self
             .pending
@@ -314,7 +311,7 @@ impl<C: Content> Sequence<C> {
         (id, count)
     }
 
-    /// What readers see of the change, in order.
+    /// The change as readers see it, in order.
     fn effects(&self, changed: &Changed) -> Vec<SequenceEffect> {
         let mut ranges = Vec::with_capacity(changed.len());
         for &(id, len) in changed {
@@ -352,7 +349,7 @@ impl<C: Content> Sequence<C> {
     }
 }
 
-/// Cuts off and returns what comes before the counter `end`, or all.
+/// Cuts off and returns the elements before the counter `end`, or all.
 pub(super) fn cut<C: Content>(rest: &mut Piece, of: &Sequence<C>, end: u64) -> Piece {
     let count = end.saturating_sub(rest.counter).min(u64::from(rest.len)) as u32;
     let tail = rest.split_off(&of.content, count);

@@ -1,16 +1,16 @@
-//! From an element to its leaf.
+//! The index from an element to its leaf.
 
 use alloc::vec::Vec;
 
 use smallvec::SmallVec;
 
-/// In which leaf the elements of a replica are: an entry holds up to the next one. So what happens
-/// within a leaf does not concern it. Counters without an element may lead anywhere.
+/// Which leaf holds each element of a replica. An entry applies up to the next one, so changes
+/// within a leaf do not touch the index. Counters without an element may lead anywhere.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Leaves {
-    /// From which counter on, ascending, and the leaf; no two in a row lead to the same one.
+    /// (First counter, leaf), ascending; no two neighbours lead to the same leaf.
     starts: Vec<(u64, u32)>,
-    /// Above all counters here.
+    /// One more than the highest counter here.
     end: u64,
 }
 
@@ -25,7 +25,7 @@ impl Leaves {
         }
     }
 
-    /// Notes that the elements `first..end` are in `leaf`.
+    /// Records that the elements `first..end` are in `leaf`.
     #[inline]
     pub(super) fn assign(&mut self, first: u64, end: u64, leaf: u32) {
         let is_last = first >= self.end;

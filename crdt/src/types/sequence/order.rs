@@ -1,17 +1,16 @@
-//! The elements in their order: where the n-th visible one is, and where a given one is.
+//! The elements in order: which one is the n-th visible, and where is a given one?
 //!
-//! Pieces of elements lie in leaves of bounded size; a Fenwick tree (Fenwick 1994) over the leaves
-//! counts what is visible, and a sorted list per replica leads from an element to its leaf. Finding
-//! either way costs O(log n); only the split of a leaf costs O(leaves), once in some sixteen new
-//! pieces.
+//! Pieces of elements lie in leaves of bounded size. A Fenwick tree (Fenwick 1994) over the leaves
+//! counts visible elements, and a sorted list per replica leads from an element to its leaf. Both
+//! lookups cost O(log n). Only a split of a leaf costs O(leaves), about once in sixteen new pieces.
 
 use alloc::vec::Vec;
 
-use super::Content;
+use super::content::Content;
 use super::leaves::Leaves;
 use super::piece::{EDGE, Id, Piece};
 
-/// How many pieces a leaf holds at most.
+/// The most pieces that a leaf holds.
 const LEAF: usize = 32;
 
 /// Where an element is.
@@ -26,7 +25,7 @@ pub(super) struct Place {
 struct Leaf {
     pieces: Vec<Piece>,
     visible: usize,
-    /// Its place in the order.
+    /// The position of the leaf in the order.
     rank: u32,
 }
 
@@ -34,9 +33,9 @@ struct Leaf {
 pub(super) struct Order {
     leaves: Vec<Leaf>,
     ranked: Vec<u32>,
-    /// Fenwick: entry `i` counts what is visible in the leaves `i - lowest_bit(i) .. i`.
+    /// Fenwick: entry `i` counts the visible elements in the leaves `i - lowest_bit(i) .. i`.
     sums: Vec<usize>,
-    /// Per replica, in which leaf its elements are.
+    /// For each replica, which leaf holds its elements.
     index: Vec<Leaves>,
     visible: usize,
 }
@@ -71,12 +70,12 @@ impl Order {
             .skip(place.piece)
     }
 
-    /// All pieces, to change where their content lies.
+    /// All pieces, for moving their content.
     pub(super) fn pieces_mut(&mut self) -> impl Iterator<Item = &mut Piece> {
         self.leaves.iter_mut().flat_map(|leaf| &mut leaf.pieces)
     }
 
-    /// The visible element number `at`, which is below [`visible`](Self::visible).
+    /// The place of the visible element with index `at`, which is below [`visible`](Self::visible).
     pub(super) fn find(&self, at: usize) -> Place {
         let (mut rank, mut rest) = (0, at);
         let mut step = self.ranked.len().next_power_of_two();
@@ -102,7 +101,7 @@ impl Order {
         unreachable!("invariant: the sums count what the leaves hold")
     }
 
-    /// Where an element is, if it is here.
+    /// The place of an element, if it is here.
     pub(super) fn locate(&self, id: Id) -> Option<Place> {
         let leaf = self.index.get(id.replica as usize)?.of(id.counter)?;
         let pieces = &self.leaves[leaf as usize].pieces;
@@ -132,7 +131,7 @@ impl Order {
         before
     }
 
-    /// What orders places like the elements there.
+    /// A key that orders places as it orders their elements.
     pub(super) fn key(&self, place: Place) -> (u32, usize, u32) {
         (
             self.leaves[place.leaf as usize].rank,
@@ -163,8 +162,8 @@ impl Order {
             .map_or(EDGE, |&first| self.leaves[first as usize].pieces[0].id())
     }
 
-    /// Puts a piece directly before the element at `before`, or what would be the next one of its
-    /// piece, or at the start. Returns where its last element is.
+    /// Inserts a piece directly before the element at `before`, which may be one past the end of
+    /// its piece, or at the start. Returns the place of the piece's last element.
     pub(super) fn insert<C: Content>(
         &mut self,
         content: &C,
@@ -195,7 +194,7 @@ impl Order {
         self.insert_piece(self.ranked[0], 0, piece)
     }
 
-    /// Lets a piece start at `place` and returns the place of that piece.
+    /// Splits a piece so that one starts at `place`, and returns its place.
     fn split<C: Content>(&mut self, content: &C, place: Place) -> Place {
         let piece = &mut self.leaves[place.leaf as usize].pieces;
         let Some(piece) = piece.get_mut(place.piece).filter(|_| place.offset > 0) else {
@@ -209,7 +208,7 @@ impl Order {
             };
         }
         let tail = piece.split_off(content, place.offset);
-        // What is counted again when the tail is inserted.
+        // These are counted again when the tail is inserted.
         self.count(place.leaf, -(tail.visible().cast_signed()));
         let (leaf, piece) = self.insert_piece(place.leaf, place.piece + 1, tail);
         Place {
@@ -242,7 +241,7 @@ impl Order {
         self.index[replica].assign(piece.counter, piece.end(), leaf);
     }
 
-    /// Moves what follows the first `keep` pieces to a new leaf.
+    /// Moves everything behind the first `keep` pieces to a new leaf.
     fn split_leaf(&mut self, leaf: u32, keep: usize) -> u32 {
         let new = self.leaves.len() as u32;
         let old = &mut self.leaves[leaf as usize];
@@ -292,8 +291,8 @@ impl Order {
         }
     }
 
-    /// Puts a piece, which continues a run, behind the element before it, and makes it one with its
-    /// piece if it can. Returns where its last element is.
+    /// Inserts a piece that continues a run behind the element before it, and joins it with that
+    /// element's piece if possible. Returns the place of its last element.
     pub(super) fn append<C: Content>(&mut self, content: &C, behind: Place, piece: Piece) -> Place {
         let before = &mut self.leaves[behind.leaf as usize].pieces[behind.piece];
         if behind.offset != before.len || !before.joins(&piece) {
@@ -344,7 +343,7 @@ impl Order {
         before
     }
 
-    /// The first place of the next leaf, for a place behind the last piece of its leaf.
+    /// The first place of the next leaf, if the given place is past the last piece of its leaf.
     fn after(&self, place: Place) -> Place {
         let leaf = &self.leaves[place.leaf as usize];
         Place {

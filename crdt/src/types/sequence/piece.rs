@@ -1,26 +1,28 @@
-//! Elements and pieces of them.
+//! Elements, and pieces of consecutive elements.
 
-use super::Content;
+use smallvec::SmallVec;
 
-/// How many elements a piece holds at most, so that finding a character in a piece is bounded.
+use super::content::Content;
+
+/// The most elements that a piece holds, which bounds the search for a character in it.
 pub(super) const PIECE: usize = 1024;
 
-/// An element, by the place of its replica among those known here; [`EDGE`] is none, but the start
-/// or the end.
+/// An element. The replica is its index among those known here; [`EDGE`] is no element but the
+/// start or the end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) struct Id {
     pub(super) replica: u32,
     pub(super) counter: u64,
 }
 
-/// As a parent the start of the sequence, as a right origin its end.
+/// As a parent it is the start of the sequence, as a right origin the end.
 pub(super) const EDGE: Id = Id {
     replica: u32::MAX,
     counter: 0,
 };
 
 impl Id {
-    /// The element that the same replica made `count` later.
+    /// The element that the same replica inserted `count` elements later.
     #[inline]
     pub(super) fn plus(self, count: u64) -> Self {
         Self {
@@ -30,16 +32,19 @@ impl Id {
     }
 }
 
-/// Elements that one replica made one after the other, which stand next to each other, all visible
-/// or none.
+/// Elements that became visible or stopped being visible.
+pub(super) type Changed = SmallVec<[(Id, u32); 2]>;
+
+/// Elements that one replica inserted one after the other and that stand next to each other, either
+/// all visible or all not.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Piece {
     pub(super) counter: u64,
-    /// Where the content of visible elements starts.
+    /// Where the content starts, if the elements are visible.
     pub(super) at: usize,
     pub(super) replica: u32,
     pub(super) len: u32,
-    /// How many units of content there are.
+    /// How many units of content they have.
     pub(super) size: u32,
     pub(super) alive: bool,
 }
@@ -65,7 +70,7 @@ impl Piece {
         }
     }
 
-    /// The counter after the last one.
+    /// The counter after the last element.
     #[inline]
     pub(super) fn end(&self) -> u64 {
         self.counter + u64::from(self.len)
@@ -81,7 +86,7 @@ impl Piece {
         if self.alive { self.len as usize } else { 0 }
     }
 
-    /// Cuts off and returns what follows the first `count` elements.
+    /// Cuts off and returns everything behind the first `count` elements.
     pub(super) fn split_off<C: Content>(&mut self, content: &C, count: u32) -> Self {
         let units = if !self.alive {
             0
@@ -109,7 +114,7 @@ impl Piece {
         tail
     }
 
-    /// Whether `next` can become part of this piece.
+    /// Whether `next` can be joined to this piece.
     #[inline]
     pub(super) fn joins(&self, next: &Self) -> bool {
         self.replica == next.replica

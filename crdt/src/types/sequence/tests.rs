@@ -1,3 +1,5 @@
+//! Lists and texts against a slow model of the paper, and their special cases.
+
 use std::collections::BTreeSet;
 use std::string::String;
 use std::vec::Vec;
@@ -39,10 +41,11 @@ fn merge_all(texts: &mut [Texts]) {
     }
 }
 
-/// The tree of the paper, one node per character, order computed by walking it; nothing is fast.
+/// The tree of the paper: one node per character, and the order computed by walking it. Slow and
+/// simple.
 #[derive(Clone, Default)]
 struct Model {
-    /// In an order in which they can be made: what a node refers to comes before it.
+    /// Ordered by creation: a node comes after those it refers to.
     nodes: Vec<Node>,
     dead: BTreeSet<Dot>,
 }
@@ -57,11 +60,11 @@ struct Node {
 }
 
 impl Model {
-    /// The walk of all nodes, dead ones among them.
+    /// Walks all nodes, including dead ones.
     fn walk(&self) -> Vec<Node> {
         let mut order: Vec<Node> = Vec::new();
         for (known, node) in self.nodes.iter().enumerate() {
-            // Only what was made before can be a right origin, so the walk of that ranks it.
+            // A right origin is always an older node, so a walk of the older nodes ranks it.
             let rank = |origin: Option<Dot>| {
                 origin.map_or(usize::MAX, |dot| {
                     order.iter().position(|node| node.dot == dot).unwrap()
@@ -249,7 +252,11 @@ fn applied(before: &str, effects: &[SequenceEffect], after: &Text) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 512,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn the_order_and_the_effects_are_those_of_the_tree_in_the_paper(steps in steps(24)) {
@@ -284,7 +291,7 @@ fn what_two_writers_type_at_one_place_is_not_torn_apart() {
     }
 }
 
-/// What distinguishes `FugueMax` from plain Fugue, which orders these siblings by their dots.
+/// This distinguishes `FugueMax` from plain Fugue, which orders these siblings by their dots.
 #[test]
 fn right_siblings_stand_by_their_right_origins() {
     let mut texts: Vec<Texts> = (0..REPLICAS).map(text).collect();
@@ -318,10 +325,14 @@ fn an_insertion_waits_for_what_it_was_typed_next_to() {
         let decoded = Causal::<Text>::decode(&bytes).unwrap();
         assert!(
             decoded == *there.state() && decoded.encode() == bytes,
-            "what waits is encoded"
+            "waiting elements are encoded"
         );
     }
-    assert_eq!(there.state().live().event_count(), 2, "what waits is alive");
+    assert_eq!(
+        there.state().live().event_count(),
+        2,
+        "waiting elements are alive"
+    );
     assert_eq!(
         there.merge(&one).unwrap(),
         [SequenceEffect {
@@ -372,7 +383,7 @@ fn what_is_deleted_while_it_waits_stays_deleted() {
 #[test]
 fn a_delta_holds_what_was_inserted_and_names_what_was_deleted() {
     let mut here = text(0);
-    insert(&mut here, 0, "a long text that does not travel again");
+    insert(&mut here, 0, "a long text that is not sent again");
     let small = insert(&mut here, 6, "er");
     assert!(small.encode().len() < 24, "{}", small.encode().len());
     assert_eq!(small.live().event_count(), 2);
@@ -416,7 +427,7 @@ fn a_part_has_the_elements_asked_for_and_the_places_of_all() {
     assert_eq!(
         (without.len(), without.dot_count()),
         (0, 2),
-        "without the places they wait for them"
+        "without the places, they wait for them"
     );
 }
 
@@ -459,7 +470,7 @@ fn positions_behind_the_end_are_refused_and_change_nothing() {
     assert_eq!(here.slice(1..3).as_deref(), Ok("öü"));
 }
 
-/// Enough pieces that leaves split, checked against a plain vector.
+/// Enough pieces for leaves to split, checked against a plain vector.
 #[test]
 fn many_edits_leave_what_a_vector_holds() {
     let mut list = Replicated::<List<u32>>::new(replica(0));
@@ -506,7 +517,7 @@ fn many_edits_leave_what_a_vector_holds() {
     assert!(decoded.iter().eq(&plain) && decoded.encode() == bytes);
 }
 
-/// More characters than one piece holds, and of several bytes.
+/// More characters than one piece holds, each of several bytes.
 #[test]
 fn long_insertions_are_one_run() {
     let mut here = text(0);
@@ -541,7 +552,7 @@ fn long_insertions_are_one_run() {
 fn a_delta_since_brings_the_places_of_what_is_new_and_of_nothing_else() {
     let (mut here, mut there) = (text(1), text(2));
     for at in 0..500 {
-        // Never behind one another, so that each has a place of its own in the encoding.
+        // Never one behind the other, so that each has a place of its own in the encoding.
         there.merge(&insert(&mut here, at / 2, "ab")).unwrap();
     }
     there.merge(&delete(&mut here, 100..700)).unwrap();

@@ -1,213 +1,14 @@
-//! The skeleton: who is whose child, where that puts an element, and what waits for an element that
-//! is not here yet.
+//! The tree: where an element belongs among the others, and what waits for a missing element.
 
-use alloc::vec::Vec;
 use core::cmp::Ordering;
 
 use smallvec::SmallVec;
 
-use super::join::Changed;
+use super::content::Content;
 use super::order::Place;
-use super::piece::{EDGE, Id, PIECE, Piece};
-use super::{Content, Cursor, Sequence};
-use crate::{Dot, ReplicaId};
-
-/// Which child of its parent an element is.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) enum Side {
-    Left,
-    Right,
-}
-
-/// Where an element belongs; for a run, its first one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Origin {
-    /// [`EDGE`] for the start.
-    pub(super) parent: Id,
-    pub(super) side: Side,
-    /// What stood behind when it was made; [`EDGE`] for the end. For a left child its parent.
-    pub(super) right: Id,
-}
-
-impl Origin {
-    pub(super) fn map(self, mut id: impl FnMut(Id) -> Id) -> Self {
-        Self {
-            parent: id(self.parent),
-            right: id(self.right),
-            ..self
-        }
-    }
-
-    /// Of the element behind the one with this origin and the id `before`, in one run.
-    #[inline]
-    pub(super) fn next_of(self, before: Id) -> Self {
-        Self {
-            parent: before,
-            side: Side::Right,
-            right: self.right,
-        }
-    }
-}
-
-/// Elements with consecutive dots, each the right child of the one before and with the same right
-/// origin.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Run {
-    pub(super) first: u64,
-    pub(super) len: u64,
-    pub(super) origin: Origin,
-}
-
-/// Elements of one run, all alive or none, that are not in the tree yet.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Span {
-    pub(super) piece: Piece,
-    pub(super) origin: Origin,
-}
-
-/// The replicas whose elements are known or referred to, in the order of their appearance.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Peers {
-    peers: Vec<Peer>,
-    /// The places in `peers`, ascending by replica.
-    sorted: Vec<u32>,
-}
-
-#[derive(Clone, Debug)]
-struct Peer {
-    id: ReplicaId,
-    /// What is in the tree, ascending; no run continues the one before.
-    runs: Vec<Run>,
-}
-
-impl Peers {
-    /// All replicas, ascending.
-    pub(super) fn all(&self) -> impl Iterator<Item = u32> {
-        self.sorted.iter().copied()
-    }
-
-    #[inline]
-    pub(super) fn find(&self, replica: ReplicaId) -> Option<u32> {
-        match self.peers.as_slice() {
-            [only] => (only.id == replica).then_some(0),
-            _ => self
-                .sorted
-                .binary_search_by_key(&replica, |&at| self.peers[at as usize].id)
-                .ok()
-                .map(|at| self.sorted[at]),
-        }
-    }
-
-    #[inline]
-    pub(super) fn id(&self, dot: Dot) -> Option<Id> {
-        self.find(dot.replica).map(|replica| Id {
-            replica,
-            counter: dot.counter,
-        })
-    }
-
-    #[inline]
-    pub(super) fn intern(&mut self, dot: Dot) -> Id {
-        let replica = self.find(dot.replica).unwrap_or_else(|| {
-            let new = self.peers.len() as u32;
-            let at = self
-                .sorted
-                .partition_point(|&at| self.peers[at as usize].id < dot.replica);
-            self.sorted.insert(at, new);
-            self.peers.push(Peer {
-                id: dot.replica,
-                runs: Vec::new(),
-            });
-            new
-        });
-        Id {
-            replica,
-            counter: dot.counter,
-        }
-    }
-
-    #[inline]
-    pub(super) fn replica(&self, replica: u32) -> ReplicaId {
-        self.peers[replica as usize].id
-    }
-
-    #[inline]
-    pub(super) fn dot(&self, id: Id) -> Dot {
-        Dot::new(self.replica(id.replica), id.counter)
-    }
-
-    #[inline]
-    pub(super) fn runs(&self, replica: u32) -> &[Run] {
-        &self.peers[replica as usize].runs
-    }
-
-    /// The run in which an element of the tree is.
-    #[inline]
-    pub(super) fn run(&self, id: Id) -> Option<&Run> {
-        let runs = &self.peers.get(id.replica as usize)?.runs;
-        let run = match runs.last() {
-            Some(last) if last.first <= id.counter => last,
-            _ => {
-                &runs[runs
-                    .partition_point(|run| run.first <= id.counter)
-                    .checked_sub(1)?]
-            }
-        };
-        (id.counter - run.first < run.len).then_some(run)
-    }
-
-    /// The runs of a replica that end above a counter.
-    pub(super) fn runs_above(&self, replica: u32, counter: u64) -> &[Run] {
-        let runs = self.runs(replica);
-        match runs.last() {
-            Some(last) if last.first <= counter => &runs[runs.len() - 1..],
-            _ => &runs[runs.partition_point(|run| run.first + run.len <= counter)..],
-        }
-    }
-
-    /// The next of an element in its run.
-    #[inline]
-    pub(super) fn next_in_run(&self, id: Id) -> Option<Id> {
-        self.run(id)
-            .filter(|run| id.counter + 1 < run.first + run.len)
-            .map(|_| id.plus(1))
-    }
-
-    /// Notes elements and says whether they continue the run before them.
-    #[inline]
-    pub(super) fn note(&mut self, id: Id, len: u64, origin: Origin) -> bool {
-        let runs = &mut self.peers[id.replica as usize].runs;
-        let at = match runs.last() {
-            Some(last) if last.first < id.counter => runs.len(),
-            _ => runs.partition_point(|run| run.first < id.counter),
-        };
-        if let Some(before) = at.checked_sub(1).map(|at| &mut runs[at]) {
-            let end = Id {
-                counter: before.first + before.len,
-                ..id
-            };
-            if end == id
-                && origin
-                    == before.origin.next_of(Id {
-                        counter: id.counter - 1,
-                        ..id
-                    })
-            {
-                before.len += len;
-                return true;
-            }
-        }
-        runs.insert(
-            at,
-            Run {
-                first: id.counter,
-                len,
-                origin,
-            },
-        );
-        false
-    }
-}
+use super::piece::{Changed, EDGE, Id, PIECE, Piece};
+use super::skeleton::{Origin, Side, Span};
+use super::state::{Cursor, Sequence};
 
 impl<C: Content> Sequence<C> {
     /// The origin of an element that is known here, in the tree or pending.
@@ -232,8 +33,8 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Adds elements none of which is known, visible ones with what they hold. What becomes visible
-    /// is noted in `changed`.
+    /// Adds elements that are all unknown here, the visible ones with their content. Records in
+    /// `changed` what becomes visible.
     pub(super) fn add(
         &mut self,
         mut id: Id,
@@ -259,7 +60,7 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// Adds elements whose content is in place.
+    /// Adds elements whose content is already in the buffer.
     pub(super) fn add_piece(&mut self, span: Span, changed: &mut Changed) {
         let mut ready: SmallVec<[Span; 2]> = SmallVec::new();
         ready.push(span);
@@ -292,7 +93,7 @@ impl<C: Content> Sequence<C> {
             .find(|&id| !known(id))
     }
 
-    /// Keeps the span until what is missing comes.
+    /// Keeps the span until the missing element comes.
     pub(super) fn wait(&mut self, span: Span, missing: Id) {
         let id = span.piece.id();
         let before = self
@@ -309,7 +110,7 @@ impl<C: Content> Sequence<C> {
         self.waiting.entry(missing).or_default().push(id);
     }
 
-    /// Puts the span, whose origins are in the tree, where it belongs.
+    /// Puts a span whose origins are in the tree where it belongs.
     fn place(&mut self, span: &Span, known: Option<Place>) {
         let (id, origin) = (span.piece.id(), span.origin);
         let before = known.or_else(|| self.find_place(id, origin));
@@ -327,7 +128,7 @@ impl<C: Content> Sequence<C> {
         });
     }
 
-    /// The place of a span that continues the run of the element that came last.
+    /// The place of a span that continues the run of the last inserted element.
     fn behind_cursor(&self, span: &Span) -> Option<Place> {
         let cursor = self
             .cursor
@@ -342,7 +143,7 @@ impl<C: Content> Sequence<C> {
         })
     }
 
-    /// Notes elements in the tree, and says whether they continue a run.
+    /// Records elements in the tree, and says whether they continue a run.
     pub(super) fn register(&mut self, id: Id, len: u64, origin: Origin) -> bool {
         let continues = self.peers.note(id, len, origin);
         if !continues {
@@ -397,7 +198,7 @@ impl<C: Content> Sequence<C> {
         self.compare(self.origin(other), one, other) == Ordering::Less
     }
 
-    /// How `one` stands to its sibling `other`, which has the origin given.
+    /// How `one` compares with its sibling `other`, which has the given origin.
     fn compare(&self, others: Origin, one: Id, other: Id) -> Ordering {
         let by_right = match others.side {
             Side::Left => Ordering::Equal,
@@ -419,7 +220,7 @@ impl<C: Content> Sequence<C> {
         }
     }
 
-    /// The first element of what is below this one.
+    /// The first element in the subtree of this one.
     fn leftmost(&self, mut id: Id) -> Id {
         while let Some(children) = self.children.get(&(id, Side::Left)) {
             id = children[0];
@@ -427,7 +228,7 @@ impl<C: Content> Sequence<C> {
         id
     }
 
-    /// The last element of what is below this one. Whole runs are passed at once.
+    /// The last element in the subtree of this one. Skips whole runs at once.
     fn rightmost(&self, mut id: Id) -> Id {
         'below: loop {
             let Some(run) = self.peers.run(id) else {
@@ -463,30 +264,6 @@ impl<C: Content> Sequence<C> {
         Place {
             offset: place.offset + 1,
             ..place
-        }
-    }
-}
-
-impl Span {
-    /// Whether `next` can become part of this span.
-    pub(super) fn continues(&self, next: &Self) -> bool {
-        let (mine, theirs) = (&self.piece, &next.piece);
-        mine.joins(theirs)
-            && next.origin
-                == self.origin.next_of(Id {
-                    counter: theirs.counter - 1,
-                    replica: theirs.replica,
-                })
-    }
-
-    /// Cuts off and returns what follows the first `count` elements.
-    pub(super) fn split_off<C: Content>(&mut self, content: &C, count: u32) -> Self {
-        let piece = self.piece.split_off(content, count);
-        Self {
-            origin: self
-                .origin
-                .next_of(self.piece.id().plus(u64::from(count) - 1)),
-            piece,
         }
     }
 }

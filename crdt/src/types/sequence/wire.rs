@@ -1,18 +1,18 @@
-//! The sequence as bytes: the runs of the skeleton by dot, then what the live elements hold, by
+//! The sequence as bytes: the runs of the skeleton by dot, then the content of the live elements by
 //! dot.
 //!
-//! A run is `(length - 1) << 4 | flags`, and what the flags announce: the gap to the run before,
-//! the parent (relative to the run if it is of the same replica), and the right origin unless it is
-//! the one to be expected. Which elements are alive is not written: the set of live dots says it.
-//! The order is not written either: it follows.
+//! A run is `(length - 1) << 4 | flags`, followed by what the flags announce: the gap to the run
+//! before, the parent (relative to the run if it belongs to the same replica), and the right origin
+//! unless it is the expected one. Two things are not written: which elements are alive, because the
+//! set of live dots says it, and the order, because it follows from the rest.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-use super::join::Changed;
-use super::piece::{EDGE, Id, PIECE, Piece};
-use super::tree::{Origin, Run, Side, Span};
-use super::{Content, Sequence};
+use super::content::Content;
+use super::piece::{Changed, EDGE, Id, PIECE, Piece};
+use super::skeleton::{Origin, Run, Side, Span};
+use super::state::Sequence;
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::{Dot, ReplicaId};
 
@@ -21,14 +21,14 @@ const LEFT: u64 = 2;
 const FOREIGN: u64 = 4;
 const RIGHT: u64 = 8;
 
-/// No sound sender has counters from here on.
+/// An honest sender has no counters from here on.
 const COUNTERS: u64 = 1 << 63;
 
-/// A run, with everything named by dots: the same wherever it is held.
+/// A run in which dots name everything, so it reads the same at every replica.
 type RunDots = (Dot, u64, Option<Dot>, Side, Option<Dot>);
 
 impl<C: Content> Sequence<C> {
-    /// The runs of all elements, pending ones among them, ascending by dot and as long as can be.
+    /// The runs of all elements, including pending ones, ascending by dot and as long as possible.
     pub(super) fn skeleton(&self) -> Vec<(u32, Run)> {
         let mut all: Vec<(u32, Run)> = Vec::new();
         for replica in self.peers.all() {
@@ -66,7 +66,7 @@ impl<C: Content> Sequence<C> {
         all
     }
 
-    pub(super) fn run_dots(&self, (replica, run): &(u32, Run)) -> RunDots {
+    pub(super) fn run_dots(&self, replica: u32, run: &Run) -> RunDots {
         let dot = |id: Id| (id != EDGE).then(|| self.peers.dot(id));
         let Origin {
             parent,
@@ -74,7 +74,7 @@ impl<C: Content> Sequence<C> {
             right,
         } = run.origin;
         (
-            Dot::new(self.peers.replica(*replica), run.first),
+            Dot::new(self.peers.replica(replica), run.first),
             run.len,
             dot(parent),
             side,
@@ -86,7 +86,7 @@ impl<C: Content> Sequence<C> {
         self.live() == other.live()
     }
 
-    /// The live elements, as runs and with what they hold, by dot.
+    /// The live elements as runs, and their content, both by dot.
     fn live(&self) -> (Vec<(Dot, u64)>, C) {
         let (mut runs, mut content): (Vec<(Dot, u64)>, C) = Default::default();
         for replica in self.peers.all() {
@@ -185,7 +185,7 @@ impl<C: Content> Sequence<C> {
         Ok(sequence)
     }
 
-    /// Adds the runs with the content that follows, alive as the live dots say.
+    /// Adds the runs with the content that follows; the live dots say which are alive.
     fn fill(&mut self, input: &mut Reader<'_>, runs: &[(u32, Run)]) -> Result<(), DecodeError> {
         let live = input.live_runs()?;
         let mut live = live
@@ -220,13 +220,14 @@ impl<C: Content> Sequence<C> {
                     0
                 };
                 alive_count += count;
-                // Each piece takes memory, whatever it holds; what is alive besides takes its
+                // Each piece takes memory, whatever it holds; live elements also take their
                 // content.
                 input.take_elements(part.len.div_ceil(PIECE as u64))?;
                 pieces.push((replica, part, alive));
                 at = until;
             }
-            // A live set that is not covered fails below, by what is left of it.
+            // If live dots are left over at the end, no run covered them, and the check below
+            // fails.
             while live
                 .next_if(|&(of, _, last)| of == id && last < end)
                 .is_some()
@@ -240,7 +241,7 @@ impl<C: Content> Sequence<C> {
         Ok(())
     }
 
-    /// Adds the run whose content, if it is alive, starts at `at`; returns where the next one
+    /// Adds a run whose content, if it is alive, starts at `at`; returns where the next content
     /// starts.
     fn add_run(&mut self, replica: u32, run: &Run, alive: bool, mut at: usize) -> usize {
         let end = run.first + run.len;
@@ -290,8 +291,8 @@ impl Run {
     }
 }
 
-/// What the right origin of a right child of `parent` is expected to be: that of the parent, if it
-/// is among these runs.
+/// The expected right origin of a right child of `parent`: that of the parent, if it is among these
+/// runs.
 fn right_of<T>(runs: &[T], parent: Id, run: impl Fn(&T) -> Run) -> Id {
     let at = runs.partition_point(|other| run(other).first <= parent.counter);
     let found = at
@@ -301,7 +302,7 @@ fn right_of<T>(runs: &[T], parent: Id, run: impl Fn(&T) -> Run) -> Id {
     found.map_or(EDGE, |run| run.origin.right)
 }
 
-/// Writes a run of the replica of `end`, where the run before has ended.
+/// Writes a run of the replica of `end`, where the previous run ended.
 fn write_run(out: &mut Writer, rank: &[u64], end: Id, run: &Run, right_of: impl Fn(Id) -> Id) {
     let Origin {
         parent,

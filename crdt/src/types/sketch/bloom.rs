@@ -1,4 +1,4 @@
-//! Was this element added?
+//! Was this element added? A Bloom filter.
 
 use serde::Serialize;
 
@@ -7,14 +7,15 @@ use crate::codec::{DecodeError, Kind, Reader, Writer};
 use crate::types::delegate::without_dots;
 use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
 
-/// Says of an element that it was certainly never added, or that it probably was, in `BYTES` bytes
+/// Says that an element was certainly never added, or that it probably was, in `BYTES` bytes
 /// (Bloom, "Space/time trade-offs in hash coding with allowable errors", CACM 1970).
 ///
-/// **Bound:** of elements that were never added, (1 - e^(-KEYS·n / (8·BYTES)))^KEYS are said to be
-/// there, after n different additions. For 1 % take 1.2 bytes per element and 7 keys.
+/// **Bound:** after n different additions, an element that was never added is reported as present
+/// with probability (1 - e^(-KEYS·n / (8·BYTES)))^KEYS. For 1 %, take 1.2 bytes per element and 7
+/// keys.
 ///
 /// **Law:** a lattice: merging is the union of the bits, so replicas agree exactly. What grows:
-/// nothing beyond `BYTES`, but the error does.
+/// nothing beyond `BYTES` bytes, but the error does.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Bloom<const BYTES: usize, const KEYS: usize = 7> {
     bits: Cells,
@@ -29,15 +30,15 @@ impl<const BYTES: usize, const KEYS: usize> Bloom<BYTES, KEYS> {
         8 * BYTES
     };
 
-    /// Whether the element was added: never wrong if it says no.
+    /// Whether the element may have been added. `false` is always right. O(KEYS).
     pub fn may_contain(&self, element: &(impl Serialize + ?Sized)) -> bool {
         super::places(element, Self::BITS)
             .take(KEYS)
             .all(|place| self.bits.get(place / 8) >> (place % 8) & 1 == 1)
     }
 
-    /// How many bits are set, of 8·`BYTES`: at half of them the error is 2^-KEYS, and the filter
-    /// has taken what it was made for.
+    /// How many of the 8·`BYTES` bits are set. At one half the error is 2^-KEYS, and the filter is
+    /// full.
     pub fn bits_set(&self) -> usize {
         self.bits
             .iter()
@@ -51,8 +52,8 @@ fn union(a: u8, b: u8) -> u8 {
 }
 
 impl<const BYTES: usize, const KEYS: usize> Edit<'_, Bloom<BYTES, KEYS>> {
-    /// Adds the element and says whether it certainly was not there; if it may have been, there is
-    /// nothing to send.
+    /// Adds the element and says whether it was certainly absent before. If not, there is nothing
+    /// to send.
     pub fn add(&mut self, _: &mut Tx<'_>, element: &(impl Serialize + ?Sized)) -> bool {
         let (state, delta) = self.parts();
         let mut new = false;

@@ -1,21 +1,21 @@
-//! Many bytes, most of them zero at first.
+//! Byte cells of a sketch: sparse while most of them are zero.
 
 use alloc::vec::Vec;
 
 use crate::codec::{DecodeError, Reader, Writer};
 
-/// A fixed number of bytes that grow under a rule. While few are not zero, only those are held: so
+/// A fixed number of bytes that grow under a rule. While few are nonzero, only those are held, so
 /// deltas are small.
 ///
-/// **Invariant:** sparse with at most `size / 8` cells, ascending and not zero; else dense, with
-/// `size` of them. So equal contents are held alike.
+/// **Invariant:** sparse with at most `size / 8` cells, ascending and nonzero, else dense with
+/// `size` cells. So equal contents have equal representations.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Cells {
     Sparse(Vec<(u32, u8)>),
     Dense(Vec<u8>),
 }
 
-/// How two contents of a cell become one: a join, with 0 as the bottom.
+/// How two contents of a cell merge: a join, with 0 as the bottom.
 pub(super) type Rule = fn(u8, u8) -> u8;
 
 impl Default for Cells {
@@ -34,7 +34,7 @@ impl Cells {
         }
     }
 
-    /// The cells that are not zero, ascending.
+    /// The nonzero cells, ascending.
     pub(super) fn iter(&self) -> impl Iterator<Item = (usize, u8)> + '_ {
         let (sparse, dense): (&[(u32, u8)], &[u8]) = match self {
             Self::Sparse(cells) => (cells, &[]),
@@ -51,7 +51,7 @@ impl Cells {
             .chain(dense)
     }
 
-    /// Brings a byte into one of `size` cells and says whether that changed it.
+    /// Merges a byte into one of `size` cells and says whether that changed the cell.
     pub(super) fn raise(&mut self, size: usize, at: usize, byte: u8, rule: Rule) -> bool {
         let before = self.get(at);
         let after = rule(before, byte);
@@ -133,7 +133,7 @@ impl Cells {
         Ok(cells)
     }
 
-    /// Becomes dense once that takes no more room.
+    /// Switches to the dense form once that takes no more space.
     fn spread(&mut self, size: usize) {
         if let Self::Sparse(cells) = self
             && cells.len() > size / 8

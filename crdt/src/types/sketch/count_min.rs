@@ -1,4 +1,4 @@
-//! How often was this element counted?
+//! How often was this element counted? A count-min sketch.
 
 use alloc::collections::BTreeMap;
 
@@ -11,14 +11,13 @@ use crate::{Changed, Contexts, Crdt, Edit, Lattice, ReplicaId, Tx};
 /// Estimates how often each element was counted, in WIDTH × DEPTH cells (Cormode & Muthukrishnan,
 /// "An improved data stream summary: the count-min sketch", J. Algorithms 2005).
 ///
-/// **Bound:** never too low. With n counted in all, too high by at most e·n / WIDTH with
-/// probability 1 - e^-DEPTH for each question.
+/// **Bound:** an estimate is never too low. With n counted in all, it is too high by at most e·n /
+/// WIDTH, with probability 1 - e^-DEPTH per question.
 ///
-/// **Law:** a lattice, because each replica has cells of its own, which only it raises: merging
-/// takes the maximum per replica and cell, and questions add the replicas up. (Adding the cells of
-/// two sketches up, the usual merge, would count again what arrives again.) Only
-/// [`estimate`](Self::estimate) is inexact. What grows: up to WIDTH × DEPTH cells per replica that
-/// ever counted.
+/// **Law:** a lattice, because each replica raises only its own cells: merging takes the maximum
+/// per replica and cell, and an estimate sums over the replicas. (The usual merge, which adds the
+/// cells of two sketches, would count a repeated delta twice.) Only [`estimate`](Self::estimate) is
+/// inexact. What grows: up to WIDTH × DEPTH cells per replica that ever counted.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct CountMin<const WIDTH: usize = 2048, const DEPTH: usize = 4> {
     /// By cell, then by replica; no zeros.
@@ -34,7 +33,8 @@ impl<const WIDTH: usize, const DEPTH: usize> CountMin<WIDTH, DEPTH> {
         WIDTH * DEPTH
     };
 
-    /// About how often the element was counted, by all replicas: never less than it was.
+    /// About how often all replicas together have counted the element; never too low. O(DEPTH ·
+    /// replicas).
     pub fn estimate(&self, element: &(impl Serialize + ?Sized)) -> u128 {
         cells_of::<WIDTH, DEPTH>(element)
             .map(|cell| self.sum(cell))
@@ -42,7 +42,7 @@ impl<const WIDTH: usize, const DEPTH: usize> CountMin<WIDTH, DEPTH> {
             .unwrap_or(0)
     }
 
-    /// How much was counted in all: exact.
+    /// How much was counted in all. Exact.
     pub fn total(&self) -> u128 {
         // Each row has counted everything.
         let first_row = (0, LOWEST)..(WIDTH as u32, LOWEST);
@@ -60,7 +60,7 @@ impl<const WIDTH: usize, const DEPTH: usize> CountMin<WIDTH, DEPTH> {
     }
 }
 
-/// No replica comes before it.
+/// No replica is lower.
 const LOWEST: ReplicaId = ReplicaId::new(crate::NodeId(0), 0);
 
 /// One cell in each row.
@@ -74,7 +74,7 @@ fn cells_of<const WIDTH: usize, const DEPTH: usize>(
 }
 
 impl<const WIDTH: usize, const DEPTH: usize> Edit<'_, CountMin<WIDTH, DEPTH>> {
-    /// Counts the element `by` times. What one replica counts in a cell stops at `u64::MAX`.
+    /// Counts the element `by` times. A replica's count in a cell stops at `u64::MAX`.
     pub fn add(&mut self, tx: &mut Tx<'_>, element: &(impl Serialize + ?Sized), by: u64) {
         if by == 0 {
             return;

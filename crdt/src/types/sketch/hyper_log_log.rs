@@ -1,4 +1,4 @@
-//! How many different elements.
+//! How many different elements were added? A HyperLogLog.
 
 use serde::Serialize;
 
@@ -11,12 +11,13 @@ use crate::{Changed, Contexts, Crdt, Edit, Lattice, Tx};
 /// Meunier, "`HyperLogLog`", `AofA` 2007, with 64-bit hashes; the estimate is the improved raw
 /// estimator of Ertl, arXiv 1702.01284, section 3).
 ///
-/// **Bound:** P is from 4 to 16. The standard error is 1.04 / √(2^P) at any number of elements: 1.6
-/// % for P = 12, the default.
+/// **Bound:** P is from 4 to 16. The standard error is 1.04 / √(2^P), however many elements there
+/// are: 1.6 % for P = 12, the default.
 ///
-/// **Law:** a lattice: registers merge to their maximum, so replicas agree exactly, and an element
-/// counts once wherever and however often it is added. Only [`estimate`](Self::estimate) is
-/// inexact. What grows: nothing beyond 2^P bytes; less while few elements were added.
+/// **Law:** a lattice: merging takes the maximum of each register, so replicas agree exactly, and
+/// an element counts once, wherever and however often it is added. Only
+/// [`estimate`](Self::estimate) is inexact. What grows: nothing beyond 2^P bytes; fewer while there
+/// are few elements.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Default)]
 pub struct HyperLogLog<const P: u32 = 12> {
     registers: Cells,
@@ -30,10 +31,10 @@ impl<const P: u32> HyperLogLog<P> {
     /// How many bits of the hash are left for the rank.
     const BITS: u32 = 64 - P;
 
-    /// About how many different elements were added.
+    /// About how many different elements were added. O(2^P).
     pub fn estimate(&self) -> f64 {
         let size = Self::SIZE as f64;
-        // How many registers have each rank; a rank is at most BITS + 1.
+        // How many registers have each rank; the highest rank is BITS + 1.
         let mut ranks = [0_u32; 62];
         let mut empty = Self::SIZE;
         for (_, rank) in self.registers.iter() {
@@ -43,8 +44,8 @@ impl<const P: u32> HyperLogLog<P> {
         if empty == Self::SIZE {
             return 0.0;
         }
-        // The sum of 2^-rank. Full registers are counted as they are: their correction matters
-        // above 2^58 elements only.
+        // The sum of 2^-rank. Full registers are counted as they are: a correction matters only
+        // above 2^58 elements.
         let sum = (1..=Self::BITS as usize + 1)
             .rev()
             .fold(0.0, |sum, rank| 0.5 * (sum + f64::from(ranks[rank])));
@@ -53,8 +54,8 @@ impl<const P: u32> HyperLogLog<P> {
     }
 }
 
-/// What the registers that are still empty add: x + Σ x^(2^k) · 2^(k-1). Less than infinite, since
-/// not all are empty.
+/// The contribution of the empty registers: x + Σ x^(2^k) · 2^(k-1). Finite, because not all
+/// registers are empty.
 fn sigma(mut x: f64) -> f64 {
     let (mut weight, mut sum) = (1.0, x);
     loop {
@@ -69,7 +70,7 @@ fn sigma(mut x: f64) -> f64 {
 }
 
 impl<const P: u32> Edit<'_, HyperLogLog<P>> {
-    /// Adds the element and says whether that changed anything; if not, there is nothing to send.
+    /// Adds the element and says whether that changed the sketch. If not, there is nothing to send.
     pub fn add(&mut self, _: &mut Tx<'_>, element: &(impl Serialize + ?Sized)) -> bool {
         let hash = super::hash(element);
         let (at, rest) = ((hash >> HyperLogLog::<P>::BITS) as usize, hash << P);

@@ -1,4 +1,4 @@
-//! Which elements were counted most often?
+//! Which elements were counted most often? A Space-Saving summary per replica.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -10,18 +10,18 @@ use crate::{Changed, Contexts, Crdt, Edit, Key, Lattice, ReplicaId, Tx};
 
 /// Finds the elements that were counted most often, with K counters per replica (Metwally, Agrawal,
 /// El Abbadi, "Efficient computation of frequent and top-k elements in data streams", ICDT 2005,
-/// the Space-Saving summary; that summaries can be added up: Agarwal et al., "Mergeable summaries",
-/// PODS 2012).
+/// the Space-Saving summary; Agarwal et al., "Mergeable summaries", PODS 2012, show that summaries
+/// can be added).
 ///
-/// **Bound:** an element that a replica has counted more than n / K times, of n that it has counted
-/// in all, has a counter there. So [`top`](Self::top) misses none that was counted more than N / K
-/// times by all replicas together, and each count is too high by N / K at most: [`Counted`] says by
-/// how much.
+/// **Bound:** if a replica has counted n in all, it has a counter for every element that it counted
+/// more than n / K times. So [`top`](Self::top) misses no element that all replicas together
+/// counted more than N / K times, with N the total of all replicas, and no count is too high by
+/// more than N / K. [`Counted`] gives the bounds of each count.
 ///
-/// **Law:** a lattice, because each replica has a summary of its own, which only it changes and
-/// whose total only grows: merging takes the summary with the greater total per replica. Only the
-/// counts are estimates, and their bounds hold. What grows: K counters per replica that ever
-/// counted. The delta of a change is the whole summary of the replica.
+/// **Law:** a lattice, because only a replica itself changes its summary, and the total of the
+/// summary only grows: merging takes the summary with the greater total per replica. Counts are
+/// estimates within exact bounds. What grows: K counters per replica that ever counted. The delta
+/// of a change is the whole summary of the replica.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct TopK<T, const K: usize = 64> {
     replicas: BTreeMap<ReplicaId, Summary<T>>,
@@ -29,8 +29,8 @@ pub struct TopK<T, const K: usize = 64> {
 
 /// What one replica has counted.
 ///
-/// **Invariant:** at most K counters; they add up to all that was counted, and none counts less
-/// than it may be too high.
+/// **Invariant:** at most K counters; their sum is everything counted, and no counter is less than
+/// its excess.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Summary<T> {
     counters: BTreeMap<T, Counter>,
@@ -39,24 +39,24 @@ struct Summary<T> {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Counter {
     count: u64,
-    /// By how much the count may be too high: what the counter had counted for another element when
-    /// it changed hands.
+    /// By how much the count may be too high: the count of the element that held this counter
+    /// before.
     excess: u64,
 }
 
 /// An element and how often it was counted: at least `at_least` times and at most `at_most` times.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Counted<'a, T> {
-    /// The element.
+    /// The element that was counted.
     pub element: &'a T,
-    /// It was counted so often for certain.
+    /// It was counted at least this often.
     pub at_least: u128,
-    /// It was not counted more often.
+    /// It was counted at most this often.
     pub at_most: u128,
 }
 
 impl<T: Ord> Summary<T> {
-    /// All that was counted. Its growth orders the states of one summary.
+    /// The total counted. It only grows, and so orders the states of one summary.
     fn total(&self) -> u128 {
         self.counters
             .values()
@@ -81,8 +81,7 @@ impl<T: Ord> Summary<T> {
 impl<T: Key> Summary<T> {
     fn add(&mut self, size: usize, element: T, by: u64) -> bool {
         let known = self.counters.get(&element).copied();
-        // If all counters are taken, the one that has counted least changes hands, with all it has
-        // counted.
+        // If all counters are taken, the lowest one changes hands and keeps its count.
         let freed = if known.is_none() && self.counters.len() == size {
             self.counters
                 .iter()
@@ -113,9 +112,8 @@ impl<T: Key, const K: usize> TopK<T, K> {
         K
     };
 
-    /// The elements that may have been counted most often, at most `limit`, descending by what they
-    /// may have been counted and then ascending by element: the same at every replica. O(replicas ·
-    /// K).
+    /// At most `limit` elements, those with the highest upper bounds first, ties ascending by
+    /// element: the same at every replica. O(replicas · K).
     pub fn top(&self, limit: usize) -> Vec<Counted<'_, T>> {
         let elements: BTreeSet<&T> = self
             .replicas
@@ -131,7 +129,8 @@ impl<T: Key, const K: usize> TopK<T, K> {
         all
     }
 
-    /// How often an element was counted, be it among the most frequent or not. O(replicas · log K).
+    /// How often an element was counted, whether or not it is among the most frequent. O(replicas ·
+    /// log K).
     pub fn count<'a>(&self, element: &'a T) -> Counted<'a, T> {
         let (mut at_least, mut at_most) = (0, 0);
         for summary in self.replicas.values() {
@@ -150,14 +149,14 @@ impl<T: Key, const K: usize> TopK<T, K> {
         }
     }
 
-    /// How much was counted in all: exact.
+    /// How much was counted in all. Exact.
     pub fn total(&self) -> u128 {
         self.replicas.values().map(Summary::total).sum()
     }
 }
 
 impl<T: Key, const K: usize> Edit<'_, TopK<T, K>> {
-    /// Counts the element `by` times. O(K). What would take a counter above `u64::MAX` is not
+    /// Counts the element `by` times. O(K). What would raise a counter above `u64::MAX` is not
     /// counted.
     pub fn add(&mut self, tx: &mut Tx<'_>, element: T, by: u64) {
         if by == 0 {

@@ -1,31 +1,31 @@
-//! The moves in their order, and where they put the nodes.
+//! The moves in order, and where they put the nodes.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::NodeKey;
+use super::node::NodeKey;
 use crate::{Dot, Stamp};
 
-/// The place of a move in the order in which moves count, with the node that is moved: unique,
-/// because dots are, unless one is forged, and then it still moves each of its nodes.
+/// The position of a move in the order of moves, with the node that it moves. Unique, because dots
+/// are. A forged dot may occur twice; it still moves each of its nodes.
 pub(super) type At = (Stamp, Dot, NodeKey);
 
-/// All moves, replayed in their order, those left out that would have made a cycle.
+/// All moves, replayed in order; those that would have made a cycle are skipped.
 ///
-/// **Invariant:** a function of the moves alone, whatever the order in which they came. Parents
-/// make no cycle.
+/// **Invariant:** a function of the set of moves alone, whatever the order of their arrival.
+/// Parents make no cycle.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Log {
     moves: BTreeMap<At, Move>,
     parents: BTreeMap<NodeKey, NodeKey>,
-    /// Parent, child.
+    /// (Parent, child).
     children: BTreeSet<(NodeKey, NodeKey)>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Move {
     to: NodeKey,
-    /// Whether it was not left out.
+    /// False if the move was skipped.
     counts: bool,
     /// Where the node was before; for a move that counts.
     from: Option<NodeKey>,
@@ -57,7 +57,7 @@ impl Log {
         self.moves.last_key_value().map(|(at, _)| at.0)
     }
 
-    /// Whether the node is the ancestor, or stands somewhere below it. O(depth).
+    /// Whether the node is the ancestor, or is somewhere below it. O(depth).
     pub(super) fn is_within(&self, node: NodeKey, ancestor: NodeKey) -> bool {
         let mut next = Some(node);
         while let Some(at) = next {
@@ -69,7 +69,7 @@ impl Log {
         false
     }
 
-    /// Takes moves out and puts moves in, and says which nodes stand elsewhere than before. O(moves
+    /// Takes moves out, puts moves in, and returns the nodes that now have another parent. O(moves
     /// after the first of them).
     pub(super) fn change(&mut self, ended: &[At], new: &[New]) -> Vec<NodeKey> {
         let Some(first) = ended
@@ -111,7 +111,7 @@ impl Log {
             )
         }));
         for (at, Move { to, .. }) in later {
-            // Most moves are creations: below a node that has nothing below it stands it alone.
+            // Most moves are creations: a node without children cannot be above its new parent.
             let counts = if self.children(at.2).next().is_none() {
                 to != at.2
             } else {
@@ -131,10 +131,10 @@ impl Log {
             .collect()
     }
 
-    /// The moves before the first one for which `settled` does not hold, without those that put a
-    /// node where it stood when the last of them had been made: replaying that alone gives the
-    /// same, for its edges are all edges of one tree. The last move of all stays even if it counts
-    /// for nothing: who has seen it must go on stamping above it.
+    /// The moves before the first unsettled one that can be dropped: all except those that put a
+    /// node where it was when the last of them had been made. Replaying only these gives the same
+    /// tree, because their edges are all edges of one tree. The newest move of all stays even if it
+    /// was skipped: a replica that has seen it must go on stamping above it.
     pub(super) fn obsolete(&self, settled: impl Fn(Dot) -> bool) -> Vec<At> {
         let mut last: BTreeMap<NodeKey, At> = BTreeMap::new();
         let mut obsolete = Vec::new();
@@ -149,7 +149,7 @@ impl Log {
         obsolete
     }
 
-    /// Puts the node under another parent, or nowhere, and says where it was.
+    /// Puts the node under another parent, or nowhere, and returns its old parent.
     fn place(&mut self, node: NodeKey, parent: Option<NodeKey>) -> Option<NodeKey> {
         let from = match parent {
             Some(parent) => self.parents.insert(node, parent),

@@ -1,3 +1,5 @@
+//! Trees under random moves: replicas converge, and truncation changes nothing.
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -6,7 +8,7 @@ use proptest::prelude::*;
 use super::{NodeKey, Op, Tree};
 use crate::{Causal, NodeId, Now, ReplicaId, Replicated};
 
-/// What happens: at which replica, what, and three numbers to choose by.
+/// A step of a history: the replica, the kind of step, and three numbers to choose by.
 type Step = (usize, u8, u8, u8, u64);
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -16,7 +18,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     )
 }
 
-/// Whatever a mutator says, the test looks elsewhere.
+/// Drops what a mutator returns, where the test is about something else.
 fn ignore<T>(_: T) {}
 
 struct World {
@@ -25,7 +27,7 @@ struct World {
 }
 
 impl World {
-    /// With a few nodes that all know, or moves would seldom meet.
+    /// Starts with a few nodes that all replicas know, or moves would seldom meet.
     fn new() -> Self {
         let replicas = (1..4)
             .map(|n| Replicated::new(ReplicaId::new(NodeId(n), 0)))
@@ -91,7 +93,7 @@ fn parents(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
         .collect()
 }
 
-/// All moves in their order, from the start.
+/// All moves in order, replayed from the start.
 fn replayed(tree: &Tree<u8>) -> BTreeMap<NodeKey, Option<NodeKey>> {
     let mut moves = Vec::new();
     for (&node, ops) in tree.nodes.iter() {
@@ -138,13 +140,13 @@ fn truncating_keeps_the_newest_move_even_if_it_counts_for_nothing() {
         assert_eq!(
             tree.truncate(tx, &stable),
             1,
-            "the creation of what was moved"
+            "the creation of the moved node"
         )
     });
     assert_eq!(
         amy.log.last(),
         newest,
-        "what is moved next is stamped above all that was seen"
+        "the next move is stamped above everything seen"
     );
 }
 
@@ -167,16 +169,22 @@ proptest! {
                 let above = core::iter::successors(Some(node), |at| tree.log.parent(*at));
                 prop_assert!(above.take(100).count() < 100, "a cycle above {:?}", node);
                 let parent = tree.log.parent(node);
-                prop_assert!(parent.is_none_or(|parent| tree.children(parent).any(|child| child == node)));
+                let is_child_of = |parent| tree.children(parent).any(|child| child == node);
+                prop_assert!(parent.is_none_or(is_child_of));
             }
-            let below: usize = [NodeKey::ROOT, NodeKey::TRASH].into_iter().chain(tree.nodes()).map(|node| tree.children(node).count()).sum();
+            let all = [NodeKey::ROOT, NodeKey::TRASH].into_iter().chain(tree.nodes());
+            let below: usize = all.map(|node| tree.children(node).count()).sum();
             prop_assert!(below <= tree.nodes().len() + 1, "a node is the child of two");
             prop_assert!(tree.walk().iter().all(|&(_, node)| tree.contains(node)));
         }
     }
 
     #[test]
-    fn truncating_what_is_stable_moves_nothing_now_or_later(first in steps(), then in steps(), at in 0..3_usize) {
+    fn truncating_what_is_stable_moves_nothing_now_or_later(
+        first in steps(),
+        then in steps(),
+        at in 0..3_usize,
+    ) {
         let (mut whole, mut world) = (World::new(), World::new());
         for step in first {
             whole.step(step);
@@ -190,7 +198,10 @@ proptest! {
         let delta = world.replicas[at].update(|tree, tx| ignore(tree.truncate(tx, &stable)));
         prop_assert_eq!(&parents(&world.replicas[at]), &before);
         let left = world.replicas[at].moves_len();
-        prop_assert!(left == kept || left == kept + 1, "one move for each node that stands somewhere, and the last one");
+        prop_assert!(
+            left == kept || left == kept + 1,
+            "one move for each node that has a parent, and the last one"
+        );
         // The others hear of it at any time.
         world.sent.push(delta.clone());
         whole.sent.push(Causal::new());
@@ -202,7 +213,11 @@ proptest! {
     }
 
     #[test]
-    fn truncating_anything_at_any_time_still_converges_to_a_tree(first in steps(), then in steps(), at in 0..3_usize) {
+    fn truncating_anything_at_any_time_still_converges_to_a_tree(
+        first in steps(),
+        then in steps(),
+        at in 0..3_usize,
+    ) {
         let mut world = World::new();
         for step in first {
             world.step(step);
@@ -214,7 +229,7 @@ proptest! {
             world.step(step);
         }
         world.settle();
-        prop_assert!(world.replicas[0] == world.replicas[1] && world.replicas[1] == world.replicas[2]);
+        prop_assert!(world.replicas.windows(2).all(|pair| pair[0] == pair[1]));
         prop_assert_eq!(parents(&world.replicas[0]), replayed(&world.replicas[0]));
         prop_assert_eq!(parents(&world.replicas[0]), parents(&world.replicas[1]));
     }

@@ -1,5 +1,5 @@
-//! What is bounded: what comes of a request, what is kept for replicas that are away, and what a
-//! full disk takes.
+//! Bounds: on what results from a request, on what is kept for absent replicas, and on what a full
+//! disk takes.
 
 use std::time::Duration;
 
@@ -102,7 +102,7 @@ fn requests_in_flight_are_bounded_by_their_bytes() {
     );
 }
 
-/// A few bytes ask for each.
+/// A few bytes are enough to ask for each list.
 #[test]
 fn lists_that_wait_for_others_count_as_in_flight() {
     let mut net = Net::new(&[3]);
@@ -150,7 +150,7 @@ fn what_is_remembered_for_others_is_bounded_in_bytes() {
     net.assert_converged();
 }
 
-/// What is kept is looked at after each tick of each node.
+/// Checks the bounds after each tick of each node.
 #[test]
 fn what_a_tick_itself_brings_is_within_the_bounds() {
     let mut net = Net::new(&[3]);
@@ -163,7 +163,7 @@ fn what_a_tick_itself_brings_is_within_the_bounds() {
     }
     net.drop_all();
     net.heal();
-    // What n1 alone had seen is lost with its disk: the others declare it seen.
+    // What n1 alone had seen is lost with its disk, so the others declare it seen.
     net.set(1, "k0", "w", C::Quorum).expect("healthy");
     net.boot(node(1), true);
     net.run(secs(10));
@@ -350,6 +350,7 @@ fn a_late_delta_of_a_former_life_does_not_vouch_for_the_new_one() {
         partial,
         exact,
         waking: false,
+        former: CausalContext::new(),
     };
     replica.hear(node(2), &seen);
     replica.overheard(
@@ -392,7 +393,7 @@ fn named_increments_of_former_lives_are_folded() {
             );
         }
         net.run(secs(1));
-        // Node 1 goes on under another id, as after a restart.
+        // Node 1 continues under another id, as after a restart.
         let spent = net
             .cores
             .get_mut(&node(1))

@@ -58,7 +58,8 @@ fn r11_after_a_clock_jump_a_node_cannot_write() {
     }
 }
 
-/// G2-CLOCK-DRIFT: a node whose clock is off says so, before it applies anything; all else goes on.
+/// G2-CLOCK-DRIFT: a node whose clock is off says so before it applies anything; everything else
+/// continues.
 #[test]
 fn a_node_whose_clock_is_off_says_so_and_applies_nothing() {
     for offset in [2000, -2000, 24 * HOUR, -24 * HOUR] {
@@ -108,8 +109,8 @@ fn a_node_that_is_behind_does_not_acknowledge_what_is_gone_at_once() {
             Err(RequestError::Clock { .. })
         ));
     }
-    // The same after a start under the wrong clock, before it has compared; a replica that must be
-    // filled first hands it on.
+    // The same after a start under the wrong clock, before the node has compared clocks. A replica
+    // that must first be filled hands the request on.
     net.boot(node(2), true);
     let mutation = set_for(&net, 2, 3600);
     let outcome = net.mutate(2, "k", mutation, C::Quorum);
@@ -127,8 +128,8 @@ fn a_clock_that_is_ahead_for_a_moment_removes_nothing() {
     net.skew.insert(node(1), 2 * HOUR);
     net.run(secs(20));
     for n in 0..50 {
-        // What only counts or collects is executed by a clock that is off, but must not take a key
-        // for expired.
+        // A node whose clock is off executes what only counts or collects, but must not treat a key
+        // as expired.
         assert!(matches!(
             net.mutate(1, &format!("k{n}"), add("x"), C::One),
             Err(RequestError::Clock { .. })
@@ -152,8 +153,8 @@ fn a_clock_that_is_ahead_for_a_moment_removes_nothing() {
     net.assert_converged();
 }
 
-/// A node starts under a wrong clock where it meets nobody, and writes as soon as it does, before
-/// it has compared: the write fails, and must not come up above a later one.
+/// A node starts under a wrong clock and meets nobody. It writes as soon as it does, before it has
+/// compared clocks. The write fails and must not reappear above a later one.
 #[test]
 fn a_set_that_failed_under_a_wrong_clock_does_not_replace_a_later_one() {
     let mut net = three();
@@ -192,7 +193,7 @@ fn a_set_that_failed_under_a_wrong_clock_does_not_replace_a_later_one() {
     assert_eq!(net.cores[&node(1)].counters().stamps_withdrawn, 1);
 }
 
-/// A clock that is behind takes its own past for the future; that alone must not touch a stamp.
+/// A clock that is behind takes its own past for the future; that alone must not change a stamp.
 #[test]
 fn a_clock_that_is_behind_withdraws_no_stamps() {
     let mut net = three();
@@ -204,8 +205,8 @@ fn a_clock_that_is_behind_withdraws_no_stamps() {
     assert_eq!(net.cores[&node(1)].counters().stamps_withdrawn, 0);
 }
 
-/// G2-CLOCK-POISON: what carries a stamp from the future is joined like anything else, and any
-/// write that sees it takes its place.
+/// G2-CLOCK-POISON: data with a stamp from the future is joined like any other, and any write that
+/// sees it replaces it.
 #[test]
 fn a_stamp_from_the_future_spreads_and_is_not_immortal() {
     let mut net = three();
@@ -273,7 +274,7 @@ fn a_stamp_from_the_future_spreads_and_is_not_immortal() {
         .expect("nothing else is affected");
 }
 
-/// After a restart the mark of a wrong clock is let go too.
+/// After a restart, too, the highest stamp of a wrong clock is let go.
 #[test]
 fn a_restart_does_not_bring_a_wrong_stamp_back() {
     let store = MemoryStore::new();
@@ -423,7 +424,7 @@ fn a_jump_in_a_minority_is_not_believed() {
     net.set(1, "k", "v", C::Quorum).expect("right again");
 }
 
-/// Its stamp is seconds old when it arrives, and no clock is off.
+/// The stamp is seconds old when it arrives, and no clock is off.
 #[test]
 fn a_write_that_is_long_under_way_is_not_taken_for_one_of_a_clock_that_is_behind() {
     let mut net = three();
@@ -437,8 +438,8 @@ fn a_write_that_is_long_under_way_is_not_taken_for_one_of_a_clock_that_is_behind
         Ok(Reply::Done),
         "sent again when the way was open"
     );
-    // Of a life of which nobody has compared the clock, nothing but the message tells: a clock that
-    // is behind is refused as ever.
+    // In a life whose clock nobody has compared, only the message itself tells: a clock that is
+    // behind is refused as ever.
     net.boot(node(1), false);
     net.drop_all();
     net.skew.insert(node(1), -HOUR);
@@ -448,7 +449,7 @@ fn a_write_that_is_long_under_way_is_not_taken_for_one_of_a_clock_that_is_behind
     );
 }
 
-/// Its clock jumps, and the first who could say so is out of reach.
+/// The node's clock jumps, and the only node that could say so is unreachable.
 #[test]
 fn after_a_jump_nothing_is_stamped_before_anybody_answers() {
     for compared in [true, false] {
@@ -534,8 +535,8 @@ fn a_node_that_starts_and_meets_nobody_writes_at_one_after_a_moment() {
     );
 }
 
-/// The clocks of a majority are not needed to know that a start was under a wrong one: one other
-/// that did not start is enough.
+/// It does not take a majority of clocks to know that a node started under a wrong one: one other
+/// node that did not start is enough.
 #[test]
 fn a_clock_that_others_had_confirmed_outweighs_one_that_has_just_started() {
     for nodes in [2, 3] {
@@ -581,7 +582,7 @@ fn of_clocks_that_start_together_the_majority_is_right() {
     assert_eq!(net.now, Duration::ZERO);
 }
 
-/// What it says of others' clocks is worth as little as its own word for the time.
+/// What it says about other clocks is worth as little as its own word for the time.
 #[test]
 fn a_node_that_has_just_started_refuses_nobody_for_the_clock() {
     let mut net = three();
@@ -643,7 +644,7 @@ fn a_node_that_was_left_alone_waits_again_when_it_meets_somebody() {
     );
 }
 
-/// What it stamped alone under a wrong clock is withdrawn also when the clock was set right, and
+/// What a node stamped alone under a wrong clock is withdrawn even if the clock was corrected, and
 /// stamped again, before anybody could be asked.
 #[test]
 fn what_was_stamped_alone_is_withdrawn_however_late_others_are_met() {
@@ -674,7 +675,7 @@ fn what_was_stamped_alone_is_withdrawn_however_late_others_are_met() {
     }
 }
 
-/// The node's clock is set while a request waits: a time in the request was computed before that.
+/// The node's clock is set while a request waits. A time in the request was computed before that.
 #[test]
 fn a_time_from_before_the_clock_was_set_is_not_written() {
     let mut net = three();

@@ -83,8 +83,8 @@ fn r10_reaper_with_a_clock_that_is_ahead() {
     );
 }
 
-/// Of two nodes whose clocks have disagreed from the start nobody can say which is right: then
-/// nothing is removed by time.
+/// If the clocks of two nodes have disagreed from the start, nobody can say which is right. Then
+/// nothing is removed because of time.
 #[test]
 fn of_two_clocks_that_disagree_neither_removes() {
     let mut net = Net::new(&[2]);
@@ -115,15 +115,16 @@ fn an_extension_that_two_of_three_know_outlives_the_agreement_of_the_third() {
     )
     .expect("2 and 3");
     net.heal();
-    // n1 has not heard of it yet, and asks to remove at QUORUM what it takes for expired.
+    // n1 has not heard of the extension yet, and asks at QUORUM to remove what it takes for
+    // expired.
     net.now += secs(5);
     let removed = net.mutate(1, "k", Mutation::Lapse { margin: 1000 }, C::Quorum);
     assert_eq!(removed, Ok(Reply::Integer(0)));
     assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
 }
 
-/// n3 extends a key just before it expires, and what it writes reaches n2 late: after n1 and n2
-/// have agreed that the time is over, and before the removal, which must see it.
+/// n3 extends a key just before it expires, and its write reaches n2 late: after n1 and n2 have
+/// agreed that the key has expired, and before the removal, which must see the write.
 #[test]
 fn an_extension_after_the_agreement_is_seen_by_the_removal() {
     let mut net = Net::new(&[3]);
@@ -139,7 +140,7 @@ fn an_extension_after_the_agreement_is_seen_by_the_removal() {
         C::Quorum,
     );
     let (mut late, mut answers) = (Vec::new(), Vec::new());
-    // n3 asks n1, in vain, then n2; then n1 asks both others whether the time is over.
+    // n3 asks n1, in vain, then n2. Then n1 asks both others whether the key has expired.
     for (millis, at, timer) in [(1960, 3, Timer::Sweep), (3050, 1, Timer::Reap)] {
         net.settle();
         net.now = Duration::from_millis(millis);
@@ -312,7 +313,7 @@ fn persist_beats_an_expiry_that_it_has_seen_nowhere() {
     net.mutate(1, "k", set_until("v", 60_000), C::All)
         .expect("healthy");
     net.run(secs(1));
-    // An EXPIRE that failed: n1 alone has it.
+    // An EXPIRE that failed: only n1 has it.
     net.cut(&[1], &[2, 3]);
     net.mutate(1, "k", Mutation::ExpireAt(START_UNIX_MILLIS + 5000), C::One)
         .expect("local");
@@ -361,8 +362,8 @@ fn what_keeps_an_expiry_keeps_the_one_its_level_sees() {
     );
 }
 
-/// A set that lost its last element to one writer while another gave it an expiry: the expiry alone
-/// is no key, and goes.
+/// One writer removed the last element of a set while another gave it an expiry. The expiry alone
+/// is no key, and is removed.
 #[test]
 fn an_expiry_without_a_key_is_removed_once_all_agree() {
     let mut net = Net::new(&[2]);
@@ -460,7 +461,7 @@ fn a_node_that_starts_alone_under_a_clock_ahead_removes_nothing_for_a_minute() {
     );
 }
 
-/// Each rule of expiry, broken, is noticed by a test above.
+/// Each broken rule of expiry is noticed by a test above.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_expiry_is_noticed() {

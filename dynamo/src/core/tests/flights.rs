@@ -34,7 +34,7 @@ fn holders(net: &Net, nodes: &[u64]) -> usize {
     nodes.iter().filter(|at| net.summary(**at).rows > 0).count()
 }
 
-/// Takes what is under way to `to` out of the net.
+/// Takes the messages on their way to `to` out of the net.
 fn held_back(net: &mut Net, to: u64) -> Vec<(quorate_crdt::NodeId, Message)> {
     let (held, rest) = std::mem::take(&mut net.queue)
         .into_iter()
@@ -340,10 +340,10 @@ fn a_read_during_a_move_cannot_be_followed_by_one_that_sees_less() {
     );
     net.drop_all();
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)])
+        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)]);
     });
     net.drop_all();
     for at in [3, 4, 5] {
@@ -378,7 +378,7 @@ fn a_forwarded_read_goes_to_another_primary_when_the_first_refuses() {
     );
 }
 
-/// Each rule of flights, broken, is noticed by a test above.
+/// Each broken rule of flights is noticed by a test above.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_flights_is_noticed() {

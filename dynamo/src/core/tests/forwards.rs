@@ -5,7 +5,7 @@ use crate::consistency::Consistency as C;
 use crate::op::{Mutation, Op, Query, Reply};
 use crate::protocol::{Input, Message};
 
-/// Three nodes that hold the partition and one that hands on what it is asked.
+/// Three nodes that hold the partition, and one that forwards its requests.
 fn four() -> Net {
     let mut net = Net::three_of(4);
     net.run(Duration::from_secs(2));
@@ -83,7 +83,7 @@ fn a_forward_that_is_delivered_twice_is_executed_once() {
     assert_eq!(net.get(1, "t", C::All), Ok(Some("xx".into())));
 }
 
-/// The sender hands it to another primary; the first one must not take a late copy for a new
+/// The sender forwards it to another primary; the first one must not take a late copy for a new
 /// request.
 #[test]
 fn a_forward_that_was_refused_is_not_executed_when_it_comes_again() {
@@ -145,7 +145,7 @@ fn a_lost_forward_is_sent_again_before_the_deadline() {
     }
 }
 
-/// Its answer can be long, and whoever waits for it asks again and again.
+/// The answer can be long, and the sender asks for it again and again.
 #[test]
 fn a_forwarded_read_is_answered_once_however_often_it_is_asked_for() {
     let mut net = four();
@@ -164,7 +164,8 @@ fn a_forwarded_read_is_answered_once_however_often_it_is_asked_for() {
     assert!(net.last_lost.is_none(), "there was a second answer");
 }
 
-/// Nothing was handed on before: the primary has never heard of the one that sends it again.
+/// Nothing was forwarded before, so the primary has never heard of the node that repeats the
+/// forward.
 #[test]
 fn the_first_forward_of_all_may_be_lost() {
     let mut net = four();
@@ -181,8 +182,8 @@ fn the_first_forward_of_all_may_be_lost() {
     );
 }
 
-/// The primary executes, and comes back in a new life before it has answered: it cannot know that
-/// it has.
+/// The primary executes the request and starts a new life before it has answered. It cannot know
+/// that it has executed it.
 #[test]
 fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
     let mut net = four();
@@ -203,7 +204,22 @@ fn a_forward_sent_again_to_a_new_life_is_not_executed_again() {
     assert_eq!(net.get(1, "t", C::All), Ok(Some("x".into())));
 }
 
-/// The rule of forwarded writes, broken, is noticed by a test above.
+/// The sender is removed, and what was remembered of it is forgotten.
+#[test]
+fn a_late_copy_of_what_a_removed_node_had_forwarded_is_not_executed() {
+    let mut net = four();
+    net.submit(4, append(), C::Quorum);
+    let (to, forward) = intercept(&mut net);
+    deliver(&mut net, to, &forward);
+    net.set_topology(|topology| {
+        topology.nodes.remove(&node(4));
+    });
+    deliver(&mut net, to, &forward);
+    net.run(Duration::from_secs(2));
+    assert_eq!(net.get(1, "t", C::All), Ok(Some("x".into())));
+}
+
+/// The broken rule of forwarded writes is noticed by a test above.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn the_planted_bug_of_forwards_is_noticed() {
@@ -211,6 +227,10 @@ fn the_planted_bug_of_forwards_is_noticed() {
         (
             &crate::planted::FORWARD_TWICE,
             a_forward_that_is_delivered_twice_is_executed_once,
+        ),
+        (
+            &crate::planted::FORWARD_OF_A_STRANGER,
+            a_late_copy_of_what_a_removed_node_had_forwarded_is_not_executed,
         ),
         (
             &crate::planted::LOST_FORWARD_IS_LOST,

@@ -38,7 +38,7 @@ impl Solo {
         }
     }
 
-    /// Takes an input without writing down what it changes.
+    /// Takes an input without writing its changes to disk.
     fn take(&mut self, input: Input) {
         let now = Now {
             monotonic: secs(1),
@@ -112,7 +112,7 @@ impl Solo {
     }
 }
 
-/// `topology`, and a second keyspace made later.
+/// `topology` with a second keyspace that was created later.
 fn two_keyspaces(topology: &Topology) -> Topology {
     let mut new = topology.clone();
     new.epoch = Epoch(2);
@@ -122,7 +122,7 @@ fn two_keyspaces(topology: &Topology) -> Topology {
     new
 }
 
-/// The same, without this node.
+/// The same without this node.
 fn without_this_node(topology: &Topology, epoch: u64) -> Topology {
     let mut topology = topology.clone();
     topology.epoch = Epoch(epoch);
@@ -259,13 +259,13 @@ fn a_move_ends_when_what_the_leaving_replica_alone_has_has_spread() {
     net.run(secs(3));
     net.reports.clear();
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.run(secs(3));
     assert!(!net.reports.contains(&node(1)), "n1 alone has the write");
-    // Whatever the control plane decides: the replica is kept until it has handed on what it has.
+    // Whatever the control plane decides, the replica is kept until it has handed on what it has.
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)])
+        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)]);
     });
     net.run(secs(3));
     assert_eq!(net.summary(1).rows, 1);
@@ -293,8 +293,8 @@ fn a_restored_copy_goes_on_under_a_new_id_before_its_first_write() {
     for n in 0..5 {
         net.set(3, &format!("k{n}"), "v", C::All).expect("healthy");
     }
-    // The disk is an older copy: the same life, nothing of it known. A write comes before anybody
-    // else has spoken.
+    // The disk is an older copy of the same life that knows nothing of it. A write comes before any
+    // other node has reported.
     net.cut(&[3], &[1, 2]);
     net.copy_of_nothing(3);
     net.mutate(3, "mine", Mutation::Increment(1), C::One)
@@ -313,8 +313,8 @@ fn own_events_in_what_others_write_are_noticed() {
     }
     net.boot(node(3), false);
     net.drop_all();
-    // The first that n3 hears of its former life is a write that knows all of it and settles one
-    // event of it.
+    // The first that n3 hears of its former life is a write that knows all of it and settles one of
+    // its events.
     let write = net.submit(
         1,
         Op::Mutate("k0".into(), Mutation::Append("w".into())),
@@ -339,8 +339,8 @@ fn what_is_lost_with_a_disk_is_not_waited_for() {
         }
         net.drop_all();
         net.heal();
-        // One row is told with all that n1 had seen. Its disk is destroyed before anybody was told
-        // the rest.
+        // One row is sent with everything that n1 had seen. n1's disk is destroyed before anybody
+        // gets the rest.
         net.set(1, "k0", "w", C::Quorum).expect("healthy");
         if leaves {
             net.cores.remove(&node(1));

@@ -1,4 +1,4 @@
-//! Removals of what is gone on the executing node already, and answers about large keys.
+//! Removals of what is already gone on the executing node, and answers about large keys.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn three() -> Net {
     net
 }
 
-/// A request of which nobody else gets what it writes: it may be applied.
+/// A request whose write reaches no other node: it may be applied.
 fn applied_here_alone(net: &mut Net, at: u64, op: Op, id: Option<&str>) {
     let ticket = match id {
         Some(id) => net.submit_once(at, op, C::Quorum, id),

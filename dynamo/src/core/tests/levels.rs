@@ -139,7 +139,7 @@ fn a_removal_sees_what_a_quorum_acknowledged_elsewhere() {
         Ok(Reply::Integer(1))
     );
     net.heal();
-    // n3 has not seen x. A removal there that looked at n3 alone would remove nothing.
+    // n3 has not seen x. A removal there that looked only at n3 would remove nothing.
     assert_eq!(
         net.mutate(3, "s", Mutation::Remove(vec!["x".into()]), C::Quorum),
         Ok(Reply::Integer(1))

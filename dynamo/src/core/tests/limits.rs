@@ -187,7 +187,7 @@ fn what_a_token_covers_goes_through_whichever_node() {
     assert_eq!(siblings(&mut net, 1, C::All).1, ["new"]);
 }
 
-/// Node 1 alone has what the token covers.
+/// Only node 1 has what the token covers.
 #[test]
 fn a_write_is_refused_while_its_level_has_not_seen_what_its_token_covers() {
     let mut net = Net::new(&[3]);

@@ -1,4 +1,4 @@
-//! What a replica remembers, and what the others remember of it.
+//! What a replica remembers, and what the others remember about it.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::op::{Op, Query, Reply};
 use crate::protocol::{Input, Message, Timer};
 use crate::{Dynamo, Seat};
 
-/// The others know that a node is gone, or back.
+/// Tells `nodes` that another node is gone, or back.
 fn sees(net: &mut Net, nodes: &[u64], other: u64, up: bool) {
     for at in nodes {
         net.input(
@@ -27,8 +27,8 @@ fn sees(net: &mut Net, nodes: &[u64], other: u64, up: bool) {
 }
 
 /// The partition moves from n1, n2, n3 to n2, n3, n4. n1 and n2 have acknowledged a write that
-/// nobody else has; n2 has then lost its disk, and has got the write back from n1, which is gone.
-/// Nobody hears n2 but for its word that it is filled.
+/// nobody else has. Then n2 loses its disk and gets the write back from n1, which is gone now. All
+/// that anybody hears from n2 is that it has been filled.
 #[test]
 fn what_a_replica_said_while_it_was_filled_is_not_its_memory() {
     let mut net = Net::three_of(4);
@@ -69,8 +69,8 @@ fn what_a_replica_said_while_it_was_filled_is_not_its_memory() {
     assert_eq!((net.summary(4).rows, net.summary(4).filling), (2, false));
 }
 
-/// Three nodes, n3 cut off. `through` has written something at `QUORUM`, which n1 and n2
-/// acknowledged; then n2 starts again on its disk of before that.
+/// Three nodes, with n3 cut off. `through` has written something at `QUORUM`, which n1 and n2
+/// acknowledged; then n2 starts again on its disk from before that.
 fn on_an_older_disk(through: u64) -> Net {
     on_an_older_disk_in(&[3], through)
 }
@@ -102,7 +102,7 @@ fn on_an_older_disk_in(datacenters: &[u64], through: u64) -> Net {
     net
 }
 
-/// n1 has spoken once and is gone; n2 and n3 are a majority.
+/// n1 has reported once and is gone; n2 and n3 are a majority.
 fn without_the_only_one_that_has_it(net: &mut Net) {
     net.cut(&[1], &[2, 3]);
     net.drop_all();
@@ -208,14 +208,52 @@ fn a_replica_on_an_older_disk_is_told_what_it_had_acknowledged() {
 #[test]
 fn a_replica_that_hears_of_its_own_former_writes_knows_that_its_disk_is_an_older_one() {
     let mut net = on_an_older_disk(2);
-    // All that it hears of n1 is what n1 has seen, as from one that knows nothing of its former
-    // lives.
+    // All that it hears from n1 is what n1 has seen, as from a node that knows nothing of its
+    // former lives.
     net.cut(&[1], &[2]);
     net.lose(1, |message| matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == node(1))));
     net.run_until_lost();
     let (from, _, message) = net.last_lost.clone().expect("n1 speaks");
     net.input(node(2), Input::Message { from, message });
     without_the_only_one_that_has_it(&mut net);
+}
+
+/// n1 has been told that n2 had an event, which was lost with n2's disk and is nowhere.
+#[test]
+fn what_is_nowhere_any_more_fills_a_replica_once() {
+    let mut net = Net::new(&[3]);
+    net.config.persist = true;
+    net.boot_all();
+    net.set(2, "before", "v", C::All).expect("healthy");
+    net.run(secs(2));
+    let disk = MemoryStore::new();
+    disk.apply(net.cores.get_mut(&node(2)).expect("a node").drain())
+        .expect("in memory");
+    net.cut(&[2], &[1, 3]);
+    net.set(2, "lost", "v", C::One).expect("n2 alone");
+    net.lose(1, |message| {
+        matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == node(2)))
+    });
+    net.run_until_lost();
+    let (from, _, message) = net.last_lost.clone().expect("n2 reports");
+    net.input(node(1), Input::Message { from, message });
+    net.drop_all();
+    net.cores.remove(&node(2));
+    net.start_on(node(2), &disk);
+    net.heal();
+    net.run(secs(3));
+    assert!(!net.summary(2).filling, "nobody has what it lacks");
+    net.last_lost = None;
+    net.lose(1, |message| matches!(message, Message::Former { .. }));
+    for n in 0..10 {
+        net.set(2, "k", &n.to_string(), C::All).expect("healthy");
+        net.run(secs(1));
+    }
+    assert!(
+        net.last_lost.is_none(),
+        "it is told again and again, and filled each time"
+    );
+    net.assert_converged();
 }
 
 #[cfg(feature = "planted-bugs")]
@@ -226,6 +264,10 @@ fn planted_bugs_of_memories_are_noticed() {
         (
             &planted::FIRST_KEPT_OVER_FILLING,
             what_a_replica_said_while_it_was_filled_is_not_its_memory,
+        ),
+        (
+            &planted::LOST_MEMORY_AWAITED,
+            what_is_nowhere_any_more_fills_a_replica_once,
         ),
         (
             &planted::FORMER_LIVES_FORGOTTEN,
@@ -242,8 +284,8 @@ fn planted_bugs_of_memories_are_noticed() {
     ]);
 }
 
-/// The other replicas remember what the node said before; not only what it says while it is being
-/// filled again.
+/// The other replicas remember what the node reported before, not only what it reports while it is
+/// being filled again.
 #[test]
 fn an_older_disk_that_comes_back_twice_is_not_believed() {
     let mut net = Net::new(&[3]);
@@ -257,7 +299,7 @@ fn an_older_disk_that_comes_back_twice_is_not_believed() {
     net.cut(&[3], &[1, 2]);
     net.set(2, "k", "w", C::Quorum).expect("n1 and n2");
     net.run(Duration::from_secs(1));
-    // What would fill it again is lost, each time.
+    // What would fill it again is lost each time.
     let talk = |net: &mut Net| {
         while let Some((from, to, message)) = net.queue.pop_front() {
             if net.hears(from, to)

@@ -31,7 +31,7 @@ fn a_partition_moves_while_it_is_written() {
         assert!(net.reports.contains(&node(to)), "n{to} has not reported");
     }
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.run(Duration::from_secs(1));
     assert_eq!(
@@ -40,7 +40,7 @@ fn a_partition_moves_while_it_is_written() {
         "n1 forwards now"
     );
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)])
+        *placement = Placement::stable(placement.epoch, vec![node(3), node(4), node(5)]);
     });
     net.run(Duration::from_secs(3));
     assert!(
@@ -56,7 +56,7 @@ fn a_partition_moves_while_it_is_written() {
 fn a_stale_coordinator_is_refused_and_tries_once_more() {
     let mut net = Net::three_of(5);
     net.set(1, "k", "v", C::All).expect("healthy");
-    // n1 alone has not heard that the partition is moving.
+    // Only n1 has not heard that the partition is moving.
     let held_back = net.cores.remove(&node(1)).expect("n1");
     net.begin_move(&[1, 2, 4]);
     net.cores.insert(node(1), held_back);
@@ -99,8 +99,8 @@ fn writes_during_a_move_need_a_quorum_in_both_sets() {
     );
 }
 
-/// n3 hears of a write from n1 alone, which then leaves the partition; nobody remembers the write
-/// event by event.
+/// n3 hears of a write only from n1, which then leaves the partition; nobody remembers the write as
+/// a single event.
 #[test]
 fn one_that_has_left_holds_up_nobody() {
     let mut net = Net::three_of(4);
@@ -150,11 +150,11 @@ fn one_that_has_left_holds_up_nobody() {
     net.drop_all();
     apart(&mut net, false);
     net.set_placement(|placement| {
-        placement.transition.as_mut().expect("moving").phase = Phase::Switching
+        placement.transition.as_mut().expect("moving").phase = Phase::Switching;
     });
     net.run(Duration::from_secs(2));
     net.set_placement(|placement| {
-        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)])
+        *placement = Placement::stable(placement.epoch, vec![node(2), node(3), node(4)]);
     });
     net.run(Duration::from_secs(2));
     assert!(net.cores[&node(1)].summaries().is_empty(), "n1 has left");

@@ -25,7 +25,7 @@ type Picks = fn(&Message) -> bool;
 
 pub(super) struct Net {
     pub(super) cores: BTreeMap<NodeId, Dynamo>,
-    /// What is under way: from, to, what.
+    /// Messages on their way: from, to, message.
     pub(super) queue: VecDeque<(NodeId, NodeId, Message)>,
     timers: BTreeMap<Duration, Vec<(NodeId, Timer)>>,
     /// How long messages take that are sent from now on, and what arrives when.
@@ -35,11 +35,11 @@ pub(super) struct Net {
     pub(super) timeout: Duration,
     /// How far wall clocks are off, in milliseconds.
     pub(super) skew: BTreeMap<NodeId, i64>,
-    /// Whose repairs are lost.
+    /// Nodes whose repairs are lost.
     helpless: BTreeSet<NodeId>,
     /// Bytes of all repairs that were sent.
     pub(super) repair_bytes: usize,
-    /// Pairs that do not hear each other.
+    /// Pairs of nodes that cannot hear each other.
     cut: BTreeSet<(NodeId, NodeId)>,
     pub(super) now: Duration,
     tickets: u64,
@@ -47,16 +47,16 @@ pub(super) struct Net {
     pub(super) replies: BTreeMap<u64, Result<Answer, RequestError>>,
     pub(super) waited: BTreeMap<u64, u32>,
     pub(super) topology: Topology,
-    /// Who said of whose clock that it is off, and by how much.
+    /// Reports that a clock is off: by whom, whose clock, and by how much.
     pub(super) clock_news: Vec<(NodeId, NodeId, Option<i64>)>,
-    /// What nodes are booted with from now on.
+    /// The configuration with which nodes are booted from now on.
     pub(super) config: Config,
     pub(super) reports: Vec<NodeId>,
-    /// Which message is lost: the one that is as many away among those that this picks.
+    /// The message to lose: how many to let pass, among those that this function picks.
     losing: Option<(usize, Picks)>,
     /// Bytes of the largest message of a repair or a stream so far.
     pub(super) largest_chunk: usize,
-    /// The last that was lost so.
+    /// The last message that was lost in this way.
     pub(super) last_lost: Option<(NodeId, NodeId, Message)>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn node(n: u64) -> NodeId {
     NodeId(n)
 }
 
-/// `datacenters[i]` nodes in datacenter `dc<i+1>`, one partition that all of them hold.
+/// `datacenters[i]` nodes in datacenter `dc<i+1>`, and one partition that all of them hold.
 pub(super) fn topology(datacenters: &[u64]) -> Topology {
     let mut nodes = BTreeMap::new();
     for (index, count) in datacenters.iter().enumerate() {
@@ -161,7 +161,7 @@ impl Net {
         Self::of(topology)
     }
 
-    /// Boots every node again, for the first time in its life, with the `config` of now.
+    /// Boots every node with the present `config`, as for the first time in its life.
     pub(super) fn boot_all(&mut self) {
         for id in self.topology.nodes.keys().copied().collect::<Vec<_>>() {
             self.boot(id, false);
@@ -174,7 +174,7 @@ impl Net {
         self.losing = Some((nth, which));
     }
 
-    /// Runs until the message that [`lose`](Self::lose) is about has been lost.
+    /// Runs until the message chosen by [`lose`](Self::lose) has been lost.
     pub(super) fn run_until_lost(&mut self) {
         for _ in 0..200 {
             if self.last_lost.is_some() {
@@ -185,7 +185,7 @@ impl Net {
         panic!("there was no such message");
     }
 
-    /// The node comes back with a copy of its disk from before it wrote anything, in the same life.
+    /// Starts the node, in the same life, on a copy of its disk from before it wrote anything.
     pub(super) fn copy_of_nothing(&mut self, at: u64) {
         let config = Config {
             persist: true,
@@ -221,8 +221,8 @@ impl Net {
         self.input(node(at), Input::Topology(Arc::new(self.topology.clone())));
     }
 
-    /// The node is killed and comes back with all that it had written down, if it was booted to
-    /// write anything down.
+    /// Kills the node and starts it again with all that it had written to disk, if it was booted
+    /// with a disk.
     pub(super) fn restart(&mut self, id: NodeId) {
         let store = MemoryStore::new();
         let mut core = self.cores.remove(&id).expect("a node");
@@ -230,7 +230,7 @@ impl Net {
         self.start_on(id, &store);
     }
 
-    /// The node is killed and comes back on this disk.
+    /// Kills the node and starts it again on this disk.
     pub(super) fn start_on(&mut self, id: NodeId, disk: &MemoryStore) {
         self.lives += 1;
         let seat = Seat {
@@ -302,7 +302,7 @@ impl Net {
                     "one reply a request"
                 ),
                 Effect::Waited { ticket, replicas } => {
-                    assert!(self.waited.insert(ticket.0, replicas).is_none())
+                    assert!(self.waited.insert(ticket.0, replicas).is_none());
                 }
                 Effect::Arm { after, timer } => self
                     .timers
@@ -319,7 +319,7 @@ impl Net {
         }
     }
 
-    /// Delivers everything under way, and what that causes.
+    /// Delivers every message, and everything that follows from it.
     pub(super) fn settle(&mut self) {
         while let Some((from, to, message)) = self.queue.pop_front() {
             if let Message::Chunk { .. } | Message::Repair { .. } = &message {
@@ -377,8 +377,8 @@ impl Net {
         self.now = end;
     }
 
-    /// Delivers what is under way up to the first write, which is lost with all the rest; from then
-    /// on one of three nodes is cut off.
+    /// Delivers messages up to the first write, which is lost with all the rest. From then on, one
+    /// of three nodes is cut off.
     pub(super) fn cut_off_before_writes(&mut self, at: u64) {
         while let Some((from, to, message)) = self.queue.pop_front() {
             if matches!(message, Message::Write { .. }) {
@@ -404,7 +404,7 @@ impl Net {
         }
     }
 
-    /// No repair of `from` comes to anybody.
+    /// Loses all repairs from `from`.
     pub(super) fn helps_nobody(&mut self, from: u64) {
         self.helpless.insert(node(from));
     }
@@ -477,7 +477,7 @@ impl Net {
         self.tickets
     }
 
-    /// Submits and runs until there is a reply.
+    /// Submits a request and runs until there is a reply.
     pub(super) fn ask(
         &mut self,
         at: u64,
@@ -488,7 +488,7 @@ impl Net {
         self.answer(ticket)
     }
 
-    /// As `ask`, under a name.
+    /// Like `ask`, with a request id.
     pub(super) fn ask_once(
         &mut self,
         at: u64,
@@ -585,7 +585,7 @@ impl Net {
             .expect("one partition")
     }
 
-    /// Every replica has the same context and digest, and nothing left over.
+    /// Checks that all replicas have the same context and digest, and that nothing is left over.
     pub(super) fn assert_converged(&self) {
         let first = self.cores.keys().next().expect("some node").0;
         let first = self.summary(first);

@@ -19,8 +19,8 @@ fn unknown(outcome: &Result<Reply, RequestError>) -> bool {
     outcome.as_ref().is_err_and(RequestError::may_be_applied)
 }
 
-/// Asks node `at`, which is cut off as soon as it has looked and executed: nobody else gets the
-/// change.
+/// Asks node `at` and cuts it off as soon as it has looked and executed, so that no other node gets
+/// the change.
 fn ask_and_cut_off(net: &mut Net, at: u64, op: Op, id: &str) -> Result<Reply, RequestError> {
     let ticket = net.submit_once(at, op, C::Quorum, id);
     net.cut_off_before_writes(at);
@@ -170,8 +170,7 @@ fn what_is_remembered_is_bounded() {
     );
 }
 
-/// What a node executed whose clock was behind is not forgotten before what others had executed
-/// long ago.
+/// What a node with a slow clock executed is not forgotten before what others executed long ago.
 #[test]
 fn what_is_forgotten_first_is_no_matter_of_clocks() {
     let mut net = Net::new(&[1]);
@@ -233,7 +232,7 @@ fn names_without_a_meaning_are_refused() {
     );
 }
 
-/// Each rule of named requests, broken, is noticed by a test above.
+/// Each broken rule of named requests is noticed by a test above.
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn each_planted_bug_of_named_requests_is_noticed() {

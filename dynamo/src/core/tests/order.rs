@@ -1,5 +1,5 @@
-//! Commands of one pipeline: submitted together at one node, they take effect in the order in which
-//! they were sent.
+//! Commands of one pipeline, submitted together at one node, take effect in the order in which they
+//! were sent.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ fn set(value: &str) -> Op {
     )
 }
 
-/// It looks at what others have before it is executed.
+/// A command that looks at other replicas before it is executed.
 fn keep(value: &str) -> Op {
     on(
         "k",
@@ -44,7 +44,7 @@ fn value(text: &str) -> Reply {
     Reply::Value(Bytes::copy_from_slice(text.as_bytes()))
 }
 
-/// Submits all of it at node `at` before anything is heard of the first.
+/// Submits all commands at node `at` before anything is heard of the first.
 fn pipeline(
     net: &mut Net,
     at: u64,
@@ -61,7 +61,7 @@ fn pipeline(
         .collect()
 }
 
-/// Whether nobody at the node is in flight, and nobody's turn is awaited or remembered.
+/// Whether the node has nothing in flight, and no turn is awaited or remembered.
 fn at_rest(net: &Net, at: u64) -> bool {
     let flights = &net.cores[&node(at)].flights;
     flights.len() == 0 && flights.turns.is_empty()
@@ -110,7 +110,7 @@ fn commands_of_one_pipeline_take_effect_in_the_order_in_which_they_were_sent() {
         );
         assert!(at_rest(&net, 1), "{first:?}");
     }
-    // What comes later waits for all keys, and for a removal of all keys.
+    // Later commands wait for commands on all keys, including a removal of all keys.
     let answers = pipeline(
         &mut net,
         1,
@@ -122,14 +122,14 @@ fn commands_of_one_pipeline_take_effect_in_the_order_in_which_they_were_sent() {
         (&Ok(Reply::Nil), Ok(Some("last".into()))),
         "{answers:?}"
     );
-    // Other keys wait for nobody.
+    // Commands on other keys do not wait.
     let slow = net.submit(1, keep("v"), C::All);
     let other = net.submit(1, on("other", Mutation::Increment(1)), C::One);
     assert!(net.replies.contains_key(&other) && !net.replies.contains_key(&slow));
     net.answer(slow).expect("healthy");
 }
 
-/// What is left of an expired key must not touch what is written now, so even an increment looks
+/// What is left of an expired key must not affect what is written now, so even an increment looks
 /// first.
 #[test]
 fn what_follows_a_write_on_an_expired_key_waits_for_it() {
@@ -178,7 +178,7 @@ fn what_follows_a_write_that_waits_for_the_time_waits_too() {
         answers,
         [Ok(Reply::Done), Ok(Reply::Integer(6)), Ok(value("6"))]
     );
-    // Also at a node that hands both on.
+    // The same at a node that forwards both commands.
     let mut net = Net::three_of(4);
     net.boot(node(4), false);
     let later = on(
@@ -215,8 +215,8 @@ fn what_follows_a_write_that_waits_for_a_waking_replica_waits_too() {
     );
 }
 
-/// The first of those that wait has to look itself when its turn comes; what came after it still
-/// waits.
+/// The first command that waits has to look itself when its turn comes; the ones behind it still
+/// wait.
 #[test]
 fn order_is_kept_among_those_that_wait() {
     let mut net = Net::new(&[3]);
@@ -247,9 +247,9 @@ fn order_is_kept_among_those_that_wait() {
     assert!(at_rest(&net, 1));
 }
 
-/// Whatever is lost or comes late between the nodes, and whichever commands are sent: a read shows
-/// the last write before it. The reads ask nobody: those that find others to have something else
-/// return what is here when they have brought it together, and that may have been written later.
+/// A read shows the last write before it, whatever messages are lost or late, and whatever commands
+/// are sent. The reads ask no other replica: a read that finds others with other data returns what
+/// is here once both are joined, and that may have been written later.
 #[test]
 fn a_pipeline_reads_what_it_wrote_whatever_the_net_does() {
     for seed in 1..200_u64 {
@@ -352,7 +352,7 @@ fn what_waits_for_its_turn_is_told_in_time_that_nothing_was_applied() {
     assert!(at_rest(&net, 1));
 }
 
-/// In whichever way the first ends, those behind it go on.
+/// However the first command ends, those behind it continue.
 #[test]
 fn nobody_waits_for_one_that_is_gone() {
     let ends: [fn(&mut Net); 5] = [
@@ -363,7 +363,7 @@ fn nobody_waits_for_one_that_is_gone() {
                     node: node(2),
                     up: false,
                 },
-            )
+            );
         },
         |net| net.set_placement(|_| {}),
         |net| net.set_placement(|placement| placement.replicas = vec![node(2), node(3), node(4)]),
@@ -396,7 +396,7 @@ fn nobody_waits_for_one_that_is_gone() {
 }
 
 /// A mutation that must look does so while it waits for its turn: many clients that remove from one
-/// set wait for one round trip and not for each other's.
+/// set wait for one round trip, not for each other's.
 #[test]
 fn those_that_wait_look_meanwhile() {
     let mut net = Net::new(&[3]);
@@ -419,7 +419,8 @@ fn those_that_wait_look_meanwhile() {
     );
 }
 
-/// A key expires while a write on it waits for its turn, and somebody has kept it in between.
+/// A key expires while a write on it waits for its turn, and another command has kept it in the
+/// meantime.
 #[test]
 fn what_has_expired_meanwhile_is_looked_at_again() {
     let mut net = Net::new(&[3]);
@@ -481,7 +482,7 @@ fn those_that_wait_for_their_turn_count_as_in_flight() {
     assert_eq!(refused, 11);
 }
 
-/// Two commands that are handed to a primary keep their order there.
+/// Two commands that are forwarded to a primary keep their order there.
 #[test]
 fn forwarded_commands_of_one_key_keep_their_order() {
     let mut net = Net::three_of(4);

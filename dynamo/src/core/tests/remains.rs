@@ -1,6 +1,6 @@
-//! What removes many rows at once: one record on every disk, and the rows go by and by.
+//! Removals of many rows at once: a single record on every disk, and the rows leave little by
+//! little.
 
-use std::ops::ControlFlow;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use quorate_control::topology::Partition;
 
 use super::net::{Net, START_UNIX_MILLIS, node, secs};
 use crate::consistency::Consistency as C;
+use crate::fixture::records;
 use crate::op::{Mutation, Op, PartitionOp, Query, Reply, SetExpiry};
 use crate::protocol::Input;
 
@@ -32,7 +33,7 @@ fn filled(strings: bool) -> (Net, Vec<MemoryStore>) {
     (net, disks)
 }
 
-/// What every node has to write, and the most that one of them had.
+/// Writes every node's changes to disk. Returns the largest number of changes of one node.
 fn save(net: &mut Net, disks: &[MemoryStore]) -> usize {
     let mut most = 0;
     for (core, disk) in net.cores.values_mut().zip(disks) {
@@ -44,14 +45,7 @@ fn save(net: &mut Net, disks: &[MemoryStore]) -> usize {
 }
 
 fn rows_on(disk: &MemoryStore) -> usize {
-    let mut rows = 0;
-    let mut visit = |_: &[u8], _: &[u8]| {
-        rows += 1;
-        ControlFlow::Continue(())
-    };
-    disk.scan(Space::Rows, &[], None, &mut visit)
-        .expect("memory");
-    rows
+    records(disk, Space::Rows, b"")
 }
 
 #[test]
@@ -229,8 +223,8 @@ fn a_full_disk_takes_a_large_removal() {
     );
 }
 
-/// n3 was away while a set was filled and removed, or joins when the others have long forgotten the
-/// events.
+/// n3 was away while a set was filled and removed, or joins long after the others have forgotten
+/// the events.
 #[test]
 fn a_replica_that_was_away_learns_of_a_large_removal_in_small_batches() {
     for forgotten in [false, true] {

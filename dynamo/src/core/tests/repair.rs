@@ -14,7 +14,7 @@ fn a_quorum_read_repairs_before_it_returns() {
     net.set(1, "k", "v", C::One).expect("local");
     net.drop_all();
     net.heal();
-    // n1 alone has it. Whoever reads it at QUORUM must leave it on two.
+    // Only n1 has it. A read at QUORUM must leave it on two nodes.
     assert_eq!(net.get(1, "k", C::Quorum), Ok(Some("v".into())));
     let holders = (1..=3)
         .filter(|at| net.cores[&node(*at)].summaries()[0].rows == 1)
@@ -73,7 +73,7 @@ fn what_an_absent_replica_has_missed_is_sent_once() {
     );
 }
 
-/// A round trip takes so long; nodes know it.
+/// Sets how long messages take, and tells the nodes.
 fn far_away(net: &mut Net, latency: fn(NodeId, NodeId) -> Duration) {
     net.latency = latency;
     net.timeout = Duration::from_secs(5);
@@ -116,11 +116,11 @@ fn what_was_missed_is_sent_once_however_long_a_round_trip_takes() {
         .expect("four of five");
     }
     net.run(Duration::from_secs(3));
-    // Five ticks, and one piece of an answer is a fraction of what is lacking.
+    // A round trip takes five ticks, and one part of an answer is a fraction of what is missing.
     far_away(&mut net, |_, _| Duration::from_millis(500));
     net.heal();
     net.repair_bytes = 0;
-    // Writes go on: what is under way is not asked for.
+    // Writes continue; what is on its way is not asked for.
     for n in 0..150 {
         submit(&mut net, 1 + n % 4, format!("new{n}"));
         net.run(Duration::from_millis(100));
@@ -140,7 +140,7 @@ fn what_was_missed_is_sent_once_however_long_a_round_trip_takes() {
 fn what_is_under_way_is_not_repaired() {
     let mut net = Net::new(&[5]);
     net.run(Duration::from_secs(3));
-    // n5 hears of what n1 writes long before it comes.
+    // n5 hears of n1's writes long before they arrive.
     far_away(&mut net, |a, b| {
         if a.0 + b.0 == 6 {
             Duration::from_millis(500)
@@ -202,7 +202,7 @@ fn nothing_is_streamed_that_somebody_remembers_event_by_event() {
                 node: node(3),
                 up: false,
             },
-        )
+        );
     });
     for n in 0..50 {
         net.set(2, &format!("k{n}"), "v", C::Quorum)
@@ -217,7 +217,7 @@ fn nothing_is_streamed_that_somebody_remembers_event_by_event() {
                 node: node(3),
                 up: true,
             },
-        )
+        );
     });
     net.run(Duration::from_secs(8));
     net.assert_converged();
@@ -284,7 +284,7 @@ fn a_node_whose_events_others_know_better_starts_a_new_life() {
     for n in 0..5 {
         net.set(3, &format!("k{n}"), "v", C::All).expect("healthy");
     }
-    // A restored backup: the same life, but nothing of it.
+    // A restored backup: the same life, with nothing in it.
     net.boot(node(3), false);
     net.run(Duration::from_secs(3));
     net.set(3, "k0", "w", C::All).expect("healthy");

@@ -1,5 +1,4 @@
-//! Replicas that are streamed to: chunks that are lost, late or of another stream, and who may help
-//! whom.
+//! Streams: chunks that are lost, late or from another stream, and who may help whom.
 
 use std::time::Duration;
 
@@ -78,8 +77,8 @@ fn held_back() -> (Net, NodeId, Message) {
 #[test]
 fn a_late_chunk_of_an_abandoned_stream_is_ignored() {
     let (mut net, source, message) = held_back();
-    // n4 loses sight of everybody and abandons the stream; what it has got of the keys so far is
-    // overwritten; it begins another stream.
+    // n4 loses sight of everybody and abandons the stream. The keys that it has got so far are
+    // overwritten, and it begins another stream.
     for n in 1..=3 {
         net.input(
             node(4),
@@ -150,8 +149,8 @@ fn what_one_of_several_filling_replicas_got_reaches_the_others() {
     let mut net = Net::new(&[3]);
     keys(&mut net, 1, 0..50, C::All);
     net.run(secs(3));
-    // n2 and n3 lose their disks; n2 is filled again; then n1 loses its own before it has spoken to
-    // n3.
+    // n2 and n3 lose their disks, and n2 is filled again. Then n1 loses its own before it has
+    // reported to n3.
     net.boot(node(2), true);
     net.boot(node(3), true);
     net.cut(&[1], &[3]);
@@ -168,7 +167,7 @@ fn what_one_of_several_filling_replicas_got_reaches_the_others() {
 #[test]
 fn a_wiped_replica_waits_for_a_majority_of_the_others() {
     let mut net = Net::new(&[3]);
-    // Acknowledged by n2 and n3, unknown to n1; then n2 loses its disk and n3 is away.
+    // Acknowledged by n2 and n3, unknown to n1. Then n2 loses its disk while n3 is away.
     net.cut(&[1], &[2, 3]);
     net.set(2, "k", "v", C::Quorum).expect("two of three");
     net.drop_all();
@@ -267,8 +266,8 @@ fn a_keyspace_made_while_holders_are_down_is_served_when_they_are_back() {
 #[test]
 fn what_is_written_behind_a_stream_is_not_taken_for_seen() {
     let (mut net, source, _) = held_back();
-    // While the last piece is awaited, what has passed is overwritten, and n4 hears nothing of it.
-    // Then the last piece comes.
+    // While the last piece is on its way, what has already passed is overwritten, and n4 hears
+    // nothing of it. Then the last piece arrives.
     let others: Vec<u64> = (1..=3).collect();
     net.cut(&others, &[4]);
     keys(&mut net, source.0, 0..30, C::Quorum);

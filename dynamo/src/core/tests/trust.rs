@@ -1,5 +1,5 @@
-//! Replicas with equal contexts and different rows: who is right, and what nobody reads until that
-//! is mended.
+//! Replicas with equal contexts and different rows: who is right, and what is not read until they
+//! are mended.
 
 use super::net::{Net, PLACE, node, secs};
 use crate::consistency::Consistency as C;
@@ -18,7 +18,7 @@ fn at_rest(nodes: u64) -> Net {
     net
 }
 
-/// The disk or the memory of a node loses a row.
+/// A node's disk or memory loses a row.
 fn rot(net: &mut Net, at: u64, key: &'static str) {
     replica(net, at).rot(&RowKey::string(key.into()));
 }
@@ -30,7 +30,7 @@ fn replica(net: &mut Net, at: u64) -> &mut Replica {
         .expect("held")
 }
 
-/// The others know that a node is gone, or back.
+/// Tells `nodes` that another node is gone, or back.
 fn sees(net: &mut Net, nodes: &[u64], other: u64, up: bool) {
     for at in nodes {
         net.input(
@@ -43,7 +43,7 @@ fn sees(net: &mut Net, nodes: &[u64], other: u64, up: bool) {
     }
 }
 
-/// Of three nodes n2 is away, and n3 has lost `key`, which n1 and n3 have found out in new lives.
+/// Of three nodes, n2 is away, and n3 has lost `key`. n1 and n3 have found that out in new lives.
 fn one_away_and_one_row_lost(key: &'static str) -> Net {
     let mut net = at_rest(3);
     net.cut(&[2], &[1, 3]);
@@ -140,8 +140,8 @@ fn replicas_that_lost_different_rows_lose_neither() {
     }
 }
 
-/// n3 has lost a row, and the last of the stream that mends it is lost on the way. Returns who sent
-/// it.
+/// n3 has lost a row, and the last piece of the stream that mends it is lost on the way. Returns
+/// the node that sent it.
 fn mended_halfway() -> (Net, u64) {
     let mut net = at_rest(3);
     rot(&mut net, 3, "k3");

@@ -1,4 +1,4 @@
-//! Many rows at once, taken out of a partition by the key rather than row by row.
+//! Takes many rows out of a partition at once, by whole keys rather than row by row.
 
 #[cfg(test)]
 mod tests;
@@ -9,29 +9,29 @@ use std::ops::Bound;
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 
-use super::{KeyPart, KeyRows, RowMap, RowName, Rows, row_weight};
+use super::{KeyPart, KeyRows, RowMap, Rows, row_weight};
 use crate::replica::range::{Position, Range};
-use crate::replica::row::{Row, RowKey, row_digest};
+use crate::replica::row::{Row, RowKey, RowName, row_digest};
 
-/// Rows that were taken out, of which only the names are needed. Freeing what a million of them
-/// hold takes a while, so that is done a few at a time.
+/// Rows that were taken out; only their names are still needed. Freeing the content of a million
+/// rows takes a while, so it is done a few at a time.
 #[derive(Clone, Debug, Default)]
 pub(in crate::replica) struct Taken {
-    /// As they were taken out.
+    /// Rows as they were taken out.
     keys: BTreeMap<Position, KeyRows>,
-    /// Those of which only the name is left.
+    /// Rows of which only the name is left.
     names: Vec<(Bytes, SmallVec<[RowName; 1]>)>,
-    /// How many there are of both.
+    /// The number of rows in both.
     count: usize,
 }
 
 impl Taken {
-    /// How many rows there are.
+    /// The number of rows.
     pub(in crate::replica) fn len(&self) -> usize {
         self.count
     }
 
-    /// Gives up one row and tells its name.
+    /// Removes one row and returns its name.
     pub(in crate::replica) fn next(&mut self) -> Option<RowKey> {
         if self.names.is_empty() {
             self.free(1);
@@ -50,7 +50,7 @@ impl Taken {
         })
     }
 
-    /// Frees what up to so many rows hold beside their names. Returns how many.
+    /// Frees the content of up to `max` rows. Returns how many.
     pub(in crate::replica) fn free(&mut self, max: usize) -> usize {
         let mut freed = 0;
         while freed < max
@@ -110,7 +110,7 @@ impl RowMap {
                     .through
                     .as_ref()
                     .map_or(Bound::Unbounded, Bound::Included);
-                // A tree panics when told to begin beyond the end.
+                // A tree panics if a range begins beyond its end.
                 if part
                     .after
                     .as_ref()
@@ -158,7 +158,7 @@ impl KeyRows {
 }
 
 impl Rows {
-    /// Whether more than `max` rows of the range are such that `goes` holds.
+    /// Whether `goes` holds for more than `max` rows of the range.
     pub(in crate::replica) fn has_more(
         &self,
         max: usize,
@@ -182,7 +182,7 @@ impl Rows {
         })
     }
 
-    /// The keys that have rows in the range, each with the part of it that lies there.
+    /// The keys with rows in the range, each with the part of it that lies there.
     fn parts<'a>(
         &'a self,
         range: &'a Range,
@@ -199,8 +199,8 @@ impl Rows {
         }
     }
 
-    /// Takes out all rows of a key or a slice for which `goes` holds; `None`: all. Whole keys cost
-    /// what one row costs, apart from `goes`.
+    /// Takes out all rows of a key or a slice for which `goes` holds; `None` takes all. Apart from
+    /// `goes`, a whole key costs no more than one row.
     pub(in crate::replica) fn take(
         &mut self,
         range: &Range,
@@ -273,7 +273,7 @@ impl KeyPart {
     }
 }
 
-/// Where the keys of a range stand; `None`: nowhere.
+/// The positions of the keys in a range; `None` if it has none.
 fn bounds(range: &Range) -> Option<(Bound<Position>, Bound<Position>)> {
     let (from, through) = match range {
         Range::Row(_) => return None,
@@ -283,7 +283,7 @@ fn bounds(range: &Range) -> Option<(Bound<Position>, Bound<Position>)> {
             through.as_ref().map(|cut| Position::of(&cut.key)),
         ),
     };
-    // A tree panics when told to begin beyond the end.
+    // A tree panics if a range begins beyond its end.
     if from
         .as_ref()
         .zip(through.as_ref())

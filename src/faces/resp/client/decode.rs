@@ -1,4 +1,4 @@
-//! RESP2 replies out of a byte stream, whatever its chunks.
+//! Decodes RESP2 replies from a byte stream, in whatever chunks it arrives.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -13,7 +13,7 @@ const DEPTH_MAX: usize = 16;
 /// The longest line: a length, a number or an error.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes that are not a RESP2 reply.
+/// The bytes are not a RESP2 reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {
@@ -23,10 +23,10 @@ pub enum DecodeError {
         /// The byte.
         byte: u8,
     },
-    /// A length or number is not one, or beyond its bound.
+    /// A length or number is invalid, or beyond its bound.
     #[error("a length or number is not valid")]
     Number,
-    /// A line does not end where it must.
+    /// A line is not terminated in time.
     #[error("a line does not end in CR LF within {LINE_BYTES_MAX} bytes")]
     Line,
     /// Arrays nest deeper than the bound.
@@ -34,7 +34,7 @@ pub enum DecodeError {
     Depth,
 }
 
-/// What is known of a reply that has not arrived whole: the arrays it is inside of, outermost
+/// The state of a reply that is not complete yet: the arrays around the current position, outermost
 /// first.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
@@ -54,8 +54,8 @@ enum Token {
 }
 
 impl Decoder {
-    /// Takes the next whole reply off `input`; `None` asks for more bytes. Nothing is scanned twice
-    /// but the last token.
+    /// Takes the next complete reply off `input`; `None` means that more bytes are needed. Only the
+    /// last token is ever scanned twice.
     pub(super) fn next(&mut self, input: &mut BytesMut) -> Result<Option<Value>, DecodeError> {
         while let Some(token) = token(input)? {
             let mut value = match token {
@@ -86,7 +86,7 @@ impl Decoder {
     }
 }
 
-/// Takes one token off `input`, or leaves it untouched when it is not whole.
+/// Takes one token off `input`, or leaves it untouched if it is incomplete.
 fn token(input: &mut BytesMut) -> Result<Option<Token>, DecodeError> {
     let Some(&kind) = input.first() else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! What clients and operators ask of the node: `INFO` and `CONFIG`.
+//! The commands with which clients and operators ask about the node: `INFO` and `CONFIG`.
 
 use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
@@ -89,7 +89,7 @@ fn clients(session: &Session, page: &mut String) -> Writing {
         "connected_clients:{clients}\r\nmaxclients:{}\r\n",
         guests.max()
     )?;
-    // Over all faces: what is compared with maxclients.
+    // Over all faces: this is the number to compare with maxclients.
     write!(
         page,
         "places_taken:{}\r\nplaces_refused:{}\r\n",
@@ -126,7 +126,7 @@ fn stats(session: &Session, page: &mut String) -> Writing {
     )
 }
 
-/// Every node takes writes and none follows another: in Redis's terms a master without replicas.
+/// Every node takes writes and none follows another: in Redis's terms, a master without replicas.
 fn replication(_: &Session, page: &mut String) -> Writing {
     page.write_str("role:master\r\nconnected_slaves:0\r\n")
 }
@@ -162,7 +162,7 @@ fn keyspaces(session: &Session, page: &mut String) -> Writing {
     Ok(())
 }
 
-/// The settings of Redis that clients and tools look at, with what is true here.
+/// The Redis settings that clients and tools look at, with the values that are true here.
 fn settings(session: &Session) -> Vec<(&'static str, String)> {
     let config = &session.server.config;
     let (appendonly, appendfsync) = match config.durability {
@@ -211,7 +211,7 @@ pub(crate) fn config_get(
 ) -> Result<(), Refused> {
     few(args)?;
     let bytes = args.iter(2).map(<[u8]>::len).sum();
-    // One alone has a bound of its own.
+    // A single pattern has a bound of its own.
     if bytes > PATTERNS_BYTES_MAX && args.len() > 3 {
         return Err(Refused::PatternsTooLong {
             bytes,

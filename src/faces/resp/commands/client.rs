@@ -1,4 +1,5 @@
-//! `CLIENT …`.
+//! The `CLIENT …` commands: what a connection is called, at which levels it runs, and who else is
+//! connected.
 
 use std::fmt::Write as _;
 
@@ -16,12 +17,12 @@ pub(crate) fn id(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
     Ok(())
 }
 
-/// The longest name of a connection or a library, in bytes. Every connection keeps its own, and
+/// The longest name of a connection or a library, in bytes. Every connection stores its own, and
 /// `CLIENT LIST` shows all of them. Guess.
 const NAME_BYTES_MAX: usize = 128;
 
-/// A name is short, and printable ASCII without blanks, so that a line of `CLIENT LIST` can be read
-/// by programs.
+/// Accepts a short name of printable ASCII without blanks, so that programs can parse `CLIENT
+/// LIST`.
 pub(super) fn valid_name(name: &[u8]) -> Result<&[u8], Refused> {
     if name.len() > NAME_BYTES_MAX {
         return Err(Refused::ClientNameTooLong {
@@ -103,7 +104,7 @@ pub(crate) fn info(session: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done
     Ok(())
 }
 
-/// One connection in the form of Redis, with the fields that mean something here.
+/// One connection in Redis's form, with the fields that mean something here.
 fn line(lines: &mut String, session: &Session, id: u64, client: &ClientInfo) {
     let ClientInfo {
         address,
@@ -161,7 +162,7 @@ pub(crate) fn consistency(session: &mut Session, args: Args<'_>, to: &mut Encode
     Ok(())
 }
 
-/// A spec that sets the level again.
+/// A spec that restores the current level.
 fn describe(level: Level) -> String {
     let timeout = level.timeout.as_millis();
     match level.consistency {

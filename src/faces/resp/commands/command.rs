@@ -1,4 +1,4 @@
-//! `COMMAND …`: the table, as clients read it.
+//! The `COMMAND …` commands: the table, as client libraries read it.
 
 use super::text;
 use crate::faces::resp::encode::Encoder;
@@ -9,8 +9,8 @@ use crate::faces::resp::table::{self, Group, Spec};
 
 type Done = Result<(), Refused>;
 
-/// How many names one `COMMAND` may ask about, and patterns one `CONFIG GET` may hold: each is
-/// answered at once and in full. Guess.
+/// The most names that one `COMMAND` may ask about, and the most patterns of one `CONFIG GET`: each
+/// is answered at once and in full. Guess.
 const NAMES_MAX: usize = 256;
 
 pub(super) fn few(args: Args<'_>) -> Done {
@@ -21,7 +21,7 @@ pub(super) fn few(args: Args<'_>) -> Done {
     }
 }
 
-/// A name that only stands before its subcommands; reached with a word that is none of them.
+/// A command that exists only through its subcommands; runs if the next word is none of them.
 pub(crate) fn container(_: &mut Session, args: Args<'_>, _: &mut Encoder) -> Done {
     Err(Refused::UnknownSubcommand {
         command: text(args.get(0)).to_uppercase(),
@@ -29,7 +29,7 @@ pub(crate) fn container(_: &mut Session, args: Args<'_>, _: &mut Encoder) -> Don
     })
 }
 
-/// What may follow a name, one line each: `CLIENT HELP` and its like.
+/// Lists the subcommands, one per line: `CLIENT HELP` and its like.
 pub(crate) fn help(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
     let spec = table::find(args.get(0)).ok_or(Refused::NoSuchCommand)?;
     to.array(spec.subcommands.len());

@@ -1,4 +1,4 @@
-//! The connection itself: greeting, authentication, keyspace, end.
+//! Commands about the connection itself: greeting, authentication, keyspace, end.
 
 use quorate_control::topology::KeyspaceId;
 
@@ -9,7 +9,7 @@ use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
 use crate::faces::resp::session::Session;
 
-/// The version of Redis whose replies these are: clients choose features by it.
+/// The Redis version whose replies these are: clients choose features by it.
 pub(crate) const REDIS_VERSION: &str = "7.2.0";
 
 pub(crate) fn ping(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Result<(), Refused> {
@@ -107,9 +107,9 @@ pub(crate) fn auth(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> R
     Ok(())
 }
 
-/// A number is the number of a keyspace, anything else its name. After a refusal the connection is
-/// nowhere: many clients select when they connect and go on without a look at the answer, and what
-/// they write must not land in a keyspace that they did not choose.
+/// A number selects a keyspace by number, anything else by name. After a refusal the connection has
+/// no keyspace: many clients select when they connect and continue without looking at the answer,
+/// and what they write must not go to a keyspace that they did not choose.
 pub(crate) fn select(
     session: &mut Session,
     args: Args<'_>,

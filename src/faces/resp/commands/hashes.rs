@@ -1,4 +1,4 @@
-//! Hashes.
+//! The commands that read and change hashes.
 
 use bytes::Bytes;
 use quorate_dynamo::op::{Mutation, Query};

@@ -1,4 +1,4 @@
-//! Keys of any kind: their existence, kind and expiry.
+//! Commands on keys of any kind: existence, kind and expiry.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::faces::resp::work::{Shape, Work, now_ms};
 
 type Translated = Result<Work, Refused>;
 
-/// A key that is named twice is removed once, so that it counts once whichever request comes first.
+/// A key that is named twice is removed once, so it counts once whichever request comes first.
 pub(crate) fn del(_: &Session, args: Args<'_>) -> Translated {
     let mut seen = BTreeSet::new();
     let ops = (1..args.len()).filter(|index| seen.insert(args.get(*index)));
@@ -56,9 +56,10 @@ pub(crate) fn pexpireat(_: &Session, args: Args<'_>) -> Translated {
     expire_at(args, 1, 0, "pexpireat")
 }
 
-/// A time that is over removes the key, as in Redis; whether it is over, the replica says that
-/// executes this: it does so only while its clock agrees with the others', which this node's may
-/// not. What is over by every clock, a time of 0 or less, is the beginning of time.
+/// A time that has passed removes the key, as in Redis. The replica that executes the command
+/// decides whether it has passed, and only while its clock agrees with the others'; this node's
+/// clock may not. A time of 0 or less has passed by every clock, so it becomes the beginning of
+/// time.
 fn expire_at(args: Args<'_>, millis: i64, base: u64, name: &'static str) -> Translated {
     let number = integer(args.get(2))?;
     let at = number

@@ -1,4 +1,4 @@
-//! Commands that only Quorate has, and `WAIT`.
+//! The commands that only Quorate has, and `WAIT`.
 
 use std::time::Duration;
 
@@ -27,8 +27,8 @@ pub(crate) fn ctx_set(_: &Session, args: Args<'_>) -> Result<Work, Refused> {
     )
 }
 
-/// A connection that has written nothing is told how many replicas could be reached, as Redis tells
-/// how many are connected.
+/// A connection that has written nothing gets the number of reachable replicas, as Redis reports
+/// the number of connected ones.
 pub(crate) fn wait<'a>(
     session: &'a mut Session,
     args: Args<'a>,

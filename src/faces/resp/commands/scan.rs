@@ -1,4 +1,4 @@
-//! Commands that walk over the partitions of a keyspace.
+//! Commands that walk through the partitions of a keyspace.
 
 use bytes::Bytes;
 use quorate_control::topology::{KeyspaceId, Partition};
@@ -15,29 +15,28 @@ use crate::faces::resp::work::{REPLY_BYTES_MAX, kind_name};
 
 /// The most keys of one page, whatever `COUNT` says.
 const PAGE_KEYS_MAX: i64 = 10_000;
-/// The most keys that one replica is asked for at a time, and the bytes of keys after which a page
-/// is full: a page of long keys has fewer of them.
+/// The most keys requested from one replica at a time, and the bytes of keys after which a page is
+/// full: a page of long keys has fewer of them.
 const ASK_KEYS_MAX: usize = 1000;
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How many steps of matching are taken before others have their turn; about a quarter of a
-/// millisecond.
+/// Steps of matching before others get a turn; about a quarter of a millisecond.
 const TURN_STEPS: usize = 256 * 1024;
-/// The most partitions that one `SCAN` visits, so that it answers soon on an empty keyspace of many
-/// partitions.
+/// The most partitions that one `SCAN` visits, so that it answers soon even on an empty keyspace
+/// with many partitions.
 const PAGE_PARTITIONS_MAX: u16 = 64;
-/// The most keys that `KEYS` answers.
+/// The most keys that `KEYS` returns.
 const KEYS_MAX: usize = 100_000;
-/// How many requests of one command are under way together.
+/// The most requests of one command under way together.
 const WINDOW: usize = 64;
 
-/// Where a scan stands; `partition` is the number of partitions when it is done.
+/// The position of a scan; `partition` is the number of partitions when it is done.
 #[derive(Clone, Debug)]
 struct Position {
     partition: Partition,
     after: Option<Bytes>,
 }
 
-/// What a `SCAN` asks for besides its position.
+/// The options of a `SCAN`.
 struct Filter<'a> {
     pattern: Option<Glob>,
     kind: Option<&'a [u8]>,
@@ -116,7 +115,7 @@ fn filter(args: Args<'_>) -> Result<Filter<'_>, Refused> {
     Ok(filter)
 }
 
-/// Moves `position` by about `count` keys and gives those that pass the filter.
+/// Advances `position` by about `count` keys and returns those that pass the filter.
 async fn page(
     session: &Session,
     position: &mut Position,
@@ -159,8 +158,8 @@ async fn page(
     }
 }
 
-/// Those of `keys` that match. The faces share their thread with the network, so a long walk is
-/// made in turns.
+/// Returns the matching ones of `keys`. The faces share their thread with the network, so a long
+/// walk takes turns.
 async fn matching(keys: Vec<Bytes>, pattern: Option<&Glob>) -> Vec<Bytes> {
     let Some(pattern) = pattern else { return keys };
     let (mut kept, mut steps) = (Vec::new(), 0);
@@ -177,7 +176,7 @@ async fn matching(keys: Vec<Bytes>, pattern: Option<&Glob>) -> Vec<Bytes> {
     kept
 }
 
-/// Those of `keys` that hold `kind`.
+/// Returns the ones of `keys` that hold `kind`.
 async fn of_kind(
     session: &Session,
     keys: Vec<Bytes>,
@@ -276,7 +275,7 @@ pub(crate) fn flushall<'a>(
     })
 }
 
-/// Clears the keyspaces one after the other; on an error those before it are cleared.
+/// Clears the keyspaces one after another. After an error, those before it are cleared.
 async fn flush(
     session: &mut Session,
     args: Args<'_>,
@@ -301,7 +300,7 @@ async fn flush(
     Ok(Vec::new())
 }
 
-/// Clears every partition of the session's keyspace; after an error some may be cleared.
+/// Clears every partition of the session's keyspace. After an error, some may be cleared.
 async fn clear(session: &mut Session) -> Result<(), RequestError> {
     let mut first_error = None;
     let partitions: Vec<u16> = (0..session.partitions()).collect();
@@ -323,7 +322,7 @@ async fn clear(session: &mut Session) -> Result<(), RequestError> {
     first_error.map_or(Ok(()), Err)
 }
 
-/// The error of a walk; a walk that clears has done so in an unknown part of the partitions.
+/// The error of a walk. A walk that clears may have done so in some of the partitions.
 fn fail(session: &Session, error: &RequestError, clears: bool, to: &mut Encoder) {
     let extent = Extent {
         writes: clears,

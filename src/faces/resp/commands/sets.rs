@@ -1,4 +1,4 @@
-//! Sets.
+//! The commands that read and change sets.
 
 use quorate_dynamo::op::{Mutation, Query};
 

@@ -1,4 +1,4 @@
-//! Strings and counters.
+//! The commands that read and change strings and counters.
 
 use quorate_dynamo::op::{Mutation, Op, Query, SetExpiry};
 
@@ -98,7 +98,7 @@ fn set_for(args: Args<'_>, unit: &Unit, name: &'static str) -> Translated {
     )
 }
 
-/// How `SET` counts an expiry.
+/// The unit and origin in which `SET` gives an expiry.
 struct Unit {
     millis: i64,
     relative: bool,
@@ -117,7 +117,7 @@ impl Unit {
         .map(|(_, millis, relative)| Self { millis, relative })
     }
 
-    /// The Unix time in milliseconds; a time of 0 or less, or one beyond the range, is refused.
+    /// The Unix time in milliseconds. A time of 0 or less, or one out of range, is refused.
     fn instant(&self, number: i64, name: &'static str) -> Result<u64, Refused> {
         let base = if self.relative { now_ms() } else { 0 };
         let instant = number

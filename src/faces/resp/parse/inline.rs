@@ -1,12 +1,12 @@
-//! Inline requests: one line, arguments between blanks, with quotes as in a shell. For people and
-//! for `telnet`.
+//! Parses inline requests: one line, arguments between blanks, with quotes as in a shell. For
+//! people and for `telnet`.
 
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{Command, INLINE_BYTES_MAX, ProtocolError, Span, Spans};
 
-/// Takes the next line off `input`; the command of an empty line has no arguments. `scanned` bytes
-/// hold no line end.
+/// Takes the next line off `input`; an empty line gives a command without arguments. The first
+/// `scanned` bytes are known to hold no line end.
 pub(super) fn next(
     input: &mut BytesMut,
     scanned: &mut usize,
@@ -30,7 +30,8 @@ pub(super) fn next(
     Ok(Some(command))
 }
 
-/// Splits a line into its arguments. The result is a copy: quoted arguments are shorter unescaped.
+/// Splits a line into its arguments. The result is a copy, because unescaping shortens quoted
+/// arguments.
 fn split(line: &[u8]) -> Result<Command, ProtocolError> {
     let mut text = Vec::with_capacity(line.len());
     let mut spans = Spans::new();
@@ -53,7 +54,7 @@ fn split(line: &[u8]) -> Result<Command, ProtocolError> {
     }
 }
 
-/// Appends the argument at the head of `rest` and gives what follows it.
+/// Appends the argument at the head of `rest` and returns what follows it.
 fn argument<'a>(mut rest: &'a [u8], text: &mut Vec<u8>) -> Result<&'a [u8], ProtocolError> {
     while let Some((&byte, tail)) = rest.split_first() {
         match byte {

@@ -95,7 +95,7 @@ fn a_refusal_names_who_refused_and_why() {
     };
     let text = "REFUSED ALL: 1 of 3 replicas did their part; b@west: its disk is full; missing a@east; the write may have been applied";
     assert_eq!(line(&error, true), text);
-    let dropped = "ERR the keyspace was dropped meanwhile; the write may have been applied; it goes with the keyspace";
+    let dropped = "ERR the keyspace was dropped meanwhile; the write may have been applied; it is erased with the keyspace";
     assert_eq!(line(&RequestError::KeyspaceDropped, true), dropped);
 }
 
@@ -146,7 +146,7 @@ fn redis_words() {
     );
     assert_eq!(
         line(&RequestError::DiskFull, true),
-        "OOM disk of the node is full; nothing was applied"
+        "OOM the disk of the node is full; nothing was applied"
     );
     assert_eq!(
         line(&RequestError::Stopping, true),

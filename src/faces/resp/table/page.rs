@@ -1,4 +1,4 @@
-//! `docs/commands.md`, out of the table.
+//! Renders `docs/commands.md` from the command table.
 
 use std::fmt::Write as _;
 
@@ -8,37 +8,55 @@ const HEAD: &str = "# Commands of the Redis face
 
 Generated from the command table; `UPDATE=1 cargo test -p quorate --lib resp::table` rewrites it.
 
-Names are not case-sensitive. Every command on data runs at the connection's level for reads or writes: the keyspace's default, or
-what `CLIENT CONSISTENCY`, the user name in the URL (`redis://quorum@host:7379`) or a `CL` prefix has chosen. Commands on several keys
-are one request for each key, submitted together: they are not atomic. Commands of one connection take effect in their order;
-a pipeline is executed concurrently, except that a command which must first see what a quorum has (`DEL`, `SREM`, `HDEL`, `GETDEL`,
-`APPEND`, `EXPIRE…`, `PERSIST`) is finished before the next one begins.
+## How do commands behave?
 
-`SCAN`, `KEYS` and `DBSIZE` ask one replica of each partition, the nearest, whatever the connection's level is. What that replica has not
-heard of yet is missing, and what it has not seen removed is shown: a count or a list of keys is not what a `QUORUM` read would see. Before them
-`CL` takes `ONE` and `LOCAL_ONE` only; a stronger level is refused, because it would not be kept.
+**Names** are not case-sensitive.
 
-One command has at most 131,072 arguments of 16 MiB each, 64 MiB together; the values that `MGET` and `HMGET` answer
-have at most 512 MiB together. A client that reads slowly is written to at its own pace.
+**Levels.** Every command on data runs at the connection's level for reads or writes. That is the
+keyspace's default, or what `CLIENT CONSISTENCY`, the user name in the URL
+(`redis://quorum@host:7379`) or a `CL` prefix has chosen.
 
-`EXPIRE…` with a time that is over, 0 or less included, removes the key, as in Redis. Whether it is over is not for the node that the client
-talks to: a replica says so by its own clock, and refuses with `CLOCK` while that is off. It is no removal that makes room on a full disk.
+**Several keys.** A command on several keys is one request per key, submitted together: it is not
+atomic.
 
-Client libraries that wrap pipelines in `MULTI` must be told not to (redis-py: `pipeline(transaction=False)`).
+**Order.** The commands of one connection take effect in their order. A pipeline is executed
+concurrently, except that a command which must first see what a quorum has (`DEL`, `SREM`, `HDEL`,
+`GETDEL`, `APPEND`, `EXPIRE…`, `PERSIST`) is finished before the next one begins.
 
-Errors say what is now true. A command that changes several keys has one error for all of them, which counts: `11 of 41 keys were applied,
-29 may have been applied, 1 was not`. Its code is that of a key whose outcome is not known, if there is one.
+**Scans.** `SCAN`, `KEYS` and `DBSIZE` ask the nearest replica of each partition, whatever the
+connection's level is. Keys that this replica has not heard of yet are missing, and keys whose
+removal it has not seen are shown. So a count or a list of keys is not what a `QUORUM` read would
+see. Before these commands, `CL` accepts only `ONE` and `LOCAL_ONE`; a stronger level is refused,
+because it would not be kept.
+
+**Limits.** A command has at most 131,072 arguments of 16 MiB each, 64 MiB together. The values that
+`MGET` and `HMGET` return take at most 512 MiB together. A slow reader gets its reply at its own
+pace.
+
+**Expiry in the past.** `EXPIRE…` with a time that has passed, including 0 or less, removes the key,
+as in Redis. Whether the time has passed is not up to the node that the client talks to: a replica
+decides by its own clock, and refuses with `CLOCK` while that clock is off. On a full disk this does
+not count as a removal that makes room.
+
+**Transactions.** Client libraries that wrap pipelines in `MULTI` must be told not to (redis-py:
+`pipeline(transaction=False)`).
+
+## What do errors mean?
+
+Every error says what is now true. A command that changes several keys has one error for all of
+them, with counts: `11 of 41 keys were applied, 29 may have been applied, 1 was not`. Its code is
+that of a key whose outcome is unknown, if there is one.
 
 | error | meaning |
 |---|---|
-| `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied, save that `FLUSHDB` may have cleared other partitions |
+| `NOTQUORATE` | too few replicas exist or can be reached for the level; nothing was applied, except that `FLUSHDB` may have cleared other partitions |
 | `TIMEOUT` | too few replicas answered in time; the text says whether a write may have been applied |
-| `REFUSED` | replicas said that they will not do their part, and why; the text says whether a write may have been applied |
-| `OVERLOADED` | the node has too much to do; nothing was applied |
+| `REFUSED` | replicas refused their part; the text says why, and whether a write may have been applied |
+| `OVERLOADED` | the node has too much to do; nothing was applied. Try again later |
 | `TRYAGAIN` | the topology is changing, or the replicas of the level have not seen what a causal token covers; nothing was applied |
 | `DISKSLOW` | the node's own disk did not answer in time; the text says whether a write may have been applied |
-| `CLOCK` | the node's clock is off from the others', or they have not confirmed it since the node started, and the write needed it; nothing was applied |
-| `OOM` | the node's disk is full; nothing was applied. Removals go on, and make room |
+| `CLOCK` | the write needs a clock, and the node's clock differs from the others', or they have not confirmed it since the node started; nothing was applied |
+| `OOM` | the node's disk is full; nothing was applied. Removals still work, and make room |
 | `LOADING` | the node is not ready yet; nothing was applied |
 | `STOPPING` | the node is stopping; a write may have been applied |
 | `WRONGTYPE` | the key holds another kind of value; nothing was applied |
@@ -51,7 +69,7 @@ pub(crate) fn render() -> String {
         section(&mut page, *group, specs).expect("invariant: a String takes all text");
     }
     page.push_str(
-        "\n## Refused\n\nThese commands of Redis need `CL SERIAL`, which this version does not offer; none of them pretends.\n\n",
+        "\n## Refused\n\nThese commands of Redis need `CL SERIAL`, which this version does not offer. None of them pretends to work.\n\n",
     );
     page.push_str("| command | because |\n|---|---|\n");
     for (name, reason) in NEEDS_SERIAL {

@@ -1,4 +1,4 @@
-//! One entry of the command table.
+//! Describes one entry of the command table.
 
 use std::fmt;
 use std::pin::Pin;
@@ -13,8 +13,8 @@ use crate::faces::resp::work::Work;
 
 /// The rest of a command that takes several rounds.
 ///
-/// It ends in the strings that are still to be written after what has been encoded: many or long
-/// ones are never encoded all at once.
+/// It returns the strings that are still to be written after what has been encoded: many or long
+/// strings are never encoded all at once.
 pub(crate) type RunFuture<'a> =
     Pin<Box<dyn Future<Output = Result<Vec<Bytes>, Refused>> + Send + 'a>>;
 
@@ -22,10 +22,10 @@ type DataRun = fn(&Session, Args<'_>) -> Result<Work, Refused>;
 type LocalRun = fn(&mut Session, Args<'_>, &mut Encoder) -> Result<(), Refused>;
 type AloneRun = for<'a> fn(&'a mut Session, Args<'a>, &'a mut Encoder) -> RunFuture<'a>;
 
-/// What a command does. A refusal means that nothing was done and nothing was written.
+/// How a command runs. A refusal means that nothing was done and nothing was written.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
-    /// Becomes requests, many of which may be under way at one time.
+    /// Turns into requests, many of which may be under way at the same time.
     Data(DataRun),
     /// Reads or changes the connection and answers at once, after all earlier replies.
     Local(LocalRun),
@@ -46,7 +46,7 @@ impl fmt::Debug for Run {
     }
 }
 
-/// What `COMMAND` tells of a command, as bits.
+/// The flags that `COMMAND` reports, as bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Flags(u8);
 
@@ -59,13 +59,13 @@ impl Flags {
         (Self::NO_AUTH, "no_auth"),
         (Self::FAST, "fast"),
     ];
-    /// None.
+    /// No flag.
     pub(crate) const NONE: Self = Self(0);
     /// Changes data.
     pub(crate) const WRITE: Self = Self(1);
     /// Reads data.
     pub(crate) const READONLY: Self = Self(2);
-    /// For operators.
+    /// Is meant for operators.
     pub(crate) const ADMIN: Self = Self(4);
     /// Answers while the node is loading.
     pub(crate) const LOADING: Self = Self(8);
@@ -73,11 +73,11 @@ impl Flags {
     pub(crate) const NO_AUTH: Self = Self(16);
     /// Costs the same whatever the size of the data.
     pub(crate) const FAST: Self = Self(32);
-    /// Asks one replica of each partition, whatever the connection's level; Redis has no name for
-    /// that.
+    /// Asks one replica of each partition, whatever the connection's level. Redis has no name for
+    /// this.
     pub(crate) const ONE_REPLICA: Self = Self(64);
 
-    /// These and those.
+    /// Both sets of flags.
     pub(crate) const fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -87,7 +87,7 @@ impl Flags {
         self.0 & other.0 == other.0
     }
 
-    /// Redis's names of the flags that are set.
+    /// The flags that are set, by Redis's names.
     pub(crate) fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES
             .into_iter()
@@ -96,7 +96,7 @@ impl Flags {
     }
 }
 
-/// The section of the table that a command is in.
+/// The section of the table to which a command belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
     Connection,
@@ -126,22 +126,23 @@ impl Group {
 /// One command.
 #[derive(Debug)]
 pub(crate) struct Spec {
-    /// Its name in lower case; a subcommand has its own word alone.
+    /// Its name in lower case; for a subcommand, only its own word.
     pub name: &'static str,
-    /// How many arguments with the name; negative: at least so many. Redis's convention.
+    /// The number of arguments including the name; if negative, the minimum. This is Redis's
+    /// convention.
     pub arity: i8,
     pub flags: Flags,
-    /// First and last argument that is a key, and the step between keys; 0 for none, a negative
-    /// last counts from the end.
+    /// The first and last argument that is a key, and the step between keys. 0 means none; a
+    /// negative last one counts from the end.
     pub keys: (i8, i8, i8),
-    /// The arguments, as a person reads them.
+    /// The arguments, in the form for people.
     pub syntax: &'static str,
-    /// One sentence; where the meaning differs from that of Redis it says so.
+    /// A summary. It says where the meaning differs from Redis's.
     pub summary: &'static str,
-    /// The version of Quorate that brought it.
+    /// The version of Quorate that introduced it.
     pub since: &'static str,
     pub run: Run,
-    /// The words that may follow the name.
+    /// Its subcommands.
     pub subcommands: &'static [Spec],
 }
 
@@ -166,7 +167,7 @@ impl Spec {
         }
     }
 
-    /// Reads the key that is its first argument.
+    /// A command that reads the key in its first argument.
     pub(super) const fn read(
         name: &'static str,
         arity: i8,
@@ -179,7 +180,7 @@ impl Spec {
             .keys(1, 1, 1)
     }
 
-    /// Changes the key that is its first argument.
+    /// A command that changes the key in its first argument.
     pub(super) const fn write(
         name: &'static str,
         arity: i8,
@@ -192,7 +193,7 @@ impl Spec {
             .keys(1, 1, 1)
     }
 
-    /// Concerns the connection or the node, not the data.
+    /// A command about the connection or the node, not the data.
     pub(super) const fn local(
         name: &'static str,
         arity: i8,
@@ -203,7 +204,7 @@ impl Spec {
         Self::new(name, arity, syntax, summary, Run::Local(run)).flags(Flags::LOADING)
     }
 
-    /// Takes several rounds.
+    /// A command that takes several rounds.
     pub(super) const fn alone(
         name: &'static str,
         arity: i8,
@@ -214,7 +215,7 @@ impl Spec {
         Self::new(name, arity, syntax, summary, Run::Alone(run))
     }
 
-    /// Goes before another command.
+    /// A prefix of another command.
     pub(super) const fn prefix(
         name: &'static str,
         arity: i8,
@@ -249,20 +250,20 @@ impl Spec {
         }
     }
 
-    /// Whether `REQ` may go before it: whether it is a change of keys, which replicas remember by
-    /// its name and do once.
+    /// Whether `REQ` may precede it: whether it changes keys, so that replicas can remember it by
+    /// name and do it once.
     pub(crate) fn takes_name(&self) -> bool {
         matches!(self.run, Run::Data(_)) && self.flags.has(Flags::WRITE)
     }
 
-    /// The subcommand of this name, in any case.
+    /// Finds a subcommand by name, ignoring case.
     pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&'static Self> {
         self.subcommands
             .iter()
             .find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Where the keys stand in a command of `length` words.
+    /// The positions of the keys in a command of `length` words.
     pub(crate) fn key_positions(&self, length: usize) -> impl Iterator<Item = usize> {
         let (first, last, step) = self.keys;
         let end = if last < 0 {

@@ -1,4 +1,4 @@
-//! How a map with many keys finds them.
+//! The index of a large map: its keys by hash, its dots by bitmap.
 
 use alloc::vec::Vec;
 use core::borrow::Borrow;
@@ -18,8 +18,8 @@ pub(super) struct Lookup {
     dots: DotIndex,
 }
 
-/// The dots of entries with the slots that they are in, and whether each is alive once. Sorted
-/// first, because inserting them in an unfavourable order takes the square of their number.
+/// The dots of entries with their slots, and whether each dot is alive only once. Sorts them first,
+/// because inserting them in an unfavourable order takes quadratic time.
 pub(super) fn index<K, S: Crdt>(entries: &[(K, S)]) -> (DotIndex, bool) {
     let mut dots: Vec<(Dot, u32)> = Vec::new();
     for (slot, (_, store)) in entries.iter().enumerate() {
@@ -65,7 +65,7 @@ impl Lookup {
             .copied()
     }
 
-    /// Takes in the key of the last entry.
+    /// Adds the key of the last entry.
     pub(super) fn add_last<K: Hash, S>(&mut self, entries: &[(K, S)]) {
         if self.keys.len() == self.keys.capacity() {
             // One pass over the entries: left to itself, the table would visit them in the order of
@@ -78,7 +78,7 @@ impl Lookup {
             .insert_unique(hash(slot), slot as u32, |&slot| hash(slot as usize));
     }
 
-    /// Lets go of the key at `slot`, whose place the last entry is about to take.
+    /// Removes the key at `slot`, into which the last entry is about to move.
     pub(super) fn swap_remove<K: Hash, S: Crdt>(&mut self, entries: &[(K, S)], slot: u32) {
         let last = entries.len() as u32 - 1;
         let hash = |slot: u32| self.hasher.hash_one(&entries[slot as usize].0);
@@ -96,7 +96,7 @@ impl Lookup {
             .dots(&mut |dot: Dot| self.dots.insert(dot, slot));
     }
 
-    /// Gives memory back once much less is used.
+    /// Frees memory once much less is used.
     pub(super) fn shrink<K: Hash, S>(&mut self, entries: &[(K, S)]) {
         if self.keys.capacity() > 2 * entries.len() {
             self.rehash(entries, entries.len());
@@ -112,7 +112,7 @@ impl Lookup {
         }
     }
 
-    /// Looks at all dots again.
+    /// Replaces the index of dots.
     pub(super) fn reindex(&mut self, dots: DotIndex) {
         self.dots = dots;
     }

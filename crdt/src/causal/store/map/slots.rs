@@ -1,4 +1,4 @@
-//! Where keys and dots are: the entries of a map, and its lookup kept in step with them.
+//! The entries of a map by slot, with the lookup kept in step.
 
 use alloc::borrow::Cow;
 use alloc::boxed::Box;
@@ -39,7 +39,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
             .unwrap_or_else(|| self.append(key.clone(), S::default()))
     }
 
-    /// A new key. The dots of its store are left to the caller.
+    /// Appends a new key. The caller indexes the dots of its store.
     pub(super) fn append(&mut self, key: K, store: S) -> u32 {
         let slot =
             u32::try_from(self.entries.len()).expect("invariant: 2^32 keys do not fit in memory");
@@ -54,15 +54,15 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         slot
     }
 
-    /// Brings the lookup up to date with what the transaction has done at `slot` since `mark`.
+    /// Updates the lookup with what the transaction has done at `slot` since `mark`.
     pub(super) fn note_change(&mut self, slot: u32, tx: &Tx<'_>, mark: Mark) {
         if let Some(lookup) = &mut self.lookup {
             let index = lookup.dots_mut();
             for &dot in tx.ended_since(mark) {
                 index.remove(dot);
             }
-            // What was issued and is alive is indexed; what was issued and ended within the
-            // transaction is not.
+            // Dots that were issued and are alive are indexed; those that were issued and ended
+            // within the transaction are not.
             for dot in tx
                 .issued_since(mark)
                 .filter(|dot| self.entries[slot as usize].1.has_dot(*dot))
@@ -109,7 +109,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         }
     }
 
-    /// Closes the gap that an empty store leaves with the last entry.
+    /// Removes an empty store; the last entry moves into its slot.
     pub(super) fn drop_if_empty(&mut self, slot: u32) {
         if self
             .entries
@@ -125,7 +125,7 @@ impl<K: Key, S: DotStore> DotMap<K, S> {
         self.shrink();
     }
 
-    /// Gives memory back once less than half of it is used.
+    /// Frees memory once less than half of it is used.
     fn shrink(&mut self) {
         let len = self.entries.len();
         if len > FEW && len < self.entries.capacity() / 2 {

@@ -1,0 +1,70 @@
+//! What replicas tell each other about themselves.
+
+use quorate_control::topology::{Epoch, KeyspaceId, Partition};
+use quorate_crdt::{CausalContext, ReplicaId};
+use serde::{Deserialize, Serialize};
+
+/// A partition of a keyspace: where a replica stands, whatever the placement.
+pub type At = (KeyspaceId, Partition);
+
+/// The replica that a message is for, and the placement under which it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// The keyspace.
+    pub keyspace: KeyspaceId,
+    /// The partition.
+    pub partition: Partition,
+    /// The epoch of the partition's placement as the sender knows it. A node that knows another
+    /// epoch refuses.
+    pub epoch: Epoch,
+}
+
+impl Place {
+    /// The partition under the placement of `epoch`.
+    pub fn new(at: At, epoch: Epoch) -> Self {
+        Self {
+            keyspace: at.0,
+            partition: at.1,
+            epoch,
+        }
+    }
+
+    /// The partition, whatever its placement.
+    pub fn at(self) -> At {
+        (self.keyspace, self.partition)
+    }
+}
+
+/// One replica's report of what it has seen. Unlike `Heard`, which a receiver keeps, it says what
+/// is true when it is sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "five facts that are true or not, each on its own"
+)]
+pub struct Seen {
+    /// The partition, and the placement that the replica acts under.
+    pub place: Place,
+    /// The replica that reports.
+    pub replica: ReplicaId,
+    /// All events that it has seen.
+    pub context: CausalContext,
+    /// Events that it knows of and has not seen, and that no stream in progress may still bring.
+    /// Empty in the steady state.
+    pub beyond: CausalContext,
+    /// Digest of its live rows.
+    pub digest: u128,
+    /// Whether it is still being filled: it has what it reports, but may have lost what it once
+    /// acknowledged.
+    pub filling: bool,
+    /// Whether it has more than it reports: slices of a stream in progress.
+    pub partial: bool,
+    /// Whether its rows are exactly what its context says. Two such replicas with equal contexts
+    /// must have equal digests.
+    pub exact: bool,
+    /// Whether it asks the receiver what its former lives had seen.
+    pub waking: bool,
+    /// What others have told it that its former lives had seen and it has not, as long as it has
+    /// not. Empty in the steady state.
+    pub former: CausalContext,
+}

@@ -1,0 +1,82 @@
+//! The cluster's nodes as an operator sees them: who answers, what each runs and holds.
+
+use std::collections::BTreeMap;
+
+use quorate_control::topology::{Keyspace, Topology};
+use quorate_crdt::NodeId;
+use tokio::task::JoinSet;
+
+use super::hub::{Call, tagged};
+use super::shared::Shared;
+use super::status::ASK_TIMEOUT;
+use crate::doors::{Member, NodeState};
+
+/// What a node answers to [`Call::Version`].
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The version that `node` runs; `None` if it does not answer within [`ASK_TIMEOUT`].
+async fn version_of(shared: &Shared, node: NodeId) -> Option<String> {
+    if node == shared.settings.node {
+        return Some(VERSION.to_owned());
+    }
+    let answer = shared
+        .transport
+        .call(node, tagged(Call::Version, &[]), ASK_TIMEOUT)
+        .await
+        .ok()?;
+    String::from_utf8(answer.to_vec()).ok()
+}
+
+/// Whether the node answers.
+pub(super) async fn answers(shared: &Shared, node: NodeId) -> bool {
+    version_of(shared, node).await.is_some()
+}
+
+/// All nodes, asked at once.
+pub(super) async fn list(shared: &std::sync::Arc<Shared>) -> Vec<Member> {
+    let topology = shared.hub.topology();
+    let mut asked = JoinSet::new();
+    for &node in topology.nodes.keys() {
+        let shared = std::sync::Arc::clone(shared);
+        asked.spawn(async move { (node, version_of(&shared, node).await) });
+    }
+    let mut versions = BTreeMap::new();
+    while let Some(answer) = asked.join_next().await {
+        versions.extend(answer);
+    }
+    let unreachable = shared.hub.unreachable.load();
+    let leaving = shared.control.group().read(|state| state.leaving().clone());
+    let held = held(&topology);
+    let member = |(node, info): (&NodeId, &quorate_control::topology::NodeInfo)| {
+        let version = versions.remove(node).flatten();
+        let down_since = unreachable.get(node).copied();
+        Member {
+            name: info.name.to_string(),
+            datacenter: info.datacenter.to_string(),
+            rack: info.rack.to_string(),
+            address: info.quic.to_string(),
+            state: match (&version, down_since) {
+                (None, _) => NodeState::Down,
+                (Some(_), Some(_)) => NodeState::Suspect,
+                (Some(_), None) => NodeState::Alive,
+            },
+            version,
+            voter: info.voter,
+            down_since,
+            partitions: held.get(node).copied().unwrap_or(0),
+            leaving: leaving.contains(node),
+        }
+    };
+    topology.nodes.iter().map(member).collect()
+}
+
+/// How many partitions each node holds or is being given.
+fn held(topology: &Topology) -> BTreeMap<NodeId, u32> {
+    let mut held = BTreeMap::new();
+    for (_, placement) in topology.keyspaces.values().flat_map(Keyspace::partitions) {
+        for node in placement.holders() {
+            *held.entry(node).or_default() += 1;
+        }
+    }
+    held
+}
