@@ -24,6 +24,12 @@ impl Secret {
         &self.0
     }
 
+    /// The secret as the text that it was made of: a password, or a join token. Empty if it is not
+    /// text.
+    pub fn reveal(&self) -> &str {
+        core::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
     /// Whether `guess` is the secret; see the law above.
     pub fn matches(&self, guess: &[u8]) -> bool {
         let differing = guess.iter().enumerate().fold(0, |seen, (at, byte)| {
@@ -43,7 +49,7 @@ impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
+        f.write_str("Secret(…)")
     }
 }
 

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::planted::RENEW_BY_ONE;
 
-/// A node in one of its appearances. A node that has been declared down appears again by itself,
-/// under the next incarnation.
+/// A node in one of its appearances, unlike a member as an operator lists it. A node that has been
+/// declared down appears again by itself, under the next incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Member {
     /// The node.

@@ -1,17 +1,18 @@
 //! The configuration of a node, as the rest of the program sees it.
 
-use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
+
+use quorate_control::topology::DEFAULT_PARTITIONS;
+pub use quorate_crdt::Secret;
 
 use crate::store::{Durability, Engine};
 
 /// How long a request may take by default. Guess: longer than a WAN round trip with one retry.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Partitions of a keyspace by default. Guess: they spread well over a dozen nodes, and idle ones
-/// cost little.
-pub const PARTITIONS: u16 = 64;
+/// Partitions of a keyspace by default, as of the keyspace `default`.
+pub const PARTITIONS: u16 = DEFAULT_PARTITIONS;
 /// Time between two syncs under [`Durability::Interval`] by default, as in Redis' `everysec`.
 pub const SYNC_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -65,38 +66,6 @@ pub struct Join {
     pub address: String,
     /// A join token that the cluster has issued.
     pub token: Secret,
-}
-
-/// A password or a join token as an operator writes it. Unlike the `Secret` of `crdt`, which is
-/// bytes, it is text. It never appears in a log: its `Debug` form hides it.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps `text`.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The text itself, to compare it or to send it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether `guess` equals the text. The time it takes depends only on the length of `guess`.
-    pub fn matches(&self, guess: &[u8]) -> bool {
-        let own = self.0.as_bytes();
-        let differing = guess.iter().enumerate().fold(0u8, |seen, (at, byte)| {
-            seen | (byte ^ own.get(at).unwrap_or(&!byte))
-        });
-        differing == 0 && guess.len() == own.len()
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
 }
 
 impl Join {

@@ -69,7 +69,7 @@ impl Boot {
         let keeper = Keeper::open(Arc::clone(&world.store), Arc::clone(&world.commit))?;
         let (life, lives) = world.begin_life()?;
         let lives = Arc::new(lives);
-        let (lanes, cores) = load(&settings, &world, life.incarnation)?;
+        let Loaded { lanes, cores } = load(&settings, &world, life.incarnation)?;
         let (news_sender, news) = mpsc::unbounded_channel();
         let kept = keeper.kept();
         let hub = Arc::new(Hub::new(settings.node, lanes, kept.as_ref(), news_sender));
@@ -183,13 +183,14 @@ impl Boot {
     }
 }
 
-/// The cores of a node with the partitions that the store has for them, each with its inbox, and
-/// the lanes into them.
-fn load(
-    settings: &Settings,
-    world: &World,
-    incarnation: u32,
-) -> Result<(Vec<Lane>, Vec<(Dynamo, Inbox)>), StoreError> {
+/// The cores of a node, and the way into each.
+struct Loaded {
+    lanes: Vec<Lane>,
+    cores: Vec<(Dynamo, Inbox)>,
+}
+
+/// Makes the cores of a node and loads the partitions that the store has for them.
+fn load(settings: &Settings, world: &World, incarnation: u32) -> Result<Loaded, StoreError> {
     let (mut lanes, mut cores) = (Vec::new(), Vec::new());
     for core in 0..settings.cores {
         let seat = Seat {
@@ -206,7 +207,7 @@ fn load(
         lanes.push(lane);
         cores.push((dynamo, inbox));
     }
-    Ok((lanes, cores))
+    Ok(Loaded { lanes, cores })
 }
 
 impl Started {

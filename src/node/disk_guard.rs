@@ -169,7 +169,7 @@ mod tests {
             ask(
                 &disk,
                 Box::new(move |result| {
-                    *telling.lock().expect("one thread") = Some(result.is_err())
+                    *telling.lock().expect("one thread") = Some(result.is_err());
                 }),
             );
             assert_eq!(*told.lock().expect("one thread"), Some(true));

@@ -232,7 +232,7 @@ impl Hub {
             by_core
                 .entry(core)
                 .or_insert_with(|| Vec::with_capacity(each))
-                .push(message)
+                .push(message);
         };
         for message in messages {
             match message.route() {

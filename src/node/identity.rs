@@ -125,7 +125,7 @@ impl StartAs {
     /// written before [`Founding::keep`].
     fn found(config: &NodeConfig, disk: &Disk) -> Result<Self, StartError> {
         let founding = match disk.begun_founding()? {
-            Some(begun) => Founding::resume(begun)?,
+            Some(begun) => Founding::resume(&begun)?,
             None => Founding::draw()?,
         };
         Ok(Self {
@@ -237,7 +237,7 @@ impl Founding {
         })
     }
 
-    fn resume(begun: BegunFounding) -> Result<Self, StartError> {
+    fn resume(begun: &BegunFounding) -> Result<Self, StartError> {
         Ok(Self {
             authority: ClusterAuthority::from_secret(&begun.authority)?,
             token: begun.token.parse()?,

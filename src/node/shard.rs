@@ -299,12 +299,12 @@ impl Shard {
     fn work(&mut self, now: Now, work: Work) {
         match work {
             Work::Request(_, waiter) if self.stopping.is_some() => {
-                drop(waiter.reply.send(Err(RequestError::Stopping)))
+                drop(waiter.reply.send(Err(RequestError::Stopping)));
             }
             // While the disk is stuck, nothing is begun that would have to wait for it. Messages of
             // other nodes are dropped, as the network may do.
             Work::Request(_, waiter) if self.commits.too_much() => {
-                drop(waiter.reply.send(Err(RequestError::Overloaded)))
+                drop(waiter.reply.send(Err(RequestError::Overloaded)));
             }
             Work::Request(request, waiter) => {
                 let ticket = self.waiters.put(Waiting::Request(waiter));

@@ -124,10 +124,10 @@ impl GroupCommit {
         let thread = match durability {
             _ if volatile => None,
             Durability::Interval(every) => Some(spawn(&shared, engine, move |shared| {
-                commit_regularly(shared, &inbox, every)
+                commit_regularly(shared, &inbox, every);
             })?),
             Durability::Sync | Durability::None => Some(spawn(&shared, engine, move |shared| {
-                commit_groups(shared, &inbox)
+                commit_groups(shared, &inbox);
             })?),
         };
         Ok(Self {

@@ -314,7 +314,7 @@ impl Store for FjallStore {
                 // The value is copied. A slice of a network buffer would keep the whole buffer in
                 // memory until the next flush.
                 Change::Put(space, key, value) => {
-                    write.insert(self.space(*space), &*stored_key(key), &value[..])
+                    write.insert(self.space(*space), &*stored_key(key), &value[..]);
                 }
                 Change::Delete(space, key) => write.remove(self.space(*space), &*stored_key(key)),
             }

@@ -315,7 +315,7 @@ fn a_name_belongs_to_one_node_until_it_is_removed() {
 fn secrets_do_not_show() {
     let shown = format!("{:?}{:?}", Machine::founded().state, token(1, None, None));
     assert!(
-        !shown.contains("open") && !shown.contains("\"key\"") && shown.contains("Secret(..)"),
+        !shown.contains("open") && !shown.contains("\"key\"") && shown.contains("Secret(…)"),
         "{shown}"
     );
 }

@@ -50,8 +50,13 @@ impl Places {
             ["place", partitions] => range(partitions)
                 .map(|partition| {
                     let holders = self.holders(partition);
-                    let holders = holders.iter().map(|node| self.name(*node));
-                    format!("\n{partition}: {}", holders.collect::<Vec<_>>().join(" "))
+                    let names: Vec<_> = holders.iter().map(|node| self.name(*node)).collect();
+                    let names = if names.is_empty() {
+                        "-".to_owned()
+                    } else {
+                        names.join(" ")
+                    };
+                    format!("\n{partition}: {names}")
                 })
                 .collect(),
             ["join", place, node, partitions] => {

@@ -10,7 +10,11 @@ fn a_secret_matches_itself_alone_and_does_not_show() {
         assert!(!secret.matches(wrong) && secret != Secret::new(wrong));
     }
     assert!(Secret::default().matches(b"") && !Secret::default().matches(b"x"));
-    assert_eq!(format!("{secret:?}"), "Secret(..)");
+    assert_eq!(format!("{secret:?}"), "Secret(…)");
+    assert_eq!(
+        (secret.reveal(), Secret::new([0xff]).reveal()),
+        ("hunter2", "")
+    );
 }
 
 /// The form on the wire and on the disk: as that of a byte string.

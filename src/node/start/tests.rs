@@ -68,7 +68,7 @@ async fn ask_when_reached(node: &Node, op: Op, level: Consistency) -> Result<Rep
     loop {
         match ask(node, op.clone(), level).await {
             Err(RequestError::Unavailable { .. }) if Instant::now() < deadline => {
-                sleep(Duration::from_millis(50)).await
+                sleep(Duration::from_millis(50)).await;
             }
             answer => return answer,
         }
@@ -449,7 +449,7 @@ async fn a_hash_larger_than_a_frame_is_read_through_every_node() {
         for (at, node) in nodes.iter().enumerate() {
             match ask(node, Op::Query("big".into(), Query::Entries), level).await {
                 Ok(Reply::Pairs(pairs)) => {
-                    assert_eq!(pairs.len(), 3 * fields, "at node {at} with {level}")
+                    assert_eq!(pairs.len(), 3 * fields, "at node {at} with {level}");
                 }
                 other => panic!(
                     "at node {at} with {level}: {}",
