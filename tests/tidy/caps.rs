@@ -9,7 +9,7 @@ use crate::tree::{File, Tree, positions};
 /// Lines of code in one file, without tests, comments and blank lines.
 pub(crate) const FILE_LINES_MAX: usize = 550;
 /// Fields of one struct: above this it is no longer one idea.
-pub(crate) const STRUCT_FIELDS_MAX: usize = 12;
+pub(crate) const STRUCT_FIELDS_MAX: usize = 14;
 /// The crates whose code takes time and randomness as arguments.
 const CORES: [&str; 4] = ["crdt/src/", "control/src/", "gossip/src/", "dynamo/src/"];
 /// The module of those crates that drives the consensus engine.
@@ -71,7 +71,7 @@ pub(crate) fn columns(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (path, file) in tree.all() {
         let is_prose = path.strip_suffix(".md").is_some();
-        if !is_prose && file.code.is_empty() {
+        if !is_prose && path.strip_suffix(".rs").is_none() {
             continue;
         }
         let mut is_fenced = false;
@@ -224,11 +224,11 @@ fn a_wide_struct_is_found() {
     };
     let found = |text: &str| struct_fields(&Tree::of("src/a.rs", text));
     assert_eq!(
-        found(&wide(12)),
-        ["src/a.rs:1: struct A has 13 fields, at most 12"]
+        found(&wide(14)),
+        ["src/a.rs:1: struct A has 15 fields, at most 14"]
     );
-    assert_eq!(found(&wide(11)), [""; 0]);
-    assert_eq!(found(&format!("struct T({});", "u8, ".repeat(13))).len(), 1);
+    assert_eq!(found(&wide(13)), [""; 0]);
+    assert_eq!(found(&format!("struct T({});", "u8, ".repeat(15))).len(), 1);
 }
 
 #[test]

@@ -163,8 +163,8 @@ pub(crate) fn purposes(tree: &Tree) -> Vec<Finding> {
         .collect()
 }
 
-/// What "Follow a write" and "Follow a read" name in backticks and the sources do not have: paths of
-/// files and folders, `Type::function` and `module::function`, and types.
+/// What "Follow a write" and "Follow a read" name in backticks and the sources do not have: paths
+/// of files and folders, `Type::function` and `module::function`, and types.
 pub(crate) fn followed(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
     for heading in FOLLOWED {

@@ -52,8 +52,8 @@ pub(crate) struct Use {
     pub(crate) reexports: bool,
 }
 
-/// `stream` without the items under `#[cfg(test)]`; those of them that are modules in files of their
-/// own are added to `modules`.
+/// `stream` without the items under `#[cfg(test)]`. Those of them that are modules in files of
+/// their own are added to `modules`.
 pub(crate) fn without_tests(stream: TokenStream, modules: &mut Vec<String>) -> TokenStream {
     let trees = stream.into_iter().collect::<Vec<_>>();
     let mut kept = Vec::new();
@@ -96,7 +96,7 @@ pub(crate) fn tokens(stream: TokenStream) -> Vec<Token> {
     found
 }
 
-/// The names of the test functions in `code`, those that a macro such as `proptest!` makes included.
+/// The names of the test functions in `code`, also of those in a macro such as `proptest!`.
 pub(crate) fn tests(code: &[Token]) -> BTreeSet<String> {
     let text = |at: usize| code[at].text.as_str();
     let is_test = |at: &usize| {
@@ -153,16 +153,19 @@ fn item_len(trees: &[TokenTree]) -> usize {
 
 fn flatten(stream: TokenStream, found: &mut Vec<Token>) {
     let push = |found: &mut Vec<Token>, text: String, span: Span| {
-        let (line, end) = (span.start().line, span.end().line);
+        let line = span.start().line;
+        let end = line + text.matches('\n').count();
         found.push(Token { text, line, end });
     };
     let mut trees = stream.into_iter().peekable();
     while let Some(tree) = trees.next() {
         // A doc comment is an attribute whose tokens all begin where it does.
-        let place = tree.span().start();
         let mut is_comment = false;
-        while trees.next_if(|next| next.span().start() == place).is_some() {
-            is_comment = true;
+        if is_sign(&tree, '#') {
+            let place = tree.span().start();
+            while trees.next_if(|next| next.span().start() == place).is_some() {
+                is_comment = true;
+            }
         }
         match tree {
             _ if is_comment => {}

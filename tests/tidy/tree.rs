@@ -237,12 +237,12 @@ fn code_is_told_from_comments_and_tests() {
     };
     assert_eq!(
         all(&file.production),
-        "fn a ( x : & ' a str ) { \"b.unwrap()\" ; r#\"c::d\"# } # [ cfg ( unix ) ] fn j ( ) -> k :: l { m ( ) }"
+        "fn a ( x : & ' a str ) { \"b.unwrap()\" ; r#\"c::d\"# } # [ cfg ( unix ) ] fn j ( ) - > k :: l { m ( ) }"
     );
     assert!(all(&file.code).contains("struct G ; # [ cfg ( test ) ] mod h {"));
     assert!(file.items.names.iter().eq(["a", "j"]));
     let lines = positions(&file.production, "k :: l")
         .into_iter()
         .map(|at| file.production[at].line);
-    assert_eq!(lines.collect::<Vec<_>>(), [7]);
+    assert_eq!(lines.collect::<Vec<_>>(), [8]);
 }
