@@ -19,7 +19,7 @@ pub trait Admin: Send + Sync + 'static {
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
 }
 
-/// Whether a keyspace may have the name. It appears in paths, tables and metrics without quoting,
+/// Whether a keyspace may have the name: it stands in paths, tables and metrics without quoting,
 /// and `SELECT` takes digits for a number.
 pub fn is_keyspace_name(name: &str) -> bool {
     let plain = name
