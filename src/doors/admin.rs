@@ -15,7 +15,7 @@ pub trait Admin: Send + Sync + 'static {
     /// Makes a join token that admits `uses` nodes and is invalid after `expires`.
     fn create_token(&self, uses: u32, expires: Duration) -> Pending<Result<String, AdminError>>;
 
-    /// Creates a keyspace and places its partitions.
+    /// Makes a keyspace and places its partitions.
     fn create_keyspace(&self, spec: KeyspaceSpec) -> Pending<Result<KeyspaceId, AdminError>>;
 }
 
@@ -28,7 +28,7 @@ pub fn is_keyspace_name(name: &str) -> bool {
     plain && (1..=64).contains(&name.len()) && !name.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A keyspace to create.
+/// A keyspace to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyspaceSpec {
     /// Its name, unique in the cluster.
