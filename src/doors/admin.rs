@@ -101,7 +101,7 @@ pub struct KeyspaceChange {
     pub write: Option<Consistency>,
 }
 
-/// A keyspace to create.
+/// A keyspace to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyspaceSpec {
     /// Its name, unique in the cluster.
