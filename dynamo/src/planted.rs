@@ -161,10 +161,9 @@ quorate_crdt::bugs! {
     TICK_BEYOND_BOUND = "tick-beyond-bound": "what a tick declares lost is remembered beyond the bound";
     /// Only filled replicas count for one that is being filled.
     FILL_FROM_FILLED_ONLY = "fill-from-filled-only": "replicas that lost their disks together wait for each other for ever";
-    /// What a removed node had forwarded is forgotten, and executed again when it arrives once
-    /// more.
+    /// A late copy of a forward from a removed node is executed.
     FORWARD_OF_A_STRANGER = "forward-of-a-stranger": "a write that a removed node had forwarded is executed twice";
-    /// What was lost with a disk is taken for news whenever somebody mentions it.
+    /// What was lost with a disk counts as news each time it is reported.
     LOST_MEMORY_AWAITED = "lost-memory-awaited": "a replica is filled again at each report, for what was lost with its disk";
     /// Unknown events of its own former lives do not tell a replica that it has lost them.
     OLD_DISK_OVERLOOKED = "old-disk-overlooked": "a replica on an older disk is read although others know what it wrote since";

@@ -88,8 +88,8 @@ pub struct Replica {
     /// epoch decide nothing about it.
     placed: Epoch,
     life: Life,
-    /// What others have told since this replica was taken up that this node's former lives had
-    /// seen, and it has not.
+    /// What other nodes have told this replica, since it was read from disk, about this node's
+    /// former lives, and it has not seen.
     former: CausalContext,
     journal: Journal,
     remains: Remains,

@@ -64,7 +64,7 @@ pub struct Seen {
     pub exact: bool,
     /// Whether it asks the receiver what its former lives had seen.
     pub waking: bool,
-    /// What others have told it that its former lives had seen and it has not, as long as it has
-    /// not. Empty in the steady state.
+    /// What others have told it about its former lives, as long as it has not seen it. Empty in the
+    /// steady state.
     pub former: CausalContext,
 }

@@ -106,7 +106,10 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) -> Next {
         // A time in the request was computed from what the clock said when it came.
-        let moved = matches!(stage, Stage::Parked(Until::Timed(base)) if self.clocks.is_apart(base_of(now), *base));
+        let moved = match stage {
+            Stage::Parked(Until::Timed(base)) => self.clocks.is_apart(base_of(now), *base),
+            _ => false,
+        };
         if moved && flight.request.op.names_time() {
             return Next::Done(Err(RequestError::ClockUnconfirmed));
         }

@@ -29,8 +29,8 @@ pub(super) struct Heard {
 impl Heard {
     /// Carries over what is still true from the report before this one.
     ///
-    /// `former` is what it has been told of its former lives. Once it knows and has been filled,
-    /// what it still lacks of that is with nobody, and is not waited for.
+    /// `former` is what the replica has been told about its former lives. Once it has been told and
+    /// filled, nobody has what it still lacks of that, so it is no longer waited for.
     pub(super) fn follow(&mut self, held: Self, epoch: Epoch, former: &CausalContext) {
         if held.replica == self.replica {
             self.context.union(&held.context);

@@ -97,10 +97,9 @@ impl Replica {
         }
     }
 
-    /// Another holder tells what it had heard from this node's former lives. If some of that is
-    /// lacking here, the disk is an older copy, and the replica is filled. What it lacks after that
-    /// is with nobody, and being filled once more would not bring it: only news starts it again.
-    /// Returns whether it starts to be filled.
+    /// Another holder tells what it had heard from this node's former lives. If the replica lacks
+    /// some of that, its disk is an older copy, and it is filled. What it lacks afterwards nobody
+    /// has, so only news starts another filling. Returns whether one starts.
     pub fn hear_of_former_lives(&mut self, events: &CausalContext) -> bool {
         let lacking = events.without(&self.context);
         let starts = !self.former.covers(&lacking) && !self.filling;

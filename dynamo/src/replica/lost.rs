@@ -25,8 +25,8 @@ use super::range::Range;
 use crate::planted;
 
 impl Replica {
-    /// Events known of and not seen: in some ranges only, or by what others remember of this node's
-    /// former lives. Empty while a stream may still bring them.
+    /// Events that are known and have not been seen: known in some ranges only, or from what others
+    /// remember of this node's former lives. Empty while a stream may still bring them.
     pub fn beyond(&self) -> CausalContext {
         let mut beyond = CausalContext::new();
         if !self.filling && !self.is_partial() {
