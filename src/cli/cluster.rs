@@ -27,10 +27,10 @@ pub(super) enum Keyspace {
         after_help = "Example: quorate keyspace create carts --replication berlin=3,oslo=3 --write LOCAL_QUORUM"
     )]
     Create(Create),
-    /// Change a keyspace. With another replication its partitions move while they serve.
+    /// Change a keyspace. If its replication changes, partitions move while they serve.
     #[command(after_help = "Example: quorate keyspace alter carts --replication berlin=3,oslo=3")]
     Alter(Alter),
-    /// Drop a keyspace and all that is in it. Nothing brings it back.
+    /// Drop a keyspace with all its data. This cannot be undone.
     Drop {
         /// Its name.
         name: String,
@@ -62,10 +62,10 @@ pub(super) struct Changes {
     /// Replicas per datacenter, such as berlin=3,oslo=2, or auto.
     #[arg(long, value_name = "DC=N,…|auto", value_parser = replication)]
     replication: Option<Replication>,
-    /// Level of a read that names none.
+    /// Level of reads that name none.
     #[arg(long, value_name = "LEVEL")]
     read: Option<Consistency>,
-    /// Level of a write that names none.
+    /// Level of writes that name none.
     #[arg(long, value_name = "LEVEL")]
     write: Option<Consistency>,
 }
@@ -87,9 +87,9 @@ fn replication(text: &str) -> Result<Replication, String> {
         let counted = part
             .split_once('=')
             .and_then(|(name, count)| Some((name, count.parse().ok()?)));
-        let (name, count) = counted.filter(|(name, _)| !name.is_empty()).ok_or(
-            "auto, or each datacenter and how many replicas it holds, such as berlin=3,oslo=2",
-        )?;
+        let (name, count) = counted
+            .filter(|(name, _)| !name.is_empty())
+            .ok_or("use auto, or the replicas of each datacenter, such as berlin=3,oslo=2")?;
         if counts.insert(name.to_owned(), count).is_some() {
             return Err(format!("{name} is named twice"));
         }

@@ -1,4 +1,4 @@
-//! `node`: who is in the cluster, who may join, and who leaves. Over HTTP.
+//! `quorate node`: lists and removes nodes, and makes, lists and revokes join tokens. Over HTTP.
 
 use std::time::{Duration, Instant};
 
@@ -13,20 +13,20 @@ use super::{Globals, http, time};
 use crate::doors::{Member, NodeState, TokenInfo};
 use crate::table::Table;
 
-/// How often `--wait` looks.
+/// How often `--wait` polls.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Node {
     /// List the nodes of the cluster.
     List,
-    /// Take a node out of the cluster: its partitions move to the others, then it is no longer a
-    /// member and its name is free.
+    /// Remove a node from the cluster. Its partitions move to the others first; then it is no
+    /// longer a member and its name is free.
     #[command(
-        after_help = "Examples:\n  quorate node remove c --wait            its disk is intact: what it holds moves away first\n  quorate node remove c --lost --wait     it is dead and its disk is gone"
+        after_help = "Examples:\n  quorate node remove c --wait            the node is intact: its data moves away first\n  quorate node remove c --lost --wait     the node is dead and its disk is gone"
     )]
     Remove(Remove),
-    /// Make a token that lets nodes join the cluster, and print it; or list or revoke tokens.
+    /// Make a token with which nodes can join the cluster, and print it; or list or revoke tokens.
     #[command(
         args_conflicts_with_subcommands = true,
         after_help = "Example: quorate node token --uses 3 --expires 1h"
@@ -38,14 +38,14 @@ pub(super) enum Node {
 pub(super) struct Remove {
     /// Its name.
     name: String,
-    /// Its disk is gone for good: wait for nothing from it, and give up what it alone held. Refused
-    /// while the node answers.
+    /// The disk of the node is gone for good: do not wait for it, and give up the data that only it
+    /// held. Refused while the node answers.
     #[arg(long)]
     lost: bool,
-    /// Return only when the node is out.
+    /// Return only when the node has left.
     #[arg(long)]
     wait: bool,
-    /// How long `--wait` waits at most; the removal goes on after that.
+    /// The longest time that `--wait` waits; the removal continues after that.
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = time, requires = "wait")]
     within: Duration,
 }
@@ -54,19 +54,19 @@ pub(super) struct Remove {
 pub(super) struct Token {
     #[command(subcommand)]
     verb: Option<TokenVerb>,
-    /// How many nodes it admits.
+    /// How many nodes may join with it.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     uses: u32,
-    /// After which time it is worth nothing.
+    /// How long it is valid.
     #[arg(long, default_value = "24h", value_name = "TIME", value_parser = time)]
     expires: Duration,
 }
 
 #[derive(Debug, Subcommand)]
 enum TokenVerb {
-    /// List the tokens that may still admit somebody, without their secrets.
+    /// List the tokens that can still be used, without their secrets.
     List,
-    /// Make a token worthless.
+    /// Revoke a token.
     Revoke {
         /// Its id, as `quorate node token list` shows it.
         id: String,
@@ -192,7 +192,7 @@ impl Remove {
 fn make_token(globals: &Globals, uses: u32, expires: Duration) -> Result<(), Failure> {
     let expires_s = expires.as_secs();
     if expires_s == 0 {
-        return Err(Failure::Usage("a token lives at least one second"));
+        return Err(Failure::Usage("--expires must be at least one second"));
     }
     let made: TokenMade = http::post(
         globals,
@@ -204,7 +204,7 @@ fn make_token(globals: &Globals, uses: u32, expires: Duration) -> Result<(), Fai
         Output::Json => print_json(&made)?,
     }
     output::note(format_args!(
-        "start a node with: quorate start --join HOST:PORT --token TOKEN   (HOST:PORT: QUIC address of a member)"
+        "to join a node, run: quorate start --join HOST:PORT --token TOKEN   (HOST:PORT is the QUIC address of a member)"
     ));
     Ok(())
 }
