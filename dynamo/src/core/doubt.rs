@@ -106,7 +106,8 @@ impl Dynamo {
         effects: &mut Vec<Effect>,
     ) -> Next {
         // A time in the request was computed from what the clock said when it came.
-        let moved = matches!(stage, Stage::Parked(Until::Timed(base)) if self.clocks.is_apart(base_of(now), *base));
+        let is_apart = |base| self.clocks.is_apart(base_of(now), base);
+        let moved = matches!(stage, Stage::Parked(Until::Timed(base)) if is_apart(*base));
         if moved && flight.request.op.names_time() {
             return Next::Done(Err(RequestError::ClockUnconfirmed));
         }

@@ -100,8 +100,8 @@ impl Dynamo {
             unix_millis,
             attempt,
         } = forward;
-        // What a removed node has forwarded is forgotten with it, so a late copy would pass for new.
-        // Its sender must not be told that it was refused either: it may have been executed.
+        // What a removed node has forwarded is forgotten with it, so a late copy would pass for
+        // new. Its sender must not be told that it was refused either: it may have been executed.
         let is_member = self
             .routes
             .topology()

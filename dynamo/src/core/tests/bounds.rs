@@ -53,7 +53,10 @@ fn what_comes_of_a_request_is_bounded_before_anything_is_built() {
     ] {
         let refused = net.ask(1, op, C::Quorum);
         assert!(
-            matches!(refused, Err(RequestError::TooLarge { max, .. }) if max == OUTCOME_BYTES_MAX as u64),
+            matches!(
+                refused,
+                Err(RequestError::TooLarge { max, .. }) if max == OUTCOME_BYTES_MAX as u64
+            ),
             "{refused:?}"
         );
     }

@@ -168,7 +168,11 @@ fn a_set_that_failed_under_a_wrong_clock_does_not_replace_a_later_one() {
         .expect_err("the others refuse");
     let refusal = Refusal::Clock { offset_ms: HOUR };
     assert!(
-        matches!(&error, RequestError::Refused { refused, .. } if refused.iter().all(|(_, why)| *why == refusal)),
+        matches!(
+            &error,
+            RequestError::Refused { refused, .. }
+                if refused.iter().all(|(_, why)| *why == refusal)
+        ),
         "{error:?}"
     );
     assert_eq!(
@@ -474,7 +478,10 @@ fn a_node_that_starts_under_a_wrong_clock_stamps_nothing_before_others_have_told
         }
         let outcome = net.set(1, "k", "wrong", C::One);
         assert!(
-            matches!(outcome, Err(RequestError::Clock { offset_ms }) if (offset_ms - HOUR).abs() <= 2),
+            matches!(
+                outcome,
+                Err(RequestError::Clock { offset_ms }) if (offset_ms - HOUR).abs() <= 2
+            ),
             "{outcome:?}"
         );
         assert_eq!(

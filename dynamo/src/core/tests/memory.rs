@@ -42,7 +42,12 @@ fn what_a_replica_said_while_it_was_filled_is_not_its_memory() {
     net.begin_move(&[2, 3, 4]);
     net.settle();
     net.cut(&[2], &[3, 4]);
-    net.lose(1, |message| matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == node(2) && !seen.filling)));
+    net.lose(1, |message| match message {
+        Message::Seen(all) => all
+            .iter()
+            .any(|seen| seen.replica.node == node(2) && !seen.filling),
+        _ => false,
+    });
     net.run_until_lost();
     assert_eq!((net.summary(2).filling, net.summary(2).rows), (false, 2));
     let (from, _, word) = net.last_lost.clone().expect("it says that it is filled");
@@ -211,7 +216,10 @@ fn a_replica_that_hears_of_its_own_former_writes_knows_that_its_disk_is_an_older
     // All that it hears from n1 is what n1 has seen, as from a node that knows nothing of its
     // former lives.
     net.cut(&[1], &[2]);
-    net.lose(1, |message| matches!(message, Message::Seen(all) if all.iter().any(|seen| seen.replica.node == node(1))));
+    net.lose(1, |message| match message {
+        Message::Seen(all) => all.iter().any(|seen| seen.replica.node == node(1)),
+        _ => false,
+    });
     net.run_until_lost();
     let (from, _, message) = net.last_lost.clone().expect("n1 speaks");
     net.input(node(2), Input::Message { from, message });

@@ -70,7 +70,11 @@ fn all_are_back(net: &mut Net) {
 }
 
 fn is_quarantined<T>(result: &Result<T, RequestError>) -> bool {
-    matches!(result, Err(RequestError::Refused { refused, may_be_applied: false, .. }) if refused.iter().any(|(_, why)| *why == Refusal::Quarantined))
+    matches!(
+        result,
+        Err(RequestError::Refused { refused, may_be_applied: false, .. })
+            if refused.iter().any(|(_, why)| *why == Refusal::Quarantined)
+    )
 }
 
 #[test]
