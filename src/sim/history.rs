@@ -189,9 +189,9 @@ impl Told {
         }
     }
 
-    /// Whether it may have been executed twice, as two concurrent changes: a client repeated it, and
-    /// the node that executed the repetition did not know of the first time. A removal removes the
-    /// one that it has seen; the other shows up when its node comes back.
+    /// Whether it may have been executed twice, as two concurrent changes: a client repeated it,
+    /// and the node that executed the repetition did not know of the first time. A removal removes
+    /// the one that it has seen; the other shows up when its node comes back.
     pub(super) fn may_have_a_twin(&self) -> bool {
         !self.ask.again.is_empty()
     }
