@@ -6,27 +6,22 @@ mod check;
 mod cluster;
 mod demo;
 mod fail;
+mod globals;
 mod http;
 mod keys;
+mod logs;
 mod node;
 mod output;
 mod sim;
 mod start;
 
 use std::future::Future;
-use std::io::IsTerminal as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
-use quorate_dynamo::Consistency;
-use tracing_subscriber::Layer as _;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
-use tracing_subscriber::util::SubscriberInitExt as _;
+use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::config::parse_duration;
 use fail::Failure;
+use globals::Globals;
 use output::Output;
 
 const EXAMPLES: &str = "\
@@ -48,34 +43,6 @@ struct Cli {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Which node to ask, and how to print its answer.
-#[derive(Debug, Args)]
-struct Globals {
-    /// How to print the result; not for `start`.
-    #[arg(long, global = true, value_enum, default_value_t = Output::Table)]
-    output: Output,
-    /// RESP address: where `start` listens; the node that get, put, incr and del ask [default:
-    /// 127.0.0.1:7379].
-    #[arg(long, global = true, value_name = "HOST:PORT")]
-    resp: Option<String>,
-    /// HTTP address: where `start` listens; the node that status, keyspace and node ask [default:
-    /// 127.0.0.1:7380].
-    #[arg(long, global = true, value_name = "HOST:PORT")]
-    http: Option<String>,
-    /// Password of the node. Prefer the environment variable `QUORATE_PASSWORD`: other users of this
-    /// machine can see flags.
-    #[arg(long, global = true)]
-    password: Option<String>,
-    /// Consistency level of get, put, incr and del, such as ONE, `LOCAL_QUORUM`, ALL or R=2,W=2
-    /// [default: the keyspace's].
-    #[arg(long, global = true, value_name = "LEVEL")]
-    consistency: Option<Consistency>,
-    /// How long a request to a node may take, such as 500ms [default: the node's setting for the
-    /// request, 5s for the whole command].
-    #[arg(long, global = true, value_name = "TIME", value_parser = time)]
-    timeout: Option<Duration>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -158,7 +125,8 @@ impl Cli {
         }
     }
 
-    /// The first global flag given that the command does not use. Ignoring it silently would mislead.
+    /// The first global flag given that the command does not use. Ignoring it silently would
+    /// mislead.
     fn misplaced(&self) -> Option<&'static str> {
         let useful: &[&str] = match self.command {
             Command::Start(_) => &["--resp", "--http", "--password"],
@@ -191,70 +159,12 @@ impl Cli {
     }
 }
 
-impl Globals {
-    fn password(&self) -> Option<String> {
-        self.password
-            .clone()
-            .or_else(|| std::env::var("QUORATE_PASSWORD").ok())
-            .filter(|password| !password.is_empty())
-    }
-
-    /// How long the command waits for its answer: a little longer than the request may take, so
-    /// that the node's own error arrives first.
-    fn patience(&self) -> Duration {
-        self.timeout.unwrap_or(crate::config::REQUEST_TIMEOUT) + Duration::from_secs(1)
-    }
-}
-
 /// Runs a command that talks over sockets on this thread.
 fn block_on(command: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(command)
-}
-
-fn time(text: &str) -> Result<Duration, &'static str> {
-    parse_duration(text).ok_or("use a whole number with a unit (us, ms, s, m, h, d), such as 500ms")
-}
-
-/// The log filter in `QUORATE_LOG`, such as `warn,quorate=debug`; `None` if it is unset.
-fn log_asked_for() -> Result<Option<Targets>, Failure> {
-    let asked = std::env::var("QUORATE_LOG")
-        .ok()
-        .filter(|text| !text.is_empty());
-    asked
-        .map(|text| log_targets(&text).ok_or(Failure::Usage(LOG_FORM)))
-        .transpose()
-}
-
-const LOG_FORM: &str = "QUORATE_LOG must be a level (off, error, warn, info, debug, trace) or TARGET=LEVEL; separate several with commas";
-
-/// Refuses a word that is not a level: it would be read as a target, and everything else would fall
-/// silent.
-fn log_targets(text: &str) -> Option<Targets> {
-    let known = |directive: &str| {
-        directive.contains('=') || directive.trim().parse::<LevelFilter>().is_ok()
-    };
-    text.split(',')
-        .all(known)
-        .then(|| text.parse().ok())
-        .flatten()
-}
-
-/// Logs to stderr what `filter` lets through, in colour if stderr is a terminal.
-fn log(filter: Targets) {
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|set| !set.is_empty());
-    let colours = std::io::stderr().is_terminal() && !plain;
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(colours)
-        .with_writer(std::io::stderr);
-    // Fails only if a subscriber is installed already; then that one gets the logs.
-    drop(
-        tracing_subscriber::registry()
-            .with(lines.with_filter(filter))
-            .try_init(),
-    );
 }
 
 #[cfg(test)]

@@ -235,7 +235,8 @@ fn place_runs(dots: &Ranks, some: &CausalContext) -> Vec<(u128, u128)> {
     runs
 }
 
-/// Reads the bytes of one value, within [`Limits`]. [`Crdt::decode`](crate::Crdt::decode) reads from it.
+/// Reads the bytes of one value, within [`Limits`]. [`Crdt::decode`](crate::Crdt::decode) reads
+/// from it.
 #[derive(Debug)]
 pub struct Reader<'a> {
     input: &'a [u8],

@@ -9,8 +9,8 @@ use clap::Args;
 use serde::Serialize;
 
 use super::fail::Failure;
+use super::globals::time;
 use super::output::{self, Output};
-use super::time;
 use crate::check::{
     self, Counterexample, Event, Kind, Least, Model, Options, Process, Report, Unusable,
 };

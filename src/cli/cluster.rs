@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::fail::Failure;
+use super::globals::Globals;
+use super::http;
 use super::output::{self, Output};
-use super::{Globals, http};
 use crate::doors::Status;
 use crate::table::Table;
 

@@ -8,8 +8,9 @@ use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::fail::Failure;
+use super::globals::{Globals, time};
 use super::output::Output;
-use super::{Globals, output, time};
+use super::{logs, output};
 use crate::demo::{self, DemoError, Plan, Show, Voice};
 
 pub(super) const EXAMPLES: &str = "\
@@ -81,8 +82,8 @@ impl Demo {
 
 /// The nodes log a lot that would clutter the demo, so they do so only if `QUORATE_LOG` is set.
 fn log_if_asked() -> Result<(), Failure> {
-    if let Some(filter) = super::log_asked_for()? {
-        super::log(filter);
+    if let Some(filter) = logs::asked_for()? {
+        logs::begin(filter);
     }
     Ok(())
 }

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::Globals;
 use super::fail::Failure;
+use super::globals::Globals;
 
 const DEFAULT_HTTP: &str = "127.0.0.1:7380";
 

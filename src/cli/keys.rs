@@ -1,4 +1,5 @@
-//! `quorate get`, `put`, `incr` and `del`: one request over RESP, as any Redis client would send it.
+//! `quorate get`, `put`, `incr` and `del`: one request over RESP, as any Redis client would send
+//! it.
 
 use std::time::Duration;
 
@@ -6,8 +7,8 @@ use clap::Args;
 use serde_json::{Map, Value as Json, json};
 
 use super::fail::Failure;
+use super::globals::{Globals, time};
 use super::output::{self, Output};
-use super::{Globals, time};
 use crate::faces::resp::client::{Client, ClientError, Options, Value};
 
 const DEFAULT_RESP: &str = "127.0.0.1:7379";
@@ -137,7 +138,8 @@ impl Incr {
 }
 
 impl Del {
-    /// Sends one command per key: the keys are in different partitions, and each has its own outcome.
+    /// Sends one command per key: the keys are in different partitions, and each has its own
+    /// outcome.
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let mut session = Session::open(globals, &self.within)
             .await?

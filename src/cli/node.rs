@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::cluster::{done, print_json};
 use super::fail::Failure;
+use super::globals::{Globals, time};
+use super::http;
 use super::output::{self, Output};
-use super::{Globals, http, time};
 use crate::doors::{Member, NodeState, TokenInfo};
 use crate::table::Table;
 

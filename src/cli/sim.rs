@@ -1,4 +1,5 @@
-//! `quorate sim`: plays random histories of whole clusters in virtual time and checks every promise.
+//! `quorate sim`: plays random histories of whole clusters in virtual time and checks every
+//! promise.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -8,8 +9,8 @@ use clap::Args;
 use serde_json::json;
 
 use super::fail::Failure;
-use super::output::Output;
-use super::{Globals, output};
+use super::globals::Globals;
+use super::output::{self, Output};
 use crate::sim::campaign::{Campaign, Totals};
 use crate::sim::scenario::Scenario;
 use crate::sim::{PANIC, Plan, Violation, planted, play, report};
@@ -74,7 +75,13 @@ pub(super) struct Sim {
 #[derive(Debug, Args)]
 struct Bugs {
     /// Plant this bug, or all bugs one after another, and see which check finds it.
-    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["seeds", "from", "seed"])]
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["seeds", "from", "seed"]
+    )]
     planted: Option<String>,
     /// List all bugs that can be planted.
     #[arg(long)]

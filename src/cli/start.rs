@@ -15,7 +15,8 @@ use tracing::Level;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::fail::Failure;
-use super::{Globals, output};
+use super::globals::Globals;
+use super::{logs, output};
 use crate::config::{Durability, Engine, NodeConfig, Sources};
 use crate::faces::http::{self, HttpConfig};
 use crate::faces::resp::{self, RespConfig};
@@ -80,8 +81,8 @@ struct Tuning {
     /// Storage engine: fjall, sled or memory [default: fjall].
     #[arg(long)]
     storage: Option<String>,
-    /// When a write is synced to disk: sync (before it is acknowledged), interval (regularly) or none
-    /// (when the operating system does it) [default: sync].
+    /// When a write is synced to disk: sync (before it is acknowledged), interval (regularly) or
+    /// none (when the operating system does it) [default: sync].
     #[arg(long)]
     durability: Option<String>,
     /// Time between syncs with --durability interval [default: 1s].
@@ -118,11 +119,11 @@ impl Start {
     pub(super) async fn run(self, globals: &Globals) -> Result<(), Failure> {
         let config = NodeConfig::load(&self.sources(globals))?;
         log_to_stderr()?;
-        let limit = limits::raise_descriptors();
+        let (before, descriptors) = limits::raise_descriptors();
         // Before the node starts: a port that is in use must not leave a founded cluster behind.
         let resp = listen(config.listen.resp)?;
         let http = listen(config.listen.http)?;
-        let addresses = (resp.local_addr()?, http.local_addr()?);
+        let (resp_address, http_address) = (resp.local_addr()?, http.local_addr()?);
         let node = Node::start(
             config.clone(),
             Options {
@@ -131,11 +132,11 @@ impl Start {
             },
         )
         .await?;
-        say_how_many_clients(limit);
-        let faces = Faces::open(&node, &config, (resp, http));
+        say_how_many_clients(before, descriptors);
+        let faces = Faces::open(&node, &config, resp, http);
         let result = tokio::select! {
             result = faces.until_told(&node) => result,
-            result = say_when_ready(&node, &config, addresses) => match result {
+            result = say_when_ready(&node, &config, resp_address, http_address) => match result {
                 Ok(()) => faces.until_told(&node).await,
                 Err(error) => Err(error.into()),
             },
@@ -175,7 +176,7 @@ impl Start {
 }
 
 fn log_to_stderr() -> Result<(), Failure> {
-    super::log(super::log_asked_for()?.unwrap_or_else(|| {
+    logs::begin(logs::asked_for()?.unwrap_or_else(|| {
         Targets::new()
             .with_default(Level::WARN)
             .with_target("quorate", Level::INFO)
@@ -186,7 +187,7 @@ fn log_to_stderr() -> Result<(), Failure> {
 
 /// Logs how many clients the file descriptors leave room for. Called once the node runs, so that a
 /// node that cannot start reports only that.
-fn say_how_many_clients((before, descriptors): (usize, usize)) {
+fn say_how_many_clients(before: usize, descriptors: usize) {
     let clients = limits::clients_max();
     if descriptors > before {
         tracing::info!(
@@ -214,7 +215,8 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
 async fn say_when_ready(
     node: &Node,
     config: &NodeConfig,
-    (resp, http): (SocketAddr, SocketAddr),
+    resp: SocketAddr,
+    http: SocketAddr,
 ) -> io::Result<()> {
     let data = node.data();
     while !data.ready() {
@@ -250,7 +252,7 @@ struct Faces {
 }
 
 impl Faces {
-    fn open(node: &Node, config: &NodeConfig, (resp, http): (TcpListener, TcpListener)) -> Self {
+    fn open(node: &Node, config: &NodeConfig, resp: TcpListener, http: TcpListener) -> Self {
         let (stop, stopped) = watch::channel(false);
         // Shared, because both faces draw on the same file descriptors.
         let guests = Guests::new(limits::clients_max());

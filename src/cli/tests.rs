@@ -52,10 +52,10 @@ fn flags_without_a_meaning_are_named() {
 #[test]
 fn a_word_that_is_no_level_does_not_switch_the_log_off() {
     for text in ["info", "warn,quorate=debug", "OFF", "quorate=trace"] {
-        assert!(log_targets(text).is_some(), "{text}");
+        assert!(logs::targets(text).is_some(), "{text}");
     }
     for text in ["verbose", "quorate", "quorate=loud"] {
-        assert!(log_targets(text).is_none(), "{text}");
+        assert!(logs::targets(text).is_none(), "{text}");
     }
 }
 

@@ -54,7 +54,8 @@ pub enum Lost {
     Yes,
 }
 
-/// One node as an operator sees it: `quorate node list`, `GET /v1/nodes`.
+/// One node as an operator sees it: `quorate node list`, `GET /v1/nodes`. Unlike the `Member` of
+/// `quorate-gossip`, it is in the topology, whether or not it can be reached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The operator's name for it.

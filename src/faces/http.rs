@@ -3,66 +3,41 @@
 
 mod admin;
 mod doorman;
+mod face;
 mod guard;
 mod kv;
 mod problem;
 mod uri;
 
-use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{Request as HttpRequest, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, delete, get};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::config::Secret;
 use crate::doors::{Admin, Data};
-use crate::limits::Guests;
 use doorman::{Doorman, Visitor};
+pub use face::HttpConfig;
+use face::{Face, Shared};
 use problem::Problem;
 
 /// How long open requests may finish after the shutdown signal; then they are cut.
 const GRACE: Duration = Duration::from_secs(2);
 
-/// The settings of the face.
-#[derive(Clone, Debug)]
-pub struct HttpConfig {
-    /// What clients must present, as bearer token or as the password of basic authentication (any
-    /// user). `/healthz` and `/readyz` are open: probes carry no secrets.
-    pub password: Option<Secret>,
-    /// The timeout of requests that name none.
-    pub timeout: Duration,
-    /// Admits connections up to a bound, over all faces that share it.
-    pub guests: Arc<Guests>,
-    /// How long a client may take to send the head of a request, the silence before it included.
-    pub head: Duration,
-}
-
 /// [`HttpConfig::head`] of a node. Guess.
 pub const HEAD_TIME: Duration = Duration::from_secs(10);
 
-/// The same for a probe that comes when all places are taken: it has one thing to ask, and there are
-/// few places for probes. Guess.
+/// The same for a probe that comes when all places are taken: it has one thing to ask, and there
+/// are few places for probes. Guess.
 const PROBE_HEAD_TIME: Duration = Duration::from_secs(1);
-
-/// What every handler needs.
-struct Face {
-    data: Arc<dyn Data>,
-    admin: Arc<dyn Admin>,
-    config: HttpConfig,
-}
-
-type Shared = State<Arc<Face>>;
 
 /// Serves until `shutdown` is done, then lets open requests finish for at most two seconds. A
 /// failed accept is logged and tried again.
@@ -229,45 +204,6 @@ async fn metrics(State(face): Shared) -> Response {
         "text/plain; version=0.0.4; charset=utf-8"
     };
     ([(header::CONTENT_TYPE, kind)], text).into_response()
-}
-
-/// A JSON answer.
-fn json(status: StatusCode, document: &impl Serialize) -> Response {
-    let text =
-        serde_json::to_string(document).expect("invariant: answers have string keys and serialise");
-    (status, [(header::CONTENT_TYPE, "application/json")], text).into_response()
-}
-
-/// Reads the whole body if it has at most `max` bytes and arrives within `wait`.
-async fn read_body(
-    request: HttpRequest<Body>,
-    max: usize,
-    wait: Duration,
-) -> Result<axum::body::Bytes, Problem> {
-    match tokio::time::timeout(wait, axum::body::to_bytes(request.into_body(), max)).await {
-        Ok(Ok(bytes)) => Ok(bytes),
-        // A body that is merely too long is no error of the connection.
-        Ok(Err(error)) if is_of_connection(&error) => Err(Problem::new(
-            StatusCode::BAD_REQUEST,
-            "bad_body",
-            "the body is cut off or malformed; nothing was applied",
-        )),
-        Ok(Err(_too_long)) => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "too_large",
-            format!("the body has more than {max} bytes; nothing was applied"),
-        )),
-        Err(_elapsed) => Err(Problem::new(
-            StatusCode::REQUEST_TIMEOUT,
-            "slow_body",
-            "the body did not arrive in time; nothing was applied",
-        )),
-    }
-}
-
-/// Whether the error comes from the connection itself.
-fn is_of_connection(error: &(dyn Error + 'static)) -> bool {
-    error.is::<hyper::Error>() || error.source().is_some_and(is_of_connection)
 }
 
 #[cfg(test)]

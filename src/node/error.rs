@@ -82,9 +82,9 @@ pub enum StartError {
     /// with it.
     #[error("the cluster could not be founded")]
     Found(#[from] FoundError),
-    /// The control group refused to found the cluster. [`CommandRefusal::AlreadyFounded`] means that the
-    /// store holds a cluster and the directory has lost the keys to it: only an empty directory can
-    /// start again.
+    /// The control group refused to found the cluster. [`CommandRefusal::AlreadyFounded`] means
+    /// that the store holds a cluster and the directory has lost the keys to it: only an empty
+    /// directory can start again.
     #[error(
         "the cluster could not be founded ({0}): the data directory must be emptied before it can found or join one"
     )]

@@ -23,6 +23,9 @@ use super::inbox::{Lane, Sight, Waiter, Work};
 use super::meter::{Meter, Sample};
 use crate::doors::{Pending, Room};
 
+/// What a node answers to [`Call::Version`].
+pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The subject of a call between nodes: its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -309,7 +312,7 @@ impl Inbound for Switchboard {
                 Box::pin(async move { wire::encode(&hub.summaries().await) })
             }
             Some(&tag) if tag == Call::Version as u8 => {
-                Box::pin(async { Bytes::from_static(super::members::VERSION.as_bytes()) })
+                Box::pin(async { Bytes::from_static(VERSION.as_bytes()) })
             }
             _ => {
                 hub.meter.malformed();

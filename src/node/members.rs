@@ -6,13 +6,10 @@ use quorate_control::topology::{Keyspace, Topology};
 use quorate_crdt::NodeId;
 use tokio::task::JoinSet;
 
-use super::hub::{Call, tagged};
+use super::hub::{Call, VERSION, tagged};
 use super::shared::Shared;
 use super::status::ASK_TIMEOUT;
 use crate::doors::{Member, NodeState};
-
-/// What a node answers to [`Call::Version`].
-pub(super) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// The version that `node` runs; `None` if it does not answer within [`ASK_TIMEOUT`].
 async fn version_of(shared: &Shared, node: NodeId) -> Option<String> {

@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::limits;
 
-/// The storage engine of a node.
+/// The storage engine of a node. Unlike the `Engine` of `quorate-crdt`, which a document is edited
+/// with, it is only a choice: [`open`](super::open) opens it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Engine {
     /// A log-structured tree (crate `fjall`). Everything written before [`Store::persist`] returned

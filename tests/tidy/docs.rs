@@ -202,8 +202,9 @@ pub(crate) fn named_files(tree: &Tree) -> Vec<Finding> {
     for (path, file) in tree.all().filter(|(path, _)| is_current(path)) {
         for line in file.text.lines() {
             let quoted = line.split('`').skip(1).step_by(2);
-            let missing = quoted
-                .filter(|name| is_path(name) && name.ends_with(".rs") && !is_file(tree, name));
+            let missing = quoted.filter(|name| {
+                is_path(name) && name.strip_suffix(".rs").is_some() && !is_file(tree, name)
+            });
             findings.extend(missing.map(|name| format!("{path}: no file {name}")));
         }
     }

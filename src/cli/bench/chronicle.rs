@@ -13,11 +13,11 @@ use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::levels::Levels;
+use super::options::{Bench, Target};
 use super::script::{Kind, Script};
-use super::{Bench, Target};
 use crate::check::{Action, Call, History};
-use crate::cli::Globals;
 use crate::cli::fail::Failure;
+use crate::cli::globals::Globals;
 use crate::cli::output::{self, Output};
 use crate::faces::resp::client::{Client, ClientError, Options, Refusal, Value};
 use crate::table::Table;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use super::{Bench, Workload};
+use super::options::{Bench, Workload};
 use crate::faces::resp::client::{Client, ClientError, Value};
 
 /// Elements or keys in one command or pipeline of the preload.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use tokio::time::Instant;
 
-use super::Report;
+use super::report::Report;
 
 /// The longest latency that can be distinguished, in nanoseconds: an hour.
 const LONGEST_NS: u64 = 3_600_000_000_000;

@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value as Json;
 
-use super::Workload;
+use super::options::Workload;
 use crate::check::{Action, Call};
 
 /// Keys of each kind that are in use at the same time.

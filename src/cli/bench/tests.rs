@@ -5,6 +5,7 @@ use clap::Parser;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+use super::options::{Workload, target};
 use super::*;
 use crate::check::Action;
 use crate::faces::resp::client::{ClientError, Refusal};

@@ -14,8 +14,9 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json as document};
 
+use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
-use super::{Face, Shared, json, read_body, uri};
+use super::uri;
 use crate::doors::{AdminError, KeyspaceChange, KeyspaceSpec, Lost, Pending};
 
 /// The longest administrative document; the largest real one names a few dozen datacenters.

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::Face;
+use super::face::Face;
 use super::problem::Problem;
 use crate::config::Secret;
 
@@ -47,8 +47,8 @@ fn admitted(headers: &HeaderMap, password: Option<&Secret>) -> Result<(), Proble
         ));
     }
     let Some(password) = password else {
-        // Without a password the face listens on loopback only, but a web page can make its own name
-        // point there (DNS rebinding).
+        // Without a password the face listens on loopback only, but a web page can make its own
+        // name point there (DNS rebinding).
         if is_local(host) {
             return Ok(());
         }

@@ -19,8 +19,9 @@ use quorate_dynamo::op::{
 use quorate_dynamo::protocol::RequestId;
 use serde_json::json as document;
 
+use super::face::{Face, Shared, json, read_body};
 use super::problem::Problem;
-use super::{Face, Shared, json, read_body, uri};
+use super::uri;
 use crate::config::parse_duration;
 
 /// The causal token of the values of a key, in base64. A read with `siblings=true` returns it; a

@@ -1,5 +1,5 @@
-//! Renders errors as `application/problem+json` (RFC 9457), with what a program needs to decide what
-//! to do next.
+//! Renders errors as `application/problem+json` (RFC 9457), with what a program needs to decide
+//! what to do next.
 
 use std::borrow::Cow;
 

@@ -16,10 +16,12 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
 use super::*;
+use crate::config::Secret;
 use crate::doors::{
     AdminError, KeyspaceChange, KeyspaceSpec, Lost, Member, NodeState, Pending, Room, Status,
     TokenInfo,
 };
+use crate::limits::Guests;
 
 /// A node that keeps strings in a map and fails for the keys `late` and `apart`; it remembers what
 /// it was asked.

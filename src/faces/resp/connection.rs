@@ -279,6 +279,11 @@ impl Connection {
                 }
                 return Ok(result);
             }
+            Run::About(run) => {
+                self.settle().await?;
+                self.session.named = None;
+                return Ok(run(table::commands(), args, &mut self.output.encoder));
+            }
             Run::Prefix => Ok(Err(Refused::Prefix {
                 prefix: "CL",
                 name: spec.name,
@@ -475,7 +480,7 @@ fn admit<'a>(session: &mut Session, args: Args<'a>) -> Result<Admitted<'a>, Refu
         }
         admitted.args = admitted.args.skip(2);
         admitted.spec = find(session, admitted.args)?;
-        if matches!(admitted.spec.run, Run::Local(_)) {
+        if matches!(admitted.spec.run, Run::Local(_) | Run::About(_)) {
             return Err(Refused::Prefix {
                 prefix,
                 name: admitted.spec.name,
@@ -502,7 +507,8 @@ fn asks_one(level: Consistency) -> bool {
 }
 
 fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
-    session.held.keyspace(spec)?;
+    let is_on_data = spec.flags.has(Flags::WRITE) || spec.flags.has(Flags::READONLY);
+    session.held.keyspace(is_on_data)?;
     if spec.flags.has(Flags::LOADING) || session.ready() {
         Ok(())
     } else {
@@ -513,7 +519,7 @@ fn ready(session: &mut Session, spec: &Spec) -> Result<(), Refused> {
 /// The table entry for these words, if there are as many as it takes.
 fn find(session: &mut Session, args: Args<'_>) -> Result<&'static Spec, Refused> {
     let name = args.get(0);
-    let Some(spec) = table::find(name) else {
+    let Some(spec) = table::commands().find(name) else {
         return Err(unknown(session, args));
     };
     let sub = if args.len() > 1 {

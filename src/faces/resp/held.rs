@@ -7,7 +7,6 @@
 
 use super::parse::Args;
 use super::refuse::Refused;
-use super::table::{Flags, Spec};
 
 /// Why a connection's commands are held back.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,9 +53,8 @@ impl Holds {
     }
 
     /// Refuses a command on data if the last `SELECT` was refused.
-    pub(crate) fn keyspace(self, spec: &Spec) -> Result<(), Refused> {
-        let data = spec.flags.has(Flags::WRITE) || spec.flags.has(Flags::READONLY);
-        if self.unselected && data {
+    pub(crate) fn keyspace(self, is_on_data: bool) -> Result<(), Refused> {
+        if self.unselected && is_on_data {
             Err(Refused::Unselected)
         } else {
             Ok(())

@@ -6,191 +6,22 @@
 //! split. A length is checked before anything is reserved for it; the buffer grows only as bytes
 //! really arrive.
 
+mod bounds;
+mod command;
 mod inline;
 
-use bytes::{Bytes, BytesMut};
-use smallvec::SmallVec;
+use bytes::BytesMut;
 
-/// The most arguments of one command. Guess: an eighth of Redis's limit, because each is a request
-/// of its own, or a row.
-pub const ARGUMENTS_MAX: i64 = 128 * 1024;
-/// The most arguments that Redis accepts.
-const REDIS_ARGUMENTS_MAX: i64 = 1024 * 1024;
-/// The longest argument, in bytes: the longest value that the data plane accepts.
-pub const ARGUMENT_BYTES_MAX: i64 = 16 * 1024 * 1024;
-const _: () =
-    assert!(ARGUMENT_BYTES_MAX.unsigned_abs() == quorate_dynamo::op::VALUE_BYTES_MAX as u64);
-/// The longest argument that Redis accepts (`proto-max-bulk-len`), in bytes.
-const REDIS_ARGUMENT_BYTES_MAX: i64 = 512 * 1024 * 1024;
-/// The longest request, in bytes, over all its arguments.
-pub const REQUEST_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// The longest inline request, in bytes. Redis: `PROTO_INLINE_MAX_SIZE`.
-pub const INLINE_BYTES_MAX: usize = 64 * 1024;
-/// The most arguments before the client has authenticated. Redis: 10.
-pub const STRANGER_ARGUMENTS_MAX: i64 = 10;
-/// The longest argument before the client has authenticated. Redis: 16384.
-pub const STRANGER_ARGUMENT_BYTES_MAX: i64 = 16 * 1024;
+pub use bounds::{
+    ARGUMENT_BYTES_MAX, ARGUMENTS_MAX, INLINE_BYTES_MAX, ProtocolError, REQUEST_BYTES_MAX,
+    STRANGER_ARGUMENT_BYTES_MAX, STRANGER_ARGUMENTS_MAX,
+};
+use bounds::{REDIS_ARGUMENT_BYTES_MAX, REDIS_ARGUMENTS_MAX};
+pub use command::{Args, Command};
+use command::{Span, Spans};
+
 /// A length line longer than this is invalid.
 const LENGTH_LINE_BYTES_MAX: usize = 32;
-/// Arguments up to this size are copied when they are kept, so that a small value does not pin the
-/// whole read buffer.
-const COPY_BYTES_MAX: usize = 16 * 1024;
-
-/// The bytes are not a request. The texts are Redis's own. The connection cannot be used any
-/// further.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProtocolError {
-    /// The number of arguments is not a number, or more than Redis accepts.
-    #[error("invalid multibulk length")]
-    ArgumentCount,
-    /// More arguments than [`ARGUMENTS_MAX`], although Redis would accept them.
-    #[error(
-        "invalid multibulk length: {arguments} arguments are more than the {ARGUMENTS_MAX} allowed; nothing was applied"
-    )]
-    TooManyArguments {
-        /// As announced.
-        arguments: i64,
-    },
-    /// More arguments than a client may send before it has authenticated.
-    #[error("unauthenticated multibulk length")]
-    StrangerArgumentCount,
-    /// The length of an argument is not a number, or more than Redis accepts.
-    #[error("invalid bulk length")]
-    ArgumentLength,
-    /// An argument longer than [`ARGUMENT_BYTES_MAX`], although Redis would accept it.
-    #[error(
-        "invalid bulk length: {bytes} bytes is more than the {ARGUMENT_BYTES_MAX} allowed; nothing was applied"
-    )]
-    ArgumentTooLong {
-        /// As announced.
-        bytes: i64,
-    },
-    /// A longer argument than a client may send before it has authenticated.
-    #[error("unauthenticated bulk length")]
-    StrangerArgumentLength,
-    /// Something other than a bulk string: RESP3 aggregates, nested arrays, garbage.
-    #[error("expected '$', got '{}'", .byte.escape_ascii())]
-    NotBulk {
-        /// The byte found instead.
-        byte: u8,
-    },
-    /// A request begins with a type that is not an array.
-    #[error("expected '*', got '{}'", .byte.escape_ascii())]
-    NotArray {
-        /// The byte it begins with.
-        byte: u8,
-    },
-    /// An argument is not followed by CR LF.
-    #[error("expected CR LF after the bulk string")]
-    Unterminated,
-    /// The whole request is longer than [`REQUEST_BYTES_MAX`].
-    #[error("too big request")]
-    TooBig,
-    /// An inline request is longer than [`INLINE_BYTES_MAX`].
-    #[error("too big inline request")]
-    TooBigInline,
-    /// An inline request has a quote without its partner, or text directly after a closing quote.
-    #[error("unbalanced quotes in request")]
-    Quotes,
-}
-
-/// One argument within [`Command::frame`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    /// Bounds are below [`REQUEST_BYTES_MAX`], which fits.
-    fn new(start: usize, end: usize) -> Self {
-        Self {
-            start: start as u32,
-            end: end as u32,
-        }
-    }
-}
-
-type Spans = SmallVec<[Span; 6]>;
-
-/// A whole command: at least one argument, the first of which is its name.
-#[derive(Clone, Debug)]
-pub struct Command {
-    frame: Bytes,
-    spans: Spans,
-}
-
-impl Command {
-    /// Its length on the wire, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.frame.len()
-    }
-
-    /// The arguments after the first `from`, which must be less than the number of arguments.
-    pub fn args(&self, from: usize) -> Args<'_> {
-        Args {
-            frame: &self.frame,
-            spans: &self.spans[from..],
-        }
-    }
-}
-
-/// The arguments of a command, counted from its name at 0.
-#[derive(Clone, Copy, Debug)]
-pub struct Args<'a> {
-    frame: &'a Bytes,
-    spans: &'a [Span],
-}
-
-impl<'a> Args<'a> {
-    /// The number of arguments, including the name.
-    pub fn len(self) -> usize {
-        self.spans.len()
-    }
-
-    /// Whether there is not even a name; never true of a parsed command.
-    pub fn is_empty(self) -> bool {
-        self.spans.is_empty()
-    }
-
-    /// The same command without its first `count` arguments. There must be at least that many.
-    #[must_use]
-    pub fn skip(self, count: usize) -> Self {
-        Self {
-            frame: self.frame,
-            spans: &self.spans[count..],
-        }
-    }
-
-    /// An argument whose existence the arity check guarantees. Panics beyond [`Args::len`].
-    pub fn get(self, index: usize) -> &'a [u8] {
-        let span = self.spans[index];
-        &self.frame[span.start as usize..span.end as usize]
-    }
-
-    /// All arguments from number `from` on.
-    pub fn iter(self, from: usize) -> impl ExactSizeIterator<Item = &'a [u8]> {
-        (from.min(self.len())..self.len()).map(move |index| self.get(index))
-    }
-
-    /// The argument without a copy, for use during the request: it pins the read buffer.
-    pub fn shared(self, index: usize) -> Bytes {
-        let span = self.spans[index];
-        self.frame.slice(span.start as usize..span.end as usize)
-    }
-
-    /// The argument to be kept. A small one is copied, so that it does not pin the read buffer in
-    /// which it arrived.
-    pub fn kept(self, index: usize) -> Bytes {
-        let text = self.get(index);
-        if text.len() <= COPY_BYTES_MAX {
-            Bytes::copy_from_slice(text)
-        } else {
-            self.shared(index)
-        }
-    }
-}
 
 /// Parses requests, and remembers how far it has come in the one at the head of the buffer.
 #[derive(Debug, Default)]

@@ -8,7 +8,8 @@ const ADDRESS: SocketAddr = SocketAddr::V4(std::net::SocketAddrV4::new(
     1,
 ));
 
-/// The outcome of asking when these are the answers, the last one for ever; and how often was asked.
+/// The outcome of asking when these are the answers, the last one for ever; and how often was
+/// asked.
 async fn asked(answers: &[fn() -> Result<u8, JoinError>]) -> (Result<u8, JoinError>, usize) {
     let mut count = 0;
     let outcome = insist(async || {

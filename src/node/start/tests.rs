@@ -307,7 +307,8 @@ async fn a_node_that_is_back_alone_keeps_what_it_held_of_a_keyspace_made_after_i
         assert!(done.is_ok(), "{done:?}");
     }
     let epoch = second.data().topology().epoch;
-    // The newcomer is killed, the founder is shut down. They come back in turn, each alone at first.
+    // The newcomer is killed, the founder is shut down. They come back in turn, each alone at
+    // first.
     second.crash().await;
     first.shutdown().await.expect("stops cleanly");
     for name in ["b", "a"] {

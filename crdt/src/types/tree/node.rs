@@ -1,4 +1,4 @@
-//! The names of nodes.
+//! What the nodes of a tree are called: every replica has the same name for the same node.
 
 use core::fmt;
 

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Refusal, Value};
+use super::value::{Refusal, Value};
 
 /// The longest string in a reply.
 const BULK_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -13,7 +13,8 @@ const DEPTH_MAX: usize = 16;
 /// The longest line: a length, a number or an error.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// The bytes are not a RESP2 reply.
+/// The bytes are not a RESP2 reply. Unlike the `DecodeError` of `quorate-crdt`, it says nothing
+/// about values: a reply that decodes may still be an error of the server.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

@@ -41,7 +41,8 @@ fn sample() -> Vec<Value> {
 proptest! {
     #[test]
     fn chunks_do_not_change_replies(cuts in proptest::collection::vec(1usize..20, 1..40)) {
-        let (mut decoder, mut input, mut values, mut at) = (Decoder::default(), BytesMut::new(), Vec::new(), 0);
+        let (mut decoder, mut input) = (Decoder::default(), BytesMut::new());
+        let (mut values, mut at) = (Vec::new(), 0);
         for cut in cuts.iter().cycle() {
             let end = (at + cut).min(SAMPLE.len());
             input.extend_from_slice(&SAMPLE[at..end]);
@@ -55,7 +56,15 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_never_panic(bytes in proptest::collection::vec(prop_oneof![any::<u8>(), proptest::sample::select(b"*$+-:\r\n0123456789".to_vec())], 0..200)) {
+    fn random_bytes_never_panic(
+        bytes in proptest::collection::vec(
+            prop_oneof![
+                any::<u8>(),
+                proptest::sample::select(b"*$+-:\r\n0123456789".to_vec()),
+            ],
+            0..200,
+        ),
+    ) {
         drop(all(&mut Decoder::default(), &mut BytesMut::from(&bytes[..])));
     }
 }

@@ -4,8 +4,7 @@ use super::text;
 use crate::faces::resp::encode::Encoder;
 use crate::faces::resp::parse::Args;
 use crate::faces::resp::refuse::Refused;
-use crate::faces::resp::session::Session;
-use crate::faces::resp::table::{self, Group, Spec};
+use crate::faces::resp::table::{Commands, Group, Spec};
 
 type Done = Result<(), Refused>;
 
@@ -22,7 +21,7 @@ pub(super) fn few(args: Args<'_>) -> Done {
 }
 
 /// A command that exists only through its subcommands; runs if the next word is none of them.
-pub(crate) fn container(_: &mut Session, args: Args<'_>, _: &mut Encoder) -> Done {
+pub(crate) fn container(_: &Commands, args: Args<'_>, _: &mut Encoder) -> Done {
     Err(Refused::UnknownSubcommand {
         command: text(args.get(0)).to_uppercase(),
         name: text(args.get(1)),
@@ -30,8 +29,8 @@ pub(crate) fn container(_: &mut Session, args: Args<'_>, _: &mut Encoder) -> Don
 }
 
 /// Lists the subcommands, one per line: `CLIENT HELP` and its like.
-pub(crate) fn help(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
-    let spec = table::find(args.get(0)).ok_or(Refused::NoSuchCommand)?;
+pub(crate) fn help(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
+    let spec = commands.find(args.get(0)).ok_or(Refused::NoSuchCommand)?;
     to.array(spec.subcommands.len());
     for sub in spec.subcommands {
         let words = format!("{} {}", spec.name, sub.name).to_uppercase();
@@ -42,36 +41,42 @@ pub(crate) fn help(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
 }
 
 /// `COMMAND` alone; with a word that is no subcommand it is refused.
-pub(crate) fn all(session: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+pub(crate) fn all(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
     if args.len() > 1 {
-        return container(session, args, to);
+        return container(commands, args, to);
     }
-    to.array(table::all().count());
-    table::all().for_each(|(group, spec)| describe(group, "", spec, to));
+    to.array(commands.all().count());
+    commands
+        .all()
+        .for_each(|(group, spec)| describe(group, "", spec, to));
     Ok(())
 }
 
-pub(crate) fn count(_: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
-    to.count(table::all().count() as u64);
+pub(crate) fn count(commands: &Commands, _: Args<'_>, to: &mut Encoder) -> Done {
+    to.count(commands.all().count() as u64);
     Ok(())
 }
 
-pub(crate) fn list(_: &mut Session, _: Args<'_>, to: &mut Encoder) -> Done {
-    to.array(table::all().count());
-    table::all().for_each(|(_, spec)| to.bulk(spec.name.as_bytes()));
+pub(crate) fn list(commands: &Commands, _: Args<'_>, to: &mut Encoder) -> Done {
+    to.array(commands.all().count());
+    commands
+        .all()
+        .for_each(|(_, spec)| to.bulk(spec.name.as_bytes()));
     Ok(())
 }
 
-pub(crate) fn info(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+pub(crate) fn info(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
     few(args)?;
     if args.len() == 2 {
-        to.array(table::all().count());
-        table::all().for_each(|(group, spec)| describe(group, "", spec, to));
+        to.array(commands.all().count());
+        commands
+            .all()
+            .for_each(|(group, spec)| describe(group, "", spec, to));
         return Ok(());
     }
     to.array(args.len() - 2);
     for name in args.iter(2) {
-        match named(name) {
+        match named(commands, name) {
             Some((group, spec)) => describe(group, "", spec, to),
             None => to.null(),
         }
@@ -79,12 +84,14 @@ pub(crate) fn info(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
     Ok(())
 }
 
-pub(crate) fn docs(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+pub(crate) fn docs(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
     few(args)?;
     let chosen: Vec<_> = if args.len() == 2 {
-        table::all().collect()
+        commands.all().collect()
     } else {
-        args.iter(2).filter_map(named).collect()
+        args.iter(2)
+            .filter_map(|name| named(commands, name))
+            .collect()
     };
     to.map(chosen.len());
     for (group, spec) in chosen {
@@ -94,9 +101,9 @@ pub(crate) fn docs(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
     Ok(())
 }
 
-pub(crate) fn getkeys(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done {
+pub(crate) fn getkeys(commands: &Commands, args: Args<'_>, to: &mut Encoder) -> Done {
     let inner = args.skip(2);
-    let spec = table::find(inner.get(0)).ok_or(Refused::NoSuchCommand)?;
+    let spec = commands.find(inner.get(0)).ok_or(Refused::NoSuchCommand)?;
     if !spec.takes(inner.len()) {
         return Err(Refused::Arity {
             name: spec.name.to_owned(),
@@ -113,9 +120,9 @@ pub(crate) fn getkeys(_: &mut Session, args: Args<'_>, to: &mut Encoder) -> Done
     Ok(())
 }
 
-fn named(name: &[u8]) -> Option<(Group, &'static Spec)> {
-    let spec = table::find(name)?;
-    table::all().find(|(_, entry)| std::ptr::eq(*entry, spec))
+fn named(commands: &Commands, name: &[u8]) -> Option<(Group, &'static Spec)> {
+    let spec = commands.find(name)?;
+    commands.all().find(|(_, entry)| std::ptr::eq(*entry, spec))
 }
 
 /// `client|setname` for a subcommand.

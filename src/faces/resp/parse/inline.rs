@@ -3,7 +3,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{Command, INLINE_BYTES_MAX, ProtocolError, Span, Spans};
+use super::bounds::{INLINE_BYTES_MAX, ProtocolError};
+use super::command::{Command, Span, Spans};
 
 /// Takes the next line off `input`; an empty line gives a command without arguments. The first
 /// `scanned` bytes are known to hold no line end.

@@ -1,4 +1,5 @@
-//! The entries of the command table. A new command is one entry here and one function in `commands`.
+//! The entries of the command table. A new command is one entry here and one function in
+//! `commands`.
 
 use super::{Flags, Group, Spec};
 use crate::faces::resp::commands::{
@@ -255,7 +256,7 @@ const OWN: &[Spec] = &[
         "Overwrites exactly what the token covers; everything else stays as a sibling. Refused with TRYAGAIN while the replicas of the level have not seen what the token covers. At most 100 siblings, 16 MiB together: beyond that it is refused until they are read and resolved.",
         own::ctx_set,
     ),
-    Spec::local(
+    Spec::about(
         "quorate",
         -2,
         "subcommand",
@@ -290,11 +291,11 @@ const CONNECTION: &[Spec] = &[
     Spec::local("select", 2, "number-or-name", "Chooses the keyspace.", connection::select),
     Spec::local("quit", -1, "", "Closes the connection once the replies so far are sent.", connection::quit).flags(OPEN),
     Spec::local("reset", 1, "", "Returns the connection to its initial state.", connection::reset).flags(OPEN),
-    Spec::local("client", -2, "subcommand", "Commands about connections.", command::container).subcommands(CLIENT),
+    Spec::about("client", -2, "subcommand", "Commands about connections.", command::container).subcommands(CLIENT),
 ];
 
 /// Part of every list of subcommands.
-const HELP: Spec = Spec::local("help", 2, "", "Lists the subcommands.", command::help);
+const HELP: Spec = Spec::about("help", 2, "", "Lists the subcommands.", command::help);
 
 const CLIENT: &[Spec] = &[
     HELP,
@@ -365,7 +366,7 @@ const SERVER: &[Spec] = &[
         "Returns information about this node.",
         admin::info,
     ),
-    Spec::local(
+    Spec::about(
         "config",
         -2,
         "subcommand",
@@ -390,7 +391,7 @@ const SERVER: &[Spec] = &[
             admin::config_set,
         ),
     ]),
-    Spec::local(
+    Spec::about(
         "command",
         -1,
         "",
@@ -399,35 +400,35 @@ const SERVER: &[Spec] = &[
     )
     .subcommands(&[
         HELP,
-        Spec::local(
+        Spec::about(
             "count",
             2,
             "",
             "Returns the number of commands.",
             command::count,
         ),
-        Spec::local(
+        Spec::about(
             "info",
             -2,
             "[name …]",
             "Describes some commands, in the form that client libraries read.",
             command::info,
         ),
-        Spec::local(
+        Spec::about(
             "docs",
             -2,
             "[name …]",
             "Says what commands do.",
             command::docs,
         ),
-        Spec::local(
+        Spec::about(
             "list",
             2,
             "",
             "Lists the names of all commands.",
             command::list,
         ),
-        Spec::local(
+        Spec::about(
             "getkeys",
             -3,
             "command [arg …]",

@@ -69,7 +69,7 @@ pub(crate) fn render() -> String {
         section(&mut page, *group, specs).expect("invariant: a String takes all text");
     }
     page.push_str(
-        "\n## Refused\n\nThese commands of Redis need `CL SERIAL`, which this version does not offer. None of them pretends to work.\n\n",
+        "\n## Refused\n\nThese commands of Redis need `CL SERIAL`, which this version does not offer. None of them pretends\nto work.\n\n",
     );
     page.push_str("| command | because |\n|---|---|\n");
     for (name, reason) in NEEDS_SERIAL {

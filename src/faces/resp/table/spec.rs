@@ -20,6 +20,7 @@ pub(crate) type RunFuture<'a> =
 
 type DataRun = fn(&Session, Args<'_>) -> Result<Work, Refused>;
 type LocalRun = fn(&mut Session, Args<'_>, &mut Encoder) -> Result<(), Refused>;
+type AboutRun = fn(&Commands, Args<'_>, &mut Encoder) -> Result<(), Refused>;
 type AloneRun = for<'a> fn(&'a mut Session, Args<'a>, &'a mut Encoder) -> RunFuture<'a>;
 
 /// How a command runs. A refusal means that nothing was done and nothing was written.
@@ -29,6 +30,8 @@ pub(crate) enum Run {
     Data(DataRun),
     /// Reads or changes the connection and answers at once, after all earlier replies.
     Local(LocalRun),
+    /// Answers at once from the table of commands, after all earlier replies.
+    About(AboutRun),
     /// Needs several rounds; runs after all earlier replies and before any later command.
     Alone(AloneRun),
     /// `CL spec command …`: the command after it, at another level.
@@ -40,6 +43,7 @@ impl fmt::Debug for Run {
         f.write_str(match self {
             Self::Data(_) => "Data",
             Self::Local(_) => "Local",
+            Self::About(_) => "About",
             Self::Alone(_) => "Alone",
             Self::Prefix => "Prefix",
         })
@@ -204,6 +208,17 @@ impl Spec {
         Self::new(name, arity, syntax, summary, Run::Local(run)).flags(Flags::LOADING)
     }
 
+    /// A command about commands.
+    pub(super) const fn about(
+        name: &'static str,
+        arity: i8,
+        syntax: &'static str,
+        summary: &'static str,
+        run: AboutRun,
+    ) -> Self {
+        Self::new(name, arity, syntax, summary, Run::About(run)).flags(Flags::LOADING)
+    }
+
     /// A command that takes several rounds.
     pub(super) const fn alone(
         name: &'static str,
@@ -275,5 +290,43 @@ impl Spec {
         (first..=end)
             .step_by(usize::from(step.unsigned_abs()).max(1))
             .filter(move |at| *at > 0 && *at < length)
+    }
+}
+
+/// The longest name of a command.
+const NAME_BYTES_MAX: usize = 24;
+
+/// All commands, in the order of the table and by name.
+pub(crate) struct Commands {
+    groups: &'static [(Group, &'static [Spec])],
+    /// By name, for binary search.
+    index: Vec<&'static Spec>,
+}
+
+impl Commands {
+    pub(super) fn new(groups: &'static [(Group, &'static [Spec])]) -> Self {
+        let mut index: Vec<&Spec> = groups.iter().flat_map(|(_, specs)| specs.iter()).collect();
+        index.sort_unstable_by_key(|spec| spec.name);
+        Self { groups, index }
+    }
+
+    /// Finds a command by name, ignoring case.
+    pub(crate) fn find(&self, name: &[u8]) -> Option<&'static Spec> {
+        let mut buffer = [0u8; NAME_BYTES_MAX];
+        let lower = buffer.get_mut(..name.len())?;
+        lower.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        let at = self
+            .index
+            .binary_search_by_key(&&*lower, |spec| spec.name.as_bytes())
+            .ok()?;
+        Some(self.index[at])
+    }
+
+    /// All commands with their groups, in the order of the table.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Group, &'static Spec)> {
+        self.groups
+            .iter()
+            .flat_map(|(group, specs)| specs.iter().map(|spec| (*group, spec)))
     }
 }

@@ -4,16 +4,19 @@ use super::*;
 
 #[test]
 fn names_are_unique_lower_case_and_found_in_any_case() {
-    let names: Vec<&str> = all()
+    let names: Vec<&str> = commands()
+        .all()
         .map(|(_, spec)| spec.name)
         .chain(NEEDS_SERIAL.iter().map(|(name, _)| *name))
         .collect();
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
-    for (_, spec) in all() {
+    for (_, spec) in commands().all() {
         assert_eq!(spec.name, spec.name.to_lowercase());
         assert!(spec.name.len() <= NAME_BYTES_MAX);
         assert!(std::ptr::eq(
-            find(spec.name.to_uppercase().as_bytes()).unwrap(),
+            commands()
+                .find(spec.name.to_uppercase().as_bytes())
+                .unwrap(),
             spec
         ));
         assert!(
@@ -22,12 +25,16 @@ fn names_are_unique_lower_case_and_found_in_any_case() {
             spec.name
         );
     }
-    assert!(find(b"").is_none() && find(&[b'a'; 100]).is_none() && find(b"GETT").is_none());
+    assert!(
+        commands().find(b"").is_none()
+            && commands().find(&[b'a'; 100]).is_none()
+            && commands().find(b"GETT").is_none()
+    );
 }
 
 #[test]
 fn arity_and_keys_follow_redis() {
-    let spec = |name: &str| find(name.as_bytes()).unwrap();
+    let spec = |name: &str| commands().find(name.as_bytes()).unwrap();
     assert!(spec("get").takes(2) && !spec("get").takes(3));
     assert!(spec("mget").takes(2) && spec("mget").takes(9) && !spec("mget").takes(1));
     let keys = |name: &str, length| spec(name).key_positions(length).collect::<Vec<_>>();
@@ -39,7 +46,10 @@ fn arity_and_keys_follow_redis() {
 
 #[test]
 fn every_command_on_data_reads_or_writes() {
-    for (_, spec) in all().filter(|(_, spec)| matches!(spec.run, Run::Data(_))) {
+    for (_, spec) in commands()
+        .all()
+        .filter(|(_, spec)| matches!(spec.run, Run::Data(_)))
+    {
         assert_ne!(
             spec.flags.has(Flags::WRITE),
             spec.flags.has(Flags::READONLY),
