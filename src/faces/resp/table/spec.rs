@@ -294,7 +294,7 @@ impl Spec {
 }
 
 /// The longest name of a command.
-const NAME_BYTES_MAX: usize = 24;
+pub(super) const NAME_BYTES_MAX: usize = 24;
 
 /// All commands, in the order of the table and by name.
 pub(crate) struct Commands {

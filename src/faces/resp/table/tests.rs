@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::spec::NAME_BYTES_MAX;
 use super::*;
 
 #[test]
