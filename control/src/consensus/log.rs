@@ -224,7 +224,7 @@ impl RaftLogStorage<Types> for Disk {
             return Ok(());
         }
         self.commit.commit_durably(Box::new(move |result| {
-            callback.io_completed(result.map_err(io::Error::other))
+            callback.io_completed(result.map_err(io::Error::other));
         }));
         Ok(())
     }

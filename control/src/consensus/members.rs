@@ -30,7 +30,7 @@ pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) 
                 let kind = change.to_string();
                 match raft.change_membership(change, true).await {
                     Ok(_) => {
-                        tracing::info!(change = kind, "the control group's membership has changed")
+                        tracing::info!(change = kind, "the control group's membership has changed");
                     }
                     Err(error) => {
                         tracing::debug!(change = kind, %error, "the control group's membership cannot change now");

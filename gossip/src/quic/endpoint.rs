@@ -374,7 +374,7 @@ impl Shared {
         });
         verdict
             .inspect_err(|(claimed, refusal)| {
-                self.refuse(connection, dialled.or(*claimed), *refusal)
+                self.refuse(connection, dialled.or(*claimed), *refusal);
             })
             .ok()
     }
