@@ -71,7 +71,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
         edited!(OrSet<u8>, |set, tx, n| if n.is_multiple_of(3) {
             set.remove(tx, &n);
         } else {
-            set.add(tx, n)
+            set.add(tx, n);
         }),
     ),
     (
@@ -100,17 +100,17 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     (
         "ew_flag",
         edited!(EwFlag, |flag, tx, n| if n.is_multiple_of(2) {
-            flag.enable(tx)
+            flag.enable(tx);
         } else {
-            flag.disable(tx)
+            flag.disable(tx);
         }),
     ),
     (
         "dw_flag",
         edited!(DwFlag, |flag, tx, n| if n.is_multiple_of(2) {
-            flag.enable(tx)
+            flag.enable(tx);
         } else {
-            flag.disable(tx)
+            flag.disable(tx);
         }),
     ),
     (
@@ -122,7 +122,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
         "pn_counter",
         edited!(PnCounter, |counter, tx, n| {
             counter.increment(tx, u64::from(n));
-            counter.decrement(tx, u64::MAX)
+            counter.decrement(tx, u64::MAX);
         }),
     ),
     (
@@ -132,7 +132,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     (
         "map_of_counters",
         edited!(OrMap<u8, ResetCounter>, |map, tx, n| {
-            map.update(tx, n, |counter, tx| counter.add(tx, 1))
+            map.update(tx, n, |counter, tx| counter.add(tx, 1));
         }),
     ),
     (
@@ -145,7 +145,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
     (
         "map_of_nothing",
         edited!(OrMap<(), OrMap<(), MvRegister<()>>>, |map, tx, n| {
-            map.update(tx, (), |map, tx| map.update(tx, (), |register, tx| register.set(tx, ())))
+            map.update(tx, (), |map, tx| map.update(tx, (), |register, tx| register.set(tx, ())));
         }),
     ),
     (
@@ -183,27 +183,27 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
         edited!(RwSet<u8>, |set, tx, n| if n.is_multiple_of(3) {
             set.remove(tx, &n);
         } else {
-            set.add(tx, n)
+            set.add(tx, n);
         }),
     ),
     (
         "lww_map",
         edited!(LwwMap<u8, u8>, |map, tx, n| {
             map.remove(tx, &(n / 2));
-            map.set(tx, n, n)
+            map.set(tx, n, n);
         }),
     ),
     (
         "sorted_set",
         edited!(SortedSet<u8>, |set, tx, n| {
             set.increment(tx, n, i64::MAX);
-            set.set(tx, n / 2, 1)
+            set.set(tx, n / 2, 1);
         }),
     ),
     (
         "map_of_sorted_sets",
         edited!(OrMap<u8, SortedSet<u8>>, |map, tx, n| {
-            map.update(tx, n, |set, tx| set.increment(tx, n, 1))
+            map.update(tx, n, |set, tx| set.increment(tx, n, 1));
         }),
     ),
     (
@@ -249,7 +249,7 @@ pub(crate) const TARGETS: &[(&str, Target)] = &[
         "pair",
         edited!(Pair<OrSet<u8>, GCounter>, |pair, tx, n| {
             pair.first_mut(tx, |set, tx| set.add(tx, n));
-            pair.second_mut(tx, |counter, tx| counter.increment(tx, 1))
+            pair.second_mut(tx, |counter, tx| counter.increment(tx, 1));
         }),
     ),
     (

@@ -174,8 +174,8 @@ fn composite_keys_and_elements_encode() {
     let key = (7, Some("k".to_owned()));
     grid.update(|grid, tx| {
         grid.update(tx, key.clone(), |set, tx| {
-            set.add(tx, (-300, vec!['a', 'ß']))
-        })
+            set.add(tx, (-300, vec!['a', 'ß']));
+        });
     });
     let removal = grid.clone().update(|grid, tx| {
         grid.remove(tx, &key);

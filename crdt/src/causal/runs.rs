@@ -17,7 +17,7 @@ impl Runs {
             Some((replica, _, last))
                 if *replica == dot.replica && last.checked_add(1) == Some(dot.counter) =>
             {
-                *last = dot.counter
+                *last = dot.counter;
             }
             _ => self.0.push((dot.replica, dot.counter, dot.counter)),
         }

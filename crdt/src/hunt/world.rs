@@ -57,7 +57,7 @@ impl World {
                 set.remove(tx, &n);
             }),
             3 => value.second_mut(tx, |rest, tx| {
-                rest.first_mut(tx, |counter, tx| counter.increment(tx, 1))
+                rest.first_mut(tx, |counter, tx| counter.increment(tx, 1));
             }),
             _ => value.second_mut(tx, |rest, tx| {
                 rest.second_mut(tx, |rest, tx| match what {

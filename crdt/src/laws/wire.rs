@@ -138,7 +138,7 @@ fn survives<S: Subject>(
                         action,
                         argument: action % 3,
                     },
-                )
+                );
             });
             intact(&delta)?;
         }

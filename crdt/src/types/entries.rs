@@ -133,7 +133,7 @@ pub(super) fn join<K: Key, E: Entry>(
         contexts,
         |key, _, _, Shift { before, after }| match after {
             Some(view) if before.as_ref() != Some(&view) => {
-                effects.updated.push((key.clone(), view))
+                effects.updated.push((key.clone(), view));
             }
             None if before.is_some() => effects.removed.push(key.clone()),
             _ => {}

@@ -78,7 +78,7 @@ impl<T: Key> Edit<'_, OrSet<T>> {
         state
             .0
             .replace(element.clone(), dot, DotSet::one(dot), &mut |old| {
-                tx.end(old)
+                tx.end(old);
             });
         delta.0.replace(element, dot, DotSet::one(dot), &mut |_| {});
     }
@@ -124,7 +124,7 @@ impl<T: Key> Crdt for OrSet<T> {
                 match (was_there, !dots.is_empty()) {
                     (false, true) => effects.added.push(element.clone()),
                     (true, false) if !bugs::QUIET_REMOVAL.is_planted() => {
-                        effects.removed.push(element.clone())
+                        effects.removed.push(element.clone());
                     }
                     _ => {}
                 }
@@ -165,7 +165,7 @@ impl<T: Key> Crdt for OrSet<T> {
                 dots.first()
                     .filter(|&first| first != dot)
                     .map(|first| (dot, first)),
-            )
+            );
         });
         out.number(later.len() as u64);
         for (dot, first) in later {

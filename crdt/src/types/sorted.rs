@@ -192,7 +192,7 @@ impl<T: Key> Edit<'_, SortedSet<T>> {
             .map(|(stamp, _)| stamp);
         let base = Part::Base(tx.stamp_after(seen), score);
         self.change(element, |scores, delta, element| {
-            entries::put(scores, delta, tx, element, base)
+            entries::put(scores, delta, tx, element, base);
         });
     }
 

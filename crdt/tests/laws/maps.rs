@@ -55,13 +55,13 @@ quorate_crdt::laws! {
         let key = op.argument % 2;
         match op.action % 4 {
             0 => map.update(tx, key, |pair, tx| {
-                pair.first_mut(tx, |set, tx| set.add(tx, op.argument))
+                pair.first_mut(tx, |set, tx| set.add(tx, op.argument));
             }),
             1 => map.update(tx, key, |pair, tx| {
-                pair.second_mut(tx, |set, tx| set.add(tx, op.argument))
+                pair.second_mut(tx, |set, tx| set.add(tx, op.argument));
             }),
             2 => map.update(tx, key, |pair, tx| {
-                pair.second_mut(tx, |set, tx| { set.remove(tx, &op.argument); })
+                pair.second_mut(tx, |set, tx| { set.remove(tx, &op.argument); });
             }),
             _ => { map.remove(tx, &key); }
         }

@@ -63,7 +63,7 @@ fn who_has_no_rights_is_refused_until_they_are_handed_over() {
                 wanted: 1,
                 available: 0
             })
-        )
+        );
     });
     assert!(refused.is_bottom());
     a.update(|counter, tx| {

@@ -49,7 +49,7 @@ fn a_removed_key_is_forgotten_once_its_removal_is_stable() {
 fn a_later_version_replaces_and_equal_ones_merge() {
     let (mut a, mut b) = pair::<Lex<u8, GCounter>>();
     a.update(|lex, tx| {
-        assert!(lex.update(tx, |_, _| ()).is_none() && lex.advance(tx, 1) && !lex.advance(tx, 1))
+        assert!(lex.update(tx, |_, _| ()).is_none() && lex.advance(tx, 1) && !lex.advance(tx, 1));
     });
     exchange(&mut a, &mut b);
     for replica in [&mut a, &mut b] {

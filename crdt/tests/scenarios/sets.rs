@@ -57,7 +57,7 @@ fn removing_wins_over_a_concurrent_addition_until_it_is_seen() {
         assert!(
             !set.remove(tx, &1),
             "it had not been seen and is removed all the same"
-        )
+        );
     });
     exchange(&mut a, &mut b);
     assert!(!a.contains(&1) && a.removed_len() == 1);

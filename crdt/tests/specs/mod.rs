@@ -87,9 +87,9 @@ pub(crate) fn view_register(register: &MvRegister<u8>) -> Vec<u8> {
 
 pub(crate) fn change_ew_flag(flag: &mut Edit<'_, EwFlag>, tx: &mut Tx<'_>, op: Op) {
     if change(op) == Change::Put {
-        flag.enable(tx)
+        flag.enable(tx);
     } else {
-        flag.disable(tx)
+        flag.disable(tx);
     }
 }
 
@@ -104,9 +104,9 @@ pub(crate) fn view_ew_flag(flag: &EwFlag) -> bool {
 
 pub(crate) fn change_dw_flag(flag: &mut Edit<'_, DwFlag>, tx: &mut Tx<'_>, op: Op) {
     if change(op) == Change::Put {
-        flag.disable(tx)
+        flag.disable(tx);
     } else {
-        flag.enable(tx)
+        flag.enable(tx);
     }
 }
 
@@ -354,7 +354,7 @@ pub(crate) fn change_nested(map: &mut Edit<'_, Nested>, tx: &mut Tx<'_>, op: Op)
     let [outer, inner, element] = path(op);
     match op.action % 8 {
         0..4 => map.update(tx, outer, |map, tx| {
-            map.update(tx, inner, |set, tx| set.add(tx, element))
+            map.update(tx, inner, |set, tx| set.add(tx, element));
         }),
         4 => {
             map.update(tx, outer, |map, tx| {

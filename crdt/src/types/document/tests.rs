@@ -113,7 +113,7 @@ fn a_transaction_is_one_change_and_its_delta_that_change_alone() {
     let delta = doc.update(|doc, tx| {
         ["b", "c", "d"]
             .into_iter()
-            .for_each(|title| doc.put(tx, &["title"], title).unwrap())
+            .for_each(|title| doc.put(tx, &["title"], title).unwrap());
     });
     assert_eq!((delta.len(), doc.len(), delta.heads()), (1, 2, doc.heads()));
     assert!(doc.update(|_, _| {}).is_bottom(), "no writes, no change");
@@ -225,7 +225,7 @@ fn a_writer_whose_id_was_used_twice_is_found_out_and_stopped() {
         assert_eq!(
             doc.put(tx, &["x"], 3),
             Err(DocumentError::Reused { number: 1 })
-        )
+        );
     });
     other.update(|doc, tx| assert_eq!(doc.put(tx, &["x"], 3), Ok(())));
 }
@@ -301,7 +301,7 @@ fn a_chunk_comes_back_from_automerge_under_the_same_hash() {
     let mut doc: Replica = replica(7);
     let delta = doc.update(|doc, tx| {
         doc.put_text(tx, &["t"], &"long enough to be compressed ".repeat(40))
-            .unwrap()
+            .unwrap();
     });
     let (hash, change) = delta.changes.first_key_value().unwrap();
     let read = ::automerge::Change::from_bytes(change.chunk()).unwrap();

@@ -26,7 +26,7 @@ impl<C: Content> Sequence<C> {
         if dots.is_empty() {
             part.order.hide_all();
             part.pending.values_mut().for_each(|span| {
-                span.piece = Piece::dead(span.piece.id(), span.piece.len as usize)
+                span.piece = Piece::dead(span.piece.id(), span.piece.len as usize);
             });
             part.content = C::default();
             part.garbage = 0;

@@ -101,7 +101,7 @@ impl<C: Content> Sequence<C> {
                         if last.0.replica == first.replica
                             && last.0.counter + last.1 == first.counter =>
                     {
-                        last.1 += len
+                        last.1 += len;
                     }
                     _ => runs.push((first, len)),
                 }

@@ -1,4 +1,4 @@
-//! How many different elements were added? A HyperLogLog.
+//! How many different elements were added? A `HyperLogLog`.
 
 use serde::Serialize;
 

@@ -141,7 +141,7 @@ fn truncating_keeps_the_newest_move_even_if_it_counts_for_nothing() {
             tree.truncate(tx, &stable),
             1,
             "the creation of the moved node"
-        )
+        );
     });
     assert_eq!(
         amy.log.last(),
