@@ -1,9 +1,9 @@
 //! Questions of peers that wait until those have taken what they were answered before.
 //!
-//! A question is short and its answer may be long: who asks faster than the network carries answers
-//! away would fill this node's memory with them. So a question waits instead of its answer. Forwards
-//! and reads wait in one line for each peer, in the order in which they came; whatever brings no
-//! long answer (acknowledgements, answers, repairs, streams) passes.
+//! A question is short and its answer may be long: a peer that asks faster than the network carries
+//! answers away would fill this node's memory with them. So the question waits instead of its
+//! answer. Forwards and reads wait in one line for each peer, in the order in which they came;
+//! whatever brings no long answer (acknowledgements, answers, repairs, streams) passes.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
