@@ -21,8 +21,8 @@ pub trait Data: Send + Sync + 'static {
     fn submit(&self, request: Request) -> Pending<Result<Answer, RequestError>>;
 
     /// As [`submit`](Self::submit), for one of several requests of a client that may read slowly:
-    /// the answer counts in `room` from the moment it is given, and the caller takes it out again. A
-    /// read whose answer finds no room is refused with [`RequestError::Overloaded`], and
+    /// the answer counts in `room` from the moment it is given, and the caller takes it out again.
+    /// A read whose answer finds no room is refused with [`RequestError::Overloaded`], and
     /// [`Room::was_refused`] says that it may be asked for again.
     fn submit_into(
         &self,

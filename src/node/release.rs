@@ -60,10 +60,10 @@ impl Release {
         self.bytes
     }
 
-    /// Messages of one turn for one peer and purpose share frames; a long one has a frame of its own.
-    /// One frame is built at a time, never all that is to be sent. A single message travels however
-    /// long it is; beyond `max`, which is what a node can take, whoever waits for it is told. Returns
-    /// how many were left out because too much was sent at once.
+    /// Messages of one turn for one peer and purpose share frames; a long one has its own. One
+    /// frame is built at a time, never all that is to be sent. A single message travels however
+    /// long it is; beyond `max`, which is what a node can take, whoever waits for it is told.
+    /// Returns how many were left out because too much was sent at once.
     pub(super) fn add_frames(
         &mut self,
         to: NodeId,

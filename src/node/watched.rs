@@ -25,9 +25,9 @@ pub struct Queues {
     /// Once a turn of a shard has brought about so much that is to be sent, it ends: what leaves is
     /// built before the next begins. Default 4 MiB (guess: as much as it takes in).
     pub turn_bytes_max: usize,
-    /// Once so much waits to be sent to a node, its questions wait. Default 16 MiB (guess: a quarter
-    /// of an outbox, so that what is short still finds room, and tens of milliseconds of a fast
-    /// network).
+    /// Once so much waits to be sent to a node, its questions wait. Default 16 MiB (guess: a
+    /// quarter of an outbox, so that what is short still finds room, and tens of milliseconds of a
+    /// fast network).
     pub peer_bytes_max: usize,
 }
 
