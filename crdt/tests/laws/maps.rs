@@ -42,7 +42,7 @@ quorate_crdt::laws! {
         specs::change_nested(map, tx, op);
     };
     lww_map: LwwMap<u8, u8>, |map, tx, op| if op.action % 4 < 3 {
-        map.set(tx, op.argument, op.action)
+        map.set(tx, op.argument, op.action);
     } else {
         map.remove(tx, &op.argument);
     };

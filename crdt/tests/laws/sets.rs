@@ -29,7 +29,7 @@ quorate_crdt::laws! {
         set.remove(tx, &op.argument)
     };
     rw_set: RwSet<u8>, |set, tx, op| if op.action.is_multiple_of(2) {
-        set.add(tx, op.argument)
+        set.add(tx, op.argument);
     } else {
         set.remove(tx, &op.argument);
     },
