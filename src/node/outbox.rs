@@ -62,17 +62,10 @@ impl Release {
         self.bytes
     }
 
-<<<<<<< HEAD:src/node/outbox.rs
     /// Adds the messages of one turn for one node and purpose. Short ones share frames and each
     /// long one has its own, so that one frame is built at a time, never all of them together. A
     /// message longer than `max`, which no node accepts, is not sent, and the one that waits for it
     /// is told. Returns how many messages were dropped because the turn sends too much.
-=======
-    /// Messages of one turn for one peer and purpose share frames; a long one has its own. One
-    /// frame is built at a time, never all that is to be sent. A single message travels however
-    /// long it is; beyond `max`, which is what a node can take, whoever waits for it is told.
-    /// Returns how many were left out because too much was sent at once.
->>>>>>> work-memory:src/node/release.rs
     pub(super) fn add_frames(
         &mut self,
         to: NodeId,
