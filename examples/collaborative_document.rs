@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .update(|text, tx| text.push(tx, " Amy presents the budget."));
     laptop.minutes.update(|text, tx| {
         text.insert(tx, 0, "Spring meeting. ")
-            .expect("0 is within any text")
+            .expect("0 is within any text");
     });
 
     // They meet. It does not matter which one sends first.

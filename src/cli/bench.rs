@@ -54,7 +54,7 @@ impl Bench {
         let report = self.measure(globals.password(), globals.patience()).await?;
         match globals.output {
             Output::Json => {
-                output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?
+                output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?;
             }
             Output::Table => output::line(report.table(&self).to_string().trim_end())?,
         }

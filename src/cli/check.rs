@@ -106,7 +106,7 @@ impl Check {
         };
         match output {
             Output::Json => {
-                output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?
+                output::line(serde_json::to_string(&report).map_err(std::io::Error::from)?)?;
             }
             Output::Table => output::line(for_people(&report).trim_end())?,
         }

@@ -65,7 +65,7 @@ impl Demo {
         let report = demo::run(plan, show, stop).await?;
         match show {
             Show::Story(Voice::Stderr) => {
-                output::note(format_args!("{}", demo::summary(&report, show)))
+                output::note(format_args!("{}", demo::summary(&report, show)));
             }
             _ => output::line(demo::summary(&report, show))?,
         }

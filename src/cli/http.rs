@@ -1,5 +1,7 @@
 //! Calls to the HTTP face of a node, for the verbs that need it.
 
+use std::fmt::Write as _;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -49,7 +51,7 @@ pub(super) fn segment(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
             text.push(char::from(byte));
         } else {
-            text.push_str(&format!("%{byte:02X}"));
+            write!(text, "%{byte:02X}").expect("invariant: a string takes all that is written");
         }
     }
     text

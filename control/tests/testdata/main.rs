@@ -8,6 +8,11 @@
 //!
 //! `runner.rs` says how a script is written, and each of the other files which commands it may use.
 
+#![allow(
+    clippy::format_push_string,
+    clippy::format_collect,
+    reason = "a printed line is clearest where it is put together"
+)]
 #![expect(
     clippy::unwrap_used,
     reason = "helpers of tests fail by panicking, with the script's line in the message"

@@ -1,4 +1,4 @@
-//! Runs scripts, in the manner of the data-driven tests of raft-rs and CockroachDB.
+//! Runs scripts, in the manner of the data-driven tests of raft-rs and `CockroachDB`.
 //!
 //! A script is cases separated by empty lines. A case is its commands, one a line, then `----`,
 //! then what they print. Lines that begin with `#` say what the case shows. All cases of one file

@@ -87,7 +87,7 @@ pub(super) async fn run(bench: &Bench, file: &Path, globals: &Globals) -> Result
     let summary = *run.summary.borrow();
     match globals.output {
         Output::Json => {
-            output::line(serde_json::to_string(&summary).map_err(std::io::Error::from)?)?
+            output::line(serde_json::to_string(&summary).map_err(std::io::Error::from)?)?;
         }
         Output::Table => output::line(summary.table().to_string().trim_end())?,
     }

@@ -192,7 +192,7 @@ impl Session {
             self.read.consistency = consistency;
             self.write.consistency = consistency;
             self.server.clients.update(self.id, |client| {
-                client.user = String::from_utf8_lossy(user).into_owned()
+                client.user = String::from_utf8_lossy(user).into_owned();
             });
         }
         self.authenticated = true;

@@ -111,9 +111,9 @@ fn a_transaction_is_one_change_and_its_delta_that_change_alone() {
     let mut doc: Replica = replica(1);
     put(&mut doc, "title", "a");
     let delta = doc.update(|doc, tx| {
-        ["b", "c", "d"]
-            .into_iter()
-            .for_each(|title| doc.put(tx, &["title"], title).unwrap());
+        for title in ["b", "c", "d"] {
+            doc.put(tx, &["title"], title).unwrap();
+        }
     });
     assert_eq!((delta.len(), doc.len(), delta.heads()), (1, 2, doc.heads()));
     assert!(doc.update(|_, _| {}).is_bottom(), "no writes, no change");

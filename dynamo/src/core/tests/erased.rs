@@ -269,7 +269,6 @@ const MANY: usize = 3_000;
 
 /// A partition leaves a node of four and comes back before its rows have left the disk there.
 #[test]
-#[expect(clippy::too_many_lines, reason = "one story, told in order")]
 fn a_partition_comes_back_when_its_former_rows_are_gone() {
     let mut net = Net::three_of(4);
     net.config.persist = true;

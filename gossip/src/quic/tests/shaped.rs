@@ -13,7 +13,7 @@ async fn pair() -> (Arc<LinkShape>, Node, Node) {
     };
     let (mut a, mut b) = (start(1), start(2));
     both_ways(&shape, &a, &b, |link| {
-        link.delay = Duration::from_millis(20)
+        link.delay = Duration::from_millis(20);
     });
     a.know(&[(b.id, b.address())]);
     b.know(&[(a.id, a.address())]);

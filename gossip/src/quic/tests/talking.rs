@@ -84,7 +84,7 @@ async fn a_small_frame_is_not_held_up_by_a_large_one_of_a_lower_class() {
     );
     match nodes[1].event().await {
         Event::Frames(_, Class::Control, frames) => {
-            assert_eq!(frames, [Bytes::from_static(b"vote")])
+            assert_eq!(frames, [Bytes::from_static(b"vote")]);
         }
         other => panic!(
             "{} came first",

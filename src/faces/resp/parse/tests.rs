@@ -17,7 +17,7 @@ fn parse_in(bytes: &[u8], sizes: &[usize], trusted: bool) -> Parsed {
         loop {
             match parser.next(&mut input) {
                 Ok(Some(command)) => {
-                    commands.push(command.args(0).iter(0).map(<[u8]>::to_vec).collect())
+                    commands.push(command.args(0).iter(0).map(<[u8]>::to_vec).collect());
                 }
                 Ok(None) => break,
                 Err(error) => return (commands, Some(error)),

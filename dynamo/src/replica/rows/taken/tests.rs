@@ -46,7 +46,6 @@ fn any_cut(rng: &mut StdRng) -> Option<Cut> {
 /// Taking rows out at once leaves the same rows as removing them one by one, even if the two ends
 /// of a slice are the wrong way round.
 #[test]
-#[expect(clippy::too_many_lines, reason = "one comparison of two ways")]
 fn what_is_taken_out_at_once_leaves_what_row_by_row_leaves() {
     for seed in 0..3_000 {
         let rng = &mut StdRng::seed_from_u64(seed);
