@@ -311,7 +311,7 @@ async fn errors_say_what_is_now_true() {
     next(
         RequestError::BadToken,
         "CTX.SET k v T9",
-        "-ERR the causal token is not one that CTX.GET of this key gave/",
+        "-ERR the causal token does not come from CTX.GET of this key/",
     )
     .await;
     let unseen = "-TRYAGAIN the replicas of this level have not seen all that the token covers; try again, or read again; nothing was applied/";
@@ -359,7 +359,11 @@ async fn a_command_of_several_keys_says_first_what_is_not_known() {
         .state()
         .script
         .extend([None, Some(RequestError::NoKeyspace)]);
-    raw.ask("DEL a b", "-ERR there is no such keyspace any more; SELECT another; 1 of 2 keys were applied, 1 was not/").await;
+    raw.ask(
+        "DEL a b",
+        "-ERR the keyspace no longer exists; SELECT another; 1 of 2 keys were applied, 1 was not/",
+    )
+    .await;
     // A read changes nothing, whatever its outcome.
     face.fake
         .state()
@@ -378,7 +382,7 @@ async fn causal_tokens() {
     raw.ask("CTX.GET k", "*2/$2/T1/*1/$1/v/").await;
     raw.ask(
         "CTX.SET k v T2",
-        "-ERR the causal token is not one that CTX.GET of this key gave/",
+        "-ERR the causal token does not come from CTX.GET of this key/",
     )
     .await;
 }
