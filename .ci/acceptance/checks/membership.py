@@ -24,7 +24,7 @@ def fill(node, level, prefix):
             assert connection.call("CL", level, "SET", f"{prefix}{number}", number) == "OK"
 
 
-def check_all(node, level, prefix):
+def read_all(node, level, prefix):
     with node.connect() as connection:
         for number in range(KEYS):
             found = connection.call("CL", level, "GET", f"{prefix}{number}")
@@ -45,8 +45,8 @@ def check_a_dead_node_is_removed_and_its_datacenter_goes_on():
         cluster.nodes.remove(fourth)
         assert names(cluster[0]) == ["a", "b", "c"]
         cluster.wait_converged(30)
-        check_all(cluster[2], "LOCAL_QUORUM", "k")
-        check_all(cluster[1], "QUORUM", "k")
+        read_all(cluster[2], "LOCAL_QUORUM", "k")
+        read_all(cluster[1], "QUORUM", "k")
         # Its name is free again.
         again = cluster.make("d", "dc3")
         again.data_dir = cluster.folder / "again"
@@ -62,8 +62,8 @@ def check_a_node_leaves_and_takes_nothing_with_it():
         leaving.kill()
         cluster.nodes.remove(leaving)
         cluster.wait_converged(30)
-        check_all(cluster[0], "ONE", "k")
-        check_all(cluster[1], "ONE", "k")
+        read_all(cluster[0], "ONE", "k")
+        read_all(cluster[1], "ONE", "k")
         assert "last node" in administer(cluster[0], "node", "remove", "b", "--wait", "--within", "60s") + administer(
             cluster[0], "node", "remove", "a", code=1
         )
