@@ -14,8 +14,12 @@ def administer(node, *words, code=0):
     return said.stdout if code == 0 else said.stderr
 
 
+def members(node):
+    return json.loads(administer(node, "node", "list", "--output", "json"))["nodes"]
+
+
 def names(node):
-    return [member["name"] for member in json.loads(administer(node, "node", "list", "--output", "json"))["nodes"]]
+    return [member["name"] for member in members(node)]
 
 
 def fill(node, level, prefix):
@@ -67,6 +71,23 @@ def check_a_node_leaves_and_takes_nothing_with_it():
         assert "last node" in administer(cluster[0], "node", "remove", "b", "--wait", "--within", "60s") + administer(
             cluster[0], "node", "remove", "a", code=1
         )
+
+
+def check_a_node_leaves_while_a_voter_is_dead():
+    """Of the two that stay one is dead. Were it made the only voter, nothing could be decided any more."""
+    with Cluster(3) as cluster:
+        fill(cluster[1], "QUORUM", "k")
+        dead, stays, leaving = cluster.nodes
+        dead.kill()
+        for node in (stays, leaving):
+            wait_until("they have noticed", lambda: [m["down_since"] for m in members(node) if m["name"] == "a"] != [None], 20)
+        assert "does not answer" in administer(stays, "node", "remove", "a", code=1)
+        administer(stays, "node", "remove", "c")
+        administer(stays, "node", "remove", "a", "--lost", "--wait", "--within", "60s")
+        wait_until("b is alone", lambda: names(stays) == ["b"], 30)
+        leaving.kill()
+        cluster.nodes[:] = [stays]
+        read_all(stays, "QUORUM", "k")
 
 
 def check_a_keyspace_is_altered_and_dropped():

@@ -6,17 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::{ChangeMembers, EmptyNode, RaftMetrics};
+use openraft::{ChangeMembers, EmptyNode, Instant as _, RaftMetrics};
 use quorate_crdt::NodeId;
 use tokio::time::sleep;
 
 use super::machine::{Raft, Shared};
 use super::types::Types;
+use crate::quorum::majority;
 use crate::topology::Topology;
 
 /// How many entries behind the leader's log a learner may be and still become a voter: few enough
 /// that it does not hold up commits. Guess.
 const LAG_MAX: u64 = 64;
+
+/// How long a voter may have been silent and still count as one that answers. Guess: many
+/// heartbeats, also of a wide network.
+const SILENCE_MAX: Duration = Duration::from_secs(3);
 
 /// Runs until the group stops. A change that cannot be made yet is tried again after `pause`.
 pub(super) async fn reconcile(raft: Raft, shared: Arc<Shared>, pause: Duration) {
@@ -81,9 +86,11 @@ fn next_change(metrics: &RaftMetrics<Types>, topology: &Topology) -> Next {
     let voting: BTreeSet<NodeId> = membership.voter_ids().collect();
     let wanted: BTreeSet<NodeId> = topology.voters().collect();
     if voting != wanted || membership.get_joint_config().len() > 1 {
+        let joint = membership.get_joint_config().len() > 1;
         let ready = wanted
             .difference(&voting)
-            .all(|&node| caught_up(metrics, node));
+            .all(|&node| caught_up(metrics, node))
+            && (joint || wanted_answer(metrics, &wanted));
         return if ready {
             Next::Change(ChangeMembers::ReplaceAllVoters(wanted))
         } else {
@@ -99,6 +106,20 @@ fn next_change(metrics: &RaftMetrics<Types>, topology: &Topology) -> Next {
     } else {
         Next::Change(ChangeMembers::RemoveNodes(gone))
     }
+}
+
+/// Whether a majority of the voters to be answers. If it did not, the change could never be
+/// committed, nor any later one: not even the removal of those that are dead.
+fn wanted_answer(metrics: &RaftMetrics<Types>, wanted: &BTreeSet<NodeId>) -> bool {
+    let answers = |node: &&NodeId| {
+        let heard = metrics
+            .heartbeat
+            .as_ref()
+            .and_then(|heard| heard.get(*node))
+            .and_then(Option::as_ref);
+        **node == metrics.id || heard.is_some_and(|heard| heard.elapsed() < SILENCE_MAX)
+    };
+    wanted.iter().filter(answers).count() >= majority(wanted.len())
 }
 
 fn caught_up(metrics: &RaftMetrics<Types>, node: NodeId) -> bool {
