@@ -165,6 +165,8 @@ quorate_crdt::bugs! {
     FORWARD_OF_A_STRANGER = "forward-of-a-stranger": "a write that a removed node had forwarded is executed twice";
     /// What was lost with a disk counts as news each time it is reported.
     LOST_MEMORY_AWAITED = "lost-memory-awaited": "a replica is filled again at each report, for what was lost with its disk";
+    /// Only the holders of a partition are asked whether an event is lost.
+    LOST_WHILE_HANDED_OVER = "lost-while-handed-over": "what a node that no longer holds a partition is handing over is declared lost";
     /// Unknown events of its own former lives do not tell a replica that it has lost them.
     OLD_DISK_OVERLOOKED = "old-disk-overlooked": "a replica on an older disk is read although others know what it wrote since";
     /// A replica that starts again asks nobody what it had known.

@@ -97,10 +97,12 @@ impl Dynamo {
 
     /// Declares events seen that a replica of this node knows to be lost.
     fn settle_lost(&mut self, at: At, others: &[NodeId], epoch: Epoch) {
+        let topology = self.routes.topology();
+        let is_member = |node| topology.is_some_and(|topology| topology.nodes.contains_key(&node));
         if self
             .replicas
             .get_mut(&at)
-            .is_some_and(|replica| replica.settle_lost(others, epoch))
+            .is_some_and(|replica| replica.settle_lost(others, epoch, is_member))
         {
             self.dirty.insert(at);
         }

@@ -38,9 +38,15 @@ impl Replica {
         beyond
     }
 
-    /// Declares lost events seen. `others` are the other holders, `epoch` is the placement's.
-    /// Returns whether there were any.
-    pub fn settle_lost(&mut self, others: &[NodeId], epoch: Epoch) -> bool {
+    /// Declares lost events seen. `others` are the other holders, `epoch` is the placement's. What a
+    /// node that is still a member has seen is not lost, even if it holds the partition no more: it
+    /// may be handing it over. Returns whether there were any.
+    pub fn settle_lost(
+        &mut self,
+        others: &[NodeId],
+        epoch: Epoch,
+        is_member: impl Fn(NodeId) -> bool,
+    ) -> bool {
         if self.filling || self.is_partial() || planted::LOST_EVENTS_AWAITED.is_planted() {
             return false;
         }
@@ -61,6 +67,11 @@ impl Replica {
             });
             let Some(heard) = spoken else { return false };
             lost = lost.without(&heard.context);
+        }
+        for (node, heard) in &self.heard {
+            if is_member(*node) && !planted::LOST_WHILE_HANDED_OVER.is_planted() {
+                lost = lost.without(&heard.context);
+            }
         }
         let over = |node: NodeId| node == self.id.node || !others.contains(&node);
         let dots: Vec<_> = lost

@@ -31,6 +31,7 @@ pub(super) const DRILLS: Drills = &[
         former_events,
     ),
     ("lost-events-awaited", "residuals-stay", lost_events),
+    ("lost-while-handed-over", "lost", handed_over_late),
 ];
 
 /// A core of node 2 on a store, without a network.
@@ -304,6 +305,7 @@ fn lost_events() -> Verdict {
         if leaves {
             net.at.remove(&NodeId(1));
             net.set_placement(|placement| placement.replicas.retain(|node| *node != NodeId(1)));
+            net.set_topology(|topology| drop(topology.nodes.remove(&NodeId(1))));
         } else {
             net.boot(1, true);
         }
@@ -319,4 +321,24 @@ fn lost_events() -> Verdict {
         )?;
     }
     Ok(())
+}
+
+/// n1 wrote alone, and the partition moved away from it. One row came with all that n1 had seen.
+fn handed_over_late() -> Verdict {
+    let mut net = Cores::three();
+    net.cut(&[1], &[2, 3]);
+    for n in 0..3 {
+        holds(net.set(1, &format!("k{n}"), "v", C::One), "local")?;
+    }
+    net.queue.clear();
+    net.heal();
+    holds(net.set(1, "k0", "w", C::Quorum), "healthy")?;
+    net.queue.clear();
+    net.cut(&[1], &[2, 3]);
+    net.set_placement(|placement| placement.replicas.retain(|node| *node != NodeId(1)));
+    net.run(secs(5));
+    net.heal();
+    net.run(secs(10));
+    let came = net.rows(2);
+    holds(came == 3, format!("{came} of 3 rows that n1 still had"))
 }

@@ -345,6 +345,9 @@ fn what_is_lost_with_a_disk_is_not_waited_for() {
         if leaves {
             net.cores.remove(&node(1));
             net.set_placement(|placement| placement.replicas.retain(|held| *held != node(1)));
+            net.set_topology(|topology| {
+                topology.nodes.remove(&node(1));
+            });
         } else {
             net.boot(node(1), true);
         }
@@ -360,6 +363,28 @@ fn what_is_lost_with_a_disk_is_not_waited_for() {
     }
 }
 
+/// n1 wrote alone, and the partition moved away from it. One row came with all that n1 had seen.
+#[test]
+fn what_a_member_still_hands_over_is_not_lost() {
+    let mut net = Net::new(&[3]);
+    net.cut(&[1], &[2, 3]);
+    for n in 0..3 {
+        net.set(1, &format!("k{n}"), "v", C::One)
+            .expect("ONE is local");
+    }
+    net.drop_all();
+    net.heal();
+    net.set(1, "k0", "w", C::Quorum).expect("healthy");
+    net.drop_all();
+    net.cut(&[1], &[2, 3]);
+    net.set_placement(|placement| placement.replicas.retain(|held| *held != node(1)));
+    net.run(secs(5));
+    net.heal();
+    net.run(secs(10));
+    assert_eq!(net.summary(2).rows, 3, "n1 still had them");
+    assert_eq!(net.summary(2).residuals, 0);
+}
+
 #[cfg(feature = "planted-bugs")]
 #[test]
 fn planted_bugs_of_keeping_are_noticed() {
@@ -368,6 +393,10 @@ fn planted_bugs_of_keeping_are_noticed() {
         (
             &planted::ERASE_WHAT_IS_NOT_NAMED,
             a_topology_older_than_a_placement_erases_nothing,
+        ),
+        (
+            &planted::LOST_WHILE_HANDED_OVER,
+            what_a_member_still_hands_over_is_not_lost,
         ),
         (
             &planted::LIVES_REUSED,
