@@ -72,9 +72,13 @@ pub(super) enum Failure {
     Usage(&'static str),
     /// A removal was begun and is not over.
     #[error(
-        "{name} still holds {partitions} partitions; its removal goes on, `quorate node list` shows how far it is"
+        "{name} still holds {} partitions; its removal goes on, `quorate node list` of another node shows how far it is",
+        .partitions.map_or_else(|| "some".to_owned(), |count| count.to_string())
     )]
-    StillLeaving { name: Box<str>, partitions: u32 },
+    StillLeaving {
+        name: Box<str>,
+        partitions: Option<u32>,
+    },
     /// The bench has nothing to report.
     #[error("no request succeeded, so nothing was measured")]
     NothingMeasured,

@@ -164,16 +164,21 @@ impl Remove {
         let begun = Instant::now();
         let mut told = None;
         loop {
-            let members: Members = http::get(globals, "/v1/nodes")?;
-            let Some(member) = members.nodes.iter().find(|member| member.name == name) else {
-                return done(globals, format_args!("{name} is out"));
-            };
+            let members = http::get::<Members>(globals, "/v1/nodes");
             if begun.elapsed() >= within {
                 return Err(Failure::StillLeaving {
                     name: name.into(),
-                    partitions: member.partitions,
+                    partitions: told,
                 });
             }
+            // The removal goes on, whether or not this node answers just now.
+            let Ok(members) = members else {
+                std::thread::sleep(LOOK_EVERY);
+                continue;
+            };
+            let Some(member) = members.nodes.iter().find(|member| member.name == name) else {
+                return done(globals, format_args!("{name} is out"));
+            };
             if told.replace(member.partitions) != Some(member.partitions) {
                 let down = if member.state == NodeState::Down {
                     " and is down"

@@ -183,6 +183,11 @@ pub enum AdminError {
     /// A node that answers is not lost.
     #[error("{0} answers, so it is not lost: remove it without --lost, or stop it first")]
     NotLost(Box<str>),
+    /// A node that does not answer cannot hand over what it holds.
+    #[error(
+        "{0} does not answer and cannot hand over what it holds: start it again, or, if its disk is gone, remove it with --lost"
+    )]
+    Silent(Box<str>),
     /// A token must admit at least one node and be valid for at least a second.
     #[error("a token must admit at least one node and be valid for at least one second")]
     BadToken,

@@ -1,6 +1,6 @@
 //! A shared node as faces see it: its [`Data`] and [`Admin`] doors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +111,14 @@ impl Data for Doors {
 }
 
 impl Doors {
+    /// Nodes on their way out.
+    fn leaving(&self) -> BTreeSet<NodeId> {
+        self.shared
+            .control
+            .group()
+            .read(|state| state.leaving().clone())
+    }
+
     /// Answers when `answer` is known.
     fn later<T: Send + 'static>(
         &self,
@@ -144,7 +152,9 @@ impl Doors {
             id: TokenId(token.id),
             secret: token.secret.into(),
             uses: Some(uses),
-            expires_ms: Some(now.saturating_add(expires.as_millis() as u64)),
+            expires_ms: Some(
+                now.saturating_add(u64::try_from(expires.as_millis()).unwrap_or(u64::MAX)),
+            ),
         };
         Some((token.to_string(), record))
     }
@@ -174,15 +184,19 @@ async fn decide(shared: &Shared, command: Command) -> Result<Response, AdminErro
 }
 
 /// The first datacenter that cannot hold what it should.
-fn impossible(topology: &Topology, replication: &Replication) -> Option<AdminError> {
+fn impossible(
+    topology: &Topology,
+    leaving: &BTreeSet<NodeId>,
+    replication: &Replication,
+) -> Option<AdminError> {
     let Replication::Fixed(wanted) = replication else {
         return None;
     };
     wanted.iter().find_map(|(datacenter, &replicas)| {
         let nodes = topology
             .nodes
-            .values()
-            .filter(|info| info.datacenter == *datacenter)
+            .iter()
+            .filter(|(node, info)| info.datacenter == *datacenter && !leaving.contains(node))
             .count() as u32;
         if nodes == 0 {
             let known: Vec<&str> = topology
@@ -204,7 +218,7 @@ fn impossible(topology: &Topology, replication: &Replication) -> Option<AdminErr
 }
 
 /// What a refused command means to whoever administers the object `name`.
-fn refused(refusal: &CommandRefusal, name: &str) -> AdminError {
+fn refused(refusal: &CommandRefusal, name: &str, topology: &Topology) -> AdminError {
     let name = || Box::from(name);
     match refusal {
         CommandRefusal::UnknownNode { .. } => AdminError::UnknownNode(name()),
@@ -216,16 +230,21 @@ fn refused(refusal: &CommandRefusal, name: &str) -> AdminError {
         CommandRefusal::BadPartitions { partitions, .. } => AdminError::BadPartitions {
             partitions: *partitions,
         },
-        CommandRefusal::NoReplicas { .. } => AdminError::NoReplicas { keyspace: name() },
+        CommandRefusal::NoReplicas { keyspace } => AdminError::NoReplicas {
+            keyspace: topology
+                .keyspaces
+                .get(keyspace)
+                .map_or_else(name, |keyspace| (&*keyspace.name).into()),
+        },
         // Nothing else is answered to what is proposed here.
         _ => AdminError::TimedOut,
     }
 }
 
 /// A response that has nothing to tell.
-fn done(response: Response, name: &str) -> Result<(), AdminError> {
+fn done(response: Response, name: &str, topology: &Topology) -> Result<(), AdminError> {
     match response {
-        Response::Refused(refusal) => Err(refused(&refusal, name)),
+        Response::Refused(refusal) => Err(refused(&refusal, name, topology)),
         _ => Ok(()),
     }
 }
@@ -259,7 +278,7 @@ impl Admin for Doors {
             return at_once(Err(AdminError::BadName));
         }
         let topology = self.topology();
-        if let Some(error) = impossible(&topology, &spec.replication) {
+        if let Some(error) = impossible(&topology, &self.leaving(), &spec.replication) {
             return at_once(Err(error));
         }
         let default = topology.keyspaces.get(&KeyspaceId(0));
@@ -281,7 +300,7 @@ impl Admin for Doors {
         });
         self.propose(command, move |response| match response {
             Response::Created { keyspace } => Ok(keyspace),
-            Response::Refused(refusal) => Err(refused(&refusal, &name)),
+            Response::Refused(refusal) => Err(refused(&refusal, &name, &topology)),
             _ => Err(AdminError::TimedOut),
         })
     }
@@ -298,7 +317,7 @@ impl Admin for Doors {
         if let Some(error) = change
             .replication
             .as_ref()
-            .and_then(|replication| impossible(&topology, replication))
+            .and_then(|replication| impossible(&topology, &self.leaving(), replication))
         {
             return at_once(Err(error));
         }
@@ -312,16 +331,17 @@ impl Admin for Doors {
             write: text(change.write),
         };
         let name = name.to_owned();
-        self.propose(command, move |response| done(response, &name))
+        self.propose(command, move |response| done(response, &name, &topology))
     }
 
     fn drop_keyspace(&self, name: &str) -> Pending<Result<(), AdminError>> {
-        let Some((keyspace, _)) = self.topology().keyspace_named(name) else {
+        let topology = self.topology();
+        let Some((keyspace, _)) = topology.keyspace_named(name) else {
             return at_once(Err(AdminError::UnknownKeyspace(name.into())));
         };
         let name = name.to_owned();
         self.propose(Command::DropKeyspace(keyspace), move |response| {
-            done(response, &name)
+            done(response, &name, &topology)
         })
     }
 
@@ -341,8 +361,9 @@ impl Admin for Doors {
     }
 
     fn revoke_token(&self, id: u64) -> Pending<Result<(), AdminError>> {
-        self.propose(Command::RevokeToken(TokenId(id)), |response| {
-            done(response, "")
+        let topology = self.topology();
+        self.propose(Command::RevokeToken(TokenId(id)), move |response| {
+            done(response, "", &topology)
         })
     }
 
@@ -352,17 +373,21 @@ impl Admin for Doors {
     }
 
     fn remove_node(&self, name: &str, lost: Lost) -> Pending<Result<(), AdminError>> {
-        let Some((node, _)) = self.topology().node_named(name) else {
+        let topology = self.topology();
+        let Some((node, _)) = topology.node_named(name) else {
             return at_once(Err(AdminError::UnknownNode(name.into())));
         };
         let (shared, name) = (Arc::clone(&self.shared), name.to_owned());
         self.later(async move {
             let lost = lost == Lost::Yes;
-            if lost && members::answers(&shared, node).await {
+            if lost && members::still_answers(&shared, node).await {
                 return Err(AdminError::NotLost(name.into()));
             }
+            if !lost && !members::answers(&shared, node).await {
+                return Err(AdminError::Silent(name.into()));
+            }
             let response = decide(&shared, Command::RemoveNode { node, lost }).await?;
-            done(response, &name)
+            done(response, &name, &topology)
         })
     }
 }

@@ -50,6 +50,11 @@ pub enum StartError {
         "the data directory was founding a cluster when its node was killed: start it without --join to finish, or empty the directory to join another cluster"
     )]
     Founding,
+    /// The cluster has removed this node.
+    #[error(
+        "this node was removed from its cluster: let it join anew, with an empty data directory"
+    )]
+    Removed,
     /// The disk failed.
     #[error(transparent)]
     Store(#[from] StoreError),

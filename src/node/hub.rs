@@ -40,6 +40,8 @@ pub(super) enum Call {
     Topology = 2,
     /// Asks for the version of the program: no body; answered by its text.
     Version = 3,
+    /// Asks whether the node reaches another one: its number; answered by 1 or 0.
+    Reaches = 4,
 }
 
 /// A call of this kind with this body.
@@ -310,6 +312,14 @@ impl Inbound for Switchboard {
             }
             Some(&tag) if tag == Call::Summaries as u8 => {
                 Box::pin(async move { wire::encode(&hub.summaries().await) })
+            }
+            Some(&tag) if tag == Call::Reaches as u8 => {
+                let reaches = wire::decode::<NodeId>(&request[1..]).is_ok_and(|node| {
+                    hub.reached.load(Ordering::Acquire) > 0
+                        && hub.topology().nodes.contains_key(&node)
+                        && !hub.unreachable.load().contains_key(&node)
+                });
+                Box::pin(async move { Bytes::copy_from_slice(&[u8::from(reaches)]) })
             }
             Some(&tag) if tag == Call::Version as u8 => {
                 Box::pin(async { Bytes::from_static(VERSION.as_bytes()) })

@@ -71,6 +71,12 @@ impl StartAs {
             dir.expect_cluster(known, ClusterId(token.cluster))?;
         }
         let kept = last_kept(&*disk.store)?;
+        if kept
+            .as_ref()
+            .is_some_and(|kept| !kept.nodes.contains_key(&known.node))
+        {
+            return Err(StartError::Removed);
+        }
         check_place(config, kept.as_ref(), known.node, &known.name)?;
         Ok(Self {
             identity: NodeIdentity::from_secret(&Secret::new(&known.credentials))?,

@@ -1,10 +1,14 @@
 //! The cluster's nodes as an operator sees them: who answers, what each runs and holds.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use quorate_control::topology::{Keyspace, Topology};
 use quorate_crdt::NodeId;
+use quorate_gossip::wire;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::hub::{Call, VERSION, tagged};
 use super::shared::Shared;
@@ -24,17 +28,47 @@ async fn version_of(shared: &Shared, node: NodeId) -> Option<String> {
     String::from_utf8(answer.to_vec()).ok()
 }
 
-/// Whether the node answers.
-pub(super) async fn answers(shared: &Shared, node: NodeId) -> bool {
-    version_of(shared, node).await.is_some()
+/// How long members may take to notice that a node has gone.
+const NOTICE: Duration = Duration::from_secs(4);
+
+/// Whether the node answers, even after the others have had the time to notice that it does not.
+pub(super) async fn still_answers(shared: &Arc<Shared>, node: NodeId) -> bool {
+    let begun = Instant::now();
+    while answers(shared, node).await {
+        if begun.elapsed() >= NOTICE || version_of(shared, node).await.is_some() {
+            return true;
+        }
+        tokio::time::sleep(NOTICE / 10).await;
+    }
+    false
+}
+
+/// Whether the node answers this one, or any other member reaches it.
+pub(super) async fn answers(shared: &Arc<Shared>, node: NodeId) -> bool {
+    let mut asked = JoinSet::new();
+    let this = Arc::clone(shared);
+    asked.spawn(async move { version_of(&this, node).await.is_some() });
+    let question = tagged(Call::Reaches, &wire::encode(&node));
+    for &other in shared.hub.topology().nodes.keys() {
+        if other != node && other != shared.settings.node {
+            let answer = shared.transport.call(other, question.clone(), ASK_TIMEOUT);
+            asked.spawn(async move { answer.await.is_ok_and(|answer| answer.as_ref() == [1]) });
+        }
+    }
+    while let Some(answer) = asked.join_next().await {
+        if answer.unwrap_or(false) {
+            return true;
+        }
+    }
+    false
 }
 
 /// All nodes, asked at once.
-pub(super) async fn list(shared: &std::sync::Arc<Shared>) -> Vec<Member> {
+pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
     let topology = shared.hub.topology();
     let mut asked = JoinSet::new();
     for &node in topology.nodes.keys() {
-        let shared = std::sync::Arc::clone(shared);
+        let shared = Arc::clone(shared);
         asked.spawn(async move { (node, version_of(&shared, node).await) });
     }
     let mut versions = BTreeMap::new();

@@ -199,6 +199,7 @@ impl From<AdminError> for Problem {
             AdminError::UnknownNode(_) => (StatusCode::NOT_FOUND, "no_node"),
             AdminError::LastNode(_) => (StatusCode::CONFLICT, "last_node"),
             AdminError::NotLost(_) => (StatusCode::CONFLICT, "not_lost"),
+            AdminError::Silent(_) => (StatusCode::CONFLICT, "silent"),
             AdminError::BadToken => (StatusCode::BAD_REQUEST, "bad_token"),
             AdminError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
         };
