@@ -38,9 +38,10 @@ impl Replica {
         beyond
     }
 
-    /// Declares lost events seen. `others` are the other holders, `epoch` is the placement's. What a
-    /// node that is still a member has seen is not lost, even if it holds the partition no more: it
-    /// may be handing it over. Returns whether there were any.
+    /// Declares lost events seen. `others` are the other holders, `epoch` is the placement's.
+    ///
+    /// What a member has seen is not lost, even if it no longer holds the partition: it may still
+    /// be handing it over. Returns whether there were any.
     pub fn settle_lost(
         &mut self,
         others: &[NodeId],
