@@ -25,11 +25,11 @@ pub enum Action {
     Heal,
     /// The network's delay and loss change.
     Weather {
-        /// As [`Shape::within_us`].
+        /// As [`Shape::within_us`](super::Shape::within_us).
         within_us: u64,
-        /// As [`Shape::between_ms`].
+        /// As [`Shape::between_ms`](super::Shape::between_ms).
         between_ms: u64,
-        /// As [`Shape::loss`].
+        /// As [`Shape::loss`](super::Shape::loss).
         loss: f64,
     },
     /// Some data frames arrive twice or are overtaken.
