@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quorate_control::topology::{Keyspace, Topology};
+use quorate_control::topology::{Keyspace, NodeInfo, Topology};
 use quorate_crdt::NodeId;
 use quorate_gossip::wire;
 use tokio::task::JoinSet;
@@ -31,24 +31,32 @@ async fn version_of(shared: &Shared, node: NodeId) -> Option<String> {
 /// How long members may take to notice that a node has gone.
 const NOTICE: Duration = Duration::from_secs(4);
 
-/// Whether the node answers, even after the others have had the time to notice that it does not.
-pub(super) async fn still_answers(shared: &Arc<Shared>, node: NodeId) -> bool {
+/// Whether the node answers this one, or any other member reaches it.
+pub(super) async fn answers(shared: &Shared, node: NodeId) -> bool {
+    version_of(shared, node).await.is_some() || is_reached(shared, node).await
+}
+
+/// As [`answers`], after the other members have had the time to notice that the node has gone.
+pub(super) async fn still_answers(shared: &Shared, node: NodeId) -> bool {
     let begun = Instant::now();
-    while answers(shared, node).await {
-        if begun.elapsed() >= NOTICE || version_of(shared, node).await.is_some() {
+    loop {
+        if version_of(shared, node).await.is_some() {
+            return true;
+        }
+        if !is_reached(shared, node).await {
+            return false;
+        }
+        if begun.elapsed() >= NOTICE {
             return true;
         }
         tokio::time::sleep(NOTICE / 10).await;
     }
-    false
 }
 
-/// Whether the node answers this one, or any other member reaches it.
-pub(super) async fn answers(shared: &Arc<Shared>, node: NodeId) -> bool {
-    let mut asked = JoinSet::new();
-    let this = Arc::clone(shared);
-    asked.spawn(async move { version_of(&this, node).await.is_some() });
+/// Whether a member besides this one reaches the node.
+async fn is_reached(shared: &Shared, node: NodeId) -> bool {
     let question = tagged(Call::Reaches, &wire::encode(&node));
+    let mut asked = JoinSet::new();
     for &other in shared.hub.topology().nodes.keys() {
         if other != node && other != shared.settings.node {
             let answer = shared.transport.call(other, question.clone(), ASK_TIMEOUT);
@@ -78,7 +86,7 @@ pub(super) async fn list(shared: &Arc<Shared>) -> Vec<Member> {
     let unreachable = shared.hub.unreachable.load();
     let leaving = shared.control.group().read(|state| state.leaving().clone());
     let held = held(&topology);
-    let member = |(node, info): (&NodeId, &quorate_control::topology::NodeInfo)| {
+    let member = |(node, info): (&NodeId, &NodeInfo)| {
         let version = versions.remove(node).flatten();
         let down_since = unreachable.get(node).copied();
         Member {
